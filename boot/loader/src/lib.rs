@@ -1,0 +1,2 @@
+//! The loader.
+#![no_std]

@@ -1,0 +1,199 @@
+//! Structures that cross the system-call boundary, all `repr(C)`, without
+//! padding that could carry kernel bytes.
+
+/// A pointer and a length in the caller's memory.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Slice {
+    /// Address of the first byte.
+    pub address: u64,
+    /// Bytes.
+    pub len: u64,
+}
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct WaitMessage {
+    /// Which one.
+    pub pid: u64,
+    /// 0 to 255; 0 is success. A process the kernel ended has 128.
+    pub status: u32,
+    /// Bytes used in `text`.
+    pub text_len: u32,
+    /// Why, for people: the text of `exits`, or the kernel's.
+    pub text: [u8; 240],
+}
+
+/// Status of a process that the kernel ended.
+pub const STATUS_KILLED: u32 = 128;
+
+/// What a file is. Times are nanoseconds since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Stat {
+    /// The server's identity for the file.
+    pub qid_path: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Linux mode bits, type included.
+    pub mode: u32,
+    /// Hard links.
+    pub links: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Last change of content.
+    pub mtime_ns: u64,
+    /// Last read.
+    pub atime_ns: u64,
+    /// The kernel's number for the server it is on.
+    pub server: u64,
+}
+
+impl Stat {
+    /// Is it a directory?
+    pub const fn is_dir(&self) -> bool {
+        self.mode & 0o170_000 == 0o040_000
+    }
+}
+
+/// What `FWStat` changes; a field counts if its bit in `valid` is set.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct StatChange {
+    /// [`StatChange::SIZE`] and so on.
+    pub valid: u64,
+    /// New size in bytes.
+    pub size: u64,
+    /// New permission bits.
+    pub mode: u64,
+    /// New modification time.
+    pub mtime_ns: u64,
+}
+
+impl StatChange {
+    /// `size` counts.
+    pub const SIZE: u64 = 1;
+    /// `mode` counts.
+    pub const MODE: u64 = 2;
+    /// `mtime_ns` counts.
+    pub const MTIME: u64 = 4;
+}
+
+/// Head of a record from `ReadDir`; `name_len` bytes of name follow, then
+/// zero bytes up to a multiple of 8.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct DirEntry {
+    /// The server's identity for the file.
+    pub qid_path: u64,
+    /// Linux `d_type`: 4 directory, 8 file.
+    pub kind: u32,
+    /// Bytes of name that follow.
+    pub name_len: u32,
+}
+
+/// What `Recv` says about the message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Received {
+    /// The key given to `PortAdd` or `PortIrq`.
+    pub key: u64,
+    /// [`Received::MESSAGE`] and so on.
+    pub kind: u32,
+    /// Bytes of message, or interrupts since the last.
+    pub len: u32,
+}
+
+impl Received {
+    /// A message of `len` bytes is in the buffer.
+    pub const MESSAGE: u32 = 0;
+    /// `len` interrupts came.
+    pub const INTERRUPT: u32 = 1;
+    /// The other end is closed and everything it sent has been received.
+    pub const HANGUP: u32 = 2;
+}
+
+/// `line` of `PortIrq`: a message-signalled interrupt.
+pub const IRQ_MSI: u64 = u64::MAX;
+/// Where a device writes a message-signalled interrupt.
+pub const MSI_ADDRESS: u64 = 0xfee0_0000;
+
+/// Counters a driver keeps in its own memory, see `Call::Counters`.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct DeviceCounters {
+    /// Data bytes from the device (payload, no headers).
+    pub bytes_in: u64,
+    /// Data bytes to the device.
+    pub bytes_out: u64,
+    /// Requests answered by the device.
+    pub requests: u64,
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Names of the numbers `KStat` returns; the variant is the index.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(usize)]
+        pub enum Stat64 { $($(#[$doc])* $name,)* }
+
+        impl Stat64 {
+            /// In order.
+            pub const ALL: &'static [Stat64] = &[$(Stat64::$name,)*];
+            /// How many there are.
+            pub const COUNT: usize = Self::ALL.len();
+        }
+    };
+}
+
+counters! {
+    /// 9P exchanges (a T and its R) between the kernel and servers.
+    Messages,
+    /// Data bytes in Rread (and Rreaddir) from servers.
+    BytesIn,
+    /// Data bytes in Twrite and Tput to servers.
+    BytesOut,
+    /// Data bytes from devices, see [`DeviceCounters`].
+    DeviceIn,
+    /// Data bytes to devices.
+    DeviceOut,
+    /// Requests answered by devices.
+    DeviceRequests,
+    /// Time stamp counter now; guest instructions under `--icount`.
+    Ticks,
+    /// Ticks spent idle.
+    IdleTicks,
+    /// 1 under `--icount`.
+    Counted,
+    /// 1 if deferral is off.
+    Eager,
+    /// Frames the kernel manages.
+    FramesTotal,
+    /// Frames free.
+    FramesFree,
+    /// Fids the kernel holds at servers (snapshots not included).
+    Fids,
+    /// Snapshots the kernel holds at servers.
+    Snapshots,
+    /// Processes alive or not yet waited for.
+    Processes,
+    /// Channels open.
+    Channels,
+    /// Page faults.
+    Faults,
+    /// Pages filled from a snapshot.
+    Fills,
+    /// Pages made from zeros.
+    ZeroFills,
+    /// Pages copied by a store to a shared frame.
+    Copies,
+    /// System calls.
+    Calls,
+    /// Interrupts.
+    Interrupts,
+    /// Switches between processes.
+    Switches,
+}

@@ -1,0 +1,109 @@
+macro_rules! calls {
+    ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
+        /// The system calls. Arguments are listed in register order; a
+        /// `path` or `text` is a pointer and a length, two registers.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u64)]
+        pub enum Call { $($(#[$doc])* $name = $number,)* }
+
+        impl Call {
+            /// All of them, for fuzzers and tables.
+            pub const ALL: &'static [Call] = &[$(Call::$name,)*];
+
+            /// The call with that number.
+            #[inline]
+            pub const fn from_number(number: u64) -> Option<Call> {
+                match number { $($number => Some(Call::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+calls! {
+    /// `() -> pid`. Also the null call that is measured.
+    GetPid = 0,
+    /// `(status, text, len)`: end; 0 to 255 and an optional text.
+    Exits = 1,
+    /// `(flags) -> pid`, 0 in the child. See [`crate::rfork`].
+    RFork = 2,
+    /// `(path, len, argv: *const Slice, argc)`. `argv[0]` is given too.
+    Exec = 3,
+    /// `(*mut WaitMessage) -> pid`: the next child that ended.
+    Wait = 4,
+    /// `(path, len, mode) -> fd`
+    Open = 5,
+    /// `(path, len, mode, permissions) -> fd`
+    Create = 6,
+    /// `(fd)`
+    Close = 7,
+    /// `(fd, buf, n, offset) -> n`
+    PRead = 8,
+    /// `(fd, buf, n, offset) -> n`
+    PWrite = 9,
+    /// `(fd, offset: i64, whence) -> offset`
+    Seek = 10,
+    /// `(path, len, *mut Stat)`
+    Stat = 11,
+    /// `(fd, *mut Stat)`
+    FStat = 12,
+    /// `(fd, *const StatChange)`
+    FWStat = 13,
+    /// `(path, len)`
+    Remove = 14,
+    /// `(fd, buf, n) -> n`: whole [`crate::DirEntry`] records, 0 at the end.
+    ReadDir = 15,
+    /// `(*mut [u32; 2])`: a two-way channel that keeps message boundaries.
+    Pipe = 16,
+    /// `(fd, path, len)`: speak 9P on a channel, put its tree at `path`.
+    Mount = 17,
+    /// `(path, len)`
+    Unmount = 18,
+    /// `(kind, len, va, length, argument) -> va`. `va` 0: kernel's choice.
+    SegAttach = 19,
+    /// `(va)`
+    SegDetach = 20,
+    /// `(va, length)`: the range reads as zeros and holds nothing.
+    SegFree = 21,
+    /// `(nanoseconds)`; 0 gives way to others.
+    Sleep = 22,
+    /// `(buf, n) -> n`: the text of this process's last error.
+    ErrStr = 23,
+    /// `(*mut u64, n) -> n`: the counters, in the order of [`crate::Stat64`].
+    KStat = 24,
+    /// `() -> fd`: a receive port.
+    Port = 25,
+    /// `(port, fd, key)`: messages for `fd` arrive at `port` under `key`.
+    PortAdd = 26,
+    /// `(port, key, line) -> data`: an interrupt as messages. `line`: an ISA
+    /// line, or [`crate::IRQ_MSI`] for a message-signalled one, whose data
+    /// is returned (the address is [`crate::MSI_ADDRESS`]).
+    PortIrq = 27,
+    /// `(port, buf, n, *mut Received, timeout_ns)`; `u64::MAX`: no limit.
+    Recv = 28,
+    /// `(fd, *const Slice, count)`: one message, gathered.
+    Send = 29,
+    /// `(fd, new) -> fd`; `new` `u64::MAX`: the lowest free one.
+    Dup = 30,
+    /// `(path, len)`: change the working directory.
+    ChDir = 31,
+    /// `(fd)`: what was written is on the medium.
+    FSync = 32,
+    /// `(pid, text, len)`: end another process with that text.
+    Kill = 33,
+    /// `(mask) -> mask`: keep only these privileges.
+    Privilege = 34,
+    /// `(status)`: stop the machine; `status` is the runner's exit status.
+    Halt = 35,
+    /// `(text, len)`: a line for the judge.
+    Verdict = 36,
+    /// `(text, len)`: a line in the kernel's log.
+    Log = 37,
+    /// `(*const DeviceCounters)`: read by the kernel at each `KStat`.
+    Counters = 38,
+    /// `(va) -> physical address` of a byte of a `dma` or `device` segment.
+    Physical = 39,
+    /// `(buf, n) -> n`: the boot options, `key=value` lines.
+    BootOptions = 40,
+    /// `(path, len, new, new_len)`
+    Rename = 41,
+}

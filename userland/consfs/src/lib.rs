@@ -1,0 +1,2 @@
+//! consfs
+#![no_std]

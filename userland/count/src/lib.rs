@@ -1,0 +1,2 @@
+//! count
+#![no_std]

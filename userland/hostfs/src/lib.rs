@@ -1,0 +1,2 @@
+//! hostfs
+#![no_std]

@@ -1,0 +1,2 @@
+//! ninep
+#![no_std]

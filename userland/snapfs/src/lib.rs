@@ -1,0 +1,2 @@
+//! snapfs
+#![no_std]

@@ -1,0 +1,2 @@
+//! virtio9p
+#![no_std]
