@@ -1,2 +1,0 @@
-//! The loader.
-#![no_std]
