@@ -96,7 +96,8 @@ struct Plan {
     info: u64,
     physical: Optional<u64>,
     ramdisk: u64,
-    kernel: Range<u64>,
+    /// The kernel's lowest address.
+    kernel: u64,
     kernel_file: Range<u64>,
 }
 
@@ -167,9 +168,9 @@ fn prepare(machine: Machine) -> Result<Plan, Failure> {
     })
 }
 
-/// Copies and maps every segment; the range of addresses they take.
-fn load_segments(image: &Image, pool: &mut Pool, space: &mut Space) -> Result<Range<u64>, Failure> {
-    let mut whole = u64::MAX..0;
+/// Copies and maps every segment; the lowest address they take.
+fn load_segments(image: &Image, pool: &mut Pool, space: &mut Space) -> Result<u64, Failure> {
+    let mut lowest = u64::MAX;
     for segment in image.segments() {
         let segment = segment?;
         let size = segment.end - segment.start;
@@ -185,9 +186,9 @@ fn load_segments(image: &Image, pool: &mut Pool, space: &mut Space) -> Result<Ra
             (false, false) => READ,
         };
         space.map(pool, segment.start, memory.as_ptr() as u64, size, flags)?;
-        whole = whole.start.min(segment.start)..whole.end.max(segment.end);
+        lowest = lowest.min(segment.start);
     }
-    Ok(whole)
+    Ok(lowest)
 }
 
 /// The kernel's stack; the page below it stays unmapped.
@@ -235,7 +236,7 @@ fn enter(plan: Plan) -> ! {
     info.ramdisk_len = plan.taken[1].end - plan.taken[1].start;
     info.kernel_addr = plan.kernel_file.start;
     info.kernel_len = plan.kernel_file.end - plan.kernel_file.start;
-    info.kernel_image_offset = plan.kernel.start;
+    info.kernel_image_offset = plan.kernel;
     info.kernel_stack_bottom = plan.stack.start;
     info.kernel_stack_len = plan.stack.end - plan.stack.start;
     let place = plan.info as *mut BootInfo;

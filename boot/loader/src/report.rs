@@ -41,7 +41,7 @@ pub fn fail(message: fmt::Arguments) -> ! {
         let _ = write!(console, "loader: {message}\r\n");
     }
     if let Some(mut verdicts) = Serial::open(COM2) {
-        let _ = write!(verdicts, "@panic loader: {message}\n");
+        let _ = writeln!(verdicts, "@panic loader: {message}");
     }
     // SAFETY: the port belongs to QEMU's exit device; where there is no such
     // device the write goes nowhere.
