@@ -1,0 +1,202 @@
+//! Records inside messages.
+use crate::wire::{Malformed, Reader, TooSmall, Wire, Writer};
+
+macro_rules! records {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $type:ty,)* })*) => { $(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+        pub struct $name { $($(#[$fdoc])* pub $field: $type,)* }
+
+        impl<'a> Wire<'a> for $name {
+            #[inline]
+            fn get(r: &mut Reader<'a>) -> Result<Self, Malformed> {
+                Ok($name { $($field: r.get()?,)* })
+            }
+            #[inline]
+            fn put(&self, w: &mut Writer<'_>) -> Result<(), TooSmall> {
+                $(self.$field.put(w)?;)*
+                Ok(())
+            }
+        }
+    )* };
+}
+
+records! {
+    /// The server's identity for a file: `kind[1] version[4] path[8]`.
+    Qid {
+        /// [`crate::consts::qid`] bits.
+        kind: u8,
+        /// Changes with the content, on servers that care.
+        version: u32,
+        /// Unique among the server's files.
+        path: u64,
+    }
+
+    /// The body of `Rgetattr`. Times are seconds and nanoseconds since 1970.
+    Attr {
+        /// Which fields count: [`crate::consts::getattr`] bits.
+        valid: u64,
+        /// The file.
+        qid: Qid,
+        /// Linux mode bits, type included.
+        mode: u32,
+        /// Owner.
+        uid: u32,
+        /// Group.
+        gid: u32,
+        /// Hard links.
+        nlink: u64,
+        /// Device number of a device.
+        rdev: u64,
+        /// Bytes.
+        size: u64,
+        /// Preferred size of an I/O in bytes.
+        blksize: u64,
+        /// Space in units of 512 bytes.
+        blocks: u64,
+        /// Last read.
+        atime_sec: u64,
+        /// Nanoseconds of it.
+        atime_nsec: u64,
+        /// Last change of content.
+        mtime_sec: u64,
+        /// Nanoseconds of it.
+        mtime_nsec: u64,
+        /// Last change of attributes.
+        ctime_sec: u64,
+        /// Nanoseconds of it.
+        ctime_nsec: u64,
+        /// Reserved by the protocol.
+        btime_sec: u64,
+        /// Reserved by the protocol.
+        btime_nsec: u64,
+        /// Reserved by the protocol.
+        r#gen: u64,
+        /// Reserved by the protocol.
+        data_version: u64,
+    }
+
+    /// The body of `Tsetattr`, after the fid.
+    SetAttr {
+        /// Which fields count: [`crate::consts::setattr`] bits.
+        valid: u32,
+        /// Permission bits.
+        mode: u32,
+        /// Owner.
+        uid: u32,
+        /// Group.
+        gid: u32,
+        /// Bytes.
+        size: u64,
+        /// Access time.
+        atime_sec: u64,
+        /// Nanoseconds of it.
+        atime_nsec: u64,
+        /// Content time.
+        mtime_sec: u64,
+        /// Nanoseconds of it.
+        mtime_nsec: u64,
+    }
+
+    /// The body of `Rstatfs`, as Linux's `statfs`.
+    StatFs {
+        /// Magic number of the file system.
+        kind: u32,
+        /// Bytes in a block.
+        bsize: u32,
+        /// Blocks.
+        blocks: u64,
+        /// Blocks free.
+        bfree: u64,
+        /// Blocks free for users.
+        bavail: u64,
+        /// Files.
+        files: u64,
+        /// Files free.
+        ffree: u64,
+        /// Identity of the file system.
+        fsid: u64,
+        /// Most bytes in a name.
+        namelen: u32,
+    }
+}
+
+/// One entry of an `Rreaddir`: `qid[13] offset[8] kind[1] name[s]`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DirEntry<'a> {
+    /// The file.
+    pub qid: Qid,
+    /// Where to go on reading after this entry.
+    pub offset: u64,
+    /// Linux `d_type`: 4 directory, 8 file, 10 symbolic link.
+    pub kind: u8,
+    /// Its name. Bytes, because a host may have names that are not UTF-8 and
+    /// one of them must not hide the others.
+    pub name: &'a [u8],
+}
+
+impl<'a> Wire<'a> for DirEntry<'a> {
+    fn get(r: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let (qid, offset, kind) = (r.get()?, r.get()?, r.get()?);
+        let len = r.get::<u16>()?;
+        Ok(DirEntry {
+            qid,
+            offset,
+            kind,
+            name: r.take(usize::from(len))?,
+        })
+    }
+    fn put(&self, w: &mut Writer<'_>) -> Result<(), TooSmall> {
+        self.qid.put(w)?;
+        self.offset.put(w)?;
+        self.kind.put(w)?;
+        u16::try_from(self.name.len())
+            .map_err(|_| TooSmall)?
+            .put(w)?;
+        w.bytes(self.name)
+    }
+}
+
+impl DirEntry<'_> {
+    /// Bytes on the wire.
+    pub const fn wire_len(&self) -> usize {
+        24 + self.name.len()
+    }
+
+    /// Writes the entry to the front of `out`; bytes written.
+    pub fn encode(&self, out: &mut [u8]) -> Result<usize, TooSmall> {
+        let mut w = Writer::new(out, None);
+        self.put(&mut w)?;
+        Ok(w.at())
+    }
+}
+
+/// The entries in the data of an `Rreaddir`. Ends after the first bad one.
+#[derive(Clone)]
+pub struct DirEntries<'a> {
+    rest: Reader<'a>,
+}
+
+impl<'a> DirEntries<'a> {
+    /// Over `data` of an `Rreaddir`.
+    pub fn new(data: &'a [u8]) -> Self {
+        DirEntries {
+            rest: Reader::new(data),
+        }
+    }
+}
+
+impl<'a> Iterator for DirEntries<'a> {
+    type Item = Result<DirEntry<'a>, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.left() == 0 {
+            return None;
+        }
+        let entry = self.rest.get();
+        if entry.is_err() {
+            self.rest = Reader::new(&[]);
+        }
+        Some(entry)
+    }
+}
