@@ -1,2 +1,51 @@
-//! rt
+//! What every Dormouse program is linked with: the entry point, system calls,
+//! files, processes, segments, ports, printing, arguments, errors with a text,
+//! and the allocator.
+//!
+//! ```ignore
+//! #![no_std]
+//! #![no_main]
+//! #![forbid(unsafe_code)]
+//!
+//! rt::main!(main);
+//!
+//! fn main(args: rt::Args) -> Result<(), rt::Failure> {
+//!     rt::println!("{} arguments", args.len());
+//!     Ok(())
+//! }
+//! ```
+//!
+//! A process has one thread and no notes interrupt it, so global state here
+//! is plain memory behind [`single::Single`]. All `unsafe` of ordinary programs
+//! is in this crate: `start`, `sys`, `heap`, `single`, `ports` and
+//! the views of a [`Segment`].
 #![no_std]
+#![warn(missing_docs)]
+
+extern crate alloc;
+
+mod args;
+mod failure;
+mod file;
+mod heap;
+pub mod io;
+mod panic;
+mod port;
+pub mod ports;
+pub mod process;
+mod segment;
+mod single;
+mod start;
+pub mod stats;
+pub mod sys;
+
+pub use abi;
+pub use abi::{Call, Errno, Stat, Stat64, mode};
+pub use args::{Args, Options};
+pub use failure::{Failure, Named, Outcome};
+pub use file::{Entry, File, ReadDir};
+pub use port::{Port, send};
+pub use segment::Segment;
+
+#[doc(hidden)]
+pub use start::run;

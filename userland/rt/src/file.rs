@@ -1,0 +1,298 @@
+//! Open files and directories.
+
+use crate::sys::{self, of, of_mut};
+use abi::{Call, DirEntry, Errno, OFFSET_CURRENT, Stat, StatChange};
+use alloc::{string::String, vec, vec::Vec};
+use core::mem::{ManuallyDrop, size_of};
+
+/// A descriptor, closed when dropped.
+#[derive(Debug, PartialEq, Eq)]
+pub struct File {
+    fd: u32,
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        // SAFETY: touches no memory.
+        let _ = unsafe { sys::call1(Call::Close, u64::from(self.fd)) };
+    }
+}
+
+impl File {
+    /// Opens the file at `path`; `mode` as in [`abi::mode`].
+    pub fn open(path: &str, mode: u32) -> Result<File, Errno> {
+        let (at, len) = of(path.as_bytes());
+        // SAFETY: the kernel only reads `path`.
+        let fd = unsafe { sys::call3(Call::Open, at, len, u64::from(mode)) }?;
+        Ok(File { fd: fd as u32 })
+    }
+
+    /// Creates a file (or with [`abi::mode::DMDIR`] in `permissions` a
+    /// directory), truncating one that exists.
+    pub fn create(path: &str, mode: u32, permissions: u32) -> Result<File, Errno> {
+        let (at, len) = of(path.as_bytes());
+        // SAFETY: the kernel only reads `path`.
+        let fd = unsafe {
+            let (mode, permissions) = (u64::from(mode), u64::from(permissions));
+            sys::call4(Call::Create, at, len, mode, permissions)
+        }?;
+        Ok(File { fd: fd as u32 })
+    }
+
+    /// Both ends of a new channel.
+    pub fn pipe() -> Result<(File, File), Errno> {
+        let mut fds = [0u32; 2];
+        // SAFETY: the kernel writes two descriptors into `fds`.
+        unsafe { sys::call1(Call::Pipe, fds.as_mut_ptr() as u64) }?;
+        Ok((File { fd: fds[0] }, File { fd: fds[1] }))
+    }
+
+    /// Takes over a descriptor that is open by other means, like standard
+    /// input or [`abi::SERVICE_FD`].
+    pub const fn from_fd(fd: u32) -> File {
+        File { fd }
+    }
+
+    /// A descriptor to use without ever closing it.
+    pub const fn borrowed(fd: u32) -> ManuallyDrop<File> {
+        ManuallyDrop::new(File { fd })
+    }
+
+    /// Its number.
+    pub const fn fd(&self) -> u32 {
+        self.fd
+    }
+
+    /// Its number; it stays open.
+    pub fn into_fd(self) -> u32 {
+        ManuallyDrop::new(self).fd
+    }
+
+    /// Makes descriptor `new` another name for this one, closing what it was.
+    pub fn dup_to(&self, new: u32) -> Result<File, Errno> {
+        // SAFETY: touches no memory.
+        let fd = unsafe { sys::call2(Call::Dup, u64::from(self.fd), u64::from(new)) }?;
+        Ok(File { fd: fd as u32 })
+    }
+
+    /// Another descriptor for the same open file, the lowest free one.
+    pub fn dup(&self) -> Result<File, Errno> {
+        // SAFETY: touches no memory.
+        let fd = unsafe { sys::call2(Call::Dup, u64::from(self.fd), u64::MAX) }?;
+        Ok(File { fd: fd as u32 })
+    }
+
+    /// Reads at the descriptor's own offset; 0 at the end of the file.
+    pub fn read(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        self.read_at(buffer, OFFSET_CURRENT)
+    }
+
+    /// Reads at `offset`. Short only at the end of the file, or as the server
+    /// pleases.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
+        let (at, len) = of_mut(buffer);
+        // SAFETY: the kernel writes within `buffer`.
+        let n = unsafe { sys::call4(Call::PRead, u64::from(self.fd), at, len, offset) }?;
+        Ok((n as usize).min(buffer.len()))
+    }
+
+    /// Reads until `buffer` is full or the file ends; returns how much it is.
+    pub fn read_full_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
+        let mut done = 0;
+        while done < buffer.len() {
+            match self.read_at(&mut buffer[done..], offset + done as u64)? {
+                0 => break,
+                n => done += n,
+            }
+        }
+        Ok(done)
+    }
+
+    /// Reads everything from the descriptor's offset to the end.
+    pub fn read_to_end(&self) -> Result<Vec<u8>, Errno> {
+        let mut all = Vec::new();
+        let mut piece = vec![0; 16 * 1024];
+        loop {
+            let n = self.read(&mut piece)?;
+            if n == 0 {
+                return Ok(all);
+            }
+            all.try_reserve(n).map_err(|_| Errno::ENOMEM)?;
+            all.extend_from_slice(&piece[..n]);
+        }
+    }
+
+    /// Writes at the descriptor's own offset; returns how much was taken.
+    pub fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
+        self.write_at(bytes, OFFSET_CURRENT)
+    }
+
+    /// Writes at `offset`; returns how much was taken.
+    pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<usize, Errno> {
+        let (at, len) = of(bytes);
+        // SAFETY: the kernel only reads `bytes`.
+        let n = unsafe { sys::call4(Call::PWrite, u64::from(self.fd), at, len, offset) }?;
+        Ok((n as usize).min(bytes.len()))
+    }
+
+    /// Writes all of `bytes` at the descriptor's own offset.
+    pub fn write_all(&self, mut bytes: &[u8]) -> Result<(), Errno> {
+        while !bytes.is_empty() {
+            match self.write(bytes)? {
+                0 => return Err(Errno::EIO),
+                n => bytes = &bytes[n..],
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all of `bytes` at `offset`.
+    pub fn write_all_at(&self, mut bytes: &[u8], mut offset: u64) -> Result<(), Errno> {
+        while !bytes.is_empty() {
+            match self.write_at(bytes, offset)? {
+                0 => return Err(Errno::EIO),
+                n => {
+                    bytes = &bytes[n..];
+                    offset += n as u64;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves the descriptor's offset; `whence` as in [`abi::whence`].
+    pub fn seek(&self, offset: i64, whence: u32) -> Result<u64, Errno> {
+        let (fd, whence) = (u64::from(self.fd), u64::from(whence));
+        // SAFETY: touches no memory.
+        unsafe { sys::call3(Call::Seek, fd, offset as u64, whence) }
+    }
+
+    /// What the file is.
+    pub fn stat(&self) -> Result<Stat, Errno> {
+        let mut stat = Stat::default();
+        // SAFETY: the kernel writes one `Stat`.
+        unsafe {
+            let to = &raw mut stat as u64;
+            sys::call2(Call::FStat, u64::from(self.fd), to)
+        }?;
+        Ok(stat)
+    }
+
+    /// What the file at `path` is.
+    pub fn stat_path(path: &str) -> Result<Stat, Errno> {
+        let (at, len) = of(path.as_bytes());
+        let mut stat = Stat::default();
+        // SAFETY: the kernel reads `path` and writes one `Stat`.
+        unsafe { sys::call3(Call::Stat, at, len, &raw mut stat as u64) }?;
+        Ok(stat)
+    }
+
+    /// Changes size, mode or time.
+    pub fn change(&self, change: &StatChange) -> Result<(), Errno> {
+        let from = core::ptr::from_ref(change) as u64;
+        // SAFETY: the kernel only reads `change`.
+        unsafe { sys::call2(Call::FWStat, u64::from(self.fd), from) }.map(drop)
+    }
+
+    /// Makes the file `size` bytes long.
+    pub fn set_size(&self, size: u64) -> Result<(), Errno> {
+        self.change(&StatChange {
+            valid: StatChange::SIZE,
+            size,
+            ..StatChange::default()
+        })
+    }
+
+    /// What was written is on the medium when this returns.
+    pub fn sync(&self) -> Result<(), Errno> {
+        // SAFETY: touches no memory.
+        unsafe { sys::call1(Call::FSync, u64::from(self.fd)) }.map(drop)
+    }
+
+    /// Speaks 9P on this channel and puts the tree at `path`.
+    pub fn mount(&self, path: &str) -> Result<(), Errno> {
+        let (at, len) = of(path.as_bytes());
+        // SAFETY: the kernel only reads `path`.
+        unsafe { sys::call3(Call::Mount, u64::from(self.fd), at, len) }.map(drop)
+    }
+
+    /// The entries of this directory.
+    pub fn read_dir(&self) -> ReadDir<'_> {
+        ReadDir {
+            directory: self,
+            records: vec![0; 8192],
+            at: 0,
+            end: 0,
+        }
+    }
+}
+
+/// One name in a directory.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The name, without the directory's.
+    pub name: String,
+    /// The server's identity for the file.
+    pub qid_path: u64,
+    /// Linux `d_type`: 4 directory, 8 file.
+    pub kind: u32,
+}
+
+/// Iterator over a directory; see [`File::read_dir`].
+pub struct ReadDir<'a> {
+    directory: &'a File,
+    records: Vec<u8>,
+    at: usize,
+    end: usize,
+}
+
+impl ReadDir<'_> {
+    fn refill(&mut self) -> Result<bool, Errno> {
+        let (to, len) = of_mut(&mut self.records);
+        let fd = u64::from(self.directory.fd);
+        // SAFETY: the kernel writes within `records`.
+        let n = unsafe { sys::call3(Call::ReadDir, fd, to, len) }?;
+        self.at = 0;
+        self.end = (n as usize).min(self.records.len());
+        Ok(n > 0)
+    }
+
+    fn parse(&mut self) -> Option<Entry> {
+        let head = self.records.get(self.at..self.end)?;
+        let number = |at: usize| {
+            let bytes = head.get(at..at + 4)?;
+            Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+        };
+        let (low, high, kind, len) = (number(0)?, number(4)?, number(8)?, number(12)?);
+        let start = size_of::<DirEntry>();
+        let len = len as usize;
+        let name = head.get(start..start.checked_add(len)?)?;
+        let name = String::from_utf8_lossy(name).into_owned();
+        self.at += (start + len).next_multiple_of(8);
+        Some(Entry {
+            name,
+            qid_path: u64::from(low) | u64::from(high) << 32,
+            kind,
+        })
+    }
+}
+
+impl Iterator for ReadDir<'_> {
+    type Item = Result<Entry, Errno>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.at >= self.end {
+            match self.refill() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(errno) => return Some(Err(errno)),
+            }
+        }
+        let entry = self.parse();
+        if entry.is_none() {
+            // A record cut short: the kernel never sends one.
+            self.at = self.end;
+        }
+        Some(entry.ok_or(Errno::EPROTO))
+    }
+}

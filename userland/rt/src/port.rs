@@ -1,0 +1,51 @@
+//! Receive ports: how a server waits for messages and interrupts at once.
+
+use crate::{File, process, sys};
+use abi::{Call, Errno, Received};
+
+/// A receive port.
+pub struct Port(File);
+
+impl Port {
+    /// A new one that receives nothing yet.
+    pub fn new() -> Result<Port, Errno> {
+        // SAFETY: touches no memory.
+        let fd = unsafe { sys::call0(Call::Port) }?;
+        Ok(Port(File::from_fd(fd as u32)))
+    }
+
+    /// Messages that arrive on `channel` are received here under `key`.
+    pub fn add(&self, channel: &File, key: u64) -> Result<(), Errno> {
+        let (port, fd) = (u64::from(self.0.fd()), u64::from(channel.fd()));
+        // SAFETY: touches no memory.
+        unsafe { sys::call3(Call::PortAdd, port, fd, key) }.map(drop)
+    }
+
+    /// Interrupts of an ISA line (or [`abi::IRQ_MSI`]) are received here under
+    /// `key`. Returns the data of a message-signalled one.
+    pub fn add_interrupt(&self, key: u64, line: u64) -> Result<u64, Errno> {
+        // SAFETY: touches no memory.
+        unsafe { sys::call3(Call::PortIrq, u64::from(self.0.fd()), key, line) }
+    }
+
+    /// Waits for the next message or interrupt, at most `timeout` nanoseconds
+    /// (`u64::MAX`: for ever; `ETIMEDOUT` after that).
+    #[inline]
+    pub fn receive(&self, buffer: &mut [u8], timeout: u64) -> Result<Received, Errno> {
+        let mut received = Received::default();
+        let (at, len) = sys::of_mut(buffer);
+        let to = &raw mut received as u64;
+        // SAFETY: the kernel writes within `buffer` and one `Received`.
+        unsafe { sys::call5(Call::Recv, u64::from(self.0.fd()), at, len, to, timeout) }?;
+        Ok(received)
+    }
+}
+
+/// Sends one message, gathered from `parts`, into a channel.
+#[inline]
+pub fn send<const N: usize>(channel: &File, parts: [&[u8]; N]) -> Result<(), Errno> {
+    let slices = parts.map(process::slice);
+    let (fd, at) = (u64::from(channel.fd()), slices.as_ptr() as u64);
+    // SAFETY: the kernel only reads the slices and what they name.
+    unsafe { sys::call3(Call::Send, fd, at, N as u64) }.map(drop)
+}

@@ -1,0 +1,132 @@
+//! Processes: making them, waiting for them, ending.
+
+use crate::{io, sys};
+use abi::{Call, Errno, Slice, WaitMessage, rfork};
+use alloc::vec::Vec;
+
+/// Ends this process: flushes standard output, then `status` (0 is success)
+/// and an optional text for whoever waits.
+pub fn exit(status: u8, text: &str) -> ! {
+    io::flush_quietly();
+    match io::failed() {
+        Some(errno) if status == 0 => {
+            crate::eprintln!("standard output: {errno}");
+            exit_now(1, errno.text())
+        }
+        _ => exit_now(status, text),
+    }
+}
+
+/// Ends this process without flushing anything.
+pub fn exit_now(status: u8, text: &str) -> ! {
+    let (at, len) = sys::of(text.as_bytes());
+    // SAFETY: the kernel only reads `text`.
+    let _ = unsafe { sys::call3(Call::Exits, u64::from(status), at, len) };
+    // The call does not return; if it ever did, nothing could go on.
+    loop {
+        core::hint::spin_loop();
+    }
+}
+
+/// Which of the two processes after [`fork`] this is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fork {
+    /// The new one.
+    Child,
+    /// The old one, with the new one's number.
+    Parent(u64),
+}
+
+/// Makes a copy of this process: memory copied, descriptors copied.
+pub fn fork() -> Result<Fork, Errno> {
+    io::flush_quietly();
+    // SAFETY: the child works on a copy of all memory.
+    match unsafe { sys::call1(Call::RFork, rfork::PROC) }? {
+        0 => Ok(Fork::Child),
+        pid => Ok(Fork::Parent(pid)),
+    }
+}
+
+/// Turns this process into the program at `path`; `argv[0]` included. Returns
+/// only on failure.
+pub fn exec(path: &str, argv: &[&str]) -> Errno {
+    io::flush_quietly();
+    let mut slices = Vec::new();
+    if slices.try_reserve(argv.len()).is_err() {
+        return Errno::ENOMEM;
+    }
+    slices.extend(argv.iter().map(|arg| slice(arg.as_bytes())));
+    let (at, len) = sys::of(path.as_bytes());
+    let (vector, count) = (slices.as_ptr() as u64, slices.len() as u64);
+    // SAFETY: the kernel only reads; on success nothing of us is left.
+    match unsafe { sys::call4(Call::Exec, at, len, vector, count) } {
+        Ok(_) => Errno::EIO,
+        Err(errno) => errno,
+    }
+}
+
+pub(crate) fn slice(bytes: &[u8]) -> Slice {
+    let (address, len) = sys::of(bytes);
+    Slice { address, len }
+}
+
+/// How a child ended.
+pub struct Ended(WaitMessage);
+
+impl Ended {
+    /// Which child.
+    pub fn pid(&self) -> u64 {
+        self.0.pid
+    }
+
+    /// 0 is success, [`abi::STATUS_KILLED`] one the kernel ended.
+    pub fn status(&self) -> u8 {
+        u8::try_from(self.0.status).unwrap_or(u8::MAX)
+    }
+
+    /// Why: its own text, or the kernel's.
+    pub fn text(&self) -> &str {
+        let used = self.0.text.get(..self.0.text_len as usize);
+        core::str::from_utf8(used.unwrap_or(&[])).unwrap_or("")
+    }
+}
+
+/// Waits for the next child that ends.
+pub fn wait() -> Result<Ended, Errno> {
+    let mut message = WaitMessage {
+        pid: 0,
+        status: 0,
+        text_len: 0,
+        text: [0; 240],
+    };
+    // SAFETY: the kernel writes one `WaitMessage`.
+    unsafe { sys::call1(Call::Wait, &raw mut message as u64) }?;
+    Ok(Ended(message))
+}
+
+/// Waits for that child; others that end meanwhile are reaped and handed to
+/// `other`.
+pub fn wait_for(pid: u64, mut other: impl FnMut(&Ended)) -> Result<Ended, Errno> {
+    loop {
+        let ended = wait()?;
+        if ended.pid() == pid {
+            return Ok(ended);
+        }
+        other(&ended);
+    }
+}
+
+/// Runs `body` in a child; returns the child's number.
+pub fn spawn(body: impl FnOnce() -> u8) -> Result<u64, Errno> {
+    match fork()? {
+        Fork::Parent(pid) => Ok(pid),
+        Fork::Child => exit(body(), ""),
+    }
+}
+
+/// Ends another process with that text.
+pub fn kill(pid: u64, text: &str) -> Result<(), Errno> {
+    let (at, len) = sys::of(text.as_bytes());
+    // SAFETY: the kernel only reads `text`.
+    unsafe { sys::call3(Call::Kill, pid, at, len) }.map(drop)
+}

@@ -1,0 +1,53 @@
+//! From the kernel's initial stack to `main` and out again.
+
+use crate::{Args, Outcome, args, process};
+
+/// Names the program's `main`: `rt::main!(main);`.
+///
+/// It takes [`Args`](crate::Args) and returns anything that is an
+/// [`Outcome`](crate::Outcome): nothing, a status, or a `Result`.
+#[macro_export]
+macro_rules! main {
+    ($main:path) => {
+        #[unsafe(no_mangle)]
+        fn dormouse_main(args: $crate::Args) -> ! {
+            $crate::run(args, $main)
+        }
+    };
+}
+
+unsafe extern "Rust" {
+    /// Defined by [`main!`] in the program.
+    safe fn dormouse_main(args: Args) -> !;
+}
+
+/// The first instruction of every program. The kernel leaves the System V
+/// layout at `rsp`: argc, the argv pointers, 0, 0 (no environment).
+#[unsafe(no_mangle)]
+#[unsafe(naked)]
+unsafe extern "C" fn _start() -> ! {
+    core::arch::naked_asm!(
+        "xor ebp, ebp",
+        "mov rdi, rsp",
+        "and rsp, -16",
+        "call {entry}",
+        "ud2",
+        entry = sym entry,
+    )
+}
+
+extern "C" fn entry(stack: *const u64) -> ! {
+    // SAFETY: called once, by `_start`, with the kernel's initial stack, which
+    // is never changed afterwards.
+    let args = unsafe { args::from_stack(stack) };
+    dormouse_main(args)
+}
+
+/// Runs `main` and ends the process with its outcome.
+pub fn run<T: Outcome>(args: Args, main: fn(Args) -> T) -> ! {
+    if let Some(index) = args.first_not_utf8() {
+        crate::eprintln!("{}: argument {index} is not UTF-8", args.program());
+        process::exit(2, "argument is not UTF-8");
+    }
+    main(args).finish(args.program())
+}

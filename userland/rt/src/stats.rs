@@ -1,0 +1,137 @@
+//! The kernel's counters, the figures programs print from them, and the
+//! counters a driver hands to the kernel.
+
+use crate::single::Single;
+use crate::sys;
+use abi::{Call, DeviceCounters, Errno, Stat64};
+use core::fmt;
+
+/// The kernel's counters at one moment.
+#[derive(Clone, Copy)]
+pub struct Counters([u64; Stat64::COUNT]);
+
+impl Counters {
+    /// Reads them.
+    pub fn now() -> Result<Counters, Errno> {
+        let mut all = [0; Stat64::COUNT];
+        let (to, count) = (all.as_mut_ptr() as u64, Stat64::COUNT as u64);
+        // SAFETY: the kernel writes at most `count` numbers.
+        unsafe { sys::call2(Call::KStat, to, count) }?;
+        Ok(Counters(all))
+    }
+
+    /// One of them.
+    pub fn get(&self, which: Stat64) -> u64 {
+        self.0[which as usize]
+    }
+
+    /// How much `which` grew since `earlier`.
+    pub fn since(&self, earlier: &Counters, which: Stat64) -> u64 {
+        self.get(which).wrapping_sub(earlier.get(which))
+    }
+}
+
+/// What moved between two moments, in the whole system.
+#[derive(Clone, Copy, Debug)]
+pub struct Figures {
+    /// 9P exchanges, each a T and its R.
+    pub messages: u64,
+    /// Data bytes from file servers.
+    pub bytes_in: u64,
+    /// Data bytes to file servers.
+    pub bytes_out: u64,
+    /// Data bytes from the device.
+    pub device_in: u64,
+    /// Data bytes to the device.
+    pub device_out: u64,
+    /// Guest instructions, idle ones left out; only under `--icount`.
+    pub instructions: Option<u64>,
+}
+
+impl Figures {
+    /// The heads of the columns.
+    pub const HEADS: [&'static str; 6] = [
+        "messages",
+        "bytes_in",
+        "bytes_out",
+        "device_in",
+        "device_out",
+        "instructions",
+    ];
+
+    /// From `before` to `after`.
+    pub fn between(before: &Counters, after: &Counters) -> Figures {
+        let grown = |which| after.since(before, which);
+        let busy = grown(Stat64::Ticks).saturating_sub(grown(Stat64::IdleTicks));
+        Figures {
+            messages: grown(Stat64::Messages),
+            bytes_in: grown(Stat64::BytesIn),
+            bytes_out: grown(Stat64::BytesOut),
+            device_in: grown(Stat64::DeviceIn),
+            device_out: grown(Stat64::DeviceOut),
+            instructions: (after.get(Stat64::Counted) == 1).then_some(busy),
+        }
+    }
+
+    /// The columns in order; `None`: not counted.
+    pub fn columns(&self) -> [Option<u64>; 6] {
+        [
+            Some(self.messages),
+            Some(self.bytes_in),
+            Some(self.bytes_out),
+            Some(self.device_in),
+            Some(self.device_out),
+            self.instructions,
+        ]
+    }
+}
+
+/// A number right-aligned in a table, in groups of three digits; `-` for none.
+pub struct Cell(pub Option<u64>);
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(mut number) = self.0 else {
+            return f.pad_integral(true, "", "-");
+        };
+        // 20 digits and 6 commas at most.
+        let mut text = [0u8; 26];
+        let (mut at, mut digits) = (text.len(), 0);
+        while number > 0 || digits == 0 {
+            if digits > 0 && digits % 3 == 0 {
+                at -= 1;
+                text[at] = b',';
+            }
+            at -= 1;
+            text[at] = b'0' + (number % 10) as u8;
+            number /= 10;
+            digits += 1;
+        }
+        let text = core::str::from_utf8(&text[at..]).unwrap_or("?");
+        f.pad_integral(true, "", text)
+    }
+}
+
+static DEVICE: Single<DeviceCounters> = Single::new(DeviceCounters {
+    bytes_in: 0,
+    bytes_out: 0,
+    requests: 0,
+});
+
+/// Lets the kernel read this driver's counters; needs the privilege
+/// `COUNTERS`.
+pub fn register_device() -> Result<(), Errno> {
+    let at = DEVICE.with(|counters| &raw const *counters as u64);
+    // SAFETY: the kernel only reads the counters, which live for ever.
+    unsafe { sys::call1(Call::Counters, at.unwrap_or(0)) }.map(drop)
+}
+
+/// Counts a request the device has answered and its data bytes.
+#[inline]
+pub fn count_request(bytes_in: u64, bytes_out: u64) {
+    DEVICE.with(|counters| {
+        counters.bytes_in += bytes_in;
+        counters.bytes_out += bytes_out;
+        counters.requests += 1;
+    });
+}

@@ -1,0 +1,158 @@
+//! System calls as they are: one function per number of arguments, unsafe
+//! because the kernel writes where it is told to. The rest of this crate
+//! wraps them.
+
+use abi::{Call, Errno, decode};
+use core::arch::asm;
+
+macro_rules! raw {
+    ($(#[$doc:meta])* $name:ident($($arg:ident $register:tt),*)) => {
+        $(#[$doc])*
+        ///
+        /// # Safety
+        /// Memory the call is told to write must be the caller's to change,
+        /// and what the call unmaps must not be referred to any more.
+        #[inline]
+        pub unsafe fn $name(call: Call, $($arg: u64),*) -> Result<u64, Errno> {
+            let answer: u64;
+            // SAFETY: the kernel keeps all registers but rax, rcx, r11; what
+            // it does to memory is the caller's promise.
+            unsafe {
+                asm!(
+                    "syscall",
+                    inlateout("rax") call as u64 => answer,
+                    $(in($register) $arg,)*
+                    lateout("rcx") _,
+                    lateout("r11") _,
+                    options(nostack),
+                );
+            }
+            decode(answer)
+        }
+    };
+}
+
+raw!(
+    /// A call without arguments.
+    call0()
+);
+raw!(
+    /// A call with one argument.
+    call1(a "rdi")
+);
+raw!(
+    /// A call with two arguments.
+    call2(a "rdi", b "rsi")
+);
+raw!(
+    /// A call with three arguments.
+    call3(a "rdi", b "rsi", c "rdx")
+);
+raw!(
+    /// A call with four arguments.
+    call4(a "rdi", b "rsi", c "rdx", d "r10")
+);
+raw!(
+    /// A call with five arguments.
+    call5(a "rdi", b "rsi", c "rdx", d "r10", e "r8")
+);
+raw!(
+    /// A call with six arguments.
+    call6(a "rdi", b "rsi", c "rdx", d "r10", e "r8", f "r9")
+);
+
+/// Address and length of bytes the kernel reads.
+#[inline]
+pub(crate) fn of(bytes: &[u8]) -> (u64, u64) {
+    (bytes.as_ptr() as u64, bytes.len() as u64)
+}
+
+/// Address and length of bytes the kernel writes.
+#[inline]
+pub(crate) fn of_mut(bytes: &mut [u8]) -> (u64, u64) {
+    (bytes.as_mut_ptr() as u64, bytes.len() as u64)
+}
+
+/// A call that takes one text.
+pub(crate) fn text_call(call: Call, text: &[u8]) -> Result<u64, Errno> {
+    let (at, len) = of(text);
+    // SAFETY: the kernel only reads `text`.
+    unsafe { call2(call, at, len) }
+}
+
+/// This process's number.
+#[inline]
+pub fn getpid() -> u64 {
+    // SAFETY: touches no memory.
+    unsafe { call0(Call::GetPid) }.unwrap_or(0)
+}
+
+/// A line in the kernel's log.
+pub fn log(text: &[u8]) -> Result<(), Errno> {
+    text_call(Call::Log, text).map(drop)
+}
+
+/// A line for the judge; needs the privilege `JUDGE`.
+pub fn verdict(text: &[u8]) -> Result<(), Errno> {
+    text_call(Call::Verdict, text).map(drop)
+}
+
+/// Stops the machine; needs the privilege `HALT`. Returns only on failure.
+pub fn halt(status: u8) -> Errno {
+    // SAFETY: touches no memory.
+    match unsafe { call1(Call::Halt, u64::from(status)) } {
+        Ok(_) => Errno::EIO,
+        Err(errno) => errno,
+    }
+}
+
+/// Gives up all privileges that are not in `mask`; returns what is left.
+pub fn privilege(mask: u64) -> Result<u64, Errno> {
+    // SAFETY: touches no memory.
+    unsafe { call1(Call::Privilege, mask) }
+}
+
+/// Sleeps; 0 gives way to other processes.
+pub fn sleep(nanoseconds: u64) -> Result<(), Errno> {
+    // SAFETY: touches no memory.
+    unsafe { call1(Call::Sleep, nanoseconds) }.map(drop)
+}
+
+/// Copies the boot options, `key=value` lines, into `buffer`; returns how many
+/// bytes there are.
+pub fn boot_options(buffer: &mut [u8]) -> Result<usize, Errno> {
+    let (at, len) = of_mut(buffer);
+    // SAFETY: the kernel writes within `buffer`.
+    let n = unsafe { call2(Call::BootOptions, at, len) }?;
+    Ok((n as usize).min(buffer.len()))
+}
+
+/// The kernel's text for this process's last error.
+pub fn errstr(buffer: &mut [u8]) -> &str {
+    let (at, len) = of_mut(buffer);
+    // SAFETY: the kernel writes within `buffer`.
+    let n = unsafe { call2(Call::ErrStr, at, len) }.unwrap_or(0) as usize;
+    core::str::from_utf8(buffer.get(..n).unwrap_or(&[])).unwrap_or("")
+}
+
+/// Removes the file at `path`.
+pub fn remove(path: &str) -> Result<(), Errno> {
+    text_call(Call::Remove, path.as_bytes()).map(drop)
+}
+
+/// Renames a file within one server.
+pub fn rename(from: &str, to: &str) -> Result<(), Errno> {
+    let ((a, b), (c, d)) = (of(from.as_bytes()), of(to.as_bytes()));
+    // SAFETY: the kernel only reads the paths.
+    unsafe { call4(Call::Rename, a, b, c, d) }.map(drop)
+}
+
+/// Changes the working directory.
+pub fn chdir(path: &str) -> Result<(), Errno> {
+    text_call(Call::ChDir, path.as_bytes()).map(drop)
+}
+
+/// Takes the tree mounted at `path` out of the name space.
+pub fn unmount(path: &str) -> Result<(), Errno> {
+    text_call(Call::Unmount, path.as_bytes()).map(drop)
+}
