@@ -1,2 +1,0 @@
-//! consfs
-#![no_std]

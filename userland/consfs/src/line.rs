@@ -1,0 +1,114 @@
+//! The line discipline: typed bytes become lines, and what to echo.
+//!
+//! Backspace takes back a character, Ctrl-U the line. Ctrl-D ends a line
+//! without a newline; on an empty line it is the end of the file, for one
+//! read. Ctrl-\ (what the runner sends at the end of piped input) ends the
+//! line likewise and is the end of the file for that and every later read.
+
+use alloc::{collections::VecDeque, vec::Vec};
+
+const BACKSPACE: u8 = 8;
+const DELETE: u8 = 0x7f;
+const CTRL_D: u8 = 4;
+const CTRL_U: u8 = 0x15;
+const CTRL_BACKSLASH: u8 = 0x1c;
+const BELL: u8 = 7;
+const ESCAPE: u8 = 0x1b;
+
+/// Most bytes in a line; more are refused with a bell.
+const LINE_MAX: usize = 4096;
+/// Bytes of finished lines after which input waits in the device.
+const QUEUE_MAX: usize = 16 * 1024;
+
+/// What the terminal shows for a byte.
+pub type Echo = Vec<u8>;
+
+/// The state of the input.
+pub struct Discipline {
+    /// The line being typed.
+    editing: Vec<u8>,
+    /// Finished lines; an empty one is the end of the file for one read.
+    lines: VecDeque<Vec<u8>>,
+    /// Bytes in `lines`.
+    queued: usize,
+    /// Nothing will ever come after `lines`.
+    ended: bool,
+}
+
+impl Discipline {
+    pub fn new() -> Self {
+        Discipline {
+            editing: Vec::with_capacity(LINE_MAX),
+            lines: VecDeque::new(),
+            queued: 0,
+            ended: false,
+        }
+    }
+
+    /// Is there room for more input?
+    pub fn has_room(&self) -> bool {
+        self.queued < QUEUE_MAX && self.lines.len() < QUEUE_MAX / 16
+    }
+
+    /// Takes a typed byte; adds what to show to `echo`.
+    pub fn typed(&mut self, byte: u8, echo: &mut Echo) {
+        match byte {
+            b'\r' | b'\n' => {
+                self.editing.push(b'\n');
+                echo.extend_from_slice(b"\r\n");
+                self.finish();
+            }
+            CTRL_D => self.finish(),
+            CTRL_BACKSLASH => {
+                if !self.editing.is_empty() {
+                    self.finish();
+                }
+                self.ended = true;
+            }
+            BACKSPACE | DELETE => self.take_back(echo),
+            CTRL_U => {
+                while !self.editing.is_empty() {
+                    self.take_back(echo);
+                }
+            }
+            b'\t' | b' '.. if self.editing.len() + 1 < LINE_MAX => {
+                self.editing.push(byte);
+                echo.push(byte);
+            }
+            ESCAPE | b'\t' | b' '.. => echo.push(BELL),
+            // Other control characters mean nothing here.
+            _ => {}
+        }
+    }
+
+    fn finish(&mut self) {
+        let line = self.editing.clone();
+        self.editing.clear();
+        self.queued += line.len();
+        self.lines.push_back(line);
+    }
+
+    /// Removes the last character, all bytes of its UTF-8 form.
+    fn take_back(&mut self, echo: &mut Echo) {
+        while let Some(byte) = self.editing.pop() {
+            if byte & 0xc0 != 0x80 {
+                echo.extend_from_slice(b"\x08 \x08");
+                return;
+            }
+        }
+    }
+
+    /// At most `count` bytes of the oldest line, empty at the end of the file;
+    /// `None` if nobody has typed one yet.
+    pub fn read(&mut self, count: usize) -> Option<Vec<u8>> {
+        let Some(mut line) = self.lines.pop_front() else {
+            return self.ended.then(Vec::new);
+        };
+        if line.len() > count {
+            let rest = line.split_off(count);
+            self.lines.push_front(rest);
+        }
+        self.queued -= line.len();
+        Some(line)
+    }
+}

@@ -1,0 +1,51 @@
+//! consfs: the console as a file.
+//!
+//! Serves 9P2000.L on descriptor 3. The tree is one file, its own root: what
+//! is written to it goes to the first serial line, reading it gives lines that
+//! were typed there. `line` is the line discipline, `uart` the hardware,
+//! `server` the protocol; this file joins them in one loop over messages and
+//! interrupts.
+#![no_std]
+#![no_main]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod line;
+mod server;
+mod uart;
+
+use alloc::vec;
+use rt::abi::{Received, SERVICE_FD};
+use rt::{Failure, File, Named, Port};
+use server::Server;
+
+rt::main!(main);
+
+/// Keys at the receive port.
+const REQUESTS: u64 = 0;
+const INTERRUPTS: u64 = 1;
+/// The first serial line's ISA interrupt.
+const IRQ: u64 = 4;
+
+fn main(_args: rt::Args) -> Result<(), Failure> {
+    let channel = File::from_fd(SERVICE_FD as u32);
+    let port = Port::new().about("receive port")?;
+    port.add(&channel, REQUESTS).about("service channel")?;
+    port.add_interrupt(INTERRUPTS, IRQ)
+        .about("interrupt of the serial line")?;
+    let mut server = Server::new(channel);
+    let mut message = vec![0; server::MSIZE as usize];
+    loop {
+        let received = port.receive(&mut message, u64::MAX).about("receive port")?;
+        match received.kind {
+            Received::MESSAGE => {
+                let len = (received.len as usize).min(message.len());
+                server.request(&message[..len]);
+            }
+            Received::INTERRUPT => server.input(),
+            // Nobody is left to serve.
+            _ => return Ok(()),
+        }
+    }
+}

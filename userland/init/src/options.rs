@@ -1,0 +1,38 @@
+//! Boot options: `key=value` lines from the bundle.
+
+use alloc::string::String;
+use alloc::vec;
+use rt::{eprintln, sys};
+
+/// Most bytes of options taken.
+const MAX: usize = 64 * 1024;
+
+/// The options of this boot.
+pub struct Options(String);
+
+impl Options {
+    /// Reads them; none if they cannot be had.
+    pub fn read() -> Options {
+        let mut buffer = vec![0; MAX];
+        let len = sys::boot_options(&mut buffer).unwrap_or_else(|errno| {
+            eprintln!("init: boot options: {errno}");
+            0
+        });
+        buffer.truncate(len);
+        Options(String::from_utf8_lossy(&buffer).into_owned())
+    }
+
+    /// The value of the last line with that key.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        let pairs = self.0.lines().rev().filter_map(|line| line.split_once('='));
+        pairs
+            .filter(|(name, _)| *name == key)
+            .map(|(_, value)| value)
+            .next()
+    }
+
+    /// Is it `1`?
+    pub fn is_on(&self, key: &str) -> bool {
+        self.get(key) == Some("1")
+    }
+}
