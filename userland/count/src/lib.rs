@@ -1,2 +1,0 @@
-//! count
-#![no_std]

@@ -1,0 +1,81 @@
+//! `count [-t] COMMAND [ARG...]`: runs a command and prints, to standard error,
+//! what moved in the whole system meanwhile; `-t`: one tab-separated line with
+//! the columns of `lazy -t` after the command's name. The exit status is the
+//! command's. What the command prints is part of what moved.
+#![no_std]
+#![no_main]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+use alloc::borrow::Cow;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write;
+use rt::process::{self, Fork};
+use rt::stats::{Cell, Counters, Figures};
+use rt::{Args, Errno, Failure, Named, eprintln};
+
+rt::main!(main);
+
+fn main(args: Args) -> Result<u8, Failure> {
+    let mut options = args.options("t");
+    let mut tabs = false;
+    while options.next_option()?.is_some() {
+        tabs = true;
+    }
+    let command = options.rest();
+    let Some(name) = command.get(0) else {
+        return Err(Failure::usage("usage: count [-t] COMMAND [ARG...]"));
+    };
+    let before = Counters::now().about("counters")?;
+    let pid = match process::fork().about("new process")? {
+        Fork::Child => become_command(name, command),
+        Fork::Parent(pid) => pid,
+    };
+    let ended = process::wait_for(pid, |_| {}).about(name)?;
+    let after = Counters::now().about("counters")?;
+    if u32::from(ended.status()) == rt::abi::STATUS_KILLED {
+        eprintln!("count: {name}: {}", ended.text());
+    }
+    let columns = Figures::between(&before, &after).columns();
+    match tabs {
+        true => print_tabs(name, &columns),
+        false => print_pretty(&columns),
+    }
+    Ok(ended.status())
+}
+
+fn become_command(name: &str, command: Args) -> ! {
+    let path = match name.contains('/') {
+        true => Cow::Borrowed(name),
+        false => Cow::Owned(format!("/bin/{name}")),
+    };
+    let argv: Vec<&str> = command.iter().collect();
+    let errno = process::exec(&path, &argv);
+    eprintln!("count: {path}: {errno}");
+    let status = match errno {
+        Errno::ENOENT | Errno::ENOTDIR => 127,
+        _ => 126,
+    };
+    process::exit_now(status, errno.text())
+}
+
+fn print_tabs(name: &str, columns: &[Option<u64>; 6]) {
+    let mut line = String::from(name);
+    for column in columns {
+        // Writing to a string does not fail.
+        let _ = match column {
+            Some(number) => write!(line, "\t{number}"),
+            None => write!(line, "\t-"),
+        };
+    }
+    eprintln!("{line}");
+}
+
+fn print_pretty(columns: &[Option<u64>; 6]) {
+    for (head, column) in Figures::HEADS.iter().zip(columns) {
+        eprintln!("{:>16} {head}", Cell(*column));
+    }
+}

@@ -1,0 +1,152 @@
+//! `lazy [-t] [-n TOUCH] [-m MODIFY] [-s SEED] FILE`
+//!
+//! Shows deferred I/O at work: reads all of FILE into a snapshot segment, looks
+//! at TOUCH (16) scattered pages of it, changes MODIFY (3) of them, and writes
+//! the whole buffer back, with plain `read` and `write`. Then prints what moved
+//! in each step; with `-t` as tab-separated lines. SEED chooses the pages.
+#![no_std]
+#![no_main]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod pages;
+mod table;
+
+use alloc::vec::Vec;
+use pages::Scattered;
+use rt::abi::PAGE;
+use rt::stats::{Counters, Figures};
+use rt::{Args, Failure, File, Named, Segment, mode};
+
+rt::main!(main);
+
+/// What the command line asks for.
+struct Order {
+    tabs: bool,
+    touch: u64,
+    modify: u64,
+    seed: u64,
+    path: &'static str,
+}
+
+const USAGE: &str = "usage: lazy [-t] [-n TOUCH] [-m MODIFY] [-s SEED] FILE";
+
+fn order(args: Args) -> Result<Order, Failure> {
+    let mut order = Order {
+        tabs: false,
+        touch: 16,
+        modify: 3,
+        seed: 1,
+        path: "",
+    };
+    let mut options = args.options("tn:m:s:");
+    while let Some((letter, value)) = options.next_option()? {
+        let number = || {
+            let parsed = value.parse::<u64>();
+            parsed.map_err(|_| Failure::usage(format_args!("-{letter} {value}: not a number")))
+        };
+        match letter {
+            't' => order.tabs = true,
+            'n' => order.touch = number()?,
+            'm' => order.modify = number()?,
+            _ => order.seed = number()?,
+        }
+    }
+    let files = options.rest();
+    match (files.get(0), files.len()) {
+        (Some(path), 1) => order.path = path,
+        _ => return Err(Failure::usage(USAGE)),
+    }
+    Ok(order)
+}
+
+fn main(args: Args) -> Result<(), Failure> {
+    let order = order(args)?;
+    let path = order.path;
+    let file = File::open(path, mode::ORDWR).about(path)?;
+    let stat = file.stat().about(path)?;
+    if stat.is_dir() || stat.size == 0 {
+        return Err(Failure::new(format_args!("{path}: no content to read")));
+    }
+    let size = usize::try_from(stat.size).map_err(|_| Failure::new("file too large"))?;
+    let mut segment = Segment::attach("snapshot", size).about("snapshot segment")?;
+    let pages = Scattered::new(stat.size.div_ceil(PAGE), order.seed);
+    let touched: Vec<u64> = pages.take(order.touch.max(order.modify));
+
+    let mut steps = Steps::new(segment.bytes_mut())?;
+    steps.run("read", |buffer| {
+        let got = file.read_full_at(&mut buffer[..size], 0).about(path)?;
+        whole(path, got, size)
+    })?;
+    steps.run("touch", |buffer| {
+        for page in touched.iter().take(order.touch as usize) {
+            look(&buffer[offset(*page)]);
+        }
+        Ok(())
+    })?;
+    steps.run("change", |buffer| {
+        for page in touched.iter().take(order.modify as usize) {
+            let byte = &mut buffer[offset(*page)];
+            *byte = byte.wrapping_add(1);
+        }
+        Ok(())
+    })?;
+    steps.run("write", |buffer| {
+        file.write_all_at(&buffer[..size], 0).about(path)
+    })?;
+
+    // Printing moves bytes too, so nothing is printed before the last step.
+    match order.tabs {
+        true => table::tabs(&steps.done),
+        false => table::pretty(&steps.done, path, stat.size),
+    }
+    Ok(())
+}
+
+fn whole(path: &str, got: usize, size: usize) -> Result<(), Failure> {
+    match got == size {
+        true => Ok(()),
+        false => Err(Failure::new(format_args!(
+            "{path}: read {got} of {size} bytes"
+        ))),
+    }
+}
+
+fn offset(page: u64) -> usize {
+    (page * PAGE) as usize
+}
+
+/// A load that is not optimised away.
+fn look(byte: &u8) {
+    core::hint::black_box(*byte);
+}
+
+/// Runs steps on the buffer and notes what each moved.
+struct Steps<'a> {
+    buffer: &'a mut [u8],
+    last: Counters,
+    done: Vec<(&'static str, Figures)>,
+}
+
+impl<'a> Steps<'a> {
+    fn new(buffer: &'a mut [u8]) -> Result<Self, Failure> {
+        Ok(Steps {
+            buffer,
+            last: Counters::now().about("counters")?,
+            done: Vec::with_capacity(4),
+        })
+    }
+
+    fn run(
+        &mut self,
+        name: &'static str,
+        step: impl FnOnce(&mut [u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        step(self.buffer)?;
+        let now = Counters::now().about("counters")?;
+        self.done.push((name, Figures::between(&self.last, &now)));
+        self.last = now;
+        Ok(())
+    }
+}
