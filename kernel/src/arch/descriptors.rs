@@ -1,0 +1,204 @@
+//! Segment descriptors, the task state segment and the interrupt table.
+
+use core::cell::UnsafeCell;
+use core::mem::{offset_of, size_of};
+use core::sync::atomic::Ordering::Relaxed;
+
+use x86_64::instructions::segmentation::{CS, DS, ES, FS, GS, SS, Segment};
+use x86_64::instructions::tables::{lgdt, lidt, load_tss};
+use x86_64::structures::DescriptorTablePointer;
+use x86_64::structures::gdt::SegmentSelector;
+use x86_64::{PrivilegeLevel, VirtAddr};
+
+use super::entry;
+use crate::mem::stack::KernelStack;
+
+/// Selector of kernel code.
+pub(super) const KERNEL_CODE: u16 = 0x08;
+/// Selector of kernel data.
+pub(super) const KERNEL_DATA: u16 = 0x10;
+/// Selector of user data; `sysret` wants it between kernel data and user code.
+pub(super) const USER_DATA: u16 = 0x18 | 3;
+/// Selector of user code.
+pub(super) const USER_CODE: u16 = 0x20 | 3;
+const TASK: u16 = 0x28;
+
+/// Vectors with a stack of their own; the index is the IST number minus one.
+const OWN_STACK: [u8; 3] = [8, 2, 18];
+/// Bytes of a stack used before memory management works.
+const EARLY_STACK: usize = 8192;
+/// Ports 0 to 0x3ff have a bit each.
+const PORT_BITS: usize = 0x400 / 8;
+/// The console's ports, one byte of the map.
+const CONSOLE_PORTS: usize = 0x3f8 / 8;
+
+/// SDM vol. 3, 8.7, with the I/O permission map behind it (vol. 1, 19.5.2).
+#[repr(C, packed(4))]
+struct TaskState {
+    reserved0: u32,
+    rsp: [u64; 3],
+    reserved1: u64,
+    ist: [u64; 7],
+    reserved2: u64,
+    reserved3: u16,
+    port_map_base: u16,
+    port_map: [u8; PORT_BITS],
+    /// The processor may read one byte more; it has to be all ones.
+    port_map_end: u8,
+}
+
+/// `port_map_base` when no port is allowed: beyond the segment's limit.
+const PORTS_CLOSED: u16 = u16::MAX;
+
+#[repr(C, align(16))]
+struct Tables {
+    gdt: [u64; 7],
+    idt: [[u64; 2]; 256],
+    task: TaskState,
+    early_stacks: [[u8; EARLY_STACK]; OWN_STACK.len()],
+}
+
+/// What the processor itself reads. Written by `init` and, one word at a
+/// time, by the `set_` functions.
+struct Shared(UnsafeCell<Tables>);
+
+// SAFETY: one CPU, interrupts off in the kernel: no two writers.
+unsafe impl Sync for Shared {}
+
+static TABLES: Shared = Shared(UnsafeCell::new(Tables {
+    // Null, kernel code, kernel data, user data, user code, task (two).
+    gdt: [
+        0,
+        0x00af_9b00_0000_ffff,
+        0x00cf_9300_0000_ffff,
+        0x00cf_f300_0000_ffff,
+        0x00af_fb00_0000_ffff,
+        0,
+        0,
+    ],
+    idt: [[0; 2]; 256],
+    task: TaskState {
+        reserved0: 0,
+        rsp: [0; 3],
+        reserved1: 0,
+        ist: [0; 7],
+        reserved2: 0,
+        reserved3: 0,
+        port_map_base: PORTS_CLOSED,
+        port_map: {
+            let mut map = [0xff; PORT_BITS];
+            map[CONSOLE_PORTS] = 0;
+            map
+        },
+        port_map_end: 0xff,
+    },
+    early_stacks: [[0; EARLY_STACK]; OWN_STACK.len()],
+}));
+
+fn task() -> *mut TaskState {
+    // SAFETY: stays inside the static.
+    unsafe { &raw mut (*TABLES.0.get()).task }
+}
+
+/// The two words of a present, available 64-bit TSS descriptor.
+fn task_descriptor(base: u64) -> [u64; 2] {
+    let limit = size_of::<TaskState>() as u64 - 1;
+    let low = limit & 0xffff
+        | (base & 0xff_ffff) << 16
+        | 0x89 << 40
+        | (limit >> 16 & 0xf) << 48
+        | (base >> 24 & 0xff) << 56;
+    [low, base >> 32]
+}
+
+/// An interrupt gate: interrupts off on entry. Only `int3` may be asked for
+/// by a program; any other `int` is a protection fault.
+fn gate(vector: u8) -> [u64; 2] {
+    let handler = entry::stub(vector);
+    let ist = OWN_STACK.iter().position(|&own| own == vector).map_or(0, |i| i as u64 + 1);
+    let kind = if vector == 3 { 0xee } else { 0x8e };
+    let low = handler & 0xffff
+        | u64::from(KERNEL_CODE) << 16
+        | ist << 32
+        | kind << 40
+        | (handler >> 16 & 0xffff) << 48;
+    [low, handler >> 32]
+}
+
+fn pointer<T>(table: *const T) -> DescriptorTablePointer {
+    DescriptorTablePointer {
+        base: VirtAddr::from_ptr(table),
+        limit: size_of::<T>() as u16 - 1,
+    }
+}
+
+/// Fills the tables and makes the processor use them.
+pub(super) fn init() {
+    let tables = TABLES.0.get();
+    // SAFETY: 1. runs once, before anything else uses the tables; 2. the
+    // tables are static and hold exactly the descriptors whose selectors are
+    // loaded; 3. every gate leads to a stub that saves all registers.
+    unsafe {
+        let [low, high] = task_descriptor(task() as u64);
+        (*tables).gdt[5] = low;
+        (*tables).gdt[6] = high;
+        for vector in 0..=255 {
+            (*tables).idt[usize::from(vector)] = gate(vector);
+        }
+        for index in 0..OWN_STACK.len() {
+            set_own_stack(index, (&raw const (*tables).early_stacks[index]).add(1) as u64);
+        }
+        lgdt(&pointer(&raw const (*tables).gdt));
+        CS::set_reg(selector(KERNEL_CODE));
+        SS::set_reg(selector(KERNEL_DATA));
+        for set in [DS::set_reg, ES::set_reg, FS::set_reg, GS::set_reg] {
+            set(selector(0));
+        }
+        load_tss(selector(TASK));
+        lidt(&pointer(&raw const (*tables).idt));
+    }
+}
+
+fn selector(value: u16) -> SegmentSelector {
+    SegmentSelector::new(value >> 3, PrivilegeLevel::Ring0)
+}
+
+/// Makes exceptions of `OWN_STACK[index]` start at `top`.
+fn set_own_stack(index: usize, top: u64) {
+    let at = offset_of!(TaskState, ist) + 8 * index;
+    // SAFETY: the field is inside the static; the processor reads it when the
+    // exception comes, never in between.
+    unsafe { task().byte_add(at).cast::<u64>().write_unaligned(top) };
+}
+
+/// Gives the exceptions with a stack of their own one with a guard page. They
+/// are never given back. Keeps the early stacks when memory is out.
+pub(super) fn guard_stacks() {
+    for index in 0..OWN_STACK.len() {
+        if let Some(stack) = KernelStack::new() {
+            set_own_stack(index, stack.top());
+            core::mem::forget(stack);
+        }
+    }
+}
+
+/// The stack on which the running process enters the kernel, by trap or by
+/// system call. `top` is [`KernelStack::top`] of a stack that outlives the
+/// process's stay on the CPU.
+#[inline]
+pub fn set_kernel_stack(top: u64) {
+    entry::KERNEL_STACK.store(top, Relaxed);
+    let at = offset_of!(TaskState, rsp);
+    // SAFETY: as in `set_own_stack`.
+    unsafe { task().byte_add(at).cast::<u64>().write_unaligned(top) };
+}
+
+/// Whether the running program may use the console's ports, 0x3f8 to 0x3ff.
+/// All others are closed to every program.
+#[inline]
+pub fn set_ports_allowed(allowed: bool) {
+    let base = if allowed { offset_of!(TaskState, port_map) as u16 } else { PORTS_CLOSED };
+    let at = offset_of!(TaskState, port_map_base);
+    // SAFETY: as in `set_own_stack`.
+    unsafe { task().byte_add(at).cast::<u16>().write_unaligned(base) };
+}

@@ -1,0 +1,131 @@
+//! The time stamp counter, and how fast it runs.
+//!
+//! Calibrated once against the PC's interval timer, whose frequency is fixed.
+//! Under `-icount` the counter counts guest instructions.
+
+use core::arch::asm;
+use core::arch::x86_64::_rdtsc;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use x86_64::instructions::port::Port;
+
+use super::interrupts;
+
+/// Counts per second of the interval timer.
+const PIT_HZ: u64 = 1_193_182;
+/// Enough for four digits, short enough for 16 bits of counter.
+const PIT_TICKS_WANTED: u16 = 6000;
+const NS_PER_SECOND: u64 = 1_000_000_000;
+
+/// Time stamp when `init` ran.
+static START: AtomicU64 = AtomicU64::new(0);
+static PER_SECOND: AtomicU64 = AtomicU64::new(NS_PER_SECOND);
+/// Nanoseconds per tick, times 2^32.
+static NS_PER_TICK: AtomicU64 = AtomicU64::new(1 << 32);
+/// Counts of the local APIC's timer per second.
+static APIC_PER_SECOND: AtomicU64 = AtomicU64::new(0);
+
+/// The time stamp counter.
+#[inline]
+pub fn ticks() -> u64 {
+    // SAFETY: reads a counter that every x86_64 processor has.
+    unsafe { _rdtsc() }
+}
+
+/// How many [`ticks`] make a second.
+pub fn ticks_per_second() -> u64 {
+    PER_SECOND.load(Relaxed)
+}
+
+/// Nanoseconds since the kernel started.
+#[inline]
+pub fn now_ns() -> u64 {
+    ticks_to_ns(ticks().wrapping_sub(START.load(Relaxed)))
+}
+
+/// Length of a number of ticks in nanoseconds.
+#[inline]
+pub fn ticks_to_ns(ticks: u64) -> u64 {
+    ((u128::from(ticks) * u128::from(NS_PER_TICK.load(Relaxed))) >> 32) as u64
+}
+
+/// Counts of the APIC timer at divisor 16 in a second.
+pub(super) fn apic_per_second() -> u64 {
+    APIC_PER_SECOND.load(Relaxed)
+}
+
+/// The three clocks at one moment.
+struct Sample {
+    tsc: u64,
+    apic: u32,
+    pit: u16,
+}
+
+/// Finds out the rates; takes a few milliseconds. The APIC timer must count.
+pub(super) fn calibrate() {
+    START.store(ticks(), Relaxed);
+    pit_start();
+    let first = sample();
+    let (last, elapsed) = loop {
+        spin_a_while();
+        let last = sample();
+        let elapsed = first.pit.wrapping_sub(last.pit);
+        if elapsed >= PIT_TICKS_WANTED {
+            break (last, u64::from(elapsed));
+        }
+    };
+    let per_second = |counts: u64| counts * PIT_HZ / elapsed;
+    let tsc_hz = per_second(last.tsc - first.tsc).max(1);
+    PER_SECOND.store(tsc_hz, Relaxed);
+    NS_PER_TICK.store((NS_PER_SECOND << 32) / tsc_hz, Relaxed);
+    APIC_PER_SECOND.store(per_second(u64::from(first.apic.wrapping_sub(last.apic))), Relaxed);
+}
+
+/// The quickest of a few attempts: on a busy host one may be interrupted
+/// between its readings.
+fn sample() -> Sample {
+    let mut best: Option<(u64, Sample)> = None;
+    for _ in 0..4 {
+        let tsc = ticks();
+        let pit = pit_read();
+        let apic = interrupts::timer_count();
+        let took = ticks() - tsc;
+        if best.as_ref().is_none_or(|(least, _)| took < *least) {
+            best = Some((took, Sample { tsc, apic, pit }));
+        }
+    }
+    match best {
+        Some((_, sample)) => sample,
+        None => unreachable!("the loop ran"),
+    }
+}
+
+/// Instructions without I/O, which is slow to emulate.
+fn spin_a_while() {
+    // SAFETY: counts a register down.
+    unsafe { asm!("2: dec {0:e}", "jnz 2b", inout(reg) 100_000_u32 => _, options(nomem, nostack)) };
+}
+
+/// Lets channel 2 count down from 65535 once (mode 0), speaker off.
+fn pit_start() {
+    // SAFETY: the PC's timer and its gate; nothing else uses channel 2.
+    unsafe {
+        let mut gate = Port::<u8>::new(0x61);
+        let value = gate.read();
+        gate.write(value & !2 | 1);
+        Port::<u8>::new(0x43).write(0b10_11_000_0);
+        let mut data = Port::<u8>::new(0x42);
+        data.write(0xff);
+        data.write(0xff);
+    }
+}
+
+/// The count at this moment.
+fn pit_read() -> u16 {
+    // SAFETY: latching and reading changes nothing but the latch.
+    unsafe {
+        Port::<u8>::new(0x43).write(0b10_00_000_0);
+        let mut data = Port::<u8>::new(0x42);
+        u16::from_le_bytes([data.read(), data.read()])
+    }
+}

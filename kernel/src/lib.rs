@@ -1,2 +1,0 @@
-//! The kernel.
-#![no_std]

@@ -1,0 +1,54 @@
+//! The kernel: address spaces, the fault path, processes, channels, the mount
+//! table. Everything else is a program.
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+#[macro_use]
+mod log;
+mod arch;
+mod mem;
+mod panic;
+
+use bootloader_api::config::Mapping;
+use bootloader_api::{BootInfo, BootloaderConfig, entry_point};
+use spin::Once;
+
+use mem::stack::KernelStack;
+
+/// What the kernel asks of the loader.
+static CONFIG: BootloaderConfig = {
+    let mut config = BootloaderConfig::new_default();
+    config.mappings.physical_memory = Some(Mapping::FixedAddress(mem::PHYSICAL_MAP));
+    config.kernel_stack_size = 64 << 10;
+    config
+};
+
+entry_point!(main, config = &CONFIG);
+
+/// The files that came with the kernel.
+static BUNDLE: Once<&'static [u8]> = Once::new();
+
+/// On the loader's stack, in the loader's address space.
+fn main(boot: &'static mut BootInfo) -> ! {
+    arch::serial::init();
+    arch::init();
+    mem::init(boot);
+    arch::interrupts::init();
+    arch::guard_stacks();
+    BUNDLE.call_once(|| mem::bundle(boot));
+    info!("{} MiB of memory free", mem::frames::free_count() * abi::PAGE >> 20);
+    match KernelStack::new() {
+        Some(stack) => arch::run_on(&core::mem::ManuallyDrop::new(stack), on_own_stack, 0),
+        None => panic!("no memory for the first stack"),
+    }
+}
+
+/// From here on nothing of the loader's is in use, not even its mappings.
+extern "C" fn on_own_stack(_: usize) -> ! {
+    mem::paging::kernel_root().activate();
+    let bundle: &'static [u8] = BUNDLE.get().copied().unwrap_or_default();
+    start(bundle)
+}
+include!("stub.rs");

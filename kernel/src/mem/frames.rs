@@ -1,0 +1,281 @@
+//! Page frames and who holds them.
+//!
+//! A table has one word for each frame from physical address 0 to the end of
+//! memory. Free frames form a list through the table; the largest piece of
+//! memory is not on the list at first but handed out from its low end, and
+//! runs for devices from its high end, so that both are quick and start-up
+//! does not touch every word.
+
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
+use spin::Mutex;
+use vm::Frame;
+
+use super::physical;
+
+pub use super::page::{
+    copy_between, copy_from, copy_to, read_u64, write_u64, zero, zero_range,
+};
+
+/// Bytes in a frame.
+pub const SIZE: usize = abi::PAGE as usize;
+
+// A word of the table: number of holders; 0 for a frame never handed out;
+// FREE | next for a free one; RESERVED for what is not memory or not ours.
+const FREE: u32 = 1 << 31;
+const END: u32 = FREE - 1;
+const RESERVED: u32 = u32::MAX;
+/// More holders than could be, fewer than would look free.
+const MOST: u32 = FREE - 2;
+
+/// The first MiB has too many owners.
+const LOWEST: u64 = 1 << 20;
+
+/// One past the highest frame, for checks without the lock.
+static LIMIT: AtomicU32 = AtomicU32::new(0);
+
+struct Table {
+    words: &'static mut [u32],
+    /// First of the free list, or `END`.
+    first: u32,
+    /// Frames `fresh..fresh_end` have never been used.
+    fresh: u32,
+    fresh_end: u32,
+    /// Free frames, listed and fresh.
+    free: u32,
+    /// Of these, only for `alloc_reserved`.
+    reserve: u32,
+    total: u32,
+}
+
+static TABLE: Mutex<Table> = Mutex::new(Table {
+    words: &mut [],
+    first: END,
+    fresh: 0,
+    fresh_end: 0,
+    free: 0,
+    reserve: 0,
+    total: 0,
+});
+
+/// Physical address of a frame.
+pub trait Physical {
+    /// Of its first byte.
+    fn pa(self) -> u64;
+}
+
+impl Physical for Frame {
+    #[inline]
+    fn pa(self) -> u64 {
+        u64::from(self.0) << 12
+    }
+}
+
+/// One past the highest frame there is.
+#[inline]
+pub(super) fn limit() -> u32 {
+    LIMIT.load(Relaxed)
+}
+
+/// A frame for which the caller is the one holder; what is in it is whatever
+/// it was last used for.
+#[inline]
+pub fn alloc() -> Option<Frame> {
+    let mut table = TABLE.lock();
+    if table.free <= table.reserve {
+        return None;
+    }
+    table.take()
+}
+
+/// As [`alloc`], from the reserve too. For what must go on so that others can
+/// give memory back.
+pub fn alloc_reserved() -> Option<Frame> {
+    TABLE.lock().take()
+}
+
+/// As [`alloc`], with all bytes zero.
+#[inline]
+pub fn alloc_zeroed() -> Option<Frame> {
+    let frame = alloc()?;
+    zero(frame);
+    Some(frame)
+}
+
+/// `pages` frames in a row, the first of which is returned; each is held once
+/// and released on its own. Contents as with [`alloc`].
+pub fn alloc_contiguous(pages: u32) -> Option<Frame> {
+    let mut table = TABLE.lock();
+    if pages == 0 || table.free.checked_sub(pages)? < table.reserve {
+        return None;
+    }
+    let first = table.take_fresh_run(pages).or_else(|| table.take_listed_run(pages))?;
+    let run = first as usize..(first + pages) as usize;
+    table.words[run].fill(1);
+    table.free -= pages;
+    Some(Frame(first))
+}
+
+/// One more holder.
+#[inline]
+pub fn retain(frame: Frame) {
+    let mut table = TABLE.lock();
+    let word = table.held(frame);
+    *word += 1;
+    assert!(*word < MOST, "too many holders of {frame:?}");
+}
+
+/// One holder less; the last gives the frame back. Nothing may translate to
+/// it any more.
+#[inline]
+pub fn release(frame: Frame) {
+    let mut table = TABLE.lock();
+    let first = table.first;
+    let word = table.held(frame);
+    *word -= 1;
+    if *word == 0 {
+        *word = FREE | first;
+        table.first = frame.0;
+        table.free += 1;
+    }
+}
+
+/// Is there more than one holder?
+#[inline]
+pub fn shared(frame: Frame) -> bool {
+    *TABLE.lock().held(frame) > 1
+}
+
+/// Frames nobody holds, the reserve included.
+pub fn free_count() -> u64 {
+    u64::from(TABLE.lock().free)
+}
+
+/// Frames under management.
+pub fn total() -> u64 {
+    u64::from(TABLE.lock().total)
+}
+
+/// Sets how many frames only [`alloc_reserved`] may take.
+pub fn set_reserve(frames: u64) {
+    let mut table = TABLE.lock();
+    table.reserve = u32::try_from(frames).unwrap_or(u32::MAX).min(table.total / 4);
+}
+
+impl Table {
+    /// The word of a frame that someone holds. Panics for any other frame:
+    /// the kernel has lost track of its memory and must not go on.
+    #[inline]
+    fn held(&mut self, frame: Frame) -> &mut u32 {
+        match self.words.get_mut(frame.0 as usize) {
+            Some(word) if (1..FREE).contains(word) => word,
+            _ => not_held(frame),
+        }
+    }
+
+    #[inline]
+    fn take(&mut self) -> Option<Frame> {
+        let taken = self.first;
+        if taken != END {
+            let word = self.words.get_mut(taken as usize)?;
+            self.first = *word & !FREE;
+            *word = 1;
+            self.free -= 1;
+            return Some(Frame(taken));
+        }
+        self.take_fresh_run_low()
+    }
+
+    fn take_fresh_run_low(&mut self) -> Option<Frame> {
+        if self.fresh == self.fresh_end {
+            return None;
+        }
+        let taken = self.fresh;
+        self.fresh += 1;
+        self.free -= 1;
+        *self.words.get_mut(taken as usize)? = 1;
+        Some(Frame(taken))
+    }
+
+    fn take_fresh_run(&mut self, pages: u32) -> Option<u32> {
+        if self.fresh_end - self.fresh < pages {
+            return None;
+        }
+        self.fresh_end -= pages;
+        Some(self.fresh_end)
+    }
+
+    /// First fit over the table, then takes the run out of the free list.
+    /// Slow, but only for devices that start late.
+    fn take_listed_run(&mut self, pages: u32) -> Option<u32> {
+        let is_free = |word: u32| word & FREE != 0 && word != RESERVED;
+        let mut run = 0;
+        let end = self.words.iter().position(|&word| {
+            run = if is_free(word) { run + 1 } else { 0 };
+            run == pages
+        })? as u32;
+        let taken = end + 1 - pages..end + 1;
+        let mut kept = END;
+        let mut next = self.first;
+        while next != END {
+            let frame = next;
+            next = self.words[frame as usize] & !FREE;
+            if !taken.contains(&frame) {
+                self.words[frame as usize] = FREE | kept;
+                kept = frame;
+            }
+        }
+        self.first = kept;
+        Some(taken.start)
+    }
+}
+
+#[cold]
+fn not_held(frame: Frame) -> ! {
+    panic!("{frame:?} is not held by anyone")
+}
+
+/// Whole frames of a region that the kernel may use.
+fn usable(region: &MemoryRegion) -> core::ops::Range<u32> {
+    if region.kind != MemoryRegionKind::Usable {
+        return 0..0;
+    }
+    let start = region.start.max(LOWEST).div_ceil(abi::PAGE);
+    let end = (region.end / abi::PAGE).min(u64::from(END));
+    start as u32..(end as u32).max(start as u32)
+}
+
+/// Builds the table from the loader's memory map, in the largest region.
+pub(super) fn init(regions: &[MemoryRegion]) {
+    let largest = regions.iter().map(usable).max_by_key(ExactSizeIterator::len).unwrap_or(0..0);
+    let limit = regions.iter().map(|region| usable(region).end).max().unwrap_or(0);
+    let table_frames = (limit as usize * size_of::<u32>()).div_ceil(SIZE) as u32;
+    assert!(largest.len() > table_frames as usize + 64, "too little memory");
+    LIMIT.store(limit, Relaxed);
+    // SAFETY: usable memory that nobody has been given yet, mapped for ever,
+    // aligned to a page; every word is written before it is read.
+    let words = unsafe {
+        let first = physical(Frame(largest.start).pa()).cast::<u32>();
+        core::ptr::write_bytes(first, 0xff, limit as usize);
+        core::slice::from_raw_parts_mut(first, limit as usize)
+    };
+    let mut table = TABLE.lock();
+    table.words = words;
+    table.fresh = largest.start + table_frames;
+    table.fresh_end = largest.end;
+    let fresh = table.fresh..table.fresh_end;
+    table.words[fresh.start as usize..fresh.end as usize].fill(0);
+    table.free = fresh.len() as u32;
+    for region in regions.iter().map(usable) {
+        if region.start == largest.start {
+            continue;
+        }
+        for frame in region.rev() {
+            table.words[frame as usize] = FREE | table.first;
+            table.first = frame;
+            table.free += 1;
+        }
+    }
+    table.total = table.free;
+}

@@ -1,0 +1,58 @@
+//! Physical memory, address spaces, kernel stacks, the heap.
+//!
+//! | addresses | what |
+//! |---|---|
+//! | up to `abi::USER_END` | the running program |
+//! | `PHYSICAL_MAP` up | all physical memory, and devices below 4 GiB |
+//! | `STACKS` up | kernel stacks, each below an unmapped guard |
+//! | top 2 GiB | the kernel |
+//!
+//! Callers need no `unsafe`: frames are named by number and touched through
+//! checked copies. That is sound only as far as callers keep to frames they
+//! hold a reference to; a frame of the kernel itself is never handed out.
+#![allow(unsafe_code, reason = "this is where physical memory is touched")]
+
+pub mod frames;
+pub mod heap;
+mod page;
+pub mod paging;
+pub mod stack;
+
+use bootloader_api::BootInfo;
+
+/// Where the kernel asks the loader to map physical memory.
+pub const PHYSICAL_MAP: u64 = 0xffff_8000_0000_0000;
+
+/// Takes over memory management from the loader.
+///
+/// Panics with a message if the loader did not do what the kernel's
+/// configuration asks for, or memory is too small.
+pub fn init(boot: &BootInfo) {
+    let offset = boot.physical_memory_offset.into_option();
+    assert!(offset == Some(PHYSICAL_MAP), "physical memory is mapped at {offset:x?}");
+    frames::init(&boot.memory_regions);
+    paging::init();
+    heap::init();
+    frames::set_reserve(frames::total() / 256);
+}
+
+/// The bundle of files, through the physical map: the loader's mapping goes
+/// away with its other low mappings. Panics if there is none.
+pub fn bundle(boot: &BootInfo) -> &'static [u8] {
+    let Some(address) = boot.ramdisk_addr.into_option() else {
+        panic!("the loader gave no bundle");
+    };
+    let len = boot.ramdisk_len;
+    let Some(pa) = paging::contiguous(address, len) else {
+        panic!("the bundle at {address:#x} is not mapped in one piece");
+    };
+    // SAFETY: 1. mapped for ever; 2. the loader marked it as used, so no
+    // frame of it is ever handed out, and nobody writes to it.
+    unsafe { core::slice::from_raw_parts(physical(pa), len as usize) }
+}
+
+/// Address of physical address `pa` in the physical map.
+#[inline]
+pub fn physical(pa: u64) -> *mut u8 {
+    (PHYSICAL_MAP + pa) as *mut u8
+}

@@ -1,0 +1,131 @@
+//! Access to the bytes of frames through the physical map.
+//!
+//! Ranges that leave the frame are kernel bugs and panic. Frames may be
+//! mapped by programs at the same time; no references to their bytes exist,
+//! only copies, and no program runs meanwhile.
+
+use core::arch::asm;
+
+use vm::Frame;
+
+use super::frames::{Physical, SIZE, limit};
+use super::physical;
+
+/// First byte of a frame in the physical map.
+#[inline]
+fn address(frame: Frame) -> *mut u8 {
+    assert!(frame.0 < limit(), "no such frame");
+    physical(frame.pa())
+}
+
+/// Byte `at` of a frame, of which `len` bytes are to be used.
+#[inline]
+fn bytes(frame: Frame, at: usize, len: usize) -> *mut u8 {
+    assert!(at <= SIZE && len <= SIZE - at, "range leaves the frame");
+    address(frame).wrapping_add(at)
+}
+
+/// Words with `rep movsq`, then what is left.
+///
+/// # Safety
+/// `len` bytes at `from` can be read, at `to` written, and they do not
+/// overlap.
+#[inline]
+unsafe fn copy(to: *mut u8, from: *const u8, len: usize) {
+    // SAFETY: the caller's conditions.
+    unsafe {
+        asm!(
+            "rep movsq",
+            "mov ecx, {rest:e}",
+            "rep movsb",
+            rest = in(reg) len & 7,
+            inout("rcx") len >> 3 => _,
+            inout("rsi") from => _,
+            inout("rdi") to => _,
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
+/// Writes `from` into a frame, beginning at byte `at`.
+#[inline]
+pub fn copy_to(frame: Frame, at: usize, from: &[u8]) {
+    let to = bytes(frame, at, from.len());
+    // SAFETY: the range is inside the frame; `from` is a Rust object, and
+    // those are never in frames that are handed out.
+    unsafe { copy(to, from.as_ptr(), from.len()) };
+}
+
+/// Fills `to` from a frame, beginning at byte `at`.
+#[inline]
+pub fn copy_from(frame: Frame, at: usize, to: &mut [u8]) {
+    let from = bytes(frame, at, to.len());
+    // SAFETY: as in `copy_to`.
+    unsafe { copy(to.as_mut_ptr(), from, to.len()) };
+}
+
+/// Copies `len` bytes from one frame to another. Within one frame the ranges
+/// may overlap only if `to_at <= from_at`.
+#[inline]
+pub fn copy_between(from: Frame, from_at: usize, to: Frame, to_at: usize, len: usize) {
+    assert!(from != to || to_at <= from_at || from_at + len <= to_at, "overlapping copy");
+    let (from, to) = (bytes(from, from_at, len), bytes(to, to_at, len));
+    // SAFETY: both ranges are inside their frames; a forward copy may overlap
+    // towards lower addresses.
+    unsafe { copy(to, from, len) };
+}
+
+/// Zeroes a whole frame: 16 bytes at a time, half of what `rep stosq` counts.
+#[inline]
+pub fn zero(frame: Frame) {
+    let to = address(frame);
+    let mut saved = [0_u8; 16];
+    // SAFETY: 1. writes the 4096 bytes of the frame; 2. xmm0, which belongs
+    // to some program, is put back.
+    unsafe {
+        asm!(
+            "movups [{saved}], xmm0",
+            "xorps xmm0, xmm0",
+            "lea {end}, [{to} + 4096]",
+            "2:",
+            ".set at, 0",
+            ".rept 32",
+            "movaps [{to} + at], xmm0",
+            ".set at, at + 16",
+            ".endr",
+            "add {to}, 512",
+            "cmp {to}, {end}",
+            "jne 2b",
+            "movups xmm0, [{saved}]",
+            saved = in(reg) &raw mut saved,
+            to = inout(reg) to => _,
+            end = out(reg) _,
+            options(nostack)
+        );
+    }
+}
+
+/// Zeroes `len` bytes of a frame from byte `at`.
+#[inline]
+pub fn zero_range(frame: Frame, at: usize, len: usize) {
+    let to = bytes(frame, at, len);
+    // SAFETY: the range is inside the frame.
+    unsafe { core::ptr::write_bytes(to, 0, len) };
+}
+
+/// Word `index` (0 to 511) of a frame.
+#[inline]
+pub fn read_u64(frame: Frame, index: usize) -> u64 {
+    assert!(index < SIZE / 8, "no such word");
+    // SAFETY: aligned and inside the frame. Volatile, for the processor
+    // reads and writes page tables too.
+    unsafe { address(frame).cast::<u64>().add(index).read_volatile() }
+}
+
+/// Sets word `index` (0 to 511) of a frame.
+#[inline]
+pub fn write_u64(frame: Frame, index: usize, value: u64) {
+    assert!(index < SIZE / 8, "no such word");
+    // SAFETY: as in `read_u64`.
+    unsafe { address(frame).cast::<u64>().add(index).write_volatile(value) };
+}
