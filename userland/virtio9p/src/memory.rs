@@ -1,0 +1,197 @@
+//! Memory that a device shares with this process: one `dma` segment, handed
+//! out from the front and never given back, and register windows.
+//!
+//! The queue asks for memory through functions without a `self`, so where the
+//! segment is has to be global: written once by [`attach`], then only read.
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use rt::{Errno, Segment};
+use virtio_drivers::{BufferDirection, Hal, PAGE_SIZE, PhysAddr};
+
+/// Virtual address of the segment; 0: not attached.
+static START: AtomicUsize = AtomicUsize::new(0);
+/// Bytes in it.
+static LEN: AtomicUsize = AtomicUsize::new(0);
+/// Bytes handed out.
+static USED: AtomicUsize = AtomicUsize::new(0);
+/// Its physical address minus [`START`], wrapping.
+static DELTA: AtomicU64 = AtomicU64::new(0);
+
+/// Gets `len` bytes of DMA memory for everything that follows.
+///
+/// # Errors
+/// `EBUSY` if there is some already, else the kernel's.
+pub fn attach(len: usize) -> Result<(), Errno> {
+    if START.load(Relaxed) != 0 {
+        return Err(Errno::EBUSY);
+    }
+    let segment = Segment::attach("dma", len)?;
+    let delta = segment.physical(0)?.wrapping_sub(segment.address());
+    DELTA.store(delta, Relaxed);
+    LEN.store(segment.len(), Relaxed);
+    START.store(segment.address() as usize, Relaxed);
+    // Never detached: the device may write to it as long as we live.
+    core::mem::forget(segment);
+    Ok(())
+}
+
+/// `len` bytes (whole pages) of DMA memory, zeroed, for ever.
+pub fn take(len: usize) -> Option<NonNull<u8>> {
+    let at = USED.load(Relaxed);
+    let len = len.checked_next_multiple_of(PAGE_SIZE)?;
+    let end = at.checked_add(len)?;
+    if end > LEN.load(Relaxed) {
+        return None;
+    }
+    USED.store(end, Relaxed);
+    NonNull::new((START.load(Relaxed) + at) as *mut u8)
+}
+
+/// Physical address of `len` bytes of DMA memory; panics if they are not all
+/// in the segment, as only a bug in a driver asks for others.
+#[inline]
+fn physical(address: usize, len: usize) -> PhysAddr {
+    let at = address.wrapping_sub(START.load(Relaxed));
+    let size = LEN.load(Relaxed);
+    assert!(at <= size && len <= size - at, "not dma memory");
+    (address as u64).wrapping_add(DELTA.load(Relaxed))
+}
+
+/// What `virtio-drivers` needs to know about memory here.
+#[derive(Debug)]
+pub enum Memory {}
+
+// SAFETY: (1) `take` hands out each byte of the attached segment once, page
+// aligned and zeroed, and it stays attached for ever; (2) `window` returns
+// mapped registers or panics.
+unsafe impl Hal for Memory {
+    fn dma_alloc(pages: usize, _direction: BufferDirection) -> (PhysAddr, NonNull<u8>) {
+        match pages.checked_mul(PAGE_SIZE).and_then(take) {
+            Some(memory) => (
+                physical(memory.as_ptr() as usize, pages * PAGE_SIZE),
+                memory,
+            ),
+            // Address 0 is how the caller learns that there is none.
+            None => (0, NonNull::dangling()),
+        }
+    }
+
+    unsafe fn dma_dealloc(_at: PhysAddr, _memory: NonNull<u8>, _pages: usize) -> i32 {
+        // A driver lives as long as its process.
+        0
+    }
+
+    unsafe fn mmio_phys_to_virt(at: PhysAddr, size: usize) -> NonNull<u8> {
+        let window = window(at, size).expect("device registers cannot be mapped");
+        window.start
+    }
+
+    #[inline]
+    unsafe fn share(buffer: NonNull<[u8]>, _direction: BufferDirection) -> PhysAddr {
+        physical(buffer.as_ptr().cast::<u8>() as usize, buffer.len())
+    }
+
+    #[inline]
+    unsafe fn unshare(_at: PhysAddr, _buffer: NonNull<[u8]>, _direction: BufferDirection) {}
+}
+
+/// Registers of a device, or configuration space.
+#[derive(Clone, Copy)]
+pub struct Window {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+/// Windows mapped so far, as (physical address, virtual address, bytes). The
+/// transport asks for pieces of a window that is mapped as a whole already, and
+/// segments are few.
+static WINDOWS: [[AtomicUsize; 3]; 4] = [const { [const { AtomicUsize::new(0) }; 3] }; 4];
+
+/// The registers at a physical address, mapped for ever.
+///
+/// # Errors
+/// `ENFILE` if there are too many windows, else the kernel's.
+pub fn window(at: PhysAddr, len: usize) -> Result<Window, Errno> {
+    let at = usize::try_from(at).map_err(|_| Errno::EINVAL)?;
+    for known in &WINDOWS {
+        let [physical, address, size] = [0, 1, 2].map(|i: usize| known[i].load(Relaxed));
+        let offset = at.wrapping_sub(physical);
+        if offset <= size && len <= size - offset && size != 0 {
+            let start = NonNull::new((address + offset) as *mut u8).ok_or(Errno::EFAULT)?;
+            return Ok(Window { start, len });
+        }
+    }
+    let free = WINDOWS.iter().find(|known| known[2].load(Relaxed) == 0);
+    let free = free.ok_or(Errno::ENFILE)?;
+    let offset = at % PAGE_SIZE;
+    let size = offset.checked_add(len).ok_or(Errno::EINVAL)?;
+    let segment = Segment::attach_with("device", size, 0, (at - offset) as u64)?;
+    free[0].store(at - offset, Relaxed);
+    free[1].store(segment.address() as usize, Relaxed);
+    free[2].store(segment.len(), Relaxed);
+    let start = NonNull::new((segment.address() as usize + offset) as *mut u8);
+    core::mem::forget(segment);
+    Ok(Window {
+        start: start.ok_or(Errno::EFAULT)?,
+        len,
+    })
+}
+
+impl Window {
+    /// Where a register of `size` bytes is. Panics outside of the window.
+    fn register(&self, at: usize, size: usize) -> *mut u8 {
+        assert!(
+            at <= self.len && size <= self.len - at && at.is_multiple_of(size),
+            "no such register"
+        );
+        // SAFETY: within the window, which is one mapping.
+        unsafe { self.start.as_ptr().add(at) }
+    }
+
+    /// A 32-bit register.
+    pub fn read32(&self, at: usize) -> u32 {
+        // SAFETY: `register` checked bounds and alignment; a window stays
+        // mapped for ever and registers are only reached volatile.
+        unsafe { self.register(at, 4).cast::<u32>().read_volatile() }
+    }
+
+    /// A 16-bit register.
+    pub fn read16(&self, at: usize) -> u16 {
+        // SAFETY: as in `read32`.
+        unsafe { self.register(at, 2).cast::<u16>().read_volatile() }
+    }
+
+    /// A 32-bit register.
+    pub fn write32(&self, at: usize, value: u32) {
+        // SAFETY: as in `read32`. That the write does no harm elsewhere is for
+        // the caller to know: it is the driver of this device.
+        unsafe { self.register(at, 4).cast::<u32>().write_volatile(value) }
+    }
+
+    /// A 16-bit register.
+    pub fn write16(&self, at: usize, value: u16) {
+        // SAFETY: as in `write32`.
+        unsafe { self.register(at, 2).cast::<u16>().write_volatile(value) }
+    }
+}
+
+/// A view of DMA memory that this process owns at the moment.
+///
+/// # Safety
+/// `[at, at + len)` was handed out by [`take`], the device does not write to it and
+/// nobody changes it as long as the view lives.
+#[inline]
+pub unsafe fn view<'a>(at: NonNull<u8>, len: usize) -> &'a [u8] {
+    // SAFETY: attached for ever; the rest is the caller's promise.
+    unsafe { core::slice::from_raw_parts(at.as_ptr(), len) }
+}
+
+/// The same, to change it.
+///
+/// # Safety
+/// As for [`view`], and nobody else looks at it.
+#[inline]
+pub unsafe fn view_mut<'a>(at: NonNull<u8>, len: usize) -> &'a mut [u8] {
+    // SAFETY: attached for ever; the rest is the caller's promise.
+    unsafe { core::slice::from_raw_parts_mut(at.as_ptr(), len) }
+}
