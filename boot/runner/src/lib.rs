@@ -1,1 +1,31 @@
-//! The runner.
+//! The runner: what `cargo run` starts, and what the QEMU tests boot guests
+//! with.
+//!
+//! It provides the bare-metal target and QEMU ([`setup`]), builds loader,
+//! kernel and programs ([`guests`]), packs them ([`bundle`]), locks the shared
+//! directory ([`share`]), starts QEMU ([`qemu`]) and stays with it
+//! ([`session`]): the console is relayed ([`console`], [`terminal`]), addresses
+//! in backtraces get names ([`symbols`]), verdicts are judged ([`judge`]).
+//! [`Guest`] puts it together.
+#![deny(unsafe_op_in_unsafe_fn)]
+
+pub mod bundle;
+pub mod cli;
+pub mod command;
+pub mod console;
+pub mod failure;
+mod guest;
+pub mod guests;
+pub mod judge;
+pub mod qemu;
+pub mod session;
+pub mod setup;
+pub mod share;
+pub mod symbols;
+pub mod terminal;
+
+pub use command::Verbosity;
+pub use failure::Failure;
+pub use guest::{Guest, Outcome};
+pub use qemu::Accel;
+pub use session::{End, Input};

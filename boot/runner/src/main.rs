@@ -1,2 +1,16 @@
-//! The runner.
-fn main() {}
+//! What `cargo run` starts. See the library.
+
+use clap::Parser;
+use dormouse::cli::Cli;
+use dormouse::failure::say;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match Cli::parse().execute() {
+        Ok(status) => ExitCode::from(status),
+        Err(failure) => {
+            say(&failure);
+            ExitCode::from(failure.status)
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The bundle: all the guest gets besides its devices, as one tar archive
+//! that QEMU puts into its memory.
+
+use crate::failure::{Context, Failure};
+use object::build::elf::Builder;
+use std::path::Path;
+use tar::{EntryType, Header};
+
+/// A bundle being packed.
+pub struct Bundle {
+    archive: tar::Builder<Vec<u8>>,
+}
+
+impl Default for Bundle {
+    fn default() -> Self {
+        Bundle::new()
+    }
+}
+
+impl Bundle {
+    /// An empty one.
+    pub fn new() -> Bundle {
+        Bundle {
+            archive: tar::Builder::new(Vec::new()),
+        }
+    }
+
+    /// Adds a file of these bytes. Names have at most 99 bytes.
+    pub fn add(&mut self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        let mut header = Header::new_ustar();
+        header.set_entry_type(EntryType::Regular);
+        header.set_mode(0o555);
+        header.set_size(bytes.len() as u64);
+        // A fixed time: the same files make the same bundle.
+        header.set_mtime(0);
+        self.archive
+            .append_data(&mut header, name, bytes)
+            .context(|| format!("cannot add {name} to the bundle"))
+    }
+
+    /// Adds a program or the kernel without its debug information.
+    pub fn add_stripped(&mut self, name: &str, path: &Path) -> Result<(), Failure> {
+        let bytes = std::fs::read(path).context(|| format!("cannot read {}", path.display()))?;
+        let bytes = strip(&bytes).context(|| format!("cannot strip {}", path.display()))?;
+        self.add(name, &bytes)
+    }
+
+    /// The archive.
+    pub fn finish(self) -> Result<Vec<u8>, Failure> {
+        self.archive
+            .into_inner()
+            .context(|| "cannot finish the bundle".into())
+    }
+}
+
+/// The ELF file without debug information. Section headers stay: the loader
+/// finds the kernel's wishes by a section's name.
+fn strip(file: &[u8]) -> Result<Vec<u8>, object::build::Error> {
+    let mut elf = Builder::read(file)?;
+    for section in elf.sections.iter_mut() {
+        let name = &section.name;
+        section.delete = name.starts_with(b".debug") || **name == *b".comment";
+    }
+    let mut out = Vec::new();
+    elf.write(&mut out)?;
+    Ok(out)
+}

@@ -1,0 +1,77 @@
+//! Running other programs, showing them first when asked to.
+
+use crate::failure::{Context, Failure};
+use std::ffi::OsStr;
+use std::process::{Command, Output, Stdio};
+
+/// How much the runner says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verbosity {
+    /// What it does, when that takes time.
+    #[default]
+    Normal,
+    /// Every command it runs as well.
+    Commands,
+}
+
+impl Verbosity {
+    /// Prints `command` as one would type it.
+    pub fn show(self, command: &Command) {
+        if self == Verbosity::Commands {
+            eprintln!("+ {}", line(command));
+        }
+    }
+
+    /// Runs `command` to its end and returns its output; an error if it cannot
+    /// be run or fails.
+    pub fn output(self, command: &mut Command) -> Result<Output, Failure> {
+        self.show(command);
+        let output = command
+            .stdin(Stdio::null())
+            .output()
+            .context(|| format!("cannot run {}", command.get_program().display()))?;
+        if !output.status.success() {
+            return Err(Failure::setup(format!(
+                "{} failed ({}): {}",
+                line(command),
+                output.status,
+                String::from_utf8_lossy(&output.stderr).trim()
+            )));
+        }
+        Ok(output)
+    }
+}
+
+fn line(command: &Command) -> String {
+    let set = command
+        .get_envs()
+        .filter_map(|(name, value)| Some((name, value?)));
+    let mut words: Vec<String> = set
+        .map(|(name, value)| format!("{}={}", name.display(), quoted(value)))
+        .collect();
+    words.push(quoted(command.get_program()));
+    words.extend(command.get_args().map(quoted));
+    words.join(" ")
+}
+
+/// A word as a shell would need it.
+fn quoted(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.into_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shown_command_can_be_typed() {
+        let mut command = Command::new("qemu");
+        command.args(["-m", "2G", "it's", ""]).env("A", "b c");
+        assert_eq!(line(&command), r"A='b c' qemu -m 2G 'it'\''s' ''");
+    }
+}

@@ -1,0 +1,65 @@
+//! What the runner says and the exit status it ends with.
+
+use std::fmt;
+
+/// Exit statuses of the runner's own; the guest's come through as they are.
+pub mod status {
+    /// Set-up or arguments are wrong; the guest was not started.
+    pub const SETUP: u8 = 2;
+    /// The guest ran longer than `--timeout` allows.
+    pub const TIMEOUT: u8 = 124;
+    /// The guest ended without telling a status: a panic, a triple fault.
+    pub const GUEST: u8 = 125;
+}
+
+/// Something that stops the runner: a sentence for the person and a status.
+#[derive(Debug)]
+pub struct Failure {
+    /// The runner's exit status.
+    pub status: u8,
+    /// What is wrong, naming the object.
+    pub text: String,
+}
+
+impl Failure {
+    /// A failure before the guest was started.
+    pub fn setup(text: impl Into<String>) -> Failure {
+        Failure {
+            status: status::SETUP,
+            text: text.into(),
+        }
+    }
+
+    /// A failure of the guest.
+    pub fn guest(text: impl Into<String>) -> Failure {
+        Failure {
+            status: status::GUEST,
+            text: text.into(),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Adds what was being done to an error of the system.
+pub trait Context<T> {
+    /// Turns the error into a set-up [`Failure`] that begins with `what`.
+    fn context(self, what: impl FnOnce() -> String) -> Result<T, Failure>;
+}
+
+impl<T, E: fmt::Display> Context<T> for Result<T, E> {
+    fn context(self, what: impl FnOnce() -> String) -> Result<T, Failure> {
+        self.map_err(|error| Failure::setup(format!("{}: {error}", what())))
+    }
+}
+
+/// One line of progress for the person.
+pub fn say(text: impl fmt::Display) {
+    eprintln!("dormouse: {text}");
+}

@@ -1,0 +1,330 @@
+//! A guest to boot: what the command line and the tests ask for.
+
+use crate::bundle::Bundle;
+use crate::command::Verbosity;
+use crate::console::Filter;
+use crate::failure::{Failure, say, status};
+use crate::guests::{self, Guests};
+use crate::judge::{self, EXIT_HALT, Report};
+use crate::qemu::{Accel, Machine, Time};
+use crate::session::{End, Input, Record, Session};
+use crate::setup;
+use crate::share::Lock;
+use crate::symbols::Symbols;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Memory of a guest unless told otherwise.
+pub const MEMORY: &str = "2G";
+
+/// A guest and how to run it. Each method sets one thing.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    share: Option<PathBuf>,
+    memory: String,
+    accel: Accel,
+    time: Time,
+    options: BTreeMap<String, String>,
+    timeout: Option<Duration>,
+    input: Input,
+    files: Vec<(String, Vec<u8>)>,
+    bundle: Option<Vec<u8>>,
+    gdb: bool,
+    verbosity: Verbosity,
+}
+
+impl Default for Guest {
+    fn default() -> Self {
+        Guest::new()
+    }
+}
+
+impl Guest {
+    /// A guest with the default memory, nothing shared, no time limit.
+    pub fn new() -> Guest {
+        Guest {
+            share: None,
+            memory: MEMORY.into(),
+            accel: Accel::Tcg,
+            time: Time::Host,
+            options: BTreeMap::new(),
+            timeout: None,
+            input: Input::None,
+            files: Vec::new(),
+            bundle: None,
+            gdb: false,
+            verbosity: Verbosity::Normal,
+        }
+    }
+
+    /// Exports this directory of the host to the guest.
+    pub fn share(mut self, directory: impl Into<PathBuf>) -> Guest {
+        self.share = Some(directory.into());
+        self
+    }
+
+    /// Memory, in QEMU's notation: `64M`, `2G`.
+    pub fn mem(mut self, memory: impl Into<String>) -> Guest {
+        self.memory = memory.into();
+        self
+    }
+
+    /// Who executes the guest.
+    pub fn accel(mut self, accel: Accel) -> Guest {
+        self.accel = accel;
+        self
+    }
+
+    /// Whether deferral is off.
+    pub fn eager(self, on: bool) -> Guest {
+        self.option("eager", if on { "1" } else { "0" })
+    }
+
+    /// Whether the guest's time counts its instructions.
+    pub fn icount(mut self, on: bool) -> Guest {
+        self.time = if on { Time::Instructions } else { Time::Host };
+        self.option("icount", if on { "1" } else { "0" })
+    }
+
+    /// A boot option, read by the kernel and by init.
+    pub fn option(mut self, key: impl Into<String>, value: impl Into<String>) -> Guest {
+        self.options.insert(key.into(), value.into());
+        self
+    }
+
+    /// What init runs instead of the demonstration and the prompt.
+    pub fn command(self, text: impl Into<String>) -> Guest {
+        self.option("command", text)
+    }
+
+    /// When to end a guest that has not ended by itself.
+    pub fn timeout(mut self, timeout: Duration) -> Guest {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Where console input comes from.
+    pub fn input(mut self, input: Input) -> Guest {
+        self.input = input;
+        self
+    }
+
+    /// One more file in the bundle, for example `bin/mine`.
+    pub fn file(mut self, name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Guest {
+        self.files.push((name.into(), bytes.into()));
+        self
+    }
+
+    /// These bytes instead of the bundle, whatever they are.
+    pub fn bundle(mut self, bytes: impl Into<Vec<u8>>) -> Guest {
+        self.bundle = Some(bytes.into());
+        self
+    }
+
+    /// Waits for gdb before the first instruction.
+    pub fn gdb(mut self, on: bool) -> Guest {
+        self.gdb = on;
+        self
+    }
+
+    /// How much the runner says about what it does.
+    pub fn verbosity(mut self, verbosity: Verbosity) -> Guest {
+        self.verbosity = verbosity;
+        self
+    }
+
+    /// Sets up, builds, boots, and returns when the guest has ended or its
+    /// time is up; what it printed is in the outcome.
+    pub fn run(&self) -> Result<Outcome, Failure> {
+        let mut console = Vec::new();
+        let mut outcome = self.start(&mut |bytes| {
+            console.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        outcome.console = String::from_utf8_lossy(&console).into_owned();
+        Ok(outcome)
+    }
+
+    /// The same with the console on standard output.
+    pub fn attach(&self) -> Result<Outcome, Failure> {
+        let mut stdout = io::stdout();
+        self.start(&mut |bytes| {
+            stdout.write_all(bytes)?;
+            stdout.flush()
+        })
+    }
+
+    fn start(&self, show: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<Outcome, Failure> {
+        self.check()?;
+        setup::provide(self.verbosity)?;
+        let guests = guests::build(self.verbosity)?;
+        let bundle = match &self.bundle {
+            Some(bytes) => bytes.clone(),
+            None => self.pack(&guests)?,
+        };
+        let lock = self.share.as_deref().map(Lock::take).transpose()?;
+        let gdb_port = if self.gdb { Some(free_port()?) } else { None };
+        if let Some(port) = gdb_port {
+            announce_gdb(port, &guests.kernel);
+        }
+        let machine = Machine {
+            loader: guests.loader,
+            memory: self.memory.clone(),
+            accel: self.accel.usable(),
+            time: self.time,
+            share: self.share.clone(),
+            gdb_port,
+        };
+        let symbols = Symbols::new(guests.kernel, guests.programs, self.share.clone());
+        let session = Session {
+            machine,
+            bundle,
+            lock,
+            timeout: self.timeout,
+            input: self.input.clone(),
+            verbosity: self.verbosity,
+            show,
+        };
+        Ok(Outcome::new(
+            session.run(Filter::new(symbols))?,
+            self.timeout,
+        ))
+    }
+
+    /// What can be known to be wrong before anything is built.
+    fn check(&self) -> Result<(), Failure> {
+        if self.time == Time::Instructions && self.accel == Accel::Kvm {
+            return Err(Failure::setup(
+                "instructions can be counted under TCG only, not under KVM",
+            ));
+        }
+        let digits = self
+            .memory
+            .strip_suffix(['K', 'M', 'G', 'k', 'm', 'g'])
+            .unwrap_or(&self.memory);
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Failure::setup(format!(
+                "{}: not an amount of memory like 512M or 2G",
+                self.memory
+            )));
+        }
+        for (key, value) in &self.options {
+            if key.contains(['=', '\n']) || value.contains(['\n', '\0']) {
+                return Err(Failure::setup(format!(
+                    "{key}: a line's end in a command or option"
+                )));
+            }
+        }
+        // Named before anything is built, and again by the lock itself.
+        self.share
+            .as_deref()
+            .map(Lock::take)
+            .transpose()
+            .map(|_| ())
+    }
+
+    fn pack(&self, guests: &Guests) -> Result<Vec<u8>, Failure> {
+        let mut bundle = Bundle::new();
+        bundle.add_stripped("kernel", &guests.kernel)?;
+        let options = self
+            .options
+            .iter()
+            .map(|(key, value)| format!("{key}={value}\n"));
+        bundle.add("options", options.collect::<String>().as_bytes())?;
+        for (name, path) in &guests.programs {
+            if path.exists() {
+                bundle.add_stripped(&format!("bin/{name}"), path)?;
+            }
+        }
+        for (name, bytes) in &self.files {
+            bundle.add(name, bytes)?;
+        }
+        bundle.finish()
+    }
+}
+
+/// A TCP port that nobody uses now.
+fn free_port() -> Result<u16, Failure> {
+    let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+    port.map(|address| address.port())
+        .map_err(|error| Failure::setup(format!("no port for gdb: {error}")))
+}
+
+fn announce_gdb(port: u16, kernel: &Path) {
+    say(format_args!(
+        "waiting for gdb; type in another terminal:\n  gdb -ex 'set architecture i386:x86-64' -ex 'target remote :{port}' {}",
+        kernel.display()
+    ));
+}
+
+/// A guest's run, over.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// How it ended.
+    pub end: End,
+    /// QEMU's exit code, if it ended by itself.
+    pub exit_code: Option<i32>,
+    /// What the guest printed; empty when it was shown at once.
+    pub console: String,
+    /// What the guest wrote to the second serial port.
+    pub verdicts: String,
+    /// The exit status the guest stopped the machine with.
+    pub status: Option<u8>,
+    last_lines: String,
+    timeout: Option<Duration>,
+}
+
+impl Outcome {
+    fn new(record: Record, timeout: Option<Duration>) -> Outcome {
+        let exit_code = match record.end {
+            End::Exited(status) => status.code(),
+            _ => None,
+        };
+        Outcome {
+            end: record.end,
+            exit_code,
+            console: String::new(),
+            status: judge::parse(&record.verdicts).exit,
+            verdicts: record.verdicts,
+            last_lines: record.last_lines,
+            timeout,
+        }
+    }
+
+    /// The judge's view.
+    pub fn report(&self) -> Report {
+        judge::parse(&self.verdicts)
+    }
+
+    /// The exit status for the shell: the guest's own, or a failure that says
+    /// what happened to it.
+    pub fn status(&self) -> Result<u8, Failure> {
+        let panic = self
+            .verdicts
+            .lines()
+            .find_map(|line| line.strip_prefix("@panic "));
+        let last = &self.last_lines;
+        match (self.end, self.status) {
+            (End::TimedOut, _) => {
+                let seconds = self.timeout.unwrap_or_default().as_secs_f32();
+                Err(Failure {
+                    status: status::TIMEOUT,
+                    text: format!("the guest ran longer than {seconds} s; its last lines:\n{last}"),
+                })
+            }
+            (End::Left | End::OutputClosed, _) => Ok(0),
+            (End::Signal(signal), _) => Ok(128u8.saturating_add(signal as u8)),
+            (End::Exited(_), _) if panic.is_some() => Err(Failure::guest(format!(
+                "the guest stopped: {}",
+                panic.unwrap_or_default()
+            ))),
+            (End::Exited(_), Some(status)) if self.exit_code == Some(EXIT_HALT) => Ok(status),
+            (End::Exited(how), _) => Err(Failure::guest(format!(
+                "the guest ended without saying how it went (QEMU: {how}); its last lines:\n{last}"
+            ))),
+        }
+    }
+}

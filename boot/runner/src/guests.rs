@@ -1,0 +1,183 @@
+//! Builds the guest: loader, kernel and programs, in one call of cargo.
+//!
+//! Whatever in `userland/` has a binary becomes a program of the guest, under
+//! the name of its folder; a new program needs no change here.
+
+use crate::command::Verbosity;
+use crate::failure::{Context, Failure, say};
+use crate::setup::TARGET;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::env;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+/// Flags of all guest code: linked at fixed addresses (nobody relocates it),
+/// with frame pointers for backtraces.
+pub const RUSTFLAGS: &str = "-Crelocation-model=static -Cforce-frame-pointers=yes";
+/// The cargo profile of all guest code.
+pub const PROFILE: &str = "guest";
+const LOADER: &str = "dormouse-loader";
+const KERNEL: &str = "dormouse-kernel";
+
+/// The files of a built guest.
+#[derive(Clone, Debug, Default)]
+pub struct Guests {
+    /// What QEMU starts.
+    pub loader: PathBuf,
+    /// The kernel, with debug information.
+    pub kernel: PathBuf,
+    /// Programs by their name in `/bin`, with debug information.
+    pub programs: BTreeMap<String, PathBuf>,
+}
+
+/// The root of the workspace.
+pub fn workspace() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_path_buf()
+}
+
+/// Where the runner keeps what it makes: cargo's target folder.
+pub fn target_dir() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+}
+
+/// Builds everything that has changed; once in a process.
+pub fn build(verbosity: Verbosity) -> Result<Guests, Failure> {
+    static DONE: Mutex<Option<Guests>> = Mutex::new(None);
+    let mut done = DONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if let Some(guests) = &*done {
+        return Ok(guests.clone());
+    }
+    let binaries = binaries(verbosity)?;
+    let folder = target_dir().join("guest");
+    let mut cargo = cargo();
+    cargo.args(["build", "--profile", PROFILE, "--target", TARGET, "--bins"]);
+    for binary in &binaries {
+        cargo.args(["-p", &binary.package]);
+    }
+    cargo
+        .env("CARGO_TARGET_DIR", &folder)
+        .env("RUSTFLAGS", RUSTFLAGS);
+    compile(&mut cargo, verbosity)?;
+
+    let out = folder.join(TARGET).join(PROFILE);
+    let mut guests = Guests::default();
+    for binary in binaries {
+        let path = out.join(&binary.file);
+        match binary.file.as_str() {
+            LOADER => guests.loader = path,
+            KERNEL => guests.kernel = path,
+            _ => {
+                guests.programs.insert(binary.program, path);
+            }
+        }
+    }
+    for (what, path) in [(LOADER, &guests.loader), (KERNEL, &guests.kernel)] {
+        if path.as_os_str().is_empty() {
+            return Err(Failure::setup(format!(
+                "the workspace has no binary {what}"
+            )));
+        }
+    }
+    *done = Some(guests.clone());
+    Ok(guests)
+}
+
+/// A cargo without the settings that a surrounding cargo leaves behind.
+fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace());
+    for name in [
+        "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_BUILD_TARGET",
+        "CARGO_BUILD_RUSTFLAGS",
+        "RUSTC_WORKSPACE_WRAPPER",
+    ] {
+        cargo.env_remove(name);
+    }
+    cargo
+}
+
+struct Binary {
+    package: String,
+    /// Name of the file cargo makes.
+    file: String,
+    /// Name in the guest's `/bin`.
+    program: String,
+}
+
+/// All guest binaries of the workspace.
+fn binaries(verbosity: Verbosity) -> Result<Vec<Binary>, Failure> {
+    let mut ask = cargo();
+    ask.args(["metadata", "--no-deps", "--format-version", "1"]);
+    let output = verbosity.output(&mut ask)?;
+    let metadata: Value =
+        serde_json::from_slice(&output.stdout).context(|| "cargo metadata".into())?;
+    let mut found = Vec::new();
+    for package in list(&metadata["packages"]) {
+        let folder = Path::new(text(&package["manifest_path"]))
+            .parent()
+            .unwrap_or(Path::new(""));
+        let name = text(&package["name"]);
+        let program = folder
+            .parent()
+            .is_some_and(|parent| parent.ends_with("userland"));
+        if !program && name != LOADER && name != KERNEL {
+            continue;
+        }
+        let targets = list(&package["targets"]);
+        let is_binary = |target: &&Value| list(&target["kind"]).iter().any(|kind| kind == "bin");
+        for target in targets.iter().filter(is_binary) {
+            found.push(Binary {
+                package: name.into(),
+                file: text(&target["name"]).into(),
+                program: folder
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned(),
+            });
+        }
+    }
+    Ok(found)
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// Runs cargo, passing on what it says except that nothing was to do.
+fn compile(cargo: &mut Command, verbosity: Verbosity) -> Result<(), Failure> {
+    verbosity.show(cargo);
+    let mut child = cargo
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context(|| "cannot run cargo".into())?;
+    let mut announced = false;
+    if let Some(stderr) = child.stderr.take() {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            if line.trim_start().starts_with("Finished") {
+                continue;
+            }
+            if !announced {
+                say("building the guest: loader, kernel, programs");
+                announced = true;
+            }
+            eprintln!("{line}");
+        }
+    }
+    let status = child.wait().context(|| "cannot wait for cargo".into())?;
+    if !status.success() {
+        return Err(Failure::setup("building the guest failed"));
+    }
+    Ok(())
+}

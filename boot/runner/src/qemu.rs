@@ -1,0 +1,204 @@
+//! QEMU's command line.
+
+use crate::failure::{Failure, say};
+use crate::setup::QEMU;
+use std::fs::{self, OpenOptions};
+use std::os::fd::{BorrowedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Who executes the guest's instructions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Accel {
+    /// The processor's virtual machine; falls back to `tcg`.
+    Kvm,
+    /// QEMU's translator: works everywhere, and repeatably.
+    #[default]
+    Tcg,
+}
+
+impl Accel {
+    /// This one, or TCG with a warning where KVM cannot work.
+    pub fn usable(self) -> Accel {
+        if self == Accel::Kvm
+            && let Err(reason) = kvm_usable()
+        {
+            say(format_args!("warning: no KVM here ({reason}), using TCG"));
+            return Accel::Tcg;
+        }
+        self
+    }
+}
+
+fn kvm_usable() -> Result<(), String> {
+    let cpu = fs::read_to_string("/proc/cpuinfo").map_err(|error| error.to_string())?;
+    let flags = cpu
+        .lines()
+        .find(|line| line.starts_with("flags"))
+        .unwrap_or_default();
+    if !flags
+        .split_whitespace()
+        .any(|flag| flag == "vmx" || flag == "svm")
+    {
+        return Err("the processor does not offer it".into());
+    }
+    let device = OpenOptions::new().read(true).write(true).open("/dev/kvm");
+    device
+        .map(|_| ())
+        .map_err(|error| format!("/dev/kvm: {error}"))
+}
+
+/// The machine to start.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// What QEMU starts.
+    pub loader: PathBuf,
+    /// Memory, in QEMU's notation (`2G`).
+    pub memory: String,
+    /// Who executes it.
+    pub accel: Accel,
+    /// Whether virtual time counts instructions.
+    pub time: Time,
+    /// The directory exported over virtio-9p.
+    pub share: Option<PathBuf>,
+    /// Where gdb may attach; the guest waits for it.
+    pub gdb_port: Option<u16>,
+}
+
+/// What the guest's time follows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Time {
+    /// The host's clock.
+    #[default]
+    Host,
+    /// The guest's own instructions, 1 ns each.
+    Instructions,
+}
+
+/// Descriptors that QEMU inherits.
+#[derive(Clone, Copy, Debug)]
+pub struct Inherited {
+    /// The bundle, readable.
+    pub bundle: RawFd,
+    /// Takes what the guest writes to the second serial port.
+    pub verdicts: RawFd,
+    /// Carries the lock on the shared directory.
+    pub lock: Option<RawFd>,
+}
+
+/// QEMU for `machine`, not started yet. Its standard input and output are the
+/// guest's console.
+pub fn command(machine: &Machine, inherited: Inherited) -> Result<Command, Failure> {
+    let mut qemu = Command::new(QEMU);
+    qemu.args(["-machine", "q35", "-m", &machine.memory]);
+    match machine.accel {
+        Accel::Kvm => qemu.args(["-cpu", "host", "-accel", "kvm"]),
+        Accel::Tcg => qemu.args(["-cpu", "EPYC", "-accel", "tcg"]),
+    };
+    if machine.time == Time::Instructions {
+        qemu.args(["-icount", "shift=0,sleep=on"]);
+    }
+    qemu.args([
+        "-nodefaults",
+        "-vga",
+        "none",
+        "-nic",
+        "none",
+        "-display",
+        "none",
+        "-no-reboot",
+    ]);
+    qemu.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
+    qemu.arg("-kernel").arg(&machine.loader);
+    // Descriptors instead of names: nothing is left behind, whatever happens.
+    qemu.args(["-initrd", &format!("/proc/self/fd/{}", inherited.bundle)]);
+    qemu.args([
+        "-chardev",
+        "stdio,id=console,signal=off",
+        "-serial",
+        "chardev:console",
+    ]);
+    qemu.args([
+        "-serial",
+        &format!("file:/proc/self/fd/{}", inherited.verdicts),
+    ]);
+    if let Some(share) = &machine.share {
+        qemu.args(["-fsdev", &export(share)?]);
+        qemu.args([
+            "-device",
+            "virtio-9p-pci,fsdev=host,mount_tag=host,disable-legacy=on",
+        ]);
+    }
+    if let Some(port) = machine.gdb_port {
+        qemu.args(["-S", "-gdb", &format!("tcp:127.0.0.1:{port}")]);
+    }
+    qemu.stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    // A group of its own: Ctrl-C at the terminal is the runner's affair.
+    qemu.process_group(0);
+    let runner = std::process::id();
+    // SAFETY: the closure runs in the new process between fork and exec. It
+    // makes system calls only, allocates nothing and takes no lock; the
+    // descriptors it borrows are open in the runner until the start is over.
+    unsafe {
+        qemu.pre_exec(move || prepare_child(runner, inherited));
+    }
+    Ok(qemu)
+}
+
+/// In the child: die with the runner, and keep the descriptors across exec.
+fn prepare_child(runner: u32, inherited: Inherited) -> std::io::Result<()> {
+    use rustix::io::{FdFlags, fcntl_setfd};
+    use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    let parent = getppid().map_or(0, |parent| parent.as_raw_nonzero().get());
+    if parent as u32 != runner {
+        // It died before the line above could take effect.
+        return Err(std::io::ErrorKind::NotConnected.into());
+    }
+    for descriptor in [
+        Some(inherited.bundle),
+        Some(inherited.verdicts),
+        inherited.lock,
+    ]
+    .into_iter()
+    .flatten()
+    {
+        // SAFETY: `command` gets descriptors that stay open until the start is
+        // over; this process has copies of them.
+        let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
+        fcntl_setfd(descriptor, FdFlags::empty())?;
+    }
+    Ok(())
+}
+
+/// QEMU's words for exporting `share`.
+fn export(share: &Path) -> Result<String, Failure> {
+    let path = share
+        .to_str()
+        .filter(|path| !path.contains('\n'))
+        .ok_or_else(|| {
+            Failure::setup(format!(
+                "shared directory {}: QEMU cannot take this name",
+                share.display()
+            ))
+        })?;
+    // In QEMU's option lists a comma in a value is written twice.
+    let path = path.replace(',', ",,");
+    Ok(format!(
+        "local,id=host,path={path},security_model=none,multidevs=remap"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commas_in_the_shared_directory_are_escaped() {
+        let words = export(Path::new("/a,b")).unwrap();
+        assert!(words.contains("path=/a,,b,security_model=none"), "{words}");
+    }
+}

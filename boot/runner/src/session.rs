@@ -1,0 +1,328 @@
+//! One run of QEMU: started, relayed, and ended whatever happens.
+
+use crate::command::Verbosity;
+use crate::console::Filter;
+use crate::failure::{Context, Failure, say};
+use crate::qemu::{self, Accel, Inherited, Machine};
+use crate::share::Lock;
+use crate::terminal;
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::pipe::{PipeFlags, pipe_with};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::{Child, ChildStdin, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// KVM that has shown nothing by then will not.
+const KVM_PATIENCE: Duration = Duration::from_secs(2);
+/// A guest that has shown nothing by then gets its input all the same.
+const INPUT_PATIENCE: Duration = Duration::from_secs(3);
+/// How often the end of the input is told again: each program that reads the
+/// console sees it.
+const END_AGAIN: Duration = Duration::from_millis(500);
+/// Streams from a QEMU: console and verdicts. Each tells once that it ended.
+const STREAMS: usize = 2;
+/// Ctrl-D, the console's end of file.
+const END_OF_FILE: u8 = 4;
+
+/// Where the guest's input comes from.
+#[derive(Clone, Debug, Default)]
+pub enum Input {
+    /// There is none.
+    #[default]
+    None,
+    /// These bytes, then end of file.
+    Text(Vec<u8>),
+    /// Standard input: a terminal, made raw, or a pipe.
+    Person,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// QEMU ended.
+    Exited(ExitStatus),
+    /// The time was up.
+    TimedOut,
+    /// The person left.
+    Left,
+    /// The runner got this signal.
+    Signal(i32),
+    /// Nobody reads the output any more.
+    OutputClosed,
+}
+
+/// A run that is over.
+#[derive(Debug)]
+pub struct Record {
+    /// How it ended.
+    pub end: End,
+    /// All that came on the second serial port.
+    pub verdicts: String,
+    /// The console's last lines.
+    pub last_lines: String,
+}
+
+/// All a run needs.
+pub struct Session<'a> {
+    /// The machine.
+    pub machine: Machine,
+    /// What the guest finds in its memory.
+    pub bundle: Vec<u8>,
+    /// The lock on the shared directory.
+    pub lock: Option<Lock>,
+    /// When to give up.
+    pub timeout: Option<Duration>,
+    /// Where input comes from.
+    pub input: Input,
+    /// How much to say.
+    pub verbosity: Verbosity,
+    /// Gets what the guest prints.
+    pub show: &'a mut dyn FnMut(&[u8]) -> io::Result<()>,
+}
+
+enum Event {
+    Console(Vec<u8>),
+    Verdicts(Vec<u8>),
+    /// One of the two streams above has ended.
+    Ended,
+    Leave,
+    Signal(i32),
+}
+
+impl Session<'_> {
+    /// Starts QEMU and stays with it to the end.
+    pub fn run(mut self, mut filter: Filter) -> Result<Record, Failure> {
+        let (sender, events) = mpsc::channel();
+        let bundle = memory_file(&self.bundle).context(|| "cannot store the bundle".into())?;
+        let person = matches!(self.input, Input::Person);
+        if person {
+            watch_signals(sender.clone());
+        }
+        let mut process = Process::start(&self, &bundle, &sender)?;
+        let mut first = None;
+        let mut open = STREAMS;
+        if self.machine.accel == Accel::Kvm {
+            match events.recv_timeout(KVM_PATIENCE) {
+                Ok(Event::Ended) => open += STREAMS - 1,
+                Err(_) => open += STREAMS,
+                Ok(event) => first = Some(event),
+            }
+        }
+        if open > STREAMS {
+            say("warning: the guest does not start under KVM, using TCG");
+            drop(process);
+            self.machine.accel = Accel::Tcg;
+            process = Process::start(&self, &bundle, &sender)?;
+        }
+        let raw = person.then(terminal::Raw::enter);
+        let mut relay = Relay {
+            process,
+            open,
+            verdicts: Vec::new(),
+            input: self.feed(&sender),
+        };
+        let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
+        let end = relay.run(first, &events, deadline, &mut filter, self.show);
+        drop(relay.process);
+        drop(raw);
+        Ok(Record {
+            end,
+            verdicts: String::from_utf8_lossy(&relay.verdicts).into_owned(),
+            last_lines: filter.last_lines(20),
+        })
+    }
+
+    /// The bytes to send to the guest, if any are to be sent.
+    fn feed(&mut self, sender: &Sender<Event>) -> Option<Receiver<Vec<u8>>> {
+        // Bounded: a pipe that nobody in the guest reads waits outside.
+        let (input, fed) = mpsc::sync_channel(16);
+        match std::mem::take(&mut self.input) {
+            Input::None => return None,
+            Input::Text(bytes) => {
+                thread::spawn(move || input.send(bytes));
+            }
+            Input::Person => {
+                let sender = sender.clone();
+                thread::spawn(move || {
+                    terminal::read_keyboard(input, || {
+                        let _ = sender.send(Event::Leave);
+                    });
+                });
+            }
+        }
+        Some(fed)
+    }
+}
+
+/// What goes on between QEMU and the runner.
+struct Relay {
+    process: Process,
+    /// Streams from QEMU that have not ended.
+    open: usize,
+    verdicts: Vec<u8>,
+    /// Input, as long as the guest does not listen yet.
+    input: Option<Receiver<Vec<u8>>>,
+}
+
+impl Relay {
+    fn run(
+        &mut self,
+        first: Option<Event>,
+        events: &Receiver<Event>,
+        deadline: Option<Instant>,
+        filter: &mut Filter,
+        show: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> End {
+        let input_at = Instant::now() + INPUT_PATIENCE;
+        let mut next = first;
+        while self.open > 0 {
+            let event = match next.take() {
+                Some(event) => Some(event),
+                None => {
+                    let input_at = self.input.is_some().then_some(input_at);
+                    wait(events, [deadline, input_at].into_iter().flatten().min())
+                }
+            };
+            // The serial port is set up once the guest has used it; bytes that
+            // come sooner would be lost.
+            if (event.is_some() || Instant::now() >= input_at)
+                && let (Some(input), Some(stdin)) =
+                    (self.input.take(), self.process.child.stdin.take())
+            {
+                thread::spawn(move || send_input(input, stdin));
+            }
+            match event {
+                Some(Event::Console(bytes)) => {
+                    let shown = show(&filter.pass(&bytes));
+                    if shown.is_err() {
+                        return End::OutputClosed;
+                    }
+                }
+                Some(Event::Verdicts(bytes)) => self.verdicts.extend(bytes),
+                Some(Event::Ended) => self.open -= 1,
+                Some(Event::Leave) => return End::Left,
+                Some(Event::Signal(signal)) => return End::Signal(signal),
+                None if deadline.is_some_and(|deadline| Instant::now() >= deadline) => {
+                    return End::TimedOut;
+                }
+                None => {}
+            }
+        }
+        self.process.child.wait().map_or(End::Left, End::Exited)
+    }
+}
+
+/// The next event, or nothing by `until`.
+fn wait(events: &Receiver<Event>, until: Option<Instant>) -> Option<Event> {
+    let Some(until) = until else {
+        return events.recv().ok();
+    };
+    let left = until.saturating_duration_since(Instant::now());
+    events.recv_timeout(left).ok()
+}
+
+/// Passes on all input, then says again and again that it has ended.
+fn send_input(input: Receiver<Vec<u8>>, mut guest: ChildStdin) {
+    for bytes in input {
+        if guest.write_all(&bytes).is_err() {
+            return;
+        }
+    }
+    while guest.write_all(&[END_OF_FILE]).is_ok() {
+        thread::sleep(END_AGAIN);
+    }
+}
+
+/// A QEMU, killed when dropped.
+struct Process {
+    child: Child,
+}
+
+impl Process {
+    fn start(session: &Session, bundle: &File, events: &Sender<Event>) -> Result<Process, Failure> {
+        let (verdicts, verdicts_end) =
+            pipe_with(PipeFlags::CLOEXEC).context(|| "cannot make a pipe for verdicts".into())?;
+        let inherited = Inherited {
+            bundle: bundle.as_raw_fd(),
+            verdicts: verdicts_end.as_raw_fd(),
+            lock: session.lock.as_ref().map(|lock| lock.file().as_raw_fd()),
+        };
+        let mut command = qemu::command(&session.machine, inherited)?;
+        if !matches!(session.input, Input::None) {
+            command.stdin(Stdio::piped());
+        }
+        session.verbosity.show(&command);
+        let mut child = command
+            .spawn()
+            .context(|| format!("cannot run {}", crate::setup::QEMU))?;
+        if let Some(stdout) = child.stdout.take() {
+            pump(stdout, events.clone(), Event::Console);
+        }
+        pump(File::from(verdicts), events.clone(), Event::Verdicts);
+        if let Some(stderr) = child.stderr.take() {
+            thread::spawn(move || pass_diagnostics(stderr));
+        }
+        Ok(Process { child })
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends all that comes from `source` as events.
+fn pump(
+    mut source: impl Read + Send + 'static,
+    events: Sender<Event>,
+    event: fn(Vec<u8>) -> Event,
+) {
+    thread::spawn(move || {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            match source.read(&mut buffer) {
+                Ok(count @ 1..) if events.send(event(buffer[..count].to_vec())).is_ok() => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                _ => break,
+            }
+        }
+        let _ = events.send(Event::Ended);
+    });
+}
+
+/// Shows what QEMU says about itself, but for features of the processor model
+/// that its translator lacks.
+fn pass_diagnostics(stderr: impl Read) {
+    for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+        if !line.contains("TCG doesn't support requested feature") && !line.trim().is_empty() {
+            eprintln!("{line}");
+        }
+    }
+}
+
+/// An unnamed file in memory with these bytes.
+fn memory_file(bytes: &[u8]) -> io::Result<File> {
+    let file: OwnedFd = memfd_create("dormouse-bundle", MemfdFlags::CLOEXEC)?;
+    let mut file = File::from(file);
+    file.write_all(bytes)?;
+    Ok(file)
+}
+
+/// Turns the signals that end a program into events.
+fn watch_signals(events: Sender<Event>) {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM]) else {
+        return;
+    };
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            let _ = events.send(Event::Signal(signal));
+        }
+    });
+}

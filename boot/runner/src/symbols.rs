@@ -1,0 +1,130 @@
+//! Gives names to the addresses in the guest's backtraces.
+//!
+//! The kernel prints `backtrace: 0xADDRESS` for itself and `user backtrace:
+//! PROGRAM 0xADDRESS` for a program, each on its own line.
+
+use addr2line::Loader;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+const KERNEL: &str = "backtrace: ";
+const PROGRAM: &str = "user backtrace: ";
+
+/// Finds functions and lines; opens a file's debug information when first
+/// asked about it.
+#[derive(Debug, Default)]
+pub struct Symbols {
+    kernel: PathBuf,
+    programs: BTreeMap<String, PathBuf>,
+    share: Option<PathBuf>,
+}
+
+impl Symbols {
+    /// Symbols of this kernel, of the programs in `/bin` and of those in the
+    /// shared directory.
+    pub fn new(
+        kernel: PathBuf,
+        programs: BTreeMap<String, PathBuf>,
+        share: Option<PathBuf>,
+    ) -> Symbols {
+        Symbols {
+            kernel,
+            programs,
+            share,
+        }
+    }
+
+    /// What to add to `line` if it is a line of a backtrace, like
+    /// ` -> function (file:line)`.
+    pub fn annotate(&self, line: &str) -> Option<String> {
+        let (path, address) = if let Some((_, rest)) = line.split_once(PROGRAM) {
+            let (program, address) = rest.trim().rsplit_once(' ')?;
+            (self.program(program)?, address)
+        } else {
+            let (_, rest) = line.split_once(KERNEL)?;
+            (self.kernel.clone(), rest.trim())
+        };
+        let address = u64::from_str_radix(address.strip_prefix("0x")?, 16).ok()?;
+        describe(&path, address)
+    }
+
+    fn program(&self, name: &str) -> Option<PathBuf> {
+        if let Some(path) = name.strip_prefix("/n/host/") {
+            return Some(self.share.as_ref()?.join(path));
+        }
+        self.programs
+            .get(name.strip_prefix("/bin/").unwrap_or(name))
+            .cloned()
+    }
+}
+
+/// The function and line of a return address.
+fn describe(path: &Path, address: u64) -> Option<String> {
+    // A return address may belong to the next function already: look at the
+    // call, one byte before.
+    let address = address.checked_sub(1)?;
+    let loader = Loader::new(path).ok()?;
+    let function = match loader
+        .find_frames(address)
+        .ok()?
+        .next()
+        .ok()?
+        .and_then(|frame| frame.function)
+    {
+        Some(function) => function.demangle().ok()?.into_owned(),
+        None => {
+            addr2line::demangle_auto(Cow::from(loader.find_symbol(address)?), None).into_owned()
+        }
+    };
+    let location = loader.find_location(address).ok().flatten();
+    let place = location.and_then(|at| Some(format!(" ({}:{})", short(at.file?), at.line?)));
+    Some(format!(" -> {function}{}", place.unwrap_or_default()))
+}
+
+/// A source file's name from the workspace's root on, where it lies in it.
+fn short(file: &str) -> &str {
+    let root = crate::guests::workspace();
+    let inner = root.to_str().and_then(|root| file.strip_prefix(root));
+    inner.map_or(file, |inner| inner.trim_start_matches('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_this_test_gets_its_name() {
+        let own = std::env::current_exe().unwrap();
+        let symbols = Symbols::new(
+            own.clone(),
+            BTreeMap::from([("me".into(), own.clone())]),
+            None,
+        );
+        let object = Loader::new(&own).unwrap();
+        // Position independent: the address in the file is what symbols know.
+        let address = describe as *const () as u64 - base();
+        assert!(object.find_symbol(address).is_some());
+        for prefix in [
+            "  backtrace: ",
+            "  user backtrace: me ",
+            "  user backtrace: /bin/me ",
+        ] {
+            let found = symbols
+                .annotate(&format!("{prefix}{:#x}", address + 1))
+                .unwrap();
+            assert!(found.contains("describe"), "{found}");
+            assert!(found.contains("symbols.rs:"), "{found}");
+        }
+        assert_eq!(symbols.annotate("  user backtrace: other 0x1000"), None);
+        assert_eq!(symbols.annotate("  backtrace: soon"), None);
+        assert_eq!(symbols.annotate("nothing"), None);
+    }
+
+    /// Where the running test was loaded.
+    fn base() -> u64 {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let first = maps.lines().next().unwrap();
+        u64::from_str_radix(first.split('-').next().unwrap(), 16).unwrap()
+    }
+}

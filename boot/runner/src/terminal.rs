@@ -1,0 +1,111 @@
+//! The person's side of the console: the terminal without its own line
+//! editing while the guest has it, and the keys that leave.
+
+use rustix::termios::{LocalModes, OptionalActions, OutputModes, Termios, tcgetattr, tcsetattr};
+use std::io::{IsTerminal, Read};
+use std::sync::mpsc::SyncSender;
+
+const CTRL_A: u8 = 1;
+
+/// Sets the terminal raw for as long as it lives.
+#[derive(Debug)]
+pub struct Raw {
+    before: Option<Termios>,
+}
+
+impl Raw {
+    /// Raw mode, where standard input is a terminal; otherwise nothing.
+    pub fn enter() -> Raw {
+        let stdin = std::io::stdin();
+        if !stdin.is_terminal() {
+            return Raw { before: None };
+        }
+        let before = tcgetattr(&stdin).ok();
+        if let Some(before) = &before {
+            let mut raw = before.clone();
+            raw.make_raw();
+            // What is printed are whole lines, as of any other program.
+            raw.output_modes |= before.output_modes & (OutputModes::OPOST | OutputModes::ONLCR);
+            raw.local_modes -= LocalModes::ECHO;
+            let _ = tcsetattr(&stdin, OptionalActions::Drain, &raw);
+        }
+        Raw { before }
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            let _ = tcsetattr(std::io::stdin(), OptionalActions::Flush, before);
+        }
+    }
+}
+
+/// Looks for `Ctrl-A x` in what is typed; `Ctrl-A Ctrl-A` is one `Ctrl-A`.
+#[derive(Debug, Default)]
+struct Escape {
+    begun: bool,
+}
+
+impl Escape {
+    /// What goes to the guest; `None` when the person leaves.
+    fn pass(&mut self, typed: &[u8]) -> Option<Vec<u8>> {
+        let mut out = Vec::with_capacity(typed.len());
+        for &byte in typed {
+            match (self.begun, byte) {
+                (false, CTRL_A) => self.begun = true,
+                (true, b'x') => return None,
+                (begun, byte) => {
+                    if begun && byte != CTRL_A {
+                        out.push(CTRL_A);
+                    }
+                    out.push(byte);
+                    self.begun = false;
+                }
+            }
+        }
+        Some(out)
+    }
+}
+
+/// Sends what comes from standard input to `input` until its end; calls
+/// `leave` when the person wants to leave.
+pub fn read_keyboard(input: SyncSender<Vec<u8>>, leave: impl FnOnce()) {
+    let mut escape = Escape::default();
+    let mut buffer = [0; 4096];
+    let mut stdin = std::io::stdin();
+    loop {
+        let typed = match stdin.read(&mut buffer) {
+            Ok(count @ 1..) => &buffer[..count],
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Ok(0) | Err(_) => return,
+        };
+        let Some(bytes) = escape.pass(typed) else {
+            return leave();
+        };
+        if !bytes.is_empty() && input.send(bytes).is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ctrl_a_x_leaves_also_in_two_pieces() {
+        let mut escape = Escape::default();
+        assert_eq!(escape.pass(b"ax\x01").as_deref(), Some(&b"ax"[..]));
+        assert_eq!(escape.pass(b"x"), None);
+    }
+
+    #[test]
+    fn ctrl_a_twice_is_one() {
+        let mut escape = Escape::default();
+        assert_eq!(
+            escape.pass(b"\x01\x01x\x01b").as_deref(),
+            Some(&b"\x01x\x01b"[..])
+        );
+    }
+}
