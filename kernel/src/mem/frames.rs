@@ -249,7 +249,12 @@ fn usable(region: &MemoryRegion) -> core::ops::Range<u32> {
 /// Builds the table from the loader's memory map, in the largest region.
 pub(super) fn init(regions: &[MemoryRegion]) {
     let largest = regions.iter().map(usable).max_by_key(ExactSizeIterator::len).unwrap_or(0..0);
-    let limit = regions.iter().map(|region| usable(region).end).max().unwrap_or(0);
+    // The loader's page tables are read too, though never handed out.
+    let ours = |region: &&MemoryRegion| {
+        matches!(region.kind, MemoryRegionKind::Usable | MemoryRegionKind::Bootloader)
+    };
+    let limit = regions.iter().filter(ours).map(|region| region.end / abi::PAGE).max();
+    let limit = limit.unwrap_or(0).min(u64::from(END)) as u32;
     let table_frames = (limit as usize * size_of::<u32>()).div_ceil(SIZE) as u32;
     assert!(largest.len() > table_frames as usize + 64, "too little memory");
     LIMIT.store(limit, Relaxed);

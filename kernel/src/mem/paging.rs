@@ -465,19 +465,22 @@ fn current() -> Frame {
 }
 
 /// Makes the kernel's root from the loader's: its upper half, and a place for
-/// stacks. The loader's low mappings are left behind when it is activated.
+/// stacks, which the loader's root gets too so that a stack can be prepared
+/// there. The loader's low mappings are left behind when ours is activated.
 pub(super) fn init() {
     let (Some(root), Some(stacks)) = (frames::alloc_zeroed(), frames::alloc_zeroed()) else {
         panic!("no memory for page tables");
     };
-    let half = frames::SIZE / 2;
-    frames::copy_between(current(), half, root, half, half);
-    let place = Place {
-        table: root,
+    let loader = current();
+    let place = |table| Place {
+        table,
         index: index(STACKS, TOP),
     };
-    assert!(place.read() & PRESENT == 0, "the loader uses the addresses of kernel stacks");
-    place.write(stacks.pa() | PRESENT | WRITE);
+    let free = place(loader).read() & PRESENT == 0;
+    assert!(free, "the loader uses the addresses of kernel stacks");
+    place(loader).write(stacks.pa() | PRESENT | WRITE);
+    let half = frames::SIZE / 2;
+    frames::copy_between(loader, half, root, half, half);
     KERNEL.store(root.0, Relaxed);
-    ACTIVE.store(current().0, Relaxed);
+    ACTIVE.store(loader.0, Relaxed);
 }

@@ -8,7 +8,7 @@ use super::paging;
 /// Usable bytes of a stack.
 pub const STACK_SIZE: u64 = 16 << 10;
 /// Where stacks are: a top-level page-table entry of its own.
-pub(super) const STACKS: u64 = 0xffff_ff00_0000_0000;
+pub(super) const STACKS: u64 = 0xffff_fe00_0000_0000;
 /// Every stack has as much unmapped below it.
 const STRIDE: u64 = 2 * STACK_SIZE;
 const WORDS: usize = 128;
