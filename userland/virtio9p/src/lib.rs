@@ -27,4 +27,4 @@ mod pci;
 mod slot;
 
 pub use device::{Completion, Device, QUEUE};
-pub use slot::{IOUNIT, MSIZE, Pool, Shape, Slot};
+pub use slot::{IOUNIT, MSIZE, Pool, SLOTS, Shape, Slot};

@@ -1,2 +1,0 @@
-//! hostfs
-#![no_std]
