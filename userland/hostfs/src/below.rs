@@ -53,10 +53,8 @@ impl Below {
             version: VERSION_L,
         };
         let encode = |_, out: &mut [u8]| ninep::encode_request(NOTAG, &request, out);
-        let reply = self
-            .exchange(Shape::Reply(REPLY), encode)
-            .await
-            .about("virtio-9p")?;
+        let slot = self.slot(Shape::Reply(REPLY)).await;
+        let reply = self.exchange(slot, encode).await.about("virtio-9p")?;
         match ninep::decode_reply(reply.bytes()) {
             Ok((
                 _,
