@@ -1,2 +1,76 @@
-//! vm
+//! The VM core: what a segment of a process's memory holds, where each page's
+//! content is, and the work of a fault, a `read`, a `write`, a fork.
+//!
+//! The promise: **nothing a program can do tells deferred I/O from eager I/O,
+//! except where and whether time is spent.** A `read` into a segment of kind
+//! "snapshot" takes a snapshot at the file server and associates the buffer
+//! with it; a page is transferred when it is touched, from the snapshot and
+//! never from the live file; a `write` sends what was changed and names what
+//! was not.
+//!
+//! This crate owns the data structures and the order of the steps. It knows no
+//! hardware and no server: frames and translations are the trait [`Memory`],
+//! messages and waiting the trait [`Host`]. The kernel implements both, and so
+//! do the model tests on the host.
+//!
+//! The verbs, one file each: [`fault`], [`read`], [`write`], [`free`],
+//! [`fork`], [`destroy`]. Each works in short locked steps ([`Host::with`])
+//! with nothing held while it waits for a message; after each wait it looks
+//! again, and installs only what still fits.
+//!
+//! Invariants kept here (numbers of the design):
+//! - (3) Stores do not touch extents. A dirty or sending page hides what is
+//!   under it.
+//! - (2) A snapshot has one delta (address minus file offset) in a segment, and
+//!   is the target of `into`, or grown, only while one extent map holds it.
+//! - (8) A page becomes clean only if it is still *sending* with the ticket of
+//!   the write whose commit covered all of it.
+//! - (11) Old content is given up only for bytes that were associated or have
+//!   arrived; an error leaves the buffer as it was.
+//! - (12) A frame is written only while nobody else refers to it.
 #![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod extents;
+mod fault;
+mod fork;
+mod host;
+mod overlay;
+mod read;
+mod replace;
+mod segment;
+mod slot;
+mod stage;
+mod write;
+
+pub use extents::{Extent, Extents, Source};
+pub use fault::{Access, fault};
+pub use fork::{destroy, fork};
+pub use host::{
+    Count, Gather, Host, Kind, Limits, Memory, NoMemory, Op, Origin, Put, PutReply, Snapped,
+};
+pub use read::{free, read};
+pub use segment::Segment;
+pub use slot::{Slot, Ticket};
+pub use write::{Place, write};
+
+/// Bytes in a page.
+pub const PAGE: u64 = abi::PAGE;
+
+/// Most operations in one staged message ([`Put::ops`]).
+pub const OPS_MAX: usize = 48;
+/// Most pieces of frames in one staged message ([`Put::data`]): 128 KiB at any
+/// alignment.
+pub const GATHER_MAX: usize = 33;
+/// Most frames in one [`Host::read_run`].
+pub const RUN_MAX: usize = 33;
+
+/// A frame of memory: its physical address shifted right by 12.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub struct Frame(pub u32);
+
+/// The host's handle for one snapshot: one snapfid at one server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub struct SnapId(pub u32);

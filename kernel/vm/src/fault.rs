@@ -1,0 +1,179 @@
+//! A touch of a page: a load or a store that found no translation, or none
+//! that allows it.
+
+use abi::Errno;
+
+use crate::extents::Extent;
+use crate::{Count, Frame, Host, Memory, NoMemory, PAGE, Segment, Slot, Ticket};
+
+/// What the program wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// To read (or execute).
+    Load,
+    /// To write.
+    Store,
+}
+
+/// What to do about a touch.
+enum Touch {
+    /// It is mapped.
+    Mapped,
+    /// The caller fills it, beginning with this extent.
+    Fill(Ticket, Extent),
+    /// Somebody else is filling it.
+    Wait(Ticket),
+}
+
+/// Makes `page` accessible: on success it is mapped so that the access works,
+/// unless somebody takes it away again first, in which case the access faults
+/// again.
+///
+/// # Errors
+/// `EFAULT` outside of the segment, `ENOMEM`, `EINTR` while waiting, and what
+/// the server says when it cannot give the snapshot's bytes.
+pub fn fault<H: Host>(h: &mut H, page: u64, access: Access) -> Result<(), Errno> {
+    loop {
+        match h.with(|segment, m| segment.touch(m, page, access))? {
+            Touch::Mapped => return Ok(()),
+            Touch::Fill(ticket, first) => fill(h, page, ticket, first)?,
+            Touch::Wait(ticket) => h.wait_fill(page, ticket)?,
+        }
+    }
+}
+
+impl Segment {
+    /// One look at a page, without waiting.
+    #[inline]
+    fn touch<M: Memory>(&mut self, m: &mut M, page: u64, access: Access) -> Result<Touch, Errno> {
+        if page >= self.pages() {
+            return Err(Errno::EFAULT);
+        }
+        match (self.overlay.get(m, page), access) {
+            (Slot::Absent, _) => return self.touch_absent(m, page),
+            (Slot::Filling(ticket), _) => return Ok(Touch::Wait(ticket)),
+            // The next store must be seen: it detaches the page.
+            (Slot::Resident(frame) | Slot::Sending(frame, _), Access::Load) => {
+                m.map(page, frame, false)?;
+            }
+            (Slot::Dirty(frame), Access::Load) => m.map(page, frame, !m.shared(frame))?,
+            (
+                Slot::Resident(frame) | Slot::Sending(frame, _) | Slot::Dirty(frame),
+                Access::Store,
+            ) => {
+                self.own(m, page, frame)?;
+            }
+        }
+        Ok(Touch::Mapped)
+    }
+
+    /// A page with no state of its own: zeros, or asleep.
+    #[inline]
+    fn touch_absent<M: Memory>(&mut self, m: &mut M, page: u64) -> Result<Touch, Errno> {
+        let start = page * PAGE;
+        if let Some(first) = self.extents.first(start..start + PAGE) {
+            let ticket = self.new_ticket();
+            self.overlay.set(m, page, Slot::Filling(ticket))?;
+            return Ok(Touch::Fill(ticket, first));
+        }
+        // Writable at once, whatever the access: a second fault would cost
+        // more than the page that might have been shared.
+        let frame = m.alloc_zeroed().ok_or(NoMemory)?;
+        if self.overlay.set(m, page, Slot::Dirty(frame)).is_err() {
+            m.release(frame);
+            return Err(Errno::ENOMEM);
+        }
+        m.count(Count::ZeroFill, 1);
+        m.map(page, frame, true)?;
+        Ok(Touch::Mapped)
+    }
+
+    /// The end of a fill: the frame becomes the page, if the page still waits
+    /// for it. Otherwise whatever came of it does not matter any more.
+    fn filled<M: Memory>(
+        &mut self,
+        m: &mut M,
+        page: u64,
+        ticket: Ticket,
+        outcome: Result<Frame, Errno>,
+    ) -> Result<(), Errno> {
+        let wanted = self.overlay.get(m, page) == Slot::Filling(ticket);
+        match outcome {
+            Ok(frame) if wanted => {
+                self.change(m, page, Slot::Resident(frame));
+                m.count(Count::Fill, 1);
+            }
+            Ok(frame) => {
+                m.release(frame);
+                m.count(Count::Stale, 1);
+            }
+            Err(error) => {
+                if wanted {
+                    self.clear(m, page);
+                }
+                // Even a stale fill must not swallow its own end.
+                if wanted || error == Errno::EINTR {
+                    return Err(error);
+                }
+                m.count(Count::Stale, 1);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Fills a page that this caller has marked as *filling*.
+fn fill<H: Host>(h: &mut H, page: u64, ticket: Ticket, first: Extent) -> Result<(), Errno> {
+    let outcome = gather(h, page, ticket, first);
+    let result = h.with(|segment, m| segment.filled(m, page, ticket, outcome));
+    h.wake_fill(page, ticket);
+    result
+}
+
+/// A frame with the page's content, gathered from all extents over it. The
+/// frame is nobody else's yet.
+fn gather<H: Host>(h: &mut H, page: u64, ticket: Ticket, first: Extent) -> Result<Frame, Errno> {
+    let whole = first.len() == PAGE;
+    let frame = h.with(|_, m| if whole { m.alloc() } else { m.alloc_zeroed() });
+    let frame = frame.ok_or(Errno::ENOMEM)?;
+    match gather_into(h, page, ticket, first, frame) {
+        Ok(()) => Ok(frame),
+        Err(error) => {
+            h.with(|_, m| m.release(frame));
+            Err(error)
+        }
+    }
+}
+
+fn gather_into<H: Host>(
+    h: &mut H,
+    page: u64,
+    ticket: Ticket,
+    first: Extent,
+    frame: Frame,
+) -> Result<(), Errno> {
+    let (start, end) = (page * PAGE, (page + 1) * PAGE);
+    let mut piece = first;
+    loop {
+        let (at, len) = ((piece.start - start) as usize, piece.len() as usize);
+        let got = h.read_snap(piece.source.snap, piece.source.soff, frame, at, len)?;
+        if got < len {
+            // A snapshot is as long as the server said it is.
+            return Err(Errno::EIO);
+        }
+        if piece.end == end {
+            return Ok(());
+        }
+        // While the page waits for this fill, its extents stay.
+        let next = h.with(|segment, m| {
+            let wanted = segment.overlay.get(m, page) == Slot::Filling(ticket);
+            wanted
+                .then(|| segment.extents.first(piece.end..end))
+                .flatten()
+        });
+        match next {
+            Some(extent) => piece = extent,
+            None => return Ok(()),
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! What the VM core needs from its surroundings.
+
+use core::ops::Range;
+
+use abi::Errno;
+
+use crate::{Frame, Segment, SnapId, Ticket};
+
+/// Out of frames or of table memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NoMemory;
+
+impl From<NoMemory> for Errno {
+    fn from(_: NoMemory) -> Errno {
+        Errno::ENOMEM
+    }
+}
+
+/// What is counted, see [`Memory::count`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Count {
+    /// A page filled from a snapshot.
+    Fill,
+    /// A page made from zeros.
+    ZeroFill,
+    /// A page copied because a store met a shared frame.
+    Copy,
+    /// A fill thrown away because the page had become something else.
+    Stale,
+    /// Bytes of a `write` that were named instead of sent.
+    Elided,
+    /// Bytes of a `write` that were sent.
+    Sent,
+    /// A clean page taken away.
+    Evict,
+}
+
+/// Frames, nodes of the page table the core keeps for itself (the *overlay*),
+/// and the hardware translations of one segment. Nothing here blocks.
+pub trait Memory {
+    /// A frame of zeros with one reference.
+    fn alloc_zeroed(&mut self) -> Option<Frame>;
+    /// A frame with one reference whose content nobody will see before it is
+    /// overwritten entirely.
+    fn alloc(&mut self) -> Option<Frame> {
+        self.alloc_zeroed()
+    }
+    /// A frame with one reference and the content of another.
+    fn alloc_copy(&mut self, of: Frame) -> Option<Frame>;
+    /// Adds a reference.
+    fn retain(&mut self, frame: Frame);
+    /// Drops a reference; frees the frame with the last.
+    fn release(&mut self, frame: Frame);
+    /// More than one reference?
+    fn shared(&self, frame: Frame) -> bool;
+    /// Copies `len` bytes from one frame (and byte in it) to another.
+    fn copy(&mut self, from: (Frame, usize), to: (Frame, usize), len: usize);
+    /// Zeros `len` bytes of a frame from byte `at`.
+    fn zero(&mut self, frame: Frame, at: usize, len: usize);
+
+    /// A zeroed overlay node: 512 slots of 64 bits in one frame.
+    fn alloc_node(&mut self) -> Option<Frame>;
+    /// Frees an overlay node.
+    fn free_node(&mut self, node: Frame);
+    /// Slot `index` (below 512) of a node.
+    fn slot(&self, node: Frame, index: usize) -> u64;
+    /// Sets slot `index` (below 512) of a node.
+    fn set_slot(&mut self, node: Frame, index: usize, value: u64);
+
+    /// Translates `page` (relative to the segment's base) to `frame`, in place
+    /// of any older translation, which is flushed. On failure the older
+    /// translation may still be there.
+    fn map(&mut self, page: u64, frame: Frame, writable: bool) -> Result<(), NoMemory>;
+    /// Removes translations, flushed on return. The cost must follow what is
+    /// mapped, not the length of the range.
+    fn unmap(&mut self, pages: Range<u64>);
+    /// Removes the write permission, flushed on return. Same cost.
+    fn protect(&mut self, pages: Range<u64>);
+
+    /// Something happened `n` times.
+    fn count(&mut self, what: Count, n: u64) {
+        let _ = (what, n);
+    }
+}
+
+/// What [`Host::snap`] took.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Snapped {
+    /// The snapshot. A fresh one comes with one reference, the caller's; one
+    /// that was grown has no reference added.
+    pub snap: SnapId,
+    /// Bytes of it from the offset asked for: short at the end of the file.
+    pub count: u64,
+}
+
+/// Where [`Host::read_run`] reads from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin<F> {
+    /// A snapshot, at offsets of its file.
+    Snap(SnapId),
+    /// The live file, for servers without snapshots.
+    Live(F),
+}
+
+/// What one operation of a write says about its range.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// The next bytes of [`Put::data`].
+    Data,
+    /// Equal to the snapshot at that offset of its file.
+    Keep {
+        /// Which snapshot.
+        snap: SnapId,
+        /// Offset in the snapshot's file.
+        soff: u64,
+    },
+    /// Zeros.
+    Zero,
+}
+
+/// One operation of a write. In a message they ascend and adjoin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Op {
+    /// What the range shall hold.
+    pub kind: Kind,
+    /// First byte, relative to [`Put::off`].
+    pub off: u64,
+    /// Bytes, more than zero.
+    pub len: u64,
+}
+
+/// A piece of a frame: bytes `[at, at + len)`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Gather {
+    /// Which frame.
+    pub frame: Frame,
+    /// First byte in it.
+    pub at: u16,
+    /// Bytes, more than zero.
+    pub len: u16,
+}
+
+/// One staged message of a write (a Tput).
+#[derive(Clone, Copy, Debug)]
+pub struct Put<'a, F> {
+    /// The open file.
+    pub file: F,
+    /// From [`Host::put_begin`]; the same in all messages of one commit.
+    pub wid: u64,
+    /// The base offset in the file, the same in all messages of one commit.
+    /// Without meaning if `append`.
+    pub off: u64,
+    /// The server picks the base: the end of the file.
+    pub append: bool,
+    /// This is the last message of its wid: everything staged takes effect.
+    pub commit: bool,
+    /// What was written becomes this snapshot's content.
+    pub into: Option<SnapId>,
+    /// At most [`OPS_MAX`], and at most [`Limits::ops`].
+    pub ops: &'a [Op],
+    /// At most [`GATHER_MAX`], at most [`Limits::iounit`] bytes: the bytes of
+    /// the DATA operations, in order.
+    pub data: &'a [Gather],
+}
+
+/// The answer to a commit (an Rput).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PutReply {
+    /// The base offset the server used.
+    pub off: u64,
+    /// Bytes from there that are now as the operations say. May be short.
+    pub count: u64,
+    /// `into` now covers `[off, off + count)` of what was put.
+    pub assoc: bool,
+}
+
+/// What a file's server can take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Most data bytes in one message; at least 1. Clamped to 128 KiB here.
+    pub iounit: u64,
+    /// Most operations in one message; at least 1.
+    pub ops: usize,
+    /// Most bytes sent or moved by one commit.
+    pub wmax: u64,
+    /// Has it the snapshot messages? If not, `read` uses
+    /// [`Host::read_run`] of [`Origin::Live`], and `write` calls
+    /// [`Host::put_send`] with exactly one DATA operation at offset 0 and
+    /// `commit`: a plain Twrite.
+    pub snapshots: bool,
+}
+
+/// One operation's view of the world: the segment, which it can lock, and
+/// messages, for which it waits. In the kernel: a process in a system call or
+/// fault.
+pub trait Host {
+    /// Frames and translations of the segment.
+    type Memory: Memory;
+    /// An open file: a fid at a server.
+    type File: Copy;
+
+    /// Runs `f` with the segment locked; nothing in `f` blocks.
+    fn with<R>(&mut self, f: impl FnOnce(&mut Segment, &mut Self::Memory) -> R) -> R;
+
+    /// Takes a snapshot of `[off, off + count)` of the file as it is now, into
+    /// a fresh handle, or, with `grow`, adds that range to a snapshot this
+    /// segment holds (its delta and file fit). Blocks.
+    fn snap(
+        &mut self,
+        file: Self::File,
+        off: u64,
+        count: u64,
+        grow: Option<SnapId>,
+    ) -> Result<Snapped, Errno>;
+    /// A fresh handle with one reference for a snapshot that does not exist
+    /// yet: the target of [`Put::into`]. No message.
+    fn new_snap(&mut self, file: Self::File) -> Result<SnapId, Errno>;
+    /// Another segment starts to refer to the snapshot. Does not block.
+    fn retain_snap(&mut self, snap: SnapId);
+    /// A segment no longer refers to it; the last one clunks it, without
+    /// waiting for the answer.
+    fn release_snap(&mut self, snap: SnapId);
+    /// References to the snapshot.
+    fn holders(&self, snap: SnapId) -> u32;
+    /// Is the snapshot at the server of the file?
+    fn same_server(&self, snap: SnapId, file: Self::File) -> bool;
+    /// Is it a snapshot of the file?
+    fn same_file(&self, snap: SnapId, file: Self::File) -> bool;
+
+    /// Reads `len` bytes at offset `soff` of a snapshot's file to byte `at` of
+    /// a frame that nobody maps. Blocks. The count may be short.
+    fn read_snap(
+        &mut self,
+        snap: SnapId,
+        soff: u64,
+        frame: Frame,
+        at: usize,
+        len: usize,
+    ) -> Result<usize, Errno>;
+    /// The same into several frames that nobody maps, one after the other, from
+    /// byte `at` of the first; at most [`Limits::iounit`] bytes, one message.
+    fn read_run(
+        &mut self,
+        from: Origin<Self::File>,
+        off: u64,
+        frames: &[Frame],
+        at: usize,
+        len: usize,
+    ) -> Result<usize, Errno>;
+
+    /// Starts a commit: a wid no other write of this session has.
+    fn put_begin(&mut self, file: Self::File) -> Result<u64, Errno>;
+    /// Sends one message without waiting for its answer (it may wait for room).
+    /// A host that keeps the frames beyond this call retains them itself.
+    fn put_send(&mut self, put: &Put<'_, Self::File>) -> Result<(), Errno>;
+    /// Waits for the answers to all messages of the wid; the answer to the
+    /// commit, or the first error.
+    fn put_wait(&mut self, file: Self::File, wid: u64) -> Result<PutReply, Errno>;
+    /// Forgets a wid whose commit was not sent, at the server too.
+    fn put_abort(&mut self, file: Self::File, wid: u64);
+
+    /// Sleeps until the fill of `page` with that ticket is over. `EINTR` if
+    /// the process is to die. May return early.
+    fn wait_fill(&mut self, page: u64, ticket: Ticket) -> Result<(), Errno>;
+    /// Wakes those who wait for it.
+    fn wake_fill(&mut self, page: u64, ticket: Ticket);
+
+    /// The switch: `false` makes every `read` into this segment eager.
+    fn deferred(&self) -> bool;
+    /// What the server of the file can take.
+    fn limits(&self, file: Self::File) -> Limits;
+}

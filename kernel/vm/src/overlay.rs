@@ -1,0 +1,289 @@
+//! The sparse table of the pages that are not simply asleep: a radix tree of
+//! 512-way nodes, each in one frame from [`Memory::alloc_node`].
+//!
+//! A slot of a leaf is a page's [`Slot`]; a slot of an inner node is a child:
+//! its frame and how many of the child's slots are used, so that an empty node
+//! is given back at once. Everything over a range skips what is absent: the
+//! cost follows the pages that are there.
+
+use core::ops::{ControlFlow, Range};
+
+use crate::{Frame, Memory, NoMemory, Slot};
+
+const FAN_BITS: u32 = 9;
+const FAN: usize = 1 << FAN_BITS;
+/// Four levels address 2^36 pages, more than a process has.
+const LEVELS_MAX: u32 = 4;
+
+/// A node and its used slots, as a word in the node above.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Child {
+    node: Frame,
+    used: u32,
+}
+
+impl Child {
+    const fn encode(self) -> u64 {
+        (self.used as u64) << 32 | self.node.0 as u64
+    }
+
+    /// A node that is referred to has used slots, so 0 is none.
+    const fn decode(word: u64) -> Option<Child> {
+        if word == 0 {
+            return None;
+        }
+        Some(Child {
+            node: Frame(word as u32),
+            used: (word >> 32) as u32,
+        })
+    }
+}
+
+/// The pages of one segment that have a state of their own.
+#[derive(Debug)]
+pub struct Overlay {
+    root: Option<Child>,
+    /// Levels of nodes, 1 to 4.
+    levels: u32,
+    /// Leaf slots that are not absent.
+    populated: u64,
+}
+
+/// Index of `page` in a node whose slots span `1 << shift` pages.
+#[inline]
+const fn index(page: u64, shift: u32) -> usize {
+    (page >> shift) as usize & (FAN - 1)
+}
+
+impl Overlay {
+    /// An empty one for a segment of `pages` pages.
+    pub const fn new(pages: u64) -> Overlay {
+        let mut levels = 1;
+        while levels < LEVELS_MAX && pages > 1 << (levels * FAN_BITS) {
+            levels += 1;
+        }
+        Overlay {
+            root: None,
+            levels,
+            populated: 0,
+        }
+    }
+
+    /// Pages that are not absent.
+    pub const fn populated(&self) -> u64 {
+        self.populated
+    }
+
+    const fn top_shift(&self) -> u32 {
+        (self.levels - 1) * FAN_BITS
+    }
+
+    /// The state of a page.
+    #[inline]
+    pub fn get<M: Memory>(&self, m: &M, page: u64) -> Slot {
+        let Some(root) = self.root else {
+            return Slot::Absent;
+        };
+        let (mut node, mut shift) = (root.node, self.top_shift());
+        while shift > 0 {
+            match Child::decode(m.slot(node, index(page, shift))) {
+                Some(child) => node = child.node,
+                None => return Slot::Absent,
+            }
+            shift -= FAN_BITS;
+        }
+        Slot::decode(m.slot(node, index(page, 0)))
+    }
+
+    /// Sets the state of a page. Fails only where an absent page becomes
+    /// something else, and then nothing has changed.
+    pub fn set<M: Memory>(&mut self, m: &mut M, page: u64, slot: Slot) -> Result<(), NoMemory> {
+        let shift = self.top_shift();
+        let (root, change) = set_below(m, self.root, shift, page, slot.encode())?;
+        self.root = root;
+        self.populated = self.populated.wrapping_add_signed(change);
+        Ok(())
+    }
+
+    /// Calls `f` for each page in `range` that is not absent, ascending, until
+    /// it breaks.
+    pub fn scan<M: Memory, B>(
+        &self,
+        m: &M,
+        range: Range<u64>,
+        mut f: impl FnMut(&M, u64, Slot) -> ControlFlow<B>,
+    ) -> Option<B> {
+        let root = self.root?;
+        match scan_below(m, root.node, self.top_shift(), 0, &range, &mut f) {
+            ControlFlow::Break(found) => Some(found),
+            ControlFlow::Continue(()) => None,
+        }
+    }
+
+    /// The first page in `range` that is not absent.
+    pub fn next<M: Memory>(&self, m: &M, range: Range<u64>) -> Option<(u64, Slot)> {
+        self.scan(m, range, |_, page, slot| ControlFlow::Break((page, slot)))
+    }
+
+    /// Gives each page in `range` that is not absent the state `f` says.
+    /// Cannot fail; nodes that become empty are given back.
+    pub fn update<M: Memory>(
+        &mut self,
+        m: &mut M,
+        range: Range<u64>,
+        mut f: impl FnMut(&mut M, u64, Slot) -> Slot,
+    ) {
+        let Some(root) = self.root else { return };
+        let (root, removed) = update_below(m, root, self.top_shift(), 0, &range, &mut f);
+        self.root = root;
+        self.populated -= removed;
+    }
+
+    /// A copy for another segment, its states changed by `f`. On failure what
+    /// was copied is handed to `undo`, state by state.
+    pub fn try_clone<M: Memory>(
+        &self,
+        m: &mut M,
+        mut f: impl FnMut(&mut M, Slot) -> Slot,
+        mut undo: impl FnMut(&mut M, Slot),
+    ) -> Result<Overlay, NoMemory> {
+        let mut copy = Overlay {
+            root: None,
+            levels: self.levels,
+            populated: 0,
+        };
+        let mut page = 0;
+        while let Some((found, slot)) = self.next(m, page..u64::MAX) {
+            page = found + 1;
+            let slot = f(m, slot);
+            if copy.set(m, found, slot).is_err() {
+                undo(m, slot);
+                copy.update(m, 0..u64::MAX, |m, _, slot| {
+                    undo(m, slot);
+                    Slot::Absent
+                });
+                return Err(NoMemory);
+            }
+        }
+        Ok(copy)
+    }
+}
+
+/// Sets a page's word under `child`; the child as it then is, and by how much
+/// the number of populated pages changed.
+fn set_below<M: Memory>(
+    m: &mut M,
+    child: Option<Child>,
+    shift: u32,
+    page: u64,
+    word: u64,
+) -> Result<(Option<Child>, i64), NoMemory> {
+    let mut node = match child {
+        Some(child) => child,
+        None if word == 0 => return Ok((None, 0)),
+        None => Child {
+            node: m.alloc_node().ok_or(NoMemory)?,
+            used: 0,
+        },
+    };
+    let at = index(page, shift);
+    let old = m.slot(node.node, at);
+    let (new, change) = if shift == 0 {
+        (word, i64::from(word != 0) - i64::from(old != 0))
+    } else {
+        match set_below(m, Child::decode(old), shift - FAN_BITS, page, word) {
+            Ok((below, change)) => (below.map_or(0, Child::encode), change),
+            Err(error) => {
+                if child.is_none() {
+                    m.free_node(node.node);
+                }
+                return Err(error);
+            }
+        }
+    };
+    if new != old {
+        m.set_slot(node.node, at, new);
+    }
+    node.used = node.used + u32::from(new != 0) - u32::from(old != 0);
+    Ok((keep(m, node), change))
+}
+
+/// Gives the node back if it is empty.
+fn keep<M: Memory>(m: &mut M, child: Child) -> Option<Child> {
+    if child.used == 0 {
+        m.free_node(child.node);
+        return None;
+    }
+    Some(child)
+}
+
+/// The slots of a node that a range of pages touches; `base` is the node's
+/// first page.
+fn indices(base: u64, shift: u32, range: &Range<u64>) -> Range<usize> {
+    let span = FAN as u64;
+    let first = range.start.saturating_sub(base) >> shift;
+    let end = match range.end.checked_sub(base) {
+        Some(len) => (len >> shift) + u64::from(len & ((1 << shift) - 1) != 0),
+        None => 0,
+    };
+    let (first, end) = (first.min(span), end.min(span));
+    first as usize..end as usize
+}
+
+fn scan_below<M: Memory, B>(
+    m: &M,
+    node: Frame,
+    shift: u32,
+    base: u64,
+    range: &Range<u64>,
+    f: &mut impl FnMut(&M, u64, Slot) -> ControlFlow<B>,
+) -> ControlFlow<B> {
+    for at in indices(base, shift, range) {
+        let word = m.slot(node, at);
+        if word == 0 {
+            continue;
+        }
+        let page = base + ((at as u64) << shift);
+        if shift == 0 {
+            f(m, page, Slot::decode(word))?;
+        } else if let Some(child) = Child::decode(word) {
+            scan_below(m, child.node, shift - FAN_BITS, page, range, f)?;
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+fn update_below<M: Memory>(
+    m: &mut M,
+    mut child: Child,
+    shift: u32,
+    base: u64,
+    range: &Range<u64>,
+    f: &mut impl FnMut(&mut M, u64, Slot) -> Slot,
+) -> (Option<Child>, u64) {
+    let mut removed = 0;
+    for at in indices(base, shift, range) {
+        let old = m.slot(child.node, at);
+        if old == 0 {
+            continue;
+        }
+        let page = base + ((at as u64) << shift);
+        let new = if shift == 0 {
+            let word = f(m, page, Slot::decode(old)).encode();
+            removed += u64::from(word == 0);
+            word
+        } else {
+            let below = Child::decode(old).and_then(|below| {
+                let (kept, gone) = update_below(m, below, shift - FAN_BITS, page, range, f);
+                removed += gone;
+                kept
+            });
+            below.map_or(0, Child::encode)
+        };
+        if new != old {
+            m.set_slot(child.node, at, new);
+            child.used -= u32::from(new == 0);
+        }
+    }
+    (keep(m, child), removed)
+}

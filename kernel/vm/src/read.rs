@@ -1,0 +1,239 @@
+//! `read` into a segment, deferred or eager, and `free`.
+
+use core::ops::Range;
+
+use abi::Errno;
+
+use crate::extents::Source;
+use crate::fork::release_unused;
+use crate::replace::{parts, place};
+use crate::{Access, Frame, Host, Memory, Origin, PAGE, RUN_MAX, SnapId, fault};
+
+/// Makes bytes `[at, at + n)` of the segment what the file has from `off` now,
+/// as far as it goes; the number of bytes that it had.
+///
+/// Deferred, it takes a snapshot and associates the buffer with it: the cost
+/// does not depend on `n`. Either way all bytes are of one moment, and an error
+/// leaves the buffer as it was.
+///
+/// # Errors
+/// `EFAULT` outside of the segment, `ENOMEM`, `EINTR`, and the server's.
+pub fn read<H: Host>(h: &mut H, at: u64, n: u64, file: H::File, off: u64) -> Result<u64, Errno> {
+    let range = h
+        .with(|segment, _| segment.range(at, n))
+        .ok_or(Errno::EFAULT)?;
+    let n = n.min(u64::MAX - off);
+    if n == 0 {
+        return Ok(0);
+    }
+    let limits = h.limits(file);
+    if !limits.snapshots {
+        return copy_in(h, range, Origin::Live(file), off, limits.iounit);
+    }
+    let (snap, count) = take_snapshot(h, at, n, file, off)?;
+    let got = at..at + count;
+    let result = if count == 0 {
+        Ok(0)
+    } else if h.deferred() {
+        associate(h, got, Source { snap, soff: off })
+    } else {
+        copy_in(h, got, Origin::Snap(snap), off, limits.iounit)
+    };
+    h.with(|segment, _| segment.extents.unpin(snap));
+    release_unused(h);
+    result
+}
+
+/// Makes bytes `[at, at + n)` zeros and gives back what they held.
+///
+/// # Errors
+/// `EFAULT` outside of the segment, `ENOMEM`; nothing has changed then.
+pub fn free<H: Host>(h: &mut H, at: u64, n: u64) -> Result<(), Errno> {
+    h.with(|segment, m| {
+        let range = segment.range(at, n).ok_or(Errno::EFAULT)?;
+        if !range.is_empty() {
+            segment.replace(m, range, None, [None; 2])?;
+        }
+        Ok::<(), Errno>(())
+    })?;
+    release_unused(h);
+    Ok(())
+}
+
+/// A snapshot of `[off, off + n)`, pinned in the segment, and how much of the
+/// range it has.
+fn take_snapshot<H: Host>(
+    h: &mut H,
+    at: u64,
+    n: u64,
+    file: H::File,
+    off: u64,
+) -> Result<(SnapId, u64), Errno> {
+    let grow = growable(h, at, n, file, off);
+    match (h.snap(file, off, n, grow), grow) {
+        (Ok(taken), Some(grown)) => Ok((grown, taken.count.min(n))),
+        (Ok(taken), None) => {
+            if h.with(|segment, _| segment.extents.adopt(taken.snap))
+                .is_err()
+            {
+                h.release_snap(taken.snap);
+                return Err(Errno::ENOMEM);
+            }
+            Ok((taken.snap, taken.count.min(n)))
+        }
+        (Err(error), grow) => {
+            if let Some(grow) = grow {
+                h.with(|segment, _| segment.extents.unpin(grow));
+            }
+            Err(error)
+        }
+    }
+}
+
+/// The snapshot that ends where this read begins, pinned, if it can take the
+/// new range too: the two associations are then one extent. Bytes that anyone
+/// may still ask for must not change, so it has to be this segment's alone and
+/// have nothing in the buffer.
+fn growable<H: Host>(h: &mut H, at: u64, n: u64, file: H::File, off: u64) -> Option<SnapId> {
+    if !h.deferred() {
+        return None;
+    }
+    let snap = h.with(|segment, _| {
+        let before = segment.extents.ending_at(at)?;
+        let snap = before.source.snap;
+        let fits = before.source.soff.wrapping_add(before.len()) == off;
+        let free = fits
+            && !segment.extents.pinned(snap)
+            && segment
+                .extents
+                .over(at..at + n)
+                .all(|e| e.source.snap != snap);
+        free.then(|| segment.extents.pin(snap)).map(|()| snap)
+    })?;
+    if h.holders(snap) == 1 && h.same_file(snap, file) {
+        return Some(snap);
+    }
+    h.with(|segment, _| segment.extents.unpin(snap));
+    None
+}
+
+/// Ties `range` to a snapshot. Fragments on pages that have a frame are fetched
+/// first, from the same snapshot.
+fn associate<H: Host>(h: &mut H, range: Range<u64>, source: Source) -> Result<u64, Errno> {
+    let mut staged = [None; 2];
+    let result = loop {
+        let tried = h.with(|segment, m| segment.replace(m, range.clone(), Some(source), staged));
+        let fetched = match tried {
+            Ok(None) => break Ok(range.end - range.start),
+            Ok(Some(edge)) => fetch(h, &range, source, edge, &mut staged),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = fetched {
+            break Err(error);
+        }
+    };
+    h.with(|_, m| {
+        staged
+            .into_iter()
+            .flatten()
+            .for_each(|frame| m.release(frame))
+    });
+    result
+}
+
+/// Reads the bytes of one edge of `range` into a frame of its own.
+fn fetch<H: Host>(
+    h: &mut H,
+    range: &Range<u64>,
+    source: Source,
+    index: usize,
+    staged: &mut [Option<Frame>; 2],
+) -> Result<(), Errno> {
+    let edges = parts(range).edges;
+    let (Some(Some(edge)), Some(staged)) = (edges.get(index), staged.get_mut(index)) else {
+        return Err(Errno::EIO);
+    };
+    let frame = h.with(|_, m| m.alloc()).ok_or(Errno::ENOMEM)?;
+    *staged = Some(frame);
+    let (_, at, len) = place(edge);
+    let soff = source.advance(edge.start - range.start).soff;
+    let got = h.read_snap(source.snap, soff, frame, at, len)?;
+    if got < len { Err(Errno::EIO) } else { Ok(()) }
+}
+
+/// Copies bytes into `range` with messages as large as they may be. Short where
+/// the source is, and where something failed after a beginning.
+fn copy_in<H: Host>(
+    h: &mut H,
+    range: Range<u64>,
+    from: Origin<H::File>,
+    off: u64,
+    iounit: u64,
+) -> Result<u64, Errno> {
+    let mut at = range.start;
+    while at < range.end {
+        // Whole pages, where there is a choice.
+        let most = iounit.clamp(1, (RUN_MAX as u64 - 1) * PAGE);
+        let mut end = range.end.min(at.saturating_add(most));
+        if end < range.end && end / PAGE * PAGE > at {
+            end = end / PAGE * PAGE;
+        }
+        match copy_run(h, at..end, from, off + (at - range.start)) {
+            Ok(got) if at + got == end => at = end,
+            Ok(got) => return Ok(at + got - range.start),
+            Err(error) if at == range.start => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(at - range.start)
+}
+
+/// One message's worth of [`copy_in`].
+fn copy_run<H: Host>(
+    h: &mut H,
+    range: Range<u64>,
+    from: Origin<H::File>,
+    off: u64,
+) -> Result<u64, Errno> {
+    let len = range.end - range.start;
+    let pages = (range.end.div_ceil(PAGE) - range.start / PAGE) as usize;
+    let mut frames = [Frame(0); RUN_MAX];
+    let frames = frames.get_mut(..pages).ok_or(Errno::EIO)?;
+    let mut owned = [None; RUN_MAX];
+    let owned = owned.get_mut(..pages).ok_or(Errno::EIO)?;
+    let result = h.with(|_, m| {
+        for (frame, owned) in frames.iter_mut().zip(owned.iter_mut()) {
+            *frame = m.alloc().ok_or(Errno::ENOMEM)?;
+            *owned = Some(*frame);
+        }
+        Ok(())
+    });
+    let result = result.and_then(|()| {
+        let at = (range.start % PAGE) as usize;
+        let got = h.read_run(from, off, frames, at, len as usize)? as u64;
+        match from {
+            Origin::Snap(_) if got < len => Err(Errno::EIO),
+            _ => put_in(h, range.start..range.start + got.min(len), owned),
+        }
+    });
+    h.with(|_, m| owned.iter().flatten().for_each(|&frame| m.release(frame)));
+    result
+}
+
+/// Puts bytes that have arrived in place.
+fn put_in<H: Host>(
+    h: &mut H,
+    range: Range<u64>,
+    frames: &mut [Option<Frame>],
+) -> Result<u64, Errno> {
+    if range.is_empty() {
+        return Ok(0);
+    }
+    loop {
+        match h.with(|segment, m| segment.install(m, range.clone(), frames)) {
+            Ok(0) => return Err(Errno::ENOMEM),
+            Ok(done) => return Ok(done),
+            Err(page) => fault(h, page, Access::Store)?,
+        }
+    }
+}

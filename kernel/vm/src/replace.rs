@@ -1,0 +1,183 @@
+//! New content for a range of bytes, all at once: the common end of a deferred
+//! `read` and of `free`.
+//!
+//! Whole pages lose what they hold and take the new association. A fragment at
+//! either end does the same where its page sleeps; where the page has a frame,
+//! the fragment's bytes are put into that frame, which a store would have
+//! detached too.
+
+use core::ops::Range;
+
+use crate::extents::Source;
+use crate::{Frame, Memory, NoMemory, PAGE, Segment, Slot};
+
+/// A range of bytes cut at page boundaries.
+pub(crate) struct Parts {
+    /// The fragments: of the first page, of the last. A range inside one page
+    /// is a first fragment.
+    pub edges: [Option<Range<u64>>; 2],
+    /// The pages between them, by number.
+    pub pages: Range<u64>,
+}
+
+/// Cuts a range at page boundaries.
+pub(crate) fn parts(range: &Range<u64>) -> Parts {
+    let (first, last) = (range.start.div_ceil(PAGE), range.end / PAGE);
+    if first > last {
+        return Parts {
+            edges: [Some(range.clone()), None],
+            pages: first..first,
+        };
+    }
+    let some = |range: Range<u64>| (!range.is_empty()).then_some(range);
+    Parts {
+        edges: [
+            some(range.start..first * PAGE),
+            some(last * PAGE..range.end),
+        ],
+        pages: first..last,
+    }
+}
+
+/// The page of an edge, and where in it the edge is.
+pub(crate) fn place(edge: &Range<u64>) -> (u64, usize, usize) {
+    let len = (edge.end - edge.start) as usize;
+    (edge.start / PAGE, (edge.start % PAGE) as usize, len)
+}
+
+impl Segment {
+    /// Makes `range` mean `source`, or zeros, unless the bytes of an edge are
+    /// needed first: then the index of that edge, and nothing has changed.
+    /// `staged` are frames with the edges' bytes, at their places in the page.
+    ///
+    /// # Errors
+    /// No memory; the content is as it was.
+    pub(crate) fn replace<M: Memory>(
+        &mut self,
+        m: &mut M,
+        range: Range<u64>,
+        source: Option<Source>,
+        staged: [Option<Frame>; 2],
+    ) -> Result<Option<usize>, NoMemory> {
+        self.extents.reserve()?;
+        let Parts { edges, pages } = parts(&range);
+        let mut targets = [None; 2];
+        for (index, (edge, staged)) in edges.iter().zip(staged).enumerate() {
+            let Some(edge) = edge else { continue };
+            let (page, ..) = place(edge);
+            let Some(frame) = self.overlay.get(m, page).frame() else {
+                continue;
+            };
+            if source.is_some() && staged.is_none() {
+                return Ok(Some(index));
+            }
+            if let Some(target) = targets.get_mut(index) {
+                *target = Some(self.own(m, page, frame)?);
+            }
+        }
+        // Nothing fails from here on.
+        let mut means = range.clone();
+        for (index, edge) in edges.iter().enumerate() {
+            let Some(edge) = edge else { continue };
+            let (page, at, len) = place(edge);
+            let (target, staged) = (targets.get(index), staged.get(index));
+            match (target.copied().flatten(), staged.copied().flatten()) {
+                (Some(target), Some(bytes)) if source.is_some() => {
+                    m.copy((bytes, at), (target, at), len);
+                }
+                (Some(target), _) => m.zero(target, at, len),
+                // What was being filled is not wanted any more.
+                (None, _) => {
+                    self.clear(m, page);
+                    continue;
+                }
+            }
+            match index {
+                0 => means.start = edge.end,
+                _ => means.end = edge.start,
+            }
+        }
+        self.drop_pages(m, pages);
+        let skipped = means.start - range.start;
+        if means.start < means.end {
+            self.extents
+                .replace(means, source.map(|source| source.advance(skipped)));
+        }
+        Ok(None)
+    }
+
+    /// Puts what was read into `frames` (from byte `range.start % PAGE` of the
+    /// first) in place of `range`, as the segment's own content. `Ok` has how
+    /// many bytes are in place; less if memory ran out. `Err` names a page that
+    /// must be woken and owned first; nothing has changed.
+    ///
+    /// Frames that became pages are replaced by `None`.
+    pub(crate) fn install<M: Memory>(
+        &mut self,
+        m: &mut M,
+        range: Range<u64>,
+        frames: &mut [Option<Frame>],
+    ) -> Result<u64, u64> {
+        let Parts { edges, pages } = parts(&range);
+        let base = range.start / PAGE;
+        let mut targets = [None; 2];
+        for (edge, target) in edges.iter().flatten().zip(&mut targets) {
+            let (page, ..) = place(edge);
+            match self.overlay.get(m, page) {
+                Slot::Dirty(frame) if !m.shared(frame) => *target = Some((edge, page, frame)),
+                _ => return Err(page),
+            }
+        }
+        if self.extents.reserve().is_err() {
+            return Ok(0);
+        }
+        m.unmap(pages.clone());
+        let mut done = range.end;
+        for page in pages.clone() {
+            let Some(new) = frames.get_mut((page - base) as usize) else {
+                break;
+            };
+            let Some(frame) = *new else { break };
+            let old = self.overlay.get(m, page).frame();
+            if self.overlay.set(m, page, Slot::Dirty(frame)).is_err() {
+                done = page * PAGE;
+                break;
+            }
+            *new = None;
+            if let Some(old) = old {
+                m.release(old);
+            }
+        }
+        for (edge, page, frame) in targets.into_iter().flatten() {
+            let staged = frames.get((page - base) as usize).copied().flatten();
+            if let (Some(staged), true) = (staged, edge.start < done) {
+                let (_, at, len) = place(edge);
+                m.copy((staged, at), (frame, at), len);
+            }
+        }
+        let replaced = pages.start * PAGE..done.min(pages.end * PAGE);
+        if replaced.start < replaced.end {
+            self.extents.replace(replaced, None);
+        }
+        Ok(done - range.start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_cut_into_fragments_and_pages() {
+        let cut = |range| {
+            let parts = parts(&range);
+            (parts.edges, parts.pages)
+        };
+        assert_eq!(cut(0..8192), ([None, None], 0..2));
+        assert_eq!(cut(10..20), ([Some(10..20), None], 1..1));
+        assert_eq!(cut(10..4096), ([Some(10..4096), None], 1..1));
+        assert_eq!(cut(10..5000), ([Some(10..4096), Some(4096..5000)], 1..1));
+        assert_eq!(cut(0..10), ([None, Some(0..10)], 0..0));
+        assert_eq!(cut(1..12289), ([Some(1..4096), Some(12288..12289)], 1..3));
+    }
+}

@@ -1,0 +1,160 @@
+//! A segment's own knowledge, and the steps that every verb uses.
+
+use core::ops::Range;
+
+use crate::extents::Extents;
+use crate::overlay::Overlay;
+use crate::{Count, Frame, Memory, NoMemory, PAGE, Slot, SnapId, Ticket};
+
+/// What one segment of a process holds. Its content is, page by page: the
+/// frame of the overlay, if there is one, else what the extents say, zeros
+/// where they say nothing.
+///
+/// A segment owns one reference to each of its frames and snapshots;
+/// [`crate::destroy`] gives them back (dropping the value does not).
+#[derive(Debug)]
+pub struct Segment {
+    pages: u64,
+    pub(crate) extents: Extents,
+    pub(crate) overlay: Overlay,
+    ticket: Ticket,
+}
+
+impl Segment {
+    /// Zeros, `pages` pages of them (at most 2^36, more than there are
+    /// addresses).
+    pub const fn new(pages: u64) -> Segment {
+        Segment {
+            pages,
+            extents: Extents::new(),
+            overlay: Overlay::new(pages),
+            ticket: Ticket(0),
+        }
+    }
+
+    /// Length in pages.
+    pub const fn pages(&self) -> u64 {
+        self.pages
+    }
+
+    /// Length in bytes.
+    pub const fn bytes(&self) -> u64 {
+        self.pages.saturating_mul(PAGE)
+    }
+
+    /// Pages that have a frame, or are about to.
+    pub const fn populated(&self) -> u64 {
+        self.overlay.populated()
+    }
+
+    /// The associations.
+    pub const fn extents(&self) -> &Extents {
+        &self.extents
+    }
+
+    /// The state of a page.
+    pub fn slot<M: Memory>(&self, m: &M, page: u64) -> Slot {
+        self.overlay.get(m, page)
+    }
+
+    /// The first page in `pages` that is not absent.
+    pub fn next_populated<M: Memory>(&self, m: &M, pages: Range<u64>) -> Option<(u64, Slot)> {
+        self.overlay.next(m, pages)
+    }
+
+    /// Removes a snapshot that nothing here refers to any more; its reference
+    /// is now the caller's, for [`crate::Host::release_snap`]. The verbs of
+    /// this crate do so themselves.
+    pub fn take_unused(&mut self) -> Option<SnapId> {
+        self.extents.take_unused()
+    }
+
+    /// Takes a clean page's frame away; the page sleeps again. `false` if the
+    /// page is not clean.
+    pub fn evict<M: Memory>(&mut self, m: &mut M, page: u64) -> bool {
+        let Slot::Resident(frame) = self.overlay.get(m, page) else {
+            return false;
+        };
+        m.unmap(page..page + 1);
+        self.clear(m, page);
+        m.release(frame);
+        m.count(Count::Evict, 1);
+        true
+    }
+
+    /// A number no fill and no write under way has.
+    pub(crate) const fn new_ticket(&mut self) -> Ticket {
+        self.ticket = self.ticket.next();
+        self.ticket
+    }
+
+    /// The bytes `[at, at + n)` as a range, if the segment has them.
+    pub(crate) fn range(&self, at: u64, n: u64) -> Option<Range<u64>> {
+        let end = at.checked_add(n)?;
+        (end <= self.bytes()).then_some(at..end)
+    }
+
+    /// Makes a page absent.
+    pub(crate) fn clear<M: Memory>(&mut self, m: &mut M, page: u64) {
+        let cleared = self.overlay.set(m, page, Slot::Absent);
+        debug_assert!(cleared.is_ok(), "clearing needs no memory");
+    }
+
+    /// Gives a page that is not absent another state.
+    pub(crate) fn change<M: Memory>(&mut self, m: &mut M, page: u64, slot: Slot) {
+        let changed = self.overlay.set(m, page, slot);
+        debug_assert!(changed.is_ok(), "changing a state needs no memory");
+    }
+
+    /// Drops all that `pages` hold; what was being filled is no longer wanted.
+    pub(crate) fn drop_pages<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) {
+        if pages.is_empty() || self.overlay.populated() == 0 {
+            return;
+        }
+        // Translations go first: a frame is free only when nobody reaches it.
+        m.unmap(pages.clone());
+        self.overlay.update(m, pages, |m, _, slot| {
+            if let Some(frame) = slot.frame() {
+                m.release(frame);
+            }
+            Slot::Absent
+        });
+    }
+
+    /// What a store does to a page that has the frame `old`: afterwards the
+    /// page is dirty, its frame nobody else's, and mapped for writing. On
+    /// failure the page's content and state are as they were.
+    pub(crate) fn own<M: Memory>(
+        &mut self,
+        m: &mut M,
+        page: u64,
+        old: Frame,
+    ) -> Result<Frame, NoMemory> {
+        if !m.shared(old) {
+            m.map(page, old, true)?;
+            self.change(m, page, Slot::Dirty(old));
+            return Ok(old);
+        }
+        let new = m.alloc_copy(old).ok_or(NoMemory)?;
+        if let Err(error) = m.map(page, new, true) {
+            m.release(new);
+            return Err(error);
+        }
+        self.change(m, page, Slot::Dirty(new));
+        m.release(old);
+        m.count(Count::Copy, 1);
+        Ok(new)
+    }
+
+    /// Panics unless the structure is sound; for tests.
+    #[doc(hidden)]
+    pub fn check(&self) {
+        self.extents.check();
+        let inside = self
+            .extents
+            .list()
+            .last()
+            .is_none_or(|e| e.end <= self.bytes());
+        assert!(inside, "an extent leaves the segment");
+    }
+}

@@ -1,0 +1,243 @@
+//! What a `write` says: the runs of a buffer, and messages built of them.
+
+use core::ops::Range;
+
+use crate::extents::Extent;
+use crate::{
+    Frame, GATHER_MAX, Gather, Kind, Limits, Memory, OPS_MAX, Op, PAGE, Segment, Slot, Ticket,
+};
+
+/// Operations and data on their way into one message.
+pub(crate) struct Message {
+    ops: [Op; OPS_MAX],
+    op_count: usize,
+    data: [Gather; GATHER_MAX],
+    data_count: usize,
+    data_bytes: u64,
+}
+
+const NO_OP: Op = Op {
+    kind: Kind::Zero,
+    off: 0,
+    len: 0,
+};
+const NO_DATA: Gather = Gather {
+    frame: Frame(0),
+    at: 0,
+    len: 0,
+};
+
+impl Message {
+    pub(crate) const fn new() -> Message {
+        Message {
+            ops: [NO_OP; OPS_MAX],
+            op_count: 0,
+            data: [NO_DATA; GATHER_MAX],
+            data_count: 0,
+            data_bytes: 0,
+        }
+    }
+
+    pub(crate) fn ops(&self) -> &[Op] {
+        self.ops.get(..self.op_count).unwrap_or_default()
+    }
+
+    pub(crate) fn data(&self) -> &[Gather] {
+        self.data.get(..self.data_count).unwrap_or_default()
+    }
+
+    pub(crate) const fn clear(&mut self) {
+        self.op_count = 0;
+        self.data_count = 0;
+        self.data_bytes = 0;
+    }
+
+    /// No room for another operation, or for data?
+    pub(crate) fn full(&self, limits: &Limits) -> bool {
+        self.op_count >= limits.ops.clamp(1, OPS_MAX) || self.data_room(limits) == 0
+    }
+
+    /// Data bytes there is room for.
+    fn data_room(&self, limits: &Limits) -> u64 {
+        if self.data_count == GATHER_MAX {
+            return 0;
+        }
+        let most = limits.iounit.clamp(1, (GATHER_MAX as u64 - 1) * PAGE);
+        most.saturating_sub(self.data_bytes)
+    }
+
+    /// Adds an operation; it follows the one before in the buffer.
+    pub(crate) fn op(&mut self, kind: Kind, off: u64, len: u64) {
+        let last = self.op_count.checked_sub(1);
+        if let Some(last) = last.and_then(|i| self.ops.get_mut(i))
+            && last.kind == kind
+            && kind == Kind::Data
+        {
+            last.len += len;
+        } else if let Some(op) = self.ops.get_mut(self.op_count) {
+            *op = Op { kind, off, len };
+            self.op_count += 1;
+        }
+    }
+
+    /// Adds bytes of a page's frame from position `at` of the segment, as far
+    /// as there is room before `end`; how many.
+    fn gather(&mut self, frame: Frame, at: u64, end: u64, limits: &Limits) -> u64 {
+        let inside = at % PAGE;
+        let len = (PAGE - inside).min(end - at).min(self.data_room(limits));
+        if len > 0
+            && let Some(data) = self.data.get_mut(self.data_count)
+        {
+            // Both are at most a page.
+            let (at, len) = (inside as u16, len as u16);
+            *data = Gather { frame, at, len };
+            self.data_count += 1;
+            self.data_bytes += u64::from(len);
+        }
+        len
+    }
+
+    /// Adds zeros as data, from one frame of them; how many.
+    pub(crate) fn gather_zeros(&mut self, zeros: Frame, range: Range<u64>, limits: &Limits) -> u64 {
+        let mut at = range.start;
+        while at < range.end && self.data_room(limits) > 0 {
+            at += self.gather(zeros, at, range.end, limits);
+        }
+        at - range.start
+    }
+}
+
+/// Bytes of a buffer that can be said in one way.
+pub(crate) enum Run {
+    /// So many bytes are the segment's own, and in the message now.
+    Data(u64),
+    /// These bytes are a snapshot's, transferred or not.
+    Named(Extent),
+    /// So many zeros that were never touched.
+    Zero(u64),
+}
+
+impl Segment {
+    /// The run that begins at `range.start`. Data goes into `message`, at most
+    /// up to `data_end`, and its pages are *sending* with `ticket`.
+    pub(crate) fn next_run<M: Memory>(
+        &mut self,
+        m: &mut M,
+        range: Range<u64>,
+        data_end: u64,
+        ticket: Ticket,
+        (message, limits): (&mut Message, &Limits),
+    ) -> Run {
+        let page = range.start / PAGE;
+        if is_own(self.overlay.get(m, page)) {
+            let end = data_end.min(range.end);
+            return Run::Data(self.data_run(m, range.start..end, ticket, (message, limits)));
+        }
+        let extent = self.extents.first(range.clone());
+        let end = match extent {
+            Some(extent) if extent.start == range.start => extent.end,
+            Some(extent) => extent.start,
+            None => range.end,
+        };
+        // The run ends where a page of the segment's own begins.
+        let own = self.overlay.scan(
+            m,
+            page + 1..end.div_ceil(PAGE),
+            |_, page, slot| match is_own(slot) {
+                true => core::ops::ControlFlow::Break(page),
+                false => core::ops::ControlFlow::Continue(()),
+            },
+        );
+        let end = own.map_or(end, |page| end.min(page * PAGE));
+        match extent.and_then(|extent| extent.clip(&(range.start..end))) {
+            Some(extent) => Run::Named(extent),
+            None => Run::Zero(end - range.start),
+        }
+    }
+
+    fn data_run<M: Memory>(
+        &mut self,
+        m: &mut M,
+        range: Range<u64>,
+        ticket: Ticket,
+        (message, limits): (&mut Message, &Limits),
+    ) -> u64 {
+        let mut at = range.start;
+        while at < range.end {
+            let page = at / PAGE;
+            let (Slot::Dirty(frame) | Slot::Sending(frame, _)) = self.overlay.get(m, page) else {
+                break;
+            };
+            let len = message.gather(frame, at, range.end, limits);
+            if len == 0 {
+                break;
+            }
+            self.change(m, page, Slot::Sending(frame, ticket));
+            at += len;
+        }
+        // Before anything is copied: a store from now on is seen.
+        m.protect(range.start / PAGE..at.div_ceil(PAGE));
+        at - range.start
+    }
+
+    /// Adds a clean page's bytes to the message, from position `range.start` to
+    /// the end of the page or range. `None` if the page has no frame. Its state
+    /// stays: nobody writes to a clean frame in place while another holds it.
+    pub(crate) fn clean_run<M: Memory>(
+        &mut self,
+        m: &mut M,
+        range: Range<u64>,
+        (message, limits): (&mut Message, &Limits),
+    ) -> Option<u64> {
+        let Slot::Resident(frame) = self.overlay.get(m, range.start / PAGE) else {
+            return None;
+        };
+        Some(message.gather(frame, range.start, range.end, limits))
+    }
+
+    /// The end of a commit of `range`: `done` bytes are in the file, and, with
+    /// `source`, are now that snapshot's content. Pages still *sending* with
+    /// `ticket` become clean where all of them is, else dirty. `generation` is
+    /// the extents' when the commit was begun.
+    pub(crate) fn settle<M: Memory>(
+        &mut self,
+        m: &mut M,
+        range: Range<u64>,
+        ticket: Ticket,
+        done: u64,
+        associate: Option<(crate::Source, u64)>,
+    ) {
+        let done = range.start..range.end.min(range.start.saturating_add(done));
+        // If somebody changed an association meanwhile, what was said of the
+        // sleeping bytes need not hold any more.
+        let source = associate
+            .filter(|(_, generation)| *generation == self.extents.generation())
+            .filter(|_| !done.is_empty() && self.extents.reserve().is_ok())
+            .map(|(source, _)| source);
+        if source.is_some() {
+            self.extents.replace(done.clone(), source);
+        }
+        let clean = done.start.div_ceil(PAGE)..done.end / PAGE;
+        let pages = range.start / PAGE..range.end.div_ceil(PAGE);
+        self.overlay.update(m, pages, |_, page, slot| match slot {
+            Slot::Sending(frame, t) if t == ticket => {
+                if source.is_some() && clean.contains(&page) {
+                    Slot::Resident(frame)
+                } else {
+                    Slot::Dirty(frame)
+                }
+            }
+            // Its snapshot may be released now; the content is the same.
+            Slot::Filling(_) if source.is_some() => Slot::Absent,
+            other => other,
+        });
+    }
+}
+
+/// Does the page's content belong to the segment, whatever the extents say?
+const fn is_own(slot: Slot) -> bool {
+    match slot {
+        Slot::Dirty(_) | Slot::Sending(..) => true,
+        Slot::Absent | Slot::Filling(_) | Slot::Resident(_) => false,
+    }
+}

@@ -1,0 +1,368 @@
+//! `write` from a segment: what was changed is sent, what was not is named.
+//!
+//! The buffer is walked in runs: the segment's own pages are DATA, bytes tied
+//! to a snapshot KEEP, whether they are here or not, untouched zeros ZERO. The
+//! messages of one *piece* (at most `wmax` bytes sent or moved) are pipelined
+//! and take effect together; pieces follow each other, so that a short one ends
+//! the write with nothing written behind it. What was written becomes content
+//! of one snapshot, `into`, and the buffer is tied to it: the next `write` of
+//! the same image says only what has changed since.
+
+use core::ops::Range;
+
+use abi::Errno;
+
+use crate::extents::{Extent, Source};
+use crate::fork::release_unused;
+use crate::replace::parts;
+use crate::stage::{Message, Run};
+use crate::{
+    Access, Count, Frame, Host, Kind, Limits, Memory, PAGE, Put, PutReply, SnapId, Ticket, fault,
+};
+
+/// Where in the file a write goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// To this offset.
+    At(u64),
+    /// To the end, wherever that is when it takes effect.
+    End,
+}
+
+impl From<u64> for Place {
+    fn from(off: u64) -> Place {
+        Place::At(off)
+    }
+}
+
+/// Writes bytes `[at, at + n)` of the segment to the file; how many of them the
+/// server acknowledged, less than `n` if an error came later.
+///
+/// # Errors
+/// Only if nothing was written: `EFAULT` outside of the segment, `EFBIG` past
+/// the largest offset, `ENOMEM`, `EINTR`, and the server's.
+pub fn write<H: Host>(
+    h: &mut H,
+    at: u64,
+    n: u64,
+    file: H::File,
+    to: impl Into<Place>,
+) -> Result<u64, Errno> {
+    let range = h
+        .with(|segment, _| segment.range(at, n))
+        .ok_or(Errno::EFAULT)?;
+    if n == 0 {
+        return Ok(0);
+    }
+    let to = to.into();
+    if let Place::At(off) = to {
+        off.checked_add(n).ok_or(Errno::EFBIG)?;
+    }
+    let limits = h.limits(file);
+    let mut job = Job {
+        file,
+        range,
+        to,
+        limits,
+        into: None,
+        zeros: None,
+    };
+    let result = job.run(h);
+    job.forget_into(h);
+    if let Some(zeros) = job.zeros {
+        h.with(|_, m| m.release(zeros));
+    }
+    release_unused(h);
+    result
+}
+
+/// One `write`.
+struct Job<F> {
+    file: F,
+    range: Range<u64>,
+    to: Place,
+    limits: Limits,
+    /// What the written bytes become, pinned.
+    into: Option<SnapId>,
+    /// A frame of zeros, for servers that want them as data.
+    zeros: Option<Frame>,
+}
+
+/// One commit of it.
+struct Piece {
+    /// What is staged: from the piece's first byte to the next to be staged.
+    range: Range<u64>,
+    wid: u64,
+    ticket: Ticket,
+    /// The extents' when it began.
+    generation: u64,
+    /// Bytes that may still be sent or moved.
+    room: u64,
+}
+
+impl<F: Copy> Job<F> {
+    fn run<H: Host<File = F>>(&mut self, h: &mut H) -> Result<u64, Errno> {
+        let start = self.range.start;
+        let mut at = start;
+        while at < self.range.end {
+            match self.write_piece(h, at) {
+                // A server that does nothing and says no error: enough.
+                Ok(0) => break,
+                Ok(done) => at += done,
+                Err(error) if at == start => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(at - start)
+    }
+
+    /// Where position `at` of the buffer goes, if that is known.
+    fn offset(&self, at: u64) -> Option<u64> {
+        match self.to {
+            Place::At(off) => Some(off + (at - self.range.start)),
+            Place::End => None,
+        }
+    }
+
+    /// Stages and commits one piece from `at`; how many bytes were done.
+    fn write_piece<H: Host<File = F>>(&mut self, h: &mut H, at: u64) -> Result<u64, Errno> {
+        self.choose_into(h, at);
+        let wid = h.put_begin(self.file)?;
+        let (ticket, generation) =
+            h.with(|segment, _| (segment.new_ticket(), segment.extents.generation()));
+        let mut piece = Piece {
+            range: at..at,
+            wid,
+            ticket,
+            generation,
+            room: self.limits.wmax.max(1),
+        };
+        let answer = match self.stage(h, &mut piece) {
+            Ok(()) => h.put_wait(self.file, wid),
+            Err(error) => {
+                h.put_abort(self.file, wid);
+                Err(error)
+            }
+        };
+        self.settle(h, &piece, answer)
+    }
+
+    fn settle<H: Host<File = F>>(
+        &mut self,
+        h: &mut H,
+        piece: &Piece,
+        answer: Result<PutReply, Errno>,
+    ) -> Result<u64, Errno> {
+        let len = piece.range.end - piece.range.start;
+        let done = answer.map_or(0, |reply| reply.count.min(len));
+        let associate = answer.ok().filter(|reply| reply.assoc).and_then(|reply| {
+            let soff = self.offset(piece.range.start).unwrap_or(reply.off);
+            let snap = self.into?;
+            // A base the server made up must not wrap.
+            soff.checked_add(len)?;
+            Some((Source { snap, soff }, piece.generation))
+        });
+        h.with(|segment, m| {
+            segment.settle(m, piece.range.clone(), piece.ticket, done, associate);
+        });
+        if self.to == Place::End {
+            // The next piece need not follow this one in the file, and a
+            // snapshot has one delta.
+            self.forget_into(h);
+        }
+        answer.map(|_| done)
+    }
+
+    /// Sends all messages of a piece, the last with the commit.
+    fn stage<H: Host<File = F>>(&mut self, h: &mut H, piece: &mut Piece) -> Result<(), Errno> {
+        let mut message = Message::new();
+        while piece.range.end < self.range.end {
+            if message.full(&self.limits) {
+                if !self.limits.snapshots {
+                    break;
+                }
+                self.send(h, piece, &message, false)?;
+                message.clear();
+            }
+            match self.add_run(h, piece, &mut message)? {
+                Some(0) => break,
+                Some(added) => piece.range.end += added,
+                // The page has become something else: look again.
+                None => {}
+            }
+        }
+        self.send(h, piece, &message, true)
+    }
+
+    fn send<H: Host<File = F>>(
+        &self,
+        h: &mut H,
+        piece: &Piece,
+        message: &Message,
+        commit: bool,
+    ) -> Result<(), Errno> {
+        h.put_send(&Put {
+            file: self.file,
+            wid: piece.wid,
+            off: self.offset(piece.range.start).unwrap_or(0),
+            append: self.to == Place::End,
+            commit,
+            into: self.into,
+            ops: message.ops(),
+            data: message.data(),
+        })
+    }
+
+    /// How far bytes that cost something may go in this piece: to a page
+    /// boundary if it is not the end, for half a page never becomes clean.
+    fn paid_end(&self, piece: &Piece) -> u64 {
+        let at = piece.range.end;
+        let end = at.saturating_add(piece.room);
+        if end >= self.range.end {
+            return self.range.end;
+        }
+        match end / PAGE * PAGE {
+            cut if cut > at => cut,
+            _ if piece.range.is_empty() => end,
+            _ => at,
+        }
+    }
+
+    /// Puts the run at the end of `piece` into the message; its length, 0 if
+    /// the piece has no room for it, `None` if one must look again.
+    fn add_run<H: Host<File = F>>(
+        &mut self,
+        h: &mut H,
+        piece: &mut Piece,
+        message: &mut Message,
+    ) -> Result<Option<u64>, Errno> {
+        let at = piece.range.end;
+        let paid_end = self.paid_end(piece);
+        let (rest, ticket, limits) = (at..self.range.end, piece.ticket, self.limits);
+        let run = h.with(|segment, m| {
+            segment.next_run(m, rest, paid_end, ticket, (&mut *message, &limits))
+        });
+        let data = match run {
+            Run::Zero(len) if limits.snapshots => {
+                message.op(Kind::Zero, at - piece.range.start, len);
+                return Ok(Some(len));
+            }
+            Run::Named(extent) if h.same_server(extent.source.snap, self.file) => {
+                return Ok(Some(self.keep(h, piece, message, extent)));
+            }
+            Run::Data(len) => len,
+            Run::Zero(len) => {
+                let zeros = self.zeros(h)?;
+                message.gather_zeros(zeros, at..(at + len).min(paid_end), &limits)
+            }
+            Run::Named(extent) => {
+                match wake(h, at..extent.end.min(paid_end), (message, &limits))? {
+                    Some(len) => len,
+                    None => return Ok(None),
+                }
+            }
+        };
+        if data > 0 {
+            message.op(Kind::Data, at - piece.range.start, data);
+            piece.room -= data;
+            h.with(|_, m| m.count(Count::Sent, data));
+        }
+        Ok(Some(data))
+    }
+
+    /// Names bytes that the server has; how many.
+    fn keep<H: Host<File = F>>(
+        &self,
+        h: &mut H,
+        piece: &mut Piece,
+        message: &mut Message,
+        extent: Extent,
+    ) -> u64 {
+        let at = piece.range.end;
+        let Source { snap, soff } = extent.source;
+        let in_place = self.offset(at) == Some(soff) && h.same_file(snap, self.file);
+        let mut len = extent.len();
+        if !in_place {
+            len = len.min(self.paid_end(piece) - at);
+            piece.room -= len;
+        }
+        if len > 0 {
+            message.op(Kind::Keep { snap, soff }, at - piece.range.start, len);
+            h.with(|_, m| m.count(Count::Elided, len));
+        }
+        len
+    }
+
+    fn zeros<H: Host<File = F>>(&mut self, h: &mut H) -> Result<Frame, Errno> {
+        if self.zeros.is_none() {
+            self.zeros = h.with(|_, m| m.alloc_zeroed());
+        }
+        self.zeros.ok_or(Errno::ENOMEM)
+    }
+
+    /// Picks what the bytes from `at` on become content of: the snapshot that
+    /// a part of the buffer is tied to already at that place of that file, if
+    /// nobody else has it; else a fresh one. None where nothing would be tied,
+    /// or where there is no handle to be had: the pages then stay dirty.
+    fn choose_into<H: Host<File = F>>(&mut self, h: &mut H, at: u64) {
+        let rest = at..self.range.end;
+        if self.into.is_some()
+            || !self.limits.snapshots
+            || !h.deferred()
+            || parts(&rest).pages.is_empty()
+        {
+            return;
+        }
+        self.into = self.own_snapshot(h, rest).or_else(|| {
+            let snap = h.new_snap(self.file).ok()?;
+            if h.with(|segment, _| segment.extents.adopt(snap)).is_err() {
+                h.release_snap(snap);
+                return None;
+            }
+            Some(snap)
+        });
+    }
+
+    /// A snapshot of the buffer with the write's delta that is this segment's
+    /// alone, pinned.
+    fn own_snapshot<H: Host<File = F>>(&self, h: &mut H, mut rest: Range<u64>) -> Option<SnapId> {
+        let delta = self.offset(rest.start)?.wrapping_sub(rest.start);
+        loop {
+            let extent = h.with(|segment, _| {
+                let fits = segment
+                    .extents
+                    .over(rest.clone())
+                    .find(|e| e.delta() == delta && !segment.extents.pinned(e.source.snap))?;
+                segment.extents.pin(fits.source.snap);
+                Some(fits)
+            })?;
+            let snap = extent.source.snap;
+            if h.holders(snap) == 1 && h.same_file(snap, self.file) {
+                return Some(snap);
+            }
+            h.with(|segment, _| segment.extents.unpin(snap));
+            rest.start = extent.end;
+        }
+    }
+
+    fn forget_into<H: Host<File = F>>(&mut self, h: &mut H) {
+        if let Some(snap) = self.into.take() {
+            h.with(|segment, _| segment.extents.unpin(snap));
+        }
+    }
+}
+
+/// Wakes the page at `range.start`, which the server of the write cannot get at
+/// itself, and puts its bytes into the message; how many. `None` if the page is
+/// not a clean one any more.
+fn wake<H: Host>(
+    h: &mut H,
+    range: Range<u64>,
+    (message, limits): (&mut Message, &Limits),
+) -> Result<Option<u64>, Errno> {
+    if range.is_empty() {
+        return Ok(Some(0));
+    }
+    fault(h, range.start / PAGE, Access::Load)?;
+    Ok(h.with(|segment, m| segment.clean_run(m, range, (message, limits))))
+}
