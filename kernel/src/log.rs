@@ -56,7 +56,12 @@ pub fn line(level: Level, source: &str, text: fmt::Arguments<'_>) {
         Level::Info | Level::Debug => "",
     };
     // The console swallows everything, so writing cannot fail.
-    let _ = writeln!(Console, "[{:5}.{:03}] {source}: {mark}{text}", ms / 1000, ms % 1000);
+    let _ = writeln!(
+        Console,
+        "[{:5}.{:03}] {source}: {mark}{text}",
+        ms / 1000,
+        ms % 1000
+    );
 }
 
 /// Text on the console, with line ends as terminals want them.

@@ -29,6 +29,10 @@ struct Saved {
 
 impl Context {
     /// Nothing to switch to: a place for [`switch`] to save into.
+    #[expect(
+        clippy::declare_interior_mutable_const,
+        reason = "a value to start from, never borrowed"
+    )]
     pub const EMPTY: Context = Context {
         stack_pointer: AtomicU64::new(0),
     };
@@ -74,7 +78,8 @@ pub fn switch(from: &Context, to: &Context) {
 
 /// Leaves the current stack for ever and calls `entry(arg)` on `stack`.
 pub fn run_on(stack: &KernelStack, entry: extern "C" fn(usize) -> !, arg: usize) -> ! {
-    switch(&Context::EMPTY, &Context::new(stack, entry, arg));
+    let here = Context::EMPTY;
+    switch(&here, &Context::new(stack, entry, arg));
     unreachable!("nothing can switch back")
 }
 

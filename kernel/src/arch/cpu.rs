@@ -28,7 +28,8 @@ pub(super) fn init() {
     // processor; 2. the kernel has no user-accessible mappings of its own.
     unsafe {
         Cr0::update(|flags| {
-            *flags |= Cr0Flags::WRITE_PROTECT | Cr0Flags::MONITOR_COPROCESSOR | Cr0Flags::NUMERIC_ERROR;
+            *flags |=
+                Cr0Flags::WRITE_PROTECT | Cr0Flags::MONITOR_COPROCESSOR | Cr0Flags::NUMERIC_ERROR;
             *flags -= Cr0Flags::EMULATE_COPROCESSOR | Cr0Flags::TASK_SWITCHED;
         });
         Cr4::update(|flags| {

@@ -115,7 +115,10 @@ fn task_descriptor(base: u64) -> [u64; 2] {
 /// by a program; any other `int` is a protection fault.
 fn gate(vector: u8) -> [u64; 2] {
     let handler = entry::stub(vector);
-    let ist = OWN_STACK.iter().position(|&own| own == vector).map_or(0, |i| i as u64 + 1);
+    let ist = OWN_STACK
+        .iter()
+        .position(|&own| own == vector)
+        .map_or(0, |i| i as u64 + 1);
     let kind = if vector == 3 { 0xee } else { 0x8e };
     let low = handler & 0xffff
         | u64::from(KERNEL_CODE) << 16
@@ -146,7 +149,10 @@ pub(super) fn init() {
             (*tables).idt[usize::from(vector)] = gate(vector);
         }
         for index in 0..OWN_STACK.len() {
-            set_own_stack(index, (&raw const (*tables).early_stacks[index]).add(1) as u64);
+            set_own_stack(
+                index,
+                (&raw const (*tables).early_stacks[index]).add(1) as u64,
+            );
         }
         lgdt(&pointer(&raw const (*tables).gdt));
         CS::set_reg(selector(KERNEL_CODE));
@@ -197,7 +203,11 @@ pub fn set_kernel_stack(top: u64) {
 /// All others are closed to every program.
 #[inline]
 pub fn set_ports_allowed(allowed: bool) {
-    let base = if allowed { offset_of!(TaskState, port_map) as u16 } else { PORTS_CLOSED };
+    let base = if allowed {
+        offset_of!(TaskState, port_map) as u16
+    } else {
+        PORTS_CLOSED
+    };
     let at = offset_of!(TaskState, port_map_base);
     // SAFETY: as in `set_own_stack`.
     unsafe { task().byte_add(at).cast::<u16>().write_unaligned(base) };

@@ -15,6 +15,9 @@ pub(super) extern "C" fn fatal_trap(frame: &mut TrapFrame) -> ! {
             frame,
             format_args!("double fault at address {address:#x}: kernel stack overflow"),
         ),
-        _ => panic::fatal(frame, format_args!("double fault, last page fault at address {address:#x}")),
+        _ => panic::fatal(
+            frame,
+            format_args!("double fault, last page fault at address {address:#x}"),
+        ),
     }
 }

@@ -7,7 +7,7 @@ use super::descriptors::{USER_CODE, USER_DATA};
 /// from it, so changing it changes what runs next.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
-#[expect(missing_docs, reason = "fields are registers")]
+#[allow(missing_docs, reason = "fields are registers")]
 pub struct TrapFrame {
     pub r15: u64,
     pub r14: u64,
@@ -63,6 +63,7 @@ impl TrapFrame {
 
     /// Was it a program that was interrupted, not the kernel?
     #[inline]
+    #[expect(clippy::wrong_self_convention, reason = "the trap came from there")]
     pub fn from_user(&self) -> bool {
         self.cs & 3 == 3
     }
@@ -74,7 +75,11 @@ impl TrapFrame {
             cs: u64::from(USER_CODE),
             ss: u64::from(USER_DATA),
             rflags: self.rflags & Self::RFLAGS_FREE | Self::RFLAGS_USER,
-            rip: if self.rip >> 47 == 0 { self.rip } else { abi::USER_END },
+            rip: if self.rip >> 47 == 0 {
+                self.rip
+            } else {
+                abi::USER_END
+            },
             ..*self
         }
     }

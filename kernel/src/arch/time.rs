@@ -15,6 +15,10 @@ use super::interrupts;
 const PIT_HZ: u64 = 1_193_182;
 /// Enough for four digits, short enough for 16 bits of counter.
 const PIT_TICKS_WANTED: u16 = 6000;
+/// Channel 2, both bytes, mode 0 (interrupt on terminal count), binary.
+const PIT_CHANNEL_2_ONCE: u8 = 0xb0;
+/// Freeze channel 2's count for reading.
+const PIT_CHANNEL_2_LATCH: u8 = 0x80;
 const NS_PER_SECOND: u64 = 1_000_000_000;
 
 /// Time stamp when `init` ran.
@@ -78,7 +82,10 @@ pub(super) fn calibrate() {
     let tsc_hz = per_second(last.tsc - first.tsc).max(1);
     PER_SECOND.store(tsc_hz, Relaxed);
     NS_PER_TICK.store((NS_PER_SECOND << 32) / tsc_hz, Relaxed);
-    APIC_PER_SECOND.store(per_second(u64::from(first.apic.wrapping_sub(last.apic))), Relaxed);
+    APIC_PER_SECOND.store(
+        per_second(u64::from(first.apic.wrapping_sub(last.apic))),
+        Relaxed,
+    );
 }
 
 /// The quickest of a few attempts: on a busy host one may be interrupted
@@ -113,7 +120,7 @@ fn pit_start() {
         let mut gate = Port::<u8>::new(0x61);
         let value = gate.read();
         gate.write(value & !2 | 1);
-        Port::<u8>::new(0x43).write(0b10_11_000_0);
+        Port::<u8>::new(0x43).write(PIT_CHANNEL_2_ONCE);
         let mut data = Port::<u8>::new(0x42);
         data.write(0xff);
         data.write(0xff);
@@ -124,7 +131,7 @@ fn pit_start() {
 fn pit_read() -> u16 {
     // SAFETY: latching and reading changes nothing but the latch.
     unsafe {
-        Port::<u8>::new(0x43).write(0b10_00_000_0);
+        Port::<u8>::new(0x43).write(PIT_CHANNEL_2_LATCH);
         let mut data = Port::<u8>::new(0x42);
         u16::from_le_bytes([data.read(), data.read()])
     }

@@ -7,8 +7,8 @@
 
 use core::arch::{asm, naked_asm};
 
-use super::frame::TrapFrame;
 use super::fault_address;
+use super::frame::TrapFrame;
 
 const PAGE_FAULT: u64 = 14;
 const PROTECTION_FAULT: u64 = 13;

@@ -14,9 +14,7 @@ use vm::Frame;
 
 use super::physical;
 
-pub use super::page::{
-    copy_between, copy_from, copy_to, read_u64, write_u64, zero, zero_range,
-};
+pub use super::page::{copy_between, copy_from, copy_to, read_u64, write_u64, zero, zero_range};
 
 /// Bytes in a frame.
 pub const SIZE: usize = abi::PAGE as usize;
@@ -110,7 +108,9 @@ pub fn alloc_contiguous(pages: u32) -> Option<Frame> {
     if pages == 0 || table.free.checked_sub(pages)? < table.reserve {
         return None;
     }
-    let first = table.take_fresh_run(pages).or_else(|| table.take_listed_run(pages))?;
+    let first = table
+        .take_fresh_run(pages)
+        .or_else(|| table.take_listed_run(pages))?;
     let run = first as usize..(first + pages) as usize;
     table.words[run].fill(1);
     table.free -= pages;
@@ -160,7 +160,9 @@ pub fn total() -> u64 {
 /// Sets how many frames only [`alloc_reserved`] may take.
 pub fn set_reserve(frames: u64) {
     let mut table = TABLE.lock();
-    table.reserve = u32::try_from(frames).unwrap_or(u32::MAX).min(table.total / 4);
+    table.reserve = u32::try_from(frames)
+        .unwrap_or(u32::MAX)
+        .min(table.total / 4);
 }
 
 impl Table {
@@ -248,15 +250,29 @@ fn usable(region: &MemoryRegion) -> core::ops::Range<u32> {
 
 /// Builds the table from the loader's memory map, in the largest region.
 pub(super) fn init(regions: &[MemoryRegion]) {
-    let largest = regions.iter().map(usable).max_by_key(ExactSizeIterator::len).unwrap_or(0..0);
+    let largest = regions
+        .iter()
+        .map(usable)
+        .max_by_key(ExactSizeIterator::len)
+        .unwrap_or(0..0);
     // The loader's page tables are read too, though never handed out.
     let ours = |region: &&MemoryRegion| {
-        matches!(region.kind, MemoryRegionKind::Usable | MemoryRegionKind::Bootloader)
+        matches!(
+            region.kind,
+            MemoryRegionKind::Usable | MemoryRegionKind::Bootloader
+        )
     };
-    let limit = regions.iter().filter(ours).map(|region| region.end / abi::PAGE).max();
+    let limit = regions
+        .iter()
+        .filter(ours)
+        .map(|region| region.end / abi::PAGE)
+        .max();
     let limit = limit.unwrap_or(0).min(u64::from(END)) as u32;
     let table_frames = (limit as usize * size_of::<u32>()).div_ceil(SIZE) as u32;
-    assert!(largest.len() > table_frames as usize + 64, "too little memory");
+    assert!(
+        largest.len() > table_frames as usize + 64,
+        "too little memory"
+    );
     LIMIT.store(limit, Relaxed);
     // SAFETY: usable memory that nobody has been given yet, mapped for ever,
     // aligned to a page; every word is written before it is read.

@@ -29,7 +29,10 @@ pub const PHYSICAL_MAP: u64 = 0xffff_8000_0000_0000;
 /// configuration asks for, or memory is too small.
 pub fn init(boot: &BootInfo) {
     let offset = boot.physical_memory_offset.into_option();
-    assert!(offset == Some(PHYSICAL_MAP), "physical memory is mapped at {offset:x?}");
+    assert!(
+        offset == Some(PHYSICAL_MAP),
+        "physical memory is mapped at {offset:x?}"
+    );
     frames::init(&boot.memory_regions);
     paging::init();
     heap::init();

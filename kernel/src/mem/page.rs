@@ -68,7 +68,10 @@ pub fn copy_from(frame: Frame, at: usize, to: &mut [u8]) {
 /// may overlap only if `to_at <= from_at`.
 #[inline]
 pub fn copy_between(from: Frame, from_at: usize, to: Frame, to_at: usize, len: usize) {
-    assert!(from != to || to_at <= from_at || from_at + len <= to_at, "overlapping copy");
+    assert!(
+        from != to || to_at <= from_at || from_at + len <= to_at,
+        "overlapping copy"
+    );
     let (from, to) = (bytes(from, from_at, len), bytes(to, to_at, len));
     // SAFETY: both ranges are inside their frames; a forward copy may overlap
     // towards lower addresses.
@@ -127,5 +130,10 @@ pub fn read_u64(frame: Frame, index: usize) -> u64 {
 pub fn write_u64(frame: Frame, index: usize, value: u64) {
     assert!(index < SIZE / 8, "no such word");
     // SAFETY: as in `read_u64`.
-    unsafe { address(frame).cast::<u64>().add(index).write_volatile(value) };
+    unsafe {
+        address(frame)
+            .cast::<u64>()
+            .add(index)
+            .write_volatile(value)
+    };
 }

@@ -16,7 +16,8 @@ use abi::{PAGE, USER_END};
 use vm::{Frame, NoMemory};
 use x86_64::registers::control::Cr3;
 
-use super::frames::{self, Physical, read_u64, write_u64};
+use super::frames::{self, Physical};
+use super::physical;
 use super::stack::STACKS;
 
 // Bits of an entry (SDM vol. 3, table 4-20).
@@ -123,28 +124,31 @@ fn frame_of(entry: u64) -> Frame {
     Frame(((entry & ADDRESS) >> 12) as u32)
 }
 
-/// Pages under one entry of a table.
-#[inline]
-fn span(level: u32) -> u64 {
-    1 << (9 * level)
-}
-
-/// A place in a table.
+/// A place in a table: one entry.
 #[derive(Clone, Copy)]
-struct Place {
-    table: Frame,
-    index: usize,
-}
+struct Place(*mut u64);
 
 impl Place {
+    /// Entry `index`, taken modulo 512, of a table reached from a root.
+    #[inline]
+    fn of(table: Frame, index: usize) -> Place {
+        let index = index & (ENTRIES as usize - 1);
+        Place(physical(table.pa()).cast::<u64>().wrapping_add(index))
+    }
+
     #[inline]
     fn read(self) -> u64 {
-        read_u64(self.table, self.index)
+        // SAFETY: 1. roots come from this module, and entries are written by
+        // it (or by the loader, for the kernel's half), so `table` is a page
+        // table and lives as long as its root; 2. the index is inside.
+        // Volatile, for the processor sets bits in entries.
+        unsafe { self.0.read_volatile() }
     }
 
     #[inline]
     fn write(self, entry: u64) {
-        write_u64(self.table, self.index, entry);
+        // SAFETY: as in `read`.
+        unsafe { self.0.write_volatile(entry) };
     }
 
     /// One entry more in the table this place points to.
@@ -158,10 +162,7 @@ impl Place {
 /// way. `node` is what their entries allow.
 #[inline]
 fn leaf(root: Frame, va: u64, node: u64) -> Result<(Place, Place), NoMemory> {
-    let mut place = Place {
-        table: root,
-        index: index(va, TOP),
-    };
+    let mut place = Place::of(root, index(va, TOP));
     let mut above = None;
     for level in (0..TOP).rev() {
         let mut entry = place.read();
@@ -169,10 +170,7 @@ fn leaf(root: Frame, va: u64, node: u64) -> Result<(Place, Place), NoMemory> {
             entry = new_table(place, above, node)?;
         }
         above = Some(place);
-        place = Place {
-            table: frame_of(entry),
-            index: index(va, level),
-        };
+        place = Place::of(frame_of(entry), index(va, level));
     }
     match above {
         Some(above) => Ok((place, above)),
@@ -207,7 +205,7 @@ fn set(root: Frame, va: u64, entry: u64, node: u64) -> Result<bool, NoMemory> {
 fn look_up(root: Frame, va: u64) -> Option<(u64, u64)> {
     let mut table = root;
     for level in (0..=TOP).rev() {
-        let entry = read_u64(table, index(va, level));
+        let entry = Place::of(table, index(va, level)).read();
         if entry & PRESENT == 0 {
             return None;
         }
@@ -303,7 +301,7 @@ impl Drop for AddressSpace {
             kernel_root().activate();
         }
         for top in 0..(ENTRIES / 2) as usize {
-            free_tables(read_u64(self.root, top), TOP - 1);
+            free_tables(Place::of(self.root, top).read(), TOP - 1);
         }
         frames::release(self.root);
     }
@@ -322,7 +320,7 @@ fn free_tables(entry: u64, level: u32) {
             if left == 0 {
                 break;
             }
-            let below = read_u64(table, index);
+            let below = Place::of(table, index).read();
             left -= below & PRESENT;
             free_tables(below, level - 1);
         }
@@ -347,25 +345,29 @@ struct Edit {
 impl Edit {
     /// Changes what `pages` has in `table`, whose first page is `first` and
     /// which has `used` entries. Returns how many entries are gone.
-    fn table(&mut self, table: Frame, level: u32, first: u64, pages: &Range<u64>, used: u64) -> u64 {
-        let span = span(level);
-        let from = pages.start.saturating_sub(first) / span;
-        let to = (pages.end - first).div_ceil(span).min(ENTRIES);
+    fn table(
+        &mut self,
+        table: Frame,
+        level: u32,
+        first: u64,
+        pages: &Range<u64>,
+        used: u64,
+    ) -> u64 {
+        let shift = 9 * level;
+        let from = pages.start.saturating_sub(first) >> shift;
+        let to = ((pages.end - 1 - first) >> shift).min(ENTRIES - 1) + 1;
         let (mut seen, mut gone) = (0, 0);
         for index in from..to {
             if seen == used {
                 break;
             }
-            let place = Place {
-                table,
-                index: index as usize,
-            };
+            let place = Place::of(table, index as usize);
             let entry = place.read();
             if entry & PRESENT == 0 {
                 continue;
             }
             seen += 1;
-            let at = first + index * span;
+            let at = first + (index << shift);
             gone += match level {
                 0 => self.leaf(place, entry, at),
                 _ => self.node(place, entry, level, at, pages),
@@ -392,7 +394,14 @@ impl Edit {
     }
 
     /// One table below; it is given back when its last entry has gone.
-    fn node(&mut self, place: Place, entry: u64, level: u32, first: u64, pages: &Range<u64>) -> u64 {
+    fn node(
+        &mut self,
+        place: Place,
+        entry: u64,
+        level: u32,
+        first: u64,
+        pages: &Range<u64>,
+    ) -> u64 {
         let used = (entry & COUNT) / COUNT_ONE;
         let table = frame_of(entry);
         let gone = self.table(table, level - 1, first, pages, used);
@@ -454,7 +463,9 @@ pub(super) fn contiguous(address: u64, len: u64) -> Option<u64> {
     let root = current();
     let (start, _) = look_up(root, address)?;
     let page = address & !(PAGE - 1);
-    let pages = (page..address.checked_add(len)?).step_by(PAGE as usize).skip(1);
+    let pages = (page..address.checked_add(len)?)
+        .step_by(PAGE as usize)
+        .skip(1);
     let together = |va: u64| look_up(root, va).is_some_and(|(pa, _)| pa == start + (va - address));
     pages.into_iter().all(together).then_some(start)
 }
@@ -472,10 +483,7 @@ pub(super) fn init() {
         panic!("no memory for page tables");
     };
     let loader = current();
-    let place = |table| Place {
-        table,
-        index: index(STACKS, TOP),
-    };
+    let place = |table| Place::of(table, index(STACKS, TOP));
     let free = place(loader).read() & PRESENT == 0;
     assert!(free, "the loader uses the addresses of kernel stacks");
     place(loader).write(stacks.pa() | PRESENT | WRITE);

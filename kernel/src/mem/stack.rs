@@ -53,7 +53,9 @@ impl KernelStack {
 
 impl Drop for KernelStack {
     fn drop(&mut self) {
-        self.pages().filter_map(paging::kernel_unmap).for_each(frames::release);
+        self.pages()
+            .filter_map(paging::kernel_unmap)
+            .for_each(frames::release);
         let mut used = USED.lock();
         used[self.slot / 64] &= !(1 << (self.slot % 64));
     }
@@ -61,7 +63,10 @@ impl Drop for KernelStack {
 
 fn take_slot() -> Option<usize> {
     let mut used = USED.lock();
-    let (index, word) = used.iter_mut().enumerate().find(|(_, word)| **word != u64::MAX)?;
+    let (index, word) = used
+        .iter_mut()
+        .enumerate()
+        .find(|(_, word)| **word != u64::MAX)?;
     let bit = word.trailing_ones();
     *word |= 1 << bit;
     Some(index * 64 + bit as usize)
