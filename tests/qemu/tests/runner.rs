@@ -1,0 +1,52 @@
+//! What the runner refuses before it starts anything.
+
+use dormouse_qemu_tests::scratch;
+use runner::failure::status;
+use runner::share::Lock;
+use runner::{Accel, Guest};
+
+#[track_caller]
+fn refused(guest: Guest, reason: &str) {
+    let failure = guest.run().unwrap_err();
+    assert_eq!(failure.status, status::SETUP);
+    assert!(failure.text.contains(reason), "{failure}");
+}
+
+#[test]
+fn a_missing_share_is_named() {
+    refused(
+        Guest::new().share("/no/such/directory"),
+        "/no/such/directory: No such file",
+    );
+}
+
+#[test]
+fn a_share_that_is_a_file_is_named() {
+    let directory = scratch();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    refused(Guest::new().share(&file), "not a directory");
+}
+
+#[test]
+fn a_share_in_use_is_named_and_free_again_afterwards() {
+    let directory = scratch();
+    let lock = Lock::take(directory.path()).unwrap();
+    refused(
+        Guest::new().share(directory.path()),
+        "in use by another Dormouse",
+    );
+    drop(lock);
+    Lock::take(directory.path()).unwrap();
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn bad_arguments_are_named() {
+    refused(Guest::new().mem("much"), "much: not an amount of memory");
+    refused(Guest::new().command("a\nb"), "a line's end");
+    refused(
+        Guest::new().accel(Accel::Kvm).icount(true),
+        "instructions can be counted under TCG only",
+    );
+}
