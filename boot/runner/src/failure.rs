@@ -13,7 +13,7 @@ pub mod status {
 }
 
 /// Something that stops the runner: a sentence for the person and a status.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Failure {
     /// The runner's exit status.
     pub status: u8,

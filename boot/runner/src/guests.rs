@@ -46,11 +46,12 @@ pub fn target_dir() -> PathBuf {
 
 /// Builds everything that has changed; once in a process.
 pub fn build(verbosity: Verbosity) -> Result<Guests, Failure> {
-    static DONE: Mutex<Option<Guests>> = Mutex::new(None);
+    static DONE: Mutex<Option<Result<Guests, Failure>>> = Mutex::new(None);
     let mut done = DONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    if let Some(guests) = &*done {
-        return Ok(guests.clone());
-    }
+    done.get_or_insert_with(|| build_all(verbosity)).clone()
+}
+
+fn build_all(verbosity: Verbosity) -> Result<Guests, Failure> {
     let binaries = binaries(verbosity)?;
     let folder = target_dir().join("guest");
     let mut cargo = cargo();
@@ -82,7 +83,6 @@ pub fn build(verbosity: Verbosity) -> Result<Guests, Failure> {
             )));
         }
     }
-    *done = Some(guests.clone());
     Ok(guests)
 }
 
