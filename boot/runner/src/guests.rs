@@ -39,9 +39,10 @@ pub fn workspace() -> PathBuf {
     here.ancestors().nth(2).unwrap_or(here).to_path_buf()
 }
 
-/// Where the runner keeps what it makes: cargo's target folder.
+/// Where the runner keeps what it makes: cargo's target folder. Tests run in
+/// other folders than the runner, so a relative setting means the workspace's.
 pub fn target_dir() -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+    workspace().join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
 /// Builds everything that has changed; once in a process.
