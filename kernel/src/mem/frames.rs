@@ -6,6 +6,7 @@
 //! runs for devices from its high end, so that both are quick and start-up
 //! does not touch every word.
 
+use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
@@ -20,10 +21,12 @@ pub use super::page::{copy_between, copy_from, copy_to, read_u64, write_u64, zer
 pub const SIZE: usize = abi::PAGE as usize;
 
 // A word of the table: number of holders; 0 for a frame never handed out;
-// FREE | next for a free one; RESERVED for what is not memory or not ours.
+// FREE | next for a free one; KEPT for memory that is never handed out (the
+// kernel, the bundle, its page tables); ABSENT for what is not memory.
 const FREE: u32 = 1 << 31;
-const END: u32 = FREE - 1;
-const RESERVED: u32 = u32::MAX;
+const END: u32 = FREE - 3;
+const KEPT: u32 = u32::MAX - 1;
+const ABSENT: u32 = u32::MAX;
 /// More holders than could be, fewer than would look free.
 const MOST: u32 = FREE - 2;
 
@@ -87,13 +90,13 @@ pub fn alloc() -> Option<Frame> {
     table.take()
 }
 
-/// As [`alloc`], from the reserve too. For what must go on so that others can
+/// As [`alloc()`], from the reserve too. For what must go on so that others can
 /// give memory back.
 pub fn alloc_reserved() -> Option<Frame> {
     TABLE.lock().take()
 }
 
-/// As [`alloc`], with all bytes zero.
+/// As [`alloc()`], with all bytes zero.
 #[inline]
 pub fn alloc_zeroed() -> Option<Frame> {
     let frame = alloc()?;
@@ -102,7 +105,7 @@ pub fn alloc_zeroed() -> Option<Frame> {
 }
 
 /// `pages` frames in a row, the first of which is returned; each is held once
-/// and released on its own. Contents as with [`alloc`].
+/// and released on its own. Contents as with [`alloc()`].
 pub fn alloc_contiguous(pages: u32) -> Option<Frame> {
     let mut table = TABLE.lock();
     if pages == 0 || table.free.checked_sub(pages)? < table.reserve {
@@ -145,6 +148,17 @@ pub fn release(frame: Frame) {
 #[inline]
 pub fn shared(frame: Frame) -> bool {
     *TABLE.lock().held(frame) > 1
+}
+
+/// Is it memory, the kernel's own included, and not a device or nothing?
+#[inline]
+pub fn managed(frame: Frame) -> bool {
+    let low = u64::from(frame.0) < LOWEST / abi::PAGE;
+    let table = TABLE.lock();
+    low || table
+        .words
+        .get(frame.0 as usize)
+        .is_some_and(|&word| word != ABSENT)
 }
 
 /// Frames nobody holds, the reserve included.
@@ -211,7 +225,7 @@ impl Table {
     /// First fit over the table, then takes the run out of the free list.
     /// Slow, but only for devices that start late.
     fn take_listed_run(&mut self, pages: u32) -> Option<u32> {
-        let is_free = |word: u32| word & FREE != 0 && word != RESERVED;
+        let is_free = |word: u32| word & FREE != 0 && word < KEPT;
         let mut run = 0;
         let end = self.words.iter().position(|&word| {
             run = if is_free(word) { run + 1 } else { 0 };
@@ -233,13 +247,35 @@ impl Table {
     }
 }
 
+impl Table {
+    /// At start: marks memory that is never handed out.
+    fn keep(&mut self, frames: Range<u64>) {
+        let end = (frames.end as usize).min(self.words.len());
+        if let Some(words) = self.words.get_mut(frames.start as usize..end) {
+            words.fill(KEPT);
+        }
+    }
+
+    /// At start: lists a region, unless it is the one handed out in order.
+    fn list(&mut self, frames: Range<u32>, largest: u32) {
+        if frames.start == largest {
+            return;
+        }
+        for frame in frames.rev() {
+            self.words[frame as usize] = FREE | self.first;
+            self.first = frame;
+            self.free += 1;
+        }
+    }
+}
+
 #[cold]
 fn not_held(frame: Frame) -> ! {
     panic!("{frame:?} is not held by anyone")
 }
 
 /// Whole frames of a region that the kernel may use.
-fn usable(region: &MemoryRegion) -> core::ops::Range<u32> {
+fn usable(region: &MemoryRegion) -> Range<u32> {
     if region.kind != MemoryRegionKind::Usable {
         return 0..0;
     }
@@ -288,14 +324,14 @@ pub(super) fn init(regions: &[MemoryRegion]) {
     let fresh = table.fresh..table.fresh_end;
     table.words[fresh.start as usize..fresh.end as usize].fill(0);
     table.free = fresh.len() as u32;
-    for region in regions.iter().map(usable) {
-        if region.start == largest.start {
-            continue;
-        }
-        for frame in region.rev() {
-            table.words[frame as usize] = FREE | table.first;
-            table.first = frame;
-            table.free += 1;
+    let own = u64::from(largest.start)..u64::from(fresh.start);
+    table.keep(own);
+    for region in regions {
+        if region.kind == MemoryRegionKind::Bootloader {
+            let kept = region.start / abi::PAGE..region.end.div_ceil(abi::PAGE);
+            table.keep(kept);
+        } else {
+            table.list(usable(region), largest.start);
         }
     }
     table.total = table.free;
