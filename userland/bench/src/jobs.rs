@@ -1,0 +1,234 @@
+//! The jobs. Each does its thing many times between two looks at the counters.
+
+use crate::Round;
+use alloc::format;
+use rt::abi::PAGE;
+use rt::process::{self, Fork};
+use rt::stats::Counters;
+use rt::{Failure, File, Named, Segment, Stat64, mode, send, sys};
+
+/// Turns of a cheap thing in one round.
+const TURNS: u64 = 1000;
+const PG: usize = PAGE as usize;
+const GIB: usize = 1 << 30;
+
+/// Ticks spent busy, or how far another counter moved, meanwhile.
+fn count(which: Stat64, body: impl FnOnce() -> Result<(), Failure>) -> Result<u64, Failure> {
+    let before = Counters::now().about("counters")?;
+    body()?;
+    let after = Counters::now().about("counters")?;
+    let moved = after.since(&before, which);
+    Ok(match which {
+        Stat64::Ticks => moved.saturating_sub(after.since(&before, Stat64::IdleTicks)),
+        _ => moved,
+    })
+}
+
+/// Runs `turn` a few times to warm up, then `times` times counted.
+fn repeat(times: u64, mut turn: impl FnMut() -> Result<(), Failure>) -> Result<Round, Failure> {
+    for _ in 0..times / 10 + 1 {
+        turn()?;
+    }
+    let ticks = count(Stat64::Ticks, || {
+        for _ in 0..times {
+            turn()?;
+        }
+        Ok(())
+    })?;
+    Ok(Round { times, ticks })
+}
+
+/// A system call that does nothing.
+pub fn null_call() -> Result<Round, Failure> {
+    repeat(TURNS, || {
+        core::hint::black_box(sys::getpid());
+        Ok(())
+    })
+}
+
+/// One byte to another process and one byte back.
+pub fn round_trip() -> Result<Round, Failure> {
+    let (ours, theirs) = File::pipe().about("channel")?;
+    let pid = match process::fork().about("process")? {
+        Fork::Child => {
+            drop(ours);
+            let mut byte = [0];
+            while let Ok(1) = theirs.read(&mut byte) {
+                if send(&theirs, [&byte]).is_err() {
+                    break;
+                }
+            }
+            process::exit_now(0, "")
+        }
+        Fork::Parent(pid) => pid,
+    };
+    drop(theirs);
+    let round = repeat(TURNS, || {
+        let mut byte = [1];
+        send(&ours, [&byte]).about("sending")?;
+        ours.read(&mut byte).about("receiving").map(drop)
+    });
+    drop(ours);
+    process::wait_for(pid, |_| {}).about("waiting")?;
+    round
+}
+
+/// The first store to a page of plain memory.
+pub fn zero_fault() -> Result<Round, Failure> {
+    let warm = TURNS as usize / 10;
+    let mut segment = Segment::attach("memory", (TURNS as usize + warm) * PG).about("segment")?;
+    let mut pages = segment.bytes_mut().chunks_mut(PG);
+    repeat(TURNS - 1, || {
+        if let Some(page) = pages.next() {
+            page[0] = 1;
+        }
+        Ok(())
+    })
+}
+
+/// A file of the shared directory that is gone when dropped.
+struct Scratch {
+    path: &'static str,
+    file: File,
+}
+
+impl Scratch {
+    /// Of `size` zeros, and 1s in every page of its first `solid` bytes.
+    fn new(path: &'static str, size: usize, solid: usize) -> Result<Scratch, Failure> {
+        let flags = mode::ORDWR | mode::OTRUNC;
+        let file = File::create(path, flags, 0o644).about(path)?;
+        let scratch = Scratch { path, file };
+        scratch.file.set_size(size as u64).about(path)?;
+        let ones = alloc::vec![1; solid.min(1 << 20)];
+        for at in (0..solid).step_by(1 << 20) {
+            let piece = &ones[..ones.len().min(solid - at)];
+            scratch.file.write_all_at(piece, at as u64).about(path)?;
+        }
+        Ok(scratch)
+    }
+
+    fn read_all(&self, segment: &mut Segment) -> Result<(), Failure> {
+        let want = segment.len();
+        let got = self.file.read_at(segment.bytes_mut(), 0).about(self.path)?;
+        match got == want {
+            true => Ok(()),
+            false => Err(Failure::new(format!(
+                "{}: read {got} of {want} bytes",
+                self.path
+            ))),
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Nothing is lost if it stays.
+        let _ = sys::remove(self.path);
+    }
+}
+
+const LARGE: &str = "/n/host/bench-large.tmp";
+const SOLID: &str = "/n/host/bench-solid.tmp";
+
+fn large_read(which: Stat64) -> Result<Round, Failure> {
+    let scratch = Scratch::new(LARGE, GIB, 0)?;
+    // Once to warm up, once into a fresh segment.
+    scratch.read_all(&mut Segment::attach("snapshot", GIB).about("segment")?)?;
+    let mut segment = Segment::attach("snapshot", GIB).about("segment")?;
+    let ticks = count(which, || scratch.read_all(&mut segment))?;
+    Ok(Round { times: 1, ticks })
+}
+
+/// All of 1 GiB read into a fresh segment.
+pub fn read_large() -> Result<Round, Failure> {
+    large_read(Stat64::Ticks)
+}
+
+/// The messages of that.
+pub fn read_large_messages() -> Result<Round, Failure> {
+    large_read(Stat64::Messages)
+}
+
+fn filled(which: Stat64) -> Result<Round, Failure> {
+    let pages = 256;
+    let scratch = Scratch::new(SOLID, pages * PG, pages * PG)?;
+    let mut segment = Segment::attach("snapshot", pages * PG).about("segment")?;
+    scratch.read_all(&mut segment)?;
+    let bytes = segment.bytes();
+    // Pages far from each other, so that no read-ahead helps or hurts.
+    let touch = |turn: usize| core::hint::black_box(bytes[turn * 37 % pages * PG]);
+    (0..32).for_each(|turn| {
+        touch(turn);
+    });
+    let times = 200;
+    let ticks = count(which, || {
+        (32..32 + times).for_each(|turn| {
+            touch(turn);
+        });
+        Ok(())
+    })?;
+    Ok(Round {
+        times: times as u64,
+        ticks,
+    })
+}
+
+/// A sleeping page filled through snapfs and the device.
+pub fn fill() -> Result<Round, Failure> {
+    filled(Stat64::Ticks)
+}
+
+/// The messages of that.
+pub fn fill_messages() -> Result<Round, Failure> {
+    filled(Stat64::Messages)
+}
+
+/// 1 GiB written back with nothing changed.
+pub fn write_clean() -> Result<Round, Failure> {
+    let scratch = Scratch::new(LARGE, GIB, 0)?;
+    let mut segment = Segment::attach("snapshot", GIB).about("segment")?;
+    scratch.read_all(&mut segment)?;
+    let write = || scratch.file.write_all_at(segment.bytes(), 0).about(LARGE);
+    write()?;
+    let ticks = count(Stat64::Ticks, write)?;
+    Ok(Round { times: 1, ticks })
+}
+
+/// One changed page of 1 MiB written back.
+pub fn write_page() -> Result<Round, Failure> {
+    let pages = 256;
+    let scratch = Scratch::new(SOLID, pages * PG, pages * PG)?;
+    let mut segment = Segment::attach("snapshot", pages * PG).about("segment")?;
+    scratch.read_all(&mut segment)?;
+    let mut at = 0;
+    repeat(20, || {
+        at = (at + 37 * PG) % (pages * PG);
+        segment.bytes_mut()[at] += 1;
+        scratch.file.write_all_at(segment.bytes(), 0).about(SOLID)
+    })
+}
+
+/// A process made, ended and waited for.
+pub fn fork() -> Result<Round, Failure> {
+    repeat(20, || {
+        let pid = match process::fork().about("process")? {
+            Fork::Child => process::exit_now(0, ""),
+            Fork::Parent(pid) => pid,
+        };
+        process::wait_for(pid, |_| {}).about("waiting").map(drop)
+    })
+}
+
+/// The same with a small program run in it.
+pub fn exec() -> Result<Round, Failure> {
+    repeat(10, || {
+        let pid = match process::fork().about("process")? {
+            Fork::Child => {
+                let errno = process::exec("/bin/echo", &["echo", "-n"]);
+                process::exit_now(1, errno.text())
+            }
+            Fork::Parent(pid) => pid,
+        };
+        process::wait_for(pid, |_| {}).about("waiting").map(drop)
+    })
+}

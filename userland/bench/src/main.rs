@@ -1,0 +1,75 @@
+//! `bench [NAME...]`: what things cost, in guest instructions under `--icount`
+//! (in ticks of the time stamp counter otherwise, which mean little).
+//!
+//! Prints a line `name value unit` for each figure: the instructions of user,
+//! kernel and servers together, idle ones left out, for one turn. Warm-up
+//! comes first; the smallest of three rounds counts, because interrupts come
+//! when they like.
+#![no_std]
+#![no_main]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod jobs;
+
+use rt::stats::Counters;
+use rt::{Args, Failure, Named, Stat64, eprintln, println};
+
+rt::main!(main);
+
+/// What a job did in one round: how often its thing happened, and what that
+/// cost.
+pub struct Round {
+    pub times: u64,
+    pub ticks: u64,
+}
+
+/// A figure: its name, its unit, and one round of it.
+type Job = (&'static str, &'static str, fn() -> Result<Round, Failure>);
+
+const ROUNDS: usize = 3;
+
+const JOBS: &[Job] = &[
+    ("syscall.null", "instructions", jobs::null_call),
+    ("channel.roundtrip", "instructions", jobs::round_trip),
+    ("fault.zero", "instructions", jobs::zero_fault),
+    ("read.1gib", "instructions", jobs::read_large),
+    ("read.1gib.messages", "messages", jobs::read_large_messages),
+    ("fault.fill.message", "instructions", jobs::fill),
+    ("fault.fill.messages", "messages", jobs::fill_messages),
+    ("write.clean.1gib", "instructions", jobs::write_clean),
+    ("write.page", "instructions", jobs::write_page),
+    ("fork.exit.wait", "instructions", jobs::fork),
+    ("exec.exit.wait", "instructions", jobs::exec),
+];
+
+fn main(args: Args) -> Result<u8, Failure> {
+    if Counters::now().about("counters")?.get(Stat64::Counted) != 1 {
+        eprintln!("bench: not under --icount: these are ticks, not instructions");
+    }
+    let mut status = 0;
+    for (name, unit, job) in JOBS {
+        if !args.is_empty() && args.iter().all(|asked| asked != *name) {
+            continue;
+        }
+        match smallest(*job) {
+            Ok(value) => println!("{name} {value} {unit}"),
+            Err(failure) => {
+                eprintln!("bench: {name}: {failure}");
+                status = 1;
+            }
+        }
+    }
+    Ok(status)
+}
+
+/// The smallest of some rounds, per time, rounded up.
+fn smallest(job: fn() -> Result<Round, Failure>) -> Result<u64, Failure> {
+    let mut best = u64::MAX;
+    for _ in 0..ROUNDS {
+        let round = job()?;
+        best = best.min(round.ticks.div_ceil(round.times.max(1)));
+    }
+    Ok(best)
+}

@@ -1,0 +1,123 @@
+//! Calls with arguments drawn from good and bad ones: whatever they do, the
+//! kernel and everyone else carry on.
+
+use super::{Case, hostile::NOWHERE};
+use crate::check::{PG, Verdict, other, same};
+use crate::raw;
+use alloc::vec::Vec;
+use rt::abi::PAGE;
+use rt::{Call, File, Segment, mode, process, send};
+
+pub const CASES: &[Case] = &[
+    Case::new("fuzz.calls.1", || fuzz(1)),
+    Case::new("fuzz.calls.2", || fuzz(2)),
+    Case::new("fuzz.calls.3", || fuzz(3)),
+];
+
+const CALLS: usize = 5000;
+
+/// Calls left out: they end or copy the process, wait for ever by design, or
+/// (with lucky arguments) take away the fuzzer's own memory.
+const LEFT_OUT: &[Call] = &[
+    Call::Exits,
+    Call::RFork,
+    Call::Exec,
+    Call::Wait,
+    Call::Sleep,
+    Call::SegDetach,
+    Call::Kill,
+    Call::Recv,
+    Call::Log,
+];
+
+/// xorshift64*.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % n
+    }
+
+    fn of(&mut self, from: &[u64]) -> u64 {
+        from[self.below(from.len())]
+    }
+}
+
+fn fuzz(seed: u64) -> Verdict {
+    let pid = process::spawn(|| {
+        let _ = storm(seed);
+        0
+    })?;
+    let ended = process::wait_for(pid, |_| {})?;
+    same("the fuzzer's status", ended.status(), 0)?;
+    // Others do not notice.
+    let (a, b) = File::pipe()?;
+    other(|| Ok(send(&a, [b"here"])?))?;
+    same("a message", b.read(&mut [0; 8])?, 4)
+}
+
+fn storm(seed: u64) -> Verdict {
+    // No descriptor that could wait for ever: console, channels.
+    for fd in 0..8 {
+        drop(File::from_fd(fd));
+    }
+    for path in ["/dev/null", "/dev/zero", "/n/host", "/bin/echo"] {
+        File::open(path, mode::OREAD)?.into_fd();
+    }
+    let mut memory = Segment::attach("memory", 16 * PG)?;
+    memory.bytes_mut()[..16].copy_from_slice(b"/n/host/nothing/");
+    let at = memory.address();
+    let good = [at, at + 1, at + PAGE - 3, at + PAGE, at + 5 * PAGE + 7];
+    let small = [
+        0,
+        1,
+        2,
+        3,
+        4,
+        7,
+        8,
+        9,
+        16,
+        63,
+        64,
+        512,
+        PAGE,
+        PAGE + 1,
+        3 * PAGE,
+    ];
+    let large = [1 << 31, 1 << 32, 1 << 47, 1 << 63, u64::MAX - 1, u64::MAX];
+    let calls: Vec<Call> = Call::ALL
+        .iter()
+        .copied()
+        .filter(|call| !LEFT_OUT.contains(call))
+        .collect();
+    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    for _ in 0..CALLS {
+        let call = calls[random.below(calls.len())];
+        let mut args = [0; 6];
+        for arg in &mut args {
+            *arg = match random.below(8) {
+                0..4 => random.of(&small),
+                4..6 => random.of(&good),
+                6 => random.of(NOWHERE),
+                _ => random.of(&large),
+            };
+        }
+        // SAFETY: addresses are those of `memory`, which nobody looks at any
+        // more, or nobody's.
+        let got = unsafe { raw::call(call, args) };
+        // What it made must not pile up, or wait for ever when used.
+        if let (Ok(fd), Call::Port | Call::Pipe) = (got, call) {
+            (4..64).for_each(|fd| drop(File::from_fd(fd)));
+            let _ = fd;
+        }
+        if let (Ok(va), Call::SegAttach) = (got, call) {
+            // SAFETY: it was made just now; nobody has a reference into it.
+            let _ = unsafe { raw::call(Call::SegDetach, [va, 0, 0, 0, 0, 0]) };
+        }
+    }
+    Ok(())
+}

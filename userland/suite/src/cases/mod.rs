@@ -1,0 +1,100 @@
+//! The cases, one file per subject.
+
+mod cost;
+pub mod death;
+mod fuzz;
+mod hostile;
+mod kernel;
+mod list;
+mod snapshot;
+mod write;
+
+use crate::check::{Verdict, Why};
+
+/// How the process of a case must end.
+pub enum Expect {
+    /// By itself, with status 0.
+    Passes,
+    /// By the kernel, with a message that contains all of these.
+    Dies(&'static [&'static str]),
+}
+
+/// When a case runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// Always.
+    Usual,
+    /// Not with deferral off: it counts what deferral saves.
+    Deferred,
+    /// Only when asked for by name.
+    Asked,
+}
+
+/// One case.
+pub struct Case {
+    pub name: &'static str,
+    pub run: fn() -> Verdict,
+    pub expect: Expect,
+    pub when: When,
+}
+
+impl Case {
+    const fn new(name: &'static str, run: fn() -> Verdict) -> Case {
+        Case {
+            name,
+            run,
+            expect: Expect::Passes,
+            when: When::Usual,
+        }
+    }
+
+    /// One that counts what deferral saves.
+    const fn deferred(name: &'static str, run: fn() -> Verdict) -> Case {
+        Case {
+            when: When::Deferred,
+            ..Case::new(name, run)
+        }
+    }
+
+    /// One whose process the kernel has to end.
+    const fn dies(
+        name: &'static str,
+        run: fn() -> Verdict,
+        message: &'static [&'static str],
+    ) -> Case {
+        Case {
+            expect: Expect::Dies(message),
+            ..Case::new(name, run)
+        }
+    }
+
+    pub fn only_when_asked(&self) -> bool {
+        self.when == When::Asked
+    }
+
+    pub fn runs_here(&self, eager: bool) -> bool {
+        !(eager && self.when == When::Deferred)
+    }
+}
+
+const SELF_TEST: &[Case] = &[Case {
+    when: When::Asked,
+    ..Case::new("must-fail", || Err(Why("as it must".into())))
+}];
+
+/// All of them, in the order they run.
+pub fn all() -> impl Iterator<Item = &'static Case> {
+    [
+        kernel::CASES,
+        list::CASES,
+        snapshot::CASES,
+        write::CASES,
+        cost::CASES,
+        hostile::CASES,
+        fuzz::CASES,
+        death::CASES,
+        SELF_TEST,
+    ]
+    .into_iter()
+    .flatten()
+}

@@ -1,0 +1,281 @@
+//! Writing a buffer back: only changes travel, and the result is that of an
+//! ordinary write.
+
+use super::Case;
+use crate::check::{PG, Scratch, Verdict, equal, other, patterned, same};
+use rt::abi::{PAGE, mode};
+use rt::stats::{Counters, Figures};
+use rt::{File, Stat64};
+
+pub const CASES: &[Case] = &[
+    Case::new("write.changed", changed),
+    Case::new("write.untouched", untouched),
+    Case::new("write.again", again),
+    Case::new("write.restores", restores),
+    Case::new("write.shifted", shifted),
+    Case::new("write.elsewhere", elsewhere),
+    Case::new("write.elsewhere.unaligned", elsewhere_unaligned),
+    Case::new("write.part", part),
+    Case::new("write.zeros", zeros),
+    Case::new("write.extends", extends),
+    Case::new("write.append", append),
+    Case::new("write.read-only", read_only),
+    Case::new("write.truncated", truncated),
+    Case::new("write.forked", forked),
+    Case::new("write.rounds", rounds),
+];
+
+const PAGES: usize = 64;
+const LEN: usize = PAGES * PG;
+
+/// Runs `body`; with deferral on, checks how many data bytes went to the
+/// server and in at most how many messages.
+fn costs(bytes: u64, messages: u64, body: impl FnOnce() -> Verdict) -> Verdict {
+    let before = Counters::now()?;
+    body()?;
+    let after = Counters::now()?;
+    let figures = Figures::between(&before, &after);
+    if after.get(Stat64::Eager) == 0 {
+        same("bytes to the server", figures.bytes_out, bytes)?;
+        let got = figures.messages;
+        ensure!(
+            got <= messages,
+            "{got} messages instead of at most {messages}"
+        );
+    }
+    Ok(())
+}
+
+/// Four pages in three runs change; they alone are sent.
+fn changed() -> Verdict {
+    let scratch = Scratch::patterned("changed", 1, LEN)?;
+    let mut segment = scratch.asleep(PAGES)?;
+    let mut want = patterned(1, 0, LEN);
+    for page in [3, 10, 11, 50] {
+        segment.bytes_mut()[page * PG + 5] = 0;
+        want[page * PG + 5] = 0;
+    }
+    costs(4 * PAGE, 3 + 3, || {
+        Ok(scratch.file.write_all_at(segment.bytes(), 0)?)
+    })?;
+    equal("the file", &scratch.content()?, &want)?;
+    equal("the buffer", segment.bytes(), &want)
+}
+
+/// Nothing is sent, yet it was a write: the time says so.
+fn untouched() -> Verdict {
+    let scratch = Scratch::patterned("untouched", 1, LEN)?;
+    let segment = scratch.asleep(PAGES)?;
+    let before = scratch.file.stat()?.mtime_ns;
+    rt::sys::sleep(20_000_000)?;
+    costs(0, 3, || {
+        Ok(scratch.file.write_all_at(segment.bytes(), 0)?)
+    })?;
+    let after = scratch.file.stat()?.mtime_ns;
+    ensure!(after > before, "the time of last change is still {before}");
+    equal("the file", &scratch.content()?, &patterned(1, 0, LEN))
+}
+
+/// What was sent is associated again: the next write sends what changed since.
+fn again() -> Verdict {
+    let scratch = Scratch::patterned("again", 1, LEN)?;
+    let mut segment = scratch.asleep(PAGES)?;
+    let mut want = patterned(1, 0, LEN);
+    segment.bytes_mut()[2 * PG..5 * PG].fill(7);
+    want[2 * PG..5 * PG].fill(7);
+    costs(3 * PAGE, 4, || {
+        Ok(scratch.file.write_all_at(segment.bytes(), 0)?)
+    })?;
+    costs(0, 3, || {
+        Ok(scratch.file.write_all_at(segment.bytes(), 0)?)
+    })?;
+    segment.bytes_mut()[3 * PG] = 8;
+    want[3 * PG] = 8;
+    costs(PAGE, 4, || {
+        Ok(scratch.file.write_all_at(segment.bytes(), 0)?)
+    })?;
+    equal("the file", &scratch.content()?, &want)?;
+    scratch.overwrite_by_other(2, LEN)?;
+    equal("the buffer", segment.bytes(), &want)
+}
+
+/// Somebody wrote over what we read; writing our buffer back undoes it.
+fn restores() -> Verdict {
+    let scratch = Scratch::patterned("restores", 1, LEN)?;
+    let mut segment = scratch.asleep(PAGES)?;
+    let mut want = patterned(1, 0, LEN);
+    segment.bytes_mut()[0] = 0;
+    want[0] = 0;
+    other(|| {
+        let file = scratch.again()?;
+        Ok(file.write_all_at(&patterned(2, 0, 9 * PG), 20 * PAGE + 100)?)
+    })?;
+    costs(PAGE, 4, || {
+        Ok(scratch.file.write_all_at(segment.bytes(), 0)?)
+    })?;
+    equal("the file", &scratch.content()?, &want)?;
+    equal("the buffer", segment.bytes(), &want)
+}
+
+/// The buffer goes to the same file one page further on, over itself.
+fn shifted() -> Verdict {
+    let scratch = Scratch::patterned("shifted", 1, LEN)?;
+    let segment = scratch.asleep(PAGES)?;
+    costs(0, 8, || {
+        Ok(scratch.file.write_all_at(segment.bytes(), PAGE)?)
+    })?;
+    let mut want = patterned(1, 0, PG);
+    want.extend_from_slice(&patterned(1, 0, LEN));
+    equal("the file", &scratch.content()?, &want)?;
+    equal("the buffer", segment.bytes(), &patterned(1, 0, LEN))
+}
+
+/// A copy to another file moves no data.
+fn elsewhere() -> Verdict {
+    let from = Scratch::patterned("elsewhere-from", 1, LEN)?;
+    let to = Scratch::empty("elsewhere-to")?;
+    let segment = from.asleep(PAGES)?;
+    from.overwrite_by_other(2, LEN)?;
+    costs(0, 8, || Ok(to.file.write_all_at(segment.bytes(), 0)?))?;
+    equal("the copy", &to.content()?, &patterned(1, 0, LEN))
+}
+
+fn elsewhere_unaligned() -> Verdict {
+    let from = Scratch::patterned("elsewhere-from", 1, LEN)?;
+    let to = Scratch::patterned("elsewhere-to", 3, LEN)?;
+    let mut segment = from.asleep(PAGES)?;
+    segment.bytes_mut()[7 * PG] = 0;
+    let range = 100..20 * PG + 200;
+    to.file.write_all_at(&segment.bytes()[range.clone()], 333)?;
+    let mut want = patterned(3, 0, LEN);
+    let mut source = patterned(1, 0, LEN);
+    source[7 * PG] = 0;
+    want[333..333 + range.len()].copy_from_slice(&source[range]);
+    equal("the other file", &to.content()?, &want)
+}
+
+/// A ragged part of the buffer goes back to its place.
+fn part() -> Verdict {
+    let scratch = Scratch::patterned("part", 1, LEN)?;
+    let mut segment = scratch.asleep(PAGES)?;
+    segment.bytes_mut()[..20 * PG].fill(6);
+    let range = 3 * PG + 100..9 * PG + 300;
+    scratch
+        .file
+        .write_all_at(&segment.bytes()[range.clone()], range.start as u64)?;
+    let mut want = patterned(1, 0, LEN);
+    want[range].fill(6);
+    equal("the file", &scratch.content()?, &want)?;
+    scratch.file.write_all_at(segment.bytes(), 0)?;
+    want[..20 * PG].fill(6);
+    equal("the file in the end", &scratch.content()?, &want)
+}
+
+/// Pages that were never anything are written as zeros.
+fn zeros() -> Verdict {
+    let scratch = Scratch::patterned("zeros-out", 1, LEN)?;
+    let mut segment = scratch.asleep(PAGES)?;
+    segment.free(4 * PG, 40 * PG)?;
+    scratch.file.write_all_at(segment.bytes(), 0)?;
+    let mut want = patterned(1, 0, LEN);
+    want[4 * PG..44 * PG].fill(0);
+    equal("the file", &scratch.content()?, &want)
+}
+
+fn extends() -> Verdict {
+    let scratch = Scratch::patterned("extends", 1, 3 * PG + 9)?;
+    let segment = scratch.asleep(8)?;
+    scratch.file.write_all_at(segment.bytes(), 0)?;
+    let mut want = patterned(1, 0, 3 * PG + 9);
+    want.resize(8 * PG, 0);
+    equal("the file", &scratch.content()?, &want)
+}
+
+/// Every write to a descriptor opened for appending goes to the end.
+fn append() -> Verdict {
+    let scratch = Scratch::patterned("append", 1, 2 * PG + 5)?;
+    let segment = scratch.asleep(3)?;
+    let file = File::open(&scratch.path, mode::ORDWR | mode::OAPPEND)?;
+    scratch.file.write_all_at(b"more", 2 * PAGE + 5)?;
+    same(
+        "bytes written",
+        file.write(&segment.bytes()[..2 * PG + 5])?,
+        2 * PG + 5,
+    )?;
+    let mut want = patterned(1, 0, 2 * PG + 5);
+    want.extend_from_slice(b"more");
+    want.extend_from_slice(&patterned(1, 0, 2 * PG + 5));
+    equal("the file", &scratch.content()?, &want)
+}
+
+/// A descriptor that may not write is told so although nothing is to be sent.
+fn read_only() -> Verdict {
+    let scratch = Scratch::patterned("read-only", 1, LEN)?;
+    let segment = scratch.asleep(PAGES)?;
+    let file = File::open(&scratch.path, mode::OREAD)?;
+    let before = scratch.file.stat()?.mtime_ns;
+    let plain = file.write_at(b"x", 0);
+    ensure!(plain.is_err(), "one byte could be written");
+    same("the error", file.write_at(segment.bytes(), 0), plain)?;
+    same("the time", scratch.file.stat()?.mtime_ns, before)?;
+    let file = File::open(&scratch.path, mode::OWRITE)?;
+    let mut segment = segment;
+    ensure!(
+        file.read_at(segment.bytes_mut(), 0).is_err(),
+        "a write-only descriptor reads"
+    );
+    equal("the buffer", segment.bytes(), &patterned(1, 0, LEN))
+}
+
+/// The file was cut short meanwhile; writing the buffer makes it whole.
+fn truncated() -> Verdict {
+    let scratch = Scratch::patterned("truncated", 1, LEN)?;
+    let segment = scratch.asleep(PAGES)?;
+    other(|| Ok(scratch.again()?.set_size(10 * PAGE + 5)?))?;
+    scratch.file.write_all_at(segment.bytes(), 0)?;
+    equal("the file", &scratch.content()?, &patterned(1, 0, LEN))
+}
+
+/// Both copies of a buffer are written back, the child's first.
+fn forked() -> Verdict {
+    let scratch = Scratch::patterned("forked", 1, LEN)?;
+    let mut segment = scratch.asleep(PAGES)?;
+    let mut want = patterned(1, 0, LEN);
+    segment.bytes_mut()[PG] = 0;
+    want[PG] = 0;
+    other(|| {
+        let mut want = want.clone();
+        segment.bytes_mut()[9 * PG..12 * PG].fill(3);
+        want[9 * PG..12 * PG].fill(3);
+        scratch.file.write_all_at(segment.bytes(), 0)?;
+        equal("the child's file", &scratch.content()?, &want)
+    })?;
+    scratch.file.write_all_at(segment.bytes(), 0)?;
+    equal("the parent's file", &scratch.content()?, &want)?;
+    equal("the parent's buffer", segment.bytes(), &want)
+}
+
+/// Many rounds of change and write: nothing piles up.
+fn rounds() -> Verdict {
+    let scratch = Scratch::patterned("rounds", 1, LEN)?;
+    let mut segment = scratch.asleep(PAGES)?;
+    let mut want = patterned(1, 0, LEN);
+    let mut snapshots = 0;
+    for round in 0..60usize {
+        let at = round * 7919 % LEN;
+        segment.bytes_mut()[at] = round as u8;
+        want[at] = round as u8;
+        scratch.file.write_all_at(segment.bytes(), 0)?;
+        if round == 10 {
+            snapshots = Counters::now()?.get(Stat64::Snapshots);
+        }
+    }
+    let now = Counters::now()?.get(Stat64::Snapshots);
+    ensure!(
+        now <= snapshots,
+        "{snapshots} snapshots after 10 rounds, {now} after 60"
+    );
+    equal("the file", &scratch.content()?, &want)?;
+    scratch.overwrite_by_other(2, LEN)?;
+    equal("the buffer", segment.bytes(), &want)
+}

@@ -1,0 +1,184 @@
+//! What cases check with: failures with a reason, scratch files, patterns,
+//! other processes.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::{vec, vec::Vec};
+use core::fmt::Debug;
+use rt::abi::{PAGE, mode};
+use rt::process::{self, Fork};
+use rt::{Errno, Failure, File, Named, Segment};
+
+/// Why a case failed.
+pub struct Why(pub String);
+
+/// What a case says in the end.
+pub type Verdict = Result<(), Why>;
+
+impl From<Failure> for Why {
+    fn from(failure: Failure) -> Self {
+        Why(format!("{failure}"))
+    }
+}
+
+impl From<Errno> for Why {
+    fn from(errno: Errno) -> Self {
+        Why(format!("unexpected error: {errno}"))
+    }
+}
+
+/// Fails the case with a formatted reason unless the condition holds.
+macro_rules! ensure {
+    ($condition:expr, $($reason:tt)*) => {
+        if !$condition {
+            return Err($crate::check::Why(alloc::format!($($reason)*)));
+        }
+    };
+}
+
+/// Fails the case unless both are equal.
+pub fn same<T: PartialEq + Debug>(what: &str, got: T, want: T) -> Verdict {
+    ensure!(got == want, "{what}: {got:?} instead of {want:?}");
+    Ok(())
+}
+
+/// Fails the case unless the call failed with that error.
+pub fn fails<T: Debug>(what: &str, got: Result<T, Errno>, want: Errno) -> Verdict {
+    match got {
+        Err(errno) if errno == want => Ok(()),
+        got => Err(Why(format!("{what}: {got:?} instead of {want:?}"))),
+    }
+}
+
+/// Bytes in a page, for lengths in memory.
+pub const PG: usize = PAGE as usize;
+
+/// Where scratch files are.
+const FOLDER: &str = "/n/host/suite.tmp";
+
+/// The byte of pattern `seed` at `offset` of a file: differs between seeds,
+/// pages and neighbours, and is never 0.
+pub fn pattern(seed: u8, offset: u64) -> u8 {
+    let mixed = (offset ^ (offset >> 12).wrapping_mul(0x9e37)).wrapping_add(u64::from(seed) * 101);
+    (mixed % 255) as u8 + 1
+}
+
+/// `len` bytes of a pattern from `offset` on.
+pub fn patterned(seed: u8, offset: u64, len: usize) -> Vec<u8> {
+    (offset..offset + len as u64)
+        .map(|at| pattern(seed, at))
+        .collect()
+}
+
+/// Compares memory with what it should be; names the first difference.
+pub fn equal(what: &str, got: &[u8], want: &[u8]) -> Verdict {
+    same(&format!("{what}: length"), got.len(), want.len())?;
+    if let Some(at) = got.iter().zip(want).position(|(g, w)| g != w) {
+        let (g, w) = (got[at], want[at]);
+        return Err(Why(format!(
+            "{what}: byte {at:#x} is {g:#x} instead of {w:#x}"
+        )));
+    }
+    Ok(())
+}
+
+/// A snapshot segment of that many pages.
+pub fn snapshot(pages: usize) -> Result<Segment, Why> {
+    Ok(Segment::attach("snapshot", pages * PG).about("snapshot segment")?)
+}
+
+/// Runs `body` in another process and waits for it; its reason is ours.
+pub fn other(body: impl FnOnce() -> Verdict) -> Verdict {
+    match process::fork()? {
+        Fork::Child => match body() {
+            Ok(()) => process::exit(0, ""),
+            Err(Why(text)) => process::exit(1, &text),
+        },
+        Fork::Parent(pid) => {
+            let ended = process::wait_for(pid, |_| {})?;
+            let (status, text) = (ended.status(), ended.text());
+            ensure!(status == 0, "the other process: status {status}: {text}");
+            Ok(())
+        }
+    }
+}
+
+/// A file of a case, removed when dropped.
+pub struct Scratch {
+    pub path: String,
+    pub file: File,
+    /// Only the process that made it removes it.
+    owner: u64,
+}
+
+impl Scratch {
+    /// An empty one.
+    pub fn empty(name: &str) -> Result<Scratch, Why> {
+        // It is there already after the first case.
+        let _ = File::create(FOLDER, mode::OREAD, mode::DMDIR | 0o755);
+        let path = format!("{FOLDER}/{name}");
+        let file = File::create(&path, mode::ORDWR | mode::OTRUNC, 0o644).about(&path)?;
+        let owner = rt::sys::getpid();
+        Ok(Scratch { path, file, owner })
+    }
+
+    /// One of `len` bytes of the pattern `seed`.
+    pub fn patterned(name: &str, seed: u8, len: usize) -> Result<Scratch, Why> {
+        let scratch = Scratch::empty(name)?;
+        scratch
+            .file
+            .write_all_at(&patterned(seed, 0, len), 0)
+            .about(name)?;
+        Ok(scratch)
+    }
+
+    /// One of `len` zeros, without anything on the disk.
+    pub fn zeros(name: &str, len: u64) -> Result<Scratch, Why> {
+        let scratch = Scratch::empty(name)?;
+        scratch.file.set_size(len).about(name)?;
+        Ok(scratch)
+    }
+
+    /// The content as an ordinary read gives it.
+    pub fn content(&self) -> Result<Vec<u8>, Why> {
+        let size = self.file.stat().about(&self.path)?.size as usize;
+        let mut all = vec![0; size];
+        let n = self.file.read_full_at(&mut all, 0).about(&self.path)?;
+        same("bytes in the file", n, size)?;
+        Ok(all)
+    }
+
+    /// Opens it once more, as another process would.
+    pub fn again(&self) -> Result<File, Why> {
+        Ok(File::open(&self.path, mode::ORDWR).about(&self.path)?)
+    }
+
+    /// Writes `len` bytes of a pattern over its beginning, by another process.
+    pub fn overwrite_by_other(&self, seed: u8, len: usize) -> Verdict {
+        other(|| {
+            let file = self.again()?;
+            file.write_all_at(&patterned(seed, 0, len), 0)?;
+            Ok(())
+        })
+    }
+
+    /// Reads all of it into the front of a new snapshot segment of `pages`.
+    pub fn asleep(&self, pages: usize) -> Result<Segment, Why> {
+        let mut segment = snapshot(pages)?;
+        let size = (self.file.stat().about(&self.path)?.size as usize).min(pages * PG);
+        let n = self
+            .file
+            .read_full_at(&mut segment.bytes_mut()[..size], 0)?;
+        same("bytes read", n, size)?;
+        Ok(segment)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if self.owner == rt::sys::getpid() {
+            // Some cases have removed it themselves.
+            let _ = rt::sys::remove(&self.path);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Runs cases and tells the judge.
+
+use crate::cases::{Case, Expect};
+use crate::check::Why;
+use alloc::format;
+use alloc::string::String;
+use rt::process::{self, Ended, Fork};
+use rt::stats::Counters;
+use rt::{Failure, Named, Stat64, sys};
+
+/// How often a case that seems to have lost frames is run again. Servers and
+/// the kernel keep some memory for later; who loses none the second time lost
+/// none.
+const AGAIN: usize = 2;
+/// How long what is given back may take, in steps of `STEP_NS`.
+const STEPS: usize = 100;
+const STEP_NS: u64 = 10_000_000;
+
+/// The counters, with an error that says so.
+pub fn counters() -> Result<Counters, Failure> {
+    Counters::now().about("counters")
+}
+
+fn say(line: &str) -> Result<(), Failure> {
+    sys::verdict(line.as_bytes()).about("verdict")
+}
+
+/// The tally so far.
+pub struct Judge {
+    passed: usize,
+    failed: usize,
+}
+
+impl Judge {
+    /// Announces how many cases there will be.
+    pub fn open(plan: usize) -> Result<Judge, Failure> {
+        say(&format!("@plan {plan}"))?;
+        Ok(Judge {
+            passed: 0,
+            failed: 0,
+        })
+    }
+
+    /// Runs one case and gives its verdict.
+    pub fn run(&mut self, case: &Case) -> Result<(), Failure> {
+        say(&format!("@run {}", case.name))?;
+        match judge(case) {
+            Ok(()) => {
+                self.passed += 1;
+                say(&format!("@ok {}", case.name))
+            }
+            Err(Why(why)) => {
+                self.failed += 1;
+                let why = why.replace('\n', " ");
+                rt::println!("FAIL {}: {why}", case.name);
+                // Seen at once, also if the machine hangs in the next case.
+                let _ = rt::io::flush();
+                say(&format!("@fail {} {why}", case.name))
+            }
+        }
+    }
+
+    /// The tally; the exit status is 0 only if nothing failed.
+    pub fn close(self) -> Result<u8, Failure> {
+        let Judge { passed, failed } = self;
+        say(&format!("@done {passed} {failed}"))?;
+        rt::println!("{passed} passed, {failed} failed");
+        Ok(u8::from(failed > 0))
+    }
+}
+
+fn judge(case: &Case) -> Result<(), Why> {
+    let mut lost = String::new();
+    for _ in 0..=AGAIN {
+        let before = counters()?;
+        let ended = perform(case)?;
+        expected(case, &ended)?;
+        match given_back(&before)? {
+            Kept::Nothing => return Ok(()),
+            Kept::Frames(text) => lost = text,
+            Kept::Handles(text) => return Err(Why(text)),
+        }
+    }
+    Err(Why(lost))
+}
+
+/// The case in a process of its own, without privileges.
+fn perform(case: &Case) -> Result<Ended, Why> {
+    match process::fork()? {
+        Fork::Child => {
+            let verdict = sys::privilege(0)
+                .map_err(Why::from)
+                .and_then(|_| (case.run)());
+            match verdict {
+                Ok(()) => process::exit(0, ""),
+                Err(Why(text)) => process::exit(1, &text),
+            }
+        }
+        Fork::Parent(pid) => Ok(process::wait_for(pid, |_| {})?),
+    }
+}
+
+fn expected(case: &Case, ended: &Ended) -> Result<(), Why> {
+    let (status, text) = (ended.status(), ended.text());
+    match case.expect {
+        Expect::Passes => {
+            let killed = u32::from(status) == rt::abi::STATUS_KILLED;
+            ensure!(!killed, "ended by the kernel: {text}");
+            ensure!(status == 0, "{text}");
+        }
+        Expect::Dies(parts) => {
+            let killed = u32::from(status) == rt::abi::STATUS_KILLED;
+            ensure!(
+                killed,
+                "not ended by the kernel, but with status {status}: {text}"
+            );
+            for part in parts {
+                ensure!(
+                    text.contains(part),
+                    "the message \"{text}\" lacks \"{part}\""
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a case kept.
+enum Kept {
+    Nothing,
+    /// Perhaps for later.
+    Frames(String),
+    /// Never right.
+    Handles(String),
+}
+
+fn given_back(before: &Counters) -> Result<Kept, Why> {
+    let mut kept = Kept::Nothing;
+    for _ in 0..STEPS {
+        let now = counters()?;
+        kept = compare(before, &now);
+        if let Kept::Nothing = kept {
+            break;
+        }
+        sys::sleep(STEP_NS)?;
+    }
+    Ok(kept)
+}
+
+fn compare(before: &Counters, now: &Counters) -> Kept {
+    let handles = [
+        ("fids", Stat64::Fids),
+        ("snapshots", Stat64::Snapshots),
+        ("processes", Stat64::Processes),
+        ("channels", Stat64::Channels),
+    ];
+    for (what, which) in handles {
+        let (was, is) = (before.get(which), now.get(which));
+        if was != is {
+            return Kept::Handles(format!("{what}: {was} before, {is} after"));
+        }
+    }
+    let (was, is) = (before.get(Stat64::FramesFree), now.get(Stat64::FramesFree));
+    match is < was {
+        true => Kept::Frames(format!("free frames: {was} before, {is} after, each time")),
+        false => Kept::Nothing,
+    }
+}

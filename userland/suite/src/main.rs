@@ -1,0 +1,54 @@
+//! `suite [CASE...]`: the test program of the guest.
+//!
+//! Runs every case in a process of its own and tells the judge on the second
+//! serial port: the plan, each name before it runs, each verdict, the tally.
+//! A case has failed too if frames, fids, snapshots, processes or channels are
+//! not given back. Given names, it runs those cases alone; a name that ends in
+//! `*` means all that begin so. `must-fail` runs only when asked for by name:
+//! it shows that the judge can fail.
+//!
+//! `judge` runs cases, `check` has what they check with, `cases` holds them.
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+#[macro_use]
+mod check;
+mod cases;
+mod judge;
+mod raw;
+
+use alloc::vec::Vec;
+use cases::Case;
+use judge::Judge;
+use rt::{Args, Failure, Stat64};
+
+rt::main!(main);
+
+fn main(args: Args) -> Result<u8, Failure> {
+    let eager = judge::counters()?.get(Stat64::Eager) == 1;
+    let mut chosen: Vec<&Case> = Vec::new();
+    for case in cases::all() {
+        let asked = args.iter().any(|name| matches(name, case.name));
+        let usual = args.is_empty() && !case.only_when_asked();
+        if (asked || usual) && case.runs_here(eager) {
+            chosen.push(case);
+        }
+    }
+    if chosen.is_empty() {
+        return Err(Failure::usage("no case of that name runs here"));
+    }
+    let mut judge = Judge::open(chosen.len())?;
+    for case in chosen {
+        judge.run(case)?;
+    }
+    judge.close()
+}
+
+fn matches(asked: &str, name: &str) -> bool {
+    match asked.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => asked == name,
+    }
+}
