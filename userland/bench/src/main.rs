@@ -21,7 +21,9 @@ rt::main!(main);
 /// What a job did in one round: how often its thing happened, and what that
 /// cost.
 pub struct Round {
+    /// How often.
     pub times: u64,
+    /// What all of them cost.
     pub ticks: u64,
 }
 
