@@ -12,11 +12,13 @@
 //! hold a reference to; a frame of the kernel itself is never handed out.
 #![allow(unsafe_code, reason = "this is where physical memory is touched")]
 
+mod edit;
 pub mod frames;
 pub mod heap;
 mod page;
 pub mod paging;
 pub mod stack;
+mod table;
 
 use bootloader_api::BootInfo;
 

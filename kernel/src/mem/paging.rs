@@ -16,28 +16,13 @@ use abi::{PAGE, USER_END};
 use vm::{Frame, NoMemory};
 use x86_64::registers::control::Cr3;
 
+use super::edit::{Change, edit, free_tables};
 use super::frames::{self, Physical};
-use super::physical;
 use super::stack::STACKS;
-
-// Bits of an entry (SDM vol. 3, table 4-20).
-const PRESENT: u64 = 1;
-const WRITE: u64 = 1 << 1;
-const USER: u64 = 1 << 2;
-const WRITE_THROUGH: u64 = 1 << 3;
-const CACHE_OFF: u64 = 1 << 4;
-const HUGE: u64 = 1 << 7;
-const NO_EXEC: u64 = 1 << 63;
-const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
-/// Our count of used entries in the table pointed to, 0 to 512.
-const COUNT: u64 = 0x3ff << 52;
-const COUNT_ONE: u64 = 1 << 52;
-
-/// Level of the table that `cr3` points to; leaf tables have level 0.
-const TOP: u32 = 3;
-const ENTRIES: u64 = 512;
-/// More pages than this are flushed by reloading everything.
-const FLUSH_SINGLY: u32 = 32;
+use super::table::{
+    CACHE_OFF, ENTRIES, NO_EXEC, PRESENT, Place, TOP, USER, WRITE, WRITE_THROUGH, flush_page,
+    index, leaf, look_up, set,
+};
 
 /// The kernel's own root, without a program.
 static KERNEL: AtomicU32 = AtomicU32::new(0);
@@ -108,116 +93,6 @@ fn load(root: Frame) {
     unsafe { asm!("mov cr3, {}", in(reg) root.pa(), options(nostack, preserves_flags)) };
 }
 
-#[inline]
-fn flush_page(va: u64) {
-    // SAFETY: forgets a translation.
-    unsafe { asm!("invlpg [{}]", in(reg) va, options(nostack, preserves_flags)) };
-}
-
-#[inline]
-fn index(va: u64, level: u32) -> usize {
-    (va >> (12 + 9 * level) & (ENTRIES - 1)) as usize
-}
-
-#[inline]
-fn frame_of(entry: u64) -> Frame {
-    Frame(((entry & ADDRESS) >> 12) as u32)
-}
-
-/// A place in a table: one entry.
-#[derive(Clone, Copy)]
-struct Place(*mut u64);
-
-impl Place {
-    /// Entry `index`, taken modulo 512, of a table reached from a root.
-    #[inline]
-    fn of(table: Frame, index: usize) -> Place {
-        let index = index & (ENTRIES as usize - 1);
-        Place(physical(table.pa()).cast::<u64>().wrapping_add(index))
-    }
-
-    #[inline]
-    fn read(self) -> u64 {
-        // SAFETY: 1. roots come from this module, and entries are written by
-        // it (or by the loader, for the kernel's half), so `table` is a page
-        // table and lives as long as its root; 2. the index is inside.
-        // Volatile, for the processor sets bits in entries.
-        unsafe { self.0.read_volatile() }
-    }
-
-    #[inline]
-    fn write(self, entry: u64) {
-        // SAFETY: as in `read`.
-        unsafe { self.0.write_volatile(entry) };
-    }
-
-    /// One entry more in the table this place points to.
-    #[inline]
-    fn count_one(self) {
-        self.write(self.read() + COUNT_ONE);
-    }
-}
-
-/// The leaf entry of `va` and the entry of its table, making tables on the
-/// way. `node` is what their entries allow.
-#[inline]
-fn leaf(root: Frame, va: u64, node: u64) -> Result<(Place, Place), NoMemory> {
-    let mut place = Place::of(root, index(va, TOP));
-    let mut above = None;
-    for level in (0..TOP).rev() {
-        let mut entry = place.read();
-        if entry & PRESENT == 0 {
-            entry = new_table(place, above, node)?;
-        }
-        above = Some(place);
-        place = Place::of(frame_of(entry), index(va, level));
-    }
-    match above {
-        Some(above) => Ok((place, above)),
-        None => unreachable!("there is more than one level"),
-    }
-}
-
-#[cold]
-fn new_table(place: Place, above: Option<Place>, node: u64) -> Result<u64, NoMemory> {
-    let table = frames::alloc_zeroed().ok_or(NoMemory)?;
-    let entry = table.pa() | PRESENT | WRITE | node;
-    place.write(entry);
-    if let Some(above) = above {
-        above.count_one();
-    }
-    Ok(entry)
-}
-
-/// Sets the leaf entry of `va`; tells whether another translation was there.
-#[inline]
-fn set(root: Frame, va: u64, entry: u64, node: u64) -> Result<bool, NoMemory> {
-    let (place, above) = leaf(root, va, node)?;
-    let old = place.read();
-    place.write(entry);
-    if old & PRESENT == 0 {
-        above.count_one();
-    }
-    Ok(old & PRESENT != 0)
-}
-
-/// What is at `va` in `root`: physical address of its byte, and the entry.
-fn look_up(root: Frame, va: u64) -> Option<(u64, u64)> {
-    let mut table = root;
-    for level in (0..=TOP).rev() {
-        let entry = Place::of(table, index(va, level)).read();
-        if entry & PRESENT == 0 {
-            return None;
-        }
-        if level == 0 || entry & HUGE != 0 {
-            let within = (PAGE << (9 * level)) - 1;
-            return Some((entry & ADDRESS & !within | va & within, entry));
-        }
-        table = frame_of(entry);
-    }
-    None
-}
-
 /// The translations of one program.
 #[derive(Debug)]
 pub struct AddressSpace {
@@ -262,13 +137,13 @@ impl AddressSpace {
     /// pages, and gives empty tables back. Flushed on return. The cost
     /// follows what is mapped.
     pub fn unmap(&mut self, range: Range<u64>) {
-        self.edit(range, Change::Remove);
+        self.change(range, Change::Remove);
     }
 
     /// Takes write permission from `range`, rounded outward to pages.
     /// Flushed on return.
     pub fn protect(&mut self, range: Range<u64>) {
-        self.edit(range, Change::ReadOnly);
+        self.change(range, Change::ReadOnly);
     }
 
     /// What the page of `va` is translated to.
@@ -280,18 +155,14 @@ impl AddressSpace {
         Some((Frame((pa >> 12) as u32), Prot::of(entry)))
     }
 
-    fn edit(&mut self, range: Range<u64>, change: Change) {
+    fn change(&mut self, range: Range<u64>, change: Change) {
         let pages = range.start.min(USER_END) / PAGE..range.end.min(USER_END).div_ceil(PAGE);
         if pages.is_empty() {
             return;
         }
-        let mut edit = Edit {
-            change,
-            active: self.root().is_active(),
-            flushed: 0,
-        };
-        edit.table(self.root, TOP, 0, &pages, ENTRIES);
-        edit.finish(self.root);
+        if edit(self.root, &pages, change, self.root().is_active()) {
+            load(self.root);
+        }
     }
 }
 
@@ -304,125 +175,6 @@ impl Drop for AddressSpace {
             free_tables(Place::of(self.root, top).read(), TOP - 1);
         }
         frames::release(self.root);
-    }
-}
-
-/// Gives back the table of level `level` that `entry` points to, and those
-/// below. Nothing uses them any more.
-fn free_tables(entry: u64, level: u32) {
-    if entry & PRESENT == 0 {
-        return;
-    }
-    let table = frame_of(entry);
-    if level > 0 {
-        let mut left = (entry & COUNT) / COUNT_ONE;
-        for index in 0..ENTRIES as usize {
-            if left == 0 {
-                break;
-            }
-            let below = Place::of(table, index).read();
-            left -= below & PRESENT;
-            free_tables(below, level - 1);
-        }
-    }
-    frames::release(table);
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Change {
-    Remove,
-    ReadOnly,
-}
-
-/// One walk over a range.
-struct Edit {
-    change: Change,
-    active: bool,
-    /// Pages changed so far.
-    flushed: u32,
-}
-
-impl Edit {
-    /// Changes what `pages` has in `table`, whose first page is `first` and
-    /// which has `used` entries. Returns how many entries are gone.
-    fn table(
-        &mut self,
-        table: Frame,
-        level: u32,
-        first: u64,
-        pages: &Range<u64>,
-        used: u64,
-    ) -> u64 {
-        let shift = 9 * level;
-        let from = pages.start.saturating_sub(first) >> shift;
-        let to = ((pages.end - 1 - first) >> shift).min(ENTRIES - 1) + 1;
-        let (mut seen, mut gone) = (0, 0);
-        for index in from..to {
-            if seen == used {
-                break;
-            }
-            let place = Place::of(table, index as usize);
-            let entry = place.read();
-            if entry & PRESENT == 0 {
-                continue;
-            }
-            seen += 1;
-            let at = first + (index << shift);
-            gone += match level {
-                0 => self.leaf(place, entry, at),
-                _ => self.node(place, entry, level, at, pages),
-            };
-        }
-        gone
-    }
-
-    /// One page; tells how many entries are gone, 0 or 1.
-    #[inline]
-    fn leaf(&mut self, place: Place, entry: u64, page: u64) -> u64 {
-        let (after, gone) = match self.change {
-            Change::Remove => (0, 1),
-            Change::ReadOnly => (entry & !WRITE, 0),
-        };
-        if after != entry {
-            place.write(after);
-            self.flushed += 1;
-            if self.active && self.flushed <= FLUSH_SINGLY {
-                flush_page(page * PAGE);
-            }
-        }
-        gone
-    }
-
-    /// One table below; it is given back when its last entry has gone.
-    fn node(
-        &mut self,
-        place: Place,
-        entry: u64,
-        level: u32,
-        first: u64,
-        pages: &Range<u64>,
-    ) -> u64 {
-        let used = (entry & COUNT) / COUNT_ONE;
-        let table = frame_of(entry);
-        let gone = self.table(table, level - 1, first, pages, used);
-        if gone < used || self.change == Change::ReadOnly {
-            place.write(entry - gone * COUNT_ONE);
-            return 0;
-        }
-        place.write(0);
-        if self.active {
-            // Flushes what the processor remembers about tables (SDM vol. 3,
-            // 4.10.4.1), before the table is something else.
-            flush_page(first * PAGE);
-        }
-        frames::release(table);
-        1
-    }
-
-    fn finish(self, root: Frame) {
-        if self.active && self.flushed > FLUSH_SINGLY {
-            load(root);
-        }
     }
 }
 

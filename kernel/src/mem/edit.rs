@@ -1,0 +1,183 @@
+//! Changes to ranges of a program's addresses: walks that skip what is absent
+//! and give empty tables back.
+
+use core::ops::Range;
+
+use abi::PAGE;
+use vm::Frame;
+
+use super::frames;
+use super::table::{
+    COUNT, COUNT_ONE, ENTRIES, PRESENT, Place, TOP, WRITE, flush_page, frame_of, index,
+};
+
+/// More pages than this are flushed by reloading everything.
+const FLUSH_SINGLY: u32 = 32;
+
+/// What is done with the translations of a range.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// They are forgotten.
+    Remove,
+    /// They lose write permission.
+    ReadOnly,
+}
+
+/// Applies `change` to `pages` of the tables at `root`. Flushes page by page
+/// if the root is active, as long as that is quicker; true means that the
+/// caller must flush everything.
+pub(super) fn edit(root: Frame, pages: &Range<u64>, change: Change, active: bool) -> bool {
+    if pages.end - pages.start == 1 && edit_one(root, pages.start * PAGE, change, active) {
+        return false;
+    }
+    let mut edit = Edit {
+        change,
+        active,
+        flushed: 0,
+    };
+    edit.table(root, TOP, 0, pages, ENTRIES);
+    edit.needs_full_flush()
+}
+
+/// The short way for one page. False, with nothing changed, where a table
+/// would become empty.
+fn edit_one(root: Frame, va: u64, change: Change, active: bool) -> bool {
+    let mut place = Place::of(root, index(va, TOP));
+    let mut above = place;
+    for level in (0..TOP).rev() {
+        let entry = place.read();
+        if entry & PRESENT == 0 {
+            return true;
+        }
+        above = place;
+        place = Place::of(frame_of(entry), index(va, level));
+    }
+    let entry = place.read();
+    if entry & PRESENT == 0 {
+        return true;
+    }
+    match change {
+        Change::ReadOnly => place.write(entry & !WRITE),
+        Change::Remove if above.read() & COUNT == COUNT_ONE => return false,
+        Change::Remove => {
+            above.write(above.read() - COUNT_ONE);
+            place.write(0);
+        }
+    }
+    if active {
+        flush_page(va);
+    }
+    true
+}
+
+/// One walk over a range.
+struct Edit {
+    change: Change,
+    active: bool,
+    /// Pages changed so far.
+    flushed: u32,
+}
+
+impl Edit {
+    /// Changes what `pages` has in `table`, whose first page is `first` and
+    /// which has `used` entries. Returns how many entries are gone.
+    fn table(
+        &mut self,
+        table: Frame,
+        level: u32,
+        first: u64,
+        pages: &Range<u64>,
+        used: u64,
+    ) -> u64 {
+        let shift = 9 * level;
+        let from = pages.start.saturating_sub(first) >> shift;
+        let to = ((pages.end - 1 - first) >> shift).min(ENTRIES - 1) + 1;
+        let (mut seen, mut gone) = (0, 0);
+        for index in from..to {
+            if seen == used {
+                break;
+            }
+            let place = Place::of(table, index as usize);
+            let entry = place.read();
+            if entry & PRESENT == 0 {
+                continue;
+            }
+            seen += 1;
+            let at = first + (index << shift);
+            gone += match level {
+                0 => self.leaf(place, entry, at),
+                _ => self.node(place, entry, level, at, pages),
+            };
+        }
+        gone
+    }
+
+    /// One page; tells how many entries are gone, 0 or 1.
+    #[inline]
+    fn leaf(&mut self, place: Place, entry: u64, page: u64) -> u64 {
+        let (after, gone) = match self.change {
+            Change::Remove => (0, 1),
+            Change::ReadOnly => (entry & !WRITE, 0),
+        };
+        if after != entry {
+            place.write(after);
+            self.flushed += 1;
+            if self.active && self.flushed <= FLUSH_SINGLY {
+                flush_page(page * PAGE);
+            }
+        }
+        gone
+    }
+
+    /// One table below; it is given back when its last entry has gone.
+    fn node(
+        &mut self,
+        place: Place,
+        entry: u64,
+        level: u32,
+        first: u64,
+        pages: &Range<u64>,
+    ) -> u64 {
+        let used = (entry & COUNT) / COUNT_ONE;
+        let table = frame_of(entry);
+        let gone = self.table(table, level - 1, first, pages, used);
+        if gone < used || self.change == Change::ReadOnly {
+            place.write(entry - gone * COUNT_ONE);
+            return 0;
+        }
+        place.write(0);
+        if self.active {
+            // Flushes what the processor remembers about tables (SDM vol. 3,
+            // 4.10.4.1), before the table is something else.
+            flush_page(first * PAGE);
+        }
+        frames::release(table);
+        1
+    }
+
+    /// Was too much changed to flush it page by page?
+    fn needs_full_flush(&self) -> bool {
+        self.active && self.flushed > FLUSH_SINGLY
+    }
+}
+
+/// Gives back the table of level `level` that `entry` points to, and those
+/// below. Nothing uses them any more.
+pub(super) fn free_tables(entry: u64, level: u32) {
+    if entry & PRESENT == 0 {
+        return;
+    }
+    let table = frame_of(entry);
+    if level > 0 {
+        let mut left = (entry & COUNT) / COUNT_ONE;
+        for index in 0..ENTRIES as usize {
+            if left == 0 {
+                break;
+            }
+            let below = Place::of(table, index).read();
+            left -= below & PRESENT;
+            free_tables(below, level - 1);
+        }
+    }
+    frames::release(table);
+}

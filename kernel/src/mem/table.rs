@@ -1,0 +1,135 @@
+//! Entries and tables, and the walk from a root to a page.
+
+use core::arch::asm;
+
+use abi::PAGE;
+use vm::{Frame, NoMemory};
+
+use super::frames::{self, Physical};
+use super::physical;
+
+// Bits of an entry (SDM vol. 3, table 4-20).
+pub(super) const PRESENT: u64 = 1;
+pub(super) const WRITE: u64 = 1 << 1;
+pub(super) const USER: u64 = 1 << 2;
+pub(super) const WRITE_THROUGH: u64 = 1 << 3;
+pub(super) const CACHE_OFF: u64 = 1 << 4;
+pub(super) const HUGE: u64 = 1 << 7;
+pub(super) const NO_EXEC: u64 = 1 << 63;
+pub(super) const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+/// Our count of used entries in the table pointed to, 0 to 512.
+pub(super) const COUNT: u64 = 0x3ff << 52;
+pub(super) const COUNT_ONE: u64 = 1 << 52;
+
+/// Level of the table that `cr3` points to; leaf tables have level 0.
+pub(super) const TOP: u32 = 3;
+pub(super) const ENTRIES: u64 = 512;
+#[inline]
+pub(super) fn flush_page(va: u64) {
+    // SAFETY: forgets a translation.
+    unsafe { asm!("invlpg [{}]", in(reg) va, options(nostack, preserves_flags)) };
+}
+
+#[inline]
+pub(super) fn index(va: u64, level: u32) -> usize {
+    (va >> (12 + 9 * level) & (ENTRIES - 1)) as usize
+}
+
+#[inline]
+pub(super) fn frame_of(entry: u64) -> Frame {
+    Frame(((entry & ADDRESS) >> 12) as u32)
+}
+
+/// A place in a table: one entry.
+#[derive(Clone, Copy)]
+pub(super) struct Place(*mut u64);
+
+impl Place {
+    /// Entry `index`, taken modulo 512, of a table reached from a root.
+    #[inline]
+    pub(super) fn of(table: Frame, index: usize) -> Place {
+        let index = index & (ENTRIES as usize - 1);
+        Place(physical(table.pa()).cast::<u64>().wrapping_add(index))
+    }
+
+    #[inline]
+    pub(super) fn read(self) -> u64 {
+        // SAFETY: 1. roots come from this module, and entries are written by
+        // it (or by the loader, for the kernel's half), so `table` is a page
+        // table and lives as long as its root; 2. the index is inside.
+        // Volatile, for the processor sets bits in entries.
+        unsafe { self.0.read_volatile() }
+    }
+
+    #[inline]
+    pub(super) fn write(self, entry: u64) {
+        // SAFETY: as in `read`.
+        unsafe { self.0.write_volatile(entry) };
+    }
+
+    /// One entry more in the table this place points to.
+    #[inline]
+    pub(super) fn count_one(self) {
+        self.write(self.read() + COUNT_ONE);
+    }
+}
+
+/// The leaf entry of `va` and the entry of its table, making tables on the
+/// way. `node` is what their entries allow.
+#[inline]
+pub(super) fn leaf(root: Frame, va: u64, node: u64) -> Result<(Place, Place), NoMemory> {
+    let mut place = Place::of(root, index(va, TOP));
+    let mut above = None;
+    for level in (0..TOP).rev() {
+        let mut entry = place.read();
+        if entry & PRESENT == 0 {
+            entry = new_table(place, above, node)?;
+        }
+        above = Some(place);
+        place = Place::of(frame_of(entry), index(va, level));
+    }
+    match above {
+        Some(above) => Ok((place, above)),
+        None => unreachable!("there is more than one level"),
+    }
+}
+
+#[cold]
+pub(super) fn new_table(place: Place, above: Option<Place>, node: u64) -> Result<u64, NoMemory> {
+    let table = frames::alloc_zeroed().ok_or(NoMemory)?;
+    let entry = table.pa() | PRESENT | WRITE | node;
+    place.write(entry);
+    if let Some(above) = above {
+        above.count_one();
+    }
+    Ok(entry)
+}
+
+/// Sets the leaf entry of `va`; tells whether another translation was there.
+#[inline]
+pub(super) fn set(root: Frame, va: u64, entry: u64, node: u64) -> Result<bool, NoMemory> {
+    let (place, above) = leaf(root, va, node)?;
+    let old = place.read();
+    place.write(entry);
+    if old & PRESENT == 0 {
+        above.count_one();
+    }
+    Ok(old & PRESENT != 0)
+}
+
+/// What is at `va` in `root`: physical address of its byte, and the entry.
+pub(super) fn look_up(root: Frame, va: u64) -> Option<(u64, u64)> {
+    let mut table = root;
+    for level in (0..=TOP).rev() {
+        let entry = Place::of(table, index(va, level)).read();
+        if entry & PRESENT == 0 {
+            return None;
+        }
+        if level == 0 || entry & HUGE != 0 {
+            let within = (PAGE << (9 * level)) - 1;
+            return Some((entry & ADDRESS & !within | va & within, entry));
+        }
+        table = frame_of(entry);
+    }
+    None
+}
