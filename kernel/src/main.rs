@@ -8,8 +8,20 @@ extern crate alloc;
 #[macro_use]
 mod log;
 mod arch;
+mod chan;
+mod file;
+mod lock;
 mod mem;
+mod mount;
+mod name;
+mod options;
 mod panic;
+mod proc;
+mod seg;
+mod start;
+mod syscall;
+mod text;
+mod trap;
 
 use bootloader_api::config::Mapping;
 use bootloader_api::{BootInfo, BootloaderConfig, entry_point};
@@ -38,7 +50,10 @@ fn main(boot: &'static mut BootInfo) -> ! {
     arch::interrupts::init();
     arch::guard_stacks();
     BUNDLE.call_once(|| mem::bundle(boot));
-    info!("{} MiB of memory free", mem::frames::free_count() * abi::PAGE / (1 << 20));
+    info!(
+        "{} MiB of memory free",
+        mem::frames::free_count() * abi::PAGE / (1 << 20)
+    );
     match KernelStack::new() {
         Some(stack) => arch::run_on(&core::mem::ManuallyDrop::new(stack), on_own_stack, 0),
         None => panic!("no memory for the first stack"),
@@ -49,6 +64,5 @@ fn main(boot: &'static mut BootInfo) -> ! {
 extern "C" fn on_own_stack(_: usize) -> ! {
     mem::paging::kernel_root().activate();
     let bundle: &'static [u8] = BUNDLE.get().copied().unwrap_or_default();
-    start(bundle)
+    start::start(bundle)
 }
-include!("stub.rs");

@@ -1,0 +1,120 @@
+//! One message: a head of bytes and a body of pieces of frames.
+use crate::mem::frames;
+use abi::Errno;
+use alloc::vec::Vec;
+use vm::Frame;
+
+/// Longest head; longer messages have a body.
+pub const HEAD_MAX: usize = 2048;
+
+/// A counted reference to a frame.
+pub struct FrameRef(Frame);
+
+impl FrameRef {
+    /// Takes over one reference.
+    pub fn from_owned(frame: Frame) -> FrameRef {
+        FrameRef(frame)
+    }
+
+    /// Adds a reference.
+    pub fn retained(frame: Frame) -> FrameRef {
+        frames::retain(frame);
+        FrameRef(frame)
+    }
+
+    /// The frame.
+    pub fn frame(&self) -> Frame {
+        self.0
+    }
+}
+
+impl Drop for FrameRef {
+    fn drop(&mut self) {
+        frames::release(self.0);
+    }
+}
+
+/// Part of a frame.
+pub struct Piece {
+    /// Whose bytes.
+    pub frame: FrameRef,
+    /// First byte.
+    pub at: usize,
+    /// Bytes; `at + len` is within the frame.
+    pub len: usize,
+}
+
+/// A message on its way.
+#[derive(Default)]
+pub struct Message {
+    /// The first bytes.
+    pub head: Vec<u8>,
+    /// The bytes after those.
+    pub body: Vec<Piece>,
+    /// Bytes already taken by short reads.
+    pub taken: usize,
+}
+
+impl Message {
+    /// Bytes not yet taken.
+    pub fn len(&self) -> usize {
+        self.head.len() + self.body.iter().map(|p| p.len).sum::<usize>() - self.taken
+    }
+
+    /// Calls `sink` with runs of bytes, in order, from `taken` on, `limit`
+    /// bytes at most. `sink(offset, source)`.
+    pub fn for_each(
+        &self,
+        limit: usize,
+        mut sink: impl FnMut(usize, Source<'_>) -> Result<(), Errno>,
+    ) -> Result<usize, Errno> {
+        let (mut skip, mut done) = (self.taken, 0);
+        let head = self.head.get(skip.min(self.head.len())..).unwrap_or(&[]);
+        let take = head.len().min(limit);
+        if take > 0 {
+            sink(0, Source::Bytes(head.get(..take).unwrap_or(&[])))?;
+            done = take;
+        }
+        skip = skip.saturating_sub(self.head.len());
+        for piece in &self.body {
+            let passed = skip.min(piece.len);
+            skip -= passed;
+            let take = (piece.len - passed).min(limit - done);
+            if take > 0 {
+                sink(
+                    done,
+                    Source::Frame(piece.frame.frame(), piece.at + passed, take),
+                )?;
+                done += take;
+            }
+        }
+        Ok(done)
+    }
+}
+
+/// Where bytes of a message are.
+pub enum Source<'a> {
+    /// In the head.
+    Bytes(&'a [u8]),
+    /// In a frame: first byte, length.
+    Frame(Frame, usize, usize),
+}
+
+/// A vector with room for `n`, or `ENOMEM`.
+pub fn room<T>(n: usize) -> Result<Vec<T>, Errno> {
+    let mut v = Vec::new();
+    v.try_reserve_exact(n).map_err(|_| Errno::ENOMEM)?;
+    Ok(v)
+}
+
+impl Piece {
+    /// The first `len` bytes of a new frame, which are to be overwritten.
+    pub fn alloc(len: usize) -> Result<Piece, Errno> {
+        let frame = frames::alloc().ok_or(Errno::ENOMEM)?;
+        Ok(Piece {
+            frame: FrameRef::from_owned(frame),
+            at: 0,
+            len,
+        })
+    }
+}

@@ -1,0 +1,243 @@
+//! Channels: two-way, message-preserving, bounded; and receive ports that
+//! wait for several of them and for interrupts.
+//!
+//! A channel has two sides. What is sent on one is queued at the other, where
+//! a process reads it, a port receives it, or the kernel's own 9P client
+//! takes it at once. Closing a side ends the wait of everybody on the other.
+mod message;
+mod port;
+
+pub use message::{FrameRef, HEAD_MAX, Message, Piece, Source, room};
+pub use port::{Event, Port, interrupt};
+
+use crate::lock::{Lock, Rank};
+use crate::mount::Mount;
+use crate::proc::sched::{self, WaitQueue, Wake};
+use abi::Errno;
+use alloc::collections::VecDeque;
+use alloc::sync::{Arc, Weak};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Messages that may wait at one side.
+const DEPTH: usize = 64;
+
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+/// Channels that exist.
+pub fn count() -> u64 {
+    COUNT.load(Relaxed)
+}
+
+struct Side {
+    open: bool,
+    queue: VecDeque<Message>,
+    readers: WaitQueue,
+    writers: WaitQueue,
+    port: Option<Weak<Port>>,
+    client: Option<Weak<Mount>>,
+}
+
+impl Side {
+    fn new() -> Result<Side, Errno> {
+        let mut queue = VecDeque::new();
+        queue.try_reserve_exact(DEPTH).map_err(|_| Errno::ENOMEM)?;
+        Ok(Side {
+            open: true,
+            queue,
+            readers: WaitQueue::new(),
+            writers: WaitQueue::new(),
+            port: None,
+            client: None,
+        })
+    }
+}
+
+/// Both sides.
+pub struct Channel {
+    sides: Lock<[Side; 2]>,
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        COUNT.fetch_sub(1, Relaxed);
+    }
+}
+
+/// One side of a channel; dropping it closes the side.
+pub struct End {
+    channel: Arc<Channel>,
+    side: usize,
+}
+
+/// A new channel's two ends.
+pub fn pair() -> Result<(End, End), Errno> {
+    let sides = Lock::new(Rank::Channel, [Side::new()?, Side::new()?]);
+    let channel = Arc::new(Channel { sides });
+    COUNT.fetch_add(1, Relaxed);
+    let other = channel.clone();
+    Ok((
+        End { channel, side: 0 },
+        End {
+            channel: other,
+            side: 1,
+        },
+    ))
+}
+
+impl End {
+    fn peer(&self) -> usize {
+        1 - self.side
+    }
+
+    /// The 9P client at the other side, which takes messages at once.
+    pub fn client(&self) -> Option<Arc<Mount>> {
+        let sides = self.channel.sides.lock();
+        sides[self.peer()].client.as_ref().and_then(Weak::upgrade)
+    }
+
+    /// From now on `client` takes what arrives at this side.
+    pub fn set_client(&self, client: Weak<Mount>) -> Result<(), Errno> {
+        let mut sides = self.channel.sides.lock();
+        let side = &mut sides[self.side];
+        if side.client.is_some() || side.port.is_some() || !side.queue.is_empty() {
+            return Err(Errno::EBUSY);
+        }
+        side.client = Some(client);
+        Ok(())
+    }
+
+    /// Queues a message at the other side, waiting while that is full.
+    /// `EPIPE` if it is closed.
+    pub fn send(&self, message: Message) -> Result<(), Errno> {
+        loop {
+            {
+                let mut sides = self.channel.sides.lock();
+                let peer = &mut sides[self.peer()];
+                if !peer.open {
+                    return Err(Errno::EPIPE);
+                }
+                if peer.queue.len() < DEPTH {
+                    peer.queue.push_back(message);
+                    peer.readers.wake_one();
+                    let port = peer.port.clone();
+                    drop(sides);
+                    notify(port);
+                    return Ok(());
+                }
+                peer.writers.join();
+            }
+            let wake = sched::park(None);
+            self.channel.sides.lock()[self.peer()].writers.leave();
+            if wake == Wake::Ending {
+                return Err(Errno::EINTR);
+            }
+        }
+    }
+
+    /// Takes the next message, waiting for it. `None`: the other side is
+    /// closed and nothing is left.
+    pub fn receive(&self) -> Result<Option<Message>, Errno> {
+        loop {
+            {
+                let mut sides = self.channel.sides.lock();
+                match try_take(&mut sides, self.side) {
+                    Taken::Message(message) => return Ok(Some(message)),
+                    Taken::Hangup => return Ok(None),
+                    Taken::Nothing => sides[self.side].readers.join(),
+                }
+            }
+            let wake = sched::park(None);
+            self.channel.sides.lock()[self.side].readers.leave();
+            if wake == Wake::Ending {
+                return Err(Errno::EINTR);
+            }
+        }
+    }
+
+    /// Puts back what a short read left over: it is read next.
+    pub fn put_back(&self, message: Message) {
+        let mut sides = self.channel.sides.lock();
+        let side = &mut sides[self.side];
+        // Room was kept by `receive`; a writer may have filled it since.
+        if side.queue.try_reserve(1).is_ok() {
+            side.queue.push_front(message);
+            side.readers.wake_one();
+        }
+    }
+
+    /// What a port needs to receive for this side.
+    fn tap(&self) -> Tap {
+        Tap {
+            channel: self.channel.clone(),
+            side: self.side,
+        }
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let (port, client, rest) = {
+            let mut sides = self.channel.sides.lock();
+            let mine = &mut sides[self.side];
+            mine.open = false;
+            let rest = core::mem::take(&mut mine.queue);
+            mine.readers.wake_all();
+            mine.writers.wake_all();
+            let peer = &mut sides[1 - self.side];
+            peer.readers.wake_all();
+            (peer.port.clone(), peer.client.clone(), rest)
+        };
+        drop(rest);
+        notify(port);
+        if let Some(client) = client.and_then(|c| c.upgrade()) {
+            client.hang_up();
+        }
+    }
+}
+
+fn notify(port: Option<Weak<Port>>) {
+    if let Some(port) = port.and_then(|p| p.upgrade()) {
+        port.wake();
+    }
+}
+
+enum Taken {
+    Message(Message),
+    Hangup,
+    Nothing,
+}
+
+fn try_take(sides: &mut [Side; 2], side: usize) -> Taken {
+    let mine = &mut sides[side];
+    if let Some(message) = mine.queue.pop_front() {
+        mine.writers.wake_one();
+        return Taken::Message(message);
+    }
+    if sides[1 - side].open {
+        Taken::Nothing
+    } else {
+        Taken::Hangup
+    }
+}
+
+/// A port's hold on a side: it can receive there, and keeps nothing open.
+struct Tap {
+    channel: Arc<Channel>,
+    side: usize,
+}
+
+impl Tap {
+    fn try_take(&self) -> Taken {
+        try_take(&mut self.channel.sides.lock(), self.side)
+    }
+
+    fn attach(&self, port: Weak<Port>) -> Result<(), Errno> {
+        let mut sides = self.channel.sides.lock();
+        let side = &mut sides[self.side];
+        if side.client.is_some() || side.port.as_ref().is_some_and(|p| p.strong_count() > 0) {
+            return Err(Errno::EBUSY);
+        }
+        side.port = Some(port);
+        Ok(())
+    }
+}

@@ -1,0 +1,225 @@
+//! Receive ports: one place to wait for several channels and interrupts.
+use super::{End, Message, Taken, Tap, room};
+use crate::lock::{Lock, Rank};
+use crate::proc::sched::{self, WaitQueue, Wake};
+use abi::Errno;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+
+/// Sources a port may have.
+const SOURCES: usize = 32;
+
+enum Kind {
+    Channel(Tap),
+    /// A channel whose end has been reported.
+    Closed,
+    /// Interrupts that came and were not yet received.
+    Interrupt {
+        vector: u8,
+        pending: u32,
+    },
+}
+
+struct Source {
+    key: u64,
+    kind: Kind,
+}
+
+struct State {
+    sources: Vec<Source>,
+    /// Where the next look begins, so that no source starves another.
+    next: usize,
+    waiters: WaitQueue,
+}
+
+/// A receive port.
+pub struct Port {
+    state: Lock<State>,
+}
+
+/// What a port received, under which key.
+pub enum Event {
+    /// A message.
+    Message(u64, Message),
+    /// That many interrupts.
+    Interrupt(u64, u32),
+    /// A channel's other side is closed and drained; said once.
+    Hangup(u64),
+}
+
+impl Port {
+    /// A port without sources.
+    pub fn new() -> Result<Arc<Port>, Errno> {
+        let state = State {
+            sources: room(SOURCES)?,
+            next: 0,
+            waiters: WaitQueue::new(),
+        };
+        Ok(Arc::new(Port {
+            state: Lock::new(Rank::Port, state),
+        }))
+    }
+
+    fn add(&self, key: u64, kind: Kind) -> Result<(), Errno> {
+        let mut state = self.state.lock();
+        if state.sources.len() == SOURCES {
+            return Err(Errno::ENFILE);
+        }
+        state.sources.push(Source { key, kind });
+        Ok(())
+    }
+
+    /// Messages for `end` are received here from now on.
+    pub fn add_channel(self: &Arc<Port>, end: &End, key: u64) -> Result<(), Errno> {
+        let tap = end.tap();
+        tap.attach(Arc::downgrade(self))?;
+        self.add(key, Kind::Channel(tap))?;
+        self.wake();
+        Ok(())
+    }
+
+    /// Interrupts with that vector are received here from now on.
+    pub fn add_interrupt(self: &Arc<Port>, vector: u8, key: u64) -> Result<(), Errno> {
+        interrupt::claim(vector, Arc::downgrade(self))?;
+        let pending = 0;
+        self.add(key, Kind::Interrupt { vector, pending })
+    }
+
+    /// Something may have come.
+    pub fn wake(&self) {
+        self.state.lock().waiters.wake_one();
+    }
+
+    /// Counts an interrupt.
+    fn raise(&self, raised: u8) {
+        let mut state = self.state.lock();
+        for source in &mut state.sources {
+            if let Kind::Interrupt { vector, pending } = &mut source.kind
+                && *vector == raised
+            {
+                *pending = pending.saturating_add(1);
+            }
+        }
+        state.waiters.wake_one();
+    }
+
+    fn try_receive(&self) -> Option<Event> {
+        let state = &mut *self.state.lock();
+        let count = state.sources.len();
+        for step in 0..count {
+            let index = (state.next + step) % count;
+            let source = state.sources.get_mut(index)?;
+            if let Some(event) = source.poll() {
+                state.next = (index + 1) % count;
+                return Some(event);
+            }
+        }
+        None
+    }
+
+    /// The next event, waiting until `deadline_ns` at most (`ETIMEDOUT`).
+    pub fn receive(&self, deadline_ns: Option<u64>) -> Result<Event, Errno> {
+        loop {
+            if let Some(event) = self.try_receive() {
+                return Ok(event);
+            }
+            self.state.lock().waiters.join();
+            let wake = sched::park(deadline_ns);
+            self.state.lock().waiters.leave();
+            match wake {
+                Wake::Woken => {}
+                Wake::Timeout => return Err(Errno::ETIMEDOUT),
+                Wake::Ending => return Err(Errno::EINTR),
+            }
+        }
+    }
+}
+
+impl Source {
+    fn poll(&mut self) -> Option<Event> {
+        match &mut self.kind {
+            Kind::Channel(tap) => match tap.try_take() {
+                Taken::Message(message) => Some(Event::Message(self.key, message)),
+                Taken::Hangup => {
+                    self.kind = Kind::Closed;
+                    Some(Event::Hangup(self.key))
+                }
+                Taken::Nothing => None,
+            },
+            Kind::Interrupt { pending, .. } if *pending > 0 => {
+                let count = core::mem::take(pending);
+                Some(Event::Interrupt(self.key, count))
+            }
+            Kind::Interrupt { .. } | Kind::Closed => None,
+        }
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        for source in &self.state.lock().sources {
+            if let Kind::Interrupt { vector, .. } = source.kind {
+                interrupt::disown(vector);
+            }
+        }
+    }
+}
+
+/// Which port each device interrupt goes to.
+pub mod interrupt {
+    use super::*;
+    use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    /// Vectors for devices.
+    pub const FIRST: u8 = 0x30;
+    const COUNT: usize = 64;
+
+    static OWNERS: Lock<[Option<Weak<Port>>; COUNT]> =
+        Lock::new(Rank::Interrupts, [const { None }; COUNT]);
+    static RAISED: AtomicU64 = AtomicU64::new(0);
+
+    /// Device interrupts so far.
+    pub fn raised() -> u64 {
+        RAISED.load(Relaxed)
+    }
+
+    fn taken(owner: &Option<Weak<Port>>) -> bool {
+        owner.as_ref().is_some_and(|p| p.strong_count() > 0)
+    }
+
+    /// A vector nobody owns.
+    pub fn free_vector() -> Result<u8, Errno> {
+        // The first sixteen belong to the ISA lines.
+        let owners = OWNERS.lock();
+        let free = (16..COUNT).find(|&i| !owners.get(i).is_some_and(taken));
+        free.map(|i| FIRST + i as u8).ok_or(Errno::EBUSY)
+    }
+
+    pub(super) fn claim(vector: u8, port: Weak<Port>) -> Result<(), Errno> {
+        let index = vector.wrapping_sub(FIRST) as usize;
+        let mut owners = OWNERS.lock();
+        let owner = owners.get_mut(index).ok_or(Errno::EINVAL)?;
+        if taken(owner) {
+            return Err(Errno::EBUSY);
+        }
+        *owner = Some(port);
+        Ok(())
+    }
+
+    pub(super) fn disown(vector: u8) {
+        let index = vector.wrapping_sub(FIRST) as usize;
+        if let Some(owner) = OWNERS.lock().get_mut(index) {
+            *owner = None;
+        }
+    }
+
+    /// A device interrupt came: tell its port.
+    pub fn deliver(vector: u8) {
+        RAISED.fetch_add(1, Relaxed);
+        let index = vector.wrapping_sub(FIRST) as usize;
+        let port = OWNERS.lock().get(index).cloned().flatten();
+        if let Some(port) = port.and_then(|p| p.upgrade()) {
+            port.raise(vector);
+        }
+    }
+}

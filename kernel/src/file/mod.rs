@@ -1,0 +1,121 @@
+//! Open files and descriptors.
+//!
+//! [`OpenFile`] is what a descriptor refers to: something in the kernel's own
+//! tree, a file at a server, a channel's end or a receive port. [`open`] has
+//! the operations on names, [`read`] and [`write`](mod@write) the two that
+//! matter most.
+pub mod open;
+pub mod read;
+pub mod write;
+
+use crate::chan::{End, Port};
+use crate::lock::{Lock, Rank};
+use crate::mount::remote::Remote;
+use crate::name::root::Entry;
+use abi::{Errno, FDS_MAX, mode};
+use alloc::sync::Arc;
+
+/// What an open file is.
+pub enum Node {
+    /// In the kernel's own tree.
+    Root(Entry),
+    /// At a server.
+    Remote(Remote),
+    /// One side of a channel.
+    Channel(End),
+    /// A receive port.
+    Port(Arc<Port>),
+}
+
+/// An open file, shared by the descriptors that refer to it.
+pub struct OpenFile {
+    /// What it is.
+    pub node: Node,
+    /// [`abi::mode`] bits it was opened with.
+    pub mode: u32,
+    /// What it was called when it was opened.
+    pub path: Arc<str>,
+    /// Where the next read or write without an offset goes; a position in
+    /// the directory for directories.
+    pub offset: Lock<u64>,
+}
+
+impl OpenFile {
+    /// At offset 0.
+    pub fn new(node: Node, mode: u32, path: Arc<str>) -> OpenFile {
+        OpenFile {
+            node,
+            mode,
+            path,
+            offset: Lock::new(Rank::File, 0),
+        }
+    }
+
+    /// `EBADF` unless it may be read.
+    pub fn check_readable(&self) -> Result<(), Errno> {
+        if self.mode & 3 == mode::OWRITE {
+            return Err(Errno::EBADF);
+        }
+        Ok(())
+    }
+
+    /// `EBADF` unless it may be written.
+    pub fn check_writable(&self) -> Result<(), Errno> {
+        if self.mode & 3 == mode::OREAD {
+            return Err(Errno::EBADF);
+        }
+        Ok(())
+    }
+}
+
+/// A process's descriptors.
+pub struct Descriptors {
+    table: [Option<Arc<OpenFile>>; FDS_MAX],
+}
+
+impl Descriptors {
+    /// None.
+    pub fn new() -> Descriptors {
+        Descriptors {
+            table: [const { None }; FDS_MAX],
+        }
+    }
+
+    /// What `fd` refers to.
+    #[inline]
+    pub fn get(&self, fd: u64) -> Result<Arc<OpenFile>, Errno> {
+        let entry = usize::try_from(fd).ok().and_then(|i| self.table.get(i));
+        entry.and_then(Clone::clone).ok_or(Errno::EBADF)
+    }
+
+    /// The lowest free descriptor now refers to `file`.
+    pub fn add(&mut self, file: Arc<OpenFile>) -> Result<u64, Errno> {
+        let free = self.table.iter().position(Option::is_none);
+        let index = free.ok_or(Errno::EMFILE)?;
+        self.table[index] = Some(file);
+        Ok(index as u64)
+    }
+
+    /// `fd` now refers to `file`; what it referred to before.
+    pub fn set(
+        &mut self,
+        fd: u64,
+        file: Option<Arc<OpenFile>>,
+    ) -> Result<Option<Arc<OpenFile>>, Errno> {
+        let index = usize::try_from(fd).map_err(|_| Errno::EBADF)?;
+        let entry = self.table.get_mut(index).ok_or(Errno::EBADF)?;
+        Ok(core::mem::replace(entry, file))
+    }
+
+    /// The same descriptors, sharing the open files.
+    pub fn share(&self) -> Descriptors {
+        Descriptors {
+            table: self.table.clone(),
+        }
+    }
+
+    /// Empties the table; the caller drops what was in it, unlocked.
+    pub fn take_all(&mut self) -> [Option<Arc<OpenFile>>; FDS_MAX] {
+        core::mem::replace(&mut self.table, [const { None }; FDS_MAX])
+    }
+}

@@ -1,0 +1,151 @@
+//! `pread`: deferred where it can be, eager everywhere else.
+use super::{Node, OpenFile};
+use crate::mount::remote::Remote;
+use crate::mount::snapshots;
+use crate::name::root::Entry;
+use crate::proc::Process;
+use crate::seg::host::{Caller, File, read_remote, read_snapshot};
+use crate::seg::{SpaceLock, attach, snapshot_range, user};
+use abi::{Errno, OFFSET_CURRENT};
+use vm::Access;
+
+/// Reads up to `n` bytes at `offset` to `va`; bytes read, 0 at the end.
+pub fn pread(
+    process: &Process,
+    file: &OpenFile,
+    va: u64,
+    n: u64,
+    offset: u64,
+) -> Result<u64, Errno> {
+    file.check_readable()?;
+    user::check(va, n)?;
+    let at = if offset == OFFSET_CURRENT {
+        *file.offset.lock()
+    } else {
+        offset
+    };
+    let space = &process.space;
+    let done = match &file.node {
+        Node::Root(entry) => root(space, *entry, va, n, at)?,
+        Node::Remote(remote) if remote.is_directory() => return Err(Errno::EISDIR),
+        Node::Remote(remote) => self::remote(space, file, remote, va, n, at)?,
+        Node::Channel(end) => return channel(space, end, va, n),
+        Node::Port(_) => return Err(Errno::EINVAL),
+    };
+    if offset == OFFSET_CURRENT {
+        *file.offset.lock() = at.saturating_add(done);
+    }
+    Ok(done)
+}
+
+fn root(space: &SpaceLock, entry: Entry, va: u64, n: u64, at: u64) -> Result<u64, Errno> {
+    match entry {
+        Entry::Null | Entry::Placeholder => Ok(0),
+        Entry::Directory(_) => Err(Errno::EISDIR),
+        // Zeros need not be stored: the range holds nothing (rule 6).
+        Entry::Zero => attach::free(space, va, n).map(|()| n),
+        Entry::Program(..) => {
+            let content = entry.content(at);
+            let take = content.len().min(usize::try_from(n).unwrap_or(usize::MAX));
+            user::write(space, va, content.get(..take).unwrap_or(&[]))?;
+            Ok(take as u64)
+        }
+    }
+}
+
+fn channel(space: &SpaceLock, end: &crate::chan::End, va: u64, n: u64) -> Result<u64, Errno> {
+    let Some(mut message) = end.receive()? else {
+        return Ok(0);
+    };
+    let limit = usize::try_from(n).unwrap_or(usize::MAX);
+    let copied = message.for_each(limit, |done, source| {
+        user::write_source(space, va + done as u64, source)
+    });
+    match copied {
+        Ok(done) => {
+            message.taken += done;
+            if message.len() > 0 {
+                end.put_back(message);
+            }
+            Ok(done as u64)
+        }
+        Err(errno) => {
+            end.put_back(message);
+            Err(errno)
+        }
+    }
+}
+
+/// A file at a server. Into a snapshot segment the VM core reads, deferred or
+/// not as the switch says; what it cannot defer, and all other memory, is read
+/// eagerly from one snapshot if that takes more than one message.
+fn remote(
+    space: &SpaceLock,
+    file: &OpenFile,
+    remote: &Remote,
+    va: u64,
+    n: u64,
+    at: u64,
+) -> Result<u64, Errno> {
+    if n == 0 {
+        return Ok(0);
+    }
+    let n = n.min(u64::MAX - at);
+    if let Some((segment, start)) = snapshot_range(space, va, n)
+        && remote.mount.has_snapshots()
+    {
+        let file = File {
+            remote,
+            path: &file.path,
+        };
+        match vm::read(&mut Caller::new(space, segment), start, n, file, at) {
+            // Devices and such have no snapshots: the ordinary path.
+            Err(Errno::EOPNOTSUPP) => {}
+            result => return result,
+        }
+    }
+    let iounit = u64::from(remote.mount.iounit());
+    if n > iounit && remote.mount.has_snapshots() {
+        match snapshots::take(remote, &file.path, at, n, None) {
+            Ok(taken) => {
+                let result = pieces(space, va, taken.count, iounit, |done, sink| {
+                    read_snapshot(taken.snap, at + done, sink)
+                });
+                snapshots::release(taken.snap);
+                return result;
+            }
+            Err(Errno::EOPNOTSUPP) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    pieces(space, va, n, iounit, |done, sink| {
+        read_remote(remote, at + done, sink)
+    })
+}
+
+/// Reads `n` bytes in messages of `iounit`. An error after some bytes have
+/// arrived is a short read, as always.
+fn pieces(
+    space: &SpaceLock,
+    va: u64,
+    n: u64,
+    iounit: u64,
+    mut read: impl FnMut(u64, alloc::vec::Vec<crate::chan::Piece>) -> Result<usize, Errno>,
+) -> Result<u64, Errno> {
+    let mut done = 0;
+    while done < n {
+        let want = iounit.min(n - done) as usize;
+        let step = user::pin(space, va + done, want, Access::Store).and_then(|s| read(done, s));
+        match step {
+            Ok(got) => {
+                done += got as u64;
+                if got < want {
+                    break;
+                }
+            }
+            Err(errno) if done == 0 => return Err(errno),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
+}

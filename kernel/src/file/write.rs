@@ -1,0 +1,128 @@
+//! `pwrite`: from a snapshot segment only what changed is sent.
+use super::{Node, OpenFile};
+use crate::chan::{HEAD_MAX, Message, Piece, room};
+use crate::mount::remote::Remote;
+use crate::name::root::Entry;
+use crate::proc::Process;
+use crate::seg::host::{Caller, File};
+use crate::seg::user::{self, Gather};
+use crate::seg::{SpaceLock, snapshot_range};
+use abi::{Errno, OFFSET_CURRENT, mode};
+use alloc::vec::Vec;
+use vm::{Access, Place};
+
+/// Writes `n` bytes from `va` at `offset`; bytes written.
+pub fn pwrite(
+    process: &Process,
+    file: &OpenFile,
+    va: u64,
+    n: u64,
+    offset: u64,
+) -> Result<u64, Errno> {
+    file.check_writable()?;
+    user::check(va, n)?;
+    let at = if offset == OFFSET_CURRENT {
+        *file.offset.lock()
+    } else {
+        offset
+    };
+    let done = match &file.node {
+        Node::Root(Entry::Null | Entry::Zero) => n,
+        Node::Root(_) => return Err(Errno::EBADF),
+        Node::Remote(remote) => self::remote(&process.space, file, remote, va, n, at)?,
+        Node::Channel(_) => return send(process, file, &Gather::one(va, n)?),
+        Node::Port(_) => return Err(Errno::EINVAL),
+    };
+    if offset == OFFSET_CURRENT {
+        *file.offset.lock() = at.saturating_add(done);
+    }
+    Ok(done)
+}
+
+fn remote(
+    space: &SpaceLock,
+    file: &OpenFile,
+    remote: &Remote,
+    va: u64,
+    n: u64,
+    at: u64,
+) -> Result<u64, Errno> {
+    let append = file.mode & mode::OAPPEND != 0;
+    if at.checked_add(n).is_none() {
+        return Err(Errno::EFBIG);
+    }
+    if let Some((segment, start)) = snapshot_range(space, va, n)
+        && remote.mount.has_snapshots()
+        && n > 0
+    {
+        let file = File {
+            remote,
+            path: &file.path,
+        };
+        let place = if append { Place::End } else { Place::At(at) };
+        return vm::write(&mut Caller::new(space, segment), start, n, file, place);
+    }
+    let iounit = u64::from(remote.mount.iounit());
+    let mut done = 0;
+    loop {
+        let want = iounit.min(n - done) as usize;
+        let step = user::pin(space, va + done, want, Access::Load)
+            .and_then(|body| remote.write(at + done, body));
+        match step {
+            Ok(put) => {
+                done += put as u64;
+                if put < want || done == n {
+                    return Ok(done);
+                }
+            }
+            Err(errno) if done == 0 => return Err(errno),
+            Err(_) => return Ok(done),
+        }
+    }
+}
+
+/// Sends one message into a channel, or to the kernel's own client at its
+/// other end.
+pub fn send(process: &Process, file: &OpenFile, message: &Gather) -> Result<u64, Errno> {
+    let Node::Channel(end) = &file.node else {
+        return Err(Errno::EINVAL);
+    };
+    if let Some(client) = end.client() {
+        client.deliver(process, message)?;
+    } else {
+        end.send(copy_in(&process.space, message)?)?;
+    }
+    Ok(message.len())
+}
+
+/// A message of its own from user memory: its first bytes in the head, the
+/// rest in frames.
+fn copy_in(space: &SpaceLock, message: &Gather) -> Result<Message, Errno> {
+    let len = message.len() as usize;
+    let in_head = len.min(HEAD_MAX);
+    let mut head = room(in_head)?;
+    head.resize(in_head, 0);
+    user::gather(space, message, 0, &mut head)?;
+    let mut body: Vec<Piece> = Vec::new();
+    if len > in_head {
+        body = room((len - in_head).div_ceil(abi::PAGE as usize))?;
+    }
+    let mut at = in_head;
+    while at < len {
+        let piece = Piece::alloc((len - at).min(abi::PAGE as usize))?;
+        user::gather_to_frame(
+            space,
+            message,
+            at as u64,
+            (piece.frame.frame(), 0),
+            piece.len,
+        )?;
+        at += piece.len;
+        body.push(piece);
+    }
+    Ok(Message {
+        head,
+        body,
+        taken: 0,
+    })
+}

@@ -1,0 +1,265 @@
+//! The kernel's 9P client: one [`Mount`] per connection to a file server.
+//!
+//! [`rpc`] sends a T message and waits for its R, many at a time; [`deliver`]
+//! takes the R messages when the server sends them and copies a payload once,
+//! from the server's memory into the waiting frames. [`remote`] has the files,
+//! [`snapshots`] the table of snapshots held at servers.
+pub mod deliver;
+pub mod remote;
+pub mod rpc;
+pub mod snapshots;
+
+use crate::chan::{End, Piece, room};
+use crate::lock::{Lock, Rank};
+use crate::proc::sched::{Slot, WaitQueue};
+use abi::Errno;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use ninep::consts::{IOHDRSZ, NOFID, NONUNAME, NOTAG, VERSION_L, VERSION_SNAP};
+use ninep::{Qid, Reply, Request};
+
+/// Requests in flight at one server.
+const TAGS: usize = 64;
+/// Data bytes in one message the kernel asks for.
+const IOUNIT: u32 = 128 * 1024;
+/// Room for the head of the longest message beside its data.
+const HEADROOM: u32 = 4096;
+/// Most bytes one commit may move, until the server says otherwise.
+const WMAX: u32 = 8 << 20;
+
+static MESSAGES: AtomicU64 = AtomicU64::new(0);
+static BYTES_IN: AtomicU64 = AtomicU64::new(0);
+static BYTES_OUT: AtomicU64 = AtomicU64::new(0);
+static FIDS: AtomicU64 = AtomicU64::new(0);
+static NEXT_ID: AtomicU32 = AtomicU32::new(1);
+
+/// Messages (a T and its R), data bytes from servers, data bytes to servers.
+pub fn traffic() -> (u64, u64, u64) {
+    (
+        MESSAGES.load(Relaxed),
+        BYTES_IN.load(Relaxed),
+        BYTES_OUT.load(Relaxed),
+    )
+}
+
+/// Fids held at servers, snapshots not included.
+pub fn fids() -> u64 {
+    FIDS.load(Relaxed)
+}
+
+/// What has become of a request.
+enum Progress {
+    /// The tag is unused.
+    Free,
+    /// On its way.
+    Sent,
+    /// The reply is here.
+    Answered(Result<rpc::Answer, Errno>),
+}
+
+/// One tag.
+struct Pending {
+    progress: Progress,
+    /// Who waits; `None` once nobody does any more.
+    waiter: Option<Slot>,
+    /// Where the data of an Rread goes.
+    sink: Vec<Piece>,
+    /// A fid to give back should the reply still come after nobody waits.
+    undo: u32,
+    /// The tag this one flushes.
+    flushes: Option<u16>,
+}
+
+struct State {
+    pending: [Pending; TAGS],
+    /// A bit for each tag in use.
+    used: u64,
+    free: WaitQueue,
+    next_fid: u32,
+    next_wid: u64,
+    /// Writes whose results are still wanted.
+    wids: Vec<u64>,
+    /// Fids to clunk as soon as a tag is free.
+    unwanted: Vec<u32>,
+    down: bool,
+}
+
+/// A connection to a file server.
+pub struct Mount {
+    /// The kernel's number for the server.
+    pub id: u32,
+    end: End,
+    state: Lock<State>,
+    root: AtomicU32,
+    root_qid: Lock<Qid>,
+    snapshots: AtomicBool,
+    iounit: AtomicU32,
+    wmax: AtomicU32,
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // The root fid goes with the connection.
+        if self.root.load(Relaxed) != NOFID {
+            FIDS.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+impl Mount {
+    /// Speaks 9P on `end`: version, session, attach. Blocks.
+    pub fn connect(end: End) -> Result<Arc<Mount>, Errno> {
+        const FREE: Pending = Pending {
+            progress: Progress::Free,
+            waiter: None,
+            sink: Vec::new(),
+            undo: NOFID,
+            flushes: None,
+        };
+        let state = State {
+            pending: [FREE; TAGS],
+            used: 0,
+            free: WaitQueue::new(),
+            next_fid: 0,
+            next_wid: 1,
+            wids: Vec::new(),
+            unwanted: room(TAGS)?,
+            down: false,
+        };
+        let mount = Arc::new(Mount {
+            id: NEXT_ID.fetch_add(1, Relaxed),
+            end,
+            state: Lock::new(Rank::Mount, state),
+            root: AtomicU32::new(NOFID),
+            root_qid: Lock::new(Rank::Mount, Qid::default()),
+            snapshots: AtomicBool::new(false),
+            iounit: AtomicU32::new(IOUNIT),
+            wmax: AtomicU32::new(WMAX),
+        });
+        mount.end.set_client(Arc::downgrade(&mount))?;
+        mount.negotiate()?;
+        mount.attach()?;
+        Ok(mount)
+    }
+
+    fn negotiate(self: &Arc<Self>) -> Result<(), Errno> {
+        for version in [VERSION_SNAP, VERSION_L] {
+            let msize = IOUNIT + HEADROOM;
+            let answer = self.call_tagged(NOTAG, &Request::Version { msize, version })?;
+            let Reply::Version {
+                msize: theirs,
+                version: agreed,
+            } = answer.reply()?
+            else {
+                return Err(Errno::EPROTO);
+            };
+            let spare = theirs.min(msize).saturating_sub(HEADROOM).max(
+                // A small server: plain reads and writes still fit.
+                theirs.min(msize).saturating_sub(IOHDRSZ).min(4096),
+            );
+            if agreed == version && spare > 0 {
+                self.iounit.store(spare.min(IOUNIT), Relaxed);
+                self.snapshots.store(agreed == VERSION_SNAP, Relaxed);
+                return Ok(());
+            }
+        }
+        Err(Errno::EPROTO)
+    }
+
+    fn attach(self: &Arc<Self>) -> Result<(), Errno> {
+        if self.has_snapshots() {
+            let session = session_id(self.id);
+            let answer = self.call(&Request::Session { session })?;
+            let Reply::Session { wmax, .. } = answer.reply()? else {
+                return Err(Errno::EPROTO);
+            };
+            self.wmax.store(wmax.clamp(IOUNIT, WMAX), Relaxed);
+        }
+        let fid = self.new_fid();
+        let request = Request::Attach {
+            fid,
+            afid: NOFID,
+            uname: "dormouse",
+            aname: "",
+            n_uname: NONUNAME,
+        };
+        let answer = self.call(&request)?;
+        let Reply::Attach { qid } = answer.reply()? else {
+            return Err(Errno::EPROTO);
+        };
+        FIDS.fetch_add(1, Relaxed);
+        self.root.store(fid, Relaxed);
+        *self.root_qid.lock() = qid;
+        Ok(())
+    }
+
+    /// Does the server keep snapshots?
+    pub fn has_snapshots(&self) -> bool {
+        self.snapshots.load(Relaxed)
+    }
+
+    /// Most data bytes in one message.
+    pub fn iounit(&self) -> u32 {
+        self.iounit.load(Relaxed)
+    }
+
+    /// Most bytes one commit moves.
+    pub fn wmax(&self) -> u32 {
+        self.wmax.load(Relaxed)
+    }
+
+    /// Fid and qid of the root of the tree.
+    pub fn root(&self) -> (u32, Qid) {
+        (self.root.load(Relaxed), *self.root_qid.lock())
+    }
+
+    /// A number not used as a fid on this connection before.
+    pub fn new_fid(&self) -> u32 {
+        let mut state = self.state.lock();
+        let fid = state.next_fid;
+        state.next_fid = fid.wrapping_add(1) % NOFID;
+        fid
+    }
+
+    /// A number for one write, which is outstanding until [`Self::end_wid`].
+    pub fn new_wid(&self) -> Result<u64, Errno> {
+        let state = &mut *self.state.lock();
+        state.wids.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        state.next_wid += 1;
+        state.wids.push(state.next_wid);
+        Ok(state.next_wid)
+    }
+
+    /// The write's result is known or nobody wants it any more.
+    pub fn end_wid(&self, wid: u64) {
+        self.state.lock().wids.retain(|w| *w != wid);
+    }
+
+    /// Results of writes before this one will not be asked for again.
+    pub fn oldest_wid(&self) -> u64 {
+        let state = self.state.lock();
+        state.wids.iter().copied().min().unwrap_or(state.next_wid)
+    }
+
+    /// The other side is closed: every wait is over, and every later call
+    /// fails at once.
+    pub fn hang_up(&self) {
+        let mut state = self.state.lock();
+        state.down = true;
+        for tag in 0..TAGS {
+            state.answer(tag, Err(Errno::EIO));
+        }
+        state.free.wake_all();
+    }
+}
+
+/// The client's random id, the same for the life of the connection.
+fn session_id(mount: u32) -> [u8; 16] {
+    let ticks = crate::arch::time::ticks();
+    let mut id = [0; 16];
+    let (a, b) = id.split_at_mut(8);
+    a.copy_from_slice(&ticks.to_le_bytes());
+    b.copy_from_slice(&(u64::from(mount) << 32 | 0x6d6f_7573).to_le_bytes());
+    id
+}

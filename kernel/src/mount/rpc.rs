@@ -1,0 +1,313 @@
+//! Sending requests and waiting for replies.
+//!
+//! Life of a tag: free, sent, answered, free. A process that is to end does
+//! not wait: it leaves the tag behind with a Tflush after it, and whatever a
+//! late reply made is undone when it comes ([`super::deliver`]).
+use super::{BYTES_OUT, FIDS, Mount, Pending, Progress, State, TAGS};
+use crate::chan::{HEAD_MAX, Message, Piece, room};
+use crate::proc::sched::{self, Wake};
+use abi::Errno;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering::Relaxed;
+use ninep::consts::{NOFID, NOTAG};
+use ninep::{Reply, Request};
+
+/// Bytes that hold most heads.
+const SMALL_HEAD: usize = 128;
+
+/// A reply as it came, but for data that went into the sink.
+pub struct Answer {
+    pub(super) bytes: Vec<u8>,
+    /// Data bytes that went into the sink.
+    pub sunk: usize,
+}
+
+impl Answer {
+    /// The reply; an `Rlerror` is its error. Meaningless for a sunk Rread.
+    pub fn reply(&self) -> Result<Reply<'_>, Errno> {
+        match ninep::decode_reply(&self.bytes) {
+            Ok((_, Reply::Error(errno))) => Err(errno),
+            Ok((_, reply)) => Ok(reply),
+            Err(_) => Err(Errno::EPROTO),
+        }
+    }
+
+    /// What a Tread came to: data bytes in the sink, or its error.
+    pub fn data_reply(&self) -> Result<usize, Errno> {
+        if self.bytes.is_empty() {
+            return Ok(self.sunk);
+        }
+        // Anything but an error here is not an answer to a Tread.
+        self.reply().and(Err(Errno::EPROTO))
+    }
+}
+
+/// A request that was sent.
+#[must_use = "a tag that nobody waits for is lost"]
+pub struct Sent(usize);
+
+impl Mount {
+    /// Sends a request without payload and waits for the reply.
+    pub fn call(&self, request: &Request<'_>) -> Result<Answer, Errno> {
+        let sent = self.start(request, Vec::new(), Vec::new(), NOFID)?;
+        self.finish(sent)
+    }
+
+    /// The same, for a request that makes `fid` at the server.
+    pub fn call_making(&self, request: &Request<'_>, fid: u32) -> Result<Answer, Errno> {
+        let sent = self.start(request, Vec::new(), Vec::new(), fid)?;
+        self.finish(sent)
+    }
+
+    /// Sends `request` with `body` as its payload; data of the Rread, if that
+    /// is what comes, goes to `sink`. Waits while all tags are in use.
+    pub fn start(
+        &self,
+        request: &Request<'_>,
+        body: Vec<Piece>,
+        sink: Vec<Piece>,
+        undo: u32,
+    ) -> Result<Sent, Errno> {
+        let tag = self.take_tag(sink, undo)?;
+        let wire_tag = tag as u16;
+        self.transmit(tag, wire_tag, request, body)
+    }
+
+    /// For Tversion, whose tag is not ours to choose. Nothing else is in
+    /// flight then, and tag 0 keeps its place.
+    pub(super) fn call_tagged(&self, tag: u16, request: &Request<'_>) -> Result<Answer, Errno> {
+        let index = self.take_tag(Vec::new(), NOFID)?;
+        debug_assert!(index == 0 && tag == NOTAG);
+        let sent = self.transmit(index, tag, request, Vec::new())?;
+        self.finish(sent)
+    }
+
+    fn transmit(
+        &self,
+        tag: usize,
+        wire_tag: u16,
+        request: &Request<'_>,
+        body: Vec<Piece>,
+    ) -> Result<Sent, Errno> {
+        let payload: usize = body.iter().map(|p| p.len).sum();
+        let sent = encode(wire_tag, request, payload).and_then(|head| {
+            let taken = 0;
+            self.end.send(Message { head, body, taken })
+        });
+        match sent {
+            Ok(()) => {
+                BYTES_OUT.fetch_add(payload as u64, Relaxed);
+                Ok(Sent(tag))
+            }
+            Err(errno) => {
+                self.state.lock().free_tag(tag);
+                Err(if errno == Errno::EPIPE {
+                    Errno::EIO
+                } else {
+                    errno
+                })
+            }
+        }
+    }
+
+    fn take_tag(&self, sink: Vec<Piece>, undo: u32) -> Result<usize, Errno> {
+        self.clunk_unwanted();
+        loop {
+            {
+                let mut state = self.state.lock();
+                if state.down {
+                    return Err(Errno::EIO);
+                }
+                if let Some(tag) = state.try_tag() {
+                    if let Some(pending) = state.pending.get_mut(tag) {
+                        pending.sink = sink;
+                        pending.undo = undo;
+                        pending.waiter = Some(sched::current_slot());
+                    }
+                    return Ok(tag);
+                }
+                state.free.join();
+            }
+            let wake = sched::park(None);
+            self.state.lock().free.leave();
+            if wake == Wake::Ending {
+                return Err(Errno::EINTR);
+            }
+        }
+    }
+
+    /// Waits for the reply. `EINTR`: the process is to end; `EIO`: the
+    /// server is gone.
+    pub fn finish(&self, Sent(tag): Sent) -> Result<Answer, Errno> {
+        loop {
+            {
+                let mut state = self.state.lock();
+                if let Some(result) = state.take_answer(tag) {
+                    return result;
+                }
+            }
+            if sched::park(None) == Wake::Ending {
+                self.abandon(tag);
+                return Err(Errno::EINTR);
+            }
+        }
+    }
+
+    /// Nobody waits for `tag` any more: flush it, without waiting for that
+    /// either. With no tag left for the flush the reply itself frees it.
+    fn abandon(&self, tag: usize) {
+        let flush = {
+            let mut state = self.state.lock();
+            if state.take_answer(tag).is_some() {
+                return;
+            }
+            if let Some(pending) = state.pending.get_mut(tag) {
+                pending.waiter = None;
+            }
+            let flush = state.try_tag();
+            if let Some(pending) = flush.and_then(|t| state.pending.get_mut(t)) {
+                pending.flushes = Some(tag as u16);
+            }
+            flush
+        };
+        if let Some(flush) = flush {
+            self.send_detached(flush, &Request::Flush { oldtag: tag as u16 });
+        }
+    }
+
+    /// Gives a fid back without waiting for the reply.
+    pub fn clunk_later(&self, fid: u32) {
+        {
+            let mut state = self.state.lock();
+            if state.down || fid == NOFID {
+                return;
+            }
+            // Without memory the fid stays at the server until the
+            // connection ends: a loss there, never a wrong result here.
+            if state.unwanted.try_reserve(1).is_ok() {
+                state.unwanted.push(fid);
+            }
+        }
+        self.clunk_unwanted();
+    }
+
+    pub(super) fn clunk_unwanted(&self) {
+        loop {
+            let (tag, fid) = {
+                let mut state = self.state.lock();
+                if state.unwanted.is_empty() || state.down {
+                    return;
+                }
+                let Some(tag) = state.try_tag() else { return };
+                let Some(fid) = state.unwanted.pop() else {
+                    return;
+                };
+                (tag, fid)
+            };
+            self.send_detached(tag, &Request::Clunk { fid });
+        }
+    }
+
+    /// Sends a request whose reply only frees the tag.
+    fn send_detached(&self, tag: usize, request: &Request<'_>) {
+        let sent = encode(tag as u16, request, 0).and_then(|head| {
+            self.end.send(Message {
+                head,
+                ..Message::default()
+            })
+        });
+        if sent.is_err() {
+            self.state.lock().free_tag(tag);
+        }
+    }
+}
+
+/// Counts a fid that the kernel now holds.
+pub fn count_fid() {
+    FIDS.fetch_add(1, Relaxed);
+}
+
+/// Counts a fid given back.
+pub fn uncount_fid() {
+    FIDS.fetch_sub(1, Relaxed);
+}
+
+fn encode(tag: u16, request: &Request<'_>, payload: usize) -> Result<Vec<u8>, Errno> {
+    for size in [SMALL_HEAD, HEAD_MAX] {
+        let mut head = room(size)?;
+        head.resize(size, 0);
+        if let Ok(len) = ninep::encode_request_head(tag, request, payload, &mut head) {
+            head.truncate(len);
+            return Ok(head);
+        }
+    }
+    Err(Errno::ENAMETOOLONG)
+}
+
+impl State {
+    /// A free tag, marked as sent by nobody.
+    pub(super) fn try_tag(&mut self) -> Option<usize> {
+        let tag = (!self.used).trailing_zeros() as usize;
+        let pending = self.pending.get_mut(tag)?;
+        *pending = Pending {
+            progress: Progress::Sent,
+            waiter: None,
+            sink: Vec::new(),
+            undo: NOFID,
+            flushes: None,
+        };
+        self.used |= 1 << tag;
+        Some(tag)
+    }
+
+    pub(super) fn free_tag(&mut self, tag: usize) {
+        if tag < TAGS
+            && let Some(pending) = self.pending.get_mut(tag)
+        {
+            pending.progress = Progress::Free;
+            pending.sink = Vec::new();
+            self.used &= !(1 << tag);
+            self.free.wake_one();
+        }
+    }
+
+    /// The result, if it is there; frees the tag.
+    fn take_answer(&mut self, tag: usize) -> Option<Result<Answer, Errno>> {
+        let pending = self.pending.get_mut(tag)?;
+        if !matches!(pending.progress, Progress::Answered(_)) {
+            return None;
+        }
+        let progress = core::mem::replace(&mut pending.progress, Progress::Free);
+        self.free_tag(tag);
+        match progress {
+            Progress::Answered(result) => Some(result),
+            Progress::Free | Progress::Sent => None,
+        }
+    }
+
+    /// A reply for `tag`. Returns a fid that nobody wants, if it made one.
+    pub(super) fn answer(&mut self, tag: usize, result: Result<Answer, Errno>) -> Option<u32> {
+        let pending = self.pending.get_mut(tag)?;
+        if !matches!(pending.progress, Progress::Sent) {
+            return None;
+        }
+        if let Some(slot) = pending.waiter {
+            pending.progress = Progress::Answered(result);
+            sched::unpark(slot);
+            return None;
+        }
+        let made = result.is_ok_and(|a| a.reply().is_ok());
+        let undo = (made && pending.undo != NOFID).then_some(pending.undo);
+        let flushed = pending.flushes.take();
+        self.free_tag(tag);
+        // The server promises no reply to the flushed request after this.
+        if let Some(old) = flushed.map(usize::from)
+            && let Some(pending) = self.pending.get(old)
+            && matches!(pending.progress, Progress::Sent)
+            && pending.waiter.is_none()
+        {
+            self.free_tag(old);
+        }
+        undo
+    }
+}

@@ -1,0 +1,192 @@
+//! The table of snapshots that the kernel holds at servers.
+//!
+//! A snapshot is named by a [`SnapId`]: the number of its entry. It is held by
+//! the segments whose extents refer to it, and by an operation in progress;
+//! the last one to let go gives its snapfid back to the server.
+use super::{Mount, remote::Remote};
+use crate::lock::{Lock, Rank};
+use abi::Errno;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use ninep::consts::NOFID;
+use ninep::{Reply, Request};
+use vm::{SnapId, Snapped};
+
+/// One snapshot.
+struct Held {
+    mount: Arc<Mount>,
+    snapfid: u32,
+    qid_path: u64,
+    /// What the file was called, for the message when it is lost.
+    path: Arc<str>,
+    holders: u32,
+}
+
+struct Table {
+    entries: Vec<Option<Held>>,
+    free: Vec<u32>,
+}
+
+static TABLE: Lock<Table> = Lock::new(
+    Rank::Snapshots,
+    Table {
+        entries: Vec::new(),
+        free: Vec::new(),
+    },
+);
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+/// Snapshots held.
+pub fn count() -> u64 {
+    COUNT.load(Relaxed)
+}
+
+/// Where a snapshot is: the server and its snapfid there.
+#[derive(Clone)]
+pub struct Site {
+    /// The server.
+    pub mount: Arc<Mount>,
+    /// The fid of the snapshot.
+    pub snapfid: u32,
+}
+
+impl Table {
+    fn held(&mut self, snap: SnapId) -> Option<&mut Held> {
+        self.entries.get_mut(snap.0 as usize)?.as_mut()
+    }
+}
+
+/// A new entry, held once, for a snapshot of `file` that is not made yet.
+pub fn reserve(file: &Remote, path: &Arc<str>) -> Result<SnapId, Errno> {
+    let held = Held {
+        mount: file.mount.clone(),
+        snapfid: file.mount.new_fid(),
+        qid_path: file.qid.path,
+        path: path.clone(),
+        holders: 1,
+    };
+    let mut table = TABLE.lock();
+    let index = match table.free.pop() {
+        Some(index) => index,
+        None => {
+            let table = &mut *table;
+            table.entries.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+            // Room to free the entry later without allocating.
+            let wanted = table.entries.len() + 1 - table.free.len();
+            table.free.try_reserve(wanted).map_err(|_| Errno::ENOMEM)?;
+            table.entries.push(None);
+            table.entries.len() as u32 - 1
+        }
+    };
+    let slot = table.entries.get_mut(index as usize).ok_or(Errno::ENOMEM)?;
+    *slot = Some(held);
+    COUNT.fetch_add(1, Relaxed);
+    Ok(SnapId(index))
+}
+
+/// Where it is.
+pub fn site(snap: SnapId) -> Option<Site> {
+    let mut table = TABLE.lock();
+    let held = table.held(snap)?;
+    Some(Site {
+        mount: held.mount.clone(),
+        snapfid: held.snapfid,
+    })
+}
+
+/// What its file was called.
+pub fn path(snap: SnapId) -> Option<Arc<str>> {
+    TABLE.lock().held(snap).map(|h| h.path.clone())
+}
+
+/// One more holder.
+pub fn retain(snap: SnapId) {
+    if let Some(held) = TABLE.lock().held(snap) {
+        held.holders += 1;
+    }
+}
+
+/// Holders.
+pub fn holders(snap: SnapId) -> u32 {
+    TABLE.lock().held(snap).map_or(0, |h| h.holders)
+}
+
+/// Is it at that server?
+pub fn at_server(snap: SnapId, mount: &Mount) -> bool {
+    TABLE
+        .lock()
+        .held(snap)
+        .is_some_and(|h| h.mount.id == mount.id)
+}
+
+/// Is it a snapshot of that file?
+pub fn of_file(snap: SnapId, file: &Remote) -> bool {
+    let mut table = TABLE.lock();
+    let held = table.held(snap);
+    held.is_some_and(|h| h.mount.id == file.mount.id && h.qid_path == file.qid.path)
+}
+
+/// One holder less; the last gives the snapfid back, without waiting.
+pub fn release(snap: SnapId) {
+    let gone = {
+        let mut table = TABLE.lock();
+        let Some(held) = table.held(snap) else { return };
+        held.holders = held.holders.saturating_sub(1);
+        if held.holders > 0 {
+            return;
+        }
+        let gone = table
+            .entries
+            .get_mut(snap.0 as usize)
+            .and_then(Option::take);
+        table.free.push(snap.0);
+        gone
+    };
+    COUNT.fetch_sub(1, Relaxed);
+    if let Some(held) = gone {
+        held.mount.clunk_later(held.snapfid);
+    }
+}
+
+/// Takes a snapshot of `[off, off + count)` of an open file as it is now;
+/// with `grow`, into one that is held already. Blocks.
+pub fn take(
+    file: &Remote,
+    path: &Arc<str>,
+    off: u64,
+    count: u64,
+    grow: Option<SnapId>,
+) -> Result<Snapped, Errno> {
+    let snap = match grow {
+        Some(snap) => snap,
+        None => reserve(file, path)?,
+    };
+    let result = request(file, snap, off, count, grow.is_none());
+    if result.is_err() && grow.is_none() {
+        // The server made nothing: forget the entry and say nothing to it.
+        if let Some(held) = TABLE.lock().held(snap) {
+            held.snapfid = NOFID;
+        }
+        release(snap);
+    }
+    result.map(|count| Snapped { snap, count })
+}
+
+fn request(file: &Remote, snap: SnapId, off: u64, count: u64, fresh: bool) -> Result<u64, Errno> {
+    let snapfid = site(snap).ok_or(Errno::ESTALE)?.snapfid;
+    let request = Request::Snap {
+        fid: file.fid,
+        snapfid,
+        off,
+        count,
+        epoch: 0,
+        known: 0,
+    };
+    let undo = if fresh { snapfid } else { NOFID };
+    let answer = file.mount.call_making(&request, undo)?;
+    match answer.reply()? {
+        Reply::Snap { count: taken, .. } => Ok(taken.min(count)),
+        _ => Err(Errno::EPROTO),
+    }
+}

@@ -1,0 +1,151 @@
+//! The kernel's own tree: what must be there before the first file server,
+//! and the two files whose content the kernel itself must understand.
+//!
+//! `/bin` holds the programs of the boot bundle. `/dev/zero` and `/dev/null`
+//! are here because reading zeros over a segment must become "no content"
+//! instead of data (rule 6 of the contract), which only the kernel can do.
+//! The other entries are places to mount servers on.
+use abi::{Errno, Stat};
+use spin::Once;
+use tar_no_std::TarArchiveRef;
+
+/// An entry of the tree. Copyable: there is nothing behind it to release.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// A directory: index into [`DIRECTORIES`].
+    Directory(usize),
+    /// Swallows writes, is empty.
+    Null,
+    /// Endless zeros.
+    Zero,
+    /// A name that only serves to mount a file server on it.
+    Placeholder,
+    /// A file of the bundle: its content and number.
+    Program(&'static [u8], u64),
+}
+
+/// Path and children of each fixed directory.
+const DIRECTORIES: [(&str, &[&str]); 5] = [
+    ("/", &["bin", "dev", "n"]),
+    ("/bin", &[]),
+    ("/dev", &["cons", "null", "zero"]),
+    ("/n", &["host"]),
+    ("/n/host", &[]),
+];
+
+const PROGRAMS: &str = "bin/";
+static BUNDLE: Once<&'static [u8]> = Once::new();
+
+/// Says where the bundle is; once, at start.
+pub fn set_bundle(bundle: &'static [u8]) {
+    BUNDLE.call_once(|| bundle);
+}
+
+/// Calls `f` with name and content of each file in the bundle until it says
+/// something.
+fn in_bundle<T>(mut f: impl FnMut(usize, &str, &'static [u8]) -> Option<T>) -> Option<T> {
+    let bundle = BUNDLE.get()?;
+    let archive = TarArchiveRef::new(bundle).ok()?;
+    for (index, entry) in archive.entries().enumerate() {
+        let name = entry.filename();
+        if let Ok(name) = name.as_str()
+            && let Some(answer) = f(index, name, entry.data())
+        {
+            return Some(answer);
+        }
+    }
+    None
+}
+
+/// The content of a file in the bundle.
+pub fn bundled(path: &str) -> Option<&'static [u8]> {
+    in_bundle(|_, name, data| (name == path).then_some(data))
+}
+
+/// Finds a clean path.
+pub fn find(path: &str) -> Result<Entry, Errno> {
+    if let Some(index) = DIRECTORIES.iter().position(|(p, _)| *p == path) {
+        return Ok(Entry::Directory(index));
+    }
+    match path {
+        "/dev/null" => return Ok(Entry::Null),
+        "/dev/zero" => return Ok(Entry::Zero),
+        "/dev/cons" => return Ok(Entry::Placeholder),
+        _ => {}
+    }
+    let wanted = path.strip_prefix('/').unwrap_or(path);
+    if !wanted.starts_with(PROGRAMS) {
+        return Err(Errno::ENOENT);
+    }
+    in_bundle(|index, name, data| (name == wanted).then_some(Entry::Program(data, index as u64)))
+        .ok_or(Errno::ENOENT)
+}
+
+impl Entry {
+    /// May it be opened so?
+    pub fn check_open(self, mode: u32) -> Result<(), Errno> {
+        let writes = mode & 3 != abi::mode::OREAD || mode & abi::mode::OTRUNC != 0;
+        match self {
+            Entry::Null | Entry::Zero => Ok(()),
+            Entry::Placeholder => Err(Errno::ENXIO),
+            Entry::Directory(_) if writes => Err(Errno::EISDIR),
+            Entry::Program(..) if writes => Err(Errno::EROFS),
+            Entry::Directory(_) | Entry::Program(..) => Ok(()),
+        }
+    }
+
+    /// What `stat` says.
+    pub fn stat(self) -> Stat {
+        let (qid_path, size, mode) = match self {
+            Entry::Directory(index) => (index as u64, 0, 0o040_555),
+            Entry::Null => (16, 0, 0o020_666),
+            Entry::Zero => (17, 0, 0o020_666),
+            Entry::Placeholder => (18, 0, 0o020_000),
+            Entry::Program(data, index) => (256 + index, data.len() as u64, 0o100_555),
+        };
+        Stat {
+            qid_path,
+            size,
+            mode,
+            links: 1,
+            ..Stat::default()
+        }
+    }
+
+    /// The content from `offset` on, for programs; empty for all else.
+    pub fn content(self, offset: u64) -> &'static [u8] {
+        match self {
+            Entry::Program(data, _) => usize::try_from(offset)
+                .ok()
+                .and_then(|at| data.get(at..))
+                .unwrap_or(&[]),
+            Entry::Directory(_) | Entry::Null | Entry::Zero | Entry::Placeholder => &[],
+        }
+    }
+
+    /// Calls `f(position, name, is_directory)` for the entries of a directory
+    /// from `position` on, until it returns false.
+    pub fn list(self, from: u64, mut f: impl FnMut(u64, &str, bool) -> bool) {
+        let Entry::Directory(index) = self else {
+            return;
+        };
+        let Some((path, names)) = DIRECTORIES.get(index) else {
+            return;
+        };
+        let mut position = 0;
+        for name in *names {
+            position += 1;
+            let file = *path == "/dev";
+            if position > from && !f(position, name, !file) {
+                return;
+            }
+        }
+        if *path == "/bin" {
+            in_bundle(|_, name, _| {
+                let program = name.strip_prefix(PROGRAMS)?;
+                position += 1;
+                (position > from && !f(position, program, false)).then_some(())
+            });
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Boot options: `key=value` lines in the bundle, written by the runner.
+use crate::log;
+use crate::name::root;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+static DEFERRED: AtomicBool = AtomicBool::new(true);
+static COUNTED: AtomicBool = AtomicBool::new(false);
+
+/// All options, as text.
+pub fn text() -> &'static str {
+    let bytes = root::bundled("options").unwrap_or(&[]);
+    core::str::from_utf8(bytes).unwrap_or("")
+}
+
+fn value(key: &str) -> Option<&'static str> {
+    text().lines().find_map(|line| {
+        line.split_once('=')
+            .filter(|(k, _)| *k == key)
+            .map(|(_, v)| v)
+    })
+}
+
+/// Reads those the kernel itself follows; once, at start.
+pub fn init() {
+    DEFERRED.store(value("eager") != Some("1"), Relaxed);
+    COUNTED.store(value("icount") == Some("1"), Relaxed);
+    if let Some(level) = value("log").and_then(log::level_named) {
+        log::set_level(level);
+    }
+}
+
+/// Are reads into snapshot segments deferred?
+pub fn deferred() -> bool {
+    DEFERRED.load(Relaxed)
+}
+
+/// Does the time stamp count instructions?
+pub fn counted() -> bool {
+    COUNTED.load(Relaxed)
+}

@@ -1,0 +1,72 @@
+//! `rfork`: a child with a copy of the parent's memory, shared frame by frame
+//! until one of them stores.
+use super::sched::{self, Slot};
+use super::{Parent, Process, insert, slots, vacancy};
+use crate::arch::{self, TrapFrame};
+use crate::file::Descriptors;
+use crate::lock::{Lock, Rank};
+use crate::mem::stack::KernelStack;
+use crate::seg::{self, Space, attach};
+use abi::{Errno, rfork};
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering::Relaxed;
+
+/// The registers a new process begins with, by slot.
+static BEGIN: Lock<[Option<TrapFrame>; slots::NPROC]> =
+    Lock::new(Rank::Processes, [const { None }; slots::NPROC]);
+
+/// Makes a child of `parent` that returns 0 where the parent gets its pid.
+pub fn rfork(parent: &Process, frame: &TrapFrame, flags: u64) -> Result<u64, Errno> {
+    if flags & rfork::PROC == 0 || flags & !(rfork::PROC | rfork::CLEAN_FDS) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let slot = vacancy()?;
+    let stack = KernelStack::new().ok_or(Errno::ENOMEM)?;
+    let inherited = Parent {
+        pid: parent.pid,
+        privileges: parent.privileges.load(Relaxed),
+        names: parent.names.clone(),
+        directory: parent.directory.lock().clone(),
+        name: parent.name.lock().clone(),
+    };
+    let child = Process::new(slot, &inherited, Space::new()?, stack);
+    if let Err(errno) = attach::copy_all(&parent.space, &child.space) {
+        seg::clear(&child.space);
+        return Err(errno);
+    }
+    if flags & rfork::CLEAN_FDS == 0 {
+        let shared: Descriptors = parent.descriptors.lock().share();
+        *child.descriptors.lock() = shared;
+    }
+    let mut registers = *frame;
+    registers.rax = 0;
+    let pid = child.pid;
+    begin(child, registers);
+    slots::copy_fpu_to(slot);
+    Ok(pid)
+}
+
+/// Makes `process` known and ready; it begins with those registers.
+pub fn begin(process: Process, registers: TrapFrame) {
+    let slot = process.slot;
+    let root = process.space.lock().view.pages.root();
+    slots::prepare(slot, process.stack(), enter, root);
+    if process.may(abi::privilege::DEVICE) {
+        slots::set_ports_of(slot, true);
+    }
+    BEGIN.lock()[slot as usize] = Some(registers);
+    insert(Arc::new(process));
+    sched::admit(slot);
+}
+
+/// The first thing a process does, on its own kernel stack.
+extern "C" fn enter(slot: usize) -> ! {
+    let registers = BEGIN
+        .lock()
+        .get_mut(slot as Slot as usize)
+        .and_then(Option::take);
+    match registers {
+        Some(registers) => arch::enter_user(&registers),
+        None => unreachable!("a process without first registers"),
+    }
+}

@@ -1,0 +1,134 @@
+//! Processes: what one is, the table of all, birth and death.
+//!
+//! Scheduling is in [`sched`], the switch in [`slots`]; memory is in `seg`,
+//! descriptors in `file`, names in `name`.
+pub mod elf;
+pub mod exec;
+pub mod fork;
+pub mod sched;
+pub mod slots;
+mod table;
+pub mod wait;
+
+use crate::file::Descriptors;
+use crate::lock::{Lock, Rank};
+use crate::mem::stack::KernelStack;
+use crate::name::NameSpace;
+use crate::seg::Space;
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use sched::Slot;
+
+pub use table::{count, current, find, insert, vacancy};
+
+/// How a process ended or is to end.
+#[derive(Clone)]
+pub struct Ending {
+    /// 0 to 255.
+    pub status: u32,
+    /// Why, for people; may be empty.
+    pub text: String,
+}
+
+/// The text of a process's last error.
+#[derive(Default)]
+pub struct LastError {
+    /// What `errstr` returns.
+    pub text: String,
+    /// The call in progress has said it better than its number can.
+    pub explained: bool,
+}
+
+/// A process. Everything in it that changes is behind a lock of its own.
+pub struct Process {
+    /// Never used again.
+    pub pid: u64,
+    /// Where it is in the process table and the scheduler.
+    pub slot: Slot,
+    /// Pid of the one that may wait for it.
+    pub parent: AtomicU64,
+    /// [`abi::privilege`] bits.
+    pub privileges: AtomicU64,
+    /// Segments and page tables.
+    pub space: Lock<Space>,
+    /// Open descriptors.
+    pub descriptors: Lock<Descriptors>,
+    /// Where names lead.
+    pub names: Arc<NameSpace>,
+    /// The working directory, absolute and clean.
+    pub directory: Lock<String>,
+    /// What it is called in messages; the last part of the program's path.
+    pub name: Lock<String>,
+    /// Its last error.
+    pub error: Lock<LastError>,
+    /// Set once it is to end.
+    pub ending: Lock<Option<Ending>>,
+    /// Children that ended are announced here.
+    pub children: Lock<sched::WaitQueue>,
+    /// Kept so that it is freed with the process, by somebody else.
+    stack: KernelStack,
+}
+
+static NEXT_PID: AtomicU64 = AtomicU64::new(1);
+
+impl Process {
+    /// A process in `slot` that is in no table and not ready yet.
+    pub fn new(slot: Slot, parent: &Parent, space: Space, stack: KernelStack) -> Process {
+        Process {
+            pid: NEXT_PID.fetch_add(1, Relaxed),
+            slot,
+            parent: AtomicU64::new(parent.pid),
+            privileges: AtomicU64::new(parent.privileges),
+            space: Lock::new(Rank::Space, space),
+            descriptors: Lock::new(Rank::Descriptors, Descriptors::new()),
+            names: parent.names.clone(),
+            directory: Lock::new(Rank::Names, parent.directory.clone()),
+            name: Lock::new(Rank::Process, parent.name.clone()),
+            error: Lock::new(Rank::Process, LastError::default()),
+            ending: Lock::new(Rank::Process, None),
+            children: Lock::new(Rank::Process, sched::WaitQueue::new()),
+            stack,
+        }
+    }
+
+    /// Its kernel stack.
+    pub fn stack(&self) -> &KernelStack {
+        &self.stack
+    }
+
+    /// Does it have all of these privileges?
+    pub fn may(&self, privilege: u64) -> bool {
+        self.privileges.load(Relaxed) & privilege == privilege
+    }
+
+    /// Orders the process to end; the first order counts. It obeys when it
+    /// next returns to user code, and gives up any wait before that.
+    pub fn end(&self, status: u32, text: &str) {
+        {
+            let mut ending = self.ending.lock();
+            if ending.is_some() {
+                return;
+            }
+            *ending = Some(Ending {
+                status,
+                text: crate::text::owned(text),
+            });
+        }
+        sched::set_ending(self.slot);
+    }
+}
+
+/// What a child takes over.
+pub struct Parent {
+    /// Pid of the parent, 0 for the first process.
+    pub pid: u64,
+    /// Privileges.
+    pub privileges: u64,
+    /// Name space, shared.
+    pub names: Arc<NameSpace>,
+    /// Working directory.
+    pub directory: String,
+    /// Name.
+    pub name: String,
+}

@@ -1,0 +1,303 @@
+//! Who runs: a ready queue, parking and waking.
+//!
+//! Owns the CPU. A process is named by its slot in the process table; all
+//! queues are links between slots, so that waking and waiting allocate
+//! nothing. The kernel is not preempted, so between a look at a condition and
+//! the [`park`] that waits for it nothing can happen; and a process that is
+//! woken always looks again.
+use super::slots::{self, NPROC};
+use crate::arch;
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
+
+/// Index of a process in the process table.
+pub type Slot = u16;
+const NONE: Slot = u16::MAX;
+
+const FREE: u8 = 0;
+const READY: u8 = 1;
+const RUNNING: u8 = 2;
+const PARKED: u8 = 3;
+const ENDED: u8 = 4;
+
+static STATE: [AtomicU8; NPROC] = [const { AtomicU8::new(FREE) }; NPROC];
+/// A wake-up that came while the process was not parked.
+static WOKEN: [AtomicBool; NPROC] = [const { AtomicBool::new(false) }; NPROC];
+/// The process shall end: every wait is cut short.
+static ENDING: [AtomicBool; NPROC] = [const { AtomicBool::new(false) }; NPROC];
+/// When a parked process wants to be woken at the latest, in nanoseconds.
+static DEADLINE: [AtomicU64; NPROC] = [const { AtomicU64::new(u64::MAX) }; NPROC];
+static NEXT_READY: [AtomicU16; NPROC] = [const { AtomicU16::new(NONE) }; NPROC];
+static NEXT_WAITER: [AtomicU16; NPROC] = [const { AtomicU16::new(NONE) }; NPROC];
+
+static READY_HEAD: AtomicU16 = AtomicU16::new(NONE);
+static READY_TAIL: AtomicU16 = AtomicU16::new(NONE);
+static CURRENT: AtomicU16 = AtomicU16::new(NONE);
+static EARLIEST: AtomicU64 = AtomicU64::new(u64::MAX);
+/// When idling began; 0 while there is work.
+static IDLE_SINCE: AtomicU64 = AtomicU64::new(0);
+static IDLE_TICKS: AtomicU64 = AtomicU64::new(0);
+static SWITCHES: AtomicU64 = AtomicU64::new(0);
+
+/// Why [`park`] returned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wake {
+    /// Somebody woke it; look again.
+    Woken,
+    /// The time is up.
+    Timeout,
+    /// The process is to end: give up.
+    Ending,
+}
+
+/// The slot that runs now.
+#[inline]
+pub fn current_slot() -> Slot {
+    CURRENT.load(Relaxed)
+}
+
+/// Time-stamp ticks spent with nothing to do.
+pub fn idle_ticks() -> u64 {
+    IDLE_TICKS.load(Relaxed)
+}
+
+/// Switches between processes so far.
+pub fn switches() -> u64 {
+    SWITCHES.load(Relaxed)
+}
+
+/// Processes waiting for something, first come first served. Lives in the
+/// locked state of the thing waited for. A process is in at most one.
+pub struct WaitQueue {
+    head: Slot,
+    tail: Slot,
+}
+
+impl WaitQueue {
+    /// Nobody waits.
+    pub const fn new() -> Self {
+        WaitQueue {
+            head: NONE,
+            tail: NONE,
+        }
+    }
+
+    /// The running process joins; it parks after unlocking and must
+    /// [`leave`](Self::leave) if it was not woken from here.
+    pub fn join(&mut self) {
+        let me = current_slot();
+        NEXT_WAITER[me as usize].store(NONE, Relaxed);
+        match self.tail {
+            NONE => self.head = me,
+            tail => NEXT_WAITER[tail as usize].store(me, Relaxed),
+        }
+        self.tail = me;
+    }
+
+    /// The running process no longer waits here, if it still did.
+    pub fn leave(&mut self) {
+        let me = current_slot();
+        let (mut previous, mut at) = (NONE, self.head);
+        while at != NONE {
+            let next = NEXT_WAITER[at as usize].load(Relaxed);
+            if at == me {
+                match previous {
+                    NONE => self.head = next,
+                    p => NEXT_WAITER[p as usize].store(next, Relaxed),
+                }
+                if self.tail == me {
+                    self.tail = previous;
+                }
+                return;
+            }
+            (previous, at) = (at, next);
+        }
+    }
+
+    /// Wakes the one that waits longest.
+    pub fn wake_one(&mut self) {
+        let first = self.head;
+        if first != NONE {
+            self.head = NEXT_WAITER[first as usize].load(Relaxed);
+            if self.head == NONE {
+                self.tail = NONE;
+            }
+            unpark(first);
+        }
+    }
+
+    /// Wakes everybody.
+    pub fn wake_all(&mut self) {
+        while self.head != NONE {
+            self.wake_one();
+        }
+    }
+}
+
+fn push_ready(slot: Slot) {
+    STATE[slot as usize].store(READY, Relaxed);
+    NEXT_READY[slot as usize].store(NONE, Relaxed);
+    match READY_TAIL.load(Relaxed) {
+        NONE => READY_HEAD.store(slot, Relaxed),
+        tail => NEXT_READY[tail as usize].store(slot, Relaxed),
+    }
+    READY_TAIL.store(slot, Relaxed);
+}
+
+fn pop_ready() -> Option<Slot> {
+    let slot = READY_HEAD.load(Relaxed);
+    if slot == NONE {
+        return None;
+    }
+    let next = NEXT_READY[slot as usize].load(Relaxed);
+    READY_HEAD.store(next, Relaxed);
+    if next == NONE {
+        READY_TAIL.store(NONE, Relaxed);
+    }
+    Some(slot)
+}
+
+/// Makes a parked process ready, or lets its next [`park`] return at once.
+pub fn unpark(slot: Slot) {
+    if STATE[slot as usize].load(Relaxed) == PARKED {
+        push_ready(slot);
+    } else {
+        WOKEN[slot as usize].store(true, Relaxed);
+    }
+}
+
+/// A new process may run. Its context is in place.
+pub fn admit(slot: Slot) {
+    let i = slot as usize;
+    WOKEN[i].store(false, Relaxed);
+    ENDING[i].store(false, Relaxed);
+    DEADLINE[i].store(u64::MAX, Relaxed);
+    push_ready(slot);
+}
+
+/// The process in `slot` shall end; it gives up whatever it waits for.
+pub fn set_ending(slot: Slot) {
+    ENDING[slot as usize].store(true, Relaxed);
+    unpark(slot);
+}
+
+/// Shall the running process end?
+#[inline]
+pub fn ending() -> bool {
+    ENDING[current_slot() as usize].load(Relaxed)
+}
+
+/// The slot may be used again.
+pub fn retire(slot: Slot) {
+    STATE[slot as usize].store(FREE, Relaxed);
+}
+
+/// Gives up the CPU until woken, until `deadline_ns` or until the process is
+/// to end. No lock may be held.
+pub fn park(deadline_ns: Option<u64>) -> Wake {
+    crate::lock::assert_none_held();
+    let me = current_slot();
+    let i = me as usize;
+    if ENDING[i].load(Relaxed) {
+        return Wake::Ending;
+    }
+    if WOKEN[i].swap(false, Relaxed) {
+        return Wake::Woken;
+    }
+    if let Some(deadline) = deadline_ns {
+        if arch::time::now_ns() >= deadline {
+            return Wake::Timeout;
+        }
+        DEADLINE[i].store(deadline, Relaxed);
+        EARLIEST.fetch_min(deadline, Relaxed);
+    }
+    STATE[i].store(PARKED, Relaxed);
+    leave_cpu(me);
+    DEADLINE[i].store(u64::MAX, Relaxed);
+    WOKEN[i].store(false, Relaxed);
+    if ENDING[i].load(Relaxed) {
+        Wake::Ending
+    } else if deadline_ns.is_some_and(|d| arch::time::now_ns() >= d) {
+        Wake::Timeout
+    } else {
+        Wake::Woken
+    }
+}
+
+/// Lets others run first, if any are ready.
+pub fn give_way() {
+    crate::lock::assert_none_held();
+    if READY_HEAD.load(Relaxed) != NONE {
+        let me = current_slot();
+        push_ready(me);
+        leave_cpu(me);
+    }
+}
+
+/// The running process is no more: its slot waits for the parent, its stack
+/// is used a last time to find the next process.
+pub fn end() -> ! {
+    crate::lock::assert_none_held();
+    let me = current_slot();
+    STATE[me as usize].store(ENDED, Relaxed);
+    leave_cpu(me);
+    unreachable!("an ended process was scheduled");
+}
+
+/// Runs the first process from the boot stack, which is never used again.
+pub fn start(first: Slot) -> ! {
+    let popped = pop_ready();
+    debug_assert_eq!(popped, Some(first));
+    CURRENT.store(first, Relaxed);
+    STATE[first as usize].store(RUNNING, Relaxed);
+    slots::enter_first(first)
+}
+
+/// Switches to the next ready process, idling on this stack while there is
+/// none. Idling here saves two switches whenever the process that just
+/// parked is the next one to run, as in every fill.
+fn leave_cpu(me: Slot) {
+    let next = loop {
+        if let Some(slot) = pop_ready() {
+            break slot;
+        }
+        IDLE_SINCE.store(arch::time::ticks(), Relaxed);
+        arch::idle();
+        stop_idle_clock();
+    };
+    CURRENT.store(next, Relaxed);
+    if next != me {
+        SWITCHES.fetch_add(1, Relaxed);
+        slots::switch(me, next);
+    }
+    STATE[me as usize].store(RUNNING, Relaxed);
+}
+
+/// An interrupt came, or idling is over: what follows is work. Called first
+/// thing in the trap handler, so that interrupts count as busy.
+#[inline]
+pub fn stop_idle_clock() {
+    let since = IDLE_SINCE.swap(0, Relaxed);
+    if since != 0 {
+        let spent = arch::time::ticks().saturating_sub(since);
+        IDLE_TICKS.fetch_add(spent, Relaxed);
+    }
+}
+
+/// The timer: wakes processes whose deadline has passed.
+pub fn tick() {
+    let now = arch::time::now_ns();
+    if now < EARLIEST.load(Relaxed) {
+        return;
+    }
+    let mut earliest = u64::MAX;
+    for slot in 0..NPROC {
+        let deadline = DEADLINE[slot].load(Relaxed);
+        if deadline <= now {
+            DEADLINE[slot].store(u64::MAX, Relaxed);
+            unpark(slot as Slot);
+        } else {
+            earliest = earliest.min(deadline);
+        }
+    }
+    EARLIEST.store(earliest, Relaxed);
+}

@@ -1,0 +1,121 @@
+//! The hardware half of every process, by slot, and the switch between two.
+//!
+//! Kept apart from `Process` and in fixed storage, so that a switch touches
+//! no reference count and the last moments of a process need nothing that
+//! its parent may already free. Only the scheduler calls in here.
+use super::sched::Slot;
+use crate::arch::{self, Context, FpuState};
+use crate::mem::{paging::Root, stack::KernelStack};
+use core::cell::UnsafeCell;
+
+/// Processes at most, ended ones not yet waited for included.
+pub const NPROC: usize = 256;
+
+struct Hardware {
+    context: Context,
+    fpu: FpuState,
+    stack_top: u64,
+    root: Option<Root>,
+    ports: bool,
+}
+
+struct Table(UnsafeCell<[Hardware; NPROC]>);
+
+// SAFETY: (1) one CPU; (2) the kernel runs with interrupts off and no
+// interrupt handler calls into this module; (3) no reference into the table
+// outlives a function of this module, but for the two contexts in `switch`,
+// which belong to two different slots.
+unsafe impl Sync for Table {}
+
+static TABLE: Table = Table(UnsafeCell::new(
+    [const {
+        Hardware {
+            context: Context::EMPTY,
+            fpu: FpuState::CLEAN,
+            stack_top: 0,
+            root: None,
+            ports: false,
+        }
+    }; NPROC],
+));
+
+fn slot(slot: Slot) -> *mut Hardware {
+    let table: *mut Hardware = TABLE.0.get().cast();
+    assert!((slot as usize) < NPROC);
+    // SAFETY: the index is within the array.
+    unsafe { table.add(slot as usize) }
+}
+
+/// A process as it is before its first instruction: `entry` runs on `stack`.
+pub fn prepare(at: Slot, stack: &KernelStack, entry: extern "C" fn(usize) -> !, root: Root) {
+    // SAFETY: conditions 1 to 3 of `Table`; the slot is not running.
+    let hardware = unsafe { &mut *slot(at) };
+    hardware.context = Context::new(stack, entry, at as usize);
+    hardware.fpu = FpuState::CLEAN;
+    hardware.stack_top = stack.top();
+    hardware.root = Some(root);
+    hardware.ports = false;
+}
+
+/// A child starts with its parent's floating-point state.
+pub fn copy_fpu_to(child: Slot) {
+    // SAFETY: conditions 1 to 3 of `Table`; the child is not running.
+    unsafe { (*slot(child)).fpu.save() };
+}
+
+/// A fresh floating-point state for the running process (exec).
+pub fn reset_fpu() {
+    FpuState::CLEAN.restore();
+}
+
+/// The running process lives in another address space from now on.
+pub fn set_root(me: Slot, root: Root) {
+    // SAFETY: conditions 1 to 3 of `Table`.
+    unsafe { (*slot(me)).root = Some(root) };
+    root.activate();
+}
+
+/// May a process touch the console's ports while it runs? Takes effect at
+/// the next switch.
+pub fn set_ports_of(of: Slot, allowed: bool) {
+    // SAFETY: conditions 1 to 3 of `Table`.
+    unsafe { (*slot(of)).ports = allowed };
+}
+
+/// The same for the running process, at once.
+pub fn set_ports(me: Slot, allowed: bool) {
+    set_ports_of(me, allowed);
+    arch::set_ports_allowed(allowed);
+}
+
+fn install(hardware: &Hardware) {
+    arch::set_kernel_stack(hardware.stack_top);
+    arch::set_ports_allowed(hardware.ports);
+    if let Some(root) = hardware.root {
+        root.activate();
+    }
+    hardware.fpu.restore();
+}
+
+/// From one process to another; returns when `from` is switched to again.
+pub fn switch(from: Slot, to: Slot) {
+    let (from, to) = (slot(from), slot(to));
+    // SAFETY: conditions 1 to 3 of `Table`; the slots differ (the scheduler
+    // asks for no switch otherwise), `to` was prepared or switched away from.
+    unsafe {
+        (*from).fpu.save();
+        install(&*to);
+        arch::switch(&(*from).context, &(*to).context);
+    }
+}
+
+/// Leaves the boot stack for good.
+pub fn enter_first(first: Slot) -> ! {
+    let boot = Context::EMPTY;
+    // SAFETY: conditions 1 to 3 of `Table`; `first` was prepared.
+    unsafe {
+        install(&*slot(first));
+        arch::switch(&boot, &(*slot(first)).context);
+    }
+    unreachable!("the boot stack was scheduled");
+}

@@ -1,0 +1,67 @@
+//! The table of all processes.
+use super::Process;
+use super::sched::{self, Slot};
+use super::slots::NPROC;
+use crate::lock::{Lock, Rank};
+use abi::Errno;
+use alloc::sync::Arc;
+
+static PROCESSES: Lock<[Option<Arc<Process>>; NPROC]> =
+    Lock::new(Rank::Processes, [const { None }; NPROC]);
+
+/// A slot nobody uses; stays free until [`insert`].
+pub fn vacancy() -> Result<Slot, Errno> {
+    let table = PROCESSES.lock();
+    let free = table.iter().position(Option::is_none);
+    free.map(|i| i as Slot).ok_or(Errno::EAGAIN)
+}
+
+/// Makes a process known.
+pub fn insert(process: Arc<Process>) {
+    let slot = process.slot as usize;
+    let mut table = PROCESSES.lock();
+    debug_assert!(table[slot].is_none());
+    table[slot] = Some(process);
+}
+
+/// Forgets a process that ended and whose parent has been told.
+pub fn remove(slot: Slot) {
+    let process = PROCESSES.lock()[slot as usize].take();
+    sched::retire(slot);
+    drop(process);
+}
+
+/// The process that runs.
+#[inline]
+pub fn current() -> Arc<Process> {
+    let slot = sched::current_slot() as usize;
+    match PROCESSES.lock().get(slot) {
+        Some(Some(process)) => process.clone(),
+        _ => unreachable!("no process runs"),
+    }
+}
+
+/// The process with that pid.
+pub fn find(pid: u64) -> Option<Arc<Process>> {
+    let table = PROCESSES.lock();
+    table.iter().flatten().find(|p| p.pid == pid).cloned()
+}
+
+/// Processes alive or not yet waited for.
+pub fn count() -> usize {
+    PROCESSES.lock().iter().flatten().count()
+}
+
+/// Calls `f` for each child of `pid` until it says something.
+pub fn with_children<T>(pid: u64, mut f: impl FnMut(&Arc<Process>) -> Option<T>) -> Option<T> {
+    for slot in 0..NPROC {
+        let process = PROCESSES.lock()[slot].clone();
+        if let Some(process) = process
+            && process.parent.load(core::sync::atomic::Ordering::Relaxed) == pid
+            && let Some(answer) = f(&process)
+        {
+            return Some(answer);
+        }
+    }
+    None
+}

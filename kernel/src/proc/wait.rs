@@ -1,0 +1,76 @@
+//! How processes end and how parents hear of it.
+use super::slots::NPROC;
+use super::{Ending, Process, sched, table};
+use crate::seg;
+use abi::Errno;
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// Slots whose process has ended and waits to be asked for.
+static ENDED: [AtomicBool; NPROC] = [const { AtomicBool::new(false) }; NPROC];
+
+/// Inherits orphans.
+const INIT: u64 = 1;
+
+/// Ends the running process, which was ordered to. Everything it holds is
+/// given back here, on its own stack, except that stack and its table entry.
+pub fn finish(process: Arc<Process>) -> ! {
+    let files = process.descriptors.lock().take_all();
+    drop(files);
+    seg::destroy(&process);
+    let pid = process.pid;
+    table::with_children(pid, |child| {
+        child.parent.store(INIT, Relaxed);
+        None::<()>
+    });
+    if pid == INIT {
+        let ending = process.ending.lock().clone();
+        let text = ending.map(|e| e.text).unwrap_or_default();
+        panic!("init ended: {text}");
+    }
+    ENDED[process.slot as usize].store(true, Relaxed);
+    let heir = table::find(process.parent.load(Relaxed)).or_else(|| table::find(INIT));
+    if let Some(heir) = &heir {
+        heir.children.lock().wake_all();
+    }
+    drop(heir);
+    drop(process);
+    sched::end()
+}
+
+/// Waits until a child has ended and forgets it. `ECHILD` if there is none.
+pub fn wait(process: &Process) -> Result<(u64, Ending), Errno> {
+    loop {
+        let mut any = false;
+        let ended = table::with_children(process.pid, |child| {
+            any = true;
+            ENDED[child.slot as usize]
+                .load(Relaxed)
+                .then(|| child.clone())
+        });
+        if let Some(child) = ended {
+            return Ok(reap(child));
+        }
+        if !any {
+            return Err(Errno::ECHILD);
+        }
+        process.children.lock().join();
+        let wake = sched::park(None);
+        process.children.lock().leave();
+        if wake == sched::Wake::Ending {
+            return Err(Errno::EINTR);
+        }
+    }
+}
+
+fn reap(child: Arc<Process>) -> (u64, Ending) {
+    let pid = child.pid;
+    let ending = child.ending.lock().take().unwrap_or(Ending {
+        status: 0,
+        text: String::new(),
+    });
+    ENDED[child.slot as usize].store(false, Relaxed);
+    table::remove(child.slot);
+    (pid, ending)
+}

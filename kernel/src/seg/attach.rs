@@ -1,0 +1,239 @@
+//! Making, removing and emptying segments, and what fork does to each kind.
+use super::host::Caller;
+use super::{Content, Kind, Segment, Space, SpaceLock, release_frames, user};
+use crate::mem::frames::{self, Physical};
+use crate::proc::Process;
+use abi::{Errno, PAGE, USER_END, privilege};
+use vm::Frame;
+
+/// Where the kernel begins to look when it may choose an address.
+const CHOICE: u64 = 0x0000_1000_0000_0000;
+/// Frames in one `dma` segment at most.
+const DMA_MAX: u64 = 4096;
+
+/// What a program asks for.
+pub struct Wish {
+    /// Kind of segment.
+    pub kind: Kind,
+    /// First address, a multiple of the page size; 0: the kernel's choice.
+    pub va: u64,
+    /// Bytes; rounded up to pages.
+    pub len: u64,
+    /// Physical address for `device`.
+    pub argument: u64,
+}
+
+/// Attaches a segment to the process; its first address.
+pub fn attach(process: &Process, wish: &Wish) -> Result<u64, Errno> {
+    if matches!(wish.kind, Kind::Device | Kind::Dma) && !process.may(privilege::DEVICE) {
+        return Err(Errno::EPERM);
+    }
+    let pages = wish.len.div_ceil(PAGE);
+    if pages == 0 || !wish.va.is_multiple_of(PAGE) {
+        return Err(Errno::EINVAL);
+    }
+    if pages > USER_END / PAGE {
+        return Err(Errno::ENOMEM);
+    }
+    let mut space = process.space.lock();
+    let va = match wish.va {
+        0 => choose(&space, pages * PAGE)?,
+        va => va,
+    };
+    let content = match wish.kind {
+        Kind::Memory | Kind::Snapshot | Kind::Stack | Kind::Program => {
+            Content::Virtual(vm::Segment::new(pages))
+        }
+        Kind::Device => Content::Physical(device_frame(wish.argument, pages)?),
+        Kind::Dma => Content::Physical(contiguous(pages)?),
+    };
+    let owned = wish.kind == Kind::Dma;
+    let segment = Segment::new(va, pages, wish.kind, content);
+    let first = match segment.content {
+        Content::Physical(first) if owned => Some(first),
+        Content::Physical(_) | Content::Virtual(_) => None,
+    };
+    let inserted = insert(&mut space, segment);
+    if let (Err(_), Some(first)) = (inserted, first) {
+        release_frames(first, pages);
+    }
+    inserted.map(|()| va)
+}
+
+/// Puts a segment into the table. `EINVAL`: not user addresses; `EBUSY`: it
+/// overlaps another; `ENFILE`: the table is full.
+pub fn insert(space: &mut Space, segment: Segment) -> Result<(), Errno> {
+    let len = segment.pages.checked_mul(PAGE).ok_or(Errno::EINVAL)?;
+    let end = segment.base.checked_add(len).ok_or(Errno::EINVAL)?;
+    // The first page stays empty, so that a null pointer is a fault.
+    if segment.base < PAGE || end > USER_END {
+        return Err(Errno::EINVAL);
+    }
+    let overlaps = |s: &Segment| segment.base < s.end() && s.base < end;
+    if space.table.iter().flatten().any(overlaps) {
+        return Err(Errno::EBUSY);
+    }
+    let free = space.table.iter_mut().find(|s| s.is_none());
+    *free.ok_or(Errno::ENFILE)? = Some(segment);
+    Ok(())
+}
+
+/// The lowest address from [`CHOICE`] with room for `len` bytes and a guard
+/// page on both sides.
+fn choose(space: &Space, len: u64) -> Result<u64, Errno> {
+    let mut va = CHOICE;
+    loop {
+        let end = va.checked_add(len).ok_or(Errno::ENOMEM)?;
+        if end > USER_END {
+            return Err(Errno::ENOMEM);
+        }
+        let blocked = |s: &&Segment| va < s.end() + PAGE && s.base < end + PAGE;
+        match space.table.iter().flatten().find(blocked) {
+            Some(segment) => va = segment.end() + PAGE,
+            None => return Ok(va),
+        }
+    }
+}
+
+/// Frame of a device's registers, which must not be memory.
+fn device_frame(pa: u64, pages: u64) -> Result<Frame, Errno> {
+    let first = u32::try_from(pa / PAGE).map_err(|_| Errno::EINVAL)?;
+    let count = u32::try_from(pages).map_err(|_| Errno::EINVAL)?;
+    let end = first.checked_add(count).ok_or(Errno::EINVAL)?;
+    if !pa.is_multiple_of(PAGE) || (first..end).any(|f| frames::managed(Frame(f))) {
+        return Err(Errno::EINVAL);
+    }
+    Ok(Frame(first))
+}
+
+fn contiguous(pages: u64) -> Result<Frame, Errno> {
+    if pages > DMA_MAX {
+        return Err(Errno::EINVAL);
+    }
+    let first = frames::alloc_contiguous(pages as u32).ok_or(Errno::ENOMEM)?;
+    for i in 0..pages as u32 {
+        frames::zero(Frame(first.0 + i));
+    }
+    Ok(first)
+}
+
+/// Physical address behind `va`, which must be in a `dma` or `device`
+/// segment.
+pub fn physical(space: &SpaceLock, va: u64) -> Result<u64, Errno> {
+    let space = space.lock();
+    let segment = space.find(va).ok_or(Errno::EFAULT)?;
+    match segment.content {
+        Content::Physical(first) => Ok(first.pa() + (va - segment.base)),
+        Content::Virtual(_) => Err(Errno::EINVAL),
+    }
+}
+
+/// Removes the segment that begins at `va`.
+pub fn detach(space: &SpaceLock, va: u64) -> Result<(), Errno> {
+    let id = {
+        let space = space.lock();
+        let segment = space.table.iter().flatten().find(|s| s.base == va);
+        let segment = segment.ok_or(Errno::EINVAL)?;
+        match segment.kind {
+            Kind::Program | Kind::Stack => return Err(Errno::EINVAL),
+            Kind::Memory | Kind::Snapshot | Kind::Device | Kind::Dma => segment.id,
+        }
+    };
+    remove(space, id);
+    Ok(())
+}
+
+/// Removes a segment and gives back all it holds.
+pub fn remove(space: &SpaceLock, id: u64) {
+    let physical = {
+        let mut space = space.lock();
+        let Some((view, segment)) = space.by_id(id) else {
+            return;
+        };
+        match segment.content {
+            Content::Virtual(_) => None,
+            Content::Physical(first) => {
+                view.pages.unmap(segment.base..segment.end());
+                Some((segment.kind, first, segment.pages))
+            }
+        }
+    };
+    match physical {
+        None => vm::destroy(&mut Caller::new(space, id)),
+        Some((Kind::Dma, first, pages)) => release_frames(first, pages),
+        Some(_) => {}
+    }
+    let mut space = space.lock();
+    if let Some(entry) = space
+        .table
+        .iter_mut()
+        .find(|s| s.as_ref().is_some_and(|s| s.id == id))
+    {
+        *entry = None;
+    }
+}
+
+/// `[va, va + len)` reads as zeros and holds nothing from now on, over as
+/// many segments as it covers.
+pub fn free(space: &SpaceLock, va: u64, len: u64) -> Result<(), Errno> {
+    user::check(va, len)?;
+    let end = va + len;
+    let mut at = va;
+    while at < end {
+        let (id, base, stop, virtual_) = {
+            let space = space.lock();
+            let segment = space.find(at).ok_or(Errno::EFAULT)?;
+            if !segment.write {
+                return Err(Errno::EFAULT);
+            }
+            let is_virtual = matches!(segment.content, Content::Virtual(_));
+            (segment.id, segment.base, segment.end().min(end), is_virtual)
+        };
+        if virtual_ {
+            vm::free(&mut Caller::new(space, id), at - base, stop - at)?;
+        } else {
+            user::zero(space, at, (stop - at) as usize)?;
+        }
+        at = stop;
+    }
+    Ok(())
+}
+
+/// The child's share of each of the parent's segments, put into `to`.
+pub fn copy_all(from: &SpaceLock, to: &SpaceLock) -> Result<(), Errno> {
+    for index in 0..abi::NSEG {
+        let Some((id, copied)) = ({
+            let space = from.lock();
+            space.table[index]
+                .as_ref()
+                .map(|s| (s.id, inherits(s.kind)))
+        }) else {
+            continue;
+        };
+        if !copied {
+            continue;
+        }
+        let content = vm::fork(&mut Caller::new(from, id))?;
+        let copy = {
+            let mut space = from.lock();
+            let Some((_, s)) = space.by_id(id) else {
+                continue;
+            };
+            let mut copy = Segment::new(s.base, s.pages, s.kind, Content::Virtual(content));
+            (copy.write, copy.execute) = (s.write, s.execute);
+            copy
+        };
+        // The child has the same layout and an empty table: it fits.
+        insert(&mut to.lock(), copy)?;
+    }
+    Ok(())
+}
+
+/// Does a child get a copy of such a segment?
+fn inherits(kind: Kind) -> bool {
+    match kind {
+        Kind::Program | Kind::Stack | Kind::Memory | Kind::Snapshot => true,
+        // A driver's hold on its device is not divided.
+        Kind::Device | Kind::Dma => false,
+    }
+}

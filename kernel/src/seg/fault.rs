@@ -1,0 +1,141 @@
+//! Page faults, from the typed fault to the mapped page.
+//!
+//! The look-up of the segment and its rules are here; what the page needs is
+//! decided and done by `vm::fault`, which tries without blocking, then waits
+//! for the one message it needs with nothing locked, and looks again.
+use super::host::Caller;
+use super::{Content, Kind, Space, SpaceLock};
+use crate::mem::paging::Prot;
+use crate::mount::snapshots;
+use crate::text;
+use abi::{Errno, PAGE};
+use alloc::string::String;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use vm::{Access, Frame};
+
+static FAULTS: AtomicU64 = AtomicU64::new(0);
+
+/// Page faults so far, those of system calls on user memory included.
+pub fn count() -> u64 {
+    FAULTS.load(Relaxed)
+}
+
+/// Why an access cannot be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Denied {
+    /// No segment there.
+    Unmapped,
+    /// Just below the stack.
+    StackOverflow,
+    /// A store to a segment that may not be stored to.
+    ReadOnly,
+    /// A fetch from a segment that may not be executed.
+    NotExecutable,
+    /// The content could not be had.
+    Failed(Errno),
+}
+
+impl Denied {
+    /// What a system call on such memory returns.
+    pub fn errno(self) -> Errno {
+        match self {
+            Denied::Failed(Errno::ESTALE) => Errno::EIO,
+            Denied::Failed(errno) => errno,
+            _ => Errno::EFAULT,
+        }
+    }
+
+    /// For people.
+    pub fn text(self) -> &'static str {
+        match self {
+            Denied::Unmapped => "no segment there",
+            Denied::StackOverflow => "stack overflow",
+            Denied::ReadOnly => "store to read-only segment",
+            Denied::NotExecutable => "jump into data",
+            Denied::Failed(errno) => errno.text(),
+        }
+    }
+}
+
+/// How far below the stack an access counts as its overflow.
+const STACK_REACH: u64 = 1 << 20;
+
+enum Look {
+    /// The VM core decides: segment, page.
+    Virtual(u64, u64),
+    Done,
+}
+
+/// Makes the page at `va` ready for `access`, waiting for its content if it
+/// is asleep.
+pub fn resolve(space: &SpaceLock, va: u64, access: Access) -> Result<(), Denied> {
+    FAULTS.fetch_add(1, Relaxed);
+    let look = look_up(&mut space.lock(), va, access)?;
+    match look {
+        Look::Done => Ok(()),
+        Look::Virtual(segment, page) => {
+            let mut caller = Caller::new(space, segment);
+            vm::fault(&mut caller, page, access).map_err(Denied::Failed)
+        }
+    }
+}
+
+fn look_up(space: &mut Space, va: u64, access: Access) -> Result<Look, Denied> {
+    let Some(segment) = space.table.iter().flatten().find(|s| s.contains(va)) else {
+        return Err(missing(space, va));
+    };
+    if access == Access::Store && !segment.write {
+        return Err(Denied::ReadOnly);
+    }
+    let page = (va - segment.base) / PAGE;
+    match segment.content {
+        Content::Virtual(_) => Ok(Look::Virtual(segment.id, page)),
+        Content::Physical(first) => {
+            let prot = Prot {
+                user: true,
+                write: segment.write,
+                exec: false,
+                uncached: segment.kind == Kind::Device,
+            };
+            let frame = Frame(first.0 + page as u32);
+            let mapped = space.view.pages.map(va & !(PAGE - 1), frame, prot);
+            mapped.map_err(|_| Denied::Failed(Errno::ENOMEM))?;
+            Ok(Look::Done)
+        }
+    }
+}
+
+fn missing(space: &Space, va: u64) -> Denied {
+    let below_stack =
+        |s: &super::Segment| s.kind == Kind::Stack && va < s.base && s.base - va <= STACK_REACH;
+    if space.table.iter().flatten().any(below_stack) {
+        Denied::StackOverflow
+    } else {
+        Denied::Unmapped
+    }
+}
+
+/// Why the content of `va` could not be had, for the note or message: names
+/// the file, the offset and the reason.
+pub fn lost(space: &SpaceLock, va: u64, errno: Errno) -> String {
+    let source = {
+        let mut space = space.lock();
+        let id = space.find(va).map(|s| (s.id, va - s.base));
+        id.and_then(|(id, at)| match space.by_id(id) {
+            Some((_, segment)) => match &segment.content {
+                Content::Virtual(content) => content
+                    .extents()
+                    .first(at..at + 1)
+                    .map(|e| (e.source.snap, e.source.soff)),
+                Content::Physical(_) => None,
+            },
+            None => None,
+        })
+    };
+    match source.and_then(|(snap, offset)| Some((snapshots::path(snap)?, offset))) {
+        Some((path, offset)) => text::format(format_args!(
+            "snapshot lost: {path} at {offset:#x}: server answered {errno:?}"
+        )),
+        None => text::format(format_args!("fault at {va:#x}: {errno}")),
+    }
+}

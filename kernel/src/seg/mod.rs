@@ -1,0 +1,189 @@
+//! Segments: the table of a process's address ranges, and what the kernel
+//! adds to the VM core: page tables, locks, messages.
+//!
+//! [`fault`] resolves faults, [`user`] copies to and from user memory,
+//! [`host`] lets the VM core's operations run in the kernel, [`attach`] makes
+//! and removes segments. What a page *is* lives in the crate `vm`.
+pub mod attach;
+pub mod fault;
+pub mod host;
+pub mod user;
+pub mod view;
+
+use crate::lock::Lock;
+use crate::mem::frames;
+use crate::mem::paging::AddressSpace;
+use crate::proc::Process;
+use abi::{Errno, NSEG, PAGE};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use view::View;
+use vm::Frame;
+
+/// A process's memory behind its lock.
+pub type SpaceLock = Lock<Space>;
+
+/// What a segment is for; decides fork, detach and the text of errors.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A program's instructions or data, as the ELF file says.
+    Program,
+    /// The stack; grows by being touched.
+    Stack,
+    /// Zeros until stored to.
+    Memory,
+    /// Reads into it are deferred.
+    Snapshot,
+    /// A device's registers. Not inherited by a child.
+    Device,
+    /// Contiguous frames for a device to read and write. Not inherited.
+    Dma,
+}
+
+impl Kind {
+    /// What `segattach` calls it.
+    pub fn from_name(name: &str) -> Result<Kind, Errno> {
+        match name {
+            "memory" => Ok(Kind::Memory),
+            "snapshot" => Ok(Kind::Snapshot),
+            "device" => Ok(Kind::Device),
+            "dma" => Ok(Kind::Dma),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+}
+
+/// What stands behind the addresses.
+pub enum Content {
+    /// Pages that the VM core looks after.
+    Virtual(vm::Segment),
+    /// Consecutive frames, starting with this one.
+    Physical(Frame),
+}
+
+/// One entry of the segment table.
+pub struct Segment {
+    /// Never used again; proves that a segment looked at again is the same.
+    pub id: u64,
+    /// First address, a multiple of the page size.
+    pub base: u64,
+    /// Length in pages.
+    pub pages: u64,
+    /// What it is for.
+    pub kind: Kind,
+    /// May it be stored to?
+    pub write: bool,
+    /// May instructions be fetched from it?
+    pub execute: bool,
+    /// What stands behind it.
+    pub content: Content,
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+impl Segment {
+    /// A segment that can be stored to, not executed.
+    pub fn new(base: u64, pages: u64, kind: Kind, content: Content) -> Segment {
+        Segment {
+            id: NEXT_ID.fetch_add(1, Relaxed),
+            base,
+            pages,
+            kind,
+            write: true,
+            execute: false,
+            content,
+        }
+    }
+
+    /// One past its last address.
+    pub fn end(&self) -> u64 {
+        self.base + self.pages * PAGE
+    }
+
+    /// Is `va` in it?
+    #[inline]
+    pub fn contains(&self, va: u64) -> bool {
+        va.wrapping_sub(self.base) < self.pages * PAGE
+    }
+}
+
+/// The memory of a process.
+pub struct Space {
+    /// The hardware's view.
+    pub view: View,
+    /// The segments, in no order.
+    pub table: [Option<Segment>; NSEG],
+}
+
+impl Space {
+    /// No segments.
+    pub fn new() -> Result<Space, Errno> {
+        Ok(Space {
+            view: View::new(AddressSpace::new().ok_or(Errno::ENOMEM)?),
+            table: [const { None }; NSEG],
+        })
+    }
+
+    /// The segment that `va` is in.
+    #[inline]
+    pub fn find(&self, va: u64) -> Option<&Segment> {
+        self.table.iter().flatten().find(|s| s.contains(va))
+    }
+
+    /// The segment of that id, and the page tables seen from it.
+    #[inline]
+    pub fn by_id(&mut self, id: u64) -> Option<(&mut View, &mut Segment)> {
+        let segment = self.table.iter_mut().flatten().find(|s| s.id == id)?;
+        self.view.base = segment.base;
+        self.view.write = segment.write;
+        self.view.execute = segment.execute;
+        Some((&mut self.view, segment))
+    }
+}
+
+/// The snapshot segment that holds all of `[va, va + len)`, and where in it
+/// the range begins, in bytes.
+pub fn snapshot_range(space: &SpaceLock, va: u64, len: u64) -> Option<(u64, u64)> {
+    let space = space.lock();
+    let segment = space.find(va)?;
+    let inside = va.checked_add(len)? <= segment.end();
+    (segment.kind == Kind::Snapshot && inside).then_some((segment.id, va - segment.base))
+}
+
+/// Gives back all memory of a process that ends.
+pub fn destroy(process: &Process) {
+    clear(&process.space);
+}
+
+/// Removes every segment of a space.
+pub fn clear(space: &SpaceLock) {
+    for index in 0..NSEG {
+        let id = space.lock().table[index].as_ref().map(|s| s.id);
+        if let Some(id) = id {
+            attach::remove(space, id);
+        }
+    }
+}
+
+/// Drops the reference that a physical segment holds on its frames.
+fn release_frames(first: Frame, pages: u64) {
+    for i in 0..pages as u32 {
+        frames::release(Frame(first.0 + i));
+    }
+}
+
+/// A segment whose content is complete: from now on stores are allowed only
+/// if `write` says so.
+pub fn seal(space: &SpaceLock, id: u64, write: bool) {
+    let mut space = space.lock();
+    if let Some((view, segment)) = space.by_id(id) {
+        segment.write = write;
+        if !write {
+            view.pages.protect(segment.base..segment.end());
+        }
+    }
+}
+
+/// Exchanges the memory of a process for another; what it had before.
+pub fn exchange(space: &SpaceLock, new: Space) -> Space {
+    core::mem::replace(&mut *space.lock(), new)
+}

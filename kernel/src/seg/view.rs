@@ -1,0 +1,137 @@
+//! A segment's memory as the VM core sees it: frames, overlay nodes in
+//! frames, and the page tables of the process it belongs to.
+use crate::mem::frames;
+use crate::mem::paging::{AddressSpace, Prot};
+use abi::PAGE;
+use core::ops::Range;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use vm::{Count, Frame, Memory, NoMemory};
+
+static FILLS: AtomicU64 = AtomicU64::new(0);
+static ZERO_FILLS: AtomicU64 = AtomicU64::new(0);
+static COPIES: AtomicU64 = AtomicU64::new(0);
+
+/// Pages filled from snapshots, made from zeros, copied by a store.
+pub fn counts() -> (u64, u64, u64) {
+    (
+        FILLS.load(Relaxed),
+        ZERO_FILLS.load(Relaxed),
+        COPIES.load(Relaxed),
+    )
+}
+
+/// The page tables of a space, seen from one of its segments at a time.
+pub struct View {
+    /// The process's page tables.
+    pub pages: AddressSpace,
+    /// Where the segment begins.
+    pub base: u64,
+    /// May it be stored to?
+    pub write: bool,
+    /// May it be executed?
+    pub execute: bool,
+}
+
+impl View {
+    /// Of no segment yet.
+    pub fn new(pages: AddressSpace) -> View {
+        View {
+            pages,
+            base: 0,
+            write: false,
+            execute: false,
+        }
+    }
+
+    fn addresses(&self, pages: Range<u64>) -> Range<u64> {
+        self.base + pages.start * PAGE..self.base + pages.end * PAGE
+    }
+}
+
+impl Memory for View {
+    #[inline]
+    fn alloc_zeroed(&mut self) -> Option<Frame> {
+        frames::alloc_zeroed()
+    }
+
+    #[inline]
+    fn alloc(&mut self) -> Option<Frame> {
+        frames::alloc()
+    }
+
+    fn alloc_copy(&mut self, of: Frame) -> Option<Frame> {
+        let frame = frames::alloc()?;
+        frames::copy_between(of, 0, frame, 0, PAGE as usize);
+        Some(frame)
+    }
+
+    fn retain(&mut self, frame: Frame) {
+        frames::retain(frame);
+    }
+
+    fn release(&mut self, frame: Frame) {
+        frames::release(frame);
+    }
+
+    #[inline]
+    fn shared(&self, frame: Frame) -> bool {
+        frames::shared(frame)
+    }
+
+    fn copy(&mut self, from: (Frame, usize), to: (Frame, usize), len: usize) {
+        frames::copy_between(from.0, from.1, to.0, to.1, len);
+    }
+
+    fn zero(&mut self, frame: Frame, at: usize, len: usize) {
+        frames::zero_range(frame, at, len);
+    }
+
+    fn alloc_node(&mut self) -> Option<Frame> {
+        frames::alloc_zeroed()
+    }
+
+    fn free_node(&mut self, node: Frame) {
+        frames::release(node);
+    }
+
+    #[inline]
+    fn slot(&self, node: Frame, index: usize) -> u64 {
+        frames::read_u64(node, index)
+    }
+
+    #[inline]
+    fn set_slot(&mut self, node: Frame, index: usize, value: u64) {
+        frames::write_u64(node, index, value);
+    }
+
+    #[inline]
+    fn map(&mut self, page: u64, frame: Frame, writable: bool) -> Result<(), NoMemory> {
+        let prot = Prot {
+            user: true,
+            write: writable && self.write,
+            exec: self.execute,
+            uncached: false,
+        };
+        self.pages.map(self.base + page * PAGE, frame, prot)
+    }
+
+    fn unmap(&mut self, pages: Range<u64>) {
+        let range = self.addresses(pages);
+        self.pages.unmap(range);
+    }
+
+    fn protect(&mut self, pages: Range<u64>) {
+        let range = self.addresses(pages);
+        self.pages.protect(range);
+    }
+
+    #[inline]
+    fn count(&mut self, what: Count, n: u64) {
+        match what {
+            Count::Fill => FILLS.fetch_add(n, Relaxed),
+            Count::ZeroFill => ZERO_FILLS.fetch_add(n, Relaxed),
+            Count::Copy => COPIES.fetch_add(n, Relaxed),
+            Count::Stale | Count::Elided | Count::Sent | Count::Evict => 0,
+        };
+    }
+}

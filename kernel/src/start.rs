@@ -1,0 +1,43 @@
+//! From a machine that works to the first process.
+use crate::mem::stack::KernelStack;
+use crate::name::{NameSpace, root};
+use crate::proc::{Parent, Process, exec, fork, sched, vacancy};
+use crate::seg::Space;
+use crate::{arch, options};
+use abi::privilege;
+use alloc::string::String;
+use alloc::sync::Arc;
+
+/// The program that starts all others.
+const INIT: &str = "/bin/init";
+
+/// Runs the first process; the caller's stack is not used again.
+pub fn start(bundle: &'static [u8]) -> ! {
+    root::set_bundle(bundle);
+    options::init();
+    match first_process() {
+        Ok(slot) => {
+            arch::interrupts::timer_init();
+            sched::start(slot)
+        }
+        Err(errno) => panic!("{INIT}: {errno}"),
+    }
+}
+
+fn first_process() -> Result<sched::Slot, abi::Errno> {
+    let stack = KernelStack::new().ok_or(abi::Errno::ENOMEM)?;
+    let parent = Parent {
+        pid: 0,
+        privileges: privilege::ALL,
+        names: Arc::new(NameSpace::new()),
+        directory: String::from("/"),
+        name: String::from("init"),
+    };
+    let slot = vacancy()?;
+    let process = Process::new(slot, &parent, Space::new()?, stack);
+    let mut frame = arch::TrapFrame::user(0, 0);
+    let arguments = exec::Arguments::only(INIT)?;
+    exec::first(&process, &mut frame, INIT, &arguments)?;
+    fork::begin(process, frame);
+    Ok(slot)
+}

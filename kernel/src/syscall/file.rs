@@ -1,0 +1,273 @@
+//! Calls on files and names.
+use super::{Arguments, about};
+use crate::file::{Node, OpenFile, open, read, write};
+use crate::name::root::Entry;
+use crate::proc::Process;
+use crate::seg::user;
+use abi::{DirEntry, Errno, PATH_MAX, Stat, StatChange, whence};
+use alloc::string::String;
+use alloc::sync::Arc;
+
+/// The path that two arguments name.
+pub fn path(process: &Process, va: u64, len: u64) -> Result<String, Errno> {
+    user::text(&process.space, va, len, PATH_MAX)
+}
+
+fn number(value: u64) -> Result<u32, Errno> {
+    u32::try_from(value).map_err(|_| Errno::EINVAL)
+}
+
+/// A new descriptor for an open file.
+pub fn descriptor(process: &Process, file: OpenFile) -> Result<u64, Errno> {
+    let file = Arc::new(file);
+    let kept = file.clone();
+    // Should the table be full, the file is closed here, unlocked.
+    let added = process.descriptors.lock().add(kept);
+    drop(file);
+    added
+}
+
+fn get(process: &Process, fd: u64) -> Result<Arc<OpenFile>, Errno> {
+    process.descriptors.lock().get(fd)
+}
+
+pub fn open(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let [va, len, mode, ..] = a.0;
+    let path = path(process, va, len)?;
+    let file = about(process, &path, open::open(process, &path, number(mode)?))?;
+    descriptor(process, file)
+}
+
+pub fn create(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let [va, len, mode, permissions, ..] = a.0;
+    let path = path(process, va, len)?;
+    let made = open::create(process, &path, number(mode)?, number(permissions)?);
+    descriptor(process, about(process, &path, made)?)
+}
+
+pub fn close(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    // The file is dropped after the table is unlocked: it may say goodbye to
+    // a server.
+    let closed = process.descriptors.lock().set(a.0[0], None)?;
+    closed.map(|_| 0).ok_or(Errno::EBADF)
+}
+
+pub fn pread(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let [fd, va, n, offset, ..] = a.0;
+    let file = get(process, fd)?;
+    read::pread(process, &file, va, n, offset)
+}
+
+pub fn pwrite(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let [fd, va, n, offset, ..] = a.0;
+    let file = get(process, fd)?;
+    write::pwrite(process, &file, va, n, offset)
+}
+
+pub fn seek(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let [fd, offset, from, ..] = a.0;
+    let file = get(process, fd)?;
+    let base = match number(from)? {
+        whence::SET => 0,
+        whence::CURRENT => *file.offset.lock(),
+        whence::END => open::stat_open(&file)?.size,
+        _ => return Err(Errno::EINVAL),
+    };
+    if matches!(file.node, Node::Channel(_) | Node::Port(_)) {
+        return Err(Errno::ESPIPE);
+    }
+    let target = base
+        .checked_add_signed(offset as i64)
+        .ok_or(Errno::EINVAL)?;
+    // The top is taken: it means "the descriptor's own offset", and errors.
+    if target > i64::MAX as u64 {
+        return Err(Errno::EINVAL);
+    }
+    *file.offset.lock() = target;
+    Ok(target)
+}
+
+fn put_stat(process: &Process, va: u64, stat: &Stat) -> Result<u64, Errno> {
+    let mut bytes = [0; size_of::<Stat>()];
+    let words = [
+        stat.qid_path,
+        stat.size,
+        u64::from(stat.links) << 32 | u64::from(stat.mode),
+        u64::from(stat.gid) << 32 | u64::from(stat.uid),
+        stat.mtime_ns,
+        stat.atime_ns,
+        stat.server,
+    ];
+    for (chunk, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+        *chunk = word.to_le_bytes();
+    }
+    user::write(&process.space, va, &bytes)?;
+    Ok(0)
+}
+
+pub fn stat(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let [va, len, to, ..] = a.0;
+    let path = path(process, va, len)?;
+    let stat = about(process, &path, open::stat(process, &path))?;
+    put_stat(process, to, &stat)
+}
+
+pub fn fstat(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let stat = open::stat_open(&*get(process, a.0[0])?)?;
+    put_stat(process, a.0[1], &stat)
+}
+
+pub fn fwstat(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let file = get(process, a.0[0])?;
+    let word = |i: u64| {
+        let at = a.0[1].checked_add(i * 8).ok_or(Errno::EFAULT)?;
+        user::read_u64(&process.space, at)
+    };
+    let change = StatChange {
+        valid: word(0)?,
+        size: word(1)?,
+        mode: word(2)?,
+        mtime_ns: word(3)?,
+    };
+    match &file.node {
+        Node::Remote(remote) => about(process, &file.path, remote.change(&change))?,
+        Node::Root(_) | Node::Channel(_) | Node::Port(_) => return Err(Errno::EPERM),
+    }
+    Ok(0)
+}
+
+pub fn remove(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let path = path(process, a.0[0], a.0[1])?;
+    about(process, &path, open::remove(process, &path))?;
+    Ok(0)
+}
+
+pub fn rename(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let [old, old_len, new, new_len, ..] = a.0;
+    let (old, new) = (path(process, old, old_len)?, path(process, new, new_len)?);
+    about(process, &old, open::rename(process, &old, &new))?;
+    Ok(0)
+}
+
+pub fn fsync(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    match &get(process, a.0[0])?.node {
+        Node::Remote(remote) => remote.sync()?,
+        Node::Root(_) => {}
+        Node::Channel(_) | Node::Port(_) => return Err(Errno::EINVAL),
+    }
+    Ok(0)
+}
+
+pub fn dup(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let [fd, new, ..] = a.0;
+    let file = get(process, fd)?;
+    if new == u64::MAX {
+        return process.descriptors.lock().add(file);
+    }
+    let before = process.descriptors.lock().set(new, Some(file))?;
+    drop(before);
+    Ok(new)
+}
+
+pub fn chdir(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let path = path(process, a.0[0], a.0[1])?;
+    about(process, &path, open::change_directory(process, &path))?;
+    Ok(0)
+}
+
+pub fn mount(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let [fd, va, len, ..] = a.0;
+    let path = path(process, va, len)?;
+    about(process, &path, open::mount(process, fd, &path))?;
+    Ok(0)
+}
+
+pub fn unmount(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let path = path(process, a.0[0], a.0[1])?;
+    let clean = open::clean(process, &path)?;
+    about(process, &path, process.names.unmount(&clean))?;
+    Ok(0)
+}
+
+/// Writes one record; `false` if it does not fit any more.
+struct Records<'a> {
+    process: &'a Process,
+    va: u64,
+    room: u64,
+    done: u64,
+    /// Position after the last record written.
+    next: u64,
+    failed: Option<Errno>,
+}
+
+impl Records<'_> {
+    fn put(&mut self, next: u64, head: DirEntry, name: &[u8]) -> bool {
+        const HEAD: usize = size_of::<DirEntry>();
+        let len = (HEAD + name.len()).next_multiple_of(8);
+        if len as u64 > self.room - self.done {
+            return false;
+        }
+        let mut record = [0; HEAD + 256 + 8];
+        let Some(record) = record.get_mut(..len) else {
+            // A name longer than any host's: leave it out.
+            self.next = next;
+            return true;
+        };
+        let head_words = u64::from(head.name_len) << 32 | u64::from(head.kind);
+        record[..8].copy_from_slice(&head.qid_path.to_le_bytes());
+        record[8..HEAD].copy_from_slice(&head_words.to_le_bytes());
+        record[HEAD..HEAD + name.len()].copy_from_slice(name);
+        if let Err(errno) = user::write(&self.process.space, self.va + self.done, record) {
+            self.failed = Some(errno);
+            return false;
+        }
+        self.done += len as u64;
+        self.next = next;
+        true
+    }
+}
+
+pub fn readdir(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let [fd, va, room, ..] = a.0;
+    user::check(va, room)?;
+    let file = get(process, fd)?;
+    let from = *file.offset.lock();
+    let mut records = Records {
+        process,
+        va,
+        room,
+        done: 0,
+        next: from,
+        failed: None,
+    };
+    let any = match &file.node {
+        Node::Root(entry @ Entry::Directory(_)) => {
+            let mut any = false;
+            entry.list(from, |next, name, directory| {
+                any = true;
+                let head = DirEntry {
+                    qid_path: 0,
+                    kind: if directory { 4 } else { 8 },
+                    name_len: name.len() as u32,
+                };
+                records.put(next, head, name.as_bytes())
+            });
+            any
+        }
+        Node::Remote(remote) if remote.is_directory() => {
+            // A 9P record is longer than ours with the same name.
+            let ask = u32::try_from(room).unwrap_or(u32::MAX);
+            remote.list(from, ask, |next, head, name| records.put(next, head, name))?
+        }
+        _ => return Err(Errno::ENOTDIR),
+    };
+    if let Some(errno) = records.failed {
+        return Err(errno);
+    }
+    if any && records.done == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let (done, next) = (records.done, records.next);
+    *file.offset.lock() = next;
+    Ok(done)
+}

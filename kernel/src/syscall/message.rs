@@ -1,0 +1,120 @@
+//! Calls on channels and receive ports.
+use super::Arguments;
+use super::file::descriptor;
+use crate::arch::{interrupts, time};
+use crate::chan::{self, Event, Port, interrupt};
+use crate::file::{Node, OpenFile, write};
+use crate::proc::Process;
+use crate::seg::user::{self, Gather};
+use abi::{Errno, IRQ_MSI, Received, mode, privilege};
+use alloc::sync::Arc;
+
+/// ISA interrupt lines.
+const LINES: u64 = 16;
+
+fn open_file(node: Node) -> OpenFile {
+    OpenFile::new(node, mode::ORDWR, Arc::from(""))
+}
+
+pub fn pipe(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let (one, other) = chan::pair()?;
+    let one = descriptor(process, open_file(Node::Channel(one)))?;
+    let other = match descriptor(process, open_file(Node::Channel(other))) {
+        Ok(fd) => fd,
+        Err(errno) => {
+            close(process, one)?;
+            return Err(errno);
+        }
+    };
+    let pair = (other << 32 | one).to_le_bytes();
+    if let Err(errno) = user::write(&process.space, a.0[0], &pair) {
+        close(process, one)?;
+        close(process, other)?;
+        return Err(errno);
+    }
+    Ok(0)
+}
+
+fn close(process: &Process, fd: u64) -> Result<(), Errno> {
+    let closed = process.descriptors.lock().set(fd, None)?;
+    drop(closed);
+    Ok(())
+}
+
+pub fn port(process: &Process) -> Result<u64, Errno> {
+    descriptor(process, open_file(Node::Port(Port::new()?)))
+}
+
+/// The port that `fd` refers to.
+fn get_port(process: &Process, fd: u64) -> Result<Arc<Port>, Errno> {
+    let file = process.descriptors.lock().get(fd)?;
+    match &file.node {
+        Node::Port(port) => Ok(port.clone()),
+        Node::Root(_) | Node::Remote(_) | Node::Channel(_) => Err(Errno::EINVAL),
+    }
+}
+
+pub fn port_add(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let [port, fd, key, ..] = a.0;
+    let port = get_port(process, port)?;
+    let file = process.descriptors.lock().get(fd)?;
+    match &file.node {
+        Node::Channel(end) => port.add_channel(end, key).map(|()| 0),
+        Node::Root(_) | Node::Remote(_) | Node::Port(_) => Err(Errno::EINVAL),
+    }
+}
+
+pub fn port_irq(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let [port, key, line, ..] = a.0;
+    if !process.may(privilege::DEVICE) {
+        return Err(Errno::EPERM);
+    }
+    let port = get_port(process, port)?;
+    if line == IRQ_MSI {
+        let vector = interrupt::free_vector()?;
+        port.add_interrupt(vector, key)?;
+        return Ok(u64::from(vector));
+    }
+    if line >= LINES {
+        return Err(Errno::EINVAL);
+    }
+    let line = line as u8;
+    let vector = interrupt::FIRST + line;
+    port.add_interrupt(vector, key)?;
+    interrupts::ioapic_route(line, vector);
+    Ok(u64::from(vector))
+}
+
+pub fn recv(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let [port, va, room, to, timeout, _] = a.0;
+    user::check(va, room)?;
+    let port = get_port(process, port)?;
+    let deadline = (timeout != u64::MAX).then(|| time::now_ns().saturating_add(timeout));
+    let (key, kind, len) = match port.receive(deadline)? {
+        Event::Message(key, message) => {
+            let len = message.len();
+            if len as u64 > room {
+                return Err(Errno::EMSGSIZE);
+            }
+            message.for_each(len, |done, source| {
+                user::write_source(&process.space, va + done as u64, source)
+            })?;
+            (key, Received::MESSAGE, len as u32)
+        }
+        Event::Interrupt(key, count) => (key, Received::INTERRUPT, count),
+        Event::Hangup(key) => (key, Received::HANGUP, 0),
+    };
+    let mut record = [0; size_of::<Received>()];
+    record[..8].copy_from_slice(&key.to_le_bytes());
+    let tail = u64::from(len) << 32 | u64::from(kind);
+    record[8..].copy_from_slice(&tail.to_le_bytes());
+    user::write(&process.space, to, &record)?;
+    Ok(0)
+}
+
+pub fn send(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let [fd, va, count, ..] = a.0;
+    let file = process.descriptors.lock().get(fd)?;
+    let message = Gather::from_user(&process.space, va, count)?;
+    write::send(process, &file, &message)
+}

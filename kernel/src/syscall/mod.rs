@@ -1,0 +1,148 @@
+//! System calls: from registers to plain functions and back.
+//!
+//! Every argument is a stranger's. Numbers are checked where they are used,
+//! addresses only ever go through `seg::user`.
+mod file;
+mod memory;
+mod message;
+mod process;
+mod system;
+
+use crate::arch::TrapFrame;
+use crate::proc::{self, Process};
+use crate::{mem, text, trap};
+use abi::{Call, Errno, encode};
+use core::fmt::Display;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+static CALLS: AtomicU64 = AtomicU64::new(0);
+
+/// System calls so far.
+pub fn count() -> u64 {
+    CALLS.load(Relaxed)
+}
+
+/// The arguments of a call, in register order.
+struct Arguments([u64; 6]);
+
+impl Arguments {
+    #[inline]
+    fn of(frame: &TrapFrame) -> Arguments {
+        Arguments([
+            frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8, frame.r9,
+        ])
+    }
+}
+
+/// The one entry for system calls.
+pub fn syscall(frame: &mut TrapFrame) {
+    CALLS.store(CALLS.load(Relaxed) + 1, Relaxed);
+    let process = proc::current();
+    let result = match Call::from_number(frame.rax) {
+        Some(call) => dispatch(&process, call, frame),
+        None => Err(Errno::ENOSYS),
+    };
+    if let Err(errno) = result {
+        record(&process, errno);
+    }
+    // A successful exec has set all registers, `rax` among them.
+    if !matches!(result, Ok(KEEP_REGISTERS)) {
+        frame.rax = encode(result);
+    }
+    trap::leave(process);
+}
+
+/// Result of a call that has set the registers itself.
+const KEEP_REGISTERS: u64 = u64::MAX >> 1;
+
+fn dispatch(process: &Process, call: Call, frame: &mut TrapFrame) -> Result<u64, Errno> {
+    let a = Arguments::of(frame);
+    if call == Call::GetPid {
+        return Ok(process.pid);
+    }
+    // What a call allocates in small pieces comes from a reserve that is
+    // there on entry; calls that give memory back need none.
+    if allocates(call) && !mem::heap::reserve_ok() {
+        return Err(Errno::ENOMEM);
+    }
+    match call {
+        Call::GetPid => Ok(process.pid),
+        Call::Exits => process::exits(process, &a),
+        Call::RFork => proc::fork::rfork(process, frame, a.0[0]),
+        Call::Exec => process::exec(process, frame, &a),
+        Call::Wait => process::wait(process, &a),
+        Call::Kill => process::kill(process, &a),
+        Call::Sleep => process::sleep(&a),
+        Call::Privilege => process::privilege(process, &a),
+        Call::ErrStr => process::errstr(process, &a),
+        Call::Open => file::open(process, &a),
+        Call::Create => file::create(process, &a),
+        Call::Close => file::close(process, &a),
+        Call::PRead => file::pread(process, &a),
+        Call::PWrite => file::pwrite(process, &a),
+        Call::Seek => file::seek(process, &a),
+        Call::Stat => file::stat(process, &a),
+        Call::FStat => file::fstat(process, &a),
+        Call::FWStat => file::fwstat(process, &a),
+        Call::Remove => file::remove(process, &a),
+        Call::Rename => file::rename(process, &a),
+        Call::ReadDir => file::readdir(process, &a),
+        Call::FSync => file::fsync(process, &a),
+        Call::Dup => file::dup(process, &a),
+        Call::ChDir => file::chdir(process, &a),
+        Call::Mount => file::mount(process, &a),
+        Call::Unmount => file::unmount(process, &a),
+        Call::SegAttach => memory::attach(process, &a),
+        Call::SegDetach => memory::detach(process, &a),
+        Call::SegFree => memory::free(process, &a),
+        Call::Physical => memory::physical(process, &a),
+        Call::Pipe => message::pipe(process, &a),
+        Call::Port => message::port(process),
+        Call::PortAdd => message::port_add(process, &a),
+        Call::PortIrq => message::port_irq(process, &a),
+        Call::Recv => message::recv(process, &a),
+        Call::Send => message::send(process, &a),
+        Call::KStat => system::kstat(process, &a),
+        Call::Counters => system::counters(process, &a),
+        Call::BootOptions => system::boot_options(process, &a),
+        Call::Log => system::log(process, &a),
+        Call::Verdict => system::verdict(process, &a),
+        Call::Halt => system::halt(process, &a),
+    }
+}
+
+/// Might the call need kernel memory?
+fn allocates(call: Call) -> bool {
+    !matches!(
+        call,
+        Call::Exits
+            | Call::Close
+            | Call::SegDetach
+            | Call::SegFree
+            | Call::Wait
+            | Call::Sleep
+            | Call::ErrStr
+            | Call::KStat
+            | Call::Halt
+            | Call::Kill
+    )
+}
+
+/// Remembers the text of an error for `errstr`.
+#[cold]
+fn record(process: &Process, errno: Errno) {
+    let mut error = process.error.lock();
+    if !core::mem::take(&mut error.explained) {
+        error.text = text::owned(errno.text());
+    }
+}
+
+/// Gives the error of `result` a text that names what it is about.
+fn about<T>(process: &Process, what: impl Display, result: Result<T, Errno>) -> Result<T, Errno> {
+    if let Err(errno) = &result {
+        let mut error = process.error.lock();
+        error.text = text::format(format_args!("{what}: {errno}"));
+        error.explained = true;
+    }
+    result
+}

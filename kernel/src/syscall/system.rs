@@ -1,0 +1,132 @@
+//! Calls on the system as a whole.
+use super::Arguments;
+use crate::arch::{serial, time};
+use crate::chan::{self, interrupt};
+use crate::lock::{Lock, Rank};
+use crate::log::{self, Level};
+use crate::mem::frames;
+use crate::mount::{self, snapshots};
+use crate::proc::{self, Process, sched};
+use crate::seg::{fault, user, view};
+use crate::{arch, options, text};
+use abi::{DeviceCounters, Errno, Stat64, privilege};
+
+/// Longest line for the log or the judge.
+const LINE_MAX: usize = 1024;
+/// What the runner takes for an orderly end: QEMU's exit status 33.
+const EXIT_DONE: u8 = 0x10;
+/// Drivers that may report counters.
+const DRIVERS: usize = 8;
+
+/// Who keeps device counters, and where in its memory.
+static REPORTERS: Lock<[Option<(u64, u64)>; DRIVERS]> = Lock::new(Rank::Processes, [None; DRIVERS]);
+
+pub fn kstat(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let [va, room, ..] = a.0;
+    let mut bytes = [0; Stat64::COUNT * 8];
+    let device = device_counters();
+    for (chunk, what) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(Stat64::ALL) {
+        *chunk = figure(*what, &device).to_le_bytes();
+    }
+    let count = Stat64::COUNT.min(usize::try_from(room).unwrap_or(usize::MAX));
+    user::write(&process.space, va, bytes.get(..count * 8).unwrap_or(&[]))?;
+    Ok(count as u64)
+}
+
+fn figure(what: Stat64, device: &DeviceCounters) -> u64 {
+    let (messages, bytes_in, bytes_out) = mount::traffic();
+    let (fills, zero_fills, copies) = view::counts();
+    match what {
+        Stat64::Messages => messages,
+        Stat64::BytesIn => bytes_in,
+        Stat64::BytesOut => bytes_out,
+        Stat64::DeviceIn => device.bytes_in,
+        Stat64::DeviceOut => device.bytes_out,
+        Stat64::DeviceRequests => device.requests,
+        Stat64::Ticks => time::ticks(),
+        Stat64::IdleTicks => sched::idle_ticks(),
+        Stat64::Counted => u64::from(options::counted()),
+        Stat64::Eager => u64::from(!options::deferred()),
+        Stat64::FramesTotal => frames::total(),
+        Stat64::FramesFree => frames::free_count(),
+        Stat64::Fids => mount::fids(),
+        Stat64::Snapshots => snapshots::count(),
+        Stat64::Processes => proc::count() as u64,
+        Stat64::Channels => chan::count(),
+        Stat64::Faults => fault::count(),
+        Stat64::Fills => fills,
+        Stat64::ZeroFills => zero_fills,
+        Stat64::Copies => copies,
+        Stat64::Calls => super::count(),
+        Stat64::Interrupts => interrupt::raised(),
+        Stat64::Switches => sched::switches(),
+    }
+}
+
+/// The sum over all drivers that are alive; what a dead one counted is gone.
+fn device_counters() -> DeviceCounters {
+    let mut sum = DeviceCounters::default();
+    for index in 0..DRIVERS {
+        let Some((pid, va)) = REPORTERS.lock()[index] else {
+            continue;
+        };
+        let Some(driver) = proc::find(pid) else {
+            REPORTERS.lock()[index] = None;
+            continue;
+        };
+        let word = |i: u64| user::read_u64(&driver.space, va + i * 8).unwrap_or(0);
+        sum.bytes_in = sum.bytes_in.wrapping_add(word(0));
+        sum.bytes_out = sum.bytes_out.wrapping_add(word(1));
+        sum.requests = sum.requests.wrapping_add(word(2));
+    }
+    sum
+}
+
+pub fn counters(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    if !process.may(privilege::COUNTERS) {
+        return Err(Errno::EPERM);
+    }
+    // Read once, so that it is there when somebody else's call reads it.
+    let mut bytes = [0; size_of::<DeviceCounters>()];
+    user::read(&process.space, a.0[0], &mut bytes)?;
+    let mut reporters = REPORTERS.lock();
+    let free = reporters.iter_mut().find(|r| r.is_none());
+    *free.ok_or(Errno::ENFILE)? = Some((process.pid, a.0[0]));
+    Ok(0)
+}
+
+pub fn boot_options(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let [va, room, ..] = a.0;
+    let options = options::text().as_bytes();
+    let len = options
+        .len()
+        .min(usize::try_from(room).unwrap_or(usize::MAX));
+    user::write(&process.space, va, options.get(..len).unwrap_or(&[]))?;
+    Ok(len as u64)
+}
+
+pub fn log(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let text = user::text(&process.space, a.0[0], a.0[1], LINE_MAX)?;
+    let name = process.name.lock().clone();
+    log::line(Level::Info, &name, format_args!("{}", text.trim_end()));
+    Ok(0)
+}
+
+pub fn verdict(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    if !process.may(privilege::JUDGE) {
+        return Err(Errno::EPERM);
+    }
+    let text = user::text(&process.space, a.0[0], a.0[1], LINE_MAX)?;
+    serial::com2(text.trim_end().as_bytes());
+    serial::com2(b"\n");
+    Ok(0)
+}
+
+pub fn halt(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    if !process.may(privilege::HALT) {
+        return Err(Errno::EPERM);
+    }
+    let line = text::format(format_args!("@exit {}\n", a.0[0] & 0xff));
+    serial::com2(line.as_bytes());
+    arch::exit_qemu(EXIT_DONE)
+}

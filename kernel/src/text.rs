@@ -1,0 +1,34 @@
+//! Strings for people, made without ever aborting: out of memory gives a
+//! shorter text, not a dead kernel.
+use alloc::string::String;
+use core::fmt::{self, Write};
+
+/// Longest text the kernel makes.
+const MAX: usize = 400;
+
+struct Bounded(String);
+
+impl Write for Bounded {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        for c in s.chars() {
+            if self.0.len() + c.len_utf8() > MAX || self.0.try_reserve(c.len_utf8()).is_err() {
+                return Err(fmt::Error);
+            }
+            self.0.push(c);
+        }
+        Ok(())
+    }
+}
+
+/// Formats into a new string, cut off where it is too long or memory is out.
+pub fn format(arguments: fmt::Arguments<'_>) -> String {
+    let mut out = Bounded(String::new());
+    // A cut text is the documented outcome.
+    let _ = out.write_fmt(arguments);
+    out.0
+}
+
+/// A copy of `text`, under the same rule.
+pub fn owned(text: &str) -> String {
+    format(format_args!("{text}"))
+}

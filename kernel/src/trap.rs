@@ -1,0 +1,159 @@
+//! What a trap means: page faults, the timer, devices, and the errors of
+//! programs. Entered with interrupts off, from user code or from an idle
+//! kernel.
+use crate::arch::{self, TrapFrame, interrupts};
+use crate::chan::interrupt;
+use crate::panic::fatal;
+use crate::proc::{self, Process, sched};
+use crate::seg::fault::{self, Denied};
+use alloc::sync::Arc;
+use vm::Access;
+
+const DIVIDE: u64 = 0;
+const INVALID_OPCODE: u64 = 6;
+const STACK_SEGMENT: u64 = 12;
+const PROTECTION: u64 = 13;
+const PAGE_FAULT: u64 = 14;
+const EXCEPTIONS: u64 = 32;
+
+/// Page-fault error bits (SDM volume 3, 4.7).
+const FAULT_WRITE: u64 = 1 << 1;
+const FAULT_FETCH: u64 = 1 << 4;
+
+/// The one entry for exceptions and interrupts.
+pub fn trap(frame: &mut TrapFrame) {
+    sched::stop_idle_clock();
+    if !frame.from_user() {
+        return from_kernel(frame);
+    }
+    let process = proc::current();
+    match frame.vector {
+        PAGE_FAULT => page_fault(&process, frame),
+        vector if vector < EXCEPTIONS => {
+            let text = crate::text::format(format_args!(
+                "{} at {:#x}",
+                exception_name(vector),
+                frame.rip
+            ));
+            die(&process, frame, &text);
+        }
+        vector => {
+            device(vector);
+            if vector == u64::from(interrupts::TIMER) {
+                sched::give_way();
+            }
+        }
+    }
+    leave(process);
+}
+
+/// Before user code goes on: a process that was ordered to end does so now.
+pub fn leave(process: Arc<Process>) {
+    if sched::ending() {
+        proc::wait::finish(process);
+    }
+}
+
+/// The kernel touches no user memory and takes interrupts only when idle, so
+/// any exception here is its own bug.
+fn from_kernel(frame: &TrapFrame) {
+    match frame.vector {
+        PAGE_FAULT => {
+            let address = arch::fault_address();
+            fatal(
+                frame,
+                format_args!("page fault in the kernel at {address:#x}"),
+            )
+        }
+        vector if vector < EXCEPTIONS => fatal(
+            frame,
+            format_args!("{} in the kernel", exception_name(vector)),
+        ),
+        vector => device(vector),
+    }
+}
+
+fn device(vector: u64) {
+    let Ok(vector) = u8::try_from(vector) else {
+        return;
+    };
+    match vector {
+        interrupts::SPURIOUS => return,
+        interrupts::TIMER => sched::tick(),
+        vector => interrupt::deliver(vector),
+    }
+    interrupts::eoi();
+}
+
+fn page_fault(process: &Process, frame: &TrapFrame) {
+    let va = arch::fault_address();
+    let fetch = frame.error & FAULT_FETCH != 0;
+    let access = if frame.error & FAULT_WRITE != 0 {
+        Access::Store
+    } else {
+        Access::Load
+    };
+    let denied = if fetch && !executable(process, va) {
+        Denied::NotExecutable
+    } else {
+        match fault::resolve(&process.space, va, access) {
+            Ok(()) => return,
+            Err(denied) => denied,
+        }
+    };
+    // An order to end cuts the wait short; that order's text is the reason.
+    if sched::ending() {
+        return;
+    }
+    let what = match (fetch, access) {
+        (true, _) => "fetch",
+        (false, Access::Load) => "load",
+        (false, Access::Store) => "store",
+    };
+    let text = match denied {
+        Denied::Failed(errno) => fault::lost(&process.space, va, errno),
+        _ => crate::text::format(format_args!(
+            "{} ({what} at {va:#x}, instruction at {:#x})",
+            denied.text(),
+            frame.rip
+        )),
+    };
+    die(process, frame, &text);
+}
+
+/// A fetch from a segment that is not for instructions is not a fault that
+/// could be resolved.
+fn executable(process: &Process, va: u64) -> bool {
+    process.space.lock().find(va).is_none_or(|s| s.execute)
+}
+
+/// Ends a process for what its program did, and tells the log where it was.
+fn die(process: &Process, frame: &TrapFrame, text: &str) {
+    let name = process.name.lock().clone();
+    warn!("{name} {}: {text}", process.pid);
+    crate::panic::user_backtrace(process, &name, frame);
+    process.end(abi::STATUS_KILLED, text);
+}
+
+fn exception_name(vector: u64) -> &'static str {
+    match vector {
+        DIVIDE => "divide error",
+        1 => "debug trap",
+        2 => "non-maskable interrupt",
+        3 => "breakpoint",
+        4 => "overflow",
+        5 => "bound range exceeded",
+        INVALID_OPCODE => "invalid instruction",
+        7 => "device not available",
+        8 => "double fault",
+        10 => "invalid task state",
+        11 => "segment not present",
+        STACK_SEGMENT => "stack fault",
+        PROTECTION => "general protection fault",
+        16 => "floating-point error",
+        17 => "alignment error",
+        18 => "machine check",
+        19 => "SIMD floating-point error",
+        _ => "unknown exception",
+    }
+}
