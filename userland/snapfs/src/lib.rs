@@ -21,21 +21,97 @@
 extern crate alloc;
 
 mod backing;
+mod below;
+mod commit;
+mod conn;
+mod cover;
 mod exec;
+mod file;
+mod hidden;
+mod journal;
+mod names;
+mod open;
+mod put;
+mod ranges;
+mod serve;
+mod snap;
+mod store;
 pub mod sync;
+
+use abi::Errno;
+use alloc::collections::BTreeMap;
+use alloc::rc::Rc;
+use core::cell::{Cell, RefCell};
+use ninep::consts::NONUNAME;
 
 pub use backing::{Answer, Backing, ConnId, Head, Payload};
 pub use exec::{Executor, TASKS_MAX};
+pub use put::WMAX;
+
+/// Bytes in a block: what is rescued at once.
+pub const BLOCK: u64 = abi::PAGE;
 
 /// The file server. See [`Backing`] for what it needs.
 pub struct Snapfs<B: Backing> {
     backing: B,
+    conns: RefCell<BTreeMap<ConnId, Rc<conn::Conn>>>,
+    /// Files that somebody uses, by qid.path.
+    files: RefCell<BTreeMap<u64, Rc<file::File>>>,
+    fids: RefCell<below::FidPool>,
+    store: store::Store,
+    hidden: hidden::Hidden,
+    /// Held exclusively while names are removed or replaced, shared by walks:
+    /// a rename over a file in use takes two steps that nobody may see.
+    names: sync::Lock,
+    /// Our own fid for the root, and the root's qid.path.
+    root: Cell<Option<below::Below>>,
+    root_path: Cell<Option<u64>>,
+    /// The newest epoch given out.
+    epoch: Cell<u64>,
+    /// Live snapshots.
+    snapshots: Cell<u32>,
+    /// Blocks rescued so far.
+    rescued: Cell<u64>,
+}
+
+/// What a server holds, for tests and for people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Fids in use beneath, the server's own included.
+    pub fids_below: u32,
+    /// Files somebody uses.
+    pub files: usize,
+    /// Live snapshots.
+    pub snapshots: u32,
+    /// Entries in all journals.
+    pub journal: usize,
+    /// Blocks in the temporary store.
+    pub saved: u32,
+    /// Blocks rescued since the start.
+    pub rescued: u64,
+    /// The newest epoch.
+    pub epoch: u64,
 }
 
 impl<B: Backing> Snapfs<B> {
     /// A server over `backing`; [`Snapfs::start`] must run before requests.
-    pub fn new(backing: B) -> Self {
-        Snapfs { backing }
+    /// `epoch` is the newest epoch an earlier instance over the same tree may
+    /// have used, 0 if there was none.
+    pub fn new(backing: B, epoch: u64) -> Self {
+        Snapfs {
+            backing,
+            conns: RefCell::default(),
+            files: RefCell::default(),
+            fids: RefCell::default(),
+            store: store::Store::default(),
+            hidden: hidden::Hidden::default(),
+            names: sync::Lock::default(),
+            root: Cell::new(None),
+            root_path: Cell::new(None),
+            epoch: Cell::new(epoch),
+            snapshots: Cell::new(0),
+            rescued: Cell::new(0),
+        }
     }
 
     /// What is beneath.
@@ -43,21 +119,30 @@ impl<B: Backing> Snapfs<B> {
         &self.backing
     }
 
-    /// Attaches to the tree beneath and removes what an earlier, dead
-    /// instance may have left in it.
+    /// Attaches to the tree `aname` beneath and removes what an earlier, dead
+    /// instance may have left in it. The caller holds the lock on the tree.
     ///
     /// # Errors
     /// The backing's.
-    pub async fn start(&self) -> Result<(), abi::Errno> {
-        Ok(())
+    pub async fn start(&self, uname: &str, aname: &str) -> Result<(), Errno> {
+        let (root, qid) = self.attach_below(uname, aname, NONUNAME).await?;
+        self.root.set(Some(root));
+        self.root_path.set(Some(qid.path));
+        self.clean_hidden_dir(root).await
     }
 
-    /// Serves one message of a connection (one whole 9P message). Messages of
-    /// a connection must be first polled in the order they came.
-    pub async fn handle(&self, _conn: ConnId, _msg: &[u8]) -> Answer<B::Buf> {
-        todo!()
+    /// What the server holds now.
+    pub fn counters(&self) -> Counters {
+        let files = self.files.borrow();
+        let entries = |file: &Rc<file::File>| file.state.borrow().journal.len();
+        Counters {
+            fids_below: self.fids.borrow().used(),
+            files: files.len(),
+            snapshots: self.snapshots.get(),
+            journal: files.values().map(entries).sum(),
+            saved: self.store.slots.borrow().used(),
+            rescued: self.rescued.get(),
+            epoch: self.epoch.get(),
+        }
     }
-
-    /// The connection is gone: everything it held is given back.
-    pub async fn hangup(&self, _conn: ConnId) {}
 }

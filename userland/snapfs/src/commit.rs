@@ -1,0 +1,428 @@
+//! The commit of a write: under the file's lock, first everything is looked
+//! at and every source read, then every rescue done, then the write applied
+//! in ascending order, then times, then the epoch.
+
+use crate::conn::{Conn, Entry, Open};
+use crate::file::File;
+use crate::put::WMAX;
+use crate::snap::Snapshot;
+use crate::{Backing, Snapfs};
+use abi::Errno;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::ops::Range;
+use ninep::consts::setattr;
+use ninep::{Changes, PutKind, PutOp, Reply, SetAttr};
+
+/// Zeros are written from here.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+/// A write as staged.
+pub struct Put<'a> {
+    /// The base; `None`: the end of the file.
+    pub off: Option<u64>,
+    pub ops: &'a [PutOp],
+    pub data: &'a [u8],
+    /// The snapfid that the result becomes part of.
+    pub into: Option<u32>,
+}
+
+/// What became of a write.
+#[derive(Clone, Copy)]
+pub struct Done {
+    off: u64,
+    /// Bytes done from `off`.
+    pub count: u64,
+    /// The file's epoch before and after.
+    before: u64,
+    epoch: u64,
+    assoc: bool,
+}
+
+impl Done {
+    /// As a reply to a client that knew the file at epoch `known`.
+    pub fn reply(&self, known: u64) -> Reply<'static> {
+        let &Done {
+            off,
+            count,
+            before,
+            epoch,
+            assoc,
+        } = self;
+        let unchanged = known == before && before == epoch;
+        let changes = if unchanged {
+            Changes::NONE
+        } else {
+            Changes::All
+        };
+        Reply::Put {
+            off,
+            count,
+            epoch,
+            assoc,
+            changes,
+        }
+    }
+}
+
+/// One thing to apply.
+struct Step<'a> {
+    off: u64,
+    len: u64,
+    what: What<'a>,
+}
+
+enum What<'a> {
+    Bytes(&'a [u8]),
+    Copied(Vec<u8>),
+    Zeros,
+}
+
+/// Everything to apply, in ascending order.
+#[derive(Default)]
+struct Plan<'a> {
+    steps: Vec<Step<'a>>,
+    /// Bytes of the write that have been planned, from the base.
+    count: u64,
+    /// Bytes that will be written.
+    moved: u64,
+    /// Why it does not go on.
+    error: Option<Errno>,
+}
+
+impl<'a> Plan<'a> {
+    fn room(&self) -> u64 {
+        WMAX - self.moved
+    }
+
+    fn push(&mut self, off: u64, len: u64, what: What<'a>) {
+        if len > 0 {
+            self.moved += len;
+            self.steps.push(Step { off, len, what });
+        }
+    }
+}
+
+impl<B: Backing> Snapfs<B> {
+    /// Does a write, all of it or a part from its beginning.
+    ///
+    /// # Errors
+    /// Only if nothing was done.
+    pub(crate) async fn commit(
+        &self,
+        conn: &Conn,
+        open: &Open,
+        put: Put<'_>,
+    ) -> Result<Done, Errno> {
+        let file = &open.file;
+        let _held = file.lock.exclusive().await;
+        if !open.writable || open.closed.get() {
+            return Err(Errno::EBADF);
+        }
+        let base = match put.off {
+            Some(off) => off,
+            None => self.look(file, open.back).await?.size,
+        };
+        let end = put.ops.last().map_or(0, |op| op.off + op.len);
+        base.checked_add(end)
+            .filter(|end| *end <= i64::MAX as u64)
+            .ok_or(Errno::EFBIG)?;
+        let plain = put.into.is_none() && put.ops.iter().all(|op| op.kind == PutKind::Data);
+        if !plain && file.state.borrow().mtime.is_none() {
+            // What is kept or becomes part of a snapshot must be known.
+            self.look(file, open.back).await?;
+        }
+        let into = match put.into {
+            Some(snapfid) if open.readable && end > 0 => {
+                Some(self.snapshot_at(conn, snapfid, file)?)
+            }
+            _ => None,
+        };
+        let plan = self.plan(conn, file, base, &put).await;
+        let bytes = base..base + plan.count;
+        if let Some(snapshot) = &into {
+            let cover = &mut file.state.borrow_mut().cover;
+            snapshot.ranges.borrow_mut().uncover(&bytes, cover);
+        }
+        let before = file.state.borrow().epoch;
+        let (count, error) = self.carry_out(open, &plan, base).await;
+        let epoch = file.state.borrow().epoch;
+        if let Some(snapshot) = &into {
+            self.associate(open, snapshot, &bytes, base + count, epoch);
+        }
+        let error = error.or(plan.error);
+        match error {
+            Some(errno) if count == 0 => {
+                self.drop_unused(conn, put.into, into).await;
+                Err(errno)
+            }
+            _ => Ok(Done {
+                off: base,
+                count,
+                before,
+                epoch,
+                assoc: into.is_some(),
+            }),
+        }
+    }
+
+    /// Takes back a snapshot that was made for a write of which nothing came.
+    async fn drop_unused(&self, conn: &Conn, into: Option<u32>, snapshot: Option<Rc<Snapshot>>) {
+        let (Some(snapfid), Some(snapshot)) = (into, snapshot) else {
+            return;
+        };
+        if snapshot.ranges.borrow().len() == 0 && conn.remove(snapfid).is_ok() {
+            self.unlist(snapshot).await;
+        }
+    }
+
+    /// What was written up to `until` is now part of the snapshot.
+    fn associate(
+        &self,
+        open: &Open,
+        snapshot: &Snapshot,
+        bytes: &Range<u64>,
+        until: u64,
+        epoch: u64,
+    ) {
+        let mut state = open.file.state.borrow_mut();
+        if state.reader.is_none() {
+            state.reader = Some(open.back);
+        }
+        let mut ranges = snapshot.ranges.borrow_mut();
+        let gone = ranges.settle(bytes, until, epoch, &mut state.cover);
+        drop(state);
+        self.sweep(&open.file, &gone);
+    }
+
+    /// Decides what is to be done and reads every source, as far as one
+    /// commit goes.
+    async fn plan<'a>(&self, conn: &Conn, file: &File, base: u64, put: &Put<'a>) -> Plan<'a> {
+        let mut plan = Plan::default();
+        let mut data = put.data;
+        for op in put.ops {
+            let range = base + op.off..base + op.off + op.len;
+            let planned = match op.kind {
+                PutKind::Data => {
+                    let len = (op.len as usize).min(data.len());
+                    let (bytes, rest) = data.split_at(len);
+                    data = rest;
+                    let bytes = &bytes[..len.min(plan.room() as usize)];
+                    plan.push(range.start, bytes.len() as u64, What::Bytes(bytes));
+                    Ok(range.start + bytes.len() as u64)
+                }
+                PutKind::Zero => Ok(range.start + plan_zeros(&mut plan, file, &range)),
+                PutKind::Keep { snapfid, soff } => {
+                    let (steps, moved) = (plan.steps.len(), plan.moved);
+                    let kept = self
+                        .plan_keep(conn, &mut plan, file, (snapfid, soff), &range)
+                        .await;
+                    if kept.is_err() {
+                        plan.steps.truncate(steps);
+                        plan.moved = moved;
+                    }
+                    kept
+                }
+            };
+            match planned {
+                Ok(until) => plan.count = until - base,
+                Err(errno) => plan.error = Some(errno),
+            }
+            if plan.error.is_some() || base + plan.count < range.end {
+                break;
+            }
+        }
+        plan
+    }
+
+    /// One KEEP. Returns up to where.
+    async fn plan_keep(
+        &self,
+        conn: &Conn,
+        plan: &mut Plan<'_>,
+        file: &File,
+        (snapfid, soff): (u32, u64),
+        range: &Range<u64>,
+    ) -> Result<u64, Errno> {
+        let Entry::Snap(source) = conn.get(snapfid)? else {
+            return Err(Errno::EBADF);
+        };
+        if core::ptr::eq(&*source.file, file) && soff == range.start {
+            self.plan_restore(plan, &source, range).await
+        } else {
+            self.plan_copy(plan, &source, soff, range).await
+        }
+    }
+
+    /// KEEP in place: what somebody changed is restored, the rest costs
+    /// nothing. Returns up to where.
+    async fn plan_restore(
+        &self,
+        plan: &mut Plan<'_>,
+        source: &Snapshot,
+        range: &Range<u64>,
+    ) -> Result<u64, Errno> {
+        let (changed, lost) = source.changed(range.clone());
+        for part in changed {
+            let until = self.plan_copy(plan, source, part.start, &part).await?;
+            if until < part.end {
+                return Ok(until);
+            }
+        }
+        match lost {
+            Some(at) if at == range.start => Err(Errno::ESTALE),
+            Some(at) => Ok(at),
+            None => Ok(range.end),
+        }
+    }
+
+    /// KEEP elsewhere: the snapshot's bytes from `soff` on are read now.
+    async fn plan_copy(
+        &self,
+        plan: &mut Plan<'_>,
+        source: &Snapshot,
+        soff: u64,
+        range: &Range<u64>,
+    ) -> Result<u64, Errno> {
+        let len = (range.end - range.start).min(plan.room());
+        let mut bytes = Vec::new();
+        if len > 0 {
+            self.copy_snapshot(source, soff, len, &mut bytes).await?;
+        }
+        let len = bytes.len() as u64;
+        plan.push(range.start, len, What::Copied(bytes));
+        Ok(range.start + len)
+    }
+
+    /// Rescues, applies, sets times and epoch. Returns the bytes done from
+    /// the base, and why no more.
+    async fn carry_out(&self, open: &Open, plan: &Plan<'_>, base: u64) -> (u64, Option<Errno>) {
+        let file = &open.file;
+        for step in &plan.steps {
+            let bytes = step.off..step.off + step.len;
+            if let Err(errno) = self.rescue(file, bytes).await {
+                return (0, Some(errno));
+            }
+        }
+        if plan.steps.is_empty() {
+            if plan.count > 0 {
+                let attr = SetAttr {
+                    valid: setattr::MTIME | setattr::CTIME,
+                    ..SetAttr::default()
+                };
+                // Who may write may not always set times; the write is done.
+                let _ = self.set_attr_below(open.back, attr).await;
+                self.look_after_change(file, open.back).await;
+            }
+            return (plan.count, None);
+        }
+        let mut result = (plan.count, None);
+        for step in &plan.steps {
+            if let Err((done, errno)) = self.apply(open, step).await {
+                result = (step.off + done - base, Some(errno));
+                break;
+            }
+        }
+        file.state.borrow_mut().epoch = self.next_epoch();
+        self.look_after_change(file, open.back).await;
+        result
+    }
+
+    /// Writes one step; on an error says how many bytes got there.
+    async fn apply(&self, open: &Open, step: &Step<'_>) -> Result<(), (u64, Errno)> {
+        let written = match &step.what {
+            What::Bytes(bytes) => self.write_below(open.back, step.off, bytes).await,
+            What::Copied(bytes) => self.write_below(open.back, step.off, bytes).await,
+            What::Zeros => return self.apply_zeros(open, step).await,
+        };
+        let (done, result) = match written {
+            Ok(()) => (step.len, Ok(())),
+            Err((done, errno)) => (done as u64, Err((done as u64, errno))),
+        };
+        grow(&open.file, step.off, done);
+        result
+    }
+
+    /// Zeros past the end of the file need one byte, at their own end.
+    async fn apply_zeros(&self, open: &Open, step: &Step<'_>) -> Result<(), (u64, Errno)> {
+        let mut done = 0;
+        while done < step.len {
+            let at = step.off + done;
+            let inside = open.file.state.borrow().size.saturating_sub(at);
+            let (at, len) = match inside {
+                0 => (step.off + step.len - 1, 1),
+                inside => (at, inside.min(step.len - done).min(ZEROS.len() as u64)),
+            };
+            let zeros = ZEROS.get(..len as usize).unwrap_or(&ZEROS);
+            if let Err((part, errno)) = self.write_below(open.back, at, zeros).await {
+                let part = if inside == 0 { 0 } else { part as u64 };
+                return Err((done + part, errno));
+            }
+            grow(&open.file, at, len);
+            done = at + len - step.off;
+        }
+        Ok(())
+    }
+
+    /// Sets the size, with the rescues that takes. The lock must be held.
+    pub(crate) async fn resize(&self, file: &File, fid: u32, size: u64) -> Result<(), Errno> {
+        let attr = SetAttr {
+            valid: setattr::SIZE,
+            size,
+            ..SetAttr::default()
+        };
+        self.change_attr(file, fid, attr).await
+    }
+
+    /// `Tsetattr`, with the rescues it takes. The lock must be held and
+    /// [`Snapfs::look`] done.
+    pub(crate) async fn change_attr(
+        &self,
+        file: &File,
+        fid: u32,
+        attr: SetAttr,
+    ) -> Result<(), Errno> {
+        let sized = attr.valid & setattr::SIZE != 0;
+        if sized {
+            self.rescue(file, attr.size..u64::MAX).await?;
+        }
+        let changed = self.set_attr_below(fid, attr).await;
+        if sized {
+            let mut state = file.state.borrow_mut();
+            state.epoch = self.next_epoch();
+            if changed.is_ok() {
+                state.size = attr.size;
+            }
+        }
+        self.look_after_change(file, fid).await;
+        changed
+    }
+}
+
+/// The file reaches at least to `off + len`, if anything was written.
+fn grow(file: &File, off: u64, len: u64) {
+    if len > 0 {
+        let mut state = file.state.borrow_mut();
+        state.size = state.size.max(off + len);
+    }
+}
+
+/// Plans zeros for `range`, as far as there is room; those past the end of
+/// the file need none. Returns how many.
+fn plan_zeros(plan: &mut Plan<'_>, file: &File, range: &Range<u64>) -> u64 {
+    let (off, len) = (range.start, range.end - range.start);
+    let planned_end = plan.steps.last().map_or(0, |step| step.off + step.len);
+    let size = file.state.borrow().size.max(planned_end);
+    let inside = size.saturating_sub(off).min(len);
+    let fits = inside.min(plan.room());
+    let len = if fits < inside { fits } else { len };
+    if len > 0 {
+        plan.moved += fits;
+        plan.steps.push(Step {
+            off,
+            len,
+            what: What::Zeros,
+        });
+    }
+    len
+}

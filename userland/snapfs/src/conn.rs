@@ -1,0 +1,164 @@
+//! A client's connection: its fids, what it has in flight, its writes.
+
+use crate::below::Below;
+use crate::file::File;
+use crate::put::Write;
+use crate::snap::Snapshot;
+use crate::sync::Bell;
+use abi::Errno;
+use alloc::collections::BTreeMap;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use ninep::Qid;
+use ninep::consts::NOFID;
+
+/// Most fids of one connection.
+const FIDS_MAX: usize = 1 << 20;
+
+/// What a client's fid is.
+#[derive(Clone)]
+pub enum Entry {
+    /// A fid beneath and no more: not open, or not a regular file.
+    Plain {
+        /// The fid beneath.
+        back: Below,
+        /// The file.
+        qid: Qid,
+    },
+    /// An open regular file.
+    Open(Rc<Open>),
+    /// A snapshot.
+    Snap(Rc<Snapshot>),
+    /// Taken by a request in flight.
+    Reserved,
+}
+
+/// A regular file that a client opened.
+pub struct Open {
+    /// Open beneath, without `O_APPEND` and `O_TRUNC`.
+    pub back: Below,
+    pub qid: Qid,
+    pub file: Rc<File>,
+    pub readable: bool,
+    pub writable: bool,
+    pub append: bool,
+    /// The fid was clunked while a request waited for the file's lock.
+    pub closed: Cell<bool>,
+}
+
+/// A connection.
+#[derive(Default)]
+pub struct Conn {
+    fids: RefCell<BTreeMap<u32, Entry>>,
+    /// 0 before `Tversion`.
+    pub msize: Cell<u32>,
+    /// The snapshot messages were negotiated.
+    pub snaps: Cell<bool>,
+    /// Tags of requests in flight.
+    tags: RefCell<Vec<u16>>,
+    /// Rings when a tag is done or a write has its result, if anybody listens.
+    pub done: Bell,
+    /// Writes by wid.
+    pub writes: RefCell<BTreeMap<u64, Write>>,
+}
+
+impl Conn {
+    /// What `fid` is.
+    ///
+    /// # Errors
+    /// `EBADF`: nothing.
+    #[inline]
+    pub fn get(&self, fid: u32) -> Result<Entry, Errno> {
+        match self.fids.borrow().get(&fid) {
+            Some(Entry::Reserved) | None => Err(Errno::EBADF),
+            Some(entry) => Ok(entry.clone()),
+        }
+    }
+
+    /// The fid beneath and the file's qid, for requests that are passed on.
+    ///
+    /// # Errors
+    /// `EBADF` for no fid and for snapshots.
+    pub fn below(&self, fid: u32) -> Result<(Below, Qid), Errno> {
+        match self.get(fid)? {
+            Entry::Plain { back, qid } => Ok((back, qid)),
+            Entry::Open(open) => Ok((open.back, open.qid)),
+            Entry::Snap(_) | Entry::Reserved => Err(Errno::EBADF),
+        }
+    }
+
+    /// Gives an unused `fid` a meaning.
+    ///
+    /// # Errors
+    /// `EBADF`: it has one, or cannot. `EMFILE`: too many.
+    pub fn put_new(&self, fid: u32, entry: Entry) -> Result<(), Errno> {
+        let mut fids = self.fids.borrow_mut();
+        if fids.len() >= FIDS_MAX {
+            return Err(Errno::EMFILE);
+        }
+        if fid == NOFID || fids.contains_key(&fid) {
+            return Err(Errno::EBADF);
+        }
+        fids.insert(fid, entry);
+        Ok(())
+    }
+
+    /// Changes what `fid` is.
+    pub fn replace(&self, fid: u32, entry: Entry) {
+        self.fids.borrow_mut().insert(fid, entry);
+    }
+
+    /// `fid` is nothing any more.
+    ///
+    /// # Errors
+    /// `EBADF`: it was nothing.
+    pub fn remove(&self, fid: u32) -> Result<Entry, Errno> {
+        let mut fids = self.fids.borrow_mut();
+        match fids.remove(&fid) {
+            None => Err(Errno::EBADF),
+            Some(Entry::Reserved) => {
+                fids.insert(fid, Entry::Reserved);
+                Err(Errno::EBADF)
+            }
+            Some(entry) => Ok(entry),
+        }
+    }
+
+    /// Undoes a reservation.
+    pub fn cancel(&self, fid: u32) {
+        let mut fids = self.fids.borrow_mut();
+        if matches!(fids.get(&fid), Some(Entry::Reserved)) {
+            fids.remove(&fid);
+        }
+    }
+
+    /// All fids, which are nothing any more.
+    pub fn take_all(&self) -> Vec<Entry> {
+        core::mem::take(&mut *self.fids.borrow_mut())
+            .into_values()
+            .collect()
+    }
+
+    /// A request is in flight.
+    pub fn begin(&self, tag: u16) {
+        self.tags.borrow_mut().push(tag);
+    }
+
+    /// A request is answered.
+    pub fn end(&self, tag: u16) {
+        let mut tags = self.tags.borrow_mut();
+        if let Some(at) = tags.iter().position(|other| *other == tag) {
+            tags.swap_remove(at);
+        }
+        drop(tags);
+        self.done.ring();
+    }
+
+    /// Waits until no request `tag` is in flight: its answer comes first.
+    pub async fn wait_for(&self, tag: u16, own: u16) {
+        while tag != own && self.tags.borrow().contains(&tag) {
+            self.done.wait().await;
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Names: remove, rename, and listing the root without the hidden directory.
+//!
+//! A file that is removed or renamed over while somebody has it open or holds
+//! a snapshot of it moves into the hidden directory, where it stays the live
+//! file until the last of them is done.
+
+use crate::conn::{Conn, Entry};
+use crate::file::File;
+use crate::hidden::{HIDDEN, name_text};
+use crate::{Backing, Snapfs};
+use abi::Errno;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use ninep::consts::unlink;
+use ninep::{DirEntries, Qid, Reply, Request};
+
+/// Where a name is: a directory's fid beneath, and the name.
+type Name<'a> = (u32, &'a str);
+
+impl<B: Backing> Snapfs<B> {
+    async fn rename_below(&self, old: Name<'_>, new: Name<'_>) -> Result<(), Errno> {
+        let request = Request::Renameat {
+            olddirfid: old.0,
+            oldname: old.1,
+            newdirfid: new.0,
+            newname: new.1,
+        };
+        self.call(&request, |reply| {
+            matches!(reply, Reply::Renameat).then_some(())
+        })
+        .await
+    }
+
+    /// Renames what a fid beneath refers to.
+    async fn rename_fid_below(&self, fid: u32, (dfid, name): Name<'_>) -> Result<(), Errno> {
+        let request = Request::Rename { fid, dfid, name };
+        self.call(&request, |reply| {
+            matches!(reply, Reply::Rename).then_some(())
+        })
+        .await
+    }
+
+    /// What `name` is, if it is anything.
+    async fn qid_of(&self, (dir, name): Name<'_>) -> Option<Qid> {
+        let (fid, qid) = self.walk_below(dir, &[name]).await.ok()?;
+        self.clunk_below(fid).await;
+        qid
+    }
+
+    /// The file `name` refers to, if somebody uses it.
+    async fn used_file(&self, name: Name<'_>) -> Option<Rc<File>> {
+        if self.files.borrow().is_empty() {
+            return None;
+        }
+        let qid = self.qid_of(name).await?;
+        self.known_file(qid.path)
+    }
+
+    /// Moves `name`, which is `file`, into the hidden directory. `false`: it
+    /// cannot be moved there (another file system).
+    async fn hide(&self, file: &File, name: Name<'_>) -> Result<Option<u64>, Errno> {
+        let dir = self.hidden_dir().await?;
+        let number = self.hidden_name();
+        let moved = self.rename_below(name, (dir, &name_text(number))).await;
+        self.note_hidden(file, number, moved).await
+    }
+
+    async fn note_hidden(
+        &self,
+        file: &File,
+        number: u64,
+        moved: Result<(), Errno>,
+    ) -> Result<Option<u64>, Errno> {
+        match moved {
+            Ok(()) => {
+                file.state.borrow_mut().hidden.push(number);
+                return Ok(Some(number));
+            }
+            Err(Errno::EXDEV) => self.leave_hidden_dir().await,
+            Err(errno) => {
+                self.leave_hidden_dir().await;
+                return Err(errno);
+            }
+        }
+        Ok(None)
+    }
+
+    pub(crate) async fn unlink_at(
+        &self,
+        conn: &Conn,
+        dirfid: u32,
+        name: &str,
+        flags: u32,
+    ) -> Result<Reply<'static>, Errno> {
+        let (dir, qid) = conn.below(dirfid)?;
+        self.allowed(&qid, name).map_err(|_| Errno::ENOENT)?;
+        let _names = self.names.exclusive().await;
+        let used = match flags & unlink::REMOVEDIR {
+            0 => self.used_file((dir, name)).await,
+            _ => None,
+        };
+        let Some(file) = used else {
+            self.unlink_below(dir, name, flags).await?;
+            return Ok(Reply::Unlinkat);
+        };
+        let hidden = self.hide(&file, (dir, name)).await;
+        let done = match hidden {
+            Ok(None) => self.unlink_below(dir, name, flags).await,
+            Ok(Some(_)) => Ok(()),
+            Err(errno) => Err(errno),
+        };
+        self.done_with(file).await;
+        done.map(|()| Reply::Unlinkat)
+    }
+
+    /// `Tremove`: the fid is gone whatever happens.
+    pub(crate) async fn remove(&self, conn: &Conn, fid: u32) -> Result<Reply<'static>, Errno> {
+        let _names = self.names.exclusive().await;
+        let entry = conn.remove(fid)?;
+        let removed = match &entry {
+            Entry::Snap(_) | Entry::Reserved => Err(Errno::EPERM),
+            Entry::Open(open) => self.remove_fid(open.back, &open.qid).await,
+            Entry::Plain { back, qid } => self.remove_fid(*back, qid).await,
+        };
+        match (removed, entry) {
+            (Ok(false), Entry::Plain { back, .. }) => {
+                let request = Request::Remove { fid: back };
+                let removed = self.call(&request, |reply| {
+                    matches!(reply, Reply::Remove).then_some(Reply::Remove)
+                });
+                let removed = removed.await;
+                self.no_fid(back);
+                removed
+            }
+            (removed, entry) => {
+                self.clunk(entry).await;
+                match removed? {
+                    true => Ok(Reply::Remove),
+                    // An open file that cannot be moved: left where it is.
+                    false => Err(Errno::EXDEV),
+                }
+            }
+        }
+    }
+
+    /// Hides the file of a fid beneath; `false` if it is to be removed there.
+    async fn remove_fid(&self, back: u32, qid: &Qid) -> Result<bool, Errno> {
+        let Some(file) = self.known_file(qid.path) else {
+            return Ok(false);
+        };
+        let hidden = match self.hidden_dir().await {
+            Ok(dir) => {
+                let number = self.hidden_name();
+                let moved = self.rename_fid_below(back, (dir, &name_text(number))).await;
+                self.note_hidden(&file, number, moved).await
+            }
+            Err(errno) => Err(errno),
+        };
+        self.done_with(file).await;
+        hidden.map(|number| number.is_some())
+    }
+
+    pub(crate) async fn rename_at(
+        &self,
+        conn: &Conn,
+        (olddirfid, oldname): Name<'_>,
+        (newdirfid, newname): Name<'_>,
+    ) -> Result<Reply<'static>, Errno> {
+        let (olddir, oldqid) = conn.below(olddirfid)?;
+        let (newdir, newqid) = conn.below(newdirfid)?;
+        self.allowed(&oldqid, oldname).map_err(|_| Errno::ENOENT)?;
+        self.allowed(&newqid, newname)?;
+        let _names = self.names.exclusive().await;
+        let (old, new) = ((olddir, oldname), (newdir, newname));
+        let moved = match self.used_file(new).await {
+            None => self.rename_below(old, new).await,
+            Some(over) => {
+                let source = self.qid_of(old).await;
+                let same = source.is_none_or(|qid| qid.path == over.path);
+                let moved = if same {
+                    self.rename_below(old, new).await
+                } else {
+                    self.replace_with(&over, new, self.rename_below(old, new))
+                        .await
+                };
+                self.done_with(over).await;
+                moved
+            }
+        };
+        moved.map(|()| Reply::Renameat)
+    }
+
+    pub(crate) async fn rename(
+        &self,
+        conn: &Conn,
+        fid: u32,
+        (dfid, name): Name<'_>,
+    ) -> Result<Reply<'static>, Errno> {
+        let (back, qid) = conn.below(fid)?;
+        let (dir, dirqid) = conn.below(dfid)?;
+        self.allowed(&dirqid, name)?;
+        let _names = self.names.exclusive().await;
+        let rename = self.rename_fid_below(back, (dir, name));
+        let moved = match self.used_file((dir, name)).await {
+            Some(over) if over.path != qid.path => {
+                let moved = self.replace_with(&over, (dir, name), rename).await;
+                self.done_with(over).await;
+                moved
+            }
+            Some(same) => {
+                self.done_with(same).await;
+                rename.await
+            }
+            None => rename.await,
+        };
+        moved.map(|()| Reply::Rename)
+    }
+
+    /// Hides the file at `name`, then does `rename`, which takes its place; if
+    /// that fails the file is put back. Nobody walks meanwhile.
+    async fn replace_with(
+        &self,
+        over: &File,
+        name: Name<'_>,
+        rename: impl Future<Output = Result<(), Errno>>,
+    ) -> Result<(), Errno> {
+        let hidden = self.hide(over, name).await?;
+        let renamed = rename.await;
+        if renamed.is_err()
+            && let Some(number) = hidden
+            && let Ok(dir) = self.hidden_dir().await
+        {
+            let back = self.rename_below((dir, &name_text(number)), name).await;
+            self.leave_hidden_dir().await;
+            if back.is_ok() {
+                over.state
+                    .borrow_mut()
+                    .hidden
+                    .retain(|other| *other != number);
+                self.leave_hidden_dir().await;
+            }
+        }
+        renamed
+    }
+
+    /// `Treaddir`: the entries, without the hidden directory.
+    pub(crate) async fn read_dir(
+        &self,
+        conn: &Conn,
+        fid: u32,
+        mut offset: u64,
+        count: u32,
+    ) -> Result<Vec<u8>, Errno> {
+        let (back, qid) = conn.below(fid)?;
+        let count = count.min(self.iounit(conn));
+        loop {
+            let buf = self
+                .backing
+                .rpc(&Request::Readdir {
+                    fid: back,
+                    offset,
+                    count,
+                })
+                .await?;
+            let data = match ninep::decode_reply(buf.as_ref()) {
+                Ok((_, Reply::Readdir { data })) => data,
+                Ok((_, Reply::Error(errno))) => return Err(errno),
+                _ => return Err(Errno::EPROTO),
+            };
+            if data.is_empty() || Some(qid.path) != self.root_path.get() {
+                return Ok(data.into());
+            }
+            let (kept, last) = without_hidden(data)?;
+            if !kept.is_empty() {
+                return Ok(kept);
+            }
+            // Only the hidden directory was in it: nothing would mean the end.
+            offset = last;
+        }
+    }
+}
+
+/// The entries but the hidden directory's, and the offset after the last.
+fn without_hidden(data: &[u8]) -> Result<(Vec<u8>, u64), Errno> {
+    let mut kept = Vec::with_capacity(data.len());
+    let (mut at, mut last) = (0, 0);
+    for entry in DirEntries::new(data) {
+        let entry = entry.map_err(|_| Errno::EPROTO)?;
+        let end = at + entry.wire_len();
+        if entry.name != HIDDEN.as_bytes() {
+            kept.extend_from_slice(data.get(at..end).ok_or(Errno::EPROTO)?);
+        }
+        (at, last) = (end, entry.offset);
+    }
+    Ok((kept, last))
+}

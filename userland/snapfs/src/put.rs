@@ -1,0 +1,205 @@
+//! Writes in the making: what the messages of one wid staged, and the results
+//! of those that are done, kept for a client that asks again.
+
+use crate::commit::{Done, Put};
+use crate::conn::{Conn, Entry};
+use crate::{Backing, Snapfs};
+use abi::Errno;
+use alloc::vec::Vec;
+use ninep::consts::{NOFID, put};
+use ninep::{Changes, PutKind, PutOp, PutOps, Reply};
+
+/// Most bytes one commit moves.
+pub const WMAX: u64 = 8 << 20;
+/// Most operations one commit has.
+const OPS_MAX: usize = 16 << 10;
+/// Most writes of one connection that are staged or remembered.
+const WRITES_MAX: usize = 256;
+
+/// A write of one wid.
+pub enum Write {
+    /// Waiting for its COMMIT.
+    Staged(Staged),
+    /// Being committed.
+    Running,
+    /// What became of it.
+    Done(Result<Done, Errno>),
+}
+
+/// What was staged.
+#[derive(Default)]
+pub struct Staged {
+    fid: u32,
+    off: u64,
+    ops: Vec<PutOp>,
+    data: Vec<u8>,
+    /// One commit takes no more; the write will be short.
+    full: bool,
+}
+
+/// A `Tput`.
+pub struct Message<'a> {
+    pub fid: u32,
+    pub wid: u64,
+    pub ack: u64,
+    pub flags: u32,
+    pub off: u64,
+    pub into: u32,
+    pub known: u64,
+    pub ops: PutOps<'a>,
+    pub data: &'a [u8],
+}
+
+impl Staged {
+    /// Adds a message, as far as one commit can take it.
+    fn add(&mut self, message: &Message<'_>) -> Result<(), Errno> {
+        if (self.fid, self.off) != (message.fid, message.off) {
+            return Err(Errno::EINVAL);
+        }
+        let mut at = 0;
+        for mut op in message.ops.iter() {
+            let end = self.ops.last().map_or(0, |last| last.off + last.len);
+            if op.off < end {
+                return Err(Errno::EINVAL);
+            }
+            let room = WMAX - self.data.len() as u64;
+            self.full |= self.ops.len() == OPS_MAX || op.kind == PutKind::Data && room == 0;
+            if self.full {
+                break;
+            }
+            if op.kind == PutKind::Data {
+                self.full |= op.len > room;
+                op.len = op.len.min(room);
+                let bytes = message
+                    .data
+                    .get(at..at + op.len as usize)
+                    .ok_or(Errno::EINVAL)?;
+                self.data.extend_from_slice(bytes);
+                at += bytes.len();
+            }
+            self.ops.push(op);
+        }
+        Ok(())
+    }
+}
+
+impl<B: Backing> Snapfs<B> {
+    /// `Tput`.
+    pub(crate) async fn put(
+        &self,
+        conn: &Conn,
+        message: Message<'_>,
+    ) -> Result<Reply<'static>, Errno> {
+        let ack = message.ack;
+        conn.writes
+            .borrow_mut()
+            .retain(|wid, write| *wid >= ack || !matches!(write, Write::Done(_)));
+        if let Some(done) = self.earlier_result(conn, message.wid).await {
+            return done.map(|done| done.reply(message.known));
+        }
+        if message.flags & put::ABORT != 0 {
+            conn.writes.borrow_mut().remove(&message.wid);
+            return Ok(staged_reply(message.off));
+        }
+        let staged = stage(conn, &message)?;
+        if message.flags & put::COMMIT == 0 {
+            return Ok(staged_reply(message.off));
+        }
+        let ops: Vec<PutOp>;
+        let (ops, data) = match &staged {
+            Some(staged) => (&staged.ops[..], &staged.data[..]),
+            None => {
+                ops = message.ops.iter().take(OPS_MAX).collect();
+                (&ops[..], message.data)
+            }
+        };
+        let append = message.flags & put::APPEND != 0;
+        let off = if append { None } else { Some(message.off) };
+        let into = (message.into != NOFID).then_some(message.into);
+        let result = match conn.get(message.fid) {
+            Ok(Entry::Open(open)) => {
+                self.commit(
+                    conn,
+                    &open,
+                    Put {
+                        off,
+                        ops,
+                        data,
+                        into,
+                    },
+                )
+                .await
+            }
+            Ok(_) => Err(Errno::EBADF),
+            Err(errno) => Err(errno),
+        };
+        conn.writes
+            .borrow_mut()
+            .insert(message.wid, Write::Done(result));
+        conn.done.ring();
+        result.map(|done| done.reply(message.known))
+    }
+
+    /// The result of a write that was done before, or is being done.
+    async fn earlier_result(&self, conn: &Conn, wid: u64) -> Option<Result<Done, Errno>> {
+        loop {
+            match conn.writes.borrow().get(&wid) {
+                Some(Write::Done(result)) => return Some(*result),
+                Some(Write::Running) => {}
+                _ => return None,
+            }
+            conn.done.wait().await;
+        }
+    }
+}
+
+/// Stages a message, or for a COMMIT takes out what was staged with it and
+/// marks the write as running; `None`: it is all in this message.
+fn stage(conn: &Conn, message: &Message<'_>) -> Result<Option<Staged>, Errno> {
+    let mut writes = conn.writes.borrow_mut();
+    let commit = message.flags & put::COMMIT != 0;
+    let new = !writes.contains_key(&message.wid);
+    if new && writes.len() >= WRITES_MAX {
+        // Results that nobody acknowledged; the oldest is the least missed.
+        let oldest = writes
+            .iter()
+            .find(|(_, write)| matches!(write, Write::Done(_)));
+        let oldest = oldest.map(|(wid, _)| *wid).ok_or(Errno::EAGAIN)?;
+        writes.remove(&oldest);
+    }
+    if new && commit {
+        writes.insert(message.wid, Write::Running);
+        return Ok(None);
+    }
+    let (fid, off) = (message.fid, message.off);
+    let first = || {
+        Write::Staged(Staged {
+            fid,
+            off,
+            ..Staged::default()
+        })
+    };
+    let write = writes.entry(message.wid).or_insert_with(first);
+    let Write::Staged(staged) = write else {
+        return Err(Errno::EINVAL);
+    };
+    staged.add(message)?;
+    if !commit {
+        return Ok(None);
+    }
+    match core::mem::replace(write, Write::Running) {
+        Write::Staged(staged) => Ok(Some(staged)),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// The answer to a message that is only staged.
+fn staged_reply(off: u64) -> Reply<'static> {
+    Reply::Put {
+        off,
+        count: 0,
+        epoch: 0,
+        assoc: false,
+        changes: Changes::NONE,
+    }
+}

@@ -1,0 +1,483 @@
+//! From a message to its answer.
+
+use crate::backing::{Answer, Head, Payload};
+use crate::commit::Put;
+use crate::conn::{Conn, Entry};
+use crate::put::{Message, WMAX};
+use crate::snap::Take;
+use crate::{Backing, ConnId, Snapfs};
+use abi::Errno;
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::vec;
+use alloc::vec::Vec;
+use ninep::consts::{NOTAG, VERSION_L, VERSION_SNAP, VERSION_UNKNOWN};
+use ninep::{PutKind, PutOp, Reply, Request, SetAttr, decode_request, peek};
+
+/// Smallest msize that is of any use.
+const MSIZE_MIN: u32 = 512;
+/// What msize has above the data of an I/O.
+const HEADROOM: u32 = 4096;
+
+/// A whole reply.
+fn whole<B>(tag: u16, reply: &Reply<'_>) -> Answer<B> {
+    let inline = Head::inline(|out| ninep::encode_reply(tag, reply, out).ok());
+    let head = inline.unwrap_or_else(|| Head::spilled(encode(tag, reply)));
+    Answer {
+        head,
+        payload: Payload::None,
+    }
+}
+
+/// A reply that does not fit in place. The longest is a readlink or a list of
+/// changes, far below 4 MiB; what is longer is an `EPROTO`.
+fn encode(tag: u16, reply: &Reply<'_>) -> Vec<u8> {
+    let mut out = vec![0; 512];
+    let mut reply = reply;
+    loop {
+        if let Ok(len) = ninep::encode_reply(tag, reply, &mut out) {
+            out.truncate(len);
+            return out;
+        }
+        if out.len() >= 4 << 20 {
+            reply = &Reply::Error(Errno::EPROTO);
+        } else {
+            out.resize(out.len() * 4, 0);
+        }
+    }
+}
+
+/// A reply whose payload travels apart.
+#[inline]
+fn gathered<B: AsRef<[u8]>>(tag: u16, reply: &Reply<'_>, payload: Payload<B>) -> Answer<B> {
+    let len = payload.as_slice().len();
+    match Head::inline(|out| ninep::encode_reply_head(tag, reply, len, out).ok()) {
+        Some(head) => Answer { head, payload },
+        None => whole(tag, &Reply::Error(Errno::EPROTO)),
+    }
+}
+
+impl<B: Backing> Snapfs<B> {
+    /// Serves one message of a connection (one whole 9P message). Messages of
+    /// a connection must be first polled in the order they came; the answers
+    /// may be sent in any order in which the futures end.
+    pub async fn handle(&self, conn: ConnId, msg: &[u8]) -> Answer<B::Buf> {
+        let (tag, request) = match decode_request(msg) {
+            Ok(decoded) => decoded,
+            Err(_) => {
+                let tag = peek(msg).map_or(NOTAG, |(_, _, tag)| tag);
+                return whole(tag, &Reply::Error(Errno::EPROTO));
+            }
+        };
+        let conn = self.conn(conn);
+        conn.begin(tag);
+        let answer = match request {
+            // The page-fault path: no allocation.
+            Request::Read { fid, offset, count } => {
+                match self.read(&conn, fid, offset, count).await {
+                    Ok(payload) => gathered(tag, &Reply::Read { data: &[] }, payload),
+                    Err(errno) => whole(tag, &Reply::Error(errno)),
+                }
+            }
+            request => Box::pin(self.serve(&conn, tag, &request)).await,
+        };
+        conn.end(tag);
+        answer
+    }
+
+    #[inline]
+    async fn read(
+        &self,
+        conn: &Conn,
+        fid: u32,
+        off: u64,
+        count: u32,
+    ) -> Result<Payload<B::Buf>, Errno> {
+        let count = count.min(self.iounit(conn));
+        let back = match conn.get(fid)? {
+            Entry::Snap(snapshot) => return self.read_snapshot(&snapshot, off, count).await,
+            Entry::Open(open) if open.readable => open.back,
+            Entry::Plain { back, .. } => back,
+            Entry::Open(_) | Entry::Reserved => return Err(Errno::EBADF),
+        };
+        let buf = self.backing.read(back, off, count).await?;
+        let len = buf.as_ref().len().min(count as usize);
+        Ok(Payload::Buf(buf, 0..len))
+    }
+
+    async fn serve(&self, conn: &Conn, tag: u16, request: &Request<'_>) -> Answer<B::Buf> {
+        let answered = match *request {
+            Request::Version { msize, version } => {
+                Ok(self.version(conn, tag, msize, version).await)
+            }
+            _ if conn.msize.get() == 0 => Err(Errno::EPROTO),
+            Request::Walk { fid, newfid, names } => {
+                let mut qids = Vec::new();
+                let walked = self.walk(conn, (fid, newfid), names, &mut qids).await;
+                walked.map(|reply| whole(tag, &reply))
+            }
+            Request::Readdir { fid, offset, count } => {
+                let data = self.read_dir(conn, fid, offset, count).await;
+                data.map(|data| gathered(tag, &Reply::Readdir { data: &[] }, Payload::Bytes(data)))
+            }
+            Request::Attach { .. } => self.attach(conn, request).await.map(|r| whole(tag, &r)),
+            Request::Lopen { .. }
+            | Request::Lcreate { .. }
+            | Request::Clunk { .. }
+            | Request::Write { .. }
+            | Request::Getattr { .. }
+            | Request::Setattr { .. }
+            | Request::Flush { .. } => self
+                .serve_file(conn, tag, request)
+                .await
+                .map(|reply| whole(tag, &reply)),
+            Request::Unlinkat { .. }
+            | Request::Remove { .. }
+            | Request::Rename { .. }
+            | Request::Renameat { .. } => self
+                .serve_names(conn, request)
+                .await
+                .map(|reply| whole(tag, &reply)),
+            Request::Session { .. }
+            | Request::Snap { .. }
+            | Request::Put { .. }
+            | Request::Trim { .. } => self
+                .serve_snaps(conn, request)
+                .await
+                .map(|reply| whole(tag, &reply)),
+            _ => self.pass_on(conn, tag, request).await,
+        };
+        answered.unwrap_or_else(|errno| whole(tag, &Reply::Error(errno)))
+    }
+
+    /// `Tversion`: everything the connection held is given back first.
+    async fn version(&self, conn: &Conn, tag: u16, msize: u32, version: &str) -> Answer<B::Buf> {
+        self.give_back_all(conn).await;
+        let msize = msize.min(self.backing.iounit().saturating_add(HEADROOM));
+        let version = match version {
+            VERSION_SNAP => VERSION_SNAP,
+            // As 9P prescribes: what follows a known version and a dot is
+            // negotiated down to that version.
+            VERSION_L => VERSION_L,
+            other if other.starts_with("9P2000.L.") => VERSION_L,
+            _ => VERSION_UNKNOWN,
+        };
+        let known = version != VERSION_UNKNOWN && msize >= MSIZE_MIN;
+        conn.msize.set(if known { msize } else { 0 });
+        conn.snaps.set(known && version == VERSION_SNAP);
+        let version = if known { version } else { VERSION_UNKNOWN };
+        whole(tag, &Reply::Version { msize, version })
+    }
+
+    async fn serve_file(
+        &self,
+        conn: &Conn,
+        tag: u16,
+        request: &Request<'_>,
+    ) -> Result<Reply<'static>, Errno> {
+        match *request {
+            Request::Lopen { fid, flags } => self.open(conn, fid, flags).await,
+            Request::Lcreate { .. } => self.create(conn, request).await,
+            Request::Clunk { fid } => {
+                self.clunk(conn.remove(fid)?).await;
+                Ok(Reply::Clunk)
+            }
+            Request::Write { fid, offset, data } => {
+                let count = self.write(conn, fid, offset, data).await?;
+                Ok(Reply::Write { count })
+            }
+            Request::Getattr { fid, mask } => self.get_attr(conn, fid, mask).await,
+            Request::Setattr { fid, attr } => {
+                self.set_attr(conn, fid, attr).await?;
+                Ok(Reply::Setattr)
+            }
+            Request::Flush { oldtag } => {
+                conn.wait_for(oldtag, tag).await;
+                Ok(Reply::Flush)
+            }
+            _ => Err(Errno::EPROTO),
+        }
+    }
+
+    /// `Twrite`: a put of one DATA.
+    async fn write(&self, conn: &Conn, fid: u32, off: u64, data: &[u8]) -> Result<u32, Errno> {
+        match conn.get(fid)? {
+            Entry::Open(open) => {
+                let op = PutOp {
+                    kind: PutKind::Data,
+                    off: 0,
+                    len: data.len() as u64,
+                };
+                let ops: &[PutOp] = if data.is_empty() { &[] } else { &[op] };
+                let off = (!open.append).then_some(off);
+                let put = Put {
+                    off,
+                    ops,
+                    data,
+                    into: None,
+                };
+                Ok(self.commit(conn, &open, put).await?.count as u32)
+            }
+            Entry::Plain { back, .. } => match self.write_below(back, off, data).await {
+                Ok(()) => Ok(data.len() as u32),
+                Err((0, errno)) => Err(errno),
+                Err((done, _)) => Ok(done as u32),
+            },
+            Entry::Snap(_) | Entry::Reserved => Err(Errno::EBADF),
+        }
+    }
+
+    async fn get_attr(&self, conn: &Conn, fid: u32, mask: u64) -> Result<Reply<'static>, Errno> {
+        let (back, qid) = conn.below(fid)?;
+        let request = Request::Getattr { fid: back, mask };
+        let mut attr = self
+            .call(&request, |reply| match reply {
+                Reply::Getattr(attr) => Some(attr),
+                _ => None,
+            })
+            .await?;
+        // Names in the hidden directory are not links to clients.
+        if let Some(file) = self.files.borrow().get(&qid.path) {
+            attr.nlink = attr
+                .nlink
+                .saturating_sub(file.state.borrow().hidden.len() as u64);
+        }
+        Ok(Reply::Getattr(attr))
+    }
+
+    async fn set_attr(&self, conn: &Conn, fid: u32, attr: SetAttr) -> Result<(), Errno> {
+        let (back, qid) = conn.below(fid)?;
+        let sized = attr.valid & ninep::consts::setattr::SIZE != 0;
+        let file = if sized {
+            Some(self.file(qid.path))
+        } else {
+            self.known_file(qid.path)
+        };
+        let Some(file) = file else {
+            return self.set_attr_below(back, attr).await;
+        };
+        let held = file.lock.exclusive().await;
+        let changed = match self.look(&file, back).await {
+            Ok(_) => self.change_attr(&file, back, attr).await,
+            Err(errno) => Err(errno),
+        };
+        drop(held);
+        self.done_with(file).await;
+        changed
+    }
+
+    async fn serve_names(
+        &self,
+        conn: &Conn,
+        request: &Request<'_>,
+    ) -> Result<Reply<'static>, Errno> {
+        match *request {
+            Request::Unlinkat {
+                dirfid,
+                name,
+                flags,
+            } => self.unlink_at(conn, dirfid, name, flags).await,
+            Request::Remove { fid } => self.remove(conn, fid).await,
+            Request::Rename { fid, dfid, name } => self.rename(conn, fid, (dfid, name)).await,
+            Request::Renameat {
+                olddirfid,
+                oldname,
+                newdirfid,
+                newname,
+            } => {
+                self.rename_at(conn, (olddirfid, oldname), (newdirfid, newname))
+                    .await
+            }
+            _ => Err(Errno::EPROTO),
+        }
+    }
+
+    async fn serve_snaps(
+        &self,
+        conn: &Conn,
+        request: &Request<'_>,
+    ) -> Result<Reply<'static>, Errno> {
+        if !conn.snaps.get() {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        match *request {
+            // Nothing outlives a connection yet, so no session is known.
+            Request::Session { .. } => Ok(Reply::Session {
+                known: false,
+                lease: 0,
+                wmax: WMAX as u32,
+                epoch: self.epoch.get(),
+            }),
+            Request::Snap {
+                fid,
+                snapfid,
+                off,
+                count,
+                epoch,
+                known,
+            } => {
+                let take = Take {
+                    fid,
+                    snapfid,
+                    off,
+                    count,
+                    epoch,
+                    known,
+                };
+                self.take_snapshot(conn, &take).await
+            }
+            Request::Put {
+                fid,
+                wid,
+                ack,
+                flags,
+                off,
+                into,
+                known,
+                ops,
+                data,
+            } => {
+                let message = Message {
+                    fid,
+                    wid,
+                    ack,
+                    flags,
+                    off,
+                    into,
+                    known,
+                    ops,
+                    data,
+                };
+                self.put(conn, message).await
+            }
+            Request::Trim { snapfid, ranges } => {
+                let Entry::Snap(snapshot) = conn.get(snapfid)? else {
+                    return Err(Errno::EBADF);
+                };
+                self.trim(&snapshot, ranges.iter()).await;
+                Ok(Reply::Trim)
+            }
+            _ => Err(Errno::EPROTO),
+        }
+    }
+
+    /// Requests that mean the same beneath: with our fids, and the answer with
+    /// the client's tag.
+    async fn pass_on(
+        &self,
+        conn: &Conn,
+        tag: u16,
+        request: &Request<'_>,
+    ) -> Result<Answer<B::Buf>, Errno> {
+        let mut below = *request;
+        let _names = match &mut below {
+            Request::Statfs { fid }
+            | Request::Readlink { fid }
+            | Request::Fsync { fid, .. }
+            | Request::Lock { fid, .. }
+            | Request::Getlock { fid, .. }
+            | Request::Xattrcreate { fid, .. } => {
+                *fid = conn.below(*fid)?.0;
+                None
+            }
+            Request::Symlink { dfid, name, .. }
+            | Request::Mknod { dfid, name, .. }
+            | Request::Mkdir { dfid, name, .. } => {
+                let (back, qid) = conn.below(*dfid)?;
+                self.allowed(&qid, name)?;
+                *dfid = back;
+                Some(self.names.shared().await)
+            }
+            Request::Link { dfid, fid, name } => {
+                let (back, qid) = conn.below(*dfid)?;
+                self.allowed(&qid, name)?;
+                (*dfid, *fid) = (back, conn.below(*fid)?.0);
+                Some(self.names.shared().await)
+            }
+            Request::Xattrwalk { .. } => return self.xattr_walk(conn, tag, request).await,
+            _ => return Err(Errno::EOPNOTSUPP),
+        };
+        let buf = self.backing.rpc(&below).await?;
+        relabel(tag, request.kind(), buf.as_ref())
+    }
+
+    async fn xattr_walk(
+        &self,
+        conn: &Conn,
+        tag: u16,
+        request: &Request<'_>,
+    ) -> Result<Answer<B::Buf>, Errno> {
+        let &Request::Xattrwalk { fid, newfid, name } = request else {
+            return Err(Errno::EPROTO);
+        };
+        let (from, _) = conn.below(fid)?;
+        conn.put_new(newfid, Entry::Reserved)?;
+        let back = self.new_fid();
+        let below = Request::Xattrwalk {
+            fid: from,
+            newfid: back,
+            name,
+        };
+        let size = self.call(&below, |reply| match reply {
+            Reply::Xattrwalk { size } => Some(size),
+            _ => None,
+        });
+        match size.await {
+            Ok(size) => {
+                conn.replace(
+                    newfid,
+                    Entry::Plain {
+                        back,
+                        qid: ninep::Qid::default(),
+                    },
+                );
+                Ok(whole(tag, &Reply::Xattrwalk { size }))
+            }
+            Err(errno) => {
+                self.no_fid(back);
+                conn.cancel(newfid);
+                Err(errno)
+            }
+        }
+    }
+
+    /// The connection with this number.
+    #[inline]
+    fn conn(&self, id: ConnId) -> Rc<Conn> {
+        self.conns.borrow_mut().entry(id).or_default().clone()
+    }
+
+    /// Gives back everything a connection holds.
+    async fn give_back_all(&self, conn: &Conn) {
+        conn.writes.borrow_mut().clear();
+        for entry in conn.take_all() {
+            self.clunk(entry).await;
+        }
+    }
+
+    /// The connection is gone: everything it held is given back. Call it when
+    /// no request of the connection is in flight any more.
+    pub async fn hangup(&self, conn: ConnId) {
+        let gone = self.conns.borrow_mut().remove(&conn);
+        if let Some(conn) = gone {
+            self.give_back_all(&conn).await;
+        }
+    }
+}
+
+/// A reply from below under the client's tag.
+fn relabel<B>(tag: u16, kind: u8, reply: &[u8]) -> Result<Answer<B>, Errno> {
+    let (_, replied, _) = peek(reply).ok_or(Errno::EPROTO)?;
+    if replied != kind + 1 && replied != ninep::consts::RLERROR {
+        return Err(Errno::EPROTO);
+    }
+    let mut bytes = reply.to_vec();
+    bytes
+        .get_mut(5..7)
+        .ok_or(Errno::EPROTO)?
+        .copy_from_slice(&tag.to_le_bytes());
+    Ok(Answer {
+        head: Head::spilled(bytes),
+        payload: Payload::None,
+    })
+}

@@ -1,0 +1,318 @@
+//! Snapshots: taking, reading, trimming, releasing.
+
+use crate::conn::{Conn, Entry};
+use crate::file::File;
+use crate::journal::Place;
+use crate::ranges::Ranges;
+use crate::{BLOCK, Backing, Payload, Snapfs};
+use abi::Errno;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::ops::Range;
+use ninep::{Changes, Reply};
+
+/// A snapshot: one snapfid.
+pub struct Snapshot {
+    pub file: Rc<File>,
+    pub ranges: RefCell<Ranges>,
+}
+
+/// A run of bytes from one place.
+#[derive(PartialEq, Eq)]
+struct Source {
+    place: Place,
+    off: u64,
+    len: u64,
+}
+
+/// Fields of a `Tsnap`.
+pub struct Take {
+    pub fid: u32,
+    pub snapfid: u32,
+    pub off: u64,
+    pub count: u64,
+    pub epoch: u64,
+    pub known: u64,
+}
+
+impl Snapshot {
+    /// Where the bytes from `off` on are: at most `len` of them, fewer if the
+    /// snapshot does not cover more.
+    ///
+    /// # Errors
+    /// `ESTALE`: the first byte is not covered, or lost.
+    fn sources(&self, off: u64, len: u64) -> Result<Vec<Source>, Errno> {
+        let (ranges, state) = (self.ranges.borrow(), self.file.state.borrow());
+        let mut sources: Vec<Source> = Vec::new();
+        let (mut at, end) = (off, off.saturating_add(len));
+        while at < end {
+            let Some((covered, epoch)) = ranges.find(at) else {
+                break;
+            };
+            let block = at / BLOCK;
+            let live = state
+                .journal
+                .live_run(block..covered.min(end).div_ceil(BLOCK), epoch);
+            let (place, blocks) = match live {
+                Ok(0) => (state.journal.find(block, epoch)?, 1),
+                Ok(blocks) => (Place::Live, blocks),
+                Err(_) if at > off => break,
+                Err(errno) => return Err(errno),
+            };
+            let until = ((block + blocks) * BLOCK).min(covered).min(end);
+            match sources.last_mut() {
+                Some(last) if last.place == place && !matches!(place, Place::Saved(_)) => {
+                    last.len += until - at;
+                }
+                _ => sources.push(Source {
+                    place,
+                    off: at,
+                    len: until - at,
+                }),
+            }
+            at = until;
+        }
+        if sources.is_empty() && len > 0 {
+            Err(Errno::ESTALE)
+        } else {
+            Ok(sources)
+        }
+    }
+
+    /// Are all of `bytes` in the live file, as of one epoch?
+    #[inline]
+    fn is_live(&self, bytes: &Range<u64>) -> bool {
+        let ranges = self.ranges.borrow();
+        let Some((covered, epoch)) = ranges.find(bytes.start) else {
+            return false;
+        };
+        let blocks = bytes.start / BLOCK..bytes.end.div_ceil(BLOCK);
+        let count = blocks.end - blocks.start;
+        covered >= bytes.end
+            && self.file.state.borrow().journal.live_run(blocks, epoch) == Ok(count)
+    }
+
+    /// Which of `bytes` are no longer in the file as the snapshot has them:
+    /// the parts to restore, in order.
+    ///
+    /// # Errors
+    /// `ESTALE` and the offset up to which there is an answer.
+    pub fn changed(&self, bytes: Range<u64>) -> (Vec<Range<u64>>, Option<u64>) {
+        let (ranges, state) = (self.ranges.borrow(), self.file.state.borrow());
+        let mut changed: Vec<Range<u64>> = Vec::new();
+        let mut at = bytes.start;
+        while at < bytes.end {
+            let Some((covered, epoch)) = ranges.find(at) else {
+                return (changed, Some(at));
+            };
+            let end = covered.min(bytes.end);
+            let block = at / BLOCK;
+            let until = match state.journal.live_run(block..end.div_ceil(BLOCK), epoch) {
+                Ok(0) => {
+                    let until = ((block + 1) * BLOCK).min(end);
+                    match changed.last_mut() {
+                        Some(last) if last.end == at => last.end = until,
+                        _ => changed.push(at..until),
+                    }
+                    until
+                }
+                Ok(blocks) => ((block + blocks) * BLOCK).min(end),
+                Err(_) => return (changed, Some(at)),
+            };
+            at = until;
+        }
+        (changed, None)
+    }
+}
+
+impl<B: Backing> Snapfs<B> {
+    /// `Tsnap`. O(log n) in the snapshots there are, plus one look at the file
+    /// beneath for changes behind our back.
+    pub(crate) async fn take_snapshot(
+        &self,
+        conn: &Conn,
+        take: &Take,
+    ) -> Result<Reply<'static>, Errno> {
+        let Entry::Open(open) = conn.get(take.fid)? else {
+            return Err(Errno::EOPNOTSUPP);
+        };
+        if !open.readable {
+            return Err(Errno::EBADF);
+        }
+        let file = &open.file;
+        let _held = file.lock.exclusive().await;
+        if open.closed.get() {
+            return Err(Errno::EBADF);
+        }
+        let attr = self.look(file, open.back).await?;
+        let epoch = file.state.borrow().epoch;
+        if take.epoch != 0 && take.epoch != epoch {
+            return Err(Errno::ESTALE);
+        }
+        let snapshot = self.snapshot_at(conn, take.snapfid, file)?;
+        let end = (take.off + take.count).min(attr.size).max(take.off);
+        let mut state = file.state.borrow_mut();
+        if state.reader.is_none() {
+            state.reader = Some(open.back);
+        }
+        let gone = snapshot
+            .ranges
+            .borrow_mut()
+            .set(&(take.off..end), epoch, &mut state.cover);
+        drop(state);
+        self.sweep(file, &gone);
+        let changes = if take.known == epoch {
+            Changes::NONE
+        } else {
+            Changes::All
+        };
+        let (qid, count) = (open.qid, end - take.off);
+        Ok(Reply::Snap {
+            qid,
+            epoch,
+            count,
+            size: attr.size,
+            changes,
+        })
+    }
+
+    /// The snapshot of `file` named `snapfid`, made if that is unused.
+    pub(crate) fn snapshot_at(
+        &self,
+        conn: &Conn,
+        snapfid: u32,
+        file: &Rc<File>,
+    ) -> Result<Rc<Snapshot>, Errno> {
+        match conn.get(snapfid) {
+            Ok(Entry::Snap(snapshot)) if Rc::ptr_eq(&snapshot.file, file) => Ok(snapshot),
+            Ok(_) => Err(Errno::EINVAL),
+            Err(_) => {
+                let ranges = RefCell::default();
+                let snapshot = Rc::new(Snapshot {
+                    file: file.clone(),
+                    ranges,
+                });
+                conn.put_new(snapfid, Entry::Snap(snapshot.clone()))?;
+                self.file(file.path);
+                file.state.borrow_mut().snaps += 1;
+                self.snapshots.set(self.snapshots.get() + 1);
+                Ok(snapshot)
+            }
+        }
+    }
+
+    /// `Tread` on a snapfid: the payload.
+    #[inline]
+    pub(crate) async fn read_snapshot(
+        &self,
+        snapshot: &Snapshot,
+        off: u64,
+        count: u32,
+    ) -> Result<Payload<B::Buf>, Errno> {
+        let count = count.min(self.backing.iounit());
+        let covered = snapshot.ranges.borrow().find(off).map(|(end, _)| end - off);
+        let count = u64::from(count).min(covered.ok_or(Errno::ESTALE)?);
+        let bytes = off..off + count;
+        if snapshot.is_live(&bytes) {
+            let reader = snapshot.file.state.borrow().reader.ok_or(Errno::ESTALE)?;
+            let read = self.backing.read(reader, off, count as u32).await;
+            // Rescued while we read: what came may be new.
+            if snapshot.is_live(&bytes) {
+                let buf = read?;
+                let len = buf.as_ref().len().min(count as usize);
+                if len == 0 && count > 0 {
+                    self.break_snapshots(&mut snapshot.file.state.borrow_mut());
+                    return Err(Errno::ESTALE);
+                }
+                return Ok(Payload::Buf(buf, 0..len));
+            }
+        }
+        let mut data = Vec::new();
+        alloc::boxed::Box::pin(self.copy_snapshot(snapshot, off, count, &mut data)).await?;
+        Ok(Payload::Bytes(data))
+    }
+
+    /// Appends up to `len` bytes of the snapshot to `out`, from wherever they
+    /// are; fewer only where the snapshot ends.
+    pub(crate) async fn copy_snapshot(
+        &self,
+        snapshot: &Snapshot,
+        off: u64,
+        len: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Errno> {
+        let before = out.len();
+        loop {
+            let sources = snapshot.sources(off, len)?;
+            out.truncate(before);
+            let copied = self.copy_sources(snapshot, &sources, out).await;
+            // A rescue moves each block at most once for this epoch, so this
+            // comes to an end.
+            if snapshot.sources(off, len)? == sources {
+                return copied;
+            }
+        }
+    }
+
+    async fn copy_sources(
+        &self,
+        snapshot: &Snapshot,
+        sources: &[Source],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Errno> {
+        for source in sources {
+            let (len, end) = (source.len as usize, out.len() + source.len as usize);
+            match source.place {
+                Place::Zero => out.resize(end, 0),
+                Place::Saved(slot) => {
+                    self.load_saved(slot, source.off % BLOCK, len, out).await?;
+                }
+                Place::Live => {
+                    let reader = snapshot.file.state.borrow().reader.ok_or(Errno::ESTALE)?;
+                    self.read_below(reader, source.off, len, out).await?;
+                    if out.len() < end {
+                        self.break_snapshots(&mut snapshot.file.state.borrow_mut());
+                        return Err(Errno::ESTALE);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// `Ttrim`: these ranges will not be asked for again.
+    pub(crate) async fn trim(&self, snapshot: &Snapshot, ranges: impl Iterator<Item = (u64, u64)>) {
+        let file = &snapshot.file;
+        let _held = file.lock.exclusive().await;
+        for (off, len) in ranges {
+            self.forget(snapshot, &(off..off.saturating_add(len)));
+        }
+    }
+
+    /// The snapshot's fid is gone.
+    pub(crate) async fn release(&self, snapshot: Rc<Snapshot>) {
+        let file = snapshot.file.clone();
+        let held = file.lock.exclusive().await;
+        self.forget(&snapshot, &(0..u64::MAX));
+        drop(held);
+        self.unlist(snapshot).await;
+    }
+
+    /// A snapshot that covers nothing is no more.
+    pub(crate) async fn unlist(&self, snapshot: Rc<Snapshot>) {
+        let file = snapshot.file.clone();
+        file.state.borrow_mut().snaps -= 1;
+        self.snapshots.set(self.snapshots.get() - 1);
+        self.close_idle_store().await;
+        self.done_with(file).await;
+    }
+
+    fn forget(&self, snapshot: &Snapshot, bytes: &Range<u64>) {
+        let file = &snapshot.file;
+        let mut state = file.state.borrow_mut();
+        let gone = snapshot.ranges.borrow_mut().remove(bytes, &mut state.cover);
+        drop(state);
+        self.sweep(file, &gone);
+    }
+}
