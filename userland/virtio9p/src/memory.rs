@@ -3,6 +3,7 @@
 //!
 //! The queue asks for memory through functions without a `self`, so where the
 //! segment is has to be global: written once by [`attach`], then only read.
+use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use rt::{Errno, Segment};
@@ -95,14 +96,15 @@ unsafe impl Hal for Memory {
     unsafe fn unshare(_at: PhysAddr, _buffer: NonNull<[u8]>, _direction: BufferDirection) {}
 }
 
-/// Registers of a device, or configuration space.
+/// Registers of a device, or configuration space, mapped for `'a`.
 #[derive(Clone, Copy)]
-pub struct Window {
+pub struct Window<'a> {
     start: NonNull<u8>,
     len: usize,
+    mapped: PhantomData<&'a Segment>,
 }
 
-/// Windows mapped so far, as (physical address, virtual address, bytes). The
+/// Windows mapped for ever, as (physical address, virtual address, bytes). The
 /// transport asks for pieces of a window that is mapped as a whole already, and
 /// segments are few.
 static WINDOWS: [[AtomicUsize; 3]; 4] = [const { [const { AtomicUsize::new(0) }; 3] }; 4];
@@ -111,47 +113,65 @@ static WINDOWS: [[AtomicUsize; 3]; 4] = [const { [const { AtomicUsize::new(0) };
 ///
 /// # Errors
 /// `ENFILE` if there are too many windows, else the kernel's.
-pub fn window(at: PhysAddr, len: usize) -> Result<Window, Errno> {
+pub fn window(at: PhysAddr, len: usize) -> Result<Window<'static>, Errno> {
     let at = usize::try_from(at).map_err(|_| Errno::EINVAL)?;
     for known in &WINDOWS {
         let [physical, address, size] = [0, 1, 2].map(|i: usize| known[i].load(Relaxed));
         let offset = at.wrapping_sub(physical);
         if offset <= size && len <= size - offset && size != 0 {
-            let start = NonNull::new((address + offset) as *mut u8).ok_or(Errno::EFAULT)?;
-            return Ok(Window { start, len });
+            return Window::new(address + offset, len);
         }
     }
     let free = WINDOWS.iter().find(|known| known[2].load(Relaxed) == 0);
     let free = free.ok_or(Errno::ENFILE)?;
     let offset = at % PAGE_SIZE;
-    let size = offset.checked_add(len).ok_or(Errno::EINVAL)?;
-    let segment = Segment::attach_with("device", size, 0, (at - offset) as u64)?;
+    let segment = map(
+        (at - offset) as u64,
+        offset.checked_add(len).ok_or(Errno::EINVAL)?,
+    )?;
+    let address = segment.address() as usize;
     free[0].store(at - offset, Relaxed);
-    free[1].store(segment.address() as usize, Relaxed);
+    free[1].store(address, Relaxed);
     free[2].store(segment.len(), Relaxed);
-    let start = NonNull::new((segment.address() as usize + offset) as *mut u8);
     core::mem::forget(segment);
-    Ok(Window {
-        start: start.ok_or(Errno::EFAULT)?,
-        len,
-    })
+    Window::new(address + offset, len)
 }
 
-impl Window {
+/// Registers at a page-aligned physical address, mapped until the segment is
+/// dropped.
+pub fn map(at: PhysAddr, len: usize) -> Result<Segment, Errno> {
+    Segment::attach_with("device", len, 0, at)
+}
+
+impl<'a> Window<'a> {
+    /// All of a segment that [`map`] returned.
+    pub fn of(segment: &'a Segment) -> Result<Self, Errno> {
+        Window::new(segment.address() as usize, segment.len())
+    }
+
+    fn new(start: usize, len: usize) -> Result<Self, Errno> {
+        let start = NonNull::new(start as *mut u8).ok_or(Errno::EFAULT)?;
+        Ok(Window {
+            start,
+            len,
+            mapped: PhantomData,
+        })
+    }
+
     /// Where a register of `size` bytes is. Panics outside of the window.
     fn register(&self, at: usize, size: usize) -> *mut u8 {
         assert!(
             at <= self.len && size <= self.len - at && at.is_multiple_of(size),
             "no such register"
         );
-        // SAFETY: within the window, which is one mapping.
+        // SAFETY: within the window, which is one mapping for `'a`.
         unsafe { self.start.as_ptr().add(at) }
     }
 
     /// A 32-bit register.
     pub fn read32(&self, at: usize) -> u32 {
-        // SAFETY: `register` checked bounds and alignment; a window stays
-        // mapped for ever and registers are only reached volatile.
+        // SAFETY: `register` checked bounds and alignment; the window is
+        // mapped for `'a` and registers are only reached volatile.
         unsafe { self.register(at, 4).cast::<u32>().read_volatile() }
     }
 

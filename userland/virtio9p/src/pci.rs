@@ -1,5 +1,5 @@
 //! Finding the device on the PCI bus and pointing its interrupts at us.
-use crate::memory::{Memory, Window, window};
+use crate::memory::{Memory, Window, map, window};
 use rt::{Errno, Failure, Named};
 use virtio_drivers::transport::pci::bus::{
     Command, ConfigurationAccess, DeviceFunction, PCI_CAP_ID_VNDR, PciRoot,
@@ -30,16 +30,16 @@ mod common {
 
 /// Configuration space of bus 0.
 #[derive(Clone, Copy)]
-pub struct Config(Window);
+pub struct Config<'a>(Window<'a>);
 
-impl Config {
+impl Config<'_> {
     fn at(function: DeviceFunction, register: u8) -> Option<usize> {
         let at = usize::from(function.device) << 15 | usize::from(function.function) << 12;
         (function.bus == 0).then_some(at | usize::from(register & !3))
     }
 }
 
-impl ConfigurationAccess for Config {
+impl ConfigurationAccess for Config<'_> {
     fn read_word(&self, function: DeviceFunction, register: u8) -> u32 {
         // All ones is what an absent function reads as.
         Self::at(function, register).map_or(u32::MAX, |at| self.0.read32(at))
@@ -59,7 +59,7 @@ impl ConfigurationAccess for Config {
 /// A device that was found, and what the transport does not tell about it.
 pub struct Found {
     pub transport: PciTransport,
-    common: Window,
+    common: Window<'static>,
 }
 
 /// The virtio-9p device with that mount tag, its interrupts sent as `data`.
@@ -67,7 +67,9 @@ pub struct Found {
 /// # Errors
 /// There is none, or it lacks something.
 pub fn find(tag: &str, data: u64) -> Result<Found, Failure> {
-    let config = Config(window(ECAM, ECAM_LEN).about("pci configuration space")?);
+    // Segments are few: this one goes when the device has been found.
+    let space = map(ECAM, ECAM_LEN).about("pci configuration space")?;
+    let config = Config(Window::of(&space).about("pci configuration space")?);
     let mut root = PciRoot::new(config);
     for (function, info) in root.enumerate_bus(0) {
         if virtio_device_type(&info) != Some(DeviceType::_9P) {
@@ -103,12 +105,12 @@ fn has_tag(transport: &PciTransport, tag: &str) -> bool {
 
 /// A window on `len` bytes at `offset` of a BAR; maps the BAR as a whole.
 fn bar(
-    root: &mut PciRoot<Config>,
+    root: &mut PciRoot<Config<'_>>,
     function: DeviceFunction,
     index: u8,
     offset: u32,
     len: usize,
-) -> Result<Window, Failure> {
+) -> Result<Window<'static>, Failure> {
     let info = root.bar_info(function, index).ok().flatten();
     let (address, size) = info
         .and_then(|info| info.memory_address_size())
@@ -127,10 +129,10 @@ fn bar(
 
 /// The registers described by the vendor capability "common configuration".
 fn common_config(
-    root: &mut PciRoot<Config>,
-    config: Config,
+    root: &mut PciRoot<Config<'_>>,
+    config: Config<'_>,
     function: DeviceFunction,
-) -> Result<Window, Failure> {
+) -> Result<Window<'static>, Failure> {
     let found = root.capabilities(function).find(|capability| {
         let kind = (capability.private_header >> 8) as u8;
         capability.id == PCI_CAP_ID_VNDR && kind == VIRTIO_PCI_CAP_COMMON_CFG
@@ -145,8 +147,8 @@ fn common_config(
 
 /// Sends vector 0 to us and turns MSI-X on.
 fn enable_msix(
-    root: &mut PciRoot<Config>,
-    mut config: Config,
+    root: &mut PciRoot<Config<'_>>,
+    mut config: Config<'_>,
     function: DeviceFunction,
     data: u64,
 ) -> Result<(), Failure> {
