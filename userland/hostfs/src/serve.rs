@@ -48,7 +48,7 @@ impl Server {
         Server {
             channel,
             port,
-            fs: Box::leak(Box::new(Snapfs::new(below))),
+            fs: Box::leak(Box::new(Snapfs::new(below, 0))),
             buffers: Buffers::new(),
             waiting: VecDeque::new(),
             hung_up: false,
@@ -61,7 +61,7 @@ impl Server {
     /// The device is broken, or the server behind it is of no use.
     pub fn run(mut self) -> Result<(), Failure> {
         self.wait_for(self.fs.backing().negotiate())??;
-        self.wait_for(self.fs.start())?
+        self.wait_for(self.fs.start("", ""))?
             .about("the host's directory")?;
         let mut tasks = Executor::default();
         let mut running = 0;
