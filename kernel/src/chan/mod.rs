@@ -70,18 +70,15 @@ pub struct End {
 }
 
 /// A new channel's two ends.
-pub fn pair() -> Result<(End, End), Errno> {
+pub fn pair() -> Result<(Arc<End>, Arc<End>), Errno> {
     let sides = Lock::new(Rank::Channel, [Side::new()?, Side::new()?]);
     let channel = Arc::new(Channel { sides });
     COUNT.fetch_add(1, Relaxed);
-    let other = channel.clone();
-    Ok((
-        End { channel, side: 0 },
-        End {
-            channel: other,
-            side: 1,
-        },
-    ))
+    let end = |side| {
+        let channel = channel.clone();
+        Arc::new(End { channel, side })
+    };
+    Ok((end(0), end(1)))
 }
 
 impl End {

@@ -22,7 +22,7 @@ pub enum Node {
     /// At a server.
     Remote(Remote),
     /// One side of a channel.
-    Channel(End),
+    Channel(Arc<End>),
     /// A receive port.
     Port(Arc<Port>),
 }

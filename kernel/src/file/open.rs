@@ -157,22 +157,11 @@ pub fn mount(process: &Process, fd: u64, path: &str) -> Result<(), Errno> {
     let path = clean(process, path)?;
     stat(process, &path)?;
     let file = process.descriptors.lock().get(fd)?;
-    if !matches!(file.node, Node::Channel(_)) {
+    let Node::Channel(end) = &file.node else {
         return Err(Errno::EINVAL);
-    }
-    drop(file);
-    let file = process.descriptors.lock().set(fd, None)?;
-    // The end must be nobody else's: the client takes all that arrives.
-    let file = match file.map(Arc::try_unwrap) {
-        Some(Ok(file)) => file,
-        Some(Err(file)) => {
-            process.descriptors.lock().set(fd, Some(file))?;
-            return Err(Errno::EBUSY);
-        }
-        None => return Err(Errno::EBADF),
     };
-    match file.node {
-        Node::Channel(end) => process.names.mount(path, Mount::connect(end)?),
-        Node::Root(_) | Node::Remote(_) | Node::Port(_) => Err(Errno::EINVAL),
-    }
+    let end = end.clone();
+    let closed = process.descriptors.lock().set(fd, None)?;
+    drop((file, closed));
+    process.names.mount(path, Mount::connect(end)?)
 }

@@ -71,8 +71,21 @@ struct Pending {
     flushes: Option<u16>,
 }
 
+impl Pending {
+    fn new(progress: Progress) -> Pending {
+        Pending {
+            progress,
+            waiter: None,
+            sink: Vec::new(),
+            undo: NOFID,
+            flushes: None,
+        }
+    }
+}
+
 struct State {
-    pending: [Pending; TAGS],
+    /// [`TAGS`] of them.
+    pending: Vec<Pending>,
     /// A bit for each tag in use.
     used: u64,
     free: WaitQueue,
@@ -89,7 +102,7 @@ struct State {
 pub struct Mount {
     /// The kernel's number for the server.
     pub id: u32,
-    end: End,
+    end: Arc<End>,
     state: Lock<State>,
     root: AtomicU32,
     root_qid: Lock<Qid>,
@@ -109,16 +122,11 @@ impl Drop for Mount {
 
 impl Mount {
     /// Speaks 9P on `end`: version, session, attach. Blocks.
-    pub fn connect(end: End) -> Result<Arc<Mount>, Errno> {
-        const FREE: Pending = Pending {
-            progress: Progress::Free,
-            waiter: None,
-            sink: Vec::new(),
-            undo: NOFID,
-            flushes: None,
-        };
+    pub fn connect(end: Arc<End>) -> Result<Arc<Mount>, Errno> {
+        let mut pending = room(TAGS)?;
+        pending.resize_with(TAGS, || Pending::new(Progress::Free));
         let state = State {
-            pending: [FREE; TAGS],
+            pending,
             used: 0,
             free: WaitQueue::new(),
             next_fid: 0,

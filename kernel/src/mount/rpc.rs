@@ -249,13 +249,7 @@ impl State {
     pub(super) fn try_tag(&mut self) -> Option<usize> {
         let tag = (!self.used).trailing_zeros() as usize;
         let pending = self.pending.get_mut(tag)?;
-        *pending = Pending {
-            progress: Progress::Sent,
-            waiter: None,
-            sink: Vec::new(),
-            undo: NOFID,
-            flushes: None,
-        };
+        *pending = Pending::new(Progress::Sent);
         self.used |= 1 << tag;
         Some(tag)
     }

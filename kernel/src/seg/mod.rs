@@ -10,11 +10,13 @@ pub mod host;
 pub mod user;
 pub mod view;
 
+use crate::chan::room;
 use crate::lock::Lock;
 use crate::mem::frames;
 use crate::mem::paging::AddressSpace;
 use crate::proc::Process;
 use abi::{Errno, NSEG, PAGE};
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use view::View;
 use vm::Frame;
@@ -110,16 +112,18 @@ impl Segment {
 pub struct Space {
     /// The hardware's view.
     pub view: View,
-    /// The segments, in no order.
-    pub table: [Option<Segment>; NSEG],
+    /// The segments, in no order; [`NSEG`] entries.
+    pub table: Vec<Option<Segment>>,
 }
 
 impl Space {
     /// No segments.
     pub fn new() -> Result<Space, Errno> {
+        let mut table = room(NSEG)?;
+        table.resize_with(NSEG, || None);
         Ok(Space {
+            table,
             view: View::new(AddressSpace::new().ok_or(Errno::ENOMEM)?),
-            table: [const { None }; NSEG],
         })
     }
 
