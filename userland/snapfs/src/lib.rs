@@ -29,6 +29,8 @@ mod exec;
 mod file;
 mod hidden;
 mod journal;
+#[cfg(feature = "memory")]
+pub mod memory;
 mod names;
 mod open;
 mod put;

@@ -1,0 +1,354 @@
+//! A client for the tests: real messages in, real messages out.
+#![allow(dead_code)]
+
+use abi::Errno;
+use dormouse_snapfs::{Counters, Snapfs, memory::Memory};
+use ninep::consts::{NOFID, open, put, setattr, unlink};
+use ninep::*;
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+/// Runs a future whose every wait is already over.
+pub fn now<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("the future waits for something nobody does"),
+    }
+}
+
+/// Bytes of a request as a message.
+pub fn message(tag: u16, request: &Request<'_>) -> Vec<u8> {
+    let payload = match request {
+        Request::Write { data, .. } => data.len(),
+        Request::Put { data, ops, .. } => data.len() + ops.len() * PUT_OP_MAX,
+        _ => 0,
+    };
+    let mut out = vec![0; 4096 + payload];
+    let len = encode_request(tag, request, &mut out).expect("a message that fits");
+    out.truncate(len);
+    out
+}
+
+/// A client on connection 0.
+pub struct Client {
+    pub fs: Snapfs<Memory>,
+    next: Cell<u32>,
+}
+
+pub const ROOT: u32 = 0;
+
+/// What an Rput said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PutDone {
+    pub off: u64,
+    pub count: u64,
+    pub epoch: u64,
+    pub assoc: bool,
+}
+
+impl Client {
+    pub fn new() -> Client {
+        let fs = Snapfs::new(Memory::default(), 0);
+        now(fs.start("root", "")).expect("start");
+        let client = Client {
+            fs,
+            next: Cell::new(100),
+        };
+        let version = Request::Version {
+            msize: 1 << 20,
+            version: "9P2000.L.snap",
+        };
+        client.ask(&version, |reply| match reply {
+            Reply::Version { version, .. } => assert_eq!(version, "9P2000.L.snap"),
+            other => panic!("{other:?}"),
+        });
+        let attach = Request::Attach {
+            fid: ROOT,
+            afid: NOFID,
+            uname: "root",
+            aname: "",
+            n_uname: 0,
+        };
+        client.ask(&attach, |reply| {
+            assert!(matches!(reply, Reply::Attach { .. }), "{reply:?}")
+        });
+        client
+    }
+
+    pub fn memory(&self) -> &Memory {
+        self.fs.backing()
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.fs.counters()
+    }
+
+    pub fn fid(&self) -> u32 {
+        self.next.set(self.next.get() + 1);
+        self.next.get()
+    }
+
+    /// Sends a request and looks at the reply.
+    pub fn ask<T>(&self, request: &Request<'_>, look: impl FnOnce(Reply<'_>) -> T) -> T {
+        let answer = now(self.fs.handle(0, &message(7, request))).to_vec();
+        let (tag, reply) = decode_reply(&answer).expect("a well-formed reply");
+        assert_eq!(tag, 7);
+        assert!(matches!(reply, Reply::Error(_)) || reply.kind() == request.kind() + 1);
+        look(reply)
+    }
+
+    /// Sends a request whose reply carries nothing.
+    pub fn tell(&self, request: &Request<'_>) -> Result<(), Errno> {
+        self.ask(request, |reply| match reply {
+            Reply::Error(errno) => Err(errno),
+            _ => Ok(()),
+        })
+    }
+
+    pub fn walk(&self, path: &str) -> Result<u32, Errno> {
+        let newfid = self.fid();
+        let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
+        let request = Request::Walk {
+            fid: ROOT,
+            newfid,
+            names: Names::new(&names),
+        };
+        self.ask(&request, |reply| match reply {
+            Reply::Walk { qids } if qids.len() == names.len() => Ok(newfid),
+            Reply::Walk { .. } => Err(Errno::ENOENT),
+            Reply::Error(errno) => Err(errno),
+            other => panic!("{other:?}"),
+        })
+    }
+
+    pub fn open_with(&self, path: &str, flags: u32) -> Result<u32, Errno> {
+        let fid = self.walk(path)?;
+        if let Err(errno) = self.tell(&Request::Lopen { fid, flags }) {
+            self.clunk(fid);
+            return Err(errno);
+        }
+        Ok(fid)
+    }
+
+    pub fn open(&self, path: &str) -> u32 {
+        self.open_with(path, open::RDWR).expect("open")
+    }
+
+    pub fn clunk(&self, fid: u32) {
+        self.tell(&Request::Clunk { fid }).expect("clunk");
+    }
+
+    pub fn read(&self, fid: u32, offset: u64, count: u32) -> Result<Vec<u8>, Errno> {
+        self.ask(&Request::Read { fid, offset, count }, |reply| match reply {
+            Reply::Read { data } => Ok(data.to_vec()),
+            Reply::Error(errno) => Err(errno),
+            other => panic!("{other:?}"),
+        })
+    }
+
+    /// Reads all of a range, in as many messages as it takes.
+    pub fn read_all(&self, fid: u32, off: u64, len: u64) -> Result<Vec<u8>, Errno> {
+        let mut out = Vec::new();
+        while (out.len() as u64) < len {
+            let left = (len - out.len() as u64) as u32;
+            let data = self.read(fid, off + out.len() as u64, left)?;
+            if data.is_empty() {
+                break;
+            }
+            out.extend(data);
+        }
+        Ok(out)
+    }
+
+    pub fn write(&self, fid: u32, offset: u64, data: &[u8]) -> Result<u32, Errno> {
+        self.ask(&Request::Write { fid, offset, data }, |reply| match reply {
+            Reply::Write { count } => Ok(count),
+            Reply::Error(errno) => Err(errno),
+            other => panic!("{other:?}"),
+        })
+    }
+
+    /// Adds to a snapshot: bytes covered.
+    pub fn snap_into(&self, fid: u32, snapfid: u32, off: u64, count: u64) -> Result<u64, Errno> {
+        let request = Request::Snap {
+            fid,
+            snapfid,
+            off,
+            count,
+            epoch: 0,
+            known: 0,
+        };
+        self.ask(&request, |reply| match reply {
+            Reply::Snap { count, .. } => Ok(count),
+            Reply::Error(errno) => Err(errno),
+            other => panic!("{other:?}"),
+        })
+    }
+
+    /// A new snapshot.
+    pub fn snap(&self, fid: u32, off: u64, count: u64) -> u32 {
+        let snapfid = self.fid();
+        self.snap_into(fid, snapfid, off, count).expect("snap");
+        snapfid
+    }
+
+    pub fn resize(&self, fid: u32, size: u64) -> Result<(), Errno> {
+        let attr = SetAttr {
+            valid: setattr::SIZE,
+            size,
+            ..SetAttr::default()
+        };
+        self.tell(&Request::Setattr { fid, attr })
+    }
+
+    pub fn attr(&self, fid: u32) -> Result<Attr, Errno> {
+        self.ask(
+            &Request::Getattr { fid, mask: 0x7ff },
+            |reply| match reply {
+                Reply::Getattr(attr) => Ok(attr),
+                Reply::Error(errno) => Err(errno),
+                other => panic!("{other:?}"),
+            },
+        )
+    }
+
+    pub fn put_with(&self, request: &Request<'_>) -> Result<PutDone, Errno> {
+        self.ask(request, |reply| match reply {
+            Reply::Put {
+                off,
+                count,
+                epoch,
+                assoc,
+                ..
+            } => Ok(PutDone {
+                off,
+                count,
+                epoch,
+                assoc,
+            }),
+            Reply::Error(errno) => Err(errno),
+            other => panic!("{other:?}"),
+        })
+    }
+
+    /// A write in one message with a wid of its own.
+    pub fn put(
+        &self,
+        fid: u32,
+        off: u64,
+        into: u32,
+        ops: &[PutOp],
+        data: &[u8],
+    ) -> Result<PutDone, Errno> {
+        self.put_with(&Request::Put {
+            fid,
+            wid: u64::from(self.fid()),
+            ack: 0,
+            flags: put::COMMIT,
+            off,
+            into,
+            known: 0,
+            ops: PutOps::new(ops),
+            data,
+        })
+    }
+
+    pub fn unlink(&self, name: &str) -> Result<(), Errno> {
+        self.tell(&Request::Unlinkat {
+            dirfid: ROOT,
+            name,
+            flags: 0,
+        })
+    }
+
+    pub fn rmdir(&self, name: &str) -> Result<(), Errno> {
+        self.tell(&Request::Unlinkat {
+            dirfid: ROOT,
+            name,
+            flags: unlink::REMOVEDIR,
+        })
+    }
+
+    pub fn rename(&self, oldname: &str, newname: &str) -> Result<(), Errno> {
+        let (olddirfid, newdirfid) = (ROOT, ROOT);
+        self.tell(&Request::Renameat {
+            olddirfid,
+            oldname,
+            newdirfid,
+            newname,
+        })
+    }
+
+    /// Names in the root, as a client sees them.
+    pub fn names(&self, count: u32) -> Vec<String> {
+        let fid = self.open_with("", open::RDONLY).expect("open root");
+        let (mut names, mut offset) = (Vec::new(), 0);
+        loop {
+            let data = self.ask(
+                &Request::Readdir { fid, offset, count },
+                |reply| match reply {
+                    Reply::Readdir { data } => data.to_vec(),
+                    other => panic!("{other:?}"),
+                },
+            );
+            if data.is_empty() {
+                self.clunk(fid);
+                return names;
+            }
+            for entry in DirEntries::new(&data) {
+                let entry = entry.expect("a well-formed entry");
+                offset = entry.offset;
+                names.push(String::from_utf8(entry.name.to_vec()).expect("text"));
+            }
+        }
+    }
+
+    /// The connection ends; nothing may be left of it.
+    pub fn end(self) {
+        now(self.fs.hangup(0));
+        let counters = self.counters();
+        let idle = Counters {
+            fids_below: 1,
+            rescued: counters.rescued,
+            epoch: counters.epoch,
+            ..Counters::default()
+        };
+        assert_eq!(counters, idle, "only the root's fid may be left");
+        assert_eq!(self.memory().fids(), 1, "fids leaked beneath");
+        let names = self.memory().names("");
+        assert!(
+            !names.iter().any(|name| name == ".snapfs"),
+            "litter: {names:?}"
+        );
+    }
+}
+
+/// The whole operation as KEEP, DATA or ZERO.
+pub fn op(kind: PutKind, off: u64, len: u64) -> PutOp {
+    PutOp { kind, off, len }
+}
+
+pub fn keep(snapfid: u32, soff: u64) -> PutKind {
+    PutKind::Keep { snapfid, soff }
+}
+
+/// Bytes that differ from block to block and from seed to seed.
+pub fn pattern(seed: u8, len: usize) -> Vec<u8> {
+    (0..len)
+        .map(|n| (n / 4096 * 7 + n % 251) as u8 ^ seed)
+        .collect()
+}
+
+/// A small generator of numbers.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % below
+    }
+}
