@@ -156,9 +156,9 @@ pub struct Put<'a, F> {
     pub commit: bool,
     /// What was written becomes this snapshot's content.
     pub into: Option<SnapId>,
-    /// At most [`OPS_MAX`], and at most [`Limits::ops`].
+    /// At most [`crate::OPS_MAX`], and at most [`Limits::ops`].
     pub ops: &'a [Op],
-    /// At most [`GATHER_MAX`], at most [`Limits::iounit`] bytes: the bytes of
+    /// At most [`crate::GATHER_MAX`], at most [`Limits::iounit`] bytes: the bytes of
     /// the DATA operations, in order.
     pub data: &'a [Gather],
 }

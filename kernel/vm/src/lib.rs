@@ -13,7 +13,7 @@
 //! messages and waiting the trait [`Host`]. The kernel implements both, and so
 //! do the model tests on the host.
 //!
-//! The verbs, one file each: [`fault`], [`read`], [`write`], [`free`],
+//! The verbs, one file each: [`fault`], [`read`], [`write()`], [`free`],
 //! [`fork`], [`destroy`]. Each works in short locked steps ([`Host::with`])
 //! with nothing held while it waits for a message; after each wait it looks
 //! again, and installs only what still fits.

@@ -26,10 +26,24 @@ pub fn read<H: Host>(h: &mut H, at: u64, n: u64, file: H::File, off: u64) -> Res
     if n == 0 {
         return Ok(0);
     }
-    let limits = h.limits(file);
-    if !limits.snapshots {
-        return copy_in(h, range, Origin::Live(file), off, limits.iounit);
-    }
+    let result = if h.limits(file).snapshots {
+        read_snapshot(h, at, n, file, off)
+    } else {
+        let iounit = h.limits(file).iounit;
+        copy_in(h, range, Origin::Live(file), off, iounit)
+    };
+    release_unused(h);
+    result
+}
+
+/// `read` from a server with snapshots.
+fn read_snapshot<H: Host>(
+    h: &mut H,
+    at: u64,
+    n: u64,
+    file: H::File,
+    off: u64,
+) -> Result<u64, Errno> {
     let (snap, count) = take_snapshot(h, at, n, file, off)?;
     let got = at..at + count;
     let result = if count == 0 {
@@ -37,10 +51,10 @@ pub fn read<H: Host>(h: &mut H, at: u64, n: u64, file: H::File, off: u64) -> Res
     } else if h.deferred() {
         associate(h, got, Source { snap, soff: off })
     } else {
-        copy_in(h, got, Origin::Snap(snap), off, limits.iounit)
+        let iounit = h.limits(file).iounit;
+        copy_in(h, got, Origin::Snap(snap), off, iounit)
     };
     h.with(|segment, _| segment.extents.unpin(snap));
-    release_unused(h);
     result
 }
 

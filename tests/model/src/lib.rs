@@ -1,1 +1,30 @@
-//! model
+//! Model tests of the VM core: random programs of reads, writes, loads, stores,
+//! forks, evictions and foreign changes run on the real core over a simulated
+//! machine, and on an *eager model*, byte arrays that are obviously right. After
+//! every step all bytes of all buffers and files are compared, and all frames,
+//! nodes, translations and snapshots are accounted for.
+//!
+//! - [`eager`]: the executable specification.
+//! - [`memory`]: frames and translations of a simulated machine.
+//! - [`server`], [`fake`]: what a file server with snapshots does, and a small
+//!   one that keeps every snapshot as a copy.
+//! - [`world`]: the VM core's host: processes, snapshot handles, failures on
+//!   demand, and other things that happen while a message is on its way.
+//! - [`program`]: random programs. [`run`]: running, comparing and shrinking
+//!   them.
+//!
+//! `DORMOUSE_SEED=n` makes the random tests begin with that seed,
+//! `DORMOUSE_PROGRAMS=n` sets how many programs they run.
+#![forbid(unsafe_code)]
+
+pub mod check;
+pub mod eager;
+pub mod fake;
+pub mod memory;
+pub mod program;
+pub mod run;
+pub mod server;
+pub mod world;
+
+/// Bytes in a page, as an index.
+pub const PAGE: usize = vm::PAGE as usize;

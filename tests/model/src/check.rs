@@ -1,0 +1,115 @@
+//! What must hold between any two operations, whatever the program.
+
+use std::collections::HashMap;
+
+use vm::{Extent, Frame, Slot};
+
+use crate::PAGE;
+use crate::server::Servers;
+use crate::world::World;
+
+impl<S: Servers> World<S> {
+    /// What the extents say a page holds, asked of the servers.
+    fn asleep(&mut self, space: usize, page: u64) -> [u8; PAGE] {
+        let start = page * vm::PAGE;
+        let over = self.space(space).segment.extents();
+        let extents: Vec<Extent> = over.over(start..start + vm::PAGE).collect();
+        let mut content = [0; PAGE];
+        for extent in extents {
+            let range = (extent.start - start) as usize..(extent.end - start) as usize;
+            let (snap, soff) = (extent.source.snap.0, extent.source.soff);
+            let want = range.len();
+            let got = self.servers.read_snap(snap, soff, &mut content[range]);
+            assert_eq!(got, Ok(want), "snapshot {snap} lost bytes at {soff}");
+        }
+        content
+    }
+
+    /// The bytes of pages `[first, end)` as the process would find them, without
+    /// any fault.
+    pub fn peek(&mut self, space: usize, first: u64, end: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for page in first..end {
+            let owner = self.space(space);
+            let content = match owner.segment.slot(&owner.memory, page).frame() {
+                Some(frame) => *self.frames.borrow_mut().bytes(frame),
+                None => self.asleep(space, page),
+            };
+            bytes.extend_from_slice(&content);
+        }
+        bytes
+    }
+
+    /// Panics unless all books are in order: frames, nodes, translations,
+    /// associations, snapshots.
+    pub fn check(&mut self) {
+        let mut frames: HashMap<Frame, u32> = HashMap::new();
+        let mut snaps: HashMap<u32, u32> = HashMap::new();
+        for space in 0..self.spaces.len() {
+            if self.spaces[space].is_some() {
+                self.check_space(space, &mut frames, &mut snaps);
+            }
+        }
+        let all = self.frames.borrow();
+        for (frame, references) in &frames {
+            assert_eq!(
+                all.references(*frame),
+                *references,
+                "references to {frame:?}"
+            );
+        }
+        assert_eq!(all.used(), frames.len() as u64 + all.nodes, "frames in use");
+        let held: HashMap<u32, u32> = self.handles().collect();
+        assert_eq!(held, snaps, "references to snapshots");
+        assert_eq!(self.servers.snapshots(), held.len(), "snapshots at servers");
+    }
+
+    fn check_space(
+        &mut self,
+        space: usize,
+        frames: &mut HashMap<Frame, u32>,
+        snaps: &mut HashMap<u32, u32>,
+    ) {
+        let owner = self.space(space);
+        owner.segment.check();
+        for snap in owner.segment.extents().snapshots() {
+            *snaps.entry(snap.0).or_default() += 1;
+        }
+        let mut slots = HashMap::new();
+        let mut page = 0;
+        let end = owner.segment.pages();
+        while let Some((found, slot)) = owner.segment.next_populated(&owner.memory, page..end) {
+            slots.insert(found, slot);
+            page = found + 1;
+        }
+        assert_eq!(owner.segment.populated(), slots.len() as u64);
+        for (page, (frame, writable)) in &owner.memory.map {
+            let slot = slots.get(page).copied();
+            assert_eq!(
+                slot.and_then(Slot::frame),
+                Some(*frame),
+                "page {page} maps another frame"
+            );
+            let own = slot == Some(Slot::Dirty(*frame));
+            let alone = owner.memory.frames.borrow().references(*frame) == 1;
+            assert!(
+                !writable || own && alone,
+                "page {page} must not be writable"
+            );
+        }
+        for (page, slot) in slots {
+            match slot {
+                Slot::Dirty(frame) => *frames.entry(frame).or_default() += 1,
+                Slot::Resident(frame) => {
+                    *frames.entry(frame).or_default() += 1;
+                    let content = *self.frames.borrow_mut().bytes(frame);
+                    assert!(
+                        self.asleep(space, page) == content,
+                        "page {page} is not clean"
+                    );
+                }
+                other => panic!("page {page} is left {other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! The executable specification: what every program must see. Buffers and
+//! files are byte arrays; everything happens at once.
+
+/// Files and the memory of processes.
+#[derive(Clone, Default)]
+pub struct Eager {
+    /// The bytes of each file.
+    pub files: Vec<Vec<u8>>,
+    /// The bytes of each process's segment; `None`: there is no such process.
+    pub spaces: Vec<Option<Vec<u8>>>,
+}
+
+/// The bytes a `read` gets.
+pub fn read_of(file: &[u8], off: usize, n: usize) -> &[u8] {
+    let rest = file.get(off..).unwrap_or_default();
+    &rest[..rest.len().min(n)]
+}
+
+impl Eager {
+    /// The memory of a process.
+    pub fn space(&mut self, space: usize) -> &mut Vec<u8> {
+        self.spaces[space].as_mut().expect("the process exists")
+    }
+
+    /// Puts bytes into memory: the second half of a `read`, and a store.
+    pub fn store(&mut self, space: usize, at: usize, bytes: &[u8]) {
+        self.space(space)[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// Changes a file, as `write` and other clients do.
+    pub fn change(&mut self, file: usize, off: usize, bytes: &[u8]) {
+        let content = &mut self.files[file];
+        if bytes.is_empty() {
+            return;
+        }
+        let end = off + bytes.len();
+        content.resize(content.len().max(end), 0);
+        content[off..end].copy_from_slice(bytes);
+    }
+
+    /// `write`: `n` bytes of memory to the file.
+    pub fn write(&mut self, space: usize, at: usize, n: usize, file: usize, off: usize) {
+        let bytes = self.space(space)[at..at + n].to_vec();
+        self.change(file, off, &bytes);
+    }
+
+    /// A new process with the same memory, in the free place `child`.
+    pub fn fork(&mut self, space: usize, child: usize) {
+        let copy = self.space(space).clone();
+        self.spaces.resize(self.spaces.len().max(child + 1), None);
+        self.spaces[child] = Some(copy);
+    }
+}

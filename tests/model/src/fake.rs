@@ -1,0 +1,210 @@
+//! File servers that keep every snapshot as a copy: nothing to get wrong.
+
+use std::collections::{BTreeMap, HashMap};
+
+use abi::Errno;
+use vm::PutReply;
+
+use crate::server::{File, Servers, Staged, StagedKind};
+
+/// One file.
+#[derive(Clone, Debug)]
+pub struct FakeFile {
+    /// Its server.
+    pub server: usize,
+    /// The server has snapshots.
+    pub snapshots: bool,
+    /// `into` is declined, as for a descriptor that may not read.
+    pub declines: bool,
+    /// Its bytes.
+    pub content: Vec<u8>,
+}
+
+/// The servers.
+#[derive(Default)]
+pub struct Fake {
+    files: Vec<FakeFile>,
+    /// File and bytes by offset, for each snapshot.
+    snaps: HashMap<u32, (File, BTreeMap<u64, u8>)>,
+    staged: HashMap<u64, Vec<(u64, Vec<u8>)>>,
+    /// Commits do at most so many bytes.
+    short: Option<u64>,
+}
+
+impl Fake {
+    /// Servers with these files.
+    pub fn new(files: Vec<FakeFile>) -> Fake {
+        Fake {
+            files,
+            ..Fake::default()
+        }
+    }
+
+    /// The bytes an operation puts in its range.
+    fn bytes_of(&self, kind: StagedKind, len: u64, data: &mut &[u8]) -> Result<Vec<u8>, Errno> {
+        Ok(match kind {
+            StagedKind::Zero => vec![0; len as usize],
+            StagedKind::Data => {
+                let (bytes, rest) = data.split_at(len as usize);
+                *data = rest;
+                bytes.to_vec()
+            }
+            StagedKind::Keep { snap, soff } => {
+                let (_, bytes) = self.snaps.get(&snap).ok_or(Errno::EBADF)?;
+                (soff..soff + len)
+                    .map(|at| bytes.get(&at).copied().ok_or(Errno::ESTALE))
+                    .collect::<Result<_, _>>()?
+            }
+        })
+    }
+
+    fn commit(&mut self, last: &Staged) -> PutReply {
+        let file = &mut self.files[last.file];
+        let base = if last.append {
+            file.content.len() as u64
+        } else {
+            last.off
+        };
+        let assoc = !file.declines && last.into.is_some();
+        let mut room = self.short.unwrap_or(u64::MAX);
+        let mut count = 0;
+        for (off, bytes) in self.staged.remove(&last.wid).unwrap_or_default() {
+            assert_eq!(off, count, "operations adjoin");
+            let len = room.min(bytes.len() as u64);
+            write_bytes(&mut file.content, base + off, &bytes[..len as usize]);
+            if let Some(into) = last.into.filter(|_| assoc && len > 0) {
+                let (of, content) = self
+                    .snaps
+                    .entry(into)
+                    .or_insert((last.file, BTreeMap::new()));
+                assert_eq!(*of, last.file, "a snapshot is of one file");
+                content.extend((base + off..).zip(bytes[..len as usize].iter().copied()));
+            }
+            (count, room) = (count + len, room - len);
+            if room == 0 {
+                break;
+            }
+        }
+        PutReply {
+            off: base,
+            count,
+            assoc,
+        }
+    }
+}
+
+fn write_bytes(content: &mut Vec<u8>, off: u64, bytes: &[u8]) {
+    let (off, end) = (off as usize, off as usize + bytes.len());
+    if bytes.is_empty() {
+        return;
+    }
+    if content.len() < end {
+        content.resize(end, 0);
+    }
+    content[off..end].copy_from_slice(bytes);
+}
+
+fn read_bytes(content: &[u8], off: u64, into: &mut [u8]) -> usize {
+    let rest = content.get(off as usize..).unwrap_or_default();
+    let n = rest.len().min(into.len());
+    into[..n].copy_from_slice(&rest[..n]);
+    n
+}
+
+impl Servers for Fake {
+    fn files(&self) -> usize {
+        self.files.len()
+    }
+
+    fn server_of(&self, file: File) -> usize {
+        self.files[file].server
+    }
+
+    fn has_snapshots(&self, file: File) -> bool {
+        self.files[file].snapshots
+    }
+
+    fn snap(&mut self, file: File, snap: u32, off: u64, count: u64) -> Result<u64, Errno> {
+        assert!(self.files[file].snapshots);
+        let content = &self.files[file].content;
+        let rest = content.get(off as usize..).unwrap_or_default();
+        let taken = &rest[..rest.len().min(count as usize)];
+        if !taken.is_empty() {
+            let (of, bytes) = self.snaps.entry(snap).or_insert((file, BTreeMap::new()));
+            assert_eq!(*of, file, "a snapshot is of one file");
+            bytes.extend((off..).zip(taken.iter().copied()));
+        }
+        Ok(taken.len() as u64)
+    }
+
+    fn read_snap(&mut self, snap: u32, off: u64, into: &mut [u8]) -> Result<usize, Errno> {
+        let (_, bytes) = self.snaps.get(&snap).ok_or(Errno::EBADF)?;
+        if !bytes.contains_key(&off) {
+            return Err(Errno::ESTALE);
+        }
+        let mut count = 0;
+        for ((at, byte), place) in bytes.range(off..).zip(into) {
+            if *at != off + count as u64 {
+                break;
+            }
+            *place = *byte;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn read_live(&mut self, file: File, off: u64, into: &mut [u8]) -> Result<usize, Errno> {
+        Ok(read_bytes(&self.files[file].content, off, into))
+    }
+
+    fn put(&mut self, put: &Staged) -> Result<PutReply, Errno> {
+        let mut data = put.data.as_slice();
+        let mut staged = Vec::new();
+        for (kind, off, len) in &put.ops {
+            staged.push((*off, self.bytes_of(*kind, *len, &mut data)?));
+        }
+        assert!(data.is_empty(), "data that no operation wants");
+        self.staged.entry(put.wid).or_default().extend(staged);
+        if put.commit {
+            return Ok(self.commit(put));
+        }
+        Ok(PutReply {
+            off: put.off,
+            count: 0,
+            assoc: false,
+        })
+    }
+
+    fn abort(&mut self, _file: File, wid: u64) {
+        self.staged.remove(&wid);
+    }
+
+    fn clunk(&mut self, snap: u32) {
+        self.snaps.remove(&snap);
+    }
+
+    fn foreign_write(&mut self, file: File, off: u64, data: &[u8]) {
+        write_bytes(&mut self.files[file].content, off, data);
+    }
+
+    fn truncate(&mut self, file: File, size: u64) {
+        self.files[file].content.resize(size as usize, 0);
+    }
+
+    fn content(&mut self, file: File) -> Vec<u8> {
+        self.files[file].content.clone()
+    }
+
+    fn snapshots(&self) -> usize {
+        self.snaps.len()
+    }
+
+    fn limit_commits(&mut self, bytes: Option<u64>) {
+        self.short = bytes;
+    }
+
+    fn check_idle(&mut self) {
+        assert!(self.snaps.is_empty(), "snapshots left");
+        assert!(self.staged.is_empty(), "staged messages left");
+    }
+}

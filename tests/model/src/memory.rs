@@ -1,0 +1,215 @@
+//! Frames and translations of a simulated machine.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::rc::Rc;
+
+use vm::{Count, Frame, Memory, NoMemory};
+
+use crate::PAGE;
+
+/// What a frame holds before anybody wrote to it, and after it was freed: bytes
+/// that would be noticed.
+const JUNK: u8 = 0xa5;
+
+/// All frames of the machine.
+#[derive(Default)]
+pub struct Frames {
+    frames: Vec<Entry>,
+    free: Vec<u32>,
+    /// Overlay nodes in use.
+    pub nodes: u64,
+    /// Fail the allocation after so many.
+    pub fail_after: Option<u64>,
+    /// What the core counted, by [`Count`].
+    pub counts: [u64; 7],
+}
+
+struct Entry {
+    references: u32,
+    bytes: Box<[u8; PAGE]>,
+}
+
+impl Frames {
+    fn alloc(&mut self, content: &[u8; PAGE]) -> Option<Frame> {
+        if self.fails() {
+            return None;
+        }
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.frames.push(Entry {
+                references: 0,
+                bytes: Box::new([JUNK; PAGE]),
+            });
+            self.frames.len() as u32 - 1
+        });
+        let entry = &mut self.frames[number as usize];
+        assert_eq!(entry.references, 0);
+        entry.references = 1;
+        *entry.bytes = *content;
+        Some(Frame(number))
+    }
+
+    fn fails(&mut self) -> bool {
+        match &mut self.fail_after {
+            Some(0) => {
+                self.fail_after = None;
+                true
+            }
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+            None => false,
+        }
+    }
+
+    fn entry(&mut self, frame: Frame) -> &mut Entry {
+        let entry = &mut self.frames[frame.0 as usize];
+        assert!(entry.references > 0, "{frame:?} is free");
+        entry
+    }
+
+    /// Adds a reference.
+    pub fn retain(&mut self, frame: Frame) {
+        self.entry(frame).references += 1;
+    }
+
+    /// Drops one.
+    pub fn release(&mut self, frame: Frame) {
+        let entry = self.entry(frame);
+        entry.references -= 1;
+        if entry.references == 0 {
+            entry.bytes.fill(JUNK);
+            self.free.push(frame.0);
+        }
+    }
+
+    /// References to a frame, 0 if it is free.
+    pub fn references(&self, frame: Frame) -> u32 {
+        self.frames[frame.0 as usize].references
+    }
+
+    /// A frame's bytes.
+    pub fn bytes(&mut self, frame: Frame) -> &mut [u8; PAGE] {
+        &mut self.entry(frame).bytes
+    }
+
+    /// Frames in use, nodes included.
+    pub fn used(&self) -> u64 {
+        (self.frames.len() - self.free.len()) as u64
+    }
+}
+
+/// One segment's view of the machine.
+pub struct SimMemory {
+    /// The machine's frames.
+    pub frames: Rc<RefCell<Frames>>,
+    /// The hardware translations: frame and write permission by page.
+    pub map: BTreeMap<u64, (Frame, bool)>,
+}
+
+impl SimMemory {
+    /// Nothing is mapped.
+    pub fn new(frames: Rc<RefCell<Frames>>) -> SimMemory {
+        SimMemory {
+            frames,
+            map: BTreeMap::new(),
+        }
+    }
+}
+
+impl Memory for SimMemory {
+    fn alloc_zeroed(&mut self) -> Option<Frame> {
+        self.frames.borrow_mut().alloc(&[0; PAGE])
+    }
+
+    fn alloc(&mut self) -> Option<Frame> {
+        self.frames.borrow_mut().alloc(&[JUNK; PAGE])
+    }
+
+    fn alloc_copy(&mut self, of: Frame) -> Option<Frame> {
+        let mut frames = self.frames.borrow_mut();
+        let content = *frames.bytes(of);
+        frames.alloc(&content)
+    }
+
+    fn retain(&mut self, frame: Frame) {
+        self.frames.borrow_mut().retain(frame);
+    }
+
+    fn release(&mut self, frame: Frame) {
+        self.frames.borrow_mut().release(frame);
+    }
+
+    fn shared(&self, frame: Frame) -> bool {
+        self.frames.borrow_mut().entry(frame).references > 1
+    }
+
+    fn copy(&mut self, from: (Frame, usize), to: (Frame, usize), len: usize) {
+        let mut frames = self.frames.borrow_mut();
+        let source = *frames.bytes(from.0);
+        assert!(!(frames.references(to.0) > 1), "a shared frame is written");
+        frames.bytes(to.0)[to.1..to.1 + len].copy_from_slice(&source[from.1..from.1 + len]);
+    }
+
+    fn zero(&mut self, frame: Frame, at: usize, len: usize) {
+        let mut frames = self.frames.borrow_mut();
+        assert!(frames.references(frame) == 1, "a shared frame is written");
+        frames.bytes(frame)[at..at + len].fill(0);
+    }
+
+    fn alloc_node(&mut self) -> Option<Frame> {
+        let node = self.alloc_zeroed()?;
+        self.frames.borrow_mut().nodes += 1;
+        Some(node)
+    }
+
+    fn free_node(&mut self, node: Frame) {
+        let mut frames = self.frames.borrow_mut();
+        frames.nodes -= 1;
+        assert!(frames.bytes(node).iter().all(|&b| b == 0), "node in use");
+        frames.release(node);
+        assert_eq!(frames.references(node), 0);
+    }
+
+    fn slot(&self, node: Frame, index: usize) -> u64 {
+        let mut frames = self.frames.borrow_mut();
+        let bytes = &frames.bytes(node)[index * 8..][..8];
+        u64::from_le_bytes(bytes.try_into().expect("8 bytes"))
+    }
+
+    fn set_slot(&mut self, node: Frame, index: usize, value: u64) {
+        let mut frames = self.frames.borrow_mut();
+        frames.bytes(node)[index * 8..][..8].copy_from_slice(&value.to_le_bytes());
+    }
+
+    fn map(&mut self, page: u64, frame: Frame, writable: bool) -> Result<(), NoMemory> {
+        if !self.map.contains_key(&page) && self.frames.borrow_mut().fails() {
+            return Err(NoMemory);
+        }
+        self.map.insert(page, (frame, writable));
+        Ok(())
+    }
+
+    fn unmap(&mut self, pages: Range<u64>) {
+        if !pages.is_empty() {
+            let gone: Vec<u64> = self.map.range(pages).map(|(page, _)| *page).collect();
+            for page in gone {
+                self.map.remove(&page);
+            }
+        }
+    }
+
+    fn protect(&mut self, pages: Range<u64>) {
+        if !pages.is_empty() {
+            for (_, (_, writable)) in self.map.range_mut(pages) {
+                *writable = false;
+            }
+        }
+    }
+
+    fn count(&mut self, what: Count, n: u64) {
+        self.frames.borrow_mut().counts[what as usize] += n;
+    }
+}

@@ -1,0 +1,389 @@
+//! Running a program on the VM core and on the eager model, comparing them
+//! after every step, and finding a small program where they differ.
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use abi::Errno;
+
+use crate::PAGE;
+use crate::eager::{Eager, read_of};
+use crate::program::{
+    FIRST_PAGE, Flavour, Op, PAGES, Random, SPACES, Step, random_config, random_program,
+};
+use crate::server::Servers;
+use crate::world::{Config, Point, World};
+
+/// How an operation ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// There is no such process (or no room for one).
+    Skipped,
+    /// So many bytes, or an error after so many.
+    Done(usize, Option<Errno>),
+    /// What was loaded.
+    Loaded(Vec<u8>),
+    /// The new process.
+    Forked(usize),
+}
+
+const BASE: usize = FIRST_PAGE * PAGE;
+
+/// The bytes that a store or foreign write of `value` leaves.
+fn pattern(value: u8, n: usize) -> Vec<u8> {
+    (0..n)
+        .map(|i| value.wrapping_add((i % 251) as u8))
+        .collect()
+}
+
+fn done(result: Result<u64, Errno>) -> Outcome {
+    match result {
+        Ok(n) => Outcome::Done(n as usize, None),
+        Err(error) => Outcome::Done(0, Some(error)),
+    }
+}
+
+/// The process an operation is of.
+fn space_of(op: &Op) -> Option<usize> {
+    match op {
+        Op::Read { space, .. }
+        | Op::Write { space, .. }
+        | Op::Store { space, .. }
+        | Op::Load { space, .. }
+        | Op::Free { space, .. }
+        | Op::Fork { space }
+        | Op::Exit { space }
+        | Op::Evict { space, .. } => Some(*space),
+        Op::Foreign { .. } | Op::Truncate { .. } => None,
+    }
+}
+
+/// Does it on the real thing.
+fn perform<S: Servers>(world: &mut World<S>, op: &Op) -> Outcome {
+    if space_of(op).is_some_and(|space| !matches!(world.spaces.get(space), Some(Some(_)))) {
+        return Outcome::Skipped;
+    }
+    match *op {
+        Op::Read {
+            space,
+            at,
+            n,
+            file,
+            off,
+            eager,
+        } => {
+            let mut process = world.process(space);
+            process.eager = eager;
+            done(vm::read(
+                &mut process,
+                (BASE + at) as u64,
+                n as u64,
+                file,
+                off as u64,
+            ))
+        }
+        Op::Write {
+            space,
+            at,
+            n,
+            file,
+            off,
+            eager,
+        } => {
+            let mut process = world.process(space);
+            process.eager = eager;
+            let to = off.map_or(vm::Place::End, |off| vm::Place::At(off as u64));
+            done(vm::write(
+                &mut process,
+                (BASE + at) as u64,
+                n as u64,
+                file,
+                to,
+            ))
+        }
+        Op::Store {
+            space,
+            at,
+            n,
+            value,
+        } => {
+            let (stored, result) = world.store(space, BASE + at, &pattern(value, n));
+            Outcome::Done(stored, result.err())
+        }
+        Op::Load { space, at, n } => match world.load(space, BASE + at, n) {
+            Ok(bytes) => Outcome::Loaded(bytes),
+            Err(error) => Outcome::Done(0, Some(error)),
+        },
+        Op::Free { space, at, n } => {
+            let freed = vm::free(&mut world.process(space), (BASE + at) as u64, n as u64);
+            done(freed.map(|()| n as u64))
+        }
+        Op::Foreign {
+            file,
+            off,
+            n,
+            value,
+        } => {
+            world
+                .servers
+                .foreign_write(file, off as u64, &pattern(value, n));
+            Outcome::Done(n, None)
+        }
+        Op::Truncate { file, size } => {
+            world.servers.truncate(file, size as u64);
+            Outcome::Done(size, None)
+        }
+        Op::Fork { space } => {
+            let free = (0..SPACES).find(|i| !matches!(world.spaces.get(*i), Some(Some(_))));
+            match free.map(|child| (child, world.fork(space, child))) {
+                None => Outcome::Skipped,
+                Some((child, Ok(()))) => Outcome::Forked(child),
+                Some((_, Err(error))) => Outcome::Done(0, Some(error)),
+            }
+        }
+        Op::Exit { space } => {
+            world.exit(space);
+            Outcome::Done(0, None)
+        }
+        Op::Evict { space, page } => {
+            let space = world.space(space);
+            space
+                .segment
+                .evict(&mut space.memory, (FIRST_PAGE + page) as u64);
+            Outcome::Done(0, None)
+        }
+    }
+}
+
+/// What was in the file when a `read` took its snapshot.
+fn captured(model: &Eager, op: &Op) -> Vec<u8> {
+    match op {
+        Op::Read { n, file, off, .. } => read_of(&model.files[*file], *off, *n).to_vec(),
+        _ => Vec::new(),
+    }
+}
+
+/// Does on the model what was done on the real thing, and compares the result.
+/// `whole`: nothing was made to fail.
+fn apply(model: &mut Eager, op: &Op, outcome: &Outcome, read: &[u8], whole: Option<()>) {
+    let count = match outcome {
+        Outcome::Skipped => return,
+        Outcome::Done(count, error) => {
+            if whole.is_some() {
+                assert_eq!(*error, None, "an error out of nothing");
+            }
+            *count
+        }
+        Outcome::Loaded(_) | Outcome::Forked(_) => 0,
+    };
+    let right = |want: usize| {
+        assert!(count <= want, "{count} bytes of {want}");
+        assert!(whole.is_none() || count == want, "{count} bytes of {want}");
+    };
+    match *op {
+        Op::Read { space, at, .. } => {
+            right(read.len());
+            model.store(space, at, &read[..count]);
+        }
+        Op::Write {
+            space,
+            at,
+            n,
+            file,
+            off,
+            ..
+        } => {
+            right(n);
+            let off = off.unwrap_or(model.files[file].len());
+            model.write(space, at, count, file, off);
+        }
+        Op::Store {
+            space,
+            at,
+            n,
+            value,
+        } => model.store(space, at, &pattern(value, n)[..count]),
+        Op::Load { space, at, n } => {
+            if let Outcome::Loaded(bytes) = outcome {
+                assert!(
+                    model.space(space)[at..at + n] == bytes[..],
+                    "wrong bytes loaded"
+                );
+            }
+        }
+        Op::Free { space, at, .. } => model.store(space, at, &vec![0; count]),
+        Op::Foreign {
+            file,
+            off,
+            n,
+            value,
+        } => model.change(file, off, &pattern(value, n)),
+        Op::Truncate { file, size } => model.files[file].resize(size, 0),
+        Op::Fork { space } => {
+            if let Outcome::Forked(child) = outcome {
+                model.fork(space, *child);
+            }
+        }
+        Op::Exit { space } => model.spaces[space] = None,
+        Op::Evict { .. } => {}
+    }
+}
+
+/// One step on both.
+fn step<S: Servers + 'static>(world: &mut World<S>, model: &mut Eager, step: &Step) {
+    let other = Rc::new(RefCell::new(None));
+    if let Some((point, op)) = step.meanwhile.clone() {
+        let other = other.clone();
+        world.interrupt = Some((
+            point,
+            Box::new(move |world| *other.borrow_mut() = Some(perform(world, &op))),
+        ));
+    }
+    world.fail_after = step.fail_message;
+    world.frames.borrow_mut().fail_after = step.fail_frame;
+    world.servers.limit_commits(step.short);
+    let outcome = perform(world, &step.op);
+    let failing = step.fail_message.is_some() || step.fail_frame.is_some();
+    let failed =
+        failing && world.fail_after.is_none() && world.frames.borrow().fail_after.is_none();
+    world.fail_after = None;
+    world.frames.borrow_mut().fail_after = None;
+    world.interrupt = None;
+    let whole = (!failed).then_some(());
+    let meanwhile = step.meanwhile.as_ref().zip(other.take());
+    let Some(((point, op), other)) = meanwhile else {
+        let read = captured(model, &step.op);
+        return apply(model, &step.op, &outcome, &read, whole);
+    };
+    // It may have had to wait for the operation it interrupted, and then died.
+    let alone = !matches!(other, Outcome::Done(_, Some(Errno::EINTR))) && !touches_memory(op);
+    let theirs = alone.then_some(());
+    let read = captured(model, op);
+    let mut first = |model: &mut Eager| apply(model, op, &other, &read, theirs);
+    match point {
+        Point::BeforeSnap => {
+            first(model);
+            let read = captured(model, &step.op);
+            apply(model, &step.op, &outcome, &read, whole);
+        }
+        Point::AfterSnap | Point::Fill => {
+            let mine = captured(model, &step.op);
+            first(model);
+            apply(model, &step.op, &outcome, &mine, whole);
+        }
+        Point::BeforeCommit | Point::AfterCommit => {
+            apply(model, &step.op, &outcome, &[], whole);
+            let read = captured(model, op);
+            apply(model, op, &other, &read, theirs);
+        }
+    }
+}
+
+/// May it meet a page that is being filled?
+fn touches_memory(op: &Op) -> bool {
+    !matches!(op, Op::Foreign { .. } | Op::Truncate { .. })
+}
+
+fn compare<S: Servers>(world: &mut World<S>, model: &Eager) {
+    for (file, content) in model.files.iter().enumerate() {
+        assert!(
+            world.servers.content(file) == *content,
+            "file {file} differs"
+        );
+    }
+    for (space, bytes) in model.spaces.iter().enumerate() {
+        let exists = matches!(world.spaces.get(space), Some(Some(_)));
+        assert_eq!(exists, bytes.is_some(), "process {space}");
+        if let Some(bytes) = bytes {
+            let first = FIRST_PAGE as u64;
+            let real = world.peek(space, first, first + PAGES as u64);
+            let differs = real.iter().zip(bytes).position(|(a, b)| a != b);
+            assert_eq!(differs, None, "process {space} differs at that byte");
+        }
+    }
+}
+
+/// Runs a program, panics where the two differ or something is left behind.
+pub fn run<S: Servers + 'static>(mut servers: S, config: Config, program: &[Step]) {
+    let mut model = Eager::default();
+    model.files = (0..servers.files())
+        .map(|file| servers.content(file))
+        .collect();
+    model.spaces = vec![Some(vec![0; PAGES * PAGE])];
+    let mut world = World::new(servers, config);
+    for next in program {
+        step(&mut world, &mut model, next);
+        compare(&mut world, &model);
+        world.check();
+    }
+    for space in 0..world.spaces.len() {
+        if world.spaces[space].is_some() {
+            world.exit(space);
+        }
+    }
+    assert_eq!(world.frames.borrow().used(), 0, "frames left");
+    world.servers.check_idle();
+}
+
+/// Runs `programs` random programs; a failing one is made small and shown.
+pub fn run_random<S: Servers + 'static>(
+    name: &str,
+    programs: u64,
+    flavour: Flavour,
+    plain: usize,
+    servers: impl Fn() -> S,
+) {
+    let number = |name| std::env::var(name).ok().and_then(|n| n.parse::<u64>().ok());
+    let first = number("DORMOUSE_SEED").unwrap_or(1);
+    let programs = number("DORMOUSE_PROGRAMS").unwrap_or(programs);
+    println!(
+        "{name}: programs with seeds {first} to {}",
+        first + programs - 1
+    );
+    let mut steps = 0;
+    for seed in first..first + programs {
+        let mut random = Random(seed);
+        let config = random_config(&mut random, flavour);
+        let files = servers().files();
+        let program = random_program(&mut random, flavour, files, plain);
+        let fails = |program: &[Step]| {
+            catch_unwind(AssertUnwindSafe(|| run(servers(), config, program))).is_err()
+        };
+        if fails(&program) {
+            let hook = std::panic::take_hook();
+            std::panic::set_hook(Box::new(|_| {}));
+            let small = shrink(program, fails);
+            std::panic::set_hook(hook);
+            println!("{name}: seed {seed}, {config:?}, shrunk to:");
+            for step in &small {
+                println!("    {step:?}");
+            }
+            run(servers(), config, &small);
+            panic!("{name}: seed {seed} failed once and not again");
+        }
+        steps += program.len();
+    }
+    println!("{name}: {programs} programs, {steps} steps");
+}
+
+/// The program without the steps it does not need to fail.
+fn shrink(mut program: Vec<Step>, fails: impl Fn(&[Step]) -> bool) -> Vec<Step> {
+    let mut chunk = program.len().div_ceil(2);
+    loop {
+        let mut at = 0;
+        while at < program.len() {
+            let mut shorter = program.clone();
+            shorter.drain(at..(at + chunk).min(program.len()));
+            if fails(&shorter) {
+                program = shorter;
+            } else {
+                at += chunk;
+            }
+        }
+        if chunk == 1 {
+            return program;
+        }
+        chunk = chunk.div_ceil(2);
+    }
+}

@@ -1,0 +1,83 @@
+//! What the simulated kernel asks of file servers.
+
+use abi::Errno;
+use vm::PutReply;
+
+/// An open file, by number; the files of all servers are numbered together.
+pub type File = usize;
+
+/// A staged message of a write, as the server gets it.
+#[derive(Clone, Debug)]
+pub struct Staged {
+    /// The open file.
+    pub file: File,
+    /// Which write.
+    pub wid: u64,
+    /// Base offset.
+    pub off: u64,
+    /// The base is the end of the file.
+    pub append: bool,
+    /// Everything staged takes effect.
+    pub commit: bool,
+    /// Snapshot handle that becomes what was written.
+    pub into: Option<u32>,
+    /// Kind, offset from the base, length.
+    pub ops: Vec<(StagedKind, u64, u64)>,
+    /// The bytes of DATA operations.
+    pub data: Vec<u8>,
+}
+
+/// What an operation says of its range.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StagedKind {
+    /// The next bytes of the data.
+    Data,
+    /// Bytes of a snapshot.
+    Keep {
+        /// Its handle.
+        snap: u32,
+        /// Offset in its file.
+        soff: u64,
+    },
+    /// Zeros.
+    Zero,
+}
+
+/// File servers, seen as one, and the means to play another client and to look
+/// inside. Handles of snapshots are chosen by the caller.
+pub trait Servers {
+    /// How many files there are.
+    fn files(&self) -> usize;
+    /// Which server a file is on.
+    fn server_of(&self, file: File) -> usize;
+    /// Has that server snapshots?
+    fn has_snapshots(&self, file: File) -> bool;
+
+    /// Adds a range of the file, as it is, to the snapshot; its length.
+    fn snap(&mut self, file: File, snap: u32, off: u64, count: u64) -> Result<u64, Errno>;
+    /// Bytes of a snapshot.
+    fn read_snap(&mut self, snap: u32, off: u64, into: &mut [u8]) -> Result<usize, Errno>;
+    /// Bytes of the live file.
+    fn read_live(&mut self, file: File, off: u64, into: &mut [u8]) -> Result<usize, Errno>;
+    /// Stages, and commits if it says so.
+    fn put(&mut self, staged: &Staged) -> Result<PutReply, Errno>;
+    /// Forgets what was staged.
+    fn abort(&mut self, file: File, wid: u64);
+    /// The handle is free again (it may have nothing).
+    fn clunk(&mut self, snap: u32);
+
+    /// Another client overwrites.
+    fn foreign_write(&mut self, file: File, off: u64, data: &[u8]);
+    /// Another client truncates or extends.
+    fn truncate(&mut self, file: File, size: u64);
+    /// All bytes of the file.
+    fn content(&mut self, file: File) -> Vec<u8>;
+    /// Snapshots alive.
+    fn snapshots(&self) -> usize;
+    /// Commits do at most so many bytes from now on, if the server can be told.
+    fn limit_commits(&mut self, _bytes: Option<u64>) {}
+    /// Called with nothing in use; panics if something is left behind.
+    fn check_idle(&mut self) {
+        assert_eq!(self.snapshots(), 0, "snapshots left");
+    }
+}
