@@ -2,8 +2,7 @@
 //!
 //! Backspace takes back a character, Ctrl-U the line. Ctrl-D ends a line
 //! without a newline; on an empty line it is the end of the file, for one
-//! read. Ctrl-\ (what the runner sends at the end of piped input) ends the
-//! line likewise and is the end of the file for that and every later read.
+//! read. (At the end of piped input the runner sends it again and again.)
 
 use alloc::{collections::VecDeque, vec::Vec};
 
@@ -11,7 +10,6 @@ const BACKSPACE: u8 = 8;
 const DELETE: u8 = 0x7f;
 const CTRL_D: u8 = 4;
 const CTRL_U: u8 = 0x15;
-const CTRL_BACKSLASH: u8 = 0x1c;
 const BELL: u8 = 7;
 const ESCAPE: u8 = 0x1b;
 
@@ -31,8 +29,6 @@ pub struct Discipline {
     lines: VecDeque<Vec<u8>>,
     /// Bytes in `lines`.
     queued: usize,
-    /// Nothing will ever come after `lines`.
-    ended: bool,
 }
 
 impl Discipline {
@@ -41,7 +37,6 @@ impl Discipline {
             editing: Vec::with_capacity(LINE_MAX),
             lines: VecDeque::new(),
             queued: 0,
-            ended: false,
         }
     }
 
@@ -59,12 +54,6 @@ impl Discipline {
                 self.finish();
             }
             CTRL_D => self.finish(),
-            CTRL_BACKSLASH => {
-                if !self.editing.is_empty() {
-                    self.finish();
-                }
-                self.ended = true;
-            }
             BACKSPACE | DELETE => self.take_back(echo),
             CTRL_U => {
                 while !self.editing.is_empty() {
@@ -101,9 +90,7 @@ impl Discipline {
     /// At most `count` bytes of the oldest line, empty at the end of the file;
     /// `None` if nobody has typed one yet.
     pub fn read(&mut self, count: usize) -> Option<Vec<u8>> {
-        let Some(mut line) = self.lines.pop_front() else {
-            return self.ended.then(Vec::new);
-        };
+        let mut line = self.lines.pop_front()?;
         if line.len() > count {
             let rest = line.split_off(count);
             self.lines.push_front(rest);
