@@ -112,6 +112,23 @@ impl Cover {
             })
     }
 
+    /// The smallest epoch, at or after `epoch`, by which every one of `blocks`
+    /// is referred to at least once since `epoch`; `None` if one is not.
+    pub fn referred_by(&self, blocks: Range<u64>, epoch: u64) -> Option<u64> {
+        let mut latest = Some(epoch);
+        pieces(blocks, |level, index| {
+            let next_at = |at: u8| {
+                let index = index >> (at - level);
+                let range = (at, index, epoch)..=(at, index, u64::MAX);
+                self.counts.range(range).next().map(|(key, _)| key.2)
+            };
+            let above = self.used_levels().filter(|at| *at >= level);
+            let next = above.filter_map(next_at).min();
+            latest = latest.zip(next).map(|(a, b)| a.max(b));
+        });
+        latest
+    }
+
     /// The first block at or after `from` that anybody refers to.
     pub fn next_covered(&self, from: u64) -> Option<u64> {
         let next_at = |level: u8| {
@@ -173,6 +190,14 @@ mod tests {
                 cover.any(block, after, upto),
                 epochs().any(|e| after < e && e <= upto)
             );
+            let range = block..block + next(9);
+            let by = |b: u64| {
+                let over = list.iter().filter(|(r, e)| r.contains(&b) && *e >= after);
+                over.map(|(_, e)| *e).min()
+            };
+            if let Some(epoch) = cover.referred_by(range.clone(), after) {
+                assert!(range.clone().all(|b| by(b).is_some_and(|e| e <= epoch)));
+            }
             let starts = list.iter().filter(|(r, _)| r.end > block.max(r.start));
             let first = starts.map(|(r, _)| r.start.max(block)).min();
             assert_eq!(cover.next_covered(block), first);

@@ -37,6 +37,8 @@ pub enum Place {
 #[derive(Default)]
 pub struct Journal {
     entries: BTreeMap<(u64, u64), Place>,
+    /// The same keys the other way round: epoch, block.
+    by_epoch: BTreeSet<(u64, u64)>,
     /// Epochs after which the file changed behind our back: what was live at
     /// or before one of them is lost.
     breaks: BTreeSet<u64>,
@@ -107,6 +109,7 @@ impl Journal {
     pub fn save(&mut self, block: u64, epoch: u64, place: Place) {
         debug_assert!(place != Place::Live);
         self.entries.entry((block, epoch)).or_insert(place);
+        self.by_epoch.insert((epoch, block));
     }
 
     /// Somebody changed the file behind our back after `epoch`.
@@ -116,7 +119,9 @@ impl Journal {
 
     /// A reference to `blocks` at `epoch` is gone from `cover`: forgets the
     /// entries that only it could reach and passes their slots to `freed`.
-    /// Costs a look-up for each saved block in the range.
+    ///
+    /// What others reach is not scanned where one reference covers all of
+    /// `blocks`: then only entries older than that one come into question.
     pub fn sweep(
         &mut self,
         blocks: Range<u64>,
@@ -124,30 +129,58 @@ impl Journal {
         cover: &Cover,
         mut freed: impl FnMut(Slot),
     ) {
-        let mut at = blocks.start;
-        let mut dead = Vec::new();
-        while let Some((&(block, _), _)) = self.entries.range((at, 0)..(blocks.end, 0)).next() {
-            let reached = self
-                .entries
-                .range((block, epoch)..=(block, u64::MAX))
-                .next();
-            if let Some((&(_, last), _)) = reached {
-                let before = self.entries.range((block, 0)..(block, last)).next_back();
-                let first = before.map_or(0, |(key, _)| key.1);
-                if !cover.any(block, first, last) {
-                    dead.push((block, last));
-                }
-            }
-            at = block + 1;
-        }
-        for key in dead {
-            if let Some(Place::Saved(slot)) = self.entries.remove(&key) {
+        let dead = match cover.referred_by(blocks.clone(), epoch) {
+            Some(reached) => self.unreached_until(reached, &blocks, epoch, cover),
+            None => self.unreached(&blocks, epoch, cover),
+        };
+        for (block, last) in dead {
+            self.by_epoch.remove(&(last, block));
+            if let Some(Place::Saved(slot)) = self.entries.remove(&(block, last)) {
                 freed(slot);
             }
         }
         if cover.is_empty() {
             self.breaks.clear();
         }
+    }
+
+    /// The entry that `epoch` reaches at `block`, if nobody else does.
+    fn unreached_at(&self, block: u64, epoch: u64, cover: &Cover) -> Option<(u64, u64)> {
+        let (&key, _) = self
+            .entries
+            .range((block, epoch)..=(block, u64::MAX))
+            .next()?;
+        let before = self.entries.range((block, 0)..key).next_back();
+        let first = before.map_or(0, |(key, _)| key.1);
+        (!cover.any(block, first, key.1)).then_some(key)
+    }
+
+    /// By block: a look-up for each saved block of the range.
+    fn unreached(&self, blocks: &Range<u64>, epoch: u64, cover: &Cover) -> Vec<(u64, u64)> {
+        let mut dead = Vec::new();
+        let mut at = blocks.start;
+        while let Some((&(block, _), _)) = self.entries.range((at, 0)..(blocks.end, 0)).next() {
+            dead.extend(self.unreached_at(block, epoch, cover));
+            at = block + 1;
+        }
+        dead
+    }
+
+    /// By epoch: a look-up for each entry in `epoch..reached`.
+    fn unreached_until(
+        &self,
+        reached: u64,
+        blocks: &Range<u64>,
+        epoch: u64,
+        cover: &Cover,
+    ) -> Vec<(u64, u64)> {
+        let entries = self.by_epoch.range((epoch, 0)..(reached, 0));
+        let inside = entries.filter(|(_, block)| blocks.contains(block));
+        let mut dead: Vec<_> = inside
+            .filter_map(|(_, block)| self.unreached_at(*block, epoch, cover))
+            .collect();
+        dead.dedup();
+        dead
     }
 
     /// Entries, for tests and counters.

@@ -13,8 +13,10 @@
 //! ```
 //!
 //! Complexity: taking and releasing a snapshot costs O(log n) in the number of
-//! snapshots, plus one look-up for each rescued block in the range released;
-//! a write costs at most one rescue per block and epoch in use.
+//! snapshots; releasing also a look-up for each block rescued between it and
+//! the next snapshot that covers its range (for each block rescued in its
+//! range, if there is none). A write costs O(log n) per block, and at most one
+//! rescue per block and epoch in use, however many snapshots there are.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -111,9 +111,15 @@ impl Memory {
         let Ok(file) = tree.content(node) else { return };
         file.resize(0);
         file.write(0, content);
-        if let Ok(node) = tree.node(node) {
-            node.mtime += 1 << 20;
-        }
+        tree.touch(node);
+    }
+
+    /// Makes a directory in the root.
+    pub fn make_dir(&self, name: &str) {
+        let _ = self
+            .tree
+            .borrow_mut()
+            .add(ROOT, name, Kind::Dir(Default::default()), 0o755);
     }
 
     /// Makes a sparse file of `size` bytes.

@@ -123,6 +123,14 @@ impl Tree {
         self.clock
     }
 
+    /// Sets the time of the last change to a new now.
+    pub fn touch(&mut self, number: u64) {
+        let now = self.tick();
+        if let Some(node) = self.nodes.get_mut(&number) {
+            node.mtime = now;
+        }
+    }
+
     fn make(&mut self, kind: Kind, mode: u32) -> u64 {
         let (number, mtime) = (self.next, self.tick());
         self.next += 1;

@@ -1,0 +1,304 @@
+//! Removing and renaming files that are in use; the hidden directory.
+
+mod common;
+
+use abi::Errno;
+use common::*;
+use ninep::consts::{NOFID, open, setattr};
+use ninep::{Names, Reply, Request, SetAttr};
+
+const B: u64 = 4096;
+
+#[test]
+fn a_removed_file_lives_on_for_snapshots_and_open_fids() {
+    let client = Client::new();
+    let old = pattern(1, 3 * B as usize);
+    client.memory().set("a", &old);
+    let fid = client.open("a");
+    let snap = client.snap(fid, 0, 3 * B);
+    client.unlink("a").unwrap();
+    assert_eq!(client.memory().get("a"), None);
+    assert_eq!(client.attr(fid).unwrap().nlink, 0);
+    client.write(fid, 0, b"new").unwrap();
+    client.resize(fid, B).unwrap();
+    assert_eq!(client.read_all(snap, 0, 3 * B), Ok(old));
+    // The name is free for another file.
+    client.memory().set("a", b"another");
+    assert_eq!(client.names(4096), ["a"]);
+    client.unlink("a").unwrap();
+    client.clunk(snap);
+    assert_eq!(client.read(fid, 0, 3), Ok(b"new".to_vec()));
+    client.clunk(fid);
+    assert!(client.memory().names("").is_empty());
+    client.end();
+}
+
+#[test]
+fn a_file_renamed_over_lives_on() {
+    let client = Client::new();
+    client.memory().set("a", &pattern(1, B as usize));
+    client.memory().set("b", b"the new one");
+    let fid = client.open("a");
+    let snap = client.snap(fid, 0, B);
+    client.rename("b", "a").unwrap();
+    assert_eq!(client.memory().get("a"), Some(b"the new one".to_vec()));
+    client.resize(fid, 1).unwrap();
+    assert_eq!(
+        client.memory().get("a"),
+        Some(b"the new one".to_vec()),
+        "not the wrong file"
+    );
+    assert_eq!(client.read_all(snap, 0, B), Ok(pattern(1, B as usize)));
+    // Renamed back and forth, the fid still means the same file.
+    client.memory().set("c", b"c");
+    let c = client.open("c");
+    client.rename("c", "d").unwrap();
+    client.rename("d", "d").unwrap();
+    client.write(c, 0, b"C").unwrap();
+    assert_eq!(client.memory().get("d"), Some(b"C".to_vec()));
+    client.end();
+}
+
+#[test]
+fn a_rename_that_fails_puts_the_other_file_back() {
+    let client = Client::new();
+    client.memory().set("a", &pattern(1, B as usize));
+    client.memory().set("b", b"b");
+    let fid = client.open("a");
+    let mut renames = 0;
+    client.memory().inject(move |exchange| {
+        renames += u32::from(exchange.kind == ninep::consts::TRENAMEAT);
+        (renames == 2).then_some(Errno::EACCES)
+    });
+    assert_eq!(client.rename("b", "a"), Err(Errno::EACCES));
+    client.memory().heal();
+    assert_eq!(client.memory().get("a"), Some(pattern(1, B as usize)));
+    assert_eq!(client.attr(fid).unwrap().nlink, 1);
+    assert_eq!(client.rename("nothing", "a"), Err(Errno::ENOENT));
+    assert_eq!(client.memory().get("a"), Some(pattern(1, B as usize)));
+    client.end();
+}
+
+#[test]
+fn link_counts_stay_right() {
+    let client = Client::new();
+    client.memory().set("a", b"a");
+    let fid = client.open("a");
+    let link = Request::Link {
+        dfid: ROOT,
+        fid,
+        name: "b",
+    };
+    client.tell(&link).unwrap();
+    assert_eq!(client.attr(fid).unwrap().nlink, 2);
+    client.unlink("a").unwrap();
+    assert_eq!(client.attr(fid).unwrap().nlink, 1);
+    client
+        .tell(&Request::Remove {
+            fid: client.walk("b").unwrap(),
+        })
+        .unwrap();
+    assert_eq!(client.attr(fid).unwrap().nlink, 0);
+    assert_eq!(client.read(fid, 0, 1), Ok(b"a".to_vec()));
+    client.end();
+}
+
+#[test]
+fn remove_by_fid() {
+    let client = Client::new();
+    client.memory().set("a", b"a");
+    client.memory().set("b", b"b");
+    let (a, other) = (client.open("a"), client.open("a"));
+    client.tell(&Request::Remove { fid: a }).unwrap();
+    assert_eq!(client.read(other, 0, 1), Ok(b"a".to_vec()));
+    assert_eq!(client.read(a, 0, 1), Err(Errno::EBADF));
+    client
+        .tell(&Request::Remove {
+            fid: client.walk("b").unwrap(),
+        })
+        .unwrap();
+    assert_eq!(client.names(4096), Vec::<String>::new());
+    client.end();
+}
+
+#[test]
+fn the_hidden_directory_is_hidden() {
+    let client = Client::new();
+    for name in ["a", "b", "c"] {
+        client.memory().set(name, &pattern(1, B as usize));
+    }
+    let fid = client.open("a");
+    client.unlink("a").unwrap();
+    assert!(
+        client
+            .memory()
+            .names("")
+            .iter()
+            .any(|name| name == ".snapfs")
+    );
+    for count in [4096, 31] {
+        assert_eq!(
+            client.names(count),
+            ["b", "c"],
+            "in batches of {count} bytes"
+        );
+    }
+    assert_eq!(client.walk(".snapfs"), Err(Errno::ENOENT));
+    assert_eq!(client.walk(".snapfs/f1"), Err(Errno::ENOENT));
+    assert_eq!(client.unlink(".snapfs"), Err(Errno::ENOENT));
+    assert_eq!(client.rmdir(".snapfs"), Err(Errno::ENOENT));
+    assert_eq!(client.rename("b", ".snapfs"), Err(Errno::EPERM));
+    let mkdir = Request::Mkdir {
+        dfid: ROOT,
+        name: ".snapfs",
+        mode: 0o777,
+        gid: 0,
+    };
+    assert_eq!(client.tell(&mkdir), Err(Errno::EPERM));
+    client.clunk(fid);
+    assert_eq!(client.memory().names(""), ["b", "c"]);
+    client.end();
+}
+
+#[test]
+fn what_a_dead_instance_left_is_removed_at_the_start() {
+    let memory = dormouse_snapfs::memory::Memory::default();
+    memory.set("kept", b"k");
+    memory.make_dir(".snapfs");
+    memory.set(".snapfs/f1", b"left");
+    memory.set(".snapfs/store", b"left");
+    let fs = dormouse_snapfs::Snapfs::new(memory, 0);
+    now(fs.start("root", "")).unwrap();
+    assert_eq!(fs.backing().names(""), ["kept"]);
+    assert_eq!(fs.counters().fids_below, 1);
+}
+
+#[test]
+fn permissions_are_the_clients() {
+    let client = Client::new();
+    client.memory().set("a", &pattern(1, B as usize));
+    let fid = client.open("a");
+    let snap = client.snap(fid, 0, B);
+    let attr = SetAttr {
+        valid: setattr::MODE,
+        mode: 0,
+        ..SetAttr::default()
+    };
+    client.tell(&Request::Setattr { fid, attr }).unwrap();
+    assert_eq!(client.open_with("a", open::RDONLY), Err(Errno::EACCES));
+    client.write(fid, 0, b"x").unwrap();
+    assert_eq!(
+        client.read_all(snap, 0, B),
+        Ok(pattern(1, B as usize)),
+        "a later chmod does no harm"
+    );
+    client.end();
+}
+
+#[test]
+fn fids_are_checked() {
+    let client = Client::new();
+    client.memory().set("a", b"a");
+    let fid = client.open("a");
+    let snap = client.snap(fid, 0, 1);
+    for request in [
+        Request::Clunk { fid: 999 },
+        Request::Read {
+            fid: 999,
+            offset: 0,
+            count: 1,
+        },
+        Request::Write {
+            fid: snap,
+            offset: 0,
+            data: b"x",
+        },
+        Request::Walk {
+            fid: snap,
+            newfid: 50,
+            names: Names::new(&[]),
+        },
+        Request::Walk {
+            fid: ROOT,
+            newfid: fid,
+            names: Names::new(&[]),
+        },
+        Request::Getattr { fid: snap, mask: 0 },
+        Request::Attach {
+            fid,
+            afid: NOFID,
+            uname: "",
+            aname: "",
+            n_uname: 0,
+        },
+        Request::Lopen { fid, flags: 0 },
+        Request::Auth {
+            afid: 1,
+            uname: "",
+            aname: "",
+            n_uname: 0,
+        },
+    ] {
+        assert!(client.tell(&request).is_err(), "{request:?}");
+    }
+    assert_eq!(client.snap_into(fid, fid, 0, 1), Err(Errno::EINVAL));
+    assert_eq!(client.snap_into(fid, NOFID, 0, 1), Err(Errno::EBADF));
+    assert_eq!(client.snap_into(ROOT, 60, 0, 1), Err(Errno::EOPNOTSUPP));
+    client.end();
+}
+
+#[test]
+fn versions_are_negotiated_and_malformed_messages_answered() {
+    let client = Client::new();
+    client.memory().set("a", b"a");
+    let answer = |bytes: &[u8]| {
+        let answer = now(client.fs.handle(0, bytes)).to_vec();
+        assert!(matches!(
+            ninep::decode_reply(&answer),
+            Ok((_, Reply::Error(_)))
+        ));
+    };
+    answer(&[]);
+    answer(&[7, 0, 0, 0, 255, 1, 0]);
+    let good = message(
+        3,
+        &Request::Read {
+            fid: 1,
+            offset: 0,
+            count: 1,
+        },
+    );
+    (0..good.len()).for_each(|len| answer(&good[..len]));
+    let fid = client.open("a");
+    for (asked, said) in [
+        ("9P2000", "unknown"),
+        ("9P2000.L.other", "9P2000.L"),
+        ("9P2000.L", "9P2000.L"),
+    ] {
+        let version = Request::Version {
+            msize: 8192,
+            version: asked,
+        };
+        client.ask(&version, |reply| match reply {
+            Reply::Version { version, .. } => assert_eq!(version, said),
+            other => panic!("{other:?}"),
+        });
+    }
+    assert_eq!(
+        client.read(fid, 0, 1),
+        Err(Errno::EBADF),
+        "a new version ends all fids"
+    );
+    let attach = Request::Attach {
+        fid: 0,
+        afid: NOFID,
+        uname: "",
+        aname: "",
+        n_uname: 0,
+    };
+    client.tell(&attach).unwrap();
+    let fid = client.open("a");
+    assert_eq!(client.snap_into(fid, 60, 0, 1), Err(Errno::EOPNOTSUPP));
+    assert_eq!(client.read(fid, 0, 1), Ok(b"a".to_vec()));
+    client.end();
+}
