@@ -1,0 +1,82 @@
+//! `cargo bench`: counts what things cost in a guest whose time is its own
+//! instructions, prints a table beside the budgets, and writes it to
+//! `target/bench.tsv` (`name value unit budget`). Fails if a budget is broken.
+
+use dormouse_qemu_tests::scratch;
+use runner::{Guest, guests};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// What things may cost at most.
+const BUDGETS: &[(&str, u64)] = &[
+    ("syscall.null", 150),
+    ("channel.roundtrip", 4_000),
+    ("fault.zero", 1_000),
+    ("read.1gib", 50_000),
+    ("read.1gib.messages", 4),
+    ("fault.fill.message", 14_000),
+    ("fault.fill.messages", 1),
+];
+
+fn main() -> ExitCode {
+    let share = scratch();
+    let guest = Guest::new()
+        .share(share.path())
+        .icount(true)
+        .mem("512M")
+        .command("bench");
+    let outcome = match guest.timeout(Duration::from_secs(300)).run() {
+        Ok(outcome) => outcome,
+        Err(failure) => {
+            eprintln!("bench: {failure}");
+            return ExitCode::FAILURE;
+        }
+    };
+    if let Err(failure) = outcome.status() {
+        eprintln!("bench: {failure}");
+        return ExitCode::FAILURE;
+    }
+    let figures = figures(&outcome.console);
+    let budgets: BTreeMap<&str, u64> = BUDGETS.iter().copied().collect();
+    let mut table = String::new();
+    let mut broken = Vec::new();
+    for (name, value, unit) in &figures {
+        let budget = budgets.get(name);
+        if budget.is_some_and(|budget| value > budget) {
+            broken.push(*name);
+        }
+        let budget = budget.map_or("-".into(), u64::to_string);
+        println!("{name:<24} {value:>10} {unit:<13} budget {budget:>8}");
+        let _ = writeln!(table, "{name}\t{value}\t{unit}\t{budget}");
+    }
+    let missing = BUDGETS
+        .iter()
+        .filter(|(name, _)| figures.iter().all(|figure| figure.0 != *name));
+    broken.extend(missing.map(|(name, _)| *name));
+    let path = guests::target_dir().join("bench.tsv");
+    if let Err(error) = std::fs::write(&path, table) {
+        eprintln!("bench: cannot write {}: {error}", path.display());
+        return ExitCode::FAILURE;
+    }
+    if !broken.is_empty() {
+        eprintln!(
+            "bench: over budget or not measured: {}\n{}",
+            broken.join(", "),
+            outcome.console
+        );
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+/// The lines `name value unit`.
+fn figures(console: &str) -> Vec<(&str, u64, &str)> {
+    let figure = |line| {
+        let mut words = str::split(line, ' ');
+        let found = (words.next()?, words.next()?.parse().ok()?, words.next()?);
+        words.next().is_none().then_some(found)
+    };
+    console.lines().filter_map(figure).collect()
+}

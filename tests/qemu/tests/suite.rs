@@ -1,0 +1,50 @@
+//! Boots the guest's own test program, `suite`, and judges it: few guests, many
+//! cases. The cases are in `userland/suite`.
+
+use dormouse_qemu_tests::{assert_passed, print_cases, scratch};
+use runner::judge::{EXIT_HALT, Verdict};
+use runner::{Guest, Outcome};
+use std::time::Duration;
+
+/// Small, so that a file of four times the memory is made quickly.
+const MEMORY: &str = "96M";
+
+/// Runs `guest` with an empty shared directory, which must be empty again
+/// afterwards.
+fn run(guest: Guest) -> Outcome {
+    let share = scratch();
+    let guest = guest.mem(MEMORY).share(share.path()).option("test", "1");
+    let outcome = guest.timeout(Duration::from_secs(240)).run().unwrap();
+    print_cases(&outcome);
+    let left: Vec<_> = share
+        .path()
+        .read_dir()
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.file_name())
+        .collect();
+    assert!(left.is_empty(), "left in the shared directory: {left:?}");
+    outcome
+}
+
+#[test]
+fn every_case_passes_deferred() {
+    assert_passed(&run(Guest::new()));
+}
+
+#[test]
+fn every_case_passes_eager() {
+    assert_passed(&run(Guest::new().eager(true)));
+}
+
+#[test]
+fn the_judge_can_fail() {
+    let outcome = run(Guest::new().command("suite must-fail"));
+    let report = outcome.report();
+    assert_eq!(outcome.exit_code, Some(EXIT_HALT), "{}", outcome.console);
+    assert!(
+        matches!(report.cases.as_slice(), [case] if matches!(case.verdict, Verdict::Failed(_))),
+        "{report:?}"
+    );
+    assert!(!report.problems(outcome.exit_code).is_empty());
+}
