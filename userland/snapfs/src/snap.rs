@@ -250,17 +250,26 @@ impl<B: Backing> Snapfs<B> {
             // A rescue moves each block at most once for this epoch, so this
             // comes to an end.
             if snapshot.sources(off, len)? == sources {
-                return copied;
+                return match copied? {
+                    true => Ok(()),
+                    // Shorter than we know it: a stranger cut it.
+                    false => {
+                        self.break_snapshots(&mut snapshot.file.state.borrow_mut());
+                        Err(Errno::ESTALE)
+                    }
+                };
             }
         }
     }
 
+    /// Appends the bytes of `sources` to `out`; `false` if the live file is
+    /// too short.
     async fn copy_sources(
         &self,
         snapshot: &Snapshot,
         sources: &[Source],
         out: &mut Vec<u8>,
-    ) -> Result<(), Errno> {
+    ) -> Result<bool, Errno> {
         for source in sources {
             let (len, end) = (source.len as usize, out.len() + source.len as usize);
             match source.place {
@@ -272,13 +281,12 @@ impl<B: Backing> Snapfs<B> {
                     let reader = snapshot.file.state.borrow().reader.ok_or(Errno::ESTALE)?;
                     self.read_below(reader, source.off, len, out).await?;
                     if out.len() < end {
-                        self.break_snapshots(&mut snapshot.file.state.borrow_mut());
-                        return Err(Errno::ESTALE);
+                        return Ok(false);
                     }
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// `Ttrim`: these ranges will not be asked for again.

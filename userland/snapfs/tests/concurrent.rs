@@ -1,0 +1,275 @@
+//! Many requests in flight over a server that answers late and out of order.
+
+mod common;
+
+use common::*;
+use dormouse_snapfs::{Executor, Snapfs, memory::Memory};
+use ninep::consts::put;
+use ninep::{PutOps, Reply, Request, SetAttr, decode_reply};
+use std::collections::BTreeMap;
+
+const B: usize = 4096;
+const BLOCKS: usize = 8;
+
+/// What an answer is for.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    Write,
+    Resize,
+    Snap(u32),
+    Read(u32, u64),
+    Clunk,
+}
+
+/// A snapshot: bytes it covers, those that were read, reads in flight.
+#[derive(Default)]
+struct Seen {
+    count: u64,
+    bytes: Vec<Option<u8>>,
+    reads: u32,
+}
+
+impl Seen {
+    /// The file is one value all over, and zeros where it was cut and grew.
+    fn read(&mut self, off: u64, data: &[u8]) {
+        self.bytes.resize(B * BLOCKS, None);
+        for (at, byte) in (off as usize..).zip(data) {
+            let before = self.bytes[at].replace(*byte);
+            assert_eq!(
+                before.unwrap_or(*byte),
+                *byte,
+                "the snapshot changed at {at}"
+            );
+        }
+        let mut values: Vec<u8> = self.bytes.iter().flatten().copied().collect();
+        values.dedup();
+        let uniform = matches!(values[..], [_] | [_, 0]);
+        assert!(uniform, "two moments in one snapshot: {values:?}");
+    }
+}
+
+struct World {
+    random: Random,
+    next: u32,
+    snaps: BTreeMap<u32, Seen>,
+}
+
+impl World {
+    fn some_snap(&mut self) -> Option<u32> {
+        let usable: Vec<u32> = self
+            .snaps
+            .iter()
+            .filter(|(_, seen)| seen.count > 0)
+            .map(|(fid, _)| *fid)
+            .collect();
+        let n = self.random.next(usable.len().max(1) as u64) as usize;
+        usable.get(n).copied()
+    }
+
+    /// Each write fills the whole file with one value, in two messages.
+    fn writes(&mut self, fid: u32) -> Vec<(Asked, Vec<u8>)> {
+        self.next += 1;
+        let half = B * BLOCKS / 2;
+        let (wid, data) = (
+            u64::from(self.next),
+            vec![self.random.next(255) as u8 + 1; half],
+        );
+        let part = |flags, off: usize| {
+            let ops = [op(ninep::PutKind::Data, off as u64, half as u64)];
+            let (ops, into) = (PutOps::new(&ops), ninep::consts::NOFID);
+            let put = Request::Put {
+                fid,
+                wid,
+                ack: 0,
+                flags,
+                off: 0,
+                into,
+                known: 0,
+                ops,
+                data: &data,
+            };
+            (Asked::Write, message(1, &put))
+        };
+        vec![part(0, 0), part(put::COMMIT, half)]
+    }
+
+    fn asks(&mut self, fid: u32) -> Vec<(Asked, Vec<u8>)> {
+        match self.random.next(8) {
+            0 | 1 => self.writes(fid),
+            2 => {
+                let size = self.random.next((B * BLOCKS) as u64);
+                let attr = SetAttr {
+                    valid: 8,
+                    size,
+                    ..SetAttr::default()
+                };
+                vec![(Asked::Resize, message(1, &Request::Setattr { fid, attr }))]
+            }
+            3 | 4 => {
+                self.next += 1;
+                let (snapfid, count) = (self.next, (B * BLOCKS) as u64);
+                let snap = Request::Snap {
+                    fid,
+                    snapfid,
+                    off: 0,
+                    count,
+                    epoch: 0,
+                    known: 0,
+                };
+                vec![(Asked::Snap(snapfid), message(1, &snap))]
+            }
+            5 | 6 => {
+                let Some(snap) = self.some_snap() else {
+                    return vec![];
+                };
+                let offset = self.random.next(self.snaps[&snap].count);
+                let count = 1 + self.random.next((B * BLOCKS) as u64) as u32;
+                if let Some(seen) = self.snaps.get_mut(&snap) {
+                    seen.reads += 1;
+                }
+                vec![(
+                    Asked::Read(snap, offset),
+                    message(
+                        1,
+                        &Request::Read {
+                            fid: snap,
+                            offset,
+                            count,
+                        },
+                    ),
+                )]
+            }
+            _ => {
+                let Some(snap) = self.some_snap().filter(|snap| self.snaps[snap].reads == 0) else {
+                    return vec![];
+                };
+                self.snaps.remove(&snap);
+                vec![(Asked::Clunk, message(1, &Request::Clunk { fid: snap }))]
+            }
+        }
+    }
+
+    fn answered(&mut self, asked: Asked, answer: &[u8]) {
+        let (_, reply) = decode_reply(answer).expect("a well-formed reply");
+        match (asked, reply) {
+            (Asked::Write, Reply::Put { .. })
+            | (Asked::Resize, Reply::Setattr)
+            | (Asked::Clunk, Reply::Clunk) => {}
+            (Asked::Snap(fid), Reply::Snap { count, .. }) => {
+                self.snaps.insert(
+                    fid,
+                    Seen {
+                        count,
+                        ..Seen::default()
+                    },
+                );
+            }
+            (Asked::Read(fid, off), Reply::Read { data }) => {
+                let seen = self.snaps.get_mut(&fid).expect("a snapshot that was read");
+                seen.reads -= 1;
+                assert!(!data.is_empty(), "a covered byte came not");
+                seen.read(off, data);
+            }
+            (asked, reply) => panic!("{asked:?}: {reply:?}"),
+        }
+    }
+}
+
+async fn ask(fs: &Snapfs<Memory>, (asked, bytes): (Asked, Vec<u8>)) -> (Asked, Vec<u8>) {
+    (asked, fs.handle(0, &bytes).await.to_vec())
+}
+
+fn run(seed: u64) {
+    let client = Client::new();
+    client.memory().set("a", &vec![77; B * BLOCKS]);
+    let fid = client.open("a");
+    let mut world = World {
+        random: Random(seed * 7919 + 1),
+        next: 10_000,
+        snaps: BTreeMap::new(),
+    };
+    let mut executor = Executor::default();
+    client.memory().set_manual(true);
+    for step in 0..3000 {
+        if step < 2500 && world.random.next(4) == 0 {
+            for asked in world.asks(fid) {
+                match executor.spawn(ask(&client.fs, asked)) {
+                    Ok(Some((asked, answer))) => world.answered(asked, &answer),
+                    Ok(None) => {}
+                    Err(_) => {
+                        // No room: let everything run dry.
+                        drain(&client, &mut executor, &mut world);
+                        break;
+                    }
+                }
+            }
+        }
+        let waiting = client.memory().waiting() as u64;
+        if waiting > 0 {
+            client.memory().release(world.random.next(waiting) as usize);
+        }
+        executor.run(|(asked, answer)| world.answered(asked, &answer));
+    }
+    drain(&client, &mut executor, &mut world);
+    assert!(executor.is_idle(), "somebody waits for ever");
+    client.memory().set_manual(false);
+    drop(executor);
+    client.end();
+}
+
+fn drain<F: Future<Output = (Asked, Vec<u8>)>>(
+    client: &Client,
+    executor: &mut Executor<F>,
+    world: &mut World,
+) {
+    while client.memory().waiting() > 0 {
+        client
+            .memory()
+            .release(world.random.next(client.memory().waiting() as u64) as usize);
+        executor.run(|(asked, answer)| world.answered(asked, &answer));
+    }
+}
+
+#[test]
+fn a_snapshot_is_one_moment_whatever_runs_beside_it() {
+    for seed in 1..30 {
+        println!("seed {seed}");
+        run(seed);
+    }
+}
+
+#[test]
+fn a_flush_is_answered_after_what_it_flushes() {
+    let client = Client::new();
+    client.memory().set("a", b"abc");
+    let fid = client.open("a");
+    client.memory().set_manual(true);
+    let mut executor = Executor::default();
+    let flush = |bytes: Vec<u8>| {
+        let fs = &client.fs;
+        async move { fs.handle(0, &bytes).await.to_vec() }
+    };
+    let read = Request::Read {
+        fid,
+        offset: 0,
+        count: 3,
+    };
+    assert!(matches!(executor.spawn(flush(message(5, &read))), Ok(None)));
+    assert!(matches!(
+        executor.spawn(flush(message(6, &Request::Flush { oldtag: 5 }))),
+        Ok(None)
+    ));
+    let nothing = executor
+        .spawn(flush(message(8, &Request::Flush { oldtag: 99 })))
+        .ok();
+    assert!(matches!(nothing, Some(Some(_))), "nothing to wait for");
+    let mut tags = Vec::new();
+    for _ in 0..2 {
+        client.memory().release(0);
+        executor.run(|answer| tags.push(ninep::peek(&answer).expect("a header").2));
+    }
+    assert_eq!(tags, [5, 6]);
+    client.memory().set_manual(false);
+    drop(executor);
+    client.end();
+}
