@@ -132,7 +132,12 @@ unsafe extern "C" fn fatal_common() {
     )
 }
 
+/// A fault in a copy to or from user memory is an error of that copy; all
+/// else belongs to the kernel proper.
 extern "C" fn trap_entry(frame: &mut TrapFrame) {
+    if !frame.from_user() && super::user::recover(frame) {
+        return;
+    }
     crate::trap::trap(frame);
 }
 

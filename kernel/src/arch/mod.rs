@@ -16,6 +16,7 @@ mod frame;
 pub mod interrupts;
 pub mod serial;
 pub mod time;
+pub mod user;
 
 pub use context::{Context, run_on, switch};
 pub use cpu::{exit_qemu, fault_address, frame_pointer, idle};

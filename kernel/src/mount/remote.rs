@@ -72,7 +72,13 @@ impl Remote {
         };
         // A walk that stops half way makes no fid.
         if qids.len() != names.len() {
-            return Err(Errno::ENOENT);
+            let last = qids.iter().last().unwrap_or(from);
+            let directory = last.kind & qid::DIR != 0;
+            return Err(if directory {
+                Errno::ENOENT
+            } else {
+                Errno::ENOTDIR
+            });
         }
         rpc::count_fid();
         Ok(Remote {

@@ -50,12 +50,13 @@ pub fn rfork(parent: &Process, frame: &TrapFrame, flags: u64) -> Result<u64, Err
 pub fn begin(process: Process, registers: TrapFrame) {
     let slot = process.slot;
     let root = process.space.lock().view.pages.root();
-    slots::prepare(slot, process.stack(), enter, root);
+    let process = Arc::new(process);
+    slots::prepare(&process, enter, root);
     if process.may(abi::privilege::DEVICE) {
         slots::set_ports_of(slot, true);
     }
     BEGIN.lock()[slot as usize] = Some(registers);
-    insert(Arc::new(process));
+    insert(process);
     sched::admit(slot);
 }
 

@@ -20,7 +20,8 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use sched::Slot;
 
-pub use table::{count, current, find, insert, vacancy};
+pub use slots::current;
+pub use table::{count, find, insert, vacancy};
 
 /// How a process ended or is to end.
 #[derive(Clone)]

@@ -3,15 +3,22 @@
 //! Kept apart from `Process` and in fixed storage, so that a switch touches
 //! no reference count and the last moments of a process need nothing that
 //! its parent may already free. Only the scheduler calls in here.
+use super::Process;
 use super::sched::Slot;
 use crate::arch::{self, Context, FpuState};
-use crate::mem::{paging::Root, stack::KernelStack};
+use crate::mem::paging::Root;
+use crate::seg::SpaceLock;
+use alloc::sync::Arc;
 use core::cell::UnsafeCell;
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 /// Processes at most, ended ones not yet waited for included.
 pub const NPROC: usize = 256;
 
 struct Hardware {
+    /// Kept alive by the process table for as long as the slot can run.
+    process: *const Process,
     context: Context,
     fpu: FpuState,
     stack_top: u64,
@@ -30,6 +37,7 @@ unsafe impl Sync for Table {}
 static TABLE: Table = Table(UnsafeCell::new(
     [const {
         Hardware {
+            process: ptr::null(),
             context: Context::EMPTY,
             fpu: FpuState::CLEAN,
             stack_top: 0,
@@ -46,13 +54,16 @@ fn slot(slot: Slot) -> *mut Hardware {
     unsafe { table.add(slot as usize) }
 }
 
-/// A process as it is before its first instruction: `entry` runs on `stack`.
-pub fn prepare(at: Slot, stack: &KernelStack, entry: extern "C" fn(usize) -> !, root: Root) {
+/// A process as it is before its first instruction: `entry` runs on its
+/// stack. The process must be in the process table before it is admitted.
+pub fn prepare(process: &Arc<Process>, entry: extern "C" fn(usize) -> !, root: Root) {
+    let at = process.slot;
     // SAFETY: conditions 1 to 3 of `Table`; the slot is not running.
     let hardware = unsafe { &mut *slot(at) };
-    hardware.context = Context::new(stack, entry, at as usize);
+    hardware.process = Arc::as_ptr(process);
+    hardware.context = Context::new(process.stack(), entry, at as usize);
     hardware.fpu = FpuState::CLEAN;
-    hardware.stack_top = stack.top();
+    hardware.stack_top = process.stack().top();
     hardware.root = Some(root);
     hardware.ports = false;
 }
@@ -88,7 +99,33 @@ pub fn set_ports(me: Slot, allowed: bool) {
     arch::set_ports_allowed(allowed);
 }
 
+/// The process that runs.
+static CURRENT: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
+
+/// The process that runs.
+#[inline]
+pub fn current() -> Arc<Process> {
+    let process = CURRENT.load(Relaxed);
+    assert!(!process.is_null(), "no process runs");
+    // SAFETY: it came from `Arc::as_ptr`, and the process table holds a
+    // reference until the process has ended and left the CPU.
+    unsafe {
+        Arc::increment_strong_count(process);
+        Arc::from_raw(process)
+    }
+}
+
+/// Does `space` belong to the process that runs, so that its translations are
+/// the processor's?
+#[inline]
+pub fn is_current(space: &SpaceLock) -> bool {
+    let process = CURRENT.load(Relaxed);
+    // SAFETY: as in `current`; only an address is computed.
+    !process.is_null() && ptr::eq(unsafe { &raw const (*process).space }, space)
+}
+
 fn install(hardware: &Hardware) {
+    CURRENT.store(hardware.process.cast_mut(), Relaxed);
     arch::set_kernel_stack(hardware.stack_top);
     arch::set_ports_allowed(hardware.ports);
     if let Some(root) = hardware.root {

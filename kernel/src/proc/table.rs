@@ -31,16 +31,6 @@ pub fn remove(slot: Slot) {
     drop(process);
 }
 
-/// The process that runs.
-#[inline]
-pub fn current() -> Arc<Process> {
-    let slot = sched::current_slot() as usize;
-    match PROCESSES.lock().get(slot) {
-        Some(Some(process)) => process.clone(),
-        _ => unreachable!("no process runs"),
-    }
-}
-
 /// The process with that pid.
 pub fn find(pid: u64) -> Option<Arc<Process>> {
     let table = PROCESSES.lock();

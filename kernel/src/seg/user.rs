@@ -1,14 +1,18 @@
 //! Touching user memory.
 //!
-//! The kernel never follows a user pointer: it looks the page up as the
-//! processor would, wakes it through the ordinary fault path if need be
-//! (rule 5: a system call that takes a sleeping buffer wakes what it needs),
-//! and copies through the frame. So a bad address is an error, never a
-//! kernel fault; and because nothing preempts the kernel between the look-up
-//! and the copy, no frame has to be pinned for it.
+//! Two ways, the same rules. Small copies to and from the running process
+//! go through its own translations (`arch::user`), where a page that is not
+//! ready makes the copy fail instead of the kernel. All others look the page
+//! up as the processor would and copy through the frame. Either way the page
+//! is then made ready by the ordinary fault path (rule 5: a system call that
+//! takes a sleeping buffer wakes what it needs; invariant 12: a store detaches
+//! first), and the copy is tried again. Nothing preempts the kernel between a
+//! look-up and its copy, so no frame has to be pinned for it.
 use super::{SpaceLock, fault};
+use crate::arch::{self, user::UserFault};
 use crate::chan::{FrameRef, Piece, Source, room};
 use crate::mem::frames;
+use crate::proc::slots;
 use abi::{Errno, PAGE, Slice, USER_END};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -61,8 +65,27 @@ fn for_each_page(
     Ok(())
 }
 
+/// Tries a copy through the running process's own translations until no page
+/// of it stands in the way.
+#[inline]
+fn ready(space: &SpaceLock, mut copy: impl FnMut() -> Result<(), UserFault>) -> Result<(), Errno> {
+    loop {
+        let Err(fault) = copy() else { return Ok(()) };
+        check(fault.address, 1)?;
+        let access = if fault.write {
+            Access::Store
+        } else {
+            Access::Load
+        };
+        fault::resolve(space, fault.address, access).map_err(fault::Denied::errno)?;
+    }
+}
+
 /// Copies from user memory.
 pub fn read(space: &SpaceLock, va: u64, to: &mut [u8]) -> Result<(), Errno> {
+    if slots::is_current(space) {
+        return ready(space, || arch::user::copy_in(to, va));
+    }
     for_each_page(space, va, to.len(), Access::Load, |frame, at, run, done| {
         let to = to.get_mut(done..done + run).ok_or(Errno::EFAULT)?;
         frames::copy_from(frame, at, to);
@@ -72,6 +95,9 @@ pub fn read(space: &SpaceLock, va: u64, to: &mut [u8]) -> Result<(), Errno> {
 
 /// Copies to user memory.
 pub fn write(space: &SpaceLock, va: u64, from: &[u8]) -> Result<(), Errno> {
+    if slots::is_current(space) {
+        return ready(space, || arch::user::copy_out(va, from));
+    }
     for_each_page(
         space,
         va,
