@@ -103,6 +103,26 @@ impl<'a> Plan<'a> {
     }
 }
 
+/// The snapshot that a write becomes part of.
+enum Target {
+    /// There already.
+    Old(Rc<Snapshot>),
+    /// To be made when something has been written.
+    New(u32),
+}
+
+impl Target {
+    fn find(conn: &Conn, snapfid: u32, file: &Rc<File>) -> Result<Target, Errno> {
+        match conn.get(snapfid) {
+            Ok(Entry::Snap(snapshot)) if Rc::ptr_eq(&snapshot.file, file) => {
+                Ok(Target::Old(snapshot))
+            }
+            Ok(_) => Err(Errno::EINVAL),
+            Err(_) => Ok(Target::New(snapfid)),
+        }
+    }
+}
+
 impl<B: Backing> Snapfs<B> {
     /// Does a write, all of it or a part from its beginning.
     ///
@@ -133,66 +153,66 @@ impl<B: Backing> Snapfs<B> {
             self.look(file, open.back).await?;
         }
         let into = match put.into {
-            Some(snapfid) if open.readable && end > 0 => {
-                Some(self.snapshot_at(conn, snapfid, file)?)
-            }
+            Some(snapfid) if open.readable && end > 0 => Some(Target::find(conn, snapfid, file)?),
             _ => None,
         };
         let plan = self.plan(conn, file, base, &put).await;
         let bytes = base..base + plan.count;
-        if let Some(snapshot) = &into {
+        if let Some(Target::Old(snapshot)) = &into {
             let cover = &mut file.state.borrow_mut().cover;
             snapshot.ranges.borrow_mut().uncover(&bytes, cover);
         }
         let before = file.state.borrow().epoch;
         let (count, error) = self.carry_out(open, &plan, base).await;
         let epoch = file.state.borrow().epoch;
-        if let Some(snapshot) = &into {
-            self.associate(open, snapshot, &bytes, base + count, epoch);
+        let assoc = into.is_some_and(|into| self.associate(conn, open, into, &bytes, count));
+        if count > 0 || before != epoch {
+            self.look_after_change(file, open.back).await;
         }
-        let error = error.or(plan.error);
-        match error {
-            Some(errno) if count == 0 => {
-                self.drop_unused(conn, put.into, into).await;
-                Err(errno)
-            }
+        match error.or(plan.error) {
+            Some(errno) if count == 0 => Err(errno),
             _ => Ok(Done {
                 off: base,
                 count,
                 before,
                 epoch,
-                assoc: into.is_some(),
+                assoc,
             }),
         }
     }
 
-    /// Takes back a snapshot that was made for a write of which nothing came.
-    async fn drop_unused(&self, conn: &Conn, into: Option<u32>, snapshot: Option<Rc<Snapshot>>) {
-        let (Some(snapfid), Some(snapshot)) = (into, snapshot) else {
-            return;
-        };
-        if snapshot.ranges.borrow().len() == 0 && conn.remove(snapfid).is_ok() {
-            self.unlist(snapshot).await;
-        }
-    }
-
-    /// What was written up to `until` is now part of the snapshot.
+    /// The first `count` of `bytes` become part of the snapshot as they are
+    /// now. `false`: nothing was written, or the snapfid was taken meanwhile.
     fn associate(
         &self,
+        conn: &Conn,
         open: &Open,
-        snapshot: &Snapshot,
+        into: Target,
         bytes: &Range<u64>,
-        until: u64,
-        epoch: u64,
-    ) {
-        let mut state = open.file.state.borrow_mut();
+        count: u64,
+    ) -> bool {
+        let (file, until) = (&open.file, bytes.start + count);
+        let (snapshot, new) = match into {
+            Target::Old(snapshot) => (snapshot, false),
+            Target::New(_) if count == 0 => return false,
+            Target::New(snapfid) => match self.snapshot_at(conn, snapfid, file) {
+                Ok(snapshot) => (snapshot, true),
+                Err(_) => return false,
+            },
+        };
+        let mut state = file.state.borrow_mut();
         if state.reader.is_none() {
             state.reader = Some(open.back);
         }
-        let mut ranges = snapshot.ranges.borrow_mut();
-        let gone = ranges.settle(bytes, until, epoch, &mut state.cover);
+        let (mut ranges, epoch) = (snapshot.ranges.borrow_mut(), state.epoch);
+        let gone = if new {
+            ranges.set(&(bytes.start..until), epoch, &mut state.cover)
+        } else {
+            ranges.settle(bytes, until, epoch, &mut state.cover)
+        };
         drop(state);
-        self.sweep(&open.file, &gone);
+        self.sweep(file, &gone);
+        count > 0
     }
 
     /// Decides what is to be done and reads every source, as far as one
@@ -312,7 +332,6 @@ impl<B: Backing> Snapfs<B> {
                 };
                 // Who may write may not always set times; the write is done.
                 let _ = self.set_attr_below(open.back, attr).await;
-                self.look_after_change(file, open.back).await;
             }
             return (plan.count, None);
         }
@@ -324,7 +343,6 @@ impl<B: Backing> Snapfs<B> {
             }
         }
         file.state.borrow_mut().epoch = self.next_epoch();
-        self.look_after_change(file, open.back).await;
         result
     }
 

@@ -74,6 +74,9 @@ impl Journal {
                 _ => Ok(0),
             };
         }
+        if self.entries.is_empty() {
+            return Ok(blocks.end - blocks.start);
+        }
         let mut at = blocks.start;
         while at < blocks.end {
             let next = self.entries.range((at, 0)..(blocks.end, 0)).next();

@@ -119,7 +119,15 @@ impl<B: Backing> Snapfs<B> {
         let entry = conn.remove(fid)?;
         let removed = match &entry {
             Entry::Snap(_) | Entry::Reserved => Err(Errno::EPERM),
-            Entry::Open(open) => self.remove_fid(open.back, &open.qid).await,
+            // A fid that is open cannot be renamed everywhere; its clone can.
+            Entry::Open(open) => match self.walk_below(open.back, &[]).await {
+                Ok((clone, _)) => {
+                    let removed = self.remove_fid(clone, &open.qid).await;
+                    self.clunk_below(clone).await;
+                    removed
+                }
+                Err(errno) => Err(errno),
+            },
             Entry::Plain { back, qid } => self.remove_fid(*back, qid).await,
         };
         match (removed, entry) {

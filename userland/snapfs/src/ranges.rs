@@ -124,7 +124,8 @@ impl Ranges {
         old
     }
 
-    /// How many ranges, for tests and counters.
+    /// How many ranges.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.map.len()
     }
