@@ -43,6 +43,7 @@ fn main(args: Args) -> Result<u8, Failure> {
     for case in chosen {
         judge.run(case)?;
     }
+    check::remove_folder();
     judge.close()
 }
 
