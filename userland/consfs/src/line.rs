@@ -15,8 +15,6 @@ const ESCAPE: u8 = 0x1b;
 
 /// Most bytes in a line; more are refused with a bell.
 const LINE_MAX: usize = 4096;
-/// Bytes of finished lines after which input waits in the device.
-const QUEUE_MAX: usize = 16 * 1024;
 
 /// What the terminal shows for a byte.
 pub type Echo = Vec<u8>;
@@ -27,8 +25,6 @@ pub struct Discipline {
     editing: Vec<u8>,
     /// Finished lines; an empty one is the end of the file for one read.
     lines: VecDeque<Vec<u8>>,
-    /// Bytes in `lines`.
-    queued: usize,
 }
 
 impl Discipline {
@@ -36,13 +32,7 @@ impl Discipline {
         Discipline {
             editing: Vec::with_capacity(LINE_MAX),
             lines: VecDeque::new(),
-            queued: 0,
         }
-    }
-
-    /// Is there room for more input?
-    pub fn has_room(&self) -> bool {
-        self.queued < QUEUE_MAX && self.lines.len() < QUEUE_MAX / 16
     }
 
     /// Takes a typed byte; adds what to show to `echo`.
@@ -73,7 +63,6 @@ impl Discipline {
     fn finish(&mut self) {
         let line = self.editing.clone();
         self.editing.clear();
-        self.queued += line.len();
         self.lines.push_back(line);
     }
 
@@ -95,7 +84,6 @@ impl Discipline {
             let rest = line.split_off(count);
             self.lines.push_front(rest);
         }
-        self.queued -= line.len();
         Some(line)
     }
 }

@@ -12,6 +12,8 @@ use rt::{Errno, File, send};
 pub const MSIZE: u32 = 16 * 1024 + IOHDRSZ;
 /// Most fids at a time.
 const FIDS_MAX: usize = 4096;
+/// Bytes typed ahead of a read; more of them wait in the device.
+const AHEAD_MAX: usize = 16 * 1024;
 /// Most reads waiting for a line.
 const WAITING_MAX: usize = 256;
 /// A character device that all may read and write.
@@ -35,6 +37,8 @@ pub struct Server {
     channel: File,
     uart: Uart,
     line: Discipline,
+    /// Typed, not looked at yet.
+    ahead: VecDeque<u8>,
     fids: BTreeSet<u32>,
     waiting: VecDeque<Waiting>,
     msize: u32,
@@ -46,45 +50,50 @@ impl Server {
             channel,
             uart: Uart::new(),
             line: Discipline::new(),
+            ahead: VecDeque::with_capacity(AHEAD_MAX),
             fids: BTreeSet::new(),
             waiting: VecDeque::new(),
             msize: MSIZE,
         }
     }
 
-    /// Takes what was typed, as long as there is room for it, and answers
-    /// reads that waited for it.
+    /// Takes what was typed from the device. What there is no room for waits
+    /// there.
     pub fn input(&mut self) {
-        let mut echo = Vec::new();
-        loop {
-            if !self.line.has_room() {
-                self.uart.listen(Listen::Off);
-                break;
-            }
+        while self.ahead.len() < AHEAD_MAX {
             let Some(byte) = self.uart.receive() else {
                 break;
             };
-            self.line.typed(byte, &mut echo);
-            if echo.len() >= 256 {
-                self.uart.transmit(&echo);
-                echo.clear();
-            }
+            self.ahead.push_back(byte);
         }
-        self.uart.transmit(&echo);
+        if self.ahead.len() >= AHEAD_MAX {
+            self.uart.listen(Listen::Off);
+        }
         self.serve_waiting();
     }
 
+    /// Answers reads that wait, as long as there are lines. Typed bytes are
+    /// looked at, and shown, when somebody reads: what is typed ahead appears
+    /// after the prompt it answers.
     fn serve_waiting(&mut self) {
-        let stopped = !self.line.has_room();
+        let full = self.ahead.len() >= AHEAD_MAX;
+        let mut echo = Vec::new();
         while let Some(first) = self.waiting.front() {
             let (tag, count) = (first.tag, first.count);
-            let Some(data) = self.line.read(count) else {
+            if let Some(data) = self.line.read(count) {
+                self.waiting.pop_front();
+                self.uart.transmit(&echo);
+                echo.clear();
+                self.reply(tag, &Reply::Read { data: &data });
+                continue;
+            }
+            let Some(byte) = self.ahead.pop_front() else {
                 break;
             };
-            self.waiting.pop_front();
-            self.reply(tag, &Reply::Read { data: &data });
+            self.line.typed(byte, &mut echo);
         }
-        if stopped && self.line.has_room() {
+        self.uart.transmit(&echo);
+        if full && self.ahead.len() < AHEAD_MAX {
             self.uart.listen(Listen::On);
         }
     }
