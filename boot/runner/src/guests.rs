@@ -154,7 +154,8 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// Runs cargo, passing on what it says except that nothing was to do.
+/// Runs cargo, passing on what it says, unless there was nothing to do: then
+/// it only repeats old warnings.
 fn compile(cargo: &mut Command, verbosity: Verbosity) -> Result<(), Failure> {
     verbosity.show(cargo);
     let mut child = cargo
@@ -163,21 +164,30 @@ fn compile(cargo: &mut Command, verbosity: Verbosity) -> Result<(), Failure> {
         .stderr(Stdio::piped())
         .spawn()
         .context(|| "cannot run cargo".into())?;
-    let mut announced = false;
+    let mut works = false;
+    let mut held = String::new();
     if let Some(stderr) = child.stderr.take() {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            if line.trim_start().starts_with("Finished") {
+            let word = line.split_whitespace().next().unwrap_or_default();
+            if word == "Finished" {
                 continue;
             }
-            if !announced {
+            if !works && matches!(word, "Compiling" | "Downloading" | "Updating" | "Blocking") {
                 say("building the guest: loader, kernel, programs");
-                announced = true;
+                eprint!("{held}");
+                works = true;
             }
-            eprintln!("{line}");
+            match works {
+                true => eprintln!("{line}"),
+                false => held += &(line + "\n"),
+            }
         }
     }
     let status = child.wait().context(|| "cannot wait for cargo".into())?;
     if !status.success() {
+        if !works {
+            eprint!("{held}");
+        }
         return Err(Failure::setup("building the guest failed"));
     }
     Ok(())
