@@ -3,7 +3,7 @@
 
 use abi::Errno;
 
-use crate::extents::Extent;
+use crate::extents::{Extent, Source};
 use crate::{Count, Frame, Host, Memory, NoMemory, PAGE, Segment, Slot, Ticket};
 
 /// What the program wanted.
@@ -130,6 +130,26 @@ fn fill<H: Host>(h: &mut H, page: u64, ticket: Ticket, first: Extent) -> Result<
     result
 }
 
+/// Reads `len` bytes of a snapshot to byte `at` of a frame. A server may give
+/// them in parts, but a snapshot is as long as it said.
+pub(crate) fn read_exactly<H: Host>(
+    h: &mut H,
+    source: Source,
+    frame: Frame,
+    at: usize,
+    len: usize,
+) -> Result<(), Errno> {
+    let mut done = 0;
+    while done < len {
+        let soff = source.advance(done as u64).soff;
+        match h.read_snap(source.snap, soff, frame, at + done, len - done)? {
+            0 => return Err(Errno::EIO),
+            got => done += got.min(len - done),
+        }
+    }
+    Ok(())
+}
+
 /// A frame with the page's content, gathered from all extents over it. The
 /// frame is nobody else's yet.
 fn gather<H: Host>(h: &mut H, page: u64, ticket: Ticket, first: Extent) -> Result<Frame, Errno> {
@@ -156,11 +176,7 @@ fn gather_into<H: Host>(
     let mut piece = first;
     loop {
         let (at, len) = ((piece.start - start) as usize, piece.len() as usize);
-        let got = h.read_snap(piece.source.snap, piece.source.soff, frame, at, len)?;
-        if got < len {
-            // A snapshot is as long as the server said it is.
-            return Err(Errno::EIO);
-        }
+        read_exactly(h, piece.source, frame, at, len)?;
         if piece.end == end {
             return Ok(());
         }

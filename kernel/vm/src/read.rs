@@ -5,6 +5,7 @@ use core::ops::Range;
 use abi::Errno;
 
 use crate::extents::Source;
+use crate::fault::read_exactly;
 use crate::fork::release_unused;
 use crate::replace::{parts, place};
 use crate::{Access, Frame, Host, Memory, Origin, PAGE, RUN_MAX, SnapId, fault};
@@ -170,9 +171,8 @@ fn fetch<H: Host>(
     let frame = h.with(|_, m| m.alloc()).ok_or(Errno::ENOMEM)?;
     *staged = Some(frame);
     let (_, at, len) = place(edge);
-    let soff = source.advance(edge.start - range.start).soff;
-    let got = h.read_snap(source.snap, soff, frame, at, len)?;
-    if got < len { Err(Errno::EIO) } else { Ok(()) }
+    let source = source.advance(edge.start - range.start);
+    read_exactly(h, source, frame, at, len)
 }
 
 /// Copies bytes into `range` with messages as large as they may be. Short where
@@ -194,7 +194,13 @@ fn copy_in<H: Host>(
         }
         match copy_run(h, at..end, from, off + (at - range.start)) {
             Ok(got) if at + got == end => at = end,
-            Ok(got) => return Ok(at + got - range.start),
+            Ok(got) => match from {
+                // A snapshot is as long as the server said it is.
+                Origin::Snap(_) if got > 0 => at += got,
+                Origin::Snap(_) if at == range.start => return Err(Errno::EIO),
+                Origin::Snap(_) => break,
+                Origin::Live(_) => return Ok(at + got - range.start),
+            },
             Err(error) if at == range.start => return Err(error),
             Err(_) => break,
         }
@@ -225,10 +231,7 @@ fn copy_run<H: Host>(
     let result = result.and_then(|()| {
         let at = (range.start % PAGE) as usize;
         let got = h.read_run(from, off, frames, at, len as usize)? as u64;
-        match from {
-            Origin::Snap(_) if got < len => Err(Errno::EIO),
-            _ => put_in(h, range.start..range.start + got.min(len), owned),
-        }
+        put_in(h, range.start..range.start + got.min(len), owned)
     });
     h.with(|_, m| owned.iter().flatten().for_each(|&frame| m.release(frame)));
     result

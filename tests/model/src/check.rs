@@ -17,10 +17,18 @@ impl<S: Servers> World<S> {
         let mut content = [0; PAGE];
         for extent in extents {
             let range = (extent.start - start) as usize..(extent.end - start) as usize;
-            let (snap, soff) = (extent.source.snap.0, extent.source.soff);
-            let want = range.len();
-            let got = self.servers.read_snap(snap, soff, &mut content[range]);
-            assert_eq!(got, Ok(want), "snapshot {snap} lost bytes at {soff}");
+            let (snap, mut soff) = (extent.source.snap.0, extent.source.soff);
+            let mut rest = &mut content[range];
+            while !rest.is_empty() {
+                let got = self.servers.read_snap(snap, soff, rest);
+                assert!(
+                    got.is_ok_and(|n| n > 0),
+                    "snapshot {snap} lost {soff}: {got:?}"
+                );
+                let got = got.unwrap_or(0);
+                soff += got as u64;
+                rest = &mut rest[got..];
+            }
         }
         content
     }

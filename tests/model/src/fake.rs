@@ -41,7 +41,13 @@ impl Fake {
     }
 
     /// The bytes an operation puts in its range.
-    fn bytes_of(&self, kind: StagedKind, len: u64, data: &mut &[u8]) -> Result<Vec<u8>, Errno> {
+    fn bytes_of(
+        &self,
+        server: usize,
+        kind: StagedKind,
+        len: u64,
+        data: &mut &[u8],
+    ) -> Result<Vec<u8>, Errno> {
         Ok(match kind {
             StagedKind::Zero => vec![0; len as usize],
             StagedKind::Data => {
@@ -50,7 +56,8 @@ impl Fake {
                 bytes.to_vec()
             }
             StagedKind::Keep { snap, soff } => {
-                let (_, bytes) = self.snaps.get(&snap).ok_or(Errno::EBADF)?;
+                let (of, bytes) = self.snaps.get(&snap).ok_or(Errno::EBADF)?;
+                assert_eq!(self.files[*of].server, server, "another server's snapshot");
                 (soff..soff + len)
                     .map(|at| bytes.get(&at).copied().ok_or(Errno::ESTALE))
                     .collect::<Result<_, _>>()?
@@ -161,7 +168,10 @@ impl Servers for Fake {
         let mut data = put.data.as_slice();
         let mut staged = Vec::new();
         for (kind, off, len) in &put.ops {
-            staged.push((*off, self.bytes_of(*kind, *len, &mut data)?));
+            staged.push((
+                *off,
+                self.bytes_of(self.files[put.file].server, *kind, *len, &mut data)?,
+            ));
         }
         assert!(data.is_empty(), "data that no operation wants");
         self.staged.entry(put.wid).or_default().extend(staged);

@@ -8,6 +8,7 @@
 //! - [`memory`]: frames and translations of a simulated machine.
 //! - [`server`], [`fake`]: what a file server with snapshots does, and a small
 //!   one that keeps every snapshot as a copy.
+//! - [`real`]: the real snapfs over a server in memory, asked in real messages.
 //! - [`world`]: the VM core's host: processes, snapshot handles, failures on
 //!   demand, and other things that happen while a message is on its way.
 //! - [`program`]: random programs. [`run`]: running, comparing and shrinking
@@ -22,6 +23,7 @@ pub mod eager;
 pub mod fake;
 pub mod memory;
 pub mod program;
+pub mod real;
 pub mod run;
 pub mod server;
 pub mod world;

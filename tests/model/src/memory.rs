@@ -149,7 +149,7 @@ impl Memory for SimMemory {
     fn copy(&mut self, from: (Frame, usize), to: (Frame, usize), len: usize) {
         let mut frames = self.frames.borrow_mut();
         let source = *frames.bytes(from.0);
-        assert!(!(frames.references(to.0) > 1), "a shared frame is written");
+        assert!(frames.references(to.0) == 1, "a shared frame is written");
         frames.bytes(to.0)[to.1..to.1 + len].copy_from_slice(&source[from.1..from.1 + len]);
     }
 

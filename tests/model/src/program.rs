@@ -9,7 +9,7 @@ pub struct Random(pub u64);
 
 impl Random {
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -19,7 +19,7 @@ impl Random {
 
     /// A number below `n`.
     pub fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
+        (self.number() % n as u64) as usize
     }
 
     /// True once in `n` times.
@@ -147,7 +147,7 @@ fn buffer(random: &mut Random) -> (usize, usize) {
 pub fn random_op(random: &mut Random, files: usize) -> Op {
     let space = random.below(SPACES);
     let file = random.below(files);
-    let ((at, n), value) = (buffer(random), random.next() as u8);
+    let ((at, n), value) = (buffer(random), random.number() as u8);
     // Often the place of the file that lies at the same place in the buffer.
     let off = match random.below(3) {
         0 => position(random, FILE_MAX / 2),
@@ -231,6 +231,32 @@ fn meanwhile(random: &mut Random, op: &mut Op, files: usize, plain: usize) -> Op
     (!matches!(other, Op::Exit { .. })).then_some((point, other))
 }
 
+/// Where the last `read` ended: in which process and file, at which positions.
+type End = (usize, usize, usize, usize);
+
+/// Makes some of the reads go on where the one before ended.
+fn go_on(random: &mut Random, op: &mut Op, last: &mut Option<End>) {
+    if let Op::Read {
+        space,
+        at,
+        n,
+        file,
+        off,
+        ..
+    } = op
+    {
+        if let Some(end) = last.filter(|end| random.once_in(3) && end.1 < PAGES * PAGE) {
+            // Another process may be the same one's copy.
+            (_, *at, *file, *off) = end;
+            if random.once_in(2) {
+                *space = end.0;
+            }
+            *n = (*n).min(PAGES * PAGE - *at);
+        }
+        *last = Some((*space, *at + *n, *file, *off + *n));
+    }
+}
+
 /// A random program; the file `plain` is on a server without snapshots.
 pub fn random_program(
     random: &mut Random,
@@ -239,9 +265,11 @@ pub fn random_program(
     plain: usize,
 ) -> Vec<Step> {
     let len = 1 + random.below(60);
+    let mut last = None;
     (0..len)
         .map(|_| {
             let mut op = random_op(random, files);
+            go_on(random, &mut op, &mut last);
             let mut step = Step {
                 op: op.clone(),
                 meanwhile: None,

@@ -260,7 +260,7 @@ fn step<S: Servers + 'static>(world: &mut World<S>, model: &mut Eager, step: &St
     let alone = !matches!(other, Outcome::Done(_, Some(Errno::EINTR))) && !touches_memory(op);
     let theirs = alone.then_some(());
     let read = captured(model, op);
-    let mut first = |model: &mut Eager| apply(model, op, &other, &read, theirs);
+    let first = |model: &mut Eager| apply(model, op, &other, &read, theirs);
     match point {
         Point::BeforeSnap => {
             first(model);
@@ -306,11 +306,10 @@ fn compare<S: Servers>(world: &mut World<S>, model: &Eager) {
 
 /// Runs a program, panics where the two differ or something is left behind.
 pub fn run<S: Servers + 'static>(mut servers: S, config: Config, program: &[Step]) {
-    let mut model = Eager::default();
-    model.files = (0..servers.files())
-        .map(|file| servers.content(file))
-        .collect();
-    model.spaces = vec![Some(vec![0; PAGES * PAGE])];
+    let mut model = Eager {
+        files: (0..servers.files()).map(|f| servers.content(f)).collect(),
+        spaces: vec![Some(vec![0; PAGES * PAGE])],
+    };
     let mut world = World::new(servers, config);
     for next in program {
         step(&mut world, &mut model, next);

@@ -88,6 +88,8 @@ pub struct World<S> {
     last_wid: u64,
     /// Messages on their way, by wid, and the first error of those answered.
     sent: HashMap<u64, (Vec<Sent>, Option<Errno>)>,
+    /// Handles whose clunk is queued behind messages of a write.
+    clunks: Vec<u32>,
 }
 
 /// A message on its way, and the frames with its data if they were not copied.
@@ -114,6 +116,7 @@ impl<S: Servers> World<S> {
             last_handle: 0,
             last_wid: 0,
             sent: HashMap::new(),
+            clunks: Vec::new(),
         };
         world.add_space(Segment::new(config.pages), 0);
         world
@@ -246,7 +249,17 @@ impl<S: Servers> World<S> {
         handle.references -= 1;
         if handle.references == 0 {
             self.handles.remove(&snap.0);
-            self.servers.clunk(snap.0);
+            self.clunks.push(snap.0);
+            self.send_clunks();
+        }
+    }
+
+    /// A clunk does not overtake what was sent before it.
+    fn send_clunks(&mut self) {
+        if self.sent.values().all(|(waiting, _)| waiting.is_empty()) {
+            for snap in std::mem::take(&mut self.clunks) {
+                self.servers.clunk(snap);
+            }
         }
     }
 
@@ -456,6 +469,7 @@ impl<S: Servers> Host for Process<'_, S> {
         for sent in waiting {
             last = self.world.deliver(wid, sent);
         }
+        self.world.send_clunks();
         self.world.fire(Point::AfterCommit);
         match self.world.sent.remove(&wid) {
             Some((_, Some(error))) => Err(error),
@@ -468,6 +482,7 @@ impl<S: Servers> Host for Process<'_, S> {
             self.world.copy_data(&mut sent);
         }
         self.world.servers.abort(file, wid);
+        self.world.send_clunks();
     }
 
     fn wait_fill(&mut self, _page: u64, _ticket: Ticket) -> Result<(), Errno> {

@@ -1,0 +1,411 @@
+//! The real snapfs over a server in memory, asked in real, encoded messages.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use abi::Errno;
+use ninep::consts::{NOFID, VERSION_L, VERSION_SNAP, open, put, setattr};
+use ninep::{Names, PUT_OP_MAX, PutKind, PutOp, PutOps, Reply, Request, SetAttr};
+use snapfs::{Snapfs, memory::Memory};
+use vm::PutReply;
+
+use crate::server::{File, Servers, Staged, StagedKind};
+
+/// The connections to each server: the kernel's, another client's, and the
+/// kernel's where it does not ask for snapshots.
+const KERNEL: u32 = 0;
+const OTHER: u32 = 1;
+const PLAIN: u32 = 2;
+
+/// Fids of roots; files' fids come after.
+const ROOT: u32 = 1;
+const FIRST_FID: u32 = 10;
+/// Snapshot handles are fids from here on.
+const FIRST_SNAP: u32 = 1000;
+
+/// A file, open on the kernel's connection and on the other client's.
+struct OpenFile {
+    server: usize,
+    conn: u32,
+    fid: u32,
+    path: String,
+}
+
+/// One or more servers.
+pub struct Real {
+    servers: Vec<Snapfs<Memory>>,
+    files: Vec<OpenFile>,
+    /// The server of each live snapshot.
+    snaps: HashMap<u32, usize>,
+}
+
+/// How a file of [`Real`] is to be.
+#[derive(Clone, Debug)]
+pub struct RealFile {
+    /// Its server.
+    pub server: usize,
+    /// The kernel asks this server for snapshots.
+    pub snapshots: bool,
+    /// The kernel's descriptor may not read.
+    pub write_only: bool,
+    /// Its bytes.
+    pub content: Vec<u8>,
+}
+
+impl Real {
+    /// Starts servers with these files.
+    pub fn new(files: &[RealFile]) -> Real {
+        let count = files.iter().map(|f| f.server + 1).max().unwrap_or(0);
+        let servers = (0..count).map(|_| start_server()).collect();
+        let mut real = Real {
+            servers,
+            files: Vec::new(),
+            snaps: HashMap::new(),
+        };
+        for file in files {
+            real.add(file);
+        }
+        real
+    }
+
+    fn add(&mut self, file: &RealFile) {
+        let number = self.files.len() as u32;
+        let path = format!("file{number}");
+        self.servers[file.server]
+            .backing()
+            .set(&path, &file.content);
+        let conn = if file.snapshots { KERNEL } else { PLAIN };
+        let fid = FIRST_FID + number;
+        for (conn, flags) in [
+            (
+                conn,
+                if file.write_only {
+                    open::WRONLY
+                } else {
+                    open::RDWR
+                },
+            ),
+            (OTHER, open::RDWR),
+        ] {
+            let names = [path.as_str()];
+            let walk = Request::Walk {
+                fid: ROOT,
+                newfid: fid,
+                names: Names::new(&names),
+            };
+            self.tell(file.server, conn, &walk).expect("walk");
+            let lopen = Request::Lopen { fid, flags };
+            self.tell(file.server, conn, &lopen).expect("open");
+        }
+        self.files.push(OpenFile {
+            server: file.server,
+            conn,
+            fid,
+            path,
+        });
+    }
+
+    /// Sends a request and looks at the reply.
+    fn ask<T>(
+        &self,
+        server: usize,
+        conn: u32,
+        request: &Request<'_>,
+        look: impl FnOnce(Reply<'_>) -> Option<T>,
+    ) -> Result<T, Errno> {
+        exchange(&self.servers[server], conn, request, look)
+    }
+
+    fn tell(&self, server: usize, conn: u32, request: &Request<'_>) -> Result<(), Errno> {
+        self.ask(server, conn, request, |_| Some(()))
+    }
+
+    fn read(
+        &self,
+        server: usize,
+        conn: u32,
+        fid: u32,
+        off: u64,
+        into: &mut [u8],
+    ) -> Result<usize, Errno> {
+        let request = Request::Read {
+            fid,
+            offset: off,
+            count: into.len() as u32,
+        };
+        self.ask(server, conn, &request, |reply| match reply {
+            Reply::Read { data } => {
+                into[..data.len()].copy_from_slice(data);
+                Some(data.len())
+            }
+            _ => None,
+        })
+    }
+}
+
+/// Runs a future whose every wait is already over.
+fn now<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("the future waits for something nobody does"),
+    }
+}
+
+fn exchange<T>(
+    server: &Snapfs<Memory>,
+    conn: u32,
+    request: &Request<'_>,
+    look: impl FnOnce(Reply<'_>) -> Option<T>,
+) -> Result<T, Errno> {
+    let payload = match request {
+        Request::Write { data, .. } => data.len(),
+        Request::Put { data, ops, .. } => data.len() + ops.len() * PUT_OP_MAX,
+        _ => 0,
+    };
+    let mut message = vec![0; 512 + payload];
+    let len = ninep::encode_request(7, request, &mut message).expect("a message that fits");
+    let answer = now(server.handle(conn, &message[..len])).to_vec();
+    match ninep::decode_reply(&answer).expect("a well-formed reply") {
+        (7, Reply::Error(error)) => Err(error),
+        (7, reply) => Ok(look(reply).expect("the reply to this request")),
+        (tag, _) => panic!("tag {tag}"),
+    }
+}
+
+fn start_server() -> Snapfs<Memory> {
+    let server = Snapfs::new(Memory::default(), 0);
+    now(server.start("root", "")).expect("start");
+    for (conn, version) in [
+        (KERNEL, VERSION_SNAP),
+        (OTHER, VERSION_SNAP),
+        (PLAIN, VERSION_L),
+    ] {
+        let hello = Request::Version {
+            msize: 1 << 20,
+            version,
+        };
+        let same = |reply: Reply<'_>| match reply {
+            Reply::Version { version: v, .. } => Some(v == version),
+            _ => None,
+        };
+        assert_eq!(exchange(&server, conn, &hello, same), Ok(true));
+        let attach = Request::Attach {
+            fid: ROOT,
+            afid: NOFID,
+            uname: "root",
+            aname: "",
+            n_uname: 0,
+        };
+        exchange(&server, conn, &attach, |_| Some(())).expect("attach");
+    }
+    server
+}
+
+impl Servers for Real {
+    fn files(&self) -> usize {
+        self.files.len()
+    }
+
+    fn server_of(&self, file: File) -> usize {
+        // A connection without snapshots is another server to the kernel.
+        self.files[file].server * 8 + self.files[file].conn as usize
+    }
+
+    fn has_snapshots(&self, file: File) -> bool {
+        self.files[file].conn == KERNEL
+    }
+
+    fn snap(&mut self, file: File, snap: u32, off: u64, count: u64) -> Result<u64, Errno> {
+        let file = &self.files[file];
+        let server = file.server;
+        let request = Request::Snap {
+            fid: file.fid,
+            snapfid: FIRST_SNAP + snap,
+            off,
+            count,
+            epoch: 0,
+            known: 0,
+        };
+        let count = self.ask(file.server, KERNEL, &request, |reply| match reply {
+            Reply::Snap { count, .. } => Some(count),
+            _ => None,
+        })?;
+        self.snaps.insert(snap, server);
+        Ok(count)
+    }
+
+    fn read_snap(&mut self, snap: u32, off: u64, into: &mut [u8]) -> Result<usize, Errno> {
+        let server = *self.snaps.get(&snap).ok_or(Errno::EBADF)?;
+        self.read(server, KERNEL, FIRST_SNAP + snap, off, into)
+    }
+
+    fn read_live(&mut self, file: File, off: u64, into: &mut [u8]) -> Result<usize, Errno> {
+        let file = &self.files[file];
+        self.read(file.server, file.conn, file.fid, off, into)
+    }
+
+    fn put(&mut self, staged: &Staged) -> Result<PutReply, Errno> {
+        let file = &self.files[staged.file];
+        if file.conn == PLAIN {
+            return self.write(staged);
+        }
+        let ops: Vec<PutOp> = staged
+            .ops
+            .iter()
+            .map(|(kind, off, len)| PutOp {
+                kind: match kind {
+                    StagedKind::Data => PutKind::Data,
+                    StagedKind::Zero => PutKind::Zero,
+                    StagedKind::Keep { snap, soff } => PutKind::Keep {
+                        snapfid: FIRST_SNAP + snap,
+                        soff: *soff,
+                    },
+                },
+                off: *off,
+                len: *len,
+            })
+            .collect();
+        let flag = |on: bool, flag: u32| if on { flag } else { 0 };
+        let request = Request::Put {
+            fid: file.fid,
+            wid: staged.wid,
+            ack: 0,
+            flags: flag(staged.commit, put::COMMIT) | flag(staged.append, put::APPEND),
+            off: staged.off,
+            into: staged.into.map_or(NOFID, |snap| FIRST_SNAP + snap),
+            known: 0,
+            ops: PutOps::new(&ops),
+            data: &staged.data,
+        };
+        let reply = self.ask(file.server, KERNEL, &request, |reply| match reply {
+            Reply::Put {
+                off, count, assoc, ..
+            } => Some(PutReply { off, count, assoc }),
+            _ => None,
+        })?;
+        if let Some(snap) = staged.into.filter(|_| reply.assoc) {
+            self.snaps.insert(snap, file.server);
+        }
+        Ok(reply)
+    }
+
+    fn abort(&mut self, file: File, wid: u64) {
+        let file = &self.files[file];
+        if file.conn == PLAIN {
+            return;
+        }
+        let request = Request::Put {
+            fid: file.fid,
+            wid,
+            ack: 0,
+            flags: put::ABORT,
+            off: 0,
+            into: NOFID,
+            known: 0,
+            ops: PutOps::new(&[]),
+            data: &[],
+        };
+        self.tell(file.server, KERNEL, &request).expect("abort");
+    }
+
+    fn clunk(&mut self, snap: u32) {
+        let Some(server) = self.snaps.remove(&snap) else {
+            return;
+        };
+        // The server need not have made one that got nothing.
+        let fid = FIRST_SNAP + snap;
+        match self.tell(server, KERNEL, &Request::Clunk { fid }) {
+            Ok(()) | Err(Errno::EBADF) => {}
+            Err(error) => panic!("clunk: {error:?}"),
+        }
+    }
+
+    fn foreign_write(&mut self, file: File, off: u64, data: &[u8]) {
+        let file = &self.files[file];
+        let request = Request::Write {
+            fid: file.fid,
+            offset: off,
+            data,
+        };
+        let count = self.ask(file.server, OTHER, &request, |reply| match reply {
+            Reply::Write { count } => Some(count),
+            _ => None,
+        });
+        assert_eq!(count, Ok(data.len() as u32));
+    }
+
+    fn truncate(&mut self, file: File, size: u64) {
+        let file = &self.files[file];
+        let attr = SetAttr {
+            valid: setattr::SIZE,
+            size,
+            ..SetAttr::default()
+        };
+        let request = Request::Setattr {
+            fid: file.fid,
+            attr,
+        };
+        self.tell(file.server, OTHER, &request).expect("truncate");
+    }
+
+    fn content(&mut self, file: File) -> Vec<u8> {
+        let file = &self.files[file];
+        let backing = self.servers[file.server].backing();
+        backing.get(&file.path).expect("the file is there")
+    }
+
+    fn snapshots(&self) -> usize {
+        self.servers
+            .iter()
+            .map(|s| s.counters().snapshots as usize)
+            .sum()
+    }
+
+    fn check_idle(&mut self) {
+        for server in &self.servers {
+            let left = server.counters();
+            assert_eq!(
+                (left.snapshots, left.journal, left.saved),
+                (0, 0, 0),
+                "left behind"
+            );
+        }
+    }
+}
+
+impl Real {
+    /// A plain Twrite.
+    fn write(&self, staged: &Staged) -> Result<PutReply, Errno> {
+        let file = &self.files[staged.file];
+        assert!(staged.commit && staged.into.is_none() && staged.ops.len() == 1);
+        let off = if staged.append {
+            let mask = ninep::consts::getattr::SIZE;
+            let ask = Request::Getattr {
+                fid: file.fid,
+                mask,
+            };
+            self.ask(file.server, PLAIN, &ask, |reply| match reply {
+                Reply::Getattr(attr) => Some(attr.size),
+                _ => None,
+            })?
+        } else {
+            staged.off
+        };
+        let request = Request::Write {
+            fid: file.fid,
+            offset: off,
+            data: &staged.data,
+        };
+        let count = self.ask(file.server, PLAIN, &request, |reply| match reply {
+            Reply::Write { count } => Some(u64::from(count)),
+            _ => None,
+        })?;
+        Ok(PutReply {
+            off,
+            count,
+            assoc: false,
+        })
+    }
+}
