@@ -50,10 +50,6 @@ fn main(boot: &'static mut BootInfo) -> ! {
     arch::interrupts::init();
     arch::guard_stacks();
     BUNDLE.call_once(|| mem::bundle(boot));
-    info!(
-        "{} MiB of memory free",
-        mem::frames::free_count() * abi::PAGE / (1 << 20)
-    );
     match KernelStack::new() {
         Some(stack) => arch::run_on(&core::mem::ManuallyDrop::new(stack), on_own_stack, 0),
         None => panic!("no memory for the first stack"),

@@ -1,4 +1,5 @@
 //! From a machine that works to the first process.
+use crate::mem::frames;
 use crate::mem::stack::KernelStack;
 use crate::name::{NameSpace, root};
 use crate::proc::{Parent, Process, exec, fork, sched, vacancy};
@@ -15,6 +16,10 @@ const INIT: &str = "/bin/init";
 pub fn start(bundle: &'static [u8]) -> ! {
     root::set_bundle(bundle);
     options::init();
+    info!(
+        "{} MiB of memory free",
+        frames::free_count() * abi::PAGE / (1 << 20)
+    );
     match first_process() {
         Ok(slot) => {
             arch::interrupts::timer_init();

@@ -68,7 +68,7 @@ fn a_prompt_reads_a_pipe_to_its_end() {
         "{}",
         outcome.console
     );
-    assert!(outcome.console.contains("\nfirst\n"), "{}", outcome.console);
+    assert!(outcome.console.contains("% first\n"), "{}", outcome.console);
     // Once as echo of what was typed, once from cat.
     assert_eq!(
         outcome.console.matches("typed to cat\n").count(),
