@@ -3,7 +3,7 @@ use core::cell::{Cell, RefCell};
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
-use ninep::consts::{IOHDRSZ, NOTAG, READ_HEAD, VERSION_L};
+use ninep::consts::{IOHDRSZ, NOTAG, READ_HEAD, RREAD, VERSION_L};
 use ninep::{Reply, Request, TooSmall};
 use rt::{Errno, Failure, Named, Port, stats};
 use snapfs::Backing;
@@ -27,8 +27,9 @@ pub struct Below {
     device: RefCell<Device>,
     /// By slot.
     calls: RefCell<[Call; SLOTS]>,
-    /// Rings when slots may have become free.
+    /// Rings when slots may have become free, if somebody waits for one.
     freed: Bell,
+    starved: Cell<bool>,
     /// Requests were submitted that the device was not told about.
     unkicked: Cell<bool>,
     iounit: Cell<u32>,
@@ -41,6 +42,7 @@ impl Below {
             device: RefCell::new(Device::open(tag, port, key)?),
             calls: RefCell::new([const { Call::Idle }; SLOTS]),
             freed: Bell::default(),
+            starved: Cell::new(false),
             unkicked: Cell::new(false),
             iounit: Cell::new(0),
         })
@@ -83,7 +85,7 @@ impl Below {
     /// # Errors
     /// The device is broken, see [`Device::completed`].
     pub fn deliver(&self) -> Result<(), Errno> {
-        self.freed.ring();
+        self.freed();
         let mut device = self.device.borrow_mut();
         let mut calls = self.calls.borrow_mut();
         while let Some(completion) = device.completed()? {
@@ -104,8 +106,11 @@ impl Below {
     }
 
     /// Buffers may have been given back: wakes those who wait for one.
+    #[inline]
     pub fn freed(&self) {
-        self.freed.ring();
+        if self.starved.take() {
+            self.freed.ring();
+        }
     }
 
     /// A request that `encode` writes into `slot`, and its reply.
@@ -131,7 +136,10 @@ impl Below {
         loop {
             match self.slot_now(shape) {
                 Some(slot) => return slot,
-                None => self.freed.wait().await,
+                None => {
+                    self.starved.set(true);
+                    self.freed.wait().await;
+                }
             }
         }
     }
@@ -190,6 +198,20 @@ impl AsRef<[u8]> for Data {
     }
 }
 
+/// Bytes of data in an `Rread`, or the error that came instead.
+#[inline]
+fn data_of(msg: &[u8]) -> Result<usize, Errno> {
+    if matches!(ninep::peek(msg), Some((_, RREAD, _))) {
+        // Not decoded any further: this is what a page fault waits for.
+        let start = ninep::payload_start(msg).ok_or(Errno::EPROTO)?;
+        return Ok(msg.len() - start);
+    }
+    match ninep::decode_reply(msg) {
+        Ok((_, Reply::Error(errno))) => Err(errno),
+        _ => Err(Errno::EPROTO),
+    }
+}
+
 impl Backing for Below {
     type Buf = Data;
 
@@ -216,11 +238,10 @@ impl Backing for Below {
         let encode = |tag, out: &mut [u8]| ninep::encode_request(tag, &request, out);
         let slot = self.slot(Shape::Reply(count as usize)).await;
         let mut reply = self.exchange(slot, encode).await?;
-        let got = match ninep::decode_reply(reply.bytes()) {
-            Ok((_, Reply::Read { data })) if data.len() <= count as usize => Ok(data.len()),
-            Ok((_, Reply::Error(errno))) => Err(errno),
-            _ => Err(Errno::EPROTO),
-        };
+        let got = data_of(reply.bytes()).and_then(|got| {
+            let fits = got <= count as usize;
+            fits.then_some(got).ok_or(Errno::EPROTO)
+        });
         stats::count_request(got.unwrap_or(0) as u64, 0);
         got?;
         reply.start = READ_HEAD;

@@ -7,7 +7,7 @@ use core::ops::Deref;
 const MSIZE: usize = 128 * 1024 + 4096;
 /// Requests up to this length are copied out of the receive buffer, as most are
 /// a page fault's few bytes; longer ones take the buffer with them.
-const SHORT: usize = 96;
+const SHORT: usize = 64;
 
 /// One request.
 pub enum Message {
