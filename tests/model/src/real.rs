@@ -107,6 +107,11 @@ impl Real {
         });
     }
 
+    /// Server `number`.
+    pub fn server(&self, number: usize) -> &Snapfs<Memory> {
+        &self.servers[number]
+    }
+
     /// Sends a request and looks at the reply.
     fn ask<T>(
         &self,

@@ -1,0 +1,273 @@
+//! What moves and what does not: the VM core over the real snapfs, counted.
+
+use dormouse_model_tests as model;
+use model::memory::Frames;
+use model::real::{Real, RealFile};
+use model::server::{File, Servers};
+use model::world::{Config, World};
+use vm::Slot;
+
+const PAGE: usize = model::PAGE;
+const GIB: u64 = 1 << 30;
+
+const CONFIG: Config = Config {
+    iounit: 128 << 10,
+    ops: vm::OPS_MAX,
+    wmax: 8 << 20,
+    pages: 1 << 28,
+    keeps_frames: true,
+};
+
+/// Files with this content on one server.
+fn world(files: &[&[u8]]) -> World<Real> {
+    let file = |content: &&[u8]| RealFile {
+        server: 0,
+        snapshots: true,
+        write_only: false,
+        content: content.to_vec(),
+    };
+    World::new(
+        Real::new(&files.iter().map(file).collect::<Vec<_>>()),
+        CONFIG,
+    )
+}
+
+fn read(w: &mut World<Real>, at: u64, n: u64, file: File, off: u64) -> u64 {
+    vm::read(&mut w.process(0), at, n, file, off).expect("read")
+}
+
+fn write(w: &mut World<Real>, at: u64, n: u64, file: File, off: u64) -> u64 {
+    vm::write(&mut w.process(0), at, n, file, off).expect("write")
+}
+
+fn store(w: &mut World<Real>, at: usize, bytes: &[u8]) {
+    assert_eq!(w.store(0, at, bytes), (bytes.len(), Ok(())));
+}
+
+/// Messages, data bytes in, data bytes out since the last call.
+fn moved(w: &mut World<Real>) -> (u64, u64, u64) {
+    let moved = (w.messages, w.bytes_in, w.bytes_out);
+    (w.messages, w.bytes_in, w.bytes_out) = (0, 0, 0);
+    moved
+}
+
+fn end(mut w: World<Real>) {
+    w.check();
+    for space in 0..w.spaces.len() {
+        if w.spaces[space].is_some() {
+            w.exit(space);
+        }
+    }
+    let frames: &Frames = &w.frames.borrow();
+    assert_eq!(frames.used(), 0, "frames left");
+    w.servers.check_idle();
+}
+
+/// A file of one byte value a page.
+fn numbered(pages: usize) -> Vec<u8> {
+    (0..pages * PAGE).map(|i| (i / PAGE + 1) as u8).collect()
+}
+
+#[test]
+fn a_read_of_any_size_is_one_message_and_no_data() {
+    for size in [4096, GIB, 1 << 40] {
+        let mut w = world(&[b"x"]);
+        w.servers.truncate(0, size);
+        assert_eq!(read(&mut w, 0, size, 0, 0), size);
+        assert_eq!(moved(&mut w), (1, 0, 0));
+        assert_eq!(w.space(0).segment.extents().list().len(), 1);
+        assert_eq!(w.frames.borrow().used(), 0, "nothing per sleeping page");
+        end(w);
+    }
+}
+
+#[test]
+fn the_main_job_moves_what_is_touched_and_what_is_changed() {
+    let mut w = world(&[b"x"]);
+    w.servers.truncate(0, GIB);
+    let pages = || (0..16).map(|i| i * 12_345 % (GIB as usize / PAGE) * PAGE);
+    read(&mut w, 0, GIB, 0, 0);
+    moved(&mut w);
+    for at in pages() {
+        w.load(0, at + 7, 1).expect("load");
+    }
+    assert_eq!(moved(&mut w), (16, 16 * PAGE as u64, 0));
+    for at in pages().take(3) {
+        store(&mut w, at, b"changed");
+    }
+    assert_eq!(moved(&mut w), (0, 0, 0));
+    assert_eq!(write(&mut w, 0, GIB, 0, 0), GIB);
+    assert_eq!(moved(&mut w), (1, 0, 3 * PAGE as u64));
+    // All of it is tied to the file as it is now: nothing to send.
+    assert_eq!(write(&mut w, 0, GIB, 0, 0), GIB);
+    assert_eq!(moved(&mut w), (1, 0, 0));
+    assert_eq!(&w.servers.content(0)[..7], b"changed");
+    end(w);
+}
+
+#[test]
+fn a_read_before_a_write_shows_what_was_read() {
+    for (at, fill) in [(0, 0), (3, 0), (0, 3 * PAGE), (5, 3 * PAGE)] {
+        let mut content = b"foo".to_vec();
+        content.resize(3 + fill, b'.');
+        let mut w = world(&[&content]);
+        let n = content.len() as u64;
+        assert_eq!(read(&mut w, at, n, 0, 0), n);
+        w.servers.foreign_write(0, 0, b"bar");
+        assert_eq!(w.load(0, at as usize, 3), Ok(b"foo".to_vec()));
+        end(w);
+    }
+}
+
+#[test]
+fn an_image_written_a_thousand_times_sends_each_change_once() {
+    let mut w = world(&[b"x"]);
+    let size = 64 << 20;
+    w.servers.truncate(0, size);
+    read(&mut w, 0, size, 0, 0);
+    moved(&mut w);
+    for round in 0..1000u64 {
+        let page = (round * 7919 % (size / PAGE as u64)) as usize;
+        store(&mut w, page * PAGE + 5, &round.to_le_bytes());
+        let (_, filled, _) = moved(&mut w);
+        assert!(filled <= PAGE as u64);
+        write(&mut w, 0, size, 0, 0);
+        assert_eq!(moved(&mut w), (1, 0, PAGE as u64));
+    }
+    assert_eq!(w.space(0).segment.extents().list().len(), 1);
+    let snapfs = w.servers.server(0).counters();
+    assert_eq!((snapfs.snapshots, snapfs.rescued), (1, 0));
+    end(w);
+}
+
+#[test]
+fn what_others_changed_is_restored_without_sending_it() {
+    let before = numbered(4);
+    let mut w = world(&[&before]);
+    let n = before.len() as u64;
+    read(&mut w, 0, n, 0, 0);
+    store(&mut w, 0, b"mine");
+    w.servers.foreign_write(0, 2 * PAGE as u64, &[0xbb; PAGE]);
+    moved(&mut w);
+    write(&mut w, 0, n, 0, 0);
+    assert_eq!(moved(&mut w), (1, 0, PAGE as u64));
+    let mut after = before;
+    after[..4].copy_from_slice(b"mine");
+    assert!(w.servers.content(0) == after);
+    end(w);
+}
+
+#[test]
+fn a_copy_to_another_file_is_made_by_the_server() {
+    let content = numbered(64);
+    let mut w = world(&[&content, b""]);
+    let n = content.len() as u64;
+    read(&mut w, 0, n, 0, 0);
+    write(&mut w, 0, n, 1, 0);
+    assert_eq!(moved(&mut w), (2, 0, 0));
+    assert!(w.servers.content(1) == content);
+    end(w);
+}
+
+#[test]
+fn small_adjacent_reads_are_one_association() {
+    let content = numbered(32);
+    let mut w = world(&[&content]);
+    let mut at = 0;
+    while at < content.len() as u64 {
+        at += read(&mut w, at, 4093, 0, at);
+    }
+    assert_eq!(w.space(0).segment.extents().list().len(), 1);
+    assert_eq!(w.servers.snapshots(), 1);
+    moved(&mut w);
+    assert_eq!(w.load(0, PAGE, PAGE), Ok(vec![2; PAGE]));
+    assert_eq!(moved(&mut w), (1, PAGE as u64, 0));
+    end(w);
+}
+
+#[test]
+fn reading_over_a_buffer_releases_what_it_held() {
+    let content = numbered(8);
+    let mut w = world(&[&content, b"short"]);
+    read(&mut w, 0, content.len() as u64, 0, 0);
+    w.load(0, 0, content.len()).expect("load");
+    read(&mut w, 0, content.len() as u64, 0, 0);
+    assert_eq!((w.servers.snapshots(), w.frames.borrow().used()), (1, 0));
+    vm::free(&mut w.process(0), 0, content.len() as u64).expect("free");
+    assert_eq!(w.servers.snapshots(), 0);
+    moved(&mut w);
+    assert_eq!(w.load(0, 17, 9), Ok(vec![0; 9]));
+    assert_eq!(moved(&mut w), (0, 0, 0));
+    end(w);
+}
+
+#[test]
+fn whole_pages_read_over_are_not_loaded_first() {
+    let content = numbered(4);
+    let mut w = world(&[&content, &content]);
+    read(&mut w, 0, 4 * PAGE as u64, 0, 0);
+    moved(&mut w);
+    read(&mut w, PAGE as u64, 2 * PAGE as u64, 1, 0);
+    assert_eq!(moved(&mut w), (1, 0, 0));
+    let want = [[1; PAGE], [1; PAGE], [2; PAGE], [4; PAGE]].concat();
+    assert!(w.load(0, 0, 4 * PAGE) == Ok(want));
+    end(w);
+}
+
+#[test]
+fn a_snapshot_shared_after_fork_stays_what_it_was_while_one_side_writes_back() {
+    let content = numbered(4);
+    let mut w = world(&[&content]);
+    let n = content.len() as u64;
+    read(&mut w, 0, n, 0, 0);
+    w.fork(0, 1).expect("fork");
+    store(&mut w, 0, &[0xee; 3 * PAGE]);
+    write(&mut w, 0, n, 0, 0);
+    assert!(
+        w.load(1, 0, content.len()) == Ok(content),
+        "the child's view changed"
+    );
+    // The child's write goes back to what it read.
+    vm::write(&mut w.process(1), 0, n, 0, 0).expect("write");
+    assert!(w.servers.content(0) == numbered(4));
+    w.check();
+    end(w);
+}
+
+#[test]
+fn a_page_stored_to_during_a_write_stays_dirty() {
+    let mut w = world(&[&numbered(2)]);
+    let n = 2 * PAGE as u64;
+    read(&mut w, 0, n, 0, 0);
+    store(&mut w, 0, b"first");
+    let point = model::world::Point::AfterCommit;
+    w.interrupt = Some((point, Box::new(|w| store(w, 0, b"later"))));
+    write(&mut w, 0, n, 0, 0);
+    let space = w.space(0);
+    let slot = space.segment.slot(&space.memory, 0);
+    assert!(matches!(slot, Slot::Dirty(_)), "{slot:?}");
+    assert_eq!(&w.servers.content(0)[..5], b"first");
+    moved(&mut w);
+    write(&mut w, 0, n, 0, 0);
+    assert_eq!(moved(&mut w), (1, 0, PAGE as u64));
+    assert_eq!(&w.servers.content(0)[..5], b"later");
+    end(w);
+}
+
+#[test]
+fn a_piece_that_fails_ends_the_write_with_what_was_acknowledged() {
+    let mut w = world(&[b"x"]);
+    let size = 24 << 20;
+    w.servers.truncate(0, size as u64);
+    store(&mut w, 0, &vec![9; size]);
+    moved(&mut w);
+    // 64 messages of 128 KiB are one piece of 8 MiB.
+    w.fail_after = Some(64 + 10);
+    assert_eq!(write(&mut w, 0, size as u64, 0, 0), 8 << 20);
+    let content = w.servers.content(0);
+    assert!(content[..8 << 20].iter().all(|&b| b == 9));
+    assert!(
+        content[8 << 20..].iter().all(|&b| b != 9),
+        "written behind the end"
+    );
+}
