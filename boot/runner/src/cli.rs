@@ -90,10 +90,6 @@ impl BootArgs {
             Some(directory) => directory,
             None => share::sample(&guests::target_dir())?,
         };
-        let level = match verbosity {
-            Verbosity::Normal => "warn",
-            Verbosity::Commands => "info",
-        };
         let mut guest = Guest::new()
             .share(share)
             .mem(self.mem)
@@ -102,8 +98,10 @@ impl BootArgs {
             .gdb(self.gdb)
             .accel(self.accel)
             .verbosity(verbosity)
-            .option("log", level)
             .input(Input::Person);
+        if verbosity == Verbosity::Commands {
+            guest = guest.option("log", "info");
+        }
         if let Some(commands) = self.commands {
             guest = guest.command(commands);
         }

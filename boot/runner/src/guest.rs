@@ -43,14 +43,15 @@ impl Default for Guest {
 }
 
 impl Guest {
-    /// A guest with the default memory, nothing shared, no time limit.
+    /// A guest with the default memory, nothing shared, no time limit, whose
+    /// kernel reports warnings only.
     pub fn new() -> Guest {
         Guest {
             share: None,
             memory: MEMORY.into(),
             accel: Accel::Tcg,
             time: Time::Host,
-            options: BTreeMap::new(),
+            options: BTreeMap::from([("log".into(), "warn".into())]),
             timeout: None,
             input: Input::None,
             files: Vec::new(),

@@ -63,19 +63,9 @@ fn a_prompt_reads_a_pipe_to_its_end() {
     let share = scratch();
     let input = Input::Text(b"echo first\ncat\ntyped to cat\n".to_vec());
     let outcome = boot(Guest::new().share(share.path()).input(input));
-    assert!(
-        outcome.console.contains("dormouse% "),
-        "{}",
-        outcome.console
-    );
-    assert!(outcome.console.contains("% first\n"), "{}", outcome.console);
-    // Once as echo of what was typed, once from cat.
-    assert_eq!(
-        outcome.console.matches("typed to cat\n").count(),
-        2,
-        "{}",
-        outcome.console
-    );
+    // What is typed ahead is echoed where it is read.
+    let wanted = "% echo first\nfirst\ndormouse% cat\ntyped to cat\ntyped to cat\ndormouse% ";
+    assert!(outcome.console.contains(wanted), "{}", outcome.console);
     assert_eq!(status(&outcome), 0);
 }
 
