@@ -153,9 +153,13 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// Looks at the file beneath and finds out whether a stranger changed it.
+    /// `None`: a stranger took its name away or gave it to another file, and
+    /// the server beneath goes by names; what we know is the best there is.
     /// The lock must be held.
-    pub(crate) async fn look(&self, file: &File, fid: Below) -> Result<Attr, Errno> {
-        let attr = self.attr_below(fid).await?;
+    pub(crate) async fn look(&self, file: &File, fid: Below) -> Result<Option<Attr>, Errno> {
+        let Some(attr) = self.own_attr(file, fid).await? else {
+            return Ok(None);
+        };
         let mtime = (attr.mtime_sec, attr.mtime_nsec);
         let mut state = file.state.borrow_mut();
         if state.mtime != Some(mtime) || state.size != attr.size {
@@ -167,7 +171,16 @@ impl<B: Backing> Snapfs<B> {
             state.size = attr.size;
             state.mtime = Some(mtime);
         }
-        Ok(attr)
+        Ok(Some(attr))
+    }
+
+    /// The attributes, if they are this file's.
+    async fn own_attr(&self, file: &File, fid: Below) -> Result<Option<Attr>, Errno> {
+        match self.attr_below(fid).await {
+            Ok(attr) => Ok(Some(attr).filter(|attr| attr.qid.path == file.path)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// A stranger changed the file: what is not saved is lost to snapshots.
@@ -184,12 +197,15 @@ impl<B: Backing> Snapfs<B> {
     pub(crate) async fn look_after_change(&self, file: &File, fid: Below) {
         let needed = file.state.borrow().snaps > 0;
         let attr = if needed {
-            self.attr_below(fid).await.ok()
+            self.own_attr(file, fid).await
         } else {
-            None
+            Ok(None)
         };
         let mut state = file.state.borrow_mut();
-        state.mtime = attr.map(|attr| (attr.mtime_sec, attr.mtime_nsec));
+        state.mtime = attr
+            .ok()
+            .flatten()
+            .map(|attr| (attr.mtime_sec, attr.mtime_nsec));
     }
 
     /// Saves what snapshots still need of `bytes`, which are about to be

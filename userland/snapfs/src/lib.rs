@@ -35,6 +35,8 @@ mod journal;
 pub mod memory;
 mod names;
 mod open;
+mod pass;
+mod plan;
 mod put;
 mod ranges;
 mod serve;

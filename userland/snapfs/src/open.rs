@@ -240,10 +240,11 @@ impl<B: Backing> Snapfs<B> {
         let file = self.file(qid.path);
         let held = file.lock.exclusive().await;
         let looked = match self.look(&file, back).await {
-            Ok(attr) if is_regular(attr.mode) && flags & open::TRUNC != 0 => {
+            Ok(Some(attr)) if is_regular(attr.mode) && flags & open::TRUNC != 0 => {
                 self.resize(&file, back, 0).await.map(|()| true)
             }
-            Ok(attr) => Ok(is_regular(attr.mode)),
+            Ok(Some(attr)) => Ok(is_regular(attr.mode)),
+            Ok(None) => Err(Errno::ESTALE),
             Err(errno) => Err(errno),
         };
         drop(held);

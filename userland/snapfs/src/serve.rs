@@ -20,7 +20,7 @@ const MSIZE_MIN: u32 = 512;
 const HEADROOM: u32 = 4096;
 
 /// A whole reply.
-fn whole<B>(tag: u16, reply: &Reply<'_>) -> Answer<B> {
+pub fn whole<B>(tag: u16, reply: &Reply<'_>) -> Answer<B> {
     let inline = Head::inline(|out| ninep::encode_reply(tag, reply, out).ok());
     let head = inline.unwrap_or_else(|| Head::spilled(encode(tag, reply)));
     Answer {
@@ -258,7 +258,9 @@ impl<B: Backing> Snapfs<B> {
         };
         let held = file.lock.exclusive().await;
         let changed = match self.look(&file, back).await {
-            Ok(_) => self.change_attr(&file, back, attr).await,
+            Ok(Some(_)) => self.change_attr(&file, back, attr).await,
+            // Beneath it would change another file, or none.
+            Ok(None) => Err(Errno::ESTALE),
             Err(errno) => Err(errno),
         };
         drop(held);
@@ -361,86 +363,6 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    /// Requests that mean the same beneath: with our fids, and the answer with
-    /// the client's tag.
-    async fn pass_on(
-        &self,
-        conn: &Conn,
-        tag: u16,
-        request: &Request<'_>,
-    ) -> Result<Answer<B::Buf>, Errno> {
-        let mut below = *request;
-        let _names = match &mut below {
-            Request::Statfs { fid }
-            | Request::Readlink { fid }
-            | Request::Fsync { fid, .. }
-            | Request::Lock { fid, .. }
-            | Request::Getlock { fid, .. }
-            | Request::Xattrcreate { fid, .. } => {
-                *fid = conn.below(*fid)?.0;
-                None
-            }
-            Request::Symlink { dfid, name, .. }
-            | Request::Mknod { dfid, name, .. }
-            | Request::Mkdir { dfid, name, .. } => {
-                let (back, qid) = conn.below(*dfid)?;
-                self.allowed(&qid, name)?;
-                *dfid = back;
-                Some(self.names.shared().await)
-            }
-            Request::Link { dfid, fid, name } => {
-                let (back, qid) = conn.below(*dfid)?;
-                self.allowed(&qid, name)?;
-                (*dfid, *fid) = (back, conn.below(*fid)?.0);
-                Some(self.names.shared().await)
-            }
-            Request::Xattrwalk { .. } => return self.xattr_walk(conn, tag, request).await,
-            _ => return Err(Errno::EOPNOTSUPP),
-        };
-        let buf = self.backing.rpc(&below).await?;
-        relabel(tag, request.kind(), buf.as_ref())
-    }
-
-    async fn xattr_walk(
-        &self,
-        conn: &Conn,
-        tag: u16,
-        request: &Request<'_>,
-    ) -> Result<Answer<B::Buf>, Errno> {
-        let &Request::Xattrwalk { fid, newfid, name } = request else {
-            return Err(Errno::EPROTO);
-        };
-        let (from, _) = conn.below(fid)?;
-        conn.put_new(newfid, Entry::Reserved)?;
-        let back = self.new_fid();
-        let below = Request::Xattrwalk {
-            fid: from,
-            newfid: back,
-            name,
-        };
-        let size = self.call(&below, |reply| match reply {
-            Reply::Xattrwalk { size } => Some(size),
-            _ => None,
-        });
-        match size.await {
-            Ok(size) => {
-                conn.replace(
-                    newfid,
-                    Entry::Plain {
-                        back,
-                        qid: ninep::Qid::default(),
-                    },
-                );
-                Ok(whole(tag, &Reply::Xattrwalk { size }))
-            }
-            Err(errno) => {
-                self.no_fid(back);
-                conn.cancel(newfid);
-                Err(errno)
-            }
-        }
-    }
-
     /// The connection with this number.
     #[inline]
     fn conn(&self, id: ConnId) -> Rc<Conn> {
@@ -463,21 +385,4 @@ impl<B: Backing> Snapfs<B> {
             self.give_back_all(&conn).await;
         }
     }
-}
-
-/// A reply from below under the client's tag.
-fn relabel<B>(tag: u16, kind: u8, reply: &[u8]) -> Result<Answer<B>, Errno> {
-    let (_, replied, _) = peek(reply).ok_or(Errno::EPROTO)?;
-    if replied != kind + 1 && replied != ninep::consts::RLERROR {
-        return Err(Errno::EPROTO);
-    }
-    let mut bytes = reply.to_vec();
-    bytes
-        .get_mut(5..7)
-        .ok_or(Errno::EPROTO)?
-        .copy_from_slice(&tag.to_le_bytes());
-    Ok(Answer {
-        head: Head::spilled(bytes),
-        payload: Payload::None,
-    })
 }

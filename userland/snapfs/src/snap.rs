@@ -1,7 +1,7 @@
 //! Snapshots: taking, reading, trimming, releasing.
 
 use crate::conn::{Conn, Entry};
-use crate::file::File;
+use crate::file::{File, State};
 use crate::journal::Place;
 use crate::ranges::Ranges;
 use crate::{BLOCK, Backing, Payload, Snapfs};
@@ -145,13 +145,13 @@ impl<B: Backing> Snapfs<B> {
         if open.closed.get() {
             return Err(Errno::EBADF);
         }
-        let attr = self.look(file, open.back).await?;
-        let epoch = file.state.borrow().epoch;
+        self.look(file, open.back).await?;
+        let State { epoch, size, .. } = *file.state.borrow();
         if take.epoch != 0 && take.epoch != epoch {
             return Err(Errno::ESTALE);
         }
         let snapshot = self.snapshot_at(conn, take.snapfid, file)?;
-        let end = (take.off + take.count).min(attr.size).max(take.off);
+        let end = (take.off + take.count).min(size).max(take.off);
         let mut state = file.state.borrow_mut();
         if state.reader.is_none() {
             state.reader = Some(open.back);
@@ -172,7 +172,7 @@ impl<B: Backing> Snapfs<B> {
             qid,
             epoch,
             count,
-            size: attr.size,
+            size,
             changes,
         })
     }

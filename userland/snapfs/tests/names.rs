@@ -302,3 +302,24 @@ fn versions_are_negotiated_and_malformed_messages_answered() {
     assert_eq!(client.read(fid, 0, 1), Ok(b"a".to_vec()));
     client.end();
 }
+
+#[test]
+fn a_name_that_a_stranger_took_is_not_acted_on() {
+    let client = Client::new();
+    let old = pattern(1, 3 * B as usize);
+    client.memory().set("a", &old);
+    client.memory().set("b", b"another");
+    let fid = client.open("a");
+    let snap = client.snap(fid, 0, 3 * B);
+    client.memory().steal("a", None);
+    assert_eq!(
+        client.snap_into(fid, 70, 0, 3 * B),
+        Ok(3 * B),
+        "the open file is still there"
+    );
+    client.write(fid, 0, b"new").unwrap();
+    assert_eq!(client.read_all(snap, 0, 3 * B), Ok(old.clone()));
+    assert_eq!(client.read_all(70, 0, 3 * B), Ok(old));
+    assert_eq!(client.resize(fid, 0), Err(Errno::ESTALE));
+    client.end();
+}

@@ -133,6 +133,16 @@ impl Memory {
         }
     }
 
+    /// Moves a file in the root behind the server's back, over another if
+    /// there is one; to nowhere: removes it.
+    pub fn steal(&self, name: &str, to: Option<&str>) {
+        let mut tree = self.tree.borrow_mut();
+        let _ = match to {
+            Some(to) => tree.rename((ROOT, name), (ROOT, to)),
+            None => tree.unlink(ROOT, name, 0),
+        };
+    }
+
     /// The bytes of a file; `None` if there is none.
     pub fn get(&self, path: &str) -> Option<Vec<u8>> {
         let mut tree = self.tree.borrow_mut();
