@@ -1,0 +1,161 @@
+//! Commands as the parser understands them.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// A piece of a word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Characters as they were typed; `*`, `?` and `[` are a pattern.
+    Plain(String),
+    /// Characters that mean themselves.
+    Quoted(String),
+    /// A value that is put in.
+    Value(Value, Quoting),
+}
+
+/// Stands a value between double quotes?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quoting {
+    /// No: it is split at blanks and is a pattern.
+    Bare,
+    /// Yes: it is taken as it is.
+    Double,
+}
+
+/// What a `$` stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// `$name`, `${name}`, or `${name:-word}`: the word if the variable is
+    /// unset or empty.
+    Variable(String, Option<Word>),
+    /// `${#name}`: its length in characters.
+    Length(String),
+    /// `$(list)`: what the commands print, without newlines at the end.
+    Output(List),
+    /// `$((expression))`
+    Number(String),
+}
+
+/// A word: its pieces, joined.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Word(pub Vec<Part>);
+
+impl Word {
+    /// The text of a word that is nothing but plain characters.
+    pub fn plain(&self) -> Option<&str> {
+        match self.0.as_slice() {
+            [Part::Plain(text)] => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// Where a redirection leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// `<`
+    Read,
+    /// `>`
+    Write,
+    /// `>>`
+    Append,
+    /// `<>`
+    Both,
+    /// `>&` and `<&`: the word is another descriptor.
+    Same,
+}
+
+/// A descriptor and where it leads during a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirection {
+    /// The descriptor.
+    pub fd: u32,
+    /// Which way.
+    pub direction: Direction,
+    /// A path, or for [`Direction::Same`] a number.
+    pub target: Word,
+}
+
+/// A command without its redirections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `NAME=value... word...`
+    Simple {
+        /// Variables for this command, or for the shell if there is no word.
+        assignments: Vec<(String, Word)>,
+        /// The name and its arguments; may be empty.
+        words: Vec<Word>,
+    },
+    /// `{ list; }`
+    Group(List),
+    /// `(list)`: in a process of its own.
+    Subshell(List),
+    /// `for name in words; do body; done`; without `in`: the arguments.
+    For {
+        /// The variable.
+        name: String,
+        /// What it runs through.
+        words: Option<Vec<Word>>,
+        /// What is done each time.
+        body: List,
+    },
+    /// `if condition; then list; elif ...; else list; fi`
+    If {
+        /// Conditions and what to do if one is true.
+        arms: Vec<(List, List)>,
+        /// What to do otherwise.
+        otherwise: List,
+    },
+    /// `while condition; do body; done`
+    While {
+        /// Tested before each turn.
+        condition: List,
+        /// The answer that makes a turn happen: `until` is the opposite.
+        wanted: bool,
+        /// What is done each time.
+        body: List,
+    },
+}
+
+/// A command with its redirections, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// What to run.
+    pub command: Box<Command>,
+    /// Where its descriptors lead.
+    pub redirections: Vec<Redirection>,
+}
+
+/// `stage | stage | ...`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pipeline {
+    /// `!` before it turns success into failure and back.
+    pub negated: bool,
+    /// At least one.
+    pub stages: Vec<Stage>,
+}
+
+/// What must be true for the next pipeline to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Junction {
+    /// `&&`: success before.
+    And,
+    /// `||`: failure before.
+    Or,
+}
+
+/// `pipeline && pipeline || ...`, and whether anybody waits for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// The first.
+    pub first: Pipeline,
+    /// The others.
+    pub rest: Vec<(Junction, Pipeline)>,
+    /// `&`: nobody waits.
+    pub background: bool,
+}
+
+/// Items one after another.
+pub type List = Vec<Item>;

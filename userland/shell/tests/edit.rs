@@ -1,0 +1,177 @@
+//! Keys typed at a terminal; what it shows is interpreted by a small one.
+
+use dormouse_shell::edit::{Editor, Event};
+use dormouse_shell::history::History;
+use proptest::prelude::*;
+
+/// One row of a terminal.
+#[derive(Default)]
+struct Row {
+    cells: Vec<char>,
+    cursor: usize,
+}
+
+impl Row {
+    fn show(&mut self, bytes: &[u8]) {
+        let text = std::str::from_utf8(bytes).expect("whole characters");
+        let mut chars = text.chars();
+        while let Some(c) = chars.next() {
+            match c {
+                '\r' => self.cursor = 0,
+                '\x08' => self.cursor = self.cursor.saturating_sub(1),
+                '\n' => {}
+                '\x1b' => {
+                    assert_eq!(chars.next(), Some('['));
+                    let mut number = String::new();
+                    let last = loop {
+                        match chars.next().unwrap() {
+                            digit @ '0'..='9' => number.push(digit),
+                            last => break last,
+                        }
+                    };
+                    match last {
+                        'K' => self.cells.truncate(self.cursor),
+                        'C' => self.cursor += number.parse::<usize>().unwrap(),
+                        'H' => self.cursor = 0,
+                        'J' => self.cells.clear(),
+                        other => panic!("ESC [ {other}"),
+                    }
+                }
+                c => {
+                    while self.cells.len() <= self.cursor {
+                        self.cells.push(' ');
+                    }
+                    self.cells[self.cursor] = c;
+                    self.cursor += 1;
+                }
+            }
+        }
+    }
+
+    fn text(&self) -> String {
+        self.cells.iter().collect::<String>().trim_end().into()
+    }
+}
+
+/// Types `keys`; the event of the last, what is shown, and the cursor.
+fn typed(keys: &str, columns: usize, history: &History) -> (Event, String, usize) {
+    let mut row = Row::default();
+    let (mut editor, first) = Editor::new("% ", columns, history);
+    row.show(&first);
+    let mut event = Event::Nothing;
+    let mut out = Vec::new();
+    for byte in keys.bytes() {
+        event = editor.byte(byte, &mut out);
+    }
+    row.show(&out);
+    (event, row.text(), row.cursor)
+}
+
+#[track_caller]
+fn line(keys: &str, wanted: &str) {
+    let mut history = History::default();
+    history.add("first");
+    history.add("second one");
+    let (event, shown, _) = typed(&format!("{keys}\r"), 80, &history);
+    assert_eq!(event, Event::Line(wanted.into()), "{keys:?}");
+    assert_eq!(shown, format!("% {wanted}").trim_end(), "{keys:?}");
+}
+
+#[test]
+fn keys_edit() {
+    line("echo hello", "echo hello");
+    line("ehco\x7f\x7f\x7fcho x", "echo x");
+    line("b\x1b[Da\x1b[Cc", "abc");
+    line("bc\x01a\x05d", "abcd");
+    line("bc\x1b[Ha\x1b[Fd", "abcd");
+    line("bc\x1bOHa\x1bOFd\x1b[1~_\x1b[4~_", "_abcd_");
+    line("abc\x1b[D\x1b[D\x0b", "a");
+    line("one two\x15x", "x");
+    line("one two  \x17x", "one x");
+    line("one two\x17\x19\x19", "one twotwo");
+    line("abc\x01\x1b[3~\x04", "c");
+    line("abc\x02\x02\x08X\x06Y", "XbYc");
+    line("a\x1b[1;5Cb", "ab");
+    line("gr\u{fc}n \u{2713}\x7f!", "gr\u{fc}n !");
+    line("a\x0cb", "ab");
+}
+
+#[test]
+fn arrows_walk_through_the_history_and_back() {
+    line("\x1b[A", "second one");
+    line("\x1b[A\x1b[A", "first");
+    line("\x1b[A\x1b[A\x1b[A\x1b[A", "first");
+    line("new\x1b[A\x1b[A\x1b[B!", "second one!");
+    line("new\x1b[A\x1b[B!", "new!");
+    line("x\x10\x0e\x0e", "x");
+}
+
+#[test]
+fn ctrl_c_and_ctrl_d_leave() {
+    let history = History::default();
+    assert_eq!(typed("abc\x03", 80, &history).0, Event::Interrupt);
+    assert_eq!(typed("\x04", 80, &history).0, Event::End);
+    assert_eq!(typed("a\x04", 80, &history).0, Event::Nothing);
+}
+
+#[test]
+fn a_long_line_is_shown_in_part() {
+    let history = History::default();
+    let long = "0123456789abcdefghijklmnop";
+    let (_, shown, cursor) = typed(long, 20, &history);
+    assert!(shown.starts_with("% ") && shown.ends_with('p'), "{shown}");
+    assert!(shown.len() < 20 && cursor < 20, "{shown} {cursor}");
+    let (_, shown, cursor) = typed(&format!("{long}\x01"), 20, &history);
+    assert_eq!((shown.as_str(), cursor), ("% 0123456789abcdefg", 2));
+    assert_eq!(
+        typed(&format!("{long}\r"), 20, &history).0,
+        Event::Line(long.into())
+    );
+}
+
+#[test]
+fn the_history_forgets_blank_lines_and_repetitions() {
+    let mut history = History::default();
+    for line in ["a", "  ", "b", "b", "a"] {
+        history.add(line);
+    }
+    assert_eq!(history.iter().collect::<Vec<_>>(), ["a", "b", "a"]);
+    for n in 0..2000 {
+        history.add(&n.to_string());
+    }
+    assert_eq!(history.back(1), Some("1999"));
+    assert_eq!(history.iter().count(), 500);
+}
+
+proptest! {
+    /// Whatever is typed, the terminal shows the line with the cursor where
+    /// the next character goes.
+    #[test]
+    fn the_terminal_shows_the_line(keys in prop::collection::vec(prop::sample::select(vec![
+        "a", "b ", "\u{e9}", "\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D", "\x01", "\x05", "\x7f",
+        "\x0b", "\x15", "\x17", "\x19", "\x04", "\x1b[3~"]), 0..60), columns in 12usize..40) {
+        let mut history = History::default();
+        history.add("a line of the history that is long enough to be cut");
+        // Something in front, so that Ctrl-D does not end it.
+        let keys = format!("x{}", keys.concat());
+        let mut row = Row::default();
+        let (mut editor, first) = Editor::new("% ", columns, &history);
+        row.show(&first);
+        for byte in keys.bytes() {
+            let mut out = Vec::new();
+            if editor.byte(byte, &mut out) == Event::End {
+                return Ok(());
+            }
+            row.show(&out);
+            prop_assert!(row.cursor < columns, "cursor {} of {}", row.cursor, columns);
+            prop_assert!(row.cells.len() <= columns);
+        }
+        let mut out = Vec::new();
+        // A mark where the cursor is, then the finished line.
+        for byte in "\u{2713}".bytes() {
+            editor.byte(byte, &mut out);
+        }
+        row.show(&out);
+        prop_assert_eq!(row.cells.get(row.cursor - 1), Some(&'\u{2713}'));
+    }
+}
