@@ -209,8 +209,9 @@ impl File {
         unsafe { sys::call1(Call::FSync, u64::from(self.fd)) }.map(drop)
     }
 
-    /// Speaks 9P on this channel and puts the tree at `path`.
-    pub fn mount(&self, path: &str) -> Result<(), Errno> {
+    /// Speaks 9P on this channel and puts the tree at `path`; the descriptor
+    /// is closed, the channel belongs to the mount.
+    pub fn mount(self, path: &str) -> Result<(), Errno> {
         let (at, len) = of(path.as_bytes());
         // SAFETY: the kernel only reads `path`.
         unsafe { sys::call3(Call::Mount, u64::from(self.fd), at, len) }.map(drop)

@@ -18,6 +18,7 @@ mod check;
 mod cases;
 mod judge;
 mod raw;
+mod tiny;
 
 use alloc::vec::Vec;
 use cases::Case;

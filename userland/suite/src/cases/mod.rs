@@ -6,7 +6,9 @@ mod fuzz;
 mod hostile;
 mod kernel;
 mod list;
+mod server;
 mod snapshot;
+mod together;
 mod write;
 
 use crate::check::{Verdict, Why};
@@ -90,6 +92,8 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         snapshot::CASES,
         write::CASES,
         cost::CASES,
+        together::CASES,
+        server::CASES,
         hostile::CASES,
         fuzz::CASES,
         death::CASES,

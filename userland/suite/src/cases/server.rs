@@ -1,0 +1,331 @@
+//! Servers that are plain, slow, wrong or dead: programs get an ordinary
+//! result or an error, never wrong data and never a hang.
+
+use super::Case;
+use crate::check::{PG, Scratch, Verdict, Why, equal, fails, patterned, same, snapshot};
+use crate::tiny::{Fault, LEN, SEED, Tiny};
+use alloc::format;
+use rt::abi::mode;
+use rt::process::{self, Ended};
+use rt::{Errno, File, Segment, sys};
+
+pub const CASES: &[Case] = &[
+    Case::new("server.plain", || as_ever(false, Fault::None)),
+    Case::new("server.snapshots", || as_ever(true, Fault::None)),
+    Case::new("server.short", || as_ever(false, Fault::Short(100))),
+    Case::new("server.write", write),
+    Case::new("server.error.read", read_error),
+    Case::new("server.error.write", write_error),
+    Case::new("server.boasts", boasts),
+    Case::new("server.wrong.much", || wrong(Fault::TooMuch)),
+    Case::new("server.wrong.kind", || wrong(Fault::WrongKind)),
+    Case::new("server.wrong.tag", || wrong(Fault::WrongTag)),
+    Case::new("server.wrong.size", || wrong(Fault::WrongSize)),
+    Case::new("server.wrong.version", no_version),
+    Case::new("server.hangup.plain", || hangup(false)),
+    Case::new("server.hangup.snapshots", || hangup(true)),
+    Case::new("server.silent", silent),
+    Case::deferred("server.lost", lost),
+    Case::deferred("server.gone", gone),
+];
+
+/// Runs `body` with the path at which such a server is mounted.
+fn with(server: Tiny, body: impl FnOnce(&str) -> Verdict) -> Verdict {
+    let place = Scratch::empty("mounted")?;
+    let (ours, theirs) = File::pipe()?;
+    let pid = process::spawn(|| {
+        for fd in 0..rt::abi::FDS_MAX as u32 {
+            if fd != theirs.fd() {
+                drop(File::from_fd(fd));
+            }
+        }
+        server.serve(&theirs)
+    })?;
+    drop(theirs);
+    let verdict = match ours.mount(&place.path) {
+        Ok(()) => {
+            let verdict = body(&place.path);
+            sys::unmount(&place.path)?;
+            verdict
+        }
+        Err(errno) => Err(Why(format!("mounting: {errno}"))),
+    };
+    let ended = process::wait_for(pid, |_| {})?;
+    verdict?;
+    same("the server's status", ended.status(), 0)
+}
+
+fn read_all(path: &str) -> Result<(File, Segment, Result<usize, Errno>), Why> {
+    let file = File::open(path, mode::ORDWR)?;
+    let mut segment = snapshot(4)?;
+    let got = file.read_full_at(segment.bytes_mut(), 0);
+    Ok((file, segment, got))
+}
+
+/// Read into a snapshot segment, looked at, from a server with and without
+/// snapshots.
+fn as_ever(snapshots: bool, fault: Fault) -> Verdict {
+    with(Tiny { snapshots, fault }, |path| {
+        let (_file, segment, got) = read_all(path)?;
+        same("bytes read", got?, LEN)?;
+        equal(
+            "the buffer",
+            &segment.bytes()[..LEN],
+            &patterned(SEED, 0, LEN),
+        )?;
+        same("after it", segment.bytes()[LEN], 0)
+    })
+}
+
+fn write() -> Verdict {
+    for snapshots in [false, true] {
+        let fault = Fault::None;
+        with(Tiny { snapshots, fault }, |path| {
+            let (file, mut segment, got) = read_all(path)?;
+            same("bytes read", got?, LEN)?;
+            segment.bytes_mut()[PG] = 0;
+            file.write_all_at(&segment.bytes()[..LEN], 0)?;
+            let (_, again, got) = read_all(path)?;
+            same("bytes read again", got?, LEN)?;
+            equal("the file", again.bytes(), segment.bytes())
+        })?;
+    }
+    Ok(())
+}
+
+fn read_error() -> Verdict {
+    let fault = Fault::ReadError(Errno::EDQUOT);
+    with(
+        Tiny {
+            snapshots: false,
+            fault,
+        },
+        |path| {
+            let (_, segment, got) = read_all(path)?;
+            fails("reading", got, Errno::EDQUOT)?;
+            ensure!(
+                segment.bytes().iter().all(|b| *b == 0),
+                "the buffer changed"
+            );
+            Ok(())
+        },
+    )
+}
+
+fn write_error() -> Verdict {
+    for snapshots in [false, true] {
+        let fault = Fault::WriteError(Errno::ENOSPC);
+        with(Tiny { snapshots, fault }, |path| {
+            let (file, mut segment, got) = read_all(path)?;
+            got?;
+            fails(
+                "writing nothing new",
+                file.write_at(&segment.bytes()[..LEN], 0),
+                Errno::ENOSPC,
+            )?;
+            segment.bytes_mut()[5] = 0;
+            fails(
+                "writing",
+                file.write_at(&segment.bytes()[..LEN], 0),
+                Errno::ENOSPC,
+            )?;
+            same("what was stored", segment.bytes()[5], 0)
+        })?;
+    }
+    Ok(())
+}
+
+/// Counts from a server are cut to what was asked for.
+fn boasts() -> Verdict {
+    for snapshots in [false, true] {
+        let fault = Fault::Boasts;
+        with(Tiny { snapshots, fault }, |path| {
+            let file = File::open(path, mode::ORDWR)?;
+            let mut segment = snapshot(4)?;
+            segment.bytes_mut()[2 * PG..].fill(0xee);
+            let n = file.read_at(&mut segment.bytes_mut()[..PG + 7], 0);
+            ensure!(!matches!(n, Ok(n) if n > PG + 7), "{n:?} bytes read");
+            let rest = &segment.bytes()[2 * PG..];
+            ensure!(
+                rest.iter().all(|b| *b == 0xee),
+                "bytes beyond the buffer changed"
+            );
+            segment.bytes_mut()[0] = 1;
+            let n = file.write_at(&segment.bytes()[..PG + 7], 0);
+            ensure!(!matches!(n, Ok(n) if n > PG + 7), "{n:?} bytes written");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Answers that are none: an error, and nothing of them in the buffer.
+fn wrong(fault: Fault) -> Verdict {
+    with(
+        Tiny {
+            snapshots: false,
+            fault,
+        },
+        |path| {
+            let file = File::open(path, mode::ORDWR)?;
+            let mut segment = snapshot(4)?;
+            segment.bytes_mut().fill(0xee);
+            let got = file.read_at(&mut segment.bytes_mut()[..100], 0);
+            ensure!(!matches!(got, Ok(n) if n > 100), "{got:?} bytes read");
+            if fault != Fault::TooMuch {
+                ensure!(got.is_err(), "a wrong answer was taken for {got:?}");
+            }
+            let rest = &segment.bytes()[100..];
+            ensure!(
+                rest.iter().all(|b| *b == 0xee),
+                "bytes beyond the buffer changed"
+            );
+            Ok(())
+        },
+    )
+}
+
+fn no_version() -> Verdict {
+    let server = Tiny {
+        snapshots: false,
+        fault: Fault::NoVersion,
+    };
+    let mounted = with(server, |_| Ok(()));
+    ensure!(mounted.is_err(), "a server without a version was mounted");
+    Ok(())
+}
+
+/// The server is gone at each of its requests in turn: every call returns.
+fn hangup(snapshots: bool) -> Verdict {
+    let mut whole = false;
+    for number in 0..40 {
+        let fault = Fault::HangUp(number);
+        let verdict = with(Tiny { snapshots, fault }, |path| {
+            // In a process of its own: a fault may end it.
+            let pid = process::spawn(|| match use_all(path) {
+                Ok(()) => 0,
+                Err(_) => 1,
+            })?;
+            let ended = process::wait_for(pid, |_| {})?;
+            whole = ended.status() == 0;
+            Ok(())
+        });
+        // A server that is gone while it is mounted is an error, too.
+        let _ = verdict;
+        if whole {
+            ensure!(number > 5, "everything worked after {number} requests");
+            return Ok(());
+        }
+    }
+    Err(Why("40 requests were not enough".into()))
+}
+
+fn use_all(path: &str) -> Verdict {
+    let (file, mut segment, got) = read_all(path)?;
+    same("bytes read", got?, LEN)?;
+    equal(
+        "the buffer",
+        &segment.bytes()[..LEN],
+        &patterned(SEED, 0, LEN),
+    )?;
+    segment.bytes_mut()[9] = 1;
+    file.write_all_at(&segment.bytes()[..LEN], 0)?;
+    file.stat()?;
+    Ok(())
+}
+
+/// Who waits for a server that never answers can be ended, and nobody else
+/// waits.
+fn silent() -> Verdict {
+    let fault = Fault::Silent;
+    with(
+        Tiny {
+            snapshots: false,
+            fault,
+        },
+        |path| {
+            let pid = process::spawn(|| {
+                let _ = read_all(path);
+                1
+            })?;
+            sys::sleep(30_000_000)?;
+            same("others", File::stat_path(path)?.size, LEN as u64)?;
+            process::kill(pid, "waited enough")?;
+            let ended = process::wait_for(pid, |_| {})?;
+            ensure!(
+                ended.text().contains("waited enough"),
+                "it ended with \"{}\"",
+                ended.text()
+            );
+            Ok(())
+        },
+    )
+}
+
+/// Touches a sleeping page whose server is in trouble, in another process.
+fn touch(path: &str, before: impl FnOnce()) -> Result<Ended, Why> {
+    let (_file, segment, got) = read_all(path)?;
+    same("bytes read", got?, LEN)?;
+    before();
+    let pid = process::spawn(|| {
+        core::hint::black_box(segment.bytes()[PG]);
+        0
+    })?;
+    Ok(process::wait_for(pid, |_| {})?)
+}
+
+/// The server says that the snapshot is lost: a message with file and offset.
+fn lost() -> Verdict {
+    let fault = Fault::ReadError(Errno::ESTALE);
+    with(
+        Tiny {
+            snapshots: true,
+            fault,
+        },
+        |path| {
+            let ended = touch(path, || ())?;
+            same("status", u32::from(ended.status()), rt::abi::STATUS_KILLED)?;
+            for part in [path, "0x1000", "ESTALE"] {
+                let text = ended.text();
+                ensure!(
+                    text.contains(part),
+                    "the message \"{text}\" lacks \"{part}\""
+                );
+            }
+            Ok(())
+        },
+    )
+}
+
+/// The server is gone before the page is touched.
+fn gone() -> Verdict {
+    let fault = Fault::HangUp(u32::MAX);
+    let place = Scratch::empty("mounted")?;
+    let (ours, theirs) = File::pipe()?;
+    let server = Tiny {
+        snapshots: true,
+        fault,
+    };
+    let pid = process::spawn(|| {
+        for fd in 0..rt::abi::FDS_MAX as u32 {
+            if fd != theirs.fd() {
+                drop(File::from_fd(fd));
+            }
+        }
+        server.serve(&theirs)
+    })?;
+    drop(theirs);
+    ours.mount(&place.path)?;
+    let ended = touch(&place.path, || {
+        let _ = process::kill(pid, "gone");
+        let _ = process::wait_for(pid, |_| {});
+    })?;
+    sys::unmount(&place.path)?;
+    same("status", u32::from(ended.status()), rt::abi::STATUS_KILLED)?;
+    ensure!(
+        ended.text().contains(&place.path),
+        "the message is \"{}\"",
+        ended.text()
+    );
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! A file server of one file, its own root, with faults on demand.
+
+use crate::check::{PG, patterned};
+use alloc::vec;
+use alloc::vec::Vec;
+use ninep::consts::{VERSION_L, VERSION_SNAP, VERSION_UNKNOWN, getattr};
+use ninep::{Attr, Changes, List, PutKind, Qid, Reply, Request};
+use rt::{Errno, File, send};
+
+/// Bytes in the file.
+pub const LEN: usize = 3 * PG + 100;
+/// The pattern in it.
+pub const SEED: u8 = 9;
+const MSIZE: u32 = 64 * 1024;
+
+/// What the server does wrong.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    None,
+    /// Answers reads with at most so many bytes.
+    Short(usize),
+    /// Answers reads, and reads of snapshots, with an error.
+    ReadError(Errno),
+    /// Answers writes with an error.
+    WriteError(Errno),
+    /// Is gone instead of answering the request with that number.
+    HangUp(u32),
+    /// Never answers a read.
+    Silent,
+    /// Answers reads with more bytes than were asked for.
+    TooMuch,
+    /// Claims to have written more than it was given, and to have snapshots
+    /// longer than the file.
+    Boasts,
+    /// Answers reads under another tag.
+    WrongTag,
+    /// Answers reads with a message of another kind.
+    WrongKind,
+    /// Answers reads with a message whose length is wrong.
+    WrongSize,
+    /// Knows no version of the protocol.
+    NoVersion,
+}
+
+/// A server, and whether it has snapshots (its file never changes then).
+#[derive(Clone, Copy)]
+pub struct Tiny {
+    pub snapshots: bool,
+    pub fault: Fault,
+}
+
+const QID: Qid = Qid {
+    kind: 0,
+    version: 1,
+    path: 77,
+};
+
+impl Tiny {
+    /// Serves until the other end is closed, or the fault says otherwise.
+    pub fn serve(self, channel: &File) -> u8 {
+        let mut content = patterned(SEED, 0, LEN);
+        let mut message = vec![0; MSIZE as usize + 4096];
+        let mut out = vec![0; 2 * MSIZE as usize];
+        for number in 0.. {
+            let n = match channel.read(&mut message) {
+                Ok(0) | Err(_) => return 0,
+                Ok(n) => n,
+            };
+            if self.fault == Fault::HangUp(number) {
+                return 0;
+            }
+            let Ok((tag, request)) = ninep::decode_request(&message[..n]) else {
+                return 1;
+            };
+            let read = matches!(request, Request::Read { .. });
+            let reply = match self.answer(&request, &mut content) {
+                Ok(Answer::Reply(reply)) => ninep::encode_reply(tag, &reply, &mut out),
+                Ok(Answer::Data(data)) => {
+                    ninep::encode_reply(tag, &Reply::Read { data: &data }, &mut out)
+                }
+                Ok(Answer::Nothing) => continue,
+                Err(errno) => ninep::encode_reply(tag, &Reply::Error(errno), &mut out),
+            };
+            let Ok(len) = reply else { return 1 };
+            if read {
+                self.spoil(&mut out);
+            }
+            if send(channel, [&out[..len]]).is_err() {
+                return 0;
+            }
+        }
+        0
+    }
+
+    fn spoil(&self, message: &mut [u8]) {
+        match self.fault {
+            Fault::WrongSize => message[0] ^= 1,
+            Fault::WrongKind => message[4] = ninep::consts::RCLUNK,
+            Fault::WrongTag => message[5] ^= 0x55,
+            _ => {}
+        }
+    }
+
+    fn version(&self, msize: u32, asked: &str) -> Reply<'static> {
+        let version = match asked {
+            _ if self.fault == Fault::NoVersion => VERSION_UNKNOWN,
+            VERSION_SNAP if self.snapshots => VERSION_SNAP,
+            _ => VERSION_L,
+        };
+        Reply::Version {
+            msize: msize.min(MSIZE),
+            version,
+        }
+    }
+
+    fn answer(&self, request: &Request<'_>, content: &mut Vec<u8>) -> Result<Answer, Errno> {
+        let size = content.len() as u64;
+        let boast = if self.fault == Fault::Boasts {
+            1 << 40
+        } else {
+            0
+        };
+        let reply = match *request {
+            Request::Version { msize, version } => self.version(msize, version),
+            Request::Session { .. } => Reply::Session {
+                known: false,
+                lease: 0,
+                wmax: 1 << 20,
+                epoch: 1,
+            },
+            Request::Attach { .. } => Reply::Attach { qid: QID },
+            Request::Walk { .. } => Reply::Walk {
+                qids: List::new(&[]),
+            },
+            Request::Lopen { .. } => Reply::Lopen {
+                qid: QID,
+                iounit: 0,
+            },
+            Request::Getattr { .. } => Reply::Getattr(Attr {
+                valid: getattr::BASIC,
+                qid: QID,
+                mode: 0o100_666,
+                nlink: 1,
+                size,
+                ..Attr::default()
+            }),
+            Request::Read { offset, count, .. } => return self.read(offset, count, content),
+            Request::Write { offset, data, .. } => {
+                store(content, offset, data)?;
+                self.wrote()?;
+                Reply::Write {
+                    count: (data.len() as u64 + boast) as u32 | boast as u32,
+                }
+            }
+            Request::Snap { off, count, .. } => Reply::Snap {
+                qid: QID,
+                epoch: 1,
+                count: count.min(size.saturating_sub(off)) + boast,
+                size,
+                changes: Changes::NONE,
+            },
+            Request::Put { off, ops, data, .. } => {
+                self.wrote()?;
+                let mut rest = data;
+                let mut end = 0;
+                for op in ops.iter() {
+                    end = op.off + op.len;
+                    if let PutKind::Data = op.kind {
+                        let (now, later) = rest.split_at(op.len as usize);
+                        store(content, off + op.off, now)?;
+                        rest = later;
+                    }
+                }
+                Reply::Put {
+                    off,
+                    count: end + boast,
+                    epoch: 2,
+                    assoc: false,
+                    changes: Changes::NONE,
+                }
+            }
+            Request::Trim { .. } => Reply::Trim,
+            Request::Setattr { .. } => Reply::Setattr,
+            Request::Fsync { .. } => Reply::Fsync,
+            Request::Clunk { .. } => Reply::Clunk,
+            Request::Flush { .. } => Reply::Flush,
+            _ => return Err(Errno::EOPNOTSUPP),
+        };
+        Ok(Answer::Reply(reply))
+    }
+
+    fn wrote(&self) -> Result<(), Errno> {
+        match self.fault {
+            Fault::WriteError(errno) => Err(errno),
+            _ => Ok(()),
+        }
+    }
+
+    fn read(&self, offset: u64, count: u32, content: &[u8]) -> Result<Answer, Errno> {
+        let count = match self.fault {
+            Fault::ReadError(errno) => return Err(errno),
+            Fault::Silent => return Ok(Answer::Nothing),
+            Fault::Short(most) => most.min(count as usize),
+            Fault::TooMuch => return Ok(Answer::Data(vec![0xdd; count as usize + 10])),
+            _ => count as usize,
+        };
+        let start = (offset as usize).min(content.len());
+        let end = (start + count).min(content.len());
+        Ok(Answer::Data(content[start..end].to_vec()))
+    }
+}
+
+/// What a request is answered with.
+enum Answer {
+    Reply(Reply<'static>),
+    Data(Vec<u8>),
+    Nothing,
+}
+
+fn store(content: &mut Vec<u8>, offset: u64, data: &[u8]) -> Result<(), Errno> {
+    let start = usize::try_from(offset).map_err(|_| Errno::EFBIG)?;
+    let end = start.checked_add(data.len()).ok_or(Errno::EFBIG)?;
+    if end > 1 << 20 {
+        return Err(Errno::ENOSPC);
+    }
+    if content.len() < end {
+        content.resize(end, 0);
+    }
+    content[start..end].copy_from_slice(data);
+    Ok(())
+}
