@@ -43,6 +43,8 @@ mod replace;
 mod segment;
 mod slot;
 mod stage;
+#[cfg(test)]
+mod testing;
 mod write;
 
 pub use extents::{Extent, Extents, Source};

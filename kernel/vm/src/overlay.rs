@@ -97,12 +97,47 @@ impl Overlay {
 
     /// Sets the state of a page. Fails only where an absent page becomes
     /// something else, and then nothing has changed.
+    #[inline]
     pub fn set<M: Memory>(&mut self, m: &mut M, page: u64, slot: Slot) -> Result<(), NoMemory> {
+        let word = slot.encode();
+        if word != 0 && self.set_in_leaf(m, page, word) {
+            return Ok(());
+        }
         let shift = self.top_shift();
-        let (root, change) = set_below(m, self.root, shift, page, slot.encode())?;
+        let (root, change) = set_below(m, self.root, shift, page, word)?;
         self.root = root;
         self.populated = self.populated.wrapping_add_signed(change);
         Ok(())
+    }
+
+    /// Sets a word that is not 0, if the page's leaf is there. This is on the
+    /// way of every fault.
+    #[inline]
+    fn set_in_leaf<M: Memory>(&mut self, m: &mut M, page: u64, word: u64) -> bool {
+        let Some(root) = &mut self.root else {
+            return false;
+        };
+        let (mut child, mut above, mut shift) = (*root, None, (self.levels - 1) * FAN_BITS);
+        while shift > 0 {
+            let at = index(page, shift);
+            let Some(below) = Child::decode(m.slot(child.node, at)) else {
+                return false;
+            };
+            above = Some((child.node, at));
+            child = below;
+            shift -= FAN_BITS;
+        }
+        let at = index(page, 0);
+        if m.slot(child.node, at) == 0 {
+            child.used += 1;
+            self.populated += 1;
+            match above {
+                Some((node, at)) => m.set_slot(node, at, child.encode()),
+                None => *root = child,
+            }
+        }
+        m.set_slot(child.node, at, word);
+        true
     }
 
     /// Calls `f` for each page in `range` that is not absent, ascending, until
@@ -286,4 +321,79 @@ fn update_below<M: Memory>(
         }
     }
     (keep(m, child), removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestMemory;
+    use alloc::collections::BTreeMap;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn the_tree_equals_a_map_and_gives_everything_back() {
+        for pages in [1, 512, 513, 1 << 20, 1 << 30] {
+            let mut m = TestMemory::default();
+            let (mut overlay, mut model) = (Overlay::new(pages), BTreeMap::new());
+            let mut seed = pages;
+            let mut random = |below: u64| {
+                seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1);
+                (seed >> 33) % below
+            };
+            for turn in 0..2000 {
+                let page = random(pages);
+                match random(5) {
+                    0 => {
+                        overlay.set(&mut m, page, Slot::Absent).unwrap();
+                        model.remove(&page);
+                    }
+                    1 => {
+                        let range = page..(page + random(2000)).min(pages);
+                        overlay.update(&mut m, range.clone(), |_, _, _| Slot::Absent);
+                        model.retain(|page, _| !range.contains(page));
+                    }
+                    _ => {
+                        let slot = Slot::Dirty(Frame(turn));
+                        overlay.set(&mut m, page, slot).unwrap();
+                        model.insert(page, slot);
+                    }
+                }
+                assert_eq!(overlay.populated(), model.len() as u64);
+                let from = random(pages);
+                let next = model
+                    .range(from..)
+                    .next()
+                    .map(|(page, slot)| (*page, *slot));
+                assert_eq!(overlay.next(&m, from..pages), next);
+            }
+            let mut all = Vec::new();
+            overlay.scan::<_, ()>(&m, 0..pages, |_, page, slot| {
+                all.push((page, slot));
+                ControlFlow::Continue(())
+            });
+            assert!(all.into_iter().eq(model));
+            overlay.update(&mut m, 0..u64::MAX, |_, _, _| Slot::Absent);
+            assert_eq!(m.nodes_in_use(), 0);
+        }
+    }
+
+    #[test]
+    fn without_memory_nothing_changes() {
+        let mut m = TestMemory::default();
+        let mut overlay = Overlay::new(1 << 20);
+        for nodes in 0..3 {
+            m.fail_after = Some(nodes);
+            assert_eq!(
+                overlay.set(&mut m, 77, Slot::Resident(Frame(1))),
+                Err(NoMemory)
+            );
+            assert_eq!((m.nodes_in_use(), overlay.populated()), (0, 0));
+        }
+        m.fail_after = None;
+        overlay.set(&mut m, 77, Slot::Resident(Frame(1))).unwrap();
+        m.fail_after = Some(1);
+        let copy = overlay.try_clone(&mut m, |_, slot| slot, |_, _| ());
+        assert!(copy.is_err());
+        assert_eq!(m.nodes_in_use(), 3);
+    }
 }

@@ -241,3 +241,64 @@ const fn is_own(slot: Slot) -> bool {
         Slot::Absent | Slot::Filling(_) | Slot::Resident(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestMemory;
+
+    const LIMITS: Limits = Limits {
+        iounit: 128 << 10,
+        ops: OPS_MAX,
+        wmax: u64::MAX,
+        snapshots: true,
+    };
+
+    /// Two pages of the segment's own, being sent; the ticket.
+    fn sending(segment: &mut Segment, m: &mut TestMemory) -> Ticket {
+        for page in 0..2 {
+            let frame = m.alloc_zeroed().unwrap();
+            segment.overlay.set(m, page, Slot::Dirty(frame)).unwrap();
+            m.map(page, frame, true).unwrap();
+        }
+        let ticket = segment.new_ticket();
+        let mut message = Message::new();
+        let range = 0..2 * PAGE;
+        let run = segment.next_run(m, range, u64::MAX, ticket, (&mut message, &LIMITS));
+        assert!(matches!(run, Run::Data(len) if len == 2 * PAGE));
+        ticket
+    }
+
+    #[test]
+    fn sending_pages_are_protected() {
+        let (mut segment, mut m) = (Segment::new(2), TestMemory::default());
+        sending(&mut segment, &mut m);
+        assert!(m.map.values().all(|(_, writable)| !writable));
+    }
+
+    #[test]
+    fn an_old_ticket_settles_nothing() {
+        let (mut segment, mut m) = (Segment::new(2), TestMemory::default());
+        let old = sending(&mut segment, &mut m);
+        let now = sending(&mut segment, &mut m);
+        let before = segment.slot(&m, 0);
+        assert!(matches!(before, Slot::Sending(_, ticket) if ticket == now));
+        segment.settle(&mut m, 0..2 * PAGE, old, 2 * PAGE, None);
+        assert_eq!(segment.slot(&m, 0), before);
+    }
+
+    #[test]
+    fn only_pages_that_a_commit_covers_become_clean() {
+        let (mut segment, mut m) = (Segment::new(2), TestMemory::default());
+        let ticket = sending(&mut segment, &mut m);
+        let snap = crate::SnapId(1);
+        segment.extents.adopt(snap).unwrap();
+        let associate = Some((
+            crate::Source { snap, soff: 0 },
+            segment.extents.generation(),
+        ));
+        segment.settle(&mut m, 0..2 * PAGE, ticket, 2 * PAGE - 1, associate);
+        assert!(matches!(segment.slot(&m, 0), Slot::Resident(_)));
+        assert!(matches!(segment.slot(&m, 1), Slot::Dirty(_)));
+    }
+}

@@ -1,0 +1,102 @@
+//! Frames and translations for this crate's own tests. The model tests have a
+//! better machine; this one is enough to look at single steps.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use crate::{Frame, Memory, NoMemory};
+
+#[derive(Default)]
+pub(crate) struct TestMemory {
+    nodes: Vec<Option<Vec<u64>>>,
+    references: BTreeMap<Frame, u32>,
+    next: u32,
+    pub map: BTreeMap<u64, (Frame, bool)>,
+    /// Fail the allocation of a node or frame after so many, and all others.
+    pub fail_after: Option<u64>,
+}
+
+impl TestMemory {
+    pub fn nodes_in_use(&self) -> usize {
+        self.nodes.iter().flatten().count()
+    }
+
+    fn fails(&mut self) -> bool {
+        match &mut self.fail_after {
+            Some(0) => true,
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+            None => false,
+        }
+    }
+}
+
+impl Memory for TestMemory {
+    fn alloc_zeroed(&mut self) -> Option<Frame> {
+        if self.fails() {
+            return None;
+        }
+        self.next += 1;
+        self.references.insert(Frame(self.next), 1);
+        Some(Frame(self.next))
+    }
+
+    fn alloc_copy(&mut self, _of: Frame) -> Option<Frame> {
+        self.alloc_zeroed()
+    }
+
+    fn retain(&mut self, frame: Frame) {
+        *self.references.get_mut(&frame).unwrap() += 1;
+    }
+
+    fn release(&mut self, frame: Frame) {
+        *self.references.get_mut(&frame).unwrap() -= 1;
+    }
+
+    fn shared(&self, frame: Frame) -> bool {
+        self.references[&frame] > 1
+    }
+
+    fn copy(&mut self, _from: (Frame, usize), _to: (Frame, usize), _len: usize) {}
+
+    fn zero(&mut self, _frame: Frame, _at: usize, _len: usize) {}
+
+    fn alloc_node(&mut self) -> Option<Frame> {
+        if self.fails() {
+            return None;
+        }
+        self.nodes.push(Some(alloc::vec![0; 512]));
+        Some(Frame(self.nodes.len() as u32 - 1))
+    }
+
+    fn free_node(&mut self, node: Frame) {
+        let gone = self.nodes[node.0 as usize].take().unwrap();
+        assert!(gone.iter().all(|word| *word == 0), "a node in use");
+    }
+
+    fn slot(&self, node: Frame, index: usize) -> u64 {
+        self.nodes[node.0 as usize].as_ref().unwrap()[index]
+    }
+
+    fn set_slot(&mut self, node: Frame, index: usize, value: u64) {
+        self.nodes[node.0 as usize].as_mut().unwrap()[index] = value;
+    }
+
+    fn map(&mut self, page: u64, frame: Frame, writable: bool) -> Result<(), NoMemory> {
+        self.map.insert(page, (frame, writable));
+        Ok(())
+    }
+
+    fn unmap(&mut self, pages: Range<u64>) {
+        self.map.retain(|page, _| !pages.contains(page));
+    }
+
+    fn protect(&mut self, pages: Range<u64>) {
+        for (page, (_, writable)) in &mut self.map {
+            *writable &= !pages.contains(page);
+        }
+    }
+}
