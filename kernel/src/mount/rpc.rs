@@ -110,6 +110,11 @@ impl Mount {
         }
     }
 
+    /// Would [`Mount::start`] find a tag without waiting?
+    pub fn has_tag(&self) -> bool {
+        self.state.lock().used != u64::MAX
+    }
+
     fn take_tag(&self, sink: Vec<Piece>, undo: u32) -> Result<usize, Errno> {
         self.clunk_unwanted();
         loop {

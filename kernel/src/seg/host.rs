@@ -36,6 +36,8 @@ pub struct Caller<'a> {
     segment: u64,
     /// Messages of the write in progress not yet waited for, in order.
     sent: Vec<Sent>,
+    /// The first error among answers taken before the write's end.
+    failed: Option<Errno>,
 }
 
 impl<'a> Caller<'a> {
@@ -45,6 +47,7 @@ impl<'a> Caller<'a> {
             space,
             segment,
             sent: Vec::new(),
+            failed: None,
         }
     }
 }
@@ -173,6 +176,14 @@ impl<'a> Host for Caller<'a> {
             len: usize::from(g.len),
         }));
         let mount = &put.file.remote.mount;
+        // Answers keep their tags until they are taken: whoever has some must
+        // not wait for one, or all would wait for each other (or itself).
+        while !mount.has_tag() && !self.sent.is_empty() {
+            let answer = mount.finish(self.sent.remove(0));
+            if let Err(errno) = answer.and_then(|a| a.reply().map(drop)) {
+                self.failed.get_or_insert(errno);
+            }
+        }
         let sent = if mount.has_snapshots() {
             send_put(mount, put, body)?
         } else {
@@ -190,7 +201,7 @@ impl<'a> Host for Caller<'a> {
     fn put_wait(&mut self, file: File<'a>, wid: u64) -> Result<PutReply, Errno> {
         let mount = &file.remote.mount;
         let mut result = Err(Errno::EPROTO);
-        let mut failed = None;
+        let mut failed = self.failed.take();
         for sent in core::mem::take(&mut self.sent) {
             let answer = mount.finish(sent);
             result = answer.and_then(|a| match a.reply()? {
@@ -219,6 +230,7 @@ impl<'a> Host for Caller<'a> {
 
     fn put_abort(&mut self, file: File<'a>, wid: u64) {
         let mount = &file.remote.mount;
+        self.failed = None;
         for sent in core::mem::take(&mut self.sent) {
             // Whatever the answer, the write is given up.
             let _ = mount.finish(sent);
