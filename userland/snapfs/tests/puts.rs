@@ -347,3 +347,27 @@ fn equal_epochs_mean_equal_content() {
     assert!(third > second + 1, "the change of size took one too");
     client.end();
 }
+
+#[test]
+fn a_keep_that_fails_half_way_leaves_nothing_of_itself() {
+    let client = Client::new();
+    let (_, fid, snap) = snapped(&client, 4);
+    let other = client.open("a");
+    client.write(other, B, &[8; B as usize]).unwrap();
+    client.write(other, 3 * B, &[8; B as usize]).unwrap();
+    let before = client.memory().get("a").unwrap();
+    let mut reads = 0;
+    client.memory().inject(move |exchange| {
+        let read = exchange.kind == ninep::consts::TREAD;
+        reads += u32::from(read);
+        (read && reads == 2).then_some(Errno::EIO)
+    });
+    let ops = [op(DATA, 0, B), op(keep(snap, B), B, 3 * B)];
+    let done = client.put(fid, 0, snap, &ops, &[5; B as usize]).unwrap();
+    client.memory().heal();
+    assert_eq!(done.count, B);
+    let mut expected = before;
+    expected[..B as usize].fill(5);
+    assert_eq!(client.memory().get("a"), Some(expected));
+    client.end();
+}

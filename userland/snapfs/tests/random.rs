@@ -266,7 +266,7 @@ fn seeds(count: u64) -> std::ops::Range<u64> {
 
 #[test]
 fn random_programs_agree_with_the_model() {
-    for seed in seeds(60) {
+    for seed in seeds(40) {
         println!("seed {seed}");
         let mut world = World::new(seed);
         for _ in 0..60 {
