@@ -1,7 +1,7 @@
 //! Calls with arguments drawn from good and bad ones: whatever they do, the
 //! kernel and everyone else carry on.
 
-use super::{Case, hostile::NOWHERE};
+use super::{Case, hostile::NOWHERE, random::Random};
 use crate::check::{PG, Verdict, other, same};
 use crate::raw;
 use alloc::vec::Vec;
@@ -30,20 +30,8 @@ const LEFT_OUT: &[Call] = &[
     Call::Log,
 ];
 
-/// xorshift64*.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % n
-    }
-
-    fn of(&mut self, from: &[u64]) -> u64 {
-        from[self.below(from.len())]
-    }
+fn of(random: &mut Random, from: &[u64]) -> u64 {
+    from[random.below(from.len())]
 }
 
 fn fuzz(seed: u64) -> Verdict {
@@ -99,16 +87,16 @@ fn storm(seed: u64) -> Verdict {
         .copied()
         .filter(|call| !LEFT_OUT.contains(call))
         .collect();
-    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut random = Random::new(seed);
     for _ in 0..CALLS {
         let call = calls[random.below(calls.len())];
         let mut args = [0; 6];
         for arg in &mut args {
             *arg = match random.below(8) {
-                0..4 => random.of(&small),
-                4..6 => random.of(&good),
-                6 => random.of(NOWHERE),
-                _ => random.of(&large),
+                0..4 => of(&mut random, &small),
+                4..6 => of(&mut random, &good),
+                6 => of(&mut random, NOWHERE),
+                _ => of(&mut random, &large),
             };
         }
         // SAFETY: addresses are those of `memory`, which nobody looks at any

@@ -6,6 +6,7 @@ mod fuzz;
 mod hostile;
 mod kernel;
 mod list;
+mod random;
 mod server;
 mod snapshot;
 mod together;
@@ -92,6 +93,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         snapshot::CASES,
         write::CASES,
         cost::CASES,
+        random::CASES,
         together::CASES,
         server::CASES,
         hostile::CASES,

@@ -23,6 +23,7 @@ pub const CASES: &[Case] = &[
     Case::new("write.truncated", truncated),
     Case::new("write.forked", forked),
     Case::new("write.rounds", rounds),
+    Case::new("write.many-messages", many_messages),
 ];
 
 const PAGES: usize = 64;
@@ -60,6 +61,27 @@ fn changed() -> Verdict {
     })?;
     equal("the file", &scratch.content()?, &want)?;
     equal("the buffer", segment.bytes(), &want)
+}
+
+/// A write of so many runs that its messages outnumber the tags there are.
+fn many_messages() -> Verdict {
+    const MANY: usize = 8192;
+    let scratch = Scratch::patterned("many", 1, MANY * PG)?;
+    let mut segment = scratch.asleep(MANY)?;
+    for page in (0..MANY).step_by(2) {
+        segment.bytes_mut()[page * PG] = 0xaa;
+    }
+    scratch.file.write_all_at(segment.bytes(), 0)?;
+    let mut byte = [0];
+    for page in 0..MANY {
+        scratch.file.pread(&mut byte, (page * PG) as u64)?;
+        let want = match page % 2 {
+            0 => 0xaa,
+            _ => patterned(1, (page * PG) as u64, 1)[0],
+        };
+        same("a byte of the file", byte[0], want)?;
+    }
+    Ok(())
 }
 
 /// Nothing is sent, yet it was a write: the time says so.
