@@ -65,7 +65,7 @@ fn changed() -> Verdict {
 
 /// A write of so many runs that its messages outnumber the tags there are.
 fn many_messages() -> Verdict {
-    const MANY: usize = 8192;
+    const MANY: usize = 4096;
     let scratch = Scratch::patterned("many", 1, MANY * PG)?;
     let mut segment = scratch.asleep(MANY)?;
     for page in (0..MANY).step_by(2) {
@@ -74,7 +74,7 @@ fn many_messages() -> Verdict {
     scratch.file.write_all_at(segment.bytes(), 0)?;
     let mut byte = [0];
     for page in 0..MANY {
-        scratch.file.pread(&mut byte, (page * PG) as u64)?;
+        scratch.file.read_at(&mut byte, (page * PG) as u64)?;
         let want = match page % 2 {
             0 => 0xaa,
             _ => patterned(1, (page * PG) as u64, 1)[0],
