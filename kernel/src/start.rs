@@ -33,6 +33,7 @@ fn first_process() -> Result<sched::Slot, abi::Errno> {
     let stack = KernelStack::new().ok_or(abi::Errno::ENOMEM)?;
     let parent = Parent {
         pid: 0,
+        group: None,
         privileges: privilege::ALL,
         names: Arc::new(NameSpace::new()),
         directory: String::from("/"),

@@ -4,8 +4,9 @@
 use crate::arch::{self, TrapFrame, interrupts};
 use crate::chan::interrupt;
 use crate::panic::fatal;
-use crate::proc::{self, Process, sched};
+use crate::proc::{self, Process, note, sched};
 use crate::seg::fault::{self, Denied};
+use abi::Errno;
 use alloc::sync::Arc;
 use vm::Access;
 
@@ -31,11 +32,11 @@ pub fn trap(frame: &mut TrapFrame) {
         PAGE_FAULT => page_fault(&process, frame),
         vector if vector < EXCEPTIONS => {
             let text = crate::text::format(format_args!(
-                "{} at {:#x}",
+                "sys: trap: {} pc={:#x}",
                 exception_name(vector),
                 frame.rip
             ));
-            die(&process, frame, &text);
+            fault_note(&process, frame, &text, 0);
         }
         vector => {
             device(vector);
@@ -44,13 +45,18 @@ pub fn trap(frame: &mut TrapFrame) {
             }
         }
     }
-    leave(process);
+    leave(process, frame);
 }
 
-/// Before user code goes on: a process that was ordered to end does so now.
-pub fn leave(process: Arc<Process>) {
-    if sched::ending() {
-        proc::wait::finish(process);
+/// Before user code goes on: a note is delivered, and a process that was
+/// ordered to end does so.
+#[inline]
+pub fn leave(process: Arc<Process>, frame: &mut TrapFrame) {
+    if sched::called() {
+        note::deliver(&process, frame);
+        if sched::ending() {
+            proc::wait::finish(process);
+        }
     }
 }
 
@@ -101,24 +107,25 @@ fn page_fault(process: &Process, frame: &TrapFrame) {
             Err(denied) => denied,
         }
     };
-    // An order to end cuts the wait short; that order's text is the reason.
-    if sched::ending() {
+    // A note or an order to end cut the wait short; without the latter the
+    // instruction is tried again.
+    if denied == Denied::Failed(Errno::EINTR) || sched::ending() {
         return;
     }
     let what = match (fetch, access) {
-        (true, _) => "fetch",
-        (false, Access::Load) => "load",
-        (false, Access::Store) => "store",
+        (true, _) => "execute",
+        (false, Access::Load) => "read",
+        (false, Access::Store) => "write",
     };
-    let text = match denied {
+    let why = match denied {
         Denied::Failed(errno) => fault::lost(&process.space, va, errno),
-        _ => crate::text::format(format_args!(
-            "{} ({what} at {va:#x}, instruction at {:#x})",
-            denied.text(),
-            frame.rip
-        )),
+        _ => crate::text::owned(denied.text()),
     };
-    die(process, frame, &text);
+    let text = crate::text::format(format_args!(
+        "sys: trap: fault {what} addr={va:#x} pc={:#x}: {why}",
+        frame.rip
+    ));
+    fault_note(process, frame, &text, va);
 }
 
 /// A fetch from a segment that is not for instructions is not a fault that
@@ -127,7 +134,14 @@ fn executable(process: &Process, va: u64) -> bool {
     process.space.lock().find(va).is_none_or(|s| s.execute)
 }
 
-/// Ends a process for what its program did, and tells the log where it was.
+/// A note for what the program did; unhandled, it ends the process, and the
+/// log is told where it was.
+fn fault_note(process: &Process, frame: &TrapFrame, text: &str, address: u64) {
+    if !note::fault(process, text, address) {
+        die(process, frame, text);
+    }
+}
+
 fn die(process: &Process, frame: &TrapFrame, text: &str) {
     let name = process.name.lock().clone();
     warn!("{name} {}: {text}", process.pid);

@@ -25,6 +25,12 @@ pub const PATH_MAX: usize = 1024;
 pub const ARGS_MAX: usize = 16 * 1024;
 /// Descriptors a process may have open.
 pub const FDS_MAX: usize = 64;
+/// Most processes, those not yet waited for included.
+pub const PROCESSES_MAX: usize = 256;
+/// Most bytes in a note and in the texts of `exits` and `kill`.
+pub const TEXT_MAX: usize = 240;
+/// Notes that may wait for a process.
+pub const NOTES_MAX: usize = 8;
 /// One past the last address a program may use.
 pub const USER_END: u64 = 0x0000_7fff_ffff_f000;
 /// The descriptor on which a server program finds the channel it serves.
@@ -61,13 +67,26 @@ pub mod whence {
     pub const END: u32 = 2;
 }
 
-/// Flags of `rfork`. Memory is copied, descriptors are copied and the name
-/// space is shared unless a flag says otherwise.
+/// Flags of `rfork`. Memory is copied, descriptors are copied, the name space
+/// and the note group are shared unless a flag says otherwise.
 pub mod rfork {
-    /// Make a new process; without it the call fails with `EINVAL`.
+    /// A new note group, named after the child (without `PROC`: the caller).
+    pub const NOTES: u64 = 1 << 3;
+    /// Make a new process; without it the flags are for the caller itself.
     pub const PROC: u64 = 1 << 4;
     /// Give the child no descriptors.
     pub const CLEAN_FDS: u64 = 1 << 12;
+}
+
+/// `how` of `Noted`.
+pub mod noted {
+    /// Go on with the registers at the address the handler was given, as it
+    /// left them.
+    pub const RESUME: u64 = 0;
+    /// As if there were no handler: the process ends with the note's text.
+    pub const DEFAULT: u64 = 1;
+    /// The handler has left its stack behind; go on here.
+    pub const LEAVE: u64 = 2;
 }
 
 /// What only some processes may do. A child inherits the set; a process can

@@ -22,7 +22,103 @@ pub struct WaitMessage {
     /// Bytes used in `text`.
     pub text_len: u32,
     /// Why, for people: the text of `exits`, or the kernel's.
-    pub text: [u8; 240],
+    pub text: [u8; crate::TEXT_MAX],
+}
+
+/// All registers of a program that a note interrupted. The handler is called
+/// as a C function, `handler(registers, text, len)`, and may change them; the
+/// text ends with a zero byte that `len` does not count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[allow(missing_docs, reason = "fields are registers")]
+pub struct Registers {
+    pub r15: u64,
+    pub r14: u64,
+    pub r13: u64,
+    pub r12: u64,
+    pub r11: u64,
+    pub r10: u64,
+    pub r9: u64,
+    pub r8: u64,
+    pub rdi: u64,
+    pub rsi: u64,
+    pub rbp: u64,
+    pub rbx: u64,
+    pub rdx: u64,
+    pub rcx: u64,
+    pub rax: u64,
+    pub rip: u64,
+    pub rflags: u64,
+    pub rsp: u64,
+    /// The exception's number; 256 and above: a system call.
+    pub trap: u64,
+    /// The processor's error code.
+    pub error: u64,
+    /// Of a page fault: the address that was touched.
+    pub address: u64,
+}
+
+/// What a process is doing.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct ProcessInfo {
+    /// Its number.
+    pub pid: u64,
+    /// Who may wait for it.
+    pub parent: u64,
+    /// Its note group.
+    pub group: u64,
+    /// Bytes of addresses in its segments.
+    pub size: u64,
+    /// Pages it has mapped, frames shared with others included.
+    pub pages: u64,
+    /// Ticks of the time stamp counter it ran.
+    pub ticks: u64,
+    /// Nanoseconds since it began to wait; 0 unless it waits.
+    pub waiting_ns: u64,
+    /// [`ProcessInfo::READY`] and so on.
+    pub state: u32,
+    /// Bytes used in `name`.
+    pub name_len: u32,
+    /// What it is called.
+    pub name: [u8; 32],
+    /// Bytes used in `waits_for`.
+    pub waits_for_len: u32,
+    /// Open descriptors.
+    pub descriptors: u32,
+    /// What it waits for.
+    pub waits_for: [u8; 32],
+}
+
+impl ProcessInfo {
+    /// It could run, others do.
+    pub const READY: u32 = 1;
+    /// It runs.
+    pub const RUNNING: u32 = 2;
+    /// It waits.
+    pub const WAITING: u32 = 3;
+    /// It has ended and its parent has not waited for it.
+    pub const ENDED: u32 = 4;
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        text(&self.name, self.name_len)
+    }
+
+    /// What it waits for; empty unless it waits.
+    pub fn waits_for(&self) -> &str {
+        text(&self.waits_for, self.waits_for_len)
+    }
+}
+
+/// The first `len` bytes, as far as they are text.
+fn text(bytes: &[u8], len: u32) -> &str {
+    let bytes = bytes.get(..len as usize).unwrap_or(&[]);
+    match core::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => core::str::from_utf8(bytes.get(..error.valid_up_to()).unwrap_or(&[]))
+            .unwrap_or_default(),
+    }
 }
 
 /// Status of a process that the kernel ended.

@@ -26,7 +26,8 @@ calls! {
     Exits = 1,
     /// `(flags) -> pid`, 0 in the child. See [`crate::rfork`].
     RFork = 2,
-    /// `(path, len, argv: *const Slice, argc)`. `argv[0]` is given too.
+    /// `(path, len, argv: *const Slice, argc, envp: *const Slice, envc)`.
+    /// `argv[0]` is given too; the environment is `NAME=value` texts.
     Exec = 3,
     /// `(*mut WaitMessage) -> pid`: the next child that ended.
     Wait = 4,
@@ -106,4 +107,19 @@ calls! {
     BootOptions = 40,
     /// `(path, len, new, new_len)`
     Rename = 41,
+    /// `(handler)`: notes go to the function at that address; 0: to none. See
+    /// [`crate::Registers`].
+    Notify = 42,
+    /// `(how)`: the handler is done. See [`crate::noted`].
+    Noted = 43,
+    /// `(pid, text, len)`: a note for a process, or for the note group -pid.
+    Note = 44,
+    /// `(va, block) -> 1`: takes one from the semaphore at `va`, a `u32` in a
+    /// `shared` segment. With `block` 0 it returns 0 instead of waiting.
+    SemAcquire = 46,
+    /// `(va, count) -> value`: adds to a semaphore.
+    SemRelease = 47,
+    /// `(index, *mut ProcessInfo) -> next`: the first process from `index`
+    /// on; 0 if there is none.
+    ProcInfo = 49,
 }

@@ -12,7 +12,7 @@ pub use port::{Event, Port, interrupt};
 
 use crate::lock::{Lock, Rank};
 use crate::mount::Mount;
-use crate::proc::sched::{self, WaitQueue, Wake};
+use crate::proc::sched::{self, Reason, WaitQueue};
 use abi::Errno;
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
@@ -123,11 +123,13 @@ impl End {
                 }
                 peer.writers.join();
             }
-            let wake = sched::park(None);
-            self.channel.sides.lock()[self.peer()].writers.leave();
-            if wake == Wake::Ending {
+            let wake = sched::park(Reason::Room, None);
+            let writers = &mut self.channel.sides.lock()[self.peer()].writers;
+            if wake.interrupted() {
+                writers.give_up();
                 return Err(Errno::EINTR);
             }
+            writers.leave();
         }
     }
 
@@ -143,11 +145,13 @@ impl End {
                     Taken::Nothing => sides[self.side].readers.join(),
                 }
             }
-            let wake = sched::park(None);
-            self.channel.sides.lock()[self.side].readers.leave();
-            if wake == Wake::Ending {
+            let wake = sched::park(Reason::Message, None);
+            let readers = &mut self.channel.sides.lock()[self.side].readers;
+            if wake.interrupted() {
+                readers.give_up();
                 return Err(Errno::EINTR);
             }
+            readers.leave();
         }
     }
 

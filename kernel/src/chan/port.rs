@@ -1,7 +1,7 @@
 //! Receive ports: one place to wait for several channels and interrupts.
 use super::{End, Message, Taken, Tap, room};
 use crate::lock::{Lock, Rank};
-use crate::proc::sched::{self, WaitQueue, Wake};
+use crate::proc::sched::{self, Reason, WaitQueue, Wake};
 use abi::Errno;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -124,12 +124,20 @@ impl Port {
                 return Ok(event);
             }
             self.state.lock().waiters.join();
-            let wake = sched::park(deadline_ns);
-            self.state.lock().waiters.leave();
+            let wake = sched::park(Reason::Port, deadline_ns);
+            let waiters = &mut self.state.lock().waiters;
             match wake {
-                Wake::Woken => {}
-                Wake::Timeout => return Err(Errno::ETIMEDOUT),
-                Wake::Ending => return Err(Errno::EINTR),
+                Wake::Woken => {
+                    waiters.leave();
+                }
+                Wake::Timeout => {
+                    waiters.give_up();
+                    return Err(Errno::ETIMEDOUT);
+                }
+                Wake::Ending | Wake::Noted => {
+                    waiters.give_up();
+                    return Err(Errno::EINTR);
+                }
             }
         }
     }

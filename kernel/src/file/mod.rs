@@ -114,6 +114,11 @@ impl Descriptors {
         }
     }
 
+    /// How many are open.
+    pub fn count(&self) -> usize {
+        self.table.iter().flatten().count()
+    }
+
     /// Empties the table; the caller drops what was in it, unlocked.
     pub fn take_all(&mut self) -> [Option<Arc<OpenFile>>; FDS_MAX] {
         core::mem::replace(&mut self.table, [const { None }; FDS_MAX])

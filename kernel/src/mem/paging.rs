@@ -20,8 +20,8 @@ use super::edit::{Change, edit, free_tables};
 use super::frames::{self, Physical};
 use super::stack::STACKS;
 use super::table::{
-    CACHE_OFF, ENTRIES, NO_EXEC, PRESENT, Place, TOP, USER, WRITE, WRITE_THROUGH, flush_page,
-    index, leaf, look_up, set,
+    CACHE_OFF, COUNT, COUNT_ONE, ENTRIES, NO_EXEC, PRESENT, Place, TOP, USER, WRITE, WRITE_THROUGH,
+    flush_page, frame_of, index, leaf, look_up, set,
 };
 
 /// The kernel's own root, without a program.
@@ -155,6 +155,13 @@ impl AddressSpace {
         Some((Frame((pa >> 12) as u32), Prot::of(entry)))
     }
 
+    /// How many pages are translated.
+    pub fn mapped(&self) -> u64 {
+        let tops = 0..(ENTRIES / 2) as usize;
+        tops.map(|i| count_pages(Place::of(self.root, i).read(), TOP - 1))
+            .sum()
+    }
+
     fn change(&mut self, range: Range<u64>, change: Change) {
         let pages = range.start.min(USER_END) / PAGE..range.end.min(USER_END).div_ceil(PAGE);
         if pages.is_empty() {
@@ -176,6 +183,20 @@ impl Drop for AddressSpace {
         }
         frames::release(self.root);
     }
+}
+
+/// Pages translated below a table's entry; `level` is the table's.
+fn count_pages(entry: u64, level: u32) -> u64 {
+    if entry & PRESENT == 0 {
+        return 0;
+    }
+    if level == 0 {
+        return (entry & COUNT) / COUNT_ONE;
+    }
+    let table = frame_of(entry);
+    (0..ENTRIES as usize)
+        .map(|i| count_pages(Place::of(table, i).read(), level - 1))
+        .sum()
 }
 
 /// Maps a page of the kernel's stack area.

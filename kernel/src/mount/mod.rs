@@ -69,6 +69,9 @@ struct Pending {
     undo: u32,
     /// The tag this one flushes.
     flushes: Option<u16>,
+    /// A flush of this tag is on its way: the tag is not free before the
+    /// answer to that.
+    flushed: bool,
 }
 
 impl Pending {
@@ -79,6 +82,7 @@ impl Pending {
             sink: Vec::new(),
             undo: NOFID,
             flushes: None,
+            flushed: false,
         }
     }
 }

@@ -2,10 +2,13 @@
 //!
 //! Life of a tag: free, sent, answered, free. A process that is to end does
 //! not wait: it leaves the tag behind with a Tflush after it, and whatever a
-//! late reply made is undone when it comes ([`super::deliver`]).
+//! late reply made is undone when it comes ([`super::deliver`]). A process
+//! that a note interrupts flushes too, but waits for the outcome: a reply that
+//! comes before the flush's counts, so that it knows what has happened
+//! (invariant 13).
 use super::{BYTES_OUT, FIDS, Mount, Pending, Progress, State, TAGS};
 use crate::chan::{HEAD_MAX, Message, Piece, room};
-use crate::proc::sched::{self, Wake};
+use crate::proc::sched::{self, Reason, Wake};
 use abi::Errno;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
@@ -133,17 +136,20 @@ impl Mount {
                 }
                 state.free.join();
             }
-            let wake = sched::park(None);
-            self.state.lock().free.leave();
-            if wake == Wake::Ending {
+            let wake = sched::park(Reason::Tag, None);
+            let mut state = self.state.lock();
+            if wake.interrupted() {
+                state.free.give_up();
                 return Err(Errno::EINTR);
             }
+            state.free.leave();
         }
     }
 
-    /// Waits for the reply. `EINTR`: the process is to end; `EIO`: the
-    /// server is gone.
+    /// Waits for the reply. `EINTR`: the process is to end, or a note came
+    /// and the server has dropped the request; `EIO`: the server is gone.
     pub fn finish(&self, Sent(tag): Sent) -> Result<Answer, Errno> {
+        let mut flushed = false;
         loop {
             {
                 let mut state = self.state.lock();
@@ -151,9 +157,21 @@ impl Mount {
                     return result;
                 }
             }
-            if sched::park(None) == Wake::Ending {
-                self.abandon(tag);
-                return Err(Errno::EINTR);
+            let wake = if flushed {
+                sched::park_through_notes(Reason::Reply)
+            } else {
+                sched::park(Reason::Reply, None)
+            };
+            match wake {
+                Wake::Woken | Wake::Timeout => {}
+                Wake::Noted => {
+                    self.flush(tag);
+                    flushed = true;
+                }
+                Wake::Ending => {
+                    self.abandon(tag);
+                    return Err(Errno::EINTR);
+                }
             }
         }
     }
@@ -161,7 +179,7 @@ impl Mount {
     /// Nobody waits for `tag` any more: flush it, without waiting for that
     /// either. With no tag left for the flush the reply itself frees it.
     fn abandon(&self, tag: usize) {
-        let flush = {
+        {
             let mut state = self.state.lock();
             if state.take_answer(tag).is_some() {
                 return;
@@ -169,15 +187,33 @@ impl Mount {
             if let Some(pending) = state.pending.get_mut(tag) {
                 pending.waiter = None;
             }
-            let flush = state.try_tag();
-            if let Some(pending) = flush.and_then(|t| state.pending.get_mut(t)) {
+        }
+        self.flush(tag);
+    }
+
+    /// Asks the server to forget a request, once.
+    fn flush(&self, tag: usize) {
+        let flush = {
+            let mut state = self.state.lock();
+            let wanted = state
+                .pending
+                .get(tag)
+                .is_some_and(|p| matches!(p.progress, Progress::Sent) && !p.flushed);
+            if !wanted {
+                return;
+            }
+            let Some(flush) = state.try_tag() else {
+                return;
+            };
+            if let Some(pending) = state.pending.get_mut(flush) {
                 pending.flushes = Some(tag as u16);
+            }
+            if let Some(pending) = state.pending.get_mut(tag) {
+                pending.flushed = true;
             }
             flush
         };
-        if let Some(flush) = flush {
-            self.send_detached(flush, &Request::Flush { oldtag: tag as u16 });
-        }
+        self.send_detached(flush, &Request::Flush { oldtag: tag as u16 });
     }
 
     /// Gives a fid back without waiting for the reply.
@@ -222,7 +258,7 @@ impl Mount {
             })
         });
         if sent.is_err() {
-            self.state.lock().free_tag(tag);
+            self.state.lock().not_sent(tag);
         }
     }
 }
@@ -259,14 +295,50 @@ impl State {
         Some(tag)
     }
 
+    /// Done with a tag; it is free unless the answer to its flush is still to
+    /// come, which must not meet another request under the same tag.
     pub(super) fn free_tag(&mut self, tag: usize) {
         if tag < TAGS
             && let Some(pending) = self.pending.get_mut(tag)
         {
             pending.progress = Progress::Free;
             pending.sink = Vec::new();
-            self.used &= !(1 << tag);
-            self.free.wake_one();
+            if !pending.flushed {
+                self.used &= !(1 << tag);
+                self.free.wake_one();
+            }
+        }
+    }
+
+    /// A request that nobody waits for did not get out. What a flush was for
+    /// is free at its reply again.
+    fn not_sent(&mut self, tag: usize) {
+        let flushes = self.pending.get_mut(tag).and_then(|p| p.flushes.take());
+        self.free_tag(tag);
+        if let Some(old) = flushes.map(usize::from)
+            && let Some(pending) = self.pending.get_mut(old)
+        {
+            pending.flushed = false;
+            if matches!(pending.progress, Progress::Free) {
+                self.free_tag(old);
+            }
+        }
+    }
+
+    /// The flush of `tag` is answered: the server promises no reply to it from
+    /// now on.
+    fn flush_done(&mut self, tag: usize) {
+        let Some(pending) = self.pending.get_mut(tag) else {
+            return;
+        };
+        pending.flushed = false;
+        match (&pending.progress, pending.waiter) {
+            (Progress::Sent, Some(slot)) => {
+                pending.progress = Progress::Answered(Err(Errno::EINTR));
+                sched::unpark(slot);
+            }
+            (Progress::Sent, None) | (Progress::Free, _) => self.free_tag(tag),
+            (Progress::Answered(_), _) => {}
         }
     }
 
@@ -299,13 +371,8 @@ impl State {
         let undo = (made && pending.undo != NOFID).then_some(pending.undo);
         let flushed = pending.flushes.take();
         self.free_tag(tag);
-        // The server promises no reply to the flushed request after this.
-        if let Some(old) = flushed.map(usize::from)
-            && let Some(pending) = self.pending.get(old)
-            && matches!(pending.progress, Progress::Sent)
-            && pending.waiter.is_none()
-        {
-            self.free_tag(old);
+        if let Some(old) = flushed {
+            self.flush_done(usize::from(old));
         }
         undo
     }

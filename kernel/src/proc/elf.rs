@@ -1,6 +1,9 @@
 //! Program files: static ELF for x86_64, checked before anything is changed.
+//!
+//! A position-independent program (`ET_DYN`) is loaded at [`PIE_BASE`] and
+//! relocates itself; one that asks for an interpreter is refused.
 use abi::{Errno, PAGE, USER_END};
-use elf::abi::{EM_X86_64, ET_EXEC, PF_W, PF_X, PT_LOAD};
+use elf::abi::{EM_X86_64, ET_DYN, ET_EXEC, PF_W, PF_X, PT_INTERP, PT_LOAD};
 use elf::endian::LittleEndian;
 use elf::file::{Class, FileHeader};
 use elf::parse::ParseAt;
@@ -11,6 +14,10 @@ use elf::segment::ProgramHeader;
 pub const HEADERS: usize = PAGE as usize;
 /// Loadable parts a program may have.
 pub const PARTS: usize = 6;
+
+/// Where a position-independent program begins: above any program of a fixed
+/// address, below the segments whose place the kernel chooses.
+pub const PIE_BASE: u64 = 0x20_0000_0000;
 
 /// A part of the program to be loaded.
 #[derive(Clone, Copy, Default, Debug)]
@@ -34,6 +41,14 @@ pub struct Part {
 pub struct Program {
     /// Address of the first instruction.
     pub entry: u64,
+    /// Bytes in a program header.
+    pub header_size: u64,
+    /// Program headers.
+    pub headers: u64,
+    /// Where the program headers are in the file.
+    headers_at: u64,
+    /// What is added to the file's addresses.
+    base: u64,
     parts: [Part; PARTS],
     count: usize,
 }
@@ -44,6 +59,17 @@ impl Program {
         self.parts.get(..self.count).unwrap_or(&[])
     }
 
+    /// Address of the program headers; 0 if they are not loaded.
+    pub fn headers_va(&self) -> u64 {
+        let len = self.headers * self.header_size;
+        let holds = |p: &&Part| {
+            let at = self.headers_at.checked_sub(p.offset);
+            at.is_some_and(|at| at.saturating_add(len) <= p.file_len)
+        };
+        let part = self.parts().iter().find(holds);
+        part.map_or(0, |p| p.va + (self.headers_at - p.offset))
+    }
+
     /// From the first bytes of a file ([`HEADERS`], or all of it).
     pub fn parse(head: &[u8]) -> Result<Program, Errno> {
         let ident = elf::file::parse_ident::<LittleEndian>(head).map_err(|_| Errno::ENOEXEC)?;
@@ -51,13 +77,19 @@ impl Program {
         let header = FileHeader::parse_tail(ident, tail).map_err(|_| Errno::ENOEXEC)?;
         let sound = header.class == Class::ELF64
             && header.e_machine == EM_X86_64
-            && header.e_type == ET_EXEC
+            && matches!(header.e_type, ET_EXEC | ET_DYN)
             && usize::from(header.e_phentsize) == ProgramHeader::size_for(Class::ELF64);
-        if !sound || header.e_entry >= USER_END {
+        if !sound {
             return Err(Errno::ENOEXEC);
         }
+        let base = if header.e_type == ET_DYN { PIE_BASE } else { 0 };
+        let entry = header.e_entry.checked_add(base);
         let mut program = Program {
-            entry: header.e_entry,
+            entry: entry.filter(|e| *e < USER_END).ok_or(Errno::ENOEXEC)?,
+            header_size: u64::from(header.e_phentsize),
+            headers: u64::from(header.e_phnum),
+            headers_at: header.e_phoff,
+            base,
             parts: [Part::default(); PARTS],
             count: 0,
         };
@@ -65,6 +97,9 @@ impl Program {
         for _ in 0..header.e_phnum {
             let parsed = ProgramHeader::parse_at(LittleEndian, Class::ELF64, &mut at, head);
             let header = parsed.map_err(|_| Errno::ENOEXEC)?;
+            if header.p_type == PT_INTERP {
+                return Err(Errno::ENOEXEC);
+            }
             if header.p_type == PT_LOAD && header.p_memsz > 0 {
                 program.add(&header)?;
             }
@@ -76,8 +111,9 @@ impl Program {
     }
 
     fn add(&mut self, header: &ProgramHeader) -> Result<(), Errno> {
+        let va = header.p_vaddr.checked_add(self.base);
         let part = Part {
-            va: header.p_vaddr,
+            va: va.ok_or(Errno::ENOEXEC)?,
             len: header.p_memsz,
             offset: header.p_offset,
             file_len: header.p_filesz,

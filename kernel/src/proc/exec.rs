@@ -4,8 +4,8 @@
 //! (invariant 11); only when all of it is there does the process change over,
 //! so a failed exec changes nothing.
 use super::elf::{HEADERS, Part, Program};
-use super::{Process, slots};
-use crate::arch::TrapFrame;
+use super::{Process, note, slots};
+use crate::arch::{TrapFrame, time};
 use crate::chan::{FrameRef, Piece, room};
 use crate::file::{Node, OpenFile, open};
 use crate::lock::{Lock, Rank};
@@ -21,43 +21,80 @@ use vm::{Access, SnapId};
 const STACK: u64 = 8 << 20;
 /// The stack ends here; above is a page that is never mapped.
 const STACK_TOP: u64 = USER_END - PAGE;
-/// Most arguments.
-const ARGUMENTS: u64 = 256;
+/// Most arguments and most texts of the environment.
+const TEXTS: u64 = 512;
+/// What each program is told about itself and the system, by the numbers of
+/// the System V ABI (3.4.3).
+mod auxiliary {
+    pub const NULL: u64 = 0;
+    pub const PHDR: u64 = 3;
+    pub const PHENT: u64 = 4;
+    pub const PHNUM: u64 = 5;
+    pub const PAGESZ: u64 = 6;
+    pub const BASE: u64 = 7;
+    pub const ENTRY: u64 = 9;
+    pub const SECURE: u64 = 23;
+    pub const RANDOM: u64 = 25;
+    pub const EXECFN: u64 = 31;
+}
+/// Random bytes for each program.
+const RANDOM: usize = 16;
 
-/// Arguments as they go to the new program: strings, each ended by a zero.
+/// Arguments and environment as they go to the new program: strings, each
+/// ended by a zero.
 pub struct Arguments {
     bytes: Vec<u8>,
-    /// Where each begins.
+    /// Where each argument begins.
     starts: Vec<usize>,
+    /// Where each text of the environment begins.
+    environment: Vec<usize>,
 }
 
 impl Arguments {
-    /// Copies the strings that `count` slices at `va` name.
-    pub fn from_user(space: &SpaceLock, va: u64, count: u64) -> Result<Arguments, Errno> {
-        if count > ARGUMENTS {
+    /// Copies the strings that `argc` slices at `argv` and `envc` slices at
+    /// `envp` name.
+    pub fn from_user(
+        space: &SpaceLock,
+        (argv, argc): (u64, u64),
+        (envp, envc): (u64, u64),
+    ) -> Result<Arguments, Errno> {
+        if argc > TEXTS || envc > TEXTS {
             return Err(Errno::E2BIG);
         }
         let mut arguments = Arguments {
             bytes: room(ARGS_MAX)?,
-            starts: room(count as usize)?,
+            starts: room(argc as usize)?,
+            environment: room(envc as usize)?,
         };
+        arguments.take(space, argv, argc, |a| &mut a.starts)?;
+        arguments.take(space, envp, envc, |a| &mut a.environment)?;
+        Ok(arguments)
+    }
+
+    fn take(
+        &mut self,
+        space: &SpaceLock,
+        va: u64,
+        count: u64,
+        list: impl Fn(&mut Self) -> &mut Vec<usize>,
+    ) -> Result<(), Errno> {
         for i in 0..count {
             let at = va
                 .checked_add(i * size_of::<Slice>() as u64)
                 .ok_or(Errno::EFAULT)?;
             let address = user::read_u64(space, at)?;
             let len = user::read_u64(space, at.checked_add(8).ok_or(Errno::EFAULT)?)?;
-            let start = arguments.bytes.len();
+            let start = self.bytes.len();
             if len as usize >= ARGS_MAX - start || len >= ARGS_MAX as u64 {
                 return Err(Errno::E2BIG);
             }
-            arguments.starts.push(start);
-            arguments.bytes.resize(start + len as usize, 0);
-            let slot = arguments.bytes.get_mut(start..).ok_or(Errno::E2BIG)?;
+            list(self).push(start);
+            self.bytes.resize(start + len as usize, 0);
+            let slot = self.bytes.get_mut(start..).ok_or(Errno::E2BIG)?;
             user::read(space, address, slot)?;
-            arguments.bytes.push(0);
+            self.bytes.push(0);
         }
-        Ok(arguments)
+        Ok(())
     }
 
     /// One argument, for the first process.
@@ -65,6 +102,7 @@ impl Arguments {
         let mut arguments = Arguments {
             bytes: room(name.len() + 1)?,
             starts: room(1)?,
+            environment: Vec::new(),
         };
         arguments.bytes.extend_from_slice(name.as_bytes());
         arguments.bytes.push(0);
@@ -73,21 +111,60 @@ impl Arguments {
     }
 
     /// Lays them out at the top of the stack as the System V ABI has it:
-    /// argc, argv, NULL, envp NULL, auxv NULL (two words); the stack pointer.
-    fn push(&self, space: &SpaceLock) -> Result<u64, Errno> {
-        let strings = STACK_TOP - self.bytes.len() as u64;
+    /// argc, argv, NULL, envp, NULL, auxv; the strings above. Returns the
+    /// stack pointer.
+    fn push(&self, space: &SpaceLock, program: &Program, path: &str) -> Result<u64, Errno> {
+        let random = STACK_TOP - RANDOM as u64;
+        user::write(space, random, &random_bytes())?;
+        let path_at = random - path.len() as u64 - 1;
+        user::write(space, path_at, path.as_bytes())?;
+        let strings = path_at - self.bytes.len() as u64;
         user::write(space, strings, &self.bytes)?;
-        let words = self.starts.len() + 5;
+        let vector = [
+            (auxiliary::PHDR, program.headers_va()),
+            (auxiliary::PHENT, program.header_size),
+            (auxiliary::PHNUM, program.headers),
+            (auxiliary::PAGESZ, PAGE),
+            (auxiliary::BASE, 0),
+            (auxiliary::ENTRY, program.entry),
+            (auxiliary::SECURE, 0),
+            (auxiliary::RANDOM, random),
+            (auxiliary::EXECFN, path_at),
+            (auxiliary::NULL, 0),
+        ];
+        let words = self.starts.len() + self.environment.len() + 3 + 2 * vector.len();
         let mut table: Vec<u8> = room(words * 8)?;
-        table.extend_from_slice(&(self.starts.len() as u64).to_le_bytes());
-        for start in &self.starts {
-            table.extend_from_slice(&(strings + *start as u64).to_le_bytes());
+        let mut add = |word: u64| table.extend_from_slice(&word.to_le_bytes());
+        add(self.starts.len() as u64);
+        for list in [&self.starts, &self.environment] {
+            for start in list {
+                add(strings + *start as u64);
+            }
+            add(0);
         }
-        table.resize(words * 8, 0);
+        for (key, value) in vector {
+            add(key);
+            add(value);
+        }
         let pointer = (strings - table.len() as u64) & !15;
         user::write(space, pointer, &table)?;
         Ok(pointer)
     }
+}
+
+/// Hard to guess for other programs; not for keys.
+fn random_bytes() -> [u8; RANDOM] {
+    let mut bytes = [0; RANDOM];
+    let mut state = time::ticks() ^ time::now_ns().rotate_left(32);
+    for chunk in bytes.as_chunks_mut::<8>().0 {
+        // SplitMix64.
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        *chunk = (z ^ z >> 31).to_le_bytes();
+    }
+    bytes
 }
 
 /// Where the bytes of a program come from.
@@ -149,6 +226,7 @@ pub fn exec(
     slots::set_root(process.slot, root);
     seg::clear(&Lock::new(Rank::Space, old));
     slots::reset_fpu();
+    note::forget_handler(process);
     Ok(())
 }
 
@@ -172,7 +250,7 @@ fn change(
 ) -> Result<Space, Errno> {
     let file = open::open(process, path, mode::OREAD)?;
     let space = Lock::new(Rank::Space, Space::new()?);
-    match with_image(&file, |image| build(&space, image, arguments)) {
+    match with_image(&file, |image| build(&space, image, arguments, path)) {
         Ok((entry, pointer)) => *frame = TrapFrame::user(entry, pointer),
         Err(errno) => {
             seg::clear(&space);
@@ -205,7 +283,12 @@ fn with_image<T>(
 
 /// Builds the memory of the program in `space`; first instruction and stack
 /// pointer.
-fn build(space: &SpaceLock, image: &Image<'_>, arguments: &Arguments) -> Result<(u64, u64), Errno> {
+fn build(
+    space: &SpaceLock,
+    image: &Image<'_>,
+    arguments: &Arguments,
+    path: &str,
+) -> Result<(u64, u64), Errno> {
     let program = image.headers()?;
     for part in program.parts() {
         load(space, image, part)?;
@@ -218,7 +301,7 @@ fn build(space: &SpaceLock, image: &Image<'_>, arguments: &Arguments) -> Result<
         Content::Virtual(stack),
     );
     attach::insert(&mut space.lock(), stack)?;
-    let pointer = arguments.push(space)?;
+    let pointer = arguments.push(space, &program, path)?;
     Ok((program.entry, pointer))
 }
 

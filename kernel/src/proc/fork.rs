@@ -17,13 +17,17 @@ static BEGIN: Lock<[Option<TrapFrame>; slots::NPROC]> =
 
 /// Makes a child of `parent` that returns 0 where the parent gets its pid.
 pub fn rfork(parent: &Process, frame: &TrapFrame, flags: u64) -> Result<u64, Errno> {
-    if flags & rfork::PROC == 0 || flags & !(rfork::PROC | rfork::CLEAN_FDS) != 0 {
+    if flags & !(rfork::PROC | rfork::CLEAN_FDS | rfork::NOTES) != 0 {
         return Err(Errno::EINVAL);
+    }
+    if flags & rfork::PROC == 0 {
+        return change_self(parent, flags);
     }
     let slot = vacancy()?;
     let stack = KernelStack::new().ok_or(Errno::ENOMEM)?;
     let inherited = Parent {
         pid: parent.pid,
+        group: (flags & rfork::NOTES == 0).then(|| parent.group.load(Relaxed)),
         privileges: parent.privileges.load(Relaxed),
         names: parent.names.clone(),
         directory: parent.directory.lock().clone(),
@@ -38,12 +42,26 @@ pub fn rfork(parent: &Process, frame: &TrapFrame, flags: u64) -> Result<u64, Err
         let shared: Descriptors = parent.descriptors.lock().share();
         *child.descriptors.lock() = shared;
     }
+    let notes = parent.notes.lock().inherited();
+    *child.notes.lock() = notes;
     let mut registers = *frame;
     registers.rax = 0;
     let pid = child.pid;
     begin(child, registers);
     slots::copy_fpu_to(slot);
     Ok(pid)
+}
+
+/// What the flags say, for the caller itself.
+fn change_self(process: &Process, flags: u64) -> Result<u64, Errno> {
+    if flags & rfork::CLEAN_FDS != 0 {
+        let files = process.descriptors.lock().take_all();
+        drop(files);
+    }
+    if flags & rfork::NOTES != 0 {
+        process.group.store(process.pid, Relaxed);
+    }
+    Ok(0)
 }
 
 /// Makes `process` known and ready; it begins with those registers.

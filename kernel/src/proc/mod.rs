@@ -5,7 +5,9 @@
 pub mod elf;
 pub mod exec;
 pub mod fork;
+pub mod note;
 pub mod sched;
+pub mod semaphore;
 pub mod slots;
 mod table;
 pub mod wait;
@@ -18,10 +20,11 @@ use crate::seg::Space;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use note::Notes;
 use sched::Slot;
 
 pub use slots::current;
-pub use table::{count, find, insert, vacancy};
+pub use table::{at, count, find, insert, vacancy};
 
 /// How a process ended or is to end.
 #[derive(Clone)]
@@ -49,6 +52,8 @@ pub struct Process {
     pub slot: Slot,
     /// Pid of the one that may wait for it.
     pub parent: AtomicU64,
+    /// Its note group: the pid of the process it began with.
+    pub group: AtomicU64,
     /// [`abi::privilege`] bits.
     pub privileges: AtomicU64,
     /// Segments and page tables.
@@ -65,6 +70,8 @@ pub struct Process {
     pub error: Lock<LastError>,
     /// Set once it is to end.
     pub ending: Lock<Option<Ending>>,
+    /// Notes and who handles them.
+    pub notes: Lock<Notes>,
     /// Children that ended are announced here.
     pub children: Lock<sched::WaitQueue>,
     /// Kept so that it is freed with the process, by somebody else.
@@ -76,10 +83,12 @@ static NEXT_PID: AtomicU64 = AtomicU64::new(1);
 impl Process {
     /// A process in `slot` that is in no table and not ready yet.
     pub fn new(slot: Slot, parent: &Parent, space: Space, stack: KernelStack) -> Process {
+        let pid = NEXT_PID.fetch_add(1, Relaxed);
         Process {
-            pid: NEXT_PID.fetch_add(1, Relaxed),
+            pid,
             slot,
             parent: AtomicU64::new(parent.pid),
+            group: AtomicU64::new(parent.group.unwrap_or(pid)),
             privileges: AtomicU64::new(parent.privileges),
             space: Lock::new(Rank::Space, space),
             descriptors: Lock::new(Rank::Descriptors, Descriptors::new()),
@@ -88,6 +97,7 @@ impl Process {
             name: Lock::new(Rank::Process, parent.name.clone()),
             error: Lock::new(Rank::Process, LastError::default()),
             ending: Lock::new(Rank::Process, None),
+            notes: Lock::new(Rank::Process, Notes::default()),
             children: Lock::new(Rank::Process, sched::WaitQueue::new()),
             stack,
         }
@@ -124,6 +134,8 @@ impl Process {
 pub struct Parent {
     /// Pid of the parent, 0 for the first process.
     pub pid: u64,
+    /// Note group; `None`: a new one.
+    pub group: Option<u64>,
     /// Privileges.
     pub privileges: u64,
     /// Name space, shared.

@@ -22,8 +22,19 @@ const ENDED: u8 = 4;
 static STATE: [AtomicU8; NPROC] = [const { AtomicU8::new(FREE) }; NPROC];
 /// A wake-up that came while the process was not parked.
 static WOKEN: [AtomicBool; NPROC] = [const { AtomicBool::new(false) }; NPROC];
-/// The process shall end: every wait is cut short.
-static ENDING: [AtomicBool; NPROC] = [const { AtomicBool::new(false) }; NPROC];
+/// What cuts waits short: [`ENDING`], [`NOTED`].
+static CALLED: [AtomicU8; NPROC] = [const { AtomicU8::new(0) }; NPROC];
+/// The process shall end.
+const ENDING: u8 = 1;
+/// A note can be delivered.
+const NOTED: u8 = 2;
+/// What a parked process waits for, and since when in nanoseconds.
+static REASON: [AtomicU8; NPROC] = [const { AtomicU8::new(0) }; NPROC];
+static SINCE: [AtomicU64; NPROC] = [const { AtomicU64::new(0) }; NPROC];
+/// Time-stamp ticks that a process ran, without its present turn.
+static RAN: [AtomicU64; NPROC] = [const { AtomicU64::new(0) }; NPROC];
+/// When the present turn began, in ticks.
+static TURN: AtomicU64 = AtomicU64::new(0);
 /// When a parked process wants to be woken at the latest, in nanoseconds.
 static DEADLINE: [AtomicU64; NPROC] = [const { AtomicU64::new(u64::MAX) }; NPROC];
 static NEXT_READY: [AtomicU16; NPROC] = [const { AtomicU16::new(NONE) }; NPROC];
@@ -47,6 +58,83 @@ pub enum Wake {
     Timeout,
     /// The process is to end: give up.
     Ending,
+    /// A note came: give up, if what was begun can be left as it is.
+    Noted,
+}
+
+impl Wake {
+    /// Must the call fail with `EINTR`?
+    pub fn interrupted(self) -> bool {
+        matches!(self, Wake::Ending | Wake::Noted)
+    }
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident $text:literal,)*) => {
+        /// What a process waits for.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u8)]
+        pub enum Reason { $($(#[$doc])* $name,)* }
+
+        impl Reason {
+            const TEXTS: &'static [&'static str] = &[$($text,)*];
+        }
+    };
+}
+
+reasons! {
+    /// A child to end.
+    Child "child to end",
+    /// Time to pass.
+    Time "time to pass",
+    /// A message on a channel.
+    Message "message on a channel",
+    /// Room in a channel.
+    Room "room in a channel",
+    /// Anything at a port.
+    Port "message at a port",
+    /// A server's reply.
+    Reply "reply of a server",
+    /// A free tag of a connection.
+    Tag "free tag of a server",
+    /// A page that somebody else fills.
+    Page "page being filled",
+    /// A semaphore.
+    Semaphore "semaphore",
+}
+
+/// What a process is doing, for people.
+pub struct Status {
+    /// [`abi::ProcessInfo::READY`] and so on.
+    pub state: u32,
+    /// What it waits for; empty unless it waits.
+    pub waits_for: &'static str,
+    /// Since when it waits, in nanoseconds; 0 unless it waits.
+    pub since_ns: u64,
+    /// Time-stamp ticks it ran.
+    pub ticks: u64,
+}
+
+/// What the process in `slot` is doing.
+pub fn status(slot: Slot) -> Status {
+    let i = slot as usize;
+    let parked = STATE[i].load(Relaxed) == PARKED;
+    let reason = Reason::TEXTS.get(REASON[i].load(Relaxed) as usize);
+    let mut ticks = RAN[i].load(Relaxed);
+    if slot == current_slot() {
+        ticks += arch::time::ticks().saturating_sub(TURN.load(Relaxed));
+    }
+    Status {
+        state: match STATE[i].load(Relaxed) {
+            READY => abi::ProcessInfo::READY,
+            PARKED => abi::ProcessInfo::WAITING,
+            ENDED => abi::ProcessInfo::ENDED,
+            _ => abi::ProcessInfo::RUNNING,
+        },
+        waits_for: reason.copied().filter(|_| parked).unwrap_or(""),
+        since_ns: if parked { SINCE[i].load(Relaxed) } else { 0 },
+        ticks,
+    }
 }
 
 /// The slot that runs now.
@@ -93,8 +181,16 @@ impl WaitQueue {
         self.tail = me;
     }
 
-    /// The running process no longer waits here, if it still did.
-    pub fn leave(&mut self) {
+    /// The running process was interrupted. A wake-up that was already spent
+    /// on it goes to the next.
+    pub fn give_up(&mut self) {
+        if !self.leave() {
+            self.wake_one();
+        }
+    }
+
+    /// The running process no longer waits here; tells whether it still did.
+    pub fn leave(&mut self) -> bool {
         let me = current_slot();
         let (mut previous, mut at) = (NONE, self.head);
         while at != NONE {
@@ -107,10 +203,11 @@ impl WaitQueue {
                 if self.tail == me {
                     self.tail = previous;
                 }
-                return;
+                return true;
             }
             (previous, at) = (at, next);
         }
+        false
     }
 
     /// Wakes the one that waits longest.
@@ -169,21 +266,40 @@ pub fn unpark(slot: Slot) {
 pub fn admit(slot: Slot) {
     let i = slot as usize;
     WOKEN[i].store(false, Relaxed);
-    ENDING[i].store(false, Relaxed);
+    CALLED[i].store(0, Relaxed);
+    RAN[i].store(0, Relaxed);
     DEADLINE[i].store(u64::MAX, Relaxed);
     push_ready(slot);
 }
 
 /// The process in `slot` shall end; it gives up whatever it waits for.
 pub fn set_ending(slot: Slot) {
-    ENDING[slot as usize].store(true, Relaxed);
+    CALLED[slot as usize].fetch_or(ENDING, Relaxed);
     unpark(slot);
+}
+
+/// A note can be delivered to the process in `slot`: it gives up what it waits
+/// for, where that can be.
+pub fn set_noted(slot: Slot) {
+    CALLED[slot as usize].fetch_or(NOTED, Relaxed);
+    unpark(slot);
+}
+
+/// No note can be delivered to the process in `slot` any more.
+pub fn clear_noted(slot: Slot) {
+    CALLED[slot as usize].fetch_and(!NOTED, Relaxed);
+}
+
+/// Shall the running process do something else than what its program says?
+#[inline]
+pub fn called() -> bool {
+    CALLED[current_slot() as usize].load(Relaxed) != 0
 }
 
 /// Shall the running process end?
 #[inline]
 pub fn ending() -> bool {
-    ENDING[current_slot() as usize].load(Relaxed)
+    CALLED[current_slot() as usize].load(Relaxed) & ENDING != 0
 }
 
 /// The slot may be used again.
@@ -191,14 +307,33 @@ pub fn retire(slot: Slot) {
     STATE[slot as usize].store(FREE, Relaxed);
 }
 
-/// Gives up the CPU until woken, until `deadline_ns` or until the process is
-/// to end. No lock may be held.
-pub fn park(deadline_ns: Option<u64>) -> Wake {
+/// Gives up the CPU until woken, until `deadline_ns`, until a note comes or
+/// the process is to end. No lock may be held.
+pub fn park(reason: Reason, deadline_ns: Option<u64>) -> Wake {
+    park_unless(ENDING | NOTED, reason, deadline_ns)
+}
+
+/// The same, but notes have to wait.
+pub fn park_through_notes(reason: Reason) -> Wake {
+    park_unless(ENDING, reason, None)
+}
+
+/// Why the running process must not park, if it is called for one of `heeds`.
+#[inline]
+fn interruption(i: usize, heeds: u8) -> Option<Wake> {
+    match CALLED[i].load(Relaxed) & heeds {
+        0 => None,
+        called if called & ENDING != 0 => Some(Wake::Ending),
+        _ => Some(Wake::Noted),
+    }
+}
+
+fn park_unless(heeds: u8, reason: Reason, deadline_ns: Option<u64>) -> Wake {
     crate::lock::assert_none_held();
     let me = current_slot();
     let i = me as usize;
-    if ENDING[i].load(Relaxed) {
-        return Wake::Ending;
+    if let Some(wake) = interruption(i, heeds) {
+        return wake;
     }
     if WOKEN[i].swap(false, Relaxed) {
         return Wake::Woken;
@@ -210,12 +345,14 @@ pub fn park(deadline_ns: Option<u64>) -> Wake {
         DEADLINE[i].store(deadline, Relaxed);
         EARLIEST.fetch_min(deadline, Relaxed);
     }
+    REASON[i].store(reason as u8, Relaxed);
+    SINCE[i].store(arch::time::now_ns(), Relaxed);
     STATE[i].store(PARKED, Relaxed);
     leave_cpu(me);
     DEADLINE[i].store(u64::MAX, Relaxed);
     WOKEN[i].store(false, Relaxed);
-    if ENDING[i].load(Relaxed) {
-        Wake::Ending
+    if let Some(wake) = interruption(i, heeds) {
+        wake
     } else if deadline_ns.is_some_and(|d| arch::time::now_ns() >= d) {
         Wake::Timeout
     } else {
@@ -249,6 +386,7 @@ pub fn start(first: Slot) -> ! {
     debug_assert_eq!(popped, Some(first));
     CURRENT.store(first, Relaxed);
     STATE[first as usize].store(RUNNING, Relaxed);
+    TURN.store(arch::time::ticks(), Relaxed);
     slots::enter_first(first)
 }
 
@@ -256,14 +394,19 @@ pub fn start(first: Slot) -> ! {
 /// none. Idling here saves two switches whenever the process that just
 /// parked is the next one to run, as in every fill.
 fn leave_cpu(me: Slot) {
+    let mut now = arch::time::ticks();
+    let turn = now.saturating_sub(TURN.load(Relaxed));
+    RAN[me as usize].fetch_add(turn, Relaxed);
     let next = loop {
         if let Some(slot) = pop_ready() {
             break slot;
         }
-        IDLE_SINCE.store(arch::time::ticks(), Relaxed);
+        IDLE_SINCE.store(now, Relaxed);
         arch::idle();
         stop_idle_clock();
+        now = arch::time::ticks();
     };
+    TURN.store(now, Relaxed);
     CURRENT.store(next, Relaxed);
     if next != me {
         SWITCHES.fetch_add(1, Relaxed);

@@ -4,7 +4,7 @@
 //! no reference count and the last moments of a process need nothing that
 //! its parent may already free. Only the scheduler calls in here.
 use super::Process;
-use super::sched::Slot;
+use super::sched::{self, Slot};
 use crate::arch::{self, Context, FpuState};
 use crate::mem::paging::Root;
 use crate::seg::SpaceLock;
@@ -14,13 +14,15 @@ use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 /// Processes at most, ended ones not yet waited for included.
-pub const NPROC: usize = 256;
+pub const NPROC: usize = abi::PROCESSES_MAX;
 
 struct Hardware {
     /// Kept alive by the process table for as long as the slot can run.
     process: *const Process,
     context: Context,
     fpu: FpuState,
+    /// That of the program while its note handler runs.
+    kept_fpu: FpuState,
     stack_top: u64,
     root: Option<Root>,
     ports: bool,
@@ -40,6 +42,7 @@ static TABLE: Table = Table(UnsafeCell::new(
             process: ptr::null(),
             context: Context::EMPTY,
             fpu: FpuState::CLEAN,
+            kept_fpu: FpuState::CLEAN,
             stack_top: 0,
             root: None,
             ports: false,
@@ -68,10 +71,28 @@ pub fn prepare(process: &Arc<Process>, entry: extern "C" fn(usize) -> !, root: R
     hardware.ports = false;
 }
 
-/// A child starts with its parent's floating-point state.
+/// A child starts with its parent's floating-point state, and with what its
+/// parent's note handler has to restore.
 pub fn copy_fpu_to(child: Slot) {
-    // SAFETY: conditions 1 to 3 of `Table`; the child is not running.
-    unsafe { (*slot(child)).fpu.save() };
+    let parent = slot(sched::current_slot());
+    // SAFETY: conditions 1 to 3 of `Table`; the child is not running, so its
+    // slot is another one than its parent's.
+    unsafe {
+        (*slot(child)).fpu.save();
+        (*slot(child)).kept_fpu.clone_from(&(*parent).kept_fpu);
+    }
+}
+
+/// Sets the running process's floating-point state aside for its note handler.
+pub fn keep_fpu(me: Slot) {
+    // SAFETY: conditions 1 to 3 of `Table`.
+    unsafe { (*slot(me)).kept_fpu.save() };
+}
+
+/// Gives the running process the state that was set aside last.
+pub fn restore_fpu(me: Slot) {
+    // SAFETY: conditions 1 to 3 of `Table`.
+    unsafe { (*slot(me)).kept_fpu.restore() };
 }
 
 /// A fresh floating-point state for the running process (exec).

@@ -37,6 +37,20 @@ pub fn find(pid: u64) -> Option<Arc<Process>> {
     table.iter().flatten().find(|p| p.pid == pid).cloned()
 }
 
+/// Calls `f` for each process, with the table unlocked.
+pub fn for_each(mut f: impl FnMut(&Arc<Process>)) {
+    for slot in 0..NPROC {
+        if let Some(process) = at(slot) {
+            f(&process);
+        }
+    }
+}
+
+/// The process in that slot.
+pub fn at(slot: usize) -> Option<Arc<Process>> {
+    PROCESSES.lock().get(slot).cloned().flatten()
+}
+
 /// Processes alive or not yet waited for.
 pub fn count() -> usize {
     PROCESSES.lock().iter().flatten().count()

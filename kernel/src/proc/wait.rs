@@ -56,9 +56,9 @@ pub fn wait(process: &Process) -> Result<(u64, Ending), Errno> {
             return Err(Errno::ECHILD);
         }
         process.children.lock().join();
-        let wake = sched::park(None);
+        let wake = sched::park(sched::Reason::Child, None);
         process.children.lock().leave();
-        if wake == sched::Wake::Ending {
+        if wake.interrupted() {
             return Err(Errno::EINTR);
         }
     }

@@ -1,9 +1,11 @@
 //! Making, removing and emptying segments, and what fork does to each kind.
 use super::host::Caller;
+use super::shared::Shared;
 use super::{Content, Kind, Segment, Space, SpaceLock, release_frames, user};
 use crate::mem::frames::{self, Physical};
 use crate::proc::Process;
 use abi::{Errno, PAGE, USER_END, privilege};
+use alloc::sync::Arc;
 use vm::Frame;
 
 /// Where the kernel begins to look when it may choose an address.
@@ -46,12 +48,13 @@ pub fn attach(process: &Process, wish: &Wish) -> Result<u64, Errno> {
         }
         Kind::Device => Content::Physical(device_frame(wish.argument, pages)?),
         Kind::Dma => Content::Physical(contiguous(pages)?),
+        Kind::Shared => Content::Shared(Shared::new(pages)?),
     };
     let owned = wish.kind == Kind::Dma;
     let segment = Segment::new(va, pages, wish.kind, content);
     let first = match segment.content {
         Content::Physical(first) if owned => Some(first),
-        Content::Physical(_) | Content::Virtual(_) => None,
+        Content::Physical(_) | Content::Virtual(_) | Content::Shared(_) => None,
     };
     let inserted = insert(&mut space, segment);
     if let (Err(_), Some(first)) = (inserted, first) {
@@ -124,7 +127,7 @@ pub fn physical(space: &SpaceLock, va: u64) -> Result<u64, Errno> {
     let segment = space.find(va).ok_or(Errno::EFAULT)?;
     match segment.content {
         Content::Physical(first) => Ok(first.pa() + (va - segment.base)),
-        Content::Virtual(_) => Err(Errno::EINVAL),
+        Content::Virtual(_) | Content::Shared(_) => Err(Errno::EINVAL),
     }
 }
 
@@ -136,7 +139,7 @@ pub fn detach(space: &SpaceLock, va: u64) -> Result<(), Errno> {
         let segment = segment.ok_or(Errno::EINVAL)?;
         match segment.kind {
             Kind::Program | Kind::Stack => return Err(Errno::EINVAL),
-            Kind::Memory | Kind::Snapshot | Kind::Device | Kind::Dma => segment.id,
+            Kind::Memory | Kind::Snapshot | Kind::Shared | Kind::Device | Kind::Dma => segment.id,
         }
     };
     remove(space, id);
@@ -154,23 +157,27 @@ pub fn remove(space: &SpaceLock, id: u64) {
             Content::Virtual(_) => None,
             Content::Physical(first) => {
                 view.pages.unmap(segment.base..segment.end());
-                Some((segment.kind, first, segment.pages))
+                Some((segment.kind, Some(first), segment.pages))
+            }
+            Content::Shared(_) => {
+                view.pages.unmap(segment.base..segment.end());
+                Some((segment.kind, None, segment.pages))
             }
         }
     };
     match physical {
         None => vm::destroy(&mut Caller::new(space, id)),
-        Some((Kind::Dma, first, pages)) => release_frames(first, pages),
+        Some((Kind::Dma, Some(first), pages)) => release_frames(first, pages),
         Some(_) => {}
     }
-    let mut space = space.lock();
-    if let Some(entry) = space
-        .table
-        .iter_mut()
-        .find(|s| s.as_ref().is_some_and(|s| s.id == id))
-    {
-        *entry = None;
-    }
+    let removed = {
+        let mut space = space.lock();
+        let mut entries = space.table.iter_mut();
+        let entry = entries.find(|s| s.as_ref().is_some_and(|s| s.id == id));
+        entry.and_then(Option::take)
+    };
+    // Perhaps the last to share its frames: that is done unlocked.
+    drop(removed);
 }
 
 /// `[va, va + len)` reads as zeros and holds nothing from now on, over as
@@ -213,13 +220,17 @@ pub fn copy_all(from: &SpaceLock, to: &SpaceLock) -> Result<(), Errno> {
         if !copied {
             continue;
         }
-        let content = vm::fork(&mut Caller::new(from, id))?;
+        let shared = shared_content(from, id);
+        let content = match shared {
+            Some(shared) => Content::Shared(shared),
+            None => Content::Virtual(vm::fork(&mut Caller::new(from, id))?),
+        };
         let copy = {
             let mut space = from.lock();
             let Some((_, s)) = space.by_id(id) else {
                 continue;
             };
-            let mut copy = Segment::new(s.base, s.pages, s.kind, Content::Virtual(content));
+            let mut copy = Segment::new(s.base, s.pages, s.kind, content);
             (copy.write, copy.execute) = (s.write, s.execute);
             copy
         };
@@ -229,10 +240,18 @@ pub fn copy_all(from: &SpaceLock, to: &SpaceLock) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Does a child get a copy of such a segment?
+/// What a child shares instead of getting a copy.
+fn shared_content(space: &SpaceLock, id: u64) -> Option<Arc<Shared>> {
+    match &space.lock().by_id(id)?.1.content {
+        Content::Shared(shared) => Some(shared.clone()),
+        Content::Virtual(_) | Content::Physical(_) => None,
+    }
+}
+
+/// Does a child get a copy of such a segment, or share it?
 fn inherits(kind: Kind) -> bool {
     match kind {
-        Kind::Program | Kind::Stack | Kind::Memory | Kind::Snapshot => true,
+        Kind::Program | Kind::Stack | Kind::Memory | Kind::Snapshot | Kind::Shared => true,
         // A driver's hold on its device is not divided.
         Kind::Device | Kind::Dma => false,
     }

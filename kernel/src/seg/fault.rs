@@ -91,18 +91,35 @@ fn look_up(space: &mut Space, va: u64, access: Access) -> Result<Look, Denied> {
     match segment.content {
         Content::Virtual(_) => Ok(Look::Virtual(segment.id, page)),
         Content::Physical(first) => {
-            let prot = Prot {
-                user: true,
-                write: segment.write,
-                exec: false,
-                uncached: segment.kind == Kind::Device,
-            };
             let frame = Frame(first.0 + page as u32);
-            let mapped = space.view.pages.map(va & !(PAGE - 1), frame, prot);
-            mapped.map_err(|_| Denied::Failed(Errno::ENOMEM))?;
-            Ok(Look::Done)
+            let (write, uncached) = (segment.write, segment.kind == Kind::Device);
+            map_fixed(space, va, frame, write, uncached)
+        }
+        Content::Shared(ref shared) => {
+            let frame = shared.frame(page).map_err(Denied::Failed)?;
+            let write = segment.write;
+            map_fixed(space, va, frame, write, false)
         }
     }
+}
+
+/// Maps a page whose frame is not the VM core's affair.
+fn map_fixed(
+    space: &mut Space,
+    va: u64,
+    frame: Frame,
+    write: bool,
+    uncached: bool,
+) -> Result<Look, Denied> {
+    let prot = Prot {
+        user: true,
+        write,
+        exec: false,
+        uncached,
+    };
+    let mapped = space.view.pages.map(va & !(PAGE - 1), frame, prot);
+    mapped.map_err(|_| Denied::Failed(Errno::ENOMEM))?;
+    Ok(Look::Done)
 }
 
 fn missing(space: &Space, va: u64) -> Denied {
@@ -127,7 +144,7 @@ pub fn lost(space: &SpaceLock, va: u64, errno: Errno) -> String {
                     .extents()
                     .first(at..at + 1)
                     .map(|e| (e.source.snap, e.source.soff)),
-                Content::Physical(_) => None,
+                Content::Physical(_) | Content::Shared(_) => None,
             },
             None => None,
         })

@@ -7,7 +7,7 @@ use crate::lock::{Lock, Rank};
 use crate::mount::remote::Remote;
 use crate::mount::rpc::Sent;
 use crate::mount::{Mount, snapshots};
-use crate::proc::sched::{self, WaitQueue, Wake};
+use crate::proc::sched::{self, Reason, WaitQueue};
 use abi::{Errno, PAGE};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -86,7 +86,9 @@ impl<'a> Host for Caller<'a> {
         match space.by_id(self.segment) {
             Some((view, segment)) => match &mut segment.content {
                 Content::Virtual(content) => f(content, view),
-                Content::Physical(_) => unreachable!("no operation on physical segments"),
+                Content::Physical(_) | Content::Shared(_) => {
+                    unreachable!("no operation on segments of fixed frames")
+                }
             },
             None => unreachable!("segment removed during an operation on it"),
         }
@@ -256,12 +258,12 @@ impl<'a> Host for Caller<'a> {
     fn wait_fill(&mut self, _page: u64, _ticket: Ticket) -> Result<(), Errno> {
         // Nothing has run since the core saw the fill in progress.
         FILLING.lock().join();
-        let wake = sched::park(None);
+        let wake = sched::park(Reason::Page, None);
         FILLING.lock().leave();
-        match wake {
-            Wake::Ending => Err(Errno::EINTR),
-            Wake::Woken | Wake::Timeout => Ok(()),
+        if wake.interrupted() {
+            return Err(Errno::EINTR);
         }
+        Ok(())
     }
 
     fn wake_fill(&mut self, _page: u64, _ticket: Ticket) {

@@ -7,6 +7,7 @@
 pub mod attach;
 pub mod fault;
 pub mod host;
+pub mod shared;
 pub mod user;
 pub mod view;
 
@@ -16,8 +17,10 @@ use crate::mem::frames;
 use crate::mem::paging::AddressSpace;
 use crate::proc::Process;
 use abi::{Errno, NSEG, PAGE};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use shared::Shared;
 use view::View;
 use vm::Frame;
 
@@ -35,6 +38,8 @@ pub enum Kind {
     Memory,
     /// Reads into it are deferred.
     Snapshot,
+    /// The same memory in the process that attached it and in all children.
+    Shared,
     /// A device's registers. Not inherited by a child.
     Device,
     /// Contiguous frames for a device to read and write. Not inherited.
@@ -47,6 +52,7 @@ impl Kind {
         match name {
             "memory" => Ok(Kind::Memory),
             "snapshot" => Ok(Kind::Snapshot),
+            "shared" => Ok(Kind::Shared),
             "device" => Ok(Kind::Device),
             "dma" => Ok(Kind::Dma),
             _ => Err(Errno::EINVAL),
@@ -60,6 +66,8 @@ pub enum Content {
     Virtual(vm::Segment),
     /// Consecutive frames, starting with this one.
     Physical(Frame),
+    /// Frames shared with other processes.
+    Shared(Arc<Shared>),
 }
 
 /// One entry of the segment table.

@@ -49,7 +49,7 @@ pub fn syscall(frame: &mut TrapFrame) {
     if !matches!(result, Ok(KEEP_REGISTERS)) {
         frame.rax = encode(result);
     }
-    trap::leave(process);
+    trap::leave(process, frame);
 }
 
 /// Result of a call that has set the registers itself.
@@ -72,6 +72,12 @@ fn dispatch(process: &Process, call: Call, frame: &mut TrapFrame) -> Result<u64,
         Call::Exec => process::exec(process, frame, &a),
         Call::Wait => process::wait(process, &a),
         Call::Kill => process::kill(process, &a),
+        Call::Notify => proc::note::notify(process, a.0[0]).map(|()| 0),
+        Call::Noted => process::noted(process, frame, &a),
+        Call::Note => process::note(process, &a),
+        Call::SemAcquire => proc::semaphore::acquire(process, a.0[0], a.0[1] != 0),
+        Call::SemRelease => proc::semaphore::release(process, a.0[0], a.0[1]),
+        Call::ProcInfo => process::info(process, &a),
         Call::Sleep => process::sleep(&a),
         Call::Privilege => process::privilege(process, &a),
         Call::ErrStr => process::errstr(process, &a),
@@ -125,6 +131,10 @@ fn allocates(call: Call) -> bool {
             | Call::KStat
             | Call::Halt
             | Call::Kill
+            | Call::Notify
+            | Call::Noted
+            | Call::SemRelease
+            | Call::ProcInfo
     )
 }
 

@@ -2,14 +2,13 @@
 use super::file::path;
 use super::{Arguments, KEEP_REGISTERS, about};
 use crate::arch::{TrapFrame, time};
-use crate::proc::sched::{self, Wake};
+use crate::proc::note::{self, Done};
+use crate::proc::sched::{self, Reason, Wake};
 use crate::proc::{self, Process, slots};
 use crate::seg::user;
-use abi::{Errno, WaitMessage};
+use abi::{Errno, NSEG, PAGE, ProcessInfo, TEXT_MAX, WaitMessage};
+use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
-
-/// Longest text of `exits` and `kill`.
-const TEXT_MAX: usize = 240;
 
 pub fn exits(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let [status, va, len, ..] = a.0;
@@ -20,9 +19,9 @@ pub fn exits(process: &Process, a: &Arguments) -> Result<u64, Errno> {
 }
 
 pub fn exec(process: &Process, frame: &mut TrapFrame, a: &Arguments) -> Result<u64, Errno> {
-    let [va, len, argv, argc, ..] = a.0;
+    let [va, len, argv, argc, envp, envc] = a.0;
     let path = path(process, va, len)?;
-    let arguments = proc::exec::Arguments::from_user(&process.space, argv, argc)?;
+    let arguments = proc::exec::Arguments::from_user(&process.space, (argv, argc), (envp, envc))?;
     let done = proc::exec::exec(process, frame, &path, &arguments);
     about(process, &path, done)?;
     Ok(KEEP_REGISTERS)
@@ -34,14 +33,12 @@ pub fn wait(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     user::write(&process.space, a.0[0], &[0; size_of::<WaitMessage>()])?;
     let (pid, ending) = proc::wait::wait(process)?;
     let mut message = [0; size_of::<WaitMessage>()];
-    let mut len = ending.text.len().min(TEXT_MAX);
-    while !ending.text.is_char_boundary(len) {
-        len -= 1;
-    }
+    let text = note::cut(&ending.text).as_bytes();
+    let len = text.len();
     message[..8].copy_from_slice(&pid.to_le_bytes());
     message[8..12].copy_from_slice(&ending.status.to_le_bytes());
     message[12..16].copy_from_slice(&(len as u32).to_le_bytes());
-    message[TEXT_AT..TEXT_AT + len].copy_from_slice(&ending.text.as_bytes()[..len]);
+    message[TEXT_AT..TEXT_AT + len].copy_from_slice(text);
     user::write(&process.space, a.0[0], &message)?;
     Ok(pid)
 }
@@ -50,12 +47,88 @@ pub fn kill(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let [pid, va, len, ..] = a.0;
     let text = user::text(&process.space, va, len, TEXT_MAX)?;
     let victim = proc::find(pid).ok_or(Errno::ESRCH)?;
-    // The first process holds up the system; only it may end it.
-    if pid == 1 {
-        return Err(Errno::EPERM);
-    }
+    note::check_may_end(process, &victim)?;
     victim.end(abi::STATUS_KILLED, &text);
     Ok(0)
+}
+
+pub fn note(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let [pid, va, len, ..] = a.0;
+    let text = user::text(&process.space, va, len, TEXT_MAX)?;
+    if text.is_empty() {
+        return Err(Errno::EINVAL);
+    }
+    if (pid as i64) < 0 {
+        let group = (pid as i64).unsigned_abs();
+        note::post_group(process, group, &text)?;
+        return Ok(0);
+    }
+    let victim = proc::find(pid).ok_or(Errno::ESRCH)?;
+    note::check_may_end(process, &victim)?;
+    note::post(&victim, &text)?;
+    Ok(0)
+}
+
+pub fn noted(process: &Process, frame: &mut TrapFrame, a: &Arguments) -> Result<u64, Errno> {
+    match note::noted(process, frame, a.0[0])? {
+        Done::Returns => Ok(0),
+        Done::Resumed => Ok(KEEP_REGISTERS),
+    }
+}
+
+pub fn info(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let [index, va, ..] = a.0;
+    let start = usize::try_from(index).unwrap_or(usize::MAX);
+    for slot in start..slots::NPROC {
+        if let Some(other) = proc::at(slot) {
+            user::write(&process.space, va, &describe(&other))?;
+            return Ok(slot as u64 + 1);
+        }
+    }
+    Ok(0)
+}
+
+/// The bytes of a [`ProcessInfo`].
+fn describe(process: &Arc<Process>) -> [u8; size_of::<ProcessInfo>()] {
+    const NAME: usize = 32;
+    let status = sched::status(process.slot);
+    let waiting_ns = match status.since_ns {
+        0 => 0,
+        since => time::now_ns().saturating_sub(since),
+    };
+    let (size, pages) = {
+        let space = process.space.lock();
+        let segments = space.table.iter().flatten().take(NSEG);
+        let size = segments.fold(0u64, |sum, s| sum.saturating_add(s.pages * PAGE));
+        (size, space.view.pages.mapped())
+    };
+    let name = process.name.lock().clone();
+    let descriptors = process.descriptors.lock().count() as u32;
+    let (name, waits) = (name.as_bytes(), status.waits_for.as_bytes());
+    let (name_len, waits_len) = (name.len().min(NAME), waits.len().min(NAME));
+    let pair = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
+    let words = [
+        process.pid,
+        process.parent.load(Relaxed),
+        process.group.load(Relaxed),
+        size,
+        pages,
+        status.ticks,
+        waiting_ns,
+        pair(status.state, name_len as u32),
+        0,
+        0,
+        0,
+        0,
+        pair(waits_len as u32, descriptors),
+    ];
+    let mut bytes = [0; size_of::<ProcessInfo>()];
+    for (chunk, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+        *chunk = word.to_le_bytes();
+    }
+    bytes[64..64 + name_len].copy_from_slice(&name[..name_len]);
+    bytes[104..104 + waits_len].copy_from_slice(&waits[..waits_len]);
+    bytes
 }
 
 pub fn sleep(a: &Arguments) -> Result<u64, Errno> {
@@ -65,10 +138,10 @@ pub fn sleep(a: &Arguments) -> Result<u64, Errno> {
     }
     let deadline = time::now_ns().saturating_add(a.0[0]);
     loop {
-        match sched::park(Some(deadline)) {
+        match sched::park(Reason::Time, Some(deadline)) {
             Wake::Woken => {}
             Wake::Timeout => return Ok(0),
-            Wake::Ending => return Err(Errno::EINTR),
+            Wake::Ending | Wake::Noted => return Err(Errno::EINTR),
         }
     }
 }

@@ -15,25 +15,28 @@
 //! }
 //! ```
 //!
-//! A process has one thread and no notes interrupt it, so global state here
-//! is plain memory behind [`single::Single`]. All `unsafe` of ordinary programs
-//! is in this crate: `start`, `sys`, `heap`, `single`, `ports` and
-//! the views of a [`Segment`].
+//! A process has one thread, so global state here is plain memory behind
+//! [`single::Single`]; what a note handler may do is said in [`note`]. All
+//! `unsafe` of ordinary programs is in this crate: `start`, `sys`, `heap`,
+//! `single`, `ports`, `note`, `shared` and the views of a [`Segment`].
 #![no_std]
 #![warn(missing_docs)]
 
 extern crate alloc;
 
 mod args;
+pub mod env;
 mod failure;
 mod file;
 mod heap;
 pub mod io;
+pub mod note;
 mod panic;
 mod port;
 pub mod ports;
 pub mod process;
 mod segment;
+mod shared;
 mod single;
 mod start;
 pub mod stats;
@@ -46,6 +49,7 @@ pub use failure::{Failure, Named, Outcome};
 pub use file::{Entry, File, ReadDir};
 pub use port::{Port, send};
 pub use segment::Segment;
+pub use shared::{Semaphore, Shared};
 
 #[doc(hidden)]
 pub use start::run;

@@ -1,7 +1,7 @@
 //! Processes: making them, waiting for them, ending.
 
 use crate::{io, sys};
-use abi::{Call, Errno, Slice, WaitMessage, rfork};
+use abi::{Call, Errno, ProcessInfo, Slice, WaitMessage, rfork};
 use alloc::vec::Vec;
 
 /// Ends this process: flushes standard output, then `status` (0 is success)
@@ -37,32 +37,74 @@ pub enum Fork {
     Parent(u64),
 }
 
-/// Makes a copy of this process: memory copied, descriptors copied.
+/// Makes a copy of this process: memory copied, descriptors copied, name space
+/// and note group shared.
 pub fn fork() -> Result<Fork, Errno> {
+    fork_with(0)
+}
+
+/// As [`fork`], with more flags of [`abi::rfork`].
+pub fn fork_with(flags: u64) -> Result<Fork, Errno> {
     io::flush_quietly();
     // SAFETY: the child works on a copy of all memory.
-    match unsafe { sys::call1(Call::RFork, rfork::PROC) }? {
+    match unsafe { sys::call1(Call::RFork, rfork::PROC | flags) }? {
         0 => Ok(Fork::Child),
         pid => Ok(Fork::Parent(pid)),
     }
 }
 
-/// Turns this process into the program at `path`; `argv[0]` included. Returns
-/// only on failure.
+/// Changes this process itself as [`abi::rfork`] flags without `PROC` say.
+pub fn change(flags: u64) -> Result<(), Errno> {
+    // SAFETY: without `PROC` no memory is concerned.
+    unsafe { sys::call1(Call::RFork, flags & !rfork::PROC) }.map(drop)
+}
+
+/// All processes there are, as they are met.
+pub fn list() -> impl Iterator<Item = ProcessInfo> {
+    let mut index = 0;
+    core::iter::from_fn(move || {
+        let mut info = ProcessInfo::default();
+        // SAFETY: the kernel writes one `ProcessInfo`.
+        let next = unsafe { sys::call2(Call::ProcInfo, index, &raw mut info as u64) };
+        index = next.ok().filter(|next| *next != 0)?;
+        Some(info)
+    })
+}
+
+/// Turns this process into the program at `path`; `argv[0]` included. The
+/// environment is this one's, see [`env`](crate::env). Returns only on failure.
 pub fn exec(path: &str, argv: &[&str]) -> Errno {
-    io::flush_quietly();
-    let mut slices = Vec::new();
-    if slices.try_reserve(argv.len()).is_err() {
+    let texts = crate::env::texts();
+    let mut borrowed: Vec<&str> = Vec::new();
+    if borrowed.try_reserve(texts.len()).is_err() {
         return Errno::ENOMEM;
     }
-    slices.extend(argv.iter().map(|arg| slice(arg.as_bytes())));
+    borrowed.extend(texts.iter().map(|text| text.as_str()));
+    exec_with(path, argv, &borrowed)
+}
+
+/// As [`exec`], with an environment of `NAME=value` texts.
+pub fn exec_with(path: &str, argv: &[&str], environment: &[&str]) -> Errno {
+    io::flush_quietly();
+    let (Ok(argv), Ok(envp)) = (slices(argv), slices(environment)) else {
+        return Errno::ENOMEM;
+    };
     let (at, len) = sys::of(path.as_bytes());
-    let (vector, count) = (slices.as_ptr() as u64, slices.len() as u64);
+    let (argv, argc) = (argv.as_ptr() as u64, argv.len() as u64);
+    let (envp, envc) = (envp.as_ptr() as u64, envp.len() as u64);
     // SAFETY: the kernel only reads; on success nothing of us is left.
-    match unsafe { sys::call4(Call::Exec, at, len, vector, count) } {
+    match unsafe { sys::call6(Call::Exec, at, len, argv, argc, envp, envc) } {
         Ok(_) => Errno::EIO,
         Err(errno) => errno,
     }
+}
+
+fn slices(texts: &[&str]) -> Result<Vec<Slice>, Errno> {
+    let mut slices = Vec::new();
+    let room = slices.try_reserve(texts.len());
+    room.map_err(|_| Errno::ENOMEM)?;
+    slices.extend(texts.iter().map(|text| slice(text.as_bytes())));
+    Ok(slices)
 }
 
 pub(crate) fn slice(bytes: &[u8]) -> Slice {
@@ -97,7 +139,7 @@ pub fn wait() -> Result<Ended, Errno> {
         pid: 0,
         status: 0,
         text_len: 0,
-        text: [0; 240],
+        text: [0; abi::TEXT_MAX],
     };
     // SAFETY: the kernel writes one `WaitMessage`.
     unsafe { sys::call1(Call::Wait, &raw mut message as u64) }?;

@@ -1,6 +1,7 @@
 //! Global state of a process with one thread.
 
 use core::cell::{Cell, UnsafeCell};
+use core::sync::atomic::{Ordering::SeqCst, compiler_fence};
 
 /// A value that one closure at a time may change.
 pub(crate) struct Single<T> {
@@ -8,8 +9,9 @@ pub(crate) struct Single<T> {
     value: UnsafeCell<T>,
 }
 
-// SAFETY: (1) a process has exactly one thread and nothing interrupts it in
-// user mode, so no two uses overlap; (2) `busy` catches nested uses.
+// SAFETY: (1) a process has exactly one thread; (2) `busy` catches nested uses,
+// those of a note handler included: the fences keep the value's changes between
+// its two.
 unsafe impl<T> Sync for Single<T> {}
 
 impl<T> Single<T> {
@@ -26,9 +28,11 @@ impl<T> Single<T> {
         if self.busy.replace(true) {
             return None;
         }
+        compiler_fence(SeqCst);
         // SAFETY: `busy` was false, so no other reference exists; it stays
         // true until `f` has returned (a panic never unwinds, it ends us).
         let result = f(unsafe { &mut *self.value.get() });
+        compiler_fence(SeqCst);
         self.busy.set(false);
         Some(result)
     }

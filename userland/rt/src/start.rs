@@ -1,6 +1,6 @@
 //! From the kernel's initial stack to `main` and out again.
 
-use crate::{Args, Outcome, args, process};
+use crate::{Args, Outcome, args, env, process};
 
 /// Names the program's `main`: `rt::main!(main);`.
 ///
@@ -22,7 +22,8 @@ unsafe extern "Rust" {
 }
 
 /// The first instruction of every program. The kernel leaves the System V
-/// layout at `rsp`: argc, the argv pointers, 0, 0 (no environment).
+/// layout at `rsp`: argc, the argv pointers, 0, the environment, 0, and pairs
+/// of words that tell about the system.
 #[unsafe(no_mangle)]
 #[unsafe(naked)]
 unsafe extern "C" fn _start() -> ! {
@@ -39,7 +40,10 @@ unsafe extern "C" fn _start() -> ! {
 extern "C" fn entry(stack: *const u64) -> ! {
     // SAFETY: called once, by `_start`, with the kernel's initial stack, which
     // is never changed afterwards.
-    let args = unsafe { args::from_stack(stack) };
+    let args = unsafe {
+        env::from_stack(stack);
+        args::from_stack(stack)
+    };
     dormouse_main(args)
 }
 

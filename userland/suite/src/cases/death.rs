@@ -51,7 +51,7 @@ pub const CASES: &[Case] = &[
     ),
     Case::dies("death.jump.data", jump_data, &["jump into data"]),
     Case::dies("death.stack.overflow", stack_overflow, &["stack overflow"]),
-    Case::dies("death.stack.lost", stack_lost, &["fault at"]),
+    Case::dies("death.stack.lost", stack_lost, &["fault"]),
     Case::dies("death.divide", divide, &["divi"]),
     Case::dies("death.cli", cli, &["protection"]),
     Case::dies("death.hlt", hlt, &["protection"]),

@@ -26,6 +26,9 @@ const LEFT_OUT: &[Call] = &[
     Call::Sleep,
     Call::SegDetach,
     Call::Kill,
+    Call::Note,
+    Call::Notify,
+    Call::SemAcquire,
     Call::Recv,
     Call::Log,
 ];

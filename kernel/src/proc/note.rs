@@ -1,0 +1,324 @@
+//! Notes: texts that interrupt a process.
+//!
+//! A note without a handler ends the process with its text. With one it waits
+//! until the process next leaves the kernel, cutting short what it waits for;
+//! then its text and the registers are put on the program's stack and the
+//! handler runs on top of them until it calls `noted`. Meanwhile other notes
+//! wait, and a fault ends the process. The floating-point registers are kept
+//! here, for the handler may use them.
+use super::{Process, sched, slots, table};
+use crate::arch::TrapFrame;
+use crate::seg::user;
+use abi::{Errno, NOTES_MAX, STATUS_KILLED, TEXT_MAX, USER_END, noted, privilege};
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use core::sync::atomic::Ordering::Relaxed;
+
+/// Below its stack pointer a C program may keep data (System V ABI, 3.2.2).
+const RED_ZONE: u64 = 128;
+/// What of the flags a handler does not inherit: trap, direction, alignment.
+const FLAGS_OFF: u64 = 0x4_0500;
+const WORDS: usize = size_of::<abi::Registers>() / 8;
+
+/// A note that has not been delivered.
+struct Note {
+    text: String,
+    /// Of a fault: the address that was touched.
+    address: u64,
+}
+
+/// The note a handler is busy with.
+#[derive(Clone)]
+struct Handling {
+    /// Where in the program's memory its registers are.
+    registers: u64,
+    text: String,
+}
+
+/// A process's notes.
+#[derive(Default)]
+pub struct Notes {
+    /// Address of the handler; 0: none.
+    handler: u64,
+    handling: Option<Handling>,
+    waiting: VecDeque<Note>,
+}
+
+impl Notes {
+    /// What a child begins with: the same handler, at the same point of it,
+    /// and no notes.
+    pub fn inherited(&self) -> Notes {
+        Notes {
+            handler: self.handler,
+            handling: self.handling.clone(),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    fn add(&mut self, text: &str) -> Result<(), Errno> {
+        if self.waiting.len() >= NOTES_MAX {
+            return Err(Errno::EAGAIN);
+        }
+        let reserved = self.waiting.try_reserve(1);
+        reserved.map_err(|_| Errno::ENOMEM)?;
+        self.waiting.push_back(Note {
+            text: crate::text::owned(text),
+            address: 0,
+        });
+        Ok(())
+    }
+
+    /// Can one be delivered?
+    fn ready(&self) -> bool {
+        self.handling.is_none() && !self.waiting.is_empty()
+    }
+}
+
+/// Gives `process` a note. `EAGAIN`: too many wait already.
+pub fn post(process: &Process, text: &str) -> Result<(), Errno> {
+    let ready = {
+        let mut notes = process.notes.lock();
+        if notes.handler == 0 {
+            drop(notes);
+            process.end(STATUS_KILLED, text);
+            return Ok(());
+        }
+        notes.add(text)?;
+        notes.ready()
+    };
+    if ready {
+        sched::set_noted(process.slot);
+    }
+    Ok(())
+}
+
+/// May `process` interrupt or end `victim`? Nobody but init may end init, and
+/// no ordinary process a driver: they hold up the system.
+pub fn check_may_end(process: &Process, victim: &Process) -> Result<(), Errno> {
+    let driver = victim.may(privilege::DEVICE) && !process.may(privilege::DEVICE);
+    if driver || victim.pid == 1 {
+        return Err(Errno::EPERM);
+    }
+    Ok(())
+}
+
+/// Gives a note from `process` to the others of a group. `ESRCH`: there is
+/// nobody who may be given one.
+pub fn post_group(process: &Process, group: u64, text: &str) -> Result<(), Errno> {
+    let mut any = false;
+    table::for_each(|victim| {
+        let member = victim.group.load(Relaxed) == group && victim.pid != process.pid;
+        if member && check_may_end(process, victim).is_ok() {
+            any = true;
+            // One that has not handled so many others will not miss this.
+            let _ = post(victim, text);
+        }
+    });
+    if any { Ok(()) } else { Err(Errno::ESRCH) }
+}
+
+/// A note that the program itself brought about at this instruction, by
+/// touching `address` if it was a page fault. Returns `false` if no handler
+/// can take it: the process is to end then.
+pub fn fault(process: &Process, text: &str, address: u64) -> bool {
+    let mut notes = process.notes.lock();
+    if notes.handler == 0 || notes.handling.is_some() || notes.waiting.try_reserve(1).is_err() {
+        return false;
+    }
+    notes.waiting.push_front(Note {
+        text: crate::text::owned(text),
+        address,
+    });
+    drop(notes);
+    sched::set_noted(process.slot);
+    true
+}
+
+/// From now on notes go to `handler`.
+pub fn notify(process: &Process, handler: u64) -> Result<(), Errno> {
+    if handler >= USER_END {
+        return Err(Errno::EINVAL);
+    }
+    let mut notes = process.notes.lock();
+    notes.handler = handler;
+    Ok(())
+}
+
+/// A new program has no handler and handles nothing. What has not been
+/// delivered to the old one ends it.
+pub fn forget_handler(process: &Process) {
+    let ready = {
+        let mut notes = process.notes.lock();
+        notes.handler = 0;
+        notes.handling = None;
+        notes.ready()
+    };
+    if ready {
+        sched::set_noted(process.slot);
+    }
+}
+
+/// Lets the running process begin its handler instead of what `frame` says.
+pub fn deliver(process: &Process, frame: &mut TrapFrame) {
+    sched::clear_noted(process.slot);
+    let (handler, note) = {
+        let mut notes = process.notes.lock();
+        if !notes.ready() {
+            return;
+        }
+        let Some(note) = notes.waiting.pop_front() else {
+            return;
+        };
+        (notes.handler, note)
+    };
+    if handler == 0 {
+        return process.end(STATUS_KILLED, &note.text);
+    }
+    match push(process, frame, &note) {
+        Ok(at) => {
+            slots::keep_fpu(process.slot);
+            process.notes.lock().handling = Some(Handling {
+                registers: at.registers,
+                text: note.text,
+            });
+            begin(frame, handler, &at);
+        }
+        Err(_) => {
+            let text = crate::text::format(format_args!("no stack for note: {}", note.text));
+            process.end(STATUS_KILLED, &text);
+        }
+    }
+}
+
+/// Where [`push`] put things.
+struct Pushed {
+    stack_pointer: u64,
+    registers: u64,
+    text: u64,
+    len: u64,
+}
+
+/// Puts the text, the registers and a return address that leads nowhere on
+/// the program's stack.
+fn push(process: &Process, frame: &TrapFrame, note: &Note) -> Result<Pushed, Errno> {
+    let text = cut(&note.text).as_bytes();
+    let len = text.len();
+    let below = |at: u64, bytes: u64| at.checked_sub(bytes).ok_or(Errno::EFAULT);
+    let text_at = below(frame.rsp, RED_ZONE + len as u64 + 1)?;
+    let registers = below(text_at, (WORDS * 8) as u64)? & !15;
+    let stack_pointer = below(registers, 8)?;
+    let mut bytes = [0; (WORDS + 1) * 8];
+    let words = core::iter::once(0).chain(saved(frame, note.address));
+    for (chunk, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+        *chunk = word.to_le_bytes();
+    }
+    user::write(&process.space, text_at, text)?;
+    user::write(&process.space, text_at + len as u64, &[0])?;
+    user::write(&process.space, stack_pointer, &bytes)?;
+    Ok(Pushed {
+        stack_pointer,
+        registers,
+        text: text_at,
+        len: len as u64,
+    })
+}
+
+/// At most [`TEXT_MAX`] bytes of a text, whole characters.
+pub fn cut(text: &str) -> &str {
+    let mut len = text.len().min(TEXT_MAX);
+    while !text.is_char_boundary(len) {
+        len -= 1;
+    }
+    text.get(..len).unwrap_or("")
+}
+
+/// A call of the handler.
+fn begin(frame: &mut TrapFrame, handler: u64, at: &Pushed) {
+    frame.rdi = at.registers;
+    frame.rsi = at.text;
+    frame.rdx = at.len;
+    frame.rip = handler;
+    frame.rsp = at.stack_pointer;
+    frame.rbp = 0;
+    frame.rflags &= !FLAGS_OFF;
+    if frame.vector >= TrapFrame::SYSCALL {
+        frame.vector = TrapFrame::RESTORE_ALL;
+    }
+}
+
+/// The words of [`abi::Registers`].
+fn saved(f: &TrapFrame, address: u64) -> [u64; WORDS] {
+    [
+        f.r15, f.r14, f.r13, f.r12, f.r11, f.r10, f.r9, f.r8, f.rdi, f.rsi, f.rbp, f.rbx, f.rdx,
+        f.rcx, f.rax, f.rip, f.rflags, f.rsp, f.vector, f.error, address,
+    ]
+}
+
+/// The frame that continues a program with such registers. Whatever flags and
+/// `rip` it asks for are put right on the way out.
+fn restored(w: &[u64; WORDS]) -> TrapFrame {
+    TrapFrame {
+        r15: w[0],
+        r14: w[1],
+        r13: w[2],
+        r12: w[3],
+        r11: w[4],
+        r10: w[5],
+        r9: w[6],
+        r8: w[7],
+        rdi: w[8],
+        rsi: w[9],
+        rbp: w[10],
+        rbx: w[11],
+        rdx: w[12],
+        rcx: w[13],
+        rax: w[14],
+        rflags: w[16],
+        ..TrapFrame::user(w[15], w[17])
+    }
+}
+
+/// What the handler says when it is done.
+pub enum Done {
+    /// Its call returns.
+    Returns,
+    /// The program goes on from the frame.
+    Resumed,
+}
+
+/// The handler is done, `how`: see [`abi::noted`].
+pub fn noted(process: &Process, frame: &mut TrapFrame, how: u64) -> Result<Done, Errno> {
+    if how > noted::LEAVE {
+        return Err(Errno::EINVAL);
+    }
+    let (handling, ready) = {
+        let mut notes = process.notes.lock();
+        let handling = notes.handling.take().ok_or(Errno::EINVAL)?;
+        (handling, notes.ready())
+    };
+    if how == noted::DEFAULT {
+        process.end(STATUS_KILLED, &handling.text);
+        return Ok(Done::Returns);
+    }
+    if ready {
+        sched::set_noted(process.slot);
+    }
+    if how == noted::LEAVE {
+        return Ok(Done::Returns);
+    }
+    let mut bytes = [0; WORDS * 8];
+    if user::read(&process.space, handling.registers, &mut bytes).is_err() {
+        process.end(
+            STATUS_KILLED,
+            "no registers where the note handler had them",
+        );
+        return Ok(Done::Returns);
+    }
+    let mut words = [0; WORDS];
+    for (word, chunk) in words.iter_mut().zip(bytes.as_chunks::<8>().0) {
+        *word = u64::from_le_bytes(*chunk);
+    }
+    *frame = restored(&words);
+    slots::restore_fpu(process.slot);
+    Ok(Done::Resumed)
+}

@@ -1,0 +1,160 @@
+//! Semaphores: a `u32` in a shared segment, and the processes that wait for
+//! it to be more than zero, first come first served.
+//!
+//! The value is in the program's memory, so that it can be looked at; only
+//! the calls change it. Who waits is here, by frame and offset. A release
+//! takes the value down again at once for each waiter it wakes, so that
+//! nobody overtakes.
+use super::Process;
+use super::sched::{self, Reason, Slot};
+use super::slots::NPROC;
+use crate::chan::FrameRef;
+use crate::lock::{Lock, Rank};
+use crate::mem::frames;
+use crate::seg::{Kind, user};
+use abi::{Errno, PAGE};
+use vm::{Access, Frame};
+
+/// A semaphore: where its value is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Place {
+    frame: Frame,
+    at: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Waiter {
+    place: Place,
+    /// Smaller for who came earlier.
+    turn: u64,
+    granted: bool,
+}
+
+struct Waiters {
+    by_slot: [Option<Waiter>; NPROC],
+    next_turn: u64,
+}
+
+static WAITERS: Lock<Waiters> = Lock::new(
+    Rank::Process,
+    Waiters {
+        by_slot: [None; NPROC],
+        next_turn: 0,
+    },
+);
+
+/// The semaphore at `va`; its frame is held meanwhile.
+fn place(process: &Process, va: u64) -> Result<(Place, FrameRef), Errno> {
+    if !va.is_multiple_of(4) {
+        return Err(Errno::EINVAL);
+    }
+    user::check(va, 4)?;
+    {
+        let space = process.space.lock();
+        let segment = space.find(va).ok_or(Errno::EFAULT)?;
+        if segment.kind != Kind::Shared {
+            return Err(Errno::EINVAL);
+        }
+    }
+    let (frame, _) = user::resolve(&process.space, va, Access::Store)?;
+    let at = (va % PAGE) as usize;
+    Ok((Place { frame, at }, FrameRef::retained(frame)))
+}
+
+fn value(place: Place) -> u32 {
+    let mut bytes = [0; 4];
+    frames::copy_from(place.frame, place.at, &mut bytes);
+    u32::from_le_bytes(bytes)
+}
+
+fn set_value(place: Place, value: u32) {
+    frames::copy_to(place.frame, place.at, &value.to_le_bytes());
+}
+
+/// Takes one from the semaphore at `va`: 1. With nothing there it waits, or
+/// returns 0 if it is not to.
+pub fn acquire(process: &Process, va: u64, block: bool) -> Result<u64, Errno> {
+    let (place, _held) = place(process, va)?;
+    let now = value(place);
+    if now > 0 {
+        set_value(place, now - 1);
+        return Ok(1);
+    }
+    if !block {
+        return Ok(0);
+    }
+    let me = process.slot;
+    {
+        let mut waiters = WAITERS.lock();
+        let turn = waiters.next_turn;
+        waiters.next_turn += 1;
+        if let Some(entry) = waiters.by_slot.get_mut(me as usize) {
+            *entry = Some(Waiter {
+                place,
+                turn,
+                granted: false,
+            });
+        }
+    }
+    loop {
+        let wake = sched::park(Reason::Semaphore, None);
+        if granted(me) {
+            forget(me);
+            // Granted is taken; a note or the end comes after the call.
+            return Ok(1);
+        }
+        if wake.interrupted() {
+            forget(me);
+            return Err(Errno::EINTR);
+        }
+    }
+}
+
+fn granted(me: Slot) -> bool {
+    let waiters = WAITERS.lock();
+    let entry = waiters.by_slot.get(me as usize);
+    entry.is_some_and(|w| w.is_some_and(|w| w.granted))
+}
+
+fn forget(me: Slot) {
+    if let Some(entry) = WAITERS.lock().by_slot.get_mut(me as usize) {
+        *entry = None;
+    }
+}
+
+/// Adds `count` to the semaphore at `va`; its value after that. `ERANGE`: more
+/// than it can count.
+pub fn release(process: &Process, va: u64, count: u64) -> Result<u64, Errno> {
+    let (place, _held) = place(process, va)?;
+    let sum = u64::from(value(place))
+        .checked_add(count)
+        .and_then(|sum| u32::try_from(sum).ok());
+    let mut now = sum.ok_or(Errno::ERANGE)?;
+    while now > 0 && grant_first(place) {
+        now -= 1;
+    }
+    set_value(place, now);
+    Ok(u64::from(now))
+}
+
+/// Lets the one who waits longest have it; `false` if nobody waits.
+fn grant_first(place: Place) -> bool {
+    let mut waiters = WAITERS.lock();
+    let mut first: Option<(usize, u64)> = None;
+    for (slot, entry) in waiters.by_slot.iter().enumerate() {
+        if let Some(w) = entry
+            && w.place == place
+            && !w.granted
+            && first.is_none_or(|(_, turn)| w.turn < turn)
+        {
+            first = Some((slot, w.turn));
+        }
+    }
+    let Some((slot, _)) = first else { return false };
+    if let Some(Some(w)) = waiters.by_slot.get_mut(slot) {
+        w.granted = true;
+    }
+    drop(waiters);
+    sched::unpark(slot as Slot);
+    true
+}

@@ -1,0 +1,65 @@
+//! Memory that processes share for good: the content of a `shared` segment.
+//!
+//! Frames come when they are first touched and stay until the last process
+//! that has the segment is gone. Which page is in which frame is kept in
+//! frames, two levels of 512 entries, so that sharing needs none of the
+//! kernel's heap. All tables read and change it under their own locks; one
+//! CPU runs the kernel and nothing here waits, so it needs no lock.
+use crate::mem::frames;
+use abi::Errno;
+use alloc::sync::Arc;
+use vm::Frame;
+
+const ENTRIES: u64 = 512;
+/// Most pages of one such segment: 1 GiB.
+const PAGES_MAX: u64 = ENTRIES * ENTRIES;
+
+/// The frames behind a shared segment.
+pub struct Shared {
+    /// Frames of tables; 0: none yet.
+    top: Frame,
+}
+
+impl Shared {
+    /// Zeros. `EINVAL`: more than 1 GiB.
+    pub fn new(pages: u64) -> Result<Arc<Shared>, Errno> {
+        if pages > PAGES_MAX {
+            return Err(Errno::EINVAL);
+        }
+        let top = frames::alloc_zeroed().ok_or(Errno::ENOMEM)?;
+        Ok(Arc::new(Shared { top }))
+    }
+
+    /// The frame of a page, made if need be.
+    pub fn frame(&self, page: u64) -> Result<Frame, Errno> {
+        let table = entry(self.top, page / ENTRIES)?;
+        entry(table, page % ENTRIES)
+    }
+}
+
+fn entry(table: Frame, index: u64) -> Result<Frame, Errno> {
+    if let Some(frame) = existing(table, index) {
+        return Ok(frame);
+    }
+    let frame = frames::alloc_zeroed().ok_or(Errno::ENOMEM)?;
+    frames::write_u64(table, index as usize, u64::from(frame.0));
+    Ok(frame)
+}
+
+/// Frame 0 is never handed out: it means none.
+fn existing(table: Frame, index: u64) -> Option<Frame> {
+    let number = frames::read_u64(table, index as usize) as u32;
+    (number != 0).then_some(Frame(number))
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        for table in (0..ENTRIES).filter_map(|i| existing(self.top, i)) {
+            for frame in (0..ENTRIES).filter_map(|i| existing(table, i)) {
+                frames::release(frame);
+            }
+            frames::release(table);
+        }
+        frames::release(self.top);
+    }
+}
