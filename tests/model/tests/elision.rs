@@ -235,6 +235,39 @@ fn a_snapshot_shared_after_fork_stays_what_it_was_while_one_side_writes_back() {
 }
 
 #[test]
+fn a_snapshot_of_two_processes_does_not_grow() {
+    let mut w = world(&[&numbered(2)]);
+    let page = PAGE as u64;
+    read(&mut w, 0, page, 0, 0);
+    w.fork(0, 1).expect("fork");
+    read(&mut w, page, page, 0, page);
+    w.servers.foreign_write(0, page, b"later");
+    vm::read(&mut w.process(1), page, page, 0, page).expect("read");
+    assert_eq!(w.load(0, PAGE, 5), Ok(vec![2; 5]));
+    assert_eq!(w.load(1, PAGE, 5), Ok(b"later".to_vec()));
+    end(w);
+}
+
+#[test]
+fn a_snapshot_does_not_grow_over_bytes_that_may_be_asked_for() {
+    let mut w = world(&[&numbered(4), &numbered(1)]);
+    let page = PAGE as u64;
+    // Of the first file: pages 0 and 2; of the second: page 1.
+    read(&mut w, 0, 3 * page, 0, 0);
+    read(&mut w, page, page, 1, 0);
+    store(&mut w, 3 * PAGE, b"own");
+    w.servers.foreign_write(0, 2 * page, b"later");
+    // The snapshot is taken; the bytes for the page that is the program's own
+    // do not come: the buffer stays as it was.
+    w.fail_after = Some(1);
+    let failed = vm::read(&mut w.process(0), page, 2 * page + 2, 0, page);
+    assert!(failed.is_err(), "{failed:?}");
+    assert_eq!(w.load(0, 2 * PAGE, 5), Ok(vec![3; 5]));
+    assert_eq!(w.load(0, 3 * PAGE, 3), Ok(b"own".to_vec()));
+    end(w);
+}
+
+#[test]
 fn a_page_stored_to_during_a_write_stays_dirty() {
     let mut w = world(&[&numbered(2)]);
     let n = 2 * PAGE as u64;
