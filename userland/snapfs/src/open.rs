@@ -177,7 +177,10 @@ impl<B: Backing> Snapfs<B> {
         };
         let iounit = self.iounit(conn);
         if qid.kind & (qid::DIR | qid::SYMLINK) != 0 {
-            let qid = self.open_below(back, flags).await?;
+            if flags & open::TRUNC != 0 {
+                return Err(Errno::EISDIR);
+            }
+            let qid = self.open_below(back, flags & !OURS).await?;
             return Ok(Reply::Lopen { qid, iounit });
         }
         let qid = self

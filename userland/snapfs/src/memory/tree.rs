@@ -368,7 +368,11 @@ impl Tree {
 
     /// Creates and opens; the fid becomes the file.
     pub fn create(&mut self, fid: u32, name: &str, flags: u32, mode: u32) -> Result<Qid, Errno> {
-        let dir = self.of(fid)?;
+        let at = self.fids.get(&fid).ok_or(Errno::EBADF)?;
+        if at.open.is_some() {
+            return Err(Errno::EINVAL);
+        }
+        let dir = at.node;
         let there = self.dir(dir)?.get(name).copied();
         let node = match there {
             Some(_) if flags & open::EXCL != 0 => return Err(Errno::EEXIST),
