@@ -72,3 +72,9 @@ fn over_snapfs_messages_and_allocations_fail() {
 fn over_snapfs_things_happen_in_the_middle_of_others() {
     run_random("snapfs interrupted", 600, Flavour::Interrupted, PLAIN, real);
 }
+
+/// Every message and every allocation of some random programs fails in turn.
+#[test]
+fn over_snapfs_every_single_failure() {
+    model::run::fail_each("each failure", 6, PLAIN, real);
+}
