@@ -176,11 +176,14 @@ impl Drop for Port {
 /// Which port each device interrupt goes to.
 pub mod interrupt {
     use super::*;
+    use crate::arch::interrupts;
     use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-    /// Vectors for devices.
-    pub const FIRST: u8 = 0x30;
-    const COUNT: usize = 64;
+    /// Vectors for devices; the first [`LINES`] belong to the ISA lines.
+    pub const FIRST: u8 = interrupts::DEVICE_FIRST;
+    const COUNT: usize = (interrupts::DEVICE_LAST - FIRST) as usize + 1;
+    /// ISA interrupt lines.
+    pub const LINES: u8 = 16;
 
     static OWNERS: Lock<[Option<Weak<Port>>; COUNT]> =
         Lock::new(Rank::Interrupts, [const { None }; COUNT]);
@@ -197,9 +200,8 @@ pub mod interrupt {
 
     /// A vector nobody owns.
     pub fn free_vector() -> Result<u8, Errno> {
-        // The first sixteen belong to the ISA lines.
         let owners = OWNERS.lock();
-        let free = (16..COUNT).find(|&i| !owners.get(i).is_some_and(taken));
+        let free = (usize::from(LINES)..COUNT).find(|&i| !owners.get(i).is_some_and(taken));
         free.map(|i| FIRST + i as u8).ok_or(Errno::EBUSY)
     }
 
@@ -218,6 +220,9 @@ pub mod interrupt {
         let index = vector.wrapping_sub(FIRST) as usize;
         if let Some(owner) = OWNERS.lock().get_mut(index) {
             *owner = None;
+        }
+        if index < usize::from(LINES) {
+            interrupts::ioapic_mask(index as u8);
         }
     }
 

@@ -72,7 +72,7 @@ impl Heap {
         if !page.is_null() {
             return page;
         }
-        match frames::alloc() {
+        match frames::alloc_reserved() {
             Some(frame) => physical(frame.pa()),
             None => null_mut(),
         }

@@ -114,12 +114,6 @@ impl AddressSpace {
         Root(self.root)
     }
 
-    /// Makes the processor use it.
-    #[inline]
-    pub fn activate(&self) {
-        self.root().activate();
-    }
-
     /// Translates the page at `va` to `frame`, whatever was there before. On
     /// an error nothing has changed. `va` is a page below `USER_END`;
     /// anything else is a kernel bug.

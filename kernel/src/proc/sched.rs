@@ -408,11 +408,11 @@ fn leave_cpu(me: Slot) {
     };
     TURN.store(now, Relaxed);
     CURRENT.store(next, Relaxed);
+    STATE[next as usize].store(RUNNING, Relaxed);
     if next != me {
         SWITCHES.fetch_add(1, Relaxed);
         slots::switch(me, next);
     }
-    STATE[me as usize].store(RUNNING, Relaxed);
 }
 
 /// An interrupt came, or idling is over: what follows is work. Called first
@@ -433,10 +433,10 @@ pub fn tick() {
         return;
     }
     let mut earliest = u64::MAX;
-    for slot in 0..NPROC {
-        let deadline = DEADLINE[slot].load(Relaxed);
+    for (slot, deadline_ns) in DEADLINE.iter().enumerate() {
+        let deadline = deadline_ns.load(Relaxed);
         if deadline <= now {
-            DEADLINE[slot].store(u64::MAX, Relaxed);
+            deadline_ns.store(u64::MAX, Relaxed);
             unpark(slot as Slot);
         } else {
             earliest = earliest.min(deadline);

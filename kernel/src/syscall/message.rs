@@ -9,9 +9,6 @@ use crate::seg::user::{self, Gather};
 use abi::{Errno, IRQ_MSI, Received, mode, privilege};
 use alloc::sync::Arc;
 
-/// ISA interrupt lines.
-const LINES: u64 = 16;
-
 fn open_file(node: Node) -> OpenFile {
     OpenFile::new(node, mode::ORDWR, Arc::from(""))
 }
@@ -75,7 +72,7 @@ pub fn port_irq(process: &Process, a: &Arguments) -> Result<u64, Errno> {
         port.add_interrupt(vector, key)?;
         return Ok(u64::from(vector));
     }
-    if line >= LINES {
+    if line >= u64::from(interrupt::LINES) {
         return Err(Errno::EINVAL);
     }
     let line = line as u8;
