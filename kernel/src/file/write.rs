@@ -1,6 +1,7 @@
 //! `pwrite`: from a snapshot segment only what changed is sent.
 use super::{Node, OpenFile};
 use crate::chan::{HEAD_MAX, Message, Piece, room};
+use crate::mount::put::{Stage, Target, Write};
 use crate::mount::remote::Remote;
 use crate::name::root::Entry;
 use crate::proc::Process;
@@ -9,6 +10,8 @@ use crate::seg::user::{self, Gather};
 use crate::seg::{SpaceLock, snapshot_range};
 use abi::{Errno, OFFSET_CURRENT, mode};
 use alloc::vec::Vec;
+use ninep::consts::NOFID;
+use ninep::{PutKind, PutOp};
 use vm::{Access, Place};
 
 /// Writes `n` bytes from `va` at `offset`; bytes written.
@@ -63,20 +66,82 @@ fn remote(
         return vm::write(&mut Caller::new(space, segment), start, n, file, place);
     }
     let iounit = u64::from(remote.mount.iounit());
+    let commits = n > iounit && remote.mount.has_snapshots();
+    let most = if commits {
+        u64::from(remote.mount.wmax())
+    } else {
+        iounit
+    };
     let mut done = 0;
     loop {
-        let want = iounit.min(n - done) as usize;
-        let step = user::pin(space, va + done, want, Access::Load)
-            .and_then(|body| remote.write(at + done, body));
+        let want = most.min(n - done);
+        let step = if commits {
+            commit(space, remote, va + done, want, at + done, append)
+        } else {
+            user::pin(space, va + done, want as usize, Access::Load)
+                .and_then(|body| remote.write(at + done, body))
+                .map(|put| put as u64)
+        };
         match step {
             Ok(put) => {
-                done += put as u64;
+                done += put;
                 if put < want || done == n {
                     return Ok(done);
                 }
             }
             Err(errno) if done == 0 => return Err(errno),
             Err(_) => return Ok(done),
+        }
+    }
+}
+
+/// Writes `n` bytes, at most what one commit takes, all at once: nobody sees
+/// a part of them. Where the buffer ends early, so does the write.
+fn commit(
+    space: &SpaceLock,
+    remote: &Remote,
+    va: u64,
+    n: u64,
+    off: u64,
+    append: bool,
+) -> Result<u64, Errno> {
+    let mount = &remote.mount;
+    let target = Target {
+        fid: remote.fid,
+        off,
+        append,
+        into: NOFID,
+    };
+    let mut write = Write::begin(mount)?;
+    let mut done = 0;
+    let result = loop {
+        let len = u64::from(mount.iounit()).min(n - done);
+        let body = match user::pin(space, va + done, len as usize, Access::Load) {
+            Ok(body) => body,
+            Err(errno) if done == 0 => break Err(errno),
+            Err(_) => break write.put(mount, target, Stage::Commit, &[], Vec::new()),
+        };
+        let op = PutOp {
+            kind: PutKind::Data,
+            off: done,
+            len,
+        };
+        done += len;
+        let stage = if done == n {
+            Stage::Commit
+        } else {
+            Stage::Staged
+        };
+        let sent = write.put(mount, target, stage, &[op], body);
+        if sent.is_err() || done == n {
+            break sent;
+        }
+    };
+    match result {
+        Ok(()) => write.wait(mount).map(|reply| reply.count.min(done)),
+        Err(errno) => {
+            write.abort(mount, remote.fid);
+            Err(errno)
         }
     }
 }

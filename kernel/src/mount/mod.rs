@@ -5,6 +5,7 @@
 //! from the server's memory into the waiting frames. [`remote`] has the files,
 //! [`snapshots`] the table of snapshots held at servers.
 pub mod deliver;
+pub mod put;
 pub mod remote;
 pub mod rpc;
 pub mod snapshots;

@@ -4,19 +4,19 @@ use super::view::View;
 use super::{Content, SpaceLock};
 use crate::chan::{FrameRef, Piece, room};
 use crate::lock::{Lock, Rank};
+use crate::mount::put::{Stage, Target, Write};
 use crate::mount::remote::Remote;
-use crate::mount::rpc::Sent;
 use crate::mount::{Mount, snapshots};
 use crate::proc::sched::{self, Reason, WaitQueue};
 use abi::{Errno, PAGE};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use ninep::consts::{NOFID, put as flag};
-use ninep::{List, PutKind, PutOp, Reply, Request};
-use vm::{Frame, Host, Kind, Limits, Origin, Put, PutReply, Segment, SnapId, Snapped, Ticket};
+use ninep::consts::NOFID;
+use ninep::{PutKind, PutOp, Request};
+use vm::{Frame, Host, Kind, Limits, Op, Origin, Put, PutReply, Segment, SnapId, Snapped, Ticket};
 
 /// Operations in one Tput: their encoding fits the head of a message.
-const OPS: usize = 64;
+const OPS: usize = vm::OPS_MAX;
 
 /// Everybody who waits for somebody else's fill. Rare enough for one queue.
 static FILLING: Lock<WaitQueue> = Lock::new(Rank::Process, WaitQueue::new());
@@ -34,10 +34,8 @@ pub struct File<'a> {
 pub struct Caller<'a> {
     space: &'a SpaceLock,
     segment: u64,
-    /// Messages of the write in progress not yet waited for, in order.
-    sent: Vec<Sent>,
-    /// The first error among answers taken before the write's end.
-    failed: Option<Errno>,
+    /// The write in progress: one at a time.
+    write: Option<Write>,
 }
 
 impl<'a> Caller<'a> {
@@ -46,8 +44,7 @@ impl<'a> Caller<'a> {
         Caller {
             space,
             segment,
-            sent: Vec::new(),
-            failed: None,
+            write: None,
         }
     }
 }
@@ -166,93 +163,50 @@ impl<'a> Host for Caller<'a> {
     }
 
     fn put_begin(&mut self, file: File<'a>) -> Result<u64, Errno> {
-        file.remote.mount.new_wid()
+        let write = Write::begin(&file.remote.mount)?;
+        Ok(self.write.insert(write).wid())
     }
 
     fn put_send(&mut self, put: &Put<'_, File<'a>>) -> Result<(), Errno> {
-        self.sent.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        let write = self.write.as_mut().ok_or(Errno::EINVAL)?;
         let mut body = room(put.data.len())?;
         body.extend(put.data.iter().map(|g| Piece {
             frame: FrameRef::retained(g.frame),
             at: usize::from(g.at),
             len: usize::from(g.len),
         }));
-        let mount = &put.file.remote.mount;
-        // Answers keep their tags until they are taken: whoever has some must
-        // not wait for one, or all would wait for each other (or itself).
-        while !mount.has_tag() && !self.sent.is_empty() {
-            let answer = mount.finish(self.sent.remove(0));
-            if let Err(errno) = answer.and_then(|a| a.reply().map(drop)) {
-                self.failed.get_or_insert(errno);
-            }
-        }
-        let sent = if mount.has_snapshots() {
-            send_put(mount, put, body)?
-        } else {
+        let remote = put.file.remote;
+        if !remote.mount.has_snapshots() {
             let request = Request::Write {
-                fid: put.file.remote.fid,
+                fid: remote.fid,
                 offset: put.off,
                 data: &[],
             };
-            mount.start(&request, body, Vec::new(), NOFID)?
+            return write.send(&remote.mount, &request, body);
+        }
+        let stage = if put.commit {
+            Stage::Commit
+        } else {
+            Stage::Staged
         };
-        self.sent.push(sent);
-        Ok(())
+        let target = Target {
+            fid: remote.fid,
+            off: put.off,
+            append: put.append,
+            into: put.into.map_or(Ok(NOFID), snapfid)?,
+        };
+        write.put(&remote.mount, target, stage, &wire_ops(put.ops)?, body)
     }
 
-    fn put_wait(&mut self, file: File<'a>, wid: u64) -> Result<PutReply, Errno> {
-        let mount = &file.remote.mount;
-        let mut result = Err(Errno::EPROTO);
-        let mut failed = self.failed.take();
-        for sent in core::mem::take(&mut self.sent) {
-            let answer = mount.finish(sent);
-            result = answer.and_then(|a| match a.reply()? {
-                Reply::Put {
-                    off, count, assoc, ..
-                } => Ok(PutReply { off, count, assoc }),
-                Reply::Write { count } => Ok(PutReply {
-                    off: 0,
-                    count: u64::from(count),
-                    assoc: false,
-                }),
-                _ => Err(Errno::EPROTO),
-            });
-            if let Err(errno) = result {
-                failed.get_or_insert(errno);
-            }
-        }
-        mount.end_wid(wid);
-        match failed {
-            // The commit's own answer decides if it came: a server may fail
-            // a staged message and still say so at the commit.
-            Some(errno) => Err(errno),
-            None => result,
-        }
+    fn put_wait(&mut self, file: File<'a>, _wid: u64) -> Result<PutReply, Errno> {
+        let write = self.write.take().ok_or(Errno::EINVAL)?;
+        write.wait(&file.remote.mount)
     }
 
-    fn put_abort(&mut self, file: File<'a>, wid: u64) {
-        let mount = &file.remote.mount;
-        self.failed = None;
-        for sent in core::mem::take(&mut self.sent) {
-            // Whatever the answer, the write is given up.
-            let _ = mount.finish(sent);
+    fn put_abort(&mut self, file: File<'a>, _wid: u64) {
+        if let Some(write) = self.write.take() {
+            write.abort(&file.remote.mount, file.remote.fid);
         }
-        if mount.has_snapshots() {
-            let request = Request::Put {
-                fid: file.remote.fid,
-                wid,
-                ack: 0,
-                flags: flag::ABORT,
-                off: 0,
-                into: NOFID,
-                known: 0,
-                ops: List::new(&[]),
-                data: &[],
-            };
-            // A server that cannot forget it forgets it with the session.
-            let _ = mount.call(&request);
-        }
-        mount.end_wid(wid);
     }
 
     fn wait_fill(&mut self, _page: u64, _ticket: Ticket) -> Result<(), Errno> {
@@ -285,42 +239,27 @@ impl<'a> Host for Caller<'a> {
     }
 }
 
-/// Sends a Tput with `body` as the data of its operations.
-fn send_put(mount: &Mount, put: &Put<'_, File<'_>>, body: Vec<Piece>) -> Result<Sent, Errno> {
-    let mut ops = room(put.ops.len())?;
-    for op in put.ops {
+/// The fid of a snapshot at its server.
+fn snapfid(snap: SnapId) -> Result<u32, Errno> {
+    snapshots::site(snap)
+        .map(|site| site.snapfid)
+        .ok_or(Errno::ESTALE)
+}
+
+/// The VM core's operations as the protocol has them.
+fn wire_ops(ops: &[Op]) -> Result<Vec<PutOp>, Errno> {
+    let mut wire = room(ops.len())?;
+    for op in ops {
         let kind = match op.kind {
             Kind::Data => PutKind::Data,
             Kind::Zero => PutKind::Zero,
             Kind::Keep { snap, soff } => PutKind::Keep {
-                snapfid: snapshots::site(snap).ok_or(Errno::ESTALE)?.snapfid,
+                snapfid: snapfid(snap)?,
                 soff,
             },
         };
         let (off, len) = (op.off, op.len);
-        ops.push(PutOp { kind, off, len });
+        wire.push(PutOp { kind, off, len });
     }
-    let into = match put.into {
-        Some(snap) => snapshots::site(snap).ok_or(Errno::ESTALE)?.snapfid,
-        None => NOFID,
-    };
-    let mut flags = 0;
-    if put.commit {
-        flags |= flag::COMMIT;
-    }
-    if put.append {
-        flags |= flag::APPEND;
-    }
-    let request = Request::Put {
-        fid: put.file.remote.fid,
-        wid: put.wid,
-        ack: mount.oldest_wid(),
-        flags,
-        off: put.off,
-        into,
-        known: 0,
-        ops: List::new(&ops),
-        data: &[],
-    };
-    mount.start(&request, body, Vec::new(), NOFID)
+    Ok(wire)
 }

@@ -1,0 +1,156 @@
+//! One write at a server with snapshots: the Tputs of one wid, in flight
+//! together, and the answer to the last, which commits them.
+use super::Mount;
+use super::rpc::Sent;
+use crate::chan::Piece;
+use abi::Errno;
+use alloc::vec::Vec;
+use ninep::consts::{NOFID, put as flag};
+use ninep::{List, PutOp, Reply, Request};
+use vm::PutReply;
+
+/// Whether a message ends the write.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// More follow.
+    Staged,
+    /// All that was staged takes effect.
+    Commit,
+}
+
+/// What one message says beside its operations.
+#[derive(Clone, Copy)]
+pub struct Target {
+    /// The open file.
+    pub fid: u32,
+    /// The base offset, the same in all messages of the write.
+    pub off: u64,
+    /// The server picks the base: the end of the file.
+    pub append: bool,
+    /// The snapshot that what is written becomes, or [`NOFID`].
+    pub into: u32,
+}
+
+/// A write in progress. To be ended by [`Self::wait`] or [`Self::abort`].
+pub struct Write {
+    wid: u64,
+    /// Messages not yet waited for, in order.
+    sent: Vec<Sent>,
+    /// The first error among answers already taken.
+    failed: Option<Errno>,
+}
+
+impl Write {
+    /// Under a wid that no other write of the connection has.
+    pub fn begin(mount: &Mount) -> Result<Write, Errno> {
+        Ok(Write {
+            wid: mount.new_wid()?,
+            sent: Vec::new(),
+            failed: None,
+        })
+    }
+
+    /// Its number.
+    pub fn wid(&self) -> u64 {
+        self.wid
+    }
+
+    /// Sends a Tput with `body` as the data of its operations.
+    pub fn put(
+        &mut self,
+        mount: &Mount,
+        target: Target,
+        stage: Stage,
+        ops: &[PutOp],
+        body: Vec<Piece>,
+    ) -> Result<(), Errno> {
+        let mut flags = 0;
+        if stage == Stage::Commit {
+            flags |= flag::COMMIT;
+        }
+        if target.append {
+            flags |= flag::APPEND;
+        }
+        let request = Request::Put {
+            fid: target.fid,
+            wid: self.wid,
+            ack: mount.oldest_wid(),
+            flags,
+            off: target.off,
+            into: target.into,
+            known: 0,
+            ops: List::new(ops),
+            data: &[],
+        };
+        self.send(mount, &request, body)
+    }
+
+    /// Sends a message of the write as it is.
+    pub fn send(
+        &mut self,
+        mount: &Mount,
+        request: &Request<'_>,
+        body: Vec<Piece>,
+    ) -> Result<(), Errno> {
+        self.sent.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        // Answers keep their tags until they are taken: whoever has some must
+        // not wait for one, or all would wait for each other (or itself).
+        while !mount.has_tag() && !self.sent.is_empty() {
+            let answer = mount.finish(self.sent.remove(0));
+            if let Err(errno) = answer.and_then(|a| a.reply().map(drop)) {
+                self.failed.get_or_insert(errno);
+            }
+        }
+        let sent = mount.start(request, body, Vec::new(), NOFID)?;
+        self.sent.push(sent);
+        Ok(())
+    }
+
+    /// Waits for all answers: the last one, or the first error.
+    pub fn wait(self, mount: &Mount) -> Result<PutReply, Errno> {
+        let mut result = Err(Errno::EPROTO);
+        let mut failed = self.failed;
+        for sent in self.sent {
+            result = mount.finish(sent).and_then(|a| match a.reply()? {
+                Reply::Put {
+                    off, count, assoc, ..
+                } => Ok(PutReply { off, count, assoc }),
+                Reply::Write { count } => Ok(PutReply {
+                    off: 0,
+                    count: u64::from(count),
+                    assoc: false,
+                }),
+                _ => Err(Errno::EPROTO),
+            });
+            if let Err(errno) = result {
+                failed.get_or_insert(errno);
+            }
+        }
+        mount.end_wid(self.wid);
+        failed.map_or(result, Err)
+    }
+
+    /// Gives the write up; nothing of it happens.
+    pub fn abort(self, mount: &Mount, fid: u32) {
+        for sent in self.sent {
+            // Whatever the answer, the write is given up.
+            let _ = mount.finish(sent);
+        }
+        if mount.has_snapshots() {
+            let request = Request::Put {
+                fid,
+                wid: self.wid,
+                ack: 0,
+                flags: flag::ABORT,
+                off: 0,
+                into: NOFID,
+                known: 0,
+                ops: List::new(&[]),
+                data: &[],
+            };
+            // A server that cannot forget it forgets it with the session.
+            let _ = mount.call(&request);
+        }
+        mount.end_wid(self.wid);
+    }
+}
