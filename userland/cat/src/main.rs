@@ -7,37 +7,18 @@
 extern crate alloc;
 
 use alloc::vec;
-use rt::{Args, Failure, File, Named, io, mode};
+use rt::{Args, Errno, File, Named, inputs, io};
 
 rt::main!(main);
 
 /// Bytes read at a time.
 const PIECE: usize = 64 * 1024;
 
-fn main(args: Args) -> Result<u8, Failure> {
-    if args.is_empty() {
-        copy(&File::borrowed(0)).about("standard input")?;
-        return Ok(0);
-    }
-    let mut status = 0;
-    for path in args.iter() {
-        if let Err(failure) = show(path) {
-            rt::eprintln!("cat: {failure}");
-            status = 1;
-        }
-    }
-    Ok(status)
+fn main(args: Args) -> u8 {
+    inputs::each("cat", args, |name, file| copy(file).about(name))
 }
 
-fn show(path: &str) -> Result<(), Failure> {
-    if path == "-" {
-        return copy(&File::borrowed(0)).about("standard input");
-    }
-    let file = File::open(path, mode::OREAD).about(path)?;
-    copy(&file).about(path)
-}
-
-fn copy(file: &File) -> Result<(), rt::Errno> {
+fn copy(file: &File) -> Result<(), Errno> {
     let mut piece = vec![0; PIECE];
     loop {
         match file.read(&mut piece)? {

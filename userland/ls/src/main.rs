@@ -1,6 +1,6 @@
-//! `ls [-a] [-l] [PATH...]`: lists directories and names files, sorted by name.
+//! `ls [-adl] [PATH...]`: lists directories and names files, sorted by name.
 //! `-l`: mode, links, owner, group, size in bytes and time of last change
-//! (UTC). `-a`: names that begin with a dot too.
+//! (UTC). `-a`: names that begin with a dot too. `-d`: directories themselves.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -20,24 +20,20 @@ rt::main!(main);
 struct Style {
     long: bool,
     all: bool,
+    /// What is in a directory, not the directory.
+    inside: bool,
     /// Several paths were given: say which directory a list belongs to.
     titles: bool,
 }
 
 fn main(args: Args) -> Result<u8, Failure> {
-    let mut options = args.options("la");
+    let (flags, paths) = args.options("lad").flags("ls [-adl] [PATH...]")?;
     let mut style = Style {
-        long: false,
-        all: false,
+        long: flags.has('l'),
+        all: flags.has('a'),
+        inside: !flags.has('d'),
         titles: false,
     };
-    while let Some((letter, _)) = options.next_option()? {
-        match letter {
-            'l' => style.long = true,
-            _ => style.all = true,
-        }
-    }
-    let paths = options.rest();
     if paths.is_empty() {
         list(".", style)?;
         return Ok(0);
@@ -55,7 +51,7 @@ fn main(args: Args) -> Result<u8, Failure> {
 
 fn list(path: &str, style: Style) -> Result<(), Failure> {
     let stat = File::stat_path(path).about(path)?;
-    if !stat.is_dir() {
+    if !stat.is_dir() || !style.inside {
         show(path, path, style.long);
         return Ok(());
     }

@@ -143,4 +143,35 @@ impl Options {
     pub fn rest(self) -> Args {
         self.args
     }
+
+    /// For programs whose options have no values: a letter tells whether it
+    /// was given. Wrong ones end in `usage`.
+    pub fn flags(mut self, usage: &str) -> Result<(Flags, Args), Failure> {
+        let mut flags = Flags::default();
+        loop {
+            match self.next_option() {
+                Ok(None) => return Ok((flags, self.args)),
+                Ok(Some((letter, _))) => flags.0 |= Flags::bit(letter),
+                Err(failure) => {
+                    return Err(Failure::usage(format_args!("{failure}\nusage: {usage}")));
+                }
+            }
+        }
+    }
+}
+
+/// Which options were given; see [`Options::flags`].
+#[derive(Clone, Copy, Default)]
+pub struct Flags(u64);
+
+impl Flags {
+    fn bit(letter: char) -> u64 {
+        // Letters and digits are below 128 and differ in their low six bits.
+        1 << (letter as u32 & 63)
+    }
+
+    /// Was this one?
+    pub fn has(self, letter: char) -> bool {
+        self.0 & Self::bit(letter) != 0
+    }
 }

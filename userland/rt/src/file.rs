@@ -138,7 +138,12 @@ impl File {
     /// Writes all of `bytes` at the descriptor's own offset.
     pub fn write_all(&self, mut bytes: &[u8]) -> Result<(), Errno> {
         while !bytes.is_empty() {
-            match self.write(bytes)? {
+            let written = match self.write(bytes) {
+                // A channel: no message is longer than that.
+                Err(Errno::EMSGSIZE) => self.write(&bytes[..bytes.len().min(64 * 1024)]),
+                written => written,
+            };
+            match written? {
                 0 => return Err(Errno::EIO),
                 n => bytes = &bytes[n..],
             }

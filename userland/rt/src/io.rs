@@ -12,6 +12,9 @@ use alloc::vec::Vec;
 use core::fmt;
 
 const BUFFER: usize = 4096;
+/// Exit status of a program whose standard output is a channel that nobody
+/// reads any more; the shells' number for it.
+pub const NO_READER: u8 = 141;
 
 struct Output {
     bytes: [u8; BUFFER],
@@ -29,7 +32,16 @@ impl Output {
     fn flush(&mut self) -> Result<(), Errno> {
         let len = core::mem::take(&mut self.len);
         let result = File::borrowed(1).write_all(&self.bytes[..len]);
+        self.note(result)
+    }
+
+    /// Remembers a failure. A program whose reader has gone ends at once and
+    /// in silence, as it does at the end of a pipeline elsewhere.
+    fn note(&mut self, result: Result<(), Errno>) -> Result<(), Errno> {
         if let Err(errno) = result {
+            if errno == Errno::EPIPE {
+                crate::process::exit_now(NO_READER, errno.text());
+            }
             self.failed.get_or_insert(errno);
         }
         result
@@ -41,10 +53,7 @@ impl Output {
         }
         if bytes.len() >= BUFFER {
             let result = File::borrowed(1).write_all(bytes);
-            if let Err(errno) = result {
-                self.failed.get_or_insert(errno);
-            }
-            return result;
+            return self.note(result);
         }
         self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
         self.len += bytes.len();
@@ -73,6 +82,11 @@ pub fn flush() -> Result<(), Errno> {
 /// The first error of a write to standard output, if there was one.
 pub fn failed() -> Option<Errno> {
     OUTPUT.with(|output| output.failed).flatten()
+}
+
+/// The same, and forgets it.
+pub fn take_failure() -> Option<Errno> {
+    OUTPUT.with(|output| output.failed.take()).flatten()
 }
 
 #[doc(hidden)]
@@ -156,10 +170,15 @@ macro_rules! eprintln {
     ($($argument:tt)*) => { $crate::io::eprint(format_args!("{}\n", format_args!($($argument)*))) };
 }
 
+/// Bytes read at a time.
+const PIECE: usize = 16 * 1024;
+
 /// Reads lines from a file.
 pub struct Lines<'a> {
     file: &'a File,
     pending: Vec<u8>,
+    /// Where in `pending` the next line begins.
+    at: usize,
     ended: bool,
 }
 
@@ -169,28 +188,48 @@ impl<'a> Lines<'a> {
         Lines {
             file,
             pending: Vec::new(),
+            at: 0,
             ended: false,
         }
     }
 
     /// The next line without its newline; `None` at the end of the file.
     pub fn next_line(&mut self) -> Result<Option<Vec<u8>>, Errno> {
+        self.with_next(|line| line.strip_suffix(b"\n").unwrap_or(line).to_vec())
+    }
+
+    /// Hands the next line, with its newline if it has one, to `take`.
+    pub fn with_next<R>(&mut self, take: impl FnOnce(&[u8]) -> R) -> Result<Option<R>, Errno> {
+        let mut searched = self.at;
         loop {
-            if let Some(end) = self.pending.iter().position(|b| *b == b'\n') {
-                let rest = self.pending.split_off(end + 1);
-                let mut line = core::mem::replace(&mut self.pending, rest);
-                line.pop();
-                return Ok(Some(line));
-            }
-            if self.ended {
-                let last = core::mem::take(&mut self.pending);
-                return Ok((!last.is_empty()).then_some(last));
-            }
-            let mut piece = [0; 512];
-            match self.file.read(&mut piece)? {
-                0 => self.ended = true,
-                n => self.pending.extend_from_slice(&piece[..n]),
-            }
+            let rest = self.pending.get(searched..).unwrap_or(&[]);
+            let end = match rest.iter().position(|b| *b == b'\n') {
+                Some(end) => searched + end + 1,
+                None if self.ended => self.pending.len(),
+                None => {
+                    searched = self.more()?;
+                    continue;
+                }
+            };
+            let line = self.pending.get(self.at..end).unwrap_or(&[]);
+            let taken = (!line.is_empty()).then(|| take(line));
+            self.at = end;
+            return Ok(taken);
         }
+    }
+
+    /// Reads a piece; returns where it begins.
+    fn more(&mut self) -> Result<usize, Errno> {
+        self.pending.drain(..self.at);
+        self.at = 0;
+        let old = self.pending.len();
+        self.pending.try_reserve(PIECE).map_err(|_| Errno::ENOMEM)?;
+        self.pending.resize(old + PIECE, 0);
+        let got = self
+            .file
+            .read(self.pending.get_mut(old..).unwrap_or(&mut []));
+        self.pending.truncate(old + *got.as_ref().unwrap_or(&0));
+        self.ended = got? == 0;
+        Ok(old)
     }
 }

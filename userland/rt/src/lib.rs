@@ -16,7 +16,7 @@
 //! ```
 //!
 //! A process has one thread, so global state here is plain memory behind
-//! [`single::Single`]; what a note handler may do is said in [`note`]. All
+//! `single::Single`; what a note handler may do is said in [`note`]. All
 //! `unsafe` of ordinary programs is in this crate: `start`, `sys`, `heap`,
 //! `single`, `ports`, `note`, `shared` and the views of a [`Segment`].
 #![no_std]
@@ -25,10 +25,12 @@
 extern crate alloc;
 
 mod args;
+pub mod copy;
 pub mod env;
 mod failure;
 mod file;
 mod heap;
+pub mod inputs;
 pub mod io;
 pub mod note;
 mod panic;
@@ -41,10 +43,11 @@ mod single;
 mod start;
 pub mod stats;
 pub mod sys;
+pub mod time;
 
 pub use abi;
 pub use abi::{Call, Errno, Stat, Stat64, mode};
-pub use args::{Args, Options};
+pub use args::{Args, Flags, Options};
 pub use failure::{Failure, Named, Outcome};
 pub use file::{Entry, File, ReadDir};
 pub use port::{Port, send};

@@ -1,0 +1,70 @@
+//! Copying files by reading and writing, which moves nothing between servers
+//! that have snapshots.
+
+use crate::{Failure, File, Named, Segment, mode};
+use abi::Errno;
+use alloc::format;
+use alloc::string::String;
+
+/// Bytes taken at a time. Where reading is deferred it could be any number;
+/// elsewhere this much memory is used.
+const PIECE: usize = 16 << 20;
+/// If there is not so much memory.
+const SMALL_PIECE: usize = 64 << 10;
+
+/// Copies what is left of `from` to `to`, through a snapshot segment: on one
+/// server with snapshots the content is cloned and never comes here.
+pub fn content(from: &File, to: &File) -> Result<(), Errno> {
+    let mut segment = Segment::attach("snapshot", PIECE)?;
+    let mut piece = PIECE;
+    loop {
+        let n = match from.read(&mut segment.bytes_mut()[..piece]) {
+            Ok(0) => return Ok(()),
+            Err(Errno::ENOMEM) if piece > SMALL_PIECE => {
+                segment.free(0, PIECE)?;
+                piece = SMALL_PIECE;
+                continue;
+            }
+            read => read?,
+        };
+        to.write_all(&segment.bytes()[..n])?;
+    }
+}
+
+/// Copies the file `from` to the path `to`, which is made or replaced.
+pub fn file(from: &str, to: &str) -> Result<(), Failure> {
+    let source = File::open(from, mode::OREAD).about(from)?;
+    let stat = source.stat().about(from)?;
+    if stat.is_dir() {
+        return Err(Failure::new(format_args!("{from}: {}", Errno::EISDIR)));
+    }
+    if let Ok(there) = File::stat_path(to)
+        && (there.server, there.qid_path) == (stat.server, stat.qid_path)
+        && stat.server != 0
+    {
+        return Err(Failure::new(format_args!(
+            "{from} and {to} are the same file"
+        )));
+    }
+    let target = File::create(to, mode::OWRITE, stat.mode & 0o777).about(to)?;
+    content(&source, &target).about(format_args!("{from} to {to}"))
+}
+
+/// The last part of a path.
+pub fn last_part(path: &str) -> &str {
+    let path = path.trim_end_matches('/');
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// `path`, or if that is a directory the place in it for `from`.
+pub fn target(from: &str, path: &str) -> String {
+    match File::stat_path(path).is_ok_and(|stat| stat.is_dir()) {
+        true => inside(path, last_part(from)),
+        false => path.into(),
+    }
+}
+
+/// `name` in `directory`.
+pub fn inside(directory: &str, name: &str) -> String {
+    format!("{}/{name}", directory.trim_end_matches('/'))
+}

@@ -1,0 +1,27 @@
+//! `sync [PATH...]`: when it ends, what was written to these files is on the
+//! medium; without PATH, what was written to the shared directory.
+#![no_std]
+#![no_main]
+#![forbid(unsafe_code)]
+
+use rt::{Args, File, Named, eprintln, mode};
+
+rt::main!(main);
+
+const HOST: &str = "/n/host";
+
+fn main(args: Args) -> u8 {
+    let mut status = 0;
+    let mut sync = |path: &str| {
+        let done = File::open(path, mode::OREAD).and_then(|file| file.sync());
+        if let Err(failure) = done.about(path) {
+            eprintln!("sync: {failure}");
+            status = 1;
+        }
+    };
+    match args.is_empty() {
+        true => sync(HOST),
+        false => args.iter().for_each(sync),
+    }
+    status
+}

@@ -1,0 +1,293 @@
+//! Regular expressions: `.` any byte, `[a-z]` and `[^a-z]` sets, `^` and `$`
+//! the ends of the text, `*`, `+`, `?` repetition, `a|b` alternatives, `( )`
+//! groups, `\` before a character that shall mean itself.
+//!
+//! A pattern becomes a small program that runs in all its possible states at
+//! once, so the time is at most the length of the pattern times that of the
+//! text, whatever the pattern. Texts are bytes: a set has single bytes.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// Groups within each other, at most.
+const DEPTH_MAX: usize = 50;
+
+/// Do capitals differ from small letters?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Case {
+    /// Yes.
+    Differs,
+    /// No, for ASCII.
+    Ignored,
+}
+
+#[derive(Debug)]
+enum Step {
+    Byte(u8),
+    Any,
+    Set(Box<[bool; 256]>),
+    Start,
+    End,
+    /// Go on at both.
+    Split(usize, usize),
+    Jump(usize),
+    Match,
+}
+
+/// A regular expression, ready to run.
+#[derive(Debug)]
+pub struct Pattern {
+    steps: Vec<Step>,
+    case: Case,
+}
+
+impl Pattern {
+    /// Understands a pattern, or says what is wrong with it.
+    pub fn new(text: &str, case: Case) -> Result<Pattern, String> {
+        let mut compiler = Compiler {
+            text: text.as_bytes(),
+            at: 0,
+            depth: 0,
+            case,
+            steps: Vec::new(),
+        };
+        compiler.alternatives()?;
+        if compiler.at < compiler.text.len() {
+            return Err("a ) without a (".into());
+        }
+        compiler.steps.push(Step::Match);
+        Ok(Pattern {
+            steps: compiler.steps,
+            case,
+        })
+    }
+
+    /// Is it found anywhere in `text`?
+    pub fn is_in(&self, text: &[u8]) -> bool {
+        let mut now = States::new(self.steps.len());
+        let mut next = States::new(self.steps.len());
+        for at in 0..=text.len() {
+            // A match may begin anywhere.
+            if self.enter(&mut now, 0, at, text.len()) {
+                return true;
+            }
+            let Some(byte) = text.get(at) else {
+                return false;
+            };
+            let byte = match self.case {
+                Case::Differs => *byte,
+                Case::Ignored => byte.to_ascii_lowercase(),
+            };
+            next.clear();
+            for &state in &now.list {
+                let goes_on = match self.steps.get(state) {
+                    Some(Step::Byte(wanted)) => *wanted == byte,
+                    Some(Step::Any) => true,
+                    Some(Step::Set(set)) => set[usize::from(byte)],
+                    _ => false,
+                };
+                if goes_on && self.enter(&mut next, state + 1, at + 1, text.len()) {
+                    return true;
+                }
+            }
+            core::mem::swap(&mut now, &mut next);
+        }
+        false
+    }
+
+    /// Adds a state and all that follow from it without a byte; is one of them
+    /// the end?
+    fn enter(&self, states: &mut States, state: usize, at: usize, end: usize) -> bool {
+        let mut open = vec![state];
+        while let Some(state) = open.pop() {
+            match states.seen.get_mut(state) {
+                Some(seen) if !*seen => *seen = true,
+                _ => continue,
+            }
+            match self.steps.get(state) {
+                Some(Step::Match) => return true,
+                Some(Step::Jump(to)) => open.push(*to),
+                Some(Step::Split(a, b)) => open.extend([*a, *b]),
+                Some(Step::Start) if at == 0 => open.push(state + 1),
+                Some(Step::End) if at == end => open.push(state + 1),
+                Some(Step::Byte(_) | Step::Any | Step::Set(_)) => states.list.push(state),
+                _ => {}
+            }
+        }
+        false
+    }
+}
+
+/// The states a pattern is in.
+struct States {
+    seen: Vec<bool>,
+    list: Vec<usize>,
+}
+
+impl States {
+    fn new(count: usize) -> States {
+        States {
+            seen: vec![false; count],
+            list: Vec::new(),
+        }
+    }
+
+    fn clear(&mut self) {
+        self.seen.fill(false);
+        self.list.clear();
+    }
+}
+
+struct Compiler<'a> {
+    text: &'a [u8],
+    at: usize,
+    depth: usize,
+    case: Case,
+    steps: Vec<Step>,
+}
+
+impl Compiler<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    fn alternatives(&mut self) -> Result<(), String> {
+        let start = self.steps.len();
+        self.sequence()?;
+        if self.peek() == Some(b'|') {
+            self.at += 1;
+            self.insert(start, Step::Split(start + 1, self.steps.len() + 2));
+            let jump = self.steps.len();
+            self.steps.push(Step::Jump(0));
+            self.alternatives()?;
+            self.steps[jump] = Step::Jump(self.steps.len());
+        }
+        Ok(())
+    }
+
+    fn sequence(&mut self) -> Result<(), String> {
+        while let Some(byte) = self.peek() {
+            if matches!(byte, b'|' | b')') {
+                break;
+            }
+            let start = self.steps.len();
+            self.atom()?;
+            while let Some(sign @ (b'*' | b'+' | b'?')) = self.peek() {
+                self.at += 1;
+                self.repeat(sign, start);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets what begins at `start` happen more or less often than once.
+    fn repeat(&mut self, sign: u8, start: usize) {
+        let end = self.steps.len();
+        match sign {
+            b'+' => self.steps.push(Step::Split(start, end + 1)),
+            b'?' => self.insert(start, Step::Split(start + 1, end + 1)),
+            _ => {
+                self.insert(start, Step::Split(start + 1, end + 2));
+                self.steps.push(Step::Jump(start));
+            }
+        }
+    }
+
+    /// Puts a step before others, which then lie one further.
+    fn insert(&mut self, at: usize, step: Step) {
+        for moved in &mut self.steps[at..] {
+            let further = |to: &mut usize| *to += usize::from(*to >= at);
+            match moved {
+                Step::Split(a, b) => {
+                    further(a);
+                    further(b);
+                }
+                Step::Jump(to) => further(to),
+                _ => {}
+            }
+        }
+        self.steps.insert(at, step);
+    }
+
+    fn atom(&mut self) -> Result<(), String> {
+        let step = match self.next() {
+            Some(b'(') => {
+                self.depth += 1;
+                if self.depth > DEPTH_MAX {
+                    return Err("groups are nested too deeply".into());
+                }
+                self.alternatives()?;
+                self.depth -= 1;
+                return match self.next() {
+                    Some(b')') => Ok(()),
+                    _ => Err("a ( is not closed".into()),
+                };
+            }
+            Some(b'[') => self.set()?,
+            Some(b'.') => Step::Any,
+            Some(b'^') => Step::Start,
+            Some(b'$') => Step::End,
+            Some(b'\\') => match self.next() {
+                Some(byte) => self.byte(byte),
+                None => return Err("nothing follows the \\ at the end".into()),
+            },
+            Some(sign @ (b'*' | b'+' | b'?')) => {
+                return Err(format!("nothing before the {}", char::from(sign)));
+            }
+            Some(byte) => self.byte(byte),
+            None => return Ok(()),
+        };
+        self.steps.push(step);
+        Ok(())
+    }
+
+    fn byte(&self, byte: u8) -> Step {
+        Step::Byte(match self.case {
+            Case::Differs => byte,
+            Case::Ignored => byte.to_ascii_lowercase(),
+        })
+    }
+
+    fn set(&mut self) -> Result<Step, String> {
+        const OPEN: &str = "a [ is not closed";
+        let negated = self.peek() == Some(b'^');
+        self.at += usize::from(negated);
+        let mut set = Box::new([false; 256]);
+        let mut first = true;
+        loop {
+            let mut from = self.next().ok_or(OPEN)?;
+            if from == b']' && !first {
+                break;
+            }
+            first = false;
+            if from == b'\\' {
+                from = self.next().ok_or(OPEN)?;
+            }
+            let range = self.peek() == Some(b'-') && self.text.get(self.at + 1) != Some(&b']');
+            let mut to = from;
+            if range {
+                self.at += 1;
+                to = self.next().ok_or(OPEN)?;
+            }
+            for byte in from..=to {
+                set[usize::from(byte)] = true;
+                if self.case == Case::Ignored {
+                    set[usize::from(byte.to_ascii_lowercase())] = true;
+                }
+            }
+        }
+        if negated {
+            set.iter_mut().for_each(|is| *is = !*is);
+        }
+        Ok(Step::Set(set))
+    }
+}

@@ -1,0 +1,8 @@
+//! `true`: succeeds.
+#![no_std]
+#![no_main]
+#![forbid(unsafe_code)]
+
+rt::main!(main);
+
+fn main(_args: rt::Args) {}

@@ -1,0 +1,74 @@
+//! `wc [-lwc] [FILE...]`: counts lines (newlines), words (separated by blanks)
+//! and bytes, and the sum over several files.
+#![no_std]
+#![no_main]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+use alloc::vec;
+use rt::{Args, Errno, Failure, File, Flags, Named, inputs, print, println};
+
+rt::main!(main);
+
+/// Bytes read at a time.
+const PIECE: usize = 64 * 1024;
+
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    lines: u64,
+    words: u64,
+    bytes: u64,
+}
+
+fn main(args: Args) -> Result<u8, Failure> {
+    let (flags, files) = args.options("lwc").flags("wc [-lwc] [FILE...]")?;
+    let mut sum = Counts::default();
+    let status = inputs::each("wc", files, |name, file| {
+        let counts = count(file).about(name)?;
+        let name = if files.is_empty() { "" } else { name };
+        show(&counts, flags, name);
+        sum.lines += counts.lines;
+        sum.words += counts.words;
+        sum.bytes += counts.bytes;
+        Ok(())
+    });
+    if files.len() > 1 {
+        show(&sum, flags, "total");
+    }
+    Ok(status)
+}
+
+fn count(file: &File) -> Result<Counts, Errno> {
+    let mut counts = Counts::default();
+    let mut piece = vec![0; PIECE];
+    let mut in_word = false;
+    loop {
+        let n = file.read(&mut piece)?;
+        if n == 0 {
+            return Ok(counts);
+        }
+        counts.bytes += n as u64;
+        for byte in &piece[..n] {
+            counts.lines += u64::from(*byte == b'\n');
+            let blank = byte.is_ascii_whitespace();
+            counts.words += u64::from(!blank && !in_word);
+            in_word = !blank;
+        }
+    }
+}
+
+fn show(counts: &Counts, flags: Flags, name: &str) {
+    let all = !['l', 'w', 'c'].iter().any(|letter| flags.has(*letter));
+    let columns = [
+        ('l', counts.lines),
+        ('w', counts.words),
+        ('c', counts.bytes),
+    ];
+    for (letter, count) in columns {
+        if all || flags.has(letter) {
+            print!("{count:7} ");
+        }
+    }
+    println!("{name}");
+}
