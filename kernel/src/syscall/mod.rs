@@ -68,7 +68,7 @@ fn dispatch(process: &Process, call: Call, frame: &mut TrapFrame) -> Result<u64,
     match call {
         Call::GetPid => Ok(process.pid),
         Call::Exits => process::exits(process, &a),
-        Call::RFork => proc::fork::rfork(process, frame, a.0[0]),
+        Call::RFork => process::rfork(process, frame, &a),
         Call::Exec => process::exec(process, frame, &a),
         Call::Wait => process::wait(process, &a),
         Call::Kill => process::kill(process, &a),

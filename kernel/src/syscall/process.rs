@@ -18,6 +18,14 @@ pub fn exits(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     Ok(0)
 }
 
+pub fn rfork(process: &Process, frame: &TrapFrame, a: &Arguments) -> Result<u64, Errno> {
+    let made = proc::fork::rfork(process, frame, a.0[0]);
+    match made {
+        Err(Errno::EAGAIN) => about(process, "too many processes in the system", made),
+        _ => made,
+    }
+}
+
 pub fn exec(process: &Process, frame: &mut TrapFrame, a: &Arguments) -> Result<u64, Errno> {
     let [va, len, argv, argc, envp, envc] = a.0;
     let path = path(process, va, len)?;

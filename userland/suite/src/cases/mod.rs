@@ -6,6 +6,8 @@ mod fuzz;
 mod hostile;
 mod kernel;
 mod list;
+mod note;
+mod process;
 mod random;
 mod server;
 mod snapshot;
@@ -13,6 +15,9 @@ mod together;
 mod write;
 
 use crate::check::{Verdict, Why};
+
+/// Started under this name, the suite prints its environment instead.
+pub const ENVIRONMENT: &str = "environment";
 
 /// How the process of a case must end.
 pub enum Expect {
@@ -89,6 +94,8 @@ const SELF_TEST: &[Case] = &[Case {
 pub fn all() -> impl Iterator<Item = &'static Case> {
     [
         kernel::CASES,
+        process::CASES,
+        note::CASES,
         list::CASES,
         snapshot::CASES,
         write::CASES,

@@ -30,7 +30,7 @@ pub const CASES: &[Case] = &[
 ];
 
 /// Runs `body` with the path at which such a server is mounted.
-fn with(server: Tiny, body: impl FnOnce(&str) -> Verdict) -> Verdict {
+pub fn with(server: Tiny, body: impl FnOnce(&str) -> Verdict) -> Verdict {
     let place = Scratch::empty("mounted")?;
     let (ours, theirs) = File::pipe()?;
     let pid = process::spawn(|| {

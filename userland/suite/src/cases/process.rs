@@ -1,0 +1,346 @@
+//! Processes among themselves: shared memory, semaphores, the environment,
+//! what can be seen of others, limits.
+
+use super::Case;
+use crate::check::{PG, Verdict, fails, same};
+use alloc::format;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering::Relaxed;
+use rt::abi::{PROCESSES_MAX, ProcessInfo};
+use rt::process::{self, Fork};
+use rt::stats::Counters;
+use rt::{Call, Errno, File, Segment, Shared, Stat64, env, sys};
+
+pub const CASES: &[Case] = &[
+    Case::new("shared.children", shared_children),
+    Case::new("shared.survives", shared_survives),
+    Case::new("shared.limits", shared_limits),
+    Case::new("shared.calls", shared_calls),
+    Case::new("semaphore.order", semaphore_order),
+    Case::new("semaphore.count", semaphore_count),
+    Case::new("semaphore.killed", semaphore_killed),
+    Case::new("semaphore.errors", semaphore_errors),
+    Case::new("process.environment", environment),
+    Case::new("process.list", list),
+    Case::new("process.full", full),
+    Case::new("process.bomb", bomb),
+    Case::new("process.flags", flags),
+];
+
+const A_WHILE_NS: u64 = 20_000_000;
+
+/// Stores of each are seen by the other, also of a grandchild.
+fn shared_children() -> Verdict {
+    let shared = Shared::new(3 * PG)?;
+    shared.number(0)?.store(1, Relaxed);
+    let pid = process::spawn(|| {
+        let inner = process::spawn(|| {
+            let Ok(number) = shared.number(PG) else {
+                return 9;
+            };
+            number.store(77, Relaxed);
+            u8::from(shared.number(0).map(|n| n.load(Relaxed)) != Ok(1))
+        });
+        let ended = inner.and_then(|pid| process::wait_for(pid, |_| {}));
+        shared.bytes()[3 * PG - 1].store(5, Relaxed);
+        ended.map_or(9, |e| e.status())
+    })?;
+    same("the child", process::wait_for(pid, |_| {})?.status(), 0)?;
+    same("the grandchild's", shared.number(PG)?.load(Relaxed), 77)?;
+    same("the child's", shared.bytes()[3 * PG - 1].load(Relaxed), 5)?;
+    // What is attached after the fork is one's own.
+    let later = Segment::attach("shared", PG)?;
+    ensure!(
+        later.address() != shared.address(),
+        "the same address twice"
+    );
+    Ok(())
+}
+
+/// The memory stays for a child when its parent has let go of it.
+fn shared_survives() -> Verdict {
+    let shared = Shared::new(PG)?;
+    shared.number(8)?.store(8, Relaxed);
+    let (ours, theirs) = File::pipe()?;
+    let pid = process::spawn(|| {
+        let told = theirs.read(&mut [0; 1]);
+        let value = shared.number(8).map(|n| n.load(Relaxed));
+        u8::from(told != Ok(1) || value != Ok(8))
+    })?;
+    drop(shared);
+    rt::send(&ours, [b"x"])?;
+    same("the child", process::wait_for(pid, |_| {})?.status(), 0)
+}
+
+/// Frames come by touch; more than a GiB there is not.
+fn shared_limits() -> Verdict {
+    let before = Counters::now()?;
+    let shared = Shared::new(1 << 30)?;
+    for at in (0..1 << 30).step_by(1 << 26) {
+        shared.bytes()[at].store(1, Relaxed);
+    }
+    let now = Counters::now()?;
+    let used = before.get(Stat64::FramesFree) - now.get(Stat64::FramesFree);
+    ensure!(used < 200, "{used} frames for 16 pages");
+    let more = Shared::new((1 << 30) + 1).map(drop);
+    fails("more than a GiB", more, Errno::EINVAL)
+}
+
+/// Calls read and write it like any memory.
+fn shared_calls() -> Verdict {
+    let mut shared = Segment::attach("shared", 2 * PG)?;
+    let zero = File::open("/dev/zero", rt::mode::OREAD)?;
+    shared.bytes_mut().fill(3);
+    let n = zero.read(&mut shared.bytes_mut()[10..PG + 10])?;
+    same("bytes read", n, PG)?;
+    let sum: usize = shared.bytes().iter().map(|b| usize::from(*b)).sum();
+    same("the sum of all bytes", sum, 3 * PG)?;
+    shared.free(0, 2 * PG)?;
+    ensure!(shared.bytes().iter().all(|b| *b == 0), "not zeros");
+    Ok(())
+}
+
+/// Those who wait get theirs in the order they came.
+fn semaphore_order() -> Verdict {
+    let shared = Shared::new(PG)?;
+    let (gate, next) = (shared.semaphore(0)?, shared.number(4)?);
+    let mut pids = Vec::new();
+    for turn in 0..5u32 {
+        pids.push(process::spawn(|| {
+            let got = gate.acquire();
+            u8::from(got.is_err() || next.fetch_add(1, Relaxed) != turn)
+        })?);
+        sys::sleep(A_WHILE_NS)?;
+    }
+    gate.release(2)?;
+    same("the value while others wait", gate.value(), 0)?;
+    gate.release(3)?;
+    for _ in &pids {
+        same("a status", process::wait()?.status(), 0)?;
+    }
+    same("those who had it", next.load(Relaxed), 5)
+}
+
+/// As many get through as were let.
+fn semaphore_count() -> Verdict {
+    let shared = Shared::new(PG)?;
+    let (items, room) = (shared.semaphore(0)?, shared.semaphore(4)?);
+    room.release(3)?;
+    let pid = process::spawn(|| {
+        let made = (0..500).all(|_| room.acquire().is_ok() && items.release(1).is_ok());
+        u8::from(!made)
+    })?;
+    for _ in 0..500 {
+        items.acquire()?;
+        room.release(1)?;
+    }
+    same("the maker", process::wait_for(pid, |_| {})?.status(), 0)?;
+    same("nothing left", items.try_acquire()?, false)?;
+    same("room left", room.value(), 3)
+}
+
+/// One that is killed while it waits takes nothing.
+fn semaphore_killed() -> Verdict {
+    let shared = Shared::new(PG)?;
+    let gate = shared.semaphore(0)?;
+    let first = process::spawn(|| u8::from(gate.acquire().is_err()))?;
+    sys::sleep(A_WHILE_NS)?;
+    let second = process::spawn(|| u8::from(gate.acquire().is_err()))?;
+    sys::sleep(A_WHILE_NS)?;
+    process::kill(first, "enough")?;
+    process::wait_for(first, |_| {})?;
+    gate.release(1)?;
+    same("the second", process::wait_for(second, |_| {})?.status(), 0)?;
+    same("the value", gate.value(), 0)
+}
+
+fn semaphore_errors() -> Verdict {
+    let shared = Shared::new(PG)?;
+    let private = Segment::attach("memory", PG)?;
+    // SAFETY: at most the value of a semaphore changes.
+    let call = |call, va, n| unsafe { crate::raw::call(call, [va, n, 0, 0, 0, 0]) };
+    for what in [Call::SemAcquire, Call::SemRelease] {
+        fails(
+            "unaligned",
+            call(what, shared.address() + 2, 0),
+            Errno::EINVAL,
+        )?;
+        fails("private", call(what, private.address(), 0), Errno::EINVAL)?;
+        fails("nowhere", call(what, 0x1234_5000, 0), Errno::EFAULT)?;
+        fails("the kernel's", call(what, !0xfff, 0), Errno::EFAULT)?;
+    }
+    let at = shared.address();
+    same(
+        "to the limit",
+        call(Call::SemRelease, at, u64::from(u32::MAX)),
+        Ok(u64::from(u32::MAX)),
+    )?;
+    fails("beyond", call(Call::SemRelease, at, 1), Errno::ERANGE)?;
+    fails(
+        "far beyond",
+        call(Call::SemRelease, at, u64::MAX),
+        Errno::ERANGE,
+    )?;
+    same("taken", call(Call::SemAcquire, at, 0), Ok(1))
+}
+
+/// A program gets the environment it is given, and the one of this process
+/// if nothing is said.
+fn environment() -> Verdict {
+    fails("no name", env::set("", "x"), Errno::EINVAL)?;
+    fails("a bad name", env::set("A=B", "x"), Errno::EINVAL)?;
+    env::set("SUITE_A", "one")?;
+    env::set("SUITE_B", "two words")?;
+    env::set("SUITE_A", "three=3")?;
+    env::set("SUITE_C", "gone")?;
+    env::remove("SUITE_C");
+    same("set twice", env::get("SUITE_A").as_deref(), Some("three=3"))?;
+    same("removed", env::get("SUITE_C"), None)?;
+    let run = |given: Option<&[&str]>| -> Result<Vec<u8>, Errno> {
+        let (ours, theirs) = File::pipe()?;
+        let pid = process::spawn(|| {
+            if theirs.dup_to(1).is_ok_and(|file| file.into_fd() == 1) {
+                let argv = [super::ENVIRONMENT];
+                match given {
+                    None => process::exec("/bin/suite", &argv),
+                    Some(texts) => process::exec_with("/bin/suite", &argv, texts),
+                };
+            }
+            99
+        })?;
+        drop(theirs);
+        let output = ours.read_to_end()?;
+        process::wait_for(pid, |_| {})?;
+        Ok(output)
+    };
+    let inherited = run(None)?;
+    let ends = inherited.ends_with(b"SUITE_A=three=3\nSUITE_B=two words\n");
+    ensure!(ends, "inherited: {}", inherited.escape_ascii());
+    let given = run(Some(&["X=", "Y=1"]))?;
+    same("given", &given[..], &b"X=\nY=1\n"[..])?;
+    same("none", &run(Some(&[]))?[..], &b""[..])?;
+    let long = "v".repeat(rt::abi::ARGS_MAX);
+    let text = format!("LONG={long}");
+    let refused = process::exec_with("/bin/echo", &["echo"], &[&text]);
+    same("too long", refused, Errno::E2BIG)
+}
+
+fn find(pid: u64) -> Option<ProcessInfo> {
+    process::list().find(|info| info.pid == pid)
+}
+
+/// What can be seen of processes.
+fn list() -> Verdict {
+    let me = sys::getpid();
+    let Some(own) = find(me) else {
+        return Err(crate::check::Why("this process is not in the list".into()));
+    };
+    same("own state", own.state, ProcessInfo::RUNNING)?;
+    same("own name", own.name(), "suite")?;
+    same("own wait", own.waits_for(), "")?;
+    ensure!(
+        own.pages > 10 && own.size > own.pages * PG as u64,
+        "{own:?}"
+    );
+    ensure!(own.ticks > 0, "it has run for no time");
+    let sleeper = process::spawn(|| u8::from(sys::sleep(u64::MAX / 2).is_ok()))?;
+    let done = process::spawn(|| 0)?;
+    sys::sleep(2 * A_WHILE_NS)?;
+    let seen = find(sleeper).zip(find(done));
+    let Some((sleeping, ended)) = seen else {
+        return Err(crate::check::Why("a child is not in the list".into()));
+    };
+    same("parent", sleeping.parent, me)?;
+    same("group", sleeping.group, own.group)?;
+    same("state", sleeping.state, ProcessInfo::WAITING)?;
+    same("what it waits for", sleeping.waits_for(), "time to pass")?;
+    ensure!(sleeping.waiting_ns >= A_WHILE_NS / 2, "{sleeping:?}");
+    same("state of the ended", ended.state, ProcessInfo::ENDED)?;
+    same("its descriptors", ended.descriptors, 0)?;
+    process::kill(sleeper, "")?;
+    for _ in 0..2 {
+        process::wait()?;
+    }
+    same("after that", find(sleeper).is_none(), true)?;
+    same("as many as counted", process::list().count() as u64, {
+        Counters::now()?.get(Stat64::Processes)
+    })
+}
+
+/// The table of processes gets full, says so, and empty again.
+fn full() -> Verdict {
+    let (ours, theirs) = File::pipe()?;
+    let mut children = 0;
+    let errno = loop {
+        match process::fork() {
+            Ok(Fork::Parent(_)) => children += 1,
+            Ok(Fork::Child) => {
+                drop(ours);
+                let _ = theirs.read(&mut [0; 1]);
+                process::exit(0, "");
+            }
+            Err(errno) => break errno,
+        }
+        ensure!(children <= PROCESSES_MAX, "no limit");
+    };
+    let mut buffer = [0; 80];
+    let text = sys::errstr(&mut buffer);
+    ensure!(text.contains("processes"), "the text is \"{text}\"");
+    drop(ours);
+    drop(theirs);
+    for _ in 0..children {
+        same("a status", process::wait()?.status(), 0)?;
+    }
+    same("the error", errno, Errno::EAGAIN)?;
+    ensure!(children > 100, "only {children} children");
+    Ok(())
+}
+
+/// Processes that fork as fast as they can: those who look on can end them
+/// all.
+fn bomb() -> Verdict {
+    let leader = match process::fork_with(rt::abi::rfork::NOTES)? {
+        Fork::Parent(pid) => pid,
+        Fork::Child => loop {
+            if process::fork().is_err() {
+                let _ = sys::sleep(1_000_000);
+            }
+        },
+    };
+    sys::sleep(200_000_000)?;
+    // One that is being made just now is only met the next time.
+    for _ in 0..100 {
+        if rt::note::send_group(leader, "enough") == Err(Errno::ESRCH) {
+            break;
+        }
+        sys::sleep(10_000_000)?;
+    }
+    let gone = process::list().all(|i| i.group != leader || i.state == ProcessInfo::ENDED);
+    ensure!(gone, "some are left");
+    process::wait_for(leader, |_| {})?;
+    Ok(())
+}
+
+fn flags() -> Verdict {
+    use rt::abi::rfork;
+    fails("unknown", process::fork_with(1 << 40), Errno::EINVAL)?;
+    fails("unknown", process::change(1 << 40), Errno::EINVAL)?;
+    let me = sys::getpid();
+    process::change(rfork::NOTES)?;
+    same("group", find(me).map(|i| i.group), Some(me))?;
+    let (_a, _b) = File::pipe()?;
+    let pid = match process::fork_with(rfork::CLEAN_FDS)? {
+        Fork::Parent(pid) => pid,
+        Fork::Child => {
+            let open = find(sys::getpid()).map(|i| i.descriptors);
+            process::exit(u8::from(open != Some(0)), "");
+        }
+    };
+    same(
+        "no descriptors",
+        process::wait_for(pid, |_| {})?.status(),
+        0,
+    )?;
+    process::change(rfork::CLEAN_FDS)?;
+    same("none here", find(me).map(|i| i.descriptors), Some(0))
+}
