@@ -12,9 +12,14 @@ use core::sync::atomic::Ordering::Relaxed;
 
 pub fn exits(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let [status, va, len, ..] = a.0;
-    // A process may always end; a text that cannot be read is left out.
-    let text = user::text(&process.space, va, len, TEXT_MAX).unwrap_or_default();
-    process.end((status & 0xff) as u32, &text);
+    // A process may always end; of a text what can be read is kept, without
+    // the last character where that is cut.
+    let most = len.min(TEXT_MAX as u64);
+    let text = (0..4).find_map(|less| {
+        let len = most.checked_sub(less)?;
+        user::text(&process.space, va, len, TEXT_MAX).ok()
+    });
+    process.end((status & 0xff) as u32, &text.unwrap_or_default());
     Ok(0)
 }
 

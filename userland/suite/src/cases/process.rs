@@ -25,6 +25,7 @@ pub const CASES: &[Case] = &[
     Case::new("process.full", full),
     Case::new("process.bomb", bomb),
     Case::new("process.flags", flags),
+    Case::new("process.exits", exits),
 ];
 
 const A_WHILE_NS: u64 = 20_000_000;
@@ -238,9 +239,10 @@ fn list() -> Verdict {
     same("own state", own.state, ProcessInfo::RUNNING)?;
     same("own name", own.name(), "suite")?;
     same("own wait", own.waits_for(), "")?;
+    let (size, pages) = (own.size, own.pages);
     ensure!(
-        own.pages > 10 && own.size > own.pages * PG as u64,
-        "{own:?}"
+        pages > 0 && size > pages * PG as u64,
+        "{pages} pages of {size} bytes"
     );
     ensure!(own.ticks > 0, "it has run for no time");
     let sleeper = process::spawn(|| u8::from(sys::sleep(u64::MAX / 2).is_ok()))?;
@@ -254,7 +256,11 @@ fn list() -> Verdict {
     same("group", sleeping.group, own.group)?;
     same("state", sleeping.state, ProcessInfo::WAITING)?;
     same("what it waits for", sleeping.waits_for(), "time to pass")?;
-    ensure!(sleeping.waiting_ns >= A_WHILE_NS / 2, "{sleeping:?}");
+    ensure!(
+        sleeping.waiting_ns >= A_WHILE_NS / 2,
+        "it waits for {} ns",
+        sleeping.waiting_ns
+    );
     same("state of the ended", ended.state, ProcessInfo::ENDED)?;
     same("its descriptors", ended.descriptors, 0)?;
     process::kill(sleeper, "")?;
@@ -343,4 +349,16 @@ fn flags() -> Verdict {
     )?;
     process::change(rfork::CLEAN_FDS)?;
     same("none here", find(me).map(|i| i.descriptors), Some(0))
+}
+
+/// A text that is too long is cut, between characters.
+fn exits() -> Verdict {
+    let long = "ä€".repeat(100);
+    let pid = process::spawn(|| process::exit_now(3, &long))?;
+    let ended = process::wait_for(pid, |_| {})?;
+    same("status", ended.status(), 3)?;
+    same("the text", ended.text(), &long[..240])?;
+    let odd = format!("x{long}");
+    let pid = process::spawn(|| process::exit_now(4, &odd))?;
+    same("cut", process::wait_for(pid, |_| {})?.text(), &odd[..238])
 }
