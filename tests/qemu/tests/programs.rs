@@ -1,0 +1,64 @@
+//! Programs made by a C compiler and an assembler: how they are loaded, what
+//! they find when they begin, and the one in `docs/syscalls.md`.
+
+use dormouse_qemu_tests::scratch;
+use runner::Guest;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+const STATIC: &[&str] = &["-O2", "-nostdlib", "-static", "-fno-pie", "-no-pie"];
+const STATIC_PIE: &[&str] = &["-O2", "-nostdlib", "-static-pie", "-fpie"];
+
+fn source(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("programs")
+        .join(name)
+}
+
+/// Compiles `source` to `to` with the compiler that Rust needs to link anyway.
+fn compile(source: &Path, options: &[&str], to: &Path) {
+    let mut cc = Command::new("cc");
+    cc.args(["-Wall", "-Wextra", "-Werror", "-fno-stack-protector"]);
+    let status = cc.args(options).arg("-o").args([to, source]).status();
+    assert!(status.unwrap().success(), "{cc:?}");
+}
+
+/// The indented block of `docs/syscalls.md` that begins with `hello.s`.
+fn documented() -> String {
+    let page = include_str!("../../../docs/syscalls.md");
+    let start = page.find("    # hello.s").unwrap();
+    let lines = page[start..].lines();
+    let block = lines.take_while(|line| line.starts_with("    "));
+    block.map(|line| format!("{}\n", &line[4..])).collect()
+}
+
+#[test]
+fn programs_of_other_compilers_run() {
+    let share = scratch();
+    let at = |name: &str| share.path().join(name);
+    fs::write(at("hello.s"), documented()).unwrap();
+    compile(&at("hello.s"), STATIC, &at("hello"));
+    compile(&source("start.c"), STATIC, &at("start"));
+    compile(&source("note.c"), STATIC, &at("note"));
+    compile(&source("pie.c"), STATIC_PIE, &at("pie"));
+    let relative = [STATIC_PIE, &["-DRELATIVE"]].concat();
+    compile(&source("pie.c"), &relative, &at("relative"));
+    compile(&source("dynamic.c"), &["-pie", "-fpie"], &at("dynamic"));
+    let commands = "/n/host/hello; COLOUR=blue /n/host/start one 'two words'; /n/host/note; \
+                    /n/host/pie; /n/host/relative x; /n/host/dynamic";
+    let guest = Guest::new().mem("256M").share(share.path());
+    let outcome = guest
+        .command(commands)
+        .timeout(Duration::from_secs(60))
+        .run()
+        .unwrap();
+    let wanted = "hello, world\nstart\nnote\npie\nrelocated\n";
+    let (ran, refused) = outcome
+        .console
+        .split_at(wanted.len().min(outcome.console.len()));
+    assert_eq!(ran, wanted, "{}", outcome.console);
+    let named = refused.contains("/n/host/dynamic") && refused.contains("not an executable");
+    assert!(named, "{refused}");
+}
