@@ -1,5 +1,5 @@
 //! What the shell `sh` thinks with, apart from any system: the grammar
-//! ([`parse`]), expansion of words ([`expand`]), patterns ([`glob`]), numbers
+//! ([`parse()`]), expansion of words ([`expand()`]), patterns ([`glob`]), numbers
 //! ([`arithmetic`]), conditions ([`condition`]) and editing of a typed line
 //! ([`edit`]). Running commands is the affair of `userland/sh`.
 //!
