@@ -1,7 +1,7 @@
 //! Notes: who gets them, what their handlers can do, what they interrupt.
 
-use super::{Case, server};
-use crate::check::{PG, Verdict, Why, fails, same};
+use super::{Case, random::Random, server};
+use crate::check::{PG, Scratch, Verdict, Why, equal, fails, patterned, same, snapshot};
 use crate::raw;
 use crate::tiny::{Fault, Tiny};
 use core::arch::asm;
@@ -50,6 +50,7 @@ pub const CASES: &[Case] = &[
     Case::new("note.interrupts.semaphore", interrupts_semaphore),
     Case::new("note.interrupts.server", interrupts_server),
     Case::new("note.interrupts.loop", interrupts_loop),
+    Case::new("note.interrupts.files", interrupts_files),
 ];
 
 /// Long enough for another process to get where it waits.
@@ -504,5 +505,72 @@ fn interrupts_loop() -> Verdict {
         }
         ended += 1;
     }
+    Ok(())
+}
+
+/// Does it again as long as a note comes first.
+fn again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            result => return result,
+        }
+    }
+}
+
+/// Files read, written and touched asleep under a rain of notes hold what they
+/// should: an interrupted call has happened or can be done again.
+fn interrupts_files() -> Verdict {
+    const PAGES: usize = 8;
+    let scratch = Scratch::patterned("rained-on", 1, PAGES * PG)?;
+    let mut model = patterned(1, 0, PAGES * PG);
+    let mut segment = snapshot(PAGES)?;
+    note::handle(count)?;
+    let (me, stop) = (sys::getpid(), Shared::new(PG)?);
+    let mut random = Random::new(7);
+    process::spawn(|| {
+        let _ = note::ignore_handler();
+        while stop.number(0).is_ok_and(|n| n.load(Relaxed) == 0) {
+            let _ = note::send(me, "drop");
+            // Each time it runs again, the other has begun to wait.
+            for _ in 0..random.below(20) {
+                let _ = sys::sleep(0);
+            }
+        }
+        0
+    })?;
+    let mut done = || -> Verdict {
+        for round in 0..150u64 {
+            let at = random.below(PAGES * PG - 100);
+            let len = 1 + random.below((PAGES * PG - at).min(3 * PG));
+            let fresh = patterned(round as u8, at as u64, len);
+            let mut written = 0;
+            while written < len {
+                let rest = &fresh[written..];
+                written += again(|| scratch.file.write_at(rest, (at + written) as u64))?;
+            }
+            model[at..at + len].copy_from_slice(&fresh);
+            let all = segment.bytes_mut();
+            let n = again(|| scratch.file.read_at(all, 0))?;
+            same("bytes read", n, PAGES * PG)?;
+            equal("what was read", segment.bytes(), &model)?;
+            // A store, and the image back.
+            segment.bytes_mut()[at] ^= 1;
+            model[at] ^= 1;
+            let mut back = 0;
+            while back < PAGES * PG {
+                let rest = &segment.bytes()[back..];
+                back += again(|| scratch.file.write_at(rest, back as u64))?;
+            }
+        }
+        Ok(())
+    };
+    let verdict = done();
+    stop.number(0)?.store(1, Relaxed);
+    again(|| process::wait().map(drop))?;
+    verdict?;
+    note::ignore_handler()?;
+    equal("the file in the end", &scratch.content()?, &model)?;
+    ensure!(HAD.load(Relaxed) > 100, "only {HAD:?} notes");
     Ok(())
 }

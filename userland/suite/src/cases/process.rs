@@ -1,8 +1,8 @@
 //! Processes among themselves: shared memory, semaphores, the environment,
 //! what can be seen of others, limits.
 
-use super::Case;
-use crate::check::{PG, Verdict, fails, same};
+use super::{Case, random::Random};
+use crate::check::{PG, Scratch, Verdict, fails, same};
 use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
@@ -26,6 +26,7 @@ pub const CASES: &[Case] = &[
     Case::new("process.bomb", bomb),
     Case::new("process.flags", flags),
     Case::new("process.exits", exits),
+    Case::new("process.elf", elf),
 ];
 
 const A_WHILE_NS: u64 = 20_000_000;
@@ -361,4 +362,40 @@ fn exits() -> Verdict {
     let odd = format!("x{long}");
     let pid = process::spawn(|| process::exit_now(4, &odd))?;
     same("cut", process::wait_for(pid, |_| {})?.text(), &odd[..238])
+}
+
+/// Program files with wrong headers are refused, or run into the ground.
+fn elf() -> Verdict {
+    let mut random = Random::new(11);
+    let mut good = alloc::vec![0; 512];
+    File::open("/bin/echo", rt::mode::OREAD)?.read_at(&mut good, 0)?;
+    // Whatever is run of it is an invalid instruction.
+    let scratch = Scratch::empty("elf")?;
+    let body = [0x0f, 0x0b].repeat(4 * PG);
+    scratch.file.write_all_at(&body, 0)?;
+    for round in 0..150 {
+        let mut head = good.clone();
+        for _ in 0..1 + random.below(4) {
+            // Type, places and sizes; the magic number stays.
+            let at = 16 + random.below(64 + 56 * 4);
+            head[at] = match random.below(4) {
+                0 => 0,
+                1 => 0xff,
+                2 => 1 << random.below(8),
+                _ => random.below(256) as u8,
+            };
+        }
+        if round % 2 == 0 {
+            // ET_DYN.
+            head[16] = 3;
+        }
+        scratch.file.write_all_at(&head, 0)?;
+        let pid = process::spawn(|| {
+            process::exec(&scratch.path, &["elf"]);
+            0
+        })?;
+        let status = process::wait_for(pid, |_| {})?.status();
+        ensure!(status == 0 || status == 128, "status {status}");
+    }
+    Ok(())
 }
