@@ -39,7 +39,7 @@ fn first_process() -> Result<sched::Slot, abi::Errno> {
         directory: String::from("/"),
         name: String::from("init"),
     };
-    let slot = vacancy()?;
+    let slot = vacancy(None)?;
     let process = Process::new(slot, &parent, Space::new()?, stack);
     let mut frame = arch::TrapFrame::user(0, 0);
     let arguments = exec::Arguments::only(INIT)?;

@@ -27,6 +27,8 @@ pub const ARGS_MAX: usize = 16 * 1024;
 pub const FDS_MAX: usize = 64;
 /// Most processes, those not yet waited for included.
 pub const PROCESSES_MAX: usize = 256;
+/// Most processes in one note group.
+pub const GROUP_MAX: usize = 224;
 /// Most bytes in a note and in the texts of `exits` and `kill`.
 pub const TEXT_MAX: usize = 240;
 /// Notes that may wait for a process.

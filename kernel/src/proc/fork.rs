@@ -23,11 +23,12 @@ pub fn rfork(parent: &Process, frame: &TrapFrame, flags: u64) -> Result<u64, Err
     if flags & rfork::PROC == 0 {
         return change_self(parent, flags);
     }
-    let slot = vacancy()?;
+    let group = (flags & rfork::NOTES == 0).then(|| parent.group.load(Relaxed));
+    let slot = vacancy(group)?;
     let stack = KernelStack::new().ok_or(Errno::ENOMEM)?;
     let inherited = Parent {
         pid: parent.pid,
-        group: (flags & rfork::NOTES == 0).then(|| parent.group.load(Relaxed)),
+        group,
         privileges: parent.privileges.load(Relaxed),
         names: parent.names.clone(),
         directory: parent.directory.lock().clone(),

@@ -5,13 +5,20 @@ use super::slots::NPROC;
 use crate::lock::{Lock, Rank};
 use abi::Errno;
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering::Relaxed;
 
 static PROCESSES: Lock<[Option<Arc<Process>>; NPROC]> =
     Lock::new(Rank::Processes, [const { None }; NPROC]);
 
-/// A slot nobody uses; stays free until [`insert`].
-pub fn vacancy() -> Result<Slot, Errno> {
+/// A slot nobody uses, for a process of that note group; stays free until
+/// [`insert`]. No group gets all of them, so that the one who ends a group of
+/// processes that only multiply finds room for the means to do it.
+pub fn vacancy(group: Option<u64>) -> Result<Slot, Errno> {
     let table = PROCESSES.lock();
+    let of_group = |p: &&Arc<Process>| group.is_some_and(|g| p.group.load(Relaxed) == g);
+    if table.iter().flatten().filter(of_group).count() >= abi::GROUP_MAX {
+        return Err(Errno::EAGAIN);
+    }
     let free = table.iter().position(Option::is_none);
     free.map(|i| i as Slot).ok_or(Errno::EAGAIN)
 }
@@ -61,7 +68,7 @@ pub fn with_children<T>(pid: u64, mut f: impl FnMut(&Arc<Process>) -> Option<T>)
     for slot in 0..NPROC {
         let process = PROCESSES.lock()[slot].clone();
         if let Some(process) = process
-            && process.parent.load(core::sync::atomic::Ordering::Relaxed) == pid
+            && process.parent.load(Relaxed) == pid
             && let Some(answer) = f(&process)
         {
             return Some(answer);

@@ -26,7 +26,7 @@ pub fn exits(process: &Process, a: &Arguments) -> Result<u64, Errno> {
 pub fn rfork(process: &Process, frame: &TrapFrame, a: &Arguments) -> Result<u64, Errno> {
     let made = proc::fork::rfork(process, frame, a.0[0]);
     match made {
-        Err(Errno::EAGAIN) => about(process, "too many processes in the system", made),
+        Err(Errno::EAGAIN) => about(process, "too many processes", made),
         _ => made,
     }
 }
