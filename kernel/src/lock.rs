@@ -16,7 +16,7 @@
 //! | `Mount` | a 9P client's tags and fids |
 //! | `Port` | a receive port |
 //! | `Channel` | both queues of a channel |
-//! | `Process` | how a process ended, its name |
+//! | `Process` | how a process ended, its name, its notes; who waits for semaphores |
 //! | `Processes` | the process table |
 //! | `Interrupts` | which port an interrupt goes to |
 use core::ops::{Deref, DerefMut};
