@@ -1,23 +1,43 @@
 //! Calls with arguments drawn from good and bad ones: whatever they do, the
 //! kernel and everyone else carry on.
 
-use super::{Case, hostile::NOWHERE, random::Random};
+use super::{Case, When, hostile::NOWHERE, random::Random};
 use crate::check::{PG, Verdict, other, same};
 use crate::raw;
 use alloc::vec::Vec;
-use rt::abi::{FDS_MAX, PAGE};
-use rt::{Call, File, Segment, mode, process, send};
+use rt::abi::{FDS_MAX, PAGE, ProcessInfo, rfork};
+use rt::process::Fork;
+use rt::{Call, File, Segment, mode, note, process, send};
 
 pub const CASES: &[Case] = &[
-    Case::new("fuzz.calls.1", || fuzz(1)),
-    Case::new("fuzz.calls.2", || fuzz(2)),
-    Case::new("fuzz.calls.3", || fuzz(3)),
+    Case::new("fuzz.calls.1", || fuzz(1, CALLS)),
+    Case::new("fuzz.calls.2", || fuzz(2, CALLS)),
+    Case::new("fuzz.calls.3", || fuzz(3, CALLS)),
+    Case {
+        when: When::Asked,
+        ..Case::new("fuzz.calls.long", || {
+            (1..=100).try_for_each(|seed| fuzz(seed, 10_000))
+        })
+    },
+    Case::new("fuzz.wild.1", || wild(1)),
+    Case::new("fuzz.wild.2", || wild(2)),
+    Case::new("fuzz.wild.3", || wild(3)),
+    Case {
+        when: When::Asked,
+        ..Case::new("fuzz.wild.long", || (100..200).try_for_each(wild))
+    },
 ];
 
 const CALLS: usize = 5000;
 
+/// What a storm of calls that may wait, fork and end gets, in nanoseconds.
+const WILD_NS: u64 = 300_000_000;
+
+/// Calls that would reach others, who did nothing.
+const RUDE: &[Call] = &[Call::Kill, Call::Note, Call::Log, Call::Unmount];
+
 /// Calls left out: they end or copy the process, wait for ever by design, or
-/// (with lucky arguments) take away the fuzzer's own memory.
+/// (with lucky arguments) take away the fuzzer's own memory or others' names.
 const LEFT_OUT: &[Call] = &[
     Call::Exits,
     Call::RFork,
@@ -31,20 +51,44 @@ const LEFT_OUT: &[Call] = &[
     Call::SemAcquire,
     Call::Recv,
     Call::Log,
+    Call::Unmount,
 ];
 
 fn of(random: &mut Random, from: &[u64]) -> u64 {
     from[random.below(from.len())]
 }
 
-fn fuzz(seed: u64) -> Verdict {
+fn fuzz(seed: u64, calls: usize) -> Verdict {
     let pid = process::spawn(|| {
-        let _ = storm(seed);
+        let _ = storm(seed, calls, LEFT_OUT);
         0
     })?;
     let ended = process::wait_for(pid, |_| {})?;
     same("the fuzzer's status", ended.status(), 0)?;
-    // Others do not notice.
+    others_carry_on()
+}
+
+/// Any call but the rude ones, those that wait for ever, fork and end among
+/// them, until the time is up. However it ends, all of it is given back.
+fn wild(seed: u64) -> Verdict {
+    let group = match process::fork_with(rfork::NOTES)? {
+        Fork::Child => {
+            let _ = storm(seed, usize::MAX, RUDE);
+            process::exit_now(0, "")
+        }
+        Fork::Parent(pid) => pid,
+    };
+    rt::sys::sleep(WILD_NS)?;
+    // Whoever is forked meanwhile is in the group too.
+    while process::list().any(|p| p.group == group && p.state != ProcessInfo::ENDED) {
+        let _ = note::send_group(group, "enough");
+        rt::sys::sleep(1_000_000)?;
+    }
+    process::wait_for(group, |_| {})?;
+    others_carry_on()
+}
+
+fn others_carry_on() -> Verdict {
     let (a, b) = File::pipe()?;
     other(|| Ok(send(&a, [b"here"])?))?;
     same("a message", b.read(&mut [0; 8])?, 4)
@@ -61,7 +105,9 @@ fn harmless_descriptors() -> Verdict {
     Ok(())
 }
 
-fn storm(seed: u64) -> Verdict {
+fn storm(seed: u64, count: usize, left_out: &[Call]) -> Verdict {
+    // Nothing that only the judge may say.
+    rt::sys::privilege(0)?;
     harmless_descriptors()?;
     let mut memory = Segment::attach("memory", 16 * PG)?;
     memory.bytes_mut()[..16].copy_from_slice(b"/n/host/nothing/");
@@ -88,10 +134,10 @@ fn storm(seed: u64) -> Verdict {
     let calls: Vec<Call> = Call::ALL
         .iter()
         .copied()
-        .filter(|call| !LEFT_OUT.contains(call))
+        .filter(|call| !left_out.contains(call))
         .collect();
     let mut random = Random::new(seed);
-    for _ in 0..CALLS {
+    for _ in 0..count {
         let call = calls[random.below(calls.len())];
         let mut args = [0; 6];
         for arg in &mut args {
@@ -101,6 +147,10 @@ fn storm(seed: u64) -> Verdict {
                 6 => of(&mut random, NOWHERE),
                 _ => of(&mut random, &large),
             };
+        }
+        if call == Call::RFork {
+            // Other flags would lead out of the group that is ended.
+            args[0] = rfork::PROC;
         }
         // SAFETY: addresses are those of `memory`, which nobody looks at any
         // more, or nobody's.
