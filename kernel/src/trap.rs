@@ -91,6 +91,7 @@ fn device(vector: u64) {
     interrupts::eoi();
 }
 
+#[inline(never)] // a place for a debugger to stop at
 fn page_fault(process: &Process, frame: &TrapFrame) {
     let va = arch::fault_address();
     let fetch = frame.error & FAULT_FETCH != 0;

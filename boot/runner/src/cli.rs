@@ -2,10 +2,10 @@
 
 use crate::command::Verbosity;
 use crate::failure::Failure;
-use crate::guest::{Guest, MEMORY};
+use crate::guest::{Debugger, Guest, MEMORY};
 use crate::qemu::Accel;
 use crate::session::Input;
-use crate::{guests, setup, share};
+use crate::{guests, own, setup, share};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,12 +17,15 @@ use std::time::Duration;
 /// guest. The exit status is that of the last command; 2: not started, 124:
 /// too slow, 125: the guest broke down.
 #[derive(Debug, Parser)]
-#[command(name = "dormouse", version)]
+#[command(name = "dormouse", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     #[command(flatten)]
     boot: BootArgs,
     #[command(subcommand)]
     verb: Option<Verb>,
+    /// Print the commands that are run, and what the kernel reports.
+    #[arg(short, long, global = true)]
+    verbose: bool,
 }
 
 #[derive(Debug, Args)]
@@ -30,6 +33,15 @@ struct BootArgs {
     /// Run these commands, separated by `;`, and power off.
     #[arg(short = 'c', value_name = "COMMANDS")]
     commands: Option<String>,
+    /// Wait for gdb before the first instruction, and print what to type.
+    #[arg(long)]
+    gdb: bool,
+    #[command(flatten)]
+    machine: MachineArgs,
+}
+
+#[derive(Debug, Args)]
+struct MachineArgs {
     /// Directory of the host that the guest sees as /n/host [default: a sample
     /// in cargo's target folder, with a sparse file of 1 GiB].
     #[arg(long, value_name = "DIR")]
@@ -43,18 +55,12 @@ struct BootArgs {
     /// Let the guest's time count its instructions: figures that repeat.
     #[arg(long)]
     icount: bool,
-    /// Wait for gdb before the first instruction, and print what to type.
-    #[arg(long)]
-    gdb: bool,
     /// End the guest after this many seconds, showing its last lines.
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<f64>,
     /// Who executes the guest's instructions.
     #[arg(long, value_enum, default_value_t)]
     accel: Accel,
-    /// Print the commands that are run, and what the kernel reports.
-    #[arg(short, long, global = true)]
-    verbose: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -63,12 +69,36 @@ enum Verb {
     Setup,
     /// Set up and build the guest, but do not boot it.
     Build,
+    /// Boot a guest in gdb, halted, with the symbols of loader and kernel.
+    ///
+    /// Ctrl-C stops the guest and gives gdb's prompt; `user NAME` adds the
+    /// symbols of a program. The guest's console can be seen but not typed to:
+    /// for that use --gdb and another terminal.
+    Gdb {
+        #[command(flatten)]
+        boot: BootArgs,
+        /// Words for gdb, after `--`: for example `-x FILE`.
+        #[arg(last = true, value_name = "WORDS")]
+        words: Vec<String>,
+    },
+    /// Run your own test programs: each must end with status 0 and keep no
+    /// memory, file, snapshot, process or channel. [exit status: 0 if all do]
+    Test {
+        #[command(flatten)]
+        machine: MachineArgs,
+        /// Static programs for Dormouse; see docs/first-program.md.
+        #[arg(required = true, value_name = "PROGRAM")]
+        programs: Vec<PathBuf>,
+    },
 }
+
+/// For each program of a test, unless --timeout says otherwise.
+const TEST_SECONDS: u64 = 60;
 
 impl Cli {
     /// Does what was asked; the exit status.
     pub fn execute(self) -> Result<u8, Failure> {
-        let verbosity = if self.boot.verbose {
+        let verbosity = if self.verbose {
             Verbosity::Commands
         } else {
             Verbosity::Normal
@@ -79,12 +109,37 @@ impl Cli {
                 setup::provide_target(verbosity)?;
                 guests::build(verbosity).map(|_| 0)
             }
+            Some(Verb::Gdb { boot, words }) => {
+                let guest = boot.guest(verbosity)?.input(Input::None);
+                guest.gdb(Debugger::Start(words)).attach()?.status()
+            }
+            Some(Verb::Test { machine, programs }) => {
+                let limit = Duration::from_secs(TEST_SECONDS).saturating_mul(programs.len() as u32);
+                let mut guest = machine.guest(verbosity)?;
+                if !guest.is_limited() {
+                    guest = guest.timeout(limit);
+                }
+                own::run(guest, &programs)
+            }
             None => self.boot.guest(verbosity)?.attach()?.status(),
         }
     }
 }
 
 impl BootArgs {
+    fn guest(self, verbosity: Verbosity) -> Result<Guest, Failure> {
+        let mut guest = self.machine.guest(verbosity)?.input(Input::Person);
+        if self.gdb {
+            guest = guest.gdb(Debugger::Wait);
+        }
+        if let Some(commands) = self.commands {
+            guest = guest.command(commands);
+        }
+        Ok(guest)
+    }
+}
+
+impl MachineArgs {
     fn guest(self, verbosity: Verbosity) -> Result<Guest, Failure> {
         let share = match self.share {
             Some(directory) => directory,
@@ -95,15 +150,10 @@ impl BootArgs {
             .mem(self.mem)
             .eager(self.eager)
             .icount(self.icount)
-            .gdb(self.gdb)
             .accel(self.accel)
-            .verbosity(verbosity)
-            .input(Input::Person);
+            .verbosity(verbosity);
         if verbosity == Verbosity::Commands {
             guest = guest.option("log", "info");
-        }
-        if let Some(commands) = self.commands {
-            guest = guest.command(commands);
         }
         if let Some(seconds) = self.timeout {
             let timeout = Duration::try_from_secs_f64(seconds).map_err(|_| {

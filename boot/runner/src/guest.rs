@@ -4,6 +4,7 @@ use crate::bundle::Bundle;
 use crate::command::Verbosity;
 use crate::console::Filter;
 use crate::failure::{Failure, say, status};
+use crate::gdb::Gdb;
 use crate::guests::{self, Guests};
 use crate::judge::{self, EXIT_HALT, Report};
 use crate::qemu::{Accel, Machine, Time};
@@ -13,12 +14,24 @@ use crate::share::Lock;
 use crate::symbols::Symbols;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Memory of a guest unless told otherwise.
 pub const MEMORY: &str = "2G";
+
+/// A gdb for a guest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Debugger {
+    /// There is none.
+    #[default]
+    None,
+    /// The guest waits before its first instruction; how to start gdb is said.
+    Wait,
+    /// It is started here, with these words on its command line; the guest
+    /// ends with it.
+    Start(Vec<String>),
+}
 
 /// A guest and how to run it. Each method sets one thing.
 #[derive(Clone, Debug)]
@@ -31,8 +44,9 @@ pub struct Guest {
     timeout: Option<Duration>,
     input: Input,
     files: Vec<(String, Vec<u8>)>,
+    programs: Vec<(String, PathBuf)>,
     bundle: Option<Vec<u8>>,
-    gdb: bool,
+    gdb: Debugger,
     verbosity: Verbosity,
 }
 
@@ -55,8 +69,9 @@ impl Guest {
             timeout: None,
             input: Input::None,
             files: Vec::new(),
+            programs: Vec::new(),
             bundle: None,
-            gdb: false,
+            gdb: Debugger::None,
             verbosity: Verbosity::Normal,
         }
     }
@@ -107,6 +122,11 @@ impl Guest {
         self
     }
 
+    /// Whether a time limit is set.
+    pub fn is_limited(&self) -> bool {
+        self.timeout.is_some()
+    }
+
     /// Where console input comes from.
     pub fn input(mut self, input: Input) -> Guest {
         self.input = input;
@@ -119,15 +139,22 @@ impl Guest {
         self
     }
 
+    /// One more program in `/bin`, an ELF file of the host; backtraces use its
+    /// symbols.
+    pub fn program(mut self, name: impl Into<String>, path: impl Into<PathBuf>) -> Guest {
+        self.programs.push((name.into(), path.into()));
+        self
+    }
+
     /// These bytes instead of the bundle, whatever they are.
     pub fn bundle(mut self, bytes: impl Into<Vec<u8>>) -> Guest {
         self.bundle = Some(bytes.into());
         self
     }
 
-    /// Waits for gdb before the first instruction.
-    pub fn gdb(mut self, on: bool) -> Guest {
-        self.gdb = on;
+    /// Whether a gdb watches over it from the first instruction.
+    pub fn gdb(mut self, gdb: Debugger) -> Guest {
+        self.gdb = gdb;
         self
     }
 
@@ -161,23 +188,38 @@ impl Guest {
     fn start(&self, show: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<Outcome, Failure> {
         self.check()?;
         setup::provide(self.verbosity)?;
-        let guests = guests::build(self.verbosity)?;
+        if matches!(self.gdb, Debugger::Start(_)) {
+            setup::provide_gdb(self.verbosity)?;
+        }
+        let mut guests = guests::build(self.verbosity)?;
+        guests.programs.extend(self.programs.iter().cloned());
         let bundle = match &self.bundle {
             Some(bytes) => bytes.clone(),
             None => self.pack(&guests)?,
         };
         let lock = self.share.as_deref().map(Lock::take).transpose()?;
-        let gdb_port = if self.gdb { Some(free_port()?) } else { None };
-        if let Some(port) = gdb_port {
-            announce_gdb(port, &guests.kernel);
-        }
+        let gdb = match self.gdb {
+            Debugger::None => None,
+            Debugger::Wait | Debugger::Start(_) => Some(Gdb::prepare(&guests)?),
+        };
+        let debugger = match (&gdb, &self.gdb) {
+            (Some(gdb), Debugger::Start(words)) => Some(gdb.command(words)?),
+            (Some(gdb), _) => {
+                say(format_args!(
+                    "waiting for gdb; type in another terminal:\n  {}",
+                    gdb.line()
+                ));
+                None
+            }
+            (None, _) => None,
+        };
         let machine = Machine {
             loader: guests.loader,
             memory: self.memory.clone(),
             accel: self.accel.usable(),
             time: self.time,
             share: self.share.clone(),
-            gdb_port,
+            gdb: gdb.as_ref().map(Gdb::socket),
         };
         let symbols = Symbols::new(guests.kernel, guests.programs, self.share.clone());
         let session = Session {
@@ -187,6 +229,7 @@ impl Guest {
             timeout: self.timeout,
             input: self.input.clone(),
             verbosity: self.verbosity,
+            debugger,
             show,
         };
         Ok(Outcome::new(
@@ -245,20 +288,6 @@ impl Guest {
         }
         bundle.finish()
     }
-}
-
-/// A TCP port that nobody uses now.
-fn free_port() -> Result<u16, Failure> {
-    let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-    port.map(|address| address.port())
-        .map_err(|error| Failure::setup(format!("no port for gdb: {error}")))
-}
-
-fn announce_gdb(port: u16, kernel: &Path) {
-    say(format_args!(
-        "waiting for gdb; type in another terminal:\n  gdb -ex 'set architecture i386:x86-64' -ex 'target remote :{port}' {}",
-        kernel.display()
-    ));
 }
 
 /// A guest's run, over.

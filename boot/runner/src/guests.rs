@@ -5,7 +5,7 @@
 
 use crate::command::Verbosity;
 use crate::failure::{Context, Failure, say};
-use crate::setup::TARGET;
+use crate::setup::{self, TARGET, Toolchain};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::env;
@@ -53,16 +53,16 @@ pub fn build(verbosity: Verbosity) -> Result<Guests, Failure> {
 }
 
 fn build_all(verbosity: Verbosity) -> Result<Guests, Failure> {
+    let toolchain = setup::provide_target(verbosity)?;
     let binaries = binaries(verbosity)?;
     let folder = target_dir().join("guest");
-    let mut cargo = cargo();
+    let mut cargo = cargo(toolchain);
     cargo.args(["build", "--profile", PROFILE, "--target", TARGET, "--bins"]);
     for binary in &binaries {
         cargo.args(["-p", &binary.package]);
     }
-    cargo
-        .env("CARGO_TARGET_DIR", &folder)
-        .env("RUSTFLAGS", RUSTFLAGS);
+    cargo.env("CARGO_TARGET_DIR", &folder);
+    toolchain.finish(&mut cargo, RUSTFLAGS);
     compile(&mut cargo, verbosity)?;
 
     let out = folder.join(TARGET).join(PROFILE);
@@ -88,8 +88,9 @@ fn build_all(verbosity: Verbosity) -> Result<Guests, Failure> {
 }
 
 /// A cargo without the settings that a surrounding cargo leaves behind.
-fn cargo() -> Command {
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+fn cargo(toolchain: Toolchain) -> Command {
+    let own = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut cargo = Command::new(toolchain.cargo(own));
     cargo.current_dir(workspace());
     for name in [
         "CARGO_ENCODED_RUSTFLAGS",
@@ -112,7 +113,7 @@ struct Binary {
 
 /// All guest binaries of the workspace.
 fn binaries(verbosity: Verbosity) -> Result<Vec<Binary>, Failure> {
-    let mut ask = cargo();
+    let mut ask = cargo(Toolchain::Own);
     ask.args(["metadata", "--no-deps", "--format-version", "1"]);
     let output = verbosity.output(&mut ask)?;
     let metadata: Value =

@@ -5,7 +5,8 @@
 //! kernel and programs ([`guests`]), packs them ([`bundle`]), locks the shared
 //! directory ([`share`]), starts QEMU ([`qemu`]) and stays with it
 //! ([`session`]): the console is relayed ([`console`], [`terminal`]), addresses
-//! in backtraces get names ([`symbols`]), verdicts are judged ([`judge`]).
+//! in backtraces get names ([`symbols`]), verdicts are judged ([`judge`]),
+//! gdb is given what it needs ([`gdb`]), a person's own tests are run ([`own`]).
 //! [`Guest`] puts it together.
 #![deny(unsafe_op_in_unsafe_fn)]
 
@@ -14,9 +15,11 @@ pub mod cli;
 pub mod command;
 pub mod console;
 pub mod failure;
+pub mod gdb;
 mod guest;
 pub mod guests;
 pub mod judge;
+pub mod own;
 pub mod qemu;
 pub mod session;
 pub mod setup;
@@ -26,6 +29,6 @@ pub mod terminal;
 
 pub use command::Verbosity;
 pub use failure::Failure;
-pub use guest::{Guest, Outcome};
+pub use guest::{Debugger, Guest, Outcome};
 pub use qemu::Accel;
 pub use session::{End, Input};

@@ -62,8 +62,8 @@ pub struct Machine {
     pub time: Time,
     /// The directory exported over virtio-9p.
     pub share: Option<PathBuf>,
-    /// Where gdb may attach; the guest waits for it.
-    pub gdb_port: Option<u16>,
+    /// The socket where gdb may attach; the guest waits for it.
+    pub gdb: Option<PathBuf>,
 }
 
 /// What the guest's time follows.
@@ -130,8 +130,9 @@ pub fn command(machine: &Machine, inherited: Inherited) -> Result<Command, Failu
             "virtio-9p-pci,fsdev=host,mount_tag=host,disable-legacy=on",
         ]);
     }
-    if let Some(port) = machine.gdb_port {
-        qemu.args(["-S", "-gdb", &format!("tcp:127.0.0.1:{port}")]);
+    if let Some(socket) = &machine.gdb {
+        let path = socket.display().to_string().replace(',', ",,");
+        qemu.args(["-S", "-gdb", &format!("unix:{path},server=on,wait=off")]);
     }
     qemu.stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -11,7 +11,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::process::{Child, ChildStdin, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 const KVM_PATIENCE: Duration = Duration::from_secs(2);
 /// A guest that has shown nothing by then gets its input all the same.
 const INPUT_PATIENCE: Duration = Duration::from_secs(3);
+/// How long QEMU may take to listen for gdb.
+const GDB_PATIENCE: Duration = Duration::from_secs(10);
 /// How often the end of the input is told again: each program that reads the
 /// console sees it.
 const END_AGAIN: Duration = Duration::from_millis(500);
@@ -80,6 +82,8 @@ pub struct Session<'a> {
     pub input: Input,
     /// How much to say.
     pub verbosity: Verbosity,
+    /// A gdb to start beside the guest; the session ends with it.
+    pub debugger: Option<Command>,
     /// Gets what the guest prints.
     pub show: &'a mut dyn FnMut(&[u8]) -> io::Result<()>,
 }
@@ -105,7 +109,9 @@ impl Session<'_> {
         let mut process = Process::start(&self, &bundle, &sender)?;
         let mut first = None;
         let mut open = STREAMS;
-        if self.machine.accel == Accel::Kvm {
+        // A guest that waits for gdb shows nothing, and that is no sign.
+        let gdb = self.machine.gdb.clone();
+        if self.machine.accel == Accel::Kvm && gdb.is_none() {
             match events.recv_timeout(KVM_PATIENCE) {
                 Ok(Event::Ended) => open += STREAMS - 1,
                 Err(_) => open += STREAMS,
@@ -118,22 +124,49 @@ impl Session<'_> {
             self.machine.accel = Accel::Tcg;
             process = Process::start(&self, &bundle, &sender)?;
         }
+        let debugger = self.start_debugger(&sender)?;
         let raw = person.then(terminal::Raw::enter);
         let mut relay = Relay {
             process,
             open,
             verdicts: Vec::new(),
             input: self.feed(&sender),
+            input_patience: gdb.is_none().then_some(INPUT_PATIENCE),
         };
         let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
         let end = relay.run(first, &events, deadline, &mut filter, self.show);
         drop(relay.process);
         drop(raw);
+        if let Some(debugger) = debugger {
+            // It may outlive the guest: the person decides.
+            let _ = debugger.join();
+        }
         Ok(Record {
             end,
             verdicts: String::from_utf8_lossy(&relay.verdicts).into_owned(),
             last_lines: filter.last_lines(20),
         })
+    }
+
+    /// Starts gdb once QEMU listens for it, and watches for its end.
+    fn start_debugger(
+        &mut self,
+        sender: &Sender<Event>,
+    ) -> Result<Option<thread::JoinHandle<()>>, Failure> {
+        let (Some(mut gdb), Some(socket)) = (self.debugger.take(), &self.machine.gdb) else {
+            return Ok(None);
+        };
+        let patience = Instant::now() + GDB_PATIENCE;
+        while !socket.exists() && Instant::now() < patience {
+            thread::sleep(Duration::from_millis(10));
+        }
+        self.verbosity.show(&gdb);
+        let mut gdb = gdb.spawn().context(|| "cannot run gdb".into())?;
+        let sender = sender.clone();
+        Ok(Some(thread::spawn(move || {
+            let _ = gdb.wait();
+            let _ = sender.send(Event::Leave);
+        })))
     }
 
     /// The bytes to send to the guest, if any are to be sent.
@@ -166,6 +199,9 @@ struct Relay {
     verdicts: Vec<u8>,
     /// Input, as long as the guest does not listen yet.
     input: Option<Receiver<Vec<u8>>>,
+    /// After how long a silent guest gets it all the same; a guest that waits
+    /// for gdb does not.
+    input_patience: Option<Duration>,
 }
 
 impl Relay {
@@ -177,19 +213,19 @@ impl Relay {
         filter: &mut Filter,
         show: &mut dyn FnMut(&[u8]) -> io::Result<()>,
     ) -> End {
-        let input_at = Instant::now() + INPUT_PATIENCE;
+        let input_at = self.input_patience.map(|time| Instant::now() + time);
         let mut next = first;
         while self.open > 0 {
             let event = match next.take() {
                 Some(event) => Some(event),
                 None => {
-                    let input_at = self.input.is_some().then_some(input_at);
+                    let input_at = input_at.filter(|_| self.input.is_some());
                     wait(events, [deadline, input_at].into_iter().flatten().min())
                 }
             };
             // The serial port is set up once the guest has used it; bytes that
             // come sooner would be lost.
-            if (event.is_some() || Instant::now() >= input_at)
+            if (event.is_some() || input_at.is_some_and(|at| Instant::now() >= at))
                 && let (Some(input), Some(stdin)) =
                     (self.input.take(), self.process.child.stdin.take())
             {

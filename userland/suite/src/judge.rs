@@ -1,7 +1,7 @@
 //! Runs cases and tells the judge.
 
 use crate::cases::{Case, Expect};
-use crate::check::Why;
+use crate::check::{Verdict, Why};
 use alloc::format;
 use alloc::string::String;
 use rt::process::{self, Ended, Fork};
@@ -43,19 +43,29 @@ impl Judge {
 
     /// Runs one case and gives its verdict.
     pub fn run(&mut self, case: &Case) -> Result<(), Failure> {
-        say(&format!("@run {}", case.name))?;
-        match judge(case) {
+        self.verdict(case.name, || judge(&case.expect, || perform(case)))
+    }
+
+    /// Runs a program of `/bin` as a case: it must end with status 0.
+    pub fn program(&mut self, name: &str, path: &str) -> Result<(), Failure> {
+        let run = || judge(&Expect::Passes, || start(name, path));
+        self.verdict(name, run)
+    }
+
+    fn verdict(&mut self, name: &str, run: impl FnOnce() -> Verdict) -> Result<(), Failure> {
+        say(&format!("@run {name}"))?;
+        match run() {
             Ok(()) => {
                 self.passed += 1;
-                say(&format!("@ok {}", case.name))
+                say(&format!("@ok {name}"))
             }
             Err(Why(why)) => {
                 self.failed += 1;
                 let why = why.replace('\n', " ");
-                rt::println!("FAIL {}: {why}", case.name);
+                rt::println!("FAIL {name}: {why}");
                 // Seen at once, also if the machine hangs in the next case.
                 let _ = rt::io::flush();
-                say(&format!("@fail {} {why}", case.name))
+                say(&format!("@fail {name} {why}"))
             }
         }
     }
@@ -69,12 +79,12 @@ impl Judge {
     }
 }
 
-fn judge(case: &Case) -> Result<(), Why> {
+fn judge(expect: &Expect, perform: impl Fn() -> Result<Ended, Why>) -> Verdict {
     let mut lost = String::new();
     for _ in 0..=AGAIN {
         let before = counters()?;
-        let ended = perform(case)?;
-        expected(case, &ended)?;
+        let ended = perform()?;
+        expected(expect, &ended)?;
         match given_back(&before)? {
             Kept::Nothing => return Ok(()),
             Kept::Frames(text) => lost = text,
@@ -100,13 +110,28 @@ fn perform(case: &Case) -> Result<Ended, Why> {
     }
 }
 
-fn expected(case: &Case, ended: &Ended) -> Result<(), Why> {
+/// A program in a process of its own, without privileges.
+fn start(name: &str, path: &str) -> Result<Ended, Why> {
+    match process::fork()? {
+        Fork::Child => {
+            let errno = match sys::privilege(0) {
+                Ok(_) => process::exec(path, &[name]),
+                Err(errno) => errno,
+            };
+            process::exit(1, &format!("cannot be started: {errno}"))
+        }
+        Fork::Parent(pid) => Ok(process::wait_for(pid, |_| {})?),
+    }
+}
+
+fn expected(expect: &Expect, ended: &Ended) -> Verdict {
     let (status, text) = (ended.status(), ended.text());
-    match case.expect {
+    match expect {
         Expect::Passes => {
             let killed = u32::from(status) == rt::abi::STATUS_KILLED;
             ensure!(!killed, "ended by the kernel: {text}");
-            ensure!(status == 0, "{text}");
+            ensure!(status == 0 || text.is_empty(), "{text}");
+            ensure!(status == 0, "ended with status {status}");
         }
         Expect::Dies(parts) => {
             let killed = u32::from(status) == rt::abi::STATUS_KILLED;
@@ -114,7 +139,7 @@ fn expected(case: &Case, ended: &Ended) -> Result<(), Why> {
                 killed,
                 "not ended by the kernel, but with status {status}: {text}"
             );
-            for part in parts {
+            for part in *parts {
                 ensure!(
                     text.contains(part),
                     "the message \"{text}\" lacks \"{part}\""

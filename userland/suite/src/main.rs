@@ -7,6 +7,9 @@
 //! `*` means all that begin so. `must-fail` runs only when asked for by name:
 //! it shows that the judge can fail.
 //!
+//! `suite run PROGRAM...` judges programs in the same way: those of a person,
+//! which the runner put at `/bin/test.PROGRAM`.
+//!
 //! `judge` runs cases, `check` has what they check with, `cases` holds them.
 #![no_std]
 #![no_main]
@@ -20,7 +23,7 @@ mod judge;
 mod raw;
 mod tiny;
 
-use alloc::vec::Vec;
+use alloc::{format, vec::Vec};
 use cases::Case;
 use judge::Judge;
 use rt::{Args, Failure, Stat64};
@@ -33,6 +36,9 @@ fn main(args: Args) -> Result<u8, Failure> {
             rt::println!("{name}={value}");
         }
         return Ok(0);
+    }
+    if args.get(0) == Some("run") {
+        return programs(args.skip(1));
     }
     let eager = judge::counters()?.get(Stat64::Eager) == 1;
     let mut chosen: Vec<&Case> = Vec::new();
@@ -51,6 +57,14 @@ fn main(args: Args) -> Result<u8, Failure> {
         judge.run(case)?;
     }
     check::remove_folder();
+    judge.close()
+}
+
+fn programs(names: Args) -> Result<u8, Failure> {
+    let mut judge = Judge::open(names.len())?;
+    for name in names.iter() {
+        judge.program(name, &format!("/bin/test.{name}"))?;
+    }
     judge.close()
 }
 

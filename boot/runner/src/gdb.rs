@@ -1,0 +1,131 @@
+//! What gdb needs to look into a guest: a socket, and a script that names the
+//! symbols.
+//!
+//! All lies in a folder of its own in the system's temporary folder, removed
+//! when the guest is over. Nothing but the script's path has to be typed.
+
+use crate::failure::{Context, Failure};
+use crate::guests::Guests;
+use std::fmt::Write;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{self, Command};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+
+/// The debugger's program.
+pub const GDB: &str = "gdb";
+
+/// The folder for one guest, removed when dropped.
+#[derive(Debug)]
+pub struct Gdb {
+    folder: PathBuf,
+}
+
+impl Gdb {
+    /// Makes the folder and the script for these symbols.
+    pub fn prepare(guests: &Guests) -> Result<Gdb, Failure> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "dormouse-gdb-{}-{}",
+            process::id(),
+            NEXT.fetch_add(1, Relaxed)
+        );
+        let gdb = Gdb {
+            folder: std::env::temp_dir().join(name),
+        };
+        let make = || -> std::io::Result<()> {
+            // Who can write to the socket owns the guest.
+            DirBuilder::new().mode(0o700).create(&gdb.folder)?;
+            let programs = gdb.folder.join("bin");
+            fs::create_dir(&programs)?;
+            for (name, path) in &guests.programs {
+                symlink(path, programs.join(name))?;
+            }
+            let text = script(&gdb.folder, &guests.kernel, &guests.loader);
+            fs::write(gdb.script(), text)
+        };
+        make().context(|| format!("cannot make {}", gdb.folder.display()))?;
+        Ok(gdb)
+    }
+
+    /// Where QEMU listens.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("socket")
+    }
+
+    fn script(&self) -> PathBuf {
+        self.folder.join("start.gdb")
+    }
+
+    /// What to type.
+    pub fn line(&self) -> String {
+        format!("{GDB} -x {}", self.script().display())
+    }
+
+    /// A gdb that does what the script says, then what `words` say. Ctrl-C is
+    /// for it from now on, not for the runner.
+    pub fn command(&self, words: &[String]) -> Result<Command, Failure> {
+        let ignored = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(signal_hook::consts::SIGINT, ignored)
+            .context(|| "cannot leave Ctrl-C to gdb".into())?;
+        let mut gdb = Command::new(GDB);
+        gdb.arg("-q").arg("-x").arg(self.script()).args(words);
+        Ok(gdb)
+    }
+}
+
+impl Drop for Gdb {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Tells gdb of the symbols and the socket. The architecture comes first: the
+/// machine starts in 32-bit mode, and gdb would believe it.
+fn script(folder: &Path, kernel: &Path, loader: &Path) -> String {
+    let mut script = String::from("set confirm off\nset architecture i386:x86-64\n");
+    let folder = folder.display();
+    let _ = writeln!(script, "file \"{}\"", kernel.display());
+    let _ = writeln!(script, "add-symbol-file \"{}\"", loader.display());
+    // All programs are linked at the same address, so one at a time.
+    let _ = writeln!(
+        script,
+        "define user\nadd-symbol-file \"{folder}/bin/$arg0\"\nend"
+    );
+    script += "document user\nuser NAME: adds the symbols of the program /bin/NAME.\n\
+               All programs lie at the same address: a breakpoint in one stops every\n\
+               process that gets there. Forget the symbols by: remove-symbol-file -a 0x400000\nend\n";
+    // Memory is filled after gdb has come: breakpoints in it would be lost.
+    script += "echo Use hbreak for breakpoints, user NAME for the symbols of a program.\\n\n";
+    let _ = writeln!(script, "target remote {folder}/socket");
+    script
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_script_says_the_architecture_before_it_connects() {
+        let script = script(
+            Path::new("/f"),
+            Path::new("/a b/kernel"),
+            Path::new("/loader"),
+        );
+        let place = |text: &str| script.find(text).unwrap_or_else(|| panic!("no {text}"));
+        assert!(place("set architecture") < place("target remote /f/socket"));
+        assert!(script.contains("file \"/a b/kernel\"\n"));
+        assert!(script.contains("add-symbol-file \"/f/bin/$arg0\"\n"));
+    }
+
+    #[test]
+    fn nothing_is_left_behind() {
+        let gdb = Gdb::prepare(&Guests::default()).unwrap();
+        let folder = gdb.folder.clone();
+        assert!(gdb.script().is_file());
+        drop(gdb);
+        assert!(!folder.exists());
+    }
+}

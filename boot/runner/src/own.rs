@@ -1,0 +1,100 @@
+//! A person's own test programs: each runs in the guest as a process of its
+//! own, and passes if it ends with status 0 and keeps nothing.
+//!
+//! The programs go into the bundle as `/bin/test.NAME`; the guest's `suite`
+//! starts them, looks for leaks of frames, fids, snapshots, processes and
+//! channels, and tells the judge.
+
+use crate::failure::{Failure, say};
+use crate::judge::Verdict;
+use crate::{End, Guest, Outcome};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What the guest's names of tested programs begin with, so that a test may
+/// be called `ls`.
+const PREFIX: &str = "test.";
+
+/// Runs the programs in `guest`; exit status 0 if all have passed, else 1.
+pub fn run(guest: Guest, programs: &[PathBuf]) -> Result<u8, Failure> {
+    let named = names(programs)?;
+    let list: Vec<String> = programs.iter().filter_map(|path| name(path)).collect();
+    let mut guest = guest
+        .option("test", "1")
+        .command(format!("suite run {}", list.join(" ")));
+    for (name, path) in named {
+        guest = guest.program(format!("{PREFIX}{name}"), path);
+    }
+    judge(&guest.attach()?)
+}
+
+fn judge(outcome: &Outcome) -> Result<u8, Failure> {
+    let report = outcome.report();
+    for case in &report.cases {
+        match &case.verdict {
+            Verdict::Passed => eprintln!("ok      {}", case.name),
+            Verdict::Failed(why) => eprintln!("FAILED  {}: {why}", case.name),
+            Verdict::Missing => eprintln!("FAILED  {}: no verdict", case.name),
+        }
+    }
+    if !matches!(outcome.end, End::Exited(_)) || outcome.status.is_none() {
+        return outcome.status();
+    }
+    let passed = report.count(|verdict| *verdict == Verdict::Passed);
+    let problems = report.problems(outcome.exit_code);
+    // Failures of single cases have been told.
+    for problem in problems.iter().filter(|text| !text.starts_with("case ")) {
+        say(problem);
+    }
+    let all = report.plan.unwrap_or(report.cases.len());
+    say(format_args!("{passed} of {all} test programs passed"));
+    Ok(u8::from(!problems.is_empty()))
+}
+
+/// The programs by their names; a name may contain what a shell takes as it is.
+fn names(programs: &[PathBuf]) -> Result<BTreeMap<String, &Path>, Failure> {
+    let mut named = BTreeMap::new();
+    for path in programs {
+        let shown = path.display();
+        if !path.is_file() {
+            return Err(Failure::setup(format!("{shown}: no such program")));
+        }
+        let Some(name) = name(path) else {
+            return Err(Failure::setup(format!(
+                "{shown}: names of tests are up to 64 letters, digits and any of . _ + -"
+            )));
+        };
+        if let Some(other) = named.insert(name, path.as_path()) {
+            return Err(Failure::setup(format!(
+                "{shown}: the same name as {}",
+                other.display()
+            )));
+        }
+    }
+    Ok(named)
+}
+
+fn name(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
+    (name.len() <= 64 && name.chars().all(plain)).then(|| name.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_lists_of_programs_are_refused() {
+        let refused = |paths: &[&Path], reason: &str| {
+            let paths: Vec<PathBuf> = paths.iter().map(|path| path.into()).collect();
+            let failure = names(&paths).unwrap_err();
+            assert!(failure.text.contains(reason), "{failure}");
+        };
+        let own = std::env::current_exe().unwrap();
+        refused(&[Path::new("/no/such")], "/no/such: no such program");
+        refused(&[&own, &own], "the same name as");
+        assert_eq!(names(std::slice::from_ref(&own)).unwrap().len(), 1);
+        assert_eq!(name(Path::new("a b")), None);
+    }
+}

@@ -1,0 +1,90 @@
+//! Programs of one's own: built as docs/first-program.md says, run from the
+//! shared directory, and judged by `cargo run -- test`.
+
+use dormouse_qemu_tests::scratch;
+use runner::failure::status;
+use runner::{Guest, Outcome, Verbosity, guests, own, setup};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+fn guest(share: &Path) -> Guest {
+    Guest::new()
+        .mem("256M")
+        .share(share)
+        .timeout(Duration::from_secs(60))
+}
+
+fn boot(share: &Path, command: &str) -> Outcome {
+    guest(share).command(command).run().unwrap()
+}
+
+/// Runs the commands of the page's first block that contains `part`, in the
+/// workspace, with `home` for `~`.
+fn follow_the_page(part: &str, home: &Path) {
+    let page = fs::read_to_string(guests::workspace().join("docs/first-program.md")).unwrap();
+    let blocks = page.split("```sh\n").skip(1);
+    let mut blocks = blocks.map(|rest| rest.split("```").next().unwrap_or(rest));
+    let block = blocks.find(|block| block.contains(part)).unwrap();
+    // Booting is this test's affair.
+    let lines = block.lines().filter(|line| !line.starts_with("cargo run"));
+    let output = Command::new("sh")
+        .args(["-ec", &lines.collect::<Vec<_>>().join("\n")])
+        .current_dir(guests::workspace())
+        .env("HOME", home)
+        // HOME is where cargo and rustup look for themselves otherwise.
+        .env("CARGO_HOME", folder("CARGO_HOME", ".cargo"))
+        .env("RUSTUP_HOME", folder("RUSTUP_HOME", ".rustup"))
+        .env_remove("CARGO_TARGET_DIR")
+        .env_remove("RUSTFLAGS")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{block}: {said}");
+}
+
+fn folder(variable: &str, usual: &str) -> PathBuf {
+    std::env::var_os(variable).map_or_else(
+        || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(usual),
+        PathBuf::from,
+    )
+}
+
+#[test]
+fn the_first_programs_of_the_page_run() {
+    setup::provide_target(Verbosity::Normal).unwrap();
+    let home = scratch();
+    follow_the_page("cp -r userland/template ~/hello\n", home.path());
+    follow_the_page("gcc ", home.path());
+    let built = "hello/target/x86_64-unknown-none/release/hello";
+    let share = home.path();
+    let outcome = boot(
+        share,
+        &format!("/n/host/{built} 'you in Rust'; /n/host/hello/hello 'you in C'"),
+    );
+    let wanted = "hello, you in Rust\nhello, you in C\n";
+    assert_eq!(outcome.console, wanted);
+    assert_eq!(outcome.status().unwrap(), 0);
+}
+
+#[test]
+fn own_tests_pass_by_status_0_only() {
+    let programs = &guests::build(Verbosity::Normal).unwrap().programs;
+    let good = programs["true"].clone();
+    let bad = programs["false"].clone();
+    let share = scratch();
+    let run = |programs: &[PathBuf]| own::run(guest(share.path()), programs);
+    assert_eq!(run(std::slice::from_ref(&good)).unwrap(), 0);
+    assert_eq!(run(&[bad, good]).unwrap(), 1);
+}
+
+#[test]
+fn an_own_test_that_is_no_program_is_named() {
+    let share = scratch();
+    let file = share.path().join("text");
+    fs::write(&file, "no program").unwrap();
+    let failure = own::run(guest(share.path()), &[file]).unwrap_err();
+    assert_eq!(failure.status, status::SETUP);
+    assert!(failure.text.contains("/text"), "{failure}");
+}
