@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::guest::{Debugger, Guest, MEMORY};
 use crate::qemu::Accel;
 use crate::session::Input;
-use crate::{guests, own, setup, share};
+use crate::{guests, own, setup, share, terminal};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -129,6 +129,9 @@ impl Cli {
 impl BootArgs {
     fn guest(self, verbosity: Verbosity) -> Result<Guest, Failure> {
         let mut guest = self.machine.guest(verbosity)?.input(Input::Person);
+        if let Some(size) = terminal::size() {
+            guest = guest.option("terminal", size);
+        }
         if self.gdb {
             guest = guest.gdb(Debugger::Wait);
         }

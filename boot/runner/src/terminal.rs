@@ -1,7 +1,9 @@
 //! The person's side of the console: the terminal without its own line
 //! editing while the guest has it, and the keys that leave.
 
-use rustix::termios::{LocalModes, OptionalActions, OutputModes, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{
+    LocalModes, OptionalActions, OutputModes, Termios, tcgetattr, tcgetwinsize, tcsetattr,
+};
 use std::io::{IsTerminal, Read};
 use std::sync::mpsc::SyncSender;
 
@@ -39,6 +41,19 @@ impl Drop for Raw {
             let _ = tcsetattr(std::io::stdin(), OptionalActions::Flush, before);
         }
     }
+}
+
+/// `ROWSxCOLUMNS` of the terminal, if a person sits there: standard input and
+/// output are one.
+pub fn size() -> Option<String> {
+    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+        return None;
+    }
+    let known = tcgetwinsize(std::io::stdout()).ok();
+    // A terminal that does not know its size says 0.
+    let known = known.filter(|size| size.ws_row > 0 && size.ws_col > 0);
+    let (rows, columns) = known.map_or((24, 80), |size| (size.ws_row, size.ws_col));
+    Some(format!("{rows}x{columns}"))
 }
 
 /// Looks for `Ctrl-A x` in what is typed; `Ctrl-A Ctrl-A` is one `Ctrl-A`.

@@ -8,8 +8,10 @@ use alloc::{collections::VecDeque, vec::Vec};
 
 const BACKSPACE: u8 = 8;
 const DELETE: u8 = 0x7f;
-const CTRL_D: u8 = 4;
+pub const CTRL_C: u8 = 3;
+pub const CTRL_D: u8 = 4;
 const CTRL_U: u8 = 0x15;
+const CTRL_W: u8 = 0x17;
 const BELL: u8 = 7;
 const ESCAPE: u8 = 0x1b;
 
@@ -35,6 +37,24 @@ impl Discipline {
         }
     }
 
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        *self = Discipline::new();
+    }
+
+    /// Takes out what has been typed and not been read.
+    pub fn take_typed(&mut self) -> Vec<u8> {
+        let mut typed = Vec::new();
+        for line in self.lines.drain(..) {
+            match line.is_empty() {
+                true => typed.push(CTRL_D),
+                false => typed.extend(line),
+            }
+        }
+        typed.append(&mut self.editing);
+        typed
+    }
+
     /// Takes a typed byte; adds what to show to `echo`.
     pub fn typed(&mut self, byte: u8, echo: &mut Echo) {
         match byte {
@@ -47,6 +67,14 @@ impl Discipline {
             BACKSPACE | DELETE => self.take_back(echo),
             CTRL_U => {
                 while !self.editing.is_empty() {
+                    self.take_back(echo);
+                }
+            }
+            CTRL_W => {
+                while self.editing.last() == Some(&b' ') {
+                    self.take_back(echo);
+                }
+                while self.editing.last().is_some_and(|byte| *byte != b' ') {
                     self.take_back(echo);
                 }
             }

@@ -1,18 +1,22 @@
-//! consfs: the console as a file.
+//! consfs: the console as files.
 //!
-//! Serves 9P2000.L on descriptor 3. The tree is one file, its own root: what
-//! is written to it goes to the first serial line, reading it gives lines that
-//! were typed there. `line` is the line discipline, `uart` the hardware,
-//! `server` the protocol; this file joins them in one loop over messages and
-//! interrupts.
+//! Serves 9P2000.L on descriptor 3: a directory with `cons` and `consctl`.
+//! What is written to `cons` goes to the first serial line, reading it gives
+//! what was typed there. Orders written to `consctl` (`control` lists them)
+//! say in which form, and who is interrupted by Ctrl-C; reading it tells
+//! whether there is a terminal. `tree` is the directory, `line` the line
+//! discipline, `uart` the hardware, `server` the protocol; this file joins
+//! them in one loop over messages and interrupts.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+mod control;
 mod line;
 mod server;
+mod tree;
 mod uart;
 
 use alloc::vec;

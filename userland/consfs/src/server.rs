@@ -1,11 +1,15 @@
-//! The 9P side: one file without a directory around it.
+//! The 9P side.
 
-use crate::line::Discipline;
+use crate::control::{self, Foreground, Order};
+use crate::line::{CTRL_C, CTRL_D, Discipline};
+use crate::tree::{self, Node};
 use crate::uart::{Listen, Uart};
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
-use ninep::consts::{IOHDRSZ, VERSION_L, VERSION_UNKNOWN, getattr};
-use ninep::{Attr, List, Qid, Reply, Request, StatFs};
+use ninep::consts::{IOHDRSZ, MAXWELEM, VERSION_L, VERSION_UNKNOWN};
+use ninep::{List, Qid, Reply, Request, StatFs};
 use rt::{Errno, File, send};
 
 /// Largest message accepted: the console needs no large ones.
@@ -16,14 +20,8 @@ const FIDS_MAX: usize = 4096;
 const AHEAD_MAX: usize = 16 * 1024;
 /// Most reads waiting for a line.
 const WAITING_MAX: usize = 256;
-/// A character device that all may read and write.
-const MODE: u32 = 0o020_666;
-
-const QID: Qid = Qid {
-    kind: 0,
-    version: 0,
-    path: 1,
-};
+/// What a request comes to: an answer now, or none until there is input.
+type Handled = Result<Option<Reply<'static>>, Errno>;
 
 /// A read that waits for a line.
 struct Waiting {
@@ -39,7 +37,12 @@ pub struct Server {
     line: Discipline,
     /// Typed, not looked at yet.
     ahead: VecDeque<u8>,
-    fids: BTreeSet<u32>,
+    /// The fid that asked for keys as they are typed, which ends with it.
+    raw_by: Option<u32>,
+    foreground: Foreground,
+    /// `ROWSxCOLUMNS` if there is a terminal.
+    terminal: Option<String>,
+    fids: BTreeMap<u32, Node>,
     waiting: VecDeque<Waiting>,
     msize: u32,
 }
@@ -51,7 +54,10 @@ impl Server {
             uart: Uart::new(),
             line: Discipline::new(),
             ahead: VecDeque::with_capacity(AHEAD_MAX),
-            fids: BTreeSet::new(),
+            raw_by: None,
+            foreground: Foreground::default(),
+            terminal: control::terminal(),
+            fids: BTreeMap::new(),
             waiting: VecDeque::new(),
             msize: MSIZE,
         }
@@ -64,7 +70,10 @@ impl Server {
             let Some(byte) = self.uart.receive() else {
                 break;
             };
-            self.ahead.push_back(byte);
+            match byte {
+                CTRL_C if self.raw_by.is_none() => self.interrupt(),
+                byte => self.ahead.push_back(byte),
+            }
         }
         if self.ahead.len() >= AHEAD_MAX {
             self.uart.listen(Listen::Off);
@@ -80,13 +89,18 @@ impl Server {
         let mut echo = Vec::new();
         while let Some(first) = self.waiting.front() {
             let (tag, count) = (first.tag, first.count);
-            if let Some(data) = self.line.read(count) {
+            let data = match self.raw_by {
+                Some(_) => self.take_raw(count),
+                None => self.line.read(count),
+            };
+            if let Some(data) = data {
                 self.waiting.pop_front();
                 self.uart.transmit(&echo);
                 echo.clear();
                 self.reply(tag, &Reply::Read { data: &data });
                 continue;
             }
+            // In raw mode nothing is left that this could be.
             let Some(byte) = self.ahead.pop_front() else {
                 break;
             };
@@ -96,6 +110,23 @@ impl Server {
         if full && self.ahead.len() < AHEAD_MAX {
             self.uart.listen(Listen::On);
         }
+    }
+
+    /// What was typed, up to the end of a line at most: what follows is for
+    /// whoever reads next, in whatever mode.
+    fn take_raw(&mut self, count: usize) -> Option<Vec<u8>> {
+        let ends = |byte: &u8| matches!(*byte, b'\r' | b'\n' | CTRL_C | CTRL_D);
+        let end = self.ahead.iter().position(ends).map(|at| at + 1);
+        let len = end.unwrap_or(self.ahead.len()).min(count);
+        (len > 0).then(|| self.ahead.drain(..len).collect())
+    }
+
+    /// Ctrl-C: what was typed is void, and the foreground hears of it.
+    fn interrupt(&mut self) {
+        self.ahead.clear();
+        self.line.clear();
+        self.uart.transmit(b"^C\r\n");
+        self.foreground.interrupt();
     }
 
     /// Answers one message, now or, for a read, when there is a line.
@@ -109,17 +140,24 @@ impl Server {
                 return;
             }
         };
-        match self.handle(tag, &request) {
+        let handled = match request {
+            Request::Walk { fid, newfid, names } => self.walk(tag, fid, newfid, &names),
+            Request::Read { fid, count, offset } => self.read(tag, fid, offset, count),
+            Request::Readdir { fid, count, offset } => self.list(tag, fid, offset, count),
+            _ => self.handle(&request).map(Some),
+        };
+        match handled {
             Ok(Some(reply)) => self.reply(tag, &reply),
-            Ok(None) => self.serve_waiting(),
+            Ok(None) => {}
             Err(errno) => self.reply(tag, &Reply::Error(errno)),
         }
+        self.serve_waiting();
     }
 
     fn reply(&self, tag: u16, reply: &Reply<'_>) {
-        let mut head = [0; 256];
+        let mut head = [0; 512];
         let payload: &[u8] = match reply {
-            Reply::Read { data } => data,
+            Reply::Read { data } | Reply::Readdir { data } => data,
             _ => &[],
         };
         if let Ok(n) = ninep::encode_reply_head(tag, reply, payload.len(), &mut head) {
@@ -128,79 +166,137 @@ impl Server {
         }
     }
 
-    fn handle(&mut self, tag: u16, request: &Request<'_>) -> Result<Option<Reply<'static>>, Errno> {
-        let reply = match *request {
+    fn handle(&mut self, request: &Request<'_>) -> Result<Reply<'static>, Errno> {
+        Ok(match *request {
             Request::Version { msize, version } => self.version(msize, version),
             Request::Attach { fid, .. } => {
-                self.add_fid(fid)?;
-                Reply::Attach { qid: QID }
-            }
-            Request::Walk { fid, newfid, names } => {
-                self.check(fid)?;
-                if !names.is_empty() {
-                    return Err(Errno::ENOTDIR);
-                }
-                if newfid != fid {
-                    self.add_fid(newfid)?;
-                }
-                Reply::Walk {
-                    qids: List::new(&[]),
+                self.add_fid(fid, Node::Root)?;
+                Reply::Attach {
+                    qid: Node::Root.qid(),
                 }
             }
-            Request::Lopen { fid, .. } => {
-                self.check(fid)?;
-                Reply::Lopen {
-                    qid: QID,
-                    iounit: self.msize - IOHDRSZ,
-                }
-            }
-            Request::Getattr { fid, .. } => {
-                self.check(fid)?;
-                Reply::Getattr(attributes())
-            }
+            Request::Lopen { fid, .. } => Reply::Lopen {
+                qid: self.node(fid)?.qid(),
+                iounit: self.msize - IOHDRSZ,
+            },
+            Request::Getattr { fid, .. } => Reply::Getattr(self.node(fid)?.attributes()),
             // Truncating or setting times of a console does nothing.
             Request::Setattr { fid, .. } => {
-                self.check(fid)?;
+                self.node(fid)?;
                 Reply::Setattr
             }
             Request::Statfs { fid } => {
-                self.check(fid)?;
+                self.node(fid)?;
                 Reply::Statfs(StatFs::default())
             }
             Request::Fsync { fid, .. } => {
-                self.check(fid)?;
+                self.node(fid)?;
                 Reply::Fsync
             }
-            Request::Read { fid, count, .. } => return self.read(tag, fid, count),
             Request::Write { fid, data, .. } => {
-                self.check(fid)?;
-                self.uart.transmit_text(data);
+                self.write(fid, data)?;
                 Reply::Write {
                     count: data.len() as u32,
                 }
             }
             Request::Clunk { fid } => {
-                self.check(fid)?;
+                self.node(fid)?;
                 self.clunk(fid);
                 Reply::Clunk
             }
             Request::Remove { fid } => {
-                self.check(fid)?;
+                self.node(fid)?;
                 self.clunk(fid);
                 return Err(Errno::EPERM);
             }
+            Request::Lcreate { .. } | Request::Mkdir { .. } => return Err(Errno::EPERM),
             Request::Flush { oldtag } => {
                 self.waiting.retain(|waiting| waiting.tag != oldtag);
                 Reply::Flush
             }
             _ => return Err(Errno::EOPNOTSUPP),
-        };
-        Ok(Some(reply))
+        })
+    }
+
+    /// Walks as far as the names lead; a new fid only if that is to the end.
+    fn walk(&mut self, tag: u16, fid: u32, newfid: u32, names: &List<'_, &str>) -> Handled {
+        let mut node = self.node(fid)?;
+        let mut qids = [Qid::default(); MAXWELEM];
+        let mut walked = 0;
+        for (name, qid) in names.iter().zip(&mut qids) {
+            match node.walk(name) {
+                Some(next) => node = next,
+                None if walked == 0 && node == Node::Root => return Err(Errno::ENOENT),
+                None if walked == 0 => return Err(Errno::ENOTDIR),
+                None => break,
+            }
+            *qid = node.qid();
+            walked += 1;
+        }
+        if walked == names.len() {
+            if newfid == fid {
+                self.fids.insert(fid, node);
+            } else {
+                self.add_fid(newfid, node)?;
+            }
+        }
+        let qids = List::new(qids.get(..walked).unwrap_or(&[]));
+        self.reply(tag, &Reply::Walk { qids });
+        Ok(None)
+    }
+
+    fn list(&mut self, tag: u16, fid: u32, offset: u64, count: u32) -> Handled {
+        if self.node(fid)? != Node::Root {
+            return Err(Errno::ENOTDIR);
+        }
+        let mut data = vec![0; count.min(self.msize - IOHDRSZ) as usize];
+        let used = tree::list(offset, &mut data);
+        let data = data.get(..used).unwrap_or(&[]);
+        self.reply(tag, &Reply::Readdir { data });
+        Ok(None)
+    }
+
+    fn write(&mut self, fid: u32, data: &[u8]) -> Result<(), Errno> {
+        match self.node(fid)? {
+            Node::Root => return Err(Errno::EISDIR),
+            Node::Console => self.uart.transmit_text(data),
+            Node::Control => {
+                for order in control::orders(data)? {
+                    self.order(fid, order);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn order(&mut self, fid: u32, order: Order) {
+        match order {
+            Order::RawOn => {
+                self.raw_by = Some(fid);
+                // What has been typed of a line is read again as keys.
+                for byte in self.line.take_typed().into_iter().rev() {
+                    self.ahead.push_front(byte);
+                }
+            }
+            Order::RawOff => self.raw_off(),
+            Order::Foreground(groups) => self.foreground = Foreground(groups),
+        }
+    }
+
+    fn raw_off(&mut self) {
+        let was_raw = self.raw_by.take().is_some();
+        let interrupt = self.ahead.iter().rposition(|byte| *byte == CTRL_C);
+        if was_raw && let Some(at) = interrupt {
+            let after = self.ahead.split_off(at + 1);
+            self.interrupt();
+            self.ahead = after;
+        }
     }
 
     fn version(&mut self, msize: u32, version: &str) -> Reply<'static> {
         self.fids.clear();
         self.waiting.clear();
+        self.raw_off();
         self.msize = msize.clamp(IOHDRSZ + 1, MSIZE);
         // Clients that ask for an extension get the protocol it extends.
         let known = version == VERSION_L
@@ -213,20 +309,27 @@ impl Server {
         }
     }
 
-    fn check(&self, fid: u32) -> Result<(), Errno> {
-        self.fids.contains(&fid).then_some(()).ok_or(Errno::EBADF)
+    fn node(&self, fid: u32) -> Result<Node, Errno> {
+        self.fids.get(&fid).copied().ok_or(Errno::EBADF)
     }
 
-    fn add_fid(&mut self, fid: u32) -> Result<(), Errno> {
+    fn add_fid(&mut self, fid: u32, node: Node) -> Result<(), Errno> {
         if self.fids.len() >= FIDS_MAX {
             return Err(Errno::ENFILE);
         }
-        self.fids.insert(fid).then_some(()).ok_or(Errno::EBADF)
+        if self.fids.contains_key(&fid) {
+            return Err(Errno::EBADF);
+        }
+        self.fids.insert(fid, node);
+        Ok(())
     }
 
     /// Forgets a fid; reads that wait on it end as interrupted.
     fn clunk(&mut self, fid: u32) {
         self.fids.remove(&fid);
+        if self.raw_by == Some(fid) {
+            self.raw_off();
+        }
         let mut ended = Vec::new();
         self.waiting.retain(|waiting| {
             if waiting.fid == fid {
@@ -239,10 +342,22 @@ impl Server {
         }
     }
 
-    /// Queues a read behind those that wait already.
-    fn read(&mut self, tag: u16, fid: u32, count: u32) -> Result<Option<Reply<'static>>, Errno> {
-        self.check(fid)?;
+    /// Queues a read of the console behind those that wait already.
+    fn read(&mut self, tag: u16, fid: u32, offset: u64, count: u32) -> Handled {
+        let node = self.node(fid)?;
         let count = count.min(self.msize - IOHDRSZ) as usize;
+        match node {
+            Node::Root => return Err(Errno::EISDIR),
+            Node::Control => {
+                let text = control::describe(self.terminal.as_deref(), self.raw_by.is_some());
+                let from = usize::try_from(offset).unwrap_or(usize::MAX);
+                let rest = text.as_bytes().get(from..).unwrap_or(&[]);
+                let data = rest.get(..count).unwrap_or(rest);
+                self.reply(tag, &Reply::Read { data });
+                return Ok(None);
+            }
+            Node::Console => {}
+        }
         if count == 0 {
             return Ok(Some(Reply::Read { data: &[] }));
         }
@@ -251,16 +366,5 @@ impl Server {
         }
         self.waiting.push_back(Waiting { tag, fid, count });
         Ok(None)
-    }
-}
-
-fn attributes() -> Attr {
-    Attr {
-        valid: getattr::BASIC,
-        qid: QID,
-        mode: MODE,
-        nlink: 1,
-        blksize: 4096,
-        ..Attr::default()
     }
 }

@@ -1,18 +1,25 @@
 //! Runs the shell.
 
 use crate::services::Services;
+use alloc::format;
 use alloc::vec::Vec;
+use rt::abi::rfork;
+use rt::console::CONTROL;
 use rt::process::{self, Fork};
-use rt::{eprintln, sys};
+use rt::{File, eprintln, mode, sys};
 
 const SHELL: &str = "/bin/sh";
 /// Exit status if there is no shell to run.
 const NOT_STARTED: u8 = 126;
 
+/// The note of Ctrl-C, and the status of what it ended.
+const INTERRUPT: &str = "interrupt";
+const INTERRUPTED: u8 = 130;
+
 /// Runs the shell with these arguments and no other privileges than `keep`;
 /// the status it ends with.
 pub fn shell(args: &[&str], keep: u64, services: &Services) -> u8 {
-    let pid = match process::fork() {
+    let pid = match process::fork_with(rfork::NOTES) {
         Ok(Fork::Child) => become_shell(args, keep),
         Ok(Fork::Parent(pid)) => pid,
         Err(errno) => {
@@ -20,12 +27,19 @@ pub fn shell(args: &[&str], keep: u64, services: &Services) -> u8 {
             return NOT_STARTED;
         }
     };
-    match process::wait_for(pid, |ended| services.report(ended)) {
+    let ended = process::wait_for(pid, |ended| services.report(ended));
+    match ended {
         Ok(ended) => {
-            if u32::from(ended.status()) == rt::abi::STATUS_KILLED {
-                eprintln!("init: {SHELL}: {}", ended.text());
+            let killed = u32::from(ended.status()) == rt::abi::STATUS_KILLED;
+            match ended.text() {
+                INTERRUPT if killed => INTERRUPTED,
+                text => {
+                    if killed {
+                        eprintln!("init: {SHELL}: {text}");
+                    }
+                    ended.status()
+                }
             }
-            ended.status()
         }
         Err(errno) => {
             eprintln!("init: waiting for {SHELL}: {errno}");
@@ -34,7 +48,19 @@ pub fn shell(args: &[&str], keep: u64, services: &Services) -> u8 {
     }
 }
 
+/// In the child, whose note group has its number: Ctrl-C is for that. Before
+/// the shell runs, so that nothing of this is counted with its commands.
+fn take_foreground() {
+    if let Ok(control) = File::open(CONTROL, mode::OWRITE) {
+        let order = format!("fg {}\n", sys::getpid());
+        if let Err(errno) = control.write_all(order.as_bytes()) {
+            eprintln!("init: {CONTROL}: {errno}");
+        }
+    }
+}
+
 fn become_shell(args: &[&str], keep: u64) -> ! {
+    take_foreground();
     let mut argv: Vec<&str> = Vec::from(["sh"]);
     argv.extend_from_slice(args);
     let errno = match sys::privilege(keep) {

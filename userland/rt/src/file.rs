@@ -229,6 +229,7 @@ impl File {
             records: vec![0; 8192],
             at: 0,
             end: 0,
+            failed: false,
         }
     }
 }
@@ -250,6 +251,8 @@ pub struct ReadDir<'a> {
     records: Vec<u8>,
     at: usize,
     end: usize,
+    /// An error is the last thing it gives.
+    failed: bool,
 }
 
 impl ReadDir<'_> {
@@ -287,18 +290,22 @@ impl Iterator for ReadDir<'_> {
     type Item = Result<Entry, Errno>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
         if self.at >= self.end {
             match self.refill() {
                 Ok(true) => {}
                 Ok(false) => return None,
-                Err(errno) => return Some(Err(errno)),
+                Err(errno) => {
+                    self.failed = true;
+                    return Some(Err(errno));
+                }
             }
         }
         let entry = self.parse();
-        if entry.is_none() {
-            // A record cut short: the kernel never sends one.
-            self.at = self.end;
-        }
+        // A record cut short: the kernel never sends one.
+        self.failed = entry.is_none();
         Some(entry.ok_or(Errno::EPROTO))
     }
 }

@@ -25,6 +25,7 @@
 extern crate alloc;
 
 mod args;
+pub mod console;
 pub mod copy;
 pub mod env;
 mod failure;
@@ -38,6 +39,7 @@ mod port;
 pub mod ports;
 pub mod process;
 mod segment;
+pub mod service;
 mod shared;
 mod single;
 mod start;

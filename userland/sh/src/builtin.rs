@@ -92,7 +92,11 @@ fn cd(shell: &mut Shell, args: &[&str]) -> Ran {
         _ => return usage("cd [DIRECTORY]"),
     };
     match sys::chdir(&path) {
-        Ok(()) => Ok(0),
+        Ok(()) => {
+            let directory = shell.directory_after(&path);
+            shell.export("PWD", directory);
+            Ok(0)
+        }
         Err(errno) => {
             eprintln!("cd: {path}: {errno}");
             Ok(1)
@@ -100,17 +104,9 @@ fn cd(shell: &mut Shell, args: &[&str]) -> Ran {
     }
 }
 
-fn pwd(_: &mut Shell, _: &[&str]) -> Ran {
-    match Err::<String, _>(rt::Errno::ENOSYS) {
-        Ok(path) => {
-            println!("{path}");
-            Ok(0)
-        }
-        Err(errno) => {
-            eprintln!("pwd: {errno}");
-            Ok(1)
-        }
-    }
+fn pwd(shell: &mut Shell, _: &[&str]) -> Ran {
+    println!("{}", shell.get("PWD").unwrap_or("/"));
+    Ok(0)
 }
 
 /// `set`: shows variables; `set -- ARG...`: sets the arguments.

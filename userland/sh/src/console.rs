@@ -1,17 +1,16 @@
 //! The terminal the shell's lines come from: which mode it is in, and who
 //! gets Ctrl-C.
 
-use alloc::string::String;
+use rt::console::{CONSOLE, CONTROL};
 use rt::{File, mode};
 
-const CONSOLE: &str = "/dev/cons";
-const CONTROL: &str = "/dev/consctl";
 /// Without a better idea.
 const COLUMNS: usize = 80;
 
 /// The console, by its control file. Closing that ends what was set.
 pub struct Console {
-    control: File,
+    /// `None` in a name space without it.
+    control: Option<File>,
     /// Columns of the terminal; `None` if lines come from a pipe.
     columns: Option<usize>,
 }
@@ -24,14 +23,9 @@ impl Console {
         if (input.server, input.qid_path) != (console.server, console.qid_path) {
             return None;
         }
-        let control = File::open(CONTROL, mode::ORDWR).ok()?;
-        let mut text = [0; 128];
-        let n = control.read(&mut text).unwrap_or(0);
-        let text = String::from_utf8_lossy(text.get(..n).unwrap_or(&[])).into_owned();
-        Some(Console {
-            control,
-            columns: columns(&text),
-        })
+        let control = File::open(CONTROL, mode::ORDWR).ok();
+        let columns = control.as_ref().and_then(columns);
+        Some(Console { control, columns })
     }
 
     /// Columns of the terminal, if it is one.
@@ -40,33 +34,41 @@ impl Console {
     }
 
     /// Its descriptor.
-    pub fn fd(&self) -> u32 {
-        self.control.fd()
+    pub fn fd(&self) -> Option<u32> {
+        self.control.as_ref().map(File::fd)
     }
 
     /// In a child, where the descriptor is closed already.
     pub fn forget(self) {
-        self.control.into_fd();
+        self.control.map(File::into_fd);
     }
 
     /// From now on keys are read as they are typed.
     pub fn raw(&self) {
-        let _ = self.control.write_all(b"rawon");
+        self.order(b"rawon");
     }
 
     /// From now on whole lines are read.
     pub fn lines(&self) {
-        let _ = self.control.write_all(b"rawoff");
+        self.order(b"rawoff");
+    }
+
+    fn order(&self, order: &[u8]) {
+        if let Some(control) = &self.control {
+            // A console that is gone shows itself at the next read.
+            let _ = control.write_all(order);
+        }
     }
 }
 
 /// From `terminal ROWSxCOLUMNS`, a line of the control file.
-fn columns(text: &str) -> Option<usize> {
+fn columns(control: &File) -> Option<usize> {
+    let mut text = [0; 128];
+    let n = control.read(&mut text).ok()?;
+    let text = core::str::from_utf8(text.get(..n)?).ok()?;
     let size = text
         .lines()
         .find_map(|line| line.strip_prefix("terminal "))?;
-    let columns = size
-        .split_once('x')
-        .and_then(|(_, columns)| columns.trim().parse().ok());
-    Some(columns.unwrap_or(COLUMNS))
+    let columns = size.split_once('x')?.1.trim();
+    Some(columns.parse().unwrap_or(COLUMNS))
 }

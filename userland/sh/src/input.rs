@@ -61,7 +61,10 @@ impl Input {
     }
 
     /// The next line; the first of a command, or one that continues it.
-    pub fn line(&mut self, shell: &Shell, first: bool) -> Result<Read, Errno> {
+    pub fn line(&mut self, shell: &mut Shell, first: bool) -> Result<Read, Errno> {
+        if shell.console.is_some() {
+            shell.reap();
+        }
         let prompt = match (first, shell.get("PS1")) {
             (true, Some(prompt)) => prompt.to_string(),
             (true, None) => PROMPT.into(),

@@ -3,23 +3,23 @@
 use crate::builtin;
 use crate::redirect::For;
 use crate::run::{Leave, NOT_BEGUN, Ran};
-use crate::state::Shell;
+use crate::state::{INTERRUPT, Shell};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use rt::abi::{STATUS_KILLED, mode, privilege, rfork};
+use rt::abi::{ProcessInfo, STATUS_KILLED, mode, privilege, rfork};
 use rt::process::{self, Ended, Fork};
-use rt::{Errno, File, eprintln, sys};
+use rt::{Errno, File, eprintln, note, sys};
 use shell::tree::{Command, Item, List, Stage, Word};
 
 /// Exit statuses for a command that could not be run, as other shells have
 /// them.
 const NOT_FOUND: u8 = 127;
 const NOT_STARTED: u8 = 126;
+/// Ended processes whose statuses are remembered.
+const FINISHED_MAX: usize = 64;
 /// Programs that this shell trusts with stopping the machine.
 const SHELL: &str = "/bin/sh";
-/// The note of Ctrl-C.
-const INTERRUPT: &str = "interrupt";
 
 impl Shell {
     /// A program in the foreground.
@@ -98,6 +98,11 @@ impl Shell {
                 self.become_child();
                 // The console's lines are for the foreground.
                 lead(File::open("/dev/null", mode::OREAD).ok(), 0);
+                if let ([stage], []) = (item.first.stages.as_slice(), item.rest.as_slice())
+                    && !item.first.negated
+                {
+                    self.become_stage(stage)
+                }
                 let ran = self.item(item);
                 self.exit_with(ran)
             }
@@ -150,6 +155,8 @@ impl Shell {
         self.loops = 0;
         if let Some(console) = self.console.take() {
             console.forget();
+            // What is interrupted here ends. This cannot fail.
+            let _ = note::ignore_handler();
         }
     }
 
@@ -284,33 +291,56 @@ impl Shell {
             return;
         };
         let (pid, name) = self.background.swap_remove(index);
+        if self.finished.len() == FINISHED_MAX {
+            self.finished.pop_front();
+        }
+        self.finished.push_back((pid, ended.status()));
         match self.console {
             Some(_) => eprintln!("[{pid}] {name}: status {} {}", ended.status(), ended.text()),
             None => report(&name, ended),
         }
     }
 
+    /// Takes note of what has ended in the background, without waiting.
+    pub fn reap(&mut self) {
+        if self.background.is_empty() {
+            return;
+        }
+        let me = sys::getpid();
+        let is_over = |info: &ProcessInfo| info.parent == me && info.state == ProcessInfo::ENDED;
+        for _ in process::list().filter(is_over) {
+            match process::wait() {
+                Ok(ended) => self.ended(&ended),
+                Err(_) => return,
+            }
+        }
+    }
+
     /// Waits for the background: one of it or all; the status.
     pub fn wait_background(&mut self, pid: Option<u64>) -> Ran {
-        let mut status = 0;
         while self
             .background
             .iter()
             .any(|(running, _)| pid.is_none_or(|pid| pid == *running))
         {
             match process::wait() {
-                Ok(ended) => {
-                    self.ended(&ended);
-                    if pid == Some(ended.pid()) {
-                        status = ended.status();
-                    }
-                }
+                Ok(ended) => self.ended(&ended),
                 Err(Errno::EINTR) if !self.take_interrupt() => {}
                 Err(Errno::EINTR) => return Err(Leave::Interrupted),
                 Err(_) => self.background.clear(),
             }
         }
-        Ok(status)
+        let Some(pid) = pid else {
+            return Ok(0);
+        };
+        let finished = self.finished.iter().find(|(ended, _)| *ended == pid);
+        match finished {
+            Some((_, status)) => Ok(*status),
+            None => {
+                eprintln!("wait: {pid}: not a child in the background");
+                Ok(NOT_FOUND)
+            }
+        }
     }
 }
 

@@ -1,14 +1,33 @@
 //! What the shell remembers, and where expansion finds it.
 
 use crate::console::Console;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use rt::{File, mode, sys};
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use rt::abi::Registers;
+use rt::note::{self, Then};
+use rt::{File, env, eprintln, mode, sys};
 use shell::glob::Names;
 use shell::history::History;
 use shell::tree::List;
+
+/// The note of Ctrl-C.
+pub const INTERRUPT: &str = "interrupt";
+/// Has it come?
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// What an interactive shell does with notes.
+fn noted(_: &mut Registers, text: &str) -> Then {
+    match text {
+        INTERRUPT => {
+            INTERRUPTED.store(true, Relaxed);
+            Then::Resume
+        }
+        _ => Then::End,
+    }
+}
 
 /// A variable.
 #[derive(Clone, Default)]
@@ -32,6 +51,8 @@ pub struct Shell {
     pub last_background: u64,
     /// Those that run, with what they were started as.
     pub background: Vec<(u64, String)>,
+    /// Statuses of the last that ended, for `wait`.
+    pub finished: VecDeque<(u64, u8)>,
     /// Descriptors that lead elsewhere for a while, and where what they were
     /// is kept.
     pub aside: Vec<(u32, u32)>,
@@ -52,18 +73,46 @@ impl Shell {
             captured: None,
             last_background: 0,
             background: Vec::new(),
+            finished: VecDeque::new(),
             aside: Vec::new(),
             loops: 0,
             console: None,
             history: History::default(),
         };
         shell.set("PATH", "/bin".into());
+        for (name, text) in env::all() {
+            shell.export(&name, text);
+        }
         shell
     }
 
     /// Sets a variable; it stays visible to programs if it was.
     pub fn set(&mut self, name: &str, text: String) {
         self.variables.entry(name.to_string()).or_default().text = text;
+    }
+
+    /// Sets a variable that programs see.
+    pub fn export(&mut self, name: &str, text: String) {
+        let exported = true;
+        let variable = Variable { text, exported };
+        self.variables.insert(name.to_string(), variable);
+    }
+
+    /// Where `cd PATH` leads: names are lexical, as for the kernel.
+    pub fn directory_after(&self, path: &str) -> String {
+        let start = match path.starts_with('/') {
+            true => "",
+            false => self.get("PWD").unwrap_or("/"),
+        };
+        let mut parts = Vec::new();
+        for part in start.split('/').chain(path.split('/')) {
+            match part {
+                "" | "." => {}
+                ".." => drop(parts.pop()),
+                name => parts.push(name),
+            }
+        }
+        format!("/{}", parts.join("/"))
     }
 
     /// The text of an ordinary variable.
@@ -75,7 +124,7 @@ impl Shell {
 
     /// Which descriptors a child must not have.
     pub fn private_descriptors(&self) -> Vec<u32> {
-        let console = self.console.as_ref().map(Console::fd);
+        let console = self.console.as_ref().and_then(Console::fd);
         let aside = self.aside.iter().map(|(_, kept)| *kept);
         let kept = aside.filter(|kept| *kept != crate::redirect::CLOSED);
         kept.chain(console).collect()
@@ -84,11 +133,15 @@ impl Shell {
 
 impl Shell {
     /// From now on an interrupt ends the commands that run, not this shell.
-    pub fn catch_interrupts(&mut self) {}
+    pub fn catch_interrupts(&self) {
+        if let Err(errno) = note::handle(noted) {
+            eprintln!("{}: notes: {errno}", self.name);
+        }
+    }
 
     /// Was there an interrupt since this was asked last?
-    pub fn take_interrupt(&mut self) -> bool {
-        false
+    pub fn take_interrupt(&self) -> bool {
+        INTERRUPTED.swap(false, Relaxed)
     }
 }
 
@@ -98,7 +151,8 @@ impl Names for Shell {
         let Ok(file) = File::open(path, mode::OREAD) else {
             return Vec::new();
         };
-        file.read_dir().flatten().map(|entry| entry.name).collect()
+        let entries = file.read_dir().map_while(Result::ok);
+        entries.map(|entry| entry.name).collect()
     }
 
     fn exists(&mut self, path: &str) -> bool {

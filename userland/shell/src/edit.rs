@@ -2,7 +2,7 @@
 //!
 //! The line stays on one row of the terminal; one that is longer is shown in
 //! part. Only `\r`, `\x08`, `ESC [ K` and `ESC [ n C` are asked of the
-//! terminal.
+//! terminal, and a newline that begins the next line.
 
 use crate::history::History;
 use alloc::format;
@@ -121,18 +121,18 @@ impl<'a> Editor<'a> {
         match byte {
             b'\r' | b'\n' => {
                 self.move_to(self.line.len(), out);
-                out.extend_from_slice(b"\r\n");
+                out.push(b'\n');
                 return Event::Line(self.line.iter().collect());
             }
             // Ctrl-D
             4 if self.line.is_empty() => {
-                out.extend_from_slice(b"\r\n");
+                out.push(b'\n');
                 return Event::End;
             }
             4 => self.delete(out),
             // Ctrl-C
             3 => {
-                out.extend_from_slice(b"^C\r\n");
+                out.extend_from_slice(b"^C\n");
                 return Event::Interrupt;
             }
             // Ctrl-A, E, B, F

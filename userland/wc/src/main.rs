@@ -6,8 +6,10 @@
 
 extern crate alloc;
 
-use alloc::vec;
-use rt::{Args, Errno, Failure, File, Flags, Named, inputs, print, println};
+use alloc::string::String;
+use alloc::vec::Vec;
+use alloc::{format, vec};
+use rt::{Args, Errno, Failure, File, Flags, Named, inputs, println};
 
 rt::main!(main);
 
@@ -59,16 +61,24 @@ fn count(file: &File) -> Result<Counts, Errno> {
 }
 
 fn show(counts: &Counts, flags: Flags, name: &str) {
-    let all = !['l', 'w', 'c'].iter().any(|letter| flags.has(*letter));
     let columns = [
         ('l', counts.lines),
         ('w', counts.words),
         ('c', counts.bytes),
     ];
-    for (letter, count) in columns {
-        if all || flags.has(letter) {
-            print!("{count:7} ");
-        }
+    let wanted = columns.iter().filter(|(letter, _)| flags.has(*letter));
+    let mut text = match wanted.clone().count() {
+        0 => columns.map(|(_, count)| format!("{count:7}")).join(" "),
+        // A single number needs no column, and scripts want it bare.
+        1 => wanted.map(|(_, count)| format!("{count}")).collect(),
+        _ => wanted
+            .map(|(_, count)| format!("{count:7}"))
+            .collect::<Vec<String>>()
+            .join(" "),
+    };
+    if !name.is_empty() {
+        text.push(' ');
+        text.push_str(name);
     }
-    println!("{name}");
+    println!("{text}");
 }

@@ -1,0 +1,184 @@
+//! A person at a terminal: the runner behind a pseudo terminal, keys typed,
+//! what is shown read.
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::process::{Child, Command};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Long enough to build the guest and boot it on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+struct Person {
+    terminal: File,
+    shown: Receiver<Vec<u8>>,
+    /// Shown and not looked for yet.
+    text: String,
+    /// All that was shown.
+    all: String,
+    runner: Child,
+}
+
+impl Person {
+    /// Starts the runner on a terminal of 24 rows and 80 columns.
+    fn sit_down(args: &[&str]) -> Person {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap();
+        let size = Winsize {
+            ws_row: 24,
+            ws_col: 80,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        tcsetwinsize(&master, size).unwrap();
+        let slave = File::options()
+            .read(true)
+            .write(true)
+            .open(name.to_str().unwrap())
+            .unwrap();
+        let runner = Command::new(env!("CARGO_BIN_EXE_dormouse"))
+            .args(args)
+            .stdin(slave.try_clone().unwrap())
+            .stdout(slave)
+            .spawn()
+            .unwrap();
+        let terminal = File::from(master);
+        let mut screen = terminal.try_clone().unwrap();
+        let (sender, shown) = channel();
+        thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(n @ 1..) = screen.read(&mut bytes) {
+                if sender.send(bytes[..n].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        Person {
+            terminal,
+            shown,
+            text: String::new(),
+            all: String::new(),
+            runner,
+        }
+    }
+
+    /// Waits until `wanted` is shown; what came before it is forgotten.
+    #[track_caller]
+    fn sees(&mut self, wanted: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(at) = self.text.find(wanted) {
+                self.text.drain(..at + wanted.len());
+                return;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.shown.recv_timeout(left) {
+                Ok(bytes) => {
+                    let text = String::from_utf8_lossy(&bytes);
+                    self.text.push_str(&text);
+                    self.all.push_str(&text);
+                }
+                Err(_) => panic!("{wanted:?} is not shown; shown was:\n{}", self.all),
+            }
+        }
+    }
+
+    fn types(&mut self, keys: &str) {
+        self.terminal.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Types a line and waits for what it prints.
+    #[track_caller]
+    fn does(&mut self, keys: &str, wanted: &str) {
+        self.types(keys);
+        self.sees(wanted);
+        self.sees(PROMPT);
+    }
+}
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        let _ = self.runner.kill();
+        let _ = self.runner.wait();
+    }
+}
+
+const PROMPT: &str = "dormouse% ";
+const LEFT: &str = "\x1b[D";
+const UP: &str = "\x1b[A";
+const CTRL_C: &str = "\x03";
+
+#[test]
+fn a_person_at_a_terminal_edits_interrupts_and_stops() {
+    let share = tempfile::tempdir().unwrap();
+    let share = share.path().to_str().unwrap();
+    let mut person = Person::sit_down(&["--share", share, "--timeout", "140"]);
+    person.sees(PROMPT);
+    // Editing and history. A new line begins what is printed, not what is
+    // shown while typing.
+    person.does(&format!("echo helo{LEFT}l\r"), "\nhello\r\n");
+    person.does(&format!("{UP}\x17x\r"), "\nx\r\n");
+    person.does("ehco\x15echo again\r", "\nagain\r\n");
+    // Ctrl-C gives up a line, a program, a pipeline and a loop of the shell.
+    person.does(&format!("never{CTRL_C}"), "^C\r\n");
+    person.types("sleep 1000\r");
+    person.sees("sleep 1000\r\n");
+    thread::sleep(Duration::from_millis(300));
+    person.does(CTRL_C, "^C\r\n");
+    person.does("echo $status\r", "\n130\r\n");
+    person.types("cat /dev/zero | wc\r");
+    person.sees("wc\r\n");
+    thread::sleep(Duration::from_millis(300));
+    person.does(CTRL_C, "^C\r\n");
+    person.types("while :; do :; done\r");
+    person.sees("done\r\n");
+    thread::sleep(Duration::from_millis(300));
+    person.does(CTRL_C, "^C\r\n");
+    // Not the background.
+    person.does("sleep 1000 &\r", "\n[");
+    person.types("sleep 1000\r");
+    person.sees("sleep 1000\r\n");
+    thread::sleep(Duration::from_millis(300));
+    person.does(CTRL_C, "^C\r\n");
+    person.does("ps | grep -c 'sleep$'\r", "\n1\r\n");
+    // A program gets lines, also those typed ahead, and Ctrl-D ends it.
+    person.types("cat\rahead\r");
+    person.sees("\nahead\r\n");
+    person.sees("ahead\r\n");
+    person.types("wrnog\x15right\r");
+    person.sees("\nright\r\n");
+    person.does("\x04", "");
+    // A command over several lines.
+    person.types("for x in 1 2; do\r");
+    person.sees("> ");
+    person.does("echo n$x; done\r", "\nn1\r\nn2\r\n");
+    person.types("halt 7\r");
+    assert_eq!(
+        person.runner.wait().unwrap().code(),
+        Some(7),
+        "{}",
+        person.all
+    );
+}
+
+#[test]
+fn ctrl_c_ends_a_command_and_ctrl_d_the_shell() {
+    let share = tempfile::tempdir().unwrap();
+    let share = share.path().to_str().unwrap();
+    let mut person = Person::sit_down(&["--share", share, "-c", "echo begun; sleep 1000"]);
+    person.sees("begun");
+    thread::sleep(Duration::from_millis(500));
+    person.types(CTRL_C);
+    assert_eq!(person.runner.wait().unwrap().code(), Some(130));
+    let mut person = Person::sit_down(&["--share", share]);
+    person.sees(PROMPT);
+    person.does("false\r", "");
+    person.types("\x04");
+    assert_eq!(person.runner.wait().unwrap().code(), Some(1));
+}

@@ -1,0 +1,153 @@
+//! The shell and the programs: one script with many checks a boot, and a
+//! person at a terminal.
+
+use dormouse_qemu_tests::scratch;
+use runner::{Guest, Outcome};
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+fn boot(share: &Path, commands: &str) -> Outcome {
+    let guest = Guest::new().mem("256M").timeout(Duration::from_secs(120));
+    guest.share(share).command(commands).run().unwrap()
+}
+
+/// Runs a script in the guest; each line of `wanted` must come out in order,
+/// and nothing else.
+#[track_caller]
+fn prints(script: &str, wanted: &str) {
+    let share = scratch();
+    fs::write(share.path().join("script"), script).unwrap();
+    let outcome = boot(share.path(), "cd /n/host; sh script");
+    assert_eq!(outcome.console, wanted, "{:?}", outcome.status());
+    assert_eq!(outcome.status().unwrap(), 0, "{}", outcome.console);
+}
+
+#[test]
+fn the_language() {
+    prints(
+        r#"
+# Pipelines end when their readers do, and have the status of the last.
+seq 100000 | head -n 2 | tail -n 1
+echo a b c | wc -w
+false | true; echo $?; true | false; echo $status
+! false; echo $?
+# Lists and conditions.
+true && echo and || echo or
+false && echo and || echo or
+if [ -f script ] && ! [ -d script ]; then echo file; elif true; then echo no; fi
+if false; then :; else echo else; fi
+for x in 1 "2 3" $(seq 4 5); do echo "<$x>"; done
+i=0
+while [ $i -lt 5 ]; do
+    i=$((i + 1))
+    if [ $i = 2 ]; then continue; fi
+    if [ $i = 4 ]; then break; fi
+    echo i=$i
+done
+# Words.
+x="one  two"; echo $x "$x" '$x' ${none:-else} ${#x}
+touch b.txt a.txt; mkdir -p d; touch d/c.txt
+echo *.txt */*.txt *.none "*.txt"
+cd d; pwd; echo *; cd ..
+# Redirections, which end with the command.
+echo first > out; echo second >> out; cat < out
+{ echo inside; echo error >&2; } > both 2>&1; cat both
+no-such-program 2> error; echo $?; cat error
+cat no-such-file 2>&1 >/dev/null | cat
+cat < no-such-file; echo $?
+# Subshells, the background, the environment.
+y=1; (y=2; echo $y); echo $y
+{ sleep 0.3; echo late; } & wait; echo waited
+export Z=z; sh -c 'echo $Z-$y-$0-$1' name arg
+A=b sh -c 'echo $A'; echo "<$A>"
+(exit 7); echo $?
+set -- p "q r"; for a; do echo "<$a>"; done; shift; echo $# "$@"
+printf_missing 2>/dev/null || echo missing
+eval 'echo ev''al'; . ./sourced 2>/dev/null || echo no source
+echo 'echo script "$1" $#' > s; ./s "a b"
+echo '#!/bin/sh -c' > t; echo '#!/bin/cat' > u; ./u
+echo x | { read line; echo "got $line"; }
+exec echo replaced
+"#,
+        "2\n3\n0\n1\n0\nand\nor\nfile\nelse\n<1>\n<2 3>\n<4>\n<5>\ni=1\ni=3\n\
+         one two one  two $x else 8\n\
+         a.txt b.txt d/c.txt *.none *.txt\n/n/host/d\nc.txt\n\
+         first\nsecond\ninside\nerror\n127\nscript: no-such-program: no such program\n\
+         cat: no-such-file: file does not exist\nscript: no-such-file: file does not exist\n1\n\
+         2\n1\nlate\nwaited\nz--name-arg\nb\n<>\n7\n<p>\n<q r>\n1 q r\nmissing\neval\nno source\n\
+         script a b 1\n#!/bin/cat\ngot x\nreplaced\n",
+    );
+}
+
+#[test]
+fn the_programs() {
+    prints(
+        r#"
+echo one > a; cp a b; cmp a b && echo equal; mv b c; ls
+cp a c d; echo $?; mkdir d; cp a c d; ls d; cp -r d e; ls e; mv e/a f; ls e
+rm d; echo $?; rm -r d e; rm nothing; rm -f nothing; ls
+mkdir x/y; mkdir -p x/y/z; ls -d x/y/z; mkdir x
+seq 12 > n; head -n 2 n; tail -n 2 n; head n | tail -n 1; wc -l n
+sort -rn n | head -n 1; sort n | head -n 2 | tail -n 1; echo b a b | cat
+grep -c 1 n; grep '^1.$' n | wc -l; grep -n 7 n; grep none n; echo $?
+dd if=n of=m bs=2 count=3 skip=1 2> log; cat m log
+dd if=/dev/zero bs=1k count=4 2>/dev/null | wc -c
+touch -c none; ls none; touch t; wc -c t
+echo abc | tee t | cat - t; xd t
+true; echo $?; /bin/false; echo $?
+date 0; sleep 0.1; echo $?; sleep x; echo $?
+chmod 600 t; ls -l t | head -c 10 2>/dev/null || ls -l t | grep -c '^-rw-------'
+kill 99999; echo $?
+sleep 100 & kill $!; wait $!; echo $?
+ps | grep -c ' ps$'; free | grep -c memory
+sync; echo $?
+cp a a; cat /n/host; rm -r /bin/echo; true
+"#,
+        "equal\na\nc\nscript\n\
+         cp: d: file does not exist\n1\na\nc\na\nc\nc\n\
+         rm: d: directory not empty\n1\nrm: nothing: file does not exist\na\nc\nf\nscript\n\
+         mkdir: x/y: file does not exist\nx/y/z\nmkdir: x: file exists\n\
+         1\n2\n11\n12\n10\n12 n\n\
+         12\n10\nb a b\n\
+         4\n3\n7:7\n1\n\
+         2\n3\n4\n3+0 blocks, 6 bytes\n4096\n\
+         ls: none: file does not exist\n0 t\nabc\nabc\n\
+         0000000000  61 62 63 0a                                       abc.\n0000000004\n\
+         0\n1\n\
+         Thu Jan  1 00:00:00 UTC 1970\n0\nsleep: x: not a number of seconds\n2\n\
+         1\nkill: process 99999: no such process\n1\nsleep: killed\n128\n1\n1\n0\n\
+         cp: a and a are the same file\ncat: /n/host: is a directory\nrm: /bin/echo: read-only file system\n",
+    );
+}
+
+#[test]
+fn a_copy_moves_no_data_between_kernel_and_server() {
+    let share = scratch();
+    let content: Vec<u8> = (0..40_000_000u32).map(|n| (n ^ (n >> 9)) as u8).collect();
+    fs::write(share.path().join("from"), &content).unwrap();
+    let outcome = boot(share.path(), "cd /n/host; count -t cp from to");
+    assert_eq!(outcome.status().unwrap(), 0, "{}", outcome.console);
+    let columns: Vec<&str> = outcome.console.trim().split('\t').collect();
+    let ["cp", _, bytes_in, bytes_out, ..] = columns[..] else {
+        panic!("{}", outcome.console);
+    };
+    assert_eq!((bytes_in, bytes_out), ("0", "0"), "{}", outcome.console);
+    assert!(fs::read(share.path().join("to")).unwrap() == content);
+}
+
+#[test]
+fn servers_are_mounted_by_name() {
+    prints(
+        r#"
+mount /n/host no-such-server
+echo $?
+unmount /bin; echo $?
+mkdir d; (sh -c 'cd d/..; pwd'); cd ../..; pwd
+"#,
+        "/bin/no-such-server: file does not exist\n\
+         mount: /n/host: mounting /bin/no-such-server: input/output error\n1\n\
+         unmount: /bin: invalid argument\n1\n\
+         /n/host\n/\n",
+    );
+}

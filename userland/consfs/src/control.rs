@@ -1,0 +1,74 @@
+//! What is written to `consctl`, and what it says.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use rt::{Errno, note, sys};
+
+/// The note of Ctrl-C.
+const INTERRUPT: &str = "interrupt";
+
+/// An order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// `rawon`: keys are read as they are typed, nothing is shown.
+    RawOn,
+    /// `rawoff`: lines are read.
+    RawOff,
+    /// `fg GROUP...`: Ctrl-C is a note for these note groups.
+    Foreground(Vec<u64>),
+}
+
+/// The orders in a text, or that there is a wrong one.
+pub fn orders(text: &[u8]) -> Result<Vec<Order>, Errno> {
+    let text = core::str::from_utf8(text).map_err(|_| Errno::EINVAL)?;
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    lines.map(|line| order(line).ok_or(Errno::EINVAL)).collect()
+}
+
+fn order(line: &str) -> Option<Order> {
+    let mut words = line.split_whitespace();
+    let order = match words.next()? {
+        "rawon" => Order::RawOn,
+        "rawoff" => Order::RawOff,
+        "fg" => {
+            let groups: Option<Vec<u64>> = words.by_ref().map(|word| word.parse().ok()).collect();
+            Order::Foreground(groups?)
+        }
+        _ => return None,
+    };
+    words.next().is_none().then_some(order)
+}
+
+/// The note groups that Ctrl-C is for.
+#[derive(Default)]
+pub struct Foreground(pub Vec<u64>);
+
+impl Foreground {
+    /// Ctrl-C was typed.
+    pub fn interrupt(&self) {
+        for group in &self.0 {
+            // One that is gone needs no interrupt.
+            let _ = note::send_group(*group, INTERRUPT);
+        }
+    }
+}
+
+/// `ROWSxCOLUMNS` of the terminal, if the boot options say that it is one.
+pub fn terminal() -> Option<String> {
+    let mut options = vec![0; 64 * 1024];
+    let len = sys::boot_options(&mut options).ok()?;
+    let text = core::str::from_utf8(options.get(..len)?).ok()?;
+    let mut values = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("terminal="));
+    values.next_back().map(String::from)
+}
+
+/// What reading `consctl` gives.
+pub fn describe(terminal: Option<&str>, raw: bool) -> String {
+    let terminal = terminal.map(|size| format!("terminal {size}\n"));
+    let mode = if raw { "rawon\n" } else { "rawoff\n" };
+    format!("{}{mode}", terminal.unwrap_or_default())
+}
