@@ -17,7 +17,14 @@ const BUDGETS: &[(&str, u64)] = &[
     ("read.1gib", 50_000),
     ("read.1gib.messages", 4),
     ("fault.fill.message", 14_000),
+    ("read.1gib.bytes", 0),
     ("fault.fill.messages", 1),
+    ("fault.fill.bytes", 4096),
+    ("fault.fill.device", 4096),
+    // Four pages in three runs: a message a run, and three.
+    ("write.runs.messages", 6),
+    ("write.runs.bytes", 4 * 4096),
+    ("write.runs.device", 4 * 4096),
 ];
 
 fn main() -> ExitCode {

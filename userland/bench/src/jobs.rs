@@ -149,6 +149,11 @@ pub fn read_large_messages() -> Result<Round, Failure> {
     large_read(Stat64::Messages)
 }
 
+/// The data bytes of that.
+pub fn read_large_bytes() -> Result<Round, Failure> {
+    large_read(Stat64::BytesIn)
+}
+
 fn filled(which: Stat64) -> Result<Round, Failure> {
     let pages = 256;
     let scratch = Scratch::new(SOLID, pages * PG, pages * PG)?;
@@ -181,6 +186,46 @@ pub fn fill() -> Result<Round, Failure> {
 /// The messages of that.
 pub fn fill_messages() -> Result<Round, Failure> {
     filled(Stat64::Messages)
+}
+
+/// The data bytes of that, from the server.
+pub fn fill_bytes() -> Result<Round, Failure> {
+    filled(Stat64::BytesIn)
+}
+
+/// The data bytes of that, from the device.
+pub fn fill_device_bytes() -> Result<Round, Failure> {
+    filled(Stat64::DeviceIn)
+}
+
+/// Four changed pages in three runs, in 1 MiB that is written back.
+fn written(which: Stat64) -> Result<Round, Failure> {
+    let pages = 256;
+    let scratch = Scratch::new(SOLID, pages * PG, pages * PG)?;
+    let mut segment = Segment::attach("snapshot", pages * PG).about("segment")?;
+    scratch.read_all(&mut segment)?;
+    for page in [3, 10, 11, 50] {
+        segment.bytes_mut()[page * PG] += 1;
+    }
+    let ticks = count(which, || {
+        scratch.file.write_all_at(segment.bytes(), 0).about(SOLID)
+    })?;
+    Ok(Round { times: 1, ticks })
+}
+
+/// The messages of that write.
+pub fn write_messages() -> Result<Round, Failure> {
+    written(Stat64::Messages)
+}
+
+/// The data bytes of that write, to the server.
+pub fn write_bytes() -> Result<Round, Failure> {
+    written(Stat64::BytesOut)
+}
+
+/// The data bytes of that write, to the device.
+pub fn write_device_bytes() -> Result<Round, Failure> {
+    written(Stat64::DeviceOut)
 }
 
 /// 1 GiB written back with nothing changed.
