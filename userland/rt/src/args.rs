@@ -166,7 +166,7 @@ pub struct Flags(u64);
 
 impl Flags {
     fn bit(letter: char) -> u64 {
-        // Letters and digits are below 128 and differ in their low six bits.
+        // Letters of ASCII differ in their low six bits.
         1 << (letter as u32 & 63)
     }
 
