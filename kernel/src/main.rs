@@ -48,6 +48,7 @@ fn main(boot: &'static mut BootInfo) -> ! {
     arch::init();
     mem::init(boot);
     arch::interrupts::init();
+    arch::clock::init();
     arch::guard_stacks();
     BUNDLE.call_once(|| mem::bundle(boot));
     match KernelStack::new() {

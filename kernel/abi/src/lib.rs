@@ -69,13 +69,29 @@ pub mod whence {
     pub const END: u32 = 2;
 }
 
+/// Flags of `bind` and `mount`: one of the first three, perhaps `CREATE`.
+pub mod bind {
+    /// The new hides the old.
+    pub const REPLACE: u64 = 0;
+    /// A union, the new first.
+    pub const BEFORE: u64 = 1;
+    /// A union, the new last.
+    pub const AFTER: u64 = 2;
+    /// Files made in the union may be made here.
+    pub const CREATE: u64 = 4;
+}
+
 /// Flags of `rfork`. Memory is copied, descriptors are copied, the name space
 /// and the note group are shared unless a flag says otherwise.
 pub mod rfork {
+    /// A copy of the name space, whose changes nobody else sees.
+    pub const NAMES: u64 = 1 << 0;
     /// A new note group, named after the child (without `PROC`: the caller).
     pub const NOTES: u64 = 1 << 3;
     /// Make a new process; without it the flags are for the caller itself.
     pub const PROC: u64 = 1 << 4;
+    /// A name space with nothing bound or mounted.
+    pub const CLEAN_NAMES: u64 = 1 << 10;
     /// Give the child no descriptors.
     pub const CLEAN_FDS: u64 = 1 << 12;
 }

@@ -55,9 +55,10 @@ calls! {
     ReadDir = 15,
     /// `(*mut [u32; 2])`: a two-way channel that keeps message boundaries.
     Pipe = 16,
-    /// `(fd, path, len)`: speak 9P on a channel, put its tree at `path`.
+    /// `(fd, path, len, flags)`: speak 9P on a channel, put its tree at
+    /// `path`. See [`crate::bind`].
     Mount = 17,
-    /// `(path, len)`
+    /// `(path, len)`: nothing is bound or mounted at `path` any more.
     Unmount = 18,
     /// `(kind, len, va, length, argument) -> va`. `va` 0: kernel's choice.
     SegAttach = 19,
@@ -114,11 +115,16 @@ calls! {
     Noted = 43,
     /// `(pid, text, len)`: a note for a process, or for the note group -pid.
     Note = 44,
+    /// `(new, len, old, len, flags)`: `old` now leads to what `new` is. See
+    /// [`crate::bind`].
+    Bind = 45,
     /// `(va, block) -> 1`: takes one from the semaphore at `va`, a `u32` in a
     /// `shared` segment. With `block` 0 it returns 0 instead of waiting.
     SemAcquire = 46,
     /// `(va, count) -> value`: adds to a semaphore.
     SemRelease = 47,
+    /// `(buf, n) -> n`: the working directory.
+    GetWd = 48,
     /// `(index, *mut ProcessInfo) -> next`: the first process from `index`
     /// on; 0 if there is none.
     ProcInfo = 49,

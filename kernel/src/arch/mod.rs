@@ -6,6 +6,7 @@
 //! off whenever kernel code runs, except inside [`idle`].
 #![allow(unsafe_code, reason = "this is where the hardware is touched")]
 
+pub mod clock;
 mod context;
 mod cpu;
 mod descriptors;
@@ -14,6 +15,7 @@ mod fatal;
 mod fpu;
 mod frame;
 pub mod interrupts;
+pub mod random;
 pub mod serial;
 pub mod time;
 pub mod user;

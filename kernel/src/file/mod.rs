@@ -14,6 +14,7 @@ use crate::mount::remote::Remote;
 use crate::name::root::Entry;
 use abi::{Errno, FDS_MAX, mode};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 /// What an open file is.
 pub enum Node {
@@ -38,6 +39,10 @@ pub struct OpenFile {
     /// Where the next read or write without an offset goes; a position in
     /// the directory for directories.
     pub offset: Lock<u64>,
+    /// The other members of a union directory, which are listed after it.
+    pub others: Vec<Node>,
+    /// Which member of the union is being listed.
+    pub member: Lock<usize>,
 }
 
 impl OpenFile {
@@ -48,6 +53,16 @@ impl OpenFile {
             mode,
             path,
             offset: Lock::new(Rank::File, 0),
+            others: Vec::new(),
+            member: Lock::new(Rank::File, 0),
+        }
+    }
+
+    /// What is being listed; `None` after the last member of a union.
+    pub fn listed(&self) -> Option<&Node> {
+        match *self.member.lock() {
+            0 => Some(&self.node),
+            n => self.others.get(n - 1),
         }
     }
 

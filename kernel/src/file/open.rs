@@ -1,15 +1,19 @@
-//! Operations on names: open, create, stat, remove, rename, mount.
+//! Operations on names: open, create, stat, remove, rename, bind, mount.
 use super::{Node, OpenFile};
+use crate::chan::room;
 use crate::mount::Mount;
 use crate::mount::remote::{Directory, Remote};
-use crate::name::{self, Place, root};
+use crate::name::{self, Member, Order, Place, Trail, root};
 use crate::proc::Process;
 use abi::{Errno, Stat, mode};
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 /// Mode bits that `open` takes; `create` takes `OEXCL` too.
 const OPEN_BITS: u32 = 3 | mode::OTRUNC | mode::OAPPEND;
+/// The bits that ask for more than reading.
+const CHANGES: u32 = 3 | mode::OTRUNC;
 
 /// `path` as seen by the process, clean.
 pub fn clean(process: &Process, path: &str) -> Result<String, Errno> {
@@ -21,44 +25,119 @@ fn shared(path: &str) -> Arc<str> {
     Arc::from(path)
 }
 
+/// A file that exists, not open.
+enum Found {
+    Root(root::Entry),
+    Remote(Remote),
+}
+
+impl Found {
+    fn at(place: &Place) -> Result<Found, Errno> {
+        match place {
+            Place::Root(path) => root::find(path).map(Found::Root),
+            Place::Remote(mount, path) => Remote::walk(mount, path).map(Found::Remote),
+        }
+    }
+
+    fn is_directory(&self) -> bool {
+        match self {
+            Found::Root(entry) => matches!(entry, root::Entry::Directory(_)),
+            Found::Remote(remote) => remote.is_directory(),
+        }
+    }
+
+    fn stat(&self) -> Result<Stat, Errno> {
+        match self {
+            Found::Root(entry) => Ok(entry.stat()),
+            Found::Remote(remote) => remote.stat(),
+        }
+    }
+
+    fn open(self, mode: u32) -> Result<Node, Errno> {
+        match self {
+            Found::Root(entry) => entry.check_open(mode).map(|()| Node::Root(entry)),
+            Found::Remote(remote) if remote.is_directory() && mode & CHANGES != mode::OREAD => {
+                Err(Errno::EISDIR)
+            }
+            Found::Remote(mut remote) => remote.open(mode).map(|()| Node::Remote(remote)),
+        }
+    }
+}
+
+/// The member of a union that has the first part of the path. One that does
+/// not answer is an error: what it may have must not be taken for missing.
+fn member<'t>(trail: &'t Trail<'_>) -> Result<Option<&'t Member>, Errno> {
+    if let [only] = trail.members.as_slice() {
+        return Ok(Some(only));
+    }
+    let first = trail.rest.split('/').next().unwrap_or("");
+    for member in &trail.members {
+        match Found::at(&member.place.below(first)?) {
+            Ok(_) => return Ok(Some(member)),
+            Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(None)
+}
+
+/// Where the path leads; something is there unless it is the only place where
+/// it could be.
+fn place(trail: &Trail<'_>) -> Result<Place, Errno> {
+    let member = member(trail)?.ok_or(Errno::ENOENT)?;
+    member.place.below(trail.rest)
+}
+
+/// Where a file of that path would be made, if there is none yet.
+fn place_for_new(trail: &Trail<'_>) -> Result<Place, Errno> {
+    if let Some(member) = member(trail)? {
+        return member.place.below(trail.rest);
+    }
+    if trail.rest.contains('/') {
+        return Err(Errno::ENOENT);
+    }
+    let takes = trail.members.iter().find(|member| member.create);
+    takes.ok_or(Errno::EPERM)?.place.below(trail.rest)
+}
+
+/// The directory at a server that a file to be made or removed is in, and the
+/// file's name there.
+fn parent(place: &Place) -> Result<(Remote, &str), Errno> {
+    let (directory, last) = place.split()?.ok_or(Errno::EBUSY)?;
+    match directory {
+        Place::Root(_) => Err(Errno::EROFS),
+        Place::Remote(mount, path) => Ok((Remote::walk(&mount, &path)?, last)),
+    }
+}
+
+fn find(process: &Process, path: &str) -> Result<Found, Errno> {
+    Found::at(&place(&process.names().resolve(path)?)?)
+}
+
 /// Opens a file that exists.
 pub fn open(process: &Process, path: &str, mode: u32) -> Result<OpenFile, Errno> {
     if mode & !OPEN_BITS != 0 || mode & 3 == 3 {
         return Err(Errno::EINVAL);
     }
     let path = clean(process, path)?;
-    let node = match process.names.resolve(&path) {
-        Place::Root(path) => {
-            let entry = root::find(path)?;
-            entry.check_open(mode)?;
-            Node::Root(entry)
-        }
-        Place::Remote(mount, rest) => {
-            let mut remote = Remote::walk(&mount, rest)?;
-            if remote.is_directory() && mode & (3 | mode::OTRUNC) != mode::OREAD {
-                return Err(Errno::EISDIR);
-            }
-            remote.open(mode)?;
-            Node::Remote(remote)
-        }
-    };
-    Ok(OpenFile::new(node, mode, shared(&path)))
+    let trail = process.names().resolve(&path)?;
+    let node = Found::at(&place(&trail)?)?.open(mode)?;
+    let mut file = OpenFile::new(node, mode, shared(&path));
+    if trail.point {
+        file.others = others(&trail)?;
+    }
+    Ok(file)
 }
 
-/// The directory that `path` (clean) is in, at its server, and its last part.
-fn parent<'p>(process: &Process, path: &'p str) -> Result<(Arc<Mount>, Remote, &'p str), Errno> {
-    match process.names.resolve(path) {
-        Place::Root(_) => Err(Errno::EROFS),
-        Place::Remote(mount, rest) => {
-            let (directory, last) = match rest.rsplit_once('/') {
-                Some(parts) => parts,
-                None if rest.is_empty() => return Err(Errno::EBUSY),
-                None => ("", rest),
-            };
-            let directory = Remote::walk(&mount, directory)?;
-            Ok((mount, directory, last))
-        }
+/// The members of a union directory after the first, open. One that cannot be
+/// opened is an error: its names must not be taken for missing.
+fn others(trail: &Trail<'_>) -> Result<Vec<Node>, Errno> {
+    let rest = trail.members.get(1..).unwrap_or(&[]);
+    let mut nodes = room(rest.len())?;
+    for member in rest {
+        nodes.push(Found::at(&member.place)?.open(mode::OREAD)?);
     }
+    Ok(nodes)
 }
 
 /// Makes a file or, with `DMDIR`, a directory, and opens it. A file that
@@ -73,36 +152,44 @@ pub fn create(
         return Err(Errno::EINVAL);
     }
     let path = clean(process, path)?;
-    if let Place::Root(root_path) = process.names.resolve(&path)
-        && permissions & mode::DMDIR == 0
-        && mode & mode::OEXCL == 0
-        && let Ok(entry @ (root::Entry::Null | root::Entry::Zero)) = root::find(root_path)
-    {
-        return Ok(OpenFile::new(Node::Root(entry), mode, shared(&path)));
-    }
-    let (mount, mut directory, last) = parent(process, &path)?;
-    let remote = if permissions & mode::DMDIR != 0 {
-        directory.make_directory(last, permissions)?;
-        let Place::Remote(_, rest) = process.names.resolve(&path) else {
-            return Err(Errno::ENOENT);
-        };
-        let mut made = Remote::walk(&mount, rest)?;
-        made.open(mode::OREAD)?;
-        made
-    } else {
-        directory.create(last, mode, permissions)?;
-        directory
+    let place = place_for_new(&process.names().resolve(&path)?)?;
+    let directory = permissions & mode::DMDIR != 0;
+    let node = match existing(&place)? {
+        Some(_) if directory || mode & mode::OEXCL != 0 => return Err(Errno::EEXIST),
+        Some(found) => found.open(mode | mode::OTRUNC)?,
+        None => make(&place, mode, permissions)?,
     };
-    Ok(OpenFile::new(Node::Remote(remote), mode, shared(&path)))
+    Ok(OpenFile::new(node, mode & !mode::OEXCL, shared(&path)))
+}
+
+/// What is there already and need not, or cannot, be made by a server. Others
+/// are left to the server, which alone can look and make in one step.
+fn existing(place: &Place) -> Result<Option<Found>, Errno> {
+    let ours = matches!(place, Place::Root(_));
+    if !ours && !place.path().is_empty() {
+        return Ok(None);
+    }
+    match Found::at(place) {
+        Ok(found) => Ok(Some(found)),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn make(place: &Place, mode: u32, permissions: u32) -> Result<Node, Errno> {
+    let (mut directory, last) = parent(place)?;
+    if permissions & mode::DMDIR == 0 {
+        directory.create(last, mode, permissions)?;
+        return Ok(Node::Remote(directory));
+    }
+    directory.make_directory(last, permissions)?;
+    Found::at(place)?.open(mode::OREAD)
 }
 
 /// What `path` is.
 pub fn stat(process: &Process, path: &str) -> Result<Stat, Errno> {
     let path = clean(process, path)?;
-    match process.names.resolve(&path) {
-        Place::Root(path) => Ok(root::find(path)?.stat()),
-        Place::Remote(mount, rest) => Remote::walk(&mount, rest)?.stat(),
-    }
+    find(process, &path)?.stat()
 }
 
 /// What an open file is.
@@ -118,26 +205,50 @@ pub fn stat_open(file: &OpenFile) -> Result<Stat, Errno> {
     }
 }
 
+/// Where a file is that is to be removed or renamed; `EBUSY` for what is bound.
+fn changeable(process: &Process, path: &str) -> Result<Place, Errno> {
+    let trail = process.names().resolve(path)?;
+    if trail.point {
+        return Err(Errno::EBUSY);
+    }
+    place(&trail)
+}
+
 /// Removes a file or an empty directory.
 pub fn remove(process: &Process, path: &str) -> Result<(), Errno> {
     let path = clean(process, path)?;
-    let (_, directory, last) = parent(process, &path)?;
-    let kind = if stat(process, &path)?.is_dir() {
-        Directory::Yes
-    } else {
-        Directory::No
+    let place = changeable(process, &path)?;
+    let kind = match Found::at(&place)?.is_directory() {
+        true => Directory::Yes,
+        false => Directory::No,
     };
+    let (directory, last) = parent(&place)?;
     directory.unlink(last, kind)
 }
 
 /// Renames a file within one server, replacing what has the new name.
 pub fn rename(process: &Process, old: &str, new: &str) -> Result<(), Errno> {
     let (old, new) = (clean(process, old)?, clean(process, new)?);
-    let (from_mount, from, old) = parent(process, &old)?;
-    let (to_mount, to, new) = parent(process, &new)?;
-    if !Arc::ptr_eq(&from_mount, &to_mount) {
-        return Err(Errno::EXDEV);
+    let from = changeable(process, &old)?;
+    let trail = process.names().resolve(&new)?;
+    if trail.point {
+        return Err(Errno::EBUSY);
     }
+    let to = place_for_new(&trail)?;
+    match (&from, &to) {
+        (Place::Remote(a, _), Place::Remote(b, _)) if !Arc::ptr_eq(a, b) => {
+            return Err(Errno::EXDEV);
+        }
+        (Place::Root(_), Place::Root(_)) => {
+            Found::at(&from)?;
+        }
+        (Place::Root(_), Place::Remote(..)) | (Place::Remote(..), Place::Root(_)) => {
+            Found::at(&from)?;
+            return Err(Errno::EXDEV);
+        }
+        (Place::Remote(..), Place::Remote(..)) => {}
+    }
+    let ((from, old), (to, new)) = (parent(&from)?, parent(&to)?);
     from.rename(old, &to, new)
 }
 
@@ -151,11 +262,55 @@ pub fn change_directory(process: &Process, path: &str) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Lets `old` lead to what `new` is: alone, or in a union with what was
+/// there. Both must be directories, or both something else; only directories
+/// make unions.
+pub fn bind(process: &Process, new: &str, old: &str, flags: u64) -> Result<(), Errno> {
+    let (order, create) = Order::from_flags(flags)?;
+    let (new, old) = (clean(process, new)?, clean(process, old)?);
+    let trail = process.names().resolve(&new)?;
+    let first = place(&trail)?;
+    let directory = Found::at(&first)?.is_directory();
+    let mut members = room(trail.members.len())?;
+    if trail.point {
+        // A union as a whole.
+        members.extend(trail.members.into_iter().map(|member| Member {
+            create: member.create || create,
+            ..member
+        }));
+    } else {
+        members.push(Member {
+            place: first,
+            create,
+        });
+    }
+    put(process, &old, members, directory, order)
+}
+
+/// Puts `members` at `old` (clean), which must exist and be of their kind.
+fn put(
+    process: &Process,
+    old: &str,
+    members: Vec<Member>,
+    directory: bool,
+    order: Order,
+) -> Result<(), Errno> {
+    let under = place(&process.names().resolve(old)?)?;
+    match (directory, Found::at(&under)?.is_directory()) {
+        (true, false) => return Err(Errno::ENOTDIR),
+        (false, true) => return Err(Errno::EISDIR),
+        (false, false) if order != Order::Replace => return Err(Errno::ENOTDIR),
+        _ => {}
+    }
+    process.names().bind(old, under, members, order)
+}
+
 /// Speaks 9P on the channel `fd`, which is closed, and puts the server's tree
 /// at `path`, which must exist.
-pub fn mount(process: &Process, fd: u64, path: &str) -> Result<(), Errno> {
+pub fn mount(process: &Process, fd: u64, path: &str, flags: u64) -> Result<(), Errno> {
+    let (order, create) = Order::from_flags(flags)?;
     let path = clean(process, path)?;
-    stat(process, &path)?;
+    find(process, &path)?;
     let file = process.descriptors.lock().get(fd)?;
     let Node::Channel(end) = &file.node else {
         return Err(Errno::EINVAL);
@@ -163,5 +318,17 @@ pub fn mount(process: &Process, fd: u64, path: &str) -> Result<(), Errno> {
     let end = end.clone();
     let closed = process.descriptors.lock().set(fd, None)?;
     drop((file, closed));
-    process.names.mount(path, Mount::connect(end)?)
+    let mount = Mount::connect(end)?;
+    let directory = mount.root().1.kind & ninep::consts::qid::DIR != 0;
+    let mut members = room(1)?;
+    members.push(Member {
+        place: Place::top(mount),
+        create,
+    });
+    put(process, &path, members, directory, order)
+}
+
+/// Undoes all binds and mounts at `path`.
+pub fn unmount(process: &Process, path: &str) -> Result<(), Errno> {
+    process.names().unbind(&clean(process, path)?)
 }

@@ -1,12 +1,15 @@
 //! `pread`: deferred where it can be, eager everywhere else.
 use super::{Node, OpenFile};
+use crate::arch::{self, time};
 use crate::mount::remote::Remote;
 use crate::mount::snapshots;
 use crate::name::root::Entry;
 use crate::proc::Process;
 use crate::seg::host::{Caller, File, read_remote, read_snapshot};
 use crate::seg::{SpaceLock, attach, snapshot_range, user};
+use crate::text;
 use abi::{Errno, OFFSET_CURRENT};
+use alloc::string::String;
 use vm::Access;
 
 /// Reads up to `n` bytes at `offset` to `va`; bytes read, 0 at the end.
@@ -44,6 +47,17 @@ fn root(space: &SpaceLock, entry: Entry, va: u64, n: u64, at: u64) -> Result<u64
         Entry::Directory(_) => Err(Errno::EISDIR),
         // Zeros need not be stored: the range holds nothing (rule 6).
         Entry::Zero => attach::free(space, va, n).map(|()| n),
+        Entry::Random => random(space, va, n),
+        Entry::Time => {
+            let line = time_line();
+            let rest = usize::try_from(at)
+                .ok()
+                .and_then(|at| line.as_bytes().get(at..));
+            let rest = rest.unwrap_or(&[]);
+            let take = rest.len().min(usize::try_from(n).unwrap_or(usize::MAX));
+            user::write(space, va, rest.get(..take).unwrap_or(&[]))?;
+            Ok(take as u64)
+        }
         Entry::Program(..) => {
             let content = entry.content(at);
             let take = content.len().min(usize::try_from(n).unwrap_or(usize::MAX));
@@ -51,6 +65,36 @@ fn root(space: &SpaceLock, entry: Entry, va: u64, n: u64, at: u64) -> Result<u64
             Ok(take as u64)
         }
     }
+}
+
+/// Bytes of `/dev/random` that one call gives; the kernel is not preempted.
+const RANDOM_MAX: u64 = 16 * 1024;
+
+fn random(space: &SpaceLock, va: u64, n: u64) -> Result<u64, Errno> {
+    let n = n.min(RANDOM_MAX);
+    let mut done = 0;
+    let mut bytes = [0; 256];
+    while done < n {
+        let take = (n - done).min(bytes.len() as u64) as usize;
+        let part = bytes.get_mut(..take).unwrap_or(&mut []);
+        if !arch::random::fill(part) {
+            return Err(Errno::EIO);
+        }
+        user::write(space, va + done, part)?;
+        done += take as u64;
+    }
+    Ok(n)
+}
+
+/// The content of `/dev/time`, always as long: seconds and nanoseconds since
+/// 1970, ticks of the time stamp counter, ticks in a second.
+fn time_line() -> String {
+    let now = arch::clock::now_ns();
+    let (ticks, rate) = (time::ticks(), time::ticks_per_second());
+    text::format(format_args!(
+        "{:>11} {now:>21} {ticks:>21} {rate:>21}\n",
+        now / 1_000_000_000
+    ))
 }
 
 fn channel(space: &SpaceLock, end: &crate::chan::End, va: u64, n: u64) -> Result<u64, Errno> {

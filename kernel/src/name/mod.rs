@@ -1,96 +1,144 @@
 //! Names: a process's mount table and how a path becomes a place.
 //!
 //! Paths are cleaned by their text alone (`.` and `..` included, as in Plan
-//! 9's lexical names), then the longest mounted prefix decides the server.
+//! 9's lexical names; so `..` of a mount point is the directory it is named
+//! in), then the longest bound prefix decides where the rest of the path is
+//! looked up. A bound directory may be a union of several: a name in it is
+//! that of the first member that has it, and it lists the names of all its
+//! members one after the other, duplicates included, as on Plan 9.
+//!
+//! What is bound is a place: a path at a server, or in the kernel's own tree.
+//! Things bound or mounted below it are not part of it.
 pub mod root;
+mod table;
 
-use crate::lock::{Lock, Rank};
+pub use table::NameSpace;
+
 use crate::mount::Mount;
 use abi::Errno;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-/// Mounts a name space may have.
-const MOUNTS: usize = 32;
-
-struct Mounted {
-    /// Absolute and clean.
-    at: String,
-    mount: Arc<Mount>,
+/// Somewhere a file may be. The path is clean and relative; empty for the
+/// root of the tree.
+pub enum Place {
+    /// In the kernel's own small tree.
+    Root(String),
+    /// In the tree of a server.
+    Remote(Arc<Mount>, String),
 }
 
-/// Where names lead; shared by processes.
-pub struct NameSpace {
-    mounts: Lock<Vec<Mounted>>,
-}
+impl Place {
+    /// The root of a server's tree.
+    pub fn top(mount: Arc<Mount>) -> Place {
+        Place::Remote(mount, String::new())
+    }
 
-/// Where a path leads.
-pub enum Place<'p> {
-    /// Into the kernel's own small tree; the clean path.
-    Root(&'p str),
-    /// Below the root of a server; the rest of the path, without a leading
-    /// slash, empty for the root itself.
-    Remote(Arc<Mount>, &'p str),
-}
-
-impl NameSpace {
-    /// Only the kernel's own tree.
-    pub fn new() -> NameSpace {
-        NameSpace {
-            mounts: Lock::new(Rank::Names, Vec::new()),
+    /// Its path, in whichever tree.
+    pub fn path(&self) -> &str {
+        match self {
+            Place::Root(path) | Place::Remote(_, path) => path,
         }
     }
 
-    /// Puts the tree of a server at `path` (clean), hiding what was there.
-    pub fn mount(&self, path: String, mount: Arc<Mount>) -> Result<(), Errno> {
-        let mut mounts = self.mounts.lock();
-        if mounts.len() == MOUNTS {
-            return Err(Errno::ENFILE);
+    /// The place in the same tree with that path.
+    fn with_path(&self, path: String) -> Place {
+        match self {
+            Place::Root(_) => Place::Root(path),
+            Place::Remote(mount, _) => Place::Remote(mount.clone(), path),
         }
-        mounts.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-        mounts.push(Mounted { at: path, mount });
-        Ok(())
     }
 
-    /// Undoes the last mount at `path`.
-    pub fn unmount(&self, path: &str) -> Result<(), Errno> {
-        let removed = {
-            let mut mounts = self.mounts.lock();
-            let index = mounts.iter().rposition(|m| m.at == path);
-            mounts.remove(index.ok_or(Errno::EINVAL)?)
+    /// The place `rest` (clean, relative, may be empty) leads to from here.
+    pub fn below(&self, rest: &str) -> Result<Place, Errno> {
+        let path = self.path();
+        let mut joined = room(path.len() + 1 + rest.len())?;
+        joined.push_str(path);
+        if !path.is_empty() && !rest.is_empty() {
+            joined.push('/');
+        }
+        joined.push_str(rest);
+        Ok(self.with_path(joined))
+    }
+
+    /// The directory this place is in and its name there; `None` for a root.
+    pub fn split(&self) -> Result<Option<(Place, &str)>, Errno> {
+        let path = self.path();
+        let (directory, last) = match path.rsplit_once('/') {
+            Some(parts) => parts,
+            None if path.is_empty() => return Ok(None),
+            None => ("", path),
         };
-        drop(removed);
-        Ok(())
-    }
-
-    /// Where `path` (clean) leads.
-    pub fn resolve<'p>(&self, path: &'p str) -> Place<'p> {
-        let mounts = self.mounts.lock();
-        let mut best: Option<(&Mounted, &'p str)> = None;
-        for mounted in mounts.iter() {
-            let Some(rest) = below(path, &mounted.at) else {
-                continue;
-            };
-            if best.is_none_or(|(b, _)| mounted.at.len() >= b.at.len()) {
-                best = Some((mounted, rest));
-            }
-        }
-        match best {
-            Some((mounted, rest)) => Place::Remote(mounted.mount.clone(), rest),
-            None => Place::Root(path),
-        }
+        Ok(Some((self.with_path(owned(directory)?), last)))
     }
 }
 
-/// The part of `path` below `prefix`, if it is there.
-fn below<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
-    let rest = path.strip_prefix(prefix)?;
-    match rest.strip_prefix('/') {
-        Some(rest) => Some(rest),
-        None if rest.is_empty() => Some(rest),
-        None => None,
+/// A directory or file that is bound somewhere.
+pub struct Member {
+    /// What it is.
+    pub place: Place,
+    /// In a union: files may be made here.
+    pub create: bool,
+}
+
+impl Member {
+    fn copy(&self) -> Result<Member, Errno> {
+        Ok(Member {
+            place: self.place.below("")?,
+            create: self.create,
+        })
     }
+}
+
+/// Where a path leads: the members of the nearest bound directory above it,
+/// at least one, and the rest of the path from there.
+pub struct Trail<'p> {
+    /// In the order in which they are tried.
+    pub members: Vec<Member>,
+    /// Clean and relative; empty if the path is itself bound.
+    pub rest: &'p str,
+    /// Something is bound at the path itself.
+    pub point: bool,
+}
+
+/// What an order of `bind` and `mount` does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// Hides what was there.
+    Replace,
+    /// Comes first in the union.
+    Before,
+    /// Comes last in the union.
+    After,
+}
+
+impl Order {
+    /// From the flags of `bind` and `mount`; also, may files be made there?
+    pub fn from_flags(flags: u64) -> Result<(Order, bool), Errno> {
+        let create = flags & abi::bind::CREATE != 0;
+        let order = match flags & !abi::bind::CREATE {
+            abi::bind::REPLACE => Order::Replace,
+            abi::bind::BEFORE => Order::Before,
+            abi::bind::AFTER => Order::After,
+            _ => return Err(Errno::EINVAL),
+        };
+        Ok((order, create))
+    }
+}
+
+/// An empty string with room for `len` bytes.
+fn room(len: usize) -> Result<String, Errno> {
+    let mut out = String::new();
+    out.try_reserve_exact(len).map_err(|_| Errno::ENOMEM)?;
+    Ok(out)
+}
+
+/// A copy of `text`.
+fn owned(text: &str) -> Result<String, Errno> {
+    let mut out = room(text.len())?;
+    out.push_str(text);
+    Ok(out)
 }
 
 /// `path` seen from `directory`, absolute, without empty parts, `.` or `..`.
@@ -98,9 +146,7 @@ pub fn clean(directory: &str, path: &str) -> Result<String, Errno> {
     if path.is_empty() {
         return Err(Errno::ENOENT);
     }
-    let mut out = String::new();
-    out.try_reserve_exact(directory.len() + path.len() + 2)
-        .map_err(|_| Errno::ENOMEM)?;
+    let mut out = room(directory.len() + path.len() + 2)?;
     let start = if path.starts_with('/') { "" } else { directory };
     for part in start.split('/').chain(path.split('/')) {
         match part {

@@ -4,7 +4,9 @@
 //! `/bin` holds the programs of the boot bundle. `/dev/zero` and `/dev/null`
 //! are here because reading zeros over a segment must become "no content"
 //! instead of data (rule 6 of the contract), which only the kernel can do.
-//! The other entries are places to mount servers on.
+//! `/dev/random` and `/dev/time` need the processor. The other entries are
+//! places to mount servers on.
+use crate::arch::random;
 use abi::{Errno, Stat};
 use spin::Once;
 use tar_no_std::TarArchiveRef;
@@ -18,6 +20,10 @@ pub enum Entry {
     Null,
     /// Endless zeros.
     Zero,
+    /// Endless random bytes.
+    Random,
+    /// What time it is, as a line of text.
+    Time,
     /// A name that only serves to mount a file server on it.
     Placeholder,
     /// A file of the bundle: its content and number.
@@ -25,12 +31,18 @@ pub enum Entry {
 }
 
 /// Path and children of each fixed directory.
-const DIRECTORIES: [(&str, &[&str]); 5] = [
-    ("/", &["bin", "dev", "n"]),
-    ("/bin", &[]),
-    ("/dev", &["cons", "null", "zero"]),
-    ("/n", &["host"]),
-    ("/n/host", &[]),
+const DIRECTORIES: [(&str, &[&str]); 8] = [
+    ("", &["bin", "dev", "mnt", "n", "tmp"]),
+    ("bin", &[]),
+    (
+        "dev",
+        &["cons", "consctl", "null", "random", "term", "time", "zero"],
+    ),
+    ("dev/term", &[]),
+    ("mnt", &[]),
+    ("n", &["host"]),
+    ("n/host", &[]),
+    ("tmp", &[]),
 ];
 
 const PROGRAMS: &str = "bin/";
@@ -62,23 +74,35 @@ pub fn bundled(path: &str) -> Option<&'static [u8]> {
     in_bundle(|_, name, data| (name == path).then_some(data))
 }
 
-/// Finds a clean path.
+/// Finds a clean path, relative to the root of the tree.
 pub fn find(path: &str) -> Result<Entry, Errno> {
     if let Some(index) = DIRECTORIES.iter().position(|(p, _)| *p == path) {
         return Ok(Entry::Directory(index));
     }
-    match path {
-        "/dev/null" => return Ok(Entry::Null),
-        "/dev/zero" => return Ok(Entry::Zero),
-        "/dev/cons" => return Ok(Entry::Placeholder),
-        _ => {}
+    let device = match path {
+        "dev/null" => Some(Entry::Null),
+        "dev/zero" => Some(Entry::Zero),
+        "dev/random" => Some(Entry::Random),
+        "dev/time" => Some(Entry::Time),
+        "dev/cons" | "dev/consctl" => Some(Entry::Placeholder),
+        _ => None,
+    };
+    if let Some(device) = device {
+        return Ok(device);
     }
-    let wanted = path.strip_prefix('/').unwrap_or(path);
-    if !wanted.starts_with(PROGRAMS) {
-        return Err(Errno::ENOENT);
+    if path.starts_with(PROGRAMS)
+        && let Some(program) = in_bundle(|index, name, data| {
+            (name == path).then_some(Entry::Program(data, index as u64))
+        })
+    {
+        return Ok(program);
     }
-    in_bundle(|index, name, data| (name == wanted).then_some(Entry::Program(data, index as u64)))
-        .ok_or(Errno::ENOENT)
+    // Below a file there is nothing and can be nothing.
+    match path.rsplit_once('/').map(|(parent, _)| find(parent)) {
+        None | Some(Ok(Entry::Directory(_))) => Err(Errno::ENOENT),
+        Some(Ok(_)) => Err(Errno::ENOTDIR),
+        Some(Err(errno)) => Err(errno),
+    }
 }
 
 impl Entry {
@@ -90,7 +114,9 @@ impl Entry {
             Entry::Placeholder => Err(Errno::ENXIO),
             Entry::Directory(_) if writes => Err(Errno::EISDIR),
             Entry::Program(..) if writes => Err(Errno::EROFS),
-            Entry::Directory(_) | Entry::Program(..) => Ok(()),
+            Entry::Random | Entry::Time if writes => Err(Errno::EACCES),
+            Entry::Random if !random::available() => Err(Errno::ENXIO),
+            Entry::Directory(_) | Entry::Program(..) | Entry::Random | Entry::Time => Ok(()),
         }
     }
 
@@ -101,6 +127,8 @@ impl Entry {
             Entry::Null => (16, 0, 0o020_666),
             Entry::Zero => (17, 0, 0o020_666),
             Entry::Placeholder => (18, 0, 0o020_000),
+            Entry::Random => (19, 0, 0o020_444),
+            Entry::Time => (20, 0, 0o020_444),
             Entry::Program(data, index) => (256 + index, data.len() as u64, 0o100_555),
         };
         Stat {
@@ -119,7 +147,12 @@ impl Entry {
                 .ok()
                 .and_then(|at| data.get(at..))
                 .unwrap_or(&[]),
-            Entry::Directory(_) | Entry::Null | Entry::Zero | Entry::Placeholder => &[],
+            Entry::Directory(_)
+            | Entry::Null
+            | Entry::Zero
+            | Entry::Random
+            | Entry::Time
+            | Entry::Placeholder => &[],
         }
     }
 
@@ -135,12 +168,12 @@ impl Entry {
         let mut position = 0;
         for name in *names {
             position += 1;
-            let file = *path == "/dev";
-            if position > from && !f(position, name, !file) {
+            let directory = *path != "dev" || *name == "term";
+            if position > from && !f(position, name, directory) {
                 return;
             }
         }
-        if *path == "/bin" {
+        if *path == "bin" {
             in_bundle(|_, name, _| {
                 let program = name.strip_prefix(PROGRAMS)?;
                 position += 1;

@@ -6,6 +6,7 @@ use crate::arch::{self, TrapFrame};
 use crate::file::Descriptors;
 use crate::lock::{Lock, Rank};
 use crate::mem::stack::KernelStack;
+use crate::name::NameSpace;
 use crate::seg::{self, Space, attach};
 use abi::{Errno, rfork};
 use alloc::sync::Arc;
@@ -15,9 +16,12 @@ use core::sync::atomic::Ordering::Relaxed;
 static BEGIN: Lock<[Option<TrapFrame>; slots::NPROC]> =
     Lock::new(Rank::Processes, [const { None }; slots::NPROC]);
 
+const FLAGS: u64 =
+    rfork::PROC | rfork::CLEAN_FDS | rfork::NOTES | rfork::NAMES | rfork::CLEAN_NAMES;
+
 /// Makes a child of `parent` that returns 0 where the parent gets its pid.
 pub fn rfork(parent: &Process, frame: &TrapFrame, flags: u64) -> Result<u64, Errno> {
-    if flags & !(rfork::PROC | rfork::CLEAN_FDS | rfork::NOTES) != 0 {
+    if flags & !FLAGS != 0 {
         return Err(Errno::EINVAL);
     }
     if flags & rfork::PROC == 0 {
@@ -30,7 +34,7 @@ pub fn rfork(parent: &Process, frame: &TrapFrame, flags: u64) -> Result<u64, Err
         pid: parent.pid,
         group,
         privileges: parent.privileges.load(Relaxed),
-        names: parent.names.clone(),
+        names: names(parent, flags)?,
         directory: parent.directory.lock().clone(),
         name: parent.name.lock().clone(),
     };
@@ -53,8 +57,22 @@ pub fn rfork(parent: &Process, frame: &TrapFrame, flags: u64) -> Result<u64, Err
     Ok(pid)
 }
 
+/// The name space that the flags give to a child of `parent`, or to itself.
+fn names(parent: &Process, flags: u64) -> Result<Arc<NameSpace>, Errno> {
+    let names = parent.names();
+    match flags & (rfork::NAMES | rfork::CLEAN_NAMES) {
+        0 => Ok(names),
+        rfork::NAMES => Ok(Arc::new(names.copy()?)),
+        _ => Ok(Arc::new(NameSpace::new())),
+    }
+}
+
 /// What the flags say, for the caller itself.
 fn change_self(process: &Process, flags: u64) -> Result<u64, Errno> {
+    let names = names(process, flags)?;
+    // The old one is dropped unlocked: it may be the last that knows a server.
+    let old = core::mem::replace(&mut *process.names.lock(), names);
+    drop(old);
     if flags & rfork::CLEAN_FDS != 0 {
         let files = process.descriptors.lock().take_all();
         drop(files);

@@ -60,8 +60,8 @@ pub struct Process {
     pub space: Lock<Space>,
     /// Open descriptors.
     pub descriptors: Lock<Descriptors>,
-    /// Where names lead.
-    pub names: Arc<NameSpace>,
+    /// Where names lead; see [`Process::names`].
+    pub names: Lock<Arc<NameSpace>>,
     /// The working directory, absolute and clean.
     pub directory: Lock<String>,
     /// What it is called in messages; the last part of the program's path.
@@ -92,7 +92,7 @@ impl Process {
             privileges: AtomicU64::new(parent.privileges),
             space: Lock::new(Rank::Space, space),
             descriptors: Lock::new(Rank::Descriptors, Descriptors::new()),
-            names: parent.names.clone(),
+            names: Lock::new(Rank::Names, parent.names.clone()),
             directory: Lock::new(Rank::Names, parent.directory.clone()),
             name: Lock::new(Rank::Process, parent.name.clone()),
             error: Lock::new(Rank::Process, LastError::default()),
@@ -101,6 +101,11 @@ impl Process {
             children: Lock::new(Rank::Process, sched::WaitQueue::new()),
             stack,
         }
+    }
+
+    /// Its name space.
+    pub fn names(&self) -> Arc<NameSpace> {
+        self.names.lock().clone()
     }
 
     /// Its kernel stack.
@@ -138,7 +143,7 @@ pub struct Parent {
     pub group: Option<u64>,
     /// Privileges.
     pub privileges: u64,
-    /// Name space, shared.
+    /// Name space.
     pub names: Arc<NameSpace>,
     /// Working directory.
     pub directory: String,

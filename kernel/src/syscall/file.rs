@@ -84,6 +84,10 @@ pub fn seek(process: &Process, a: &Arguments) -> Result<u64, Errno> {
         return Err(Errno::EINVAL);
     }
     *file.offset.lock() = target;
+    if target == 0 {
+        // A union directory is listed from its first member again.
+        *file.member.lock() = 0;
+    }
     Ok(target)
 }
 
@@ -175,44 +179,70 @@ pub fn chdir(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     Ok(0)
 }
 
+pub fn getwd(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let [va, room, ..] = a.0;
+    let directory = process.directory.lock().clone();
+    if directory.len() as u64 > room {
+        return Err(Errno::ERANGE);
+    }
+    user::write(&process.space, va, directory.as_bytes())?;
+    Ok(directory.len() as u64)
+}
+
+pub fn bind(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let [new, new_len, old, old_len, flags, _] = a.0;
+    let (new, old) = (path(process, new, new_len)?, path(process, old, old_len)?);
+    let what = format_args!("{new} on {old}");
+    about(process, what, open::bind(process, &new, &old, flags))?;
+    Ok(0)
+}
+
 pub fn mount(process: &Process, a: &Arguments) -> Result<u64, Errno> {
-    let [fd, va, len, ..] = a.0;
+    let [fd, va, len, flags, ..] = a.0;
     let path = path(process, va, len)?;
-    about(process, &path, open::mount(process, fd, &path))?;
+    about(process, &path, open::mount(process, fd, &path, flags))?;
     Ok(0)
 }
 
 pub fn unmount(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let path = path(process, a.0[0], a.0[1])?;
-    let clean = open::clean(process, &path)?;
-    about(process, &path, process.names.unmount(&clean))?;
+    about(process, &path, open::unmount(process, &path))?;
     Ok(0)
 }
 
-/// Writes one record; `false` if it does not fit any more.
+/// Puts records into the caller's memory until one does not fit any more.
 struct Records<'a> {
     process: &'a Process,
     va: u64,
     room: u64,
     done: u64,
-    /// Position after the last record written.
+    /// Position after the last record taken.
     next: u64,
+    /// Leave out `.` and `..`: the first member of a union has them.
+    no_dots: bool,
+    /// One did not fit.
+    full: bool,
     failed: Option<Errno>,
 }
 
 impl Records<'_> {
+    /// False if there is no room for it.
     fn put(&mut self, next: u64, head: DirEntry, name: &[u8]) -> bool {
         const HEAD: usize = size_of::<DirEntry>();
         let len = (HEAD + name.len()).next_multiple_of(8);
+        let mut record = [0; HEAD + 256 + 8];
+        let record = match record.get_mut(..len) {
+            Some(record) if !(self.no_dots && matches!(name, b"." | b"..")) => record,
+            // A name longer than any host's is left out too.
+            _ => {
+                self.next = next;
+                return true;
+            }
+        };
         if len as u64 > self.room - self.done {
+            self.full = true;
             return false;
         }
-        let mut record = [0; HEAD + 256 + 8];
-        let Some(record) = record.get_mut(..len) else {
-            // A name longer than any host's: leave it out.
-            self.next = next;
-            return true;
-        };
         let head_words = u64::from(head.name_len) << 32 | u64::from(head.kind);
         record[..8].copy_from_slice(&head.qid_path.to_le_bytes());
         record[8..HEAD].copy_from_slice(&head_words.to_le_bytes());
@@ -225,6 +255,32 @@ impl Records<'_> {
         self.next = next;
         true
     }
+
+    /// Puts what `node` lists from where we are on; whether there was any.
+    fn list(&mut self, node: &Node) -> Result<bool, Errno> {
+        let from = self.next;
+        match node {
+            Node::Root(entry @ Entry::Directory(_)) => {
+                let mut any = false;
+                entry.list(from, |next, name, directory| {
+                    any = true;
+                    let head = DirEntry {
+                        qid_path: 0,
+                        kind: if directory { 4 } else { 8 },
+                        name_len: name.len() as u32,
+                    };
+                    self.put(next, head, name.as_bytes())
+                });
+                Ok(any)
+            }
+            Node::Remote(remote) if remote.is_directory() => {
+                // A 9P record is longer than ours with the same name.
+                let ask = u32::try_from(self.room).unwrap_or(u32::MAX);
+                remote.list(from, ask, |next, head, name| self.put(next, head, name))
+            }
+            _ => Err(Errno::ENOTDIR),
+        }
+    }
 }
 
 pub fn readdir(process: &Process, a: &Arguments) -> Result<u64, Errno> {
@@ -232,42 +288,39 @@ pub fn readdir(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     user::check(va, room)?;
     let file = get(process, fd)?;
     let from = *file.offset.lock();
+    let member = *file.member.lock();
     let mut records = Records {
         process,
         va,
         room,
         done: 0,
         next: from,
+        no_dots: member > 0,
+        full: false,
         failed: None,
     };
-    let any = match &file.node {
-        Node::Root(entry @ Entry::Directory(_)) => {
-            let mut any = false;
-            entry.list(from, |next, name, directory| {
-                any = true;
-                let head = DirEntry {
-                    qid_path: 0,
-                    kind: if directory { 4 } else { 8 },
-                    name_len: name.len() as u32,
-                };
-                records.put(next, head, name.as_bytes())
-            });
-            any
+    while let Some(node) = file.listed() {
+        let any = records.list(node)?;
+        if let Some(errno) = records.failed {
+            return Err(errno);
         }
-        Node::Remote(remote) if remote.is_directory() => {
-            // A 9P record is longer than ours with the same name.
-            let ask = u32::try_from(room).unwrap_or(u32::MAX);
-            remote.list(from, ask, |next, head, name| records.put(next, head, name))?
+        if records.full && records.done == 0 {
+            return Err(Errno::EINVAL);
         }
-        _ => return Err(Errno::ENOTDIR),
-    };
-    if let Some(errno) = records.failed {
-        return Err(errno);
+        *file.offset.lock() = records.next;
+        if records.done > 0 {
+            break;
+        }
+        if any {
+            continue;
+        }
+        if file.others.is_empty() {
+            break;
+        }
+        // The next member of the union, from its start.
+        *file.member.lock() += 1;
+        *file.offset.lock() = 0;
+        (records.next, records.no_dots) = (0, true);
     }
-    if any && records.done == 0 {
-        return Err(Errno::EINVAL);
-    }
-    let (done, next) = (records.done, records.next);
-    *file.offset.lock() = next;
-    Ok(done)
+    Ok(records.done)
 }

@@ -137,17 +137,20 @@ fn a_copy_moves_no_data_between_kernel_and_server() {
 }
 
 #[test]
-fn servers_are_mounted_by_name() {
+fn names_are_bound_and_servers_mounted() {
     prints(
         r#"
-mount /n/host no-such-server
+mkdir d; echo one > d/one
+bind d /mnt; ls /mnt; cat /mnt/one
+bind -a . /mnt; ls /mnt | head -n 3; unmount /mnt; ls /mnt
+bind script d/one; head -n 2 d/one | wc -l; unmount d/one; cat d/one
+mount /mnt no-such-server
 echo $?
-unmount /bin; echo $?
-mkdir d; (sh -c 'cd d/..; pwd'); cd ../..; pwd
+(sh -c 'cd d; pwd'); pwd
 "#,
-        "/bin/no-such-server: file does not exist\n\
-         mount: /n/host: mounting /bin/no-such-server: input/output error\n1\n\
-         unmount: /bin: invalid argument\n1\n\
-         /n/host\n/\n",
+        "one\none\nd\none\nscript\n2\none\n\
+         /bin/no-such-server: file does not exist\n\
+         mount: /mnt: mounting /bin/no-such-server: input/output error\n1\n\
+         /n/host/d\n/n/host\n",
     );
 }

@@ -1,10 +1,10 @@
 //! Starts servers, mounts what they serve, and reports those that end.
 
 use alloc::vec::Vec;
-use rt::abi::{mode, privilege};
-use rt::console::{CONSOLE, TERMINAL};
+use rt::abi::{bind, mode, privilege};
+use rt::console::{CONSOLE, CONTROL, TERMINAL};
 use rt::process::Ended;
-use rt::{Failure, File, Named, service};
+use rt::{Failure, File, Named, service, sys};
 
 /// The servers that were started.
 #[derive(Default)]
@@ -16,6 +16,9 @@ impl Services {
     /// Starts consfs and makes the console standard input, output and error.
     pub fn console(&mut self) -> Result<(), Failure> {
         self.start("/bin/consfs", TERMINAL, privilege::DEVICE)?;
+        for (new, old) in [("/dev/term/cons", CONSOLE), ("/dev/term/consctl", CONTROL)] {
+            sys::bind(new, old, bind::REPLACE).about(old)?;
+        }
         // Nothing is open yet, so these are 0, 1 and 2.
         let console = File::open(CONSOLE, mode::ORDWR).about(CONSOLE)?;
         for fd in 0..3 {

@@ -214,12 +214,21 @@ impl File {
         unsafe { sys::call1(Call::FSync, u64::from(self.fd)) }.map(drop)
     }
 
-    /// Speaks 9P on this channel and puts the tree at `path`; the descriptor
-    /// is closed, the channel belongs to the mount.
+    /// Speaks 9P on this channel and puts the tree at `path`; the channel
+    /// belongs to the mount from now on.
     pub fn mount(self, path: &str) -> Result<(), Errno> {
+        self.mount_with(path, abi::bind::REPLACE)
+    }
+
+    /// The same, hiding what is at `path` or in a union with it; `flags` as in
+    /// [`abi::bind`].
+    pub fn mount_with(self, path: &str, flags: u64) -> Result<(), Errno> {
         let (at, len) = of(path.as_bytes());
         // SAFETY: the kernel only reads `path`.
-        unsafe { sys::call3(Call::Mount, u64::from(self.fd), at, len) }.map(drop)
+        unsafe { sys::call4(Call::Mount, u64::from(self.fd), at, len, flags) }?;
+        // The kernel has closed the descriptor.
+        self.into_fd();
+        Ok(())
     }
 
     /// The entries of this directory.

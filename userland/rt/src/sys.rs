@@ -3,6 +3,7 @@
 //! wraps them.
 
 use abi::{Call, Errno, decode};
+use alloc::{string::String, vec};
 use core::arch::asm;
 
 macro_rules! raw {
@@ -152,7 +153,25 @@ pub fn chdir(path: &str) -> Result<(), Errno> {
     text_call(Call::ChDir, path.as_bytes()).map(drop)
 }
 
-/// Takes the tree mounted at `path` out of the name space.
+/// Lets `old` lead to what `new` is, alone or in a union with what was there;
+/// `flags` as in [`abi::bind`].
+pub fn bind(new: &str, old: &str, flags: u64) -> Result<(), Errno> {
+    let ((a, b), (c, d)) = (of(new.as_bytes()), of(old.as_bytes()));
+    // SAFETY: the kernel only reads the paths.
+    unsafe { call5(Call::Bind, a, b, c, d, flags) }.map(drop)
+}
+
+/// The working directory.
+pub fn getwd() -> Result<String, Errno> {
+    let mut path = vec![0; abi::PATH_MAX];
+    let (at, len) = of_mut(&mut path);
+    // SAFETY: the kernel writes within `path`.
+    let n = unsafe { call2(Call::GetWd, at, len) }?;
+    path.truncate(n as usize);
+    String::from_utf8(path).map_err(|_| Errno::EIO)
+}
+
+/// Undoes all binds and mounts at `path`.
 pub fn unmount(path: &str) -> Result<(), Errno> {
     text_call(Call::Unmount, path.as_bytes()).map(drop)
 }

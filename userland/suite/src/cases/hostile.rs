@@ -411,7 +411,7 @@ fn numbers() -> Verdict {
         let got = unsafe { raw::number(number, [1, 2, 3, 4, 5, 6]) };
         fails(&alloc::format!("call {number:#x}"), got, Errno::ENOSYS)?;
     }
-    for flags in [1, 1 << 31, 1 << 63, !rt::abi::rfork::PROC] {
+    for flags in [2, 1 << 31, 1 << 63, !rt::abi::rfork::PROC] {
         // SAFETY: these flags mean nothing, so nothing happens.
         let got = unsafe { raw::call(Call::RFork, [flags, 0, 0, 0, 0, 0]) };
         fails("rfork with unknown flags", got, Errno::EINVAL)?;

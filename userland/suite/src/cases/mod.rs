@@ -6,6 +6,7 @@ mod fuzz;
 mod hostile;
 mod kernel;
 mod list;
+mod names;
 mod note;
 mod process;
 mod random;
@@ -94,6 +95,7 @@ const SELF_TEST: &[Case] = &[Case {
 pub fn all() -> impl Iterator<Item = &'static Case> {
     [
         kernel::CASES,
+        names::CASES,
         process::CASES,
         note::CASES,
         list::CASES,

@@ -1,0 +1,169 @@
+//! The table of what is bound where.
+use super::{Member, Order, Place, Trail, owned};
+use crate::chan::room;
+use crate::lock::{Lock, Rank};
+use abi::Errno;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// Things a name space may have bound, all unions' members counted.
+const MEMBERS: usize = 64;
+
+/// A name at which something is bound.
+struct Bound {
+    /// Absolute and clean; no two have the same.
+    at: String,
+    /// At least one; more are a union.
+    members: Vec<Member>,
+}
+
+/// Where names lead; shared by processes.
+pub struct NameSpace {
+    table: Lock<Vec<Bound>>,
+}
+
+impl NameSpace {
+    /// Only the kernel's own tree.
+    pub fn new() -> NameSpace {
+        NameSpace {
+            table: Lock::new(Rank::Names, Vec::new()),
+        }
+    }
+
+    /// Another one that leads to the same places, until either is changed.
+    pub fn copy(&self) -> Result<NameSpace, Errno> {
+        let table = self.table.lock();
+        let mut copied = room(table.len())?;
+        for bound in table.iter() {
+            copied.push(Bound {
+                at: owned(&bound.at)?,
+                members: copy_all(&bound.members)?,
+            });
+        }
+        Ok(NameSpace {
+            table: Lock::new(Rank::Names, copied),
+        })
+    }
+
+    /// Where `path` (clean) leads.
+    pub fn resolve<'p>(&self, path: &'p str) -> Result<Trail<'p>, Errno> {
+        let table = self.table.lock();
+        let mut best: Option<(&Bound, &'p str)> = None;
+        for bound in table.iter() {
+            let Some(rest) = below(path, &bound.at) else {
+                continue;
+            };
+            if best.is_none_or(|(b, _)| bound.at.len() > b.at.len()) {
+                best = Some((bound, rest));
+            }
+        }
+        if let Some((bound, rest)) = best {
+            return Ok(Trail {
+                members: copy_all(&bound.members)?,
+                rest,
+                point: bound.at == path,
+            });
+        }
+        let mut members = room(1)?;
+        members.push(Member {
+            place: Place::Root(String::new()),
+            create: false,
+        });
+        Ok(Trail {
+            members,
+            rest: path.trim_start_matches('/'),
+            point: false,
+        })
+    }
+
+    /// Binds `members` at `at` (clean). `under` is what the name leads to
+    /// without that: a union keeps it.
+    pub fn bind(
+        &self,
+        at: &str,
+        under: Place,
+        members: Vec<Member>,
+        order: Order,
+    ) -> Result<(), Errno> {
+        let at = owned(at)?;
+        // What is given up is dropped when the table is unlocked: it may be
+        // the last that is known of a server.
+        let replaced = bind(&mut self.table.lock(), at, under, members, order)?;
+        drop(replaced);
+        Ok(())
+    }
+
+    /// Takes away all that is bound at `path`; what the kernel's tree or the
+    /// server above has there shows again.
+    pub fn unbind(&self, path: &str) -> Result<(), Errno> {
+        let removed = {
+            let mut table = self.table.lock();
+            let index = table.iter().position(|bound| bound.at == path);
+            table.remove(index.ok_or(Errno::EINVAL)?)
+        };
+        drop(removed);
+        Ok(())
+    }
+}
+
+/// Binds in the table; the members that were replaced.
+fn bind(
+    table: &mut Vec<Bound>,
+    at: String,
+    under: Place,
+    mut members: Vec<Member>,
+    order: Order,
+) -> Result<Vec<Member>, Errno> {
+    let used: usize = table.iter().map(|bound| bound.members.len()).sum();
+    // One for what a new union keeps.
+    if used + members.len() + 1 > MEMBERS {
+        return Err(Errno::ENFILE);
+    }
+    let Some(bound) = table.iter_mut().find(|bound| bound.at == at) else {
+        table.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        members.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        let kept = Member {
+            place: under,
+            create: false,
+        };
+        match order {
+            Order::Replace => {}
+            Order::Before => members.push(kept),
+            Order::After => members.insert(0, kept),
+        }
+        table.push(Bound { at, members });
+        return Ok(Vec::new());
+    };
+    let old = &mut bound.members;
+    match order {
+        Order::Replace => return Ok(core::mem::replace(old, members)),
+        Order::Before => {
+            members.try_reserve(old.len()).map_err(|_| Errno::ENOMEM)?;
+            members.append(old);
+            *old = members;
+        }
+        Order::After => {
+            old.try_reserve(members.len()).map_err(|_| Errno::ENOMEM)?;
+            old.append(&mut members);
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn copy_all(members: &[Member]) -> Result<Vec<Member>, Errno> {
+    let mut copied = room(members.len())?;
+    for member in members {
+        copied.push(member.copy()?);
+    }
+    Ok(copied)
+}
+
+/// The part of `path` below `prefix`, if it is there.
+fn below<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
+    let rest = path.strip_prefix(prefix.trim_end_matches('/'))?;
+    match rest.strip_prefix('/') {
+        Some(rest) => Some(rest),
+        None if rest.is_empty() => Some(rest),
+        None => None,
+    }
+}
