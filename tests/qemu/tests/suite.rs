@@ -14,7 +14,7 @@ const MEMORY: &str = "96M";
 fn run(guest: Guest) -> Outcome {
     let share = scratch();
     let guest = guest.mem(MEMORY).share(share.path()).option("test", "1");
-    let outcome = guest.timeout(Duration::from_secs(240)).run().unwrap();
+    let outcome = guest.timeout(Duration::from_secs(900)).run().unwrap();
     print_cases(&outcome);
     let left: Vec<_> = share
         .path()
@@ -35,6 +35,14 @@ fn every_case_passes_deferred() {
 #[test]
 fn every_case_passes_eager() {
     assert_passed(&run(Guest::new().eager(true)));
+}
+
+/// Minutes of random calls and random programs: a hundred seeds and more.
+#[test]
+#[ignore = "takes minutes; run with -- --ignored"]
+fn the_long_cases_pass() {
+    let cases = "suite fuzz.calls.long fuzz.wild.long random.long";
+    assert_passed(&run(Guest::new().command(cases)));
 }
 
 #[test]
