@@ -1,6 +1,6 @@
 //! init: the first process.
 //!
-//! Starts the console and the host directory as servers, then the shell for
+//! Starts the console, the host directory and /tmp as servers, then the shell for
 //! what the boot options ask for or for a prompt, and stops the machine with
 //! the status the shell ends with. `services` starts servers, `run` the shell,
 //! `options` reads the boot options.
@@ -33,6 +33,9 @@ fn main(_args: rt::Args) -> u8 {
     }
     if let Err(failure) = services.host_directory() {
         eprintln!("init: no host directory at /n/host: {failure}");
+    }
+    if let Err(failure) = services.memory() {
+        eprintln!("init: no files in memory at /tmp: {failure}");
     }
     // The shell gives the right to stop the machine to nobody but shells.
     let keep = match options.is_on("test") {

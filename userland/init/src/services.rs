@@ -38,6 +38,11 @@ impl Services {
         self.start("/bin/hostfs", "/n/host", privileges)
     }
 
+    /// Starts ramfs: files in memory.
+    pub fn memory(&mut self) -> Result<(), Failure> {
+        self.start("/bin/ramfs", "/tmp", 0)
+    }
+
     /// Starts the server at `path` with `privileges` and mounts it at `place`.
     fn start(&mut self, path: &'static str, place: &str, privileges: u64) -> Result<(), Failure> {
         let server = service::start(path, &[path], privileges)?;

@@ -12,7 +12,7 @@ The shell's language is the Bourne shell's:
 Part of the shell:
   : true false echo test [ cd pwd set shift export unset read eval exec .
   break continue wait history exit halt help
-Programs are in /bin (`ls /bin`), the shared directory is /n/host.
+Programs are in /bin (`ls /bin`), the shared directory is /n/host, /tmp is memory.
 Keys: arrows, Home, End, Ctrl-E K U W Y L edit; up and down: history; Ctrl-C stops
 the program in the foreground; Ctrl-D or `halt` ends; Ctrl-A x leaves QEMU.
 ";

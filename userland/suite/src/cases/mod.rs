@@ -12,6 +12,7 @@ mod process;
 mod random;
 mod server;
 mod snapshot;
+mod tmp;
 mod together;
 mod write;
 
@@ -96,6 +97,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
     [
         kernel::CASES,
         names::CASES,
+        tmp::CASES,
         process::CASES,
         note::CASES,
         list::CASES,

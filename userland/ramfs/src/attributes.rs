@@ -1,0 +1,82 @@
+//! What the tree says of files, in the protocol's words.
+
+use ninep::consts::{getattr, qid, setattr};
+use ninep::{Attr, Qid, SetAttr, StatFs};
+use ramtree::{Change, Facts, Id, NAME_MAX, PAGE, Tree};
+
+const SECOND: u64 = 1_000_000_000;
+/// Linux's number of a file system in memory.
+const TMPFS: u32 = 0x0102_1994;
+
+pub fn qid(id: Id, facts: &Facts) -> Qid {
+    Qid {
+        kind: if facts.directory { qid::DIR } else { qid::FILE },
+        version: facts.version,
+        path: id,
+    }
+}
+
+pub fn attributes(id: Id, facts: &Facts) -> Attr {
+    let kind = if facts.directory {
+        0o040_000
+    } else {
+        0o100_000
+    };
+    Attr {
+        valid: getattr::BASIC,
+        qid: qid(id, facts),
+        mode: kind | facts.mode,
+        nlink: facts.names,
+        size: facts.size,
+        blksize: PAGE,
+        blocks: facts.pages * (PAGE / 512),
+        atime_sec: facts.accessed / SECOND,
+        atime_nsec: facts.accessed % SECOND,
+        mtime_sec: facts.modified / SECOND,
+        mtime_nsec: facts.modified % SECOND,
+        ctime_sec: facts.changed / SECOND,
+        ctime_nsec: facts.changed % SECOND,
+        ..Attr::default()
+    }
+}
+
+/// What a Tsetattr asks for. There are no owners.
+pub fn change(attr: &SetAttr, now: u64) -> Change {
+    let asked = |bit| attr.valid & bit != 0;
+    let time = |bit, set, seconds: u64, nanoseconds| {
+        let given = seconds.saturating_mul(SECOND).saturating_add(nanoseconds);
+        asked(bit).then(|| if asked(set) { given } else { now })
+    };
+    Change {
+        mode: asked(setattr::MODE).then_some(attr.mode),
+        size: asked(setattr::SIZE).then_some(attr.size),
+        accessed: time(
+            setattr::ATIME,
+            setattr::ATIME_SET,
+            attr.atime_sec,
+            attr.atime_nsec,
+        ),
+        modified: time(
+            setattr::MTIME,
+            setattr::MTIME_SET,
+            attr.mtime_sec,
+            attr.mtime_nsec,
+        ),
+    }
+}
+
+pub fn statfs(tree: &Tree) -> StatFs {
+    let (limit, used) = tree.space();
+    let free = limit.saturating_sub(used) / PAGE;
+    StatFs {
+        kind: TMPFS,
+        bsize: PAGE as u32,
+        blocks: limit / PAGE,
+        bfree: free,
+        bavail: free,
+        files: tree.len(),
+        ffree: free,
+        fsid: 0,
+        namelen: NAME_MAX as u32,
+    }
+}

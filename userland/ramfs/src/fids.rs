@@ -1,0 +1,81 @@
+//! What clients hold. Each fid holds its file in the tree.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use ninep::consts::open;
+use ramtree::{Id, Tree};
+use rt::Errno;
+
+/// Most fids at a time.
+const FIDS_MAX: usize = 64 * 1024;
+
+/// One fid.
+#[derive(Clone)]
+pub struct Fid {
+    pub id: Id,
+    /// By which name, in which directory, it was found; not for the top.
+    pub place: Option<(Id, String)>,
+    /// Flags it was opened with.
+    pub opened: Option<u32>,
+}
+
+impl Fid {
+    /// Opened for reading.
+    pub fn readable(&self) -> Result<Id, Errno> {
+        let opened = self.opened.ok_or(Errno::EBADF)?;
+        match opened & open::ACCESS {
+            open::WRONLY => Err(Errno::EBADF),
+            _ => Ok(self.id),
+        }
+    }
+
+    /// Opened for writing; the flags as well.
+    pub fn writable(&self) -> Result<(Id, u32), Errno> {
+        let opened = self.opened.ok_or(Errno::EBADF)?;
+        match opened & open::ACCESS {
+            open::RDONLY => Err(Errno::EBADF),
+            _ => Ok((self.id, opened)),
+        }
+    }
+}
+
+#[derive(Default)]
+pub struct Fids(BTreeMap<u32, Fid>);
+
+impl Fids {
+    pub fn get(&self, fid: u32) -> Result<&Fid, Errno> {
+        self.0.get(&fid).ok_or(Errno::EBADF)
+    }
+
+    /// Adds one that is not there.
+    pub fn add(&mut self, fid: u32, new: Fid, tree: &mut Tree) -> Result<(), Errno> {
+        if self.0.len() >= FIDS_MAX {
+            return Err(Errno::ENFILE);
+        }
+        if self.0.contains_key(&fid) {
+            return Err(Errno::EBADF);
+        }
+        self.set(fid, new, tree);
+        Ok(())
+    }
+
+    /// Makes it stand for something else.
+    pub fn set(&mut self, fid: u32, new: Fid, tree: &mut Tree) {
+        tree.hold(new.id);
+        if let Some(old) = self.0.insert(fid, new) {
+            tree.release(old.id);
+        }
+    }
+
+    pub fn remove(&mut self, fid: u32, tree: &mut Tree) -> Result<(), Errno> {
+        let old = self.0.remove(&fid).ok_or(Errno::EBADF)?;
+        tree.release(old.id);
+        Ok(())
+    }
+
+    pub fn clear(&mut self, tree: &mut Tree) {
+        for fid in core::mem::take(&mut self.0).into_values() {
+            tree.release(fid.id);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! ramfs: files in memory.
+//!
+//! Serves 9P2000.L on descriptor 3: an empty tree, gone with the process. At
+//! most a quarter of the memory is used, or as many bytes as `-l` says; more
+//! is "no space". `ramtree` is the tree, `fids` what clients hold, `server`
+//! the protocol; this file joins them in one loop over messages.
+#![no_std]
+#![no_main]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod attributes;
+mod clock;
+mod fids;
+mod server;
+
+use alloc::vec;
+use ramtree::{PAGE, Tree};
+use rt::abi::{Received, SERVICE_FD};
+use rt::stats::Counters;
+use rt::{Failure, File, Named, Port, Stat64};
+use server::Server;
+
+rt::main!(main);
+
+const USAGE: &str = "usage: ramfs [-l BYTES], with a channel as descriptor 3";
+
+fn main(args: rt::Args) -> Result<(), Failure> {
+    let limit = limit(args)?;
+    let channel = File::from_fd(SERVICE_FD as u32);
+    let port = Port::new().about("receive port")?;
+    port.add(&channel, 0).about("service channel")?;
+    let mut server = Server::new(channel, Tree::new(limit));
+    let mut message = vec![0; server::MSIZE as usize];
+    loop {
+        let received = port.receive(&mut message, u64::MAX).about("receive port")?;
+        match received.kind {
+            Received::MESSAGE => {
+                let len = (received.len as usize).min(message.len());
+                server.request(message.get(..len).unwrap_or_default());
+            }
+            // Nobody is left to serve.
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Bytes to use at most.
+fn limit(args: rt::Args) -> Result<u64, Failure> {
+    let mut options = args.options("l:");
+    let mut limit = None;
+    while let Some((_, value)) = options.next_option()? {
+        limit = Some(value.parse().map_err(|_| Failure::usage(USAGE))?);
+    }
+    if !options.rest().is_empty() {
+        return Err(Failure::usage(USAGE));
+    }
+    match limit {
+        Some(limit) => Ok(limit),
+        None => {
+            let counters = Counters::now().about("counters")?;
+            Ok(counters.get(Stat64::FramesTotal) / 4 * PAGE)
+        }
+    }
+}

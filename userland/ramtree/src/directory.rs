@@ -1,0 +1,72 @@
+//! Directories: names in the order they were made.
+
+use crate::tree::{Id, NAME_MAX};
+use abi::Errno;
+use alloc::collections::BTreeMap;
+use alloc::rc::Rc;
+
+/// A name is valid for a new entry.
+pub(crate) fn check_name(name: &str) -> Result<(), Errno> {
+    match name {
+        "." | ".." => Err(Errno::EEXIST),
+        "" => Err(Errno::EINVAL),
+        _ if name.len() > NAME_MAX => Err(Errno::ENAMETOOLONG),
+        _ if name.contains(['/', '\0']) => Err(Errno::EINVAL),
+        _ => Ok(()),
+    }
+}
+
+/// Names and what they are names of. Each entry has a position that never
+/// changes and is never used again, so that reading on works whatever
+/// happens in between.
+pub(crate) struct Directory {
+    pub parent: Id,
+    last: u64,
+    names: BTreeMap<Rc<str>, u64>,
+    entries: BTreeMap<u64, (Rc<str>, Id)>,
+}
+
+impl Directory {
+    pub fn new(parent: Id) -> Directory {
+        Directory {
+            parent,
+            last: 0,
+            names: BTreeMap::new(),
+            entries: BTreeMap::new(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub fn len(&self) -> u64 {
+        self.entries.len() as u64
+    }
+
+    pub fn get(&self, name: &str) -> Option<Id> {
+        let (_, id) = self.entries.get(self.names.get(name)?)?;
+        Some(*id)
+    }
+
+    /// Adds a name that is not there.
+    pub fn insert(&mut self, name: &str, id: Id) {
+        let name: Rc<str> = Rc::from(name);
+        self.last += 1;
+        self.names.insert(Rc::clone(&name), self.last);
+        self.entries.insert(self.last, (name, id));
+    }
+
+    pub fn remove(&mut self, name: &str) -> Option<Id> {
+        let (_, id) = self.entries.remove(&self.names.remove(name)?)?;
+        Some(id)
+    }
+
+    /// Position, name and file of the entries after a position.
+    pub fn after(&self, position: u64) -> impl Iterator<Item = (u64, &str, Id)> {
+        // No entry is at the last position of all.
+        let from = position.saturating_add(1);
+        let entries = self.entries.range(from..);
+        entries.map(|(at, (name, id))| (*at, &**name, *id))
+    }
+}

@@ -1,0 +1,134 @@
+//! The bytes of a file, by pages, and the space they take.
+
+use abi::Errno;
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
+use alloc::vec::Vec;
+
+/// Bytes in a page.
+pub const PAGE: u64 = 4096;
+/// The largest size of a file, in bytes.
+pub const SIZE_MAX: u64 = i64::MAX as u64;
+
+/// How many bytes may be used, and how many are.
+pub(crate) struct Space {
+    pub limit: u64,
+    pub used: u64,
+}
+
+impl Space {
+    /// Takes `bytes`, or `ENOSPC`.
+    pub fn take(&mut self, bytes: u64) -> Result<(), Errno> {
+        let used = self.used.checked_add(bytes);
+        self.used = used
+            .filter(|used| *used <= self.limit)
+            .ok_or(Errno::ENOSPC)?;
+        Ok(())
+    }
+
+    /// Gives back what `take` took.
+    pub fn give(&mut self, bytes: u64) {
+        self.used = self.used.saturating_sub(bytes);
+    }
+}
+
+/// The bytes of a file. Pages that are not there are zeros.
+#[derive(Default)]
+pub(crate) struct Pages {
+    size: u64,
+    pages: BTreeMap<u64, Box<[u8]>>,
+}
+
+/// A page, where in it an offset is, and how far `len` bytes from there reach.
+fn place(offset: u64, len: usize) -> (u64, usize, usize) {
+    let at = (offset % PAGE) as usize;
+    (offset / PAGE, at, len.min(PAGE as usize - at))
+}
+
+impl Pages {
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// How many are in memory.
+    pub fn count(&self) -> u64 {
+        self.pages.len() as u64
+    }
+
+    /// Reads from `offset`; how much that is.
+    pub fn read(&self, mut offset: u64, out: &mut [u8]) -> usize {
+        let left = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let len = left.min(out.len());
+        let mut rest = out.get_mut(..len).unwrap_or_default();
+        while !rest.is_empty() {
+            let (index, at, n) = place(offset, rest.len());
+            let (part, after) = rest.split_at_mut(n);
+            let page = self.pages.get(&index);
+            match page.and_then(|page| page.get(at..at + n)) {
+                Some(bytes) => part.copy_from_slice(bytes),
+                None => part.fill(0),
+            }
+            (rest, offset) = (after, offset + n as u64);
+        }
+        len
+    }
+
+    /// Writes at `offset`; how much was written, less than asked if space ran
+    /// out on the way.
+    pub fn write(&mut self, offset: u64, bytes: &[u8], space: &mut Space) -> Result<usize, Errno> {
+        let end = offset.checked_add(bytes.len() as u64);
+        end.filter(|end| *end <= SIZE_MAX).ok_or(Errno::EFBIG)?;
+        let mut done = 0;
+        while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
+            let (index, at, n) = place(offset + done as u64, rest.len());
+            let page = match self.page(index, space) {
+                Ok(page) => page,
+                Err(errno) if done == 0 => return Err(errno),
+                Err(_) => break,
+            };
+            if let (Some(to), Some(from)) = (page.get_mut(at..at + n), rest.get(..n)) {
+                to.copy_from_slice(from);
+            }
+            done += n;
+        }
+        if done > 0 {
+            self.size = self.size.max(offset + done as u64);
+        }
+        Ok(done)
+    }
+
+    /// A page to be written, made if it is not there.
+    fn page(&mut self, index: u64, space: &mut Space) -> Result<&mut [u8], Errno> {
+        let vacant = match self.pages.entry(index) {
+            Entry::Occupied(page) => return Ok(&mut **page.into_mut()),
+            Entry::Vacant(vacant) => vacant,
+        };
+        space.take(PAGE)?;
+        let mut page = Vec::new();
+        if page.try_reserve_exact(PAGE as usize).is_err() {
+            space.give(PAGE);
+            return Err(Errno::ENOSPC);
+        }
+        page.resize(PAGE as usize, 0);
+        Ok(&mut **vacant.insert(page.into_boxed_slice()))
+    }
+
+    /// Cuts off or extends with zeros, which take no space.
+    pub fn set_size(&mut self, size: u64, space: &mut Space) -> Result<(), Errno> {
+        if size > SIZE_MAX {
+            return Err(Errno::EFBIG);
+        }
+        if size < self.size {
+            let cut = self.pages.split_off(&size.div_ceil(PAGE));
+            space.give(cut.len() as u64 * PAGE);
+            // What is cut off must not come back when the file grows.
+            if let Some(last) = self.pages.get_mut(&(size / PAGE)) {
+                let tail = last.get_mut((size % PAGE) as usize..);
+                tail.unwrap_or_default().fill(0);
+            }
+        }
+        self.size = size;
+        Ok(())
+    }
+}

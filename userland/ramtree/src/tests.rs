@@ -1,0 +1,104 @@
+use crate::*;
+use abi::Errno;
+
+const LIMIT: u64 = 1 << 20;
+
+#[test]
+fn a_file_is_sparse_and_its_limit_is_kept() {
+    let mut tree = Tree::new(LIMIT);
+    let file = tree.create(ROOT, "a", 0o644).unwrap();
+    let (_, used) = tree.space();
+    let size = Some(1 << 40);
+    let change = Change {
+        size,
+        ..Change::default()
+    };
+    tree.change(file, &change).unwrap();
+    assert_eq!(tree.space().1, used);
+    assert_eq!(tree.write(file, Some((1 << 39) - 2), b"abcd"), Ok(4));
+    assert_eq!(tree.facts(file).unwrap().pages, 2);
+    let mut bytes = [9; 6];
+    assert_eq!(tree.read(file, (1 << 39) - 3, &mut bytes), Ok(6));
+    assert_eq!(&bytes, b"\0abcd\0");
+    assert_eq!(tree.read(file, 1 << 40, &mut bytes), Ok(0));
+    let much = std::vec![1; LIMIT as usize];
+    let written = tree.write(file, Some(0), &much).unwrap();
+    assert!(written < much.len() && written > much.len() / 2);
+    assert_eq!(tree.write(file, Some(1 << 30), b"x"), Err(Errno::ENOSPC));
+    assert_eq!(tree.write(file, Some(u64::MAX), b"x"), Err(Errno::EFBIG));
+    tree.unlink(ROOT, "a", false).unwrap();
+    assert_eq!(tree.space().1, 0);
+    assert!(tree.is_empty());
+}
+
+#[test]
+fn what_is_cut_off_does_not_come_back() {
+    let mut tree = Tree::new(LIMIT);
+    let file = tree.create(ROOT, "a", 0o644).unwrap();
+    tree.write(file, Some(0), &[7; 10_000]).unwrap();
+    for size in [5000, 10_000] {
+        let size = Some(size);
+        let change = Change {
+            size,
+            ..Change::default()
+        };
+        tree.change(file, &change).unwrap();
+    }
+    let mut bytes = [1; 10_000];
+    assert_eq!(tree.read(file, 0, &mut bytes), Ok(10_000));
+    assert!(bytes[..5000].iter().all(|b| *b == 7) && bytes[5000..].iter().all(|b| *b == 0));
+}
+
+#[test]
+fn names_move_and_go() {
+    let mut tree = Tree::new(LIMIT);
+    let one = tree.mkdir(ROOT, "one", 0o755).unwrap();
+    let two = tree.mkdir(one, "two", 0o755).unwrap();
+    let file = tree.create(two, "file", 0o644).unwrap();
+    assert_eq!(tree.rename(ROOT, "one", two, "x"), Err(Errno::EINVAL));
+    assert_eq!(tree.rename(ROOT, "one", one, "x"), Err(Errno::EINVAL));
+    assert_eq!(tree.unlink(ROOT, "one", true), Err(Errno::ENOTEMPTY));
+    assert_eq!(tree.unlink(ROOT, "one", false), Err(Errno::EISDIR));
+    assert_eq!(tree.unlink(two, "file", true), Err(Errno::ENOTDIR));
+    assert_eq!(tree.create(two, "file", 0), Err(Errno::EEXIST));
+    assert_eq!(tree.walk(file, "x"), Err(Errno::ENOTDIR));
+    tree.link(ROOT, "link", file).unwrap();
+    assert_eq!(tree.facts(file).unwrap().names, 2);
+    // Another name of the same file: nothing to do.
+    tree.rename(two, "file", ROOT, "link").unwrap();
+    let other = tree.create(ROOT, "other", 0o644).unwrap();
+    tree.hold(other);
+    tree.rename(two, "file", ROOT, "other").unwrap();
+    assert_eq!(tree.walk(ROOT, "other"), Ok(file));
+    assert_eq!(tree.facts(other).unwrap().names, 0);
+    assert_eq!(tree.write(other, None, b"still"), Ok(5));
+    tree.release(other);
+    assert_eq!(tree.facts(other), Err(Errno::ENOENT));
+    tree.rename(one, "two", ROOT, "two").unwrap();
+    assert_eq!(tree.walk(two, ".."), Ok(ROOT));
+    // Into a directory that is gone.
+    tree.hold(two);
+    tree.unlink(ROOT, "two", true).unwrap();
+    assert_eq!(tree.create(two, "x", 0), Err(Errno::ENOENT));
+    assert_eq!(tree.rename(ROOT, "link", two, "x"), Err(Errno::ENOENT));
+    tree.release(two);
+    for (name, directory) in [("one", true), ("link", false), ("other", false)] {
+        tree.unlink(ROOT, name, directory).unwrap();
+    }
+    assert_eq!(tree.space().1, 0);
+}
+
+#[test]
+fn reading_on_survives_removals() {
+    let mut tree = Tree::new(LIMIT);
+    for name in ["a", "b", "c", "d"] {
+        tree.create(ROOT, name, 0o644).unwrap();
+    }
+    let (at, name, _) = tree.entries(ROOT, 0).unwrap().nth(1).unwrap();
+    assert_eq!(name, "b");
+    tree.unlink(ROOT, "b", false).unwrap();
+    tree.unlink(ROOT, "c", false).unwrap();
+    let rest: std::vec::Vec<_> = tree.entries(ROOT, at).unwrap().map(|e| e.1).collect();
+    assert_eq!(rest, ["d"]);
+    assert_eq!(tree.entries(ROOT, u64::MAX).unwrap().count(), 0);
+}

@@ -1,0 +1,256 @@
+//! The tree: files and what is in them. `names` has what changes names.
+
+mod names;
+
+use crate::directory::Directory;
+use crate::pages::{Pages, Space};
+use abi::Errno;
+use alloc::collections::BTreeMap;
+
+/// A file or directory. Never used again for another.
+pub type Id = u64;
+/// The top directory.
+pub const ROOT: Id = 1;
+/// Most bytes in a name.
+pub const NAME_MAX: usize = 255;
+
+/// What a file and a name count for, whatever they take: so that replacing a
+/// name needs no space.
+const NODE_COST: u64 = 256;
+const NAME_COST: u64 = 512;
+
+enum Kind {
+    File(Pages),
+    Directory(Directory),
+}
+
+struct Node {
+    kind: Kind,
+    mode: u32,
+    version: u32,
+    names: u64,
+    held: u64,
+    accessed: u64,
+    modified: u64,
+    changed: u64,
+}
+
+/// What a file is. Times are nanoseconds since 1970.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Facts {
+    /// A directory?
+    pub directory: bool,
+    /// Permission bits.
+    pub mode: u32,
+    /// Changes with the content.
+    pub version: u32,
+    /// How many names it has.
+    pub names: u64,
+    /// Bytes; of a directory, its entries.
+    pub size: u64,
+    /// Pages in memory.
+    pub pages: u64,
+    /// Last read, as far as it was said.
+    pub accessed: u64,
+    /// Last change of the content.
+    pub modified: u64,
+    /// Last change of anything.
+    pub changed: u64,
+}
+
+/// What to change of a file; times in nanoseconds since 1970.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Change {
+    /// Permission bits.
+    pub mode: Option<u32>,
+    /// Bytes.
+    pub size: Option<u64>,
+    /// Time of the last read.
+    pub accessed: Option<u64>,
+    /// Time of the last change of the content.
+    pub modified: Option<u64>,
+}
+
+/// The tree. Methods answer with Linux's errors; `ENOENT` for an id that is
+/// gone.
+pub struct Tree {
+    nodes: BTreeMap<Id, Node>,
+    last: Id,
+    space: Space,
+    now: u64,
+}
+
+impl Tree {
+    /// An empty one that uses at most `limit` bytes.
+    pub fn new(limit: u64) -> Tree {
+        let mut tree = Tree {
+            nodes: BTreeMap::new(),
+            last: ROOT,
+            space: Space { limit, used: 0 },
+            now: 0,
+        };
+        let mut root = tree.node(Kind::Directory(Directory::new(ROOT)), 0o777);
+        root.names = 1;
+        tree.nodes.insert(ROOT, root);
+        tree
+    }
+
+    /// From now on it is `now`, in nanoseconds since 1970.
+    pub fn set_time(&mut self, now: u64) {
+        self.now = now;
+    }
+
+    /// Bytes that may be used, and that are.
+    pub fn space(&self) -> (u64, u64) {
+        (self.space.limit, self.space.used)
+    }
+
+    /// How many files and directories there are.
+    pub fn len(&self) -> u64 {
+        self.nodes.len() as u64
+    }
+
+    /// Is there nothing but the top directory?
+    pub fn is_empty(&self) -> bool {
+        self.nodes.len() <= 1
+    }
+
+    fn node(&self, kind: Kind, mode: u32) -> Node {
+        Node {
+            kind,
+            mode: mode & 0o7777,
+            version: 0,
+            names: 0,
+            held: 0,
+            accessed: self.now,
+            modified: self.now,
+            changed: self.now,
+        }
+    }
+
+    fn get(&self, id: Id) -> Result<&Node, Errno> {
+        self.nodes.get(&id).ok_or(Errno::ENOENT)
+    }
+
+    fn directory(&self, id: Id) -> Result<&Directory, Errno> {
+        match &self.get(id)?.kind {
+            Kind::Directory(directory) => Ok(directory),
+            Kind::File(_) => Err(Errno::ENOTDIR),
+        }
+    }
+
+    fn file(&mut self, id: Id) -> Result<(&mut Pages, &mut Space), Errno> {
+        let node = self.nodes.get_mut(&id).ok_or(Errno::ENOENT)?;
+        match &mut node.kind {
+            Kind::File(pages) => Ok((pages, &mut self.space)),
+            Kind::Directory(_) => Err(Errno::EISDIR),
+        }
+    }
+
+    /// The content of a file has changed.
+    fn touch(&mut self, id: Id) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.version = node.version.wrapping_add(1);
+            (node.modified, node.changed) = (self.now, self.now);
+        }
+    }
+
+    /// What a file is.
+    pub fn facts(&self, id: Id) -> Result<Facts, Errno> {
+        let node = self.get(id)?;
+        let (directory, size, pages) = match &node.kind {
+            Kind::File(pages) => (false, pages.size(), pages.count()),
+            Kind::Directory(directory) => (true, directory.len(), 0),
+        };
+        Ok(Facts {
+            directory,
+            mode: node.mode,
+            version: node.version,
+            names: node.names,
+            size,
+            pages,
+            accessed: node.accessed,
+            modified: node.modified,
+            changed: node.changed,
+        })
+    }
+
+    /// Keeps a file from going when its last name goes.
+    pub fn hold(&mut self, id: Id) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.held += 1;
+        }
+    }
+
+    /// Undoes one `hold`.
+    pub fn release(&mut self, id: Id) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.held = node.held.saturating_sub(1);
+        }
+        self.forget_unused(id);
+    }
+
+    fn forget_unused(&mut self, id: Id) {
+        let unused = |node: &Node| node.names == 0 && node.held == 0;
+        if self.nodes.get(&id).is_some_and(unused)
+            && let Some(Node { kind, .. }) = self.nodes.remove(&id)
+        {
+            if let Kind::File(mut pages) = kind {
+                let _ = pages.set_size(0, &mut self.space);
+            }
+            self.space.give(NODE_COST);
+        }
+    }
+
+    /// What `name` is in a directory.
+    pub fn walk(&self, id: Id, name: &str) -> Result<Id, Errno> {
+        let directory = self.directory(id)?;
+        match name {
+            "." => Ok(id),
+            ".." => Ok(directory.parent),
+            name => directory.get(name).ok_or(Errno::ENOENT),
+        }
+    }
+
+    /// Position, name and file of the entries after `position`, 0 for all.
+    pub fn entries(
+        &self,
+        id: Id,
+        position: u64,
+    ) -> Result<impl Iterator<Item = (u64, &str, Id)>, Errno> {
+        Ok(self.directory(id)?.after(position))
+    }
+
+    /// Reads a file from `offset`; how much that is.
+    pub fn read(&self, id: Id, offset: u64, out: &mut [u8]) -> Result<usize, Errno> {
+        match &self.get(id)?.kind {
+            Kind::File(pages) => Ok(pages.read(offset, out)),
+            Kind::Directory(_) => Err(Errno::EISDIR),
+        }
+    }
+
+    /// Writes at `offset`, or at the end if there is none; how much was
+    /// written.
+    pub fn write(&mut self, id: Id, offset: Option<u64>, bytes: &[u8]) -> Result<usize, Errno> {
+        let (pages, space) = self.file(id)?;
+        let written = pages.write(offset.unwrap_or(pages.size()), bytes, space)?;
+        self.touch(id);
+        Ok(written)
+    }
+
+    /// Changes attributes.
+    pub fn change(&mut self, id: Id, change: &Change) -> Result<(), Errno> {
+        if let Some(size) = change.size {
+            let (pages, space) = self.file(id)?;
+            pages.set_size(size, space)?;
+            self.touch(id);
+        }
+        let now = self.now;
+        let node = self.nodes.get_mut(&id).ok_or(Errno::ENOENT)?;
+        node.mode = change.mode.map_or(node.mode, |mode| mode & 0o7777);
+        node.accessed = change.accessed.unwrap_or(node.accessed);
+        node.modified = change.modified.unwrap_or(node.modified);
+        node.changed = now;
+        Ok(())
+    }
+}
