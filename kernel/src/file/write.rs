@@ -7,7 +7,7 @@ use crate::name::root::Entry;
 use crate::proc::Process;
 use crate::seg::host::{Caller, File};
 use crate::seg::user::{self, Gather};
-use crate::seg::{SpaceLock, snapshot_range};
+use crate::seg::{SpaceLock, serving, snapshot_range};
 use abi::{Errno, OFFSET_CURRENT, mode};
 use alloc::vec::Vec;
 use ninep::consts::NOFID;
@@ -153,6 +153,7 @@ pub fn send(process: &Process, file: &OpenFile, message: &Gather) -> Result<u64,
         return Err(Errno::EINVAL);
     };
     if let Some(client) = end.client() {
+        serving::begin(&process.space)?;
         client.deliver(process, message)?;
     } else {
         end.send(copy_in(&process.space, message)?)?;

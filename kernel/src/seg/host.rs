@@ -225,7 +225,7 @@ impl<'a> Host for Caller<'a> {
     }
 
     fn deferred(&self) -> bool {
-        crate::options::deferred()
+        crate::options::deferred() && !self.space.lock().serving
     }
 
     fn limits(&self, file: File<'a>) -> Limits {

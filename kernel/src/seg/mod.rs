@@ -3,10 +3,11 @@
 //!
 //! [`fault`] resolves faults, [`user`] copies to and from user memory,
 //! [`host`] lets the VM core's operations run in the kernel, [`attach`] makes
-//! and removes segments. What a page *is* lives in the crate `vm`.
+//! and removes segments, [`serving`] wakes what a file server has asleep. What a page *is* lives in the crate `vm`.
 pub mod attach;
 pub mod fault;
 pub mod host;
+pub mod serving;
 pub mod shared;
 pub mod user;
 pub mod view;
@@ -122,6 +123,8 @@ pub struct Space {
     pub view: View,
     /// The segments, in no order; [`NSEG`] entries.
     pub table: Vec<Option<Segment>>,
+    /// The process answers as a file server: nothing in it may be asleep.
+    pub serving: bool,
 }
 
 impl Space {
@@ -132,6 +135,7 @@ impl Space {
         Ok(Space {
             table,
             view: View::new(AddressSpace::new().ok_or(Errno::ENOMEM)?),
+            serving: false,
         })
     }
 

@@ -62,6 +62,22 @@ impl Segment {
         self.overlay.next(m, pages)
     }
 
+    /// The first page at or after `from` that is asleep.
+    pub fn next_asleep<M: Memory>(&self, m: &M, from: u64) -> Option<u64> {
+        let mut page = from;
+        loop {
+            let start = page.checked_mul(PAGE)?;
+            let extent = self.extents.first(start..self.bytes().max(start))?;
+            page = page.max(extent.start / PAGE);
+            while page * PAGE < extent.end {
+                if self.overlay.get(m, page) == Slot::Absent {
+                    return Some(page);
+                }
+                page += 1;
+            }
+        }
+    }
+
     /// Removes a snapshot that nothing here refers to any more; its reference
     /// is now the caller's, for [`crate::Host::release_snap`]. The verbs of
     /// this crate do so themselves.

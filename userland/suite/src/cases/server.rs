@@ -3,11 +3,12 @@
 
 use super::Case;
 use crate::check::{PG, Scratch, Verdict, Why, equal, fails, patterned, same, snapshot};
+use crate::judge::counters;
 use crate::tiny::{Fault, LEN, SEED, Tiny};
 use alloc::format;
 use rt::abi::mode;
 use rt::process::{self, Ended};
-use rt::{Errno, File, Segment, sys};
+use rt::{Errno, File, Segment, Stat64, sys};
 
 pub const CASES: &[Case] = &[
     Case::new("server.plain", || as_ever(false, Fault::None)),
@@ -27,6 +28,7 @@ pub const CASES: &[Case] = &[
     Case::new("server.silent", silent),
     Case::deferred("server.lost", lost),
     Case::deferred("server.gone", gone),
+    Case::deferred("server.awake", awake),
 ];
 
 /// Runs `body` with the path at which such a server is mounted.
@@ -328,4 +330,47 @@ fn gone() -> Verdict {
         ended.text()
     );
     Ok(())
+}
+
+/// Invariant 7: a process that becomes a server wakes what it has asleep, and
+/// defers nothing from then on.
+fn awake() -> Verdict {
+    const PAGES: usize = 5;
+    let source = Scratch::patterned("source", SEED, PAGES * PG)?;
+    let place = Scratch::empty("mounted")?;
+    let (ours, theirs) = File::pipe()?;
+    let pid = process::spawn(|| match serve_awake(&source, &theirs) {
+        Ok(()) => 0,
+        Err(why) => process::exit(1, &why.0),
+    })?;
+    drop(theirs);
+    ours.mount(&place.path)?;
+    same("the size", File::stat_path(&place.path)?.size, LEN as u64)?;
+    sys::unmount(&place.path)?;
+    let ended = process::wait_for(pid, |_| {})?;
+    ensure!(ended.status() == 0, "the server: {}", ended.text());
+    Ok(())
+}
+
+fn serve_awake(source: &Scratch, channel: &File) -> Verdict {
+    let asleep = source.asleep(5)?;
+    for fd in 0..rt::abi::FDS_MAX as u32 {
+        if fd != channel.fd() && fd != source.file.fd() {
+            drop(File::from_fd(fd));
+        }
+    }
+    let fault = Fault::None;
+    let tiny = Tiny {
+        snapshots: false,
+        fault,
+    };
+    same("status", tiny.serve(channel), 0)?;
+    let moved = || Ok::<_, Why>(counters()?.get(Stat64::BytesIn));
+    let before = moved()?;
+    let want = patterned(SEED, 0, asleep.bytes().len());
+    equal("what was asleep", asleep.bytes(), &want)?;
+    same("bytes to look at it", moved()? - before, 0)?;
+    let again = source.asleep(5)?;
+    same("bytes of a read", moved()? - before, want.len() as u64)?;
+    equal("what was read", again.bytes(), &want)
 }
