@@ -9,8 +9,9 @@
 //! - [`server`], [`fake`]: what a file server with snapshots does, and a small
 //!   one that keeps every snapshot as a copy.
 //! - [`real`]: the real snapfs over a server in memory, asked in real messages.
-//! - [`world`]: the VM core's host: processes, snapshot handles, failures on
+//! - [`world`]: a simulated kernel: processes, snapshot handles, failures on
 //!   demand, and other things that happen while a message is on its way.
+//! - [`process`]: the VM core's host, a process in that kernel.
 //! - [`program`]: random programs. [`run`]: running, comparing and shrinking
 //!   them.
 //!
@@ -22,6 +23,7 @@ pub mod check;
 pub mod eager;
 pub mod fake;
 pub mod memory;
+pub mod process;
 pub mod program;
 pub mod real;
 pub mod run;

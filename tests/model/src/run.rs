@@ -274,6 +274,7 @@ fn step<S: Servers + 'static>(world: &mut World<S>, model: &mut Eager, step: &St
             let read = captured(model, op);
             apply(model, op, &other, &read, theirs);
         }
+        other => unreachable!("no program uses {other:?}"),
     }
     failed
 }

@@ -1,19 +1,18 @@
-//! The VM core's host: processes, snapshot handles and messages of a simulated
-//! kernel. Everything is one thread; where a real kernel would wait, another
-//! thing can be made to happen ([`World::interrupt`]) or the message to fail.
+//! The simulated kernel: processes, snapshot handles and messages. Everything
+//! is one thread; where a real kernel would wait, another thing can be made to
+//! happen ([`World::interrupt`]) or the message to fail.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 
 use abi::Errno;
-use vm::{
-    Access, Frame, Host, Kind, Limits, Origin, Put, PutReply, Segment, SnapId, Snapped, Ticket,
-};
+use vm::{Origin, PutReply, Segment, SnapId, Snapped};
 
 use crate::PAGE;
 use crate::memory::{Frames, SimMemory};
-use crate::server::{File, Servers, Staged, StagedKind};
+use crate::process::Process;
+use crate::server::{File, Servers, Staged};
 
 /// What differs from one simulated kernel to another.
 #[derive(Clone, Copy, Debug)]
@@ -34,12 +33,26 @@ pub struct Config {
 /// Where in an operation something else happens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Point {
+    /// The program is about to load or store.
+    Access,
+    /// Before a locked look at the segment.
+    Look,
+    /// A snapshot's handle is not yet given back.
+    Release,
+    /// Those who wait for a fill are not yet told of its end.
+    Wake,
     /// The request for a snapshot is not yet at the server.
     BeforeSnap,
     /// The snapshot is taken, nothing else has been done.
     AfterSnap,
+    /// The request for bytes of a snapshot is not yet at the server.
+    Fetch,
     /// Bytes of a snapshot have been read and not yet arrived.
     Fill,
+    /// A message of a write has not left yet.
+    Send,
+    /// A message of a write is not yet at the server.
+    Deliver,
     /// All of a write is staged, the commit is not yet at the server.
     BeforeCommit,
     /// The commit is done, its answer has not yet arrived.
@@ -58,9 +71,9 @@ pub struct Space {
 }
 
 /// A snapshot handle.
-struct Handle {
-    references: u32,
-    file: File,
+pub(crate) struct Handle {
+    pub(crate) references: u32,
+    pub(crate) file: File,
 }
 
 /// The simulated kernel.
@@ -87,15 +100,15 @@ pub struct World<S> {
     last_handle: u32,
     last_wid: u64,
     /// Messages on their way, by wid, and the first error of those answered.
-    sent: HashMap<u64, (Vec<Sent>, Option<Errno>)>,
+    sent: HashMap<u64, (VecDeque<Sent>, Option<Errno>)>,
     /// Handles whose clunk is queued behind messages of a write.
     clunks: Vec<u32>,
 }
 
 /// A message on its way, and the frames with its data if they were not copied.
-struct Sent {
-    staged: Staged,
-    frames: Vec<vm::Gather>,
+pub(crate) struct Sent {
+    pub(crate) staged: Staged,
+    pub(crate) frames: Vec<vm::Gather>,
 }
 
 impl<S: Servers> World<S> {
@@ -122,7 +135,7 @@ impl<S: Servers> World<S> {
         world
     }
 
-    fn add_space(&mut self, segment: Segment, at: usize) {
+    pub(crate) fn add_space(&mut self, segment: Segment, at: usize) {
         if self.spaces.len() <= at {
             self.spaces.resize_with(at + 1, || None);
         }
@@ -131,9 +144,9 @@ impl<S: Servers> World<S> {
     }
 
     /// A process of the world in an operation.
-    pub fn process(&mut self, space: usize) -> Process<'_, S> {
+    pub fn process(&mut self, space: usize) -> Process<&mut World<S>> {
         Process {
-            world: self,
+            reach: self,
             space,
             eager: false,
         }
@@ -146,57 +159,22 @@ impl<S: Servers> World<S> {
 
     /// The process `child` becomes a copy.
     pub fn fork(&mut self, space: usize, child: usize) -> Result<(), Errno> {
-        let copy = vm::fork(&mut self.process(space))?;
-        self.add_space(copy, child);
-        Ok(())
+        self.process(space).fork(child)
     }
 
     /// The process ends.
     pub fn exit(&mut self, space: usize) {
-        vm::destroy(&mut self.process(space));
-        assert!(self.space(space).memory.map.is_empty());
-        self.spaces[space] = None;
+        self.process(space).exit();
     }
 
     /// What the process's loads find, faults included.
     pub fn load(&mut self, space: usize, at: usize, n: usize) -> Result<Vec<u8>, Errno> {
-        let mut bytes = Vec::new();
-        for (page, range) in by_page(at, n) {
-            let (frame, _) = self.translate(space, page, Access::Load)?;
-            bytes.extend_from_slice(&self.frames.borrow_mut().bytes(frame)[range]);
-        }
-        Ok(bytes)
+        self.process(space).load(at, n)
     }
 
     /// The process stores; how many bytes before a fault failed.
     pub fn store(&mut self, space: usize, at: usize, bytes: &[u8]) -> (usize, Result<(), Errno>) {
-        let mut done = 0;
-        for (page, range) in by_page(at, bytes.len()) {
-            let frame = match self.translate(space, page, Access::Store) {
-                Ok((frame, _)) => frame,
-                Err(error) => return (done, Err(error)),
-            };
-            let len = range.len();
-            self.frames.borrow_mut().bytes(frame)[range].copy_from_slice(&bytes[done..done + len]);
-            done += len;
-        }
-        (done, Ok(()))
-    }
-
-    /// The hardware: a translation that allows the access, or a fault.
-    fn translate(
-        &mut self,
-        space: usize,
-        page: u64,
-        access: Access,
-    ) -> Result<(Frame, bool), Errno> {
-        for _ in 0..4 {
-            match self.space(space).memory.map.get(&page) {
-                Some(found) if access == Access::Load || found.1 => return Ok(*found),
-                _ => vm::fault(&mut self.process(space), page, access)?,
-            }
-        }
-        panic!("page {page}: the fault comes again and again");
+        self.process(space).store(at, bytes)
     }
 
     /// Snapshot handles and their references.
@@ -206,7 +184,7 @@ impl<S: Servers> World<S> {
             .map(|(id, handle)| (*id, handle.references))
     }
 
-    fn fire(&mut self, point: Point) {
+    pub(crate) fn fire(&mut self, point: Point) {
         if self.interrupt.as_ref().is_some_and(|(at, _)| *at == point)
             && let Some((_, interrupt)) = self.interrupt.take()
         {
@@ -230,7 +208,7 @@ impl<S: Servers> World<S> {
         }
     }
 
-    fn new_handle(&mut self, file: File) -> SnapId {
+    pub(crate) fn new_handle(&mut self, file: File) -> SnapId {
         self.last_handle += 1;
         let handle = Handle {
             references: 1,
@@ -240,11 +218,16 @@ impl<S: Servers> World<S> {
         SnapId(self.last_handle)
     }
 
-    fn handle(&mut self, snap: SnapId) -> &mut Handle {
+    /// For changes of the references.
+    pub(crate) fn handle(&mut self, snap: SnapId) -> &mut Handle {
         self.handles.get_mut(&snap.0).expect("the snapshot is held")
     }
 
-    fn drop_handle(&mut self, snap: SnapId) {
+    pub(crate) fn held(&self, snap: SnapId) -> &Handle {
+        &self.handles[&snap.0]
+    }
+
+    pub(crate) fn drop_handle(&mut self, snap: SnapId) {
         let handle = self.handle(snap);
         handle.references -= 1;
         if handle.references == 0 {
@@ -261,6 +244,95 @@ impl<S: Servers> World<S> {
                 self.servers.clunk(snap);
             }
         }
+    }
+
+    /// A number no other write has.
+    pub(crate) fn new_wid(&mut self) -> u64 {
+        self.last_wid += 1;
+        self.last_wid
+    }
+
+    /// Takes a snapshot, or grows one.
+    pub(crate) fn snap(
+        &mut self,
+        file: File,
+        off: u64,
+        count: u64,
+        grow: Option<SnapId>,
+    ) -> Result<Snapped, Errno> {
+        self.message()?;
+        let snap = match grow {
+            Some(snap) => {
+                assert_eq!(self.held(snap).file, file);
+                snap
+            }
+            None => self.new_handle(file),
+        };
+        match self.servers.snap(file, snap.0, off, count) {
+            Ok(count) => Ok(Snapped { snap, count }),
+            Err(error) => {
+                if grow.is_none() {
+                    self.drop_handle(snap);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Bytes from a server.
+    pub(crate) fn fetch(
+        &mut self,
+        from: Origin<File>,
+        off: u64,
+        len: usize,
+    ) -> Result<Vec<u8>, Errno> {
+        self.message()?;
+        assert!(len as u64 <= self.config.iounit.max(vm::PAGE));
+        let mut bytes = vec![0; len];
+        let got = match from {
+            Origin::Snap(snap) => self.servers.read_snap(snap.0, off, &mut bytes)?,
+            Origin::Live(file) => self.servers.read_live(file, off, &mut bytes)?,
+        };
+        self.bytes_in += got as u64;
+        bytes.truncate(got);
+        Ok(bytes)
+    }
+
+    /// A message of a write leaves: at once to its server, or when its writer
+    /// waits for the answer.
+    pub(crate) fn send(&mut self, mut sent: Sent) {
+        let wid = sent.staged.wid;
+        if !self.config.keeps_frames {
+            self.copy_data(&mut sent);
+            if !sent.staged.commit {
+                self.deliver(wid, sent);
+                return;
+            }
+        }
+        self.sent.entry(wid).or_default().0.push_back(sent);
+    }
+
+    /// Hands the write's next message to its server; its answer, if it is one
+    /// to the commit. `None` if there is none.
+    pub(crate) fn deliver_next(&mut self, wid: u64) -> Option<Option<PutReply>> {
+        let next = self.sent.entry(wid).or_default().0.pop_front()?;
+        let answer = self.deliver(wid, next);
+        self.send_clunks();
+        Some(answer)
+    }
+
+    /// The first error that a write's messages met; the write is over.
+    pub(crate) fn first_error(&mut self, wid: u64) -> Option<Errno> {
+        self.sent.remove(&wid).and_then(|(_, error)| error)
+    }
+
+    /// Forgets a write whose commit was not sent.
+    pub(crate) fn abort(&mut self, file: File, wid: u64) {
+        for mut sent in self.sent.remove(&wid).unwrap_or_default().0 {
+            self.copy_data(&mut sent);
+        }
+        self.servers.abort(file, wid);
+        self.send_clunks();
     }
 
     /// Hands a message to its server.
@@ -300,7 +372,7 @@ impl<S: Servers> World<S> {
 }
 
 /// The pages of a range and the bytes of each.
-fn by_page(at: usize, n: usize) -> impl Iterator<Item = (u64, std::ops::Range<usize>)> {
+pub(crate) fn by_page(at: usize, n: usize) -> impl Iterator<Item = (u64, std::ops::Range<usize>)> {
     let end = at + n;
     (at / PAGE..end.div_ceil(PAGE)).map(move |page| {
         let start = page * PAGE;
@@ -309,199 +381,4 @@ fn by_page(at: usize, n: usize) -> impl Iterator<Item = (u64, std::ops::Range<us
             at.max(start) - start..end.min(start + PAGE) - start,
         )
     })
-}
-
-/// A process in a system call or fault.
-pub struct Process<'w, S> {
-    /// The kernel.
-    pub world: &'w mut World<S>,
-    /// Which process.
-    pub space: usize,
-    /// Deferral is off.
-    pub eager: bool,
-}
-
-impl<S: Servers> Host for Process<'_, S> {
-    type Memory = SimMemory;
-    type File = File;
-
-    fn with<R>(&mut self, f: impl FnOnce(&mut Segment, &mut SimMemory) -> R) -> R {
-        let space = self.world.space(self.space);
-        f(&mut space.segment, &mut space.memory)
-    }
-
-    fn snap(
-        &mut self,
-        file: File,
-        off: u64,
-        count: u64,
-        grow: Option<SnapId>,
-    ) -> Result<Snapped, Errno> {
-        self.world.fire(Point::BeforeSnap);
-        self.world.message()?;
-        let snap = match grow {
-            Some(snap) => {
-                assert_eq!(self.world.handle(snap).file, file);
-                snap
-            }
-            None => self.world.new_handle(file),
-        };
-        let taken = self.world.servers.snap(file, snap.0, off, count);
-        let count = match taken {
-            Ok(count) => count,
-            Err(error) => {
-                if grow.is_none() {
-                    self.world.drop_handle(snap);
-                }
-                return Err(error);
-            }
-        };
-        self.world.fire(Point::AfterSnap);
-        Ok(Snapped { snap, count })
-    }
-
-    fn new_snap(&mut self, file: File) -> Result<SnapId, Errno> {
-        Ok(self.world.new_handle(file))
-    }
-
-    fn retain_snap(&mut self, snap: SnapId) {
-        self.world.handle(snap).references += 1;
-    }
-
-    fn release_snap(&mut self, snap: SnapId) {
-        self.world.drop_handle(snap);
-    }
-
-    fn holders(&self, snap: SnapId) -> u32 {
-        self.world.handles[&snap.0].references
-    }
-
-    fn same_server(&self, snap: SnapId, file: File) -> bool {
-        let servers = &self.world.servers;
-        servers.server_of(self.world.handles[&snap.0].file) == servers.server_of(file)
-    }
-
-    fn same_file(&self, snap: SnapId, file: File) -> bool {
-        self.world.handles[&snap.0].file == file
-    }
-
-    fn read_snap(
-        &mut self,
-        snap: SnapId,
-        soff: u64,
-        frame: Frame,
-        at: usize,
-        len: usize,
-    ) -> Result<usize, Errno> {
-        self.read_run(Origin::Snap(snap), soff, &[frame], at, len)
-    }
-
-    fn read_run(
-        &mut self,
-        from: Origin<File>,
-        off: u64,
-        frames: &[Frame],
-        at: usize,
-        len: usize,
-    ) -> Result<usize, Errno> {
-        self.world.message()?;
-        assert!(len as u64 <= self.world.config.iounit.max(vm::PAGE));
-        let mut bytes = vec![0; len];
-        let got = match from {
-            Origin::Snap(snap) => self.world.servers.read_snap(snap.0, off, &mut bytes)?,
-            Origin::Live(file) => self.world.servers.read_live(file, off, &mut bytes)?,
-        };
-        self.world.bytes_in += got as u64;
-        self.world.fire(Point::Fill);
-        let mut memory = self.world.frames.borrow_mut();
-        for (i, byte) in bytes[..got].iter().enumerate() {
-            memory.bytes(frames[(at + i) / PAGE])[(at + i) % PAGE] = *byte;
-        }
-        Ok(got)
-    }
-
-    fn put_begin(&mut self, _file: File) -> Result<u64, Errno> {
-        self.world.last_wid += 1;
-        Ok(self.world.last_wid)
-    }
-
-    fn put_send(&mut self, put: &Put<'_, File>) -> Result<(), Errno> {
-        let data: u64 = put.data.iter().map(|g| u64::from(g.len)).sum();
-        assert!(data <= self.world.config.iounit && put.ops.len() <= self.world.config.ops);
-        let named = put.ops.iter().map(|op| {
-            let kind = match op.kind {
-                Kind::Data => StagedKind::Data,
-                Kind::Zero => StagedKind::Zero,
-                Kind::Keep { snap, soff } => StagedKind::Keep { snap: snap.0, soff },
-            };
-            (kind, op.off, op.len)
-        });
-        let staged = Staged {
-            file: put.file,
-            wid: put.wid,
-            off: put.off,
-            append: put.append,
-            commit: put.commit,
-            into: put.into.map(|snap| snap.0),
-            ops: named.collect(),
-            data: Vec::new(),
-        };
-        let frames = put.data.to_vec();
-        for gather in &frames {
-            self.world.frames.borrow_mut().retain(gather.frame);
-        }
-        let mut sent = Sent { staged, frames };
-        if !self.world.config.keeps_frames {
-            self.world.copy_data(&mut sent);
-            if !put.commit {
-                self.world.deliver(put.wid, sent);
-                return Ok(());
-            }
-        }
-        self.world.sent.entry(put.wid).or_default().0.push(sent);
-        Ok(())
-    }
-
-    fn put_wait(&mut self, _file: File, wid: u64) -> Result<PutReply, Errno> {
-        self.world.fire(Point::BeforeCommit);
-        let waiting = std::mem::take(&mut self.world.sent.entry(wid).or_default().0);
-        let mut last = None;
-        for sent in waiting {
-            last = self.world.deliver(wid, sent);
-        }
-        self.world.send_clunks();
-        self.world.fire(Point::AfterCommit);
-        match self.world.sent.remove(&wid) {
-            Some((_, Some(error))) => Err(error),
-            _ => last.ok_or(Errno::EPROTO),
-        }
-    }
-
-    fn put_abort(&mut self, file: File, wid: u64) {
-        for mut sent in self.world.sent.remove(&wid).unwrap_or_default().0 {
-            self.world.copy_data(&mut sent);
-        }
-        self.world.servers.abort(file, wid);
-        self.world.send_clunks();
-    }
-
-    fn wait_fill(&mut self, _page: u64, _ticket: Ticket) -> Result<(), Errno> {
-        // The fill is that of the operation this one interrupts.
-        Err(Errno::EINTR)
-    }
-
-    fn wake_fill(&mut self, _page: u64, _ticket: Ticket) {}
-
-    fn deferred(&self) -> bool {
-        !self.eager
-    }
-
-    fn limits(&self, file: File) -> Limits {
-        Limits {
-            iounit: self.world.config.iounit,
-            ops: self.world.config.ops,
-            wmax: self.world.config.wmax,
-            snapshots: self.world.servers.has_snapshots(file),
-        }
-    }
 }
