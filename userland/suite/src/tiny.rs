@@ -38,6 +38,9 @@ pub enum Fault {
     WrongKind,
     /// Answers reads with a message whose length is wrong.
     WrongSize,
+    /// Answers a request for a snapshot only when that is flushed, just before
+    /// the answer to the flush; minds that the snapshot is given back.
+    Late,
     /// Knows no version of the protocol.
     NoVersion,
 }
@@ -61,9 +64,10 @@ impl Tiny {
         let mut content = patterned(SEED, 0, LEN);
         let mut message = vec![0; MSIZE as usize + 4096];
         let mut out = vec![0; 2 * MSIZE as usize];
+        let mut late = Late::default();
         for number in 0.. {
             let n = match channel.read(&mut message) {
-                Ok(0) | Err(_) => return 0,
+                Ok(0) | Err(_) => return u8::from(late.live > 0),
                 Ok(n) => n,
             };
             if self.fault == Fault::HangUp(number) {
@@ -72,6 +76,13 @@ impl Tiny {
             let Ok((tag, request)) = ninep::decode_request(&message[..n]) else {
                 return 1;
             };
+            if self.fault == Fault::Late {
+                match late.meet(tag, &request, content.len() as u64, &mut out) {
+                    Some(0) => continue,
+                    Some(len) if send(channel, [&out[..len]]).is_err() => return 0,
+                    _ => {}
+                }
+            }
             let read = matches!(request, Request::Read { .. });
             let reply = match self.answer(&request, &mut content) {
                 Ok(Answer::Reply(reply)) => ninep::encode_reply(tag, &reply, &mut out),
@@ -207,6 +218,53 @@ impl Tiny {
         let start = (offset as usize).min(content.len());
         let end = (start + count).min(content.len());
         Ok(Answer::Data(content[start..end].to_vec()))
+    }
+}
+
+/// What [`Fault::Late`] keeps in mind.
+#[derive(Default)]
+struct Late {
+    /// Tag and bytes of the request for a snapshot that has no answer yet.
+    held: Option<(u16, u64)>,
+    snapfid: u32,
+    /// Snapshots made and not given back.
+    live: u32,
+}
+
+impl Late {
+    /// The length of the message to send before the request is answered; 0: it
+    /// is not to be answered.
+    fn meet(
+        &mut self,
+        tag: u16,
+        request: &Request<'_>,
+        size: u64,
+        out: &mut [u8],
+    ) -> Option<usize> {
+        match *request {
+            Request::Snap { snapfid, count, .. } => {
+                self.held = Some((tag, count.min(size)));
+                self.snapfid = snapfid;
+                self.live += 1;
+                Some(0)
+            }
+            Request::Flush { .. } => {
+                let (tag, count) = self.held.take()?;
+                let reply = Reply::Snap {
+                    qid: QID,
+                    epoch: 1,
+                    count,
+                    size,
+                    changes: Changes::NONE,
+                };
+                ninep::encode_reply(tag, &reply, out).ok()
+            }
+            Request::Clunk { fid } if fid == self.snapfid && self.live > 0 => {
+                self.live -= 1;
+                None
+            }
+            _ => None,
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::judge::counters;
 use crate::tiny::{Fault, LEN, SEED, Tiny};
 use alloc::format;
 use rt::abi::mode;
+use rt::note::{self, Then};
 use rt::process::{self, Ended};
 use rt::{Errno, File, Segment, Stat64, sys};
 
@@ -29,6 +30,8 @@ pub const CASES: &[Case] = &[
     Case::deferred("server.lost", lost),
     Case::deferred("server.gone", gone),
     Case::deferred("server.awake", awake),
+    Case::new("server.late.killed", || late(false)),
+    Case::new("server.late.noted", || late(true)),
 ];
 
 /// Runs `body` with the path at which such a server is mounted.
@@ -373,4 +376,34 @@ fn serve_awake(source: &Scratch, channel: &File) -> Verdict {
     let again = source.asleep(5)?;
     same("bytes of a read", moved()? - before, want.len() as u64)?;
     equal("what was read", again.bytes(), &want)
+}
+
+/// Invariant 13: a snapshot whose answer comes when nobody waits for it any more
+/// is given back; one whose answer comes before that to its flush counts.
+fn late(noted: bool) -> Verdict {
+    let late = Tiny {
+        snapshots: true,
+        fault: Fault::Late,
+    };
+    with(late, |path| {
+        let pid = process::spawn(|| {
+            let read = || {
+                note::handle(|_, _| Then::Resume)?;
+                let mut segment = snapshot(4)?;
+                let n = File::open(path, mode::ORDWR)?.read_at(segment.bytes_mut(), 0)?;
+                same("bytes read", n, LEN)?;
+                equal("them", &segment.bytes()[..LEN], &patterned(SEED, 0, LEN))
+            };
+            u8::from(read().is_err())
+        })?;
+        sys::sleep(30_000_000)?;
+        if noted {
+            note::send(pid, "hurry")?;
+        } else {
+            process::kill(pid, "waited enough")?;
+        }
+        let status = process::wait_for(pid, |_| {})?.status();
+        ensure!((status == 0) == noted, "it ended with {status}");
+        Ok(())
+    })
 }
