@@ -32,28 +32,20 @@ pub struct Done {
     off: u64,
     /// Bytes done from `off`.
     pub count: u64,
-    /// The file's epoch before and after.
-    before: u64,
+    /// The file's epoch afterwards.
     epoch: u64,
     assoc: bool,
 }
 
 impl Done {
-    /// As a reply to a client that knew the file at epoch `known`.
-    pub fn reply(&self, known: u64) -> Reply<'static> {
+    /// As a reply that lists `changes`.
+    pub fn reply<'c>(&self, changes: Changes<'c>) -> Reply<'c> {
         let &Done {
             off,
             count,
-            before,
             epoch,
             assoc,
         } = self;
-        let unchanged = known == before && before == epoch;
-        let changes = if unchanged {
-            Changes::NONE
-        } else {
-            Changes::All
-        };
         Reply::Put {
             off,
             count,
@@ -138,7 +130,6 @@ impl<B: Backing> Snapfs<B> {
             _ => Ok(Done {
                 off: base,
                 count,
-                before,
                 epoch,
                 assoc,
             }),
@@ -201,13 +192,20 @@ impl<B: Backing> Snapfs<B> {
             return (plan.count, None);
         }
         let mut result = (plan.count, None);
+        let size = file.state.borrow().size;
+        let mut tried = 0;
         for step in &plan.steps {
+            tried += 1;
             if let Err((done, errno)) = self.apply(open, step).await {
                 result = (step.off + done - base, Some(errno));
                 break;
             }
         }
-        file.state.borrow_mut().epoch = self.next_epoch();
+        let (state, epoch) = (&mut file.state.borrow_mut(), self.next_epoch());
+        for step in plan.steps.iter().take(tried) {
+            // One that failed may have changed any byte of its own.
+            state.changed(&(step.off.min(size)..step.off + step.len), epoch);
+        }
         result
     }
 
@@ -272,9 +270,18 @@ impl<B: Backing> Snapfs<B> {
         let changed = self.set_attr_below(fid, attr).await;
         if sized {
             let mut state = file.state.borrow_mut();
-            state.epoch = self.next_epoch();
+            let size = state.size;
+            // Also the rest of what was the last block. After a failure any
+            // size is possible.
+            let bytes = match changed {
+                Ok(()) => size.min(attr.size)..size.max(attr.size),
+                Err(_) => size.min(attr.size)..u64::MAX,
+            };
             if changed.is_ok() {
                 state.size = attr.size;
+            }
+            if !bytes.is_empty() {
+                state.changed(&bytes, self.next_epoch());
             }
         }
         self.look_after_change(file, fid).await;

@@ -2,6 +2,7 @@
 //! snapshot of it, and the rescue of blocks about to be overwritten.
 
 use crate::below::Below;
+use crate::changes::History;
 use crate::cover::Cover;
 use crate::hidden::name_text;
 use crate::journal::Journal;
@@ -13,7 +14,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::ops::Range;
-use ninep::Attr;
+use ninep::{Attr, Changes};
 
 /// Blocks saved with one read.
 const RESCUE_BLOCKS: u64 = 32;
@@ -38,6 +39,8 @@ pub struct State {
     pub mtime: Option<(u64, u64)>,
     /// Epoch of the last change.
     pub epoch: u64,
+    /// Which bytes changed at which epoch.
+    pub history: History,
     /// Open fids, snapshots and tasks that need the file to be known.
     users: u32,
     /// Live snapshots.
@@ -59,6 +62,7 @@ impl State {
             size: 0,
             mtime: None,
             epoch,
+            history: History::new(epoch),
             users: 0,
             snaps: 0,
             reader: None,
@@ -67,6 +71,27 @@ impl State {
             journal: Journal::default(),
             cover: Cover::default(),
         }
+    }
+
+    /// Bytes of the file are not what they were before `epoch`.
+    pub fn changed(&mut self, bytes: &Range<u64>, epoch: u64) {
+        self.epoch = epoch;
+        self.history.note(bytes, epoch);
+    }
+
+    /// Any byte may not be what it was before `epoch`.
+    pub fn all_changed(&mut self, epoch: u64) {
+        self.epoch = epoch;
+        self.history.note_all(epoch);
+    }
+
+    /// What changed after `known`, as a CHG; the list is put into `out`.
+    pub fn changes<'o>(&self, known: u64, out: &'o mut Vec<(u64, u64)>) -> Changes<'o> {
+        if known > self.epoch {
+            // Nobody was told such an epoch of this file.
+            return Changes::All;
+        }
+        self.history.since(known, out)
     }
 
     /// The next blocks in `blocks` that must be saved, at most
@@ -166,7 +191,7 @@ impl<B: Backing> Snapfs<B> {
             if state.mtime.is_some() {
                 self.break_snapshots(&mut state);
             } else {
-                state.epoch = self.next_epoch();
+                state.all_changed(self.next_epoch());
             }
             state.size = attr.size;
             state.mtime = Some(mtime);
@@ -189,7 +214,7 @@ impl<B: Backing> Snapfs<B> {
             let epoch = state.epoch;
             state.journal.note_break(epoch);
         }
-        state.epoch = self.next_epoch();
+        state.all_changed(self.next_epoch());
     }
 
     /// After an own change: learns the new mtime while snapshots need it.

@@ -24,6 +24,7 @@ extern crate alloc;
 
 mod backing;
 mod below;
+mod changes;
 mod commit;
 mod conn;
 mod cover;

@@ -85,17 +85,18 @@ impl Staged {
 
 impl<B: Backing> Snapfs<B> {
     /// `Tput`.
-    pub(crate) async fn put(
+    pub(crate) async fn put<'r>(
         &self,
         conn: &Conn,
         message: Message<'_>,
-    ) -> Result<Reply<'static>, Errno> {
+        changed: &'r mut Vec<(u64, u64)>,
+    ) -> Result<Reply<'r>, Errno> {
         let ack = message.ack;
         conn.writes
             .borrow_mut()
             .retain(|wid, write| *wid >= ack || !matches!(write, Write::Done(_)));
         if let Some(done) = self.earlier_result(conn, message.wid).await {
-            return done.map(|done| done.reply(message.known));
+            return done.map(|done| done.reply(changes(conn, &message, changed)));
         }
         if message.flags & put::ABORT != 0 {
             conn.writes.borrow_mut().remove(&message.wid);
@@ -137,7 +138,7 @@ impl<B: Backing> Snapfs<B> {
             .borrow_mut()
             .insert(message.wid, Write::Done(result));
         conn.done.ring();
-        result.map(|done| done.reply(message.known))
+        result.map(|done| done.reply(changes(conn, &message, changed)))
     }
 
     /// The result of a write that was done before, or is being done.
@@ -190,6 +191,19 @@ fn stage(conn: &Conn, message: &Message<'_>) -> Result<Option<Staged>, Errno> {
     match core::mem::replace(write, Write::Running) {
         Write::Staged(staged) => Ok(Some(staged)),
         _ => Err(Errno::EINVAL),
+    }
+}
+
+/// What changed in the file since the client knew it; since the write was done,
+/// too, if that was some time ago.
+fn changes<'c>(
+    conn: &Conn,
+    message: &Message<'_>,
+    changed: &'c mut Vec<(u64, u64)>,
+) -> Changes<'c> {
+    match conn.get(message.fid) {
+        Ok(Entry::Open(open)) => open.file.state.borrow().changes(message.known, changed),
+        _ => Changes::All,
     }
 }
 

@@ -141,10 +141,11 @@ impl<B: Backing> Snapfs<B> {
             Request::Session { .. }
             | Request::Snap { .. }
             | Request::Put { .. }
-            | Request::Trim { .. } => self
-                .serve_snaps(conn, request)
-                .await
-                .map(|reply| whole(tag, &reply)),
+            | Request::Trim { .. } => {
+                let mut changed = Vec::new();
+                let served = self.serve_snaps(conn, request, &mut changed).await;
+                served.map(|reply| whole(tag, &reply))
+            }
             _ => self.pass_on(conn, tag, request).await,
         };
         answered.unwrap_or_else(|errno| whole(tag, &Reply::Error(errno)))
@@ -294,11 +295,12 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    async fn serve_snaps(
+    async fn serve_snaps<'r>(
         &self,
         conn: &Conn,
         request: &Request<'_>,
-    ) -> Result<Reply<'static>, Errno> {
+        changed: &'r mut Vec<(u64, u64)>,
+    ) -> Result<Reply<'r>, Errno> {
         if !conn.snaps.get() {
             return Err(Errno::EOPNOTSUPP);
         }
@@ -326,7 +328,7 @@ impl<B: Backing> Snapfs<B> {
                     epoch,
                     known,
                 };
-                self.take_snapshot(conn, &take).await
+                self.take_snapshot(conn, &take, changed).await
             }
             Request::Put {
                 fid,
@@ -350,7 +352,7 @@ impl<B: Backing> Snapfs<B> {
                     ops,
                     data,
                 };
-                self.put(conn, message).await
+                self.put(conn, message, changed).await
             }
             Request::Trim { snapfid, ranges } => {
                 let Entry::Snap(snapshot) = conn.get(snapfid)? else {

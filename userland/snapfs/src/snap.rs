@@ -10,7 +10,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::ops::Range;
-use ninep::{Changes, Reply};
+use ninep::Reply;
 
 /// A snapshot: one snapfid.
 pub struct Snapshot {
@@ -129,11 +129,12 @@ impl Snapshot {
 impl<B: Backing> Snapfs<B> {
     /// `Tsnap`. O(log n) in the snapshots there are, plus one look at the file
     /// beneath for changes behind our back.
-    pub(crate) async fn take_snapshot(
+    pub(crate) async fn take_snapshot<'r>(
         &self,
         conn: &Conn,
         take: &Take,
-    ) -> Result<Reply<'static>, Errno> {
+        changed: &'r mut Vec<(u64, u64)>,
+    ) -> Result<Reply<'r>, Errno> {
         let Entry::Open(open) = conn.get(take.fid)? else {
             return Err(Errno::EOPNOTSUPP);
         };
@@ -162,11 +163,7 @@ impl<B: Backing> Snapfs<B> {
             .set(&(take.off..end), epoch, &mut state.cover);
         drop(state);
         self.sweep(file, &gone);
-        let changes = if take.known == epoch {
-            Changes::NONE
-        } else {
-            Changes::All
-        };
+        let changes = file.state.borrow().changes(take.known, changed);
         let (qid, count) = (open.qid, end - take.off);
         Ok(Reply::Snap {
             qid,

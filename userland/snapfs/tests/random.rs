@@ -254,16 +254,6 @@ impl World {
     }
 }
 
-fn seeds(count: u64) -> std::ops::Range<u64> {
-    match std::env::var("DORMOUSE_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-    {
-        Some(seed) => seed..seed + 1,
-        None => 1..1 + count,
-    }
-}
-
 #[test]
 fn random_programs_agree_with_the_model() {
     for seed in seeds(40) {

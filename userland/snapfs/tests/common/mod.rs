@@ -352,3 +352,14 @@ impl Random {
         (self.0 >> 11) % below
     }
 }
+
+/// The seeds of a random test: `DORMOUSE_SEED`, or the first `count`.
+pub fn seeds(count: u64) -> std::ops::Range<u64> {
+    match std::env::var("DORMOUSE_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+    {
+        Some(seed) => seed..seed + 1,
+        None => 1..1 + count,
+    }
+}
