@@ -32,6 +32,7 @@ pub const CASES: &[Case] = &[
     Case::new("segment.huge", huge),
     Case::new("call.path-asleep", path_asleep),
     Case::new("call.send-asleep", send_asleep),
+    Case::new("call.store-detaches", store_detaches),
     Case::new("exec.asleep", exec_asleep),
 ];
 
@@ -367,6 +368,37 @@ fn send_asleep() -> Verdict {
     let mut got = [0; 14];
     same("bytes received", b.read(&mut got)?, 14)?;
     equal("the message", &got, &patterned(1, PAGE - 7, 14))
+}
+
+/// Invariant 12: what the kernel stores for a call detaches the page like any
+/// store, whether it is asleep, clean or shared with another process.
+fn store_detaches() -> Verdict {
+    let scratch = Scratch::patterned("stored", 1, 3 * PG)?;
+    let mut segment = scratch.asleep(3)?;
+    // Page 0 stays asleep, page 1 is clean, page 2 dirty; all of two processes.
+    core::hint::black_box(segment.bytes()[PG]);
+    segment.bytes_mut()[2 * PG] = patterned(1, 2 * PAGE, 1)[0];
+    let original = patterned(1, 0, 3 * PG);
+    let (ours, theirs) = File::pipe()?;
+    let pid = rt::process::spawn(|| {
+        let waited = theirs.read(&mut [0]);
+        u8::from(waited.is_err() || equal("the child's", segment.bytes(), &original).is_err())
+    })?;
+    let (a, b) = File::pipe()?;
+    let mut want = original.clone();
+    for page in 0..3 {
+        let at = page * PG + 5;
+        rt::send(&a, [b"stored by the kernel"])?;
+        let n = b.read(&mut segment.bytes_mut()[at..at + 20])?;
+        same("bytes received", n, 20)?;
+        want[at..at + 20].copy_from_slice(b"stored by the kernel");
+    }
+    equal("the buffer", segment.bytes(), &want)?;
+    equal("the file", &scratch.content()?, &original)?;
+    rt::send(&ours, [b"!"])?;
+    same("the child", rt::process::wait_for(pid, |_| {})?.status(), 0)?;
+    scratch.file.write_all_at(segment.bytes(), 0)?;
+    equal("the file written back", &scratch.content()?, &want)
 }
 
 /// A program on the shared directory, overwritten while it is about to run.
