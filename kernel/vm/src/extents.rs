@@ -89,6 +89,7 @@ struct Use {
 }
 
 /// The association map of one segment.
+#[cfg_attr(feature = "duplicate", derive(Clone))]
 #[derive(Default, Debug)]
 pub struct Extents {
     /// Sorted by `start`.

@@ -40,6 +40,7 @@ impl Child {
 }
 
 /// The pages of one segment that have a state of their own.
+#[cfg_attr(feature = "duplicate", derive(Clone))]
 #[derive(Debug)]
 pub struct Overlay {
     root: Option<Child>,

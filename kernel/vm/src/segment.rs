@@ -12,6 +12,7 @@ use crate::{Count, Frame, Memory, NoMemory, PAGE, Slot, SnapId, Ticket};
 ///
 /// A segment owns one reference to each of its frames and snapshots;
 /// [`crate::destroy`] gives them back (dropping the value does not).
+#[cfg_attr(feature = "duplicate", derive(Clone))]
 #[derive(Debug)]
 pub struct Segment {
     pages: u64,

@@ -40,7 +40,7 @@ impl<S: Servers> World<S> {
         for page in first..end {
             let owner = self.space(space);
             let content = match owner.segment.slot(&owner.memory, page).frame() {
-                Some(frame) => *self.frames.borrow_mut().bytes(frame),
+                Some(frame) => *self.frames.borrow().content(frame),
                 None => self.asleep(space, page),
             };
             bytes.extend_from_slice(&content);
@@ -110,7 +110,7 @@ impl<S: Servers> World<S> {
                 Slot::Dirty(frame) => *frames.entry(frame).or_default() += 1,
                 Slot::Resident(frame) => {
                     *frames.entry(frame).or_default() += 1;
-                    let content = *self.frames.borrow_mut().bytes(frame);
+                    let content = *self.frames.borrow().content(frame);
                     assert!(
                         self.asleep(space, page) == content,
                         "page {page} is not clean"

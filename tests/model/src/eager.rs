@@ -4,8 +4,11 @@
 /// Files and the memory of processes.
 #[derive(Clone, Default)]
 pub struct Eager {
-    /// The bytes of each file.
+    /// The bytes of each file, named or not.
     pub files: Vec<Vec<u8>>,
+    /// The file of each name, `None` for none. A file that loses its name
+    /// stays what it is for those who have it open.
+    pub names: Vec<Option<usize>>,
     /// The bytes of each process's segment; `None`: there is no such process.
     pub spaces: Vec<Option<Vec<u8>>>,
 }
@@ -17,6 +20,16 @@ pub fn read_of(file: &[u8], off: usize, n: usize) -> &[u8] {
 }
 
 impl Eager {
+    /// Files with these bytes, each under the name of its number, and one
+    /// process with `space` zeros.
+    pub fn new(files: Vec<Vec<u8>>, space: usize) -> Eager {
+        Eager {
+            names: (0..files.len()).map(Some).collect(),
+            files,
+            spaces: vec![Some(vec![0; space])],
+        }
+    }
+
     /// The memory of a process.
     pub fn space(&mut self, space: usize) -> &mut Vec<u8> {
         self.spaces[space].as_mut().expect("the process exists")
@@ -36,6 +49,20 @@ impl Eager {
         let end = off + bytes.len();
         content.resize(content.len().max(end), 0);
         content[off..end].copy_from_slice(bytes);
+    }
+
+    /// Takes a name away; was there such a name?
+    pub fn remove(&mut self, name: usize) -> bool {
+        self.names[name].take().is_some()
+    }
+
+    /// Moves a file from one name to another; is there such a file?
+    pub fn rename(&mut self, from: usize, to: usize) -> bool {
+        match self.names[from].take() {
+            Some(file) => self.names[to] = Some(file),
+            None => return false,
+        }
+        true
     }
 
     /// `write`: `n` bytes of memory to the file.

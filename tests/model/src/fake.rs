@@ -24,6 +24,8 @@ pub struct FakeFile {
 #[derive(Default)]
 pub struct Fake {
     files: Vec<FakeFile>,
+    /// The file of each name.
+    names: Vec<Option<File>>,
     /// File and bytes by offset, for each snapshot.
     snaps: HashMap<u32, (File, BTreeMap<u64, u8>)>,
     staged: HashMap<u64, Vec<(u64, Vec<u8>)>>,
@@ -35,6 +37,7 @@ impl Fake {
     /// Servers with these files.
     pub fn new(files: Vec<FakeFile>) -> Fake {
         Fake {
+            names: (0..files.len()).map(Some).collect(),
             files,
             ..Fake::default()
         }
@@ -193,12 +196,32 @@ impl Servers for Fake {
         self.snaps.remove(&snap);
     }
 
-    fn foreign_write(&mut self, file: File, off: u64, data: &[u8]) {
+    fn foreign_write(&mut self, file: File, off: u64, data: &[u8]) -> Result<(), Errno> {
         write_bytes(&mut self.files[file].content, off, data);
+        Ok(())
     }
 
-    fn truncate(&mut self, file: File, size: u64) {
+    fn truncate(&mut self, file: File, size: u64) -> Result<(), Errno> {
         self.files[file].content.resize(size as usize, 0);
+        Ok(())
+    }
+
+    fn remove(&mut self, name: File) -> Result<(), Errno> {
+        self.names[name].take().map(|_| ()).ok_or(Errno::ENOENT)
+    }
+
+    fn rename(&mut self, from: File, to: File) -> Result<(), Errno> {
+        let file = self.names[from].take().ok_or(Errno::ENOENT)?;
+        self.names[to] = Some(file);
+        Ok(())
+    }
+
+    fn named(&mut self, name: File) -> Option<File> {
+        self.names[name]
+    }
+
+    fn reopen(&mut self, _file: File, name: File) -> Result<File, Errno> {
+        self.names[name].ok_or(Errno::ENOENT)
     }
 
     fn content(&mut self, file: File) -> Vec<u8> {

@@ -13,11 +13,13 @@ use crate::PAGE;
 /// that would be noticed.
 const JUNK: u8 = 0xa5;
 
-/// All frames of the machine.
-#[derive(Default)]
+/// All frames of the machine. Copies share contents until one of them writes.
+#[derive(Clone)]
 pub struct Frames {
     frames: Vec<Entry>,
     free: Vec<u32>,
+    zeros: Rc<[u8; PAGE]>,
+    junk: Rc<[u8; PAGE]>,
     /// Overlay nodes in use.
     pub nodes: u64,
     /// Fail the allocation after so many.
@@ -26,27 +28,42 @@ pub struct Frames {
     pub counts: [u64; 7],
 }
 
+#[derive(Clone)]
 struct Entry {
     references: u32,
-    bytes: Box<[u8; PAGE]>,
+    bytes: Rc<[u8; PAGE]>,
+}
+
+impl Default for Frames {
+    fn default() -> Frames {
+        Frames {
+            frames: Vec::new(),
+            free: Vec::new(),
+            zeros: Rc::new([0; PAGE]),
+            junk: Rc::new([JUNK; PAGE]),
+            nodes: 0,
+            fail_after: None,
+            counts: [0; 7],
+        }
+    }
 }
 
 impl Frames {
-    fn alloc(&mut self, content: &[u8; PAGE]) -> Option<Frame> {
+    fn alloc(&mut self, content: Rc<[u8; PAGE]>) -> Option<Frame> {
         if self.fails() {
             return None;
         }
         let number = self.free.pop().unwrap_or_else(|| {
             self.frames.push(Entry {
                 references: 0,
-                bytes: Box::new([JUNK; PAGE]),
+                bytes: self.junk.clone(),
             });
             self.frames.len() as u32 - 1
         });
         let entry = &mut self.frames[number as usize];
         assert_eq!(entry.references, 0);
         entry.references = 1;
-        *entry.bytes = *content;
+        entry.bytes = content;
         Some(Frame(number))
     }
 
@@ -77,10 +94,11 @@ impl Frames {
 
     /// Drops one.
     pub fn release(&mut self, frame: Frame) {
+        let junk = self.junk.clone();
         let entry = self.entry(frame);
         entry.references -= 1;
         if entry.references == 0 {
-            entry.bytes.fill(JUNK);
+            entry.bytes = junk;
             self.free.push(frame.0);
         }
     }
@@ -90,9 +108,16 @@ impl Frames {
         self.frames[frame.0 as usize].references
     }
 
-    /// A frame's bytes.
+    /// A frame's bytes, to be changed.
     pub fn bytes(&mut self, frame: Frame) -> &mut [u8; PAGE] {
-        &mut self.entry(frame).bytes
+        Rc::make_mut(&mut self.entry(frame).bytes)
+    }
+
+    /// A frame's bytes.
+    pub fn content(&self, frame: Frame) -> &[u8; PAGE] {
+        let entry = &self.frames[frame.0 as usize];
+        assert!(entry.references > 0, "{frame:?} is free");
+        &entry.bytes
     }
 
     /// Frames in use, nodes included.
@@ -121,17 +146,21 @@ impl SimMemory {
 
 impl Memory for SimMemory {
     fn alloc_zeroed(&mut self) -> Option<Frame> {
-        self.frames.borrow_mut().alloc(&[0; PAGE])
+        let mut frames = self.frames.borrow_mut();
+        let zeros = frames.zeros.clone();
+        frames.alloc(zeros)
     }
 
     fn alloc(&mut self) -> Option<Frame> {
-        self.frames.borrow_mut().alloc(&[JUNK; PAGE])
+        let mut frames = self.frames.borrow_mut();
+        let junk = frames.junk.clone();
+        frames.alloc(junk)
     }
 
     fn alloc_copy(&mut self, of: Frame) -> Option<Frame> {
         let mut frames = self.frames.borrow_mut();
-        let content = *frames.bytes(of);
-        frames.alloc(&content)
+        let content = frames.entry(of).bytes.clone();
+        frames.alloc(content)
     }
 
     fn retain(&mut self, frame: Frame) {
@@ -148,7 +177,7 @@ impl Memory for SimMemory {
 
     fn copy(&mut self, from: (Frame, usize), to: (Frame, usize), len: usize) {
         let mut frames = self.frames.borrow_mut();
-        let source = *frames.bytes(from.0);
+        let source = frames.entry(from.0).bytes.clone();
         assert!(frames.references(to.0) == 1, "a shared frame is written");
         frames.bytes(to.0)[to.1..to.1 + len].copy_from_slice(&source[from.1..from.1 + len]);
     }
@@ -168,14 +197,14 @@ impl Memory for SimMemory {
     fn free_node(&mut self, node: Frame) {
         let mut frames = self.frames.borrow_mut();
         frames.nodes -= 1;
-        assert!(frames.bytes(node).iter().all(|&b| b == 0), "node in use");
+        assert!(frames.content(node).iter().all(|&b| b == 0), "node in use");
         frames.release(node);
         assert_eq!(frames.references(node), 0);
     }
 
     fn slot(&self, node: Frame, index: usize) -> u64 {
-        let mut frames = self.frames.borrow_mut();
-        let bytes = &frames.bytes(node)[index * 8..][..8];
+        let frames = self.frames.borrow();
+        let bytes = &frames.content(node)[index * 8..][..8];
         u64::from_le_bytes(bytes.try_into().expect("8 bytes"))
     }
 

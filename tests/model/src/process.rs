@@ -223,8 +223,11 @@ impl<R: Reach> Host for Process<R> {
         self.reach.pause(Point::Fill);
         self.reach.with(|world| {
             let mut memory = world.frames.borrow_mut();
-            for (i, byte) in bytes.iter().enumerate() {
-                memory.bytes(frames[(at + i) / PAGE])[(at + i) % PAGE] = *byte;
+            let mut rest = bytes.as_slice();
+            for (page, range) in by_page(at, bytes.len()) {
+                let (part, after) = rest.split_at(range.len());
+                memory.bytes(frames[page as usize])[range].copy_from_slice(part);
+                rest = after;
             }
         });
         Ok(bytes.len())

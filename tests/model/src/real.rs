@@ -1,6 +1,6 @@
 //! The real snapfs over a server in memory, asked in real, encoded messages.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -26,19 +26,26 @@ const FIRST_FID: u32 = 10;
 const FIRST_SNAP: u32 = 1000;
 
 /// A file, open on the kernel's connection and on the other client's.
+#[derive(Clone, Copy)]
 struct OpenFile {
     server: usize,
     conn: u32,
+    /// The kernel's fid; another one after it was opened again.
     fid: u32,
-    path: String,
+    /// The other client's fid.
+    other: u32,
+    /// The server beneath's identity for it.
+    path: u64,
 }
 
 /// One or more servers.
 pub struct Real {
     servers: Vec<Snapfs<Memory>>,
     files: Vec<OpenFile>,
+    /// The next fid for a file.
+    next_fid: u32,
     /// The server of each live snapshot.
-    snaps: HashMap<u32, usize>,
+    snaps: BTreeMap<u32, usize>,
 }
 
 /// How a file of [`Real`] is to be.
@@ -58,11 +65,13 @@ impl Real {
     /// Starts servers with these files.
     pub fn new(files: &[RealFile]) -> Real {
         let count = files.iter().map(|f| f.server + 1).max().unwrap_or(0);
-        let servers = (0..count).map(|_| start_server()).collect();
+        let plain = |server| files.iter().any(|f| f.server == server && !f.snapshots);
+        let servers = (0..count).map(|n| start_server(plain(n))).collect();
         let mut real = Real {
             servers,
             files: Vec::new(),
-            snaps: HashMap::new(),
+            next_fid: FIRST_FID,
+            snaps: BTreeMap::new(),
         };
         for file in files {
             real.add(file);
@@ -71,40 +80,61 @@ impl Real {
     }
 
     fn add(&mut self, file: &RealFile) {
-        let number = self.files.len() as u32;
-        let path = format!("file{number}");
+        let name = name_of(self.files.len());
         self.servers[file.server]
             .backing()
-            .set(&path, &file.content);
+            .set(&name, &file.content);
         let conn = if file.snapshots { KERNEL } else { PLAIN };
-        let fid = FIRST_FID + number;
-        for (conn, flags) in [
-            (
-                conn,
-                if file.write_only {
-                    open::WRONLY
-                } else {
-                    open::RDWR
-                },
-            ),
-            (OTHER, open::RDWR),
-        ] {
-            let names = [path.as_str()];
-            let walk = Request::Walk {
-                fid: ROOT,
-                newfid: fid,
-                names: Names::new(&names),
-            };
-            self.tell(file.server, conn, &walk).expect("walk");
-            let lopen = Request::Lopen { fid, flags };
-            self.tell(file.server, conn, &lopen).expect("open");
-        }
+        let flags = match file.write_only {
+            true => open::WRONLY,
+            false => open::RDWR,
+        };
+        let (fid, path) = self.open(file.server, conn, &name, flags).expect("open");
+        let (other, _) = self
+            .open(file.server, OTHER, &name, open::RDWR)
+            .expect("open");
         self.files.push(OpenFile {
             server: file.server,
             conn,
             fid,
+            other,
             path,
         });
+    }
+
+    /// Opens a name in the root: a new fid, and the file's identity.
+    fn open(
+        &mut self,
+        server: usize,
+        conn: u32,
+        name: &str,
+        flags: u32,
+    ) -> Result<(u32, u64), Errno> {
+        let fid = self.next_fid;
+        self.next_fid += 1;
+        let names = [name];
+        let walk = Request::Walk {
+            fid: ROOT,
+            newfid: fid,
+            names: Names::new(&names),
+        };
+        self.tell(server, conn, &walk)?;
+        let lopen = Request::Lopen { fid, flags };
+        let path = self.ask(server, conn, &lopen, |reply| match reply {
+            Reply::Lopen { qid, .. } => Some(qid.path),
+            _ => None,
+        })?;
+        Ok((fid, path))
+    }
+
+    /// A copy of everything; both go on on their own.
+    pub fn duplicate(&self) -> Real {
+        Real {
+            servers: self.servers.iter().map(Snapfs::duplicate).collect(),
+            files: self.files.clone(),
+            next_fid: self.next_fid,
+            snaps: self.snaps.clone(),
+        }
     }
 
     /// Server `number`.
@@ -150,6 +180,11 @@ impl Real {
     }
 }
 
+/// The name that file `number` has at first.
+fn name_of(number: File) -> String {
+    format!("file{number}")
+}
+
 /// Runs a future whose every wait is already over.
 fn now<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
@@ -179,14 +214,15 @@ fn exchange<T>(
     }
 }
 
-fn start_server() -> Snapfs<Memory> {
+fn start_server(plain: bool) -> Snapfs<Memory> {
     let server = Snapfs::new(Memory::default(), 0);
     now(server.start("root", "")).expect("start");
-    for (conn, version) in [
+    let conns = [
         (KERNEL, VERSION_SNAP),
         (OTHER, VERSION_SNAP),
         (PLAIN, VERSION_L),
-    ] {
+    ];
+    for (conn, version) in conns.into_iter().take(if plain { 3 } else { 2 }) {
         let hello = Request::Version {
             msize: 1 << 20,
             version,
@@ -327,21 +363,22 @@ impl Servers for Real {
         }
     }
 
-    fn foreign_write(&mut self, file: File, off: u64, data: &[u8]) {
+    fn foreign_write(&mut self, file: File, off: u64, data: &[u8]) -> Result<(), Errno> {
         let file = &self.files[file];
         let request = Request::Write {
-            fid: file.fid,
+            fid: file.other,
             offset: off,
             data,
         };
         let count = self.ask(file.server, OTHER, &request, |reply| match reply {
             Reply::Write { count } => Some(count),
             _ => None,
-        });
-        assert_eq!(count, Ok(data.len() as u32));
+        })?;
+        assert_eq!(count, data.len() as u32);
+        Ok(())
     }
 
-    fn truncate(&mut self, file: File, size: u64) {
+    fn truncate(&mut self, file: File, size: u64) -> Result<(), Errno> {
         let file = &self.files[file];
         let attr = SetAttr {
             valid: setattr::SIZE,
@@ -349,16 +386,58 @@ impl Servers for Real {
             ..SetAttr::default()
         };
         let request = Request::Setattr {
-            fid: file.fid,
+            fid: file.other,
             attr,
         };
-        self.tell(file.server, OTHER, &request).expect("truncate");
+        self.tell(file.server, OTHER, &request)
+    }
+
+    fn remove(&mut self, name: File) -> Result<(), Errno> {
+        let request = Request::Unlinkat {
+            dirfid: ROOT,
+            name: &name_of(name),
+            flags: 0,
+        };
+        self.tell(self.files[name].server, OTHER, &request)
+    }
+
+    fn rename(&mut self, from: File, to: File) -> Result<(), Errno> {
+        let request = Request::Renameat {
+            olddirfid: ROOT,
+            oldname: &name_of(from),
+            newdirfid: ROOT,
+            newname: &name_of(to),
+        };
+        self.tell(self.files[from].server, OTHER, &request)
+    }
+
+    fn named(&mut self, name: File) -> Option<File> {
+        let server = self.files[name].server;
+        let path = self.servers[server].backing().find(&name_of(name))?;
+        self.number_of(server, path)
+    }
+
+    fn reopen(&mut self, file: File, name: File) -> Result<File, Errno> {
+        let OpenFile {
+            server, conn, fid, ..
+        } = self.files[file];
+        self.tell(server, conn, &Request::Clunk { fid })?;
+        let (fid, path) = self.open(server, conn, &name_of(name), open::RDWR)?;
+        let number = self.number_of(server, path).expect("a known file");
+        self.files[number].fid = fid;
+        Ok(number)
+    }
+
+    fn set_full(&mut self, full: bool) {
+        for server in &self.servers {
+            server.backing().set_full(full);
+        }
     }
 
     fn content(&mut self, file: File) -> Vec<u8> {
         let file = &self.files[file];
         let backing = self.servers[file.server].backing();
-        backing.get(&file.path).expect("the file is there")
+        backing.content(file.path).expect("the file is there")
     }
 
     fn snapshots(&self) -> usize {
@@ -381,6 +460,12 @@ impl Servers for Real {
 }
 
 impl Real {
+    /// The file with that identity.
+    fn number_of(&self, server: usize, path: u64) -> Option<File> {
+        let same = |file: &OpenFile| (file.server, file.path) == (server, path);
+        self.files.iter().position(same)
+    }
+
     /// A plain Twrite.
     fn write(&self, staged: &Staged) -> Result<PutReply, Errno> {
         let file = &self.files[staged.file];

@@ -125,14 +125,13 @@ fn perform<S: Servers>(world: &mut World<S>, op: &Op) -> Outcome {
             n,
             value,
         } => {
-            world
-                .servers
-                .foreign_write(file, off as u64, &pattern(value, n));
-            Outcome::Done(n, None)
+            let bytes = pattern(value, n);
+            let written = world.servers.foreign_write(file, off as u64, &bytes);
+            done(written.map(|()| n as u64))
         }
         Op::Truncate { file, size } => {
-            world.servers.truncate(file, size as u64);
-            Outcome::Done(size, None)
+            let truncated = world.servers.truncate(file, size as u64);
+            done(truncated.map(|()| size as u64))
         }
         Op::Fork { space } => {
             let free = (0..SPACES).find(|i| !matches!(world.spaces.get(*i), Some(Some(_))));
@@ -307,10 +306,8 @@ fn compare<S: Servers>(world: &mut World<S>, model: &Eager) {
 /// Did something fail that was told to?
 pub fn run<S: Servers + 'static>(mut servers: S, config: Config, program: &[Step]) -> bool {
     let mut failed = false;
-    let mut model = Eager {
-        files: (0..servers.files()).map(|f| servers.content(f)).collect(),
-        spaces: vec![Some(vec![0; PAGES * PAGE])],
-    };
+    let files = (0..servers.files()).map(|f| servers.content(f)).collect();
+    let mut model = Eager::new(files, PAGES * PAGE);
     let mut world = World::new(servers, config);
     for next in program {
         failed |= step(&mut world, &mut model, next);

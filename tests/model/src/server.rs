@@ -66,11 +66,25 @@ pub trait Servers {
     /// The handle is free again (it may have nothing).
     fn clunk(&mut self, snap: u32);
 
-    /// Another client overwrites.
-    fn foreign_write(&mut self, file: File, off: u64, data: &[u8]);
-    /// Another client truncates or extends.
-    fn truncate(&mut self, file: File, size: u64);
-    /// All bytes of the file.
+    /// Another client overwrites. An error means that nothing has changed.
+    fn foreign_write(&mut self, file: File, off: u64, data: &[u8]) -> Result<(), Errno>;
+    /// Another client truncates or extends. An error means the same.
+    fn truncate(&mut self, file: File, size: u64) -> Result<(), Errno>;
+    /// Another client takes a name away, wherever it is now. Names have the
+    /// numbers of the files they were first of, which stay open.
+    fn remove(&mut self, name: File) -> Result<(), Errno>;
+    /// Another client gives the file of one name another name, which its file
+    /// loses, if there is one.
+    fn rename(&mut self, from: File, to: File) -> Result<(), Errno>;
+    /// The file of a name, if there is one.
+    fn named(&mut self, name: File) -> Option<File>;
+    /// The kernel gives its descriptor of `file` back and opens `name`; which
+    /// file that is.
+    fn reopen(&mut self, file: File, name: File) -> Result<File, Errno>;
+    /// Is there no room for temporary files from now on? For servers that
+    /// have any.
+    fn set_full(&mut self, _full: bool) {}
+    /// All bytes of the file, also if it has no name any more.
     fn content(&mut self, file: File) -> Vec<u8>;
     /// Snapshots alive.
     fn snapshots(&self) -> usize;

@@ -71,6 +71,7 @@ pub struct Space {
 }
 
 /// A snapshot handle.
+#[derive(Clone)]
 pub(crate) struct Handle {
     pub(crate) references: u32,
     pub(crate) file: File,
@@ -133,6 +134,31 @@ impl<S: Servers> World<S> {
         };
         world.add_space(Segment::new(config.pages), 0);
         world
+    }
+
+    /// A copy of everything; both go on on their own. `servers` is the copy of
+    /// [`World::servers`]. Nothing may be under way.
+    pub fn duplicate(&self, servers: S) -> World<S> {
+        assert!(self.sent.is_empty() && self.clunks.is_empty() && self.interrupt.is_none());
+        let frames = Rc::new(RefCell::new(self.frames.borrow().clone()));
+        let space = |space: &Space| Space {
+            segment: space.segment.clone(),
+            memory: SimMemory {
+                frames: frames.clone(),
+                map: space.memory.map.clone(),
+            },
+        };
+        let spaces = self.spaces.iter().map(|at| at.as_ref().map(space));
+        World {
+            servers,
+            spaces: spaces.collect(),
+            frames: frames.clone(),
+            handles: self.handles.clone(),
+            sent: HashMap::new(),
+            clunks: Vec::new(),
+            interrupt: None,
+            ..*self
+        }
     }
 
     pub(crate) fn add_space(&mut self, segment: Segment, at: usize) {
@@ -365,7 +391,7 @@ impl<S: Servers> World<S> {
             let range = gather.at as usize..(gather.at + gather.len) as usize;
             sent.staged
                 .data
-                .extend_from_slice(&frames.bytes(gather.frame)[range]);
+                .extend_from_slice(&frames.content(gather.frame)[range]);
             frames.release(gather.frame);
         }
     }

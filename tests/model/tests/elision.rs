@@ -72,7 +72,7 @@ fn numbered(pages: usize) -> Vec<u8> {
 fn a_read_of_any_size_is_one_message_and_no_data() {
     for size in [4096, GIB, 1 << 40] {
         let mut w = world(&[b"x"]);
-        w.servers.truncate(0, size);
+        w.servers.truncate(0, size).unwrap();
         assert_eq!(read(&mut w, 0, size, 0, 0), size);
         assert_eq!(moved(&mut w), (1, 0, 0));
         assert_eq!(w.space(0).segment.extents().list().len(), 1);
@@ -84,7 +84,7 @@ fn a_read_of_any_size_is_one_message_and_no_data() {
 #[test]
 fn the_main_job_moves_what_is_touched_and_what_is_changed() {
     let mut w = world(&[b"x"]);
-    w.servers.truncate(0, GIB);
+    w.servers.truncate(0, GIB).unwrap();
     let pages = || (0..16).map(|i| i * 12_345 % (GIB as usize / PAGE) * PAGE);
     read(&mut w, 0, GIB, 0, 0);
     moved(&mut w);
@@ -113,7 +113,7 @@ fn a_read_before_a_write_shows_what_was_read() {
         let mut w = world(&[&content]);
         let n = content.len() as u64;
         assert_eq!(read(&mut w, at, n, 0, 0), n);
-        w.servers.foreign_write(0, 0, b"bar");
+        w.servers.foreign_write(0, 0, b"bar").unwrap();
         assert_eq!(w.load(0, at as usize, 3), Ok(b"foo".to_vec()));
         end(w);
     }
@@ -123,7 +123,7 @@ fn a_read_before_a_write_shows_what_was_read() {
 fn an_image_written_a_thousand_times_sends_each_change_once() {
     let mut w = world(&[b"x"]);
     let size = 64 << 20;
-    w.servers.truncate(0, size);
+    w.servers.truncate(0, size).unwrap();
     read(&mut w, 0, size, 0, 0);
     moved(&mut w);
     for round in 0..1000u64 {
@@ -147,7 +147,9 @@ fn what_others_changed_is_restored_without_sending_it() {
     let n = before.len() as u64;
     read(&mut w, 0, n, 0, 0);
     store(&mut w, 0, b"mine");
-    w.servers.foreign_write(0, 2 * PAGE as u64, &[0xbb; PAGE]);
+    w.servers
+        .foreign_write(0, 2 * PAGE as u64, &[0xbb; PAGE])
+        .unwrap();
     moved(&mut w);
     write(&mut w, 0, n, 0, 0);
     assert_eq!(moved(&mut w), (1, 0, PAGE as u64));
@@ -241,7 +243,7 @@ fn a_snapshot_of_two_processes_does_not_grow() {
     read(&mut w, 0, page, 0, 0);
     w.fork(0, 1).expect("fork");
     read(&mut w, page, page, 0, page);
-    w.servers.foreign_write(0, page, b"later");
+    w.servers.foreign_write(0, page, b"later").unwrap();
     vm::read(&mut w.process(1), page, page, 0, page).expect("read");
     assert_eq!(w.load(0, PAGE, 5), Ok(vec![2; 5]));
     assert_eq!(w.load(1, PAGE, 5), Ok(b"later".to_vec()));
@@ -256,7 +258,7 @@ fn a_snapshot_does_not_grow_over_bytes_that_may_be_asked_for() {
     read(&mut w, 0, 3 * page, 0, 0);
     read(&mut w, page, page, 1, 0);
     store(&mut w, 3 * PAGE, b"own");
-    w.servers.foreign_write(0, 2 * page, b"later");
+    w.servers.foreign_write(0, 2 * page, b"later").unwrap();
     // The snapshot is taken; the bytes for the page that is the program's own
     // do not come: the buffer stays as it was.
     w.fail_after = Some(1);
@@ -291,7 +293,7 @@ fn a_page_stored_to_during_a_write_stays_dirty() {
 fn a_piece_that_fails_ends_the_write_with_what_was_acknowledged() {
     let mut w = world(&[b"x"]);
     let size = 24 << 20;
-    w.servers.truncate(0, size as u64);
+    w.servers.truncate(0, size as u64).unwrap();
     store(&mut w, 0, &vec![9; size]);
     moved(&mut w);
     // 64 messages of 128 KiB are one piece of 8 MiB.

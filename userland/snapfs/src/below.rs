@@ -15,6 +15,7 @@ pub type Below = u32;
 const REST: usize = 64;
 
 /// Fid numbers beneath.
+#[cfg_attr(feature = "memory", derive(Clone))]
 #[derive(Default)]
 pub struct FidPool {
     next: Below,

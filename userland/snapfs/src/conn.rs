@@ -50,13 +50,13 @@ pub struct Open {
 /// A connection.
 #[derive(Default)]
 pub struct Conn {
-    fids: RefCell<BTreeMap<u32, Entry>>,
+    pub(crate) fids: RefCell<BTreeMap<u32, Entry>>,
     /// 0 before `Tversion`.
     pub msize: Cell<u32>,
     /// The snapshot messages were negotiated.
     pub snaps: Cell<bool>,
     /// Tags of requests in flight.
-    tags: RefCell<Vec<u16>>,
+    pub(crate) tags: RefCell<Vec<u16>>,
     /// Rings when a tag is done or a write has its result, if anybody listens.
     pub done: Bell,
     /// Writes by wid.

@@ -13,6 +13,7 @@ use core::ops::Range;
 const LEVELS: usize = 64;
 
 /// Counts of `(piece, epoch)`. Epochs begin at 1.
+#[cfg_attr(feature = "memory", derive(Clone))]
 pub struct Cover {
     /// Key: level, index at that level, epoch.
     counts: BTreeMap<(u8, u64, u64), u32>,

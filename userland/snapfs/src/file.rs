@@ -31,6 +31,7 @@ pub struct File {
 }
 
 /// The part of a [`File`] that changes. No borrow of it spans an `await`.
+#[cfg_attr(feature = "memory", derive(Clone))]
 pub struct State {
     /// Bytes, as of the last look or own change.
     pub size: u64,

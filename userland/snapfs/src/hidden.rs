@@ -17,6 +17,7 @@ use ninep::{DirEntries, Reply, Request};
 pub const HIDDEN: &str = ".snapfs";
 
 /// The directory's state.
+#[cfg_attr(feature = "memory", derive(Clone))]
 #[derive(Default)]
 pub struct Hidden {
     fid: Cell<Option<Below>>,

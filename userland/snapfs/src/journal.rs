@@ -34,6 +34,7 @@ pub enum Place {
 }
 
 /// The journal of one file.
+#[cfg_attr(feature = "memory", derive(Clone))]
 #[derive(Default)]
 pub struct Journal {
     entries: BTreeMap<(u64, u64), Place>,

@@ -28,6 +28,8 @@ mod changes;
 mod commit;
 mod conn;
 mod cover;
+#[cfg(feature = "memory")]
+mod duplicate;
 mod exec;
 mod file;
 mod hidden;

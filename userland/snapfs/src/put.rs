@@ -17,6 +17,7 @@ const OPS_MAX: usize = 16 << 10;
 const WRITES_MAX: usize = 256;
 
 /// A write of one wid.
+#[cfg_attr(feature = "memory", derive(Clone))]
 pub enum Write {
     /// Waiting for its COMMIT.
     Staged(Staged),
@@ -27,6 +28,7 @@ pub enum Write {
 }
 
 /// What was staged.
+#[cfg_attr(feature = "memory", derive(Clone))]
 #[derive(Default)]
 pub struct Staged {
     fid: u32,

@@ -13,6 +13,7 @@ use core::ops::Range;
 pub type Piece = (Range<u64>, u64);
 
 /// Sorted, without overlaps; neighbours of one epoch are joined.
+#[cfg_attr(feature = "memory", derive(Clone))]
 #[derive(Default)]
 pub struct Ranges {
     /// Start -> (end, epoch).

@@ -16,6 +16,7 @@ use core::cell::{Cell, RefCell};
 const NAME: &str = "store";
 
 /// Which places are in use.
+#[cfg_attr(feature = "memory", derive(Clone))]
 #[derive(Default)]
 pub struct Slots {
     free: Vec<u32>,
@@ -65,6 +66,7 @@ impl Slots {
 }
 
 /// The store of one server.
+#[cfg_attr(feature = "memory", derive(Clone))]
 #[derive(Default)]
 pub struct Store {
     pub(crate) slots: RefCell<Slots>,

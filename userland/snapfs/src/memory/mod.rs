@@ -60,6 +60,21 @@ impl Memory {
         self.manual.set(manual);
     }
 
+    /// A copy that goes its own way. No exchange may be under way; what
+    /// [`Memory::inject`] was told is not copied.
+    pub fn duplicate(&self) -> Memory {
+        assert!(self.waiting.borrow().is_empty(), "an exchange waits");
+        Memory {
+            tree: self.tree.clone(),
+            manual: self.manual.clone(),
+            waiting: RefCell::default(),
+            injector: RefCell::default(),
+            exchanges: self.exchanges.clone(),
+            read_bytes: self.read_bytes.clone(),
+            written_bytes: self.written_bytes.clone(),
+        }
+    }
+
     /// How many exchanges wait.
     pub fn waiting(&self) -> usize {
         self.waiting.borrow().len()
@@ -77,6 +92,12 @@ impl Memory {
     /// Makes exchanges fail, before they take effect.
     pub fn inject(&self, injector: impl FnMut(Exchange) -> Option<Errno> + 'static) {
         *self.injector.borrow_mut() = Some(Box::new(injector));
+    }
+
+    /// Says whether writes to temporary files in the hidden directory, the
+    /// server's own, find no room.
+    pub fn set_full(&self, full: bool) {
+        self.tree.borrow_mut().full = full;
     }
 
     /// No more failures.
@@ -141,6 +162,18 @@ impl Memory {
             Some(to) => tree.rename((ROOT, name), (ROOT, to)),
             None => tree.unlink(ROOT, name, 0),
         };
+    }
+
+    /// What is at `path`, by qid.path.
+    pub fn find(&self, path: &str) -> Option<u64> {
+        self.tree.borrow_mut().find(path).ok()
+    }
+
+    /// The bytes of the file with that qid.path, named or not.
+    pub fn content(&self, number: u64) -> Option<Vec<u8>> {
+        let mut tree = self.tree.borrow_mut();
+        let content = tree.content(number).ok()?;
+        Some(content.read(0, content.size))
     }
 
     /// The bytes of a file; `None` if there is none.

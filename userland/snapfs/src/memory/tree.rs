@@ -2,9 +2,10 @@
 //! an open fid keeps an unlinked file readable and writable, but attributes
 //! go by path and are gone with the last name.
 
+use crate::hidden::HIDDEN;
 use abi::Errno;
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 use ninep::consts::{open, qid, setattr, unlink};
@@ -12,10 +13,10 @@ use ninep::{Attr, DirEntry, Qid, SetAttr};
 
 const BLOCK: u64 = 4096;
 
-/// A sparse file's bytes.
+/// A sparse file's bytes. Copies share blocks until one of them writes.
 #[derive(Default, Clone)]
 pub struct Content {
-    blocks: BTreeMap<u64, Box<[u8; BLOCK as usize]>>,
+    blocks: BTreeMap<u64, Rc<[u8; BLOCK as usize]>>,
     /// Bytes.
     pub size: u64,
 }
@@ -44,9 +45,9 @@ impl Content {
         while !data.is_empty() {
             let from = (at % BLOCK) as usize;
             let len = data.len().min(BLOCK as usize - from);
-            let empty = || Box::new([0; BLOCK as usize]);
+            let empty = || Rc::new([0; BLOCK as usize]);
             let block = self.blocks.entry(at / BLOCK).or_insert_with(empty);
-            block[from..from + len].copy_from_slice(&data[..len]);
+            Rc::make_mut(block)[from..from + len].copy_from_slice(&data[..len]);
             data = &data[len..];
             at += len as u64;
         }
@@ -58,7 +59,7 @@ impl Content {
         if size < self.size {
             self.blocks.split_off(&size.div_ceil(BLOCK));
             if let Some(block) = self.blocks.get_mut(&(size / BLOCK)) {
-                block[(size % BLOCK) as usize..].fill(0);
+                Rc::make_mut(block)[(size % BLOCK) as usize..].fill(0);
             }
         }
         self.size = size;
@@ -66,6 +67,7 @@ impl Content {
 }
 
 /// What a node is.
+#[derive(Clone)]
 pub enum Kind {
     /// A regular file.
     File(Content),
@@ -76,6 +78,7 @@ pub enum Kind {
 }
 
 /// A file, directory or link.
+#[derive(Clone)]
 pub struct Node {
     pub kind: Kind,
     pub mode: u32,
@@ -83,9 +86,12 @@ pub struct Node {
     /// Logical time of the last change.
     pub mtime: u64,
     opens: u32,
+    /// Made in the hidden directory, not moved there.
+    temporary: bool,
 }
 
 /// A fid.
+#[derive(Clone)]
 struct Fid {
     node: u64,
     /// Parent of each directory on the way, for `..`.
@@ -94,11 +100,14 @@ struct Fid {
 }
 
 /// The tree and the fids on it.
+#[derive(Clone)]
 pub struct Tree {
     nodes: BTreeMap<u64, Node>,
     fids: BTreeMap<u32, Fid>,
     next: u64,
     clock: u64,
+    /// There is no room for temporary files.
+    pub full: bool,
 }
 
 /// The root's number.
@@ -111,6 +120,7 @@ impl Default for Tree {
             fids: BTreeMap::new(),
             next: ROOT,
             clock: 0,
+            full: false,
         };
         tree.make(Kind::Dir(BTreeMap::new()), 0o755);
         tree
@@ -142,6 +152,7 @@ impl Tree {
                 nlink: 1,
                 mtime,
                 opens: 0,
+                temporary: false,
             },
         );
         number
@@ -377,7 +388,12 @@ impl Tree {
         let node = match there {
             Some(_) if flags & open::EXCL != 0 => return Err(Errno::EEXIST),
             Some(node) => node,
-            None => self.add(dir, name, Kind::File(Content::default()), mode & 0o777)?,
+            None => {
+                let node = self.add(dir, name, Kind::File(Content::default()), mode & 0o777)?;
+                let hidden = self.dir(ROOT)?.get(HIDDEN) == Some(&dir);
+                self.node(node)?.temporary = hidden;
+                node
+            }
         };
         if let Some(fid) = self.fids.get_mut(&fid) {
             fid.node = node;
@@ -415,6 +431,9 @@ impl Tree {
     /// Writes to an open fid.
     pub fn write(&mut self, fid: u32, off: u64, data: &[u8]) -> Result<(), Errno> {
         let node = self.opened(fid, open::RDONLY)?;
+        if self.full && self.node(node)?.temporary {
+            return Err(Errno::ENOSPC);
+        }
         let now = self.tick();
         self.content(node)?.write(off, data);
         self.node(node)?.mtime = now;

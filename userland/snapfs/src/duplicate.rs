@@ -1,0 +1,95 @@
+//! A copy of a whole server, for models that try many futures of one state.
+
+use crate::Snapfs;
+use crate::conn::{Conn, Entry, Open};
+use crate::file::File;
+use crate::memory::Memory;
+use crate::snap::Snapshot;
+use crate::sync::Bell;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+
+/// The files of the old server beside those of the new one.
+struct Files(Vec<(Rc<File>, Rc<File>)>);
+
+impl Files {
+    /// The new server's own of an old file. One that nobody can find any more
+    /// may still be held by a fid.
+    fn new_of(&mut self, old: &Rc<File>) -> Rc<File> {
+        if let Some((_, new)) = self.0.iter().find(|(known, _)| Rc::ptr_eq(known, old)) {
+            return new.clone();
+        }
+        let new = Rc::new(File {
+            path: old.path,
+            lock: old.lock.clone(),
+            state: old.state.clone(),
+        });
+        self.0.push((old.clone(), new.clone()));
+        new
+    }
+
+    fn entry(&mut self, entry: &Entry) -> Entry {
+        match entry {
+            Entry::Plain { back, qid } => Entry::Plain {
+                back: *back,
+                qid: *qid,
+            },
+            Entry::Open(open) => Entry::Open(Rc::new(Open {
+                file: self.new_of(&open.file),
+                closed: open.closed.clone(),
+                ..**open
+            })),
+            Entry::Snap(snapshot) => Entry::Snap(Rc::new(Snapshot {
+                file: self.new_of(&snapshot.file),
+                ranges: snapshot.ranges.clone(),
+            })),
+            Entry::Reserved => unreachable!("a request is in flight"),
+        }
+    }
+
+    fn conn(&mut self, conn: &Conn) -> Conn {
+        assert!(conn.tags.borrow().is_empty(), "a request is in flight");
+        let fids = conn.fids.borrow();
+        let entries = fids.iter().map(|(fid, entry)| (*fid, self.entry(entry)));
+        Conn {
+            fids: RefCell::new(entries.collect()),
+            msize: conn.msize.clone(),
+            snaps: conn.snaps.clone(),
+            tags: RefCell::default(),
+            done: Bell::default(),
+            writes: conn.writes.clone(),
+        }
+    }
+}
+
+impl Snapfs<Memory> {
+    /// A copy of the server and of what is beneath it; both go on on their own.
+    ///
+    /// # Panics
+    /// If a request is in flight.
+    pub fn duplicate(&self) -> Snapfs<Memory> {
+        let mut files = Files(Vec::new());
+        let known = self.files.borrow();
+        let known = known.iter().map(|(path, file)| (*path, files.new_of(file)));
+        let known = RefCell::new(known.collect());
+        let conns = self.conns.borrow();
+        let conns = conns
+            .iter()
+            .map(|(id, conn)| (*id, Rc::new(files.conn(conn))));
+        Snapfs {
+            backing: self.backing.duplicate(),
+            conns: RefCell::new(conns.collect()),
+            files: known,
+            fids: self.fids.clone(),
+            store: self.store.clone(),
+            hidden: self.hidden.clone(),
+            names: self.names.clone(),
+            root: self.root.clone(),
+            root_path: self.root_path.clone(),
+            epoch: self.epoch.clone(),
+            snapshots: self.snapshots.clone(),
+            rescued: self.rescued.clone(),
+        }
+    }
+}
