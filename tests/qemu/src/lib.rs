@@ -1,5 +1,7 @@
 //! What the QEMU tests have in common.
 
+pub mod tree;
+
 use runner::Outcome;
 use tempfile::TempDir;
 

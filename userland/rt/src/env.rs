@@ -31,21 +31,24 @@ pub(crate) unsafe fn from_stack(stack: *const u64) {
 }
 
 impl Environment {
-    fn texts(&mut self) -> &mut Vec<String> {
+    /// The texts the program began with.
+    fn initial(&self) -> impl Iterator<Item = &'static CStr> + use<> {
         let mut at = self.initial;
-        self.texts.get_or_insert_with(|| {
-            let mut texts = Vec::new();
+        core::iter::from_fn(move || {
             // SAFETY: `from_stack` was told that a null pointer ends the list
             // and that all stays as it is.
-            while !at.is_null() && unsafe { !(*at).is_null() } {
-                // SAFETY: as above.
-                let text = unsafe { CStr::from_ptr(*at) };
-                at = at.wrapping_add(1);
-                if let Ok(text) = text.to_str() {
-                    texts.push(String::from(text));
-                }
-            }
-            texts
+            let text = unsafe { (!at.is_null() && !(*at).is_null()).then(|| CStr::from_ptr(*at)) };
+            // Not beyond the end, however often one asks.
+            at = text.map_or(at, |_| at.wrapping_add(1));
+            text
+        })
+    }
+
+    fn texts(&mut self) -> &mut Vec<String> {
+        let initial = self.initial();
+        self.texts.get_or_insert_with(|| {
+            let texts = initial.filter_map(|text| text.to_str().ok());
+            texts.map(String::from).collect()
         })
     }
 }
@@ -56,6 +59,15 @@ fn value<'t>(text: &'t str, name: &str) -> Option<&'t str> {
 
 fn with<R>(f: impl FnOnce(&mut Vec<String>) -> R) -> Option<R> {
     ENVIRONMENT.with(|e| f(e.texts()))
+}
+
+/// Did the program begin with `name` set to that value? Allocates nothing.
+pub(crate) fn begins_with(name: &str, wanted: &str) -> bool {
+    let found = ENVIRONMENT.with(|e| {
+        let mut texts = e.initial().filter_map(|text| text.to_str().ok());
+        texts.any(|text| value(text, name) == Some(wanted))
+    });
+    found == Some(true)
 }
 
 /// The value of `name`.

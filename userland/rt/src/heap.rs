@@ -1,9 +1,13 @@
 //! The allocator: size classes for small objects, `linked_list_allocator` for
-//! the rest, both over one huge "memory" segment of which only touched pages
-//! cost anything. Nothing is attached before the first allocation.
+//! the rest, both over one huge segment of which only touched pages cost
+//! anything. Nothing is attached before the first allocation.
+//!
+//! It is a "memory" segment. With `HEAP=snapshot` in the environment it is a
+//! "snapshot" segment: each read into any of the program's buffers is deferred
+//! then, and the program cannot tell.
 
 use crate::single::Single;
-use crate::sys;
+use crate::{env, sys};
 use abi::Call;
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{NonNull, null_mut};
@@ -26,6 +30,7 @@ struct State {
     classes: [*mut Free; CLASSES],
     large: Heap,
     attached: bool,
+    kind: &'static str,
 }
 
 struct ProcessHeap(Single<State>);
@@ -35,7 +40,16 @@ static HEAP: ProcessHeap = ProcessHeap(Single::new(State {
     classes: [null_mut(); CLASSES],
     large: Heap::empty(),
     attached: false,
+    kind: "memory",
 }));
+
+/// Looks what kind of segment the environment asks for; before the first
+/// allocation.
+pub(crate) fn choose_kind() {
+    if env::begins_with("HEAP", "snapshot") {
+        HEAP.0.with(|state| state.kind = "snapshot");
+    }
+}
 
 /// The class for a layout, if it is a small one. Objects of a class are
 /// aligned to its size.
@@ -48,8 +62,7 @@ fn class_of(layout: &Layout) -> Option<usize> {
 
 impl State {
     fn attach(&mut self) -> bool {
-        let kind = b"memory";
-        let (at, len) = sys::of(kind);
+        let (at, len) = sys::of(self.kind.as_bytes());
         // SAFETY: the new segment is at addresses nobody uses.
         match unsafe { sys::call5(Call::SegAttach, at, len, 0, HEAP_LEN, 0) } {
             Ok(va) => {

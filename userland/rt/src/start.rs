@@ -1,6 +1,6 @@
 //! From the kernel's initial stack to `main` and out again.
 
-use crate::{Args, Outcome, args, env, process};
+use crate::{Args, Outcome, args, env, heap, process};
 
 /// Names the program's `main`: `rt::main!(main);`.
 ///
@@ -44,6 +44,7 @@ extern "C" fn entry(stack: *const u64) -> ! {
         env::from_stack(stack);
         args::from_stack(stack)
     };
+    heap::choose_kind();
     dormouse_main(args)
 }
 
