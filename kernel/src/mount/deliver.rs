@@ -4,7 +4,7 @@
 //! from there straight into the frames that wait for it. Nothing a server
 //! sends is believed: sizes, tags and counts are checked, and what does not
 //! fit is an error for the one who waits, or dropped.
-use super::{BYTES_IN, MESSAGES, Mount, Progress, TAGS, rpc::Answer};
+use super::{BYTES_IN, MESSAGES, Mount, Progress, TAGS, rpc::Answer, snapshots};
 use crate::chan::{Piece, room};
 use crate::proc::Process;
 use crate::seg::user::{self, Gather};
@@ -43,8 +43,11 @@ impl Mount {
             BYTES_IN.fetch_add(total.saturating_sub(READ_HEAD as u64), Relaxed);
         }
         drop(sink);
-        let undo = self.state.lock().answer(tag, answer);
-        if let Some(fid) = undo {
+        let after = self.state.lock().answer(tag, answer);
+        if let Some(what) = after.trimmed {
+            snapshots::trimmed(what);
+        }
+        if let Some(fid) = after.clunk {
             self.clunk_later(fid);
         }
         self.clunk_unwanted();

@@ -19,6 +19,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use ninep::consts::{IOHDRSZ, NOFID, NONUNAME, NOTAG, VERSION_L, VERSION_SNAP};
 use ninep::{Qid, Reply, Request};
+use vm::SnapId;
 
 /// Requests in flight at one server.
 const TAGS: usize = 64;
@@ -73,6 +74,25 @@ struct Pending {
     /// A flush of this tag is on its way: the tag is not free before the
     /// answer to that.
     flushed: bool,
+    /// It is a Ttrim of this snapshot.
+    trims: Option<Trimmed>,
+}
+
+/// What a Ttrim is about; an entry of the table may have become another
+/// snapshot's by the time of the answer.
+#[derive(Clone, Copy)]
+pub struct Trimmed {
+    snap: SnapId,
+    snapfid: u32,
+}
+
+/// What is left to do about a reply that nobody waited for.
+#[derive(Default)]
+struct Afterwards {
+    /// A fid that nobody wants.
+    clunk: Option<u32>,
+    /// A trim that is done.
+    trimmed: Option<Trimmed>,
 }
 
 impl Pending {
@@ -84,6 +104,7 @@ impl Pending {
             undo: NOFID,
             flushes: None,
             flushed: false,
+            trims: None,
         }
     }
 }
@@ -255,15 +276,26 @@ impl Mount {
         state.wids.iter().copied().min().unwrap_or(state.next_wid)
     }
 
+    /// Is the server gone for good?
+    pub fn is_down(&self) -> bool {
+        self.state.lock().down
+    }
+
     /// The other side is closed: every wait is over, and every later call
     /// fails at once.
     pub fn hang_up(&self) {
-        let mut state = self.state.lock();
-        state.down = true;
-        for tag in 0..TAGS {
-            state.answer(tag, Err(Errno::EIO));
+        {
+            let mut state = self.state.lock();
+            state.down = true;
+            state.free.wake_all();
         }
-        state.free.wake_all();
+        for tag in 0..TAGS {
+            // Nothing has to be given back to a server that is gone.
+            let after = self.state.lock().answer(tag, Err(Errno::EIO));
+            if let Some(what) = after.trimmed {
+                snapshots::trimmed(what);
+            }
+        }
     }
 }
 

@@ -6,14 +6,14 @@
 //! that a note interrupts flushes too, but waits for the outcome: a reply that
 //! comes before the flush's counts, so that it knows what has happened
 //! (invariant 13).
-use super::{BYTES_OUT, FIDS, Mount, Pending, Progress, State, TAGS};
+use super::{Afterwards, BYTES_OUT, FIDS, Mount, Pending, Progress, State, TAGS, Trimmed};
 use crate::chan::{HEAD_MAX, Message, Piece, room};
 use crate::proc::sched::{self, Reason, Wake};
 use abi::Errno;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 use ninep::consts::{NOFID, NOTAG};
-use ninep::{Reply, Request};
+use ninep::{List, Reply, Request};
 
 /// Bytes that hold most heads.
 const SMALL_HEAD: usize = 128;
@@ -249,8 +249,26 @@ impl Mount {
         }
     }
 
-    /// Sends a request whose reply only frees the tag.
-    fn send_detached(&self, tag: usize, request: &Request<'_>) {
+    /// Tells the server, without waiting for the reply, that nobody refers to
+    /// these ranges of a snapshot any more. `false`: that was not possible now.
+    pub fn trim(&self, what: Trimmed, ranges: &[(u64, u64)]) -> bool {
+        let tag = {
+            let mut state = self.state.lock();
+            let Some(tag) = state.try_tag() else {
+                return false;
+            };
+            if let Some(pending) = state.pending.get_mut(tag) {
+                pending.trims = Some(what);
+            }
+            tag
+        };
+        let ranges = List::new(ranges);
+        let snapfid = what.snapfid;
+        self.send_detached(tag, &Request::Trim { snapfid, ranges })
+    }
+
+    /// Sends a request whose reply only frees the tag; was it sent?
+    fn send_detached(&self, tag: usize, request: &Request<'_>) -> bool {
         let sent = encode(tag as u16, request, 0).and_then(|head| {
             self.end.send(Message {
                 head,
@@ -260,6 +278,7 @@ impl Mount {
         if sent.is_err() {
             self.state.lock().not_sent(tag);
         }
+        sent.is_ok()
     }
 }
 
@@ -356,24 +375,29 @@ impl State {
         }
     }
 
-    /// A reply for `tag`. Returns a fid that nobody wants, if it made one.
-    pub(super) fn answer(&mut self, tag: usize, result: Result<Answer, Errno>) -> Option<u32> {
-        let pending = self.pending.get_mut(tag)?;
+    /// A reply for `tag`; what it leaves to do if nobody waits for it.
+    pub(super) fn answer(&mut self, tag: usize, result: Result<Answer, Errno>) -> Afterwards {
+        let Some(pending) = self.pending.get_mut(tag) else {
+            return Afterwards::default();
+        };
         if !matches!(pending.progress, Progress::Sent) {
-            return None;
+            return Afterwards::default();
         }
         if let Some(slot) = pending.waiter {
             pending.progress = Progress::Answered(result);
             sched::unpark(slot);
-            return None;
+            return Afterwards::default();
         }
         let made = result.is_ok_and(|a| a.reply().is_ok());
-        let undo = (made && pending.undo != NOFID).then_some(pending.undo);
+        let after = Afterwards {
+            clunk: (made && pending.undo != NOFID).then_some(pending.undo),
+            trimmed: pending.trims.take(),
+        };
         let flushed = pending.flushes.take();
         self.free_tag(tag);
         if let Some(old) = flushed {
             self.flush_done(usize::from(old));
         }
-        undo
+        after
     }
 }

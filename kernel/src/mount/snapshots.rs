@@ -3,11 +3,13 @@
 //! A snapshot is named by a [`SnapId`]: the number of its entry. It is held by
 //! the segments whose extents refer to it, and by an operation in progress;
 //! the last one to let go gives its snapfid back to the server.
-use super::{Mount, remote::Remote};
+use super::{Mount, Trimmed, remote::Remote};
 use crate::lock::{Lock, Rank};
+use crate::proc::sched::{self, Reason, WaitQueue};
 use abi::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use ninep::consts::NOFID;
 use ninep::{Reply, Request};
@@ -21,11 +23,15 @@ struct Held {
     /// What the file was called, for the message when it is lost.
     path: Arc<str>,
     holders: u32,
+    /// Ttrims without an answer.
+    trims: u32,
 }
 
 struct Table {
     entries: Vec<Option<Held>>,
     free: Vec<u32>,
+    /// Who waits for trims to be answered. Rare enough for one queue.
+    trimming: WaitQueue,
 }
 
 static TABLE: Lock<Table> = Lock::new(
@@ -33,6 +39,7 @@ static TABLE: Lock<Table> = Lock::new(
     Table {
         entries: Vec::new(),
         free: Vec::new(),
+        trimming: WaitQueue::new(),
     },
 );
 static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -65,6 +72,7 @@ pub fn reserve(file: &Remote, path: &Arc<str>) -> Result<SnapId, Errno> {
         qid_path: file.qid.path,
         path: path.clone(),
         holders: 1,
+        trims: 0,
     };
     let mut table = TABLE.lock();
     let index = match table.free.pop() {
@@ -149,6 +157,68 @@ pub fn release(snap: SnapId) {
     }
 }
 
+/// Tells the server that its only holder does not refer to these ranges of it
+/// any more, without waiting. `false`: there are others, or not possible now.
+pub fn trim(snap: SnapId, ranges: &[Range<u64>]) -> bool {
+    let mut list = [(0, 0); vm::TRIM_MAX];
+    for (entry, range) in list.iter_mut().zip(ranges) {
+        *entry = (range.start, range.end - range.start);
+    }
+    let list = list.get(..ranges.len()).unwrap_or(&[]);
+    let (mount, what) = {
+        let mut table = TABLE.lock();
+        let Some(held) = table.held(snap) else {
+            return true;
+        };
+        if held.mount.is_down() {
+            return true;
+        }
+        if held.holders > 1 {
+            return false;
+        }
+        held.trims += 1;
+        let snapfid = held.snapfid;
+        (held.mount.clone(), Trimmed { snap, snapfid })
+    };
+    let sent = mount.trim(what, list);
+    if !sent {
+        trimmed(what);
+    }
+    sent
+}
+
+/// A trim was answered.
+pub fn trimmed(what: Trimmed) {
+    let mut table = TABLE.lock();
+    if let Some(held) = table.held(what.snap)
+        && held.snapfid == what.snapfid
+    {
+        held.trims = held.trims.saturating_sub(1);
+        if held.trims == 0 {
+            table.trimming.wake_all();
+        }
+    }
+}
+
+/// Waits until no trim of the snapshot is under way, before something is sent
+/// that gives it new content: a server may do the two in any order.
+pub fn settle(snap: SnapId) -> Result<(), Errno> {
+    loop {
+        {
+            let mut table = TABLE.lock();
+            if table.held(snap).is_none_or(|held| held.trims == 0) {
+                return Ok(());
+            }
+            table.trimming.join();
+        }
+        let wake = sched::park(Reason::Reply, None);
+        TABLE.lock().trimming.leave();
+        if wake.interrupted() {
+            return Err(Errno::EINTR);
+        }
+    }
+}
+
 /// Takes a snapshot of `[off, off + count)` of an open file as it is now;
 /// with `grow`, into one that is held already. Blocks.
 pub fn take(
@@ -159,7 +229,10 @@ pub fn take(
     grow: Option<SnapId>,
 ) -> Result<Snapped, Errno> {
     let snap = match grow {
-        Some(snap) => snap,
+        Some(snap) => {
+            settle(snap)?;
+            snap
+        }
         None => reserve(file, path)?,
     };
     let result = request(file, snap, off, count, grow.is_none());

@@ -11,6 +11,7 @@ use crate::proc::sched::{self, Reason, WaitQueue};
 use abi::{Errno, PAGE};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Range;
 use ninep::consts::NOFID;
 use ninep::{PutKind, PutOp, Request};
 use vm::{Frame, Host, Kind, Limits, Op, Origin, Put, PutReply, Segment, SnapId, Snapped, Ticket};
@@ -113,6 +114,10 @@ impl<'a> Host for Caller<'a> {
         snapshots::release(snap);
     }
 
+    fn trim(&mut self, snap: SnapId, ranges: &[Range<u64>]) -> bool {
+        snapshots::trim(snap, ranges)
+    }
+
     fn holders(&self, snap: SnapId) -> u32 {
         snapshots::holders(snap)
     }
@@ -168,6 +173,7 @@ impl<'a> Host for Caller<'a> {
     }
 
     fn put_send(&mut self, put: &Put<'_, File<'a>>) -> Result<(), Errno> {
+        put.into.map_or(Ok(()), snapshots::settle)?;
         let write = self.write.as_mut().ok_or(Errno::EINVAL)?;
         let mut body = room(put.data.len())?;
         body.extend(put.data.iter().map(|g| Piece {
@@ -224,7 +230,7 @@ impl<'a> Host for Caller<'a> {
         FILLING.lock().wake_all();
     }
 
-    fn deferred(&self) -> bool {
+    fn deferred(&self, _file: File<'a>) -> bool {
         crate::options::deferred() && !self.space.lock().serving
     }
 

@@ -7,10 +7,16 @@
 //!
 //! Look-up is a binary search. Whatever needs memory is reserved before
 //! anything is changed, so that [`Extents::replace`] cannot fail.
+//!
+//! While a write is under way the map is *held*: what its messages name must
+//! stay as it is at the server until the commit is answered, even if somebody
+//! reads over the buffer or frees it meanwhile. A held map hands out nothing
+//! for release, trims nothing and lets no snapshot grow.
 
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use crate::trim::Dropped;
 use crate::{NoMemory, SnapId};
 
 /// A place in a snapshot.
@@ -80,26 +86,37 @@ impl Extent {
 
 /// A snapshot in use.
 #[derive(Clone, Copy, Debug)]
-struct Use {
-    snap: SnapId,
+pub(crate) struct Use {
+    pub snap: SnapId,
     /// Bytes of extents that refer to it.
-    bytes: u64,
+    pub bytes: u64,
     /// Operations under way that need it.
-    pins: u32,
+    pub pins: u32,
+    /// [`Extent::delta`] of all its extents, while it has bytes.
+    pub delta: u64,
+    /// Something of it was let go of that the server was not told, because
+    /// others held it too: to be made up for when nobody else does.
+    pub withheld: bool,
+    /// The server could not give bytes of it: what is here is all there is.
+    pub lost: bool,
 }
 
 /// The association map of one segment.
 #[cfg_attr(feature = "duplicate", derive(Clone))]
-#[derive(Default, Debug)]
+#[derive(Debug)]
 pub struct Extents {
     /// Sorted by `start`.
     list: Vec<Extent>,
     /// Sorted by `snap`.
-    uses: Vec<Use>,
+    pub(crate) uses: Vec<Use>,
     /// Entries of `uses` with neither bytes nor pins.
     unused: usize,
     /// Counts changes of `list`.
     generation: u64,
+    /// Pieces of writes under way.
+    held: u32,
+    /// What was let go of and the server has not been told yet.
+    pub(crate) dropped: Dropped,
 }
 
 impl Extents {
@@ -110,6 +127,8 @@ impl Extents {
             uses: Vec::new(),
             unused: 0,
             generation: 0,
+            held: 0,
+            dropped: Dropped::new(),
         }
     }
 
@@ -167,7 +186,7 @@ impl Extents {
         let to = self.cut(range.end);
         for index in from..to {
             if let Some(old) = self.list.get(index).copied() {
-                self.unuse(old.source.snap, old.len());
+                self.unuse(&old, source.is_some_and(|s| s.snap == old.source.snap));
             }
         }
         let new = source.map(|source| Extent {
@@ -176,7 +195,7 @@ impl Extents {
             source,
         });
         if let Some(new) = &new {
-            self.reuse(new.source.snap, new.len());
+            self.reuse(new);
         }
         self.list.splice(from..to, new);
         let inserted = from + usize::from(new.is_some());
@@ -221,8 +240,13 @@ impl Extents {
         self.uses.binary_search_by_key(&snap, |u| u.snap)
     }
 
+    /// The entry of a snapshot.
+    pub(crate) fn of(&self, snap: SnapId) -> Option<&Use> {
+        self.uses.get(self.find(snap).ok()?)
+    }
+
     /// Changes one entry of the table and keeps the count of unused ones.
-    fn tally(&mut self, snap: SnapId, change: impl FnOnce(&mut Use)) {
+    pub(crate) fn tally(&mut self, snap: SnapId, change: impl FnOnce(&mut Use)) {
         let Ok(index) = self.find(snap) else {
             debug_assert!(false, "{snap:?} is not in the table");
             return;
@@ -235,12 +259,21 @@ impl Extents {
         }
     }
 
-    fn reuse(&mut self, snap: SnapId, bytes: u64) {
-        self.tally(snap, |u| u.bytes += bytes);
+    fn reuse(&mut self, new: &Extent) {
+        self.tally(new.source.snap, |u| {
+            u.bytes += new.len();
+            u.delta = new.delta();
+        });
     }
 
-    fn unuse(&mut self, snap: SnapId, bytes: u64) {
-        self.tally(snap, |u| u.bytes -= bytes);
+    /// An extent is gone; its bytes are let go of unless they are the same
+    /// snapshot's again.
+    fn unuse(&mut self, old: &Extent, again: bool) {
+        self.tally(old.source.snap, |u| u.bytes -= old.len());
+        if !again {
+            let soffs = old.source.soff..old.source.soff + old.len();
+            self.drop_bytes(old.source.snap, soffs, Some(self.generation));
+        }
     }
 
     /// Takes over the caller's reference to a fresh snapshot, pinned.
@@ -254,6 +287,9 @@ impl Extents {
             snap,
             bytes: 0,
             pins: 1,
+            delta: 0,
+            withheld: false,
+            lost: false,
         };
         self.uses.insert(index, entry);
         Ok(())
@@ -269,23 +305,53 @@ impl Extents {
         self.tally(snap, |u| u.pins -= 1);
     }
 
-    /// Is an operation working with the snapshot?
-    pub(crate) fn pinned(&self, snap: SnapId) -> bool {
-        self.find(snap)
-            .ok()
-            .and_then(|i| self.uses.get(i))
-            .is_some_and(|u| u.pins > 0)
+    /// May an operation add to what the snapshot covers, or replace that? Not
+    /// while another one works with it or may have named it, nor if it is lost.
+    pub(crate) fn may_change(&self, snap: SnapId) -> bool {
+        self.held == 0 && self.of(snap).is_some_and(|u| u.pins == 0 && !u.lost)
+    }
+
+    /// A piece of a write begins: see the top of this module.
+    pub(crate) const fn hold(&mut self) {
+        self.held += 1;
+    }
+
+    /// It is answered.
+    pub(crate) const fn let_go(&mut self) {
+        self.held -= 1;
+    }
+
+    /// Is a write under way?
+    pub(crate) const fn held(&self) -> bool {
+        self.held > 0
+    }
+
+    /// The server could not give bytes of the snapshots over `range`.
+    pub(crate) fn mark_lost(&mut self, range: Range<u64>) {
+        let mut from = range.start;
+        while let Some(extent) = self.first(from..range.end) {
+            self.tally(extent.source.snap, |u| u.lost = true);
+            from = extent.end;
+        }
+    }
+
+    /// Are bytes of `range` those of a lost snapshot?
+    pub(crate) fn lost(&self, range: Range<u64>) -> bool {
+        self.over(range)
+            .any(|e| self.of(e.source.snap).is_some_and(|u| u.lost))
     }
 
     /// Removes one snapshot that nothing refers to from the table; the caller
     /// now has its reference.
     pub(crate) fn take_unused(&mut self) -> Option<SnapId> {
-        if self.unused == 0 {
+        if self.unused == 0 || self.held() {
             return None;
         }
         let index = self.uses.iter().position(|u| u.bytes == 0 && u.pins == 0)?;
         self.unused -= 1;
-        Some(self.uses.remove(index).snap)
+        let snap = self.uses.remove(index).snap;
+        self.dropped.forget(snap);
+        Some(snap)
     }
 
     /// The snapshots that extents refer to, ascending.
@@ -305,7 +371,14 @@ impl Extents {
             .map_err(|_| NoMemory)?;
         copy.list.extend_from_slice(&self.list);
         let referred = self.uses.iter().filter(|u| u.bytes > 0);
-        copy.uses.extend(referred.map(|u| Use { pins: 0, ..*u }));
+        copy.uses.extend(referred.map(|u| Use {
+            pins: 0,
+            // What the original has not told the server yet is told by
+            // whoever of the two is left.
+            withheld: u.withheld || u.pins > 0 || self.dropped.has(u.snap),
+            ..*u
+        }));
+        copy.dropped.withheld = copy.uses.iter().any(|u| u.withheld);
         Ok(copy)
     }
 
@@ -329,6 +402,7 @@ impl Extents {
                 "{:?} has two deltas",
                 u.snap
             );
+            assert!(delta.is_none_or(|delta| delta == u.delta));
         }
         let known = |e: &Extent| self.find(e.source.snap).is_ok();
         assert!(self.list.iter().all(known), "unknown snapshot");

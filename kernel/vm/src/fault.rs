@@ -88,6 +88,14 @@ impl Segment {
         Ok(Touch::Mapped)
     }
 
+    /// The server did not give the page's bytes: what is here of those
+    /// snapshots is kept from now on.
+    fn not_to_be_had(&mut self, page: u64, error: Errno) {
+        if !matches!(error, Errno::EINTR | Errno::ENOMEM) {
+            self.extents.mark_lost(page * PAGE..(page + 1) * PAGE);
+        }
+    }
+
     /// The end of a fill: the frame becomes the page, if the page still waits
     /// for it. Otherwise whatever came of it does not matter any more.
     fn filled<M: Memory>(
@@ -110,6 +118,7 @@ impl Segment {
             Err(error) => {
                 if wanted {
                     self.clear(m, page);
+                    self.not_to_be_had(page, error);
                 }
                 // Even a stale fill must not swallow its own end.
                 if wanted || error == Errno::EINTR {

@@ -2,7 +2,7 @@
 
 use abi::Errno;
 
-use crate::{Host, Memory, NoMemory, Segment, Slot};
+use crate::{Host, Memory, NoMemory, Segment, Slot, trim};
 
 impl Segment {
     /// A segment with the same content that shares every frame until somebody
@@ -64,9 +64,11 @@ pub fn destroy<H: Host>(h: &mut H) {
     release_unused(h);
 }
 
-/// Releases the snapshots that nothing in the segment refers to any more.
+/// The end of a verb that may have dropped associations: releases what nothing
+/// in the segment refers to any more.
 pub(crate) fn release_unused<H: Host>(h: &mut H) {
     while let Some(snap) = h.with(|segment, _| segment.take_unused()) {
         h.release_snap(snap);
     }
+    trim::tell(h);
 }

@@ -220,6 +220,15 @@ pub trait Host {
     /// A segment no longer refers to it; the last one clunks it, without
     /// waiting for the answer.
     fn release_snap(&mut self, snap: SnapId);
+    /// Nobody refers to these bytes of the snapshot's file (offsets, at most
+    /// [`crate::TRIM_MAX`] ranges) any more. The server is told without waiting
+    /// for the answer; what gives the snapshot new content later must not
+    /// overtake that. `false`: others hold the snapshot too, or not now.
+    fn trim(&mut self, snap: SnapId, ranges: &[Range<u64>]) -> bool;
+    /// Bytes that are worth a [`Host::trim`].
+    fn trim_worth(&self) -> u64 {
+        64 << 10
+    }
     /// References to the snapshot.
     fn holders(&self, snap: SnapId) -> u32;
     /// Is the snapshot at the server of the file?
@@ -265,8 +274,9 @@ pub trait Host {
     /// Wakes those who wait for it.
     fn wake_fill(&mut self, page: u64, ticket: Ticket);
 
-    /// The switch: `false` makes every `read` into this segment eager.
-    fn deferred(&self) -> bool;
+    /// The switch: `false` makes every `read` of the file into this segment
+    /// eager.
+    fn deferred(&self, file: Self::File) -> bool;
     /// What the server of the file can take.
     fn limits(&self, file: Self::File) -> Limits;
 }

@@ -22,7 +22,9 @@
 //! - (3) Stores do not touch extents. A dirty or sending page hides what is
 //!   under it.
 //! - (2) A snapshot has one delta (address minus file offset) in a segment, and
-//!   is the target of `into`, or grown, only while one extent map holds it.
+//!   is the target of `into`, grown, or trimmed only while one extent map holds
+//!   it, and no write under way may have named it. Trims are batched and never
+//!   sent from a store's fault.
 //! - (8) A page becomes clean only if it is still *sending* with the ticket of
 //!   the write whose commit covered all of it.
 //! - (11) Old content is given up only for bytes that were associated or have
@@ -45,6 +47,7 @@ mod slot;
 mod stage;
 #[cfg(test)]
 mod testing;
+mod trim;
 mod write;
 
 pub use extents::{Extent, Extents, Source};
@@ -68,6 +71,8 @@ pub const OPS_MAX: usize = 48;
 pub const GATHER_MAX: usize = 33;
 /// Most frames in one [`Host::read_run`].
 pub const RUN_MAX: usize = 33;
+/// Most ranges in one [`Host::trim`].
+pub const TRIM_MAX: usize = 32;
 
 /// A frame of memory: its physical address shifted right by 12.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]

@@ -49,13 +49,16 @@ fn read_snapshot<H: Host>(
     let got = at..at + count;
     let result = if count == 0 {
         Ok(0)
-    } else if h.deferred() {
-        associate(h, got, Source { snap, soff: off })
+    } else if h.deferred(file) {
+        associate(h, got.clone(), Source { snap, soff: off })
     } else {
         let iounit = h.limits(file).iounit;
-        copy_in(h, got, Origin::Snap(snap), off, iounit)
+        copy_in(h, got.clone(), Origin::Snap(snap), off, iounit)
     };
-    h.with(|segment, _| segment.extents.unpin(snap));
+    h.with(|segment, _| {
+        segment.extents.drop_untied(got, Source { snap, soff: off });
+        segment.extents.unpin(snap);
+    });
     result
 }
 
@@ -110,7 +113,7 @@ fn take_snapshot<H: Host>(
 /// may still ask for must not change, so it has to be this segment's alone and
 /// have nothing in the buffer.
 fn growable<H: Host>(h: &mut H, at: u64, n: u64, file: H::File, off: u64) -> Option<SnapId> {
-    if !h.deferred() {
+    if !h.deferred(file) {
         return None;
     }
     let snap = h.with(|segment, _| {
@@ -118,7 +121,7 @@ fn growable<H: Host>(h: &mut H, at: u64, n: u64, file: H::File, off: u64) -> Opt
         let snap = before.source.snap;
         let fits = before.source.soff.wrapping_add(before.len()) == off;
         let free = fits
-            && !segment.extents.pinned(snap)
+            && segment.extents.may_change(snap)
             && segment
                 .extents
                 .over(at..at + n)

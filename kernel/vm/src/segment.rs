@@ -87,11 +87,16 @@ impl Segment {
     }
 
     /// Takes a clean page's frame away; the page sleeps again. `false` if the
-    /// page is not clean.
+    /// page is not clean, or is so no more: bytes of a lost snapshot that are
+    /// here are all there is.
     pub fn evict<M: Memory>(&mut self, m: &mut M, page: u64) -> bool {
         let Slot::Resident(frame) = self.overlay.get(m, page) else {
             return false;
         };
+        if self.extents.lost(page * PAGE..(page + 1) * PAGE) {
+            self.change(m, page, Slot::Dirty(frame));
+            return false;
+        }
         m.unmap(page..page + 1);
         self.clear(m, page);
         m.release(frame);

@@ -25,7 +25,8 @@ impl Ticket {
 /// `Absent -> Filling` the first touch of a sleeping page; `Filling ->
 /// Resident` its fill; `Absent | Resident | Sending -> Dirty` a store; `Dirty ->
 /// Sending` a write; `Sending -> Resident | Dirty` that write's answer;
-/// `Resident -> Absent` eviction; anything `-> Absent` a read or free over it.
+/// `Resident -> Absent` eviction, or `Resident -> Dirty` where that would lose
+/// it; anything `-> Absent` a read or free over it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Slot {
     /// Nothing here: the extents say what it holds, zeros between them.

@@ -128,8 +128,10 @@ impl<F: Copy> Job<F> {
     fn write_piece<H: Host<File = F>>(&mut self, h: &mut H, at: u64) -> Result<u64, Errno> {
         self.choose_into(h, at);
         let wid = h.put_begin(self.file)?;
-        let (ticket, generation) =
-            h.with(|segment, _| (segment.new_ticket(), segment.extents.generation()));
+        let (ticket, generation) = h.with(|segment, _| {
+            segment.extents.hold();
+            (segment.new_ticket(), segment.extents.generation())
+        });
         let mut piece = Piece {
             range: at..at,
             wid,
@@ -155,15 +157,17 @@ impl<F: Copy> Job<F> {
     ) -> Result<u64, Errno> {
         let len = piece.range.end - piece.range.start;
         let done = answer.map_or(0, |reply| reply.count.min(len));
-        let associate = answer.ok().filter(|reply| reply.assoc).and_then(|reply| {
-            let soff = self.offset(piece.range.start).unwrap_or(reply.off);
-            let snap = self.into?;
-            // A base the server made up must not wrap.
-            soff.checked_add(len)?;
-            Some((Source { snap, soff }, piece.generation))
-        });
+        let target = self.target(piece, answer);
+        let tied = target.filter(|_| answer.is_ok_and(|reply| reply.assoc));
         h.with(|segment, m| {
-            segment.settle(m, piece.range.clone(), piece.ticket, done, associate);
+            let range = piece.range.clone();
+            let associate = tied.map(|source| (source, piece.generation));
+            segment.settle(m, range.clone(), piece.ticket, done, associate);
+            if let Some(target) = target {
+                // It may cover what was written, all the same.
+                segment.extents.drop_untied(range, target);
+            }
+            segment.extents.let_go();
         });
         if self.to == Place::End {
             // The next piece need not follow this one in the file, and a
@@ -171,6 +175,16 @@ impl<F: Copy> Job<F> {
             self.forget_into(h);
         }
         answer.map(|_| done)
+    }
+
+    /// What the piece's bytes became content of, or may have become.
+    fn target(&self, piece: &Piece, answer: Result<PutReply, Errno>) -> Option<Source> {
+        let base = answer.ok().map(|reply| reply.off);
+        let soff = self.offset(piece.range.start).or(base)?;
+        // A base the server made up must not wrap.
+        soff.checked_add(piece.range.end - piece.range.start)?;
+        let snap = self.into?;
+        Some(Source { snap, soff })
     }
 
     /// Sends all messages of a piece, the last with the commit.
@@ -308,7 +322,7 @@ impl<F: Copy> Job<F> {
         let rest = at..self.range.end;
         if self.into.is_some()
             || !self.limits.snapshots
-            || !h.deferred()
+            || !h.deferred(self.file)
             || parts(&rest).pages.is_empty()
         {
             return;
@@ -332,7 +346,7 @@ impl<F: Copy> Job<F> {
                 let fits = segment
                     .extents
                     .over(rest.clone())
-                    .find(|e| e.delta() == delta && !segment.extents.pinned(e.source.snap))?;
+                    .find(|e| e.delta() == delta && segment.extents.may_change(e.source.snap))?;
                 segment.extents.pin(fits.source.snap);
                 Some(fits)
             })?;

@@ -1,6 +1,7 @@
 //! File servers that keep every snapshot as a copy: nothing to get wrong.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use abi::Errno;
 use vm::PutReply;
@@ -190,6 +191,12 @@ impl Servers for Fake {
 
     fn abort(&mut self, _file: File, wid: u64) {
         self.staged.remove(&wid);
+    }
+
+    fn trim(&mut self, snap: u32, ranges: &[Range<u64>]) {
+        if let Some((_, bytes)) = self.snaps.get_mut(&snap) {
+            bytes.retain(|at, _| !ranges.iter().any(|range| range.contains(at)));
+        }
     }
 
     fn clunk(&mut self, snap: u32) {

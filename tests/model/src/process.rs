@@ -7,6 +7,8 @@
 //! nothing, one thing that a test has prepared ([`World::interrupt`]), or
 //! whatever a scheduler picks ([`crate::schedule`]).
 
+use std::ops::Range;
+
 use abi::Errno;
 use vm::{
     Access, Frame, Host, Kind, Limits, Origin, Put, PutReply, Segment, SnapId, Snapped, Ticket,
@@ -184,6 +186,15 @@ impl<R: Reach> Host for Process<R> {
         self.reach.with(|world| world.drop_handle(snap));
     }
 
+    fn trim(&mut self, snap: SnapId, ranges: &[Range<u64>]) -> bool {
+        self.reach.pause(Point::Release);
+        self.reach.with(|world| world.trim(snap, ranges))
+    }
+
+    fn trim_worth(&self) -> u64 {
+        self.reach.look(|world| world.config.trim_worth)
+    }
+
     fn holders(&self, snap: SnapId) -> u32 {
         self.reach.look(|world| world.held(snap).references)
     }
@@ -286,7 +297,7 @@ impl<R: Reach> Host for Process<R> {
         self.reach.wake((self.space, page, ticket));
     }
 
-    fn deferred(&self) -> bool {
+    fn deferred(&self, _file: File) -> bool {
         !self.eager
     }
 

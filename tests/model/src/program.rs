@@ -311,6 +311,7 @@ pub fn random_config(random: &mut Random, flavour: Flavour) -> Config {
             _ => random.pick(&[100, 4096, 10_000, 8 << 20]),
         },
         pages: 520,
+        trim_worth: random.pick(&[1, 5000, 64 << 10]),
         keeps_frames: random.once_in(2),
     }
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::ops::Range;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use abi::Errno;
 use ninep::consts::{NOFID, VERSION_L, VERSION_SNAP, open, put, setattr};
-use ninep::{Names, PUT_OP_MAX, PutKind, PutOp, PutOps, Reply, Request, SetAttr};
+use ninep::{List, Names, PUT_OP_MAX, PutKind, PutOp, PutOps, Reply, Request, SetAttr};
 use snapfs::{Snapfs, memory::Memory};
 use vm::PutReply;
 
@@ -204,7 +205,7 @@ fn exchange<T>(
         Request::Put { data, ops, .. } => data.len() + ops.len() * PUT_OP_MAX,
         _ => 0,
     };
-    let mut message = vec![0; 512 + payload];
+    let mut message = vec![0; 1024 + payload];
     let len = ninep::encode_request(7, request, &mut message).expect("a message that fits");
     let answer = now(server.handle(conn, &message[..len])).to_vec();
     match ninep::decode_reply(&answer).expect("a well-formed reply") {
@@ -349,6 +350,19 @@ impl Servers for Real {
             data: &[],
         };
         self.tell(file.server, KERNEL, &request).expect("abort");
+    }
+
+    fn trim(&mut self, snap: u32, ranges: &[Range<u64>]) {
+        // A snapshot that a write was to make need not have been made.
+        let Some(&server) = self.snaps.get(&snap) else {
+            return;
+        };
+        let ranges: Vec<(u64, u64)> = ranges.iter().map(|r| (r.start, r.end - r.start)).collect();
+        let request = Request::Trim {
+            snapfid: FIRST_SNAP + snap,
+            ranges: List::new(&ranges),
+        };
+        self.tell(server, KERNEL, &request).expect("trim");
     }
 
     fn clunk(&mut self, snap: u32) {

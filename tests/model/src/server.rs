@@ -63,6 +63,8 @@ pub trait Servers {
     fn put(&mut self, staged: &Staged) -> Result<PutReply, Errno>;
     /// Forgets what was staged.
     fn abort(&mut self, file: File, wid: u64);
+    /// The snapshot gives up these offsets of its file.
+    fn trim(&mut self, snap: u32, ranges: &[std::ops::Range<u64>]);
     /// The handle is free again (it may have nothing).
     fn clunk(&mut self, snap: u32);
 

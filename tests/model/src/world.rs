@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Range;
 use std::rc::Rc;
 
 use abi::Errno;
@@ -25,6 +26,8 @@ pub struct Config {
     pub wmax: u64,
     /// Pages in a segment.
     pub pages: u64,
+    /// Bytes that are worth telling a server that nobody needs them.
+    pub trim_worth: u64,
     /// The kernel keeps the frames of a message instead of copying them, until
     /// the server takes the message.
     pub keeps_frames: bool,
@@ -89,6 +92,8 @@ pub struct World<S> {
     pub config: Config,
     /// Messages with an answer.
     pub messages: u64,
+    /// Those of them that told a server what is no longer needed.
+    pub trims: u64,
     /// Data bytes from servers.
     pub bytes_in: u64,
     /// Data bytes to servers.
@@ -102,8 +107,6 @@ pub struct World<S> {
     last_wid: u64,
     /// Messages on their way, by wid, and the first error of those answered.
     sent: HashMap<u64, (VecDeque<Sent>, Option<Errno>)>,
-    /// Handles whose clunk is queued behind messages of a write.
-    clunks: Vec<u32>,
 }
 
 /// A message on its way, and the frames with its data if they were not copied.
@@ -122,6 +125,7 @@ impl<S: Servers> World<S> {
             spaces: Vec::new(),
             config,
             messages: 0,
+            trims: 0,
             bytes_in: 0,
             bytes_out: 0,
             fail_after: None,
@@ -130,7 +134,6 @@ impl<S: Servers> World<S> {
             last_handle: 0,
             last_wid: 0,
             sent: HashMap::new(),
-            clunks: Vec::new(),
         };
         world.add_space(Segment::new(config.pages), 0);
         world
@@ -139,7 +142,7 @@ impl<S: Servers> World<S> {
     /// A copy of everything; both go on on their own. `servers` is the copy of
     /// [`World::servers`]. Nothing may be under way.
     pub fn duplicate(&self, servers: S) -> World<S> {
-        assert!(self.sent.is_empty() && self.clunks.is_empty() && self.interrupt.is_none());
+        assert!(self.sent.is_empty() && self.interrupt.is_none());
         let frames = Rc::new(RefCell::new(self.frames.borrow().clone()));
         let space = |space: &Space| Space {
             segment: space.segment.clone(),
@@ -155,7 +158,6 @@ impl<S: Servers> World<S> {
             frames: frames.clone(),
             handles: self.handles.clone(),
             sent: HashMap::new(),
-            clunks: Vec::new(),
             interrupt: None,
             ..*self
         }
@@ -258,18 +260,26 @@ impl<S: Servers> World<S> {
         handle.references -= 1;
         if handle.references == 0 {
             self.handles.remove(&snap.0);
-            self.clunks.push(snap.0);
-            self.send_clunks();
+            // It may overtake the messages of a write that are on their way: a
+            // server may do them in any order.
+            self.servers.clunk(snap.0);
         }
     }
 
-    /// A clunk does not overtake what was sent before it.
-    fn send_clunks(&mut self) {
-        if self.sent.values().all(|(waiting, _)| waiting.is_empty()) {
-            for snap in std::mem::take(&mut self.clunks) {
-                self.servers.clunk(snap);
-            }
+    /// Tells a server what is no longer needed.
+    pub(crate) fn trim(&mut self, snap: SnapId, ranges: &[Range<u64>]) -> bool {
+        assert!(!ranges.is_empty() && ranges.len() <= vm::TRIM_MAX);
+        assert!(ranges.iter().all(|r| r.start < r.end));
+        assert!(ranges.is_sorted_by(|a, b| a.end < b.start));
+        if self.held(snap).references > 1 {
+            return false;
         }
+        // Nobody waits for the answer, whatever it is.
+        if self.message().is_ok() {
+            self.trims += 1;
+            self.servers.trim(snap.0, ranges);
+        }
+        true
     }
 
     /// A number no other write has.
@@ -342,9 +352,7 @@ impl<S: Servers> World<S> {
     /// to the commit. `None` if there is none.
     pub(crate) fn deliver_next(&mut self, wid: u64) -> Option<Option<PutReply>> {
         let next = self.sent.entry(wid).or_default().0.pop_front()?;
-        let answer = self.deliver(wid, next);
-        self.send_clunks();
-        Some(answer)
+        Some(self.deliver(wid, next))
     }
 
     /// The first error that a write's messages met; the write is over.
@@ -358,7 +366,6 @@ impl<S: Servers> World<S> {
             self.copy_data(&mut sent);
         }
         self.servers.abort(file, wid);
-        self.send_clunks();
     }
 
     /// Hands a message to its server.

@@ -15,6 +15,7 @@ const CONFIG: Config = Config {
     ops: vm::OPS_MAX,
     wmax: 8 << 20,
     pages: 1 << 28,
+    trim_worth: 64 << 10,
     keeps_frames: true,
 };
 
