@@ -113,8 +113,9 @@ impl Dropped {
 /// What is to be told of one snapshot, which is pinned meanwhile.
 struct Job {
     snap: SnapId,
-    /// Bytes that are not referred to, but for those that are.
-    soffs: Range<u64>,
+    /// Bytes that are not referred to, but for those that are; ascending after
+    /// empty ones.
+    soffs: [Range<u64>; ENTRIES],
     /// What was withheld is made up for.
     withheld: bool,
 }
@@ -162,25 +163,31 @@ impl Extents {
         !self.held() && (self.dropped.withheld || self.dropped.worth_telling(worth))
     }
 
-    /// Takes a noted range, and pins its snapshot.
+    /// Takes what is noted of one snapshot, and pins that.
     fn next_dropped(&mut self) -> Option<Job> {
-        while let Some(entry) = self.dropped.take(|_| true) {
-            let snap = entry.snap;
+        loop {
+            let snap = self.dropped.entries.iter().flatten().next()?.snap;
             match self.of(snap) {
                 Some(u) if u.pins > 0 => self.withhold(snap),
                 Some(u) if u.bytes > 0 => {
                     self.pin(snap);
+                    let mut soffs = [const { 0..0 }; ENTRIES];
+                    for soffs in &mut soffs {
+                        if let Some(entry) = self.dropped.take(|e| e.snap == snap) {
+                            *soffs = entry.start..entry.end;
+                        }
+                    }
+                    soffs.sort_unstable_by_key(|soffs| soffs.start);
                     return Some(Job {
                         snap,
-                        soffs: entry.start..entry.end,
+                        soffs,
                         withheld: false,
                     });
                 }
                 // It is about to be released.
-                Some(_) | None => {}
+                Some(_) | None => self.dropped.forget(snap),
             }
         }
-        None
     }
 
     /// The withheld snapshot whose turn it is, pinned, with all it may cover.
@@ -197,9 +204,11 @@ impl Extents {
         };
         self.dropped.turn = snap;
         self.pin(snap);
+        let mut soffs = [const { 0..0 }; ENTRIES];
+        soffs[0] = 0..u64::MAX;
         Some(Job {
             snap,
-            soffs: 0..u64::MAX,
+            soffs,
             withheld: true,
         })
     }
@@ -207,7 +216,6 @@ impl Extents {
     /// Fills `ranges` with the first bytes of `job` that no extent refers to,
     /// and takes them out of it; how many ranges.
     fn gaps(&self, job: &mut Job, ranges: &mut [Range<u64>]) -> usize {
-        let soffs = &mut job.soffs;
         let delta = self.of(job.snap).map_or(0, |u| u.delta);
         // Where the bytes would be in the segment; they may lie before it.
         let address = |soff: u64| match delta.wrapping_neg() {
@@ -224,16 +232,17 @@ impl Extents {
             }
             None => false,
         };
-        for extent in self.over(address(soffs.start)..address(soffs.end)) {
-            if extent.source.snap != job.snap {
-                continue;
+        for soffs in &mut job.soffs {
+            let over = self.over(address(soffs.start)..address(soffs.end));
+            for extent in over.filter(|e| e.source.snap == job.snap) {
+                if !next(soffs.start..extent.source.soff) {
+                    return count;
+                }
+                soffs.start = extent.source.soff + extent.len();
             }
-            if !next(soffs.start..extent.source.soff) {
+            if !next(soffs.clone()) {
                 return count;
             }
-            soffs.start = extent.source.soff + extent.len();
-        }
-        if next(soffs.clone()) {
             soffs.start = soffs.end;
         }
         count
@@ -264,7 +273,7 @@ pub(crate) fn tell<H: Host>(h: &mut H) {
 fn tell_one<H: Host>(h: &mut H, mut job: Job) {
     let snap = job.snap;
     let mut told = h.holders(snap) == 1;
-    while told && !job.soffs.is_empty() {
+    while told && job.soffs.iter().any(|soffs| !soffs.is_empty()) {
         let mut ranges = [const { 0..0 }; TRIM_MAX];
         let count = h.with(|segment, _| segment.extents.gaps(&mut job, &mut ranges));
         let ranges = ranges.get(..count).unwrap_or_default();
@@ -277,4 +286,94 @@ fn tell_one<H: Host>(h: &mut H, mut job: Job) {
             false => segment.extents.withhold(snap),
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeSet;
+    use alloc::vec::Vec;
+
+    const SPAN: u64 = 120;
+    const SNAPS: u32 = 4;
+
+    /// Offset of a snapshot's file at position 0 of the segment; negative ones,
+    /// too.
+    fn delta(snap: u32) -> u64 {
+        [0, 1000, u64::MAX - 9, 7][snap as usize]
+    }
+
+    fn source(snap: u32, at: u64) -> Source {
+        Source {
+            snap: SnapId(snap),
+            soff: delta(snap).wrapping_add(at),
+        }
+    }
+
+    /// What a server is told in the end, a few ranges at a time.
+    fn told(e: &mut Extents, server: &mut [BTreeSet<u64>]) {
+        while let Some(mut job) = e.next_dropped().or_else(|| e.next_withheld()) {
+            loop {
+                let mut ranges = [const { 0..0 }; 3];
+                let count = e.gaps(&mut job, &mut ranges);
+                assert!(ranges[..count].iter().all(|r| r.start < r.end));
+                for range in &ranges[..count] {
+                    server[job.snap.0 as usize].retain(|soff| !range.contains(soff));
+                }
+                if count == 0 {
+                    break;
+                }
+            }
+            e.unpin(job.snap);
+            e.tally(job.snap, |u| u.withheld &= !job.withheld);
+        }
+    }
+
+    #[test]
+    fn a_server_covers_what_is_referred_to_and_nothing_else_once_it_is_told() {
+        let mut e = Extents::new();
+        for snap in 0..SNAPS {
+            e.adopt(SnapId(snap)).unwrap();
+            e.reserve().unwrap();
+            // One byte that stays, so that the snapshot does.
+            let at = SPAN + 20 + u64::from(snap);
+            e.replace(at..at + 1, Some(source(snap, at)));
+            e.unpin(SnapId(snap));
+        }
+        let mut server: Vec<BTreeSet<u64>> = (0..SNAPS).map(|_| BTreeSet::new()).collect();
+        let mut seed = 11u64;
+        let mut random = |below: u64| {
+            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1);
+            (seed >> 33) % below
+        };
+        for turn in 0..20_000 {
+            let (a, b) = (10 + random(SPAN - 9), 10 + random(SPAN - 9));
+            let range = a.min(b)..a.max(b);
+            e.reserve().unwrap();
+            let snap = random(u64::from(SNAPS) + 1) as u32;
+            let new = (snap < SNAPS).then(|| source(snap, range.start));
+            e.replace(range.clone(), new);
+            if snap < SNAPS {
+                // A Tsnap or Tput covers it, and perhaps more than is tied.
+                let more = range.start..(range.end + random(5)).min(SPAN + 1);
+                let soffs = more.clone().map(|at| delta(snap).wrapping_add(at));
+                server[snap as usize].extend(soffs);
+                e.drop_untied(more.clone(), source(snap, more.start));
+            }
+            let referred = |snap: u32| -> BTreeSet<u64> {
+                e.over(10..SPAN + 1)
+                    .filter(|x| x.source.snap.0 == snap)
+                    .flat_map(|x| x.source.soff..x.source.soff + x.len())
+                    .collect()
+            };
+            let referred: Vec<_> = (0..SNAPS).map(referred).collect();
+            if random(6) == 0 {
+                told(&mut e, &mut server);
+                assert_eq!(server, referred, "turn {turn}");
+            }
+            for (server, referred) in server.iter().zip(&referred) {
+                assert!(server.is_superset(referred), "turn {turn}");
+            }
+        }
+    }
 }
