@@ -1,8 +1,10 @@
 //! A client's connection: its fids, what it has in flight, its writes.
 
+use crate::ConnId;
 use crate::below::Below;
 use crate::file::File;
 use crate::put::Write;
+use crate::session::Session;
 use crate::snap::Snapshot;
 use crate::sync::Bell;
 use abi::Errno;
@@ -50,6 +52,8 @@ pub struct Open {
 /// A connection.
 #[derive(Default)]
 pub struct Conn {
+    /// Its own number.
+    pub id: Cell<ConnId>,
     pub(crate) fids: RefCell<BTreeMap<u32, Entry>>,
     /// 0 before `Tversion`.
     pub msize: Cell<u32>,
@@ -61,6 +65,8 @@ pub struct Conn {
     pub done: Bell,
     /// Writes by wid.
     pub writes: RefCell<BTreeMap<u64, Write>>,
+    /// The session it belongs to, if that has a lease.
+    pub(crate) session: RefCell<Option<Rc<Session>>>,
 }
 
 impl Conn {
@@ -134,10 +140,28 @@ impl Conn {
     }
 
     /// All fids, which are nothing any more.
-    pub fn take_all(&self) -> Vec<Entry> {
+    pub fn take_all(&self) -> BTreeMap<u32, Entry> {
         core::mem::take(&mut *self.fids.borrow_mut())
-            .into_values()
-            .collect()
+    }
+
+    /// Has it no fid?
+    pub fn is_empty(&self) -> bool {
+        self.fids.borrow().is_empty()
+    }
+
+    /// The session it belongs to, if that has a lease.
+    pub fn session(&self) -> Option<Rc<Session>> {
+        self.session.borrow().clone()
+    }
+
+    /// It belongs to this session now.
+    pub fn set_session(&self, session: Option<Rc<Session>>) {
+        *self.session.borrow_mut() = session;
+    }
+
+    /// The session it belonged to.
+    pub fn take_session(&self) -> Option<Rc<Session>> {
+        self.session.borrow_mut().take()
     }
 
     /// A request is in flight.
@@ -158,6 +182,13 @@ impl Conn {
     /// Waits until no request `tag` is in flight: its answer comes first.
     pub async fn wait_for(&self, tag: u16, own: u16) {
         while tag != own && self.tags.borrow().contains(&tag) {
+            self.done.wait().await;
+        }
+    }
+
+    /// Waits until no request is in flight.
+    pub async fn wait_for_all(&self) {
+        while !self.tags.borrow().is_empty() {
             self.done.wait().await;
         }
     }

@@ -4,6 +4,7 @@ use crate::Snapfs;
 use crate::conn::{Conn, Entry, Open};
 use crate::file::File;
 use crate::memory::Memory;
+use crate::session::{Kept, Session, Sessions};
 use crate::snap::Snapshot;
 use crate::sync::Bell;
 use alloc::rc::Rc;
@@ -40,19 +41,53 @@ impl Files {
                 closed: open.closed.clone(),
                 ..**open
             })),
-            Entry::Snap(snapshot) => Entry::Snap(Rc::new(Snapshot {
-                file: self.new_of(&snapshot.file),
-                ranges: snapshot.ranges.clone(),
-            })),
+            Entry::Snap(snapshot) => Entry::Snap(self.snapshot(snapshot)),
             Entry::Reserved => unreachable!("a request is in flight"),
         }
     }
 
-    fn conn(&mut self, conn: &Conn) -> Conn {
+    fn snapshot(&mut self, snapshot: &Snapshot) -> Rc<Snapshot> {
+        Rc::new(Snapshot {
+            file: self.new_of(&snapshot.file),
+            ranges: snapshot.ranges.clone(),
+        })
+    }
+
+    fn session(&mut self, session: &Session) -> Rc<Session> {
+        let kept = session.kept.borrow();
+        let snaps = kept.snaps.iter();
+        let snaps = snaps.map(|(fid, snapshot)| (*fid, self.snapshot(snapshot)));
+        Rc::new(Session {
+            kept: RefCell::new(Kept {
+                snaps: snaps.collect(),
+                writes: kept.writes.clone(),
+            }),
+            ..session.state()
+        })
+    }
+
+    fn sessions(&mut self, sessions: &Sessions) -> Sessions {
+        let list = sessions.list.borrow();
+        let list = list
+            .iter()
+            .map(|(id, session)| (*id, self.session(session)));
+        Sessions {
+            list: RefCell::new(list.collect()),
+            now: sessions.now.clone(),
+            lease: sessions.lease,
+        }
+    }
+
+    fn conn(&mut self, conn: &Conn, sessions: &Sessions) -> Conn {
         assert!(conn.tags.borrow().is_empty(), "a request is in flight");
         let fids = conn.fids.borrow();
         let entries = fids.iter().map(|(fid, entry)| (*fid, self.entry(entry)));
         Conn {
+            id: conn.id.clone(),
+            session: RefCell::new(
+                conn.session()
+                    .and_then(|session| sessions.find(&session.id)),
+            ),
             fids: RefCell::new(entries.collect()),
             msize: conn.msize.clone(),
             snaps: conn.snaps.clone(),
@@ -73,10 +108,11 @@ impl Snapfs<Memory> {
         let known = self.files.borrow();
         let known = known.iter().map(|(path, file)| (*path, files.new_of(file)));
         let known = RefCell::new(known.collect());
+        let sessions = files.sessions(&self.sessions);
         let conns = self.conns.borrow();
         let conns = conns
             .iter()
-            .map(|(id, conn)| (*id, Rc::new(files.conn(conn))));
+            .map(|(id, conn)| (*id, Rc::new(files.conn(conn, &sessions))));
         Snapfs {
             backing: self.backing.duplicate(),
             conns: RefCell::new(conns.collect()),
@@ -88,6 +124,7 @@ impl Snapfs<Memory> {
             root: self.root.clone(),
             root_path: self.root_path.clone(),
             epoch: self.epoch.clone(),
+            sessions,
             snapshots: self.snapshots.clone(),
             rescued: self.rescued.clone(),
         }

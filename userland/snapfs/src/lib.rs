@@ -43,6 +43,7 @@ mod plan;
 mod put;
 mod ranges;
 mod serve;
+mod session;
 mod snap;
 mod store;
 pub mod sync;
@@ -77,10 +78,22 @@ pub struct Snapfs<B: Backing> {
     root_path: Cell<Option<u64>>,
     /// The newest epoch given out.
     epoch: Cell<u64>,
+    sessions: session::Sessions,
     /// Live snapshots.
     snapshots: Cell<u32>,
     /// Blocks rescued so far.
     rescued: Cell<u64>,
+}
+
+/// How a server is to be. The default keeps nothing of who hangs up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// The newest epoch that an earlier server over the same tree may have
+    /// used; 0 if there was none. An owner with a clock can give microseconds.
+    pub epoch: u64,
+    /// Seconds for which a session may be disconnected before its snapshots
+    /// are given back. If not 0, [`Snapfs::tick`] must be called.
+    pub lease: u32,
 }
 
 /// What a server holds, for tests and for people.
@@ -90,8 +103,10 @@ pub struct Counters {
     pub fids_below: u32,
     /// Files somebody uses.
     pub files: usize,
-    /// Live snapshots.
+    /// Live snapshots, those that wait for their clients included.
     pub snapshots: u32,
+    /// Sessions with a lease.
+    pub sessions: usize,
     /// Entries in all journals.
     pub journal: usize,
     /// Blocks in the temporary store.
@@ -103,10 +118,15 @@ pub struct Counters {
 }
 
 impl<B: Backing> Snapfs<B> {
-    /// A server over `backing`; [`Snapfs::start`] must run before requests.
-    /// `epoch` is the newest epoch an earlier instance over the same tree may
-    /// have used, 0 if there was none.
+    /// A server over `backing` without leases; [`Snapfs::start`] must run
+    /// before requests. `epoch`: see [`Options::epoch`].
     pub fn new(backing: B, epoch: u64) -> Self {
+        let lease = 0;
+        Snapfs::with(backing, Options { epoch, lease })
+    }
+
+    /// A server over `backing`; [`Snapfs::start`] must run before requests.
+    pub fn with(backing: B, options: Options) -> Self {
         Snapfs {
             backing,
             conns: RefCell::default(),
@@ -117,7 +137,8 @@ impl<B: Backing> Snapfs<B> {
             names: sync::Lock::default(),
             root: Cell::new(None),
             root_path: Cell::new(None),
-            epoch: Cell::new(epoch),
+            epoch: Cell::new(options.epoch),
+            sessions: session::Sessions::new(options.lease),
             snapshots: Cell::new(0),
             rescued: Cell::new(0),
         }
@@ -148,6 +169,7 @@ impl<B: Backing> Snapfs<B> {
             fids_below: self.fids.borrow().used(),
             files: files.len(),
             snapshots: self.snapshots.get(),
+            sessions: self.sessions.len(),
             journal: files.values().map(entries).sum(),
             saved: self.store.slots.borrow().used(),
             rescued: self.rescued.get(),

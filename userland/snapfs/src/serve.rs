@@ -3,7 +3,7 @@
 use crate::backing::{Answer, Head, Payload};
 use crate::commit::Put;
 use crate::conn::{Conn, Entry};
-use crate::put::{Message, WMAX};
+use crate::put::Message;
 use crate::snap::Take;
 use crate::{Backing, ConnId, Snapfs};
 use abi::Errno;
@@ -154,6 +154,9 @@ impl<B: Backing> Snapfs<B> {
     /// `Tversion`: everything the connection held is given back first.
     async fn version(&self, conn: &Conn, tag: u16, msize: u32, version: &str) -> Answer<B::Buf> {
         self.give_back_all(conn).await;
+        if let Some(session) = conn.take_session() {
+            self.end_session(&session).await;
+        }
         let msize = msize.min(self.backing.iounit().saturating_add(HEADROOM));
         let version = match version {
             VERSION_SNAP => VERSION_SNAP,
@@ -305,13 +308,7 @@ impl<B: Backing> Snapfs<B> {
             return Err(Errno::EOPNOTSUPP);
         }
         match *request {
-            // Nothing outlives a connection yet, so no session is known.
-            Request::Session { .. } => Ok(Reply::Session {
-                known: false,
-                lease: 0,
-                wmax: WMAX as u32,
-                epoch: self.epoch.get(),
-            }),
+            Request::Session { session } => self.session(conn, session).await,
             Request::Snap {
                 fid,
                 snapfid,
@@ -368,23 +365,27 @@ impl<B: Backing> Snapfs<B> {
     /// The connection with this number.
     #[inline]
     fn conn(&self, id: ConnId) -> Rc<Conn> {
-        self.conns.borrow_mut().entry(id).or_default().clone()
+        let mut conns = self.conns.borrow_mut();
+        let conn = conns.entry(id).or_default();
+        conn.id.set(id);
+        conn.clone()
     }
 
     /// Gives back everything a connection holds.
-    async fn give_back_all(&self, conn: &Conn) {
+    pub(crate) async fn give_back_all(&self, conn: &Conn) {
         conn.writes.borrow_mut().clear();
-        for entry in conn.take_all() {
+        for entry in conn.take_all().into_values() {
             self.clunk(entry).await;
         }
     }
 
-    /// The connection is gone: everything it held is given back. Call it when
-    /// no request of the connection is in flight any more.
+    /// The connection is gone: everything it held is given back, but what its
+    /// session keeps for as long as its lease. Call it when no request of the
+    /// connection is in flight any more.
     pub async fn hangup(&self, conn: ConnId) {
         let gone = self.conns.borrow_mut().remove(&conn);
         if let Some(conn) = gone {
-            self.give_back_all(&conn).await;
+            self.leave(&conn).await;
         }
     }
 }

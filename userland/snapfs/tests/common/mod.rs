@@ -2,12 +2,13 @@
 #![allow(dead_code)]
 
 use abi::Errno;
-use dormouse_snapfs::{Counters, Snapfs, memory::Memory};
+use dormouse_snapfs::{Counters, Options, Snapfs, memory::Memory};
 use ninep::consts::{NOFID, open, put, setattr, unlink};
 use ninep::*;
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 /// Runs a future whose every wait is already over.
@@ -31,9 +32,17 @@ pub fn message(tag: u16, request: &Request<'_>) -> Vec<u8> {
     out
 }
 
-/// A client on connection 0.
+/// A server over `memory`.
+pub fn start(memory: Memory, options: Options) -> Rc<Snapfs<Memory>> {
+    let fs = Snapfs::with(memory, options);
+    now(fs.start("root", "")).expect("start");
+    Rc::new(fs)
+}
+
+/// A client, on connection 0 if not told otherwise.
 pub struct Client {
-    pub fs: Snapfs<Memory>,
+    pub fs: Rc<Snapfs<Memory>>,
+    pub conn: u32,
     next: Cell<u32>,
 }
 
@@ -50,20 +59,30 @@ pub struct PutDone {
 
 impl Client {
     pub fn new() -> Client {
-        let fs = Snapfs::new(Memory::default(), 0);
-        now(fs.start("root", "")).expect("start");
-        let client = Client {
-            fs,
-            next: Cell::new(100),
-        };
+        let client = Client::on(start(Memory::default(), Options::default()), 0);
+        client.hello();
+        client.attach();
+        client
+    }
+
+    /// A client of that server, before its first message.
+    pub fn on(fs: Rc<Snapfs<Memory>>, conn: u32) -> Client {
+        let next = Cell::new(100 + 10_000 * conn);
+        Client { fs, conn, next }
+    }
+
+    pub fn hello(&self) {
         let version = Request::Version {
             msize: 1 << 20,
             version: "9P2000.L.snap",
         };
-        client.ask(&version, |reply| match reply {
+        self.ask(&version, |reply| match reply {
             Reply::Version { version, .. } => assert_eq!(version, "9P2000.L.snap"),
             other => panic!("{other:?}"),
         });
+    }
+
+    pub fn attach(&self) {
         let attach = Request::Attach {
             fid: ROOT,
             afid: NOFID,
@@ -71,10 +90,28 @@ impl Client {
             aname: "",
             n_uname: 0,
         };
-        client.ask(&attach, |reply| {
+        self.ask(&attach, |reply| {
             assert!(matches!(reply, Reply::Attach { .. }), "{reply:?}")
         });
-        client
+    }
+
+    /// What an Rsession said: known, lease, epoch.
+    pub fn session(&self, session: [u8; 16]) -> Result<(bool, u32, u64), Errno> {
+        self.ask(&Request::Session { session }, |reply| match reply {
+            Reply::Session {
+                known,
+                lease,
+                epoch,
+                ..
+            } => Ok((known, lease, epoch)),
+            Reply::Error(errno) => Err(errno),
+            other => panic!("{other:?}"),
+        })
+    }
+
+    /// The connection is lost.
+    pub fn hang_up(&self) {
+        now(self.fs.hangup(self.conn));
     }
 
     pub fn memory(&self) -> &Memory {
@@ -92,7 +129,7 @@ impl Client {
 
     /// Sends a request and looks at the reply.
     pub fn ask<T>(&self, request: &Request<'_>, look: impl FnOnce(Reply<'_>) -> T) -> T {
-        let answer = now(self.fs.handle(0, &message(7, request))).to_vec();
+        let answer = now(self.fs.handle(self.conn, &message(7, request))).to_vec();
         let (tag, reply) = decode_reply(&answer).expect("a well-formed reply");
         assert_eq!(tag, 7);
         assert!(matches!(reply, Reply::Error(_)) || reply.kind() == request.kind() + 1);
@@ -307,7 +344,12 @@ impl Client {
 
     /// The connection ends; nothing may be left of it.
     pub fn end(self) {
-        now(self.fs.hangup(0));
+        self.hang_up();
+        self.nothing_is_left();
+    }
+
+    /// The server holds what one holds that nobody has ever talked to.
+    pub fn nothing_is_left(&self) {
         let counters = self.counters();
         let idle = Counters {
             fids_below: 1,

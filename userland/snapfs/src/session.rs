@@ -1,0 +1,219 @@
+//! Sessions: what of a connection outlives it. While a client is away, its
+//! snapshots and the results of its writes wait for it, as long as its lease.
+//!
+//! The owner's [`Snapfs::tick`] is the only clock here.
+
+use crate::conn::{Conn, Entry};
+use crate::put::{WMAX, Write};
+use crate::snap::Snapshot;
+use crate::{Backing, ConnId, Snapfs};
+use abi::Errno;
+use alloc::collections::BTreeMap;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use ninep::Reply;
+
+/// Most sessions of one server; who comes later gets no lease.
+const SESSIONS_MAX: usize = 1024;
+
+/// A session's name, as its client made it up.
+pub type SessionId = [u8; 16];
+
+/// The sessions of a server, and its clock.
+#[derive(Default)]
+pub struct Sessions {
+    /// Seconds that a client may be away; 0: nothing outlives a connection.
+    pub lease: u32,
+    /// Seconds, as of the last tick.
+    pub(crate) now: Cell<u64>,
+    pub(crate) list: RefCell<BTreeMap<SessionId, Rc<Session>>>,
+}
+
+/// One session with a lease.
+pub struct Session {
+    pub id: SessionId,
+    pub(crate) conn: Cell<Option<ConnId>>,
+    /// When its lease runs out; `None` while it runs not.
+    pub(crate) until: Cell<Option<u64>>,
+    pub(crate) kept: RefCell<Kept>,
+}
+
+/// What waits for a client.
+#[derive(Default)]
+pub struct Kept {
+    pub snaps: Vec<(u32, Rc<Snapshot>)>,
+    pub writes: Vec<(u64, Write)>,
+}
+
+impl Sessions {
+    pub fn new(lease: u32) -> Sessions {
+        Sessions {
+            lease,
+            ..Sessions::default()
+        }
+    }
+
+    /// The time at which a lease that begins now ends.
+    fn end_of_lease(&self) -> u64 {
+        self.now.get().saturating_add(u64::from(self.lease))
+    }
+
+    pub fn find(&self, id: &SessionId) -> Option<Rc<Session>> {
+        self.list.borrow().get(id).cloned()
+    }
+
+    /// Adds a session; `None` if there are too many.
+    fn add(&self, id: SessionId) -> Option<Rc<Session>> {
+        let mut list = self.list.borrow_mut();
+        if list.len() >= SESSIONS_MAX {
+            return None;
+        }
+        let session = Rc::new(Session {
+            id,
+            conn: Cell::new(None),
+            until: Cell::new(None),
+            kept: RefCell::default(),
+        });
+        list.insert(id, session.clone());
+        Some(session)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.list.borrow().len()
+    }
+
+    /// Sessions whose lease has run out.
+    fn overdue(&self) -> Vec<Rc<Session>> {
+        let (list, now) = (self.list.borrow(), self.now.get());
+        let over = |session: &&Rc<Session>| session.until.get().is_some_and(|until| until <= now);
+        list.values().filter(over).cloned().collect()
+    }
+}
+
+impl<B: Backing> Snapfs<B> {
+    /// `Tsession`.
+    pub(crate) async fn session(
+        &self,
+        conn: &Conn,
+        id: SessionId,
+    ) -> Result<Reply<'static>, Errno> {
+        let (known, kept) = match conn.session() {
+            Some(session) if session.id == id => (true, true),
+            None if conn.is_empty() => self.begin_session(conn, id).await?,
+            _ => return Err(Errno::EINVAL),
+        };
+        Ok(Reply::Session {
+            known,
+            lease: if kept { self.sessions.lease } else { 0 },
+            wmax: WMAX as u32,
+            epoch: self.epoch.get(),
+        })
+    }
+
+    /// Joins a connection to its session. Is it known, and has it a lease?
+    async fn begin_session(&self, conn: &Conn, id: SessionId) -> Result<(bool, bool), Errno> {
+        if self.sessions.lease == 0 {
+            return Ok((false, false));
+        }
+        if let Some(old) = self.sessions.find(&id) {
+            self.take_over(&old).await;
+            // While that took its time, a third connection may have come.
+            if old.conn.get().is_some() || conn.session().is_some() {
+                return Err(Errno::EBUSY);
+            }
+            old.until.set(None);
+            old.give_to(conn);
+            return Ok((true, true));
+        }
+        let Some(session) = self.sessions.add(id) else {
+            return Ok((false, false));
+        };
+        session.give_to(conn);
+        Ok((false, true))
+    }
+
+    /// The client is back before its old connection was seen to be gone: what
+    /// is in flight there comes to its end first, so that no write is lost.
+    async fn take_over(&self, session: &Session) {
+        let Some(id) = session.conn.get() else { return };
+        let old = self.conns.borrow().get(&id).cloned();
+        if let Some(old) = old {
+            old.msize.set(0);
+            old.wait_for_all().await;
+            self.leave(&old).await;
+        }
+    }
+
+    /// A connection ends: its session waits for the client.
+    pub(crate) async fn leave(&self, conn: &Conn) {
+        let Some(session) = conn.take_session() else {
+            return self.give_back_all(conn).await;
+        };
+        let mut kept = Kept::default();
+        let mut rest = Vec::new();
+        for (fid, entry) in conn.take_all() {
+            match entry {
+                Entry::Snap(snapshot) => kept.snaps.push((fid, snapshot)),
+                entry => rest.push(entry),
+            }
+        }
+        let writes = core::mem::take(&mut *conn.writes.borrow_mut());
+        let done = writes
+            .into_iter()
+            .filter(|(_, write)| matches!(write, Write::Done(_)));
+        kept.writes.extend(done);
+        *session.kept.borrow_mut() = kept;
+        session.conn.set(None);
+        session.until.set(Some(self.sessions.end_of_lease()));
+        for entry in rest {
+            self.clunk(entry).await;
+        }
+    }
+
+    /// A session is no more; its snapshots are given back.
+    pub(crate) async fn end_session(&self, session: &Session) {
+        let listed = self.sessions.list.borrow_mut().remove(&session.id);
+        if listed.is_none() {
+            return;
+        }
+        let kept = session.kept.take();
+        for (_, snapshot) in kept.snaps {
+            self.release(snapshot).await;
+        }
+    }
+
+    /// The time is `now`, in seconds from any beginning, and never goes back:
+    /// leases that ran out end. A server without leases needs no ticks.
+    pub async fn tick(&self, now: u64) {
+        self.sessions.now.set(now.max(self.sessions.now.get()));
+        for session in self.sessions.overdue() {
+            self.end_session(&session).await;
+        }
+    }
+}
+
+impl Session {
+    /// The same session, without what waits for its client.
+    #[cfg(feature = "memory")]
+    pub fn state(&self) -> Session {
+        Session {
+            id: self.id,
+            conn: self.conn.clone(),
+            until: self.until.clone(),
+            kept: RefCell::default(),
+        }
+    }
+
+    /// The connection is the session's now, with all that waited for it.
+    fn give_to(self: &Rc<Session>, conn: &Conn) {
+        let kept = self.kept.take();
+        for (fid, snapshot) in kept.snaps {
+            conn.replace(fid, Entry::Snap(snapshot));
+        }
+        conn.writes.borrow_mut().extend(kept.writes);
+        self.conn.set(Some(conn.id.get()));
+        conn.set_session(Some(self.clone()));
+    }
+}
