@@ -227,9 +227,11 @@ impl Servers for Fake {
         self.names[name]
     }
 
-    fn reopen(&mut self, _file: File, name: File) -> Result<File, Errno> {
+    fn open(&mut self, name: File) -> Result<File, Errno> {
         self.names[name].ok_or(Errno::ENOENT)
     }
+
+    fn close(&mut self, _file: File) {}
 
     fn content(&mut self, file: File) -> Vec<u8> {
         self.files[file].content.clone()

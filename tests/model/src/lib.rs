@@ -12,6 +12,7 @@
 //! - [`world`]: a simulated kernel: processes, snapshot handles, failures on
 //!   demand, and other things that happen while a message is on its way.
 //! - [`process`]: the VM core's host, a process in that kernel.
+//! - [`exhaustive`]: every short sequence of a written list of operations.
 //! - [`program`]: random programs. [`run`]: running, comparing and shrinking
 //!   them.
 //!
@@ -21,6 +22,7 @@
 
 pub mod check;
 pub mod eager;
+pub mod exhaustive;
 pub mod fake;
 pub mod memory;
 pub mod process;

@@ -31,8 +31,10 @@ const FIRST_SNAP: u32 = 1000;
 struct OpenFile {
     server: usize,
     conn: u32,
-    /// The kernel's fid; another one after it was opened again.
+    /// The kernel's fid; another one after it was closed and opened again.
     fid: u32,
+    /// Descriptors the kernel has of it, all with that one fid.
+    opens: u32,
     /// The other client's fid.
     other: u32,
     /// The server beneath's identity for it.
@@ -90,21 +92,24 @@ impl Real {
             true => open::WRONLY,
             false => open::RDWR,
         };
-        let (fid, path) = self.open(file.server, conn, &name, flags).expect("open");
+        let (fid, path) = self
+            .open_fid(file.server, conn, &name, flags)
+            .expect("open");
         let (other, _) = self
-            .open(file.server, OTHER, &name, open::RDWR)
+            .open_fid(file.server, OTHER, &name, open::RDWR)
             .expect("open");
         self.files.push(OpenFile {
             server: file.server,
             conn,
             fid,
+            opens: 1,
             other,
             path,
         });
     }
 
     /// Opens a name in the root: a new fid, and the file's identity.
-    fn open(
+    fn open_fid(
         &mut self,
         server: usize,
         conn: u32,
@@ -431,15 +436,30 @@ impl Servers for Real {
         self.number_of(server, path)
     }
 
-    fn reopen(&mut self, file: File, name: File) -> Result<File, Errno> {
+    fn open(&mut self, name: File) -> Result<File, Errno> {
+        let OpenFile { server, conn, .. } = self.files[name];
+        let (fid, path) = self.open_fid(server, conn, &name_of(name), open::RDWR)?;
+        let number = self.number_of(server, path).expect("a known file");
+        let file = &mut self.files[number];
+        file.opens += 1;
+        if file.opens == 1 {
+            file.fid = fid;
+        } else {
+            self.tell(server, conn, &Request::Clunk { fid })?;
+        }
+        Ok(number)
+    }
+
+    fn close(&mut self, file: File) {
+        let file = &mut self.files[file];
+        file.opens -= 1;
         let OpenFile {
             server, conn, fid, ..
-        } = self.files[file];
-        self.tell(server, conn, &Request::Clunk { fid })?;
-        let (fid, path) = self.open(server, conn, &name_of(name), open::RDWR)?;
-        let number = self.number_of(server, path).expect("a known file");
-        self.files[number].fid = fid;
-        Ok(number)
+        } = *file;
+        if file.opens == 0 {
+            self.tell(server, conn, &Request::Clunk { fid })
+                .expect("clunk");
+        }
     }
 
     fn set_full(&mut self, full: bool) {
@@ -478,6 +498,22 @@ impl Real {
     fn number_of(&self, server: usize, path: u64) -> Option<File> {
         let same = |file: &OpenFile| (file.server, file.path) == (server, path);
         self.files.iter().position(same)
+    }
+
+    /// The kernel and the other client hang up; panics unless nothing is left
+    /// at the servers and beneath them.
+    pub fn check_empty(&mut self) {
+        for server in &self.servers {
+            for conn in [KERNEL, OTHER, PLAIN] {
+                now(server.hangup(conn));
+            }
+            let left = server.counters();
+            assert_eq!((left.files, left.fids_below), (0, 1), "left behind");
+            let names = server.backing().names("");
+            let ours = |name: &String| !name.starts_with("file");
+            assert!(!names.iter().any(ours), "left beneath: {names:?}");
+            assert_eq!(server.backing().fids(), 1, "fids left beneath");
+        }
     }
 
     /// A plain Twrite.

@@ -80,9 +80,11 @@ pub trait Servers {
     fn rename(&mut self, from: File, to: File) -> Result<(), Errno>;
     /// The file of a name, if there is one.
     fn named(&mut self, name: File) -> Option<File>;
-    /// The kernel gives its descriptor of `file` back and opens `name`; which
-    /// file that is.
-    fn reopen(&mut self, file: File, name: File) -> Result<File, Errno>;
+    /// The kernel has one more descriptor of the file of `name`; which file
+    /// that is.
+    fn open(&mut self, name: File) -> Result<File, Errno>;
+    /// The kernel has one less of `file`, which had one.
+    fn close(&mut self, file: File);
     /// Is there no room for temporary files from now on? For servers that
     /// have any.
     fn set_full(&mut self, _full: bool) {}

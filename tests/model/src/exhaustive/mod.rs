@@ -1,0 +1,359 @@
+//! A tiny world, two files of two pages and two processes, in which *every*
+//! sequence of a written list of operations is tried, to a length.
+//!
+//! The VM core and snapfs are the real ones. After each step the result, all
+//! bytes of both processes and both files, names and sizes are compared with
+//! the [eager model](crate::eager), and all books are checked. Sequences share
+//! their beginnings: at every step the world is copied, for each operation to
+//! go its own way.
+//!
+//! - [`ops`]: the list. [`search`]: all sequences of it.
+
+pub mod ops;
+pub mod search;
+
+use abi::Errno;
+
+use crate::PAGE;
+use crate::eager::{Eager, read_of};
+use crate::real::{Real, RealFile};
+use crate::server::{File, Servers};
+use crate::world::{Config, World};
+use ops::{A, B, Op, SIZE_0, SIZE_1};
+
+/// Pages in each segment.
+const PAGES: usize = 3;
+
+/// Small messages, so that a write of two pages takes several.
+pub const SMALL_MESSAGES: Config = Config {
+    iounit: vm::PAGE,
+    ops: 2,
+    wmax: 1 << 20,
+    pages: PAGES as u64,
+    keeps_frames: false,
+    trim_worth: 1,
+};
+
+/// Small commits, so that it takes several, whose data stays in the frames.
+pub const SMALL_COMMITS: Config = Config {
+    iounit: 3000,
+    ops: 8,
+    wmax: vm::PAGE,
+    pages: PAGES as u64,
+    keeps_frames: true,
+    trim_worth: vm::PAGE + 1,
+};
+
+/// How an operation ended on the real thing.
+enum Outcome {
+    /// So many bytes, then an error or not.
+    Done(usize, Option<Errno>),
+    /// What was loaded.
+    Loaded(Vec<u8>),
+    /// The file opened.
+    Opened(Option<File>),
+}
+
+/// The real thing beside the model.
+pub struct Tiny {
+    world: World<Real>,
+    model: Eager,
+    /// The file of each descriptor, `None` if it is closed.
+    open: [Option<File>; 2],
+    /// There is no room for temporary files.
+    full: bool,
+    /// Steps so far; no two store the same bytes.
+    steps: u8,
+}
+
+/// Bytes that differ from step to step and from byte to byte.
+fn pattern(step: u8, n: usize) -> Vec<u8> {
+    let first = step.wrapping_mul(37).wrapping_add(1);
+    (0..n)
+        .map(|i| first.wrapping_add((i % 251) as u8))
+        .collect()
+}
+
+fn done(result: Result<u64, Errno>) -> Outcome {
+    match result {
+        Ok(n) => Outcome::Done(n as usize, None),
+        Err(error) => Outcome::Done(0, Some(error)),
+    }
+}
+
+impl Tiny {
+    /// Two files, two processes with zeros.
+    pub fn new(config: Config) -> Tiny {
+        let content = |seed: usize, size: usize| -> Vec<u8> {
+            (0..size).map(|i| (i * 7 + i / 256 + seed) as u8).collect()
+        };
+        let files = [content(1, SIZE_0), content(101, SIZE_1)];
+        let made = files.clone().map(|content| RealFile {
+            server: 0,
+            snapshots: true,
+            write_only: false,
+            content,
+        });
+        let mut tiny = Tiny {
+            world: World::new(Real::new(&made), config),
+            model: Eager::new(files.into(), PAGES * PAGE),
+            open: [Some(0), Some(1)],
+            full: false,
+            steps: 0,
+        };
+        // Unrelated to the first: it has nothing yet.
+        tiny.world.fork(A, B).expect("nothing fails");
+        tiny.model.fork(A, B);
+        tiny
+    }
+
+    /// A copy that goes its own way.
+    pub fn duplicate(&self) -> Tiny {
+        Tiny {
+            world: self.world.duplicate(self.world.servers.duplicate()),
+            model: self.model.clone(),
+            ..*self
+        }
+    }
+
+    fn lives(&self, space: usize) -> bool {
+        matches!(self.world.spaces.get(space), Some(Some(_)))
+    }
+
+    /// Is there what the operation is about? If not, the sequence is one that
+    /// is shorter, with a step that does nothing in it.
+    pub fn can(&self, op: &Op) -> bool {
+        match *op {
+            Op::Read { space, file, .. } | Op::Write { space, file, .. } => {
+                self.lives(space) && self.open[file].is_some()
+            }
+            Op::Store(space, ..)
+            | Op::Load(space, ..)
+            | Op::Free(space, ..)
+            | Op::Evict(space)
+            | Op::Fork(space)
+            | Op::Exit(space) => self.lives(space),
+            Op::Remove(name) | Op::Rename(name, _) => self.model.names[name].is_some(),
+            Op::FailMessage => self.world.fail_after.is_none(),
+            Op::Foreign(..) | Op::Truncate(..) | Op::Reopen(_) | Op::ToggleFull => true,
+        }
+    }
+
+    /// Does an operation on both and compares everything. Panics where they
+    /// differ.
+    pub fn step(&mut self, op: &Op) {
+        self.steps += 1;
+        let armed = self.world.fail_after.is_some();
+        let snapshots = self.world.servers.snapshots();
+        let outcome = self.perform(op);
+        let failed = armed && self.world.fail_after.is_none();
+        if let Outcome::Done(_, Some(error)) = outcome {
+            let full = self.full && snapshots > 0 && error == Errno::ENOSPC;
+            assert!(failed || full, "{error:?} out of nothing");
+        }
+        self.apply(op, &outcome, failed || self.full);
+        self.compare();
+        self.world.check();
+    }
+
+    /// Does it on the real thing.
+    fn perform(&mut self, op: &Op) -> Outcome {
+        let bytes = |n| pattern(self.steps, n);
+        let world = &mut self.world;
+        let file = |file: File| self.open[file].expect("an open file");
+        match *op {
+            Op::Read {
+                space,
+                at,
+                n,
+                file: from,
+                off,
+                eager,
+            } => {
+                let mut process = world.process(space);
+                process.eager = eager;
+                let (at, n, off) = (at as u64, n as u64, off as u64);
+                done(vm::read(&mut process, at, n, file(from), off))
+            }
+            Op::Write {
+                space,
+                at,
+                n,
+                file: to,
+                off,
+            } => {
+                let place = off.map_or(vm::Place::End, |off| vm::Place::At(off as u64));
+                let (at, n) = (at as u64, n as u64);
+                done(vm::write(&mut world.process(space), at, n, file(to), place))
+            }
+            Op::Store(space, at, n) => {
+                let (stored, result) = world.store(space, at, &bytes(n));
+                Outcome::Done(stored, result.err())
+            }
+            Op::Load(space, at, n) => match world.load(space, at, n) {
+                Ok(bytes) => Outcome::Loaded(bytes),
+                Err(error) => Outcome::Done(0, Some(error)),
+            },
+            Op::Free(space, at, n) => {
+                let freed = vm::free(&mut world.process(space), at as u64, n as u64);
+                done(freed.map(|()| n as u64))
+            }
+            Op::Evict(space) => {
+                let space = world.space(space);
+                for page in 0..PAGES as u64 {
+                    space.segment.evict(&mut space.memory, page);
+                }
+                Outcome::Done(0, None)
+            }
+            Op::Fork(space) => {
+                if matches!(world.spaces.get(A + B - space), Some(Some(_))) {
+                    world.exit(A + B - space);
+                }
+                done(world.fork(space, A + B - space).map(|()| 0))
+            }
+            Op::Exit(space) => {
+                world.exit(space);
+                Outcome::Done(0, None)
+            }
+            _ => self.perform_elsewhere(op),
+        }
+    }
+
+    /// The same for what no process does.
+    fn perform_elsewhere(&mut self, op: &Op) -> Outcome {
+        let servers = &mut self.world.servers;
+        match *op {
+            Op::Foreign(file, off, n) => {
+                let written = servers.foreign_write(file, off as u64, &pattern(self.steps, n));
+                done(written.map(|()| n as u64))
+            }
+            Op::Truncate(file, size) => {
+                done(servers.truncate(file, size as u64).map(|()| size as u64))
+            }
+            Op::Remove(name) => done(servers.remove(name).map(|()| 0)),
+            Op::Rename(from, to) => done(servers.rename(from, to).map(|()| 0)),
+            Op::Reopen(name) => {
+                if let Some(file) = self.open[name].take() {
+                    servers.close(file);
+                }
+                Outcome::Opened(match servers.open(name) {
+                    Err(Errno::ENOENT) => None,
+                    opened => Some(opened.expect("no other error")),
+                })
+            }
+            Op::FailMessage => {
+                self.world.fail_after = Some(0);
+                Outcome::Done(0, None)
+            }
+            Op::ToggleFull => {
+                self.full = !self.full;
+                servers.set_full(self.full);
+                Outcome::Done(0, None)
+            }
+            _ => unreachable!("done by a process"),
+        }
+    }
+
+    /// Does on the model what was done on the real thing, and compares the
+    /// result. Only if it `may_fail` may it have done less.
+    fn apply(&mut self, op: &Op, outcome: &Outcome, may_fail: bool) {
+        let (count, failed) = match outcome {
+            Outcome::Done(count, error) => (*count, error.is_some()),
+            Outcome::Loaded(bytes) => return self.check_load(op, bytes),
+            Outcome::Opened(file) => return self.check_open(op, *file),
+        };
+        let right = |want: usize| {
+            let short = may_fail && count < want;
+            assert!(count == want || short, "{count} bytes of {want}");
+        };
+        let model = &mut self.model;
+        let open = |file: File| self.open[file].expect("an open file");
+        match *op {
+            Op::Read {
+                space,
+                at,
+                n,
+                file,
+                off,
+                ..
+            } => {
+                let bytes = read_of(&model.files[open(file)], off, n).to_vec();
+                right(bytes.len());
+                model.store(space, at, &bytes[..count]);
+            }
+            Op::Write {
+                space,
+                at,
+                n,
+                file,
+                off,
+            } => {
+                right(n);
+                let off = off.unwrap_or(model.files[open(file)].len());
+                model.write(space, at, count, open(file), off);
+            }
+            Op::Store(space, at, n) => {
+                model.store(space, at, &pattern(self.steps, n)[..count]);
+            }
+            Op::Free(space, at, _) => model.store(space, at, &vec![0; count]),
+            Op::Fork(space) => model.fork(space, A + B - space),
+            Op::Exit(space) => model.spaces[space] = None,
+            _ if failed => {}
+            Op::Foreign(file, off, n) => model.change(file, off, &pattern(self.steps, n)),
+            Op::Truncate(file, size) => model.files[file].resize(size, 0),
+            Op::Remove(name) => assert!(model.remove(name)),
+            Op::Rename(from, to) => assert!(model.rename(from, to)),
+            Op::Load(..) | Op::Evict(_) | Op::Reopen(_) | Op::FailMessage | Op::ToggleFull => {}
+        }
+    }
+
+    /// Were those the right bytes?
+    fn check_load(&mut self, op: &Op, bytes: &[u8]) {
+        if let Op::Load(space, at, n) = *op {
+            let want = &self.model.space(space)[at..at + n];
+            assert!(want == bytes, "wrong bytes loaded");
+        }
+    }
+
+    /// Was that the right file?
+    fn check_open(&mut self, op: &Op, file: Option<File>) {
+        if let Op::Reopen(name) = *op {
+            assert_eq!(file, self.model.names[name], "another file opened");
+            self.open[name] = file;
+        }
+    }
+
+    fn compare(&mut self) {
+        for (file, content) in self.model.files.iter().enumerate() {
+            let real = self.world.servers.content(file);
+            assert_eq!(real.len(), content.len(), "size of file {file}");
+            assert!(real == *content, "file {file} differs");
+        }
+        for (name, file) in self.model.names.iter().enumerate() {
+            assert_eq!(self.world.servers.named(name), *file, "name {name}");
+        }
+        for space in [A, B] {
+            let model = self.model.spaces[space].as_ref();
+            assert_eq!(self.lives(space), model.is_some(), "process {space}");
+            if let Some(bytes) = &self.model.spaces[space] {
+                let real = self.world.peek(space, 0, PAGES as u64);
+                if real != *bytes {
+                    let differs = real.iter().zip(bytes).position(|(a, b)| a != b);
+                    panic!("process {space} differs at {differs:?}");
+                }
+            }
+        }
+    }
+
+    /// Everything ends; panics unless everything is given back.
+    pub fn end(mut self) {
+        for space in [A, B] {
+            if self.lives(space) {
+                self.world.exit(space);
+            }
+        }
+        assert_eq!(self.world.frames.borrow().used(), 0, "frames left");
+        self.world.servers.check_idle();
+        self.world.servers.check_empty();
+    }
+}
