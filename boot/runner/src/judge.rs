@@ -2,8 +2,9 @@
 //!
 //! The lines: `@plan N` first; for each case `@run NAME` before it and `@ok
 //! NAME` or `@fail NAME WHY` after; `@done PASSED FAILED` at the end; `@note
-//! TEXT` anywhere; `@exit N` when the machine stops; `@panic TEXT` if it does
-//! not stop in good order. A run has passed when all of it fits together and
+//! TEXT` anywhere; `@left TEXT` when all programs have ended, `nothing` or what
+//! they did not give back; `@exit N` when the machine stops; `@panic TEXT` if it
+//! does not stop in good order. A run has passed when all of it fits together and
 //! QEMU ended with the one good code: silence, a triple fault or a panic after
 //! the last verdict are failures like any other.
 
@@ -11,6 +12,9 @@ use std::collections::BTreeSet;
 
 /// QEMU's exit code when the guest stopped the machine on purpose.
 pub const EXIT_HALT: i32 = 33;
+
+/// What is left when programs have given back all they had.
+pub const NOTHING: &str = "nothing";
 
 /// What became of a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +47,8 @@ pub struct Report {
     pub tally: Option<(usize, usize)>,
     /// Remarks.
     pub notes: Vec<String>,
+    /// What programs did not give back, if anybody looked.
+    pub left: Option<String>,
     /// The status the machine was stopped with.
     pub exit: Option<u8>,
     /// Breaches of the protocol, and panics.
@@ -70,6 +76,7 @@ impl Report {
         match word {
             "@note" => self.notes.push(rest.into()),
             "@panic" => return Err("panic"),
+            "@left" if self.left.is_none() && self.exit.is_none() => self.left = Some(rest.into()),
             "@exit" if self.exit.is_none() => {
                 self.exit = Some(rest.parse().map_err(|_| "bad status")?)
             }
@@ -166,6 +173,9 @@ impl Report {
                 ));
             }
             Some(_) => {}
+        }
+        if let Some(left) = self.left.as_deref().filter(|left| *left != NOTHING) {
+            problems.push(format!("programs left: {left}"));
         }
         if self.exit.is_none() {
             problems.push("the machine was not stopped in good order".into());

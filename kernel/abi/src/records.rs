@@ -217,7 +217,8 @@ pub const IRQ_MSI: u64 = u64::MAX;
 /// Where a device writes a message-signalled interrupt.
 pub const MSI_ADDRESS: u64 = 0xfee0_0000;
 
-/// Counters a driver keeps in its own memory, see `Call::Counters`.
+/// Counters a driver or file server keeps in its own memory, see
+/// `Call::Counters`.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct DeviceCounters {
@@ -227,6 +228,16 @@ pub struct DeviceCounters {
     pub bytes_out: u64,
     /// Requests answered by the device.
     pub requests: u64,
+    /// Fids a file server holds at the server beneath.
+    pub fids: u64,
+    /// Files it knows because somebody uses them.
+    pub files: u64,
+    /// Snapshots its clients hold.
+    pub snapshots: u64,
+    /// Blocks of old content it keeps for them.
+    pub saved: u64,
+    /// Blocks of old content it has ever saved.
+    pub rescued: u64,
 }
 
 macro_rules! counters {
@@ -292,4 +303,15 @@ counters! {
     Interrupts,
     /// Switches between processes.
     Switches,
+    /// Fids that file servers hold at servers beneath them, see
+    /// [`DeviceCounters`].
+    ServerFids,
+    /// Files that file servers know because somebody uses them.
+    ServerFiles,
+    /// Snapshots that file servers keep for their clients.
+    ServerSnapshots,
+    /// Blocks of old content that they keep for those now.
+    ServerSaved,
+    /// Blocks of old content that they have ever saved.
+    ServerRescued,
 }

@@ -88,7 +88,7 @@ layout! {
     StatChange { valid size mode mtime_ns }
     DirEntry { qid_path kind name_len }
     Received { key kind len }
-    DeviceCounters { bytes_in bytes_out requests }
+    DeviceCounters { bytes_in bytes_out requests fids files snapshots saved rescued }
     Registers {
         r15 r14 r13 r12 r11 r10 r9 r8 rdi rsi rbp rbx rdx rcx rax
         rip rflags rsp trap error address

@@ -60,6 +60,11 @@ fn figure(what: Stat64, device: &DeviceCounters) -> u64 {
         Stat64::Calls => super::count(),
         Stat64::Interrupts => interrupt::raised(),
         Stat64::Switches => sched::switches(),
+        Stat64::ServerFids => device.fids,
+        Stat64::ServerFiles => device.files,
+        Stat64::ServerSnapshots => device.snapshots,
+        Stat64::ServerSaved => device.saved,
+        Stat64::ServerRescued => device.rescued,
     }
 }
 
@@ -74,10 +79,20 @@ fn device_counters() -> DeviceCounters {
             REPORTERS.lock()[index] = None;
             continue;
         };
-        let word = |i: u64| user::read_u64(&driver.space, va + i * 8).unwrap_or(0);
-        sum.bytes_in = sum.bytes_in.wrapping_add(word(0));
-        sum.bytes_out = sum.bytes_out.wrapping_add(word(1));
-        sum.requests = sum.requests.wrapping_add(word(2));
+        let figures = [
+            &mut sum.bytes_in,
+            &mut sum.bytes_out,
+            &mut sum.requests,
+            &mut sum.fids,
+            &mut sum.files,
+            &mut sum.snapshots,
+            &mut sum.saved,
+            &mut sum.rescued,
+        ];
+        for (at, figure) in (va..).step_by(8).zip(figures) {
+            let word = user::read_u64(&driver.space, at).unwrap_or(0);
+            *figure = figure.wrapping_add(word);
+        }
     }
     sum
 }

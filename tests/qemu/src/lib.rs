@@ -2,7 +2,10 @@
 
 pub mod tree;
 
-use runner::Outcome;
+use runner::judge::NOTHING;
+use runner::{Guest, Outcome};
+use std::path::Path;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// An empty directory to share with a guest, removed when dropped.
@@ -11,6 +14,41 @@ pub fn scratch() -> TempDir {
         .prefix("dormouse-test-")
         .tempdir()
         .expect("a temporary directory")
+}
+
+/// A guest that shares a directory and says in the end what its programs have
+/// left.
+pub fn guest(share: &Path) -> Guest {
+    let guest = Guest::new().share(share).option("left", "1");
+    guest.mem("256M").timeout(Duration::from_secs(120))
+}
+
+/// Its console and the status it stopped with. Panics unless it stopped in good
+/// order, its programs have given back all they had, and its file server has
+/// left nothing of its own in `share`.
+#[track_caller]
+pub fn run(share: &Path, guest: &Guest) -> (String, u8) {
+    let outcome = guest.run().unwrap();
+    let console = &outcome.console;
+    let status = match outcome.status() {
+        Ok(status) => status,
+        Err(failure) => panic!("{failure}\n{console}"),
+    };
+    let left = outcome.report().left;
+    assert_eq!(
+        left.as_deref(),
+        Some(NOTHING),
+        "left by programs; {console}"
+    );
+    assert_eq!(hidden(share), Vec::<String>::new(), "left in the directory");
+    (outcome.console, status)
+}
+
+/// Files of the server's own in the shared directory.
+fn hidden(share: &Path) -> Vec<String> {
+    let entries = share.read_dir().unwrap().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with(".snapfs")).collect()
 }
 
 /// Panics with the whole log unless the run has passed the judge: the good

@@ -1,25 +1,11 @@
 //! `-c` and the prompt: commands, words, exit statuses, files and programs of
 //! the host.
 
-use dormouse_qemu_tests::scratch;
-use runner::{Guest, Input, Outcome, Verbosity, guests};
+use dormouse_qemu_tests::{guest, run, scratch};
+use runner::judge::NOTHING;
+use runner::{Guest, Input, Verbosity, guests};
 use std::fs;
 use std::time::Duration;
-
-fn boot(guest: Guest) -> Outcome {
-    guest
-        .mem("256M")
-        .timeout(Duration::from_secs(60))
-        .run()
-        .unwrap()
-}
-
-#[track_caller]
-fn status(outcome: &Outcome) -> u8 {
-    outcome
-        .status()
-        .unwrap_or_else(|failure| panic!("{failure}\n{}", outcome.console))
-}
 
 #[test]
 fn commands_see_the_hosts_files_and_give_their_status() {
@@ -29,54 +15,71 @@ fn commands_see_the_hosts_files_and_give_their_status() {
     let echo = &guests::build(Verbosity::Normal).unwrap().programs["echo"];
     fs::copy(echo, share.path().join("mine")).unwrap();
     let commands = "cat /n/host/a; echo 'two  words' \"and ; this\"; /n/host/mine by path; cmp /n/host/a /n/host/b";
-    let outcome = boot(Guest::new().share(share.path()).command(commands));
     let wanted = "one\ntwo\ntwo  words and ; this\nby path\n";
-    assert!(outcome.console.starts_with(wanted), "{}", outcome.console);
-    assert_eq!(status(&outcome), 1);
+    let both = [false, true].map(|eager| {
+        let guest = guest(share.path()).eager(eager).command(commands);
+        let (console, status) = run(share.path(), &guest);
+        assert!(console.starts_with(wanted), "{console}");
+        assert_eq!(status, 1);
+        console
+    });
+    assert_eq!(both[0], both[1]);
 }
 
 #[test]
 fn the_status_is_that_of_the_last_command() {
     let share = scratch();
-    let outcome = boot(
-        Guest::new()
-            .share(share.path())
-            .command("cat /n/host/nothing; echo fine"),
-    );
-    assert!(outcome.console.contains("nothing"), "{}", outcome.console);
-    assert_eq!(status(&outcome), 0);
-    let outcome = boot(
-        Guest::new()
-            .share(share.path())
-            .command("echo fine; no-such-program"),
-    );
-    assert!(
-        outcome.console.contains("no-such-program"),
-        "{}",
-        outcome.console
-    );
-    assert_ne!(status(&outcome), 0);
+    let boot = |command: &str| run(share.path(), &guest(share.path()).command(command));
+    let (console, status) = boot("cat /n/host/nothing; echo fine");
+    assert!(console.contains("nothing"), "{console}");
+    assert_eq!(status, 0);
+    let (console, status) = boot("echo fine; no-such-program");
+    assert!(console.contains("no-such-program"), "{console}");
+    assert_ne!(status, 0);
 }
 
 #[test]
 fn a_prompt_reads_a_pipe_to_its_end() {
     let share = scratch();
     let input = Input::Text(b"echo first\ncat\ntyped to cat\n".to_vec());
-    let outcome = boot(Guest::new().share(share.path()).input(input));
+    let (console, status) = run(share.path(), &guest(share.path()).input(input));
     // What is typed ahead is echoed where it is read.
     let wanted = "% echo first\nfirst\ndormouse% cat\ntyped to cat\ntyped to cat\ndormouse% ";
-    assert!(outcome.console.contains(wanted), "{}", outcome.console);
-    assert_eq!(status(&outcome), 0);
+    assert!(console.contains(wanted), "{console}");
+    assert_eq!(status, 0);
 }
 
 #[test]
 fn a_guest_without_a_shared_directory_says_so_and_goes_on() {
-    let outcome = boot(Guest::new().command("echo still here"));
+    let guest = Guest::new().mem("256M").command("echo still here");
+    let outcome = guest.timeout(Duration::from_secs(60)).run().unwrap();
     assert!(outcome.console.contains("/n/host"), "{}", outcome.console);
     assert!(
         outcome.console.contains("still here\n"),
         "{}",
         outcome.console
     );
-    assert_eq!(status(&outcome), 0);
+    assert_eq!(outcome.status().unwrap(), 0);
+}
+
+/// Each way of leaving something is seen, so that other tests may rely on it.
+#[test]
+fn what_programs_leave_is_seen() {
+    let share = scratch();
+    fs::write(share.path().join("file"), "content").unwrap();
+    for (command, seen) in [
+        ("true", NOTHING),
+        ("sleep 99 &", "processes: "),
+        ("sleep 99 < /n/host/file &", "fids: "),
+        ("sleep 99 < /n/host/file &", "files in use at servers: "),
+        ("sleep 99 | sleep 98 &", "channels: "),
+        ("mount /mnt ramfs", "processes: "),
+    ] {
+        let outcome = guest(share.path()).command(command).run().unwrap();
+        assert_eq!(outcome.status().unwrap(), 0, "{}", outcome.console);
+        let left = outcome.report().left.unwrap_or_default();
+        assert!(left.contains(seen), "{command}: {left}");
+        let told = outcome.report().problems(outcome.exit_code).join("; ");
+        assert_eq!(told.contains("programs left"), seen != NOTHING, "{told}");
+    }
 }

@@ -7,8 +7,8 @@
 //! every program of `/bin` (`scripts/programs.sh`) and parts that try to tell
 //! the difference (`scripts/subjects.sh`).
 
-use dormouse_qemu_tests::{scratch, tree};
-use runner::{Guest, Verbosity, guests};
+use dormouse_qemu_tests::{guest, run, scratch, tree};
+use runner::{Verbosity, guests};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -85,18 +85,6 @@ fn prepare(share: &Path) {
     fs::write(share.join("script"), script).unwrap();
 }
 
-/// What a guest printed.
-fn run(share: &Path, eager: bool, command: &str) -> String {
-    prepare(share);
-    let guest = Guest::new().mem("1536M").share(share).eager(eager);
-    let guest = guest.command(command).timeout(Duration::from_secs(300));
-    let outcome = guest.run().unwrap();
-    match outcome.status() {
-        Ok(0) => outcome.console,
-        how => panic!("{how:?}\n{}", outcome.console),
-    }
-}
-
 /// The parts of what was printed that differ, beside each other.
 fn differing(one: &str, two: &str) -> String {
     let (one, two) = (one.split("\n== "), two.split("\n== "));
@@ -137,7 +125,12 @@ fn deferred_and_eager_print_the_same_and_leave_the_same_files() {
     let runs = kinds.map(|(name, eager, command)| {
         thread::spawn(move || {
             let share = scratch();
-            let console = run(share.path(), eager, &command);
+            prepare(share.path());
+            // Room for all of a file of 1 GiB.
+            let guest = guest(share.path()).mem("1536M").eager(eager);
+            let guest = guest.timeout(Duration::from_secs(300));
+            let (console, status) = run(share.path(), &guest.command(command));
+            assert_eq!(status, 0, "{name}: {console}");
             (name, console, share)
         })
     });

@@ -78,6 +78,15 @@ fn a_failed_case_fails_with_its_reason() {
 }
 
 #[test]
+fn what_programs_left_fails() {
+    spoiled("@exit 0", "@left 2 fids\n@exit 0", "programs left: 2 fids");
+    spoiled("@exit 0\n", "@exit 0\n@left nothing\n", "after the end");
+    let log = GOOD.replace("@exit 0", "@left nothing\n@exit 0");
+    assert_eq!(problems(&log, Some(EXIT_HALT)), "");
+    assert_eq!(parse(&log).left.as_deref(), Some("nothing"));
+}
+
+#[test]
 fn a_wrong_tally_fails() {
     spoiled("@done 2 0", "@done 1 1", "tally");
     spoiled("@done 2 0", "@done 2", "bad tally");

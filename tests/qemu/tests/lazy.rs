@@ -1,11 +1,9 @@
 //! The main job, seen from the host: what `lazy` moves, and that the file ends
 //! the same as when everything is moved.
 
-use dormouse_qemu_tests::scratch;
-use runner::Guest;
+use dormouse_qemu_tests::{guest, run, scratch};
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 const PAGE: u64 = 4096;
 /// 64 MiB and a piece of a page; small enough to be moved whole.
@@ -43,23 +41,15 @@ fn steps(console: &str) -> Vec<Step> {
 }
 
 /// Runs `lazy` on a file of these bytes; its steps and the file afterwards.
-fn lazy(content: &[u8], guest: Guest) -> (Vec<Step>, Vec<u8>) {
+fn lazy(content: &[u8], eager: bool) -> (Vec<Step>, Vec<u8>) {
     let share = scratch();
     let file = share.path().join("file");
     fs::write(&file, content).unwrap();
-    let guest = guest
-        .mem("512M")
-        .share(share.path())
-        .command("lazy -t -s 7 /n/host/file");
-    let outcome = guest.timeout(Duration::from_secs(120)).run().unwrap();
-    assert_eq!(
-        outcome
-            .status()
-            .unwrap_or_else(|failure| panic!("{failure}\n{}", outcome.console)),
-        0
-    );
+    let guest = guest(share.path()).mem("512M").eager(eager);
+    let (console, status) = run(share.path(), &guest.command("lazy -t -s 7 /n/host/file"));
+    assert_eq!(status, 0, "{console}");
     assert_eq!(left_beside(&file), Vec::<String>::new());
-    (steps(&outcome.console), fs::read(&file).unwrap())
+    (steps(&console), fs::read(&file).unwrap())
 }
 
 fn left_beside(file: &Path) -> Vec<String> {
@@ -87,8 +77,8 @@ fn content() -> Vec<u8> {
 #[test]
 fn deferred_moves_only_what_is_used_and_leaves_what_eager_leaves() {
     let content = content();
-    let (deferred, after_deferred) = lazy(&content, Guest::new());
-    let (eager, after_eager) = lazy(&content, Guest::new().eager(true));
+    let (deferred, after_deferred) = lazy(&content, false);
+    let (eager, after_eager) = lazy(&content, true);
     for steps in [&deferred, &eager] {
         let names: Vec<&str> = steps.iter().map(|step| step.name.as_str()).collect();
         assert_eq!(names, ["read", "touch", "change", "write"]);

@@ -1,12 +1,10 @@
 //! Programs made by a C compiler and an assembler: how they are loaded, what
 //! they find when they begin, and the one in `docs/syscalls.md`.
 
-use dormouse_qemu_tests::scratch;
-use runner::Guest;
+use dormouse_qemu_tests::{guest, run, scratch};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 const STATIC: &[&str] = &["-O2", "-nostdlib", "-static", "-fno-pie", "-no-pie"];
 const STATIC_PIE: &[&str] = &["-O2", "-nostdlib", "-static-pie", "-fpie"];
@@ -48,17 +46,13 @@ fn programs_of_other_compilers_run() {
     compile(&source("dynamic.c"), &["-pie", "-fpie"], &at("dynamic"));
     let commands = "/n/host/hello; COLOUR=blue /n/host/start one 'two words'; /n/host/note; \
                     /n/host/pie; /n/host/relative x; /n/host/dynamic";
-    let guest = Guest::new().mem("256M").share(share.path());
-    let outcome = guest
-        .command(commands)
-        .timeout(Duration::from_secs(60))
-        .run()
-        .unwrap();
-    let wanted = "hello, world\nstart\nnote\npie\nrelocated\n";
-    let (ran, refused) = outcome
-        .console
-        .split_at(wanted.len().min(outcome.console.len()));
-    assert_eq!(ran, wanted, "{}", outcome.console);
-    let named = refused.contains("/n/host/dynamic") && refused.contains("not an executable");
-    assert!(named, "{refused}");
+    for eager in [false, true] {
+        let guest = guest(share.path()).eager(eager).command(commands);
+        let (console, _) = run(share.path(), &guest);
+        let wanted = "hello, world\nstart\nnote\npie\nrelocated\n";
+        let (ran, refused) = console.split_at(wanted.len().min(console.len()));
+        assert_eq!(ran, wanted, "{console}");
+        let named = refused.contains("/n/host/dynamic") && refused.contains("not an executable");
+        assert!(named, "{refused}");
+    }
 }

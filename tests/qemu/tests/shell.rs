@@ -1,26 +1,20 @@
 //! The shell and the programs: one script with many checks a boot, and a
 //! person at a terminal.
 
-use dormouse_qemu_tests::scratch;
-use runner::{Guest, Outcome};
+use dormouse_qemu_tests::{guest, run, scratch};
 use std::fs;
-use std::path::Path;
-use std::time::Duration;
 
-fn boot(share: &Path, commands: &str) -> Outcome {
-    let guest = Guest::new().mem("256M").timeout(Duration::from_secs(120));
-    guest.share(share).command(commands).run().unwrap()
-}
-
-/// Runs a script in the guest; each line of `wanted` must come out in order,
-/// and nothing else.
+/// Runs a script in a guest, deferred and eager; each line of `wanted` must
+/// come out in order, and nothing else.
 #[track_caller]
 fn prints(script: &str, wanted: &str) {
-    let share = scratch();
-    fs::write(share.path().join("script"), script).unwrap();
-    let outcome = boot(share.path(), "cd /n/host; sh script");
-    assert_eq!(outcome.console, wanted, "{:?}", outcome.status());
-    assert_eq!(outcome.status().unwrap(), 0, "{}", outcome.console);
+    for eager in [false, true] {
+        let share = scratch();
+        fs::write(share.path().join("script"), script).unwrap();
+        let guest = guest(share.path()).eager(eager);
+        let (console, status) = run(share.path(), &guest.command("cd /n/host; sh script"));
+        assert_eq!((console.as_str(), status), (wanted, 0), "eager: {eager}");
+    }
 }
 
 #[test]
@@ -126,13 +120,14 @@ fn a_copy_moves_no_data_between_kernel_and_server() {
     let share = scratch();
     let content: Vec<u8> = (0..40_000_000u32).map(|n| (n ^ (n >> 9)) as u8).collect();
     fs::write(share.path().join("from"), &content).unwrap();
-    let outcome = boot(share.path(), "cd /n/host; count -t cp from to");
-    assert_eq!(outcome.status().unwrap(), 0, "{}", outcome.console);
-    let columns: Vec<&str> = outcome.console.trim().split('\t').collect();
+    let guest = guest(share.path()).command("cd /n/host; count -t cp from to");
+    let (console, status) = run(share.path(), &guest);
+    assert_eq!(status, 0, "{console}");
+    let columns: Vec<&str> = console.trim().split('\t').collect();
     let ["cp", _, bytes_in, bytes_out, ..] = columns[..] else {
-        panic!("{}", outcome.console);
+        panic!("{console}");
     };
-    assert_eq!((bytes_in, bytes_out), ("0", "0"), "{}", outcome.console);
+    assert_eq!((bytes_in, bytes_out), ("0", "0"), "{console}");
     assert!(fs::read(share.path().join("to")).unwrap() == content);
 }
 

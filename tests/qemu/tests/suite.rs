@@ -2,7 +2,7 @@
 //! cases. The cases are in `userland/suite`.
 
 use dormouse_qemu_tests::{assert_passed, print_cases, scratch};
-use runner::judge::{EXIT_HALT, Verdict};
+use runner::judge::{EXIT_HALT, NOTHING, Verdict};
 use runner::{Guest, Outcome};
 use std::path::Path;
 use std::time::Duration;
@@ -12,9 +12,15 @@ const MEMORY: &str = "96M";
 
 /// Runs `guest` with this shared directory.
 fn run_in(share: &Path, guest: Guest) -> Outcome {
-    let guest = guest.mem(MEMORY).share(share).option("test", "1");
+    let guest = guest
+        .mem(MEMORY)
+        .share(share)
+        .option("test", "1")
+        .option("left", "1");
     let outcome = guest.timeout(Duration::from_secs(900)).run().unwrap();
     print_cases(&outcome);
+    let left = outcome.report().left;
+    assert_eq!(left.as_deref(), Some(NOTHING), "{}", outcome.console);
     outcome
 }
 

@@ -7,7 +7,7 @@ use core::future::Future;
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 use rt::abi::Received;
-use rt::{Failure, File, Named, Port};
+use rt::{Failure, File, Named, Port, stats};
 use snapfs::{Answer, Executor, Snapfs};
 
 /// Keys at the receive port.
@@ -89,6 +89,7 @@ impl Server {
 
     /// Waits for one message, interrupt or hang-up and takes note of it.
     fn receive(&mut self) -> Result<(), Failure> {
+        self.say_what_is_kept();
         let received = self
             .port
             .receive(self.buffers.current(), u64::MAX)
@@ -102,6 +103,18 @@ impl Server {
             _ => self.hung_up = true,
         }
         Ok(())
+    }
+
+    /// For whoever looks at the system's counters while nothing happens here.
+    fn say_what_is_kept(&self) {
+        let totals = self.fs.totals();
+        stats::set_kept(stats::Kept {
+            fids: totals.fids_below.into(),
+            files: totals.files as u64,
+            snapshots: totals.snapshots.into(),
+            saved: totals.saved.into(),
+            rescued: totals.rescued,
+        });
     }
 
     /// Sends an answer. Its buffers are free then.

@@ -3,17 +3,19 @@
 //! Starts the console, the host directory and /tmp as servers, then the shell for
 //! what the boot options ask for or for a prompt, and stops the machine with
 //! the status the shell ends with. `services` starts servers, `run` the shell,
-//! `options` reads the boot options.
+//! `options` reads the boot options, `left` looks what programs have left.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+mod left;
 mod options;
 mod run;
 mod services;
 
+use left::Account;
 use options::Options;
 use rt::abi::privilege;
 use rt::{File, eprintln, sys};
@@ -43,6 +45,10 @@ fn main(_args: rt::Args) -> u8 {
         false => privilege::HALT,
     };
     let shell = |args: &[&str]| run::shell(args, keep, &services);
+    let before = match options.is_on("left") {
+        true => Account::now().ok(),
+        false => None,
+    };
     let status = match (options.get("command"), options.is_on("test")) {
         (Some(command), _) => shell(&["-c", command]),
         (None, true) => shell(&["-c", "suite"]),
@@ -59,6 +65,9 @@ fn main(_args: rt::Args) -> u8 {
             }
         }
     };
+    if let Some(errno) = before.and_then(|before| left::tell(&before).err()) {
+        eprintln!("init: what is left: {errno}");
+    }
     halt(status)
 }
 

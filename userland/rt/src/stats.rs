@@ -116,9 +116,14 @@ static DEVICE: Single<DeviceCounters> = Single::new(DeviceCounters {
     bytes_in: 0,
     bytes_out: 0,
     requests: 0,
+    fids: 0,
+    files: 0,
+    snapshots: 0,
+    saved: 0,
+    rescued: 0,
 });
 
-/// Lets the kernel read this driver's counters; needs the privilege
+/// Lets the kernel read this process's counters; needs the privilege
 /// `COUNTERS`.
 pub fn register_device() -> Result<(), Errno> {
     let at = DEVICE.with(|counters| &raw const *counters as u64);
@@ -133,5 +138,32 @@ pub fn count_request(bytes_in: u64, bytes_out: u64) {
         counters.bytes_in += bytes_in;
         counters.bytes_out += bytes_out;
         counters.requests += 1;
+    });
+}
+
+/// What a file server keeps for its clients, in numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Kept {
+    /// Fids at the server beneath.
+    pub fids: u64,
+    /// Files that somebody uses.
+    pub files: u64,
+    /// Live snapshots.
+    pub snapshots: u64,
+    /// Blocks of old content kept for those.
+    pub saved: u64,
+    /// Blocks of old content ever saved.
+    pub rescued: u64,
+}
+
+/// Says what this server keeps now.
+#[inline]
+pub fn set_kept(kept: Kept) {
+    DEVICE.with(|counters| {
+        counters.fids = kept.fids;
+        counters.files = kept.files;
+        counters.snapshots = kept.snapshots;
+        counters.saved = kept.saved;
+        counters.rescued = kept.rescued;
     });
 }

@@ -8,9 +8,9 @@ use rt::process::{self, Ended, Fork};
 use rt::stats::Counters;
 use rt::{Failure, Named, Stat64, sys};
 
-/// How often a case that seems to have lost frames is run again. Servers and
-/// the kernel keep some memory for later, up to the most they ever needed; a run
-/// that loses none shows that it is that and no leak.
+/// How often a case that seems to have lost frames, or fids of a server's own,
+/// is run again. Servers and the kernel keep some for later, up to the most they
+/// ever needed; a run that loses none shows that it is that and no leak.
 const AGAIN: usize = 6;
 /// How long what is given back may take, in steps of `STEP_NS`.
 const STEPS: usize = 100;
@@ -87,7 +87,7 @@ fn judge(expect: &Expect, perform: impl Fn() -> Result<Ended, Why>) -> Verdict {
         expected(expect, &ended)?;
         match given_back(&before)? {
             Kept::Nothing => return Ok(()),
-            Kept::Frames(text) => lost = text,
+            Kept::ForLater(text) => lost = text,
             Kept::Handles(text) => return Err(Why(text)),
         }
     }
@@ -153,8 +153,8 @@ fn expected(expect: &Expect, ended: &Ended) -> Verdict {
 /// What a case kept.
 enum Kept {
     Nothing,
-    /// Perhaps for later.
-    Frames(String),
+    /// Frames or a server's fids; perhaps.
+    ForLater(String),
     /// Never right.
     Handles(String),
 }
@@ -178,6 +178,9 @@ fn compare(before: &Counters, now: &Counters) -> Kept {
         ("snapshots", Stat64::Snapshots),
         ("processes", Stat64::Processes),
         ("channels", Stat64::Channels),
+        ("files in use at servers", Stat64::ServerFiles),
+        ("snapshots kept by servers", Stat64::ServerSnapshots),
+        ("blocks saved by servers", Stat64::ServerSaved),
     ];
     for (what, which) in handles {
         let (was, is) = (before.get(which), now.get(which));
@@ -186,8 +189,14 @@ fn compare(before: &Counters, now: &Counters) -> Kept {
         }
     }
     let (was, is) = (before.get(Stat64::FramesFree), now.get(Stat64::FramesFree));
-    match is < was {
-        true => Kept::Frames(format!("free frames: {was} before, {is} after, each time")),
-        false => Kept::Nothing,
+    if is < was {
+        return Kept::ForLater(format!("free frames: {was} before, {is} after, each time"));
     }
+    let (was, is) = (before.get(Stat64::ServerFids), now.get(Stat64::ServerFids));
+    if is > was {
+        return Kept::ForLater(format!(
+            "fids of servers: {was} before, {is} after, each time"
+        ));
+    }
+    Kept::Nothing
 }

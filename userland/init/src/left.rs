@@ -1,0 +1,87 @@
+//! What is left when the shell has ended: no more than before it began.
+//!
+//! Looked at when the boot option `left` is on, and told to the judge: `@left
+//! nothing`, or what. Programs that still run are left, too.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use rt::abi::{ProcessInfo, Stat64};
+use rt::stats::Counters;
+use rt::{Errno, process, sys};
+
+/// How long what is given back may take, in steps of `STEP_NS`.
+const STEPS: usize = 100;
+const STEP_NS: u64 = 10_000_000;
+/// Frames that the kernel may keep for later, and servers besides those they
+/// map: page tables.
+const FRAMES: u64 = 64;
+
+/// What must be as it was.
+const HANDLES: [(&str, Stat64); 7] = [
+    ("fids", Stat64::Fids),
+    ("snapshots", Stat64::Snapshots),
+    ("processes", Stat64::Processes),
+    ("channels", Stat64::Channels),
+    ("files in use at servers", Stat64::ServerFiles),
+    ("snapshots kept by servers", Stat64::ServerSnapshots),
+    ("blocks saved by servers", Stat64::ServerSaved),
+];
+
+/// What there is at one moment.
+pub struct Account {
+    counters: Counters,
+    /// Frames in use that no process maps.
+    frames: u64,
+}
+
+impl Account {
+    /// Now.
+    pub fn now() -> Result<Account, Errno> {
+        let mapped: u64 = process::list().map(|process| process.pages).sum();
+        let counters = Counters::now()?;
+        let used = counters.get(Stat64::FramesTotal) - counters.get(Stat64::FramesFree);
+        let frames = used.saturating_sub(mapped);
+        Ok(Account { counters, frames })
+    }
+
+    /// What there is more than `before`; empty if nothing is.
+    fn since(&self, before: &Account) -> String {
+        let mut more: Vec<String> = Vec::new();
+        for (what, which) in HANDLES {
+            let (was, is) = (before.counters.get(which), self.counters.get(which));
+            if was != is {
+                more.push(format!("{what}: {was} before, {is} after"));
+            }
+        }
+        let (was, is) = (before.frames, self.frames);
+        if is > was + FRAMES {
+            more.push(format!("frames nobody maps: {was} before, {is} after"));
+        }
+        more.join(", ")
+    }
+}
+
+/// Tells the judge what is left of what the shell and its children had.
+pub fn tell(before: &Account) -> Result<(), Errno> {
+    let mut left = String::new();
+    for _ in 0..STEPS {
+        bury()?;
+        left = Account::now()?.since(before);
+        if left.is_empty() {
+            return sys::verdict(b"@left nothing");
+        }
+        sys::sleep(STEP_NS)?;
+    }
+    sys::verdict(format!("@left {left}").as_bytes())
+}
+
+/// Waits for the orphans that have ended.
+fn bury() -> Result<(), Errno> {
+    let me = sys::getpid();
+    let dead = |process: &ProcessInfo| process.parent == me && process.state == ProcessInfo::ENDED;
+    while process::list().any(|process| dead(&process)) {
+        process::wait()?;
+    }
+    Ok(())
+}
