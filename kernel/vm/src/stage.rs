@@ -7,7 +7,9 @@ use crate::{
     Frame, GATHER_MAX, Gather, Kind, Limits, Memory, OPS_MAX, Op, PAGE, Segment, Slot, Ticket,
 };
 
-/// Operations and data on their way into one message.
+/// Operations and data on their way into one message, which has a reference to
+/// each frame with data: what a page holds now is what is sent, whatever
+/// becomes of the page before the message leaves.
 pub(crate) struct Message {
     ops: [Op; OPS_MAX],
     op_count: usize,
@@ -46,7 +48,9 @@ impl Message {
         self.data.get(..self.data_count).unwrap_or_default()
     }
 
-    pub(crate) const fn clear(&mut self) {
+    /// Lets the frames go; the message is as new.
+    pub(crate) fn clear<M: Memory>(&mut self, m: &mut M) {
+        self.data().iter().for_each(|data| m.release(data.frame));
         self.op_count = 0;
         self.data_count = 0;
         self.data_bytes = 0;
@@ -82,7 +86,14 @@ impl Message {
 
     /// Adds bytes of a page's frame from position `at` of the segment, as far
     /// as there is room before `end`; how many.
-    fn gather(&mut self, frame: Frame, at: u64, end: u64, limits: &Limits) -> u64 {
+    fn gather<M: Memory>(
+        &mut self,
+        m: &mut M,
+        frame: Frame,
+        at: u64,
+        end: u64,
+        limits: &Limits,
+    ) -> u64 {
         let inside = at % PAGE;
         let len = (PAGE - inside).min(end - at).min(self.data_room(limits));
         if len > 0
@@ -91,6 +102,7 @@ impl Message {
             // Both are at most a page.
             let (at, len) = (inside as u16, len as u16);
             *data = Gather { frame, at, len };
+            m.retain(frame);
             self.data_count += 1;
             self.data_bytes += u64::from(len);
         }
@@ -98,10 +110,16 @@ impl Message {
     }
 
     /// Adds zeros as data, from one frame of them; how many.
-    pub(crate) fn gather_zeros(&mut self, zeros: Frame, range: Range<u64>, limits: &Limits) -> u64 {
+    pub(crate) fn gather_zeros<M: Memory>(
+        &mut self,
+        m: &mut M,
+        zeros: Frame,
+        range: Range<u64>,
+        limits: &Limits,
+    ) -> u64 {
         let mut at = range.start;
         while at < range.end && self.data_room(limits) > 0 {
-            at += self.gather(zeros, at, range.end, limits);
+            at += self.gather(m, zeros, at, range.end, limits);
         }
         at - range.start
     }
@@ -168,14 +186,14 @@ impl Segment {
             let (Slot::Dirty(frame) | Slot::Sending(frame, _)) = self.overlay.get(m, page) else {
                 break;
             };
-            let len = message.gather(frame, at, range.end, limits);
+            let len = message.gather(m, frame, at, range.end, limits);
             if len == 0 {
                 break;
             }
             self.change(m, page, Slot::Sending(frame, ticket));
             at += len;
         }
-        // Before anything is copied: a store from now on is seen.
+        // A store from now on is seen: it gets a frame of its own.
         m.protect(range.start / PAGE..at.div_ceil(PAGE));
         at - range.start
     }
@@ -192,7 +210,7 @@ impl Segment {
         let Slot::Resident(frame) = self.overlay.get(m, range.start / PAGE) else {
             return None;
         };
-        Some(message.gather(frame, range.start, range.end, limits))
+        Some(message.gather(m, frame, range.start, range.end, limits))
     }
 
     /// The end of a commit of `range`: `done` bytes are in the file, and, with

@@ -190,22 +190,33 @@ impl<F: Copy> Job<F> {
     /// Sends all messages of a piece, the last with the commit.
     fn stage<H: Host<File = F>>(&mut self, h: &mut H, piece: &mut Piece) -> Result<(), Errno> {
         let mut message = Message::new();
+        let result = self.stage_in(h, piece, &mut message);
+        h.with(|_, m| message.clear(m));
+        result
+    }
+
+    fn stage_in<H: Host<File = F>>(
+        &mut self,
+        h: &mut H,
+        piece: &mut Piece,
+        message: &mut Message,
+    ) -> Result<(), Errno> {
         while piece.range.end < self.range.end {
             if message.full(&self.limits) {
                 if !self.limits.snapshots {
                     break;
                 }
-                self.send(h, piece, &message, false)?;
-                message.clear();
+                self.send(h, piece, message, false)?;
+                h.with(|_, m| message.clear(m));
             }
-            match self.add_run(h, piece, &mut message)? {
+            match self.add_run(h, piece, message)? {
                 Some(0) => break,
                 Some(added) => piece.range.end += added,
                 // The page has become something else: look again.
                 None => {}
             }
         }
-        self.send(h, piece, &message, true)
+        self.send(h, piece, message, true)
     }
 
     fn send<H: Host<File = F>>(
@@ -267,7 +278,8 @@ impl<F: Copy> Job<F> {
             Run::Data(len) => len,
             Run::Zero(len) => {
                 let zeros = self.zeros(h)?;
-                message.gather_zeros(zeros, at..(at + len).min(paid_end), &limits)
+                let zero = at..(at + len).min(paid_end);
+                h.with(|_, m| message.gather_zeros(m, zeros, zero, &limits))
             }
             Run::Named(extent) => {
                 match wake(h, at..extent.end.min(paid_end), (message, &limits))? {

@@ -2,7 +2,7 @@
 //! files are byte arrays; everything happens at once.
 
 /// Files and the memory of processes.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
 pub struct Eager {
     /// The bytes of each file, named or not.
     pub files: Vec<Vec<u8>>,

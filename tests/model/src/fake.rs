@@ -1,6 +1,6 @@
 //! File servers that keep every snapshot as a copy: nothing to get wrong.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ops::Range;
 
 use abi::Errno;
@@ -27,8 +27,8 @@ pub struct Fake {
     files: Vec<FakeFile>,
     /// The file of each name.
     names: Vec<Option<File>>,
-    /// File and bytes by offset, for each snapshot.
-    snaps: HashMap<u32, (File, BTreeMap<u64, u8>)>,
+    /// File and bytes by offset, those it has, for each snapshot.
+    snaps: HashMap<u32, (File, Vec<Option<u8>>)>,
     staged: HashMap<u64, Vec<(u64, Vec<u8>)>>,
     /// Commits do at most so many bytes.
     short: Option<u64>,
@@ -63,7 +63,7 @@ impl Fake {
                 let (of, bytes) = self.snaps.get(&snap).ok_or(Errno::EBADF)?;
                 assert_eq!(self.files[*of].server, server, "another server's snapshot");
                 (soff..soff + len)
-                    .map(|at| bytes.get(&at).copied().ok_or(Errno::ESTALE))
+                    .map(|at| byte_at(bytes, at).ok_or(Errno::ESTALE))
                     .collect::<Result<_, _>>()?
             }
         })
@@ -84,12 +84,9 @@ impl Fake {
             let len = room.min(bytes.len() as u64);
             write_bytes(&mut file.content, base + off, &bytes[..len as usize]);
             if let Some(into) = last.into.filter(|_| assoc && len > 0) {
-                let (of, content) = self
-                    .snaps
-                    .entry(into)
-                    .or_insert((last.file, BTreeMap::new()));
+                let (of, content) = self.snaps.entry(into).or_insert((last.file, Vec::new()));
                 assert_eq!(*of, last.file, "a snapshot is of one file");
-                content.extend((base + off..).zip(bytes[..len as usize].iter().copied()));
+                cover(content, base + off, &bytes[..len as usize]);
             }
             (count, room) = (count + len, room - len);
             if room == 0 {
@@ -113,6 +110,17 @@ fn write_bytes(content: &mut Vec<u8>, off: u64, bytes: &[u8]) {
         content.resize(end, 0);
     }
     content[off..end].copy_from_slice(bytes);
+}
+
+fn byte_at(bytes: &[Option<u8>], at: u64) -> Option<u8> {
+    bytes.get(at as usize).copied().flatten()
+}
+
+fn cover(bytes: &mut Vec<Option<u8>>, off: u64, new: &[u8]) {
+    let (off, end) = (off as usize, off as usize + new.len());
+    bytes.resize(bytes.len().max(end), None);
+    let new = new.iter().map(|byte| Some(*byte));
+    bytes.splice(off..end, new);
 }
 
 fn read_bytes(content: &[u8], off: u64, into: &mut [u8]) -> usize {
@@ -141,24 +149,22 @@ impl Servers for Fake {
         let rest = content.get(off as usize..).unwrap_or_default();
         let taken = &rest[..rest.len().min(count as usize)];
         if !taken.is_empty() {
-            let (of, bytes) = self.snaps.entry(snap).or_insert((file, BTreeMap::new()));
+            let (of, bytes) = self.snaps.entry(snap).or_insert((file, Vec::new()));
             assert_eq!(*of, file, "a snapshot is of one file");
-            bytes.extend((off..).zip(taken.iter().copied()));
+            cover(bytes, off, taken);
         }
         Ok(taken.len() as u64)
     }
 
     fn read_snap(&mut self, snap: u32, off: u64, into: &mut [u8]) -> Result<usize, Errno> {
         let (_, bytes) = self.snaps.get(&snap).ok_or(Errno::EBADF)?;
-        if !bytes.contains_key(&off) {
+        if byte_at(bytes, off).is_none() {
             return Err(Errno::ESTALE);
         }
+        let there = bytes[off as usize..].iter().map_while(|byte| *byte);
         let mut count = 0;
-        for ((at, byte), place) in bytes.range(off..).zip(into) {
-            if *at != off + count as u64 {
-                break;
-            }
-            *place = *byte;
+        for (byte, place) in there.zip(into) {
+            *place = byte;
             count += 1;
         }
         Ok(count)
@@ -195,7 +201,10 @@ impl Servers for Fake {
 
     fn trim(&mut self, snap: u32, ranges: &[Range<u64>]) {
         if let Some((_, bytes)) = self.snaps.get_mut(&snap) {
-            bytes.retain(|at, _| !ranges.iter().any(|range| range.contains(at)));
+            for range in ranges {
+                let len = bytes.len() as u64;
+                bytes[range.start.min(len) as usize..range.end.min(len) as usize].fill(None);
+            }
         }
     }
 

@@ -13,8 +13,12 @@
 //!   demand, and other things that happen while a message is on its way.
 //! - [`process`]: the VM core's host, a process in that kernel.
 //! - [`exhaustive`]: every short sequence of a written list of operations.
-//! - [`program`]: random programs. [`run`]: running, comparing and shrinking
-//!   them.
+//! - [`program`]: random programs. [`perform`]: doing what they say.
+//!   [`run`]: running, comparing and shrinking them.
+//! - [`footprint`]: what a step uses, so that orders that cannot differ are tried
+//!   once.
+//! - [`schedule`]: operations at the same time, in every order. [`orders`]: what
+//!   they may come to.
 //!
 //! `DORMOUSE_SEED=n` makes the random tests begin with that seed,
 //! `DORMOUSE_PROGRAMS=n` sets how many programs they run.
@@ -24,11 +28,15 @@ pub mod check;
 pub mod eager;
 pub mod exhaustive;
 pub mod fake;
+pub mod footprint;
 pub mod memory;
+pub mod orders;
+pub mod perform;
 pub mod process;
 pub mod program;
 pub mod real;
 pub mod run;
+pub mod schedule;
 pub mod server;
 pub mod world;
 

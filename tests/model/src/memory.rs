@@ -8,6 +8,7 @@ use std::rc::Rc;
 use vm::{Count, Frame, Memory, NoMemory};
 
 use crate::PAGE;
+use crate::footprint::{Object, Trace};
 
 /// What a frame holds before anybody wrote to it, and after it was freed: bytes
 /// that would be noticed.
@@ -24,6 +25,8 @@ pub struct Frames {
     pub nodes: u64,
     /// Fail the allocation after so many.
     pub fail_after: Option<u64>,
+    /// What is used, step by step.
+    pub trace: Trace,
     /// What the core counted, by [`Count`].
     pub counts: [u64; 7],
 }
@@ -43,6 +46,7 @@ impl Default for Frames {
             junk: Rc::new([JUNK; PAGE]),
             nodes: 0,
             fail_after: None,
+            trace: Trace::default(),
             counts: [0; 7],
         }
     }
@@ -62,6 +66,7 @@ impl Frames {
         });
         let entry = &mut self.frames[number as usize];
         assert_eq!(entry.references, 0);
+        self.trace.fresh(Object::Frame(number));
         entry.references = 1;
         entry.bytes = content;
         Some(Frame(number))
@@ -82,6 +87,7 @@ impl Frames {
     }
 
     fn entry(&mut self, frame: Frame) -> &mut Entry {
+        self.trace.changes(Object::Frame(frame.0));
         let entry = &mut self.frames[frame.0 as usize];
         assert!(entry.references > 0, "{frame:?} is free");
         entry
@@ -115,6 +121,7 @@ impl Frames {
 
     /// A frame's bytes.
     pub fn content(&self, frame: Frame) -> &[u8; PAGE] {
+        self.trace.uses(Object::Frame(frame.0));
         let entry = &self.frames[frame.0 as usize];
         assert!(entry.references > 0, "{frame:?} is free");
         &entry.bytes
@@ -159,7 +166,8 @@ impl Memory for SimMemory {
 
     fn alloc_copy(&mut self, of: Frame) -> Option<Frame> {
         let mut frames = self.frames.borrow_mut();
-        let content = frames.entry(of).bytes.clone();
+        frames.content(of);
+        let content = frames.frames[of.0 as usize].bytes.clone();
         frames.alloc(content)
     }
 
@@ -172,12 +180,14 @@ impl Memory for SimMemory {
     }
 
     fn shared(&self, frame: Frame) -> bool {
-        self.frames.borrow_mut().entry(frame).references > 1
+        let frames = self.frames.borrow();
+        frames.content(frame);
+        frames.references(frame) > 1
     }
 
     fn copy(&mut self, from: (Frame, usize), to: (Frame, usize), len: usize) {
         let mut frames = self.frames.borrow_mut();
-        let source = frames.entry(from.0).bytes.clone();
+        let source = *frames.content(from.0);
         assert!(frames.references(to.0) == 1, "a shared frame is written");
         frames.bytes(to.0)[to.1..to.1 + len].copy_from_slice(&source[from.1..from.1 + len]);
     }

@@ -15,6 +15,7 @@ use vm::{
 };
 
 use crate::PAGE;
+use crate::footprint::Object;
 use crate::memory::SimMemory;
 use crate::server::{File, Servers, Staged, StagedKind};
 use crate::world::{Point, Sent, World, by_page};
@@ -112,6 +113,7 @@ impl<R: Reach> Process<R> {
         for _ in 0..8 {
             self.reach.pause(Point::Access);
             let found = self.reach.with(|world| {
+                world.trace(|t| t.uses(Object::Segment(space)));
                 let map = &world.space(space).memory.map;
                 let found = map.get(&page).copied();
                 found.filter(|(_, writable)| access == Access::Load || *writable)
@@ -120,8 +122,13 @@ impl<R: Reach> Process<R> {
                 vm::fault(self, page, access)?;
                 continue;
             };
-            self.reach
-                .with(|world| work(world.frames.borrow_mut().bytes(frame)));
+            self.reach.with(|world| {
+                let mut frames = world.frames.borrow_mut();
+                match access {
+                    Access::Load => work(&mut frames.content(frame).clone()),
+                    Access::Store => work(frames.bytes(frame)),
+                }
+            });
             return Ok(());
         }
         panic!("page {page}: the fault comes again and again");
@@ -139,6 +146,7 @@ impl<R: Reach> Process<R> {
         vm::destroy(self);
         let space = self.space;
         self.reach.with(|world| {
+            world.trace(|t| t.changes(Object::Segment(space)));
             assert!(world.space(space).memory.map.is_empty());
             world.spaces[space] = None;
         });
@@ -153,8 +161,17 @@ impl<R: Reach> Host for Process<R> {
         self.reach.pause(Point::Look);
         let space = self.space;
         self.reach.with(|world| {
-            let space = world.space(space);
-            f(&mut space.segment, &mut space.memory)
+            let traced = world.frames.borrow().trace.on();
+            let before = traced.then(|| world.space(space).describe());
+            let owner = world.space(space);
+            let result = f(&mut owner.segment, &mut owner.memory);
+            match before {
+                Some(before) if before == world.space(space).describe() => {
+                    world.trace(|t| t.uses(Object::Segment(space)));
+                }
+                _ => world.trace(|t| t.changes(Object::Segment(space))),
+            }
+            result
         })
     }
 
@@ -178,7 +195,10 @@ impl<R: Reach> Host for Process<R> {
     }
 
     fn retain_snap(&mut self, snap: SnapId) {
-        self.reach.with(|world| world.handle(snap).references += 1);
+        self.reach.with(|world| {
+            world.trace(|t| t.changes(Object::Snapshot(snap.0)));
+            world.handle(snap).references += 1;
+        });
     }
 
     fn release_snap(&mut self, snap: SnapId) {
@@ -196,7 +216,10 @@ impl<R: Reach> Host for Process<R> {
     }
 
     fn holders(&self, snap: SnapId) -> u32 {
-        self.reach.look(|world| world.held(snap).references)
+        self.reach.look(|world| {
+            world.trace(|t| t.uses(Object::Snapshot(snap.0)));
+            world.held(snap).references
+        })
     }
 
     fn same_server(&self, snap: SnapId, file: File) -> bool {

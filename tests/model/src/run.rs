@@ -9,151 +9,10 @@ use abi::Errno;
 
 use crate::PAGE;
 use crate::eager::{Eager, read_of};
-use crate::program::{
-    FIRST_PAGE, Flavour, Op, PAGES, Random, SPACES, Step, random_config, random_program,
-};
+use crate::perform::{Outcome, pattern, perform, space_of};
+use crate::program::{FIRST_PAGE, Flavour, Op, PAGES, Random, Step, random_config, random_program};
 use crate::server::Servers;
 use crate::world::{Config, Point, World};
-
-/// How an operation ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Outcome {
-    /// There is no such process (or no room for one).
-    Skipped,
-    /// So many bytes, or an error after so many.
-    Done(usize, Option<Errno>),
-    /// What was loaded.
-    Loaded(Vec<u8>),
-    /// The new process.
-    Forked(usize),
-}
-
-const BASE: usize = FIRST_PAGE * PAGE;
-
-/// The bytes that a store or foreign write of `value` leaves.
-fn pattern(value: u8, n: usize) -> Vec<u8> {
-    (0..n)
-        .map(|i| value.wrapping_add((i % 251) as u8))
-        .collect()
-}
-
-fn done(result: Result<u64, Errno>) -> Outcome {
-    match result {
-        Ok(n) => Outcome::Done(n as usize, None),
-        Err(error) => Outcome::Done(0, Some(error)),
-    }
-}
-
-/// The process an operation is of.
-fn space_of(op: &Op) -> Option<usize> {
-    match op {
-        Op::Read { space, .. }
-        | Op::Write { space, .. }
-        | Op::Store { space, .. }
-        | Op::Load { space, .. }
-        | Op::Free { space, .. }
-        | Op::Fork { space }
-        | Op::Exit { space }
-        | Op::Evict { space, .. } => Some(*space),
-        Op::Foreign { .. } | Op::Truncate { .. } => None,
-    }
-}
-
-/// Does it on the real thing.
-fn perform<S: Servers>(world: &mut World<S>, op: &Op) -> Outcome {
-    if space_of(op).is_some_and(|space| !matches!(world.spaces.get(space), Some(Some(_)))) {
-        return Outcome::Skipped;
-    }
-    match *op {
-        Op::Read {
-            space,
-            at,
-            n,
-            file,
-            off,
-            eager,
-        } => {
-            let mut process = world.process(space);
-            process.eager = eager;
-            done(vm::read(
-                &mut process,
-                (BASE + at) as u64,
-                n as u64,
-                file,
-                off as u64,
-            ))
-        }
-        Op::Write {
-            space,
-            at,
-            n,
-            file,
-            off,
-            eager,
-        } => {
-            let mut process = world.process(space);
-            process.eager = eager;
-            let to = off.map_or(vm::Place::End, |off| vm::Place::At(off as u64));
-            done(vm::write(
-                &mut process,
-                (BASE + at) as u64,
-                n as u64,
-                file,
-                to,
-            ))
-        }
-        Op::Store {
-            space,
-            at,
-            n,
-            value,
-        } => {
-            let (stored, result) = world.store(space, BASE + at, &pattern(value, n));
-            Outcome::Done(stored, result.err())
-        }
-        Op::Load { space, at, n } => match world.load(space, BASE + at, n) {
-            Ok(bytes) => Outcome::Loaded(bytes),
-            Err(error) => Outcome::Done(0, Some(error)),
-        },
-        Op::Free { space, at, n } => {
-            let freed = vm::free(&mut world.process(space), (BASE + at) as u64, n as u64);
-            done(freed.map(|()| n as u64))
-        }
-        Op::Foreign {
-            file,
-            off,
-            n,
-            value,
-        } => {
-            let bytes = pattern(value, n);
-            let written = world.servers.foreign_write(file, off as u64, &bytes);
-            done(written.map(|()| n as u64))
-        }
-        Op::Truncate { file, size } => {
-            let truncated = world.servers.truncate(file, size as u64);
-            done(truncated.map(|()| size as u64))
-        }
-        Op::Fork { space } => {
-            let free = (0..SPACES).find(|i| !matches!(world.spaces.get(*i), Some(Some(_))));
-            match free.map(|child| (child, world.fork(space, child))) {
-                None => Outcome::Skipped,
-                Some((child, Ok(()))) => Outcome::Forked(child),
-                Some((_, Err(error))) => Outcome::Done(0, Some(error)),
-            }
-        }
-        Op::Exit { space } => {
-            world.exit(space);
-            Outcome::Done(0, None)
-        }
-        Op::Evict { space, page } => {
-            let space = world.space(space);
-            space
-                .segment
-                .evict(&mut space.memory, (FIRST_PAGE + page) as u64);
-            Outcome::Done(0, None)
-        }
-    }
-}
 
 /// What was in the file when a `read` took its snapshot.
 fn captured(model: &Eager, op: &Op) -> Vec<u8> {
@@ -238,7 +97,7 @@ fn step<S: Servers + 'static>(world: &mut World<S>, model: &mut Eager, step: &St
     world.fail_after = step.fail_message;
     world.frames.borrow_mut().fail_after = step.fail_frame;
     world.servers.limit_commits(step.short);
-    let outcome = perform(world, &step.op);
+    let outcome = perform(&mut *world, &step.op);
     let failing = step.fail_message.is_some() || step.fail_frame.is_some();
     let failed =
         failing && world.fail_after.is_none() && world.frames.borrow().fail_after.is_none();

@@ -11,6 +11,7 @@ use abi::Errno;
 use vm::{Origin, PutReply, Segment, SnapId, Snapped};
 
 use crate::PAGE;
+use crate::footprint::{Object, Trace};
 use crate::memory::{Frames, SimMemory};
 use crate::process::Process;
 use crate::server::{File, Servers, Staged};
@@ -71,6 +72,13 @@ pub struct Space {
     pub segment: Segment,
     /// Its view of the machine.
     pub memory: SimMemory,
+}
+
+impl Space {
+    /// What a change would show in, but for the overlay's nodes.
+    pub(crate) fn describe(&self) -> String {
+        format!("{:?} {:?}", self.segment, self.memory.map)
+    }
 }
 
 /// A snapshot handle.
@@ -164,6 +172,7 @@ impl<S: Servers> World<S> {
     }
 
     pub(crate) fn add_space(&mut self, segment: Segment, at: usize) {
+        self.trace(|t| t.changes(Object::Segment(at)));
         if self.spaces.len() <= at {
             self.spaces.resize_with(at + 1, || None);
         }
@@ -256,12 +265,14 @@ impl<S: Servers> World<S> {
     }
 
     pub(crate) fn drop_handle(&mut self, snap: SnapId) {
+        self.trace(|t| t.changes(Object::Snapshot(snap.0)));
         let handle = self.handle(snap);
         handle.references -= 1;
         if handle.references == 0 {
             self.handles.remove(&snap.0);
             // It may overtake the messages of a write that are on their way: a
             // server may do them in any order.
+            self.trace(|t| t.changes(Object::Server));
             self.servers.clunk(snap.0);
         }
     }
@@ -271,6 +282,10 @@ impl<S: Servers> World<S> {
         assert!(!ranges.is_empty() && ranges.len() <= vm::TRIM_MAX);
         assert!(ranges.iter().all(|r| r.start < r.end));
         assert!(ranges.is_sorted_by(|a, b| a.end < b.start));
+        self.trace(|t| {
+            t.uses(Object::Snapshot(snap.0));
+            t.changes(Object::Server);
+        });
         if self.held(snap).references > 1 {
             return false;
         }
@@ -280,6 +295,11 @@ impl<S: Servers> World<S> {
             self.servers.trim(snap.0, ranges);
         }
         true
+    }
+
+    /// Notes what a step uses.
+    pub(crate) fn trace(&self, note: impl FnOnce(&Trace)) {
+        note(&self.frames.borrow().trace);
     }
 
     /// A number no other write has.
@@ -296,6 +316,7 @@ impl<S: Servers> World<S> {
         count: u64,
         grow: Option<SnapId>,
     ) -> Result<Snapped, Errno> {
+        self.trace(|t| t.changes(Object::Server));
         self.message()?;
         let snap = match grow {
             Some(snap) => {
@@ -322,6 +343,7 @@ impl<S: Servers> World<S> {
         off: u64,
         len: usize,
     ) -> Result<Vec<u8>, Errno> {
+        self.trace(|t| t.uses(Object::Server));
         self.message()?;
         assert!(len as u64 <= self.config.iounit.max(vm::PAGE));
         let mut bytes = vec![0; len];
@@ -365,11 +387,13 @@ impl<S: Servers> World<S> {
         for mut sent in self.sent.remove(&wid).unwrap_or_default().0 {
             self.copy_data(&mut sent);
         }
+        self.trace(|t| t.changes(Object::Server));
         self.servers.abort(file, wid);
     }
 
     /// Hands a message to its server.
     fn deliver(&mut self, wid: u64, mut sent: Sent) -> Option<PutReply> {
+        self.trace(|t| t.changes(Object::Server));
         self.copy_data(&mut sent);
         self.bytes_out += sent.staged.data.len() as u64;
         let failed = self.message().err();

@@ -1,0 +1,157 @@
+//! Operations of a program, done on the real thing.
+
+use abi::Errno;
+use vm::Host;
+
+use crate::PAGE;
+use crate::footprint::Object;
+use crate::process::{Process, Reach};
+use crate::program::{FIRST_PAGE, Op, SPACES};
+use crate::server::Servers;
+use crate::world::Point;
+
+/// How an operation ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// There is no such process (or no room for one).
+    Skipped,
+    /// So many bytes, or an error after so many.
+    Done(usize, Option<Errno>),
+    /// What was loaded.
+    Loaded(Vec<u8>),
+    /// The new process.
+    Forked(usize),
+}
+
+/// The bytes that a store or foreign write of `value` leaves.
+pub fn pattern(value: u8, n: usize) -> Vec<u8> {
+    (0..n)
+        .map(|i| value.wrapping_add((i % 251) as u8))
+        .collect()
+}
+
+fn done(result: Result<u64, Errno>) -> Outcome {
+    match result {
+        Ok(n) => Outcome::Done(n as usize, None),
+        Err(error) => Outcome::Done(0, Some(error)),
+    }
+}
+
+/// The process an operation is of.
+pub fn space_of(op: &Op) -> Option<usize> {
+    match op {
+        Op::Read { space, .. }
+        | Op::Write { space, .. }
+        | Op::Store { space, .. }
+        | Op::Load { space, .. }
+        | Op::Free { space, .. }
+        | Op::Fork { space }
+        | Op::Exit { space }
+        | Op::Evict { space, .. } => Some(*space),
+        Op::Foreign { .. } | Op::Truncate { .. } => None,
+    }
+}
+
+/// Does it.
+pub fn perform<R: Reach>(mut reach: R, op: &Op) -> Outcome {
+    match *op {
+        Op::Foreign {
+            file,
+            off,
+            n,
+            value,
+        } => {
+            reach.pause(Point::Deliver);
+            let bytes = pattern(value, n);
+            let written = reach.with(|world| {
+                world.trace(|t| t.changes(Object::Server));
+                world.servers.foreign_write(file, off as u64, &bytes)
+            });
+            return done(written.map(|()| n as u64));
+        }
+        Op::Truncate { file, size } => {
+            reach.pause(Point::Deliver);
+            let truncated = reach.with(|world| {
+                world.trace(|t| t.changes(Object::Server));
+                world.servers.truncate(file, size as u64)
+            });
+            return done(truncated.map(|()| size as u64));
+        }
+        _ => {}
+    }
+    let space = space_of(op).unwrap_or(0);
+    if !reach.look(|world| matches!(world.spaces.get(space), Some(Some(_)))) {
+        return Outcome::Skipped;
+    }
+    let process = Process {
+        reach,
+        space,
+        eager: false,
+    };
+    of_process(process, op)
+}
+
+/// What a process does.
+fn of_process<R: Reach>(mut process: Process<R>, op: &Op) -> Outcome {
+    let address = |at: usize| (FIRST_PAGE * PAGE + at) as u64;
+    match *op {
+        Op::Read {
+            at,
+            n,
+            file,
+            off,
+            eager,
+            ..
+        } => {
+            process.eager = eager;
+            let read = vm::read(&mut process, address(at), n as u64, file, off as u64);
+            done(read)
+        }
+        Op::Write {
+            at,
+            n,
+            file,
+            off,
+            eager,
+            ..
+        } => {
+            process.eager = eager;
+            let to = off.map_or(vm::Place::End, |off| vm::Place::At(off as u64));
+            done(vm::write(&mut process, address(at), n as u64, file, to))
+        }
+        Op::Store { at, n, value, .. } => {
+            let (stored, result) = process.store(address(at) as usize, &pattern(value, n));
+            Outcome::Done(stored, result.err())
+        }
+        Op::Load { at, n, .. } => match process.load(address(at) as usize, n) {
+            Ok(bytes) => Outcome::Loaded(bytes),
+            Err(error) => Outcome::Done(0, Some(error)),
+        },
+        Op::Free { at, n, .. } => {
+            let freed = vm::free(&mut process, address(at), n as u64);
+            done(freed.map(|()| n as u64))
+        }
+        Op::Fork { .. } => {
+            let exists = |world: &crate::world::World<_>, i: usize| {
+                matches!(world.spaces.get(i), Some(Some(_)))
+            };
+            let free = process
+                .reach
+                .look(|world| (0..SPACES).find(|i| !exists(world, *i)));
+            match free.map(|child| (child, process.fork(child))) {
+                None => Outcome::Skipped,
+                Some((child, Ok(()))) => Outcome::Forked(child),
+                Some((_, Err(error))) => Outcome::Done(0, Some(error)),
+            }
+        }
+        Op::Exit { .. } => {
+            process.exit();
+            Outcome::Done(0, None)
+        }
+        Op::Evict { page, .. } => {
+            process.with(|segment, m| segment.evict(m, (FIRST_PAGE + page) as u64));
+            Outcome::Done(0, None)
+        }
+        Op::Foreign { .. } | Op::Truncate { .. } => Outcome::Skipped,
+    }
+}
