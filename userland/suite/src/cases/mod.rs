@@ -1,5 +1,6 @@
 //! The cases, one file per subject.
 
+mod contract;
 mod cost;
 pub mod death;
 mod fuzz;
@@ -9,6 +10,7 @@ mod list;
 mod names;
 mod note;
 mod process;
+mod ragged;
 mod random;
 mod server;
 mod snapshot;
@@ -103,6 +105,8 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         list::CASES,
         snapshot::CASES,
         write::CASES,
+        ragged::CASES,
+        contract::CASES,
         cost::CASES,
         random::CASES,
         together::CASES,
