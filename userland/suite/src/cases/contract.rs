@@ -1,12 +1,12 @@
 //! Writing and sharing as the contract has it: rules 2 and 9 to 12, with other
 //! writers, other places and long histories.
 
-use super::Case;
+use super::{Case, together};
 use crate::check::{PG, Scratch, Verdict, Why, equal, other, patterned, same, snapshot};
 use alloc::vec::Vec;
 use alloc::{format, vec};
 use rt::abi::{PAGE, mode, whence};
-use rt::process::{self, Fork};
+use rt::process;
 use rt::stats::{Counters, Figures};
 use rt::{Errno, File, Stat64, service, sys};
 
@@ -373,26 +373,14 @@ fn offset() -> Verdict {
 fn append() -> Verdict {
     const PIECE: usize = 3 * PG + 77;
     let scratch = Scratch::patterned("append", 1, PIECE)?;
-    let mut children = Vec::new();
-    for _ in 0..4 {
-        match process::fork()? {
-            Fork::Parent(pid) => children.push(pid),
-            Fork::Child => {
-                let run = || {
-                    let segment = scratch.asleep(4)?;
-                    let file = File::open(&scratch.path, mode::ORDWR | mode::OAPPEND)?;
-                    for _ in 0..5 {
-                        same("written", file.write(&segment.bytes()[..PIECE])?, PIECE)?;
-                    }
-                    Ok::<(), Why>(())
-                };
-                process::exit(u8::from(run().is_err()), "")
-            }
+    together::all(4, |_| {
+        let segment = scratch.asleep(4)?;
+        let file = File::open(&scratch.path, mode::ORDWR | mode::OAPPEND)?;
+        for _ in 0..5 {
+            same("written", file.write(&segment.bytes()[..PIECE])?, PIECE)?;
         }
-    }
-    for pid in children {
-        same("a child", process::wait_for(pid, |_| {})?.status(), 0)?;
-    }
+        Ok(())
+    })?;
     let content = scratch.content()?;
     same("the size", content.len(), 21 * PIECE)?;
     let want = patterned(1, 0, PIECE);

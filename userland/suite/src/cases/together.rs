@@ -15,7 +15,7 @@ const PAGES: usize = 64;
 const LEN: usize = PAGES * PG;
 
 /// Runs `body(index)` in `count` processes at once; the first reason, if any.
-fn all(count: u64, body: impl Fn(u64) -> Verdict) -> Verdict {
+pub fn all(count: u64, body: impl Fn(u64) -> Verdict) -> Verdict {
     let mut children = Vec::new();
     for index in 0..count {
         children.push(process::fork().and_then(|side| match side {
