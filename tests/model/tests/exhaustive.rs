@@ -26,13 +26,13 @@ fn every_sequence_of_four_operations_equals_eager() {
         return;
     }
     // The shortest that fails is shown.
-    for length in 1..=4 {
-        all("fresh", SMALL_MESSAGES, length, Part::ALL);
+    for length in 1..=3 {
+        for (start, _) in STARTS {
+            all(start, SMALL_MESSAGES, length, Part::ALL);
+            all(start, SMALL_COMMITS, length, Part::ALL);
+        }
     }
-    for (start, _) in STARTS {
-        all(start, SMALL_MESSAGES, 3, Part::ALL);
-        all(start, SMALL_COMMITS, 3, Part::ALL);
-    }
+    all("fresh", SMALL_MESSAGES, 4, Part::ALL);
 }
 
 #[test]

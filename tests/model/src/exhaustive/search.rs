@@ -53,142 +53,26 @@ impl FromStr for Part {
     }
 }
 
-/// The sequence in which the two differ.
-type Failure = Mutex<Option<Vec<usize>>>;
+/// What all threads share.
+struct Shared {
+    /// The next pair of first operations.
+    next: AtomicUsize,
+    /// Something went wrong: enough.
+    stop: AtomicBool,
+    /// The sequence that did.
+    failure: Mutex<Option<Vec<usize>>>,
+}
 
+/// One thread's search.
 struct Search<'a> {
+    shared: &'a Shared,
     counts: Counts,
     path: Vec<usize>,
     length: usize,
-    failure: &'a Failure,
-    stop: &'a AtomicBool,
-}
-
-/// The world of a start; panics if that does not exist.
-pub fn start(name: &str, config: Config) -> Tiny {
-    let (_, before) = STARTS
-        .iter()
-        .find(|(known, _)| *known == name)
-        .expect("a known start");
-    let mut tiny = Tiny::new(config);
-    for op in *before {
-        tiny.step(&OPS[named(op).expect("a known operation")].1);
-    }
-    tiny
 }
 
 impl Search<'_> {
-    /// Goes on from `tiny`, which is where the path leads.
-    fn descend(&mut self, tiny: &Tiny) {
-        for op in 0..OPS.len() {
-            if let Some(next) = self.go(tiny, op) {
-                if self.path.len() < self.length {
-                    self.descend(&next);
-                } else {
-                    self.leaf(next);
-                }
-                self.path.pop();
-            }
-        }
-    }
-
-    /// One step more, in a copy; `None` if it cannot be done or went wrong.
-    fn go(&mut self, tiny: &Tiny, op: usize) -> Option<Tiny> {
-        if !tiny.can(&OPS[op].1) || self.stop.load(Ordering::Relaxed) {
-            return None;
-        }
-        self.path.push(op);
-        self.counts.steps += 1;
-        let step = catch_unwind(AssertUnwindSafe(|| {
-            let mut next = tiny.duplicate();
-            next.step(&OPS[op].1);
-            next
-        }));
-        self.note(step.ok())
-    }
-
-    fn leaf(&mut self, tiny: Tiny) {
-        self.counts.sequences += 1;
-        if self.counts.sequences.is_multiple_of(ENDS) {
-            self.counts.ended += 1;
-            let ended = catch_unwind(AssertUnwindSafe(|| tiny.end()));
-            if self.note(ended.ok()).is_none() {
-                self.path.push(0);
-            }
-        }
-    }
-
-    /// Notes the path as a failure if there is nothing.
-    fn note<T>(&mut self, result: Option<T>) -> Option<T> {
-        if result.is_none() {
-            self.stop.store(true, Ordering::Relaxed);
-            let mut failure = self.failure.lock().unwrap_or_else(|e| e.into_inner());
-            failure.get_or_insert(self.path.clone());
-            self.path.pop();
-        }
-        result
-    }
-}
-
-/// Tries every sequence of `length` operations from a start, or a part of them.
-/// Panics at one that goes wrong, after showing it.
-pub fn all(from: &str, config: Config, length: usize, part: Part) -> Counts {
-    let (failure, stop, next) = (
-        Mutex::new(None),
-        AtomicBool::new(false),
-        AtomicUsize::new(0),
-    );
-    let began = Instant::now();
-    let worker = || {
-        let tiny = start(from, config);
-        let mut search = Search {
-            counts: Counts::default(),
-            path: Vec::new(),
-            length,
-            failure: &failure,
-            stop: &stop,
-        };
-        // Work is handed out by the first two steps.
-        loop {
-            let work = next.fetch_add(1, Ordering::Relaxed) * part.of + part.number;
-            let (first, second) = (work / OPS.len(), work % OPS.len());
-            if first >= OPS.len() {
-                return search.counts;
-            }
-            search.subtree(&tiny, first, second);
-        }
-    };
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    let parts: Vec<Counts> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().filter_map(|w| w.join().ok()).collect()
-    });
-    let mut counts = Counts::default();
-    for part in parts {
-        counts.sequences += part.sequences;
-        counts.steps += part.steps;
-        counts.ended += part.ended;
-    }
-    if let Some(path) = failure.into_inner().unwrap_or_else(|e| e.into_inner()) {
-        let names: Vec<&str> = path.iter().map(|op| OPS[*op].0).collect();
-        panic!("DORMOUSE_SEQUENCE=\"{from} {}\"", names.join(" "));
-    }
-    let seconds = began.elapsed().as_secs_f64();
-    let Counts {
-        sequences,
-        steps,
-        ended,
-    } = counts;
-    println!(
-        "from {from}: {sequences} sequences of {length} of {} operations, {steps} steps \
-         compared, {ended} ends, {seconds:.1} s on {threads} threads",
-        OPS.len()
-    );
-    counts
-}
-
-impl Search<'_> {
-    /// All sequences with these first two steps. The first is counted once.
+    /// All sequences with these two first steps. The first is counted once.
     fn subtree(&mut self, tiny: &Tiny, first: usize, second: usize) {
         let before = self.counts.steps;
         let Some(one) = self.go(tiny, first) else {
@@ -197,19 +81,140 @@ impl Search<'_> {
         if second > 0 {
             self.counts.steps = before;
         }
-        if self.length == 1 {
-            if second == 0 {
-                self.leaf(one);
-            }
-        } else if let Some(two) = self.go(&one, second) {
-            match self.length {
-                2 => self.leaf(two),
-                _ => self.descend(&two),
-            }
-            self.path.pop();
+        if self.length > 1 {
+            self.follow(&one, second);
+        } else if second == 0 {
+            self.leaf(one);
         }
         self.path.pop();
     }
+
+    /// Goes on from `tiny`, which is where the path leads, in every way.
+    fn descend(&mut self, tiny: &Tiny) {
+        for op in 0..OPS.len() {
+            self.follow(tiny, op);
+        }
+    }
+
+    /// All sequences that go on with `op`.
+    fn follow(&mut self, tiny: &Tiny, op: usize) {
+        let Some(next) = self.go(tiny, op) else {
+            return;
+        };
+        if self.path.len() < self.length {
+            self.descend(&next);
+        } else {
+            self.leaf(next);
+        }
+        self.path.pop();
+    }
+
+    /// One step more, in a copy, and on the path; `None` if it cannot be done
+    /// or went wrong.
+    fn go(&mut self, tiny: &Tiny, op: usize) -> Option<Tiny> {
+        if !tiny.can(&OPS[op].1) || self.shared.stop.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.path.push(op);
+        self.counts.steps += 1;
+        let next = self.watch(|| {
+            let mut next = tiny.duplicate();
+            next.step(&OPS[op].1);
+            next
+        });
+        if next.is_none() {
+            self.path.pop();
+        }
+        next
+    }
+
+    /// The end of a sequence.
+    fn leaf(&mut self, tiny: Tiny) {
+        self.counts.sequences += 1;
+        if self.counts.sequences.is_multiple_of(ENDS) {
+            self.counts.ended += 1;
+            self.watch(|| tiny.end());
+        }
+    }
+
+    /// Does something on the path; if it panics, that is noted.
+    fn watch<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        let result = catch_unwind(AssertUnwindSafe(work));
+        if result.is_err() && !self.shared.stop.swap(true, Ordering::Relaxed) {
+            let failure = self.shared.failure.lock();
+            *failure.unwrap_or_else(|e| e.into_inner()) = Some(self.path.clone());
+        }
+        result.ok()
+    }
+}
+
+/// One thread's share of the work.
+fn work(from: &str, config: Config, length: usize, part: Part, shared: &Shared) -> Counts {
+    let tiny = start(from, config);
+    let mut search = Search {
+        shared,
+        counts: Counts::default(),
+        path: Vec::new(),
+        length,
+    };
+    loop {
+        let pair = shared.next.fetch_add(1, Ordering::Relaxed) * part.of + part.number;
+        let (first, second) = (pair / OPS.len(), pair % OPS.len());
+        if first >= OPS.len() {
+            return search.counts;
+        }
+        search.subtree(&tiny, first, second);
+    }
+}
+
+/// Tries every sequence of `length` operations from a start, or a part of them.
+/// Panics at one that goes wrong, after showing it.
+pub fn all(from: &str, config: Config, length: usize, part: Part) -> Counts {
+    let shared = Shared {
+        next: AtomicUsize::new(0),
+        stop: AtomicBool::new(false),
+        failure: Mutex::new(None),
+    };
+    let began = Instant::now();
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let parts: Vec<Counts> = thread::scope(|scope| {
+        let work = || work(from, config, length, part, &shared);
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let joined = workers.into_iter().map(|worker| worker.join());
+        joined.map(|counts| counts.expect("a worker")).collect()
+    });
+    let failure = shared.failure.into_inner();
+    if let Some(path) = failure.unwrap_or_else(|e| e.into_inner()) {
+        let names: Vec<&str> = path.iter().map(|op| OPS[*op].0).collect();
+        panic!("DORMOUSE_SEQUENCE=\"{from} {}\"", names.join(" "));
+    }
+    let sum = |of: fn(&Counts) -> u64| parts.iter().map(of).sum();
+    let counts = Counts {
+        sequences: sum(|c| c.sequences),
+        steps: sum(|c| c.steps),
+        ended: sum(|c| c.ended),
+    };
+    println!(
+        "from {from}: {} sequences of {length} of {} operations, {} steps compared, \
+         {} ended, {:.1} s on {threads} threads",
+        counts.sequences,
+        OPS.len(),
+        counts.steps,
+        counts.ended,
+        began.elapsed().as_secs_f64(),
+    );
+    counts
+}
+
+/// The world of a start; panics if there is no such start.
+fn start(name: &str, config: Config) -> Tiny {
+    let start = STARTS.iter().find(|(known, _)| *known == name);
+    let (_, before) = start.expect("a known start");
+    let mut tiny = Tiny::new(config);
+    for op in *before {
+        tiny.step(&OPS[named(op).expect("a known operation")].1);
+    }
+    tiny
 }
 
 /// Does one sequence, given as the name of a start and names of operations.
