@@ -212,9 +212,9 @@ impl Servers for Fake {
         self.snaps.remove(&snap);
     }
 
-    fn foreign_write(&mut self, file: File, off: u64, data: &[u8]) -> Result<(), Errno> {
+    fn foreign_write(&mut self, file: File, off: u64, data: &[u8]) -> Result<usize, Errno> {
         write_bytes(&mut self.files[file].content, off, data);
-        Ok(())
+        Ok(data.len())
     }
 
     fn truncate(&mut self, file: File, size: u64) -> Result<(), Errno> {

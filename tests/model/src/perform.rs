@@ -67,7 +67,7 @@ pub fn perform<R: Reach>(mut reach: R, op: &Op) -> Outcome {
                 world.trace(|t| t.changes(Object::Server));
                 world.servers.foreign_write(file, off as u64, &bytes)
             });
-            return done(written.map(|()| n as u64));
+            return done(written.map(|n| n as u64));
         }
         Op::Truncate { file, size } => {
             reach.pause(Point::Deliver);

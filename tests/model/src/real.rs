@@ -1,5 +1,7 @@
 //! The real snapfs over a server in memory, asked in real, encoded messages.
 
+mod held;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::Range;
@@ -12,6 +14,7 @@ use ninep::{List, Names, PUT_OP_MAX, PutKind, PutOp, PutOps, Reply, Request, Set
 use snapfs::{Snapfs, memory::Memory};
 use vm::PutReply;
 
+use self::held::Held;
 use crate::server::{File, Servers, Staged, StagedKind};
 
 /// The connections to each server: the kernel's, another client's, and the
@@ -47,8 +50,8 @@ pub struct Real {
     files: Vec<OpenFile>,
     /// The next fid for a file.
     next_fid: u32,
-    /// The server of each live snapshot.
-    snaps: BTreeMap<u32, usize>,
+    /// Each live snapshot.
+    snaps: BTreeMap<u32, Held>,
 }
 
 /// How a file of [`Real`] is to be.
@@ -264,9 +267,8 @@ impl Servers for Real {
         self.files[file].conn == KERNEL
     }
 
-    fn snap(&mut self, file: File, snap: u32, off: u64, count: u64) -> Result<u64, Errno> {
-        let file = &self.files[file];
-        let server = file.server;
+    fn snap(&mut self, number: File, snap: u32, off: u64, count: u64) -> Result<u64, Errno> {
+        let file = &self.files[number];
         let request = Request::Snap {
             fid: file.fid,
             snapfid: FIRST_SNAP + snap,
@@ -275,17 +277,23 @@ impl Servers for Real {
             epoch: 0,
             known: 0,
         };
-        let count = self.ask(file.server, KERNEL, &request, |reply| match reply {
-            Reply::Snap { count, .. } => Some(count),
+        let (count, epoch) = self.ask(file.server, KERNEL, &request, |reply| match reply {
+            Reply::Snap { count, epoch, .. } => Some((count, epoch)),
             _ => None,
         })?;
-        self.snaps.insert(snap, server);
+        self.held(snap, number).set(off..off + count, epoch);
         Ok(count)
     }
 
     fn read_snap(&mut self, snap: u32, off: u64, into: &mut [u8]) -> Result<usize, Errno> {
-        let server = *self.snaps.get(&snap).ok_or(Errno::EBADF)?;
-        self.read(server, KERNEL, FIRST_SNAP + snap, off, into)
+        let held = self.snaps.get(&snap).ok_or(Errno::EBADF)?;
+        self.read(
+            self.files[held.file].server,
+            KERNEL,
+            FIRST_SNAP + snap,
+            off,
+            into,
+        )
     }
 
     fn read_live(&mut self, file: File, off: u64, into: &mut [u8]) -> Result<usize, Errno> {
@@ -326,14 +334,19 @@ impl Servers for Real {
             ops: PutOps::new(&ops),
             data: &staged.data,
         };
-        let reply = self.ask(file.server, KERNEL, &request, |reply| match reply {
+        let (reply, epoch) = self.ask(file.server, KERNEL, &request, |reply| match reply {
             Reply::Put {
-                off, count, assoc, ..
-            } => Some(PutReply { off, count, assoc }),
+                off,
+                count,
+                epoch,
+                assoc,
+                ..
+            } => Some((PutReply { off, count, assoc }, epoch)),
             _ => None,
         })?;
         if let Some(snap) = staged.into.filter(|_| reply.assoc) {
-            self.snaps.insert(snap, file.server);
+            let bytes = reply.off..reply.off + reply.count;
+            self.held(snap, staged.file).set(bytes, epoch);
         }
         Ok(reply)
     }
@@ -359,9 +372,11 @@ impl Servers for Real {
 
     fn trim(&mut self, snap: u32, ranges: &[Range<u64>]) {
         // A snapshot that a write was to make need not have been made.
-        let Some(&server) = self.snaps.get(&snap) else {
+        let Some(held) = self.snaps.get_mut(&snap) else {
             return;
         };
+        ranges.iter().for_each(|range| held.forget(range));
+        let server = self.files[held.file].server;
         let ranges: Vec<(u64, u64)> = ranges.iter().map(|r| (r.start, r.end - r.start)).collect();
         let request = Request::Trim {
             snapfid: FIRST_SNAP + snap,
@@ -371,9 +386,10 @@ impl Servers for Real {
     }
 
     fn clunk(&mut self, snap: u32) {
-        let Some(server) = self.snaps.remove(&snap) else {
+        let Some(held) = self.snaps.remove(&snap) else {
             return;
         };
+        let server = self.files[held.file].server;
         // The server need not have made one that got nothing.
         let fid = FIRST_SNAP + snap;
         match self.tell(server, KERNEL, &Request::Clunk { fid }) {
@@ -382,19 +398,17 @@ impl Servers for Real {
         }
     }
 
-    fn foreign_write(&mut self, file: File, off: u64, data: &[u8]) -> Result<(), Errno> {
+    fn foreign_write(&mut self, file: File, off: u64, data: &[u8]) -> Result<usize, Errno> {
         let file = &self.files[file];
         let request = Request::Write {
             fid: file.other,
             offset: off,
             data,
         };
-        let count = self.ask(file.server, OTHER, &request, |reply| match reply {
-            Reply::Write { count } => Some(count),
+        self.ask(file.server, OTHER, &request, |reply| match reply {
+            Reply::Write { count } => Some(count as usize),
             _ => None,
-        })?;
-        assert_eq!(count, data.len() as u32);
-        Ok(())
+        })
     }
 
     fn truncate(&mut self, file: File, size: u64) -> Result<(), Errno> {
@@ -468,6 +482,13 @@ impl Servers for Real {
         }
     }
 
+    fn set_disk_full(&mut self, full: bool) {
+        for server in &self.servers {
+            let limit = if full { vm::PAGE } else { u64::MAX };
+            server.backing().set_limit(limit);
+        }
+    }
+
     fn content(&mut self, file: File) -> Vec<u8> {
         let file = &self.files[file];
         let backing = self.servers[file.server].backing();
@@ -494,6 +515,11 @@ impl Servers for Real {
 }
 
 impl Real {
+    /// What is known of a snapshot of that file.
+    fn held(&mut self, snap: u32, file: File) -> &mut Held {
+        self.snaps.entry(snap).or_insert_with(|| Held::new(file))
+    }
+
     /// The file with that identity.
     fn number_of(&self, server: usize, path: u64) -> Option<File> {
         let same = |file: &OpenFile| (file.server, file.path) == (server, path);

@@ -68,8 +68,9 @@ pub trait Servers {
     /// The handle is free again (it may have nothing).
     fn clunk(&mut self, snap: u32);
 
-    /// Another client overwrites. An error means that nothing has changed.
-    fn foreign_write(&mut self, file: File, off: u64, data: &[u8]) -> Result<(), Errno>;
+    /// Another client overwrites; how many bytes. An error means that nothing
+    /// has changed.
+    fn foreign_write(&mut self, file: File, off: u64, data: &[u8]) -> Result<usize, Errno>;
     /// Another client truncates or extends. An error means the same.
     fn truncate(&mut self, file: File, size: u64) -> Result<(), Errno>;
     /// Another client takes a name away, wherever it is now. Names have the
@@ -88,6 +89,8 @@ pub trait Servers {
     /// Is there no room for temporary files from now on? For servers that
     /// have any.
     fn set_full(&mut self, _full: bool) {}
+    /// Is there no room for other files from their second page on?
+    fn set_disk_full(&mut self, _full: bool) {}
     /// All bytes of the file, also if it has no name any more.
     fn content(&mut self, file: File) -> Vec<u8>;
     /// Snapshots alive.

@@ -62,6 +62,8 @@ pub struct Tiny {
     open: [Option<File>; 2],
     /// There is no room for temporary files.
     full: bool,
+    /// There is no room for more than a page of a file.
+    disk_full: bool,
     /// Steps so far; no two store the same bytes.
     steps: u8,
 }
@@ -99,6 +101,7 @@ impl Tiny {
             model: Eager::new(files.into(), PAGES * PAGE),
             open: [Some(0), Some(1)],
             full: false,
+            disk_full: false,
             steps: 0,
         };
         // Unrelated to the first: it has nothing yet.
@@ -134,8 +137,12 @@ impl Tiny {
             | Op::Fork(space)
             | Op::Exit(space) => self.lives(space),
             Op::Remove(name) | Op::Rename(name, _) => self.model.names[name].is_some(),
-            Op::FailMessage => self.world.fail_after.is_none(),
-            Op::Foreign(..) | Op::Truncate(..) | Op::Reopen(_) | Op::ToggleFull => true,
+            Op::FailMessage(_) => self.world.fail_after.is_none(),
+            Op::Foreign(..)
+            | Op::Truncate(..)
+            | Op::Reopen(_)
+            | Op::ToggleFull
+            | Op::ToggleDiskFull => true,
         }
     }
 
@@ -148,10 +155,13 @@ impl Tiny {
         let outcome = self.perform(op);
         let failed = armed && self.world.fail_after.is_none();
         if let Outcome::Done(_, Some(error)) = outcome {
-            let full = self.full && snapshots > 0 && error == Errno::ENOSPC;
-            assert!(failed || full, "{error:?} out of nothing");
+            let full = self.full && snapshots > 0 || self.disk_full;
+            assert!(
+                failed || full && error == Errno::ENOSPC,
+                "{error:?} out of nothing"
+            );
         }
-        self.apply(op, &outcome, failed || self.full);
+        self.apply(op, &outcome, failed || self.full || self.disk_full);
         self.compare();
         self.world.check();
     }
@@ -225,7 +235,7 @@ impl Tiny {
         match *op {
             Op::Foreign(file, off, n) => {
                 let written = servers.foreign_write(file, off as u64, &pattern(self.steps, n));
-                done(written.map(|()| n as u64))
+                done(written.map(|n| n as u64))
             }
             Op::Truncate(file, size) => {
                 done(servers.truncate(file, size as u64).map(|()| size as u64))
@@ -241,13 +251,18 @@ impl Tiny {
                     opened => Some(opened.expect("no other error")),
                 })
             }
-            Op::FailMessage => {
-                self.world.fail_after = Some(0);
+            Op::FailMessage(after) => {
+                self.world.fail_after = Some(after);
                 Outcome::Done(0, None)
             }
             Op::ToggleFull => {
                 self.full = !self.full;
                 servers.set_full(self.full);
+                Outcome::Done(0, None)
+            }
+            Op::ToggleDiskFull => {
+                self.disk_full = !self.disk_full;
+                servers.set_disk_full(self.disk_full);
                 Outcome::Done(0, None)
             }
             _ => unreachable!("done by a process"),
@@ -299,11 +314,19 @@ impl Tiny {
             Op::Fork(space) => model.fork(space, A + B - space),
             Op::Exit(space) => model.spaces[space] = None,
             _ if failed => {}
-            Op::Foreign(file, off, n) => model.change(file, off, &pattern(self.steps, n)),
+            Op::Foreign(file, off, n) => {
+                right(n);
+                model.change(file, off, &pattern(self.steps, n)[..count]);
+            }
             Op::Truncate(file, size) => model.files[file].resize(size, 0),
             Op::Remove(name) => assert!(model.remove(name)),
             Op::Rename(from, to) => assert!(model.rename(from, to)),
-            Op::Load(..) | Op::Evict(_) | Op::Reopen(_) | Op::FailMessage | Op::ToggleFull => {}
+            Op::Load(..)
+            | Op::Evict(_)
+            | Op::Reopen(_)
+            | Op::FailMessage(_)
+            | Op::ToggleFull
+            | Op::ToggleDiskFull => {}
         }
     }
 

@@ -67,11 +67,14 @@ pub enum Op {
     Rename(File, File),
     /// The kernel closes its descriptor and opens the name again.
     Reopen(File),
-    /// The next message of the kernel fails.
-    FailMessage,
+    /// The message of the kernel that comes after so many others fails.
+    FailMessage(u64),
     /// From now on there is no room for temporary files at the server, or
     /// there is again.
     ToggleFull,
+    /// From now on there is no room for what files have from their second page
+    /// on, or there is again.
+    ToggleDiskFull,
 }
 
 const fn read(space: usize, at: usize, n: usize, file: File, off: usize) -> Op {
@@ -104,6 +107,8 @@ pub const SIZE_1: usize = P + 1904;
 /// is ragged may reach into the third.
 pub const OPS: &[(&str, Op)] = &[
     ("A-reads-f0", read(A, 0, 2 * P, 0, 0)),
+    ("A-reads-p0", read(A, 0, P, 0, 0)),
+    ("A-reads-p1", read(A, P, P, 0, P)),
     ("A-reads-f1", read(A, 0, 2 * P, 1, 0)),
     ("A-reads-f0-to-byte-2", read(A, 2, 2 * P, 0, 0)),
     ("A-reads-f0-from-half", read(A, 0, P, 0, H)),
@@ -148,6 +153,7 @@ pub const OPS: &[(&str, Op)] = &[
     ("A-forks", Op::Fork(A)),
     ("A-exits", Op::Exit(A)),
     ("B-reads-f0", read(B, 0, 2 * P, 0, 0)),
+    ("B-reads-p1", read(B, P, P, 0, P)),
     ("B-writes-back", write(B, 0, 2 * P, 0, 0)),
     ("B-writes-to-f1", write(B, 0, 2 * P, 1, 0)),
     ("B-stores-p0", Op::Store(B, 20, 30)),
@@ -162,8 +168,10 @@ pub const OPS: &[(&str, Op)] = &[
     ("other-removes-f0", Op::Remove(0)),
     ("other-renames-f1-over-f0", Op::Rename(1, 0)),
     ("f0-is-opened-again", Op::Reopen(0)),
-    ("a-message-fails", Op::FailMessage),
+    ("a-message-fails", Op::FailMessage(0)),
+    ("the-second-message-fails", Op::FailMessage(1)),
     ("store-full", Op::ToggleFull),
+    ("disk-full", Op::ToggleDiskFull),
 ];
 
 /// Where sequences start: what has been done before. First both processes are
@@ -174,6 +182,7 @@ pub const STARTS: &[(&str, &[&str])] = &[
         "forked",
         &["A-reads-f0", "A-loads-p0", "A-stores-across", "A-forks"],
     ),
+    ("half", &["A-reads-p0", "A-forks"]),
     (
         "written",
         &["A-reads-f0-to-byte-2", "A-stores-p0", "A-writes-earlier"],

@@ -150,12 +150,14 @@ impl Search<'_> {
 
 /// One thread's share of the work.
 fn work(from: &str, config: Config, length: usize, part: Part, shared: &Shared) -> Counts {
-    let tiny = start(from, config);
     let mut search = Search {
         shared,
         counts: Counts::default(),
         path: Vec::new(),
         length,
+    };
+    let Some(tiny) = search.watch(|| start(from, config)) else {
+        return search.counts;
     };
     loop {
         let pair = shared.next.fetch_add(1, Ordering::Relaxed) * part.of + part.number;

@@ -100,6 +100,11 @@ impl Memory {
         self.tree.borrow_mut().full = full;
     }
 
+    /// Says from which offset on writes to all other files find no room.
+    pub fn set_limit(&self, limit: u64) {
+        self.tree.borrow_mut().limit = limit;
+    }
+
     /// No more failures.
     pub fn heal(&self) {
         *self.injector.borrow_mut() = None;
@@ -378,10 +383,10 @@ impl Backing for Memory {
         self.begin(ninep::consts::TWRITE, fid).await?;
         let written = self.tree.borrow_mut().write(fid, off, data);
         self.gate().await;
-        written?;
+        let written = written?;
         self.written_bytes
-            .set(self.written_bytes.get() + data.len() as u64);
-        Ok(data.len() as u32)
+            .set(self.written_bytes.get() + written as u64);
+        Ok(written as u32)
     }
 
     fn iounit(&self) -> u32 {

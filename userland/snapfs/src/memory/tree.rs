@@ -108,6 +108,8 @@ pub struct Tree {
     clock: u64,
     /// There is no room for temporary files.
     pub full: bool,
+    /// Other files find no room for bytes from this offset on.
+    pub limit: u64,
 }
 
 /// The root's number.
@@ -121,6 +123,7 @@ impl Default for Tree {
             next: ROOT,
             clock: 0,
             full: false,
+            limit: u64::MAX,
         };
         tree.make(Kind::Dir(BTreeMap::new()), 0o755);
         tree
@@ -428,16 +431,23 @@ impl Tree {
         Ok(self.content(node)?.read(off, len))
     }
 
-    /// Writes to an open fid.
-    pub fn write(&mut self, fid: u32, off: u64, data: &[u8]) -> Result<(), Errno> {
+    /// Writes to an open fid, as far as there is room; how many bytes.
+    pub fn write(&mut self, fid: u32, off: u64, data: &[u8]) -> Result<usize, Errno> {
         let node = self.opened(fid, open::RDONLY)?;
-        if self.full && self.node(node)?.temporary {
+        let (full, limit) = (self.full, self.limit);
+        let room = match self.node(node)?.temporary {
+            true if full => 0,
+            true => u64::MAX,
+            false => limit.saturating_sub(off),
+        };
+        let data = &data[..data.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
+        if room == 0 {
             return Err(Errno::ENOSPC);
         }
         let now = self.tick();
         self.content(node)?.write(off, data);
         self.node(node)?.mtime = now;
-        Ok(())
+        Ok(data.len())
     }
 
     /// By path, so gone with the last name.

@@ -1,0 +1,44 @@
+//! What a client remembers of a snapshot, to claim it from a server that has
+//! been restarted.
+
+use std::ops::Range;
+
+use crate::server::File;
+
+/// One snapshot: byte ranges of one file, each as of an epoch.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Its file.
+    pub file: File,
+    /// No overlaps.
+    pub ranges: Vec<(Range<u64>, u64)>,
+}
+
+impl Held {
+    /// A snapshot of nothing.
+    pub fn new(file: File) -> Held {
+        Held {
+            file,
+            ranges: Vec::new(),
+        }
+    }
+
+    /// `bytes` are as of `epoch` now, whatever they were.
+    pub fn set(&mut self, bytes: Range<u64>, epoch: u64) {
+        self.forget(&bytes);
+        if !bytes.is_empty() {
+            self.ranges.push((bytes, epoch));
+        }
+    }
+
+    /// `bytes` are not asked for any more.
+    pub fn forget(&mut self, bytes: &Range<u64>) {
+        let old = std::mem::take(&mut self.ranges);
+        for (range, epoch) in old {
+            let before = range.start..range.end.min(bytes.start);
+            let after = range.start.max(bytes.end)..range.end;
+            let parts = [before, after].into_iter().filter(|part| !part.is_empty());
+            self.ranges.extend(parts.map(|part| (part, epoch)));
+        }
+    }
+}
