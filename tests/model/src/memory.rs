@@ -25,6 +25,10 @@ pub struct Frames {
     pub nodes: u64,
     /// Fail the allocation after so many.
     pub fail_after: Option<u64>,
+    /// And all after it.
+    pub fail_for_good: bool,
+    /// Allocations made to fail.
+    pub failed: u64,
     /// What is used, step by step.
     pub trace: Trace,
     /// What the core counted, by [`Count`].
@@ -46,6 +50,8 @@ impl Default for Frames {
             junk: Rc::new([JUNK; PAGE]),
             nodes: 0,
             fail_after: None,
+            fail_for_good: false,
+            failed: 0,
             trace: Trace::default(),
             counts: [0; 7],
         }
@@ -75,7 +81,10 @@ impl Frames {
     fn fails(&mut self) -> bool {
         match &mut self.fail_after {
             Some(0) => {
-                self.fail_after = None;
+                if !self.fail_for_good {
+                    self.fail_after = None;
+                }
+                self.failed += 1;
                 true
             }
             Some(left) => {

@@ -10,9 +10,10 @@
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::eager::{Eager, read_of};
-use crate::perform::{Outcome, pattern, space_of};
-use crate::program::{Op, SPACES};
+use program::eager::{Eager, read_of};
+use program::{Op, pattern};
+
+use crate::perform::Outcome;
 use crate::world::by_page;
 
 /// How everything ended.
@@ -82,8 +83,7 @@ impl State {
     fn advance(&mut self, flow: usize, op: &Op) {
         let model = &mut self.end.model;
         let progress = &mut self.flows[flow];
-        let gone =
-            space_of(op).is_some_and(|space| !matches!(model.spaces.get(space), Some(Some(_))));
+        let gone = op.space().is_some_and(|space| !model.exists(space));
         let outcome = match gone {
             true => Some(Outcome::Skipped),
             false => progress.small(model, op),
@@ -158,29 +158,12 @@ impl Progress {
                 let last = self.part + 1 == pieces.len();
                 last.then(|| Outcome::Loaded(std::mem::take(&mut self.bytes)))
             }
-            Op::Foreign {
-                file,
-                off,
-                n,
-                value,
-            } => {
-                model.change(file, off, &pattern(value, n));
-                Some(Outcome::Done(n, None))
-            }
-            Op::Truncate { file, size } => {
-                model.files[file].resize(size, 0);
-                Some(Outcome::Done(size, None))
-            }
-            Op::Fork { space } => {
-                let free = (0..SPACES).find(|i| !matches!(model.spaces.get(*i), Some(Some(_))))?;
-                model.fork(space, free);
-                Some(Outcome::Forked(free))
-            }
-            Op::Exit { space } => {
-                model.spaces[space] = None;
-                Some(Outcome::Done(0, None))
-            }
-            Op::Evict { .. } => Some(Outcome::Done(0, None)),
+            _ => Some(match model.apply(op) {
+                program::Outcome::Skipped => Outcome::Skipped,
+                program::Outcome::Done(count) => Outcome::Done(count, None),
+                program::Outcome::Loaded(bytes) => Outcome::Loaded(bytes),
+                program::Outcome::Forked(child) => Outcome::Forked(child),
+            }),
         }
     }
 

@@ -3,10 +3,11 @@
 use abi::Errno;
 use vm::Host;
 
+use program::{FIRST_PAGE, Op, SPACES, pattern};
+
 use crate::PAGE;
 use crate::footprint::Object;
 use crate::process::{Process, Reach};
-use crate::program::{FIRST_PAGE, Op, SPACES};
 use crate::server::Servers;
 use crate::world::Point;
 
@@ -23,13 +24,6 @@ pub enum Outcome {
     Forked(usize),
 }
 
-/// The bytes that a store or foreign write of `value` leaves.
-pub fn pattern(value: u8, n: usize) -> Vec<u8> {
-    (0..n)
-        .map(|i| value.wrapping_add((i % 251) as u8))
-        .collect()
-}
-
 fn done(result: Result<u64, Errno>) -> Outcome {
     match result {
         Ok(n) => Outcome::Done(n as usize, None),
@@ -37,49 +31,15 @@ fn done(result: Result<u64, Errno>) -> Outcome {
     }
 }
 
-/// The process an operation is of.
-pub fn space_of(op: &Op) -> Option<usize> {
-    match op {
-        Op::Read { space, .. }
-        | Op::Write { space, .. }
-        | Op::Store { space, .. }
-        | Op::Load { space, .. }
-        | Op::Free { space, .. }
-        | Op::Fork { space }
-        | Op::Exit { space }
-        | Op::Evict { space, .. } => Some(*space),
-        Op::Foreign { .. } | Op::Truncate { .. } => None,
-    }
-}
-
 /// Does it.
 pub fn perform<R: Reach>(mut reach: R, op: &Op) -> Outcome {
-    match *op {
-        Op::Foreign {
-            file,
-            off,
-            n,
-            value,
-        } => {
-            reach.pause(Point::Deliver);
-            let bytes = pattern(value, n);
-            let written = reach.with(|world| {
-                world.trace(|t| t.changes(Object::Server));
-                world.servers.foreign_write(file, off as u64, &bytes)
-            });
-            return done(written.map(|n| n as u64));
-        }
-        Op::Truncate { file, size } => {
-            reach.pause(Point::Deliver);
-            let truncated = reach.with(|world| {
-                world.trace(|t| t.changes(Object::Server));
-                world.servers.truncate(file, size as u64)
-            });
-            return done(truncated.map(|()| size as u64));
-        }
-        _ => {}
-    }
-    let space = space_of(op).unwrap_or(0);
+    let Some(space) = op.space() else {
+        reach.pause(Point::Deliver);
+        return reach.with(|world| {
+            world.trace(|t| t.changes(Object::Server));
+            elsewhere(&mut world.servers, op)
+        });
+    };
     if !reach.look(|world| matches!(world.spaces.get(space), Some(Some(_)))) {
         return Outcome::Skipped;
     }
@@ -89,6 +49,36 @@ pub fn perform<R: Reach>(mut reach: R, op: &Op) -> Outcome {
         eager: false,
     };
     of_process(process, op)
+}
+
+/// What another client does, or befalls a server.
+fn elsewhere<S: Servers>(servers: &mut S, op: &Op) -> Outcome {
+    let named = |result: Result<(), Errno>| match result {
+        Err(Errno::ENOENT) => Outcome::Skipped,
+        result => done(result.map(|()| 0)),
+    };
+    match *op {
+        Op::Foreign {
+            file,
+            off,
+            n,
+            value,
+        } => {
+            let written = servers.foreign_write(file, off as u64, &pattern(value, n));
+            done(written.map(|n| n as u64))
+        }
+        Op::Truncate { file, size } => {
+            let truncated = servers.truncate(file, size as u64);
+            done(truncated.map(|()| size as u64))
+        }
+        Op::Remove { name } => named(servers.remove(name)),
+        Op::Rename { from, to } => named(servers.rename(from, to)),
+        Op::Full { on } => {
+            servers.set_full(on);
+            Outcome::Done(0, None)
+        }
+        _ => Outcome::Skipped,
+    }
 }
 
 /// What a process does.
@@ -152,6 +142,10 @@ fn of_process<R: Reach>(mut process: Process<R>, op: &Op) -> Outcome {
             process.with(|segment, m| segment.evict(m, (FIRST_PAGE + page) as u64));
             Outcome::Done(0, None)
         }
-        Op::Foreign { .. } | Op::Truncate { .. } => Outcome::Skipped,
+        Op::Foreign { .. }
+        | Op::Truncate { .. }
+        | Op::Remove { .. }
+        | Op::Rename { .. }
+        | Op::Full { .. } => Outcome::Skipped,
     }
 }

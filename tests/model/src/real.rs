@@ -11,10 +11,12 @@ use std::task::{Context, Poll, Waker};
 use abi::Errno;
 use ninep::consts::{NOFID, VERSION_L, VERSION_SNAP, open, put, setattr};
 use ninep::{List, Names, PUT_OP_MAX, PutKind, PutOp, PutOps, Reply, Request, SetAttr};
-use snapfs::{Snapfs, memory::Memory};
+use snapfs::Snapfs;
+use snapfs::memory::{Memory, Refuse};
 use vm::PutReply;
 
 use self::held::Held;
+use crate::run::Failure;
 use crate::server::{File, Servers, Staged, StagedKind};
 
 /// The connections to each server: the kernel's, another client's, and the
@@ -487,6 +489,22 @@ impl Servers for Real {
             let limit = if full { vm::PAGE } else { u64::MAX };
             server.backing().set_limit(limit);
         }
+    }
+
+    fn fail_store(&mut self, failure: Option<Failure>) {
+        let refuse = failure.map(|failure| match failure.for_good {
+            true => (failure.at, Refuse::ForGood),
+            false => (failure.at, Refuse::Once),
+        });
+        // Each server has its own: all of them, one after the other, are tried.
+        for server in &self.servers {
+            server.backing().refuse(refuse);
+        }
+    }
+
+    fn store_failures(&self) -> u64 {
+        let refused = self.servers.iter().map(|server| server.backing().refused());
+        refused.sum()
     }
 
     fn content(&mut self, file: File) -> Vec<u8> {

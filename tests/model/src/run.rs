@@ -1,18 +1,21 @@
-//! Running a program on the VM core and on the eager model, comparing them
-//! after every step, and finding a small program where they differ.
+//! Running a program on the VM core and on the eager model, and comparing them
+//! after every step.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use abi::Errno;
+use program::eager::{Eager, read_of};
+use program::{FIRST_PAGE, Op, PAGES, pattern};
+use proptest::test_runner::{Config as Runs, RngSeed, TestCaseError, TestError, TestRunner};
 
 use crate::PAGE;
-use crate::eager::{Eager, read_of};
-use crate::perform::{Outcome, pattern, perform, space_of};
-use crate::program::{FIRST_PAGE, Flavour, Op, PAGES, Random, Step, random_config, random_program};
+use crate::case::{Case, Step};
+use crate::generate::{Files, Flavour, cases};
+use crate::perform::{Outcome, perform};
 use crate::server::Servers;
-use crate::world::{Config, Point, World};
+use crate::world::{Point, World};
 
 /// What was in the file when a `read` took its snapshot.
 fn captured(model: &Eager, op: &Op) -> Vec<u8> {
@@ -26,12 +29,13 @@ fn captured(model: &Eager, op: &Op) -> Vec<u8> {
 /// `whole`: nothing was made to fail.
 fn apply(model: &mut Eager, op: &Op, outcome: &Outcome, read: &[u8], whole: Option<()>) {
     let count = match outcome {
-        Outcome::Skipped => return,
+        Outcome::Skipped => return check_skipped(model, op),
         Outcome::Done(_, Some(error)) if whole.is_some() => panic!("{error:?} out of nothing"),
+        Outcome::Done(_, Some(_)) if is_foreign(op) => return,
         Outcome::Done(count, _) => *count,
         Outcome::Loaded(bytes) => return check_load(model, op, bytes),
         Outcome::Forked(child) => {
-            return space_of(op).map_or((), |space| model.fork(space, *child));
+            return op.space().map_or((), |space| model.fork(space, *child));
         }
     };
     let right = |want: usize| {
@@ -67,11 +71,28 @@ fn apply(model: &mut Eager, op: &Op, outcome: &Outcome, read: &[u8], whole: Opti
             off,
             n,
             value,
-        } => model.change(file, off, &pattern(value, n)),
-        Op::Truncate { file, size } => model.files[file].resize(size, 0),
+        } => model.change(file, off, &pattern(value, n)[..count]),
+        Op::Truncate { file, size } if count == size => model.files[file].resize(size, 0),
+        Op::Remove { name } => assert!(model.remove(name), "no name {name}"),
+        Op::Rename { from, to } => assert!(model.rename(from, to), "no name {from}"),
         Op::Exit { space } => model.spaces[space] = None,
-        Op::Load { .. } | Op::Fork { .. } | Op::Evict { .. } => {}
+        Op::Truncate { .. }
+        | Op::Full { .. }
+        | Op::Load { .. }
+        | Op::Fork { .. }
+        | Op::Evict { .. } => {}
     }
+}
+
+/// Was there nothing to be done?
+fn check_skipped(model: &Eager, op: &Op) {
+    let possible = match *op {
+        Op::Remove { name } => model.names[name].is_some(),
+        Op::Rename { from, .. } => model.names[from].is_some(),
+        Op::Fork { space } => model.exists(space) && model.free_place().is_some(),
+        _ => op.space().is_none_or(|space| model.exists(space)),
+    };
+    assert!(!possible, "skipped");
 }
 
 /// Were those the right bytes?
@@ -84,35 +105,47 @@ fn check_load(model: &mut Eager, op: &Op, bytes: &[u8]) {
     }
 }
 
-/// One step on both. Did something fail that was told to?
-fn step<S: Servers + 'static>(world: &mut World<S>, model: &mut Eager, step: &Step) -> bool {
+/// One step on both. `whole`: nothing failed before that still may.
+fn step<S: Servers + 'static>(
+    world: &mut World<S>,
+    model: &mut Eager,
+    step: &Step,
+    whole: Option<()>,
+) {
+    let fate = &step.fate;
     let other = Rc::new(RefCell::new(None));
-    if let Some((point, op)) = step.meanwhile.clone() {
+    if let Some((point, op)) = fate.meanwhile.clone() {
         let other = other.clone();
         world.interrupt = Some((
             point,
             Box::new(move |world| *other.borrow_mut() = Some(perform(world, &op))),
         ));
     }
-    world.fail_after = step.fail_message;
-    world.frames.borrow_mut().fail_after = step.fail_frame;
-    world.servers.limit_commits(step.short);
+    if fate.fail_message.is_some() {
+        world.fail_after = fate.fail_message;
+    }
+    if fate.fail_frame.is_some() {
+        world.frames.borrow_mut().fail_after = fate.fail_frame;
+    }
+    world.servers.limit_commits(fate.short);
+    let before = world.failures();
     let outcome = perform(&mut *world, &step.op);
-    let failing = step.fail_message.is_some() || step.fail_frame.is_some();
-    let failed =
-        failing && world.fail_after.is_none() && world.frames.borrow().fail_after.is_none();
-    world.fail_after = None;
-    world.frames.borrow_mut().fail_after = None;
+    if fate.fail_message.is_some() {
+        world.fail_after = None;
+    }
+    if fate.fail_frame.is_some() {
+        world.frames.borrow_mut().fail_after = None;
+    }
     world.interrupt = None;
-    let whole = (!failed).then_some(());
-    let meanwhile = step.meanwhile.as_ref().zip(other.take());
+    let whole = whole.filter(|()| world.failures() == before);
+    let meanwhile = fate.meanwhile.as_ref().zip(other.take());
     let Some(((point, op), other)) = meanwhile else {
         let read = captured(model, &step.op);
         apply(model, &step.op, &outcome, &read, whole);
-        return failed;
+        return;
     };
     // It may have had to wait for the operation it interrupted, and then died.
-    let alone = !matches!(other, Outcome::Done(_, Some(Errno::EINTR))) && !touches_memory(op);
+    let alone = !matches!(other, Outcome::Done(_, Some(Errno::EINTR))) && is_foreign(op);
     let theirs = alone.then_some(());
     let read = captured(model, op);
     let first = |model: &mut Eager| apply(model, op, &other, &read, theirs);
@@ -134,12 +167,11 @@ fn step<S: Servers + 'static>(world: &mut World<S>, model: &mut Eager, step: &St
         }
         other => unreachable!("no program uses {other:?}"),
     }
-    failed
 }
 
-/// May it meet a page that is being filled?
-fn touches_memory(op: &Op) -> bool {
-    !matches!(op, Op::Foreign { .. } | Op::Truncate { .. })
+/// Is it another client's?
+const fn is_foreign(op: &Op) -> bool {
+    op.space().is_none()
 }
 
 fn compare<S: Servers>(world: &mut World<S>, model: &Eager) {
@@ -148,6 +180,9 @@ fn compare<S: Servers>(world: &mut World<S>, model: &Eager) {
             world.servers.content(file) == *content,
             "file {file} differs"
         );
+    }
+    for (name, file) in model.names.iter().enumerate() {
+        assert_eq!(world.servers.named(name), *file, "name {name}");
     }
     for (space, bytes) in model.spaces.iter().enumerate() {
         let exists = matches!(world.spaces.get(space), Some(Some(_)));
@@ -161,18 +196,58 @@ fn compare<S: Servers>(world: &mut World<S>, model: &Eager) {
     }
 }
 
+/// What fails in a program, counted from its beginning.
+#[derive(Clone, Copy, Debug)]
+pub struct Failure {
+    /// What.
+    pub kind: FailureKind,
+    /// The first to fail, from 0.
+    pub at: u64,
+    /// All after it, too.
+    pub for_good: bool,
+}
+
+/// What can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// Messages of the kernel.
+    Message,
+    /// Allocations of frames, nodes and page tables.
+    Frame,
+    /// The server's exchanges with its temporary files.
+    Store,
+}
+
 /// Runs a program, panics where the two differ or something is left behind.
-/// Did something fail that was told to?
-pub fn run<S: Servers + 'static>(mut servers: S, config: Config, program: &[Step]) -> bool {
-    let mut failed = false;
+pub fn run<S: Servers + 'static>(servers: S, case: &Case) {
+    run_failing(servers, case, None);
+}
+
+/// The same with something failing; how often it did.
+pub fn run_failing<S: Servers + 'static>(
+    mut servers: S,
+    case: &Case,
+    failure: Option<Failure>,
+) -> u64 {
     let files = (0..servers.files()).map(|f| servers.content(f)).collect();
     let mut model = Eager::new(files, PAGES * PAGE);
-    let mut world = World::new(servers, config);
-    for next in program {
-        failed |= step(&mut world, &mut model, next);
+    let mut world = World::new(servers, case.config);
+    if let Some(failure) = failure {
+        world.fail(failure);
+    }
+    let mut full = false;
+    for next in &case.steps {
+        if let Op::Full { on } = next.op {
+            full = on;
+        }
+        let broken = full || failure.is_some_and(|f| f.for_good) && world.failures() > 0;
+        let whole = (!broken).then_some(());
+        step(&mut world, &mut model, next, whole);
         compare(&mut world, &model);
         world.check();
     }
+    let failures = world.failures();
+    world.heal();
     for space in 0..world.spaces.len() {
         if world.spaces[space].is_some() {
             world.exit(space);
@@ -180,103 +255,50 @@ pub fn run<S: Servers + 'static>(mut servers: S, config: Config, program: &[Step
     }
     assert_eq!(world.frames.borrow().used(), 0, "frames left");
     world.servers.check_idle();
-    failed
+    failures
 }
 
-/// Runs each of some random programs again and again: with the first message
-/// of its first step failing, the second, and so on until the step has no
-/// more, then the allocations, then the next step.
-pub fn fail_each<S: Servers + 'static>(
-    name: &str,
-    programs: u64,
-    plain: usize,
-    servers: impl Fn() -> S,
-) {
-    let mut failures = 0;
-    for seed in 1..=programs {
-        let mut random = Random(seed);
-        let config = random_config(&mut random, Flavour::Failing);
-        let files = servers().files();
-        let program = random_program(&mut random, Flavour::Plain, files, plain);
-        for at in 0..program.len() {
-            for kind in 0..2 {
-                for k in 0.. {
-                    let mut failing = program.clone();
-                    match kind {
-                        0 => failing[at].fail_message = Some(k),
-                        _ => failing[at].fail_frame = Some(k),
-                    }
-                    // Shown if the run panics.
-                    println!("{name}: seed {seed}, {config:?}: {:?}", failing[at]);
-                    if !run(servers(), config, &failing) {
-                        break;
-                    }
-                    failures += 1;
-                }
-            }
-        }
-    }
-    println!("{name}: {failures} failures");
-}
-
-/// Runs `programs` random programs; a failing one is made small and shown.
+/// Runs random programs; a failing one is made small and printed.
 pub fn run_random<S: Servers + 'static>(
     name: &str,
-    programs: u64,
+    programs: u32,
     flavour: Flavour,
-    plain: usize,
-    servers: impl Fn() -> S,
+    files: Files,
+    servers: impl Fn(&[usize]) -> S,
 ) {
     let number = |name| std::env::var(name).ok().and_then(|n| n.parse::<u64>().ok());
-    let first = number("DORMOUSE_SEED").unwrap_or(1);
-    let programs = number("DORMOUSE_PROGRAMS").unwrap_or(programs);
-    println!(
-        "{name}: programs with seeds {first} to {}",
-        first + programs - 1
-    );
-    let mut steps = 0;
-    for seed in first..first + programs {
-        let mut random = Random(seed);
-        let config = random_config(&mut random, flavour);
-        let files = servers().files();
-        let program = random_program(&mut random, flavour, files, plain);
-        let fails = |program: &[Step]| {
-            catch_unwind(AssertUnwindSafe(|| run(servers(), config, program))).is_err()
-        };
-        if fails(&program) {
-            let hook = std::panic::take_hook();
-            std::panic::set_hook(Box::new(|_| {}));
-            let small = shrink(program, fails);
-            std::panic::set_hook(hook);
-            println!("{name}: seed {seed}, {config:?}, shrunk to:");
-            for step in &small {
-                println!("    {step:?}");
+    let seed = number("DORMOUSE_SEED").unwrap_or(1);
+    let programs = number("DORMOUSE_PROGRAMS").map_or(programs, |n| n as u32);
+    println!("{name}: {programs} programs with DORMOUSE_SEED={seed}");
+    let mut runner = TestRunner::new(Runs {
+        cases: programs,
+        rng_seed: RngSeed::Fixed(seed),
+        failure_persistence: None,
+        max_shrink_iters: 5000,
+        ..Runs::default()
+    });
+    let (steps, quiet) = (Cell::new(0), Cell::new(false));
+    let found = runner.run(&cases(flavour, files), |case| {
+        let ran = catch_unwind(AssertUnwindSafe(|| run(servers(&case.files), &case)));
+        steps.set(steps.get() + case.steps.len());
+        ran.map_err(|_| {
+            // What is tried while it is made small need not be seen.
+            if !quiet.replace(true) {
+                std::panic::set_hook(Box::new(|_| {}));
             }
-            run(servers(), config, &small);
-            panic!("{name}: seed {seed} failed once and not again");
-        }
-        steps += program.len();
+            TestCaseError::fail("they differ")
+        })
+    });
+    if quiet.get() {
+        drop(std::panic::take_hook());
     }
-    println!("{name}: {programs} programs, {steps} steps");
-}
-
-/// The program without the steps it does not need to fail.
-fn shrink(mut program: Vec<Step>, fails: impl Fn(&[Step]) -> bool) -> Vec<Step> {
-    let mut chunk = program.len().div_ceil(2);
-    loop {
-        let mut at = 0;
-        while at < program.len() {
-            let mut shorter = program.clone();
-            shorter.drain(at..(at + chunk).min(program.len()));
-            if fails(&shorter) {
-                program = shorter;
-            } else {
-                at += chunk;
-            }
+    match found {
+        Ok(()) => println!("{name}: {programs} programs, {} steps", steps.get()),
+        Err(TestError::Fail(_, case)) => {
+            println!("{name}: made small (to be replayed with DORMOUSE_REPLAY=FILE):\n{case}");
+            run(servers(&case.files), &case);
+            panic!("{name}: it failed, and does so no more");
         }
-        if chunk == 1 {
-            return program;
-        }
-        chunk = chunk.div_ceil(2);
+        Err(TestError::Abort(why)) => panic!("{name}: {why}"),
     }
 }

@@ -37,14 +37,14 @@ use std::rc::Rc;
 use abi::Errno;
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, Yielder};
+use program::eager::Eager;
+use program::{FIRST_PAGE, Op};
 
 use crate::PAGE;
-use crate::eager::Eager;
 use crate::footprint::{Footprint, Object};
 use crate::orders::{End, ends};
 use crate::perform::{Outcome, perform};
 use crate::process::{Fill, Reach};
-use crate::program::{FIRST_PAGE, Op};
 use crate::server::Servers;
 use crate::world::{Config, Point, World};
 

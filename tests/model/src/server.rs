@@ -3,6 +3,8 @@
 use abi::Errno;
 use vm::PutReply;
 
+use crate::run::Failure;
+
 /// An open file, by number; the files of all servers are numbered together.
 pub type File = usize;
 
@@ -91,6 +93,12 @@ pub trait Servers {
     fn set_full(&mut self, _full: bool) {}
     /// Is there no room for other files from their second page on?
     fn set_disk_full(&mut self, _full: bool) {}
+    /// Makes exchanges with temporary files fail, for servers that have any.
+    fn fail_store(&mut self, _failure: Option<Failure>) {}
+    /// Exchanges that were made to fail.
+    fn store_failures(&self) -> u64 {
+        0
+    }
     /// All bytes of the file, also if it has no name any more.
     fn content(&mut self, file: File) -> Vec<u8>;
     /// Snapshots alive.

@@ -14,10 +14,11 @@ use crate::PAGE;
 use crate::footprint::{Object, Trace};
 use crate::memory::{Frames, SimMemory};
 use crate::process::Process;
+use crate::run::{Failure, FailureKind};
 use crate::server::{File, Servers, Staged};
 
 /// What differs from one simulated kernel to another.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Config {
     /// Most data bytes in a message.
     pub iounit: u64,
@@ -108,6 +109,10 @@ pub struct World<S> {
     pub bytes_out: u64,
     /// Fail the message after so many.
     pub fail_after: Option<u64>,
+    /// And all after it.
+    pub fail_for_good: bool,
+    /// Messages made to fail.
+    pub failed: u64,
     /// Happens once, at that point.
     pub interrupt: Option<(Point, Interrupt<S>)>,
     handles: BTreeMap<u32, Handle>,
@@ -137,6 +142,8 @@ impl<S: Servers> World<S> {
             bytes_in: 0,
             bytes_out: 0,
             fail_after: None,
+            fail_for_good: false,
+            failed: 0,
             interrupt: None,
             handles: BTreeMap::new(),
             last_handle: 0,
@@ -229,12 +236,42 @@ impl<S: Servers> World<S> {
         }
     }
 
+    /// Makes something fail.
+    pub fn fail(&mut self, failure: Failure) {
+        match failure.kind {
+            FailureKind::Message => {
+                (self.fail_after, self.fail_for_good) = (Some(failure.at), failure.for_good);
+            }
+            FailureKind::Frame => {
+                let mut frames = self.frames.borrow_mut();
+                (frames.fail_after, frames.fail_for_good) = (Some(failure.at), failure.for_good);
+            }
+            FailureKind::Store => self.servers.fail_store(Some(failure)),
+        }
+    }
+
+    /// Nothing fails any more.
+    pub fn heal(&mut self) {
+        self.fail_after = None;
+        self.frames.borrow_mut().fail_after = None;
+        self.servers.fail_store(None);
+        self.servers.set_full(false);
+    }
+
+    /// How much was made to fail.
+    pub fn failures(&self) -> u64 {
+        self.failed + self.frames.borrow().failed + self.servers.store_failures()
+    }
+
     /// Counts a message; fails it if its time has come.
     fn message(&mut self) -> Result<(), Errno> {
         self.messages += 1;
         match &mut self.fail_after {
             Some(0) => {
-                self.fail_after = None;
+                if !self.fail_for_good {
+                    self.fail_after = None;
+                }
+                self.failed += 1;
                 Err(Errno::EIO)
             }
             Some(left) => {

@@ -3,11 +3,11 @@
 use dormouse_model_tests as model;
 use model::PAGE;
 use model::fake::{Fake, FakeFile};
-use model::program::Op;
 use model::real::{Real, RealFile};
 use model::schedule::{Options, Points, Scenario, explore};
 use model::server::Servers;
 use model::world::Config;
+use program::Op;
 
 const N: usize = 2 * PAGE;
 

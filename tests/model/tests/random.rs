@@ -2,79 +2,85 @@
 //! the real snapfs.
 
 use dormouse_model_tests as model;
+use model::case::Case;
 use model::fake::{Fake, FakeFile};
-use model::program::{Flavour, Random};
+use model::generate::{Files, Flavour};
 use model::real::{Real, RealFile};
-use model::run::run_random;
+use model::run::{run, run_random};
+use program::content;
 
-/// The file on a server without snapshots.
-const PLAIN: usize = 3;
+const FILES: Files = Files {
+    sizes: &[6 * 4096, 3 * 4096 + 1234, 4 * 4096 + 77, 2 * 4096 + 500],
+    servers: &[0, 0, 1, 2],
+    plain: 3,
+};
 
-/// Server, size in bytes, and whether the server declines to re-associate.
-const FILES: [(usize, usize, bool); 4] = [
-    (0, 6 * 4096, false),
-    (0, 3 * 4096 + 1234, true),
-    (1, 4 * 4096 + 77, false),
-    (2, 2 * 4096 + 500, false),
-];
-
-fn content(file: usize) -> Vec<u8> {
-    let mut random = Random(file as u64);
-    (0..FILES[file].1).map(|_| random.number() as u8).collect()
-}
-
-fn fake() -> Fake {
-    let file = |number: usize| FakeFile {
-        server: FILES[number].0,
-        snapshots: number != PLAIN,
-        declines: FILES[number].2,
-        content: content(number),
+fn fake(sizes: &[usize]) -> Fake {
+    let file = |(number, size): (usize, &usize)| FakeFile {
+        server: FILES.servers[number],
+        snapshots: number != FILES.plain,
+        declines: number == 1,
+        content: content(number, *size),
     };
-    Fake::new((0..FILES.len()).map(file).collect())
+    Fake::new(sizes.iter().enumerate().map(file).collect())
 }
 
-fn real() -> Real {
-    let file = |number: usize| RealFile {
-        server: FILES[number].0,
-        snapshots: number != PLAIN,
+fn real(sizes: &[usize]) -> Real {
+    let file = |(number, size): (usize, &usize)| RealFile {
+        server: FILES.servers[number],
+        snapshots: number != FILES.plain,
         write_only: false,
-        content: content(number),
+        content: content(number, *size),
     };
-    Real::new(&(0..FILES.len()).map(file).collect::<Vec<_>>())
+    Real::new(&sizes.iter().enumerate().map(file).collect::<Vec<_>>())
+}
+
+fn random_fake(name: &str, flavour: Flavour) {
+    run_random(name, 600, flavour, FILES, fake);
+}
+
+fn random_real(name: &str, flavour: Flavour) {
+    run_random(name, 600, flavour, FILES, real);
 }
 
 #[test]
 fn over_copies_nothing_goes_wrong() {
-    run_random("plain", 600, Flavour::Plain, PLAIN, fake);
+    random_fake("copies, plain", Flavour::Plain);
 }
 
 #[test]
 fn over_copies_messages_and_allocations_fail() {
-    run_random("failing", 600, Flavour::Failing, PLAIN, fake);
+    random_fake("copies, failing", Flavour::Failing);
 }
 
 #[test]
 fn over_copies_things_happen_in_the_middle_of_others() {
-    run_random("interrupted", 600, Flavour::Interrupted, PLAIN, fake);
+    random_fake("copies, interrupted", Flavour::Interrupted);
 }
 
 #[test]
 fn over_snapfs_nothing_goes_wrong() {
-    run_random("snapfs plain", 600, Flavour::Plain, PLAIN, real);
+    random_real("snapfs, plain", Flavour::Plain);
 }
 
 #[test]
 fn over_snapfs_messages_and_allocations_fail() {
-    run_random("snapfs failing", 600, Flavour::Failing, PLAIN, real);
+    random_real("snapfs, failing", Flavour::Failing);
 }
 
 #[test]
 fn over_snapfs_things_happen_in_the_middle_of_others() {
-    run_random("snapfs interrupted", 600, Flavour::Interrupted, PLAIN, real);
+    random_real("snapfs, interrupted", Flavour::Interrupted);
 }
 
-/// Every message and every allocation of some random programs fails in turn.
+/// The program in the file `DORMOUSE_REPLAY`, if there is one.
 #[test]
-fn over_snapfs_every_single_failure() {
-    model::run::fail_each("each failure", 6, PLAIN, real);
+fn a_program_is_replayed() {
+    let Some(path) = std::env::var_os("DORMOUSE_REPLAY") else {
+        return;
+    };
+    let text = std::fs::read_to_string(path).expect("a file to read");
+    let case = Case::parse(&text).expect("a program");
+    run(fake(&case.files), &case);
+    run(real(&case.files), &case);
 }

@@ -15,6 +15,7 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use ninep::{Qids, Reply, Request, StatFs};
+pub use tree::Refuse;
 use tree::{Content, Kind, ROOT, Tree};
 
 /// An exchange, as a fault injector sees it.
@@ -103,6 +104,16 @@ impl Memory {
     /// Says from which offset on writes to all other files find no room.
     pub fn set_limit(&self, limit: u64) {
         self.tree.borrow_mut().limit = limit;
+    }
+
+    /// After that many writes to temporary files, makes some fail.
+    pub fn refuse(&self, after: Option<(u64, Refuse)>) {
+        self.tree.borrow_mut().refuse = after;
+    }
+
+    /// Writes to temporary files that [`Memory::refuse`] made fail.
+    pub fn refused(&self) -> u64 {
+        self.tree.borrow().refused
     }
 
     /// No more failures.

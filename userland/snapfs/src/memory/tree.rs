@@ -110,6 +110,19 @@ pub struct Tree {
     pub full: bool,
     /// Other files find no room for bytes from this offset on.
     pub limit: u64,
+    /// Writes to them that succeed before one fails, or all from there on.
+    pub refuse: Option<(u64, Refuse)>,
+    /// Writes to them that failed so.
+    pub refused: u64,
+}
+
+/// How many writes to temporary files are to fail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refuse {
+    /// One.
+    Once,
+    /// That and all after it.
+    ForGood,
 }
 
 /// The root's number.
@@ -124,6 +137,8 @@ impl Default for Tree {
             clock: 0,
             full: false,
             limit: u64::MAX,
+            refuse: None,
+            refused: 0,
         };
         tree.make(Kind::Dir(BTreeMap::new()), 0o755);
         tree
@@ -434,11 +449,11 @@ impl Tree {
     /// Writes to an open fid, as far as there is room; how many bytes.
     pub fn write(&mut self, fid: u32, off: u64, data: &[u8]) -> Result<usize, Errno> {
         let node = self.opened(fid, open::RDONLY)?;
-        let (full, limit) = (self.full, self.limit);
-        let room = match self.node(node)?.temporary {
-            true if full => 0,
+        let temporary = self.node(node)?.temporary;
+        let room = match temporary {
+            true if self.no_room() => 0,
             true => u64::MAX,
-            false => limit.saturating_sub(off),
+            false => self.limit.saturating_sub(off),
         };
         let data = &data[..data.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
         if room == 0 {
@@ -448,6 +463,24 @@ impl Tree {
         self.content(node)?.write(off, data);
         self.node(node)?.mtime = now;
         Ok(data.len())
+    }
+
+    /// Is a write to a temporary file to fail?
+    fn no_room(&mut self) -> bool {
+        match &mut self.refuse {
+            Some((0, refuse)) => {
+                if *refuse == Refuse::Once {
+                    self.refuse = None;
+                }
+                self.refused += 1;
+                true
+            }
+            Some((left, _)) => {
+                *left -= 1;
+                self.full
+            }
+            None => self.full,
+        }
     }
 
     /// By path, so gone with the last name.

@@ -1,6 +1,9 @@
 //! The executable specification: what every program must see. Buffers and
 //! files are byte arrays; everything happens at once.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 /// Files and the memory of processes.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
 pub struct Eager {
