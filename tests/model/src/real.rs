@@ -528,6 +528,8 @@ impl Servers for Real {
                 (0, 0, 0),
                 "left behind"
             );
+            let fids = server.backing().fids() as u32;
+            assert_eq!(left.fids_below, fids, "fids left beneath");
         }
     }
 }
