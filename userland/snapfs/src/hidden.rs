@@ -1,6 +1,7 @@
 //! The hidden directory in the root of the served tree: where the temporary
 //! store is made, and where files go that were removed while somebody still
-//! needs them. It exists only while something is in it.
+//! needs them. It exists only while something is in it, and the root's time of
+//! last change does not show that it comes and goes.
 
 use crate::below::Below;
 use crate::sync::Lock;
@@ -10,8 +11,8 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::Cell;
-use ninep::consts::{open, unlink};
-use ninep::{DirEntries, Reply, Request};
+use ninep::consts::{open, setattr, unlink};
+use ninep::{DirEntries, Reply, Request, SetAttr};
 
 /// Its name, which clients can neither see nor use in the root.
 pub const HIDDEN: &str = ".snapfs";
@@ -39,7 +40,7 @@ impl<B: Backing> Snapfs<B> {
             return Ok(fid);
         }
         let root = self.root.get().ok_or(Errno::EPROTO)?;
-        match self.mkdir_below(root, HIDDEN).await {
+        match self.unseen(root, self.mkdir_below(root, HIDDEN)).await {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(errno) => return Err(errno),
         }
@@ -61,10 +62,29 @@ impl<B: Backing> Snapfs<B> {
         if hidden.users.get() == 0
             && let (Some(root), Some(fid)) = (self.root.get(), hidden.fid.take())
         {
-            let _ = self.unlink_below(root, HIDDEN, unlink::REMOVEDIR).await;
+            let remove = self.unlink_below(root, HIDDEN, unlink::REMOVEDIR);
+            let _ = self.unseen(root, remove).await;
             hidden.path.set(None);
             self.clunk_below(fid).await;
         }
+    }
+
+    /// Does `change`, which is no client's affair, in the root and puts back its
+    /// time of last change.
+    async fn unseen<T>(&self, root: Below, change: impl Future<Output = T>) -> T {
+        let before = self.attr_below(root).await;
+        let result = change.await;
+        if let Ok(attr) = before {
+            let attr = SetAttr {
+                valid: setattr::MTIME | setattr::MTIME_SET,
+                mtime_sec: attr.mtime_sec,
+                mtime_nsec: attr.mtime_nsec,
+                ..SetAttr::default()
+            };
+            // Who serves a directory of somebody else's may not.
+            let _ = self.set_attr_below(root, attr).await;
+        }
+        result
     }
 
     /// A name in the directory that was never used.

@@ -246,6 +246,10 @@ impl<B: Backing> Snapfs<B> {
                 .nlink
                 .saturating_sub(file.state.borrow().hidden.len() as u64);
         }
+        // Nor is that directory's link to its parent, the root.
+        if Some(qid.path) == self.root_path.get() && self.hidden.path.get().is_some() {
+            attr.nlink = attr.nlink.saturating_sub(1);
+        }
         Ok(Reply::Getattr(attr))
     }
 

@@ -22,6 +22,7 @@ pub const CASES: &[Case] = &[
     Case::new("contract.offset", offset),
     Case::new("contract.append", append),
     Case::new("contract.times", times),
+    Case::new("contract.directories", directories),
 ];
 
 const PAGES: usize = 64;
@@ -420,4 +421,49 @@ fn times() -> Verdict {
         same("the size", scratch.file.stat()?.size, LEN as u64)?;
     }
     Ok(())
+}
+
+/// What is saved for who sleeps shows in no directory: not in its times, its
+/// links or its names.
+fn directories() -> Verdict {
+    let keeper = Scratch::patterned("directories", 1, LEN)?;
+    let folder = format!("{}.d", keeper.path);
+    File::create(&folder, mode::OREAD, mode::DMDIR | 0o755)?;
+    let file = format!("{folder}/file");
+    File::create(&file, mode::OWRITE, 0o644)?.write_all(&patterned(2, 0, LEN))?;
+    let look = || {
+        let mut facts = Vec::new();
+        for path in [
+            "/n/host",
+            &folder,
+            keeper.path.trim_end_matches("/directories"),
+        ] {
+            let stat = File::stat_path(path)?;
+            let names = File::open(path, mode::OREAD)?.read_dir().count();
+            facts.push((path, stat.mtime_ns, stat.links, names));
+        }
+        Ok::<_, Errno>(facts)
+    };
+    let before = look()?;
+    sys::sleep(20_000_000)?;
+    let segment = keeper.asleep(PAGES)?;
+    let mut other = snapshot(PAGES)?;
+    File::open(&file, mode::OREAD)?.read_full_at(other.bytes_mut(), 0)?;
+    keeper.overwrite_by_other(3, LEN)?;
+    same("overwritten", look()?, before.clone())?;
+    equal("one buffer", segment.bytes(), &patterned(1, 0, LEN))?;
+    drop(segment);
+    same("looked at", look()?, before.clone())?;
+    // Removed, the file is needed until nobody sleeps on it.
+    sys::remove(&file)?;
+    let removed = look()?;
+    same("the root", removed[0], before[0])?;
+    same("the parent", removed[2], before[2])?;
+    same("names left", removed[1].3, before[1].3 - 1)?;
+    sys::sleep(20_000_000)?;
+    equal("the other", other.bytes(), &patterned(2, 0, LEN))?;
+    drop(other);
+    sys::sleep(20_000_000)?;
+    same("given up", look()?, removed)?;
+    Ok(sys::remove(&folder)?)
 }
