@@ -121,7 +121,7 @@ pub struct Extents {
 
 impl Extents {
     /// No associations.
-    pub const fn new() -> Extents {
+    pub(crate) const fn new() -> Extents {
         Extents {
             list: Vec::new(),
             uses: Vec::new(),

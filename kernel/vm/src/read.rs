@@ -8,7 +8,7 @@ use crate::extents::Source;
 use crate::fault::read_exactly;
 use crate::fork::release_unused;
 use crate::replace::{parts, place};
-use crate::{Access, Frame, Host, Memory, Origin, PAGE, RUN_MAX, SnapId, fault};
+use crate::{Access, Frame, Host, Memory, Origin, PAGE, RUN_MAX, SnapId, fault, in_a_call};
 
 /// Makes bytes `[at, at + n)` of the segment what the file has from `off` now,
 /// as far as it goes; the number of bytes that it had.
@@ -175,7 +175,7 @@ fn fetch<H: Host>(
     *staged = Some(frame);
     let (_, at, len) = place(edge);
     let source = source.advance(edge.start - range.start);
-    read_exactly(h, source, frame, at, len)
+    read_exactly(h, source, frame, at, len).map_err(in_a_call)
 }
 
 /// Copies bytes into `range` with messages as large as they may be. Short where
@@ -233,7 +233,10 @@ fn copy_run<H: Host>(
     });
     let result = result.and_then(|()| {
         let at = (range.start % PAGE) as usize;
-        let got = h.read_run(from, off, frames, at, len as usize)? as u64;
+        let got = match (h.read_run(from, off, frames, at, len as usize), from) {
+            (Err(error), Origin::Snap(_)) => return Err(in_a_call(error)),
+            (got, _) => got? as u64,
+        };
         put_in(h, range.start..range.start + got.min(len), owned)
     });
     h.with(|_, m| owned.iter().flatten().for_each(|&frame| m.release(frame)));
@@ -253,7 +256,7 @@ fn put_in<H: Host>(
         match h.with(|segment, m| segment.install(m, range.clone(), frames)) {
             Ok(0) => return Err(Errno::ENOMEM),
             Ok(done) => return Ok(done),
-            Err(page) => fault(h, page, Access::Store)?,
+            Err(page) => fault(h, page, Access::Store).map_err(in_a_call)?,
         }
     }
 }

@@ -173,6 +173,16 @@ impl Segment {
         }
     }
 
+    /// Clean pages over `range` become the segment's own: what a server was to
+    /// have of them is not to be relied on.
+    pub(crate) fn keep_what_is_here<M: Memory>(&mut self, m: &mut M, range: &Range<u64>) {
+        let pages = range.start / PAGE..range.end.div_ceil(PAGE);
+        self.overlay.update(m, pages, |_, _, slot| match slot {
+            Slot::Resident(frame) => Slot::Dirty(frame),
+            other => other,
+        });
+    }
+
     fn data_run<M: Memory>(
         &mut self,
         m: &mut M,

@@ -7,17 +7,22 @@
 //! the write with nothing written behind it. What was written becomes content
 //! of one snapshot, `into`, and the buffer is tied to it: the next `write` of
 //! the same image says only what has changed since.
+//!
+//! Should the server have lost what was named, [`Caution`] says what is tried
+//! next: whatever is in memory is sent instead.
 
 use core::ops::Range;
 
 use abi::Errno;
 
+use crate::caution::Caution;
 use crate::extents::{Extent, Source};
 use crate::fork::release_unused;
 use crate::replace::parts;
 use crate::stage::{Message, Run};
 use crate::{
     Access, Count, Frame, Host, Kind, Limits, Memory, PAGE, Put, PutReply, SnapId, Ticket, fault,
+    in_a_call,
 };
 
 /// Where in the file a write goes.
@@ -66,6 +71,7 @@ pub fn write<H: Host>(
         limits,
         into: None,
         zeros: None,
+        caution: Caution::new(),
     };
     let result = job.run(h);
     job.forget_into(h);
@@ -86,12 +92,17 @@ struct Job<F> {
     into: Option<SnapId>,
     /// A frame of zeros, for servers that want them as data.
     zeros: Option<Frame>,
+    caution: Caution,
 }
 
 /// One commit of it.
 struct Piece {
     /// What is staged: from the piece's first byte to the next to be staged.
     range: Range<u64>,
+    /// It goes no further.
+    end: u64,
+    /// It names something that the server has.
+    names: bool,
     wid: u64,
     ticket: Ticket,
     /// The extents' when it began.
@@ -108,7 +119,15 @@ impl<F: Copy> Job<F> {
             match self.write_piece(h, at) {
                 // A server that does nothing and says no error: enough.
                 Ok(0) => break,
-                Ok(done) => at += done,
+                Ok(done) => {
+                    at += done;
+                    self.caution.relax();
+                }
+                Err(error) if self.caution.try_again(error) => {
+                    let left = at..self.range.end;
+                    h.with(|segment, m| segment.keep_what_is_here(m, &left));
+                    self.forget_into(h);
+                }
                 Err(error) if at == start => return Err(error),
                 Err(_) => break,
             }
@@ -134,13 +153,19 @@ impl<F: Copy> Job<F> {
         });
         let mut piece = Piece {
             range: at..at,
+            end: self.caution.end(&(at..self.range.end)),
+            names: false,
             wid,
             ticket,
             generation,
             room: self.limits.wmax.max(1),
         };
         let answer = match self.stage(h, &mut piece) {
-            Ok(()) => h.put_wait(self.file, wid),
+            Ok(()) => {
+                let answer = h.put_wait(self.file, wid);
+                self.caution.sent(&piece.range, piece.names);
+                answer
+            }
             Err(error) => {
                 h.put_abort(self.file, wid);
                 Err(error)
@@ -201,7 +226,7 @@ impl<F: Copy> Job<F> {
         piece: &mut Piece,
         message: &mut Message,
     ) -> Result<(), Errno> {
-        while piece.range.end < self.range.end {
+        while piece.range.end < piece.end {
             if message.full(&self.limits) {
                 if !self.limits.snapshots {
                     break;
@@ -209,11 +234,15 @@ impl<F: Copy> Job<F> {
                 self.send(h, piece, message, false)?;
                 h.with(|_, m| message.clear(m));
             }
-            match self.add_run(h, piece, message)? {
-                Some(0) => break,
-                Some(added) => piece.range.end += added,
+            match self.add_run(h, piece, message) {
+                Ok(Some(0)) => break,
+                Ok(Some(added)) => piece.range.end += added,
                 // The page has become something else: look again.
-                None => {}
+                Ok(None) => {}
+                Err(error) if piece.range.is_empty() => return Err(error),
+                // What comes before it is written; the next piece meets the
+                // error again.
+                Err(_) => break,
             }
         }
         self.send(h, piece, message, true)
@@ -243,8 +272,8 @@ impl<F: Copy> Job<F> {
     fn paid_end(&self, piece: &Piece) -> u64 {
         let at = piece.range.end;
         let end = at.saturating_add(piece.room);
-        if end >= self.range.end {
-            return self.range.end;
+        if end >= piece.end {
+            return piece.end;
         }
         match end / PAGE * PAGE {
             cut if cut > at => cut,
@@ -263,7 +292,7 @@ impl<F: Copy> Job<F> {
     ) -> Result<Option<u64>, Errno> {
         let at = piece.range.end;
         let paid_end = self.paid_end(piece);
-        let (rest, ticket, limits) = (at..self.range.end, piece.ticket, self.limits);
+        let (rest, ticket, limits) = (at..piece.end, piece.ticket, self.limits);
         let run = h.with(|segment, m| {
             segment.next_run(m, rest, paid_end, ticket, (&mut *message, &limits))
         });
@@ -272,7 +301,9 @@ impl<F: Copy> Job<F> {
                 message.op(Kind::Zero, at - piece.range.start, len);
                 return Ok(Some(len));
             }
-            Run::Named(extent) if h.same_server(extent.source.snap, self.file) => {
+            Run::Named(extent)
+                if h.same_server(extent.source.snap, self.file) && !self.caution.wakes() =>
+            {
                 return Ok(Some(self.keep(h, piece, message, extent)));
             }
             Run::Data(len) => len,
@@ -313,6 +344,7 @@ impl<F: Copy> Job<F> {
             piece.room -= len;
         }
         if len > 0 {
+            piece.names = true;
             message.op(Kind::Keep { snap, soff }, at - piece.range.start, len);
             h.with(|_, m| m.count(Count::Elided, len));
         }
@@ -339,7 +371,11 @@ impl<F: Copy> Job<F> {
         {
             return;
         }
-        self.into = self.own_snapshot(h, rest).or_else(|| {
+        let own = match self.caution.used() {
+            true => None,
+            false => self.own_snapshot(h, rest),
+        };
+        self.into = own.or_else(|| {
             let snap = h.new_snap(self.file).ok()?;
             if h.with(|segment, _| segment.extents.adopt(snap)).is_err() {
                 h.release_snap(snap);
@@ -389,6 +425,6 @@ fn wake<H: Host>(
     if range.is_empty() {
         return Ok(Some(0));
     }
-    fault(h, range.start / PAGE, Access::Load)?;
+    fault(h, range.start / PAGE, Access::Load).map_err(in_a_call)?;
     Ok(h.with(|segment, m| segment.clean_run(m, range, (message, limits))))
 }

@@ -246,6 +246,14 @@ impl Servers for Fake {
         self.files[file].content.clone()
     }
 
+    fn lose(&mut self, file: File, off: u64, data: &[u8]) {
+        write_bytes(&mut self.files[file].content, off, data);
+        let lost = off..off + data.len() as u64;
+        for (of, bytes) in self.snaps.values_mut() {
+            bytes.retain(|at, _| *of != file || !lost.contains(at));
+        }
+    }
+
     fn snapshots(&self) -> usize {
         self.snaps.len()
     }

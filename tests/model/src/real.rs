@@ -28,6 +28,8 @@ const PLAIN: u32 = 2;
 /// Fids of roots; files' fids come after.
 const ROOT: u32 = 1;
 const FIRST_FID: u32 = 10;
+/// A snapshot of no account.
+const LOOK: u32 = 999;
 /// Snapshot handles are fids from here on.
 const FIRST_SNAP: u32 = 1000;
 
@@ -511,6 +513,26 @@ impl Servers for Real {
         let file = &self.files[file];
         let backing = self.servers[file.server].backing();
         backing.content(file.path).expect("the file is there")
+    }
+
+    fn lose(&mut self, file: File, off: u64, data: &[u8]) {
+        let &OpenFile {
+            server, fid, path, ..
+        } = &self.files[file];
+        self.servers[server].backing().overwrite(path, off, data);
+        // It looks when it takes a snapshot.
+        let snapfid = LOOK;
+        let request = Request::Snap {
+            fid,
+            snapfid,
+            off: 0,
+            count: 1,
+            epoch: 0,
+            known: 0,
+        };
+        self.tell(server, KERNEL, &request).expect("look");
+        self.tell(server, KERNEL, &Request::Clunk { fid: LOOK })
+            .expect("looked");
     }
 
     fn snapshots(&self) -> usize {

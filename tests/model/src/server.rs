@@ -101,6 +101,9 @@ pub trait Servers {
     }
     /// All bytes of the file, also if it has no name any more.
     fn content(&mut self, file: File) -> Vec<u8>;
+    /// Somebody overwrites bytes of the file behind the server's back, and the
+    /// server finds out: what snapshots had there is lost, or more.
+    fn lose(&mut self, file: File, off: u64, data: &[u8]);
     /// Snapshots alive.
     fn snapshots(&self) -> usize;
     /// Commits do at most so many bytes from now on, if the server can be told.

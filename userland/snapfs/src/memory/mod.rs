@@ -192,6 +192,15 @@ impl Memory {
         Some(content.read(0, content.size))
     }
 
+    /// A stranger overwrites bytes of the file with that qid.path.
+    pub fn overwrite(&self, number: u64, off: u64, bytes: &[u8]) {
+        let mut tree = self.tree.borrow_mut();
+        if let Ok(content) = tree.content(number) {
+            content.write(off, bytes);
+            tree.touch(number);
+        }
+    }
+
     /// The bytes of a file; `None` if there is none.
     pub fn get(&self, path: &str) -> Option<Vec<u8>> {
         let mut tree = self.tree.borrow_mut();
