@@ -69,7 +69,7 @@ pub mod whence {
     pub const END: u32 = 2;
 }
 
-/// Flags of `bind` and `mount`: one of the first three, perhaps `CREATE`.
+/// Flags of `bind` and `mount`: one of the first three, perhaps others.
 pub mod bind {
     /// The new hides the old.
     pub const REPLACE: u64 = 0;
@@ -79,6 +79,16 @@ pub mod bind {
     pub const AFTER: u64 = 2;
     /// Files made in the union may be made here.
     pub const CREATE: u64 = 4;
+    /// `mount` only: no read of the server's files is deferred.
+    pub const EAGER: u64 = 8;
+}
+
+/// `argument` of `segattach` for the kind `snapshot`.
+pub mod snapshot {
+    /// Reads into it are deferred.
+    pub const DEFERRED: u64 = 0;
+    /// No read into it is deferred.
+    pub const EAGER: u64 = 1;
 }
 
 /// Flags of `rfork`. Memory is copied, descriptors are copied, the name space

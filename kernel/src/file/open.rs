@@ -308,7 +308,7 @@ fn put(
 /// Speaks 9P on the channel `fd`, which is closed, and puts the server's tree
 /// at `path`, which must exist.
 pub fn mount(process: &Process, fd: u64, path: &str, flags: u64) -> Result<(), Errno> {
-    let (order, create) = Order::from_flags(flags)?;
+    let (order, create) = Order::from_flags(flags & !abi::bind::EAGER)?;
     let path = clean(process, path)?;
     find(process, &path)?;
     let file = process.descriptors.lock().get(fd)?;
@@ -319,6 +319,9 @@ pub fn mount(process: &Process, fd: u64, path: &str, flags: u64) -> Result<(), E
     let closed = process.descriptors.lock().set(fd, None)?;
     drop((file, closed));
     let mount = Mount::connect(end)?;
+    if flags & abi::bind::EAGER != 0 {
+        mount.be_eager();
+    }
     let directory = mount.root().1.kind & ninep::consts::qid::DIR != 0;
     let mut members = room(1)?;
     members.push(Member {

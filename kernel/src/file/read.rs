@@ -153,7 +153,7 @@ fn remote(
         match snapshots::take(remote, &file.path, at, n, None) {
             Ok(taken) => {
                 let result = pieces(space, va, taken.count, iounit, |done, sink| {
-                    read_snapshot(taken.snap, at + done, sink)
+                    read_snapshot(taken.snap, at + done, sink).map_err(vm::in_a_call)
                 });
                 snapshots::release(taken.snap);
                 return result;

@@ -133,6 +133,7 @@ pub struct Mount {
     root: AtomicU32,
     root_qid: Lock<Qid>,
     snapshots: AtomicBool,
+    eager: AtomicBool,
     iounit: AtomicU32,
     wmax: AtomicU32,
 }
@@ -168,6 +169,7 @@ impl Mount {
             root: AtomicU32::new(NOFID),
             root_qid: Lock::new(Rank::Mount, Qid::default()),
             snapshots: AtomicBool::new(false),
+            eager: AtomicBool::new(false),
             iounit: AtomicU32::new(IOUNIT),
             wmax: AtomicU32::new(WMAX),
         });
@@ -231,6 +233,16 @@ impl Mount {
     /// Does the server keep snapshots?
     pub fn has_snapshots(&self) -> bool {
         self.snapshots.load(Relaxed)
+    }
+
+    /// No read of its files is to be deferred.
+    pub fn be_eager(&self) {
+        self.eager.store(true, Relaxed);
+    }
+
+    /// May reads of its files be deferred?
+    pub fn deferred(&self) -> bool {
+        !self.eager.load(Relaxed)
     }
 
     /// Most data bytes in one message.

@@ -103,9 +103,11 @@ pub fn site(snap: SnapId) -> Option<Site> {
     })
 }
 
-/// What its file was called.
-pub fn path(snap: SnapId) -> Option<Arc<str>> {
-    TABLE.lock().held(snap).map(|h| h.path.clone())
+/// What its file was called, and whether its server is gone.
+pub fn path(snap: SnapId) -> Option<(Arc<str>, bool)> {
+    let mut table = TABLE.lock();
+    let held = table.held(snap)?;
+    Some((held.path.clone(), held.mount.is_down()))
 }
 
 /// One more holder.

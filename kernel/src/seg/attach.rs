@@ -21,7 +21,7 @@ pub struct Wish {
     pub va: u64,
     /// Bytes; rounded up to pages.
     pub len: u64,
-    /// Physical address for `device`.
+    /// Physical address for `device`, [`abi::snapshot`] for `snapshot`.
     pub argument: u64,
 }
 
@@ -37,6 +37,12 @@ pub fn attach(process: &Process, wish: &Wish) -> Result<u64, Errno> {
     if pages > USER_END / PAGE {
         return Err(Errno::ENOMEM);
     }
+    let eager = match (wish.kind, wish.argument) {
+        (Kind::Snapshot, abi::snapshot::DEFERRED) => false,
+        (Kind::Snapshot, abi::snapshot::EAGER) => true,
+        (Kind::Snapshot, _) => return Err(Errno::EINVAL),
+        (_, _) => false,
+    };
     let mut space = process.space.lock();
     let va = match wish.va {
         0 => choose(&space, pages * PAGE)?,
@@ -51,7 +57,8 @@ pub fn attach(process: &Process, wish: &Wish) -> Result<u64, Errno> {
         Kind::Shared => Content::Shared(Shared::new(pages)?),
     };
     let owned = wish.kind == Kind::Dma;
-    let segment = Segment::new(va, pages, wish.kind, content);
+    let mut segment = Segment::new(va, pages, wish.kind, content);
+    segment.eager = eager;
     let first = match segment.content {
         Content::Physical(first) if owned => Some(first),
         Content::Physical(_) | Content::Virtual(_) | Content::Shared(_) => None,
@@ -231,7 +238,7 @@ pub fn copy_all(from: &SpaceLock, to: &SpaceLock) -> Result<(), Errno> {
                 continue;
             };
             let mut copy = Segment::new(s.base, s.pages, s.kind, content);
-            (copy.write, copy.execute) = (s.write, s.execute);
+            (copy.write, copy.execute, copy.eager) = (s.write, s.execute, s.eager);
             copy
         };
         // The child has the same layout and an empty table: it fits.

@@ -150,7 +150,10 @@ pub fn lost(space: &SpaceLock, va: u64, errno: Errno) -> String {
         })
     };
     match source.and_then(|(snap, offset)| Some((snapshots::path(snap)?, offset))) {
-        Some((path, offset)) => text::format(format_args!(
+        Some(((path, true), offset)) => text::format(format_args!(
+            "snapshot lost: {path} at {offset:#x}: server hung up"
+        )),
+        Some(((path, false), offset)) => text::format(format_args!(
             "snapshot lost: {path} at {offset:#x}: server answered {errno:?}"
         )),
         None => text::format(format_args!("fault at {va:#x}: {errno}")),

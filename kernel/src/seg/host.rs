@@ -230,8 +230,13 @@ impl<'a> Host for Caller<'a> {
         FILLING.lock().wake_all();
     }
 
-    fn deferred(&self, _file: File<'a>) -> bool {
-        crate::options::deferred() && !self.space.lock().serving
+    fn deferred(&self, file: File<'a>) -> bool {
+        if !crate::options::deferred() || !file.remote.mount.deferred() {
+            return false;
+        }
+        let space = self.space.lock();
+        let segment = space.table.iter().flatten().find(|s| s.id == self.segment);
+        !space.serving && segment.is_some_and(|s| !s.eager)
     }
 
     fn limits(&self, file: File<'a>) -> Limits {

@@ -85,6 +85,8 @@ pub struct Segment {
     pub write: bool,
     /// May instructions be fetched from it?
     pub execute: bool,
+    /// Is no read into it to be deferred?
+    pub eager: bool,
     /// What stands behind it.
     pub content: Content,
 }
@@ -101,6 +103,7 @@ impl Segment {
             kind,
             write: true,
             execute: false,
+            eager: false,
             content,
         }
     }

@@ -79,7 +79,7 @@ impl Caution {
 }
 
 /// What a system call says of bytes that are lost.
-pub(crate) fn in_a_call(error: Errno) -> Errno {
+pub fn in_a_call(error: Errno) -> Errno {
     match error {
         Errno::ESTALE => Errno::EIO,
         other => other,

@@ -51,7 +51,7 @@ mod testing;
 mod trim;
 mod write;
 
-pub(crate) use caution::in_a_call;
+pub use caution::in_a_call;
 pub use extents::{Extent, Extents, Source};
 pub use fault::{Access, fault};
 pub use fork::{destroy, fork};

@@ -1,6 +1,7 @@
-//! `mount [-abc] PLACE SERVER [ARG...]`: starts a file server and mounts its
-//! tree at PLACE; `-a`, `-b` and `-c` as for `bind`. The server gets a channel
-//! as descriptor 3 and runs as long as it is mounted.
+//! `mount [-abce] PLACE SERVER [ARG...]`: starts a file server and mounts its
+//! tree at PLACE; `-a`, `-b` and `-c` as for `bind`, `-e`: no read of its files
+//! is deferred. The server gets a channel as descriptor 3 and runs as long as
+//! it is mounted.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -15,10 +16,10 @@ use rt::{Args, Failure, Flags, Named, service};
 
 rt::main!(main);
 
-const USAGE: &str = "mount [-abc] PLACE SERVER [ARG...]";
+const USAGE: &str = "mount [-abce] PLACE SERVER [ARG...]";
 
 fn main(args: Args) -> Result<(), Failure> {
-    let (flags, rest) = args.options("abc").flags(USAGE)?;
+    let (flags, rest) = args.options("abce").flags(USAGE)?;
     let (Some(place), Some(name)) = (rest.get(0), rest.get(1)) else {
         return Err(Failure::usage(format_args!("usage: {USAGE}")));
     };
@@ -36,10 +37,11 @@ fn main(args: Args) -> Result<(), Failure> {
 /// The flags of the options: how what is new and what is there go together.
 fn how(flags: Flags) -> Result<u64, Failure> {
     let create = if flags.has('c') { bind::CREATE } else { 0 };
+    let eager = if flags.has('e') { bind::EAGER } else { 0 };
     match (flags.has('b'), flags.has('a')) {
-        (false, false) => Ok(bind::REPLACE | create),
-        (true, false) => Ok(bind::BEFORE | create),
-        (false, true) => Ok(bind::AFTER | create),
+        (false, false) => Ok(bind::REPLACE | create | eager),
+        (true, false) => Ok(bind::BEFORE | create | eager),
+        (false, true) => Ok(bind::AFTER | create | eager),
         (true, true) => Err(Failure::usage("-a and -b exclude each other")),
     }
 }
