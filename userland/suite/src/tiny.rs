@@ -23,6 +23,8 @@ pub enum Fault {
     ReadError(Errno),
     /// Answers writes with an error.
     WriteError(Errno),
+    /// Answers so many reads, and then nothing about snapshots any more.
+    Loses(u32),
     /// Is gone instead of answering the request with that number.
     HangUp(u32),
     /// Never answers a read.
@@ -62,6 +64,8 @@ impl Tiny {
     /// Serves until the other end is closed, or the fault says otherwise.
     pub fn serve(self, channel: &File) -> u8 {
         let mut content = patterned(SEED, 0, LEN);
+        // Snapfids, and reads of them.
+        let (mut snapfids, mut reads) = (Vec::new(), 0);
         let mut message = vec![0; MSIZE as usize + 4096];
         let mut out = vec![0; 2 * MSIZE as usize];
         let mut late = Late::default();
@@ -84,7 +88,15 @@ impl Tiny {
                 }
             }
             let read = matches!(request, Request::Read { .. });
+            match request {
+                Request::Snap { snapfid, .. } => snapfids.push(snapfid),
+                Request::Read { fid, .. } if snapfids.contains(&fid) => reads += 1,
+                _ => {}
+            }
             let reply = match self.answer(&request, &mut content) {
+                _ if self.has_lost(&request, &snapfids, reads) => {
+                    ninep::encode_reply(tag, &Reply::Error(Errno::ESTALE), &mut out)
+                }
                 Ok(Answer::Reply(reply)) => ninep::encode_reply(tag, &reply, &mut out),
                 Ok(Answer::Data(data)) => {
                     ninep::encode_reply(tag, &Reply::Read { data: &data }, &mut out)
@@ -109,6 +121,20 @@ impl Tiny {
             Fault::WrongKind => message[4] = ninep::consts::RCLUNK,
             Fault::WrongTag => message[5] ^= 0x55,
             _ => {}
+        }
+    }
+
+    /// Is it about a snapshot that this server has lost?
+    fn has_lost(&self, request: &Request<'_>, snapfids: &[u32], reads: u32) -> bool {
+        let Fault::Loses(after) = self.fault else {
+            return false;
+        };
+        match request {
+            Request::Read { fid, .. } => reads > after && snapfids.contains(fid),
+            Request::Put { ops, .. } => {
+                ops.iter().any(|op| matches!(op.kind, PutKind::Keep { .. }))
+            }
+            _ => false,
         }
     }
 

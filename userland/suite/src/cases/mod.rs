@@ -12,6 +12,7 @@ mod note;
 mod process;
 mod ragged;
 mod random;
+mod released;
 mod server;
 mod snapshot;
 mod tmp;
@@ -111,6 +112,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         random::CASES,
         together::CASES,
         server::CASES,
+        released::CASES,
         hostile::CASES,
         fuzz::CASES,
         death::CASES,
