@@ -249,8 +249,13 @@ impl Servers for Fake {
     fn lose(&mut self, file: File, off: u64, data: &[u8]) {
         write_bytes(&mut self.files[file].content, off, data);
         let lost = off..off + data.len() as u64;
-        for (of, bytes) in self.snaps.values_mut() {
-            bytes.retain(|at, _| *of != file || !lost.contains(at));
+        let snaps = self.snaps.iter();
+        let theirs: Vec<u32> = snaps
+            .filter(|(_, (of, _))| *of == file)
+            .map(|(snap, _)| *snap)
+            .collect();
+        for snap in theirs {
+            self.trim(snap, core::slice::from_ref(&lost));
         }
     }
 
