@@ -104,9 +104,8 @@ impl<B: Backing> Snapfs<B> {
             .filter(|end| *end <= i64::MAX as u64)
             .ok_or(Errno::EFBIG)?;
         let plain = put.into.is_none() && put.ops.iter().all(|op| op.kind == PutKind::Data);
-        if !plain && file.state.borrow().mtime.is_none() {
-            // What is kept or becomes part of a snapshot must be known.
-            self.look(file, open.back).await?;
+        if !plain {
+            self.look_before(file, open, &put).await?;
         }
         let into = match put.into {
             Some(snapfid) if open.readable && end > 0 => Some(Target::find(conn, snapfid, file)?),
@@ -115,8 +114,8 @@ impl<B: Backing> Snapfs<B> {
         let plan = self.plan(conn, file, base, &put).await;
         let bytes = base..base + plan.count;
         if let Some(Target::Old(snapshot)) = &into {
-            let cover = &mut file.state.borrow_mut().cover;
-            snapshot.ranges.borrow_mut().uncover(&bytes, cover);
+            let past = &mut file.state.borrow_mut().past;
+            snapshot.ranges.borrow_mut().uncover(&bytes, past);
         }
         let before = file.state.borrow().epoch;
         let (count, error) = self.carry_out(open, &plan, base).await;
@@ -134,6 +133,23 @@ impl<B: Backing> Snapfs<B> {
                 assoc,
             }),
         }
+    }
+
+    /// What is kept, becomes part of a snapshot or is not written because it
+    /// is zeros already must be known.
+    async fn look_before(&self, file: &File, open: &Open, put: &Put<'_>) -> Result<(), Errno> {
+        let zeros = put.ops.iter().any(|op| op.kind == PutKind::Zero);
+        let (known, hollow) = {
+            let state = file.state.borrow();
+            (state.mtime.is_some(), !state.zeros.is_empty())
+        };
+        if !known || zeros && hollow {
+            self.look(file, open.back).await?;
+        }
+        if zeros {
+            self.settle_doubt(file).await;
+        }
+        Ok(())
     }
 
     /// The first `count` of `bytes` become part of the snapshot as they are
@@ -161,9 +177,9 @@ impl<B: Backing> Snapfs<B> {
         }
         let (mut ranges, epoch) = (snapshot.ranges.borrow_mut(), state.epoch);
         let gone = if new {
-            ranges.set(&(bytes.start..until), epoch, &mut state.cover)
+            ranges.set(&(bytes.start..until), epoch, &mut state.past)
         } else {
-            ranges.settle(bytes, until, epoch, &mut state.cover)
+            ranges.settle(bytes, until, epoch, &mut state.past)
         };
         drop(state);
         self.sweep(file, &gone);
@@ -211,6 +227,8 @@ impl<B: Backing> Snapfs<B> {
 
     /// Writes one step; on an error says how many bytes got there.
     async fn apply(&self, open: &Open, step: &Step<'_>) -> Result<(), (u64, Errno)> {
+        let bytes = step.off..step.off + step.len;
+        open.file.state.borrow_mut().begin_write(bytes);
         let written = match &step.what {
             What::Bytes(bytes) => self.write_below(open.back, step.off, bytes).await,
             What::Copied(bytes) => self.write_below(open.back, step.off, bytes).await,
@@ -220,7 +238,8 @@ impl<B: Backing> Snapfs<B> {
             Ok(()) => (step.len, Ok(())),
             Err((done, errno)) => (done as u64, Err((done as u64, errno))),
         };
-        grow(&open.file, step.off, done);
+        let bytes = step.off..step.off + done;
+        open.file.state.borrow_mut().wrote(bytes);
         result
     }
 
@@ -239,7 +258,9 @@ impl<B: Backing> Snapfs<B> {
                 let part = if inside == 0 { 0 } else { part as u64 };
                 return Err((done + part, errno));
             }
-            grow(&open.file, at, len);
+            let mut state = open.file.state.borrow_mut();
+            state.wrote(at..at + len);
+            state.zeros.add(at..at + len);
             done = at + len - step.off;
         }
         Ok(())
@@ -277,7 +298,11 @@ impl<B: Backing> Snapfs<B> {
                 Ok(()) => size.min(attr.size)..size.max(attr.size),
                 Err(_) => size.min(attr.size)..u64::MAX,
             };
+            state.zeros.remove(bytes.clone());
             if changed.is_ok() {
+                if attr.size > size {
+                    state.zeros.add(size..attr.size);
+                }
                 state.size = attr.size;
             }
             if !bytes.is_empty() {
@@ -286,13 +311,5 @@ impl<B: Backing> Snapfs<B> {
         }
         self.look_after_change(file, fid).await;
         changed
-    }
-}
-
-/// The file reaches at least to `off + len`, if anything was written.
-fn grow(file: &File, off: u64, len: u64) {
-    if len > 0 {
-        let mut state = file.state.borrow_mut();
-        state.size = state.size.max(off + len);
     }
 }

@@ -127,6 +127,7 @@ impl Snapfs<Memory> {
             sessions,
             snapshots: self.snapshots.clone(),
             rescued: self.rescued.clone(),
+            counts_blocks: self.counts_blocks.clone(),
         }
     }
 }

@@ -1,23 +1,25 @@
 //! What snapfs knows of one file while somebody has it open or holds a
-//! snapshot of it, and the rescue of blocks about to be overwritten.
+//! snapshot of it.
 
 use crate::below::Below;
 use crate::changes::History;
-use crate::cover::Cover;
 use crate::hidden::name_text;
-use crate::journal::Journal;
-use crate::ranges::{self, Piece};
+use crate::past::Past;
+use crate::ranges::Part;
 use crate::sync::Lock;
-use crate::{BLOCK, Backing, Snapfs};
+use crate::zeros::Zeros;
+use crate::{Backing, Snapfs};
 use abi::Errno;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::ops::Range;
+use ninep::consts::getattr;
 use ninep::{Attr, Changes};
 
-/// Blocks saved with one read.
-const RESCUE_BLOCKS: u64 = 32;
+/// A file without blocks is believed to be all zeros only from this size on:
+/// smaller ones may be kept in an inode, and are read quickly.
+const HOLLOW_MIN: u64 = 1 << 20;
 
 /// One file, by qid.path. Fids, snapshots and running tasks hold it.
 pub struct File {
@@ -53,8 +55,11 @@ pub struct State {
     pub orphan: bool,
     /// Names of this file in the hidden directory.
     pub hidden: Vec<u64>,
-    pub journal: Journal,
-    pub cover: Cover,
+    /// What the blocks were, and who needs that.
+    pub past: Past,
+    /// Which bytes are known to be zeros. What a stranger does to them is
+    /// noticed as everywhere: nothing is known while `mtime` is not.
+    pub zeros: Zeros,
 }
 
 impl State {
@@ -69,8 +74,8 @@ impl State {
             reader: None,
             orphan: false,
             hidden: Vec::new(),
-            journal: Journal::default(),
-            cover: Cover::default(),
+            past: Past::default(),
+            zeros: Zeros::default(),
         }
     }
 
@@ -95,24 +100,19 @@ impl State {
         self.history.since(known, out)
     }
 
-    /// The next blocks in `blocks` that must be saved, at most
-    /// [`RESCUE_BLOCKS`].
-    fn next_unsaved(&self, blocks: Range<u64>) -> Option<Range<u64>> {
-        let mut at = blocks.start;
-        loop {
-            at = self
-                .cover
-                .next_covered(at)
-                .filter(|block| *block < blocks.end)?;
-            if self.journal.must_save(at, &self.cover) {
-                break;
-            }
-            at += 1;
+    /// `bytes` are about to be written: what was known of them is not true any
+    /// more, whatever becomes of the write.
+    pub fn begin_write(&mut self, bytes: Range<u64>) {
+        self.zeros.remove(bytes);
+    }
+
+    /// `bytes` were written; the file reaches at least to their end, and what
+    /// lies between its old end and them is zeros.
+    pub fn wrote(&mut self, bytes: Range<u64>) {
+        if !bytes.is_empty() {
+            self.zeros.add(self.size..bytes.start.max(self.size));
+            self.size = self.size.max(bytes.end);
         }
-        let most = blocks.end.min(at + RESCUE_BLOCKS);
-        let saved = |block: &u64| !self.journal.must_save(*block, &self.cover);
-        let end = (at + 1..most).find(saved).unwrap_or(most);
-        Some(at..end)
     }
 }
 
@@ -193,9 +193,15 @@ impl<B: Backing> Snapfs<B> {
                 self.break_snapshots(&mut state);
             } else {
                 state.all_changed(self.next_epoch());
+                state.zeros.clear();
             }
             state.size = attr.size;
             state.mtime = Some(mtime);
+            state.zeros.clear();
+            let counted = attr.valid & getattr::BLOCKS != 0;
+            if counted && attr.blocks == 0 && attr.size >= HOLLOW_MIN {
+                state.zeros.learn(attr.size);
+            }
         }
         Ok(Some(attr))
     }
@@ -213,15 +219,19 @@ impl<B: Backing> Snapfs<B> {
     pub(crate) fn break_snapshots(&self, state: &mut State) {
         if state.snaps > 0 {
             let epoch = state.epoch;
-            state.journal.note_break(epoch);
+            state.past.journal.note_break(epoch);
         }
+        state.zeros.clear();
         state.all_changed(self.next_epoch());
     }
 
-    /// After an own change: learns the new mtime while snapshots need it.
-    /// The lock must be held.
+    /// After an own change: learns the new mtime while snapshots need it, or
+    /// what is known to be zeros. The lock must be held.
     pub(crate) async fn look_after_change(&self, file: &File, fid: Below) {
-        let needed = file.state.borrow().snaps > 0;
+        let needed = {
+            let state = file.state.borrow();
+            state.snaps > 0 || state.zeros.is_worth_keeping()
+        };
         let attr = if needed {
             self.own_attr(file, fid).await
         } else {
@@ -234,55 +244,11 @@ impl<B: Backing> Snapfs<B> {
             .map(|attr| (attr.mtime_sec, attr.mtime_nsec));
     }
 
-    /// Saves what snapshots still need of `bytes`, which are about to be
-    /// overwritten or cut off. When this returns, the store has acknowledged
-    /// every block and the journal knows it (invariant 10). The lock must be
-    /// held.
-    pub(crate) async fn rescue(&self, file: &File, bytes: Range<u64>) -> Result<(), Errno> {
-        let end = bytes.end.min(file.state.borrow().size);
-        let mut left = ranges::blocks(&(bytes.start..end.max(bytes.start)));
-        loop {
-            let run = file.state.borrow().next_unsaved(left.clone());
-            let Some(run) = run else { return Ok(()) };
-            left.start = run.end;
-            self.rescue_run(file, run).await?;
-        }
-    }
-
-    async fn rescue_run(&self, file: &File, run: Range<u64>) -> Result<(), Errno> {
-        let (reader, epoch, size) = {
-            let state = file.state.borrow();
-            (state.reader.ok_or(Errno::EIO)?, state.epoch, state.size)
-        };
-        let at = run.start * BLOCK;
-        let len = ((run.end - run.start) * BLOCK) as usize;
-        let mut data = Vec::new();
-        self.read_below(reader, at, len, &mut data).await?;
-        if (data.len() as u64) < (len as u64).min(size.saturating_sub(at)) {
-            // Shorter than we know it: a stranger cut it.
-            self.break_snapshots(&mut file.state.borrow_mut());
-            return Ok(());
-        }
-        data.resize(len, 0);
-        let places = self.save_blocks(&data).await?;
-        self.rescued.set(self.rescued.get() + places.len() as u64);
-        let journal = &mut file.state.borrow_mut().journal;
-        for (block, place) in run.zip(places) {
-            journal.save(block, epoch, place);
-        }
-        Ok(())
-    }
-
     /// Forgets what only the references in `gone` could reach. They must be
     /// out of the cover already. The lock must be held.
-    pub(crate) fn sweep(&self, file: &File, gone: &[Piece]) {
-        let mut state = file.state.borrow_mut();
-        let State { journal, cover, .. } = &mut *state;
+    pub(crate) fn sweep(&self, file: &File, gone: &[Part]) {
+        let past = &mut file.state.borrow_mut().past;
         let mut slots = self.store.slots.borrow_mut();
-        for (bytes, epoch) in gone {
-            journal.sweep(ranges::blocks(bytes), *epoch, cover, |slot| {
-                slots.give_back(slot)
-            });
-        }
+        past.sweep(gone, |slot| slots.give_back(slot));
     }
 }

@@ -1,14 +1,20 @@
 //! Blocks saved before they were overwritten, per file.
 //!
-//! An entry `(block, epoch) -> place` says: from the entry before it up to and
-//! including `epoch`, the block's content was what is at `place`. So a
-//! snapshot's block is the first entry at or after its epoch, else the live
-//! file. An entry is added at most once per block and epoch, and lives while a
-//! snapshot can reach it.
+//! An entry `(piece, epoch) -> place` says for every block of the piece: from
+//! the entry before it up to and including `epoch`, the block's content was
+//! what is at `place`. So a snapshot's block is the first entry at or after its
+//! epoch, else the live file. An entry is added at most once per block and
+//! epoch, and lives while a snapshot can reach it.
+//!
+//! A saved block is a piece of its own; that a terabyte was zeros is one note.
+//! Whoever refers to a part of a note's piece at an epoch that reaches it
+//! refers to all of it: a note is made no larger than that, and is cut when
+//! somebody comes to refer to less.
 
 use crate::cover::Cover;
+use crate::pieces::{Piece, Pieces, pieces};
 use abi::Errno;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -31,35 +37,46 @@ pub enum Place {
     Zero,
     /// In the temporary store.
     Saved(Slot),
+    /// Gone: it could not be saved, and nobody minded.
+    Lost,
 }
+
+/// Up to so many entries are looked through one by one for the nearest.
+const FEW: usize = 64;
+
+/// Looking for a block's next entry costs as much as going through so many.
+const EPOCHS_PER_BLOCK: usize = 8;
 
 /// The journal of one file.
 #[cfg_attr(feature = "memory", derive(Clone))]
 #[derive(Default)]
 pub struct Journal {
-    entries: BTreeMap<(u64, u64), Place>,
-    /// The same keys the other way round: epoch, block.
-    by_epoch: BTreeSet<(u64, u64)>,
+    /// Notes are for pieces of any size, saved blocks for single ones.
+    entries: Pieces<Place>,
+    /// The same keys the other way round.
+    by_epoch: BTreeSet<(u64, Piece)>,
     /// Epochs after which the file changed behind our back: what was live at
     /// or before one of them is lost.
     breaks: BTreeSet<u64>,
 }
 
 impl Journal {
-    /// Where `block` as of `epoch` is.
+    /// Where `block` as of `epoch` is: [`Place::Lost`] is an error.
     ///
     /// # Errors
     /// `ESTALE`: nobody has it any more.
     pub fn find(&self, block: u64, epoch: u64) -> Result<Place, Errno> {
         let entry = self
             .entries
-            .range((block, epoch)..=(block, u64::MAX))
-            .next();
-        let until = entry.map_or(u64::MAX, |(key, _)| key.1);
-        if !self.breaks.is_empty() && self.breaks.range(epoch..until).next().is_some() {
-            return Err(Errno::ESTALE);
+            .first_over(Piece::block(block), epoch..=u64::MAX);
+        let until = entry.map_or(u64::MAX, |((_, last), _)| *last);
+        let broken = !self.breaks.is_empty() && self.breaks.range(epoch..until).next().is_some();
+        match entry {
+            Some((_, Place::Lost)) => Err(Errno::ESTALE),
+            _ if broken => Err(Errno::ESTALE),
+            Some((_, place)) => Ok(*place),
+            None => Ok(Place::Live),
         }
-        Ok(entry.map_or(Place::Live, |(_, place)| *place))
     }
 
     /// The blocks at the front of `blocks` that are all live at `epoch`, as a
@@ -78,42 +95,83 @@ impl Journal {
         if self.entries.is_empty() {
             return Ok(blocks.end - blocks.start);
         }
-        let mut at = blocks.start;
-        while at < blocks.end {
-            let next = self.entries.range((at, 0)..(blocks.end, 0)).next();
-            let Some((&(block, _), _)) = next else { break };
-            if self
-                .entries
-                .range((block, epoch)..=(block, u64::MAX))
-                .next()
-                .is_some()
-            {
-                return Ok(block - blocks.start);
-            }
-            at = block + 1;
-        }
-        Ok(blocks.end - blocks.start)
+        let next = self.next_saved(&blocks, epoch);
+        Ok(next.unwrap_or(blocks.end) - blocks.start)
     }
 
-    /// Must `block` be saved before it is overwritten?
-    pub fn must_save(&self, block: u64, cover: &Cover) -> bool {
-        let Some(newest) = cover.newest(block) else {
-            return false;
-        };
+    /// Where the first of `blocks` is as of `epoch`, and how many blocks from
+    /// there on are at such a place, too: all live, or zeros, or one saved.
+    ///
+    /// # Errors
+    /// `ESTALE`: nobody has it any more.
+    pub fn run(&self, blocks: Range<u64>, epoch: u64) -> Result<(Place, u64), Errno> {
+        match self.live_run(blocks.clone(), epoch)? {
+            0 => {
+                let even = self.undivided(Piece::largest(blocks.start, blocks.end));
+                let place = self.find(blocks.start, epoch)?;
+                Ok((place, even.end() - blocks.start))
+            }
+            live => Ok((Place::Live, live)),
+        }
+    }
+
+    /// The first of `blocks` that has an entry at or after `epoch`.
+    fn next_saved(&self, blocks: &Range<u64>, epoch: u64) -> Option<u64> {
+        let inside = |piece: Piece| piece.start() < blocks.end && piece.end() > blocks.start;
+        let since = self.by_epoch.range((epoch, Piece::block(0))..);
+        let mut few = since.take(FEW + 1);
+        let (mut count, mut least) = (0, None);
+        for (_, piece) in few.by_ref() {
+            count += 1;
+            if inside(*piece) {
+                let start = piece.start().max(blocks.start);
+                least = Some(least.map_or(start, |least: u64| least.min(start)));
+            }
+        }
+        self.entries.counts(count);
+        if count <= FEW {
+            return least;
+        }
+        self.entries.next_since(blocks, epoch)
+    }
+
+    /// Does `block` have an entry at or after `epoch`, or is it lost?
+    pub fn is_settled(&self, block: u64, epoch: u64) -> bool {
         let saved = self
             .entries
-            .range((block, newest)..=(block, u64::MAX))
-            .next();
-        let lost = self.breaks.range(newest..).next();
-        saved.is_none() && lost.is_none()
+            .first_over(Piece::block(block), epoch..=u64::MAX);
+        saved.is_some() || self.breaks.range(epoch..).next().is_some()
     }
 
-    /// Notes that `block` was `place` up to and including `epoch`. Whatever is
-    /// already known for that epoch stays.
-    pub fn save(&mut self, block: u64, epoch: u64, place: Place) {
+    /// Notes that all of `piece` was `place` up to and including `epoch`, the
+    /// newest so far. No entry may divide it ([`Journal::undivided`]).
+    pub fn save(&mut self, piece: Piece, epoch: u64, place: Place) {
         debug_assert!(place != Place::Live);
-        self.entries.entry((block, epoch)).or_insert(place);
-        self.by_epoch.insert((epoch, block));
+        self.entries.insert(piece, epoch, place);
+        self.by_epoch.insert((epoch, piece));
+    }
+
+    /// The largest piece at the beginning of `piece` for all blocks of which
+    /// the journal says the same.
+    pub fn undivided(&self, piece: Piece) -> Piece {
+        self.entries.undivided(piece)
+    }
+
+    /// Cuts the note that `epoch` reaches at block `at` in two there, so that
+    /// the two can be forgotten apart.
+    pub fn cut(&mut self, at: u64, epoch: u64) {
+        let entry = self.entries.first_over(Piece::block(at), epoch..=u64::MAX);
+        let Some((&(note, last), &place)) = entry else {
+            return;
+        };
+        if note.start() == at {
+            return;
+        }
+        self.entries.remove(note, last);
+        self.by_epoch.remove(&(last, note));
+        for side in [note.start()..at, at..note.end()] {
+            pieces(side, |piece| self.save(piece, last, place));
+        }
     }
 
     /// Somebody changed the file behind our back after `epoch`.
@@ -123,9 +181,6 @@ impl Journal {
 
     /// A reference to `blocks` at `epoch` is gone from `cover`: forgets the
     /// entries that only it could reach and passes their slots to `freed`.
-    ///
-    /// What others reach is not scanned where one reference covers all of
-    /// `blocks`: then only entries older than that one come into question.
     pub fn sweep(
         &mut self,
         blocks: Range<u64>,
@@ -133,63 +188,90 @@ impl Journal {
         cover: &Cover,
         mut freed: impl FnMut(Slot),
     ) {
-        let dead = match cover.referred_by(blocks.clone(), epoch) {
-            Some(reached) => self.unreached_until(reached, &blocks, epoch, cover),
-            None => self.unreached(&blocks, epoch, cover),
-        };
-        for (block, last) in dead {
-            self.by_epoch.remove(&(last, block));
-            if let Some(Place::Saved(slot)) = self.entries.remove(&(block, last)) {
-                freed(slot);
-            }
-        }
-        if cover.is_empty() {
-            self.breaks.clear();
+        let reached = cover.referred_by(blocks.clone(), epoch);
+        for entry in self.candidates(&blocks, epoch, reached) {
+            self.forget_unreached(entry, cover, &mut freed);
         }
     }
 
-    /// The entry that `epoch` reaches at `block`, if nobody else does.
-    fn unreached_at(&self, block: u64, epoch: u64, cover: &Cover) -> Option<(u64, u64)> {
-        let (&key, _) = self
-            .entries
-            .range((block, epoch)..=(block, u64::MAX))
-            .next()?;
-        let before = self.entries.range((block, 0)..key).next_back();
-        let first = before.map_or(0, |(key, _)| key.1);
-        (!cover.any(block, first, key.1)).then_some(key)
+    /// Nobody refers to anything.
+    pub fn end(&mut self) {
+        debug_assert!(self.entries.is_empty(), "an entry nobody reaches");
+        self.breaks.clear();
     }
 
-    /// By block: a look-up for each saved block of the range.
-    fn unreached(&self, blocks: &Range<u64>, epoch: u64, cover: &Cover) -> Vec<(u64, u64)> {
-        let mut dead = Vec::new();
-        let mut at = blocks.start;
-        while let Some((&(block, _), _)) = self.entries.range((at, 0)..(blocks.end, 0)).next() {
-            dead.extend(self.unreached_at(block, epoch, cover));
-            at = block + 1;
-        }
-        dead
-    }
-
-    /// By epoch: a look-up for each entry in `epoch..reached`.
-    fn unreached_until(
+    /// The entries that a reference to `blocks` at `epoch` may have been alone
+    /// to reach. If others refer to all of `blocks` by the epoch `reached`, only
+    /// older entries come into question, wherever they are. Else, or if there
+    /// are more of those, it may be the next one of each piece. Both are looked
+    /// through at once, and whichever ends first is the answer.
+    fn candidates(
         &self,
-        reached: u64,
         blocks: &Range<u64>,
         epoch: u64,
+        reached: Option<u64>,
+    ) -> Vec<(Piece, u64)> {
+        let first = Piece::block(0);
+        let mut since =
+            reached.map(|reached| self.by_epoch.range((epoch, first)..(reached, first)));
+        let (mut older, mut next, mut after) = (Vec::new(), Vec::new(), None);
+        loop {
+            for _ in 0..EPOCHS_PER_BLOCK {
+                let Some(since) = &mut since else { break };
+                let Some(&(last, piece)) = since.next() else {
+                    return older;
+                };
+                self.entries.counts(1);
+                if blocks.start <= piece.start() && piece.end() <= blocks.end {
+                    older.push((piece, last));
+                }
+            }
+            match self.entries.next_inside(blocks, after) {
+                Some(piece) => {
+                    let last = self.entries.next_of(piece, epoch);
+                    next.extend(last.map(|last| (piece, last)));
+                    after = Some(piece);
+                }
+                None => return next,
+            }
+        }
+    }
+
+    /// Forgets an entry if nobody reaches it. Then the next one is looked at,
+    /// too: it may have been kept for those who reached this one.
+    fn forget_unreached(
+        &mut self,
+        (mut piece, mut last): (Piece, u64),
         cover: &Cover,
-    ) -> Vec<(u64, u64)> {
-        let entries = self.by_epoch.range((epoch, 0)..(reached, 0));
-        let inside = entries.filter(|(_, block)| blocks.contains(block));
-        let mut dead: Vec<_> = inside
-            .filter_map(|(_, block)| self.unreached_at(*block, epoch, cover))
-            .collect();
-        dead.dedup();
-        dead
+        freed: &mut impl FnMut(Slot),
+    ) {
+        while self.entries.has(piece, last) && self.is_unreached(piece, last, cover) {
+            self.by_epoch.remove(&(last, piece));
+            if let Some(Place::Saved(slot)) = self.entries.remove(piece, last) {
+                freed(slot);
+            }
+            match self.entries.first_over(piece, last + 1..=u64::MAX) {
+                Some((next, _)) => (piece, last) = *next,
+                None => return,
+            }
+        }
+    }
+
+    /// Who reaches an entry refers to all of its piece: notes are made, and
+    /// cut, so that it is so.
+    fn is_unreached(&self, piece: Piece, last: u64, cover: &Cover) -> bool {
+        let before = self.entries.last_before(piece, last).unwrap_or(0);
+        !cover.any(piece, before, last)
     }
 
     /// Entries, for tests and counters.
     pub fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Look-ups so far.
+    pub fn lookups(&self) -> u64 {
+        self.entries.lookups()
     }
 }
 
@@ -205,8 +287,8 @@ mod tests {
     #[test]
     fn a_snapshot_sees_the_first_entry_at_or_after_its_epoch() {
         let mut journal = Journal::default();
-        journal.save(5, 3, A);
-        journal.save(5, 7, Place::Zero);
+        journal.save(Piece::block(5), 3, A);
+        journal.save(Piece::block(5), 7, Place::Zero);
         assert_eq!(journal.find(5, 2), Ok(A));
         assert_eq!(journal.find(5, 3), Ok(A));
         assert_eq!(journal.find(5, 4), Ok(Place::Zero));
@@ -219,9 +301,9 @@ mod tests {
     #[test]
     fn a_break_loses_what_was_live_and_nothing_else() {
         let mut journal = Journal::default();
-        journal.save(5, 3, A);
+        journal.save(Piece::block(5), 3, A);
         journal.note_break(4);
-        journal.save(5, 9, Place::Zero);
+        journal.save(Piece::block(5), 9, Place::Zero);
         assert_eq!(journal.find(5, 2), Ok(A));
         assert_eq!(journal.find(5, 4), Err(Errno::ESTALE));
         assert_eq!(journal.find(5, 5), Ok(Place::Zero));
@@ -234,7 +316,7 @@ mod tests {
         let (mut journal, mut cover) = (Journal::default(), Cover::default());
         cover.add(0..8, 2);
         cover.add(0..8, 3);
-        journal.save(1, 3, A);
+        journal.save(Piece::block(1), 3, A);
         let mut freed = 0;
         cover.remove(0..8, 3);
         journal.sweep(0..8, 3, &cover, |_| freed += 1);
@@ -242,17 +324,5 @@ mod tests {
         cover.remove(0..8, 2);
         journal.sweep(0..8, 2, &cover, |_| freed += 1);
         assert_eq!((freed, journal.len()), (1, 0));
-    }
-
-    #[test]
-    fn a_block_is_saved_once_per_epoch_in_use() {
-        let (mut journal, mut cover) = (Journal::default(), Cover::default());
-        assert!(!journal.must_save(0, &cover), "nobody refers to it");
-        cover.add(0..1, 4);
-        assert!(journal.must_save(0, &cover));
-        journal.save(0, 6, A);
-        assert!(!journal.must_save(0, &cover), "saved already");
-        cover.add(0..1, 7);
-        assert!(journal.must_save(0, &cover), "a newer epoch");
     }
 }

@@ -14,9 +14,10 @@
 //!
 //! Complexity: taking and releasing a snapshot costs O(log n) in the number of
 //! snapshots; releasing also a look-up for each block rescued between it and
-//! the next snapshot that covers its range (for each block rescued in its
-//! range, if there is none). A write costs O(log n) per block, and at most one
-//! rescue per block and epoch in use, however many snapshots there are.
+//! the next snapshot that covers its range, or for each block rescued in its
+//! range, whichever are fewer. A write costs O(log n) per block, and at most one
+//! rescue per block and epoch in use, however many snapshots there are. What is
+//! known to be zeros costs O(log n), however much it is.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -33,20 +34,25 @@ mod duplicate;
 mod exec;
 mod file;
 mod hidden;
+
 mod journal;
 #[cfg(feature = "memory")]
 pub mod memory;
 mod names;
 mod open;
 mod pass;
+mod past;
+mod pieces;
 mod plan;
 mod put;
 mod ranges;
+mod rescue;
 mod serve;
 mod session;
 mod snap;
 mod store;
 pub mod sync;
+mod zeros;
 
 use abi::Errno;
 use alloc::collections::BTreeMap;
@@ -83,6 +89,9 @@ pub struct Snapfs<B: Backing> {
     snapshots: Cell<u32>,
     /// Blocks rescued so far.
     rescued: Cell<u64>,
+    /// What was found out about the server beneath: does it count the blocks
+    /// of files?
+    counts_blocks: Cell<Option<bool>>,
 }
 
 /// How a server is to be. The default keeps nothing of who hangs up.
@@ -115,6 +124,8 @@ pub struct Counters {
     pub rescued: u64,
     /// The newest epoch.
     pub epoch: u64,
+    /// Look-ups in the tables of the files now known: how much work it was.
+    pub lookups: u64,
 }
 
 impl<B: Backing> Snapfs<B> {
@@ -141,6 +152,7 @@ impl<B: Backing> Snapfs<B> {
             sessions: session::Sessions::new(options.lease),
             snapshots: Cell::new(0),
             rescued: Cell::new(0),
+            counts_blocks: Cell::new(None),
         }
     }
 
@@ -164,7 +176,8 @@ impl<B: Backing> Snapfs<B> {
     /// What the server holds now.
     pub fn counters(&self) -> Counters {
         let files = self.files.borrow();
-        let entries = |file: &Rc<file::File>| file.state.borrow().journal.len();
+        let entries = |file: &Rc<file::File>| file.state.borrow().past.journal.len();
+        let lookups = |file: &Rc<file::File>| file.state.borrow().past.lookups();
         Counters {
             journal: files.values().map(entries).sum(),
             ..self.totals()
@@ -182,6 +195,7 @@ impl<B: Backing> Snapfs<B> {
             saved: self.store.slots.borrow().used(),
             rescued: self.rescued.get(),
             epoch: self.epoch.get(),
+            lookups: files.values().map(lookups).sum(),
         }
     }
 }

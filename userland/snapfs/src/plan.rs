@@ -4,6 +4,7 @@
 use crate::commit::Put;
 use crate::conn::{Conn, Entry};
 use crate::file::File;
+use crate::journal::Place;
 use crate::put::WMAX;
 use crate::snap::Snapshot;
 use crate::{Backing, Snapfs};
@@ -11,6 +12,10 @@ use abi::Errno;
 use alloc::vec::Vec;
 use core::ops::Range;
 use ninep::PutKind;
+
+/// Runs of zeros from this size on are not copied but made: shorter ones would
+/// only tear a copy into pieces.
+const ZEROS_MIN: u64 = 128 << 10;
 
 /// One thing to apply.
 pub struct Step<'a> {
@@ -113,7 +118,7 @@ impl<B: Backing> Snapfs<B> {
         if core::ptr::eq(&*source.file, file) && soff == range.start {
             self.plan_restore(plan, &source, range).await
         } else {
-            self.plan_copy(plan, &source, soff, range).await
+            self.plan_copy(plan, file, &source, soff, range).await
         }
     }
 
@@ -125,55 +130,114 @@ impl<B: Backing> Snapfs<B> {
         source: &Snapshot,
         range: &Range<u64>,
     ) -> Result<u64, Errno> {
-        let (changed, lost) = source.changed(range.clone());
-        for part in changed {
-            let until = self.plan_copy(plan, source, part.start, &part).await?;
-            if until < part.end {
-                return Ok(until);
+        let mut at = range.start;
+        while at < range.end {
+            let (place, mut until) = match source.run(at..range.end) {
+                Ok(run) => run,
+                Err(_) if at > range.start => break,
+                Err(errno) => return Err(errno),
+            };
+            if place != Place::Live {
+                while until < range.end
+                    && until - at <= plan.room()
+                    && let Ok((next, end)) = source.run(until..range.end)
+                    && next != Place::Live
+                {
+                    until = end;
+                }
+                let part = at..until;
+                let copied = self.plan_copy(plan, &source.file, source, at, &part).await;
+                match copied {
+                    Ok(end) if end == until => {}
+                    Err(Errno::ESTALE) if at > range.start => break,
+                    short => return short,
+                }
             }
+            at = until;
         }
-        match lost {
-            Some(at) if at == range.start => Err(Errno::ESTALE),
-            Some(at) => Ok(at),
-            None => Ok(range.end),
-        }
+        Ok(at)
     }
 
-    /// KEEP elsewhere: the snapshot's bytes from `soff` on are read now.
+    /// KEEP elsewhere: the snapshot's bytes from `soff` on are read now, but
+    /// for long runs of zeros. Returns up to where.
     async fn plan_copy(
         &self,
         plan: &mut Plan<'_>,
+        file: &File,
         source: &Snapshot,
         soff: u64,
         range: &Range<u64>,
     ) -> Result<u64, Errno> {
-        let len = (range.end - range.start).min(plan.room());
-        let mut bytes = Vec::new();
-        if len > 0 {
-            self.copy_snapshot(source, soff, len, &mut bytes).await?;
+        self.settle_doubt(&source.file).await;
+        let (mut at, end) = (soff, soff + (range.end - range.start));
+        let to = |at: u64| range.start + (at - soff);
+        while at < end {
+            let (zeros, until) = match next_copy(source, at..end, plan.room()) {
+                Ok(next) => next,
+                Err(_) if at > soff => break,
+                Err(errno) => return Err(errno),
+            };
+            let done = if zeros {
+                plan_zeros(plan, file, &(to(at)..to(until)))
+            } else {
+                let len = (until - at).min(plan.room());
+                let mut bytes = Vec::new();
+                if len > 0 {
+                    self.copy_snapshot(source, at, len, &mut bytes).await?;
+                }
+                let len = bytes.len() as u64;
+                plan.push(to(at), len, What::Copied(bytes));
+                len
+            };
+            at += done;
+            if at < until {
+                break;
+            }
         }
-        let len = bytes.len() as u64;
-        plan.push(range.start, len, What::Copied(bytes));
-        Ok(range.start + len)
+        Ok(to(at))
     }
 }
 
-/// Plans zeros for `range`, as far as there is room; those past the end of
-/// the file need none. Returns how many.
-fn plan_zeros(plan: &mut Plan<'_>, file: &File, range: &Range<u64>) -> u64 {
-    let (off, len) = (range.start, range.end - range.start);
-    let planned_end = plan.steps.last().map_or(0, |step| step.off + step.len);
-    let size = file.state.borrow().size.max(planned_end);
-    let inside = size.saturating_sub(off).min(len);
-    let fits = inside.min(plan.room());
-    let len = if fits < inside { fits } else { len };
-    if len > 0 {
-        plan.moved += fits;
-        plan.steps.push(Step {
-            off,
-            len,
-            what: What::Zeros,
-        });
+/// What to copy next from `bytes` of a snapshot: a long run of zeros (`true`),
+/// or what comes before one. Looks no further than `room` bytes and a run.
+fn next_copy(source: &Snapshot, bytes: Range<u64>, room: u64) -> Result<(bool, u64), Errno> {
+    let long = |at: u64| {
+        let (place, until) = source.run_to_copy(at..bytes.end)?;
+        Ok::<_, Errno>((place == Place::Zero && until - at >= ZEROS_MIN, until))
+    };
+    let (zeros, mut until) = long(bytes.start)?;
+    while !zeros
+        && until < bytes.end
+        && until - bytes.start < room
+        && let Ok((false, end)) = long(until)
+    {
+        until = end;
     }
-    len
+    Ok((zeros, until))
+}
+
+/// Plans zeros for `range`, as far as there is room. What is known to be zeros
+/// is left alone, and what is past the end of the file needs only its last
+/// byte. Returns how many bytes.
+fn plan_zeros(plan: &mut Plan<'_>, file: &File, range: &Range<u64>) -> u64 {
+    let planned_end = plan.steps.last().map_or(0, |step| step.off + step.len);
+    let state = file.state.borrow();
+    let size = state.size.max(planned_end);
+    let inside = range.end.min(size);
+    let mut at = range.start;
+    while at < inside {
+        let known = state.zeros.next(at..inside).unwrap_or(inside..inside);
+        let fits = (known.start - at).min(plan.room());
+        plan.push(at, fits, What::Zeros);
+        if at + fits < known.start {
+            return at + fits - range.start;
+        }
+        at = known.end;
+    }
+    if at < range.end {
+        let (off, len) = (at, range.end - at);
+        let what = What::Zeros;
+        plan.steps.push(Step { off, len, what });
+    }
+    range.end - range.start
 }

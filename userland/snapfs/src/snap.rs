@@ -43,24 +43,14 @@ impl Snapshot {
     /// # Errors
     /// `ESTALE`: the first byte is not covered, or lost.
     fn sources(&self, off: u64, len: u64) -> Result<Vec<Source>, Errno> {
-        let (ranges, state) = (self.ranges.borrow(), self.file.state.borrow());
         let mut sources: Vec<Source> = Vec::new();
         let (mut at, end) = (off, off.saturating_add(len));
         while at < end {
-            let Some((covered, epoch)) = ranges.find(at) else {
-                break;
-            };
-            let block = at / BLOCK;
-            let live = state
-                .journal
-                .live_run(block..covered.min(end).div_ceil(BLOCK), epoch);
-            let (place, blocks) = match live {
-                Ok(0) => (state.journal.find(block, epoch)?, 1),
-                Ok(blocks) => (Place::Live, blocks),
+            let (place, until) = match self.run(at..end) {
+                Ok(run) => run,
                 Err(_) if at > off => break,
                 Err(errno) => return Err(errno),
             };
-            let until = ((block + blocks) * BLOCK).min(covered).min(end);
             match sources.last_mut() {
                 Some(last) if last.place == place && !matches!(place, Place::Saved(_)) => {
                     last.len += until - at;
@@ -90,39 +80,50 @@ impl Snapshot {
         let blocks = bytes.start / BLOCK..bytes.end.div_ceil(BLOCK);
         let count = blocks.end - blocks.start;
         covered >= bytes.end
-            && self.file.state.borrow().journal.live_run(blocks, epoch) == Ok(count)
+            && self
+                .file
+                .state
+                .borrow()
+                .past
+                .journal
+                .live_run(blocks, epoch)
+                == Ok(count)
     }
 
-    /// Which of `bytes` are no longer in the file as the snapshot has them:
-    /// the parts to restore, in order.
+    /// Where the first of `bytes` is, and up to where the others are at such a
+    /// place, too: in the live file, or zeros, or in one saved block.
     ///
     /// # Errors
-    /// `ESTALE` and the offset up to which there is an answer.
-    pub fn changed(&self, bytes: Range<u64>) -> (Vec<Range<u64>>, Option<u64>) {
-        let (ranges, state) = (self.ranges.borrow(), self.file.state.borrow());
-        let mut changed: Vec<Range<u64>> = Vec::new();
-        let mut at = bytes.start;
-        while at < bytes.end {
-            let Some((covered, epoch)) = ranges.find(at) else {
-                return (changed, Some(at));
-            };
-            let end = covered.min(bytes.end);
-            let block = at / BLOCK;
-            let until = match state.journal.live_run(block..end.div_ceil(BLOCK), epoch) {
-                Ok(0) => {
-                    let until = ((block + 1) * BLOCK).min(end);
-                    match changed.last_mut() {
-                        Some(last) if last.end == at => last.end = until,
-                        _ => changed.push(at..until),
-                    }
-                    until
-                }
-                Ok(blocks) => ((block + blocks) * BLOCK).min(end),
-                Err(_) => return (changed, Some(at)),
-            };
-            at = until;
+    /// `ESTALE`: the first byte is not covered, or lost.
+    pub fn run(&self, bytes: Range<u64>) -> Result<(Place, u64), Errno> {
+        let found = self.ranges.borrow().find(bytes.start);
+        let (covered, epoch) = found.ok_or(Errno::ESTALE)?;
+        let end = covered.min(bytes.end);
+        let block = bytes.start / BLOCK;
+        let journal = &self.file.state.borrow().past.journal;
+        let (place, blocks) = journal.run(block..end.div_ceil(BLOCK), epoch)?;
+        Ok((place, ((block + blocks) * BLOCK).min(end)))
+    }
+
+    /// The same, for one who wants to copy: what of the live file is known to
+    /// be zeros counts as zeros.
+    ///
+    /// # Errors
+    /// As [`Snapshot::run`].
+    pub fn run_to_copy(&self, bytes: Range<u64>) -> Result<(Place, u64), Errno> {
+        let (place, mut until) = self.run(bytes.clone())?;
+        if place != Place::Live {
+            return Ok((place, until));
         }
-        (changed, None)
+        let zeros = &self.file.state.borrow().zeros;
+        let known = (!zeros.is_doubtful()).then(|| zeros.next(bytes.start..until));
+        if let Some(known) = known.flatten() {
+            if known.start == bytes.start {
+                return Ok((Place::Zero, known.end));
+            }
+            until = known.start;
+        }
+        Ok((place, until))
     }
 }
 
@@ -160,7 +161,7 @@ impl<B: Backing> Snapfs<B> {
         let gone = snapshot
             .ranges
             .borrow_mut()
-            .set(&(take.off..end), epoch, &mut state.cover);
+            .set(&(take.off..end), epoch, &mut state.past);
         drop(state);
         self.sweep(file, &gone);
         let changes = file.state.borrow().changes(take.known, changed);
@@ -274,6 +275,7 @@ impl<B: Backing> Snapfs<B> {
                 Place::Saved(slot) => {
                     self.load_saved(slot, source.off % BLOCK, len, out).await?;
                 }
+                Place::Lost => return Err(Errno::ESTALE),
                 Place::Live => {
                     let reader = snapshot.file.state.borrow().reader.ok_or(Errno::ESTALE)?;
                     self.read_below(reader, source.off, len, out).await?;
@@ -316,7 +318,7 @@ impl<B: Backing> Snapfs<B> {
     fn forget(&self, snapshot: &Snapshot, bytes: &Range<u64>) {
         let file = &snapshot.file;
         let mut state = file.state.borrow_mut();
-        let gone = snapshot.ranges.borrow_mut().remove(bytes, &mut state.cover);
+        let gone = snapshot.ranges.borrow_mut().remove(bytes, &mut state.past);
         drop(state);
         self.sweep(file, &gone);
     }

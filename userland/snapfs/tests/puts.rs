@@ -192,8 +192,9 @@ fn keep_from_another_file_even_a_removed_one() {
 #[test]
 fn a_commit_is_short_at_wmax_and_where_a_source_is_lost() {
     let client = Client::new();
-    client.memory().set_size("a", 100 << 20);
+    client.memory().set("a", &vec![7; 9 << 20]);
     let fid = client.open("a");
+    client.resize(fid, 100 << 20).unwrap();
     let snap = client.snap(fid, 0, 100 << 20);
     client.memory().set("b", b"");
     let to = client.open("b");

@@ -170,6 +170,12 @@ impl Memory {
         }
     }
 
+    /// From now on attributes say that files take no blocks, as those of some
+    /// servers do.
+    pub fn count_no_blocks(&self) {
+        self.tree.borrow_mut().no_blocks = true;
+    }
+
     /// Moves a file in the root behind the server's back, over another if
     /// there is one; to nowhere: removes it.
     pub fn steal(&self, name: &str, to: Option<&str>) {

@@ -54,6 +54,11 @@ impl Content {
         self.size = self.size.max(at);
     }
 
+    /// Blocks of 512 bytes that it takes.
+    pub fn sectors(&self) -> u64 {
+        self.blocks.len() as u64 * (BLOCK / 512)
+    }
+
     /// Cuts or grows.
     pub fn resize(&mut self, size: u64) {
         if size < self.size {
@@ -114,6 +119,8 @@ pub struct Tree {
     pub refuse: Option<(u64, Refuse)>,
     /// Writes to them that failed so.
     pub refused: u64,
+    /// Attributes say of every file that it takes no blocks.
+    pub no_blocks: bool,
 }
 
 /// How many writes to temporary files are to fail.
@@ -139,6 +146,7 @@ impl Default for Tree {
             limit: u64::MAX,
             refuse: None,
             refused: 0,
+            no_blocks: false,
         };
         tree.make(Kind::Dir(BTreeMap::new()), 0o755);
         tree
@@ -497,12 +505,13 @@ impl Tree {
     /// Attributes.
     pub fn attr(&mut self, fid: u32) -> Result<Attr, Errno> {
         let (number, node) = self.named(fid)?;
-        let (kind, size) = match &node.kind {
-            Kind::File(content) => (0o100_000, content.size),
-            Kind::Dir(_) => (0o040_000, 0),
-            Kind::Link(target) => (0o120_000, target.len() as u64),
+        let (kind, size, blocks) = match &node.kind {
+            Kind::File(content) => (0o100_000, content.size, content.sectors()),
+            Kind::Dir(_) => (0o040_000, 0, 0),
+            Kind::Link(target) => (0o120_000, target.len() as u64, 0),
         };
         let (mode, nlink, mtime_nsec) = (kind | node.mode, node.nlink, node.mtime);
+        let blocks = if self.no_blocks { 0 } else { blocks };
         let qid = self.qid(number);
         Ok(Attr {
             valid: 0x7ff,
@@ -510,6 +519,7 @@ impl Tree {
             mode,
             nlink,
             size,
+            blocks,
             mtime_nsec,
             ..Attr::default()
         })

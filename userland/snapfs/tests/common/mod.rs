@@ -355,6 +355,7 @@ impl Client {
             fids_below: 1,
             rescued: counters.rescued,
             epoch: counters.epoch,
+            lookups: counters.lookups,
             ..Counters::default()
         };
         assert_eq!(counters, idle, "only the root's fid may be left");

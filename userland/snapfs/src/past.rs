@@ -1,0 +1,266 @@
+//! What a file's blocks were: who refers to which epoch of them (the cover)
+//! and what was saved of it (the journal), kept in step.
+
+use crate::cover::Cover;
+use crate::journal::{Journal, Place, Slot};
+use crate::pieces::Piece;
+use crate::ranges::{self, Part};
+use core::ops::Range;
+
+/// The past of one file.
+#[derive(Default)]
+#[cfg_attr(feature = "memory", derive(Clone))]
+pub struct Past {
+    pub cover: Cover,
+    pub journal: Journal,
+}
+
+impl Past {
+    /// One more reference to `blocks` as of `epoch`.
+    pub fn add(&mut self, blocks: Range<u64>, epoch: u64) {
+        if !blocks.is_empty() {
+            self.journal.cut(blocks.start, epoch);
+            self.journal.cut(blocks.end, epoch);
+            self.cover.add(blocks, epoch);
+        }
+    }
+
+    /// Undoes one [`Past::add`] of exactly this. What nobody reaches any
+    /// more stays until [`Past::sweep`].
+    pub fn remove(&mut self, blocks: Range<u64>, epoch: u64) {
+        self.cover.remove(blocks, epoch);
+    }
+
+    /// References to these bytes at these epochs were removed: forgets what
+    /// nobody reaches and passes the slots to `freed`.
+    pub fn sweep(&mut self, gone: &[Part], mut freed: impl FnMut(Slot)) {
+        for (bytes, epoch) in gone {
+            let blocks = ranges::blocks(bytes);
+            self.journal.sweep(blocks, *epoch, &self.cover, &mut freed);
+        }
+        if self.cover.is_empty() {
+            self.journal.end();
+        }
+    }
+
+    /// Must `block` be saved before it is overwritten?
+    pub fn must_save(&self, block: u64) -> bool {
+        let newest = self.cover.newest(block);
+        newest.is_some_and(|epoch| !self.journal.is_settled(block, epoch))
+    }
+
+    /// The next blocks in `blocks` that must be saved, at most `most`.
+    pub fn next_unsaved(&self, blocks: Range<u64>, most: u64) -> Option<Range<u64>> {
+        let start = self.next_to_save(&blocks)?.start();
+        let end = blocks.end.min(start + most);
+        let saved = |block: &u64| !self.must_save(*block);
+        Some(start..(start + 1..end).find(saved).unwrap_or(end))
+    }
+
+    /// The next piece in `blocks` that must be saved, all of it.
+    fn next_to_save(&self, blocks: &Range<u64>) -> Option<Piece> {
+        let mut at = blocks.start;
+        loop {
+            at = self.cover.next_covered(at)?;
+            if at >= blocks.end {
+                return None;
+            }
+            let even = self.cover.undivided(Piece::largest(at, blocks.end));
+            let even = self.journal.undivided(even);
+            if self.must_save(at) {
+                return Some(even);
+            }
+            at = even.end();
+        }
+    }
+
+    /// Notes `place`, without bytes of its own, for those of `blocks` that must
+    /// be saved. How many those were.
+    pub fn note(&mut self, mut blocks: Range<u64>, epoch: u64, place: Place) -> u64 {
+        let mut noted = 0;
+        while let Some(piece) = self.next_to_save(&blocks) {
+            self.journal.save(piece, epoch, place);
+            noted += piece.end() - piece.start();
+            blocks.start = piece.end();
+        }
+        noted
+    }
+
+    /// Look-ups so far, the unit in which work is counted.
+    pub fn lookups(&self) -> u64 {
+        self.cover.lookups() + self.journal.lookups()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::BLOCK;
+    use alloc::vec::Vec;
+
+    const SLOT: Slot = Slot {
+        index: 1,
+        generation: 1,
+    };
+
+    #[test]
+    fn a_block_is_saved_once_per_epoch_in_use() {
+        let mut past = Past::default();
+        assert!(!past.must_save(0), "nobody refers to it");
+        past.add(0..1, 4);
+        assert!(past.must_save(0));
+        past.journal.save(Piece::block(0), 6, Place::Saved(SLOT));
+        assert!(!past.must_save(0), "saved already");
+        past.add(0..1, 7);
+        assert!(past.must_save(0), "a newer epoch");
+    }
+
+    #[test]
+    fn a_terabyte_of_zeros_is_one_note_and_is_forgotten_in_parts() {
+        let mut past = Past::default();
+        let all = 0..1 << 28;
+        past.add(all.clone(), 3);
+        assert_eq!(past.note(all.clone(), 5, Place::Zero), 1 << 28);
+        assert_eq!(past.note(all.clone(), 5, Place::Zero), 0, "noted already");
+        assert_eq!(past.journal.len(), 1);
+        assert_eq!(past.journal.find(12345, 4), Ok(Place::Zero));
+        assert_eq!(past.journal.find(12345, 6), Ok(Place::Live));
+        assert_eq!(past.next_unsaved(all.clone(), 32), None);
+        // Somebody gives up all but the blocks 1000 to 2000.
+        past.add(1000..2000, 3);
+        past.remove(all.clone(), 3);
+        sweep(&mut past, 0..1000, 3);
+        sweep(&mut past, 2000..1 << 28, 3);
+        assert!(past.journal.len() < 20, "{}", past.journal.len());
+        assert_eq!(past.journal.find(999, 3), Ok(Place::Live));
+        assert_eq!(past.journal.find(1000, 3), Ok(Place::Zero));
+        assert_eq!(past.journal.find(1999, 3), Ok(Place::Zero));
+        assert_eq!(past.journal.find(2000, 3), Ok(Place::Live));
+        past.remove(1000..2000, 3);
+        sweep(&mut past, 1000..2000, 3);
+        assert_eq!(past.journal.len(), 0);
+    }
+
+    /// What a list of references and of blocks saved would answer.
+    #[derive(Default)]
+    struct Plain {
+        /// Blocks and epoch.
+        references: Vec<(Range<u64>, u64)>,
+        /// Content of each block by epoch: a number, 0 for zeros.
+        content: Vec<Vec<u64>>,
+    }
+
+    const BLOCKS: u64 = 48;
+
+    fn sweep(past: &mut Past, blocks: Range<u64>, epoch: u64) {
+        past.sweep(&[(blocks.start * BLOCK..blocks.end * BLOCK, epoch)], |_| ());
+    }
+
+    impl Plain {
+        fn at(&self, block: u64, epoch: u64) -> u64 {
+            self.content[epoch as usize][block as usize]
+        }
+    }
+
+    /// Notes and blocks are written over in turn while references come and
+    /// go; each must find its content, and nothing must be left.
+    #[test]
+    fn everybody_finds_what_was_there_at_their_epoch() {
+        for seed in 1..30u64 {
+            run(seed);
+        }
+    }
+
+    fn run(seed: u64) {
+        let mut random = seed;
+        let mut next = |below: u64| {
+            random = random
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            (random >> 33) % below
+        };
+        let (mut past, mut plain) = (Past::default(), Plain::default());
+        plain.content = alloc::vec![alloc::vec![0; BLOCKS as usize]; 2];
+        let mut number = 0;
+        for _ in 0..120 {
+            let epoch = plain.content.len() as u64 - 1;
+            let start = next(BLOCKS - 1);
+            let range = start..start + 1 + next(BLOCKS - start);
+            match next(6) {
+                0..2 => {
+                    past.add(range.clone(), epoch);
+                    plain.references.push((range, epoch));
+                }
+                2 if !plain.references.is_empty() => {
+                    // A part is given up, as a trim does it.
+                    let n = next(plain.references.len() as u64) as usize;
+                    let (whole, epoch) = plain.references.swap_remove(n);
+                    let middle = whole.start + next(whole.end - whole.start + 1);
+                    let (kept, gone) = if next(2) == 0 {
+                        (whole.start..middle, middle..whole.end)
+                    } else {
+                        (middle..whole.end, whole.start..middle)
+                    };
+                    past.add(kept.clone(), epoch);
+                    past.add(gone.clone(), epoch);
+                    past.remove(whole, epoch);
+                    past.remove(gone.clone(), epoch);
+                    if !gone.is_empty() {
+                        sweep(&mut past, gone, epoch);
+                    }
+                    if !kept.is_empty() {
+                        plain.references.push((kept, epoch));
+                    }
+                }
+                _ => {
+                    let zeros = |block: &u64| plain.at(*block, epoch) == 0;
+                    for block in range.clone() {
+                        if zeros(&block) && next(4) > 0 {
+                            let run = block..range.end;
+                            let run = block..block + run.take_while(zeros).count() as u64;
+                            past.note(run, epoch, Place::Zero);
+                        } else if past.must_save(block) {
+                            let index = plain.at(block, epoch) as u32;
+                            let place = Place::Saved(Slot {
+                                index,
+                                generation: 0,
+                            });
+                            past.journal.save(Piece::block(block), epoch, place);
+                        }
+                    }
+                    number += 1;
+                    let mut now = plain.content[epoch as usize].clone();
+                    let value = number * next(2);
+                    now[range.start as usize..range.end as usize].fill(value);
+                    plain.content.push(now);
+                }
+            }
+            check(&past, &plain);
+        }
+        for (range, epoch) in core::mem::take(&mut plain.references) {
+            past.remove(range.clone(), epoch);
+            sweep(&mut past, range, epoch);
+            check(&past, &plain);
+        }
+        assert_eq!(past.journal.len(), 0, "seed {seed}");
+    }
+
+    fn check(past: &Past, plain: &Plain) {
+        let newest = plain.content.len() as u64 - 1;
+        for (range, epoch) in &plain.references {
+            for block in range.clone() {
+                let found = match past.journal.find(block, *epoch) {
+                    Ok(Place::Live) => plain.at(block, newest),
+                    Ok(Place::Zero) => 0,
+                    Ok(Place::Saved(slot)) => u64::from(slot.index),
+                    other => panic!("{other:?}"),
+                };
+                assert_eq!(found, plain.at(block, *epoch), "block {block} at {epoch}");
+                let live = past.journal.live_run(block..BLOCKS, *epoch).unwrap();
+                let is_live = |b: &u64| past.journal.find(*b, *epoch) == Ok(Place::Live);
+                let expected = (block..BLOCKS).take_while(is_live).count() as u64;
+                assert_eq!(live, expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The rescue of blocks about to be overwritten: when it is over, nothing that
+//! a snapshot needs is left in them (invariant 10).
+
+use crate::file::{File, State};
+use crate::hidden::name_text;
+use crate::journal::Place;
+use crate::pieces::Piece;
+use crate::ranges;
+use crate::{BLOCK, Backing, Snapfs};
+use abi::Errno;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+/// Blocks saved with one read.
+const RESCUE_BLOCKS: u64 = 32;
+
+impl<B: Backing> Snapfs<B> {
+    /// Saves what snapshots still need of `bytes`, which are about to be
+    /// overwritten or cut off. When this returns, the store has acknowledged
+    /// every block and the journal knows it. What is known to be zeros is
+    /// noted, however much it is; the rest is read, a bounded piece at a time.
+    /// The lock must be held.
+    pub(crate) async fn rescue(&self, file: &File, bytes: Range<u64>) -> Result<(), Errno> {
+        let end = bytes.end.min(file.state.borrow().size);
+        let mut left = ranges::blocks(&(bytes.start..end.max(bytes.start)));
+        self.note_zeros(file, &left).await;
+        loop {
+            let run = {
+                let past = &file.state.borrow().past;
+                past.next_unsaved(left.clone(), RESCUE_BLOCKS)
+            };
+            let Some(run) = run else { return Ok(()) };
+            left.start = run.end;
+            self.rescue_run(file, run).await?;
+        }
+    }
+
+    async fn rescue_run(&self, file: &File, run: Range<u64>) -> Result<(), Errno> {
+        let (reader, epoch, size) = {
+            let state = file.state.borrow();
+            (state.reader.ok_or(Errno::EIO)?, state.epoch, state.size)
+        };
+        let at = run.start * BLOCK;
+        let len = ((run.end - run.start) * BLOCK) as usize;
+        let mut data = Vec::new();
+        self.read_below(reader, at, len, &mut data).await?;
+        if (data.len() as u64) < (len as u64).min(size.saturating_sub(at)) {
+            // Shorter than we know it: a stranger cut it.
+            self.break_snapshots(&mut file.state.borrow_mut());
+            return Ok(());
+        }
+        data.resize(len, 0);
+        let places = self.save_blocks(&data).await?;
+        self.count_rescued(run.end - run.start);
+        let past = &mut file.state.borrow_mut().past;
+        let mut block = run.start;
+        for same in places.chunk_by(|a, b| (a, b) == (&Place::Zero, &Place::Zero)) {
+            let end = block + same.len() as u64;
+            match same {
+                [Place::Zero, ..] => {
+                    past.note(block..end, epoch, Place::Zero);
+                }
+                [place, ..] => past.journal.save(Piece::block(block), epoch, *place),
+                [] => {}
+            }
+            block = end;
+        }
+        Ok(())
+    }
+
+    fn count_rescued(&self, blocks: u64) {
+        self.rescued.set(self.rescued.get() + blocks);
+    }
+
+    /// Notes what must be saved of `blocks` and is known to be zeros.
+    async fn note_zeros(&self, file: &File, blocks: &Range<u64>) {
+        let unsaved = {
+            let state = file.state.borrow();
+            !state.zeros.is_empty() && state.past.next_unsaved(blocks.clone(), 1).is_some()
+        };
+        if !unsaved {
+            return;
+        }
+        self.settle_doubt(file).await;
+        let mut noted = 0;
+        let mut state = file.state.borrow_mut();
+        let State {
+            zeros,
+            past,
+            size,
+            epoch,
+            ..
+        } = &mut *state;
+        let mut left = blocks.start * BLOCK..blocks.end * BLOCK;
+        while let Some(known) = zeros.next(left.clone()) {
+            left.start = known.end;
+            let end = match known.end >= *size {
+                // What lies past the end of the file is in no snapshot.
+                true => known.end.div_ceil(BLOCK),
+                false => known.end / BLOCK,
+            };
+            let whole = known.start.div_ceil(BLOCK)..end;
+            noted += past.note(whole, *epoch, Place::Zero);
+        }
+        drop(state);
+        self.count_rescued(noted);
+    }
+
+    /// What is known to be zeros because the server beneath says so is used
+    /// only if that server is right about it. The lock must be held.
+    pub(crate) async fn settle_doubt(&self, file: &File) {
+        if file.state.borrow().zeros.is_doubtful() {
+            let counts = self.counts_blocks().await;
+            let zeros = &mut file.state.borrow_mut().zeros;
+            if counts {
+                zeros.believe();
+            } else {
+                zeros.clear();
+            }
+        }
+    }
+
+    /// Does the server beneath count the blocks of a file as soon as they are
+    /// written? Some say 0 whatever is in a file; so a file is made to see.
+    async fn counts_blocks(&self) -> bool {
+        if let Some(counts) = self.counts_blocks.get() {
+            return counts;
+        }
+        let Ok(dir) = self.hidden_dir().await else {
+            return false;
+        };
+        let counts = self.count_blocks_in(dir).await;
+        self.leave_hidden_dir().await;
+        self.counts_blocks.set(counts.ok());
+        counts.unwrap_or(false)
+    }
+
+    async fn count_blocks_in(&self, dir: u32) -> Result<bool, Errno> {
+        let name = name_text(self.hidden_name());
+        let (fid, _) = self.walk_below(dir, &[]).await?;
+        let created = self.create_below(fid, &name).await;
+        let counts = match created {
+            Ok(()) => self.count_blocks_of(fid).await,
+            Err(errno) => Err(errno),
+        };
+        if created.is_ok() {
+            let _ = self.unlink_below(dir, &name, 0).await;
+        }
+        self.clunk_below(fid).await;
+        counts
+    }
+
+    async fn count_blocks_of(&self, fid: u32) -> Result<bool, Errno> {
+        let written = self.write_below(fid, 0, &[1; BLOCK as usize]).await;
+        written.map_err(|(_, errno)| errno)?;
+        Ok(self.attr_below(fid).await?.blocks > 0)
+    }
+}

@@ -1,0 +1,166 @@
+//! Which bytes of a file are known to read as zeros, so that nobody has to
+//! read them to find out. What is not in here may be zeros as well.
+
+use alloc::collections::BTreeMap;
+use core::ops::Range;
+
+/// Most ranges kept; what would be more is forgotten, the smaller first.
+const RANGES_MAX: usize = 4096;
+
+/// Knowledge of so many bytes is worth a message to keep it.
+const WORTH: u64 = 16 << 20;
+
+/// A set of byte ranges.
+#[derive(Default)]
+#[cfg_attr(feature = "memory", derive(Clone))]
+pub struct Zeros {
+    /// Start -> end; neither touching nor overlapping.
+    map: BTreeMap<u64, u64>,
+    /// Bytes in all ranges.
+    total: u64,
+    /// Some of it is only what the server beneath says.
+    doubtful: bool,
+}
+
+impl Zeros {
+    /// The server beneath says that a file of `size` bytes has no blocks.
+    pub fn learn(&mut self, size: u64) {
+        self.clear();
+        self.add(0..size);
+        self.doubtful = true;
+    }
+
+    /// Must it be found out whether the server beneath can be believed?
+    pub fn is_doubtful(&self) -> bool {
+        self.doubtful
+    }
+
+    /// The server beneath can be believed.
+    pub fn believe(&mut self) {
+        self.doubtful = false;
+    }
+
+    /// Nothing is known any more.
+    pub fn clear(&mut self) {
+        *self = Zeros::default();
+    }
+
+    /// Nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
+    /// Is enough known to go to some trouble for it?
+    pub fn is_worth_keeping(&self) -> bool {
+        self.total >= WORTH
+    }
+
+    fn take(&mut self, start: u64) -> Option<u64> {
+        let end = self.map.remove(&start)?;
+        self.total -= end - start;
+        Some(end)
+    }
+
+    fn put(&mut self, range: Range<u64>) {
+        if !range.is_empty() && self.map.len() < RANGES_MAX {
+            self.total += range.end - range.start;
+            self.map.insert(range.start, range.end);
+        }
+    }
+
+    /// `range` reads as zeros from now on.
+    pub fn add(&mut self, mut range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        while let Some((&start, &end)) = self.map.range(..=range.end).next_back()
+            && end >= range.start
+        {
+            self.take(start);
+            range = start.min(range.start)..end.max(range.end);
+        }
+        self.put(range);
+    }
+
+    /// `range` may be anything from now on.
+    pub fn remove(&mut self, range: Range<u64>) {
+        while let Some((&start, &end)) = self.map.range(..range.end).next_back()
+            && end > range.start
+        {
+            self.take(start);
+            let before = start..range.start.max(start);
+            let after = range.end.min(end)..end;
+            let larger_first = before.end - before.start >= after.end - after.start;
+            let parts = if larger_first {
+                [before, after]
+            } else {
+                [after, before]
+            };
+            parts.into_iter().for_each(|part| self.put(part));
+        }
+    }
+
+    /// The first part of `range` that is known to be zeros.
+    pub fn next(&self, range: Range<u64>) -> Option<Range<u64>> {
+        let before = self.map.range(..=range.start).next_back();
+        let before = before.filter(|(_, end)| **end > range.start);
+        let (&start, &end) = before.or_else(|| self.map.range(range.clone()).next())?;
+        let part = start.max(range.start)..end.min(range.end);
+        (!part.is_empty()).then_some(part)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn the_set_answers_as_a_list_of_bytes_does() {
+        let mut random = 4242u64;
+        let mut next = |below: u64| {
+            random = random
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            (random >> 33) % below
+        };
+        let (mut zeros, mut list) = (Zeros::default(), vec![false; 300]);
+        for _ in 0..3000 {
+            let start = next(250);
+            let range = start..start + next(50);
+            let known = next(2) == 0;
+            if known {
+                zeros.add(range.clone());
+            } else {
+                zeros.remove(range.clone());
+            }
+            list[range.start as usize..range.end as usize].fill(known);
+            let total = list.iter().filter(|known| **known).count() as u64;
+            assert_eq!(zeros.total, total);
+            let (from, to) = (next(300), next(300));
+            let (from, to) = (from.min(to), from.max(to));
+            let mut at = from;
+            let mut bytes: Vec<u64> = Vec::new();
+            while let Some(part) = zeros.next(at..to) {
+                at = part.end;
+                bytes.extend(part);
+            }
+            let expected: Vec<u64> = (from..to).filter(|at| list[*at as usize]).collect();
+            assert_eq!(bytes, expected);
+        }
+    }
+
+    #[test]
+    fn it_never_grows_without_bounds_and_forgets_the_small() {
+        let mut zeros = Zeros::default();
+        zeros.add(0..1 << 40);
+        for n in 0..20_000 {
+            zeros.remove(n * 3..n * 3 + 1);
+        }
+        assert!(zeros.map.len() <= RANGES_MAX);
+        assert!(zeros.next(1 << 30..1 << 31) == Some(1 << 30..1 << 31));
+        zeros.clear();
+        assert!(zeros.is_empty() && !zeros.is_worth_keeping());
+    }
+}
