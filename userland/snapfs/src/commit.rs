@@ -166,7 +166,7 @@ impl<B: Backing> Snapfs<B> {
         let (snapshot, new) = match into {
             Target::Old(snapshot) => (snapshot, false),
             Target::New(_) if count == 0 => return false,
-            Target::New(snapfid) => match self.snapshot_at(conn, snapfid, file) {
+            Target::New(snapfid) => match self.snapshot_at(conn, snapfid, open) {
                 Ok(snapshot) => (snapshot, true),
                 Err(_) => return false,
             },

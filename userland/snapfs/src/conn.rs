@@ -3,6 +3,7 @@
 use crate::ConnId;
 use crate::below::Below;
 use crate::file::File;
+use crate::options::MountOptions;
 use crate::put::Write;
 use crate::session::Session;
 use crate::snap::Snapshot;
@@ -27,6 +28,8 @@ pub enum Entry {
         back: Below,
         /// The file.
         qid: Qid,
+        /// Of the mount it was reached through.
+        options: MountOptions,
     },
     /// An open regular file.
     Open(Rc<Open>),
@@ -45,6 +48,7 @@ pub struct Open {
     pub readable: bool,
     pub writable: bool,
     pub append: bool,
+    pub options: MountOptions,
     /// The fid was clunked while a request waited for the file's lock.
     pub closed: Cell<bool>,
 }
@@ -88,9 +92,22 @@ impl Conn {
     /// `EBADF` for no fid and for snapshots.
     pub fn below(&self, fid: u32) -> Result<(Below, Qid), Errno> {
         match self.get(fid)? {
-            Entry::Plain { back, qid } => Ok((back, qid)),
+            Entry::Plain { back, qid, .. } => Ok((back, qid)),
             Entry::Open(open) => Ok((open.back, open.qid)),
             Entry::Snap(_) | Entry::Reserved => Err(Errno::EBADF),
+        }
+    }
+
+    /// The options of the mount that `fid` was reached through.
+    ///
+    /// # Errors
+    /// `EBADF`: nothing.
+    pub fn options(&self, fid: u32) -> Result<MountOptions, Errno> {
+        match self.get(fid)? {
+            Entry::Plain { options, .. } => Ok(options),
+            Entry::Open(open) => Ok(open.options),
+            Entry::Snap(snapshot) => Ok(snapshot.options),
+            Entry::Reserved => Err(Errno::EBADF),
         }
     }
 

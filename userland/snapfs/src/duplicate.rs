@@ -32,10 +32,7 @@ impl Files {
 
     fn entry(&mut self, entry: &Entry) -> Entry {
         match entry {
-            Entry::Plain { back, qid } => Entry::Plain {
-                back: *back,
-                qid: *qid,
-            },
+            Entry::Plain { .. } => entry.clone(),
             Entry::Open(open) => Entry::Open(Rc::new(Open {
                 file: self.new_of(&open.file),
                 closed: open.closed.clone(),
@@ -50,6 +47,7 @@ impl Files {
         Rc::new(Snapshot {
             file: self.new_of(&snapshot.file),
             ranges: snapshot.ranges.clone(),
+            options: snapshot.options,
         })
     }
 
@@ -127,6 +125,7 @@ impl Snapfs<Memory> {
             sessions,
             snapshots: self.snapshots.clone(),
             rescued: self.rescued.clone(),
+            lost: self.lost.clone(),
             counts_blocks: self.counts_blocks.clone(),
         }
     }

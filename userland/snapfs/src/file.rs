@@ -48,6 +48,8 @@ pub struct State {
     users: u32,
     /// Live snapshots.
     pub snaps: u32,
+    /// Those of them that must not lose anything.
+    pub precious: u32,
     /// A fid open for reading, for snapshots and rescues. It belongs to an
     /// open client fid until that is clunked, then to the file.
     pub reader: Option<Below>,
@@ -71,6 +73,7 @@ impl State {
             history: History::new(epoch),
             users: 0,
             snaps: 0,
+            precious: 0,
             reader: None,
             orphan: false,
             hidden: Vec::new(),

@@ -40,6 +40,7 @@ mod journal;
 pub mod memory;
 mod names;
 mod open;
+mod options;
 mod pass;
 mod past;
 mod pieces;
@@ -89,6 +90,8 @@ pub struct Snapfs<B: Backing> {
     snapshots: Cell<u32>,
     /// Blocks rescued so far.
     rescued: Cell<u64>,
+    /// Blocks that could not be.
+    lost: Cell<u64>,
     /// What was found out about the server beneath: does it count the blocks
     /// of files?
     counts_blocks: Cell<Option<bool>>,
@@ -122,6 +125,9 @@ pub struct Counters {
     pub saved: u32,
     /// Blocks rescued since the start.
     pub rescued: u64,
+    /// Blocks since the start that could not be rescued and are lost to
+    /// snapshots that put up with it.
+    pub lost: u64,
     /// The newest epoch.
     pub epoch: u64,
     /// Look-ups in the tables of the files now known: how much work it was.
@@ -152,6 +158,7 @@ impl<B: Backing> Snapfs<B> {
             sessions: session::Sessions::new(options.lease),
             snapshots: Cell::new(0),
             rescued: Cell::new(0),
+            lost: Cell::new(0),
             counts_blocks: Cell::new(None),
         }
     }
@@ -180,6 +187,7 @@ impl<B: Backing> Snapfs<B> {
         let lookups = |file: &Rc<file::File>| file.state.borrow().past.lookups();
         Counters {
             journal: files.values().map(entries).sum(),
+            lookups: files.values().map(lookups).sum(),
             ..self.totals()
         }
     }
@@ -194,8 +202,9 @@ impl<B: Backing> Snapfs<B> {
             journal: 0,
             saved: self.store.slots.borrow().used(),
             rescued: self.rescued.get(),
+            lost: self.lost.get(),
             epoch: self.epoch.get(),
-            lookups: files.values().map(lookups).sum(),
+            lookups: 0,
         }
     }
 }

@@ -128,7 +128,7 @@ impl<B: Backing> Snapfs<B> {
                 }
                 Err(errno) => Err(errno),
             },
-            Entry::Plain { back, qid } => self.remove_fid(*back, qid).await,
+            Entry::Plain { back, qid, .. } => self.remove_fid(*back, qid).await,
         };
         match (removed, entry) {
             (Ok(false), Entry::Plain { back, .. }) => {

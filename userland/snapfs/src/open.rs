@@ -2,6 +2,7 @@
 
 use crate::conn::{Conn, Entry, Open};
 use crate::hidden::HIDDEN;
+use crate::options::{self, MountOptions};
 use crate::{Backing, Snapfs};
 use abi::Errno;
 use alloc::rc::Rc;
@@ -45,10 +46,11 @@ impl<B: Backing> Snapfs<B> {
         if afid != NOFID {
             return Err(Errno::EOPNOTSUPP);
         }
+        let (dir, options) = options::parse(aname)?;
         conn.put_new(fid, Entry::Reserved)?;
-        match self.attach_below(uname, aname, n_uname).await {
+        match self.attach_below(uname, dir, n_uname).await {
             Ok((back, qid)) => {
-                conn.replace(fid, Entry::Plain { back, qid });
+                conn.replace(fid, Entry::Plain { back, qid, options });
                 Ok(Reply::Attach { qid })
             }
             Err(errno) => {
@@ -94,6 +96,7 @@ impl<B: Backing> Snapfs<B> {
         qids: &'q mut Vec<Qid>,
     ) -> Result<Reply<'q>, Errno> {
         let (from, from_qid) = conn.below(fid)?;
+        let options = conn.options(fid)?;
         if newfid == fid {
             let Entry::Plain { .. } = conn.get(fid)? else {
                 return Err(Errno::EBUSY);
@@ -116,7 +119,7 @@ impl<B: Backing> Snapfs<B> {
             });
         }
         let qid = qids.last().copied().unwrap_or(from_qid);
-        conn.replace(newfid, Entry::Plain { back, qid });
+        conn.replace(newfid, Entry::Plain { back, qid, options });
         if newfid == fid {
             self.clunk_below(from).await;
         }
@@ -172,7 +175,7 @@ impl<B: Backing> Snapfs<B> {
         fid: u32,
         flags: u32,
     ) -> Result<Reply<'static>, Errno> {
-        let Entry::Plain { back, qid } = conn.get(fid)? else {
+        let Entry::Plain { back, qid, options } = conn.get(fid)? else {
             return Err(Errno::EINVAL);
         };
         let iounit = self.iounit(conn);
@@ -186,7 +189,7 @@ impl<B: Backing> Snapfs<B> {
         let qid = self
             .open_below(back, flags & !(OURS | open::CREAT | open::EXCL))
             .await?;
-        self.opened(conn, fid, back, qid, flags).await?;
+        self.opened(conn, fid, (back, qid, options), flags).await?;
         Ok(Reply::Lopen { qid, iounit })
     }
 
@@ -205,7 +208,7 @@ impl<B: Backing> Snapfs<B> {
         else {
             return Err(Errno::EPROTO);
         };
-        let Entry::Plain { back, qid } = conn.get(fid)? else {
+        let Entry::Plain { back, qid, options } = conn.get(fid)? else {
             return Err(Errno::EINVAL);
         };
         self.allowed(&qid, name)?;
@@ -223,8 +226,8 @@ impl<B: Backing> Snapfs<B> {
         });
         let qid = created.await?;
         drop(names);
-        conn.replace(fid, Entry::Plain { back, qid });
-        self.opened(conn, fid, back, qid, flags).await?;
+        conn.replace(fid, Entry::Plain { back, qid, options });
+        self.opened(conn, fid, (back, qid, options), flags).await?;
         Ok(Reply::Lcreate {
             qid,
             iounit: self.iounit(conn),
@@ -236,8 +239,7 @@ impl<B: Backing> Snapfs<B> {
         &self,
         conn: &Conn,
         fid: u32,
-        back: u32,
-        qid: Qid,
+        (back, qid, options): (u32, Qid, MountOptions),
         flags: u32,
     ) -> Result<(), Errno> {
         let file = self.file(qid.path);
@@ -265,6 +267,7 @@ impl<B: Backing> Snapfs<B> {
             readable,
             writable,
             append,
+            options,
             closed,
         };
         conn.replace(fid, Entry::Open(Rc::new(open)));

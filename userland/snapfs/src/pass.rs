@@ -58,6 +58,7 @@ impl<B: Backing> Snapfs<B> {
             return Err(Errno::EPROTO);
         };
         let (from, _) = conn.below(fid)?;
+        let options = conn.options(fid)?;
         conn.put_new(newfid, Entry::Reserved)?;
         let back = self.new_fid();
         let below = Request::Xattrwalk {
@@ -76,6 +77,7 @@ impl<B: Backing> Snapfs<B> {
                     Entry::Plain {
                         back,
                         qid: ninep::Qid::default(),
+                        options,
                     },
                 );
                 Ok(whole(tag, &Reply::Xattrwalk { size }))

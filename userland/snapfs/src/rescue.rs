@@ -24,15 +24,39 @@ impl<B: Backing> Snapfs<B> {
         let end = bytes.end.min(file.state.borrow().size);
         let mut left = ranges::blocks(&(bytes.start..end.max(bytes.start)));
         self.note_zeros(file, &left).await;
+        // Up to here one by one: only what cannot be saved shall be lost.
+        let mut single = left.start;
         loop {
+            let most = if left.start < single {
+                1
+            } else {
+                RESCUE_BLOCKS
+            };
             let run = {
                 let past = &file.state.borrow().past;
-                past.next_unsaved(left.clone(), RESCUE_BLOCKS)
+                past.next_unsaved(left.clone(), most)
             };
             let Some(run) = run else { return Ok(()) };
+            match self.rescue_run(file, run.clone()).await {
+                Err(errno) if file.state.borrow().precious > 0 => return Err(errno),
+                Err(_) if run.end - run.start > 1 => {
+                    single = run.end;
+                    continue;
+                }
+                Err(_) => self.lose(file, &run),
+                Ok(()) => {}
+            }
             left.start = run.end;
-            self.rescue_run(file, run).await?;
         }
+    }
+
+    /// The blocks are lost to all snapshots that would need them saved, all of
+    /// which put up with it.
+    fn lose(&self, file: &File, blocks: &Range<u64>) {
+        let mut state = file.state.borrow_mut();
+        let epoch = state.epoch;
+        let lost = state.past.note(blocks.clone(), epoch, Place::Lost);
+        self.lost.set(self.lost.get() + lost);
     }
 
     async fn rescue_run(&self, file: &File, run: Range<u64>) -> Result<(), Errno> {

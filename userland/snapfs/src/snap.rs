@@ -1,8 +1,9 @@
 //! Snapshots: taking, reading, trimming, releasing.
 
-use crate::conn::{Conn, Entry};
+use crate::conn::{Conn, Entry, Open};
 use crate::file::{File, State};
 use crate::journal::Place;
+use crate::options::{MountOptions, Unsaved};
 use crate::ranges::Ranges;
 use crate::{BLOCK, Backing, Payload, Snapfs};
 use abi::Errno;
@@ -16,6 +17,15 @@ use ninep::Reply;
 pub struct Snapshot {
     pub file: Rc<File>,
     pub ranges: RefCell<Ranges>,
+    /// Of the mount it was taken through.
+    pub options: MountOptions,
+}
+
+impl Snapshot {
+    /// Writers are refused rather than that it loses anything.
+    fn is_precious(&self) -> bool {
+        self.options.unsaved == Unsaved::Refuse
+    }
 }
 
 /// A run of bytes from one place.
@@ -152,7 +162,7 @@ impl<B: Backing> Snapfs<B> {
         if take.epoch != 0 && take.epoch != epoch {
             return Err(Errno::ESTALE);
         }
-        let snapshot = self.snapshot_at(conn, take.snapfid, file)?;
+        let snapshot = self.snapshot_at(conn, take.snapfid, &open)?;
         let end = (take.off + take.count).min(size).max(take.off);
         let mut state = file.state.borrow_mut();
         if state.reader.is_none() {
@@ -175,13 +185,14 @@ impl<B: Backing> Snapfs<B> {
         })
     }
 
-    /// The snapshot of `file` named `snapfid`, made if that is unused.
+    /// The snapshot of an open file named `snapfid`, made if that is unused.
     pub(crate) fn snapshot_at(
         &self,
         conn: &Conn,
         snapfid: u32,
-        file: &Rc<File>,
+        open: &Open,
     ) -> Result<Rc<Snapshot>, Errno> {
+        let file = &open.file;
         match conn.get(snapfid) {
             Ok(Entry::Snap(snapshot)) if Rc::ptr_eq(&snapshot.file, file) => Ok(snapshot),
             Ok(_) => Err(Errno::EINVAL),
@@ -190,10 +201,14 @@ impl<B: Backing> Snapfs<B> {
                 let snapshot = Rc::new(Snapshot {
                     file: file.clone(),
                     ranges,
+                    options: open.options,
                 });
                 conn.put_new(snapfid, Entry::Snap(snapshot.clone()))?;
                 self.file(file.path);
-                file.state.borrow_mut().snaps += 1;
+                let mut state = file.state.borrow_mut();
+                state.snaps += 1;
+                state.precious += u32::from(snapshot.is_precious());
+                drop(state);
                 self.snapshots.set(self.snapshots.get() + 1);
                 Ok(snapshot)
             }
@@ -309,7 +324,11 @@ impl<B: Backing> Snapfs<B> {
     /// A snapshot that covers nothing is no more.
     pub(crate) async fn unlist(&self, snapshot: Rc<Snapshot>) {
         let file = snapshot.file.clone();
-        file.state.borrow_mut().snaps -= 1;
+        {
+            let mut state = file.state.borrow_mut();
+            state.snaps -= 1;
+            state.precious -= u32::from(snapshot.is_precious());
+        }
         self.snapshots.set(self.snapshots.get() - 1);
         self.close_idle_store().await;
         self.done_with(file).await;

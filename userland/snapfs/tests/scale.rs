@@ -207,7 +207,7 @@ fn ten_thousand_snapshots_each_at_an_epoch_and_range_of_its_own() {
     while !many.snaps.is_empty() {
         let n = many.random.next(many.snaps.len() as u64) as usize;
         let gone = many.snaps.swap_remove(n);
-        if n % 16 == 0 {
+        if n.is_multiple_of(16) {
             many.check(gone);
         }
         many.client.clunk(gone.0);

@@ -354,6 +354,7 @@ impl Client {
         let idle = Counters {
             fids_below: 1,
             rescued: counters.rescued,
+            lost: counters.lost,
             epoch: counters.epoch,
             lookups: counters.lookups,
             ..Counters::default()

@@ -1,0 +1,80 @@
+//! What a client asks for in its attach name, for all that it reaches from
+//! there: `DIR?OPTION,OPTION`. What follows the last `?` are options; a name
+//! without one has none.
+//!
+//! | option | meaning |
+//! |---|---|
+//! | `refuse` | a write that would harm a snapshot is refused if the old bytes cannot be saved (default) |
+//! | `break` | the write is done, and the blocks that could not be saved are lost to the snapshot |
+//! | `check=open` | changes behind our back are looked for at open and when a snapshot is taken (default) |
+//! | `check=always` | and whenever a snapshot is read from the live file |
+
+use abi::Errno;
+
+/// The options of one mount.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct MountOptions {
+    pub unsaved: Unsaved,
+    pub check: Check,
+}
+
+/// What comes first when old bytes cannot be saved.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Unsaved {
+    /// The snapshot: writers are refused.
+    #[default]
+    Refuse,
+    /// The writer: the snapshot loses these bytes.
+    Break,
+}
+
+/// When changes behind our back are looked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Check {
+    /// At open, and when a snapshot is taken.
+    #[default]
+    Open,
+    /// Also after each read of a snapshot from the live file.
+    Always,
+}
+
+/// The name to attach to beneath, and the options.
+///
+/// # Errors
+/// `EINVAL`: an option that there is not.
+pub fn parse(aname: &str) -> Result<(&str, MountOptions), Errno> {
+    let (dir, list) = aname.rsplit_once('?').unwrap_or((aname, ""));
+    let mut options = MountOptions::default();
+    for option in list.split(',').filter(|option| !option.is_empty()) {
+        match option {
+            "refuse" => options.unsaved = Unsaved::Refuse,
+            "break" => options.unsaved = Unsaved::Break,
+            "check=open" => options.check = Check::Open,
+            "check=always" => options.check = Check::Always,
+            _ => return Err(Errno::EINVAL),
+        }
+    }
+    Ok((dir, options))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_directory_and_options() {
+        let plain = MountOptions::default();
+        assert_eq!(parse(""), Ok(("", plain)));
+        assert_eq!(parse("a/b"), Ok(("a/b", plain)));
+        assert_eq!(parse("what?/b?"), Ok(("what?/b", plain)));
+        let both = MountOptions {
+            unsaved: Unsaved::Break,
+            check: Check::Always,
+        };
+        assert_eq!(parse("a?check=always,break"), Ok(("a", both)));
+        assert_eq!(parse("?break,refuse,check=open"), Ok(("", plain)));
+        for wrong in ["?brake", "a?check", "?break;refuse", "a?b/c"] {
+            assert_eq!(parse(wrong), Err(Errno::EINVAL), "{wrong}");
+        }
+    }
+}
