@@ -4,6 +4,7 @@
 
 use crate::conn::{Conn, Entry, Open};
 use crate::file::File;
+use crate::options::Check;
 use crate::plan::{Plan, Step, What};
 use crate::snap::Snapshot;
 use crate::{Backing, Snapfs};
@@ -118,12 +119,14 @@ impl<B: Backing> Snapfs<B> {
             snapshot.ranges.borrow_mut().uncover(&bytes, past);
         }
         let before = file.state.borrow().epoch;
+        file.state.borrow_mut().changing += 1;
         let (count, error) = self.carry_out(open, &plan, base).await;
         let epoch = file.state.borrow().epoch;
         let assoc = into.is_some_and(|into| self.associate(conn, open, into, &bytes, count));
         if count > 0 || before != epoch {
             self.look_after_change(file, open.back).await;
         }
+        file.state.borrow_mut().changing -= 1;
         match error.or(plan.error) {
             Some(errno) if count == 0 => Err(errno),
             _ => Ok(Done {
@@ -143,7 +146,8 @@ impl<B: Backing> Snapfs<B> {
             let state = file.state.borrow();
             (state.mtime.is_some(), !state.zeros.is_empty())
         };
-        if !known || zeros && hollow {
+        let check = open.options.check == Check::Always;
+        if !known || zeros && hollow || check {
             self.look(file, open.back).await?;
         }
         if zeros {
@@ -288,6 +292,7 @@ impl<B: Backing> Snapfs<B> {
         if sized {
             self.rescue(file, attr.size..u64::MAX).await?;
         }
+        file.state.borrow_mut().changing += 1;
         let changed = self.set_attr_below(fid, attr).await;
         if sized {
             let mut state = file.state.borrow_mut();
@@ -310,6 +315,7 @@ impl<B: Backing> Snapfs<B> {
             }
         }
         self.look_after_change(file, fid).await;
+        file.state.borrow_mut().changing -= 1;
         changed
     }
 }

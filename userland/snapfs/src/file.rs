@@ -40,6 +40,10 @@ pub struct State {
     /// mtime after our last change or look; `None`: not known, because nobody
     /// had a snapshot that a stranger's change could have broken.
     pub mtime: Option<(u64, u64)>,
+    /// How often `mtime` was set, and how many own changes are under way: what
+    /// a look without the lock must know.
+    looks: u64,
+    pub changing: u32,
     /// Epoch of the last change.
     pub epoch: u64,
     /// Which bytes changed at which epoch.
@@ -69,6 +73,8 @@ impl State {
         State {
             size: 0,
             mtime: None,
+            looks: 0,
+            changing: 0,
             epoch,
             history: History::new(epoch),
             users: 0,
@@ -101,6 +107,13 @@ impl State {
             return Changes::All;
         }
         self.history.since(known, out)
+    }
+
+    /// What the file's size and mtime are known to be from now on.
+    fn saw(&mut self, size: u64, mtime: Option<(u64, u64)>) {
+        self.size = size;
+        self.mtime = mtime;
+        self.looks += 1;
     }
 
     /// `bytes` are about to be written: what was known of them is not true any
@@ -196,10 +209,8 @@ impl<B: Backing> Snapfs<B> {
                 self.break_snapshots(&mut state);
             } else {
                 state.all_changed(self.next_epoch());
-                state.zeros.clear();
             }
-            state.size = attr.size;
-            state.mtime = Some(mtime);
+            state.saw(attr.size, Some(mtime));
             state.zeros.clear();
             let counted = attr.valid & getattr::BLOCKS != 0;
             if counted && attr.blocks == 0 && attr.size >= HOLLOW_MIN {
@@ -228,6 +239,35 @@ impl<B: Backing> Snapfs<B> {
         state.all_changed(self.next_epoch());
     }
 
+    /// Has a stranger changed the file, of which something was just read for a
+    /// snapshot? Needs no lock: while an own change is under way it cannot be
+    /// told.
+    ///
+    /// # Errors
+    /// `ESTALE`: yes; what is not saved is lost. The backing's.
+    pub(crate) async fn check(&self, file: &File) -> Result<(), Errno> {
+        loop {
+            let (reader, looks) = {
+                let state = file.state.borrow();
+                (state.reader.ok_or(Errno::ESTALE)?, state.looks)
+            };
+            let Some(attr) = self.own_attr(file, reader).await? else {
+                return Ok(());
+            };
+            let mut state = file.state.borrow_mut();
+            let mtime = (attr.mtime_sec, attr.mtime_nsec);
+            let same = state.size == attr.size && state.mtime == Some(mtime);
+            if same || state.changing > 0 || state.mtime.is_none() {
+                return Ok(());
+            }
+            if state.looks == looks {
+                self.break_snapshots(&mut state);
+                state.saw(attr.size, Some(mtime));
+                return Err(Errno::ESTALE);
+            }
+        }
+    }
+
     /// After an own change: learns the new mtime while snapshots need it, or
     /// what is known to be zeros. The lock must be held.
     pub(crate) async fn look_after_change(&self, file: &File, fid: Below) {
@@ -241,10 +281,9 @@ impl<B: Backing> Snapfs<B> {
             Ok(None)
         };
         let mut state = file.state.borrow_mut();
-        state.mtime = attr
-            .ok()
-            .flatten()
-            .map(|attr| (attr.mtime_sec, attr.mtime_nsec));
+        let size = state.size;
+        let attr = attr.ok().flatten();
+        state.saw(size, attr.map(|attr| (attr.mtime_sec, attr.mtime_nsec)));
     }
 
     /// Forgets what only the references in `gone` could reach. They must be

@@ -2,7 +2,7 @@
 
 use crate::backing::{Answer, Head, Payload};
 use crate::commit::Put;
-use crate::conn::{Conn, Entry};
+use crate::conn::{Conn, Entry, Open};
 use crate::put::Message;
 use crate::snap::Take;
 use crate::{Backing, ConnId, Snapfs};
@@ -96,11 +96,23 @@ impl<B: Backing> Snapfs<B> {
         let count = count.min(self.iounit(conn));
         let back = match conn.get(fid)? {
             Entry::Snap(snapshot) => return self.read_snapshot(&snapshot, off, count).await,
-            Entry::Open(open) if open.readable => open.back,
+            Entry::Open(open) => return self.read_live(&open, off, count).await,
             Entry::Plain { back, .. } => back,
-            Entry::Open(_) | Entry::Reserved => return Err(Errno::EBADF),
+            Entry::Reserved => return Err(Errno::EBADF),
         };
         let buf = self.backing.read(back, off, count).await?;
+        let len = buf.as_ref().len().min(count as usize);
+        Ok(Payload::Buf(buf, 0..len))
+    }
+
+    /// `Tread` on an open file. It waits for a commit that is under way, so
+    /// that it sees all of it or nothing.
+    async fn read_live(&self, open: &Open, off: u64, count: u32) -> Result<Payload<B::Buf>, Errno> {
+        let _held = open.file.lock.shared().await;
+        if !open.readable || open.closed.get() {
+            return Err(Errno::EBADF);
+        }
+        let buf = self.backing.read(open.back, off, count).await?;
         let len = buf.as_ref().len().min(count as usize);
         Ok(Payload::Buf(buf, 0..len))
     }

@@ -3,10 +3,11 @@
 use crate::conn::{Conn, Entry, Open};
 use crate::file::{File, State};
 use crate::journal::Place;
-use crate::options::{MountOptions, Unsaved};
+use crate::options::{Check, MountOptions, Unsaved};
 use crate::ranges::Ranges;
 use crate::{BLOCK, Backing, Payload, Snapfs};
 use abi::Errno;
+use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
@@ -80,24 +81,39 @@ impl Snapshot {
         }
     }
 
-    /// Are all of `bytes` in the live file, as of one epoch?
+    /// Up to where `bytes` are covered, without a gap.
+    ///
+    /// # Errors
+    /// `ESTALE`: the first is not.
+    fn covered(&self, bytes: Range<u64>) -> Result<u64, Errno> {
+        let ranges = self.ranges.borrow();
+        let (mut until, _) = ranges.find(bytes.start).ok_or(Errno::ESTALE)?;
+        while until < bytes.end
+            && let Some((end, _)) = ranges.find(until)
+        {
+            until = end;
+        }
+        Ok(until.min(bytes.end))
+    }
+
+    /// Are all of `bytes` in the live file?
     #[inline]
     fn is_live(&self, bytes: &Range<u64>) -> bool {
-        let ranges = self.ranges.borrow();
-        let Some((covered, epoch)) = ranges.find(bytes.start) else {
-            return false;
-        };
-        let blocks = bytes.start / BLOCK..bytes.end.div_ceil(BLOCK);
-        let count = blocks.end - blocks.start;
-        covered >= bytes.end
-            && self
-                .file
-                .state
-                .borrow()
-                .past
-                .journal
-                .live_run(blocks, epoch)
-                == Ok(count)
+        let (ranges, state) = (self.ranges.borrow(), self.file.state.borrow());
+        let mut at = bytes.start;
+        while at < bytes.end {
+            let Some((covered, epoch)) = ranges.find(at) else {
+                return false;
+            };
+            let until = covered.min(bytes.end);
+            let blocks = at / BLOCK..until.div_ceil(BLOCK);
+            let count = blocks.end - blocks.start;
+            if state.past.journal.live_run(blocks, epoch) != Ok(count) {
+                return false;
+            }
+            at = until;
+        }
+        true
     }
 
     /// Where the first of `bytes` is, and up to where the others are at such a
@@ -224,9 +240,9 @@ impl<B: Backing> Snapfs<B> {
         count: u32,
     ) -> Result<Payload<B::Buf>, Errno> {
         let count = count.min(self.backing.iounit());
-        let covered = snapshot.ranges.borrow().find(off).map(|(end, _)| end - off);
-        let count = u64::from(count).min(covered.ok_or(Errno::ESTALE)?);
-        let bytes = off..off + count;
+        let end = off.saturating_add(u64::from(count));
+        let bytes = off..snapshot.covered(off..end)?;
+        let count = bytes.end - off;
         if snapshot.is_live(&bytes) {
             let reader = snapshot.file.state.borrow().reader.ok_or(Errno::ESTALE)?;
             let read = self.backing.read(reader, off, count as u32).await;
@@ -238,11 +254,14 @@ impl<B: Backing> Snapfs<B> {
                     self.break_snapshots(&mut snapshot.file.state.borrow_mut());
                     return Err(Errno::ESTALE);
                 }
+                if snapshot.options.check == Check::Always {
+                    Box::pin(self.check(&snapshot.file)).await?;
+                }
                 return Ok(Payload::Buf(buf, 0..len));
             }
         }
         let mut data = Vec::new();
-        alloc::boxed::Box::pin(self.copy_snapshot(snapshot, off, count, &mut data)).await?;
+        Box::pin(self.copy_snapshot(snapshot, off, count, &mut data)).await?;
         Ok(Payload::Bytes(data))
     }
 
@@ -264,6 +283,9 @@ impl<B: Backing> Snapfs<B> {
             // comes to an end.
             if snapshot.sources(off, len)? == sources {
                 return match copied? {
+                    true if snapshot.options.check == Check::Always => {
+                        self.check_sources(snapshot, &sources).await
+                    }
                     true => Ok(()),
                     // Shorter than we know it: a stranger cut it.
                     false => {
@@ -272,6 +294,14 @@ impl<B: Backing> Snapfs<B> {
                     }
                 };
             }
+        }
+    }
+
+    /// With `check=always`: were they what the snapshot has?
+    async fn check_sources(&self, snapshot: &Snapshot, sources: &[Source]) -> Result<(), Errno> {
+        match sources.iter().any(|source| source.place == Place::Live) {
+            true => self.check(&snapshot.file).await,
+            false => Ok(()),
         }
     }
 

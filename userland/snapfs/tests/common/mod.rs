@@ -59,9 +59,14 @@ pub struct PutDone {
 
 impl Client {
     pub fn new() -> Client {
+        Client::mounted("")
+    }
+
+    /// A client that attached with that name.
+    pub fn mounted(aname: &str) -> Client {
         let client = Client::on(start(Memory::default(), Options::default()), 0);
         client.hello();
-        client.attach();
+        client.attach_as(ROOT, aname).expect("attach");
         client
     }
 
@@ -83,16 +88,17 @@ impl Client {
     }
 
     pub fn attach(&self) {
-        let attach = Request::Attach {
-            fid: ROOT,
+        self.attach_as(ROOT, "").expect("attach");
+    }
+
+    pub fn attach_as(&self, fid: u32, aname: &str) -> Result<(), Errno> {
+        self.tell(&Request::Attach {
+            fid,
             afid: NOFID,
             uname: "root",
-            aname: "",
+            aname,
             n_uname: 0,
-        };
-        self.ask(&attach, |reply| {
-            assert!(matches!(reply, Reply::Attach { .. }), "{reply:?}")
-        });
+        })
     }
 
     /// What an Rsession said: known, lease, epoch.
