@@ -162,11 +162,10 @@ impl Extents {
         self.list.get(first)?.clip(&range)
     }
 
-    /// The extent that ends at `at`, if there is one.
-    pub(crate) fn ending_at(&self, at: u64) -> Option<Extent> {
+    /// The last extent that ends at or before `at`.
+    pub(crate) fn before(&self, at: u64) -> Option<Extent> {
         let after = self.list.partition_point(|e| e.end <= at);
-        let extent = *self.list.get(after.checked_sub(1)?)?;
-        (extent.end == at).then_some(extent)
+        self.list.get(after.checked_sub(1)?).copied()
     }
 
     /// Makes room for one [`Extents::replace`].

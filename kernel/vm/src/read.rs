@@ -108,8 +108,9 @@ fn take_snapshot<H: Host>(
     }
 }
 
-/// The snapshot that ends where this read begins, pinned, if it can take the
-/// new range too: the two associations are then one extent. Bytes that anyone
+/// The snapshot that ends where this read begins, or a little before, pinned,
+/// if it can take the new range too: many small reads are then one snapshot,
+/// and where they adjoin they are one extent. Bytes that anyone
 /// may still ask for must not change, so it has to be this segment's alone and
 /// have nothing in the buffer.
 fn growable<H: Host>(h: &mut H, at: u64, n: u64, file: H::File, off: u64) -> Option<SnapId> {
@@ -117,10 +118,11 @@ fn growable<H: Host>(h: &mut H, at: u64, n: u64, file: H::File, off: u64) -> Opt
         return None;
     }
     let snap = h.with(|segment, _| {
-        let before = segment.extents.ending_at(at)?;
+        let before = segment.extents.before(at)?;
         let snap = before.source.snap;
-        let fits = before.source.soff.wrapping_add(before.len()) == off;
-        let free = fits
+        let near = at - before.end <= PAGE;
+        let fits = before.delta() == off.wrapping_sub(at);
+        let free = (near && fits)
             && segment.extents.may_change(snap)
             && segment
                 .extents
