@@ -268,7 +268,7 @@ fn an_append_inside_of_the_last_page_is_not_in_what_was_read_before() {
 #[test]
 fn a_fill_in_flight_does_not_arrive_in_a_page_that_was_replaced() {
     let files = [content(1, 4 * PAGE), content(2, 4 * PAGE)];
-    let replace: [fn(&mut World<Real>); 3] = [
+    let replace: [Happens; 3] = [
         |w| assert_eq!(read(w, PAGE, PAGE, 1, 0), PAGE),
         |w| vm::free(&mut w.process(0), P, P).expect("free"),
         |w| assert_eq!(read(w, PAGE + 1, PAGE, 1, 0), PAGE),
@@ -353,8 +353,11 @@ fn a_snapshot_of_a_file_since_removed_can_be_written() {
     end(w);
 }
 
-/// What somebody else does to a file that was read, by name.
-const FOREIGN: [(&str, fn(&mut World<Real>)); 7] = [
+/// What somebody else does to the files.
+type Happens = fn(&mut World<Real>);
+
+/// Such things, by name.
+const FOREIGN: [(&str, Happens); 7] = [
     ("nothing", |_| ()),
     ("overwrites a block", |w| {
         foreign(w, 0, 2 * PAGE, &[0xbb; PAGE])
