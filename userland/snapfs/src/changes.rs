@@ -124,6 +124,20 @@ impl History {
         }
     }
 
+    /// Up to where none of `blocks` was changed after `epoch`, as far as that
+    /// can be proved.
+    pub fn unchanged(&self, blocks: &Range<u64>, epoch: u64) -> u64 {
+        if epoch < self.base {
+            return blocks.start;
+        }
+        let before = self.ranges.range(..blocks.start).next_back();
+        let over = before.filter(|(_, (end, _))| *end > blocks.start);
+        let inside = self.ranges.range(blocks.clone());
+        let mut later = over.into_iter().chain(inside);
+        let changed = later.find(|(_, (_, changed))| *changed > epoch);
+        changed.map_or(blocks.end, |(start, _)| (*start).max(blocks.start))
+    }
+
     /// An epoch at or after the last change of any of `blocks`.
     #[cfg(test)]
     pub fn last(&self, blocks: &Range<u64>) -> u64 {
@@ -190,6 +204,11 @@ mod tests {
                 let (last, right) = (history.last(&(block..block + 1)), model[block as usize]);
                 assert!(last >= right, "block {block}: {last} < {right}");
                 assert!(blocks > 100 || last == right, "block {block}");
+                let (until, known) = (block + next(blocks - block) + 1, next(epoch));
+                let same = history.unchanged(&(block..until), known);
+                let unchanged = |b: &u64| model[*b as usize] <= known;
+                let right = block + (block..until).take_while(unchanged).count() as u64;
+                assert!(same <= right && (blocks > 100 || same == right));
             }
         }
     }

@@ -93,6 +93,8 @@ impl<B: Backing> Snapfs<B> {
         if !open.writable || open.closed.get() {
             return Err(Errno::EBADF);
         }
+        self.promise_epochs().await?;
+        self.need_reader(file, open.back).await?;
         let base = match put.off {
             Some(off) => off,
             None => {
@@ -200,6 +202,11 @@ impl<B: Backing> Snapfs<B> {
                 return (0, Some(errno));
             }
         }
+        if plan.count > 0
+            && let Err(errno) = self.log_begin(file).await
+        {
+            return (0, Some(errno));
+        }
         if plan.steps.is_empty() {
             if plan.count > 0 {
                 let attr = SetAttr {
@@ -289,9 +296,11 @@ impl<B: Backing> Snapfs<B> {
         attr: SetAttr,
     ) -> Result<(), Errno> {
         let sized = attr.valid & setattr::SIZE != 0;
+        self.need_reader(file, fid).await?;
         if sized {
             self.rescue(file, attr.size..u64::MAX).await?;
         }
+        self.log_begin(file).await?;
         file.state.borrow_mut().changing += 1;
         let changed = self.set_attr_below(fid, attr).await;
         if sized {

@@ -110,10 +110,16 @@ impl Snapfs<Memory> {
         let conns = self.conns.borrow();
         let conns = conns
             .iter()
-            .map(|(id, conn)| (*id, Rc::new(files.conn(conn, &sessions))));
+            .map(|(id, conn)| (*id, Rc::new(files.conn(conn, &sessions))))
+            .collect();
+        let old_files = self.old_files.borrow();
+        let old_files = old_files.iter().map(|file| files.new_of(file)).collect();
         Snapfs {
+            log: self.log.clone(),
+            boot: self.boot,
+            old_files: RefCell::new(old_files),
             backing: self.backing.duplicate(),
-            conns: RefCell::new(conns.collect()),
+            conns: RefCell::new(conns),
             files: known,
             fids: self.fids.clone(),
             store: self.store.clone(),

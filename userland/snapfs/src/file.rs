@@ -66,6 +66,13 @@ pub struct State {
     /// Which bytes are known to be zeros. What a stranger does to them is
     /// noticed as everywhere: nothing is known while `mtime` is not.
     pub zeros: Zeros,
+    /// What the log says of the file: epoch, size, mtime.
+    pub logged: Option<(u64, u64, (u64, u64))>,
+    /// The log says that we are changing it.
+    pub begun: bool,
+    /// It counts as covered at this epoch, the last one that an earlier
+    /// instance gave it.
+    pub claimed_from: Option<u64>,
 }
 
 impl State {
@@ -85,6 +92,9 @@ impl State {
             hidden: Vec::new(),
             past: Past::default(),
             zeros: Zeros::default(),
+            logged: None,
+            begun: false,
+            claimed_from: None,
         }
     }
 
@@ -232,8 +242,8 @@ impl<B: Backing> Snapfs<B> {
     /// A stranger changed the file: what is not saved is lost to snapshots.
     pub(crate) fn break_snapshots(&self, state: &mut State) {
         if state.snaps > 0 {
-            let epoch = state.epoch;
-            state.past.journal.note_break(epoch);
+            // Not the file's own: an earlier instance may have told a later one.
+            state.past.journal.note_break(self.epoch.get());
         }
         state.zeros.clear();
         state.all_changed(self.next_epoch());
@@ -280,16 +290,22 @@ impl<B: Backing> Snapfs<B> {
         } else {
             Ok(None)
         };
-        let mut state = file.state.borrow_mut();
-        let size = state.size;
         let attr = attr.ok().flatten();
-        state.saw(size, attr.map(|attr| (attr.mtime_sec, attr.mtime_nsec)));
+        let mtime = attr.map(|attr| (attr.mtime_sec, attr.mtime_nsec));
+        let size = file.state.borrow().size;
+        file.state.borrow_mut().saw(size, mtime);
+        self.log_done(file).await;
     }
 
     /// Forgets what only the references in `gone` could reach. They must be
     /// out of the cover already. The lock must be held.
     pub(crate) fn sweep(&self, file: &File, gone: &[Part]) {
-        let past = &mut file.state.borrow_mut().past;
+        let state = &mut *file.state.borrow_mut();
+        if state.claimed_from.is_some() {
+            // Who has not claimed yet may reach it.
+            return;
+        }
+        let past = &mut state.past;
         let mut slots = self.store.slots.borrow_mut();
         past.sweep(gone, |slot| slots.give_back(slot));
     }

@@ -101,17 +101,22 @@ impl<B: Backing> Snapfs<B> {
             Err(Errno::ENOENT) => return Ok(()),
             Err(errno) => return Err(errno),
         };
-        let cleaned = self.empty_dir(fid).await;
+        let cleaned = self.empty_dir(fid, |_| false).await;
         self.clunk_below(fid).await;
         cleaned?;
         self.unlink_below(root, HIDDEN, unlink::REMOVEDIR).await
     }
 
-    async fn empty_dir(&self, dir: Below) -> Result<(), Errno> {
+    /// Removes what is in the directory, but for the names `kept`.
+    pub(crate) async fn empty_dir(
+        &self,
+        dir: Below,
+        kept: impl Fn(&str) -> bool,
+    ) -> Result<(), Errno> {
         let (list, _) = self.walk_below(dir, &[]).await?;
         let names = self.names_in(list).await;
         self.clunk_below(list).await;
-        for name in names? {
+        for name in names?.into_iter().filter(|name| !kept(name)) {
             self.unlink_below(dir, &name, 0).await?;
         }
         Ok(())

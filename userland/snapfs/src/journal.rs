@@ -58,6 +58,17 @@ pub struct Journal {
     /// Epochs after which the file changed behind our back: what was live at
     /// or before one of them is lost.
     breaks: BTreeSet<u64>,
+    /// What was noted since somebody asked, for those who write it down.
+    news: Vec<Noted>,
+}
+
+/// Something that a journal knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Noted {
+    /// An entry.
+    Saved(Piece, u64, Place),
+    /// Somebody changed the file behind our back after this epoch.
+    Broken(u64),
 }
 
 impl Journal {
@@ -147,8 +158,42 @@ impl Journal {
     /// newest so far. No entry may divide it ([`Journal::undivided`]).
     pub fn save(&mut self, piece: Piece, epoch: u64, place: Place) {
         debug_assert!(place != Place::Live);
+        self.insert(piece, epoch, place);
+        self.news.push(Noted::Saved(piece, epoch, place));
+    }
+
+    fn insert(&mut self, piece: Piece, epoch: u64, place: Place) {
         self.entries.insert(piece, epoch, place);
         self.by_epoch.insert((epoch, piece));
+    }
+
+    /// What was noted and not forgotten as news, the oldest first.
+    pub fn news(&self) -> &[Noted] {
+        &self.news
+    }
+
+    /// The first `count` of [`Journal::news`] are none any more.
+    pub fn forget_news(&mut self, count: usize) {
+        self.news.drain(..count.min(self.news.len()));
+    }
+
+    /// Everything that is known.
+    pub fn all(&self) -> impl Iterator<Item = Noted> {
+        let entry = |key: &(u64, Piece)| {
+            let (epoch, piece) = *key;
+            let place = self.entries.get(piece, epoch)?;
+            Some(Noted::Saved(piece, epoch, *place))
+        };
+        let breaks = self.breaks.iter().map(|epoch| Noted::Broken(*epoch));
+        breaks.chain(self.by_epoch.iter().filter_map(entry))
+    }
+
+    /// Forgets every entry that nobody reaches.
+    pub fn sweep_all(&mut self, cover: &Cover, mut freed: impl FnMut(Slot)) {
+        let entries: Vec<_> = self.by_epoch.iter().copied().collect();
+        for (last, piece) in entries {
+            self.forget_unreached((piece, last), cover, &mut freed);
+        }
     }
 
     /// The largest piece at the beginning of `piece` for all blocks of which
@@ -170,13 +215,15 @@ impl Journal {
         self.entries.remove(note, last);
         self.by_epoch.remove(&(last, note));
         for side in [note.start()..at, at..note.end()] {
-            pieces(side, |piece| self.save(piece, last, place));
+            pieces(side, |piece| self.insert(piece, last, place));
         }
     }
 
     /// Somebody changed the file behind our back after `epoch`.
     pub fn note_break(&mut self, epoch: u64) {
-        self.breaks.insert(epoch);
+        if self.breaks.insert(epoch) {
+            self.news.push(Noted::Broken(epoch));
+        }
     }
 
     /// A reference to `blocks` at `epoch` is gone from `cover`: forgets the
@@ -248,6 +295,8 @@ impl Journal {
         while self.entries.has(piece, last) && self.is_unreached(piece, last, cover) {
             self.by_epoch.remove(&(last, piece));
             if let Some(Place::Saved(slot)) = self.entries.remove(piece, last) {
+                let gone = Noted::Saved(piece, last, Place::Saved(slot));
+                self.news.retain(|noted| *noted != gone);
                 freed(slot);
             }
             match self.entries.first_over(piece, last + 1..=u64::MAX) {

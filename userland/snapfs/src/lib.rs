@@ -43,10 +43,13 @@ mod open;
 mod options;
 mod pass;
 mod past;
+mod persist;
 mod pieces;
 mod plan;
 mod put;
 mod ranges;
+mod record;
+mod recover;
 mod rescue;
 mod serve;
 mod session;
@@ -58,6 +61,7 @@ mod zeros;
 use abi::Errno;
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
+use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use ninep::consts::NONUNAME;
 
@@ -86,6 +90,10 @@ pub struct Snapfs<B: Backing> {
     /// The newest epoch given out.
     epoch: Cell<u64>,
     sessions: session::Sessions,
+    log: persist::Log,
+    boot: [u64; 2],
+    /// Files of an earlier instance that count as covered.
+    old_files: RefCell<Vec<Rc<file::File>>>,
     /// Live snapshots.
     snapshots: Cell<u32>,
     /// Blocks rescued so far.
@@ -106,6 +114,10 @@ pub struct Options {
     /// Seconds for which a session may be disconnected before its snapshots
     /// are given back. If not 0, [`Snapfs::tick`] must be called.
     pub lease: u32,
+    /// Another number after each boot of the machine that holds the files. What
+    /// an earlier instance left of its snapshots is used only if it is the
+    /// same: nobody knows in which order a machine that lost power wrote.
+    pub boot: [u64; 2],
 }
 
 /// What a server holds, for tests and for people.
@@ -138,8 +150,8 @@ impl<B: Backing> Snapfs<B> {
     /// A server over `backing` without leases; [`Snapfs::start`] must run
     /// before requests. `epoch`: see [`Options::epoch`].
     pub fn new(backing: B, epoch: u64) -> Self {
-        let lease = 0;
-        Snapfs::with(backing, Options { epoch, lease })
+        let default = Options::default();
+        Snapfs::with(backing, Options { epoch, ..default })
     }
 
     /// A server over `backing`; [`Snapfs::start`] must run before requests.
@@ -156,6 +168,9 @@ impl<B: Backing> Snapfs<B> {
             root_path: Cell::new(None),
             epoch: Cell::new(options.epoch),
             sessions: session::Sessions::new(options.lease),
+            log: persist::Log::default(),
+            boot: options.boot,
+            old_files: RefCell::default(),
             snapshots: Cell::new(0),
             rescued: Cell::new(0),
             lost: Cell::new(0),
@@ -168,8 +183,15 @@ impl<B: Backing> Snapfs<B> {
         &self.backing
     }
 
-    /// Attaches to the tree `aname` beneath and removes what an earlier, dead
-    /// instance may have left in it. The caller holds the lock on the tree.
+    /// The server dies: what is beneath is all that is left. A server beneath
+    /// takes its fids back when the connection to it ends.
+    pub fn into_backing(self) -> B {
+        self.backing
+    }
+
+    /// Attaches to the tree `aname` beneath, takes up what an earlier, dead
+    /// instance left for sessions with a lease, and removes the rest of it. The
+    /// caller holds the lock on the tree.
     ///
     /// # Errors
     /// The backing's.
@@ -177,6 +199,9 @@ impl<B: Backing> Snapfs<B> {
         let (root, qid) = self.attach_below(uname, aname, NONUNAME).await?;
         self.root.set(Some(root));
         self.root_path.set(Some(qid.path));
+        if self.take_up(root).await? {
+            return Ok(());
+        }
         self.clean_hidden_dir(root).await
     }
 

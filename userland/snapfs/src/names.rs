@@ -18,7 +18,7 @@ use ninep::{DirEntries, Qid, Reply, Request};
 type Name<'a> = (u32, &'a str);
 
 impl<B: Backing> Snapfs<B> {
-    async fn rename_below(&self, old: Name<'_>, new: Name<'_>) -> Result<(), Errno> {
+    pub(crate) async fn rename_below(&self, old: Name<'_>, new: Name<'_>) -> Result<(), Errno> {
         let request = Request::Renameat {
             olddirfid: old.0,
             oldname: old.1,

@@ -43,6 +43,14 @@ impl Past {
         }
     }
 
+    /// Forgets everything that nobody reaches.
+    pub fn sweep_all(&mut self, freed: impl FnMut(Slot)) {
+        self.journal.sweep_all(&self.cover, freed);
+        if self.cover.is_empty() {
+            self.journal.end();
+        }
+    }
+
     /// Must `block` be saved before it is overwritten?
     pub fn must_save(&self, block: u64) -> bool {
         let newest = self.cover.newest(block);

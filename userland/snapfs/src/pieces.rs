@@ -112,6 +112,12 @@ impl<V> Pieces<V> {
         self.map.get_mut(&(piece, epoch))
     }
 
+    /// The value of `(piece, epoch)`.
+    pub fn get(&self, piece: Piece, epoch: u64) -> Option<&V> {
+        self.count();
+        self.map.get(&(piece, epoch))
+    }
+
     /// Gives `(piece, epoch)` a value.
     pub fn insert(&mut self, piece: Piece, epoch: u64, value: V) {
         self.count();

@@ -36,6 +36,10 @@ pub struct Session {
     pub(crate) conn: Cell<Option<ConnId>>,
     /// When its lease runs out; `None` while it runs not.
     pub(crate) until: Cell<Option<u64>>,
+    /// It was there before this instance, and may claim what it had.
+    pub claims: Cell<bool>,
+    /// Its client was here before.
+    pub(crate) joined: Cell<bool>,
     pub(crate) kept: RefCell<Kept>,
 }
 
@@ -64,7 +68,7 @@ impl Sessions {
     }
 
     /// Adds a session; `None` if there are too many.
-    fn add(&self, id: SessionId) -> Option<Rc<Session>> {
+    fn add(&self, id: SessionId, claims: bool) -> Option<Rc<Session>> {
         let mut list = self.list.borrow_mut();
         if list.len() >= SESSIONS_MAX {
             return None;
@@ -72,11 +76,34 @@ impl Sessions {
         let session = Rc::new(Session {
             id,
             conn: Cell::new(None),
-            until: Cell::new(None),
+            until: Cell::new(claims.then(|| self.end_of_lease())),
+            claims: Cell::new(claims),
+            joined: Cell::new(false),
             kept: RefCell::default(),
         });
         list.insert(id, session.clone());
         Some(session)
+    }
+
+    /// A session that an earlier instance had.
+    pub fn add_old(&self, id: SessionId) {
+        self.add(id, true);
+    }
+
+    /// Is there none?
+    pub fn is_empty(&self) -> bool {
+        self.list.borrow().is_empty()
+    }
+
+    /// All there are.
+    pub fn ids(&self) -> Vec<SessionId> {
+        self.list.borrow().keys().copied().collect()
+    }
+
+    /// May anybody still claim what an earlier instance had?
+    pub fn may_claim(&self) -> bool {
+        let list = self.list.borrow();
+        list.values().any(|session| session.claims.get())
     }
 
     /// How many there are.
@@ -84,26 +111,36 @@ impl Sessions {
         self.list.borrow().len()
     }
 
+    /// Has its lease run out?
+    fn is_over(&self, session: &Session) -> bool {
+        let until = session.until.get();
+        until.is_some_and(|until| until <= self.now.get())
+    }
+
     /// Sessions whose lease has run out.
     fn overdue(&self) -> Vec<Rc<Session>> {
-        let (list, now) = (self.list.borrow(), self.now.get());
-        let over = |session: &&Rc<Session>| session.until.get().is_some_and(|until| until <= now);
-        list.values().filter(over).cloned().collect()
+        let list = self.list.borrow();
+        let over = list.values().filter(|session| self.is_over(session));
+        over.cloned().collect()
     }
 }
 
 impl<B: Backing> Snapfs<B> {
-    /// `Tsession`.
+    /// `Tsession`. The second one of a connection ends its claims.
     pub(crate) async fn session(
         &self,
         conn: &Conn,
         id: SessionId,
     ) -> Result<Reply<'static>, Errno> {
         let (known, kept) = match conn.session() {
-            Some(session) if session.id == id => (true, true),
+            Some(session) if session.id == id => {
+                self.end_claims(&session).await;
+                (true, true)
+            }
             None if conn.is_empty() => self.begin_session(conn, id).await?,
             _ => return Err(Errno::EINVAL),
         };
+        self.promise_epochs().await?;
         Ok(Reply::Session {
             known,
             lease: if kept { self.sessions.lease } else { 0 },
@@ -117,20 +154,34 @@ impl<B: Backing> Snapfs<B> {
         if self.sessions.lease == 0 {
             return Ok((false, false));
         }
-        if let Some(old) = self.sessions.find(&id) {
+        while let Some(old) = self.sessions.find(&id) {
             self.take_over(&old).await;
-            // While that took its time, a third connection may have come.
+            // While that took its time, it may have ended, or a third
+            // connection may have come.
+            let same = self.sessions.find(&id);
+            if !same.is_some_and(|same| Rc::ptr_eq(&same, &old)) {
+                continue;
+            }
             if old.conn.get().is_some() || conn.session().is_some() {
                 return Err(Errno::EBUSY);
             }
-            old.until.set(None);
+            let known = old.joined.get();
+            let claiming = old.claims.get().then(|| self.sessions.end_of_lease());
+            old.until.set(claiming);
             old.give_to(conn);
-            return Ok((true, true));
+            return Ok((known, true));
         }
-        let Some(session) = self.sessions.add(id) else {
+        let Some(session) = self.sessions.add(id, false) else {
             return Ok((false, false));
         };
         session.give_to(conn);
+        if self.log_session(&session).await.is_err() {
+            // It could not be kept over a restart: it is not kept at all.
+            self.sessions.list.borrow_mut().remove(&id);
+            conn.set_session(None);
+            self.close_idle_log().await;
+            return Ok((false, false));
+        }
         Ok((false, true))
     }
 
@@ -182,6 +233,20 @@ impl<B: Backing> Snapfs<B> {
         for (_, snapshot) in kept.snaps {
             self.release(snapshot).await;
         }
+        self.log_end(session).await;
+        self.end_claims(session).await;
+        self.close_idle_log().await;
+    }
+
+    /// The session has claimed what it wanted. When nobody may claim any more,
+    /// what was kept for that is given up.
+    async fn end_claims(&self, session: &Session) {
+        if session.claims.take() {
+            session.until.set(None);
+            if !self.sessions.may_claim() {
+                self.end_recovery().await;
+            }
+        }
     }
 
     /// The time is `now`, in seconds from any beginning, and never goes back:
@@ -189,7 +254,13 @@ impl<B: Backing> Snapfs<B> {
     pub async fn tick(&self, now: u64) {
         self.sessions.now.set(now.max(self.sessions.now.get()));
         for session in self.sessions.overdue() {
-            self.end_session(&session).await;
+            if !self.sessions.is_over(&session) {
+                // Its client came while another one's end took its time.
+            } else if session.conn.get().is_some() {
+                self.end_claims(&session).await;
+            } else {
+                self.end_session(&session).await;
+            }
         }
     }
 }
@@ -202,6 +273,8 @@ impl Session {
             id: self.id,
             conn: self.conn.clone(),
             until: self.until.clone(),
+            claims: self.claims.clone(),
+            joined: self.joined.clone(),
             kept: RefCell::default(),
         }
     }
@@ -214,6 +287,7 @@ impl Session {
         }
         conn.writes.borrow_mut().extend(kept.writes);
         self.conn.set(Some(conn.id.get()));
+        self.joined.set(true);
         conn.set_session(Some(self.clone()));
     }
 }

@@ -173,13 +173,16 @@ impl<B: Backing> Snapfs<B> {
         if open.closed.get() {
             return Err(Errno::EBADF);
         }
+        self.promise_epochs().await?;
         self.look(file, open.back).await?;
+        self.log_known(file).await?;
         let State { epoch, size, .. } = *file.state.borrow();
-        if take.epoch != 0 && take.epoch != epoch {
-            return Err(Errno::ESTALE);
-        }
+        let bytes = take.off..take.off + take.count;
+        let (end, at) = match take.epoch {
+            0 => (bytes.end.min(size).max(bytes.start), epoch),
+            at => (self.provable(conn, file, bytes, at)?, at),
+        };
         let snapshot = self.snapshot_at(conn, take.snapfid, &open)?;
-        let end = (take.off + take.count).min(size).max(take.off);
         let mut state = file.state.borrow_mut();
         if state.reader.is_none() {
             state.reader = Some(open.back);
@@ -187,7 +190,7 @@ impl<B: Backing> Snapfs<B> {
         let gone = snapshot
             .ranges
             .borrow_mut()
-            .set(&(take.off..end), epoch, &mut state.past);
+            .set(&(take.off..end), at, &mut state.past);
         drop(state);
         self.sweep(file, &gone);
         let changes = file.state.borrow().changes(take.known, changed);

@@ -1,19 +1,23 @@
 //! The temporary store: one file beneath that holds rescued blocks.
 //!
-//! It is made at the first rescue in the hidden directory and unlinked at
-//! once, so that no crash leaves it behind; the fid keeps it alive. It is
-//! closed when no snapshot is left.
+//! It is made at the first rescue in the hidden directory. Without leases it is
+//! unlinked at once, so that no crash leaves it behind; the fid keeps it alive.
+//! With leases it keeps its name, for the next instance. It is closed when no
+//! snapshot is left.
 
 use crate::below::Below;
 use crate::journal::{Place, Slot};
+use crate::record::check_of;
 use crate::sync::Lock;
 use crate::{BLOCK, Backing, Snapfs};
 use abi::Errno;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
+use ninep::consts::open;
 
-/// Name of the store's file for the moment that it has one.
-const NAME: &str = "store";
+/// Name of the store's file, while it has one.
+pub const NAME: &str = "store";
 
 /// Which places are in use.
 #[cfg_attr(feature = "memory", derive(Clone))]
@@ -24,6 +28,18 @@ pub struct Slots {
     end: u32,
     used: u32,
     generation: u32,
+    /// Checks of what is in places, if they are remembered.
+    checks: BTreeMap<u32, Check>,
+    /// Remembered places that were given back since somebody asked.
+    freed: Vec<u32>,
+}
+
+/// The check of a block in the store.
+#[derive(Clone, Copy)]
+struct Check {
+    check: u64,
+    /// An earlier instance wrote it: it may have been torn.
+    doubtful: bool,
 }
 
 impl Slots {
@@ -51,6 +67,9 @@ impl Slots {
     /// Nobody refers to the place any more.
     pub fn give_back(&mut self, slot: Slot) {
         self.used -= 1;
+        if self.checks.remove(&slot.index).is_some() {
+            self.freed.push(slot.index);
+        }
         if self.used == 0 {
             self.free.clear();
             self.end = 0;
@@ -63,6 +82,32 @@ impl Slots {
     pub fn used(&self) -> u32 {
         self.used
     }
+
+    /// The check of what is at a place; 0 if that is not remembered.
+    pub fn check(&self, index: u32) -> u64 {
+        self.checks.get(&index).map_or(0, |known| known.check)
+    }
+
+    /// Remembered places given back, the oldest first.
+    pub fn freed(&self) -> &[u32] {
+        &self.freed
+    }
+
+    /// The first `count` of [`Slots::freed`] are done with.
+    pub fn forget_freed(&mut self, count: usize) {
+        self.freed.drain(..count);
+    }
+
+    /// Takes places into use as an earlier instance left them.
+    pub fn take_up(&mut self, places: impl Iterator<Item = (u32, u64)>) {
+        for (index, check) in places {
+            let doubtful = true;
+            self.free.extend(self.end..index);
+            self.end = self.end.max(index.saturating_add(1));
+            self.checks.insert(index, Check { check, doubtful });
+            self.used += 1;
+        }
+    }
 }
 
 /// The store of one server.
@@ -72,6 +117,13 @@ pub struct Store {
     pub(crate) slots: RefCell<Slots>,
     fid: Cell<Option<Below>>,
     opening: Lock,
+}
+
+impl Store {
+    /// Is there one?
+    pub fn is_open(&self) -> bool {
+        self.fid.get().is_some()
+    }
 }
 
 impl<B: Backing> Snapfs<B> {
@@ -86,9 +138,36 @@ impl<B: Backing> Snapfs<B> {
         }
         let dir = self.hidden_dir().await?;
         let made = self.make_store(dir).await;
-        self.leave_hidden_dir().await;
+        if made.is_err() || !self.store_is_named() {
+            self.leave_hidden_dir().await;
+        }
         self.store.fid.set(Some(made?));
         made
+    }
+
+    /// Does the store keep its name?
+    fn store_is_named(&self) -> bool {
+        self.sessions.lease > 0
+    }
+
+    /// Opens the store that an earlier instance left.
+    pub(crate) async fn open_old_store(&self) -> Result<(), Errno> {
+        let dir = self.hidden_dir().await?;
+        let opened = match self.walk_below(dir, &[NAME]).await {
+            Ok((fid, _)) => match self.open_below(fid, open::RDWR).await {
+                Ok(_) => Ok(fid),
+                Err(errno) => {
+                    self.clunk_below(fid).await;
+                    Err(errno)
+                }
+            },
+            Err(errno) => Err(errno),
+        };
+        if opened.is_err() {
+            self.leave_hidden_dir().await;
+        }
+        self.store.fid.set(Some(opened?));
+        Ok(())
     }
 
     async fn make_store(&self, dir: Below) -> Result<Below, Errno> {
@@ -97,7 +176,9 @@ impl<B: Backing> Snapfs<B> {
             self.clunk_below(fid).await;
             return Err(errno);
         }
-        if let Err(errno) = self.unlink_below(dir, NAME, 0).await {
+        if !self.store_is_named()
+            && let Err(errno) = self.unlink_below(dir, NAME, 0).await
+        {
             self.clunk_below(fid).await;
             return Err(errno);
         }
@@ -126,6 +207,14 @@ impl<B: Backing> Snapfs<B> {
             places.push(Place::Saved(slot));
             taken.push((n, slot.index));
         }
+        if self.sessions.lease > 0 {
+            let mut slots = self.store.slots.borrow_mut();
+            for (n, index) in &taken {
+                let block = data.chunks(BLOCK as usize).nth(*n).unwrap_or(&[]);
+                let (check, doubtful) = (check_of(block), false);
+                slots.checks.insert(*index, Check { check, doubtful });
+            }
+        }
         // Neighbours that got neighbouring places go in one message.
         let together = |a: &(usize, u32), b: &(usize, u32)| a.0 + 1 == b.0 && a.1 + 1 == b.1;
         for run in taken.chunk_by(together) {
@@ -150,6 +239,7 @@ impl<B: Backing> Snapfs<B> {
         out: &mut Vec<u8>,
     ) -> Result<(), Errno> {
         let fid = self.store.fid.get().ok_or(Errno::ESTALE)?;
+        self.settle_check(fid, slot.index).await?;
         let before = out.len();
         self.read_below(fid, u64::from(slot.index) * BLOCK + at, len, out)
             .await?;
@@ -158,6 +248,24 @@ impl<B: Backing> Snapfs<B> {
         } else {
             Err(Errno::EIO)
         }
+    }
+
+    /// What an earlier instance saved must be what it meant to save.
+    async fn settle_check(&self, fid: Below, index: u32) -> Result<(), Errno> {
+        let known = self.store.slots.borrow().checks.get(&index).copied();
+        let Some(known) = known.filter(|known| known.doubtful) else {
+            return Ok(());
+        };
+        let (at, mut block) = (u64::from(index) * BLOCK, Vec::new());
+        self.read_below(fid, at, BLOCK as usize, &mut block).await?;
+        if check_of(&block) != known.check {
+            return Err(Errno::ESTALE);
+        }
+        let mut slots = self.store.slots.borrow_mut();
+        if let Some(known) = slots.checks.get_mut(&index) {
+            known.doubtful = false;
+        }
+        Ok(())
     }
 
     /// Nobody refers to what was saved there any more.
@@ -171,8 +279,16 @@ impl<B: Backing> Snapfs<B> {
     pub(crate) async fn close_idle_store(&self) {
         if self.snapshots.get() == 0
             && self.store.slots.borrow().used() == 0
+            && self.old_files.borrow().is_empty()
             && let Some(fid) = self.store.fid.take()
         {
+            if self.store_is_named() {
+                if let Ok(dir) = self.hidden_dir().await {
+                    let _ = self.unlink_below(dir, NAME, 0).await;
+                    self.leave_hidden_dir().await;
+                }
+                self.leave_hidden_dir().await;
+            }
             self.clunk_below(fid).await;
         }
     }

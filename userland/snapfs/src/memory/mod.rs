@@ -136,6 +136,11 @@ impl Memory {
         self.tree.borrow().fid_count()
     }
 
+    /// The connection to the server above has ended: all its fids are gone.
+    pub fn hang_up(&self) {
+        self.tree.borrow_mut().clunk_all();
+    }
+
     /// Puts a file at `path`, or changes it behind the server's back.
     pub fn set(&self, path: &str, content: &[u8]) {
         let mut tree = self.tree.borrow_mut();

@@ -428,6 +428,14 @@ impl Tree {
         self.open(fid, flags)
     }
 
+    /// Ends all fids.
+    pub fn clunk_all(&mut self) {
+        let fids: Vec<u32> = self.fids.keys().copied().collect();
+        for fid in fids {
+            let _ = self.clunk(fid);
+        }
+    }
+
     /// Ends a fid.
     pub fn clunk(&mut self, fid: u32) -> Result<(), Errno> {
         let gone = self.fids.remove(&fid).ok_or(Errno::EBADF)?;

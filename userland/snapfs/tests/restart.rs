@@ -1,0 +1,760 @@
+//! The server dies at any message and is started again: a client that comes
+//! back claims its snapshots and finds exactly its old bytes, whatever others
+//! did to the file meanwhile; what nobody claims is given up.
+
+mod common;
+
+use abi::Errno;
+use common::*;
+use dormouse_snapfs::{Options, Snapfs, memory::Memory};
+use ninep::consts::{NOFID, open, put};
+use ninep::*;
+use std::cell::Cell;
+use std::ops::Range;
+use std::rc::Rc;
+
+const B: u64 = 4096;
+const LEN: u64 = 8 * B + 99;
+const LEASE: u32 = 60;
+const ME: [u8; 16] = [1; 16];
+const OTHER: [u8; 16] = [2; 16];
+
+fn options(boot: u64) -> Options {
+    Options {
+        lease: LEASE,
+        boot: [boot, 0],
+        ..Options::default()
+    }
+}
+
+/// The server dies, and another one is started over what is beneath.
+fn restart(fs: Rc<Snapfs<Memory>>, boot: u64) -> Rc<Snapfs<Memory>> {
+    let fs = Rc::into_inner(fs).expect("nobody else holds it");
+    let memory = fs.into_backing();
+    memory.heal();
+    memory.hang_up();
+    start(memory, options(boot))
+}
+
+/// A client of a session, attached.
+fn join(fs: &Rc<Snapfs<Memory>>, conn: u32, id: [u8; 16]) -> Result<Client, Errno> {
+    let client = Client::on(fs.clone(), conn);
+    client.hello();
+    let (_, lease, _) = client.session(id)?;
+    if lease == 0 {
+        return Err(Errno::EIO);
+    }
+    client.attach_as(ROOT, "")?;
+    Ok(client)
+}
+
+/// A part of a snapshot, as a client knows it.
+#[derive(Clone, Debug)]
+struct Held {
+    snapfid: u32,
+    off: u64,
+    bytes: Vec<u8>,
+    epoch: u64,
+}
+
+impl Held {
+    fn range(&self) -> Range<u64> {
+        self.off..self.off + self.bytes.len() as u64
+    }
+}
+
+/// Everything a client holds.
+#[derive(Clone, Default)]
+struct Holds(Vec<Held>);
+
+impl Holds {
+    /// These bytes of the snapshot are not held, or not at that epoch.
+    fn give_up(&mut self, snapfid: u32, bytes: Range<u64>) {
+        let mut kept = Vec::new();
+        for held in self.0.drain(..) {
+            let range = held.range();
+            if held.snapfid != snapfid || range.end <= bytes.start || bytes.end <= range.start {
+                kept.push(held);
+                continue;
+            }
+            for part in [range.start..bytes.start, bytes.end..range.end] {
+                if part.start < part.end {
+                    let inside =
+                        (part.start - range.start) as usize..(part.end - range.start) as usize;
+                    kept.push(Held {
+                        off: part.start,
+                        bytes: held.bytes[inside].to_vec(),
+                        ..held.clone()
+                    });
+                }
+            }
+        }
+        self.0 = kept;
+    }
+
+    fn hold(&mut self, snapfid: u32, off: u64, bytes: &[u8], epoch: u64) {
+        self.give_up(snapfid, off..off + bytes.len() as u64);
+        let bytes = bytes.to_vec();
+        self.0.push(Held {
+            snapfid,
+            off,
+            bytes,
+            epoch,
+        });
+    }
+}
+
+fn snap_at(client: &Client, fid: u32, held: &Held, epoch: u64) -> Result<(u64, u64), Errno> {
+    let request = Request::Snap {
+        fid,
+        snapfid: held.snapfid,
+        off: held.off,
+        count: held.bytes.len() as u64,
+        epoch,
+        known: 0,
+    };
+    client.ask(&request, |reply| match reply {
+        Reply::Snap { epoch, count, .. } => Ok((epoch, count)),
+        Reply::Error(errno) => Err(errno),
+        other => panic!("{other:?}"),
+    })
+}
+
+/// What becomes of the file in both clients' hands. Once the server has died
+/// (`dead`) no answer arrives any more.
+fn life(fs: &Rc<Snapfs<Memory>>, dead: &Cell<bool>, holds: &mut Holds) -> Result<(), Errno> {
+    let alive = |result: Result<(), Errno>| match dead.get() {
+        true => Err(Errno::EIO),
+        false => result,
+    };
+    let me = join(fs, 1, ME)?;
+    let other = join(fs, 2, OTHER)?;
+    alive(Ok(()))?;
+    let fid = me.open_with("a", open::RDWR)?;
+    let theirs = other.open_with("a", open::RDWR)?;
+    let take = |snapfid: u32, holds: &mut Holds| -> Result<(), Errno> {
+        let bytes = fs.backing().get("a").expect("the file");
+        let off = 0;
+        let held = Held {
+            snapfid,
+            off,
+            bytes,
+            epoch: 0,
+        };
+        let (epoch, _) = snap_at(&me, fid, &held, 0)?;
+        alive(Ok(()))?;
+        holds.hold(snapfid, 0, &held.bytes, epoch);
+        Ok(())
+    };
+    take(50, holds)?;
+    let _ = other.write(theirs, 2 * B + 5, &[7; 2 * B as usize]);
+    alive(Ok(()))?;
+    take(51, holds)?;
+    let ranges = [(0, B)];
+    holds.give_up(50, 0..B);
+    let trim = Request::Trim {
+        snapfid: 50,
+        ranges: Ranges::new(&ranges),
+    };
+    let _ = me.tell(&trim);
+    alive(Ok(()))?;
+    let _ = other.resize(theirs, 5 * B + 7);
+    let _ = other.resize(theirs, 7 * B);
+    let _ = other.write(theirs, 3, b"theirs");
+    alive(Ok(()))?;
+    // Of what is written only a commit that is answered is held again.
+    let ops = [
+        op(keep(51, 0), 0, B),
+        op(PutKind::Data, B, B),
+        op(keep(51, 2 * B), 2 * B, B),
+        op(PutKind::Zero, 3 * B, B),
+    ];
+    let before = holds.clone();
+    holds.give_up(51, 0..4 * B);
+    let done = me.put(fid, 0, 51, &ops, &[9; B as usize]);
+    alive(Ok(()))?;
+    let done = done?;
+    assert!(done.assoc && done.count == 4 * B);
+    let old = before
+        .0
+        .iter()
+        .find(|held| held.snapfid == 51)
+        .expect("held");
+    let mut new = old.bytes[..B as usize].to_vec();
+    new.resize(2 * B as usize, 9);
+    new.extend(&old.bytes[2 * B as usize..3 * B as usize]);
+    new.resize(4 * B as usize, 0);
+    holds.hold(51, 0, &new, done.epoch);
+    let _ = other.write(theirs, 0, &[5; 4 * B as usize]);
+    alive(Ok(()))?;
+    take(52, holds)?;
+    let _ = other.write(theirs, 6 * B, b"after all");
+    holds.give_up(52, 0..u64::MAX);
+    let _ = me.tell(&Request::Clunk { fid: 52 });
+    alive(Ok(()))
+}
+
+/// What another client does before this one is back.
+fn meanwhile(other: &Client, how: u32) -> Result<(), Errno> {
+    let access = if how == 1 { open::WRONLY } else { open::RDWR };
+    let fid = other.open_with("a", access)?;
+    match how {
+        0 | 1 => {
+            other.write(fid, B / 2, &[3; 3 * B as usize])?;
+            other.write(fid, 7 * B, &[4; 3 * B as usize])?;
+        }
+        2 => {
+            other.resize(fid, 0)?;
+            other.resize(fid, 12 * B)?;
+        }
+        _ => {
+            other.write(fid, 0, &[6; B as usize])?;
+            let trunc = other.open_with("a", open::RDWR | open::TRUNC)?;
+            other.write(trunc, 0, &[8; 2 * B as usize])?;
+            other.clunk(trunc);
+        }
+    }
+    other.clunk(fid);
+    Ok(())
+}
+
+/// Everything that was held is claimed, and is what it was.
+fn claim_all(me: &Client, fid: u32, holds: &Holds) {
+    for held in &holds.0 {
+        let claimed = snap_at(me, fid, held, held.epoch);
+        let (_, count) = claimed.unwrap_or_else(|errno| {
+            panic!(
+                "{errno:?} for {} {:?} at {}",
+                held.snapfid,
+                held.range(),
+                held.epoch
+            )
+        });
+        assert_eq!(count, held.bytes.len() as u64, "{:?}", held.range());
+    }
+    check(me, holds);
+}
+
+fn check(me: &Client, holds: &Holds) {
+    for held in &holds.0 {
+        let read = me.read_all(held.snapfid, held.off, held.bytes.len() as u64);
+        let read = read.unwrap_or_else(|errno| panic!("{errno:?} at {:?}", held.range()));
+        assert!(
+            read == held.bytes,
+            "{} {:?} changed",
+            held.snapfid,
+            held.range()
+        );
+    }
+}
+
+/// All that comes after a restart. `die`: the server dies once more, at that
+/// exchange after the next start.
+fn afterwards(mut fs: Rc<Snapfs<Memory>>, holds: &Holds, how: u32, die: Option<u64>) -> bool {
+    let mut died = false;
+    if let Some(k) = die {
+        died = kill_at(&fs, k).run(|_| {
+            let _ = join(&fs, 2, OTHER).and_then(|other| meanwhile(&other, how));
+        });
+        fs = restart(fs, 0);
+    }
+    let other = join(&fs, 2, OTHER).expect("join");
+    meanwhile(&other, how).expect("served");
+    let me = join(&fs, 1, ME).expect("join");
+    let fid = me.open("a");
+    claim_all(&me, fid, holds);
+    meanwhile(&other, 0).expect("served");
+    check(&me, holds);
+    assert_eq!(me.session(ME).map(|(known, ..)| known), Ok(true));
+    assert_eq!(other.session(OTHER).map(|(known, ..)| known), Ok(true));
+    meanwhile(&other, 2).expect("served");
+    check(&me, holds);
+    me.hang_up();
+    other.hang_up();
+    now(fs.tick(u64::from(LEASE)));
+    other.nothing_is_left();
+    died
+}
+
+/// Makes every exchange from the `k`th on fail.
+struct Killer {
+    dead: Rc<Cell<bool>>,
+}
+
+fn kill_at(fs: &Snapfs<Memory>, k: u64) -> Killer {
+    let (start, dead) = (fs.backing().exchanges(), Rc::new(Cell::new(false)));
+    let seen = dead.clone();
+    fs.backing().inject(move |exchange| {
+        if exchange.number - start >= k {
+            seen.set(true);
+        }
+        seen.get().then_some(Errno::EIO)
+    });
+    Killer { dead }
+}
+
+impl Killer {
+    fn run(self, life: impl FnOnce(&Cell<bool>)) -> bool {
+        life(&self.dead);
+        self.dead.get()
+    }
+}
+
+fn memory() -> Memory {
+    let memory = Memory::default();
+    memory.set("a", &pattern(1, LEN as usize));
+    memory
+}
+
+/// One life with a death at exchange `k`; did it come to that?
+fn die_at(k: u64, how: u32) -> bool {
+    let fs = start(memory(), options(0));
+    let mut holds = Holds::default();
+    let died = kill_at(&fs, k).run(|dead| {
+        let _ = life(&fs, dead, &mut holds);
+    });
+    afterwards(restart(fs, 0), &holds, how, None);
+    died
+}
+
+#[test]
+fn re_claim_after_a_restart_while_another_client_overwrites() {
+    for how in 0..4 {
+        let deaths = (0..).take_while(|k| die_at(*k, how)).count();
+        println!("way {how}: died at each of {deaths} messages");
+        assert!(deaths > 60);
+    }
+}
+
+#[test]
+fn a_second_death_during_the_recovery_loses_nothing() {
+    for how in 0..4 {
+        let mut deaths = 0;
+        for k in 0.. {
+            let fs = start(memory(), options(0));
+            let mut holds = Holds::default();
+            let _ = life(&fs, &Cell::new(false), &mut holds);
+            let fs = restart(fs, 0);
+            if !afterwards(fs, &holds, how, Some(k)) {
+                break;
+            }
+            deaths += 1;
+        }
+        println!("way {how}: died again at each of {deaths} messages");
+        assert!(deaths > 15);
+    }
+}
+
+fn lived() -> (Rc<Snapfs<Memory>>, Holds) {
+    let fs = start(memory(), options(0));
+    let mut holds = Holds::default();
+    life(&fs, &Cell::new(false), &mut holds).expect("nothing fails");
+    (fs, holds)
+}
+
+#[test]
+fn what_nobody_claims_is_given_up_when_the_leases_have_run_out() {
+    let (fs, _) = lived();
+    let fs = restart(fs, 0);
+    assert!(fs.counters().saved > 0);
+    assert!(fs.backing().get(".snapfs/store").is_some());
+    now(fs.tick(u64::from(LEASE) - 1));
+    assert!(fs.counters().saved > 0);
+    now(fs.tick(u64::from(LEASE)));
+    Client::on(fs, 3).nothing_is_left();
+}
+
+#[test]
+fn a_strangers_change_while_the_server_was_down_is_not_passed_on() {
+    let (fs, holds) = lived();
+    let fs = Rc::into_inner(fs).expect("alone");
+    let memory = fs.into_backing();
+    memory.hang_up();
+    memory.set("a", &[1; 20 * B as usize]);
+    let fs = start(memory, options(0));
+    let me = join(&fs, 1, ME).expect("join");
+    let fid = me.open("a");
+    let mut lost = 0;
+    for held in &holds.0 {
+        match snap_at(&me, fid, held, held.epoch) {
+            Err(errno) => {
+                assert_eq!(errno, Errno::ESTALE);
+                lost += 1;
+            }
+            Ok((_, count)) => {
+                let read = me.read_all(held.snapfid, held.off, count);
+                assert_eq!(read.as_deref(), Ok(&held.bytes[..count as usize]));
+                lost += u32::from(count < held.bytes.len() as u64);
+            }
+        }
+    }
+    assert!(lost > 0, "what was live is lost");
+    me.hang_up();
+    now(fs.tick(u64::from(LEASE)));
+    me.nothing_is_left();
+}
+
+#[test]
+fn epochs_are_never_used_again_over_a_restart() {
+    let (mut fs, _) = lived();
+    for _ in 0..3 {
+        let me = join(&fs, 1, ME).expect("join");
+        let fid = me.open("a");
+        // Many changes that nobody was told of, and one that somebody was.
+        for _ in 0..5000 {
+            me.write(fid, 0, b"x").expect("write");
+        }
+        let done = me
+            .put(fid, 0, NOFID, &[op(PutKind::Data, 0, 1)], b"y")
+            .expect("put");
+        drop(me);
+        fs = restart(fs, 0);
+        assert!(fs.counters().epoch > done.epoch);
+    }
+}
+
+#[test]
+fn a_log_that_was_torn_or_garbled_is_read_as_far_as_it_is_good() {
+    let (fs, holds) = lived();
+    let memory = Rc::into_inner(fs).expect("alone").into_backing();
+    memory.hang_up();
+    let log = memory.get(".snapfs/log").expect("a log");
+    let mut random = Random(77);
+    for n in 0..200 {
+        let memory = memory.duplicate();
+        let mut bad = log.clone();
+        if n % 2 == 0 {
+            bad.truncate(random.next(log.len() as u64) as usize);
+        } else {
+            let at = random.next(log.len() as u64) as usize;
+            bad[at] ^= 1 << random.next(8);
+        }
+        memory.set(".snapfs/log", &bad);
+        let fs = start(memory, options(0));
+        let me = join(&fs, 1, ME).expect("join");
+        let fid = me.open("a");
+        for held in &holds.0 {
+            // Said before it was overwritten, or not said at all: what is
+            // believed of a shorter log may be old, and so is what is live.
+            let _ = snap_at(&me, fid, held, held.epoch);
+        }
+        me.hang_up();
+        now(fs.tick(u64::from(LEASE)));
+        me.nothing_is_left();
+    }
+}
+
+#[test]
+fn a_saved_block_that_was_torn_is_lost_and_not_passed_on() {
+    let (fs, holds) = lived();
+    let memory = Rc::into_inner(fs).expect("alone").into_backing();
+    memory.hang_up();
+    let mut store = memory.get(".snapfs/store").expect("a store");
+    for byte in store.iter_mut().step_by(B as usize) {
+        *byte ^= 1;
+    }
+    memory.set(".snapfs/store", &store);
+    let fs = start(memory, options(0));
+    let me = join(&fs, 1, ME).expect("join");
+    let fid = me.open("a");
+    let mut lost = 0;
+    for held in &holds.0 {
+        snap_at(&me, fid, held, held.epoch).expect("claimed");
+        for at in held.range().step_by(100) {
+            match me.read(held.snapfid, at, 1) {
+                Ok(byte) => assert_eq!(byte, [held.bytes[(at - held.off) as usize]]),
+                Err(errno) => {
+                    assert_eq!(errno, Errno::ESTALE);
+                    lost += 1;
+                }
+            }
+        }
+    }
+    assert!(lost > 0);
+    me.hang_up();
+    now(fs.tick(u64::from(LEASE)));
+    me.nothing_is_left();
+}
+
+#[test]
+fn what_is_left_of_another_boot_is_not_used() {
+    let (fs, holds) = lived();
+    let fs = restart(fs, 1);
+    let me = join(&fs, 1, ME).expect("join");
+    let fid = me.open("a");
+    for held in &holds.0 {
+        assert_eq!(snap_at(&me, fid, held, held.epoch), Err(Errno::ESTALE));
+    }
+    me.hang_up();
+    now(fs.tick(u64::from(LEASE)));
+    me.nothing_is_left();
+}
+
+#[test]
+fn a_file_that_was_removed_is_lost_by_the_restart_and_leaves_nothing() {
+    let (fs, holds) = lived();
+    let other = Client::on(fs.clone(), 4);
+    other.hello();
+    other.attach();
+    other.unlink("a").expect("remove");
+    other.memory().set("a", &pattern(9, LEN as usize));
+    drop(other);
+    let fs = restart(fs, 0);
+    let me = join(&fs, 1, ME).expect("join");
+    let fid = me.open("a");
+    for held in &holds.0 {
+        let claimed = snap_at(&me, fid, held, held.epoch);
+        assert_eq!(claimed, Err(Errno::ESTALE), "another file");
+    }
+    me.hang_up();
+    now(fs.tick(u64::from(LEASE)));
+    me.nothing_is_left();
+}
+
+#[test]
+fn an_epoch_can_be_claimed_where_the_bytes_are_proved_to_be_the_same() {
+    let client = Client::new();
+    client.memory().set("a", &pattern(1, 8 * B as usize));
+    let fid = client.open("a");
+    let bytes = pattern(1, 8 * B as usize);
+    let all = Held {
+        snapfid: 70,
+        off: 0,
+        bytes: bytes.clone(),
+        epoch: 0,
+    };
+    let (epoch, _) = snap_at(&client, fid, &all, 0).unwrap();
+    client.clunk(70);
+    // Somebody else keeps the file known to the server.
+    let witness = client.snap(fid, 0, 1);
+    client.write(fid, 5 * B, b"changed").unwrap();
+    assert_eq!(snap_at(&client, fid, &all, epoch), Ok((epoch + 1, 5 * B)));
+    assert_eq!(
+        client.read_all(70, 0, 5 * B),
+        Ok(bytes[..5 * B as usize].to_vec())
+    );
+    assert_eq!(client.read(70, 5 * B, 1), Err(Errno::ESTALE));
+    let tail = Held {
+        snapfid: 71,
+        off: 5 * B + 100,
+        bytes: vec![0; 10],
+        epoch: 0,
+    };
+    assert_eq!(snap_at(&client, fid, &tail, epoch), Err(Errno::ESTALE));
+    assert_eq!(
+        snap_at(&client, fid, &all, epoch + 9),
+        Err(Errno::ESTALE),
+        "not yet"
+    );
+    client.write(fid, 0, b"later").unwrap();
+    assert_eq!(
+        client.read_all(70, 0, 5 * B),
+        Ok(bytes[..5 * B as usize].to_vec())
+    );
+    client.clunk(witness);
+    client.end();
+}
+
+#[test]
+fn without_a_lease_nothing_is_written_for_later() {
+    let client = Client::new();
+    client.memory().set("a", &pattern(1, 8 * B as usize));
+    let fid = client.open("a");
+    client.snap(fid, 0, 8 * B);
+    let (_, before) = client.memory().traffic();
+    client
+        .put_with(&Request::Put {
+            fid,
+            wid: 1,
+            ack: 0,
+            flags: put::COMMIT,
+            off: 0,
+            into: NOFID,
+            known: 0,
+            ops: PutOps::new(&[op(PutKind::Data, 0, 1)]),
+            data: b"x",
+        })
+        .unwrap();
+    let (_, after) = client.memory().traffic();
+    assert_eq!(after - before, B + 1, "the rescued block and the byte");
+    assert!(client.memory().names(".snapfs").is_empty());
+    client.end();
+}
+
+/// Two clients, a server that is started anew now and then, and what must be.
+struct World {
+    fs: Rc<Snapfs<Memory>>,
+    clients: Vec<(Client, u32)>,
+    holds: Vec<Holds>,
+    random: Random,
+    next: u32,
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        let fs = start(memory(), options(0));
+        let mut world = World {
+            fs,
+            clients: Vec::new(),
+            holds: vec![Holds::default(); 2],
+            random: Random(seed * 7919 + 1),
+            next: 1000,
+        };
+        world.join_all();
+        world
+    }
+
+    fn join_all(&mut self) {
+        for (conn, id) in [(1, ME), (2, OTHER)] {
+            let client = join(&self.fs, conn, id).expect("join");
+            let fid = client.open("a");
+            self.clients.push((client, fid));
+        }
+    }
+
+    fn take(&mut self, who: usize) {
+        self.next += 1;
+        let file = self.fs.backing().get("a").expect("the file");
+        let off = self.random.next(file.len() as u64);
+        let len = 1 + self.random.next(file.len() as u64 - off);
+        let (client, fid) = &self.clients[who];
+        let held = Held {
+            snapfid: self.next,
+            off,
+            bytes: file[off as usize..(off + len) as usize].to_vec(),
+            epoch: 0,
+        };
+        let (epoch, count) = snap_at(client, *fid, &held, 0).expect("snap");
+        assert_eq!(count, len);
+        self.holds[who].hold(held.snapfid, off, &held.bytes, epoch);
+    }
+
+    fn give_up(&mut self, who: usize) {
+        let held = &self.holds[who].0;
+        if held.is_empty() {
+            return;
+        }
+        let held = held[self.random.next(held.len() as u64) as usize].clone();
+        let (client, _) = &self.clients[who];
+        let (off, len) = (held.off + self.random.next(held.bytes.len() as u64), 3 * B);
+        if self.random.next(2) == 0 {
+            client.clunk(held.snapfid);
+            self.holds[who].give_up(held.snapfid, 0..u64::MAX);
+        } else {
+            let ranges = [(off, len)];
+            let ranges = Ranges::new(&ranges);
+            let snapfid = held.snapfid;
+            client
+                .tell(&Request::Trim { snapfid, ranges })
+                .expect("trim");
+            self.holds[who].give_up(snapfid, off..off + len);
+        }
+    }
+
+    fn change(&mut self, who: usize) {
+        let (client, fid) = &self.clients[who];
+        let off = self.random.next(8 * B);
+        let data = vec![self.random.next(200) as u8; 1 + self.random.next(2 * B) as usize];
+        match self.random.next(4) {
+            0 => client
+                .resize(*fid, 1 + self.random.next(10 * B))
+                .expect("resize"),
+            1 => {
+                // Becomes part of a new snapshot.
+                self.next += 1;
+                let ops = [op(PutKind::Data, 0, data.len() as u64)];
+                let done = client.put(*fid, off, self.next, &ops, &data).expect("put");
+                self.holds[who].hold(self.next, off, &data, done.epoch);
+            }
+            _ => assert_eq!(client.write(*fid, off, &data), Ok(data.len() as u32)),
+        }
+    }
+
+    fn restart(&mut self) {
+        self.clients.clear();
+        let fs = std::mem::replace(&mut self.fs, start(Memory::default(), Options::default()));
+        self.fs = restart(fs, 0);
+        self.join_all();
+        // Some claim at once, others after more was written.
+        let first = self.random.next(2) as usize;
+        for who in [first, 1 - first] {
+            for _ in 0..self.random.next(3) {
+                let writer = self.random.next(2) as usize;
+                let off = self.random.next(8 * B);
+                let (client, fid) = &self.clients[writer];
+                client.write(*fid, off, &[77; 5000]).expect("write");
+            }
+            let (client, fid) = &self.clients[who];
+            claim_all(client, *fid, &self.holds[who]);
+            // What one gives up another may still claim.
+            self.give_up(who);
+        }
+        for ((client, _), id) in self.clients.iter().zip([ME, OTHER]) {
+            assert_eq!(client.session(id).map(|(known, ..)| known), Ok(true));
+        }
+    }
+
+    fn step(&mut self) {
+        let who = self.random.next(2) as usize;
+        match self.random.next(20) {
+            0 => self.restart(),
+            1..6 => self.take(who),
+            6..9 => self.give_up(who),
+            _ => self.change(who),
+        }
+        for ((client, _), holds) in self.clients.iter().zip(&self.holds) {
+            check(client, holds);
+        }
+    }
+
+    fn end(self) {
+        for (client, _) in &self.clients {
+            client.hang_up();
+        }
+        now(self.fs.tick(u64::from(LEASE)));
+        Client::on(self.fs, 9).nothing_is_left();
+    }
+}
+
+#[test]
+fn random_lives_with_restarts_agree_with_what_was_read() {
+    for seed in seeds(40) {
+        println!("seed {seed}");
+        let mut world = World::new(seed);
+        for _ in 0..60 {
+            world.step();
+        }
+        world.end();
+    }
+}
+
+#[test]
+fn the_log_stays_short_over_a_long_life() {
+    let fs = start(memory(), options(0));
+    let me = join(&fs, 1, ME).expect("join");
+    let fid = me.open("a");
+    let mut holds = Holds::default();
+    let bytes = fs.backing().get("a").expect("the file");
+    let held = Held {
+        snapfid: 50,
+        off: 0,
+        bytes: bytes.clone(),
+        epoch: 0,
+    };
+    let (epoch, _) = snap_at(&me, fid, &held, 0).expect("snap");
+    holds.hold(50, 0, &bytes, epoch);
+    let mut longest = 0;
+    for round in 0..3000u64 {
+        // A snapshot that comes and goes, so that places are used again.
+        let snap = me.snap(fid, 0, 8 * B);
+        me.write(fid, round % 8 * B, &round.to_le_bytes())
+            .expect("write");
+        me.clunk(snap);
+        let log = fs.backing().get(".snapfs/log").map_or(0, |log| log.len());
+        longest = longest.max(log);
+    }
+    println!("the log had {longest} bytes at most");
+    assert!(longest < 100 << 10, "{longest}");
+    drop(me);
+    afterwards(restart(fs, 0), &holds, 2, None);
+}
