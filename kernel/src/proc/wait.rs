@@ -20,8 +20,10 @@ pub fn finish(process: Arc<Process>) -> ! {
     drop(files);
     seg::destroy(&process);
     let pid = process.pid;
+    let mut inherits = false;
     table::with_children(pid, |child| {
         child.parent.store(INIT, Relaxed);
+        inherits = true;
         None::<()>
     });
     if pid == INIT {
@@ -31,10 +33,13 @@ pub fn finish(process: Arc<Process>) -> ! {
     }
     ENDED[process.slot as usize].store(true, Relaxed);
     let heir = table::find(process.parent.load(Relaxed)).or_else(|| table::find(INIT));
-    if let Some(heir) = &heir {
-        heir.children.lock().wake_all();
+    // Among what init inherits may be some that ended long ago.
+    let init = inherits.then(|| table::find(INIT)).flatten();
+    for waits in [&heir, &init].into_iter().flatten() {
+        waits.children.lock().wake_all();
     }
     drop(heir);
+    drop(init);
     drop(process);
     sched::end()
 }

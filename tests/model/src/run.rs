@@ -3,11 +3,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::rc::Rc;
 
 use abi::Errno;
 use program::eager::{Eager, read_of};
 use program::{FIRST_PAGE, Op, PAGES, pattern};
+use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config as Runs, RngSeed, TestCaseError, TestError, TestRunner};
 
 use crate::PAGE;
@@ -256,6 +258,34 @@ pub fn run_failing<S: Servers + 'static>(
     assert_eq!(world.frames.borrow().used(), 0, "frames left");
     world.servers.check_idle();
     failures
+}
+
+/// The programs in `tests/model/programs`, by name, with their texts. The suite
+/// runs them in a guest, too.
+pub fn recorded() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs");
+    let entries = std::fs::read_dir(folder).expect("the programs");
+    let mut programs: Vec<_> = entries
+        .map(|entry| {
+            let path = entry.expect("a program").path();
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            let text = std::fs::read_to_string(&path).expect("a program's text");
+            (name.into_owned(), text)
+        })
+        .collect();
+    programs.sort();
+    programs
+}
+
+/// A random program with that seed.
+pub fn sample(seed: u64, flavour: Flavour, files: Files) -> Case {
+    let mut runner = TestRunner::new(Runs {
+        rng_seed: RngSeed::Fixed(seed),
+        failure_persistence: None,
+        ..Runs::default()
+    });
+    let tree = cases(flavour, files).new_tree(&mut runner);
+    tree.expect("a program").current()
 }
 
 /// Runs random programs; a failing one is made small and printed.

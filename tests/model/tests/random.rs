@@ -6,7 +6,7 @@ use model::case::Case;
 use model::fake::{Fake, FakeFile};
 use model::generate::{Files, Flavour};
 use model::real::{Real, RealFile};
-use model::run::{run, run_random};
+use model::run::{recorded, run, run_random, sample};
 use program::content;
 
 const FILES: Files = Files {
@@ -83,4 +83,25 @@ fn a_program_is_replayed() {
     let case = Case::parse(&text).expect("a program");
     run(fake(&case.files), &case);
     run(real(&case.files), &case);
+}
+
+#[test]
+fn the_recorded_programs_run() {
+    for (name, text) in recorded() {
+        println!("{name}");
+        let case = Case::parse(&text).expect("a program");
+        run(fake(&case.files), &case);
+        run(real(&case.files), &case);
+    }
+}
+
+/// Writes the random ones among the recorded programs.
+#[test]
+#[ignore = "changes tests/model/programs"]
+fn random_programs_are_recorded() {
+    for seed in 1..=6 {
+        let case = sample(seed, Flavour::Plain, FILES);
+        let path = format!("{}/programs/random-{seed}.txt", env!("CARGO_MANIFEST_DIR"));
+        std::fs::write(path, format!("# Seed {seed}.\n{case}")).expect("written");
+    }
 }

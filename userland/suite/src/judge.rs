@@ -43,7 +43,12 @@ impl Judge {
 
     /// Runs one case and gives its verdict.
     pub fn run(&mut self, case: &Case) -> Result<(), Failure> {
-        self.verdict(case.name, || judge(&case.expect, || perform(case)))
+        self.verdict(case.name, || judge(&case.expect, || apart(case.run)))
+    }
+
+    /// Runs what is made up as it goes as a case that must pass.
+    pub fn check(&mut self, name: &str, run: impl Fn() -> Verdict) -> Result<(), Failure> {
+        self.verdict(name, || judge(&Expect::Passes, || apart(&run)))
     }
 
     /// Runs a program of `/bin` as a case: it must end with status 0.
@@ -94,13 +99,11 @@ fn judge(expect: &Expect, perform: impl Fn() -> Result<Ended, Why>) -> Verdict {
     Err(Why(lost))
 }
 
-/// The case in a process of its own, without privileges.
-fn perform(case: &Case) -> Result<Ended, Why> {
+/// A check in a process of its own, without privileges.
+fn apart(run: impl FnOnce() -> Verdict) -> Result<Ended, Why> {
     match process::fork()? {
         Fork::Child => {
-            let verdict = sys::privilege(0)
-                .map_err(Why::from)
-                .and_then(|_| (case.run)());
+            let verdict = sys::privilege(0).map_err(Why::from).and_then(|_| run());
             match verdict {
                 Ok(()) => process::exit(0, ""),
                 Err(Why(text)) => process::exit(1, &text),

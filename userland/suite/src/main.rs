@@ -10,6 +10,8 @@
 //! `suite run PROGRAM...` judges programs in the same way: those of a person,
 //! which the runner put at `/bin/test.PROGRAM`.
 //!
+//! `suite replay FILE...` runs programs that the model tests made or printed.
+//!
 //! `judge` runs cases, `check` has what they check with, `cases` holds them.
 #![no_std]
 #![no_main]
@@ -21,6 +23,7 @@ mod check;
 mod cases;
 mod judge;
 mod raw;
+mod replay;
 mod tiny;
 
 use alloc::{format, vec::Vec};
@@ -39,6 +42,9 @@ fn main(args: Args) -> Result<u8, Failure> {
     }
     if args.get(0) == Some("run") {
         return programs(args.skip(1));
+    }
+    if args.get(0) == Some("replay") {
+        return replay(args.skip(1));
     }
     let eager = judge::counters()?.get(Stat64::Eager) == 1;
     let mut chosen: Vec<&Case> = Vec::new();
@@ -65,6 +71,15 @@ fn programs(names: Args) -> Result<u8, Failure> {
     for name in names.iter() {
         judge.program(name, &format!("/bin/test.{name}"))?;
     }
+    judge.close()
+}
+
+fn replay(paths: Args) -> Result<u8, Failure> {
+    let mut judge = Judge::open(paths.len())?;
+    for path in paths.iter() {
+        judge.check(path, || replay::play(&replay::load(path)?))?;
+    }
+    check::remove_folder();
     judge.close()
 }
 

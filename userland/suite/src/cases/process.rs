@@ -2,7 +2,7 @@
 //! what can be seen of others, limits.
 
 use super::{Case, random::Random};
-use crate::check::{PG, Scratch, Verdict, fails, same};
+use crate::check::{PG, Scratch, Verdict, fails, other, same};
 use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
@@ -26,10 +26,24 @@ pub const CASES: &[Case] = &[
     Case::new("process.bomb", bomb),
     Case::new("process.flags", flags),
     Case::new("process.exits", exits),
+    Case::new("process.heir", heir),
     Case::new("process.elf", elf),
 ];
 
 const A_WHILE_NS: u64 = 20_000_000;
+
+/// A child that has ended before its parent does, which never asked for it, is
+/// not left behind: the judge counts the processes.
+fn heir() -> Verdict {
+    other(|| {
+        let pid = process::spawn(|| 0)?;
+        let ended = |info: &ProcessInfo| info.pid == pid && info.state == ProcessInfo::ENDED;
+        while !process::list().any(|info| ended(&info)) {
+            sys::sleep(A_WHILE_NS)?;
+        }
+        Ok(())
+    })
+}
 
 /// Stores of each are seen by the other, also of a grandchild.
 fn shared_children() -> Verdict {
