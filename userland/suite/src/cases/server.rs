@@ -4,12 +4,13 @@
 use super::Case;
 use crate::check::{PG, Scratch, Verdict, Why, equal, fails, patterned, same, snapshot};
 use crate::judge::counters;
+use crate::raw;
 use crate::tiny::{Fault, LEN, SEED, Tiny};
 use alloc::format;
 use rt::abi::mode;
 use rt::note::{self, Then};
 use rt::process::{self, Ended};
-use rt::{Errno, File, Segment, Stat64, sys};
+use rt::{Call, Errno, File, Segment, Stat64, sys};
 
 pub const CASES: &[Case] = &[
     Case::new("server.plain", || as_ever(false, Fault::None)),
@@ -28,6 +29,7 @@ pub const CASES: &[Case] = &[
     Case::new("server.hangup.snapshots", || hangup(true)),
     Case::new("server.silent", silent),
     Case::deferred("server.lost", lost),
+    Case::deferred("server.lost.calls", lost_calls),
     Case::deferred("server.gone", gone),
     Case::deferred("server.awake", awake),
     Case::new("server.late.killed", || late(false)),
@@ -300,6 +302,37 @@ fn lost() -> Verdict {
             Ok(())
         },
     )
+}
+
+/// Calls that are given lost bytes say so, and do nothing with them.
+fn lost_calls() -> Verdict {
+    let fault = Fault::ReadError(Errno::ESTALE);
+    let server = Tiny {
+        snapshots: true,
+        fault,
+    };
+    with(server, |path| {
+        let (_file, mut segment, got) = read_all(path)?;
+        same("bytes read", got?, LEN)?;
+        // What was stored is here, whatever becomes of the rest.
+        segment.free(2 * PG, PG)?;
+        segment.bytes_mut()[2 * PG..3 * PG].fill(0xaa);
+        let lost = &segment.bytes()[PG - 7..PG + 7];
+        let (ours, theirs) = File::pipe()?;
+        fails("sending", rt::send(&ours, [lost]).map(drop), Errno::EIO)?;
+        let to = Scratch::patterned("lost-to", 1, PG)?;
+        fails("writing", to.file.write_at(lost, 0), Errno::EIO)?;
+        let path = [lost.as_ptr() as u64, 14, 0, 0, 0, 0];
+        // SAFETY: the kernel only reads the path.
+        let entered = unsafe { raw::number(Call::ChDir as u64, path) };
+        fails("a path", entered, Errno::EIO)?;
+        equal("the file", &to.content()?, &patterned(1, 0, PG))?;
+        drop(ours);
+        same("bytes sent", theirs.read(&mut [0; 9])?, 0)?;
+        let n = to.file.write_at(&segment.bytes()[2 * PG..], 0)?;
+        same("what is here, up to what is lost", n, PG)?;
+        equal("it", &to.content()?, &[0xaa; PG])
+    })
 }
 
 /// The server is gone before the page is touched.
