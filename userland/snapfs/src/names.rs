@@ -65,6 +65,35 @@ impl<B: Backing> Snapfs<B> {
         self.note_hidden(file, number, moved).await
     }
 
+    /// As [`Snapfs::hide`] for a name that another file is about to take. Where
+    /// there are hard links the name stays meanwhile, so that a crash leaves it
+    /// to one of the two.
+    async fn hide_beside(&self, file: &File, name: Name<'_>) -> Result<Option<u64>, Errno> {
+        let dir = self.hidden_dir().await?;
+        let number = self.hidden_name();
+        let hidden = name_text(number);
+        let linked = self.link_below(name, (dir, &hidden)).await;
+        // Between two names of one file this changes neither, but servers
+        // whose fids go by names then know this file by the hidden one.
+        let moved = self.rename_below(name, (dir, &hidden)).await;
+        if moved.is_err() && linked.is_ok() {
+            let _ = self.unlink_below(dir, &hidden, 0).await;
+        }
+        self.note_hidden(file, number, moved).await
+    }
+
+    /// Gives the file at `old` another name.
+    async fn link_below(&self, old: Name<'_>, new: Name<'_>) -> Result<(), Errno> {
+        let (fid, _) = self.walk_below(old.0, &[old.1]).await?;
+        let (dfid, name) = new;
+        let request = Request::Link { dfid, fid, name };
+        let linked = self
+            .call(&request, |reply| matches!(reply, Reply::Link).then_some(()))
+            .await;
+        self.clunk_below(fid).await;
+        linked
+    }
+
     async fn note_hidden(
         &self,
         file: &File,
@@ -232,13 +261,18 @@ impl<B: Backing> Snapfs<B> {
         name: Name<'_>,
         rename: impl Future<Output = Result<(), Errno>>,
     ) -> Result<(), Errno> {
-        let hidden = self.hide(over, name).await?;
+        let hidden = self.hide_beside(over, name).await?;
         let renamed = rename.await;
         if renamed.is_err()
             && let Some(number) = hidden
             && let Ok(dir) = self.hidden_dir().await
         {
-            let back = self.rename_below((dir, &name_text(number)), name).await;
+            let hidden = name_text(number);
+            let back = self.rename_below((dir, &hidden), name).await;
+            if back.is_ok() {
+                // It has both names still, unless it was really moved.
+                let _ = self.unlink_below(dir, &hidden, 0).await;
+            }
             self.leave_hidden_dir().await;
             if back.is_ok() {
                 over.state

@@ -4,8 +4,10 @@ mod common;
 
 use abi::Errno;
 use common::*;
+use dormouse_snapfs::Options;
 use ninep::consts::{NOFID, open, setattr};
 use ninep::{Names, Reply, Request, SetAttr};
+use std::rc::Rc;
 
 const B: u64 = 4096;
 
@@ -322,4 +324,43 @@ fn a_name_that_a_stranger_took_is_not_acted_on() {
     assert_eq!(client.read_all(70, 0, 3 * B), Ok(old));
     assert_eq!(client.resize(fid, 0), Err(Errno::ESTALE));
     client.end();
+}
+
+#[test]
+fn a_crash_in_a_rename_over_a_file_in_use_leaves_the_name_to_one_of_the_two() {
+    for dies_at in 0.. {
+        let client = Client::new();
+        let (old, new) = (pattern(1, B as usize), pattern(2, 100));
+        client.memory().set("a", &old);
+        client.memory().set("b", &new);
+        let fid = client.open("a");
+        client.snap(fid, 0, B);
+        let mut left = dies_at;
+        client.memory().inject(move |_| match left {
+            0 => Some(Errno::EIO),
+            _ => {
+                left -= 1;
+                None
+            }
+        });
+        let renamed = client.rename("b", "a");
+        let fs = client.fs.clone();
+        drop(client);
+        let memory = Rc::into_inner(fs).expect("nobody else").into_backing();
+        memory.heal();
+        memory.hang_up();
+        let fs = start(memory, Options::default());
+        let memory = fs.backing();
+        let (a, b) = (memory.get("a"), memory.get("b"));
+        match (a.as_ref() == Some(&new), a.as_ref() == Some(&old)) {
+            (true, false) => assert_eq!(b, None, "message {dies_at}"),
+            (false, true) => assert_eq!(b.as_ref(), Some(&new), "message {dies_at}"),
+            _ => panic!("message {dies_at}: the name is neither file's"),
+        }
+        assert!(!memory.names("").iter().any(|name| name == ".snapfs"));
+        if renamed.is_ok() {
+            assert!(dies_at > 5, "{dies_at} messages");
+            return;
+        }
+    }
 }
