@@ -310,6 +310,22 @@ fn a_page_stored_to_during_a_write_stays_dirty() {
     end(w);
 }
 
+/// Invariant 3.
+#[test]
+fn stores_and_writing_back_in_place_leave_the_associations_as_they_are() {
+    let mut w = world(&[&numbered(6)]);
+    let n = 6 * PAGE as u64;
+    read(&mut w, 0, n, 0, 0);
+    let before = w.space(0).segment.extents().list().to_vec();
+    w.load(0, PAGE, 1).expect("load");
+    store(&mut w, PAGE + 5, b"clean");
+    store(&mut w, 3 * PAGE + 5, b"asleep");
+    assert_eq!(w.space(0).segment.extents().list(), before);
+    write(&mut w, 0, n, 0, 0);
+    assert_eq!(w.space(0).segment.extents().list(), before);
+    end(w);
+}
+
 #[test]
 fn a_piece_that_fails_ends_the_write_with_what_was_acknowledged() {
     let mut w = world(&[b"x"]);

@@ -1,0 +1,69 @@
+//! Do the tests of the contract prove anything? Each invariant of the design is
+//! dropped on purpose, one small change of the source at a time ([`LIST`]), and
+//! the test that is named after it must fail.
+//!
+//! `cargo test -p dormouse-proof` looks that every change still fits its source
+//! and every test named in `docs/contract.md` exists. With `-- --ignored` it
+//! makes the changes, in a copy of the tree, and runs the tests: minutes.
+#![forbid(unsafe_code)]
+
+mod list;
+
+use std::path::PathBuf;
+
+pub use list::LIST;
+
+/// A change that drops an invariant, and the test that notices.
+#[derive(Clone, Copy, Debug)]
+pub struct Mutation {
+    /// What is dropped, in the words of the design.
+    pub drops: &'static str,
+    /// The source, from the root of the tree.
+    pub file: &'static str,
+    /// A text that is in it exactly once.
+    pub from: &'static str,
+    /// What it becomes.
+    pub to: &'static str,
+    /// The package of the test, without `dormouse-`.
+    pub package: &'static str,
+    /// The name of the test's file below `tests/`; empty for unit tests.
+    pub target: &'static str,
+    /// The test.
+    pub test: &'static str,
+}
+
+impl Mutation {
+    /// The arguments of the `cargo test` that runs its test alone.
+    pub fn arguments(&self) -> Vec<String> {
+        let mut arguments = vec![
+            "test".into(),
+            "-p".into(),
+            format!("dormouse-{}", self.package),
+        ];
+        match self.target {
+            "" => arguments.push("--lib".into()),
+            target => arguments.extend(["--test".into(), target.into()]),
+        }
+        arguments.push(self.test.into());
+        arguments
+    }
+
+    /// The source with the change.
+    ///
+    /// # Errors
+    /// Why it does not fit.
+    pub fn apply(&self, source: &str) -> Result<String, String> {
+        match source.matches(self.from).count() {
+            1 => Ok(source.replacen(self.from, self.to, 1)),
+            found => Err(format!(
+                "{}: found {found} times, not once: {:?}",
+                self.file, self.from
+            )),
+        }
+    }
+}
+
+/// The root of the tree.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}

@@ -1,0 +1,184 @@
+//! The changes fit, the contract's page is true, and (when asked) every change
+//! is noticed.
+
+use dormouse_proof::{LIST, Mutation, root};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use std::{fs, io, thread};
+
+/// Longer than any test of the list; a test that hangs has noticed.
+const LIMIT: Duration = Duration::from_secs(600);
+/// Longer than any build.
+const BUILD_LIMIT: Duration = Duration::from_secs(1800);
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn every_mutation_fits_its_source() {
+    for mutation in LIST {
+        let changed = mutation.apply(&read(&root().join(mutation.file)));
+        assert!(changed.is_ok(), "{}", changed.unwrap_err());
+    }
+}
+
+/// The names of all tests in the tree, and of the guest's cases.
+fn tests_in_the_tree() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for file in files(&root()) {
+        if file.extension().is_none_or(|kind| kind != "rs") {
+            continue;
+        }
+        let source = read(&root().join(&file));
+        // A function after `#[test]`, and a case of the guest by its string.
+        let functions = source.split("#[test]").skip(1);
+        let names_of = |part: &str| {
+            let name = part.split("fn ").nth(1)?.split('(').next()?;
+            Some(name.to_string())
+        };
+        names.extend(functions.filter_map(names_of));
+        if file.starts_with("userland/suite/src/cases") {
+            let quoted = source.split('"').skip(1).step_by(2);
+            names.extend(quoted.map(str::to_string));
+        }
+    }
+    names
+}
+
+/// The words in backquotes of the page's last column that look like tests.
+fn tests_in_the_page(page: &str) -> BTreeSet<String> {
+    let rows = page.lines().filter(|line| line.starts_with("| "));
+    let last = rows.filter_map(|row| row.trim_end_matches('|').rsplit(" | ").next());
+    let quoted = last.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    quoted.map(str::to_string).collect()
+}
+
+#[test]
+fn every_test_that_the_contract_names_exists() {
+    let named = tests_in_the_page(&read(&root().join("docs/contract.md")));
+    assert!(named.len() > 40, "only {} tests named", named.len());
+    let known = tests_in_the_tree();
+    let missing: Vec<_> = named.difference(&known).collect();
+    assert!(missing.is_empty(), "no such tests: {missing:#?}");
+}
+
+#[test]
+fn every_mutation_names_a_test_that_exists() {
+    let known = tests_in_the_tree();
+    for mutation in LIST {
+        assert!(known.contains(mutation.test), "{}", mutation.test);
+    }
+}
+
+/// The files that make the tree, from its root.
+fn files(root: &Path) -> Vec<PathBuf> {
+    let output = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root)
+        .output()
+        .expect("git");
+    let list = String::from_utf8(output.stdout).expect("names in UTF-8");
+    let files = list.lines().map(PathBuf::from);
+    files.filter(|file| root.join(file).is_file()).collect()
+}
+
+/// A copy of the tree in which to make changes.
+fn copy(to: &Path) -> io::Result<()> {
+    for file in files(&root()) {
+        let target = to.join(&file);
+        fs::create_dir_all(target.parent().expect("a file is in a directory"))?;
+        // What did not change keeps its time, so that it is not built again.
+        let source = fs::read(root().join(&file))?;
+        if fs::read(&target).ok().as_ref() != Some(&source) {
+            fs::write(&target, source)?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs cargo in the copy; `None` if it took too long.
+fn cargo(tree: &Path, arguments: &[String], limit: Duration) -> Option<Output> {
+    let log = tree.join("../log");
+    let out = fs::File::create(&log).expect("a log");
+    let mut child = Command::new(env!("CARGO"))
+        .args(arguments)
+        .current_dir(tree)
+        .env("CARGO_TARGET_DIR", tree.join("../build"))
+        .stdin(Stdio::null())
+        .stderr(out.try_clone().expect("the log"))
+        .stdout(out)
+        .spawn()
+        .expect("cargo");
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("cargo") {
+            let stdout = fs::read(&log).expect("the log");
+            return Some(Output {
+                status,
+                stdout,
+                stderr: Vec::new(),
+            });
+        }
+        if start.elapsed() > limit {
+            let _ = child.kill();
+            let _ = child.wait();
+            return None;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Builds the test and does not run it.
+fn build(tree: &Path, mutation: &Mutation) -> Result<Output, String> {
+    let mut arguments = mutation.arguments();
+    arguments.push("--no-run".into());
+    cargo(tree, &arguments, BUILD_LIMIT).ok_or("takes too long to build".into())
+}
+
+/// Does the test notice? `Err` says why not.
+fn notices(tree: &Path, mutation: &Mutation) -> Result<&'static str, String> {
+    let path = tree.join(mutation.file);
+    let source = read(&path);
+    fs::write(&path, mutation.apply(&source)?).map_err(|error| error.to_string())?;
+    let built = build(tree, mutation)?;
+    let result = match built.status.success() {
+        true => cargo(tree, &mutation.arguments(), LIMIT),
+        false => return Err(format!("does not build: {}", text(&built))),
+    };
+    fs::write(&path, source).map_err(|error| error.to_string())?;
+    match result {
+        None => Ok("hangs"),
+        Some(output) if output.status.success() => Err("passes".into()),
+        Some(_) => Ok("fails"),
+    }
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+#[ignore = "builds the tests once for each mutation: minutes; run with -- --ignored --nocapture"]
+fn every_mutation_is_noticed() {
+    let tree = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("proof/tree");
+    copy(&tree).expect("a copy of the tree");
+    let mut unnoticed = Vec::new();
+    for mutation in LIST {
+        build(&tree, mutation).expect("in time");
+        let fine = cargo(&tree, &mutation.arguments(), LIMIT).expect("in time");
+        let ran = text(&fine).contains("1 passed");
+        assert!(fine.status.success() && ran, "{}", text(&fine));
+    }
+    for mutation in LIST {
+        let verdict = notices(&tree, mutation);
+        println!("{verdict:?}: {} ({})", mutation.drops, mutation.test);
+        if let Err(why) = verdict {
+            unnoticed.push(format!("{}: {} {why}", mutation.drops, mutation.test));
+        }
+        copy(&tree).expect("the tree as it was");
+    }
+    assert!(unnoticed.is_empty(), "{unnoticed:#?}");
+}
