@@ -19,6 +19,7 @@
 //! | `Process` | how a process ended, its name, its notes; who waits for semaphores |
 //! | `Processes` | the process table |
 //! | `Interrupts` | which port an interrupt goes to |
+//! | `Cache` | which frames hold which pages of files |
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -37,6 +38,7 @@ pub enum Rank {
     Process,
     Processes,
     Interrupts,
+    Cache,
 }
 
 /// A bit for each rank held by the CPU.

@@ -297,6 +297,8 @@ counters! {
     ZeroFills,
     /// Pages copied by a store to a shared frame.
     Copies,
+    /// Sleeping pages that were found in a frame of another reader's.
+    Cached,
     /// System calls.
     Calls,
     /// Interrupts.

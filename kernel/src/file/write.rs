@@ -10,7 +10,6 @@ use crate::seg::user::{self, Gather};
 use crate::seg::{SpaceLock, serving, snapshot_range};
 use abi::{Errno, OFFSET_CURRENT, mode};
 use alloc::vec::Vec;
-use ninep::consts::NOFID;
 use ninep::{PutKind, PutOp};
 use vm::{Access, Place};
 
@@ -108,9 +107,10 @@ fn commit(
     let mount = &remote.mount;
     let target = Target {
         fid: remote.fid,
+        path: remote.qid.path,
         off,
         append,
-        into: NOFID,
+        into: None,
     };
     let mut write = Write::begin(mount)?;
     let mut done = 0;

@@ -13,22 +13,24 @@ use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
 use spin::Mutex;
 use vm::Frame;
 
-use super::physical;
+use super::{cache, physical};
 
 pub use super::page::{copy_between, copy_from, copy_to, read_u64, write_u64, zero, zero_range};
 
 /// Bytes in a frame.
 pub const SIZE: usize = abi::PAGE as usize;
 
-// A word of the table: number of holders; 0 for a frame never handed out;
+// A word of the table: number of holders, with the mark CACHED if strangers may
+// find the frame (`mem::cache`); 0 for a frame never handed out;
 // FREE | next for a free one; KEPT for memory that is never handed out (the
 // kernel, the bundle, its page tables); ABSENT for what is not memory.
 const FREE: u32 = 1 << 31;
+const CACHED: u32 = 1 << 30;
 const END: u32 = FREE - 3;
 const KEPT: u32 = u32::MAX - 1;
 const ABSENT: u32 = u32::MAX;
-/// More holders than could be, fewer than would look free.
-const MOST: u32 = FREE - 2;
+/// More holders than could be, fewer than would look marked.
+const MOST: u32 = CACHED - 2;
 
 /// The first MiB has too many owners.
 const LOWEST: u64 = 1 << 20;
@@ -126,17 +128,40 @@ pub fn retain(frame: Frame) {
     let mut table = TABLE.lock();
     let word = table.held(frame);
     *word += 1;
-    assert!(*word < MOST, "too many holders of {frame:?}");
+    assert!(*word & !CACHED < MOST, "too many holders of {frame:?}");
 }
 
 /// One holder less; the last gives the frame back. Nothing may translate to
 /// it any more.
 #[inline]
 pub fn release(frame: Frame) {
+    let word = {
+        let mut table = TABLE.lock();
+        let first = table.first;
+        let word = table.held(frame);
+        *word -= 1;
+        let left = *word;
+        if left == 0 {
+            *word = FREE | first;
+            table.first = frame.0;
+            table.free += 1;
+        }
+        left
+    };
+    if word == CACHED {
+        release_cached(frame);
+    }
+}
+
+/// The last holder of a marked frame let go: nobody is to find it any more.
+#[cold]
+fn release_cached(frame: Frame) {
+    cache::forget(frame);
     let mut table = TABLE.lock();
     let first = table.first;
     let word = table.held(frame);
-    *word -= 1;
+    *word &= !CACHED;
+    // Unless somebody found it just before.
     if *word == 0 {
         *word = FREE | first;
         table.first = frame.0;
@@ -147,7 +172,25 @@ pub fn release(frame: Frame) {
 /// Is there more than one holder?
 #[inline]
 pub fn shared(frame: Frame) -> bool {
-    *TABLE.lock().held(frame) > 1
+    *TABLE.lock().held(frame) & !CACHED > 1
+}
+
+/// Is the caller the only holder? Then nobody finds the frame any more
+/// (`mem::cache`), and it may be written.
+#[inline]
+pub fn claim(frame: Frame) -> bool {
+    let word = *TABLE.lock().held(frame);
+    if word == CACHED | 1 {
+        cache::forget(frame);
+        *TABLE.lock().held(frame) &= !CACHED;
+        return true;
+    }
+    word == 1
+}
+
+/// Marks a frame that strangers may find from now on. For `mem::cache` alone.
+pub(super) fn mark(frame: Frame) {
+    *TABLE.lock().held(frame) |= CACHED;
 }
 
 /// Is it memory, the kernel's own included, and not a device or nothing?

@@ -12,6 +12,7 @@
 //! hold a reference to; a frame of the kernel itself is never handed out.
 #![allow(unsafe_code, reason = "this is where physical memory is touched")]
 
+pub mod cache;
 mod edit;
 pub mod frames;
 pub mod heap;

@@ -2,12 +2,13 @@
 //! together, and the answer to the last, which commits them.
 use super::Mount;
 use super::rpc::Sent;
+use super::snapshots::{self, News};
 use crate::chan::Piece;
 use abi::Errno;
 use alloc::vec::Vec;
 use ninep::consts::{NOFID, put as flag};
 use ninep::{List, PutOp, Reply, Request};
-use vm::PutReply;
+use vm::{PutReply, SnapId};
 
 /// Whether a message ends the write.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,12 +24,14 @@ pub enum Stage {
 pub struct Target {
     /// The open file.
     pub fid: u32,
+    /// The path of its qid.
+    pub path: u64,
     /// The base offset, the same in all messages of the write.
     pub off: u64,
     /// The server picks the base: the end of the file.
     pub append: bool,
-    /// The snapshot that what is written becomes, or [`NOFID`].
-    pub into: u32,
+    /// The snapshot that what is written becomes.
+    pub into: Option<SnapId>,
 }
 
 /// A write in progress. To be ended by [`Self::wait`] or [`Self::abort`].
@@ -38,6 +41,8 @@ pub struct Write {
     sent: Vec<Sent>,
     /// The first error among answers already taken.
     failed: Option<Errno>,
+    /// What the commit was sent to, and the epoch that it named.
+    commit: Option<(Target, u64)>,
 }
 
 impl Write {
@@ -47,6 +52,7 @@ impl Write {
             wid: mount.new_wid()?,
             sent: Vec::new(),
             failed: None,
+            commit: None,
         })
     }
 
@@ -64,9 +70,11 @@ impl Write {
         ops: &[PutOp],
         body: Vec<Piece>,
     ) -> Result<(), Errno> {
-        let mut flags = 0;
+        let (mut flags, mut known) = (0, 0);
         if stage == Stage::Commit {
             flags |= flag::COMMIT;
+            known = snapshots::known(mount, target.path);
+            self.commit = Some((target, known));
         }
         if target.append {
             flags |= flag::APPEND;
@@ -77,8 +85,8 @@ impl Write {
             ack: mount.oldest_wid(),
             flags,
             off: target.off,
-            into: target.into,
-            known: 0,
+            into: target.into.map_or(Ok(NOFID), snapshots::snapfid)?,
+            known,
             ops: List::new(ops),
             data: &[],
         };
@@ -113,8 +121,23 @@ impl Write {
         for sent in self.sent {
             result = mount.finish(sent).and_then(|a| match a.reply()? {
                 Reply::Put {
-                    off, count, assoc, ..
-                } => Ok(PutReply { off, count, assoc }),
+                    off,
+                    count,
+                    epoch,
+                    assoc,
+                    changes,
+                } => {
+                    let reply = PutReply { off, count, assoc };
+                    if let Some((target, known)) = self.commit.filter(|_| epoch != 0) {
+                        let news = News {
+                            known,
+                            epoch,
+                            changes: snapshots::told(changes),
+                        };
+                        learn(mount, &target, reply, &news);
+                    }
+                    Ok(reply)
+                }
                 Reply::Write { count } => Ok(PutReply {
                     off: 0,
                     count: u64::from(count),
@@ -152,5 +175,15 @@ impl Write {
             let _ = mount.call(&request);
         }
         mount.end_wid(self.wid);
+    }
+}
+
+/// What the answer to a commit says of the file's past and of the snapshot that
+/// has what was written.
+fn learn(mount: &Mount, target: &Target, reply: PutReply, news: &News) {
+    snapshots::learn(mount, target.path, news);
+    let base = if target.append { reply.off } else { target.off };
+    if let Some(into) = target.into.filter(|_| reply.assoc) {
+        snapshots::is_at(into, base..base.saturating_add(reply.count), news.epoch);
     }
 }

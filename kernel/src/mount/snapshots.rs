@@ -5,6 +5,7 @@
 //! the last one to let go gives its snapfid back to the server.
 use super::{Mount, Trimmed, remote::Remote};
 use crate::lock::{Lock, Rank};
+use crate::mem::cache;
 use crate::proc::sched::{self, Reason, WaitQueue};
 use abi::Errno;
 use alloc::sync::Arc;
@@ -13,7 +14,7 @@ use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use ninep::consts::NOFID;
 use ninep::{Reply, Request};
-use vm::{SnapId, Snapped};
+use vm::{Changes, Epochs, Frame, SnapId, Snapped};
 
 /// One snapshot.
 struct Held {
@@ -25,6 +26,8 @@ struct Held {
     holders: u32,
     /// Ttrims without an answer.
     trims: u32,
+    /// At which epochs its bytes are.
+    epochs: Epochs,
 }
 
 struct Table {
@@ -73,6 +76,7 @@ pub fn reserve(file: &Remote, path: &Arc<str>) -> Result<SnapId, Errno> {
         path: path.clone(),
         holders: 1,
         trims: 0,
+        epochs: Epochs::default(),
     };
     let mut table = TABLE.lock();
     let index = match table.free.pop() {
@@ -88,7 +92,8 @@ pub fn reserve(file: &Remote, path: &Arc<str>) -> Result<SnapId, Errno> {
         }
     };
     let slot = table.entries.get_mut(index as usize).ok_or(Errno::ENOMEM)?;
-    *slot = Some(held);
+    let held = slot.insert(held);
+    held.epochs = cache::with(|cache| cache.open(held.mount.id, held.qid_path));
     COUNT.fetch_add(1, Relaxed);
     Ok(SnapId(index))
 }
@@ -101,6 +106,11 @@ pub fn site(snap: SnapId) -> Option<Site> {
         mount: held.mount.clone(),
         snapfid: held.snapfid,
     })
+}
+
+/// Its fid at its server.
+pub fn snapfid(snap: SnapId) -> Result<u32, Errno> {
+    site(snap).map(|site| site.snapfid).ok_or(Errno::ESTALE)
 }
 
 /// What its file was called, and whether its server is gone.
@@ -155,6 +165,7 @@ pub fn release(snap: SnapId) {
     };
     COUNT.fetch_sub(1, Relaxed);
     if let Some(held) = gone {
+        cache::with(|cache| cache.close(held.epochs));
         held.mount.clunk_later(held.snapfid);
     }
 }
@@ -249,19 +260,92 @@ pub fn take(
 }
 
 fn request(file: &Remote, snap: SnapId, off: u64, count: u64, fresh: bool) -> Result<u64, Errno> {
-    let snapfid = site(snap).ok_or(Errno::ESTALE)?.snapfid;
+    let snapfid = snapfid(snap)?;
+    let known = known(&file.mount, file.qid.path);
     let request = Request::Snap {
         fid: file.fid,
         snapfid,
         off,
         count,
         epoch: 0,
-        known: 0,
+        known,
     };
     let undo = if fresh { snapfid } else { NOFID };
     let answer = file.mount.call_making(&request, undo)?;
     match answer.reply()? {
-        Reply::Snap { count: taken, .. } => Ok(taken.min(count)),
+        Reply::Snap {
+            count: taken,
+            epoch,
+            changes,
+            ..
+        } => {
+            let taken = taken.min(count);
+            let news = News {
+                known,
+                epoch,
+                changes: told(changes),
+            };
+            learn(&file.mount, file.qid.path, &news);
+            is_at(snap, off..off.saturating_add(taken), epoch);
+            Ok(taken)
+        }
         _ => Err(Errno::EPROTO),
     }
+}
+
+/// What an answer says of the past of a file.
+pub struct News {
+    /// The epoch that the request named.
+    pub known: u64,
+    /// The file's.
+    pub epoch: u64,
+    /// What changed between them; `None`: anything may have.
+    pub changes: Option<Changes>,
+}
+
+/// A list of changes as the frame cache has it.
+pub fn told(changes: ninep::Changes<'_>) -> Option<Changes> {
+    if changes.all() {
+        return None;
+    }
+    let mut told = Changes::NONE;
+    for (off, len) in changes.iter() {
+        told.add(off..off.saturating_add(len));
+    }
+    Some(told)
+}
+
+/// The newest epoch of a file that we know of, for a request to name.
+pub fn known(mount: &Mount, path: u64) -> u64 {
+    cache::with(|cache| cache.known(cache.file(mount.id, path)))
+}
+
+/// To be told what an answer says before anything is done about it.
+pub fn learn(mount: &Mount, path: u64, news: &News) {
+    cache::with(|cache| {
+        let file = cache.file(mount.id, path);
+        cache.note(file, news.known, news.epoch, news.changes.as_ref());
+    });
+}
+
+/// The bytes in `range` of the snapshot are at that epoch of its file now.
+pub fn is_at(snap: SnapId, range: Range<u64>, epoch: u64) {
+    if let Some(held) = TABLE.lock().held(snap) {
+        cache::with(|cache| cache.set(&mut held.epochs, range, epoch));
+    }
+}
+
+/// A frame with the page at `soff` of the snapshot, held once more, if any
+/// reader has one.
+#[inline]
+pub fn cached(snap: SnapId, soff: u64) -> Option<Frame> {
+    let mut table = TABLE.lock();
+    cache::find(&table.held(snap)?.epochs, soff)
+}
+
+/// Offers a frame to others as that page; one that was there first, held once
+/// more.
+pub fn publish(snap: SnapId, soff: u64, frame: Frame) -> Option<Frame> {
+    let mut table = TABLE.lock();
+    cache::publish(&table.held(snap)?.epochs, soff, frame)
 }

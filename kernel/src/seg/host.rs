@@ -197,9 +197,10 @@ impl<'a> Host for Caller<'a> {
         };
         let target = Target {
             fid: remote.fid,
+            path: remote.qid.path,
             off: put.off,
             append: put.append,
-            into: put.into.map_or(Ok(NOFID), snapfid)?,
+            into: put.into,
         };
         write.put(&remote.mount, target, stage, &wire_ops(put.ops)?, body)
     }
@@ -250,13 +251,6 @@ impl<'a> Host for Caller<'a> {
     }
 }
 
-/// The fid of a snapshot at its server.
-fn snapfid(snap: SnapId) -> Result<u32, Errno> {
-    snapshots::site(snap)
-        .map(|site| site.snapfid)
-        .ok_or(Errno::ESTALE)
-}
-
 /// The VM core's operations as the protocol has them.
 fn wire_ops(ops: &[Op]) -> Result<Vec<PutOp>, Errno> {
     let mut wire = room(ops.len())?;
@@ -265,7 +259,7 @@ fn wire_ops(ops: &[Op]) -> Result<Vec<PutOp>, Errno> {
             Kind::Data => PutKind::Data,
             Kind::Zero => PutKind::Zero,
             Kind::Keep { snap, soff } => PutKind::Keep {
-                snapfid: snapfid(snap)?,
+                snapfid: snapshots::snapfid(snap)?,
                 soff,
             },
         };

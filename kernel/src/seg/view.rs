@@ -2,22 +2,37 @@
 //! frames, and the page tables of the process it belongs to.
 use crate::mem::frames;
 use crate::mem::paging::{AddressSpace, Prot};
+use crate::mount::snapshots;
 use abi::PAGE;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use vm::{Count, Frame, Memory, NoMemory};
+use vm::{Count, Frame, Memory, NoMemory, SnapId};
 
 static FILLS: AtomicU64 = AtomicU64::new(0);
 static ZERO_FILLS: AtomicU64 = AtomicU64::new(0);
 static COPIES: AtomicU64 = AtomicU64::new(0);
+static CACHED: AtomicU64 = AtomicU64::new(0);
 
-/// Pages filled from snapshots, made from zeros, copied by a store.
-pub fn counts() -> (u64, u64, u64) {
-    (
-        FILLS.load(Relaxed),
-        ZERO_FILLS.load(Relaxed),
-        COPIES.load(Relaxed),
-    )
+/// What has become of pages.
+pub struct Counts {
+    /// Filled from snapshots.
+    pub fills: u64,
+    /// Made from zeros.
+    pub zero_fills: u64,
+    /// Copied by a store.
+    pub copies: u64,
+    /// Found in a frame of somebody else's.
+    pub cached: u64,
+}
+
+/// So far.
+pub fn counts() -> Counts {
+    Counts {
+        fills: FILLS.load(Relaxed),
+        zero_fills: ZERO_FILLS.load(Relaxed),
+        copies: COPIES.load(Relaxed),
+        cached: CACHED.load(Relaxed),
+    }
 }
 
 /// The page tables of a space, seen from one of its segments at a time.
@@ -78,6 +93,20 @@ impl Memory for View {
         frames::shared(frame)
     }
 
+    #[inline]
+    fn claim(&mut self, frame: Frame) -> bool {
+        frames::claim(frame)
+    }
+
+    #[inline]
+    fn cached(&mut self, snap: SnapId, soff: u64) -> Option<Frame> {
+        snapshots::cached(snap, soff)
+    }
+
+    fn publish(&mut self, snap: SnapId, soff: u64, frame: Frame) -> Option<Frame> {
+        snapshots::publish(snap, soff, frame)
+    }
+
     fn copy(&mut self, from: (Frame, usize), to: (Frame, usize), len: usize) {
         frames::copy_between(from.0, from.1, to.0, to.1, len);
     }
@@ -131,6 +160,7 @@ impl Memory for View {
             Count::Fill => FILLS.fetch_add(n, Relaxed),
             Count::ZeroFill => ZERO_FILLS.fetch_add(n, Relaxed),
             Count::Copy => COPIES.fetch_add(n, Relaxed),
+            Count::Cached => CACHED.fetch_add(n, Relaxed),
             Count::Stale | Count::Elided | Count::Sent | Count::Evict => 0,
         };
     }

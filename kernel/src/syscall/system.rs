@@ -35,7 +35,7 @@ pub fn kstat(process: &Process, a: &Arguments) -> Result<u64, Errno> {
 
 fn figure(what: Stat64, device: &DeviceCounters) -> u64 {
     let (messages, bytes_in, bytes_out) = mount::traffic();
-    let (fills, zero_fills, copies) = view::counts();
+    let pages = view::counts();
     match what {
         Stat64::Messages => messages,
         Stat64::BytesIn => bytes_in,
@@ -54,9 +54,10 @@ fn figure(what: Stat64, device: &DeviceCounters) -> u64 {
         Stat64::Processes => proc::count() as u64,
         Stat64::Channels => chan::count(),
         Stat64::Faults => fault::count(),
-        Stat64::Fills => fills,
-        Stat64::ZeroFills => zero_fills,
-        Stat64::Copies => copies,
+        Stat64::Fills => pages.fills,
+        Stat64::ZeroFills => pages.zero_fills,
+        Stat64::Copies => pages.copies,
+        Stat64::Cached => pages.cached,
         Stat64::Calls => super::count(),
         Stat64::Interrupts => interrupt::raised(),
         Stat64::Switches => sched::switches(),

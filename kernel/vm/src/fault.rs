@@ -50,13 +50,16 @@ impl Segment {
             return Err(Errno::EFAULT);
         }
         match (self.overlay.get(m, page), access) {
-            (Slot::Absent, _) => return self.touch_absent(m, page),
+            (Slot::Absent, _) => return self.touch_absent(m, page, access),
             (Slot::Filling(ticket), _) => return Ok(Touch::Wait(ticket)),
             // The next store must be seen: it detaches the page.
             (Slot::Resident(frame) | Slot::Sending(frame, _), Access::Load) => {
                 m.map(page, frame, false)?;
             }
-            (Slot::Dirty(frame), Access::Load) => m.map(page, frame, !m.shared(frame))?,
+            (Slot::Dirty(frame), Access::Load) => {
+                let alone = m.claim(frame);
+                m.map(page, frame, alone)?;
+            }
             (
                 Slot::Resident(frame) | Slot::Sending(frame, _) | Slot::Dirty(frame),
                 Access::Store,
@@ -69,9 +72,19 @@ impl Segment {
 
     /// A page with no state of its own: zeros, or asleep.
     #[inline]
-    fn touch_absent<M: Memory>(&mut self, m: &mut M, page: u64) -> Result<Touch, Errno> {
+    fn touch_absent<M: Memory>(
+        &mut self,
+        m: &mut M,
+        page: u64,
+        access: Access,
+    ) -> Result<Touch, Errno> {
         let start = page * PAGE;
         if let Some(first) = self.extents.first(start..start + PAGE) {
+            if let Some(Source { snap, soff }) = one_page(&first)
+                && let Some(frame) = m.cached(snap, soff)
+            {
+                return self.touch_cached(m, page, frame, access);
+            }
             let ticket = self.new_ticket();
             self.overlay.set(m, page, Slot::Filling(ticket))?;
             return Ok(Touch::Fill(ticket, first));
@@ -96,18 +109,42 @@ impl Segment {
         }
     }
 
+    /// A sleeping page whose content is in a frame of somebody else's, of which
+    /// the caller has a reference.
+    #[inline]
+    fn touch_cached<M: Memory>(
+        &mut self,
+        m: &mut M,
+        page: u64,
+        frame: Frame,
+        access: Access,
+    ) -> Result<Touch, Errno> {
+        if self.overlay.set(m, page, Slot::Resident(frame)).is_err() {
+            m.release(frame);
+            return Err(Errno::ENOMEM);
+        }
+        m.count(Count::Cached, 1);
+        match access {
+            Access::Load => m.map(page, frame, false)?,
+            Access::Store => self.own(m, page, frame).map(drop)?,
+        }
+        Ok(Touch::Mapped)
+    }
+
     /// The end of a fill: the frame becomes the page, if the page still waits
-    /// for it. Otherwise whatever came of it does not matter any more.
+    /// for it, and anybody's who reads the same. Otherwise whatever came of it
+    /// does not matter any more.
     fn filled<M: Memory>(
         &mut self,
         m: &mut M,
         page: u64,
-        ticket: Ticket,
+        (ticket, source): (Ticket, Option<Source>),
         outcome: Result<Frame, Errno>,
     ) -> Result<(), Errno> {
         let wanted = self.overlay.get(m, page) == Slot::Filling(ticket);
         match outcome {
             Ok(frame) if wanted => {
+                let frame = publish(m, source, frame);
                 self.change(m, page, Slot::Resident(frame));
                 m.count(Count::Fill, 1);
             }
@@ -131,10 +168,29 @@ impl Segment {
     }
 }
 
+/// Offers a frame that is mapped nowhere to others as the page at `source`; the
+/// frame that it is to be, which may be one that was there first.
+fn publish<M: Memory>(m: &mut M, source: Option<Source>, frame: Frame) -> Frame {
+    match source.and_then(|Source { snap, soff }| m.publish(snap, soff, frame)) {
+        Some(first) => {
+            m.release(frame);
+            first
+        }
+        None => frame,
+    }
+}
+
+/// The page of a file that all of a page is, if it is one.
+#[inline]
+const fn one_page(first: &Extent) -> Option<Source> {
+    let whole = first.len() == PAGE && first.source.soff.is_multiple_of(PAGE);
+    if whole { Some(first.source) } else { None }
+}
+
 /// Fills a page that this caller has marked as *filling*.
 fn fill<H: Host>(h: &mut H, page: u64, ticket: Ticket, first: Extent) -> Result<(), Errno> {
     let outcome = gather(h, page, ticket, first);
-    let result = h.with(|segment, m| segment.filled(m, page, ticket, outcome));
+    let result = h.with(|segment, m| segment.filled(m, page, (ticket, one_page(&first)), outcome));
     h.wake_fill(page, ticket);
     result
 }

@@ -33,6 +33,8 @@ pub enum Count {
     Sent,
     /// A clean page taken away.
     Evict,
+    /// A sleeping page that somebody else's frame was good for.
+    Cached,
 }
 
 /// Frames, nodes of the page table the core keeps for itself (the *overlay*),
@@ -53,6 +55,26 @@ pub trait Memory {
     fn release(&mut self, frame: Frame);
     /// More than one reference?
     fn shared(&self, frame: Frame) -> bool;
+    /// To be asked before a frame is written or mapped for writing: is the
+    /// caller's reference the only one? Then nobody is given another from here
+    /// on ([`Memory::cached`]).
+    fn claim(&mut self, frame: Frame) -> bool {
+        !self.shared(frame)
+    }
+    /// A frame that has the page at `soff` of a snapshot's file already, because
+    /// somebody has read the same page of the same file at the same epoch; with
+    /// a reference for the caller, who must not write it.
+    fn cached(&mut self, snap: SnapId, soff: u64) -> Option<Frame> {
+        let _ = (snap, soff);
+        None
+    }
+    /// Offers a frame, of which the caller has a reference, as that page: it has
+    /// its content and is mapped for writing nowhere. If another was there
+    /// first, that one is to be used instead, and comes with a reference.
+    fn publish(&mut self, snap: SnapId, soff: u64, frame: Frame) -> Option<Frame> {
+        let _ = (snap, soff, frame);
+        None
+    }
     /// Copies `len` bytes from one frame (and byte in it) to another.
     fn copy(&mut self, from: (Frame, usize), to: (Frame, usize), len: usize);
     /// Zeros `len` bytes of a frame from byte `at`.

@@ -29,12 +29,16 @@
 //!   the write whose commit covered all of it.
 //! - (11) Old content is given up only for bytes that were associated or have
 //!   arrived; an error leaves the buffer as it was.
-//! - (12) A frame is written only while nobody else refers to it.
+//! - (12) A frame is written only while nobody else refers to it, and nobody is
+//!   given a frame that is ([`Memory::claim`]).
+//! - (5) What is shared between strangers is what has arrived and was wanted, as
+//!   the page of the epoch it was asked at ([`Cache`]).
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+mod cache;
 mod caution;
 mod extents;
 mod fault;
@@ -51,6 +55,7 @@ mod testing;
 mod trim;
 mod write;
 
+pub use cache::{Cache, Changes, Epochs, FileId, Kept};
 pub use caution::in_a_call;
 pub use extents::{Extent, Extents, Source};
 pub use fault::{Access, fault};

@@ -124,7 +124,7 @@ impl Segment {
         for (edge, target) in edges.iter().flatten().zip(&mut targets) {
             let (page, ..) = place(edge);
             match self.overlay.get(m, page) {
-                Slot::Dirty(frame) if !m.shared(frame) => *target = Some((edge, page, frame)),
+                Slot::Dirty(frame) if m.claim(frame) => *target = Some((edge, page, frame)),
                 _ => return Err(page),
             }
         }

@@ -152,7 +152,7 @@ impl Segment {
         page: u64,
         old: Frame,
     ) -> Result<Frame, NoMemory> {
-        if !m.shared(old) {
+        if m.claim(old) {
             m.map(page, old, true)?;
             self.change(m, page, Slot::Dirty(old));
             return Ok(old);

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use crate::extents::Extent;
+use crate::extents::{Extent, Source};
 use crate::{
     Frame, GATHER_MAX, Gather, Kind, Limits, Memory, OPS_MAX, Op, PAGE, Segment, Slot, Ticket,
 };
@@ -233,7 +233,7 @@ impl Segment {
         range: Range<u64>,
         ticket: Ticket,
         done: u64,
-        associate: Option<(crate::Source, u64)>,
+        associate: Option<(Source, u64)>,
     ) {
         let done = range.start..range.end.min(range.start.saturating_add(done));
         // If somebody changed an association meanwhile, what was said of the
@@ -247,18 +247,35 @@ impl Segment {
         }
         let clean = done.start.div_ceil(PAGE)..done.end / PAGE;
         let pages = range.start / PAGE..range.end.div_ceil(PAGE);
-        self.overlay.update(m, pages, |_, page, slot| match slot {
-            Slot::Sending(frame, t) if t == ticket => {
-                if source.is_some() && clean.contains(&page) {
-                    Slot::Resident(frame)
-                } else {
-                    Slot::Dirty(frame)
+        self.overlay.update(m, pages, |m, page, slot| match slot {
+            Slot::Sending(frame, t) if t == ticket => match source {
+                Some(source) if clean.contains(&page) => {
+                    let source = source.advance(page * PAGE - done.start);
+                    Slot::Resident(became_clean(m, page, frame, source))
                 }
-            }
+                _ => Slot::Dirty(frame),
+            },
             // Its snapshot may be released now; the content is the same.
             Slot::Filling(_) if source.is_some() => Slot::Absent,
             other => other,
         });
+    }
+}
+
+/// A page that was sent is what the file has now, for anybody who reads it too;
+/// the frame that it is to be.
+fn became_clean<M: Memory>(m: &mut M, page: u64, frame: Frame, source: Source) -> Frame {
+    if !source.soff.is_multiple_of(PAGE) {
+        return frame;
+    }
+    match m.publish(source.snap, source.soff, frame) {
+        Some(first) => {
+            // Somebody has read it between the commit and its answer.
+            m.unmap(page..page + 1);
+            m.release(frame);
+            first
+        }
+        None => frame,
     }
 }
 

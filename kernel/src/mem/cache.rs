@@ -1,0 +1,48 @@
+//! The frames that hold pages of files, for readers to share: the VM core's
+//! cache behind its lock.
+//!
+//! It has no reference to its frames. `frames` marks those that are in here
+//! and asks for their removal before one is freed or changed.
+use super::frames;
+use crate::lock::{Lock, Rank};
+use vm::{Cache, Epochs, Frame, Kept};
+
+static CACHE: Lock<Cache> = Lock::new(Rank::Cache, Cache::new());
+
+/// For what is said about files and snapshots.
+#[inline]
+pub fn with<R>(f: impl FnOnce(&mut Cache) -> R) -> R {
+    f(&mut CACHE.lock())
+}
+
+/// A frame with the page at `soff` of the snapshot, held once more.
+#[inline]
+pub fn find(epochs: &Epochs, soff: u64) -> Option<Frame> {
+    let mut cache = CACHE.lock();
+    let frame = cache.find(epochs, soff)?;
+    // Before the lock goes: it might be freed.
+    frames::retain(frame);
+    Some(frame)
+}
+
+/// Offers a frame that is held and will not be written as that page; one that
+/// was there first, held once more.
+pub fn publish(epochs: &Epochs, soff: u64, frame: Frame) -> Option<Frame> {
+    let mut cache = CACHE.lock();
+    match cache.insert(epochs, soff, frame) {
+        Kept::Yes => {
+            frames::mark(frame);
+            None
+        }
+        Kept::Other(first) => {
+            frames::retain(first);
+            Some(first)
+        }
+        Kept::No => None,
+    }
+}
+
+/// Nobody is to find the frame any more.
+pub(super) fn forget(frame: Frame) {
+    CACHE.lock().remove(frame);
+}

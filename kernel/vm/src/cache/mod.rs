@@ -1,0 +1,472 @@
+//! Which frames hold which page of which file at which epochs, so that readers
+//! who are strangers to each other share them.
+//!
+//! A page of a file is (connection, path of its qid, number): what one server
+//! calls a file has nothing to do with what another does. A frame is valid for
+//! a range of epochs, the one it was filled at and those to which the server's
+//! lists of changes leave the page out ([`Changes`]); the range grows when
+//! somebody asks. What a snapshot's bytes are at is kept beside it ([`Epochs`]).
+//!
+//! The cache is *weak*: it has no reference to its frames. Whoever frees a
+//! frame, or is about to change one, removes it first ([`Cache::remove`]); a
+//! host marks the frames that are in here so as to know. Everything is bounded
+//! by the number of frames, and what finds no memory is not shared.
+
+mod epochs;
+mod history;
+#[cfg(test)]
+mod tests;
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use crate::{Frame, PAGE};
+use history::History;
+
+pub use epochs::Epochs;
+pub use history::Changes;
+
+/// A file that somebody has snapshots of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FileId(u32);
+
+#[cfg_attr(feature = "duplicate", derive(Clone))]
+#[derive(Debug)]
+struct File {
+    conn: u32,
+    path: u64,
+    /// Snapshots of it.
+    holders: u32,
+    /// Frames in here with its pages.
+    frames: u32,
+    history: History,
+}
+
+/// What one frame holds; `next` is the next frame of the same bucket.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    file: u32,
+    next: u32,
+    page: u64,
+    lo: u64,
+    hi: u64,
+}
+
+const NONE: u32 = u32::MAX;
+const VACANT: Entry = Entry {
+    file: NONE,
+    next: NONE,
+    page: 0,
+    lo: 0,
+    hi: 0,
+};
+
+/// Entries are kept by the number of their frame, in spans that come and go.
+const SPAN: usize = 64;
+
+#[cfg_attr(feature = "duplicate", derive(Clone))]
+#[derive(Default, Debug)]
+struct Span {
+    /// None, or [`SPAN`].
+    entries: Vec<Entry>,
+    used: u32,
+}
+
+/// What became of a frame that was offered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kept {
+    /// It is in the cache now.
+    Yes,
+    /// This one is in the cache already, with the same content.
+    Other(Frame),
+    /// It is not in the cache.
+    No,
+}
+
+/// The frames of all files.
+#[cfg_attr(feature = "duplicate", derive(Clone))]
+#[derive(Default, Debug)]
+pub struct Cache {
+    files: Vec<Option<File>>,
+    /// Places in `files` that are none.
+    free: Vec<u32>,
+    /// Connection, path and place in `files`, sorted.
+    by_key: Vec<(u32, u64, FileId)>,
+    spans: Vec<Span>,
+    /// The last span that was given up, so that one frame that comes and goes
+    /// need not allocate.
+    spare: Vec<Entry>,
+    /// First frame of each bucket. They grow one by one: bucket `b` is split
+    /// into itself and `b + half`, `half` being the power of two below.
+    buckets: Vec<u32>,
+    frames: usize,
+}
+
+impl Cache {
+    /// Nothing.
+    pub const fn new() -> Cache {
+        Cache {
+            files: Vec::new(),
+            free: Vec::new(),
+            by_key: Vec::new(),
+            spans: Vec::new(),
+            spare: Vec::new(),
+            buckets: Vec::new(),
+            frames: 0,
+        }
+    }
+
+    /// Frames in it.
+    pub const fn len(&self) -> usize {
+        self.frames
+    }
+
+    /// No frames?
+    pub const fn is_empty(&self) -> bool {
+        self.frames == 0
+    }
+
+    /// Somebody is to have a snapshot of a file. To be given back with
+    /// [`Cache::close`].
+    pub fn open(&mut self, conn: u32, path: u64) -> Epochs {
+        let file = match self.find_key(conn, path) {
+            Ok(at) => self.by_key.get(at).map(|key| key.2),
+            Err(at) => self.new_file(conn, path, at),
+        };
+        if let Some(file) = file.and_then(|id| self.file_mut(id)) {
+            file.holders += 1;
+        }
+        Epochs::of(file)
+    }
+
+    /// The snapshot is no more.
+    pub fn close(&mut self, epochs: Epochs) {
+        if let Some(id) = epochs.file
+            && let Some(file) = self.file_mut(id)
+        {
+            file.holders -= 1;
+            self.forget_unused(id);
+        }
+    }
+
+    /// The file, if anybody has a snapshot of it.
+    pub fn file(&self, conn: u32, path: u64) -> Option<FileId> {
+        let at = self.find_key(conn, path).ok()?;
+        self.by_key.get(at).map(|key| key.2)
+    }
+
+    /// The newest epoch of the file that we were told of, for a server to count
+    /// changes from; 0 if none.
+    pub fn known(&self, file: Option<FileId>) -> u64 {
+        file.and_then(|id| self.file_ref(id))
+            .map_or(0, |file| file.history.known())
+    }
+
+    /// A server answered that the file is at `epoch`, and what may have changed
+    /// since the epoch `asked` (`None`: anything). To be told before anything
+    /// else that the answer says.
+    pub fn note(
+        &mut self,
+        file: Option<FileId>,
+        asked: u64,
+        epoch: u64,
+        changes: Option<&Changes>,
+    ) {
+        if let Some(file) = file.and_then(|id| self.file_mut(id)) {
+            file.history.note(asked, epoch, changes);
+        }
+    }
+
+    /// The bytes in `range` of a snapshot are now at that epoch.
+    pub fn set(&self, epochs: &mut Epochs, range: Range<u64>, epoch: u64) {
+        if let Some(file) = epochs.file.and_then(|id| self.file_ref(id)) {
+            epochs.set(range, epoch, &file.history);
+        }
+    }
+
+    /// A frame with the page at `soff` of that snapshot.
+    #[inline]
+    pub fn find(&mut self, epochs: &Epochs, soff: u64) -> Option<Frame> {
+        let (id, page, epoch) = place(epochs, soff)?;
+        let mut at = *self.buckets.get(self.bucket(id, page))?;
+        while at != NONE {
+            let entry = self.entry(at)?;
+            if entry.file == id.0 && entry.page == page && self.valid(at, epoch) {
+                return Some(Frame(at));
+            }
+            at = entry.next;
+        }
+        None
+    }
+
+    /// Is that frame here as the page at `soff` of the snapshot? For tests.
+    #[doc(hidden)]
+    pub fn is_good(&mut self, frame: Frame, epochs: &Epochs, soff: u64) -> bool {
+        let here = self.entry(frame.0);
+        place(epochs, soff).is_some_and(|(id, page, epoch)| {
+            here.is_some_and(|entry| (entry.file, entry.page) == (id.0, page))
+                && self.valid(frame.0, epoch)
+        })
+    }
+
+    /// Offers a frame whose content is, and stays, the page at `soff` of the
+    /// snapshot.
+    pub fn insert(&mut self, epochs: &Epochs, soff: u64, frame: Frame) -> Kept {
+        let Some((id, page, epoch)) = place(epochs, soff) else {
+            return Kept::No;
+        };
+        if let Some(other) = self.find(epochs, soff) {
+            return match other == frame {
+                true => Kept::Yes,
+                false => Kept::Other(other),
+            };
+        }
+        if frame.0 == NONE || !self.make_room(frame) {
+            return Kept::No;
+        }
+        let bucket = self.bucket(id, page);
+        let Some(next) = self.buckets.get(bucket).copied() else {
+            return Kept::No;
+        };
+        let new = Entry {
+            file: id.0,
+            next,
+            page,
+            lo: epoch,
+            hi: epoch,
+        };
+        // It may be another page of another file already, to somebody else.
+        match self.entry_mut(frame.0) {
+            Some(entry) if entry.file == NONE => *entry = new,
+            _ => return Kept::No,
+        }
+        if let Some(first) = self.buckets.get_mut(bucket) {
+            *first = frame.0;
+        }
+        if let Some(span) = self.spans.get_mut(frame.0 as usize / SPAN) {
+            span.used += 1;
+        }
+        if let Some(file) = self.file_mut(id) {
+            file.frames += 1;
+        }
+        self.frames += 1;
+        Kept::Yes
+    }
+
+    /// A frame is about to be freed or changed. Nothing happens if it is not in
+    /// here.
+    pub fn remove(&mut self, frame: Frame) {
+        let Some(gone) = self.entry(frame.0).filter(|entry| entry.file != NONE) else {
+            return;
+        };
+        let id = FileId(gone.file);
+        let bucket = self.bucket(id, gone.page);
+        self.unlink(bucket, frame.0, gone.next);
+        if let Some(entry) = self.entry_mut(frame.0) {
+            *entry = VACANT;
+        }
+        if let Some(span) = self.spans.get_mut(frame.0 as usize / SPAN) {
+            span.used -= 1;
+            if span.used == 0 {
+                self.spare = core::mem::take(&mut span.entries);
+            }
+        }
+        self.frames -= 1;
+        if let Some(file) = self.file_mut(id) {
+            file.frames -= 1;
+            self.forget_unused(id);
+        }
+    }
+}
+
+/// The file and number of the page at `soff`, and at which epoch it is.
+#[inline]
+fn place(epochs: &Epochs, soff: u64) -> Option<(FileId, u64, u64)> {
+    if !soff.is_multiple_of(PAGE) {
+        return None;
+    }
+    let page = soff / PAGE;
+    Some((epochs.file?, page, epochs.at(page)?))
+}
+
+/// Files.
+impl Cache {
+    fn find_key(&self, conn: u32, path: u64) -> Result<usize, usize> {
+        self.by_key
+            .binary_search_by_key(&(conn, path), |&(conn, path, _)| (conn, path))
+    }
+
+    /// `at` is its place in `by_key`.
+    fn new_file(&mut self, conn: u32, path: u64, at: usize) -> Option<FileId> {
+        self.by_key.try_reserve(1).ok()?;
+        if self.free.is_empty() {
+            self.files.try_reserve(1).ok()?;
+            // Room to free all of them without allocating.
+            self.free.try_reserve(self.files.len() + 1).ok()?;
+            self.free.push(self.files.len() as u32);
+            self.files.push(None);
+        }
+        let id = FileId(self.free.pop()?);
+        *self.files.get_mut(id.0 as usize)? = Some(File {
+            conn,
+            path,
+            holders: 0,
+            frames: 0,
+            history: History::default(),
+        });
+        self.by_key.insert(at, (conn, path, id));
+        Some(id)
+    }
+
+    fn file_ref(&self, id: FileId) -> Option<&File> {
+        self.files.get(id.0 as usize)?.as_ref()
+    }
+
+    fn file_mut(&mut self, id: FileId) -> Option<&mut File> {
+        self.files.get_mut(id.0 as usize)?.as_mut()
+    }
+
+    fn forget_unused(&mut self, id: FileId) {
+        let Some(file) = self.file_ref(id) else {
+            return;
+        };
+        if file.holders > 0 || file.frames > 0 {
+            return;
+        }
+        if let Ok(at) = self.find_key(file.conn, file.path) {
+            self.by_key.remove(at);
+        }
+        if let Some(place) = self.files.get_mut(id.0 as usize) {
+            *place = None;
+            self.free.push(id.0);
+        }
+    }
+}
+
+/// Entries and buckets.
+impl Cache {
+    #[inline]
+    fn entry(&self, frame: u32) -> Option<Entry> {
+        let span = self.spans.get(frame as usize / SPAN)?;
+        span.entries.get(frame as usize % SPAN).copied()
+    }
+
+    #[inline]
+    fn entry_mut(&mut self, frame: u32) -> Option<&mut Entry> {
+        let span = self.spans.get_mut(frame as usize / SPAN)?;
+        span.entries.get_mut(frame as usize % SPAN)
+    }
+
+    /// Is the frame good for that epoch too? Then its range reaches to it.
+    #[inline]
+    fn valid(&mut self, frame: u32, epoch: u64) -> bool {
+        let Some(Entry {
+            file, page, lo, hi, ..
+        }) = self.entry(frame)
+        else {
+            return false;
+        };
+        if (lo..=hi).contains(&epoch) {
+            return true;
+        }
+        let edge = if epoch < lo { lo } else { hi };
+        let same = self
+            .file_ref(FileId(file))
+            .is_some_and(|file| file.history.same(edge, epoch, &(page..page + 1)));
+        if same && let Some(entry) = self.entry_mut(frame) {
+            (entry.lo, entry.hi) = (lo.min(epoch), hi.max(epoch));
+        }
+        same
+    }
+
+    /// Which bucket a page is in.
+    #[inline]
+    fn bucket(&self, id: FileId, page: u64) -> usize {
+        bucket_of(id.0, page, self.buckets.len())
+    }
+
+    /// Room for the entry of a frame, and a bucket more for it.
+    fn make_room(&mut self, frame: Frame) -> bool {
+        let index = frame.0 as usize / SPAN;
+        if self.spans.len() <= index {
+            let more = index + 1 - self.spans.len();
+            if self.spans.try_reserve(more).is_err() {
+                return false;
+            }
+            self.spans.resize_with(index + 1, Span::default);
+        }
+        let Some(span) = self.spans.get_mut(index) else {
+            return false;
+        };
+        if span.entries.is_empty() {
+            if self.spare.is_empty() {
+                if self.spare.try_reserve_exact(SPAN).is_err() {
+                    return false;
+                }
+                self.spare.resize(SPAN, VACANT);
+            }
+            span.entries = core::mem::take(&mut self.spare);
+        }
+        if self.buckets.len() <= self.frames {
+            self.split();
+        }
+        // Without memory for more the chains grow, but not for ever.
+        self.frames / 8 < self.buckets.len()
+    }
+
+    /// One more bucket, with its share of the one it is split from.
+    fn split(&mut self) {
+        if self.buckets.try_reserve(1).is_err() {
+            return;
+        }
+        let new = self.buckets.len();
+        self.buckets.push(NONE);
+        let from = new - (new + 1).next_power_of_two() / 2;
+        let Some(first) = self.buckets.get_mut(from).filter(|_| new > 0) else {
+            return;
+        };
+        let mut at = core::mem::replace(first, NONE);
+        while let Some(entry) = self.entry(at) {
+            let bucket = bucket_of(entry.file, entry.page, new + 1);
+            if let Some(first) = self.buckets.get_mut(bucket) {
+                let next = core::mem::replace(first, at);
+                if let Some(entry) = self.entry_mut(at) {
+                    entry.next = next;
+                }
+            }
+            at = entry.next;
+        }
+    }
+
+    /// Takes a frame out of its bucket.
+    fn unlink(&mut self, bucket: usize, frame: u32, next: u32) {
+        let Some(first) = self.buckets.get_mut(bucket) else {
+            return;
+        };
+        if *first == frame {
+            *first = next;
+            return;
+        }
+        let mut at = *first;
+        while let Some(entry) = self.entry_mut(at) {
+            if entry.next == frame {
+                entry.next = next;
+                return;
+            }
+            at = entry.next;
+        }
+    }
+}
+
+/// Linear hashing: of `buckets` buckets, those not yet split share a bucket.
+#[inline]
+fn bucket_of(file: u32, page: u64, buckets: usize) -> usize {
+    // Strides of any kind are spread.
+    let hash = (page ^ u64::from(file) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    let whole = buckets.next_power_of_two().max(1) as u64;
+    let bucket = hash & (whole - 1);
+    match bucket < buckets as u64 {
+        true => bucket as usize,
+        false => (bucket - whole / 2) as usize,
+    }
+}

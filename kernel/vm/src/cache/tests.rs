@@ -1,0 +1,133 @@
+use super::*;
+use alloc::collections::BTreeMap;
+
+/// A snapshot of all of a file at its epoch.
+fn snapshot(cache: &mut Cache, conn: u32, path: u64, epoch: u64) -> Epochs {
+    let mut epochs = cache.open(conn, path);
+    let known = cache.known(epochs.file);
+    cache.note(epochs.file, known, epoch, Some(&Changes::NONE));
+    cache.set(&mut epochs, 0..1 << 40, epoch);
+    epochs
+}
+
+/// The file changed at that page.
+fn change(cache: &mut Cache, conn: u32, path: u64, epoch: u64, page: u64) {
+    let file = cache.file(conn, path);
+    let mut changes = Changes::NONE;
+    changes.add(page * PAGE..(page + 1) * PAGE);
+    cache.note(file, cache.known(file), epoch, Some(&changes));
+}
+
+#[test]
+fn equal_epochs_of_one_file_share_and_nothing_else_does() {
+    let mut c = Cache::new();
+    let a = snapshot(&mut c, 1, 7, 5);
+    let b = snapshot(&mut c, 1, 7, 5);
+    assert_eq!(c.insert(&a, 3 * PAGE, Frame(70)), Kept::Yes);
+    assert_eq!(c.find(&b, 3 * PAGE), Some(Frame(70)));
+    assert_eq!(c.insert(&b, 3 * PAGE, Frame(71)), Kept::Other(Frame(70)));
+    assert_eq!(c.find(&b, 4 * PAGE), None, "another page");
+    assert_eq!(c.find(&b, 3 * PAGE + 1), None, "two halves of pages");
+    for (conn, path) in [(2, 7), (1, 8)] {
+        let other = snapshot(&mut c, conn, path, 5);
+        assert_eq!(c.find(&other, 3 * PAGE), None, "{conn} {path}");
+        c.close(other);
+    }
+    c.remove(Frame(70));
+    assert_eq!(c.find(&a, 3 * PAGE), None);
+    c.close(a);
+    c.close(b);
+    assert!(c.is_empty() && c.by_key.is_empty());
+}
+
+#[test]
+fn a_list_of_changes_closes_the_pages_in_it_and_no_others() {
+    let mut c = Cache::new();
+    let a = snapshot(&mut c, 1, 7, 5);
+    for page in 0..4 {
+        c.insert(&a, page * PAGE, Frame(page as u32));
+    }
+    change(&mut c, 1, 7, 6, 2);
+    let b = snapshot(&mut c, 1, 7, 6);
+    let found: Vec<_> = (0..4).map(|page| c.find(&b, page * PAGE)).collect();
+    assert_eq!(
+        found,
+        [Some(Frame(0)), Some(Frame(1)), None, Some(Frame(3))]
+    );
+    assert_eq!(c.insert(&b, 2 * PAGE, Frame(9)), Kept::Yes);
+    // Each of the two epochs has its own.
+    assert_eq!(c.find(&a, 2 * PAGE), Some(Frame(2)));
+    assert_eq!(c.find(&b, 2 * PAGE), Some(Frame(9)));
+    // What the newer one fills is good for the older one too.
+    assert_eq!(c.insert(&b, 50 * PAGE, Frame(10)), Kept::Yes);
+    assert_eq!(c.find(&a, 50 * PAGE), Some(Frame(10)));
+}
+
+#[test]
+fn a_frame_is_one_page_of_one_file() {
+    let mut c = Cache::new();
+    let a = snapshot(&mut c, 1, 7, 5);
+    let b = snapshot(&mut c, 1, 8, 6);
+    assert_eq!(c.insert(&a, 0, Frame(1)), Kept::Yes);
+    assert_eq!(c.insert(&a, 0, Frame(1)), Kept::Yes);
+    assert_eq!(c.insert(&b, 0, Frame(1)), Kept::No);
+    assert_eq!(c.insert(&a, PAGE, Frame(1)), Kept::No);
+    assert_eq!((c.find(&b, 0), c.len()), (None, 1));
+}
+
+#[test]
+fn a_file_stays_while_a_snapshot_or_a_frame_does() {
+    let mut c = Cache::new();
+    let a = snapshot(&mut c, 1, 7, 5);
+    c.insert(&a, 0, Frame(1));
+    c.close(a);
+    let b = snapshot(&mut c, 1, 7, 5);
+    assert_eq!(c.find(&b, 0), Some(Frame(1)));
+    c.remove(Frame(1));
+    c.close(b);
+    assert!(c.file(1, 7).is_none());
+    let b = snapshot(&mut c, 1, 7, 4);
+    assert_eq!(c.known(b.file), 4, "nothing is left of the past");
+}
+
+#[test]
+fn any_number_of_frames_is_found_and_removed() {
+    // A map is the model.
+    let mut c = Cache::new();
+    let files: Vec<_> = (0..5)
+        .map(|f| snapshot(&mut c, f % 2, u64::from(f), 9))
+        .collect();
+    let mut model = BTreeMap::new();
+    let mut seed = 1u64;
+    let mut next = |n: u64| {
+        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1);
+        (seed >> 33) % n
+    };
+    for round in 0..60_000u64 {
+        let (file, page) = (next(5), next(300) << (8 * next(3)));
+        let frame = Frame(next(1000) as u32 * 17);
+        let grows = round / 10_000 % 2 == 0;
+        if next(10) < if grows { 8 } else { 3 } {
+            let free = !model.values().any(|f| *f == frame);
+            if free && !model.contains_key(&(file, page)) {
+                let kept = c.insert(&files[file as usize], page * PAGE, frame);
+                assert_eq!(kept, Kept::Yes);
+                model.insert((file, page), frame);
+            }
+        } else {
+            c.remove(frame);
+            model.retain(|_, f| *f != frame);
+        }
+        let (file, page) = (next(5), next(300) << (8 * next(3)));
+        let found = c.find(&files[file as usize], page * PAGE);
+        assert_eq!(found, model.get(&(file, page)).copied());
+        assert_eq!(c.len(), model.len());
+    }
+    for ((file, page), frame) in &model {
+        assert_eq!(c.find(&files[*file as usize], page * PAGE), Some(*frame));
+        c.remove(*frame);
+    }
+    files.into_iter().for_each(|epochs| c.close(epochs));
+    assert!(c.is_empty() && c.by_key.is_empty());
+    assert!(c.spans.iter().all(|span| span.entries.is_empty()));
+}
