@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use vm::{Extent, Frame, Slot};
+use vm::{Extent, Frame, Slot, Source};
 
 use crate::PAGE;
 use crate::server::Servers;
@@ -56,6 +56,7 @@ impl<S: Servers> World<S> {
         for space in 0..self.spaces.len() {
             if self.spaces[space].is_some() {
                 self.check_space(space, &mut frames, &mut snaps);
+                self.check_shared(space);
             }
         }
         let all = self.frames.borrow();
@@ -70,6 +71,40 @@ impl<S: Servers> World<S> {
         let held: HashMap<u32, u32> = self.handles().collect();
         assert_eq!(held, snaps, "references to snapshots");
         assert_eq!(self.servers.snapshots(), held.len(), "snapshots at servers");
+    }
+
+    /// Of the frames that are one page of a file at one epoch, strangers find
+    /// the one that is everybody's. (A clean page of pieces, and one that a
+    /// write restored, is not found at its epoch.)
+    fn check_shared(&mut self, space: usize) {
+        let owner = self.space(space);
+        let mut at = 0;
+        let mut clean = Vec::new();
+        while let Some((page, slot)) = owner.segment.next_populated(&owner.memory, at..u64::MAX) {
+            at = page + 1;
+            let start = page * vm::PAGE;
+            let first = owner.segment.extents().first(start..start + vm::PAGE);
+            if let (Slot::Resident(frame), Some(extent)) = (slot, first)
+                && extent.len() == vm::PAGE
+                && extent.source.soff.is_multiple_of(vm::PAGE)
+            {
+                clean.push((frame, extent.source));
+            }
+        }
+        let frames = &mut *self.frames.borrow_mut();
+        for (frame, Source { snap, soff }) in clean {
+            let epochs = &frames.epochs[&snap.0];
+            if epochs.at(soff / vm::PAGE).is_none() {
+                continue;
+            }
+            let found = frames.cache.find(epochs, soff);
+            let good = frames.cache.is_good(frame, epochs, soff);
+            assert_eq!(
+                found == Some(frame),
+                good,
+                "{frame:?} is there, {found:?} is found"
+            );
+        }
     }
 
     fn check_space(

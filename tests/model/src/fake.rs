@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use abi::Errno;
-use vm::PutReply;
+use vm::{Changes, PutReply};
 
-use crate::server::{File, Servers, Staged, StagedKind};
+use crate::server::{File, News, Servers, Staged, StagedKind};
 
 /// One file.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub struct Fake {
     staged: HashMap<u64, Vec<(u64, Vec<u8>)>>,
     /// Commits do at most so many bytes.
     short: Option<u64>,
+    /// All changes: the file, where, at which epoch. The first epoch is 1.
+    changes: Vec<(File, Range<u64>)>,
 }
 
 impl Fake {
@@ -41,6 +43,30 @@ impl Fake {
             names: (0..files.len()).map(Some).collect(),
             files,
             ..Fake::default()
+        }
+    }
+
+    /// Notes a change, which takes the next epoch.
+    fn changed(&mut self, file: File, range: Range<u64>) {
+        self.changes.push((file, range));
+    }
+
+    /// The file's epoch, and what has changed in it since the epoch `known`.
+    fn news(&self, file: File, known: u64) -> News {
+        let of_file = |(_, (of, _)): &(usize, &(File, Range<u64>))| *of == file;
+        let changes = self.changes.iter().enumerate().filter(of_file);
+        // The change at place `i` made epoch `i + 2`.
+        let epoch = changes.clone().map(|(i, _)| i as u64 + 2).max();
+        let mut since = Changes::NONE;
+        for (at, (_, range)) in changes {
+            if at as u64 + 2 > known {
+                since.add(range.clone());
+            }
+        }
+        News {
+            known,
+            epoch: epoch.unwrap_or(1),
+            changes: (known != 0).then_some(since),
         }
     }
 
@@ -70,6 +96,7 @@ impl Fake {
     }
 
     fn commit(&mut self, last: &Staged) -> PutReply {
+        let size = self.files[last.file].content.len() as u64;
         let file = &mut self.files[last.file];
         let base = if last.append {
             file.content.len() as u64
@@ -92,6 +119,9 @@ impl Fake {
             if room == 0 {
                 break;
             }
+        }
+        if count > 0 {
+            self.changed(last.file, base.min(size)..base + count);
         }
         PutReply {
             off: base,
@@ -143,8 +173,15 @@ impl Servers for Fake {
         self.files[file].snapshots
     }
 
-    fn snap(&mut self, file: File, snap: u32, off: u64, count: u64) -> Result<u64, Errno> {
+    fn snap(
+        &mut self,
+        file: File,
+        snap: u32,
+        range: Range<u64>,
+        known: u64,
+    ) -> Result<(u64, News), Errno> {
         assert!(self.files[file].snapshots);
+        let (off, count) = (range.start, range.end - range.start);
         let content = &self.files[file].content;
         let rest = content.get(off as usize..).unwrap_or_default();
         let taken = &rest[..rest.len().min(count as usize)];
@@ -153,7 +190,8 @@ impl Servers for Fake {
             assert_eq!(*of, file, "a snapshot is of one file");
             cover(bytes, off, taken);
         }
-        Ok(taken.len() as u64)
+        let taken = taken.len() as u64;
+        Ok((taken, self.news(file, known)))
     }
 
     fn read_snap(&mut self, snap: u32, off: u64, into: &mut [u8]) -> Result<usize, Errno> {
@@ -174,7 +212,7 @@ impl Servers for Fake {
         Ok(read_bytes(&self.files[file].content, off, into))
     }
 
-    fn put(&mut self, put: &Staged) -> Result<PutReply, Errno> {
+    fn put(&mut self, put: &Staged) -> Result<(PutReply, News), Errno> {
         let mut data = put.data.as_slice();
         let mut staged = Vec::new();
         for (kind, off, len) in &put.ops {
@@ -186,13 +224,15 @@ impl Servers for Fake {
         assert!(data.is_empty(), "data that no operation wants");
         self.staged.entry(put.wid).or_default().extend(staged);
         if put.commit {
-            return Ok(self.commit(put));
+            let reply = self.commit(put);
+            return Ok((reply, self.news(put.file, put.known)));
         }
-        Ok(PutReply {
+        let reply = PutReply {
             off: put.off,
             count: 0,
             assoc: false,
-        })
+        };
+        Ok((reply, News::NONE))
     }
 
     fn abort(&mut self, _file: File, wid: u64) {
@@ -213,12 +253,16 @@ impl Servers for Fake {
     }
 
     fn foreign_write(&mut self, file: File, off: u64, data: &[u8]) -> Result<usize, Errno> {
+        let size = self.files[file].content.len() as u64;
         write_bytes(&mut self.files[file].content, off, data);
+        self.changed(file, off.min(size)..off + data.len() as u64);
         Ok(data.len())
     }
 
     fn truncate(&mut self, file: File, size: u64) -> Result<(), Errno> {
+        let old = self.files[file].content.len() as u64;
         self.files[file].content.resize(size as usize, 0);
+        self.changed(file, old.min(size)..old.max(size));
         Ok(())
     }
 

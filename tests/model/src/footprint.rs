@@ -14,6 +14,8 @@ pub enum Object {
     Snapshot(u32),
     /// Everything at file servers.
     Server,
+    /// Which frames strangers may find, and what is known of files.
+    Cache,
     /// Those who wait for a fill of a process's page.
     Sleepers(usize, u64),
 }

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 
-use vm::{Count, Frame, Memory, NoMemory};
+use vm::{Cache, Count, Epochs, Frame, Kept, Memory, NoMemory, SnapId};
 
 use crate::PAGE;
 use crate::footprint::{Object, Trace};
+use crate::server::News;
 
 /// What a frame holds before anybody wrote to it, and after it was freed: bytes
 /// that would be noticed.
@@ -32,12 +33,18 @@ pub struct Frames {
     /// What is used, step by step.
     pub trace: Trace,
     /// What the core counted, by [`Count`].
-    pub counts: [u64; 7],
+    pub counts: [u64; 8],
+    /// Which of them strangers may find.
+    pub cache: Cache,
+    /// At which epochs the snapshots are, by handle.
+    pub epochs: BTreeMap<u32, Epochs>,
 }
 
 #[derive(Clone)]
 struct Entry {
     references: u32,
+    /// It is in the cache.
+    cached: bool,
     bytes: Rc<[u8; PAGE]>,
 }
 
@@ -53,7 +60,9 @@ impl Default for Frames {
             fail_for_good: false,
             failed: 0,
             trace: Trace::default(),
-            counts: [0; 7],
+            counts: [0; 8],
+            cache: Cache::new(),
+            epochs: BTreeMap::new(),
         }
     }
 }
@@ -66,6 +75,7 @@ impl Frames {
         let number = self.free.pop().unwrap_or_else(|| {
             self.frames.push(Entry {
                 references: 0,
+                cached: false,
                 bytes: self.junk.clone(),
             });
             self.frames.len() as u32 - 1
@@ -114,7 +124,75 @@ impl Frames {
         entry.references -= 1;
         if entry.references == 0 {
             entry.bytes = junk;
+            if std::mem::take(&mut entry.cached) {
+                self.trace.changes(Object::Cache);
+                self.cache.remove(frame);
+            }
             self.free.push(frame.0);
+        }
+    }
+
+    /// May the only holder of a frame write it? Then nobody finds it any more.
+    fn claim(&mut self, frame: Frame) -> bool {
+        self.content(frame);
+        if self.references(frame) > 1 {
+            return false;
+        }
+        if self.is_cached(frame) {
+            self.trace.changes(Object::Cache);
+            self.entry(frame).cached = false;
+            self.cache.remove(frame);
+        }
+        true
+    }
+
+    fn cached(&mut self, snap: SnapId, soff: u64) -> Option<Frame> {
+        self.trace.uses(Object::Cache);
+        let frame = self.cache.find(self.epochs.get(&snap.0)?, soff)?;
+        assert!(self.is_cached(frame), "{frame:?} is not marked");
+        self.retain(frame);
+        Some(frame)
+    }
+
+    fn publish(&mut self, snap: SnapId, soff: u64, frame: Frame) -> Option<Frame> {
+        self.trace.changes(Object::Cache);
+        match self.cache.insert(self.epochs.get(&snap.0)?, soff, frame) {
+            Kept::Yes => self.entry(frame).cached = true,
+            Kept::No => {}
+            Kept::Other(first) => {
+                self.retain(first);
+                return Some(first);
+            }
+        }
+        None
+    }
+
+    /// May strangers find the frame?
+    pub fn is_cached(&self, frame: Frame) -> bool {
+        self.frames[frame.0 as usize].cached
+    }
+
+    /// The newest epoch of a file of a server that is known of.
+    pub fn known(&self, (server, file): (u32, u64)) -> u64 {
+        self.trace.uses(Object::Cache);
+        self.cache.known(self.cache.file(server, file))
+    }
+
+    /// An answer said something of a file, and of what a snapshot is now.
+    pub fn learn(
+        &mut self,
+        (server, file): (u32, u64),
+        snap: Option<(u32, Range<u64>)>,
+        news: &News,
+    ) {
+        self.trace.changes(Object::Cache);
+        let file = self.cache.file(server, file);
+        let News { known, epoch, .. } = *news;
+        self.cache.note(file, known, epoch, news.changes.as_ref());
+        if let Some((snap, range)) = snap
+            && let Some(epochs) = self.epochs.get_mut(&snap)
+        {
+            self.cache.set(epochs, range, epoch);
         }
     }
 
@@ -125,6 +203,10 @@ impl Frames {
 
     /// A frame's bytes, to be changed.
     pub fn bytes(&mut self, frame: Frame) -> &mut [u8; PAGE] {
+        assert!(
+            !self.is_cached(frame),
+            "a frame that others may find is written"
+        );
         Rc::make_mut(&mut self.entry(frame).bytes)
     }
 
@@ -192,6 +274,18 @@ impl Memory for SimMemory {
         let frames = self.frames.borrow();
         frames.content(frame);
         frames.references(frame) > 1
+    }
+
+    fn claim(&mut self, frame: Frame) -> bool {
+        self.frames.borrow_mut().claim(frame)
+    }
+
+    fn cached(&mut self, snap: SnapId, soff: u64) -> Option<Frame> {
+        self.frames.borrow_mut().cached(snap, soff)
+    }
+
+    fn publish(&mut self, snap: SnapId, soff: u64, frame: Frame) -> Option<Frame> {
+        self.frames.borrow_mut().publish(snap, soff, frame)
     }
 
     fn copy(&mut self, from: (Frame, usize), to: (Frame, usize), len: usize) {

@@ -18,7 +18,7 @@ use crate::PAGE;
 use crate::footprint::Object;
 use crate::memory::SimMemory;
 use crate::server::{File, Servers, Staged, StagedKind};
-use crate::world::{Point, Sent, World, by_page};
+use crate::world::{Committed, Point, Sent, World, by_page};
 
 /// A page that is being filled: the process, the page, the fill.
 pub type Fill = (usize, u64, Ticket);
@@ -183,11 +183,15 @@ impl<R: Reach> Host for Process<R> {
         grow: Option<SnapId>,
     ) -> Result<Snapped, Errno> {
         self.reach.pause(Point::BeforeSnap);
-        let taken = self.reach.with(|world| world.snap(file, off, count, grow));
-        if taken.is_ok() {
-            self.reach.pause(Point::AfterSnap);
-        }
-        taken
+        let (taken, news) = self
+            .reach
+            .with(|world| world.snap(file, off, count, grow))?;
+        self.reach.pause(Point::AfterSnap);
+        self.reach.with(|world| {
+            let range = off..off + taken.count;
+            world.learn(file, Some((taken.snap.0, range)), &news);
+        });
+        Ok(taken)
     }
 
     fn new_snap(&mut self, file: File) -> Result<SnapId, Errno> {
@@ -289,7 +293,7 @@ impl<R: Reach> Host for Process<R> {
         Ok(())
     }
 
-    fn put_wait(&mut self, _file: File, wid: u64) -> Result<PutReply, Errno> {
+    fn put_wait(&mut self, file: File, wid: u64) -> Result<PutReply, Errno> {
         self.reach.pause(Point::BeforeCommit);
         let mut last = None;
         loop {
@@ -300,6 +304,10 @@ impl<R: Reach> Host for Process<R> {
             }
         }
         self.reach.pause(Point::AfterCommit);
+        let last = last.map(|Committed { reply, into, news }| {
+            self.reach.with(|world| world.learn(file, into, &news));
+            reply
+        });
         match self.reach.with(|world| world.first_error(wid)) {
             Some(error) => Err(error),
             None => last.ok_or(Errno::EPROTO),
@@ -351,6 +359,7 @@ fn staged(put: &Put<'_, File>) -> Staged {
         append: put.append,
         commit: put.commit,
         into: put.into.map(|snap| snap.0),
+        known: 0,
         ops: named.collect(),
         data: Vec::new(),
     }

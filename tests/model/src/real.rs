@@ -10,14 +10,14 @@ use std::task::{Context, Poll, Waker};
 
 use abi::Errno;
 use ninep::consts::{NOFID, VERSION_L, VERSION_SNAP, open, put, setattr};
-use ninep::{List, Names, PUT_OP_MAX, PutKind, PutOp, PutOps, Reply, Request, SetAttr};
+use ninep::{Changes, List, Names, PUT_OP_MAX, PutKind, PutOp, PutOps, Reply, Request, SetAttr};
 use snapfs::Snapfs;
 use snapfs::memory::{Memory, Refuse};
 use vm::PutReply;
 
 use self::held::Held;
 use crate::run::Failure;
-use crate::server::{File, Servers, Staged, StagedKind};
+use crate::server::{File, News, Servers, Staged, StagedKind};
 
 /// The connections to each server: the kernel's, another client's, and the
 /// kernel's where it does not ask for snapshots.
@@ -198,6 +198,22 @@ fn name_of(number: File) -> String {
     format!("file{number}")
 }
 
+/// What a reply says of a file's past.
+fn news(known: u64, epoch: u64, changes: Changes<'_>) -> News {
+    let listed = (!changes.all()).then(|| {
+        let mut listed = vm::Changes::NONE;
+        for (off, len) in changes.iter() {
+            listed.add(off..off + len);
+        }
+        listed
+    });
+    News {
+        known,
+        epoch,
+        changes: listed,
+    }
+}
+
 /// Runs a future whose every wait is already over.
 fn now<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
@@ -271,22 +287,35 @@ impl Servers for Real {
         self.files[file].conn == KERNEL
     }
 
-    fn snap(&mut self, number: File, snap: u32, off: u64, count: u64) -> Result<u64, Errno> {
+    fn snap(
+        &mut self,
+        number: File,
+        snap: u32,
+        range: Range<u64>,
+        known: u64,
+    ) -> Result<(u64, News), Errno> {
         let file = &self.files[number];
         let request = Request::Snap {
             fid: file.fid,
             snapfid: FIRST_SNAP + snap,
-            off,
-            count,
+            off: range.start,
+            count: range.end - range.start,
             epoch: 0,
-            known: 0,
+            known,
         };
-        let (count, epoch) = self.ask(file.server, KERNEL, &request, |reply| match reply {
-            Reply::Snap { count, epoch, .. } => Some((count, epoch)),
+        let taken = self.ask(file.server, KERNEL, &request, |reply| match reply {
+            Reply::Snap {
+                count,
+                epoch,
+                changes,
+                ..
+            } => Some((count, news(known, epoch, changes))),
             _ => None,
         })?;
-        self.held(snap, number).set(off..off + count, epoch);
-        Ok(count)
+        let (count, News { epoch, .. }) = taken;
+        self.held(snap, number)
+            .set(range.start..range.start + count, epoch);
+        Ok(taken)
     }
 
     fn read_snap(&mut self, snap: u32, off: u64, into: &mut [u8]) -> Result<usize, Errno> {
@@ -305,10 +334,10 @@ impl Servers for Real {
         self.read(file.server, file.conn, file.fid, off, into)
     }
 
-    fn put(&mut self, staged: &Staged) -> Result<PutReply, Errno> {
+    fn put(&mut self, staged: &Staged) -> Result<(PutReply, News), Errno> {
         let file = &self.files[staged.file];
         if file.conn == PLAIN {
-            return self.write(staged);
+            return Ok((self.write(staged)?, News::NONE));
         }
         let ops: Vec<PutOp> = staged
             .ops
@@ -334,25 +363,28 @@ impl Servers for Real {
             flags: flag(staged.commit, put::COMMIT) | flag(staged.append, put::APPEND),
             off: staged.off,
             into: staged.into.map_or(NOFID, |snap| FIRST_SNAP + snap),
-            known: 0,
+            known: staged.known,
             ops: PutOps::new(&ops),
             data: &staged.data,
         };
-        let (reply, epoch) = self.ask(file.server, KERNEL, &request, |reply| match reply {
+        let (reply, said) = self.ask(file.server, KERNEL, &request, |reply| match reply {
             Reply::Put {
                 off,
                 count,
                 epoch,
                 assoc,
-                ..
-            } => Some((PutReply { off, count, assoc }, epoch)),
+                changes,
+            } => {
+                let said = news(staged.known, epoch, changes);
+                Some((PutReply { off, count, assoc }, said))
+            }
             _ => None,
         })?;
         if let Some(snap) = staged.into.filter(|_| reply.assoc) {
             let bytes = reply.off..reply.off + reply.count;
-            self.held(snap, staged.file).set(bytes, epoch);
+            self.held(snap, staged.file).set(bytes, said.epoch);
         }
-        Ok(reply)
+        Ok((reply, said))
     }
 
     fn abort(&mut self, file: File, wid: u64) {

@@ -1,7 +1,9 @@
 //! What the simulated kernel asks of file servers.
 
+use std::ops::Range;
+
 use abi::Errno;
-use vm::PutReply;
+use vm::{Changes, PutReply};
 
 use crate::run::Failure;
 
@@ -23,6 +25,8 @@ pub struct Staged {
     pub commit: bool,
     /// Snapshot handle that becomes what was written.
     pub into: Option<u32>,
+    /// The epoch from which the answer is to count changes.
+    pub known: u64,
     /// Kind, offset from the base, length.
     pub ops: Vec<(StagedKind, u64, u64)>,
     /// The bytes of DATA operations.
@@ -45,6 +49,26 @@ pub enum StagedKind {
     Zero,
 }
 
+/// What an answer says of the file's past.
+#[derive(Clone, Copy, Debug)]
+pub struct News {
+    /// The epoch that the request named.
+    pub known: u64,
+    /// The file's now; 0: none is said.
+    pub epoch: u64,
+    /// What changed between them; `None`: anything may have.
+    pub changes: Option<Changes>,
+}
+
+impl News {
+    /// Nothing is said.
+    pub const NONE: News = News {
+        known: 0,
+        epoch: 0,
+        changes: None,
+    };
+}
+
 /// File servers, seen as one, and the means to play another client and to look
 /// inside. Handles of snapshots are chosen by the caller.
 pub trait Servers {
@@ -55,18 +79,25 @@ pub trait Servers {
     /// Has that server snapshots?
     fn has_snapshots(&self, file: File) -> bool;
 
-    /// Adds a range of the file, as it is, to the snapshot; its length.
-    fn snap(&mut self, file: File, snap: u32, off: u64, count: u64) -> Result<u64, Errno>;
+    /// Adds a range of the file, as it is, to the snapshot; its length, and what
+    /// changed in the file since the epoch `known`.
+    fn snap(
+        &mut self,
+        file: File,
+        snap: u32,
+        range: Range<u64>,
+        known: u64,
+    ) -> Result<(u64, News), Errno>;
     /// Bytes of a snapshot.
     fn read_snap(&mut self, snap: u32, off: u64, into: &mut [u8]) -> Result<usize, Errno>;
     /// Bytes of the live file.
     fn read_live(&mut self, file: File, off: u64, into: &mut [u8]) -> Result<usize, Errno>;
     /// Stages, and commits if it says so.
-    fn put(&mut self, staged: &Staged) -> Result<PutReply, Errno>;
+    fn put(&mut self, staged: &Staged) -> Result<(PutReply, News), Errno>;
     /// Forgets what was staged.
     fn abort(&mut self, file: File, wid: u64);
     /// The snapshot gives up these offsets of its file.
-    fn trim(&mut self, snap: u32, ranges: &[std::ops::Range<u64>]);
+    fn trim(&mut self, snap: u32, ranges: &[Range<u64>]);
     /// The handle is free again (it may have nothing).
     fn clunk(&mut self, snap: u32);
 

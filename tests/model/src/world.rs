@@ -15,7 +15,7 @@ use crate::footprint::{Object, Trace};
 use crate::memory::{Frames, SimMemory};
 use crate::process::Process;
 use crate::run::{Failure, FailureKind};
-use crate::server::{File, Servers, Staged};
+use crate::server::{File, News, Servers, Staged};
 
 /// What differs from one simulated kernel to another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -128,6 +128,14 @@ pub(crate) struct Sent {
     pub(crate) frames: Vec<vm::Gather>,
 }
 
+/// The answer to a commit.
+pub(crate) struct Committed {
+    pub(crate) reply: PutReply,
+    /// The snapshot that has what was written, and where.
+    pub(crate) into: Option<(u32, Range<u64>)>,
+    pub(crate) news: News,
+}
+
 impl<S: Servers> World<S> {
     /// One process with a segment of zeros.
     pub fn new(servers: S, config: Config) -> World<S> {
@@ -199,6 +207,11 @@ impl<S: Servers> World<S> {
     /// The process's segment and memory.
     pub fn space(&mut self, space: usize) -> &mut Space {
         self.spaces[space].as_mut().expect("the process exists")
+    }
+
+    /// The process `new` comes into being, with a segment of zeros.
+    pub fn spawn(&mut self, new: usize) {
+        self.add_space(Segment::new(self.config.pages), new);
     }
 
     /// The process `child` becomes a copy.
@@ -282,6 +295,18 @@ impl<S: Servers> World<S> {
         }
     }
 
+    /// What the frame cache knows a file by.
+    fn key(&self, file: File) -> (u32, u64) {
+        (self.servers.server_of(file) as u32, file as u64)
+    }
+
+    /// An answer about a file has arrived, and the range of a snapshot that it
+    /// is about.
+    pub(crate) fn learn(&mut self, file: File, snap: Option<(u32, Range<u64>)>, news: &News) {
+        let key = self.key(file);
+        self.frames.borrow_mut().learn(key, snap, news);
+    }
+
     pub(crate) fn new_handle(&mut self, file: File) -> SnapId {
         self.last_handle += 1;
         let handle = Handle {
@@ -289,6 +314,11 @@ impl<S: Servers> World<S> {
             file,
         };
         self.handles.insert(self.last_handle, handle);
+        let (server, path) = self.key(file);
+        self.trace(|t| t.changes(Object::Cache));
+        let frames = &mut *self.frames.borrow_mut();
+        let epochs = frames.cache.open(server, path);
+        frames.epochs.insert(self.last_handle, epochs);
         SnapId(self.last_handle)
     }
 
@@ -307,6 +337,12 @@ impl<S: Servers> World<S> {
         handle.references -= 1;
         if handle.references == 0 {
             self.handles.remove(&snap.0);
+            self.trace(|t| t.changes(Object::Cache));
+            let mut frames = self.frames.borrow_mut();
+            if let Some(epochs) = frames.epochs.remove(&snap.0) {
+                frames.cache.close(epochs);
+            }
+            drop(frames);
             // It may overtake the messages of a write that are on their way: a
             // server may do them in any order.
             self.trace(|t| t.changes(Object::Server));
@@ -345,14 +381,14 @@ impl<S: Servers> World<S> {
         self.last_wid
     }
 
-    /// Takes a snapshot, or grows one.
+    /// Takes a snapshot, or grows one; and what the answer says beside it.
     pub(crate) fn snap(
         &mut self,
         file: File,
         off: u64,
         count: u64,
         grow: Option<SnapId>,
-    ) -> Result<Snapped, Errno> {
+    ) -> Result<(Snapped, News), Errno> {
         self.trace(|t| t.changes(Object::Server));
         self.message()?;
         let snap = match grow {
@@ -362,8 +398,9 @@ impl<S: Servers> World<S> {
             }
             None => self.new_handle(file),
         };
-        match self.servers.snap(file, snap.0, off, count) {
-            Ok(count) => Ok(Snapped { snap, count }),
+        let known = self.frames.borrow().known(self.key(file));
+        match self.servers.snap(file, snap.0, off..off + count, known) {
+            Ok((count, news)) => Ok((Snapped { snap, count }, news)),
             Err(error) => {
                 if grow.is_none() {
                     self.drop_handle(snap);
@@ -397,6 +434,7 @@ impl<S: Servers> World<S> {
     /// waits for the answer.
     pub(crate) fn send(&mut self, mut sent: Sent) {
         let wid = sent.staged.wid;
+        sent.staged.known = self.frames.borrow().known(self.key(sent.staged.file));
         if !self.config.keeps_frames {
             self.copy_data(&mut sent);
             if !sent.staged.commit {
@@ -409,7 +447,7 @@ impl<S: Servers> World<S> {
 
     /// Hands the write's next message to its server; its answer, if it is one
     /// to the commit. `None` if there is none.
-    pub(crate) fn deliver_next(&mut self, wid: u64) -> Option<Option<PutReply>> {
+    pub(crate) fn deliver_next(&mut self, wid: u64) -> Option<Option<Committed>> {
         let next = self.sent.entry(wid).or_default().0.pop_front()?;
         Some(self.deliver(wid, next))
     }
@@ -429,7 +467,7 @@ impl<S: Servers> World<S> {
     }
 
     /// Hands a message to its server.
-    fn deliver(&mut self, wid: u64, mut sent: Sent) -> Option<PutReply> {
+    fn deliver(&mut self, wid: u64, mut sent: Sent) -> Option<Committed> {
         self.trace(|t| t.changes(Object::Server));
         self.copy_data(&mut sent);
         self.bytes_out += sent.staged.data.len() as u64;
@@ -446,7 +484,11 @@ impl<S: Servers> World<S> {
         };
         let entry = self.sent.entry(wid).or_default();
         match answer {
-            Ok(reply) => return Some(reply),
+            Ok((reply, news)) => {
+                let into = sent.staged.into.filter(|_| reply.assoc);
+                let into = into.map(|snap| (snap, reply.off..reply.off + reply.count));
+                return Some(Committed { reply, into, news });
+            }
             Err(error) => entry.1 = entry.1.or(Some(error)),
         }
         None
