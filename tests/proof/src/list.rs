@@ -34,8 +34,8 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         drops: "invariant 3: stores do not touch associations",
         file: "kernel/vm/src/segment.rs",
-        from: "        if !m.shared(old) {\n            m.map(page, old, true)?;",
-        to: "        if !m.shared(old) {\n            self.extents.reserve()?;\n            self.extents.replace(page * PAGE..(page + 1) * PAGE, None);\n            m.map(page, old, true)?;",
+        from: "        if m.claim(old) {\n            m.map(page, old, true)?;",
+        to: "        if m.claim(old) {\n            self.extents.reserve()?;\n            self.extents.replace(page * PAGE..(page + 1) * PAGE, None);\n            m.map(page, old, true)?;",
         package: "model-tests",
         target: "elision",
         test: "stores_and_writing_back_in_place_leave_the_associations_as_they_are",
@@ -57,6 +57,15 @@ pub const LIST: &[Mutation] = &[
         package: "model-tests",
         target: "ragged",
         test: "a_fill_in_flight_does_not_arrive_in_a_page_that_was_replaced",
+    },
+    Mutation {
+        drops: "invariant 5: a frame is valid for another epoch only if the list of changes leaves its page out",
+        file: "kernel/vm/src/cache/mod.rs",
+        from: ".is_some_and(|file| file.history.same(edge, epoch, &(page..page + 1)));",
+        to: ".is_some_and(|_| edge != epoch);",
+        package: "model-tests",
+        target: "sharing",
+        test: "what_a_stranger_wrote_closes_its_pages_alone",
     },
     Mutation {
         drops: "invariant 6: a page on its way in does not survive a copy",
@@ -88,8 +97,8 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         drops: "invariant 8: a page that was stored to since stays dirty",
         file: "kernel/vm/src/stage.rs",
-        from: "Slot::Sending(frame, t) if t == ticket => {",
-        to: "Slot::Dirty(frame) | Slot::Sending(frame, _) => {",
+        from: "Slot::Sending(frame, t) if t == ticket => match source {",
+        to: "Slot::Dirty(frame) | Slot::Sending(frame, _) => match source {",
         package: "model-tests",
         target: "elision",
         test: "a_page_stored_to_during_a_write_stays_dirty",
@@ -124,8 +133,8 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         drops: "invariant 12: a frame is stored to only while nobody else refers to it",
         file: "kernel/vm/src/segment.rs",
-        from: "        if !m.shared(old) {\n            m.map(page, old, true)?;",
-        to: "        if !m.shared(old) || true {\n            m.map(page, old, true)?;",
+        from: "        if m.claim(old) {\n            m.map(page, old, true)?;",
+        to: "        if m.claim(old) || true {\n            m.map(page, old, true)?;",
         package: "model-tests",
         target: "elision",
         test: "a_snapshot_shared_after_fork_stays_what_it_was_while_one_side_writes_back",
