@@ -295,9 +295,11 @@ impl<S: Servers> World<S> {
         }
     }
 
-    /// What the frame cache knows a file by.
+    /// What the frame cache knows a file by: each server numbers its own.
     fn key(&self, file: File) -> (u32, u64) {
-        (self.servers.server_of(file) as u32, file as u64)
+        let server = self.servers.server_of(file);
+        let before = (0..file).filter(|other| self.servers.server_of(*other) == server);
+        (server as u32, before.count() as u64)
     }
 
     /// An answer about a file has arrived, and the range of a snapshot that it

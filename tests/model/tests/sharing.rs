@@ -324,6 +324,28 @@ fn a_late_answer_does_not_make_old_pages_new() {
     end(w);
 }
 
+/// A write of a few pages of a large image: they are at the new epoch, and so
+/// is the rest, but for what a stranger changed in between.
+#[test]
+fn a_write_of_a_part_leaves_the_rest_at_its_epoch() {
+    let mut w = world(&[(0, &numbered())]);
+    read(&mut w, 0, 0);
+    w.servers
+        .foreign_write(0, 12 * PAGE as u64, b"stranger's")
+        .unwrap();
+    store(&mut w, 0, 2 * PAGE, b"mine");
+    write(&mut w, 0, 2 * PAGE, PAGE, 0);
+    // Nobody but process 0 has page 12 as it was; both fill it.
+    read(&mut w, 1, 0);
+    assert_eq!(w.load(1, 12 * PAGE, 10), Ok(b"stranger's".to_vec()));
+    let mut mine = numbered();
+    mine[2 * PAGE..2 * PAGE + 4].copy_from_slice(b"mine");
+    assert!(seen(&mut w, 0) == mine, "a page of another epoch was found");
+    seen(&mut w, 1);
+    assert_eq!(shared(&mut w, 0, 1), all_but(&[12]));
+    end(w);
+}
+
 /// Many writes, each a little: pages that none of them touched stay shared.
 #[test]
 fn a_long_history_keeps_unchanged_pages_shared() {
@@ -384,4 +406,27 @@ fn a_child_left_alone_with_a_shared_frame_takes_it_out_before_it_stores() {
     store(&mut w, 2, PAGE, b"child's");
     assert_eq!(w.load(1, PAGE, 7), Ok(b"written".to_vec()));
     end(w);
+}
+
+/// A read puts bytes into a page that is one's own: the frame is written, so it
+/// is nobody else's any more either.
+#[test]
+fn a_fragment_is_read_into_a_frame_that_nobody_else_finds() {
+    for eager in [false, true] {
+        let mut w = world(&[(0, &numbered())]);
+        read(&mut w, 0, 0);
+        store(&mut w, 0, PAGE, b"written");
+        let fork = |w: &mut World<Real>| w.fork(0, 2).expect("fork");
+        w.interrupt = Some((Point::AfterCommit, Box::new(fork)));
+        write(&mut w, 0, 0, PAGES * PAGE, 0);
+        w.exit(0);
+        let mut process = w.process(2);
+        process.eager = eager;
+        let at = PAGE as u64 + 100;
+        assert_eq!(vm::read(&mut process, at, 50, 0, 5 * PAGE as u64), Ok(50));
+        read(&mut w, 1, 0);
+        assert_eq!(w.load(1, PAGE + 98, 4), Ok(vec![2; 4]));
+        assert_eq!(w.load(2, PAGE + 98, 4), Ok(vec![2, 2, 6, 6]));
+        end(w);
+    }
 }

@@ -183,6 +183,32 @@ pub fn fill() -> Result<Round, Failure> {
     filled(Stat64::Ticks)
 }
 
+/// A sleeping page that another reader has.
+pub fn fill_cached() -> Result<Round, Failure> {
+    let pages = 512;
+    let scratch = Scratch::new(SOLID, pages * PG, pages * PG)?;
+    let attach = || Segment::attach("snapshot", pages * PG).about("segment");
+    let (mut first, mut second) = (attach()?, attach()?);
+    scratch.read_all(&mut first)?;
+    scratch.read_all(&mut second)?;
+    let touch = |segment: &Segment, pages: core::ops::Range<usize>| {
+        let pages = segment.bytes()[pages.start * PG..pages.end * PG].chunks(PG);
+        for page in pages {
+            core::hint::black_box(page[0]);
+        }
+    };
+    touch(&first, 0..pages);
+    touch(&second, 0..12);
+    let ticks = count(Stat64::Ticks, || {
+        touch(&second, 12..pages);
+        Ok(())
+    })?;
+    Ok(Round {
+        times: pages as u64 - 12,
+        ticks,
+    })
+}
+
 /// The messages of that.
 pub fn fill_messages() -> Result<Round, Failure> {
     filled(Stat64::Messages)

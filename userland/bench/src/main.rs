@@ -40,6 +40,7 @@ const JOBS: &[Job] = &[
     ("read.1gib.messages", "messages", jobs::read_large_messages),
     ("read.1gib.bytes", "bytes", jobs::read_large_bytes),
     ("fault.fill.message", "instructions", jobs::fill),
+    ("fault.fill.cached", "instructions", jobs::fill_cached),
     ("fault.fill.messages", "messages", jobs::fill_messages),
     ("fault.fill.bytes", "bytes", jobs::fill_bytes),
     ("fault.fill.device", "bytes", jobs::fill_device_bytes),

@@ -14,6 +14,7 @@ mod ragged;
 mod random;
 mod released;
 mod server;
+mod sharing;
 mod snapshot;
 mod tmp;
 mod together;
@@ -113,6 +114,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         together::CASES,
         server::CASES,
         released::CASES,
+        sharing::CASES,
         hostile::CASES,
         fuzz::CASES,
         death::CASES,

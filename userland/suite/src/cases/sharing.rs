@@ -1,0 +1,185 @@
+//! Processes that read the same pages of a file, each on its own, have them in
+//! the same frames.
+
+use super::Case;
+use crate::check::{PG, Scratch, Verdict, Why, equal, other, patterned, same, snapshot};
+use alloc::string::String;
+use rt::process::{self, Fork};
+use rt::stats::Counters;
+use rt::{File, Segment, Stat64};
+
+pub const CASES: &[Case] = &[
+    Case::deferred("sharing.readers", readers),
+    Case::deferred("sharing.store", store),
+    Case::deferred("sharing.write", write),
+    Case::deferred("sharing.foreign", foreign),
+    Case::deferred("sharing.last", last),
+];
+
+const PAGES: usize = 128;
+const LEN: usize = PAGES * PG;
+
+/// A process that was there before anybody read anything; it does its part when
+/// it is told to.
+struct Stranger {
+    tell: File,
+    pid: u64,
+}
+
+impl Stranger {
+    fn new(part: impl FnOnce() -> Verdict) -> Result<Stranger, Why> {
+        let (tell, told) = File::pipe()?;
+        match process::fork()? {
+            Fork::Parent(pid) => Ok(Stranger { tell, pid }),
+            Fork::Child => {
+                drop(tell);
+                let done = match told.read(&mut [0]) {
+                    Ok(1) => part(),
+                    _ => Err(Why(String::from("nobody told the stranger"))),
+                };
+                match done {
+                    Ok(()) => process::exit(0, ""),
+                    Err(Why(text)) => process::exit(1, &text),
+                }
+            }
+        }
+    }
+
+    /// Its part, and how it went.
+    fn go(self) -> Verdict {
+        self.tell.write_all(b"x")?;
+        let ended = process::wait_for(self.pid, |_| {})?;
+        let (status, text) = (ended.status(), ended.text());
+        ensure!(status == 0, "the stranger: status {status}: {text}");
+        Ok(())
+    }
+}
+
+/// What touching all pages of a segment came to.
+struct Touched {
+    messages: u64,
+    fills: u64,
+    cached: u64,
+    frames: u64,
+}
+
+fn touch(segment: &Segment) -> Result<Touched, Why> {
+    let before = Counters::now()?;
+    for page in segment.bytes().chunks(PG) {
+        core::hint::black_box(page[0]);
+    }
+    let after = Counters::now()?;
+    let free = |now: &Counters| now.get(Stat64::FramesFree);
+    Ok(Touched {
+        messages: after.since(&before, Stat64::Messages),
+        fills: after.since(&before, Stat64::Fills),
+        cached: after.since(&before, Stat64::Cached),
+        frames: free(&before).saturating_sub(free(&after)),
+    })
+}
+
+/// Reads the file as somebody who opens it, touches all of it, and has so many
+/// pages filled by messages; the others are there already.
+fn finds_all_but(scratch: &Scratch, filled: u64, want: &[u8]) -> Verdict {
+    let file = scratch.again()?;
+    let mut segment = snapshot(PAGES)?;
+    same("bytes read", file.read_at(segment.bytes_mut(), 0)?, LEN)?;
+    let touched = touch(&segment)?;
+    same("pages filled", touched.fills, filled)?;
+    same("pages found", touched.cached, PAGES as u64 - filled)?;
+    ensure!(
+        touched.messages <= 2 * filled,
+        "{} messages for {filled} pages",
+        touched.messages
+    );
+    // Tables for the pages, and what other processes did meanwhile.
+    let most = filled + 24;
+    ensure!(touched.frames <= most, "{} frames used", touched.frames);
+    equal("what was found", segment.bytes(), want)
+}
+
+/// The second of two readers moves nothing and needs no frames.
+fn readers() -> Verdict {
+    let scratch = Scratch::patterned("sharing-readers", 1, LEN)?;
+    let want = patterned(1, 0, LEN);
+    let stranger = Stranger::new(|| finds_all_but(&scratch, 0, &want))?;
+    let segment = scratch.asleep(PAGES)?;
+    same("pages found", touch(&segment)?.cached, 0)?;
+    stranger.go()?;
+    equal("the first reader's", segment.bytes(), &want)
+}
+
+/// Neither sees what the other stores.
+fn store() -> Verdict {
+    let scratch = Scratch::patterned("sharing-store", 1, LEN)?;
+    let want = patterned(1, 0, LEN);
+    let stranger = Stranger::new(|| {
+        let mut segment = scratch.asleep(PAGES)?;
+        // A store to a sleeping page, and to one that is shared already.
+        segment.bytes_mut()[3 * PG] = 0;
+        touch(&segment)?;
+        segment.bytes_mut()[5 * PG + 1] = 0;
+        let mut mine = want.clone();
+        (mine[3 * PG], mine[5 * PG + 1]) = (0, 0);
+        equal("the stranger's", segment.bytes(), &mine)
+    })?;
+    let mut segment = scratch.asleep(PAGES)?;
+    touch(&segment)?;
+    stranger.go()?;
+    equal("after the stranger's stores", segment.bytes(), &want)?;
+    // Now it is nobody else's: no copy, and nobody finds it.
+    let before = Counters::now()?;
+    segment.bytes_mut()[7 * PG] = 0;
+    let copies = Counters::now()?.since(&before, Stat64::Copies);
+    same("pages copied", copies, 0)?;
+    other(|| finds_all_but(&scratch, 1, &want))
+}
+
+/// After one writes back, the pages it changed are another's no more, and all
+/// others are; who reads later finds the new page with the writer.
+fn write() -> Verdict {
+    let scratch = Scratch::patterned("sharing-write", 1, LEN)?;
+    let old = patterned(1, 0, LEN);
+    let mut new = old.clone();
+    new[9 * PG..9 * PG + 100].fill(0);
+    let writer = Stranger::new(|| {
+        let mut segment = scratch.asleep(PAGES)?;
+        same("pages found", touch(&segment)?.cached, PAGES as u64)?;
+        segment.bytes_mut()[9 * PG..9 * PG + 100].fill(0);
+        scratch.file.write_all_at(segment.bytes(), 0)?;
+        other(|| finds_all_but(&scratch, 0, &new))
+    })?;
+    let segment = scratch.asleep(PAGES)?;
+    touch(&segment)?;
+    writer.go()?;
+    equal("after the write", segment.bytes(), &old)?;
+    // The writer is gone, and its page with it.
+    other(|| finds_all_but(&scratch, 1, &new))
+}
+
+/// What somebody writes who never read it closes its pages alone.
+fn foreign() -> Verdict {
+    let scratch = Scratch::patterned("sharing-foreign", 1, LEN)?;
+    let old = patterned(1, 0, LEN);
+    let segment = scratch.asleep(PAGES)?;
+    touch(&segment)?;
+    let (at, len) = (20 * PG - 1, 2 * PG + 2);
+    let mut new = old.clone();
+    new[at..at + len].fill(0);
+    other(|| {
+        let file = scratch.again()?;
+        Ok(file.write_all_at(&new[at..at + len], at as u64)?)
+    })?;
+    other(|| finds_all_but(&scratch, 4, &new))?;
+    equal("the first reader's", segment.bytes(), &old)
+}
+
+/// When the last reader lets go, nothing is kept.
+fn last() -> Verdict {
+    let scratch = Scratch::patterned("sharing-last", 1, LEN)?;
+    for _ in 0..3 {
+        let segment = scratch.asleep(PAGES)?;
+        same("pages found", touch(&segment)?.cached, 0)?;
+    }
+    Ok(())
+}
