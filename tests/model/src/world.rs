@@ -353,7 +353,7 @@ impl<S: Servers> World<S> {
     }
 
     /// Tells a server what is no longer needed.
-    pub(crate) fn trim(&mut self, snap: SnapId, ranges: &[Range<u64>]) -> bool {
+    pub(crate) fn trim(&mut self, snap: SnapId, ranges: &[Range<u64>]) {
         assert!(!ranges.is_empty() && ranges.len() <= vm::TRIM_MAX);
         assert!(ranges.iter().all(|r| r.start < r.end));
         assert!(ranges.is_sorted_by(|a, b| a.end < b.start));
@@ -361,15 +361,11 @@ impl<S: Servers> World<S> {
             t.uses(Object::Snapshot(snap.0));
             t.changes(Object::Server);
         });
-        if self.held(snap).references > 1 {
-            return false;
-        }
         // Nobody waits for the answer, whatever it is.
         if self.message().is_ok() {
             self.trims += 1;
             self.servers.trim(snap.0, ranges);
         }
-        true
     }
 
     /// Notes what a step uses.
