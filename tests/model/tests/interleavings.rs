@@ -97,6 +97,11 @@ const SCENARIOS: &[(&str, &str, &[&str])] = &[
         &["load 0 0 8", "read 0 0 8192 file1 0"],
     ),
     (
+        "fault, read over and fault",
+        "",
+        &["load 0 0 8", "read 0 0 8192 file1 0; load 0 0 8"],
+    ),
+    (
         "fault, eager read over",
         "",
         &["load 0 0 8", "read 0 0 8192 file1 0 eager"],
@@ -140,6 +145,14 @@ const SCENARIOS: &[(&str, &str, &[&str])] = &[
         "write back, fork and store there",
         "store 0 0 8 7",
         &["write 0 0 8192 file0 0", "fork 0; store 1 4 8 9"],
+    ),
+    (
+        "write back, store and write elsewhere",
+        "store 0 0 8 7",
+        &[
+            "write 0 0 8192 file0 0",
+            "store 0 0 8 9; write 0 0 8192 file1 0",
+        ],
     ),
     (
         "append, append",
@@ -217,7 +230,12 @@ fn scenarios() -> impl Iterator<Item = Scenario> {
 
 /// Has it too many orders of every step?
 fn heavy(scenario: &Scenario) -> bool {
-    let names = ["write elsewhere, read over", "write back, write elsewhere"];
+    let names = [
+        "fault, read over and fault",
+        "write elsewhere, read over",
+        "write back, write elsewhere",
+        "write back, store and write elsewhere",
+    ];
     scenario.flows.len() > 2 || names.contains(&scenario.name)
 }
 
