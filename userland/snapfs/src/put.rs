@@ -5,6 +5,7 @@ use crate::commit::{Done, Put};
 use crate::conn::{Conn, Entry};
 use crate::{Backing, Snapfs};
 use abi::Errno;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use ninep::consts::{NOFID, put};
 use ninep::{Changes, PutKind, PutOp, PutOps, Reply};
@@ -15,6 +16,8 @@ pub const WMAX: u64 = 8 << 20;
 const OPS_MAX: usize = 16 << 10;
 /// Most writes of one connection that are staged or remembered.
 const WRITES_MAX: usize = 256;
+/// Most bytes that all writes of one connection stage.
+const STAGED_MAX: usize = 4 * WMAX as usize;
 
 /// A write of one wid.
 #[cfg_attr(feature = "memory", derive(Clone))]
@@ -53,6 +56,11 @@ pub struct Message<'a> {
 }
 
 impl Staged {
+    /// Bytes it takes.
+    fn bytes(&self) -> usize {
+        self.data.len() + size_of_val(&self.ops[..])
+    }
+
     /// Adds a message, as far as one commit can take it.
     fn add(&mut self, message: &Message<'_>) -> Result<(), Errno> {
         if (self.fid, self.off) != (message.fid, message.off) {
@@ -104,7 +112,7 @@ impl<B: Backing> Snapfs<B> {
             conn.writes.borrow_mut().remove(&message.wid);
             return Ok(staged_reply(message.off));
         }
-        let staged = stage(conn, &message)?;
+        let staged = stage(conn, &message).inspect_err(|errno| give_up(conn, &message, *errno))?;
         if message.flags & put::COMMIT == 0 {
             return Ok(staged_reply(message.off));
         }
@@ -174,6 +182,10 @@ fn stage(conn: &Conn, message: &Message<'_>) -> Result<Option<Staged>, Errno> {
         writes.insert(message.wid, Write::Running);
         return Ok(None);
     }
+    let bytes = message.data.len() + message.ops.len() * size_of::<PutOp>();
+    if staged_bytes(&writes) + bytes > STAGED_MAX {
+        return Err(Errno::EAGAIN);
+    }
     let (fid, off) = (message.fid, message.off);
     let first = || {
         Write::Staged(Staged {
@@ -193,6 +205,25 @@ fn stage(conn: &Conn, message: &Message<'_>) -> Result<Option<Staged>, Errno> {
     match core::mem::replace(write, Write::Running) {
         Write::Staged(staged) => Ok(Some(staged)),
         _ => Err(Errno::EINVAL),
+    }
+}
+
+/// Bytes that are staged.
+fn staged_bytes(writes: &BTreeMap<u64, Write>) -> usize {
+    let staged = writes.values().map(|write| match write {
+        Write::Staged(staged) => staged.bytes(),
+        Write::Running | Write::Done(_) => 0,
+    });
+    staged.sum()
+}
+
+/// A message of a write was refused: the whole write will be, or it would have
+/// a hole.
+fn give_up(conn: &Conn, message: &Message<'_>, errno: Errno) {
+    let mut writes = conn.writes.borrow_mut();
+    // Nobody has so many in flight but who has stopped listening.
+    if writes.contains_key(&message.wid) || writes.len() < 2 * WRITES_MAX {
+        writes.insert(message.wid, Write::Done(Err(errno)));
     }
 }
 

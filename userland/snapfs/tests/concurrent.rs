@@ -338,3 +338,121 @@ fn a_flush_is_answered_after_what_it_flushes() {
     drop(executor);
     client.end();
 }
+
+/// A commit of several messages below, all of one value; and its message.
+fn fill(fid: u32, wid: u64, value: u8) -> Vec<u8> {
+    const MIB: usize = 1 << 20;
+    let data = vec![value; MIB];
+    let ops = [op(ninep::PutKind::Data, 0, MIB as u64)];
+    let put = Request::Put {
+        fid,
+        wid,
+        ack: 0,
+        flags: put::COMMIT,
+        off: 0,
+        into: ninep::consts::NOFID,
+        known: 0,
+        ops: PutOps::new(&ops),
+        data: &data,
+    };
+    message(1, &put)
+}
+
+/// A snapshot of the first MiB is taken, read in several messages, released.
+async fn read_by_snapshot(fs: &Snapfs<Memory>, fid: u32, snapfid: u32) -> Vec<u8> {
+    const MIB: u64 = 1 << 20;
+    let snap = Request::Snap {
+        fid,
+        snapfid,
+        off: 0,
+        count: MIB,
+        epoch: 0,
+        known: 0,
+    };
+    fs.handle(0, &message(2, &snap)).await;
+    let mut bytes = Vec::new();
+    while (bytes.len() as u64) < MIB {
+        let offset = bytes.len() as u64;
+        let read = Request::Read {
+            fid: snapfid,
+            offset,
+            count: 1 << 20,
+        };
+        match decode_reply(&fs.handle(0, &message(2, &read)).await.to_vec()) {
+            Ok((_, Reply::Read { data })) => bytes.extend(data),
+            other => panic!("{other:?}"),
+        }
+    }
+    let clunk = Request::Clunk { fid: snapfid };
+    fs.handle(0, &message(2, &clunk)).await;
+    bytes
+}
+
+/// One plain `Tread`, as much as one carries.
+async fn read_live(fs: &Snapfs<Memory>, fid: u32, offset: u64) -> Vec<u8> {
+    let count = 1 << 20;
+    let read = Request::Read { fid, offset, count };
+    match decode_reply(&fs.handle(0, &message(3, &read)).await.to_vec()) {
+        Ok((_, Reply::Read { data })) => data.to_vec(),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn one_of(fs: &Snapfs<Memory>, fid: u32, kind: u64, number: u32) -> Option<Vec<u8>> {
+    match kind {
+        0 => {
+            let bytes = fill(fid, u64::from(number), b'A' + (number % 2) as u8);
+            fs.handle(0, &bytes).await;
+            None
+        }
+        1 => Some(read_by_snapshot(fs, fid, 10_000 + number).await),
+        // Over the border of two messages of the commit.
+        _ => Some(read_live(fs, fid, 64 << 10).await),
+    }
+}
+
+#[test]
+fn a_writer_of_all_a_and_all_b_is_never_seen_mixed() {
+    for seed in 1..25 {
+        let client = Client::new();
+        client.memory().set("a", &vec![b'A'; 1 << 20]);
+        let fid = client.open("a");
+        let mut random = Random(seed * 7919 + 3);
+        let mut executor = Executor::default();
+        client.memory().set_manual(true);
+        let (mut seen, mut reads) = ([0, 0], 0);
+        let mut look = |bytes: Option<Vec<u8>>| {
+            let Some(bytes) = bytes else { return };
+            let first = bytes[0];
+            assert!(
+                bytes.iter().all(|byte| *byte == first),
+                "seed {seed}: mixed"
+            );
+            seen[usize::from(first - b'A')] += 1;
+            reads += 1;
+        };
+        for number in 0..60 {
+            let task = one_of(&client.fs, fid, random.next(3), number);
+            if let Ok(Some(bytes)) = executor.spawn(task) {
+                look(bytes);
+            }
+            for _ in 0..random.next(12) {
+                let waiting = client.memory().waiting() as u64;
+                if waiting > 0 {
+                    client.memory().release(random.next(waiting) as usize);
+                }
+                executor.run(&mut look);
+            }
+        }
+        while client.memory().waiting() > 0 {
+            let waiting = client.memory().waiting() as u64;
+            client.memory().release(random.next(waiting) as usize);
+            executor.run(&mut look);
+        }
+        assert!(executor.is_idle(), "somebody waits for ever");
+        assert!(reads > 20 && seen[0] > 0 && seen[1] > 0, "{seen:?}");
+        client.memory().set_manual(false);
+        drop(executor);
+        client.end();
+    }
+}

@@ -254,8 +254,6 @@ fn nothing_of_a_staged_write_is_seen_before_its_commit() {
     let first = stage(&client, (fid, 1, 0), &[op(DATA, 0, 3)], b"abc");
     assert_eq!(first.unwrap().count, 0);
     assert_eq!(client.memory().get("a"), Some(vec![0; 300]));
-    let backwards = stage(&client, (fid, 1, 0), &[op(DATA, 2, 3)], b"xyz");
-    assert_eq!(backwards, Err(Errno::EINVAL));
     let last = || stage(&client, (fid, 1, put::COMMIT), &[op(DATA, 3, 3)], b"def");
     let done = last().unwrap();
     assert_eq!((done.off, done.count), (100, 6));
@@ -370,5 +368,55 @@ fn a_keep_that_fails_half_way_leaves_nothing_of_itself() {
     let mut expected = before;
     expected[..B as usize].fill(5);
     assert_eq!(client.memory().get("a"), Some(expected));
+    client.end();
+}
+
+#[test]
+fn a_write_with_a_refused_message_is_not_done_in_part() {
+    let client = Client::new();
+    client.memory().set("a", &[0; 300]);
+    let fid = client.open("a");
+    stage(&client, (fid, 1, 0), &[op(DATA, 0, 3)], b"abc").unwrap();
+    let backwards = stage(&client, (fid, 1, 0), &[op(DATA, 2, 3)], b"xyz");
+    assert_eq!(backwards, Err(Errno::EINVAL));
+    // The client sent its COMMIT before it knew.
+    let last = stage(&client, (fid, 1, put::COMMIT), &[op(DATA, 5, 3)], b"def");
+    assert_eq!(last, Err(Errno::EINVAL), "the same error");
+    assert_eq!(client.memory().get("a"), Some(vec![0; 300]));
+    client.end();
+}
+
+#[test]
+fn what_a_connection_stages_is_bounded() {
+    let client = Client::new();
+    client.memory().set("a", b"");
+    let fid = client.open("a");
+    let data = vec![1; 1 << 20];
+    let ops = [op(DATA, 0, 1 << 20)];
+    let mut staged = 0;
+    let refused = (1..100).find_map(|wid| {
+        let stage = stage(&client, (fid, wid, 0), &ops, &data);
+        staged += u64::from(stage.is_ok());
+        stage.err().map(|errno| (wid, errno))
+    });
+    let (wid, errno) = refused.expect("a bound");
+    assert_eq!(errno, Errno::EAGAIN);
+    assert!((24..=32).contains(&staged), "{staged} MiB");
+    let commit = stage(
+        &client,
+        (fid, wid, put::COMMIT),
+        &[op(DATA, 1 << 20, 1)],
+        b"x",
+    );
+    assert_eq!(commit, Err(Errno::EAGAIN), "not without what was refused");
+    // One that is done makes room again, and nothing was lost meanwhile.
+    let done = stage(
+        &client,
+        (fid, 1, put::COMMIT),
+        &[op(DATA, 1 << 20, 1)],
+        b"x",
+    );
+    assert_eq!(done.unwrap().count, (1 << 20) + 1);
+    stage(&client, (fid, 200, 0), &ops, &data).unwrap();
     client.end();
 }

@@ -253,3 +253,34 @@ fn ten_thousand_snapshots_of_a_sparse_terabyte() {
     }
     client.end();
 }
+
+#[test]
+fn a_read_across_ranges_of_different_epochs_is_one_answer() {
+    let client = Client::new();
+    let old = pattern(1, 8 * B as usize);
+    client.memory().set("a", &old);
+    let (fid, snap) = (client.open("a"), client.fid());
+    client.snap_into(fid, snap, 0, 2 * B + 100).unwrap();
+    client.write(fid, 7 * B, b"later").unwrap();
+    client.snap_into(fid, snap, 2 * B + 100, 3 * B).unwrap();
+    // All live, and of two epochs.
+    let expected = &old[..5 * B as usize + 100];
+    assert_eq!(client.read(snap, 0, 8 * B as u32).as_deref(), Ok(expected));
+    // Some saved, some live, of three.
+    client.write(fid, B, &[9; 2 * B as usize]).unwrap();
+    client.snap_into(fid, snap, 5 * B + 100, B).unwrap();
+    let expected = &old[..6 * B as usize + 100];
+    assert_eq!(client.read(snap, 0, 8 * B as u32).as_deref(), Ok(expected));
+    // Not over a gap.
+    let gap = [(3 * B, 10)];
+    let ranges = ninep::Ranges::new(&gap);
+    client
+        .tell(&ninep::Request::Trim {
+            snapfid: snap,
+            ranges,
+        })
+        .unwrap();
+    let expected = &old[..3 * B as usize];
+    assert_eq!(client.read(snap, 0, 8 * B as u32).as_deref(), Ok(expected));
+    client.end();
+}
