@@ -1,6 +1,7 @@
 //! The real snapfs over a server in memory, asked in real, encoded messages.
 
 mod held;
+mod restart;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -11,8 +12,8 @@ use std::task::{Context, Poll, Waker};
 use abi::Errno;
 use ninep::consts::{NOFID, VERSION_L, VERSION_SNAP, open, put, setattr};
 use ninep::{Changes, List, Names, PUT_OP_MAX, PutKind, PutOp, PutOps, Reply, Request, SetAttr};
-use snapfs::Snapfs;
 use snapfs::memory::{Memory, Refuse};
+use snapfs::{Options, Snapfs};
 use vm::PutReply;
 
 use self::held::Held;
@@ -33,6 +34,11 @@ const LOOK: u32 = 999;
 /// Snapshot handles are fids from here on.
 const FIRST_SNAP: u32 = 1000;
 
+/// The kernel's session, and for how many seconds a server that can be
+/// restarted keeps it.
+const SESSION: [u8; 16] = [7; 16];
+const LEASE: u32 = 60;
+
 /// A file, open on the kernel's connection and on the other client's.
 #[derive(Clone, Copy)]
 struct OpenFile {
@@ -46,11 +52,15 @@ struct OpenFile {
     other: u32,
     /// The server beneath's identity for it.
     path: u64,
+    /// It had no name when the server died.
+    gone: bool,
 }
 
 /// One or more servers.
 pub struct Real {
     servers: Vec<Snapfs<Memory>>,
+    /// They have leases: they may be restarted.
+    lease: bool,
     files: Vec<OpenFile>,
     /// The next fid for a file.
     next_fid: u32,
@@ -74,11 +84,30 @@ pub struct RealFile {
 impl Real {
     /// Starts servers with these files.
     pub fn new(files: &[RealFile]) -> Real {
+        Real::start(files, 0)
+    }
+
+    /// The same, and the servers can be restarted.
+    pub fn with_leases(files: &[RealFile]) -> Real {
+        Real::start(files, LEASE)
+    }
+
+    fn start(files: &[RealFile], lease: u32) -> Real {
         let count = files.iter().map(|f| f.server + 1).max().unwrap_or(0);
         let plain = |server| files.iter().any(|f| f.server == server && !f.snapshots);
-        let servers = (0..count).map(|n| start_server(plain(n))).collect();
+        let session = (lease > 0).then_some(SESSION);
+        let servers = (0..count).map(|n| {
+            let server = start_server(Memory::default(), lease);
+            connect(&server, KERNEL, session);
+            connect(&server, OTHER, None);
+            if plain(n) {
+                connect(&server, PLAIN, None);
+            }
+            server
+        });
         let mut real = Real {
-            servers,
+            servers: servers.collect(),
+            lease: lease > 0,
             files: Vec::new(),
             next_fid: FIRST_FID,
             snaps: BTreeMap::new(),
@@ -112,6 +141,7 @@ impl Real {
             opens: 1,
             other,
             path,
+            gone: false,
         });
     }
 
@@ -144,6 +174,7 @@ impl Real {
     pub fn duplicate(&self) -> Real {
         Real {
             servers: self.servers.iter().map(Snapfs::duplicate).collect(),
+            lease: self.lease,
             files: self.files.clone(),
             next_fid: self.next_fid,
             snaps: self.snaps.clone(),
@@ -243,34 +274,44 @@ fn exchange<T>(
     }
 }
 
-fn start_server(plain: bool) -> Snapfs<Memory> {
-    let server = Snapfs::new(Memory::default(), 0);
+fn start_server(backing: Memory, lease: u32) -> Snapfs<Memory> {
+    let options = Options {
+        lease,
+        ..Options::default()
+    };
+    let server = Snapfs::with(backing, options);
     now(server.start("root", "")).expect("start");
-    let conns = [
-        (KERNEL, VERSION_SNAP),
-        (OTHER, VERSION_SNAP),
-        (PLAIN, VERSION_L),
-    ];
-    for (conn, version) in conns.into_iter().take(if plain { 3 } else { 2 }) {
-        let hello = Request::Version {
-            msize: 1 << 20,
-            version,
-        };
-        let same = |reply: Reply<'_>| match reply {
-            Reply::Version { version: v, .. } => Some(v == version),
-            _ => None,
-        };
-        assert_eq!(exchange(&server, conn, &hello, same), Ok(true));
-        let attach = Request::Attach {
-            fid: ROOT,
-            afid: NOFID,
-            uname: "root",
-            aname: "",
-            n_uname: 0,
-        };
-        exchange(&server, conn, &attach, |_| Some(())).expect("attach");
-    }
     server
+}
+
+/// A new connection, with a fid for the root.
+fn connect(server: &Snapfs<Memory>, conn: u32, session: Option<[u8; 16]>) {
+    let version = if conn == PLAIN {
+        VERSION_L
+    } else {
+        VERSION_SNAP
+    };
+    let hello = Request::Version {
+        msize: 1 << 20,
+        version,
+    };
+    let same = |reply: Reply<'_>| match reply {
+        Reply::Version { version: v, .. } => Some(v == version),
+        _ => None,
+    };
+    assert_eq!(exchange(server, conn, &hello, same), Ok(true));
+    if let Some(session) = session {
+        let session = Request::Session { session };
+        exchange(server, conn, &session, |_| Some(())).expect("session");
+    }
+    let attach = Request::Attach {
+        fid: ROOT,
+        afid: NOFID,
+        uname: "root",
+        aname: "",
+        n_uname: 0,
+    };
+    exchange(server, conn, &attach, |_| Some(())).expect("attach");
 }
 
 impl Servers for Real {
@@ -481,9 +522,7 @@ impl Servers for Real {
     }
 
     fn named(&mut self, name: File) -> Option<File> {
-        let server = self.files[name].server;
-        let path = self.servers[server].backing().find(&name_of(name))?;
-        self.number_of(server, path)
+        self.file_at(name)
     }
 
     fn open(&mut self, name: File) -> Result<File, Errno> {
@@ -594,6 +633,13 @@ impl Real {
         self.snaps.entry(snap).or_insert_with(|| Held::new(file))
     }
 
+    /// The file of a name.
+    fn file_at(&self, name: File) -> Option<File> {
+        let server = self.files[name].server;
+        let path = self.servers[server].backing().find(&name_of(name))?;
+        self.number_of(server, path)
+    }
+
     /// The file with that identity.
     fn number_of(&self, server: usize, path: u64) -> Option<File> {
         let same = |file: &OpenFile| (file.server, file.path) == (server, path);
@@ -607,6 +653,7 @@ impl Real {
             for conn in [KERNEL, OTHER, PLAIN] {
                 now(server.hangup(conn));
             }
+            now(server.tick(u64::from(LEASE) + 1));
             let left = server.counters();
             assert_eq!((left.files, left.fids_below), (0, 1), "left behind");
             let names = server.backing().names("");

@@ -12,6 +12,8 @@
 pub mod ops;
 pub mod search;
 
+use std::ops::Range;
+
 use abi::Errno;
 
 use crate::PAGE;
@@ -24,24 +26,44 @@ use ops::{A, B, Op, SIZE_0, SIZE_1};
 /// Pages in each segment.
 const PAGES: usize = 3;
 
-/// Small messages, so that a write of two pages takes several.
-pub const SMALL_MESSAGES: Config = Config {
-    iounit: vm::PAGE,
-    ops: 2,
-    wmax: 1 << 20,
-    pages: PAGES as u64,
-    keeps_frames: false,
-    trim_worth: 1,
+/// What another client overwrites while the kernel is not back yet.
+const LATE: Range<usize> = 20..120;
+
+/// How the world is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    /// The kernel.
+    pub config: Config,
+    /// The server keeps what it takes to be restarted.
+    pub leases: bool,
+}
+
+/// Small messages, so that a write of two pages takes several; a server that
+/// can be restarted.
+pub const SMALL_MESSAGES: Kind = Kind {
+    leases: true,
+    config: Config {
+        iounit: vm::PAGE,
+        ops: 2,
+        wmax: 1 << 20,
+        pages: PAGES as u64,
+        keeps_frames: false,
+        trim_worth: 1,
+    },
 };
 
-/// Small commits, so that it takes several, whose data stays in the frames.
-pub const SMALL_COMMITS: Config = Config {
-    iounit: 3000,
-    ops: 8,
-    wmax: vm::PAGE,
-    pages: PAGES as u64,
-    keeps_frames: true,
-    trim_worth: vm::PAGE + 1,
+/// Small commits, so that it takes several, whose data stays in the frames; a
+/// server that cannot be restarted.
+pub const SMALL_COMMITS: Kind = Kind {
+    leases: false,
+    config: Config {
+        iounit: 3000,
+        ops: 8,
+        wmax: vm::PAGE,
+        pages: PAGES as u64,
+        keeps_frames: true,
+        trim_worth: vm::PAGE + 1,
+    },
 };
 
 /// How an operation ended on the real thing.
@@ -60,6 +82,8 @@ pub struct Tiny {
     model: Eager,
     /// The file of each descriptor, `None` if it is closed.
     open: [Option<File>; 2],
+    /// The server can be restarted.
+    leases: bool,
     /// There is no room for temporary files.
     full: bool,
     /// There is no room for more than a page of a file.
@@ -85,7 +109,7 @@ fn done(result: Result<u64, Errno>) -> Outcome {
 
 impl Tiny {
     /// Two files, two processes with zeros.
-    pub fn new(config: Config) -> Tiny {
+    pub fn new(kind: Kind) -> Tiny {
         let content = |seed: usize, size: usize| -> Vec<u8> {
             (0..size).map(|i| (i * 7 + i / 256 + seed) as u8).collect()
         };
@@ -96,8 +120,13 @@ impl Tiny {
             write_only: false,
             content,
         });
+        let servers = match kind.leases {
+            true => Real::with_leases(&made),
+            false => Real::new(&made),
+        };
         let mut tiny = Tiny {
-            world: World::new(Real::new(&made), config),
+            world: World::new(servers, kind.config),
+            leases: kind.leases,
             model: Eager::new(files.into(), PAGES * PAGE),
             open: [Some(0), Some(1)],
             full: false,
@@ -138,11 +167,13 @@ impl Tiny {
             | Op::Exit(space) => self.lives(space),
             Op::Remove(name) | Op::Rename(name, _) => self.model.names[name].is_some(),
             Op::FailMessage(_) => self.world.fail_after.is_none(),
-            Op::Foreign(..)
-            | Op::Truncate(..)
-            | Op::Reopen(_)
-            | Op::ToggleFull
-            | Op::ToggleDiskFull => true,
+            Op::Foreign(file, ..) | Op::Truncate(file, _) => !self.world.servers.gone(file),
+            // Without room for its notes it does not start.
+            Op::Restart { .. } => {
+                let servers = &self.world.servers;
+                self.leases && !self.full && [0, 1].iter().all(|file| servers.survives(*file))
+            }
+            Op::Reopen(_) | Op::ToggleFull | Op::ToggleDiskFull => true,
         }
     }
 
@@ -155,7 +186,9 @@ impl Tiny {
         let outcome = self.perform(op);
         let failed = armed && self.world.fail_after.is_none();
         if let Outcome::Done(_, Some(error)) = outcome {
-            let full = self.full && snapshots > 0 || self.disk_full;
+            // A server that can be restarted notes what it does.
+            let store = self.full && (snapshots > 0 || self.leases);
+            let full = store || self.disk_full;
             assert!(
                 failed || full && error == Errno::ENOSPC,
                 "{error:?} out of nothing"
@@ -265,6 +298,17 @@ impl Tiny {
                 servers.set_disk_full(self.disk_full);
                 Outcome::Done(0, None)
             }
+            Op::Restart { late } => {
+                let bytes = late.then(|| pattern(self.steps, LATE.len()));
+                let mut written = 0;
+                servers.restart(|servers| {
+                    if let Some(bytes) = bytes.filter(|_| !servers.gone(0)) {
+                        let result = servers.foreign_write(0, LATE.start as u64, &bytes);
+                        written = result.unwrap_or(0);
+                    }
+                });
+                Outcome::Done(written, None)
+            }
             _ => unreachable!("done by a process"),
         }
     }
@@ -321,6 +365,15 @@ impl Tiny {
             Op::Truncate(file, size) => model.files[file].resize(size, 0),
             Op::Remove(name) => assert!(model.remove(name)),
             Op::Rename(from, to) => assert!(model.rename(from, to)),
+            Op::Restart { late } => {
+                if late && !self.world.servers.gone(0) {
+                    right(LATE.len());
+                    model.change(0, LATE.start, &pattern(self.steps, count));
+                }
+                for open in &mut self.open {
+                    *open = open.filter(|file| !self.world.servers.gone(*file));
+                }
+            }
             Op::Load(..)
             | Op::Evict(_)
             | Op::Reopen(_)
@@ -348,6 +401,9 @@ impl Tiny {
 
     fn compare(&mut self) {
         for (file, content) in self.model.files.iter().enumerate() {
+            if self.world.servers.gone(file) {
+                continue;
+            }
             let real = self.world.servers.content(file);
             assert_eq!(real.len(), content.len(), "size of file {file}");
             assert!(real == *content, "file {file} differs");

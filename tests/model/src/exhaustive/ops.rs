@@ -75,6 +75,12 @@ pub enum Op {
     /// From now on there is no room for what files have from their second page
     /// on, or there is again.
     ToggleDiskFull,
+    /// The server is restarted. Another client is back before the kernel is,
+    /// and may write to file 0 meanwhile.
+    Restart {
+        /// It does.
+        late: bool,
+    },
 }
 
 const fn read(space: usize, at: usize, n: usize, file: File, off: usize) -> Op {
@@ -172,6 +178,8 @@ pub const OPS: &[(&str, Op)] = &[
     ("the-second-message-fails", Op::FailMessage(1)),
     ("store-full", Op::ToggleFull),
     ("disk-full", Op::ToggleDiskFull),
+    ("server-restarts", Op::Restart { late: false }),
+    ("server-restarts-late", Op::Restart { late: true }),
 ];
 
 /// Where sequences start: what has been done before. First both processes are

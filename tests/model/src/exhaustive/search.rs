@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use super::Tiny;
 use super::ops::{OPS, STARTS, named};
-use crate::world::Config;
+use super::{Kind, Tiny};
 
 /// One sequence in so many ends with everything being given back.
 const ENDS: u64 = 16;
@@ -149,14 +148,14 @@ impl Search<'_> {
 }
 
 /// One thread's share of the work.
-fn work(from: &str, config: Config, length: usize, part: Part, shared: &Shared) -> Counts {
+fn work(from: &str, kind: Kind, length: usize, part: Part, shared: &Shared) -> Counts {
     let mut search = Search {
         shared,
         counts: Counts::default(),
         path: Vec::new(),
         length,
     };
-    let Some(tiny) = search.watch(|| start(from, config)) else {
+    let Some(tiny) = search.watch(|| start(from, kind)) else {
         return search.counts;
     };
     loop {
@@ -171,7 +170,7 @@ fn work(from: &str, config: Config, length: usize, part: Part, shared: &Shared) 
 
 /// Tries every sequence of `length` operations from a start, or a part of them.
 /// Panics at one that goes wrong, after showing it.
-pub fn all(from: &str, config: Config, length: usize, part: Part) -> Counts {
+pub fn all(from: &str, kind: Kind, length: usize, part: Part) -> Counts {
     let shared = Shared {
         next: AtomicUsize::new(0),
         stop: AtomicBool::new(false),
@@ -180,7 +179,7 @@ pub fn all(from: &str, config: Config, length: usize, part: Part) -> Counts {
     let began = Instant::now();
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let parts: Vec<Counts> = thread::scope(|scope| {
-        let work = || work(from, config, length, part, &shared);
+        let work = || work(from, kind, length, part, &shared);
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         let joined = workers.into_iter().map(|worker| worker.join());
         joined.map(|counts| counts.expect("a worker")).collect()
@@ -209,10 +208,10 @@ pub fn all(from: &str, config: Config, length: usize, part: Part) -> Counts {
 }
 
 /// The world of a start; panics if there is no such start.
-fn start(name: &str, config: Config) -> Tiny {
+fn start(name: &str, kind: Kind) -> Tiny {
     let start = STARTS.iter().find(|(known, _)| *known == name);
     let (_, before) = start.expect("a known start");
-    let mut tiny = Tiny::new(config);
+    let mut tiny = Tiny::new(kind);
     for op in *before {
         tiny.step(&OPS[named(op).expect("a known operation")].1);
     }
@@ -220,9 +219,9 @@ fn start(name: &str, config: Config) -> Tiny {
 }
 
 /// Does one sequence, given as the name of a start and names of operations.
-pub fn replay(text: &str, config: Config) {
+pub fn replay(text: &str, kind: Kind) {
     let mut words = text.split_whitespace();
-    let mut tiny = start(words.next().unwrap_or("fresh"), config);
+    let mut tiny = start(words.next().unwrap_or("fresh"), kind);
     for word in words {
         let op = &OPS[named(word).expect("a known operation")].1;
         println!("{word}: {op:?}");
