@@ -1,7 +1,9 @@
 //! What must hold between any two operations, whatever the program.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
+use abi::Errno;
 use vm::{Extent, Frame, Slot, Source};
 
 use crate::PAGE;
@@ -9,43 +11,65 @@ use crate::server::Servers;
 use crate::world::World;
 
 impl<S: Servers> World<S> {
-    /// What the extents say a page holds, asked of the servers.
-    fn asleep(&mut self, space: usize, page: u64) -> [u8; PAGE] {
+    /// What the extents say a page holds, asked of the servers, and which of it
+    /// is lost. Panics if that may not be.
+    fn asleep(&mut self, space: usize, page: u64) -> ([u8; PAGE], Vec<Range<usize>>) {
         let start = page * vm::PAGE;
         let over = self.space(space).segment.extents();
         let extents: Vec<Extent> = over.over(start..start + vm::PAGE).collect();
-        let mut content = [0; PAGE];
+        let (mut content, mut lost) = ([0; PAGE], Vec::new());
         for extent in extents {
             let range = (extent.start - start) as usize..(extent.end - start) as usize;
             let (snap, mut soff) = (extent.source.snap.0, extent.source.soff);
-            let mut rest = &mut content[range];
-            while !rest.is_empty() {
-                let got = self.servers.read_snap(snap, soff, rest);
-                assert!(
-                    got.is_ok_and(|n| n > 0),
-                    "snapshot {snap} lost {soff}: {got:?}"
-                );
-                let got = got.unwrap_or(0);
-                soff += got as u64;
-                rest = &mut rest[got..];
+            let may_be_lost = self
+                .may_be_lost
+                .contains(&self.held(extent.source.snap).file);
+            let mut at = range.start;
+            while at < range.end {
+                // Another block may be there.
+                let block = range.end.min(at + PAGE - soff as usize % PAGE);
+                match self.servers.read_snap(snap, soff, &mut content[at..block]) {
+                    Ok(got) if got > 0 => (at, soff) = (at + got, soff + got as u64),
+                    Err(Errno::ESTALE) if may_be_lost => {
+                        lost.push(at..block);
+                        (at, soff) = (block, soff + (block - at) as u64);
+                    }
+                    got => panic!("snapshot {snap} lost {soff}: {got:?}"),
+                }
             }
         }
-        content
+        (content, lost)
     }
 
     /// The bytes of pages `[first, end)` as the process would find them, without
     /// any fault.
     pub fn peek(&mut self, space: usize, first: u64, end: u64) -> Vec<u8> {
-        let mut bytes = Vec::new();
+        self.peek_left(space, first, end).0
+    }
+
+    /// The same, and which bytes are lost ([`World::may_be_lost`]).
+    pub fn peek_left(
+        &mut self,
+        space: usize,
+        first: u64,
+        end: u64,
+    ) -> (Vec<u8>, Vec<Range<usize>>) {
+        let (mut bytes, mut lost) = (Vec::new(), Vec::new());
         for page in first..end {
             let owner = self.space(space);
             let content = match owner.segment.slot(&owner.memory, page).frame() {
                 Some(frame) => *self.frames.borrow().content(frame),
-                None => self.asleep(space, page),
+                None => {
+                    let (content, gone) = self.asleep(space, page);
+                    let shift =
+                        |range: Range<usize>| range.start + bytes.len()..range.end + bytes.len();
+                    lost.extend(gone.into_iter().map(shift));
+                    content
+                }
             };
             bytes.extend_from_slice(&content);
         }
-        bytes
+        (bytes, lost)
     }
 
     /// Panics unless all books are in order: frames, nodes, translations,
@@ -146,10 +170,11 @@ impl<S: Servers> World<S> {
                 Slot::Resident(frame) => {
                     *frames.entry(frame).or_default() += 1;
                     let content = *self.frames.borrow().content(frame);
-                    assert!(
-                        self.asleep(space, page) == content,
-                        "page {page} is not clean"
-                    );
+                    let (mut asleep, lost) = self.asleep(space, page);
+                    for range in lost {
+                        asleep[range.clone()].copy_from_slice(&content[range]);
+                    }
+                    assert!(asleep == content, "page {page} is not clean");
                 }
                 other => panic!("page {page} is left {other:?}"),
             }

@@ -113,6 +113,8 @@ pub struct World<S> {
     pub fail_for_good: bool,
     /// Messages made to fail.
     pub failed: u64,
+    /// Files whose snapshots may be lost; nobody else's may.
+    pub may_be_lost: Vec<File>,
     /// Happens once, at that point.
     pub interrupt: Option<(Point, Interrupt<S>)>,
     handles: BTreeMap<u32, Handle>,
@@ -152,6 +154,7 @@ impl<S: Servers> World<S> {
             fail_after: None,
             fail_for_good: false,
             failed: 0,
+            may_be_lost: Vec::new(),
             interrupt: None,
             handles: BTreeMap::new(),
             last_handle: 0,
@@ -182,6 +185,7 @@ impl<S: Servers> World<S> {
             handles: self.handles.clone(),
             sent: HashMap::new(),
             interrupt: None,
+            may_be_lost: self.may_be_lost.clone(),
             ..*self
         }
     }

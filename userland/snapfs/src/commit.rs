@@ -114,6 +114,11 @@ impl<B: Backing> Snapfs<B> {
             Some(snapfid) if open.readable && end > 0 => Some(Target::find(conn, snapfid, file)?),
             _ => None,
         };
+        let into = match into {
+            // What a restart would not know of is not promised.
+            Some(Target::New(_)) if self.log_known(file).await.is_err() => None,
+            into => into,
+        };
         let plan = self.plan(conn, file, base, &put).await;
         let bytes = base..base + plan.count;
         if let Some(Target::Old(snapshot)) = &into {

@@ -415,7 +415,10 @@ impl Tiny {
             let model = self.model.spaces[space].as_ref();
             assert_eq!(self.lives(space), model.is_some(), "process {space}");
             if let Some(bytes) = &self.model.spaces[space] {
-                let real = self.world.peek(space, 0, PAGES as u64);
+                let (mut real, lost) = self.world.peek_left(space, 0, PAGES as u64);
+                for range in lost {
+                    real[range.clone()].copy_from_slice(&bytes[range]);
+                }
                 if real != *bytes {
                     let differs = real.iter().zip(bytes).position(|(a, b)| a != b);
                     panic!("process {space} differs at {differs:?}");
