@@ -62,6 +62,10 @@ impl Kind {
 }
 
 /// What stands behind the addresses.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "almost all are `Virtual`, and a box would have to be had"
+)]
 pub enum Content {
     /// Pages that the VM core looks after.
     Virtual(vm::Segment),

@@ -98,11 +98,7 @@ fn look(left: Memory, what: &str) {
     client.hello();
     client.attach();
     let memory = client.memory();
-    assert_eq!(
-        memory.names("").contains(&".snapfs".into()),
-        false,
-        "{what}"
-    );
+    assert!(!memory.names("").contains(&".snapfs".into()), "{what}");
     assert_eq!(memory.get("untouched"), Some(b"untouched".to_vec()));
     let old = |name: &str| memory.get(name).is_some_and(|bytes| bytes == [b'O'; LEN]);
     let new = |name: &str| memory.get(name).is_some_and(|bytes| bytes == [b'N'; LEN]);

@@ -224,7 +224,10 @@ fn two_pieces(life: &mut Life) {
     life.check("after a commit of two messages", false);
 }
 
-const SCENARIOS: [(&str, fn(&mut Life)); 8] = [
+/// A name, and what happens.
+type Scenario = (&'static str, fn(&mut Life));
+
+const SCENARIOS: [Scenario; 8] = [
     ("overwrite", overwrite),
     ("truncate", truncate),
     ("rename over", rename_over),
