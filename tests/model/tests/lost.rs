@@ -152,7 +152,10 @@ fn a_write_sends_what_is_in_memory_of_a_lost_snapshot() {
             w.load(page * PAGE, 1).expect("load");
         }
         w.lose(3..7);
+        w.messages();
         assert_eq!(w.write(0, N, 0, 0), Ok(N));
+        // One that names what is lost, and one that sends it: still one moment.
+        assert_eq!(w.messages(), 2);
         assert!(w.file(0) == content(1), "the file is not as the buffer");
         // Tied again: the next one sends nothing.
         w.sent();
