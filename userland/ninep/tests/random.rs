@@ -2,6 +2,7 @@
 use dormouse_ninep::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 /// A message with every payload and list that requests can have.
 fn puts() -> impl Strategy<Value = (u64, Vec<PutOp>, Vec<u8>)> {
@@ -53,8 +54,22 @@ fn reply_returns(reply: Reply<'_>) {
     }
 }
 
+/// Fixed in CI; `DORMOUSE_SEED` is another seed, `DORMOUSE_CASES` another number.
+fn config() -> ProptestConfig {
+    let number = |name| std::env::var(name).ok()?.parse::<u32>().ok();
+    let seed = number("DORMOUSE_SEED").unwrap_or(1);
+    let cases = number("DORMOUSE_CASES").unwrap_or(300);
+    println!("{cases} cases with DORMOUSE_SEED={seed}");
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(u64::from(seed)),
+        ..ProptestConfig::default()
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn names_return(fid: u32, newfid: u32, names in vec("[^\0]{0,20}", 0..=16)) {
