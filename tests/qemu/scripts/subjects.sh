@@ -4,7 +4,8 @@
 ## redirections
 # Onto the file that is read, before and behind.
 cp ../in/text f; sort f > f; wc -c f; cp ../in/text f; cat f >> f2; cat f f2 > f3; wc f f2 f3
-cp ../in/text f; head -n 5 f | cat > f; wc f; cp ../in/text f; { head -n 2; cat > f; } < f; wc f
+# (The first line says that the file was read: only then it is overwritten.)
+cp ../in/text f; head -n 5 f | { read a; { echo "$a"; cat; } > f; }; wc f; cp ../in/text f; { head -n 2; cat > f; } < f; wc f
 cp ../in/text f; { read a; read b; echo "$b"; sort > sorted; } < f; wc sorted
 # Several descriptors of one file; the offset that parent and child share.
 { echo one; sh -c 'echo two'; (echo three); } > g; cat g
@@ -53,6 +54,6 @@ wc -c a* b* c* d*
 
 ## programs
 # Programs replaced while they run, and scripts that change themselves.
-cp /bin/sleep run; ./run 0.2 & sleep 0.05; cp /bin/echo run; wait; ./run now echo
+cp /bin/cat run; { echo one; sleep 0.1; echo two; } | ./run | { read a; cp /bin/echo run; echo "$a"; cat; }; ./run now echo
 cp /bin/sh mine; echo 'echo one; cp two script; echo three' > script; echo 'echo replaced' > two; ./mine script; ./mine script
 echo 'rm self; echo still here; ls' > self; sh self
