@@ -46,6 +46,10 @@ struct MachineArgs {
     /// in cargo's target folder, with a sparse file of 1 GiB].
     #[arg(long, value_name = "DIR")]
     share: Option<PathBuf>,
+    /// What is asked of the server of /n/host, for example `break` or
+    /// `check=always`; docs/protocol.md has them all.
+    #[arg(long, value_name = "OPTION,...", default_value = "")]
+    host_options: String,
     /// Memory of the guest.
     #[arg(long, value_name = "SIZE", default_value = MEMORY)]
     mem: String,
@@ -154,6 +158,7 @@ impl MachineArgs {
             .eager(self.eager)
             .icount(self.icount)
             .accel(self.accel)
+            .option("host", self.host_options)
             .verbosity(verbosity);
         if verbosity == Verbosity::Commands {
             guest = guest.option("log", "info");

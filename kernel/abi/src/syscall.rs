@@ -55,8 +55,8 @@ calls! {
     ReadDir = 15,
     /// `(*mut [u32; 2])`: a two-way channel that keeps message boundaries.
     Pipe = 16,
-    /// `(fd, path, len, flags)`: speak 9P on a channel, put its tree at
-    /// `path`. See [`crate::bind`].
+    /// `(fd, path, len, flags, name, len)`: speak 9P on a channel, put the tree
+    /// that the server has under `name` at `path`. See [`crate::bind`].
     Mount = 17,
     /// `(path, len)`: nothing is bound or mounted at `path` any more.
     Unmount = 18,

@@ -305,9 +305,9 @@ fn put(
     process.names().bind(old, under, members, order)
 }
 
-/// Speaks 9P on the channel `fd`, which is closed, and puts the server's tree
-/// at `path`, which must exist.
-pub fn mount(process: &Process, fd: u64, path: &str, flags: u64) -> Result<(), Errno> {
+/// Speaks 9P on the channel `fd`, which is closed, and puts the tree that the
+/// server has under `name` at `path`, which must exist.
+pub fn mount(process: &Process, fd: u64, path: &str, flags: u64, name: &str) -> Result<(), Errno> {
     let (order, create) = Order::from_flags(flags & !abi::bind::EAGER)?;
     let path = clean(process, path)?;
     find(process, &path)?;
@@ -318,7 +318,7 @@ pub fn mount(process: &Process, fd: u64, path: &str, flags: u64) -> Result<(), E
     let end = end.clone();
     let closed = process.descriptors.lock().set(fd, None)?;
     drop((file, closed));
-    let mount = Mount::connect(end)?;
+    let mount = Mount::connect(end, name)?;
     if flags & abi::bind::EAGER != 0 {
         mount.be_eager();
     }

@@ -148,8 +148,9 @@ impl Drop for Mount {
 }
 
 impl Mount {
-    /// Speaks 9P on `end`: version, session, attach. Blocks.
-    pub fn connect(end: Arc<End>) -> Result<Arc<Mount>, Errno> {
+    /// Speaks 9P on `end`: version, session, attach to what the server calls
+    /// `name`. Blocks.
+    pub fn connect(end: Arc<End>, name: &str) -> Result<Arc<Mount>, Errno> {
         let mut pending = room(TAGS)?;
         pending.resize_with(TAGS, || Pending::new(Progress::Free));
         let state = State {
@@ -175,7 +176,7 @@ impl Mount {
         });
         mount.end.set_client(Arc::downgrade(&mount))?;
         mount.negotiate()?;
-        mount.attach()?;
+        mount.attach(name)?;
         Ok(mount)
     }
 
@@ -203,7 +204,7 @@ impl Mount {
         Err(Errno::EPROTO)
     }
 
-    fn attach(self: &Arc<Self>) -> Result<(), Errno> {
+    fn attach(self: &Arc<Self>, name: &str) -> Result<(), Errno> {
         if self.has_snapshots() {
             let session = session_id(self.id);
             let answer = self.call(&Request::Session { session })?;
@@ -217,7 +218,7 @@ impl Mount {
             fid,
             afid: NOFID,
             uname: "dormouse",
-            aname: "",
+            aname: name,
             n_uname: NONUNAME,
         };
         let answer = self.call(&request)?;

@@ -198,9 +198,13 @@ pub fn bind(process: &Process, a: &Arguments) -> Result<u64, Errno> {
 }
 
 pub fn mount(process: &Process, a: &Arguments) -> Result<u64, Errno> {
-    let [fd, va, len, flags, ..] = a.0;
-    let path = path(process, va, len)?;
-    about(process, &path, open::mount(process, fd, &path, flags))?;
+    let [fd, va, len, flags, name, name_len] = a.0;
+    let (path, name) = (path(process, va, len)?, path(process, name, name_len)?);
+    about(
+        process,
+        &path,
+        open::mount(process, fd, &path, flags, &name),
+    )?;
     Ok(0)
 }
 

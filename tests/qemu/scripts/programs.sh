@@ -25,6 +25,7 @@ cmp ../in/big ../in/big; echo $?; cmp ../in/s4096 ../in/s4097; echo $?
 cmp ../in/big ../in/s4095; echo $?; cmp ../in/empty ../in/one; echo $?; cmp -s ../in/one no-such; echo $?
 cp ../in/big b; echo x | dd of=b bs=1 seek=3000000 conv=notrunc 2> /dev/null; cmp ../in/big b; echo $?
 cmp ../in/sparse ../in/hole; echo $?
+cmp - ../in/big < ../in/big; echo $?; cat ../in/s4096 | cmp ../in/s4097 -; echo $?
 
 ## count
 count -t cat ../in/s4097 > a 2> /dev/null; echo $?; cmp a ../in/s4097; echo $?

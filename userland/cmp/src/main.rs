@@ -1,5 +1,6 @@
-//! `cmp [-s] FILE1 FILE2`: are the contents equal? Exit status 0: yes; 1: no,
-//! and without `-s` the first difference is named; 2: trouble.
+//! `cmp [-s] FILE1 FILE2`: are the contents equal? `-` is standard input. Exit
+//! status 0: yes; 1: no, and without `-s` the first difference is named; 2:
+//! trouble.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -7,6 +8,7 @@
 extern crate alloc;
 
 use alloc::vec;
+use core::mem::ManuallyDrop;
 use rt::{Args, Errno, Failure, File, eprintln, mode, println};
 
 rt::main!(main);
@@ -53,16 +55,22 @@ fn trouble(path: &str) -> impl FnOnce(Errno) -> Failure {
     move |errno| Failure::with_status(TROUBLE, format_args!("{path}: {errno}"))
 }
 
+/// The file, or standard input; open until the end of the program.
+fn open(path: &str) -> Result<ManuallyDrop<File>, Failure> {
+    match path {
+        "-" => Ok(File::borrowed(0)),
+        path => File::open(path, mode::OREAD).map(ManuallyDrop::new),
+    }
+    .map_err(trouble(path))
+}
+
 fn compare(a: &'static str, b: &'static str) -> Result<Compared, Failure> {
-    let first = File::open(a, mode::OREAD).map_err(trouble(a))?;
-    let second = File::open(b, mode::OREAD).map_err(trouble(b))?;
+    let (first, second) = (open(a)?, open(b)?);
     let (mut left, mut right) = (vec![0; PIECE], vec![0; PIECE]);
     let (mut offset, mut line) = (0u64, 1u64);
     loop {
-        let m = first.read_full_at(&mut left, offset).map_err(trouble(a))?;
-        let n = second
-            .read_full_at(&mut right, offset)
-            .map_err(trouble(b))?;
+        let m = first.read_full(&mut left).map_err(trouble(a))?;
+        let n = second.read_full(&mut right).map_err(trouble(b))?;
         let common = m.min(n);
         let (x, y) = (&left[..common], &right[..common]);
         if x != y {

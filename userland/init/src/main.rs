@@ -33,7 +33,7 @@ fn main(_args: rt::Args) -> u8 {
     if let Err(failure) = &console {
         eprintln!("init: no console: {failure}");
     }
-    if let Err(failure) = services.host_directory() {
+    if let Err(failure) = services.host_directory(options.get("host").unwrap_or_default()) {
         eprintln!("init: no host directory at /n/host: {failure}");
     }
     if let Err(failure) = services.memory() {

@@ -1,5 +1,6 @@
 //! Starts servers, mounts what they serve, and reports those that end.
 
+use alloc::format;
 use alloc::vec::Vec;
 use rt::abi::{bind, mode, privilege};
 use rt::console::{CONSOLE, CONTROL, TERMINAL};
@@ -15,7 +16,7 @@ pub struct Services {
 impl Services {
     /// Starts consfs and makes the console standard input, output and error.
     pub fn console(&mut self) -> Result<(), Failure> {
-        self.start("/bin/consfs", TERMINAL, privilege::DEVICE)?;
+        self.start("/bin/consfs", TERMINAL, privilege::DEVICE, "")?;
         for (new, old) in [("/dev/term/cons", CONSOLE), ("/dev/term/consctl", CONTROL)] {
             sys::bind(new, old, bind::REPLACE).about(old)?;
         }
@@ -33,21 +34,30 @@ impl Services {
     }
 
     /// Starts hostfs: the driver and the snapshots in one process.
-    pub fn host_directory(&mut self) -> Result<(), Failure> {
+    /// `options` are asked of it, as `mount -o` does.
+    pub fn host_directory(&mut self, options: &str) -> Result<(), Failure> {
         let privileges = privilege::DEVICE | privilege::COUNTERS;
-        self.start("/bin/hostfs", "/n/host", privileges)
+        let name = format!("?{options}");
+        self.start("/bin/hostfs", "/n/host", privileges, &name)
     }
 
     /// Starts ramfs: files in memory.
     pub fn memory(&mut self) -> Result<(), Failure> {
-        self.start("/bin/ramfs", "/tmp", 0)
+        self.start("/bin/ramfs", "/tmp", 0, "")
     }
 
-    /// Starts the server at `path` with `privileges` and mounts it at `place`.
-    fn start(&mut self, path: &'static str, place: &str, privileges: u64) -> Result<(), Failure> {
+    /// Starts the server at `path` with `privileges` and mounts what it has
+    /// under `name` at `place`.
+    fn start(
+        &mut self,
+        path: &'static str,
+        place: &str,
+        privileges: u64,
+        name: &str,
+    ) -> Result<(), Failure> {
         let server = service::start(path, &[path], privileges)?;
         self.running.push((server.pid, path));
-        let mounted = server.channel.mount(place);
+        let mounted = server.channel.mount_as(place, bind::REPLACE, name);
         mounted.about(format_args!("{place}: mounting {path}"))
     }
 

@@ -102,6 +102,11 @@ impl Server {
     fn handle_files(&mut self, request: &Request<'_>) -> Result<Reply<'static>, Errno> {
         Ok(match *request {
             Request::Version { msize, version } => self.version(msize, version),
+            // There is one tree, and nothing to choose.
+            Request::Attach { aname, .. } if aname.contains('?') => return Err(Errno::EINVAL),
+            Request::Attach { aname, .. } if !matches!(aname, "" | "/") => {
+                return Err(Errno::ENOENT);
+            }
             Request::Attach { fid, .. } => {
                 let top = Fid {
                     id: ROOT,

@@ -108,6 +108,18 @@ impl File {
         Ok(done)
     }
 
+    /// The same from the descriptor's own offset, which moves.
+    pub fn read_full(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let mut done = 0;
+        while done < buffer.len() {
+            match self.read(&mut buffer[done..])? {
+                0 => break,
+                n => done += n,
+            }
+        }
+        Ok(done)
+    }
+
     /// Reads everything from the descriptor's offset to the end.
     pub fn read_to_end(&self) -> Result<Vec<u8>, Errno> {
         let mut all = Vec::new();
@@ -223,9 +235,16 @@ impl File {
     /// The same, hiding what is at `path` or in a union with it; `flags` as in
     /// [`abi::bind`].
     pub fn mount_with(self, path: &str, flags: u64) -> Result<(), Errno> {
-        let (at, len) = of(path.as_bytes());
-        // SAFETY: the kernel only reads `path`.
-        unsafe { sys::call4(Call::Mount, u64::from(self.fd), at, len, flags) }?;
+        self.mount_as(path, flags, "")
+    }
+
+    /// The same with the tree that the server has under `name`, which may have
+    /// options: see docs/protocol.md.
+    pub fn mount_as(self, path: &str, flags: u64, name: &str) -> Result<(), Errno> {
+        let fd = u64::from(self.fd);
+        let ((path, path_len), (name, len)) = (of(path.as_bytes()), of(name.as_bytes()));
+        // SAFETY: the kernel only reads `path` and `name`.
+        unsafe { sys::call6(Call::Mount, fd, path, path_len, flags, name, len) }?;
         // The kernel has closed the descriptor.
         self.into_fd();
         Ok(())
