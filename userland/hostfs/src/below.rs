@@ -6,13 +6,18 @@ use core::task::{Context, Poll, Waker};
 use ninep::consts::{IOHDRSZ, NOTAG, READ_HEAD, RREAD, VERSION_L};
 use ninep::{Reply, Request, TooSmall};
 use rt::{Errno, Failure, Named, Port, stats};
+use serving::{Buffers, Came, TOGETHER, Transport};
 use snapfs::Backing;
 use snapfs::sync::Bell;
 use virtio9p::{Completion, Device, IOUNIT, MSIZE, SLOTS, Shape, Slot};
 
+/// What messages call it.
+const NAME: &str = "virtio-9p";
 const PAGE: usize = rt::abi::PAGE as usize;
 /// Most bytes of a reply that is not data, rounded up to what a slot has.
 const REPLY: usize = PAGE;
+
+const _: () = assert!(TOGETHER < SLOTS, "one slot held, another waited for");
 
 /// How far a slot's request is.
 enum Call {
@@ -46,71 +51,6 @@ impl Below {
             unkicked: Cell::new(false),
             iounit: Cell::new(0),
         })
-    }
-
-    /// Agrees on version and message size.
-    pub async fn negotiate(&self) -> Result<(), Failure> {
-        let request = Request::Version {
-            msize: MSIZE,
-            version: VERSION_L,
-        };
-        let encode = |_, out: &mut [u8]| ninep::encode_request(NOTAG, &request, out);
-        let slot = self.slot(Shape::Reply(REPLY)).await;
-        let reply = self.exchange(slot, encode).await.about("virtio-9p")?;
-        match ninep::decode_reply(reply.bytes()) {
-            Ok((
-                _,
-                Reply::Version {
-                    msize,
-                    version: VERSION_L,
-                },
-            )) => {
-                let page = rt::abi::PAGE as u32;
-                let room = msize.min(MSIZE).saturating_sub(IOHDRSZ) / page * page;
-                self.iounit.set(room);
-                if room > 0 {
-                    Ok(())
-                } else {
-                    Err(Failure::new("virtio-9p: msize too small"))
-                }
-            }
-            _ => Err(Failure::new(
-                "virtio-9p: the server behind it does not speak 9P2000.L",
-            )),
-        }
-    }
-
-    /// Hands replies to those who wait for them.
-    ///
-    /// # Errors
-    /// The device is broken, see [`Device::completed`].
-    pub fn deliver(&self) -> Result<(), Errno> {
-        self.freed();
-        let mut device = self.device.borrow_mut();
-        let mut calls = self.calls.borrow_mut();
-        while let Some(completion) = device.completed()? {
-            let index = usize::from(completion.slot.index());
-            let call = calls.get_mut(index).ok_or(Errno::EIO)?;
-            if let Call::Waiting(waker) = core::mem::replace(call, Call::Done(completion)) {
-                waker.wake();
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells the device that requests were submitted since the last time.
-    pub fn flush(&self) {
-        if self.unkicked.take() {
-            self.device.borrow_mut().kick();
-        }
-    }
-
-    /// Buffers may have been given back: wakes those who wait for one.
-    #[inline]
-    pub fn freed(&self) {
-        if self.starved.take() {
-            self.freed.ring();
-        }
     }
 
     /// A request that `encode` writes into `slot`, and its reply.
@@ -277,5 +217,67 @@ impl Backing for Below {
 
     fn iounit(&self) -> u32 {
         self.iounit.get().min(IOUNIT as u32)
+    }
+}
+
+impl Transport for Below {
+    const TREE: &'static str = "the host's directory";
+
+    async fn negotiate(&self) -> Result<(), Failure> {
+        let request = Request::Version {
+            msize: MSIZE,
+            version: VERSION_L,
+        };
+        let encode = |_, out: &mut [u8]| ninep::encode_request(NOTAG, &request, out);
+        let slot = self.slot(Shape::Reply(REPLY)).await;
+        let reply = self.exchange(slot, encode).await.about(NAME)?;
+        match ninep::decode_reply(reply.bytes()) {
+            Ok((
+                _,
+                Reply::Version {
+                    msize,
+                    version: VERSION_L,
+                },
+            )) => {
+                let page = rt::abi::PAGE as u32;
+                let room = msize.min(MSIZE).saturating_sub(IOHDRSZ) / page * page;
+                self.iounit.set(room);
+                if room > 0 {
+                    Ok(())
+                } else {
+                    Err(Failure::new("virtio-9p: msize too small"))
+                }
+            }
+            _ => Err(Failure::new(
+                "virtio-9p: the server behind it does not speak 9P2000.L",
+            )),
+        }
+    }
+
+    fn deliver(&self, _: Came, _: &mut Buffers) -> Result<(), Failure> {
+        self.freed();
+        let mut device = self.device.borrow_mut();
+        let mut calls = self.calls.borrow_mut();
+        while let Some(completion) = device.completed().about(NAME)? {
+            let index = usize::from(completion.slot.index());
+            let call = calls.get_mut(index).ok_or(Errno::EIO).about(NAME)?;
+            if let Call::Waiting(waker) = core::mem::replace(call, Call::Done(completion)) {
+                waker.wake();
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&self) {
+        if self.unkicked.take() {
+            self.device.borrow_mut().kick();
+        }
+    }
+
+    #[inline]
+    fn freed(&self) {
+        if self.starved.take() {
+            self.freed.ring();
+        }
     }
 }

@@ -1,16 +1,19 @@
-//! Requests, kept while they are served.
+//! Messages, kept while they are used.
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Deref;
 
-/// Bytes of the longest request: the msize the kernel offers.
-const MSIZE: usize = 128 * 1024 + 4096;
-/// Requests up to this length are copied out of the receive buffer, as most are
+/// Bytes of the longest message: the msize the kernel offers, and the one to
+/// offer beneath.
+pub const MSIZE: usize = 128 * 1024 + 4096;
+/// Messages up to this length are copied out of the receive buffer, as most are
 /// a page fault's few bytes; longer ones take the buffer with them.
 const SHORT: usize = 64;
 
-/// One request.
-pub enum Message {
+/// One message.
+pub struct Message(Held);
+
+enum Held {
     Short { bytes: [u8; SHORT], len: u8 },
     Long { buffer: Vec<u8>, len: usize },
 }
@@ -19,9 +22,9 @@ impl Deref for Message {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        let (bytes, len) = match self {
-            Message::Short { bytes, len } => (bytes.as_slice(), usize::from(*len)),
-            Message::Long { buffer, len } => (buffer.as_slice(), *len),
+        let (bytes, len) = match &self.0 {
+            Held::Short { bytes, len } => (bytes.as_slice(), usize::from(*len)),
+            Held::Long { buffer, len } => (buffer.as_slice(), *len),
         };
         bytes.get(..len).unwrap_or(bytes)
     }
@@ -34,35 +37,35 @@ pub struct Buffers {
 }
 
 impl Buffers {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Buffers {
             current: vec![0; MSIZE],
             spare: Vec::new(),
         }
     }
 
-    /// Where the next request goes.
-    pub fn current(&mut self) -> &mut [u8] {
+    /// Where the next message goes.
+    pub(crate) fn current(&mut self) -> &mut [u8] {
         &mut self.current
     }
 
-    /// The request of `len` bytes that came.
+    /// The message of `len` bytes that came last.
     pub fn message(&mut self, len: usize) -> Message {
         if let (Ok(short), Some(came)) = (u8::try_from(len), self.current.get(..len))
             && len <= SHORT
         {
             let mut bytes = [0; SHORT];
             bytes[..len].copy_from_slice(came);
-            return Message::Short { bytes, len: short };
+            return Message(Held::Short { bytes, len: short });
         }
         let next = self.spare.pop().unwrap_or_else(|| vec![0; MSIZE]);
         let buffer = core::mem::replace(&mut self.current, next);
-        Message::Long { buffer, len }
+        Message(Held::Long { buffer, len })
     }
 
-    /// The request has been answered.
+    /// The message is not needed any more.
     pub fn give_back(&mut self, message: Message) {
-        if let Message::Long { buffer, .. } = message {
+        if let Held::Long { buffer, .. } = message.0 {
             self.spare.push(buffer);
         }
     }
