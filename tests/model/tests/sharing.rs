@@ -408,6 +408,24 @@ fn a_child_left_alone_with_a_shared_frame_takes_it_out_before_it_stores() {
     end(w);
 }
 
+#[test]
+fn a_store_after_a_fork_is_the_storing_sides_alone() {
+    for storing in [0, 2] {
+        let mut w = world(&[(0, &numbered())]);
+        read(&mut w, 0, 0);
+        // A clean page and a dirty one.
+        assert_eq!(w.load(0, PAGE, 1), Ok(vec![2]));
+        store(&mut w, 0, 2 * PAGE, b"dirty");
+        w.fork(0, 2).expect("fork");
+        store(&mut w, storing, PAGE, b"new");
+        store(&mut w, storing, 2 * PAGE, b"newer");
+        let other = 2 - storing;
+        assert_eq!(w.load(other, PAGE, 3), Ok(vec![2; 3]));
+        assert_eq!(w.load(other, 2 * PAGE, 5), Ok(b"dirty".to_vec()));
+        end(w);
+    }
+}
+
 /// A read puts bytes into a page that is one's own: the frame is written, so it
 /// is nobody else's any more either.
 #[test]
