@@ -94,6 +94,16 @@ enum Verb {
         #[arg(required = true, value_name = "PROGRAM")]
         programs: Vec<PathBuf>,
     },
+    /// Run programs written as text, operations on files and memory, and
+    /// compare each step with plain byte arrays; see docs/contract.md. [exit
+    /// status: 0 if all agree]
+    Replay {
+        #[command(flatten)]
+        machine: MachineArgs,
+        /// Texts like those in tests/model/programs.
+        #[arg(required = true, value_name = "FILE")]
+        texts: Vec<PathBuf>,
+    },
 }
 
 /// For each program of a test, unless --timeout says otherwise.
@@ -118,12 +128,10 @@ impl Cli {
                 guest.gdb(Debugger::Start(words)).attach()?.status()
             }
             Some(Verb::Test { machine, programs }) => {
-                let limit = Duration::from_secs(TEST_SECONDS).saturating_mul(programs.len() as u32);
-                let mut guest = machine.guest(verbosity)?;
-                if !guest.is_limited() {
-                    guest = guest.timeout(limit);
-                }
-                own::run(guest, &programs)
+                own::run(machine.limited(verbosity, programs.len())?, &programs)
+            }
+            Some(Verb::Replay { machine, texts }) => {
+                own::replay(machine.limited(verbosity, texts.len())?, &texts)
             }
             None => self.boot.guest(verbosity)?.attach()?.status(),
         }
@@ -147,6 +155,16 @@ impl BootArgs {
 }
 
 impl MachineArgs {
+    /// One that is ended if it takes too long for so many programs.
+    fn limited(self, verbosity: Verbosity, programs: usize) -> Result<Guest, Failure> {
+        let guest = self.guest(verbosity)?;
+        if guest.is_limited() {
+            return Ok(guest);
+        }
+        let limit = Duration::from_secs(TEST_SECONDS).saturating_mul(programs as u32);
+        Ok(guest.timeout(limit))
+    }
+
     fn guest(self, verbosity: Verbosity) -> Result<Guest, Failure> {
         let share = match self.share {
             Some(directory) => directory,

@@ -3,17 +3,21 @@
 //!
 //! The programs go into the bundle as `/bin/test.NAME`; the guest's `suite`
 //! starts them, looks for leaks of frames, fids, snapshots, processes and
-//! channels, and tells the judge.
+//! channels, and tells the judge. Programs written as text, for `suite replay`,
+//! go there too.
 
-use crate::failure::{Failure, say};
+use crate::failure::{Context, Failure, say};
 use crate::judge::Verdict;
 use crate::{End, Guest, Outcome};
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What the guest's names of tested programs begin with, so that a test may
 /// be called `ls`.
 const PREFIX: &str = "test.";
+/// And those of texts.
+const TEXT: &str = "text.";
 
 /// Runs the programs in `guest`; exit status 0 if all have passed, else 1.
 pub fn run(guest: Guest, programs: &[PathBuf]) -> Result<u8, Failure> {
@@ -26,6 +30,21 @@ pub fn run(guest: Guest, programs: &[PathBuf]) -> Result<u8, Failure> {
         guest = guest.program(format!("{PREFIX}{name}"), path);
     }
     judge(&guest.attach()?)
+}
+
+/// Runs the programs in these texts: operations on files and memory, each
+/// compared with what plain byte arrays would hold (`docs/contract.md`).
+pub fn replay(guest: Guest, texts: &[PathBuf]) -> Result<u8, Failure> {
+    let mut guest = guest.option("test", "1");
+    let mut list = Vec::new();
+    for (name, path) in names(texts)? {
+        let text = fs::read(path).context(|| path.display().to_string())?;
+        let place = format!("bin/{TEXT}{name}");
+        list.push(format!("/{place}"));
+        guest = guest.file(place, text);
+    }
+    let command = format!("suite replay {}", list.join(" "));
+    judge(&guest.command(command).attach()?)
 }
 
 fn judge(outcome: &Outcome) -> Result<u8, Failure> {

@@ -79,6 +79,30 @@ fn own_tests_pass_by_status_0_only() {
     assert_eq!(run(&[bad, good]).unwrap(), 1);
 }
 
+/// The example of docs/contract.md, and two that cannot pass.
+#[test]
+fn a_sceptics_programs_are_replayed() {
+    let page = fs::read_to_string(guests::workspace().join("docs/contract.md")).unwrap();
+    let example = page.split("```\n").nth(1);
+    let share = scratch();
+    let text = |name: &str, text: &str| {
+        let path = share.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let replay = |texts: &[PathBuf], eager: bool| {
+        own::replay(guest(share.path()).eager(eager), texts).unwrap()
+    };
+    let good = text("good", example.unwrap());
+    for eager in [false, true] {
+        assert_eq!(replay(std::slice::from_ref(&good), eager), 0);
+    }
+    let unknown = text("unknown", "files 9\nreed 0 0 9 file0 0\n");
+    let outside = text("outside", "files 9\nload 0 24570 7\n");
+    assert_eq!(replay(&[good.clone(), unknown], false), 1);
+    assert_eq!(replay(&[outside], false), 1);
+}
+
 #[test]
 fn an_own_test_that_is_no_program_is_named() {
     let share = scratch();

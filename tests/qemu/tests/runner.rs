@@ -4,9 +4,12 @@ use dormouse_qemu_tests::scratch;
 use runner::failure::status;
 use runner::share::Lock;
 use runner::{Accel, Guest};
+use std::time::Duration;
 
 #[track_caller]
 fn refused(guest: Guest, reason: &str) {
+    // Should it not be refused, it ends soon.
+    let guest = guest.timeout(Duration::from_secs(60));
     let failure = guest.run().unwrap_err();
     assert_eq!(failure.status, status::SETUP);
     assert!(failure.text.contains(reason), "{failure}");
