@@ -5,120 +5,13 @@
 mod common;
 
 use abi::Errno;
+use common::holds::*;
 use common::*;
-use dormouse_snapfs::{Options, Snapfs, memory::Memory};
+use dormouse_snapfs::{Snapfs, memory::Memory};
 use ninep::consts::{NOFID, open, put};
 use ninep::*;
 use std::cell::Cell;
-use std::ops::Range;
 use std::rc::Rc;
-
-const B: u64 = 4096;
-const LEN: u64 = 8 * B + 99;
-const LEASE: u32 = 60;
-const ME: [u8; 16] = [1; 16];
-const OTHER: [u8; 16] = [2; 16];
-
-fn options(boot: u64) -> Options {
-    Options {
-        lease: LEASE,
-        boot: [boot, 0],
-        ..Options::default()
-    }
-}
-
-/// The server dies, and another one is started over what is beneath.
-fn restart(fs: Rc<Snapfs<Memory>>, boot: u64) -> Rc<Snapfs<Memory>> {
-    let fs = Rc::into_inner(fs).expect("nobody else holds it");
-    let memory = fs.into_backing();
-    memory.heal();
-    memory.hang_up();
-    start(memory, options(boot))
-}
-
-/// A client of a session, attached.
-fn join(fs: &Rc<Snapfs<Memory>>, conn: u32, id: [u8; 16]) -> Result<Client, Errno> {
-    let client = Client::on(fs.clone(), conn);
-    client.hello();
-    let (_, lease, _) = client.session(id)?;
-    if lease == 0 {
-        return Err(Errno::EIO);
-    }
-    client.attach_as(ROOT, "")?;
-    Ok(client)
-}
-
-/// A part of a snapshot, as a client knows it.
-#[derive(Clone, Debug)]
-struct Held {
-    snapfid: u32,
-    off: u64,
-    bytes: Vec<u8>,
-    epoch: u64,
-}
-
-impl Held {
-    fn range(&self) -> Range<u64> {
-        self.off..self.off + self.bytes.len() as u64
-    }
-}
-
-/// Everything a client holds.
-#[derive(Clone, Default)]
-struct Holds(Vec<Held>);
-
-impl Holds {
-    /// These bytes of the snapshot are not held, or not at that epoch.
-    fn give_up(&mut self, snapfid: u32, bytes: Range<u64>) {
-        let mut kept = Vec::new();
-        for held in self.0.drain(..) {
-            let range = held.range();
-            if held.snapfid != snapfid || range.end <= bytes.start || bytes.end <= range.start {
-                kept.push(held);
-                continue;
-            }
-            for part in [range.start..bytes.start, bytes.end..range.end] {
-                if part.start < part.end {
-                    let inside =
-                        (part.start - range.start) as usize..(part.end - range.start) as usize;
-                    kept.push(Held {
-                        off: part.start,
-                        bytes: held.bytes[inside].to_vec(),
-                        ..held.clone()
-                    });
-                }
-            }
-        }
-        self.0 = kept;
-    }
-
-    fn hold(&mut self, snapfid: u32, off: u64, bytes: &[u8], epoch: u64) {
-        self.give_up(snapfid, off..off + bytes.len() as u64);
-        let bytes = bytes.to_vec();
-        self.0.push(Held {
-            snapfid,
-            off,
-            bytes,
-            epoch,
-        });
-    }
-}
-
-fn snap_at(client: &Client, fid: u32, held: &Held, epoch: u64) -> Result<(u64, u64), Errno> {
-    let request = Request::Snap {
-        fid,
-        snapfid: held.snapfid,
-        off: held.off,
-        count: held.bytes.len() as u64,
-        epoch,
-        known: 0,
-    };
-    client.ask(&request, |reply| match reply {
-        Reply::Snap { epoch, count, .. } => Ok((epoch, count)),
-        Reply::Error(errno) => Err(errno),
-        other => panic!("{other:?}"),
-    })
-}
 
 /// What becomes of the file in both clients' hands. Once the server has died
 /// (`dead`) no answer arrives any more.
@@ -218,36 +111,6 @@ fn meanwhile(other: &Client, how: u32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Everything that was held is claimed, and is what it was.
-fn claim_all(me: &Client, fid: u32, holds: &Holds) {
-    for held in &holds.0 {
-        let claimed = snap_at(me, fid, held, held.epoch);
-        let (_, count) = claimed.unwrap_or_else(|errno| {
-            panic!(
-                "{errno:?} for {} {:?} at {}",
-                held.snapfid,
-                held.range(),
-                held.epoch
-            )
-        });
-        assert_eq!(count, held.bytes.len() as u64, "{:?}", held.range());
-    }
-    check(me, holds);
-}
-
-fn check(me: &Client, holds: &Holds) {
-    for held in &holds.0 {
-        let read = me.read_all(held.snapfid, held.off, held.bytes.len() as u64);
-        let read = read.unwrap_or_else(|errno| panic!("{errno:?} at {:?}", held.range()));
-        assert!(
-            read == held.bytes,
-            "{} {:?} changed",
-            held.snapfid,
-            held.range()
-        );
-    }
-}
-
 /// All that comes after a restart. `die`: the server dies once more, at that
 /// exchange after the next start.
 fn afterwards(mut fs: Rc<Snapfs<Memory>>, holds: &Holds, how: u32, die: Option<u64>) -> bool {
@@ -298,12 +161,6 @@ impl Killer {
         life(&self.dead);
         self.dead.get()
     }
-}
-
-fn memory() -> Memory {
-    let memory = Memory::default();
-    memory.set("a", &pattern(1, LEN as usize));
-    memory
 }
 
 /// One life with a death at exchange `k`; did it come to that?
@@ -579,153 +436,6 @@ fn without_a_lease_nothing_is_written_for_later() {
     assert_eq!(after - before, B + 1, "the rescued block and the byte");
     assert!(client.memory().names(".snapfs").is_empty());
     client.end();
-}
-
-/// Two clients, a server that is started anew now and then, and what must be.
-struct World {
-    fs: Rc<Snapfs<Memory>>,
-    clients: Vec<(Client, u32)>,
-    holds: Vec<Holds>,
-    random: Random,
-    next: u32,
-}
-
-impl World {
-    fn new(seed: u64) -> World {
-        let fs = start(memory(), options(0));
-        let mut world = World {
-            fs,
-            clients: Vec::new(),
-            holds: vec![Holds::default(); 2],
-            random: Random(seed * 7919 + 1),
-            next: 1000,
-        };
-        world.join_all();
-        world
-    }
-
-    fn join_all(&mut self) {
-        for (conn, id) in [(1, ME), (2, OTHER)] {
-            let client = join(&self.fs, conn, id).expect("join");
-            let fid = client.open("a");
-            self.clients.push((client, fid));
-        }
-    }
-
-    fn take(&mut self, who: usize) {
-        self.next += 1;
-        let file = self.fs.backing().get("a").expect("the file");
-        let off = self.random.next(file.len() as u64);
-        let len = 1 + self.random.next(file.len() as u64 - off);
-        let (client, fid) = &self.clients[who];
-        let held = Held {
-            snapfid: self.next,
-            off,
-            bytes: file[off as usize..(off + len) as usize].to_vec(),
-            epoch: 0,
-        };
-        let (epoch, count) = snap_at(client, *fid, &held, 0).expect("snap");
-        assert_eq!(count, len);
-        self.holds[who].hold(held.snapfid, off, &held.bytes, epoch);
-    }
-
-    fn give_up(&mut self, who: usize) {
-        let held = &self.holds[who].0;
-        if held.is_empty() {
-            return;
-        }
-        let held = held[self.random.next(held.len() as u64) as usize].clone();
-        let (client, _) = &self.clients[who];
-        let (off, len) = (held.off + self.random.next(held.bytes.len() as u64), 3 * B);
-        if self.random.next(2) == 0 {
-            client.clunk(held.snapfid);
-            self.holds[who].give_up(held.snapfid, 0..u64::MAX);
-        } else {
-            let ranges = [(off, len)];
-            let ranges = Ranges::new(&ranges);
-            let snapfid = held.snapfid;
-            client
-                .tell(&Request::Trim { snapfid, ranges })
-                .expect("trim");
-            self.holds[who].give_up(snapfid, off..off + len);
-        }
-    }
-
-    fn change(&mut self, who: usize) {
-        let (client, fid) = &self.clients[who];
-        let off = self.random.next(8 * B);
-        let data = vec![self.random.next(200) as u8; 1 + self.random.next(2 * B) as usize];
-        match self.random.next(4) {
-            0 => client
-                .resize(*fid, 1 + self.random.next(10 * B))
-                .expect("resize"),
-            1 => {
-                // Becomes part of a new snapshot.
-                self.next += 1;
-                let ops = [op(PutKind::Data, 0, data.len() as u64)];
-                let done = client.put(*fid, off, self.next, &ops, &data).expect("put");
-                self.holds[who].hold(self.next, off, &data, done.epoch);
-            }
-            _ => assert_eq!(client.write(*fid, off, &data), Ok(data.len() as u32)),
-        }
-    }
-
-    fn restart(&mut self) {
-        self.clients.clear();
-        let fs = std::mem::replace(&mut self.fs, start(Memory::default(), Options::default()));
-        self.fs = restart(fs, 0);
-        self.join_all();
-        // Some claim at once, others after more was written.
-        let first = self.random.next(2) as usize;
-        for who in [first, 1 - first] {
-            for _ in 0..self.random.next(3) {
-                let writer = self.random.next(2) as usize;
-                let off = self.random.next(8 * B);
-                let (client, fid) = &self.clients[writer];
-                client.write(*fid, off, &[77; 5000]).expect("write");
-            }
-            let (client, fid) = &self.clients[who];
-            claim_all(client, *fid, &self.holds[who]);
-            // What one gives up another may still claim.
-            self.give_up(who);
-        }
-        for ((client, _), id) in self.clients.iter().zip([ME, OTHER]) {
-            assert_eq!(client.session(id).map(|(known, ..)| known), Ok(true));
-        }
-    }
-
-    fn step(&mut self) {
-        let who = self.random.next(2) as usize;
-        match self.random.next(20) {
-            0 => self.restart(),
-            1..6 => self.take(who),
-            6..9 => self.give_up(who),
-            _ => self.change(who),
-        }
-        for ((client, _), holds) in self.clients.iter().zip(&self.holds) {
-            check(client, holds);
-        }
-    }
-
-    fn end(self) {
-        for (client, _) in &self.clients {
-            client.hang_up();
-        }
-        now(self.fs.tick(u64::from(LEASE)));
-        Client::on(self.fs, 9).nothing_is_left();
-    }
-}
-
-#[test]
-fn random_lives_with_restarts_agree_with_what_was_read() {
-    for seed in seeds(40) {
-        println!("seed {seed}");
-        let mut world = World::new(seed);
-        for _ in 0..60 {
-            world.step();
-        }
-        world.end();
-    }
 }
 
 #[test]

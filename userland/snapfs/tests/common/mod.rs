@@ -1,6 +1,8 @@
 //! A client for the tests: real messages in, real messages out.
 #![allow(dead_code)]
 
+pub mod holds;
+
 use abi::Errno;
 use dormouse_snapfs::{Counters, Options, Snapfs, memory::Memory};
 use ninep::consts::{NOFID, open, put, setattr, unlink};
