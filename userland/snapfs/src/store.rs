@@ -11,9 +11,10 @@ use crate::record::check_of;
 use crate::sync::Lock;
 use crate::{BLOCK, Backing, Snapfs};
 use abi::Errno;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BinaryHeap};
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
+use core::cmp::Reverse;
 use ninep::consts::open;
 
 /// Name of the store's file, while it has one.
@@ -23,7 +24,9 @@ pub const NAME: &str = "store";
 #[cfg_attr(feature = "memory", derive(Clone))]
 #[derive(Default)]
 pub struct Slots {
-    free: Vec<u32>,
+    /// The lowest is taken first: neighbours go in one message, and when there
+    /// is no room for new ones, those that were written before still have theirs.
+    free: BinaryHeap<Reverse<u32>>,
     /// Places at and after this one were never used.
     end: u32,
     used: u32,
@@ -49,7 +52,7 @@ impl Slots {
     /// `ENOSPC` when 2^32 blocks are in use.
     pub fn take(&mut self) -> Result<Slot, Errno> {
         let index = match self.free.pop() {
-            Some(index) => index,
+            Some(Reverse(index)) => index,
             None => {
                 let index = self.end;
                 self.end = index.checked_add(1).ok_or(Errno::ENOSPC)?;
@@ -74,7 +77,7 @@ impl Slots {
             self.free.clear();
             self.end = 0;
         } else {
-            self.free.push(slot.index);
+            self.free.push(Reverse(slot.index));
         }
     }
 
@@ -102,7 +105,7 @@ impl Slots {
     pub fn take_up(&mut self, places: impl Iterator<Item = (u32, u64)>) {
         for (index, check) in places {
             let doubtful = true;
-            self.free.extend(self.end..index);
+            self.free.extend((self.end..index).map(Reverse));
             self.end = self.end.max(index.saturating_add(1));
             self.checks.insert(index, Check { check, doubtful });
             self.used += 1;
@@ -298,4 +301,20 @@ impl<B: Backing> Snapfs<B> {
 pub fn is_zero(block: &[u8]) -> bool {
     let (words, rest) = block.as_chunks::<8>();
     words.iter().all(|word| u64::from_ne_bytes(*word) == 0) && rest.iter().all(|byte| *byte == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lowest_place_that_is_free_is_taken_first() {
+        let mut slots = Slots::default();
+        let _kept = slots.take().unwrap();
+        let more: Vec<_> = (0..9).map(|_| slots.take().unwrap()).collect();
+        more.into_iter().for_each(|slot| slots.give_back(slot));
+        // Written or not: if there is no room for the ninth, there is for these.
+        let again = (0..9).map(|_| slots.take().unwrap().index);
+        assert!(again.eq(1..10));
+    }
 }
