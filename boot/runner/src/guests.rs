@@ -1,7 +1,7 @@
 //! Builds the guest: loader, kernel and programs, in one call of cargo.
 //!
 //! Whatever in `userland/` has a binary becomes a program of the guest, under
-//! the name of its folder; a new program needs no change here.
+//! the binary's name; a new program needs no change here.
 
 use crate::command::Verbosity;
 use crate::failure::{Context, Failure, say};
@@ -73,7 +73,7 @@ fn build_all(verbosity: Verbosity) -> Result<Guests, Failure> {
             LOADER => guests.loader = path,
             KERNEL => guests.kernel = path,
             _ => {
-                guests.programs.insert(binary.program, path);
+                guests.programs.insert(binary.file, path);
             }
         }
     }
@@ -105,10 +105,8 @@ fn cargo(toolchain: Toolchain) -> Command {
 
 struct Binary {
     package: String,
-    /// Name of the file cargo makes.
+    /// Name of the file cargo makes, and of the program in the guest's `/bin`.
     file: String,
-    /// Name in the guest's `/bin`.
-    program: String,
 }
 
 /// All guest binaries of the workspace.
@@ -136,11 +134,6 @@ fn binaries(verbosity: Verbosity) -> Result<Vec<Binary>, Failure> {
             found.push(Binary {
                 package: name.into(),
                 file: text(&target["name"]).into(),
-                program: folder
-                    .file_name()
-                    .unwrap_or_default()
-                    .to_string_lossy()
-                    .into_owned(),
             });
         }
     }

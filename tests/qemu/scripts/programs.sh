@@ -111,6 +111,14 @@ seq 5; seq 3 6; seq 100000 > many; wc many; seq x; echo $?
 ## sleep
 sleep 0.01; echo $?; sleep; echo $?
 
+## snapfs
+mount /mnt snapfs ramfs -l 20000000; cp ../in/big /mnt/a; cmp /mnt/a ../in/big; echo $?; cp /mnt/a /mnt/b
+dd if=/mnt/a of=/mnt/a bs=4k seek=1 count=200 conv=notrunc 2> /dev/null; cmp /mnt/a /mnt/b; echo $?; cmp /mnt/b ../in/big; echo $?
+cp /mnt/a a; cp ../in/s4097 /mnt/a; cat /mnt/a /mnt/b > both; { rm /mnt/b; wc; } < /mnt/b; mv /mnt/a /mnt/c; ls -a /mnt; cmp /mnt/c ../in/s4097; echo $?
+unmount /mnt; mount -o break /mnt snapfs ramfs -l 4000000; cp ../in/big /mnt/a; cp ../in/big2 /mnt/a; cmp /mnt/a ../in/big2; echo $?
+cp ../in/big /mnt/b 2> /dev/null; echo $?; ls -a /mnt; unmount /mnt
+mount /mnt snapfs 2> /dev/null; echo $?; mount /mnt snapfs no-such 2> /dev/null; echo $?; mount -o brake /mnt snapfs ramfs; echo $?; ls -a /mnt
+
 ## sort
 sort ../in/text > s; wc s; sort -rn ../in/text | head -n 3; sort -u ../in/text ../in/text > u; cmp s u; echo $?
 sort ../in/empty ../in/one; cp ../in/text self; sort -n self > self; wc self; sort no-such; echo $?

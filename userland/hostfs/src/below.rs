@@ -3,10 +3,10 @@ use core::cell::{Cell, RefCell};
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
-use ninep::consts::{IOHDRSZ, NOTAG, READ_HEAD, RREAD, VERSION_L};
-use ninep::{Reply, Request, TooSmall};
+use ninep::consts::{NOTAG, READ_HEAD, VERSION_L};
+use ninep::{Request, TooSmall};
 use rt::{Errno, Failure, Named, Port, stats};
-use serving::{Buffers, Came, TOGETHER, Transport};
+use serving::{Buffers, Came, TOGETHER, Transport, reply};
 use snapfs::Backing;
 use snapfs::sync::Bell;
 use virtio9p::{Completion, Device, IOUNIT, MSIZE, SLOTS, Shape, Slot};
@@ -138,20 +138,6 @@ impl AsRef<[u8]> for Data {
     }
 }
 
-/// Bytes of data in an `Rread`, or the error that came instead.
-#[inline]
-fn data_of(msg: &[u8]) -> Result<usize, Errno> {
-    if matches!(ninep::peek(msg), Some((_, RREAD, _))) {
-        // Not decoded any further: this is what a page fault waits for.
-        let start = ninep::payload_start(msg).ok_or(Errno::EPROTO)?;
-        return Ok(msg.len() - start);
-    }
-    match ninep::decode_reply(msg) {
-        Ok((_, Reply::Error(errno))) => Err(errno),
-        _ => Err(Errno::EPROTO),
-    }
-}
-
 impl Backing for Below {
     type Buf = Data;
 
@@ -178,10 +164,7 @@ impl Backing for Below {
         let encode = |tag, out: &mut [u8]| ninep::encode_request(tag, &request, out);
         let slot = self.slot(Shape::Reply(count as usize)).await;
         let mut reply = self.exchange(slot, encode).await?;
-        let got = data_of(reply.bytes()).and_then(|got| {
-            let fits = got <= count as usize;
-            fits.then_some(got).ok_or(Errno::EPROTO)
-        });
+        let got = reply::read(reply.bytes(), count as usize);
         stats::count_request(got.unwrap_or(0) as u64, 0);
         got?;
         reply.start = READ_HEAD;
@@ -206,11 +189,7 @@ impl Backing for Below {
         };
         let encode = |tag, out: &mut [u8]| ninep::encode_request(tag, &request, out);
         let reply = self.exchange(slot, encode).await?;
-        let done = match ninep::decode_reply(reply.bytes()) {
-            Ok((_, Reply::Write { count })) if count as usize <= data.len() => Ok(count),
-            Ok((_, Reply::Error(errno))) => Err(errno),
-            _ => Err(Errno::EPROTO),
-        };
+        let done = reply::written(reply.bytes(), data.len());
         stats::count_request(0, u64::from(done.unwrap_or(0)));
         done
     }
@@ -231,27 +210,9 @@ impl Transport for Below {
         let encode = |_, out: &mut [u8]| ninep::encode_request(NOTAG, &request, out);
         let slot = self.slot(Shape::Reply(REPLY)).await;
         let reply = self.exchange(slot, encode).await.about(NAME)?;
-        match ninep::decode_reply(reply.bytes()) {
-            Ok((
-                _,
-                Reply::Version {
-                    msize,
-                    version: VERSION_L,
-                },
-            )) => {
-                let page = rt::abi::PAGE as u32;
-                let room = msize.min(MSIZE).saturating_sub(IOHDRSZ) / page * page;
-                self.iounit.set(room);
-                if room > 0 {
-                    Ok(())
-                } else {
-                    Err(Failure::new("virtio-9p: msize too small"))
-                }
-            }
-            _ => Err(Failure::new(
-                "virtio-9p: the server behind it does not speak 9P2000.L",
-            )),
-        }
+        let (_, room) = reply::version(reply.bytes(), MSIZE, NAME)?;
+        self.iounit.set(room);
+        Ok(())
     }
 
     fn deliver(&self, _: Came, _: &mut Buffers) -> Result<(), Failure> {

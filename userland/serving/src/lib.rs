@@ -16,7 +16,8 @@
 extern crate alloc;
 
 mod message;
+pub mod reply;
 mod serve;
 
-pub use message::{Buffers, Message};
+pub use message::{Buffers, MSIZE, Message};
 pub use serve::{BELOW, Came, Server, TOGETHER, Transport};

@@ -101,7 +101,8 @@ impl<'f, T: Transport> Server<'f, T> {
         self.wait_for(self.fs.start("", ""))?.about(T::TREE)?;
         let mut tasks = Executor::default();
         let mut running = 0;
-        while !self.hung_up {
+        // What is in flight at a hang-up holds locks that the clean-up needs.
+        while !(self.hung_up && tasks.is_idle()) {
             while running < TOGETHER
                 && let Some(message) = self.waiting.pop_front()
             {
@@ -172,12 +173,19 @@ impl<'f, T: Transport> Server<'f, T> {
     }
 
     /// Runs one future to its end; requests that come meanwhile wait.
+    ///
+    /// # Errors
+    /// The kernel has hung up meanwhile: nobody wants the end.
     fn wait_for<F: Future>(&mut self, future: F) -> Result<F::Output, Failure> {
         let mut future = pin!(future);
         let mut context = Context::from_waker(Waker::noop());
+        let hung_up = self.hung_up;
         loop {
             if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
                 return Ok(output);
+            }
+            if self.hung_up != hung_up {
+                return Err(Failure::new("nobody to serve any more"));
             }
             self.fs.backing().flush();
             self.receive()?;

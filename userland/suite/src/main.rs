@@ -12,6 +12,8 @@
 //!
 //! `suite replay FILE...` runs programs that the model tests made or printed.
 //!
+//! `suite serve FAULT` is a file server with that fault, for `snapfs`.
+//!
 //! `judge` runs cases, `check` has what they check with, `cases` holds them.
 #![no_std]
 #![no_main]
@@ -45,6 +47,9 @@ fn main(args: Args) -> Result<u8, Failure> {
     }
     if args.get(0) == Some("replay") {
         return replay(args.skip(1));
+    }
+    if let (Some("serve"), Some(fault)) = (args.get(0), args.get(1)) {
+        return tiny::serve_with(fault);
     }
     let eager = judge::counters()?.get(Stat64::Eager) == 1;
     let mut chosen: Vec<&Case> = Vec::new();

@@ -5,7 +5,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 use ninep::consts::{VERSION_L, VERSION_SNAP, VERSION_UNKNOWN, getattr};
 use ninep::{Attr, Changes, List, PutKind, Qid, Reply, Request};
-use rt::{Errno, File, send};
+use rt::abi::SERVICE_FD;
+use rt::{Errno, Failure, File, send};
 
 /// Bytes in the file.
 pub const LEN: usize = 3 * PG + 100;
@@ -52,6 +53,27 @@ pub enum Fault {
 pub struct Tiny {
     pub snapshots: bool,
     pub fault: Fault,
+}
+
+/// Serves a program's own channel with the fault of that name; a number is a
+/// request that is not answered any more.
+pub fn serve_with(fault: &str) -> Result<u8, Failure> {
+    let fault = match fault {
+        "none" => Fault::None,
+        "short" => Fault::Short(100),
+        "much" => Fault::TooMuch,
+        "kind" => Fault::WrongKind,
+        "size" => Fault::WrongSize,
+        "tag" => Fault::WrongTag,
+        "version" => Fault::NoVersion,
+        number => match number.parse() {
+            Ok(number) => Fault::HangUp(number),
+            Err(_) => return Err(Failure::usage("no such fault")),
+        },
+    };
+    let snapshots = false;
+    let status = Tiny { snapshots, fault }.serve(&File::from_fd(SERVICE_FD as u32));
+    Ok(status)
 }
 
 const QID: Qid = Qid {

@@ -16,6 +16,7 @@ mod released;
 mod server;
 mod sharing;
 mod snapshot;
+mod stacked;
 mod tmp;
 mod together;
 mod write;
@@ -113,6 +114,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         random::CASES,
         together::CASES,
         server::CASES,
+        stacked::CASES,
         released::CASES,
         sharing::CASES,
         hostile::CASES,
