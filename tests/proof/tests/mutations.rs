@@ -177,6 +177,7 @@ fn every_mutation_is_noticed() {
     let list = || LIST.iter().filter(|one| one.drops.contains(&asked));
     let mut unnoticed = Vec::new();
     for mutation in list() {
+        println!("as it is: {}", mutation.test);
         build(&tree, mutation).expect("in time");
         let fine = cargo(&tree, &mutation.arguments(), LIMIT).expect("in time");
         assert!(fine.status.success() && ran(&fine), "{}", text(&fine));

@@ -10,6 +10,11 @@ use std::time::Instant;
 use super::ops::{OPS, STARTS, named};
 use super::{Kind, Tiny};
 
+/// Sequences of this length take long enough to say how far they are.
+const LONG: usize = 5;
+/// Pairs of first operations after each of which that is said.
+const STRIDE: usize = 48;
+
 /// One sequence in so many ends with everything being given back.
 const ENDS: u64 = 16;
 
@@ -159,7 +164,12 @@ fn work(from: &str, kind: Kind, length: usize, part: Part, shared: &Shared) -> C
         return search.counts;
     };
     loop {
-        let pair = shared.next.fetch_add(1, Ordering::Relaxed) * part.of + part.number;
+        let begun = shared.next.fetch_add(1, Ordering::Relaxed);
+        let pair = begun * part.of + part.number;
+        if length >= LONG && begun > 0 && begun.is_multiple_of(STRIDE) {
+            let all = (OPS.len() * OPS.len()).div_ceil(part.of);
+            println!("from {from}: {begun} of {all} pairs of first operations begun");
+        }
         let (first, second) = (pair / OPS.len(), pair % OPS.len());
         if first >= OPS.len() {
             return search.counts;
