@@ -13,6 +13,10 @@ pub const LEN: usize = 3 * PG + 100;
 /// The pattern in it.
 pub const SEED: u8 = 9;
 const MSIZE: u32 = 64 * 1024;
+/// More bytes than fit in a message.
+const HUGE: usize = 150_000;
+/// How long a slow one takes for a write.
+const SLOW_NS: u64 = 20_000_000;
 
 /// What the server does wrong.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,6 +36,10 @@ pub enum Fault {
     Silent,
     /// Answers reads with more bytes than were asked for.
     TooMuch,
+    /// Answers reads with more than fits in any message.
+    Huge,
+    /// Never answers anything.
+    Mute,
     /// Claims to have written more than it was given, and to have snapshots
     /// longer than the file.
     Boasts,
@@ -44,6 +52,8 @@ pub enum Fault {
     /// Answers a request for a snapshot only when that is flushed, just before
     /// the answer to the flush; minds that the snapshot is given back.
     Late,
+    /// Takes its time for writes; minds that all fids but one are given back.
+    Slow,
     /// Knows no version of the protocol.
     NoVersion,
 }
@@ -65,6 +75,9 @@ pub fn serve_with(fault: &str) -> Result<u8, Failure> {
         "kind" => Fault::WrongKind,
         "size" => Fault::WrongSize,
         "tag" => Fault::WrongTag,
+        "slow" => Fault::Slow,
+        "huge" => Fault::Huge,
+        "mute" => Fault::Mute,
         "version" => Fault::NoVersion,
         number => match number.parse() {
             Ok(number) => Fault::HangUp(number),
@@ -89,15 +102,20 @@ impl Tiny {
         // Snapfids, and reads of them.
         let (mut snapfids, mut reads) = (Vec::new(), 0);
         let mut message = vec![0; MSIZE as usize + 4096];
-        let mut out = vec![0; 2 * MSIZE as usize];
-        let mut late = Late::default();
+        let mut out = vec![0; 2 * HUGE];
+        let (mut late, mut fids) = (Late::default(), 0);
         for number in 0.. {
             let n = match channel.read(&mut message) {
-                Ok(0) | Err(_) => return u8::from(late.live > 0),
+                Ok(0) | Err(_) => {
+                    let kept = self.fault == Fault::Slow && fids != 1;
+                    return u8::from(late.live > 0 || kept);
+                }
                 Ok(n) => n,
             };
-            if self.fault == Fault::HangUp(number) {
-                return 0;
+            match self.fault {
+                Fault::HangUp(gone) if gone == number => return 0,
+                Fault::Mute => continue,
+                _ => {}
             }
             let Ok((tag, request)) = ninep::decode_request(&message[..n]) else {
                 return 1;
@@ -112,6 +130,13 @@ impl Tiny {
             let read = matches!(request, Request::Read { .. });
             match request {
                 Request::Snap { snapfid, .. } => snapfids.push(snapfid),
+                Request::Attach { .. } => fids += 1,
+                // To nowhere else: there are no names.
+                Request::Walk { names, .. } if names.is_empty() => fids += 1,
+                Request::Clunk { .. } => fids -= 1,
+                Request::Write { .. } if self.fault == Fault::Slow => {
+                    let _ = rt::sys::sleep(SLOW_NS);
+                }
                 Request::Read { fid, .. } if snapfids.contains(&fid) => reads += 1,
                 _ => {}
             }
@@ -260,6 +285,7 @@ impl Tiny {
             Fault::ReadError(errno) => return Err(errno),
             Fault::Silent => return Ok(Answer::Nothing),
             Fault::Short(most) => most.min(count as usize),
+            Fault::Huge => return Ok(Answer::Data(vec![0xdd; HUGE])),
             Fault::TooMuch => return Ok(Answer::Data(vec![0xdd; count as usize + 10])),
             _ => count as usize,
         };

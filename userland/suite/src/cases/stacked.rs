@@ -2,7 +2,7 @@
 //! for old bytes that is full when the files are; and snapfs over servers that
 //! are wrong or dead.
 
-use super::Case;
+use super::{Case, together::all};
 use crate::check::{PG, Scratch, Verdict, Why, equal, fails, other, patterned, same, snapshot};
 use crate::tiny::{LEN, SEED};
 use alloc::format;
@@ -14,15 +14,18 @@ use rt::{Errno, File, Segment, Stat64, service, sys};
 
 pub const CASES: &[Case] = &[
     Case::new("stacked.overwritten", overwritten),
+    Case::new("stacked.together", together),
     Case::deferred("stacked.costs", costs),
     Case::deferred("stacked.full.refuses", refuses),
     Case::deferred("stacked.full.breaks", breaks),
     Case::new("stacked.killed", killed),
     Case::new("stacked.amid-a-write", amid_a_write),
     Case::new("stacked.wrong", wrong),
-    Case::new("stacked.wrong.tag", wrong_tag),
+    Case::new("stacked.wrong.tag", || beyond_belief("tag")),
+    Case::new("stacked.wrong.huge", || beyond_belief("huge")),
     Case::new("stacked.wrong.version", wrong_version),
     Case::new("stacked.hangup", hangup),
+    Case::new("stacked.mute", mute),
 ];
 
 /// Where it is mounted, and the file in it.
@@ -103,6 +106,25 @@ fn overwritten() -> Verdict {
         // What is removed is nowhere to be seen.
         let names = File::open(PLACE, mode::OREAD)?.read_dir().count();
         same("names", names, 0)
+    })
+}
+
+/// Many at once, with more requests than may be on their way beneath.
+fn together() -> Verdict {
+    const PAGES: usize = 40;
+    in_memory("4000000", "", || {
+        all(10, |index| {
+            let (path, seed) = (format!("/mnt/{index}"), index as u8);
+            let file = File::create(&path, mode::ORDWR, 0o644)?;
+            for round in 0..3 {
+                let (old, new) = (seed + 10 * round, seed + 10 * (round + 1));
+                file.write_all_at(&patterned(old, 0, PAGES * PG), 0)?;
+                let segment = asleep(&file, PAGES)?;
+                file.write_all_at(&patterned(new, 0, PAGES * PG), 0)?;
+                equal(&path, segment.bytes(), &patterned(old, 0, PAGES * PG))?;
+            }
+            Ok(sys::remove(&path)?)
+        })
     })
 }
 
@@ -271,31 +293,26 @@ fn killed() -> Verdict {
     same("what it said", ended.text(), said)
 }
 
-/// Nobody is there any more while a large write is on its way: what was begun is
-/// ended, and then everybody goes.
-fn amid_a_write() -> Verdict {
-    const PAGES: usize = 500;
-    let bytes = vec![2; PAGES * PG];
-    for wait in [1, 3, 7] {
-        in_memory("9000000", "", || {
-            let file = make(PAGES)?;
-            let _asleep = asleep(&file, PAGES)?;
-            let writer = process::spawn(|| {
-                while file.write_all_at(&bytes, 0).is_ok() {}
-                1
-            })?;
-            sys::sleep(wait * 1_000_000)?;
-            Ok(process::kill(writer, "waited enough")?)
-        })?;
-    }
-    Ok(())
-}
-
 /// Runs `body` with the path at which snapfs over such a server is mounted.
 fn over(fault: &str, body: impl FnOnce(&str) -> Verdict) -> Result<Ended, Why> {
     let place = Scratch::empty("mounted")?;
     let server = ["/bin/suite", "serve", fault];
     with(&server, (&place.path, ""), |_| body(&place.path))
+}
+
+/// Nobody is there any more while a write is on its way: what was begun is ended
+/// first, and then everything given back.
+fn amid_a_write() -> Verdict {
+    let ended = over("slow", |path| {
+        let file = File::open(path, mode::ORDWR)?;
+        let writer = process::spawn(|| {
+            while file.write_all_at(&[2; LEN], 0).is_ok() {}
+            1
+        })?;
+        sys::sleep(30_000_000)?;
+        Ok(process::kill(writer, "waited enough")?)
+    })?;
+    same("what it said", ended.text(), "")
 }
 
 /// Replies that make no sense are errors for who asked and nobody else.
@@ -322,9 +339,10 @@ fn wrong() -> Verdict {
     Ok(())
 }
 
-/// A reply to nobody's request: nothing of that server is believed any more.
-fn wrong_tag() -> Verdict {
-    let ended = over("tag", |path| {
+/// A reply to nobody's request, one longer than any may be: nothing of that
+/// server is believed any more.
+fn beyond_belief(fault: &str) -> Verdict {
+    let ended = over(fault, |path| {
         let file = File::open(path, mode::OREAD)?;
         let mut got = [0xee; 100];
         fails("reading", file.read_at(&mut got, 0), Errno::EPROTO)?;
@@ -333,6 +351,18 @@ fn wrong_tag() -> Verdict {
         fails("a name", File::open(path, mode::OREAD), Errno::EIO)
     })?;
     same("status of snapfs", ended.status(), 0)
+}
+
+/// Who mounts a server that says nothing can be ended, and all goes with it.
+fn mute() -> Verdict {
+    let waits = process::spawn(|| {
+        let server = ["/bin/suite", "serve", "mute"];
+        u8::from(with(&server, (PLACE, ""), |_| Ok(())).is_err())
+    })?;
+    sys::sleep(50_000_000)?;
+    process::kill(waits, "waited enough")?;
+    let ended = process::wait_for(waits, |_| {})?;
+    same("what ended it", ended.text(), "waited enough")
 }
 
 fn wrong_version() -> Verdict {
