@@ -47,7 +47,7 @@ pub enum Fault {
     WrongTag,
     /// Answers reads with a message of another kind.
     WrongKind,
-    /// Answers reads with a message whose length is wrong.
+    /// Answers reads, and Tfsync, with a message whose length is wrong.
     WrongSize,
     /// Answers a request for a snapshot only when that is flushed, just before
     /// the answer to the flush; minds that the snapshot is given back.
@@ -127,7 +127,11 @@ impl Tiny {
                     _ => {}
                 }
             }
-            let read = matches!(request, Request::Read { .. });
+            let spoils = match request {
+                Request::Read { .. } => true,
+                Request::Fsync { .. } => self.fault == Fault::WrongSize,
+                _ => false,
+            };
             match request {
                 Request::Snap { snapfid, .. } => snapfids.push(snapfid),
                 Request::Attach { .. } => fids += 1,
@@ -152,7 +156,7 @@ impl Tiny {
                 Err(errno) => ninep::encode_reply(tag, &Reply::Error(errno), &mut out),
             };
             let Ok(len) = reply else { return 1 };
-            if read {
+            if spoils {
                 self.spoil(&mut out);
             }
             if send(channel, [&out[..len]]).is_err() {
@@ -164,7 +168,7 @@ impl Tiny {
 
     fn spoil(&self, message: &mut [u8]) {
         match self.fault {
-            Fault::WrongSize => message[0] ^= 1,
+            Fault::WrongSize => message[0] ^= 16,
             Fault::WrongKind => message[4] = ninep::consts::RCLUNK,
             Fault::WrongTag => message[5] ^= 0x55,
             _ => {}

@@ -331,6 +331,11 @@ fn wrong() -> Verdict {
                     read => fails(fault, read, Errno::EPROTO)?,
                 }
                 same("the size", file.stat()?.size, LEN as u64)?;
+                // Whose answer is handed on as it is.
+                match fault {
+                    "size" => fails(fault, file.sync(), Errno::EPROTO)?,
+                    _ => file.sync()?,
+                }
             }
             Ok(())
         })?;
