@@ -13,7 +13,10 @@ use rt::stats::Counters;
 use rt::{Errno, File, Segment, Stat64, service, sys};
 
 pub const CASES: &[Case] = &[
-    Case::new("stacked.overwritten", overwritten),
+    Case::new("stacked.overwritten", || overwritten("")),
+    Case::new("stacked.overwritten.looked", || {
+        overwritten("?check=always")
+    }),
     Case::new("stacked.together", together),
     Case::deferred("stacked.costs", costs),
     Case::deferred("stacked.full.refuses", refuses),
@@ -86,10 +89,11 @@ fn overwrite_by_other(first: usize, pages: usize) -> Verdict {
     other(|| Ok(overwrite(first, pages)?))
 }
 
-/// What is read is what was there, whatever becomes of the file.
-fn overwritten() -> Verdict {
+/// What is read is what was there, whatever becomes of the file; who looks for
+/// changes behind its back finds none.
+fn overwritten(name: &str) -> Verdict {
     const PAGES: usize = 80;
-    in_memory("2000000", "", || {
+    in_memory("2000000", name, || {
         let file = make(PAGES)?;
         let old = patterned(1, 0, PAGES * PG);
         let (first, second) = (asleep(&file, PAGES)?, asleep(&file, PAGES)?);
