@@ -9,7 +9,6 @@
 
 extern crate alloc;
 
-use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -25,10 +24,7 @@ fn main(args: Args) -> Result<(), Failure> {
     let (Some(place), Some(name)) = (rest.get(0), rest.get(1)) else {
         return Err(Failure::usage(USAGE));
     };
-    let path = match name.contains('/') {
-        true => Cow::Borrowed(name),
-        false => Cow::Owned(format!("/bin/{name}")),
-    };
+    let path = service::path_of(name);
     let argv: Vec<&str> = rest.skip(1).iter().collect();
     let server = service::start(&path, &argv, privilege::ALL)?;
     let mounted = server.channel.mount_as(place, how, &asked);

@@ -3,6 +3,8 @@
 use crate::process::{self, Fork};
 use crate::{Failure, File, Named, sys};
 use abi::SERVICE_FD;
+use alloc::borrow::Cow;
+use alloc::format;
 
 const SERVICE: u32 = SERVICE_FD as u32;
 
@@ -12,6 +14,15 @@ pub struct Service {
     pub pid: u64,
     /// Our end of the channel it serves, to be mounted.
     pub channel: File,
+}
+
+/// The path of the program that a person calls `name`: that of `/bin`, if there
+/// is no slash in it.
+pub fn path_of(name: &str) -> Cow<'_, str> {
+    match name.contains('/') {
+        true => Cow::Borrowed(name),
+        false => Cow::Owned(format!("/bin/{name}")),
+    }
 }
 
 /// Starts the program at `path` with a channel as [`abi::SERVICE_FD`] and no

@@ -20,8 +20,6 @@ extern crate alloc;
 
 mod below;
 
-use alloc::borrow::Cow;
-use alloc::format;
 use alloc::vec::Vec;
 use below::Below;
 use rt::abi::privilege;
@@ -37,10 +35,7 @@ fn main(args: rt::Args) -> Result<(), Failure> {
     let Some(name) = args.get(0) else {
         return Err(Failure::usage(USAGE));
     };
-    let path = match name.contains('/') {
-        true => Cow::Borrowed(name),
-        false => Cow::Owned(format!("/bin/{name}")),
-    };
+    let path = service::path_of(name);
     let argv: Vec<&str> = args.iter().collect();
     // Before anything else is open here, so that it has nothing of it.
     let server = service::start(&path, &argv, privilege::ALL)?;
