@@ -203,6 +203,15 @@ pub const LIST: &[Mutation] = &[
         test: "epochs_are_never_used_again_over_a_restart",
     },
     Mutation {
+        drops: "rule 14: a snapshot loses bytes only where its mount asked for that",
+        file: "userland/snapfs/src/rescue.rs",
+        from: "precious > 0 => return Err(errno),",
+        to: "precious > 99 => return Err(errno),",
+        package: "snapfs",
+        target: "policies",
+        test: "one_snapshot_of_a_mount_that_refuses_is_enough",
+    },
+    Mutation {
         drops: "rule 15: one snapfs to a tree",
         file: "boot/runner/src/share.rs",
         from: "Err(TryLockError::WouldBlock) => Err(about(\"in use by another Dormouse\".into())),",
