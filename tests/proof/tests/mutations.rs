@@ -4,6 +4,7 @@
 
 use dormouse_proof::{LIST, Mutation, root};
 use std::collections::BTreeSet;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -111,6 +112,7 @@ fn cargo(tree: &Path, arguments: &[String], limit: Duration) -> Option<Output> {
         .stdin(Stdio::null())
         .stderr(out.try_clone().expect("the log"))
         .stdout(out)
+        .process_group(0)
         .spawn()
         .expect("cargo");
     let start = Instant::now();
@@ -124,7 +126,9 @@ fn cargo(tree: &Path, arguments: &[String], limit: Duration) -> Option<Output> {
             });
         }
         if start.elapsed() > limit {
-            let _ = child.kill();
+            // With the test that cargo runs, and the guest that the test runs.
+            let group = format!("-{}", child.id());
+            let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
             let _ = child.wait();
             return None;
         }
