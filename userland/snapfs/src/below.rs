@@ -72,10 +72,21 @@ impl<B: Backing> Snapfs<B> {
         self.fids.borrow_mut().give_back(fid);
     }
 
-    /// Gives `fid` back beneath. Errors do not matter: a clunked fid is gone.
-    pub(crate) async fn clunk_below(&self, fid: Below) {
-        let _ = self.backing.rpc(&Request::Clunk { fid }).await;
+    /// Gives `fid` back beneath. It is gone in any case; an error is about what
+    /// was done with it.
+    pub(crate) async fn close_below(&self, fid: Below) -> Result<(), Errno> {
+        let request = Request::Clunk { fid };
+        let clunked = self.call(&request, |reply| {
+            matches!(reply, Reply::Clunk).then_some(())
+        });
+        let clunked = clunked.await;
         self.no_fid(fid);
+        clunked
+    }
+
+    /// The same for a fid of which nobody wants to hear.
+    pub(crate) async fn clunk_below(&self, fid: Below) {
+        let _ = self.close_below(fid).await;
     }
 
     /// A new fid for what is at `names` from `fid`; qid of the last name, or

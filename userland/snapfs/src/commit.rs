@@ -3,13 +3,14 @@
 //! in ascending order, then times, then the epoch.
 
 use crate::conn::{Conn, Entry, Open};
-use crate::file::File;
+use crate::file::{File, SIZE_MAX};
 use crate::options::Check;
 use crate::plan::{Plan, Step, What};
 use crate::snap::Snapshot;
 use crate::{Backing, Snapfs};
 use abi::Errno;
 use alloc::rc::Rc;
+use alloc::vec::Vec;
 use core::ops::Range;
 use ninep::consts::setattr;
 use ninep::{Changes, PutKind, PutOp, Reply, SetAttr};
@@ -77,6 +78,20 @@ impl Target {
     }
 }
 
+/// What the first `count` bytes of a write at `base` are written by its
+/// operations, neighbours joined: not what lies between them.
+fn spans(ops: &[PutOp], base: u64, count: u64) -> Vec<Range<u64>> {
+    let mut spans: Vec<Range<u64>> = Vec::new();
+    for op in ops.iter().take_while(|op| op.off < count) {
+        let (start, end) = (base + op.off, base + count.min(op.off + op.len));
+        match spans.last_mut() {
+            Some(last) if last.end == start => last.end = end,
+            _ => spans.push(start..end),
+        }
+    }
+    spans
+}
+
 impl<B: Backing> Snapfs<B> {
     /// Does a write, all of it or a part from its beginning.
     ///
@@ -104,7 +119,7 @@ impl<B: Backing> Snapfs<B> {
         };
         let end = put.ops.last().map_or(0, |op| op.off + op.len);
         base.checked_add(end)
-            .filter(|end| *end <= i64::MAX as u64)
+            .filter(|end| *end <= SIZE_MAX)
             .ok_or(Errno::EFBIG)?;
         let plain = put.into.is_none() && put.ops.iter().all(|op| op.kind == PutKind::Data);
         if !plain {
@@ -120,16 +135,20 @@ impl<B: Backing> Snapfs<B> {
             into => into,
         };
         let plan = self.plan(conn, file, base, &put).await;
-        let bytes = base..base + plan.count;
+        let spans = match into {
+            Some(_) => spans(put.ops, base, plan.count),
+            None => Vec::new(),
+        };
         if let Some(Target::Old(snapshot)) = &into {
             let past = &mut file.state.borrow_mut().past;
-            snapshot.ranges.borrow_mut().uncover(&bytes, past);
+            let mut ranges = snapshot.ranges.borrow_mut();
+            spans.iter().for_each(|bytes| ranges.uncover(bytes, past));
         }
         let before = file.state.borrow().epoch;
         file.state.borrow_mut().changing += 1;
         let (count, error) = self.carry_out(open, &plan, base).await;
         let epoch = file.state.borrow().epoch;
-        let assoc = into.is_some_and(|into| self.associate(conn, open, into, &bytes, count));
+        let assoc = into.is_some_and(|into| self.associate(conn, open, into, &spans, base + count));
         if count > 0 || before != epoch {
             self.look_after_change(file, open.back).await;
         }
@@ -163,20 +182,21 @@ impl<B: Backing> Snapfs<B> {
         Ok(())
     }
 
-    /// The first `count` of `bytes` become part of the snapshot as they are
+    /// What lies before `until` of `spans` becomes part of the snapshot as it is
     /// now. `false`: nothing was written, or the snapfid was taken meanwhile.
     fn associate(
         &self,
         conn: &Conn,
         open: &Open,
         into: Target,
-        bytes: &Range<u64>,
-        count: u64,
+        spans: &[Range<u64>],
+        until: u64,
     ) -> bool {
-        let (file, until) = (&open.file, bytes.start + count);
+        let file = &open.file;
+        let some = spans.first().is_some_and(|first| first.start < until);
         let (snapshot, new) = match into {
             Target::Old(snapshot) => (snapshot, false),
-            Target::New(_) if count == 0 => return false,
+            Target::New(_) if !some => return false,
             Target::New(snapfid) => match self.snapshot_at(conn, snapfid, open) {
                 Ok(snapshot) => (snapshot, true),
                 Err(_) => return false,
@@ -187,14 +207,17 @@ impl<B: Backing> Snapfs<B> {
             state.reader = Some(open.back);
         }
         let (mut ranges, epoch) = (snapshot.ranges.borrow_mut(), state.epoch);
-        let gone = if new {
-            ranges.set(&(bytes.start..until), epoch, &mut state.past)
-        } else {
-            ranges.settle(bytes, until, epoch, &mut state.past)
-        };
+        let mut gone = Vec::new();
+        for bytes in spans {
+            let until = until.clamp(bytes.start, bytes.end);
+            gone.extend(match new {
+                true => ranges.set(&(bytes.start..until), epoch, &mut state.past),
+                false => ranges.settle(bytes, until, epoch, &mut state.past),
+            });
+        }
         drop(state);
         self.sweep(file, &gone);
-        count > 0
+        some
     }
 
     /// Rescues, applies, sets times and epoch. Returns the bytes done from
@@ -301,6 +324,9 @@ impl<B: Backing> Snapfs<B> {
         attr: SetAttr,
     ) -> Result<(), Errno> {
         let sized = attr.valid & setattr::SIZE != 0;
+        if sized && attr.size > SIZE_MAX {
+            return Err(Errno::EFBIG);
+        }
         self.need_reader(file, fid).await?;
         if sized {
             self.rescue(file, attr.size..u64::MAX).await?;

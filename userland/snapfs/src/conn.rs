@@ -53,6 +53,13 @@ pub struct Open {
     pub closed: Cell<bool>,
 }
 
+/// A fid beneath and what is known of it: the content of an [`Entry::Plain`].
+pub type Plain = (Below, Qid, MountOptions);
+
+/// The place of a request in the order of arrival. Requests wait for earlier
+/// ones only, so that no two ever wait for one another, whatever their tags.
+pub type Turn = u64;
+
 /// A connection.
 #[derive(Default)]
 pub struct Conn {
@@ -63,8 +70,10 @@ pub struct Conn {
     pub msize: Cell<u32>,
     /// The snapshot messages were negotiated.
     pub snaps: Cell<bool>,
-    /// Tags of requests in flight.
-    pub(crate) tags: RefCell<Vec<u16>>,
+    /// Tags of requests in flight, each with its turn.
+    pub(crate) tags: RefCell<Vec<(u16, Turn)>>,
+    /// Requests so far.
+    pub(crate) turns: Cell<Turn>,
     /// Rings when a tag is done or a write has its result, if anybody listens.
     pub done: Bell,
     /// Writes by wid.
@@ -132,6 +141,26 @@ impl Conn {
         self.fids.borrow_mut().insert(fid, entry);
     }
 
+    /// Takes a plain fid for a request that makes something else of it: for
+    /// others it is reserved, until it is replaced.
+    ///
+    /// # Errors
+    /// `EBADF`: it is nothing. `EINVAL`: it is open, or a snapshot.
+    pub fn reserve(&self, fid: u32) -> Result<Plain, Errno> {
+        let Entry::Plain { back, qid, options } = self.get(fid)? else {
+            return Err(Errno::EINVAL);
+        };
+        self.replace(fid, Entry::Reserved);
+        Ok((back, qid, options))
+    }
+
+    /// Waits until no request in flight has reserved `fid`.
+    pub async fn wait_until_settled(&self, fid: u32) {
+        while matches!(self.fids.borrow().get(&fid), Some(Entry::Reserved)) {
+            self.done.wait().await;
+        }
+    }
+
     /// `fid` is nothing any more.
     ///
     /// # Errors
@@ -182,31 +211,47 @@ impl Conn {
     }
 
     /// A request is in flight.
-    pub fn begin(&self, tag: u16) {
-        self.tags.borrow_mut().push(tag);
+    pub fn begin(&self, tag: u16) -> Turn {
+        let turn = self.turns.get();
+        self.turns.set(turn + 1);
+        self.tags.borrow_mut().push((tag, turn));
+        turn
     }
 
     /// A request is answered.
-    pub fn end(&self, tag: u16) {
+    pub fn end(&self, turn: Turn) {
         let mut tags = self.tags.borrow_mut();
-        if let Some(at) = tags.iter().position(|other| *other == tag) {
+        if let Some(at) = tags.iter().position(|(_, other)| *other == turn) {
             tags.swap_remove(at);
         }
         drop(tags);
         self.done.ring();
     }
 
-    /// Waits until no request `tag` is in flight: its answer comes first.
-    pub async fn wait_for(&self, tag: u16, own: u16) {
-        while tag != own && self.tags.borrow().contains(&tag) {
+    async fn wait_until_none(&self, is_waited_for: impl Fn(u16, Turn) -> bool) {
+        let waits = || {
+            let tags = self.tags.borrow();
+            tags.iter().any(|(tag, turn)| is_waited_for(*tag, *turn))
+        };
+        while waits() {
             self.done.wait().await;
         }
     }
 
+    /// Waits until no request `tag` that came before `own` is in flight: its
+    /// answer comes first.
+    pub async fn wait_for(&self, tag: u16, own: Turn) {
+        self.wait_until_none(|other, turn| other == tag && turn < own)
+            .await;
+    }
+
+    /// Waits until no request that came before `own` is in flight.
+    pub async fn wait_for_earlier(&self, own: Turn) {
+        self.wait_until_none(|_, turn| turn < own).await;
+    }
+
     /// Waits until no request is in flight.
     pub async fn wait_for_all(&self) {
-        while !self.tags.borrow().is_empty() {
-            self.done.wait().await;
-        }
+        self.wait_until_none(|_, _| true).await;
     }
 }

@@ -90,6 +90,7 @@ impl Files {
             msize: conn.msize.clone(),
             snaps: conn.snaps.clone(),
             tags: RefCell::default(),
+            turns: conn.turns.clone(),
             done: Bell::default(),
             writes: conn.writes.clone(),
         }

@@ -21,6 +21,9 @@ use ninep::{Attr, Changes};
 /// smaller ones may be kept in an inode, and are read quickly.
 const HOLLOW_MIN: u64 = 1 << 20;
 
+/// The largest size of a file, in bytes.
+pub const SIZE_MAX: u64 = i64::MAX as u64;
+
 /// One file, by qid.path. Fids, snapshots and running tasks hold it.
 pub struct File {
     /// The server beneath's identity for it.
@@ -233,6 +236,8 @@ impl<B: Backing> Snapfs<B> {
     /// The attributes, if they are this file's.
     async fn own_attr(&self, file: &File, fid: Below) -> Result<Option<Attr>, Errno> {
         match self.attr_below(fid).await {
+            // Blocks are counted in whole files, so there must be an end to them.
+            Ok(attr) if attr.size > SIZE_MAX => Err(Errno::EFBIG),
             Ok(attr) => Ok(Some(attr).filter(|attr| attr.qid.path == file.path)),
             Err(Errno::ENOENT) => Ok(None),
             Err(errno) => Err(errno),

@@ -4,6 +4,7 @@
 //! a snapshot of it moves into the hidden directory, where it stays the live
 //! file until the last of them is done.
 
+use crate::below::Below;
 use crate::conn::{Conn, Entry};
 use crate::file::File;
 use crate::hidden::{HIDDEN, name_text};
@@ -56,10 +57,22 @@ impl<B: Backing> Snapfs<B> {
         self.known_file(qid.path)
     }
 
-    /// Moves `name`, which is `file`, into the hidden directory. `false`: it
-    /// cannot be moved there (another file system).
+    /// The hidden directory; `None` if there is no room for it: who removes a
+    /// file to get some must not be refused for that.
+    async fn room_to_hide(&self) -> Result<Option<Below>, Errno> {
+        match self.hidden_dir().await {
+            Ok(dir) => Ok(Some(dir)),
+            Err(Errno::ENOSPC | Errno::EDQUOT) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Moves `name`, which is `file`, into the hidden directory. `None`: it
+    /// cannot be moved there (another file system, or a full one).
     async fn hide(&self, file: &File, name: Name<'_>) -> Result<Option<u64>, Errno> {
-        let dir = self.hidden_dir().await?;
+        let Some(dir) = self.room_to_hide().await? else {
+            return Ok(None);
+        };
         let number = self.hidden_name();
         let moved = self.rename_below(name, (dir, &name_text(number))).await;
         self.note_hidden(file, number, moved).await
@@ -69,7 +82,9 @@ impl<B: Backing> Snapfs<B> {
     /// there are hard links the name stays meanwhile, so that a crash leaves it
     /// to one of the two.
     async fn hide_beside(&self, file: &File, name: Name<'_>) -> Result<Option<u64>, Errno> {
-        let dir = self.hidden_dir().await?;
+        let Some(dir) = self.room_to_hide().await? else {
+            return Ok(None);
+        };
         let number = self.hidden_name();
         let hidden = name_text(number);
         let linked = self.link_below(name, (dir, &hidden)).await;
@@ -105,7 +120,7 @@ impl<B: Backing> Snapfs<B> {
                 file.state.borrow_mut().hidden.push(number);
                 return Ok(Some(number));
             }
-            Err(Errno::EXDEV) => self.leave_hidden_dir().await,
+            Err(Errno::EXDEV | Errno::ENOSPC | Errno::EDQUOT) => self.leave_hidden_dir().await,
             Err(errno) => {
                 self.leave_hidden_dir().await;
                 return Err(errno);
@@ -170,7 +185,7 @@ impl<B: Backing> Snapfs<B> {
                 removed
             }
             (removed, entry) => {
-                self.clunk(entry).await;
+                let _ = self.clunk(entry).await;
                 match removed? {
                     true => Ok(Reply::Remove),
                     // An open file that cannot be moved: left where it is.
@@ -185,8 +200,9 @@ impl<B: Backing> Snapfs<B> {
         let Some(file) = self.known_file(qid.path) else {
             return Ok(false);
         };
-        let hidden = match self.hidden_dir().await {
-            Ok(dir) => {
+        let hidden = match self.room_to_hide().await {
+            Ok(None) => Ok(None),
+            Ok(Some(dir)) => {
                 let number = self.hidden_name();
                 let moved = self.rename_fid_below(back, (dir, &name_text(number))).await;
                 self.note_hidden(&file, number, moved).await

@@ -1,8 +1,8 @@
 //! Fids: attach, walk, open, create, clunk.
 
-use crate::conn::{Conn, Entry, Open};
+use crate::conn::{Conn, Entry, Open, Plain};
 use crate::hidden::HIDDEN;
-use crate::options::{self, MountOptions};
+use crate::options;
 use crate::{Backing, Snapfs};
 use abi::Errno;
 use alloc::rc::Rc;
@@ -17,6 +17,14 @@ const OURS: u32 = open::TRUNC | open::APPEND;
 /// A regular file, in Linux's mode bits.
 const fn is_regular(mode: u32) -> bool {
     mode & 0o170_000 == 0o100_000
+}
+
+/// What a fid is after it was opened, and the qid of what it opened.
+type Opened = (Entry, Result<Qid, Errno>);
+
+/// A fid that is not open, or not a regular file.
+fn plain((back, qid, options): Plain) -> Entry {
+    Entry::Plain { back, qid, options }
 }
 
 impl<B: Backing> Snapfs<B> {
@@ -98,20 +106,19 @@ impl<B: Backing> Snapfs<B> {
         let (from, from_qid) = conn.below(fid)?;
         let options = conn.options(fid)?;
         if newfid == fid {
-            let Entry::Plain { .. } = conn.get(fid)? else {
-                return Err(Errno::EBUSY);
-            };
+            conn.reserve(fid).map_err(|_| Errno::EBUSY)?;
         } else {
             conn.put_new(newfid, Entry::Reserved)?;
         }
         let _names = self.names.shared().await;
         let back = self.new_fid();
-        let walked = self.walk_to(from, back, names, qids).await;
+        let walked = self.walk_to((from, from_qid), back, names, qids).await;
         let arrived = walked.is_ok() && qids.len() == names.len();
         if !arrived {
             self.no_fid(back);
-            if newfid != fid {
-                conn.cancel(newfid);
+            match newfid == fid {
+                true => conn.replace(fid, plain((from, from_qid, options))),
+                false => conn.cancel(newfid),
             }
             walked?;
             return Ok(Reply::Walk {
@@ -119,7 +126,7 @@ impl<B: Backing> Snapfs<B> {
             });
         }
         let qid = qids.last().copied().unwrap_or(from_qid);
-        conn.replace(newfid, Entry::Plain { back, qid, options });
+        conn.replace(newfid, plain((back, qid, options)));
         if newfid == fid {
             self.clunk_below(from).await;
         }
@@ -131,7 +138,7 @@ impl<B: Backing> Snapfs<B> {
     /// Walks beneath, stopping before the hidden directory.
     async fn walk_to(
         &self,
-        fid: u32,
+        (fid, from): (u32, Qid),
         newfid: u32,
         names: Names<'_>,
         qids: &mut Vec<Qid>,
@@ -149,13 +156,12 @@ impl<B: Backing> Snapfs<B> {
             return Err(Errno::EPROTO);
         }
         let arrived = qids.len() == names.len();
-        let hidden = self.hidden.path.get();
-        let entered = qids.iter().zip(names.iter());
-        let at = hidden.and_then(|path| {
-            entered
-                .into_iter()
-                .position(|(qid, name)| name == HIDDEN && qid.path == path)
-        });
+        // By its name, for it may be there when nobody uses it.
+        let parents = core::iter::once(&from).chain(&*qids);
+        let mut entered = qids.iter().zip(parents.zip(names.iter()));
+        let root = self.root_path.get();
+        let at =
+            entered.position(|(_, (parent, name))| name == HIDDEN && Some(parent.path) == root);
         if let Some(at) = at {
             if arrived {
                 let _ = self.backing.rpc(&Request::Clunk { fid: newfid }).await;
@@ -175,22 +181,30 @@ impl<B: Backing> Snapfs<B> {
         fid: u32,
         flags: u32,
     ) -> Result<Reply<'static>, Errno> {
-        let Entry::Plain { back, qid, options } = conn.get(fid)? else {
-            return Err(Errno::EINVAL);
-        };
-        let iounit = self.iounit(conn);
-        if qid.kind & (qid::DIR | qid::SYMLINK) != 0 {
-            if flags & open::TRUNC != 0 {
-                return Err(Errno::EISDIR);
-            }
-            let qid = self.open_below(back, flags & !OURS).await?;
-            return Ok(Reply::Lopen { qid, iounit });
+        let unopened = conn.reserve(fid)?;
+        let (entry, opened) = self.open_plain(unopened, flags).await;
+        conn.replace(fid, entry);
+        Ok(Reply::Lopen {
+            qid: opened?,
+            iounit: self.iounit(conn),
+        })
+    }
+
+    /// Opens a fid: what it is then, and the file's qid.
+    async fn open_plain(&self, unopened: Plain, flags: u32) -> Opened {
+        let (back, kind, options) = (unopened.0, unopened.1.kind, unopened.2);
+        let special = kind & (qid::DIR | qid::SYMLINK) != 0;
+        if special && flags & open::TRUNC != 0 {
+            return (plain(unopened), Err(Errno::EISDIR));
         }
-        let qid = self
-            .open_below(back, flags & !(OURS | open::CREAT | open::EXCL))
-            .await?;
-        self.opened(conn, fid, (back, qid, options), flags).await?;
-        Ok(Reply::Lopen { qid, iounit })
+        let ours = match special {
+            true => OURS,
+            false => OURS | open::CREAT | open::EXCL,
+        };
+        match self.open_below(back, flags & !ours).await {
+            Ok(qid) if !special => self.opened((back, qid, options), flags).await,
+            opened => (plain(unopened), opened),
+        }
     }
 
     pub(crate) async fn create(
@@ -198,20 +212,35 @@ impl<B: Backing> Snapfs<B> {
         conn: &Conn,
         request: &Request<'_>,
     ) -> Result<Reply<'static>, Errno> {
+        let &Request::Lcreate { fid, .. } = request else {
+            return Err(Errno::EPROTO);
+        };
+        let dir = conn.reserve(fid)?;
+        let (entry, created) = self.create_in(dir, request).await;
+        conn.replace(fid, entry);
+        Ok(Reply::Lcreate {
+            qid: created?,
+            iounit: self.iounit(conn),
+        })
+    }
+
+    /// Creates and opens a file: what the directory's fid is then, and the
+    /// file's qid.
+    async fn create_in(&self, dir: Plain, request: &Request<'_>) -> Opened {
         let &Request::Lcreate {
-            fid,
             name,
             flags,
             mode,
             gid,
+            ..
         } = request
         else {
-            return Err(Errno::EPROTO);
+            return (plain(dir), Err(Errno::EPROTO));
         };
-        let Entry::Plain { back, qid, options } = conn.get(fid)? else {
-            return Err(Errno::EINVAL);
-        };
-        self.allowed(&qid, name)?;
+        if let Err(errno) = self.allowed(&dir.1, name) {
+            return (plain(dir), Err(errno));
+        }
+        let (back, options) = (dir.0, dir.2);
         let below = Request::Lcreate {
             fid: back,
             name,
@@ -224,24 +253,18 @@ impl<B: Backing> Snapfs<B> {
             Reply::Lcreate { qid, .. } => Some(qid),
             _ => None,
         });
-        let qid = created.await?;
+        let created = created.await;
         drop(names);
-        conn.replace(fid, Entry::Plain { back, qid, options });
-        self.opened(conn, fid, (back, qid, options), flags).await?;
-        Ok(Reply::Lcreate {
-            qid,
-            iounit: self.iounit(conn),
-        })
+        match created {
+            Ok(qid) => self.opened((back, qid, options), flags).await,
+            Err(errno) => (plain(dir), Err(errno)),
+        }
     }
 
-    /// `back` was opened: `fid` becomes an open file, if it is a regular one.
-    async fn opened(
-        &self,
-        conn: &Conn,
-        fid: u32,
-        (back, qid, options): (u32, Qid, MountOptions),
-        flags: u32,
-    ) -> Result<(), Errno> {
+    /// A fid was opened beneath: what it is now, an open file if it is a
+    /// regular one, and its qid.
+    async fn opened(&self, found: Plain, flags: u32) -> Opened {
+        let (back, qid, options) = found;
         let file = self.file(qid.path);
         let held = file.lock.exclusive().await;
         let looked = match self.look(&file, back).await {
@@ -253,40 +276,45 @@ impl<B: Backing> Snapfs<B> {
             Err(errno) => Err(errno),
         };
         drop(held);
-        if !looked.unwrap_or(false) {
+        if looked == Ok(false) {
             self.done_with(file).await;
-            return looked.map(|_| ());
+            return (plain(found), Ok(qid));
         }
-        let access = flags & open::ACCESS;
-        let (readable, writable) = (access != open::WRONLY, access != open::RDONLY);
-        let (append, closed) = (flags & open::APPEND != 0, Cell::new(false));
+        // Where that failed the fid is open beneath all the same: it must not be
+        // a way past the snapshots, so nothing can be done with its bytes.
+        let access = looked.map(|_| flags & open::ACCESS);
+        let is_for = |wanted| access == Ok(wanted) || access == Ok(open::RDWR);
         let open = Open {
             back,
             qid,
             file,
-            readable,
-            writable,
-            append,
+            // Linux has a fourth way to open, for neither.
+            readable: is_for(open::RDONLY),
+            writable: is_for(open::WRONLY),
+            append: flags & open::APPEND != 0,
             options,
-            closed,
+            closed: Cell::new(false),
         };
-        conn.replace(fid, Entry::Open(Rc::new(open)));
-        Ok(())
+        (Entry::Open(Rc::new(open)), access.map(|_| qid))
     }
 
     /// `Tclunk`: whatever happens, the fid is gone.
-    pub(crate) async fn clunk(&self, entry: Entry) {
+    ///
+    /// # Errors
+    /// What the server beneath says of all that was done with the fid.
+    pub(crate) async fn clunk(&self, entry: Entry) -> Result<(), Errno> {
         match entry {
-            Entry::Plain { back, .. } => self.clunk_below(back).await,
-            Entry::Open(open) => self.close(open).await,
+            Entry::Plain { back, .. } => return self.close_below(back).await,
+            Entry::Open(open) => return self.close(open).await,
             Entry::Snap(snapshot) => self.release(snapshot).await,
             Entry::Reserved => {}
         }
+        Ok(())
     }
 
     /// An open file's fid is gone. The fid beneath lives on while snapshots
     /// read through it.
-    pub(crate) async fn close(&self, open: Rc<Open>) {
+    pub(crate) async fn close(&self, open: Rc<Open>) -> Result<(), Errno> {
         let file = open.file.clone();
         let held = file.lock.exclusive().await;
         open.closed.set(true);
@@ -301,11 +329,13 @@ impl<B: Backing> Snapfs<B> {
             }
             reads && state.orphan
         };
-        if !kept {
-            self.clunk_below(back).await;
-        }
+        let closed = match kept {
+            true => Ok(()),
+            false => self.close_below(back).await,
+        };
         drop(held);
         self.done_with(file).await;
+        closed
     }
 
     /// May clients use `name` in this directory?

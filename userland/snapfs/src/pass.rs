@@ -5,7 +5,7 @@ use crate::conn::{Conn, Entry};
 use crate::serve::whole;
 use crate::{Backing, Snapfs};
 use abi::Errno;
-use ninep::{Reply, Request, peek};
+use ninep::{Reply, Request};
 
 impl<B: Backing> Snapfs<B> {
     /// Requests that mean the same beneath: with our fids, and the answer with
@@ -45,7 +45,7 @@ impl<B: Backing> Snapfs<B> {
             _ => return Err(Errno::EOPNOTSUPP),
         };
         let buf = self.backing.rpc(&below).await?;
-        relabel(tag, request.kind(), buf.as_ref())
+        relabel(tag, request.kind(), buf.as_ref(), conn.msize.get())
     }
 
     async fn xattr_walk(
@@ -91,11 +91,16 @@ impl<B: Backing> Snapfs<B> {
     }
 }
 
-/// A reply from below under the client's tag.
-fn relabel<B>(tag: u16, kind: u8, reply: &[u8]) -> Result<Answer<B>, Errno> {
-    let (_, replied, _) = peek(reply).ok_or(Errno::EPROTO)?;
+/// A reply from below under the client's tag, if it is one, and one that the
+/// client has room for.
+fn relabel<B>(tag: u16, kind: u8, reply: &[u8], msize: u32) -> Result<Answer<B>, Errno> {
+    let (_, decoded) = ninep::decode_reply(reply).map_err(|_| Errno::EPROTO)?;
+    let replied = decoded.kind();
     if replied != kind + 1 && replied != ninep::consts::RLERROR {
         return Err(Errno::EPROTO);
+    }
+    if reply.len() > msize as usize {
+        return Err(Errno::EMSGSIZE);
     }
     let mut bytes = reply.to_vec();
     bytes

@@ -70,6 +70,13 @@ impl Image {
     }
 
     fn add(&mut self, record: Record) {
+        // Changes that told nobody their epoch go on past the mark.
+        if let Record::File { epoch, .. }
+        | Record::Saved { epoch, .. }
+        | Record::Broken { epoch, .. } = record
+        {
+            self.epoch = self.epoch.max(epoch);
+        }
         match record {
             Record::Start { .. } => {}
             Record::Session { id } => drop(self.sessions.insert(session_id(id))),

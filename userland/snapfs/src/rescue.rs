@@ -22,7 +22,11 @@ impl<B: Backing> Snapfs<B> {
     /// The lock must be held.
     pub(crate) async fn rescue(&self, file: &File, bytes: Range<u64>) -> Result<(), Errno> {
         let end = bytes.end.min(file.state.borrow().size);
-        let mut left = ranges::blocks(&(bytes.start..end.max(bytes.start)));
+        if bytes.start >= end {
+            // Past the end of the file, which no snapshot has.
+            return Ok(());
+        }
+        let mut left = ranges::blocks(&(bytes.start..end));
         self.note_zeros(file, &left).await;
         // Up to here one by one: only what cannot be saved shall be lost.
         let mut single = left.start;

@@ -2,7 +2,7 @@
 
 use crate::backing::{Answer, Head, Payload};
 use crate::commit::Put;
-use crate::conn::{Conn, Entry, Open};
+use crate::conn::{Conn, Entry, Open, Turn};
 use crate::put::Message;
 use crate::snap::Take;
 use crate::{Backing, ConnId, Snapfs};
@@ -70,7 +70,7 @@ impl<B: Backing> Snapfs<B> {
             }
         };
         let conn = self.conn(conn);
-        conn.begin(tag);
+        let turn = conn.begin(tag);
         let answer = match request {
             // The page-fault path: no allocation.
             Request::Read { fid, offset, count } => {
@@ -79,9 +79,9 @@ impl<B: Backing> Snapfs<B> {
                     Err(errno) => whole(tag, &Reply::Error(errno)),
                 }
             }
-            request => Box::pin(self.serve(&conn, tag, &request)).await,
+            request => Box::pin(self.serve(&conn, (tag, turn), &request)).await,
         };
-        conn.end(tag);
+        conn.end(turn);
         answer
     }
 
@@ -117,9 +117,15 @@ impl<B: Backing> Snapfs<B> {
         Ok(Payload::Buf(buf, 0..len))
     }
 
-    async fn serve(&self, conn: &Conn, tag: u16, request: &Request<'_>) -> Answer<B::Buf> {
+    async fn serve(
+        &self,
+        conn: &Conn,
+        (tag, turn): (u16, Turn),
+        request: &Request<'_>,
+    ) -> Answer<B::Buf> {
         let answered = match *request {
             Request::Version { msize, version } => {
+                conn.wait_for_earlier(turn).await;
                 Ok(self.version(conn, tag, msize, version).await)
             }
             _ if conn.msize.get() == 0 => Err(Errno::EPROTO),
@@ -140,7 +146,7 @@ impl<B: Backing> Snapfs<B> {
             | Request::Getattr { .. }
             | Request::Setattr { .. }
             | Request::Flush { .. } => self
-                .serve_file(conn, tag, request)
+                .serve_file(conn, turn, request)
                 .await
                 .map(|reply| whole(tag, &reply)),
             Request::Unlinkat { .. }
@@ -163,7 +169,8 @@ impl<B: Backing> Snapfs<B> {
         answered.unwrap_or_else(|errno| whole(tag, &Reply::Error(errno)))
     }
 
-    /// `Tversion`: everything the connection held is given back first.
+    /// `Tversion`: everything the connection held is given back first. What is
+    /// in flight has come to its end, so that nothing is added behind it.
     async fn version(&self, conn: &Conn, tag: u16, msize: u32, version: &str) -> Answer<B::Buf> {
         self.give_back_all(conn).await;
         if let Some(session) = conn.take_session() {
@@ -188,14 +195,15 @@ impl<B: Backing> Snapfs<B> {
     async fn serve_file(
         &self,
         conn: &Conn,
-        tag: u16,
+        turn: Turn,
         request: &Request<'_>,
     ) -> Result<Reply<'static>, Errno> {
         match *request {
             Request::Lopen { fid, flags } => self.open(conn, fid, flags).await,
             Request::Lcreate { .. } => self.create(conn, request).await,
             Request::Clunk { fid } => {
-                self.clunk(conn.remove(fid)?).await;
+                conn.wait_until_settled(fid).await;
+                self.clunk(conn.remove(fid)?).await?;
                 Ok(Reply::Clunk)
             }
             Request::Write { fid, offset, data } => {
@@ -208,7 +216,7 @@ impl<B: Backing> Snapfs<B> {
                 Ok(Reply::Setattr)
             }
             Request::Flush { oldtag } => {
-                conn.wait_for(oldtag, tag).await;
+                conn.wait_for(oldtag, turn).await;
                 Ok(Reply::Flush)
             }
             _ => Err(Errno::EPROTO),
@@ -391,7 +399,7 @@ impl<B: Backing> Snapfs<B> {
     pub(crate) async fn give_back_all(&self, conn: &Conn) {
         conn.writes.borrow_mut().clear();
         for entry in conn.take_all().into_values() {
-            self.clunk(entry).await;
+            let _ = self.clunk(entry).await;
         }
     }
 

@@ -175,7 +175,13 @@ impl<B: Backing> Snapfs<B> {
 
     async fn make_store(&self, dir: Below) -> Result<Below, Errno> {
         let (fid, _) = self.walk_below(dir, &[]).await?;
-        if let Err(errno) = self.create_below(fid, NAME).await {
+        let mut created = self.create_below(fid, NAME).await;
+        if created == Err(Errno::EEXIST) {
+            // An earlier one, which could not be removed when it was closed.
+            let _ = self.unlink_below(dir, NAME, 0).await;
+            created = self.create_below(fid, NAME).await;
+        }
+        if let Err(errno) = created {
             self.clunk_below(fid).await;
             return Err(errno);
         }

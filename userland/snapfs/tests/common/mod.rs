@@ -181,8 +181,10 @@ impl Client {
         self.open_with(path, open::RDWR).expect("open")
     }
 
+    /// The fid is gone, whatever the server beneath says of it.
     pub fn clunk(&self, fid: u32) {
-        self.tell(&Request::Clunk { fid }).expect("clunk");
+        let clunked = self.tell(&Request::Clunk { fid });
+        assert_ne!(clunked, Err(Errno::EBADF), "there was no fid {fid}");
     }
 
     pub fn read(&self, fid: u32, offset: u64, count: u32) -> Result<Vec<u8>, Errno> {
