@@ -195,8 +195,25 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
+    /// A file of which clients have removed every name cannot be named again.
+    ///
+    /// # Errors
+    /// `ENOENT`: it is one.
+    pub(crate) async fn still_named(&self, back: Below, qid: &Qid) -> Result<(), Errno> {
+        let hidden = {
+            let files = self.files.borrow();
+            let file = files.get(&qid.path);
+            file.map_or(0, |file| file.state.borrow().hidden.len() as u64)
+        };
+        if hidden > 0 && self.attr_below(back).await?.nlink <= hidden {
+            return Err(Errno::ENOENT);
+        }
+        Ok(())
+    }
+
     /// Hides the file of a fid beneath; `false` if it is to be removed there.
     async fn remove_fid(&self, back: u32, qid: &Qid) -> Result<bool, Errno> {
+        self.still_named(back, qid).await?;
         let Some(file) = self.known_file(qid.path) else {
             return Ok(false);
         };
@@ -253,6 +270,7 @@ impl<B: Backing> Snapfs<B> {
         let (dir, dirqid) = conn.below(dfid)?;
         self.allowed(&dirqid, name)?;
         let _names = self.names.exclusive().await;
+        self.still_named(back, &qid).await?;
         let rename = self.rename_fid_below(back, (dir, name));
         let moved = match self.used_file((dir, name)).await {
             Some(over) if over.path != qid.path => {

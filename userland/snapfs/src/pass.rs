@@ -38,8 +38,11 @@ impl<B: Backing> Snapfs<B> {
             Request::Link { dfid, fid, name } => {
                 let (back, qid) = conn.below(*dfid)?;
                 self.allowed(&qid, name)?;
-                (*dfid, *fid) = (back, conn.below(*fid)?.0);
-                Some(self.names.shared().await)
+                let (linked, linked_qid) = conn.below(*fid)?;
+                (*dfid, *fid) = (back, linked);
+                let names = self.names.shared().await;
+                self.still_named(linked, &linked_qid).await?;
+                Some(names)
             }
             Request::Xattrwalk { .. } => return self.xattr_walk(conn, tag, request).await,
             _ => return Err(Errno::EOPNOTSUPP),

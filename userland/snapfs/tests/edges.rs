@@ -214,3 +214,25 @@ fn no_answer_is_longer_than_was_agreed() {
     assert!(answer.len() <= 512, "{}", answer.len());
     client.end();
 }
+
+#[test]
+fn a_removed_file_does_not_come_back_by_its_fid() {
+    let client = Client::new();
+    client.memory().set("a", b"abc");
+    let fid = client.open("a");
+    let other = client.walk("a").unwrap();
+    client.unlink("a").unwrap();
+    let (dfid, name) = (ROOT, "b");
+    let again = [
+        Request::Link { dfid, fid, name },
+        Request::Rename { fid, dfid, name },
+        Request::Remove { fid: other },
+    ];
+    for request in again {
+        assert_eq!(client.tell(&request), Err(Errno::ENOENT), "{request:?}");
+    }
+    assert_eq!(client.memory().names(""), [".snapfs"]);
+    assert_eq!(client.attr(fid).unwrap().nlink, 0);
+    assert_eq!(client.read(fid, 0, 3), Ok(b"abc".to_vec()));
+    client.end();
+}
