@@ -146,15 +146,10 @@ impl<B: Backing> Snapfs<B> {
                     until = end;
                 }
                 let part = at..until;
-                let (steps, moved) = (plan.steps.len(), plan.moved);
                 let copied = self.plan_copy(plan, &source.file, source, at, &part).await;
                 match copied {
                     Ok(end) if end == until => {}
-                    Err(Errno::ESTALE) if at > range.start => {
-                        plan.steps.truncate(steps);
-                        plan.moved = moved;
-                        break;
-                    }
+                    Err(Errno::ESTALE) if at > range.start => break,
                     short => return short,
                 }
             }

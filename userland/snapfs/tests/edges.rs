@@ -6,7 +6,8 @@ mod common;
 use abi::Errno;
 use common::holds::*;
 use common::*;
-use dormouse_snapfs::{Options, memory::Exchange, memory::Memory};
+use dormouse_snapfs::memory::{Exchange, Memory};
+use dormouse_snapfs::{Backing, Options, Snapfs};
 use ninep::consts::*;
 use ninep::*;
 
@@ -235,4 +236,60 @@ fn a_removed_file_does_not_come_back_by_its_fid() {
     assert_eq!(client.attr(fid).unwrap().nlink, 0);
     assert_eq!(client.read(fid, 0, 3), Ok(b"abc".to_vec()));
     client.end();
+}
+
+/// A server whose answers to `Tfsync` have a byte too many.
+struct Long(Memory);
+
+impl Backing for Long {
+    type Buf = Vec<u8>;
+
+    async fn rpc(&self, request: &Request<'_>) -> Result<Vec<u8>, Errno> {
+        let mut reply = self.0.rpc(request).await?;
+        if matches!(request, Request::Fsync { .. }) {
+            reply.push(0);
+            reply[0] += 1;
+        }
+        Ok(reply)
+    }
+
+    async fn read(&self, fid: u32, off: u64, count: u32) -> Result<Vec<u8>, Errno> {
+        self.0.read(fid, off, count).await
+    }
+
+    async fn write(&self, fid: u32, off: u64, data: &[u8]) -> Result<u32, Errno> {
+        self.0.write(fid, off, data).await
+    }
+
+    fn iounit(&self) -> u32 {
+        self.0.iounit()
+    }
+}
+
+#[test]
+fn no_malformed_answer_from_beneath_is_handed_on() {
+    let fs = Snapfs::new(Long(Memory::default()), 0);
+    now(fs.start("", "")).expect("start");
+    let ask = |request: Request<'_>| now(fs.handle(0, &message(7, &request))).to_vec();
+    let (uname, aname) = ("", "");
+    ask(Request::Version {
+        msize: 1 << 20,
+        version: VERSION_L,
+    });
+    ask(Request::Attach {
+        fid: ROOT,
+        afid: NOFID,
+        uname,
+        aname,
+        n_uname: 0,
+    });
+    let answer = ask(Request::Fsync {
+        fid: ROOT,
+        datasync: 0,
+    });
+    assert_eq!(
+        decode_reply(&answer),
+        Ok((7, Reply::Error(Errno::EPROTO))),
+        "the client would give up the connection"
+    );
 }

@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use dormouse_snapfs::Executor;
-use ninep::consts::{NOFID, TCLUNK, TREMOVE, put};
+use ninep::consts::{NOFID, NOTAG, TCLUNK, TREMOVE, VERSION_SNAP, put};
 use ninep::{Names, PutKind, PutOp, PutOps, Ranges, Request, SetAttr};
 
 const NAMES: [&str; 6] = ["a", "b", "dir", ".snapfs", "..", "a"];
@@ -202,6 +202,12 @@ fn any_requests_are_answered_and_leave_nothing() {
 
 const CLIENTS: u32 = 3;
 
+/// The connection begins anew, whatever is in flight.
+fn anew() -> Vec<u8> {
+    let (msize, version) = (1 << 20, VERSION_SNAP);
+    message(NOTAG, &Request::Version { msize, version })
+}
+
 /// Three clients at once, over a server that answers late, out of order, at
 /// times with an error, and at times has no room.
 fn storm(seed: u64) {
@@ -232,7 +238,11 @@ fn storm(seed: u64) {
     };
     for step in 0..600 {
         if step < 400 && executor.has_room() {
-            let (conn, bytes) = (random.next(u64::from(CLIENTS)) as u32, request(&mut random));
+            let conn = random.next(u64::from(CLIENTS)) as u32;
+            let bytes = match random.next(40) {
+                0 => anew(),
+                _ => request(&mut random),
+            };
             let fs = client.fs.clone();
             let task = async move { fs.handle(conn, &bytes).await.to_vec() };
             asked += 1;
