@@ -12,7 +12,7 @@ use crate::chan::{End, Port};
 use crate::lock::{Lock, Rank};
 use crate::mount::remote::Remote;
 use crate::name::root::Entry;
-use abi::{Errno, FDS_MAX, mode};
+use abi::{Errno, FDS_MAX, OFFSET_CURRENT, mode};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -56,6 +56,33 @@ impl OpenFile {
             others: Vec::new(),
             member: Lock::new(Rank::File, 0),
         }
+    }
+
+    /// Runs a transfer of up to `n` bytes at `offset`, or at the file's own
+    /// ([`OFFSET_CURRENT`]), which moves by the bytes done. It has moved by `n`
+    /// while the transfer waits: others who share it go on behind.
+    pub fn transfer(
+        &self,
+        offset: u64,
+        n: u64,
+        run: impl FnOnce(u64) -> Result<u64, Errno>,
+    ) -> Result<u64, Errno> {
+        if offset != OFFSET_CURRENT {
+            return run(offset);
+        }
+        let (at, end) = {
+            let mut own = self.offset.lock();
+            let at = *own;
+            *own = at.saturating_add(n);
+            (at, *own)
+        };
+        let result = run(at);
+        let mut own = self.offset.lock();
+        // Unless somebody has sought meanwhile.
+        if *own >= end {
+            *own -= end - at.saturating_add(result.unwrap_or(0)).min(end);
+        }
+        result
     }
 
     /// What is being listed; `None` after the last member of a union.

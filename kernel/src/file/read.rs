@@ -8,7 +8,7 @@ use crate::proc::Process;
 use crate::seg::host::{Caller, File, read_remote, read_snapshot};
 use crate::seg::{SpaceLock, attach, snapshot_range, user};
 use crate::text;
-use abi::{Errno, OFFSET_CURRENT};
+use abi::Errno;
 use alloc::string::String;
 use vm::Access;
 
@@ -22,23 +22,16 @@ pub fn pread(
 ) -> Result<u64, Errno> {
     file.check_readable()?;
     user::check(va, n)?;
-    let at = if offset == OFFSET_CURRENT {
-        *file.offset.lock()
-    } else {
-        offset
-    };
     let space = &process.space;
-    let done = match &file.node {
-        Node::Root(entry) => root(space, *entry, va, n, at)?,
-        Node::Remote(remote) if remote.is_directory() => return Err(Errno::EISDIR),
-        Node::Remote(remote) => self::remote(space, file, remote, va, n, at)?,
-        Node::Channel(end) => return channel(space, end, va, n),
-        Node::Port(_) => return Err(Errno::EINVAL),
-    };
-    if offset == OFFSET_CURRENT {
-        *file.offset.lock() = at.saturating_add(done);
+    match &file.node {
+        Node::Root(entry) => file.transfer(offset, n, |at| root(space, *entry, va, n, at)),
+        Node::Remote(remote) if remote.is_directory() => Err(Errno::EISDIR),
+        Node::Remote(remote) => {
+            file.transfer(offset, n, |at| self::remote(space, file, remote, va, n, at))
+        }
+        Node::Channel(end) => channel(space, end, va, n),
+        Node::Port(_) => Err(Errno::EINVAL),
     }
-    Ok(done)
 }
 
 fn root(space: &SpaceLock, entry: Entry, va: u64, n: u64, at: u64) -> Result<u64, Errno> {

@@ -8,7 +8,7 @@ use crate::proc::Process;
 use crate::seg::host::{Caller, File};
 use crate::seg::user::{self, Gather};
 use crate::seg::{SpaceLock, serving, snapshot_range};
-use abi::{Errno, OFFSET_CURRENT, mode};
+use abi::{Errno, mode};
 use alloc::vec::Vec;
 use ninep::{PutKind, PutOp};
 use vm::{Access, Place};
@@ -23,22 +23,16 @@ pub fn pwrite(
 ) -> Result<u64, Errno> {
     file.check_writable()?;
     user::check(va, n)?;
-    let at = if offset == OFFSET_CURRENT {
-        *file.offset.lock()
-    } else {
-        offset
-    };
-    let done = match &file.node {
-        Node::Root(Entry::Null | Entry::Zero) => n,
-        Node::Root(_) => return Err(Errno::EBADF),
-        Node::Remote(remote) => self::remote(&process.space, file, remote, va, n, at)?,
-        Node::Channel(_) => return send(process, file, &Gather::one(va, n)?),
-        Node::Port(_) => return Err(Errno::EINVAL),
-    };
-    if offset == OFFSET_CURRENT {
-        *file.offset.lock() = at.saturating_add(done);
+    let space = &process.space;
+    match &file.node {
+        Node::Root(Entry::Null | Entry::Zero) => file.transfer(offset, n, |_| Ok(n)),
+        Node::Root(_) => Err(Errno::EBADF),
+        Node::Remote(remote) => {
+            file.transfer(offset, n, |at| self::remote(space, file, remote, va, n, at))
+        }
+        Node::Channel(_) => send(process, file, &Gather::one(va, n)?),
+        Node::Port(_) => Err(Errno::EINVAL),
     }
-    Ok(done)
 }
 
 fn remote(

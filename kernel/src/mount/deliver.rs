@@ -50,7 +50,7 @@ impl Mount {
         if let Some(fid) = after.clunk {
             self.clunk_later(fid);
         }
-        self.clunk_unwanted();
+        self.give_back();
         Ok(())
     }
 

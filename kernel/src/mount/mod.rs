@@ -23,6 +23,10 @@ use vm::SnapId;
 
 /// Requests in flight at one server.
 const TAGS: usize = 64;
+/// Of these, messages of writes, whose answers may stay while the writer waits
+/// for something else. The others' are taken as soon as they come, so that
+/// whatever a writer waits for goes on.
+const HELD_MAX: usize = 48;
 /// Data bytes in one message the kernel asks for.
 const IOUNIT: u32 = 128 * 1024;
 /// Room for the head of the longest message beside its data.
@@ -76,6 +80,8 @@ struct Pending {
     flushed: bool,
     /// It is a Ttrim of this snapshot.
     trims: Option<Trimmed>,
+    /// It is one of [`State::held`].
+    held: bool,
 }
 
 /// What a Ttrim is about; an entry of the table may have become another
@@ -105,8 +111,16 @@ impl Pending {
             flushes: None,
             flushed: false,
             trims: None,
+            held: false,
         }
     }
+}
+
+/// A write that the server may have something of.
+struct Outstanding {
+    wid: u64,
+    /// Nobody wants it any more; the fid it was to.
+    given_up: Option<u32>,
 }
 
 struct State {
@@ -115,10 +129,17 @@ struct State {
     /// A bit for each tag in use.
     used: u64,
     free: WaitQueue,
+    /// Tags of messages of writes, at most [`HELD_MAX`].
+    held: usize,
+    /// Writers with no message in flight, who wait for one of those.
+    let_go: WaitQueue,
     next_fid: u32,
     next_wid: u64,
-    /// Writes whose results are still wanted.
-    wids: Vec<u64>,
+    /// Writes whose results are still wanted, and those that the server is to
+    /// forget as soon as a tag is free.
+    writes: Vec<Outstanding>,
+    /// How many of the latter.
+    given_up: usize,
     /// Fids to clunk as soon as a tag is free.
     unwanted: Vec<u32>,
     down: bool,
@@ -157,9 +178,12 @@ impl Mount {
             pending,
             used: 0,
             free: WaitQueue::new(),
+            held: 0,
+            let_go: WaitQueue::new(),
             next_fid: 0,
             next_wid: 1,
-            wids: Vec::new(),
+            writes: Vec::new(),
+            given_up: 0,
             unwanted: room(TAGS)?,
             down: false,
         };
@@ -269,24 +293,29 @@ impl Mount {
         fid
     }
 
-    /// A number for one write, which is outstanding until [`Self::end_wid`].
+    /// A number for one write, which is outstanding until [`Self::end_wid`]
+    /// or [`Self::give_up`].
     pub fn new_wid(&self) -> Result<u64, Errno> {
         let state = &mut *self.state.lock();
-        state.wids.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        state.writes.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
         state.next_wid += 1;
-        state.wids.push(state.next_wid);
-        Ok(state.next_wid)
+        let wid = state.next_wid;
+        let given_up = None;
+        state.writes.push(Outstanding { wid, given_up });
+        Ok(wid)
     }
 
-    /// The write's result is known or nobody wants it any more.
+    /// The write's result is known, or nobody wants it any more and nothing of
+    /// it is staged.
     pub fn end_wid(&self, wid: u64) {
-        self.state.lock().wids.retain(|w| *w != wid);
+        self.state.lock().writes.retain(|w| w.wid != wid);
     }
 
     /// Results of writes before this one will not be asked for again.
     pub fn oldest_wid(&self) -> u64 {
         let state = self.state.lock();
-        state.wids.iter().copied().min().unwrap_or(state.next_wid)
+        let wids = state.writes.iter().map(|w| w.wid);
+        wids.min().unwrap_or(state.next_wid)
     }
 
     /// Is the server gone for good?
@@ -301,6 +330,7 @@ impl Mount {
             let mut state = self.state.lock();
             state.down = true;
             state.free.wake_all();
+            state.let_go.wake_all();
         }
         for tag in 0..TAGS {
             // Nothing has to be given back to a server that is gone.

@@ -102,14 +102,16 @@ impl Write {
     ) -> Result<(), Errno> {
         self.sent.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
         // Answers keep their tags until they are taken: whoever has some must
-        // not wait for one, or all would wait for each other (or itself).
+        // not wait for one, or all would wait for each other (or itself). What
+        // else a writer waits for, pages of its buffer, needs tags of the other
+        // kind.
         while !mount.has_tag() && !self.sent.is_empty() {
             let answer = mount.finish(self.sent.remove(0));
             if let Err(errno) = answer.and_then(|a| a.reply().map(drop)) {
                 self.failed.get_or_insert(errno);
             }
         }
-        let sent = mount.start(request, body, Vec::new(), NOFID)?;
+        let sent = mount.start_held(request, body)?;
         self.sent.push(sent);
         Ok(())
     }
@@ -160,21 +162,10 @@ impl Write {
             let _ = mount.finish(sent);
         }
         if mount.has_snapshots() {
-            let request = Request::Put {
-                fid,
-                wid: self.wid,
-                ack: 0,
-                flags: flag::ABORT,
-                off: 0,
-                into: NOFID,
-                known: 0,
-                ops: List::new(&[]),
-                data: &[],
-            };
-            // A server that cannot forget it forgets it with the session.
-            let _ = mount.call(&request);
+            mount.give_up(self.wid, fid);
+        } else {
+            mount.end_wid(self.wid);
         }
-        mount.end_wid(self.wid);
     }
 }
 

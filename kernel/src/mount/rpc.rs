@@ -6,13 +6,15 @@
 //! that a note interrupts flushes too, but waits for the outcome: a reply that
 //! comes before the flush's counts, so that it knows what has happened
 //! (invariant 13).
-use super::{Afterwards, BYTES_OUT, FIDS, Mount, Pending, Progress, State, TAGS, Trimmed};
+use super::{
+    Afterwards, BYTES_OUT, FIDS, HELD_MAX, Mount, Pending, Progress, State, TAGS, Trimmed,
+};
 use crate::chan::{HEAD_MAX, Message, Piece, room};
 use crate::proc::sched::{self, Reason, Wake};
 use abi::Errno;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
-use ninep::consts::{NOFID, NOTAG};
+use ninep::consts::{NOFID, NOTAG, put};
 use ninep::{List, Reply, Request};
 
 /// Bytes that hold most heads.
@@ -72,8 +74,25 @@ impl Mount {
         undo: u32,
     ) -> Result<Sent, Errno> {
         let tag = self.take_tag(sink, undo)?;
-        let wire_tag = tag as u16;
-        self.transmit(tag, wire_tag, request, body)
+        self.transmit(tag, tag as u16, request, body)
+    }
+
+    /// The same for a message of a write, whose answer need not be taken at
+    /// once. Waits while there are too many of those: whoever has some takes
+    /// their answers first.
+    pub fn start_held(&self, request: &Request<'_>, body: Vec<Piece>) -> Result<Sent, Errno> {
+        self.hold()?;
+        let tag = match self.take_tag(Vec::new(), NOFID) {
+            Ok(tag) => tag,
+            Err(errno) => {
+                self.state.lock().let_go();
+                return Err(errno);
+            }
+        };
+        if let Some(pending) = self.state.lock().pending.get_mut(tag) {
+            pending.held = true;
+        }
+        self.transmit(tag, tag as u16, request, body)
     }
 
     /// For Tversion, whose tag is not ours to choose. Nothing else is in
@@ -113,13 +132,38 @@ impl Mount {
         }
     }
 
-    /// Would [`Mount::start`] find a tag without waiting?
+    /// Would [`Mount::start_held`] find a tag without waiting?
     pub fn has_tag(&self) -> bool {
-        self.state.lock().used != u64::MAX
+        let state = self.state.lock();
+        state.used != u64::MAX && state.held < HELD_MAX
+    }
+
+    /// Counts one of [`HELD_MAX`].
+    fn hold(&self) -> Result<(), Errno> {
+        loop {
+            {
+                let mut state = self.state.lock();
+                if state.down {
+                    return Err(Errno::EIO);
+                }
+                if state.held < HELD_MAX {
+                    state.held += 1;
+                    return Ok(());
+                }
+                state.let_go.join();
+            }
+            let wake = sched::park(Reason::Tag, None);
+            let mut state = self.state.lock();
+            if wake.interrupted() {
+                state.let_go.give_up();
+                return Err(Errno::EINTR);
+            }
+            state.let_go.leave();
+        }
     }
 
     fn take_tag(&self, sink: Vec<Piece>, undo: u32) -> Result<usize, Errno> {
-        self.clunk_unwanted();
+        self.give_back();
         loop {
             {
                 let mut state = self.state.lock();
@@ -177,18 +221,25 @@ impl Mount {
     }
 
     /// Nobody waits for `tag` any more: flush it, without waiting for that
-    /// either. With no tag left for the flush the reply itself frees it.
+    /// either. With no tag left for the flush the reply itself frees it. What
+    /// a reply made that is here already is given back.
     fn abandon(&self, tag: usize) {
-        {
+        let answered = {
             let mut state = self.state.lock();
-            if state.take_answer(tag).is_some() {
-                return;
-            }
-            if let Some(pending) = state.pending.get_mut(tag) {
+            let undo = state.pending.get(tag).map_or(NOFID, |p| p.undo);
+            let answer = state.take_answer(tag);
+            if answer.is_none()
+                && let Some(pending) = state.pending.get_mut(tag)
+            {
                 pending.waiter = None;
             }
+            answer.map(|answer| (answer, undo))
+        };
+        match answered {
+            Some((Ok(answer), undo)) if answer.reply().is_ok() => self.clunk_later(undo),
+            Some(_) => {}
+            None => self.flush(tag),
         }
-        self.flush(tag);
     }
 
     /// Asks the server to forget a request, once.
@@ -229,23 +280,38 @@ impl Mount {
                 state.unwanted.push(fid);
             }
         }
-        self.clunk_unwanted();
+        self.give_back();
     }
 
-    pub(super) fn clunk_unwanted(&self) {
+    /// Has the server forget what was staged of a write, without waiting for
+    /// the reply.
+    pub fn give_up(&self, wid: u64, fid: u32) {
+        {
+            let state = &mut *self.state.lock();
+            if let Some(write) = state.writes.iter_mut().find(|w| w.wid == wid) {
+                write.given_up = Some(fid);
+                state.given_up += 1;
+            }
+        }
+        self.give_back();
+    }
+
+    /// Tells the server what is not wanted any more, as far as there are tags.
+    pub(super) fn give_back(&self) {
         loop {
-            let (tag, fid) = {
+            let (tag, unwanted) = {
                 let mut state = self.state.lock();
-                if state.unwanted.is_empty() || state.down {
+                if state.unwanted.is_empty() && state.given_up == 0 || state.down {
                     return;
                 }
                 let Some(tag) = state.try_tag() else { return };
-                let Some(fid) = state.unwanted.pop() else {
-                    return;
-                };
-                (tag, fid)
+                (tag, state.take_unwanted())
             };
-            self.send_detached(tag, &Request::Clunk { fid });
+            match unwanted {
+                Some(Unwanted::Fid(fid)) => self.send_detached(tag, &Request::Clunk { fid }),
+                Some(Unwanted::Write { wid, fid }) => self.send_detached(tag, &abort(wid, fid)),
+                None => return self.state.lock().free_tag(tag),
+            };
         }
     }
 
@@ -282,6 +348,30 @@ impl Mount {
     }
 }
 
+/// What the server is to forget.
+enum Unwanted {
+    Fid(u32),
+    /// Of a file that is open as `fid`.
+    Write {
+        wid: u64,
+        fid: u32,
+    },
+}
+
+fn abort(wid: u64, fid: u32) -> Request<'static> {
+    Request::Put {
+        fid,
+        wid,
+        ack: 0,
+        flags: put::ABORT,
+        off: 0,
+        into: NOFID,
+        known: 0,
+        ops: List::new(&[]),
+        data: &[],
+    }
+}
+
 /// Counts a fid that the kernel now holds.
 pub fn count_fid() {
     FIDS.fetch_add(1, Relaxed);
@@ -305,6 +395,18 @@ fn encode(tag: u16, request: &Request<'_>, payload: usize) -> Result<Vec<u8>, Er
 }
 
 impl State {
+    /// Writes come first: they name fids.
+    fn take_unwanted(&mut self) -> Option<Unwanted> {
+        if self.given_up == 0 {
+            return self.unwanted.pop().map(Unwanted::Fid);
+        }
+        let mut writes = self.writes.iter().enumerate();
+        let (at, wid, fid) = writes.find_map(|(at, w)| Some((at, w.wid, w.given_up?)))?;
+        self.writes.swap_remove(at);
+        self.given_up -= 1;
+        Some(Unwanted::Write { wid, fid })
+    }
+
     /// A free tag, marked as sent by nobody.
     pub(super) fn try_tag(&mut self) -> Option<usize> {
         let tag = (!self.used).trailing_zeros() as usize;
@@ -312,6 +414,12 @@ impl State {
         *pending = Pending::new(Progress::Sent);
         self.used |= 1 << tag;
         Some(tag)
+    }
+
+    /// One message of a write less.
+    fn let_go(&mut self) {
+        self.held -= 1;
+        self.let_go.wake_one();
     }
 
     /// Done with a tag; it is free unless the answer to its flush is still to
@@ -322,9 +430,13 @@ impl State {
         {
             pending.progress = Progress::Free;
             pending.sink = Vec::new();
+            let held = core::mem::take(&mut pending.held);
             if !pending.flushed {
                 self.used &= !(1 << tag);
                 self.free.wake_one();
+            }
+            if held {
+                self.let_go();
             }
         }
     }

@@ -171,7 +171,8 @@ fn random_bytes() -> [u8; RANDOM] {
 enum Image<'a> {
     Bundle(&'static [u8]),
     File(&'a OpenFile),
-    Snapshot(SnapId),
+    /// And how many bytes it has.
+    Snapshot(SnapId, u64),
 }
 
 impl Image<'_> {
@@ -194,19 +195,26 @@ impl Image<'_> {
                 Node::Remote(remote) => read_remote(remote, offset, sink),
                 Node::Root(_) | Node::Channel(_) | Node::Port(_) => Err(Errno::ENOEXEC),
             },
-            Image::Snapshot(snap) => read_snapshot(*snap, offset, sink),
+            Image::Snapshot(_, end) if offset >= *end => Ok(0),
+            Image::Snapshot(snap, _) => read_snapshot(*snap, offset, sink),
         }
     }
 
     fn headers(&self) -> Result<Program, Errno> {
         let piece = Piece::alloc(HEADERS)?;
-        let mut sink = room(1)?;
-        sink.push(Piece {
-            frame: FrameRef::retained(piece.frame.frame()),
-            at: 0,
-            len: HEADERS,
-        });
-        let got = self.read(0, sink)?;
+        let mut got = 0;
+        while got < HEADERS {
+            let mut sink = room(1)?;
+            sink.push(Piece {
+                frame: FrameRef::retained(piece.frame.frame()),
+                at: got,
+                len: HEADERS - got,
+            });
+            match self.read(got as u64, sink)? {
+                0 => break,
+                more => got += more,
+            }
+        }
         let mut head = room(got)?;
         head.resize(got, 0);
         crate::mem::frames::copy_from(piece.frame.frame(), 0, &mut head);
@@ -272,7 +280,7 @@ fn with_image<T>(
         Node::Remote(remote) if remote.is_directory() => Err(Errno::EISDIR),
         Node::Remote(remote) if remote.mount.has_snapshots() => {
             let taken = snapshots::take(remote, &file.path, 0, u64::MAX >> 1, None)?;
-            let result = f(&Image::Snapshot(taken.snap));
+            let result = f(&Image::Snapshot(taken.snap, taken.count));
             snapshots::release(taken.snap);
             result
         }
@@ -319,10 +327,11 @@ fn load(space: &SpaceLock, image: &Image<'_>, part: &Part) -> Result<(), Errno> 
     while done < part.file_len {
         let want = (part.file_len - done).min(64 * 1024) as usize;
         let sink = user::pin(space, part.va + done, want, Access::Store)?;
-        if image.read(part.offset + done, sink)? != want {
-            return Err(Errno::ENOEXEC);
+        // A server may give it in parts.
+        match image.read(part.offset + done, sink)? {
+            0 => return Err(Errno::ENOEXEC),
+            got => done += got as u64,
         }
-        done += want as u64;
     }
     seg::seal(space, id, part.write);
     Ok(())

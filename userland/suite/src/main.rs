@@ -24,6 +24,7 @@ extern crate alloc;
 mod check;
 mod cases;
 mod judge;
+mod kills;
 mod raw;
 mod replay;
 mod tiny;

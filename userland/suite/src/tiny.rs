@@ -1,11 +1,12 @@
 //! A file server of one file, its own root, with faults on demand.
 
 use crate::check::{PG, patterned};
+use crate::kills::Kills;
 use alloc::vec;
 use alloc::vec::Vec;
 use ninep::consts::{VERSION_L, VERSION_SNAP, VERSION_UNKNOWN, getattr};
 use ninep::{Attr, Changes, List, PutKind, Qid, Reply, Request};
-use rt::abi::SERVICE_FD;
+use rt::abi::{SERVICE_FD, mode};
 use rt::{Errno, Failure, File, send};
 
 /// Bytes in the file.
@@ -54,6 +55,11 @@ pub enum Fault {
     Late,
     /// Takes its time for writes; minds that all fids but one are given back.
     Slow,
+    /// Ends who asks for a snapshot or writes in many messages (the offset is
+    /// the process); minds that all it has of them is given back.
+    Kills,
+    /// Serves the program `true`, a few bytes at a time.
+    Program,
     /// Knows no version of the protocol.
     NoVersion,
 }
@@ -98,18 +104,18 @@ const QID: Qid = Qid {
 impl Tiny {
     /// Serves until the other end is closed, or the fault says otherwise.
     pub fn serve(self, channel: &File) -> u8 {
-        let mut content = patterned(SEED, 0, LEN);
+        let Ok(mut content) = self.content() else {
+            return 1;
+        };
         // Snapfids, and reads of them.
         let (mut snapfids, mut reads) = (Vec::new(), 0);
         let mut message = vec![0; MSIZE as usize + 4096];
         let mut out = vec![0; 2 * HUGE];
-        let (mut late, mut fids) = (Late::default(), 0);
+        let (mut late, mut kills, mut fids) = (Late::default(), Kills::default(), 0);
         for number in 0.. {
             let n = match channel.read(&mut message) {
-                Ok(0) | Err(_) => {
-                    let kept = self.fault == Fault::Slow && fids != 1;
-                    return u8::from(late.live > 0 || kept);
-                }
+                Ok(0) | Err(_) if self.fault == Fault::Slow => return u8::from(fids != 1),
+                Ok(0) | Err(_) => break,
                 Ok(n) => n,
             };
             match self.fault {
@@ -123,9 +129,12 @@ impl Tiny {
             if self.fault == Fault::Late {
                 match late.meet(tag, &request, content.len() as u64, &mut out) {
                     Some(0) => continue,
-                    Some(len) if send(channel, [&out[..len]]).is_err() => return 0,
+                    Some(len) if send(channel, [&out[..len]]).is_err() => break,
                     _ => {}
                 }
+            }
+            if self.fault == Fault::Kills && kills.meet(channel, tag, &request) {
+                continue;
             }
             let spoils = match request {
                 Request::Read { .. } => true,
@@ -160,10 +169,17 @@ impl Tiny {
                 self.spoil(&mut out);
             }
             if send(channel, [&out[..len]]).is_err() {
-                return 0;
+                break;
             }
         }
-        0
+        u8::from(late.live > 0 || !kills.has_all_back())
+    }
+
+    fn content(&self) -> Result<Vec<u8>, Errno> {
+        match self.fault {
+            Fault::Program => File::open("/bin/true", mode::OREAD)?.read_to_end(),
+            _ => Ok(patterned(SEED, 0, LEN)),
+        }
     }
 
     fn spoil(&self, message: &mut [u8]) {
@@ -213,7 +229,7 @@ impl Tiny {
             Request::Session { .. } => Reply::Session {
                 known: false,
                 lease: 0,
-                wmax: 1 << 20,
+                wmax: 8 << 20,
                 epoch: 1,
             },
             Request::Attach { .. } => Reply::Attach { qid: QID },
@@ -290,6 +306,7 @@ impl Tiny {
             Fault::Silent => return Ok(Answer::Nothing),
             Fault::Short(most) => most.min(count as usize),
             Fault::Huge => return Ok(Answer::Data(vec![0xdd; HUGE])),
+            Fault::Program => (count as usize).min(1000),
             Fault::TooMuch => return Ok(Answer::Data(vec![0xdd; count as usize + 10])),
             _ => count as usize,
         };

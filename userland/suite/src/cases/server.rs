@@ -7,7 +7,7 @@ use crate::judge::counters;
 use crate::raw;
 use crate::tiny::{Fault, LEN, SEED, Tiny};
 use alloc::format;
-use rt::abi::mode;
+use rt::abi::{STATUS_KILLED, mode};
 use rt::note::{self, Then};
 use rt::process::{self, Ended};
 use rt::{Call, Errno, File, Segment, Stat64, sys};
@@ -34,6 +34,10 @@ pub const CASES: &[Case] = &[
     Case::deferred("server.awake", awake),
     Case::new("server.late.killed", || late(false)),
     Case::new("server.late.noted", || late(true)),
+    Case::new("server.kills.reader", || killed(false)),
+    Case::new("server.kills.writer", || killed(true)),
+    Case::new("server.program.plain", || program(false)),
+    Case::new("server.program.snapshots", || program(true)),
 ];
 
 /// Runs `body` with the path at which such a server is mounted.
@@ -438,5 +442,46 @@ fn late(noted: bool) -> Verdict {
         let status = process::wait_for(pid, |_| {})?.status();
         ensure!((status == 0) == noted, "it ended with {status}");
         Ok(())
+    })
+}
+
+/// Invariant 13: a process that is ended leaves nothing at a server, whether the
+/// answer it waited for is there already or there is no tag to say so with.
+fn killed(writing: bool) -> Verdict {
+    let kills = Tiny {
+        snapshots: true,
+        fault: Fault::Kills,
+    };
+    with(kills, |path| {
+        let pid = process::spawn(|| {
+            let survive = || {
+                let file = File::open(path, mode::ORDWR)?;
+                let mut segment = snapshot(if writing { 1200 } else { 4 })?;
+                if writing {
+                    segment.bytes_mut().fill(1);
+                    file.write_at(segment.bytes(), sys::getpid())?;
+                } else {
+                    file.read_at(segment.bytes_mut(), sys::getpid())?;
+                }
+                Ok::<(), Why>(())
+            };
+            u8::from(survive().is_err())
+        })?;
+        let status = process::wait_for(pid, |_| {})?.status();
+        // The connection stays until the server has answered.
+        File::stat_path(path)?;
+        same("its status", u32::from(status), STATUS_KILLED)
+    })
+}
+
+/// A program whose server gives it in small parts.
+fn program(snapshots: bool) -> Verdict {
+    let fault = Fault::Program;
+    with(Tiny { snapshots, fault }, |path| {
+        let pid = process::spawn(|| {
+            process::exec(path, &["true"]);
+            99
+        })?;
+        same("status", process::wait_for(pid, |_| {})?.status(), 0)
     })
 }

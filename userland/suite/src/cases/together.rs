@@ -3,12 +3,15 @@
 use super::Case;
 use crate::check::{PG, Scratch, Verdict, Why, equal, patterned, same, snapshot};
 use alloc::vec::Vec;
-use rt::process;
+use core::slice;
+use rt::abi::PAGE;
+use rt::{Segment, process, sys};
 
 pub const CASES: &[Case] = &[
     Case::new("together.readers", readers),
     Case::new("together.writers", writers),
     Case::new("together.family", family),
+    Case::new("together.half-asleep", half_asleep),
 ];
 
 const PAGES: usize = 64;
@@ -113,4 +116,46 @@ fn family() -> Verdict {
         scratch.content()?[0],
         patterned(2, 0, 1)[0],
     )
+}
+
+/// Two processes write long buffers that end in other memory and are asleep on
+/// the server written to: each has much in flight there and still needs more of
+/// it. Nobody may wait for ever.
+fn half_asleep() -> Verdict {
+    const LONG: usize = 2048;
+    let len = (LONG + 1) * PG;
+    let from = Scratch::zeros("half-asleep", 2 * LONG as u64 * PAGE)?;
+    let to = Scratch::empty("half-written")?;
+    let mut writers = Vec::new();
+    for index in 0..2 {
+        let at = (index * len) as u64;
+        let copy = || {
+            let mut asleep = snapshot(LONG)?;
+            let end = asleep.address() + LONG as u64 * PAGE;
+            let _beyond = Segment::attach_with("memory", PG, end, 0)?;
+            from.file
+                .read_at(asleep.bytes_mut(), (index * LONG) as u64 * PAGE)?;
+            // SAFETY: both segments, which adjoin.
+            let all = unsafe { slice::from_raw_parts(asleep.address() as *const u8, len) };
+            Ok::<_, Why>(to.file.write_all_at(all, at)?)
+        };
+        writers.push(process::spawn(|| u8::from(copy().is_err()))?);
+    }
+    let impatient = process::spawn(|| {
+        let _ = sys::sleep(60_000_000_000);
+        for pid in &writers {
+            let _ = process::kill(*pid, "waits for ever");
+        }
+        0
+    })?;
+    let mut ended = Vec::new();
+    while ended.len() < 2 {
+        ended.push(process::wait()?);
+    }
+    let _ = process::kill(impatient, "not needed");
+    process::wait()?;
+    for writer in ended {
+        ensure!(writer.status() == 0, "a writer: {}", writer.text());
+    }
+    same("bytes", to.file.stat()?.size, 2 * len as u64)
 }

@@ -5,7 +5,7 @@ use super::Case;
 use crate::check::{PG, Scratch, Verdict, equal, other, patterned, same};
 use rt::abi::{PAGE, mode};
 use rt::stats::{Counters, Figures};
-use rt::{File, Stat64};
+use rt::{File, Stat64, process};
 
 pub const CASES: &[Case] = &[
     Case::new("write.changed", changed),
@@ -24,6 +24,8 @@ pub const CASES: &[Case] = &[
     Case::new("write.forked", forked),
     Case::new("write.rounds", rounds),
     Case::new("write.many-messages", many_messages),
+    Case::new("write.shared-offset", shared_offset),
+    Case::new("read.shared-offset", shared_offset_read),
 ];
 
 const PAGES: usize = 64;
@@ -300,4 +302,35 @@ fn rounds() -> Verdict {
     equal("the file", &scratch.content()?, &want)?;
     scratch.overwrite_by_other(2, LEN)?;
     equal("the buffer", segment.bytes(), &want)
+}
+
+/// Records of a file that two processes write or read in turns.
+const RECORDS: usize = 50;
+const RECORD: usize = 10;
+
+/// Two processes write through one descriptor at its own offset: nobody writes
+/// over what the other has written.
+fn shared_offset() -> Verdict {
+    let scratch = Scratch::empty("shared-offset")?;
+    let records = |mark: u8| (0..RECORDS).try_for_each(|_| scratch.file.write_all(&[mark; RECORD]));
+    let pid = process::spawn(|| u8::from(records(b'c').is_err()))?;
+    records(b'p')?;
+    same("status", process::wait_for(pid, |_| {})?.status(), 0)?;
+    let content = scratch.content()?;
+    same("bytes", content.len(), 2 * RECORDS * RECORD)?;
+    let of_child = content.iter().filter(|byte| **byte == b'c').count();
+    same("of the child", of_child, RECORDS * RECORD)
+}
+
+/// The same, reading: nobody reads what the other has read.
+fn shared_offset_read() -> Verdict {
+    let scratch = Scratch::patterned("shared-offset", 1, 2 * RECORDS * RECORD)?;
+    let records = || (0..RECORDS).try_for_each(|_| scratch.file.read(&mut [0; RECORD]).map(drop));
+    let pid = process::spawn(|| u8::from(records().is_err()))?;
+    records()?;
+    same("status", process::wait_for(pid, |_| {})?.status(), 0)?;
+    same("bytes left", scratch.file.read(&mut [0; RECORD])?, 0)?;
+    scratch.file.write_all(b"end")?;
+    let size = scratch.file.stat()?.size as usize;
+    same("size", size, 2 * RECORDS * RECORD + 3)
 }
