@@ -106,31 +106,24 @@ fn commit(
         append,
         into: None,
     };
+    let bodies = load(space, va, n, u64::from(mount.iounit()))?;
     let mut write = Write::begin(mount)?;
-    let mut done = 0;
-    let result = loop {
-        let len = u64::from(mount.iounit()).min(n - done);
-        let body = match user::pin(space, va + done, len as usize, Access::Load) {
-            Ok(body) => body,
-            Err(errno) if done == 0 => break Err(errno),
-            Err(_) => break write.put(mount, target, Stage::Commit, &[], Vec::new()),
+    let (mut done, mut result) = (0, Ok(()));
+    let mut left = bodies.len();
+    for body in bodies {
+        left -= 1;
+        let stage = match left {
+            0 => Stage::Commit,
+            _ => Stage::Staged,
         };
         let op = PutOp {
             kind: PutKind::Data,
             off: done,
-            len,
+            len: body.iter().map(|piece| piece.len as u64).sum(),
         };
-        done += len;
-        let stage = if done == n {
-            Stage::Commit
-        } else {
-            Stage::Staged
-        };
-        let sent = write.put(mount, target, stage, &[op], body);
-        if sent.is_err() || done == n {
-            break sent;
-        }
-    };
+        done += op.len;
+        result = result.and_then(|()| write.put(mount, target, stage, &[op], body));
+    }
     match result {
         Ok(()) => write.wait(mount).map(|reply| reply.count.min(done)),
         Err(errno) => {
@@ -138,6 +131,24 @@ fn commit(
             Err(errno)
         }
     }
+}
+
+/// All of the buffer, up to `most` bytes a message, before the first is sent:
+/// then nobody else waits while pages of it come from other servers. It ends
+/// where the buffer does.
+fn load(space: &SpaceLock, va: u64, n: u64, most: u64) -> Result<Vec<Vec<Piece>>, Errno> {
+    let mut bodies = room(n.div_ceil(most) as usize)?;
+    let mut at = 0;
+    while at < n {
+        let len = most.min(n - at);
+        match user::pin(space, va + at, len as usize, Access::Load) {
+            Ok(body) => bodies.push(body),
+            Err(errno) if at == 0 => return Err(errno),
+            Err(_) => break,
+        }
+        at += len;
+    }
+    Ok(bodies)
 }
 
 /// Sends one message into a channel, or to the kernel's own client at its

@@ -5,6 +5,7 @@
 //! from the server's memory into the waiting frames. [`remote`] has the files,
 //! [`snapshots`] the table of snapshots held at servers.
 pub mod deliver;
+mod gate;
 pub mod put;
 pub mod remote;
 pub mod rpc;
@@ -17,6 +18,7 @@ use abi::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use gate::Gate;
 use ninep::consts::{IOHDRSZ, NOFID, NONUNAME, NOTAG, VERSION_L, VERSION_SNAP};
 use ninep::{Qid, Reply, Request};
 use vm::SnapId;
@@ -27,6 +29,9 @@ const TAGS: usize = 64;
 /// for something else. The others' are taken as soon as they come, so that
 /// whatever a writer waits for goes on.
 const HELD_MAX: usize = 48;
+/// Writes that have something staged at a time. The server's room is for four
+/// (docs/protocol.md); what was given up may still take some of it.
+const STAGING_MAX: usize = 2;
 /// Data bytes in one message the kernel asks for.
 const IOUNIT: u32 = 128 * 1024;
 /// Room for the head of the longest message beside its data.
@@ -129,10 +134,11 @@ struct State {
     /// A bit for each tag in use.
     used: u64,
     free: WaitQueue,
-    /// Tags of messages of writes, at most [`HELD_MAX`].
-    held: usize,
-    /// Writers with no message in flight, who wait for one of those.
-    let_go: WaitQueue,
+    /// Tags of messages of writes, at most [`HELD_MAX`]; writers with no
+    /// message in flight wait for one of those.
+    held: Gate,
+    /// Writes of which something is staged, at most [`STAGING_MAX`].
+    staging: Gate,
     next_fid: u32,
     next_wid: u64,
     /// Writes whose results are still wanted, and those that the server is to
@@ -178,8 +184,8 @@ impl Mount {
             pending,
             used: 0,
             free: WaitQueue::new(),
-            held: 0,
-            let_go: WaitQueue::new(),
+            held: Gate::new(HELD_MAX),
+            staging: Gate::new(STAGING_MAX),
             next_fid: 0,
             next_wid: 1,
             writes: Vec::new(),
@@ -318,6 +324,20 @@ impl Mount {
         wids.min().unwrap_or(state.next_wid)
     }
 
+    /// A write is about to stage something, and will wait for no other server
+    /// until [`Self::end_staging`].
+    ///
+    /// # Errors
+    /// `EINTR`; `EIO` if the server is gone.
+    pub fn begin_staging(&self) -> Result<(), Errno> {
+        self.enter(|state| &mut state.staging)
+    }
+
+    /// It is committed, or given up.
+    pub fn end_staging(&self) {
+        self.state.lock().staging.leave();
+    }
+
     /// Is the server gone for good?
     pub fn is_down(&self) -> bool {
         self.state.lock().down
@@ -330,7 +350,8 @@ impl Mount {
             let mut state = self.state.lock();
             state.down = true;
             state.free.wake_all();
-            state.let_go.wake_all();
+            state.held.wake_all();
+            state.staging.wake_all();
         }
         for tag in 0..TAGS {
             // Nothing has to be given back to a server that is gone.

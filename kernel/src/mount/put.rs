@@ -43,6 +43,8 @@ pub struct Write {
     failed: Option<Errno>,
     /// What the commit was sent to, and the epoch that it named.
     commit: Option<(Target, u64)>,
+    /// It is one of those that have something staged.
+    staging: bool,
 }
 
 impl Write {
@@ -53,6 +55,7 @@ impl Write {
             sent: Vec::new(),
             failed: None,
             commit: None,
+            staging: false,
         })
     }
 
@@ -61,7 +64,9 @@ impl Write {
         self.wid
     }
 
-    /// Sends a Tput with `body` as the data of its operations.
+    /// Sends a Tput with `body` as the data of its operations. From the first
+    /// that is staged on the writer waits for no other server: few may have
+    /// something staged at a time.
     pub fn put(
         &mut self,
         mount: &Mount,
@@ -71,6 +76,10 @@ impl Write {
         body: Vec<Piece>,
     ) -> Result<(), Errno> {
         let (mut flags, mut known) = (0, 0);
+        if stage == Stage::Staged && !self.staging {
+            mount.begin_staging()?;
+            self.staging = true;
+        }
         if stage == Stage::Commit {
             flags |= flag::COMMIT;
             known = snapshots::known(mount, target.path);
@@ -102,9 +111,7 @@ impl Write {
     ) -> Result<(), Errno> {
         self.sent.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
         // Answers keep their tags until they are taken: whoever has some must
-        // not wait for one, or all would wait for each other (or itself). What
-        // else a writer waits for, pages of its buffer, needs tags of the other
-        // kind.
+        // not wait for one, or all would wait for each other (or itself).
         while !mount.has_tag() && !self.sent.is_empty() {
             let answer = mount.finish(self.sent.remove(0));
             if let Err(errno) = answer.and_then(|a| a.reply().map(drop)) {
@@ -151,6 +158,9 @@ impl Write {
                 failed.get_or_insert(errno);
             }
         }
+        if self.staging {
+            mount.end_staging();
+        }
         mount.end_wid(self.wid);
         failed.map_or(result, Err)
     }
@@ -160,6 +170,9 @@ impl Write {
         for sent in self.sent {
             // Whatever the answer, the write is given up.
             let _ = mount.finish(sent);
+        }
+        if self.staging {
+            mount.end_staging();
         }
         if mount.has_snapshots() {
             mount.give_up(self.wid, fid);

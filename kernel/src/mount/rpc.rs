@@ -6,9 +6,7 @@
 //! that a note interrupts flushes too, but waits for the outcome: a reply that
 //! comes before the flush's counts, so that it knows what has happened
 //! (invariant 13).
-use super::{
-    Afterwards, BYTES_OUT, FIDS, HELD_MAX, Mount, Pending, Progress, State, TAGS, Trimmed,
-};
+use super::{Afterwards, BYTES_OUT, FIDS, Mount, Pending, Progress, State, TAGS, Trimmed};
 use crate::chan::{HEAD_MAX, Message, Piece, room};
 use crate::proc::sched::{self, Reason, Wake};
 use abi::Errno;
@@ -81,11 +79,11 @@ impl Mount {
     /// once. Waits while there are too many of those: whoever has some takes
     /// their answers first.
     pub fn start_held(&self, request: &Request<'_>, body: Vec<Piece>) -> Result<Sent, Errno> {
-        self.hold()?;
+        self.enter(|state| &mut state.held)?;
         let tag = match self.take_tag(Vec::new(), NOFID) {
             Ok(tag) => tag,
             Err(errno) => {
-                self.state.lock().let_go();
+                self.state.lock().held.leave();
                 return Err(errno);
             }
         };
@@ -135,31 +133,7 @@ impl Mount {
     /// Would [`Mount::start_held`] find a tag without waiting?
     pub fn has_tag(&self) -> bool {
         let state = self.state.lock();
-        state.used != u64::MAX && state.held < HELD_MAX
-    }
-
-    /// Counts one of [`HELD_MAX`].
-    fn hold(&self) -> Result<(), Errno> {
-        loop {
-            {
-                let mut state = self.state.lock();
-                if state.down {
-                    return Err(Errno::EIO);
-                }
-                if state.held < HELD_MAX {
-                    state.held += 1;
-                    return Ok(());
-                }
-                state.let_go.join();
-            }
-            let wake = sched::park(Reason::Tag, None);
-            let mut state = self.state.lock();
-            if wake.interrupted() {
-                state.let_go.give_up();
-                return Err(Errno::EINTR);
-            }
-            state.let_go.leave();
-        }
+        state.used != u64::MAX && state.held.has_room()
     }
 
     fn take_tag(&self, sink: Vec<Piece>, undo: u32) -> Result<usize, Errno> {
@@ -416,12 +390,6 @@ impl State {
         Some(tag)
     }
 
-    /// One message of a write less.
-    fn let_go(&mut self) {
-        self.held -= 1;
-        self.let_go.wake_one();
-    }
-
     /// Done with a tag; it is free unless the answer to its flush is still to
     /// come, which must not meet another request under the same tag.
     pub(super) fn free_tag(&mut self, tag: usize) {
@@ -436,7 +404,7 @@ impl State {
                 self.free.wake_one();
             }
             if held {
-                self.let_go();
+                self.held.leave();
             }
         }
     }

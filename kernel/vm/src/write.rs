@@ -21,8 +21,8 @@ use crate::fork::release_unused;
 use crate::replace::parts;
 use crate::stage::{Message, Run};
 use crate::{
-    Access, Count, Frame, Host, Kind, Limits, Memory, PAGE, Put, PutReply, SnapId, Ticket, fault,
-    in_a_call,
+    Access, Count, Frame, Host, Kind, Limits, Memory, PAGE, Put, PutReply, Slot, SnapId, Ticket,
+    fault, in_a_call,
 };
 
 /// Where in the file a write goes.
@@ -146,6 +146,7 @@ impl<F: Copy> Job<F> {
     /// Stages and commits one piece from `at`; how many bytes were done.
     fn write_piece<H: Host<File = F>>(&mut self, h: &mut H, at: u64) -> Result<u64, Errno> {
         self.choose_into(h, at);
+        self.wake_ahead(h, at);
         let wid = h.put_begin(self.file)?;
         let (ticket, generation) = h.with(|segment, _| {
             segment.extents.hold();
@@ -172,6 +173,46 @@ impl<F: Copy> Job<F> {
             }
         };
         self.settle(h, &piece, answer)
+    }
+
+    /// Wakes what a piece from `at` will send of other servers' bytes before
+    /// anything is staged: in the middle of a piece the writer has room at the
+    /// server that others wait for, so it must not wait for anybody else then.
+    /// An error is met again when its turn comes.
+    fn wake_ahead<H: Host<File = F>>(&self, h: &mut H, at: u64) {
+        if !self.limits.snapshots || !self.names_others(h) {
+            return;
+        }
+        let (mut left, end) = (at, self.caution.end(&(at..self.range.end)));
+        let mut room = self.limits.wmax;
+        while let Some(extent) = h.with(|segment, _| segment.extents.first(left..end)) {
+            left = extent.end;
+            if h.same_server(extent.source.snap, self.file) && !self.caution.wakes() {
+                continue;
+            }
+            for page in extent.start / PAGE..extent.end.div_ceil(PAGE) {
+                if h.with(|segment, m| segment.slot(m, page)) != Slot::Absent {
+                    continue;
+                }
+                if room == 0 || fault(h, page, Access::Load).is_err() {
+                    return;
+                }
+                room = room.saturating_sub(PAGE);
+            }
+        }
+    }
+
+    /// Is the buffer tied to what the server of the write cannot get at, or is
+    /// not trusted to have?
+    fn names_others<H: Host<File = F>>(&self, h: &mut H) -> bool {
+        let mut index = 0;
+        while let Some(snap) = h.with(|segment, _| segment.extents.snapshots().nth(index)) {
+            if self.caution.wakes() || !h.same_server(snap, self.file) {
+                return true;
+            }
+            index += 1;
+        }
+        false
     }
 
     fn settle<H: Host<File = F>>(

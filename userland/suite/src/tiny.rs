@@ -4,7 +4,7 @@ use crate::check::{PG, patterned};
 use crate::kills::Kills;
 use alloc::vec;
 use alloc::vec::Vec;
-use ninep::consts::{VERSION_L, VERSION_SNAP, VERSION_UNKNOWN, getattr};
+use ninep::consts::{VERSION_L, VERSION_SNAP, VERSION_UNKNOWN, getattr, put};
 use ninep::{Attr, Changes, List, PutKind, Qid, Reply, Request};
 use rt::abi::{SERVICE_FD, mode};
 use rt::{Errno, Failure, File, send};
@@ -58,6 +58,8 @@ pub enum Fault {
     /// Ends who asks for a snapshot or writes in many messages (the offset is
     /// the process); minds that all it has of them is given back.
     Kills,
+    /// Refuses a third write while two are staged.
+    Crowded,
     /// Serves the program `true`, a few bytes at a time.
     Program,
     /// Knows no version of the protocol.
@@ -112,6 +114,7 @@ impl Tiny {
         let mut message = vec![0; MSIZE as usize + 4096];
         let mut out = vec![0; 2 * HUGE];
         let (mut late, mut kills, mut fids) = (Late::default(), Kills::default(), 0);
+        let mut crowd = Crowd::default();
         for number in 0.. {
             let n = match channel.read(&mut message) {
                 Ok(0) | Err(_) if self.fault == Fault::Slow => return u8::from(fids != 1),
@@ -136,6 +139,7 @@ impl Tiny {
             if self.fault == Fault::Kills && kills.meet(channel, tag, &request) {
                 continue;
             }
+            let crowded = self.fault == Fault::Crowded && crowd.has_no_room_for(&request);
             let spoils = match request {
                 Request::Read { .. } => true,
                 Request::Fsync { .. } => self.fault == Fault::WrongSize,
@@ -154,6 +158,7 @@ impl Tiny {
                 _ => {}
             }
             let reply = match self.answer(&request, &mut content) {
+                _ if crowded => ninep::encode_reply(tag, &Reply::Error(Errno::EAGAIN), &mut out),
                 _ if self.has_lost(&request, &snapfids, reads) => {
                     ninep::encode_reply(tag, &Reply::Error(Errno::ESTALE), &mut out)
                 }
@@ -313,6 +318,26 @@ impl Tiny {
         let start = (offset as usize).min(content.len());
         let end = (start + count).min(content.len());
         Ok(Answer::Data(content[start..end].to_vec()))
+    }
+}
+
+/// What [`Fault::Crowded`] keeps in mind: the writes that are staged.
+#[derive(Default)]
+struct Crowd(Vec<u64>);
+
+impl Crowd {
+    fn has_no_room_for(&mut self, request: &Request<'_>) -> bool {
+        let Request::Put { wid, flags, .. } = *request else {
+            return false;
+        };
+        if flags & (put::COMMIT | put::ABORT) != 0 {
+            self.0.retain(|staged| *staged != wid);
+            return false;
+        }
+        if !self.0.contains(&wid) {
+            self.0.push(wid);
+        }
+        self.0.len() > 2
     }
 }
 

@@ -1,17 +1,21 @@
 //! Several processes at one file at once.
 
 use super::Case;
+use super::server::with;
 use crate::check::{PG, Scratch, Verdict, Why, equal, patterned, same, snapshot};
+use crate::tiny::{Fault, Tiny};
 use alloc::vec::Vec;
 use core::slice;
-use rt::abi::PAGE;
-use rt::{Segment, process, sys};
+use rt::abi::{PAGE, mode};
+use rt::{File, Segment, process, sys};
 
 pub const CASES: &[Case] = &[
     Case::new("together.readers", readers),
     Case::new("together.writers", writers),
     Case::new("together.family", family),
     Case::new("together.half-asleep", half_asleep),
+    Case::new("together.staged.asleep", || staged(Buffer::Asleep)),
+    Case::new("together.staged.plain", || staged(Buffer::Plain)),
 ];
 
 const PAGES: usize = 64;
@@ -158,4 +162,38 @@ fn half_asleep() -> Verdict {
         ensure!(writer.status() == 0, "a writer: {}", writer.text());
     }
     same("bytes", to.file.stat()?.size, 2 * len as u64)
+}
+
+/// What is written in many messages.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Buffer {
+    /// Pages of another server, asleep.
+    Asleep,
+    /// The same, beside memory that is no snapshot segment's.
+    Plain,
+}
+
+/// Six processes write much at once to a server that has room for two such
+/// writes, and wait for another one meanwhile: none of them is turned away.
+fn staged(buffer: Buffer) -> Verdict {
+    let from = Scratch::patterned("staged", 3, LEN)?;
+    let server = Tiny {
+        snapshots: true,
+        fault: Fault::Crowded,
+    };
+    with(server, |path| {
+        all(6, |index| {
+            let file = File::open(path, mode::ORDWR)?;
+            let asleep = from.asleep(PAGES)?;
+            let end = asleep.address() + LEN as u64;
+            let beside = Segment::attach_with("memory", PG, end, 0)?;
+            let len = match buffer {
+                Buffer::Asleep => LEN,
+                Buffer::Plain => LEN + beside.bytes().len(),
+            };
+            // SAFETY: one segment, or both, which adjoin.
+            let all = unsafe { slice::from_raw_parts(asleep.address() as *const u8, len) };
+            same("bytes", file.write_at(all, index * PAGE)?, len)
+        })
+    })
 }
