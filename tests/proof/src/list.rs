@@ -10,7 +10,7 @@ pub const LIST: &[Mutation] = &[
         from: "if h.holders(snap) == 1 && h.same_file(snap, file) {",
         to: "if h.same_file(snap, file) {",
         package: "model-tests",
-        target: "elision",
+        target: "rules",
         test: "a_snapshot_of_two_processes_does_not_grow",
     },
     Mutation {
@@ -19,7 +19,7 @@ pub const LIST: &[Mutation] = &[
         from: "if h.holders(snap) == 1 && h.same_file(snap, self.file) {",
         to: "if h.same_file(snap, self.file) {",
         package: "model-tests",
-        target: "elision",
+        target: "rules",
         test: "a_snapshot_shared_after_fork_stays_what_it_was_while_one_side_writes_back",
     },
     Mutation {
@@ -28,7 +28,7 @@ pub const LIST: &[Mutation] = &[
         from: "pub(crate) const fn held(&self) -> bool {\n        self.held > 0",
         to: "pub(crate) const fn held(&self) -> bool {\n        self.held > u32::MAX - 1",
         package: "model-tests",
-        target: "trims",
+        target: "rules",
         test: "a_write_under_way_keeps_what_it_names_when_the_buffer_is_freed",
     },
     Mutation {
@@ -37,7 +37,7 @@ pub const LIST: &[Mutation] = &[
         from: "        if m.claim(old) {\n            m.map(page, old, true)?;",
         to: "        if m.claim(old) {\n            self.extents.reserve()?;\n            self.extents.replace(page * PAGE..(page + 1) * PAGE, None);\n            m.map(page, old, true)?;",
         package: "model-tests",
-        target: "elision",
+        target: "rules",
         test: "stores_and_writing_back_in_place_leave_the_associations_as_they_are",
     },
     Mutation {
@@ -46,7 +46,7 @@ pub const LIST: &[Mutation] = &[
         from: "self.epoch.set(self.epoch.get() + 1);",
         to: "self.epoch.set(self.epoch.get().max(1));",
         package: "snapfs",
-        target: "puts",
+        target: "all",
         test: "equal_epochs_mean_equal_content",
     },
     Mutation {
@@ -55,7 +55,7 @@ pub const LIST: &[Mutation] = &[
         from: "        let wanted = self.overlay.get(m, page) == Slot::Filling(ticket);\n        match outcome",
         to: "        let wanted = self.overlay.get(m, page) == Slot::Filling(ticket) || true;\n        match outcome",
         package: "model-tests",
-        target: "ragged",
+        target: "rules",
         test: "a_fill_in_flight_does_not_arrive_in_a_page_that_was_replaced",
     },
     Mutation {
@@ -64,7 +64,7 @@ pub const LIST: &[Mutation] = &[
         from: ".is_some_and(|file| file.history.same(edge, epoch, &(page..page + 1)));",
         to: ".is_some_and(|_| edge != epoch);",
         package: "model-tests",
-        target: "sharing",
+        target: "rules",
         test: "what_a_stranger_wrote_closes_its_pages_alone",
     },
     Mutation {
@@ -73,7 +73,7 @@ pub const LIST: &[Mutation] = &[
         from: "if piece.start < piece.end && epoch != 0 && same(epoch) {",
         to: "if piece.start < piece.end && epoch != 0 {",
         package: "model-tests",
-        target: "sharing",
+        target: "rules",
         test: "a_write_of_a_part_leaves_the_rest_at_its_epoch",
     },
     Mutation {
@@ -82,7 +82,7 @@ pub const LIST: &[Mutation] = &[
         from: ".binary_search_by_key(&(conn, path), |&(conn, path, _)| (conn, path))",
         to: ".binary_search_by_key(&(conn - conn, path), |&(_, path, _)| (0, path))",
         package: "model-tests",
-        target: "sharing",
+        target: "rules",
         test: "equal_numbers_at_two_servers_or_of_two_files_join_nothing",
     },
     Mutation {
@@ -118,7 +118,7 @@ pub const LIST: &[Mutation] = &[
         from: "Slot::Sending(frame, t) if t == ticket => match source {",
         to: "Slot::Dirty(frame) | Slot::Sending(frame, _) => match source {",
         package: "model-tests",
-        target: "elision",
+        target: "rules",
         test: "a_page_stored_to_during_a_write_stays_dirty",
     },
     Mutation {
@@ -127,7 +127,7 @@ pub const LIST: &[Mutation] = &[
         from: "        if message.flags & put::COMMIT == 0 {",
         to: "        if message.flags & put::COMMIT == 0 && message.data.is_empty() {",
         package: "snapfs",
-        target: "puts",
+        target: "all",
         test: "nothing_of_a_staged_write_is_seen_before_its_commit",
     },
     Mutation {
@@ -136,7 +136,7 @@ pub const LIST: &[Mutation] = &[
         from: ".map_err(|(_, errno)| errno)?;",
         to: ".map_err(|(_, errno)| errno).ok();",
         package: "snapfs",
-        target: "snapshots",
+        target: "all",
         test: "the_writer_is_refused_when_the_old_bytes_cannot_be_saved",
     },
     Mutation {
@@ -154,7 +154,7 @@ pub const LIST: &[Mutation] = &[
         from: "        if m.claim(old) {\n            m.map(page, old, true)?;",
         to: "        if !m.shared(old) {\n            m.map(page, old, true)?;",
         package: "model-tests",
-        target: "sharing",
+        target: "rules",
         test: "a_store_of_one_reader_is_never_seen_by_the_other",
     },
     Mutation {
@@ -163,7 +163,7 @@ pub const LIST: &[Mutation] = &[
         from: "let alone = m.claim(frame);",
         to: "let alone = !m.shared(frame);",
         package: "model-tests",
-        target: "sharing",
+        target: "rules",
         test: "a_child_left_alone_with_a_shared_frame_takes_it_out_before_it_stores",
     },
     Mutation {
@@ -172,7 +172,7 @@ pub const LIST: &[Mutation] = &[
         from: "        if m.claim(old) {\n            m.map(page, old, true)?;",
         to: "        if m.claim(old) || true {\n            m.map(page, old, true)?;",
         package: "model-tests",
-        target: "sharing",
+        target: "rules",
         test: "a_store_after_a_fork_is_the_storing_sides_alone",
     },
     Mutation {
@@ -190,7 +190,7 @@ pub const LIST: &[Mutation] = &[
         from: "match self.log_file(file, true).await {",
         to: "match Ok::<(), Errno>(()) {",
         package: "snapfs",
-        target: "restart",
+        target: "all",
         test: "re_claim_after_a_restart_while_another_client_overwrites",
     },
     Mutation {
@@ -199,7 +199,7 @@ pub const LIST: &[Mutation] = &[
         from: "self.epoch.set(self.epoch.get().max(image.epoch));",
         to: "self.epoch.set(self.epoch.get().max(image.epoch / 2));",
         package: "snapfs",
-        target: "restart",
+        target: "all",
         test: "epochs_are_never_used_again_over_a_restart",
     },
     Mutation {
@@ -208,7 +208,7 @@ pub const LIST: &[Mutation] = &[
         from: "precious > 0 => return Err(errno),",
         to: "precious > 99 => return Err(errno),",
         package: "snapfs",
-        target: "policies",
+        target: "all",
         test: "one_snapshot_of_a_mount_that_refuses_is_enough",
     },
     Mutation {
@@ -226,7 +226,7 @@ pub const LIST: &[Mutation] = &[
         from: "if snapshot.options.check == Check::Always {\n                    Box",
         to: "if snapshot.options.check == Check::Always && off == u64::MAX {\n                    Box",
         package: "snapfs",
-        target: "policies",
+        target: "all",
         test: "with_check_always_a_strangers_bytes_are_not_delivered",
     },
     Mutation {
@@ -235,7 +235,7 @@ pub const LIST: &[Mutation] = &[
         from: "self.rescue(file, attr.size..u64::MAX).await?;",
         to: "self.rescue(file, u64::MAX..u64::MAX).await?;",
         package: "snapfs",
-        target: "snapshots",
+        target: "all",
         test: "truncating_and_growing_again_is_not_seen",
     },
     Mutation {
@@ -244,7 +244,7 @@ pub const LIST: &[Mutation] = &[
         from: "        let linked = self.link_below(name, (dir, &hidden)).await;",
         to: "        let linked: Result<(), Errno> = Err(Errno::EPERM);",
         package: "snapfs",
-        target: "names",
+        target: "all",
         test: "a_crash_in_a_rename_over_a_file_in_use_leaves_the_name_to_one_of_the_two",
     },
     Mutation {
@@ -253,7 +253,7 @@ pub const LIST: &[Mutation] = &[
         from: "            if place != Place::Live {\n                while",
         to: "            if place != Place::Live && range.is_empty() {\n                while",
         package: "snapfs",
-        target: "puts",
+        target: "all",
         test: "what_somebody_else_changed_is_restored",
     },
 ];

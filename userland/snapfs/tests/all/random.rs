@@ -1,10 +1,8 @@
 //! Random programs against a model: a file is its bytes, a snapshot is the
 //! bytes it had. `DORMOUSE_SEED` runs one seed alone.
 
-mod common;
-
+use crate::common::*;
 use abi::Errno;
-use common::*;
 use ninep::consts::NOFID;
 use ninep::{PutKind, PutOp};
 

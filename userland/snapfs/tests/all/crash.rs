@@ -1,9 +1,7 @@
 //! snapfs dies in the middle of everything: the files underneath are as whole
 //! as without it, and a new one over the same tree finds nothing left.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use dormouse_snapfs::{Executor, Options, Snapfs, memory::Memory};
 use ninep::{PutKind, PutOps, Request, SetAttr};
 use std::rc::Rc;

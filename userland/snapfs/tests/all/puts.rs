@@ -1,9 +1,7 @@
 //! Writes that keep, copy and clear, and their association.
 
-mod common;
-
+use crate::common::*;
 use abi::Errno;
-use common::*;
 use ninep::consts::{NOFID, open, put};
 use ninep::{PutKind, PutOp, PutOps, Request};
 

@@ -1,9 +1,7 @@
 //! Removing and renaming files that are in use; the hidden directory.
 
-mod common;
-
+use crate::common::*;
 use abi::Errno;
-use common::*;
 use dormouse_snapfs::Options;
 use ninep::consts::{NOFID, open, setattr};
 use ninep::{Names, Reply, Request, SetAttr};

@@ -1,10 +1,8 @@
 //! Long random lives of two clients with a server that is started again now and
 //! then: what was read stays what it was.
 
-mod common;
-
-use common::holds::*;
-use common::*;
+use crate::common::holds::*;
+use crate::common::*;
 use dormouse_snapfs::{Options, Snapfs, memory::Memory};
 use ninep::{PutKind, Ranges, Request};
 use std::rc::Rc;

@@ -2,11 +2,9 @@
 //! back claims its snapshots and finds exactly its old bytes, whatever others
 //! did to the file meanwhile; what nobody claims is given up.
 
-mod common;
-
+use crate::common::holds::*;
+use crate::common::*;
 use abi::Errno;
-use common::holds::*;
-use common::*;
 use dormouse_snapfs::{Snapfs, memory::Memory};
 use ninep::consts::{NOFID, open, put};
 use ninep::*;

@@ -1,9 +1,7 @@
 //! A snapshot never changes, whatever becomes of the file.
 
-mod common;
-
+use crate::common::*;
 use abi::Errno;
-use common::*;
 use ninep::consts::open;
 
 const B: u64 = 4096;

@@ -2,10 +2,8 @@
 //! once and for good, in a number of scenarios and with both policies:
 //! afterwards nothing is leaked, and data is right or the error was reported.
 
-mod common;
-
+use crate::common::*;
 use abi::Errno;
-use common::*;
 use dormouse_snapfs::memory::Refuse;
 use ninep::consts::{NOFID, TCLUNK, open, put};
 use ninep::{PutKind, PutOp, PutOps, Request};

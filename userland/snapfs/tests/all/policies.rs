@@ -1,10 +1,8 @@
 //! What a mount may ask for: who comes first when old bytes cannot be saved,
 //! and how often changes behind our back are looked for.
 
-mod common;
-
+use crate::common::*;
 use abi::Errno;
-use common::*;
 use ninep::PutKind;
 use ninep::consts::{NOFID, TREAD, TWRITE};
 

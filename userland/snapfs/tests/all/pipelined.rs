@@ -1,10 +1,8 @@
 //! A client that does not wait for answers: requests of one connection that
 //! are in flight together, and about the same fid.
 
-mod common;
-
+use crate::common::*;
 use abi::Errno;
-use common::*;
 use dormouse_snapfs::Executor;
 use ninep::consts::*;
 use ninep::*;

@@ -1,10 +1,8 @@
 //! What a server says has changed: a client that keeps a copy and trusts it is
 //! never wrong.
 
-mod common;
-
+use crate::common::*;
 use abi::Errno;
-use common::*;
 use ninep::consts::{NOFID, put};
 use ninep::*;
 

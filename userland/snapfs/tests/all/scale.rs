@@ -1,9 +1,7 @@
 //! Many snapshots, and large ones: what is done grows with what was changed,
 //! not with how much or how many there are.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use ninep::PutKind;
 use ninep::consts::NOFID;
 

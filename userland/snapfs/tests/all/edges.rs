@@ -1,11 +1,9 @@
 //! Sizes, modes, errors and moments that ordinary clients and servers do not
 //! come to.
 
-mod common;
-
+use crate::common::holds::*;
+use crate::common::*;
 use abi::Errno;
-use common::holds::*;
-use common::*;
 use dormouse_snapfs::memory::{Exchange, Memory};
 use dormouse_snapfs::{Backing, Options, Snapfs};
 use ninep::consts::*;

@@ -1,9 +1,7 @@
 //! A client that comes back in time finds everything as it was.
 
-mod common;
-
+use crate::common::*;
 use abi::Errno;
-use common::*;
 use dormouse_snapfs::{Options, Snapfs, memory::Memory};
 use ninep::consts::{NOFID, put};
 use ninep::*;

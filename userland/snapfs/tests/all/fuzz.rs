@@ -1,9 +1,7 @@
 //! Arbitrary well-formed requests: every one is answered, nothing panics,
 //! nothing is left when the client hangs up. `DORMOUSE_SEED` runs one seed alone.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use dormouse_snapfs::Executor;
 use ninep::consts::{NOFID, NOTAG, TCLUNK, TREMOVE, VERSION_SNAP, put};
 use ninep::{Names, PutKind, PutOp, PutOps, Ranges, Request, SetAttr};

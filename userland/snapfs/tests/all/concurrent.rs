@@ -1,8 +1,6 @@
 //! Many requests in flight over a server that answers late and out of order.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use dormouse_snapfs::{Executor, Snapfs, memory::Memory};
 use ninep::consts::put;
 use ninep::{PutOps, Reply, Request, SetAttr, decode_reply};

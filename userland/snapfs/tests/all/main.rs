@@ -1,0 +1,21 @@
+//! What a client of snapfs sees, in real messages over a server in memory. One
+//! program: each of these parts would take as long to build as all of them.
+
+mod common;
+
+mod changes;
+mod concurrent;
+mod crash;
+mod edges;
+mod failures;
+mod fuzz;
+mod lives;
+mod names;
+mod pipelined;
+mod policies;
+mod puts;
+mod random;
+mod restart;
+mod scale;
+mod sessions;
+mod snapshots;
