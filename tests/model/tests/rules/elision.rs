@@ -11,12 +11,8 @@ const PAGE: usize = model::PAGE;
 const GIB: u64 = 1 << 30;
 
 const CONFIG: Config = Config {
-    iounit: 128 << 10,
-    ops: vm::OPS_MAX,
-    wmax: 8 << 20,
     pages: 1 << 28,
-    trim_worth: 64 << 10,
-    keeps_frames: true,
+    ..crate::CONFIG
 };
 
 /// Files with this content on one server.

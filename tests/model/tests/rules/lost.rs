@@ -15,12 +15,8 @@ const PAGES: usize = 16;
 const N: u64 = PAGES as u64 * P;
 
 const CONFIG: Config = Config {
-    iounit: 128 << 10,
-    ops: vm::OPS_MAX,
-    wmax: 8 << 20,
-    pages: 1 << 20,
     trim_worth: 1,
-    keeps_frames: true,
+    ..crate::CONFIG
 };
 
 fn content(seed: usize) -> Vec<u8> {

@@ -6,3 +6,15 @@ mod lost;
 mod ragged;
 mod sharing;
 mod trims;
+
+use dormouse_model_tests::world::Config;
+
+/// How the kernel is, but for those who say otherwise.
+const CONFIG: Config = Config {
+    iounit: 128 << 10,
+    ops: vm::OPS_MAX,
+    wmax: 8 << 20,
+    pages: 1 << 20,
+    trim_worth: 64 << 10,
+    keeps_frames: true,
+};

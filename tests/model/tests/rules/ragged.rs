@@ -1,6 +1,7 @@
 //! Reads and writes at any alignment, of any length, over each other (rules 1,
 //! 4, 9 to 11): the VM core over the real snapfs, and what moves.
 
+use crate::CONFIG;
 use dormouse_model_tests as model;
 use model::fake::{Fake, FakeFile};
 use model::real::{Real, RealFile};
@@ -10,15 +11,6 @@ use vm::{Place, Slot};
 
 const PAGE: usize = model::PAGE;
 const P: u64 = vm::PAGE;
-
-const CONFIG: Config = Config {
-    iounit: 128 << 10,
-    ops: vm::OPS_MAX,
-    wmax: 8 << 20,
-    pages: 1 << 20,
-    trim_worth: 64 << 10,
-    keeps_frames: true,
-};
 
 /// Bytes that differ between neighbours, pages and seeds.
 fn content(seed: usize, len: usize) -> Vec<u8> {

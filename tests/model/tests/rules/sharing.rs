@@ -1,24 +1,16 @@
 //! Readers who are strangers to each other share frames (rule 16), and a frame
 //! is shared only while it is what all of them read (invariants 5 and 12).
 
+use crate::CONFIG;
 use dormouse_model_tests as model;
 use model::real::{Real, RealFile};
 use model::server::{File, Servers};
-use model::world::{Config, Point, World};
+use model::world::{Point, World};
 use vm::{Count, Frame};
 
 const PAGE: usize = model::PAGE;
 const PAGES: usize = 16;
 const LEN: u64 = (PAGES * PAGE) as u64;
-
-const CONFIG: Config = Config {
-    iounit: 128 << 10,
-    ops: vm::OPS_MAX,
-    wmax: 8 << 20,
-    pages: 1 << 20,
-    keeps_frames: true,
-    trim_worth: 64 << 10,
-};
 
 /// Two processes that are not related, and files with this content.
 fn world(files: &[(usize, &[u8])]) -> World<Real> {
@@ -369,16 +361,23 @@ fn a_long_history_keeps_unchanged_pages_shared() {
     end(w);
 }
 
-/// Both sides of a fork hold a page that is being written when its answer
-/// comes; it is dirty for the one and clean, for others too, for the other.
-#[test]
-fn a_page_written_while_the_process_forked_is_not_written_under_a_stranger() {
+/// Process 0 wrote all of its buffer, page 1 changed, and forked process 2 just
+/// before the answer came.
+fn forked_while_written() -> World<Real> {
     let mut w = world(&[(0, &numbered())]);
     read(&mut w, 0, 0);
     store(&mut w, 0, PAGE, b"written");
     let fork = |w: &mut World<Real>| w.fork(0, 2).expect("fork");
     w.interrupt = Some((Point::AfterCommit, Box::new(fork)));
     write(&mut w, 0, 0, PAGES * PAGE, 0);
+    w
+}
+
+/// Both sides of a fork hold a page that is being written when its answer
+/// comes; it is dirty for the one and clean, for others too, for the other.
+#[test]
+fn a_page_written_while_the_process_forked_is_not_written_under_a_stranger() {
+    let mut w = forked_while_written();
     read(&mut w, 1, 0);
     assert_eq!(w.load(1, PAGE, 7), Ok(b"written".to_vec()));
     // The child's page is its own; when nobody else has the frame it is written
@@ -393,12 +392,7 @@ fn a_page_written_while_the_process_forked_is_not_written_under_a_stranger() {
 
 #[test]
 fn a_child_left_alone_with_a_shared_frame_takes_it_out_before_it_stores() {
-    let mut w = world(&[(0, &numbered())]);
-    read(&mut w, 0, 0);
-    store(&mut w, 0, PAGE, b"written");
-    let fork = |w: &mut World<Real>| w.fork(0, 2).expect("fork");
-    w.interrupt = Some((Point::AfterCommit, Box::new(fork)));
-    write(&mut w, 0, 0, PAGES * PAGE, 0);
+    let mut w = forked_while_written();
     w.exit(0);
     // A load maps a page of one's own for writing at once.
     assert_eq!(w.load(2, PAGE, 7), Ok(b"written".to_vec()));
@@ -431,12 +425,7 @@ fn a_store_after_a_fork_is_the_storing_sides_alone() {
 #[test]
 fn a_fragment_is_read_into_a_frame_that_nobody_else_finds() {
     for eager in [false, true] {
-        let mut w = world(&[(0, &numbered())]);
-        read(&mut w, 0, 0);
-        store(&mut w, 0, PAGE, b"written");
-        let fork = |w: &mut World<Real>| w.fork(0, 2).expect("fork");
-        w.interrupt = Some((Point::AfterCommit, Box::new(fork)));
-        write(&mut w, 0, 0, PAGES * PAGE, 0);
+        let mut w = forked_while_written();
         w.exit(0);
         let mut process = w.process(2);
         process.eager = eager;

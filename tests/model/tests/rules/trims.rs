@@ -1,26 +1,18 @@
 //! What a snapshot gives up, and when (rules 3, 6 and 8; invariants 1 and 2):
 //! the VM core over the real snapfs.
 
+use crate::CONFIG;
 use abi::Errno;
 use dormouse_model_tests as model;
 use model::real::{Real, RealFile};
 use model::server::Servers;
-use model::world::{Config, Point, World};
+use model::world::{Point, World};
 
 const PAGE: usize = model::PAGE;
 const P: u64 = vm::PAGE;
 
 /// Pages in the file: enough that a part of it is worth a message.
 const PAGES: u64 = 64;
-
-const CONFIG: Config = Config {
-    iounit: 128 << 10,
-    ops: vm::OPS_MAX,
-    wmax: 8 << 20,
-    pages: 1 << 20,
-    trim_worth: 64 << 10,
-    keeps_frames: true,
-};
 
 fn content(seed: u64, pages: u64) -> Vec<u8> {
     (0..pages * P)
