@@ -41,7 +41,7 @@ impl Found {
 
     fn is_directory(&self) -> bool {
         match self {
-            Found::Root(entry) => matches!(entry, root::Entry::Directory(_)),
+            Found::Root(entry) => entry.is_directory(),
             Found::Remote(remote) => remote.is_directory(),
         }
     }

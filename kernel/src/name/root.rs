@@ -45,6 +45,9 @@ const DIRECTORIES: [(&str, &[&str]); 8] = [
     ("tmp", &[]),
 ];
 
+/// Parts of the longest path in the tree.
+const DEPTH: usize = 2;
+
 const PROGRAMS: &str = "bin/";
 static BUNDLE: Once<&'static [u8]> = Once::new();
 
@@ -74,38 +77,48 @@ pub fn bundled(path: &str) -> Option<&'static [u8]> {
     in_bundle(|_, name, data| (name == path).then_some(data))
 }
 
-/// Finds a clean path, relative to the root of the tree.
+/// Finds a clean path, relative to the root of the tree. `ENOTDIR`: what exists
+/// of it ends in a file, below which there can be nothing.
 pub fn find(path: &str) -> Result<Entry, Errno> {
-    if let Some(index) = DIRECTORIES.iter().position(|(p, _)| *p == path) {
-        return Ok(Entry::Directory(index));
+    if let Some(entry) = entry(path) {
+        return Ok(entry);
     }
-    let device = match path {
+    // A path may have hundreds of parts: only the nearest ancestor that exists
+    // counts, and none is deeper than the tree itself.
+    let mut ancestors = path
+        .match_indices('/')
+        .take(DEPTH)
+        .map(|(at, _)| &path[..at]);
+    match ancestors.any(|ancestor| entry(ancestor).is_some_and(|e| !e.is_directory())) {
+        true => Err(Errno::ENOTDIR),
+        false => Err(Errno::ENOENT),
+    }
+}
+
+/// What has exactly that path.
+fn entry(path: &str) -> Option<Entry> {
+    if let Some(index) = DIRECTORIES.iter().position(|(p, _)| *p == path) {
+        return Some(Entry::Directory(index));
+    }
+    match path {
         "dev/null" => Some(Entry::Null),
         "dev/zero" => Some(Entry::Zero),
         "dev/random" => Some(Entry::Random),
         "dev/time" => Some(Entry::Time),
         "dev/cons" | "dev/consctl" => Some(Entry::Placeholder),
-        _ => None,
-    };
-    if let Some(device) = device {
-        return Ok(device);
-    }
-    if path.starts_with(PROGRAMS)
-        && let Some(program) = in_bundle(|index, name, data| {
+        path if path.starts_with(PROGRAMS) => in_bundle(|index, name, data| {
             (name == path).then_some(Entry::Program(data, index as u64))
-        })
-    {
-        return Ok(program);
-    }
-    // Below a file there is nothing and can be nothing.
-    match path.rsplit_once('/').map(|(parent, _)| find(parent)) {
-        None | Some(Ok(Entry::Directory(_))) => Err(Errno::ENOENT),
-        Some(Ok(_)) => Err(Errno::ENOTDIR),
-        Some(Err(errno)) => Err(errno),
+        }),
+        _ => None,
     }
 }
 
 impl Entry {
+    /// Is it one that has entries of its own?
+    pub fn is_directory(self) -> bool {
+        matches!(self, Entry::Directory(_))
+    }
+
     /// May it be opened so?
     pub fn check_open(self, mode: u32) -> Result<(), Errno> {
         let writes = mode & 3 != abi::mode::OREAD || mode & abi::mode::OTRUNC != 0;

@@ -5,7 +5,7 @@ use crate::check::{Scratch, Verdict, Why, fails, other, same};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use rt::abi::{bind, mode, rfork};
+use rt::abi::{PATH_MAX, bind, mode, rfork};
 use rt::process::{self, Fork};
 use rt::{Errno, File, sys};
 
@@ -17,6 +17,7 @@ pub const CASES: &[Case] = &[
     Case::new("names.private", private),
     Case::new("names.working-directory", working_directory),
     Case::new("names.devices", devices),
+    Case::new("names.hundreds-of-parts", hundreds_of_parts),
 ];
 
 /// Undoes a bind when dropped, for the name space is shared.
@@ -311,5 +312,42 @@ fn devices() -> Verdict {
         "the host's time is {written}, ours {}",
         after[1]
     );
+    Ok(())
+}
+
+/// A name of 511 parts costs no stack, whatever is asked of it and wherever it
+/// begins.
+fn hundreds_of_parts() -> Verdict {
+    let deep = |start: &str| {
+        let mut path = String::from(start);
+        while path.len() + 2 <= PATH_MAX - 2 {
+            path.push_str("/a");
+        }
+        path
+    };
+    // At a server of files names are as long as its host lets them be.
+    let places = [("", Errno::ENOENT), ("/bin/cat", Errno::ENOTDIR)];
+    for (start, want) in places {
+        let path = deep(start);
+        fails("open", File::open(&path, mode::OREAD).map(drop), want)?;
+        fails("stat", File::stat_path(&path).map(drop), want)?;
+        fails("chdir", sys::chdir(&path), want)?;
+        fails("remove", sys::remove(&path), want)?;
+        fails("rename", sys::rename(&path, "/mnt"), want)?;
+        fails("bind", sys::bind(&path, "/mnt", bind::REPLACE), want)?;
+        fails("bind on", sys::bind("/mnt", &path, bind::REPLACE), want)?;
+        fails("exec", Err::<(), _>(process::exec(&path, &["deep"])), want)?;
+        let made = File::create(&path, mode::OWRITE, 0o644).map(drop);
+        ensure!(made.is_err(), "{start}: made");
+    }
+    for start in ["/n/host", "/tmp"] {
+        let path = deep(start);
+        fails(
+            "open",
+            File::open(&path, mode::OREAD).map(drop),
+            Errno::ENOENT,
+        )?;
+        fails("remove", sys::remove(&path), Errno::ENOENT)?;
+    }
     Ok(())
 }
