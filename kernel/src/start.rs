@@ -43,7 +43,7 @@ fn first_process() -> Result<sched::Slot, abi::Errno> {
     let process = Process::new(slot, &parent, Space::new()?, stack);
     let mut frame = arch::TrapFrame::user(0, 0);
     let arguments = exec::Arguments::only(INIT)?;
-    exec::first(&process, &mut frame, INIT, &arguments)?;
+    exec::first(&process, &mut frame, INIT, &arguments).map_err(exec::Failure::errno)?;
     fork::begin(process, frame);
     Ok(slot)
 }

@@ -3,7 +3,6 @@
 //! The new memory is built beside the old, from one snapshot of the file
 //! (invariant 11); only when all of it is there does the process change over,
 //! so a failed exec changes nothing.
-use super::elf::{HEADERS, Part, Program};
 use super::{Process, note, slots};
 use crate::arch::{TrapFrame, time};
 use crate::chan::{FrameRef, Piece, room};
@@ -15,12 +14,17 @@ use crate::seg::host::{read_remote, read_snapshot};
 use crate::seg::{self, Content, Kind, Segment, Space, SpaceLock, attach, user};
 use abi::{ARGS_MAX, Errno, PAGE, Slice, USER_END, mode};
 use alloc::vec::Vec;
+use core::ops::Range;
+use image::{HEADERS, Part, Program, Refused};
 use vm::{Access, SnapId};
 
 /// Bytes of addresses for the stack; pages come when they are touched.
 const STACK: u64 = 8 << 20;
 /// The stack ends here; above is a page that is never mapped.
 const STACK_TOP: u64 = USER_END - PAGE;
+/// Where parts of programs may be: the first page stays empty, so that a null
+/// pointer is a fault.
+const PARTS: Range<u64> = PAGE..STACK_TOP - STACK;
 /// Most arguments and most texts of the environment.
 const TEXTS: u64 = 512;
 /// What each program is told about itself and the system, by the numbers of
@@ -39,6 +43,36 @@ mod auxiliary {
 }
 /// Random bytes for each program.
 const RANDOM: usize = 16;
+
+/// Why there is no new program.
+pub enum Failure {
+    /// The file breaks a rule of program files: `ENOEXEC`.
+    Refused(Refused),
+    /// Anything else.
+    Error(Errno),
+}
+
+impl Failure {
+    /// Its number.
+    pub fn errno(self) -> Errno {
+        match self {
+            Failure::Refused(_) => Errno::ENOEXEC,
+            Failure::Error(errno) => errno,
+        }
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(why: Refused) -> Failure {
+        Failure::Refused(why)
+    }
+}
+
+impl From<Errno> for Failure {
+    fn from(errno: Errno) -> Failure {
+        Failure::Error(errno)
+    }
+}
 
 /// Arguments and environment as they go to the new program: strings, each
 /// ended by a zero.
@@ -200,7 +234,7 @@ impl Image<'_> {
         }
     }
 
-    fn headers(&self) -> Result<Program, Errno> {
+    fn headers(&self) -> Result<Program, Failure> {
         let piece = Piece::alloc(HEADERS)?;
         let mut got = 0;
         while got < HEADERS {
@@ -218,7 +252,7 @@ impl Image<'_> {
         let mut head = room(got)?;
         head.resize(got, 0);
         crate::mem::frames::copy_from(piece.frame.frame(), 0, &mut head);
-        Program::parse(&head)
+        Ok(Program::parse(&head, PARTS)?)
     }
 }
 
@@ -228,7 +262,7 @@ pub fn exec(
     frame: &mut TrapFrame,
     path: &str,
     arguments: &Arguments,
-) -> Result<(), Errno> {
+) -> Result<(), Failure> {
     let old = change(process, frame, path, arguments)?;
     let root = process.space.lock().view.pages.root();
     slots::set_root(process.slot, root);
@@ -244,7 +278,7 @@ pub fn first(
     frame: &mut TrapFrame,
     path: &str,
     arguments: &Arguments,
-) -> Result<(), Errno> {
+) -> Result<(), Failure> {
     change(process, frame, path, arguments).map(drop)
 }
 
@@ -255,14 +289,14 @@ fn change(
     frame: &mut TrapFrame,
     path: &str,
     arguments: &Arguments,
-) -> Result<Space, Errno> {
+) -> Result<Space, Failure> {
     let file = open::open(process, path, mode::OREAD)?;
     let space = Lock::new(Rank::Space, Space::new()?);
     match with_image(&file, |image| build(&space, image, arguments, path)) {
         Ok((entry, pointer)) => *frame = TrapFrame::user(entry, pointer),
-        Err(errno) => {
+        Err(failure) => {
             seg::clear(&space);
-            return Err(errno);
+            return Err(failure);
         }
     }
     let name = path.rsplit('/').next().unwrap_or(path);
@@ -273,11 +307,11 @@ fn change(
 /// Calls `f` with the program's bytes at one moment.
 fn with_image<T>(
     file: &OpenFile,
-    f: impl FnOnce(&Image<'_>) -> Result<T, Errno>,
-) -> Result<T, Errno> {
+    f: impl FnOnce(&Image<'_>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     match &file.node {
         Node::Root(entry @ Entry::Program(..)) => f(&Image::Bundle(entry.content(0))),
-        Node::Remote(remote) if remote.is_directory() => Err(Errno::EISDIR),
+        Node::Remote(remote) if remote.is_directory() => Err(Errno::EISDIR.into()),
         Node::Remote(remote) if remote.mount.has_snapshots() => {
             let taken = snapshots::take(remote, &file.path, 0, u64::MAX >> 1, None)?;
             let result = f(&Image::Snapshot(taken.snap, taken.count));
@@ -285,7 +319,7 @@ fn with_image<T>(
             result
         }
         Node::Remote(_) => f(&Image::File(file)),
-        Node::Root(_) | Node::Channel(_) | Node::Port(_) => Err(Errno::ENOEXEC),
+        Node::Root(_) | Node::Channel(_) | Node::Port(_) => Err(Refused::NotElf.into()),
     }
 }
 
@@ -296,7 +330,7 @@ fn build(
     image: &Image<'_>,
     arguments: &Arguments,
     path: &str,
-) -> Result<(u64, u64), Errno> {
+) -> Result<(u64, u64), Failure> {
     let program = image.headers()?;
     for part in program.parts() {
         load(space, image, part)?;
@@ -313,23 +347,21 @@ fn build(
     Ok((program.entry, pointer))
 }
 
-fn load(space: &SpaceLock, image: &Image<'_>, part: &Part) -> Result<(), Errno> {
-    let base = part.va & !(PAGE - 1);
-    let pages = (part.va + part.len - base).div_ceil(PAGE);
+fn load(space: &SpaceLock, image: &Image<'_>, part: &Part) -> Result<(), Failure> {
+    let Range { start: base, end } = part.pages();
+    let pages = (end - base) / PAGE;
     let content = Content::Virtual(vm::Segment::new(pages));
     let mut segment = Segment::new(base, pages, Kind::Program, content);
     segment.execute = part.execute;
     let id = segment.id;
-    // Overlapping parts are the file's fault.
-    let inserted = attach::insert(&mut space.lock(), segment);
-    inserted.map_err(|_| Errno::ENOEXEC)?;
+    attach::insert(&mut space.lock(), segment)?;
     let mut done = 0;
     while done < part.file_len {
         let want = (part.file_len - done).min(64 * 1024) as usize;
         let sink = user::pin(space, part.va + done, want, Access::Store)?;
         // A server may give it in parts.
         match image.read(part.offset + done, sink)? {
-            0 => return Err(Errno::ENOEXEC),
+            0 => return Err(Refused::Cut.into()),
             got => done += got as u64,
         }
     }

@@ -2,7 +2,6 @@
 //!
 //! Scheduling is in [`sched`], the switch in [`slots`]; memory is in `seg`,
 //! descriptors in `file`, names in `name`.
-pub mod elf;
 pub mod exec;
 pub mod fork;
 pub mod note;

@@ -12,7 +12,7 @@ use crate::arch::TrapFrame;
 use crate::proc::{self, Process};
 use crate::{mem, text, trap};
 use abi::{Call, Errno, encode};
-use core::fmt::Display;
+use core::fmt::{self, Display};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 static CALLS: AtomicU64 = AtomicU64::new(0);
@@ -152,9 +152,15 @@ fn record(process: &Process, errno: Errno) {
 /// Gives the error of `result` a text that names what it is about.
 fn about<T>(process: &Process, what: impl Display, result: Result<T, Errno>) -> Result<T, Errno> {
     if let Err(errno) = &result {
-        let mut error = process.error.lock();
-        error.text = text::format(format_args!("{what}: {errno}"));
-        error.explained = true;
+        explain(process, format_args!("{what}: {errno}"));
     }
     result
+}
+
+/// The error of the call in progress has this text.
+#[cold]
+fn explain(process: &Process, why: fmt::Arguments<'_>) {
+    let mut error = process.error.lock();
+    error.text = text::format(why);
+    error.explained = true;
 }

@@ -1,7 +1,8 @@
 //! Calls on processes.
 use super::file::path;
-use super::{Arguments, KEEP_REGISTERS, about};
+use super::{Arguments, KEEP_REGISTERS, about, explain};
 use crate::arch::{TrapFrame, time};
+use crate::proc::exec::Failure;
 use crate::proc::note::{self, Done};
 use crate::proc::sched::{self, Reason, Wake};
 use crate::proc::{self, Process, slots};
@@ -35,8 +36,15 @@ pub fn exec(process: &Process, frame: &mut TrapFrame, a: &Arguments) -> Result<u
     let [va, len, argv, argc, envp, envc] = a.0;
     let path = path(process, va, len)?;
     let arguments = proc::exec::Arguments::from_user(&process.space, (argv, argc), (envp, envc))?;
-    let done = proc::exec::exec(process, frame, &path, &arguments);
-    about(process, &path, done)?;
+    match proc::exec::exec(process, frame, &path, &arguments) {
+        Ok(()) => {}
+        Err(Failure::Error(errno)) => return about(process, &path, Err(errno)),
+        Err(Failure::Refused(why)) => {
+            let errno = Errno::ENOEXEC;
+            explain(process, format_args!("{path}: {errno}: {why}"));
+            return Err(errno);
+        }
+    }
     Ok(KEEP_REGISTERS)
 }
 

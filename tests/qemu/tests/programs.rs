@@ -44,15 +44,22 @@ fn programs_of_other_compilers_run() {
     let relative = [STATIC_PIE, &["-DRELATIVE"]].concat();
     compile(&source("pie.c"), &relative, &at("relative"));
     compile(&source("dynamic.c"), &["-pie", "-fpie"], &at("dynamic"));
+    compile(&source("dynamic.c"), &["-static"], &at("libc"));
     let commands = "/n/host/hello; COLOUR=blue /n/host/start one 'two words'; /n/host/note; \
-                    /n/host/pie; /n/host/relative x; /n/host/dynamic";
+                    /n/host/pie; /n/host/relative x; /n/host/dynamic; /n/host/libc";
     for eager in [false, true] {
         let guest = guest(share.path()).eager(eager).command(commands);
         let (console, _) = run(share.path(), &guest);
         let wanted = "hello, world\nstart\nnote\npie\nrelocated\n";
         let (ran, refused) = console.split_at(wanted.len().min(console.len()));
         assert_eq!(ran, wanted, "{console}");
-        let named = refused.contains("/n/host/dynamic") && refused.contains("not an executable");
-        assert!(named, "{refused}");
+        for name in ["dynamic", "libc"] {
+            let named = format!("/n/host/{name}: not an executable");
+            let line = refused.lines().find(|line| line.contains(&named));
+            assert!(
+                line.is_some_and(|line| line.contains("a Linux program")),
+                "{refused}"
+            );
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! scripts use all the time.
 
 use crate::run::{Leave, NOT_BEGUN, Ran};
+use crate::spawn::reason;
 use crate::state::{Shell, Variable};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -240,7 +241,7 @@ fn exec(shell: &mut Shell, args: &[&str]) -> Ran {
     };
     let environment = shell.environment(core::iter::empty());
     let errno = shell.execute(name, args, &environment);
-    eprintln!("exec: {name}: {errno}");
+    eprintln!("exec: {}", reason(name, errno));
     Err(Leave::Exit(NOT_BEGUN))
 }
 

@@ -218,7 +218,7 @@ impl Shell {
             Errno::ENOENT if !name.contains('/') => {
                 eprintln!("{}: {name}: no such program", self.name);
             }
-            errno => eprintln!("{}: {name}: {errno}", self.name),
+            errno => eprintln!("{}: {}", self.name, reason(name, errno)),
         }
         process::exit_now(status, errno.text())
     }
@@ -360,6 +360,16 @@ fn lead(file: Option<File>, fd: u32) {
         file.into_fd();
     } else if let Ok(led) = file.dup_to(fd) {
         led.into_fd();
+    }
+}
+
+/// Why `name` was not executed: the kernel's own words where they say more than
+/// the number, as for program files it refuses.
+pub fn reason(name: &str, errno: Errno) -> String {
+    let mut buffer = [0; 400];
+    match sys::errstr(&mut buffer) {
+        text if errno == Errno::ENOEXEC && text.contains(errno.text()) => text.to_string(),
+        _ => format!("{name}: {errno}"),
     }
 }
 

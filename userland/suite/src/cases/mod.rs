@@ -3,6 +3,7 @@
 mod contract;
 mod cost;
 pub mod death;
+mod exec;
 mod fuzz;
 mod hostile;
 mod kernel;
@@ -104,6 +105,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         names::CASES,
         tmp::CASES,
         process::CASES,
+        exec::CASES,
         note::CASES,
         list::CASES,
         snapshot::CASES,
