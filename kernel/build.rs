@@ -1,6 +1,13 @@
-//! Gives the linker script to the linker.
+//! Hands the linker script to the linker: a copy beside what cargo makes, so
+//! that no path into the checkout is kept from one build to the next.
+
+use std::{env, fs};
+
 fn main() {
-    let folder = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
-    println!("cargo:rustc-link-arg-bins=-T{folder}/kernel.ld");
-    println!("cargo:rerun-if-changed=kernel.ld");
+    const SCRIPT: &str = "kernel.ld";
+    println!("cargo:rerun-if-changed={SCRIPT}");
+    let folder = env::var("OUT_DIR").expect("cargo says where to put files");
+    let copy = format!("{folder}/{SCRIPT}");
+    fs::copy(SCRIPT, &copy).expect("the linker script can be copied");
+    println!("cargo:rustc-link-arg-bins=-T{copy}");
 }

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::guest::{Debugger, Guest, MEMORY};
 use crate::qemu::Accel;
 use crate::session::Input;
-use crate::{guests, own, setup, share, terminal};
+use crate::{checkout, guests, own, setup, share, terminal};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -168,7 +168,7 @@ impl MachineArgs {
     fn guest(self, verbosity: Verbosity) -> Result<Guest, Failure> {
         let share = match self.share {
             Some(directory) => directory,
-            None => share::sample(&guests::target_dir())?,
+            None => share::sample(&checkout::target_dir()?)?,
         };
         let mut guest = Guest::new()
             .share(share)

@@ -3,6 +3,7 @@
 //! Whatever in `userland/` has a binary becomes a program of the guest, under
 //! the binary's name; a new program needs no change here.
 
+use crate::checkout;
 use crate::command::Verbosity;
 use crate::failure::{Context, Failure, say};
 use crate::setup::{self, TARGET, Toolchain};
@@ -33,18 +34,6 @@ pub struct Guests {
     pub programs: BTreeMap<String, PathBuf>,
 }
 
-/// The root of the workspace.
-pub fn workspace() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).unwrap_or(here).to_path_buf()
-}
-
-/// Where the runner keeps what it makes: cargo's target folder. Tests run in
-/// other folders than the runner, so a relative setting means the workspace's.
-pub fn target_dir() -> PathBuf {
-    workspace().join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
-}
-
 /// Builds everything that has changed; once in a process.
 pub fn build(verbosity: Verbosity) -> Result<Guests, Failure> {
     static DONE: Mutex<Option<Result<Guests, Failure>>> = Mutex::new(None);
@@ -55,8 +44,8 @@ pub fn build(verbosity: Verbosity) -> Result<Guests, Failure> {
 fn build_all(verbosity: Verbosity) -> Result<Guests, Failure> {
     let toolchain = setup::provide_target(verbosity)?;
     let binaries = binaries(verbosity)?;
-    let folder = target_dir().join("guest");
-    let mut cargo = cargo(toolchain);
+    let folder = checkout::target_dir()?.join("guest");
+    let mut cargo = cargo(toolchain)?;
     cargo.args(["build", "--profile", PROFILE, "--target", TARGET, "--bins"]);
     for binary in &binaries {
         cargo.args(["-p", &binary.package]);
@@ -88,10 +77,10 @@ fn build_all(verbosity: Verbosity) -> Result<Guests, Failure> {
 }
 
 /// A cargo without the settings that a surrounding cargo leaves behind.
-fn cargo(toolchain: Toolchain) -> Command {
+fn cargo(toolchain: Toolchain) -> Result<Command, Failure> {
     let own = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut cargo = Command::new(toolchain.cargo(own));
-    cargo.current_dir(workspace());
+    cargo.current_dir(checkout::workspace()?);
     for name in [
         "CARGO_ENCODED_RUSTFLAGS",
         "CARGO_BUILD_TARGET",
@@ -100,7 +89,7 @@ fn cargo(toolchain: Toolchain) -> Command {
     ] {
         cargo.env_remove(name);
     }
-    cargo
+    Ok(cargo)
 }
 
 struct Binary {
@@ -111,7 +100,7 @@ struct Binary {
 
 /// All guest binaries of the workspace.
 fn binaries(verbosity: Verbosity) -> Result<Vec<Binary>, Failure> {
-    let mut ask = cargo(Toolchain::Own);
+    let mut ask = cargo(Toolchain::Own)?;
     ask.args(["metadata", "--no-deps", "--format-version", "1"]);
     let output = verbosity.output(&mut ask)?;
     let metadata: Value =

@@ -2,7 +2,7 @@
 //! with.
 //!
 //! It provides the bare-metal target and QEMU ([`setup`]), builds loader,
-//! kernel and programs ([`guests`]), packs them ([`bundle`]), locks the shared
+//! kernel and programs ([`guests`]) of the sources it belongs to ([`checkout`]), packs them ([`bundle`]), locks the shared
 //! directory ([`share`]), starts QEMU ([`qemu`]) and stays with it
 //! ([`session`]): the console is relayed ([`console`], [`terminal`]), addresses
 //! in backtraces get names ([`symbols`]), verdicts are judged ([`judge`]),
@@ -11,6 +11,7 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 pub mod bundle;
+pub mod checkout;
 pub mod cli;
 pub mod command;
 pub mod console;

@@ -3,6 +3,7 @@
 //! The kernel prints `backtrace: 0xADDRESS` for itself and `user backtrace:
 //! PROGRAM 0xADDRESS` for a program, each on its own line.
 
+use crate::checkout;
 use addr2line::Loader;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -83,10 +84,17 @@ fn describe(path: &Path, address: u64) -> Option<String> {
 }
 
 /// A source file's name from the workspace's root on, where it lies in it.
-fn short(file: &str) -> &str {
-    let root = crate::guests::workspace();
-    let inner = root.to_str().and_then(|root| file.strip_prefix(root));
-    inner.map_or(file, |inner| inner.trim_start_matches('/'))
+fn short(file: &str) -> String {
+    let root = checkout::workspace().ok();
+    inside(root.as_deref(), Path::new(file))
+        .display()
+        .to_string()
+}
+
+/// `file` from `root` on, where it lies in it; `/a-b/c` does not lie in `/a`.
+fn inside<'a>(root: Option<&Path>, file: &'a Path) -> &'a Path {
+    let inner = root.and_then(|root| file.strip_prefix(root).ok());
+    inner.unwrap_or(file)
 }
 
 #[cfg(test)]
@@ -119,6 +127,14 @@ mod tests {
         assert_eq!(symbols.annotate("  user backtrace: other 0x1000"), None);
         assert_eq!(symbols.annotate("  backtrace: soon"), None);
         assert_eq!(symbols.annotate("nothing"), None);
+    }
+
+    #[test]
+    fn only_sources_in_the_workspace_are_shortened() {
+        let shown = |file: &str| inside(Some(Path::new("/home/me/dm")), Path::new(file)).to_owned();
+        assert_eq!(shown("/home/me/dm/kernel/a.rs"), Path::new("kernel/a.rs"));
+        let other = "/home/me/dm-prog/src/crash.rs";
+        assert_eq!(shown(other), Path::new(other));
     }
 
     /// Where the running test was loaded.

@@ -14,7 +14,7 @@ fn the_printed_line_gives_a_gdb_that_knows_the_kernel() {
     }
     let share = std::env::temp_dir().join(format!("dormouse-test-{}", std::process::id()));
     std::fs::create_dir(&share).unwrap();
-    let mut runner = Command::new(env!("CARGO_BIN_EXE_dormouse"))
+    let mut runner = Command::new(std::env::var_os("CARGO_BIN_EXE_dormouse").unwrap())
         .args(["--gdb", "--timeout", "120", "-c", "echo let go", "--share"])
         .arg(&share)
         .stdin(Stdio::null())

@@ -42,7 +42,7 @@ impl Person {
             .write(true)
             .open(name.to_str().unwrap())
             .unwrap();
-        let runner = Command::new(env!("CARGO_BIN_EXE_dormouse"))
+        let runner = Command::new(std::env::var_os("CARGO_BIN_EXE_dormouse").unwrap())
             .args(args)
             .stdin(slave.try_clone().unwrap())
             .stdout(slave)

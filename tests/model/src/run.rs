@@ -3,7 +3,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::rc::Rc;
 
 use abi::Errno;
@@ -263,8 +262,8 @@ pub fn run_failing<S: Servers + 'static>(
 /// The programs in `tests/model/programs`, by name, with their texts. The suite
 /// runs them in a guest, too.
 pub fn recorded() -> Vec<(String, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs");
-    let entries = std::fs::read_dir(folder).expect("the programs");
+    // Tests run in the folder of their package.
+    let entries = std::fs::read_dir("programs").expect("the programs");
     let mut programs: Vec<_> = entries
         .map(|entry| {
             let path = entry.expect("a program").path();

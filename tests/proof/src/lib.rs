@@ -63,7 +63,8 @@ impl Mutation {
     }
 }
 
-/// The root of the tree.
+/// The root of the tree; tests run in the folder of their package.
 pub fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+    let root = std::fs::canonicalize("../..");
+    root.expect("the folder of the tree")
 }

@@ -105,7 +105,7 @@ fn copy(to: &Path) -> io::Result<()> {
 fn cargo(tree: &Path, arguments: &[String], limit: Duration) -> Option<Output> {
     let log = tree.join("../log");
     let out = fs::File::create(&log).expect("a log");
-    let mut child = Command::new(env!("CARGO"))
+    let mut child = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(arguments)
         .current_dir(tree)
         .env("CARGO_TARGET_DIR", tree.join("../build"))
@@ -175,7 +175,10 @@ fn text(output: &Output) -> String {
 #[test]
 #[ignore = "builds the tests once for each mutation: minutes; run with -- --ignored --nocapture"]
 fn every_mutation_is_noticed() {
-    let tree = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("proof/tree");
+    // Beside what cargo has built: target/debug/deps/mutations is running.
+    let own = env::current_exe().expect("a path");
+    let target = own.ancestors().nth(3).expect("cargo's target folder");
+    let tree = target.join("tmp/proof/tree");
     copy(&tree).expect("a copy of the tree");
     let asked = env::var("DORMOUSE_DROPS").unwrap_or_default();
     let list = || LIST.iter().filter(|one| one.drops.contains(&asked));

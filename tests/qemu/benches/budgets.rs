@@ -3,7 +3,7 @@
 //! `target/bench.tsv` (`name value unit budget`). Fails if a budget is broken.
 
 use dormouse_qemu_tests::scratch;
-use runner::{Guest, guests};
+use runner::{Guest, checkout};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -62,7 +62,13 @@ fn main() -> ExitCode {
         .iter()
         .filter(|(name, _)| figures.iter().all(|figure| figure.0 != *name));
     broken.extend(missing.map(|(name, _)| *name));
-    let path = guests::target_dir().join("bench.tsv");
+    let path = match checkout::target_dir() {
+        Ok(folder) => folder.join("bench.tsv"),
+        Err(failure) => {
+            eprintln!("bench: {failure}");
+            return ExitCode::FAILURE;
+        }
+    };
     if let Err(error) = std::fs::write(&path, table) {
         eprintln!("bench: cannot write {}: {error}", path.display());
         return ExitCode::FAILURE;

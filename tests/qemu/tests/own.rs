@@ -3,7 +3,7 @@
 
 use dormouse_qemu_tests::scratch;
 use runner::failure::status;
-use runner::{Guest, Outcome, Verbosity, guests, own, setup};
+use runner::{Guest, Outcome, Verbosity, checkout, guests, own, setup};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,7 +23,8 @@ fn boot(share: &Path, command: &str) -> Outcome {
 /// Runs the commands of the page's first block that contains `part`, in the
 /// workspace, with `home` for `~`.
 fn follow_the_page(part: &str, home: &Path) {
-    let page = fs::read_to_string(guests::workspace().join("docs/first-program.md")).unwrap();
+    let page =
+        fs::read_to_string(checkout::workspace().unwrap().join("docs/first-program.md")).unwrap();
     let blocks = page.split("```sh\n").skip(1);
     let mut blocks = blocks.map(|rest| rest.split("```").next().unwrap_or(rest));
     let block = blocks.find(|block| block.contains(part)).unwrap();
@@ -31,7 +32,7 @@ fn follow_the_page(part: &str, home: &Path) {
     let lines = block.lines().filter(|line| !line.starts_with("cargo run"));
     let output = Command::new("sh")
         .args(["-ec", &lines.collect::<Vec<_>>().join("\n")])
-        .current_dir(guests::workspace())
+        .current_dir(checkout::workspace().unwrap())
         .env("HOME", home)
         // HOME is where cargo and rustup look for themselves otherwise.
         .env("CARGO_HOME", folder("CARGO_HOME", ".cargo"))
@@ -82,7 +83,7 @@ fn own_tests_pass_by_status_0_only() {
 /// The example of docs/contract.md, and two that cannot pass.
 #[test]
 fn a_sceptics_programs_are_replayed() {
-    let page = fs::read_to_string(guests::workspace().join("docs/contract.md")).unwrap();
+    let page = fs::read_to_string(checkout::workspace().unwrap().join("docs/contract.md")).unwrap();
     let example = page.split("```\n").nth(1);
     let share = scratch();
     let text = |name: &str, text: &str| {

@@ -10,9 +10,8 @@ const STATIC: &[&str] = &["-O2", "-nostdlib", "-static", "-fno-pie", "-no-pie"];
 const STATIC_PIE: &[&str] = &["-O2", "-nostdlib", "-static-pie", "-fpie"];
 
 fn source(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("programs")
-        .join(name)
+    // Tests run in the folder of their package.
+    Path::new("programs").join(name)
 }
 
 /// Compiles `source` to `to` with the compiler that Rust needs to link anyway.

@@ -2,13 +2,13 @@
 //! `tests/model/programs`.
 
 use dormouse_qemu_tests::{assert_passed, print_cases, scratch};
-use runner::{Guest, guests};
+use runner::{Guest, checkout};
 use std::fs;
 use std::time::Duration;
 
 fn replay(eager: bool) {
     let share = scratch();
-    let programs = guests::workspace().join("tests/model/programs");
+    let programs = checkout::workspace().unwrap().join("tests/model/programs");
     let mut count = 0;
     for entry in fs::read_dir(programs).unwrap().flatten() {
         fs::copy(entry.path(), share.path().join(entry.file_name())).unwrap();
