@@ -3,7 +3,7 @@
 //! in ascending order, then times, then the epoch.
 
 use crate::conn::{Conn, Entry, Open};
-use crate::file::{File, SIZE_MAX};
+use crate::file::{File, HOLLOW_MIN, SIZE_MAX};
 use crate::options::Check;
 use crate::plan::{Plan, Step, What};
 use crate::snap::Snapshot;
@@ -78,6 +78,33 @@ impl Target {
     }
 }
 
+/// How many of the first bytes are the same.
+fn prefix<'b>(found: &[u8], wanted: impl Iterator<Item = &'b u8>) -> usize {
+    found.iter().zip(wanted).take_while(|(a, b)| a == b).count()
+}
+
+/// What became of a plan.
+struct Outcome {
+    /// Bytes done, from the base of the write.
+    count: u64,
+    /// Why no more.
+    error: Option<Errno>,
+    /// Up to here bytes of the file may be others than they were.
+    touched: u64,
+}
+
+/// Does a write at `base` write zeros past the end of a file of `size` bytes,
+/// or leave a hole behind it that is worth knowing?
+fn relies_on_the_end(ops: &[PutOp], base: u64, size: u64) -> bool {
+    let mut end = size;
+    ops.iter().any(|op| {
+        let (start, before) = (base + op.off, end);
+        end = end.max(start + op.len);
+        let hole = start.saturating_sub(before) >= HOLLOW_MIN;
+        hole || op.kind == PutKind::Zero && end > before
+    })
+}
+
 /// What the first `count` bytes of a write at `base` are written by its
 /// operations, neighbours joined: not what lies between them.
 fn spans(ops: &[PutOp], base: u64, count: u64) -> Vec<Range<u64>> {
@@ -121,10 +148,7 @@ impl<B: Backing> Snapfs<B> {
         base.checked_add(end)
             .filter(|end| *end <= SIZE_MAX)
             .ok_or(Errno::EFBIG)?;
-        let plain = put.into.is_none() && put.ops.iter().all(|op| op.kind == PutKind::Data);
-        if !plain {
-            self.look_before(file, open, &put).await?;
-        }
+        self.look_before(file, open, (base, &put)).await?;
         let into = match put.into {
             Some(snapfid) if open.readable && end > 0 => Some(Target::find(conn, snapfid, file)?),
             _ => None,
@@ -146,11 +170,17 @@ impl<B: Backing> Snapfs<B> {
         }
         let before = file.state.borrow().epoch;
         file.state.borrow_mut().changing += 1;
-        let (count, error) = self.carry_out(open, &plan, base).await;
+        let Outcome {
+            count,
+            error,
+            touched,
+        } = self.carry_out(open, &plan, base).await;
         let epoch = file.state.borrow().epoch;
-        let assoc = into.is_some_and(|into| self.associate(conn, open, into, &spans, base + count));
+        let written = (base + count, touched);
+        let assoc = into.is_some_and(|into| self.associate(conn, open, into, &spans, written));
         if count > 0 || before != epoch {
-            self.look_after_change(file, open.back).await;
+            let failed = error.is_some();
+            self.look_after_change(file, open.back, failed).await;
         }
         file.state.borrow_mut().changing -= 1;
         match error.or(plan.error) {
@@ -164,16 +194,25 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    /// What is kept, becomes part of a snapshot or is not written because it
-    /// is zeros already must be known.
-    async fn look_before(&self, file: &File, open: &Open, put: &Put<'_>) -> Result<(), Errno> {
+    /// What is kept, becomes part of a snapshot, or is not written because it
+    /// is zeros already must be known; so must be the end of the file where
+    /// zeros go past it or a hole is left behind it.
+    async fn look_before(
+        &self,
+        file: &File,
+        open: &Open,
+        (base, put): (u64, &Put<'_>),
+    ) -> Result<(), Errno> {
+        let plain = put.into.is_none() && put.ops.iter().all(|op| op.kind == PutKind::Data);
         let zeros = put.ops.iter().any(|op| op.kind == PutKind::Zero);
-        let (known, hollow) = {
+        let (known, hollow, size) = {
             let state = file.state.borrow();
-            (state.mtime.is_some(), !state.zeros.is_empty())
+            let hollow = !state.zeros.is_empty();
+            (state.mtime.is_some(), hollow, state.size)
         };
         let check = open.options.check == Check::Always;
-        if !known || zeros && hollow || check {
+        let doubtful = !known || zeros && hollow || check;
+        if !plain && doubtful || relies_on_the_end(put.ops, base, size) {
             self.look(file, open.back).await?;
         }
         if zeros {
@@ -183,14 +222,16 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// What lies before `until` of `spans` becomes part of the snapshot as it is
-    /// now. `false`: nothing was written, or the snapfid was taken meanwhile.
+    /// now; from there to `touched` it keeps what was saved for others, for a
+    /// write that failed may have changed the rest. `false`: nothing was
+    /// written, or the snapfid was taken meanwhile.
     fn associate(
         &self,
         conn: &Conn,
         open: &Open,
         into: Target,
         spans: &[Range<u64>],
-        until: u64,
+        (until, touched): (u64, u64),
     ) -> bool {
         let file = &open.file;
         let some = spans.first().is_some_and(|first| first.start < until);
@@ -215,25 +256,38 @@ impl<B: Backing> Snapfs<B> {
                 false => ranges.settle(bytes, until, epoch, &mut state.past),
             });
         }
-        drop(state);
+        drop((state, ranges));
+        for bytes in spans.iter().filter(|_| !new) {
+            let unknown = bytes.start.max(until)..bytes.end.min(touched);
+            gone.extend(snapshot.lose_live(unknown));
+        }
         self.sweep(file, &gone);
         some
     }
 
-    /// Rescues, applies, sets times and epoch. Returns the bytes done from
-    /// the base, and why no more.
-    async fn carry_out(&self, open: &Open, plan: &Plan<'_>, base: u64) -> (u64, Option<Errno>) {
-        let file = &open.file;
+    /// Everything that a plan overwrites is saved, and the log says that the
+    /// file is being changed.
+    async fn prepare(&self, file: &File, plan: &Plan<'_>) -> Result<(), Errno> {
         for step in &plan.steps {
-            let bytes = step.off..step.off + step.len;
-            if let Err(errno) = self.rescue(file, bytes).await {
-                return (0, Some(errno));
-            }
+            self.rescue(file, step.off..step.off + step.len).await?;
         }
-        if plan.count > 0
-            && let Err(errno) = self.log_begin(file).await
-        {
-            return (0, Some(errno));
+        match plan.count {
+            0 => Ok(()),
+            _ => self.log_begin(file).await,
+        }
+    }
+
+    /// Rescues, applies, sets times and epoch.
+    async fn carry_out(&self, open: &Open, plan: &Plan<'_>, base: u64) -> Outcome {
+        let file = &open.file;
+        let mut outcome = Outcome {
+            count: plan.count,
+            error: None,
+            touched: base,
+        };
+        if let Err(errno) = self.prepare(file, plan).await {
+            (outcome.count, outcome.error) = (0, Some(errno));
+            return outcome;
         }
         if plan.steps.is_empty() {
             if plan.count > 0 {
@@ -244,15 +298,15 @@ impl<B: Backing> Snapfs<B> {
                 // Who may write may not always set times; the write is done.
                 let _ = self.set_attr_below(open.back, attr).await;
             }
-            return (plan.count, None);
+            return outcome;
         }
-        let mut result = (plan.count, None);
         let size = file.state.borrow().size;
         let mut tried = 0;
         for step in &plan.steps {
             tried += 1;
             if let Err((done, errno)) = self.apply(open, step).await {
-                result = (step.off + done - base, Some(errno));
+                (outcome.count, outcome.error) = (step.off + done - base, Some(errno));
+                outcome.touched = self.written_all_the_same(file, step, done).await;
                 break;
             }
         }
@@ -261,7 +315,7 @@ impl<B: Backing> Snapfs<B> {
             // One that failed may have changed any byte of its own.
             state.changed(&(step.off.min(size)..step.off + step.len), epoch);
         }
-        result
+        outcome
     }
 
     /// Writes one step; on an error says how many bytes got there.
@@ -280,6 +334,28 @@ impl<B: Backing> Snapfs<B> {
         let bytes = step.off..step.off + done;
         open.file.state.borrow_mut().wrote(bytes);
         result
+    }
+
+    /// A message of a step failed after `done` bytes, and may have written a
+    /// part all the same, from its beginning. Up to where the file has what was
+    /// to be written.
+    async fn written_all_the_same(&self, file: &File, step: &Step<'_>, done: u64) -> u64 {
+        let from = step.off + done;
+        let len = (step.len - done).min(u64::from(self.backing.iounit()));
+        let Some(reader) = file.state.borrow().reader else {
+            return from;
+        };
+        let mut found = Vec::new();
+        // Where it cannot be read either, the answer is all there is to go by.
+        let _ = self
+            .read_below(reader, from, len as usize, &mut found)
+            .await;
+        let same = match &step.what {
+            What::Bytes(bytes) => prefix(&found, bytes.iter().skip(done as usize)),
+            What::Copied(bytes) => prefix(&found, bytes.iter().skip(done as usize)),
+            What::Zeros => prefix(&found, core::iter::repeat(&0)),
+        };
+        from + same as u64
     }
 
     /// Zeros past the end of the file need one byte, at their own end.
@@ -354,7 +430,7 @@ impl<B: Backing> Snapfs<B> {
                 state.changed(&bytes, self.next_epoch());
             }
         }
-        self.look_after_change(file, fid).await;
+        self.look_after_change(file, fid, changed.is_err()).await;
         file.state.borrow_mut().changing -= 1;
         changed
     }

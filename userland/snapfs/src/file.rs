@@ -19,7 +19,7 @@ use ninep::{Attr, Changes};
 
 /// A file without blocks is believed to be all zeros only from this size on:
 /// smaller ones may be kept in an inode, and are read quickly.
-const HOLLOW_MIN: u64 = 1 << 20;
+pub const HOLLOW_MIN: u64 = 1 << 20;
 
 /// The largest size of a file, in bytes.
 pub const SIZE_MAX: u64 = i64::MAX as u64;
@@ -136,12 +136,15 @@ impl State {
     }
 
     /// `bytes` were written; the file reaches at least to their end, and what
-    /// lies between its old end and them is zeros.
+    /// lies between its old end and them is zeros, if the old end is known.
     pub fn wrote(&mut self, bytes: Range<u64>) {
-        if !bytes.is_empty() {
-            self.zeros.add(self.size..bytes.start.max(self.size));
-            self.size = self.size.max(bytes.end);
+        if bytes.is_empty() {
+            return;
         }
+        if self.mtime.is_some() {
+            self.zeros.add(self.size..bytes.start.max(self.size));
+        }
+        self.size = self.size.max(bytes.end);
     }
 }
 
@@ -284,21 +287,28 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// After an own change: learns the new mtime while snapshots need it, or
-    /// what is known to be zeros. The lock must be held.
-    pub(crate) async fn look_after_change(&self, file: &File, fid: Below) {
+    /// what is known to be zeros. A change that `failed` may have been done in
+    /// part or entirely, whatever its answer said (QEMU answers ENOSPC to a
+    /// write of which it has written a part): the size is learnt as well, as
+    /// our own doing. The lock must be held.
+    pub(crate) async fn look_after_change(&self, file: &File, fid: Below, failed: bool) {
         let needed = {
             let state = file.state.borrow();
-            state.snaps > 0 || state.zeros.is_worth_keeping()
+            failed || state.snaps > 0 || state.zeros.is_worth_keeping()
         };
-        let attr = if needed {
-            self.own_attr(file, fid).await
-        } else {
-            Ok(None)
+        let attr = match needed {
+            true => self.own_attr(file, fid).await.ok().flatten(),
+            false => None,
         };
-        let attr = attr.ok().flatten();
         let mtime = attr.map(|attr| (attr.mtime_sec, attr.mtime_nsec));
-        let size = file.state.borrow().size;
-        file.state.borrow_mut().saw(size, mtime);
+        {
+            let state = &mut *file.state.borrow_mut();
+            let size = attr.filter(|_| failed).map_or(state.size, |attr| attr.size);
+            if failed {
+                state.zeros.remove(size.min(state.size)..u64::MAX);
+            }
+            state.saw(size, mtime);
+        }
         self.log_done(file).await;
     }
 

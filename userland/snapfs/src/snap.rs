@@ -4,7 +4,7 @@ use crate::conn::{Conn, Entry, Open};
 use crate::file::{File, State};
 use crate::journal::Place;
 use crate::options::{Check, MountOptions, Unsaved};
-use crate::ranges::Ranges;
+use crate::ranges::{Part, Ranges};
 use crate::{BLOCK, Backing, Payload, Snapfs};
 use abi::Errno;
 use alloc::boxed::Box;
@@ -131,7 +131,26 @@ impl Snapshot {
         Ok((place, ((block + blocks) * BLOCK).min(end)))
     }
 
-    /// The same, for one who wants to copy: what of the live file is known to
+    /// Gives up what of `bytes` is only in the live file, where it may have
+    /// been changed; returns what was given up, to be swept.
+    pub fn lose_live(&self, bytes: Range<u64>) -> Vec<Part> {
+        let (mut gone, mut at) = (Vec::new(), bytes.start);
+        while at < bytes.end {
+            let until = match self.run(at..bytes.end) {
+                Ok((Place::Live, until)) => {
+                    let past = &mut self.file.state.borrow_mut().past;
+                    gone.extend(self.ranges.borrow_mut().remove(&(at..until), past));
+                    until
+                }
+                Ok((_, until)) => until,
+                Err(_) => (at / BLOCK + 1) * BLOCK,
+            };
+            at = until;
+        }
+        gone
+    }
+
+    /// The same as [`Snapshot::run`], for one who wants to copy: what of the live file is known to
     /// be zeros counts as zeros.
     ///
     /// # Errors

@@ -15,8 +15,8 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use ninep::{Qids, Reply, Request, StatFs};
-pub use tree::Refuse;
-use tree::{Content, Kind, ROOT, Tree};
+pub use tree::{Content, Refuse};
+use tree::{Kind, ROOT, Tree};
 
 /// An exchange, as a fault injector sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -59,6 +59,11 @@ impl Content {
         self.blocks.len() as u64 * (BLOCK / 512)
     }
 
+    /// Is there a block at `off`, or a hole?
+    pub fn has_block(&self, off: u64) -> bool {
+        self.blocks.contains_key(&(off / BLOCK))
+    }
+
     /// Cuts or grows.
     pub fn resize(&mut self, size: u64) {
         if size < self.size {

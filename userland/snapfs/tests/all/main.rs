@@ -2,11 +2,13 @@
 //! program: each of these parts would take as long to build as all of them.
 
 mod common;
+mod host;
 
 mod changes;
 mod concurrent;
 mod crash;
 mod edges;
+mod failed_changes;
 mod failures;
 mod fuzz;
 mod lives;

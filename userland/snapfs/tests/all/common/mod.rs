@@ -3,8 +3,9 @@
 
 pub mod holds;
 
+use crate::host::Host;
 use abi::Errno;
-use dormouse_snapfs::{Counters, Options, Snapfs, memory::Memory};
+use dormouse_snapfs::{Backing, Counters, Options, Snapfs, memory::Memory};
 use ninep::consts::{NOFID, open, put, setattr, unlink};
 use ninep::*;
 use std::cell::Cell;
@@ -34,16 +35,44 @@ pub fn message(tag: u16, request: &Request<'_>) -> Vec<u8> {
     out
 }
 
-/// A server over `memory`.
-pub fn start(memory: Memory, options: Options) -> Rc<Snapfs<Memory>> {
-    let fs = Snapfs::with(memory, options);
+/// A server over `backing`.
+pub fn start<B: Backing>(backing: B, options: Options) -> Rc<Snapfs<B>> {
+    let fs = Snapfs::with(backing, options);
     now(fs.start("root", "")).expect("start");
     Rc::new(fs)
 }
 
+/// A server beneath that can be looked into.
+pub trait Lower: Backing {
+    /// Fids in use.
+    fn fids(&self) -> usize;
+    /// The names in the directory at `path`.
+    fn names(&self, path: &str) -> Vec<String>;
+}
+
+impl Lower for Memory {
+    fn fids(&self) -> usize {
+        Memory::fids(self)
+    }
+
+    fn names(&self, path: &str) -> Vec<String> {
+        Memory::names(self, path)
+    }
+}
+
+impl Lower for Host {
+    fn fids(&self) -> usize {
+        Host::fids(self)
+    }
+
+    fn names(&self, path: &str) -> Vec<String> {
+        Host::names(self, path)
+    }
+}
+
 /// A client, on connection 0 if not told otherwise.
-pub struct Client {
-    pub fs: Rc<Snapfs<Memory>>,
+pub struct Client<B: Backing = Memory> {
+    pub fs: Rc<Snapfs<B>>,
     pub conn: u32,
     next: Cell<u32>,
 }
@@ -72,8 +101,36 @@ impl Client {
         client
     }
 
+    pub fn memory(&self) -> &Memory {
+        self.fs.backing()
+    }
+}
+
+impl Client<Host> {
+    /// The first client of a server over `host`.
+    pub fn of(host: Host) -> Client<Host> {
+        Client::on(start(host, Options::default()), 0).joined(0)
+    }
+
+    /// Another client of the same server, of a user.
+    pub fn beside(&self, conn: u32, user: u32) -> Client<Host> {
+        Client::on(self.fs.clone(), conn).joined(user)
+    }
+
+    fn joined(self, user: u32) -> Client<Host> {
+        self.hello();
+        self.attach_for(ROOT, "", user).expect("attach");
+        self
+    }
+
+    pub fn host(&self) -> &Host {
+        self.fs.backing()
+    }
+}
+
+impl<B: Backing> Client<B> {
     /// A client of that server, before its first message.
-    pub fn on(fs: Rc<Snapfs<Memory>>, conn: u32) -> Client {
+    pub fn on(fs: Rc<Snapfs<B>>, conn: u32) -> Client<B> {
         let next = Cell::new(100 + 10_000 * conn);
         Client { fs, conn, next }
     }
@@ -94,12 +151,16 @@ impl Client {
     }
 
     pub fn attach_as(&self, fid: u32, aname: &str) -> Result<(), Errno> {
+        self.attach_for(fid, aname, 0)
+    }
+
+    pub fn attach_for(&self, fid: u32, aname: &str, n_uname: u32) -> Result<(), Errno> {
         self.tell(&Request::Attach {
             fid,
             afid: NOFID,
             uname: "root",
             aname,
-            n_uname: 0,
+            n_uname,
         })
     }
 
@@ -120,10 +181,6 @@ impl Client {
     /// The connection is lost.
     pub fn hang_up(&self) {
         now(self.fs.hangup(self.conn));
-    }
-
-    pub fn memory(&self) -> &Memory {
-        self.fs.backing()
     }
 
     pub fn counters(&self) -> Counters {
@@ -351,7 +408,9 @@ impl Client {
             }
         }
     }
+}
 
+impl<B: Lower> Client<B> {
     /// The connection ends; nothing may be left of it.
     pub fn end(self) {
         self.hang_up();
@@ -370,8 +429,8 @@ impl Client {
             ..Counters::default()
         };
         assert_eq!(counters, idle, "only the root's fid may be left");
-        assert_eq!(self.memory().fids(), 1, "fids leaked beneath");
-        let names = self.memory().names("");
+        assert_eq!(self.fs.backing().fids(), 1, "fids leaked beneath");
+        let names = self.fs.backing().names("");
         assert!(
             !names.iter().any(|name| name == ".snapfs"),
             "litter: {names:?}"

@@ -1,0 +1,173 @@
+//! Changes that failed may have been done in part, or entirely: sizes, zeros
+//! and snapshots are right afterwards, and nobody who sleeps on the file pays.
+
+use crate::common::*;
+use crate::host::*;
+use abi::Errno;
+use ninep::consts::{NOFID, TSETATTR, open};
+use ninep::{PutKind, PutOp};
+
+const B: u64 = 4096;
+const WANTED: u64 = 16 * B;
+
+/// A client of a host with so many blocks, and a file.
+fn crowded(blocks: u64, name: &str, content: &[u8]) -> Client<Host> {
+    let host = Host::new(Manners {
+        capacity: blocks,
+        ..Manners::default()
+    });
+    host.set(name, content);
+    Client::of(host)
+}
+
+fn make_room(client: &Client<Host>) {
+    client.host().adapt(|manners| manners.capacity = u64::MAX);
+}
+
+fn data(len: u64) -> [PutOp; 1] {
+    [op(PutKind::Data, 0, len)]
+}
+
+#[test]
+fn an_append_that_finds_no_room_in_the_middle_harms_no_sleeper() {
+    let old = pattern(1, 2 * B as usize);
+    let reader = crowded(12, "log", &old);
+    let writer = reader.beside(1, 0);
+    let fid = reader.open_with("log", open::RDONLY).unwrap();
+    let snap = reader.snap(fid, 0, 2 * B);
+    let log = writer
+        .open_with("log", open::WRONLY | open::APPEND)
+        .unwrap();
+    let full = writer.write(log, 0, &pattern(2, WANTED as usize));
+    assert_eq!(full, Err(Errno::ENOSPC));
+    assert_eq!(reader.host().get("log").unwrap().len() as u64, 12 * B);
+    let again = reader.open_with("log", open::RDONLY).unwrap();
+    assert!(reader.read_all(snap, 0, 2 * B) == Ok(old.clone()));
+    let later = reader.snap(again, 0, 2 * B);
+    assert!(reader.read_all(snap, 0, 2 * B) == Ok(old.clone()));
+    assert!(reader.read_all(later, 0, 2 * B) == Ok(old));
+    writer.hang_up();
+    reader.end();
+}
+
+#[test]
+fn zeros_written_where_a_failed_write_left_bytes_are_zeros() {
+    let client = crowded(12, "f", &pattern(1, B as usize));
+    let fid = client.open("f");
+    // Somebody sleeps on the file, so that its time is known.
+    let _snap = client.snap(fid, 0, B);
+    let bytes = pattern(2, WANTED as usize);
+    let full = client.put(fid, B, NOFID, &data(WANTED), &bytes);
+    assert_eq!(full, Err(Errno::ENOSPC));
+    make_room(&client);
+    let zeros = [op(PutKind::Zero, 0, WANTED)];
+    assert_eq!(
+        client.put(fid, B, NOFID, &zeros, &[]).unwrap().count,
+        WANTED
+    );
+    let written = client.read_all(fid, B, WANTED).unwrap();
+    assert!(written == vec![0; WANTED as usize]);
+    client.end();
+}
+
+/// A file of which a failed write made ten blocks, and then somebody wrote far
+/// behind them: the file's fid.
+fn written_far_behind(client: &Client<Host>) -> u32 {
+    let fid = client.open("f");
+    let full = client.write(fid, 0, &pattern(2, WANTED as usize));
+    assert_eq!(full, Err(Errno::ENOSPC));
+    make_room(client);
+    client.write(fid, 32 << 20, b"x").unwrap();
+    fid
+}
+
+#[test]
+fn a_copy_has_the_bytes_that_a_failed_write_left() {
+    let client = crowded(10, "f", &[]);
+    let fid = written_far_behind(&client);
+    client.host().set("copy", &[]);
+    let size = client.attr(fid).unwrap().size;
+    let snap = client.snap(fid, 0, size);
+    let copy = client.open("copy");
+    let all = [op(keep(snap, 0), 0, size)];
+    assert_eq!(client.put(copy, 0, NOFID, &all, &[]).unwrap().count, size);
+    let live = client.read_all(fid, 0, WANTED).unwrap();
+    assert!(live.starts_with(&pattern(2, 10 * B as usize)));
+    assert!(client.read_all(snap, 0, WANTED).unwrap() == live);
+    assert!(client.read_all(copy, 0, WANTED).unwrap() == live);
+    client.end();
+}
+
+#[test]
+fn a_rescue_saves_the_bytes_that_a_failed_write_left() {
+    let client = crowded(10, "f", &[]);
+    let fid = written_far_behind(&client);
+    let snap = client.snap(fid, 0, 1 << 20);
+    let before = client.read_all(snap, 0, WANTED).unwrap();
+    client.resize(fid, 0).unwrap();
+    assert!(client.read_all(snap, 0, WANTED).unwrap() == before);
+    client.end();
+}
+
+#[test]
+fn the_rest_of_into_is_as_it_was_or_lost_after_a_write_that_failed() {
+    let faults = [
+        Fault::After(Errno::EIO),
+        Fault::Partial(B as usize + 100, Errno::EIO),
+    ];
+    for fault in faults {
+        let old = pattern(1, 4 * B as usize);
+        let client = crowded(u64::MAX, "f", &old);
+        let fid = client.open("f");
+        let snap = client.snap(fid, 0, 4 * B);
+        client.host().inject(move |call| match call.writes("f") {
+            true => fault,
+            false => Fault::No,
+        });
+        let bytes = pattern(2, 4 * B as usize);
+        let put = client.put(fid, 0, snap, &data(4 * B), &bytes);
+        client.host().heal();
+        let count = put.map_or(0, |put| put.count);
+        let rest = client.read_all(snap, count, 4 * B - count);
+        let same = rest == Ok(old[count as usize..].to_vec());
+        assert!(same || rest == Err(Errno::ESTALE), "{fault:?}");
+        client.end();
+    }
+}
+
+#[test]
+fn a_change_of_size_that_was_done_and_answered_with_an_error_harms_no_sleeper() {
+    for size in [0, B, 100 * B] {
+        let old = pattern(1, 4 * B as usize);
+        let client = crowded(u64::MAX, "f", &old);
+        let fid = client.open("f");
+        let snap = client.snap(fid, 0, 4 * B);
+        client.host().inject(|call| match call.kind {
+            TSETATTR => Fault::After(Errno::EINTR),
+            _ => Fault::No,
+        });
+        assert_eq!(client.resize(fid, size), Err(Errno::EINTR));
+        client.host().heal();
+        client.clunk(client.open("f"));
+        assert!(client.read_all(snap, 0, 4 * B) == Ok(old), "size {size}");
+        client.end();
+    }
+}
+
+#[test]
+fn a_write_that_was_done_and_answered_with_an_error_harms_no_sleeper() {
+    let old = pattern(1, 4 * B as usize);
+    let client = crowded(u64::MAX, "f", &old);
+    let fid = client.open("f");
+    let snap = client.snap(fid, 0, 4 * B);
+    client.host().inject(|call| match call.writes("f") {
+        true => Fault::After(Errno::EINTR),
+        false => Fault::No,
+    });
+    let failed = client.write(fid, 3 * B, &pattern(3, 2 * B as usize));
+    assert_eq!(failed, Err(Errno::EINTR));
+    client.host().heal();
+    client.clunk(client.open("f"));
+    assert!(client.read_all(snap, 0, 4 * B) == Ok(old));
+    client.end();
+}
