@@ -19,6 +19,7 @@ const EXCEPTIONS: u64 = 32;
 
 /// Page-fault error bits (SDM volume 3, 4.7).
 const FAULT_WRITE: u64 = 1 << 1;
+const FAULT_USER: u64 = 1 << 2;
 const FAULT_FETCH: u64 = 1 << 4;
 
 /// The one entry for exceptions and interrupts.
@@ -100,7 +101,11 @@ fn page_fault(process: &Process, frame: &TrapFrame) {
     } else {
         Access::Load
     };
-    let denied = if fetch && !executable(process, va) {
+    let denied = if frame.error & FAULT_USER == 0 {
+        // The processor itself looked there with the kernel's rights, for an
+        // instruction that names descriptors: no page made ready would help.
+        Denied::Privileged
+    } else if fetch && !executable(process, va) {
         Denied::NotExecutable
     } else {
         match fault::resolve(&process.space, va, access) {

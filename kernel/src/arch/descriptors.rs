@@ -1,5 +1,6 @@
 //! Segment descriptors, the task state segment and the interrupt table.
 
+use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::mem::{offset_of, size_of};
 use core::sync::atomic::Ordering::Relaxed;
@@ -160,6 +161,9 @@ pub(super) fn init() {
         for set in [DS::set_reg, ES::set_reg, FS::set_reg, GS::set_reg] {
             set(selector(0));
         }
+        // After reset the processor takes a local table to be at address 0,
+        // where a program could put descriptors of its own.
+        asm!("lldt {0:x}", in(reg) 0, options(nomem, nostack, preserves_flags));
         load_tss(selector(TASK));
         lidt(&pointer(&raw const (*tables).idt));
     }

@@ -16,6 +16,7 @@ mod fpu;
 mod frame;
 pub mod interrupts;
 pub mod random;
+mod selectors;
 pub mod serial;
 pub mod time;
 pub mod user;
@@ -26,6 +27,7 @@ pub use descriptors::{set_kernel_stack, set_ports_allowed};
 pub use entry::enter_user;
 pub use fpu::FpuState;
 pub use frame::TrapFrame;
+pub use selectors::Selectors;
 
 /// Puts the processor into the state the kernel relies on: own descriptor
 /// tables, system-call entry, memory protection features, clean FPU.

@@ -267,7 +267,7 @@ pub fn exec(
     let root = process.space.lock().view.pages.root();
     slots::set_root(process.slot, root);
     seg::clear(&Lock::new(Rank::Space, old));
-    slots::reset_fpu();
+    slots::reset_registers();
     note::forget_handler(process);
     Ok(())
 }

@@ -53,7 +53,7 @@ pub fn rfork(parent: &Process, frame: &TrapFrame, flags: u64) -> Result<u64, Err
     registers.rax = 0;
     let pid = child.pid;
     begin(child, registers);
-    slots::copy_fpu_to(slot);
+    slots::copy_registers_to(slot);
     Ok(pid)
 }
 

@@ -5,7 +5,7 @@
 //! its parent may already free. Only the scheduler calls in here.
 use super::Process;
 use super::sched::{self, Slot};
-use crate::arch::{self, Context, FpuState};
+use crate::arch::{self, Context, FpuState, Selectors};
 use crate::mem::paging::Root;
 use crate::seg::SpaceLock;
 use alloc::sync::Arc;
@@ -21,6 +21,7 @@ struct Hardware {
     process: *const Process,
     context: Context,
     fpu: FpuState,
+    selectors: Selectors,
     /// That of the program while its note handler runs.
     kept_fpu: FpuState,
     stack_top: u64,
@@ -42,6 +43,7 @@ static TABLE: Table = Table(UnsafeCell::new(
             process: ptr::null(),
             context: Context::EMPTY,
             fpu: FpuState::CLEAN,
+            selectors: Selectors::CLEAN,
             kept_fpu: FpuState::CLEAN,
             stack_top: 0,
             root: None,
@@ -66,19 +68,21 @@ pub fn prepare(process: &Arc<Process>, entry: extern "C" fn(usize) -> !, root: R
     hardware.process = Arc::as_ptr(process);
     hardware.context = Context::new(process.stack(), entry, at as usize);
     hardware.fpu = FpuState::CLEAN;
+    hardware.selectors = Selectors::CLEAN;
     hardware.stack_top = process.stack().top();
     hardware.root = Some(root);
     hardware.ports = false;
 }
 
-/// A child starts with its parent's floating-point state, and with what its
-/// parent's note handler has to restore.
-pub fn copy_fpu_to(child: Slot) {
+/// A child starts with its parent's floating-point state and segment registers,
+/// and with what its parent's note handler has to restore.
+pub fn copy_registers_to(child: Slot) {
     let parent = slot(sched::current_slot());
     // SAFETY: conditions 1 to 3 of `Table`; the child is not running, so its
     // slot is another one than its parent's.
     unsafe {
         (*slot(child)).fpu.save();
+        (*slot(child)).selectors = Selectors::current();
         (*slot(child)).kept_fpu.clone_from(&(*parent).kept_fpu);
     }
 }
@@ -95,9 +99,11 @@ pub fn restore_fpu(me: Slot) {
     unsafe { (*slot(me)).kept_fpu.restore() };
 }
 
-/// A fresh floating-point state for the running process (exec).
-pub fn reset_fpu() {
+/// Fresh floating-point state and segment registers for the running process
+/// (exec).
+pub fn reset_registers() {
     FpuState::CLEAN.restore();
+    Selectors::CLEAN.restore(Selectors::current());
 }
 
 /// The running process lives in another address space from now on.
@@ -145,7 +151,8 @@ pub fn is_current(space: &SpaceLock) -> bool {
     !process.is_null() && ptr::eq(unsafe { &raw const (*process).space }, space)
 }
 
-fn install(hardware: &Hardware) {
+/// `current`: the segment registers as they are.
+fn install(hardware: &Hardware, current: Selectors) {
     CURRENT.store(hardware.process.cast_mut(), Relaxed);
     arch::set_kernel_stack(hardware.stack_top);
     arch::set_ports_allowed(hardware.ports);
@@ -153,6 +160,7 @@ fn install(hardware: &Hardware) {
         root.activate();
     }
     hardware.fpu.restore();
+    hardware.selectors.restore(current);
 }
 
 /// From one process to another; returns when `from` is switched to again.
@@ -162,7 +170,8 @@ pub fn switch(from: Slot, to: Slot) {
     // asks for no switch otherwise), `to` was prepared or switched away from.
     unsafe {
         (*from).fpu.save();
-        install(&*to);
+        (*from).selectors = Selectors::current();
+        install(&*to, (*from).selectors);
         arch::switch(&(*from).context, &(*to).context);
     }
 }
@@ -172,7 +181,7 @@ pub fn enter_first(first: Slot) -> ! {
     let boot = Context::EMPTY;
     // SAFETY: conditions 1 to 3 of `Table`; `first` was prepared.
     unsafe {
-        install(&*slot(first));
+        install(&*slot(first), Selectors::current());
         arch::switch(&boot, &(*slot(first)).context);
     }
     unreachable!("the boot stack was scheduled");

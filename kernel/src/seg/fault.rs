@@ -31,6 +31,8 @@ pub enum Denied {
     ReadOnly,
     /// A fetch from a segment that may not be executed.
     NotExecutable,
+    /// Not the program's own access, but the processor's on its behalf.
+    Privileged,
     /// The content could not be had.
     Failed(Errno),
 }
@@ -52,6 +54,7 @@ impl Denied {
             Denied::StackOverflow => "stack overflow",
             Denied::ReadOnly => "store to read-only segment",
             Denied::NotExecutable => "jump into data",
+            Denied::Privileged => "privileged access",
             Denied::Failed(errno) => errno.text(),
         }
     }

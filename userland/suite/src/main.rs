@@ -43,6 +43,9 @@ fn main(args: Args) -> Result<u8, Failure> {
         }
         return Ok(0);
     }
+    if args.program() == cases::registers::SHOW {
+        return Ok(cases::registers::show());
+    }
     if args.get(0) == Some("run") {
         return programs(args.skip(1));
     }

@@ -13,6 +13,7 @@ mod note;
 mod process;
 mod ragged;
 mod random;
+pub mod registers;
 mod released;
 mod server;
 mod sharing;
@@ -105,6 +106,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         names::CASES,
         tmp::CASES,
         process::CASES,
+        registers::CASES,
         exec::CASES,
         note::CASES,
         list::CASES,
