@@ -18,8 +18,16 @@ const EXIT_DONE: u8 = 0x10;
 /// Drivers that may report counters.
 const DRIVERS: usize = 8;
 
-/// Who keeps device counters, and where in its memory.
-static REPORTERS: Lock<[Option<(u64, u64)>; DRIVERS]> = Lock::new(Rank::Processes, [None; DRIVERS]);
+/// A process that keeps device counters, and where in its memory. The segment
+/// is not that any more once the process has detached it or is another program.
+#[derive(Clone, Copy)]
+struct Reporter {
+    pid: u64,
+    segment: u64,
+    va: u64,
+}
+
+static REPORTERS: Lock<[Option<Reporter>; DRIVERS]> = Lock::new(Rank::Processes, [None; DRIVERS]);
 
 pub fn kstat(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let [va, room, ..] = a.0;
@@ -73,10 +81,12 @@ fn figure(what: Stat64, device: &DeviceCounters) -> u64 {
 fn device_counters() -> DeviceCounters {
     let mut sum = DeviceCounters::default();
     for index in 0..DRIVERS {
-        let Some((pid, va)) = REPORTERS.lock()[index] else {
+        let Some(reporter) = REPORTERS.lock()[index] else {
             continue;
         };
-        let Some(driver) = proc::find(pid) else {
+        let driver = proc::find(reporter.pid);
+        let Some(driver) = driver.filter(|d| segment_of(d, reporter.va) == Ok(reporter.segment))
+        else {
             REPORTERS.lock()[index] = None;
             continue;
         };
@@ -90,24 +100,45 @@ fn device_counters() -> DeviceCounters {
             &mut sum.saved,
             &mut sum.rescued,
         ];
-        for (at, figure) in (va..).step_by(8).zip(figures) {
-            let word = user::read_u64(&driver.space, at).unwrap_or(0);
+        for (at, figure) in (reporter.va..).step_by(8).zip(figures) {
+            // Nobody waits for another's memory: what is not there counts nothing.
+            let word = user::peek_u64(&driver.space, at).unwrap_or(0);
             *figure = figure.wrapping_add(word);
         }
     }
     sum
 }
 
+/// The segment of a process's memory that has all of the counters at `va`.
+fn segment_of(process: &Process, va: u64) -> Result<u64, Errno> {
+    let last = va.checked_add(size_of::<DeviceCounters>() as u64 - 1);
+    let space = process.space.lock();
+    let segment = space.find(va).ok_or(Errno::EFAULT)?;
+    match last.is_some_and(|last| segment.contains(last)) {
+        true => Ok(segment.id),
+        false => Err(Errno::EFAULT),
+    }
+}
+
 pub fn counters(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     if !process.may(privilege::COUNTERS) {
         return Err(Errno::EPERM);
     }
+    let va = a.0[0];
+    if !va.is_multiple_of(8) {
+        return Err(Errno::EINVAL);
+    }
     // Read once, so that it is there when somebody else's call reads it.
     let mut bytes = [0; size_of::<DeviceCounters>()];
-    user::read(&process.space, a.0[0], &mut bytes)?;
+    user::read(&process.space, va, &mut bytes)?;
+    let reporter = Reporter {
+        pid: process.pid,
+        segment: segment_of(process, va)?,
+        va,
+    };
     let mut reporters = REPORTERS.lock();
     let free = reporters.iter_mut().find(|r| r.is_none());
-    *free.ok_or(Errno::ENFILE)? = Some((process.pid, a.0[0]));
+    *free.ok_or(Errno::ENFILE)? = Some(reporter);
     Ok(0)
 }
 
