@@ -28,6 +28,14 @@ pub enum Node {
     Port(Arc<Port>),
 }
 
+/// Where in an open file its users are.
+#[derive(Default)]
+struct Offset {
+    at: u64,
+    /// Counts the times it was set, not moved by a transfer.
+    set: u64,
+}
+
 /// An open file, shared by the descriptors that refer to it.
 pub struct OpenFile {
     /// What it is.
@@ -38,7 +46,7 @@ pub struct OpenFile {
     pub path: Arc<str>,
     /// Where the next read or write without an offset goes; a position in
     /// the directory for directories.
-    pub offset: Lock<u64>,
+    offset: Lock<Offset>,
     /// The other members of a union directory, which are listed after it.
     pub others: Vec<Node>,
     /// Which member of the union is being listed.
@@ -52,10 +60,22 @@ impl OpenFile {
             node,
             mode,
             path,
-            offset: Lock::new(Rank::File, 0),
+            offset: Lock::new(Rank::File, Offset::default()),
             others: Vec::new(),
             member: Lock::new(Rank::File, 0),
         }
+    }
+
+    /// The offset of the next transfer without one.
+    pub fn offset(&self) -> u64 {
+        self.offset.lock().at
+    }
+
+    /// Sets it, whatever transfers are under way.
+    pub fn set_offset(&self, at: u64) {
+        let mut own = self.offset.lock();
+        own.at = at;
+        own.set = own.set.wrapping_add(1);
     }
 
     /// Runs a transfer of up to `n` bytes at `offset`, or at the file's own
@@ -70,17 +90,18 @@ impl OpenFile {
         if offset != OFFSET_CURRENT {
             return run(offset);
         }
-        let (at, end) = {
+        let (at, end, set) = {
             let mut own = self.offset.lock();
-            let at = *own;
-            *own = at.saturating_add(n);
-            (at, *own)
+            let at = own.at;
+            own.at = at.saturating_add(n);
+            (at, own.at, own.set)
         };
         let result = run(at);
         let mut own = self.offset.lock();
-        // Unless somebody has sought meanwhile.
-        if *own >= end {
-            *own -= end - at.saturating_add(result.unwrap_or(0)).min(end);
+        // What was not transferred is taken back, unless it was set meanwhile.
+        if own.set == set {
+            let done = at.saturating_add(result.unwrap_or(0)).min(end);
+            own.at = own.at.saturating_sub(end - done);
         }
         result
     }

@@ -278,16 +278,9 @@ fn restored(w: &[u64; WORDS]) -> TrapFrame {
     }
 }
 
-/// What the handler says when it is done.
-pub enum Done {
-    /// Its call returns.
-    Returns,
-    /// The program goes on from the frame.
-    Resumed,
-}
-
-/// The handler is done, `how`: see [`abi::noted`].
-pub fn noted(process: &Process, frame: &mut TrapFrame, how: u64) -> Result<Done, Errno> {
+/// The handler is done, `how`: see [`abi::noted`]. What `rax` is to be: 0, or
+/// what the program had in it, if that goes on from `frame`.
+pub fn noted(process: &Process, frame: &mut TrapFrame, how: u64) -> Result<u64, Errno> {
     if how > noted::LEAVE {
         return Err(Errno::EINVAL);
     }
@@ -298,13 +291,13 @@ pub fn noted(process: &Process, frame: &mut TrapFrame, how: u64) -> Result<Done,
     };
     if how == noted::DEFAULT {
         process.end(STATUS_KILLED, &handling.text);
-        return Ok(Done::Returns);
+        return Ok(0);
     }
     if ready {
         sched::set_noted(process.slot);
     }
     if how == noted::LEAVE {
-        return Ok(Done::Returns);
+        return Ok(0);
     }
     let mut bytes = [0; WORDS * 8];
     if user::read(&process.space, handling.registers, &mut bytes).is_err() {
@@ -312,7 +305,7 @@ pub fn noted(process: &Process, frame: &mut TrapFrame, how: u64) -> Result<Done,
             STATUS_KILLED,
             "no registers where the note handler had them",
         );
-        return Ok(Done::Returns);
+        return Ok(0);
     }
     let mut words = [0; WORDS];
     for (word, chunk) in words.iter_mut().zip(bytes.as_chunks::<8>().0) {
@@ -320,5 +313,5 @@ pub fn noted(process: &Process, frame: &mut TrapFrame, how: u64) -> Result<Done,
     }
     *frame = restored(&words);
     slots::restore_fpu(process.slot);
-    Ok(Done::Resumed)
+    Ok(frame.rax)
 }

@@ -69,7 +69,7 @@ pub fn seek(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let file = get(process, fd)?;
     let base = match number(from)? {
         whence::SET => 0,
-        whence::CURRENT => *file.offset.lock(),
+        whence::CURRENT => file.offset(),
         whence::END => open::stat_open(&file)?.size,
         _ => return Err(Errno::EINVAL),
     };
@@ -83,7 +83,7 @@ pub fn seek(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     if target > i64::MAX as u64 {
         return Err(Errno::EINVAL);
     }
-    *file.offset.lock() = target;
+    file.set_offset(target);
     if target == 0 {
         // A union directory is listed from its first member again.
         *file.member.lock() = 0;
@@ -291,7 +291,7 @@ pub fn readdir(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let [fd, va, room, ..] = a.0;
     user::check(va, room)?;
     let file = get(process, fd)?;
-    let from = *file.offset.lock();
+    let from = file.offset();
     let member = *file.member.lock();
     let mut records = Records {
         process,
@@ -311,7 +311,7 @@ pub fn readdir(process: &Process, a: &Arguments) -> Result<u64, Errno> {
         if records.full && records.done == 0 {
             return Err(Errno::EINVAL);
         }
-        *file.offset.lock() = records.next;
+        file.set_offset(records.next);
         if records.done > 0 {
             break;
         }
@@ -323,7 +323,7 @@ pub fn readdir(process: &Process, a: &Arguments) -> Result<u64, Errno> {
         }
         // The next member of the union, from its start.
         *file.member.lock() += 1;
-        *file.offset.lock() = 0;
+        file.set_offset(0);
         (records.next, records.no_dots) = (0, true);
     }
     Ok(records.done)

@@ -45,15 +45,9 @@ pub fn syscall(frame: &mut TrapFrame) {
     if let Err(errno) = result {
         record(&process, errno);
     }
-    // A successful exec has set all registers, `rax` among them.
-    if !matches!(result, Ok(KEEP_REGISTERS)) {
-        frame.rax = encode(result);
-    }
+    frame.rax = encode(result);
     trap::leave(process, frame);
 }
-
-/// Result of a call that has set the registers itself.
-const KEEP_REGISTERS: u64 = u64::MAX >> 1;
 
 fn dispatch(process: &Process, call: Call, frame: &mut TrapFrame) -> Result<u64, Errno> {
     let a = Arguments::of(frame);
@@ -73,7 +67,7 @@ fn dispatch(process: &Process, call: Call, frame: &mut TrapFrame) -> Result<u64,
         Call::Wait => process::wait(process, &a),
         Call::Kill => process::kill(process, &a),
         Call::Notify => proc::note::notify(process, a.0[0]).map(|()| 0),
-        Call::Noted => process::noted(process, frame, &a),
+        Call::Noted => proc::note::noted(process, frame, a.0[0]),
         Call::Note => process::note(process, &a),
         Call::SemAcquire => proc::semaphore::acquire(process, a.0[0], a.0[1] != 0),
         Call::SemRelease => proc::semaphore::release(process, a.0[0], a.0[1]),

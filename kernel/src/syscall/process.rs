@@ -1,9 +1,9 @@
 //! Calls on processes.
 use super::file::path;
-use super::{Arguments, KEEP_REGISTERS, about, explain};
+use super::{Arguments, about, explain};
 use crate::arch::{TrapFrame, time};
 use crate::proc::exec::Failure;
-use crate::proc::note::{self, Done};
+use crate::proc::note;
 use crate::proc::sched::{self, Reason, Wake};
 use crate::proc::{self, Process, slots};
 use crate::seg::user;
@@ -45,7 +45,8 @@ pub fn exec(process: &Process, frame: &mut TrapFrame, a: &Arguments) -> Result<u
             return Err(errno);
         }
     }
-    Ok(KEEP_REGISTERS)
+    // All registers are the new program's, `rax` among them.
+    Ok(frame.rax)
 }
 
 pub fn wait(process: &Process, a: &Arguments) -> Result<u64, Errno> {
@@ -88,13 +89,6 @@ pub fn note(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     note::check_may_end(process, &victim)?;
     note::post(&victim, &text)?;
     Ok(0)
-}
-
-pub fn noted(process: &Process, frame: &mut TrapFrame, a: &Arguments) -> Result<u64, Errno> {
-    match note::noted(process, frame, a.0[0])? {
-        Done::Returns => Ok(0),
-        Done::Resumed => Ok(KEEP_REGISTERS),
-    }
 }
 
 pub fn info(process: &Process, a: &Arguments) -> Result<u64, Errno> {

@@ -258,6 +258,11 @@ fn offsets() -> Verdict {
         );
     }
     ensure!(file.set_size(u64::MAX).is_err(), "a size of 2^64 - 1");
+    for whence in [0, 1] {
+        let by = if whence == 0 { i64::MAX } else { 0 };
+        let at = file.seek(by, whence)?;
+        same("the largest offset", at, i64::MAX as u64)?;
+    }
     world.works()
 }
 

@@ -28,6 +28,7 @@ pub const CASES: &[Case] = &[
     Case::new("server.hangup.plain", || hangup(false)),
     Case::new("server.hangup.snapshots", || hangup(true)),
     Case::new("server.silent", silent),
+    Case::new("server.silent.seek", silent_seek),
     Case::deferred("server.lost", lost),
     Case::deferred("server.lost.calls", lost_calls),
     Case::deferred("server.gone", gone),
@@ -85,6 +86,25 @@ fn as_ever(snapshots: bool, fault: Fault) -> Verdict {
             &patterned(SEED, 0, LEN),
         )?;
         same("after it", segment.bytes()[LEN], 0)
+    })
+}
+
+/// What one process seeks to is where it is, whatever becomes of another's read
+/// of the same descriptor.
+fn silent_seek() -> Verdict {
+    const TO: u64 = 100_000;
+    let (snapshots, fault) = (false, Fault::Silent);
+    with(Tiny { snapshots, fault }, |path| {
+        let file = File::open(path, mode::OREAD)?;
+        let reader = process::spawn(|| u8::from(file.read(&mut [0; PG]).is_ok()))?;
+        // The read is under way once it has moved the offset.
+        while file.seek(0, 1)? == 0 {
+            sys::sleep(1_000_000)?;
+        }
+        file.seek(TO as i64, 0)?;
+        process::kill(reader, "enough")?;
+        process::wait_for(reader, |_| {})?;
+        same("the offset", file.seek(0, 1)?, TO)
     })
 }
 
