@@ -2,8 +2,12 @@
 //! table. Everything else is a program.
 #![no_std]
 #![no_main]
+// For the host (see `boot/stub`) there is no entry point.
+#![cfg_attr(not(target_os = "none"), allow(dead_code))]
 
 extern crate alloc;
+#[cfg(not(target_os = "none"))]
+extern crate stub;
 
 #[macro_use]
 mod log;
@@ -24,7 +28,7 @@ mod text;
 mod trap;
 
 use bootloader_api::config::Mapping;
-use bootloader_api::{BootInfo, BootloaderConfig, entry_point};
+use bootloader_api::{BootInfo, BootloaderConfig};
 use spin::Once;
 
 use mem::stack::KernelStack;
@@ -37,7 +41,8 @@ static CONFIG: BootloaderConfig = {
     config
 };
 
-entry_point!(main, config = &CONFIG);
+#[cfg(target_os = "none")]
+bootloader_api::entry_point!(main, config = &CONFIG);
 
 /// The files that came with the kernel.
 static BUNDLE: Once<&'static [u8]> = Once::new();

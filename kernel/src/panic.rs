@@ -30,7 +30,7 @@ impl Write for Verdict {
     }
 }
 
-#[panic_handler]
+#[cfg_attr(target_os = "none", panic_handler)]
 fn panic(info: &PanicInfo<'_>) -> ! {
     let (text, frame_pointer) = (info.message(), arch::frame_pointer());
     match info.location() {

@@ -8,6 +8,11 @@
 //! the usable memory, until the kernel drops the lower half.
 #![no_std]
 #![no_main]
+// For the host (see `boot/stub`) there is no entry point.
+#![cfg_attr(not(target_os = "none"), allow(dead_code))]
+
+#[cfg(not(target_os = "none"))]
+extern crate stub;
 
 mod image;
 mod memory;

@@ -52,7 +52,7 @@ pub fn fail(message: fmt::Arguments) -> ! {
     }
 }
 
-#[panic_handler]
+#[cfg_attr(target_os = "none", panic_handler)]
 fn panic(info: &core::panic::PanicInfo) -> ! {
     fail(format_args!("{info}"))
 }

@@ -7,9 +7,9 @@
 //! writable and executable. [`crate::load`] leaves it for the final tables,
 //! in which nothing is both.
 
-use core::arch::global_asm;
-
-global_asm!(
+// The host's linker cannot place it: see `boot/stub`.
+#[cfg(target_os = "none")]
+core::arch::global_asm!(
     r#"
     # "Start here": an ELF note of the owner Xen, type 18, with the entry.
     .section .note.pvh, "a", @note

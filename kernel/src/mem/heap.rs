@@ -43,7 +43,7 @@ struct Heap {
     large: Mutex<FirstFit>,
 }
 
-#[global_allocator]
+#[cfg_attr(target_os = "none", global_allocator)]
 static HEAP: Heap = Heap {
     classes: [const { Mutex::new(Blocks { first: null_mut() }) }; CLASSES],
     large: Mutex::new(FirstFit::empty()),

@@ -35,7 +35,7 @@ struct State {
 
 struct ProcessHeap(Single<State>);
 
-#[global_allocator]
+#[cfg_attr(target_os = "none", global_allocator)]
 static HEAP: ProcessHeap = ProcessHeap(Single::new(State {
     classes: [null_mut(); CLASSES],
     large: Heap::empty(),

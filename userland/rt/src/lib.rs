@@ -20,9 +20,13 @@
 //! `unsafe` of ordinary programs is in this crate: `start`, `sys`, `heap`,
 //! `single`, `ports`, `note`, `shared` and the views of a [`Segment`].
 #![no_std]
+// For the host the entry point, the allocator and the panic handler are left out.
+#![cfg_attr(not(target_os = "none"), allow(dead_code))]
 #![warn(missing_docs)]
 
 extern crate alloc;
+#[cfg(not(target_os = "none"))]
+extern crate stub;
 
 mod args;
 pub mod console;

@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 /// Exit status of a program that panicked.
 const STATUS: u8 = 101;
 
-#[panic_handler]
+#[cfg_attr(target_os = "none", panic_handler)]
 fn panic(info: &PanicInfo<'_>) -> ! {
     static AGAIN: AtomicBool = AtomicBool::new(false);
     if !AGAIN.swap(true, Ordering::Relaxed) {

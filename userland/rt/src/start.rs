@@ -24,7 +24,7 @@ unsafe extern "Rust" {
 /// The first instruction of every program. The kernel leaves the System V
 /// layout at `rsp`: argc, the argv pointers, 0, the environment, 0, and pairs
 /// of words that tell about the system.
-#[unsafe(no_mangle)]
+#[cfg_attr(target_os = "none", unsafe(no_mangle))]
 #[unsafe(naked)]
 unsafe extern "C" fn _start() -> ! {
     core::arch::naked_asm!(
