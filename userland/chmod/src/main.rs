@@ -11,7 +11,7 @@ rt::main!(main);
 fn main(args: Args) -> Result<u8, Failure> {
     let permissions = args
         .get(0)
-        .and_then(|text| u64::from_str_radix(text, 8).ok());
+        .and_then(|text| u64::from_str_radix(text.to_str()?, 8).ok());
     let (Some(permissions @ 0..=0o7777), 2..) = (permissions, args.len()) else {
         return Err(Failure::usage("usage: chmod OCTAL-MODE FILE..."));
     };

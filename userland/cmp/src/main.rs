@@ -9,7 +9,8 @@ extern crate alloc;
 
 use alloc::vec;
 use core::mem::ManuallyDrop;
-use rt::{Args, Errno, Failure, File, eprintln, mode, println};
+use rt::io::{self, write_name};
+use rt::{Args, ByteStr, Errno, Failure, File, Named, eprintln, mode, println};
 
 rt::main!(main);
 
@@ -31,10 +32,19 @@ fn main(args: Args) -> Result<u8, Failure> {
     match compare(a, b)? {
         Compared::Equal => return Ok(0),
         _ if silent => {}
-        Compared::Byte { at, line } => println!("{a} {b} differ: byte {at}, line {line}"),
+        Compared::Byte { at, line } => {
+            differ(a, b).about("standard output")?;
+            println!(" differ: byte {at}, line {line}");
+        }
         Compared::Ends { path, at } => eprintln!("cmp: end of file on {path} after byte {at}"),
     }
     Ok(DIFFERENT)
+}
+
+fn differ(a: ByteStr<'_>, b: ByteStr<'_>) -> Result<(), Errno> {
+    write_name(a)?;
+    io::write(b" ")?;
+    write_name(b)
 }
 
 enum Compared {
@@ -46,25 +56,25 @@ enum Compared {
     },
     /// `path` is the beginning of the other one and has `at` bytes.
     Ends {
-        path: &'static str,
+        path: ByteStr<'static>,
         at: u64,
     },
 }
 
-fn trouble(path: &str) -> impl FnOnce(Errno) -> Failure {
+fn trouble(path: ByteStr<'_>) -> impl FnOnce(Errno) -> Failure {
     move |errno| Failure::with_status(TROUBLE, format_args!("{path}: {errno}"))
 }
 
 /// The file, or standard input; open until the end of the program.
-fn open(path: &str) -> Result<ManuallyDrop<File>, Failure> {
-    match path {
-        "-" => Ok(File::borrowed(0)),
-        path => File::open(path, mode::OREAD).map(ManuallyDrop::new),
+fn open(path: ByteStr<'_>) -> Result<ManuallyDrop<File>, Failure> {
+    match path.bytes() {
+        b"-" => Ok(File::borrowed(0)),
+        _ => File::open(path, mode::OREAD).map(ManuallyDrop::new),
     }
     .map_err(trouble(path))
 }
 
-fn compare(a: &'static str, b: &'static str) -> Result<Compared, Failure> {
+fn compare(a: ByteStr<'static>, b: ByteStr<'static>) -> Result<Compared, Failure> {
     let (first, second) = (open(a)?, open(b)?);
     let (mut left, mut right) = (vec![0; PIECE], vec![0; PIECE]);
     let (mut offset, mut line) = (0u64, 1u64);

@@ -8,14 +8,12 @@
 
 extern crate alloc;
 
-use alloc::borrow::Cow;
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
 use rt::process::{self, Fork};
 use rt::stats::{Cell, Counters, Figures};
-use rt::{Args, Errno, Failure, Named, eprintln};
+use rt::{Args, ByteStr, Errno, Failure, Named, eprintln, service};
 
 rt::main!(main);
 
@@ -47,12 +45,9 @@ fn main(args: Args) -> Result<u8, Failure> {
     Ok(ended.status())
 }
 
-fn become_command(name: &str, command: Args) -> ! {
-    let path = match name.contains('/') {
-        true => Cow::Borrowed(name),
-        false => Cow::Owned(format!("/bin/{name}")),
-    };
-    let argv: Vec<&str> = command.iter().collect();
+fn become_command(name: ByteStr<'_>, command: Args) -> ! {
+    let path = service::path_of(name);
+    let argv: Vec<ByteStr<'_>> = command.iter().collect();
     let errno = process::exec(&path, &argv);
     eprintln!("count: {path}: {errno}");
     let status = match errno {
@@ -62,8 +57,8 @@ fn become_command(name: &str, command: Args) -> ! {
     process::exit_now(status, errno.text())
 }
 
-fn print_tabs(name: &str, columns: &[Option<u64>; 6]) {
-    let mut line = String::from(name);
+fn print_tabs(name: ByteStr<'_>, columns: &[Option<u64>; 6]) {
+    let mut line = format!("{name}");
     for column in columns {
         // Writing to a string does not fail.
         let _ = match column {

@@ -8,7 +8,7 @@
 extern crate alloc;
 
 use rt::copy::{self, inside, last_part, target};
-use rt::{Args, Errno, Failure, File, Named, eprintln, mode};
+use rt::{Args, ByteStr, Errno, Failure, File, Named, eprintln, mode};
 
 rt::main!(main);
 
@@ -28,12 +28,13 @@ fn main(args: Args) -> Result<u8, Failure> {
     let mut status = 0;
     for from in paths.iter().take(count - 1) {
         let target = target(from, to);
+        let target = target.as_byte_str();
         let done = match File::stat_path(from).about(from) {
             Ok(stat) if stat.is_dir() && !flags.has('r') => Err(Failure::new(format_args!(
                 "{from}: is a directory; -r copies those"
             ))),
-            Ok(stat) if stat.is_dir() => directory(from, &target, 0),
-            Ok(_) => copy::file(from, &target),
+            Ok(stat) if stat.is_dir() => directory(from, target, 0),
+            Ok(_) => copy::file(from, target),
             Err(failure) => Err(failure),
         };
         if let Err(failure) = done {
@@ -44,7 +45,7 @@ fn main(args: Args) -> Result<u8, Failure> {
     Ok(status)
 }
 
-fn directory(from: &str, to: &str, depth: usize) -> Result<(), Failure> {
+fn directory(from: ByteStr<'_>, to: ByteStr<'_>, depth: usize) -> Result<(), Failure> {
     // Also what ends a directory that is copied into itself.
     if depth > DEPTH_MAX {
         return Err(Failure::new(format_args!("{from}: too many directories")));
@@ -61,10 +62,12 @@ fn directory(from: &str, to: &str, depth: usize) -> Result<(), Failure> {
         if name == "." || name == ".." {
             continue;
         }
-        let (inner, target) = (inside(from, &name), inside(to, last_part(&name)));
-        match File::stat_path(&inner).about(&inner)?.is_dir() {
-            true => directory(&inner, &target, depth + 1)?,
-            false => copy::file(&inner, &target)?,
+        let name = name.as_byte_str();
+        let (inner, target) = (inside(from, name), inside(to, last_part(name)));
+        let (inner, target) = (inner.as_byte_str(), target.as_byte_str());
+        match File::stat_path(inner).about(inner)?.is_dir() {
+            true => directory(inner, target, depth + 1)?,
+            false => copy::file(inner, target)?,
         }
     }
     Ok(())

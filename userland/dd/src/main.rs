@@ -9,14 +9,14 @@
 extern crate alloc;
 
 use alloc::vec;
-use rt::{Args, Errno, Failure, File, Named, eprintln, mode};
+use rt::{Args, ByteStr, Errno, Failure, File, Named, eprintln, mode};
 use text::size;
 
 rt::main!(main);
 
 struct Order {
-    input: Option<&'static str>,
-    output: Option<&'static str>,
+    input: Option<ByteStr<'static>>,
+    output: Option<ByteStr<'static>>,
     block: usize,
     count: u64,
     skip: u64,
@@ -39,22 +39,22 @@ fn order(args: Args) -> Result<Order, Failure> {
     };
     for arg in args.iter() {
         let wrong = || Failure::usage(format_args!("{arg}: not understood"));
-        let (key, value) = arg.split_once('=').ok_or_else(wrong)?;
-        let number = || size(value).ok_or_else(wrong);
-        match key {
-            "if" => order.input = Some(value),
-            "of" => order.output = Some(value),
-            "bs" => {
+        let (key, value) = arg.split_once(b'=').ok_or_else(wrong)?;
+        let number = || value.to_str().and_then(size).ok_or_else(wrong);
+        match key.bytes() {
+            b"if" => order.input = Some(value),
+            b"of" => order.output = Some(value),
+            b"bs" => {
                 let block = number()?;
                 if block == 0 || block > BLOCK_MAX {
                     return Err(wrong());
                 }
                 order.block = block as usize;
             }
-            "count" => order.count = number()?,
-            "skip" => order.skip = number()?,
-            "seek" => order.seek = number()?,
-            "conv" if value == "notrunc" => order.truncate = false,
+            b"count" => order.count = number()?,
+            b"skip" => order.skip = number()?,
+            b"seek" => order.seek = number()?,
+            b"conv" if value == "notrunc" => order.truncate = false,
             _ => return Err(wrong()),
         }
     }
@@ -63,8 +63,8 @@ fn order(args: Args) -> Result<Order, Failure> {
 
 fn main(args: Args) -> Result<(), Failure> {
     let order = order(args)?;
-    let input_name = order.input.unwrap_or("standard input");
-    let output_name = order.output.unwrap_or("standard output");
+    let input_name = order.input.unwrap_or("standard input".into());
+    let output_name = order.output.unwrap_or("standard output".into());
     let input = match order.input {
         Some(path) => File::open(path, mode::OREAD).about(path)?,
         None => File::from_fd(0),
@@ -114,7 +114,7 @@ fn main(args: Args) -> Result<(), Failure> {
     failure.map_or(Ok(()), Err)
 }
 
-fn open_output(path: &str, order: &Order) -> Result<File, Errno> {
+fn open_output(path: ByteStr<'_>, order: &Order) -> Result<File, Errno> {
     if order.truncate && order.seek == 0 {
         return File::create(path, mode::OWRITE, 0o644);
     }

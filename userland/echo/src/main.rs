@@ -3,22 +3,27 @@
 #![no_main]
 #![forbid(unsafe_code)]
 
-use rt::{Args, print};
+use rt::{Args, Failure, Named, io};
 
 rt::main!(main);
 
-fn main(mut args: Args) {
-    let newline = args.get(0) != Some("-n");
+fn main(args: Args) -> Result<(), Failure> {
+    echo(args).about("standard output")
+}
+
+fn echo(mut args: Args) -> Result<(), rt::Errno> {
+    let newline = args.get(0).is_none_or(|first| first != "-n");
     if !newline {
         args = args.skip(1);
     }
     for (index, text) in args.iter().enumerate() {
         if index > 0 {
-            print!(" ");
+            io::write(b" ")?;
         }
-        print!("{text}");
+        io::write(&text)?;
     }
-    if newline {
-        print!("\n");
+    match newline {
+        true => io::write(b"\n"),
+        false => Ok(()),
     }
 }

@@ -9,7 +9,7 @@
 extern crate alloc;
 
 use rt::io::{self, Lines};
-use rt::{Args, Failure, File, Flags, Named, inputs, print, println};
+use rt::{Args, ByteStr, Failure, File, Flags, Named, inputs, print, println};
 use text::{Case, Pattern};
 
 rt::main!(main);
@@ -29,8 +29,10 @@ fn main(args: Args) -> Result<u8, Failure> {
         Case::Differs
     };
     let search = Search {
-        pattern: Pattern::new(pattern, case)
-            .map_err(|wrong| Failure::usage(format_args!("{pattern}: {wrong}")))?,
+        pattern: pattern
+            .to_str()
+            .ok_or_else(|| Failure::usage(format_args!("{pattern}: not UTF-8")))
+            .and_then(|text| new(text, case))?,
         flags,
         titles: rest.len() > 2,
     };
@@ -46,6 +48,11 @@ fn main(args: Args) -> Result<u8, Failure> {
     })
 }
 
+fn new(pattern: &str, case: Case) -> Result<Pattern, Failure> {
+    let pattern_of = Pattern::new(pattern, case);
+    pattern_of.map_err(|wrong| Failure::usage(format_args!("{}: {wrong}", ByteStr::from(pattern))))
+}
+
 struct Search {
     pattern: Pattern,
     flags: Flags,
@@ -55,7 +62,7 @@ struct Search {
 
 impl Search {
     /// Shows what is found; how many lines that is.
-    fn file(&self, name: &str, file: &File) -> Result<u64, Failure> {
+    fn file(&self, name: ByteStr<'_>, file: &File) -> Result<u64, Failure> {
         let silent = self.flags.has('c') || self.flags.has('q');
         let mut lines = Lines::new(file);
         let (mut number, mut found) = (0u64, 0);
@@ -78,20 +85,22 @@ impl Search {
             }
         }
         if self.flags.has('c') && !self.flags.has('q') {
-            self.title(name);
+            self.title(name).about("standard output")?;
             println!("{found}");
         }
         Ok(found)
     }
 
-    fn title(&self, name: &str) {
+    fn title(&self, name: ByteStr<'_>) -> Result<(), rt::Errno> {
         if self.titles {
-            print!("{name}:");
+            io::write_name(name)?;
+            io::write(b":")?;
         }
+        Ok(())
     }
 
-    fn show(&self, name: &str, number: u64, body: &[u8]) -> Result<(), rt::Errno> {
-        self.title(name);
+    fn show(&self, name: ByteStr<'_>, number: u64, body: &[u8]) -> Result<(), rt::Errno> {
+        self.title(name)?;
         if self.flags.has('n') {
             print!("{number}:");
         }

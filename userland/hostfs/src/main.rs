@@ -28,7 +28,13 @@ rt::main!(main);
 const TAG: &str = "host";
 
 fn main(args: rt::Args) -> Result<(), Failure> {
-    let tag = args.iter().next().unwrap_or(TAG);
+    let tag = match args.get(0) {
+        Some(tag) => {
+            let wrong = || Failure::usage(format_args!("{tag}: no such device"));
+            tag.to_str().ok_or_else(wrong)?
+        }
+        None => TAG,
+    };
     let port = Port::new().about("receive port")?;
     let below = Below::open(tag, &port, BELOW)?;
     rt::stats::register_device().about("device counters")?;

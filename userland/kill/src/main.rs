@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use rt::process;
-use rt::{Args, Failure, Named, eprintln, note};
+use rt::{Args, ByteStr, Failure, Named, eprintln, note};
 
 rt::main!(main);
 
@@ -13,9 +13,10 @@ const USAGE: &str = "usage: kill [-n NOTE] PROCESS...";
 
 fn main(args: Args) -> Result<u8, Failure> {
     // A negative number looks like an option, so these are looked at here.
-    let (text, rest) = match args.get(0) {
-        Some("-n") => {
-            let text = args.get(1).ok_or_else(|| Failure::usage(USAGE))?;
+    let (text, rest) = match args.get(0).as_deref() {
+        Some(b"-n") => {
+            let text = args.get(1).and_then(ByteStr::to_str);
+            let text = text.ok_or_else(|| Failure::usage(USAGE))?;
             (Some(text), args.skip(2))
         }
         _ => (None, args),

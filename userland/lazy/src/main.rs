@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 use pages::Scattered;
 use rt::abi::PAGE;
 use rt::stats::{Counters, Figures};
-use rt::{Args, Failure, File, Named, Segment, mode};
+use rt::{Args, ByteStr, Failure, File, Named, Segment, mode};
 
 rt::main!(main);
 
@@ -27,7 +27,7 @@ struct Order {
     touch: u64,
     modify: u64,
     seed: u64,
-    path: &'static str,
+    path: ByteStr<'static>,
 }
 
 const USAGE: &str = "usage: lazy [-t] [-n TOUCH] [-m MODIFY] [-s SEED] FILE";
@@ -38,7 +38,7 @@ fn order(args: Args) -> Result<Order, Failure> {
         touch: 16,
         modify: 3,
         seed: 1,
-        path: "",
+        path: ByteStr::default(),
     };
     let mut options = args.options("tn:m:s:");
     while let Some((letter, value)) = options.next_option()? {
@@ -104,7 +104,7 @@ fn main(args: Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn whole(path: &str, got: usize, size: usize) -> Result<(), Failure> {
+fn whole(path: ByteStr<'_>, got: usize, size: usize) -> Result<(), Failure> {
     match got == size {
         true => Ok(()),
         false => Err(Failure::new(format_args!(

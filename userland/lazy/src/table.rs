@@ -1,5 +1,6 @@
 //! Prints what the steps moved.
 
+use rt::ByteStr;
 use rt::stats::{Cell, Figures};
 use rt::{print, println};
 
@@ -18,7 +19,7 @@ pub fn tabs(steps: &[(&str, Figures)]) {
 }
 
 /// A table for people.
-pub fn pretty(steps: &[(&str, Figures)], path: &str, size: u64) {
+pub fn pretty(steps: &[(&str, Figures)], path: ByteStr<'_>, size: u64) {
     println!("{path}, {} bytes", Cell(Some(size)));
     print!("{:8}", "step");
     Figures::HEADS.iter().for_each(|head| print!("{head:>14}"));

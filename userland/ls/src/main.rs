@@ -9,10 +9,9 @@ extern crate alloc;
 
 mod long;
 
-use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
-use rt::{Args, Failure, File, Named, mode, println};
+use rt::copy::inside;
+use rt::{Args, ByteStr, ByteString, Errno, Failure, File, Named, io, mode, print};
 
 rt::main!(main);
 
@@ -35,7 +34,7 @@ fn main(args: Args) -> Result<u8, Failure> {
         titles: false,
     };
     if paths.is_empty() {
-        list(".", style)?;
+        list(".".into(), style)?;
         return Ok(0);
     }
     style.titles = paths.len() > 1;
@@ -49,39 +48,40 @@ fn main(args: Args) -> Result<u8, Failure> {
     Ok(status)
 }
 
-fn list(path: &str, style: Style) -> Result<(), Failure> {
+fn list(path: ByteStr<'_>, style: Style) -> Result<(), Failure> {
     let stat = File::stat_path(path).about(path)?;
     if !stat.is_dir() || !style.inside {
-        show(path, path, style.long);
-        return Ok(());
+        return show(path, path, style.long).about("standard output");
     }
     let directory = File::open(path, mode::OREAD).about(path)?;
-    let mut names: Vec<String> = Vec::new();
+    let mut names: Vec<ByteString> = Vec::new();
     for entry in directory.read_dir() {
         let name = entry.about(path)?.name;
-        if name != "." && name != ".." && (style.all || !name.starts_with('.')) {
+        if name != "." && name != ".." && (style.all || !name.starts_with(b".")) {
             names.push(name);
         }
     }
     names.sort_unstable();
     if style.titles {
-        println!("{path}:");
+        io::write_name(path).about("standard output")?;
+        io::write(b":\n").about("standard output")?;
     }
     for name in &names {
-        let full = format!("{}/{name}", path.trim_end_matches('/'));
-        show(name, &full, style.long);
+        let name = name.as_byte_str();
+        let full = inside(path, name);
+        show(name, full.as_byte_str(), style.long).about("standard output")?;
     }
     Ok(())
 }
 
-fn show(name: &str, path: &str, long: bool) {
-    if !long {
-        println!("{name}");
-        return;
+fn show(name: ByteStr<'_>, path: ByteStr<'_>, long: bool) -> Result<(), Errno> {
+    if long {
+        match File::stat_path(path) {
+            Ok(stat) => print!("{} ", long::Line(&stat)),
+            // Removed meanwhile, or not ours to look at: still worth its name.
+            Err(errno) => print!("? ({errno}) "),
+        }
     }
-    match File::stat_path(path) {
-        Ok(stat) => println!("{} {name}", long::Line(&stat)),
-        // Removed meanwhile, or not ours to look at: still worth its name.
-        Err(errno) => println!("?{:>51} ({errno})", name),
-    }
+    io::write_name(name)?;
+    io::write(b"\n")
 }

@@ -4,7 +4,7 @@
 #![no_main]
 #![forbid(unsafe_code)]
 
-use rt::{Args, Errno, Failure, File, Named, eprintln, mode};
+use rt::{Args, ByteStr, Errno, Failure, File, Named, eprintln, mode};
 
 rt::main!(main);
 
@@ -29,17 +29,15 @@ fn main(args: Args) -> Result<u8, Failure> {
     Ok(status)
 }
 
-fn make(path: &str) -> Result<(), Errno> {
+fn make(path: ByteStr<'_>) -> Result<(), Errno> {
     File::create(path, mode::OREAD, mode::DMDIR | 0o755).map(drop)
 }
 
-fn all(path: &str) -> Result<(), Failure> {
-    let ends = path
-        .match_indices('/')
-        .map(|(at, _)| at)
-        .filter(|at| *at > 0);
+fn all(path: ByteStr<'_>) -> Result<(), Failure> {
+    let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+    let ends = slashes.map(|(at, _)| at).filter(|at| *at > 0);
     for end in ends.chain([path.len()]) {
-        let part = path.get(..end).unwrap_or(path);
+        let part = ByteStr(path.get(..end).unwrap_or(&path));
         match File::stat_path(part) {
             Ok(stat) if stat.is_dir() => {}
             Ok(_) => return Err(Errno::ENOTDIR).about(part),

@@ -9,11 +9,9 @@
 
 extern crate alloc;
 
-use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 use rt::abi::{bind, privilege};
-use rt::{Args, Failure, Named, service};
+use rt::{Args, ByteStr, ByteString, Failure, Named, service};
 
 rt::main!(main);
 
@@ -25,7 +23,7 @@ fn main(args: Args) -> Result<(), Failure> {
         return Err(Failure::usage(USAGE));
     };
     let path = service::path_of(name);
-    let argv: Vec<&str> = rest.skip(1).iter().collect();
+    let argv: Vec<ByteStr<'_>> = rest.skip(1).iter().collect();
     let server = service::start(&path, &argv, privilege::ALL)?;
     let mounted = server.channel.mount_as(place, how, &asked);
     mounted.about(format_args!("{place}: mounting {path}"))
@@ -33,9 +31,9 @@ fn main(args: Args) -> Result<(), Failure> {
 
 /// How what is new and what is there go together, the name to attach to, and
 /// what follows the options.
-fn options(args: Args) -> Result<(u64, String, Args), Failure> {
+fn options(args: Args) -> Result<(u64, ByteString, Args), Failure> {
     let mut options = args.options("abceo:");
-    let (mut order, mut rest, mut asked) = (bind::REPLACE, 0, String::new());
+    let (mut order, mut rest, mut asked) = (bind::REPLACE, 0, ByteString::default());
     while let Some((letter, value)) = options.next_option()? {
         match letter {
             'a' | 'b' if order != bind::REPLACE => {
@@ -45,7 +43,7 @@ fn options(args: Args) -> Result<(u64, String, Args), Failure> {
             'b' => order = bind::BEFORE,
             'c' => rest |= bind::CREATE,
             'e' => rest |= bind::EAGER,
-            _ => asked = format!("?{value}"),
+            _ => asked = ByteString([b"?", value.bytes()].concat()),
         }
     }
     Ok((order | rest, asked, options.rest()))

@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use rt::copy::{self, target};
-use rt::{Args, Errno, Failure, File, Named, eprintln, sys};
+use rt::{Args, ByteStr, Errno, Failure, File, Named, eprintln, sys};
 
 rt::main!(main);
 
@@ -22,7 +22,7 @@ fn main(args: Args) -> Result<u8, Failure> {
     }
     let mut status = 0;
     for from in paths.iter().take(count - 1) {
-        if let Err(failure) = put(from, &target(from, to)) {
+        if let Err(failure) = put(from, target(from, to).as_byte_str()) {
             eprintln!("mv: {failure}");
             status = 1;
         }
@@ -30,7 +30,7 @@ fn main(args: Args) -> Result<u8, Failure> {
     Ok(status)
 }
 
-fn put(from: &str, to: &str) -> Result<(), Failure> {
+fn put(from: ByteStr<'_>, to: ByteStr<'_>) -> Result<(), Failure> {
     match sys::rename(from, to) {
         Err(Errno::EXDEV) => {
             copy::file(from, to)?;

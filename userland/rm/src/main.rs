@@ -6,10 +6,9 @@
 
 extern crate alloc;
 
-use alloc::string::String;
 use alloc::vec::Vec;
 use rt::copy::inside;
-use rt::{Args, Errno, Failure, File, Named, eprintln, mode, sys};
+use rt::{Args, ByteStr, ByteString, Errno, Failure, File, Named, eprintln, mode, sys};
 
 rt::main!(main);
 
@@ -39,20 +38,20 @@ fn main(args: Args) -> Result<u8, Failure> {
     Ok(status)
 }
 
-fn tree(path: &str, depth: usize) -> Result<(), Failure> {
+fn tree(path: ByteStr<'_>, depth: usize) -> Result<(), Failure> {
     if depth > DEPTH_MAX {
         return Err(Failure::new(format_args!("{path}: too many directories")));
     }
     if File::stat_path(path).about(path)?.is_dir() {
         // The names first: a directory that changes is not read twice.
         let directory = File::open(path, mode::OREAD).about(path)?;
-        let names: Result<Vec<String>, Errno> = directory
+        let names: Result<Vec<ByteString>, Errno> = directory
             .read_dir()
             .map(|entry| entry.map(|entry| entry.name))
             .collect();
         for name in names.about(path)? {
             if name != "." && name != ".." {
-                tree(&inside(path, &name), depth + 1)?;
+                tree(inside(path, name.as_byte_str()).as_byte_str(), depth + 1)?;
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The arguments of a program, and a small option parser.
 
 use crate::Failure;
+use bytestr::ByteStr;
 use core::ffi::{CStr, c_char};
 
 /// The arguments, without the program's name. Cheap to copy.
@@ -33,20 +34,14 @@ pub(crate) unsafe fn from_stack(stack: *const u64) -> Args {
 }
 
 impl Args {
-    fn raw(pointer: *const c_char) -> &'static CStr {
+    fn bytes(pointer: *const c_char) -> ByteStr<'static> {
         // SAFETY: `rest` only holds pointers from `from_stack`.
-        unsafe { CStr::from_ptr(pointer) }
-    }
-
-    pub(crate) fn first_not_utf8(&self) -> Option<usize> {
-        let bad = |p: &*const c_char| Self::raw(*p).to_str().is_err();
-        Some(self.rest.iter().position(bad)? + 1)
+        ByteStr(unsafe { CStr::from_ptr(pointer) }.to_bytes())
     }
 
     /// The last element of the path the program was started by.
-    pub fn program(&self) -> &'static str {
-        let path = self.program.to_str().unwrap_or("?");
-        path.rsplit('/').next().unwrap_or(path)
+    pub fn program(&self) -> ByteStr<'static> {
+        crate::copy::last_part(ByteStr(self.program.to_bytes()))
     }
 
     /// How many there are.
@@ -60,16 +55,13 @@ impl Args {
     }
 
     /// The argument with that index, the first being 0.
-    pub fn get(&self, index: usize) -> Option<&'static str> {
-        let pointer = self.rest.get(index)?;
-        Some(Self::raw(*pointer).to_str().unwrap_or("?"))
+    pub fn get(&self, index: usize) -> Option<ByteStr<'static>> {
+        self.rest.get(index).map(|pointer| Self::bytes(*pointer))
     }
 
     /// All of them in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &'static str> {
-        self.rest
-            .iter()
-            .map(|p| Self::raw(*p).to_str().unwrap_or("?"))
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = ByteStr<'static>> {
+        self.rest.iter().map(|pointer| Self::bytes(*pointer))
     }
 
     /// Without the first `count`.
@@ -86,7 +78,7 @@ impl Args {
         Options {
             letters,
             args: self,
-            cluster: "",
+            cluster: &[],
         }
     }
 }
@@ -96,47 +88,57 @@ impl Args {
 pub struct Options {
     letters: &'static str,
     args: Args,
-    cluster: &'static str,
+    cluster: &'static [u8],
 }
 
 impl Options {
     /// The next option's letter and its value (empty for one without).
     /// An unknown letter or a missing value is an error.
-    pub fn next_option(&mut self) -> Result<Option<(char, &'static str)>, Failure> {
+    pub fn next_option(&mut self) -> Result<Option<(char, ByteStr<'static>)>, Failure> {
         if self.cluster.is_empty() {
-            match self.args.get(0) {
-                Some("--") => {
+            match self.args.get(0).map(ByteStr::bytes) {
+                Some(b"--") => {
                     self.args = self.args.skip(1);
                     return Ok(None);
                 }
-                Some(arg) if arg.len() > 1 && arg.starts_with('-') => {
+                Some([b'-', cluster @ ..]) if !cluster.is_empty() => {
                     self.args = self.args.skip(1);
-                    self.cluster = &arg[1..];
+                    self.cluster = cluster;
                 }
                 _ => return Ok(None),
             }
         }
-        let mut chars = self.cluster.chars();
-        let Some(letter) = chars.next() else {
+        let Some(letter) = self.letter() else {
             return Ok(None);
         };
-        self.cluster = chars.as_str();
         let mut spec = self.letters.chars().skip_while(|c| *c != letter);
         if letter == ':' || spec.next().is_none() {
-            return Err(Failure::usage(format_args!("unknown option -{letter}")));
+            let mut utf8 = [0; 4];
+            let shown = ByteStr(letter.encode_utf8(&mut utf8).as_bytes());
+            return Err(Failure::usage(format_args!("unknown option -{shown}")));
         }
         if spec.next() != Some(':') {
-            return Ok(Some((letter, "")));
+            return Ok(Some((letter, ByteStr::default())));
         }
         let value = match core::mem::take(&mut self.cluster) {
-            "" => {
+            [] => {
                 let next = self.args.get(0);
                 self.args = self.args.skip(1);
                 next.ok_or_else(|| Failure::usage(format_args!("option -{letter} needs a value")))?
             }
-            joined => joined,
+            joined => ByteStr(joined),
         };
         Ok(Some((letter, value)))
+    }
+
+    /// Takes the next character of the argument; bytes that are none are the
+    /// letter U+FFFD, an option of no program.
+    fn letter(&mut self) -> Option<char> {
+        let chunk = self.cluster.utf8_chunks().next()?;
+        let letter = chunk.valid().chars().next();
+        let taken = letter.map_or(chunk.invalid().len(), char::len_utf8);
+        self.cluster = self.cluster.get(taken..).unwrap_or(&[]);
+        Some(letter.unwrap_or(char::REPLACEMENT_CHARACTER))
     }
 
     /// What follows the options.

@@ -1,10 +1,8 @@
 //! Copying files by reading and writing, which moves nothing between servers
 //! that have snapshots.
 
-use crate::{Failure, File, Named, Segment, mode};
+use crate::{ByteStr, ByteString, Failure, File, Named, Segment, mode};
 use abi::Errno;
-use alloc::format;
-use alloc::string::String;
 
 /// Bytes taken at a time. Where reading is deferred it could be any number;
 /// elsewhere this much memory is used.
@@ -32,7 +30,7 @@ pub fn content(from: &File, to: &File) -> Result<(), Errno> {
 }
 
 /// Copies the file `from` to the path `to`, which is made or replaced.
-pub fn file(from: &str, to: &str) -> Result<(), Failure> {
+pub fn file(from: ByteStr<'_>, to: ByteStr<'_>) -> Result<(), Failure> {
     let source = File::open(from, mode::OREAD).about(from)?;
     let stat = source.stat().about(from)?;
     if stat.is_dir() {
@@ -51,13 +49,13 @@ pub fn file(from: &str, to: &str) -> Result<(), Failure> {
 }
 
 /// The last part of a path.
-pub fn last_part(path: &str) -> &str {
-    let path = path.trim_end_matches('/');
-    path.rsplit('/').next().unwrap_or(path)
+pub fn last_part(path: ByteStr<'_>) -> ByteStr<'_> {
+    let path = path.trim_end(b'/').bytes();
+    ByteStr(path.rsplit(|byte| *byte == b'/').next().unwrap_or(path))
 }
 
 /// `path`, or if that is a directory the place in it for `from`.
-pub fn target(from: &str, path: &str) -> String {
+pub fn target(from: ByteStr<'_>, path: ByteStr<'_>) -> ByteString {
     match File::stat_path(path).is_ok_and(|stat| stat.is_dir()) {
         true => inside(path, last_part(from)),
         false => path.into(),
@@ -65,6 +63,7 @@ pub fn target(from: &str, path: &str) -> String {
 }
 
 /// `name` in `directory`.
-pub fn inside(directory: &str, name: &str) -> String {
-    format!("{}/{name}", directory.trim_end_matches('/'))
+pub fn inside(directory: ByteStr<'_>, name: ByteStr<'_>) -> ByteString {
+    let directory = directory.trim_end(b'/');
+    ByteString([directory.bytes(), b"/", name.bytes()].concat())
 }

@@ -3,8 +3,8 @@
 
 use crate::Errno;
 use crate::single::Single;
-use alloc::string::String;
 use alloc::vec::Vec;
+use bytestr::{ByteStr, ByteString};
 use core::ffi::{CStr, c_char};
 
 static ENVIRONMENT: Single<Environment> = Single::new(Environment {
@@ -16,7 +16,7 @@ struct Environment {
     /// The pointers on the initial stack, ended by a null one.
     initial: *const *const c_char,
     /// Taken from there at the first use: most programs have none.
-    texts: Option<Vec<String>>,
+    texts: Option<Vec<ByteString>>,
 }
 
 /// Remembers where the environment is on the initial stack.
@@ -44,43 +44,49 @@ impl Environment {
         })
     }
 
-    fn texts(&mut self) -> &mut Vec<String> {
+    fn texts(&mut self) -> &mut Vec<ByteString> {
         let initial = self.initial();
         self.texts.get_or_insert_with(|| {
-            let texts = initial.filter_map(|text| text.to_str().ok());
-            texts.map(String::from).collect()
+            let texts = initial.map(|text| ByteStr(text.to_bytes()).to_owned());
+            texts.collect()
         })
     }
 }
 
-fn value<'t>(text: &'t str, name: &str) -> Option<&'t str> {
-    text.strip_prefix(name)?.strip_prefix('=')
+fn value<'t>(text: &'t [u8], name: &[u8]) -> Option<ByteStr<'t>> {
+    text.strip_prefix(name)?.strip_prefix(b"=").map(ByteStr)
 }
 
-fn with<R>(f: impl FnOnce(&mut Vec<String>) -> R) -> Option<R> {
+fn with<R>(f: impl FnOnce(&mut Vec<ByteString>) -> R) -> Option<R> {
     ENVIRONMENT.with(|e| f(e.texts()))
 }
 
 /// Did the program begin with `name` set to that value? Allocates nothing.
 pub(crate) fn begins_with(name: &str, wanted: &str) -> bool {
     let found = ENVIRONMENT.with(|e| {
-        let mut texts = e.initial().filter_map(|text| text.to_str().ok());
-        texts.any(|text| value(text, name) == Some(wanted))
+        let mut texts = e.initial().map(CStr::to_bytes);
+        texts.any(|text| value(text, name.as_bytes()).is_some_and(|value| value == wanted))
     });
     found == Some(true)
 }
 
 /// The value of `name`.
-pub fn get(name: &str) -> Option<String> {
-    with(|texts| texts.iter().find_map(|t| value(t, name)).map(String::from)).flatten()
+pub fn get(name: impl AsRef<[u8]>) -> Option<ByteString> {
+    let name = name.as_ref();
+    with(|texts| {
+        let value = texts.iter().find_map(|t| value(t, name));
+        value.map(ByteStr::to_owned)
+    })
+    .flatten()
 }
 
 /// Gives `name` a value. `EINVAL`: not a name.
-pub fn set(name: &str, to: &str) -> Result<(), Errno> {
-    if name.is_empty() || name.contains('=') || name.contains('\0') || to.contains('\0') {
+pub fn set(name: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<(), Errno> {
+    let (name, to) = (name.as_ref(), to.as_ref());
+    if name.is_empty() || name.contains(&b'=') || name.contains(&0) || to.contains(&0) {
         return Err(Errno::EINVAL);
     }
-    let text = alloc::format!("{name}={to}");
+    let text = ByteString([name, b"=", to].concat());
     with(
         |texts| match texts.iter_mut().find(|t| value(t, name).is_some()) {
             Some(old) => *old = text,
@@ -91,20 +97,21 @@ pub fn set(name: &str, to: &str) -> Result<(), Errno> {
 }
 
 /// Forgets `name`.
-pub fn remove(name: &str) {
+pub fn remove(name: impl AsRef<[u8]>) {
+    let name = name.as_ref();
     with(|texts| texts.retain(|t| value(t, name).is_none()));
 }
 
 /// All of it: names and values.
-pub fn all() -> Vec<(String, String)> {
-    let pair = |t: &String| {
-        let (name, value) = t.split_once('=')?;
-        Some((String::from(name), String::from(value)))
+pub fn all() -> Vec<(ByteString, ByteString)> {
+    let pair = |t: &ByteString| {
+        let (name, value) = t.as_byte_str().split_once(b'=')?;
+        Some((name.to_owned(), value.to_owned()))
     };
     with(|texts| texts.iter().filter_map(pair).collect()).unwrap_or_default()
 }
 
 /// The texts as they are.
-pub(crate) fn texts() -> Vec<String> {
+pub(crate) fn texts() -> Vec<ByteString> {
     with(|texts| texts.clone()).unwrap_or_default()
 }

@@ -3,6 +3,7 @@
 use crate::process;
 use abi::Errno;
 use alloc::{format, string::String};
+use bytestr::ByteStr;
 use core::fmt;
 
 /// Why a program gives up: a text that names the object and the reason, and
@@ -60,29 +61,29 @@ impl<T> Named<T> for Result<T, Errno> {
 /// What `main` may return.
 pub trait Outcome {
     /// Ends the process accordingly.
-    fn finish(self, program: &str) -> !;
+    fn finish(self, program: ByteStr<'_>) -> !;
 }
 
 impl Outcome for () {
-    fn finish(self, program: &str) -> ! {
+    fn finish(self, program: ByteStr<'_>) -> ! {
         0u8.finish(program)
     }
 }
 
 impl Outcome for u8 {
-    fn finish(self, _program: &str) -> ! {
+    fn finish(self, _program: ByteStr<'_>) -> ! {
         process::exit(self, "")
     }
 }
 
 impl Outcome for core::convert::Infallible {
-    fn finish(self, _program: &str) -> ! {
+    fn finish(self, _program: ByteStr<'_>) -> ! {
         match self {}
     }
 }
 
 impl<T: Outcome> Outcome for Result<T, Failure> {
-    fn finish(self, program: &str) -> ! {
+    fn finish(self, program: ByteStr<'_>) -> ! {
         match self {
             Ok(outcome) => outcome.finish(program),
             Err(failure) => {

@@ -2,7 +2,8 @@
 
 use crate::sys::{self, of, of_mut};
 use abi::{Call, DirEntry, Errno, OFFSET_CURRENT, Stat, StatChange};
-use alloc::{string::String, vec, vec::Vec};
+use alloc::{vec, vec::Vec};
+use bytestr::{ByteStr, ByteString};
 use core::mem::{ManuallyDrop, size_of};
 
 /// A descriptor, closed when dropped.
@@ -20,8 +21,8 @@ impl Drop for File {
 
 impl File {
     /// Opens the file at `path`; `mode` as in [`abi::mode`].
-    pub fn open(path: &str, mode: u32) -> Result<File, Errno> {
-        let (at, len) = of(path.as_bytes());
+    pub fn open(path: impl AsRef<[u8]>, mode: u32) -> Result<File, Errno> {
+        let (at, len) = of(path.as_ref());
         // SAFETY: the kernel only reads `path`.
         let fd = unsafe { sys::call3(Call::Open, at, len, u64::from(mode)) }?;
         Ok(File { fd: fd as u32 })
@@ -29,8 +30,8 @@ impl File {
 
     /// Creates a file (or with [`abi::mode::DMDIR`] in `permissions` a
     /// directory), truncating one that exists.
-    pub fn create(path: &str, mode: u32, permissions: u32) -> Result<File, Errno> {
-        let (at, len) = of(path.as_bytes());
+    pub fn create(path: impl AsRef<[u8]>, mode: u32, permissions: u32) -> Result<File, Errno> {
+        let (at, len) = of(path.as_ref());
         // SAFETY: the kernel only reads `path`.
         let fd = unsafe {
             let (mode, permissions) = (u64::from(mode), u64::from(permissions));
@@ -196,8 +197,8 @@ impl File {
     }
 
     /// What the file at `path` is.
-    pub fn stat_path(path: &str) -> Result<Stat, Errno> {
-        let (at, len) = of(path.as_bytes());
+    pub fn stat_path(path: impl AsRef<[u8]>) -> Result<Stat, Errno> {
+        let (at, len) = of(path.as_ref());
         let mut stat = Stat::default();
         // SAFETY: the kernel reads `path` and writes one `Stat`.
         unsafe { sys::call3(Call::Stat, at, len, &raw mut stat as u64) }?;
@@ -228,21 +229,26 @@ impl File {
 
     /// Speaks 9P on this channel and puts the tree at `path`; the channel
     /// belongs to the mount from now on.
-    pub fn mount(self, path: &str) -> Result<(), Errno> {
+    pub fn mount(self, path: impl AsRef<[u8]>) -> Result<(), Errno> {
         self.mount_with(path, abi::bind::REPLACE)
     }
 
     /// The same, hiding what is at `path` or in a union with it; `flags` as in
     /// [`abi::bind`].
-    pub fn mount_with(self, path: &str, flags: u64) -> Result<(), Errno> {
+    pub fn mount_with(self, path: impl AsRef<[u8]>, flags: u64) -> Result<(), Errno> {
         self.mount_as(path, flags, "")
     }
 
     /// The same with the tree that the server has under `name`, which may have
     /// options: see docs/protocol.md.
-    pub fn mount_as(self, path: &str, flags: u64, name: &str) -> Result<(), Errno> {
+    pub fn mount_as(
+        self,
+        path: impl AsRef<[u8]>,
+        flags: u64,
+        name: impl AsRef<[u8]>,
+    ) -> Result<(), Errno> {
         let fd = u64::from(self.fd);
-        let ((path, path_len), (name, len)) = (of(path.as_bytes()), of(name.as_bytes()));
+        let ((path, path_len), (name, len)) = (of(path.as_ref()), of(name.as_ref()));
         // SAFETY: the kernel only reads `path` and `name`.
         unsafe { sys::call6(Call::Mount, fd, path, path_len, flags, name, len) }?;
         // The kernel has closed the descriptor.
@@ -266,7 +272,7 @@ impl File {
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// The name, without the directory's.
-    pub name: String,
+    pub name: ByteString,
     /// The server's identity for the file.
     pub qid_path: u64,
     /// Linux `d_type`: 4 directory, 8 file.
@@ -304,7 +310,7 @@ impl ReadDir<'_> {
         let start = size_of::<DirEntry>();
         let len = len as usize;
         let name = head.get(start..start.checked_add(len)?)?;
-        let name = String::from_utf8_lossy(name).into_owned();
+        let name = ByteStr(name).to_owned();
         self.at += (start + len).next_multiple_of(8);
         Some(Entry {
             name,

@@ -1,6 +1,6 @@
 //! Programs that work on any number of files.
 
-use crate::{Args, Failure, File, Named, mode};
+use crate::{Args, ByteStr, Failure, File, Named, mode};
 
 /// Hands each of the named files, or standard input for none and for `-`, to
 /// `each`. A failure is reported with its name, and the others still follow;
@@ -8,13 +8,13 @@ use crate::{Args, Failure, File, Named, mode};
 pub fn each(
     program: &str,
     paths: Args,
-    mut each: impl FnMut(&str, &File) -> Result<(), Failure>,
+    mut each: impl FnMut(ByteStr<'_>, &File) -> Result<(), Failure>,
 ) -> u8 {
     let mut status = 0;
-    let mut run = |path: &str| {
-        let done = match path {
-            "-" => each("standard input", &File::borrowed(0)),
-            path => File::open(path, mode::OREAD)
+    let mut run = |path: ByteStr<'_>| {
+        let done = match path.bytes() {
+            b"-" => each("standard input".into(), &File::borrowed(0)),
+            _ => File::open(path, mode::OREAD)
                 .about(path)
                 .and_then(|file| each(path, &file)),
         };
@@ -24,7 +24,7 @@ pub fn each(
         }
     };
     match paths.is_empty() {
-        true => run("-"),
+        true => run("-".into()),
         false => paths.iter().for_each(run),
     }
     status

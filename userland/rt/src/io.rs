@@ -74,6 +74,17 @@ pub fn write(bytes: &[u8]) -> Result<(), Errno> {
         .unwrap_or(Err(Errno::EBUSY))
 }
 
+/// Adds a name to standard output: escaped where it could do harm to the
+/// console, as it is to all else.
+pub fn write_name(name: impl AsRef<[u8]>) -> Result<(), Errno> {
+    let name = name.as_ref();
+    if bytestr::shown::plain(name).is_some() || !crate::console::is(1) {
+        return write(name);
+    }
+    print(format_args!("{}", bytestr::ByteStr(name)));
+    Ok(())
+}
+
 /// Writes out what has been collected.
 pub fn flush() -> Result<(), Errno> {
     OUTPUT.with(Output::flush).unwrap_or(Err(Errno::EBUSY))

@@ -54,6 +54,7 @@ pub mod time;
 pub use abi;
 pub use abi::{Call, Errno, Stat, Stat64, mode};
 pub use args::{Args, Flags, Options};
+pub use bytestr::{ByteStr, ByteString};
 pub use failure::{Failure, Named, Outcome};
 pub use file::{Entry, File, ReadDir};
 pub use port::{Port, send};

@@ -73,23 +73,21 @@ pub fn list() -> impl Iterator<Item = ProcessInfo> {
 
 /// Turns this process into the program at `path`; `argv[0]` included. The
 /// environment is this one's, see [`env`](crate::env). Returns only on failure.
-pub fn exec(path: &str, argv: &[&str]) -> Errno {
-    let texts = crate::env::texts();
-    let mut borrowed: Vec<&str> = Vec::new();
-    if borrowed.try_reserve(texts.len()).is_err() {
-        return Errno::ENOMEM;
-    }
-    borrowed.extend(texts.iter().map(|text| text.as_str()));
-    exec_with(path, argv, &borrowed)
+pub fn exec(path: impl AsRef<[u8]>, argv: &[impl AsRef<[u8]>]) -> Errno {
+    exec_with(path, argv, &crate::env::texts())
 }
 
 /// As [`exec`], with an environment of `NAME=value` texts.
-pub fn exec_with(path: &str, argv: &[&str], environment: &[&str]) -> Errno {
+pub fn exec_with(
+    path: impl AsRef<[u8]>,
+    argv: &[impl AsRef<[u8]>],
+    environment: &[impl AsRef<[u8]>],
+) -> Errno {
     io::flush_quietly();
     let (Ok(argv), Ok(envp)) = (slices(argv), slices(environment)) else {
         return Errno::ENOMEM;
     };
-    let (at, len) = sys::of(path.as_bytes());
+    let (at, len) = sys::of(path.as_ref());
     let (argv, argc) = (argv.as_ptr() as u64, argv.len() as u64);
     let (envp, envc) = (envp.as_ptr() as u64, envp.len() as u64);
     // SAFETY: the kernel only reads; on success nothing of us is left.
@@ -99,11 +97,11 @@ pub fn exec_with(path: &str, argv: &[&str], environment: &[&str]) -> Errno {
     }
 }
 
-fn slices(texts: &[&str]) -> Result<Vec<Slice>, Errno> {
+fn slices(texts: &[impl AsRef<[u8]>]) -> Result<Vec<Slice>, Errno> {
     let mut slices = Vec::new();
     let room = slices.try_reserve(texts.len());
     room.map_err(|_| Errno::ENOMEM)?;
-    slices.extend(texts.iter().map(|text| slice(text.as_bytes())));
+    slices.extend(texts.iter().map(|text| slice(text.as_ref())));
     Ok(slices)
 }
 

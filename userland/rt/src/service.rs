@@ -1,10 +1,8 @@
 //! Starting servers.
 
 use crate::process::{self, Fork};
-use crate::{Failure, File, Named, sys};
+use crate::{ByteStr, ByteString, Failure, File, Named, sys};
 use abi::SERVICE_FD;
-use alloc::borrow::Cow;
-use alloc::format;
 
 const SERVICE: u32 = SERVICE_FD as u32;
 
@@ -18,16 +16,21 @@ pub struct Service {
 
 /// The path of the program that a person calls `name`: that of `/bin`, if there
 /// is no slash in it.
-pub fn path_of(name: &str) -> Cow<'_, str> {
-    match name.contains('/') {
-        true => Cow::Borrowed(name),
-        false => Cow::Owned(format!("/bin/{name}")),
+pub fn path_of(name: ByteStr<'_>) -> ByteString {
+    match name.contains(&b'/') {
+        true => name.to_owned(),
+        false => ByteString([b"/bin/", name.bytes()].concat()),
     }
 }
 
 /// Starts the program at `path` with a channel as [`abi::SERVICE_FD`] and no
 /// other privileges than `privileges`.
-pub fn start(path: &str, argv: &[&str], privileges: u64) -> Result<Service, Failure> {
+pub fn start<'a>(
+    path: impl Into<ByteStr<'a>>,
+    argv: &[impl AsRef<[u8]>],
+    privileges: u64,
+) -> Result<Service, Failure> {
+    let path = path.into();
     let (ours, theirs) = File::pipe().about("channel")?;
     match process::fork().about(path)? {
         Fork::Parent(pid) => Ok(Service { pid, channel: ours }),
@@ -39,7 +42,12 @@ pub fn start(path: &str, argv: &[&str], privileges: u64) -> Result<Service, Fail
 }
 
 /// In the child: moves the channel to its place and runs the program.
-fn become_server(path: &str, argv: &[&str], channel: File, privileges: u64) -> ! {
+fn become_server(
+    path: ByteStr<'_>,
+    argv: &[impl AsRef<[u8]>],
+    channel: File,
+    privileges: u64,
+) -> ! {
     let moved = match channel.fd() {
         SERVICE => Ok(channel.into_fd()),
         _ => channel.dup_to(SERVICE).map(|moved| {

@@ -1,6 +1,6 @@
 //! From the kernel's initial stack to `main` and out again.
 
-use crate::{Args, Outcome, args, env, heap, process};
+use crate::{Args, Outcome, args, env, heap};
 
 /// Names the program's `main`: `rt::main!(main);`.
 ///
@@ -50,9 +50,5 @@ extern "C" fn entry(stack: *const u64) -> ! {
 
 /// Runs `main` and ends the process with its outcome.
 pub fn run<T: Outcome>(args: Args, main: fn(Args) -> T) -> ! {
-    if let Some(index) = args.first_not_utf8() {
-        crate::eprintln!("{}: argument {index} is not UTF-8", args.program());
-        process::exit(2, "argument is not UTF-8");
-    }
     main(args).finish(args.program())
 }

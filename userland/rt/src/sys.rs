@@ -3,7 +3,8 @@
 //! wraps them.
 
 use abi::{Call, Errno, decode};
-use alloc::{string::String, vec};
+use alloc::vec;
+use bytestr::ByteString;
 use core::arch::asm;
 
 macro_rules! raw {
@@ -137,41 +138,41 @@ pub fn errstr(buffer: &mut [u8]) -> &str {
 }
 
 /// Removes the file at `path`.
-pub fn remove(path: &str) -> Result<(), Errno> {
-    text_call(Call::Remove, path.as_bytes()).map(drop)
+pub fn remove(path: impl AsRef<[u8]>) -> Result<(), Errno> {
+    text_call(Call::Remove, path.as_ref()).map(drop)
 }
 
 /// Renames a file within one server.
-pub fn rename(from: &str, to: &str) -> Result<(), Errno> {
-    let ((a, b), (c, d)) = (of(from.as_bytes()), of(to.as_bytes()));
+pub fn rename(from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<(), Errno> {
+    let ((a, b), (c, d)) = (of(from.as_ref()), of(to.as_ref()));
     // SAFETY: the kernel only reads the paths.
     unsafe { call4(Call::Rename, a, b, c, d) }.map(drop)
 }
 
 /// Changes the working directory.
-pub fn chdir(path: &str) -> Result<(), Errno> {
-    text_call(Call::ChDir, path.as_bytes()).map(drop)
+pub fn chdir(path: impl AsRef<[u8]>) -> Result<(), Errno> {
+    text_call(Call::ChDir, path.as_ref()).map(drop)
 }
 
 /// Lets `old` lead to what `new` is, alone or in a union with what was there;
 /// `flags` as in [`abi::bind`].
-pub fn bind(new: &str, old: &str, flags: u64) -> Result<(), Errno> {
-    let ((a, b), (c, d)) = (of(new.as_bytes()), of(old.as_bytes()));
+pub fn bind(new: impl AsRef<[u8]>, old: impl AsRef<[u8]>, flags: u64) -> Result<(), Errno> {
+    let ((a, b), (c, d)) = (of(new.as_ref()), of(old.as_ref()));
     // SAFETY: the kernel only reads the paths.
     unsafe { call5(Call::Bind, a, b, c, d, flags) }.map(drop)
 }
 
 /// The working directory.
-pub fn getwd() -> Result<String, Errno> {
+pub fn getwd() -> Result<ByteString, Errno> {
     let mut path = vec![0; abi::PATH_MAX];
     let (at, len) = of_mut(&mut path);
     // SAFETY: the kernel writes within `path`.
     let n = unsafe { call2(Call::GetWd, at, len) }?;
     path.truncate(n as usize);
-    String::from_utf8(path).map_err(|_| Errno::EIO)
+    Ok(path.into())
 }
 
 /// Undoes all binds and mounts at `path`.
-pub fn unmount(path: &str) -> Result<(), Errno> {
-    text_call(Call::Unmount, path.as_bytes()).map(drop)
+pub fn unmount(path: impl AsRef<[u8]>) -> Result<(), Errno> {
+    text_call(Call::Unmount, path.as_ref()).map(drop)
 }

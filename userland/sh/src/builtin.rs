@@ -1,12 +1,14 @@
 //! Commands that are part of the shell: those that change it, and some that
 //! scripts use all the time.
 
+use crate::Shown;
 use crate::run::{Leave, NOT_BEGUN, Ran};
 use crate::spawn::reason;
 use crate::state::{Shell, Variable};
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::vec::Vec;
-use rt::{File, eprintln, print, println, sys};
+use bytestr::text::{from_bytes, to_bytes};
+use rt::{File, eprintln, io, print, println, sys};
 use shell::condition::{self, Facts};
 use shell::parse::is_name;
 
@@ -53,17 +55,25 @@ fn usage(text: &str) -> Ran {
     Ok(USAGE)
 }
 
+/// Adds to standard output; a failure shows when that is flushed.
+fn put(text: &str) {
+    let _ = io::write(&to_bytes(text));
+}
+
 fn echo(_: &mut Shell, args: &[&str]) -> Ran {
     match args {
-        ["-n", rest @ ..] => print!("{}", rest.join(" ")),
-        args => println!("{}", args.join(" ")),
+        ["-n", rest @ ..] => put(&rest.join(" ")),
+        args => {
+            put(&args.join(" "));
+            put("\n");
+        }
     }
     Ok(0)
 }
 
 fn test(_: &mut Shell, args: &[&str]) -> Ran {
     let look = |path: &str| {
-        let stat = File::stat_path(path).ok()?;
+        let stat = File::stat_path(to_bytes(path)).ok()?;
         Some(Facts {
             directory: stat.is_dir(),
             ordinary: stat.mode & 0o170_000 == 0o100_000,
@@ -92,21 +102,22 @@ fn cd(shell: &mut Shell, args: &[&str]) -> Ran {
         [path] => path.to_string(),
         _ => return usage("cd [DIRECTORY]"),
     };
-    match sys::chdir(&path) {
+    match sys::chdir(to_bytes(&path)) {
         Ok(()) => {
             let directory = shell.directory_after(&path);
             shell.export("PWD", directory);
             Ok(0)
         }
         Err(errno) => {
-            eprintln!("cd: {path}: {errno}");
+            eprintln!("cd: {}: {errno}", Shown(&path));
             Ok(1)
         }
     }
 }
 
 fn pwd(shell: &mut Shell, _: &[&str]) -> Ran {
-    println!("{}", shell.get("PWD").unwrap_or("/"));
+    let _ = io::write_name(to_bytes(shell.get("PWD").unwrap_or("/")));
+    put("\n");
     Ok(0)
 }
 
@@ -115,7 +126,7 @@ fn set(shell: &mut Shell, args: &[&str]) -> Ran {
     match args {
         [] => {
             for (name, variable) in &shell.variables {
-                println!("{name}={}", variable.text);
+                println!("{name}={}", Shown(&variable.text));
             }
         }
         ["--", arguments @ ..] => {
@@ -147,7 +158,7 @@ fn export(shell: &mut Shell, args: &[&str]) -> Ran {
     if args.is_empty() {
         for (name, variable) in &shell.variables {
             if variable.exported {
-                println!("{name}={}", variable.text);
+                println!("{name}={}", Shown(&variable.text));
             }
         }
     }
@@ -157,7 +168,7 @@ fn export(shell: &mut Shell, args: &[&str]) -> Ran {
             None => (*arg, None),
         };
         if !is_name(name) {
-            eprintln!("export: {name}: not a name");
+            eprintln!("export: {}: not a name", Shown(name));
             return Ok(1);
         }
         let entry = shell.variables.entry(name.to_string());
@@ -193,7 +204,7 @@ fn read(shell: &mut Shell, args: &[&str]) -> Ran {
             }
         }
     };
-    let line = String::from_utf8_lossy(&line).into_owned();
+    let line = from_bytes(&line);
     let mut rest = line.trim();
     for (index, name) in args.iter().enumerate() {
         let (word, after) = match rest.split_once(char::is_whitespace) {
@@ -269,7 +280,7 @@ fn wait(shell: &mut Shell, args: &[&str]) -> Ran {
 
 fn history(shell: &mut Shell, _: &[&str]) -> Ran {
     for (index, line) in shell.history.iter().enumerate() {
-        println!("{:5}  {line}", index + 1);
+        println!("{:5}  {}", index + 1, Shown(line));
     }
     Ok(0)
 }

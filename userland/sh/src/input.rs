@@ -4,6 +4,7 @@ use crate::console::Console;
 use crate::state::Shell;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use bytestr::text::from_bytes;
 use rt::abi::whence;
 use rt::{Errno, File, io, print};
 use shell::edit::{Editor, Event};
@@ -105,11 +106,11 @@ impl Input {
                 if spare > 0 && matches!(self.source, Source::File) {
                     input.seek(-spare, whence::CURRENT)?;
                 }
-                return Ok(Read::Line(text(line)?));
+                return Ok(Read::Line(from_bytes(&line)));
             }
             match n {
                 0 if line.is_empty() => return Ok(Read::End),
-                0 => return Ok(Read::Line(text(line)?)),
+                0 => return Ok(Read::Line(from_bytes(&line))),
                 _ if line.len() > LINE_MAX => return Err(Errno::E2BIG),
                 _ => {}
             }
@@ -122,10 +123,6 @@ impl Input {
             shell.history.add(&text.replace('\n', " "));
         }
     }
-}
-
-fn text(line: Vec<u8>) -> Result<String, Errno> {
-    String::from_utf8(line).map_err(|_| Errno::EINVAL)
 }
 
 /// A line edited on the terminal.

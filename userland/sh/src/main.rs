@@ -5,6 +5,9 @@
 //! remembers, `run` runs commands, `spawn` makes processes, `redirect` leads
 //! descriptors elsewhere, `builtin` has the commands that are part of the
 //! shell, `input` reads typed lines, `console` is about the terminal.
+//!
+//! Texts of the shell stand for bytes, see `bytestr::text`: what comes in
+//! passes through `from_bytes`, what goes out through `to_bytes`.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -20,14 +23,25 @@ mod run;
 mod spawn;
 mod state;
 
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
-use rt::{Args, Failure, File, Named, eprintln, mode};
+use bytestr::text::{from_bytes, to_bytes};
+use core::fmt;
+use rt::{Args, ByteStr, Failure, File, Named, eprintln, mode};
 use run::Leave;
 use shell::Wrong;
 use state::Shell;
 
 rt::main!(main);
+
+/// How a text of the shell is shown to people.
+struct Shown<'a>(&'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        ByteStr(&to_bytes(self.0)).fmt(f)
+    }
+}
 
 /// Exit status for a text that is no shell language.
 const SYNTAX: u8 = 2;
@@ -38,14 +52,14 @@ fn main(args: Args) -> Result<u8, Failure> {
     while let Some((_, value)) = options.next_option()? {
         text = Some(value);
     }
-    let mut rest: Vec<String> = options.rest().iter().map(ToString::to_string).collect();
+    let mut rest: Vec<String> = options.rest().iter().map(|arg| from_bytes(&arg)).collect();
     let script = match (text, rest.is_empty()) {
-        (Some(text), _) => Some(text.to_string()),
+        (Some(text), _) => Some(from_bytes(&text)),
         (None, true) => None,
         (None, false) => Some(read_script(&rest[0])?),
     };
     let name = match rest.is_empty() {
-        true => args.program().to_string(),
+        true => from_bytes(&args.program()),
         false => rest.remove(0),
     };
     let mut shell = Shell::new(name, rest);
@@ -56,9 +70,10 @@ fn main(args: Args) -> Result<u8, Failure> {
 }
 
 fn read_script(path: &str) -> Result<String, Failure> {
-    let file = File::open(path, mode::OREAD).about(path)?;
-    let bytes = file.read_to_end().about(path)?;
-    String::from_utf8(bytes).map_err(|_| Failure::new(format_args!("{path}: not UTF-8")))
+    let path = to_bytes(path);
+    let file = File::open(&path, mode::OREAD).about(ByteStr(&path))?;
+    let bytes = file.read_to_end().about(ByteStr(&path))?;
+    Ok(from_bytes(&bytes))
 }
 
 /// Runs a text that is there from the start.

@@ -1,8 +1,10 @@
 //! Leads descriptors elsewhere, for ever or for a while.
 
+use crate::Shown;
 use crate::state::Shell;
 use alloc::format;
 use alloc::string::String;
+use bytestr::text::to_bytes;
 use rt::abi::FDS_MAX;
 use rt::{Errno, File, mode};
 use shell::expand_one;
@@ -30,7 +32,7 @@ impl Shell {
                 return Err(format!("{fd}: not a descriptor"));
             }
             let file = open(redirection.direction, &target)
-                .map_err(|errno| format!("{target}: {errno}"))?;
+                .map_err(|errno| format!("{}: {errno}", Shown(&target)))?;
             if how_long == For::AWhile {
                 self.put_aside(fd)
                     .map_err(|errno| format!("descriptor {fd}: {errno}"))?;
@@ -82,7 +84,8 @@ impl Shell {
 }
 
 /// What a redirection leads to; `None`: nothing, it is closed.
-fn open(direction: Direction, target: &str) -> Result<Option<File>, Errno> {
+fn open(direction: Direction, text: &str) -> Result<Option<File>, Errno> {
+    let target = &to_bytes(text);
     match direction {
         Direction::Read => File::open(target, mode::OREAD),
         Direction::Write => File::create(target, mode::OWRITE, 0o644),
@@ -97,8 +100,8 @@ fn open(direction: Direction, target: &str) -> Result<Option<File>, Errno> {
             Err(Errno::ENOENT) => File::create(target, mode::ORDWR | mode::OEXCL, 0o644),
             opened => opened,
         },
-        Direction::Same if target == "-" => return Ok(None),
-        Direction::Same => match target.parse() {
+        Direction::Same if text == "-" => return Ok(None),
+        Direction::Same => match text.parse() {
             Ok(fd) => File::borrowed(fd).dup(),
             Err(_) => Err(Errno::EBADF),
         },

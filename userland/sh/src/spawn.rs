@@ -1,12 +1,15 @@
 //! Processes: programs, pipelines, the background, and waiting.
 
+use crate::Shown;
 use crate::builtin;
 use crate::redirect::For;
 use crate::run::{Leave, NOT_BEGUN, Ran};
 use crate::state::{INTERRUPT, Shell};
+use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use bytestr::text::{from_bytes, to_bytes};
 use rt::abi::{ProcessInfo, STATUS_KILLED, mode, privilege, rfork};
 use rt::process::{self, Ended, Fork};
 use rt::{Errno, File, eprintln, note, sys};
@@ -216,7 +219,7 @@ impl Shell {
         };
         match errno {
             Errno::ENOENT if !name.contains('/') => {
-                eprintln!("{}: {name}: no such program", self.name);
+                eprintln!("{}: {}: no such program", self.name, Shown(name));
             }
             errno => eprintln!("{}: {}", self.name, reason(name, errno)),
         }
@@ -347,7 +350,7 @@ impl Shell {
 /// Says why the kernel has ended a process.
 fn report(name: &str, ended: &Ended) {
     if u32::from(ended.status()) == STATUS_KILLED && ended.text() != INTERRUPT {
-        eprintln!("{name}: {}", ended.text());
+        eprintln!("{}: {}", Shown(name), ended.text());
     }
 }
 
@@ -369,7 +372,7 @@ pub fn reason(name: &str, errno: Errno) -> String {
     let mut buffer = [0; 400];
     match sys::errstr(&mut buffer) {
         text if errno == Errno::ENOEXEC && text.contains(errno.text()) => text.to_string(),
-        _ => format!("{name}: {errno}"),
+        _ => format!("{}: {errno}", Shown(name)),
     }
 }
 
@@ -380,15 +383,19 @@ fn execute_path(path: &str, arguments: &[&str], environment: &[String]) -> Errno
     {
         return errno;
     }
-    let environment: Vec<&str> = environment.iter().map(String::as_str).collect();
-    match process::exec_with(path, arguments, &environment) {
+    let environment: Vec<Cow<'_, [u8]>> = environment.iter().map(|t| to_bytes(t)).collect();
+    let exec = |path: &str, arguments: &[&str]| {
+        let arguments: Vec<Cow<'_, [u8]>> = arguments.iter().map(|t| to_bytes(t)).collect();
+        process::exec_with(to_bytes(path), &arguments, &environment)
+    };
+    match exec(path, arguments) {
         Errno::ENOEXEC => match script(path) {
             Some(interpreter) => {
                 let mut all: Vec<&str> = interpreter.split_whitespace().collect();
                 let program = all.first().copied().unwrap_or(SHELL).to_string();
                 all.push(path);
                 all.extend(arguments.iter().skip(1));
-                process::exec_with(&program, &all, &environment)
+                exec(&program, &all)
             }
             None => Errno::ENOEXEC,
         },
@@ -399,15 +406,15 @@ fn execute_path(path: &str, arguments: &[&str], environment: &[String]) -> Errno
 /// What runs the script at `path`: the rest of a `#!` line, or this shell for
 /// other text; `None` if it is not text.
 fn script(path: &str) -> Option<String> {
-    let file = File::open(path, mode::OREAD).ok()?;
+    let file = File::open(to_bytes(path), mode::OREAD).ok()?;
     let mut first = [0; 256];
     let n = file.read(&mut first).ok()?;
     let text = first.get(..n)?;
     let line = text.split(|byte| *byte == b'\n').next()?;
     match line.strip_prefix(b"#!") {
         Some(interpreter) => {
-            let interpreter = core::str::from_utf8(interpreter).ok()?.trim();
-            (!interpreter.is_empty()).then(|| interpreter.to_string())
+            let interpreter = from_bytes(interpreter.trim_ascii());
+            (!interpreter.is_empty()).then_some(interpreter)
         }
         None => (!text.is_empty() && !text.contains(&0)).then(|| SHELL.to_string()),
     }

@@ -5,6 +5,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use bytestr::text::{from_bytes, to_bytes};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use rt::abi::Registers;
 use rt::note::{self, Then};
@@ -81,7 +82,7 @@ impl Shell {
         };
         shell.set("PATH", "/bin".into());
         for (name, text) in env::all() {
-            shell.export(&name, text);
+            shell.export(&from_bytes(&name), from_bytes(&text));
         }
         shell
     }
@@ -148,15 +149,15 @@ impl Shell {
 impl Names for Shell {
     fn names(&mut self, directory: &str) -> Vec<String> {
         let path = if directory.is_empty() { "." } else { directory };
-        let Ok(file) = File::open(path, mode::OREAD) else {
+        let Ok(file) = File::open(to_bytes(path), mode::OREAD) else {
             return Vec::new();
         };
         let entries = file.read_dir().map_while(Result::ok);
-        entries.map(|entry| entry.name).collect()
+        entries.map(|entry| from_bytes(&entry.name)).collect()
     }
 
     fn exists(&mut self, path: &str) -> bool {
-        File::stat_path(path).is_ok()
+        File::stat_path(to_bytes(path)).is_ok()
     }
 }
 
@@ -180,7 +181,6 @@ impl shell::Host for Shell {
     }
 
     fn output(&mut self, list: &List) -> Result<String, String> {
-        let bytes = self.capture(list)?;
-        String::from_utf8(bytes).map_err(|_| format!("{}: output that is not UTF-8", self.name))
+        self.capture(list).map(|bytes| from_bytes(&bytes))
     }
 }

@@ -12,7 +12,7 @@ fn main(args: Args) -> Result<(), Failure> {
         return Err(Failure::usage("usage: sleep SECONDS"));
     };
     let wrong = || Failure::usage(format_args!("{text}: not a number of seconds"));
-    let nanoseconds = nanoseconds(text).ok_or_else(wrong)?;
+    let nanoseconds = text.to_str().and_then(nanoseconds).ok_or_else(wrong)?;
     match nanoseconds {
         0 => Ok(()),
         nanoseconds => sys::sleep(nanoseconds).about("sleep"),

@@ -23,7 +23,7 @@ mod below;
 use alloc::vec::Vec;
 use below::Below;
 use rt::abi::privilege;
-use rt::{Failure, File, Named, Port, process, service};
+use rt::{ByteStr, Failure, File, Named, Port, process, service};
 use serving::Server;
 use snapfs::Snapfs;
 
@@ -36,7 +36,7 @@ fn main(args: rt::Args) -> Result<(), Failure> {
         return Err(Failure::usage(USAGE));
     };
     let path = service::path_of(name);
-    let argv: Vec<&str> = args.iter().collect();
+    let argv: Vec<ByteStr<'_>> = args.iter().collect();
     // Before anything else is open here, so that it has nothing of it.
     let server = service::start(&path, &argv, privilege::ALL)?;
     let served = serve(server.channel);

@@ -32,7 +32,7 @@ mod tiny;
 use alloc::{format, vec::Vec};
 use cases::Case;
 use judge::Judge;
-use rt::{Args, Failure, Stat64};
+use rt::{Args, ByteStr, Failure, Stat64};
 
 rt::main!(main);
 
@@ -46,19 +46,19 @@ fn main(args: Args) -> Result<u8, Failure> {
     if args.program() == cases::registers::SHOW {
         return Ok(cases::registers::show());
     }
-    if args.get(0) == Some("run") {
+    if args.get(0).is_some_and(|first| first == "run") {
         return programs(args.skip(1));
     }
-    if args.get(0) == Some("replay") {
+    if args.get(0).is_some_and(|first| first == "replay") {
         return replay(args.skip(1));
     }
-    if let (Some("serve"), Some(fault)) = (args.get(0), args.get(1)) {
-        return tiny::serve_with(fault);
+    if let (Some(b"serve"), Some(fault)) = (args.get(0).as_deref(), args.get(1)) {
+        return tiny::serve_with(text(fault)?);
     }
     let eager = judge::counters()?.get(Stat64::Eager) == 1;
     let mut chosen: Vec<&Case> = Vec::new();
     for case in cases::all() {
-        let asked = args.iter().any(|name| matches(name, case.name));
+        let asked = args.iter().any(|name| matches(&name, case.name));
         let usual = args.is_empty() && !case.only_when_asked();
         if (asked || usual) && case.runs_here(eager) {
             chosen.push(case);
@@ -78,7 +78,7 @@ fn main(args: Args) -> Result<u8, Failure> {
 fn programs(names: Args) -> Result<u8, Failure> {
     let mut judge = Judge::open(names.len())?;
     for name in names.iter() {
-        judge.program(name, &format!("/bin/test.{name}"))?;
+        judge.program(text(name)?, &format!("/bin/test.{name}"))?;
     }
     judge.close()
 }
@@ -86,15 +86,22 @@ fn programs(names: Args) -> Result<u8, Failure> {
 fn replay(paths: Args) -> Result<u8, Failure> {
     let mut judge = Judge::open(paths.len())?;
     for path in paths.iter() {
+        let path = text(path)?;
         judge.check(path, || replay::play(&replay::load(path)?))?;
     }
     check::remove_folder();
     judge.close()
 }
 
-fn matches(asked: &str, name: &str) -> bool {
-    match asked.strip_suffix('*') {
-        Some(start) => name.starts_with(start),
-        None => asked == name,
+/// Names of cases and programs are text.
+fn text(argument: ByteStr<'static>) -> Result<&'static str, Failure> {
+    let wrong = || Failure::usage(format!("{argument}: not UTF-8"));
+    argument.to_str().ok_or_else(wrong)
+}
+
+fn matches(asked: &[u8], name: &str) -> bool {
+    match asked.strip_suffix(b"*") {
+        Some(start) => name.as_bytes().starts_with(start),
+        None => asked == name.as_bytes(),
     }
 }

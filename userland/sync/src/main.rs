@@ -4,7 +4,7 @@
 #![no_main]
 #![forbid(unsafe_code)]
 
-use rt::{Args, File, Named, eprintln, mode};
+use rt::{Args, ByteStr, File, Named, eprintln, mode};
 
 rt::main!(main);
 
@@ -12,7 +12,7 @@ const HOST: &str = "/n/host";
 
 fn main(args: Args) -> u8 {
     let mut status = 0;
-    let mut sync = |path: &str| {
+    let mut sync = |path: ByteStr<'_>| {
         let done = File::open(path, mode::OREAD).and_then(|file| file.sync());
         if let Err(failure) = done.about(path) {
             eprintln!("sync: {failure}");
@@ -20,7 +20,7 @@ fn main(args: Args) -> u8 {
         }
     };
     match args.is_empty() {
-        true => sync(HOST),
+        true => sync(HOST.into()),
         false => args.iter().for_each(sync),
     }
     status

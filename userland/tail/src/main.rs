@@ -8,15 +8,15 @@ extern crate alloc;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use rt::io::{self, Lines};
-use rt::{Args, Failure, Named, inputs, println};
+use rt::{Args, ByteStr, Failure, Named, inputs};
 
 rt::main!(main);
 
 /// The number of lines asked for: `-n COUNT` or `-COUNT`.
 fn count(args: Args) -> Result<(usize, Args), Failure> {
-    let wrong = |value: &str| Failure::usage(format_args!("{value}: not a number of lines"));
-    if let Some(value) = args.get(0).and_then(|arg| arg.strip_prefix('-'))
-        && value.starts_with(|c: char| c.is_ascii_digit())
+    let wrong = |value: ByteStr<'_>| Failure::usage(format_args!("{value}: not a number of lines"));
+    if let Some(value) = args.get(0).and_then(|arg| arg.strip_prefix("-"))
+        && value.first().is_some_and(u8::is_ascii_digit)
     {
         return Ok((value.parse().map_err(|_| wrong(value))?, args.skip(1)));
     }
@@ -28,11 +28,17 @@ fn count(args: Args) -> Result<(usize, Args), Failure> {
     Ok((count, options.rest()))
 }
 
+fn title(name: ByteStr<'_>) -> Result<(), rt::Errno> {
+    io::write(b"==> ")?;
+    io::write_name(name)?;
+    io::write(b" <==\n")
+}
+
 fn main(args: Args) -> Result<u8, Failure> {
     let (count, files) = count(args)?;
     Ok(inputs::each("tail", files, |name, file| {
         if files.len() > 1 {
-            println!("==> {name} <==");
+            title(name).about("standard output")?;
         }
         let mut lines = Lines::new(file);
         let mut last: VecDeque<Vec<u8>> = VecDeque::new();

@@ -9,7 +9,7 @@ rt::main!(main);
 
 /// An error ends the program with status 1 and its text on standard error.
 fn main(args: Args) -> Result<(), Failure> {
-    println!("hello, {}", args.get(0).unwrap_or("world"));
+    println!("hello, {}", args.get(0).unwrap_or("world".into()));
     let mut segment = Segment::attach("memory", 4096).about("a page")?;
     segment.bytes_mut()[0] += 1;
     match segment.bytes_mut()[..2] {

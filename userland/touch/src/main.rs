@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use rt::abi::StatChange;
-use rt::{Args, Errno, Failure, File, Named, eprintln, mode, time};
+use rt::{Args, ByteStr, Errno, Failure, File, Named, eprintln, mode, time};
 
 rt::main!(main);
 
@@ -26,7 +26,7 @@ fn main(args: Args) -> Result<u8, Failure> {
     Ok(status)
 }
 
-fn touch(path: &str, only_existing: bool) -> Result<(), Failure> {
+fn touch(path: ByteStr<'_>, only_existing: bool) -> Result<(), Failure> {
     // Whatever may be opened will do, a directory for reading too.
     let opened = File::open(path, mode::OWRITE).or_else(|errno| match errno {
         Errno::ENOENT => Err(errno),

@@ -9,7 +9,7 @@ extern crate alloc;
 use alloc::string::String;
 use alloc::vec::Vec;
 use alloc::{format, vec};
-use rt::{Args, Errno, Failure, File, Flags, Named, inputs, println};
+use rt::{Args, ByteStr, Errno, Failure, File, Flags, Named, inputs, io, print};
 
 rt::main!(main);
 
@@ -28,15 +28,19 @@ fn main(args: Args) -> Result<u8, Failure> {
     let mut sum = Counts::default();
     let status = inputs::each("wc", files, |name, file| {
         let counts = count(file).about(name)?;
-        let name = if files.is_empty() { "" } else { name };
-        show(&counts, flags, name);
+        let name = if files.is_empty() {
+            ByteStr::default()
+        } else {
+            name
+        };
+        show(&counts, flags, name).about("standard output")?;
         sum.lines += counts.lines;
         sum.words += counts.words;
         sum.bytes += counts.bytes;
         Ok(())
     });
     if files.len() > 1 {
-        show(&sum, flags, "total");
+        show(&sum, flags, "total".into()).about("standard output")?;
     }
     Ok(status)
 }
@@ -60,14 +64,14 @@ fn count(file: &File) -> Result<Counts, Errno> {
     }
 }
 
-fn show(counts: &Counts, flags: Flags, name: &str) {
+fn show(counts: &Counts, flags: Flags, name: ByteStr<'_>) -> Result<(), Errno> {
     let columns = [
         ('l', counts.lines),
         ('w', counts.words),
         ('c', counts.bytes),
     ];
     let wanted = columns.iter().filter(|(letter, _)| flags.has(*letter));
-    let mut text = match wanted.clone().count() {
+    let text = match wanted.clone().count() {
         0 => columns.map(|(_, count)| format!("{count:7}")).join(" "),
         // A single number needs no column, and scripts want it bare.
         1 => wanted.map(|(_, count)| format!("{count}")).collect(),
@@ -76,9 +80,10 @@ fn show(counts: &Counts, flags: Flags, name: &str) {
             .collect::<Vec<String>>()
             .join(" "),
     };
+    print!("{text}");
     if !name.is_empty() {
-        text.push(' ');
-        text.push_str(name);
+        io::write(b" ")?;
+        io::write_name(name)?;
     }
-    println!("{text}");
+    io::write(b"\n")
 }

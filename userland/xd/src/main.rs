@@ -8,7 +8,7 @@
 extern crate alloc;
 
 use alloc::vec;
-use rt::{Args, Errno, Failure, File, Named, mode, print, println};
+use rt::{Args, ByteStr, Errno, Failure, File, Named, mode, print, println};
 
 rt::main!(main);
 
@@ -20,16 +20,18 @@ const PIECE: usize = 64 * 1024;
 struct Order {
     skip: u64,
     count: u64,
-    path: Option<&'static str>,
+    path: Option<ByteStr<'static>>,
 }
 
 /// Decimal, or hexadecimal after `0x`.
-fn number(letter: char, value: &str) -> Result<u64, Failure> {
+fn number(letter: char, value: ByteStr<'_>) -> Result<u64, Failure> {
     let parsed = match value.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16),
-        None => value.parse(),
+        Some(digits) => digits
+            .to_str()
+            .and_then(|digits| u64::from_str_radix(digits, 16).ok()),
+        None => value.parse().ok(),
     };
-    parsed.map_err(|_| Failure::usage(format_args!("-{letter} {value}: not a number")))
+    parsed.ok_or_else(|| Failure::usage(format_args!("-{letter} {value}: not a number")))
 }
 
 fn order(args: Args) -> Result<Order, Failure> {

@@ -3,7 +3,7 @@
 use super::Case;
 use crate::check::{Scratch, Verdict, Why, fails, other, same};
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use rt::abi::{PATH_MAX, bind, mode, rfork};
 use rt::process::{self, Fork};
@@ -41,7 +41,7 @@ fn names(path: &str) -> Result<Vec<String>, Why> {
     let directory = File::open(path, mode::OREAD)?;
     let mut names = Vec::new();
     for entry in directory.read_dir() {
-        names.push(entry?.name);
+        names.push(entry?.name.to_string());
     }
     names.retain(|name| name != "." && name != "..");
     names.sort_unstable();

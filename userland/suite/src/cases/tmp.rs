@@ -3,7 +3,7 @@
 use super::Case;
 use crate::check::{PG, Verdict, Why, equal, fails, patterned, same};
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 use rt::abi::{bind, mode, whence};
@@ -64,7 +64,7 @@ fn names(path: &str) -> Result<Vec<String>, Errno> {
     let directory = File::open(path, mode::OREAD)?;
     let mut names = Vec::new();
     for entry in directory.read_dir() {
-        names.push(entry?.name);
+        names.push(entry?.name.to_string());
     }
     names.sort_unstable();
     Ok(names)
@@ -222,7 +222,7 @@ fn many_names() -> Verdict {
     let directory = File::open(place.0, mode::OREAD)?;
     let mut seen = 0;
     for entry in directory.read_dir() {
-        sys::remove(&place.at(&entry?.name))?;
+        sys::remove(&place.at(&entry?.name.to_string()))?;
         seen += 1;
     }
     same("removed", seen, COUNT)?;
