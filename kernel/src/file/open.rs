@@ -114,15 +114,35 @@ fn find(process: &Process, path: &str) -> Result<Found, Errno> {
     Found::at(&place(&process.names().resolve(path)?)?)
 }
 
+/// How often a name is looked up before a server's `ESTALE` is believed.
+const LOOKS: usize = 16;
+
+/// Runs an operation on names, and runs it again where the server says that
+/// what it found is gone: somebody puts another file in its place between two
+/// messages, and one of the two is there all the time.
+pub fn looking_again<T>(mut operation: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    for _ in 1..LOOKS {
+        match operation() {
+            Err(Errno::ESTALE) => {}
+            result => return result,
+        }
+    }
+    operation()
+}
+
 /// Opens a file that exists.
 pub fn open(process: &Process, path: &str, mode: u32) -> Result<OpenFile, Errno> {
     if mode & !OPEN_BITS != 0 || mode & 3 == 3 {
         return Err(Errno::EINVAL);
     }
     let path = clean(process, path)?;
-    let trail = process.names().resolve(&path)?;
+    looking_again(|| open_clean(process, &path, mode))
+}
+
+fn open_clean(process: &Process, path: &str, mode: u32) -> Result<OpenFile, Errno> {
+    let trail = process.names().resolve(path)?;
     let node = Found::at(&place(&trail)?)?.open(mode)?;
-    let mut file = OpenFile::new(node, mode, shared(&path));
+    let mut file = OpenFile::new(node, mode, shared(path));
     if trail.point {
         file.others = others(&trail)?;
     }
@@ -152,13 +172,15 @@ pub fn create(
         return Err(Errno::EINVAL);
     }
     let path = clean(process, path)?;
-    let place = place_for_new(&process.names().resolve(&path)?)?;
-    let directory = permissions & mode::DMDIR != 0;
-    let node = match existing(&place)? {
-        Some(_) if directory || mode & mode::OEXCL != 0 => return Err(Errno::EEXIST),
-        Some(found) => found.open(mode | mode::OTRUNC)?,
-        None => make(&place, mode, permissions)?,
-    };
+    let node = looking_again(|| {
+        let place = place_for_new(&process.names().resolve(&path)?)?;
+        let directory = permissions & mode::DMDIR != 0;
+        match existing(&place)? {
+            Some(_) if directory || mode & mode::OEXCL != 0 => Err(Errno::EEXIST),
+            Some(found) => found.open(mode | mode::OTRUNC),
+            None => make(&place, mode, permissions),
+        }
+    })?;
     Ok(OpenFile::new(node, mode & !mode::OEXCL, shared(&path)))
 }
 
@@ -189,7 +211,7 @@ fn make(place: &Place, mode: u32, permissions: u32) -> Result<Node, Errno> {
 /// What `path` is.
 pub fn stat(process: &Process, path: &str) -> Result<Stat, Errno> {
     let path = clean(process, path)?;
-    find(process, &path)?.stat()
+    looking_again(|| find(process, &path)?.stat())
 }
 
 /// What an open file is.
@@ -217,20 +239,26 @@ fn changeable(process: &Process, path: &str) -> Result<Place, Errno> {
 /// Removes a file or an empty directory.
 pub fn remove(process: &Process, path: &str) -> Result<(), Errno> {
     let path = clean(process, path)?;
-    let place = changeable(process, &path)?;
-    let kind = match Found::at(&place)?.is_directory() {
-        true => Directory::Yes,
-        false => Directory::No,
-    };
-    let (directory, last) = parent(&place)?;
-    directory.unlink(last, kind)
+    looking_again(|| {
+        let place = changeable(process, &path)?;
+        let kind = match Found::at(&place)?.is_directory() {
+            true => Directory::Yes,
+            false => Directory::No,
+        };
+        let (directory, last) = parent(&place)?;
+        directory.unlink(last, kind)
+    })
 }
 
 /// Renames a file within one server, replacing what has the new name.
 pub fn rename(process: &Process, old: &str, new: &str) -> Result<(), Errno> {
     let (old, new) = (clean(process, old)?, clean(process, new)?);
-    let from = changeable(process, &old)?;
-    let trail = process.names().resolve(&new)?;
+    looking_again(|| rename_clean(process, &old, &new))
+}
+
+fn rename_clean(process: &Process, old: &str, new: &str) -> Result<(), Errno> {
+    let from = changeable(process, old)?;
+    let trail = process.names().resolve(new)?;
     if trail.point {
         return Err(Errno::EBUSY);
     }
@@ -269,8 +297,11 @@ pub fn bind(process: &Process, new: &str, old: &str, flags: u64) -> Result<(), E
     let (order, create) = Order::from_flags(flags)?;
     let (new, old) = (clean(process, new)?, clean(process, old)?);
     let trail = process.names().resolve(&new)?;
-    let first = place(&trail)?;
-    let directory = Found::at(&first)?.is_directory();
+    let (first, directory) = looking_again(|| {
+        let first = place(&trail)?;
+        let directory = Found::at(&first)?.is_directory();
+        Ok((first, directory))
+    })?;
     let mut members = room(trail.members.len())?;
     if trail.point {
         // A union as a whole.
@@ -295,8 +326,12 @@ fn put(
     directory: bool,
     order: Order,
 ) -> Result<(), Errno> {
-    let under = place(&process.names().resolve(old)?)?;
-    match (directory, Found::at(&under)?.is_directory()) {
+    let (under, covered) = looking_again(|| {
+        let under = place(&process.names().resolve(old)?)?;
+        let covered = Found::at(&under)?.is_directory();
+        Ok((under, covered))
+    })?;
+    match (directory, covered) {
         (true, false) => return Err(Errno::ENOTDIR),
         (false, true) => return Err(Errno::EISDIR),
         (false, false) if order != Order::Replace => return Err(Errno::ENOTDIR),
@@ -310,7 +345,7 @@ fn put(
 pub fn mount(process: &Process, fd: u64, path: &str, flags: u64, name: &str) -> Result<(), Errno> {
     let (order, create) = Order::from_flags(flags & !abi::bind::EAGER)?;
     let path = clean(process, path)?;
-    find(process, &path)?;
+    looking_again(|| find(process, &path))?;
     let file = process.descriptors.lock().get(fd)?;
     let Node::Channel(end) = &file.node else {
         return Err(Errno::EINVAL);

@@ -214,6 +214,10 @@ pub fn unmount(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     Ok(0)
 }
 
+/// Bytes of the longest directory record of 9P: qid, offset, kind, and a name of
+/// 255 bytes.
+const RECORD_MAX: u64 = 13 + 8 + 1 + 2 + 255;
+
 /// Puts records into the caller's memory until one does not fit any more.
 struct Records<'a> {
     process: &'a Process,
@@ -278,8 +282,11 @@ impl Records<'_> {
                 Ok(any)
             }
             Node::Remote(remote) if remote.is_directory() => {
-                // A 9P record is longer than ours with the same name.
-                let ask = u32::try_from(self.room).unwrap_or(u32::MAX);
+                // A server leaves off where a record does not fit; whether that
+                // is the end can be seen only where any record fits. None is
+                // shorter than ours of the same name.
+                let ask = self.room.max(RECORD_MAX);
+                let ask = u32::try_from(ask).unwrap_or(u32::MAX);
                 remote.list(from, ask, |next, head, name| self.put(next, head, name))
             }
             _ => Err(Errno::ENOTDIR),

@@ -2,12 +2,13 @@
 
 use super::Case;
 use crate::check::{Scratch, Verdict, Why, fails, other, same};
+use crate::raw;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use rt::abi::{PATH_MAX, bind, mode, rfork};
+use rt::abi::{DirEntry, PATH_MAX, StatChange, bind, mode, rfork};
 use rt::process::{self, Fork};
-use rt::{Errno, File, sys};
+use rt::{Call, Errno, File, sys};
 
 pub const CASES: &[Case] = &[
     Case::new("names.bind-file", bind_file),
@@ -18,6 +19,8 @@ pub const CASES: &[Case] = &[
     Case::new("names.working-directory", working_directory),
     Case::new("names.devices", devices),
     Case::new("names.hundreds-of-parts", hundreds_of_parts),
+    Case::new("names.replaced-while-opened", replaced_while_opened),
+    Case::new("names.listed-bit-by-bit", listed_bit_by_bit),
 ];
 
 /// Undoes a bind when dropped, for the name space is shared.
@@ -348,6 +351,133 @@ fn hundreds_of_parts() -> Verdict {
             Errno::ENOENT,
         )?;
         fails("remove", sys::remove(&path), Errno::ENOENT)?;
+    }
+    Ok(())
+}
+
+type Operation<'a> = &'a dyn Fn() -> Result<(), Errno>;
+
+/// A name that another process gives to one file after the other leads to one
+/// of them at any time, whatever is done with it.
+fn replaced_while_opened() -> Verdict {
+    const ROUNDS: usize = 150;
+    let scratch = Scratch::empty("replaced")?;
+    let (path, new) = (scratch.path.as_str(), format!("{}.new", scratch.path));
+    let replace = || -> Result<(), Errno> {
+        let file = File::create(&new, mode::OWRITE, 0o755)?;
+        file.write_all(b"neither")?;
+        sys::rename(&new, path)
+    };
+    let pid = process::spawn(|| {
+        loop {
+            if replace().is_err() {
+                return 1;
+            }
+        }
+    })?;
+    let change = || {
+        let file = File::open(path, mode::OREAD)?;
+        file.change(&StatChange {
+            valid: 0,
+            ..StatChange::default()
+        })
+    };
+    let operations: [(&str, Operation<'_>); 6] = [
+        ("open to read", &|| File::open(path, mode::OREAD).map(drop)),
+        ("open to write", &|| {
+            File::open(path, mode::OWRITE).map(drop)
+        }),
+        ("truncate", &|| {
+            File::open(path, mode::OWRITE | mode::OTRUNC).map(drop)
+        }),
+        ("create", &|| {
+            File::create(path, mode::OWRITE, 0o644).map(drop)
+        }),
+        ("stat", &|| File::stat_path(path).map(drop)),
+        ("change", &change),
+    ];
+    let mut verdict = Ok(());
+    for _ in 0..ROUNDS {
+        for (what, operation) in &operations {
+            verdict = verdict.and_then(|()| match operation() {
+                Ok(()) => Ok(()),
+                Err(errno) => Err(Why(format!("{what}: {errno}"))),
+            });
+        }
+        let ran = process::exec(path, &["replaced"]);
+        verdict = verdict.and_then(|()| match ran {
+            // As it should be refused: text, or a file not written yet.
+            Errno::ENOEXEC => Ok(()),
+            errno => Err(Why(format!("exec: {errno}"))),
+        });
+    }
+    process::kill(pid, "enough")?;
+    process::wait_for(pid, |_| {})?;
+    let _ = sys::remove(&new);
+    verdict
+}
+
+/// The lengths of the names in a directory that a buffer of `n` bytes lists,
+/// with buffers large enough where one is refused; those refused are checked.
+fn lengths(path: &str, n: usize) -> Result<Vec<usize>, Why> {
+    const HEAD: usize = size_of::<DirEntry>();
+    let directory = File::open(path, mode::OREAD)?;
+    let read = |room: usize| -> Result<Vec<u8>, Errno> {
+        let mut buffer = alloc::vec![0xee; room + 8];
+        let (fd, at) = (u64::from(directory.fd()), buffer.as_mut_ptr() as u64);
+        // SAFETY: the kernel writes `room` bytes of the buffer at most.
+        let got = unsafe { raw::call(Call::ReadDir, [fd, at, room as u64, 0, 0, 0]) }?;
+        let beyond = buffer.split_off(room);
+        buffer.truncate(got as usize);
+        match beyond.iter().all(|byte| *byte == 0xee) {
+            true => Ok(buffer),
+            false => Err(Errno::EFAULT),
+        }
+    };
+    let mut lengths = Vec::new();
+    loop {
+        let (records, refused) = match read(n) {
+            Err(Errno::EINVAL) => (read(1024)?, true),
+            records => (records?, false),
+        };
+        let mut rest = records.as_slice();
+        ensure!(!refused || !rest.is_empty(), "n = {n}: refused at the end");
+        if rest.is_empty() {
+            break;
+        }
+        while let Some(bytes) = rest.get(HEAD - 4..HEAD) {
+            let len = bytes.try_into().map_or(0, u32::from_le_bytes) as usize;
+            let record = (HEAD + len).next_multiple_of(8);
+            let first = rest.len() == records.len();
+            ensure!(!(refused && first) || record > n, "n = {n}: {record} fit");
+            lengths.push(len);
+            rest = rest.get(record..).unwrap_or(&[]);
+        }
+    }
+    Ok(lengths)
+}
+
+/// Whatever the size of the buffer, each name is listed once, or the buffer is
+/// refused because the next one does not fit.
+fn listed_bit_by_bit() -> Verdict {
+    const LENGTHS: [usize; 8] = [3, 7, 8, 9, 67, 88, 200, 255];
+    for folder in ["/n/host/listed", "/tmp/listed"] {
+        drop(File::create(folder, mode::OREAD, mode::DMDIR | 0o755)?);
+        let paths = LENGTHS.map(|len| format!("{folder}/{}", "n".repeat(len)));
+        for path in &paths {
+            drop(File::create(path, mode::OREAD, 0o644)?);
+        }
+        let listed = (16..=300).step_by(4).try_for_each(|n| {
+            let mut found = lengths(folder, n)?;
+            found.retain(|len| *len > 2);
+            found.sort_unstable();
+            same(&format!("{folder}, n = {n}"), found, LENGTHS.to_vec())
+        });
+        for path in &paths {
+            sys::remove(path)?;
+        }
+        sys::remove(folder)?;
+        listed?;
     }
     Ok(())
 }
