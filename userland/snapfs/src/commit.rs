@@ -174,7 +174,7 @@ impl<B: Backing> Snapfs<B> {
             count,
             error,
             touched,
-        } = self.carry_out(open, &plan, base).await;
+        } = self.carry_out(open, &plan, base, into.is_some()).await;
         let epoch = file.state.borrow().epoch;
         let written = (base + count, touched);
         let assoc = into.is_some_and(|into| self.associate(conn, open, into, &spans, written));
@@ -266,26 +266,32 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// Everything that a plan overwrites is saved, and the log says that the
-    /// file is being changed.
-    async fn prepare(&self, file: &File, plan: &Plan<'_>) -> Result<(), Errno> {
+    /// file is being changed. `snapped`: the result becomes a snapshot's.
+    async fn prepare(&self, file: &File, plan: &Plan<'_>, snapped: bool) -> Result<(), Errno> {
         for step in &plan.steps {
             self.rescue(file, step.off..step.off + step.len).await?;
         }
         match plan.count {
             0 => Ok(()),
-            _ => self.log_begin(file).await,
+            _ => self.log_begin(file, snapped).await,
         }
     }
 
     /// Rescues, applies, sets times and epoch.
-    async fn carry_out(&self, open: &Open, plan: &Plan<'_>, base: u64) -> Outcome {
+    async fn carry_out(
+        &self,
+        open: &Open,
+        plan: &Plan<'_>,
+        base: u64,
+        snapped: bool,
+    ) -> Outcome {
         let file = &open.file;
         let mut outcome = Outcome {
             count: plan.count,
             error: None,
             touched: base,
         };
-        if let Err(errno) = self.prepare(file, plan).await {
+        if let Err(errno) = self.prepare(file, plan, snapped).await {
             (outcome.count, outcome.error) = (0, Some(errno));
             return outcome;
         }
@@ -407,7 +413,7 @@ impl<B: Backing> Snapfs<B> {
         if sized {
             self.rescue(file, attr.size..u64::MAX).await?;
         }
-        self.log_begin(file).await?;
+        self.log_begin(file, false).await?;
         file.state.borrow_mut().changing += 1;
         let changed = self.set_attr_below(fid, attr).await;
         if sized {

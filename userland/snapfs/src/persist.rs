@@ -242,14 +242,19 @@ impl<B: Backing> Snapfs<B> {
             .await
     }
 
-    /// A session is no more. If that cannot be noted, its lease runs once
-    /// more after a restart.
+    /// A session is no more, if its client has not begun it anew meanwhile. If
+    /// that cannot be noted, its lease runs once more after a restart.
     pub(crate) async fn log_end(&self, session: &Session) {
-        let id = numbers(&session.id);
-        if self.log.is_open() {
-            let ended = self.append(|records| records.push(Record::Ended { id }));
-            let _ = ended.await;
+        if !self.log.is_open() {
+            return;
         }
+        let ended = self.append(|records| {
+            if self.sessions.find(&session.id).is_none() {
+                let id = numbers(&session.id);
+                records.push(Record::Ended { id });
+            }
+        });
+        let _ = ended.await;
     }
 
     /// Before epochs are told anybody: none of them will be used again, even
@@ -266,10 +271,11 @@ impl<B: Backing> Snapfs<B> {
         Ok(())
     }
 
-    /// Before a file with snapshots is changed: what was saved of it is
-    /// remembered, and that the change is our own. The lock must be held.
-    pub(crate) async fn log_begin(&self, file: &File) -> Result<(), Errno> {
-        if !self.is_logged(file) {
+    /// Before a file with snapshots is changed, or `snapped` by the change: what
+    /// was saved of it is remembered, and that the change is our own. The lock
+    /// must be held.
+    pub(crate) async fn log_begin(&self, file: &File, snapped: bool) -> Result<(), Errno> {
+        if !self.is_logged(file) && !(snapped && self.log.is_open()) {
             return Ok(());
         }
         file.state.borrow_mut().begun = true;
@@ -299,7 +305,9 @@ impl<B: Backing> Snapfs<B> {
         if !self.log.is_open() || logged {
             return Ok(());
         }
-        self.log_file(file, false).await
+        self.log_file(file, false).await?;
+        file.state.borrow_mut().begun = false;
+        Ok(())
     }
 
     fn is_logged(&self, file: &File) -> bool {

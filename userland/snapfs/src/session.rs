@@ -117,6 +117,17 @@ impl Sessions {
         until.is_some_and(|until| until <= self.now.get())
     }
 
+    /// If there are as many as there may be: one that can end early because its
+    /// client is away and has nothing here, the one away the longest.
+    fn worthless(&self) -> Option<Rc<Session>> {
+        let list = self.list.borrow();
+        if list.len() < SESSIONS_MAX {
+            return None;
+        }
+        let away = list.values().filter(|session| session.is_worthless());
+        away.min_by_key(|session| session.until.get()).cloned()
+    }
+
     /// Sessions whose lease has run out.
     fn overdue(&self) -> Vec<Rc<Session>> {
         let list = self.list.borrow();
@@ -154,6 +165,9 @@ impl<B: Backing> Snapfs<B> {
         if self.sessions.lease == 0 {
             return Ok((false, false));
         }
+        if self.sessions.find(&id).is_none() {
+            self.end_worthless_sessions().await;
+        }
         while let Some(old) = self.sessions.find(&id) {
             self.take_over(&old).await;
             // While that took its time, it may have ended, or a third
@@ -183,6 +197,15 @@ impl<B: Backing> Snapfs<B> {
             return Ok((false, false));
         }
         Ok((false, true))
+    }
+
+    /// Makes room for a session: ids are free, so a client that makes up many
+    /// must not keep the leases from others. A session that ends so would have
+    /// been answered with `known` 1 and nothing else.
+    async fn end_worthless_sessions(&self) {
+        while let Some(session) = self.sessions.worthless() {
+            self.end_session(&session).await;
+        }
     }
 
     /// The client is back before its old connection was seen to be gone: what
@@ -266,6 +289,13 @@ impl<B: Backing> Snapfs<B> {
 }
 
 impl Session {
+    /// Its client is away, and would miss nothing.
+    fn is_worthless(&self) -> bool {
+        let kept = self.kept.borrow();
+        let nothing = kept.snaps.is_empty() && kept.writes.is_empty();
+        nothing && self.conn.get().is_none() && !self.claims.get()
+    }
+
     /// The same session, without what waits for its client.
     #[cfg(feature = "memory")]
     pub fn state(&self) -> Session {

@@ -284,11 +284,21 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    /// Closes the store if nobody needs it.
-    pub(crate) async fn close_idle_store(&self) {
-        if self.snapshots.get() == 0
+    /// Does nobody need the store?
+    fn store_is_idle(&self) -> bool {
+        self.snapshots.get() == 0
             && self.store.slots.borrow().used() == 0
             && self.old_files.borrow().is_empty()
+    }
+
+    /// Closes the store if nobody needs it. A new one is not made before the
+    /// name of the old one is gone: the two have the same.
+    pub(crate) async fn close_idle_store(&self) {
+        if !self.store_is_idle() || !self.store.is_open() {
+            return;
+        }
+        let _held = self.store.opening.exclusive().await;
+        if self.store_is_idle()
             && let Some(fid) = self.store.fid.take()
         {
             if self.store_is_named() {
