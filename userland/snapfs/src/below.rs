@@ -183,6 +183,17 @@ impl<B: Backing> Snapfs<B> {
         name: &str,
         flags: u32,
     ) -> Result<(), Errno> {
+        let _changing = self.hidden.change_of_names().await;
+        self.send_unlink(dirfid, name, flags).await
+    }
+
+    /// The same for one who sees to the directory's times.
+    pub(crate) async fn send_unlink(
+        &self,
+        dirfid: Below,
+        name: &str,
+        flags: u32,
+    ) -> Result<(), Errno> {
         let request = Request::Unlinkat {
             dirfid,
             name,

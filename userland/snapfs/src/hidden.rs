@@ -1,10 +1,13 @@
-//! The hidden directory in the root of the served tree: where the temporary
-//! store is made, and where files go that were removed while somebody still
-//! needs them. It exists only while something is in it, and the root's time of
-//! last change does not show that it comes and goes.
+//! The hidden directory in the root of the served tree, its home: where the
+//! temporary store is made, and where files go that were removed while somebody
+//! still needs them. It exists only while something is in it, and its home's
+//! time of last change does not show that it comes and goes.
+//!
+//! Clients are kept out by its identity: a host may find it by other names than
+//! its own, and a fid of a file that was moved into it leads there by `..`.
 
 use crate::below::Below;
-use crate::sync::Lock;
+use crate::sync::{Acquire, Lock};
 use crate::{Backing, Snapfs};
 use abi::Errno;
 use alloc::format;
@@ -12,21 +15,68 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::Cell;
 use ninep::consts::{open, setattr, unlink};
-use ninep::{DirEntries, Reply, Request, SetAttr};
+use ninep::{DirEntries, Names, Qid, Reply, Request, SetAttr};
 
-/// Its name, which clients can neither see nor use in the root.
+/// Its name, which clients can neither see nor use in its home, whatever the
+/// case of its letters.
 pub const HIDDEN: &str = ".snapfs";
+
+/// A directory beneath: a fid of ours for it, and its qid.path.
+type Dir = (Below, u64);
 
 /// The directory's state.
 #[cfg_attr(feature = "memory", derive(Clone))]
 #[derive(Default)]
 pub struct Hidden {
+    /// Where it is made.
+    home: Cell<Option<Dir>>,
     fid: Cell<Option<Below>>,
     /// Its qid.path, while it exists.
     pub(crate) path: Cell<Option<u64>>,
     users: Cell<u32>,
     names: Cell<u64>,
     changing: Lock,
+    /// Held shared while a client's change of a name or of a directory's times is
+    /// under way beneath, exclusively while the home's time is put back: that
+    /// must not undo what a client's change did to it.
+    times: Lock,
+}
+
+impl Hidden {
+    /// The directory that it is made in.
+    pub fn set_home(&self, home: Dir) {
+        self.home.set(Some(home));
+    }
+
+    /// Is it made in the directory with this qid.path?
+    pub fn is_home(&self, path: u64) -> bool {
+        self.home.get().is_some_and(|(_, home)| home == path)
+    }
+
+    /// A client's change of a name, or of a directory's times, is under way until
+    /// this is dropped.
+    pub fn change_of_names(&self) -> Acquire<'_> {
+        self.times.shared()
+    }
+}
+
+/// Is `name` one that clients cannot use in the home? A host may fold case, and
+/// nobody must be there first.
+pub fn is_reserved(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(HIDDEN.as_bytes())
+}
+
+/// The error for a name that no file has, from a client: a server that glues
+/// names together would take it for another file's.
+///
+/// # Errors
+/// `ENOENT`: it is empty, or more than one. `EINVAL`: a directory's own.
+pub fn check_name(name: &str) -> Result<(), Errno> {
+    match name {
+        "." | ".." => Err(Errno::EINVAL),
+        _ if name.is_empty() || name.contains('/') => Err(Errno::ENOENT),
+        _ => Ok(()),
+    }
 }
 
 impl<B: Backing> Snapfs<B> {
@@ -39,12 +89,14 @@ impl<B: Backing> Snapfs<B> {
             hidden.users.set(hidden.users.get() + 1);
             return Ok(fid);
         }
-        let root = self.root.get().ok_or(Errno::EPROTO)?;
-        match self.unseen(root, self.mkdir_below(root, HIDDEN)).await {
-            Ok(()) | Err(Errno::EEXIST) => {}
+        let (home, _) = hidden.home.get().ok_or(Errno::EPROTO)?;
+        match self.unseen(home, self.mkdir_below(home, HIDDEN)).await {
+            Ok(()) => {}
+            // One of ours that could not be removed.
+            Err(Errno::EEXIST) if hidden.path.get().is_some() => {}
             Err(errno) => return Err(errno),
         }
-        let (fid, qid) = self.walk_below(root, &[HIDDEN]).await?;
+        let (fid, qid) = self.walk_below(home, &[HIDDEN]).await?;
         hidden.fid.set(Some(fid));
         hidden.path.set(qid.map(|qid| qid.path));
         hidden.users.set(1);
@@ -60,19 +112,21 @@ impl<B: Backing> Snapfs<B> {
         }
         let _held = hidden.changing.exclusive().await;
         if hidden.users.get() == 0
-            && let (Some(root), Some(fid)) = (self.root.get(), hidden.fid.take())
+            && let (Some((home, _)), Some(fid)) = (hidden.home.get(), hidden.fid.take())
         {
-            let remove = self.unlink_below(root, HIDDEN, unlink::REMOVEDIR);
-            let _ = self.unseen(root, remove).await;
-            hidden.path.set(None);
+            let remove = self.send_unlink(home, HIDDEN, unlink::REMOVEDIR);
+            if matches!(self.unseen(home, remove).await, Ok(()) | Err(Errno::ENOENT)) {
+                hidden.path.set(None);
+            }
             self.clunk_below(fid).await;
         }
     }
 
-    /// Does `change`, which is no client's affair, in the root and puts back its
+    /// Does `change`, which is no client's affair, in the home and puts back its
     /// time of last change.
-    async fn unseen<T>(&self, root: Below, change: impl Future<Output = T>) -> T {
-        let before = self.attr_below(root).await;
+    async fn unseen<T>(&self, home: Below, change: impl Future<Output = T>) -> T {
+        let _alone = self.hidden.times.exclusive().await;
+        let before = self.attr_below(home).await;
         let result = change.await;
         if let Ok(attr) = before {
             let attr = SetAttr {
@@ -82,9 +136,63 @@ impl<B: Backing> Snapfs<B> {
                 ..SetAttr::default()
             };
             // Who serves a directory of somebody else's may not.
-            let _ = self.set_attr_below(root, attr).await;
+            let _ = self.set_attr_below(home, attr).await;
         }
         result
+    }
+
+    /// May clients use `name` in the directory that `back` is beneath?
+    ///
+    /// # Errors
+    /// `EPERM`: it is the hidden directory's. Those of [`check_name`].
+    pub(crate) async fn allowed(&self, (back, dir): (Below, Qid), name: &str) -> Result<(), Errno> {
+        check_name(name)?;
+        if !self.hidden.is_home(dir.path) {
+            return Ok(());
+        }
+        if is_reserved(name.as_bytes()) {
+            return Err(Errno::EPERM);
+        }
+        if name.is_ascii() {
+            return Ok(());
+        }
+        // Hosts fold more than the case of letters; they know how.
+        drop(self.hidden.changing.shared().await);
+        let Ok((fid, found)) = self.walk_below(back, &[name]).await else {
+            return Ok(());
+        };
+        self.clunk_below(fid).await;
+        match found.is_some_and(|qid| self.is_hidden(&qid)) {
+            true => Err(Errno::EPERM),
+            false => Ok(()),
+        }
+    }
+
+    /// Is it the hidden directory?
+    pub(crate) fn is_hidden(&self, qid: &Qid) -> bool {
+        self.hidden.path.get() == Some(qid.path)
+    }
+
+    /// Which of the names walked, from `from` on, is the hidden directory's?
+    pub(crate) async fn hidden_among(
+        &self,
+        from: &Qid,
+        names: Names<'_>,
+        qids: &[Qid],
+    ) -> Option<usize> {
+        let home = |qid: &Qid| self.hidden.is_home(qid.path);
+        let parents = || core::iter::once(from).chain(qids);
+        let named = parents()
+            .zip(names.iter())
+            .position(|(parent, name)| home(parent) && is_reserved(name.as_bytes()));
+        let before = named.unwrap_or(qids.len()).min(qids.len());
+        let entered = qids.get(..before).unwrap_or(qids);
+        if parents().zip(entered).any(|(parent, _)| home(parent)) {
+            // It may be there, and its identity not known yet.
+            drop(self.hidden.changing.shared().await);
+        }
+        let found = entered.iter().position(|qid| self.is_hidden(qid));
+        found.or(named.filter(|at| *at < qids.len()))
     }
 
     /// A name in the directory that was never used.
@@ -104,7 +212,9 @@ impl<B: Backing> Snapfs<B> {
         let cleaned = self.empty_dir(fid, |_| false).await;
         self.clunk_below(fid).await;
         cleaned?;
-        self.unlink_below(root, HIDDEN, unlink::REMOVEDIR).await
+        self.unlink_below(root, HIDDEN, unlink::REMOVEDIR).await?;
+        self.hidden.path.set(None);
+        Ok(())
     }
 
     /// Removes what is in the directory, but for the names `kept`.

@@ -84,9 +84,8 @@ pub struct Snapfs<B: Backing> {
     /// Held exclusively while names are removed or replaced, shared by walks:
     /// a rename over a file in use takes two steps that nobody may see.
     names: sync::Lock,
-    /// Our own fid for the root, and the root's qid.path.
-    root: Cell<Option<below::Below>>,
-    root_path: Cell<Option<u64>>,
+    /// The name of the tree beneath, as it was attached.
+    tree: RefCell<alloc::string::String>,
     /// The newest epoch given out.
     epoch: Cell<u64>,
     sessions: session::Sessions,
@@ -164,8 +163,7 @@ impl<B: Backing> Snapfs<B> {
             store: store::Store::default(),
             hidden: hidden::Hidden::default(),
             names: sync::Lock::default(),
-            root: Cell::new(None),
-            root_path: Cell::new(None),
+            tree: RefCell::default(),
             epoch: Cell::new(options.epoch),
             sessions: session::Sessions::new(options.lease),
             log: persist::Log::default(),
@@ -197,8 +195,8 @@ impl<B: Backing> Snapfs<B> {
     /// The backing's.
     pub async fn start(&self, uname: &str, aname: &str) -> Result<(), Errno> {
         let (root, qid) = self.attach_below(uname, aname, NONUNAME).await?;
-        self.root.set(Some(root));
-        self.root_path.set(Some(qid.path));
+        self.hidden.set_home((root, qid.path));
+        *self.tree.borrow_mut() = aname.into();
         if self.take_up(root).await? {
             return Ok(());
         }

@@ -7,7 +7,7 @@
 use crate::below::Below;
 use crate::conn::{Conn, Entry};
 use crate::file::File;
-use crate::hidden::{HIDDEN, name_text};
+use crate::hidden::{is_reserved, name_text};
 use crate::{Backing, Snapfs};
 use abi::Errno;
 use alloc::rc::Rc;
@@ -20,6 +20,7 @@ type Name<'a> = (u32, &'a str);
 
 impl<B: Backing> Snapfs<B> {
     pub(crate) async fn rename_below(&self, old: Name<'_>, new: Name<'_>) -> Result<(), Errno> {
+        let _changing = self.hidden.change_of_names().await;
         let request = Request::Renameat {
             olddirfid: old.0,
             oldname: old.1,
@@ -34,6 +35,7 @@ impl<B: Backing> Snapfs<B> {
 
     /// Renames what a fid beneath refers to.
     async fn rename_fid_below(&self, fid: u32, (dfid, name): Name<'_>) -> Result<(), Errno> {
+        let _changing = self.hidden.change_of_names().await;
         let request = Request::Rename { fid, dfid, name };
         self.call(&request, |reply| {
             matches!(reply, Reply::Rename).then_some(())
@@ -102,6 +104,7 @@ impl<B: Backing> Snapfs<B> {
         let (fid, _) = self.walk_below(old.0, &[old.1]).await?;
         let (dfid, name) = new;
         let request = Request::Link { dfid, fid, name };
+        let _changing = self.hidden.change_of_names().await;
         let linked = self
             .call(&request, |reply| matches!(reply, Reply::Link).then_some(()))
             .await;
@@ -137,7 +140,8 @@ impl<B: Backing> Snapfs<B> {
         flags: u32,
     ) -> Result<Reply<'static>, Errno> {
         let (dir, qid) = conn.below(dirfid)?;
-        self.allowed(&qid, name).map_err(|_| Errno::ENOENT)?;
+        let allowed = self.allowed((dir, qid), name).await;
+        allowed.map_err(unused)?;
         let _names = self.names.exclusive().await;
         let used = match flags & unlink::REMOVEDIR {
             0 => self.used_file((dir, name)).await,
@@ -176,6 +180,7 @@ impl<B: Backing> Snapfs<B> {
         };
         match (removed, entry) {
             (Ok(false), Entry::Plain { back, .. }) => {
+                let _changing = self.hidden.change_of_names().await;
                 let request = Request::Remove { fid: back };
                 let removed = self.call(&request, |reply| {
                     matches!(reply, Reply::Remove).then_some(Reply::Remove)
@@ -238,8 +243,9 @@ impl<B: Backing> Snapfs<B> {
     ) -> Result<Reply<'static>, Errno> {
         let (olddir, oldqid) = conn.below(olddirfid)?;
         let (newdir, newqid) = conn.below(newdirfid)?;
-        self.allowed(&oldqid, oldname).map_err(|_| Errno::ENOENT)?;
-        self.allowed(&newqid, newname)?;
+        let allowed = self.allowed((olddir, oldqid), oldname).await;
+        allowed.map_err(unused)?;
+        self.allowed((newdir, newqid), newname).await?;
         let _names = self.names.exclusive().await;
         let (old, new) = ((olddir, oldname), (newdir, newname));
         let moved = match self.used_file(new).await {
@@ -268,7 +274,7 @@ impl<B: Backing> Snapfs<B> {
     ) -> Result<Reply<'static>, Errno> {
         let (back, qid) = conn.below(fid)?;
         let (dir, dirqid) = conn.below(dfid)?;
-        self.allowed(&dirqid, name)?;
+        self.allowed((dir, dirqid), name).await?;
         let _names = self.names.exclusive().await;
         self.still_named(back, &qid).await?;
         let rename = self.rename_fid_below(back, (dir, name));
@@ -343,7 +349,7 @@ impl<B: Backing> Snapfs<B> {
                 Ok((_, Reply::Error(errno))) => return Err(errno),
                 _ => return Err(Errno::EPROTO),
             };
-            if data.is_empty() || Some(qid.path) != self.root_path.get() {
+            if data.is_empty() || !self.hidden.is_home(qid.path) {
                 return Ok(data.into());
             }
             let (kept, last) = without_hidden(data)?;
@@ -356,6 +362,14 @@ impl<B: Backing> Snapfs<B> {
     }
 }
 
+/// For a name that must be there: nothing is where clients may not look.
+fn unused(errno: Errno) -> Errno {
+    match errno {
+        Errno::EPERM => Errno::ENOENT,
+        other => other,
+    }
+}
+
 /// The entries but the hidden directory's, and the offset after the last.
 fn without_hidden(data: &[u8]) -> Result<(Vec<u8>, u64), Errno> {
     let mut kept = Vec::with_capacity(data.len());
@@ -363,7 +377,7 @@ fn without_hidden(data: &[u8]) -> Result<(Vec<u8>, u64), Errno> {
     for entry in DirEntries::new(data) {
         let entry = entry.map_err(|_| Errno::EPROTO)?;
         let end = at + entry.wire_len();
-        if entry.name != HIDDEN.as_bytes() {
+        if !is_reserved(entry.name) {
             kept.extend_from_slice(data.get(at..end).ok_or(Errno::EPROTO)?);
         }
         (at, last) = (end, entry.offset);

@@ -1,7 +1,8 @@
 //! Fids: attach, walk, open, create, clunk.
 
+use crate::below::Below;
 use crate::conn::{Conn, Entry, Open, Plain};
-use crate::hidden::HIDDEN;
+use crate::hidden::check_name;
 use crate::options;
 use crate::{Backing, Snapfs};
 use abi::Errno;
@@ -56,7 +57,7 @@ impl<B: Backing> Snapfs<B> {
         }
         let (dir, options) = options::parse(aname)?;
         conn.put_new(fid, Entry::Reserved)?;
-        match self.attach_below(uname, dir, n_uname).await {
+        match self.attach_at(uname, dir, n_uname).await {
             Ok((back, qid)) => {
                 conn.replace(fid, Entry::Plain { back, qid, options });
                 Ok(Reply::Attach { qid })
@@ -66,6 +67,35 @@ impl<B: Backing> Snapfs<B> {
                 Err(errno)
             }
         }
+    }
+
+    /// Attaches to the tree served and walks to `dir` in it. The server beneath
+    /// may go by the name of an attach, and does not know what is hidden.
+    async fn attach_at(&self, uname: &str, dir: &str, n_uname: u32) -> Result<(Below, Qid), Errno> {
+        let tree = self.tree.borrow().clone();
+        let (mut at, mut qid) = self.attach_below(uname, &tree, n_uname).await?;
+        for name in dir.split('/').filter(|name| !name.is_empty()) {
+            let mut qids = Vec::new();
+            let next = self.new_fid();
+            let names = [name];
+            let walked = match check_name(name) {
+                Ok(()) => {
+                    let _names = self.names.shared().await;
+                    self.walk_to((at, qid), next, Names::new(&names), &mut qids)
+                        .await
+                }
+                Err(errno) => Err(errno),
+            };
+            let arrived = walked.and(qids.last().copied().ok_or(Errno::ENOENT));
+            match arrived {
+                Ok(found) => qid = found,
+                Err(_) => self.no_fid(next),
+            }
+            self.clunk_below(at).await;
+            arrived?;
+            at = next;
+        }
+        Ok((at, qid))
     }
 
     pub(crate) async fn attach_below(
@@ -143,6 +173,9 @@ impl<B: Backing> Snapfs<B> {
         names: Names<'_>,
         qids: &mut Vec<Qid>,
     ) -> Result<(), Errno> {
+        if names.iter().any(|name| check_name(name) == Err(Errno::ENOENT)) {
+            return Err(Errno::ENOENT);
+        }
         let request = Request::Walk { fid, newfid, names };
         self.call(&request, |reply| match reply {
             Reply::Walk { qids: walked } => {
@@ -156,13 +189,7 @@ impl<B: Backing> Snapfs<B> {
             return Err(Errno::EPROTO);
         }
         let arrived = qids.len() == names.len();
-        // By its name, for it may be there when nobody uses it.
-        let parents = core::iter::once(&from).chain(&*qids);
-        let mut entered = qids.iter().zip(parents.zip(names.iter()));
-        let root = self.root_path.get();
-        let at =
-            entered.position(|(_, (parent, name))| name == HIDDEN && Some(parent.path) == root);
-        if let Some(at) = at {
+        if let Some(at) = self.hidden_among(&from, names, qids).await {
             if arrived {
                 let _ = self.backing.rpc(&Request::Clunk { fid: newfid }).await;
             }
@@ -237,7 +264,7 @@ impl<B: Backing> Snapfs<B> {
         else {
             return (plain(dir), Err(Errno::EPROTO));
         };
-        if let Err(errno) = self.allowed(&dir.1, name) {
+        if let Err(errno) = self.allowed((dir.0, dir.1), name).await {
             return (plain(dir), Err(errno));
         }
         let (back, options) = (dir.0, dir.2);
@@ -249,12 +276,13 @@ impl<B: Backing> Snapfs<B> {
             gid,
         };
         let names = self.names.shared().await;
+        let changing = self.hidden.change_of_names().await;
         let created = self.call(&below, |reply| match reply {
             Reply::Lcreate { qid, .. } => Some(qid),
             _ => None,
         });
         let created = created.await;
-        drop(names);
+        drop((names, changing));
         match created {
             Ok(qid) => self.opened((back, qid, options), flags).await,
             Err(errno) => (plain(dir), Err(errno)),
@@ -336,11 +364,5 @@ impl<B: Backing> Snapfs<B> {
         drop(held);
         self.done_with(file).await;
         closed
-    }
-
-    /// May clients use `name` in this directory?
-    pub(crate) fn allowed(&self, dir: &Qid, name: &str) -> Result<(), Errno> {
-        let hidden = name == HIDDEN && Some(dir.path) == self.root_path.get();
-        if hidden { Err(Errno::EPERM) } else { Ok(()) }
     }
 }

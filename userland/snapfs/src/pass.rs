@@ -17,7 +17,7 @@ impl<B: Backing> Snapfs<B> {
         request: &Request<'_>,
     ) -> Result<Answer<B::Buf>, Errno> {
         let mut below = *request;
-        let _names = match &mut below {
+        let _held = match &mut below {
             Request::Statfs { fid }
             | Request::Readlink { fid }
             | Request::Fsync { fid, .. }
@@ -31,18 +31,19 @@ impl<B: Backing> Snapfs<B> {
             | Request::Mknod { dfid, name, .. }
             | Request::Mkdir { dfid, name, .. } => {
                 let (back, qid) = conn.below(*dfid)?;
-                self.allowed(&qid, name)?;
+                self.allowed((back, qid), name).await?;
                 *dfid = back;
-                Some(self.names.shared().await)
+                let names = self.names.shared().await;
+                Some((names, self.hidden.change_of_names().await))
             }
             Request::Link { dfid, fid, name } => {
                 let (back, qid) = conn.below(*dfid)?;
-                self.allowed(&qid, name)?;
+                self.allowed((back, qid), name).await?;
                 let (linked, linked_qid) = conn.below(*fid)?;
                 (*dfid, *fid) = (back, linked);
                 let names = self.names.shared().await;
                 self.still_named(linked, &linked_qid).await?;
-                Some(names)
+                Some((names, self.hidden.change_of_names().await))
             }
             Request::Xattrwalk { .. } => return self.xattr_walk(conn, tag, request).await,
             _ => return Err(Errno::EOPNOTSUPP),

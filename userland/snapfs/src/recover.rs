@@ -131,14 +131,8 @@ impl<B: Backing> Snapfs<B> {
         if self.sessions.lease == 0 {
             return Ok(false);
         }
-        let log = match self.walk_below(root, &[HIDDEN, LOG]).await {
-            Ok((fid, _)) => {
-                let read = self.read_log(fid).await;
-                self.clunk_below(fid).await;
-                read?
-            }
-            Err(Errno::ENOENT) => return Ok(false),
-            Err(errno) => return Err(errno),
+        let Some(log) = self.old_log(root).await? else {
+            return Ok(false);
         };
         let image = Image::of(&log, self.boot);
         drop(log);
@@ -159,6 +153,27 @@ impl<B: Backing> Snapfs<B> {
         self.rewrite_log().await?;
         self.leave_hidden_dir().await;
         Ok(true)
+    }
+
+    /// The log that an earlier instance left, if there is one.
+    async fn old_log(&self, root: Below) -> Result<Option<Vec<u8>>, Errno> {
+        let (dir, qid) = match self.walk_below(root, &[HIDDEN]).await {
+            Ok(found) => found,
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(errno) => return Err(errno),
+        };
+        self.hidden.path.set(qid.map(|qid| qid.path));
+        let log = match self.walk_below(dir, &[LOG]).await {
+            Ok((fid, _)) => {
+                let read = self.read_log(fid).await;
+                self.clunk_below(fid).await;
+                read.map(Some)
+            }
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(errno),
+        };
+        self.clunk_below(dir).await;
+        log
     }
 
     async fn read_log(&self, fid: Below) -> Result<Vec<u8>, Errno> {

@@ -267,7 +267,7 @@ impl<B: Backing> Snapfs<B> {
                 .saturating_sub(file.state.borrow().hidden.len() as u64);
         }
         // Nor is that directory's link to its parent, the root.
-        if Some(qid.path) == self.root_path.get() && self.hidden.path.get().is_some() {
+        if self.hidden.is_home(qid.path) && self.hidden.path.get().is_some() {
             attr.nlink = attr.nlink.saturating_sub(1);
         }
         Ok(Reply::Getattr(attr))
@@ -282,6 +282,7 @@ impl<B: Backing> Snapfs<B> {
             self.known_file(qid.path)
         };
         let Some(file) = file else {
+            let _changing = self.hidden.change_of_names().await;
             return self.set_attr_below(back, attr).await;
         };
         let held = file.lock.exclusive().await;
