@@ -322,6 +322,6 @@ impl<B: Backing> Snapfs<B> {
         }
         let past = &mut state.past;
         let mut slots = self.store.slots.borrow_mut();
-        past.sweep(gone, |slot| slots.give_back(slot));
+        past.sweep(gone, |slot, count| slots.give_back(slot, count));
     }
 }

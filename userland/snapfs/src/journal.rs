@@ -6,10 +6,10 @@
 //! epoch, else the live file. An entry is added at most once per block and
 //! epoch, and lives while a snapshot can reach it.
 //!
-//! A saved block is a piece of its own; that a terabyte was zeros is one note.
-//! Whoever refers to a part of a note's piece at an epoch that reaches it
-//! refers to all of it: a note is made no larger than that, and is cut when
-//! somebody comes to refer to less.
+//! Blocks saved side by side are one entry, and that a terabyte was zeros is
+//! one: neighbours join when it is so. Whoever refers to a part of an entry's
+//! piece at an epoch that reaches it refers to all of it: an entry is made no
+//! larger than that, and is cut when somebody comes to refer to less.
 
 use crate::cover::Cover;
 use crate::pieces::{Piece, Pieces, pieces};
@@ -41,6 +41,29 @@ pub enum Place {
     Lost,
 }
 
+impl Place {
+    /// Where a block is that lies `blocks` after one that is here, if both were
+    /// saved side by side.
+    pub fn after(self, blocks: u64) -> Place {
+        match self {
+            Place::Saved(slot) => Place::Saved(Slot {
+                // Slots of one entry exist, so this does not overflow.
+                index: slot.index.saturating_add(blocks as u32),
+                ..slot
+            }),
+            same => same,
+        }
+    }
+
+    /// Is it `before`, `blocks` further on?
+    fn continues(self, before: Place, blocks: u64) -> bool {
+        match (before.after(blocks), self) {
+            (Place::Saved(expected), Place::Saved(slot)) => expected.index == slot.index,
+            (expected, place) => expected == place,
+        }
+    }
+}
+
 /// Up to so many entries are looked through one by one for the nearest.
 const FEW: usize = 64;
 
@@ -51,7 +74,7 @@ const EPOCHS_PER_BLOCK: usize = 8;
 #[cfg_attr(feature = "memory", derive(Clone))]
 #[derive(Default)]
 pub struct Journal {
-    /// Notes are for pieces of any size, saved blocks for single ones.
+    /// By piece and epoch: where the first block of the piece is.
     entries: Pieces<Place>,
     /// The same keys the other way round.
     by_epoch: BTreeSet<(u64, Piece)>,
@@ -85,7 +108,7 @@ impl Journal {
         match entry {
             Some((_, Place::Lost)) => Err(Errno::ESTALE),
             _ if broken => Err(Errno::ESTALE),
-            Some((_, place)) => Ok(*place),
+            Some(((piece, _), place)) => Ok(place.after(block - piece.start())),
             None => Ok(Place::Live),
         }
     }
@@ -111,7 +134,8 @@ impl Journal {
     }
 
     /// Where the first of `blocks` is as of `epoch`, and how many blocks from
-    /// there on are at such a place, too: all live, or zeros, or one saved.
+    /// there on are at such a place, too: all live, or zeros, or saved side by
+    /// side.
     ///
     /// # Errors
     /// `ESTALE`: nobody has it any more.
@@ -172,9 +196,47 @@ impl Journal {
         &self.news
     }
 
-    /// The first `count` of [`Journal::news`] are none any more.
-    pub fn forget_news(&mut self, count: usize) {
-        self.news.drain(..count.min(self.news.len()));
+    /// The first `count` of [`Journal::news`] are none any more. When nothing is
+    /// news, what they say may join: it will not be told again.
+    pub fn forget_news(&mut self, count: usize, cover: &Cover) {
+        let count = count.min(self.news.len());
+        if count < self.news.len() {
+            self.news.drain(..count);
+            return;
+        }
+        for noted in core::mem::take(&mut self.news) {
+            if let Noted::Saved(piece, epoch, _) = noted {
+                self.join(piece, epoch, cover);
+            }
+        }
+    }
+
+    /// Makes one entry of that of `piece` and its neighbour's, and so on, while
+    /// they say the same and everybody refers to both or to none.
+    fn join(&mut self, mut piece: Piece, epoch: u64, cover: &Cover) {
+        while let Some(place) = self.joined(piece, epoch, cover) {
+            for half in [piece, piece.neighbour()] {
+                self.entries.remove(half, epoch);
+                self.by_epoch.remove(&(epoch, half));
+            }
+            piece = piece.double();
+            self.insert(piece, epoch, place);
+        }
+    }
+
+    /// What the entry of the double of `piece` would say.
+    fn joined(&self, piece: Piece, epoch: u64, cover: &Cover) -> Option<Place> {
+        let place = *self.entries.get(piece, epoch)?;
+        let other = *self.entries.get(piece.neighbour(), epoch)?;
+        let double = piece.double();
+        let (first, second) = match piece.start() == double.start() {
+            true => (place, other),
+            false => (other, place),
+        };
+        let one = second.continues(first, piece.len())
+            && cover.undivided(double) == double
+            && self.entries.is_halved(double, epoch);
+        one.then_some(first)
     }
 
     /// Everything that is known.
@@ -189,7 +251,7 @@ impl Journal {
     }
 
     /// Forgets every entry that nobody reaches.
-    pub fn sweep_all(&mut self, cover: &Cover, mut freed: impl FnMut(Slot)) {
+    pub fn sweep_all(&mut self, cover: &Cover, mut freed: impl FnMut(Slot, u64)) {
         let entries: Vec<_> = self.by_epoch.iter().copied().collect();
         for (last, piece) in entries {
             self.forget_unreached((piece, last), cover, &mut freed);
@@ -202,7 +264,7 @@ impl Journal {
         self.entries.undivided(piece)
     }
 
-    /// Cuts the note that `epoch` reaches at block `at` in two there, so that
+    /// Cuts the entry that `epoch` reaches at block `at` in two there, so that
     /// the two can be forgotten apart.
     pub fn cut(&mut self, at: u64, epoch: u64) {
         let entry = self.entries.first_over(Piece::block(at), epoch..=u64::MAX);
@@ -215,7 +277,9 @@ impl Journal {
         self.entries.remove(note, last);
         self.by_epoch.remove(&(last, note));
         for side in [note.start()..at, at..note.end()] {
-            pieces(side, |piece| self.insert(piece, last, place));
+            pieces(side, |piece| {
+                self.insert(piece, last, place.after(piece.start() - note.start()));
+            });
         }
     }
 
@@ -227,13 +291,14 @@ impl Journal {
     }
 
     /// A reference to `blocks` at `epoch` is gone from `cover`: forgets the
-    /// entries that only it could reach and passes their slots to `freed`.
+    /// entries that only it could reach and passes their slots, the first one and
+    /// how many, to `freed`.
     pub fn sweep(
         &mut self,
         blocks: Range<u64>,
         epoch: u64,
         cover: &Cover,
-        mut freed: impl FnMut(Slot),
+        mut freed: impl FnMut(Slot, u64),
     ) {
         let reached = cover.referred_by(blocks.clone(), epoch);
         for entry in self.candidates(&blocks, epoch, reached) {
@@ -290,14 +355,14 @@ impl Journal {
         &mut self,
         (mut piece, mut last): (Piece, u64),
         cover: &Cover,
-        freed: &mut impl FnMut(Slot),
+        freed: &mut impl FnMut(Slot, u64),
     ) {
         while self.entries.has(piece, last) && self.is_unreached(piece, last, cover) {
             self.by_epoch.remove(&(last, piece));
             if let Some(Place::Saved(slot)) = self.entries.remove(piece, last) {
                 let gone = Noted::Saved(piece, last, Place::Saved(slot));
                 self.news.retain(|noted| *noted != gone);
-                freed(slot);
+                freed(slot, piece.len());
             }
             match self.entries.first_over(piece, last + 1..=u64::MAX) {
                 Some((next, _)) => (piece, last) = *next,
@@ -306,8 +371,8 @@ impl Journal {
         }
     }
 
-    /// Who reaches an entry refers to all of its piece: notes are made, and
-    /// cut, so that it is so.
+    /// Who reaches an entry refers to all of its piece: entries are made, joined
+    /// and cut so that it is so.
     fn is_unreached(&self, piece: Piece, last: u64, cover: &Cover) -> bool {
         let before = self.entries.last_before(piece, last).unwrap_or(0);
         !cover.any(piece, before, last)
@@ -368,10 +433,10 @@ mod tests {
         journal.save(Piece::block(1), 3, A);
         let mut freed = 0;
         cover.remove(0..8, 3);
-        journal.sweep(0..8, 3, &cover, |_| freed += 1);
+        journal.sweep(0..8, 3, &cover, |_, _| freed += 1);
         assert_eq!((freed, journal.len()), (0, 1), "epoch 2 still reaches it");
         cover.remove(0..8, 2);
-        journal.sweep(0..8, 2, &cover, |_| freed += 1);
+        journal.sweep(0..8, 2, &cover, |_, _| freed += 1);
         assert_eq!((freed, journal.len()), (1, 0));
     }
 }

@@ -7,6 +7,10 @@ use crate::pieces::Piece;
 use crate::ranges::{self, Part};
 use core::ops::Range;
 
+/// Bytes that an entry of the cover or the journal takes, with its share of the
+/// trees that it is in, and of the snapshot's ranges that it is there for.
+const ENTRY: usize = 128;
+
 /// The past of one file.
 #[derive(Default)]
 #[cfg_attr(feature = "memory", derive(Clone))]
@@ -32,8 +36,8 @@ impl Past {
     }
 
     /// References to these bytes at these epochs were removed: forgets what
-    /// nobody reaches and passes the slots to `freed`.
-    pub fn sweep(&mut self, gone: &[Part], mut freed: impl FnMut(Slot)) {
+    /// nobody reaches and passes the slots, first and how many, to `freed`.
+    pub fn sweep(&mut self, gone: &[Part], mut freed: impl FnMut(Slot, u64)) {
         for (bytes, epoch) in gone {
             let blocks = ranges::blocks(bytes);
             self.journal.sweep(blocks, *epoch, &self.cover, &mut freed);
@@ -44,7 +48,7 @@ impl Past {
     }
 
     /// Forgets everything that nobody reaches.
-    pub fn sweep_all(&mut self, freed: impl FnMut(Slot)) {
+    pub fn sweep_all(&mut self, freed: impl FnMut(Slot, u64)) {
         self.journal.sweep_all(&self.cover, freed);
         if self.cover.is_empty() {
             self.journal.end();
@@ -92,6 +96,32 @@ impl Past {
             blocks.start = piece.end();
         }
         noted
+    }
+
+    /// Notes that `blocks` were saved side by side, the first one at `place`.
+    pub fn save(&mut self, mut blocks: Range<u64>, epoch: u64, mut place: Place) {
+        while blocks.start < blocks.end {
+            let even = Piece::largest(blocks.start, blocks.end);
+            let even = self.journal.undivided(self.cover.undivided(even));
+            self.journal.save(even, epoch, place);
+            place = place.after(even.len());
+            blocks.start = even.end();
+        }
+    }
+
+    /// The first `count` of the journal's news have been told.
+    pub fn forget_news(&mut self, count: usize) {
+        self.journal.forget_news(count, &self.cover);
+    }
+
+    /// All news have been told, or nobody wants to hear them.
+    pub fn forget_all_news(&mut self) {
+        self.forget_news(self.journal.news().len());
+    }
+
+    /// Bytes of memory that it takes, about.
+    pub fn weight(&self) -> usize {
+        (self.cover.len() + self.journal.len()) * ENTRY + size_of_val(self.journal.news())
     }
 
     /// Look-ups so far, the unit in which work is counted.
@@ -161,7 +191,7 @@ mod tests {
     const BLOCKS: u64 = 48;
 
     fn sweep(past: &mut Past, blocks: Range<u64>, epoch: u64) {
-        past.sweep(&[(blocks.start * BLOCK..blocks.end * BLOCK, epoch)], |_| ());
+        past.sweep(&[(blocks.start * BLOCK..blocks.end * BLOCK, epoch)], |_, _| ());
     }
 
     impl Plain {

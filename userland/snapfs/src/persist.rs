@@ -25,6 +25,8 @@ const NEW_LOG: &str = "log.new";
 /// request that may take some begins.
 const EPOCHS: u64 = 4096;
 const EPOCHS_LEFT: u64 = 1024;
+/// Most entries of a journal that one append tells of, about.
+const NEWS_MAX: usize = 64;
 /// Bytes a log may grow by before it is written anew; then as much as it has.
 const GROWTH: u64 = 64 << 10;
 
@@ -86,22 +88,42 @@ pub fn place_of(number: u64) -> Place {
     }
 }
 
-/// What a journal knows, as a record.
-fn record(path: u64, noted: &Noted, slots: &Slots) -> Record {
-    match *noted {
-        Noted::Broken(epoch) => Record::Broken { path, epoch },
-        Noted::Saved(piece, epoch, place) => Record::Saved {
+/// What a journal knows, as records: one for each block that was saved, as each
+/// has its own check and may be given back alone.
+fn push_noted(path: u64, noted: &Noted, slots: &Slots, records: &mut Vec<Record>) {
+    let (piece, epoch, place) = match *noted {
+        Noted::Broken(epoch) => return records.push(Record::Broken { path, epoch }),
+        Noted::Saved(piece, epoch, place) => (piece, epoch, place),
+    };
+    let (each, count) = match place {
+        Place::Saved(_) => (1, piece.len()),
+        _ => (piece.len(), 1),
+    };
+    for n in 0..count {
+        let place = place.after(n);
+        records.push(Record::Saved {
             path,
-            block: piece.start(),
-            count: piece.end() - piece.start(),
+            block: piece.start() + n,
+            count: each,
             epoch,
             slot: place_number(place),
             check: match place {
                 Place::Saved(slot) => slots.check(slot.index),
                 _ => 0,
             },
-        },
+        });
     }
+}
+
+/// What an append tells of a file, besides the news.
+#[derive(Clone, Copy)]
+enum Said {
+    /// No more.
+    News,
+    /// It is about to be changed.
+    Begun,
+    /// How it was left.
+    Left,
 }
 
 impl State {
@@ -227,10 +249,10 @@ impl<B: Backing> Snapfs<B> {
             }
             state.records(path, state.begun, &mut records);
             state.logged = state.logged_now();
-            let noted = state.past.journal.all();
-            records.extend(noted.map(|noted| record(path, &noted, &slots)));
-            let news = state.past.journal.news().len();
-            state.past.journal.forget_news(news);
+            for noted in state.past.journal.all() {
+                push_noted(path, &noted, &slots, &mut records);
+            }
+            state.past.forget_all_news();
         }
         records
     }
@@ -279,17 +301,27 @@ impl<B: Backing> Snapfs<B> {
             return Ok(());
         }
         file.state.borrow_mut().begun = true;
-        match self.log_file(file, true).await {
+        match self.log_file(file, Said::Begun).await {
             Err(errno) if file.state.borrow().precious > 0 => Err(errno),
             // Then a restart takes our change for a stranger's.
             _ => Ok(()),
         }
     }
 
+    /// In the middle of a long rescue: what was saved does not pile up as news.
+    /// The lock must be held.
+    pub(crate) async fn log_news(&self, file: &File) -> Result<(), Errno> {
+        let many = |state: &State| state.past.journal.news().len() >= NEWS_MAX;
+        if !self.is_logged(file) || !many(&file.state.borrow()) {
+            return Ok(());
+        }
+        self.log_file(file, Said::News).await
+    }
+
     /// After a change: the file is as we left it. If that cannot be noted, a
     /// restart takes what it finds for our own doing. The lock must be held.
     pub(crate) async fn log_done(&self, file: &File) {
-        if self.is_logged(file) && self.log_file(file, false).await.is_ok() {
+        if self.is_logged(file) && self.log_file(file, Said::Left).await.is_ok() {
             file.state.borrow_mut().begun = false;
         }
     }
@@ -305,7 +337,7 @@ impl<B: Backing> Snapfs<B> {
         if !self.log.is_open() || logged {
             return Ok(());
         }
-        self.log_file(file, false).await?;
+        self.log_file(file, Said::Left).await?;
         file.state.borrow_mut().begun = false;
         Ok(())
     }
@@ -314,32 +346,36 @@ impl<B: Backing> Snapfs<B> {
         let state = &mut *file.state.borrow_mut();
         let logged = self.log.is_open() && state.snaps > 0;
         if !logged {
-            let news = state.past.journal.news().len();
-            state.past.journal.forget_news(news);
+            state.past.forget_all_news();
         }
         logged
     }
 
-    async fn log_file(&self, file: &File, begun: bool) -> Result<(), Errno> {
+    async fn log_file(&self, file: &File, said: Said) -> Result<(), Errno> {
         let mut news = 0;
-        let mut said = None;
+        let mut now = None;
         self.append(|records| {
             let (path, state) = (file.path, file.state.borrow());
             let slots = self.store.slots.borrow();
             for noted in state.past.journal.news() {
-                records.push(record(path, noted, &slots));
+                push_noted(path, noted, &slots, records);
                 news += 1;
             }
-            match begun {
-                true => records.push(Record::Begun { path }),
-                false => state.records(path, false, records),
+            match said {
+                Said::News => {}
+                Said::Begun => records.push(Record::Begun { path }),
+                Said::Left => state.records(path, false, records),
             }
-            said = state.logged_now();
+            now = state.logged_now();
         })
         .await?;
         let mut state = file.state.borrow_mut();
-        state.past.journal.forget_news(news);
-        state.logged = if begun { None } else { said };
+        state.past.forget_news(news);
+        match said {
+            Said::News => {}
+            Said::Begun => state.logged = None,
+            Said::Left => state.logged = now,
+        }
         Ok(())
     }
 

@@ -47,6 +47,23 @@ impl Piece {
         Piece::holding(block, block.trailing_zeros().min(fits) as u8)
     }
 
+    /// The piece that is twice as large and holds it.
+    pub fn double(self) -> Piece {
+        let (level, index) = (self.level + 1, self.index >> 1);
+        Piece { level, index }
+    }
+
+    /// The other half of [`Piece::double`].
+    pub fn neighbour(self) -> Piece {
+        let (level, index) = (self.level, self.index ^ 1);
+        Piece { level, index }
+    }
+
+    /// Blocks in it.
+    pub fn len(self) -> u64 {
+        1 << self.level
+    }
+
     /// The half of it that comes first; `None` for a block.
     pub fn first_half(self) -> Option<Piece> {
         let level = self.level.checked_sub(1)?;
@@ -223,6 +240,26 @@ impl<V> Pieces<V> {
             }
         }
         None
+    }
+
+    /// Are the entries inside `piece`, smaller than it, exactly those of its two
+    /// halves at `epoch`?
+    pub fn is_halved(&self, piece: Piece, epoch: u64) -> bool {
+        let mut halves = 0;
+        for level in self.used_levels().take_while(|level| *level < piece.level) {
+            self.count();
+            let from = (Piece::holding(piece.start(), level), 0);
+            let inside = self.map.range(from..).map(|(key, _)| *key);
+            let inside =
+                inside.take_while(|(at, _)| at.level == level && at.start() < piece.end());
+            for (at, of) in inside {
+                if at.double() != piece || of != epoch {
+                    return false;
+                }
+                halves += 1;
+            }
+        }
+        halves == 2
     }
 
     /// The first epoch at or after `epoch` of the entries of exactly `piece`.

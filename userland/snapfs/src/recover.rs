@@ -227,8 +227,7 @@ impl<B: Backing> Snapfs<B> {
         for epoch in old.breaks {
             state.past.journal.note_break(epoch);
         }
-        let news = state.past.journal.news().len();
-        state.past.journal.forget_news(news);
+        state.past.forget_all_news();
         state.past.add(BLOCKS, old.epoch);
         drop(state);
         self.old_files.borrow_mut().push(file);
@@ -266,7 +265,8 @@ impl<B: Backing> Snapfs<B> {
             state.precious -= 1;
             state.past.remove(BLOCKS, epoch);
             let mut slots = self.store.slots.borrow_mut();
-            state.past.sweep_all(|slot| slots.give_back(slot));
+            let past = &mut state.past;
+            past.sweep_all(|slot, count| slots.give_back(slot, count));
         }
     }
 

@@ -4,7 +4,6 @@
 use crate::file::{File, State};
 use crate::hidden::name_text;
 use crate::journal::Place;
-use crate::pieces::Piece;
 use crate::ranges;
 use crate::{BLOCK, Backing, Snapfs};
 use abi::Errno;
@@ -51,6 +50,7 @@ impl<B: Backing> Snapfs<B> {
                 Ok(()) => {}
             }
             left.start = run.end;
+            self.log_news(file).await?;
         }
     }
 
@@ -78,20 +78,13 @@ impl<B: Backing> Snapfs<B> {
             return Ok(());
         }
         data.resize(len, 0);
-        let places = self.save_blocks(&data).await?;
+        let saved = self.save_blocks(&data).await?;
         self.count_rescued(run.end - run.start);
         let past = &mut file.state.borrow_mut().past;
         let mut block = run.start;
-        for same in places.chunk_by(|a, b| (a, b) == (&Place::Zero, &Place::Zero)) {
-            let end = block + same.len() as u64;
-            match same {
-                [Place::Zero, ..] => {
-                    past.note(block..end, epoch, Place::Zero);
-                }
-                [place, ..] => past.journal.save(Piece::block(block), epoch, *place),
-                [] => {}
-            }
-            block = end;
+        for (place, count) in saved {
+            past.save(block..block + count, epoch, place);
+            block += count;
         }
         Ok(())
     }

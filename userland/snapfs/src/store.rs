@@ -11,22 +11,25 @@ use crate::record::check_of;
 use crate::sync::Lock;
 use crate::{BLOCK, Backing, Snapfs};
 use abi::Errno;
-use alloc::collections::{BTreeMap, BinaryHeap};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
-use core::cmp::Reverse;
 use ninep::consts::open;
 
 /// Name of the store's file, while it has one.
 pub const NAME: &str = "store";
 
+/// Where so many blocks are: zeros, or saved side by side.
+pub type Run = (Place, u64);
+
 /// Which places are in use.
 #[cfg_attr(feature = "memory", derive(Clone))]
 #[derive(Default)]
 pub struct Slots {
-    /// The lowest is taken first: neighbours go in one message, and when there
-    /// is no room for new ones, those that were written before still have theirs.
-    free: BinaryHeap<Reverse<u32>>,
+    /// Runs, start -> end, that do not touch. The lowest is taken first:
+    /// neighbours go in one message, and when there is no room for new ones,
+    /// those that were written before still have theirs.
+    free: BTreeMap<u32, u32>,
     /// Places at and after this one were never used.
     end: u32,
     used: u32,
@@ -46,39 +49,62 @@ struct Check {
 }
 
 impl Slots {
-    /// A free place.
+    /// Free places side by side, at most `most` and at least one: the first, and
+    /// how many.
     ///
     /// # Errors
     /// `ENOSPC` when 2^32 blocks are in use.
-    pub fn take(&mut self) -> Result<Slot, Errno> {
-        let index = match self.free.pop() {
-            Some(Reverse(index)) => index,
+    pub fn take(&mut self, most: u32) -> Result<(Slot, u32), Errno> {
+        let (index, count) = match self.free.pop_first() {
+            Some((start, end)) => {
+                let count = most.min(end - start);
+                if start + count < end {
+                    self.free.insert(start + count, end);
+                }
+                (start, count)
+            }
             None => {
-                let index = self.end;
-                self.end = index.checked_add(1).ok_or(Errno::ENOSPC)?;
-                index
+                let count = most.min(u32::MAX - self.end);
+                self.end += count;
+                (self.end - count, count)
             }
         };
-        self.used += 1;
+        if count == 0 {
+            return Err(Errno::ENOSPC);
+        }
+        self.used += count;
         self.generation = self.generation.wrapping_add(1);
-        Ok(Slot {
-            index,
-            generation: self.generation,
-        })
+        let generation = self.generation;
+        Ok((Slot { index, generation }, count))
     }
 
-    /// Nobody refers to the place any more.
-    pub fn give_back(&mut self, slot: Slot) {
-        self.used -= 1;
-        if self.checks.remove(&slot.index).is_some() {
-            self.freed.push(slot.index);
+    /// Nobody refers to the `count` places from `slot` on any more.
+    pub fn give_back(&mut self, slot: Slot, count: u64) {
+        let (mut start, mut end) = (slot.index, slot.index + count as u32);
+        self.used -= end - start;
+        for index in start..end {
+            if self.checks.is_empty() {
+                break;
+            }
+            if self.checks.remove(&index).is_some() {
+                self.freed.push(index);
+            }
         }
         if self.used == 0 {
             self.free.clear();
             self.end = 0;
-        } else {
-            self.free.push(Reverse(slot.index));
+            return;
         }
+        if let Some((&before, &until)) = self.free.range(..start).next_back()
+            && until == start
+        {
+            self.free.remove(&before);
+            start = before;
+        }
+        if let Some(until) = self.free.remove(&end) {
+            end = until;
+        }
+        self.free.insert(start, end);
     }
 
     /// Places in use.
@@ -105,7 +131,10 @@ impl Slots {
     pub fn take_up(&mut self, places: impl Iterator<Item = (u32, u64)>) {
         for (index, check) in places {
             let doubtful = true;
-            self.free.extend((self.end..index).map(Reverse));
+            // They come in ascending order.
+            if self.end < index {
+                self.free.insert(self.end, index);
+            }
             self.end = self.end.max(index.saturating_add(1));
             self.checks.insert(index, Check { check, doubtful });
             self.used += 1;
@@ -194,52 +223,69 @@ impl<B: Backing> Snapfs<B> {
         Ok(fid)
     }
 
-    /// Saves whole blocks; where each now is, in order. Nothing is kept if
-    /// any fails. All-zero blocks take no place.
-    pub(crate) async fn save_blocks(&self, data: &[u8]) -> Result<Vec<Place>, Errno> {
-        let mut places = Vec::new();
-        let saved = self.save_each(data, &mut places).await;
+    /// Saves whole blocks; where they now are, in order, as runs of zeros and of
+    /// blocks side by side, each with its length. Nothing is kept if any fails.
+    /// All-zero blocks take no place.
+    pub(crate) async fn save_blocks(&self, data: &[u8]) -> Result<Vec<Run>, Errno> {
+        let mut runs = Vec::new();
+        let saved = self.save_each(data, &mut runs).await;
         if saved.is_err() {
-            places.iter().for_each(|place| self.free_place(*place));
+            let mut slots = self.store.slots.borrow_mut();
+            for (place, count) in &runs {
+                if let Place::Saved(slot) = place {
+                    slots.give_back(*slot, *count);
+                }
+            }
         }
-        saved.map(|()| places)
+        saved.map(|()| runs)
     }
 
-    async fn save_each(&self, data: &[u8], places: &mut Vec<Place>) -> Result<(), Errno> {
-        let mut taken = Vec::new();
-        for (n, block) in data.chunks(BLOCK as usize).enumerate() {
-            if is_zero(block) {
-                places.push(Place::Zero);
-                continue;
+    async fn save_each(&self, data: &[u8], runs: &mut Vec<Run>) -> Result<(), Errno> {
+        let blocks: Vec<&[u8]> = data.chunks(BLOCK as usize).collect();
+        let mut first = 0;
+        for same in blocks.chunk_by(|a, b| is_zero(a) == is_zero(b)) {
+            if same.first().is_some_and(|block| is_zero(block)) {
+                runs.push((Place::Zero, same.len() as u64));
+            } else {
+                let bytes = first * BLOCK as usize..(first + same.len()) * BLOCK as usize;
+                let bytes = data.get(bytes).ok_or(Errno::EIO)?;
+                self.save_run(bytes, runs).await?;
             }
-            let slot = self.store.slots.borrow_mut().take()?;
-            places.push(Place::Saved(slot));
-            taken.push((n, slot.index));
-        }
-        if self.sessions.lease > 0 {
-            let mut slots = self.store.slots.borrow_mut();
-            for (n, index) in &taken {
-                let block = data.chunks(BLOCK as usize).nth(*n).unwrap_or(&[]);
-                let (check, doubtful) = (check_of(block), false);
-                slots.checks.insert(*index, Check { check, doubtful });
-            }
-        }
-        // Neighbours that got neighbouring places go in one message.
-        let together = |a: &(usize, u32), b: &(usize, u32)| a.0 + 1 == b.0 && a.1 + 1 == b.1;
-        for run in taken.chunk_by(together) {
-            let (first, index) = run[0];
-            let bytes = first * BLOCK as usize..(first + run.len()) * BLOCK as usize;
-            let fid = self.store_fid().await?;
-            let at = u64::from(index) * BLOCK;
-            let run = data.get(bytes).ok_or(Errno::EIO)?;
-            self.write_below(fid, at, run)
-                .await
-                .map_err(|(_, errno)| errno)?;
+            first += same.len();
         }
         Ok(())
     }
 
-    /// Reads `len` bytes from `at` in the block at `slot` to the end of `out`.
+    /// Saves blocks none of which is zeros, in as few runs as there is room for.
+    async fn save_run(&self, mut data: &[u8], runs: &mut Vec<Run>) -> Result<(), Errno> {
+        while !data.is_empty() {
+            let most = data.len().div_ceil(BLOCK as usize) as u32;
+            let (slot, count) = self.store.slots.borrow_mut().take(most)?;
+            runs.push((Place::Saved(slot), u64::from(count)));
+            let (now, later) = data.split_at(data.len().min(count as usize * BLOCK as usize));
+            self.remember_checks(slot, now);
+            let fid = self.store_fid().await?;
+            let at = u64::from(slot.index) * BLOCK;
+            let written = self.write_below(fid, at, now).await;
+            written.map_err(|(_, errno)| errno)?;
+            data = later;
+        }
+        Ok(())
+    }
+
+    /// With leases: what is about to be written from `slot` on.
+    fn remember_checks(&self, slot: Slot, data: &[u8]) {
+        if self.sessions.lease > 0 {
+            let mut slots = self.store.slots.borrow_mut();
+            for (index, block) in (slot.index..).zip(data.chunks(BLOCK as usize)) {
+                let (check, doubtful) = (check_of(block), false);
+                slots.checks.insert(index, Check { check, doubtful });
+            }
+        }
+    }
+
+    /// Reads `len` bytes from `at` in the blocks from `slot` on to the end of
+    /// `out`.
     pub(crate) async fn load_saved(
         &self,
         slot: Slot,
@@ -248,7 +294,13 @@ impl<B: Backing> Snapfs<B> {
         out: &mut Vec<u8>,
     ) -> Result<(), Errno> {
         let fid = self.store.fid.get().ok_or(Errno::ESTALE)?;
-        self.settle_check(fid, slot.index).await?;
+        let blocks = (at + len as u64).div_ceil(BLOCK);
+        for index in slot.index..slot.index.saturating_add(blocks as u32) {
+            if self.store.slots.borrow().checks.is_empty() {
+                break;
+            }
+            self.settle_check(fid, index).await?;
+        }
         let before = out.len();
         self.read_below(fid, u64::from(slot.index) * BLOCK + at, len, out)
             .await?;
@@ -275,13 +327,6 @@ impl<B: Backing> Snapfs<B> {
             known.doubtful = false;
         }
         Ok(())
-    }
-
-    /// Nobody refers to what was saved there any more.
-    pub(crate) fn free_place(&self, place: Place) {
-        if let Place::Saved(slot) = place {
-            self.store.slots.borrow_mut().give_back(slot);
-        }
     }
 
     /// Does nobody need the store?
@@ -326,11 +371,27 @@ mod tests {
     #[test]
     fn the_lowest_place_that_is_free_is_taken_first() {
         let mut slots = Slots::default();
-        let _kept = slots.take().unwrap();
-        let more: Vec<_> = (0..9).map(|_| slots.take().unwrap()).collect();
-        more.into_iter().for_each(|slot| slots.give_back(slot));
+        let _kept = slots.take(1).unwrap();
+        let more: Vec<_> = (0..9).map(|_| slots.take(1).unwrap()).collect();
+        more.into_iter().for_each(|(slot, _)| slots.give_back(slot, 1));
         // Written or not: if there is no room for the ninth, there is for these.
-        let again = (0..9).map(|_| slots.take().unwrap().index);
+        let again = (0..9).map(|_| slots.take(1).unwrap().0.index);
         assert!(again.eq(1..10));
+    }
+
+    #[test]
+    fn places_given_back_in_any_order_are_one_run_again() {
+        let mut slots = Slots::default();
+        let (first, count) = slots.take(10).unwrap();
+        assert_eq!((first.index, count), (0, 10));
+        let _kept = slots.take(1).unwrap();
+        for index in [3, 5, 4, 0, 9, 1, 2, 8, 6, 7] {
+            let generation = first.generation;
+            slots.give_back(Slot { index, generation }, 1);
+        }
+        assert_eq!(slots.free, BTreeMap::from([(0, 10)]));
+        let (again, count) = slots.take(32).unwrap();
+        assert_eq!((again.index, count), (0, 10));
+        assert_ne!(again.generation, first.generation);
     }
 }
