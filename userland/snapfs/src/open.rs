@@ -173,7 +173,10 @@ impl<B: Backing> Snapfs<B> {
         names: Names<'_>,
         qids: &mut Vec<Qid>,
     ) -> Result<(), Errno> {
-        if names.iter().any(|name| check_name(name) == Err(Errno::ENOENT)) {
+        if names
+            .iter()
+            .any(|name| check_name(name) == Err(Errno::ENOENT))
+        {
             return Err(Errno::ENOENT);
         }
         let request = Request::Walk { fid, newfid, names };

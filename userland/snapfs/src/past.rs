@@ -154,6 +154,54 @@ mod tests {
     }
 
     #[test]
+    fn blocks_saved_one_by_one_side_by_side_are_one_entry() {
+        let mut past = Past::default();
+        let all = 0..1 << 12;
+        past.add(all.clone(), 3);
+        let place = |index: u64| {
+            Place::Saved(Slot {
+                index: 7 + index as u32,
+                generation: index as u32,
+            })
+        };
+        for block in all.clone().rev() {
+            past.save(block..block + 1, 5, place(block));
+            past.forget_all_news();
+        }
+        assert_eq!(past.journal.len(), 1);
+        let Ok(Place::Saved(slot)) = past.journal.find(1234, 3) else {
+            panic!("not saved");
+        };
+        assert_eq!(slot.index, 7 + 1234);
+        // All but one are given up: their places are free, and only they.
+        past.add(1234..1235, 3);
+        past.remove(all, 3);
+        let mut freed: Vec<(u32, u64)> = Vec::new();
+        for gone in [0..1234, 1235..1 << 12] {
+            let gone = [(gone.start * BLOCK..gone.end * BLOCK, 3)];
+            past.sweep(&gone, |slot, count| freed.push((slot.index, count)));
+        }
+        freed.sort_unstable();
+        let mut at = 7;
+        for (index, count) in freed {
+            at += u32::from(at == 7 + 1234);
+            assert_eq!(index, at);
+            at += count as u32;
+        }
+        assert_eq!(at, 7 + (1 << 12));
+        assert_eq!(
+            past.journal.find(1234, 3),
+            Ok(place(1234)).map(|at| match at {
+                Place::Saved(found) => Place::Saved(Slot {
+                    generation: slot.generation,
+                    ..found
+                }),
+                other => other,
+            })
+        );
+    }
+
+    #[test]
     fn a_terabyte_of_zeros_is_one_note_and_is_forgotten_in_parts() {
         let mut past = Past::default();
         let all = 0..1 << 28;
@@ -188,10 +236,13 @@ mod tests {
         content: Vec<Vec<u64>>,
     }
 
-    const BLOCKS: u64 = 48;
+    const BLOCKS: u64 = 64;
 
     fn sweep(past: &mut Past, blocks: Range<u64>, epoch: u64) {
-        past.sweep(&[(blocks.start * BLOCK..blocks.end * BLOCK, epoch)], |_, _| ());
+        past.sweep(
+            &[(blocks.start * BLOCK..blocks.end * BLOCK, epoch)],
+            |_, _| (),
+        );
     }
 
     impl Plain {
@@ -258,20 +309,30 @@ mod tests {
                             let run = block..block + run.take_while(zeros).count() as u64;
                             past.note(run, epoch, Place::Zero);
                         } else if past.must_save(block) {
-                            let index = plain.at(block, epoch) as u32;
+                            let index = plain.at(block, epoch);
+                            let beside = |b: &u64| {
+                                plain.at(*b, epoch) == index + (b - block) && past.must_save(*b)
+                            };
+                            let run = (block + 1..range.end).take_while(beside).count() as u64;
+                            let end = block + 1 + next(run + 1);
                             let place = Place::Saved(Slot {
-                                index,
+                                index: index as u32,
                                 generation: 0,
                             });
-                            past.journal.save(Piece::block(block), epoch, place);
+                            past.save(block..end, epoch, place);
                         }
                     }
                     number += 1;
                     let mut now = plain.content[epoch as usize].clone();
-                    let value = number * next(2);
-                    now[range.start as usize..range.end as usize].fill(value);
+                    let value = number * BLOCKS * next(2);
+                    for block in range {
+                        now[block as usize] = value + block * u64::from(value > 0);
+                    }
                     plain.content.push(now);
                 }
+            }
+            if next(3) == 0 {
+                past.forget_all_news();
             }
             check(&past, &plain);
         }

@@ -250,8 +250,7 @@ impl<V> Pieces<V> {
             self.count();
             let from = (Piece::holding(piece.start(), level), 0);
             let inside = self.map.range(from..).map(|(key, _)| *key);
-            let inside =
-                inside.take_while(|(at, _)| at.level == level && at.start() < piece.end());
+            let inside = inside.take_while(|(at, _)| at.level == level && at.start() < piece.end());
             for (at, of) in inside {
                 if at.double() != piece || of != epoch {
                     return false;

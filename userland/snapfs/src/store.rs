@@ -373,7 +373,8 @@ mod tests {
         let mut slots = Slots::default();
         let _kept = slots.take(1).unwrap();
         let more: Vec<_> = (0..9).map(|_| slots.take(1).unwrap()).collect();
-        more.into_iter().for_each(|(slot, _)| slots.give_back(slot, 1));
+        more.into_iter()
+            .for_each(|(slot, _)| slots.give_back(slot, 1));
         // Written or not: if there is no room for the ninth, there is for these.
         let again = (0..9).map(|_| slots.take(1).unwrap().0.index);
         assert!(again.eq(1..10));
