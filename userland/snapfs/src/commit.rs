@@ -278,13 +278,7 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// Rescues, applies, sets times and epoch.
-    async fn carry_out(
-        &self,
-        open: &Open,
-        plan: &Plan<'_>,
-        base: u64,
-        snapped: bool,
-    ) -> Outcome {
+    async fn carry_out(&self, open: &Open, plan: &Plan<'_>, base: u64, snapped: bool) -> Outcome {
         let file = &open.file;
         let mut outcome = Outcome {
             count: plan.count,

@@ -11,6 +11,8 @@ mod edges;
 mod failed_changes;
 mod failures;
 mod fuzz;
+mod hiding;
+mod leases;
 mod lives;
 mod names;
 mod pipelined;

@@ -1,0 +1,275 @@
+//! What a session was promised is kept when its lease, the store or a record of
+//! the log comes to its end in the middle of something, and when somebody else
+//! makes up ids.
+
+use crate::common::*;
+use crate::host::{Call, Fault, Host, Manners};
+use abi::Errno;
+use dormouse_snapfs::{Options, Snapfs};
+use ninep::consts::{TCLUNK, TUNLINKAT};
+use ninep::*;
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+
+const B: u64 = 4096;
+const LEASE: u32 = 60;
+const ME: [u8; 16] = [7; 16];
+const OTHER: [u8; 16] = [8; 16];
+
+fn leased(host: Host) -> Rc<Snapfs<Host>> {
+    let options = Options {
+        lease: LEASE,
+        boot: [7, 7],
+        ..Options::default()
+    };
+    start(host, options)
+}
+
+/// The server ends and is started again over the same files.
+fn restart(fs: Rc<Snapfs<Host>>) -> Rc<Snapfs<Host>> {
+    let host = Rc::into_inner(fs).expect("nobody else has it");
+    let host = host.into_backing();
+    host.hang_up();
+    leased(host)
+}
+
+fn join(fs: &Rc<Snapfs<Host>>, conn: u32, id: [u8; 16]) -> Client<Host> {
+    let client = Client::on(fs.clone(), conn);
+    client.hello();
+    let (_, lease, _) = client.session(id).expect("a session");
+    assert_eq!(lease, LEASE);
+    client.attach();
+    client
+}
+
+/// Claims bytes as of an epoch: how many.
+fn claim(client: &Client<Host>, fid: u32, snapfid: u32, epoch: u64) -> Result<u64, Errno> {
+    snap_at(client, fid, snapfid, epoch).map(|(_, count)| count)
+}
+
+/// Takes or claims two blocks: the file's epoch, and how many bytes.
+fn snap_at(client: &Client<Host>, fid: u32, snapfid: u32, epoch: u64) -> Result<(u64, u64), Errno> {
+    let request = Request::Snap {
+        fid,
+        snapfid,
+        off: 0,
+        count: 2 * B,
+        epoch,
+        known: 0,
+    };
+    client.ask(&request, |reply| match reply {
+        Reply::Snap { epoch, count, .. } => Ok((epoch, count)),
+        Reply::Error(errno) => Err(errno),
+        other => panic!("{other:?}"),
+    })
+}
+
+/// Something under way at a server: polled when something beneath has ended.
+type Task = Pin<Box<dyn Future<Output = Vec<u8>>>>;
+
+fn ask(fs: &Rc<Snapfs<Host>>, conn: u32, request: &Request<'_>) -> Task {
+    let (fs, bytes) = (fs.clone(), message(7, request));
+    Box::pin(async move { fs.handle(conn, &bytes).await.to_vec() })
+}
+
+fn poll(task: &mut Task) -> Option<Vec<u8>> {
+    match task.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        std::task::Poll::Ready(bytes) => Some(bytes),
+        std::task::Poll::Pending => None,
+    }
+}
+
+/// Lets what waits beneath go on, but for what is `slow`, until `task` has ended
+/// or there is nothing else.
+fn go_on(host: &Host, task: &mut Task, slow: impl Fn(&Call) -> bool) -> Option<Vec<u8>> {
+    loop {
+        if let Some(bytes) = poll(task) {
+            return Some(bytes);
+        }
+        let quick = (0..host.waiting()).find(|n| !slow(&host.wait(*n).1))?;
+        host.release(quick);
+    }
+}
+
+#[test]
+fn a_client_that_comes_back_while_its_lease_ends_is_remembered_over_a_restart() {
+    let old = pattern(1, 2 * B as usize);
+    let host = Host::new(Manners::default());
+    host.set("f", &old);
+    let fs = leased(host);
+    let other = join(&fs, 1, OTHER);
+    let me = join(&fs, 0, ME);
+    let fid = me.open("f");
+    me.snap(fid, 0, 2 * B);
+    me.hang_up();
+    drop(me);
+    // The lease ends; giving back what it held takes its time.
+    let host = fs.backing();
+    host.set_manual(true);
+    let ending = fs.clone();
+    let mut tick: Task = Box::pin(async move {
+        ending.tick(1000).await;
+        Vec::new()
+    });
+    assert!(poll(&mut tick).is_none(), "it waits for something beneath");
+    let slow = |call: &Call| call.kind == TCLUNK;
+    // Its client is back: it is a new one, with a lease.
+    let version = Request::Version {
+        msize: 1 << 20,
+        version: "9P2000.L.snap",
+    };
+    go_on(host, &mut ask(&fs, 5, &version), slow).expect("an answer");
+    let session = Request::Session { session: ME };
+    let answer = go_on(host, &mut ask(&fs, 5, &session), slow).expect("an answer");
+    let (_, reply) = decode_reply(&answer).unwrap();
+    assert!(
+        matches!(
+            reply,
+            Reply::Session {
+                known: false,
+                lease: LEASE,
+                ..
+            }
+        ),
+        "{reply:?}"
+    );
+    assert!(poll(&mut tick).is_none());
+    host.set_manual(false);
+    assert!(poll(&mut tick).is_some());
+    drop(tick);
+    let me = Client::on(fs.clone(), 5);
+    me.attach();
+    let fid = me.open("f");
+    let (epoch, _) = snap_at(&me, fid, 77, 0).unwrap();
+    let theirs = other.open("f");
+    other.write(theirs, 0, &pattern(2, 2 * B as usize)).unwrap();
+    assert!(me.read_all(77, 0, 2 * B) == Ok(old.clone()));
+    drop((me, other));
+    let fs = restart(fs);
+    let me = join(&fs, 0, ME);
+    let fid = me.open("f");
+    assert_eq!(claim(&me, fid, 77, epoch), Ok(2 * B));
+    assert!(me.read_all(77, 0, 2 * B) == Ok(old));
+}
+
+#[test]
+fn a_store_that_is_closed_does_not_take_the_name_of_the_next_one() {
+    let (f, g) = (pattern(1, 2 * B as usize), pattern(2, 2 * B as usize));
+    let host = Host::new(Manners::default());
+    host.set("f", &f);
+    host.set("g", &g);
+    let fs = leased(host);
+    let (me, other) = (join(&fs, 0, ME), join(&fs, 1, OTHER));
+    let fid = me.open("f");
+    let snap = me.snap(fid, 0, 2 * B);
+    let (theirs, second) = (other.open("f"), other.open("g"));
+    other.write(theirs, 0, &pattern(3, 2 * B as usize)).unwrap();
+    assert_eq!(fs.counters().saved, 2);
+    // The last block is given up, and the store's name is removed slowly.
+    let host = fs.backing();
+    host.set_manual(true);
+    let slow = |call: &Call| call.kind == TUNLINKAT && call.name == "store";
+    let mut clunk = ask(&fs, 0, &Request::Clunk { fid: snap });
+    assert!(go_on(host, &mut clunk, slow).is_none());
+    // Meanwhile somebody sleeps on another file, and it is overwritten.
+    let take = Request::Snap {
+        fid: second,
+        snapfid: 99,
+        off: 0,
+        count: 2 * B,
+        epoch: 0,
+        known: 0,
+    };
+    let taken = go_on(host, &mut ask(&fs, 1, &take), slow).expect("a snapshot");
+    let Ok((_, Reply::Snap { epoch, .. })) = decode_reply(&taken) else {
+        panic!("no snapshot");
+    };
+    let data = pattern(4, 2 * B as usize);
+    let write = Request::Write {
+        fid: second,
+        offset: 0,
+        data: &data,
+    };
+    let mut write = ask(&fs, 1, &write);
+    let early = go_on(host, &mut write, slow);
+    host.set_manual(false);
+    assert!(poll(&mut clunk).is_some());
+    let written = early.or_else(|| poll(&mut write)).expect("an answer");
+    assert!(matches!(
+        decode_reply(&written),
+        Ok((_, Reply::Write { .. }))
+    ));
+    drop((clunk, write));
+    assert!(other.read_all(99, 0, 2 * B) == Ok(g.clone()));
+    drop((me, other));
+    let fs = restart(fs);
+    let other = join(&fs, 1, OTHER);
+    let second = other.open("g");
+    assert_eq!(claim(&other, second, 99, epoch), Ok(2 * B));
+    assert!(other.read_all(99, 0, 2 * B) == Ok(g));
+}
+
+#[test]
+fn ids_that_one_client_makes_up_take_no_lease_from_others() {
+    let host = Host::new(Manners::default());
+    host.set("f", &pattern(1, 2 * B as usize));
+    let fs = leased(host);
+    let me = join(&fs, 0, ME);
+    let fid = me.open("f");
+    me.snap_into(fid, 77, 0, 2 * B).unwrap();
+    me.hang_up();
+    for n in 0..1100u32 {
+        let client = Client::on(fs.clone(), 10 + n);
+        client.hello();
+        let mut id = [9; 16];
+        id[..4].copy_from_slice(&n.to_le_bytes());
+        client.session(id).unwrap();
+        client.hang_up();
+    }
+    let (_, lease, _) = {
+        let other = Client::on(fs.clone(), 1);
+        other.hello();
+        other.session(OTHER).unwrap()
+    };
+    assert_eq!(lease, LEASE, "there is one for another client");
+    let again = Client::on(fs.clone(), 2);
+    again.hello();
+    assert_eq!(again.session(ME).map(|(known, ..)| known), Ok(true));
+    assert!(again.read_all(77, 0, 2 * B) == Ok(pattern(1, 2 * B as usize)));
+}
+
+#[test]
+fn a_first_snapshot_made_by_a_write_outlives_a_record_that_found_no_room() {
+    for first in [false, true] {
+        let host = Host::new(Manners::default());
+        host.set("f", &pattern(1, 2 * B as usize));
+        let fs = leased(host);
+        let me = join(&fs, 0, ME);
+        let fid = me.open("f");
+        if !first {
+            me.snap_into(fid, 77, 0, 2 * B).unwrap();
+        }
+        let wrote = Cell::new(false);
+        fs.backing().inject(move |call| {
+            wrote.set(wrote.get() || call.writes("f"));
+            match wrote.get() && call.writes(".snapfs/log") {
+                true => Fault::Before(Errno::ENOSPC),
+                false => Fault::No,
+            }
+        });
+        let data = pattern(2, 2 * B as usize);
+        let done = me.put(fid, 0, 77, &[op(PutKind::Data, 0, 2 * B)], &data);
+        let done = done.unwrap();
+        assert!(done.assoc);
+        drop(me);
+        let fs = restart(fs);
+        let me = join(&fs, 0, ME);
+        let fid = me.open("f");
+        let claimed = claim(&me, fid, 77, done.epoch);
+        assert_eq!(claimed, Ok(2 * B), "the first of its file: {first}");
+        assert!(me.read_all(77, 0, 2 * B) == Ok(data));
+    }
+}
