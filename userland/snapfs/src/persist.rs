@@ -297,7 +297,7 @@ impl<B: Backing> Snapfs<B> {
     /// was saved of it is remembered, and that the change is our own. The lock
     /// must be held.
     pub(crate) async fn log_begin(&self, file: &File, snapped: bool) -> Result<(), Errno> {
-        if !self.is_logged(file) && !(snapped && self.log.is_open()) {
+        if !(self.is_logged(file) || snapped && self.log.is_open()) {
             return Ok(());
         }
         file.state.borrow_mut().begun = true;
