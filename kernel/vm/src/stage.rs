@@ -4,7 +4,8 @@ use core::ops::Range;
 
 use crate::extents::{Extent, Source};
 use crate::{
-    Frame, GATHER_MAX, Gather, Kind, Limits, Memory, OPS_MAX, Op, PAGE, Segment, Slot, Ticket,
+    Frame, GATHER_MAX, Gather, Kind, Limits, Memory, OPS_MAX, Op, PAGE, Segment, Slot, SnapId,
+    Ticket,
 };
 
 /// Operations and data on their way into one message, which has a reference to
@@ -171,6 +172,25 @@ impl Segment {
             Some(extent) => Run::Named(extent),
             None => Run::Zero(end - range.start),
         }
+    }
+
+    /// Unties `range` of one dirty page from `snap`, whose bytes there the page
+    /// hides; those bytes, by offset in the file.
+    pub(crate) fn untie_hidden<M: Memory>(
+        &mut self,
+        m: &M,
+        range: Range<u64>,
+        snap: SnapId,
+    ) -> Option<Range<u64>> {
+        if !is_own(self.overlay.get(m, range.start / PAGE)) {
+            return None;
+        }
+        let mut over = self.extents.over(range);
+        let tied = over.find(|extent| extent.source.snap == snap)?;
+        drop(over);
+        self.extents.reserve().ok()?;
+        self.extents.replace(tied.start..tied.end, None);
+        Some(tied.source.soff..tied.source.soff + tied.len())
     }
 
     /// Clean pages over `range` become the segment's own: what a server was to

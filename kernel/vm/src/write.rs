@@ -145,7 +145,10 @@ impl<F: Copy> Job<F> {
 
     /// Stages and commits one piece from `at`; how many bytes were done.
     fn write_piece<H: Host<File = F>>(&mut self, h: &mut H, at: u64) -> Result<u64, Errno> {
-        self.choose_into(h, at);
+        if self.into.is_none() {
+            self.choose_into(h, at);
+            self.give_up_hidden(h, at);
+        }
         self.wake_ahead(h, at);
         let wid = h.put_begin(self.file)?;
         let (ticket, generation) = h.with(|segment, _| {
@@ -401,22 +404,24 @@ impl<F: Copy> Job<F> {
 
     /// Picks what the bytes from `at` on become content of: the snapshot that
     /// a part of the buffer is tied to already at that place of that file, if
-    /// nobody else has it; else a fresh one. None where nothing would be tied,
-    /// or where there is no handle to be had: the pages then stay dirty.
+    /// nobody else has it, for then nothing is rescued for it that its one
+    /// reader is just overwriting; else a fresh one. None where no page would
+    /// become clean, or where there is no handle to be had: the pages then stay
+    /// dirty.
     fn choose_into<H: Host<File = F>>(&mut self, h: &mut H, at: u64) {
         let rest = at..self.range.end;
-        if self.into.is_some()
-            || !self.limits.snapshots
-            || !h.deferred(self.file)
-            || parts(&rest).pages.is_empty()
-        {
+        if !self.limits.snapshots || !h.deferred(self.file) {
             return;
         }
+        let whole_pages = !parts(&rest).pages.is_empty();
         let own = match self.caution.used() {
             true => None,
             false => self.own_snapshot(h, rest),
         };
         self.into = own.or_else(|| {
+            if !whole_pages {
+                return None;
+            }
             let snap = h.new_snap(self.file).ok()?;
             if h.with(|segment, _| segment.extents.adopt(snap)).is_err() {
                 h.release_snap(snap);
@@ -424,6 +429,25 @@ impl<F: Copy> Job<F> {
             }
             Some(snap)
         });
+    }
+
+    /// What `into` has of a dirty page that is written in part, beside that
+    /// part, is nobody's content any more. The server is told now, or this very
+    /// write would make it rescue the block: work that eager I/O does not do, and
+    /// where there is no room for it the write would be refused.
+    fn give_up_hidden<H: Host<File = F>>(&self, h: &mut H, at: u64) {
+        let Some(snap) = self.into.filter(|snap| h.holders(*snap) == 1) else {
+            return;
+        };
+        for edge in parts(&(at..self.range.end)).edges.into_iter().flatten() {
+            let start = edge.start / PAGE * PAGE;
+            for rest in [start..edge.start, edge.end..start + PAGE] {
+                let hidden = h.with(|segment, m| segment.untie_hidden(m, rest, snap));
+                if let Some(soffs) = hidden {
+                    h.trim(snap, &[soffs]);
+                }
+            }
+        }
     }
 
     /// A snapshot of the buffer with the write's delta that is this segment's

@@ -103,6 +103,55 @@ fn the_main_job_moves_what_is_touched_and_what_is_changed() {
 }
 
 #[test]
+fn nothing_is_rescued_for_the_one_reader_who_writes_its_buffer_back() {
+    for size in [1, 3, 100, PAGE - 1, PAGE, PAGE + 1, 5000, 2 * PAGE - 1] {
+        for at in [0, 5] {
+            let mut w = world(&[&vec![b'.'; size]]);
+            read(&mut w, at, size as u64, 0, 0);
+            for round in [&b"a"[..], b"b"] {
+                store(&mut w, at as usize + size / 2, round);
+                assert_eq!(write(&mut w, at, size as u64, 0, 0), size as u64);
+                assert_eq!(w.servers.content(0)[size / 2], round[0]);
+            }
+            let rescued = w.servers.server(0).counters().rescued;
+            assert_eq!(rescued, 0, "{size} bytes at {at}");
+            end(w);
+        }
+    }
+}
+
+#[test]
+fn nothing_is_rescued_where_a_part_of_a_changed_page_is_written_back() {
+    let parts = [
+        (100, 3),
+        (0, 3),
+        (PAGE - 3, 3),
+        (PAGE - 3, 6),
+        (10, 3 * PAGE),
+    ];
+    for (at, len) in parts {
+        let mut w = world(&[&numbered(4)]);
+        read(&mut w, 0, 4 * PAGE as u64, 0, 0);
+        store(&mut w, at, b"abc");
+        store(&mut w, at + len - 3, b"xyz");
+        for _ in 0..2 {
+            assert_eq!(
+                write(&mut w, at as u64, len as u64, 0, at as u64),
+                len as u64
+            );
+        }
+        let rescued = w.servers.server(0).counters().rescued;
+        assert_eq!(rescued, 0, "{len} bytes at {at}");
+        let mut now = numbered(4);
+        now[at..at + 3].copy_from_slice(b"abc");
+        now[at + len - 3..at + len].copy_from_slice(b"xyz");
+        assert_eq!(w.servers.content(0), now);
+        assert_eq!(w.load(0, 0, 4 * PAGE), Ok(now));
+        end(w);
+    }
+}
+
+#[test]
 fn a_read_before_a_write_shows_what_was_read() {
     for (at, fill) in [(0, 0), (3, 0), (0, 3 * PAGE), (5, 3 * PAGE)] {
         let mut content = b"foo".to_vec();
