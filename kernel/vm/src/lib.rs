@@ -38,6 +38,7 @@
 
 extern crate alloc;
 
+mod accounts;
 mod cache;
 mod caution;
 mod extents;
@@ -55,6 +56,7 @@ mod testing;
 mod trim;
 mod write;
 
+pub use accounts::{ACCOUNTS_MAX, AccountId, Accounts};
 pub use cache::{Cache, Changes, Epochs, FileId, Kept};
 pub use caution::in_a_call;
 pub use extents::{Extent, Extents, Source};

@@ -1,0 +1,489 @@
+//! Who pays for frames, kernel objects and processes, and who has most.
+//!
+//! Accounts form a tree. A process pays from one account; its children pay from
+//! the same one unless they begin a note group or give up a privilege, which
+//! opens an account below. Each frame is charged to one account. Frames of
+//! kernel objects and places in the process table are limited: they are counted
+//! in the account and in all above it, and what lies below an account may take
+//! all of its limit but a part. That part is room for the account's own
+//! processes: whoever started a tree of processes can still start one that ends
+//! it, however many accounts the tree has opened.
+
+use crate::NoMemory;
+
+/// Accounts at most. When there are no more, new ones are their parent's.
+pub const ACCOUNTS_MAX: usize = 512;
+/// Accounts below one another at most; deeper ones are their parent's.
+const DEPTH_MAX: u8 = 8;
+/// Places in the process table that an account has more than those below it.
+const PLACES: u32 = 8;
+/// Parts that the limit of kernel frames is taken in: an account has one more
+/// than those below it.
+const PARTS: u32 = 16;
+/// Kernel frames of an account that count as its parent's own, so that one that
+/// is new has what a program needs to begin.
+const FIRST_FRAMES: u32 = 64;
+
+/// Names an account.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct AccountId(pub u16);
+
+impl AccountId {
+    /// The kernel's own, above all others, without limits.
+    pub const KERNEL: AccountId = AccountId(0);
+}
+
+#[derive(Clone, Copy)]
+struct Account {
+    open: bool,
+    parent: AccountId,
+    /// Accounts above it.
+    depth: u8,
+    /// Processes that pay from it.
+    members: u32,
+    /// Accounts directly below.
+    below: u32,
+    /// Frames charged to it, of all kinds.
+    frames: u32,
+    /// Frames of kernel objects, of it and of all below.
+    kernel: u32,
+    /// Places in the process table, of it and of all below.
+    places: u32,
+}
+
+const UNUSED: Account = Account {
+    open: false,
+    parent: AccountId::KERNEL,
+    depth: 0,
+    members: 0,
+    below: 0,
+    frames: 0,
+    kernel: 0,
+    places: 0,
+};
+
+impl Account {
+    /// Nobody pays from it and nothing is charged to it or below.
+    fn is_idle(&self) -> bool {
+        self.members == 0 && self.below == 0 && self.frames == 0 && self.places == 0
+    }
+}
+
+/// All accounts.
+pub struct Accounts {
+    list: [Account; ACCOUNTS_MAX],
+    /// Where the search for an unused one begins.
+    next: u16,
+    /// Frames that kernel objects of all programs may have.
+    kernel_max: u32,
+    /// Processes there may be.
+    places_max: u32,
+}
+
+impl Accounts {
+    /// The kernel's own alone, and no limits yet.
+    pub const fn new() -> Accounts {
+        let mut list = [UNUSED; ACCOUNTS_MAX];
+        list[0].open = true;
+        list[0].members = 1;
+        Accounts {
+            list,
+            next: 1,
+            kernel_max: 0,
+            places_max: 0,
+        }
+    }
+
+    /// Frames that kernel objects of all programs together may have, and
+    /// processes there may be.
+    pub fn set_limits(&mut self, kernel_frames: u32, processes: u32) {
+        self.kernel_max = kernel_frames;
+        self.places_max = processes;
+    }
+
+    fn get(&self, id: AccountId) -> &Account {
+        &self.list[usize::from(id.0) % ACCOUNTS_MAX]
+    }
+
+    fn get_mut(&mut self, id: AccountId) -> &mut Account {
+        &mut self.list[usize::from(id.0) % ACCOUNTS_MAX]
+    }
+
+    /// The account and all above it.
+    fn chain(&self, id: AccountId) -> impl Iterator<Item = AccountId> + '_ {
+        let above = move |id: &AccountId| (*id != AccountId::KERNEL).then(|| self.get(*id).parent);
+        core::iter::successors(Some(id), above)
+    }
+
+    /// A new account below `parent`, with one member, who is to leave it; `parent`
+    /// itself, with one more, where there is none to be had.
+    pub fn open(&mut self, parent: AccountId) -> AccountId {
+        let id = self.unused(parent);
+        self.join(id);
+        id
+    }
+
+    fn unused(&mut self, parent: AccountId) -> AccountId {
+        let depth = self.get(parent).depth + 1;
+        if depth > DEPTH_MAX {
+            return parent;
+        }
+        for _ in 1..ACCOUNTS_MAX {
+            let id = AccountId(self.next);
+            self.next = self.next % (ACCOUNTS_MAX as u16 - 1) + 1;
+            if self.get(id).open && !self.get(id).is_idle() {
+                continue;
+            }
+            // Not the one that is to be above: it may be idle for the moment.
+            if id == parent {
+                continue;
+            }
+            self.close(id);
+            *self.get_mut(id) = Account {
+                open: true,
+                parent,
+                depth,
+                ..UNUSED
+            };
+            self.get_mut(parent).below += 1;
+            return id;
+        }
+        parent
+    }
+
+    fn close(&mut self, id: AccountId) {
+        let old = core::mem::replace(self.get_mut(id), UNUSED);
+        if old.open {
+            self.get_mut(old.parent).below -= 1;
+        }
+    }
+
+    /// One process more pays from the account.
+    pub fn join(&mut self, id: AccountId) {
+        self.get_mut(id).members += 1;
+    }
+
+    /// One process less; tells whether it was the last.
+    pub fn leave(&mut self, id: AccountId) -> bool {
+        let account = self.get_mut(id);
+        account.members = account.members.saturating_sub(1);
+        account.members == 0
+    }
+
+    /// Processes that pay from it.
+    pub fn members(&self, id: AccountId) -> u32 {
+        self.get(id).members
+    }
+
+    /// Charges a frame.
+    #[inline]
+    pub fn charge(&mut self, id: AccountId) {
+        self.get_mut(id).frames += 1;
+    }
+
+    /// A frame was given back.
+    #[inline]
+    pub fn uncharge(&mut self, id: AccountId) {
+        let account = self.get_mut(id);
+        account.frames = account.frames.saturating_sub(1);
+    }
+
+    /// Frames charged to it.
+    pub fn frames(&self, id: AccountId) -> u32 {
+        self.get(id).frames
+    }
+
+    /// Kernel frames that an account of that depth may have, with all below.
+    fn kernel_limit(&self, depth: u8) -> u32 {
+        let parts = PARTS.saturating_sub(u32::from(depth));
+        (u64::from(self.kernel_max) * u64::from(parts) / u64::from(PARTS)) as u32
+    }
+
+    /// Places that an account of that depth may have, with all below.
+    fn places_limit(&self, depth: u8) -> u32 {
+        let kept = PLACES * u32::from(depth.saturating_sub(1));
+        self.places_max.saturating_sub(kept)
+    }
+
+    /// Charges a frame of a kernel object.
+    pub fn charge_kernel(&mut self, id: AccountId) -> Result<(), NoMemory> {
+        if id == AccountId::KERNEL {
+            self.charge(id);
+            return Ok(());
+        }
+        let own = self.get(id);
+        let payer = match own.kernel < FIRST_FRAMES {
+            true if own.parent != AccountId::KERNEL => own.parent,
+            _ => id,
+        };
+        let fits = |at: AccountId| {
+            let account = self.get(at);
+            let below = u8::from(at != payer && at != AccountId::KERNEL);
+            account.kernel < self.kernel_limit(account.depth + below)
+        };
+        if !self.chain(payer).all(fits) {
+            return Err(NoMemory);
+        }
+        self.charge(id);
+        self.each(id, |account| account.kernel += 1);
+        Ok(())
+    }
+
+    /// A frame of a kernel object was given back.
+    pub fn uncharge_kernel(&mut self, id: AccountId) {
+        self.uncharge(id);
+        if id != AccountId::KERNEL {
+            self.each(id, |account| {
+                account.kernel = account.kernel.saturating_sub(1)
+            });
+        }
+    }
+
+    /// Charges a place in the process table to `id`, on behalf of a process that
+    /// pays from `maker`: the same account or the one above. `false`: there is
+    /// none for it.
+    pub fn charge_place(&mut self, id: AccountId, maker: AccountId) -> bool {
+        let fits = |at: AccountId| {
+            let account = self.get(at);
+            let below = u8::from(at != maker && at != AccountId::KERNEL);
+            account.places < self.places_limit(account.depth + below)
+        };
+        if !self.chain(maker).all(fits) {
+            return false;
+        }
+        self.each(id, |account| account.places += 1);
+        true
+    }
+
+    /// A place is free again.
+    pub fn uncharge_place(&mut self, id: AccountId) {
+        self.each(id, |account| {
+            account.places = account.places.saturating_sub(1)
+        });
+    }
+
+    /// The process at a place pays from an account below its own from now on.
+    pub fn move_place(&mut self, from: AccountId, to: AccountId) {
+        self.uncharge_place(from);
+        self.each(to, |account| account.places += 1);
+    }
+
+    fn each(&mut self, id: AccountId, change: impl Fn(&mut Account)) {
+        let mut at = id;
+        loop {
+            change(self.get_mut(at));
+            if at == AccountId::KERNEL {
+                return;
+            }
+            at = self.get(at).parent;
+        }
+    }
+
+    /// The account that is to give memory back when frames are out: from the top
+    /// down into the tree with most frames, as long as that has more than the
+    /// account itself. `candidate` says of which accounts a process may be ended;
+    /// trees without any do not count. Also the frames of it and below.
+    pub fn biggest(&self, candidate: impl Fn(AccountId) -> bool) -> Option<(AccountId, u32)> {
+        let mut frames = [0u32; ACCOUNTS_MAX];
+        let mut open = [false; ACCOUNTS_MAX];
+        for number in 0..ACCOUNTS_MAX as u16 {
+            let id = AccountId(number);
+            if !self.get(id).open {
+                continue;
+            }
+            let may = candidate(id);
+            for above in self.chain(id) {
+                let at = usize::from(above.0);
+                frames[at] = frames[at].saturating_add(self.get(id).frames);
+                open[at] |= may;
+            }
+        }
+        if !open[0] {
+            return None;
+        }
+        let mut at = AccountId::KERNEL;
+        // No deeper than accounts are.
+        for _ in 0..=DEPTH_MAX {
+            let below = (1..ACCOUNTS_MAX as u16)
+                .map(AccountId)
+                .filter(|id| self.get(*id).open && self.get(*id).parent == at)
+                .filter(|id| open[usize::from(id.0)])
+                .max_by_key(|id| frames[usize::from(id.0)]);
+            match below {
+                Some(id) if !candidate(at) || frames[usize::from(id.0)] > self.get(at).frames => {
+                    at = id;
+                }
+                _ => break,
+            }
+        }
+        Some((at, frames[usize::from(at.0)]))
+    }
+}
+
+impl Default for Accounts {
+    fn default() -> Self {
+        Accounts::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    /// Limits of 16,000 kernel frames and 256 processes; init and its shell.
+    fn world() -> (Accounts, AccountId, AccountId) {
+        let mut accounts = Accounts::new();
+        accounts.set_limits(16_000, 256);
+        let init = below(&mut accounts, AccountId::KERNEL);
+        let shell = below(&mut accounts, init);
+        (accounts, init, shell)
+    }
+
+    /// A new account with one process, whose place is its maker's affair.
+    fn below(accounts: &mut Accounts, parent: AccountId) -> AccountId {
+        let id = accounts.open(parent);
+        assert!(accounts.charge_place(id, parent));
+        id
+    }
+
+    /// Charges kernel frames until that is refused.
+    fn fill(accounts: &mut Accounts, id: AccountId) -> u32 {
+        (0..).find(|_| accounts.charge_kernel(id).is_err()).unwrap()
+    }
+
+    #[test]
+    fn a_tree_that_opens_an_account_for_each_child_leaves_room_for_its_maker() {
+        let (mut accounts, _, shell) = world();
+        let bomb = below(&mut accounts, shell);
+        let mut ids = Vec::from([bomb]);
+        // Every one of them makes more, in an account of its own.
+        let mut made = 0;
+        'grow: loop {
+            for parent in ids.clone() {
+                let child = accounts.open(parent);
+                if !accounts.charge_place(child, parent) {
+                    accounts.leave(child);
+                    continue;
+                }
+                ids.push(child);
+                made += 1;
+                continue 'grow;
+            }
+            break;
+        }
+        assert!(made > 200, "{made}");
+        let kill = accounts.open(shell);
+        for _ in 0..4 {
+            assert!(accounts.charge_place(kill, shell));
+        }
+    }
+
+    #[test]
+    fn several_trees_together_leave_room_for_their_maker() {
+        let (mut accounts, _, shell) = world();
+        for _ in 0..3 {
+            let job = below(&mut accounts, shell);
+            while accounts.charge_place(job, job) {}
+            fill(&mut accounts, job);
+        }
+        let kill = below(&mut accounts, shell);
+        let first = (0..FIRST_FRAMES).all(|_| accounts.charge_kernel(kill).is_ok());
+        assert!(first, "no kernel memory for a new program");
+        assert!(accounts.charge_kernel(shell).is_ok());
+    }
+
+    #[test]
+    fn nested_accounts_with_a_little_each_do_not_take_what_their_makers_maker_needs() {
+        let (mut accounts, _, shell) = world();
+        let job = below(&mut accounts, shell);
+        fill(&mut accounts, job);
+        for _ in 0..400 {
+            let child = accounts.open(job);
+            fill(&mut accounts, child);
+        }
+        let kill = below(&mut accounts, shell);
+        assert!((0..FIRST_FRAMES).all(|_| accounts.charge_kernel(kill).is_ok()));
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_had_again() {
+        let (mut accounts, _, shell) = world();
+        let job = below(&mut accounts, shell);
+        let most = fill(&mut accounts, job);
+        assert!(most > 10_000, "{most}");
+        for _ in 0..most {
+            accounts.uncharge_kernel(job);
+        }
+        assert_eq!(accounts.frames(job), 0);
+        assert_eq!(fill(&mut accounts, job), most);
+    }
+
+    #[test]
+    fn accounts_are_used_again_once_nothing_is_charged_to_them() {
+        let (mut accounts, _, shell) = world();
+        let held = accounts.open(shell);
+        accounts.charge(held);
+        accounts.leave(held);
+        for _ in 0..10 * ACCOUNTS_MAX {
+            let id = accounts.open(shell);
+            assert_ne!(id, shell);
+            assert_ne!(id, held);
+            accounts.leave(id);
+        }
+        // All in use: the parent's is as good.
+        let mut count = 0;
+        loop {
+            let id = accounts.open(shell);
+            if id == shell {
+                break;
+            }
+            count += 1;
+        }
+        assert!(count > ACCOUNTS_MAX - 10, "{count}");
+    }
+
+    #[test]
+    fn accounts_do_not_nest_deeper_than_their_limit() {
+        let (mut accounts, _, shell) = world();
+        let mut at = shell;
+        for _ in 0..100 {
+            at = accounts.open(at);
+        }
+        assert_eq!(accounts.get(at).depth, DEPTH_MAX);
+    }
+
+    #[test]
+    fn the_biggest_is_found_by_the_tree_it_is_in() {
+        let (mut accounts, _, shell) = world();
+        let honest = below(&mut accounts, shell);
+        (0..500).for_each(|_| accounts.charge(honest));
+        let bomb = below(&mut accounts, shell);
+        let mut parts = Vec::new();
+        for size in 1..60 {
+            let part = below(&mut accounts, bomb);
+            (0..size).for_each(|_| accounts.charge(part));
+            parts.push(part);
+        }
+        // None of its parts has as much as the honest one; together they do.
+        let last = parts.last().copied();
+        assert_eq!(accounts.biggest(|id| id != shell), last.map(|id| (id, 59)));
+        let of_bomb = |id: AccountId| id == bomb || parts.contains(&id);
+        assert_eq!(accounts.biggest(|id| !of_bomb(id)), Some((honest, 500)));
+        assert_eq!(accounts.biggest(|_| false), None);
+    }
+
+    #[test]
+    fn memory_of_a_dead_process_counts_for_those_it_left() {
+        let (mut accounts, _, shell) = world();
+        let hog = below(&mut accounts, shell);
+        (0..900).for_each(|_| accounts.charge(hog));
+        let heir = below(&mut accounts, hog);
+        accounts.leave(hog);
+        let honest = below(&mut accounts, shell);
+        (0..800).for_each(|_| accounts.charge(honest));
+        let alive = [heir, honest];
+        let found = accounts.biggest(|id| alive.contains(&id));
+        assert_eq!(found.map(|(id, _)| id), Some(heir));
+    }
+}
