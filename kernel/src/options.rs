@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 static DEFERRED: AtomicBool = AtomicBool::new(true);
 static COUNTED: AtomicBool = AtomicBool::new(false);
+static TESTED: AtomicBool = AtomicBool::new(false);
 
 /// All options, as text.
 pub fn text() -> &'static str {
@@ -24,6 +25,7 @@ fn value(key: &str) -> Option<&'static str> {
 pub fn init() {
     DEFERRED.store(value("eager") != Some("1"), Relaxed);
     COUNTED.store(value("icount") == Some("1"), Relaxed);
+    TESTED.store(value("test") == Some("1"), Relaxed);
     if let Some(level) = value("log").and_then(log::level_named) {
         log::set_level(level);
     }
@@ -37,4 +39,9 @@ pub fn deferred() -> bool {
 /// Does the time stamp count instructions?
 pub fn counted() -> bool {
     COUNTED.load(Relaxed)
+}
+
+/// May programs make the kernel fail on purpose?
+pub fn tested() -> bool {
+    TESTED.load(Relaxed)
 }

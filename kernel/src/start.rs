@@ -1,13 +1,13 @@
 //! From a machine that works to the first process.
 use crate::mem::frames;
+use crate::mem::heap::{new_arc, new_arc_str};
 use crate::mem::stack::KernelStack;
 use crate::name::{NameSpace, root};
-use crate::proc::{Parent, Process, exec, fork, sched, vacancy};
+use crate::proc::{Parent, Process, Seat, exec, fork, sched, vacancy};
 use crate::seg::Space;
 use crate::{arch, options};
 use abi::privilege;
-use alloc::string::String;
-use alloc::sync::Arc;
+use vm::AccountId;
 
 /// The program that starts all others.
 const INIT: &str = "/bin/init";
@@ -35,12 +35,13 @@ fn first_process() -> Result<sched::Slot, abi::Errno> {
         pid: 0,
         group: None,
         privileges: privilege::ALL,
-        names: Arc::new(NameSpace::new()),
-        directory: String::from("/"),
-        name: String::from("init"),
+        names: new_arc(NameSpace::new())?,
+        directory: new_arc_str("/")?,
+        name: new_arc_str("init")?,
     };
     let slot = vacancy(None)?;
-    let process = Process::new(slot, &parent, Space::new()?, stack);
+    let seat = Seat::take(AccountId::KERNEL, true).ok_or(abi::Errno::EAGAIN)?;
+    let process = new_arc(Process::new(slot, &parent, Space::new()?, stack, seat))?;
     let mut frame = arch::TrapFrame::user(0, 0);
     let arguments = exec::Arguments::only(INIT)?;
     exec::first(&process, &mut frame, INIT, &arguments).map_err(exec::Failure::errno)?;

@@ -4,7 +4,7 @@ use alloc::string::String;
 use core::fmt::{self, Write};
 
 /// Longest text the kernel makes.
-const MAX: usize = 400;
+pub const MAX: usize = 400;
 
 struct Bounded(String);
 

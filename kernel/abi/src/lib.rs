@@ -128,8 +128,11 @@ pub mod privilege {
     pub const HALT: u64 = 4;
     /// Register device counters.
     pub const COUNTERS: u64 = 8;
+    /// The system depends on it: its share of memory is kept free, and it is not
+    /// ended when memory is out.
+    pub const SERVICE: u64 = 16;
     /// All of them.
-    pub const ALL: u64 = 15;
+    pub const ALL: u64 = 31;
 }
 
 #[cfg(test)]

@@ -110,7 +110,7 @@ pub fn room<T>(n: usize) -> Result<Vec<T>, Errno> {
 impl Piece {
     /// The first `len` bytes of a new frame, which are to be overwritten.
     pub fn alloc(len: usize) -> Result<Piece, Errno> {
-        let frame = frames::alloc().ok_or(Errno::ENOMEM)?;
+        let frame = frames::alloc_kernel().ok_or(Errno::ENOMEM)?;
         Ok(Piece {
             frame: FrameRef::from_owned(frame),
             at: 0,

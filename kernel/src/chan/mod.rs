@@ -11,6 +11,7 @@ pub use message::{FrameRef, HEAD_MAX, Message, Piece, Source, room};
 pub use port::{Event, Port, interrupt};
 
 use crate::lock::{Lock, Rank};
+use crate::mem::heap::new_arc;
 use crate::mount::Mount;
 use crate::proc::sched::{self, Reason, WaitQueue};
 use abi::Errno;
@@ -72,13 +73,14 @@ pub struct End {
 /// A new channel's two ends.
 pub fn pair() -> Result<(Arc<End>, Arc<End>), Errno> {
     let sides = Lock::new(Rank::Channel, [Side::new()?, Side::new()?]);
-    let channel = Arc::new(Channel { sides });
+    // Counted before it can be dropped.
     COUNT.fetch_add(1, Relaxed);
+    let channel = new_arc(Channel { sides })?;
     let end = |side| {
         let channel = channel.clone();
-        Arc::new(End { channel, side })
+        new_arc(End { channel, side })
     };
-    Ok((end(0), end(1)))
+    Ok((end(0)?, end(1)?))
 }
 
 impl End {

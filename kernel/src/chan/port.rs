@@ -1,6 +1,7 @@
 //! Receive ports: one place to wait for several channels and interrupts.
 use super::{End, Message, Taken, Tap, room};
 use crate::lock::{Lock, Rank};
+use crate::mem::heap::new_arc;
 use crate::proc::sched::{self, Reason, WaitQueue, Wake};
 use abi::Errno;
 use alloc::sync::{Arc, Weak};
@@ -55,9 +56,8 @@ impl Port {
             next: 0,
             waiters: WaitQueue::new(),
         };
-        Ok(Arc::new(Port {
-            state: Lock::new(Rank::Port, state),
-        }))
+        let state = Lock::new(Rank::Port, state);
+        Ok(new_arc(Port { state })?)
     }
 
     fn add(&self, key: u64, kind: Kind) -> Result<(), Errno> {

@@ -1,6 +1,7 @@
 //! Operations on names: open, create, stat, remove, rename, bind, mount.
 use super::{Node, OpenFile};
 use crate::chan::room;
+use crate::mem::heap::new_arc_str;
 use crate::mount::Mount;
 use crate::mount::remote::{Directory, Remote};
 use crate::name::{self, Member, Order, Place, Trail, root};
@@ -19,10 +20,6 @@ const CHANGES: u32 = 3 | mode::OTRUNC;
 pub fn clean(process: &Process, path: &str) -> Result<String, Errno> {
     let directory = process.directory.lock();
     name::clean(&directory, path)
-}
-
-fn shared(path: &str) -> Arc<str> {
-    Arc::from(path)
 }
 
 /// A file that exists, not open.
@@ -141,8 +138,9 @@ pub fn open(process: &Process, path: &str, mode: u32) -> Result<OpenFile, Errno>
 
 fn open_clean(process: &Process, path: &str, mode: u32) -> Result<OpenFile, Errno> {
     let trail = process.names().resolve(path)?;
+    let name = new_arc_str(path)?;
     let node = Found::at(&place(&trail)?)?.open(mode)?;
-    let mut file = OpenFile::new(node, mode, shared(path));
+    let mut file = OpenFile::new(node, mode, name);
     if trail.point {
         file.others = others(&trail)?;
     }
@@ -172,6 +170,7 @@ pub fn create(
         return Err(Errno::EINVAL);
     }
     let path = clean(process, path)?;
+    let name = new_arc_str(&path)?;
     let node = looking_again(|| {
         let place = place_for_new(&process.names().resolve(&path)?)?;
         let directory = permissions & mode::DMDIR != 0;
@@ -181,7 +180,7 @@ pub fn create(
             None => make(&place, mode, permissions),
         }
     })?;
-    Ok(OpenFile::new(node, mode & !mode::OEXCL, shared(&path)))
+    Ok(OpenFile::new(node, mode & !mode::OEXCL, name))
 }
 
 /// What is there already and need not, or cannot, be made by a server. Others
@@ -286,6 +285,7 @@ pub fn change_directory(process: &Process, path: &str) -> Result<(), Errno> {
     if !stat(process, &path)?.is_dir() {
         return Err(Errno::ENOTDIR);
     }
+    let path = new_arc_str(&path)?;
     *process.directory.lock() = path;
     Ok(())
 }

@@ -158,7 +158,9 @@ pub fn send(process: &Process, file: &OpenFile, message: &Gather) -> Result<u64,
         return Err(Errno::EINVAL);
     };
     if let Some(client) = end.client() {
-        serving::begin(&process.space)?;
+        if serving::begin(&process.space)? {
+            process.pay_so();
+        }
         client.deliver(process, message)?;
     } else {
         end.send(copy_in(&process.space, message)?)?;

@@ -5,13 +5,18 @@
 //! memory is not on the list at first but handed out from its low end, and
 //! runs for devices from its high end, so that both are quick and start-up
 //! does not touch every word.
+//!
+//! A second table says which account each frame is charged to: that of the
+//! process that ran when it was taken. The last free frames are not for
+//! everybody: ordinary processes leave [`Payer`] some for kernel objects and for
+//! file servers, and all of them leave some for the services of the system.
 
 use core::ops::Range;
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU16, AtomicU32, Ordering::Relaxed};
 
 use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
 use spin::Mutex;
-use vm::Frame;
+use vm::{AccountId, Accounts, Frame};
 
 use super::{cache, physical};
 
@@ -32,14 +37,44 @@ const ABSENT: u32 = u32::MAX;
 /// More holders than could be, fewer than would look marked.
 const MOST: u32 = CACHED - 2;
 
+/// In the table of accounts: the frame is a kernel object's.
+const KERNEL: u16 = 1 << 15;
+
 /// The first MiB has too many owners.
 const LOWEST: u64 = 1 << 20;
 
 /// One past the highest frame, for checks without the lock.
 static LIMIT: AtomicU32 = AtomicU32::new(0);
+/// The account of the payer, for the heap.
+static ACCOUNT: AtomicU16 = AtomicU16::new(AccountId::KERNEL.0);
+
+/// How far a process may use up the last free frames.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Share {
+    /// Like any program.
+    #[default]
+    Ordinary,
+    /// It answers as a file server: others wait for it.
+    Serving,
+    /// The system cannot do without it, or it gives memory back just now.
+    Service,
+}
+
+/// Who takes frames now.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Payer {
+    /// To which they are charged.
+    pub account: AccountId,
+    /// How many must be left.
+    pub share: Share,
+}
 
 struct Table {
     words: &'static mut [u32],
+    /// Account of each frame, and [`KERNEL`].
+    owners: &'static mut [u16],
+    accounts: Accounts,
+    payer: Payer,
     /// First of the free list, or `END`.
     first: u32,
     /// Frames `fresh..fresh_end` have never been used.
@@ -47,13 +82,19 @@ struct Table {
     fresh_end: u32,
     /// Free frames, listed and fresh.
     free: u32,
-    /// Of these, only for `alloc_reserved`.
+    /// A step of the reserve; see [`Table::kept_from`].
     reserve: u32,
     total: u32,
 }
 
 static TABLE: Mutex<Table> = Mutex::new(Table {
     words: &mut [],
+    owners: &mut [],
+    accounts: Accounts::new(),
+    payer: Payer {
+        account: AccountId::KERNEL,
+        share: Share::Service,
+    },
     first: END,
     fresh: 0,
     fresh_end: 0,
@@ -86,16 +127,45 @@ pub(super) fn limit() -> u32 {
 #[inline]
 pub fn alloc() -> Option<Frame> {
     let mut table = TABLE.lock();
-    if table.free <= table.reserve {
+    if table.free <= table.kept_from(table.payer.share) {
         return None;
     }
-    table.take()
+    let frame = table.take()?;
+    let account = table.payer.account;
+    table.accounts.charge(account);
+    table.set_owner(frame, account.0);
+    Some(frame)
 }
 
-/// As [`alloc()`], from the reserve too. For what must go on so that others can
-/// give memory back.
-pub fn alloc_reserved() -> Option<Frame> {
-    TABLE.lock().take()
+/// As [`alloc()`], for an object of the kernel that a program makes it keep:
+/// within the limits of its account, and from the reserve for those too.
+pub fn alloc_kernel() -> Option<Frame> {
+    let mut table = TABLE.lock();
+    let share = table.payer.share.max(Share::Serving);
+    if table.free <= table.kept_from(share) {
+        return None;
+    }
+    let account = table.payer.account;
+    table.accounts.charge_kernel(account).ok()?;
+    let Some(frame) = table.take() else {
+        table.accounts.uncharge_kernel(account);
+        return None;
+    };
+    table.set_owner(frame, account.0 | KERNEL);
+    Some(frame)
+}
+
+/// A frame of zeros that the kernel keeps for ever.
+pub fn alloc_for_ever() -> Option<Frame> {
+    let frame = {
+        let mut table = TABLE.lock();
+        let frame = table.take()?;
+        table.accounts.charge(AccountId::KERNEL);
+        table.set_owner(frame, AccountId::KERNEL.0);
+        frame
+    };
+    zero(frame);
+    Some(frame)
 }
 
 /// As [`alloc()`], with all bytes zero.
@@ -110,15 +180,19 @@ pub fn alloc_zeroed() -> Option<Frame> {
 /// and released on its own. Contents as with [`alloc()`].
 pub fn alloc_contiguous(pages: u32) -> Option<Frame> {
     let mut table = TABLE.lock();
-    if pages == 0 || table.free.checked_sub(pages)? < table.reserve {
+    let kept = table.kept_from(table.payer.share);
+    if pages == 0 || table.free.checked_sub(pages)? < kept {
         return None;
     }
     let first = table
         .take_fresh_run(pages)
         .or_else(|| table.take_listed_run(pages))?;
     let run = first as usize..(first + pages) as usize;
-    table.words[run].fill(1);
+    table.words[run.clone()].fill(1);
     table.free -= pages;
+    let account = table.payer.account;
+    table.owners[run].fill(account.0);
+    (0..pages).for_each(|_| table.accounts.charge(account));
     Some(Frame(first))
 }
 
@@ -143,8 +217,7 @@ pub fn release(frame: Frame) {
         let left = *word;
         if left == 0 {
             *word = FREE | first;
-            table.first = frame.0;
-            table.free += 1;
+            table.freed(frame);
         }
         left
     };
@@ -164,8 +237,7 @@ fn release_cached(frame: Frame) {
     // Unless somebody found it just before.
     if *word == 0 {
         *word = FREE | first;
-        table.first = frame.0;
-        table.free += 1;
+        table.freed(frame);
     }
 }
 
@@ -214,15 +286,78 @@ pub fn total() -> u64 {
     u64::from(TABLE.lock().total)
 }
 
-/// Sets how many frames only [`alloc_reserved`] may take.
-pub fn set_reserve(frames: u64) {
+/// Which account a frame is charged to.
+#[inline]
+pub fn owner(frame: Frame) -> AccountId {
+    let table = TABLE.lock();
+    let owner = table.owners.get(frame.0 as usize).copied().unwrap_or(0);
+    AccountId(owner & !KERNEL)
+}
+
+/// From now on `payer` takes frames.
+#[inline]
+pub fn set_payer(payer: Payer) {
+    ACCOUNT.store(payer.account.0, Relaxed);
+    TABLE.lock().payer = payer;
+}
+
+/// The account of the one who takes frames now.
+#[inline]
+pub fn account() -> AccountId {
+    AccountId(ACCOUNT.load(Relaxed))
+}
+
+/// Are so few frames free that the one who takes frames now gets none?
+pub fn exhausted() -> bool {
+    let table = TABLE.lock();
+    table.free <= table.kept_from(table.payer.share)
+}
+
+/// Calls `f` with the accounts.
+pub fn accounts<R>(f: impl FnOnce(&mut Accounts) -> R) -> R {
+    f(&mut TABLE.lock().accounts)
+}
+
+/// Sets the limits that follow from the size of memory: once, when the kernel
+/// has what it needs for itself.
+pub(super) fn set_limits(processes: u32) {
     let mut table = TABLE.lock();
-    table.reserve = u32::try_from(frames)
-        .unwrap_or(u32::MAX)
-        .min(table.total / 4);
+    table.reserve = (table.total / 256).clamp(16, 1024);
+    let kernel = table.total / 2;
+    table.accounts.set_limits(kernel, processes);
 }
 
 impl Table {
+    /// Free frames that are not for a process with that share.
+    #[inline]
+    fn kept_from(&self, share: Share) -> u32 {
+        match share {
+            Share::Ordinary => 3 * self.reserve,
+            Share::Serving => 2 * self.reserve,
+            Share::Service => 0,
+        }
+    }
+
+    #[inline]
+    fn set_owner(&mut self, frame: Frame, owner: u16) {
+        if let Some(entry) = self.owners.get_mut(frame.0 as usize) {
+            *entry = owner;
+        }
+    }
+
+    /// `frame` has become the first of the list.
+    #[inline]
+    fn freed(&mut self, frame: Frame) {
+        self.first = frame.0;
+        self.free += 1;
+        let owner = self.owners.get(frame.0 as usize).copied().unwrap_or(0);
+        let account = AccountId(owner & !KERNEL);
+        match owner & KERNEL {
+            0 => self.accounts.uncharge(account),
+            _ => self.accounts.uncharge_kernel(account),
+        }
+    }
+
     /// The word of a frame that someone holds. Panics for any other frame:
     /// the kernel has lost track of its memory and must not go on.
     #[inline]
@@ -347,7 +482,9 @@ pub(super) fn init(regions: &[MemoryRegion]) {
         .map(|region| region.end / abi::PAGE)
         .max();
     let limit = limit.unwrap_or(0).min(u64::from(END)) as u32;
-    let table_frames = (limit as usize * size_of::<u32>()).div_ceil(SIZE) as u32;
+    let words_frames = (limit as usize * size_of::<u32>()).div_ceil(SIZE) as u32;
+    let owners_frames = (limit as usize * size_of::<u16>()).div_ceil(SIZE) as u32;
+    let table_frames = words_frames + owners_frames;
     assert!(
         largest.len() > table_frames as usize + 64,
         "too little memory"
@@ -360,8 +497,15 @@ pub(super) fn init(regions: &[MemoryRegion]) {
         core::ptr::write_bytes(first, 0xff, limit as usize);
         core::slice::from_raw_parts_mut(first, limit as usize)
     };
+    // SAFETY: the frames after those, under the same conditions.
+    let owners = unsafe {
+        let first = physical(Frame(largest.start + words_frames).pa()).cast::<u16>();
+        core::ptr::write_bytes(first, 0, limit as usize);
+        core::slice::from_raw_parts_mut(first, limit as usize)
+    };
     let mut table = TABLE.lock();
     table.words = words;
+    table.owners = owners;
     table.fresh = largest.start + table_frames;
     table.fresh_end = largest.end;
     let fresh = table.fresh..table.fresh_end;

@@ -1,55 +1,82 @@
 //! The kernel's heap.
 //!
-//! Up to 2 KiB: lists of free blocks, one for each power of two, filled a
-//! page at a time. Above, and for those pages: first fit over a region set
-//! aside at start, so that ordinary allocation leaves the count of free
-//! frames alone; when the region is full, pages come from frames. Blocks stay
-//! with their list. Out of memory is a null pointer; callers use
-//! `try_reserve` and its like, or ask [`reserve_ok`] first.
+//! | size | from |
+//! |---|---|
+//! | up to 2 KiB | *slabs*: pages cut into blocks of one power of two |
+//! | up to 4 KiB | a frame |
+//! | above | frames mapped in a row ([`large`]) |
+//! | what the kernel makes before its first process | first fit over a small region |
+//!
+//! A slab belongs to one account and has blocks of that account alone, so that
+//! what a process makes the kernel keep is charged frame by frame and comes back
+//! as soon as it is given up. Each account keeps one empty slab of a size while
+//! a process pays from it, or a block that comes and goes would take and give
+//! back a frame each time.
+//!
+//! Out of memory is a null pointer. Nothing that a program can bring about may
+//! abort: use `try_reserve` and its like, and [`new_arc`] and [`new_arc_str`].
 
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 
 use linked_list_allocator::Heap as FirstFit;
 use spin::Mutex;
+use vm::{ACCOUNTS_MAX, AccountId, Frame, NoMemory};
 
 use super::frames::{self, Physical};
-use super::physical;
+use super::{PHYSICAL_MAP, large, physical};
 
-/// Smallest block, 16 bytes: room for the list's pointer, and aligned.
+/// Smallest block, 16 bytes.
 const SMALLEST_LOG2: u32 = 4;
 const LARGEST_LOG2: u32 = 11;
 const CLASSES: usize = (LARGEST_LOG2 - SMALLEST_LOG2 + 1) as usize;
-/// Region for large objects, bytes; less on small machines.
-const REGION: u64 = 8 << 20;
-/// What [`reserve_ok`] wants to be free, bytes.
-const RESERVE: usize = 64 << 10;
+/// Region for what the kernel makes before its first process, bytes.
+const SET_UP: usize = 64 << 10;
+/// No page, no block.
+const NONE: u32 = u32::MAX;
+const FULL: u16 = u16::MAX;
 
-const PAGE_LAYOUT: Layout = match Layout::from_size_align(frames::SIZE, frames::SIZE) {
-    Ok(layout) => layout,
-    Err(_) => panic!("a page is a layout"),
-};
-
-/// A free block begins with the address of the next one.
-struct Blocks {
-    first: *mut u8,
+/// What is known of a frame that is a slab.
+#[derive(Clone, Copy)]
+struct Slab {
+    /// Where its first free block is, in units of the smallest; the others are
+    /// linked in the blocks. `FULL`: there is none, and it is in no list.
+    free: u16,
+    /// Blocks in use.
+    used: u16,
+    /// Others of the account and size that have free blocks.
+    next: u32,
+    previous: u32,
 }
 
-// SAFETY: the blocks belong to the list alone.
-unsafe impl Send for Blocks {}
+struct Slabs {
+    /// By frame.
+    pages: &'static mut [Slab],
+    /// First slab with a free block, by account and size.
+    first: [[u32; CLASSES]; ACCOUNTS_MAX],
+}
 
 struct Heap {
-    classes: [Mutex<Blocks>; CLASSES],
-    large: Mutex<FirstFit>,
+    slabs: Mutex<Slabs>,
+    set_up: Mutex<FirstFit>,
+    /// Address of the region of `set_up`.
+    set_up_at: AtomicUsize,
 }
 
 #[cfg_attr(target_os = "none", global_allocator)]
 static HEAP: Heap = Heap {
-    classes: [const { Mutex::new(Blocks { first: null_mut() }) }; CLASSES],
-    large: Mutex::new(FirstFit::empty()),
+    slabs: Mutex::new(Slabs {
+        pages: &mut [],
+        first: [[NONE; CLASSES]; ACCOUNTS_MAX],
+    }),
+    set_up: Mutex::new(FirstFit::empty()),
+    set_up_at: AtomicUsize::new(0),
 };
 
-/// Log2 of the block size for a layout, or `None` for a large one.
+/// Log2 of the block size for a layout, or `None` for a larger one.
 #[inline]
 fn class(layout: Layout) -> Option<u32> {
     let size = layout.size().max(layout.align()).max(1 << SMALLEST_LOG2);
@@ -57,104 +84,300 @@ fn class(layout: Layout) -> Option<u32> {
     (log2 <= LARGEST_LOG2).then_some(log2)
 }
 
-impl Heap {
-    fn large(&self, layout: Layout) -> *mut u8 {
-        match self.large.lock().allocate_first_fit(layout) {
-            Ok(block) => block.as_ptr(),
-            Err(()) => null_mut(),
-        }
-    }
-
-    /// A page for blocks.
-    #[cold]
-    fn page(&self) -> *mut u8 {
-        let page = self.large(PAGE_LAYOUT);
-        if !page.is_null() {
-            return page;
-        }
-        match frames::alloc_reserved() {
-            Some(frame) => physical(frame.pa()),
-            None => null_mut(),
-        }
-    }
-
-    /// Cuts a page into blocks and returns the first, the others being listed.
-    #[cold]
-    fn refill(&self, blocks: &mut Blocks, log2: u32) -> *mut u8 {
-        let page = self.page();
-        if page.is_null() {
-            return page;
-        }
-        let size = 1 << log2;
-        for at in (size..frames::SIZE).step_by(size).rev() {
-            // SAFETY: inside the page, which is ours, and aligned.
-            unsafe { blocks.push(page.add(at)) };
-        }
-        page
-    }
+/// The frame that a block is in.
+#[inline]
+fn frame_of(block: *mut u8) -> Frame {
+    Frame(((block as u64 - PHYSICAL_MAP) >> 12) as u32)
 }
 
-impl Blocks {
-    /// # Safety
-    /// `block` is at least 16 bytes, aligned to that, and nobody else's.
-    #[inline]
-    unsafe fn push(&mut self, block: *mut u8) {
-        // SAFETY: the caller's condition.
-        unsafe { block.cast::<*mut u8>().write(self.first) };
-        self.first = block;
-    }
+/// Block `at` of a slab, in units of the smallest.
+#[inline]
+fn block_at(page: u32, at: u16) -> *mut u8 {
+    physical(Frame(page).pa()).wrapping_add(usize::from(at) << SMALLEST_LOG2)
 }
 
-// SAFETY: 1. blocks and first-fit pieces are as large and as aligned as asked
-// for (a block of 2^n bytes in a page is aligned to 2^n); 2. a block is on a
-// list or with one caller, never both; 3. nothing panics.
-unsafe impl GlobalAlloc for Heap {
+impl Slabs {
     #[inline]
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let Some(log2) = class(layout) else {
-            return self.large(layout);
-        };
-        let Some(list) = self.classes.get((log2 - SMALLEST_LOG2) as usize) else {
+    fn slab(&mut self, page: u32) -> Option<&mut Slab> {
+        self.pages.get_mut(page as usize)
+    }
+
+    #[inline]
+    fn first(&mut self, account: AccountId, log2: u32) -> &mut u32 {
+        let class = (log2 - SMALLEST_LOG2) as usize;
+        &mut self.first[usize::from(account.0) % ACCOUNTS_MAX][class % CLASSES]
+    }
+
+    #[inline]
+    fn alloc(&mut self, log2: u32) -> *mut u8 {
+        let account = frames::account();
+        let mut page = *self.first(account, log2);
+        if page == NONE {
+            page = self.refill(account, log2);
+        }
+        let Some(slab) = self.slab(page) else {
             return null_mut();
         };
-        let mut blocks = list.lock();
-        let block = blocks.first;
-        if block.is_null() {
-            return self.refill(&mut blocks, log2);
+        let block = block_at(page, slab.free);
+        // SAFETY: a free block of a slab, which begins with where the next is.
+        slab.free = unsafe { block.cast::<u16>().read() };
+        slab.used += 1;
+        if slab.free == FULL {
+            let next = slab.next;
+            *self.first(account, log2) = next;
+            if let Some(next) = self.slab(next) {
+                next.previous = NONE;
+            }
         }
-        // SAFETY: a listed block begins with a pointer to the next.
-        blocks.first = unsafe { block.cast::<*mut u8>().read() };
         block
     }
 
     #[inline]
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        let Some(log2) = class(layout) else {
-            if let Some(block) = NonNull::new(block) {
-                // SAFETY: it came from `large` with this layout.
-                unsafe { self.large.lock().deallocate(block, layout) };
-            }
+    fn free(&mut self, block: *mut u8, log2: u32) {
+        let page = frame_of(block).0;
+        let at = (block as usize % frames::SIZE) >> SMALLEST_LOG2;
+        let Some(slab) = self.slab(page) else { return };
+        let was = slab.free;
+        // SAFETY: the block is its slab's again; nobody else refers to it.
+        unsafe { block.cast::<u16>().write(was) };
+        slab.free = at as u16;
+        slab.used -= 1;
+        let used = slab.used;
+        if was == FULL {
+            let account = frames::owner(Frame(page));
+            self.link(page, account, log2);
+        }
+        if used == 0 {
+            self.empty(page, log2);
+        }
+    }
+
+    /// A slab of that size for an account, or `NONE`.
+    #[cold]
+    fn refill(&mut self, account: AccountId, log2: u32) -> u32 {
+        let Some(frame) = frames::alloc_kernel() else {
+            return NONE;
+        };
+        let step = 1 << (log2 - SMALLEST_LOG2);
+        let last = (frames::SIZE >> SMALLEST_LOG2) as u16 - step;
+        for at in (0..=last).step_by(usize::from(step)) {
+            let next = if at == last { FULL } else { at + step };
+            // SAFETY: inside the frame, which nobody else has, and aligned.
+            unsafe { block_at(frame.0, at).cast::<u16>().write(next) };
+        }
+        if let Some(slab) = self.slab(frame.0) {
+            (slab.free, slab.used) = (0, 0);
+        }
+        self.link(frame.0, account, log2);
+        frame.0
+    }
+
+    /// The slab has a free block from now on.
+    fn link(&mut self, page: u32, account: AccountId, log2: u32) {
+        let next = core::mem::replace(self.first(account, log2), page);
+        if let Some(slab) = self.slab(page) {
+            (slab.next, slab.previous) = (next, NONE);
+        }
+        if let Some(next) = self.slab(next) {
+            next.previous = page;
+        }
+    }
+
+    /// The slab has no block in use any more: its frame is given back, unless
+    /// the account has no other of the size and may need it soon.
+    #[cold]
+    fn empty(&mut self, page: u32, log2: u32) {
+        let account = frames::owner(Frame(page));
+        let Some(&mut slab) = self.slab(page) else {
             return;
         };
-        if let Some(list) = self.classes.get((log2 - SMALLEST_LOG2) as usize) {
-            // SAFETY: it came from this list, so it has the size.
-            unsafe { list.lock().push(block) };
+        let only = slab.next == NONE && slab.previous == NONE;
+        if only && frames::accounts(|accounts| accounts.members(account)) > 0 {
+            return;
+        }
+        match self.slab(slab.previous) {
+            Some(previous) => previous.next = slab.next,
+            None => *self.first(account, log2) = slab.next,
+        }
+        if let Some(next) = self.slab(slab.next) {
+            next.previous = slab.previous;
+        }
+        frames::release(Frame(page));
+    }
+}
+
+/// Nobody pays from the account any more: its empty slabs are given back.
+pub fn close_account(account: AccountId) {
+    let mut slabs = HEAP.slabs.lock();
+    for log2 in SMALLEST_LOG2..=LARGEST_LOG2 {
+        let mut page = *slabs.first(account, log2);
+        while let Some(&mut slab) = slabs.slab(page) {
+            if slab.used == 0 {
+                slabs.empty(page, log2);
+            }
+            page = slab.next;
         }
     }
 }
 
-/// Is there room for the small allocations that cannot be refused? Asked at
-/// kernel entry, before anything has been done.
-pub fn reserve_ok() -> bool {
-    frames::free_count() > (RESERVE / frames::SIZE) as u64 || HEAP.large.lock().free() > RESERVE
+impl Heap {
+    /// Was the block made before the first process?
+    #[inline]
+    fn is_set_up(&self, block: *mut u8) -> bool {
+        (block as usize).wrapping_sub(self.set_up_at.load(Relaxed)) < SET_UP
+    }
+
+    /// Before the first process; null if that is over or the region is full.
+    #[cold]
+    fn set_up(&self, layout: Layout) -> *mut u8 {
+        let block = self.set_up.lock().allocate_first_fit(layout);
+        block.map_or(null_mut(), NonNull::as_ptr)
+    }
 }
 
-/// Sets the region for large objects aside.
+// SAFETY: 1. blocks are as large and as aligned as asked for (a block of 2^n
+// bytes in a page is aligned to 2^n, larger ones to pages); 2. a block is free
+// or with one caller, never both; 3. nothing panics.
+unsafe impl GlobalAlloc for Heap {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if chance::fails() {
+            return null_mut();
+        }
+        if frames::account() == AccountId::KERNEL {
+            let block = self.set_up(layout);
+            if !block.is_null() {
+                return block;
+            }
+        }
+        match class(layout) {
+            Some(log2) => self.slabs.lock().alloc(log2),
+            None => large::alloc(layout),
+        }
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        if self.is_set_up(block) {
+            if let Some(block) = NonNull::new(block) {
+                // SAFETY: it came from there with this layout.
+                unsafe { self.set_up.lock().deallocate(block, layout) };
+            }
+            return;
+        }
+        match class(layout) {
+            Some(log2) => self.slabs.lock().free(block, log2),
+            None => large::free(block, layout),
+        }
+    }
+}
+
+/// Is there memory for one object of that layout? Then the next allocation of
+/// it succeeds, for nothing runs in between.
+fn room_for(layout: Layout) -> Result<(), NoMemory> {
+    // SAFETY: 1. callers ask for no empty layout; 2. the block is given back as
+    // it came.
+    unsafe {
+        let block = HEAP.alloc(layout);
+        if block.is_null() {
+            return Err(NoMemory);
+        }
+        HEAP.dealloc(block, layout);
+    }
+    Ok(())
+}
+
+/// The layout of an [`Arc`]'s object: two counters before the value.
+fn shared(value: Layout) -> Result<Layout, NoMemory> {
+    let (layout, _) = Layout::new::<[usize; 2]>()
+        .extend(value)
+        .map_err(|_| NoMemory)?;
+    Ok(layout.pad_to_align())
+}
+
+/// [`Arc::new`] that does not abort.
+pub fn new_arc<T>(value: T) -> Result<Arc<T>, NoMemory> {
+    room_for(shared(Layout::new::<T>())?)?;
+    Ok(chance::suspended(|| Arc::new(value)))
+}
+
+/// [`Box::new`] that does not abort.
+pub fn new_box<T>(value: T) -> Result<Box<T>, NoMemory> {
+    if size_of::<T>() > 0 {
+        room_for(Layout::new::<T>())?;
+    }
+    Ok(chance::suspended(|| Box::new(value)))
+}
+
+/// [`Arc::from`] that does not abort.
+pub fn new_arc_str(text: &str) -> Result<Arc<str>, NoMemory> {
+    room_for(shared(Layout::for_value(text))?)?;
+    Ok(chance::suspended(|| Arc::from(text)))
+}
+
+/// Allocations that fail on purpose, for tests.
+pub mod chance {
+    use super::*;
+
+    /// Of how many allocations the last one fails; 0: none.
+    static LEFT: AtomicU32 = AtomicU32::new(0);
+    /// For which account.
+    static ACCOUNT: AtomicU32 = AtomicU32::new(0);
+
+    /// The `count`th allocation from now on of those who pay from `account`
+    /// fails; 0: none. How many were left of what was asked for before.
+    pub fn fail(account: AccountId, count: u32) -> u32 {
+        ACCOUNT.store(u32::from(account.0), Relaxed);
+        LEFT.swap(count, Relaxed)
+    }
+
+    #[inline]
+    pub(super) fn fails() -> bool {
+        LEFT.load(Relaxed) != 0 && counts_down()
+    }
+
+    #[cold]
+    fn counts_down() -> bool {
+        if u32::from(frames::account().0) != ACCOUNT.load(Relaxed) {
+            return false;
+        }
+        LEFT.fetch_sub(1, Relaxed) == 1
+    }
+
+    /// Runs `f`, in which nothing fails.
+    pub(super) fn suspended<T>(f: impl FnOnce() -> T) -> T {
+        let left = LEFT.swap(0, Relaxed);
+        let made = f();
+        LEFT.store(left, Relaxed);
+        made
+    }
+}
+
+/// Sets aside the table of slabs and the region for set-up.
 pub(super) fn init() {
-    let bytes = REGION.min(frames::total() * abi::PAGE / 16);
-    let Some(first) = frames::alloc_contiguous((bytes / abi::PAGE) as u32) else {
+    let frames = frames::limit() as usize;
+    let bytes = frames * size_of::<Slab>();
+    let table = frames::alloc_contiguous(bytes.div_ceil(frames::SIZE) as u32);
+    let region = frames::alloc_contiguous((SET_UP / frames::SIZE) as u32);
+    let (Some(table), Some(region)) = (table, region) else {
         panic!("no memory for the kernel's heap");
     };
+    let none = Slab {
+        free: FULL,
+        used: 0,
+        next: NONE,
+        previous: NONE,
+    };
+    // SAFETY: held for ever, mapped, used for nothing else; every entry is
+    // written before it is read.
+    let pages = unsafe {
+        let first = physical(table.pa()).cast::<Slab>();
+        (0..frames).for_each(|at| first.add(at).write(none));
+        core::slice::from_raw_parts_mut(first, frames)
+    };
+    HEAP.slabs.lock().pages = pages;
+    HEAP.set_up_at
+        .store(physical(region.pa()) as usize, Relaxed);
     // SAFETY: held for ever, mapped, used for nothing else; called once.
-    unsafe { HEAP.large.lock().init(physical(first.pa()), bytes as usize) };
+    unsafe { HEAP.set_up.lock().init(physical(region.pa()), SET_UP) };
 }

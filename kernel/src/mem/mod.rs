@@ -4,6 +4,7 @@
 //! |---|---|
 //! | up to `abi::USER_END` | the running program |
 //! | `PHYSICAL_MAP` up | all physical memory, and devices below 4 GiB |
+//! | `LARGE` up | kernel objects of more than a page |
 //! | `STACKS` up | kernel stacks, each below an unmapped guard |
 //! | top 2 GiB | the kernel |
 //!
@@ -16,6 +17,7 @@ pub mod cache;
 mod edit;
 pub mod frames;
 pub mod heap;
+mod large;
 mod page;
 pub mod paging;
 pub mod stack;
@@ -39,7 +41,7 @@ pub fn init(boot: &BootInfo) {
     frames::init(&boot.memory_regions);
     paging::init();
     heap::init();
-    frames::set_reserve(frames::total() / 256);
+    frames::set_limits(abi::PROCESSES_MAX as u32);
 }
 
 /// The bundle of files, through the physical map: the loader's mapping goes

@@ -18,10 +18,11 @@ use x86_64::registers::control::Cr3;
 
 use super::edit::{Change, edit, free_tables};
 use super::frames::{self, Physical};
+use super::large::LARGE;
 use super::stack::STACKS;
 use super::table::{
     CACHE_OFF, COUNT, COUNT_ONE, ENTRIES, NO_EXEC, PRESENT, Place, TOP, USER, WRITE, WRITE_THROUGH,
-    flush_page, frame_of, index, leaf, look_up, set,
+    flush_page, frame_of, index, keep, kept, leaf, look_up, set,
 };
 
 /// The kernel's own root, without a program.
@@ -211,6 +212,16 @@ pub(super) fn kernel_unmap(va: u64) -> Option<Frame> {
     Some(Frame((pa >> 12) as u32))
 }
 
+/// The number kept at an address of the kernel's where nothing is mapped.
+pub(super) fn kernel_kept(va: u64) -> u64 {
+    kept(kernel_root().0, va)
+}
+
+/// Keeps a number there. A page has been mapped there before.
+pub(super) fn kernel_keep(va: u64, number: u64) {
+    keep(kernel_root().0, va, number);
+}
+
 /// The two words of a stack frame record, the caller's frame pointer and the
 /// return address; `None` where there is no readable kernel memory.
 pub fn read_frame_record(address: u64) -> Option<(u64, u64)> {
@@ -242,18 +253,24 @@ fn current() -> Frame {
     Frame((frame.start_address().as_u64() >> 12) as u32)
 }
 
-/// Makes the kernel's root from the loader's: its upper half, and a place for
-/// stacks, which the loader's root gets too so that a stack can be prepared
-/// there. The loader's low mappings are left behind when ours is activated.
+/// Makes the kernel's root from the loader's: its upper half, and places for
+/// stacks and large objects, which the loader's root gets too so that a stack can
+/// be prepared there. The loader's low mappings are left behind when ours is
+/// activated.
 pub(super) fn init() {
-    let (Some(root), Some(stacks)) = (frames::alloc_zeroed(), frames::alloc_zeroed()) else {
+    let loader = current();
+    for area in [STACKS, LARGE] {
+        let Some(table) = frames::alloc_zeroed() else {
+            panic!("no memory for page tables");
+        };
+        let place = Place::of(loader, index(area, TOP));
+        let free = place.read() & PRESENT == 0;
+        assert!(free, "the loader uses the kernel's addresses at {area:#x}");
+        place.write(table.pa() | PRESENT | WRITE);
+    }
+    let Some(root) = frames::alloc_zeroed() else {
         panic!("no memory for page tables");
     };
-    let loader = current();
-    let place = |table| Place::of(table, index(STACKS, TOP));
-    let free = place(loader).read() & PRESENT == 0;
-    assert!(free, "the loader uses the addresses of kernel stacks");
-    place(loader).write(stacks.pa() | PRESENT | WRITE);
     let half = frames::SIZE / 2;
     frames::copy_between(loader, half, root, half, half);
     KERNEL.store(root.0, Relaxed);

@@ -31,7 +31,7 @@ impl KernelStack {
         // From here on, dropping it unmaps what has been mapped.
         let stack = KernelStack { slot };
         for page in stack.pages() {
-            let frame = frames::alloc()?;
+            let frame = frames::alloc_kernel()?;
             if paging::kernel_map(page, frame).is_err() {
                 frames::release(frame);
                 return None;

@@ -96,7 +96,12 @@ pub(super) fn leaf(root: Frame, va: u64, node: u64) -> Result<(Place, Place), No
 
 #[cold]
 pub(super) fn new_table(place: Place, above: Option<Place>, node: u64) -> Result<u64, NoMemory> {
-    let table = frames::alloc_zeroed().ok_or(NoMemory)?;
+    // Tables of the kernel's half stay, for whoever comes next.
+    let table = match node {
+        0 => frames::alloc_for_ever(),
+        _ => frames::alloc_zeroed(),
+    };
+    let table = table.ok_or(NoMemory)?;
     let entry = table.pa() | PRESENT | WRITE | node;
     place.write(entry);
     if let Some(above) = above {
@@ -115,6 +120,19 @@ pub(super) fn set(root: Frame, va: u64, entry: u64, node: u64) -> Result<bool, N
         above.count_one();
     }
     Ok(old & PRESENT != 0)
+}
+
+/// A number kept at the leaf of `va`, where nothing is translated; 0: none.
+pub(super) fn kept(root: Frame, va: u64) -> u64 {
+    let found = leaf(root, va, 0).map(|(place, _)| place.read());
+    found.map_or(0, |entry| entry >> 1)
+}
+
+/// Keeps a number there. The table of `va` must be there: it has been mapped.
+pub(super) fn keep(root: Frame, va: u64, number: u64) {
+    if let Ok((place, _)) = leaf(root, va, 0) {
+        place.write(number << 1);
+    }
 }
 
 /// What is at `va` in `root`: physical address of its byte, and the entry.

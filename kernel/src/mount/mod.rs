@@ -13,6 +13,7 @@ pub mod snapshots;
 
 use crate::chan::{End, Piece, room};
 use crate::lock::{Lock, Rank};
+use crate::mem::heap::new_arc;
 use crate::proc::sched::{Slot, WaitQueue};
 use abi::Errno;
 use alloc::sync::Arc;
@@ -146,7 +147,9 @@ struct State {
     writes: Vec<Outstanding>,
     /// How many of the latter.
     given_up: usize,
-    /// Fids to clunk as soon as a tag is free.
+    /// Numbers given out by [`Mount::new_fid`] and neither clunked nor dropped.
+    fids: usize,
+    /// Fids to clunk as soon as a tag is free; has room for all of those.
     unwanted: Vec<u32>,
     down: bool,
 }
@@ -190,10 +193,11 @@ impl Mount {
             next_wid: 1,
             writes: Vec::new(),
             given_up: 0,
+            fids: 0,
             unwanted: room(TAGS)?,
             down: false,
         };
-        let mount = Arc::new(Mount {
+        let mount = new_arc(Mount {
             id: NEXT_ID.fetch_add(1, Relaxed),
             end,
             state: Lock::new(Rank::Mount, state),
@@ -203,7 +207,7 @@ impl Mount {
             eager: AtomicBool::new(false),
             iounit: AtomicU32::new(IOUNIT),
             wmax: AtomicU32::new(WMAX),
-        });
+        })?;
         mount.end.set_client(Arc::downgrade(&mount))?;
         mount.negotiate()?;
         mount.attach(name)?;
@@ -243,7 +247,7 @@ impl Mount {
             };
             self.wmax.store(wmax.clamp(IOUNIT, WMAX), Relaxed);
         }
-        let fid = self.new_fid();
+        let fid = self.new_fid()?;
         let request = Request::Attach {
             fid,
             afid: NOFID,
@@ -291,12 +295,24 @@ impl Mount {
         (self.root.load(Relaxed), *self.root_qid.lock())
     }
 
-    /// A number not used as a fid on this connection before.
-    pub fn new_fid(&self) -> u32 {
-        let mut state = self.state.lock();
+    /// A number not used as a fid on this connection before; to be given to
+    /// [`Mount::clunk_later`] or [`Mount::drop_fid`]. Room to give it back without
+    /// allocating is made now.
+    pub fn new_fid(&self) -> Result<u32, Errno> {
+        let state = &mut *self.state.lock();
+        let more = (state.fids + 1).saturating_sub(state.unwanted.len());
+        let reserved = state.unwanted.try_reserve(more);
+        reserved.map_err(|_| Errno::ENOMEM)?;
+        state.fids += 1;
         let fid = state.next_fid;
         state.next_fid = fid.wrapping_add(1) % NOFID;
-        fid
+        Ok(fid)
+    }
+
+    /// The server has made no such fid.
+    pub fn drop_fid(&self) {
+        let mut state = self.state.lock();
+        state.fids = state.fids.saturating_sub(1);
     }
 
     /// A number for one write, which is outstanding until [`Self::end_wid`]

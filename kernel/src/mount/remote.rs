@@ -60,7 +60,21 @@ impl Remote {
     }
 
     fn step(mount: &Arc<Mount>, fid: u32, from: Qid, names: &[&str]) -> Result<Remote, Errno> {
-        let newfid = mount.new_fid();
+        let newfid = mount.new_fid()?;
+        let made = Self::step_to(mount, newfid, fid, from, names);
+        if made.is_err() {
+            mount.drop_fid();
+        }
+        made
+    }
+
+    fn step_to(
+        mount: &Arc<Mount>,
+        newfid: u32,
+        fid: u32,
+        from: Qid,
+        names: &[&str],
+    ) -> Result<Remote, Errno> {
         let request = Request::Walk {
             fid,
             newfid,

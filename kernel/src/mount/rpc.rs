@@ -6,7 +6,9 @@
 //! that a note interrupts flushes too, but waits for the outcome: a reply that
 //! comes before the flush's counts, so that it knows what has happened
 //! (invariant 13).
-use super::{Afterwards, BYTES_OUT, FIDS, Mount, Pending, Progress, State, TAGS, Trimmed};
+use super::{
+    Afterwards, BYTES_OUT, FIDS, Mount, Outstanding, Pending, Progress, State, TAGS, Trimmed,
+};
 use crate::chan::{HEAD_MAX, Message, Piece, room};
 use crate::proc::sched::{self, Reason, Wake};
 use abi::Errno;
@@ -248,8 +250,7 @@ impl Mount {
             if state.down || fid == NOFID {
                 return;
             }
-            // Without memory the fid stays at the server until the
-            // connection ends: a loss there, never a wrong result here.
+            // There is room, but for a fid that its maker took for dropped.
             if state.unwanted.try_reserve(1).is_ok() {
                 state.unwanted.push(fid);
             }
@@ -281,11 +282,17 @@ impl Mount {
                 let Some(tag) = state.try_tag() else { return };
                 (tag, state.take_unwanted())
             };
-            match unwanted {
-                Some(Unwanted::Fid(fid)) => self.send_detached(tag, &Request::Clunk { fid }),
-                Some(Unwanted::Write { wid, fid }) => self.send_detached(tag, &abort(wid, fid)),
-                None => return self.state.lock().free_tag(tag),
+            let Some(unwanted) = unwanted else {
+                return self.state.lock().free_tag(tag);
             };
+            let sent = match unwanted {
+                Unwanted::Fid(fid) => self.send_detached(tag, &Request::Clunk { fid }),
+                Unwanted::Write { wid, fid } => self.send_detached(tag, &abort(wid, fid)),
+            };
+            if !sent {
+                // Not now: there is no memory, or a note came.
+                return self.state.lock().keep_unwanted(unwanted);
+            }
         }
     }
 
@@ -323,6 +330,7 @@ impl Mount {
 }
 
 /// What the server is to forget.
+#[derive(Clone, Copy)]
 enum Unwanted {
     Fid(u32),
     /// Of a file that is open as `fid`.
@@ -372,13 +380,31 @@ impl State {
     /// Writes come first: they name fids.
     fn take_unwanted(&mut self) -> Option<Unwanted> {
         if self.given_up == 0 {
-            return self.unwanted.pop().map(Unwanted::Fid);
+            let fid = self.unwanted.pop()?;
+            self.fids = self.fids.saturating_sub(1);
+            return Some(Unwanted::Fid(fid));
         }
         let mut writes = self.writes.iter().enumerate();
         let (at, wid, fid) = writes.find_map(|(at, w)| Some((at, w.wid, w.given_up?)))?;
         self.writes.swap_remove(at);
         self.given_up -= 1;
         Some(Unwanted::Write { wid, fid })
+    }
+
+    /// What [`State::take_unwanted`] took could not be sent.
+    fn keep_unwanted(&mut self, unwanted: Unwanted) {
+        match unwanted {
+            Unwanted::Fid(fid) if self.unwanted.try_reserve(1).is_ok() => {
+                self.fids += 1;
+                self.unwanted.push(fid);
+            }
+            Unwanted::Write { wid, fid } if self.writes.try_reserve(1).is_ok() => {
+                let given_up = Some(fid);
+                self.writes.push(Outstanding { wid, given_up });
+                self.given_up += 1;
+            }
+            Unwanted::Fid(_) | Unwanted::Write { .. } => {}
+        }
     }
 
     /// A free tag, marked as sent by nobody.

@@ -6,8 +6,10 @@
 use super::{Mount, Trimmed, remote::Remote};
 use crate::lock::{Lock, Rank};
 use crate::mem::cache;
+use crate::mem::heap::new_box;
 use crate::proc::sched::{self, Reason, WaitQueue};
 use abi::Errno;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -31,7 +33,9 @@ struct Held {
 }
 
 struct Table {
-    entries: Vec<Option<Held>>,
+    /// Each in memory of the one who took it, so that nobody's many take what
+    /// another's one needs.
+    entries: Vec<Option<Box<Held>>>,
     free: Vec<u32>,
     /// Who waits for trims to be answered. Rare enough for one queue.
     trimming: WaitQueue,
@@ -63,7 +67,32 @@ pub struct Site {
 
 impl Table {
     fn held(&mut self, snap: SnapId) -> Option<&mut Held> {
-        self.entries.get_mut(snap.0 as usize)?.as_mut()
+        self.entries.get_mut(snap.0 as usize)?.as_deref_mut()
+    }
+
+    /// A free entry.
+    fn vacancy(&mut self) -> Result<u32, Errno> {
+        if let Some(index) = self.free.pop() {
+            return Ok(index);
+        }
+        let index = u32::try_from(self.entries.len()).map_err(|_| Errno::ENOMEM)?;
+        self.entries.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        // Room to free all of them later without allocating.
+        let wanted = self.entries.len() + 1 - self.free.len();
+        self.free.try_reserve(wanted).map_err(|_| Errno::ENOMEM)?;
+        self.entries.push(None);
+        Ok(index)
+    }
+
+    /// Frees an entry; what was in it.
+    fn vacate(&mut self, index: u32) -> Option<Box<Held>> {
+        let gone = self.entries.get_mut(index as usize)?.take()?;
+        self.free.push(index);
+        if self.free.len() == self.entries.len() {
+            self.entries = Vec::new();
+            self.free = Vec::new();
+        }
+        Some(gone)
     }
 }
 
@@ -71,26 +100,24 @@ impl Table {
 pub fn reserve(file: &Remote, path: &Arc<str>) -> Result<SnapId, Errno> {
     let held = Held {
         mount: file.mount.clone(),
-        snapfid: file.mount.new_fid(),
+        snapfid: file.mount.new_fid()?,
         qid_path: file.qid.path,
         path: path.clone(),
         holders: 1,
         trims: 0,
         epochs: Epochs::default(),
     };
+    let snap = insert(held);
+    if snap.is_err() {
+        file.mount.drop_fid();
+    }
+    snap
+}
+
+fn insert(held: Held) -> Result<SnapId, Errno> {
+    let held = new_box(held)?;
     let mut table = TABLE.lock();
-    let index = match table.free.pop() {
-        Some(index) => index,
-        None => {
-            let table = &mut *table;
-            table.entries.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-            // Room to free the entry later without allocating.
-            let wanted = table.entries.len() + 1 - table.free.len();
-            table.free.try_reserve(wanted).map_err(|_| Errno::ENOMEM)?;
-            table.entries.push(None);
-            table.entries.len() as u32 - 1
-        }
-    };
+    let index = table.vacancy()?;
     let slot = table.entries.get_mut(index as usize).ok_or(Errno::ENOMEM)?;
     let held = slot.insert(held);
     held.epochs = cache::with(|cache| cache.open(held.mount.id, held.qid_path));
@@ -156,15 +183,11 @@ pub fn release(snap: SnapId) {
         if held.holders > 0 {
             return;
         }
-        let gone = table
-            .entries
-            .get_mut(snap.0 as usize)
-            .and_then(Option::take);
-        table.free.push(snap.0);
-        gone
+        table.vacate(snap.0)
     };
     COUNT.fetch_sub(1, Relaxed);
     if let Some(held) = gone {
+        let held = *held;
         cache::with(|cache| cache.close(held.epochs));
         held.mount.clunk_later(held.snapfid);
     }
@@ -253,6 +276,7 @@ pub fn take(
         // The server made nothing: forget the entry and say nothing to it.
         if let Some(held) = TABLE.lock().held(snap) {
             held.snapfid = NOFID;
+            held.mount.drop_fid();
         }
         release(snap);
     }

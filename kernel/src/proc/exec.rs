@@ -8,6 +8,7 @@ use crate::arch::{TrapFrame, time};
 use crate::chan::{FrameRef, Piece, room};
 use crate::file::{Node, OpenFile, open};
 use crate::lock::{Lock, Rank};
+use crate::mem::heap::new_arc_str;
 use crate::mount::snapshots;
 use crate::name::root::Entry;
 use crate::seg::host::{read_remote, read_snapshot};
@@ -267,6 +268,7 @@ pub fn exec(
     let root = process.space.lock().view.pages.root();
     slots::set_root(process.slot, root);
     seg::clear(&Lock::new(Rank::Space, old));
+    process.pay_so();
     slots::reset_registers();
     note::forget_handler(process);
     Ok(())
@@ -290,6 +292,7 @@ fn change(
     path: &str,
     arguments: &Arguments,
 ) -> Result<Space, Failure> {
+    let name = new_arc_str(path.rsplit('/').next().unwrap_or(path)).map_err(Errno::from)?;
     let file = open::open(process, path, mode::OREAD)?;
     let space = Lock::new(Rank::Space, Space::new()?);
     match with_image(&file, |image| build(&space, image, arguments, path)) {
@@ -299,8 +302,7 @@ fn change(
             return Err(failure);
         }
     }
-    let name = path.rsplit('/').next().unwrap_or(path);
-    *process.name.lock() = crate::text::owned(name);
+    *process.name.lock() = name;
     Ok(seg::exchange(&process.space, space.into_inner()))
 }
 

@@ -1,10 +1,11 @@
 //! `rfork`: a child with a copy of the parent's memory, shared frame by frame
 //! until one of them stores.
 use super::sched::{self, Slot};
-use super::{Parent, Process, insert, slots, vacancy};
+use super::{Parent, Process, Seat, insert, slots, vacancy};
 use crate::arch::{self, TrapFrame};
 use crate::file::Descriptors;
 use crate::lock::{Lock, Rank};
+use crate::mem::heap::new_arc;
 use crate::mem::stack::KernelStack;
 use crate::name::NameSpace;
 use crate::seg::{self, Space, attach};
@@ -29,6 +30,7 @@ pub fn rfork(parent: &Process, frame: &TrapFrame, flags: u64) -> Result<u64, Err
     }
     let group = (flags & rfork::NOTES == 0).then(|| parent.group.load(Relaxed));
     let slot = vacancy(group)?;
+    let seat = Seat::take(parent.seat.account(), group.is_none()).ok_or(Errno::EAGAIN)?;
     let stack = KernelStack::new().ok_or(Errno::ENOMEM)?;
     let inherited = Parent {
         pid: parent.pid,
@@ -38,7 +40,7 @@ pub fn rfork(parent: &Process, frame: &TrapFrame, flags: u64) -> Result<u64, Err
         directory: parent.directory.lock().clone(),
         name: parent.name.lock().clone(),
     };
-    let child = Process::new(slot, &inherited, Space::new()?, stack);
+    let child = new_arc(Process::new(slot, &inherited, Space::new()?, stack, seat))?;
     if let Err(errno) = attach::copy_all(&parent.space, &child.space) {
         seg::clear(&child.space);
         return Err(errno);
@@ -62,8 +64,8 @@ fn names(parent: &Process, flags: u64) -> Result<Arc<NameSpace>, Errno> {
     let names = parent.names();
     match flags & (rfork::NAMES | rfork::CLEAN_NAMES) {
         0 => Ok(names),
-        rfork::NAMES => Ok(Arc::new(names.copy()?)),
-        _ => Ok(Arc::new(NameSpace::new())),
+        rfork::NAMES => Ok(new_arc(names.copy()?)?),
+        _ => Ok(new_arc(NameSpace::new())?),
     }
 }
 
@@ -79,15 +81,15 @@ fn change_self(process: &Process, flags: u64) -> Result<u64, Errno> {
     }
     if flags & rfork::NOTES != 0 {
         process.group.store(process.pid, Relaxed);
+        process.pay_apart();
     }
     Ok(0)
 }
 
 /// Makes `process` known and ready; it begins with those registers.
-pub fn begin(process: Process, registers: TrapFrame) {
+pub fn begin(process: Arc<Process>, registers: TrapFrame) {
     let slot = process.slot;
     let root = process.space.lock().view.pages.root();
-    let process = Arc::new(process);
     slots::prepare(&process, enter, root);
     if process.may(abi::privilege::DEVICE) {
         slots::set_ports_of(slot, true);

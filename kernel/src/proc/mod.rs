@@ -5,7 +5,9 @@
 pub mod exec;
 pub mod fork;
 pub mod note;
+pub mod relief;
 pub mod sched;
+mod seat;
 pub mod semaphore;
 pub mod slots;
 mod table;
@@ -21,6 +23,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use note::Notes;
 use sched::Slot;
+pub use seat::Seat;
 
 pub use slots::current;
 pub use table::{at, count, find, insert, vacancy};
@@ -62,9 +65,9 @@ pub struct Process {
     /// Where names lead; see [`Process::names`].
     pub names: Lock<Arc<NameSpace>>,
     /// The working directory, absolute and clean.
-    pub directory: Lock<String>,
+    pub directory: Lock<Arc<str>>,
     /// What it is called in messages; the last part of the program's path.
-    pub name: Lock<String>,
+    pub name: Lock<Arc<str>>,
     /// Its last error.
     pub error: Lock<LastError>,
     /// Set once it is to end.
@@ -73,15 +76,25 @@ pub struct Process {
     pub notes: Lock<Notes>,
     /// Children that ended are announced here.
     pub children: Lock<sched::WaitQueue>,
+    /// When it was told to give memory back; 0: never.
+    pub told: AtomicU64,
     /// Kept so that it is freed with the process, by somebody else.
     stack: KernelStack,
+    /// Its place in the table and who pays; given back last.
+    seat: Seat,
 }
 
 static NEXT_PID: AtomicU64 = AtomicU64::new(1);
 
 impl Process {
     /// A process in `slot` that is in no table and not ready yet.
-    pub fn new(slot: Slot, parent: &Parent, space: Space, stack: KernelStack) -> Process {
+    pub fn new(
+        slot: Slot,
+        parent: &Parent,
+        space: Space,
+        stack: KernelStack,
+        seat: Seat,
+    ) -> Process {
         let pid = NEXT_PID.fetch_add(1, Relaxed);
         Process {
             pid,
@@ -98,7 +111,9 @@ impl Process {
             ending: Lock::new(Rank::Process, None),
             notes: Lock::new(Rank::Process, Notes::default()),
             children: Lock::new(Rank::Process, sched::WaitQueue::new()),
+            told: AtomicU64::new(0),
             stack,
+            seat,
         }
     }
 
@@ -145,7 +160,7 @@ pub struct Parent {
     /// Name space.
     pub names: Arc<NameSpace>,
     /// Working directory.
-    pub directory: String,
+    pub directory: Arc<str>,
     /// Name.
-    pub name: String,
+    pub name: Arc<str>,
 }

@@ -28,7 +28,6 @@ struct Note {
 }
 
 /// The note a handler is busy with.
-#[derive(Clone)]
 struct Handling {
     /// Where in the program's memory its registers are.
     registers: u64,
@@ -50,7 +49,10 @@ impl Notes {
     pub fn inherited(&self) -> Notes {
         Notes {
             handler: self.handler,
-            handling: self.handling.clone(),
+            handling: self.handling.as_ref().map(|handling| Handling {
+                registers: handling.registers,
+                text: crate::text::owned(&handling.text),
+            }),
             waiting: VecDeque::new(),
         }
     }

@@ -101,6 +101,8 @@ reasons! {
     Page "page being filled",
     /// A semaphore.
     Semaphore "semaphore",
+    /// Somebody else to give memory back.
+    Memory "memory",
 }
 
 /// What a process is doing, for people.

@@ -6,12 +6,14 @@
 use super::Process;
 use super::sched::{self, Slot};
 use crate::arch::{self, Context, FpuState, Selectors};
+use crate::mem::frames::{self, Payer, Share};
 use crate::mem::paging::Root;
 use crate::seg::SpaceLock;
 use alloc::sync::Arc;
 use core::cell::UnsafeCell;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+use vm::AccountId;
 
 /// Processes at most, ended ones not yet waited for included.
 pub const NPROC: usize = abi::PROCESSES_MAX;
@@ -27,6 +29,7 @@ struct Hardware {
     stack_top: u64,
     root: Option<Root>,
     ports: bool,
+    payer: Payer,
 }
 
 struct Table(UnsafeCell<[Hardware; NPROC]>);
@@ -48,6 +51,10 @@ static TABLE: Table = Table(UnsafeCell::new(
             stack_top: 0,
             root: None,
             ports: false,
+            payer: Payer {
+                account: AccountId::KERNEL,
+                share: Share::Ordinary,
+            },
         }
     }; NPROC],
 ));
@@ -72,6 +79,7 @@ pub fn prepare(process: &Arc<Process>, entry: extern "C" fn(usize) -> !, root: R
     hardware.stack_top = process.stack().top();
     hardware.root = Some(root);
     hardware.ports = false;
+    hardware.payer = process.payer();
 }
 
 /// A child starts with its parent's floating-point state and segment registers,
@@ -126,6 +134,13 @@ pub fn set_ports(me: Slot, allowed: bool) {
     arch::set_ports_allowed(allowed);
 }
 
+/// The running process takes frames so from now on.
+pub fn set_payer(me: Slot, payer: Payer) {
+    // SAFETY: conditions 1 to 3 of `Table`.
+    unsafe { (*slot(me)).payer = payer };
+    frames::set_payer(payer);
+}
+
 /// The process that runs.
 static CURRENT: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
 
@@ -156,6 +171,7 @@ fn install(hardware: &Hardware, current: Selectors) {
     CURRENT.store(hardware.process.cast_mut(), Relaxed);
     arch::set_kernel_stack(hardware.stack_top);
     arch::set_ports_allowed(hardware.ports);
+    frames::set_payer(hardware.payer);
     if let Some(root) = hardware.root {
         root.activate();
     }

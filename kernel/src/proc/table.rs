@@ -58,6 +58,11 @@ pub fn at(slot: usize) -> Option<Arc<Process>> {
     PROCESSES.lock().get(slot).cloned().flatten()
 }
 
+/// Has the process in that slot ended, and is only there to be asked for?
+pub fn has_ended(slot: Slot) -> bool {
+    sched::status(slot).state == abi::ProcessInfo::ENDED
+}
+
 /// Processes alive or not yet waited for.
 pub fn count() -> usize {
     PROCESSES.lock().iter().flatten().count()

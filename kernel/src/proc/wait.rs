@@ -16,6 +16,7 @@ const INIT: u64 = 1;
 /// Ends the running process, which was ordered to. Everything it holds is
 /// given back here, on its own stack, except that stack and its table entry.
 pub fn finish(process: Arc<Process>) -> ! {
+    process.pay_last();
     let files = process.descriptors.lock().take_all();
     drop(files);
     seg::destroy(&process);

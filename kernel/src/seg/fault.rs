@@ -7,6 +7,7 @@ use super::host::Caller;
 use super::{Content, Kind, Space, SpaceLock};
 use crate::mem::paging::Prot;
 use crate::mount::snapshots;
+use crate::proc::relief;
 use crate::text;
 use abi::{Errno, PAGE};
 use alloc::string::String;
@@ -69,9 +70,18 @@ enum Look {
     Done,
 }
 
-/// Makes the page at `va` ready for `access`, waiting for its content if it
-/// is asleep.
+/// Makes the page at `va` ready for `access`, waiting for its content if it is
+/// asleep. Where frames are out, waits for others to give some back.
 pub fn resolve(space: &SpaceLock, va: u64, access: Access) -> Result<(), Denied> {
+    loop {
+        match try_resolve(space, va, access) {
+            Err(Denied::Failed(Errno::ENOMEM)) if relief::relieve().map_err(Denied::Failed)? => {}
+            result => return result,
+        }
+    }
+}
+
+fn try_resolve(space: &SpaceLock, va: u64, access: Access) -> Result<(), Denied> {
     FAULTS.fetch_add(1, Relaxed);
     let look = look_up(&mut space.lock(), va, access)?;
     match look {

@@ -15,11 +15,14 @@ use vm::Access;
 ///
 /// # Errors
 /// `ENOMEM` if what is asleep does not fit in memory, `EINTR` if the process
-/// is to end; it is not serving then.
+/// is to end; it is not serving then. `true`: it has begun just now.
 #[inline]
-pub fn begin(space: &SpaceLock) -> Result<(), Errno> {
+pub fn begin(space: &SpaceLock) -> Result<bool, Errno> {
     let serving = space.lock().serving;
-    if serving { Ok(()) } else { wake_all(space) }
+    if serving {
+        return Ok(false);
+    }
+    wake_all(space).map(|()| true)
 }
 
 #[cold]

@@ -6,6 +6,7 @@
 //! kernel's heap. All tables read and change it under their own locks; one
 //! CPU runs the kernel and nothing here waits, so it needs no lock.
 use crate::mem::frames;
+use crate::mem::heap::new_arc;
 use abi::Errno;
 use alloc::sync::Arc;
 use vm::Frame;
@@ -27,7 +28,7 @@ impl Shared {
             return Err(Errno::EINVAL);
         }
         let top = frames::alloc_zeroed().ok_or(Errno::ENOMEM)?;
-        Ok(Arc::new(Shared { top }))
+        Ok(new_arc(Shared { top })?)
     }
 
     /// The frame of a page, made if need be.

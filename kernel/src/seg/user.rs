@@ -12,7 +12,7 @@ use super::{SpaceLock, fault};
 use crate::arch::{self, user::UserFault};
 use crate::chan::{FrameRef, Piece, Source, room};
 use crate::mem::frames;
-use crate::proc::slots;
+use crate::proc::{relief, slots};
 use abi::{Errno, PAGE, Slice, USER_END};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -42,8 +42,19 @@ pub fn resolve(space: &SpaceLock, va: u64, access: Access) -> Result<(Frame, usi
                 Err(Errno::EFAULT)
             };
         }
-        fault::resolve(space, va, access).map_err(fault::Denied::errno)?;
+        touch(space, va, access)?;
     }
+}
+
+/// What a load or store would do, for a system call. A program that takes memory
+/// in calls is told like any other when there is none.
+fn touch(space: &SpaceLock, va: u64, access: Access) -> Result<(), Errno> {
+    fault::resolve(space, va, access).map_err(|denied| {
+        if denied == fault::Denied::Failed(Errno::ENOMEM) {
+            relief::note_in_call();
+        }
+        denied.errno()
+    })
 }
 
 /// Calls `f(frame, offset, length, done)` for each page of the range.
@@ -77,7 +88,7 @@ fn ready(space: &SpaceLock, mut copy: impl FnMut() -> Result<(), UserFault>) -> 
         } else {
             Access::Load
         };
-        fault::resolve(space, fault.address, access).map_err(fault::Denied::errno)?;
+        touch(space, fault.address, access)?;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Calls on files and names.
 use super::{Arguments, about};
 use crate::file::{Node, OpenFile, open, read, write};
+use crate::mem::heap::new_arc;
 use crate::name::root::Entry;
 use crate::proc::Process;
 use crate::seg::user;
@@ -19,7 +20,7 @@ fn number(value: u64) -> Result<u32, Errno> {
 
 /// A new descriptor for an open file.
 pub fn descriptor(process: &Process, file: OpenFile) -> Result<u64, Errno> {
-    let file = Arc::new(file);
+    let file = new_arc(file)?;
     let kept = file.clone();
     // Should the table be full, the file is closed here, unlocked.
     let added = process.descriptors.lock().add(kept);

@@ -4,19 +4,24 @@ use super::file::descriptor;
 use crate::arch::{interrupts, time};
 use crate::chan::{self, Event, Port, interrupt};
 use crate::file::{Node, OpenFile, write};
+use crate::mem::heap::new_arc_str;
 use crate::proc::Process;
 use crate::seg::user::{self, Gather};
 use abi::{Errno, IRQ_MSI, Received, mode, privilege};
 use alloc::sync::Arc;
 
-fn open_file(node: Node) -> OpenFile {
-    OpenFile::new(node, mode::ORDWR, Arc::from(""))
+fn open_file(node: Node) -> Result<OpenFile, Errno> {
+    Ok(OpenFile::new(node, mode::ORDWR, new_arc_str("")?))
 }
 
 pub fn pipe(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let (one, other) = chan::pair()?;
-    let one = descriptor(process, open_file(Node::Channel(one)))?;
-    let other = match descriptor(process, open_file(Node::Channel(other))) {
+    let (one, other) = (
+        open_file(Node::Channel(one))?,
+        open_file(Node::Channel(other))?,
+    );
+    let one = descriptor(process, one)?;
+    let other = match descriptor(process, other) {
         Ok(fd) => fd,
         Err(errno) => {
             close(process, one)?;
@@ -39,7 +44,7 @@ fn close(process: &Process, fd: u64) -> Result<(), Errno> {
 }
 
 pub fn port(process: &Process) -> Result<u64, Errno> {
-    descriptor(process, open_file(Node::Port(Port::new()?)))
+    descriptor(process, open_file(Node::Port(Port::new()?))?)
 }
 
 /// The port that `fd` refers to.

@@ -10,7 +10,7 @@ mod system;
 
 use crate::arch::TrapFrame;
 use crate::proc::{self, Process};
-use crate::{mem, text, trap};
+use crate::{text, trap};
 use abi::{Call, Errno, encode};
 use core::fmt::{self, Display};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -53,11 +53,6 @@ fn dispatch(process: &Process, call: Call, frame: &mut TrapFrame) -> Result<u64,
     let a = Arguments::of(frame);
     if call == Call::GetPid {
         return Ok(process.pid);
-    }
-    // What a call allocates in small pieces comes from a reserve that is
-    // there on entry; calls that give memory back need none.
-    if allocates(call) && !mem::heap::reserve_ok() {
-        return Err(Errno::ENOMEM);
     }
     match call {
         Call::GetPid => Ok(process.pid),
@@ -106,32 +101,12 @@ fn dispatch(process: &Process, call: Call, frame: &mut TrapFrame) -> Result<u64,
         Call::Send => message::send(process, &a),
         Call::KStat => system::kstat(process, &a),
         Call::Counters => system::counters(process, &a),
+        Call::FailAlloc => system::fail_alloc(process, &a),
         Call::BootOptions => system::boot_options(process, &a),
         Call::Log => system::log(process, &a),
         Call::Verdict => system::verdict(process, &a),
         Call::Halt => system::halt(process, &a),
     }
-}
-
-/// Might the call need kernel memory?
-fn allocates(call: Call) -> bool {
-    !matches!(
-        call,
-        Call::Exits
-            | Call::Close
-            | Call::SegDetach
-            | Call::SegFree
-            | Call::Wait
-            | Call::Sleep
-            | Call::ErrStr
-            | Call::KStat
-            | Call::Halt
-            | Call::Kill
-            | Call::Notify
-            | Call::Noted
-            | Call::SemRelease
-            | Call::ProcInfo
-    )
 }
 
 /// Remembers the text of an error for `errstr`.

@@ -5,8 +5,9 @@ use crate::arch::{TrapFrame, time};
 use crate::proc::exec::Failure;
 use crate::proc::note;
 use crate::proc::sched::{self, Reason, Wake};
-use crate::proc::{self, Process, slots};
+use crate::proc::{self, Process, relief, slots};
 use crate::seg::user;
+use crate::text;
 use abi::{Errno, NSEG, PAGE, ProcessInfo, TEXT_MAX, WaitMessage};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
@@ -25,10 +26,25 @@ pub fn exits(process: &Process, a: &Arguments) -> Result<u64, Errno> {
 }
 
 pub fn rfork(process: &Process, frame: &TrapFrame, a: &Arguments) -> Result<u64, Errno> {
-    let made = proc::fork::rfork(process, frame, a.0[0]);
+    let is_out = |errno: &Errno| *errno == Errno::ENOMEM;
+    let made = with_relief(is_out, || proc::fork::rfork(process, frame, a.0[0]));
     match made {
         Err(Errno::EAGAIN) => about(process, "too many processes", made),
         _ => made,
+    }
+}
+
+/// Runs a call that changes nothing where it fails, again after others have
+/// given memory back. `is_out` tells of an error whether that was missing.
+fn with_relief<T, E: From<Errno>>(
+    is_out: impl Fn(&E) -> bool,
+    mut call: impl FnMut() -> Result<T, E>,
+) -> Result<T, E> {
+    loop {
+        match call() {
+            Err(error) if is_out(&error) && relief::relieve()? => {}
+            result => return result,
+        }
     }
 }
 
@@ -36,7 +52,9 @@ pub fn exec(process: &Process, frame: &mut TrapFrame, a: &Arguments) -> Result<u
     let [va, len, argv, argc, envp, envc] = a.0;
     let path = path(process, va, len)?;
     let arguments = proc::exec::Arguments::from_user(&process.space, (argv, argc), (envp, envc))?;
-    match proc::exec::exec(process, frame, &path, &arguments) {
+    let is_out = |failure: &Failure| matches!(failure, Failure::Error(Errno::ENOMEM));
+    let run = || proc::exec::exec(process, frame, &path, &arguments);
+    match with_relief(is_out, run) {
         Ok(()) => {}
         Err(Failure::Error(errno)) => return about(process, &path, Err(errno)),
         Err(Failure::Refused(why)) => {
@@ -162,20 +180,29 @@ pub fn sleep(a: &Arguments) -> Result<u64, Errno> {
 }
 
 pub fn privilege(process: &Process, a: &Arguments) -> Result<u64, Errno> {
-    let kept = process.privileges.load(Relaxed) & a.0[0];
+    let had = process.privileges.load(Relaxed);
+    let kept = had & a.0[0];
     process.privileges.store(kept, Relaxed);
+    if kept != had {
+        process.pay_apart();
+    }
     slots::set_ports(process.slot, process.may(abi::privilege::DEVICE));
     Ok(kept)
 }
 
 pub fn errstr(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let [va, room, ..] = a.0;
-    let text = process.error.lock().text.clone();
-    let len = text.len().min(usize::try_from(room).unwrap_or(usize::MAX));
-    user::write(
-        &process.space,
-        va,
-        text.as_bytes().get(..len).unwrap_or(&[]),
-    )?;
+    // A copy on the stack: there may be no memory, and the lock must go before
+    // user memory is touched.
+    let mut bytes = [0; text::MAX];
+    let len = {
+        let error = process.error.lock();
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        let len = error.text.len().min(room).min(bytes.len());
+        let text = error.text.as_bytes().get(..len).unwrap_or(&[]);
+        bytes[..len].copy_from_slice(text);
+        len
+    };
+    user::write(&process.space, va, &bytes[..len])?;
     Ok(len as u64)
 }

@@ -4,7 +4,7 @@ use crate::arch::{serial, time};
 use crate::chan::{self, interrupt};
 use crate::lock::{Lock, Rank};
 use crate::log::{self, Level};
-use crate::mem::frames;
+use crate::mem::{frames, heap};
 use crate::mount::{self, snapshots};
 use crate::proc::{self, Process, sched};
 use crate::seg::{fault, user, view};
@@ -176,4 +176,14 @@ pub fn halt(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let line = text::format(format_args!("@exit {}\n", a.0[0] & 0xff));
     serial::com2(line.as_bytes());
     arch::exit_qemu(EXIT_DONE)
+}
+
+/// A failure on purpose, in a system that runs tests.
+pub fn fail_alloc(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    if !options::tested() {
+        return Err(Errno::EPERM);
+    }
+    let count = u32::try_from(a.0[0]).map_err(|_| Errno::EINVAL)?;
+    let account = process.payer().account;
+    Ok(u64::from(heap::chance::fail(account, count)))
 }

@@ -16,7 +16,12 @@ pub struct Services {
 impl Services {
     /// Starts consfs and makes the console standard input, output and error.
     pub fn console(&mut self) -> Result<(), Failure> {
-        self.start("/bin/consfs", TERMINAL, privilege::DEVICE, "")?;
+        self.start(
+            "/bin/consfs",
+            TERMINAL,
+            privilege::DEVICE | privilege::SERVICE,
+            "",
+        )?;
         for (new, old) in [("/dev/term/cons", CONSOLE), ("/dev/term/consctl", CONTROL)] {
             sys::bind(new, old, bind::REPLACE).about(old)?;
         }
@@ -36,14 +41,14 @@ impl Services {
     /// Starts hostfs: the driver and the snapshots in one process.
     /// `options` are asked of it, as `mount -o` does.
     pub fn host_directory(&mut self, options: &str) -> Result<(), Failure> {
-        let privileges = privilege::DEVICE | privilege::COUNTERS;
+        let privileges = privilege::DEVICE | privilege::COUNTERS | privilege::SERVICE;
         let name = format!("?{options}");
         self.start("/bin/hostfs", "/n/host", privileges, &name)
     }
 
     /// Starts ramfs: files in memory.
     pub fn memory(&mut self) -> Result<(), Failure> {
-        self.start("/bin/ramfs", "/tmp", 0, "")
+        self.start("/bin/ramfs", "/tmp", privilege::SERVICE, "")
     }
 
     /// Starts the server at `path` with `privileges` and mounts what it has

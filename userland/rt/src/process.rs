@@ -111,6 +111,7 @@ pub(crate) fn slice(bytes: &[u8]) -> Slice {
 }
 
 /// How a child ended.
+#[derive(Clone, Copy)]
 pub struct Ended(WaitMessage);
 
 impl Ended {

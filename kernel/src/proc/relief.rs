@@ -1,0 +1,119 @@
+//! When frames are out: the program with most memory gives its own back.
+//!
+//! Whoever needs a frame then, by a touch or in a system call, waits here while
+//! the process with most memory is told by a note. One that has no handler ends
+//! by that; one that goes on without giving memory back is ended. Services of
+//! the system are never chosen, file servers only if no other program has much.
+use super::sched::{self, Reason, Wake};
+use super::{Process, current, note, table};
+use crate::arch::time;
+use crate::mem::frames;
+use abi::{Errno, STATUS_KILLED};
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering::Relaxed;
+use vm::{ACCOUNTS_MAX, AccountId};
+
+/// What the note says.
+const TEXT: &str = "sys: out of memory: this program has most of it";
+/// How often the one who waits looks again, nanoseconds.
+const LOOK_NS: u64 = 1_000_000;
+/// How long a program has to give memory back before it is ended.
+const PATIENCE_NS: u64 = 500_000_000;
+/// After that a note is as good as forgotten.
+const FORGET_NS: u64 = 10_000_000_000;
+/// How long anybody waits.
+const WAIT_NS: u64 = 30_000_000_000;
+
+/// The running process found no frame. `true`: there are some now, try again.
+///
+/// # Errors
+/// `EINTR`: a note came, or the process is to end.
+pub fn relieve() -> Result<bool, Errno> {
+    let deadline = time::now_ns().saturating_add(WAIT_NS);
+    let me = current();
+    let mut waited = false;
+    while frames::exhausted() {
+        let Some(victim) = victim() else {
+            return Ok(false);
+        };
+        if victim.pid == me.pid || time::now_ns() >= deadline {
+            return Ok(false);
+        }
+        tell(&victim);
+        drop(victim);
+        let until = time::now_ns().saturating_add(LOOK_NS);
+        match sched::park(Reason::Memory, Some(until)) {
+            Wake::Woken | Wake::Timeout => waited = true,
+            Wake::Ending | Wake::Noted => return Err(Errno::EINTR),
+        }
+    }
+    // Otherwise frames were not what was missing.
+    Ok(waited)
+}
+
+/// The running process failed to touch memory in a system call because it has
+/// most of it itself: it gets the note that a load or store would have brought.
+pub fn note_in_call() {
+    let me = current();
+    if frames::exhausted() && !me.is_service() {
+        // With eight waiting already it knows.
+        let _ = note::post(&me, TEXT);
+    }
+}
+
+/// Gives the process with most memory a note; ends it if that was in vain.
+fn tell(victim: &Process) {
+    let now = time::now_ns();
+    let told = victim.told.load(Relaxed);
+    let since = now.saturating_sub(told);
+    if told == 0 || since > FORGET_NS {
+        victim.told.store(now, Relaxed);
+        let name = victim.name.lock().clone();
+        warn!("out of memory: {name} {} has most of it", victim.pid);
+        let _ = note::post(victim, TEXT);
+    } else if since > PATIENCE_NS {
+        victim.end(STATUS_KILLED, TEXT);
+    }
+}
+
+/// The process that is to give memory back.
+fn victim() -> Option<Arc<Process>> {
+    let (account, frames) = biggest(|process| !process.space.lock().serving)?;
+    if u64::from(frames) >= frames::total() / 16 {
+        return of_account(account, |process| !process.space.lock().serving);
+    }
+    let (account, _) = biggest(|_| true)?;
+    of_account(account, |_| true)
+}
+
+/// May it be chosen?
+fn may_end(process: &Process) -> bool {
+    !process.is_service() && !table::has_ended(process.slot)
+}
+
+/// The account with most frames, of those with a process that will do, and
+/// frames of it and below.
+fn biggest(fits: impl Fn(&Process) -> bool) -> Option<(AccountId, u32)> {
+    let mut candidates = [false; ACCOUNTS_MAX];
+    table::for_each(|process| {
+        if may_end(process) && fits(process) {
+            candidates[usize::from(process.seat.account().0) % ACCOUNTS_MAX] = true;
+        }
+    });
+    frames::accounts(|accounts| accounts.biggest(|id| candidates[usize::from(id.0)]))
+}
+
+/// The process of an account that maps most pages.
+fn of_account(account: AccountId, fits: impl Fn(&Process) -> bool) -> Option<Arc<Process>> {
+    let mut most: Option<(u64, Arc<Process>)> = None;
+    table::for_each(|process| {
+        if process.seat.account() != account || !may_end(process) || !fits(process) {
+            return;
+        }
+        let pages = process.space.lock().view.pages.mapped();
+        if most.as_ref().is_none_or(|(m, _)| pages > *m) {
+            most = Some((pages, process.clone()));
+        }
+    });
+    most.map(|(_, process)| process)
+}

@@ -1,0 +1,114 @@
+//! A process's place in the table, and the account that it pays from.
+use super::{Process, slots};
+use crate::mem::frames::{self, Payer, Share};
+use crate::mem::heap;
+use abi::privilege;
+use core::sync::atomic::{AtomicBool, AtomicU16, Ordering::Relaxed};
+use vm::AccountId;
+
+/// A charged place; given back when it is dropped.
+pub struct Seat {
+    account: AtomicU16,
+    /// It gives back all it has: that may need a little memory.
+    leaving: AtomicBool,
+}
+
+impl Seat {
+    /// A place for a child of a process that pays from `maker`, in that account
+    /// or, with `apart`, in a new one below. `None`: no more are allowed.
+    pub fn take(maker: AccountId, apart: bool) -> Option<Seat> {
+        let account = frames::accounts(|accounts| {
+            let id = match apart {
+                true => accounts.open(maker),
+                false => {
+                    accounts.join(maker);
+                    maker
+                }
+            };
+            if accounts.charge_place(id, maker) {
+                return Some(id);
+            }
+            accounts.leave(id);
+            None
+        })?;
+        Some(Seat {
+            account: AtomicU16::new(account.0),
+            leaving: AtomicBool::new(false),
+        })
+    }
+
+    /// The account.
+    #[inline]
+    pub fn account(&self) -> AccountId {
+        AccountId(self.account.load(Relaxed))
+    }
+
+    /// Gives the process a new account below its own. One that is alone in its
+    /// account keeps it.
+    fn move_below(&self) {
+        let old = self.account();
+        let new = frames::accounts(|accounts| {
+            if accounts.members(old) == 1 {
+                return old;
+            }
+            let new = accounts.open(old);
+            accounts.move_place(old, new);
+            accounts.leave(old);
+            new
+        });
+        self.account.store(new.0, Relaxed);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let account = self.account();
+        let last = frames::accounts(|accounts| {
+            accounts.uncharge_place(account);
+            accounts.leave(account)
+        });
+        if last {
+            heap::close_account(account);
+        }
+    }
+}
+
+impl Process {
+    /// Does the system depend on it? Then it may use the last frames, and is not
+    /// ended when there are none.
+    pub fn is_service(&self) -> bool {
+        self.may(privilege::DEVICE) || self.may(privilege::SERVICE)
+    }
+
+    /// How it pays for frames.
+    pub fn payer(&self) -> Payer {
+        let share = if self.is_service() || self.seat.leaving.load(Relaxed) {
+            Share::Service
+        } else if self.space.lock().serving {
+            Share::Serving
+        } else {
+            Share::Ordinary
+        };
+        let account = self.seat.account();
+        Payer { account, share }
+    }
+
+    /// What [`Process::payer`] follows from has changed, of the running process.
+    pub fn pay_so(&self) {
+        slots::set_payer(self.slot, self.payer());
+    }
+
+    /// The running process begins something of its own: what it and its children
+    /// take from now on is accounted for apart from its parent's.
+    pub fn pay_apart(&self) {
+        self.seat.move_below();
+        self.pay_so();
+    }
+
+    /// The running process ends: whatever its share was, it may take the little
+    /// memory that giving back needs.
+    pub fn pay_last(&self) {
+        self.seat.leaving.store(true, Relaxed);
+        self.pay_so();
+    }
+}
