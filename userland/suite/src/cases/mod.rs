@@ -4,9 +4,11 @@ mod contract;
 mod cost;
 pub mod death;
 mod exec;
+mod failing;
 mod fuzz;
 mod hostile;
 mod kernel;
+mod limits;
 mod list;
 mod names;
 mod note;
@@ -122,6 +124,8 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         released::CASES,
         sharing::CASES,
         hostile::CASES,
+        limits::CASES,
+        failing::CASES,
         fuzz::CASES,
         death::CASES,
         SELF_TEST,

@@ -1,0 +1,244 @@
+//! Every allocation of kernel memory that a call makes fails once: the call
+//! works all the same or fails with `ENOMEM`, and nothing of it stays.
+
+use super::Case;
+use crate::check::{PG, Scratch, Verdict, Why, patterned, same, snapshot};
+use crate::raw;
+use crate::tiny::{Fault, Tiny};
+use alloc::format;
+use rt::abi::{bind, mode, rfork};
+use rt::process::{self, Fork};
+use rt::{Call, Errno, File, Port, Segment, send, sys};
+
+pub const CASES: &[Case] = &[
+    Case::new("failing.names", names),
+    Case::new("failing.channels", channels),
+    Case::new("failing.processes", processes),
+    Case::new("failing.exec", exec),
+    Case::new("failing.memory", memory),
+    Case::new("failing.transfers", transfers),
+    Case::new("failing.mount", mount),
+];
+
+/// More than any call makes.
+const MOST: u64 = 2_000;
+
+/// The `count`th allocation from now on fails; what was left of the last order.
+fn fail(count: u64) -> Result<u64, Errno> {
+    // SAFETY: touches no memory of this process.
+    unsafe { raw::call(Call::FailAlloc, [count, 0, 0, 0, 0, 0]) }
+}
+
+/// Calls again and again, with another allocation failing each time, until none
+/// is left that could.
+fn each(what: &str, mut call: impl FnMut() -> Result<(), Errno>) -> Verdict {
+    let mut failed = 0;
+    for count in 1..MOST {
+        fail(count)?;
+        let done = call();
+        let left = fail(0)?;
+        match done {
+            Ok(()) if left > 0 => {
+                ensure!(failed > 0 || count == 1, "{what}: nothing ever failed");
+                return Ok(());
+            }
+            Ok(()) => {}
+            Err(Errno::ENOMEM) if left == 0 => failed += 1,
+            Err(errno) => {
+                return Err(Why(format!("{what}: allocation {count}: {errno:?}")));
+            }
+        }
+    }
+    Err(Why(format!("{what}: it never ends")))
+}
+
+fn names() -> Verdict {
+    let scratch = Scratch::patterned("failing", 1, PG)?;
+    let path = &scratch.path;
+    let (new, renamed) = (format!("{path}.new"), format!("{path}.renamed"));
+    each("open", || File::open(path, mode::OREAD).map(drop))?;
+    each("open of a program", || {
+        File::open("/bin/echo", mode::OREAD).map(drop)
+    })?;
+    each("stat", || File::stat_path(path).map(drop))?;
+    let mut entries = [0; 2048];
+    let folder = File::open("/n/host", mode::OREAD)?;
+    each("readdir", || {
+        folder.seek(0, rt::abi::whence::SET)?;
+        let (at, len) = (entries.as_mut_ptr() as u64, entries.len() as u64);
+        // SAFETY: the kernel writes within `entries`.
+        unsafe { raw::call(Call::ReadDir, [u64::from(folder.fd()), at, len, 0, 0, 0]) }.map(drop)
+    })?;
+    each("create", || {
+        // What was made although the call failed is found by the next.
+        drop(File::create(&new, mode::OWRITE, 0o600)?);
+        Ok(())
+    })?;
+    each("rename", || {
+        match sys::rename(&new, &renamed) {
+            Err(Errno::ENOENT) => {}
+            other => other?,
+        }
+        sys::rename(&renamed, &new)
+    })?;
+    each("chdir", || sys::chdir("/n/host"))?;
+    sys::chdir("/")?;
+    each("own names", || process::change(rfork::NAMES))?;
+    each("bind", || sys::bind("/n", "/mnt", bind::REPLACE))?;
+    each("unmount", || match sys::unmount("/mnt") {
+        // The one before did it.
+        Err(Errno::EINVAL) => Ok(()),
+        other => other,
+    })?;
+    each("remove", || match sys::remove(&new) {
+        Err(Errno::ENOENT) => Ok(()),
+        other => other,
+    })?;
+    match File::stat_path(&new) {
+        Err(Errno::ENOENT) => Ok(()),
+        other => Err(Why(format!("after all of it: {:?}", other.map(|_| ())))),
+    }
+}
+
+fn channels() -> Verdict {
+    each("pipe", || File::pipe().map(drop))?;
+    each("port", || Port::new().map(drop))?;
+    let (ours, theirs) = File::pipe()?;
+    for len in [10, 2_000, 9_000, 300_000] {
+        let message = patterned(3, 0, len);
+        let mut back = patterned(4, 0, len);
+        each("message", || {
+            send(&ours, [&message[..]])?;
+            theirs.read_full(&mut back[..]).map(drop)
+        })?;
+        same("what came", &back[..], &message[..])?;
+    }
+    each("note", || match rt::note::send(u64::MAX >> 1, "a text") {
+        Err(Errno::ESRCH) => Ok(()),
+        other => other,
+    })
+}
+
+fn processes() -> Verdict {
+    for flags in [0, rfork::NOTES, rfork::NAMES, rfork::CLEAN_NAMES] {
+        each("fork", || match process::fork_with(flags)? {
+            Fork::Child => process::exit_now(0, ""),
+            Fork::Parent(pid) => process::wait_for(pid, |_| {}).map(drop),
+        })?;
+    }
+    Ok(())
+}
+
+/// What the program itself allocates after that may fail, too, so its status
+/// counts only when nothing failed.
+fn exec() -> Verdict {
+    for count in 1..MOST {
+        let pid = match process::fork()? {
+            Fork::Parent(pid) => pid,
+            Fork::Child => {
+                let errno = match fail(count) {
+                    Ok(_) => process::exec("/bin/true", &["true", "argument"]),
+                    Err(errno) => errno,
+                };
+                process::exit_now(if errno == Errno::ENOMEM { 77 } else { 78 }, "")
+            }
+        };
+        let status = process::wait_for(pid, |_| {})?.status();
+        ensure!(status != 78, "allocation {count}: not out of memory");
+        if fail(0)? > 0 {
+            return same("a program's status", status, 0);
+        }
+    }
+    Err(Why("it never ends".into()))
+}
+
+fn memory() -> Verdict {
+    for kind in ["memory", "snapshot", "shared"] {
+        each(kind, || {
+            let mut segment = Segment::attach(kind, 64 * PG)?;
+            segment.bytes_mut()[PG] = 1;
+            segment.free(0, 64 * PG)
+        })?;
+    }
+    Ok(())
+}
+
+/// Reads and writes, deferred or not: what was read is right, and what a failed
+/// write left is right after the next.
+fn transfers() -> Verdict {
+    let scratch = Scratch::patterned("failing", 1, 40 * PG + 100)?;
+    let want = patterned(1, 0, 40 * PG + 100);
+    let mut plain = patterned(2, 0, 40 * PG + 100);
+    each("read", || {
+        scratch.file.read_full_at(&mut plain, 0).map(drop)
+    })?;
+    same("what was read", &plain[..], &want[..])?;
+    let mut segment = snapshot(41)?;
+    let len = want.len();
+    each("read into a snapshot segment", || {
+        let buffer = &mut segment.bytes_mut()[..len];
+        scratch.file.read_full_at(buffer, 0).map(drop)
+    })?;
+    same("what is there", &segment.bytes()[..len], &want[..])?;
+    each("write", || {
+        // Pages that were changed, others that were not.
+        segment.bytes_mut()[5 * PG] = 0;
+        scratch.file.write_all_at(&segment.bytes()[..len], 0)
+    })?;
+    each("write elsewhere", || {
+        scratch
+            .file
+            .write_all_at(&segment.bytes()[PG..9 * PG + 7], 100)
+    })?;
+    scratch.file.read_full_at(&mut plain, 0)?;
+    let source = &segment.bytes()[PG..9 * PG + 7];
+    same("the file", &plain[100..8 * PG + 107], source)
+}
+
+fn mount() -> Verdict {
+    let server = Tiny {
+        snapshots: true,
+        fault: Fault::None,
+    };
+    // Its root is a file. Each attempt needs a server of its own.
+    let place = Scratch::empty("mounted")?;
+    for count in 1..MOST {
+        let mut left = 0;
+        let mut mounted = Ok(());
+        let attempt = (&mut left, &mut mounted);
+        let verdict = mount_once(server, &place.path, count, attempt);
+        match mounted {
+            Ok(()) if left > 0 => return verdict,
+            Ok(()) | Err(Errno::ENOMEM) => {}
+            Err(errno) => return Err(Why(format!("allocation {count}: {errno:?}"))),
+        }
+    }
+    Err(Why("it never ends".into()))
+}
+
+/// Mounts a server while an allocation fails.
+fn mount_once(
+    server: Tiny,
+    place: &str,
+    count: u64,
+    (left, mounted): (&mut u64, &mut Result<(), Errno>),
+) -> Verdict {
+    let (ours, theirs) = File::pipe()?;
+    // Nothing is to fail there: an account of its own.
+    let pid = match process::fork_with(rfork::NOTES)? {
+        Fork::Parent(pid) => pid,
+        Fork::Child => {
+            drop(File::from_fd(ours.fd()));
+            process::exit_now(server.serve(&theirs), "")
+        }
+    };
+    drop(theirs);
+    fail(count)?;
+    *mounted = ours.mount(place);
+    *left = fail(0)?;
+    if mounted.is_ok() {
+        sys::unmount(place)?;
+    }
+    process::wait_for(pid, |_| {})?;
+    Ok(())
+}

@@ -1,0 +1,390 @@
+//! Programs that take all they can get of the kernel: others go on, whoever
+//! started them can end them, and everything comes back.
+
+use super::Case;
+use super::server::with;
+use crate::check::{PG, Scratch, Verdict, Why, same};
+use crate::raw;
+use crate::tiny::{Fault, Tiny};
+use alloc::format;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering::Relaxed;
+use rt::abi::{ProcessInfo, STATUS_KILLED, mode, rfork};
+use rt::process::{self, Ended, Fork};
+use rt::stats::Counters;
+use rt::{Call, Errno, File, Segment, Shared, Stat64, send, sys};
+
+pub const CASES: &[Case] = &[
+    Case::new("limits.processes", processes),
+    Case::new("limits.channels", channels),
+    Case::new("limits.messages", messages),
+    Case::new("limits.messages.long", long_messages),
+    Case::deferred("limits.snapshots", snapshots),
+    Case::new("limits.memory.touch", || memory(touch)),
+    Case::new("limits.memory.calls", || memory(call)),
+    Case::new("limits.memory.fork", fork_when_out),
+    Case::new("limits.memory.handler", handler),
+];
+
+/// Semaphores in shared memory.
+const READY: usize = 0;
+const GO: usize = 4;
+
+/// Waits for children in any order: those that end meanwhile are remembered.
+#[derive(Default)]
+struct Family(Vec<Ended>);
+
+impl Family {
+    fn wait_for(&mut self, pid: u64) -> Result<Ended, Why> {
+        if let Some(at) = self.0.iter().position(|ended| ended.pid() == pid) {
+            return Ok(self.0.swap_remove(at));
+        }
+        let mut others = Vec::new();
+        let ended = process::wait_for(pid, |other| others.push(*other))?;
+        self.0.append(&mut others);
+        Ok(ended)
+    }
+
+    fn status_of(&mut self, pid: u64) -> Result<u8, Why> {
+        Ok(self.wait_for(pid)?.status())
+    }
+}
+
+/// A child that runs `body` in a note group, and so an account, of its own.
+fn apart(body: impl FnOnce()) -> Result<u64, Why> {
+    match process::fork_with(rfork::NOTES)? {
+        Fork::Parent(pid) => Ok(pid),
+        Fork::Child => {
+            body();
+            process::exit(0, "")
+        }
+    }
+}
+
+/// What a person does who wants to end something: another process, a pipe, a
+/// file, a program.
+fn others_go_on(family: &mut Family) -> Verdict {
+    let (ours, theirs) = File::pipe()?;
+    let pid = match process::fork_with(rfork::NOTES)? {
+        Fork::Parent(pid) => pid,
+        Fork::Child => {
+            drop(ours);
+            let moved = theirs.dup_to(1).map(File::into_fd);
+            if moved.is_ok() {
+                process::exec("/bin/echo", &["echo", "here"]);
+            }
+            process::exit_now(9, "")
+        }
+    };
+    drop(theirs);
+    let said = ours.read_to_end()?;
+    same("a program's status", family.status_of(pid)?, 0)?;
+    same("its output", &said[..], &b"here\n"[..])?;
+    let scratch = Scratch::patterned("limits", 1, PG)?;
+    let copy = scratch.again()?;
+    let mut page = crate::check::snapshot(1)?;
+    same("bytes read", copy.read_at(page.bytes_mut(), 0)?, PG)
+}
+
+/// A tree of processes, each the first of a new note group, takes every place
+/// there is and every one that gets free.
+fn processes() -> Verdict {
+    let shared = Shared::new(PG)?;
+    let (ours, theirs) = File::pipe()?;
+    let bomb = apart(|| {
+        // Its own copy.
+        drop(File::from_fd(ours.fd()));
+        let mut told = false;
+        loop {
+            match process::fork_with(rfork::NOTES) {
+                Ok(Fork::Child) => {
+                    let _ = theirs.read(&mut [0; 1]);
+                    process::exit_now(0, "")
+                }
+                Ok(Fork::Parent(_)) => {}
+                Err(_) if !told => {
+                    told = true;
+                    let _ = shared.semaphore(READY).map(|s| s.release(1));
+                }
+                Err(_) => {
+                    let _ = sys::sleep(0);
+                }
+            }
+        }
+    })?;
+    drop(theirs);
+    shared.semaphore(READY)?.acquire()?;
+    let taken = Counters::now()?.get(Stat64::Processes);
+    let family = &mut Family::default();
+    let mut verdict = Ok(());
+    for _ in 0..50 {
+        let child = process::spawn(|| 0).map_err(Why::from);
+        verdict = verdict.and_then(|()| same("a status", family.status_of(child?)?, 0));
+    }
+    let verdict = verdict.and_then(|()| others_go_on(family));
+    process::kill(bomb, "enough")?;
+    family.wait_for(bomb)?;
+    drop(ours);
+    ensure!(taken > 200, "only {taken} processes");
+    verdict
+}
+
+/// Runs `count` children, each in an account of its own, that do `body` and
+/// stay until `look` has been called.
+fn crowd(count: usize, body: impl Fn(), look: impl FnOnce(&mut Family) -> Verdict) -> Verdict {
+    let shared = Shared::new(PG)?;
+    let mut children = Vec::new();
+    for _ in 0..count {
+        let child = apart(|| {
+            body();
+            let _ = shared.semaphore(READY).map(|s| s.release(1));
+            let _ = shared.semaphore(GO).map(|s| s.acquire());
+        });
+        let Ok(pid) = child else { break };
+        children.push(pid);
+        shared.semaphore(READY)?.acquire()?;
+    }
+    let family = &mut Family::default();
+    let verdict = look(family);
+    shared.semaphore(GO)?.release(children.len() as u32)?;
+    for pid in &children {
+        family.wait_for(*pid)?;
+    }
+    ensure!(!children.is_empty(), "no children");
+    verdict
+}
+
+/// As many channels as a process can have.
+fn pipes() -> Vec<(File, File)> {
+    core::iter::from_fn(|| File::pipe().ok()).collect()
+}
+
+/// Channels of many processes take no memory that others need.
+fn channels() -> Verdict {
+    crowd(40, || core::mem::forget(pipes()), others_go_on)
+}
+
+/// Fills the queues of all channels with messages of `len` bytes.
+fn fill(len: usize) {
+    let message = alloc::vec![7; len];
+    for pair in pipes() {
+        for end in [&pair.0, &pair.1] {
+            for _ in 0..64 {
+                if send(end, [&message[..]]).is_err() {
+                    break;
+                }
+            }
+        }
+        core::mem::forget(pair);
+    }
+}
+
+/// Messages that nobody reads: what they took is there again afterwards, for
+/// anything else.
+fn messages() -> Verdict {
+    let children = || {
+        let mut count = 0;
+        crowd(
+            100,
+            || {},
+            |_| {
+                count = Counters::now()?.get(Stat64::Processes);
+                Ok(())
+            },
+        )?;
+        Ok::<u64, Why>(count)
+    };
+    let before = children()?;
+    crowd(12, || fill(2048), others_go_on)?;
+    same("processes possible afterwards", children()?, before)
+}
+
+fn long_messages() -> Verdict {
+    crowd(4, || fill(300_000), others_go_on)
+}
+
+/// Snapshots of some processes take no place that another's needs.
+fn snapshots() -> Verdict {
+    let server = Tiny {
+        snapshots: true,
+        fault: Fault::Boasts,
+    };
+    with(server, |path| {
+        let many = || {
+            let file = File::open(path, mode::OREAD);
+            let pages = crate::check::snapshot(EACH);
+            if let (Ok(file), Ok(mut pages)) = (file, pages) {
+                take_snapshots(&file, &mut pages);
+                core::mem::forget(pages);
+            }
+        };
+        let before = Counters::now()?;
+        crowd(10, many, |family| {
+            let taken = Counters::now()?.since(&before, Stat64::Snapshots);
+            ensure!(taken > 16_384, "only {taken} snapshots");
+            others_go_on(family)
+        })
+    })
+}
+
+/// Snapshots of one process in that case.
+const EACH: usize = 2_000;
+
+/// A snapshot for each page.
+fn take_snapshots(file: &File, pages: &mut Segment) {
+    for (index, page) in pages.bytes_mut().chunks_mut(PG).enumerate() {
+        // Descending, so that no two are one.
+        let offset = ((EACH - index) * 2 * PG) as u64;
+        if file.read_at(page, offset) != Ok(PG) {
+            return;
+        }
+    }
+}
+
+const GIB: usize = 1 << 30;
+
+/// Takes memory by stores, until it is ended.
+fn touch(memory: &mut Segment) {
+    for page in memory.bytes_mut().chunks_mut(PG) {
+        page[0] = 1;
+    }
+}
+
+/// Takes memory in calls, which only return an error when there is none.
+fn call(memory: &mut Segment) {
+    for at in (memory.address()..).step_by(PG).take(memory.len() / PG) {
+        // SAFETY: writes 8 bytes of a segment that is used for nothing else.
+        let _ = unsafe { raw::call(Call::KStat, [at, 1, 0, 0, 0, 0]) };
+    }
+}
+
+/// One process takes all frames: it alone is ended, with the reason, while
+/// others who need some go on, servers among them.
+fn memory(take: fn(&mut Segment)) -> Verdict {
+    let shared = Shared::new(PG)?;
+    let bystander = apart(|| {
+        let _ = shared.semaphore(GO).map(|s| s.acquire());
+        let mut own = Segment::attach("memory", 64 * PG);
+        if let Ok(own) = &mut own {
+            touch(own);
+        }
+        process::exit_now(3, "")
+    })?;
+    let hog = apart(|| {
+        let mut memory = Segment::attach("memory", 64 * GIB);
+        let _ = shared.semaphore(GO).map(|s| s.release(1));
+        if let Ok(memory) = &mut memory {
+            take(memory);
+        }
+    })?;
+    // Meanwhile, and when there is hardly any left.
+    let family = &mut Family::default();
+    let mut verdict = Ok(());
+    while is_alive(hog) && verdict.is_ok() {
+        verdict = others_go_on(family).and_then(|()| tmp());
+    }
+    let _ = process::kill(hog, "too late");
+    let ended = family.wait_for(hog)?;
+    let bystander = family.status_of(bystander)?;
+    verdict?;
+    same("the other's status", bystander, 3)?;
+    let (status, text) = (u32::from(ended.status()), ended.text());
+    ensure!(
+        status == STATUS_KILLED && text.contains("out of memory"),
+        "status {status}: {text}"
+    );
+    others_go_on(family).and_then(|()| tmp())
+}
+
+fn is_alive(pid: u64) -> bool {
+    process::list().any(|p| p.pid == pid && p.state != ProcessInfo::ENDED)
+}
+
+/// Files in memory are written and read.
+fn tmp() -> Verdict {
+    let path = format!("/tmp/limits-{}", sys::getpid());
+    let file = File::create(&path, mode::ORDWR, 0o600)?;
+    let written = file.write_all_at(&[1; 100], 0);
+    sys::remove(&path)?;
+    written?;
+    Ok(())
+}
+
+/// Memory taken by a process that has ended since counts for its child; a fork
+/// that finds none waits until it is given back.
+fn fork_when_out() -> Verdict {
+    let shared = Shared::new(PG)?;
+    let heir = shared.number(GO)?;
+    let parent = apart(|| {
+        let Ok(mut memory) = Segment::attach("memory", 64 * GIB) else {
+            return;
+        };
+        let free = Counters::now().map_or(0, |now| now.get(Stat64::FramesFree)) as usize;
+        touch_pages(&mut memory, free * 3 / 4);
+        if let Ok(Fork::Child) = process::fork() {
+            heir.store(sys::getpid() as u32, Relaxed);
+            let _ = shared.semaphore(READY).map(|s| s.release(1));
+            touch(&mut memory);
+        }
+    })?;
+    shared.semaphore(READY)?.acquire()?;
+    let family = &mut Family::default();
+    family.wait_for(parent)?;
+    let mut rounds = 0;
+    let heir = u64::from(heir.load(Relaxed));
+    while is_alive(heir) {
+        others_go_on(family)?;
+        rounds += 1;
+        ensure!(rounds < 1000, "the process with most memory is still there");
+    }
+    others_go_on(family)
+}
+
+fn touch_pages(memory: &mut Segment, pages: usize) {
+    for page in memory.bytes_mut().chunks_mut(PG).take(pages) {
+        page[0] = 1;
+    }
+}
+
+/// A program that handles the note and gives nothing back is ended when others
+/// need memory.
+fn handler() -> Verdict {
+    let shared = Shared::new(PG)?;
+    let hog = apart(|| {
+        let ignored = rt::note::handle(|_, _| rt::note::Then::Resume);
+        let memory = Segment::attach("memory", 64 * GIB);
+        if let (Ok(()), Ok(mut memory)) = (ignored, memory) {
+            call_until_out(&mut memory);
+            let _ = shared.semaphore(READY).map(|s| s.release(1));
+            loop {
+                let _ = sys::sleep(u64::MAX / 2);
+            }
+        }
+    })?;
+    shared.semaphore(READY)?.acquire()?;
+    let needs = apart(|| {
+        if let Ok(mut memory) = Segment::attach("memory", 2000 * PG) {
+            touch(&mut memory);
+        }
+        process::exit_now(4, "")
+    })?;
+    let family = &mut Family::default();
+    let needed = family.status_of(needs)?;
+    let _ = process::kill(hog, "too late");
+    let ended = family.wait_for(hog)?;
+    same("the one who needed memory", needed, 4)?;
+    let text = ended.text();
+    ensure!(text.contains("out of memory"), "it ended by {text}");
+    Ok(())
+}
+
+/// Takes memory in calls until one fails.
+fn call_until_out(memory: &mut Segment) {
+    for at in (memory.address()..).step_by(PG).take(memory.len() / PG) {
+        // SAFETY: writes 8 bytes of a segment that is used for nothing else.
+        let done = unsafe { raw::call(Call::KStat, [at, 1, 0, 0, 0, 0]) };
+        if done == Err(Errno::ENOMEM) {
+            return;
+        }
+    }
+}
