@@ -1,10 +1,14 @@
 //! The Gregorian calendar, in UTC.
 
+use alloc::format;
+use alloc::string::{String, ToString};
 use core::fmt;
 
 /// A moment as people write it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Date {
+    /// Seconds since 1970.
+    pub seconds: u64,
     /// Year, 1970 or later.
     pub year: u64,
     /// 1 to 12.
@@ -27,6 +31,7 @@ impl Date {
         let (days, rest) = (seconds / 86_400, seconds % 86_400);
         let (year, month, day) = civil(days);
         Date {
+            seconds,
             year,
             month,
             day,
@@ -40,19 +45,132 @@ impl Date {
 
     /// Three letters.
     pub fn weekday_name(&self) -> &'static str {
-        let names = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-        names.get(self.weekday as usize).unwrap_or(&"?")
+        &self.weekday_whole()[..3]
+    }
+
+    fn weekday_whole(&self) -> &'static str {
+        WEEKDAYS.get(self.weekday as usize).unwrap_or(&"???")
     }
 
     /// Three letters.
     pub fn month_name(&self) -> &'static str {
-        let names = [
-            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-        ];
+        &self.month_whole()[..3]
+    }
+
+    fn month_whole(&self) -> &'static str {
         let index = self.month.wrapping_sub(1) as usize;
-        names.get(index).unwrap_or(&"?")
+        MONTHS.get(index).unwrap_or(&"???")
+    }
+
+    /// The number of the day in its year, from 1.
+    fn day_of_year(&self) -> u64 {
+        let leap = self.year.is_multiple_of(4)
+            && (!self.year.is_multiple_of(100) || self.year.is_multiple_of(400));
+        let months = [
+            31,
+            28 + u64::from(leap),
+            31,
+            30,
+            31,
+            30,
+            31,
+            31,
+            30,
+            31,
+            30,
+            31,
+        ];
+        let before: u64 = months.iter().take(self.month as usize - 1).sum();
+        before + self.day
+    }
+
+    /// As `date +FORMAT` prints it: `%` and a letter is a part of the date.
+    /// An error names what is not known.
+    pub fn format(&self, format: &str) -> Result<String, String> {
+        let mut text = String::new();
+        let mut chars = format.chars();
+        while let Some(c) = chars.next() {
+            match c {
+                '%' => {
+                    let letter = chars.next().ok_or("a % at the end")?;
+                    text.push_str(&self.part(letter)?);
+                }
+                c => text.push(c),
+            }
+        }
+        Ok(text)
+    }
+
+    /// What `%` and `letter` stand for.
+    fn part(&self, letter: char) -> Result<String, String> {
+        let hour_of_half = (self.hour + 11) % 12 + 1;
+        let half = if self.hour < 12 { "AM" } else { "PM" };
+        let whole = match letter {
+            'D' => "%m/%d/%y",
+            'F' => "%Y-%m-%d",
+            'R' => "%H:%M",
+            'T' | 'X' => "%H:%M:%S",
+            'c' => "%a %b %e %H:%M:%S %Y",
+            'r' => "%I:%M:%S %p",
+            'x' => "%m/%d/%y",
+            _ => "",
+        };
+        if !whole.is_empty() {
+            return self.format(whole);
+        }
+        Ok(match letter {
+            'A' => self.weekday_whole().into(),
+            'a' => self.weekday_name().into(),
+            'B' => self.month_whole().into(),
+            'b' | 'h' => self.month_name().into(),
+            'C' => format!("{:02}", self.year / 100),
+            'd' => format!("{:02}", self.day),
+            'e' => format!("{:2}", self.day),
+            'H' => format!("{:02}", self.hour),
+            'I' => format!("{hour_of_half:02}"),
+            'j' => format!("{:03}", self.day_of_year()),
+            'M' => format!("{:02}", self.minute),
+            'm' => format!("{:02}", self.month),
+            'n' => "\n".into(),
+            'p' => half.into(),
+            'S' => format!("{:02}", self.second),
+            's' => self.seconds.to_string(),
+            't' => "\t".into(),
+            'u' => ((self.weekday + 6) % 7 + 1).to_string(),
+            'w' => self.weekday.to_string(),
+            'Y' => self.year.to_string(),
+            'y' => format!("{:02}", self.year % 100),
+            'Z' => "UTC".into(),
+            'z' => "+0000".into(),
+            '%' => "%".into(),
+            letter => return Err(format!("not supported: %{letter}")),
+        })
     }
 }
+
+const WEEKDAYS: [&str; 7] = [
+    "Sunday",
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+];
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
 
 /// `2026-11-21 05:06`, as `ls -l` has it.
 impl fmt::Display for Date {

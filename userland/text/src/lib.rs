@@ -1,14 +1,19 @@
 //! What several programs do with texts: regular expressions ([`Pattern`]),
-//! dates ([`Date`]) and numbers with a unit ([`size`]).
+//! dates ([`Date`]), numbers with a unit ([`size`]), escapes ([`unescape`]) and
+//! formats ([`printf`]).
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
 mod date;
+mod escape;
 mod pattern;
+mod printf;
 mod size;
 
 pub use date::Date;
+pub use escape::{Escapes, Output, unescape};
 pub use pattern::{Case, Pattern};
+pub use printf::{Printed, printf};
 pub use size::size;

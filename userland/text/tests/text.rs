@@ -1,6 +1,6 @@
 //! Patterns, dates and sizes.
 
-use dormouse_text::{Case, Date, Pattern, size};
+use dormouse_text::{Case, Date, Escapes, Output, Pattern, Printed, printf, size, unescape};
 use proptest::prelude::*;
 
 fn found(pattern: &str, text: &str) -> bool {
@@ -130,5 +130,110 @@ proptest! {
         if let Ok(pattern) = Pattern::new(&pattern, Case::Ignored) {
             let _ = pattern.is_in(text.as_bytes());
         }
+    }
+}
+
+#[test]
+fn dates_are_shown_as_a_format_says() {
+    let shown = |seconds, format| Date::from_seconds(seconds).format(format);
+    let all = "%A %a %B %b %C %d %D %e %F %H %I %j %M %m %p %R %r %S %s %T %u %w %Y %y %Z %z %%";
+    assert_eq!(
+        shown(1_234_567_890, all).unwrap(),
+        "Friday Fri February Feb 20 13 02/13/09 13 2009-02-13 23 11 044 31 02 PM 23:31 \
+         11:31:30 PM 30 1234567890 23:31:30 5 5 2009 09 UTC +0000 %"
+    );
+    assert_eq!(
+        shown(0, "%c|%I %p|%u %w").unwrap(),
+        "Thu Jan  1 00:00:00 1970|12 AM|4 4"
+    );
+    assert_eq!(
+        shown(1_709_164_800 + 86_400 * 305, "%F %j %n%t").unwrap(),
+        "2024-12-30 365 \n\t"
+    );
+    assert_eq!(
+        shown(1_709_164_800 + 86_400 * 306, "%F %j").unwrap(),
+        "2024-12-31 366"
+    );
+    assert_eq!(shown(0, "%V"), Err("not supported: %V".into()));
+    assert!(shown(0, "a%").is_err());
+}
+
+fn printed(format: &str, arguments: &[&str]) -> Printed {
+    let arguments: Vec<&[u8]> = arguments.iter().map(|text| text.as_bytes()).collect();
+    let mut printed = Printed::default();
+    printf(format.as_bytes(), &arguments, &mut printed).unwrap();
+    printed
+}
+
+#[test]
+fn formats_are_filled_in() {
+    for (format, arguments, wanted) in [
+        ("a\\tb\\n\\101\\q%%", &[][..], "a\tb\nA\\q%"),
+        ("%s,%d;", &["a", "1", "b"], "a,1;b,0;"),
+        ("x", &["1", "2"], "x"),
+        ("[%5s|%-5s|%.2s]", &["ab", "cd", "efg"], "[   ab|cd   |ef]"),
+        (
+            "[%5d|%-5d|%05d|%+d|% d]",
+            &["42", "42", "-42", "42", "42"],
+            "[   42|42   |-0042|+42| 42]",
+        ),
+        ("[%.3d|%5.3d|%.0d]", &["7", "-7", "0"], "[007| -007|]"),
+        (
+            "%x %X %#x %o %#o %u",
+            &["255", "255", "255", "8", "8", "-1"],
+            "ff FF 0xff 10 010 18446744073709551615",
+        ),
+        (
+            "%d %d %d %d %i",
+            &["0x10", "010", "'A", "", "+3"],
+            "16 8 65 0 3",
+        ),
+        (
+            "%*d|%-*d|%.*s",
+            &["4", "1", "3", "2", "1", "abc"],
+            "   1|2  |a",
+        ),
+        ("%c%c", &["abc", ""], "a"),
+        ("%b|%s", &["a\\n\\0101", "a\\n"], "a\nA|a\\n"),
+        ("%b%s", &["a\\cb", "never"], "a"),
+    ] {
+        let Printed { bytes, wrong } = printed(format, arguments);
+        assert_eq!(String::from_utf8(bytes).unwrap(), wanted, "{format}");
+        assert_eq!(wrong, [""; 0], "{format}");
+    }
+    let Printed { bytes, wrong } = printed("%d %d %d", &["1x", "9223372036854775808", "x"]);
+    assert_eq!(bytes, b"0 9223372036854775807 0");
+    assert_eq!(
+        wrong,
+        [
+            "1x: not a number",
+            "9223372036854775808: too large",
+            "x: not a number"
+        ]
+    );
+    for (format, why) in [
+        ("%", "a % at the end"),
+        ("%5", "a % at the end"),
+        ("%y", "not supported: %y"),
+        ("%f", "not supported: %f"),
+        ("%99999999999d", "wider than"),
+    ] {
+        let wrong = printf(format.as_bytes(), &[], &mut Printed::default()).unwrap_err();
+        assert!(wrong.contains(why), "{format}: {wrong}");
+    }
+}
+
+#[test]
+fn escapes_end_output_at_c() {
+    let mut out = Vec::new();
+    let text = b"\\a\\e\\\\n\\0377\\07x\\cend";
+    assert_eq!(unescape(text, Escapes::Argument, &mut out), Output::Ends);
+    assert_eq!(out, b"\x07\\e\\n\xff\x07x");
+}
+
+proptest! {
+    #[test]
+    fn no_format_breaks_printf(format in "[a%0-9.*+# dsxcb\\\\-]{0,20}", argument in "[-0-9x'\\\\c]{0,6}") {
+        let _ = printf(format.as_bytes(), &[argument.as_bytes(), b"3"], &mut Printed::default());
     }
 }
