@@ -75,6 +75,69 @@ exec echo replaced
 }
 
 #[test]
+fn the_shell_refuses_by_name_and_only_from_there_on() {
+    prints(
+        r#"
+# Earlier lines run before one that is not understood.
+echo 'echo first; echo line
+[[ a ]]
+echo never' > s; sh s 2>&1; echo $?
+echo 'if true; then echo a' > s; sh s 2>&1; echo $?
+sh -c 'cat <<E
+no end' 2>&1; echo $?
+for c in 'a &> b' 'echo ${x/a/b}' 'function f { a; }' '((i++))' 'cat <<< a'; do sh -c "echo first
+$c
+echo never" 2>&1; echo $?; done
+# Commands and options.
+trap 'echo x' EXIT 2>&1; echo $?; read -p a b 2>&1; echo $?; sh -c 'set -o pipefail; echo never' 2>&1; echo $?
+cd -P / 2>&1; echo $?; sh -c 'exec -a b c; echo never' 2>&1; echo $?; printf %f 1 2>&1; echo $?; read 2>&1; echo $?
+# Expressions and values.
+sh -c 'echo $((9223372036854775807 + 1)); echo never' 2>&1; echo $?; sh -c 'echo $((i++))' 2>&1; echo $?
+sh -c 'echo ${x?gone}; echo never' 2>&1; echo $?; sh -uc 'echo $x; echo never' 2>&1; echo $?
+# What nests has a bound.
+f() { f; }; (f) 2>&1; echo $?; x='eval "$x"'; (eval "$x") 2>&1; echo $?; echo '. ./s' > s; (. ./s) 2>&1; echo $?
+n() { [ $1 = 0 ] || n $(($1 - 1)); }; n 300; echo $?
+# Substitutions of a command in a pipeline happen once.
+echo $(echo x >> once; echo y) | cat; wc -l once; echo "$(echo x >> once)" & wait; wc -l once
+# Descriptors of the shell are not in the way.
+exec 3< s 9> t; { exec 4< s; read a <&4; echo $a; } < s; echo nine >&9; exec 9>&-; cat t; { echo a >&3; } 2> e; cat e
+(exec 63< s; echo never); true
+"#,
+        "first\nline\ns: line 2: not supported: [[\n2\n\
+         s: line 2: the end comes before `fi`\n2\n\
+         sh: line 2: the end comes before the line `E`\n2\n\
+         first\nsh: line 2: not supported: &>\n2\n\
+         first\nsh: line 2: not supported: ${x/...}\n2\n\
+         first\nsh: line 2: not supported: function\n2\n\
+         first\nsh: line 2: not supported: ((; write ( ( for two subshells\n2\n\
+         first\nsh: line 2: not supported: <<<\n2\n\
+         trap: not supported\n2\nread: -p: not supported\n2\nset: -o: not supported\n2\n\
+         cd: -P: not supported\n2\nexec: -a: not supported\n2\nprintf: not supported: %f\n2\n\
+         usage: read [-r] NAME...\n2\n\
+         sh: $((9223372036854775807 + 1)): the result is too large\n2\n\
+         sh: $((i++)): not supported: ++\n2\nsh: x: gone\n2\nsh: x: not set\n2\n\
+         script: commands are nested too deeply\n2\n\
+         script: commands are nested too deeply\n2\n\
+         script: commands are nested too deeply\n2\n0\n\
+         y\n1 once\n\n2 once\n. ./s\nnine\necho: standard output: bad file descriptor\n\
+         script: 63: not a descriptor for redirections\n",
+    );
+}
+
+#[test]
+fn a_pipeline_in_the_background_is_known_by_its_last_program() {
+    prints(
+        r#"
+cat /dev/zero | cat > /dev/null & kill $!; wait; ps | grep -c ' cat$'
+sleep 100 | sleep 0.1 | sh -c 'exit 3' & wait $!; echo $?; ps | grep ' sleep$' | { read p rest; kill $p; }; wait
+(exit 4) | (exit 5) & wait $!; echo $?; false && true & wait $!; echo $?; ! true & wait $!; echo $?
+cat & wait $!; echo $?; echo a | cat & wait
+"#,
+        "cat: killed\n0\n3\nsleep: killed\n5\n1\n1\n0\na\n",
+    );
+}
+
+#[test]
 fn the_programs() {
     prints(
         r#"

@@ -2,56 +2,95 @@
 //! scripts use all the time.
 
 use crate::Shown;
-use crate::run::{Leave, NOT_BEGUN, Ran};
-use crate::spawn::reason;
-use crate::state::{Shell, Variable};
-use alloc::string::ToString;
+use crate::command::Meaning;
+use crate::run::{Leave, Ran, USAGE};
+use crate::state::Shell;
+use crate::variables;
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use bytestr::text::{from_bytes, to_bytes};
-use rt::{File, eprintln, io, print, println, sys};
-use shell::condition::{self, Facts};
-use shell::parse::is_name;
+use bytestr::text::to_bytes;
+use rt::{eprintln, io, print, println, sys};
+use shell::condition;
+use text::{Escapes, Output, Printed, unescape};
 
 /// Runs with the arguments, without the name.
 pub type Builtin = fn(&mut Shell, &[&str]) -> Ran;
 
-/// Status of a command that was used wrongly.
-const USAGE: u8 = 2;
+/// The command of that name, if it is one of those that POSIX calls special:
+/// no function has its name, and variables set before it stay.
+pub fn special(name: &str) -> Option<Builtin> {
+    Some(match name {
+        ":" => |_, _| Ok(0),
+        "." => source,
+        "break" => |shell, args| leave_loops(shell, args, Leave::Break),
+        "continue" => |shell, args| leave_loops(shell, args, Leave::Continue),
+        "eval" => eval,
+        // With its redirections, which stay: `Shell::command`.
+        "exec" => |_, _| Ok(0),
+        "exit" => exit,
+        "export" => variables::export,
+        "readonly" => variables::readonly,
+        "return" => leave_function,
+        "set" => variables::set,
+        "shift" => variables::shift,
+        "unset" => variables::unset,
+        _ => return None,
+    })
+}
 
 /// The command of that name.
 pub fn find(name: &str) -> Option<Builtin> {
     Some(match name {
-        ":" | "true" => |_, _| Ok(0),
+        "true" => |_, _| Ok(0),
         "false" => |_, _| Ok(1),
+        "source" => source,
         "echo" => echo,
+        "printf" => printf,
         "test" => test,
         "[" => bracket,
         "cd" => cd,
         "pwd" => pwd,
-        "set" => set,
-        "shift" => shift,
-        "export" => export,
-        "unset" => unset,
-        "read" => read,
-        "eval" => eval,
-        "exec" => exec,
-        "." => source,
-        "break" => |shell, args| leave_loops(shell, args, Leave::Break),
-        "continue" => |shell, args| leave_loops(shell, args, Leave::Continue),
+        "read" => variables::read,
+        "local" => variables::local,
+        "command" => command,
+        "type" => kind,
         "wait" => wait,
         "history" => history,
-        "exit" => exit,
         "halt" => halt,
         "help" => |_, _| {
             print!("{}", crate::help::TEXT);
             Ok(0)
         },
-        _ => return None,
+        name => return unsupported(name),
     })
 }
 
-fn usage(text: &str) -> Ran {
+/// Commands of other shells that no program can stand for: each says so.
+fn unsupported(name: &str) -> Option<Builtin> {
+    macro_rules! refuse {
+        ($($known:literal)*) => {
+            match name {
+                $($known => Some(|_, _| {
+                    eprintln!(concat!($known, ": not supported"));
+                    Ok(USAGE)
+                }),)*
+                _ => None,
+            }
+        };
+    }
+    refuse!("alias" "bg" "declare" "fc" "fg" "getopts" "hash" "jobs" "let" "mapfile" "popd" "pushd"
+        "shopt" "times" "trap" "typeset" "ulimit" "umask" "unalias")
+}
+
+pub fn usage(text: &str) -> Ran {
     eprintln!("usage: {text}");
+    Ok(USAGE)
+}
+
+/// Refuses an option.
+pub fn unsupported_option(command: &str, option: &str) -> Ran {
+    eprintln!("{command}: {}: not supported", Shown(option));
     Ok(USAGE)
 }
 
@@ -60,30 +99,75 @@ fn put(text: &str) {
     let _ = io::write(&to_bytes(text));
 }
 
+/// `echo [-neE] [TEXT...]`
 fn echo(_: &mut Shell, args: &[&str]) -> Ran {
-    match args {
-        ["-n", rest @ ..] => put(&rest.join(" ")),
-        args => {
-            put(&args.join(" "));
-            put("\n");
+    let (mut newline, mut escapes) = (true, false);
+    let mut texts = args;
+    while let [option, rest @ ..] = texts
+        && let Some(letters) = option.strip_prefix('-')
+        && !letters.is_empty()
+        && letters.chars().all(|letter| "neE".contains(letter))
+    {
+        for letter in letters.chars() {
+            match letter {
+                'n' => newline = false,
+                letter => escapes = letter == 'e',
+            }
         }
+        texts = rest;
+    }
+    let text = texts.join(" ");
+    if escapes {
+        let mut bytes = Vec::new();
+        let output = unescape(&to_bytes(&text), Escapes::Argument, &mut bytes);
+        let _ = io::write(&bytes);
+        newline &= output == Output::GoesOn;
+    } else {
+        put(&text);
+    }
+    if newline {
+        put("\n");
     }
     Ok(0)
 }
 
-fn test(_: &mut Shell, args: &[&str]) -> Ran {
-    let look = |path: &str| {
-        let stat = File::stat_path(to_bytes(path)).ok()?;
-        Some(Facts {
-            directory: stat.is_dir(),
-            ordinary: stat.mode & 0o170_000 == 0o100_000,
-            size: stat.size,
-        })
+/// `printf FORMAT [ARG...]`
+fn printf(_: &mut Shell, args: &[&str]) -> Ran {
+    let (format, arguments) = match args {
+        ["--", format, arguments @ ..] => (format, arguments),
+        [format, ..] if format.len() > 1 && format.starts_with('-') => {
+            return unsupported_option("printf", format);
+        }
+        [format, arguments @ ..] => (format, arguments),
+        [] => return usage("printf FORMAT [ARG...]"),
     };
-    match condition::evaluate(args, &look) {
+    let arguments: Vec<_> = arguments
+        .iter()
+        .map(|argument| to_bytes(argument))
+        .collect();
+    let arguments: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
+    let mut printed = Printed::default();
+    let done = text::printf(&to_bytes(format), &arguments, &mut printed);
+    let _ = io::write(&printed.bytes);
+    let mut wrong = printed.wrong;
+    let status = match done {
+        Ok(()) => u8::from(!wrong.is_empty()),
+        Err(text) => {
+            wrong.push(text);
+            USAGE
+        }
+    };
+    for text in wrong {
+        eprintln!("printf: {}", Shown(&text));
+    }
+    Ok(status)
+}
+
+fn test(_: &mut Shell, args: &[&str]) -> Ran {
+    match condition::evaluate(args, &crate::files::Files) {
         Ok(is) => Ok(u8::from(!is)),
         Err(wrong) => {
-            eprintln!("test: {wrong}");
+            eprintln!("test: {}", Shown(&wrong));
             Ok(USAGE)
         }
     }
@@ -96,17 +180,32 @@ fn bracket(shell: &mut Shell, args: &[&str]) -> Ran {
     }
 }
 
+/// `cd [DIRECTORY]`, `cd -`
 fn cd(shell: &mut Shell, args: &[&str]) -> Ran {
     let path = match args {
         [] => shell.get("HOME").unwrap_or("/").to_string(),
+        ["-"] => match shell.get("OLDPWD") {
+            Some(path) => path.to_string(),
+            None => {
+                eprintln!("cd: OLDPWD: not set");
+                return Ok(1);
+            }
+        },
+        ["--", path] => path.to_string(),
+        [option, ..] if option.starts_with('-') => return unsupported_option("cd", option),
         [path] => path.to_string(),
         _ => return usage("cd [DIRECTORY]"),
     };
     match sys::chdir(to_bytes(&path)) {
         Ok(()) => {
             let directory = shell.directory_after(&path);
+            let before = shell.get("PWD").unwrap_or("/").to_string();
+            shell.set("OLDPWD", before);
             shell.export("PWD", directory);
-            Ok(0)
+            match args {
+                ["-"] => pwd(shell, &[]),
+                _ => Ok(0),
+            }
         }
         Err(errno) => {
             eprintln!("cd: {}: {errno}", Shown(&path));
@@ -115,129 +214,35 @@ fn cd(shell: &mut Shell, args: &[&str]) -> Ran {
     }
 }
 
-fn pwd(shell: &mut Shell, _: &[&str]) -> Ran {
+fn pwd(shell: &mut Shell, args: &[&str]) -> Ran {
+    if let [option, ..] = args {
+        return unsupported_option("pwd", option);
+    }
     let _ = io::write_name(to_bytes(shell.get("PWD").unwrap_or("/")));
     put("\n");
     Ok(0)
 }
 
-/// `set`: shows variables; `set -- ARG...`: sets the arguments.
-fn set(shell: &mut Shell, args: &[&str]) -> Ran {
-    match args {
-        [] => {
-            for (name, variable) in &shell.variables {
-                println!("{name}={}", Shown(&variable.text));
-            }
-        }
-        ["--", arguments @ ..] => {
-            shell.arguments = arguments.iter().map(ToString::to_string).collect();
-        }
-        _ => return usage("set [-- ARG...]"),
-    }
-    Ok(0)
-}
-
-fn shift(shell: &mut Shell, args: &[&str]) -> Ran {
-    let count = match args {
-        [] => Ok(1),
-        [count, ..] => count.parse::<usize>(),
-    };
-    match count {
-        Ok(count) if count <= shell.arguments.len() => {
-            shell.arguments.drain(..count);
-            Ok(0)
-        }
-        _ => {
-            eprintln!("shift: there are {} arguments", shell.arguments.len());
-            Ok(1)
-        }
-    }
-}
-
-fn export(shell: &mut Shell, args: &[&str]) -> Ran {
-    if args.is_empty() {
-        for (name, variable) in &shell.variables {
-            if variable.exported {
-                println!("{name}={}", Shown(&variable.text));
-            }
-        }
-    }
-    for arg in args {
-        let (name, text) = match arg.split_once('=') {
-            Some((name, text)) => (name, Some(text)),
-            None => (*arg, None),
-        };
-        if !is_name(name) {
-            eprintln!("export: {}: not a name", Shown(name));
-            return Ok(1);
-        }
-        let entry = shell.variables.entry(name.to_string());
-        let variable: &mut Variable = entry.or_default();
-        variable.exported = true;
-        if let Some(text) = text {
-            variable.text = text.to_string();
-        }
-    }
-    Ok(0)
-}
-
-fn unset(shell: &mut Shell, args: &[&str]) -> Ran {
-    for name in args {
-        shell.variables.remove(*name);
-    }
-    Ok(0)
-}
-
-/// `read NAME...`: a line of standard input; the last name gets the rest.
-fn read(shell: &mut Shell, args: &[&str]) -> Ran {
-    let input = File::borrowed(0);
-    let mut line = Vec::new();
-    let mut byte = [0];
-    let status = loop {
-        match input.read(&mut byte) {
-            Ok(0) => break 1,
-            Ok(_) if byte == *b"\n" => break 0,
-            Ok(_) => line.push(byte[0]),
-            Err(errno) => {
-                eprintln!("read: standard input: {errno}");
-                break 1;
-            }
-        }
-    };
-    let line = from_bytes(&line);
-    let mut rest = line.trim();
-    for (index, name) in args.iter().enumerate() {
-        let (word, after) = match rest.split_once(char::is_whitespace) {
-            Some((word, after)) if index + 1 < args.len() => (word, after),
-            _ => (rest, ""),
-        };
-        shell.set(name, word.to_string());
-        rest = after.trim_start();
-    }
-    Ok(status)
-}
-
-/// Runs a text in this shell.
-fn run_text(shell: &mut Shell, what: &str, text: &str) -> Ran {
-    match shell::parse(text) {
-        Ok(list) => shell.list(&list),
-        Err(wrong) => {
-            eprintln!("{what}: {wrong}");
-            Ok(USAGE)
-        }
-    }
-}
-
 fn eval(shell: &mut Shell, args: &[&str]) -> Ran {
-    run_text(shell, "eval", &args.join(" "))
+    let text = args.join(" ");
+    shell.deeper(|shell| shell.run_text("eval", &text))
 }
 
+/// `. FILE`: runs the file's commands in this shell.
 fn source(shell: &mut Shell, args: &[&str]) -> Ran {
-    let [path, ..] = args else {
+    let [path] = args else {
         return usage(". FILE");
     };
     match crate::read_script(path) {
-        Ok(text) => run_text(shell, path, &text),
+        Ok(text) => {
+            shell.sourced += 1;
+            let ran = shell.deeper(|shell| shell.run_text(path, &text));
+            shell.sourced -= 1;
+            match ran {
+                Err(Leave::Return(status)) => Ok(status),
+                ran => ran,
+            }
+        }
         Err(failure) => {
             eprintln!(".: {failure}");
             Ok(1)
@@ -245,15 +250,52 @@ fn source(shell: &mut Shell, args: &[&str]) -> Ran {
     }
 }
 
-/// `exec PROGRAM [ARG...]`: this process becomes the program.
-fn exec(shell: &mut Shell, args: &[&str]) -> Ran {
-    let Some(name) = args.first() else {
-        return Ok(0);
-    };
-    let environment = shell.environment(core::iter::empty());
-    let errno = shell.execute(name, args, &environment);
-    eprintln!("exec: {}", reason(name, errno));
-    Err(Leave::Exit(NOT_BEGUN))
+/// `return [STATUS]`
+fn leave_function(shell: &mut Shell, args: &[&str]) -> Ran {
+    if shell.locals.is_empty() && shell.sourced == 0 {
+        return usage("return [STATUS], in a function or a file of `.`");
+    }
+    match status(shell, args) {
+        Some(status) => Err(Leave::Return(status)),
+        None => usage("return [STATUS], 0 to 255"),
+    }
+}
+
+/// `command -v NAME`: what is it? (`command NAME` is in `Shell::command`.)
+fn command(shell: &mut Shell, args: &[&str]) -> Ran {
+    match args {
+        [] => Ok(0),
+        ["-v", name] => Ok(match shell.meaning(name, true) {
+            Meaning::Program(None) => crate::spawn::NOT_FOUND,
+            Meaning::Program(Some(path)) => {
+                put(&format!("{path}\n"));
+                0
+            }
+            _ => {
+                put(&format!("{name}\n"));
+                0
+            }
+        }),
+        [option, ..] => unsupported_option("command", option),
+    }
+}
+
+/// `type NAME...`: says what they are.
+fn kind(shell: &mut Shell, args: &[&str]) -> Ran {
+    let mut status = 0;
+    for name in args {
+        let text: String = match shell.meaning(name, true) {
+            Meaning::Special(_) | Meaning::Builtin(_) => "part of the shell".into(),
+            Meaning::Function => "a function".into(),
+            Meaning::Program(Some(path)) => path,
+            Meaning::Program(None) => {
+                status = crate::spawn::NOT_FOUND;
+                "no such program".into()
+            }
+        };
+        println!("{}: {}", Shown(name), Shown(&text));
+    }
+    Ok(status)
 }
 
 fn leave_loops(shell: &mut Shell, args: &[&str], leave: fn(usize) -> Leave) -> Ran {

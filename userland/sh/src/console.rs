@@ -1,6 +1,7 @@
 //! The terminal the shell's lines come from: which mode it is in, and who
 //! gets Ctrl-C.
 
+use crate::redirect::private;
 use rt::console::{CONSOLE, CONTROL};
 use rt::{File, mode};
 
@@ -23,7 +24,7 @@ impl Console {
         if (input.server, input.qid_path) != (console.server, console.qid_path) {
             return None;
         }
-        let control = File::open(CONTROL, mode::ORDWR).ok();
+        let control = File::open(CONTROL, mode::ORDWR).and_then(private).ok();
         let columns = control.as_ref().and_then(columns);
         Some(Console { control, columns })
     }

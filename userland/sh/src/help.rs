@@ -2,16 +2,20 @@
 
 /// What is printed.
 pub const TEXT: &str = "\
-The shell's language is the Bourne shell's:
+The shell's language is that of POSIX:
   a | b   a && b   a || b   a; b   a &   ! a   (a; b)   { a; b; }
-  < FILE  > FILE  >> FILE  2> FILE  2>&1  N>&-
-  'as is'  \"with $values\"  \\c  * ? [a-z]  $NAME ${NAME} ${NAME:-else} ${#NAME}
+  < FILE  > FILE  >> FILE  <> FILE  2> FILE  N>&M  N<&M  N>&-  << END
+  'as is'  \"with $values\"  \\c  $'\\n'  * ? [a-z]  ~
+  $NAME ${NAME} ${NAME:-else} ${NAME%END} ${NAME#START} ${#NAME}
   $? or $status  $$  $!  $1 $# \"$@\"  $(commands)  $((1 + 2))
-  NAME=value   for x in ...; do ...; done   while ...; do ...; done
+  NAME=value   for x in ...; do ...; done   while ...; do ...; done   until
   if ...; then ...; elif ...; then ...; else ...; fi   # comment
+  case ... in PATTERN) ...;; esac   NAME() { ...; }
 Part of the shell:
-  : true false echo test [ cd pwd set shift export unset read eval exec .
-  break continue wait history exit halt help
+  : . break cd command continue echo eval exec exit export false halt help
+  history local printf pwd read readonly return set shift source test [ true
+  type unset wait
+What it does not do it refuses by name; docs/shell.md says more.
 Programs are in /bin (`ls /bin`), the shared directory is /n/host, /tmp is memory.
 Keys: arrows, Home, End, Ctrl-E K U W Y L edit; up and down: history; Ctrl-C stops
 the program in the foreground; Ctrl-D or `halt` ends; Ctrl-A x leaves QEMU.

@@ -119,7 +119,7 @@ impl Input {
 
     /// Puts a whole command where the arrow keys find it.
     pub fn remember(&self, shell: &mut Shell, text: &str) {
-        if matches!(self.source, Source::Terminal(_)) {
+        if matches!(self.source, Source::Terminal(_) | Source::Console) {
             shell.history.add(&text.replace('\n', " "));
         }
     }

@@ -1,10 +1,11 @@
-//! `sh [-c TEXT | FILE] [ARG...]`: the shell.
+//! `sh [-efux] [-c TEXT | FILE] [ARG...]`: the shell.
 //!
 //! Runs the commands of TEXT, of FILE, or typed ones; `help` describes the
 //! language, which the crate `shell` understands. `state` is what the shell
-//! remembers, `run` runs commands, `spawn` makes processes, `redirect` leads
-//! descriptors elsewhere, `builtin` has the commands that are part of the
-//! shell, `input` reads typed lines, `console` is about the terminal.
+//! remembers, `run` and `command` run commands, `spawn` makes processes,
+//! `redirect` leads descriptors elsewhere, `builtin` and `variables` have the
+//! commands that are part of the shell, `files` is about `test`, `input` reads
+//! typed lines, `console` is about the terminal.
 //!
 //! Texts of the shell stand for bytes, see `bytestr::text`: what comes in
 //! passes through `from_bytes`, what goes out through `to_bytes`.
@@ -15,20 +16,23 @@
 extern crate alloc;
 
 mod builtin;
+mod command;
 mod console;
+mod files;
 mod help;
 mod input;
 mod redirect;
 mod run;
 mod spawn;
 mod state;
+mod variables;
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use bytestr::text::{from_bytes, to_bytes};
 use core::fmt;
 use rt::{Args, ByteStr, Failure, File, Named, eprintln, mode};
-use run::Leave;
+use run::{Leave, USAGE};
 use shell::Wrong;
 use state::Shell;
 
@@ -43,14 +47,15 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// Exit status for a text that is no shell language.
-const SYNTAX: u8 = 2;
-
 fn main(args: Args) -> Result<u8, Failure> {
-    let mut options = args.options("c:");
+    let mut options = args.options("c:efux");
     let mut text = None;
-    while let Some((_, value)) = options.next_option()? {
-        text = Some(value);
+    let mut switches = state::Options::default();
+    while let Some((letter, value)) = options.next_option()? {
+        match switches.of(letter) {
+            Some(switch) => *switch = true,
+            None => text = Some(value),
+        }
     }
     let mut rest: Vec<String> = options.rest().iter().map(|arg| from_bytes(&arg)).collect();
     let script = match (text, rest.is_empty()) {
@@ -63,6 +68,7 @@ fn main(args: Args) -> Result<u8, Failure> {
         false => rest.remove(0),
     };
     let mut shell = Shell::new(name, rest);
+    shell.options = switches;
     match script {
         Some(text) => Ok(whole(&mut shell, &text)),
         None => Ok(typed(&mut shell)),
@@ -78,15 +84,10 @@ fn read_script(path: &str) -> Result<String, Failure> {
 
 /// Runs a text that is there from the start.
 fn whole(shell: &mut Shell, text: &str) -> u8 {
-    match shell::parse(text) {
-        Ok(list) => match shell.list(&list) {
-            Ok(status) | Err(Leave::Exit(status)) => status,
-            Err(leave) => leave.status(),
-        },
-        Err(wrong) => {
-            eprintln!("{}: {wrong}", shell.name);
-            SYNTAX
-        }
+    let name = shell.name.clone();
+    match shell.run_text(&name, text) {
+        Ok(status) => status,
+        Err(leave) => leave.status(),
     }
 }
 
@@ -106,28 +107,31 @@ fn typed(shell: &mut Shell) -> u8 {
             Ok(input::Read::End) => {
                 // What was begun will not be finished.
                 whole(shell, &text);
-                return SYNTAX;
+                return USAGE;
             }
             Err(errno) => {
-                eprintln!("{}: standard input: {errno}", shell.name);
+                eprintln!("{}: standard input: {errno}", Shown(&shell.name));
                 return 1;
             }
         };
         text.push_str(&line);
-        match shell::parse(&text) {
+        let ran = match shell::parse(&text) {
             Err(Wrong::Incomplete(_)) => {
                 text.push('\n');
                 continue;
             }
             Err(wrong) => {
-                eprintln!("{}: {wrong}", shell.name);
-                shell.status = SYNTAX;
+                eprintln!("{}: {}", Shown(&shell.name), Shown(&wrong.to_string()));
+                Err(Leave::Wrong(USAGE))
             }
-            Ok(list) => match shell.list(&list) {
-                Ok(_) => {}
-                Err(Leave::Exit(status)) => return status,
-                Err(leave) => shell.status = leave.status(),
-            },
+            Ok(list) => shell.list(&list),
+        };
+        match ran {
+            Ok(_) => {}
+            Err(Leave::Exit(status)) => return status,
+            // A person may correct it, a script cannot.
+            Err(Leave::Wrong(status)) if shell.console.is_none() => return status,
+            Err(leave) => shell.status = leave.status(),
         }
         input.remember(shell, &text);
         text.clear();

@@ -8,7 +8,7 @@ use bytestr::text::to_bytes;
 use rt::abi::FDS_MAX;
 use rt::{Errno, File, mode};
 use shell::expand_one;
-use shell::tree::{Direction, Redirection};
+use shell::tree::{Direction, Redirection, Target};
 
 /// For how long.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -19,6 +19,25 @@ pub enum For {
     AWhile,
 }
 
+/// Redirections may name descriptors below this one; those from it on are
+/// where the shell keeps its own.
+const PRIVATE: u32 = 40;
+/// Bytes of a here-document, at most: a channel holds them all, and nobody
+/// waits.
+const DOCUMENT_MAX: usize = 2 << 20;
+/// Bytes of it in a message.
+const PIECE: usize = 64 << 10;
+
+fn is_open(fd: u32) -> bool {
+    !matches!(File::borrowed(fd).stat(), Err(Errno::EBADF))
+}
+
+/// The file by a descriptor that no redirection names.
+pub fn private(file: File) -> Result<File, Errno> {
+    let free = (PRIVATE..FDS_MAX as u32).rev().find(|fd| !is_open(*fd));
+    file.dup_to(free.ok_or(Errno::EMFILE)?)
+}
+
 /// `aside` entry of a descriptor that was closed before.
 pub const CLOSED: u32 = u32::MAX;
 
@@ -26,18 +45,26 @@ impl Shell {
     /// Does what the redirections say, in order.
     pub fn redirect(&mut self, redirections: &[Redirection], how_long: For) -> Result<(), String> {
         for redirection in redirections {
-            let target = expand_one(&redirection.target, self)?;
             let fd = redirection.fd;
-            if fd as usize >= FDS_MAX {
-                return Err(format!("{fd}: not a descriptor"));
+            if fd >= PRIVATE {
+                return Err(format!("{fd}: not a descriptor for redirections"));
             }
-            let file = open(redirection.direction, &target)
-                .map_err(|errno| format!("{}: {errno}", Shown(&target)))?;
+            let target = match &redirection.target {
+                Target::Word(word) => expand_one(word, self)?,
+                Target::Document(document) => match document.get() {
+                    Some(word) => expand_one(word, self)?,
+                    None => String::new(),
+                },
+            };
+            let about = |errno: Errno| match redirection.direction {
+                Direction::Document => format!("here-document: {errno}"),
+                _ => format!("{}: {errno}", Shown(&target)),
+            };
             if how_long == For::AWhile {
                 self.put_aside(fd)
                     .map_err(|errno| format!("descriptor {fd}: {errno}"))?;
             }
-            match file {
+            match open(redirection.direction, &target).map_err(about)? {
                 Some(file) if file.fd() == fd => {
                     file.into_fd();
                 }
@@ -55,10 +82,9 @@ impl Shell {
 
     /// Keeps what `fd` is for later.
     fn put_aside(&mut self, fd: u32) -> Result<(), Errno> {
-        let kept = match File::borrowed(fd).dup() {
-            Ok(kept) => kept.into_fd(),
-            Err(Errno::EBADF) => CLOSED,
-            Err(errno) => return Err(errno),
+        let kept = match is_open(fd) {
+            true => private(File::borrowed(fd).dup()?)?.into_fd(),
+            false => CLOSED,
         };
         self.aside.push((fd, kept));
         Ok(())
@@ -102,9 +128,22 @@ fn open(direction: Direction, text: &str) -> Result<Option<File>, Errno> {
         },
         Direction::Same if text == "-" => return Ok(None),
         Direction::Same => match text.parse() {
-            Ok(fd) => File::borrowed(fd).dup(),
-            Err(_) => Err(Errno::EBADF),
+            Ok(fd) if fd < PRIVATE => File::borrowed(fd).dup(),
+            _ => Err(Errno::EBADF),
         },
+        Direction::Document => document(target),
     }
     .map(Some)
+}
+
+/// A channel from which the text is read.
+fn document(text: &[u8]) -> Result<File, Errno> {
+    if text.len() > DOCUMENT_MAX {
+        return Err(Errno::EFBIG);
+    }
+    let (ours, theirs) = File::pipe()?;
+    for piece in text.chunks(PIECE) {
+        theirs.write_all(piece)?;
+    }
+    Ok(ours)
 }

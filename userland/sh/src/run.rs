@@ -1,19 +1,23 @@
 //! Runs what the parser made of a text.
 
-use crate::builtin;
-use crate::state::Shell;
-use alloc::format;
-use alloc::string::String;
+use crate::Shown;
+use crate::state::{Shell, Variable};
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::mem::{replace, take};
 use rt::eprintln;
 use shell::tree::{Command, Item, Junction, List, Pipeline, Stage, Word};
-use shell::{expand, expand_one};
+use shell::{Host, Script, expand, expand_one, glob, pattern};
 
 /// Why the commands that follow are not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leave {
     /// The shell ends.
     Exit(u8),
+    /// What is wrong ends a script; a person may go on typing.
+    Wrong(u8),
+    /// The function or the file of `.` ends.
+    Return(u8),
     /// So many loops are left.
     Break(usize),
     /// So many loops are left, but for the last one, which goes on.
@@ -26,7 +30,7 @@ impl Leave {
     /// The status of what was left.
     pub fn status(self) -> u8 {
         match self {
-            Leave::Exit(status) => status,
+            Leave::Exit(status) | Leave::Wrong(status) | Leave::Return(status) => status,
             Leave::Break(_) | Leave::Continue(_) => 0,
             Leave::Interrupted => 130,
         }
@@ -36,10 +40,40 @@ impl Leave {
 /// A status, or why it stops here.
 pub type Ran = Result<u8, Leave>;
 
-/// Status of a command that was not even begun: a bad word or redirection.
+/// Status of a command that was not even begun: its redirection failed.
 pub const NOT_BEGUN: u8 = 1;
+/// Status of what is no shell language, or a use that is wrong.
+pub const USAGE: u8 = 2;
+/// Commands within each other, functions and texts included: a stack is
+/// finite.
+const DEPTH_MAX: usize = 1000;
+
+/// What the process may do with a program that is the last thing it runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Process {
+    /// Wait for it: it goes on itself.
+    GoesOn,
+    /// Become it.
+    Ends,
+}
 
 impl Shell {
+    /// Runs a text in this shell, each line before the next one is looked at;
+    /// `what` is where it comes from.
+    pub fn run_text(&mut self, what: &str, text: &str) -> Ran {
+        let mut status = 0;
+        for line in Script::new(text) {
+            match line {
+                Ok(list) => status = self.list(&list)?,
+                Err(wrong) => {
+                    eprintln!("{}: {}", Shown(what), Shown(&wrong.to_string()));
+                    return Err(Leave::Wrong(USAGE));
+                }
+            }
+        }
+        Ok(status)
+    }
+
     /// Runs items one after another; the status of the last.
     pub fn list(&mut self, list: &List) -> Ran {
         let mut status = 0;
@@ -57,42 +91,86 @@ impl Shell {
     }
 
     pub fn item(&mut self, item: &Item) -> Ran {
-        self.status = self.pipeline(&item.first)?;
-        for (junction, pipeline) in &item.rest {
+        self.status = self.pipeline(&item.first, item.rest.is_empty())?;
+        for (index, (junction, pipeline)) in item.rest.iter().enumerate() {
             if (*junction == Junction::And) == (self.status == 0) {
-                self.status = self.pipeline(pipeline)?;
+                self.status = self.pipeline(pipeline, index + 1 == item.rest.len())?;
             }
         }
         Ok(self.status)
     }
 
-    fn pipeline(&mut self, pipeline: &Pipeline) -> Ran {
-        let status = match pipeline.stages.as_slice() {
-            [stage] => self.stage(stage)?,
-            stages => self.stages(stages)?,
+    /// Runs a pipeline, the `last` of its item or not.
+    fn pipeline(&mut self, pipeline: &Pipeline, last: bool) -> Ran {
+        let tested = pipeline.negated || !last;
+        let ran = self.testing(tested, |shell| match pipeline.stages.as_slice() {
+            [stage] => shell.stage(stage, Process::GoesOn),
+            stages => shell.stages(stages),
+        });
+        let status = ran?;
+        if tested {
+            return Ok(match pipeline.negated {
+                true => u8::from(status == 0),
+                false => status,
+            });
+        }
+        // A compound command fails by one in it, which was looked at there.
+        let simple = match pipeline.stages.as_slice() {
+            [stage] => matches!(
+                &*stage.command,
+                Command::Simple { .. } | Command::Subshell(_)
+            ),
+            _ => true,
         };
-        Ok(match pipeline.negated {
-            true => u8::from(status == 0),
-            false => status,
-        })
+        match status != 0 && simple && self.options.exit_on_failure && self.tested == 0 {
+            true => Err(Leave::Exit(status)),
+            false => Ok(status),
+        }
+    }
+
+    /// Runs `body`; if `tested`, its failure is looked at and ends nothing.
+    fn testing<R>(&mut self, tested: bool, body: impl FnOnce(&mut Shell) -> R) -> R {
+        self.tested += usize::from(tested);
+        let ran = body(self);
+        self.tested -= usize::from(tested);
+        ran
+    }
+
+    /// Runs `body` one level further in, if there may be one more.
+    pub fn deeper(&mut self, body: impl FnOnce(&mut Shell) -> Ran) -> Ran {
+        if self.depth == DEPTH_MAX {
+            eprintln!("{}: commands are nested too deeply", Shown(&self.name));
+            return Err(Leave::Wrong(USAGE));
+        }
+        self.depth += 1;
+        let ran = body(self);
+        self.depth -= 1;
+        ran
     }
 
     /// Runs a command in this process as far as that is possible.
-    pub fn stage(&mut self, stage: &Stage) -> Ran {
+    pub fn stage(&mut self, stage: &Stage, process: Process) -> Ran {
         match &*stage.command {
-            Command::Simple { assignments, words } => self.simple(stage, assignments, words),
+            Command::Simple { assignments, words } => {
+                self.simple(stage, assignments, words, process)
+            }
+            Command::Subshell(list) if process == Process::Ends => {
+                self.redirected(stage, |shell| shell.deeper(|shell| shell.list(list)))
+            }
             Command::Subshell(_) => self.foreground(stage),
-            compound => self.redirected(stage, |shell| shell.compound(compound)),
+            compound => self.redirected(stage, |shell| {
+                shell.deeper(|shell| shell.compound(compound))
+            }),
         }
     }
 
     /// A command with parts that are commands.
-    pub fn compound(&mut self, command: &Command) -> Ran {
+    fn compound(&mut self, command: &Command) -> Ran {
         match command {
             Command::Group(list) | Command::Subshell(list) => self.list(list),
             Command::If { arms, otherwise } => {
                 for (condition, then) in arms {
-                    if self.list(condition)? == 0 {
+                    if self.testing(true, |shell| shell.list(condition))? == 0 {
                         return self.list(then);
                     }
                 }
@@ -104,21 +182,39 @@ impl Shell {
                 wanted,
                 body,
             } => self.repeat(condition, *wanted, body),
+            Command::Case { word, arms } => self.case(word, arms),
+            Command::Function { name, body } => {
+                self.functions.insert(name.clone(), body.clone());
+                Ok(0)
+            }
             Command::Simple { .. } => Ok(0),
         }
     }
 
+    fn case(&mut self, word: &Word, arms: &[(Vec<Word>, List)]) -> Ran {
+        let text = self.text(word)?;
+        for (patterns, list) in arms {
+            for word in patterns {
+                let pattern = match pattern(word, self) {
+                    Ok(pattern) => pattern,
+                    Err(wrong) => return Err(self.wrong(&wrong)),
+                };
+                if glob::matches(&pattern, &text) {
+                    return self.list(list);
+                }
+            }
+        }
+        Ok(0)
+    }
+
     fn each(&mut self, name: &str, words: Option<&[Word]>, body: &List) -> Ran {
         let texts = match words {
-            Some(words) => match self.words(words) {
-                Some(texts) => texts,
-                None => return Ok(NOT_BEGUN),
-            },
+            Some(words) => self.words(words)?,
             None => self.arguments.clone(),
         };
         let mut status = 0;
         for text in texts {
-            self.set(name, text);
+            self.assign_text(name, text)?;
             match self.turn(body)? {
                 Some(turned) => status = turned,
                 None => break,
@@ -130,7 +226,7 @@ impl Shell {
     fn repeat(&mut self, condition: &List, wanted: bool, body: &List) -> Ran {
         let mut status = 0;
         loop {
-            if (self.list(condition)? == 0) != wanted {
+            if (self.testing(true, |shell| shell.list(condition))? == 0) != wanted {
                 return Ok(status);
             }
             match self.turn(body)? {
@@ -155,46 +251,57 @@ impl Shell {
         }
     }
 
-    /// The texts of words; what is wrong is said.
-    pub fn words(&mut self, words: &[Word]) -> Option<Vec<String>> {
-        match expand(words, self) {
-            Ok(texts) => Some(texts),
-            Err(wrong) => {
-                eprintln!("{}: {wrong}", self.name);
-                None
-            }
-        }
+    /// Says what is wrong with a word.
+    fn wrong(&self, wrong: &str) -> Leave {
+        eprintln!("{}: {}", Shown(&self.name), Shown(wrong));
+        Leave::Wrong(USAGE)
     }
 
-    fn simple(&mut self, stage: &Stage, assignments: &[(String, Word)], words: &[Word]) -> Ran {
+    /// The texts of words; what is wrong is said.
+    pub fn words(&mut self, words: &[Word]) -> Result<Vec<String>, Leave> {
+        expand(words, self).map_err(|wrong| self.wrong(&wrong))
+    }
+
+    /// The one text of a word; what is wrong is said.
+    fn text(&mut self, word: &Word) -> Result<String, Leave> {
+        expand_one(word, self).map_err(|wrong| self.wrong(&wrong))
+    }
+
+    fn assign_text(&mut self, name: &str, text: String) -> Result<(), Leave> {
+        self.set_variable(name, text)
+            .map_err(|wrong| self.wrong(&wrong))
+    }
+
+    fn simple(
+        &mut self,
+        stage: &Stage,
+        assignments: &[(String, Word)],
+        words: &[Word],
+        process: Process,
+    ) -> Ran {
         self.captured = None;
-        let Some(texts) = self.words(words) else {
-            return Ok(NOT_BEGUN);
-        };
-        let Some(name) = texts.first() else {
+        let texts = self.words(words)?;
+        self.show(&texts);
+        if texts.is_empty() {
             return self.redirected(stage, |shell| {
-                Ok(match shell.assign(assignments) {
-                    // The status of an assignment is that of a `$(...)` in it.
-                    true => shell.captured.unwrap_or(0),
-                    false => NOT_BEGUN,
-                })
+                shell.assign(assignments)?;
+                // The status of an assignment is that of a `$(...)` in it.
+                Ok(shell.captured.unwrap_or(0))
             });
-        };
-        match builtin::find(name) {
-            Some(run) => self.redirected(stage, |shell| {
-                if !shell.assign(assignments) {
-                    return Ok(NOT_BEGUN);
-                }
-                let arguments: Vec<&str> = texts.iter().skip(1).map(String::as_str).collect();
-                let ran = run(shell, &arguments);
-                shell.flush(&texts[0], ran)
-            }),
-            None => self.program(stage, assignments, &texts),
+        }
+        self.command(stage, assignments, &texts, process)
+    }
+
+    /// `set -x`
+    fn show(&self, texts: &[String]) {
+        if self.options.trace && !texts.is_empty() {
+            let shown: Vec<String> = texts.iter().map(|text| Shown(text).to_string()).collect();
+            eprintln!("+ {}", shown.join(" "));
         }
     }
 
     /// What a built-in command printed goes out before its redirections end.
-    fn flush(&self, name: &str, ran: Ran) -> Ran {
+    pub fn flush(&self, name: &str, ran: Ran) -> Ran {
         let flushed = rt::io::flush();
         match rt::io::take_failure().or(flushed.err()) {
             Some(errno) => {
@@ -206,21 +313,61 @@ impl Shell {
     }
 
     /// Sets variables; says what is wrong.
-    pub fn assign(&mut self, assignments: &[(String, Word)]) -> bool {
+    pub fn assign(&mut self, assignments: &[(String, Word)]) -> Result<(), Leave> {
         for (name, word) in assignments {
-            match expand_one(word, self) {
-                Ok(text) => self.set(name, text),
-                Err(wrong) => {
-                    eprintln!("{}: {name}: {wrong}", self.name);
-                    return false;
+            let text = self.text(word)?;
+            if self.options.trace {
+                eprintln!("+ {name}={}", Shown(&text));
+            }
+            self.assign_text(name, text)?;
+        }
+        Ok(())
+    }
+
+    /// Runs `body` with variables that programs see and that are as before
+    /// afterwards.
+    pub fn with_variables(
+        &mut self,
+        assignments: &[(String, Word)],
+        body: impl FnOnce(&mut Shell) -> Ran,
+    ) -> Ran {
+        let mut before: Vec<(String, Option<Variable>)> = Vec::new();
+        for (name, _) in assignments {
+            before.push((name.clone(), self.variables.get(name).cloned()));
+        }
+        let ran = self.assign(assignments).and_then(|()| {
+            for (name, _) in assignments {
+                if let Some(variable) = self.variables.get_mut(name) {
+                    variable.exported = true;
                 }
             }
+            body(self)
+        });
+        for (name, was) in before.into_iter().rev() {
+            self.put_back(name, was);
         }
-        true
+        ran
+    }
+
+    /// Runs a function with these arguments.
+    pub fn call(&mut self, body: &Stage, arguments: &[String]) -> Ran {
+        let outer = replace(&mut self.arguments, arguments.to_vec());
+        let loops = take(&mut self.loops);
+        self.locals.push(Vec::new());
+        let ran = self.deeper(|shell| shell.stage(body, Process::GoesOn));
+        for (name, was) in self.locals.pop().unwrap_or_default().into_iter().rev() {
+            self.put_back(name, was);
+        }
+        self.loops = loops;
+        self.arguments = outer;
+        match ran {
+            Err(Leave::Return(status)) => Ok(status),
+            ran => ran,
+        }
     }
 
     /// Runs `body` with the stage's redirections in this process.
-    fn redirected(&mut self, stage: &Stage, body: impl FnOnce(&mut Shell) -> Ran) -> Ran {
+    pub fn redirected(&mut self, stage: &Stage, body: impl FnOnce(&mut Shell) -> Ran) -> Ran {
         if stage.redirections.is_empty() {
             return body(self);
         }
@@ -228,7 +375,7 @@ impl Shell {
         let ran = match self.redirect(&stage.redirections, crate::redirect::For::AWhile) {
             Ok(()) => body(self),
             Err(wrong) => {
-                eprintln!("{}: {wrong}", self.name);
+                eprintln!("{}: {wrong}", Shown(&self.name));
                 Ok(NOT_BEGUN)
             }
         };
@@ -245,9 +392,11 @@ impl Shell {
             },
             Command::Group(_) => "{ ... }".into(),
             Command::Subshell(_) => "( ... )".into(),
-            Command::For { name, .. } => format!("for {name}"),
+            Command::For { name, .. } => alloc::format!("for {name}"),
             Command::If { .. } => "if".into(),
             Command::While { .. } => "while".into(),
+            Command::Case { .. } => "case".into(),
+            Command::Function { name, .. } => alloc::format!("{name}()"),
         }
     }
 }

@@ -1,10 +1,9 @@
 //! Processes: programs, pipelines, the background, and waiting.
 
 use crate::Shown;
-use crate::builtin;
 use crate::redirect::For;
-use crate::run::{Leave, NOT_BEGUN, Ran};
-use crate::state::{INTERRUPT, Shell};
+use crate::run::{Leave, NOT_BEGUN, Process, Ran};
+use crate::state::{INTERRUPT, Job, Shell};
 use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -13,31 +12,34 @@ use bytestr::text::{from_bytes, to_bytes};
 use rt::abi::{ProcessInfo, STATUS_KILLED, mode, privilege, rfork};
 use rt::process::{self, Ended, Fork};
 use rt::{Errno, File, eprintln, note, sys};
-use shell::tree::{Command, Item, List, Stage, Word};
+use shell::tree::{Item, List, Stage, Word};
 
 /// Exit statuses for a command that could not be run, as other shells have
 /// them.
-const NOT_FOUND: u8 = 127;
-const NOT_STARTED: u8 = 126;
+pub const NOT_FOUND: u8 = 127;
+pub const NOT_STARTED: u8 = 126;
 /// Ended processes whose statuses are remembered.
 const FINISHED_MAX: usize = 64;
 /// Programs that this shell trusts with stopping the machine.
 const SHELL: &str = "/bin/sh";
 
 impl Shell {
-    /// A program in the foreground.
+    /// A program: in the foreground, or what this process becomes.
     pub fn program(
         &mut self,
         stage: &Stage,
         assignments: &[(String, Word)],
         texts: &[String],
+        process: Process,
     ) -> Ran {
+        if process == Process::Ends {
+            self.become_program(stage, assignments, texts)
+        }
         let name = texts.first().map_or("", String::as_str).to_string();
         match process::fork() {
             Ok(Fork::Child) => {
                 self.become_child();
-                self.lead_or_exit(stage);
-                self.become_program(assignments, texts)
+                self.become_program(stage, assignments, texts)
             }
             Ok(Fork::Parent(pid)) => self.wait_for(&[(pid, name)]),
             Err(errno) => Ok(self.no_process(&name, errno)),
@@ -47,7 +49,10 @@ impl Shell {
     /// A subshell in the foreground.
     pub fn foreground(&mut self, stage: &Stage) -> Ran {
         match process::fork() {
-            Ok(Fork::Child) => self.become_stage(stage),
+            Ok(Fork::Child) => {
+                self.become_child();
+                self.become_stage(stage)
+            }
             Ok(Fork::Parent(pid)) => self.wait_for(&[(pid, Shell::describe(stage))]),
             Err(errno) => Ok(self.no_process("subshell", errno)),
         }
@@ -55,69 +60,84 @@ impl Shell {
 
     /// Stages joined by channels; the status of the last.
     pub fn stages(&mut self, stages: &[Stage]) -> Ran {
+        let (children, started) = self.start(stages, 0);
+        let ran = self.wait_for(&children);
+        match started {
+            Ok(()) => ran,
+            Err(errno) => Ok(self.no_process("pipeline", errno)),
+        }
+    }
+
+    /// Starts stages joined by channels, each in a process of its own made with
+    /// `flags`; those that were started, and what kept the others from it.
+    fn start(&mut self, stages: &[Stage], flags: u64) -> (Vec<(u64, String)>, Result<(), Errno>) {
         let mut children = Vec::new();
         let mut before: Option<File> = None;
-        let mut failed = None;
         for (index, stage) in stages.iter().enumerate() {
             let last = index + 1 == stages.len();
             let channel = if last { None } else { Some(File::pipe()) };
             let (next, output) = match channel.transpose() {
                 Ok(ends) => ends.unzip(),
-                Err(errno) => {
-                    failed = Some(errno);
-                    break;
-                }
+                Err(errno) => return (children, Err(errno)),
             };
-            match process::fork() {
+            match process::fork_with(flags) {
                 Ok(Fork::Child) => {
                     drop(next);
+                    self.become_child();
+                    if index == 0 && flags & rfork::NOTES != 0 {
+                        no_input();
+                    }
                     lead(before, 0);
                     lead(output, 1);
                     self.become_stage(stage)
                 }
                 Ok(Fork::Parent(pid)) => children.push((pid, Shell::describe(stage))),
-                Err(errno) => failed = Some(errno),
+                // A stage that waits for input from this one gets the end.
+                Err(errno) => return (children, Err(errno)),
             }
             before = next;
-            if failed.is_some() {
-                break;
-            }
         }
-        // Who waits for input from a stage that was not started gets the end.
-        drop(before);
-        let ran = self.wait_for(&children);
-        match failed {
-            Some(errno) => Ok(self.no_process("pipeline", errno)),
-            None => ran,
-        }
+        (children, Ok(()))
     }
 
-    /// Starts an item that nobody waits for, in a note group of its own.
+    /// Starts an item that nobody waits for, in note groups of its own. The
+    /// last program of a pipeline is the one it is known by: who ends that
+    /// ends the others, for want of a reader.
     pub fn background(&mut self, item: &Item) -> u8 {
-        let name = item.first.stages.first().map(Shell::describe);
-        let name = name.unwrap_or_default();
+        let (children, started) = match item.rest.is_empty() && !item.first.negated {
+            true => self.start(&item.first.stages, rfork::NOTES),
+            false => self.start_item(item),
+        };
+        let count = children.len();
+        for (index, (pid, name)) in children.into_iter().enumerate() {
+            let last = index + 1 == count;
+            if last {
+                self.last_background = pid;
+            }
+            self.background.push(Job { pid, name, last });
+        }
+        match started {
+            Ok(()) if self.console.is_some() => eprintln!("[{}]", self.last_background),
+            Ok(()) => {}
+            Err(errno) => return self.no_process("background", errno),
+        }
+        0
+    }
+
+    /// Starts pipelines that depend on each other, in a shell of their own.
+    fn start_item(&mut self, item: &Item) -> (Vec<(u64, String)>, Result<(), Errno>) {
         match process::fork_with(rfork::NOTES) {
             Ok(Fork::Child) => {
                 self.become_child();
-                // The console's lines are for the foreground.
-                lead(File::open("/dev/null", mode::OREAD).ok(), 0);
-                if let ([stage], []) = (item.first.stages.as_slice(), item.rest.as_slice())
-                    && !item.first.negated
-                {
-                    self.become_stage(stage)
-                }
+                no_input();
                 let ran = self.item(item);
                 self.exit_with(ran)
             }
             Ok(Fork::Parent(pid)) => {
-                self.last_background = pid;
-                if self.console.is_some() {
-                    eprintln!("[{pid}]");
-                }
-                self.background.push((pid, name));
-                0
+                let name = item.first.stages.first().map(Shell::describe);
+                (Vec::from([(pid, name.unwrap_or_default())]), Ok(()))
             }
-            Err(errno) => self.no_process(&name, errno),
+            Err(errno) => (Vec::new(), Err(errno)),
         }
     }
 
@@ -128,8 +148,8 @@ impl Shell {
         let pid = match process::fork().map_err(about)? {
             Fork::Child => {
                 drop(ours);
-                lead(Some(theirs), 1);
                 self.become_child();
+                lead(Some(theirs), 1);
                 let ran = self.list(list);
                 self.exit_with(ran)
             }
@@ -163,35 +183,9 @@ impl Shell {
         }
     }
 
-    /// In a new process: redirections, or the end.
-    fn lead_or_exit(&mut self, stage: &Stage) {
-        if let Err(wrong) = self.redirect(&stage.redirections, For::Ever) {
-            eprintln!("{}: {wrong}", self.name);
-            process::exit(NOT_BEGUN, &wrong);
-        }
-    }
-
     /// In a new process: runs a stage and ends.
     fn become_stage(&mut self, stage: &Stage) -> ! {
-        self.become_child();
-        let ran = match &*stage.command {
-            Command::Simple { assignments, words } => {
-                let Some(texts) = self.words(words) else {
-                    process::exit(NOT_BEGUN, "")
-                };
-                match texts.first() {
-                    Some(name) if builtin::find(name).is_none() => {
-                        self.lead_or_exit(stage);
-                        self.become_program(assignments, &texts)
-                    }
-                    _ => self.stage(stage),
-                }
-            }
-            compound => {
-                self.lead_or_exit(stage);
-                self.compound(compound)
-            }
-        };
+        let ran = self.stage(stage, Process::Ends);
         self.exit_with(ran)
     }
 
@@ -204,26 +198,38 @@ impl Shell {
     }
 
     /// In a new process: the program.
-    fn become_program(&mut self, assignments: &[(String, Word)], texts: &[String]) -> ! {
-        if !self.assign(assignments) {
-            process::exit(NOT_BEGUN, "");
+    fn become_program(
+        &mut self,
+        stage: &Stage,
+        assignments: &[(String, Word)],
+        texts: &[String],
+    ) -> ! {
+        if let Err(wrong) = self.redirect(&stage.redirections, For::Ever) {
+            eprintln!("{}: {wrong}", Shown(&self.name));
+            process::exit(NOT_BEGUN, &wrong);
         }
+        if let Err(leave) = self.assign(assignments) {
+            process::exit(leave.status(), "");
+        }
+        self.close_private();
         let arguments: Vec<&str> = texts.iter().map(String::as_str).collect();
         let name = arguments.first().copied().unwrap_or_default();
         let marked = assignments.iter().map(|(name, _)| name.as_str());
         let environment = self.environment(marked);
         let errno = self.execute(name, &arguments, &environment);
-        let status = match errno {
-            Errno::ENOENT | Errno::ENOTDIR => NOT_FOUND,
-            _ => NOT_STARTED,
-        };
+        self.say_not_run(name, errno);
+        process::exit_now(Shell::not_run(errno), errno.text())
+    }
+
+    /// Says why a program was not run.
+    pub fn say_not_run(&self, name: &str, errno: Errno) {
+        let shell = Shown(&self.name);
         match errno {
             Errno::ENOENT if !name.contains('/') => {
-                eprintln!("{}: {}: no such program", self.name, Shown(name));
+                eprintln!("{shell}: {}: no such program", Shown(name));
             }
-            errno => eprintln!("{}: {}", self.name, reason(name, errno)),
+            errno => eprintln!("{shell}: {}", reason(name, errno)),
         }
-        process::exit_now(status, errno.text())
     }
 
     /// `NAME=value` of the variables that programs see.
@@ -289,18 +295,21 @@ impl Shell {
         let index = self
             .background
             .iter()
-            .position(|(pid, _)| *pid == ended.pid());
+            .position(|job| job.pid == ended.pid());
         let Some(index) = index else {
             return;
         };
-        let (pid, name) = self.background.swap_remove(index);
+        let Job { pid, name, last } = self.background.swap_remove(index);
         if self.finished.len() == FINISHED_MAX {
             self.finished.pop_front();
         }
         self.finished.push_back((pid, ended.status()));
         match self.console {
-            Some(_) => eprintln!("[{pid}] {name}: status {} {}", ended.status(), ended.text()),
-            None => report(&name, ended),
+            Some(_) if last => {
+                let (name, status) = (Shown(&name), ended.status());
+                eprintln!("[{pid}] {name}: status {status} {}", ended.text());
+            }
+            _ => report(&name, ended),
         }
     }
 
@@ -324,7 +333,7 @@ impl Shell {
         while self
             .background
             .iter()
-            .any(|(running, _)| pid.is_none_or(|pid| pid == *running))
+            .any(|job| pid.is_none_or(|pid| pid == job.pid))
         {
             match process::wait() {
                 Ok(ended) => self.ended(&ended),
@@ -352,6 +361,11 @@ fn report(name: &str, ended: &Ended) {
     if u32::from(ended.status()) == STATUS_KILLED && ended.text() != INTERRUPT {
         eprintln!("{}: {}", Shown(name), ended.text());
     }
+}
+
+/// The console's lines are for the foreground.
+fn no_input() {
+    lead(File::open("/dev/null", mode::OREAD).ok(), 0);
 }
 
 /// Makes `file` descriptor `fd` of this process.

@@ -1,8 +1,10 @@
 //! What the shell remembers, and where expansion finds it.
 
+use crate::Shown;
 use crate::console::Console;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
+use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use bytestr::text::{from_bytes, to_bytes};
@@ -10,9 +12,12 @@ use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use rt::abi::Registers;
 use rt::note::{self, Then};
 use rt::{File, env, eprintln, mode, sys};
+use shell::Settings;
 use shell::glob::Names;
 use shell::history::History;
-use shell::tree::List;
+use shell::is_name;
+use shell::split;
+use shell::tree::{List, Stage};
 
 /// The note of Ctrl-C.
 pub const INTERRUPT: &str = "interrupt";
@@ -36,6 +41,48 @@ pub struct Variable {
     pub text: String,
     /// Do programs see it?
     pub exported: bool,
+    /// May it not be changed?
+    pub fixed: bool,
+}
+
+/// What `set` turns on and off.
+#[derive(Clone, Copy, Default)]
+pub struct Options {
+    /// `-e`: a command that fails ends the shell.
+    pub exit_on_failure: bool,
+    /// `-f`: patterns stand for themselves.
+    pub no_patterns: bool,
+    /// `-u`: a variable that is not set is an error.
+    pub unset_is_wrong: bool,
+    /// `-x`: commands are shown before they run.
+    pub trace: bool,
+}
+
+impl Options {
+    /// The option of that letter.
+    pub fn of(&mut self, letter: char) -> Option<&mut bool> {
+        Some(match letter {
+            'e' => &mut self.exit_on_failure,
+            'f' => &mut self.no_patterns,
+            'u' => &mut self.unset_is_wrong,
+            'x' => &mut self.trace,
+            _ => return None,
+        })
+    }
+
+    /// The letters of those that are on.
+    pub fn letters(mut self) -> String {
+        let is_on = |letter: &char| self.of(*letter).is_some_and(|on| *on);
+        "efux".chars().filter(is_on).collect()
+    }
+}
+
+/// A program that nobody waits for.
+pub struct Job {
+    pub pid: u64,
+    pub name: String,
+    /// Is it the one that `$!` stands for, and not before it in a pipeline?
+    pub last: bool,
 }
 
 /// The shell.
@@ -44,14 +91,16 @@ pub struct Shell {
     pub name: String,
     pub arguments: Vec<String>,
     pub variables: BTreeMap<String, Variable>,
+    pub functions: BTreeMap<String, Rc<Stage>>,
+    pub options: Options,
     /// Of the last command.
     pub status: u8,
     /// Of the last `$(...)` in the command that runs.
     pub captured: Option<u8>,
     /// The last process nobody waited for.
     pub last_background: u64,
-    /// Those that run, with what they were started as.
-    pub background: Vec<(u64, String)>,
+    /// Those that run.
+    pub background: Vec<Job>,
     /// Statuses of the last that ended, for `wait`.
     pub finished: VecDeque<(u64, u8)>,
     /// Descriptors that lead elsewhere for a while, and where what they were
@@ -59,6 +108,17 @@ pub struct Shell {
     pub aside: Vec<(u32, u32)>,
     /// Loops around the command that runs.
     pub loops: usize,
+    /// Commands around it whose failure is looked at: a condition, all but
+    /// the end of `a && b`.
+    pub tested: usize,
+    /// Commands around it, functions and texts included; see
+    /// [`Shell::deeper`].
+    pub depth: usize,
+    /// For each function around it what the variables were that are its own
+    /// now.
+    pub locals: Vec<Vec<(String, Option<Variable>)>>,
+    /// Files that `.` reads around it.
+    pub sourced: usize,
     /// Set while lines are typed by a person, or come as if they were.
     pub console: Option<Console>,
     pub history: History,
@@ -70,6 +130,8 @@ impl Shell {
             name,
             arguments,
             variables: BTreeMap::new(),
+            functions: BTreeMap::new(),
+            options: Options::default(),
             status: 0,
             captured: None,
             last_background: 0,
@@ -77,10 +139,16 @@ impl Shell {
             finished: VecDeque::new(),
             aside: Vec::new(),
             loops: 0,
+            tested: 0,
+            depth: 0,
+            locals: Vec::new(),
+            sourced: 0,
             console: None,
             history: History::default(),
         };
         shell.set("PATH", "/bin".into());
+        shell.set("HOME", "/".into());
+        shell.set(split::NAME, split::USUAL.into());
         for (name, text) in env::all() {
             shell.export(&from_bytes(&name), from_bytes(&text));
         }
@@ -94,9 +162,26 @@ impl Shell {
 
     /// Sets a variable that programs see.
     pub fn export(&mut self, name: &str, text: String) {
-        let exported = true;
-        let variable = Variable { text, exported };
-        self.variables.insert(name.to_string(), variable);
+        let variable = self.variables.entry(name.to_string()).or_default();
+        variable.exported = true;
+        variable.text = text;
+    }
+
+    /// Why the variable may not be set, if that is so.
+    pub fn check(&self, name: &str) -> Result<(), String> {
+        match self.variables.get(name) {
+            _ if !is_name(name) => Err(format!("{}: not a name", Shown(name))),
+            Some(variable) if variable.fixed => Err(format!("{name}: readonly")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives a variable back what it was.
+    pub fn put_back(&mut self, name: String, was: Option<Variable>) {
+        match was {
+            Some(variable) => drop(self.variables.insert(name, variable)),
+            None => drop(self.variables.remove(&name)),
+        }
     }
 
     /// Where `cd PATH` leads: names are lexical, as for the kernel.
@@ -121,6 +206,17 @@ impl Shell {
         self.variables
             .get(name)
             .map(|variable| variable.text.as_str())
+    }
+
+    /// Closes what no program may have: this process becomes one.
+    pub fn close_private(&mut self) {
+        for fd in self.private_descriptors() {
+            drop(File::from_fd(fd));
+        }
+        self.aside.clear();
+        if let Some(console) = self.console.take() {
+            console.forget();
+        }
     }
 
     /// Which descriptors a child must not have.
@@ -159,6 +255,10 @@ impl Names for Shell {
     fn exists(&mut self, path: &str) -> bool {
         File::stat_path(to_bytes(path)).is_ok()
     }
+
+    fn is_directory(&mut self, path: &str) -> bool {
+        File::stat_path(to_bytes(path)).is_ok_and(|stat| stat.is_dir())
+    }
 }
 
 impl shell::Host for Shell {
@@ -169,10 +269,24 @@ impl shell::Host for Shell {
             "$" => Some(sys::getpid().to_string()),
             "!" => (self.last_background > 0).then(|| self.last_background.to_string()),
             "0" => Some(self.name.clone()),
+            "-" => Some(self.options.letters()),
             _ => match name.parse::<usize>() {
                 Ok(number) => self.arguments.get(number.checked_sub(1)?).cloned(),
                 Err(_) => self.get(name).map(ToString::to_string),
             },
+        }
+    }
+
+    fn set_variable(&mut self, name: &str, text: String) -> Result<(), String> {
+        self.check(name)?;
+        self.set(name, text);
+        Ok(())
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            unset_is_wrong: self.options.unset_is_wrong,
+            no_patterns: self.options.no_patterns,
         }
     }
 

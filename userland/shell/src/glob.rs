@@ -1,6 +1,8 @@
 //! Patterns: `*` any characters, `?` one, `[a-z]` one of those, `[!a-z]` one
-//! of the others. A `/` and a leading `.` are only matched by themselves.
+//! of the others, `[[:digit:]]` one of a class. In a path, a `/` and a leading
+//! `.` are only matched by themselves.
 
+use crate::tree::Extent;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -28,6 +30,38 @@ pub fn is_pattern(marks: &[Mark]) -> bool {
         .any(|mark| !mark.quoted && matches!(mark.c, '*' | '?' | '['))
 }
 
+/// A `[:NAME:]` at the start of `set`: what it holds, and the rest.
+fn class(set: &[Mark]) -> Option<(Class, &[Mark])> {
+    let text = |marks: &[Mark], wanted: &str| {
+        let plain = marks.iter().all(|mark| !mark.quoted);
+        plain && marks.iter().map(|mark| mark.c).eq(wanted.chars())
+    };
+    let inner = set.get(2..).filter(|_| text(&set[..2], "[:"))?;
+    let len = inner.windows(2).position(|end| text(end, ":]"))?;
+    let (name, rest) = (inner.get(..len)?, inner.get(len + 2..)?);
+    let (_, class) = CLASSES.iter().find(|(known, _)| text(name, known))?;
+    Some((*class, rest))
+}
+
+/// Is a character in a class?
+type Class = fn(char) -> bool;
+
+/// The classes of POSIX.
+const CLASSES: &[(&str, Class)] = &[
+    ("alnum", char::is_alphanumeric),
+    ("alpha", char::is_alphabetic),
+    ("blank", |c| c == ' ' || c == '\t'),
+    ("cntrl", char::is_control),
+    ("digit", |c| c.is_ascii_digit()),
+    ("graph", |c| !c.is_control() && !c.is_whitespace()),
+    ("lower", char::is_lowercase),
+    ("print", |c| !c.is_control()),
+    ("punct", |c| c.is_ascii_punctuation()),
+    ("space", char::is_whitespace),
+    ("upper", char::is_uppercase),
+    ("xdigit", |c| c.is_ascii_hexdigit()),
+];
+
 /// Matches a `[...]` at the start of `set` (after the bracket) with `c`; the
 /// rest of the pattern and the answer. `None`: no set after all.
 fn in_set(set: &[Mark], c: char) -> Option<(&[Mark], bool)> {
@@ -50,6 +84,11 @@ fn in_set(set: &[Mark], c: char) -> Option<(&[Mark], bool)> {
             return Some((after, found != negated));
         }
         first = false;
+        if let Some((class, after)) = class(rest) {
+            found |= class(c);
+            rest = after;
+            continue;
+        }
         let last = match after {
             [
                 Mark {
@@ -136,6 +175,30 @@ pub fn matches(pattern: &[Mark], name: &str) -> bool {
     }
 }
 
+/// `text` without an end that matches, if it has one.
+pub fn without_suffix<'t>(text: &'t str, pattern: &[Mark], extent: Extent) -> &'t str {
+    let starts = text.char_indices().map(|(at, _)| at);
+    let mut starts = starts.chain([text.len()]);
+    let is_end = |at: &usize| matches(pattern, text.get(*at..).unwrap_or(""));
+    let found = match extent {
+        Extent::Shortest => starts.rev().find(is_end),
+        Extent::Longest => starts.find(is_end),
+    };
+    found.and_then(|at| text.get(..at)).unwrap_or(text)
+}
+
+/// `text` without a beginning that matches, if it has one.
+pub fn without_prefix<'t>(text: &'t str, pattern: &[Mark], extent: Extent) -> &'t str {
+    let ends = text.char_indices().map(|(at, _)| at);
+    let mut ends = ends.chain([text.len()]);
+    let is_beginning = |at: &usize| matches(pattern, text.get(..*at).unwrap_or(""));
+    let found = match extent {
+        Extent::Shortest => ends.find(is_beginning),
+        Extent::Longest => ends.rev().find(is_beginning),
+    };
+    found.and_then(|at| text.get(at..)).unwrap_or(text)
+}
+
 /// What a pattern is matched against.
 pub trait Names {
     /// The names in a directory; none if it cannot be read. `""` is the
@@ -143,6 +206,8 @@ pub trait Names {
     fn names(&mut self, directory: &str) -> Vec<String>;
     /// Is there anything at `path`?
     fn exists(&mut self, path: &str) -> bool;
+    /// Is there a directory at `path`?
+    fn is_directory(&mut self, path: &str) -> bool;
 }
 
 /// The paths that match, sorted.
@@ -158,7 +223,12 @@ pub fn paths(pattern: &[Mark], files: &mut impl Names) -> Vec<String> {
                 let name: String = part.iter().map(|mark| mark.c).collect();
                 let path = format!("{base}{name}{end}");
                 // Before and after patterns it has to be there.
-                if !last || index == 0 || files.exists(&path) {
+                let there = match name.is_empty() {
+                    // What a `/` ends is a directory.
+                    true => files.is_directory(base),
+                    false => files.exists(&path),
+                };
+                if !last || index == 0 || there {
                     next.push(path);
                 }
                 continue;

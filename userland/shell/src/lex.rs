@@ -1,16 +1,21 @@
-//! Text to tokens.
+//! Text to tokens, as the parser asks for them.
 
 use crate::parse::{self, Wrong};
-use crate::tree::{Part, Quoting, Value, Word};
+use crate::tree::{Change, Document, Extent, List, Operator, Part, Quoting, Value, Word};
+use crate::word::{home, is_name, push};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use bytestr::text::{from_bytes, to_bytes};
+use core::mem::take;
 
 /// An operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
     Newline,
     Semicolon,
+    /// `;;`
+    ArmEnd,
     Background,
     And,
     Or,
@@ -18,11 +23,18 @@ pub enum Op {
     Open,
     Close,
     Less,
+    /// `>` and `>|`
     Greater,
     Append,
     LessGreater,
-    /// `>&` or `<&`
-    Same,
+    /// `>&`
+    SameOutput,
+    /// `<&`
+    SameInput,
+    /// `<<`
+    Document,
+    /// `<<-`: tabs at the beginnings of lines do not count.
+    DocumentNoTabs,
 }
 
 impl Op {
@@ -30,6 +42,7 @@ impl Op {
         match self {
             Op::Newline => "end of line",
             Op::Semicolon => ";",
+            Op::ArmEnd => ";;",
             Op::Background => "&",
             Op::And => "&&",
             Op::Or => "||",
@@ -40,10 +53,38 @@ impl Op {
             Op::Greater => ">",
             Op::Append => ">>",
             Op::LessGreater => "<>",
-            Op::Same => ">&",
+            Op::SameOutput => ">&",
+            Op::SameInput => "<&",
+            Op::Document => "<<",
+            Op::DocumentNoTabs => "<<-",
         }
     }
 }
+
+/// Operators as they are written, the longest first.
+const OPERATORS: &[(&str, Op)] = &[
+    ("<<-", Op::DocumentNoTabs),
+    (";;", Op::ArmEnd),
+    ("&&", Op::And),
+    ("||", Op::Or),
+    (">>", Op::Append),
+    (">|", Op::Greater),
+    (">&", Op::SameOutput),
+    ("<>", Op::LessGreater),
+    ("<&", Op::SameInput),
+    ("<<", Op::Document),
+    ("\n", Op::Newline),
+    (";", Op::Semicolon),
+    ("&", Op::Background),
+    ("|", Op::Pipe),
+    ("(", Op::Open),
+    (")", Op::Close),
+    ("<", Op::Less),
+    (">", Op::Greater),
+];
+
+/// Operators of other shells, which would be taken for something else.
+const FOREIGN: &[&str] = &["<<<", "&>", "|&", "<(", ">(", ";;&", ";&"];
 
 /// A token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,45 +95,58 @@ pub enum Token {
     Descriptor(u32),
 }
 
-/// All tokens of `text` with their lines, counted from 1.
-pub fn tokens(text: &str, depth: usize) -> Result<Vec<(Token, usize)>, Wrong> {
-    let text: Vec<char> = text.chars().collect();
-    let mut lexer = Lexer {
-        text: &text,
-        at: 0,
-        line: 1,
-        depth,
-    };
-    let mut all = Vec::new();
-    while let Some(token) = lexer.token()? {
-        all.push((token, lexer.line));
-        if all
-            .last()
-            .is_some_and(|(t, _)| *t == Token::Op(Op::Newline))
-        {
-            lexer.line += 1;
-        }
-    }
-    Ok(all)
+/// A here-document whose text begins after the line at hand.
+pub struct Pending {
+    /// The line that ends it.
+    pub end: String,
+    /// Nothing in it is expanded.
+    pub quoted: bool,
+    /// Tabs at the beginnings of lines do not count.
+    pub no_tabs: bool,
+    /// Where the text is wanted.
+    pub document: Document,
 }
 
-struct Lexer<'a> {
+/// A place in a text.
+pub struct Lexer<'a> {
     text: &'a [char],
-    at: usize,
-    line: usize,
-    depth: usize,
+    pub at: usize,
+    /// Counted from 1.
+    pub line: usize,
+    /// How many texts and commands are around this one.
+    pub depth: usize,
+    pub pending: Vec<Pending>,
 }
 
 /// Ends a word that is not quoted.
 fn ends_word(c: char) -> bool {
-    c.is_whitespace() || matches!(c, ';' | '&' | '|' | '(' | ')' | '<' | '>')
+    c.is_ascii_whitespace() || matches!(c, ';' | '&' | '|' | '(' | ')' | '<' | '>')
 }
 
 fn in_name(c: char) -> bool {
     c == '_' || c.is_ascii_alphanumeric()
 }
 
-impl Lexer<'_> {
+/// Is it the name of a value that the shell itself sets?
+fn is_special(c: char) -> bool {
+    "?#$!@*-".contains(c)
+}
+
+impl<'a> Lexer<'a> {
+    pub fn new(text: &'a [char], at: usize, line: usize, depth: usize) -> Lexer<'a> {
+        Lexer {
+            text,
+            at,
+            line,
+            depth,
+            pending: Vec::new(),
+        }
+    }
+
+    fn rest(&self) -> &'a [char] {
+        self.text.get(self.at..).unwrap_or(&[])
+    }
+
     fn peek(&self) -> Option<char> {
         self.text.get(self.at).copied()
     }
@@ -100,6 +154,7 @@ impl Lexer<'_> {
     fn next(&mut self) -> Option<char> {
         let c = self.peek()?;
         self.at += 1;
+        self.line += usize::from(c == '\n');
         Some(c)
     }
 
@@ -109,18 +164,23 @@ impl Lexer<'_> {
         is
     }
 
-    fn need(&mut self, what: &'static str) -> Result<char, Wrong> {
-        let c = self.next().ok_or(Wrong::Incomplete(what))?;
-        self.line += usize::from(c == '\n');
-        Ok(c)
+    fn need(&mut self, what: &str) -> Result<char, Wrong> {
+        self.next().ok_or_else(|| self.ends_before(what))
     }
 
-    fn token(&mut self) -> Result<Option<Token>, Wrong> {
+    pub fn token(&mut self) -> Result<Option<Token>, Wrong> {
         self.skip_blanks();
-        let Some(first) = self.peek() else {
-            return Ok(None);
-        };
-        if let Some(op) = self.operator(first) {
+        if self.peek().is_none() {
+            return match self.pending.is_empty() {
+                true => Ok(None),
+                false => Err(self.ends_before("the here-document")),
+            };
+        }
+        if let Some(op) = self.operator()? {
+            if op == Op::Newline {
+                self.line += 1;
+                self.documents()?;
+            }
             return Ok(Some(Token::Op(op)));
         }
         if let Some(fd) = self.descriptor() {
@@ -142,40 +202,36 @@ impl Lexer<'_> {
                         self.at += 1;
                     }
                 }
-                (Some(c), _) if c.is_whitespace() && c != '\n' => self.at += 1,
+                (Some(c), _) if c.is_ascii_whitespace() && c != '\n' => self.at += 1,
                 _ => return,
             }
         }
     }
 
-    fn operator(&mut self, first: char) -> Option<Op> {
-        let one = match first {
-            '\n' => Op::Newline,
-            ';' => Op::Semicolon,
-            '&' => Op::Background,
-            '|' => Op::Pipe,
-            '(' => Op::Open,
-            ')' => Op::Close,
-            '<' => Op::Less,
-            '>' => Op::Greater,
-            _ => return None,
+    fn operator(&mut self) -> Result<Option<Op>, Wrong> {
+        let rest = self.rest();
+        let comes = |text: &str| {
+            let mut rest = rest.iter();
+            text.chars().all(|c| rest.next() == Some(&c))
         };
-        self.at += 1;
-        let two = match (first, self.peek()) {
-            ('&', Some('&')) => Op::And,
-            ('|', Some('|')) => Op::Or,
-            ('>', Some('>')) => Op::Append,
-            ('<', Some('>')) => Op::LessGreater,
-            ('>' | '<', Some('&')) => Op::Same,
-            _ => return Some(one),
-        };
-        self.at += 1;
-        Some(two)
+        if let Some(foreign) = FOREIGN.iter().find(|text| comes(text)) {
+            return Err(self.unsupported(foreign));
+        }
+        let found = OPERATORS.iter().find(|(text, _)| comes(text));
+        Ok(found.map(|(text, op)| {
+            self.at += text.len();
+            *op
+        }))
+    }
+
+    /// Does the text go on with `c`, without a blank?
+    pub fn joined_by(&self, c: char) -> bool {
+        self.peek() == Some(c)
     }
 
     /// Digits directly before `<` or `>`.
     fn descriptor(&mut self) -> Option<u32> {
-        let rest = self.text.get(self.at..)?;
+        let rest = self.rest();
         let len = rest.iter().take_while(|c| c.is_ascii_digit()).count();
         if len == 0 || !matches!(rest.get(len), Some('<' | '>')) {
             return None;
@@ -187,55 +243,121 @@ impl Lexer<'_> {
 
     fn word(&mut self) -> Result<Word, Wrong> {
         let mut parts = Vec::new();
-        while let Some(c) = self.peek() {
-            if ends_word(c) {
-                break;
-            }
+        while let Some(c) = self.peek().filter(|c| !ends_word(*c)) {
             self.at += 1;
-            match c {
-                '\'' => parts.push(Part::Quoted(self.single()?)),
-                '"' => self.double(&mut parts)?,
-                '\\' => match self.next() {
-                    Some('\n') => self.line += 1,
-                    Some(c) => push(&mut parts, c, true),
-                    None => return Err(Wrong::Incomplete("nothing follows the \\ at the end")),
-                },
-                '$' => self.dollar(&mut parts, Quoting::Bare)?,
-                c => push(&mut parts, c, false),
-            }
+            self.bare(c, &mut parts)?;
         }
         Ok(Word(parts))
+    }
+
+    /// Takes what `c`, which is not between quotes, begins.
+    fn bare(&mut self, c: char, parts: &mut Vec<Part>) -> Result<(), Wrong> {
+        match c {
+            '\'' => parts.push(Part::Quoted(self.single()?)),
+            '"' => self.double(parts)?,
+            '\\' => match self.need("what the \\ is before")? {
+                '\n' => {}
+                c => push(parts, c, true),
+            },
+            '$' => self.dollar(parts, Quoting::Bare)?,
+            '`' => self.backquote(parts, Quoting::Bare)?,
+            c => push(parts, c, false),
+        }
+        Ok(())
     }
 
     fn single(&mut self) -> Result<String, Wrong> {
         let mut text = String::new();
         loop {
-            match self.need("a ' is not closed")? {
+            match self.need("the second '")? {
                 '\'' => return Ok(text),
                 c => text.push(c),
             }
         }
     }
 
+    /// After `$'`: a text with C's escapes.
+    fn escaped(&mut self) -> Result<String, Wrong> {
+        const END: &str = "the ' of a $'";
+        let mut bytes = Vec::new();
+        loop {
+            let c = match self.need(END)? {
+                '\'' => return Ok(from_bytes(&bytes)),
+                '\\' => match self.need(END)? {
+                    'a' => '\x07',
+                    'b' => '\x08',
+                    'e' => '\x1b',
+                    'f' => '\x0c',
+                    'n' => '\n',
+                    'r' => '\r',
+                    't' => '\t',
+                    'v' => '\x0b',
+                    c @ ('\\' | '\'' | '"') => c,
+                    'x' => {
+                        bytes.push(self.digits(16, 2));
+                        continue;
+                    }
+                    c if c.is_digit(8) => {
+                        self.at -= 1;
+                        bytes.push(self.digits(8, 3));
+                        continue;
+                    }
+                    c => return Err(self.unsupported(&format!("\\{c} in $'...'"))),
+                },
+                c => c,
+            };
+            bytes.extend_from_slice(&to_bytes(c.encode_utf8(&mut [0; 4])));
+        }
+    }
+
+    /// At most `count` digits; what does not fit in a byte is cut off.
+    fn digits(&mut self, radix: u32, count: usize) -> u8 {
+        let mut value = 0u32;
+        for _ in 0..count {
+            let Some(digit) = self.peek().and_then(|c| c.to_digit(radix)) else {
+                break;
+            };
+            self.at += 1;
+            value = value * radix + digit;
+        }
+        value as u8
+    }
+
     fn double(&mut self, parts: &mut Vec<Part>) -> Result<(), Wrong> {
-        const OPEN: &str = "a \" is not closed";
+        const END: &str = "the second \"";
         // Even an empty pair of quotes makes a word.
         parts.push(Part::Quoted(String::new()));
         loop {
-            match self.need(OPEN)? {
+            match self.need(END)? {
                 '"' => return Ok(()),
-                '\\' => match self.need(OPEN)? {
-                    '\n' => {}
-                    c @ ('"' | '\\' | '$' | '`') => push(parts, c, true),
-                    c => {
-                        push(parts, '\\', true);
-                        push(parts, c, true);
-                    }
-                },
-                '$' => self.dollar(parts, Quoting::Double)?,
-                c => push(parts, c, true),
+                c => self.quoted(c, "\"\\$`", parts, END)?,
             }
         }
+    }
+
+    /// Takes what `c`, between double quotes, begins; a `\` is for those of
+    /// `escapable`.
+    fn quoted(
+        &mut self,
+        c: char,
+        escapable: &str,
+        parts: &mut Vec<Part>,
+        end: &str,
+    ) -> Result<(), Wrong> {
+        match c {
+            '\\' => match self.need(end)? {
+                '\n' => {}
+                c if escapable.contains(c) => push(parts, c, true),
+                c => {
+                    push(parts, '\\', true);
+                    push(parts, c, true);
+                }
+            },
+            '$' => self.dollar(parts, Quoting::Double)?,
+            '`' => self.backquote(parts, Quoting::Double)?,
+            c => push(parts, c, true),
+        }
+        Ok(())
     }
 
     /// After a `$`.
@@ -243,17 +365,23 @@ impl Lexer<'_> {
         let value = match self.peek() {
             Some('{') => {
                 self.at += 1;
-                self.braces()?
+                self.braces(quoting)?
             }
             Some('(') => {
                 self.at += 1;
                 self.parentheses()?
             }
-            Some(c) if "?#$!@*".contains(c) || c.is_ascii_digit() => {
+            Some(c) if is_special(c) || c.is_ascii_digit() => {
                 self.at += 1;
                 Value::Variable(c.into(), None)
             }
             Some(c) if in_name(c) => Value::Variable(self.name(), None),
+            Some('\'') if quoting == Quoting::Bare => {
+                self.at += 1;
+                parts.push(Part::Quoted(self.escaped()?));
+                return Ok(());
+            }
+            Some('"') if quoting == Quoting::Bare => return Err(self.unsupported("$\"...\"")),
             _ => {
                 push(parts, '$', quoting == Quoting::Double);
                 return Ok(());
@@ -264,66 +392,173 @@ impl Lexer<'_> {
     }
 
     fn name(&mut self) -> String {
-        let rest = self.text.get(self.at..).unwrap_or(&[]);
-        let name: String = rest.iter().take_while(|c| in_name(**c)).collect();
+        let name: String = self.rest().iter().take_while(|c| in_name(**c)).collect();
         self.at += name.len();
         name
     }
 
     /// After `${`.
-    fn braces(&mut self) -> Result<Value, Wrong> {
-        const OPEN: &str = "a ${ is not closed";
-        let length = self.peek() == Some('#') && self.text.get(self.at + 1) != Some(&'}');
-        self.at += usize::from(length);
-        let name = match self.peek() {
-            Some(c) if "?#$!@*".contains(c) => {
-                self.at += 1;
-                c.into()
-            }
-            _ => self.name(),
-        };
-        if name.is_empty() {
-            return match self.peek() {
-                None => Err(Wrong::Incomplete(OPEN)),
-                Some(c) => Err(self.wrong(format!("${{{c}: a name was expected"))),
-            };
-        }
-        if length {
-            return match self.need(OPEN)? {
+    fn braces(&mut self, quoting: Quoting) -> Result<Value, Wrong> {
+        const END: &str = "the } of a ${";
+        if self.starts_length() {
+            self.at += 1;
+            let name = self.braced_name(END)?;
+            return match self.need(END)? {
                 '}' => Ok(Value::Length(name)),
                 c => Err(self.wrong(format!("${{#{name}{c}: `}}` was expected"))),
             };
         }
+        let name = self.braced_name(END)?;
         if self.take('}') {
             return Ok(Value::Variable(name, None));
         }
-        if !(self.take(':') && self.take('-')) {
-            return match self.peek() {
-                None => Err(Wrong::Incomplete(OPEN)),
-                Some(_) => Err(self.wrong(format!("${{{name}: only :- may follow the name"))),
-            };
+        let empty_too = self.take(':');
+        let operator = match self.need(END)? {
+            '-' => Operator::Default,
+            '=' => Operator::Assign,
+            '?' => Operator::Require,
+            '+' => Operator::Alternative,
+            '%' if !empty_too => Operator::Suffix(self.extent('%')),
+            '#' if !empty_too => Operator::Prefix(self.extent('#')),
+            c => {
+                let colon = if empty_too { ":" } else { "" };
+                return Err(self.unsupported(&format!("${{{name}{colon}{c}...}}")));
+            }
+        };
+        let is_pattern = matches!(operator, Operator::Suffix(_) | Operator::Prefix(_));
+        let quoting = if is_pattern { Quoting::Bare } else { quoting };
+        let word = self.braced_word(quoting, END)?;
+        let change = Change {
+            operator,
+            empty_too,
+            word,
+        };
+        Ok(Value::Variable(name, Some(change)))
+    }
+
+    /// Is it `${#NAME}`, and not `$#` with something?
+    fn starts_length(&self) -> bool {
+        match self.rest() {
+            ['#', c, ..] if in_name(*c) => true,
+            ['#', c, '}', ..] => is_special(*c),
+            _ => false,
         }
-        let from = self.at;
-        let text = self.nested(from, '{', '}', OPEN)?;
-        let word = Lexer::whole(&text, self.line, self.deeper()?)?;
-        Ok(Value::Variable(name, Some(word)))
+    }
+
+    fn extent(&mut self, again: char) -> Extent {
+        match self.take(again) {
+            true => Extent::Longest,
+            false => Extent::Shortest,
+        }
+    }
+
+    /// The name of a variable or special value in braces.
+    fn braced_name(&mut self, end: &str) -> Result<String, Wrong> {
+        match self.peek() {
+            None => Err(self.ends_before(end)),
+            Some('!') if self.rest().get(1).is_some_and(|c| in_name(*c)) => {
+                Err(self.unsupported("${!...}"))
+            }
+            Some(c) if is_special(c) => {
+                self.at += 1;
+                Ok(c.into())
+            }
+            Some(c) => {
+                let name = self.name();
+                let number = name.chars().all(|c| c.is_ascii_digit());
+                match !name.is_empty() && (number || is_name(&name)) {
+                    true => Ok(name),
+                    false => Err(self.wrong(format!("${{{name}{c}: a name was expected"))),
+                }
+            }
+        }
+    }
+
+    /// The word after an operator, and the `}`.
+    fn braced_word(&mut self, quoting: Quoting, end: &str) -> Result<Word, Wrong> {
+        let outer = self.depth;
+        self.depth = self.deeper()?;
+        let mut parts = Vec::new();
+        loop {
+            match self.need(end)? {
+                '}' => break,
+                '"' => self.double(&mut parts)?,
+                c if quoting == Quoting::Bare => self.bare(c, &mut parts)?,
+                c => self.quoted(c, "\"\\$`}", &mut parts, end)?,
+            }
+        }
+        self.depth = outer;
+        Ok(home(Word(parts)))
     }
 
     /// After `$(`.
     fn parentheses(&mut self) -> Result<Value, Wrong> {
-        const OPEN: &str = "a $( is not closed";
         if self.peek() == Some('(') {
-            // `$((`: an expression, unless the two are not closed together.
+            // An expression, unless the two are not closed together.
             let (at, line) = (self.at, self.line);
-            let text = self.nested(at + 1, '(', ')', OPEN)?;
-            if self.take(')') {
-                return Ok(Value::Number(text));
+            self.at += 1;
+            if let Some(expression) = self.expression()? {
+                return Ok(Value::Number(expression));
             }
             (self.at, self.line) = (at, line);
         }
-        let depth = self.deeper()?;
-        let text = self.nested(self.at, '(', ')', OPEN)?;
-        parse::parse_at(&text, depth).map(Value::Output)
+        let inner = Lexer::new(self.text, self.at, self.line, self.deeper()?);
+        let (list, inner) = parse::enclosed(inner)?;
+        (self.at, self.line) = (inner.at, inner.line);
+        self.pending.extend(inner.pending);
+        Ok(Value::Output(list))
+    }
+
+    /// The expression after `$((`, and its end; `None` if only one parenthesis
+    /// is there.
+    fn expression(&mut self) -> Result<Option<Word>, Wrong> {
+        const END: &str = "the )) of a $((";
+        let outer = self.depth;
+        self.depth = self.deeper()?;
+        let mut parts = Vec::new();
+        let mut open = 0usize;
+        loop {
+            match self.need(END)? {
+                ')' if open == 0 => break,
+                '"' => {}
+                c => {
+                    open += usize::from(c == '(');
+                    open -= usize::from(c == ')');
+                    self.quoted(c, "\"\\$`", &mut parts, END)?;
+                }
+            }
+        }
+        self.depth = outer;
+        Ok(self.take(')').then_some(Word(parts)))
+    }
+
+    /// After a backquote, up to the next one.
+    fn backquote(&mut self, parts: &mut Vec<Part>, quoting: Quoting) -> Result<(), Wrong> {
+        const END: &str = "the second `";
+        let line = self.line;
+        let mut text = Vec::new();
+        loop {
+            match self.need(END)? {
+                '`' => break,
+                '\\' => match self.need(END)? {
+                    c @ ('$' | '`' | '\\') => text.push(c),
+                    '"' if quoting == Quoting::Double => text.push('"'),
+                    c => text.extend(['\\', c]),
+                },
+                c => text.push(c),
+            }
+        }
+        let list = self.finished(parse::all(Lexer::new(&text, 0, line, self.deeper()?)))?;
+        parts.push(Part::Value(Value::Output(list), quoting));
+        Ok(())
+    }
+
+    /// Text after the end of this one would not help.
+    fn finished(&self, parsed: Result<List, Wrong>) -> Result<List, Wrong> {
+        parsed.map_err(|wrong| match wrong {
+            Wrong::Incomplete(what) => Wrong::Syntax(what),
+            wrong => wrong,
+        })
     }
 
     /// One more level, if there may be one.
@@ -334,75 +569,72 @@ impl Lexer<'_> {
         }
     }
 
-    /// The text from `from` to the `close` that belongs to an `open` before
-    /// it; quotes are respected.
-    fn nested(
-        &mut self,
-        from: usize,
-        open: char,
-        close: char,
-        what: &'static str,
-    ) -> Result<String, Wrong> {
-        self.at = from;
-        let mut level = 1;
+    /// Reads the here-documents that the line before asked for.
+    fn documents(&mut self) -> Result<(), Wrong> {
+        for pending in take(&mut self.pending) {
+            let line = self.line;
+            let text = self.document_text(&pending)?;
+            let word = match pending.quoted {
+                true => Word(Vec::from([Part::Quoted(text.iter().collect())])),
+                false => Lexer::new(&text, 0, line, self.deeper()?).document()?,
+            };
+            // Each is asked for once.
+            let _ = pending.document.set(word);
+        }
+        Ok(())
+    }
+
+    /// Lines up to the one that ends a here-document.
+    fn document_text(&mut self, pending: &Pending) -> Result<Vec<char>, Wrong> {
+        let mut text = Vec::new();
         loop {
-            let c = self.need(what)?;
-            match c {
-                '\\' => {
-                    self.need(what)?;
-                }
-                '\'' => {
-                    self.single()?;
-                }
-                '"' => loop {
-                    match self.need(what)? {
-                        '"' => break,
-                        '\\' => {
-                            self.need(what)?;
-                        }
-                        _ => {}
-                    }
-                },
-                c if c == open => level += 1,
-                c if c == close => level -= 1,
-                _ => {}
+            if self.peek().is_none() {
+                return Err(self.ends_before(&format!("the line `{}`", pending.end)));
             }
-            if level == 0 {
-                let text = self.text.get(from..self.at - 1).unwrap_or(&[]);
-                return Ok(text.iter().collect());
+            while pending.no_tabs && self.take('\t') {}
+            let start = text.len();
+            let ended = loop {
+                match self.next() {
+                    Some('\n') => break true,
+                    Some(c) => text.push(c),
+                    None => break false,
+                }
+            };
+            let line = text.get(start..).unwrap_or(&[]);
+            if line.iter().copied().eq(pending.end.chars()) {
+                text.truncate(start);
+                return Ok(text);
+            }
+            if ended {
+                text.push('\n');
             }
         }
     }
 
-    /// One word that goes to the end of `text`, blanks included.
-    fn whole(text: &str, line: usize, depth: usize) -> Result<Word, Wrong> {
-        let text: Vec<char> = text.chars().collect();
-        let mut lexer = Lexer {
-            text: &text,
-            at: 0,
-            line,
-            depth,
-        };
-        let mut word = Word::default();
-        loop {
-            word.0.extend(lexer.word()?.0);
-            match lexer.next() {
-                None => return Ok(word),
-                Some(c) => push(&mut word.0, c, false),
+    /// The whole text as a here-document that is expanded.
+    fn document(mut self) -> Result<Word, Wrong> {
+        const END: &str = "the end of what the here-document begins";
+        let mut parts = Vec::from([Part::Quoted(String::new())]);
+        while let Some(c) = self.next() {
+            match self.quoted(c, "\\$`", &mut parts, END) {
+                Err(Wrong::Incomplete(what)) => return Err(Wrong::Syntax(what)),
+                taken => taken?,
             }
         }
+        Ok(Word(parts))
     }
 
-    fn wrong(&self, text: String) -> Wrong {
+    pub fn wrong(&self, text: String) -> Wrong {
         Wrong::Syntax(format!("line {}: {text}", self.line))
     }
-}
 
-/// Adds a character to the last part if that is of the same kind.
-fn push(parts: &mut Vec<Part>, c: char, quoted: bool) {
-    match (parts.last_mut(), quoted) {
-        (Some(Part::Plain(text)), false) | (Some(Part::Quoted(text)), true) => text.push(c),
-        (_, false) => parts.push(Part::Plain(c.into())),
-        (_, true) => parts.push(Part::Quoted(c.into())),
+    /// Something of other shells.
+    pub fn unsupported(&self, what: &str) -> Wrong {
+        self.wrong(format!("not supported: {what}"))
+    }
+
+    /// The text ends too early.
+    pub fn ends_before(&self, what: &str) -> Wrong {
+        Wrong::Incomplete(format!("line {}: the end comes before {what}", self.line))
     }
 }

@@ -3,8 +3,8 @@
 //! ([`arithmetic`]), conditions ([`condition`]) and editing of a typed line
 //! ([`edit`]). Running commands is the affair of `userland/sh`.
 //!
-//! The language is the Bourne shell's, without functions, `case` and
-//! here-documents. The text of `help` says what there is.
+//! The language is that of POSIX; docs/shell.md says what is left out. What is
+//! not understood is refused by name, never taken for something else.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -18,7 +18,10 @@ pub mod glob;
 pub mod history;
 mod lex;
 pub mod parse;
+pub mod split;
 pub mod tree;
+mod word;
 
-pub use expand::{Host, expand, expand_one};
-pub use parse::{Wrong, parse};
+pub use expand::{Host, Settings, expand, expand_one, pattern};
+pub use parse::{Script, Wrong, parse};
+pub use word::is_name;

@@ -1,11 +1,13 @@
 //! Tokens to commands.
 
-use crate::lex::{self, Op, Token};
+use crate::lex::{Lexer, Op, Pending, Token};
 use crate::tree::{
-    Command, Direction, Item, Junction, List, Part, Pipeline, Redirection, Stage, Word,
+    Command, Direction, Item, Junction, List, Part, Pipeline, Redirection, Stage, Target, Word,
 };
+use crate::word::{assignment, home, is_name};
 use alloc::boxed::Box;
 use alloc::format;
+use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -16,7 +18,7 @@ pub const DEPTH_MAX: usize = 50;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wrong {
     /// It may become right if more follows; what is missing.
-    Incomplete(&'static str),
+    Incomplete(String),
     /// It never will.
     Syntax(String),
 }
@@ -24,96 +26,176 @@ pub enum Wrong {
 impl core::fmt::Display for Wrong {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Wrong::Incomplete(what) => f.write_str(what),
-            Wrong::Syntax(text) => f.write_str(text),
+            Wrong::Incomplete(text) | Wrong::Syntax(text) => f.write_str(text),
         }
     }
 }
 
-/// Understands a text.
+/// Understands a whole text.
 pub fn parse(text: &str) -> Result<List, Wrong> {
-    parse_at(text, 0)
+    let text: Vec<char> = text.chars().collect();
+    all(Lexer::new(&text, 0, 1, 0))
 }
 
-/// Understands a text that is nested `depth` deep in another one.
-pub(crate) fn parse_at(text: &str, depth: usize) -> Result<List, Wrong> {
-    let tokens = lex::tokens(text, depth)?;
-    let mut parser = Parser {
-        tokens,
-        at: 0,
-        depth,
-    };
+/// Understands all that is left of a text.
+pub(crate) fn all(lexer: Lexer<'_>) -> Result<List, Wrong> {
+    let mut parser = Parser::new(lexer);
     let list = parser.list(&[])?;
-    match parser.peek() {
+    match parser.peek()? {
         None => Ok(list),
         Some(_) => Err(parser.unexpected()),
     }
 }
 
-/// Words with a meaning of their own where a command may begin.
-const CLOSERS: [&str; 7] = ["then", "elif", "else", "fi", "do", "done", "}"];
-
-/// May this be the name of a variable?
-pub fn is_name(text: &str) -> bool {
-    let mut chars = text.chars();
-    chars
-        .next()
-        .is_some_and(|c| c == '_' || c.is_ascii_alphabetic())
-        && chars.all(|c| c == '_' || c.is_ascii_alphanumeric())
+/// Understands a list up to its `)`; also the place after that.
+pub(crate) fn enclosed(lexer: Lexer<'_>) -> Result<(List, Lexer<'_>), Wrong> {
+    let mut parser = Parser::new(lexer);
+    let list = parser.list(&[])?;
+    parser.need_op(Op::Close, "`)`")?;
+    Ok((list, parser.lexer))
 }
 
-struct Parser {
-    tokens: Vec<(Token, usize)>,
+/// A text that is understood line by line, so that its beginning can run
+/// whatever follows.
+pub struct Script {
+    text: Vec<char>,
     at: usize,
-    depth: usize,
+    line: usize,
 }
 
-impl Parser {
-    fn peek(&self) -> Option<&Token> {
-        self.tokens.get(self.at).map(|(token, _)| token)
+impl Script {
+    /// At the beginning of `text`.
+    pub fn new(text: &str) -> Script {
+        let text = text.chars().collect();
+        Script {
+            text,
+            at: 0,
+            line: 1,
+        }
+    }
+}
+
+impl Iterator for Script {
+    type Item = Result<List, Wrong>;
+
+    /// The commands that end with the next line that can be an end; an error
+    /// is the last thing it gives.
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut parser = Parser::new(Lexer::new(&self.text, self.at, self.line, 0));
+        let line = parser.line().transpose()?;
+        (self.at, self.line) = match line {
+            Ok(_) => (parser.lexer.at, parser.lexer.line),
+            Err(_) => (self.text.len(), self.line),
+        };
+        Some(line)
+    }
+}
+
+/// Words with a meaning of their own where a command may begin.
+const CLOSERS: [&str; 8] = ["then", "elif", "else", "fi", "do", "done", "}", "esac"];
+/// Those of other shells.
+const FOREIGN: [&str; 4] = ["[[", "function", "select", "coproc"];
+
+struct Parser<'a> {
+    lexer: Lexer<'a>,
+    /// The token at hand and its line, if the lexer has been asked for it.
+    ahead: Option<(Option<Token>, usize)>,
+}
+
+impl<'a> Parser<'a> {
+    fn new(lexer: Lexer<'a>) -> Parser<'a> {
+        Parser { lexer, ahead: None }
     }
 
-    fn take_op(&mut self, op: Op) -> bool {
-        let is = self.peek() == Some(&Token::Op(op));
-        self.at += usize::from(is);
-        is
+    /// The token at hand; `None` at the end.
+    fn peek(&mut self) -> Result<Option<&Token>, Wrong> {
+        if self.ahead.is_none() {
+            let line = self.lexer.line;
+            let token = self.lexer.token()?;
+            // A word may go over lines; an operator is where the last one was.
+            let line = match token {
+                Some(Token::Op(_)) => line,
+                _ => self.lexer.line,
+            };
+            self.ahead = Some((token, line));
+        }
+        Ok(self.ahead.as_ref().and_then(|(token, _)| token.as_ref()))
+    }
+
+    fn take(&mut self) -> Result<Option<Token>, Wrong> {
+        self.peek()?;
+        Ok(self.ahead.take().and_then(|(token, _)| token))
+    }
+
+    fn is_op(&mut self, op: Op) -> Result<bool, Wrong> {
+        Ok(self.peek()? == Some(&Token::Op(op)))
+    }
+
+    fn take_op(&mut self, op: Op) -> Result<bool, Wrong> {
+        let is = self.is_op(op)?;
+        if is {
+            self.ahead = None;
+        }
+        Ok(is)
+    }
+
+    fn need_op(&mut self, op: Op, what: &str) -> Result<(), Wrong> {
+        match self.take_op(op)? {
+            true => Ok(()),
+            false => Err(self.expected(what)),
+        }
     }
 
     /// The plain word at hand, if it is one.
-    fn plain(&self) -> Option<&str> {
-        match self.peek()? {
-            Token::Word(word) => word.plain(),
+    fn plain(&mut self) -> Result<Option<&str>, Wrong> {
+        Ok(match self.peek()? {
+            Some(Token::Word(word)) => word.plain(),
             _ => None,
+        })
+    }
+
+    fn take_word(&mut self, wanted: &str) -> Result<bool, Wrong> {
+        let is = self.plain()? == Some(wanted);
+        if is {
+            self.ahead = None;
         }
+        Ok(is)
     }
 
-    fn take_word(&mut self, wanted: &str) -> bool {
-        let is = self.plain() == Some(wanted);
-        self.at += usize::from(is);
-        is
-    }
-
-    fn need_word(&mut self, wanted: &'static str) -> Result<(), Wrong> {
-        self.skip_newlines();
-        match self.take_word(wanted) {
+    fn need_word(&mut self, wanted: &str) -> Result<(), Wrong> {
+        self.skip_newlines()?;
+        match self.take_word(wanted)? {
             true => Ok(()),
-            false => Err(self.expected(wanted)),
+            false => Err(self.expected(&format!("`{wanted}`"))),
         }
     }
 
-    fn skip_newlines(&mut self) {
-        while self.take_op(Op::Newline) {}
+    /// Any word.
+    fn word(&mut self, what: &str) -> Result<Word, Wrong> {
+        match self.peek()? {
+            Some(Token::Word(_)) => {}
+            _ => return Err(self.expected(what)),
+        }
+        match self.take()? {
+            Some(Token::Word(word)) => Ok(word),
+            _ => Err(self.expected(what)),
+        }
     }
 
-    fn line(&self) -> usize {
-        let last = self.tokens.len().saturating_sub(1);
-        self.tokens
-            .get(self.at.min(last))
-            .map_or(1, |(_, line)| *line)
+    fn skip_newlines(&mut self) -> Result<(), Wrong> {
+        while self.take_op(Op::Newline)? {}
+        Ok(())
+    }
+
+    /// The line of the token at hand.
+    fn at_line(&self) -> usize {
+        self.ahead
+            .as_ref()
+            .map_or(self.lexer.line, |(_, line)| *line)
     }
 
     fn found(&self) -> String {
-        match self.peek() {
+        match self.ahead.as_ref().and_then(|(token, _)| token.as_ref()) {
             None => "the end".into(),
             Some(Token::Op(Op::Newline)) => "the end of the line".into(),
             Some(Token::Op(op)) => format!("`{}`", op.text()),
@@ -125,39 +207,64 @@ impl Parser {
         }
     }
 
-    fn unexpected(&self) -> Wrong {
-        Wrong::Syntax(format!("line {}: unexpected {}", self.line(), self.found()))
+    fn wrong(&self, text: String) -> Wrong {
+        Wrong::Syntax(format!("line {}: {text}", self.at_line()))
     }
 
-    fn expected(&self, what: &'static str) -> Wrong {
-        match self.peek() {
-            None => Wrong::Incomplete(what),
-            Some(_) => Wrong::Syntax(format!(
-                "line {}: `{what}` was expected, not {}",
-                self.line(),
-                self.found()
-            )),
+    fn unexpected(&self) -> Wrong {
+        self.wrong(format!("unexpected {}", self.found()))
+    }
+
+    /// Something else stands where `what` should; or nothing does.
+    fn expected(&self, what: &str) -> Wrong {
+        match &self.ahead {
+            Some((None, _)) => self.lexer.ends_before(what),
+            _ => self.wrong(format!("{what} was expected, not {}", self.found())),
         }
     }
 
-    /// Items up to a word of `ends`, a `)` or the end; not consumed.
+    /// Items up to the end of a line that is one; `None` at the end.
+    fn line(&mut self) -> Result<Option<List>, Wrong> {
+        self.skip_newlines()?;
+        if self.peek()?.is_none() {
+            return Ok(None);
+        }
+        let mut list = List::new();
+        loop {
+            let mut item = self.item()?;
+            item.background = self.take_op(Op::Background)?;
+            let parted = item.background || self.take_op(Op::Semicolon)?;
+            list.push(item);
+            match self.peek()? {
+                None => return Ok(Some(list)),
+                Some(Token::Op(Op::Newline)) => {
+                    self.ahead = None;
+                    return Ok(Some(list));
+                }
+                Some(_) if parted => {}
+                Some(_) => return Err(self.unexpected()),
+            }
+        }
+    }
+
+    /// Items up to a word of `ends`, a `)`, a `;;` or the end; not consumed.
     fn list(&mut self, ends: &[&str]) -> Result<List, Wrong> {
         let mut list = List::new();
         loop {
-            while self.take_op(Op::Newline) || (!list.is_empty() && self.take_op(Op::Semicolon)) {}
-            match self.peek() {
-                None | Some(Token::Op(Op::Close)) => return Ok(list),
-                Some(_) if self.plain().is_some_and(|word| ends.contains(&word)) => {
-                    return Ok(list);
-                }
-                Some(_) => {}
+            while self.take_op(Op::Newline)? || (!list.is_empty() && self.take_op(Op::Semicolon)?) {
+            }
+            let ended = matches!(self.peek()?, None | Some(Token::Op(Op::Close | Op::ArmEnd)));
+            if ended || self.plain()?.is_some_and(|word| ends.contains(&word)) {
+                return Ok(list);
             }
             let mut item = self.item()?;
-            item.background = self.take_op(Op::Background);
+            item.background = self.take_op(Op::Background)?;
             let parted = item.background
                 || matches!(
-                    self.peek(),
-                    None | Some(Token::Op(Op::Semicolon | Op::Newline | Op::Close))
+                    self.peek()?,
+                    None | Some(Token::Op(
+                        Op::Semicolon | Op::Newline | Op::Close | Op::ArmEnd
+                    ))
                 );
             if !parted {
                 return Err(self.unexpected());
@@ -167,38 +274,41 @@ impl Parser {
     }
 
     /// A list with something in it, up to the word `end`, which is consumed.
-    fn body(&mut self, end: &'static str) -> Result<List, Wrong> {
+    fn body(&mut self, end: &str) -> Result<List, Wrong> {
         let list = self.some(&[end])?;
         self.need_word(end)?;
         Ok(list)
     }
 
-    fn some(&mut self, ends: &[&'static str]) -> Result<List, Wrong> {
-        if self.depth >= DEPTH_MAX {
-            return Err(Wrong::Syntax(format!(
-                "line {}: nested too deeply",
-                self.line()
-            )));
-        }
-        self.depth += 1;
-        let list = self.list(ends)?;
-        self.depth -= 1;
+    fn some(&mut self, ends: &[&str]) -> Result<List, Wrong> {
+        let list = self.deeper(|parser| parser.list(ends))?;
         match list.is_empty() {
             false => Ok(list),
-            true => Err(match self.peek() {
-                None => Wrong::Incomplete("a command"),
+            true => Err(match self.peek()? {
+                None => self.lexer.ends_before("a command"),
                 Some(_) => self.unexpected(),
             }),
         }
+    }
+
+    /// Parses one level further in, if there may be one more.
+    fn deeper<R>(&mut self, parse: impl FnOnce(&mut Self) -> Result<R, Wrong>) -> Result<R, Wrong> {
+        if self.lexer.depth >= DEPTH_MAX {
+            return Err(self.wrong("nested too deeply".into()));
+        }
+        self.lexer.depth += 1;
+        let parsed = parse(self);
+        self.lexer.depth -= 1;
+        parsed
     }
 
     fn item(&mut self) -> Result<Item, Wrong> {
         let first = self.pipeline()?;
         let mut rest = Vec::new();
         loop {
-            let junction = if self.take_op(Op::And) {
+            let junction = if self.take_op(Op::And)? {
                 Junction::And
-            } else if self.take_op(Op::Or) {
+            } else if self.take_op(Op::Or)? {
                 Junction::Or
             } else {
                 return Ok(Item {
@@ -207,47 +317,31 @@ impl Parser {
                     background: false,
                 });
             };
-            self.skip_newlines();
+            self.skip_newlines()?;
             rest.push((junction, self.pipeline()?));
         }
     }
 
     fn pipeline(&mut self) -> Result<Pipeline, Wrong> {
-        let negated = self.take_word("!");
+        let negated = self.take_word("!")?;
         let mut stages = Vec::new();
         loop {
             stages.push(self.stage()?);
-            if !self.take_op(Op::Pipe) {
+            if !self.take_op(Op::Pipe)? {
                 return Ok(Pipeline { negated, stages });
             }
-            self.skip_newlines();
+            self.skip_newlines()?;
         }
     }
 
     fn stage(&mut self) -> Result<Stage, Wrong> {
-        let command = match self.peek() {
-            None => return Err(Wrong::Incomplete("a command")),
-            Some(Token::Op(Op::Open)) => {
-                self.at += 1;
-                let list = self.some(&[])?;
-                match self.take_op(Op::Close) {
-                    true => Command::Subshell(list),
-                    false => return Err(self.expected(")")),
-                }
-            }
-            Some(_) => match self.plain() {
-                Some("{") => {
-                    self.at += 1;
-                    Command::Group(self.body("}")?)
-                }
-                Some("if") => self.conditional()?,
-                Some("for") => self.each()?,
-                Some("while") => self.repeat(true)?,
-                Some("until") => self.repeat(false)?,
-                Some(word) if CLOSERS.contains(&word) => return Err(self.unexpected()),
-                _ => return self.simple(),
-            },
-        };
+        match self.compound()? {
+            Some(command) => self.with_redirections(command),
+            None => self.simple(),
+        }
+    }
+
+    fn with_redirections(&mut self, command: Command) -> Result<Stage, Wrong> {
         let mut redirections = Vec::new();
         while let Some(redirection) = self.redirection()? {
             redirections.push(redirection);
@@ -258,18 +352,50 @@ impl Parser {
         })
     }
 
+    /// A command with parts that are commands, if one begins here.
+    fn compound(&mut self) -> Result<Option<Command>, Wrong> {
+        if self.peek()?.is_none() {
+            return Err(self.lexer.ends_before("a command"));
+        }
+        if self.take_op(Op::Open)? {
+            if self.lexer.joined_by('(') {
+                return Err(self.lexer.unsupported("((; write ( ( for two subshells"));
+            }
+            let list = self.some(&[])?;
+            self.need_op(Op::Close, "`)`")?;
+            return Ok(Some(Command::Subshell(list)));
+        }
+        let Some(word) = self.plain()? else {
+            return Ok(None);
+        };
+        let parse: fn(&mut Self) -> Result<Command, Wrong> = match word {
+            "{" => |parser| Ok(Command::Group(parser.body("}")?)),
+            "if" => Parser::conditional,
+            "for" => Parser::each,
+            "while" => |parser| parser.repeat(true),
+            "until" => |parser| parser.repeat(false),
+            "case" => Parser::case,
+            word if CLOSERS.contains(&word) => return Err(self.unexpected()),
+            word => match FOREIGN.iter().find(|foreign| **foreign == word) {
+                Some(foreign) => return Err(self.lexer.unsupported(foreign)),
+                None => return Ok(None),
+            },
+        };
+        self.ahead = None;
+        parse(self).map(Some)
+    }
+
+    /// After `if`.
     fn conditional(&mut self) -> Result<Command, Wrong> {
         let mut arms = Vec::new();
         let mut otherwise = List::new();
-        // At `if`, then at each `elif`.
         loop {
-            self.at += 1;
             let condition = self.body("then")?;
             arms.push((condition, self.some(&["elif", "else", "fi"])?));
-            if self.plain() == Some("elif") {
+            if self.take_word("elif")? {
                 continue;
             }
-            if self.take_word("else") {
+            if self.take_word("else")? {
                 otherwise = self.some(&["fi"])?;
             }
             self.need_word("fi")?;
@@ -277,26 +403,26 @@ impl Parser {
         }
     }
 
+    /// After `for`.
     fn each(&mut self) -> Result<Command, Wrong> {
-        self.at += 1;
-        let name = match self.plain() {
+        let name = match self.plain()? {
             Some(name) if is_name(name) => name.to_string(),
             _ => return Err(self.expected("the name of a variable")),
         };
-        self.at += 1;
-        self.skip_newlines();
-        let words = match self.take_word("in") {
-            true => Some(self.words()),
+        self.ahead = None;
+        self.skip_newlines()?;
+        let words = match self.take_word("in")? {
+            true => Some(self.words()?),
             false => None,
         };
-        self.take_op(Op::Semicolon);
+        self.take_op(Op::Semicolon)?;
         self.need_word("do")?;
         let body = self.body("done")?;
         Ok(Command::For { name, words, body })
     }
 
+    /// After `while` or `until`.
     fn repeat(&mut self, wanted: bool) -> Result<Command, Wrong> {
-        self.at += 1;
         let condition = self.body("do")?;
         let body = self.body("done")?;
         Ok(Command::While {
@@ -306,14 +432,39 @@ impl Parser {
         })
     }
 
-    /// All words at hand.
-    fn words(&mut self) -> Vec<Word> {
-        let mut words = Vec::new();
-        while let Some(Token::Word(word)) = self.peek() {
-            words.push(word.clone());
-            self.at += 1;
+    /// After `case`.
+    fn case(&mut self) -> Result<Command, Wrong> {
+        let word = home(self.word("a word")?);
+        self.need_word("in")?;
+        let mut arms = Vec::new();
+        loop {
+            self.skip_newlines()?;
+            if self.take_word("esac")? {
+                break;
+            }
+            self.take_op(Op::Open)?;
+            let mut patterns = Vec::from([home(self.word("a pattern or `esac`")?)]);
+            while self.take_op(Op::Pipe)? {
+                patterns.push(home(self.word("a pattern")?));
+            }
+            self.need_op(Op::Close, "`)`")?;
+            let list = self.deeper(|parser| parser.list(&["esac"]))?;
+            arms.push((patterns, list));
+            if !self.take_op(Op::ArmEnd)? {
+                self.need_word("esac")?;
+                break;
+            }
         }
-        words
+        Ok(Command::Case { word, arms })
+    }
+
+    /// All words at hand.
+    fn words(&mut self) -> Result<Vec<Word>, Wrong> {
+        let mut words = Vec::new();
+        while let Some(Token::Word(_)) = self.peek()? {
+            words.push(home(self.word("a word")?));
+        }
+        Ok(words)
     }
 
     fn simple(&mut self) -> Result<Stage, Wrong> {
@@ -325,14 +476,26 @@ impl Parser {
                 redirections.push(redirection);
                 continue;
             }
-            let Some(Token::Word(word)) = self.peek() else {
+            let Some(Token::Word(_)) = self.peek()? else {
                 break;
             };
-            match assignment(word) {
-                Some(assigned) if words.is_empty() => assignments.push(assigned),
-                _ => words.push(word.clone()),
+            let word = self.word("a word")?;
+            let assigned = match words.is_empty() {
+                true => assignment(&word),
+                false => None,
+            };
+            match assigned {
+                Some(assigned) => assignments.push(assigned),
+                None => words.push(home(word)),
             }
-            self.at += 1;
+        }
+        if let [word] = words.as_slice()
+            && let Some(name) = word.plain().filter(|name| is_name(name))
+            && assignments.is_empty()
+            && redirections.is_empty()
+            && self.take_op(Op::Open)?
+        {
+            return self.function(name.to_string());
         }
         if words.is_empty() && assignments.is_empty() && redirections.is_empty() {
             return Err(self.unexpected());
@@ -343,51 +506,82 @@ impl Parser {
         })
     }
 
+    /// After `name(`.
+    fn function(&mut self, name: String) -> Result<Stage, Wrong> {
+        self.need_op(Op::Close, "`)`")?;
+        self.skip_newlines()?;
+        let body = match self.compound()? {
+            Some(command) => self.with_redirections(command)?,
+            None => return Err(self.expected("a command in { } or the like")),
+        };
+        Ok(Stage {
+            command: Box::new(Command::Function {
+                name,
+                body: Rc::new(body),
+            }),
+            redirections: Vec::new(),
+        })
+    }
+
     fn redirection(&mut self) -> Result<Option<Redirection>, Wrong> {
-        let given = match self.peek() {
+        let given = match self.peek()? {
             Some(Token::Descriptor(fd)) => Some(*fd),
             _ => None,
         };
-        let at = self.at + usize::from(given.is_some());
-        let Some((Token::Op(op), _)) = self.tokens.get(at) else {
+        if given.is_some() {
+            self.ahead = None;
+        }
+        let Some(Token::Op(op)) = self.peek()? else {
             return Ok(None);
         };
+        let op = *op;
         let (direction, usual) = match op {
             Op::Less => (Direction::Read, 0),
             Op::Greater => (Direction::Write, 1),
             Op::Append => (Direction::Append, 1),
             Op::LessGreater => (Direction::Both, 0),
-            Op::Same => (Direction::Same, 1),
+            Op::SameOutput => (Direction::Same, 1),
+            Op::SameInput => (Direction::Same, 0),
+            Op::Document | Op::DocumentNoTabs => (Direction::Document, 0),
             _ => return Ok(None),
         };
-        self.at = at + 1;
-        let Some(Token::Word(target)) = self.peek() else {
-            return Err(self.expected("where to redirect"));
+        self.ahead = None;
+        let word = self.word("where to redirect")?;
+        let target = match direction {
+            Direction::Document => self.document(&word, op == Op::DocumentNoTabs)?,
+            _ => Target::Word(home(word)),
         };
-        let redirection = Redirection {
+        Ok(Some(Redirection {
             fd: given.unwrap_or(usual),
             direction,
-            target: target.clone(),
-        };
-        self.at += 1;
-        Ok(Some(redirection))
+            target,
+        }))
     }
-}
 
-/// `NAME=value`, taken apart.
-fn assignment(word: &Word) -> Option<(String, Word)> {
-    let (first, rest) = word.0.split_first()?;
-    let Part::Plain(text) = first else {
-        return None;
-    };
-    let (name, value) = text.split_once('=')?;
-    if !is_name(name) {
-        return None;
+    /// Asks for the text that ends with a line that is `word`.
+    fn document(&mut self, word: &Word, no_tabs: bool) -> Result<Target, Wrong> {
+        let mut end = String::new();
+        let mut quoted = false;
+        for part in &word.0 {
+            match part {
+                Part::Plain(text) => end.push_str(text),
+                Part::Quoted(text) => {
+                    quoted = true;
+                    end.push_str(text);
+                }
+                _ => {
+                    let what = "a value in the word that ends a here-document";
+                    return Err(self.lexer.unsupported(what));
+                }
+            }
+        }
+        let document = Rc::default();
+        self.lexer.pending.push(Pending {
+            end,
+            quoted,
+            no_tabs,
+            document: Rc::clone(&document),
+        });
+        Ok(Target::Document(document))
     }
-    let mut parts = Vec::new();
-    if !value.is_empty() {
-        parts.push(Part::Plain(value.to_string()));
-    }
-    parts.extend_from_slice(rest);
-    Some((name.to_string(), Word(parts)))
 }

@@ -1,8 +1,10 @@
 //! Commands as the parser understands them.
 
 use alloc::boxed::Box;
+use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cell::OnceCell;
 
 /// A piece of a word.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +15,8 @@ pub enum Part {
     Quoted(String),
     /// A value that is put in.
     Value(Value, Quoting),
+    /// `~`: the home directory.
+    Home,
 }
 
 /// Stands a value between double quotes?
@@ -27,15 +31,51 @@ pub enum Quoting {
 /// What a `$` stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// `$name`, `${name}`, or `${name:-word}`: the word if the variable is
-    /// unset or empty.
-    Variable(String, Option<Word>),
+    /// `$name`, `${name}`, or `${name` with an operator and a word `}`.
+    Variable(String, Option<Change>),
     /// `${#name}`: its length in characters.
     Length(String),
     /// `$(list)`: what the commands print, without newlines at the end.
     Output(List),
-    /// `$((expression))`
-    Number(String),
+    /// `$((expression))`, itself expanded first.
+    Number(Word),
+}
+
+/// What becomes of a variable's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Which operator.
+    pub operator: Operator,
+    /// With a colon: an empty variable counts as one that is not set.
+    pub empty_too: bool,
+    /// The operator's word.
+    pub word: Word,
+}
+
+/// An operator between the name of a variable and a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    /// `-`: the word if it is not set.
+    Default,
+    /// `=`: the same, and the variable is set to that.
+    Assign,
+    /// `?`: an error with the word as text if it is not set.
+    Require,
+    /// `+`: the word if it is set.
+    Alternative,
+    /// `%`, `%%`: without the shortest, the longest end that matches.
+    Suffix(Extent),
+    /// `#`, `##`: without the shortest, the longest beginning that matches.
+    Prefix(Extent),
+}
+
+/// How much a pattern takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// As little as it can.
+    Shortest,
+    /// As much as it can.
+    Longest,
 }
 
 /// A word: its pieces, joined.
@@ -63,8 +103,24 @@ pub enum Direction {
     Append,
     /// `<>`
     Both,
-    /// `>&` and `<&`: the word is another descriptor.
+    /// `>&` and `<&`: the word is another descriptor, or `-`.
     Same,
+    /// `<<`: a text in the script.
+    Document,
+}
+
+/// The text of a here-document. It follows the line on which the redirection
+/// stands, so the parser fills it in later; it is never empty in a finished
+/// tree.
+pub type Document = Rc<OnceCell<Word>>;
+
+/// What a redirection leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A path, or for [`Direction::Same`] a number.
+    Word(Word),
+    /// The text itself.
+    Document(Document),
 }
 
 /// A descriptor and where it leads during a command.
@@ -74,8 +130,8 @@ pub struct Redirection {
     pub fd: u32,
     /// Which way.
     pub direction: Direction,
-    /// A path, or for [`Direction::Same`] a number.
-    pub target: Word,
+    /// Where to.
+    pub target: Target,
 }
 
 /// A command without its redirections.
@@ -116,6 +172,20 @@ pub enum Command {
         wanted: bool,
         /// What is done each time.
         body: List,
+    },
+    /// `case word in pattern | pattern) list;; ... esac`
+    Case {
+        /// What the patterns are matched with.
+        word: Word,
+        /// Patterns and what to do if one of them matches.
+        arms: Vec<(Vec<Word>, List)>,
+    },
+    /// `name() command`
+    Function {
+        /// Its name.
+        name: String,
+        /// What it does.
+        body: Rc<Stage>,
     },
 }
 

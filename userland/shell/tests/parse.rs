@@ -1,7 +1,9 @@
 //! What is understood, and what is refused with which words.
 
-use dormouse_shell::tree::{Command, Direction, Item, Junction, Part, Quoting, Value};
-use dormouse_shell::{Wrong, parse};
+use dormouse_shell::tree::{
+    Command, Direction, Item, Junction, Operator, Part, Quoting, Redirection, Target, Value, Word,
+};
+use dormouse_shell::{Script, Wrong, parse};
 use proptest::prelude::*;
 
 fn one(text: &str) -> Command {
@@ -15,12 +17,17 @@ fn words(text: &str) -> Vec<String> {
     let Command::Simple { words, .. } = one(text) else {
         panic!("{text}: not a simple command");
     };
+    words.iter().map(word).collect()
+}
+
+/// A word, plain and quoted parts joined.
+fn word(word: &Word) -> String {
     let text = |part: &Part| match part {
         Part::Plain(text) | Part::Quoted(text) => text.clone(),
         Part::Value(value, quoting) => format!("<{value:?} {quoting:?}>"),
+        Part::Home => "<home>".into(),
     };
-    let word = |word: &dormouse_shell::tree::Word| word.0.iter().map(text).collect();
-    words.iter().map(word).collect()
+    word.0.iter().map(text).collect()
 }
 
 fn syntax(text: &str) -> String {
@@ -46,6 +53,16 @@ fn quotes_keep_blanks_and_operators() {
     );
     assert_eq!(words("echo a'b'\"c\"d ''"), ["echo", "abcd", ""]);
     assert_eq!(words("echo one \\\n two"), ["echo", "one", "two"]);
+}
+
+#[test]
+fn escapes_stand_for_bytes() {
+    assert_eq!(
+        words(r#"echo $'a\n\t\x41\101\'\\' a$'\e'b "$'a'" 'a'$'b'"#),
+        ["echo", "a\n\tAA'\\", "a\x1bb", "$'a'", "ab"]
+    );
+    let bytes = |text: &str| bytestr::text::to_bytes(&words(text)[0]).into_owned();
+    assert_eq!(bytes(r"$'\xff\xc3\xa9\377'"), b"\xff\xc3\xa9\xff");
 }
 
 #[test]
@@ -75,7 +92,10 @@ fn redirections_take_descriptors() {
     let found: Vec<_> = stage
         .redirections
         .iter()
-        .map(|r| (r.fd, r.direction, r.target.plain().unwrap()))
+        .map(|r| match &r.target {
+            Target::Word(word) => (r.fd, r.direction, word.plain().unwrap()),
+            Target::Document(_) => panic!("{r:?}"),
+        })
         .collect();
     let wanted = [
         (2, Direction::Write, "err"),
@@ -155,12 +175,17 @@ fn dollars_stand_for_values() {
         value(2, 1),
         (Value::Variable("d".into(), None), Quoting::Double)
     );
-    let Value::Variable(name, Some(default)) = value(3, 0).0 else {
+    let Value::Variable(name, Some(change)) = value(3, 0).0 else {
         panic!()
     };
-    assert_eq!((name.as_str(), default.0.len()), ("e", 2));
+    assert_eq!((name.as_str(), change.word.plain()), ("e", Some("f g")));
+    assert_eq!(
+        (change.operator, change.empty_too),
+        (Operator::Default, true)
+    );
     assert!(matches!(value(4, 0).0, Value::Output(list) if list[0].first.stages.len() == 2));
-    assert_eq!(value(5, 0).0, Value::Number("1+2".into()));
+    let sum = Word(vec![Part::Quoted("1+2".into())]);
+    assert_eq!(value(5, 0).0, Value::Number(sum));
     assert_eq!(value(6, 0).0, Value::Length("j".into()));
     assert_eq!(words[7].plain(), Some("$"));
     assert_eq!(words[8].plain(), Some("5$"));
@@ -203,39 +228,136 @@ fn what_is_wrong_is_named_with_its_line() {
     assert_eq!(syntax("(a))"), "line 1: unexpected `)`");
     assert_eq!(
         syntax("for 1 in a; do b; done"),
-        "line 1: `the name of a variable` was expected, not `1`"
+        "line 1: the name of a variable was expected, not `1`"
     );
     assert_eq!(
         syntax("a > ; b"),
-        "line 1: `where to redirect` was expected, not `;`"
+        "line 1: where to redirect was expected, not `;`"
     );
     assert_eq!(syntax("if a; b; fi"), "line 1: unexpected `fi`");
     assert_eq!(syntax("if ; then b; fi"), "line 1: unexpected `;`");
     assert_eq!(syntax("{ a; } b"), "line 1: unexpected `b`");
-    assert!(syntax(&"(".repeat(10_000)).contains("nested too deeply"));
-    assert!(incomplete(&"echo $(".repeat(10_000)));
+    assert!(syntax(&"( ".repeat(10_000)).contains("nested too deeply"));
+    assert!(syntax(&"echo $(".repeat(10_000)).contains("nested too deeply"));
 }
 
 #[test]
 fn deep_nesting_is_refused_not_a_crash() {
     for depth in [10, 49, 60, 2000] {
-        let text = format!("{}true{}", "$(echo ".repeat(depth), ")".repeat(depth));
+        for (open, close) in [
+            ("( ", " )"),
+            ("$(echo ", ")"),
+            ("echo ${a:-", "}"),
+            ("echo \"${a%", "}\""),
+            ("echo $((1 + ", "))"),
+            ("f() { ", "; }"),
+            ("case a in a) ", ";; esac"),
+            ("if ", "; then b; fi"),
+        ] {
+            let text = format!("{}true{}", open.repeat(depth), close.repeat(depth));
+            assert_eq!(parse(&text).is_ok(), depth <= 50, "{depth} {open}");
+        }
+        // A level more for each backslash before a backquote.
+        let text = format!("{}true{}", "`echo ".repeat(depth), "`".repeat(depth));
         let _ = parse(&text);
-        let text = format!("{}true{}", "( ".repeat(depth), " )".repeat(depth));
-        assert_eq!(parse(&text).is_ok(), depth <= 50, "{depth}");
+    }
+}
+
+#[test]
+fn functions_and_cases_are_commands() {
+    let Command::Function { name, body } = one("f() { a; b; } > out") else {
+        panic!()
+    };
+    assert_eq!((name.as_str(), body.redirections.len()), ("f", 1));
+    assert!(matches!(&*body.command, Command::Group(list) if list.len() == 2));
+    assert!(matches!(one("g ( )\n\n( a )"), Command::Function { .. }));
+    let Command::Case { arms, .. } = one("case $x in (a|b) c;; *) ;; d) e; esac") else {
+        panic!()
+    };
+    let counts: Vec<_> = arms.iter().map(|(p, list)| (p.len(), list.len())).collect();
+    assert_eq!(counts, [(2, 1), (1, 0), (1, 1)]);
+    // A `)` of a pattern does not end what is around it.
+    assert!(matches!(
+        one("echo $(case a in a) b;; esac)"),
+        Command::Simple { words, .. } if words.len() == 2
+    ));
+}
+
+/// The texts of the here-documents of the first command.
+fn documents(text: &str) -> Vec<Word> {
+    let list = parse(text).unwrap();
+    let redirections = &list[0].first.stages[0].redirections;
+    let document = |r: &Redirection| match &r.target {
+        Target::Document(document) => document.get().unwrap().clone(),
+        Target::Word(word) => panic!("{word:?}"),
+    };
+    redirections.iter().map(document).collect()
+}
+
+#[test]
+fn here_documents_follow_their_line() {
+    let text = "cat <<A 3<<-'B' | wc\n1\nA \nA\n\t$2\n\tB\necho";
+    let documents = documents(text);
+    let texts: Vec<String> = documents.iter().map(word).collect();
+    assert_eq!(texts, ["1\nA \n", "$2\n"]);
+    assert_eq!(parse(text).unwrap().len(), 2);
+    let Word(parts) = &self::documents("cat <<A\n$x \\$y \\\nz \"'\nA")[0];
+    assert!(
+        matches!(&parts[1], Part::Value(Value::Variable(name, None), Quoting::Double) if name == "x")
+    );
+    assert_eq!(parts[2], Part::Quoted(" $y z \"'\n".into()));
+    assert!(incomplete("cat <<A"));
+    assert!(incomplete("cat <<A\na"));
+    assert!(
+        matches!(parse("cat <<A; echo $(cat <<B\nb\nB\n)\na\nA\nc"), Ok(list) if list.len() == 3)
+    );
+}
+
+#[test]
+fn a_script_is_understood_line_by_line() {
+    let mut script = Script::new("a; b\n\n# c\nif d\nthen e; fi; f\n)\ng");
+    assert_eq!(script.next().unwrap().unwrap().len(), 2);
+    assert_eq!(script.next().unwrap().unwrap().len(), 2);
+    let wrong = script.next().unwrap().unwrap_err();
+    assert_eq!(wrong.to_string(), "line 6: unexpected `)`");
+    assert_eq!(script.next(), None);
+    assert_eq!(Script::new(" \n# nothing").next(), None);
+    let all = Script::new("a\nif b\n").last().unwrap().unwrap_err();
+    assert_eq!(all.to_string(), "line 3: the end comes before `then`");
+}
+
+#[test]
+fn other_shells_words_are_refused_by_name() {
+    for (text, name) in [
+        ("a\n[[ a ]]", "line 2: not supported: [["),
+        ("((i++))", "line 1: not supported: (("),
+        ("function f { a; }", "not supported: function"),
+        ("select x in a; do b; done", "not supported: select"),
+        ("a &> b", "not supported: &>"),
+        ("a |& b", "not supported: |&"),
+        ("a <<< b", "not supported: <<<"),
+        ("a <(b)", "not supported: <("),
+        ("a $\"b\"", "not supported: $\"...\""),
+        ("a $'\\u00e9'", "not supported: \\u in $'...'"),
+        ("a ${b/c/d}", "not supported: ${b/...}"),
+        ("a ${b:1}", "not supported: ${b:1...}"),
+        ("a ${!b}", "not supported: ${!...}"),
+        ("case a in a) b;& esac", "not supported: ;&"),
+    ] {
+        assert!(syntax(text).contains(name), "{text}: {}", syntax(text));
     }
 }
 
 proptest! {
     #[test]
-    fn no_text_breaks_the_parser(text in "[a-c $(){}'\"\\\\;&|<>=!#*\n12:@?-]{0,60}") {
+    fn no_text_breaks_the_parser(text in "[a-c $(){}'\"\\\\;&|<>=!#*\n12:@?`%~-]{0,60}") {
         let _ = parse(&text);
     }
 
     #[test]
     fn words_of_shell_syntax_do_not_break_it(words in prop::collection::vec(
         prop::sample::select(vec!["if", "then", "else", "elif", "fi", "for", "in", "do", "done",
-            "while", "{", "}", "(", ")", ";", "&", "&&", "|", "x", "$(", "\"", "'", ">", "\n", "!"]), 0..25)) {
+            "while", "case", "esac", ";;", "<<x", "x\n", "f()", "`", "$((", "${x%", "{", "}", "(", ")", ";", "&", "&&", "|", "x", "$(", "\"", "'", ">", "\n", "!"]), 0..25)) {
         let _ = parse(&words.join(" "));
     }
 }

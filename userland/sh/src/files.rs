@@ -1,0 +1,60 @@
+//! What `test` asks about files.
+
+use bytestr::text::to_bytes;
+use rt::{File, Stat, mode};
+use shell::condition::{self, Access, Facts, Kind};
+
+/// The files there are.
+pub struct Files;
+
+fn facts(stat: &Stat) -> Facts {
+    let kind = match stat.mode & 0o170_000 {
+        0o040_000 => Kind::Directory,
+        0o120_000 => Kind::Link,
+        0o020_000 => Kind::CharacterDevice,
+        0o060_000 => Kind::BlockDevice,
+        0o010_000 => Kind::Pipe,
+        0o140_000 => Kind::Socket,
+        _ => Kind::Ordinary,
+    };
+    Facts {
+        kind,
+        size: stat.size,
+        changed: stat.mtime_ns,
+        identity: (stat.server, stat.qid_path),
+    }
+}
+
+impl condition::Files for Files {
+    fn facts(&self, path: &str) -> Option<Facts> {
+        let stat = File::stat_path(to_bytes(path)).ok()?;
+        Some(facts(&stat))
+    }
+
+    fn link_facts(&self, path: &str) -> Option<Facts> {
+        self.facts(path)
+    }
+
+    /// Asks the file server, which knows who may what: by opening, where that
+    /// does nothing; the mode says it of devices and the like.
+    fn may(&self, path: &str, access: Access) -> bool {
+        let Ok(stat) = File::stat_path(to_bytes(path)) else {
+            return false;
+        };
+        let bits = match access {
+            Access::Read => 0o444,
+            Access::Write => 0o222,
+            Access::Run => 0o111,
+        };
+        let opened = match (access, facts(&stat).kind) {
+            (Access::Read, Kind::Ordinary | Kind::Directory) => mode::OREAD,
+            (Access::Write, Kind::Ordinary) => mode::OWRITE,
+            _ => return stat.mode & bits != 0,
+        };
+        File::open(to_bytes(path), opened).is_ok()
+    }
+
+    fn is_terminal(&self, fd: u32) -> bool {
+        rt::console::is(fd)
+    }
+}
