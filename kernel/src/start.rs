@@ -1,6 +1,6 @@
 //! From a machine that works to the first process.
 use crate::mem::frames;
-use crate::mem::heap::{new_arc, new_arc_str};
+use crate::mem::heap::{new_arc, new_arc_bytes, new_arc_str};
 use crate::mem::stack::KernelStack;
 use crate::name::{NameSpace, root};
 use crate::proc::{Parent, Process, Seat, exec, fork, sched, vacancy};
@@ -36,7 +36,7 @@ fn first_process() -> Result<sched::Slot, abi::Errno> {
         group: None,
         privileges: privilege::ALL,
         names: new_arc(NameSpace::new())?,
-        directory: new_arc_str("/")?,
+        directory: new_arc_bytes(b"/")?,
         name: new_arc_str("init")?,
     };
     let slot = vacancy(None)?;
@@ -44,7 +44,7 @@ fn first_process() -> Result<sched::Slot, abi::Errno> {
     let process = new_arc(Process::new(slot, &parent, Space::new()?, stack, seat))?;
     let mut frame = arch::TrapFrame::user(0, 0);
     let arguments = exec::Arguments::only(INIT)?;
-    exec::first(&process, &mut frame, INIT, &arguments).map_err(exec::Failure::errno)?;
+    exec::first(&process, &mut frame, INIT.as_bytes(), &arguments).map_err(exec::Failure::errno)?;
     fork::begin(process, frame);
     Ok(slot)
 }

@@ -1,7 +1,11 @@
 //! Strings for people, made without ever aborting: out of memory gives a
 //! shorter text, not a dead kernel.
+use crate::mem::heap::new_arc_str;
 use alloc::string::String;
+use alloc::sync::Arc;
+use bytestr::ByteStr;
 use core::fmt::{self, Write};
+use vm::NoMemory;
 
 /// Longest text the kernel makes.
 pub const MAX: usize = 400;
@@ -26,6 +30,14 @@ pub fn format(arguments: fmt::Arguments<'_>) -> String {
     // A cut text is the documented outcome.
     let _ = out.write_fmt(arguments);
     out.0
+}
+
+/// A name as messages show it: without what a terminal would obey.
+pub fn shown(name: &[u8]) -> Result<Arc<str>, NoMemory> {
+    match bytestr::shown::plain(name) {
+        Some(text) => new_arc_str(text),
+        None => new_arc_str(&format(format_args!("{}", ByteStr(name)))),
+    }
 }
 
 /// A copy of `text`, under the same rule.

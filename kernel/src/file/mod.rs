@@ -42,7 +42,7 @@ pub struct OpenFile {
     pub node: Node,
     /// [`abi::mode`] bits it was opened with.
     pub mode: u32,
-    /// What it was called when it was opened.
+    /// What it was called when it was opened, as messages show it.
     pub path: Arc<str>,
     /// Where the next read or write without an offset goes; a position in
     /// the directory for directories.

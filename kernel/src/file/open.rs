@@ -1,13 +1,13 @@
 //! Operations on names: open, create, stat, remove, rename, bind, mount.
 use super::{Node, OpenFile};
 use crate::chan::room;
-use crate::mem::heap::new_arc_str;
+use crate::mem::heap::new_arc_bytes;
 use crate::mount::Mount;
 use crate::mount::remote::{Directory, Remote};
 use crate::name::{self, Member, Order, Place, Trail, root};
 use crate::proc::Process;
+use crate::text;
 use abi::{Errno, Stat, mode};
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -17,7 +17,7 @@ const OPEN_BITS: u32 = 3 | mode::OTRUNC | mode::OAPPEND;
 const CHANGES: u32 = 3 | mode::OTRUNC;
 
 /// `path` as seen by the process, clean.
-pub fn clean(process: &Process, path: &str) -> Result<String, Errno> {
+pub fn clean(process: &Process, path: &[u8]) -> Result<Vec<u8>, Errno> {
     let directory = process.directory.lock();
     name::clean(&directory, path)
 }
@@ -67,7 +67,8 @@ fn member<'t>(trail: &'t Trail<'_>) -> Result<Option<&'t Member>, Errno> {
     if let [only] = trail.members.as_slice() {
         return Ok(Some(only));
     }
-    let first = trail.rest.split('/').next().unwrap_or("");
+    let first = trail.rest.split(|byte| *byte == b'/').next();
+    let first = first.unwrap_or(&[]);
     for member in &trail.members {
         match Found::at(&member.place.below(first)?) {
             Ok(_) => return Ok(Some(member)),
@@ -90,7 +91,7 @@ fn place_for_new(trail: &Trail<'_>) -> Result<Place, Errno> {
     if let Some(member) = member(trail)? {
         return member.place.below(trail.rest);
     }
-    if trail.rest.contains('/') {
+    if trail.rest.contains(&b'/') {
         return Err(Errno::ENOENT);
     }
     let takes = trail.members.iter().find(|member| member.create);
@@ -99,7 +100,7 @@ fn place_for_new(trail: &Trail<'_>) -> Result<Place, Errno> {
 
 /// The directory at a server that a file to be made or removed is in, and the
 /// file's name there.
-fn parent(place: &Place) -> Result<(Remote, &str), Errno> {
+fn parent(place: &Place) -> Result<(Remote, &[u8]), Errno> {
     let (directory, last) = place.split()?.ok_or(Errno::EBUSY)?;
     match directory {
         Place::Root(_) => Err(Errno::EROFS),
@@ -107,7 +108,7 @@ fn parent(place: &Place) -> Result<(Remote, &str), Errno> {
     }
 }
 
-fn find(process: &Process, path: &str) -> Result<Found, Errno> {
+fn find(process: &Process, path: &[u8]) -> Result<Found, Errno> {
     Found::at(&place(&process.names().resolve(path)?)?)
 }
 
@@ -128,7 +129,7 @@ pub fn looking_again<T>(mut operation: impl FnMut() -> Result<T, Errno>) -> Resu
 }
 
 /// Opens a file that exists.
-pub fn open(process: &Process, path: &str, mode: u32) -> Result<OpenFile, Errno> {
+pub fn open(process: &Process, path: &[u8], mode: u32) -> Result<OpenFile, Errno> {
     if mode & !OPEN_BITS != 0 || mode & 3 == 3 {
         return Err(Errno::EINVAL);
     }
@@ -136,9 +137,9 @@ pub fn open(process: &Process, path: &str, mode: u32) -> Result<OpenFile, Errno>
     looking_again(|| open_clean(process, &path, mode))
 }
 
-fn open_clean(process: &Process, path: &str, mode: u32) -> Result<OpenFile, Errno> {
+fn open_clean(process: &Process, path: &[u8], mode: u32) -> Result<OpenFile, Errno> {
     let trail = process.names().resolve(path)?;
-    let name = new_arc_str(path)?;
+    let name = text::shown(path)?;
     let node = Found::at(&place(&trail)?)?.open(mode)?;
     let mut file = OpenFile::new(node, mode, name);
     if trail.point {
@@ -162,7 +163,7 @@ fn others(trail: &Trail<'_>) -> Result<Vec<Node>, Errno> {
 /// exists is truncated, unless `OEXCL` asks for an error.
 pub fn create(
     process: &Process,
-    path: &str,
+    path: &[u8],
     mode: u32,
     permissions: u32,
 ) -> Result<OpenFile, Errno> {
@@ -170,7 +171,7 @@ pub fn create(
         return Err(Errno::EINVAL);
     }
     let path = clean(process, path)?;
-    let name = new_arc_str(&path)?;
+    let name = text::shown(&path)?;
     let node = looking_again(|| {
         let place = place_for_new(&process.names().resolve(&path)?)?;
         let directory = permissions & mode::DMDIR != 0;
@@ -208,7 +209,7 @@ fn make(place: &Place, mode: u32, permissions: u32) -> Result<Node, Errno> {
 }
 
 /// What `path` is.
-pub fn stat(process: &Process, path: &str) -> Result<Stat, Errno> {
+pub fn stat(process: &Process, path: &[u8]) -> Result<Stat, Errno> {
     let path = clean(process, path)?;
     looking_again(|| find(process, &path)?.stat())
 }
@@ -227,7 +228,7 @@ pub fn stat_open(file: &OpenFile) -> Result<Stat, Errno> {
 }
 
 /// Where a file is that is to be removed or renamed; `EBUSY` for what is bound.
-fn changeable(process: &Process, path: &str) -> Result<Place, Errno> {
+fn changeable(process: &Process, path: &[u8]) -> Result<Place, Errno> {
     let trail = process.names().resolve(path)?;
     if trail.point {
         return Err(Errno::EBUSY);
@@ -236,7 +237,7 @@ fn changeable(process: &Process, path: &str) -> Result<Place, Errno> {
 }
 
 /// Removes a file or an empty directory.
-pub fn remove(process: &Process, path: &str) -> Result<(), Errno> {
+pub fn remove(process: &Process, path: &[u8]) -> Result<(), Errno> {
     let path = clean(process, path)?;
     looking_again(|| {
         let place = changeable(process, &path)?;
@@ -250,12 +251,12 @@ pub fn remove(process: &Process, path: &str) -> Result<(), Errno> {
 }
 
 /// Renames a file within one server, replacing what has the new name.
-pub fn rename(process: &Process, old: &str, new: &str) -> Result<(), Errno> {
+pub fn rename(process: &Process, old: &[u8], new: &[u8]) -> Result<(), Errno> {
     let (old, new) = (clean(process, old)?, clean(process, new)?);
     looking_again(|| rename_clean(process, &old, &new))
 }
 
-fn rename_clean(process: &Process, old: &str, new: &str) -> Result<(), Errno> {
+fn rename_clean(process: &Process, old: &[u8], new: &[u8]) -> Result<(), Errno> {
     let from = changeable(process, old)?;
     let trail = process.names().resolve(new)?;
     if trail.point {
@@ -280,12 +281,12 @@ fn rename_clean(process: &Process, old: &str, new: &str) -> Result<(), Errno> {
 }
 
 /// Changes the working directory.
-pub fn change_directory(process: &Process, path: &str) -> Result<(), Errno> {
+pub fn change_directory(process: &Process, path: &[u8]) -> Result<(), Errno> {
     let path = clean(process, path)?;
     if !stat(process, &path)?.is_dir() {
         return Err(Errno::ENOTDIR);
     }
-    let path = new_arc_str(&path)?;
+    let path = new_arc_bytes(&path)?;
     *process.directory.lock() = path;
     Ok(())
 }
@@ -293,7 +294,7 @@ pub fn change_directory(process: &Process, path: &str) -> Result<(), Errno> {
 /// Lets `old` lead to what `new` is: alone, or in a union with what was
 /// there. Both must be directories, or both something else; only directories
 /// make unions.
-pub fn bind(process: &Process, new: &str, old: &str, flags: u64) -> Result<(), Errno> {
+pub fn bind(process: &Process, new: &[u8], old: &[u8], flags: u64) -> Result<(), Errno> {
     let (order, create) = Order::from_flags(flags)?;
     let (new, old) = (clean(process, new)?, clean(process, old)?);
     let trail = process.names().resolve(&new)?;
@@ -321,7 +322,7 @@ pub fn bind(process: &Process, new: &str, old: &str, flags: u64) -> Result<(), E
 /// Puts `members` at `old` (clean), which must exist and be of their kind.
 fn put(
     process: &Process,
-    old: &str,
+    old: &[u8],
     members: Vec<Member>,
     directory: bool,
     order: Order,
@@ -342,7 +343,13 @@ fn put(
 
 /// Speaks 9P on the channel `fd`, which is closed, and puts the tree that the
 /// server has under `name` at `path`, which must exist.
-pub fn mount(process: &Process, fd: u64, path: &str, flags: u64, name: &str) -> Result<(), Errno> {
+pub fn mount(
+    process: &Process,
+    fd: u64,
+    path: &[u8],
+    flags: u64,
+    name: &[u8],
+) -> Result<(), Errno> {
     let (order, create) = Order::from_flags(flags & !abi::bind::EAGER)?;
     let path = clean(process, path)?;
     looking_again(|| find(process, &path))?;
@@ -367,6 +374,6 @@ pub fn mount(process: &Process, fd: u64, path: &str, flags: u64, name: &str) -> 
 }
 
 /// Undoes all binds and mounts at `path`.
-pub fn unmount(process: &Process, path: &str) -> Result<(), Errno> {
+pub fn unmount(process: &Process, path: &[u8]) -> Result<(), Errno> {
     process.names().unbind(&clean(process, path)?)
 }

@@ -315,6 +315,12 @@ pub fn new_arc_str(text: &str) -> Result<Arc<str>, NoMemory> {
     Ok(chance::suspended(|| Arc::from(text)))
 }
 
+/// The same for bytes.
+pub fn new_arc_bytes(bytes: &[u8]) -> Result<Arc<[u8]>, NoMemory> {
+    room_for(shared(Layout::for_value(bytes))?)?;
+    Ok(chance::suspended(|| Arc::from(bytes)))
+}
+
 /// Allocations that fail on purpose, for tests.
 pub mod chance {
     use super::*;

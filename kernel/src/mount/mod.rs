@@ -21,7 +21,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use gate::Gate;
 use ninep::consts::{IOHDRSZ, NOFID, NONUNAME, NOTAG, VERSION_L, VERSION_SNAP};
-use ninep::{Qid, Reply, Request};
+use ninep::{ByteStr, Qid, Reply, Request};
 use vm::SnapId;
 
 /// Requests in flight at one server.
@@ -180,7 +180,7 @@ impl Drop for Mount {
 impl Mount {
     /// Speaks 9P on `end`: version, session, attach to what the server calls
     /// `name`. Blocks.
-    pub fn connect(end: Arc<End>, name: &str) -> Result<Arc<Mount>, Errno> {
+    pub fn connect(end: Arc<End>, name: &[u8]) -> Result<Arc<Mount>, Errno> {
         let mut pending = room(TAGS)?;
         pending.resize_with(TAGS, || Pending::new(Progress::Free));
         let state = State {
@@ -238,7 +238,7 @@ impl Mount {
         Err(Errno::EPROTO)
     }
 
-    fn attach(self: &Arc<Self>, name: &str) -> Result<(), Errno> {
+    fn attach(self: &Arc<Self>, name: &[u8]) -> Result<(), Errno> {
         if self.has_snapshots() {
             let session = session_id(self.id);
             let answer = self.call(&Request::Session { session })?;
@@ -251,8 +251,8 @@ impl Mount {
         let request = Request::Attach {
             fid,
             afid: NOFID,
-            uname: "dormouse",
-            aname: name,
+            uname: ByteStr(b"dormouse"),
+            aname: ByteStr(name),
             n_uname: NONUNAME,
         };
         let answer = self.call(&request)?;

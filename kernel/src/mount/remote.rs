@@ -6,7 +6,7 @@ use abi::{DirEntry, Errno, Stat, StatChange, mode};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use ninep::consts::{MAXWELEM, NOFID, getattr, open, qid, setattr, unlink};
-use ninep::{Attr, DirEntries, List, Qid, Reply, Request, SetAttr};
+use ninep::{Attr, ByteStr, DirEntries, List, Qid, Reply, Request, SetAttr};
 
 /// A fid that the kernel holds at a server; given back when dropped.
 pub struct Remote {
@@ -32,14 +32,14 @@ fn nanoseconds(seconds: u64, rest: u64) -> u64 {
 
 impl Remote {
     /// A new fid for `path` (clean, relative) below the root of `mount`.
-    pub fn walk(mount: &Arc<Mount>, path: &str) -> Result<Remote, Errno> {
-        let mut names: [&str; MAXWELEM] = [""; MAXWELEM];
-        let mut parts = path.split('/').filter(|p| !p.is_empty());
+    pub fn walk(mount: &Arc<Mount>, path: &[u8]) -> Result<Remote, Errno> {
+        let mut names = [ByteStr::default(); MAXWELEM];
+        let mut parts = path.split(|byte| *byte == b'/').filter(|p| !p.is_empty());
         let mut here: Option<Remote> = None;
         loop {
             let mut count = 0;
             for (slot, part) in names.iter_mut().zip(&mut parts) {
-                *slot = part;
+                *slot = ByteStr(part);
                 count += 1;
             }
             if count == 0
@@ -59,7 +59,12 @@ impl Remote {
         }
     }
 
-    fn step(mount: &Arc<Mount>, fid: u32, from: Qid, names: &[&str]) -> Result<Remote, Errno> {
+    fn step(
+        mount: &Arc<Mount>,
+        fid: u32,
+        from: Qid,
+        names: &[ByteStr<'_>],
+    ) -> Result<Remote, Errno> {
         let newfid = mount.new_fid()?;
         let made = Self::step_to(mount, newfid, fid, from, names);
         if made.is_err() {
@@ -73,7 +78,7 @@ impl Remote {
         newfid: u32,
         fid: u32,
         from: Qid,
-        names: &[&str],
+        names: &[ByteStr<'_>],
     ) -> Result<Remote, Errno> {
         let request = Request::Walk {
             fid,
@@ -122,7 +127,7 @@ impl Remote {
     }
 
     /// Makes and opens `name` in this directory; the fid becomes the file.
-    pub fn create(&mut self, name: &str, mode: u32, permissions: u32) -> Result<(), Errno> {
+    pub fn create(&mut self, name: &[u8], mode: u32, permissions: u32) -> Result<(), Errno> {
         let exclusive = if mode & mode::OEXCL != 0 {
             open::EXCL
         } else {
@@ -130,7 +135,7 @@ impl Remote {
         };
         let request = Request::Lcreate {
             fid: self.fid,
-            name,
+            name: ByteStr(name),
             flags: open_flags(mode) | open::CREAT | exclusive,
             mode: permissions & 0o777,
             gid: 0,
@@ -144,10 +149,10 @@ impl Remote {
     }
 
     /// Makes a directory in this one.
-    pub fn make_directory(&self, name: &str, permissions: u32) -> Result<(), Errno> {
+    pub fn make_directory(&self, name: &[u8], permissions: u32) -> Result<(), Errno> {
         let request = Request::Mkdir {
             dfid: self.fid,
-            name,
+            name: ByteStr(name),
             mode: permissions & 0o777,
             gid: 0,
         };
@@ -158,10 +163,10 @@ impl Remote {
     }
 
     /// Removes `name` from this directory.
-    pub fn unlink(&self, name: &str, directory: Directory) -> Result<(), Errno> {
+    pub fn unlink(&self, name: &[u8], directory: Directory) -> Result<(), Errno> {
         let request = Request::Unlinkat {
             dirfid: self.fid,
-            name,
+            name: ByteStr(name),
             flags: match directory {
                 Directory::Yes => unlink::REMOVEDIR,
                 Directory::No => 0,
@@ -174,12 +179,12 @@ impl Remote {
     }
 
     /// Renames `name` in this directory to `new` in `to`.
-    pub fn rename(&self, name: &str, to: &Remote, new: &str) -> Result<(), Errno> {
+    pub fn rename(&self, name: &[u8], to: &Remote, new: &[u8]) -> Result<(), Errno> {
         let request = Request::Renameat {
             olddirfid: self.fid,
-            oldname: name,
+            oldname: ByteStr(name),
             newdirfid: to.fid,
-            newname: new,
+            newname: ByteStr(new),
         };
         match self.mount.call(&request)?.reply()? {
             Reply::Renameat => Ok(()),
@@ -277,7 +282,7 @@ impl Remote {
                 kind: u32::from(entry.kind),
                 name_len: entry.name.len() as u32,
             };
-            if !f(entry.offset, head, entry.name) {
+            if !f(entry.offset, head, &entry.name) {
                 break;
             }
         }

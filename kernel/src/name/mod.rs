@@ -14,9 +14,9 @@ mod table;
 
 pub use table::NameSpace;
 
+use crate::chan::room;
 use crate::mount::Mount;
 use abi::Errno;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -24,26 +24,26 @@ use alloc::vec::Vec;
 /// root of the tree.
 pub enum Place {
     /// In the kernel's own small tree.
-    Root(String),
+    Root(Vec<u8>),
     /// In the tree of a server.
-    Remote(Arc<Mount>, String),
+    Remote(Arc<Mount>, Vec<u8>),
 }
 
 impl Place {
     /// The root of a server's tree.
     pub fn top(mount: Arc<Mount>) -> Place {
-        Place::Remote(mount, String::new())
+        Place::Remote(mount, Vec::new())
     }
 
     /// Its path, in whichever tree.
-    pub fn path(&self) -> &str {
+    pub fn path(&self) -> &[u8] {
         match self {
             Place::Root(path) | Place::Remote(_, path) => path,
         }
     }
 
     /// The place in the same tree with that path.
-    fn with_path(&self, path: String) -> Place {
+    fn with_path(&self, path: Vec<u8>) -> Place {
         match self {
             Place::Root(_) => Place::Root(path),
             Place::Remote(mount, _) => Place::Remote(mount.clone(), path),
@@ -51,24 +51,27 @@ impl Place {
     }
 
     /// The place `rest` (clean, relative, may be empty) leads to from here.
-    pub fn below(&self, rest: &str) -> Result<Place, Errno> {
+    pub fn below(&self, rest: &[u8]) -> Result<Place, Errno> {
         let path = self.path();
         let mut joined = room(path.len() + 1 + rest.len())?;
-        joined.push_str(path);
+        joined.extend_from_slice(path);
         if !path.is_empty() && !rest.is_empty() {
-            joined.push('/');
+            joined.push(b'/');
         }
-        joined.push_str(rest);
+        joined.extend_from_slice(rest);
         Ok(self.with_path(joined))
     }
 
     /// The directory this place is in and its name there; `None` for a root.
-    pub fn split(&self) -> Result<Option<(Place, &str)>, Errno> {
+    pub fn split(&self) -> Result<Option<(Place, &[u8])>, Errno> {
         let path = self.path();
-        let (directory, last) = match path.rsplit_once('/') {
-            Some(parts) => parts,
-            None if path.is_empty() => return Ok(None),
-            None => ("", path),
+        if path.is_empty() {
+            return Ok(None);
+        }
+        let slash = path.iter().rposition(|byte| *byte == b'/');
+        let (directory, last) = match slash.map(|at| path.split_at(at)) {
+            Some((directory, last)) => (directory, last.get(1..).unwrap_or(last)),
+            None => (&[][..], path),
         };
         Ok(Some((self.with_path(owned(directory)?), last)))
     }
@@ -85,7 +88,7 @@ pub struct Member {
 impl Member {
     fn copy(&self) -> Result<Member, Errno> {
         Ok(Member {
-            place: self.place.below("")?,
+            place: self.place.below(&[])?,
             create: self.create,
         })
     }
@@ -97,7 +100,7 @@ pub struct Trail<'p> {
     /// In the order in which they are tried.
     pub members: Vec<Member>,
     /// Clean and relative; empty if the path is itself bound.
-    pub rest: &'p str,
+    pub rest: &'p [u8],
     /// Something is bound at the path itself.
     pub point: bool,
 }
@@ -127,39 +130,37 @@ impl Order {
     }
 }
 
-/// An empty string with room for `len` bytes.
-fn room(len: usize) -> Result<String, Errno> {
-    let mut out = String::new();
-    out.try_reserve_exact(len).map_err(|_| Errno::ENOMEM)?;
-    Ok(out)
-}
-
-/// A copy of `text`.
-fn owned(text: &str) -> Result<String, Errno> {
-    let mut out = room(text.len())?;
-    out.push_str(text);
+/// A copy of `bytes`.
+fn owned(bytes: &[u8]) -> Result<Vec<u8>, Errno> {
+    let mut out = room(bytes.len())?;
+    out.extend_from_slice(bytes);
     Ok(out)
 }
 
 /// `path` seen from `directory`, absolute, without empty parts, `.` or `..`.
-pub fn clean(directory: &str, path: &str) -> Result<String, Errno> {
+pub fn clean(directory: &[u8], path: &[u8]) -> Result<Vec<u8>, Errno> {
     if path.is_empty() {
         return Err(Errno::ENOENT);
     }
     let mut out = room(directory.len() + path.len() + 2)?;
-    let start = if path.starts_with('/') { "" } else { directory };
-    for part in start.split('/').chain(path.split('/')) {
+    let start = if path.starts_with(b"/") {
+        &[]
+    } else {
+        directory
+    };
+    let slash = |byte: &u8| *byte == b'/';
+    for part in start.split(slash).chain(path.split(slash)) {
         match part {
-            "" | "." => {}
-            ".." => out.truncate(out.rfind('/').unwrap_or(0)),
+            b"" | b"." => {}
+            b".." => out.truncate(out.iter().rposition(slash).unwrap_or(0)),
             name => {
-                out.push('/');
-                out.push_str(name);
+                out.push(b'/');
+                out.extend_from_slice(name);
             }
         }
     }
     if out.is_empty() {
-        out.push('/');
+        out.push(b'/');
     }
     if out.len() > abi::PATH_MAX {
         return Err(Errno::ENAMETOOLONG);

@@ -79,16 +79,14 @@ pub fn bundled(path: &str) -> Option<&'static [u8]> {
 
 /// Finds a clean path, relative to the root of the tree. `ENOTDIR`: what exists
 /// of it ends in a file, below which there can be nothing.
-pub fn find(path: &str) -> Result<Entry, Errno> {
+pub fn find(path: &[u8]) -> Result<Entry, Errno> {
     if let Some(entry) = entry(path) {
         return Ok(entry);
     }
     // A path may have hundreds of parts: only the nearest ancestor that exists
     // counts, and none is deeper than the tree itself.
-    let mut ancestors = path
-        .match_indices('/')
-        .take(DEPTH)
-        .map(|(at, _)| &path[..at]);
+    let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+    let mut ancestors = slashes.take(DEPTH).map(|(at, _)| &path[..at]);
     match ancestors.any(|ancestor| entry(ancestor).is_some_and(|e| !e.is_directory())) {
         true => Err(Errno::ENOTDIR),
         false => Err(Errno::ENOENT),
@@ -96,18 +94,18 @@ pub fn find(path: &str) -> Result<Entry, Errno> {
 }
 
 /// What has exactly that path.
-fn entry(path: &str) -> Option<Entry> {
-    if let Some(index) = DIRECTORIES.iter().position(|(p, _)| *p == path) {
+fn entry(path: &[u8]) -> Option<Entry> {
+    if let Some(index) = DIRECTORIES.iter().position(|(p, _)| p.as_bytes() == path) {
         return Some(Entry::Directory(index));
     }
     match path {
-        "dev/null" => Some(Entry::Null),
-        "dev/zero" => Some(Entry::Zero),
-        "dev/random" => Some(Entry::Random),
-        "dev/time" => Some(Entry::Time),
-        "dev/cons" | "dev/consctl" => Some(Entry::Placeholder),
-        path if path.starts_with(PROGRAMS) => in_bundle(|index, name, data| {
-            (name == path).then_some(Entry::Program(data, index as u64))
+        b"dev/null" => Some(Entry::Null),
+        b"dev/zero" => Some(Entry::Zero),
+        b"dev/random" => Some(Entry::Random),
+        b"dev/time" => Some(Entry::Time),
+        b"dev/cons" | b"dev/consctl" => Some(Entry::Placeholder),
+        path if path.starts_with(PROGRAMS.as_bytes()) => in_bundle(|index, name, data| {
+            (name.as_bytes() == path).then_some(Entry::Program(data, index as u64))
         }),
         _ => None,
     }

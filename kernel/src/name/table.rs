@@ -3,7 +3,6 @@ use super::{Member, Order, Place, Trail, owned};
 use crate::chan::room;
 use crate::lock::{Lock, Rank};
 use abi::Errno;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 /// Things a name space may have bound, all unions' members counted.
@@ -12,7 +11,7 @@ const MEMBERS: usize = 64;
 /// A name at which something is bound.
 struct Bound {
     /// Absolute and clean; no two have the same.
-    at: String,
+    at: Vec<u8>,
     /// At least one; more are a union.
     members: Vec<Member>,
 }
@@ -46,9 +45,9 @@ impl NameSpace {
     }
 
     /// Where `path` (clean) leads.
-    pub fn resolve<'p>(&self, path: &'p str) -> Result<Trail<'p>, Errno> {
+    pub fn resolve<'p>(&self, path: &'p [u8]) -> Result<Trail<'p>, Errno> {
         let table = self.table.lock();
-        let mut best: Option<(&Bound, &'p str)> = None;
+        let mut best: Option<(&Bound, &'p [u8])> = None;
         for bound in table.iter() {
             let Some(rest) = below(path, &bound.at) else {
                 continue;
@@ -66,12 +65,12 @@ impl NameSpace {
         }
         let mut members = room(1)?;
         members.push(Member {
-            place: Place::Root(String::new()),
+            place: Place::Root(Vec::new()),
             create: false,
         });
         Ok(Trail {
             members,
-            rest: path.trim_start_matches('/'),
+            rest: path.strip_prefix(b"/").unwrap_or(path),
             point: false,
         })
     }
@@ -80,7 +79,7 @@ impl NameSpace {
     /// without that: a union keeps it.
     pub fn bind(
         &self,
-        at: &str,
+        at: &[u8],
         under: Place,
         members: Vec<Member>,
         order: Order,
@@ -95,7 +94,7 @@ impl NameSpace {
 
     /// Takes away all that is bound at `path`; what the kernel's tree or the
     /// server above has there shows again.
-    pub fn unbind(&self, path: &str) -> Result<(), Errno> {
+    pub fn unbind(&self, path: &[u8]) -> Result<(), Errno> {
         let removed = {
             let mut table = self.table.lock();
             let index = table.iter().position(|bound| bound.at == path);
@@ -109,7 +108,7 @@ impl NameSpace {
 /// Binds in the table; the members that were replaced.
 fn bind(
     table: &mut Vec<Bound>,
-    at: String,
+    at: Vec<u8>,
     under: Place,
     mut members: Vec<Member>,
     order: Order,
@@ -159,9 +158,10 @@ fn copy_all(members: &[Member]) -> Result<Vec<Member>, Errno> {
 }
 
 /// The part of `path` below `prefix`, if it is there.
-fn below<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
-    let rest = path.strip_prefix(prefix.trim_end_matches('/'))?;
-    match rest.strip_prefix('/') {
+fn below<'p>(path: &'p [u8], prefix: &[u8]) -> Option<&'p [u8]> {
+    // Clean ones end in no slash, but for the root.
+    let rest = path.strip_prefix(prefix.strip_suffix(b"/").unwrap_or(prefix))?;
+    match rest.strip_prefix(b"/") {
         Some(rest) => Some(rest),
         None if rest.is_empty() => Some(rest),
         None => None,

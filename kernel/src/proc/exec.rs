@@ -8,7 +8,6 @@ use crate::arch::{TrapFrame, time};
 use crate::chan::{FrameRef, Piece, room};
 use crate::file::{Node, OpenFile, open};
 use crate::lock::{Lock, Rank};
-use crate::mem::heap::new_arc_str;
 use crate::mount::snapshots;
 use crate::name::root::Entry;
 use crate::seg::host::{read_remote, read_snapshot};
@@ -148,11 +147,11 @@ impl Arguments {
     /// Lays them out at the top of the stack as the System V ABI has it:
     /// argc, argv, NULL, envp, NULL, auxv; the strings above. Returns the
     /// stack pointer.
-    fn push(&self, space: &SpaceLock, program: &Program, path: &str) -> Result<u64, Errno> {
+    fn push(&self, space: &SpaceLock, program: &Program, path: &[u8]) -> Result<u64, Errno> {
         let random = STACK_TOP - RANDOM as u64;
         user::write(space, random, &random_bytes())?;
         let path_at = random - path.len() as u64 - 1;
-        user::write(space, path_at, path.as_bytes())?;
+        user::write(space, path_at, path)?;
         let strings = path_at - self.bytes.len() as u64;
         user::write(space, strings, &self.bytes)?;
         let vector = [
@@ -261,7 +260,7 @@ impl Image<'_> {
 pub fn exec(
     process: &Process,
     frame: &mut TrapFrame,
-    path: &str,
+    path: &[u8],
     arguments: &Arguments,
 ) -> Result<(), Failure> {
     let old = change(process, frame, path, arguments)?;
@@ -278,7 +277,7 @@ pub fn exec(
 pub fn first(
     process: &Process,
     frame: &mut TrapFrame,
-    path: &str,
+    path: &[u8],
     arguments: &Arguments,
 ) -> Result<(), Failure> {
     change(process, frame, path, arguments).map(drop)
@@ -289,10 +288,11 @@ pub fn first(
 fn change(
     process: &Process,
     frame: &mut TrapFrame,
-    path: &str,
+    path: &[u8],
     arguments: &Arguments,
 ) -> Result<Space, Failure> {
-    let name = new_arc_str(path.rsplit('/').next().unwrap_or(path)).map_err(Errno::from)?;
+    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+    let name = crate::text::shown(name).map_err(Errno::from)?;
     let file = open::open(process, path, mode::OREAD)?;
     let space = Lock::new(Rank::Space, Space::new()?);
     match with_image(&file, |image| build(&space, image, arguments, path)) {
@@ -331,7 +331,7 @@ fn build(
     space: &SpaceLock,
     image: &Image<'_>,
     arguments: &Arguments,
-    path: &str,
+    path: &[u8],
 ) -> Result<(u64, u64), Failure> {
     let program = image.headers()?;
     for part in program.parts() {

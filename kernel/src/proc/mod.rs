@@ -65,8 +65,9 @@ pub struct Process {
     /// Where names lead; see [`Process::names`].
     pub names: Lock<Arc<NameSpace>>,
     /// The working directory, absolute and clean.
-    pub directory: Lock<Arc<str>>,
-    /// What it is called in messages; the last part of the program's path.
+    pub directory: Lock<Arc<[u8]>>,
+    /// What it is called in messages: the last part of the program's path,
+    /// as they show it.
     pub name: Lock<Arc<str>>,
     /// Its last error.
     pub error: Lock<LastError>,
@@ -160,7 +161,7 @@ pub struct Parent {
     /// Name space.
     pub names: Arc<NameSpace>,
     /// Working directory.
-    pub directory: Arc<str>,
+    pub directory: Arc<[u8]>,
     /// Name.
     pub name: Arc<str>,
 }

@@ -149,13 +149,19 @@ pub fn zero(space: &SpaceLock, va: u64, len: usize) -> Result<(), Errno> {
 
 /// A text of at most `most` bytes, `ENAMETOOLONG` beyond; UTF-8 or `EINVAL`.
 pub fn text(space: &SpaceLock, va: u64, len: u64, most: usize) -> Result<String, Errno> {
+    let bytes = bytes(space, va, len, most)?;
+    String::from_utf8(bytes).map_err(|_| Errno::EINVAL)
+}
+
+/// A string of at most `most` bytes, `ENAMETOOLONG` beyond.
+pub fn bytes(space: &SpaceLock, va: u64, len: u64, most: usize) -> Result<Vec<u8>, Errno> {
     if len > most as u64 {
         return Err(Errno::ENAMETOOLONG);
     }
     let mut bytes = room(len as usize)?;
     bytes.resize(len as usize, 0);
     read(space, va, &mut bytes)?;
-    String::from_utf8(bytes).map_err(|_| Errno::EINVAL)
+    Ok(bytes)
 }
 
 /// A number.

@@ -6,12 +6,17 @@ use crate::name::root::Entry;
 use crate::proc::Process;
 use crate::seg::user;
 use abi::{DirEntry, Errno, PATH_MAX, Stat, StatChange, whence};
-use alloc::string::String;
 use alloc::sync::Arc;
+use bytestr::ByteString;
 
-/// The path that two arguments name.
-pub fn path(process: &Process, va: u64, len: u64) -> Result<String, Errno> {
-    user::text(&process.space, va, len, PATH_MAX)
+/// The path that two arguments name: any bytes but zero, which ends a string
+/// elsewhere.
+pub fn path(process: &Process, va: u64, len: u64) -> Result<ByteString, Errno> {
+    let path = user::bytes(&process.space, va, len, PATH_MAX)?;
+    match path.contains(&0) {
+        true => Err(Errno::EINVAL),
+        false => Ok(ByteString(path)),
+    }
 }
 
 fn number(value: u64) -> Result<u32, Errno> {
@@ -186,7 +191,7 @@ pub fn getwd(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     if directory.len() as u64 > room {
         return Err(Errno::ERANGE);
     }
-    user::write(&process.space, va, directory.as_bytes())?;
+    user::write(&process.space, va, &directory)?;
     Ok(directory.len() as u64)
 }
 

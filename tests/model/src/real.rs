@@ -156,7 +156,7 @@ impl Real {
     ) -> Result<(u32, u64), Errno> {
         let fid = self.next_fid;
         self.next_fid += 1;
-        let names = [name];
+        let names = [name.into()];
         let walk = Request::Walk {
             fid: ROOT,
             newfid: fid,
@@ -281,7 +281,7 @@ fn start_server(backing: Memory, lease: u32) -> Snapfs<Memory> {
         ..Options::default()
     };
     let server = Snapfs::with(backing, options);
-    now(server.start("root", "")).expect("start");
+    now(server.start("root".into(), "".into())).expect("start");
     server
 }
 
@@ -308,8 +308,8 @@ fn connect(server: &Snapfs<Memory>, conn: u32, session: Option<[u8; 16]>) {
     let attach = Request::Attach {
         fid: ROOT,
         afid: NOFID,
-        uname: "root",
-        aname: "",
+        uname: "root".into(),
+        aname: "".into(),
         n_uname: 0,
     };
     exchange(server, conn, &attach, |_| Some(())).expect("attach");

@@ -9,7 +9,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use ninep::consts::{IOHDRSZ, MAXWELEM, VERSION_L, VERSION_UNKNOWN};
-use ninep::{List, Qid, Reply, Request, StatFs};
+use ninep::{ByteStr, List, Names, Qid, Reply, Request, StatFs};
 use rt::{Errno, File, send};
 
 /// Largest message accepted: the console needs no large ones.
@@ -219,12 +219,12 @@ impl Server {
     }
 
     /// Walks as far as the names lead; a new fid only if that is to the end.
-    fn walk(&mut self, tag: u16, fid: u32, newfid: u32, names: &List<'_, &str>) -> Handled {
+    fn walk(&mut self, tag: u16, fid: u32, newfid: u32, names: &Names<'_>) -> Handled {
         let mut node = self.node(fid)?;
         let mut qids = [Qid::default(); MAXWELEM];
         let mut walked = 0;
         for (name, qid) in names.iter().zip(&mut qids) {
-            match node.walk(name) {
+            match node.walk(&name) {
                 Some(next) => node = next,
                 None if walked == 0 && node == Node::Root => return Err(Errno::ENOENT),
                 None if walked == 0 => return Err(Errno::ENOTDIR),
@@ -293,7 +293,7 @@ impl Server {
         }
     }
 
-    fn version(&mut self, msize: u32, version: &str) -> Reply<'static> {
+    fn version(&mut self, msize: u32, version: ByteStr<'_>) -> Reply<'static> {
         self.fids.clear();
         self.waiting.clear();
         self.raw_off();
@@ -301,8 +301,9 @@ impl Server {
         // Clients that ask for an extension get the protocol it extends.
         let known = version == VERSION_L
             || version
-                .strip_prefix(VERSION_L)
-                .is_some_and(|rest| rest.starts_with('.'));
+                .bytes()
+                .strip_prefix(VERSION_L.bytes())
+                .is_some_and(|rest| rest.starts_with(b"."));
         Reply::Version {
             msize: self.msize,
             version: if known { VERSION_L } else { VERSION_UNKNOWN },

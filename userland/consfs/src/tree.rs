@@ -19,12 +19,12 @@ const NAMES: [(&str, Node); 2] = [("cons", Node::Console), ("consctl", Node::Con
 
 impl Node {
     /// What `name` is in this file.
-    pub fn walk(self, name: &str) -> Option<Node> {
+    pub fn walk(self, name: &[u8]) -> Option<Node> {
         match (self, name) {
-            (Node::Root, "." | "..") => Some(Node::Root),
+            (Node::Root, b"." | b"..") => Some(Node::Root),
             (Node::Root, name) => NAMES
                 .iter()
-                .find(|(n, _)| *n == name)
+                .find(|(n, _)| n.as_bytes() == name)
                 .map(|(_, node)| *node),
             (Node::Console | Node::Control, _) => None,
         }
@@ -70,7 +70,7 @@ pub fn list(from: u64, out: &mut [u8]) -> usize {
             offset: position,
             // Linux's `d_type` of a character device.
             kind: 2,
-            name: name.as_bytes(),
+            name: name.into(),
         };
         if position > from {
             match entry.encode(out.get_mut(used..).unwrap_or(&mut [])) {

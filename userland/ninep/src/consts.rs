@@ -1,5 +1,6 @@
 //! Numbers of the protocol. The messages of 9P2000.L have the numbers that
 //! Linux gives them; the snapshot messages use 200 to 207, which are free.
+use bytestr::ByteStr;
 
 /// Tag of `Tversion`, and of nothing else.
 pub const NOTAG: u16 = 0xffff;
@@ -19,11 +20,11 @@ pub const READ_HEAD: usize = 11;
 pub const WRITE_HEAD: usize = 23;
 
 /// A server with snapshots.
-pub const VERSION_SNAP: &str = "9P2000.L.snap";
+pub const VERSION_SNAP: ByteStr<'static> = ByteStr(b"9P2000.L.snap");
 /// A server without.
-pub const VERSION_L: &str = "9P2000.L";
+pub const VERSION_L: ByteStr<'static> = ByteStr(b"9P2000.L");
 /// What a server answers to a version it does not know.
-pub const VERSION_UNKNOWN: &str = "unknown";
+pub const VERSION_UNKNOWN: ByteStr<'static> = ByteStr(b"unknown");
 
 macro_rules! kinds {
     ($($t:ident $r:ident $number:literal)*) => { $(

@@ -19,6 +19,7 @@ mod message;
 mod types;
 mod wire;
 
+pub use bytestr::{ByteStr, ByteString};
 pub use list::{Changes, Entries, Entry, List, Names, PutKind, PutOp, PutOps, Qids, Ranges};
 pub use list::{PUT_OP_MAX, check_put};
 pub use message::{Reply, Request};

@@ -3,6 +3,7 @@
 use crate::consts::MAXWELEM;
 use crate::types::Qid;
 use crate::wire::{Malformed, Reader, TooSmall, Wire, Writer};
+use bytestr::ByteStr;
 use core::fmt;
 
 /// A list: `n[2]` and `n` entries.
@@ -20,7 +21,7 @@ enum Inner<'a, T> {
 }
 
 /// Names of a `Twalk`, at most 16.
-pub type Names<'a> = List<'a, &'a str>;
+pub type Names<'a> = List<'a, ByteStr<'a>>;
 /// Qids of an `Rwalk`, at most 16.
 pub type Qids<'a> = List<'a, Qid>;
 /// Byte ranges `(offset, length)`; none ends past 2^64.
@@ -34,7 +35,7 @@ pub trait Entry<'a>: Wire<'a> + Copy {
     const MOST: u16;
 }
 
-impl<'a> Entry<'a> for &'a str {
+impl<'a> Entry<'a> for ByteStr<'a> {
     const MOST: u16 = MAXWELEM as u16;
 }
 

@@ -5,6 +5,7 @@ use crate::list::{Changes, Names, PutOps, Qids, Ranges};
 use crate::types::{Attr, Qid, SetAttr, StatFs};
 use crate::wire::{Counted, Malformed, Reader, Rest, TooSmall, Wire, Writer};
 use abi::Errno;
+use bytestr::ByteStr;
 
 /// A field as its type says, or as a payload codec says.
 macro_rules! get {
@@ -80,13 +81,13 @@ messages! {
         /// `size[4] Tlopen tag[2] fid[4] flags[4]`
         Lopen { fid: u32, flags: u32 } = TLOPEN,
         /// `size[4] Tlcreate tag[2] fid[4] name[s] flags[4] mode[4] gid[4]`
-        Lcreate { fid: u32, name: &'a str, flags: u32, mode: u32, gid: u32 } = TLCREATE,
+        Lcreate { fid: u32, name: ByteStr<'a>, flags: u32, mode: u32, gid: u32 } = TLCREATE,
         /// `size[4] Tsymlink tag[2] dfid[4] name[s] target[s] gid[4]`
-        Symlink { dfid: u32, name: &'a str, target: &'a str, gid: u32 } = TSYMLINK,
+        Symlink { dfid: u32, name: ByteStr<'a>, target: ByteStr<'a>, gid: u32 } = TSYMLINK,
         /// `size[4] Tmknod tag[2] dfid[4] name[s] mode[4] major[4] minor[4] gid[4]`
-        Mknod { dfid: u32, name: &'a str, mode: u32, major: u32, minor: u32, gid: u32 } = TMKNOD,
+        Mknod { dfid: u32, name: ByteStr<'a>, mode: u32, major: u32, minor: u32, gid: u32 } = TMKNOD,
         /// `size[4] Trename tag[2] fid[4] dfid[4] name[s]`
-        Rename { fid: u32, dfid: u32, name: &'a str } = TRENAME,
+        Rename { fid: u32, dfid: u32, name: ByteStr<'a> } = TRENAME,
         /// `size[4] Treadlink tag[2] fid[4]`
         Readlink { fid: u32 } = TREADLINK,
         /// `size[4] Tgetattr tag[2] fid[4] request_mask[8]`
@@ -95,9 +96,9 @@ messages! {
         /// `atime_sec[8] atime_nsec[8] mtime_sec[8] mtime_nsec[8]`
         Setattr { fid: u32, attr: SetAttr } = TSETATTR,
         /// `size[4] Txattrwalk tag[2] fid[4] newfid[4] name[s]`
-        Xattrwalk { fid: u32, newfid: u32, name: &'a str } = TXATTRWALK,
+        Xattrwalk { fid: u32, newfid: u32, name: ByteStr<'a> } = TXATTRWALK,
         /// `size[4] Txattrcreate tag[2] fid[4] name[s] attr_size[8] flags[4]`
-        Xattrcreate { fid: u32, name: &'a str, size: u64, flags: u32 } = TXATTRCREATE,
+        Xattrcreate { fid: u32, name: ByteStr<'a>, size: u64, flags: u32 } = TXATTRCREATE,
         /// `size[4] Treaddir tag[2] fid[4] offset[8] count[4]`
         Readdir { fid: u32, offset: u64, count: u32 } = TREADDIR,
         /// `size[4] Tfsync tag[2] fid[4] datasync[4]`
@@ -105,26 +106,26 @@ messages! {
         /// `size[4] Tlock tag[2] fid[4] kind[1] flags[4] start[8] length[8] proc_id[4] client_id[s]`
         Lock {
             fid: u32, kind: u8, flags: u32, start: u64, length: u64, proc_id: u32,
-            client_id: &'a str,
+            client_id: ByteStr<'a>,
         } = TLOCK,
         /// `size[4] Tgetlock tag[2] fid[4] kind[1] start[8] length[8] proc_id[4] client_id[s]`
         Getlock {
-            fid: u32, kind: u8, start: u64, length: u64, proc_id: u32, client_id: &'a str,
+            fid: u32, kind: u8, start: u64, length: u64, proc_id: u32, client_id: ByteStr<'a>,
         } = TGETLOCK,
         /// `size[4] Tlink tag[2] dfid[4] fid[4] name[s]`
-        Link { dfid: u32, fid: u32, name: &'a str } = TLINK,
+        Link { dfid: u32, fid: u32, name: ByteStr<'a> } = TLINK,
         /// `size[4] Tmkdir tag[2] dfid[4] name[s] mode[4] gid[4]`
-        Mkdir { dfid: u32, name: &'a str, mode: u32, gid: u32 } = TMKDIR,
+        Mkdir { dfid: u32, name: ByteStr<'a>, mode: u32, gid: u32 } = TMKDIR,
         /// `size[4] Trenameat tag[2] olddirfid[4] oldname[s] newdirfid[4] newname[s]`
-        Renameat { olddirfid: u32, oldname: &'a str, newdirfid: u32, newname: &'a str } = TRENAMEAT,
+        Renameat { olddirfid: u32, oldname: ByteStr<'a>, newdirfid: u32, newname: ByteStr<'a> } = TRENAMEAT,
         /// `size[4] Tunlinkat tag[2] dirfid[4] name[s] flags[4]`
-        Unlinkat { dirfid: u32, name: &'a str, flags: u32 } = TUNLINKAT,
+        Unlinkat { dirfid: u32, name: ByteStr<'a>, flags: u32 } = TUNLINKAT,
         /// `size[4] Tversion tag[2] msize[4] version[s]`, tag [`NOTAG`]
-        Version { msize: u32, version: &'a str } = TVERSION,
+        Version { msize: u32, version: ByteStr<'a> } = TVERSION,
         /// `size[4] Tauth tag[2] afid[4] uname[s] aname[s] n_uname[4]`
-        Auth { afid: u32, uname: &'a str, aname: &'a str, n_uname: u32 } = TAUTH,
+        Auth { afid: u32, uname: ByteStr<'a>, aname: ByteStr<'a>, n_uname: u32 } = TAUTH,
         /// `size[4] Tattach tag[2] fid[4] afid[4] uname[s] aname[s] n_uname[4]`
-        Attach { fid: u32, afid: u32, uname: &'a str, aname: &'a str, n_uname: u32 } = TATTACH,
+        Attach { fid: u32, afid: u32, uname: ByteStr<'a>, aname: ByteStr<'a>, n_uname: u32 } = TATTACH,
         /// `size[4] Tflush tag[2] oldtag[2]`
         Flush { oldtag: u16 } = TFLUSH,
         /// `size[4] Twalk tag[2] fid[4] newfid[4] n[2] n*(name[s])`
@@ -180,7 +181,7 @@ messages! {
         /// `size[4] Rrename tag[2]`
         Rename = RRENAME,
         /// `size[4] Rreadlink tag[2] target[s]`
-        Readlink { target: &'a str } = RREADLINK,
+        Readlink { target: ByteStr<'a> } = RREADLINK,
         /// `size[4] Rgetattr tag[2]` and the fields of [`Attr`]
         Getattr(attr: Attr) = RGETATTR,
         /// `size[4] Rsetattr tag[2]`
@@ -196,7 +197,7 @@ messages! {
         /// `size[4] Rlock tag[2] status[1]`
         Lock { status: u8 } = RLOCK,
         /// `size[4] Rgetlock tag[2] kind[1] start[8] length[8] proc_id[4] client_id[s]`
-        Getlock { kind: u8, start: u64, length: u64, proc_id: u32, client_id: &'a str } = RGETLOCK,
+        Getlock { kind: u8, start: u64, length: u64, proc_id: u32, client_id: ByteStr<'a> } = RGETLOCK,
         /// `size[4] Rlink tag[2]`
         Link = RLINK,
         /// `size[4] Rmkdir tag[2] qid[13]`
@@ -206,7 +207,7 @@ messages! {
         /// `size[4] Runlinkat tag[2]`
         Unlinkat = RUNLINKAT,
         /// `size[4] Rversion tag[2] msize[4] version[s]`
-        Version { msize: u32, version: &'a str } = RVERSION,
+        Version { msize: u32, version: ByteStr<'a> } = RVERSION,
         /// `size[4] Rauth tag[2] aqid[13]`
         Auth { aqid: Qid } = RAUTH,
         /// `size[4] Rattach tag[2] qid[13]`

@@ -1,5 +1,6 @@
 //! Records inside messages.
 use crate::wire::{Malformed, Reader, TooSmall, Wire, Writer};
+use bytestr::ByteStr;
 
 macro_rules! records {
     ($($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $type:ty,)* })*) => { $(
@@ -130,20 +131,21 @@ pub struct DirEntry<'a> {
     pub offset: u64,
     /// Linux `d_type`: 4 directory, 8 file, 10 symbolic link.
     pub kind: u8,
-    /// Its name. Bytes, because a host may have names that are not UTF-8 and
-    /// one of them must not hide the others.
-    pub name: &'a [u8],
+    /// Its name.
+    pub name: ByteStr<'a>,
 }
 
 impl<'a> Wire<'a> for DirEntry<'a> {
     fn get(r: &mut Reader<'a>) -> Result<Self, Malformed> {
         let (qid, offset, kind) = (r.get()?, r.get()?, r.get()?);
         let len = r.get::<u16>()?;
+        // One with a zero byte must not hide the others.
+        let name = ByteStr(r.take(usize::from(len))?);
         Ok(DirEntry {
             qid,
             offset,
             kind,
-            name: r.take(usize::from(len))?,
+            name,
         })
     }
     fn put(&self, w: &mut Writer<'_>) -> Result<(), TooSmall> {
@@ -153,14 +155,14 @@ impl<'a> Wire<'a> for DirEntry<'a> {
         u16::try_from(self.name.len())
             .map_err(|_| TooSmall)?
             .put(w)?;
-        w.bytes(self.name)
+        w.bytes(&self.name)
     }
 }
 
 impl DirEntry<'_> {
     /// Bytes on the wire.
     pub const fn wire_len(&self) -> usize {
-        24 + self.name.len()
+        24 + self.name.bytes().len()
     }
 
     /// Writes the entry to the front of `out`; bytes written.

@@ -2,6 +2,7 @@
 //! a 16-bit length, payloads with a 32-bit one. Nothing here can panic or
 //! allocate, whatever the bytes say.
 use abi::Errno;
+use bytestr::ByteStr;
 use core::fmt;
 
 /// Why bytes are not a message. The sender is broken; nothing was done.
@@ -15,8 +16,8 @@ pub enum Malformed {
     Size,
     /// No message of this direction has that type number.
     Kind(u8),
-    /// A string is not UTF-8 or holds a zero byte.
-    Text,
+    /// A string holds a zero byte.
+    Zero,
     /// A list has more entries than the protocol allows.
     Count,
     /// A field has a value it must not have.
@@ -36,7 +37,7 @@ impl fmt::Display for Malformed {
             Malformed::Long => "9p message has bytes after its last field",
             Malformed::Size => "9p message length differs from its size field",
             Malformed::Kind(kind) => return write!(f, "9p message has unknown type {kind}"),
-            Malformed::Text => "9p message has a string that is not text",
+            Malformed::Zero => "9p message has a string with a zero byte",
             Malformed::Count => "9p message has a list that is too long",
             Malformed::Value => "9p message has a field out of range",
             Malformed::Range => "9p message has a range that is empty or too large",
@@ -209,18 +210,18 @@ impl<'a> Wire<'a> for Errno {
     }
 }
 
-impl<'a> Wire<'a> for &'a str {
+impl<'a> Wire<'a> for ByteStr<'a> {
     fn get(r: &mut Reader<'a>) -> Result<Self, Malformed> {
         let len = r.get::<u16>()?;
         let bytes = r.take(usize::from(len))?;
         if bytes.contains(&0) {
-            return Err(Malformed::Text);
+            return Err(Malformed::Zero);
         }
-        core::str::from_utf8(bytes).map_err(|_| Malformed::Text)
+        Ok(ByteStr(bytes))
     }
     fn put(&self, w: &mut Writer<'_>) -> Result<(), TooSmall> {
         u16::try_from(self.len()).map_err(|_| TooSmall)?.put(w)?;
-        w.bytes(self.as_bytes())
+        w.bytes(self)
     }
 }
 

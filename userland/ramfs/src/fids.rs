@@ -1,9 +1,9 @@
 //! What clients hold. Each fid holds its file in the tree.
 
 use alloc::collections::BTreeMap;
-use alloc::string::String;
 use ninep::consts::open;
 use ramtree::{Id, Tree};
+use rt::ByteString;
 use rt::Errno;
 
 /// Most fids at a time.
@@ -14,7 +14,7 @@ const FIDS_MAX: usize = 64 * 1024;
 pub struct Fid {
     pub id: Id,
     /// By which name, in which directory, it was found; not for the top.
-    pub place: Option<(Id, String)>,
+    pub place: Option<(Id, ByteString)>,
     /// Flags it was opened with.
     pub opened: Option<u32>,
 }

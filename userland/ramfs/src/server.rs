@@ -5,13 +5,12 @@ mod names;
 use crate::attributes::{self, attributes, qid};
 use crate::clock::Clock;
 use crate::fids::{Fid, Fids};
-use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use ninep::consts::{IOHDRSZ, MAXWELEM, VERSION_L, VERSION_UNKNOWN, open, unlink};
 use ninep::{DirEntry, List, Qid, Reply, Request};
 use ramtree::{Id, ROOT, Tree};
-use rt::{Errno, File, send};
+use rt::{ByteStr, Errno, File, send};
 
 /// Largest message accepted: what the kernel proposes.
 pub const MSIZE: u32 = 128 * 1024 + 4096;
@@ -103,8 +102,8 @@ impl Server {
         Ok(match *request {
             Request::Version { msize, version } => self.version(msize, version),
             // There is one tree, and nothing to choose.
-            Request::Attach { aname, .. } if aname.contains('?') => return Err(Errno::EINVAL),
-            Request::Attach { aname, .. } if !matches!(aname, "" | "/") => {
+            Request::Attach { aname, .. } if aname.contains(&b'?') => return Err(Errno::EINVAL),
+            Request::Attach { aname, .. } if !matches!(aname.bytes(), b"" | b"/") => {
                 return Err(Errno::ENOENT);
             }
             Request::Attach { fid, .. } => {
@@ -187,12 +186,12 @@ impl Server {
         Ok(qid(id, &self.tree.facts(id)?))
     }
 
-    fn version(&mut self, msize: u32, version: &str) -> Reply<'static> {
+    fn version(&mut self, msize: u32, version: ByteStr<'_>) -> Reply<'static> {
         self.fids.clear(&mut self.tree);
         self.msize = msize.clamp(IOHDRSZ + 1, MSIZE);
         // Clients that ask for an extension get the protocol it extends.
-        let rest = version.strip_prefix(VERSION_L);
-        let known = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        let rest = version.bytes().strip_prefix(VERSION_L.bytes());
+        let known = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"."));
         Reply::Version {
             msize: self.msize,
             version: if known { VERSION_L } else { VERSION_UNKNOWN },
@@ -200,7 +199,12 @@ impl Server {
     }
 
     /// Walks as far as the names lead; a new fid only if that is to the end.
-    fn walk<'n>(&mut self, fid: u32, newfid: u32, names: impl Iterator<Item = &'n str>) -> Handled {
+    fn walk<'n>(
+        &mut self,
+        fid: u32,
+        newfid: u32,
+        names: impl Iterator<Item = ByteStr<'n>>,
+    ) -> Handled {
         let mut at = self.fids.get(fid)?.clone();
         if fid == newfid && at.opened.is_some() {
             return Err(Errno::EBUSY);
@@ -210,7 +214,7 @@ impl Server {
         let mut walked = 0;
         let mut failed = None;
         for (name, qid) in names.zip(&mut qids) {
-            let next = self.tree.walk(at.id, name);
+            let next = self.tree.walk(at.id, &name);
             let next = next.and_then(|id| Ok((id, self.qid(id)?)));
             let (id, found) = match next {
                 Ok(next) => next,
@@ -219,10 +223,10 @@ impl Server {
                     break;
                 }
             };
-            at.place = match name {
-                "." => at.place,
-                ".." => None,
-                name => Some((at.id, String::from(name))),
+            at.place = match name.bytes() {
+                b"." => at.place,
+                b".." => None,
+                _ => Some((at.id, name.to_owned())),
             };
             (at.id, *qid) = (id, found);
             walked += 1;
@@ -260,7 +264,7 @@ impl Server {
                 qid: qid(id, &facts),
                 offset,
                 kind: TYPES[usize::from(!facts.directory)],
-                name: name.as_bytes(),
+                name: ByteStr(name),
             };
             match entry.encode(out.get_mut(used..).unwrap_or_default()) {
                 Ok(n) => used += n,

@@ -6,12 +6,12 @@ use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 
 /// A name is valid for a new entry.
-pub(crate) fn check_name(name: &str) -> Result<(), Errno> {
+pub(crate) fn check_name(name: &[u8]) -> Result<(), Errno> {
     match name {
-        "." | ".." => Err(Errno::EEXIST),
-        "" => Err(Errno::EINVAL),
+        b"." | b".." => Err(Errno::EEXIST),
+        b"" => Err(Errno::EINVAL),
         _ if name.len() > NAME_MAX => Err(Errno::ENAMETOOLONG),
-        _ if name.contains(['/', '\0']) => Err(Errno::EINVAL),
+        _ if name.iter().any(|byte| matches!(byte, b'/' | 0)) => Err(Errno::EINVAL),
         _ => Ok(()),
     }
 }
@@ -22,8 +22,8 @@ pub(crate) fn check_name(name: &str) -> Result<(), Errno> {
 pub(crate) struct Directory {
     pub parent: Id,
     last: u64,
-    names: BTreeMap<Rc<str>, u64>,
-    entries: BTreeMap<u64, (Rc<str>, Id)>,
+    names: BTreeMap<Rc<[u8]>, u64>,
+    entries: BTreeMap<u64, (Rc<[u8]>, Id)>,
 }
 
 impl Directory {
@@ -44,26 +44,26 @@ impl Directory {
         self.entries.len() as u64
     }
 
-    pub fn get(&self, name: &str) -> Option<Id> {
+    pub fn get(&self, name: &[u8]) -> Option<Id> {
         let (_, id) = self.entries.get(self.names.get(name)?)?;
         Some(*id)
     }
 
     /// Adds a name that is not there.
-    pub fn insert(&mut self, name: &str, id: Id) {
-        let name: Rc<str> = Rc::from(name);
+    pub fn insert(&mut self, name: &[u8], id: Id) {
+        let name: Rc<[u8]> = Rc::from(name);
         self.last += 1;
         self.names.insert(Rc::clone(&name), self.last);
         self.entries.insert(self.last, (name, id));
     }
 
-    pub fn remove(&mut self, name: &str) -> Option<Id> {
+    pub fn remove(&mut self, name: &[u8]) -> Option<Id> {
         let (_, id) = self.entries.remove(&self.names.remove(name)?)?;
         Some(id)
     }
 
     /// Position, name and file of the entries after a position.
-    pub fn after(&self, position: u64) -> impl Iterator<Item = (u64, &str, Id)> {
+    pub fn after(&self, position: u64) -> impl Iterator<Item = (u64, &[u8], Id)> {
         // No entry is at the last position of all.
         let from = position.saturating_add(1);
         let entries = self.entries.range(from..);

@@ -6,7 +6,7 @@ const LIMIT: u64 = 1 << 20;
 #[test]
 fn a_file_is_sparse_and_its_limit_is_kept() {
     let mut tree = Tree::new(LIMIT);
-    let file = tree.create(ROOT, "a", 0o644).unwrap();
+    let file = tree.create(ROOT, b"a", 0o644).unwrap();
     let (_, used) = tree.space();
     let size = Some(1 << 40);
     let change = Change {
@@ -26,7 +26,7 @@ fn a_file_is_sparse_and_its_limit_is_kept() {
     assert!(written < much.len() && written > much.len() / 2);
     assert_eq!(tree.write(file, Some(1 << 30), b"x"), Err(Errno::ENOSPC));
     assert_eq!(tree.write(file, Some(u64::MAX), b"x"), Err(Errno::EFBIG));
-    tree.unlink(ROOT, "a", false).unwrap();
+    tree.unlink(ROOT, b"a", false).unwrap();
     assert_eq!(tree.space().1, 0);
     assert!(tree.is_empty());
 }
@@ -34,7 +34,7 @@ fn a_file_is_sparse_and_its_limit_is_kept() {
 #[test]
 fn what_is_cut_off_does_not_come_back() {
     let mut tree = Tree::new(LIMIT);
-    let file = tree.create(ROOT, "a", 0o644).unwrap();
+    let file = tree.create(ROOT, b"a", 0o644).unwrap();
     tree.write(file, Some(0), &[7; 10_000]).unwrap();
     for size in [5000, 10_000] {
         let size = Some(size);
@@ -52,37 +52,41 @@ fn what_is_cut_off_does_not_come_back() {
 #[test]
 fn names_move_and_go() {
     let mut tree = Tree::new(LIMIT);
-    let one = tree.mkdir(ROOT, "one", 0o755).unwrap();
-    let two = tree.mkdir(one, "two", 0o755).unwrap();
-    let file = tree.create(two, "file", 0o644).unwrap();
-    assert_eq!(tree.rename(ROOT, "one", two, "x"), Err(Errno::EINVAL));
-    assert_eq!(tree.rename(ROOT, "one", one, "x"), Err(Errno::EINVAL));
-    assert_eq!(tree.unlink(ROOT, "one", true), Err(Errno::ENOTEMPTY));
-    assert_eq!(tree.unlink(ROOT, "one", false), Err(Errno::EISDIR));
-    assert_eq!(tree.unlink(two, "file", true), Err(Errno::ENOTDIR));
-    assert_eq!(tree.create(two, "file", 0), Err(Errno::EEXIST));
-    assert_eq!(tree.walk(file, "x"), Err(Errno::ENOTDIR));
-    tree.link(ROOT, "link", file).unwrap();
+    let one = tree.mkdir(ROOT, b"one", 0o755).unwrap();
+    let two = tree.mkdir(one, b"two", 0o755).unwrap();
+    let file = tree.create(two, b"file", 0o644).unwrap();
+    assert_eq!(tree.rename(ROOT, b"one", two, b"x"), Err(Errno::EINVAL));
+    assert_eq!(tree.rename(ROOT, b"one", one, b"x"), Err(Errno::EINVAL));
+    assert_eq!(tree.unlink(ROOT, b"one", true), Err(Errno::ENOTEMPTY));
+    assert_eq!(tree.unlink(ROOT, b"one", false), Err(Errno::EISDIR));
+    assert_eq!(tree.unlink(two, b"file", true), Err(Errno::ENOTDIR));
+    assert_eq!(tree.create(two, b"file", 0), Err(Errno::EEXIST));
+    assert_eq!(tree.walk(file, b"x"), Err(Errno::ENOTDIR));
+    tree.link(ROOT, b"link", file).unwrap();
     assert_eq!(tree.facts(file).unwrap().names, 2);
     // Another name of the same file: nothing to do.
-    tree.rename(two, "file", ROOT, "link").unwrap();
-    let other = tree.create(ROOT, "other", 0o644).unwrap();
+    tree.rename(two, b"file", ROOT, b"link").unwrap();
+    let other = tree.create(ROOT, b"other", 0o644).unwrap();
     tree.hold(other);
-    tree.rename(two, "file", ROOT, "other").unwrap();
-    assert_eq!(tree.walk(ROOT, "other"), Ok(file));
+    tree.rename(two, b"file", ROOT, b"other").unwrap();
+    assert_eq!(tree.walk(ROOT, b"other"), Ok(file));
     assert_eq!(tree.facts(other).unwrap().names, 0);
     assert_eq!(tree.write(other, None, b"still"), Ok(5));
     tree.release(other);
     assert_eq!(tree.facts(other), Err(Errno::ENOENT));
-    tree.rename(one, "two", ROOT, "two").unwrap();
-    assert_eq!(tree.walk(two, ".."), Ok(ROOT));
+    tree.rename(one, b"two", ROOT, b"two").unwrap();
+    assert_eq!(tree.walk(two, b".."), Ok(ROOT));
     // Into a directory that is gone.
     tree.hold(two);
-    tree.unlink(ROOT, "two", true).unwrap();
-    assert_eq!(tree.create(two, "x", 0), Err(Errno::ENOENT));
-    assert_eq!(tree.rename(ROOT, "link", two, "x"), Err(Errno::ENOENT));
+    tree.unlink(ROOT, b"two", true).unwrap();
+    assert_eq!(tree.create(two, b"x", 0), Err(Errno::ENOENT));
+    assert_eq!(tree.rename(ROOT, b"link", two, b"x"), Err(Errno::ENOENT));
     tree.release(two);
-    for (name, directory) in [("one", true), ("link", false), ("other", false)] {
+    for (name, directory) in [
+        (&b"one"[..], true),
+        (&b"link"[..], false),
+        (&b"other"[..], false),
+    ] {
         tree.unlink(ROOT, name, directory).unwrap();
     }
     assert_eq!(tree.space().1, 0);
@@ -91,14 +95,14 @@ fn names_move_and_go() {
 #[test]
 fn reading_on_survives_removals() {
     let mut tree = Tree::new(LIMIT);
-    for name in ["a", "b", "c", "d"] {
+    for name in [b"a", b"b", b"c", b"d"] {
         tree.create(ROOT, name, 0o644).unwrap();
     }
     let (at, name, _) = tree.entries(ROOT, 0).unwrap().nth(1).unwrap();
-    assert_eq!(name, "b");
-    tree.unlink(ROOT, "b", false).unwrap();
-    tree.unlink(ROOT, "c", false).unwrap();
+    assert_eq!(name, b"b");
+    tree.unlink(ROOT, b"b", false).unwrap();
+    tree.unlink(ROOT, b"c", false).unwrap();
     let rest: std::vec::Vec<_> = tree.entries(ROOT, at).unwrap().map(|e| e.1).collect();
-    assert_eq!(rest, ["d"]);
+    assert_eq!(rest, [b"d"]);
     assert_eq!(tree.entries(ROOT, u64::MAX).unwrap().count(), 0);
 }

@@ -203,11 +203,11 @@ impl Tree {
     }
 
     /// What `name` is in a directory.
-    pub fn walk(&self, id: Id, name: &str) -> Result<Id, Errno> {
+    pub fn walk(&self, id: Id, name: &[u8]) -> Result<Id, Errno> {
         let directory = self.directory(id)?;
         match name {
-            "." => Ok(id),
-            ".." => Ok(directory.parent),
+            b"." => Ok(id),
+            b".." => Ok(directory.parent),
             name => directory.get(name).ok_or(Errno::ENOENT),
         }
     }
@@ -217,7 +217,7 @@ impl Tree {
         &self,
         id: Id,
         position: u64,
-    ) -> Result<impl Iterator<Item = (u64, &str, Id)>, Errno> {
+    ) -> Result<impl Iterator<Item = (u64, &[u8], Id)>, Errno> {
         Ok(self.directory(id)?.after(position))
     }
 

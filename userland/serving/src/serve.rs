@@ -5,7 +5,7 @@ use core::future::Future;
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 use rt::abi::{Received, SERVICE_FD};
-use rt::{Errno, Failure, File, Named, Port, stats};
+use rt::{ByteStr, Errno, Failure, File, Named, Port, stats};
 use snapfs::{Answer, Backing, Executor, Snapfs};
 
 /// Key of the kernel's channel at the receive port.
@@ -98,7 +98,8 @@ impl<'f, T: Transport> Server<'f, T> {
     /// The server beneath is of no use.
     pub fn run(mut self) -> Result<(), Failure> {
         self.wait_for(self.fs.backing().negotiate())??;
-        self.wait_for(self.fs.start("", ""))?.about(T::TREE)?;
+        self.wait_for(self.fs.start(ByteStr::default(), ByteStr::default()))?
+            .about(T::TREE)?;
         let mut tasks = Executor::default();
         let mut running = 0;
         // What is in flight at a hang-up holds locks that the clean-up needs.

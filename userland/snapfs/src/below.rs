@@ -5,7 +5,7 @@ use abi::Errno;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use ninep::consts::{getattr, open};
-use ninep::{Attr, Names, Qid, Reply, Request, SetAttr, decode_reply};
+use ninep::{Attr, ByteStr, Names, Qid, Reply, Request, SetAttr, decode_reply};
 
 /// A fid at the server beneath.
 pub type Below = u32;
@@ -94,7 +94,7 @@ impl<B: Backing> Snapfs<B> {
     pub(crate) async fn walk_below(
         &self,
         fid: Below,
-        names: &[&str],
+        names: &[ByteStr<'_>],
     ) -> Result<(Below, Option<Qid>), Errno> {
         let newfid = self.new_fid();
         let request = Request::Walk {
@@ -148,7 +148,7 @@ impl<B: Backing> Snapfs<B> {
         .await
     }
 
-    pub(crate) async fn mkdir_below(&self, dfid: Below, name: &str) -> Result<(), Errno> {
+    pub(crate) async fn mkdir_below(&self, dfid: Below, name: ByteStr<'_>) -> Result<(), Errno> {
         let request = Request::Mkdir {
             dfid,
             name,
@@ -162,7 +162,7 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// Creates a file for reading and writing; `dfid` becomes it.
-    pub(crate) async fn create_below(&self, dfid: Below, name: &str) -> Result<(), Errno> {
+    pub(crate) async fn create_below(&self, dfid: Below, name: ByteStr<'_>) -> Result<(), Errno> {
         let flags = open::RDWR | open::EXCL | open::CREAT;
         let request = Request::Lcreate {
             fid: dfid,
@@ -180,7 +180,7 @@ impl<B: Backing> Snapfs<B> {
     pub(crate) async fn unlink_below(
         &self,
         dirfid: Below,
-        name: &str,
+        name: ByteStr<'_>,
         flags: u32,
     ) -> Result<(), Errno> {
         let _changing = self.hidden.change_of_names().await;
@@ -191,7 +191,7 @@ impl<B: Backing> Snapfs<B> {
     pub(crate) async fn send_unlink(
         &self,
         dirfid: Below,
-        name: &str,
+        name: ByteStr<'_>,
         flags: u32,
     ) -> Result<(), Errno> {
         let request = Request::Unlinkat {

@@ -203,7 +203,9 @@ impl<B: Backing> Snapfs<B> {
         }
         for number in hidden {
             if let Ok(dir) = self.hidden_dir().await {
-                let _ = self.unlink_below(dir, &name_text(number), 0).await;
+                let _ = self
+                    .unlink_below(dir, name_text(number).as_byte_str(), 0)
+                    .await;
                 self.leave_hidden_dir().await;
             }
             self.leave_hidden_dir().await;

@@ -11,15 +11,14 @@ use crate::sync::{Acquire, Lock};
 use crate::{Backing, Snapfs};
 use abi::Errno;
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::Cell;
 use ninep::consts::{open, setattr, unlink};
-use ninep::{DirEntries, Names, Qid, Reply, Request, SetAttr};
+use ninep::{ByteStr, ByteString, DirEntries, Names, Qid, Reply, Request, SetAttr};
 
 /// Its name, which clients can neither see nor use in its home, whatever the
 /// case of its letters.
-pub const HIDDEN: &str = ".snapfs";
+pub const HIDDEN: ByteStr<'static> = ByteStr(b".snapfs");
 
 /// A directory beneath: a fid of ours for it, and its qid.path.
 type Dir = (Below, u64);
@@ -63,7 +62,7 @@ impl Hidden {
 /// Is `name` one that clients cannot use in the home? A host may fold case, and
 /// nobody must be there first.
 pub fn is_reserved(name: &[u8]) -> bool {
-    name.eq_ignore_ascii_case(HIDDEN.as_bytes())
+    name.eq_ignore_ascii_case(&HIDDEN)
 }
 
 /// The error for a name that no file has, from a client: a server that glues
@@ -71,10 +70,10 @@ pub fn is_reserved(name: &[u8]) -> bool {
 ///
 /// # Errors
 /// `ENOENT`: it is empty, or more than one. `EINVAL`: a directory's own.
-pub fn check_name(name: &str) -> Result<(), Errno> {
+pub fn check_name(name: &[u8]) -> Result<(), Errno> {
     match name {
-        "." | ".." => Err(Errno::EINVAL),
-        _ if name.is_empty() || name.contains('/') => Err(Errno::ENOENT),
+        b"." | b".." => Err(Errno::EINVAL),
+        _ if name.is_empty() || name.contains(&b'/') => Err(Errno::ENOENT),
         _ => Ok(()),
     }
 }
@@ -145,12 +144,16 @@ impl<B: Backing> Snapfs<B> {
     ///
     /// # Errors
     /// `EPERM`: it is the hidden directory's. Those of [`check_name`].
-    pub(crate) async fn allowed(&self, (back, dir): (Below, Qid), name: &str) -> Result<(), Errno> {
-        check_name(name)?;
+    pub(crate) async fn allowed(
+        &self,
+        (back, dir): (Below, Qid),
+        name: ByteStr<'_>,
+    ) -> Result<(), Errno> {
+        check_name(&name)?;
         if !self.hidden.is_home(dir.path) {
             return Ok(());
         }
-        if is_reserved(name.as_bytes()) {
+        if is_reserved(&name) {
             return Err(Errno::EPERM);
         }
         if name.is_ascii() {
@@ -184,7 +187,7 @@ impl<B: Backing> Snapfs<B> {
         let parents = || core::iter::once(from).chain(qids);
         let named = parents()
             .zip(names.iter())
-            .position(|(parent, name)| home(parent) && is_reserved(name.as_bytes()));
+            .position(|(parent, name)| home(parent) && is_reserved(&name));
         let before = named.unwrap_or(qids.len()).min(qids.len());
         let entered = qids.get(..before).unwrap_or(qids);
         if parents().zip(entered).any(|(parent, _)| home(parent)) {
@@ -221,18 +224,21 @@ impl<B: Backing> Snapfs<B> {
     pub(crate) async fn empty_dir(
         &self,
         dir: Below,
-        kept: impl Fn(&str) -> bool,
+        kept: impl Fn(ByteStr<'_>) -> bool,
     ) -> Result<(), Errno> {
         let (list, _) = self.walk_below(dir, &[]).await?;
         let names = self.names_in(list).await;
         self.clunk_below(list).await;
-        for name in names?.into_iter().filter(|name| !kept(name)) {
-            self.unlink_below(dir, &name, 0).await?;
+        for name in names? {
+            let name = name.as_byte_str();
+            if !kept(name) {
+                self.unlink_below(dir, name, 0).await?;
+            }
         }
         Ok(())
     }
 
-    async fn names_in(&self, list: Below) -> Result<Vec<String>, Errno> {
+    async fn names_in(&self, list: Below) -> Result<Vec<ByteString>, Errno> {
         self.open_below(list, open::RDONLY).await?;
         let mut names = Vec::new();
         let mut offset = 0;
@@ -252,11 +258,8 @@ impl<B: Backing> Snapfs<B> {
             for entry in DirEntries::new(data) {
                 let entry = entry.map_err(|_| Errno::EPROTO)?;
                 offset = entry.offset;
-                if let Ok(name) = str::from_utf8(entry.name)
-                    && name != "."
-                    && name != ".."
-                {
-                    names.push(name.into());
+                if entry.name != "." && entry.name != ".." {
+                    names.push(entry.name.to_owned());
                 }
             }
         }
@@ -264,6 +267,6 @@ impl<B: Backing> Snapfs<B> {
 }
 
 /// The text of a [`Snapfs::hidden_name`].
-pub fn name_text(number: u64) -> String {
-    format!("f{number}")
+pub fn name_text(number: u64) -> ByteString {
+    format!("f{number}").into()
 }

@@ -63,6 +63,7 @@ use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
+use ninep::ByteStr;
 use ninep::consts::NONUNAME;
 
 pub use backing::{Answer, Backing, ConnId, Head, Payload};
@@ -85,7 +86,7 @@ pub struct Snapfs<B: Backing> {
     /// a rename over a file in use takes two steps that nobody may see.
     names: sync::Lock,
     /// The name of the tree beneath, as it was attached.
-    tree: RefCell<alloc::string::String>,
+    tree: RefCell<ninep::ByteString>,
     /// The newest epoch given out.
     epoch: Cell<u64>,
     sessions: session::Sessions,
@@ -193,7 +194,7 @@ impl<B: Backing> Snapfs<B> {
     ///
     /// # Errors
     /// The backing's.
-    pub async fn start(&self, uname: &str, aname: &str) -> Result<(), Errno> {
+    pub async fn start(&self, uname: ByteStr<'_>, aname: ByteStr<'_>) -> Result<(), Errno> {
         let (root, qid) = self.attach_below(uname, aname, NONUNAME).await?;
         self.hidden.set_home((root, qid.path));
         *self.tree.borrow_mut() = aname.into();

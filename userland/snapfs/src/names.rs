@@ -13,10 +13,10 @@ use abi::Errno;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use ninep::consts::unlink;
-use ninep::{DirEntries, Qid, Reply, Request};
+use ninep::{ByteStr, DirEntries, Qid, Reply, Request};
 
 /// Where a name is: a directory's fid beneath, and the name.
-type Name<'a> = (u32, &'a str);
+type Name<'a> = (u32, ByteStr<'a>);
 
 impl<B: Backing> Snapfs<B> {
     pub(crate) async fn rename_below(&self, old: Name<'_>, new: Name<'_>) -> Result<(), Errno> {
@@ -76,7 +76,9 @@ impl<B: Backing> Snapfs<B> {
             return Ok(None);
         };
         let number = self.hidden_name();
-        let moved = self.rename_below(name, (dir, &name_text(number))).await;
+        let moved = self
+            .rename_below(name, (dir, name_text(number).as_byte_str()))
+            .await;
         self.note_hidden(file, number, moved).await
     }
 
@@ -89,12 +91,12 @@ impl<B: Backing> Snapfs<B> {
         };
         let number = self.hidden_name();
         let hidden = name_text(number);
-        let linked = self.link_below(name, (dir, &hidden)).await;
+        let linked = self.link_below(name, (dir, hidden.as_byte_str())).await;
         // Between two names of one file this changes neither, but servers
         // whose fids go by names then know this file by the hidden one.
-        let moved = self.rename_below(name, (dir, &hidden)).await;
+        let moved = self.rename_below(name, (dir, hidden.as_byte_str())).await;
         if moved.is_err() && linked.is_ok() {
-            let _ = self.unlink_below(dir, &hidden, 0).await;
+            let _ = self.unlink_below(dir, hidden.as_byte_str(), 0).await;
         }
         self.note_hidden(file, number, moved).await
     }
@@ -136,7 +138,7 @@ impl<B: Backing> Snapfs<B> {
         &self,
         conn: &Conn,
         dirfid: u32,
-        name: &str,
+        name: ByteStr<'_>,
         flags: u32,
     ) -> Result<Reply<'static>, Errno> {
         let (dir, qid) = conn.below(dirfid)?;
@@ -226,7 +228,9 @@ impl<B: Backing> Snapfs<B> {
             Ok(None) => Ok(None),
             Ok(Some(dir)) => {
                 let number = self.hidden_name();
-                let moved = self.rename_fid_below(back, (dir, &name_text(number))).await;
+                let moved = self
+                    .rename_fid_below(back, (dir, name_text(number).as_byte_str()))
+                    .await;
                 self.note_hidden(&file, number, moved).await
             }
             Err(errno) => Err(errno),
@@ -308,10 +312,10 @@ impl<B: Backing> Snapfs<B> {
             && let Ok(dir) = self.hidden_dir().await
         {
             let hidden = name_text(number);
-            let back = self.rename_below((dir, &hidden), name).await;
+            let back = self.rename_below((dir, hidden.as_byte_str()), name).await;
             if back.is_ok() {
                 // It has both names still, unless it was really moved.
-                let _ = self.unlink_below(dir, &hidden, 0).await;
+                let _ = self.unlink_below(dir, hidden.as_byte_str(), 0).await;
             }
             self.leave_hidden_dir().await;
             if back.is_ok() {
@@ -377,7 +381,7 @@ fn without_hidden(data: &[u8]) -> Result<(Vec<u8>, u64), Errno> {
     for entry in DirEntries::new(data) {
         let entry = entry.map_err(|_| Errno::EPROTO)?;
         let end = at + entry.wire_len();
-        if !is_reserved(entry.name) {
+        if !is_reserved(&entry.name) {
             kept.extend_from_slice(data.get(at..end).ok_or(Errno::EPROTO)?);
         }
         (at, last) = (end, entry.offset);

@@ -10,7 +10,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::Cell;
 use ninep::consts::{IOHDRSZ, NOFID, open, qid};
-use ninep::{Names, Qid, Qids, Reply, Request};
+use ninep::{ByteStr, Names, Qid, Qids, Reply, Request};
 
 /// Flags that snapfs acts on itself.
 const OURS: u32 = open::TRUNC | open::APPEND;
@@ -71,13 +71,23 @@ impl<B: Backing> Snapfs<B> {
 
     /// Attaches to the tree served and walks to `dir` in it. The server beneath
     /// may go by the name of an attach, and does not know what is hidden.
-    async fn attach_at(&self, uname: &str, dir: &str, n_uname: u32) -> Result<(Below, Qid), Errno> {
+    async fn attach_at(
+        &self,
+        uname: ByteStr<'_>,
+        dir: ByteStr<'_>,
+        n_uname: u32,
+    ) -> Result<(Below, Qid), Errno> {
         let tree = self.tree.borrow().clone();
-        let (mut at, mut qid) = self.attach_below(uname, &tree, n_uname).await?;
-        for name in dir.split('/').filter(|name| !name.is_empty()) {
+        let (mut at, mut qid) = self
+            .attach_below(uname, tree.as_byte_str(), n_uname)
+            .await?;
+        for name in dir
+            .split(|byte| *byte == b'/')
+            .filter(|name| !name.is_empty())
+        {
             let mut qids = Vec::new();
             let next = self.new_fid();
-            let names = [name];
+            let names = [ByteStr(name)];
             let walked = match check_name(name) {
                 Ok(()) => {
                     let _names = self.names.shared().await;
@@ -100,8 +110,8 @@ impl<B: Backing> Snapfs<B> {
 
     pub(crate) async fn attach_below(
         &self,
-        uname: &str,
-        aname: &str,
+        uname: ByteStr<'_>,
+        aname: ByteStr<'_>,
         n_uname: u32,
     ) -> Result<(u32, Qid), Errno> {
         let fid = self.new_fid();
@@ -175,7 +185,7 @@ impl<B: Backing> Snapfs<B> {
     ) -> Result<(), Errno> {
         if names
             .iter()
-            .any(|name| check_name(name) == Err(Errno::ENOENT))
+            .any(|name| check_name(&name) == Err(Errno::ENOENT))
         {
             return Err(Errno::ENOENT);
         }

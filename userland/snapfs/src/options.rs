@@ -10,6 +10,7 @@
 //! | `check=always` | and whenever a snapshot is read from the live file |
 
 use abi::Errno;
+use ninep::ByteStr;
 
 /// The options of one mount.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -42,15 +43,24 @@ pub enum Check {
 ///
 /// # Errors
 /// `EINVAL`: an option that there is not.
-pub fn parse(aname: &str) -> Result<(&str, MountOptions), Errno> {
-    let (dir, list) = aname.rsplit_once('?').unwrap_or((aname, ""));
+pub fn parse(aname: ByteStr<'_>) -> Result<(ByteStr<'_>, MountOptions), Errno> {
+    let (dir, list) = match aname.iter().rposition(|byte| *byte == b'?') {
+        Some(at) => {
+            let (dir, list) = aname.bytes().split_at(at);
+            (ByteStr(dir), list.get(1..).unwrap_or(&[]))
+        }
+        None => (aname, &[][..]),
+    };
     let mut options = MountOptions::default();
-    for option in list.split(',').filter(|option| !option.is_empty()) {
+    for option in list.split(|byte| *byte == b',') {
+        if option.is_empty() {
+            continue;
+        }
         match option {
-            "refuse" => options.unsaved = Unsaved::Refuse,
-            "break" => options.unsaved = Unsaved::Break,
-            "check=open" => options.check = Check::Open,
-            "check=always" => options.check = Check::Always,
+            b"refuse" => options.unsaved = Unsaved::Refuse,
+            b"break" => options.unsaved = Unsaved::Break,
+            b"check=open" => options.check = Check::Open,
+            b"check=always" => options.check = Check::Always,
             _ => return Err(Errno::EINVAL),
         }
     }
@@ -64,17 +74,20 @@ mod tests {
     #[test]
     fn a_name_is_a_directory_and_options() {
         let plain = MountOptions::default();
-        assert_eq!(parse(""), Ok(("", plain)));
-        assert_eq!(parse("a/b"), Ok(("a/b", plain)));
-        assert_eq!(parse("what?/b?"), Ok(("what?/b", plain)));
+        assert_eq!(parse("".into()), Ok(("".into(), plain)));
+        assert_eq!(parse("a/b".into()), Ok(("a/b".into(), plain)));
+        assert_eq!(parse("what?/b?".into()), Ok(("what?/b".into(), plain)));
         let both = MountOptions {
             unsaved: Unsaved::Break,
             check: Check::Always,
         };
-        assert_eq!(parse("a?check=always,break"), Ok(("a", both)));
-        assert_eq!(parse("?break,refuse,check=open"), Ok(("", plain)));
+        assert_eq!(parse("a?check=always,break".into()), Ok(("a".into(), both)));
+        assert_eq!(
+            parse("?break,refuse,check=open".into()),
+            Ok(("".into(), plain))
+        );
         for wrong in ["?brake", "a?check", "?break;refuse", "a?b/c"] {
-            assert_eq!(parse(wrong), Err(Errno::EINVAL), "{wrong}");
+            assert_eq!(parse(wrong.into()), Err(Errno::EINVAL), "{wrong}");
         }
     }
 }

@@ -31,14 +31,14 @@ impl<B: Backing> Snapfs<B> {
             | Request::Mknod { dfid, name, .. }
             | Request::Mkdir { dfid, name, .. } => {
                 let (back, qid) = conn.below(*dfid)?;
-                self.allowed((back, qid), name).await?;
+                self.allowed((back, qid), *name).await?;
                 *dfid = back;
                 let names = self.names.shared().await;
                 Some((names, self.hidden.change_of_names().await))
             }
             Request::Link { dfid, fid, name } => {
                 let (back, qid) = conn.below(*dfid)?;
-                self.allowed((back, qid), name).await?;
+                self.allowed((back, qid), *name).await?;
                 let (linked, linked_qid) = conn.below(*fid)?;
                 (*dfid, *fid) = (back, linked);
                 let names = self.names.shared().await;

@@ -16,10 +16,11 @@ use crate::{Backing, Snapfs};
 use abi::Errno;
 use alloc::vec::Vec;
 use core::cell::Cell;
+use ninep::ByteStr;
 
 /// Its name in the hidden directory, and that of one in the making.
-pub const LOG: &str = "log";
-const NEW_LOG: &str = "log.new";
+pub const LOG: ByteStr<'static> = ByteStr(b"log");
+const NEW_LOG: ByteStr<'static> = ByteStr(b"log.new");
 
 /// Epochs promised with one mark, and how many of them must be left before a
 /// request that may take some begins.

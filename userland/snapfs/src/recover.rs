@@ -18,6 +18,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::ops::Range;
+use ninep::ByteStr;
 use ninep::consts::open;
 
 /// All blocks a file can have.
@@ -238,7 +239,7 @@ impl<B: Backing> Snapfs<B> {
     /// one takes its place.
     async fn remove_rest(&self, dir: Below) -> Result<(), Errno> {
         let store = self.store.is_open();
-        let kept = |name: &str| name == LOG || name == crate::store::NAME && store;
+        let kept = |name: ByteStr<'_>| name == LOG || name == crate::store::NAME && store;
         self.empty_dir(dir, kept).await
     }
 

@@ -159,13 +159,13 @@ impl<B: Backing> Snapfs<B> {
     async fn count_blocks_in(&self, dir: u32) -> Result<bool, Errno> {
         let name = name_text(self.hidden_name());
         let (fid, _) = self.walk_below(dir, &[]).await?;
-        let created = self.create_below(fid, &name).await;
+        let created = self.create_below(fid, name.as_byte_str()).await;
         let counts = match created {
             Ok(()) => self.count_blocks_of(fid).await,
             Err(errno) => Err(errno),
         };
         if created.is_ok() {
-            let _ = self.unlink_below(dir, &name, 0).await;
+            let _ = self.unlink_below(dir, name.as_byte_str(), 0).await;
         }
         self.clunk_below(fid).await;
         counts

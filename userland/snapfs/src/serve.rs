@@ -12,7 +12,7 @@ use alloc::rc::Rc;
 use alloc::vec;
 use alloc::vec::Vec;
 use ninep::consts::{NOTAG, VERSION_L, VERSION_SNAP, VERSION_UNKNOWN};
-use ninep::{PutKind, PutOp, Reply, Request, SetAttr, decode_request, peek};
+use ninep::{ByteStr, PutKind, PutOp, Reply, Request, SetAttr, decode_request, peek};
 
 /// Smallest msize that is of any use.
 const MSIZE_MIN: u32 = 512;
@@ -171,7 +171,13 @@ impl<B: Backing> Snapfs<B> {
 
     /// `Tversion`: everything the connection held is given back first. What is
     /// in flight has come to its end, so that nothing is added behind it.
-    async fn version(&self, conn: &Conn, tag: u16, msize: u32, version: &str) -> Answer<B::Buf> {
+    async fn version(
+        &self,
+        conn: &Conn,
+        tag: u16,
+        msize: u32,
+        version: ByteStr<'_>,
+    ) -> Answer<B::Buf> {
         self.give_back_all(conn).await;
         if let Some(session) = conn.take_session() {
             self.end_session(&session).await;
@@ -182,7 +188,7 @@ impl<B: Backing> Snapfs<B> {
             // As 9P prescribes: what follows a known version and a dot is
             // negotiated down to that version.
             VERSION_L => VERSION_L,
-            other if other.starts_with("9P2000.L.") => VERSION_L,
+            other if other.starts_with(b"9P2000.L.") => VERSION_L,
             _ => VERSION_UNKNOWN,
         };
         let known = version != VERSION_UNKNOWN && msize >= MSIZE_MIN;

@@ -14,10 +14,11 @@ use abi::Errno;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
+use ninep::ByteStr;
 use ninep::consts::open;
 
 /// Name of the store's file, while it has one.
-pub const NAME: &str = "store";
+pub const NAME: ByteStr<'static> = ByteStr(b"store");
 
 /// Where so many blocks are: zeros, or saved side by side.
 pub type Run = (Place, u64);

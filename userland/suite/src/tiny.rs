@@ -5,7 +5,7 @@ use crate::kills::Kills;
 use alloc::vec;
 use alloc::vec::Vec;
 use ninep::consts::{VERSION_L, VERSION_SNAP, VERSION_UNKNOWN, getattr, put};
-use ninep::{Attr, Changes, List, PutKind, Qid, Reply, Request};
+use ninep::{Attr, ByteStr, Changes, List, PutKind, Qid, Reply, Request};
 use rt::abi::{SERVICE_FD, mode};
 use rt::{Errno, Failure, File, send};
 
@@ -210,7 +210,7 @@ impl Tiny {
         }
     }
 
-    fn version(&self, msize: u32, asked: &str) -> Reply<'static> {
+    fn version(&self, msize: u32, asked: ByteStr<'_>) -> Reply<'static> {
         let version = match asked {
             _ if self.fault == Fault::NoVersion => VERSION_UNKNOWN,
             VERSION_SNAP if self.snapshots => VERSION_SNAP,

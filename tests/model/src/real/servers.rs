@@ -191,20 +191,22 @@ impl Servers for Real {
     }
 
     fn remove(&mut self, name: File) -> Result<(), Errno> {
+        let of_name = name_of(name);
         let request = Request::Unlinkat {
             dirfid: ROOT,
-            name: &name_of(name),
+            name: (&of_name).into(),
             flags: 0,
         };
         self.tell(self.files[name].server, OTHER, &request)
     }
 
     fn rename(&mut self, from: File, to: File) -> Result<(), Errno> {
+        let (old, new) = (name_of(from), name_of(to));
         let request = Request::Renameat {
             olddirfid: ROOT,
-            oldname: &name_of(from),
+            oldname: (&old).into(),
             newdirfid: ROOT,
-            newname: &name_of(to),
+            newname: (&new).into(),
         };
         self.tell(self.files[from].server, OTHER, &request)
     }

@@ -3,11 +3,10 @@
 use super::Server;
 use crate::attributes;
 use crate::fids::Fid;
-use alloc::string::String;
 use ninep::consts::{IOHDRSZ, open, qid as kind, setattr};
 use ninep::{Qid, Reply, SetAttr};
 use ramtree::{Change, Id};
-use rt::Errno;
+use rt::{ByteStr, ByteString, Errno};
 
 type Replied = Result<Reply<'static>, Errno>;
 
@@ -45,23 +44,23 @@ impl Server {
     }
 
     /// The fid of a directory becomes that of the new file.
-    pub(super) fn create(&mut self, fid: u32, name: &str, flags: u32, mode: u32) -> Replied {
+    pub(super) fn create(&mut self, fid: u32, name: ByteStr<'_>, flags: u32, mode: u32) -> Replied {
         let directory = self.fids.get(fid)?;
         if directory.opened.is_some() {
             return Err(Errno::EBUSY);
         }
         let parent = directory.id;
-        let (id, qid) = match self.tree.create(parent, name, mode) {
+        let (id, qid) = match self.tree.create(parent, &name, mode) {
             Ok(id) => (id, self.qid(id)?),
             Err(Errno::EEXIST) if flags & open::EXCL == 0 => {
-                let id = self.tree.walk(parent, name)?;
+                let id = self.tree.walk(parent, &name)?;
                 (id, self.opened(id, flags)?)
             }
             Err(errno) => return Err(errno),
         };
         let file = Fid {
             id,
-            place: Some((parent, String::from(name))),
+            place: Some((parent, name.to_owned())),
             opened: Some(flags),
         };
         self.fids.set(fid, file, &mut self.tree);
@@ -69,33 +68,39 @@ impl Server {
         Ok(Reply::Lcreate { qid, iounit })
     }
 
-    pub(super) fn mkdir(&mut self, dfid: u32, name: &str, mode: u32) -> Replied {
+    pub(super) fn mkdir(&mut self, dfid: u32, name: ByteStr<'_>, mode: u32) -> Replied {
         let parent = self.fids.get(dfid)?.id;
-        let id = self.tree.mkdir(parent, name, mode)?;
+        let id = self.tree.mkdir(parent, &name, mode)?;
         let qid = self.qid(id)?;
         Ok(Reply::Mkdir { qid })
     }
 
-    pub(super) fn link(&mut self, dfid: u32, fid: u32, name: &str) -> Replied {
+    pub(super) fn link(&mut self, dfid: u32, fid: u32, name: ByteStr<'_>) -> Replied {
         let (parent, id) = (self.fids.get(dfid)?.id, self.fids.get(fid)?.id);
-        self.tree.link(parent, name, id)?;
+        self.tree.link(parent, &name, id)?;
         Ok(Reply::Link)
     }
 
-    pub(super) fn unlink(&mut self, dirfid: u32, name: &str, directory: bool) -> Replied {
+    pub(super) fn unlink(&mut self, dirfid: u32, name: ByteStr<'_>, directory: bool) -> Replied {
         let parent = self.fids.get(dirfid)?.id;
-        self.tree.unlink(parent, name, directory)?;
+        self.tree.unlink(parent, &name, directory)?;
         Ok(Reply::Unlinkat)
     }
 
-    pub(super) fn rename(&mut self, from: u32, old: &str, to: u32, new: &str) -> Replied {
+    pub(super) fn rename(
+        &mut self,
+        from: u32,
+        old: ByteStr<'_>,
+        to: u32,
+        new: ByteStr<'_>,
+    ) -> Replied {
         let (from, to) = (self.fids.get(from)?.id, self.fids.get(to)?.id);
-        self.tree.rename(from, old, to, new)?;
+        self.tree.rename(from, &old, to, &new)?;
         Ok(Reply::Renameat)
     }
 
     /// Where a fid's file is, if it is still there.
-    fn place(&self, fid: u32) -> Result<(Id, String), Errno> {
+    fn place(&self, fid: u32) -> Result<(Id, ByteString), Errno> {
         let at = self.fids.get(fid)?;
         let (parent, name) = at.place.clone().ok_or(Errno::EBUSY)?;
         match self.tree.walk(parent, &name)? == at.id {
@@ -104,12 +109,12 @@ impl Server {
         }
     }
 
-    pub(super) fn rename_fid(&mut self, fid: u32, dfid: u32, name: &str) -> Replied {
+    pub(super) fn rename_fid(&mut self, fid: u32, dfid: u32, name: ByteStr<'_>) -> Replied {
         let (parent, old) = self.place(fid)?;
         let to = self.fids.get(dfid)?.id;
-        self.tree.rename(parent, &old, to, name)?;
+        self.tree.rename(parent, &old, to, &name)?;
         let mut at = self.fids.get(fid)?.clone();
-        at.place = Some((to, String::from(name)));
+        at.place = Some((to, name.to_owned()));
         self.fids.set(fid, at, &mut self.tree);
         Ok(Reply::Rename)
     }

@@ -7,7 +7,7 @@ use abi::Errno;
 
 impl Tree {
     /// A directory that can take another entry of that name.
-    fn room_for(&self, id: Id, name: &str) -> Result<(), Errno> {
+    fn room_for(&self, id: Id, name: &[u8]) -> Result<(), Errno> {
         let directory = self.directory(id)?;
         check_name(name)?;
         if self.get(id)?.names == 0 {
@@ -20,7 +20,7 @@ impl Tree {
     }
 
     /// Adds an entry, whose space has been taken.
-    fn enter(&mut self, parent: Id, name: &str, id: Id) {
+    fn enter(&mut self, parent: Id, name: &[u8], id: Id) {
         let Some(Node {
             kind: Kind::Directory(directory),
             ..
@@ -40,7 +40,7 @@ impl Tree {
     }
 
     /// Takes an entry away; its space stays taken.
-    fn leave(&mut self, parent: Id, name: &str) {
+    fn leave(&mut self, parent: Id, name: &[u8]) {
         let Some(Node {
             kind: Kind::Directory(directory),
             ..
@@ -58,7 +58,7 @@ impl Tree {
         }
     }
 
-    fn make(&mut self, parent: Id, name: &str, kind: Kind, mode: u32) -> Result<Id, Errno> {
+    fn make(&mut self, parent: Id, name: &[u8], kind: Kind, mode: u32) -> Result<Id, Errno> {
         self.room_for(parent, name)?;
         self.space.take(NODE_COST + NAME_COST)?;
         self.last += 1;
@@ -69,18 +69,18 @@ impl Tree {
     }
 
     /// Makes an empty file.
-    pub fn create(&mut self, parent: Id, name: &str, mode: u32) -> Result<Id, Errno> {
+    pub fn create(&mut self, parent: Id, name: &[u8], mode: u32) -> Result<Id, Errno> {
         self.make(parent, name, Kind::File(Pages::default()), mode)
     }
 
     /// Makes a directory.
-    pub fn mkdir(&mut self, parent: Id, name: &str, mode: u32) -> Result<Id, Errno> {
+    pub fn mkdir(&mut self, parent: Id, name: &[u8], mode: u32) -> Result<Id, Errno> {
         let directory = Directory::new(parent);
         self.make(parent, name, Kind::Directory(directory), mode)
     }
 
     /// Gives a file one more name.
-    pub fn link(&mut self, parent: Id, name: &str, id: Id) -> Result<(), Errno> {
+    pub fn link(&mut self, parent: Id, name: &[u8], id: Id) -> Result<(), Errno> {
         let node = self.get(id)?;
         match node.kind {
             Kind::Directory(_) => return Err(Errno::EPERM),
@@ -94,16 +94,16 @@ impl Tree {
     }
 
     /// An entry that `.` and `..` are not.
-    fn entry(&self, parent: Id, name: &str) -> Result<Id, Errno> {
+    fn entry(&self, parent: Id, name: &[u8]) -> Result<Id, Errno> {
         let directory = self.directory(parent)?;
         match name {
-            "." | ".." => Err(Errno::EINVAL),
+            b"." | b".." => Err(Errno::EINVAL),
             name => directory.get(name).ok_or(Errno::ENOENT),
         }
     }
 
     /// Removes a name; `directory` says of what kind.
-    pub fn unlink(&mut self, parent: Id, name: &str, directory: bool) -> Result<(), Errno> {
+    pub fn unlink(&mut self, parent: Id, name: &[u8], directory: bool) -> Result<(), Errno> {
         let id = self.entry(parent, name)?;
         match &self.get(id)?.kind {
             Kind::File(_) if directory => return Err(Errno::ENOTDIR),
@@ -117,7 +117,7 @@ impl Tree {
     }
 
     /// Moves an entry, over one that is there; a directory not into itself.
-    pub fn rename(&mut self, from: Id, old: &str, to: Id, new: &str) -> Result<(), Errno> {
+    pub fn rename(&mut self, from: Id, old: &[u8], to: Id, new: &[u8]) -> Result<(), Errno> {
         let id = self.entry(from, old)?;
         let directory = self.facts(id)?.directory;
         if directory && self.is_within(to, id) {

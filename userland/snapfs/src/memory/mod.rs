@@ -7,14 +7,14 @@ use crate::Backing;
 use abi::Errno;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
-use ninep::{Qids, Reply, Request, StatFs};
+use ninep::{ByteStr, Qids, Reply, Request, StatFs};
 pub use tree::{Content, Refuse};
 use tree::{Kind, ROOT, Tree};
 
@@ -147,7 +147,7 @@ impl Memory {
         let node = tree.find(path).or_else(|_| {
             let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
             let dir = tree.find(dir)?;
-            tree.add(dir, name, Kind::File(Content::default()), 0o666)
+            tree.add(dir, name.as_bytes(), Kind::File(Content::default()), 0o666)
         });
         let Ok(node) = node else { return };
         let Ok(file) = tree.content(node) else { return };
@@ -158,10 +158,10 @@ impl Memory {
 
     /// Makes a directory in the root.
     pub fn make_dir(&self, name: &str) {
-        let _ = self
-            .tree
-            .borrow_mut()
-            .add(ROOT, name, Kind::Dir(Default::default()), 0o755);
+        let _ =
+            self.tree
+                .borrow_mut()
+                .add(ROOT, name.as_bytes(), Kind::Dir(Default::default()), 0o755);
     }
 
     /// Makes a sparse file of `size` bytes.
@@ -186,8 +186,8 @@ impl Memory {
     pub fn steal(&self, name: &str, to: Option<&str>) {
         let mut tree = self.tree.borrow_mut();
         let _ = match to {
-            Some(to) => tree.rename((ROOT, name), (ROOT, to)),
-            None => tree.unlink(ROOT, name, 0),
+            Some(to) => tree.rename((ROOT, name.as_bytes()), (ROOT, to.as_bytes())),
+            None => tree.unlink(ROOT, name.as_bytes(), 0),
         };
     }
 
@@ -225,7 +225,7 @@ impl Memory {
         let mut tree = self.tree.borrow_mut();
         let node = tree.find(path).and_then(|node| tree.node(node));
         match node.map(|node| &node.kind) {
-            Ok(Kind::Dir(names)) => names.keys().cloned().collect(),
+            Ok(Kind::Dir(names)) => names.keys().map(ToString::to_string).collect(),
             _ => Vec::new(),
         }
     }
@@ -260,7 +260,7 @@ impl Memory {
                 qid: tree.attach(fid)?,
             },
             Request::Walk { fid, newfid, names } => {
-                let names: Vec<&str> = names.iter().collect();
+                let names: Vec<ByteStr<'_>> = names.iter().collect();
                 qids = Vec::new();
                 qids.extend(tree.walk(fid, newfid, names.into_iter())?);
                 Reply::Walk {
@@ -278,7 +278,7 @@ impl Memory {
                 mode,
                 ..
             } => Reply::Lcreate {
-                qid: tree.create(fid, name, flags, mode)?,
+                qid: tree.create(fid, &name, flags, mode)?,
                 iounit: 0,
             },
             Request::Getattr { fid, .. } => Reply::Getattr(tree.attr(fid)?),
@@ -296,7 +296,9 @@ impl Memory {
                     Kind::Link(target) => text = target.clone(),
                     _ => return Err(Errno::EINVAL),
                 }
-                Reply::Readlink { target: &text }
+                Reply::Readlink {
+                    target: ByteStr::from(&text),
+                }
             }
             Request::Clunk { fid } => {
                 tree.clunk(fid)?;
@@ -327,7 +329,7 @@ fn change(tree: &mut Tree, request: &Request<'_>) -> Result<Reply<'static>, Errn
             dfid, name, mode, ..
         } => {
             let dir = tree.of(dfid)?;
-            let node = tree.add(dir, name, Kind::Dir(Default::default()), mode & 0o777)?;
+            let node = tree.add(dir, &name, Kind::Dir(Default::default()), mode & 0o777)?;
             Ok(Reply::Mkdir {
                 qid: tree.qid(node),
             })
@@ -336,14 +338,14 @@ fn change(tree: &mut Tree, request: &Request<'_>) -> Result<Reply<'static>, Errn
             dfid, name, target, ..
         } => {
             let dir = tree.of(dfid)?;
-            let node = tree.add(dir, name, Kind::Link(target.into()), 0o777)?;
+            let node = tree.add(dir, &name, Kind::Link(target.into()), 0o777)?;
             Ok(Reply::Symlink {
                 qid: tree.qid(node),
             })
         }
         Request::Link { dfid, fid, name } => {
             let (dir, node) = (tree.of(dfid)?, tree.of(fid)?);
-            tree.link(dir, name, node)?;
+            tree.link(dir, &name, node)?;
             Ok(Reply::Link)
         }
         Request::Unlinkat {
@@ -352,7 +354,7 @@ fn change(tree: &mut Tree, request: &Request<'_>) -> Result<Reply<'static>, Errn
             flags,
         } => {
             let dir = tree.of(dirfid)?;
-            tree.unlink(dir, name, flags)?;
+            tree.unlink(dir, &name, flags)?;
             Ok(Reply::Unlinkat)
         }
         Request::Renameat {
@@ -362,13 +364,13 @@ fn change(tree: &mut Tree, request: &Request<'_>) -> Result<Reply<'static>, Errn
             newname,
         } => {
             let (old, new) = (tree.of(olddirfid)?, tree.of(newdirfid)?);
-            tree.rename((old, oldname), (new, newname))?;
+            tree.rename((old, &oldname), (new, &newname))?;
             Ok(Reply::Renameat)
         }
         Request::Rename { fid, dfid, name } => {
             let (node, dir) = (tree.of(fid)?, tree.of(dfid)?);
             let (from, old) = tree.name_of(node).ok_or(Errno::ENOENT)?;
-            tree.rename((from, &old), (dir, name))?;
+            tree.rename((from, &old), (dir, &name))?;
             Ok(Reply::Rename)
         }
         Request::Remove { fid } => {

@@ -6,10 +6,9 @@ use crate::hidden::HIDDEN;
 use abi::Errno;
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
-use alloc::string::String;
 use alloc::vec::Vec;
 use ninep::consts::{open, qid, setattr, unlink};
-use ninep::{Attr, DirEntry, Qid, SetAttr};
+use ninep::{Attr, ByteStr, ByteString, DirEntry, Qid, SetAttr};
 
 const BLOCK: u64 = 4096;
 
@@ -82,9 +81,9 @@ pub enum Kind {
     /// A regular file.
     File(Content),
     /// A directory.
-    Dir(BTreeMap<String, u64>),
+    Dir(BTreeMap<ByteString, u64>),
     /// A symbolic link.
-    Link(String),
+    Link(ByteString),
 }
 
 /// A file, directory or link.
@@ -194,7 +193,7 @@ impl Tree {
         self.nodes.get_mut(&number).ok_or(Errno::ENOENT)
     }
 
-    fn dir(&mut self, number: u64) -> Result<&mut BTreeMap<String, u64>, Errno> {
+    fn dir(&mut self, number: u64) -> Result<&mut BTreeMap<ByteString, u64>, Errno> {
         match &mut self.node(number)?.kind {
             Kind::Dir(names) => Ok(names),
             _ => Err(Errno::ENOTDIR),
@@ -215,32 +214,35 @@ impl Tree {
         path.split('/')
             .filter(|name| !name.is_empty())
             .try_fold(ROOT, |dir, name| {
-                self.dir(dir)?.get(name).copied().ok_or(Errno::ENOENT)
+                self.dir(dir)?
+                    .get(name.as_bytes())
+                    .copied()
+                    .ok_or(Errno::ENOENT)
             })
     }
 
     /// Puts a new node at `name`.
-    pub fn add(&mut self, dir: u64, name: &str, kind: Kind, mode: u32) -> Result<u64, Errno> {
+    pub fn add(&mut self, dir: u64, name: &[u8], kind: Kind, mode: u32) -> Result<u64, Errno> {
         if self.dir(dir)?.contains_key(name) {
             return Err(Errno::EEXIST);
         }
         let number = self.make(kind, mode);
-        self.dir(dir)?.insert(name.into(), number);
+        self.dir(dir)?.insert(ByteStr(name).to_owned(), number);
         Ok(number)
     }
 
     /// One more name for a node.
-    pub fn link(&mut self, dir: u64, name: &str, node: u64) -> Result<(), Errno> {
+    pub fn link(&mut self, dir: u64, name: &[u8], node: u64) -> Result<(), Errno> {
         if self.dir(dir)?.contains_key(name) {
             return Err(Errno::EEXIST);
         }
         self.node(node)?.nlink += 1;
-        self.dir(dir)?.insert(name.into(), node);
+        self.dir(dir)?.insert(ByteStr(name).to_owned(), node);
         Ok(())
     }
 
     /// Takes a name away.
-    pub fn unlink(&mut self, dir: u64, name: &str, flags: u32) -> Result<(), Errno> {
+    pub fn unlink(&mut self, dir: u64, name: &[u8], flags: u32) -> Result<(), Errno> {
         let node = *self.dir(dir)?.get(name).ok_or(Errno::ENOENT)?;
         match (&self.node(node)?.kind, flags & unlink::REMOVEDIR != 0) {
             (Kind::Dir(names), true) if !names.is_empty() => return Err(Errno::ENOTEMPTY),
@@ -255,7 +257,7 @@ impl Tree {
     }
 
     /// Moves a name, over another if there is one.
-    pub fn rename(&mut self, old: (u64, &str), new: (u64, &str)) -> Result<(), Errno> {
+    pub fn rename(&mut self, old: (u64, &[u8]), new: (u64, &[u8])) -> Result<(), Errno> {
         let node = *self.dir(old.0)?.get(old.1).ok_or(Errno::ENOENT)?;
         let over = self.dir(new.0)?.get(new.1).copied();
         if over == Some(node) {
@@ -265,12 +267,12 @@ impl Tree {
             self.unlink(new.0, new.1, 0)?;
         }
         self.dir(old.0)?.remove(old.1);
-        self.dir(new.0)?.insert(new.1.into(), node);
+        self.dir(new.0)?.insert(ByteStr(new.1).to_owned(), node);
         Ok(())
     }
 
     /// Some name of a node, with its directory.
-    pub fn name_of(&self, node: u64) -> Option<(u64, String)> {
+    pub fn name_of(&self, node: u64) -> Option<(u64, ByteString)> {
         self.nodes
             .iter()
             .find_map(|(dir, in_dir)| match &in_dir.kind {
@@ -343,15 +345,15 @@ impl Tree {
         &mut self,
         fid: u32,
         newfid: u32,
-        names: impl ExactSizeIterator<Item = &'a str>,
+        names: impl ExactSizeIterator<Item = ByteStr<'a>>,
     ) -> Result<Vec<Qid>, Errno> {
         let from = self.fids.get(&fid).ok_or(Errno::EBADF)?;
         let (mut node, mut way, wanted) = (from.node, from.way.clone(), names.len());
         let mut qids = Vec::new();
         for name in names {
-            let next = match name {
-                "." => node,
-                ".." => way.pop().unwrap_or(ROOT),
+            let next = match name.bytes() {
+                b"." => node,
+                b".." => way.pop().unwrap_or(ROOT),
                 name => {
                     let found = self.dir(node).map(|names| names.get(name).copied());
                     match found {
@@ -409,7 +411,7 @@ impl Tree {
     }
 
     /// Creates and opens; the fid becomes the file.
-    pub fn create(&mut self, fid: u32, name: &str, flags: u32, mode: u32) -> Result<Qid, Errno> {
+    pub fn create(&mut self, fid: u32, name: &[u8], flags: u32, mode: u32) -> Result<Qid, Errno> {
         let at = self.fids.get(&fid).ok_or(Errno::EBADF)?;
         if at.open.is_some() {
             return Err(Errno::EINVAL);
@@ -421,7 +423,7 @@ impl Tree {
             Some(node) => node,
             None => {
                 let node = self.add(dir, name, Kind::File(Content::default()), mode & 0o777)?;
-                let hidden = self.dir(ROOT)?.get(HIDDEN) == Some(&dir);
+                let hidden = self.dir(ROOT)?.get(HIDDEN.bytes()) == Some(&dir);
                 self.node(node)?.temporary = hidden;
                 node
             }
@@ -561,7 +563,7 @@ impl Tree {
     /// Directory entries after `offset`, as many as fit.
     pub fn readdir(&mut self, fid: u32, offset: u64, count: u32) -> Result<Vec<u8>, Errno> {
         let node = self.opened(fid, open::WRONLY)?;
-        let names: Vec<(String, u64)> = self
+        let names: Vec<(ByteString, u64)> = self
             .dir(node)?
             .iter()
             .map(|(name, number)| (name.clone(), *number))
@@ -574,7 +576,7 @@ impl Tree {
                 qid,
                 offset: n as u64 + 1,
                 kind,
-                name: name.as_bytes(),
+                name: name.as_byte_str(),
             };
             let at = out.len();
             out.resize(at + entry.wire_len(), 0);

@@ -33,13 +33,13 @@ fn change(number: u64, fids: (u32, u32)) -> Vec<u8> {
         },
         1 => Request::Renameat {
             olddirfid: ROOT,
-            oldname: "new",
+            oldname: "new".into(),
             newdirfid: ROOT,
-            newname: "replaced",
+            newname: "replaced".into(),
         },
         2 => Request::Unlinkat {
             dirfid: ROOT,
-            name: "removed",
+            name: "removed".into(),
             flags: 0,
         },
         _ => Request::Setattr { fid: b, attr },

@@ -196,15 +196,15 @@ fn no_answer_is_longer_than_was_agreed() {
     client
         .tell(&Request::Symlink {
             dfid: ROOT,
-            name: "l",
-            target: &target,
+            name: "l".into(),
+            target: ByteStr::from(&target),
             gid: 0,
         })
         .unwrap();
     client
         .tell(&Request::Version {
             msize: 512,
-            version: "9P2000.L",
+            version: "9P2000.L".into(),
         })
         .unwrap();
     client.attach();
@@ -223,8 +223,16 @@ fn a_removed_file_does_not_come_back_by_its_fid() {
     client.unlink("a").unwrap();
     let (dfid, name) = (ROOT, "b");
     let again = [
-        Request::Link { dfid, fid, name },
-        Request::Rename { fid, dfid, name },
+        Request::Link {
+            dfid,
+            fid,
+            name: name.into(),
+        },
+        Request::Rename {
+            fid,
+            dfid,
+            name: name.into(),
+        },
         Request::Remove { fid: other },
     ];
     for request in again {
@@ -267,7 +275,7 @@ impl Backing for Long {
 #[test]
 fn no_malformed_answer_from_beneath_is_handed_on() {
     let fs = Snapfs::new(Long(Memory::default()), 0);
-    now(fs.start("", "")).expect("start");
+    now(fs.start("".into(), "".into())).expect("start");
     let ask = |request: Request<'_>| now(fs.handle(0, &message(7, &request))).to_vec();
     let (uname, aname) = ("", "");
     ask(Request::Version {
@@ -277,8 +285,8 @@ fn no_malformed_answer_from_beneath_is_handed_on() {
     ask(Request::Attach {
         fid: ROOT,
         afid: NOFID,
-        uname,
-        aname,
+        uname: uname.into(),
+        aname: aname.into(),
         n_uname: 0,
     });
     let answer = ask(Request::Fsync {

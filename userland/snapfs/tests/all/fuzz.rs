@@ -4,7 +4,7 @@
 use crate::common::*;
 use dormouse_snapfs::Executor;
 use ninep::consts::{NOFID, NOTAG, TCLUNK, TREMOVE, VERSION_SNAP, put};
-use ninep::{Names, PutKind, PutOp, PutOps, Ranges, Request, SetAttr};
+use ninep::{ByteStr, Names, PutKind, PutOp, PutOps, Ranges, Request, SetAttr};
 
 const NAMES: [&str; 6] = ["a", "b", "dir", ".snapfs", "..", "a"];
 
@@ -68,7 +68,7 @@ fn request(random: &mut Random) -> Vec<u8> {
     let data = pattern(r.next(256) as u8, r.next(9000) as usize);
     let ranges = [(number(r) >> 1, number(r) >> 1)];
     let ops = operations(r, data.len() as u64);
-    let names: Vec<&str> = (0..r.next(3)).map(|_| name(r)).collect();
+    let names: Vec<ByteStr<'_>> = (0..r.next(3)).map(|_| name(r).into()).collect();
     let (f, other, offset, put_at) = (fid(r), fid(r), number(r), place(r));
     let attr = SetAttr {
         valid: r.next(512) as u32,
@@ -80,8 +80,8 @@ fn request(random: &mut Random) -> Vec<u8> {
         0 => Request::Attach {
             fid: f,
             afid: NOFID,
-            uname: "",
-            aname: ["", "?break", "?check=always,break", "?none"][r.next(4) as usize],
+            uname: "".into(),
+            aname: ["", "?break", "?check=always,break", "?none"][r.next(4) as usize].into(),
             n_uname: 0,
         },
         1..4 => Request::Walk {
@@ -95,7 +95,7 @@ fn request(random: &mut Random) -> Vec<u8> {
         },
         7 => Request::Lcreate {
             fid: f,
-            name: name(r),
+            name: name(r).into(),
             flags: 0o2002,
             mode: 0o666,
             gid: 0,
@@ -124,28 +124,28 @@ fn request(random: &mut Random) -> Vec<u8> {
         },
         17 => Request::Unlinkat {
             dirfid: f,
-            name: name(r),
+            name: name(r).into(),
             flags: 0x200 * r.next(2) as u32,
         },
         18 => Request::Renameat {
             olddirfid: f,
-            oldname: name(r),
+            oldname: name(r).into(),
             newdirfid: other,
-            newname: name(r),
+            newname: name(r).into(),
         },
         19 => Request::Rename {
             fid: f,
             dfid: other,
-            name: name(r),
+            name: name(r).into(),
         },
         20 => Request::Link {
             dfid: f,
             fid: other,
-            name: name(r),
+            name: name(r).into(),
         },
         21 => Request::Mkdir {
             dfid: f,
-            name: name(r),
+            name: name(r).into(),
             mode: 0o777,
             gid: 0,
         },

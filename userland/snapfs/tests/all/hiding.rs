@@ -28,10 +28,11 @@ fn hiding(manners: Manners) -> (Client<Host>, u32, Client<Host>) {
 
 fn walk(client: &Client<Host>, fid: u32, names: &[&str]) -> Result<usize, Errno> {
     let newfid = client.fid();
+    let names: Vec<ByteStr<'_>> = names.iter().map(ByteStr::from).collect();
     let request = Request::Walk {
         fid,
         newfid,
-        names: Names::new(names),
+        names: Names::new(&names),
     };
     client.ask(&request, |reply| match reply {
         Reply::Walk { qids } => Ok(qids.len()),
@@ -54,43 +55,43 @@ fn meddling(name: &str) -> [Request<'_>; 7] {
     [
         Request::Mkdir {
             dfid,
-            name,
+            name: name.into(),
             mode: 0o777,
             gid: 0,
         },
         Request::Symlink {
             dfid,
-            name,
-            target: "x",
+            name: name.into(),
+            target: "x".into(),
             gid: 0,
         },
         Request::Lcreate {
             fid,
-            name,
+            name: name.into(),
             flags: open::RDWR | open::CREAT,
             mode: 0o666,
             gid: 0,
         },
         Request::Renameat {
             olddirfid: ROOT,
-            oldname: name,
+            oldname: name.into(),
             newdirfid: ROOT,
-            newname: "mine",
+            newname: "mine".into(),
         },
         Request::Renameat {
             olddirfid: ROOT,
-            oldname: "sub",
+            oldname: "sub".into(),
             newdirfid: ROOT,
-            newname: name,
+            newname: name.into(),
         },
         Request::Unlinkat {
             dirfid: ROOT,
-            name,
+            name: name.into(),
             flags: 0,
         },
         Request::Unlinkat {
             dirfid: ROOT,
-            name,
+            name: name.into(),
             flags: unlink::REMOVEDIR,
         },
     ]
@@ -223,7 +224,7 @@ fn the_roots_time_shows_what_clients_did_while_it_was_made() {
         let other = match kind {
             0 => Request::Lcreate {
                 fid: dir,
-                name: "new",
+                name: "new".into(),
                 flags: open::RDWR | open::CREAT,
                 mode: 0o666,
                 gid: 0,

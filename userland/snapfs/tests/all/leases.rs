@@ -119,7 +119,7 @@ fn a_client_that_comes_back_while_its_lease_ends_is_remembered_over_a_restart() 
     // Its client is back: it is a new one, with a lease.
     let version = Request::Version {
         msize: 1 << 20,
-        version: "9P2000.L.snap",
+        version: "9P2000.L.snap".into(),
     };
     go_on(host, &mut ask(&fs, 5, &version), slow).expect("an answer");
     let session = Request::Session { session: ME };

@@ -87,7 +87,7 @@ fn link_counts_stay_right() {
     let link = Request::Link {
         dfid: ROOT,
         fid,
-        name: "b",
+        name: "b".into(),
     };
     client.tell(&link).unwrap();
     assert_eq!(client.attr(fid).unwrap().nlink, 2);
@@ -150,7 +150,7 @@ fn the_hidden_directory_is_hidden() {
     assert_eq!(client.rename("b", ".snapfs"), Err(Errno::EPERM));
     let mkdir = Request::Mkdir {
         dfid: ROOT,
-        name: ".snapfs",
+        name: ".snapfs".into(),
         mode: 0o777,
         gid: 0,
     };
@@ -168,7 +168,7 @@ fn what_a_dead_instance_left_is_removed_at_the_start() {
     memory.set(".snapfs/f1", b"left");
     memory.set(".snapfs/store", b"left");
     let fs = dormouse_snapfs::Snapfs::new(memory, 0);
-    now(fs.start("root", "")).unwrap();
+    now(fs.start("root".into(), "".into())).unwrap();
     assert_eq!(fs.backing().names(""), ["kept"]);
     assert_eq!(fs.counters().fids_below, 1);
 }
@@ -227,15 +227,15 @@ fn fids_are_checked() {
         Request::Attach {
             fid,
             afid: NOFID,
-            uname: "",
-            aname: "",
+            uname: "".into(),
+            aname: "".into(),
             n_uname: 0,
         },
         Request::Lopen { fid, flags: 0 },
         Request::Auth {
             afid: 1,
-            uname: "",
-            aname: "",
+            uname: "".into(),
+            aname: "".into(),
             n_uname: 0,
         },
     ] {
@@ -277,7 +277,7 @@ fn versions_are_negotiated_and_malformed_messages_answered() {
     ] {
         let version = Request::Version {
             msize: 8192,
-            version: asked,
+            version: asked.into(),
         };
         client.ask(&version, |reply| match reply {
             Reply::Version { version, .. } => assert_eq!(version, said),
@@ -292,8 +292,8 @@ fn versions_are_negotiated_and_malformed_messages_answered() {
     let attach = Request::Attach {
         fid: 0,
         afid: NOFID,
-        uname: "",
-        aname: "",
+        uname: "".into(),
+        aname: "".into(),
         n_uname: 0,
     };
     client.tell(&attach).unwrap();

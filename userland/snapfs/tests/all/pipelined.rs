@@ -30,11 +30,11 @@ fn together(client: &Client, requests: &[(u16, Request<'_>)]) {
 fn version() -> Request<'static> {
     Request::Version {
         msize: 1 << 20,
-        version: "9P2000.L.snap",
+        version: "9P2000.L.snap".into(),
     }
 }
 
-fn walk<'a>(fid: u32, newfid: u32, names: &'a [&'a str]) -> Request<'a> {
+fn walk<'a>(fid: u32, newfid: u32, names: &'a [ByteStr<'a>]) -> Request<'a> {
     Request::Walk {
         fid,
         newfid,
@@ -46,9 +46,14 @@ fn walk<'a>(fid: u32, newfid: u32, names: &'a [&'a str]) -> Request<'a> {
 fn a_walk_that_a_new_version_overtakes_leaves_no_fid() {
     let client = Client::new();
     client.memory().set("a", b"a");
-    together(&client, &[(1, walk(ROOT, 5, &["a"])), (NOTAG, version())]);
+    together(
+        &client,
+        &[(1, walk(ROOT, 5, &["a".into()])), (NOTAG, version())],
+    );
     client.attach();
-    client.tell(&walk(ROOT, 5, &["a"])).expect("5 is free");
+    client
+        .tell(&walk(ROOT, 5, &["a".into()]))
+        .expect("5 is free");
     client.end();
 }
 
@@ -87,7 +92,7 @@ fn a_fid_that_is_walked_elsewhere_is_given_back_once() {
         let client = Client::new();
         client.memory().set("a", b"a");
         client.tell(&walk(ROOT, 5, &[])).unwrap();
-        together(&client, &[(1, walk(5, 5, &["a"])), (2, second)]);
+        together(&client, &[(1, walk(5, 5, &["a".into()])), (2, second)]);
         client.end();
     }
 }
@@ -96,7 +101,7 @@ fn a_fid_that_is_walked_elsewhere_is_given_back_once() {
 fn a_fid_that_is_opened_is_given_back_once() {
     let create = Request::Lcreate {
         fid: 5,
-        name: "new",
+        name: "new".into(),
         flags: open::RDWR | open::CREAT,
         mode: 0o666,
         gid: 0,
@@ -116,8 +121,8 @@ fn a_fid_that_is_opened_is_given_back_once() {
         ] {
             let client = Client::new();
             client.memory().set("a", b"a");
-            let names: &[&str] = if matches!(first, Request::Lopen { .. }) {
-                &["a"]
+            let names: &[ByteStr<'_>] = if matches!(first, Request::Lopen { .. }) {
+                &["a".into()]
             } else {
                 &[]
             };
@@ -135,7 +140,11 @@ fn flushes_that_share_tags_do_not_wait_for_one_another() {
     let flush = |oldtag| Request::Flush { oldtag };
     together(
         &client,
-        &[(1, walk(ROOT, 5, &["a"])), (2, flush(1)), (1, flush(2))],
+        &[
+            (1, walk(ROOT, 5, &["a".into()])),
+            (2, flush(1)),
+            (1, flush(2)),
+        ],
     );
     client.end();
 }

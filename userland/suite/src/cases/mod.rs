@@ -1,5 +1,6 @@
 //! The cases, one file per subject.
 
+mod bytes;
 mod contract;
 mod cost;
 pub mod death;
@@ -106,6 +107,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
     [
         kernel::CASES,
         names::CASES,
+        bytes::CASES,
         tmp::CASES,
         process::CASES,
         registers::CASES,

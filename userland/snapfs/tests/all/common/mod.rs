@@ -38,7 +38,7 @@ pub fn message(tag: u16, request: &Request<'_>) -> Vec<u8> {
 /// A server over `backing`.
 pub fn start<B: Backing>(backing: B, options: Options) -> Rc<Snapfs<B>> {
     let fs = Snapfs::with(backing, options);
-    now(fs.start("root", "")).expect("start");
+    now(fs.start("root".into(), "".into())).expect("start");
     Rc::new(fs)
 }
 
@@ -138,7 +138,7 @@ impl<B: Backing> Client<B> {
     pub fn hello(&self) {
         let version = Request::Version {
             msize: 1 << 20,
-            version: "9P2000.L.snap",
+            version: "9P2000.L.snap".into(),
         };
         self.ask(&version, |reply| match reply {
             Reply::Version { version, .. } => assert_eq!(version, "9P2000.L.snap"),
@@ -158,8 +158,8 @@ impl<B: Backing> Client<B> {
         self.tell(&Request::Attach {
             fid,
             afid: NOFID,
-            uname: "root",
-            aname,
+            uname: "root".into(),
+            aname: aname.into(),
             n_uname,
         })
     }
@@ -211,7 +211,8 @@ impl<B: Backing> Client<B> {
 
     pub fn walk(&self, path: &str) -> Result<u32, Errno> {
         let newfid = self.fid();
-        let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
+        let names = path.split('/').filter(|name| !name.is_empty());
+        let names: Vec<ByteStr<'_>> = names.map(ByteStr::from).collect();
         let request = Request::Walk {
             fid: ROOT,
             newfid,
@@ -362,7 +363,7 @@ impl<B: Backing> Client<B> {
     pub fn unlink(&self, name: &str) -> Result<(), Errno> {
         self.tell(&Request::Unlinkat {
             dirfid: ROOT,
-            name,
+            name: name.into(),
             flags: 0,
         })
     }
@@ -370,7 +371,7 @@ impl<B: Backing> Client<B> {
     pub fn rmdir(&self, name: &str) -> Result<(), Errno> {
         self.tell(&Request::Unlinkat {
             dirfid: ROOT,
-            name,
+            name: name.into(),
             flags: unlink::REMOVEDIR,
         })
     }
@@ -379,9 +380,9 @@ impl<B: Backing> Client<B> {
         let (olddirfid, newdirfid) = (ROOT, ROOT);
         self.tell(&Request::Renameat {
             olddirfid,
-            oldname,
+            oldname: oldname.into(),
             newdirfid,
-            newname,
+            newname: newname.into(),
         })
     }
 

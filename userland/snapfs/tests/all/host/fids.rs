@@ -4,7 +4,7 @@
 use super::tree::{BLOCK, Kind, Manners, Place, Tree};
 use abi::Errno;
 use ninep::consts::{NONUNAME, open, setattr, unlink};
-use ninep::{Attr, DirEntry, Qid, Qids, Reply, Request, SetAttr, StatFs, encode_reply};
+use ninep::{Attr, ByteStr, DirEntry, Qid, Qids, Reply, Request, SetAttr, StatFs, encode_reply};
 use std::collections::BTreeMap;
 
 /// A fid.
@@ -346,7 +346,7 @@ impl Fids {
                 qid: self.tree.qid(ino),
                 offset: n as u64 + 1,
                 kind: if self.tree.is_dir(ino) { 4 } else { 8 },
-                name: name.as_bytes(),
+                name: name.as_bytes().into(),
             };
             let at = out.len();
             if at + entry.wire_len() > count as usize {
@@ -378,10 +378,11 @@ impl Fids {
 
     /// Does a request other than `Tread` and `Twrite`: the reply message.
     pub fn answer(&mut self, request: &Request<'_>) -> Result<Vec<u8>, Errno> {
-        let (qids, data, text);
+        let (qids, data, target);
         let reply = match *request {
             Request::Walk { fid, newfid, names } => {
-                let names: Vec<&str> = names.iter().collect();
+                let names: Result<Vec<&str>, Errno> = names.iter().map(text).collect();
+                let names = names?;
                 qids = self.walk(fid, newfid, &names)?;
                 Reply::Walk {
                     qids: Qids::new(&qids),
@@ -392,8 +393,10 @@ impl Fids {
                 Reply::Readdir { data: &data }
             }
             Request::Readlink { fid } => {
-                text = self.readlink(fid)?;
-                Reply::Readlink { target: &text }
+                target = self.readlink(fid)?;
+                Reply::Readlink {
+                    target: ByteStr::from(&target),
+                }
             }
             _ => self.do_one(request)?,
         };
@@ -417,7 +420,7 @@ impl Fids {
                 n_uname,
                 ..
             } => Reply::Attach {
-                qid: self.attach(fid, aname, n_uname)?,
+                qid: self.attach(fid, text(aname)?, n_uname)?,
             },
             Request::Lopen { fid, flags } => Reply::Lopen {
                 qid: self.open(fid, flags)?,
@@ -430,7 +433,7 @@ impl Fids {
                 mode,
                 ..
             } => Reply::Lcreate {
-                qid: self.create(fid, name, flags, mode)?,
+                qid: self.create(fid, text(name)?, flags, mode)?,
                 iounit: 0,
             },
             Request::Getattr { fid, .. } => Reply::Getattr(self.attr(fid)?),
@@ -450,20 +453,20 @@ impl Fids {
             Request::Mkdir {
                 dfid, name, mode, ..
             } => Reply::Mkdir {
-                qid: self.add_node(dfid, name, dir, mode)?,
+                qid: self.add_node(dfid, text(name)?, dir, mode)?,
             },
             Request::Symlink {
                 dfid, name, target, ..
             } => Reply::Symlink {
-                qid: self.add_node(dfid, name, Kind::Link(target.into()), 0o777)?,
+                qid: self.add_node(dfid, text(name)?, Kind::Link(text(target)?.into()), 0o777)?,
             },
             Request::Mknod {
                 dfid, name, mode, ..
             } => Reply::Mknod {
-                qid: self.add_node(dfid, name, Kind::Special(mode), mode)?,
+                qid: self.add_node(dfid, text(name)?, Kind::Special(mode), mode)?,
             },
             Request::Link { dfid, fid, name } => {
-                self.link(dfid, fid, name)?;
+                self.link(dfid, fid, text(name)?)?;
                 Reply::Link
             }
             Request::Unlinkat {
@@ -471,7 +474,7 @@ impl Fids {
                 name,
                 flags,
             } => {
-                self.unlink(dirfid, name, flags)?;
+                self.unlink(dirfid, text(name)?, flags)?;
                 Reply::Unlinkat
             }
             Request::Renameat {
@@ -481,14 +484,14 @@ impl Fids {
                 newname,
             } => {
                 let (old, new) = (
-                    self.place(olddirfid, oldname)?,
-                    self.place(newdirfid, newname)?,
+                    self.place(olddirfid, text(oldname)?)?,
+                    self.place(newdirfid, text(newname)?)?,
                 );
                 self.rename(self.fid(olddirfid)?.uid, &old, &new)?;
                 Reply::Renameat
             }
             Request::Rename { fid, dfid, name } => {
-                let (old, new) = (self.own_place(fid)?, self.place(dfid, name)?);
+                let (old, new) = (self.own_place(fid)?, self.place(dfid, text(name)?)?);
                 self.rename(self.fid(fid)?.uid, &old, &new)?;
                 Reply::Rename
             }
@@ -510,4 +513,9 @@ fn step(path: &mut Vec<String>, names: &str) {
             name => path.push(name.into()),
         }
     }
+}
+
+/// This server's names are text.
+fn text(name: ByteStr<'_>) -> Result<&str, Errno> {
+    name.to_str().ok_or(Errno::EINVAL)
 }

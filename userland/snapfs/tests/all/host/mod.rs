@@ -277,7 +277,14 @@ impl Host {
 /// The fid that a request is about, and the name in it.
 fn about(request: &Request<'_>) -> (u32, String) {
     match *request {
-        Request::Walk { fid, names, .. } => (fid, names.iter().collect::<Vec<_>>().join("/")),
+        Request::Walk { fid, names, .. } => (
+            fid,
+            names
+                .iter()
+                .map(|name| name.to_string())
+                .collect::<Vec<_>>()
+                .join("/"),
+        ),
         Request::Clunk { fid }
         | Request::Lopen { fid, .. }
         | Request::Getattr { fid, .. }
@@ -286,13 +293,15 @@ fn about(request: &Request<'_>) -> (u32, String) {
         | Request::Statfs { fid }
         | Request::Fsync { fid, .. } => (fid, String::new()),
         Request::Lcreate { fid, name, .. } | Request::Rename { fid, name, .. } => {
-            (fid, name.into())
+            (fid, name.to_string())
         }
-        Request::Mkdir { dfid, name, .. } | Request::Link { dfid, name, .. } => (dfid, name.into()),
-        Request::Unlinkat { dirfid, name, .. } => (dirfid, name.into()),
+        Request::Mkdir { dfid, name, .. } | Request::Link { dfid, name, .. } => {
+            (dfid, name.to_string())
+        }
+        Request::Unlinkat { dirfid, name, .. } => (dirfid, name.to_string()),
         Request::Renameat {
             olddirfid, oldname, ..
-        } => (olddirfid, oldname.into()),
+        } => (olddirfid, oldname.to_string()),
         _ => (0, String::new()),
     }
 }
