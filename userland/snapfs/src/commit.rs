@@ -2,10 +2,14 @@
 //! at and every source read, then every rescue done, then the write applied
 //! in ascending order, then times, then the epoch.
 
+use crate::below::Below;
+use crate::budget::reserve;
 use crate::conn::{Conn, Entry, Open};
 use crate::file::{File, HOLLOW_MIN, SIZE_MAX};
 use crate::options::Check;
+use crate::past::{ENTRY, RANGE};
 use crate::plan::{Plan, Step, What};
+use crate::put::Bytes;
 use crate::snap::Snapshot;
 use crate::{Backing, Snapfs};
 use abi::Errno;
@@ -15,6 +19,9 @@ use core::ops::Range;
 use ninep::consts::setattr;
 use ninep::{Changes, PutKind, PutOp, Reply, SetAttr};
 
+/// Bytes that one more of many small ranges takes.
+const SPAN: usize = 4 * ENTRY;
+
 /// Zeros are written from here.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
@@ -23,7 +30,7 @@ pub struct Put<'a> {
     /// The base; `None`: the end of the file.
     pub off: Option<u64>,
     pub ops: &'a [PutOp],
-    pub data: &'a [u8],
+    pub data: Bytes<'a>,
     /// The snapfid that the result becomes part of.
     pub into: Option<u32>,
 }
@@ -163,6 +170,8 @@ impl<B: Backing> Snapfs<B> {
             Some(_) => spans(put.ops, base, plan.count),
             None => Vec::new(),
         };
+        let memory = RANGE + spans.len() * SPAN;
+        let into = into.filter(|_| self.tables.check(memory).is_ok());
         if let Some(Target::Old(snapshot)) = &into {
             let past = &mut file.state.borrow_mut().past;
             let mut ranges = snapshot.ranges.borrow_mut();
@@ -325,6 +334,10 @@ impl<B: Backing> Snapfs<B> {
         let written = match &step.what {
             What::Bytes(bytes) => self.write_below(open.back, step.off, bytes).await,
             What::Copied(bytes) => self.write_below(open.back, step.off, bytes).await,
+            What::Kept(source, off) => {
+                let copied = self.copy_below(source, *off, open.back, step).await;
+                copied.map_err(|(done, errno)| (done as usize, errno))
+            }
             What::Zeros => return self.apply_zeros(open, step).await,
         };
         let (done, result) = match written {
@@ -334,6 +347,47 @@ impl<B: Backing> Snapfs<B> {
         let bytes = step.off..step.off + done;
         open.file.state.borrow_mut().wrote(bytes);
         result
+    }
+
+    /// Copies a step from `off` on of a snapshot, a message at a time; on an error
+    /// says how many bytes got there.
+    async fn copy_below(
+        &self,
+        source: &Snapshot,
+        off: u64,
+        fid: Below,
+        step: &Step<'_>,
+    ) -> Result<(), (u64, Errno)> {
+        let mut bytes = Vec::new();
+        let mut done = 0;
+        while done < step.len {
+            bytes.clear();
+            let copied = self.copy_piece(source, off, step, done, &mut bytes).await;
+            copied.map_err(|errno| (done, errno))?;
+            let written = self.write_below(fid, step.off + done, &bytes).await;
+            written.map_err(|(part, errno)| (done + part as u64, errno))?;
+            done += bytes.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Reads what one message takes of a step that copies from `off` on.
+    async fn copy_piece(
+        &self,
+        source: &Snapshot,
+        off: u64,
+        step: &Step<'_>,
+        done: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Errno> {
+        let len = (step.len - done).min(u64::from(self.backing.iounit()));
+        reserve(out, len as usize)?;
+        self.copy_snapshot(source, off + done, len, out).await?;
+        match out.len() as u64 == len {
+            true => Ok(()),
+            // It was given up meanwhile.
+            false => Err(Errno::ESTALE),
+        }
     }
 
     /// A message of a step failed after `done` bytes, and may have written a
@@ -353,6 +407,11 @@ impl<B: Backing> Snapfs<B> {
         let same = match &step.what {
             What::Bytes(bytes) => prefix(&found, bytes.iter().skip(done as usize)),
             What::Copied(bytes) => prefix(&found, bytes.iter().skip(done as usize)),
+            What::Kept(source, off) => {
+                let mut bytes = Vec::new();
+                let _ = self.copy_piece(source, *off, step, done, &mut bytes).await;
+                prefix(&found, bytes.iter())
+            }
             What::Zeros => prefix(&found, core::iter::repeat(&0)),
         };
         from + same as u64

@@ -16,8 +16,8 @@ use core::cell::{Cell, RefCell};
 use ninep::Qid;
 use ninep::consts::NOFID;
 
-/// Most fids of one connection.
-const FIDS_MAX: usize = 1 << 20;
+/// Bytes of the server's memory for each fid that a connection may have.
+pub const PER_FID: usize = 1 << 10;
 
 /// What a client's fid is.
 #[derive(Clone)]
@@ -66,6 +66,8 @@ pub struct Conn {
     /// Its own number.
     pub id: Cell<ConnId>,
     pub(crate) fids: RefCell<BTreeMap<u32, Entry>>,
+    /// Most it may have.
+    pub fids_max: Cell<usize>,
     /// 0 before `Tversion`.
     pub msize: Cell<u32>,
     /// The snapshot messages were negotiated.
@@ -126,7 +128,7 @@ impl Conn {
     /// `EBADF`: it has one, or cannot. `EMFILE`: too many.
     pub fn put_new(&self, fid: u32, entry: Entry) -> Result<(), Errno> {
         let mut fids = self.fids.borrow_mut();
-        if fids.len() >= FIDS_MAX {
+        if fids.len() >= self.fids_max.get() {
             return Err(Errno::EMFILE);
         }
         if fid == NOFID || fids.contains_key(&fid) {

@@ -70,6 +70,11 @@ impl Cover {
         self.counts.undivided(piece)
     }
 
+    /// Entries.
+    pub fn len(&self) -> usize {
+        self.counts.len()
+    }
+
     /// Nothing is referred to.
     pub fn is_empty(&self) -> bool {
         self.counts.is_empty()

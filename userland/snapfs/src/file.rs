@@ -2,6 +2,7 @@
 //! snapshot of it.
 
 use crate::below::Below;
+use crate::budget::Share;
 use crate::changes::History;
 use crate::hidden::name_text;
 use crate::past::Past;
@@ -76,10 +77,12 @@ pub struct State {
     /// It counts as covered at this epoch, the last one that an earlier
     /// instance gave it.
     pub claimed_from: Option<u64>,
+    /// What all this takes of the memory for all files.
+    pub share: Share,
 }
 
 impl State {
-    fn new(epoch: u64) -> State {
+    fn new(epoch: u64, share: Share) -> State {
         State {
             size: 0,
             mtime: None,
@@ -98,7 +101,13 @@ impl State {
             logged: None,
             begun: false,
             claimed_from: None,
+            share,
         }
+    }
+
+    /// What is known of the file has become more, or less.
+    pub fn weigh(&mut self) {
+        self.share.set(self.past.weight() + self.zeros.weight());
     }
 
     /// Bytes of the file are not what they were before `epoch`.
@@ -158,7 +167,7 @@ impl<B: Backing> Snapfs<B> {
     /// The file with this identity. [`Snapfs::done_with`] ends the use.
     pub(crate) fn file(&self, path: u64) -> Rc<File> {
         let make = || {
-            let state = RefCell::new(State::new(self.next_epoch()));
+            let state = RefCell::new(State::new(self.next_epoch(), Share::of(&self.tables)));
             Rc::new(File {
                 path,
                 lock: Lock::default(),
@@ -318,12 +327,12 @@ impl<B: Backing> Snapfs<B> {
     /// out of the cover already. The lock must be held.
     pub(crate) fn sweep(&self, file: &File, gone: &[Part]) {
         let state = &mut *file.state.borrow_mut();
-        if state.claimed_from.is_some() {
-            // Who has not claimed yet may reach it.
-            return;
+        // Who has not claimed yet may reach all of it.
+        if state.claimed_from.is_none() {
+            let mut slots = self.store.slots.borrow_mut();
+            let past = &mut state.past;
+            past.sweep(gone, |slot, count| slots.give_back(slot, count));
         }
-        let past = &mut state.past;
-        let mut slots = self.store.slots.borrow_mut();
-        past.sweep(gone, |slot, count| slots.give_back(slot, count));
+        state.weigh();
     }
 }

@@ -7,13 +7,14 @@
 //! its own, and a fid of a file that was moved into it leads there by `..`.
 
 use crate::below::Below;
+use crate::options::Saving;
 use crate::sync::{Acquire, Lock};
 use crate::{Backing, Snapfs};
 use abi::Errno;
 use alloc::format;
 use alloc::vec::Vec;
 use core::cell::Cell;
-use ninep::consts::{open, setattr, unlink};
+use ninep::consts::{NONUNAME, open, qid, setattr, unlink};
 use ninep::{ByteStr, ByteString, DirEntries, Names, Qid, Reply, Request, SetAttr};
 
 /// Its name, which clients can neither see nor use in its home, whatever the
@@ -29,6 +30,8 @@ type Dir = (Below, u64);
 pub struct Hidden {
     /// Where it is made.
     home: Cell<Option<Dir>>,
+    /// A mount asked for a place where old bytes are saved.
+    chosen: Cell<bool>,
     fid: Cell<Option<Below>>,
     /// Its qid.path, while it exists.
     pub(crate) path: Cell<Option<u64>>,
@@ -63,6 +66,16 @@ impl Hidden {
 /// nobody must be there first.
 pub fn is_reserved(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(&HIDDEN)
+}
+
+/// Does the error say that the hidden directory is not to be had in its home, or
+/// that nothing may be moved there, however much room there is?
+pub fn is_no_place(errno: Errno) -> bool {
+    // EEXIST: the name is taken by something else, which is left alone.
+    matches!(
+        errno,
+        Errno::EACCES | Errno::EPERM | Errno::EROFS | Errno::EEXIST
+    )
 }
 
 /// The error for a name that no file has, from a client: a server that glues
@@ -100,6 +113,58 @@ impl<B: Backing> Snapfs<B> {
         hidden.path.set(qid.map(|qid| qid.path));
         hidden.users.set(1);
         Ok(fid)
+    }
+
+    /// Old bytes are to be saved there from now on, for all clients: the first to
+    /// ask decides.
+    ///
+    /// # Errors
+    /// `EBUSY`: they are saved elsewhere already, or somebody asked for another
+    /// place. `ENOTDIR`; the backing's.
+    pub(crate) async fn save_at(&self, saving: Saving<'_>) -> Result<(), Errno> {
+        let hidden = &self.hidden;
+        let (root, qid) = match saving {
+            Saving::Memory => return self.save_in_memory(),
+            Saving::Dir(_) if self.store.wants_memory.get() => return Err(Errno::EBUSY),
+            Saving::Dir(dir) => {
+                let tree = self.tree.borrow().clone();
+                let root = self
+                    .attach_below(b"".into(), tree.as_byte_str(), NONUNAME)
+                    .await?;
+                self.walk_down(root, dir).await?
+            }
+        };
+        let held = hidden.changing.exclusive().await;
+        let moved = match qid.kind & qid::DIR {
+            0 => Err(Errno::ENOTDIR),
+            _ if hidden.is_home(qid.path) => Err(Errno::EEXIST),
+            _ if hidden.users.get() > 0 || hidden.chosen.get() => Err(Errno::EBUSY),
+            _ => self.clean_hidden_dir(root).await,
+        };
+        let old = match moved {
+            Ok(()) => hidden.home.replace(Some((root, qid.path))),
+            Err(_) => Some((root, qid.path)),
+        };
+        drop(held);
+        if let Some((fid, _)) = old {
+            self.clunk_below(fid).await;
+        }
+        match moved {
+            Ok(()) | Err(Errno::EEXIST) => {
+                hidden.chosen.set(true);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn save_in_memory(&self) -> Result<(), Errno> {
+        if self.store.is_open() || self.hidden.chosen.get() && !self.store.wants_memory.get() {
+            return Err(Errno::EBUSY);
+        }
+        self.hidden.chosen.set(true);
+        self.store.wants_memory.set(true);
+        Ok(())
     }
 
     /// One use of the directory has ended; the last one removes it.

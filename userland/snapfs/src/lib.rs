@@ -25,6 +25,7 @@ extern crate alloc;
 
 mod backing;
 mod below;
+mod budget;
 mod changes;
 mod commit;
 mod conn;
@@ -85,6 +86,16 @@ pub struct Snapfs<B: Backing> {
     /// Held exclusively while names are removed or replaced, shared by walks:
     /// a rename over a file in use takes two steps that nobody may see.
     names: sync::Lock,
+    /// Memory for what is known of files and their snapshots.
+    tables: Rc<budget::Budget>,
+    /// Memory for writes in the making.
+    staging: Rc<budget::Budget>,
+    /// Most bytes one commit moves.
+    wmax: u64,
+    /// Most fids of one connection.
+    fids_max: usize,
+    /// Held by the one commit that has what it copies in memory.
+    copying: sync::Lock,
     /// The name of the tree beneath, as it was attached.
     tree: RefCell<ninep::ByteString>,
     /// The newest epoch given out.
@@ -105,8 +116,9 @@ pub struct Snapfs<B: Backing> {
     counts_blocks: Cell<Option<bool>>,
 }
 
-/// How a server is to be. The default keeps nothing of who hangs up.
-#[derive(Clone, Copy, Debug, Default)]
+/// How a server is to be. The default keeps nothing of who hangs up, and takes 64
+/// MiB.
+#[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// The newest epoch that an earlier server over the same tree may have
     /// used; 0 if there was none. An owner with a clock can give microseconds.
@@ -118,6 +130,21 @@ pub struct Options {
     /// an earlier instance left of its snapshots is used only if it is the
     /// same: nobody knows in which order a machine that lost power wrote.
     pub boot: [u64; 2],
+    /// Bytes of memory that all clients together may make the server hold, about:
+    /// half of it for writes in the making, half for what is known of snapshots.
+    /// What would take more is refused, with `EAGAIN` and `ENOMEM`.
+    pub memory: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            epoch: 0,
+            lease: 0,
+            boot: [0; 2],
+            memory: 64 << 20,
+        }
+    }
 }
 
 /// What a server holds, for tests and for people.
@@ -142,6 +169,8 @@ pub struct Counters {
     pub lost: u64,
     /// The newest epoch.
     pub epoch: u64,
+    /// Bytes of memory that clients make it hold, about.
+    pub memory: usize,
     /// Look-ups in the tables of the files now known: how much work it was.
     pub lookups: u64,
 }
@@ -156,6 +185,7 @@ impl<B: Backing> Snapfs<B> {
 
     /// A server over `backing`; [`Snapfs::start`] must run before requests.
     pub fn with(backing: B, options: Options) -> Self {
+        let memory = options.memory / 2;
         Snapfs {
             backing,
             conns: RefCell::default(),
@@ -164,6 +194,11 @@ impl<B: Backing> Snapfs<B> {
             store: store::Store::default(),
             hidden: hidden::Hidden::default(),
             names: sync::Lock::default(),
+            tables: budget::Budget::new(memory),
+            staging: budget::Budget::new(memory.max(put::STAGED_MIN)),
+            wmax: put::wmax(memory),
+            fids_max: options.memory / conn::PER_FID,
+            copying: sync::Lock::default(),
             tree: RefCell::default(),
             epoch: Cell::new(options.epoch),
             sessions: session::Sessions::new(options.lease),
@@ -228,6 +263,7 @@ impl<B: Backing> Snapfs<B> {
             rescued: self.rescued.get(),
             lost: self.lost.get(),
             epoch: self.epoch.get(),
+            memory: self.tables.used() + self.staging.used(),
             lookups: 0,
         }
     }

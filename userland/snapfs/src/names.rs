@@ -7,7 +7,7 @@
 use crate::below::Below;
 use crate::conn::{Conn, Entry};
 use crate::file::File;
-use crate::hidden::{is_reserved, name_text};
+use crate::hidden::{is_no_place, is_reserved, name_text};
 use crate::{Backing, Snapfs};
 use abi::Errno;
 use alloc::rc::Rc;
@@ -59,12 +59,14 @@ impl<B: Backing> Snapfs<B> {
         self.known_file(qid.path)
     }
 
-    /// The hidden directory; `None` if there is no room for it: who removes a
-    /// file to get some must not be refused for that.
+    /// The hidden directory; `None` if there is no room for it, or it may not be
+    /// made: who removes a file, to get some room or because it is in a directory
+    /// of their own, must not be refused for that.
     async fn room_to_hide(&self) -> Result<Option<Below>, Errno> {
         match self.hidden_dir().await {
             Ok(dir) => Ok(Some(dir)),
             Err(Errno::ENOSPC | Errno::EDQUOT) => Ok(None),
+            Err(errno) if is_no_place(errno) => Ok(None),
             Err(errno) => Err(errno),
         }
     }
@@ -126,6 +128,8 @@ impl<B: Backing> Snapfs<B> {
                 return Ok(Some(number));
             }
             Err(Errno::EXDEV | Errno::ENOSPC | Errno::EDQUOT) => self.leave_hidden_dir().await,
+            // Whoever may not remove the file at all is told so by the next try.
+            Err(errno) if is_no_place(errno) => self.leave_hidden_dir().await,
             Err(errno) => {
                 self.leave_hidden_dir().await;
                 return Err(errno);

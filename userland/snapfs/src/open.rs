@@ -55,9 +55,13 @@ impl<B: Backing> Snapfs<B> {
         if afid != NOFID {
             return Err(Errno::EOPNOTSUPP);
         }
-        let (dir, options) = options::parse(aname)?;
+        let asked = options::parse(aname)?;
+        let options = asked.options;
+        if let Some(saving) = asked.saving {
+            self.save_at(saving).await?;
+        }
         conn.put_new(fid, Entry::Reserved)?;
-        match self.attach_at(uname, dir, n_uname).await {
+        match self.attach_at(uname, asked.dir, n_uname).await {
             Ok((back, qid)) => {
                 conn.replace(fid, Entry::Plain { back, qid, options });
                 Ok(Reply::Attach { qid })
@@ -78,9 +82,17 @@ impl<B: Backing> Snapfs<B> {
         n_uname: u32,
     ) -> Result<(Below, Qid), Errno> {
         let tree = self.tree.borrow().clone();
-        let (mut at, mut qid) = self
-            .attach_below(uname, tree.as_byte_str(), n_uname)
-            .await?;
+        let tree = tree.as_byte_str();
+        let root = self.attach_below(uname, tree, n_uname).await?;
+        self.walk_down(root, dir).await
+    }
+
+    /// Walks from a fid beneath, which is gone then, to `dir`.
+    pub(crate) async fn walk_down(
+        &self,
+        (mut at, mut qid): (Below, Qid),
+        dir: ByteStr<'_>,
+    ) -> Result<(Below, Qid), Errno> {
         for name in dir
             .split(|byte| *byte == b'/')
             .filter(|name| !name.is_empty())

@@ -8,6 +8,8 @@
 //! | `break` | the write is done, and the blocks that could not be saved are lost to the snapshot |
 //! | `check=open` | changes behind our back are looked for at open and when a snapshot is taken (default) |
 //! | `check=always` | and whenever a snapshot is read from the live file |
+//! | `store=memory` | old bytes are saved in memory, as far as that goes |
+//! | `store=DIR` | in that directory of the tree served, instead of its root |
 
 use abi::Errno;
 use ninep::ByteStr;
@@ -39,11 +41,28 @@ pub enum Check {
     Always,
 }
 
-/// The name to attach to beneath, and the options.
+/// Where old bytes are to be saved, which is the same for all of a server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Saving<'a> {
+    Memory,
+    /// In a directory, by its path in the tree served.
+    Dir(ByteStr<'a>),
+}
+
+/// What an attach asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Asked<'a> {
+    /// The directory to attach to.
+    pub dir: ByteStr<'a>,
+    pub options: MountOptions,
+    pub saving: Option<Saving<'a>>,
+}
+
+/// What the name of an attach says.
 ///
 /// # Errors
 /// `EINVAL`: an option that there is not.
-pub fn parse(aname: ByteStr<'_>) -> Result<(ByteStr<'_>, MountOptions), Errno> {
+pub fn parse(aname: ByteStr<'_>) -> Result<Asked<'_>, Errno> {
     let (dir, list) = match aname.iter().rposition(|byte| *byte == b'?') {
         Some(at) => {
             let (dir, list) = aname.bytes().split_at(at);
@@ -52,6 +71,7 @@ pub fn parse(aname: ByteStr<'_>) -> Result<(ByteStr<'_>, MountOptions), Errno> {
         None => (aname, &[][..]),
     };
     let mut options = MountOptions::default();
+    let mut saving = None;
     for option in list.split(|byte| *byte == b',') {
         if option.is_empty() {
             continue;
@@ -61,10 +81,18 @@ pub fn parse(aname: ByteStr<'_>) -> Result<(ByteStr<'_>, MountOptions), Errno> {
             b"break" => options.unsaved = Unsaved::Break,
             b"check=open" => options.check = Check::Open,
             b"check=always" => options.check = Check::Always,
-            _ => return Err(Errno::EINVAL),
+            b"store=memory" => saving = Some(Saving::Memory),
+            other => match other.strip_prefix(b"store=") {
+                Some(dir) if !dir.is_empty() => saving = Some(Saving::Dir(ByteStr(dir))),
+                _ => return Err(Errno::EINVAL),
+            },
         }
     }
-    Ok((dir, options))
+    Ok(Asked {
+        dir,
+        options,
+        saving,
+    })
 }
 
 #[cfg(test)]
@@ -73,6 +101,7 @@ mod tests {
 
     #[test]
     fn a_name_is_a_directory_and_options() {
+        let parse = |aname: ByteStr<'static>| parse(aname).map(|asked| (asked.dir, asked.options));
         let plain = MountOptions::default();
         assert_eq!(parse("".into()), Ok(("".into(), plain)));
         assert_eq!(parse("a/b".into()), Ok(("a/b".into(), plain)));
@@ -86,8 +115,28 @@ mod tests {
             parse("?break,refuse,check=open".into()),
             Ok(("".into(), plain))
         );
-        for wrong in ["?brake", "a?check", "?break;refuse", "a?b/c"] {
+        for wrong in [
+            "?brake",
+            "a?check",
+            "?break;refuse",
+            "a?b/c",
+            "?store=",
+            "?store",
+        ] {
             assert_eq!(parse(wrong.into()), Err(Errno::EINVAL), "{wrong}");
         }
+    }
+
+    #[test]
+    fn where_old_bytes_are_saved_is_memory_or_a_path() {
+        let saving = |aname: &'static str| {
+            let asked = parse(aname.into());
+            asked.map(|asked| (asked.dir, asked.saving))
+        };
+        assert_eq!(saving("a?break"), Ok(("a".into(), None)));
+        let memory = Some(Saving::Memory);
+        assert_eq!(saving("?store=memory"), Ok(("".into(), memory)));
+        let dir = Some(Saving::Dir("x/y".into()));
+        assert_eq!(saving("a?store=x/y,break"), Ok(("a".into(), dir)));
     }
 }

@@ -7,6 +7,14 @@ use crate::pieces::Piece;
 use crate::ranges::{self, Part};
 use core::ops::Range;
 
+/// Bytes that an entry of the cover or the journal takes, with its share of the
+/// trees that it is in, and of the snapshot's ranges that it is there for.
+pub const ENTRY: usize = 128;
+
+/// Bytes that one more range takes in the cover, or in the journal: two pieces
+/// on each level.
+pub const RANGE: usize = 104 * ENTRY;
+
 /// The past of one file.
 #[derive(Default)]
 #[cfg_attr(feature = "memory", derive(Clone))]
@@ -113,6 +121,11 @@ impl Past {
     /// All news have been told, or nobody wants to hear them.
     pub fn forget_all_news(&mut self) {
         self.forget_news(self.journal.news().len());
+    }
+
+    /// Bytes of memory that it takes, about.
+    pub fn weight(&self) -> usize {
+        (self.cover.len() + self.journal.len()) * ENTRY + size_of_val(self.journal.news())
     }
 
     /// Look-ups so far, the unit in which work is counted.

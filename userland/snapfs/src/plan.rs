@@ -1,14 +1,18 @@
 //! What a commit is going to write: its operations looked at one by one, with
-//! everything read that is to be copied, before anything is changed.
+//! everything read that is to be copied from where the write itself goes, before
+//! anything is changed.
 
+use crate::budget::reserve;
 use crate::commit::Put;
 use crate::conn::{Conn, Entry};
 use crate::file::File;
 use crate::journal::Place;
-use crate::put::WMAX;
+use crate::put::Bytes;
 use crate::snap::Snapshot;
+use crate::sync::Held;
 use crate::{Backing, Snapfs};
 use abi::Errno;
+use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::ops::Range;
 use ninep::PutKind;
@@ -27,25 +31,58 @@ pub struct Step<'a> {
 /// Where a step's bytes are.
 pub enum What<'a> {
     Bytes(&'a [u8]),
+    /// Read before the write changes them.
     Copied(Vec<u8>),
+    /// In a snapshot from this offset on; the write changes none of them.
+    Kept(Rc<Snapshot>, u64),
     Zeros,
 }
 
 /// Everything to apply, in ascending order.
-#[derive(Default)]
 pub struct Plan<'a> {
     pub steps: Vec<Step<'a>>,
     /// Bytes of the write that have been planned, from the base.
     pub count: u64,
-    /// Bytes that will be written.
+    /// All bytes that the write is about.
+    hull: Range<u64>,
+    /// Bytes that will be written, and the most.
     moved: u64,
+    wmax: u64,
     /// Why it does not go on.
     pub error: Option<Errno>,
+    /// So many bytes may yet be read early, though the write does not change them:
+    /// while they are few, an error is found before anything is done.
+    early: u64,
+    /// It has bytes that it copies in memory: only one write at a time does.
+    alone: Option<Held<'a>>,
 }
 
 impl<'a> Plan<'a> {
     fn room(&self) -> u64 {
-        WMAX - self.moved
+        self.wmax - self.moved
+    }
+
+    /// May the write change any of these bytes of a snapshot? Those that were
+    /// saved it does not.
+    fn overwrites(
+        &self,
+        file: &File,
+        source: &Snapshot,
+        bytes: &Range<u64>,
+    ) -> Result<bool, Errno> {
+        let (start, end) = (self.hull.start, self.hull.end);
+        if !core::ptr::eq(&*source.file, file) || bytes.end <= start || end <= bytes.start {
+            return Ok(false);
+        }
+        let mut at = bytes.start;
+        while at < bytes.end {
+            let (place, until) = source.run(at..bytes.end)?;
+            if place == Place::Live {
+                return Ok(true);
+            }
+            at = until;
+        }
+        Ok(false)
     }
 
     fn push(&mut self, off: u64, len: u64, what: What<'a>) {
@@ -57,28 +94,32 @@ impl<'a> Plan<'a> {
 }
 
 impl<B: Backing> Snapfs<B> {
-    /// Decides what is to be done and reads every source, as far as one
-    /// commit goes.
+    /// Decides what is to be done, as far as one commit goes, and reads what it
+    /// is itself going to overwrite. Other sources stay where they are, however
+    /// many bytes they have: what a snapshot has does not change.
     pub(crate) async fn plan<'a>(
-        &self,
+        &'a self,
         conn: &Conn,
         file: &File,
         base: u64,
         put: &Put<'a>,
     ) -> Plan<'a> {
-        let mut plan = Plan::default();
+        let end = put.ops.last().map_or(0, |op| op.off + op.len);
+        let mut plan = Plan {
+            steps: Vec::new(),
+            count: 0,
+            hull: base..base + end,
+            moved: 0,
+            wmax: self.wmax,
+            error: None,
+            early: u64::from(self.backing.iounit()),
+            alone: None,
+        };
         let mut data = put.data;
         for op in put.ops {
             let range = base + op.off..base + op.off + op.len;
             let planned = match op.kind {
-                PutKind::Data => {
-                    let len = (op.len as usize).min(data.len());
-                    let (bytes, rest) = data.split_at(len);
-                    data = rest;
-                    let bytes = &bytes[..len.min(plan.room() as usize)];
-                    plan.push(range.start, bytes.len() as u64, What::Bytes(bytes));
-                    Ok(range.start + bytes.len() as u64)
-                }
+                PutKind::Data => Ok(plan_data(&mut plan, &mut data, &range)),
                 PutKind::Zero => Ok(range.start + plan_zeros(&mut plan, file, &range)),
                 PutKind::Keep { snapfid, soff } => {
                     let (steps, moved) = (plan.steps.len(), plan.moved);
@@ -104,10 +145,10 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// One KEEP. Returns up to where.
-    async fn plan_keep(
-        &self,
+    async fn plan_keep<'a>(
+        &'a self,
         conn: &Conn,
-        plan: &mut Plan<'_>,
+        plan: &mut Plan<'a>,
         file: &File,
         (snapfid, soff): (u32, u64),
         range: &Range<u64>,
@@ -124,10 +165,10 @@ impl<B: Backing> Snapfs<B> {
 
     /// KEEP in place: what somebody changed is restored, the rest costs
     /// nothing. Returns up to where.
-    async fn plan_restore(
-        &self,
-        plan: &mut Plan<'_>,
-        source: &Snapshot,
+    async fn plan_restore<'a>(
+        &'a self,
+        plan: &mut Plan<'a>,
+        source: &Rc<Snapshot>,
         range: &Range<u64>,
     ) -> Result<u64, Errno> {
         let mut at = range.start;
@@ -158,13 +199,13 @@ impl<B: Backing> Snapfs<B> {
         Ok(at)
     }
 
-    /// KEEP elsewhere: the snapshot's bytes from `soff` on are read now, but
-    /// for long runs of zeros. Returns up to where.
-    async fn plan_copy(
-        &self,
-        plan: &mut Plan<'_>,
+    /// KEEP elsewhere: the snapshot's bytes from `soff` on, but for long runs of
+    /// zeros. Returns up to where.
+    async fn plan_copy<'a>(
+        &'a self,
+        plan: &mut Plan<'a>,
         file: &File,
-        source: &Snapshot,
+        source: &Rc<Snapshot>,
         soff: u64,
         range: &Range<u64>,
     ) -> Result<u64, Errno> {
@@ -181,12 +222,19 @@ impl<B: Backing> Snapfs<B> {
                 plan_zeros(plan, file, &(to(at)..to(until)))
             } else {
                 let len = (until - at).min(plan.room());
-                let mut bytes = Vec::new();
-                if len > 0 {
-                    self.copy_snapshot(source, at, len, &mut bytes).await?;
-                }
-                let len = bytes.len() as u64;
-                plan.push(to(at), len, What::Copied(bytes));
+                let bytes = at..at + len;
+                let what = if len <= plan.early {
+                    plan.early -= len;
+                    self.read_now(source, bytes).await?
+                } else if plan.overwrites(file, source, &bytes)? {
+                    if plan.alone.is_none() {
+                        plan.alone = Some(self.copying.exclusive().await);
+                    }
+                    self.read_now(source, bytes).await?
+                } else {
+                    What::Kept(source.clone(), at)
+                };
+                plan.push(to(at), len, what);
                 len
             };
             at += done;
@@ -196,6 +244,33 @@ impl<B: Backing> Snapfs<B> {
         }
         Ok(to(at))
     }
+
+    /// Bytes of a snapshot that the write may overwrite, or a few.
+    async fn read_now<'a>(&self, source: &Snapshot, bytes: Range<u64>) -> Result<What<'a>, Errno> {
+        let (len, mut copied) = (bytes.end - bytes.start, Vec::new());
+        reserve(&mut copied, len as usize)?;
+        self.copy_snapshot(source, bytes.start, len, &mut copied)
+            .await?;
+        match copied.len() as u64 == len {
+            true => Ok(What::Copied(copied)),
+            false => Err(Errno::ESTALE),
+        }
+    }
+}
+
+/// Plans bytes that came with the write. Returns up to where.
+fn plan_data<'a>(plan: &mut Plan<'a>, data: &mut Bytes<'a>, range: &Range<u64>) -> u64 {
+    let mut at = range.start;
+    while at < range.end {
+        let most = (range.end - at).min(plan.room());
+        let bytes = data.take(most as usize);
+        if bytes.is_empty() {
+            break;
+        }
+        plan.push(at, bytes.len() as u64, What::Bytes(bytes));
+        at += bytes.len() as u64;
+    }
+    at
 }
 
 /// What to copy next from `bytes` of a snapshot: a long run of zeros (`true`),

@@ -230,6 +230,7 @@ impl<B: Backing> Snapfs<B> {
         }
         state.past.forget_all_news();
         state.past.add(BLOCKS, old.epoch);
+        state.weigh();
         drop(state);
         self.old_files.borrow_mut().push(file);
     }

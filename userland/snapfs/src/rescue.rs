@@ -4,6 +4,7 @@
 use crate::file::{File, State};
 use crate::hidden::name_text;
 use crate::journal::Place;
+use crate::past::{ENTRY, RANGE};
 use crate::ranges;
 use crate::{BLOCK, Backing, Snapfs};
 use abi::Errno;
@@ -58,12 +59,19 @@ impl<B: Backing> Snapfs<B> {
     /// which put up with it.
     fn lose(&self, file: &File, blocks: &Range<u64>) {
         let mut state = file.state.borrow_mut();
+        if self.tables.check(RANGE).is_err() {
+            // It cannot even be said which: all that is not saved is lost.
+            self.lost.set(self.lost.get() + (blocks.end - blocks.start));
+            return self.break_snapshots(&mut state);
+        }
         let epoch = state.epoch;
         let lost = state.past.note(blocks.clone(), epoch, Place::Lost);
+        state.weigh();
         self.lost.set(self.lost.get() + lost);
     }
 
     async fn rescue_run(&self, file: &File, run: Range<u64>) -> Result<(), Errno> {
+        self.tables.check(RESCUE_BLOCKS as usize * ENTRY)?;
         let (reader, epoch, size) = {
             let state = file.state.borrow();
             (state.reader.ok_or(Errno::EIO)?, state.epoch, state.size)
@@ -80,12 +88,14 @@ impl<B: Backing> Snapfs<B> {
         data.resize(len, 0);
         let saved = self.save_blocks(&data).await?;
         self.count_rescued(run.end - run.start);
-        let past = &mut file.state.borrow_mut().past;
+        let mut state = file.state.borrow_mut();
+        let past = &mut state.past;
         let mut block = run.start;
         for (place, count) in saved {
             past.save(block..block + count, epoch, place);
             block += count;
         }
+        state.weigh();
         Ok(())
     }
 
@@ -110,10 +120,13 @@ impl<B: Backing> Snapfs<B> {
             past,
             size,
             epoch,
+            share,
             ..
         } = &mut *state;
         let mut left = blocks.start * BLOCK..blocks.end * BLOCK;
-        while let Some(known) = zeros.next(left.clone()) {
+        while self.tables.check(2 * RANGE).is_ok()
+            && let Some(known) = zeros.next(left.clone())
+        {
             left.start = known.end;
             let end = match known.end >= *size {
                 // What lies past the end of the file is in no snapshot.
@@ -122,6 +135,7 @@ impl<B: Backing> Snapfs<B> {
             };
             let whole = known.start.div_ceil(BLOCK)..end;
             noted += past.note(whole, *epoch, Place::Zero);
+            share.set(past.weight() + zeros.weight());
         }
         drop(state);
         self.count_rescued(noted);

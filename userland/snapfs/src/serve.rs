@@ -3,7 +3,7 @@
 use crate::backing::{Answer, Head, Payload};
 use crate::commit::Put;
 use crate::conn::{Conn, Entry, Open, Turn};
-use crate::put::Message;
+use crate::put::{Bytes, Message};
 use crate::snap::Take;
 use crate::{Backing, ConnId, Snapfs};
 use abi::Errno;
@@ -243,7 +243,7 @@ impl<B: Backing> Snapfs<B> {
                 let put = Put {
                     off,
                     ops,
-                    data,
+                    data: Bytes::one(data),
                     into: None,
                 };
                 Ok(self.commit(conn, &open, put).await?.count as u32)
@@ -399,6 +399,7 @@ impl<B: Backing> Snapfs<B> {
         let mut conns = self.conns.borrow_mut();
         let conn = conns.entry(id).or_default();
         conn.id.set(id);
+        conn.fids_max.set(self.fids_max);
         conn.clone()
     }
 

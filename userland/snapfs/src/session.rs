@@ -4,7 +4,7 @@
 //! The owner's [`Snapfs::tick`] is the only clock here.
 
 use crate::conn::{Conn, Entry};
-use crate::put::{WMAX, Write};
+use crate::put::Write;
 use crate::snap::Snapshot;
 use crate::{Backing, ConnId, Snapfs};
 use abi::Errno;
@@ -155,7 +155,7 @@ impl<B: Backing> Snapfs<B> {
         Ok(Reply::Session {
             known,
             lease: if kept { self.sessions.lease } else { 0 },
-            wmax: WMAX as u32,
+            wmax: self.wmax as u32,
             epoch: self.epoch.get(),
         })
     }

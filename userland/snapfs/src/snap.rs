@@ -4,6 +4,7 @@ use crate::conn::{Conn, Entry, Open};
 use crate::file::{File, State};
 use crate::journal::Place;
 use crate::options::{Check, MountOptions, Unsaved};
+use crate::past::RANGE;
 use crate::ranges::{Part, Ranges};
 use crate::{BLOCK, Backing, Payload, Snapfs};
 use abi::Errno;
@@ -192,6 +193,7 @@ impl<B: Backing> Snapfs<B> {
         if open.closed.get() {
             return Err(Errno::EBADF);
         }
+        self.tables.check(RANGE)?;
         self.promise_epochs().await?;
         self.look(file, open.back).await?;
         self.log_known(file).await?;

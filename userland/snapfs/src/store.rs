@@ -4,16 +4,23 @@
 //! unlinked at once, so that no crash leaves it behind; the fid keeps it alive.
 //! With leases it keeps its name, for the next instance. It is closed when no
 //! snapshot is left.
+//!
+//! Where the directory cannot be made, because others may not write to its home,
+//! or a mount asks for it, the blocks are kept in memory, as far as that goes.
 
 use crate::below::Below;
+use crate::budget::{Budget, Share, reserve};
+use crate::hidden::is_no_place;
 use crate::journal::{Place, Slot};
 use crate::record::check_of;
 use crate::sync::Lock;
 use crate::{BLOCK, Backing, Snapfs};
 use abi::Errno;
 use alloc::collections::BTreeMap;
+use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
+use core::ops::Range;
 use ninep::ByteStr;
 use ninep::consts::open;
 
@@ -39,7 +46,13 @@ pub struct Slots {
     checks: BTreeMap<u32, Check>,
     /// Remembered places that were given back since somebody asked.
     freed: Vec<u32>,
+    /// What is in places, if it is in memory, and what that takes of it.
+    blocks: BTreeMap<u32, Vec<u8>>,
+    share: Option<Share>,
 }
+
+/// Bytes that a block in memory takes.
+const IN_MEMORY: usize = BLOCK as usize + 64;
 
 /// The check of a block in the store.
 #[derive(Clone, Copy)]
@@ -83,14 +96,7 @@ impl Slots {
     pub fn give_back(&mut self, slot: Slot, count: u64) {
         let (mut start, mut end) = (slot.index, slot.index + count as u32);
         self.used -= end - start;
-        for index in start..end {
-            if self.checks.is_empty() {
-                break;
-            }
-            if self.checks.remove(&index).is_some() {
-                self.freed.push(index);
-            }
-        }
+        self.forget(start..end);
         if self.used == 0 {
             self.free.clear();
             self.end = 0;
@@ -106,6 +112,54 @@ impl Slots {
             end = until;
         }
         self.free.insert(start, end);
+    }
+
+    /// What was in these places is not needed any more.
+    fn forget(&mut self, places: Range<u32>) {
+        if self.checks.is_empty() && self.blocks.is_empty() {
+            return;
+        }
+        for index in places {
+            if self.checks.remove(&index).is_some() {
+                self.freed.push(index);
+            }
+            self.blocks.remove(&index);
+        }
+        let bytes = self.blocks.len() * IN_MEMORY;
+        if let Some(share) = &mut self.share {
+            share.set(bytes);
+        }
+    }
+
+    /// Keeps whole blocks in memory, from `index` on.
+    ///
+    /// # Errors
+    /// `ENOSPC`: they would take more than half of it.
+    fn keep(&mut self, index: u32, data: &[u8], memory: &Rc<Budget>) -> Result<(), Errno> {
+        let share = self.share.get_or_insert_with(|| Share::of(memory));
+        let blocks = data.chunks(BLOCK as usize);
+        let more = blocks.len() * IN_MEMORY;
+        if self.blocks.len() * IN_MEMORY + more > memory.limit() / 2 {
+            return Err(Errno::ENOSPC);
+        }
+        share.grow(more).map_err(|_| Errno::ENOSPC)?;
+        for (index, block) in (index..).zip(blocks) {
+            let mut copy = Vec::new();
+            reserve(&mut copy, block.len()).map_err(|_| Errno::ENOSPC)?;
+            copy.extend_from_slice(block);
+            self.blocks.insert(index, copy);
+        }
+        Ok(())
+    }
+
+    /// Appends what is kept in memory at `at` of the block at `index`, up to
+    /// `len` bytes and its end. How many.
+    fn kept(&self, index: u32, at: usize, len: usize, out: &mut Vec<u8>) -> Result<usize, Errno> {
+        let block = self.blocks.get(&index).ok_or(Errno::ESTALE)?;
+        let rest = block.get(at..).ok_or(Errno::EIO)?;
+        let part = rest.get(..len).unwrap_or(rest);
+        out.extend_from_slice(part);
+        Ok(part.len())
     }
 
     /// Places in use.
@@ -149,6 +203,10 @@ impl Slots {
 pub struct Store {
     pub(crate) slots: RefCell<Slots>,
     fid: Cell<Option<Below>>,
+    /// A mount asks for it to be in memory.
+    pub(crate) wants_memory: Cell<bool>,
+    /// There is no file: blocks are kept in memory.
+    in_memory: Cell<bool>,
     opening: Lock,
 }
 
@@ -160,22 +218,33 @@ impl Store {
 }
 
 impl<B: Backing> Snapfs<B> {
-    /// The store's fid, made if need be.
-    async fn store_fid(&self) -> Result<Below, Errno> {
-        if let Some(fid) = self.store.fid.get() {
-            return Ok(fid);
+    /// The store's fid, made if need be; `None`: it is in memory.
+    async fn store_fid(&self) -> Result<Option<Below>, Errno> {
+        if self.store.in_memory.get() || self.store.is_open() {
+            return Ok(self.store.fid.get());
         }
         let _held = self.store.opening.exclusive().await;
-        if let Some(fid) = self.store.fid.get() {
-            return Ok(fid);
+        if self.store.in_memory.get() || self.store.is_open() {
+            return Ok(self.store.fid.get());
         }
-        let dir = self.hidden_dir().await?;
+        let dir = match self.store.wants_memory.get() {
+            true => Err(Errno::EPERM),
+            false => self.hidden_dir().await,
+        };
+        let dir = match dir {
+            Ok(dir) => dir,
+            Err(errno) if is_no_place(errno) => {
+                self.store.in_memory.set(true);
+                return Ok(None);
+            }
+            Err(errno) => return Err(errno),
+        };
         let made = self.make_store(dir).await;
         if made.is_err() || !self.store_is_named() {
             self.leave_hidden_dir().await;
         }
         self.store.fid.set(Some(made?));
-        made
+        Ok(self.store.fid.get())
     }
 
     /// Does the store keep its name?
@@ -265,10 +334,17 @@ impl<B: Backing> Snapfs<B> {
             runs.push((Place::Saved(slot), u64::from(count)));
             let (now, later) = data.split_at(data.len().min(count as usize * BLOCK as usize));
             self.remember_checks(slot, now);
-            let fid = self.store_fid().await?;
-            let at = u64::from(slot.index) * BLOCK;
-            let written = self.write_below(fid, at, now).await;
-            written.map_err(|(_, errno)| errno)?;
+            match self.store_fid().await? {
+                Some(fid) => {
+                    let at = u64::from(slot.index) * BLOCK;
+                    let written = self.write_below(fid, at, now).await;
+                    written.map_err(|(_, errno)| errno)?;
+                }
+                None => {
+                    let mut slots = self.store.slots.borrow_mut();
+                    slots.keep(slot.index, now, &self.tables)?;
+                }
+            }
             data = later;
         }
         Ok(())
@@ -294,6 +370,9 @@ impl<B: Backing> Snapfs<B> {
         len: usize,
         out: &mut Vec<u8>,
     ) -> Result<(), Errno> {
+        if self.store.in_memory.get() {
+            return self.load_kept(slot, at as usize, len, out);
+        }
         let fid = self.store.fid.get().ok_or(Errno::ESTALE)?;
         let blocks = (at + len as u64).div_ceil(BLOCK);
         for index in slot.index..slot.index.saturating_add(blocks as u32) {
@@ -310,6 +389,23 @@ impl<B: Backing> Snapfs<B> {
         } else {
             Err(Errno::EIO)
         }
+    }
+
+    fn load_kept(
+        &self,
+        slot: Slot,
+        mut at: usize,
+        mut len: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Errno> {
+        let slots = self.store.slots.borrow();
+        reserve(out, len)?;
+        let mut index = slot.index;
+        while len > 0 {
+            len -= slots.kept(index, at, len, out)?;
+            (index, at) = (index.saturating_add(1), 0);
+        }
+        Ok(())
     }
 
     /// What an earlier instance saved must be what it meant to save.
@@ -340,7 +436,11 @@ impl<B: Backing> Snapfs<B> {
     /// Closes the store if nobody needs it. A new one is not made before the
     /// name of the old one is gone: the two have the same.
     pub(crate) async fn close_idle_store(&self) {
-        if !self.store_is_idle() || !self.store.is_open() {
+        if !self.store_is_idle() {
+            return;
+        }
+        self.store.in_memory.set(false);
+        if !self.store.is_open() {
             return;
         }
         let _held = self.store.opening.exclusive().await;

@@ -7,6 +7,9 @@ use core::ops::Range;
 /// Most ranges kept; what would be more is forgotten, the smaller first.
 const RANGES_MAX: usize = 4096;
 
+/// Bytes that a range takes, with its share of the tree.
+const RANGE: usize = 32;
+
 /// Knowledge of so many bytes is worth a message to keep it.
 const WORTH: u64 = 16 << 20;
 
@@ -48,6 +51,11 @@ impl Zeros {
     /// Nothing is known.
     pub fn is_empty(&self) -> bool {
         self.map.is_empty()
+    }
+
+    /// Bytes of memory that it takes, about.
+    pub fn weight(&self) -> usize {
+        self.map.len() * RANGE
     }
 
     /// Is enough known to go to some trouble for it?

@@ -13,6 +13,7 @@ mod failures;
 mod fuzz;
 mod hiding;
 mod leases;
+mod limits;
 mod lives;
 mod names;
 mod pipelined;

@@ -1,0 +1,121 @@
+//! Memory that clients make a server hold: what there is of it, and who holds
+//! how much. Nothing here allocates; it is asked before somebody does.
+
+use abi::Errno;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::Cell;
+
+/// So many bytes, for all clients together.
+#[derive(Debug)]
+pub struct Budget {
+    limit: usize,
+    used: Cell<usize>,
+}
+
+impl Budget {
+    pub fn new(limit: usize) -> Rc<Budget> {
+        let used = Cell::new(0);
+        Rc::new(Budget { limit, used })
+    }
+
+    /// Is there room for `more` bytes?
+    ///
+    /// # Errors
+    /// `ENOMEM`: no.
+    pub fn check(&self, more: usize) -> Result<(), Errno> {
+        let free = self.limit.saturating_sub(self.used.get());
+        if more <= free {
+            Ok(())
+        } else {
+            Err(Errno::ENOMEM)
+        }
+    }
+
+    /// Bytes there are.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Bytes held.
+    pub fn used(&self) -> usize {
+        self.used.get()
+    }
+}
+
+/// A part of a budget, given back when dropped.
+#[derive(Debug)]
+pub struct Share {
+    budget: Rc<Budget>,
+    bytes: usize,
+}
+
+impl Share {
+    /// Nothing of it yet.
+    pub fn of(budget: &Rc<Budget>) -> Share {
+        let budget = budget.clone();
+        Share { budget, bytes: 0 }
+    }
+
+    /// It is so many bytes now, whether there is room for them or not: what
+    /// was not asked for is small, or there already.
+    pub fn set(&mut self, bytes: usize) {
+        let used = self.budget.used.get() - self.bytes;
+        self.budget.used.set(used + bytes);
+        self.bytes = bytes;
+    }
+
+    /// It grows, if there is room.
+    ///
+    /// # Errors
+    /// `ENOMEM`: there is none.
+    pub fn grow(&mut self, more: usize) -> Result<(), Errno> {
+        self.budget.check(more)?;
+        self.set(self.bytes + more);
+        Ok(())
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+/// For copies of a whole server, which share the budget.
+#[cfg(feature = "memory")]
+impl Clone for Share {
+    fn clone(&self) -> Share {
+        let mut share = Share::of(&self.budget);
+        share.set(self.bytes);
+        share
+    }
+}
+
+/// Room in `out` for `more` bytes, and no more than that.
+///
+/// # Errors
+/// `ENOMEM`: there is none.
+pub fn reserve(out: &mut Vec<u8>, more: usize) -> Result<(), Errno> {
+    out.try_reserve_exact(more).map_err(|_| Errno::ENOMEM)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dropped_is_there_for_others() {
+        let budget = Budget::new(100);
+        let (mut a, mut b) = (Share::of(&budget), Share::of(&budget));
+        assert_eq!(a.grow(60), Ok(()));
+        assert_eq!(b.grow(60), Err(Errno::ENOMEM));
+        b.set(50);
+        assert_eq!((budget.used(), budget.check(0)), (110, Ok(())));
+        assert_eq!(budget.check(1), Err(Errno::ENOMEM));
+        drop(a);
+        assert_eq!((budget.used(), b.grow(50)), (50, Ok(())));
+        drop(b);
+        assert_eq!(budget.used(), 0);
+    }
+}

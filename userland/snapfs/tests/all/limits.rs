@@ -1,0 +1,333 @@
+//! What clients make the server hold is bounded: whoever asks for more is told,
+//! and everybody else carries on.
+
+use crate::common::*;
+use crate::host::{Host, Manners};
+use abi::Errno;
+use dormouse_snapfs::{Executor, Options, memory::Memory};
+use ninep::consts::NOFID;
+use ninep::*;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+const B: u64 = 4096;
+const MIB: u64 = 1 << 20;
+
+/// Counts what each thread, which is one test, has allocated.
+struct Counting;
+
+thread_local! {
+    static NOW: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
+}
+
+fn count(bytes: isize) {
+    let now = NOW.get() + bytes;
+    NOW.set(now);
+    PEAK.set(PEAK.get().max(now));
+}
+
+// SAFETY: all of it is the system's allocator; counting allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as isize);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        count(-(layout.size() as isize));
+        // SAFETY: as above.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// A client of a server that has so much memory.
+fn limited(memory: usize) -> Client {
+    let options = Options {
+        memory,
+        ..Options::default()
+    };
+    let client = Client::on(start(Memory::default(), options), 0);
+    client.hello();
+    client.attach();
+    client
+}
+
+#[test]
+fn copies_at_the_same_time_are_not_held_in_memory() {
+    const COPIES: u64 = 6;
+    const LEN: u64 = 8 * MIB;
+    let client = Client::new();
+    client.memory().set("from", &pattern(1, LEN as usize));
+    let from = client.open("from");
+    let snap = client.snap(from, 0, LEN);
+    let mut executor = Executor::default();
+    client.memory().set_manual(true);
+    PEAK.set(NOW.get());
+    for n in 0..COPIES {
+        client.memory().set_manual(false);
+        let name = format!("to{n}");
+        client.memory().set(&name, b"");
+        let fid = client.open(&name);
+        client.memory().set_manual(true);
+        let ops = [op(keep(snap, 0), 0, LEN)];
+        let put = Request::Put {
+            fid,
+            wid: n + 1,
+            ack: 0,
+            flags: ninep::consts::put::COMMIT,
+            off: 0,
+            into: NOFID,
+            known: 0,
+            ops: PutOps::new(&ops),
+            data: &[],
+        };
+        let (fs, bytes) = (client.fs.clone(), message(n as u16, &put));
+        let task = async move { fs.handle(0, &bytes).await.to_vec() };
+        assert!(matches!(executor.spawn(task), Ok(None)));
+    }
+    let mut done = 0;
+    while client.memory().waiting() > 0 {
+        client.memory().release(0);
+        executor.run(|_| done += 1);
+    }
+    client.memory().set_manual(false);
+    assert_eq!(done, COPIES);
+    // What is left are the copies themselves, in the server beneath.
+    let held = PEAK.get() - NOW.get();
+    assert!(held < 2 * MIB as isize, "{held} bytes held meanwhile");
+    let right = client.memory().get("from");
+    assert_eq!(client.memory().get("to3"), right);
+    drop(executor);
+    client.end();
+}
+
+#[test]
+fn a_copy_over_its_own_source_is_what_was_there_before() {
+    for (to, len) in [(5 * B, 20 * MIB), (3, 9 * MIB), (MIB + 7, 3 * MIB)] {
+        let client = Client::new();
+        let old = pattern(1, 24 * MIB as usize);
+        client.memory().set("a", &old);
+        let fid = client.open("a");
+        let snap = client.snap(fid, 0, 24 * MIB);
+        for into in [NOFID, snap] {
+            let ops = [op(keep(snap, 0), 0, len)];
+            let done = client.put(fid, to, into, &ops, &[]).unwrap();
+            assert!(
+                done.count == len.min(8 * MIB),
+                "all, or as much as there may be"
+            );
+            let mut right = old.clone();
+            let copied = &old[..done.count as usize];
+            right[to as usize..(to + done.count) as usize].copy_from_slice(copied);
+            assert!(client.memory().get("a") == Some(right), "to {to}");
+        }
+        client.end();
+    }
+}
+
+/// Overwrites every other block of a file under a snapshot: up to which one it
+/// was refused, and how.
+fn comb(client: &Client, blocks: u64) -> (u32, u32, Option<(u64, Errno)>) {
+    client.memory().set_size("a", 2 * blocks * B);
+    let fid = client.open("a");
+    client.write(fid, 0, &[3; 4096]).unwrap();
+    let snap = client.snap(fid, 0, 2 * blocks * B);
+    let failed = (0..blocks).find_map(|n| {
+        let wrote = client.write(fid, 2 * n * B, &[1; 4096]);
+        wrote.err().map(|errno| (n, errno))
+    });
+    (fid, snap, failed)
+}
+
+#[test]
+fn a_snapshot_that_takes_too_much_memory_refuses_its_writers_and_nobody_else() {
+    let client = limited(MIB as usize);
+    let (fid, snap, failed) = comb(&client, 20_000);
+    let (n, errno) = failed.expect("that is more than there is");
+    assert_eq!(errno, Errno::ENOMEM);
+    assert!(
+        client.counters().memory <= MIB as usize,
+        "{:?}",
+        client.counters()
+    );
+    assert_eq!(client.read(snap, 0, 4096).unwrap(), [3; 4096]);
+    assert_eq!(client.read(snap, 2 * (n - 1) * B, 4096).unwrap(), [0; 4096]);
+    // Whoever writes what nobody sleeps on needs none.
+    client.memory().set("b", b"");
+    let other = client.open("b");
+    assert_eq!(client.write(other, 0, b"fine"), Ok(4));
+    assert_eq!(client.snap_into(other, 5000, 0, B), Err(Errno::ENOMEM));
+    // It is there again when the snapshot is given back.
+    client.clunk(snap);
+    // Where the file has its holes is known as long as it is open.
+    assert!(client.counters().memory < MIB as usize / 4);
+    assert_eq!(client.write(fid, 2 * n * B, &[1; 4096]), Ok(4096));
+    client.snap(other, 0, B);
+    client.end();
+}
+
+#[test]
+fn with_break_the_write_is_done_and_what_is_not_saved_is_lost() {
+    let options = Options {
+        memory: MIB as usize,
+        ..Options::default()
+    };
+    let client = Client::on(start(Memory::default(), options), 0);
+    client.hello();
+    client.attach_as(ROOT, "?break").unwrap();
+    let (fid, snap, failed) = comb(&client, 20_000);
+    assert_eq!(failed, None);
+    assert!(client.counters().memory <= MIB as usize);
+    assert_eq!(client.read(snap, 0, 4096).unwrap(), [3; 4096], "was saved");
+    let last = 2 * 19_999 * B;
+    assert_eq!(client.read(snap, last, 4096), Err(Errno::ESTALE));
+    assert_eq!(client.read(fid, last, 4096).unwrap(), [1; 4096]);
+    client.end();
+}
+
+#[test]
+fn a_long_file_rescued_from_end_to_end_takes_next_to_no_memory() {
+    let client = limited(MIB as usize);
+    let blocks = 1 << 15;
+    client.memory().set("a", &vec![7; (blocks * B) as usize]);
+    let fid = client.open("a");
+    let snap = client.snap(fid, 0, blocks * B);
+    for n in 0..blocks / 32 {
+        let wrote = client.write(fid, n * 32 * B, &[1; 32 * 4096]);
+        assert_eq!(wrote, Ok(32 * 4096));
+    }
+    assert_eq!(client.counters().saved as u64, blocks);
+    let counters = client.counters();
+    assert!(counters.journal as u64 <= blocks / 32, "{counters:?}");
+    assert!(counters.memory < 200 << 10, "{counters:?}");
+    assert_eq!(client.read(snap, 12_345 * B, 8192).unwrap(), [7; 8192]);
+    client.end();
+}
+
+#[test]
+fn a_hole_that_must_be_read_is_few_entries() {
+    let client = limited(MIB as usize);
+    client.memory().set("a", &[7; 4096]);
+    let fid = client.open("a");
+    // Somebody else made it long: nobody knows that these are zeros.
+    client.memory().set_size("a", 1 << 30);
+    let number = client.memory().find("a").unwrap();
+    client.memory().overwrite(number, 12_345, b"some");
+    let snap = client.snap(fid, 0, 1 << 30);
+    assert_eq!(client.resize(fid, 0), Ok(()));
+    assert!(client.counters().journal < 100, "{:?}", client.counters());
+    assert_eq!(client.read(snap, 12_344, 6).unwrap(), b"\0some\0");
+    assert_eq!(client.read(snap, 1 << 29, 6).unwrap(), [0; 6]);
+    client.end();
+}
+
+#[test]
+fn fids_of_a_connection_are_bounded() {
+    let client = limited(MIB as usize);
+    let refused = (0..100_000).find_map(|_| client.walk("").err());
+    assert_eq!(refused, Some(Errno::EMFILE));
+    client.end();
+}
+
+// ------------------------------------------------------------ where it is saved
+
+/// A share whose root nobody may write to, and a directory in it.
+fn home_of_others(aname: &str) -> Client<Host> {
+    let host = Host::new(Manners::default());
+    host.make_dir("alice");
+    for name in ["f", "g", "new"] {
+        host.set(&format!("alice/{name}"), &pattern(1, 3 * B as usize));
+    }
+    host.adapt(|manners| manners.root_is_read_only = true);
+    let client = Client::on(start(host, Options::default()), 0);
+    client.hello();
+    client.attach_as(ROOT, aname).expect("attach");
+    client
+}
+
+#[test]
+fn a_root_that_may_not_be_written_refuses_nobody() {
+    for (aname, place) in [
+        ("", ""),
+        ("?store=memory", ""),
+        ("?store=/alice", "alice/.snapfs"),
+    ] {
+        let client = home_of_others(aname);
+        let (f, g) = (client.open("alice/f"), client.open("alice/g"));
+        let old = pattern(1, 3 * B as usize);
+        let snap = client.snap(f, 0, 3 * B);
+        assert_eq!(client.write(f, B / 2, &[9; 2 * 4096]), Ok(2 * 4096));
+        assert_eq!(client.counters().saved, 3);
+        assert!(
+            client.read_all(snap, 0, 3 * B) == Ok(old.clone()),
+            "{aname}"
+        );
+        assert_eq!(client.read(snap, B + 5, 10).unwrap(), old[4101..4111]);
+        let dir = client.walk("alice").unwrap();
+        let rename = Request::Renameat {
+            olddirfid: dir,
+            oldname: "new".into(),
+            newdirfid: dir,
+            newname: "f".into(),
+        };
+        assert_eq!(client.tell(&rename), Ok(()), "{aname}");
+        let unlink = Request::Unlinkat {
+            dirfid: dir,
+            name: "g".into(),
+            flags: 0,
+        };
+        assert_eq!(client.tell(&unlink), Ok(()), "{aname}");
+        if !place.is_empty() {
+            assert!(!client.host().names(place).is_empty());
+        }
+        assert!(client.read_all(snap, 0, 3 * B) == Ok(old), "{aname}");
+        if !place.is_empty() {
+            let hidden = client.walk("alice/.snapfs");
+            assert_eq!(hidden, Err(Errno::ENOENT));
+        }
+        client.clunk(g);
+        client.end();
+    }
+}
+
+#[test]
+fn what_is_saved_in_memory_is_bounded_and_given_back() {
+    let options = Options {
+        memory: MIB as usize,
+        ..Options::default()
+    };
+    let client = Client::on(start(Memory::default(), options), 0);
+    client.hello();
+    client.attach_as(ROOT, "?store=memory").unwrap();
+    client.memory().set("a", &pattern(1, 4 * MIB as usize));
+    let fid = client.open("a");
+    let snap = client.snap(fid, 0, 4 * MIB);
+    let failed = (0..1024).find_map(|n| client.write(fid, n * B, &[1; 4096]).err());
+    assert_eq!(failed, Some(Errno::ENOSPC));
+    assert!(client.counters().memory <= MIB as usize);
+    assert!(client.read_all(snap, 0, 4 * MIB) == Ok(pattern(1, 4 * MIB as usize)));
+    client.clunk(snap);
+    assert_eq!(client.counters().memory, 0);
+    client.end();
+}
+
+#[test]
+fn the_first_mount_to_say_where_old_bytes_are_saved_decides() {
+    let client = Client::new();
+    client.memory().make_dir("x");
+    client.memory().make_dir("y");
+    client.memory().set("f", b"file");
+    assert_eq!(client.attach_as(9, "?store=z"), Err(Errno::ENOENT));
+    assert_eq!(client.attach_as(9, "?store=f"), Err(Errno::ENOTDIR));
+    assert_eq!(client.attach_as(9, "?store=x/../y"), Err(Errno::EINVAL));
+    assert_eq!(client.attach_as(9, "?store=x"), Ok(()));
+    assert_eq!(client.attach_as(10, "?store=/x,break"), Ok(()), "the same");
+    assert_eq!(client.attach_as(11, "?store=y"), Err(Errno::EBUSY));
+    assert_eq!(client.attach_as(11, "?store=memory"), Err(Errno::EBUSY));
+    client.end();
+}
