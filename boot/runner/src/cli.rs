@@ -46,8 +46,8 @@ struct MachineArgs {
     /// in cargo's target folder, with a sparse file of 1 GiB].
     #[arg(long, value_name = "DIR")]
     share: Option<PathBuf>,
-    /// What is asked of the server of /n/host, for example `break` or
-    /// `check=always`; docs/protocol.md has them all.
+    /// What is asked of the server of /n/host, for example `break`,
+    /// `check=always` or `store=DIR`; docs/protocol.md has them all.
     #[arg(long, value_name = "OPTION,...", default_value = "")]
     host_options: String,
     /// Memory of the guest.

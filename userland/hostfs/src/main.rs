@@ -38,6 +38,6 @@ fn main(args: rt::Args) -> Result<(), Failure> {
     let port = Port::new().about("receive port")?;
     let below = Below::open(tag, &port, BELOW)?;
     rt::stats::register_device().about("device counters")?;
-    let fs = Snapfs::new(below, 0);
+    let fs = Snapfs::with(below, serving::options());
     Server::new(port, &fs)?.run()
 }

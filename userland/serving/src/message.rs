@@ -6,6 +6,8 @@ use core::ops::Deref;
 /// Bytes of the longest message: the msize the kernel offers, and the one to
 /// offer beneath.
 pub const MSIZE: usize = 128 * 1024 + 4096;
+/// Buffers kept for messages to come; more are needed only for a moment.
+const SPARE: usize = 8;
 /// Messages up to this length are copied out of the receive buffer, as most are
 /// a page fault's few bytes; longer ones take the buffer with them.
 const SHORT: usize = 64;
@@ -65,7 +67,9 @@ impl Buffers {
 
     /// The message is not needed any more.
     pub fn give_back(&mut self, message: Message) {
-        if let Held::Long { buffer, .. } = message.0 {
+        if let Held::Long { buffer, .. } = message.0
+            && self.spare.len() < SPARE
+        {
             self.spare.push(buffer);
         }
     }

@@ -55,6 +55,6 @@ fn main(args: rt::Args) -> Result<(), Failure> {
 fn serve(channel: File) -> Result<(), Failure> {
     let port = Port::new().about("receive port")?;
     let below = Below::new(channel, &port)?;
-    let fs = Snapfs::new(below, 0);
+    let fs = Snapfs::with(below, serving::options());
     Server::new(port, &fs)?.run()
 }
