@@ -89,12 +89,12 @@ fn backtrace(mut frame_pointer: u64) {
 
 /// Says how a program came to where it ended, for the runner to resolve.
 /// Reads what is mapped and wakes nothing.
-pub fn user_backtrace(process: &Process, name: &str, frame: &TrapFrame) {
+pub fn user_backtrace(process: &Process, program: &str, frame: &TrapFrame) {
     if !log::shown(Level::Warn) {
         return;
     }
     let line = |address: u64| {
-        let _ = writeln!(Console, "  user backtrace: {name} {address:#x}");
+        let _ = writeln!(Console, "  user backtrace: {program} {address:#x}");
     };
     line(frame.rip);
     let mut at = frame.rbp;

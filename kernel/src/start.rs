@@ -37,7 +37,7 @@ fn first_process() -> Result<sched::Slot, abi::Errno> {
         privileges: privilege::ALL,
         names: new_arc(NameSpace::new())?,
         directory: new_arc_bytes(b"/")?,
-        name: new_arc_str("init")?,
+        program: new_arc_str("init")?,
     };
     let slot = vacancy(None)?;
     let seat = Seat::take(AccountId::KERNEL, true).ok_or(abi::Errno::EAGAIN)?;

@@ -149,9 +149,9 @@ fn fault_note(process: &Process, frame: &TrapFrame, text: &str, address: u64) {
 }
 
 fn die(process: &Process, frame: &TrapFrame, text: &str) {
-    let name = process.name.lock().clone();
-    warn!("{name} {}: {text}", process.pid);
-    crate::panic::user_backtrace(process, &name, frame);
+    let program = process.program();
+    warn!("{} {}: {text}", proc::name(&program), process.pid);
+    crate::panic::user_backtrace(process, &program, frame);
     process.end(abi::STATUS_KILLED, text);
 }
 

@@ -1,7 +1,8 @@
 //! Gives names to the addresses in the guest's backtraces.
 //!
 //! The kernel prints `backtrace: 0xADDRESS` for itself and `user backtrace:
-//! PROGRAM 0xADDRESS` for a program, each on its own line.
+//! PATH 0xADDRESS` for a program, each on its own line. The addresses lie in the
+//! instructions meant: that of the fault, and the calls that led to it.
 
 use crate::checkout;
 use addr2line::Loader;
@@ -52,7 +53,10 @@ impl Symbols {
 
     fn program(&self, name: &str) -> Option<PathBuf> {
         if let Some(path) = name.strip_prefix("/n/host/") {
-            return Some(self.share.as_ref()?.join(path));
+            // The guest says the name: it must not lead to anything else.
+            let share = self.share.as_ref()?.canonicalize().ok()?;
+            let path = share.join(path).canonicalize().ok()?;
+            return (path.starts_with(share) && path.is_file()).then_some(path);
         }
         self.programs
             .get(name.strip_prefix("/bin/").unwrap_or(name))
@@ -60,11 +64,8 @@ impl Symbols {
     }
 }
 
-/// The function and line of a return address.
+/// The function and line of an instruction.
 fn describe(path: &Path, address: u64) -> Option<String> {
-    // A return address may belong to the next function already: look at the
-    // call, one byte before.
-    let address = address.checked_sub(1)?;
     let loader = Loader::new(path).ok()?;
     let function = match loader
         .find_frames(address)
@@ -111,6 +112,7 @@ mod tests {
         );
         let object = Loader::new(&own).unwrap();
         // Position independent: the address in the file is what symbols know.
+        // The very first instruction belongs to the function too.
         let address = describe as *const () as u64 - base();
         assert!(object.find_symbol(address).is_some());
         for prefix in [
@@ -118,9 +120,7 @@ mod tests {
             "  user backtrace: me ",
             "  user backtrace: /bin/me ",
         ] {
-            let found = symbols
-                .annotate(&format!("{prefix}{:#x}", address + 1))
-                .unwrap();
+            let found = symbols.annotate(&format!("{prefix}{address:#x}")).unwrap();
             assert!(found.contains("describe"), "{found}");
             assert!(found.contains("symbols.rs:"), "{found}");
         }

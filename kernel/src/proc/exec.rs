@@ -291,8 +291,6 @@ fn change(
     path: &[u8],
     arguments: &Arguments,
 ) -> Result<Space, Failure> {
-    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
-    let name = crate::text::shown(name).map_err(Errno::from)?;
     let file = open::open(process, path, mode::OREAD)?;
     let space = Lock::new(Rank::Space, Space::new()?);
     match with_image(&file, |image| build(&space, image, arguments, path)) {
@@ -302,7 +300,7 @@ fn change(
             return Err(failure);
         }
     }
-    *process.name.lock() = name;
+    *process.program.lock() = file.path.clone();
     Ok(seg::exchange(&process.space, space.into_inner()))
 }
 

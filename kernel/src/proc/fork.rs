@@ -38,7 +38,7 @@ pub fn rfork(parent: &Process, frame: &TrapFrame, flags: u64) -> Result<u64, Err
         privileges: parent.privileges.load(Relaxed),
         names: names(parent, flags)?,
         directory: parent.directory.lock().clone(),
-        name: parent.name.lock().clone(),
+        program: parent.program(),
     };
     let child = new_arc(Process::new(slot, &inherited, Space::new()?, stack, seat))?;
     if let Err(errno) = attach::copy_all(&parent.space, &child.space) {

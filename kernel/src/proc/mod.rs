@@ -66,9 +66,8 @@ pub struct Process {
     pub names: Lock<Arc<NameSpace>>,
     /// The working directory, absolute and clean.
     pub directory: Lock<Arc<[u8]>>,
-    /// What it is called in messages: the last part of the program's path,
-    /// as they show it.
-    pub name: Lock<Arc<str>>,
+    /// The path of its program, as messages show it; see [`Process::program`].
+    pub program: Lock<Arc<str>>,
     /// Its last error.
     pub error: Lock<LastError>,
     /// Set once it is to end.
@@ -107,7 +106,7 @@ impl Process {
             descriptors: Lock::new(Rank::Descriptors, Descriptors::new()),
             names: Lock::new(Rank::Names, parent.names.clone()),
             directory: Lock::new(Rank::Names, parent.directory.clone()),
-            name: Lock::new(Rank::Process, parent.name.clone()),
+            program: Lock::new(Rank::Process, parent.program.clone()),
             error: Lock::new(Rank::Process, LastError::default()),
             ending: Lock::new(Rank::Process, None),
             notes: Lock::new(Rank::Process, Notes::default()),
@@ -121,6 +120,11 @@ impl Process {
     /// Its name space.
     pub fn names(&self) -> Arc<NameSpace> {
         self.names.lock().clone()
+    }
+
+    /// The path of its program, absolute once it has run one.
+    pub fn program(&self) -> Arc<str> {
+        self.program.lock().clone()
     }
 
     /// Its kernel stack.
@@ -162,6 +166,11 @@ pub struct Parent {
     pub names: Arc<NameSpace>,
     /// Working directory.
     pub directory: Arc<[u8]>,
-    /// Name.
-    pub name: Arc<str>,
+    /// Path of the program.
+    pub program: Arc<str>,
+}
+
+/// What a process is called in messages: the last part of its program's path.
+pub fn name(program: &str) -> &str {
+    program.rsplit('/').next().unwrap_or(program)
 }

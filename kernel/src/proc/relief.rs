@@ -68,7 +68,8 @@ fn tell(victim: &Process) {
     let since = now.saturating_sub(told);
     if told == 0 || since > FORGET_NS {
         victim.told.store(now, Relaxed);
-        let name = victim.name.lock().clone();
+        let program = victim.program();
+        let name = super::name(&program);
         warn!("out of memory: {name} {} has most of it", victim.pid);
         let _ = note::post(victim, TEXT);
     } else if since > PATIENCE_NS {

@@ -135,9 +135,9 @@ fn describe(process: &Arc<Process>) -> [u8; size_of::<ProcessInfo>()] {
         let size = segments.fold(0u64, |sum, s| sum.saturating_add(s.pages * PAGE));
         (size, space.view.pages.mapped())
     };
-    let name = process.name.lock().clone();
+    let program = process.program();
     let descriptors = process.descriptors.lock().count() as u32;
-    let (name, waits) = (name.as_bytes(), status.waits_for.as_bytes());
+    let (name, waits) = (proc::name(&program).as_bytes(), status.waits_for.as_bytes());
     let (name_len, waits_len) = (name.len().min(NAME), waits.len().min(NAME));
     let pair = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
     let words = [

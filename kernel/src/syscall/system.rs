@@ -154,8 +154,12 @@ pub fn boot_options(process: &Process, a: &Arguments) -> Result<u64, Errno> {
 
 pub fn log(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let text = user::text(&process.space, a.0[0], a.0[1], LINE_MAX)?;
-    let name = process.name.lock().clone();
-    log::line(Level::Info, &name, format_args!("{}", text.trim_end()));
+    let program = process.program();
+    log::line(
+        Level::Info,
+        proc::name(&program),
+        format_args!("{}", text.trim_end()),
+    );
     Ok(0)
 }
 

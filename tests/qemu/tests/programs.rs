@@ -62,3 +62,37 @@ fn programs_of_other_compilers_run() {
         }
     }
 }
+
+/// The lines of a backtrace: function, and line of `programs/crash.c`.
+fn backtrace(console: &str) -> Vec<(&str, &str)> {
+    let lines = console
+        .lines()
+        .filter(|line| line.contains("user backtrace: "));
+    let named = lines.map(|line| line.split_once(" -> ").expect(console).1);
+    let parts = named.map(|name| name.trim_end_matches(')').split_once(" (").expect(console));
+    parts.collect()
+}
+
+#[test]
+fn a_program_of_the_share_that_faults_has_a_backtrace_with_functions_and_lines() {
+    let share = scratch();
+    let options = [STATIC, &["-g", "-O0", "-fno-omit-frame-pointer"]].concat();
+    compile(&source("crash.c"), &options, &share.path().join("crash"));
+    let line_of = |text: &str| {
+        let source = include_str!("../programs/crash.c");
+        let line = source.lines().position(|line| line.contains(text)).unwrap();
+        format!("tests/qemu/programs/crash.c:{}", line + 1)
+    };
+    // The fault is at the function's first instruction; what is called without
+    // a frame of its own hides its caller.
+    let wanted = [
+        ("falls", line_of("/* here */")),
+        ("_start", line_of("calls();")),
+    ];
+    for command in ["/n/host/crash", "cd /n/host; ./crash", "PATH=/n/host crash"] {
+        let (console, _) = run(share.path(), &guest(share.path()).command(command));
+        let found = backtrace(&console);
+        let wanted: Vec<_> = wanted.iter().map(|(f, at)| (*f, at.as_str())).collect();
+        assert_eq!(found, wanted, "{command}: {console}");
+    }
+}
