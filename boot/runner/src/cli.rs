@@ -3,6 +3,7 @@
 use crate::command::Verbosity;
 use crate::failure::Failure;
 use crate::guest::{Debugger, Guest, MEMORY};
+use crate::guests::Profile;
 use crate::qemu::Accel;
 use crate::session::Input;
 use crate::{checkout, guests, own, setup, share, terminal};
@@ -17,7 +18,7 @@ use std::time::Duration;
 /// guest. The exit status is that of the last command; 2: not started, 124:
 /// too slow, 125: the guest broke down.
 #[derive(Debug, Parser)]
-#[command(name = "dormouse", version, args_conflicts_with_subcommands = true)]
+#[command(name = "dormouse", version)]
 pub struct Cli {
     #[command(flatten)]
     boot: BootArgs,
@@ -28,43 +29,48 @@ pub struct Cli {
     verbose: bool,
 }
 
+/// All are global: they may come before a subcommand or after it.
 #[derive(Debug, Args)]
 struct BootArgs {
-    /// Run these commands, separated by `;`, and power off.
-    #[arg(short = 'c', value_name = "COMMANDS")]
+    /// Run these commands, a script of one line or more, and power off.
+    #[arg(short = 'c', value_name = "COMMANDS", global = true)]
     commands: Option<String>,
     /// Wait for gdb before the first instruction, and print what to type.
-    #[arg(long)]
+    #[arg(long, global = true)]
     gdb: bool,
     #[command(flatten)]
     machine: MachineArgs,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, PartialEq, Args)]
 struct MachineArgs {
     /// Directory of the host that the guest sees as /n/host [default: a sample
-    /// in cargo's target folder, with a sparse file of 1 GiB].
-    #[arg(long, value_name = "DIR")]
+    /// in cargo's target folder, with a sparse file of 1 GiB; another one for each
+    /// guest at the same time].
+    #[arg(long, value_name = "DIR", global = true)]
     share: Option<PathBuf>,
     /// What is asked of the server of /n/host, for example `break`,
     /// `check=always` or `store=DIR`; docs/protocol.md has them all.
-    #[arg(long, value_name = "OPTION,...", default_value = "")]
-    host_options: String,
-    /// Memory of the guest.
-    #[arg(long, value_name = "SIZE", default_value = MEMORY)]
-    mem: String,
+    #[arg(long, value_name = "OPTION,...", global = true)]
+    host_options: Option<String>,
+    /// Memory of the guest: 16M, 1.5G, ... [default: 2G].
+    #[arg(long, value_name = "SIZE", global = true)]
+    mem: Option<String>,
+    /// Optimise the guest as a whole, as `cargo bench` does: built in minutes.
+    #[arg(long, global = true)]
+    release: bool,
     /// Turn deferral off: every read and write moves all of its data at once.
-    #[arg(long)]
+    #[arg(long, global = true)]
     eager: bool,
     /// Let the guest's time count its instructions: figures that repeat.
-    #[arg(long)]
+    #[arg(long, global = true)]
     icount: bool,
     /// End the guest after this many seconds, showing its last lines.
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", global = true)]
     timeout: Option<f64>,
-    /// Who executes the guest's instructions.
-    #[arg(long, value_enum, default_value_t)]
-    accel: Accel,
+    /// Who executes the guest's instructions [default: tcg].
+    #[arg(long, value_enum, global = true)]
+    accel: Option<Accel>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -79,8 +85,6 @@ enum Verb {
     /// symbols of a program. The guest's console can be seen but not typed to:
     /// for that use --gdb and another terminal.
     Gdb {
-        #[command(flatten)]
-        boot: BootArgs,
         /// Words for gdb, after `--`: for example `-x FILE`.
         #[arg(last = true, value_name = "WORDS")]
         words: Vec<String>,
@@ -88,8 +92,6 @@ enum Verb {
     /// Run your own test programs: each must end with status 0 and keep no
     /// memory, file, snapshot, process or channel. [exit status: 0 if all do]
     Test {
-        #[command(flatten)]
-        machine: MachineArgs,
         /// Static programs for Dormouse; see docs/first-program.md.
         #[arg(required = true, value_name = "PROGRAM")]
         programs: Vec<PathBuf>,
@@ -98,12 +100,22 @@ enum Verb {
     /// compare each step with plain byte arrays; see docs/contract.md. [exit
     /// status: 0 if all agree]
     Replay {
-        #[command(flatten)]
-        machine: MachineArgs,
         /// Texts like those in tests/model/programs.
         #[arg(required = true, value_name = "FILE")]
         texts: Vec<PathBuf>,
     },
+}
+
+impl Verb {
+    fn name(&self) -> &'static str {
+        match self {
+            Verb::Setup => "setup",
+            Verb::Build => "build",
+            Verb::Gdb { .. } => "gdb",
+            Verb::Test { .. } => "test",
+            Verb::Replay { .. } => "replay",
+        }
+    }
 }
 
 /// For each program of a test, unless --timeout says otherwise.
@@ -117,24 +129,49 @@ impl Cli {
         } else {
             Verbosity::Normal
         };
-        match self.verb {
+        self.check()?;
+        let Cli { boot, verb, .. } = self;
+        match verb {
             Some(Verb::Setup) => setup::provide(verbosity).map(|()| 0),
             Some(Verb::Build) => {
                 setup::provide_target(verbosity)?;
-                guests::build(verbosity).map(|_| 0)
+                guests::build(boot.machine.profile(), verbosity).map(|_| 0)
             }
-            Some(Verb::Gdb { boot, words }) => {
+            Some(Verb::Gdb { words }) => {
                 let guest = boot.guest(verbosity)?.input(Input::None);
                 guest.gdb(Debugger::Start(words)).attach()?.status()
             }
-            Some(Verb::Test { machine, programs }) => {
+            Some(Verb::Test { programs }) => {
+                let machine = boot.machine;
                 own::run(machine.limited(verbosity, programs.len())?, &programs)
             }
-            Some(Verb::Replay { machine, texts }) => {
+            Some(Verb::Replay { texts }) => {
+                let machine = boot.machine;
                 own::replay(machine.limited(verbosity, texts.len())?, &texts)
             }
-            None => self.boot.guest(verbosity)?.attach()?.status(),
+            None => boot.guest(verbosity)?.attach()?.status(),
         }
+    }
+
+    /// Refuses options that mean nothing for the subcommand.
+    fn check(&self) -> Result<(), Failure> {
+        let (boot, machine) = (&self.boot, &self.boot.machine);
+        let built = MachineArgs {
+            release: machine.release,
+            ..MachineArgs::default()
+        };
+        let Some(verb) = &self.verb else {
+            return Ok(());
+        };
+        let wrong = match verb {
+            Verb::Setup if *machine != MachineArgs::default() => "options of a guest",
+            Verb::Build if *machine != built => "options of a guest but --release",
+            _ if boot.gdb => "--gdb",
+            Verb::Gdb { .. } => return Ok(()),
+            _ if boot.commands.is_some() => "-c",
+            _ => return Ok(()),
+        };
+        Err(Failure::setup(format!("{} takes no {wrong}", verb.name())))
     }
 }
 
@@ -165,19 +202,29 @@ impl MachineArgs {
         Ok(guest.timeout(limit))
     }
 
+    fn profile(&self) -> Profile {
+        match self.release {
+            true => Profile::Release,
+            false => Profile::Quick,
+        }
+    }
+
     fn guest(self, verbosity: Verbosity) -> Result<Guest, Failure> {
-        let share = match self.share {
-            Some(directory) => directory,
-            None => share::sample(&checkout::target_dir()?)?,
-        };
         let mut guest = Guest::new()
-            .share(share)
-            .mem(self.mem)
+            .profile(self.profile())
+            .mem(self.mem.as_deref().unwrap_or(MEMORY))
             .eager(self.eager)
             .icount(self.icount)
-            .accel(self.accel)
-            .option("host", self.host_options)
+            .accel(self.accel.unwrap_or_default())
+            .option("host", self.host_options.unwrap_or_default())
             .verbosity(verbosity);
+        guest = match self.share {
+            Some(directory) => guest.share(directory),
+            None => {
+                let (directory, lock) = share::sample(&checkout::target_dir()?)?;
+                guest.share_locked(directory, lock)
+            }
+        };
         if verbosity == Verbosity::Commands {
             guest = guest.option("log", "info");
         }
@@ -199,5 +246,49 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    fn refused(line: &str) -> Option<String> {
+        let words = ["dormouse"].into_iter().chain(line.split(' '));
+        match Cli::try_parse_from(words) {
+            Ok(cli) => cli.check().err().map(|failure| failure.text),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn options_of_a_guest_come_before_a_subcommand_or_after_it() {
+        for line in [
+            "--timeout 5 test hello",
+            "test --timeout 5 hello",
+            "test hello --timeout 5",
+            "--eager replay --mem 1G file",
+            "gdb --share /tmp -c ls -- -x file",
+            "-c ls gdb",
+            "--release build",
+            "--gdb -c ls",
+            "-v setup",
+        ] {
+            assert_eq!(refused(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn options_that_mean_nothing_for_a_subcommand_are_refused() {
+        for (line, why) in [
+            ("-c ls test hello", "test takes no -c"),
+            ("test hello --gdb", "test takes no --gdb"),
+            ("gdb --gdb", "gdb takes no --gdb"),
+            ("setup -c ls", "setup takes no -c"),
+            ("setup --mem 1G", "setup takes no options of a guest"),
+            (
+                "build --eager",
+                "build takes no options of a guest but --release",
+            ),
+            ("--host-optoins break", "unexpected argument"),
+        ] {
+            let said = refused(line).unwrap_or_default();
+            assert!(said.contains(why), "{line}: {said}");
+        }
     }
 }

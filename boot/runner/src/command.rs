@@ -1,6 +1,6 @@
 //! Running other programs, showing them first when asked to.
 
-use crate::failure::{Context, Failure};
+use crate::failure::{self, Context, Failure};
 use std::ffi::OsStr;
 use std::process::{Command, Output, Stdio};
 
@@ -18,7 +18,7 @@ impl Verbosity {
     /// Prints `command` as one would type it.
     pub fn show(self, command: &Command) {
         if self == Verbosity::Commands {
-            eprintln!("+ {}", line(command));
+            failure::line(format_args!("+ {}", line(command)));
         }
     }
 

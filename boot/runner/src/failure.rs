@@ -1,6 +1,7 @@
 //! What the runner says and the exit status it ends with.
 
 use std::fmt;
+use std::io::Write;
 
 /// Exit statuses of the runner's own; the guest's come through as they are.
 pub mod status {
@@ -61,5 +62,10 @@ impl<T, E: fmt::Display> Context<T> for Result<T, E> {
 
 /// One line of progress for the person.
 pub fn say(text: impl fmt::Display) {
-    eprintln!("dormouse: {text}");
+    line(format_args!("dormouse: {text}"));
+}
+
+/// A line on standard error, whether or not anybody reads it.
+pub fn line(text: impl fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -3,22 +3,29 @@
 use crate::bundle::Bundle;
 use crate::command::Verbosity;
 use crate::console::Filter;
+use crate::diagnostics::no_memory;
 use crate::failure::{Failure, say, status};
 use crate::gdb::Gdb;
-use crate::guests::{self, Guests};
+use crate::guests::{self, Guests, Profile};
 use crate::judge::{self, EXIT_HALT, Report};
 use crate::qemu::{Accel, Machine, Time};
 use crate::session::{End, Input, Record, Session};
-use crate::setup;
 use crate::share::Lock;
 use crate::symbols::Symbols;
+use crate::{memory, setup};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Memory of a guest unless told otherwise.
 pub const MEMORY: &str = "2G";
+
+/// The option with the commands: the only one that may have several lines, each
+/// a line of the options with this key.
+const COMMAND: &str = "command";
 
 /// A gdb for a guest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +44,8 @@ pub enum Debugger {
 #[derive(Clone, Debug)]
 pub struct Guest {
     share: Option<PathBuf>,
+    lock: Option<Arc<Lock>>,
+    profile: Profile,
     memory: String,
     accel: Accel,
     time: Time,
@@ -62,6 +71,8 @@ impl Guest {
     pub fn new() -> Guest {
         Guest {
             share: None,
+            lock: None,
+            profile: Profile::Quick,
             memory: MEMORY.into(),
             accel: Accel::Tcg,
             time: Time::Host,
@@ -79,10 +90,24 @@ impl Guest {
     /// Exports this directory of the host to the guest.
     pub fn share(mut self, directory: impl Into<PathBuf>) -> Guest {
         self.share = Some(directory.into());
+        self.lock = None;
         self
     }
 
-    /// Memory, in QEMU's notation: `64M`, `2G`.
+    /// The same with a directory whose lock is held already.
+    pub fn share_locked(mut self, directory: PathBuf, lock: Lock) -> Guest {
+        self.share = Some(directory);
+        self.lock = Some(Arc::new(lock));
+        self
+    }
+
+    /// How its code is compiled.
+    pub fn profile(mut self, profile: Profile) -> Guest {
+        self.profile = profile;
+        self
+    }
+
+    /// Memory: `64M`, `1.5G`; see [`memory::mebibytes`].
     pub fn mem(mut self, memory: impl Into<String>) -> Guest {
         self.memory = memory.into();
         self
@@ -113,7 +138,7 @@ impl Guest {
 
     /// What init runs instead of the demonstration and the prompt.
     pub fn command(self, text: impl Into<String>) -> Guest {
-        self.option("command", text)
+        self.option(COMMAND, text)
     }
 
     /// When to end a guest that has not ended by itself.
@@ -187,17 +212,18 @@ impl Guest {
 
     fn start(&self, show: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<Outcome, Failure> {
         self.check()?;
+        // Before anything is built: a directory that cannot be shared is named.
+        let lock = self.lock()?;
         setup::provide(self.verbosity)?;
         if matches!(self.gdb, Debugger::Start(_)) {
             setup::provide_gdb(self.verbosity)?;
         }
-        let mut guests = guests::build(self.verbosity)?;
+        let mut guests = guests::build(self.profile, self.verbosity)?;
         guests.programs.extend(self.programs.iter().cloned());
         let bundle = match &self.bundle {
             Some(bytes) => bytes.clone(),
             None => self.pack(&guests)?,
         };
-        let lock = self.share.as_deref().map(Lock::take).transpose()?;
         let gdb = match self.gdb {
             Debugger::None => None,
             Debugger::Wait | Debugger::Start(_) => Some(Gdb::prepare(&guests)?),
@@ -215,7 +241,7 @@ impl Guest {
         };
         let machine = Machine {
             loader: guests.loader,
-            memory: self.memory.clone(),
+            memory: memory::mebibytes(&self.memory)?,
             accel: self.accel.usable(),
             time: self.time,
             share: self.share.clone(),
@@ -245,39 +271,35 @@ impl Guest {
                 "instructions can be counted under TCG only, not under KVM",
             ));
         }
-        let digits = self
-            .memory
-            .strip_suffix(['K', 'M', 'G', 'k', 'm', 'g'])
-            .unwrap_or(&self.memory);
-        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(Failure::setup(format!(
-                "{}: not an amount of memory like 512M or 2G",
-                self.memory
-            )));
-        }
+        memory::mebibytes(&self.memory)?;
         for (key, value) in &self.options {
-            if key.contains(['=', '\n']) || value.contains(['\n', '\0']) {
+            let lines = key != COMMAND && value.contains('\n');
+            if key.contains(['=', '\n']) || value.contains('\0') || lines {
                 return Err(Failure::setup(format!(
-                    "{key}: a line's end in a command or option"
+                    "{key}: a line's end or a zero byte in an option"
                 )));
             }
         }
-        // Named before anything is built, and again by the lock itself.
-        self.share
-            .as_deref()
-            .map(Lock::take)
-            .transpose()
-            .map(|_| ())
+        Ok(())
+    }
+
+    /// The lock on the shared directory, if there is one.
+    fn lock(&self) -> Result<Option<Arc<Lock>>, Failure> {
+        match (&self.lock, &self.share) {
+            (Some(lock), _) => Ok(Some(lock.clone())),
+            (None, Some(share)) => Lock::take(share).map(Arc::new).map(Some),
+            (None, None) => Ok(None),
+        }
     }
 
     fn pack(&self, guests: &Guests) -> Result<Vec<u8>, Failure> {
         let mut bundle = Bundle::new();
         bundle.add_stripped("kernel", &guests.kernel)?;
-        let options = self
-            .options
-            .iter()
-            .map(|(key, value)| format!("{key}={value}\n"));
-        bundle.add("options", options.collect::<String>().as_bytes())?;
+        let lines = self.options.iter().flat_map(|(key, value)| {
+            let lines = value.split('\n');
+            lines.map(move |line| format!("{key}={line}\n"))
+        });
+        bundle.add("options", lines.collect::<String>().as_bytes())?;
         for (name, path) in &guests.programs {
             if path.exists() {
                 bundle.add_stripped(&format!("bin/{name}"), path)?;
@@ -304,6 +326,7 @@ pub struct Outcome {
     /// The exit status the guest stopped the machine with.
     pub status: Option<u8>,
     last_lines: String,
+    diagnostics: Vec<String>,
     timeout: Option<Duration>,
 }
 
@@ -320,6 +343,7 @@ impl Outcome {
             status: judge::parse(&record.verdicts).exit,
             verdicts: record.verdicts,
             last_lines: record.last_lines,
+            diagnostics: record.diagnostics,
             timeout,
         }
     }
@@ -336,13 +360,16 @@ impl Outcome {
             .verdicts
             .lines()
             .find_map(|line| line.strip_prefix("@panic "));
-        let last = &self.last_lines;
+        let last = match self.last_lines.as_str() {
+            "" => "it printed nothing".into(),
+            lines => format!("its last lines:\n{lines}"),
+        };
         match (self.end, self.status) {
             (End::TimedOut, _) => {
                 let seconds = self.timeout.unwrap_or_default().as_secs_f32();
                 Err(Failure {
                     status: status::TIMEOUT,
-                    text: format!("the guest ran longer than {seconds} s; its last lines:\n{last}"),
+                    text: format!("the guest ran longer than {seconds} s; {last}"),
                 })
             }
             (End::Left | End::OutputClosed, _) => Ok(0),
@@ -352,9 +379,28 @@ impl Outcome {
                 panic.unwrap_or_default()
             ))),
             (End::Exited(_), Some(status)) if self.exit_code == Some(EXIT_HALT) => Ok(status),
-            (End::Exited(how), _) => Err(Failure::guest(format!(
-                "the guest ended without saying how it went (QEMU: {how}); its last lines:\n{last}"
+            (End::Exited(_), _) if self.no_memory().is_some() => Err(Failure::setup(format!(
+                "the host has not that much memory for a guest: {}",
+                self.no_memory().unwrap_or_default()
             ))),
+            (End::Exited(how), _) => Err(Failure::guest(format!(
+                "the guest ended without saying how it went: {}; {last}",
+                self.silent_end(how)
+            ))),
+        }
+    }
+
+    fn no_memory(&self) -> Option<&str> {
+        self.diagnostics.first().and_then(|line| no_memory(line))
+    }
+
+    /// Why a QEMU has ended whose guest has not said a status.
+    fn silent_end(&self, how: ExitStatus) -> String {
+        match (how.code(), self.diagnostics.as_slice()) {
+            // With -no-reboot that is a reset.
+            (Some(0), _) => "the machine was reset (a triple fault, or too little memory)".into(),
+            (Some(code), [first, ..]) => format!("QEMU gave up with status {code}: {first}"),
+            _ => format!("QEMU: {how}"),
         }
     }
 }

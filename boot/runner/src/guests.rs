@@ -5,7 +5,7 @@
 
 use crate::checkout;
 use crate::command::Verbosity;
-use crate::failure::{Context, Failure, say};
+use crate::failure::{Context, Failure, line, say};
 use crate::setup::{self, TARGET, Toolchain};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -18,8 +18,28 @@ use std::sync::Mutex;
 /// Flags of all guest code: linked at fixed addresses (nobody relocates it),
 /// with frame pointers for backtraces.
 pub const RUSTFLAGS: &str = "-Crelocation-model=static -Cforce-frame-pointers=yes";
-/// The cargo profile of all guest code.
-pub const PROFILE: &str = "guest";
+
+/// How guest code is compiled. Each has a folder of its own, so that one does
+/// not undo what the other has built.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Profile {
+    /// Crate by crate: a change is built in seconds.
+    #[default]
+    Quick,
+    /// Optimised as a whole: what is measured, built in minutes.
+    Release,
+}
+
+impl Profile {
+    /// Its name in the workspace's `Cargo.toml`.
+    fn name(self) -> &'static str {
+        match self {
+            Profile::Quick => "guest",
+            Profile::Release => "guest-release",
+        }
+    }
+}
+
 const LOADER: &str = "dormouse-loader";
 const KERNEL: &str = "dormouse-kernel";
 
@@ -35,18 +55,22 @@ pub struct Guests {
 }
 
 /// Builds everything that has changed; once in a process.
-pub fn build(verbosity: Verbosity) -> Result<Guests, Failure> {
-    static DONE: Mutex<Option<Result<Guests, Failure>>> = Mutex::new(None);
+pub fn build(profile: Profile, verbosity: Verbosity) -> Result<Guests, Failure> {
+    static DONE: Mutex<BTreeMap<Profile, Result<Guests, Failure>>> = Mutex::new(BTreeMap::new());
     let mut done = DONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    done.get_or_insert_with(|| build_all(verbosity)).clone()
+    let built = done.entry(profile);
+    built
+        .or_insert_with(|| build_all(profile, verbosity))
+        .clone()
 }
 
-fn build_all(verbosity: Verbosity) -> Result<Guests, Failure> {
+fn build_all(profile: Profile, verbosity: Verbosity) -> Result<Guests, Failure> {
     let toolchain = setup::provide_target(verbosity)?;
     let binaries = binaries(verbosity)?;
     let folder = checkout::target_dir()?.join("guest");
     let mut cargo = cargo(toolchain)?;
-    cargo.args(["build", "--profile", PROFILE, "--target", TARGET, "--bins"]);
+    let name = profile.name();
+    cargo.args(["build", "--profile", name, "--target", TARGET, "--bins"]);
     for binary in &binaries {
         cargo.args(["-p", &binary.package]);
     }
@@ -54,7 +78,7 @@ fn build_all(verbosity: Verbosity) -> Result<Guests, Failure> {
     toolchain.finish(&mut cargo, RUSTFLAGS);
     compile(&mut cargo, verbosity)?;
 
-    let out = folder.join(TARGET).join(PROFILE);
+    let out = folder.join(TARGET).join(name);
     let mut guests = Guests::default();
     for binary in binaries {
         let path = out.join(&binary.file);
@@ -150,26 +174,26 @@ fn compile(cargo: &mut Command, verbosity: Verbosity) -> Result<(), Failure> {
     let mut works = false;
     let mut held = String::new();
     if let Some(stderr) = child.stderr.take() {
-        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            let word = line.split_whitespace().next().unwrap_or_default();
+        for text in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let word = text.split_whitespace().next().unwrap_or_default();
             if word == "Finished" {
                 continue;
             }
             if !works && matches!(word, "Compiling" | "Downloading" | "Updating" | "Blocking") {
                 say("building the guest: loader, kernel, programs");
-                eprint!("{held}");
+                held.lines().for_each(line);
                 works = true;
             }
             match works {
-                true => eprintln!("{line}"),
-                false => held += &(line + "\n"),
+                true => line(text),
+                false => held += &(text + "\n"),
             }
         }
     }
     let status = child.wait().context(|| "cannot wait for cargo".into())?;
     if !status.success() {
         if !works {
-            eprint!("{held}");
+            held.lines().for_each(line);
         }
         return Err(Failure::setup("building the guest failed"));
     }

@@ -6,10 +6,10 @@
 //! channels, and tells the judge. Programs written as text, for `suite replay`,
 //! go there too.
 
-use crate::failure::{Context, Failure, say};
+use crate::failure::{Context, Failure, line, say};
 use crate::judge::Verdict;
 use crate::{End, Guest, Outcome};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -22,11 +22,11 @@ const TEXT: &str = "text.";
 /// Runs the programs in `guest`; exit status 0 if all have passed, else 1.
 pub fn run(guest: Guest, programs: &[PathBuf]) -> Result<u8, Failure> {
     let named = names(programs)?;
-    let list: Vec<String> = programs.iter().filter_map(|path| name(path)).collect();
+    let list: Vec<&str> = named.iter().map(|(name, _)| name.as_str()).collect();
     let mut guest = guest
         .option("test", "1")
         .command(format!("suite run {}", list.join(" ")));
-    for (name, path) in named {
+    for (name, path) in &named {
         guest = guest.program(format!("{PREFIX}{name}"), path);
     }
     judge(&guest.attach()?)
@@ -51,9 +51,9 @@ fn judge(outcome: &Outcome) -> Result<u8, Failure> {
     let report = outcome.report();
     for case in &report.cases {
         match &case.verdict {
-            Verdict::Passed => eprintln!("ok      {}", case.name),
-            Verdict::Failed(why) => eprintln!("FAILED  {}: {why}", case.name),
-            Verdict::Missing => eprintln!("FAILED  {}: no verdict", case.name),
+            Verdict::Passed => line(format_args!("ok      {}", case.name)),
+            Verdict::Failed(why) => line(format_args!("FAILED  {}: {why}", case.name)),
+            Verdict::Missing => line(format_args!("FAILED  {}: no verdict", case.name)),
         }
     }
     if !matches!(outcome.end, End::Exited(_)) || outcome.status.is_none() {
@@ -70,9 +70,11 @@ fn judge(outcome: &Outcome) -> Result<u8, Failure> {
     Ok(u8::from(!problems.is_empty()))
 }
 
-/// The programs by their names; a name may contain what a shell takes as it is.
-fn names(programs: &[PathBuf]) -> Result<BTreeMap<String, &Path>, Failure> {
-    let mut named = BTreeMap::new();
+/// The programs with the names they get in the guest, which may contain what a
+/// shell takes as it is. Of files of the same name, the second is `NAME.2`.
+fn names(programs: &[PathBuf]) -> Result<Vec<(String, &Path)>, Failure> {
+    let mut named: Vec<(String, &Path)> = Vec::new();
+    let files: BTreeSet<String> = programs.iter().filter_map(|path| name(path)).collect();
     for path in programs {
         let shown = path.display();
         if !path.is_file() {
@@ -83,12 +85,22 @@ fn names(programs: &[PathBuf]) -> Result<BTreeMap<String, &Path>, Failure> {
                 "{shown}: names of tests are up to 64 letters, digits and any of . _ + -"
             )));
         };
-        if let Some(other) = named.insert(name, path.as_path()) {
+        if let Some((_, other)) = named.iter().find(|(_, other)| *other == path) {
             return Err(Failure::setup(format!(
                 "{shown}: the same name as {}",
                 other.display()
             )));
         }
+        let taken = |name: &String| named.iter().any(|(other, _)| other == name);
+        let mut unique = name.clone();
+        let mut numbers = 2..;
+        while taken(&unique) || (unique != name && files.contains(&unique)) {
+            unique = format!("{name}.{}", numbers.next().unwrap_or(0));
+        }
+        if unique != name {
+            say(format_args!("{shown} is called {unique}"));
+        }
+        named.push((unique, path.as_path()));
     }
     Ok(named)
 }
@@ -115,5 +127,19 @@ mod tests {
         refused(&[&own, &own], "the same name as");
         assert_eq!(names(std::slice::from_ref(&own)).unwrap().len(), 1);
         assert_eq!(name(Path::new("a b")), None);
+    }
+
+    #[test]
+    fn programs_of_the_same_name_are_numbered() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["a/hello", "b/hello", "c/hello.2", "d/hello"].map(|path| {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "").unwrap();
+            path
+        });
+        let named = names(&paths).unwrap();
+        let called: Vec<&str> = named.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(called, ["hello", "hello.3", "hello.2", "hello.4"]);
     }
 }

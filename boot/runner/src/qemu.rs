@@ -54,8 +54,8 @@ fn kvm_usable() -> Result<(), String> {
 pub struct Machine {
     /// What QEMU starts.
     pub loader: PathBuf,
-    /// Memory, in QEMU's notation (`2G`).
-    pub memory: String,
+    /// Memory in MiB.
+    pub memory: u64,
     /// Who executes it.
     pub accel: Accel,
     /// Whether virtual time counts instructions.
@@ -91,7 +91,7 @@ pub struct Inherited {
 /// guest's console.
 pub fn command(machine: &Machine, inherited: Inherited) -> Result<Command, Failure> {
     let mut qemu = Command::new(QEMU);
-    qemu.args(["-machine", "q35", "-m", &machine.memory]);
+    qemu.args(["-machine", "q35", "-m", &format!("{}M", machine.memory)]);
     match machine.accel {
         Accel::Kvm => qemu.args(["-cpu", "host", "-accel", "kvm"]),
         Accel::Tcg => qemu.args(["-cpu", "EPYC", "-accel", "tcg"]),

@@ -2,6 +2,7 @@
 
 use crate::command::Verbosity;
 use crate::console::Filter;
+use crate::diagnostics;
 use crate::failure::{Context, Failure, say};
 use crate::qemu::{self, Accel, Inherited, Machine};
 use crate::share::Lock;
@@ -9,9 +10,10 @@ use crate::terminal;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -66,6 +68,8 @@ pub struct Record {
     pub verdicts: String,
     /// The console's last lines.
     pub last_lines: String,
+    /// What QEMU said about itself.
+    pub diagnostics: Vec<String>,
 }
 
 /// All a run needs.
@@ -75,7 +79,7 @@ pub struct Session<'a> {
     /// What the guest finds in its memory.
     pub bundle: Vec<u8>,
     /// The lock on the shared directory.
-    pub lock: Option<Lock>,
+    pub lock: Option<Arc<Lock>>,
     /// When to give up.
     pub timeout: Option<Duration>,
     /// Where input comes from.
@@ -135,7 +139,7 @@ impl Session<'_> {
         };
         let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
         let end = relay.run(first, &events, deadline, &mut filter, self.show);
-        drop(relay.process);
+        let diagnostics = relay.process.end();
         drop(raw);
         if let Some(debugger) = debugger {
             // It may outlive the guest: the person decides.
@@ -145,6 +149,7 @@ impl Session<'_> {
             end,
             verdicts: String::from_utf8_lossy(&relay.verdicts).into_owned(),
             last_lines: filter.last_lines(20),
+            diagnostics,
         })
     }
 
@@ -276,6 +281,8 @@ fn send_input(input: Receiver<Vec<u8>>, mut guest: ChildStdin) {
 /// A QEMU, killed when dropped.
 struct Process {
     child: Child,
+    /// Shows what QEMU says about itself, and returns it in the end.
+    diagnostics: Option<thread::JoinHandle<Vec<String>>>,
 }
 
 impl Process {
@@ -299,10 +306,19 @@ impl Process {
             pump(stdout, events.clone(), Event::Console);
         }
         pump(File::from(verdicts), events.clone(), Event::Verdicts);
-        if let Some(stderr) = child.stderr.take() {
-            thread::spawn(move || pass_diagnostics(stderr));
-        }
-        Ok(Process { child })
+        let stderr = child.stderr.take();
+        Ok(Process {
+            child,
+            diagnostics: stderr.map(|stderr| thread::spawn(|| diagnostics::pass(stderr))),
+        })
+    }
+
+    /// Ends it, if it has not ended; what it has said about itself.
+    fn end(mut self) -> Vec<String> {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let told = self.diagnostics.take().map(thread::JoinHandle::join);
+        told.and_then(Result::ok).unwrap_or_default()
     }
 }
 
@@ -330,16 +346,6 @@ fn pump(
         }
         let _ = events.send(Event::Ended);
     });
-}
-
-/// Shows what QEMU says about itself, but for features of the processor model
-/// that its translator lacks.
-fn pass_diagnostics(stderr: impl Read) {
-    for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-        if !line.contains("TCG doesn't support requested feature") && !line.trim().is_empty() {
-            eprintln!("{line}");
-        }
-    }
 }
 
 /// An unnamed file in memory with these bytes.

@@ -2,7 +2,7 @@
 
 use crate::failure::{Context, Failure, say};
 use std::fs::{self, File, TryLockError};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// Bytes of the sample's large file.
@@ -21,9 +21,41 @@ delete it whenever you like, it is made again.
   big        1 GiB, almost all of it a hole: a page of text every 16 MiB
 ";
 
-/// Makes the sample directory where it is missing, and returns its path.
-pub fn sample(parent: &Path) -> Result<PathBuf, Failure> {
-    let path = parent.join("share");
+/// Sample directories at most, for guests at the same time.
+const SAMPLES_MOST: usize = 64;
+
+/// A sample directory in `parent` that no other guest uses, made where it is
+/// missing, and its lock: `share`, or `share-2` while that is in use, and so on.
+///
+/// # Errors
+/// It cannot be made, or all are in use.
+pub fn sample(parent: &Path) -> Result<(PathBuf, Lock), Failure> {
+    let mut first = None;
+    for number in 1..=SAMPLES_MOST {
+        let path = match number {
+            1 => parent.join("share"),
+            _ => parent.join(format!("share-{number}")),
+        };
+        make_sample(&path)?;
+        match Lock::try_take(&path)? {
+            Ok(lock) => {
+                if let Some(reason) = first {
+                    say(format_args!("{reason}; sharing {} instead", path.display()));
+                }
+                return Ok((path, lock));
+            }
+            Err(holder) => {
+                first.get_or_insert(format!("{} is {holder}", path.display()));
+            }
+        }
+    }
+    Err(Failure::setup(format!(
+        "{SAMPLES_MOST} sample directories are in use; end a guest, or name a directory by --share DIR"
+    )))
+}
+
+/// Makes what is missing of the sample directory `path`.
+fn make_sample(path: &Path) -> Result<(), Failure> {
     let make = |path: &Path| -> std::io::Result<()> {
         fs::create_dir_all(path)?;
         missing(&path.join("README"), |file| {
@@ -40,8 +72,7 @@ pub fn sample(parent: &Path) -> Result<PathBuf, Failure> {
     if !path.is_dir() {
         say(format_args!("making a sample to share: {}", path.display()));
     }
-    make(&path).context(|| format!("cannot make the sample directory {}", path.display()))?;
-    Ok(path)
+    make(path).context(|| format!("cannot make the sample directory {}", path.display()))
 }
 
 /// Creates `path` and fills it, unless it exists. The name appears once the
@@ -86,6 +117,16 @@ impl Lock {
     /// Checks that `path` can be shared, and takes the lock: one Dormouse per
     /// tree, because two would not see each other's snapshots.
     pub fn take(path: &Path) -> Result<Lock, Failure> {
+        Lock::try_take(path)?.map_err(|holder| {
+            Failure::setup(format!(
+                "shared directory {}: {holder}; end it, or name another directory by --share DIR",
+                path.display()
+            ))
+        })
+    }
+
+    /// The same; `Ok(Err(..))` says who has the lock.
+    fn try_take(path: &Path) -> Result<Result<Lock, String>, Failure> {
         let name = path.display();
         let about = |error| Failure::setup(format!("shared directory {name}: {error}"));
         if !fs::metadata(path)
@@ -97,8 +138,11 @@ impl Lock {
         fs::read_dir(path).map_err(|e| about(e.to_string()))?;
         let directory = File::open(path).map_err(|e| about(e.to_string()))?;
         match directory.try_lock() {
-            Ok(()) => Ok(Lock(directory)),
-            Err(TryLockError::WouldBlock) => Err(about("in use by another Dormouse".into())),
+            Ok(()) => Ok(Ok(Lock(directory))),
+            Err(TryLockError::WouldBlock) => Ok(Err(match holder(&directory) {
+                Some(process) => format!("in use by another Dormouse (process {process})"),
+                None => "in use by another Dormouse".into(),
+            })),
             Err(TryLockError::Error(error)) => Err(about(format!("cannot be locked: {error}"))),
         }
     }
@@ -106,5 +150,49 @@ impl Lock {
     /// The descriptor that carries the lock.
     pub fn file(&self) -> &File {
         &self.0
+    }
+}
+
+/// The process that has taken the lock on `directory`, if it lives and the
+/// system tells.
+fn holder(directory: &File) -> Option<u32> {
+    let known = directory.metadata().ok()?;
+    let device = known.dev();
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let place = format!("{major:02x}:{minor:02x}:{}", known.ino());
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    // `1: FLOCK  ADVISORY  WRITE 4711 fd:01:9437 0 EOF`
+    let mut lines = locks.lines().map(|line| line.split_whitespace());
+    let process = lines.find_map(|mut words| {
+        let flock = words.nth(1)? == "FLOCK";
+        let process = words.nth(2)?.parse().ok()?;
+        (flock && words.next()? == place).then_some(process)
+    })?;
+    Path::new(&format!("/proc/{process}"))
+        .exists()
+        .then_some(process)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guests_at_the_same_time_get_samples_of_their_own() {
+        let parent = tempfile::tempdir().unwrap();
+        let (first, lock) = sample(parent.path()).unwrap();
+        let (second, _lock) = sample(parent.path()).unwrap();
+        assert_eq!(first, parent.path().join("share"));
+        assert_eq!(second, parent.path().join("share-2"));
+        assert!(second.join("big").is_file());
+        let failure = Lock::take(&first).unwrap_err();
+        let said = format!(
+            "in use by another Dormouse (process {})",
+            std::process::id()
+        );
+        assert!(failure.text.contains(&said), "{failure}");
+        assert!(failure.text.contains("--share DIR"), "{failure}");
+        drop(lock);
+        assert_eq!(sample(parent.path()).unwrap().0, first);
     }
 }

@@ -24,6 +24,7 @@ static USER_STACK: AtomicU64 = AtomicU64::new(0);
 // NMI, double fault and machine check end the kernel and never return.
 global_asm!(
     ".balign 16",
+    ".global trap_stubs",
     "trap_stubs:",
     ".set v, 0",
     ".rept 256",

@@ -27,14 +27,24 @@ fn servers(sizes: &[usize]) -> Real {
     Real::new(&sizes.iter().enumerate().map(file).collect::<Vec<_>>())
 }
 
+/// Says which run it was, if that panics.
+struct ToldIfLost(String);
+
+impl Drop for ToldIfLost {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("{}", self.0);
+        }
+    }
+}
+
 /// Runs a program with each `kind` failing; how many there were.
 fn fail_each(name: &str, case: &Case, kind: FailureKind) -> u64 {
     let mut count = 0;
     for for_good in [false, true] {
         for at in 0.. {
             let failure = Failure { kind, at, for_good };
-            // Shown if the run panics.
-            println!("{name}: {failure:?}");
+            let _told = ToldIfLost(format!("{name}: {failure:?}"));
             if run_failing(servers(&case.files), case, Some(failure)) == 0 {
                 break;
             }

@@ -8,6 +8,7 @@ use model::generate::{Files, Flavour};
 use model::real::{Real, RealFile};
 use model::run::{recorded, run, run_random, sample};
 use program::content;
+use std::path::Path;
 
 const FILES: Files = Files {
     sizes: &[6 * 4096, 3 * 4096 + 1234, 4 * 4096 + 77, 2 * 4096 + 500],
@@ -75,14 +76,32 @@ fn over_snapfs_things_happen_in_the_middle_of_others() {
 
 /// The program in the file `DORMOUSE_REPLAY`, if there is one.
 #[test]
-fn a_program_is_replayed() {
+fn a_program_is_replayed() -> Result<(), String> {
     let Some(path) = std::env::var_os("DORMOUSE_REPLAY") else {
-        return;
+        return Ok(());
     };
-    let text = std::fs::read_to_string(path).expect("a file to read");
-    let case = Case::parse(&text).expect("a program");
+    let case = program_in(Path::new(&path))?;
     run(fake(&case.files), &case);
     run(real(&case.files), &case);
+    Ok(())
+}
+
+/// The program in a file, whose name may be seen from the root of the tree.
+fn program_in(path: &Path) -> Result<Case, String> {
+    let about = |error: String| format!("{}: {error}", path.display());
+    let text = std::fs::read_to_string(path)
+        .or_else(|error| std::fs::read_to_string(Path::new("../..").join(path)).map_err(|_| error))
+        .map_err(|error| about(error.to_string()))?;
+    Case::parse(&text).map_err(|bad| about(bad.0))
+}
+
+#[test]
+fn a_file_that_is_no_program_is_named() {
+    let said = |path: &str| program_in(Path::new(path)).unwrap_err();
+    assert!(said("/no/such").starts_with("/no/such: No such file"));
+    assert!(said("Cargo.toml").starts_with("Cargo.toml: "));
+    assert_eq!(said("Cargo.toml").lines().count(), 1);
+    assert!(program_in(Path::new("tests/model/programs/random-1.txt")).is_ok());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! `target/bench.tsv` (`name value unit budget`). Fails if a budget is broken.
 
 use dormouse_qemu_tests::scratch;
+use runner::guests::Profile;
 use runner::{Guest, checkout};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     let share = scratch();
     let guest = Guest::new()
         .share(share.path())
+        .profile(Profile::Release)
         .icount(true)
         .mem("512M")
         .command("bench");

@@ -2,6 +2,7 @@
 //! the host.
 
 use dormouse_qemu_tests::{guest, run, scratch};
+use runner::guests::Profile;
 use runner::judge::NOTHING;
 use runner::{Guest, Input, Verbosity, guests};
 use std::fs;
@@ -12,7 +13,9 @@ fn commands_see_the_hosts_files_and_give_their_status() {
     let share = scratch();
     fs::write(share.path().join("a"), "one\ntwo\n").unwrap();
     fs::write(share.path().join("b"), "one\ntwo!\n").unwrap();
-    let echo = &guests::build(Verbosity::Normal).unwrap().programs["echo"];
+    let echo = &guests::build(Profile::Quick, Verbosity::Normal)
+        .unwrap()
+        .programs["echo"];
     fs::copy(echo, share.path().join("mine")).unwrap();
     let commands = "cat /n/host/a; echo 'two  words' \"and ; this\"; /n/host/mine by path; cmp /n/host/a /n/host/b";
     let wanted = "one\ntwo\ntwo  words and ; this\nby path\n";
@@ -24,6 +27,21 @@ fn commands_see_the_hosts_files_and_give_their_status() {
         console
     });
     assert_eq!(both[0], both[1]);
+}
+
+#[test]
+fn commands_of_several_lines_are_a_script() {
+    let share = scratch();
+    let commands = "echo one\nfor x in 2 3\ndo echo $x=three\ndone\n";
+    let (console, status) = run(share.path(), &guest(share.path()).command(commands));
+    assert_eq!((console.as_str(), status), ("one\n2=three\n3=three\n", 0));
+}
+
+#[test]
+fn the_least_memory_is_enough() {
+    let share = scratch();
+    let guest = guest(share.path()).mem("16M").command("echo enough");
+    assert_eq!(run(share.path(), &guest), ("enough\n".into(), 0));
 }
 
 #[test]

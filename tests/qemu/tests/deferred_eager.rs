@@ -8,6 +8,7 @@
 //! the difference (`scripts/subjects.sh`).
 
 use dormouse_qemu_tests::{guest, run, scratch, tree};
+use runner::guests::Profile;
 use runner::{Verbosity, guests};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -96,7 +97,9 @@ fn differing(one: &str, two: &str) -> String {
 
 #[test]
 fn every_program_of_bin_has_a_part() {
-    let programs = guests::build(Verbosity::Normal).unwrap().programs;
+    let programs = guests::build(Profile::Quick, Verbosity::Normal)
+        .unwrap()
+        .programs;
     let known = |name: &str| {
         parts(PROGRAMS).any(|(part, _)| part == name) || ELSEWHERE.iter().any(|(of, _)| *of == name)
     };

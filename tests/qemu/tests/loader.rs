@@ -3,6 +3,7 @@
 
 use runner::bundle::Bundle;
 use runner::failure::status;
+use runner::guests::Profile;
 use runner::judge::EXIT_HALT;
 use runner::{End, Guest, Outcome, Verbosity, guests};
 use std::fs;
@@ -27,7 +28,12 @@ fn with_kernel(kernel: &[u8]) -> Vec<u8> {
 
 /// The real kernel's file, to be damaged.
 fn kernel() -> Vec<u8> {
-    fs::read(guests::build(Verbosity::Normal).unwrap().kernel).unwrap()
+    fs::read(
+        guests::build(Profile::Quick, Verbosity::Normal)
+            .unwrap()
+            .kernel,
+    )
+    .unwrap()
 }
 
 fn read_u64(file: &[u8], at: usize) -> u64 {

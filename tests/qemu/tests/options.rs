@@ -2,6 +2,7 @@
 //! the host's own while a file sleeps in memory.
 
 use dormouse_qemu_tests::{guest, run, scratch};
+use runner::failure::status;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
@@ -50,7 +51,10 @@ fn with_check_always_a_strangers_bytes_are_a_note_and_no_data() {
 fn an_unknown_option_is_refused_with_the_place() {
     let share = scratch();
     let guest = guest(share.path()).option("host", "brake");
-    let console = guest.command("ls /n/host").run().unwrap().console;
+    let outcome = guest.command("echo went on").run().unwrap();
+    assert_eq!(outcome.status().unwrap(), status::SETUP);
+    let console = outcome.console;
+    assert!(!console.contains("went on"), "{console}");
     let said = "/n/host: mounting /bin/hostfs: invalid argument";
     assert!(console.contains(said), "{console}");
 }

@@ -3,6 +3,7 @@
 
 use dormouse_qemu_tests::scratch;
 use runner::failure::status;
+use runner::guests::Profile;
 use runner::{Guest, Outcome, Verbosity, checkout, guests, own, setup};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -71,7 +72,9 @@ fn the_first_programs_of_the_page_run() {
 
 #[test]
 fn own_tests_pass_by_status_0_only() {
-    let programs = &guests::build(Verbosity::Normal).unwrap().programs;
+    let programs = &guests::build(Profile::Quick, Verbosity::Normal)
+        .unwrap()
+        .programs;
     let good = programs["true"].clone();
     let bad = programs["false"].clone();
     let share = scratch();

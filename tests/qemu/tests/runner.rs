@@ -47,7 +47,12 @@ fn a_share_in_use_is_named_and_free_again_afterwards() {
 #[test]
 fn bad_arguments_are_named() {
     refused(Guest::new().mem("much"), "much: not an amount of memory");
-    refused(Guest::new().command("a\nb"), "a line's end");
+    refused(
+        Guest::new().mem("64k"),
+        "--mem 64k: a guest needs 16M at least",
+    );
+    refused(Guest::new().command("a\0b"), "a zero byte");
+    refused(Guest::new().option("host", "a\nb"), "a line's end");
     refused(
         Guest::new().accel(Accel::Kvm).icount(true),
         "instructions can be counted under TCG only",

@@ -23,6 +23,9 @@ use services::Services;
 
 rt::main!(main);
 
+/// Exit status where boot options cannot be followed, as of the runner.
+const NOT_AS_ASKED: u8 = 2;
+
 /// What the demonstration works on.
 const SAMPLE: &str = "/n/host/big";
 
@@ -33,8 +36,14 @@ fn main(_args: rt::Args) -> u8 {
     if let Err(failure) = &console {
         eprintln!("init: no console: {failure}");
     }
-    if let Err(failure) = services.host_directory(options.get("host").unwrap_or_default()) {
+    let host = options.get("host").unwrap_or_default();
+    if let Err(failure) = services.host_directory(host) {
         eprintln!("init: no host directory at /n/host: {failure}");
+        // Who asks for something special must not go on without it.
+        if !host.is_empty() {
+            eprintln!("init: asked for: {host}");
+            halt(NOT_AS_ASKED);
+        }
     }
     if let Err(failure) = services.memory() {
         eprintln!("init: no files in memory at /tmp: {failure}");
@@ -49,8 +58,8 @@ fn main(_args: rt::Args) -> u8 {
         true => Account::now().ok(),
         false => None,
     };
-    let status = match (options.get("command"), options.is_on("test")) {
-        (Some(command), _) => shell(&["-c", command]),
+    let status = match (options.lines("command"), options.is_on("test")) {
+        (Some(command), _) => shell(&["-c", &command]),
         (None, true) => shell(&["-c", "suite"]),
         (None, false) => {
             demonstrate(shell);

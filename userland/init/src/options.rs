@@ -31,6 +31,16 @@ impl Options {
             .next()
     }
 
+    /// The values of all lines with that key, as the lines of one text; `None`
+    /// if there is none.
+    pub fn lines(&self, key: &str) -> Option<String> {
+        let pairs = self.0.lines().filter_map(|line| line.split_once('='));
+        let values = pairs.filter(|(name, _)| *name == key);
+        let mut values = values.map(|(_, value)| value);
+        let first = String::from(values.next()?);
+        Some(values.fold(first, |text, line| text + "\n" + line))
+    }
+
     /// Is it `1`?
     pub fn is_on(&self, key: &str) -> bool {
         self.get(key) == Some("1")

@@ -1,0 +1,78 @@
+//! What QEMU says about itself, in words for a person.
+
+use crate::failure::{line, say};
+use std::io::{BufRead, BufReader, Read};
+
+/// Lines kept to explain the end of a QEMU.
+const KEPT: usize = 8;
+
+/// Shows what comes from `stderr`, and returns the first lines of it at its end.
+pub fn pass(stderr: impl Read) -> Vec<String> {
+    let mut kept = Vec::new();
+    for text in BufReader::new(stderr).lines().map_while(Result::ok) {
+        match reading(&text) {
+            Reading::Nothing => {}
+            Reading::Explained(what) => say(what),
+            // Told when the session is over, as the reason for its end.
+            Reading::NoMemory => kept.insert(0, text),
+            Reading::AsItIs => {
+                line(&text);
+                if kept.len() < KEPT {
+                    kept.push(text);
+                }
+            }
+        }
+    }
+    kept
+}
+
+/// The reason in a line of QEMU's that says that the guest's memory is not to be
+/// had.
+pub fn no_memory(text: &str) -> Option<&str> {
+    let (_, why) = text.split_once("cannot set up guest memory")?;
+    Some(why.split_once(": ").map_or(why, |(_, why)| why))
+}
+
+/// How a line is to be told.
+#[derive(Debug, PartialEq, Eq)]
+enum Reading {
+    Nothing,
+    Explained(&'static str),
+    NoMemory,
+    AsItIs,
+}
+
+fn reading(text: &str) -> Reading {
+    // Features of the processor model that QEMU's translator lacks.
+    if text.trim().is_empty() || text.contains("TCG doesn't support requested feature") {
+        return Reading::Nothing;
+    }
+    if no_memory(text).is_some() {
+        return Reading::NoMemory;
+    }
+    // QEMU opens nothing else for a guest, and says so once.
+    if text.contains("broken or compromised client") {
+        return Reading::Explained(
+            "a file of the shared directory is a fifo, a socket or a device: \
+             a guest cannot open it",
+        );
+    }
+    Reading::AsItIs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noise_is_left_out_and_riddles_are_explained() {
+        let said = b"warning: TCG doesn't support requested feature: CPUID.07H\n\n\
+                     qemu: cannot set up guest memory 'pc.ram': Cannot allocate memory\n\
+                     qemu: 9p: broken or compromised client detected; attempt to open special file\n";
+        let kept = pass(&said[..]);
+        assert_eq!(kept.len(), 1);
+        assert_eq!(no_memory(&kept[0]), Some("Cannot allocate memory"));
+        let special = reading("9p: broken or compromised client detected");
+        assert!(matches!(special, Reading::Explained(_)));
+    }
+}
