@@ -16,6 +16,7 @@
 pub mod consts;
 mod list;
 mod message;
+pub mod numbers;
 mod types;
 mod wire;
 
