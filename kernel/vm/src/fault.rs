@@ -42,7 +42,40 @@ pub fn fault<H: Host>(h: &mut H, page: u64, access: Access) -> Result<(), Errno>
     }
 }
 
+/// Makes `page` the segment's own and mapped for writing without loading what it
+/// holds: the caller stores to all of it before anything else runs (rule 8).
+/// Never waits.
+///
+/// # Errors
+/// `EFAULT` outside of the segment, `ENOMEM`; nothing has changed then.
+pub fn overwrite<H: Host>(h: &mut H, page: u64) -> Result<(), Errno> {
+    h.with(|segment, m| segment.overwrite(m, page))
+}
+
 impl Segment {
+    fn overwrite<M: Memory>(&mut self, m: &mut M, page: u64) -> Result<(), Errno> {
+        if page >= self.pages() {
+            return Err(Errno::EFAULT);
+        }
+        match self.overlay.get(m, page).frame() {
+            Some(frame) => self.own(m, page, frame).map(drop)?,
+            // What a fill of it brings is not wanted any more.
+            None => self.zero_fill(m, page)?,
+        }
+        Ok(())
+    }
+
+    /// Gives a page that has no frame one of zeros, as the segment's own.
+    fn zero_fill<M: Memory>(&mut self, m: &mut M, page: u64) -> Result<(), NoMemory> {
+        let frame = m.alloc_zeroed().ok_or(NoMemory)?;
+        if let Err(error) = self.overlay.set(m, page, Slot::Dirty(frame)) {
+            m.release(frame);
+            return Err(error);
+        }
+        m.count(Count::ZeroFill, 1);
+        m.map(page, frame, true)
+    }
+
     /// One look at a page, without waiting.
     #[inline]
     fn touch<M: Memory>(&mut self, m: &mut M, page: u64, access: Access) -> Result<Touch, Errno> {
@@ -91,13 +124,7 @@ impl Segment {
         }
         // Writable at once, whatever the access: a second fault would cost
         // more than the page that might have been shared.
-        let frame = m.alloc_zeroed().ok_or(NoMemory)?;
-        if self.overlay.set(m, page, Slot::Dirty(frame)).is_err() {
-            m.release(frame);
-            return Err(Errno::ENOMEM);
-        }
-        m.count(Count::ZeroFill, 1);
-        m.map(page, frame, true)?;
+        self.zero_fill(m, page)?;
         Ok(Touch::Mapped)
     }
 

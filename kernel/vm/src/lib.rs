@@ -60,7 +60,7 @@ pub use accounts::{ACCOUNTS_MAX, AccountId, Accounts};
 pub use cache::{Cache, Changes, Epochs, FileId, Kept};
 pub use caution::in_a_call;
 pub use extents::{Extent, Extents, Source};
-pub use fault::{Access, fault};
+pub use fault::{Access, fault, overwrite};
 pub use fork::{destroy, fork};
 pub use host::{
     Count, Gather, Host, Kind, Limits, Memory, NoMemory, Op, Origin, Put, PutReply, Snapped,

@@ -79,6 +79,17 @@ impl Segment {
         }
     }
 
+    /// Has any of these pages to be loaded before a part of it can be used?
+    pub fn sleeps<M: Memory>(&self, m: &M, pages: Range<u64>) -> bool {
+        let bytes = pages.start * PAGE..pages.end * PAGE;
+        self.extents.over(bytes).any(|extent| {
+            let first = (extent.start / PAGE).max(pages.start);
+            let end = extent.end.div_ceil(PAGE).min(pages.end);
+            let state = |page| self.overlay.get(m, page);
+            (first..end).any(|page| matches!(state(page), Slot::Absent | Slot::Filling(_)))
+        })
+    }
+
     /// Removes a snapshot that nothing here refers to any more; its reference
     /// is now the caller's, for [`crate::Host::release_snap`]. The verbs of
     /// this crate do so themselves.
