@@ -149,7 +149,7 @@ impl<F: Copy> Job<F> {
             self.choose_into(h, at);
             self.give_up_hidden(h, at);
         }
-        self.wake_ahead(h, at);
+        let end = self.wake_ahead(h, at)?;
         let wid = h.put_begin(self.file)?;
         let (ticket, generation) = h.with(|segment, _| {
             segment.extents.hold();
@@ -157,7 +157,7 @@ impl<F: Copy> Job<F> {
         });
         let mut piece = Piece {
             range: at..at,
-            end: self.caution.end(&(at..self.range.end)),
+            end,
             names: false,
             wid,
             ticket,
@@ -165,28 +165,25 @@ impl<F: Copy> Job<F> {
             room: self.limits.wmax.max(1),
         };
         let answer = match self.stage(h, &mut piece) {
-            Ok(()) => {
-                let answer = h.put_wait(self.file, wid);
-                self.caution.sent(&piece.range, piece.names);
-                answer
-            }
+            Ok(()) => h.put_wait(self.file, wid),
             Err(error) => {
                 h.put_abort(self.file, wid);
                 Err(error)
             }
         };
+        self.caution.sent(&piece.range, piece.names);
         self.settle(h, &piece, answer)
     }
 
     /// Wakes what a piece from `at` will send of other servers' bytes before
     /// anything is staged: in the middle of a piece the writer has room at the
     /// server that others wait for, so it must not wait for anybody else then.
-    /// An error is met again when its turn comes.
-    fn wake_ahead<H: Host<File = F>>(&self, h: &mut H, at: u64) {
-        if !self.limits.snapshots || !self.names_others(h) {
-            return;
-        }
+    /// Where the piece has to end: before what could not be had.
+    fn wake_ahead<H: Host<File = F>>(&self, h: &mut H, at: u64) -> Result<u64, Errno> {
         let (mut left, end) = (at, self.caution.end(&(at..self.range.end)));
+        if !self.limits.snapshots || !self.names_others(h) {
+            return Ok(end);
+        }
         let mut room = self.limits.wmax;
         while let Some(extent) = h.with(|segment, _| segment.extents.first(left..end)) {
             left = extent.end;
@@ -197,12 +194,18 @@ impl<F: Copy> Job<F> {
                 if h.with(|segment, m| segment.slot(m, page)) != Slot::Absent {
                     continue;
                 }
-                if room == 0 || fault(h, page, Access::Load).is_err() {
-                    return;
+                let before = extent.start.max(page * PAGE);
+                match fault(h, page, Access::Load) {
+                    Ok(()) => room = room.saturating_sub(PAGE),
+                    Err(error) if before <= at => return Err(in_a_call(error)),
+                    Err(_) => return Ok(before),
                 }
-                room = room.saturating_sub(PAGE);
+                if room == 0 {
+                    return Ok(end.min((page + 1) * PAGE));
+                }
             }
         }
+        Ok(end)
     }
 
     /// Is the buffer tied to what the server of the write cannot get at, or is
@@ -356,6 +359,8 @@ impl<F: Copy> Job<F> {
                 let zero = at..(at + len).min(paid_end);
                 h.with(|_, m| message.gather_zeros(m, zeros, zero, &limits))
             }
+            // Asleep after all: the next piece begins with it.
+            Run::Named(_) if self.would_wait(h, piece) => return Ok(Some(0)),
             Run::Named(extent) => {
                 match wake(h, at..extent.end.min(paid_end), (message, &limits))? {
                     Some(len) => len,
@@ -369,6 +374,15 @@ impl<F: Copy> Job<F> {
             h.with(|_, m| m.count(Count::Sent, data));
         }
         Ok(Some(data))
+    }
+
+    /// Would the page at the end of `piece` have to be loaded, while something of
+    /// the piece may be staged?
+    fn would_wait<H: Host<File = F>>(&self, h: &mut H, piece: &Piece) -> bool {
+        let page = piece.range.end / PAGE;
+        let slot = h.with(|segment, m| segment.slot(m, page));
+        let sleeps = matches!(slot, Slot::Absent | Slot::Filling(_));
+        self.limits.snapshots && !piece.range.is_empty() && sleeps
     }
 
     /// Names bytes that the server has; how many.
