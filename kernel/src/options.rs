@@ -1,5 +1,6 @@
 //! Boot options: `key=value` lines in the bundle, written by the runner.
 use crate::log;
+use crate::mem::frames;
 use crate::name::root;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -26,6 +27,9 @@ pub fn init() {
     DEFERRED.store(value("eager") != Some("1"), Relaxed);
     COUNTED.store(value("icount") == Some("1"), Relaxed);
     TESTED.store(value("test") == Some("1"), Relaxed);
+    if value("poison") == Some("1") {
+        frames::poison();
+    }
     if let Some(level) = value("log").and_then(log::level_named) {
         log::set_level(level);
     }

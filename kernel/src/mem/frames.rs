@@ -12,7 +12,7 @@
 //! file servers, and all of them leave some for the services of the system.
 
 use core::ops::Range;
-use core::sync::atomic::{AtomicU16, AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering::Relaxed};
 
 use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
 use spin::Mutex;
@@ -122,18 +122,55 @@ pub(super) fn limit() -> u32 {
     LIMIT.load(Relaxed)
 }
 
+/// Are frames without content filled with [`POISON`]?
+static POISONED: AtomicBool = AtomicBool::new(false);
+
+/// Random, so that no program has it in its memory by chance.
+const POISON: u64 = 0xd35c_4be9_17a6_8f32;
+
+/// For tests: from now on what is in a frame that nobody has written is poison,
+/// and [`check_written`] looks for it.
+pub fn poison() {
+    POISONED.store(true, Relaxed);
+}
+
+/// The frame has no content any more, or none yet.
+#[inline]
+fn emptied(frame: Frame) {
+    if POISONED.load(Relaxed) {
+        (0..SIZE / 8).for_each(|index| write_u64(frame, index, POISON));
+    }
+}
+
+/// Panics if a frame that a program is about to see was not written entirely
+/// (invariant 14). Looks only if frames are poisoned.
+#[inline]
+pub fn check_written(frame: Frame) {
+    if POISONED.load(Relaxed) && managed(frame) {
+        let unwritten = |index| read_u64(frame, index) == POISON;
+        assert!(
+            !(0..SIZE / 8).any(unwritten),
+            "{frame:?} is not initialised"
+        );
+    }
+}
+
 /// A frame for which the caller is the one holder; what is in it is whatever
 /// it was last used for.
 #[inline]
 pub fn alloc() -> Option<Frame> {
-    let mut table = TABLE.lock();
-    if table.free <= table.kept_from(table.payer.share) {
-        return None;
-    }
-    let frame = table.take()?;
-    let account = table.payer.account;
-    table.accounts.charge(account);
-    table.set_owner(frame, account.0);
+    let frame = {
+        let mut table = TABLE.lock();
+        if table.free <= table.kept_from(table.payer.share) {
+            return None;
+        }
+        let frame = table.take()?;
+        let account = table.payer.account;
+        table.accounts.charge(account);
+        table.set_owner(frame, account.0);
+        frame
+    };
+    emptied(frame);
     Some(frame)
 }
 
@@ -193,6 +230,7 @@ pub fn alloc_contiguous(pages: u32) -> Option<Frame> {
     let account = table.payer.account;
     table.owners[run].fill(account.0);
     (0..pages).for_each(|_| table.accounts.charge(account));
+    (first..first + pages).for_each(|frame| emptied(Frame(frame)));
     Some(Frame(first))
 }
 
@@ -218,6 +256,7 @@ pub fn release(frame: Frame) {
         if left == 0 {
             *word = FREE | first;
             table.freed(frame);
+            emptied(frame);
         }
         left
     };
@@ -238,6 +277,7 @@ fn release_cached(frame: Frame) {
     if *word == 0 {
         *word = FREE | first;
         table.freed(frame);
+        emptied(frame);
     }
 }
 

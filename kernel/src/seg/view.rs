@@ -104,6 +104,10 @@ impl Memory for View {
     }
 
     fn publish(&mut self, snap: SnapId, soff: u64, frame: Frame) -> Option<Frame> {
+        // A frame that somebody else holds may be about to be written.
+        if frames::shared(frame) {
+            return None;
+        }
         snapshots::publish(snap, soff, frame)
     }
 
@@ -141,6 +145,7 @@ impl Memory for View {
             exec: self.execute,
             uncached: false,
         };
+        frames::check_written(frame);
         self.pages.map(self.base + page * PAGE, frame, prot)
     }
 

@@ -12,13 +12,15 @@ use std::time::Duration;
 /// Small, so that a file of four times the memory is made quickly.
 const MEMORY: &str = "96M";
 
-/// Runs `guest` with this shared directory.
+/// Runs `guest` with this shared directory, and with poison in all frames that
+/// nobody has written: the kernel panics if a program would see one.
 fn run_in(share: &Path, guest: Guest) -> Outcome {
     let guest = guest
         .mem(MEMORY)
         .share(share)
         .option("test", "1")
-        .option("left", "1");
+        .option("left", "1")
+        .option("poison", "1");
     let outcome = guest.timeout(Duration::from_secs(900)).run().unwrap();
     print_cases(&outcome);
     let left = outcome.report().left;
