@@ -61,13 +61,19 @@ impl Message {
         self.head.len() + self.body.iter().map(|p| p.len).sum::<usize>() - self.taken
     }
 
+    /// The tag of a 9P message.
+    pub fn tag(&self) -> Option<u16> {
+        let tag = self.head.get(5..7)?.first_chunk()?;
+        Some(u16::from_le_bytes(*tag))
+    }
+
     /// Calls `sink` with runs of bytes, in order, from `taken` on, `limit`
     /// bytes at most. `sink(offset, source)`.
-    pub fn for_each(
+    pub fn for_each<E>(
         &self,
         limit: usize,
-        mut sink: impl FnMut(usize, Source<'_>) -> Result<(), Errno>,
-    ) -> Result<usize, Errno> {
+        mut sink: impl FnMut(usize, Source<'_>) -> Result<(), E>,
+    ) -> Result<usize, E> {
         let (mut skip, mut done) = (self.taken, 0);
         let head = self.head.get(skip.min(self.head.len())..).unwrap_or(&[]);
         let take = head.len().min(limit);
@@ -93,6 +99,7 @@ impl Message {
 }
 
 /// Where bytes of a message are.
+#[derive(Clone, Copy)]
 pub enum Source<'a> {
     /// In the head.
     Bytes(&'a [u8]),
@@ -108,6 +115,15 @@ pub fn room<T>(n: usize) -> Result<Vec<T>, Errno> {
 }
 
 impl Piece {
+    /// The same bytes, held once more.
+    pub fn again(&self) -> Piece {
+        Piece {
+            frame: FrameRef::retained(self.frame.frame()),
+            at: self.at,
+            len: self.len,
+        }
+    }
+
     /// The first `len` bytes of a new frame, which are to be overwritten.
     pub fn alloc(len: usize) -> Result<Piece, Errno> {
         let frame = frames::alloc_kernel().ok_or(Errno::ENOMEM)?;

@@ -8,7 +8,7 @@ mod message;
 mod port;
 
 pub use message::{FrameRef, HEAD_MAX, Message, Piece, Source, room};
-pub use port::{Event, Port, interrupt};
+pub use port::{Event, Port, What, interrupt};
 
 use crate::lock::{Lock, Rank};
 use crate::mem::heap::new_arc;
@@ -105,25 +105,26 @@ impl End {
         Ok(())
     }
 
+    /// Is this side the kernel's own 9P client's? Then nobody else sends here.
+    pub fn is_clients(&self) -> bool {
+        self.channel.sides.lock()[self.side].client.is_some()
+    }
+
     /// Queues a message at the other side, waiting while that is full.
     /// `EPIPE` if it is closed.
     pub fn send(&self, message: Message) -> Result<(), Errno> {
+        let mut message = Some(message);
         loop {
             {
                 let mut sides = self.channel.sides.lock();
-                let peer = &mut sides[self.peer()];
-                if !peer.open {
-                    return Err(Errno::EPIPE);
+                match self.push(&mut sides, &mut message)? {
+                    Pushed::Yes(port) => {
+                        drop(sides);
+                        notify(port);
+                        return Ok(());
+                    }
+                    Pushed::Full => sides[self.peer()].writers.join(),
                 }
-                if peer.queue.len() < DEPTH {
-                    peer.queue.push_back(message);
-                    peer.readers.wake_one();
-                    let port = peer.port.clone();
-                    drop(sides);
-                    notify(port);
-                    return Ok(());
-                }
-                peer.writers.join();
             }
             let wake = sched::park(Reason::Room, None);
             let writers = &mut self.channel.sides.lock()[self.peer()].writers;
@@ -133,6 +134,50 @@ impl End {
             }
             writers.leave();
         }
+    }
+
+    /// Queues a message at the other side if there is room: `EAGAIN` if not,
+    /// `EPIPE` if it is closed. Never waits.
+    pub fn try_send(&self, message: Message) -> Result<(), Errno> {
+        let mut sides = self.channel.sides.lock();
+        match self.push(&mut sides, &mut Some(message))? {
+            Pushed::Yes(port) => {
+                drop(sides);
+                notify(port);
+                Ok(())
+            }
+            Pushed::Full => Err(Errno::EAGAIN),
+        }
+    }
+
+    fn push(&self, sides: &mut [Side; 2], message: &mut Option<Message>) -> Result<Pushed, Errno> {
+        let peer = &mut sides[self.peer()];
+        if !peer.open {
+            return Err(Errno::EPIPE);
+        }
+        if peer.queue.len() >= DEPTH {
+            return Ok(Pushed::Full);
+        }
+        peer.queue.extend(message.take());
+        peer.readers.wake_one();
+        Ok(Pushed::Yes(peer.port.clone()))
+    }
+
+    /// Has the other side not received all of a message that `is_it`?
+    pub fn has_queued(&self, is_it: impl Fn(&Message) -> bool) -> bool {
+        let sides = self.channel.sides.lock();
+        sides[self.peer()].queue.iter().any(is_it)
+    }
+
+    /// Takes a message that `is_it` back, if the other side has received nothing
+    /// of it.
+    pub fn withdraw(&self, is_it: impl Fn(&Message) -> bool) -> Option<Message> {
+        let mut sides = self.channel.sides.lock();
+        let peer = &mut sides[self.peer()];
+        let at = peer.queue.iter().position(|m| m.taken == 0 && is_it(m))?;
+        let message = peer.queue.remove(at);
+        peer.writers.wake_one();
+        message
     }
 
     /// Takes the next message, waiting for it. `None`: the other side is
@@ -157,15 +202,11 @@ impl End {
         }
     }
 
-    /// Puts back what a short read left over: it is read next.
+    /// Puts back what a short read left over, or a message that could not be
+    /// copied: it is read next. To be called before anything else runs, while
+    /// the room that it had is there.
     pub fn put_back(&self, message: Message) {
-        let mut sides = self.channel.sides.lock();
-        let side = &mut sides[self.side];
-        // Room was kept by `receive`; a writer may have filled it since.
-        if side.queue.try_reserve(1).is_ok() {
-            side.queue.push_front(message);
-            side.readers.wake_one();
-        }
+        self.tap().put_back(message);
     }
 
     /// What a port needs to receive for this side.
@@ -204,6 +245,14 @@ fn notify(port: Option<Weak<Port>>) {
     }
 }
 
+/// What became of a message to be queued.
+enum Pushed {
+    /// It is queued; the port that is to know.
+    Yes(Option<Weak<Port>>),
+    /// There is no room.
+    Full,
+}
+
 enum Taken {
     Message(Message),
     Hangup,
@@ -224,7 +273,8 @@ fn try_take(sides: &mut [Side; 2], side: usize) -> Taken {
 }
 
 /// A port's hold on a side: it can receive there, and keeps nothing open.
-struct Tap {
+#[derive(Clone)]
+pub struct Tap {
     channel: Arc<Channel>,
     side: usize,
 }
@@ -232,6 +282,22 @@ struct Tap {
 impl Tap {
     fn try_take(&self) -> Taken {
         try_take(&mut self.channel.sides.lock(), self.side)
+    }
+
+    /// As [`End::put_back`].
+    pub fn put_back(&self, message: Message) {
+        let port = {
+            let mut sides = self.channel.sides.lock();
+            let side = &mut sides[self.side];
+            side.queue.push_front(message);
+            side.readers.wake_one();
+            side.port.clone()
+        };
+        notify(port);
+    }
+
+    fn detach(&self) {
+        self.channel.sides.lock()[self.side].port = None;
     }
 
     fn attach(&self, port: Weak<Port>) -> Result<(), Errno> {

@@ -39,13 +39,23 @@ pub struct Port {
 }
 
 /// What a port received, under which key.
-pub enum Event {
+pub struct Event {
+    /// The source's key.
+    pub key: u64,
+    /// The source's place among the port's.
+    source: usize,
+    /// What it is.
+    pub what: What,
+}
+
+/// Kinds of events.
+pub enum What {
     /// A message.
-    Message(u64, Message),
+    Message(Message),
     /// That many interrupts.
-    Interrupt(u64, u32),
+    Interrupt(u32),
     /// A channel's other side is closed and drained; said once.
-    Hangup(u64),
+    Hangup(Tap),
 }
 
 impl Port {
@@ -73,7 +83,10 @@ impl Port {
     pub fn add_channel(self: &Arc<Port>, end: &End, key: u64) -> Result<(), Errno> {
         let tap = end.tap();
         tap.attach(Arc::downgrade(self))?;
-        self.add(key, Kind::Channel(tap))?;
+        if let Err(errno) = self.add(key, Kind::Channel(tap)) {
+            end.tap().detach();
+            return Err(errno);
+        }
         self.wake();
         Ok(())
     }
@@ -109,12 +122,44 @@ impl Port {
         for step in 0..count {
             let index = (state.next + step) % count;
             let source = state.sources.get_mut(index)?;
-            if let Some(event) = source.poll() {
+            if let Some(what) = source.poll() {
+                let key = source.key;
                 state.next = (index + 1) % count;
-                return Some(event);
+                return Some(Event {
+                    key,
+                    source: index,
+                    what,
+                });
             }
         }
         None
+    }
+
+    /// Puts an event back that could not be told: it is received again. To be
+    /// called before anything else runs.
+    pub fn put_back(&self, event: Event) {
+        let queue = {
+            let state = &mut *self.state.lock();
+            let Some(Source { kind, .. }) = state.sources.get_mut(event.source) else {
+                return;
+            };
+            match (event.what, kind) {
+                (What::Message(message), Kind::Channel(tap)) => Some((tap.clone(), message)),
+                (What::Interrupt(count), Kind::Interrupt { pending, .. }) => {
+                    *pending = pending.saturating_add(count);
+                    None
+                }
+                (What::Hangup(tap), kind) => {
+                    *kind = Kind::Channel(tap);
+                    None
+                }
+                _ => None,
+            }
+        };
+        match queue {
+            Some((tap, message)) => tap.put_back(message),
+            None => self.wake(),
+        }
     }
 
     /// The next event, waiting until `deadline_ns` at most (`ETIMEDOUT`).
@@ -144,19 +189,18 @@ impl Port {
 }
 
 impl Source {
-    fn poll(&mut self) -> Option<Event> {
+    fn poll(&mut self) -> Option<What> {
         match &mut self.kind {
             Kind::Channel(tap) => match tap.try_take() {
-                Taken::Message(message) => Some(Event::Message(self.key, message)),
-                Taken::Hangup => {
-                    self.kind = Kind::Closed;
-                    Some(Event::Hangup(self.key))
-                }
+                Taken::Message(message) => Some(What::Message(message)),
+                Taken::Hangup => match core::mem::replace(&mut self.kind, Kind::Closed) {
+                    Kind::Channel(tap) => Some(What::Hangup(tap)),
+                    Kind::Interrupt { .. } | Kind::Closed => None,
+                },
                 Taken::Nothing => None,
             },
             Kind::Interrupt { pending, .. } if *pending > 0 => {
-                let count = core::mem::take(pending);
-                Some(Event::Interrupt(self.key, count))
+                Some(What::Interrupt(core::mem::take(pending)))
             }
             Kind::Interrupt { .. } | Kind::Closed => None,
         }

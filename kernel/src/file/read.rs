@@ -1,14 +1,17 @@
 //! `pread`: deferred where it can be, eager everywhere else.
 use super::{Node, OpenFile};
 use crate::arch::{self, time};
+use crate::chan::{Piece, Source};
+use crate::mem::frames;
 use crate::mount::remote::Remote;
 use crate::mount::snapshots;
 use crate::name::root::Entry;
 use crate::proc::Process;
 use crate::seg::host::{Caller, File, read_remote, read_snapshot};
-use crate::seg::{SpaceLock, attach, snapshot_range, user};
+use crate::seg::user::{self, Sink, Stop};
+use crate::seg::{SpaceLock, attach, snapshot_range};
 use crate::text;
-use abi::Errno;
+use abi::{Errno, PAGE};
 use alloc::string::String;
 use vm::Access;
 
@@ -21,8 +24,8 @@ pub fn pread(
     offset: u64,
 ) -> Result<u64, Errno> {
     file.check_readable()?;
-    user::check(va, n)?;
     let space = &process.space;
+    user::within(space, va, n, Access::Store)?;
     match &file.node {
         Node::Root(entry) => file.transfer(offset, n, |at| root(space, *entry, va, n, at)),
         Node::Remote(remote) if remote.is_directory() => Err(Errno::EISDIR),
@@ -66,17 +69,33 @@ const RANDOM_MAX: u64 = 16 * 1024;
 fn random(space: &SpaceLock, va: u64, n: u64) -> Result<u64, Errno> {
     let n = n.min(RANDOM_MAX);
     let mut done = 0;
-    let mut bytes = [0; 256];
     while done < n {
-        let take = (n - done).min(bytes.len() as u64) as usize;
-        let part = bytes.get_mut(..take).unwrap_or(&mut []);
+        // As far as a page of the buffer goes.
+        let at = va + done;
+        let page = Piece::alloc((PAGE - at % PAGE).min(n - done) as usize)?;
+        fill(&page)?;
+        let source = Source::Frame(page.frame.frame(), page.at, page.len);
+        user::write_source(space, at, source, &(va..va + n))?;
+        done += page.len as u64;
+    }
+    Ok(n)
+}
+
+/// Fills a piece with random bytes.
+fn fill(piece: &Piece) -> Result<(), Errno> {
+    let mut bytes = [0; 256];
+    let mut at = 0;
+    while at < piece.len {
+        let part = bytes
+            .get_mut(..(piece.len - at).min(256))
+            .unwrap_or(&mut []);
         if !arch::random::fill(part) {
             return Err(Errno::EIO);
         }
-        user::write(space, va + done, part)?;
-        done += take as u64;
+        frames::copy_to(piece.frame.frame(), piece.at + at, part);
+        at += part.len();
     }
-    Ok(n)
+    Ok(())
 }
 
 /// The content of `/dev/time`, always as long: seconds and nanoseconds since
@@ -91,24 +110,20 @@ fn time_line() -> String {
 }
 
 fn channel(space: &SpaceLock, end: &crate::chan::End, va: u64, n: u64) -> Result<u64, Errno> {
-    let Some(mut message) = end.receive()? else {
-        return Ok(0);
-    };
     let limit = usize::try_from(n).unwrap_or(usize::MAX);
-    let copied = message.for_each(limit, |done, source| {
-        user::write_source(space, va + done as u64, source)
-    });
-    match copied {
-        Ok(done) => {
-            message.taken += done;
-            if message.len() > 0 {
-                end.put_back(message);
-            }
-            Ok(done as u64)
-        }
-        Err(errno) => {
+    loop {
+        let Some(mut message) = end.receive()? else {
+            return Ok(0);
+        };
+        let stored = user::try_store(space, va, limit, &message);
+        message.taken += stored.unwrap_or(0);
+        if stored.is_err() || message.len() > 0 {
             end.put_back(message);
-            Err(errno)
+        }
+        match stored {
+            Ok(done) => return Ok(done as u64),
+            Err(Stop::NotReady(page)) => page.wait(space, Access::Store)?,
+            Err(Stop::Failed(errno)) => return Err(errno),
         }
     }
 }
@@ -167,12 +182,15 @@ fn pieces(
     va: u64,
     n: u64,
     iounit: u64,
-    mut read: impl FnMut(u64, alloc::vec::Vec<crate::chan::Piece>) -> Result<usize, Errno>,
+    mut read: impl FnMut(u64, alloc::vec::Vec<Piece>) -> Result<usize, Errno>,
 ) -> Result<u64, Errno> {
     let mut done = 0;
     while done < n {
         let want = iounit.min(n - done) as usize;
-        let step = user::pin(space, va + done, want, Access::Store).and_then(|s| read(done, s));
+        let step = Sink::new(space, va + done, want).and_then(|(sink, pieces)| {
+            let got = read(done, pieces)?.min(want);
+            sink.filled(space, got).map(|()| got)
+        });
         match step {
             Ok(got) => {
                 done += got as u64;

@@ -64,18 +64,20 @@ pub fn copy_from(frame: Frame, at: usize, to: &mut [u8]) {
     unsafe { copy(to.as_mut_ptr(), from, to.len()) };
 }
 
-/// Copies `len` bytes from one frame to another. Within one frame the ranges
-/// may overlap only if `to_at <= from_at`.
+/// Copies `len` bytes from one frame to another. Within one frame the ranges may
+/// overlap: what was there before is what is copied.
 #[inline]
 pub fn copy_between(from: Frame, from_at: usize, to: Frame, to_at: usize, len: usize) {
-    assert!(
-        from != to || to_at <= from_at || from_at + len <= to_at,
-        "overlapping copy"
-    );
+    let overlaps = from == to && from_at < to_at && to_at - from_at < len;
     let (from, to) = (bytes(from, from_at, len), bytes(to, to_at, len));
-    // SAFETY: both ranges are inside their frames; a forward copy may overlap
-    // towards lower addresses.
-    unsafe { copy(to, from, len) };
+    if overlaps {
+        // SAFETY: both ranges are inside the frame; the copy may overlap.
+        unsafe { core::ptr::copy(from, to, len) };
+    } else {
+        // SAFETY: both ranges are inside their frames; a forward copy may overlap
+        // towards lower addresses.
+        unsafe { copy(to, from, len) };
+    }
 }
 
 /// Zeroes a whole frame: 16 bytes at a time, half of what `rep stosq` counts.

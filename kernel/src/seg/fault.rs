@@ -5,12 +5,14 @@
 //! for the one message it needs with nothing locked, and looks again.
 use super::host::Caller;
 use super::{Content, Kind, Space, SpaceLock};
+use crate::mem::frames;
 use crate::mem::paging::Prot;
 use crate::mount::snapshots;
 use crate::proc::relief;
 use crate::text;
 use abi::{Errno, PAGE};
 use alloc::string::String;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use vm::{Access, Frame};
 
@@ -93,6 +95,38 @@ fn try_resolve(space: &SpaceLock, va: u64, access: Access) -> Result<(), Denied>
     }
 }
 
+/// Makes the page at `va` ready for a store to all of it, without loading what it
+/// holds. Never waits; the caller stores before anything else runs.
+pub fn overwrite(space: &SpaceLock, va: u64) -> Result<(), Denied> {
+    FAULTS.fetch_add(1, Relaxed);
+    let look = look_up(&mut space.lock(), va, Access::Store)?;
+    match look {
+        Look::Done => Ok(()),
+        Look::Virtual(segment, page) => {
+            let mut caller = Caller::new(space, segment);
+            vm::overwrite(&mut caller, page).map_err(Denied::Failed)
+        }
+    }
+}
+
+/// Has any page of the range to be loaded before a part of it can be used?
+pub fn sleeps(space: &SpaceLock, range: Range<u64>) -> bool {
+    let mut space = space.lock();
+    let mut at = range.start;
+    while at < range.end {
+        let Some(segment) = space.find(at) else {
+            return false;
+        };
+        let (id, base, end) = (segment.id, segment.base, segment.end().min(range.end));
+        let pages = (at - base) / PAGE..(end - base).div_ceil(PAGE);
+        if space.sleeps(id, pages) {
+            return true;
+        }
+        at = end;
+    }
+    false
+}
+
 fn look_up(space: &mut Space, va: u64, access: Access) -> Result<Look, Denied> {
     let Some(segment) = space.table.iter().flatten().find(|s| s.contains(va)) else {
         return Err(missing(space, va));
@@ -102,6 +136,14 @@ fn look_up(space: &mut Space, va: u64, access: Access) -> Result<Look, Denied> {
     }
     let page = (va - segment.base) / PAGE;
     match segment.content {
+        // What sleeps in a server could not be had when it began to serve.
+        Content::Virtual(_) if space.serving => {
+            let id = segment.id;
+            if space.sleeps(id, page..page + 1) {
+                return Err(Denied::Failed(Errno::EIO));
+            }
+            Ok(Look::Virtual(id, page))
+        }
         Content::Virtual(_) => Ok(Look::Virtual(segment.id, page)),
         Content::Physical(first) => {
             let frame = Frame(first.0 + page as u32);
@@ -130,6 +172,7 @@ fn map_fixed(
         exec: false,
         uncached,
     };
+    frames::check_written(frame);
     let mapped = space.view.pages.map(va & !(PAGE - 1), frame, prot);
     mapped.map_err(|_| Denied::Failed(Errno::ENOMEM))?;
     Ok(Look::Done)

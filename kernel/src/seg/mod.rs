@@ -20,6 +20,7 @@ use crate::proc::Process;
 use abi::{Errno, NSEG, PAGE};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use shared::Shared;
 use view::View;
@@ -160,6 +161,17 @@ impl Space {
         self.view.write = segment.write;
         self.view.execute = segment.execute;
         Some((&mut self.view, segment))
+    }
+}
+
+impl Space {
+    /// Has any of these pages of a segment to be loaded?
+    fn sleeps(&mut self, segment: u64, pages: Range<u64>) -> bool {
+        self.by_id(segment)
+            .is_some_and(|(view, segment)| match &segment.content {
+                Content::Virtual(content) => content.sleeps(view, pages),
+                Content::Physical(_) | Content::Shared(_) => false,
+            })
     }
 }
 

@@ -8,7 +8,9 @@
 //! strictly than by ranks: nothing of a server sleeps, whatever it is tied to).
 use super::host::Caller;
 use super::{Content, SpaceLock};
-use abi::{Errno, NSEG};
+use crate::mount::snapshots;
+use crate::proc::sched;
+use abi::{Errno, NSEG, PAGE};
 use vm::Access;
 
 /// The process is about to answer as a file server.
@@ -30,15 +32,40 @@ fn wake_all(space: &SpaceLock) -> Result<(), Errno> {
     for index in 0..NSEG {
         let mut from = 0;
         while let Some((segment, page)) = next_asleep(space, index, from) {
-            match vm::fault(&mut Caller::new(space, segment), page, Access::Load) {
-                Err(error @ (Errno::ENOMEM | Errno::EINTR)) => return Err(error),
-                // Lost already: nobody waits for that.
-                Ok(()) | Err(_) => from = page + 1,
+            if sched::called() {
+                return Err(Errno::EINTR);
             }
+            from = match vm::fault(&mut Caller::new(space, segment), page, Access::Load) {
+                Err(error @ (Errno::ENOMEM | Errno::EINTR)) => return Err(error),
+                Ok(()) => page + 1,
+                // Lost already: nobody waits for that.
+                Err(_) => after_lost(space, segment, page),
+            };
+            sched::give_way();
         }
     }
     space.lock().serving = true;
     Ok(())
+}
+
+/// The page to go on at after one that could not be had: of a server that is gone
+/// nothing else in the same extent can be had either.
+fn after_lost(space: &SpaceLock, segment: u64, page: u64) -> u64 {
+    let extent = {
+        let mut space = space.lock();
+        match space.by_id(segment) {
+            Some((_, segment)) => {
+                let rest = page * PAGE..segment.pages * PAGE;
+                match &segment.content {
+                    Content::Virtual(content) => content.extents().first(rest),
+                    Content::Physical(_) | Content::Shared(_) => None,
+                }
+            }
+            None => None,
+        }
+    };
+    let gone = extent.filter(|e| snapshots::path(e.source.snap).is_some_and(|(_, down)| down));
+    gone.map_or(page + 1, |e| e.end.div_ceil(PAGE).max(page + 1))
 }
 
 /// The first sleeping page at or after `from` of a segment by its place in the

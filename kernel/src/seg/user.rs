@@ -9,13 +9,14 @@
 //! first), and the copy is tried again. Nothing preempts the kernel between a
 //! look-up and its copy, so no frame has to be pinned for it.
 use super::{SpaceLock, fault};
-use crate::arch::{self, user::UserFault};
-use crate::chan::{FrameRef, Piece, Source, room};
+use crate::arch;
+use crate::chan::{FrameRef, Message, Piece, Source, room};
 use crate::mem::frames;
 use crate::proc::{relief, slots};
 use abi::{Errno, PAGE, Slice, USER_END};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::Range;
 use vm::{Access, Frame};
 
 /// Checks that `[va, va + len)` could be user memory at all.
@@ -26,49 +27,87 @@ pub fn check(va: u64, len: u64) -> Result<(), Errno> {
     }
 }
 
+/// The page at this address is not ready for a copy that must not wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NotReady(pub u64);
+
+/// The frame behind `va` if it is ready for `access`, and the offset in it.
+fn look(space: &SpaceLock, va: u64, access: Access) -> Result<(Frame, usize), NotReady> {
+    match space.lock().view.pages.translate(va) {
+        // Device memory is for its driver's own loads and stores.
+        Some((frame, prot))
+            if prot.user && (access == Access::Load || prot.write) && frames::managed(frame) =>
+        {
+            Ok((frame, (va % PAGE) as usize))
+        }
+        _ => Err(NotReady(va)),
+    }
+}
+
 /// The frame behind `va`, ready for `access`, and the offset in it.
 pub fn resolve(space: &SpaceLock, va: u64, access: Access) -> Result<(Frame, usize), Errno> {
     check(va, 1)?;
     loop {
-        let found = space.lock().view.pages.translate(va);
-        if let Some((frame, prot)) = found
-            && prot.user
-            && (access == Access::Load || prot.write)
-        {
-            // Device memory is for its driver's own loads and stores.
-            return if frames::managed(frame) {
-                Ok((frame, (va % PAGE) as usize))
-            } else {
-                Err(Errno::EFAULT)
-            };
+        if let Ok(found) = look(space, va, access) {
+            return Ok(found);
         }
-        touch(space, va, access)?;
+        fault::resolve(space, va, access).map_err(told)?;
+        refuse_device(space, va)?;
     }
 }
 
-/// What a load or store would do, for a system call. A program that takes memory
-/// in calls is told like any other when there is none.
-fn touch(space: &SpaceLock, va: u64, access: Access) -> Result<(), Errno> {
-    fault::resolve(space, va, access).map_err(|denied| {
-        if denied == fault::Denied::Failed(Errno::ENOMEM) {
-            relief::note_in_call();
+/// What a call says of memory that is denied. A program that takes memory in
+/// calls is told like any other when there is none.
+fn told(denied: fault::Denied) -> Errno {
+    if denied == fault::Denied::Failed(Errno::ENOMEM) {
+        relief::note_in_call();
+    }
+    denied.errno()
+}
+
+/// `EFAULT` if there is a device at `va`.
+fn refuse_device(space: &SpaceLock, va: u64) -> Result<(), Errno> {
+    match space.lock().view.pages.translate(va) {
+        Some((frame, _)) if !frames::managed(frame) => Err(Errno::EFAULT),
+        _ => Ok(()),
+    }
+}
+
+/// As [`resolve`], for a store to all of the page at `va`: what it held is not
+/// loaded first (rule 8), so that it does not matter whether it can be.
+fn overwrite(space: &SpaceLock, va: u64) -> Result<Frame, Errno> {
+    check(va, PAGE)?;
+    if let Ok((frame, _)) = look(space, va, Access::Store) {
+        return Ok(frame);
+    }
+    fault::overwrite(space, va).map_err(told)?;
+    resolve(space, va, Access::Store).map(|(frame, _)| frame)
+}
+
+/// `EFAULT` unless all of the range lies in segments that allow the access.
+pub fn within(space: &SpaceLock, va: u64, len: u64, access: Access) -> Result<(), Errno> {
+    check(va, len)?;
+    let space = space.lock();
+    let (mut at, end) = (va, va + len);
+    while at < end {
+        match space.find(at) {
+            Some(segment) if access == Access::Load || segment.write => at = segment.end(),
+            _ => return Err(Errno::EFAULT),
         }
-        denied.errno()
-    })
+    }
+    Ok(())
 }
 
 /// Calls `f(frame, offset, length, done)` for each page of the range.
-fn for_each_page(
-    space: &SpaceLock,
+fn for_each_page<E>(
     va: u64,
     len: usize,
-    access: Access,
-    mut f: impl FnMut(Frame, usize, usize, usize) -> Result<(), Errno>,
-) -> Result<(), Errno> {
-    check(va, len as u64)?;
+    find: impl Fn(u64) -> Result<(Frame, usize), E>,
+    mut f: impl FnMut(Frame, usize, usize, usize) -> Result<(), E>,
+) -> Result<(), E> {
     let mut done = 0;
     while done < len {
-        let (frame, at) = resolve(space, va + done as u64, access)?;
+        let (frame, at) = find(va + done as u64)?;
         let run = (PAGE as usize - at).min(len - done);
         f(frame, at, run, done)?;
         done += run;
@@ -76,63 +115,150 @@ fn for_each_page(
     Ok(())
 }
 
-/// Tries a copy through the running process's own translations until no page
-/// of it stands in the way.
-#[inline]
-fn ready(space: &SpaceLock, mut copy: impl FnMut() -> Result<(), UserFault>) -> Result<(), Errno> {
-    loop {
-        let Err(fault) = copy() else { return Ok(()) };
-        check(fault.address, 1)?;
-        let access = if fault.write {
-            Access::Store
-        } else {
-            Access::Load
-        };
-        touch(space, fault.address, access)?;
-    }
-}
-
 /// Copies from user memory.
 pub fn read(space: &SpaceLock, va: u64, to: &mut [u8]) -> Result<(), Errno> {
-    if slots::is_current(space) {
-        return ready(space, || arch::user::copy_in(to, va));
+    check(va, to.len() as u64)?;
+    if !slots::is_current(space) {
+        let find = |va| resolve(space, va, Access::Load);
+        return for_each_page(va, to.len(), find, |frame, at, run, done| {
+            let to = to.get_mut(done..done + run).ok_or(Errno::EFAULT)?;
+            frames::copy_from(frame, at, to);
+            Ok(())
+        });
     }
-    for_each_page(space, va, to.len(), Access::Load, |frame, at, run, done| {
-        let to = to.get_mut(done..done + run).ok_or(Errno::EFAULT)?;
-        frames::copy_from(frame, at, to);
-        Ok(())
-    })
+    let mut done = 0;
+    loop {
+        let rest = to.get_mut(done..).unwrap_or(&mut []);
+        let Err(fault) = arch::user::copy_in(rest, va + done as u64) else {
+            return Ok(());
+        };
+        fault::resolve(space, fault.address, Access::Load).map_err(told)?;
+        done = copied(va, fault.address, done);
+    }
 }
 
-/// Copies to user memory.
+/// Bytes that have been copied when the copy met a fault at `address`: all words
+/// that lie before its page.
+fn copied(va: u64, address: u64, before: usize) -> usize {
+    let page = address / PAGE * PAGE;
+    (page.saturating_sub(va + 8) as usize).max(before)
+}
+
+/// Copies to user memory. Where all of a page is overwritten, what it held is
+/// not loaded first.
 pub fn write(space: &SpaceLock, va: u64, from: &[u8]) -> Result<(), Errno> {
-    if slots::is_current(space) {
-        return ready(space, || arch::user::copy_out(va, from));
-    }
-    for_each_page(
+    check(va, from.len() as u64)?;
+    write_source(
         space,
         va,
-        from.len(),
-        Access::Store,
-        |frame, at, run, done| {
-            let from = from.get(done..done + run).ok_or(Errno::EFAULT)?;
-            frames::copy_to(frame, at, from);
-            Ok(())
-        },
+        Source::Bytes(from),
+        &(va..va + from.len() as u64),
     )
 }
 
-/// Copies from a message to user memory.
-pub fn write_source(space: &SpaceLock, va: u64, from: Source<'_>) -> Result<(), Errno> {
-    match from {
-        Source::Bytes(bytes) => write(space, va, bytes),
-        Source::Frame(source, from, len) => {
-            for_each_page(space, va, len, Access::Store, |frame, at, run, done| {
-                frames::copy_between(source, from + done, frame, at, run);
-                Ok(())
-            })
+/// Why a copy that must not wait came to nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stop {
+    /// A page has to be made ready first.
+    NotReady(NotReady),
+    /// There is no way.
+    Failed(Errno),
+}
+
+impl From<NotReady> for Stop {
+    fn from(page: NotReady) -> Stop {
+        Stop::NotReady(page)
+    }
+}
+
+impl From<Errno> for Stop {
+    fn from(errno: Errno) -> Stop {
+        Stop::Failed(errno)
+    }
+}
+
+impl NotReady {
+    /// Makes the page ready, waiting for its content if it is asleep.
+    pub fn wait(self, space: &SpaceLock, access: Access) -> Result<(), Errno> {
+        resolve(space, self.0, access).map(drop)
+    }
+}
+
+/// Copies from a message to user memory, of which `all` is overwritten before
+/// anything else runs.
+pub fn write_source(
+    space: &SpaceLock,
+    va: u64,
+    from: Source<'_>,
+    all: &Range<u64>,
+) -> Result<(), Errno> {
+    loop {
+        match try_write_source(space, va, from, all) {
+            Ok(()) => return Ok(()),
+            Err(Stop::NotReady(page)) => page.wait(space, Access::Store)?,
+            Err(Stop::Failed(errno)) => return Err(errno),
         }
     }
+}
+
+/// The same, without waiting: a page of which only a part is overwritten must be
+/// ready.
+fn try_write_source(
+    space: &SpaceLock,
+    va: u64,
+    from: Source<'_>,
+    all: &Range<u64>,
+) -> Result<(), Stop> {
+    let find = |va: u64| {
+        let page = va / PAGE * PAGE;
+        if page < all.start || page + PAGE > all.end {
+            return Ok(look(space, va, Access::Store)?);
+        }
+        Ok((overwrite(space, page)?, (va % PAGE) as usize))
+    };
+    match from {
+        Source::Bytes(bytes) if slots::is_current(space) => {
+            let mut done = 0;
+            loop {
+                let rest = bytes.get(done..).unwrap_or(&[]);
+                let Err(fault) = arch::user::copy_out(va + done as u64, rest) else {
+                    return Ok(());
+                };
+                find(fault.address)?;
+                done = copied(va, fault.address, done);
+            }
+        }
+        Source::Bytes(bytes) => for_each_page(va, bytes.len(), find, |frame, at, run, done| {
+            let from = bytes.get(done..done + run).unwrap_or(&[]);
+            frames::copy_to(frame, at, from);
+            Ok(())
+        }),
+        Source::Frame(source, from, len) => for_each_page(va, len, find, |frame, at, run, done| {
+            frames::copy_between(source, from + done, frame, at, run);
+            Ok(())
+        }),
+    }
+}
+
+/// Copies to user memory without waiting.
+pub fn try_write(space: &SpaceLock, va: u64, from: &[u8]) -> Result<(), Stop> {
+    let all = va..va + from.len() as u64;
+    try_write_source(space, va, Source::Bytes(from), &all)
+}
+
+/// Copies up to `limit` bytes of a message to user memory, without waiting; how
+/// many. Nothing else runs meanwhile, so that the message is either taken or
+/// can be put back.
+pub fn try_store(
+    space: &SpaceLock,
+    va: u64,
+    limit: usize,
+    message: &Message,
+) -> Result<usize, Stop> {
+    let all = va..va + limit.min(message.len()) as u64;
+    message.for_each(limit, |done, source| {
+        try_write_source(space, va + done as u64, source, &all)
+    })
 }
 
 /// Zeroes user memory.
@@ -184,14 +310,80 @@ pub fn peek_u64(space: &SpaceLock, va: u64) -> Option<u64> {
 /// pieces for a message. With `Access::Store` the pages are detached first,
 /// so that no shared frame is written through (invariant 12).
 pub fn pin(space: &SpaceLock, va: u64, len: usize, access: Access) -> Result<Vec<Piece>, Errno> {
-    let pages = (len + 2 * PAGE as usize - 1) / PAGE as usize;
-    let mut pieces = room(pages)?;
-    for_each_page(space, va, len, access, |frame, at, len, _| {
+    check(va, len as u64)?;
+    let mut pieces = room(pages_over(va, len))?;
+    let find = |va| resolve(space, va, access);
+    for_each_page(va, len, find, |frame, at, len, _| {
         let frame = FrameRef::retained(frame);
         pieces.push(Piece { frame, at, len });
         Ok(())
     })?;
     Ok(pieces)
+}
+
+/// Pages that a range touches, at most.
+const fn pages_over(va: u64, len: usize) -> usize {
+    ((va % PAGE) as usize + len).div_ceil(PAGE as usize)
+}
+
+/// Where the data of a read goes.
+pub struct Sink {
+    va: u64,
+    /// Frames of their own, from which the data is copied when it has come;
+    /// `None`: it goes straight to the buffer.
+    staged: Option<Vec<Piece>>,
+}
+
+impl Sink {
+    /// For a read of up to `len` bytes to `va`, and the pieces for its message.
+    /// Into frames of its own if a page that the read may overwrite entirely is
+    /// asleep: then nothing is loaded, and its old content stays until there is
+    /// new.
+    pub fn new(space: &SpaceLock, va: u64, len: usize) -> Result<(Sink, Vec<Piece>), Errno> {
+        let end = va + len as u64;
+        let whole = va.next_multiple_of(PAGE)..end / PAGE * PAGE;
+        if !fault::sleeps(space, whole) {
+            let pieces = pin(space, va, len, Access::Store)?;
+            return Ok((Sink { va, staged: None }, pieces));
+        }
+        for edge in [va, end - 1] {
+            resolve_edge(space, edge, &(va..end))?;
+        }
+        let mut staged = room(pages_over(va, len))?;
+        let mut pieces = room(pages_over(va, len))?;
+        let mut at = va;
+        while at < end {
+            let piece = Piece::alloc((PAGE - at % PAGE).min(end - at) as usize)?;
+            at += piece.len as u64;
+            pieces.push(piece.again());
+            staged.push(piece);
+        }
+        let staged = Some(staged);
+        Ok((Sink { va, staged }, pieces))
+    }
+
+    /// That many bytes have come.
+    pub fn filled(self, space: &SpaceLock, got: usize) -> Result<(), Errno> {
+        let all = self.va..self.va + got as u64;
+        let mut at = all.start;
+        for piece in self.staged.iter().flatten() {
+            let len = piece.len.min((all.end - at) as usize);
+            let source = Source::Frame(piece.frame.frame(), piece.at, len);
+            write_source(space, at, source, &all)?;
+            at += len as u64;
+        }
+        Ok(())
+    }
+}
+
+/// Makes the page at an end of a range ready for a store, unless all of it is
+/// in the range.
+fn resolve_edge(space: &SpaceLock, edge: u64, all: &Range<u64>) -> Result<(), Errno> {
+    let page = edge / PAGE * PAGE;
+    if page >= all.start && page + PAGE <= all.end {
+        return Ok(());
+    }
+    resolve(space, edge, Access::Store).map(drop)
 }
 
 /// Most parts of one gathered message.
@@ -250,12 +442,12 @@ impl Gather {
     }
 
     /// Calls `f(address, run, done)` for the parts of `[from, from + len)`.
-    fn runs(
+    fn runs<E>(
         &self,
         from: u64,
         len: u64,
-        mut f: impl FnMut(u64, usize, usize) -> Result<(), Errno>,
-    ) -> Result<usize, Errno> {
+        mut f: impl FnMut(u64, usize, usize) -> Result<(), E>,
+    ) -> Result<usize, E> {
         let (mut skip, mut done) = (from, 0);
         for part in &self.parts {
             let passed = skip.min(part.len);
@@ -281,16 +473,41 @@ pub fn gather(space: &SpaceLock, g: &Gather, from: u64, to: &mut [u8]) -> Result
     })
 }
 
-/// The same into part of a frame that nobody maps yet.
+/// The same for a message of the running process, without waiting.
+pub fn try_gather(g: &Gather, from: u64, to: &mut [u8]) -> Result<usize, NotReady> {
+    g.runs(from, to.len() as u64, |va, run, done| {
+        let to = to.get_mut(done..done + run).unwrap_or(&mut []);
+        arch::user::copy_in(to, va).map_err(|fault| NotReady(fault.address))
+    })
+}
+
+/// The same into part of a frame.
 pub fn gather_to_frame(
+    space: &SpaceLock,
+    g: &Gather,
+    from: u64,
+    to: (Frame, usize),
+    len: usize,
+) -> Result<usize, Errno> {
+    loop {
+        match try_gather_to_frame(space, g, from, to, len) {
+            Ok(done) => return Ok(done),
+            Err(page) => page.wait(space, Access::Load)?,
+        }
+    }
+}
+
+/// The same without waiting.
+pub fn try_gather_to_frame(
     space: &SpaceLock,
     g: &Gather,
     from: u64,
     (frame, at): (Frame, usize),
     len: usize,
-) -> Result<usize, Errno> {
+) -> Result<usize, NotReady> {
     g.runs(from, len as u64, |va, run, done| {
-        for_each_page(space, va, run, Access::Load, |source, from, run, inner| {
+        let find = |va| look(space, va, Access::Load);
+        for_each_page(va, run, find, |source, from, run, inner| {
             frames::copy_between(source, from, frame, at + done + inner, run);
             Ok(())
         })

@@ -2,13 +2,15 @@
 use super::Arguments;
 use super::file::descriptor;
 use crate::arch::{interrupts, time};
-use crate::chan::{self, Event, Port, interrupt};
+use crate::chan::{self, Event, Port, What, interrupt};
 use crate::file::{Node, OpenFile, write};
 use crate::mem::heap::new_arc_str;
 use crate::proc::Process;
-use crate::seg::user::{self, Gather};
+use crate::seg::SpaceLock;
+use crate::seg::user::{self, Gather, Stop};
 use abi::{Errno, IRQ_MSI, Received, mode, privilege};
 use alloc::sync::Arc;
+use vm::Access;
 
 fn open_file(node: Node) -> Result<OpenFile, Errno> {
     Ok(OpenFile::new(node, mode::ORDWR, new_arc_str("")?))
@@ -89,29 +91,47 @@ pub fn port_irq(process: &Process, a: &Arguments) -> Result<u64, Errno> {
 
 pub fn recv(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let [port, va, room, to, timeout, _] = a.0;
-    user::check(va, room)?;
+    let space = &process.space;
+    user::within(space, va, room, Access::Store)?;
+    user::within(space, to, size_of::<Received>() as u64, Access::Store)?;
     let port = get_port(process, port)?;
     let deadline = (timeout != u64::MAX).then(|| time::now_ns().saturating_add(timeout));
-    let (key, kind, len) = match port.receive(deadline)? {
-        Event::Message(key, message) => {
+    loop {
+        let event = port.receive(deadline)?;
+        match tell(space, &event, (va, room), to) {
+            Ok(()) => return Ok(0),
+            // Documented: this one is lost.
+            Err(Stop::Failed(Errno::EMSGSIZE)) => return Err(Errno::EMSGSIZE),
+            Err(stop) => {
+                port.put_back(event);
+                match stop {
+                    Stop::NotReady(page) => page.wait(space, Access::Store)?,
+                    Stop::Failed(errno) => return Err(errno),
+                }
+            }
+        }
+    }
+}
+
+/// Copies what a port received to user memory, without waiting.
+fn tell(space: &SpaceLock, event: &Event, (va, room): (u64, u64), to: u64) -> Result<(), Stop> {
+    let (kind, len) = match &event.what {
+        What::Message(message) => {
             let len = message.len();
             if len as u64 > room {
-                return Err(Errno::EMSGSIZE);
+                return Err(Stop::Failed(Errno::EMSGSIZE));
             }
-            message.for_each(len, |done, source| {
-                user::write_source(&process.space, va + done as u64, source)
-            })?;
-            (key, Received::MESSAGE, len as u32)
+            user::try_store(space, va, len, message)?;
+            (Received::MESSAGE, len as u32)
         }
-        Event::Interrupt(key, count) => (key, Received::INTERRUPT, count),
-        Event::Hangup(key) => (key, Received::HANGUP, 0),
+        What::Interrupt(count) => (Received::INTERRUPT, *count),
+        What::Hangup(_) => (Received::HANGUP, 0),
     };
     let mut record = [0; size_of::<Received>()];
-    record[..8].copy_from_slice(&key.to_le_bytes());
+    record[..8].copy_from_slice(&event.key.to_le_bytes());
     let tail = u64::from(len) << 32 | u64::from(kind);
     record[8..].copy_from_slice(&tail.to_le_bytes());
-    user::write(&process.space, to, &record)?;
-    Ok(0)
+    user::try_write(space, to, &record)
 }
 
 pub fn send(process: &Process, a: &Arguments) -> Result<u64, Errno> {
