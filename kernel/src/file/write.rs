@@ -22,8 +22,8 @@ pub fn pwrite(
     offset: u64,
 ) -> Result<u64, Errno> {
     file.check_writable()?;
-    user::check(va, n)?;
     let space = &process.space;
+    user::within(space, va, n, Access::Load)?;
     match &file.node {
         Node::Root(Entry::Null | Entry::Zero) => file.transfer(offset, n, |_| Ok(n)),
         Node::Root(_) => Err(Errno::EBADF),
@@ -125,7 +125,9 @@ fn commit(
         result = result.and_then(|()| write.put(mount, target, stage, &[op], body));
     }
     match result {
-        Ok(()) => write.wait(mount).map(|reply| reply.count.min(done)),
+        Ok(()) => write
+            .wait(mount, remote.fid)
+            .map(|reply| reply.count.min(done)),
         Err(errno) => {
             write.abort(mount, remote.fid);
             Err(errno)
@@ -157,6 +159,10 @@ pub fn send(process: &Process, file: &OpenFile, message: &Gather) -> Result<u64,
     let Node::Channel(end) = &file.node else {
         return Err(Errno::EINVAL);
     };
+    if end.is_clients() {
+        // What is sent there would be taken for the kernel's own.
+        return Err(Errno::EBUSY);
+    }
     if let Some(client) = end.client() {
         if serving::begin(&process.space)? {
             process.pay_so();

@@ -3,46 +3,123 @@
 //! The server gathers a reply from its memory; the payload of an Rread goes
 //! from there straight into the frames that wait for it. Nothing a server
 //! sends is believed: sizes, tags and counts are checked, and what does not
-//! fit is an error for the one who waits, or dropped.
+//! fit is an error for the one who waits, or for the server.
+//!
+//! A reply is taken in one step (invariant 15): from the moment it is matched
+//! with its request until the request is answered nothing waits, so nothing else
+//! runs, and the sink that is filled is that of the request that is answered. A
+//! page of the server's that is not ready is woken first, and the reply then
+//! looked at again from the start.
 use super::{BYTES_IN, MESSAGES, Mount, Progress, TAGS, rpc::Answer, snapshots};
 use crate::chan::{Piece, room};
 use crate::proc::Process;
-use crate::seg::user::{self, Gather};
+use crate::seg::SpaceLock;
+use crate::seg::user::{self, Gather, NotReady, Stop};
 use abi::Errno;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 use ninep::consts::{NOTAG, READ_HEAD, RREAD, RREADDIR};
+use vm::Access;
+
+/// A reply that a server sends.
+struct Incoming<'a> {
+    space: &'a SpaceLock,
+    message: &'a Gather,
+    head: &'a [u8],
+    kind: u8,
+}
 
 impl Mount {
-    /// Takes one message from `server`. An error is the server's fault.
+    /// Takes one message from `server`, the running process.
+    ///
+    /// # Errors
+    /// The server's fault: `EPROTO` for what is no answer to a request that it
+    /// has received, `EINTR` while a page of the message is woken. Nothing has
+    /// been taken then.
     pub fn deliver(&self, server: &Process, message: &Gather) -> Result<(), Errno> {
+        loop {
+            match self.try_deliver(&server.space, message) {
+                Ok(()) => break,
+                Err(Stop::NotReady(page)) => page.wait(&server.space, Access::Load)?,
+                Err(Stop::Failed(errno)) => return Err(errno),
+            }
+        }
+        self.give_back();
+        Ok(())
+    }
+
+    fn try_deliver(&self, space: &SpaceLock, message: &Gather) -> Result<(), Stop> {
         let mut head = [0; READ_HEAD];
         let total = message.len();
-        let known = user::gather(&server.space, message, 0, &mut head)?;
+        let known = user::try_gather(message, 0, &mut head)?;
         let head = head.get(..known).unwrap_or(&[]);
         let (size, kind, wire_tag) = ninep::peek(head).ok_or(Errno::EPROTO)?;
         if u64::from(size) != total {
-            return Err(Errno::EPROTO);
+            return Err(Stop::Failed(Errno::EPROTO));
         }
-        let tag = if wire_tag == NOTAG {
-            0
-        } else {
-            usize::from(wire_tag)
+        let incoming = Incoming {
+            space,
+            message,
+            head,
+            kind,
         };
-        let sink = self.claim(tag).ok_or(Errno::EPROTO)?;
-        let answer = if kind == RREAD && !sink.is_empty() {
-            sink_data(server, message, head, &sink)
-        } else {
-            copy_whole(server, message)
+        let tag = match wire_tag {
+            NOTAG => 0,
+            tag => usize::from(tag),
         };
-        // Whatever went wrong here is the server's doing; its caller gets
-        // one error for all of it.
-        let answer = answer.map_err(|_| Errno::EPROTO);
+        let claimed = self.claim(tag, wire_tag).ok_or(Errno::EPROTO)?;
+        let too_long = total > u64::from(self.msize());
+        let answer = match &claimed {
+            _ if too_long => Err(Errno::EPROTO),
+            Claimed::Nobodys => Ok(Answer::Message(Vec::new())),
+            Claimed::Sink(sink) => match incoming.take(sink) {
+                Ok(answer) => answer,
+                Err(page) => {
+                    self.put_back(tag, claimed);
+                    return Err(page.into());
+                }
+            },
+        };
         MESSAGES.fetch_add(1, Relaxed);
         if kind == RREAD || kind == RREADDIR {
             BYTES_IN.fetch_add(total.saturating_sub(READ_HEAD as u64), Relaxed);
         }
-        drop(sink);
+        drop(claimed);
+        self.answer(tag, answer);
+        if too_long {
+            return Err(Stop::Failed(Errno::EPROTO));
+        }
+        Ok(())
+    }
+
+    /// The sink of a request in flight; it stays in flight meanwhile. `None` if
+    /// the server has received no such request, or has answered it.
+    fn claim(&self, tag: usize, wire_tag: u16) -> Option<Claimed> {
+        if tag >= TAGS || self.is_queued(wire_tag) {
+            return None;
+        }
+        let mut state = self.state.lock();
+        let pending = state.pending.get_mut(tag)?;
+        if !matches!(pending.progress, Progress::Sent) || pending.wire_tag != wire_tag {
+            return None;
+        }
+        Some(match pending.waiter {
+            Some(_) => Claimed::Sink(core::mem::take(&mut pending.sink)),
+            None => Claimed::Nobodys,
+        })
+    }
+
+    /// The reply could not be taken yet.
+    fn put_back(&self, tag: usize, claimed: Claimed) {
+        if let Claimed::Sink(sink) = claimed
+            && let Some(pending) = self.state.lock().pending.get_mut(tag)
+        {
+            pending.sink = sink;
+        }
+    }
+
+    /// Answers a request, and does what is left to do if nobody waits for it.
+    pub(super) fn answer(&self, tag: usize, answer: Result<Answer, Errno>) {
         let after = self.state.lock().answer(tag, answer);
         if let Some(what) = after.trimmed {
             snapshots::trimmed(what);
@@ -50,57 +127,48 @@ impl Mount {
         if let Some(fid) = after.clunk {
             self.clunk_later(fid);
         }
-        self.give_back();
-        Ok(())
     }
+}
 
-    /// The sink of a request in flight; it stays in flight meanwhile.
-    fn claim(&self, tag: usize) -> Option<Vec<Piece>> {
-        let mut state = self.state.lock();
-        if tag >= TAGS {
-            return None;
+/// What is known of a request when its reply comes.
+enum Claimed {
+    /// Nobody waits for it.
+    Nobodys,
+    /// Where its data goes.
+    Sink(Vec<Piece>),
+}
+
+impl Incoming<'_> {
+    /// Copies it, without waiting. The inner error is for the one who waits.
+    fn take(&self, sink: &[Piece]) -> Result<Result<Answer, Errno>, NotReady> {
+        if self.kind == RREAD && !sink.is_empty() {
+            return self.sink_data(sink);
         }
-        let pending = state.pending.get_mut(tag)?;
-        matches!(pending.progress, Progress::Sent).then(|| core::mem::take(&mut pending.sink))
+        let len = self.message.len() as usize;
+        let Ok(mut bytes) = room(len) else {
+            return Ok(Err(Errno::ENOMEM));
+        };
+        bytes.resize(len, 0);
+        user::try_gather(self.message, 0, &mut bytes)?;
+        Ok(Ok(Answer::Message(bytes)))
     }
-}
 
-/// Copies the data of an Rread into the frames that wait for it.
-fn sink_data(
-    server: &Process,
-    message: &Gather,
-    head: &[u8],
-    sink: &[Piece],
-) -> Result<Answer, Errno> {
-    let room: usize = sink.iter().map(|p| p.len).sum();
-    let data = message.len() - READ_HEAD as u64;
-    if ninep::payload_start(head) != Some(READ_HEAD) || data > room as u64 {
-        return Err(Errno::EPROTO);
+    /// Copies the data of an Rread into the frames that wait for it.
+    fn sink_data(&self, sink: &[Piece]) -> Result<Result<Answer, Errno>, NotReady> {
+        let room: usize = sink.iter().map(|p| p.len).sum();
+        let data = self.message.len().saturating_sub(READ_HEAD as u64);
+        if ninep::payload_start(self.head) != Some(READ_HEAD) || data > room as u64 {
+            return Ok(Err(Errno::EPROTO));
+        }
+        let mut left = data as usize;
+        let mut at = READ_HEAD as u64;
+        for piece in sink {
+            let take = piece.len.min(left);
+            let to = (piece.frame.frame(), piece.at);
+            user::try_gather_to_frame(self.space, self.message, at, to, take)?;
+            at += take as u64;
+            left -= take;
+        }
+        Ok(Ok(Answer::Sunk(data as usize)))
     }
-    let mut left = data as usize;
-    let mut at = READ_HEAD as u64;
-    for piece in sink {
-        let take = piece.len.min(left);
-        user::gather_to_frame(
-            &server.space,
-            message,
-            at,
-            (piece.frame.frame(), piece.at),
-            take,
-        )?;
-        at += take as u64;
-        left -= take;
-    }
-    Ok(Answer {
-        bytes: Vec::new(),
-        sunk: data as usize,
-    })
-}
-
-fn copy_whole(server: &Process, message: &Gather) -> Result<Answer, Errno> {
-    let len = message.len() as usize;
-    let mut bytes = room(len)?;
-    bytes.resize(len, 0);
-    user::gather(&server.space, message, 0, &mut bytes)?;
-    Ok(Answer { bytes, sunk: 0 })
 }

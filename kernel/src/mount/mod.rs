@@ -5,6 +5,7 @@
 //! from the server's memory into the waiting frames. [`remote`] has the files,
 //! [`snapshots`] the table of snapshots held at servers.
 pub mod deliver;
+mod fids;
 mod gate;
 pub mod put;
 pub mod remote;
@@ -19,6 +20,7 @@ use abi::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use fids::Fids;
 use gate::Gate;
 use ninep::consts::{IOHDRSZ, NOFID, NONUNAME, NOTAG, VERSION_L, VERSION_SNAP};
 use ninep::{ByteStr, Qid, Reply, Request};
@@ -37,6 +39,8 @@ const STAGING_MAX: usize = 2;
 const IOUNIT: u32 = 128 * 1024;
 /// Room for the head of the longest message beside its data.
 const HEADROOM: u32 = 4096;
+/// Longest message.
+const MSIZE: u32 = IOUNIT + HEADROOM;
 /// Most bytes one commit may move, until the server says otherwise.
 const WMAX: u32 = 8 << 20;
 
@@ -77,8 +81,14 @@ struct Pending {
     waiter: Option<Slot>,
     /// Where the data of an Rread goes.
     sink: Vec<Piece>,
-    /// A fid to give back should the reply still come after nobody waits.
-    undo: u32,
+    /// Its tag in messages.
+    wire_tag: u16,
+    /// A fid that the server makes for it, or a snapshot that it changes.
+    makes: u32,
+    /// That fid is to be given back as soon as the reply is there.
+    unwanted: bool,
+    /// It is a Tclunk of this fid.
+    clunks: Option<u32>,
     /// The tag this one flushes.
     flushes: Option<u16>,
     /// A flush of this tag is on its way: the tag is not free before the
@@ -98,27 +108,35 @@ pub struct Trimmed {
     snapfid: u32,
 }
 
-/// What is left to do about a reply that nobody waited for.
+/// What is left to do after a reply.
 #[derive(Default)]
 struct Afterwards {
-    /// A fid that nobody wants.
+    /// A fid that it made and nobody wants.
     clunk: Option<u32>,
     /// A trim that is done.
     trimmed: Option<Trimmed>,
 }
 
 impl Pending {
-    fn new(progress: Progress) -> Pending {
+    fn new(progress: Progress, wire_tag: u16) -> Pending {
         Pending {
             progress,
             waiter: None,
             sink: Vec::new(),
-            undo: NOFID,
+            wire_tag,
+            makes: NOFID,
+            unwanted: false,
+            clunks: None,
             flushes: None,
             flushed: false,
             trims: None,
             held: false,
         }
+    }
+
+    /// The fid that the request made, if it is to be given back.
+    fn take_unwanted(&mut self) -> Option<u32> {
+        core::mem::take(&mut self.unwanted).then_some(self.makes)
     }
 }
 
@@ -140,16 +158,14 @@ struct State {
     held: Gate,
     /// Writes of which something is staged, at most [`STAGING_MAX`].
     staging: Gate,
-    next_fid: u32,
+    fids: Fids,
     next_wid: u64,
     /// Writes whose results are still wanted, and those that the server is to
     /// forget as soon as a tag is free.
     writes: Vec<Outstanding>,
     /// How many of the latter.
     given_up: usize,
-    /// Numbers given out by [`Mount::new_fid`] and neither clunked nor dropped.
-    fids: usize,
-    /// Fids to clunk as soon as a tag is free; has room for all of those.
+    /// Fids to clunk as soon as a tag is free; has room for all.
     unwanted: Vec<u32>,
     down: bool,
 }
@@ -164,6 +180,7 @@ pub struct Mount {
     root_qid: Lock<Qid>,
     snapshots: AtomicBool,
     eager: AtomicBool,
+    msize: AtomicU32,
     iounit: AtomicU32,
     wmax: AtomicU32,
 }
@@ -182,18 +199,17 @@ impl Mount {
     /// `name`. Blocks.
     pub fn connect(end: Arc<End>, name: &[u8]) -> Result<Arc<Mount>, Errno> {
         let mut pending = room(TAGS)?;
-        pending.resize_with(TAGS, || Pending::new(Progress::Free));
+        pending.resize_with(TAGS, || Pending::new(Progress::Free, NOTAG));
         let state = State {
             pending,
             used: 0,
             free: WaitQueue::new(),
             held: Gate::new(HELD_MAX),
             staging: Gate::new(STAGING_MAX),
-            next_fid: 0,
+            fids: Fids::new()?,
             next_wid: 1,
             writes: Vec::new(),
             given_up: 0,
-            fids: 0,
             unwanted: room(TAGS)?,
             down: false,
         };
@@ -205,6 +221,7 @@ impl Mount {
             root_qid: Lock::new(Rank::Mount, Qid::default()),
             snapshots: AtomicBool::new(false),
             eager: AtomicBool::new(false),
+            msize: AtomicU32::new(MSIZE),
             iounit: AtomicU32::new(IOUNIT),
             wmax: AtomicU32::new(WMAX),
         })?;
@@ -214,10 +231,10 @@ impl Mount {
         Ok(mount)
     }
 
-    fn negotiate(self: &Arc<Self>) -> Result<(), Errno> {
+    fn negotiate(&self) -> Result<(), Errno> {
         for version in [VERSION_SNAP, VERSION_L] {
-            let msize = IOUNIT + HEADROOM;
-            let answer = self.call_tagged(NOTAG, &Request::Version { msize, version })?;
+            let msize = MSIZE;
+            let answer = self.call_untagged(&Request::Version { msize, version })?;
             let Reply::Version {
                 msize: theirs,
                 version: agreed,
@@ -225,12 +242,11 @@ impl Mount {
             else {
                 return Err(Errno::EPROTO);
             };
-            let spare = theirs.min(msize).saturating_sub(HEADROOM).max(
-                // A small server: plain reads and writes still fit.
-                theirs.min(msize).saturating_sub(IOHDRSZ).min(4096),
-            );
-            if agreed == version && spare > 0 {
-                self.iounit.store(spare.min(IOUNIT), Relaxed);
+            let agreed_msize = theirs.min(msize);
+            let iounit = data_in(agreed_msize, agreed);
+            if agreed == version && iounit > 0 {
+                self.msize.store(agreed_msize, Relaxed);
+                self.iounit.store(iounit.min(IOUNIT), Relaxed);
                 self.snapshots.store(agreed == VERSION_SNAP, Relaxed);
                 return Ok(());
             }
@@ -238,7 +254,7 @@ impl Mount {
         Err(Errno::EPROTO)
     }
 
-    fn attach(self: &Arc<Self>, name: &[u8]) -> Result<(), Errno> {
+    fn attach(&self, name: &[u8]) -> Result<(), Errno> {
         if self.has_snapshots() {
             let session = session_id(self.id);
             let answer = self.call(&Request::Session { session })?;
@@ -280,6 +296,11 @@ impl Mount {
         !self.eager.load(Relaxed)
     }
 
+    /// Longest message, either way.
+    fn msize(&self) -> u32 {
+        self.msize.load(Relaxed)
+    }
+
     /// Most data bytes in one message.
     pub fn iounit(&self) -> u32 {
         self.iounit.load(Relaxed)
@@ -295,24 +316,20 @@ impl Mount {
         (self.root.load(Relaxed), *self.root_qid.lock())
     }
 
-    /// A number not used as a fid on this connection before; to be given to
-    /// [`Mount::clunk_later`] or [`Mount::drop_fid`]. Room to give it back without
-    /// allocating is made now.
+    /// A number that is no fid on this connection: its own until the server has
+    /// answered [`Self::clunk_later`], or [`Self::free_fid`]. Room to give it back
+    /// without allocating is made now.
     pub fn new_fid(&self) -> Result<u32, Errno> {
         let state = &mut *self.state.lock();
-        let more = (state.fids + 1).saturating_sub(state.unwanted.len());
+        let more = (state.fids.in_use() + 1).saturating_sub(state.unwanted.len());
         let reserved = state.unwanted.try_reserve(more);
         reserved.map_err(|_| Errno::ENOMEM)?;
-        state.fids += 1;
-        let fid = state.next_fid;
-        state.next_fid = fid.wrapping_add(1) % NOFID;
-        Ok(fid)
+        state.fids.take()
     }
 
-    /// The server has made no such fid.
-    pub fn drop_fid(&self) {
-        let mut state = self.state.lock();
-        state.fids = state.fids.saturating_sub(1);
+    /// The server has refused to make this fid.
+    pub fn free_fid(&self, fid: u32) {
+        self.state.lock().fids.give_back(fid);
     }
 
     /// A number for one write, which is outstanding until [`Self::end_wid`]
@@ -369,14 +386,22 @@ impl Mount {
             state.held.wake_all();
             state.staging.wake_all();
         }
+        // Nothing has to be given back to a server that is gone.
         for tag in 0..TAGS {
-            // Nothing has to be given back to a server that is gone.
-            let after = self.state.lock().answer(tag, Err(Errno::EIO));
-            if let Some(what) = after.trimmed {
-                snapshots::trimmed(what);
-            }
+            self.answer(tag, Err(Errno::EIO));
         }
     }
+}
+
+/// Data bytes that fit into a message of `msize` bytes; 0: it is too small. A
+/// message of a write with snapshots may have a long head.
+fn data_in(msize: u32, version: ByteStr<'_>) -> u32 {
+    let spare = msize.saturating_sub(HEADROOM);
+    if version == VERSION_SNAP {
+        return spare;
+    }
+    // A small server: plain reads and writes still fit.
+    spare.max(msize.saturating_sub(IOHDRSZ).min(4096))
 }
 
 /// The client's random id, the same for the life of the connection.

@@ -1,7 +1,7 @@
 //! One write at a server with snapshots: the Tputs of one wid, in flight
 //! together, and the answer to the last, which commits them.
 use super::Mount;
-use super::rpc::Sent;
+use super::rpc::{Answer, Sent};
 use super::snapshots::{self, News};
 use crate::chan::Piece;
 use abi::Errno;
@@ -88,18 +88,20 @@ impl Write {
         if target.append {
             flags |= flag::APPEND;
         }
+        let into = target.into.map_or(Ok(NOFID), snapshots::snapfid)?;
         let request = Request::Put {
             fid: target.fid,
             wid: self.wid,
             ack: mount.oldest_wid(),
             flags,
             off: target.off,
-            into: target.into.map_or(Ok(NOFID), snapshots::snapfid)?,
+            into,
             known,
             ops: List::new(ops),
             data: &[],
         };
-        self.send(mount, &request, body)
+        let makes = if stage == Stage::Commit { into } else { NOFID };
+        self.send_making(mount, &request, body, makes)
     }
 
     /// Sends a message of the write as it is.
@@ -108,6 +110,18 @@ impl Write {
         mount: &Mount,
         request: &Request<'_>,
         body: Vec<Piece>,
+    ) -> Result<(), Errno> {
+        self.send_making(mount, request, body, NOFID)
+    }
+
+    /// The same for one that makes or changes a snapshot. After a part that was
+    /// refused or given up none is sent: nothing of the write must take effect.
+    fn send_making(
+        &mut self,
+        mount: &Mount,
+        request: &Request<'_>,
+        body: Vec<Piece>,
+        makes: u32,
     ) -> Result<(), Errno> {
         self.sent.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
         // Answers keep their tags until they are taken: whoever has some must
@@ -118,66 +132,84 @@ impl Write {
                 self.failed.get_or_insert(errno);
             }
         }
-        let sent = mount.start_held(request, body)?;
+        self.failed.map_or(Ok(()), Err)?;
+        let sent = mount.start_held(request, body, makes)?;
         self.sent.push(sent);
         Ok(())
     }
 
-    /// Waits for all answers: the last one, or the first error.
-    pub fn wait(self, mount: &Mount) -> Result<PutReply, Errno> {
-        let mut result = Err(Errno::EPROTO);
+    /// Waits for all answers: the last one, or the first error. `EINTR`: the
+    /// commit was withdrawn, and nothing of the write happens.
+    pub fn wait(mut self, mount: &Mount, fid: u32) -> Result<PutReply, Errno> {
         let mut failed = self.failed;
-        for sent in self.sent {
-            result = mount.finish(sent).and_then(|a| match a.reply()? {
-                Reply::Put {
-                    off,
-                    count,
-                    epoch,
-                    assoc,
-                    changes,
-                } => {
-                    let reply = PutReply { off, count, assoc };
-                    if let Some((target, known)) = self.commit.filter(|_| epoch != 0) {
-                        let news = News {
-                            known,
-                            epoch,
-                            changes: snapshots::told(changes),
-                        };
-                        learn(mount, &target, reply, &news);
-                    }
-                    Ok(reply)
-                }
-                Reply::Write { count } => Ok(PutReply {
-                    off: 0,
-                    count: u64::from(count),
-                    assoc: false,
-                }),
-                _ => Err(Errno::EPROTO),
-            });
-            if let Err(errno) = result {
+        let Some(last) = self.sent.pop() else {
+            self.abort(mount, fid);
+            return Err(failed.unwrap_or(Errno::EPROTO));
+        };
+        for sent in self.sent.drain(..) {
+            let answer = mount.finish_before(sent, &last);
+            if let Err(errno) = answer.and_then(|a| a.reply().map(drop)) {
                 failed.get_or_insert(errno);
             }
         }
-        if self.staging {
-            mount.end_staging();
+        let answer = mount.finish(last);
+        let withdrawn = matches!(answer, Err(Errno::EINTR));
+        let result = answer.and_then(|answer| self.committed(mount, &answer));
+        if withdrawn {
+            self.end_at(mount, Some(fid));
+            return Err(Errno::EINTR);
         }
-        mount.end_wid(self.wid);
+        self.end_at(mount, None);
         failed.map_or(result, Err)
     }
 
+    /// What the answer to the last message says.
+    fn committed(&self, mount: &Mount, answer: &Answer) -> Result<PutReply, Errno> {
+        match answer.reply()? {
+            Reply::Put {
+                off,
+                count,
+                epoch,
+                assoc,
+                changes,
+            } => {
+                let reply = PutReply { off, count, assoc };
+                if let Some((target, known)) = self.commit.filter(|_| epoch != 0) {
+                    let news = News {
+                        known,
+                        epoch,
+                        changes: snapshots::told(changes),
+                    };
+                    learn(mount, &target, reply, &news);
+                }
+                Ok(reply)
+            }
+            Reply::Write { count } => Ok(PutReply {
+                off: 0,
+                count: u64::from(count),
+                assoc: false,
+            }),
+            _ => Err(Errno::EPROTO),
+        }
+    }
+
     /// Gives the write up; nothing of it happens.
-    pub fn abort(self, mount: &Mount, fid: u32) {
-        for sent in self.sent {
+    pub fn abort(mut self, mount: &Mount, fid: u32) {
+        for sent in self.sent.drain(..) {
             // Whatever the answer, the write is given up.
             let _ = mount.finish(sent);
         }
+        self.end_at(mount, Some(fid));
+    }
+
+    /// It is over; with the fid it was to if the server is to forget it.
+    fn end_at(&self, mount: &Mount, given_up: Option<u32>) {
         if self.staging {
             mount.end_staging();
         }
-        if mount.has_snapshots() {
-            mount.give_up(self.wid, fid);
-        } else {
-            mount.end_wid(self.wid);
+        match given_up.filter(|_| mount.has_snapshots()) {
+            Some(fid) => mount.give_up(self.wid, fid),
+            None => mount.end_wid(self.wid),
         }
     }
 }

@@ -25,6 +25,21 @@ impl Drop for Remote {
     }
 }
 
+/// Where a walk came to. One that stops half way makes no fid.
+fn walked(answer: &rpc::Answer, from: Qid, names: &[ByteStr<'_>]) -> Result<Qid, Errno> {
+    let Reply::Walk { qids } = answer.reply()? else {
+        return Err(Errno::EPROTO);
+    };
+    let last = qids.iter().last().unwrap_or(from);
+    if qids.len() == names.len() {
+        Ok(last)
+    } else if last.kind & qid::DIR != 0 {
+        Err(Errno::ENOENT)
+    } else {
+        Err(Errno::ENOTDIR)
+    }
+}
+
 /// Nanoseconds from seconds and nanoseconds, clamped.
 fn nanoseconds(seconds: u64, rest: u64) -> u64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(rest)
@@ -66,44 +81,29 @@ impl Remote {
         names: &[ByteStr<'_>],
     ) -> Result<Remote, Errno> {
         let newfid = mount.new_fid()?;
-        let made = Self::step_to(mount, newfid, fid, from, names);
-        if made.is_err() {
-            mount.drop_fid();
-        }
-        made
-    }
-
-    fn step_to(
-        mount: &Arc<Mount>,
-        newfid: u32,
-        fid: u32,
-        from: Qid,
-        names: &[ByteStr<'_>],
-    ) -> Result<Remote, Errno> {
         let request = Request::Walk {
             fid,
             newfid,
             names: List::new(names),
         };
-        let answer = mount.call_making(&request, newfid)?;
-        let Reply::Walk { qids } = answer.reply()? else {
-            return Err(Errno::EPROTO);
+        let answer = match mount.call_making(&request, newfid) {
+            Ok(answer) => answer,
+            Err(errno) => {
+                // The server may have made it, or may do so yet.
+                mount.clunk_later(newfid);
+                return Err(errno);
+            }
         };
-        // A walk that stops half way makes no fid.
-        if qids.len() != names.len() {
-            let last = qids.iter().last().unwrap_or(from);
-            let directory = last.kind & qid::DIR != 0;
-            return Err(if directory {
-                Errno::ENOENT
-            } else {
-                Errno::ENOTDIR
-            });
+        let walked = walked(&answer, from, names);
+        if walked.is_err() {
+            mount.free_fid(newfid);
         }
+        let qid = walked?;
         rpc::count_fid();
         Ok(Remote {
             mount: mount.clone(),
             fid: newfid,
-            qid: qids.iter().last().unwrap_or(from),
+            qid,
         })
     }
 

@@ -20,18 +20,22 @@ use ninep::{List, Reply, Request};
 /// Bytes that hold most heads.
 const SMALL_HEAD: usize = 128;
 
-/// A reply as it came, but for data that went into the sink.
-pub struct Answer {
-    pub(super) bytes: Vec<u8>,
-    /// Data bytes that went into the sink.
-    pub sunk: usize,
+/// A reply as it came.
+pub enum Answer {
+    /// Data of an Rread: so many bytes are in the request's sink.
+    Sunk(usize),
+    /// Any other: the whole message; nothing of it if nobody waited.
+    Message(Vec<u8>),
 }
 
 impl Answer {
-    /// The reply; an `Rlerror` is its error. Meaningless for a sunk Rread.
+    /// The reply; an `Rlerror` is its error.
     pub fn reply(&self) -> Result<Reply<'_>, Errno> {
-        match ninep::decode_reply(&self.bytes) {
-            Ok((_, Reply::Error(errno))) => Err(errno),
+        let Answer::Message(bytes) = self else {
+            return Err(Errno::EPROTO);
+        };
+        match ninep::decode_reply(bytes) {
+            Ok((_, Reply::Error(errno))) => Err(of_a_server(errno)),
             Ok((_, reply)) => Ok(reply),
             Err(_) => Err(Errno::EPROTO),
         }
@@ -39,11 +43,25 @@ impl Answer {
 
     /// What a Tread came to: data bytes in the sink, or its error.
     pub fn data_reply(&self) -> Result<usize, Errno> {
-        if self.bytes.is_empty() {
-            return Ok(self.sunk);
+        match self {
+            Answer::Sunk(bytes) => Ok(*bytes),
+            // Anything but an error here is not an answer to a Tread.
+            Answer::Message(_) => match self.reply() {
+                // A fill that fails so has not run out of our memory.
+                Err(Errno::ENOMEM) => Err(Errno::EIO),
+                other => other.and(Err(Errno::EPROTO)),
+            },
         }
-        // Anything but an error here is not an answer to a Tread.
-        self.reply().and(Err(Errno::EPROTO))
+    }
+}
+
+/// An error that a server answered. `EINTR` means here that a note or the end of
+/// the process cut a wait short, after which the program's instruction is tried
+/// again: no server may say that.
+const fn of_a_server(errno: Errno) -> Errno {
+    match errno {
+        Errno::EINTR => Errno::EIO,
+        other => other,
     }
 }
 
@@ -58,7 +76,8 @@ impl Mount {
         self.finish(sent)
     }
 
-    /// The same, for a request that makes `fid` at the server.
+    /// The same, for a request that makes `fid` at the server, or changes it if
+    /// it is a snapshot.
     pub fn call_making(&self, request: &Request<'_>, fid: u32) -> Result<Answer, Errno> {
         let sent = self.start(request, Vec::new(), Vec::new(), fid)?;
         self.finish(sent)
@@ -71,18 +90,23 @@ impl Mount {
         request: &Request<'_>,
         body: Vec<Piece>,
         sink: Vec<Piece>,
-        undo: u32,
+        makes: u32,
     ) -> Result<Sent, Errno> {
-        let tag = self.take_tag(sink, undo)?;
-        self.transmit(tag, tag as u16, request, body)
+        let tag = self.take_tag(sink, makes)?;
+        self.transmit(tag, request, body)
     }
 
     /// The same for a message of a write, whose answer need not be taken at
     /// once. Waits while there are too many of those: whoever has some takes
     /// their answers first.
-    pub fn start_held(&self, request: &Request<'_>, body: Vec<Piece>) -> Result<Sent, Errno> {
+    pub fn start_held(
+        &self,
+        request: &Request<'_>,
+        body: Vec<Piece>,
+        makes: u32,
+    ) -> Result<Sent, Errno> {
         self.enter(|state| &mut state.held)?;
-        let tag = match self.take_tag(Vec::new(), NOFID) {
+        let tag = match self.take_tag(Vec::new(), makes) {
             Ok(tag) => tag,
             Err(errno) => {
                 self.state.lock().held.leave();
@@ -92,27 +116,25 @@ impl Mount {
         if let Some(pending) = self.state.lock().pending.get_mut(tag) {
             pending.held = true;
         }
-        self.transmit(tag, tag as u16, request, body)
+        self.transmit(tag, request, body)
     }
 
     /// For Tversion, whose tag is not ours to choose. Nothing else is in
     /// flight then, and tag 0 keeps its place.
-    pub(super) fn call_tagged(&self, tag: u16, request: &Request<'_>) -> Result<Answer, Errno> {
+    pub(super) fn call_untagged(&self, request: &Request<'_>) -> Result<Answer, Errno> {
         let index = self.take_tag(Vec::new(), NOFID)?;
-        debug_assert!(index == 0 && tag == NOTAG);
-        let sent = self.transmit(index, tag, request, Vec::new())?;
+        debug_assert!(index == 0);
+        if let Some(pending) = self.state.lock().pending.get_mut(index) {
+            pending.wire_tag = NOTAG;
+        }
+        let sent = self.transmit(index, request, Vec::new())?;
         self.finish(sent)
     }
 
-    fn transmit(
-        &self,
-        tag: usize,
-        wire_tag: u16,
-        request: &Request<'_>,
-        body: Vec<Piece>,
-    ) -> Result<Sent, Errno> {
+    fn transmit(&self, tag: usize, request: &Request<'_>, body: Vec<Piece>) -> Result<Sent, Errno> {
         let payload: usize = body.iter().map(|p| p.len).sum();
-        let sent = encode(wire_tag, request, payload).and_then(|head| {
+        let head = self.encode(self.wire_tag(tag), request, payload);
+        let sent = head.and_then(|head| {
             let taken = 0;
             self.end.send(Message { head, body, taken })
         });
@@ -132,13 +154,32 @@ impl Mount {
         }
     }
 
+    /// The tag of a request in its message.
+    fn wire_tag(&self, tag: usize) -> u16 {
+        let state = self.state.lock();
+        state.pending.get(tag).map_or(NOTAG, |p| p.wire_tag)
+    }
+
+    /// Has the server not received all of the request with that tag yet?
+    pub(super) fn is_queued(&self, wire_tag: u16) -> bool {
+        self.end
+            .has_queued(|message| message.tag() == Some(wire_tag))
+    }
+
+    /// Takes a request back that the server has received nothing of.
+    fn withdraw(&self, tag: usize) -> bool {
+        let wire_tag = self.wire_tag(tag);
+        let message = self.end.withdraw(|m| m.tag() == Some(wire_tag));
+        message.is_some()
+    }
+
     /// Would [`Mount::start_held`] find a tag without waiting?
     pub fn has_tag(&self) -> bool {
         let state = self.state.lock();
         state.used != u64::MAX && state.held.has_room()
     }
 
-    fn take_tag(&self, sink: Vec<Piece>, undo: u32) -> Result<usize, Errno> {
+    fn take_tag(&self, sink: Vec<Piece>, makes: u32) -> Result<usize, Errno> {
         self.give_back();
         loop {
             {
@@ -149,7 +190,7 @@ impl Mount {
                 if let Some(tag) = state.try_tag() {
                     if let Some(pending) = state.pending.get_mut(tag) {
                         pending.sink = sink;
-                        pending.undo = undo;
+                        pending.makes = makes;
                         pending.waiter = Some(sched::current_slot());
                     }
                     return Ok(tag);
@@ -168,8 +209,19 @@ impl Mount {
 
     /// Waits for the reply. `EINTR`: the process is to end, or a note came
     /// and the server has dropped the request; `EIO`: the server is gone.
-    pub fn finish(&self, Sent(tag): Sent) -> Result<Answer, Errno> {
-        let mut flushed = false;
+    pub fn finish(&self, sent: Sent) -> Result<Answer, Errno> {
+        let own = sent.0;
+        self.finish_or_stop(sent, own)
+    }
+
+    /// The same for a part of something that takes effect with a later request:
+    /// a note withdraws that one, so that it never takes effect without this.
+    pub fn finish_before(&self, sent: Sent, last: &Sent) -> Result<Answer, Errno> {
+        self.finish_or_stop(sent, last.0)
+    }
+
+    fn finish_or_stop(&self, Sent(tag): Sent, stops: usize) -> Result<Answer, Errno> {
+        let mut stopped = false;
         loop {
             {
                 let mut state = self.state.lock();
@@ -177,7 +229,7 @@ impl Mount {
                     return result;
                 }
             }
-            let wake = if flushed {
+            let wake = if stopped {
                 sched::park_through_notes(Reason::Reply)
             } else {
                 sched::park(Reason::Reply, None)
@@ -185,8 +237,8 @@ impl Mount {
             match wake {
                 Wake::Woken | Wake::Timeout => {}
                 Wake::Noted => {
-                    self.flush(tag);
-                    flushed = true;
+                    self.stop(stops);
+                    stopped = true;
                 }
                 Wake::Ending => {
                     self.abandon(tag);
@@ -196,25 +248,39 @@ impl Mount {
         }
     }
 
-    /// Nobody waits for `tag` any more: flush it, without waiting for that
-    /// either. With no tag left for the flush the reply itself frees it. What
-    /// a reply made that is here already is given back.
-    fn abandon(&self, tag: usize) {
-        let answered = {
-            let mut state = self.state.lock();
-            let undo = state.pending.get(tag).map_or(NOFID, |p| p.undo);
-            let answer = state.take_answer(tag);
-            if answer.is_none()
-                && let Some(pending) = state.pending.get_mut(tag)
-            {
-                pending.waiter = None;
-            }
-            answer.map(|answer| (answer, undo))
+    /// A note came for who waits: a request that the server has not received is
+    /// taken back, another flushed.
+    fn stop(&self, tag: usize) {
+        let unanswered = {
+            let state = self.state.lock();
+            let pending = state.pending.get(tag);
+            pending.is_some_and(|p| matches!(p.progress, Progress::Sent))
         };
-        match answered {
-            Some((Ok(answer), undo)) if answer.reply().is_ok() => self.clunk_later(undo),
-            Some(_) => {}
-            None => self.flush(tag),
+        if unanswered && self.withdraw(tag) {
+            self.answer(tag, Err(Errno::EINTR));
+        } else if unanswered {
+            self.flush(tag);
+        }
+    }
+
+    /// Nobody waits for `tag` any more: the request is taken back, or flushed
+    /// without waiting for that either. With no tag left for the flush the reply
+    /// itself frees it. What was to be read goes nowhere.
+    fn abandon(&self, tag: usize) {
+        {
+            let mut state = self.state.lock();
+            if state.take_answer(tag).is_some() {
+                return;
+            }
+            if let Some(pending) = state.pending.get_mut(tag) {
+                pending.waiter = None;
+                pending.sink = Vec::new();
+            }
+        }
+        if self.withdraw(tag) {
+            self.answer(tag, Err(Errno::EINTR));
+        } else {
+            self.flush(tag);
         }
     }
 
@@ -243,14 +309,19 @@ impl Mount {
         self.send_detached(flush, &Request::Flush { oldtag: tag as u16 });
     }
 
-    /// Gives a fid back without waiting for the reply.
+    /// Gives a fid back without waiting for the reply; one that a request in
+    /// flight makes as soon as that is answered, or the Tclunk might come first.
     pub fn clunk_later(&self, fid: u32) {
         {
             let mut state = self.state.lock();
             if state.down || fid == NOFID {
                 return;
             }
-            // There is room, but for a fid that its maker took for dropped.
+            if let Some(making) = state.making(fid) {
+                making.unwanted = true;
+                return;
+            }
+            // There is room, made by `new_fid`.
             if state.unwanted.try_reserve(1).is_ok() {
                 state.unwanted.push(fid);
             }
@@ -271,28 +342,29 @@ impl Mount {
         self.give_back();
     }
 
-    /// Tells the server what is not wanted any more, as far as there are tags.
+    /// Tells the server what is not wanted any more, as far as there are tags
+    /// and room. Never waits.
     pub(super) fn give_back(&self) {
         loop {
             let (tag, unwanted) = {
                 let mut state = self.state.lock();
-                if state.unwanted.is_empty() && state.given_up == 0 || state.down {
+                let Some(unwanted) = state.unwanted().filter(|_| !state.down) else {
                     return;
-                }
+                };
                 let Some(tag) = state.try_tag() else { return };
-                (tag, state.take_unwanted())
+                if let Some(pending) = state.pending.get_mut(tag) {
+                    pending.clunks = unwanted.fid_given_back();
+                }
+                (tag, unwanted)
             };
-            let Some(unwanted) = unwanted else {
-                return self.state.lock().free_tag(tag);
+            let request = match unwanted {
+                Unwanted::Fid(fid) => Request::Clunk { fid },
+                Unwanted::Write { wid, fid } => abort(wid, fid),
             };
-            let sent = match unwanted {
-                Unwanted::Fid(fid) => self.send_detached(tag, &Request::Clunk { fid }),
-                Unwanted::Write { wid, fid } => self.send_detached(tag, &abort(wid, fid)),
-            };
-            if !sent {
-                // Not now: there is no memory, or a note came.
-                return self.state.lock().keep_unwanted(unwanted);
+            if !self.send_detached(tag, &request) {
+                return;
             }
+            self.state.lock().given_back(unwanted);
         }
     }
 
@@ -314,10 +386,12 @@ impl Mount {
         self.send_detached(tag, &Request::Trim { snapfid, ranges })
     }
 
-    /// Sends a request whose reply only frees the tag; was it sent?
+    /// Sends a request whose reply only frees the tag, if there is room in the
+    /// channel: this may be the server's own system call, which must not wait for
+    /// the server. Was it sent?
     fn send_detached(&self, tag: usize, request: &Request<'_>) -> bool {
-        let sent = encode(tag as u16, request, 0).and_then(|head| {
-            self.end.send(Message {
+        let sent = self.encode(tag as u16, request, 0).and_then(|head| {
+            self.end.try_send(Message {
                 head,
                 ..Message::default()
             })
@@ -326,6 +400,22 @@ impl Mount {
             self.state.lock().not_sent(tag);
         }
         sent.is_ok()
+    }
+
+    fn encode(&self, tag: u16, request: &Request<'_>, payload: usize) -> Result<Vec<u8>, Errno> {
+        for size in [SMALL_HEAD, HEAD_MAX] {
+            let mut head = room(size)?;
+            head.resize(size, 0);
+            if let Ok(len) = ninep::encode_request_head(tag, request, payload, &mut head) {
+                head.truncate(len);
+                return if len + payload <= self.msize() as usize {
+                    Ok(head)
+                } else {
+                    Err(Errno::ENAMETOOLONG)
+                };
+            }
+        }
+        Err(Errno::ENAMETOOLONG)
     }
 }
 
@@ -338,6 +428,15 @@ enum Unwanted {
         wid: u64,
         fid: u32,
     },
+}
+
+impl Unwanted {
+    fn fid_given_back(self) -> Option<u32> {
+        match self {
+            Unwanted::Fid(fid) => Some(fid),
+            Unwanted::Write { .. } => None,
+        }
+    }
 }
 
 fn abort(wid: u64, fid: u32) -> Request<'static> {
@@ -364,54 +463,44 @@ pub fn uncount_fid() {
     FIDS.fetch_sub(1, Relaxed);
 }
 
-fn encode(tag: u16, request: &Request<'_>, payload: usize) -> Result<Vec<u8>, Errno> {
-    for size in [SMALL_HEAD, HEAD_MAX] {
-        let mut head = room(size)?;
-        head.resize(size, 0);
-        if let Ok(len) = ninep::encode_request_head(tag, request, payload, &mut head) {
-            head.truncate(len);
-            return Ok(head);
-        }
-    }
-    Err(Errno::ENAMETOOLONG)
-}
-
 impl State {
-    /// Writes come first: they name fids.
-    fn take_unwanted(&mut self) -> Option<Unwanted> {
+    /// The next to be told the server. Writes come first: they name fids.
+    fn unwanted(&self) -> Option<Unwanted> {
         if self.given_up == 0 {
-            let fid = self.unwanted.pop()?;
-            self.fids = self.fids.saturating_sub(1);
-            return Some(Unwanted::Fid(fid));
+            return self.unwanted.last().copied().map(Unwanted::Fid);
         }
-        let mut writes = self.writes.iter().enumerate();
-        let (at, wid, fid) = writes.find_map(|(at, w)| Some((at, w.wid, w.given_up?)))?;
-        self.writes.swap_remove(at);
-        self.given_up -= 1;
+        let given_up = |w: &Outstanding| Some((w.wid, w.given_up?));
+        let (wid, fid) = self.writes.iter().find_map(given_up)?;
         Some(Unwanted::Write { wid, fid })
     }
 
-    /// What [`State::take_unwanted`] took could not be sent.
-    fn keep_unwanted(&mut self, unwanted: Unwanted) {
+    /// The server has been told.
+    fn given_back(&mut self, unwanted: Unwanted) {
         match unwanted {
-            Unwanted::Fid(fid) if self.unwanted.try_reserve(1).is_ok() => {
-                self.fids += 1;
-                self.unwanted.push(fid);
+            Unwanted::Fid(_) => {
+                self.unwanted.pop();
             }
-            Unwanted::Write { wid, fid } if self.writes.try_reserve(1).is_ok() => {
-                let given_up = Some(fid);
-                self.writes.push(Outstanding { wid, given_up });
-                self.given_up += 1;
+            Unwanted::Write { wid, .. } => {
+                self.writes.retain(|w| w.wid != wid);
+                self.given_up -= 1;
             }
-            Unwanted::Fid(_) | Unwanted::Write { .. } => {}
         }
+    }
+
+    /// The request in flight that makes `fid`.
+    fn making(&mut self, fid: u32) -> Option<&mut Pending> {
+        if self.used == 0 {
+            return None;
+        }
+        let makes = |p: &&mut Pending| p.makes == fid && matches!(p.progress, Progress::Sent);
+        self.pending.iter_mut().find(makes)
     }
 
     /// A free tag, marked as sent by nobody.
     pub(super) fn try_tag(&mut self) -> Option<usize> {
         let tag = (!self.used).trailing_zeros() as usize;
         let pending = self.pending.get_mut(tag)?;
-        *pending = Pending::new(Progress::Sent);
+        *pending = Pending::new(Progress::Sent, tag as u16);
         self.used |= 1 << tag;
         Some(tag)
     }
@@ -451,19 +540,23 @@ impl State {
     }
 
     /// The flush of `tag` is answered: the server promises no reply to it from
-    /// now on.
-    fn flush_done(&mut self, tag: usize) {
-        let Some(pending) = self.pending.get_mut(tag) else {
-            return;
-        };
+    /// now on. A fid to give back.
+    fn flush_done(&mut self, tag: usize) -> Option<u32> {
+        let pending = self.pending.get_mut(tag)?;
         pending.flushed = false;
         match (&pending.progress, pending.waiter) {
             (Progress::Sent, Some(slot)) => {
                 pending.progress = Progress::Answered(Err(Errno::EINTR));
+                let unwanted = pending.take_unwanted();
                 sched::unpark(slot);
+                unwanted
             }
-            (Progress::Sent, None) | (Progress::Free, _) => self.free_tag(tag),
-            (Progress::Answered(_), _) => {}
+            (Progress::Sent, None) | (Progress::Free, _) => {
+                let unwanted = pending.take_unwanted();
+                self.free_tag(tag);
+                unwanted
+            }
+            (Progress::Answered(_), _) => None,
         }
     }
 
@@ -481,7 +574,7 @@ impl State {
         }
     }
 
-    /// A reply for `tag`; what it leaves to do if nobody waits for it.
+    /// A reply for `tag`; what it leaves to do.
     pub(super) fn answer(&mut self, tag: usize, result: Result<Answer, Errno>) -> Afterwards {
         let Some(pending) = self.pending.get_mut(tag) else {
             return Afterwards::default();
@@ -489,20 +582,22 @@ impl State {
         if !matches!(pending.progress, Progress::Sent) {
             return Afterwards::default();
         }
+        let mut after = Afterwards {
+            clunk: pending.take_unwanted(),
+            trimmed: pending.trims.take(),
+        };
         if let Some(slot) = pending.waiter {
             pending.progress = Progress::Answered(result);
             sched::unpark(slot);
-            return Afterwards::default();
+            return after;
         }
-        let made = result.is_ok_and(|a| a.reply().is_ok());
-        let after = Afterwards {
-            clunk: (made && pending.undo != NOFID).then_some(pending.undo),
-            trimmed: pending.trims.take(),
-        };
-        let flushed = pending.flushes.take();
+        let (flushed, clunked) = (pending.flushes.take(), pending.clunks.take());
         self.free_tag(tag);
+        if let Some(fid) = clunked {
+            self.fids.give_back(fid);
+        }
         if let Some(old) = flushed {
-            self.flush_done(usize::from(old));
+            after.clunk = self.flush_done(usize::from(old));
         }
         after
     }

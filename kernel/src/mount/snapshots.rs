@@ -98,9 +98,10 @@ impl Table {
 
 /// A new entry, held once, for a snapshot of `file` that is not made yet.
 pub fn reserve(file: &Remote, path: &Arc<str>) -> Result<SnapId, Errno> {
+    let snapfid = file.mount.new_fid()?;
     let held = Held {
         mount: file.mount.clone(),
-        snapfid: file.mount.new_fid()?,
+        snapfid,
         qid_path: file.qid.path,
         path: path.clone(),
         holders: 1,
@@ -109,7 +110,7 @@ pub fn reserve(file: &Remote, path: &Arc<str>) -> Result<SnapId, Errno> {
     };
     let snap = insert(held);
     if snap.is_err() {
-        file.mount.drop_fid();
+        file.mount.free_fid(snapfid);
     }
     snap
 }
@@ -273,11 +274,6 @@ pub fn take(
     };
     let result = request(file, snap, off, count, grow.is_none());
     if result.is_err() && grow.is_none() {
-        // The server made nothing: forget the entry and say nothing to it.
-        if let Some(held) = TABLE.lock().held(snap) {
-            held.snapfid = NOFID;
-            held.mount.drop_fid();
-        }
         release(snap);
     }
     result.map(|count| Snapped { snap, count })
@@ -294,15 +290,14 @@ fn request(file: &Remote, snap: SnapId, off: u64, count: u64, fresh: bool) -> Re
         epoch: 0,
         known,
     };
-    let undo = if fresh { snapfid } else { NOFID };
-    let answer = file.mount.call_making(&request, undo)?;
-    match answer.reply()? {
-        Reply::Snap {
+    let answer = file.mount.call_making(&request, snapfid)?;
+    match answer.reply() {
+        Ok(Reply::Snap {
             count: taken,
             epoch,
             changes,
             ..
-        } => {
+        }) => {
             let taken = taken.min(count);
             let news = News {
                 known,
@@ -313,7 +308,25 @@ fn request(file: &Remote, snap: SnapId, off: u64, count: u64, fresh: bool) -> Re
             is_at(snap, off..off.saturating_add(taken), epoch);
             Ok(taken)
         }
-        _ => Err(Errno::EPROTO),
+        Ok(_) => Err(Errno::EPROTO),
+        Err(errno) => {
+            if fresh {
+                refused(file, snap);
+            }
+            Err(errno)
+        }
+    }
+}
+
+/// The server has refused to make the snapshot: there is nothing to give back.
+fn refused(file: &Remote, snap: SnapId) {
+    let unmade = {
+        let mut table = TABLE.lock();
+        let held = table.held(snap);
+        held.map(|held| core::mem::replace(&mut held.snapfid, NOFID))
+    };
+    if let Some(snapfid) = unmade {
+        file.mount.free_fid(snapfid);
     }
 }
 

@@ -207,7 +207,7 @@ impl<'a> Host for Caller<'a> {
 
     fn put_wait(&mut self, file: File<'a>, _wid: u64) -> Result<PutReply, Errno> {
         let write = self.write.take().ok_or(Errno::EINVAL)?;
-        write.wait(&file.remote.mount)
+        write.wait(&file.remote.mount, file.remote.fid)
     }
 
     fn put_abort(&mut self, file: File<'a>, _wid: u64) {
