@@ -14,6 +14,11 @@ impl Port {
         Ok(Port(File::from_fd(fd as u32)))
     }
 
+    /// Its descriptor.
+    pub const fn fd(&self) -> u32 {
+        self.0.fd()
+    }
+
     /// Messages that arrive on `channel` are received here under `key`.
     pub fn add(&self, channel: &File, key: u64) -> Result<(), Errno> {
         let (port, fd) = (u64::from(self.0.fd()), u64::from(channel.fd()));

@@ -25,6 +25,7 @@ mod check;
 mod cases;
 mod judge;
 mod kills;
+mod liar;
 mod raw;
 mod replay;
 mod tiny;

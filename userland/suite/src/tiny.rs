@@ -157,19 +157,15 @@ impl Tiny {
                 Request::Read { fid, .. } if snapfids.contains(&fid) => reads += 1,
                 _ => {}
             }
-            let reply = match self.answer(&request, &mut content) {
-                _ if crowded => ninep::encode_reply(tag, &Reply::Error(Errno::EAGAIN), &mut out),
-                _ if self.has_lost(&request, &snapfids, reads) => {
-                    ninep::encode_reply(tag, &Reply::Error(Errno::ESTALE), &mut out)
-                }
-                Ok(Answer::Reply(reply)) => ninep::encode_reply(tag, &reply, &mut out),
-                Ok(Answer::Data(data)) => {
-                    ninep::encode_reply(tag, &Reply::Read { data: &data }, &mut out)
-                }
+            let answer = match self.answer(&request, &mut content) {
+                _ if crowded => Err(Errno::EAGAIN),
+                _ if self.has_lost(&request, &snapfids, reads) => Err(Errno::ESTALE),
                 Ok(Answer::Nothing) => continue,
-                Err(errno) => ninep::encode_reply(tag, &Reply::Error(errno), &mut out),
+                answer => answer,
             };
-            let Ok(len) = reply else { return 1 };
+            let Some(len) = encode(tag, &answer, &mut out) else {
+                return 1;
+            };
             if spoils {
                 self.spoil(&mut out);
             }
@@ -220,6 +216,17 @@ impl Tiny {
             msize: msize.min(MSIZE),
             version,
         }
+    }
+
+    /// Encodes the answer to a request; its length.
+    pub fn respond(
+        &self,
+        tag: u16,
+        request: &Request<'_>,
+        content: &mut Vec<u8>,
+        out: &mut [u8],
+    ) -> Option<usize> {
+        encode(tag, &self.answer(request, content), out)
     }
 
     fn answer(&self, request: &Request<'_>, content: &mut Vec<u8>) -> Result<Answer, Errno> {
@@ -393,6 +400,17 @@ enum Answer {
     Reply(Reply<'static>),
     Data(Vec<u8>),
     Nothing,
+}
+
+/// Encodes an answer; its length.
+fn encode(tag: u16, answer: &Result<Answer, Errno>, out: &mut [u8]) -> Option<usize> {
+    let reply = match answer {
+        Ok(Answer::Reply(reply)) => ninep::encode_reply(tag, reply, out),
+        Ok(Answer::Data(data)) => ninep::encode_reply(tag, &Reply::Read { data }, out),
+        Ok(Answer::Nothing) => return Some(0),
+        Err(errno) => ninep::encode_reply(tag, &Reply::Error(*errno), out),
+    };
+    reply.ok()
 }
 
 fn store(content: &mut Vec<u8>, offset: u64, data: &[u8]) -> Result<(), Errno> {

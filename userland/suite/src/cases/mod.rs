@@ -9,8 +9,10 @@ mod failing;
 mod fuzz;
 mod hostile;
 mod kernel;
+mod lies;
 mod limits;
 mod list;
+mod lost;
 mod names;
 mod note;
 mod process;
@@ -122,6 +124,8 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         random::CASES,
         together::CASES,
         server::CASES,
+        lies::CASES,
+        lost::CASES,
         stacked::CASES,
         released::CASES,
         sharing::CASES,

@@ -4,9 +4,9 @@
 use super::Case;
 use crate::check::{PG, Scratch, Verdict, Why, equal, fails, patterned, same, snapshot};
 use crate::judge::counters;
+use crate::liar::{close_all_but, served};
 use crate::raw;
 use crate::tiny::{Fault, LEN, SEED, Tiny};
-use alloc::format;
 use rt::abi::{STATUS_KILLED, mode};
 use rt::note::{self, Then};
 use rt::process::{self, Ended};
@@ -43,28 +43,7 @@ pub const CASES: &[Case] = &[
 
 /// Runs `body` with the path at which such a server is mounted.
 pub fn with(server: Tiny, body: impl FnOnce(&str) -> Verdict) -> Verdict {
-    let place = Scratch::empty("mounted")?;
-    let (ours, theirs) = File::pipe()?;
-    let pid = process::spawn(|| {
-        for fd in 0..rt::abi::FDS_MAX as u32 {
-            if fd != theirs.fd() {
-                drop(File::from_fd(fd));
-            }
-        }
-        server.serve(&theirs)
-    })?;
-    drop(theirs);
-    let verdict = match ours.mount(&place.path) {
-        Ok(()) => {
-            let verdict = body(&place.path);
-            sys::unmount(&place.path)?;
-            verdict
-        }
-        Err(errno) => Err(Why(format!("mounting: {errno}"))),
-    };
-    let ended = process::wait_for(pid, |_| {})?;
-    verdict?;
-    same("the server's status", ended.status(), 0)
+    served(|channel| server.serve(channel), body)
 }
 
 fn read_all(path: &str) -> Result<(File, Segment, Result<usize, Errno>), Why> {
@@ -369,11 +348,7 @@ fn gone() -> Verdict {
         fault,
     };
     let pid = process::spawn(|| {
-        for fd in 0..rt::abi::FDS_MAX as u32 {
-            if fd != theirs.fd() {
-                drop(File::from_fd(fd));
-            }
-        }
+        close_all_but(&theirs);
         server.serve(&theirs)
     })?;
     drop(theirs);

@@ -1,0 +1,495 @@
+//! Servers that lie to the kernel's 9P client about one message: the program
+//! gets an error or the right result, others notice nothing.
+
+use super::Case;
+use crate::check::{PG, Verdict, Why, equal, fails, patterned, same, snapshot};
+use crate::liar::{Liar, Next, served};
+use crate::raw;
+use crate::tiny::SEED;
+use alloc::vec::Vec;
+use ninep::consts::put;
+use ninep::{Changes, Reply, Request};
+use rt::abi::{STATUS_KILLED, mode};
+use rt::note::{self, Then};
+use rt::process;
+use rt::{Call, Errno, File, Segment, Shared, sys};
+
+pub const CASES: &[Case] = &[
+    Case::new("lies.twice", twice),
+    Case::new("lies.early", early),
+    Case::new("lies.untagged", untagged),
+    Case::new("lies.errno.call", errno_in_a_call),
+    Case::new("lies.errno.touch", errno_of_a_touch),
+    Case::new("lies.overlap.read", overlapping_read),
+    Case::new("lies.overlap.write", overlapping_write),
+    Case::new("lies.long", too_long),
+    Case::new("lies.small.plain", || small(false)),
+    Case::new("lies.small.snapshots", || small(true)),
+    Case::new("lies.inject", inject),
+    Case::new("lies.commit.noted", || noted_commit(false)),
+    Case::new("lies.staged.noted", || noted_commit(true)),
+    Case::deferred("lies.commit.killed", killed_commit),
+];
+
+/// How long to wait for something that must not come.
+const PATIENCE_NS: u64 = 30_000_000;
+
+/// A second answer to a request is the server's error, and nobody's answer.
+fn twice() -> Verdict {
+    let serve = |channel: &File| {
+        Liar::default().serve(channel, |turn| match turn.request {
+            Request::Read { .. } => {
+                let first = turn.answer();
+                let second = turn.reply(turn.tag, &Reply::Error(Errno::EDQUOT));
+                end_unless(first.is_ok() && second == Err(Errno::EPROTO))
+            }
+            _ => Next::Honest,
+        })
+    };
+    served(serve, |path| {
+        let file = File::open(path, mode::OREAD)?;
+        for _ in 0..3 {
+            let mut segment = snapshot(4)?;
+            same(
+                "bytes read",
+                file.read_full_at(segment.bytes_mut(), 0)?,
+                4 * PG,
+            )?;
+            equal("them", segment.bytes(), &patterned(SEED, 0, 4 * PG))?;
+        }
+        Ok(())
+    })
+}
+
+fn end_unless(right: bool) -> Next {
+    if right { Next::Done } else { Next::End(3) }
+}
+
+/// A request that the server has not received cannot be answered, so that it
+/// never receives what the client has stored since.
+fn early() -> Verdict {
+    const PUBLIC: &[u8] = b"public text, for the server to have";
+    let serve = |channel: &File| {
+        Liar::default().serve(channel, |turn| match *turn.request {
+            // From here on the client writes.
+            Request::Lopen { .. } => {
+                let mut believed = turn.answer().is_err();
+                for _ in 0..10 {
+                    let _ = sys::sleep(PATIENCE_NS / 10);
+                    for tag in 0..64 {
+                        let count = PUBLIC.len() as u32;
+                        believed |= turn.reply(tag, &Reply::Write { count }).is_ok();
+                    }
+                }
+                end_unless(!believed)
+            }
+            Request::Write { data, .. } if data != PUBLIC => Next::End(4),
+            _ => Next::Honest,
+        })
+    };
+    served(serve, |path| {
+        let file = File::open(path, mode::ORDWR)?;
+        let mut memory = Segment::attach("memory", PG)?;
+        memory.bytes_mut()[..PUBLIC.len()].copy_from_slice(PUBLIC);
+        same(
+            "bytes written",
+            file.write_at(&memory.bytes()[..PUBLIC.len()], 0)?,
+            PUBLIC.len(),
+        )?;
+        memory.bytes_mut().fill(b'x');
+        same("the size", file.stat()?.size, 4 * PG as u64)
+    })
+}
+
+/// The tag of Tversion is no other name of tag 0.
+fn untagged() -> Verdict {
+    let serve = |channel: &File| {
+        Liar::default().serve(channel, |turn| match turn.request {
+            Request::Read { .. } => {
+                let tag = ninep::consts::NOTAG;
+                let answered = turn.reply(tag, &Reply::Error(Errno::EDQUOT));
+                if answered == Err(Errno::EPROTO) {
+                    Next::Honest
+                } else {
+                    Next::End(3)
+                }
+            }
+            _ => Next::Honest,
+        })
+    };
+    served(serve, |path| {
+        let mut bytes = [0; 100];
+        let file = File::open(path, mode::OREAD)?;
+        same("bytes read", file.read_at(&mut bytes, 0)?, 100)?;
+        equal("them", &bytes, &patterned(SEED, 0, 100))
+    })
+}
+
+/// A server's `EINTR` is an error like others: no call is tried again for it.
+fn errno_in_a_call() -> Verdict {
+    let serve = |channel: &File| {
+        Liar::default().serve(channel, |turn| match turn.request {
+            Request::Attach { .. } | Request::Version { .. } | Request::Clunk { .. } => {
+                Next::Honest
+            }
+            _ => turn.error(turn.tag, Errno::EINTR),
+        })
+    };
+    served(serve, |path| {
+        fails(
+            "opening",
+            File::open(path, mode::OREAD).map(drop),
+            Errno::EIO,
+        )?;
+        fails("what it is", File::stat_path(path).map(drop), Errno::EIO)
+    })
+}
+
+/// Errors by which the kernel knows that its own wait was cut short, or its own
+/// memory is out, are from a server only errors: the page is lost.
+fn errno_of_a_touch() -> Verdict {
+    for errno in [Errno::EINTR, Errno::ENOMEM] {
+        let liar = Liar {
+            snapshots: true,
+            ..Liar::default()
+        };
+        let serve = |channel: &File| {
+            liar.serve(channel, |turn| match turn.request {
+                Request::Read { .. } => turn.error(turn.tag, errno),
+                _ => Next::Honest,
+            })
+        };
+        served(serve, |path| {
+            let pid = process::spawn(|| {
+                let mut segment = match snapshot(1) {
+                    Ok(segment) => segment,
+                    Err(_) => return 2,
+                };
+                let file = File::open(path, mode::OREAD);
+                match file.and_then(|file| file.read_at(segment.bytes_mut(), 0)) {
+                    // With deferral off.
+                    Err(Errno::EIO) => process::exit(STATUS_KILLED as u8, "snapshot lost"),
+                    Ok(_) => segment.bytes()[0],
+                    Err(_) => 3,
+                }
+            })?;
+            let ended = process::wait_for(pid, |_| {})?;
+            same("status", u32::from(ended.status()), STATUS_KILLED)?;
+            ensure!(
+                ended.text().contains("snapshot lost"),
+                "its message is {}",
+                ended.text()
+            );
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Memory that client and server share, its first page a pattern.
+fn shared_page() -> Result<(Shared, Vec<u8>), Why> {
+    let shared = Shared::new(PG)?;
+    let pattern = patterned(1, 0, PG);
+    for (byte, value) in shared.bytes().iter().zip(&pattern) {
+        byte.store(*value, core::sync::atomic::Ordering::Relaxed);
+    }
+    Ok((shared, pattern))
+}
+
+fn content(shared: &Shared) -> Vec<u8> {
+    let load =
+        |byte: &core::sync::atomic::AtomicU8| byte.load(core::sync::atomic::Ordering::Relaxed);
+    shared.bytes().iter().map(load).collect()
+}
+
+/// A reply out of the page that it goes to: what was there before arrives.
+fn overlapping_read() -> Verdict {
+    for (from, to) in [(10, 50), (50, 10), (10, 10)] {
+        let (shared, before) = shared_page()?;
+        let serve = |channel: &File| {
+            Liar::default().serve(channel, |turn| match turn.request {
+                Request::Read { .. } => end_unless(
+                    turn.data_at(turn.tag, shared.address() + from, 2000)
+                        .is_ok(),
+                ),
+                _ => Next::Honest,
+            })
+        };
+        served(serve, |path| {
+            let file = File::open(path, mode::OREAD)?;
+            let args = [u64::from(file.fd()), shared.address() + to, 2000, 0, 0, 0];
+            // SAFETY: nothing but atomics is in that memory.
+            same("bytes read", unsafe { raw::call(Call::PRead, args) }?, 2000)?;
+            let (from, to) = (from as usize, to as usize);
+            equal(
+                "them",
+                &content(&shared)[to..to + 2000],
+                &before[from..from + 2000],
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// A request received into the page that it was sent from.
+fn overlapping_write() -> Verdict {
+    // Before the data of a Twrite.
+    const HEAD: u64 = 23;
+    for (from, to) in [(200, 201 - HEAD), (200, 100)] {
+        let (shared, before) = shared_page()?;
+        let serve = |channel: &File| {
+            Liar::default().serve(channel, |turn| match turn.request {
+                Request::Lopen { .. } => {
+                    let opened = turn.answer().is_ok();
+                    let args = [
+                        u64::from(channel.fd()),
+                        shared.address() + to,
+                        2100,
+                        u64::MAX,
+                        0,
+                        0,
+                    ];
+                    // SAFETY: nothing but atomics is in that memory.
+                    let received = unsafe { raw::call(Call::PRead, args) };
+                    let written = turn.reply(0, &Reply::Write { count: 2000 });
+                    end_unless(opened && received == Ok(HEAD + 2000) && written.is_ok())
+                }
+                _ => Next::Honest,
+            })
+        };
+        served(serve, |path| {
+            let file = File::open(path, mode::ORDWR)?;
+            let args = [u64::from(file.fd()), shared.address() + from, 2000, 0, 0, 0];
+            // SAFETY: nothing but atomics is in that memory.
+            let written = unsafe { raw::call(Call::PWrite, args) };
+            same("bytes written", written?, 2000)?;
+            let (from, to) = (from as usize, (to + HEAD) as usize);
+            // The message's head may lie over the first byte.
+            equal(
+                "them",
+                &content(&shared)[to + 1..to + 2000],
+                &before[from + 1..from + 2000],
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// An answer longer than the agreed message is an error on both sides.
+fn too_long() -> Verdict {
+    let liar = Liar {
+        msize: 8192,
+        len: 100_000,
+        ..Liar::default()
+    };
+    let serve = |channel: &File| {
+        liar.serve(channel, |turn| match turn.request {
+            Request::Read { .. } => {
+                let data = &patterned(SEED, 0, 10_000);
+                end_unless(turn.reply(turn.tag, &Reply::Read { data }) == Err(Errno::EPROTO))
+            }
+            _ => Next::Honest,
+        })
+    };
+    served(serve, |path| {
+        let file = File::open(path, mode::OREAD)?;
+        let mut memory = Segment::attach("memory", 8 * PG)?;
+        fails(
+            "reading",
+            file.read_at(memory.bytes_mut(), 0),
+            Errno::EPROTO,
+        )?;
+        ensure!(memory.bytes().iter().all(|b| *b == 0), "the buffer changed");
+        Ok(())
+    })
+}
+
+/// No message is longer than the server agreed to.
+fn small(snapshots: bool) -> Verdict {
+    let liar = Liar {
+        snapshots,
+        msize: 2000,
+        len: 4 * PG,
+    };
+    let serve = |channel: &File| {
+        liar.serve(channel, |turn| {
+            if turn.size > 2000 {
+                Next::End(3)
+            } else {
+                Next::Honest
+            }
+        })
+    };
+    served(serve, |path| {
+        let file = File::open(path, mode::ORDWR)?;
+        let mut segment = snapshot(4)?;
+        same(
+            "bytes read",
+            file.read_full_at(segment.bytes_mut(), 0)?,
+            4 * PG,
+        )?;
+        equal("them", segment.bytes(), &patterned(SEED, 0, 4 * PG))?;
+        for page in 0..4 {
+            segment.bytes_mut()[page * PG] = 7;
+        }
+        file.write_all_at(segment.bytes(), 0)?;
+        let long = alloc::format!("{path}/{}", "long name/".repeat(60));
+        ensure!(File::stat_path(&long).is_err(), "a file below a file");
+        Ok(())
+    })
+}
+
+/// Nobody sends in the place of the kernel's client.
+fn inject() -> Verdict {
+    let place = crate::check::Scratch::empty("mounted")?;
+    let (ours, theirs) = File::pipe()?;
+    let pid = process::spawn(|| {
+        crate::liar::close_all_but(&theirs);
+        Liar::default().serve(&theirs, |_| Next::Honest)
+    })?;
+    drop(theirs);
+    let copy = ours.dup()?;
+    ours.mount(&place.path)?;
+    fails("a message of ours", copy.write(b"x"), Errno::EBUSY)?;
+    drop(copy);
+    sys::unmount(&place.path)?;
+    same("status", process::wait_for(pid, |_| {})?.status(), 0)
+}
+
+/// A note ends a write before its commit is answered, and the server drops
+/// what is flushed: then nothing of it happened, and nothing stays there. With
+/// `early` a staged part has no answer yet when the note comes.
+fn noted_commit(early: bool) -> Verdict {
+    // Longer than one message.
+    const LEN: usize = 60 * PG;
+    let liar = Liar {
+        snapshots: true,
+        msize: 64 << 10,
+        len: PG,
+    };
+    let serve = |channel: &File| {
+        let (mut commit, mut staged, mut aborted) = (None, None, false);
+        let status = liar.serve(channel, |turn| match *turn.request {
+            Request::Put { flags, .. } if flags & put::ABORT != 0 => {
+                aborted = true;
+                Next::Honest
+            }
+            Request::Put { flags, .. } if flags & put::COMMIT != 0 => {
+                commit = Some(turn.tag);
+                Next::Done
+            }
+            Request::Put { .. } if early && staged.is_none() => {
+                staged = Some(turn.tag);
+                Next::Done
+            }
+            Request::Flush { oldtag } if Some(oldtag) == commit => {
+                // The part first, then the flush: the commit is dropped.
+                let part = staged
+                    .take()
+                    .is_none_or(|tag| turn.reply(tag, &put_reply()).is_ok());
+                if part { Next::Honest } else { Next::End(4) }
+            }
+            // Dropped, while the commit goes on: a part of the write.
+            Request::Flush { .. } => Next::End(5),
+            _ => Next::Honest,
+        });
+        if aborted { status } else { 6 }
+    };
+    served(serve, |path| {
+        let pid = process::spawn(|| {
+            let write = || {
+                note::handle(|_, _| Then::Resume)?;
+                let mut memory = Segment::attach("memory", LEN)?;
+                memory.bytes_mut().fill(1);
+                let file = File::open(path, mode::ORDWR)?;
+                fails("writing", file.write_at(memory.bytes(), 0), Errno::EINTR)
+            };
+            u8::from(write().is_err())
+        })?;
+        sys::sleep(PATIENCE_NS)?;
+        note::send(pid, "enough")?;
+        same(
+            "the writer's status",
+            process::wait_for(pid, |_| {})?.status(),
+            0,
+        )
+    })
+}
+
+fn put_reply() -> Reply<'static> {
+    Reply::Put {
+        off: 0,
+        count: 0,
+        epoch: 0,
+        assoc: false,
+        changes: Changes::NONE,
+    }
+}
+
+/// A writer that is killed while its commit is under way: the snapshot that the
+/// commit makes is given back after that, not before.
+fn killed_commit() -> Verdict {
+    let liar = Liar {
+        snapshots: true,
+        ..Liar::default()
+    };
+    let serve = |channel: &File| {
+        let (mut made, mut unanswered) = (None, Vec::new());
+        let status = liar.serve(channel, |turn| match *turn.request {
+            Request::Put {
+                flags, into, off, ..
+            } if flags & put::COMMIT != 0 => {
+                made = Some(into);
+                let reply = Reply::Put {
+                    off: 0,
+                    count: PG as u64,
+                    epoch: 2,
+                    assoc: true,
+                    changes: Changes::NONE,
+                };
+                unanswered.push((turn.tag, reply));
+                end_unless(process::kill(off, "in the middle").is_ok())
+            }
+            Request::Flush { .. } => {
+                unanswered.push((turn.tag, Reply::Flush));
+                Next::Done
+            }
+            Request::Clunk { fid } if made == Some(fid) => {
+                made = None;
+                if unanswered.is_empty() {
+                    Next::Honest
+                } else {
+                    Next::End(5)
+                }
+            }
+            Request::Walk { .. } => {
+                let late = unanswered.drain(..);
+                let sent = late.map(|(tag, reply)| turn.reply(tag, &reply));
+                if sent.filter(Result::is_err).count() == 0 {
+                    Next::Honest
+                } else {
+                    Next::End(4)
+                }
+            }
+            _ => Next::Honest,
+        });
+        if made.is_none() { status } else { 6 }
+    };
+    served(serve, |path| {
+        let pid = process::spawn(|| {
+            let write = || {
+                let mut segment = snapshot(1)?;
+                segment.bytes_mut().fill(1);
+                File::open(path, mode::ORDWR)?.write_at(segment.bytes(), sys::getpid())?;
+                Ok::<(), Why>(())
+            };
+            u8::from(write().is_err())
+        })?;
+        let status = process::wait_for(pid, |_| {})?.status();
+        // Until what it had is given back.
+        sys::sleep(PATIENCE_NS)?;
+        // Then the server answers.
+        File::stat_path(path)?;
+        same("its status", u32::from(status), STATUS_KILLED)
+    })
+}

@@ -1,0 +1,203 @@
+//! A file server that lies the way a case wants.
+//!
+//! It serves one file, its own root, as [`Tiny`] does. Before it answers a
+//! request it calls a hook, which may answer in its own way: early, twice, under
+//! another tag, with any error, with data from any memory, or never.
+//!
+//! ```text
+//! served(
+//!     |channel| Liar::default().serve(channel, |turn| match turn.request {
+//!         Request::Read { .. } => turn.error(turn.tag, Errno::EINTR),
+//!         _ => Next::Honest,
+//!     }),
+//!     |path| ...,
+//! )
+//! ```
+
+use crate::check::{PG, Scratch, Verdict, Why, patterned, same};
+use crate::raw;
+use crate::tiny::{Fault, SEED, Tiny};
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use ninep::consts::{READ_HEAD, RREAD};
+use ninep::{Reply, Request};
+use rt::{Call, Errno, File, process, send, sys};
+
+/// Longest message of the kernel, and longest answer of a server.
+const MESSAGE: usize = 150_000;
+
+/// What becomes of a request after the hook has seen it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// It is answered honestly.
+    Honest,
+    /// The hook has done what is to be done about it.
+    Done,
+    /// The server ends with this status.
+    End(u8),
+}
+
+/// What the server tells honestly, unless the hook says otherwise.
+#[derive(Clone, Copy)]
+pub struct Liar {
+    /// It speaks the snapshot messages. Its file never changes then.
+    pub snapshots: bool,
+    /// The longest message that it agrees to.
+    pub msize: u32,
+    /// Bytes in its file, of the pattern [`SEED`].
+    pub len: usize,
+}
+
+impl Default for Liar {
+    fn default() -> Liar {
+        Liar {
+            snapshots: false,
+            msize: 132 * 1024,
+            len: 4 * PG,
+        }
+    }
+}
+
+/// One request, in the hands of the hook.
+pub struct Turn<'a> {
+    /// Where the client is.
+    pub channel: &'a File,
+    /// The request's tag.
+    pub tag: u16,
+    /// The request.
+    pub request: &'a Request<'a>,
+    /// Bytes of its message.
+    pub size: usize,
+    honest: Tiny,
+    content: &'a mut Vec<u8>,
+    out: &'a mut [u8],
+}
+
+impl Turn<'_> {
+    /// Answers the request honestly, now.
+    pub fn answer(&mut self) -> Result<(), Errno> {
+        let (tag, request) = (self.tag, self.request);
+        let len = self.honest.respond(tag, request, self.content, self.out);
+        send(self.channel, [&self.out[..len.ok_or(Errno::EPROTO)?]])
+    }
+
+    /// Sends any reply under any tag; an error is what the kernel says of it.
+    pub fn reply(&mut self, tag: u16, reply: &Reply<'_>) -> Result<(), Errno> {
+        let len = ninep::encode_reply(tag, reply, self.out).map_err(|_| Errno::EPROTO)?;
+        send(self.channel, [&self.out[..len]])
+    }
+
+    /// Answers with any error, under any tag.
+    pub fn error(&mut self, tag: u16, errno: Errno) -> Next {
+        // What the kernel says of it is not this hook's affair.
+        let _ = self.reply(tag, &Reply::Error(errno));
+        Next::Done
+    }
+
+    /// Answers a Tread with the `len` bytes at `address`, whatever is there: the
+    /// kernel fetches them.
+    pub fn data_at(&mut self, tag: u16, address: u64, len: usize) -> Result<(), Errno> {
+        let mut head = [0; READ_HEAD];
+        head[..4].copy_from_slice(&((READ_HEAD + len) as u32).to_le_bytes());
+        head[4] = RREAD;
+        head[5..7].copy_from_slice(&tag.to_le_bytes());
+        head[7..].copy_from_slice(&(len as u32).to_le_bytes());
+        let slices = [head.as_ptr() as u64, head.len() as u64, address, len as u64];
+        let (fd, at) = (u64::from(self.channel.fd()), slices.as_ptr() as u64);
+        // SAFETY: the kernel only reads the slices and what they name.
+        unsafe { raw::call(Call::Send, [fd, at, 2, 0, 0, 0]) }.map(drop)
+    }
+}
+
+impl Liar {
+    /// Serves until the other end is closed or the hook says so; the status of
+    /// the process.
+    pub fn serve(self, channel: &File, mut hook: impl FnMut(&mut Turn<'_>) -> Next) -> u8 {
+        let honest = Tiny {
+            snapshots: self.snapshots,
+            fault: Fault::None,
+        };
+        let mut content = patterned(SEED, 0, self.len);
+        let (mut message, mut out) = (vec![0; MESSAGE], vec![0; MESSAGE]);
+        loop {
+            let n = match channel.read(&mut message) {
+                Ok(0) | Err(_) => return 0,
+                Ok(n) => n,
+            };
+            let Ok((tag, request)) = ninep::decode_request(&message[..n]) else {
+                return 1;
+            };
+            let mut turn = Turn {
+                channel,
+                tag,
+                request: &request,
+                size: n,
+                honest,
+                content: &mut content,
+                out: &mut out,
+            };
+            match hook(&mut turn) {
+                Next::Honest => match self.honestly(&mut turn) {
+                    Ok(()) => {}
+                    // Nobody is mounted any more.
+                    Err(Errno::EPIPE) => return 0,
+                    Err(_) => return 1,
+                },
+                Next::Done => {}
+                Next::End(status) => return status,
+            }
+        }
+    }
+
+    fn honestly(&self, turn: &mut Turn<'_>) -> Result<(), Errno> {
+        let Request::Version { msize, version } = *turn.request else {
+            return turn.answer();
+        };
+        let version = if self.snapshots {
+            version
+        } else {
+            ninep::consts::VERSION_L
+        };
+        let msize = msize.min(self.msize);
+        turn.reply(turn.tag, &Reply::Version { msize, version })
+    }
+}
+
+static SERVED: AtomicU32 = AtomicU32::new(0);
+
+/// Runs `serve` as a process at one end of a channel, and `body` with the path at
+/// which the other end is mounted. The server must end with status 0 when
+/// nothing is mounted there and open any more.
+pub fn served(serve: impl FnOnce(&File) -> u8, body: impl FnOnce(&str) -> Verdict) -> Verdict {
+    // One may be served while another is.
+    let number = SERVED.fetch_add(1, Relaxed);
+    let place = Scratch::empty(&format!("mounted{number}"))?;
+    let (ours, theirs) = File::pipe()?;
+    let pid = process::spawn(|| {
+        close_all_but(&theirs);
+        serve(&theirs)
+    })?;
+    drop(theirs);
+    let verdict = match ours.mount(&place.path) {
+        Ok(()) => {
+            let verdict = body(&place.path);
+            sys::unmount(&place.path)?;
+            verdict
+        }
+        Err(errno) => Err(Why(format!("mounting: {errno}"))),
+    };
+    let ended = process::wait_for(pid, |_| {})?;
+    verdict?;
+    same("the server's status", ended.status(), 0)
+}
+
+/// Closes every descriptor of the process but that one.
+pub fn close_all_but(file: &File) {
+    for fd in 0..rt::abi::FDS_MAX as u32 {
+        if fd != file.fd() {
+            drop(File::from_fd(fd));
+        }
+    }
+}
