@@ -489,11 +489,16 @@ impl State {
 
     /// The request in flight that makes `fid`.
     fn making(&mut self, fid: u32) -> Option<&mut Pending> {
-        if self.used == 0 {
-            return None;
+        let mut tags = self.used;
+        while tags != 0 {
+            let tag = tags.trailing_zeros() as usize;
+            let pending = self.pending.get(tag)?;
+            if pending.makes == fid && matches!(pending.progress, Progress::Sent) {
+                return self.pending.get_mut(tag);
+            }
+            tags &= tags - 1;
         }
-        let makes = |p: &&mut Pending| p.makes == fid && matches!(p.progress, Progress::Sent);
-        self.pending.iter_mut().find(makes)
+        None
     }
 
     /// A free tag, marked as sent by nobody.

@@ -285,3 +285,55 @@ fn gather_into<H: Host>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SnapId;
+    use crate::testing::TestMemory;
+
+    /// Three pages asleep on one snapshot.
+    fn asleep() -> Segment {
+        let mut segment = Segment::new(3);
+        let source = Source {
+            snap: SnapId(1),
+            soff: 0,
+        };
+        segment.extents.adopt(source.snap).unwrap();
+        segment.extents.reserve().unwrap();
+        segment.extents.replace(0..3 * PAGE, Some(source));
+        segment
+    }
+
+    #[test]
+    fn a_page_that_is_overwritten_is_not_loaded() {
+        let (mut segment, mut m) = (asleep(), TestMemory::default());
+        assert!(segment.sleeps(&m, 0..3) && segment.sleeps(&m, 1..2));
+        segment.overwrite(&mut m, 1).unwrap();
+        assert!(matches!(segment.slot(&m, 1), Slot::Dirty(_)));
+        assert!(m.map[&1].1, "it is mapped for writing");
+        assert!(!segment.sleeps(&m, 1..2) && segment.sleeps(&m, 1..3));
+        assert_eq!(segment.overwrite(&mut m, 3), Err(Errno::EFAULT));
+    }
+
+    #[test]
+    fn a_fill_does_not_undo_an_overwriting() {
+        let (mut segment, mut m) = (asleep(), TestMemory::default());
+        let Ok(Touch::Fill(ticket, _)) = segment.touch(&mut m, 0, Access::Load) else {
+            panic!("the page is asleep");
+        };
+        segment.overwrite(&mut m, 0).unwrap();
+        let before = segment.slot(&m, 0);
+        let late = m.alloc().unwrap();
+        segment.filled(&mut m, 0, (ticket, None), Ok(late)).unwrap();
+        assert_eq!(segment.slot(&m, 0), before);
+    }
+
+    #[test]
+    fn without_memory_a_page_stays_asleep() {
+        let (mut segment, mut m) = (asleep(), TestMemory::default());
+        m.fail_after = Some(0);
+        assert_eq!(segment.overwrite(&mut m, 0), Err(Errno::ENOMEM));
+        assert!(segment.sleeps(&m, 0..1));
+    }
+}
