@@ -106,6 +106,24 @@ impl OpenFile {
         result
     }
 
+    /// Runs a transfer that goes to the end of the file, wherever that is: its
+    /// bytes, and where it ended, if known. The file's own offset is there
+    /// afterwards if the transfer was at it ([`OFFSET_CURRENT`]) and it was not set
+    /// meanwhile.
+    pub fn append(
+        &self,
+        offset: u64,
+        run: impl FnOnce() -> Result<(u64, Option<u64>), Errno>,
+    ) -> Result<u64, Errno> {
+        let set = self.offset.lock().set;
+        let (bytes, end) = run()?;
+        let mut own = self.offset.lock();
+        if offset == OFFSET_CURRENT && own.set == set && bytes > 0 {
+            own.at = end.unwrap_or(own.at.saturating_add(bytes));
+        }
+        Ok(bytes)
+    }
+
     /// What is being listed; `None` after the last member of a union.
     pub fn listed(&self) -> Option<&Node> {
         match *self.member.lock() {

@@ -27,63 +27,84 @@ pub fn pwrite(
     match &file.node {
         Node::Root(Entry::Null | Entry::Zero) => file.transfer(offset, n, |_| Ok(n)),
         Node::Root(_) => Err(Errno::EBADF),
-        Node::Remote(remote) => {
-            file.transfer(offset, n, |at| self::remote(space, file, remote, va, n, at))
+        Node::Remote(remote) if file.mode & mode::OAPPEND != 0 => {
+            file.append(offset, || append(space, file, remote, va, n))
         }
+        Node::Remote(remote) => file.transfer(offset, n, |at| {
+            self::remote(space, file, remote, va, n, Place::At(at)).map(|(bytes, _)| bytes)
+        }),
         Node::Channel(_) => send(process, file, &Gather::one(va, n)?),
         Node::Port(_) => Err(Errno::EINVAL),
     }
 }
 
+/// Writes at the end of the file; bytes written, and where that is, if known.
+fn append(
+    space: &SpaceLock,
+    file: &OpenFile,
+    remote: &Remote,
+    va: u64,
+    n: u64,
+) -> Result<(u64, Option<u64>), Errno> {
+    let (bytes, end) = self::remote(space, file, remote, va, n, Place::End)?;
+    // A plain server does not say where it wrote. Whatever it says now, the
+    // bytes are written.
+    let end = end.or_else(|| remote.stat().ok().map(|stat| stat.size));
+    Ok((bytes, end))
+}
+
+/// Writes to a file at a server; bytes written, and where the last of them is if
+/// the server says so.
 fn remote(
     space: &SpaceLock,
     file: &OpenFile,
     remote: &Remote,
     va: u64,
     n: u64,
-    at: u64,
-) -> Result<u64, Errno> {
-    let append = file.mode & mode::OAPPEND != 0;
+    to: Place,
+) -> Result<(u64, Option<u64>), Errno> {
+    let at = match to {
+        Place::At(at) => at,
+        Place::End => 0,
+    };
     if at.checked_add(n).is_none() {
         return Err(Errno::EFBIG);
     }
-    if let Some((segment, start)) = snapshot_range(space, va, n)
-        && remote.mount.has_snapshots()
-        && n > 0
-    {
-        let file = File {
-            remote,
-            path: &file.path,
-        };
-        let place = if append { Place::End } else { Place::At(at) };
-        return vm::write(&mut Caller::new(space, segment), start, n, file, place);
+    let snapshots = remote.mount.has_snapshots() && n > 0;
+    if snapshots && let Some((segment, start)) = snapshot_range(space, va, n) {
+        let path = &file.path;
+        let mut caller = Caller::new(space, segment);
+        let bytes = vm::write(&mut caller, start, n, File { remote, path }, to)?;
+        return Ok((bytes, caller.written_to()));
     }
     let iounit = u64::from(remote.mount.iounit());
-    let commits = n > iounit && remote.mount.has_snapshots();
+    let commits = snapshots && (n > iounit || to == Place::End);
     let most = if commits {
         u64::from(remote.mount.wmax())
     } else {
         iounit
     };
-    let mut done = 0;
+    let (mut done, mut end) = (0, None);
     loop {
         let want = most.min(n - done);
+        let from = va + done;
         let step = if commits {
-            commit(space, remote, va + done, want, at + done, append)
+            commit(space, remote, from, want, to, at + done)
         } else {
-            user::pin(space, va + done, want as usize, Access::Load)
+            user::pin(space, from, want as usize, Access::Load)
                 .and_then(|body| remote.write(at + done, body))
-                .map(|put| put as u64)
+                .map(|put| (put as u64, None))
         };
         match step {
-            Ok(put) => {
+            Ok((put, put_end)) => {
                 done += put;
+                end = put_end;
                 if put < want || done == n {
-                    return Ok(done);
+                    return Ok((done, end));
                 }
             }
             Err(errno) if done == 0 => return Err(errno),
-            Err(_) => return Ok(done),
+            Err(_) => return Ok((done, end)),
         }
     }
 }
@@ -95,15 +116,15 @@ fn commit(
     remote: &Remote,
     va: u64,
     n: u64,
+    to: Place,
     off: u64,
-    append: bool,
-) -> Result<u64, Errno> {
+) -> Result<(u64, Option<u64>), Errno> {
     let mount = &remote.mount;
     let target = Target {
         fid: remote.fid,
         path: remote.qid.path,
         off,
-        append,
+        append: to == Place::End,
         into: None,
     };
     let bodies = load(space, va, n, u64::from(mount.iounit()))?;
@@ -125,9 +146,10 @@ fn commit(
         result = result.and_then(|()| write.put(mount, target, stage, &[op], body));
     }
     match result {
-        Ok(()) => write
-            .wait(mount, remote.fid)
-            .map(|reply| reply.count.min(done)),
+        Ok(()) => write.wait(mount, remote.fid).map(|reply| {
+            let count = reply.count.min(done);
+            (count, Some(reply.off.saturating_add(count)))
+        }),
         Err(errno) => {
             write.abort(mount, remote.fid);
             Err(errno)

@@ -37,6 +37,8 @@ pub struct Caller<'a> {
     segment: u64,
     /// The write in progress: one at a time.
     write: Option<Write>,
+    /// Where the last one ended.
+    end: Option<u64>,
 }
 
 impl<'a> Caller<'a> {
@@ -46,7 +48,13 @@ impl<'a> Caller<'a> {
             space,
             segment,
             write: None,
+            end: None,
         }
+    }
+
+    /// Where in the file the last commit ended.
+    pub fn written_to(&self) -> Option<u64> {
+        self.end
     }
 }
 
@@ -207,7 +215,9 @@ impl<'a> Host for Caller<'a> {
 
     fn put_wait(&mut self, file: File<'a>, _wid: u64) -> Result<PutReply, Errno> {
         let write = self.write.take().ok_or(Errno::EINVAL)?;
-        write.wait(&file.remote.mount, file.remote.fid)
+        let reply = write.wait(&file.remote.mount, file.remote.fid)?;
+        self.end = Some(reply.off.saturating_add(reply.count));
+        Ok(reply)
     }
 
     fn put_abort(&mut self, file: File<'a>, _wid: u64) {

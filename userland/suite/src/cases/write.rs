@@ -2,10 +2,11 @@
 //! ordinary write.
 
 use super::Case;
-use crate::check::{PG, Scratch, Verdict, equal, other, patterned, same};
+use crate::check::{PG, Scratch, Verdict, equal, other, patterned, same, snapshot};
+use alloc::vec;
 use rt::abi::{PAGE, mode};
 use rt::stats::{Counters, Figures};
-use rt::{File, Stat64, process};
+use rt::{File, Stat64, process, sys};
 
 pub const CASES: &[Case] = &[
     Case::new("write.changed", changed),
@@ -19,6 +20,7 @@ pub const CASES: &[Case] = &[
     Case::new("write.zeros", zeros),
     Case::new("write.extends", extends),
     Case::new("write.append", append),
+    Case::new("write.append.offset", offset_after_append),
     Case::new("write.read-only", read_only),
     Case::new("write.truncated", truncated),
     Case::new("write.forked", forked),
@@ -213,6 +215,32 @@ fn extends() -> Verdict {
     let mut want = patterned(1, 0, 3 * PG + 9);
     want.resize(8 * PG, 0);
     equal("the file", &scratch.content()?, &want)
+}
+
+/// After an append the descriptor's own offset is where that ended, from any
+/// memory, in any length, at any server.
+fn offset_after_append() -> Verdict {
+    const LONG: usize = 40 * PG;
+    let scratch = Scratch::patterned("offset", 1, 11)?;
+    for path in [&scratch.path[..], "/tmp/offset"] {
+        let mut size = File::create(path, mode::OWRITE, 0o644)?.write(&[b'x'; 11])? as u64;
+        let file = File::open(path, mode::ORDWR | mode::OAPPEND)?;
+        let mut asleep = snapshot(40)?;
+        asleep.bytes_mut().fill(2);
+        let memory = vec![3; LONG];
+        for bytes in [&memory[..2], &asleep.bytes()[..2], asleep.bytes(), &memory] {
+            file.seek(0, 0)?;
+            let n = file.write(bytes)?;
+            size += n as u64;
+            same("the own offset", file.seek(0, 1)?, size)?;
+            same("what is read there", file.read(&mut [0; 8])?, 0)?;
+        }
+        // At an offset of its own choice the own one stays.
+        file.seek(5, 0)?;
+        file.write_at(b"y", 0)?;
+        same("the own offset", file.seek(0, 1)?, 5)?;
+    }
+    Ok(sys::remove("/tmp/offset")?)
 }
 
 /// Every write to a descriptor opened for appending goes to the end.
