@@ -211,17 +211,17 @@ impl Mount {
     /// and the server has dropped the request; `EIO`: the server is gone.
     pub fn finish(&self, sent: Sent) -> Result<Answer, Errno> {
         let own = sent.0;
-        self.finish_or_stop(sent, own)
+        self.finish_or_flush(sent, own)
     }
 
     /// The same for a part of something that takes effect with a later request:
-    /// a note withdraws that one, so that it never takes effect without this.
+    /// a note flushes that one, so that it never takes effect without this.
     pub fn finish_before(&self, sent: Sent, last: &Sent) -> Result<Answer, Errno> {
-        self.finish_or_stop(sent, last.0)
+        self.finish_or_flush(sent, last.0)
     }
 
-    fn finish_or_stop(&self, Sent(tag): Sent, stops: usize) -> Result<Answer, Errno> {
-        let mut stopped = false;
+    fn finish_or_flush(&self, Sent(tag): Sent, effective: usize) -> Result<Answer, Errno> {
+        let mut flushed = false;
         loop {
             {
                 let mut state = self.state.lock();
@@ -229,7 +229,7 @@ impl Mount {
                     return result;
                 }
             }
-            let wake = if stopped {
+            let wake = if flushed {
                 sched::park_through_notes(Reason::Reply)
             } else {
                 sched::park(Reason::Reply, None)
@@ -237,8 +237,11 @@ impl Mount {
             match wake {
                 Wake::Woken | Wake::Timeout => {}
                 Wake::Noted => {
-                    self.stop(stops);
-                    stopped = true;
+                    self.flush(effective);
+                    if !self.in_flight(effective) {
+                        self.flush(tag);
+                    }
+                    flushed = true;
                 }
                 Wake::Ending => {
                     self.abandon(tag);
@@ -248,19 +251,10 @@ impl Mount {
         }
     }
 
-    /// A note came for who waits: a request that the server has not received is
-    /// taken back, another flushed.
-    fn stop(&self, tag: usize) {
-        let unanswered = {
-            let state = self.state.lock();
-            let pending = state.pending.get(tag);
-            pending.is_some_and(|p| matches!(p.progress, Progress::Sent))
-        };
-        if unanswered && self.withdraw(tag) {
-            self.answer(tag, Err(Errno::EINTR));
-        } else if unanswered {
-            self.flush(tag);
-        }
+    fn in_flight(&self, tag: usize) -> bool {
+        let state = self.state.lock();
+        let pending = state.pending.get(tag);
+        pending.is_some_and(|p| matches!(p.progress, Progress::Sent))
     }
 
     /// Nobody waits for `tag` any more: the request is taken back, or flushed
