@@ -212,3 +212,29 @@ echo $?
          /n/host/d\n/n/host\n",
     );
 }
+
+/// A server that is ended is there again, without what it had in memory.
+#[test]
+fn a_service_that_ends_is_started_again() {
+    let share = scratch();
+    let script = "echo lost >/tmp/a
+kill $(ps | grep ramfs | head -n 1 | { read pid rest; echo $pid; })
+for i in 1 2 3 4 5 6 7 8 9; do
+    sleep 0.1
+    echo kept 2>/dev/null >/tmp/b && break
+done
+cat /tmp/b
+ls /tmp
+";
+    fs::write(share.path().join("script"), script).unwrap();
+    // One server less has something open afterwards than before.
+    let guest = guest(share.path()).option("left", "0");
+    let outcome = guest.command("sh /n/host/script").run().unwrap();
+    let console = &outcome.console;
+    assert_eq!(outcome.status().unwrap(), 0, "{console}");
+    assert!(
+        console.contains("/bin/ramfs ended with status 128"),
+        "{console}"
+    );
+    assert!(console.ends_with("kept\nb\n"), "{console}");
+}

@@ -1,7 +1,9 @@
-//! Starts servers, mounts what they serve, and reports those that end.
+//! Starts servers, mounts what they serve, and starts those again that end.
 
 use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::cell::RefCell;
 use rt::abi::{bind, mode, privilege};
 use rt::console::{CONSOLE, CONTROL, TERMINAL};
 use rt::process::Ended;
@@ -10,7 +12,7 @@ use rt::{Failure, File, Named, service, sys};
 /// The servers that were started.
 #[derive(Default)]
 pub struct Services {
-    running: Vec<(u64, &'static str)>,
+    known: RefCell<Vec<Known>>,
 }
 
 impl Services {
@@ -56,22 +58,73 @@ impl Services {
     fn start(
         &mut self,
         path: &'static str,
-        place: &str,
+        place: &'static str,
         privileges: u64,
         name: &str,
     ) -> Result<(), Failure> {
-        let server = service::start(path, &[path], privileges)?;
-        self.running.push((server.pid, path));
-        let mounted = server.channel.mount_as(place, bind::REPLACE, name);
-        mounted.about(format_args!("{place}: mounting {path}"))
+        self.known.get_mut().push(Known {
+            pid: 0,
+            path,
+            place,
+            privileges,
+            name: name.to_string(),
+            again: if place == TERMINAL { 0 } else { AGAIN },
+        });
+        match self.known.get_mut().last_mut() {
+            Some(known) => known.start(),
+            None => Ok(()),
+        }
     }
 
-    /// Says so if it is a server that has ended; of other orphans nobody wants
-    /// to know.
+    /// Says so if it is a server that has ended, and starts it again if that was
+    /// not its own wish; of other orphans nobody wants to know.
     pub fn report(&self, ended: &Ended) {
-        if let Some((_, path)) = self.running.iter().find(|(pid, _)| *pid == ended.pid()) {
-            let (status, text) = (ended.status(), ended.text());
-            rt::eprintln!("init: {path} ended with status {status}: {text}");
+        let mut known = self.known.borrow_mut();
+        let Some(server) = known.iter_mut().find(|known| known.pid == ended.pid()) else {
+            return;
+        };
+        let (path, status, text) = (server.path, ended.status(), ended.text());
+        // The log is there without a console.
+        say(&format!("{path} ended with status {status}: {text}"));
+        if status == 0 || server.again == 0 {
+            return;
         }
+        server.again -= 1;
+        // The name leads to the dead one; what is below shows again.
+        let _ = sys::unmount(server.place);
+        match server.start() {
+            Ok(()) => say(&format!("{path} was started again at {}", server.place)),
+            Err(failure) => say(&format!("{path} was not started again: {failure}")),
+        }
+    }
+}
+
+/// How often a server is started again.
+const AGAIN: u32 = 3;
+
+fn say(text: &str) {
+    rt::eprintln!("init: {text}");
+    let _ = sys::log(format!("init: {text}").as_bytes());
+}
+
+/// A server and how to start it.
+struct Known {
+    pid: u64,
+    path: &'static str,
+    place: &'static str,
+    privileges: u64,
+    name: String,
+    /// How often it may be started again. Not the console: what others have
+    /// open there stays dead.
+    again: u32,
+}
+
+impl Known {
+    fn start(&mut self) -> Result<(), Failure> {
+        let (path, place) = (self.path, self.place);
+        let server = service::start(path, &[path], self.privileges)?;
+        self.pid = server.pid;
+        let mounted = server.channel.mount_as(place, bind::REPLACE, &self.name);
+        mounted.about(format_args!("{place}: mounting {path}"))
     }
 }
