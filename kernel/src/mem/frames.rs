@@ -48,16 +48,19 @@ static LIMIT: AtomicU32 = AtomicU32::new(0);
 /// The account of the payer, for the heap.
 static ACCOUNT: AtomicU16 = AtomicU16::new(AccountId::KERNEL.0);
 
-/// How far a process may use up the last free frames.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+/// How far a process may use up the last free frames: how many steps of the
+/// reserve it leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(u32)]
 pub enum Share {
     /// Like any program.
     #[default]
-    Ordinary,
-    /// It answers as a file server: others wait for it.
-    Serving,
+    Ordinary = 3,
+    /// It answers as a file server: others wait for it. Also for kernel objects
+    /// of any program.
+    Serving = 2,
     /// The system cannot do without it, or it gives memory back just now.
-    Service,
+    Service = 0,
 }
 
 /// Who takes frames now.
@@ -75,6 +78,9 @@ struct Table {
     owners: &'static mut [u16],
     accounts: Accounts,
     payer: Payer,
+    /// Free frames that the payer must leave, and kernel objects for it.
+    floor: u32,
+    kernel_floor: u32,
     /// First of the free list, or `END`.
     first: u32,
     /// Frames `fresh..fresh_end` have never been used.
@@ -82,7 +88,7 @@ struct Table {
     fresh_end: u32,
     /// Free frames, listed and fresh.
     free: u32,
-    /// A step of the reserve; see [`Table::kept_from`].
+    /// A step of the reserve, see [`Share`].
     reserve: u32,
     total: u32,
 }
@@ -95,6 +101,8 @@ static TABLE: Mutex<Table> = Mutex::new(Table {
         account: AccountId::KERNEL,
         share: Share::Service,
     },
+    floor: 0,
+    kernel_floor: 0,
     first: END,
     fresh: 0,
     fresh_end: 0,
@@ -161,7 +169,7 @@ pub fn check_written(frame: Frame) {
 pub fn alloc() -> Option<Frame> {
     let frame = {
         let mut table = TABLE.lock();
-        if table.free <= table.kept_from(table.payer.share) {
+        if table.free <= table.floor {
             return None;
         }
         let frame = table.take()?;
@@ -178,8 +186,7 @@ pub fn alloc() -> Option<Frame> {
 /// within the limits of its account, and from the reserve for those too.
 pub fn alloc_kernel() -> Option<Frame> {
     let mut table = TABLE.lock();
-    let share = table.payer.share.max(Share::Serving);
-    if table.free <= table.kept_from(share) {
+    if table.free <= table.kernel_floor {
         return None;
     }
     let account = table.payer.account;
@@ -217,8 +224,7 @@ pub fn alloc_zeroed() -> Option<Frame> {
 /// and released on its own. Contents as with [`alloc()`].
 pub fn alloc_contiguous(pages: u32) -> Option<Frame> {
     let mut table = TABLE.lock();
-    let kept = table.kept_from(table.payer.share);
-    if pages == 0 || table.free.checked_sub(pages)? < kept {
+    if pages == 0 || table.free.checked_sub(pages)? < table.floor {
         return None;
     }
     let first = table
@@ -338,7 +344,10 @@ pub fn owner(frame: Frame) -> AccountId {
 #[inline]
 pub fn set_payer(payer: Payer) {
     ACCOUNT.store(payer.account.0, Relaxed);
-    TABLE.lock().payer = payer;
+    let mut table = TABLE.lock();
+    table.payer = payer;
+    table.floor = payer.share as u32 * table.reserve;
+    table.kernel_floor = table.floor.min(Share::Serving as u32 * table.reserve);
 }
 
 /// The account of the one who takes frames now.
@@ -350,7 +359,7 @@ pub fn account() -> AccountId {
 /// Are so few frames free that the one who takes frames now gets none?
 pub fn exhausted() -> bool {
     let table = TABLE.lock();
-    table.free <= table.kept_from(table.payer.share)
+    table.free <= table.floor
 }
 
 /// Calls `f` with the accounts.
@@ -368,16 +377,6 @@ pub(super) fn set_limits(processes: u32) {
 }
 
 impl Table {
-    /// Free frames that are not for a process with that share.
-    #[inline]
-    fn kept_from(&self, share: Share) -> u32 {
-        match share {
-            Share::Ordinary => 3 * self.reserve,
-            Share::Serving => 2 * self.reserve,
-            Share::Service => 0,
-        }
-    }
-
     #[inline]
     fn set_owner(&mut self, frame: Frame, owner: u16) {
         if let Some(entry) = self.owners.get_mut(frame.0 as usize) {

@@ -24,6 +24,7 @@ pub const CASES: &[Case] = &[
     Case::new("limits.memory.calls", || memory(call)),
     Case::new("limits.memory.fork", fork_when_out),
     Case::new("limits.memory.handler", handler),
+    Case::new("limits.everything", everything),
 ];
 
 /// Semaphores in shared memory.
@@ -166,16 +167,21 @@ fn channels() -> Verdict {
 
 /// Fills the queues of all channels with messages of `len` bytes.
 fn fill(len: usize) {
-    let message = alloc::vec![7; len];
-    for pair in pipes() {
-        for end in [&pair.0, &pair.1] {
-            for _ in 0..64 {
-                if send(end, [&message[..]]).is_err() {
+    let channels = pipes();
+    queue(&channels, &alloc::vec![7; len], 64);
+    core::mem::forget(channels);
+}
+
+/// Sends `count` times on each side of each channel, as long as that works.
+fn queue(channels: &[(File, File)], message: &[u8], count: usize) {
+    for (one, other) in channels {
+        for end in [one, other] {
+            for _ in 0..count {
+                if send(end, [message]).is_err() {
                     break;
                 }
             }
         }
-        core::mem::forget(pair);
     }
 }
 
@@ -376,6 +382,46 @@ fn handler() -> Verdict {
     let text = ended.text();
     ensure!(text.contains("out of memory"), "it ended by {text}");
     Ok(())
+}
+
+/// Kernel memory of some is used up, then all frames, then what is kept for
+/// kernel objects; calls that need a little of that go on to fail or work.
+fn everything() -> Verdict {
+    crowd(
+        4,
+        || fill(2048),
+        |family| {
+            let shared = Shared::new(PG)?;
+            let hog = apart(|| {
+                let ignored = rt::note::handle(|_, _| rt::note::Then::Resume);
+                let memory = Segment::attach("memory", 64 * GIB);
+                // All that is needed of its own memory, before there is none.
+                let (mut channels, message) = (pipes(), alloc::vec![7; 2048]);
+                channels.pop();
+                if let (Ok(()), Ok(mut memory)) = (ignored, memory) {
+                    call_until_out(&mut memory);
+                    for len in [2048, 512, 128, 16] {
+                        queue(&channels, &message[..len], 16);
+                        drop(File::open("/a/name/that/leads/nowhere", mode::OREAD));
+                        sys::errstr(&mut [0; 400]);
+                        let _ = process::list().count();
+                        let _ = File::pipe();
+                    }
+                    let _ = shared.semaphore(READY).map(|s| s.release(1));
+                    loop {
+                        let _ = sys::sleep(u64::MAX / 2);
+                    }
+                }
+            })?;
+            while is_alive(hog) && !shared.semaphore(READY)?.try_acquire()? {
+                sys::sleep(10_000_000)?;
+            }
+            let verdict = others_go_on(family);
+            let _ = process::kill(hog, "enough");
+            family.wait_for(hog)?;
+            verdict
+        },
+    )
 }
 
 /// Takes memory in calls until one fails.
