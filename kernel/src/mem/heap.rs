@@ -296,12 +296,14 @@ fn shared(value: Layout) -> Result<Layout, NoMemory> {
 }
 
 /// [`Arc::new`] that does not abort.
+#[expect(clippy::disallowed_methods, reason = "there is room for it")]
 pub fn new_arc<T>(value: T) -> Result<Arc<T>, NoMemory> {
     room_for(shared(Layout::new::<T>())?)?;
     Ok(chance::suspended(|| Arc::new(value)))
 }
 
 /// [`Box::new`] that does not abort.
+#[expect(clippy::disallowed_methods, reason = "there is room for it")]
 pub fn new_box<T>(value: T) -> Result<Box<T>, NoMemory> {
     if size_of::<T>() > 0 {
         room_for(Layout::new::<T>())?;
