@@ -1,0 +1,23 @@
+//! A guest of 64 MiB: what programs ask of the file server takes no more memory
+//! than there is.
+
+use dormouse_qemu_tests::{guest, run, scratch};
+use std::fs;
+use std::time::Duration;
+
+#[test]
+fn copies_of_large_files_at_once_are_done_and_the_server_lives() {
+    let share = scratch();
+    let at = |name: &str| share.path().join(name);
+    let from: Vec<u8> = (0..48u32 << 20).map(|n| (n >> 12 ^ n) as u8 | 1).collect();
+    fs::write(at("from"), &from).unwrap();
+    let command = "cd /n/host; for n in 1 2 3 4 5; do cp from to$n & done; wait; \
+                   echo alive >alive; cat alive";
+    let guest = guest(share.path()).mem("64M");
+    let guest = guest.timeout(Duration::from_secs(300)).command(command);
+    let (console, _) = run(share.path(), &guest);
+    assert_eq!(console, "alive\n");
+    for n in 1..=5 {
+        assert!(fs::read(at(&format!("to{n}"))).unwrap() == from, "to{n}");
+    }
+}
