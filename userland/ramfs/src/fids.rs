@@ -6,8 +6,8 @@ use ramtree::{Id, Tree};
 use rt::ByteString;
 use rt::Errno;
 
-/// Most fids at a time.
-const FIDS_MAX: usize = 64 * 1024;
+/// Most fids at a time: each may take half a KiB, for its name.
+const FIDS_MAX: usize = 16 * 1024;
 
 /// One fid.
 #[derive(Clone)]

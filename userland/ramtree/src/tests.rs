@@ -32,6 +32,20 @@ fn a_file_is_sparse_and_its_limit_is_kept() {
 }
 
 #[test]
+fn a_write_of_nothing_changes_nothing() {
+    let mut tree = Tree::new(LIMIT);
+    let file = tree.create(ROOT, b"a", 0o644).unwrap();
+    tree.write(file, Some(0), b"some").unwrap();
+    let before = tree.facts(file).unwrap();
+    tree.set_time(1_000_000);
+    for offset in [None, Some(0), Some(1 << 40), Some(u64::MAX)] {
+        assert_eq!(tree.write(file, offset, b""), Ok(0));
+    }
+    assert_eq!(tree.facts(file), Ok(before));
+    assert_eq!(tree.write(ROOT, Some(0), b""), Err(Errno::EISDIR));
+}
+
+#[test]
 fn what_is_cut_off_does_not_come_back() {
     let mut tree = Tree::new(LIMIT);
     let file = tree.create(ROOT, b"a", 0o644).unwrap();

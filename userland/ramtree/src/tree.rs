@@ -230,9 +230,12 @@ impl Tree {
     }
 
     /// Writes at `offset`, or at the end if there is none; how much was
-    /// written.
+    /// written. Nothing to write changes nothing, times included.
     pub fn write(&mut self, id: Id, offset: Option<u64>, bytes: &[u8]) -> Result<usize, Errno> {
         let (pages, space) = self.file(id)?;
+        if bytes.is_empty() {
+            return Ok(0);
+        }
         let written = pages.write(offset.unwrap_or(pages.size()), bytes, space)?;
         self.touch(id);
         Ok(written)
