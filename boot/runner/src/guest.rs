@@ -295,7 +295,11 @@ impl Guest {
     fn pack(&self, guests: &Guests) -> Result<Vec<u8>, Failure> {
         let mut bundle = Bundle::new();
         bundle.add_stripped("kernel", &guests.kernel)?;
-        let lines = self.options.iter().flat_map(|(key, value)| {
+        let mut options = self.options.clone();
+        if self.input.is_piped() {
+            options.insert("input".into(), "pipe".into());
+        }
+        let lines = options.iter().flat_map(|(key, value)| {
             let lines = value.split('\n');
             lines.map(move |line| format!("{key}={line}\n"))
         });

@@ -10,7 +10,7 @@ use crate::terminal;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -31,6 +31,8 @@ const END_AGAIN: Duration = Duration::from_millis(500);
 const STREAMS: usize = 2;
 /// Ctrl-D, the console's end of file.
 const END_OF_FILE: u8 = 4;
+/// In input that is not typed: announces the end of file, or itself.
+const MARK: u8 = 0x10;
 
 /// Where the guest's input comes from.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +44,18 @@ pub enum Input {
     Text(Vec<u8>),
     /// Standard input: a terminal, made raw, or a pipe.
     Person,
+}
+
+impl Input {
+    /// Are bytes to reach the guest's programs as they are? The guest is told by
+    /// a boot option; a terminal's are edited there.
+    pub fn is_piped(&self) -> bool {
+        match self {
+            Input::None => false,
+            Input::Text(_) => true,
+            Input::Person => !io::stdin().is_terminal(),
+        }
+    }
 }
 
 /// How a run ended.
@@ -134,6 +148,7 @@ impl Session<'_> {
             process,
             open,
             verdicts: Vec::new(),
+            piped: self.input.is_piped(),
             input: self.feed(&sender),
             input_patience: gdb.is_none().then_some(INPUT_PATIENCE),
         };
@@ -202,6 +217,8 @@ struct Relay {
     /// Streams from QEMU that have not ended.
     open: usize,
     verdicts: Vec<u8>,
+    /// Does input come from elsewhere than a terminal?
+    piped: bool,
     /// Input, as long as the guest does not listen yet.
     input: Option<Receiver<Vec<u8>>>,
     /// After how long a silent guest gets it all the same; a guest that waits
@@ -234,7 +251,8 @@ impl Relay {
                 && let (Some(input), Some(stdin)) =
                     (self.input.take(), self.process.child.stdin.take())
             {
-                thread::spawn(move || send_input(input, stdin));
+                let piped = self.piped;
+                thread::spawn(move || send_input(input, piped, stdin));
             }
             match event {
                 Some(Event::Console(bytes)) => {
@@ -267,15 +285,29 @@ fn wait(events: &Receiver<Event>, until: Option<Instant>) -> Option<Event> {
 }
 
 /// Passes on all input, then says again and again that it has ended.
-fn send_input(input: Receiver<Vec<u8>>, mut guest: ChildStdin) {
+fn send_input(input: Receiver<Vec<u8>>, piped: bool, mut guest: ChildStdin) {
     for bytes in input {
-        if guest.write_all(&bytes).is_err() {
+        let sent = match piped {
+            true => guest.write_all(&marked(&bytes)),
+            false => guest.write_all(&bytes),
+        };
+        if sent.is_err() {
             return;
         }
     }
-    while guest.write_all(&[END_OF_FILE]).is_ok() {
+    let end: &[u8] = match piped {
+        true => &[MARK, END_OF_FILE],
+        false => &[END_OF_FILE],
+    };
+    while guest.write_all(end).is_ok() {
         thread::sleep(END_AGAIN);
     }
+}
+
+/// The bytes with each [`MARK`] twice.
+fn marked(bytes: &[u8]) -> Vec<u8> {
+    let twice = |byte: &u8| std::iter::repeat_n(*byte, 1 + usize::from(*byte == MARK));
+    bytes.iter().flat_map(twice).collect()
 }
 
 /// A QEMU, killed when dropped.

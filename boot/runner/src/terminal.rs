@@ -84,18 +84,23 @@ impl Escape {
 }
 
 /// Sends what comes from standard input to `input` until its end; calls
-/// `leave` when the person wants to leave.
+/// `leave` when a person at a terminal wants to leave.
 pub fn read_keyboard(input: SyncSender<Vec<u8>>, leave: impl FnOnce()) {
     let mut escape = Escape::default();
     let mut buffer = [0; 4096];
     let mut stdin = std::io::stdin();
+    let typed_here = stdin.is_terminal();
     loop {
         let typed = match stdin.read(&mut buffer) {
             Ok(count @ 1..) => &buffer[..count],
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
             Ok(0) | Err(_) => return,
         };
-        let Some(bytes) = escape.pass(typed) else {
+        let bytes = match typed_here {
+            true => escape.pass(typed),
+            false => Some(typed.to_vec()),
+        };
+        let Some(bytes) = bytes else {
             return leave();
         };
         if !bytes.is_empty() && input.send(bytes).is_err() {

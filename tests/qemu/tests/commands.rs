@@ -67,6 +67,32 @@ fn a_prompt_reads_a_pipe_to_its_end() {
     assert_eq!(status, 0);
 }
 
+/// Bytes that a terminal's line would edit, end or drop, lines of any length,
+/// and more of them than the console keeps.
+#[test]
+fn input_from_a_pipe_reaches_a_program_as_it_is() {
+    let share = scratch();
+    let mut bytes: Vec<u8> = (0..=255).chain(0..=255).collect();
+    bytes.extend(b"\r\n\x10\x10\x04\x10\x08\x7f\x15\x17\x03\x01x\x1b\n");
+    bytes.extend([b'l'; 100_000]);
+    bytes.extend(b"\nno line's end\x10");
+    let input = Input::Text(bytes.clone());
+    let guest = guest(share.path()).input(input);
+    let (_, status) = run(share.path(), &guest.command("cat > /n/host/got; cat"));
+    assert_eq!(status, 0);
+    let got = fs::read(share.path().join("got")).unwrap();
+    assert!(got == bytes, "{} bytes of {}", got.len(), bytes.len());
+}
+
+#[test]
+fn a_prompt_takes_long_lines_from_a_pipe() {
+    let share = scratch();
+    let input = Input::Text(format!("echo {} | wc -c\n", "w".repeat(20_000)).into());
+    let (console, status) = run(share.path(), &guest(share.path()).input(input));
+    assert!(console.contains("\n20001\n"), "{}", console.len());
+    assert_eq!(status, 0);
+}
+
 #[test]
 fn a_guest_without_a_shared_directory_says_so_and_goes_on() {
     let guest = Guest::new().mem("256M").command("echo still here");

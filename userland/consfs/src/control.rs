@@ -57,12 +57,20 @@ impl Foreground {
 
 /// `ROWSxCOLUMNS` of the terminal, if the boot options say that it is one.
 pub fn terminal() -> Option<String> {
+    option("terminal=")
+}
+
+/// Does input come from a pipe or file, as the boot options say?
+pub fn is_piped() -> bool {
+    option("input=").as_deref() == Some("pipe")
+}
+
+/// What follows `key` in the last boot option that begins with it.
+fn option(key: &str) -> Option<String> {
     let mut options = vec![0; 64 * 1024];
     let len = sys::boot_options(&mut options).ok()?;
     let text = core::str::from_utf8(options.get(..len)?).ok()?;
-    let mut values = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("terminal="));
+    let mut values = text.lines().filter_map(|line| line.strip_prefix(key));
     values.next_back().map(String::from)
 }
 

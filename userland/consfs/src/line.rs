@@ -2,7 +2,7 @@
 //!
 //! Backspace takes back a character, Ctrl-U the line. Ctrl-D ends a line
 //! without a newline; on an empty line it is the end of the file, for one
-//! read. (At the end of piped input the runner sends it again and again.)
+//! read.
 
 use alloc::{collections::VecDeque, vec::Vec};
 

@@ -5,7 +5,7 @@
 //! what was typed there. Orders written to `consctl` (`control` lists them)
 //! say in which form, and who is interrupted by Ctrl-C; reading it tells
 //! whether there is a terminal. `tree` is the directory, `line` the line
-//! discipline, `uart` the hardware, `server` the protocol; this file joins
+//! discipline of a terminal, `pipe` what comes from elsewhere, `uart` the hardware, `server` the protocol; this file joins
 //! them in one loop over messages and interrupts.
 #![no_std]
 #![no_main]
@@ -15,6 +15,7 @@ extern crate alloc;
 
 mod control;
 mod line;
+mod pipe;
 mod server;
 mod tree;
 mod uart;

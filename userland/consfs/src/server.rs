@@ -2,6 +2,7 @@
 
 use crate::control::{self, Foreground, Order};
 use crate::line::{CTRL_C, CTRL_D, Discipline};
+use crate::pipe::{self, Pipe};
 use crate::tree::{self, Node};
 use crate::uart::{Listen, Uart};
 use alloc::collections::{BTreeMap, VecDeque};
@@ -35,6 +36,8 @@ pub struct Server {
     channel: File,
     uart: Uart,
     line: Discipline,
+    /// In place of typed lines, where no terminal is.
+    pipe: Option<Pipe>,
     /// Typed, not looked at yet.
     ahead: VecDeque<u8>,
     /// The fid that asked for keys as they are typed, which ends with it.
@@ -53,6 +56,7 @@ impl Server {
             channel,
             uart: Uart::new(),
             line: Discipline::new(),
+            pipe: control::is_piped().then(Pipe::default),
             ahead: VecDeque::with_capacity(AHEAD_MAX),
             raw_by: None,
             foreground: Foreground::default(),
@@ -66,26 +70,61 @@ impl Server {
     /// Takes what was typed from the device. What there is no room for waits
     /// there.
     pub fn input(&mut self) {
-        while self.ahead.len() < AHEAD_MAX {
+        while !self.is_full() {
             let Some(byte) = self.uart.receive() else {
                 break;
             };
-            match byte {
-                CTRL_C if self.raw_by.is_none() => self.interrupt(),
-                byte => self.ahead.push_back(byte),
+            match (&mut self.pipe, byte) {
+                (Some(pipe), byte) => pipe.take(byte),
+                (None, CTRL_C) if self.raw_by.is_none() => self.interrupt(),
+                (None, byte) => self.ahead.push_back(byte),
             }
         }
-        if self.ahead.len() >= AHEAD_MAX {
+        if self.is_full() {
             self.uart.listen(Listen::Off);
         }
         self.serve_waiting();
     }
 
+    /// Must the device wait?
+    fn is_full(&self) -> bool {
+        match &self.pipe {
+            Some(pipe) => pipe.is_full(),
+            None => self.ahead.len() >= AHEAD_MAX,
+        }
+    }
+
+    /// Answers reads that wait, as long as there is something to read.
+    fn serve_waiting(&mut self) {
+        let full = self.is_full();
+        match self.pipe {
+            Some(_) => self.serve_from_pipe(),
+            None => self.serve_lines(),
+        }
+        if full && !self.is_full() {
+            self.uart.listen(Listen::On);
+        }
+    }
+
+    /// Lines that nobody has typed are shown too, when they are read.
+    fn serve_from_pipe(&mut self) {
+        while let Some(pipe) = &mut self.pipe
+            && let Some(first) = self.waiting.front()
+            && let Some(data) = pipe.read(first.count)
+        {
+            let tag = first.tag;
+            self.waiting.pop_front();
+            if self.raw_by.is_none() {
+                self.uart.transmit_text(&pipe::echo(&data));
+            }
+            self.reply(tag, &Reply::Read { data: &data });
+        }
+    }
+
     /// Answers reads that wait, as long as there are lines. Typed bytes are
     /// looked at, and shown, when somebody reads: what is typed ahead appears
     /// after the prompt it answers.
-    fn serve_waiting(&mut self) {
-        let full = self.ahead.len() >= AHEAD_MAX;
+    fn serve_lines(&mut self) {
         let mut echo = Vec::new();
         while let Some(first) = self.waiting.front() {
             let (tag, count) = (first.tag, first.count);
@@ -107,9 +146,6 @@ impl Server {
             self.line.typed(byte, &mut echo);
         }
         self.uart.transmit(&echo);
-        if full && self.ahead.len() < AHEAD_MAX {
-            self.uart.listen(Listen::On);
-        }
     }
 
     /// What was typed, up to the end of a line at most: what follows is for

@@ -20,8 +20,9 @@ pub struct Uart(());
 
 impl Uart {
     pub fn new() -> Uart {
-        // FIFOs on without clearing them, an interrupt from the first byte on.
-        FIFO_CONTROL.set(0x01);
+        // FIFOs on without clearing them. An interrupt comes at 14 bytes, or a
+        // moment after fewer: the device takes as many at a time from outside.
+        FIFO_CONTROL.set(0xc1);
         // DTR, RTS, and OUT2, which lets interrupts through.
         MODEM_CONTROL.set(0x0b);
         let uart = Uart(());
