@@ -57,6 +57,11 @@ impl Share {
         Share { budget, bytes: 0 }
     }
 
+    /// Is less than a quarter left of the whole?
+    pub fn is_scarce(&self) -> bool {
+        self.budget.used.get() > self.budget.limit / 4 * 3
+    }
+
     /// It is so many bytes now, whether there is room for them or not: what
     /// was not asked for is small, or there already.
     pub fn set(&mut self, bytes: usize) {

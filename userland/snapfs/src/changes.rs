@@ -12,6 +12,8 @@ use ninep::Changes;
 
 /// Most ranges one file keeps.
 const RANGES_MAX: usize = 256;
+/// Bytes that a range takes, with its share of the tree.
+const RANGE: usize = 40;
 /// Most ranges one reply lists.
 const LISTED_MAX: usize = 16;
 /// No file reaches further, in bytes.
@@ -33,6 +35,11 @@ impl History {
             base: epoch,
             ranges: BTreeMap::new(),
         }
+    }
+
+    /// Bytes of memory that it takes, about.
+    pub fn weight(&self) -> usize {
+        self.ranges.len() * RANGE
     }
 
     /// Anything may have changed at `epoch`.

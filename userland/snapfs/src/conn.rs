@@ -17,7 +17,7 @@ use ninep::Qid;
 use ninep::consts::NOFID;
 
 /// Bytes of the server's memory for each fid that a connection may have.
-pub const PER_FID: usize = 1 << 10;
+pub const PER_FID: usize = 2 << 10;
 
 /// What a client's fid is.
 #[derive(Clone)]

@@ -105,15 +105,23 @@ impl State {
         }
     }
 
-    /// What is known of the file has become more, or less.
+    /// What is known of the file has become more, or less. What is only good to
+    /// know is forgotten before it takes what snapshots need.
     pub fn weigh(&mut self) {
-        self.share.set(self.past.weight() + self.zeros.weight());
+        let known = self.zeros.weight() + self.history.weight();
+        self.share.set(self.past.weight() + known);
+        if known > 0 && self.share.is_scarce() {
+            self.zeros.clear();
+            self.history.note_all(self.epoch);
+            self.share.set(self.past.weight());
+        }
     }
 
     /// Bytes of the file are not what they were before `epoch`.
     pub fn changed(&mut self, bytes: &Range<u64>, epoch: u64) {
         self.epoch = epoch;
         self.history.note(bytes, epoch);
+        self.weigh();
     }
 
     /// Any byte may not be what it was before `epoch`.

@@ -135,7 +135,7 @@ impl<B: Backing> Snapfs<B> {
             };
             let whole = known.start.div_ceil(BLOCK)..end;
             noted += past.note(whole, *epoch, Place::Zero);
-            share.set(past.weight() + zeros.weight());
+            share.set(past.weight());
         }
         drop(state);
         self.count_rescued(noted);

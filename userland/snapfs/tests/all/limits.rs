@@ -172,6 +172,28 @@ fn a_snapshot_that_takes_too_much_memory_refuses_its_writers_and_nobody_else() {
 }
 
 #[test]
+fn what_is_only_good_to_know_of_files_does_not_keep_others_from_snapshots() {
+    let client = limited(MIB as usize);
+    for n in 0..200 {
+        // Full of holes, and changed here and there.
+        let name = format!("f{n}");
+        client.memory().set(&name, b"");
+        let fid = client.open(&name);
+        for block in 0..100 {
+            client.write(fid, block * 3 * B, b"x").unwrap();
+        }
+    }
+    let memory = client.counters().memory;
+    assert!(memory <= MIB as usize / 8 * 3 + 20_000, "{memory} bytes");
+    client.memory().set("other", b"some");
+    let other = client.open("other");
+    let snap = client.snap(other, 0, B);
+    client.write(other, 0, b"none").unwrap();
+    assert_eq!(client.read(snap, 0, 4).unwrap(), b"some");
+    client.end();
+}
+
+#[test]
 fn with_break_the_write_is_done_and_what_is_not_saved_is_lost() {
     let options = Options {
         memory: MIB as usize,
@@ -312,6 +334,9 @@ fn what_is_saved_in_memory_is_bounded_and_given_back() {
     assert!(client.counters().memory <= MIB as usize);
     assert!(client.read_all(snap, 0, 4 * MIB) == Ok(pattern(1, 4 * MIB as usize)));
     client.clunk(snap);
+    // What changed when is known as long as the file is open.
+    assert!(client.counters().memory < 16 << 10);
+    client.clunk(fid);
     assert_eq!(client.counters().memory, 0);
     client.end();
 }
