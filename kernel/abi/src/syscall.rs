@@ -128,8 +128,9 @@ calls! {
     /// `(index, *mut ProcessInfo) -> next`: the first process from `index`
     /// on; 0 if there is none.
     ProcInfo = 49,
-    /// `(count) -> left`: the `count`th allocation of kernel memory from now on
-    /// fails, for those accounted for with this process; 0: none. How many
-    /// were left of the last such order. For tests.
-    FailAlloc = 60,
+    /// `(count, what) -> left`: the `count`th allocation from now on fails, of
+    /// blocks of kernel memory (`what` 0) or of frames (1), for those accounted
+    /// for with this process; `count` 0: none. How many were left of the last
+    /// such order. For tests.
+    FailAlloc = 54,
 }

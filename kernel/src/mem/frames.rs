@@ -18,6 +18,7 @@ use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
 use spin::Mutex;
 use vm::{AccountId, Accounts, Frame};
 
+use super::chance::{self, What};
 use super::{cache, physical};
 
 pub use super::page::{copy_between, copy_from, copy_to, read_u64, write_u64, zero, zero_range};
@@ -169,7 +170,7 @@ pub fn check_written(frame: Frame) {
 pub fn alloc() -> Option<Frame> {
     let frame = {
         let mut table = TABLE.lock();
-        if table.free <= table.floor {
+        if table.free <= table.floor || chance::fails(What::Frame) {
             return None;
         }
         let frame = table.take()?;
@@ -186,7 +187,7 @@ pub fn alloc() -> Option<Frame> {
 /// within the limits of its account, and from the reserve for those too.
 pub fn alloc_kernel() -> Option<Frame> {
     let mut table = TABLE.lock();
-    if table.free <= table.kernel_floor {
+    if table.free <= table.kernel_floor || chance::fails(What::Frame) {
         return None;
     }
     let account = table.payer.account;

@@ -20,12 +20,13 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use linked_list_allocator::Heap as FirstFit;
 use spin::Mutex;
 use vm::{ACCOUNTS_MAX, AccountId, Frame, NoMemory};
 
+use super::chance::{self, What};
 use super::frames::{self, Physical};
 use super::{PHYSICAL_MAP, large, physical};
 
@@ -241,7 +242,7 @@ impl Heap {
 unsafe impl GlobalAlloc for Heap {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if chance::fails() {
+        if chance::fails(What::Block) {
             return null_mut();
         }
         if frames::account() == AccountId::KERNEL {
@@ -321,44 +322,6 @@ pub fn new_arc_str(text: &str) -> Result<Arc<str>, NoMemory> {
 pub fn new_arc_bytes(bytes: &[u8]) -> Result<Arc<[u8]>, NoMemory> {
     room_for(shared(Layout::for_value(bytes))?)?;
     Ok(chance::suspended(|| Arc::from(bytes)))
-}
-
-/// Allocations that fail on purpose, for tests.
-pub mod chance {
-    use super::*;
-
-    /// Of how many allocations the last one fails; 0: none.
-    static LEFT: AtomicU32 = AtomicU32::new(0);
-    /// For which account.
-    static ACCOUNT: AtomicU32 = AtomicU32::new(0);
-
-    /// The `count`th allocation from now on of those who pay from `account`
-    /// fails; 0: none. How many were left of what was asked for before.
-    pub fn fail(account: AccountId, count: u32) -> u32 {
-        ACCOUNT.store(u32::from(account.0), Relaxed);
-        LEFT.swap(count, Relaxed)
-    }
-
-    #[inline]
-    pub(super) fn fails() -> bool {
-        LEFT.load(Relaxed) != 0 && counts_down()
-    }
-
-    #[cold]
-    fn counts_down() -> bool {
-        if u32::from(frames::account().0) != ACCOUNT.load(Relaxed) {
-            return false;
-        }
-        LEFT.fetch_sub(1, Relaxed) == 1
-    }
-
-    /// Runs `f`, in which nothing fails.
-    pub(super) fn suspended<T>(f: impl FnOnce() -> T) -> T {
-        let left = LEFT.swap(0, Relaxed);
-        let made = f();
-        LEFT.store(left, Relaxed);
-        made
-    }
 }
 
 /// Sets aside the table of slabs and the region for set-up.

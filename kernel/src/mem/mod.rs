@@ -14,6 +14,7 @@
 #![allow(unsafe_code, reason = "this is where physical memory is touched")]
 
 pub mod cache;
+pub mod chance;
 mod edit;
 pub mod frames;
 pub mod heap;

@@ -4,7 +4,8 @@ use crate::arch::{serial, time};
 use crate::chan::{self, interrupt};
 use crate::lock::{Lock, Rank};
 use crate::log::{self, Level};
-use crate::mem::{frames, heap};
+use crate::mem::chance::{self, What};
+use crate::mem::frames;
 use crate::mount::{self, snapshots};
 use crate::proc::{self, Process, sched};
 use crate::seg::{fault, user, view};
@@ -188,6 +189,11 @@ pub fn fail_alloc(process: &Process, a: &Arguments) -> Result<u64, Errno> {
         return Err(Errno::EPERM);
     }
     let count = u32::try_from(a.0[0]).map_err(|_| Errno::EINVAL)?;
+    let what = match a.0[1] {
+        0 => What::Block,
+        1 => What::Frame,
+        _ => return Err(Errno::EINVAL),
+    };
     let account = process.payer().account;
-    Ok(u64::from(heap::chance::fail(account, count)))
+    Ok(u64::from(chance::fail(account, what, count)))
 }

@@ -1,5 +1,5 @@
-//! Every allocation of kernel memory that a call makes fails once: the call
-//! works all the same or fails with `ENOMEM`, and nothing of it stays.
+//! Every allocation that a call makes fails once, of kernel memory and of frames:
+//! the call works all the same or fails with `ENOMEM`, and nothing of it stays.
 
 use super::Case;
 use crate::check::{PG, Scratch, Verdict, Why, patterned, same, snapshot};
@@ -23,33 +23,41 @@ pub const CASES: &[Case] = &[
 /// More than any call makes.
 const MOST: u64 = 2_000;
 
+/// What is allocated, as the call has it: blocks of kernel memory, frames.
+const BLOCKS: u64 = 0;
+const FRAMES: u64 = 1;
+
 /// The `count`th allocation from now on fails; what was left of the last order.
-fn fail(count: u64) -> Result<u64, Errno> {
+fn fail(what: u64, count: u64) -> Result<u64, Errno> {
     // SAFETY: touches no memory of this process.
-    unsafe { raw::call(Call::FailAlloc, [count, 0, 0, 0, 0, 0]) }
+    unsafe { raw::call(Call::FailAlloc, [count, what, 0, 0, 0, 0]) }
 }
 
 /// Calls again and again, with another allocation failing each time, until none
 /// is left that could.
-fn each(what: &str, mut call: impl FnMut() -> Result<(), Errno>) -> Verdict {
-    let mut failed = 0;
+fn each(name: &str, mut call: impl FnMut() -> Result<(), Errno>) -> Verdict {
+    // What it needs of this program's own memory is there from now on.
+    call()?;
+    each_of(BLOCKS, name, &mut call)?;
+    each_of(FRAMES, name, &mut call)
+}
+
+fn each_of(what: u64, name: &str, mut call: impl FnMut() -> Result<(), Errno>) -> Verdict {
     for count in 1..MOST {
-        fail(count)?;
+        fail(what, count)?;
         let done = call();
-        let left = fail(0)?;
+        let left = fail(what, 0)?;
         match done {
-            Ok(()) if left > 0 => {
-                ensure!(failed > 0 || count == 1, "{what}: nothing ever failed");
-                return Ok(());
-            }
+            Ok(()) if left > 0 => return Ok(()),
             Ok(()) => {}
-            Err(Errno::ENOMEM) if left == 0 => failed += 1,
+            Err(Errno::ENOMEM) if left == 0 => {}
             Err(errno) => {
-                return Err(Why(format!("{what}: allocation {count}: {errno:?}")));
+                let what = if what == FRAMES { "frame" } else { "block" };
+                return Err(Why(format!("{name}: {what} {count}: {errno:?}")));
             }
         }
     }
-    Err(Why(format!("{what}: it never ends")))
+    Err(Why(format!("{name}: it never ends")))
 }
 
 fn names() -> Verdict {
@@ -121,7 +129,8 @@ fn channels() -> Verdict {
 
 fn processes() -> Verdict {
     for flags in [0, rfork::NOTES, rfork::NAMES, rfork::CLEAN_NAMES] {
-        each("fork", || match process::fork_with(flags)? {
+        // Afterwards each store of this program needs a frame: only blocks.
+        each_of(BLOCKS, "fork", || match process::fork_with(flags)? {
             Fork::Child => process::exit_now(0, ""),
             Fork::Parent(pid) => process::wait_for(pid, |_| {}).map(drop),
         })?;
@@ -132,11 +141,16 @@ fn processes() -> Verdict {
 /// What the program itself allocates after that may fail, too, so its status
 /// counts only when nothing failed.
 fn exec() -> Verdict {
+    exec_failing(BLOCKS)?;
+    exec_failing(FRAMES)
+}
+
+fn exec_failing(what: u64) -> Verdict {
     for count in 1..MOST {
         let pid = match process::fork()? {
             Fork::Parent(pid) => pid,
             Fork::Child => {
-                let errno = match fail(count) {
+                let errno = match fail(what, count) {
                     Ok(_) => process::exec("/bin/true", &["true", "argument"]),
                     Err(errno) => errno,
                 };
@@ -145,7 +159,7 @@ fn exec() -> Verdict {
         };
         let status = process::wait_for(pid, |_| {})?.status();
         ensure!(status != 78, "allocation {count}: not out of memory");
-        if fail(0)? > 0 {
+        if fail(what, 0)? > 0 {
             return same("a program's status", status, 0);
         }
     }
@@ -156,7 +170,10 @@ fn memory() -> Verdict {
     for kind in ["memory", "snapshot", "shared"] {
         each(kind, || {
             let mut segment = Segment::attach(kind, 64 * PG)?;
-            segment.bytes_mut()[PG] = 1;
+            // A store by a call: one of the program's own could only end it.
+            let at = segment.address() + PG as u64;
+            // SAFETY: writes 8 bytes of a segment that is used for nothing else.
+            unsafe { raw::call(Call::KStat, [at, 1, 0, 0, 0, 0]) }?;
             segment.free(0, 64 * PG)
         })?;
     }
@@ -180,9 +197,13 @@ fn transfers() -> Verdict {
         scratch.file.read_full_at(buffer, 0).map(drop)
     })?;
     same("what is there", &segment.bytes()[..len], &want[..])?;
-    each("write", || {
+    each_of(BLOCKS, "write", || {
         // Pages that were changed, others that were not.
         segment.bytes_mut()[5 * PG] = 0;
+        scratch.file.write_all_at(&segment.bytes()[..len], 0)
+    })?;
+    segment.bytes_mut()[7 * PG] = 0;
+    each_of(FRAMES, "write", || {
         scratch.file.write_all_at(&segment.bytes()[..len], 0)
     })?;
     each("write elsewhere", || {
@@ -233,9 +254,9 @@ fn mount_once(
         }
     };
     drop(theirs);
-    fail(count)?;
+    fail(BLOCKS, count)?;
     *mounted = ours.mount(place);
-    *left = fail(0)?;
+    *left = fail(BLOCKS, 0)?;
     if mounted.is_ok() {
         sys::unmount(place)?;
     }

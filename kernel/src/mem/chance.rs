@@ -1,0 +1,51 @@
+//! Allocations that fail on purpose, for tests.
+
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use vm::AccountId;
+
+use super::frames;
+
+/// What is allocated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum What {
+    /// A block of the heap.
+    Block,
+    /// A frame.
+    Frame,
+}
+
+/// Of how many allocations the last one fails, by [`What`]; 0: none.
+static LEFT: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
+/// For which account.
+static ACCOUNT: AtomicU32 = AtomicU32::new(0);
+
+/// The `count`th allocation from now on of those who pay from `account` fails;
+/// 0: none. How many were left of what was asked for before.
+pub fn fail(account: AccountId, what: What, count: u32) -> u32 {
+    ACCOUNT.store(u32::from(account.0), Relaxed);
+    LEFT[what as usize].swap(count, Relaxed)
+}
+
+/// Is this the one?
+#[inline]
+pub(super) fn fails(what: What) -> bool {
+    LEFT[what as usize].load(Relaxed) != 0 && counts_down(what)
+}
+
+#[cold]
+fn counts_down(what: What) -> bool {
+    if u32::from(frames::account().0) != ACCOUNT.load(Relaxed) {
+        return false;
+    }
+    LEFT[what as usize].fetch_sub(1, Relaxed) == 1
+}
+
+/// Runs `f`, in which nothing fails.
+pub(super) fn suspended<T>(f: impl FnOnce() -> T) -> T {
+    let left = LEFT.each_ref().map(|left| left.swap(0, Relaxed));
+    let made = f();
+    for (counter, left) in LEFT.iter().zip(left) {
+        counter.store(left, Relaxed);
+    }
+    made
+}
