@@ -9,10 +9,11 @@
 
 use dormouse_qemu_tests::{guest, run, scratch, tree};
 use runner::guests::Profile;
-use runner::{Verbosity, guests};
+use runner::{Verbosity, checkout, guests};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -106,11 +107,39 @@ fn every_program_of_bin_has_a_part() {
     let missing: Vec<_> = programs.keys().filter(|name| !known(name)).collect();
     assert!(
         missing.is_empty(),
-        "not in scripts/programs.sh: {missing:?}"
+        "no part `## NAME` in tests/qemu/scripts/programs.sh: {missing:?} \
+         (docs/first-program.md, \"In this repository\")"
     );
     for (part, _) in parts(PROGRAMS) {
         assert!(programs.contains_key(part), "no program {part}");
     }
+}
+
+#[test]
+fn the_page_on_programs_of_this_repository_gives_one_its_part() {
+    let root = checkout::workspace().unwrap();
+    let page = fs::read_to_string(root.join("docs/first-program.md")).unwrap();
+    let section = page.split("## In this repository\n").nth(1).unwrap();
+    let block = section.split("```sh\n").nth(1).unwrap();
+    let block = block.split("```").next().unwrap();
+    let folder = scratch();
+    let scripts = "tests/qemu/scripts";
+    for made in ["userland", scripts] {
+        fs::create_dir_all(folder.path().join(made)).unwrap();
+    }
+    let script = format!(
+        "cp -r {0}/userland/template userland; cp {0}/Cargo.toml .; \
+         cp {0}/{scripts}/programs.sh {scripts}\n{block}",
+        root.display()
+    );
+    let mut shell = Command::new("sh");
+    let status = shell.args(["-ec", &script]).current_dir(folder.path());
+    assert!(status.status().unwrap().success(), "{block}");
+    let made = |path: &str| fs::read_to_string(folder.path().join(path)).unwrap();
+    assert!(made("userland/hello/src/main.rs").contains("rt::main!"));
+    assert!(made("Cargo.toml").contains("[\n    \"userland/hello\","));
+    let programs = made(&format!("{scripts}/programs.sh"));
+    assert_eq!(parts(&programs).filter(|part| part.0 == "hello").count(), 1);
 }
 
 #[test]
