@@ -3,7 +3,7 @@
 //! the test that is named after it must fail.
 //!
 //! `cargo test -p dormouse-proof` looks that every change still fits its source
-//! and every test named in `docs/contract.md` exists. With `-- --ignored` it
+//! and every test named in `docs/contract.md` and `docs/security.md` exists. With `-- --ignored` it
 //! makes the changes, in a copy of the tree, and runs the tests: minutes.
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,6 @@
-//! The changes fit, the contract's page is true, and (when asked) every change
-//! is noticed: all of them, or those whose words hold what `DORMOUSE_DROPS` in
-//! the environment says (`DORMOUSE_DROPS='invariant 12'`).
+//! The changes fit, the pages of the contract and of the promises are true, and
+//! (when asked) every change is noticed: all of them, or those whose words hold
+//! what `DORMOUSE_DROPS` in the environment says (`DORMOUSE_DROPS='invariant 12'`).
 
 use dormouse_proof::{LIST, Mutation, root};
 use std::collections::BTreeSet;
@@ -58,13 +58,22 @@ fn tests_in_the_page(page: &str) -> BTreeSet<String> {
     quoted.map(str::to_string).collect()
 }
 
-#[test]
-fn every_test_that_the_contract_names_exists() {
-    let named = tests_in_the_page(&read(&root().join("docs/contract.md")));
+fn names_only_tests_that_exist(page: &str) {
+    let named = tests_in_the_page(&read(&root().join(page)));
     assert!(named.len() > 40, "only {} tests named", named.len());
     let known = tests_in_the_tree();
     let missing: Vec<_> = named.difference(&known).collect();
-    assert!(missing.is_empty(), "no such tests: {missing:#?}");
+    assert!(missing.is_empty(), "{page}: no such tests: {missing:#?}");
+}
+
+#[test]
+fn every_test_that_the_contract_names_exists() {
+    names_only_tests_that_exist("docs/contract.md");
+}
+
+#[test]
+fn every_test_that_the_promises_name_exists() {
+    names_only_tests_that_exist("docs/security.md");
 }
 
 #[test]

@@ -91,6 +91,7 @@ fn a_program_of_the_share_that_faults_has_a_backtrace_with_functions_and_lines()
     ];
     for command in ["/n/host/crash", "cd /n/host; ./crash", "PATH=/n/host crash"] {
         let (console, _) = run(share.path(), &guest(share.path()).command(command));
+        assert!(!console.contains("init: /bin/sh"), "{console}");
         let found = backtrace(&console);
         let wanted: Vec<_> = wanted.iter().map(|(f, at)| (*f, at.as_str())).collect();
         assert_eq!(found, wanted, "{command}: {console}");

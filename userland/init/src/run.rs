@@ -34,7 +34,9 @@ pub fn shell(args: &[&str], keep: u64, services: &Services) -> u8 {
             match ended.text() {
                 INTERRUPT if killed => INTERRUPTED,
                 text => {
-                    if killed {
+                    // A shell passes on the status of a program that was killed;
+                    // only its own end has a reason.
+                    if killed && !text.is_empty() {
                         eprintln!("init: {SHELL}: {text}");
                     }
                     ended.status()
