@@ -168,18 +168,21 @@ pub fn check_written(frame: Frame) {
 /// it was last used for.
 #[inline]
 pub fn alloc() -> Option<Frame> {
-    let frame = {
-        let mut table = TABLE.lock();
-        if table.free <= table.floor || chance::fails(What::Frame) {
-            return None;
-        }
-        let frame = table.take()?;
-        let account = table.payer.account;
-        table.accounts.charge(account);
-        table.set_owner(frame, account.0);
-        frame
-    };
+    let frame = take()?;
     emptied(frame);
+    Some(frame)
+}
+
+#[inline]
+fn take() -> Option<Frame> {
+    let mut table = TABLE.lock();
+    if table.free <= table.floor || chance::fails(What::Frame) {
+        return None;
+    }
+    let frame = table.take()?;
+    let account = table.payer.account;
+    table.accounts.charge(account);
+    table.set_owner(frame, account.0);
     Some(frame)
 }
 
@@ -216,7 +219,7 @@ pub fn alloc_for_ever() -> Option<Frame> {
 /// As [`alloc()`], with all bytes zero.
 #[inline]
 pub fn alloc_zeroed() -> Option<Frame> {
-    let frame = alloc()?;
+    let frame = take()?;
     zero(frame);
     Some(frame)
 }

@@ -66,6 +66,7 @@ impl Segment {
     }
 
     /// Gives a page that has no frame one of zeros, as the segment's own.
+    #[inline]
     fn zero_fill<M: Memory>(&mut self, m: &mut M, page: u64) -> Result<(), NoMemory> {
         let frame = m.alloc_zeroed().ok_or(NoMemory)?;
         if let Err(error) = self.overlay.set(m, page, Slot::Dirty(frame)) {

@@ -78,13 +78,19 @@ fn wild(seed: u64) -> Verdict {
         Fork::Parent(pid) => pid,
     };
     rt::sys::sleep(WILD_NS)?;
+    end_group(group)?;
+    process::wait_for(group, |_| {})?;
+    others_carry_on()
+}
+
+/// Ends all processes of a note group.
+pub fn end_group(group: u64) -> Verdict {
     // Whoever is forked meanwhile is in the group too.
     while process::list().any(|p| p.group == group && p.state != ProcessInfo::ENDED) {
         let _ = note::send_group(group, "enough");
         rt::sys::sleep(1_000_000)?;
     }
-    process::wait_for(group, |_| {})?;
-    others_carry_on()
+    Ok(())
 }
 
 fn others_carry_on() -> Verdict {

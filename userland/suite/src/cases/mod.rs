@@ -13,6 +13,7 @@ mod lies;
 mod limits;
 mod list;
 mod lost;
+mod lying;
 mod names;
 mod note;
 mod process;
@@ -126,6 +127,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         server::CASES,
         lies::CASES,
         lost::CASES,
+        lying::CASES,
         stacked::CASES,
         released::CASES,
         sharing::CASES,

@@ -17,6 +17,7 @@ pub const CASES: &[Case] = &[
     Case::deferred("released.zero", zero_device),
     Case::deferred("released.fork", fork),
     Case::deferred("server.loses", loses),
+    Case::new("released.killed.writers", killed_writers),
     Case::new("eager.segment", eager_segment),
     Case::new("eager.mount", eager_mount),
 ];
@@ -196,4 +197,27 @@ fn eager_mount() -> Verdict {
     equal("the buffer", &segment.bytes()[..LEN], &want)?;
     let bound = sys::bind("/dev", "/mnt", bind::EAGER);
     fails("binding so", bound, Errno::EINVAL)
+}
+
+/// Writers that are killed, many of them while a commit is under way, leave no
+/// snapshot at the server: it would count as kept after the case.
+fn killed_writers() -> Verdict {
+    let scratch = Scratch::empty("killed-writers")?;
+    for round in 0..60 {
+        let pid = process::spawn(|| {
+            let write = || -> Verdict {
+                let mut segment = snapshot(8)?;
+                let file = scratch.again()?;
+                loop {
+                    segment.bytes_mut()[round * PG / 8] += 1;
+                    file.write_all_at(segment.bytes(), 0)?;
+                }
+            };
+            u8::from(write().is_err())
+        })?;
+        sys::sleep(1_000_000 + round as u64 * 40_000)?;
+        process::kill(pid, "enough")?;
+        process::wait_for(pid, |_| {})?;
+    }
+    Ok(())
 }
