@@ -1,7 +1,7 @@
 //! From a machine that works to the first process.
-use crate::mem::frames;
 use crate::mem::heap::{new_arc, new_arc_bytes, new_arc_str};
 use crate::mem::stack::KernelStack;
+use crate::mem::{cache, frames};
 use crate::name::{NameSpace, root};
 use crate::proc::{Parent, Process, Seat, exec, fork, sched, vacancy};
 use crate::seg::Space;
@@ -16,6 +16,7 @@ const INIT: &str = "/bin/init";
 pub fn start(bundle: &'static [u8]) -> ! {
     root::set_bundle(bundle);
     options::init();
+    cache::init();
     info!(
         "{} MiB of memory free",
         frames::free_count() * abi::PAGE / (1 << 20)

@@ -4,10 +4,28 @@
 //! It has no reference to its frames. `frames` marks those that are in here
 //! and asks for their removal before one is freed or changed.
 use super::frames;
+use crate::arch::{random, time};
 use crate::lock::{Lock, Rank};
 use vm::{Cache, Epochs, Frame, Kept};
 
 static CACHE: Lock<Cache> = Lock::new(Rank::Cache, Cache::new());
+
+/// Makes it hard to find pages that share a bucket. Without a generator of random
+/// numbers it is as hard as to know the time of the start.
+pub fn init() {
+    let mut bytes = [0; 16];
+    let random = random::fill(&mut bytes);
+    let (low, high) = (time::ticks(), time::ticks().rotate_left(32));
+    let number = u128::from_le_bytes(bytes);
+    let secret = match random {
+        true => [number as u64, (number >> 64) as u64],
+        false => [low.wrapping_mul(SPREAD), high.wrapping_mul(SPREAD)],
+    };
+    with(|cache| cache.set_secret(secret));
+}
+
+/// 2^64 divided by the golden ratio, odd.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// For what is said about files and snapshots.
 #[inline]

@@ -85,7 +85,7 @@ pub enum Kept {
 
 /// The frames of all files.
 #[cfg_attr(feature = "duplicate", derive(Clone))]
-#[derive(Default, Debug)]
+#[derive(Debug)]
 pub struct Cache {
     files: Vec<Option<File>>,
     /// Places in `files` that are none.
@@ -100,6 +100,14 @@ pub struct Cache {
     /// into itself and `b + half`, `half` being the power of two below.
     buckets: Vec<u32>,
     frames: usize,
+    /// Chooses the buckets, so that a program cannot find pages that share one.
+    secret: [u64; 2],
+}
+
+impl Default for Cache {
+    fn default() -> Cache {
+        Cache::new()
+    }
 }
 
 impl Cache {
@@ -113,6 +121,14 @@ impl Cache {
             spare: Vec::new(),
             buckets: Vec::new(),
             frames: 0,
+            secret: [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9],
+        }
+    }
+
+    /// Gives it random numbers to choose buckets by, while it is empty.
+    pub fn set_secret(&mut self, secret: [u64; 2]) {
+        if self.is_empty() {
+            self.secret = secret;
         }
     }
 
@@ -382,7 +398,17 @@ impl Cache {
     /// Which bucket a page is in.
     #[inline]
     fn bucket(&self, id: FileId, page: u64) -> usize {
-        bucket_of(id.0, page, self.buckets.len())
+        bucket_of(self.hash(id.0, page), self.buckets.len())
+    }
+
+    /// Both halves of a product of secret numbers, so that all bits count, and
+    /// once more, for numbers with a pattern.
+    #[inline]
+    fn hash(&self, file: u32, page: u64) -> u64 {
+        let [a, b] = self.secret;
+        let product = u128::from(page ^ a) * u128::from(u64::from(file) ^ b);
+        let folded = product as u64 ^ (product >> 64) as u64;
+        folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32
     }
 
     /// Room for the entry of a frame, and a bucket more for it.
@@ -427,7 +453,7 @@ impl Cache {
         };
         let mut at = core::mem::replace(first, NONE);
         while let Some(entry) = self.entry(at) {
-            let bucket = bucket_of(entry.file, entry.page, new + 1);
+            let bucket = bucket_of(self.hash(entry.file, entry.page), new + 1);
             if let Some(first) = self.buckets.get_mut(bucket) {
                 let next = core::mem::replace(first, at);
                 if let Some(entry) = self.entry_mut(at) {
@@ -460,9 +486,7 @@ impl Cache {
 
 /// Linear hashing: of `buckets` buckets, those not yet split share a bucket.
 #[inline]
-fn bucket_of(file: u32, page: u64, buckets: usize) -> usize {
-    // Strides of any kind are spread.
-    let hash = (page ^ u64::from(file) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+fn bucket_of(hash: u64, buckets: usize) -> usize {
     let whole = buckets.next_power_of_two().max(1) as u64;
     let bucket = hash & (whole - 1);
     match bucket < buckets as u64 {

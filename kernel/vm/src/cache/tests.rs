@@ -131,3 +131,33 @@ fn any_number_of_frames_is_found_and_removed() {
     assert!(c.is_empty() && c.by_key.is_empty());
     assert!(c.spans.iter().all(|span| span.entries.is_empty()));
 }
+
+#[test]
+fn pages_at_any_stride_spread_over_the_buckets() {
+    const FRAMES: u32 = 4096;
+    for secret in [
+        [0x8f3c_91d2_77ab_4e05, 0x1b67_e0f4_c853_9a2d],
+        [0x0123_4567_89ab_cdef, u64::MAX / 7],
+    ] {
+        for shift in 0..40 {
+            let mut c = Cache::new();
+            c.set_secret(secret);
+            let mut a = c.open(1, 7);
+            c.note(a.file, 0, 5, Some(&Changes::NONE));
+            c.set(&mut a, 0..u64::MAX, 5);
+            for frame in 0..FRAMES {
+                let page = u64::from(frame) << shift;
+                assert_eq!(c.insert(&a, page * PAGE, Frame(frame)), Kept::Yes);
+            }
+            let chain = |first: &u32| {
+                let next = |at: &u32| c.entry(*at).map(|entry| entry.next);
+                core::iter::successors(Some(*first), next).count()
+            };
+            let longest = c.buckets.iter().map(chain).max();
+            assert!(
+                longest < Some(24),
+                "{secret:?}, stride 2^{shift}: {longest:?}"
+            );
+        }
+    }
+}
