@@ -18,6 +18,7 @@
 //! | `Channel` | both queues of a channel |
 //! | `Process` | how a process ended, its name, its notes; who waits for semaphores |
 //! | `Processes` | the process table |
+//! | `Kept` | which of its slots are kept for processes being made |
 //! | `Interrupts` | which port an interrupt goes to |
 //! | `Cache` | which frames hold which pages of files |
 use core::ops::{Deref, DerefMut};
@@ -37,6 +38,7 @@ pub enum Rank {
     Channel,
     Process,
     Processes,
+    Kept,
     Interrupts,
     Cache,
 }

@@ -40,7 +40,8 @@ fn first_process() -> Result<sched::Slot, abi::Errno> {
         directory: new_arc_bytes(b"/")?,
         program: new_arc_str("init")?,
     };
-    let slot = vacancy(None)?;
+    let vacancy = vacancy(None)?;
+    let slot = vacancy.slot();
     let seat = Seat::take(AccountId::KERNEL, true).ok_or(abi::Errno::EAGAIN)?;
     let process = new_arc(Process::new(slot, &parent, Space::new()?, stack, seat))?;
     let mut frame = arch::TrapFrame::user(0, 0);

@@ -61,8 +61,9 @@ pub fn leave(process: Arc<Process>, frame: &mut TrapFrame) {
     }
 }
 
-/// The kernel touches no user memory and takes interrupts only when idle, so
-/// any exception here is its own bug.
+/// The kernel touches no user memory and takes interrupts only when idle or in
+/// the middle of long work (`sched::breathe`), so any exception here is its own
+/// bug.
 fn from_kernel(frame: &TrapFrame) {
     match frame.vector {
         PAGE_FAULT => {

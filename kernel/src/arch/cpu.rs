@@ -53,6 +53,16 @@ pub fn idle() {
     unsafe { asm!("sti", "hlt", "cli", options(nostack)) };
 }
 
+/// Lets interrupts that wait be handled now, on this stack; they are off again
+/// on return.
+#[inline]
+pub fn take_interrupts() {
+    // SAFETY: the handlers return here with all registers as they were; an
+    // interrupt is taken at the latest after the instruction behind `sti`'s
+    // successor.
+    unsafe { asm!("sti", "nop", "nop", "cli", options(nostack)) };
+}
+
 /// The address of the last page fault.
 #[inline]
 pub fn fault_address() -> u64 {

@@ -3,7 +3,8 @@
 //!
 //! Owns every instruction that Rust cannot say. Does not own policy: what a
 //! trap means is decided by `crate::trap` and `crate::syscall`. Interrupts are
-//! off whenever kernel code runs, except inside [`idle`].
+//! off whenever kernel code runs, except inside [`idle`] and
+//! [`take_interrupts`].
 #![allow(unsafe_code, reason = "this is where the hardware is touched")]
 
 pub mod clock;
@@ -22,7 +23,7 @@ pub mod time;
 pub mod user;
 
 pub use context::{Context, run_on, switch};
-pub use cpu::{exit_qemu, fault_address, frame_pointer, idle};
+pub use cpu::{exit_qemu, fault_address, frame_pointer, idle, take_interrupts};
 pub use descriptors::{set_kernel_stack, set_ports_allowed};
 pub use entry::enter_user;
 pub use fpu::FpuState;

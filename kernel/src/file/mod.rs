@@ -12,6 +12,7 @@ use crate::chan::{End, Port};
 use crate::lock::{Lock, Rank};
 use crate::mount::remote::Remote;
 use crate::name::root::Entry;
+use crate::proc::sched;
 use abi::{Errno, FDS_MAX, OFFSET_CURRENT, mode};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -200,8 +201,19 @@ impl Descriptors {
         self.table.iter().flatten().count()
     }
 
-    /// Empties the table; the caller drops what was in it, unlocked.
-    pub fn take_all(&mut self) -> [Option<Arc<OpenFile>>; FDS_MAX] {
+    fn take_all(&mut self) -> [Option<Arc<OpenFile>>; FDS_MAX] {
         core::mem::replace(&mut self.table, [const { None }; FDS_MAX])
+    }
+}
+
+/// Closes all descriptors, with nothing locked: a file may say goodbye to a
+/// server. Others may run meanwhile, for a channel may be full of messages.
+pub fn close_all(descriptors: &Lock<Descriptors>) {
+    let files = descriptors.lock().take_all();
+    for file in files.into_iter().flatten() {
+        let last = Arc::into_inner(file);
+        if last.is_some_and(|file| matches!(file.node, Node::Channel(_))) {
+            sched::breathe();
+        }
     }
 }

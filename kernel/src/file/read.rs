@@ -57,7 +57,7 @@ fn root(space: &SpaceLock, entry: Entry, va: u64, n: u64, at: u64) -> Result<u64
         Entry::Program(..) => {
             let content = entry.content(at);
             let take = content.len().min(usize::try_from(n).unwrap_or(usize::MAX));
-            user::write(space, va, content.get(..take).unwrap_or(&[]))?;
+            user::write_long(space, va, content.get(..take).unwrap_or(&[]))?;
             Ok(take as u64)
         }
     }

@@ -23,51 +23,70 @@ pub(super) enum Change {
     ReadOnly,
 }
 
+/// What a change has done.
+#[derive(Clone, Copy)]
+pub(super) struct Edited {
+    /// Translations that are gone.
+    pub removed: u64,
+    /// The caller must flush everything.
+    pub flush: bool,
+}
+
 /// Applies `change` to `pages` of the tables at `root`. Flushes page by page
-/// if the root is active, as long as that is quicker; true means that the
-/// caller must flush everything.
-pub(super) fn edit(root: Frame, pages: &Range<u64>, change: Change, active: bool) -> bool {
-    if pages.end - pages.start == 1 && edit_one(root, pages.start * PAGE, change, active) {
-        return false;
+/// if the root is active, as long as that is quicker.
+pub(super) fn edit(root: Frame, pages: &Range<u64>, change: Change, active: bool) -> Edited {
+    if pages.end - pages.start == 1
+        && let Some(removed) = edit_one(root, pages.start * PAGE, change, active)
+    {
+        let flush = false;
+        return Edited { removed, flush };
     }
     let mut edit = Edit {
         change,
         active,
         flushed: 0,
+        removed: 0,
     };
     edit.table(root, TOP, 0, pages, ENTRIES);
-    edit.needs_full_flush()
+    Edited {
+        removed: edit.removed,
+        flush: edit.needs_full_flush(),
+    }
 }
 
-/// The short way for one page. False, with nothing changed, where a table
-/// would become empty.
-fn edit_one(root: Frame, va: u64, change: Change, active: bool) -> bool {
+/// The short way for one page; how many translations are gone. `None`, with
+/// nothing changed, where a table would become empty.
+fn edit_one(root: Frame, va: u64, change: Change, active: bool) -> Option<u64> {
     let mut place = Place::of(root, index(va, TOP));
     let mut above = place;
     for level in (0..TOP).rev() {
         let entry = place.read();
         if entry & PRESENT == 0 {
-            return true;
+            return Some(0);
         }
         above = place;
         place = Place::of(frame_of(entry), index(va, level));
     }
     let entry = place.read();
     if entry & PRESENT == 0 {
-        return true;
+        return Some(0);
     }
-    match change {
-        Change::ReadOnly => place.write(entry & !WRITE),
-        Change::Remove if above.read() & COUNT == COUNT_ONE => return false,
+    let removed = match change {
+        Change::ReadOnly => {
+            place.write(entry & !WRITE);
+            0
+        }
+        Change::Remove if above.read() & COUNT == COUNT_ONE => return None,
         Change::Remove => {
             above.write(above.read() - COUNT_ONE);
             place.write(0);
+            1
         }
-    }
+    };
     if active {
         flush_page(va);
     }
-    true
+    Some(removed)
 }
 
 /// One walk over a range.
@@ -76,6 +95,8 @@ struct Edit {
     active: bool,
     /// Pages changed so far.
     flushed: u32,
+    /// Translations that are gone so far.
+    removed: u64,
 }
 
 impl Edit {
@@ -119,6 +140,7 @@ impl Edit {
             Change::Remove => (0, 1),
             Change::ReadOnly => (entry & !WRITE, 0),
         };
+        self.removed += gone;
         if after != entry {
             place.write(after);
             self.flushed += 1;

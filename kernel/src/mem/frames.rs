@@ -326,6 +326,13 @@ pub fn managed(frame: Frame) -> bool {
         .is_some_and(|&word| word != ABSENT)
 }
 
+/// Is any of them? The cost follows the memory there is, not the range.
+pub fn any_managed(frames: Range<u32>) -> bool {
+    let end = frames.end.min(limit());
+    let low = frames.start < (LOWEST / abi::PAGE) as u32;
+    low || (frames.start..end).any(|frame| managed(Frame(frame)))
+}
+
 /// Frames nobody holds, the reserve included.
 pub fn free_count() -> u64 {
     u64::from(TABLE.lock().free)

@@ -21,8 +21,8 @@ use super::frames::{self, Physical};
 use super::large::LARGE;
 use super::stack::STACKS;
 use super::table::{
-    CACHE_OFF, COUNT, COUNT_ONE, ENTRIES, NO_EXEC, PRESENT, Place, TOP, USER, WRITE, WRITE_THROUGH,
-    flush_page, frame_of, index, keep, kept, leaf, look_up, set,
+    CACHE_OFF, ENTRIES, NO_EXEC, PRESENT, Place, TOP, USER, WRITE, WRITE_THROUGH, flush_page,
+    index, keep, kept, leaf, look_up, set,
 };
 
 /// The kernel's own root, without a program.
@@ -98,6 +98,8 @@ fn load(root: Frame) {
 #[derive(Debug)]
 pub struct AddressSpace {
     root: Frame,
+    /// Pages translated.
+    mapped: u64,
 }
 
 impl AddressSpace {
@@ -106,7 +108,7 @@ impl AddressSpace {
         let root = frames::alloc_zeroed()?;
         let half = frames::SIZE / 2;
         frames::copy_between(kernel_root().0, half, root, half, half);
-        Some(AddressSpace { root })
+        Some(AddressSpace { root, mapped: 0 })
     }
 
     /// Its name for the processor.
@@ -122,7 +124,9 @@ impl AddressSpace {
     pub fn map(&mut self, va: u64, frame: Frame, prot: Prot) -> Result<(), NoMemory> {
         assert!(va < USER_END && va.is_multiple_of(PAGE), "map at {va:#x}");
         let replaced = set(self.root, va, frame.pa() | prot.bits(), USER)?;
-        if replaced && self.root().is_active() {
+        if !replaced {
+            self.mapped += 1;
+        } else if self.root().is_active() {
             flush_page(va);
         }
         Ok(())
@@ -152,9 +156,7 @@ impl AddressSpace {
 
     /// How many pages are translated.
     pub fn mapped(&self) -> u64 {
-        let tops = 0..(ENTRIES / 2) as usize;
-        tops.map(|i| count_pages(Place::of(self.root, i).read(), TOP - 1))
-            .sum()
+        self.mapped
     }
 
     fn change(&mut self, range: Range<u64>, change: Change) {
@@ -162,7 +164,9 @@ impl AddressSpace {
         if pages.is_empty() {
             return;
         }
-        if edit(self.root, &pages, change, self.root().is_active()) {
+        let edited = edit(self.root, &pages, change, self.root().is_active());
+        self.mapped -= edited.removed;
+        if edited.flush {
             load(self.root);
         }
     }
@@ -178,20 +182,6 @@ impl Drop for AddressSpace {
         }
         frames::release(self.root);
     }
-}
-
-/// Pages translated below a table's entry; `level` is the table's.
-fn count_pages(entry: u64, level: u32) -> u64 {
-    if entry & PRESENT == 0 {
-        return 0;
-    }
-    if level == 0 {
-        return (entry & COUNT) / COUNT_ONE;
-    }
-    let table = frame_of(entry);
-    (0..ENTRIES as usize)
-        .map(|i| count_pages(Place::of(table, i).read(), level - 1))
-        .sum()
 }
 
 /// Maps a page of the kernel's stack area.

@@ -275,6 +275,8 @@ impl Remote {
         let Reply::Readdir { data } = answer.reply()? else {
             return Err(Errno::EPROTO);
         };
+        // A server that answers more than it was asked for is not believed.
+        let data = data.get(..room as usize).unwrap_or(data);
         for entry in DirEntries::new(data) {
             let entry = entry.map_err(|_| Errno::EPROTO)?;
             let head = DirEntry {

@@ -3,7 +3,7 @@
 //! The new memory is built beside the old, from one snapshot of the file
 //! (invariant 11); only when all of it is there does the process change over,
 //! so a failed exec changes nothing.
-use super::{Process, note, slots};
+use super::{Process, note, sched, slots};
 use crate::arch::{TrapFrame, time};
 use crate::chan::{FrameRef, Piece, room};
 use crate::file::{Node, OpenFile, open};
@@ -363,6 +363,9 @@ fn load(space: &SpaceLock, image: &Image<'_>, part: &Part) -> Result<(), Failure
         match image.read(part.offset + done, sink)? {
             0 => return Err(Refused::Cut.into()),
             got => done += got as u64,
+        }
+        if done < part.file_len {
+            sched::breathe();
         }
     }
     seg::seal(space, id, part.write);

@@ -3,7 +3,7 @@
 use super::sched::{self, Slot};
 use super::{Parent, Process, Seat, insert, slots, vacancy};
 use crate::arch::{self, TrapFrame};
-use crate::file::Descriptors;
+use crate::file::{self, Descriptors};
 use crate::lock::{Lock, Rank};
 use crate::mem::heap::new_arc;
 use crate::mem::stack::KernelStack;
@@ -29,7 +29,8 @@ pub fn rfork(parent: &Process, frame: &TrapFrame, flags: u64) -> Result<u64, Err
         return change_self(parent, flags);
     }
     let group = (flags & rfork::NOTES == 0).then(|| parent.group.load(Relaxed));
-    let slot = vacancy(group)?;
+    let vacancy = vacancy(group)?;
+    let slot = vacancy.slot();
     let seat = Seat::take(parent.seat.account(), group.is_none()).ok_or(Errno::EAGAIN)?;
     let stack = KernelStack::new().ok_or(Errno::ENOMEM)?;
     let inherited = Parent {
@@ -76,8 +77,7 @@ fn change_self(process: &Process, flags: u64) -> Result<u64, Errno> {
     let old = core::mem::replace(&mut *process.names.lock(), names);
     drop(old);
     if flags & rfork::CLEAN_FDS != 0 {
-        let files = process.descriptors.lock().take_all();
-        drop(files);
+        file::close_all(&process.descriptors);
     }
     if flags & rfork::NOTES != 0 {
         process.group.store(process.pid, Relaxed);

@@ -372,6 +372,15 @@ pub fn give_way() {
     }
 }
 
+/// To be called in the middle of long work, with no lock held, at least every
+/// million instructions: the kernel is not preempted. Takes the interrupts that
+/// wait and lets others run first, if any are ready.
+pub fn breathe() {
+    crate::lock::assert_none_held();
+    arch::take_interrupts();
+    give_way();
+}
+
 /// The running process is no more: its slot waits for the parent, its stack
 /// is used a last time to find the next process.
 pub fn end() -> ! {

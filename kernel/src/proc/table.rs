@@ -10,17 +10,42 @@ use core::sync::atomic::Ordering::Relaxed;
 static PROCESSES: Lock<[Option<Arc<Process>>; NPROC]> =
     Lock::new(Rank::Processes, [const { None }; NPROC]);
 
-/// A slot nobody uses, for a process of that note group; stays free until
-/// [`insert`]. No group gets all of them, so that the one who ends a group of
-/// processes that only multiply finds room for the means to do it.
-pub fn vacancy(group: Option<u64>) -> Result<Slot, Errno> {
+/// Slots kept for processes that are being made, by note group; 0: a new one.
+static KEPT: Lock<[Option<u64>; NPROC]> = Lock::new(Rank::Kept, [None; NPROC]);
+
+/// A slot that nobody else is given until this is dropped, after [`insert`].
+pub struct Vacancy(Slot);
+
+impl Vacancy {
+    /// The slot.
+    pub fn slot(&self) -> Slot {
+        self.0
+    }
+}
+
+impl Drop for Vacancy {
+    fn drop(&mut self) {
+        KEPT.lock()[self.0 as usize] = None;
+    }
+}
+
+/// A slot for a process of that note group. No group gets all of them, so that
+/// the one who ends a group of processes that only multiply finds room for the
+/// means to do it.
+pub fn vacancy(group: Option<u64>) -> Result<Vacancy, Errno> {
     let table = PROCESSES.lock();
-    let of_group = |p: &&Arc<Process>| group.is_some_and(|g| p.group.load(Relaxed) == g);
-    if table.iter().flatten().filter(of_group).count() >= abi::GROUP_MAX {
+    let mut kept = KEPT.lock();
+    let of_group = |g: u64| group == Some(g);
+    let groups = table.iter().flatten().map(|p| p.group.load(Relaxed));
+    let makes = kept.iter().flatten().copied();
+    if groups.chain(makes).filter(|g| of_group(*g)).count() >= abi::GROUP_MAX {
         return Err(Errno::EAGAIN);
     }
-    let free = table.iter().position(Option::is_none);
-    free.map(|i| i as Slot).ok_or(Errno::EAGAIN)
+    let mut slots = table.iter().zip(kept.iter_mut());
+    let free = slots.position(|(process, kept)| process.is_none() && kept.is_none());
+    let slot = free.ok_or(Errno::EAGAIN)?;
+    kept[slot] = Some(group.unwrap_or(0));
+    Ok(Vacancy(slot as Slot))
 }
 
 /// Makes a process known.

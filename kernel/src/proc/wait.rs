@@ -1,7 +1,7 @@
 //! How processes end and how parents hear of it.
 use super::slots::NPROC;
 use super::{Ending, Process, sched, table};
-use crate::seg;
+use crate::{file, seg};
 use abi::Errno;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -17,8 +17,7 @@ const INIT: u64 = 1;
 /// given back here, on its own stack, except that stack and its table entry.
 pub fn finish(process: Arc<Process>) -> ! {
     process.pay_last();
-    let files = process.descriptors.lock().take_all();
-    drop(files);
+    file::close_all(&process.descriptors);
     seg::destroy(&process);
     let pid = process.pid;
     let mut inherits = false;

@@ -3,10 +3,11 @@ use super::host::Caller;
 use super::shared::Shared;
 use super::{Content, Kind, Segment, Space, SpaceLock, release_frames, user};
 use crate::mem::frames::{self, Physical};
-use crate::proc::Process;
+use crate::proc::{Process, sched};
 use abi::{Errno, PAGE, USER_END, privilege};
 use alloc::sync::Arc;
-use vm::Frame;
+use core::ops::Range;
+use vm::{Frame, Parts};
 
 /// Where the kernel begins to look when it may choose an address.
 const CHOICE: u64 = 0x0000_1000_0000_0000;
@@ -110,7 +111,7 @@ fn device_frame(pa: u64, pages: u64) -> Result<Frame, Errno> {
     let first = u32::try_from(pa / PAGE).map_err(|_| Errno::EINVAL)?;
     let count = u32::try_from(pages).map_err(|_| Errno::EINVAL)?;
     let end = first.checked_add(count).ok_or(Errno::EINVAL)?;
-    if !pa.is_multiple_of(PAGE) || (first..end).any(|f| frames::managed(Frame(f))) {
+    if !pa.is_multiple_of(PAGE) || frames::any_managed(first..end) {
         return Err(Errno::EINVAL);
     }
     Ok(Frame(first))
@@ -153,29 +154,16 @@ pub fn detach(space: &SpaceLock, va: u64) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Removes a segment and gives back all it holds.
+/// Removes a segment and gives back all it holds. Others may run meanwhile.
 pub fn remove(space: &SpaceLock, id: u64) {
-    let physical = {
-        let mut space = space.lock();
-        let Some((view, segment)) = space.by_id(id) else {
-            return;
-        };
-        match segment.content {
-            Content::Virtual(_) => None,
-            Content::Physical(first) => {
-                view.pages.unmap(segment.base..segment.end());
-                Some((segment.kind, Some(first), segment.pages))
-            }
-            Content::Shared(_) => {
-                view.pages.unmap(segment.base..segment.end());
-                Some((segment.kind, None, segment.pages))
-            }
-        }
+    let is_virtual = match space.lock().by_id(id) {
+        Some((_, segment)) => matches!(segment.content, Content::Virtual(_)),
+        None => return,
     };
-    match physical {
-        None => vm::destroy(&mut Caller::new(space, id)),
-        Some((Kind::Dma, Some(first), pages)) => release_frames(first, pages),
-        Some(_) => {}
+    if is_virtual {
+        vm::destroy(&mut Caller::new(space, id));
+    } else {
+        unmap(space, id);
     }
     let removed = {
         let mut space = space.lock();
@@ -183,9 +171,40 @@ pub fn remove(space: &SpaceLock, id: u64) {
         let entry = entries.find(|s| s.as_ref().is_some_and(|s| s.id == id));
         entry.and_then(Option::take)
     };
-    // Perhaps the last to share its frames: that is done unlocked.
-    drop(removed);
+    let Some(removed) = removed else { return };
+    match removed.content {
+        Content::Virtual(_) => {}
+        Content::Physical(first) if removed.kind == Kind::Dma => {
+            release_frames(first, removed.pages);
+        }
+        Content::Physical(_) => {}
+        Content::Shared(shared) => shared.let_go(),
+    }
 }
+
+/// Forgets the translations of a segment of fixed frames.
+fn unmap(space: &SpaceLock, id: u64) {
+    let mut from = 0;
+    loop {
+        {
+            let mut space = space.lock();
+            let Some((view, segment)) = space.by_id(id) else {
+                return;
+            };
+            let end = segment.pages.min(from + UNMAPPED);
+            view.pages
+                .unmap(segment.base + from * PAGE..segment.base + end * PAGE);
+            if end == segment.pages {
+                return;
+            }
+            from = end;
+        }
+        sched::breathe();
+    }
+}
+
+/// Pages whose translations are forgotten in one step.
+const UNMAPPED: u64 = 16 * 1024;
 
 /// `[va, va + len)` reads as zeros and holds nothing from now on, over as
 /// many segments as it covers.
@@ -194,21 +213,47 @@ pub fn free(space: &SpaceLock, va: u64, len: u64) -> Result<(), Errno> {
     let end = va + len;
     let mut at = va;
     while at < end {
-        let (id, base, stop, virtual_) = {
+        let (id, base, stop, shared) = {
             let space = space.lock();
             let segment = space.find(at).ok_or(Errno::EFAULT)?;
             if !segment.write {
                 return Err(Errno::EFAULT);
             }
-            let is_virtual = matches!(segment.content, Content::Virtual(_));
-            (segment.id, segment.base, segment.end().min(end), is_virtual)
+            let shared = match &segment.content {
+                Content::Virtual(_) => None,
+                Content::Physical(_) => Some(None),
+                Content::Shared(shared) => Some(Some(shared.clone())),
+            };
+            (segment.id, segment.base, segment.end().min(end), shared)
         };
-        if virtual_ {
-            vm::free(&mut Caller::new(space, id), at - base, stop - at)?;
-        } else {
-            user::zero(space, at, (stop - at) as usize)?;
+        match shared {
+            None => vm::free(&mut Caller::new(space, id), at - base, stop - at)?,
+            Some(None) => user::zero(space, at, (stop - at) as usize)?,
+            Some(Some(shared)) => zero_shared(space, &shared, base, at..stop)?,
         }
         at = stop;
+    }
+    Ok(())
+}
+
+/// Zeroes memory that others share: what there is of it stays theirs.
+fn zero_shared(
+    space: &SpaceLock,
+    shared: &Shared,
+    base: u64,
+    range: Range<u64>,
+) -> Result<(), Errno> {
+    let Parts { edges, pages } = vm::parts(&(range.start - base..range.end - base));
+    for edge in edges.into_iter().flatten() {
+        user::zero(space, base + edge.start, (edge.end - edge.start) as usize)?;
+    }
+    let mut page = pages.start;
+    while page < pages.end {
+        page = shared.zero_some(page..pages.end);
+        sched::breathe();
+        if sched::ending() {
+            return Err(Errno::EINTR);
+        }
     }
     Ok(())
 }

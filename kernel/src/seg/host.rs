@@ -100,6 +100,11 @@ impl<'a> Host for Caller<'a> {
         }
     }
 
+    fn pause(&mut self) -> bool {
+        sched::breathe();
+        !sched::ending()
+    }
+
     fn snap(
         &mut self,
         file: File<'a>,

@@ -7,8 +7,10 @@
 //! CPU runs the kernel and nothing here waits, so it needs no lock.
 use crate::mem::frames;
 use crate::mem::heap::new_arc;
+use crate::proc::sched;
 use abi::Errno;
 use alloc::sync::Arc;
+use core::ops::Range;
 use vm::Frame;
 
 const ENTRIES: u64 = 512;
@@ -53,14 +55,55 @@ fn existing(table: Frame, index: u64) -> Option<Frame> {
     (number != 0).then_some(Frame(number))
 }
 
+impl Shared {
+    /// Zeroes what there is of `pages`, as much as one step may do; where that
+    /// ended. What is not there reads as zeros without a frame.
+    pub fn zero_some(&self, pages: Range<u64>) -> u64 {
+        let (mut page, mut left) = (pages.start, STEP_ZEROED);
+        while page < pages.end && left > 0 {
+            let Some(table) = existing(self.top, page / ENTRIES) else {
+                page = (page / ENTRIES + 1) * ENTRIES;
+                continue;
+            };
+            if let Some(frame) = existing(table, page % ENTRIES) {
+                frames::zero(frame);
+                left -= 1;
+            }
+            page += 1;
+        }
+        page.min(pages.end)
+    }
+
+    /// Gives back the frames of one table, and the table.
+    fn release_table(&self, index: u64) {
+        let Some(table) = existing(self.top, index) else {
+            return;
+        };
+        for frame in (0..ENTRIES).filter_map(|i| existing(table, i)) {
+            frames::release(frame);
+        }
+        frames::write_u64(self.top, index as usize, 0);
+        frames::release(table);
+    }
+
+    /// Lets go of it; the last one gives all frames back, with others running
+    /// in between.
+    pub fn let_go(self: Arc<Self>) {
+        let Some(last) = Arc::into_inner(self) else {
+            return;
+        };
+        for index in 0..ENTRIES {
+            last.release_table(index);
+            sched::breathe();
+        }
+    }
+}
+
+/// Pages zeroed in one step.
+const STEP_ZEROED: u32 = 256;
 impl Drop for Shared {
     fn drop(&mut self) {
-        for table in (0..ENTRIES).filter_map(|i| existing(self.top, i)) {
-            for frame in (0..ENTRIES).filter_map(|i| existing(table, i)) {
-                frames::release(frame);
-            }
-            frames::release(table);
-        }
+        (0..ENTRIES).for_each(|index| self.release_table(index));
         frames::release(self.top);
     }
 }

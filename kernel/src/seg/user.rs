@@ -12,7 +12,7 @@ use super::{SpaceLock, fault};
 use crate::arch;
 use crate::chan::{FrameRef, Message, Piece, Source, room};
 use crate::mem::frames;
-use crate::proc::{relief, slots};
+use crate::proc::{relief, sched, slots};
 use abi::{Errno, PAGE, Slice, USER_END};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -144,6 +144,22 @@ fn copied(va: u64, address: u64, before: usize) -> usize {
     (page.saturating_sub(va + 8) as usize).max(before)
 }
 
+/// Bytes copied in one step of a long copy.
+const STEP: usize = 64 * 1024;
+
+/// Copies to user memory, however much; others may run meanwhile.
+pub fn write_long(space: &SpaceLock, va: u64, from: &[u8]) -> Result<(), Errno> {
+    let mut at = va;
+    for part in from.chunks(STEP) {
+        if at > va {
+            sched::breathe();
+        }
+        write(space, at, part)?;
+        at += part.len() as u64;
+    }
+    Ok(())
+}
+
 /// Copies to user memory. Where all of a page is overwritten, what it held is
 /// not loaded first.
 pub fn write(space: &SpaceLock, va: u64, from: &[u8]) -> Result<(), Errno> {
@@ -261,11 +277,14 @@ pub fn try_store(
     })
 }
 
-/// Zeroes user memory.
+/// Zeroes user memory. Others may run meanwhile.
 pub fn zero(space: &SpaceLock, va: u64, len: usize) -> Result<(), Errno> {
     const ZEROS: [u8; 512] = [0; 512];
     let mut done = 0;
     while done < len {
+        if done > 0 && done.is_multiple_of(STEP) {
+            sched::breathe();
+        }
         let run = ZEROS.len().min(len - done);
         write(space, va + done as u64, ZEROS.get(..run).unwrap_or(&[]))?;
         done += run;

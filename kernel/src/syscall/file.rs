@@ -224,6 +224,10 @@ pub fn unmount(process: &Process, a: &Arguments) -> Result<u64, Errno> {
 /// 255 bytes.
 const RECORD_MAX: u64 = 13 + 8 + 1 + 2 + 255;
 
+/// Bytes of directory records that a server is asked for at once: each costs the
+/// kernel some hundred instructions.
+const LISTED_MAX: u64 = 32 * 1024;
+
 /// Puts records into the caller's memory until one does not fit any more.
 struct Records<'a> {
     process: &'a Process,
@@ -291,8 +295,7 @@ impl Records<'_> {
                 // A server leaves off where a record does not fit; whether that
                 // is the end can be seen only where any record fits. None is
                 // shorter than ours of the same name.
-                let ask = self.room.max(RECORD_MAX);
-                let ask = u32::try_from(ask).unwrap_or(u32::MAX);
+                let ask = self.room.clamp(RECORD_MAX, LISTED_MAX) as u32;
                 remote.list(from, ask, |next, head, name| self.put(next, head, name))
             }
             _ => Err(Errno::ENOTDIR),

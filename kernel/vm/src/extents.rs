@@ -168,10 +168,11 @@ impl Extents {
         self.list.get(after.checked_sub(1)?).copied()
     }
 
-    /// Makes room for one [`Extents::replace`].
+    /// Makes room for one [`Extents::replace`], also if it is done in steps that
+    /// follow each other.
     pub(crate) fn reserve(&mut self) -> Result<(), NoMemory> {
-        // One extent may be cut in two, and one is new.
-        self.list.try_reserve(2).map_err(|_| NoMemory)
+        // One extent may be cut in two and again in two, and one is new.
+        self.list.try_reserve(3).map_err(|_| NoMemory)
     }
 
     /// Makes `range` mean `source`, or zeros. [`Extents::reserve`] must have
@@ -340,17 +341,52 @@ impl Extents {
             .any(|e| self.of(e.source.snap).is_some_and(|u| u.lost))
     }
 
-    /// Removes one snapshot that nothing refers to from the table; the caller
-    /// now has its reference.
-    pub(crate) fn take_unused(&mut self) -> Option<SnapId> {
+    /// Removes snapshots that nothing refers to from the table, as many as
+    /// there is room for; the caller now has their references.
+    pub(crate) fn take_unused(&mut self, snaps: &mut [SnapId]) -> usize {
         if self.unused == 0 || self.held() {
-            return None;
+            return 0;
         }
-        let index = self.uses.iter().position(|u| u.bytes == 0 && u.pins == 0)?;
-        self.unused -= 1;
-        let snap = self.uses.remove(index).snap;
-        self.dropped.forget(snap);
-        Some(snap)
+        let (mut count, dropped) = (0, &mut self.dropped);
+        self.uses.retain(|u| {
+            let place = snaps.get_mut(count).filter(|_| u.bytes == 0 && u.pins == 0);
+            if let Some(place) = place {
+                *place = u.snap;
+                count += 1;
+                dropped.forget(u.snap);
+                return false;
+            }
+            true
+        });
+        self.unused -= count;
+        count
+    }
+
+    /// Removes the last extents, at most `most`; `false` if there are no more.
+    pub(crate) fn remove_last(&mut self, most: usize) -> bool {
+        for _ in 0..most {
+            match self.list.last().copied() {
+                Some(last) => self.replace(last.start..last.end, None),
+                None => return false,
+            }
+        }
+        !self.list.is_empty()
+    }
+
+    /// Where the part of `range` ends that has at most `most` extents.
+    pub(crate) fn step(&self, range: &Range<u64>, most: usize) -> u64 {
+        let first = self.list.partition_point(|e| e.end <= range.start);
+        match self.list.get(first + most) {
+            Some(beyond) => beyond.start.clamp(range.start, range.end),
+            None => range.end,
+        }
+    }
+
+    /// The first snapshot after `snap` that extents refer to.
+    pub(crate) fn next_snapshot(&self, after: Option<SnapId>) -> Option<SnapId> {
+        let first = self.uses.partition_point(|u| Some(u.snap) <= after);
+        let mut rest = self.uses.get(first..)?.iter();
+        rest.find(|u| u.bytes > 0).map(|u| u.snap)
     }
 
     /// The snapshots that extents refer to, ascending.
@@ -427,6 +463,12 @@ mod tests {
         extents
     }
 
+    fn take_unused(extents: &mut Extents) -> Vec<SnapId> {
+        let mut snaps = [SnapId(0); 2];
+        let count = extents.take_unused(&mut snaps);
+        snaps[..count].to_vec()
+    }
+
     fn put(extents: &mut Extents, range: Range<u64>, source: Option<Source>) {
         extents.reserve().unwrap();
         extents.replace(range, source);
@@ -458,13 +500,13 @@ mod tests {
         let mut e = with(&[1, 2]);
         put(&mut e, 0..10, at(1, 0));
         put(&mut e, 0..10, at(2, 0));
-        assert_eq!(e.take_unused(), None, "still pinned");
+        assert_eq!(take_unused(&mut e), [], "still pinned");
         e.unpin(SnapId(1));
         e.unpin(SnapId(2));
-        assert_eq!(e.take_unused(), Some(SnapId(1)));
-        assert_eq!(e.take_unused(), None);
+        assert_eq!(take_unused(&mut e), [SnapId(1)]);
+        assert_eq!(take_unused(&mut e), []);
         put(&mut e, 0..100, None);
-        assert_eq!(e.take_unused(), Some(SnapId(2)));
+        assert_eq!(take_unused(&mut e), [SnapId(2)]);
     }
 
     #[test]

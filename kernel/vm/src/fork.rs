@@ -1,19 +1,35 @@
 //! A copy of a segment for a new process, and a segment's end.
 
+use core::ops::Range;
+
 use abi::Errno;
 
-use crate::{Host, Memory, NoMemory, Segment, Slot, trim};
+use crate::steps::{EXTENTS, SNAPS, Turns, finish_in_steps, in_steps};
+use crate::{Host, Memory, NoMemory, Segment, Slot, SnapId, trim};
 
 impl Segment {
-    /// A segment with the same content that shares every frame until somebody
-    /// stores. The cost follows the pages that have frames.
+    /// A segment with the same associations and no pages.
+    fn bare_copy(&self) -> Result<Segment, NoMemory> {
+        let mut copy = Segment::new(self.pages());
+        copy.extents = self.extents.try_clone()?;
+        copy.overlay = self.overlay.like();
+        Ok(copy)
+    }
+
+    /// Gives `copy` as many of `pages` as one step may do, sharing every frame
+    /// until somebody stores; where that ended.
     ///
     /// A page on its way in stays asleep in the copy; one on its way out is
     /// dirty there: neither ticket is the copy's.
-    fn try_clone<M: Memory>(&mut self, m: &mut M) -> Result<Segment, NoMemory> {
-        let extents = self.extents.try_clone()?;
+    fn copy_some<M: Memory>(
+        &mut self,
+        m: &mut M,
+        pages: Range<u64>,
+        copy: &mut Segment,
+    ) -> Result<u64, NoMemory> {
+        let end = self.overlay.step(m, pages.clone());
         // From here on every store in the original is seen.
-        m.protect(0..self.pages());
+        m.protect(pages.start..end);
         let share = |m: &mut M, slot| match slot {
             Slot::Absent | Slot::Filling(_) => Slot::Absent,
             Slot::Resident(frame) => {
@@ -30,23 +46,65 @@ impl Segment {
                 m.release(frame);
             }
         };
-        let overlay = self.overlay.try_clone(m, share, undo)?;
-        let mut copy = Segment::new(self.pages());
-        (copy.extents, copy.overlay) = (extents, overlay);
-        Ok(copy)
+        self.overlay
+            .copy_to(m, pages.start..end, &mut copy.overlay, share, undo)?;
+        Ok(end)
+    }
+
+    /// Gives back what `pages` of a copy hold that was never mapped, as much as
+    /// one step may do; where that ended.
+    fn forget_some<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) -> u64 {
+        let end = self.overlay.step(m, pages.clone());
+        self.release_pages(m, pages.start..end);
+        end
+    }
+
+    /// Drops all that the segment holds, as much as one step may do; `false` if
+    /// there is more, in pages from the one that is `next` on or in extents.
+    fn drop_all<M: Memory>(&mut self, m: &mut M, next: &mut u64) -> bool {
+        *next = self.drop_some(m, *next..self.pages());
+        *next == self.pages() && !self.extents.remove_last(EXTENTS)
     }
 }
 
 /// A copy of the segment for another address space, with references of its own
-/// to frames and snapshots, and nothing mapped.
+/// to frames and snapshots, and nothing mapped. The cost follows the pages that
+/// have frames. What is one step's work is copied at one moment; else the
+/// segment's process must do nothing meanwhile, for others may run
+/// ([`Host::pause`]).
 ///
 /// # Errors
-/// `ENOMEM`; nothing has changed then.
+/// `ENOMEM`, `EINTR`; nothing has changed then.
 pub fn fork<H: Host>(h: &mut H) -> Result<Segment, Errno> {
-    let copy = h.with(|segment, m| segment.try_clone(m))?;
-    // Nothing waits between the copy and its references.
+    let (mut copy, begun) = h.with(|segment, m| {
+        let mut copy = segment.bare_copy()?;
+        let begun = segment.copy_some(m, 0..segment.pages(), &mut copy);
+        Ok::<_, Errno>((copy, begun))
+    })?;
+    let pages = copy.pages();
+    // Nothing else happens to the segment between the copy and its references.
+    let mut turns = Turns::new();
     for snap in copy.extents.snapshots() {
         h.retain_snap(snap);
+        turns.turn(h);
+    }
+    let copied = match begun {
+        Ok(from) => in_steps(h, from..pages, |h, rest| {
+            let end = h.with(|segment, m| segment.copy_some(m, rest, &mut copy))?;
+            Ok(end)
+        }),
+        Err(error) => Err(error.into()),
+    };
+    if let Err(error) = copied {
+        // Also if the process is to end: it must leave nothing behind.
+        finish_in_steps(h, 0..pages, |h, rest| {
+            h.with(|_, m| copy.forget_some(m, rest))
+        });
+        for snap in copy.extents.snapshots() {
+            h.release_snap(snap);
+            turns.turn(h);
+        }
+        return Err(error);
     }
     Ok(copy)
 }
@@ -54,21 +112,26 @@ pub fn fork<H: Host>(h: &mut H) -> Result<Segment, Errno> {
 /// Gives back all frames, nodes, translations and snapshots. What remains is a
 /// segment of zeros.
 pub fn destroy<H: Host>(h: &mut H) {
-    h.with(|segment, m| {
-        segment.drop_pages(m, 0..segment.pages());
-        // One extent less for each round, so no memory is needed.
-        while let Some(last) = segment.extents.list().last().copied() {
-            segment.extents.replace(last.start..last.end, None);
-        }
-    });
+    let mut next = 0;
+    while !h.with(|segment, m| segment.drop_all(m, &mut next)) {
+        h.pause();
+    }
     release_unused(h);
 }
 
 /// The end of a verb that may have dropped associations: releases what nothing
 /// in the segment refers to any more.
 pub(crate) fn release_unused<H: Host>(h: &mut H) {
-    while let Some(snap) = h.with(|segment, _| segment.take_unused()) {
-        h.release_snap(snap);
+    let mut snaps = [SnapId(0); SNAPS];
+    loop {
+        let count = h.with(|segment, _| segment.extents.take_unused(&mut snaps));
+        for snap in snaps.iter().take(count) {
+            h.release_snap(*snap);
+        }
+        if count < SNAPS {
+            break;
+        }
+        h.pause();
     }
     trim::tell(h);
 }

@@ -224,6 +224,12 @@ pub trait Host {
     /// Runs `f` with the segment locked; nothing in `f` blocks.
     fn with<R>(&mut self, f: impl FnOnce(&mut Segment, &mut Self::Memory) -> R) -> R;
 
+    /// In the middle of long work, with nothing locked: others may run. `false`
+    /// if the process is to end, for work that can be given up.
+    fn pause(&mut self) -> bool {
+        true
+    }
+
     /// Takes a snapshot of `[off, off + count)` of the file as it is now, into
     /// a fresh handle, or, with `grow`, adds that range to a snapshot this
     /// segment holds (its delta and file fit). Blocks.

@@ -51,6 +51,7 @@ mod replace;
 mod segment;
 mod slot;
 mod stage;
+mod steps;
 #[cfg(test)]
 mod testing;
 mod trim;
@@ -66,6 +67,7 @@ pub use host::{
     Count, Gather, Host, Kind, Limits, Memory, NoMemory, Op, Origin, Put, PutReply, Snapped,
 };
 pub use read::{free, read};
+pub use replace::{Parts, parts};
 pub use segment::Segment;
 pub use slot::{Slot, Ticket};
 pub use write::{Place, write};

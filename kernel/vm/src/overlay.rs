@@ -175,34 +175,109 @@ impl Overlay {
         self.populated -= removed;
     }
 
-    /// A copy for another segment, its states changed by `f`. On failure what
-    /// was copied is handed to `undo`, state by state.
-    pub fn try_clone<M: Memory>(
-        &self,
-        m: &mut M,
-        mut f: impl FnMut(&mut M, Slot) -> Slot,
-        mut undo: impl FnMut(&mut M, Slot),
-    ) -> Result<Overlay, NoMemory> {
-        let mut copy = Overlay {
+    /// An empty one of the same size.
+    pub const fn like(&self) -> Overlay {
+        Overlay {
             root: None,
             levels: self.levels,
             populated: 0,
-        };
-        let mut page = 0;
-        while let Some((found, slot)) = self.next(m, page..u64::MAX) {
-            page = found + 1;
-            let slot = f(m, slot);
-            if copy.set(m, found, slot).is_err() {
-                undo(m, slot);
-                copy.update(m, 0..u64::MAX, |m, _, slot| {
-                    undo(m, slot);
-                    Slot::Absent
-                });
-                return Err(NoMemory);
-            }
         }
-        Ok(copy)
     }
+
+    /// Where the part of `range` ends that is one step's work: few pages that
+    /// are not absent, and few nodes to look for them in.
+    pub fn step<M: Memory>(&self, m: &M, range: Range<u64>) -> u64 {
+        self.within(m, range, STEP)
+    }
+
+    /// The same for a step that only looks at pages.
+    pub fn look<M: Memory>(&self, m: &M, range: Range<u64>) -> u64 {
+        self.within(m, range, LOOK)
+    }
+
+    fn within<M: Memory>(&self, m: &M, range: Range<u64>, mut left: Step) -> u64 {
+        let Some(root) = self.root else {
+            return range.end;
+        };
+        match step_below(m, root.node, self.top_shift(), 0, &range, &mut left) {
+            ControlFlow::Break(page) => page.clamp(range.start, range.end),
+            ControlFlow::Continue(()) => range.end,
+        }
+    }
+
+    /// Gives `copy` the pages in `range` that are not absent, their states
+    /// changed by `f`. On failure it has some of them.
+    pub fn copy_to<M: Memory>(
+        &mut self,
+        m: &mut M,
+        range: Range<u64>,
+        copy: &mut Overlay,
+        mut f: impl FnMut(&mut M, Slot) -> Slot,
+        mut undo: impl FnMut(&mut M, Slot),
+    ) -> Result<(), NoMemory> {
+        let mut result = Ok(());
+        self.update(m, range, |m, page, slot| {
+            if result.is_ok() {
+                let copied = f(m, slot);
+                result = copy.set(m, page, copied);
+                if result.is_err() {
+                    undo(m, copied);
+                }
+            }
+            slot
+        });
+        result
+    }
+}
+
+/// What may be done before others must have a chance to run: some hundred
+/// thousand instructions at most.
+struct Step {
+    pages: u32,
+    nodes: u32,
+}
+
+/// A page that changes hands costs some hundred instructions, and looking
+/// through a node as many as some tens of pages.
+const STEP: Step = Step {
+    pages: 1024,
+    nodes: 32,
+};
+/// A look at a page costs some ten.
+const LOOK: Step = Step {
+    pages: 32 * 1024,
+    nodes: 128,
+};
+
+/// Breaks with the first page that is beyond the step.
+fn step_below<M: Memory>(
+    m: &M,
+    node: Frame,
+    shift: u32,
+    base: u64,
+    range: &Range<u64>,
+    left: &mut Step,
+) -> ControlFlow<u64> {
+    for at in indices(base, shift, range) {
+        let word = m.slot(node, at);
+        if word == 0 {
+            continue;
+        }
+        let page = base + ((at as u64) << shift);
+        let unit = if shift == 0 {
+            &mut left.pages
+        } else {
+            &mut left.nodes
+        };
+        *unit = match unit.checked_sub(1) {
+            Some(fewer) => fewer,
+            None => return ControlFlow::Break(page),
+        };
+        if let Some(child) = Child::decode(word).filter(|_| shift > 0) {
+            step_below(m, child.node, shift - FAN_BITS, page, range, left)?;
+        }
+    }
+    ControlFlow::Continue(())
 }
 
 /// Sets a page's word under `child`; the child as it then is, and by how much
@@ -393,8 +468,41 @@ mod tests {
         m.fail_after = None;
         overlay.set(&mut m, 77, Slot::Resident(Frame(1))).unwrap();
         m.fail_after = Some(1);
-        let copy = overlay.try_clone(&mut m, |_, slot| slot, |_, _| ());
-        assert!(copy.is_err());
-        assert_eq!(m.nodes_in_use(), 3);
+        let mut copy = overlay.like();
+        let copied = overlay.copy_to(&mut m, 0..100, &mut copy, |_, slot| slot, |_, _| ());
+        assert_eq!(copied, Err(NoMemory));
+        assert_eq!((m.nodes_in_use(), copy.populated()), (3, 0));
+    }
+
+    #[test]
+    fn steps_reach_the_end_with_little_work_each() {
+        for (pages, stride) in [(5000u64, 1), (300, 512), (300, 1 << 18), (3000, 3)] {
+            let mut m = TestMemory::default();
+            let all = pages * stride;
+            let mut overlay = Overlay::new(all);
+            for page in 0..pages {
+                let slot = Slot::Dirty(Frame(page as u32));
+                overlay
+                    .set(&mut m, page * stride + stride - 1, slot)
+                    .unwrap();
+            }
+            let mut copy = overlay.like();
+            let (mut at, mut steps) = (3, 0);
+            while at < all {
+                let end = overlay.step(&m, at..all);
+                assert!(end > at, "no progress");
+                let before = copy.populated();
+                overlay
+                    .copy_to(&mut m, at..end, &mut copy, |_, slot| slot, |_, _| ())
+                    .unwrap();
+                assert!(copy.populated() - before <= u64::from(STEP.pages));
+                (at, steps) = (end, steps + 1);
+            }
+            let outside = u64::from(stride <= 3) * 3 / stride;
+            assert_eq!(copy.populated(), pages - outside);
+            let nodes = pages.div_ceil(512 / stride.min(512)) * 2;
+            let most = pages / u64::from(STEP.pages) + nodes / u64::from(STEP.nodes) + 2;
+            assert!(steps <= most, "{steps} steps of {most}");
+        }
     }
 }

@@ -7,7 +7,8 @@ use abi::Errno;
 use crate::extents::Source;
 use crate::fault::read_exactly;
 use crate::fork::release_unused;
-use crate::replace::{parts, place};
+use crate::replace::{Begun, parts, place};
+use crate::steps::finish_in_steps;
 use crate::{Access, Frame, Host, Memory, Origin, PAGE, RUN_MAX, SnapId, fault, in_a_call};
 
 /// Makes bytes `[at, at + n)` of the segment what the file has from `off` now,
@@ -67,13 +68,19 @@ fn read_snapshot<H: Host>(
 /// # Errors
 /// `EFAULT` outside of the segment, `ENOMEM`; nothing has changed then.
 pub fn free<H: Host>(h: &mut H, at: u64, n: u64) -> Result<(), Errno> {
-    h.with(|segment, m| {
+    let begun = h.with(|segment, m| {
         let range = segment.range(at, n).ok_or(Errno::EFAULT)?;
-        if !range.is_empty() {
-            segment.replace(m, range, None, [None; 2])?;
+        if range.is_empty() {
+            return Ok(Begun::Left(range));
         }
-        Ok::<(), Errno>(())
+        Ok::<Begun, Errno>(segment.begin_replace(m, range, None, [None; 2])?)
     })?;
+    // Zeros need no bytes.
+    if let Begun::Left(left) = begun {
+        finish_in_steps(h, left, |h, left| {
+            h.with(|segment, m| segment.replace_some(m, left, None))
+        });
+    }
     release_unused(h);
     Ok(())
 }
@@ -142,10 +149,17 @@ fn growable<H: Host>(h: &mut H, at: u64, n: u64, file: H::File, off: u64) -> Opt
 fn associate<H: Host>(h: &mut H, range: Range<u64>, source: Source) -> Result<u64, Errno> {
     let mut staged = [None; 2];
     let result = loop {
-        let tried = h.with(|segment, m| segment.replace(m, range.clone(), Some(source), staged));
-        let fetched = match tried {
-            Ok(None) => break Ok(range.end - range.start),
-            Ok(Some(edge)) => fetch(h, &range, source, edge, &mut staged),
+        let begun =
+            h.with(|segment, m| segment.begin_replace(m, range.clone(), Some(source), staged));
+        let fetched = match begun {
+            Ok(Begun::Left(left)) => {
+                finish_in_steps(h, left, |h, left| {
+                    let source = source.advance(left.start - range.start);
+                    h.with(|segment, m| segment.replace_some(m, left, Some(source)))
+                });
+                break Ok(range.end - range.start);
+            }
+            Ok(Begun::Needs(edge)) => fetch(h, &range, source, edge, &mut staged),
             Err(error) => Err(error.into()),
         };
         if let Err(error) = fetched {

@@ -9,10 +9,11 @@
 use core::ops::Range;
 
 use crate::extents::Source;
+use crate::steps::EXTENTS;
 use crate::{Frame, Memory, NoMemory, PAGE, Segment, Slot};
 
 /// A range of bytes cut at page boundaries.
-pub(crate) struct Parts {
+pub struct Parts {
     /// The fragments: of the first page, of the last. A range inside one page
     /// is a first fragment.
     pub edges: [Option<Range<u64>>; 2],
@@ -21,7 +22,7 @@ pub(crate) struct Parts {
 }
 
 /// Cuts a range at page boundaries.
-pub(crate) fn parts(range: &Range<u64>) -> Parts {
+pub fn parts(range: &Range<u64>) -> Parts {
     let (first, last) = (range.start.div_ceil(PAGE), range.end / PAGE);
     if first > last {
         return Parts {
@@ -45,22 +46,31 @@ pub(crate) fn place(edge: &Range<u64>) -> (u64, usize, usize) {
     (edge.start / PAGE, (edge.start % PAGE) as usize, len)
 }
 
+/// How a replacement begins.
+pub(crate) enum Begun {
+    /// The bytes of that edge are needed first; nothing has changed.
+    Needs(usize),
+    /// As much as one step may do is done, the edges at any rate; this is left
+    /// for [`Segment::replace_some`], which cannot fail.
+    Left(Range<u64>),
+}
+
 impl Segment {
-    /// Makes `range` mean `source`, or zeros, unless the bytes of an edge are
-    /// needed first: then the index of that edge, and nothing has changed.
-    /// `staged` are frames with the edges' bytes, at their places in the page.
+    /// Begins to make `range` mean `source`, or zeros. Fragments at either end
+    /// whose pages have frames are put in place there. `staged` are frames with the
+    /// edges' bytes, at their places in the page.
     ///
     /// # Errors
     /// No memory; the content is as it was.
-    pub(crate) fn replace<M: Memory>(
+    pub(crate) fn begin_replace<M: Memory>(
         &mut self,
         m: &mut M,
         range: Range<u64>,
         source: Option<Source>,
         staged: [Option<Frame>; 2],
-    ) -> Result<Option<usize>, NoMemory> {
+    ) -> Result<Begun, NoMemory> {
         self.extents.reserve()?;
-        let Parts { edges, pages } = parts(&range);
+        let Parts { edges, .. } = parts(&range);
         let mut targets = [None; 2];
         for (index, (edge, staged)) in edges.iter().zip(staged).enumerate() {
             let Some(edge) = edge else { continue };
@@ -69,14 +79,14 @@ impl Segment {
                 continue;
             };
             if source.is_some() && staged.is_none() {
-                return Ok(Some(index));
+                return Ok(Begun::Needs(index));
             }
             if let Some(target) = targets.get_mut(index) {
                 *target = Some(self.own(m, page, frame)?);
             }
         }
         // Nothing fails from here on.
-        let mut means = range.clone();
+        let mut left = range.clone();
         for (index, edge) in edges.iter().enumerate() {
             let Some(edge) = edge else { continue };
             let (page, at, len) = place(edge);
@@ -93,17 +103,44 @@ impl Segment {
                 }
             }
             match index {
-                0 => means.start = edge.end,
-                _ => means.end = edge.start,
+                0 => left.start = edge.end,
+                _ => left.end = edge.start,
             }
         }
-        self.drop_pages(m, pages);
-        let skipped = means.start - range.start;
-        if means.start < means.end {
-            self.extents
-                .replace(means, source.map(|source| source.advance(skipped)));
+        if !left.is_empty() {
+            let source = source.map(|source| source.advance(left.start - range.start));
+            left.start = self.replace_some(m, left.clone(), source);
         }
-        Ok(None)
+        Ok(Begun::Left(left))
+    }
+
+    /// Makes the front of `left`, as much of it as one step may do, mean
+    /// `source` or zeros; where that ended. Pages and associations change
+    /// together.
+    pub(crate) fn replace_some<M: Memory>(
+        &mut self,
+        m: &mut M,
+        left: Range<u64>,
+        source: Option<Source>,
+    ) -> u64 {
+        let mut end = self.extents.step(&left, EXTENTS);
+        if end < left.end {
+            let cut = end / PAGE * PAGE;
+            end = match cut > left.start {
+                true => cut,
+                // One page of more extents than that.
+                false => end.next_multiple_of(PAGE).min(left.end),
+            };
+        }
+        let pages = left.start.div_ceil(PAGE)..end / PAGE;
+        if !pages.is_empty() {
+            let stop = self.drop_some(m, pages.clone());
+            if stop < pages.end {
+                end = stop * PAGE;
+            }
+        }
+        self.extents.replace(left.start..end, source);
+        end
     }
 
     /// Puts what was read into `frames` (from byte `range.start % PAGE` of the

@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use crate::extents::Extents;
 use crate::overlay::Overlay;
-use crate::{Count, Frame, Memory, NoMemory, PAGE, Slot, SnapId, Ticket};
+use crate::{Count, Frame, Memory, NoMemory, PAGE, Slot, Ticket};
 
 /// What one segment of a process holds. Its content is, page by page: the
 /// frame of the overlay, if there is one, else what the extents say, zeros
@@ -90,13 +90,6 @@ impl Segment {
         })
     }
 
-    /// Removes a snapshot that nothing here refers to any more; its reference
-    /// is now the caller's, for [`crate::Host::release_snap`]. The verbs of
-    /// this crate do so themselves.
-    pub fn take_unused(&mut self) -> Option<SnapId> {
-        self.extents.take_unused()
-    }
-
     /// Takes a clean page's frame away; the page sleeps again. `false` if the
     /// page is not clean, or is so no more: bytes of a lost snapshot that are
     /// here are all there is.
@@ -146,12 +139,24 @@ impl Segment {
         }
         // Translations go first: a frame is free only when nobody reaches it.
         m.unmap(pages.clone());
+        self.release_pages(m, pages);
+    }
+
+    /// The same for pages that nothing translates to.
+    pub(crate) fn release_pages<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) {
         self.overlay.update(m, pages, |m, _, slot| {
             if let Some(frame) = slot.frame() {
                 m.release(frame);
             }
             Slot::Absent
         });
+    }
+
+    /// The same for as much of `pages` as one step may do; where that ended.
+    pub(crate) fn drop_some<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) -> u64 {
+        let end = self.overlay.step(m, pages.clone());
+        self.drop_pages(m, pages.start..end);
+        end
     }
 
     /// What a store does to a page that has the frame `old`: afterwards the

@@ -3,6 +3,7 @@
 use core::ops::Range;
 
 use crate::extents::{Extent, Source};
+use crate::steps::EXTENTS;
 use crate::{
     Frame, GATHER_MAX, Gather, Kind, Limits, Memory, OPS_MAX, Op, PAGE, Segment, Slot, SnapId,
     Ticket,
@@ -158,15 +159,20 @@ impl Segment {
             Some(extent) => extent.start,
             None => range.end,
         };
-        // The run ends where a page of the segment's own begins.
-        let own = self.overlay.scan(
-            m,
-            page + 1..end.div_ceil(PAGE),
-            |_, page, slot| match is_own(slot) {
+        // The run ends where a page of the segment's own begins, or where
+        // enough has been looked at.
+        let pages = page + 1..end.div_ceil(PAGE);
+        let seen = match pages.is_empty() {
+            true => pages.end,
+            false => self.overlay.look(m, pages.clone()),
+        };
+        let end = end.min(seen * PAGE);
+        let own = self
+            .overlay
+            .scan(m, page + 1..seen, |_, page, slot| match is_own(slot) {
                 true => core::ops::ControlFlow::Break(page),
                 false => core::ops::ControlFlow::Continue(()),
-            },
-        );
+            });
         let end = own.map_or(end, |page| end.min(page * PAGE));
         match extent.and_then(|extent| extent.clip(&(range.start..end))) {
             Some(extent) => Run::Named(extent),
@@ -193,14 +199,17 @@ impl Segment {
         Some(tied.source.soff..tied.source.soff + tied.len())
     }
 
-    /// Clean pages over `range` become the segment's own: what a server was to
-    /// have of them is not to be relied on.
-    pub(crate) fn keep_what_is_here<M: Memory>(&mut self, m: &mut M, range: &Range<u64>) {
-        let pages = range.start / PAGE..range.end.div_ceil(PAGE);
-        self.overlay.update(m, pages, |_, _, slot| match slot {
-            Slot::Resident(frame) => Slot::Dirty(frame),
-            other => other,
-        });
+    /// Clean pages become the segment's own, as many of `pages` as one step may
+    /// do: what a server was to have of them is not to be relied on. Where that
+    /// ended.
+    pub(crate) fn keep_some<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) -> u64 {
+        let end = self.overlay.step(m, pages.clone());
+        self.overlay
+            .update(m, pages.start..end, |_, _, slot| match slot {
+                Slot::Resident(frame) => Slot::Dirty(frame),
+                other => other,
+            });
+        end
     }
 
     fn data_run<M: Memory>(
@@ -244,17 +253,15 @@ impl Segment {
     }
 
     /// The end of a commit of `range`: `done` bytes are in the file, and, with
-    /// `source`, are now that snapshot's content. Pages still *sending* with
-    /// `ticket` become clean where all of them is, else dirty. `generation` is
-    /// the extents' when the commit was begun.
-    pub(crate) fn settle<M: Memory>(
+    /// `associate`, are now that snapshot's content. Its number is the extents'
+    /// when the commit was begun. To be followed by [`Segment::settle_some`].
+    pub(crate) fn begin_settle(
         &mut self,
-        m: &mut M,
-        range: Range<u64>,
+        range: &Range<u64>,
         ticket: Ticket,
         done: u64,
         associate: Option<(Source, u64)>,
-    ) {
+    ) -> Settling {
         let done = range.start..range.end.min(range.start.saturating_add(done));
         // If somebody changed an association meanwhile, what was said of the
         // sleeping bytes need not hold any more.
@@ -262,24 +269,69 @@ impl Segment {
             .filter(|(_, generation)| *generation == self.extents.generation())
             .filter(|_| !done.is_empty() && self.extents.reserve().is_ok())
             .map(|(source, _)| source);
-        if source.is_some() {
-            self.extents.replace(done.clone(), source);
+        Settling {
+            ticket,
+            source,
+            untied: match source {
+                Some(_) => done.clone(),
+                None => done.end..done.end,
+            },
+            done,
+            pages: range.start / PAGE..range.end.div_ceil(PAGE),
+        }
+    }
+
+    /// Does as much of it as one step may; `false` if there is more. First what
+    /// was written is tied, then pages still *sending* with the ticket become
+    /// clean where all of them is in the file and tied, else dirty.
+    pub(crate) fn settle_some<M: Memory>(&mut self, m: &mut M, settling: &mut Settling) -> bool {
+        let Settling {
+            ticket,
+            source,
+            ref done,
+            ref mut untied,
+            ref mut pages,
+        } = *settling;
+        if let Some(source) = source.filter(|_| !untied.is_empty()) {
+            let end = self.extents.step(untied, EXTENTS);
+            let source = source.advance(untied.start - done.start);
+            self.extents.replace(untied.start..end, Some(source));
+            untied.start = end;
+            if !untied.is_empty() {
+                return false;
+            }
         }
         let clean = done.start.div_ceil(PAGE)..done.end / PAGE;
-        let pages = range.start / PAGE..range.end.div_ceil(PAGE);
-        self.overlay.update(m, pages, |m, page, slot| match slot {
-            Slot::Sending(frame, t) if t == ticket => match source {
-                Some(source) if clean.contains(&page) => {
-                    let source = source.advance(page * PAGE - done.start);
-                    Slot::Resident(became_clean(m, page, frame, source))
-                }
-                _ => Slot::Dirty(frame),
-            },
-            // Its snapshot may be released now; the content is the same.
-            Slot::Filling(_) if source.is_some() => Slot::Absent,
-            other => other,
-        });
+        let end = self.overlay.step(m, pages.clone());
+        self.overlay
+            .update(m, pages.start..end, |m, page, slot| match slot {
+                Slot::Sending(frame, t) if t == ticket => match source {
+                    Some(source) if clean.contains(&page) => {
+                        let source = source.advance(page * PAGE - done.start);
+                        Slot::Resident(became_clean(m, page, frame, source))
+                    }
+                    _ => Slot::Dirty(frame),
+                },
+                // Its snapshot may be released now; the content is the same.
+                Slot::Filling(_) if source.is_some() => Slot::Absent,
+                other => other,
+            });
+        pages.start = end;
+        pages.is_empty()
     }
+}
+
+/// A commit that was answered.
+pub(crate) struct Settling {
+    ticket: Ticket,
+    /// What the bytes are tied to.
+    source: Option<Source>,
+    /// What is in the file.
+    done: Range<u64>,
+    /// What of that is still to be tied.
+    untied: Range<u64>,
+    /// Pages still to be looked at.
+    pages: Range<u64>,
 }
 
 /// A page that was sent is what the file has now, for anybody who reads it too;
@@ -334,6 +386,18 @@ mod tests {
         ticket
     }
 
+    /// All of a commit's end.
+    fn settle(
+        segment: &mut Segment,
+        m: &mut TestMemory,
+        ticket: Ticket,
+        done: u64,
+        associate: Option<(crate::Source, u64)>,
+    ) {
+        let mut settling = segment.begin_settle(&(0..2 * PAGE), ticket, done, associate);
+        assert!(segment.settle_some(m, &mut settling));
+    }
+
     #[test]
     fn sending_pages_are_protected() {
         let (mut segment, mut m) = (Segment::new(2), TestMemory::default());
@@ -348,7 +412,7 @@ mod tests {
         let now = sending(&mut segment, &mut m);
         let before = segment.slot(&m, 0);
         assert!(matches!(before, Slot::Sending(_, ticket) if ticket == now));
-        segment.settle(&mut m, 0..2 * PAGE, old, 2 * PAGE, None);
+        settle(&mut segment, &mut m, old, 2 * PAGE, None);
         assert_eq!(segment.slot(&m, 0), before);
     }
 
@@ -362,7 +426,7 @@ mod tests {
             crate::Source { snap, soff: 0 },
             segment.extents.generation(),
         ));
-        segment.settle(&mut m, 0..2 * PAGE, ticket, 2 * PAGE - 1, associate);
+        settle(&mut segment, &mut m, ticket, 2 * PAGE - 1, associate);
         assert!(matches!(segment.slot(&m, 0), Slot::Resident(_)));
         assert!(matches!(segment.slot(&m, 1), Slot::Dirty(_)));
     }

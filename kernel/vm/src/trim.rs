@@ -127,12 +127,20 @@ const BYTES_MAX: u64 = 1 << 48;
 impl Extents {
     /// Nobody here refers to these bytes of the snapshot any more; in the
     /// course of the replacement that made this `generation`, if any.
-    pub(crate) fn drop_bytes(&mut self, snap: SnapId, soffs: Range<u64>, generation: Option<u64>) {
+    /// `false` if there was no room for it: all of the snapshot will be looked at.
+    pub(crate) fn drop_bytes(
+        &mut self,
+        snap: SnapId,
+        soffs: Range<u64>,
+        generation: Option<u64>,
+    ) -> bool {
         // All of it is gone: it is released as a whole.
         let some_left = self.of(snap).is_some_and(|u| u.bytes > 0 || u.pins > 0);
         if some_left && !self.dropped.add(snap, &soffs, generation) {
             self.withhold(snap);
+            return false;
         }
+        true
     }
 
     /// The snapshot may cover, from `source` on, what `range` was to be; the
@@ -146,7 +154,9 @@ impl Extents {
             let until = tied.map_or(range.end, |e| e.start);
             if from < until {
                 let first = source.advance(from - range.start).soff;
-                self.drop_bytes(source.snap, first..first + (until - from), None);
+                if !self.drop_bytes(source.snap, first..first + (until - from), None) {
+                    return;
+                }
             }
             from = tied.map_or(range.end, |e| e.end);
         }

@@ -20,9 +20,10 @@ use crate::extents::{Extent, Source};
 use crate::fork::release_unused;
 use crate::replace::parts;
 use crate::stage::{Message, Run};
+use crate::steps::{Turns, finish_in_steps};
 use crate::{
-    Access, Count, Frame, Host, Kind, Limits, Memory, PAGE, Put, PutReply, Slot, SnapId, Ticket,
-    fault, in_a_call,
+    Access, Count, Frame, Host, Kind, Limits, Memory, PAGE, Put, PutReply, Segment, Slot, SnapId,
+    Ticket, fault, in_a_call,
 };
 
 /// Where in the file a write goes.
@@ -82,6 +83,9 @@ pub fn write<H: Host>(
     result
 }
 
+/// Bytes of a run in which many pages may have been looked at.
+const LONG: u64 = 64 << 20;
+
 /// One `write`.
 struct Job<F> {
     file: F,
@@ -124,8 +128,10 @@ impl<F: Copy> Job<F> {
                     self.caution.relax();
                 }
                 Err(error) if self.caution.try_again(error) => {
-                    let left = at..self.range.end;
-                    h.with(|segment, m| segment.keep_what_is_here(m, &left));
+                    let left = at / PAGE..self.range.end.div_ceil(PAGE);
+                    finish_in_steps(h, left, |h, left| {
+                        h.with(|segment, m| segment.keep_some(m, left))
+                    });
                     self.forget_into(h);
                 }
                 Err(error) if at == start => return Err(error),
@@ -184,13 +190,15 @@ impl<F: Copy> Job<F> {
         if !self.limits.snapshots || !self.names_others(h) {
             return Ok(end);
         }
-        let mut room = self.limits.wmax;
+        let (mut room, mut turns) = (self.limits.wmax, Turns::new());
         while let Some(extent) = h.with(|segment, _| segment.extents.first(left..end)) {
             left = extent.end;
+            turns.turn(h);
             if h.same_server(extent.source.snap, self.file) && !self.caution.wakes() {
                 continue;
             }
             for page in extent.start / PAGE..extent.end.div_ceil(PAGE) {
+                turns.turn(h);
                 if h.with(|segment, m| segment.slot(m, page)) != Slot::Absent {
                     continue;
                 }
@@ -211,12 +219,13 @@ impl<F: Copy> Job<F> {
     /// Is the buffer tied to what the server of the write cannot get at, or is
     /// not trusted to have?
     fn names_others<H: Host<File = F>>(&self, h: &mut H) -> bool {
-        let mut index = 0;
-        while let Some(snap) = h.with(|segment, _| segment.extents.snapshots().nth(index)) {
+        let (mut last, mut turns) = (None, Turns::new());
+        while let Some(snap) = h.with(|segment, _| segment.extents.next_snapshot(last)) {
             if self.caution.wakes() || !h.same_server(snap, self.file) {
                 return true;
             }
-            index += 1;
+            last = Some(snap);
+            turns.turn(h);
         }
         false
     }
@@ -231,16 +240,25 @@ impl<F: Copy> Job<F> {
         let done = answer.map_or(0, |reply| reply.count.min(len));
         let target = self.target(piece, answer);
         let tied = target.filter(|_| answer.is_ok_and(|reply| reply.assoc));
-        h.with(|segment, m| {
-            let range = piece.range.clone();
-            let associate = tied.map(|source| (source, piece.generation));
-            segment.settle(m, range.clone(), piece.ticket, done, associate);
+        let range = piece.range.clone();
+        let associate = tied.map(|source| (source, piece.generation));
+        let mut settling = None;
+        let mut settle = |segment: &mut Segment, m: &mut H::Memory| {
+            let settling = settling
+                .get_or_insert_with(|| segment.begin_settle(&range, piece.ticket, done, associate));
+            if !segment.settle_some(m, settling) {
+                return false;
+            }
             if let Some(target) = target {
                 // It may cover what was written, all the same.
-                segment.extents.drop_untied(range, target);
+                segment.extents.drop_untied(range.clone(), target);
             }
             segment.extents.let_go();
-        });
+            true
+        };
+        while !h.with(&mut settle) {
+            h.pause();
+        }
         if self.to == Place::End {
             // The next piece need not follow this one in the file, and a
             // snapshot has one delta.
@@ -283,7 +301,12 @@ impl<F: Copy> Job<F> {
             }
             match self.add_run(h, piece, message) {
                 Ok(Some(0)) => break,
-                Ok(Some(added)) => piece.range.end += added,
+                Ok(Some(added)) => {
+                    piece.range.end += added;
+                    if added >= LONG {
+                        h.pause();
+                    }
+                }
                 // The page has become something else: look again.
                 Ok(None) => {}
                 Err(error) if piece.range.is_empty() => return Err(error),
@@ -468,6 +491,7 @@ impl<F: Copy> Job<F> {
     /// alone, pinned.
     fn own_snapshot<H: Host<File = F>>(&self, h: &mut H, mut rest: Range<u64>) -> Option<SnapId> {
         let delta = self.offset(rest.start)?.wrapping_sub(rest.start);
+        let mut turns = Turns::new();
         loop {
             let extent = h.with(|segment, _| {
                 let fits = segment
@@ -483,6 +507,7 @@ impl<F: Copy> Job<F> {
             }
             h.with(|segment, _| segment.extents.unpin(snap));
             rest.start = extent.end;
+            turns.turn(h);
         }
     }
 

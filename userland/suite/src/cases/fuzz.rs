@@ -38,7 +38,7 @@ const RUDE: &[Call] = &[Call::Kill, Call::Note, Call::Log];
 
 /// Calls left out: they end or copy the process, wait for ever by design, or
 /// (with lucky arguments) take away the fuzzer's own memory.
-const LEFT_OUT: &[Call] = &[
+pub const LEFT_OUT: &[Call] = &[
     Call::Exits,
     Call::RFork,
     Call::Exec,
@@ -110,7 +110,7 @@ fn harmless_descriptors() -> Verdict {
     Ok(())
 }
 
-fn storm(seed: u64, count: usize, left_out: &[Call]) -> Verdict {
+pub fn storm(seed: u64, count: usize, left_out: &[Call]) -> Verdict {
     // Nothing that only the judge may say, and names of its own.
     rt::sys::privilege(0)?;
     process::change(rfork::NAMES)?;

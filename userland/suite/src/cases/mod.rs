@@ -7,6 +7,7 @@ pub mod death;
 mod exec;
 mod failing;
 mod fuzz;
+mod gaps;
 mod hostile;
 mod kernel;
 mod lies;
@@ -135,6 +136,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         limits::CASES,
         failing::CASES,
         fuzz::CASES,
+        gaps::CASES,
         death::CASES,
         SELF_TEST,
     ]

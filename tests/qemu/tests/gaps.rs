@@ -1,0 +1,26 @@
+//! How long one call keeps the processor, counted in instructions: the longest
+//! gap in which another process that is always ready does not run. Some of it may
+//! be a server's own turn. `DORMOUSE_CASES` in the environment chooses cases.
+
+use dormouse_qemu_tests::{assert_passed, print_cases, scratch};
+use runner::Guest;
+use std::env;
+use std::time::Duration;
+
+#[test]
+fn no_call_keeps_the_processor_for_more_than_ten_million_instructions() {
+    let share = scratch();
+    let cases = env::var("DORMOUSE_CASES").unwrap_or("gaps.*".into());
+    let guest = Guest::new()
+        .share(share.path())
+        .icount(true)
+        .mem("512M")
+        .option("test", "1")
+        .command(format!("suite {cases}"));
+    let outcome = guest.timeout(Duration::from_secs(1200)).run().unwrap();
+    print_cases(&outcome);
+    for line in outcome.console.lines().filter(|line| line.contains("gap ")) {
+        println!("{line}");
+    }
+    assert_passed(&outcome);
+}

@@ -1,0 +1,406 @@
+//! How long one call keeps the processor from everybody else, whatever its
+//! arguments: the kernel is not preempted. Only under `--icount` does a figure
+//! mean anything, so these run when asked for.
+
+use super::{Case, When, fuzz};
+use crate::check::{PG, Scratch, Verdict, Why, snapshot};
+use crate::tiny::{Fault, Tiny};
+use alloc::format;
+use alloc::vec::Vec;
+use core::arch::x86_64::_rdtsc;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use rt::abi::mode;
+use rt::process::{self, Fork};
+use rt::{File, Segment, Shared, sys};
+
+macro_rules! cases {
+    ($($name:literal $run:expr,)*) => {
+        pub const CASES: &[Case] = &[$(Case { when: When::Asked, ..Case::new($name, $run) },)*];
+    };
+}
+
+cases! {
+    "gaps.memory" memory,
+    "gaps.fork" fork,
+    "gaps.sparse" sparse,
+    "gaps.shared" shared,
+    "gaps.program" program,
+    "gaps.exec" exec,
+    "gaps.snapshots" snapshots,
+    "gaps.holes" holes,
+    "gaps.overwrite" overwrite,
+    "gaps.write-back" write_back,
+    "gaps.channels" channels,
+    "gaps.listing" listing,
+    "gaps.any-call" any_call,
+}
+
+/// What no call may exceed: 10 ms at one instruction a nanosecond.
+const LIMIT: u32 = 10_000_000;
+/// A large part of the memory of the guest that measures.
+const LARGE: usize = 128 << 20;
+
+/// Another process that is always ready, and how long it was not let run.
+struct Beat {
+    shared: Shared,
+    pid: u64,
+}
+
+/// Where in the shared page the longest gap is, whether to go on, and how often
+/// the other ran.
+const GAP: usize = 0;
+const STOP: usize = 4;
+const TURNS: usize = 8;
+
+fn ticks() -> u64 {
+    // SAFETY: reads a counter that programs may read.
+    unsafe { _rdtsc() }
+}
+
+impl Beat {
+    fn start() -> Result<Beat, Why> {
+        let shared = Shared::new(PG)?;
+        let pid = process::spawn(|| {
+            let number = |at| shared.number(at).ok();
+            let (Some(gap), Some(stop), Some(turns)) = (number(GAP), number(STOP), number(TURNS))
+            else {
+                return 1;
+            };
+            let mut last = ticks();
+            while stop.load(Relaxed) == 0 && sys::sleep(0).is_ok() {
+                let now = ticks();
+                gap.fetch_max(u32::try_from(now - last).unwrap_or(u32::MAX), Relaxed);
+                turns.fetch_add(1, Relaxed);
+                last = now;
+            }
+            0
+        })?;
+        Ok(Beat { shared, pid })
+    }
+
+    fn number(&self, at: usize) -> Result<&AtomicU32, Why> {
+        Ok(self.shared.number(at)?)
+    }
+
+    /// The other has just run, and nothing is measured yet.
+    fn arm(&self) -> Verdict {
+        let before = self.number(TURNS)?.load(Relaxed);
+        while self.number(TURNS)?.load(Relaxed) == before {
+            sys::sleep(0)?;
+        }
+        self.number(GAP)?.store(0, Relaxed);
+        Ok(())
+    }
+
+    /// Runs `work`, which makes one call or a few, and checks the longest gap.
+    fn measure<T>(&self, what: &str, work: impl FnOnce() -> T) -> Result<T, Why> {
+        self.arm()?;
+        let result = work();
+        let before = self.number(TURNS)?.load(Relaxed);
+        while self.number(TURNS)?.load(Relaxed) == before {
+            sys::sleep(0)?;
+        }
+        self.check(what)?;
+        Ok(result)
+    }
+
+    fn check(&self, what: &str) -> Verdict {
+        let gap = self.number(GAP)?.load(Relaxed);
+        rt::println!("gap {gap:>10} {what}");
+        ensure!(
+            gap <= LIMIT,
+            "{what}: nobody else ran for {gap} instructions"
+        );
+        Ok(())
+    }
+
+    /// A child that has `prepare` done and then ends by `end`, measured.
+    fn child<T>(
+        &self,
+        what: &str,
+        prepare: impl FnOnce() -> Result<T, Why>,
+        end: impl FnOnce(T),
+    ) -> Verdict {
+        let pid = match process::fork()? {
+            Fork::Child => match prepare().and_then(|made| self.arm().map(|()| made)) {
+                Ok(made) => {
+                    end(made);
+                    process::exit_now(0, "")
+                }
+                Err(Why(why)) => process::exit(1, &why),
+            },
+            Fork::Parent(pid) => pid,
+        };
+        let ended = process::wait_for(pid, |_| {})?;
+        ensure!(ended.status() == 0, "{what}: {}", ended.text());
+        self.check(what)
+    }
+}
+
+impl Drop for Beat {
+    fn drop(&mut self) {
+        if let Ok(stop) = self.shared.number(STOP) {
+            stop.store(1, Relaxed);
+            // Only the process that made it has it for a child.
+            let _ = process::wait_for(self.pid, |_| {});
+        }
+    }
+}
+
+/// A segment all of whose pages were stored to.
+fn touched(kind: &str, len: usize) -> Result<Segment, Why> {
+    let mut segment = Segment::attach(kind, len)?;
+    for page in segment.bytes_mut().chunks_mut(PG) {
+        page[0] = 1;
+    }
+    Ok(segment)
+}
+
+fn memory() -> Verdict {
+    let beat = Beat::start()?;
+    let mut segment = touched("memory", LARGE)?;
+    beat.measure("segfree", || segment.free(0, LARGE))??;
+    drop(segment);
+    let mut segment = touched("memory", LARGE)?;
+    let zeros = File::open("/dev/zero", mode::OREAD)?;
+    beat.measure("reading zeros", || zeros.read_at(segment.bytes_mut(), 0))??;
+    drop(segment);
+    let segment = touched("memory", LARGE)?;
+    beat.measure("segdetach", || drop(segment))?;
+    beat.child("exits", || touched("memory", LARGE), core::mem::forget)?;
+    let run = |segment| {
+        core::mem::forget(segment);
+        process::exec("/bin/true", &["true"]);
+    };
+    beat.child("exec", || touched("memory", LARGE), run)
+}
+
+fn fork() -> Verdict {
+    let beat = Beat::start()?;
+    let mut segment = touched("memory", LARGE)?;
+    let pid = beat.measure("rfork", || process::spawn(|| 0))??;
+    process::wait_for(pid, |_| {})?;
+    beat.measure("processes", || process::list().count())?;
+    // All pages are shared with a child that does nothing.
+    let pid = process::spawn(|| u8::from(sys::sleep(1 << 40).is_ok()))?;
+    beat.measure("segfree while shared", || segment.free(0, LARGE))??;
+    beat.measure("kill", || process::kill(pid, "enough"))??;
+    process::wait_for(pid, |_| {})?;
+    beat.check("the end of a killed one")
+}
+
+/// Pages far from each other, each the last one of its tables.
+fn sparse() -> Verdict {
+    const FAR: u64 = 1 << 30;
+    const PAGES: u64 = 10_000;
+    let beat = Beat::start()?;
+    let mut segment = Segment::attach("memory", (PAGES * FAR) as usize)?;
+    for page in 0..PAGES {
+        let at = (page * FAR + FAR - 1) as usize;
+        segment.bytes_mut()[at] = 1;
+    }
+    let pid = beat.measure("rfork", || process::spawn(|| 0))??;
+    process::wait_for(pid, |_| {})?;
+    beat.check("the end of a child")?;
+    beat.measure("processes", || process::list().count())?;
+    beat.measure("segfree", || segment.free(0, (PAGES * FAR / 2) as usize))??;
+    beat.measure("segdetach", || drop(segment))?;
+    Ok(())
+}
+
+fn shared() -> Verdict {
+    let beat = Beat::start()?;
+    let mut segment = touched("shared", LARGE)?;
+    beat.measure("segfree", || segment.free(0, LARGE))??;
+    let zeros = File::open("/dev/zero", mode::OREAD)?;
+    let all = 1..LARGE - 1;
+    beat.measure("reading zeros", || {
+        zeros.read_at(&mut segment.bytes_mut()[all], 0)
+    })??;
+    beat.measure("segdetach", || drop(segment))?;
+    // What nobody has touched costs nothing, and comes from nowhere.
+    let mut segment = Segment::attach("shared", 1 << 30)?;
+    beat.measure("segfree, untouched", || segment.free(0, 1 << 30))??;
+    Ok(())
+}
+
+fn program() -> Verdict {
+    let beat = Beat::start()?;
+    let file = File::open("/bin/suite", mode::OREAD)?;
+    let mut memory = Segment::attach("memory", file.stat()?.size as usize)?;
+    beat.measure("reading a program", || file.read_at(memory.bytes_mut(), 0))??;
+    Ok(())
+}
+
+fn exec() -> Verdict {
+    let beat = Beat::start()?;
+    let texts = alloc::vec!["0123456789"; 512];
+    let run = |()| {
+        process::exec_with("/bin/true", &texts, &texts);
+    };
+    beat.child("512 arguments and texts", || Ok(()), run)?;
+    let run = |()| {
+        process::exec("/bin/suite", &["environment"]);
+    };
+    beat.child("a large program", || Ok(()), run)
+}
+
+/// As many snapshots in one segment as there may be.
+fn snapshots() -> Verdict {
+    const MOST: usize = 4000;
+    let beat = Beat::start()?;
+    let tiny = Tiny {
+        snapshots: true,
+        fault: Fault::None,
+    };
+    super::server::with(tiny, |path| {
+        let file = File::open(path, mode::ORDWR)?;
+        let mut segment = snapshot(MOST)?;
+        let mut count = 0;
+        for page in segment.bytes_mut().chunks_mut(PG) {
+            // None continues another.
+            match file.read_at(page, (count % 2 * PG) as u64) {
+                Ok(_) => count += 1,
+                Err(_) => break,
+            }
+        }
+        ensure!(count > 100, "{count} snapshots");
+        let byte = |segment: &Segment| file.write_at(&segment.bytes()[..1], 0);
+        beat.measure("writing a byte", || byte(&segment))??;
+        let pid = beat.measure("rfork", || process::spawn(|| 0))??;
+        process::wait_for(pid, |_| {})?;
+        beat.check("the end of a child")?;
+        beat.measure("segdetach", || drop(segment))?;
+        Ok(())
+    })
+}
+
+/// One association with thousands of holes.
+fn holes() -> Verdict {
+    const HOLES: usize = 5_000;
+    let beat = Beat::start()?;
+    let scratch = Scratch::zeros("holes", (2 * HOLES * PG) as u64)?;
+    let other = Scratch::empty("holes-copy")?;
+    let pages = 2 * HOLES;
+    let mut segment = scratch.asleep(pages)?;
+    for hole in 0..HOLES {
+        segment.free(2 * hole * PG, PG)?;
+    }
+    let all = pages * PG;
+    beat.measure("writing it elsewhere", || {
+        other.file.write_at(&segment.bytes()[..all], 0)
+    })??;
+    for hole in 0..HOLES {
+        segment.free(2 * hole * PG, PG)?;
+    }
+    let pid = beat.measure("rfork", || process::spawn(|| 0))??;
+    process::wait_for(pid, |_| {})?;
+    beat.measure("reading over it", || {
+        scratch.file.read_at(&mut segment.bytes_mut()[..all], 0)
+    })??;
+    beat.measure("segdetach", || drop(segment))?;
+    Ok(())
+}
+
+/// A deferred read over what was stored.
+fn overwrite() -> Verdict {
+    let beat = Beat::start()?;
+    let scratch = Scratch::zeros("overwrite", LARGE as u64)?;
+    let mut segment = touched("snapshot", LARGE)?;
+    beat.measure("reading over it", || {
+        scratch.file.read_at(&mut segment.bytes_mut()[1..], 0)
+    })??;
+    Ok(())
+}
+
+/// Much that is in memory and clean, or not.
+fn write_back() -> Verdict {
+    const LEN: usize = 4 << 20;
+    let beat = Beat::start()?;
+    let scratch = Scratch::zeros("write-back", LEN as u64)?;
+    let mut segment = scratch.asleep(LEN / PG)?;
+    for page in segment.bytes_mut().chunks_mut(PG) {
+        core::hint::black_box(page[0]);
+    }
+    beat.measure("clean", || scratch.file.write_at(segment.bytes(), 0))??;
+    for page in segment.bytes_mut().chunks_mut(PG) {
+        page[0] = 1;
+    }
+    beat.measure("changed", || scratch.file.write_at(segment.bytes(), 0))??;
+    let mut memory = Segment::attach("memory", LEN)?;
+    beat.measure("reading into memory", || {
+        scratch.file.read_at(memory.bytes_mut(), 0)
+    })??;
+    beat.measure("writing from memory", || {
+        scratch.file.write_at(memory.bytes(), 0)
+    })??;
+    Ok(())
+}
+
+/// Messages of the largest size, many of them.
+fn channels() -> Verdict {
+    const MESSAGE: usize = 1 << 20;
+    let beat = Beat::start()?;
+    let (a, b) = File::pipe()?;
+    let from = Segment::attach("memory", MESSAGE)?;
+    let mut to = Segment::attach("memory", MESSAGE)?;
+    beat.measure("writing a message", || a.write(from.bytes()))??;
+    beat.measure("reading it", || b.read(to.bytes_mut()))??;
+    let piece = &from.bytes()[..MESSAGE / 8];
+    beat.measure("sending a message", || rt::send(&a, [piece; 8]))??;
+    let port = rt::Port::new()?;
+    port.add(&b, 1)?;
+    let to = &mut to;
+    to.free(0, MESSAGE)?;
+    beat.measure("receiving it", || port.receive(to.bytes_mut(), 0))??;
+    let fill = || {
+        let (a, b) = File::pipe()?;
+        for _ in 0..60 {
+            a.write(from.bytes())?;
+        }
+        let (c, d) = File::pipe()?;
+        for _ in 0..60 {
+            c.write(from.bytes())?;
+        }
+        Ok::<_, Why>([a, b, c, d])
+    };
+    beat.child("the end with full channels", fill, core::mem::forget)
+}
+
+/// A directory of many short names, in one large buffer.
+fn listing() -> Verdict {
+    const FILES: usize = 1000;
+    let beat = Beat::start()?;
+    let folder = "/tmp/listing";
+    drop(File::create(folder, mode::OREAD, mode::DMDIR | 0o755)?);
+    let paths: Vec<_> = (0..FILES).map(|i| format!("{folder}/{i:x}")).collect();
+    for path in &paths {
+        drop(File::create(path, mode::OREAD, 0o644)?);
+    }
+    let directory = File::open(folder, mode::OREAD)?;
+    let mut buffer = Segment::attach("memory", 1 << 20)?;
+    let (fd, at, len) = (directory.fd(), buffer.address(), buffer.len() as u64);
+    buffer.bytes_mut()[0] = 0;
+    let args = [u64::from(fd), at, len, 0, 0, 0];
+    // SAFETY: the kernel writes within the buffer, to which there is no reference.
+    beat.measure("readdir", || unsafe {
+        crate::raw::call(rt::Call::ReadDir, args)
+    })??;
+    for path in &paths {
+        sys::remove(path)?;
+    }
+    Ok(sys::remove(folder)?)
+}
+
+/// Calls with random arguments, large ones among them.
+fn any_call() -> Verdict {
+    const CALLS: usize = 1500;
+    let beat = Beat::start()?;
+    for seed in 1..4 {
+        let storm = |()| {
+            let _ = fuzz::storm(seed, CALLS, fuzz::LEFT_OUT);
+        };
+        beat.child(&format!("any calls, seed {seed}"), || Ok(()), storm)?;
+    }
+    Ok(())
+}
