@@ -178,8 +178,8 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         drops: "invariant 13: what a late reply made is undone",
         file: "kernel/src/mount/rpc.rs",
-        from: "clunk: (made && pending.undo != NOFID).then_some(pending.undo),",
-        to: "clunk: (made && pending.undo == NOFID).then_some(pending.undo),",
+        from: "clunk: pending.take_unwanted(),",
+        to: "clunk: pending.take_unwanted().filter(|_| false),",
         package: "qemu-tests",
         target: "suite",
         test: "every_case_passes_deferred",
@@ -187,7 +187,7 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         drops: "invariant 10: so has the log, which a restart goes by",
         file: "userland/snapfs/src/persist.rs",
-        from: "match self.log_file(file, true).await {",
+        from: "match self.log_file(file, Said::Begun).await {",
         to: "match Ok::<(), Errno>(()) {",
         package: "snapfs",
         target: "all",
@@ -214,8 +214,9 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         drops: "rule 15: one snapfs to a tree",
         file: "boot/runner/src/share.rs",
-        from: "Err(TryLockError::WouldBlock) => Err(about(\"in use by another Dormouse\".into())),",
-        to: "Err(TryLockError::WouldBlock) => Ok(Lock(directory)),",
+        from: "Err(TryLockError::WouldBlock) => Ok(Err(match holder(&directory) {",
+        to: "Err(TryLockError::WouldBlock) if true => Ok(Ok(Lock(directory))),\n            \
+             Err(TryLockError::WouldBlock) => Ok(Err(match holder(&directory) {",
         package: "qemu-tests",
         target: "runner",
         test: "a_share_in_use_is_named_and_free_again_afterwards",
@@ -241,7 +242,7 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         drops: "no crash of snapfs harms a file: a name is never nobody's",
         file: "userland/snapfs/src/names.rs",
-        from: "        let linked = self.link_below(name, (dir, &hidden)).await;",
+        from: "        let linked = self.link_below(name, (dir, hidden.as_byte_str())).await;",
         to: "        let linked: Result<(), Errno> = Err(Errno::EPERM);",
         package: "snapfs",
         target: "all",
