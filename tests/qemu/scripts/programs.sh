@@ -15,6 +15,7 @@ cp ../in/s4095 ../in/s4095.back; cp ../in/s4095.saved ../in/s4095; unmount /mnt;
 for f in empty one s4095 s4096 s4097 big; do cat ../in/$f > $f; cmp $f ../in/$f; echo $f $?; done
 cat ../in/one - ../in/s4097 no-such ../in/text < ../in/s4095 > all; echo $?; wc all
 cat < ../in/s4096 | cat > piped; cmp piped ../in/s4096; echo $?
+cat -n ../in/text > numbered; tail -n 2 numbered; cat -un ../in/one ../in/s4097 | wc; cat piped >> piped; echo $?; cat -x; echo $?
 
 ## chmod
 cp ../in/s4097 a; chmod 600 a; ls -l a | head -c 10 > mode 2>/dev/null; chmod 444 a
@@ -40,7 +41,7 @@ cp ../in/big /tmp/big; cp /tmp/big back; cmp back ../in/big; echo $?; rm /tmp/bi
 cp /bin/echo echo; ./echo copied; cp no-such x; echo $?; cp ../in/one no-such/x; echo $?
 
 ## date
-date 0; date 1234567890; date > /dev/null; echo $?; date -n > /dev/null; date x; echo $?
+date 0; date 1234567890; date 1234567890 '+%F %T %j %s %a%%'; date 0 +%Q; echo $?; date +%Y > /dev/null; date > /dev/null; echo $?; date -n > /dev/null; date x; echo $?
 
 ## dd
 for bs in 1 511 4095 4096 4097 65536 1M; do dd if=../in/big of=bs$bs bs=$bs count=9 skip=3 2> log$bs; cat log$bs; done
@@ -69,6 +70,8 @@ grep x ../in/empty no-such; echo $?; grep -c '' ../in/big; grep 4999 < ../in/tex
 
 ## head
 head ../in/text; head -n 1 ../in/text ../in/one; head -n 100000 ../in/text > all; cmp all ../in/text; echo $?
+head -c 4097 ../in/big | xd -s 4090; head -c 0 ../in/one; head -c 9 ../in/one ../in/s4095; head -c 99999 ../in/s4097 | cmp - ../in/s4097
+{ head -c 5000 > five; cat > after; } < ../in/s4097; wc five after; head -c x; echo $?
 head -n 3 ../in/empty; { head -n 2 > first; cat > rest; } < ../in/text; wc first rest
 
 ## kill
@@ -92,6 +95,7 @@ cp ../in/big /mnt/big; echo $?; wc -c /mnt/big; ls /mnt; unmount /mnt; mount /mn
 ## mv
 cp ../in/big a; cp ../in/s4097 b; mv a c; mv b c; cmp c ../in/s4097; echo $?; mkdir d; mv c d; ls . d
 cp ../in/big e; mv e /tmp/e; ls; cmp /tmp/e ../in/big; echo $?; mv /tmp/e f; cmp f ../in/big; echo $?; mv no g; echo $?
+cp -r ../in/tree t; mv t /tmp/t; mv /tmp/t u; ls u u/below; cmp u/a ../in/tree/a; echo $?; mv u u/v; mv f f; echo $?
 mv d h; ls h; mkdir i; mv h i; mv f i; ls i
 
 ## ps
@@ -102,7 +106,7 @@ cp ../in/big /tmp/r; cmp /tmp/r ../in/big; echo $?; dd if=/tmp/r of=/tmp/r bs=4k
 cp /tmp/r r; rm /tmp/r; echo a > /tmp/a; echo b >> /tmp/a; cp /tmp/a a; mv /tmp/a /tmp/b; cat /tmp/b; rm /tmp/b; ls /tmp
 
 ## rm
-cp -r ../in/tree t; rm t; echo $?; rm -r t; cp ../in/one a; rm a b; echo $?; rm -f b; echo $?; ls
+cp -R ../in/tree s; rm -R s; cp -r ../in/tree t; rm t; echo $?; rm -r t; cp ../in/one a; rm a b; echo $?; rm -f b; echo $?; ls
 mkdir d; rm d; cp ../in/big x; { rm x; wc -c; } < x; ls
 
 ## seq
@@ -121,6 +125,7 @@ mount /mnt snapfs 2> /dev/null; echo $?; mount /mnt snapfs no-such 2> /dev/null;
 
 ## sort
 sort ../in/text > s; wc s; sort -rn ../in/text | head -n 3; sort -u ../in/text ../in/text > u; cmp s u; echo $?
+sort -o o ../in/text; cmp s o; cp ../in/text p; sort -nro p p; head -n 2 p; sort -o no/d p; echo $?
 sort ../in/empty ../in/one; cp ../in/text self; sort -n self > self; wc self; sort no-such; echo $?
 
 ## sync
@@ -128,10 +133,13 @@ echo x > a; sync; echo $?; sync a; echo $?; sync no-such; echo $?
 
 ## tail
 tail -n 3 ../in/text; tail ../in/text ../in/one; tail -n 100000 ../in/big > all; cmp all ../in/big; echo $?
+tail -n +4999 ../in/text; tail -n +1 ../in/s4097 | cmp - ../in/s4097; tail -n +9999 ../in/text; tail -c 4097 ../in/big > end; wc -c end; xd -s 4090 end
+tail -c +4090 ../in/s4097; tail -c +0 ../in/one; cat ../in/big | tail -c 5; tail -c 99999 ../in/s4095 | cmp - ../in/s4095; tail -n ++1; echo $?
 tail -n 2 ../in/empty; cat ../in/text | tail -n 1; for i in 1 2 3; do echo $i >> grows; tail -n 2 grows; done
 
 ## tee
 tee a b < ../in/big > c; cmp a c; echo $?; cmp b c; echo $?; echo more | tee -a a b; wc a b; tee no/d < ../in/one; echo $?
+tee a < a; tee -a a < a; echo $?; wc a
 
 ## touch
 touch a; wc -c a; cp ../in/one b; touch b; cmp b ../in/one; echo $?; touch -c c; ls; touch no/d; echo $?

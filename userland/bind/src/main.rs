@@ -6,16 +6,14 @@
 #![forbid(unsafe_code)]
 
 use rt::abi::bind;
-use rt::{Args, Failure, Flags, Named, sys};
+use rt::{Args, Failure, Flags, Named, manual, sys};
 
-rt::main!(main);
-
-const USAGE: &str = "bind [-abc] NEW OLD";
+rt::main!(main, include_str!("main.rs"));
 
 fn main(args: Args) -> Result<(), Failure> {
-    let (flags, paths) = args.options("abc").flags(USAGE)?;
+    let (flags, paths) = args.options("abc").flags()?;
     let (Some(new), Some(old), 2) = (paths.get(0), paths.get(1), paths.len()) else {
-        return Err(Failure::usage(format_args!("usage: {USAGE}")));
+        return Err(manual::misused());
     };
     sys::bind(new, old, how(flags)?).about(format_args!("{new} on {old}"))
 }

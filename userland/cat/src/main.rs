@@ -1,5 +1,6 @@
-//! `cat [FILE...]`: copies files, or standard input for none and for `-`, to
-//! standard output. A file that fails is named and the others still follow.
+//! `cat [-nu] [FILE...]`: copies files, or standard input for none and for
+//! `-`, to standard output. A file that fails is named and the others still
+//! follow. `-n`: lines are numbered; `-u` means nothing.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -7,15 +8,24 @@
 extern crate alloc;
 
 use alloc::vec;
-use rt::{Args, Errno, File, Named, inputs, io};
+use rt::io::{self, Lines};
+use rt::{Args, Errno, Failure, File, Named, inputs, print};
 
-rt::main!(main);
+rt::main!(main, include_str!("main.rs"));
 
 /// Bytes read at a time.
 const PIECE: usize = 64 * 1024;
 
-fn main(args: Args) -> u8 {
-    inputs::each("cat", args, |name, file| copy(file).about(name))
+fn main(args: Args) -> Result<u8, Failure> {
+    let (flags, files) = args.options("nu").flags()?;
+    let mut line = 0;
+    Ok(inputs::each("cat", files, |name, file| {
+        inputs::check_output(name, file)?;
+        match flags.has('n') {
+            true => numbered(file, &mut line).about(name),
+            false => copy(file).about(name),
+        }
+    }))
 }
 
 fn copy(file: &File) -> Result<(), Errno> {
@@ -28,6 +38,21 @@ fn copy(file: &File) -> Result<(), Errno> {
                 // What was read from a console or channel is wanted now.
                 io::flush()?;
             }
+        }
+    }
+}
+
+fn numbered(file: &File, number: &mut u64) -> Result<(), Errno> {
+    let mut lines = Lines::new(file);
+    loop {
+        let written = lines.with_next(|line| {
+            *number += 1;
+            print!("{number:6}\t");
+            io::write(line)
+        })?;
+        match written {
+            Some(written) => written?,
+            None => return Ok(()),
         }
     }
 }

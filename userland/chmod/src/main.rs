@@ -4,16 +4,17 @@
 #![forbid(unsafe_code)]
 
 use rt::abi::StatChange;
-use rt::{Args, Failure, File, Named, eprintln, mode};
+use rt::{Args, Failure, File, Named, eprintln, manual, mode};
 
-rt::main!(main);
+rt::main!(main, include_str!("main.rs"));
 
 fn main(args: Args) -> Result<u8, Failure> {
+    let (_, args) = args.options("").flags()?;
     let permissions = args
         .get(0)
         .and_then(|text| u64::from_str_radix(text.to_str()?, 8).ok());
     let (Some(permissions @ 0..=0o7777), 2..) = (permissions, args.len()) else {
-        return Err(Failure::usage("usage: chmod OCTAL-MODE FILE..."));
+        return Err(manual::misused());
     };
     let change = StatChange {
         valid: StatChange::MODE,

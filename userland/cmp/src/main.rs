@@ -10,9 +10,9 @@ extern crate alloc;
 use alloc::vec;
 use core::mem::ManuallyDrop;
 use rt::io::{self, write_name};
-use rt::{Args, ByteStr, Errno, Failure, File, Named, eprintln, mode, println};
+use rt::{Args, ByteStr, Errno, Failure, File, Named, eprintln, manual, mode, println};
 
-rt::main!(main);
+rt::main!(main, include_str!("main.rs"));
 
 /// Bytes compared at a time.
 const PIECE: usize = 128 * 1024;
@@ -27,7 +27,7 @@ fn main(args: Args) -> Result<u8, Failure> {
     }
     let files = options.rest();
     let (Some(a), Some(b), 2) = (files.get(0), files.get(1), files.len()) else {
-        return Err(Failure::usage("usage: cmp [-s] FILE1 FILE2"));
+        return Err(manual::misused());
     };
     match compare(a, b)? {
         Compared::Equal => return Ok(0),

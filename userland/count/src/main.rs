@@ -13,9 +13,9 @@ use alloc::vec::Vec;
 use core::fmt::Write;
 use rt::process::{self, Fork};
 use rt::stats::{Cell, Counters, Figures};
-use rt::{Args, ByteStr, Errno, Failure, Named, eprintln, service};
+use rt::{Args, ByteStr, Errno, Failure, Named, eprintln, manual, service};
 
-rt::main!(main);
+rt::main!(main, include_str!("main.rs"));
 
 fn main(args: Args) -> Result<u8, Failure> {
     let mut options = args.options("t");
@@ -25,7 +25,7 @@ fn main(args: Args) -> Result<u8, Failure> {
     }
     let command = options.rest();
     let Some(name) = command.get(0) else {
-        return Err(Failure::usage("usage: count [-t] COMMAND [ARG...]"));
+        return Err(manual::misused());
     };
     let before = Counters::now().about("counters")?;
     let pid = match process::fork().about("new process")? {

@@ -12,7 +12,7 @@ use alloc::vec;
 use rt::{Args, ByteStr, Errno, Failure, File, Named, eprintln, mode};
 use text::size;
 
-rt::main!(main);
+rt::main!(main, include_str!("main.rs"));
 
 struct Order {
     input: Option<ByteStr<'static>>,
@@ -62,6 +62,7 @@ fn order(args: Args) -> Result<Order, Failure> {
 }
 
 fn main(args: Args) -> Result<(), Failure> {
+    args.help();
     let order = order(args)?;
     let input_name = order.input.unwrap_or("standard input".into());
     let output_name = order.output.unwrap_or("standard output".into());

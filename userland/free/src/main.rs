@@ -7,9 +7,10 @@ use rt::abi::{PAGE, Stat64};
 use rt::stats::{Cell, Counters};
 use rt::{Args, Failure, Named, println};
 
-rt::main!(main);
+rt::main!(main, include_str!("main.rs"));
 
-fn main(_args: Args) -> Result<(), Failure> {
+fn main(args: Args) -> Result<(), Failure> {
+    args.none()?;
     let now = Counters::now().about("counters")?;
     let kib = |frames: u64| Cell(Some(frames * (PAGE / 1024)));
     let (total, free) = (now.get(Stat64::FramesTotal), now.get(Stat64::FramesFree));

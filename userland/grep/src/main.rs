@@ -9,19 +9,18 @@
 extern crate alloc;
 
 use rt::io::{self, Lines};
-use rt::{Args, ByteStr, Failure, File, Flags, Named, inputs, print, println};
+use rt::{Args, ByteStr, Failure, File, Flags, Named, inputs, manual, print, println};
 use text::{Case, Pattern};
 
-rt::main!(main);
+rt::main!(main, include_str!("main.rs"));
 
-const USAGE: &str = "grep [-ivncq] PATTERN [FILE...]";
 const NOT_FOUND: u8 = 1;
 const TROUBLE: u8 = 2;
 
 fn main(args: Args) -> Result<u8, Failure> {
-    let (flags, rest) = args.options("ivncqE").flags(USAGE)?;
+    let (flags, rest) = args.options("ivncqE").flags()?;
     let Some(pattern) = rest.get(0) else {
-        return Err(Failure::usage(format_args!("usage: {USAGE}")));
+        return Err(manual::misused());
     };
     let case = if flags.has('i') {
         Case::Ignored
@@ -38,6 +37,9 @@ fn main(args: Args) -> Result<u8, Failure> {
     };
     let mut found = 0;
     let status = inputs::each("grep", rest.skip(1), |name, file| {
+        if !search.flags.has('q') && !search.flags.has('c') {
+            inputs::check_output(name, file)?;
+        }
         found += search.file(name, file)?;
         Ok(())
     });

@@ -5,31 +5,28 @@
 #![forbid(unsafe_code)]
 
 use rt::process;
-use rt::{Args, ByteStr, Failure, Named, eprintln, note};
+use rt::{Args, ByteStr, Failure, Named, eprintln, manual, note};
 
-rt::main!(main);
-
-const USAGE: &str = "usage: kill [-n NOTE] PROCESS...";
+rt::main!(main, include_str!("main.rs"));
 
 fn main(args: Args) -> Result<u8, Failure> {
+    args.help();
     // A negative number looks like an option, so these are looked at here.
     let (text, rest) = match args.get(0).as_deref() {
         Some(b"-n") => {
             let text = args.get(1).and_then(ByteStr::to_str);
-            let text = text.ok_or_else(|| Failure::usage(USAGE))?;
+            let text = text.ok_or_else(manual::misused)?;
             (Some(text), args.skip(2))
         }
         _ => (None, args),
     };
     if rest.is_empty() {
-        return Err(Failure::usage(USAGE));
+        return Err(manual::misused());
     }
     let mut status = 0;
     for name in rest.iter() {
         let Ok(pid) = name.parse::<i64>() else {
-            return Err(Failure::usage(format_args!(
-                "{name}: not a process\n{USAGE}"
-            )));
+            return Err(Failure::usage(format_args!("{name}: not a process")));
         };
         let done = match text {
             Some(text) if pid < 0 => note::send_group(pid.unsigned_abs(), text),

@@ -17,9 +17,9 @@ use alloc::vec::Vec;
 use pages::Scattered;
 use rt::abi::PAGE;
 use rt::stats::{Counters, Figures};
-use rt::{Args, ByteStr, Failure, File, Named, Segment, mode};
+use rt::{Args, ByteStr, Failure, File, Named, Segment, manual, mode};
 
-rt::main!(main);
+rt::main!(main, include_str!("main.rs"));
 
 /// What the command line asks for.
 struct Order {
@@ -29,8 +29,6 @@ struct Order {
     seed: u64,
     path: ByteStr<'static>,
 }
-
-const USAGE: &str = "usage: lazy [-t] [-n TOUCH] [-m MODIFY] [-s SEED] FILE";
 
 fn order(args: Args) -> Result<Order, Failure> {
     let mut order = Order {
@@ -56,7 +54,7 @@ fn order(args: Args) -> Result<Order, Failure> {
     let files = options.rest();
     match (files.get(0), files.len()) {
         (Some(path), 1) => order.path = path,
-        _ => return Err(Failure::usage(USAGE)),
+        _ => return Err(manual::misused()),
     }
     Ok(order)
 }

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use rt::copy::inside;
 use rt::{Args, ByteStr, ByteString, Errno, Failure, File, Named, io, mode, print};
 
-rt::main!(main);
+rt::main!(main, include_str!("main.rs"));
 
 #[derive(Clone, Copy)]
 struct Style {
@@ -26,7 +26,7 @@ struct Style {
 }
 
 fn main(args: Args) -> Result<u8, Failure> {
-    let (flags, paths) = args.options("lad").flags("ls [-adl] [PATH...]")?;
+    let (flags, paths) = args.options("lad").flags()?;
     let mut style = Style {
         long: flags.has('l'),
         all: flags.has('a'),

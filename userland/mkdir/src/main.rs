@@ -4,16 +4,14 @@
 #![no_main]
 #![forbid(unsafe_code)]
 
-use rt::{Args, ByteStr, Errno, Failure, File, Named, eprintln, mode};
+use rt::{Args, ByteStr, Errno, Failure, File, Named, eprintln, manual, mode};
 
-rt::main!(main);
-
-const USAGE: &str = "mkdir [-p] DIRECTORY...";
+rt::main!(main, include_str!("main.rs"));
 
 fn main(args: Args) -> Result<u8, Failure> {
-    let (flags, paths) = args.options("p").flags(USAGE)?;
+    let (flags, paths) = args.options("p").flags()?;
     if paths.is_empty() {
-        return Err(Failure::usage(format_args!("usage: {USAGE}")));
+        return Err(manual::misused());
     }
     let mut status = 0;
     for path in paths.iter() {

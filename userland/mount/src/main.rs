@@ -11,16 +11,14 @@ extern crate alloc;
 
 use alloc::vec::Vec;
 use rt::abi::{bind, privilege};
-use rt::{Args, ByteStr, ByteString, Failure, Named, service};
+use rt::{Args, ByteStr, ByteString, Failure, Named, manual, service};
 
-rt::main!(main);
-
-const USAGE: &str = "usage: mount [-abce] [-o OPTION,...] PLACE SERVER [ARG...]";
+rt::main!(main, include_str!("main.rs"));
 
 fn main(args: Args) -> Result<(), Failure> {
     let (how, asked, rest) = options(args)?;
     let (Some(place), Some(name)) = (rest.get(0), rest.get(1)) else {
-        return Err(Failure::usage(USAGE));
+        return Err(manual::misused());
     };
     let path = service::path_of(name);
     let argv: Vec<ByteStr<'_>> = rest.skip(1).iter().collect();

@@ -1,41 +1,56 @@
-//! `mv FROM TO` or `mv FROM... DIRECTORY`: renames files and directories. A
-//! file that goes to another server is copied and removed.
+//! `mv FROM TO` or `mv FROM... DIRECTORY`: renames files and directories. What
+//! goes to another server is copied and removed.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
 
 use rt::copy::{self, target};
-use rt::{Args, ByteStr, Errno, Failure, File, Named, eprintln, sys};
+use rt::{Args, ByteStr, Errno, Failure, File, Named, eprintln, manual, sys, tree};
 
-rt::main!(main);
-
-const USAGE: &str = "mv FROM... TO";
+rt::main!(main, include_str!("main.rs"));
 
 fn main(args: Args) -> Result<u8, Failure> {
-    let (_, paths) = args.options("").flags(USAGE)?;
+    let (_, paths) = args.options("").flags()?;
     let count = paths.len();
     let (Some(to), 2..) = (paths.get(count.wrapping_sub(1)), count) else {
-        return Err(Failure::usage(format_args!("usage: {USAGE}")));
+        return Err(manual::misused());
     };
     if count > 2 && !File::stat_path(to).about(to)?.is_dir() {
         return Err(Failure::new(format_args!("{to}: {}", Errno::ENOTDIR)));
     }
     let mut status = 0;
     for from in paths.iter().take(count - 1) {
-        if let Err(failure) = put(from, target(from, to).as_byte_str()) {
-            eprintln!("mv: {failure}");
-            status = 1;
+        match put(from, target(from, to).as_byte_str()) {
+            Ok(true) => {}
+            Ok(false) => status = 1,
+            Err(failure) => {
+                eprintln!("mv: {failure}");
+                status = 1;
+            }
         }
     }
     Ok(status)
 }
 
-fn put(from: ByteStr<'_>, to: ByteStr<'_>) -> Result<(), Failure> {
+/// Moves one argument; was all of it moved?
+fn put(from: ByteStr<'_>, to: ByteStr<'_>) -> Result<bool, Failure> {
+    let stat = File::stat_path(from).about(from)?;
+    copy::apart(&stat, from, to)?;
     match sys::rename(from, to) {
-        Err(Errno::EXDEV) => {
-            copy::file(from, to)?;
-            sys::remove(from).about(from)
+        Err(Errno::EXDEV) if stat.is_dir() => {
+            Ok(tree::copy("mv", from, to) && tree::remove("mv", from))
         }
-        renamed => renamed.about(format_args!("{from} to {to}")),
+        Err(Errno::EXDEV) => {
+            if let Some(kind) = copy::special(&stat) {
+                return Err(Failure::new(format_args!("{from}: a {kind}, not moved")));
+            }
+            copy::file(from, to)?;
+            sys::remove(from).about(from).map(|()| true)
+        }
+        Err(Errno::EINVAL) if stat.is_dir() => {
+            tree::into_itself(from, to)?;
+            Err(Errno::EINVAL).about(format_args!("{from} to {to}"))
+        }
+        renamed => renamed.about(format_args!("{from} to {to}")).map(|()| true),
     }
 }

@@ -14,9 +14,10 @@ use rt::abi::{PAGE, ProcessInfo, Stat64};
 use rt::stats::Counters;
 use rt::{Args, Failure, Named, println, process};
 
-rt::main!(main);
+rt::main!(main, include_str!("main.rs"));
 
-fn main(_args: Args) -> Result<(), Failure> {
+fn main(args: Args) -> Result<(), Failure> {
+    args.none()?;
     let now = Counters::now().about("counters")?.get(Stat64::Ticks).max(1);
     let mut all: Vec<ProcessInfo> = process::list().collect();
     all.sort_unstable_by_key(|info| info.pid);

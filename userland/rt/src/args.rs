@@ -1,6 +1,6 @@
 //! The arguments of a program, and a small option parser.
 
-use crate::Failure;
+use crate::{Failure, manual};
 use bytestr::ByteStr;
 use core::ffi::{CStr, c_char};
 
@@ -72,6 +72,24 @@ impl Args {
         }
     }
 
+    /// Shows the [`manual`] and ends the process if that is asked for; for
+    /// programs with arguments that look like options.
+    pub fn help(&self) {
+        let asks = |arg: &ByteStr<'_>| matches!(arg.bytes(), b"--help" | b"-h");
+        if manual::is_there() && self.get(0).as_ref().is_some_and(asks) {
+            manual::show()
+        }
+    }
+
+    /// For programs without any.
+    pub fn none(self) -> Result<(), Failure> {
+        let (_, rest) = self.options("").flags()?;
+        match rest.is_empty() {
+            true => Ok(()),
+            false => Err(manual::misused()),
+        }
+    }
+
     /// Parses leading options. `letters` lists them, a `:` after one that
     /// takes a value, as in `"tn:m:"`.
     pub fn options(self, letters: &'static str) -> Options {
@@ -93,13 +111,19 @@ pub struct Options {
 
 impl Options {
     /// The next option's letter and its value (empty for one without).
-    /// An unknown letter or a missing value is an error.
+    /// An unknown letter or a missing value is an error that says how the
+    /// program is called; `--help` and `-h` show the [`manual`].
     pub fn next_option(&mut self) -> Result<Option<(char, ByteStr<'static>)>, Failure> {
         if self.cluster.is_empty() {
             match self.args.get(0).map(ByteStr::bytes) {
                 Some(b"--") => {
                     self.args = self.args.skip(1);
                     return Ok(None);
+                }
+                Some(long @ [b'-', b'-', ..]) => {
+                    self.args.help();
+                    let long = ByteStr(long);
+                    return Err(manual::misused_by(format_args!("unknown option {long}")));
                 }
                 Some([b'-', cluster @ ..]) if !cluster.is_empty() => {
                     self.args = self.args.skip(1);
@@ -113,9 +137,12 @@ impl Options {
         };
         let mut spec = self.letters.chars().skip_while(|c| *c != letter);
         if letter == ':' || spec.next().is_none() {
+            if letter == 'h' && manual::is_there() {
+                manual::show()
+            }
             let mut utf8 = [0; 4];
             let shown = ByteStr(letter.encode_utf8(&mut utf8).as_bytes());
-            return Err(Failure::usage(format_args!("unknown option -{shown}")));
+            return Err(manual::misused_by(format_args!("unknown option -{shown}")));
         }
         if spec.next() != Some(':') {
             return Ok(Some((letter, ByteStr::default())));
@@ -124,7 +151,9 @@ impl Options {
             [] => {
                 let next = self.args.get(0);
                 self.args = self.args.skip(1);
-                next.ok_or_else(|| Failure::usage(format_args!("option -{letter} needs a value")))?
+                next.ok_or_else(|| {
+                    manual::misused_by(format_args!("option -{letter} needs a value"))
+                })?
             }
             joined => ByteStr(joined),
         };
@@ -147,18 +176,13 @@ impl Options {
     }
 
     /// For programs whose options have no values: a letter tells whether it
-    /// was given. Wrong ones end in `usage`.
-    pub fn flags(mut self, usage: &str) -> Result<(Flags, Args), Failure> {
+    /// was given.
+    pub fn flags(mut self) -> Result<(Flags, Args), Failure> {
         let mut flags = Flags::default();
-        loop {
-            match self.next_option() {
-                Ok(None) => return Ok((flags, self.args)),
-                Ok(Some((letter, _))) => flags.0 |= Flags::bit(letter),
-                Err(failure) => {
-                    return Err(Failure::usage(format_args!("{failure}\nusage: {usage}")));
-                }
-            }
+        while let Some((letter, _)) = self.next_option()? {
+            flags.set(letter);
         }
+        Ok((flags, self.args))
     }
 }
 
@@ -170,6 +194,11 @@ impl Flags {
     fn bit(letter: char) -> u64 {
         // Letters of ASCII differ in their low six bits.
         1 << (letter as u32 & 63)
+    }
+
+    /// Adds one.
+    pub fn set(&mut self, letter: char) {
+        self.0 |= Self::bit(letter);
     }
 
     /// Was this one?

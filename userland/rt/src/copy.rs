@@ -2,7 +2,7 @@
 //! that have snapshots.
 
 use crate::{ByteStr, ByteString, Failure, File, Named, Segment, mode};
-use abi::Errno;
+use abi::{Errno, Stat};
 
 /// Bytes taken at a time. Where reading is deferred it could be any number;
 /// elsewhere this much memory is used.
@@ -36,16 +36,37 @@ pub fn file(from: ByteStr<'_>, to: ByteStr<'_>) -> Result<(), Failure> {
     if stat.is_dir() {
         return Err(Failure::new(format_args!("{from}: {}", Errno::EISDIR)));
     }
-    if let Ok(there) = File::stat_path(to)
-        && (there.server, there.qid_path) == (stat.server, stat.qid_path)
-        && stat.server != 0
-    {
-        return Err(Failure::new(format_args!(
-            "{from} and {to} are the same file"
-        )));
-    }
+    apart(&stat, from, to)?;
     let target = File::create(to, mode::OWRITE, stat.mode & 0o777).about(to)?;
     content(&source, &target).about(format_args!("{from} to {to}"))
+}
+
+/// Are they of one file? The kernel's own files but directories have no
+/// identity.
+pub fn same(one: &Stat, other: &Stat) -> bool {
+    (one.server, one.qid_path) == (other.server, other.qid_path)
+        && (one.server != 0 || (one.is_dir() && other.is_dir()))
+}
+
+/// An error if `to` is the file that `stat` is of, which is at `from`.
+pub fn apart(stat: &Stat, from: ByteStr<'_>, to: ByteStr<'_>) -> Result<(), Failure> {
+    match File::stat_path(to) {
+        Ok(there) if same(stat, &there) => Err(Failure::new(format_args!(
+            "{from} and {to} are the same file"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// What is neither an ordinary file nor a directory is called.
+pub fn special(stat: &Stat) -> Option<&'static str> {
+    match stat.mode & 0o170_000 {
+        0o020_000 => Some("character device"),
+        0o060_000 => Some("block device"),
+        0o010_000 => Some("pipe"),
+        0o140_000 => Some("socket"),
+        _ => None,
+    }
 }
 
 /// The last part of a path.

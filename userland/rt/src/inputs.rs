@@ -1,6 +1,28 @@
 //! Programs that work on any number of files.
 
-use crate::{Args, ByteStr, Failure, File, Named, mode};
+use crate::{Args, ByteStr, Failure, File, Named, copy, io, mode};
+use abi::Errno;
+
+/// Is the input an ordinary file that is the output too, with something left
+/// to read? Who copies it reads what it writes, for ever.
+pub fn feeds(input: &File, output: &File) -> bool {
+    let (Ok(from), Ok(to)) = (input.stat(), output.stat()) else {
+        return false;
+    };
+    let ordinary = !from.is_dir() && copy::special(&from).is_none();
+    let at = || input.seek(0, abi::whence::CURRENT);
+    copy::same(&from, &to) && ordinary && at().is_ok_and(|at| at < from.size)
+}
+
+/// An error for an input that is standard output too; see [`feeds`].
+pub fn check_output(name: ByteStr<'_>, input: &File) -> Result<(), Failure> {
+    match feeds(input, &File::borrowed(1)) {
+        true => Err(Failure::new(format_args!(
+            "{name}: input file is output file"
+        ))),
+        false => Ok(()),
+    }
+}
 
 /// Hands each of the named files, or standard input for none and for `-`, to
 /// `each`. A failure is reported with its name, and the others still follow;
@@ -28,4 +50,11 @@ pub fn each(
         false => paths.iter().for_each(run),
     }
     status
+}
+
+/// A line that says which file follows.
+pub fn title(name: ByteStr<'_>) -> Result<(), Errno> {
+    io::write(b"==> ")?;
+    io::write_name(name)?;
+    io::write(b" <==\n")
 }

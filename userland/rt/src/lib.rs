@@ -37,6 +37,7 @@ mod file;
 mod heap;
 pub mod inputs;
 pub mod io;
+pub mod manual;
 pub mod note;
 mod panic;
 mod port;
@@ -50,6 +51,7 @@ mod start;
 pub mod stats;
 pub mod sys;
 pub mod time;
+pub mod tree;
 
 pub use abi;
 pub use abi::{Call, Errno, Stat, Stat64, mode};

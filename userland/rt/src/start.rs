@@ -2,13 +2,23 @@
 
 use crate::{Args, Outcome, args, env, heap};
 
-/// Names the program's `main`: `rt::main!(main);`.
+/// Names the program's `main`: `rt::main!(main);`. The documentation at the
+/// beginning of its source is its [`manual`](crate::manual) if the source is
+/// given: `rt::main!(main, include_str!("main.rs"));`.
 ///
 /// It takes [`Args`](crate::Args) and returns anything that is an
 /// [`Outcome`](crate::Outcome): nothing, a status, or a `Result`.
 #[macro_export]
 macro_rules! main {
     ($main:path) => {
+        $crate::main!($main, "");
+    };
+    ($main:path, $source:expr) => {
+        #[unsafe(no_mangle)]
+        fn dormouse_manual() -> &'static str {
+            const { $crate::manual::head($source) }
+        }
+
         #[unsafe(no_mangle)]
         fn dormouse_main(args: $crate::Args) -> ! {
             $crate::run(args, $main)

@@ -3,11 +3,13 @@
 #![no_main]
 #![forbid(unsafe_code)]
 
-use rt::{Args, Failure, println};
+use rt::{Args, Failure, manual, println};
 
-rt::main!(main);
+rt::main!(main, include_str!("main.rs"));
 
 fn main(args: Args) -> Result<(), Failure> {
+    // A negative number looks like an option.
+    args.help();
     let number = |index: usize| {
         let text = args.get(index).unwrap_or_default();
         let parsed = text.parse::<i64>();
@@ -16,7 +18,7 @@ fn main(args: Args) -> Result<(), Failure> {
     let (first, last) = match args.len() {
         1 => (1, number(0)?),
         2 => (number(0)?, number(1)?),
-        _ => return Err(Failure::usage("usage: seq [FIRST] LAST")),
+        _ => return Err(manual::misused()),
     };
     (first..=last).for_each(|number| println!("{number}"));
     Ok(())

@@ -36,7 +36,7 @@ use run::{Leave, USAGE};
 use shell::Wrong;
 use state::Shell;
 
-rt::main!(main);
+rt::main!(main, include_str!("main.rs"));
 
 /// How a text of the shell is shown to people.
 struct Shown<'a>(&'a str);

@@ -356,9 +356,15 @@ impl Shell {
     }
 }
 
-/// Says why the kernel has ended a process.
+/// What the kernel calls a program's own faults. Its log has said which
+/// program it was, why and where.
+const FAULT: &str = "sys: trap: ";
+
+/// Says why a process was ended from outside.
 fn report(name: &str, ended: &Ended) {
-    if u32::from(ended.status()) == STATUS_KILLED && ended.text() != INTERRUPT {
+    let text = ended.text();
+    let told = text == INTERRUPT || text.starts_with(FAULT);
+    if u32::from(ended.status()) == STATUS_KILLED && !told {
         eprintln!("{}: {}", Shown(name), ended.text());
     }
 }

@@ -3,13 +3,14 @@
 #![no_main]
 #![forbid(unsafe_code)]
 
-use rt::{Args, Failure, Named, sys};
+use rt::{Args, Failure, Named, manual, sys};
 
-rt::main!(main);
+rt::main!(main, include_str!("main.rs"));
 
 fn main(args: Args) -> Result<(), Failure> {
+    let (_, args) = args.options("").flags()?;
     let (Some(text), 1) = (args.get(0), args.len()) else {
-        return Err(Failure::usage("usage: sleep SECONDS"));
+        return Err(manual::misused());
     };
     let wrong = || Failure::usage(format_args!("{text}: not a number of seconds"));
     let nanoseconds = text.to_str().and_then(nanoseconds).ok_or_else(wrong)?;

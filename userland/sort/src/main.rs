@@ -1,6 +1,6 @@
-//! `sort [-nru] [FILE...]`: the lines of all files in the order of their bytes;
-//! `-n`: of the numbers at their beginnings; `-r`: backwards; `-u`: equal lines
-//! once.
+//! `sort [-nru] [-o OUTPUT] [FILE...]`: the lines of all files in the order of
+//! their bytes; `-n`: of the numbers at their beginnings; `-r`: backwards; `-u`:
+//! equal lines once; `-o`: into the file OUTPUT, which may be one of the others.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -10,12 +10,20 @@ extern crate alloc;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 use rt::io::{self, Lines};
-use rt::{Args, Failure, Flags, Named, inputs};
+use rt::{Args, Failure, File, Flags, Named, inputs, mode};
 
-rt::main!(main);
+rt::main!(main, include_str!("main.rs"));
 
 fn main(args: Args) -> Result<u8, Failure> {
-    let (flags, files) = args.options("nru").flags("sort [-nru] [FILE...]")?;
+    let (mut flags, mut output) = (Flags::default(), None);
+    let mut options = args.options("nruo:");
+    while let Some((letter, value)) = options.next_option()? {
+        match letter {
+            'o' => output = Some(value),
+            letter => flags.set(letter),
+        }
+    }
+    let files = options.rest();
     let mut all: Vec<Vec<u8>> = Vec::new();
     let status = inputs::each("sort", files, |name, file| {
         let mut lines = Lines::new(file);
@@ -28,10 +36,17 @@ fn main(args: Args) -> Result<u8, Failure> {
     if flags.has('u') {
         all.dedup_by(|a, b| order(a, b, flags) == Ordering::Equal);
     }
-    for line in &all {
-        io::write(line).about("standard output")?;
-        io::write(b"\n").about("standard output")?;
+    if let Some(path) = output {
+        // Everything is read: from here on it may be overwritten.
+        let file = File::create(path, mode::OWRITE, 0o644).about(path)?;
+        file.dup_to(1).about(path)?.into_fd();
     }
+    let name = output.unwrap_or("standard output".into());
+    for line in &all {
+        io::write(line).about(name)?;
+        io::write(b"\n").about(name)?;
+    }
+    io::flush().about(name)?;
     Ok(status)
 }
 

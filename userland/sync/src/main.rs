@@ -4,13 +4,14 @@
 #![no_main]
 #![forbid(unsafe_code)]
 
-use rt::{Args, ByteStr, File, Named, eprintln, mode};
+use rt::{Args, ByteStr, Failure, File, Named, eprintln, mode};
 
-rt::main!(main);
+rt::main!(main, include_str!("main.rs"));
 
 const HOST: &str = "/n/host";
 
-fn main(args: Args) -> u8 {
+fn main(args: Args) -> Result<u8, Failure> {
+    let (_, args) = args.options("").flags()?;
     let mut status = 0;
     let mut sync = |path: ByteStr<'_>| {
         let done = File::open(path, mode::OREAD).and_then(|file| file.sync());
@@ -23,5 +24,5 @@ fn main(args: Args) -> u8 {
         true => sync(HOST.into()),
         false => args.iter().for_each(sync),
     }
-    status
+    Ok(status)
 }

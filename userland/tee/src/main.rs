@@ -8,17 +8,24 @@ extern crate alloc;
 
 use alloc::vec;
 use alloc::vec::Vec;
-use rt::{Args, Errno, Failure, File, Named, io, mode};
+use rt::{Args, Errno, Failure, File, Named, inputs, io, mode};
 
-rt::main!(main);
+rt::main!(main, include_str!("main.rs"));
 
 /// Bytes read at a time.
 const PIECE: usize = 64 * 1024;
 
 fn main(args: Args) -> Result<(), Failure> {
-    let (flags, paths) = args.options("a").flags("tee [-a] [FILE...]")?;
+    let (flags, paths) = args.options("a").flags()?;
+    let input = File::borrowed(0);
     let mut files = Vec::new();
     for path in paths.iter() {
+        // Opening it would empty it.
+        if File::open(path, mode::OREAD).is_ok_and(|file| inputs::feeds(&input, &file)) {
+            return Err(Failure::new(format_args!(
+                "{path}: input file is output file"
+            )));
+        }
         let opened = match flags.has('a') {
             true => match File::open(path, mode::OWRITE | mode::OAPPEND) {
                 Err(Errno::ENOENT) => File::create(path, mode::OWRITE | mode::OAPPEND, 0o644),
@@ -28,7 +35,6 @@ fn main(args: Args) -> Result<(), Failure> {
         };
         files.push((path, opened.about(path)?));
     }
-    let input = File::borrowed(0);
     let mut piece = vec![0; PIECE];
     loop {
         let n = input.read(&mut piece).about("standard input")?;

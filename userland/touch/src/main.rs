@@ -5,16 +5,14 @@
 #![forbid(unsafe_code)]
 
 use rt::abi::StatChange;
-use rt::{Args, ByteStr, Errno, Failure, File, Named, eprintln, mode, time};
+use rt::{Args, ByteStr, Errno, Failure, File, Named, eprintln, manual, mode, time};
 
-rt::main!(main);
-
-const USAGE: &str = "touch [-c] FILE...";
+rt::main!(main, include_str!("main.rs"));
 
 fn main(args: Args) -> Result<u8, Failure> {
-    let (flags, paths) = args.options("c").flags(USAGE)?;
+    let (flags, paths) = args.options("c").flags()?;
     if paths.is_empty() {
-        return Err(Failure::usage(format_args!("usage: {USAGE}")));
+        return Err(manual::misused());
     }
     let mut status = 0;
     for path in paths.iter() {

@@ -3,13 +3,14 @@
 #![no_main]
 #![forbid(unsafe_code)]
 
-use rt::{Args, Failure, Named, eprintln, sys};
+use rt::{Args, Failure, Named, eprintln, manual, sys};
 
-rt::main!(main);
+rt::main!(main, include_str!("main.rs"));
 
 fn main(args: Args) -> Result<u8, Failure> {
+    let (_, args) = args.options("").flags()?;
     if args.is_empty() {
-        return Err(Failure::usage("usage: unmount PLACE..."));
+        return Err(manual::misused());
     }
     let mut status = 0;
     for place in args.iter() {

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use alloc::{format, vec};
 use rt::{Args, ByteStr, Errno, Failure, File, Flags, Named, inputs, io, print};
 
-rt::main!(main);
+rt::main!(main, include_str!("main.rs"));
 
 /// Bytes read at a time.
 const PIECE: usize = 64 * 1024;
@@ -24,7 +24,7 @@ struct Counts {
 }
 
 fn main(args: Args) -> Result<u8, Failure> {
-    let (flags, files) = args.options("lwc").flags("wc [-lwc] [FILE...]")?;
+    let (flags, files) = args.options("lwc").flags()?;
     let mut sum = Counts::default();
     let status = inputs::each("wc", files, |name, file| {
         let counts = count(file).about(name)?;

@@ -8,9 +8,9 @@
 extern crate alloc;
 
 use alloc::vec;
-use rt::{Args, ByteStr, Errno, Failure, File, Named, mode, print, println};
+use rt::{Args, ByteStr, Errno, Failure, File, Named, inputs, manual, mode, print, println};
 
-rt::main!(main);
+rt::main!(main, include_str!("main.rs"));
 
 /// Bytes in a line.
 const LINE: usize = 16;
@@ -51,7 +51,7 @@ fn order(args: Args) -> Result<Order, Failure> {
     order.path = files.get(0);
     match files.len() {
         0 | 1 => Ok(order),
-        _ => Err(Failure::usage("usage: xd [-s SKIP] [-n COUNT] [FILE]")),
+        _ => Err(manual::misused()),
     }
 }
 
@@ -60,11 +60,13 @@ fn main(args: Args) -> Result<(), Failure> {
     match order.path {
         Some(path) => {
             let file = File::open(path, mode::OREAD).about(path)?;
+            inputs::check_output(path, &file)?;
             let read = |buffer: &mut [u8], at| file.read_full_at(buffer, at);
             dump(read, order.skip, order.count).about(path)
         }
         None => {
             let input = File::borrowed(0);
+            inputs::check_output("standard input".into(), &input)?;
             let mut discard = order.skip;
             let read = |buffer: &mut [u8], _| {
                 skip(&input, &mut discard)?;
