@@ -5,7 +5,7 @@ use abi::Errno;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use ninep::consts::{getattr, open};
-use ninep::{Attr, ByteStr, Names, Qid, Reply, Request, SetAttr, decode_reply};
+use ninep::{Attr, ByteStr, Names, Qid, Reply, Request, SetAttr, StatFs, decode_reply};
 
 /// A fid at the server beneath.
 pub type Below = u32;
@@ -126,6 +126,14 @@ impl<B: Backing> Snapfs<B> {
         };
         self.call(&request, |reply| match reply {
             Reply::Getattr(attr) => Some(attr),
+            _ => None,
+        })
+        .await
+    }
+
+    pub(crate) async fn statfs_below(&self, fid: Below) -> Result<StatFs, Errno> {
+        self.call(&Request::Statfs { fid }, |reply| match reply {
+            Reply::Statfs(stat) => Some(stat),
             _ => None,
         })
         .await

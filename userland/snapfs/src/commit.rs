@@ -225,7 +225,7 @@ impl<B: Backing> Snapfs<B> {
             self.look(file, open.back).await?;
         }
         if zeros {
-            self.settle_doubt(file).await;
+            self.settle_doubt(file, open.back).await;
         }
         Ok(())
     }
@@ -300,12 +300,7 @@ impl<B: Backing> Snapfs<B> {
         }
         if plan.steps.is_empty() {
             if plan.count > 0 {
-                let attr = SetAttr {
-                    valid: setattr::MTIME | setattr::CTIME,
-                    ..SetAttr::default()
-                };
-                // Who may write may not always set times; the write is done.
-                let _ = self.set_attr_below(open.back, attr).await;
+                self.set_times(open).await;
             }
             return outcome;
         }
@@ -325,6 +320,20 @@ impl<B: Backing> Snapfs<B> {
             state.changed(&(step.off.min(size)..step.off + step.len), epoch);
         }
         outcome
+    }
+
+    /// The times of a write of which nothing had to be sent. They go by name at
+    /// some servers: if a stranger gave that to another file, the other file is
+    /// none of our business.
+    async fn set_times(&self, open: &Open) {
+        let attr = SetAttr {
+            valid: setattr::MTIME | setattr::CTIME,
+            ..SetAttr::default()
+        };
+        if let Ok(Some(_)) = self.own_attr(&open.file, open.back).await {
+            // Who may write may not always set times; the write is done.
+            let _ = self.set_attr_below(open.back, attr).await;
+        }
     }
 
     /// Writes one step; on an error says how many bytes got there.

@@ -53,6 +53,17 @@ pub struct Open {
     pub closed: Cell<bool>,
 }
 
+impl Entry {
+    /// The fid beneath that ends with it.
+    pub fn back(&self) -> Option<Below> {
+        match self {
+            Entry::Plain { back, .. } => Some(*back),
+            Entry::Open(open) => Some(open.back),
+            Entry::Snap(_) | Entry::Reserved => None,
+        }
+    }
+}
+
 /// A fid beneath and what is known of it: the content of an [`Entry::Plain`].
 pub type Plain = (Below, Qid, MountOptions);
 
@@ -82,6 +93,31 @@ pub struct Conn {
     pub writes: RefCell<BTreeMap<u64, Write>>,
     /// The session it belongs to, if that has a lease.
     pub(crate) session: RefCell<Option<Rc<Session>>>,
+    /// Fids beneath that requests in flight hold, and how many of them.
+    pub(crate) holds: RefCell<BTreeMap<Below, u32>>,
+}
+
+/// A fid beneath that a request uses for longer than one message, or after it
+/// has waited: its number is not given to anybody else meanwhile.
+pub struct Hold<'c> {
+    conn: &'c Conn,
+    /// The fid beneath.
+    pub back: Below,
+    /// The file.
+    pub qid: Qid,
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        let mut holds = self.conn.holds.borrow_mut();
+        if let Some(count) = holds.get_mut(&self.back) {
+            *count -= 1;
+            if *count == 0 {
+                holds.remove(&self.back);
+                self.conn.done.ring();
+            }
+        }
+    }
 }
 
 impl Conn {
@@ -97,7 +133,8 @@ impl Conn {
         }
     }
 
-    /// The fid beneath and the file's qid, for requests that are passed on.
+    /// The fid beneath and the file's qid, for requests that are passed on at
+    /// once and are one message there. Others take [`Conn::hold`].
     ///
     /// # Errors
     /// `EBADF` for no fid and for snapshots.
@@ -106,6 +143,26 @@ impl Conn {
             Entry::Plain { back, qid, .. } => Ok((back, qid)),
             Entry::Open(open) => Ok((open.back, open.qid)),
             Entry::Snap(_) | Entry::Reserved => Err(Errno::EBADF),
+        }
+    }
+
+    /// The same, held: until the end of a request that waits, or sends more
+    /// than one message.
+    ///
+    /// # Errors
+    /// As [`Conn::below`].
+    pub fn hold(&self, fid: u32) -> Result<Hold<'_>, Errno> {
+        let (back, qid) = self.below(fid)?;
+        *self.holds.borrow_mut().entry(back).or_default() += 1;
+        let conn = self;
+        Ok(Hold { conn, back, qid })
+    }
+
+    /// Waits until no request holds that fid beneath. No lock may be held that
+    /// such a request could wait for.
+    pub async fn wait_until_free(&self, back: Below) {
+        while self.holds.borrow().contains_key(&back) {
+            self.done.wait().await;
         }
     }
 

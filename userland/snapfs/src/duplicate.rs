@@ -81,6 +81,7 @@ impl Files {
         let fids = conn.fids.borrow();
         let entries = fids.iter().map(|(fid, entry)| (*fid, self.entry(entry)));
         Conn {
+            holds: conn.holds.clone(),
             id: conn.id.clone(),
             session: RefCell::new(
                 conn.session()

@@ -10,12 +10,10 @@ use crate::ranges::Part;
 use crate::sync::Lock;
 use crate::zeros::Zeros;
 use crate::{Backing, Snapfs};
-use abi::Errno;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::ops::Range;
-use ninep::consts::getattr;
 use ninep::{Attr, Changes};
 
 /// A file without blocks is believed to be all zeros only from this size on:
@@ -36,6 +34,24 @@ pub struct File {
     pub(crate) state: RefCell<State>,
 }
 
+/// When a file was changed, in seconds and nanoseconds.
+#[derive(Clone, Copy)]
+pub struct Times {
+    /// Its content.
+    pub mtime: (u64, u64),
+    /// Its content, its other attributes or its names.
+    pub ctime: (u64, u64),
+}
+
+impl From<&Attr> for Times {
+    fn from(attr: &Attr) -> Times {
+        Times {
+            mtime: (attr.mtime_sec, attr.mtime_nsec),
+            ctime: (attr.ctime_sec, attr.ctime_nsec),
+        }
+    }
+}
+
 /// The part of a [`File`] that changes. No borrow of it spans an `await`.
 #[cfg_attr(feature = "memory", derive(Clone))]
 pub struct State {
@@ -44,9 +60,12 @@ pub struct State {
     /// mtime after our last change or look; `None`: not known, because nobody
     /// had a snapshot that a stranger's change could have broken.
     pub mtime: Option<(u64, u64)>,
+    /// ctime likewise, which a stranger cannot put back; `None`: whatever is
+    /// found is our own doing.
+    pub ctime: Option<(u64, u64)>,
     /// How often `mtime` was set, and how many own changes are under way: what
-    /// a look without the lock must know.
-    looks: u64,
+    /// a look without the lock must know, or one while names are changed.
+    pub looks: u64,
     pub changing: u32,
     /// Epoch of the last change.
     pub epoch: u64,
@@ -86,6 +105,7 @@ impl State {
         State {
             size: 0,
             mtime: None,
+            ctime: None,
             looks: 0,
             changing: 0,
             epoch,
@@ -139,10 +159,11 @@ impl State {
         self.history.since(known, out)
     }
 
-    /// What the file's size and mtime are known to be from now on.
-    fn saw(&mut self, size: u64, mtime: Option<(u64, u64)>) {
+    /// What the file's size and times are known to be from now on.
+    pub fn saw(&mut self, size: u64, times: Option<Times>) {
         self.size = size;
-        self.mtime = mtime;
+        self.mtime = times.map(|times| times.mtime);
+        self.ctime = times.map(|times| times.ctime);
         self.looks += 1;
     }
 
@@ -227,108 +248,6 @@ impl<B: Backing> Snapfs<B> {
             }
             self.leave_hidden_dir().await;
         }
-    }
-
-    /// Looks at the file beneath and finds out whether a stranger changed it.
-    /// `None`: a stranger took its name away or gave it to another file, and
-    /// the server beneath goes by names; what we know is the best there is.
-    /// The lock must be held.
-    pub(crate) async fn look(&self, file: &File, fid: Below) -> Result<Option<Attr>, Errno> {
-        let Some(attr) = self.own_attr(file, fid).await? else {
-            return Ok(None);
-        };
-        let mtime = (attr.mtime_sec, attr.mtime_nsec);
-        let mut state = file.state.borrow_mut();
-        if state.mtime != Some(mtime) || state.size != attr.size {
-            if state.mtime.is_some() {
-                self.break_snapshots(&mut state);
-            } else {
-                state.all_changed(self.next_epoch());
-            }
-            state.saw(attr.size, Some(mtime));
-            state.zeros.clear();
-            let counted = attr.valid & getattr::BLOCKS != 0;
-            if counted && attr.blocks == 0 && attr.size >= HOLLOW_MIN {
-                state.zeros.learn(attr.size);
-            }
-        }
-        Ok(Some(attr))
-    }
-
-    /// The attributes, if they are this file's.
-    async fn own_attr(&self, file: &File, fid: Below) -> Result<Option<Attr>, Errno> {
-        match self.attr_below(fid).await {
-            // Blocks are counted in whole files, so there must be an end to them.
-            Ok(attr) if attr.size > SIZE_MAX => Err(Errno::EFBIG),
-            Ok(attr) => Ok(Some(attr).filter(|attr| attr.qid.path == file.path)),
-            Err(Errno::ENOENT) => Ok(None),
-            Err(errno) => Err(errno),
-        }
-    }
-
-    /// A stranger changed the file: what is not saved is lost to snapshots.
-    pub(crate) fn break_snapshots(&self, state: &mut State) {
-        if state.snaps > 0 {
-            // Not the file's own: an earlier instance may have told a later one.
-            state.past.journal.note_break(self.epoch.get());
-        }
-        state.zeros.clear();
-        state.all_changed(self.next_epoch());
-    }
-
-    /// Has a stranger changed the file, of which something was just read for a
-    /// snapshot? Needs no lock: while an own change is under way it cannot be
-    /// told.
-    ///
-    /// # Errors
-    /// `ESTALE`: yes; what is not saved is lost. The backing's.
-    pub(crate) async fn check(&self, file: &File) -> Result<(), Errno> {
-        loop {
-            let (reader, looks) = {
-                let state = file.state.borrow();
-                (state.reader.ok_or(Errno::ESTALE)?, state.looks)
-            };
-            let Some(attr) = self.own_attr(file, reader).await? else {
-                return Ok(());
-            };
-            let mut state = file.state.borrow_mut();
-            let mtime = (attr.mtime_sec, attr.mtime_nsec);
-            let same = state.size == attr.size && state.mtime == Some(mtime);
-            if same || state.changing > 0 || state.mtime.is_none() {
-                return Ok(());
-            }
-            if state.looks == looks {
-                self.break_snapshots(&mut state);
-                state.saw(attr.size, Some(mtime));
-                return Err(Errno::ESTALE);
-            }
-        }
-    }
-
-    /// After an own change: learns the new mtime while snapshots need it, or
-    /// what is known to be zeros. A change that `failed` may have been done in
-    /// part or entirely, whatever its answer said (QEMU answers ENOSPC to a
-    /// write of which it has written a part): the size is learnt as well, as
-    /// our own doing. The lock must be held.
-    pub(crate) async fn look_after_change(&self, file: &File, fid: Below, failed: bool) {
-        let needed = {
-            let state = file.state.borrow();
-            failed || state.snaps > 0 || state.zeros.is_worth_keeping()
-        };
-        let attr = match needed {
-            true => self.own_attr(file, fid).await.ok().flatten(),
-            false => None,
-        };
-        let mtime = attr.map(|attr| (attr.mtime_sec, attr.mtime_nsec));
-        {
-            let state = &mut *file.state.borrow_mut();
-            let size = attr.filter(|_| failed).map_or(state.size, |attr| attr.size);
-            if failed {
-                state.zeros.remove(size.min(state.size)..u64::MAX);
-            }
-            state.saw(size, mtime);
-        }
-        self.log_done(file).await;
     }
 
     /// Forgets what only the references in `gone` could reach. They must be

@@ -52,6 +52,7 @@ mod ranges;
 mod record;
 mod recover;
 mod rescue;
+mod revalidate;
 mod serve;
 mod session;
 mod snap;
@@ -111,9 +112,9 @@ pub struct Snapfs<B: Backing> {
     rescued: Cell<u64>,
     /// Blocks that could not be.
     lost: Cell<u64>,
-    /// What was found out about the server beneath: does it count the blocks
-    /// of files?
-    counts_blocks: Cell<Option<bool>>,
+    /// What was found out about the file system of the hidden directory: its
+    /// identity, if it counts the blocks of files.
+    counts_blocks: Cell<Option<Option<rescue::FileSystem>>>,
 }
 
 /// How a server is to be. The default keeps nothing of who hangs up, and takes 64

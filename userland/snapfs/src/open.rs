@@ -2,6 +2,7 @@
 
 use crate::below::Below;
 use crate::conn::{Conn, Entry, Open, Plain};
+use crate::file::File;
 use crate::hidden::check_name;
 use crate::options;
 use crate::{Backing, Snapfs};
@@ -12,12 +13,21 @@ use core::cell::Cell;
 use ninep::consts::{IOHDRSZ, NOFID, open, qid};
 use ninep::{ByteStr, Names, Qid, Qids, Reply, Request};
 
+/// How often something is tried again because its name was given to another
+/// file in the middle of it.
+pub const REPLACED_MAX: usize = 8;
+
 /// Flags that snapfs acts on itself.
 const OURS: u32 = open::TRUNC | open::APPEND;
 
 /// A regular file, in Linux's mode bits.
 const fn is_regular(mode: u32) -> bool {
     mode & 0o170_000 == 0o100_000
+}
+
+/// The flags that are passed down when a regular file is opened.
+const fn for_below(flags: u32) -> u32 {
+    flags & !(OURS | open::CREAT | open::EXCL)
 }
 
 /// What a fid is after it was opened, and the qid of what it opened.
@@ -155,14 +165,15 @@ impl<B: Backing> Snapfs<B> {
         names: Names<'_>,
         qids: &'q mut Vec<Qid>,
     ) -> Result<Reply<'q>, Errno> {
-        let (from, from_qid) = conn.below(fid)?;
+        let held = conn.hold(fid)?;
+        let (from, from_qid) = (held.back, held.qid);
         let options = conn.options(fid)?;
         if newfid == fid {
             conn.reserve(fid).map_err(|_| Errno::EBUSY)?;
         } else {
             conn.put_new(newfid, Entry::Reserved)?;
         }
-        let _names = self.names.shared().await;
+        let locked = self.names.shared().await;
         let back = self.new_fid();
         let walked = self.walk_to((from, from_qid), back, names, qids).await;
         let arrived = walked.is_ok() && qids.len() == names.len();
@@ -179,7 +190,9 @@ impl<B: Backing> Snapfs<B> {
         }
         let qid = qids.last().copied().unwrap_or(from_qid);
         conn.replace(newfid, plain((back, qid, options)));
+        drop((locked, held));
         if newfid == fid {
+            conn.wait_until_free(from).await;
             self.clunk_below(from).await;
         }
         Ok(Reply::Walk {
@@ -249,13 +262,18 @@ impl<B: Backing> Snapfs<B> {
         if special && flags & open::TRUNC != 0 {
             return (plain(unopened), Err(Errno::EISDIR));
         }
-        let ours = match special {
-            true => OURS,
-            false => OURS | open::CREAT | open::EXCL,
-        };
-        match self.open_below(back, flags & !ours).await {
-            Ok(qid) if !special => self.opened((back, qid, options), flags).await,
-            opened => (plain(unopened), opened),
+        if special {
+            let opened = self.open_below(back, flags & !OURS).await;
+            return (plain(unopened), opened);
+        }
+        // A file that is replaced from now on is in use, and stays itself.
+        let names = self.names.shared().await;
+        let opened = self.open_below(back, for_below(flags)).await;
+        let file = opened.map(|qid| (qid, self.file(qid.path)));
+        drop(names);
+        match file {
+            Ok((qid, file)) => self.opened((back, qid, options), file, flags).await,
+            Err(errno) => (plain(unopened), Err(errno)),
         }
     }
 
@@ -307,28 +325,78 @@ impl<B: Backing> Snapfs<B> {
             _ => None,
         });
         let created = created.await;
+        let file = created.map(|qid| (qid, self.file(qid.path)));
         drop((names, changing));
-        match created {
-            Ok(qid) => self.opened((back, qid, options), flags).await,
+        match file {
+            Ok((qid, file)) => self.opened((back, qid, options), file, flags).await,
             Err(errno) => (plain(dir), Err(errno)),
         }
     }
 
     /// A fid was opened beneath: what it is now, an open file if it is a
-    /// regular one, and its qid.
-    async fn opened(&self, found: Plain, flags: u32) -> Opened {
-        let (back, qid, options) = found;
-        let file = self.file(qid.path);
-        let held = file.lock.exclusive().await;
-        let looked = match self.look(&file, back).await {
-            Ok(Some(attr)) if is_regular(attr.mode) && flags & open::TRUNC != 0 => {
-                self.resize(&file, back, 0).await.map(|()| true)
+    /// regular one, and its qid. A stranger may have put another file at its
+    /// name between two messages: then that one is opened.
+    async fn opened(&self, mut found: Plain, mut file: Rc<File>, flags: u32) -> Opened {
+        let mut tries = 0..REPLACED_MAX;
+        loop {
+            let locked = file.lock.exclusive().await;
+            let looked = self.look_at_opened(&file, found.0, flags).await;
+            drop(locked);
+            if looked != Err(Errno::ESTALE) || tries.next().is_none() {
+                return self.entry_of(found, file, (looked, flags)).await;
             }
-            Ok(Some(attr)) => Ok(is_regular(attr.mode)),
-            Ok(None) => Err(Errno::ESTALE),
-            Err(errno) => Err(errno),
-        };
-        drop(held);
+            let names = self.names.shared().await;
+            let Ok((back, qid)) = self.open_again(found.0, flags).await else {
+                drop(names);
+                return self.entry_of(found, file, (looked, flags)).await;
+            };
+            let before = core::mem::replace(&mut file, self.file(qid.path));
+            drop(names);
+            found = (back, qid, found.2);
+            self.done_with(before).await;
+            if qid.kind & (qid::DIR | qid::SYMLINK) != 0 {
+                self.done_with(file).await;
+                return (plain(found), Ok(qid));
+            }
+        }
+    }
+
+    /// Opens what the name of an open fid stands for now, in place of it.
+    async fn open_again(&self, back: Below, flags: u32) -> Result<(Below, Qid), Errno> {
+        let (new, _) = self.walk_below(back, &[]).await?;
+        match self.open_below(new, for_below(flags)).await {
+            Ok(qid) => {
+                self.clunk_below(back).await;
+                Ok((new, qid))
+            }
+            Err(errno) => {
+                self.clunk_below(new).await;
+                Err(errno)
+            }
+        }
+    }
+
+    /// Is a fid that was just opened a regular file? One that is to be cut is.
+    ///
+    /// # Errors
+    /// `ESTALE`: it is not that file. The backing's.
+    async fn look_at_opened(&self, file: &File, back: Below, flags: u32) -> Result<bool, Errno> {
+        let attr = self.look(file, back).await?.ok_or(Errno::ESTALE)?;
+        let regular = is_regular(attr.mode);
+        if regular && flags & open::TRUNC != 0 {
+            self.resize(file, back, 0).await?;
+        }
+        Ok(regular)
+    }
+
+    /// What a fid that was opened beneath is now, after `looked`.
+    async fn entry_of(
+        &self,
+        found: Plain,
+        file: Rc<File>,
+        (looked, flags): (Result<bool, Errno>, u32),
+    ) -> Opened {
+        let (back, qid, options) = found;
         if looked == Ok(false) {
             self.done_with(file).await;
             return (plain(found), Ok(qid));

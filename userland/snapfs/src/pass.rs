@@ -17,7 +17,8 @@ impl<B: Backing> Snapfs<B> {
         request: &Request<'_>,
     ) -> Result<Answer<B::Buf>, Errno> {
         let mut below = *request;
-        let _held = match &mut below {
+        let mut held = None;
+        let _names = match &mut below {
             Request::Statfs { fid }
             | Request::Readlink { fid }
             | Request::Fsync { fid, .. }
@@ -30,20 +31,15 @@ impl<B: Backing> Snapfs<B> {
             Request::Symlink { dfid, name, .. }
             | Request::Mknod { dfid, name, .. }
             | Request::Mkdir { dfid, name, .. } => {
-                let (back, qid) = conn.below(*dfid)?;
-                self.allowed((back, qid), *name).await?;
-                *dfid = back;
+                let dir = held.insert(conn.hold(*dfid)?);
+                self.allowed((dir.back, dir.qid), *name).await?;
+                *dfid = dir.back;
                 let names = self.names.shared().await;
                 Some((names, self.hidden.change_of_names().await))
             }
             Request::Link { dfid, fid, name } => {
-                let (back, qid) = conn.below(*dfid)?;
-                self.allowed((back, qid), *name).await?;
-                let (linked, linked_qid) = conn.below(*fid)?;
-                (*dfid, *fid) = (back, linked);
-                let names = self.names.shared().await;
-                self.still_named(linked, &linked_qid).await?;
-                Some((names, self.hidden.change_of_names().await))
+                let linked = self.link(conn, (*dfid, *fid, *name)).await?;
+                return Ok(whole(tag, &linked));
             }
             Request::Xattrwalk { .. } => return self.xattr_walk(conn, tag, request).await,
             _ => return Err(Errno::EOPNOTSUPP),

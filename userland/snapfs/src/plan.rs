@@ -209,7 +209,10 @@ impl<B: Backing> Snapfs<B> {
         soff: u64,
         range: &Range<u64>,
     ) -> Result<u64, Errno> {
-        self.settle_doubt(&source.file).await;
+        let reader = source.file.state.borrow().reader;
+        if let Some(reader) = reader {
+            self.settle_doubt(&source.file, reader).await;
+        }
         let (mut at, end) = (soff, soff + (range.end - range.start));
         let to = |at: u64| range.start + (at - soff);
         while at < end {

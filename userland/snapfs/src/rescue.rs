@@ -1,6 +1,7 @@
 //! The rescue of blocks about to be overwritten: when it is over, nothing that
 //! a snapshot needs is left in them (invariant 10).
 
+use crate::below::Below;
 use crate::file::{File, State};
 use crate::hidden::name_text;
 use crate::journal::Place;
@@ -10,6 +11,15 @@ use crate::{BLOCK, Backing, Snapfs};
 use abi::Errno;
 use alloc::vec::Vec;
 use core::ops::Range;
+
+/// Which file system a file is on, as `statfs` says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct FileSystem {
+    /// Its magic number.
+    kind: u32,
+    /// Its identity; 0 if it has none.
+    fsid: u64,
+}
 
 /// Blocks saved with one read.
 const RESCUE_BLOCKS: u64 = 32;
@@ -105,14 +115,13 @@ impl<B: Backing> Snapfs<B> {
 
     /// Notes what must be saved of `blocks` and is known to be zeros.
     async fn note_zeros(&self, file: &File, blocks: &Range<u64>) {
-        let unsaved = {
+        let reader = {
             let state = file.state.borrow();
-            !state.zeros.is_empty() && state.past.next_unsaved(blocks.clone(), 1).is_some()
+            let unsaved = state.past.next_unsaved(blocks.clone(), 1).is_some();
+            state.reader.filter(|_| unsaved && !state.zeros.is_empty())
         };
-        if !unsaved {
-            return;
-        }
-        self.settle_doubt(file).await;
+        let Some(reader) = reader else { return };
+        self.settle_doubt(file, reader).await;
         let mut noted = 0;
         let mut state = file.state.borrow_mut();
         let State {
@@ -142,32 +151,58 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// What is known to be zeros because the server beneath says so is used
-    /// only if that server is right about it. The lock must be held.
-    pub(crate) async fn settle_doubt(&self, file: &File) {
-        if file.state.borrow().zeros.is_doubtful() {
-            let counts = self.counts_blocks().await;
-            let zeros = &mut file.state.borrow_mut().zeros;
-            if counts {
-                zeros.believe();
-            } else {
-                zeros.clear();
-            }
+    /// only if it is right about files of that very file system. The lock must
+    /// be held.
+    pub(crate) async fn settle_doubt(&self, file: &File, fid: Below) {
+        if !file.state.borrow().zeros.is_doubtful() {
+            return;
+        }
+        let counted = self.is_on_counting(file, fid).await;
+        let zeros = &mut file.state.borrow_mut().zeros;
+        match counted {
+            true => zeros.believe(),
+            false => zeros.clear(),
         }
     }
 
-    /// Does the server beneath count the blocks of a file as soon as they are
-    /// written? Some say 0 whatever is in a file; so a file is made to see.
-    async fn counts_blocks(&self) -> bool {
-        if let Some(counts) = self.counts_blocks.get() {
-            return counts;
-        }
-        let Ok(dir) = self.hidden_dir().await else {
+    /// Is the file, which has no blocks, on a file system that was seen to
+    /// count them? A share may hold others, and some of them say 0 whatever is
+    /// in a file (procfs, sysfs, many a FUSE server).
+    async fn is_on_counting(&self, file: &File, fid: Below) -> bool {
+        let Some(counting) = self.counting_file_system().await else {
             return false;
         };
+        let Ok(own) = self.file_system_of(fid).await else {
+            return false;
+        };
+        // What was asked was this file, if the name stands for it still.
+        own == counting && matches!(self.own_attr(file, fid).await, Ok(Some(_)))
+    }
+
+    /// The file system of the hidden directory, if it counts the blocks of a
+    /// file as soon as they are written; so a file is made to see. One that
+    /// does not say which it is cannot be told from others.
+    async fn counting_file_system(&self) -> Option<FileSystem> {
+        if let Some(known) = self.counts_blocks.get() {
+            return known;
+        }
+        let dir = self.hidden_dir().await.ok()?;
         let counts = self.count_blocks_in(dir).await;
+        let own = self.file_system_of(dir).await;
         self.leave_hidden_dir().await;
-        self.counts_blocks.set(counts.ok());
-        counts.unwrap_or(false)
+        let counting = own.ok().filter(|own| counts == Ok(true) && own.fsid != 0);
+        if counts.is_ok() {
+            self.counts_blocks.set(Some(counting));
+        }
+        counting
+    }
+
+    async fn file_system_of(&self, fid: Below) -> Result<FileSystem, Errno> {
+        let stat = self.statfs_below(fid).await?;
+        Ok(FileSystem {
+            kind: stat.kind,
+            fsid: stat.fsid,
+        })
     }
 
     async fn count_blocks_in(&self, dir: u32) -> Result<bool, Errno> {

@@ -2,7 +2,8 @@
 
 use crate::backing::{Answer, Head, Payload};
 use crate::commit::Put;
-use crate::conn::{Conn, Entry, Open, Turn};
+use crate::conn::{Conn, Entry, Hold, Open, Turn};
+use crate::open::REPLACED_MAX;
 use crate::put::{Bytes, Message};
 use crate::snap::Take;
 use crate::{Backing, ConnId, Snapfs};
@@ -209,7 +210,11 @@ impl<B: Backing> Snapfs<B> {
             Request::Lcreate { .. } => self.create(conn, request).await,
             Request::Clunk { fid } => {
                 conn.wait_until_settled(fid).await;
-                self.clunk(conn.remove(fid)?).await?;
+                let entry = conn.remove(fid)?;
+                if let Some(back) = entry.back() {
+                    conn.wait_until_free(back).await;
+                }
+                self.clunk(entry).await?;
                 Ok(Reply::Clunk)
             }
             Request::Write { fid, offset, data } => {
@@ -248,11 +253,14 @@ impl<B: Backing> Snapfs<B> {
                 };
                 Ok(self.commit(conn, &open, put).await?.count as u32)
             }
-            Entry::Plain { back, .. } => match self.write_below(back, off, data).await {
-                Ok(()) => Ok(data.len() as u32),
-                Err((0, errno)) => Err(errno),
-                Err((done, _)) => Ok(done as u32),
-            },
+            Entry::Plain { .. } => {
+                let held = conn.hold(fid)?;
+                match self.write_below(held.back, off, data).await {
+                    Ok(()) => Ok(data.len() as u32),
+                    Err((0, errno)) => Err(errno),
+                    Err((done, _)) => Ok(done as u32),
+                }
+            }
             Entry::Snap(_) | Entry::Reserved => Err(Errno::EBADF),
         }
     }
@@ -272,33 +280,65 @@ impl<B: Backing> Snapfs<B> {
                 .nlink
                 .saturating_sub(file.state.borrow().hidden.len() as u64);
         }
-        // Nor is that directory's link to its parent, the root.
-        if self.hidden.is_home(qid.path) && self.hidden.path.get().is_some() {
-            attr.nlink = attr.nlink.saturating_sub(1);
+        // Nor is that directory's link to its parent, the root, where links of
+        // directories are counted: each has two there, and one more for each
+        // directory in it.
+        let in_root = self.hidden.is_home(qid.path) && self.hidden.path.get().is_some();
+        if in_root && attr.nlink > 2 {
+            attr.nlink -= 1;
         }
         Ok(Reply::Getattr(attr))
     }
 
     async fn set_attr(&self, conn: &Conn, fid: u32, attr: SetAttr) -> Result<(), Errno> {
-        let (back, qid) = conn.below(fid)?;
+        let held = conn.hold(fid)?;
+        let is_open = matches!(conn.get(fid), Ok(Entry::Open(_)));
+        let mut tries = 0..REPLACED_MAX;
+        let mut path = held.qid.path;
+        while tries.next().is_some() {
+            match self.set_attr_of(&held, path, attr).await {
+                // A name that is being replaced all the time: what it stands for
+                // now, unless the fid is that one open file.
+                Err(Errno::ESTALE) if !is_open => {
+                    path = self.attr_below(held.back).await?.qid.path;
+                }
+                done => return done,
+            }
+        }
+        Err(Errno::ESTALE)
+    }
+
+    /// Sets attributes of what a fid stands for, if that is the file `path`.
+    ///
+    /// # Errors
+    /// `ESTALE`: it is not.
+    async fn set_attr_of(&self, held: &Hold<'_>, path: u64, attr: SetAttr) -> Result<(), Errno> {
         let sized = attr.valid & ninep::consts::setattr::SIZE != 0;
-        let file = if sized {
-            Some(self.file(qid.path))
-        } else {
-            self.known_file(qid.path)
+        let is_dir = held.qid.kind & ninep::consts::qid::DIR != 0;
+        let names = self.names.shared().await;
+        let file = match sized && !is_dir {
+            true => Some(self.file(path)),
+            false => self.known_file(path),
         };
         let Some(file) = file else {
+            // Nobody uses it; but others may be in use, and beneath the fid may
+            // stand for one of them by now.
+            let others = !is_dir && !self.files.borrow().is_empty();
+            if others && self.attr_below(held.back).await?.qid.path != path {
+                return Err(Errno::ESTALE);
+            }
             let _changing = self.hidden.change_of_names().await;
-            return self.set_attr_below(back, attr).await;
+            return self.set_attr_below(held.back, attr).await;
         };
-        let held = file.lock.exclusive().await;
-        let changed = match self.look(&file, back).await {
-            Ok(Some(_)) => self.change_attr(&file, back, attr).await,
+        drop(names);
+        let locked = file.lock.exclusive().await;
+        let changed = match self.look(&file, held.back).await {
+            Ok(Some(_)) => self.change_attr(&file, held.back, attr).await,
             // Beneath it would change another file, or none.
             Ok(None) => Err(Errno::ESTALE),
             Err(errno) => Err(errno),
         };
-        drop(held);
+        drop(locked);
         self.done_with(file).await;
         changed
     }

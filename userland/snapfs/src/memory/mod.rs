@@ -305,7 +305,10 @@ impl Memory {
                 Reply::Clunk
             }
             Request::Fsync { .. } => Reply::Fsync,
-            Request::Statfs { .. } => Reply::Statfs(StatFs::default()),
+            Request::Statfs { .. } => Reply::Statfs(StatFs {
+                fsid: 1,
+                ..StatFs::default()
+            }),
             _ => change(&mut tree, request)?,
         };
         let mut out = vec![0; 1024 + reply_payload(&reply)];

@@ -12,6 +12,8 @@ mod failed_changes;
 mod failures;
 mod fuzz;
 mod hiding;
+mod identity;
+mod in_use;
 mod leases;
 mod limits;
 mod lives;

@@ -1,0 +1,153 @@
+//! What is known of a file beneath is compared with what it says of itself:
+//! changes behind our back are found by size and times.
+//!
+//! A stranger can put mtime back (`rsync -t`, `cp -p`, `touch -r`), ctime it
+//! cannot. But ctime moves with every change of names and rights too, our own
+//! included, so that each of these is followed by a look ([`Snapfs::names_changed`]).
+
+use crate::below::Below;
+use crate::file::{File, HOLLOW_MIN, SIZE_MAX, State, Times};
+use crate::{Backing, Snapfs};
+use abi::Errno;
+use ninep::Attr;
+use ninep::consts::getattr;
+
+impl State {
+    /// Has the file that size, and the times that it is known to have?
+    fn is_as_known(&self, attr: &Attr) -> bool {
+        let times = Times::from(attr);
+        // While we change names ourselves ctime is no proof.
+        let ctime = self.ctime.filter(|_| self.changing == 0);
+        let same = ctime.is_none_or(|ctime| ctime == times.ctime);
+        self.mtime == Some(times.mtime) && self.size == attr.size && same
+    }
+}
+
+impl<B: Backing> Snapfs<B> {
+    /// Looks at the file beneath and finds out whether a stranger changed it.
+    /// `None`: a stranger took its name away or gave it to another file, and
+    /// the server beneath goes by names; what we know is the best there is.
+    /// The lock must be held.
+    pub(crate) async fn look(&self, file: &File, fid: Below) -> Result<Option<Attr>, Errno> {
+        let Some(attr) = self.own_attr(file, fid).await? else {
+            return Ok(None);
+        };
+        let mut state = file.state.borrow_mut();
+        if state.is_as_known(&attr) {
+            state.ctime = Some(Times::from(&attr).ctime);
+            return Ok(Some(attr));
+        }
+        if state.mtime.is_some() {
+            self.break_snapshots(&mut state);
+        } else {
+            state.all_changed(self.next_epoch());
+        }
+        state.saw(attr.size, Some(Times::from(&attr)));
+        state.zeros.clear();
+        let counted = attr.valid & getattr::BLOCKS != 0;
+        if counted && attr.blocks == 0 && attr.size >= HOLLOW_MIN {
+            state.zeros.learn(attr.size);
+        }
+        Ok(Some(attr))
+    }
+
+    /// The attributes, if they are this file's.
+    pub(crate) async fn own_attr(&self, file: &File, fid: Below) -> Result<Option<Attr>, Errno> {
+        match self.attr_below(fid).await {
+            // Blocks are counted in whole files, so there must be an end to them.
+            Ok(attr) if attr.size > SIZE_MAX => Err(Errno::EFBIG),
+            Ok(attr) => Ok(Some(attr).filter(|attr| attr.qid.path == file.path)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// A stranger changed the file: what is not saved is lost to snapshots.
+    pub(crate) fn break_snapshots(&self, state: &mut State) {
+        if state.snaps > 0 {
+            // Not the file's own: an earlier instance may have told a later one.
+            state.past.journal.note_break(self.epoch.get());
+        }
+        state.zeros.clear();
+        state.all_changed(self.next_epoch());
+    }
+
+    /// Has a stranger changed the file, of which something was just read for a
+    /// snapshot? Needs no lock: while an own change is under way it cannot be
+    /// told.
+    ///
+    /// # Errors
+    /// `ESTALE`: yes; what is not saved is lost. The backing's.
+    pub(crate) async fn check(&self, file: &File) -> Result<(), Errno> {
+        loop {
+            let (reader, looks) = {
+                let state = file.state.borrow();
+                (state.reader.ok_or(Errno::ESTALE)?, state.looks)
+            };
+            let Some(attr) = self.own_attr(file, reader).await? else {
+                return Ok(());
+            };
+            let mut state = file.state.borrow_mut();
+            if state.is_as_known(&attr) || state.changing > 0 || state.mtime.is_none() {
+                return Ok(());
+            }
+            if state.looks == looks {
+                self.break_snapshots(&mut state);
+                state.saw(attr.size, Some(Times::from(&attr)));
+                return Err(Errno::ESTALE);
+            }
+        }
+    }
+
+    /// After an own change: learns the new times while snapshots need them, or
+    /// what is known to be zeros. A change that `failed` may have been done in
+    /// part or entirely, whatever its answer said (QEMU answers ENOSPC to a
+    /// write of which it has written a part): the size is learnt as well, as
+    /// our own doing. The lock must be held.
+    pub(crate) async fn look_after_change(&self, file: &File, fid: Below, failed: bool) {
+        let needed = {
+            let state = file.state.borrow();
+            failed || state.snaps > 0 || state.zeros.is_worth_keeping()
+        };
+        let attr = match needed {
+            true => self.own_attr(file, fid).await.ok().flatten(),
+            false => None,
+        };
+        {
+            let state = &mut *file.state.borrow_mut();
+            let size = attr.filter(|_| failed).map_or(state.size, |attr| attr.size);
+            if failed {
+                state.zeros.remove(size.min(state.size)..u64::MAX);
+            }
+            state.saw(size, attr.as_ref().map(Times::from));
+        }
+        self.log_done(file).await;
+    }
+
+    /// A name of the file is about to be given, moved or taken away by us,
+    /// which moves its ctime. [`Snapfs::names_changed`] must follow.
+    pub(crate) fn change_names_of(&self, file: &File) {
+        file.state.borrow_mut().changing += 1;
+    }
+
+    /// The end of [`Snapfs::change_names_of`]: while snapshots need it the file
+    /// is looked at again. Nobody may wait for the lock on names meanwhile.
+    pub(crate) async fn names_changed(&self, file: &File) {
+        let reader = {
+            let state = file.state.borrow();
+            state.reader.filter(|_| state.snaps > 0)
+        };
+        let mut seen = false;
+        if let Some(reader) = reader {
+            let _held = file.lock.exclusive().await;
+            // Our reader may have been another one's while we waited.
+            let same = file.state.borrow().reader == Some(reader);
+            seen = same && matches!(self.look(file, reader).await, Ok(Some(_)));
+        }
+        let mut state = file.state.borrow_mut();
+        state.changing -= 1;
+        if !seen {
+            state.ctime = None;
+        }
+    }
+}
