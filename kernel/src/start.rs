@@ -1,5 +1,5 @@
 //! From a machine that works to the first process.
-use crate::mem::heap::{new_arc, new_arc_bytes, new_arc_str};
+use crate::mem::heap::{self, new_arc, new_arc_bytes, new_arc_str};
 use crate::mem::stack::KernelStack;
 use crate::mem::{cache, frames};
 use crate::name::{NameSpace, root};
@@ -23,6 +23,7 @@ pub fn start(bundle: &'static [u8]) -> ! {
     );
     match first_process() {
         Ok(slot) => {
+            heap::set_up_done();
             arch::interrupts::timer_init();
             sched::start(slot)
         }

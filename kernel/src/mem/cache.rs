@@ -30,7 +30,7 @@ const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 /// For what is said about files and snapshots.
 #[inline]
 pub fn with<R>(f: impl FnOnce(&mut Cache) -> R) -> R {
-    f(&mut CACHE.lock())
+    frames::for_all(|| f(&mut CACHE.lock()))
 }
 
 /// A frame with the page at `soff` of the snapshot, held once more.
@@ -47,7 +47,7 @@ pub fn find(epochs: &Epochs, soff: u64) -> Option<Frame> {
 /// was there first, held once more.
 pub fn publish(epochs: &Epochs, soff: u64, frame: Frame) -> Option<Frame> {
     let mut cache = CACHE.lock();
-    match cache.insert(epochs, soff, frame) {
+    match frames::for_all(|| cache.insert(epochs, soff, frame)) {
         Kept::Yes => {
             frames::mark(frame);
             None

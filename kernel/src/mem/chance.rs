@@ -34,7 +34,7 @@ pub(super) fn fails(what: What) -> bool {
 
 #[cold]
 fn counts_down(what: What) -> bool {
-    if u32::from(frames::account().0) != ACCOUNT.load(Relaxed) {
+    if u32::from(frames::running().0) != ACCOUNT.load(Relaxed) {
         return false;
     }
     LEFT[what as usize].fetch_sub(1, Relaxed) == 1

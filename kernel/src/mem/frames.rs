@@ -48,6 +48,8 @@ const LOWEST: u64 = 1 << 20;
 static LIMIT: AtomicU32 = AtomicU32::new(0);
 /// The account of the payer, for the heap.
 static ACCOUNT: AtomicU16 = AtomicU16::new(AccountId::KERNEL.0);
+/// The account of the running process, also where the kernel pays for it.
+static RUNNING: AtomicU16 = AtomicU16::new(AccountId::KERNEL.0);
 
 /// How far a process may use up the last free frames: how many steps of the
 /// reserve it leaves.
@@ -355,6 +357,7 @@ pub fn owner(frame: Frame) -> AccountId {
 #[inline]
 pub fn set_payer(payer: Payer) {
     ACCOUNT.store(payer.account.0, Relaxed);
+    RUNNING.store(payer.account.0, Relaxed);
     let mut table = TABLE.lock();
     table.payer = payer;
     table.floor = payer.share as u32 * table.reserve;
@@ -365,6 +368,27 @@ pub fn set_payer(payer: Payer) {
 #[inline]
 pub fn account() -> AccountId {
     AccountId(ACCOUNT.load(Relaxed))
+}
+
+/// The account of the running process.
+pub fn running() -> AccountId {
+    AccountId(RUNNING.load(Relaxed))
+}
+
+/// Runs `f`, in which memory is charged to the kernel: for tables that all
+/// share, whose size follows from what others are charged for.
+#[inline]
+pub fn for_all<R>(f: impl FnOnce() -> R) -> R {
+    let account = charge_to(AccountId::KERNEL);
+    let done = f();
+    charge_to(account);
+    done
+}
+
+/// Charges to `account` from now on; to whom it was before.
+fn charge_to(account: AccountId) -> AccountId {
+    ACCOUNT.store(account.0, Relaxed);
+    core::mem::replace(&mut TABLE.lock().payer.account, account)
 }
 
 /// Are so few frames free that the one who takes frames now gets none?

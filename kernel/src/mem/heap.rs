@@ -20,7 +20,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use linked_list_allocator::Heap as FirstFit;
 use spin::Mutex;
@@ -65,6 +65,8 @@ struct Heap {
     set_up: Mutex<FirstFit>,
     /// Address of the region of `set_up`.
     set_up_at: AtomicUsize,
+    /// There has been no process yet.
+    setting_up: AtomicBool,
 }
 
 #[cfg_attr(target_os = "none", global_allocator)]
@@ -75,6 +77,7 @@ static HEAP: Heap = Heap {
     }),
     set_up: Mutex::new(FirstFit::empty()),
     set_up_at: AtomicUsize::new(0),
+    setting_up: AtomicBool::new(true),
 };
 
 /// Log2 of the block size for a layout, or `None` for a larger one.
@@ -245,7 +248,7 @@ unsafe impl GlobalAlloc for Heap {
         if chance::fails(What::Block) {
             return null_mut();
         }
-        if frames::account() == AccountId::KERNEL {
+        if self.setting_up.load(Relaxed) {
             let block = self.set_up(layout);
             if !block.is_null() {
                 return block;
@@ -271,6 +274,11 @@ unsafe impl GlobalAlloc for Heap {
             None => large::free(block, layout),
         }
     }
+}
+
+/// From now on there are processes.
+pub fn set_up_done() {
+    HEAP.setting_up.store(false, Relaxed);
 }
 
 /// Is there memory for one object of that layout? Then the next allocation of

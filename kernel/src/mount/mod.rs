@@ -14,6 +14,7 @@ pub mod snapshots;
 
 use crate::chan::{End, Piece, room};
 use crate::lock::{Lock, Rank};
+use crate::mem::frames;
 use crate::mem::heap::new_arc;
 use crate::proc::sched::{Slot, WaitQueue};
 use abi::Errno;
@@ -322,9 +323,11 @@ impl Mount {
     pub fn new_fid(&self) -> Result<u32, Errno> {
         let state = &mut *self.state.lock();
         let more = (state.fids.in_use() + 1).saturating_sub(state.unwanted.len());
-        let reserved = state.unwanted.try_reserve(more);
-        reserved.map_err(|_| Errno::ENOMEM)?;
-        state.fids.take()
+        frames::for_all(|| {
+            let reserved = state.unwanted.try_reserve(more);
+            reserved.map_err(|_| Errno::ENOMEM)?;
+            state.fids.take()
+        })
     }
 
     /// The server has refused to make this fid.

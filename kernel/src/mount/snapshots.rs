@@ -5,8 +5,8 @@
 //! the last one to let go gives its snapfid back to the server.
 use super::{Mount, Trimmed, remote::Remote};
 use crate::lock::{Lock, Rank};
-use crate::mem::cache;
 use crate::mem::heap::new_box;
+use crate::mem::{cache, frames};
 use crate::proc::sched::{self, Reason, WaitQueue};
 use abi::Errno;
 use alloc::boxed::Box;
@@ -118,7 +118,7 @@ pub fn reserve(file: &Remote, path: &Arc<str>) -> Result<SnapId, Errno> {
 fn insert(held: Held) -> Result<SnapId, Errno> {
     let held = new_box(held)?;
     let mut table = TABLE.lock();
-    let index = table.vacancy()?;
+    let index = frames::for_all(|| table.vacancy())?;
     let slot = table.entries.get_mut(index as usize).ok_or(Errno::ENOMEM)?;
     let held = slot.insert(held);
     held.epochs = cache::with(|cache| cache.open(held.mount.id, held.qid_path));

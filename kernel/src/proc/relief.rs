@@ -3,7 +3,7 @@
 //! Whoever needs a frame then, by a touch or in a system call, waits here while
 //! the process with most memory is told by a note. One that has no handler ends
 //! by that; one that goes on without giving memory back is ended. Services of
-//! the system are never chosen, file servers only if no other program has much.
+//! the system are never chosen, file servers only if they have much more.
 use super::sched::{self, Reason, Wake};
 use super::{Process, current, note, table};
 use crate::arch::time;
@@ -11,7 +11,7 @@ use crate::mem::frames;
 use abi::{Errno, STATUS_KILLED};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
-use vm::{ACCOUNTS_MAX, AccountId};
+use vm::{ACCOUNTS_MAX, AccountId, Standing};
 
 /// What the note says.
 const TEXT: &str = "sys: out of memory: this program has most of it";
@@ -21,6 +21,9 @@ const LOOK_NS: u64 = 1_000_000;
 const PATIENCE_NS: u64 = 500_000_000;
 /// After that a note is as good as forgotten.
 const FORGET_NS: u64 = 10_000_000_000;
+/// A file server is chosen if it has more than so many times what any other
+/// program has: others depend on it, but anybody can be one.
+const SERVER_COUNTS: u32 = 4;
 /// How long anybody waits.
 const WAIT_NS: u64 = 30_000_000_000;
 
@@ -79,12 +82,12 @@ fn tell(victim: &Process) {
 
 /// The process that is to give memory back.
 fn victim() -> Option<Arc<Process>> {
-    let (account, frames) = biggest(|process| !process.space.lock().serving)?;
-    if u64::from(frames) >= frames::total() / 16 {
-        return of_account(account, |process| !process.space.lock().serving);
+    let plain = |process: &Process| !process.space.lock().serving;
+    let (account, all) = biggest(|_| true)?;
+    match biggest(plain) {
+        Some((account, frames)) if frames >= all / SERVER_COUNTS => of_account(account, plain),
+        _ => of_account(account, |_| true),
     }
-    let (account, _) = biggest(|_| true)?;
-    of_account(account, |_| true)
 }
 
 /// May it be chosen?
@@ -95,13 +98,19 @@ fn may_end(process: &Process) -> bool {
 /// The account with most frames, of those with a process that will do, and
 /// frames of it and below.
 fn biggest(fits: impl Fn(&Process) -> bool) -> Option<(AccountId, u32)> {
-    let mut candidates = [false; ACCOUNTS_MAX];
+    let mut standing = [Standing::Nobody; ACCOUNTS_MAX];
     table::for_each(|process| {
+        if table::has_ended(process.slot) {
+            return;
+        }
+        let of = &mut standing[usize::from(process.seat.account().0) % ACCOUNTS_MAX];
         if may_end(process) && fits(process) {
-            candidates[usize::from(process.seat.account().0) % ACCOUNTS_MAX] = true;
+            *of = Standing::Candidate;
+        } else if *of == Standing::Nobody {
+            *of = Standing::Spared;
         }
     });
-    frames::accounts(|accounts| accounts.biggest(|id| candidates[usize::from(id.0)]))
+    frames::accounts(|accounts| accounts.biggest(|id| standing[usize::from(id.0)]))
 }
 
 /// The process of an account that maps most pages.

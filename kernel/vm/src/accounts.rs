@@ -20,6 +20,8 @@ const PLACES: u32 = 8;
 /// Parts that the limit of kernel frames is taken in: an account has one more
 /// than those below it.
 const PARTS: u32 = 16;
+/// Accounts that an account may have below it more than those below may.
+const BELOW: u32 = 32;
 /// Kernel frames of an account that count as its parent's own, so that one that
 /// is new has what a program needs to begin.
 const FIRST_FRAMES: u32 = 64;
@@ -49,6 +51,8 @@ struct Account {
     kernel: u32,
     /// Places in the process table, of it and of all below.
     places: u32,
+    /// Accounts in its tree, itself included.
+    accounts: u32,
 }
 
 const UNUSED: Account = Account {
@@ -60,6 +64,7 @@ const UNUSED: Account = Account {
     frames: 0,
     kernel: 0,
     places: 0,
+    accounts: 0,
 };
 
 impl Account {
@@ -116,7 +121,8 @@ impl Accounts {
     }
 
     /// A new account below `parent`, with one member, who is to leave it; `parent`
-    /// itself, with one more, where there is none to be had.
+    /// itself, with one more, where there is none to be had. It is closed when
+    /// nobody pays from it and nothing is charged to it any more.
     pub fn open(&mut self, parent: AccountId) -> AccountId {
         let id = self.unused(parent);
         self.join(id);
@@ -125,20 +131,20 @@ impl Accounts {
 
     fn unused(&mut self, parent: AccountId) -> AccountId {
         let depth = self.get(parent).depth + 1;
-        if depth > DEPTH_MAX {
+        let fits = |at: AccountId| {
+            let account = self.get(at);
+            let below = u8::from(at != parent);
+            account.accounts < Self::accounts_limit(account.depth + below)
+        };
+        if depth > DEPTH_MAX || !self.chain(parent).all(fits) {
             return parent;
         }
         for _ in 1..ACCOUNTS_MAX {
             let id = AccountId(self.next);
             self.next = self.next % (ACCOUNTS_MAX as u16 - 1) + 1;
-            if self.get(id).open && !self.get(id).is_idle() {
+            if self.get(id).open {
                 continue;
             }
-            // Not the one that is to be above: it may be idle for the moment.
-            if id == parent {
-                continue;
-            }
-            self.close(id);
             *self.get_mut(id) = Account {
                 open: true,
                 parent,
@@ -146,15 +152,27 @@ impl Accounts {
                 ..UNUSED
             };
             self.get_mut(parent).below += 1;
+            self.each(id, |account| account.accounts += 1);
             return id;
         }
         parent
     }
 
-    fn close(&mut self, id: AccountId) {
-        let old = core::mem::replace(self.get_mut(id), UNUSED);
-        if old.open {
-            self.get_mut(old.parent).below -= 1;
+    /// Accounts that the tree of an account of that depth may have.
+    fn accounts_limit(depth: u8) -> u32 {
+        ACCOUNTS_MAX as u32 - BELOW * u32::from(depth)
+    }
+
+    /// Closes an account that is idle, and those above that were open for it.
+    #[cold]
+    fn close_idle(&mut self, id: AccountId) {
+        let mut at = id;
+        while at != AccountId::KERNEL && self.get(at).open && self.get(at).is_idle() {
+            let parent = self.get(at).parent;
+            self.each(at, |account| account.accounts -= 1);
+            self.get_mut(parent).below -= 1;
+            *self.get_mut(at) = UNUSED;
+            at = parent;
         }
     }
 
@@ -167,7 +185,11 @@ impl Accounts {
     pub fn leave(&mut self, id: AccountId) -> bool {
         let account = self.get_mut(id);
         account.members = account.members.saturating_sub(1);
-        account.members == 0
+        let last = account.members == 0;
+        if last {
+            self.close_idle(id);
+        }
+        last
     }
 
     /// Processes that pay from it.
@@ -186,6 +208,9 @@ impl Accounts {
     pub fn uncharge(&mut self, id: AccountId) {
         let account = self.get_mut(id);
         account.frames = account.frames.saturating_sub(1);
+        if account.frames == 0 && account.members == 0 {
+            self.close_idle(id);
+        }
     }
 
     /// Frames charged to it.
@@ -231,12 +256,12 @@ impl Accounts {
 
     /// A frame of a kernel object was given back.
     pub fn uncharge_kernel(&mut self, id: AccountId) {
-        self.uncharge(id);
         if id != AccountId::KERNEL {
             self.each(id, |account| {
                 account.kernel = account.kernel.saturating_sub(1)
             });
         }
+        self.uncharge(id);
     }
 
     /// Charges a place in the process table to `id`, on behalf of a process that
@@ -281,24 +306,24 @@ impl Accounts {
 
     /// The account that is to give memory back when frames are out: from the top
     /// down into the tree with most frames, as long as that has more than the
-    /// account itself. `candidate` says of which accounts a process may be ended;
+    /// account itself. `standing` says of an account whether it may be chosen;
     /// trees without any do not count. Also the frames of it and below.
-    pub fn biggest(&self, candidate: impl Fn(AccountId) -> bool) -> Option<(AccountId, u32)> {
+    pub fn biggest(&self, standing: impl Fn(AccountId) -> Standing) -> Option<(AccountId, u32)> {
         let mut frames = [0u32; ACCOUNTS_MAX];
-        let mut open = [false; ACCOUNTS_MAX];
+        let mut leads = [false; ACCOUNTS_MAX];
         for number in 0..ACCOUNTS_MAX as u16 {
             let id = AccountId(number);
-            if !self.get(id).open {
+            let stands = standing(id);
+            if !self.get(id).open || stands == Standing::Spared {
                 continue;
             }
-            let may = candidate(id);
             for above in self.chain(id) {
                 let at = usize::from(above.0);
                 frames[at] = frames[at].saturating_add(self.get(id).frames);
-                open[at] |= may;
+                leads[at] |= stands == Standing::Candidate;
             }
         }
-        if !open[0] {
+        if !leads[0] {
             return None;
         }
         let mut at = AccountId::KERNEL;
@@ -307,17 +332,28 @@ impl Accounts {
             let below = (1..ACCOUNTS_MAX as u16)
                 .map(AccountId)
                 .filter(|id| self.get(*id).open && self.get(*id).parent == at)
-                .filter(|id| open[usize::from(id.0)])
+                .filter(|id| leads[usize::from(id.0)])
                 .max_by_key(|id| frames[usize::from(id.0)]);
-            match below {
-                Some(id) if !candidate(at) || frames[usize::from(id.0)] > self.get(at).frames => {
-                    at = id;
-                }
-                _ => break,
+            let Some(id) = below else { break };
+            let candidate = standing(at) == Standing::Candidate;
+            if candidate && frames[usize::from(id.0)] <= self.get(at).frames {
+                break;
             }
+            at = id;
         }
         Some((at, frames[usize::from(at.0)]))
     }
+}
+
+/// May an account be told to give memory back?
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// Nobody is there: what it has is what those below were left.
+    Nobody,
+    /// Those who are there are not to be told.
+    Spared,
+    /// Somebody there may be told.
+    Candidate,
 }
 
 impl Default for Accounts {
@@ -345,6 +381,14 @@ mod tests {
         let id = accounts.open(parent);
         assert!(accounts.charge_place(id, parent));
         id
+    }
+
+    /// Those are candidates, all others are spared.
+    fn among(candidates: &[AccountId]) -> impl Fn(AccountId) -> Standing {
+        move |id| match candidates.contains(&id) {
+            true => Standing::Candidate,
+            false => Standing::Spared,
+        }
     }
 
     /// Charges kernel frames until that is refused.
@@ -440,7 +484,7 @@ mod tests {
             }
             count += 1;
         }
-        assert!(count > ACCOUNTS_MAX - 10, "{count}");
+        assert!(count > ACCOUNTS_MAX - 100, "{count}");
     }
 
     #[test]
@@ -466,11 +510,33 @@ mod tests {
             parts.push(part);
         }
         // None of its parts has as much as the honest one; together they do.
-        let last = parts.last().copied();
-        assert_eq!(accounts.biggest(|id| id != shell), last.map(|id| (id, 59)));
-        let of_bomb = |id: AccountId| id == bomb || parts.contains(&id);
-        assert_eq!(accounts.biggest(|id| !of_bomb(id)), Some((honest, 500)));
-        assert_eq!(accounts.biggest(|_| false), None);
+        let mut all = Vec::from([honest, bomb]);
+        all.extend(&parts);
+        let last = parts.last().map(|id| (*id, 59));
+        assert_eq!(accounts.biggest(among(&all)), last);
+        // What is spared does not count for those above it.
+        let found = accounts.biggest(among(&[shell, honest]));
+        assert_eq!(found, Some((honest, 500)));
+        let found = accounts.biggest(among(&[shell]));
+        assert_eq!(found, Some((shell, 0)));
+        assert_eq!(accounts.biggest(among(&[])), None);
+    }
+
+    #[test]
+    fn a_tree_of_accounts_leaves_some_for_others() {
+        let (mut accounts, _, shell) = world();
+        let bomb = accounts.open(shell);
+        let mut at = bomb;
+        for _ in 0..10 * ACCOUNTS_MAX {
+            // Each leaves something behind.
+            let id = accounts.open(at);
+            accounts.charge(id);
+            accounts.leave(id);
+            at = if id == at { bomb } else { id };
+        }
+        for _ in 0..20 {
+            assert_ne!(accounts.open(shell), shell);
+        }
     }
 
     #[test]
@@ -482,8 +548,11 @@ mod tests {
         accounts.leave(hog);
         let honest = below(&mut accounts, shell);
         (0..800).for_each(|_| accounts.charge(honest));
-        let alive = [heir, honest];
-        let found = accounts.biggest(|id| alive.contains(&id));
-        assert_eq!(found.map(|(id, _)| id), Some(heir));
+        let found = accounts.biggest(|id| match id {
+            id if id == heir || id == honest => Standing::Candidate,
+            id if id == hog => Standing::Nobody,
+            _ => Standing::Spared,
+        });
+        assert_eq!(found, Some((heir, 0)));
     }
 }

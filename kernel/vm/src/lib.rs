@@ -57,7 +57,7 @@ mod testing;
 mod trim;
 mod write;
 
-pub use accounts::{ACCOUNTS_MAX, AccountId, Accounts};
+pub use accounts::{ACCOUNTS_MAX, AccountId, Accounts, Standing};
 pub use cache::{Cache, Changes, Epochs, FileId, Kept};
 pub use caution::in_a_call;
 pub use extents::{Extent, Extents, Source};

@@ -22,6 +22,7 @@ pub const CASES: &[Case] = &[
     Case::deferred("limits.snapshots", snapshots),
     Case::new("limits.memory.touch", || memory(touch)),
     Case::new("limits.memory.calls", || memory(call)),
+    Case::new("limits.memory.server", || memory(serve)),
     Case::new("limits.memory.fork", fork_when_out),
     Case::new("limits.memory.handler", handler),
     Case::new("limits.everything", everything),
@@ -262,6 +263,22 @@ fn call(memory: &mut Segment) {
         // SAFETY: writes 8 bytes of a segment that is used for nothing else.
         let _ = unsafe { raw::call(Call::KStat, [at, 1, 0, 0, 0, 0]) };
     }
+}
+
+/// Takes memory as a file server, which others may depend on.
+fn serve(memory: &mut Segment) {
+    let Ok((ours, theirs)) = File::pipe() else {
+        return;
+    };
+    if let Ok(Fork::Child) = process::fork() {
+        drop(File::from_fd(theirs.fd()));
+        let _ = ours.mount("/mnt");
+        process::exit_now(0, "");
+    }
+    // Any answer makes a server.
+    let _ = theirs.read(&mut [0; 128]);
+    let _ = send(&theirs, [&[0; 7][..]]);
+    touch(memory);
 }
 
 /// One process takes all frames: it alone is ended, with the reason, while
