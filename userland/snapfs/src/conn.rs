@@ -9,7 +9,7 @@ use crate::session::Session;
 use crate::snap::Snapshot;
 use crate::sync::Bell;
 use abi::Errno;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
@@ -85,6 +85,8 @@ pub struct Conn {
     pub snaps: Cell<bool>,
     /// Tags of requests in flight, each with its turn.
     pub(crate) tags: RefCell<Vec<(u16, Turn)>>,
+    /// Those of them that the client does not want any more.
+    pub(crate) flushed: RefCell<BTreeSet<Turn>>,
     /// Requests so far.
     pub(crate) turns: Cell<Turn>,
     /// Rings when a tag is done or a write has its result, if anybody listens.
@@ -284,7 +286,21 @@ impl Conn {
             tags.swap_remove(at);
         }
         drop(tags);
+        self.flushed.borrow_mut().remove(&turn);
         self.done.ring();
+    }
+
+    /// The client does not want the requests `tag` that came before `own`.
+    pub fn flush(&self, tag: u16, own: Turn) {
+        let tags = self.tags.borrow();
+        let old = tags.iter().filter(|(of, turn)| *of == tag && *turn < own);
+        let mut flushed = self.flushed.borrow_mut();
+        flushed.extend(old.map(|(_, turn)| *turn));
+    }
+
+    /// Does the client not want this request any more?
+    pub fn is_flushed(&self, turn: Turn) -> bool {
+        self.flushed.borrow().contains(&turn)
     }
 
     async fn wait_until_none(&self, is_waited_for: impl Fn(u16, Turn) -> bool) {

@@ -97,6 +97,8 @@ pub struct Snapfs<B: Backing> {
     fids_max: usize,
     /// Held by the one commit that has what it copies in memory.
     copying: sync::Lock,
+    /// The request that runs now: its connection, and its turn there.
+    now_served: Cell<(ConnId, conn::Turn)>,
     /// The name of the tree beneath, as it was attached.
     tree: RefCell<ninep::ByteString>,
     /// The newest epoch given out.
@@ -200,6 +202,7 @@ impl<B: Backing> Snapfs<B> {
             wmax: put::wmax(memory),
             fids_max: options.memory / conn::PER_FID,
             copying: sync::Lock::default(),
+            now_served: Cell::default(),
             tree: RefCell::default(),
             epoch: Cell::new(options.epoch),
             sessions: session::Sessions::new(options.lease),

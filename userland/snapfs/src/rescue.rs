@@ -21,6 +21,8 @@ pub struct FileSystem {
     fsid: u64,
 }
 
+/// A rescue of more reads than this is given up if nobody wants it any more.
+const RUNS_AT_ONCE: u64 = 16;
 /// Blocks saved with one read.
 const RESCUE_BLOCKS: u64 = 32;
 
@@ -40,7 +42,10 @@ impl<B: Backing> Snapfs<B> {
         self.note_zeros(file, &left).await;
         // Up to here one by one: only what cannot be saved shall be lost.
         let mut single = left.start;
-        loop {
+        for runs in 0.. {
+            if runs > RUNS_AT_ONCE && self.is_flushed() {
+                return Err(Errno::EINTR);
+            }
             let most = if left.start < single {
                 1
             } else {
@@ -63,6 +68,7 @@ impl<B: Backing> Snapfs<B> {
             left.start = run.end;
             self.log_news(file).await?;
         }
+        Ok(())
     }
 
     /// The blocks are lost to all snapshots that would need them saved, all of

@@ -12,6 +12,7 @@ use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::future::poll_fn;
 use ninep::consts::{NOTAG, VERSION_L, VERSION_SNAP, VERSION_UNKNOWN};
 use ninep::{ByteStr, PutKind, PutOp, Reply, Request, SetAttr, decode_request, peek};
 
@@ -80,10 +81,25 @@ impl<B: Backing> Snapfs<B> {
                     Err(errno) => whole(tag, &Reply::Error(errno)),
                 }
             }
-            request => Box::pin(self.serve(&conn, (tag, turn), &request)).await,
+            request => {
+                let mut served = Box::pin(self.serve(&conn, (tag, turn), &request));
+                poll_fn(|context| {
+                    self.now_served.set((conn.id.get(), turn));
+                    served.as_mut().poll(context)
+                })
+                .await
+            }
         };
         conn.end(turn);
         answer
+    }
+
+    /// Does the client of the request that is served now not want it any more?
+    /// Long work looks now and then, before it has changed anything.
+    pub(crate) fn is_flushed(&self) -> bool {
+        let (conn, turn) = self.now_served.get();
+        let conns = self.conns.borrow();
+        conns.get(&conn).is_some_and(|conn| conn.is_flushed(turn))
     }
 
     #[inline]
@@ -227,6 +243,7 @@ impl<B: Backing> Snapfs<B> {
                 Ok(Reply::Setattr)
             }
             Request::Flush { oldtag } => {
+                conn.flush(oldtag, turn);
                 conn.wait_for(oldtag, turn).await;
                 Ok(Reply::Flush)
             }

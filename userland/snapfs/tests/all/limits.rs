@@ -249,6 +249,81 @@ fn a_hole_that_must_be_read_is_few_entries() {
 }
 
 #[test]
+fn a_long_cut_that_nobody_wants_any_more_ends_soon_and_changes_nothing() {
+    let client = Client::new();
+    client.memory().set("a", &[7; 4096]);
+    client.memory().set("b", b"");
+    let (fid, other) = (client.open("a"), client.open("b"));
+    client.memory().set_size("a", 1 << 30);
+    let number = client.memory().find("a").unwrap();
+    client.memory().overwrite(number, 12_345, b"some");
+    let snap = client.snap(fid, 0, 1 << 30);
+    client.memory().set_manual(true);
+    let mut executor = Executor::default();
+    let task = |tag: u16, request: &Request<'_>| {
+        let (fs, bytes) = (client.fs.clone(), message(tag, request));
+        async move { fs.handle(0, &bytes).await.to_vec() }
+    };
+    let attr = SetAttr {
+        valid: ninep::consts::setattr::SIZE,
+        size: 0,
+        ..SetAttr::default()
+    };
+    let cut = Request::Setattr { fid, attr };
+    assert!(matches!(executor.spawn(task(1, &cut)), Ok(None)));
+    let mut answers = Vec::new();
+    for _ in 0..1000 {
+        client.memory().release(0);
+        executor.run(|answer| answers.push(answer));
+    }
+    assert!(answers.is_empty(), "it takes longer");
+    // Others are served meanwhile.
+    let write = Request::Write {
+        fid: other,
+        offset: 0,
+        data: b"mine",
+    };
+    assert!(matches!(executor.spawn(task(2, &write)), Ok(None)));
+    while answers.is_empty() {
+        client.memory().release(client.memory().waiting() - 1);
+        executor.run(|answer| answers.push(answer));
+    }
+    assert!(matches!(
+        decode_reply(&answers[0]),
+        Ok((2, Reply::Write { count: 4 }))
+    ));
+    assert!(matches!(
+        executor.spawn(task(3, &Request::Flush { oldtag: 1 })),
+        Ok(None)
+    ));
+    let mut exchanges = 0;
+    while client.memory().waiting() > 0 {
+        client.memory().release(0);
+        exchanges += 1;
+        executor.run(|answer| answers.push(answer));
+    }
+    assert!(exchanges < 10, "{exchanges} more");
+    let ended = answers[1..]
+        .iter()
+        .map(|answer| decode_reply(answer).unwrap());
+    let ended: Vec<_> = ended.collect();
+    assert!(
+        matches!(
+            ended[..],
+            [(1, Reply::Error(Errno::EINTR)), (3, Reply::Flush)]
+        ),
+        "{ended:?}"
+    );
+    client.memory().set_manual(false);
+    assert_eq!(client.attr(fid).unwrap().size, 1 << 30);
+    // The next one goes to its end.
+    assert_eq!(client.resize(fid, 0), Ok(()));
+    assert_eq!(client.read(snap, 1 << 29, 4).unwrap(), [0; 4]);
+    drop(executor);
+    client.end();
+}
+
+#[test]
 fn fids_of_a_connection_are_bounded() {
     let client = limited(MIB as usize);
     let refused = (0..100_000).find_map(|_| client.walk("").err());
