@@ -10,17 +10,21 @@ const TMPFS: u32 = 0x0102_1994;
 
 pub fn qid(id: Id, facts: &Facts) -> Qid {
     Qid {
-        kind: if facts.directory { qid::DIR } else { qid::FILE },
+        kind: match (facts.directory, facts.link) {
+            (true, _) => qid::DIR,
+            (_, true) => qid::SYMLINK,
+            _ => qid::FILE,
+        },
         version: facts.version,
         path: id,
     }
 }
 
 pub fn attributes(id: Id, facts: &Facts) -> Attr {
-    let kind = if facts.directory {
-        0o040_000
-    } else {
-        0o100_000
+    let kind = match (facts.directory, facts.link) {
+        (true, _) => 0o040_000,
+        (_, true) => 0o120_000,
+        _ => 0o100_000,
     };
     Attr {
         valid: getattr::BASIC,
@@ -62,6 +66,15 @@ pub fn change(attr: &SetAttr, now: u64) -> Change {
             attr.mtime_sec,
             attr.mtime_nsec,
         ),
+    }
+}
+
+/// Linux's `d_type`.
+pub fn directory_type(facts: &Facts) -> u8 {
+    match (facts.directory, facts.link) {
+        (true, _) => 4,
+        (_, true) => 10,
+        _ => 8,
     }
 }
 

@@ -9,13 +9,14 @@ use alloc::vec;
 use alloc::vec::Vec;
 use ninep::consts::{IOHDRSZ, MAXWELEM, VERSION_L, VERSION_UNKNOWN, open, unlink};
 use ninep::{DirEntry, List, Qid, Reply, Request};
-use ramtree::{Id, ROOT, Tree};
+use ramtree::{Id, LINK_MAX, ROOT, Tree};
 use rt::{ByteStr, Errno, File, send};
 
 /// Largest message accepted: what the kernel proposes.
 pub const MSIZE: u32 = 128 * 1024 + 4096;
-/// Linux's `d_type` of a directory and of a file.
-const TYPES: [u8; 2] = [4, 8];
+
+/// Bytes of the longest reply but for its payload: the text of a link.
+const HEAD_MAX: usize = LINK_MAX + 64;
 
 /// The tree and its clients.
 pub struct Server {
@@ -33,6 +34,7 @@ enum Answer {
     Reply(Reply<'static>),
     Read(usize),
     Readdir(usize),
+    Readlink(usize),
     Walk(usize, [Qid; MAXWELEM]),
 }
 
@@ -68,6 +70,10 @@ impl Server {
             Ok(Answer::Readdir(len)) => {
                 self.reply(tag, &Reply::Readdir { data: &[] }, data(*len));
             }
+            Ok(Answer::Readlink(len)) => {
+                let target = ByteStr(data(*len));
+                self.reply(tag, &Reply::Readlink { target }, &[]);
+            }
             Ok(Answer::Walk(walked, qids)) => {
                 let qids = List::new(qids.get(..*walked).unwrap_or_default());
                 self.reply(tag, &Reply::Walk { qids }, &[]);
@@ -77,7 +83,7 @@ impl Server {
     }
 
     fn reply(&self, tag: u16, reply: &Reply<'_>, payload: &[u8]) {
-        let mut head = [0; 512];
+        let mut head = [0; HEAD_MAX];
         if let Ok(n) = ninep::encode_reply_head(tag, reply, payload.len(), &mut head) {
             // A client that is gone is noticed as a hang-up.
             let _ = send(&self.channel, [head.get(..n).unwrap_or_default(), payload]);
@@ -90,6 +96,7 @@ impl Server {
             Request::Walk { fid, newfid, names } => self.walk(fid, newfid, names.iter()),
             Request::Read { fid, offset, count } => self.read(fid, offset, count),
             Request::Readdir { fid, offset, count } => self.list(fid, offset, count),
+            Request::Readlink { fid } => self.read_link(fid),
             _ => match self.handle_names(request) {
                 Some(handled) => handled,
                 None => self.handle_files(request),
@@ -161,6 +168,9 @@ impl Server {
             Request::Mkdir {
                 dfid, name, mode, ..
             } => self.mkdir(dfid, name, mode),
+            Request::Symlink {
+                dfid, name, target, ..
+            } => self.symlink(dfid, name, target),
             Request::Link { dfid, fid, name } => self.link(dfid, fid, name),
             Request::Unlinkat {
                 dirfid,
@@ -252,6 +262,13 @@ impl Server {
         Ok(Answer::Read(self.tree.read(id, offset, out)?))
     }
 
+    fn read_link(&mut self, fid: u32) -> Handled {
+        let text = self.tree.read_link(self.fids.get(fid)?.id)?;
+        let out = self.data.get_mut(..text.len()).ok_or(Errno::EMSGSIZE)?;
+        out.copy_from_slice(text);
+        Ok(Answer::Readlink(text.len()))
+    }
+
     /// Entries of a directory, as many as fit.
     fn list(&mut self, fid: u32, offset: u64, count: u32) -> Handled {
         let id = self.fids.get(fid)?.readable()?;
@@ -263,7 +280,7 @@ impl Server {
             let entry = DirEntry {
                 qid: qid(id, &facts),
                 offset,
-                kind: TYPES[usize::from(!facts.directory)],
+                kind: attributes::directory_type(&facts),
                 name: ByteStr(name),
             };
             match entry.encode(out.get_mut(used..).unwrap_or_default()) {

@@ -14,7 +14,7 @@ mod pages;
 mod tree;
 
 pub use pages::{PAGE, SIZE_MAX};
-pub use tree::{Change, Facts, Id, NAME_MAX, ROOT, Tree};
+pub use tree::{Change, Facts, Id, LINK_MAX, NAME_MAX, ROOT, Tree};
 
 #[cfg(test)]
 extern crate std;

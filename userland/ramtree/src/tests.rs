@@ -120,3 +120,30 @@ fn reading_on_survives_removals() {
     assert_eq!(rest, [b"d"]);
     assert_eq!(tree.entries(ROOT, u64::MAX).unwrap().count(), 0);
 }
+
+#[test]
+fn links_are_names_with_a_text_and_count_for_it() {
+    let mut tree = Tree::new(LIMIT);
+    let link = tree.symlink(ROOT, b"l", b"\xff/..").unwrap();
+    let facts = tree.facts(link).unwrap();
+    assert!(facts.link && !facts.directory && facts.size == 4 && facts.mode == 0o777);
+    assert_eq!(tree.read_link(link), Ok(&b"\xff/.."[..]));
+    assert_eq!(tree.read_link(ROOT), Err(Errno::EINVAL));
+    assert_eq!(tree.walk(link, b"x"), Err(Errno::ENOTDIR));
+    assert_eq!(tree.read(link, 0, &mut [0]), Err(Errno::ELOOP));
+    assert_eq!(tree.write(link, None, b"x"), Err(Errno::ELOOP));
+    assert_eq!(tree.symlink(ROOT, b"l", b"x"), Err(Errno::EEXIST));
+    assert_eq!(tree.symlink(ROOT, b"m", b""), Err(Errno::ENOENT));
+    let long = std::vec![b'x'; LINK_MAX + 1];
+    assert_eq!(tree.symlink(ROOT, b"m", &long), Err(Errno::ENAMETOOLONG));
+    tree.symlink(ROOT, b"m", &long[1..]).unwrap();
+    tree.link(ROOT, b"l2", link).unwrap();
+    tree.rename(ROOT, b"l", ROOT, b"m").unwrap();
+    tree.unlink(ROOT, b"m", false).unwrap();
+    assert_eq!(tree.unlink(ROOT, b"l2", true), Err(Errno::ENOTDIR));
+    tree.unlink(ROOT, b"l2", false).unwrap();
+    assert_eq!(tree.space().1, 0);
+    let mut full = Tree::new(1000);
+    assert_eq!(full.symlink(ROOT, b"l", &long[1..]), Err(Errno::ENOSPC));
+    assert_eq!(full.space().1, 0);
+}

@@ -5,6 +5,7 @@ mod names;
 use crate::directory::Directory;
 use crate::pages::{Pages, Space};
 use abi::Errno;
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 
 /// A file or directory. Never used again for another.
@@ -13,6 +14,8 @@ pub type Id = u64;
 pub const ROOT: Id = 1;
 /// Most bytes in a name.
 pub const NAME_MAX: usize = 255;
+/// Most bytes in the text of a symbolic link.
+pub const LINK_MAX: usize = 4095;
 
 /// What a file and a name count for, whatever they take: so that replacing a
 /// name needs no space.
@@ -22,6 +25,8 @@ const NAME_COST: u64 = 512;
 enum Kind {
     File(Pages),
     Directory(Directory),
+    /// A symbolic link, by its text.
+    Link(Box<[u8]>),
 }
 
 struct Node {
@@ -40,13 +45,15 @@ struct Node {
 pub struct Facts {
     /// A directory?
     pub directory: bool,
+    /// A symbolic link?
+    pub link: bool,
     /// Permission bits.
     pub mode: u32,
     /// Changes with the content.
     pub version: u32,
     /// How many names it has.
     pub names: u64,
-    /// Bytes; of a directory, its entries.
+    /// Bytes; of a directory, its entries; of a link, its text.
     pub size: u64,
     /// Pages in memory.
     pub pages: u64,
@@ -135,7 +142,7 @@ impl Tree {
     fn directory(&self, id: Id) -> Result<&Directory, Errno> {
         match &self.get(id)?.kind {
             Kind::Directory(directory) => Ok(directory),
-            Kind::File(_) => Err(Errno::ENOTDIR),
+            Kind::File(_) | Kind::Link(_) => Err(Errno::ENOTDIR),
         }
     }
 
@@ -144,6 +151,7 @@ impl Tree {
         match &mut node.kind {
             Kind::File(pages) => Ok((pages, &mut self.space)),
             Kind::Directory(_) => Err(Errno::EISDIR),
+            Kind::Link(_) => Err(Errno::ELOOP),
         }
     }
 
@@ -158,12 +166,14 @@ impl Tree {
     /// What a file is.
     pub fn facts(&self, id: Id) -> Result<Facts, Errno> {
         let node = self.get(id)?;
-        let (directory, size, pages) = match &node.kind {
-            Kind::File(pages) => (false, pages.size(), pages.count()),
-            Kind::Directory(directory) => (true, directory.len(), 0),
+        let (size, pages) = match &node.kind {
+            Kind::File(pages) => (pages.size(), pages.count()),
+            Kind::Directory(directory) => (directory.len(), 0),
+            Kind::Link(text) => (text.len() as u64, 0),
         };
         Ok(Facts {
-            directory,
+            directory: matches!(node.kind, Kind::Directory(_)),
+            link: matches!(node.kind, Kind::Link(_)),
             mode: node.mode,
             version: node.version,
             names: node.names,
@@ -195,8 +205,10 @@ impl Tree {
         if self.nodes.get(&id).is_some_and(unused)
             && let Some(Node { kind, .. }) = self.nodes.remove(&id)
         {
-            if let Kind::File(mut pages) = kind {
-                let _ = pages.set_size(0, &mut self.space);
+            match kind {
+                Kind::File(mut pages) => drop(pages.set_size(0, &mut self.space)),
+                Kind::Link(text) => self.space.give(text.len() as u64),
+                Kind::Directory(_) => {}
             }
             self.space.give(NODE_COST);
         }
@@ -226,6 +238,15 @@ impl Tree {
         match &self.get(id)?.kind {
             Kind::File(pages) => Ok(pages.read(offset, out)),
             Kind::Directory(_) => Err(Errno::EISDIR),
+            Kind::Link(_) => Err(Errno::ELOOP),
+        }
+    }
+
+    /// The text of a symbolic link.
+    pub fn read_link(&self, id: Id) -> Result<&[u8], Errno> {
+        match &self.get(id)?.kind {
+            Kind::Link(text) => Ok(text),
+            Kind::File(_) | Kind::Directory(_) => Err(Errno::EINVAL),
         }
     }
 

@@ -13,6 +13,10 @@ type Replied = Result<Reply<'static>, Errno>;
 impl Server {
     /// What opening `id` with `flags` does to it.
     fn opened(&mut self, id: Id, flags: u32) -> Result<Qid, Errno> {
+        // Clients follow links; none is opened.
+        if self.qid(id)?.kind == kind::SYMLINK {
+            return Err(Errno::ELOOP);
+        }
         let directory = self.qid(id)?.kind == kind::DIR;
         let writes = flags & open::ACCESS != open::RDONLY || flags & open::TRUNC != 0;
         if directory && writes {
@@ -73,6 +77,13 @@ impl Server {
         let id = self.tree.mkdir(parent, &name, mode)?;
         let qid = self.qid(id)?;
         Ok(Reply::Mkdir { qid })
+    }
+
+    pub(super) fn symlink(&mut self, dfid: u32, name: ByteStr<'_>, text: ByteStr<'_>) -> Replied {
+        let parent = self.fids.get(dfid)?.id;
+        let id = self.tree.symlink(parent, &name, &text)?;
+        let qid = self.qid(id)?;
+        Ok(Reply::Symlink { qid })
     }
 
     pub(super) fn link(&mut self, dfid: u32, fid: u32, name: ByteStr<'_>) -> Replied {

@@ -1,6 +1,6 @@
 //! Names: making, moving and removing them.
 
-use super::{Id, Kind, NAME_COST, NODE_COST, Node, Tree};
+use super::{Id, Kind, LINK_MAX, NAME_COST, NODE_COST, Node, Tree};
 use crate::directory::{Directory, check_name};
 use crate::pages::Pages;
 use abi::Errno;
@@ -79,13 +79,29 @@ impl Tree {
         self.make(parent, name, Kind::Directory(directory), mode)
     }
 
+    /// Makes a symbolic link with that text, whatever it leads to.
+    pub fn symlink(&mut self, parent: Id, name: &[u8], text: &[u8]) -> Result<Id, Errno> {
+        match text.len() {
+            0 => return Err(Errno::ENOENT),
+            1..=LINK_MAX => {}
+            _ => return Err(Errno::ENAMETOOLONG),
+        }
+        self.room_for(parent, name)?;
+        self.space.take(text.len() as u64)?;
+        let made = self.make(parent, name, Kind::Link(text.into()), 0o777);
+        if made.is_err() {
+            self.space.give(text.len() as u64);
+        }
+        made
+    }
+
     /// Gives a file one more name.
     pub fn link(&mut self, parent: Id, name: &[u8], id: Id) -> Result<(), Errno> {
         let node = self.get(id)?;
         match node.kind {
             Kind::Directory(_) => return Err(Errno::EPERM),
-            Kind::File(_) if node.names == 0 => return Err(Errno::ENOENT),
-            Kind::File(_) => {}
+            Kind::File(_) | Kind::Link(_) if node.names == 0 => return Err(Errno::ENOENT),
+            Kind::File(_) | Kind::Link(_) => {}
         }
         self.room_for(parent, name)?;
         self.space.take(NAME_COST)?;
@@ -106,7 +122,7 @@ impl Tree {
     pub fn unlink(&mut self, parent: Id, name: &[u8], directory: bool) -> Result<(), Errno> {
         let id = self.entry(parent, name)?;
         match &self.get(id)?.kind {
-            Kind::File(_) if directory => return Err(Errno::ENOTDIR),
+            Kind::File(_) | Kind::Link(_) if directory => return Err(Errno::ENOTDIR),
             Kind::Directory(_) if !directory => return Err(Errno::EISDIR),
             Kind::Directory(entries) if !entries.is_empty() => return Err(Errno::ENOTEMPTY),
             _ => {}
