@@ -258,7 +258,11 @@ impl<B: Backing> Snapfs<B> {
     /// Opens a fid: what it is then, and the file's qid.
     async fn open_plain(&self, unopened: Plain, flags: u32) -> Opened {
         let (back, kind, options) = (unopened.0, unopened.1.kind, unopened.2);
-        let special = kind & (qid::DIR | qid::SYMLINK) != 0;
+        // Clients follow links; a server beneath might, out of its tree.
+        if kind & qid::SYMLINK != 0 {
+            return (plain(unopened), Err(Errno::ELOOP));
+        }
+        let special = kind & qid::DIR != 0;
         if special && flags & open::TRUNC != 0 {
             return (plain(unopened), Err(Errno::EISDIR));
         }

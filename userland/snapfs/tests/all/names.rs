@@ -4,7 +4,7 @@ use crate::common::*;
 use abi::Errno;
 use dormouse_snapfs::Options;
 use ninep::consts::{NOFID, open, setattr};
-use ninep::{Names, Reply, Request, SetAttr};
+use ninep::{ByteStr, Names, Reply, Request, SetAttr};
 use std::rc::Rc;
 
 const B: u64 = 4096;
@@ -361,4 +361,36 @@ fn a_crash_in_a_rename_over_a_file_in_use_leaves_the_name_to_one_of_the_two() {
             return;
         }
     }
+}
+
+/// A server beneath might follow it, out of its tree; clients follow links.
+#[test]
+fn a_symbolic_link_is_never_opened() {
+    let client = Client::new();
+    client.memory().set("a", b"a");
+    let make = Request::Symlink {
+        dfid: ROOT,
+        name: "l".into(),
+        target: ByteStr(b"/etc/\xff"),
+        gid: 0,
+    };
+    client.tell(&make).unwrap();
+    let fid = client.walk("l").unwrap();
+    let text = client.ask(&Request::Readlink { fid }, |reply| match reply {
+        Reply::Readlink { target } => target.to_vec(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(text, b"/etc/\xff");
+    for flags in [open::RDONLY, open::WRONLY, open::RDWR | open::TRUNC] {
+        let opened = client.tell(&Request::Lopen { fid, flags });
+        assert_eq!(opened, Err(Errno::ELOOP));
+    }
+    assert!(client.snap_into(fid, 900, 0, 10).is_err());
+    assert!(client.read(fid, 0, 10).is_err());
+    assert_eq!(client.walk("l/passwd").err(), Some(Errno::ENOENT));
+    // It is renamed over, linked and removed like any name.
+    client.rename("a", "l").unwrap();
+    client.clunk(fid);
+    assert_eq!(client.memory().get("l"), Some(b"a".to_vec()));
+    client.end();
 }
