@@ -153,6 +153,11 @@ impl Stat {
     pub const fn is_dir(&self) -> bool {
         self.mode & 0o170_000 == 0o040_000
     }
+
+    /// Is it a symbolic link?
+    pub const fn is_link(&self) -> bool {
+        self.mode & 0o170_000 == 0o120_000
+    }
 }
 
 /// What `FWStat` changes; a field counts if its bit in `valid` is set.

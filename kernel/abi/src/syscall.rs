@@ -128,6 +128,14 @@ calls! {
     /// `(index, *mut ProcessInfo) -> next`: the first process from `index`
     /// on; 0 if there is none.
     ProcInfo = 49,
+    /// `(path, len, *mut Stat)`: as `Stat`, but of a symbolic link itself.
+    LStat = 50,
+    /// `(path, len, buf, n) -> n`: the text of a symbolic link.
+    ReadLink = 51,
+    /// `(text, len, path, len)`: a symbolic link with that text.
+    SymLink = 52,
+    /// `(path, len, new, new_len)`: one more name for a file.
+    Link = 53,
     /// `(count, what) -> left`: the `count`th allocation from now on fails, of
     /// blocks of kernel memory (`what` 0) or of frames (1), for those accounted
     /// for with this process; `count` 0: none. How many were left of the last

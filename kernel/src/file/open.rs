@@ -4,20 +4,22 @@ use crate::chan::room;
 use crate::mem::heap::new_arc_bytes;
 use crate::mount::Mount;
 use crate::mount::remote::{Directory, Remote};
-use crate::name::{self, Member, Order, Place, Trail, root};
+use crate::name::walk::{walk, walk_for_new};
+use crate::name::{self, Member, NameSpace, Order, Path, Place, Trail, root};
 use crate::proc::Process;
 use crate::text;
-use abi::{Errno, Stat, mode};
+use abi::{Errno, PATH_MAX, Stat, mode};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use links::Last;
 
 /// Mode bits that `open` takes; `create` takes `OEXCL` too.
 const OPEN_BITS: u32 = 3 | mode::OTRUNC | mode::OAPPEND;
 /// The bits that ask for more than reading.
 const CHANGES: u32 = 3 | mode::OTRUNC;
 
-/// `path` as seen by the process, clean.
-pub fn clean(process: &Process, path: &[u8]) -> Result<Vec<u8>, Errno> {
+/// `path` as seen by the process.
+pub fn clean(process: &Process, path: &[u8]) -> Result<Path, Errno> {
     let directory = process.directory.lock();
     name::clean(&directory, path)
 }
@@ -29,11 +31,30 @@ enum Found {
 }
 
 impl Found {
-    fn at(place: &Place) -> Result<Found, Errno> {
+    /// What is there, by its own place: that has no links in it. A link at the
+    /// end is followed, or found itself.
+    fn located(names: &NameSpace, place: &Place, last: Last) -> Result<(Found, Place), Errno> {
         match place {
-            Place::Root(path) => root::find(path).map(Found::Root),
-            Place::Remote(mount, path) => Remote::walk(mount, path).map(Found::Remote),
+            Place::Root(path) => Ok((Found::Root(root::find(path)?), place.below(&[])?)),
+            Place::Remote(mount, path) => {
+                let (remote, path) = walk(names, mount, path, last)?;
+                Ok((Found::Remote(remote), Place::Remote(mount.clone(), path)))
+            }
         }
+    }
+
+    /// What is there, all links followed.
+    fn at(names: &NameSpace, place: &Place) -> Result<Found, Errno> {
+        Self::located(names, place, Last::Follow).map(|(found, _)| found)
+    }
+
+    /// The same, but for a link at the end.
+    fn kept(names: &NameSpace, place: &Place) -> Result<Found, Errno> {
+        Self::located(names, place, Last::Keep).map(|(found, _)| found)
+    }
+
+    fn is_link(&self) -> bool {
+        matches!(self, Found::Remote(remote) if remote.is_link())
     }
 
     fn is_directory(&self) -> bool {
@@ -56,21 +77,26 @@ impl Found {
             Found::Remote(remote) if remote.is_directory() && mode & CHANGES != mode::OREAD => {
                 Err(Errno::EISDIR)
             }
-            Found::Remote(mut remote) => remote.open(mode).map(|()| Node::Remote(remote)),
+            Found::Remote(mut remote) => match remote.open(mode) {
+                Ok(()) => Ok(Node::Remote(remote)),
+                // A link was put in its place after it was found.
+                Err(Errno::ELOOP) if !remote.is_link() => Err(Errno::ESTALE),
+                Err(errno) => Err(errno),
+            },
         }
     }
 }
 
 /// The member of a union that has the first part of the path. One that does
 /// not answer is an error: what it may have must not be taken for missing.
-fn member<'t>(trail: &'t Trail<'_>) -> Result<Option<&'t Member>, Errno> {
+fn member<'t>(names: &NameSpace, trail: &'t Trail<'_>) -> Result<Option<&'t Member>, Errno> {
     if let [only] = trail.members.as_slice() {
         return Ok(Some(only));
     }
     let first = trail.rest.split(|byte| *byte == b'/').next();
     let first = first.unwrap_or(&[]);
     for member in &trail.members {
-        match Found::at(&member.place.below(first)?) {
+        match Found::kept(names, &member.place.below(first)?) {
             Ok(_) => return Ok(Some(member)),
             Err(Errno::ENOENT) => {}
             Err(errno) => return Err(errno),
@@ -81,35 +107,47 @@ fn member<'t>(trail: &'t Trail<'_>) -> Result<Option<&'t Member>, Errno> {
 
 /// Where the path leads; something is there unless it is the only place where
 /// it could be.
-fn place(trail: &Trail<'_>) -> Result<Place, Errno> {
-    let member = member(trail)?.ok_or(Errno::ENOENT)?;
-    member.place.below(trail.rest)
+fn place(names: &NameSpace, trail: &Trail<'_>) -> Result<Place, Errno> {
+    let member = member(names, trail)?.ok_or(Errno::ENOENT)?;
+    member.place.below(trail.raw)
 }
 
 /// Where a file of that path would be made, if there is none yet.
-fn place_for_new(trail: &Trail<'_>) -> Result<Place, Errno> {
-    if let Some(member) = member(trail)? {
-        return member.place.below(trail.rest);
+fn place_for_new(names: &NameSpace, trail: &Trail<'_>) -> Result<Place, Errno> {
+    // What is made or moved has a name, which `..` is not.
+    let path = match trail.raw.ends_with(b"..") {
+        true => trail.rest,
+        false => trail.raw,
+    };
+    if let Some(member) = member(names, trail)? {
+        return member.place.below(path);
     }
     if trail.rest.contains(&b'/') {
         return Err(Errno::ENOENT);
     }
     let takes = trail.members.iter().find(|member| member.create);
-    takes.ok_or(Errno::EPERM)?.place.below(trail.rest)
+    takes.ok_or(Errno::EPERM)?.place.below(path)
 }
 
 /// The directory at a server that a file to be made or removed is in, and the
 /// file's name there.
-fn parent(place: &Place) -> Result<(Remote, &[u8]), Errno> {
+fn parent<'p>(names: &NameSpace, place: &'p Place) -> Result<(Remote, &'p [u8]), Errno> {
     let (directory, last) = place.split()?.ok_or(Errno::EBUSY)?;
     match directory {
         Place::Root(_) => Err(Errno::EROFS),
-        Place::Remote(mount, path) => Ok((Remote::walk(&mount, &path)?, last)),
+        Place::Remote(mount, path) => {
+            let (directory, _) = walk(names, &mount, &path, Last::Follow)?;
+            Ok((directory, last))
+        }
     }
 }
 
-fn find(process: &Process, path: &[u8]) -> Result<Found, Errno> {
-    Found::at(&place(&process.names().resolve(path)?)?)
+fn find(process: &Process, path: &Path, last: Last) -> Result<Found, Errno> {
+    let names = process.names();
+    let place = place(&names, &names.resolve(path)?)?;
+    // A name with a `/` behind it is a directory's.
+    let last = if path.slash { Last::Follow } else { last };
+    Found::located(&names, &place, last).map(|(found, _)| found)
 }
 
 /// How often a name is looked up before a server's `ESTALE` is believed.
@@ -137,24 +175,25 @@ pub fn open(process: &Process, path: &[u8], mode: u32) -> Result<OpenFile, Errno
     looking_again(|| open_clean(process, &path, mode))
 }
 
-fn open_clean(process: &Process, path: &[u8], mode: u32) -> Result<OpenFile, Errno> {
-    let trail = process.names().resolve(path)?;
+fn open_clean(process: &Process, path: &Path, mode: u32) -> Result<OpenFile, Errno> {
+    let names = process.names();
+    let trail = names.resolve(path)?;
     let name = text::shown(path)?;
-    let node = Found::at(&place(&trail)?)?.open(mode)?;
+    let node = Found::at(&names, &place(&names, &trail)?)?.open(mode)?;
     let mut file = OpenFile::new(node, mode, name);
     if trail.point {
-        file.others = others(&trail)?;
+        file.others = others(&names, &trail)?;
     }
     Ok(file)
 }
 
 /// The members of a union directory after the first, open. One that cannot be
 /// opened is an error: its names must not be taken for missing.
-fn others(trail: &Trail<'_>) -> Result<Vec<Node>, Errno> {
+fn others(names: &NameSpace, trail: &Trail<'_>) -> Result<Vec<Node>, Errno> {
     let rest = trail.members.get(1..).unwrap_or(&[]);
     let mut nodes = room(rest.len())?;
     for member in rest {
-        nodes.push(Found::at(&member.place)?.open(mode::OREAD)?);
+        nodes.push(Found::at(names, &member.place)?.open(mode::OREAD)?);
     }
     Ok(nodes)
 }
@@ -172,13 +211,15 @@ pub fn create(
     }
     let path = clean(process, path)?;
     let name = text::shown(&path)?;
+    let names = process.names();
     let node = looking_again(|| {
-        let place = place_for_new(&process.names().resolve(&path)?)?;
+        let place = place_for_new(&names, &names.resolve(&path)?)?;
         let directory = permissions & mode::DMDIR != 0;
-        match existing(&place)? {
+        match existing(&names, &place)? {
             Some(_) if directory || mode & mode::OEXCL != 0 => Err(Errno::EEXIST),
             Some(found) => found.open(mode | mode::OTRUNC),
-            None => make(&place, mode, permissions),
+            None if directory => make_directory(&names, &place, permissions),
+            None => make(&names, &place, mode, permissions),
         }
     })?;
     Ok(OpenFile::new(node, mode & !mode::OEXCL, name))
@@ -186,32 +227,103 @@ pub fn create(
 
 /// What is there already and need not, or cannot, be made by a server. Others
 /// are left to the server, which alone can look and make in one step.
-fn existing(place: &Place) -> Result<Option<Found>, Errno> {
+fn existing(names: &NameSpace, place: &Place) -> Result<Option<Found>, Errno> {
     let ours = matches!(place, Place::Root(_));
     if !ours && !place.path().is_empty() {
         return Ok(None);
     }
-    match Found::at(place) {
+    match Found::at(names, place) {
         Ok(found) => Ok(Some(found)),
         Err(Errno::ENOENT) => Ok(None),
         Err(errno) => Err(errno),
     }
 }
 
-fn make(place: &Place, mode: u32, permissions: u32) -> Result<Node, Errno> {
-    let (mut directory, last) = parent(place)?;
-    if permissions & mode::DMDIR == 0 {
-        directory.create(last, mode, permissions)?;
-        return Ok(Node::Remote(directory));
+fn make(names: &NameSpace, place: &Place, mode: u32, permissions: u32) -> Result<Node, Errno> {
+    let made = make_at(names, place, mode, permissions);
+    let (Err(Errno::ELOOP), Place::Remote(mount, path)) = (&made, place) else {
+        return made;
+    };
+    // The name is a link: what it leads to is made or opened.
+    let target = walk_for_new(names, mount, path)?;
+    match make_at(
+        names,
+        &Place::Remote(mount.clone(), target),
+        mode,
+        permissions,
+    ) {
+        // Another link was put there meanwhile.
+        Err(Errno::ELOOP) => Err(Errno::ESTALE),
+        made => made,
     }
+}
+
+fn make_at(names: &NameSpace, place: &Place, mode: u32, permissions: u32) -> Result<Node, Errno> {
+    let (mut directory, last) = parent(names, place)?;
+    directory.create(last, mode, permissions)?;
+    Ok(Node::Remote(directory))
+}
+
+fn make_directory(names: &NameSpace, place: &Place, permissions: u32) -> Result<Node, Errno> {
+    let (directory, last) = parent(names, place)?;
     directory.make_directory(last, permissions)?;
-    Found::at(place)?.open(mode::OREAD)
+    Found::at(names, place)?.open(mode::OREAD)
 }
 
 /// What `path` is.
-pub fn stat(process: &Process, path: &[u8]) -> Result<Stat, Errno> {
+pub fn stat(process: &Process, path: &[u8], last: Last) -> Result<Stat, Errno> {
     let path = clean(process, path)?;
-    looking_again(|| find(process, &path)?.stat())
+    looking_again(|| find(process, &path, last)?.stat())
+}
+
+/// The text of the symbolic link `path`.
+pub fn read_link(process: &Process, path: &[u8]) -> Result<Vec<u8>, Errno> {
+    let path = clean(process, path)?;
+    looking_again(|| match find(process, &path, Last::Keep)? {
+        Found::Remote(remote) if remote.is_link() => remote.read_link(),
+        Found::Root(_) | Found::Remote(_) => Err(Errno::EINVAL),
+    })
+}
+
+/// Makes a symbolic link with that text.
+pub fn make_link(process: &Process, link_text: &[u8], path: &[u8]) -> Result<(), Errno> {
+    if link_text.is_empty() {
+        return Err(Errno::ENOENT);
+    }
+    let path = clean(process, path)?;
+    let names = process.names();
+    looking_again(|| {
+        let place = place_for_new(&names, &names.resolve(&path)?)?;
+        if existing(&names, &place)?.is_some() {
+            return Err(Errno::EEXIST);
+        }
+        let (directory, last) = parent(&names, &place)?;
+        directory.make_link(last, link_text)
+    })
+}
+
+/// Gives the file `old` one more name; a link gets it itself.
+pub fn link(process: &Process, old: &[u8], new: &[u8]) -> Result<(), Errno> {
+    let (old, new) = (clean(process, old)?, clean(process, new)?);
+    let names = process.names();
+    looking_again(|| {
+        let place = place_for_new(&names, &names.resolve(&new)?)?;
+        let file = match find(process, &old, Last::Keep)? {
+            Found::Remote(file) => file,
+            Found::Root(_) => return Err(Errno::EXDEV),
+        };
+        if file.is_directory() {
+            return Err(Errno::EPERM);
+        }
+        if existing(&names, &place)?.is_some() {
+            return Err(Errno::EEXIST);
+        }
+        let (directory, last) = parent(&names, &place)?;
+        match Arc::ptr_eq(&directory.mount, &file.mount) {
+            true => directory.link(last, &file),
+            false => Err(Errno::EXDEV),
+        }
+    })
 }
 
 /// What an open file is.
@@ -228,24 +340,30 @@ pub fn stat_open(file: &OpenFile) -> Result<Stat, Errno> {
 }
 
 /// Where a file is that is to be removed or renamed; `EBUSY` for what is bound.
-fn changeable(process: &Process, path: &[u8]) -> Result<Place, Errno> {
-    let trail = process.names().resolve(path)?;
+fn changeable(names: &NameSpace, path: &Path) -> Result<Place, Errno> {
+    let trail = names.resolve(path)?;
     if trail.point {
         return Err(Errno::EBUSY);
     }
-    place(&trail)
+    member(names, &trail)?.ok_or(Errno::ENOENT)?;
+    place_for_new(names, &trail)
 }
 
 /// Removes a file or an empty directory.
 pub fn remove(process: &Process, path: &[u8]) -> Result<(), Errno> {
     let path = clean(process, path)?;
     looking_again(|| {
-        let place = changeable(process, &path)?;
-        let kind = match Found::at(&place)?.is_directory() {
+        let names = process.names();
+        let place = changeable(&names, &path)?;
+        let found = Found::kept(&names, &place)?;
+        if found.is_link() && path.slash {
+            return Err(Errno::ENOTDIR);
+        }
+        let kind = match found.is_directory() {
             true => Directory::Yes,
             false => Directory::No,
         };
-        let (directory, last) = parent(&place)?;
+        let (directory, last) = parent(&names, &place)?;
         directory.unlink(last, kind)
     })
 }
@@ -256,37 +374,57 @@ pub fn rename(process: &Process, old: &[u8], new: &[u8]) -> Result<(), Errno> {
     looking_again(|| rename_clean(process, &old, &new))
 }
 
-fn rename_clean(process: &Process, old: &[u8], new: &[u8]) -> Result<(), Errno> {
-    let from = changeable(process, old)?;
-    let trail = process.names().resolve(new)?;
+fn rename_clean(process: &Process, old: &Path, new: &Path) -> Result<(), Errno> {
+    let names = &process.names();
+    let from = changeable(names, old)?;
+    if old.slash && Found::kept(names, &from)?.is_link() {
+        return Err(Errno::ENOTDIR);
+    }
+    let trail = names.resolve(new)?;
     if trail.point {
         return Err(Errno::EBUSY);
     }
-    let to = place_for_new(&trail)?;
+    let to = place_for_new(names, &trail)?;
     match (&from, &to) {
         (Place::Remote(a, _), Place::Remote(b, _)) if !Arc::ptr_eq(a, b) => {
             return Err(Errno::EXDEV);
         }
         (Place::Root(_), Place::Root(_)) => {
-            Found::at(&from)?;
+            Found::kept(names, &from)?;
         }
         (Place::Root(_), Place::Remote(..)) | (Place::Remote(..), Place::Root(_)) => {
-            Found::at(&from)?;
+            Found::kept(names, &from)?;
             return Err(Errno::EXDEV);
         }
         (Place::Remote(..), Place::Remote(..)) => {}
     }
-    let ((from, old), (to, new)) = (parent(&from)?, parent(&to)?);
+    let ((from, old), (to, new)) = (parent(names, &from)?, parent(names, &to)?);
     from.rename(old, &to, new)
 }
 
 /// Changes the working directory.
 pub fn change_directory(process: &Process, path: &[u8]) -> Result<(), Errno> {
     let path = clean(process, path)?;
-    if !stat(process, &path)?.is_dir() {
+    let names = process.names();
+    let trail = names.resolve(&path)?;
+    let (stat, real) = looking_again(|| {
+        let place = place(&names, &trail)?;
+        let (found, real) = Found::located(&names, &place, Last::Follow)?;
+        Ok((found.stat()?, real))
+    })?;
+    if !stat.is_dir() {
         return Err(Errno::ENOTDIR);
     }
-    let path = new_arc_bytes(&path)?;
+    // Without links a `..` needs not be kept.
+    let plain = member(&names, &trail)?.ok_or(Errno::ENOENT)?;
+    let path = match real.path() == plain.place.below(trail.rest)?.path() {
+        true => &path,
+        false => path.as_written(),
+    };
+    if path.len() > PATH_MAX {
+        return Err(Errno::ENAMETOOLONG);
+    }
+    let path = new_arc_bytes(path)?;
     *process.directory.lock() = path;
     Ok(())
 }
@@ -297,12 +435,14 @@ pub fn change_directory(process: &Process, path: &[u8]) -> Result<(), Errno> {
 pub fn bind(process: &Process, new: &[u8], old: &[u8], flags: u64) -> Result<(), Errno> {
     let (order, create) = Order::from_flags(flags)?;
     let (new, old) = (clean(process, new)?, clean(process, old)?);
-    let trail = process.names().resolve(&new)?;
-    let (first, directory) = looking_again(|| {
-        let first = place(&trail)?;
-        let directory = Found::at(&first)?.is_directory();
-        Ok((first, directory))
+    let names = process.names();
+    let trail = names.resolve(&new)?;
+    let (found, first) = looking_again(|| {
+        let place = place(&names, &trail)?;
+        Found::located(&names, &place, Last::Follow)
     })?;
+    let directory = found.is_directory();
+    drop(found);
     let mut members = room(trail.members.len())?;
     if trail.point {
         // A union as a whole.
@@ -322,23 +462,25 @@ pub fn bind(process: &Process, new: &[u8], old: &[u8], flags: u64) -> Result<(),
 /// Puts `members` at `old` (clean), which must exist and be of their kind.
 fn put(
     process: &Process,
-    old: &[u8],
+    old: &Path,
     members: Vec<Member>,
     directory: bool,
     order: Order,
 ) -> Result<(), Errno> {
-    let (under, covered) = looking_again(|| {
-        let under = place(&process.names().resolve(old)?)?;
-        let covered = Found::at(&under)?.is_directory();
-        Ok((under, covered))
+    let names = process.names();
+    let (found, under) = looking_again(|| {
+        let place = place(&names, &names.resolve(old)?)?;
+        Found::located(&names, &place, Last::Follow)
     })?;
+    let covered = found.is_directory();
+    drop(found);
     match (directory, covered) {
         (true, false) => return Err(Errno::ENOTDIR),
         (false, true) => return Err(Errno::EISDIR),
         (false, false) if order != Order::Replace => return Err(Errno::ENOTDIR),
         _ => {}
     }
-    process.names().bind(old, under, members, order)
+    names.bind(old, under, members, order)
 }
 
 /// Speaks 9P on the channel `fd`, which is closed, and puts the tree that the
@@ -352,7 +494,7 @@ pub fn mount(
 ) -> Result<(), Errno> {
     let (order, create) = Order::from_flags(flags & !abi::bind::EAGER)?;
     let path = clean(process, path)?;
-    looking_again(|| find(process, &path))?;
+    looking_again(|| find(process, &path, Last::Follow))?;
     let file = process.descriptors.lock().get(fd)?;
     let Node::Channel(end) = &file.node else {
         return Err(Errno::EINVAL);

@@ -1,7 +1,7 @@
 //! Files at a server: walking, opening and everything done to an open fid
 //! that is not reading or writing.
 use super::{Mount, rpc};
-use crate::chan::Piece;
+use crate::chan::{Piece, room};
 use abi::{DirEntry, Errno, Stat, StatChange, mode};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -25,18 +25,91 @@ impl Drop for Remote {
     }
 }
 
-/// Where a walk came to. One that stops half way makes no fid.
-fn walked(answer: &rpc::Answer, from: Qid, names: &[ByteStr<'_>]) -> Result<Qid, Errno> {
-    let Reply::Walk { qids } = answer.reply()? else {
-        return Err(Errno::EPROTO);
-    };
-    let last = qids.iter().last().unwrap_or(from);
-    if qids.len() == names.len() {
-        Ok(last)
-    } else if last.kind & qid::DIR != 0 {
-        Err(Errno::ENOENT)
-    } else {
-        Err(Errno::ENOTDIR)
+/// Where a walk has led.
+pub enum Reached {
+    /// To the end.
+    End(Remote),
+    /// The name with that index is a symbolic link; its fid, if it was the last
+    /// one walked.
+    Link(usize, Option<Remote>),
+    /// The name with that index is nothing, or below something that has none.
+    Nothing(usize, Errno),
+}
+
+/// One `Twalk`.
+struct Step<'n> {
+    names: &'n [ByteStr<'n>],
+    from: u32,
+    from_qid: Qid,
+    /// Index of a name at which a link is no reason to stop.
+    kept: Option<usize>,
+}
+
+impl Step<'_> {
+    fn take(&self, mount: &Arc<Mount>) -> Result<Reached, Errno> {
+        let fid = mount.new_fid()?;
+        let request = Request::Walk {
+            fid: self.from,
+            newfid: fid,
+            names: List::new(self.names),
+        };
+        let answer = match mount.call_making(&request, fid) {
+            Ok(answer) => answer,
+            Err(errno) => {
+                // The server may have made it, or may do so yet.
+                mount.clunk_later(fid);
+                return Err(errno);
+            }
+        };
+        let mut qids = [Qid::default(); MAXWELEM];
+        let walked = self.walked(&answer, &mut qids);
+        // A walk that stops half way makes no fid.
+        let end = match walked == Ok(self.names.len()) {
+            true => {
+                rpc::count_fid();
+                let last = self.names.len().checked_sub(1).and_then(|at| qids.get(at));
+                let qid = last.copied().unwrap_or(self.from_qid);
+                let mount = mount.clone();
+                Some(Remote { mount, fid, qid })
+            }
+            false => {
+                mount.free_fid(fid);
+                None
+            }
+        };
+        let walked = match walked {
+            Err(errno @ (Errno::ENOENT | Errno::ENOTDIR)) => return Ok(Reached::Nothing(0, errno)),
+            walked => walked?,
+        };
+        let mut links = qids.iter().take(walked).enumerate();
+        let link = links.find(|(at, q)| q.kind & qid::SYMLINK != 0 && Some(*at) != self.kept);
+        let end = match (link, end) {
+            (Some((at, _)), end) if at + 1 == self.names.len() => {
+                return Ok(Reached::Link(at, end));
+            }
+            (Some((at, _)), _) => return Ok(Reached::Link(at, None)),
+            (None, end) => end,
+        };
+        let last = walked.checked_sub(1).and_then(|at| qids.get(at));
+        let errno = match last.unwrap_or(&self.from_qid).kind & qid::DIR {
+            0 => Errno::ENOTDIR,
+            _ => Errno::ENOENT,
+        };
+        Ok(end.map_or(Reached::Nothing(walked, errno), Reached::End))
+    }
+
+    /// How many names were walked, and what they are.
+    fn walked(&self, answer: &rpc::Answer, qids: &mut [Qid; MAXWELEM]) -> Result<usize, Errno> {
+        let Reply::Walk { qids: walked } = answer.reply()? else {
+            return Err(Errno::EPROTO);
+        };
+        for (slot, qid) in qids.iter_mut().zip(walked.iter()) {
+            *slot = qid;
+        }
+        match walked.len() <= self.names.len() {
+            true => Ok(walked.len()),
+            false => Err(Errno::EPROTO),
+        }
     }
 }
 
@@ -46,65 +119,96 @@ fn nanoseconds(seconds: u64, rest: u64) -> u64 {
 }
 
 impl Remote {
-    /// A new fid for `path` (clean, relative) below the root of `mount`.
-    pub fn walk(mount: &Arc<Mount>, path: &[u8]) -> Result<Remote, Errno> {
-        let mut names = [ByteStr::default(); MAXWELEM];
+    /// Walks from the root of `mount` along `path`: names with a `/` between
+    /// two. A link ends the walk, the one at the end of the path only if
+    /// `follow_last`.
+    ///
+    /// # Errors
+    /// What has nothing to do with the names.
+    pub fn reach(mount: &Arc<Mount>, path: &[u8], follow_last: bool) -> Result<Reached, Errno> {
         let mut parts = path.split(|byte| *byte == b'/').filter(|p| !p.is_empty());
-        let mut here: Option<Remote> = None;
+        let total = parts.clone().count();
+        let mut names = [ByteStr::default(); MAXWELEM];
+        let (mut here, mut done): (Option<Remote>, usize) = (None, 0);
         loop {
             let mut count = 0;
             for (slot, part) in names.iter_mut().zip(&mut parts) {
                 *slot = ByteStr(part);
                 count += 1;
             }
-            if count == 0
-                && let Some(here) = here
-            {
-                return Ok(here);
-            }
             let names = names.get(..count).unwrap_or(&[]);
             let (from, from_qid) = match &here {
                 Some(here) => (here.fid, here.qid),
                 None => mount.root(),
             };
-            here = Some(Self::step(mount, from, from_qid, names)?);
-            if count < MAXWELEM {
-                return here.ok_or(Errno::EPROTO);
+            // Before this one a link is to be followed in any case.
+            let kept = (!follow_last).then(|| total.wrapping_sub(done + 1));
+            let step = Step {
+                names,
+                from,
+                from_qid,
+                kept,
+            };
+            match step.take(mount)? {
+                Reached::End(next) if done + count == total => return Ok(Reached::End(next)),
+                Reached::End(next) => here = Some(next),
+                Reached::Link(index, link) => return Ok(Reached::Link(done + index, link)),
+                Reached::Nothing(index, errno) => {
+                    return Ok(Reached::Nothing(done + index, errno));
+                }
             }
+            done += count;
         }
     }
 
-    fn step(
-        mount: &Arc<Mount>,
-        fid: u32,
-        from: Qid,
-        names: &[ByteStr<'_>],
-    ) -> Result<Remote, Errno> {
-        let newfid = mount.new_fid()?;
-        let request = Request::Walk {
-            fid,
-            newfid,
-            names: List::new(names),
-        };
-        let answer = match mount.call_making(&request, newfid) {
-            Ok(answer) => answer,
-            Err(errno) => {
-                // The server may have made it, or may do so yet.
-                mount.clunk_later(newfid);
-                return Err(errno);
+    /// Is it a symbolic link?
+    pub fn is_link(&self) -> bool {
+        self.qid.kind & qid::SYMLINK != 0
+    }
+
+    /// The text of a symbolic link.
+    ///
+    /// # Errors
+    /// `ESTALE`: it is none any more.
+    pub fn read_link(&self) -> Result<Vec<u8>, Errno> {
+        let answer = self.mount.call(&Request::Readlink { fid: self.fid })?;
+        match answer.reply() {
+            Ok(Reply::Readlink { target }) => {
+                let mut text = room(target.len())?;
+                text.extend_from_slice(&target);
+                Ok(text)
             }
-        };
-        let walked = walked(&answer, from, names);
-        if walked.is_err() {
-            mount.free_fid(newfid);
+            Err(Errno::EINVAL) if self.is_link() => Err(Errno::ESTALE),
+            Err(errno) => Err(errno),
+            Ok(_) => Err(Errno::EPROTO),
         }
-        let qid = walked?;
-        rpc::count_fid();
-        Ok(Remote {
-            mount: mount.clone(),
-            fid: newfid,
-            qid,
-        })
+    }
+
+    /// Makes a symbolic link in this directory.
+    pub fn make_link(&self, name: &[u8], text: &[u8]) -> Result<(), Errno> {
+        let request = Request::Symlink {
+            dfid: self.fid,
+            name: ByteStr(name),
+            target: ByteStr(text),
+            gid: 0,
+        };
+        match self.mount.call(&request)?.reply()? {
+            Reply::Symlink { .. } => Ok(()),
+            _ => Err(Errno::EPROTO),
+        }
+    }
+
+    /// Gives `file` one more name, in this directory.
+    pub fn link(&self, name: &[u8], file: &Remote) -> Result<(), Errno> {
+        let request = Request::Link {
+            dfid: self.fid,
+            fid: file.fid,
+            name: ByteStr(name),
+        };
+        match self.mount.call(&request)?.reply()? {
+            Reply::Link => Ok(()),
+            _ => Err(Errno::EPROTO),
+        }
     }
 
     /// Is it a directory?

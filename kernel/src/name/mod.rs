@@ -11,6 +11,7 @@
 //! Things bound or mounted below it are not part of it.
 pub mod root;
 mod table;
+pub mod walk;
 
 pub use table::NameSpace;
 
@@ -101,6 +102,9 @@ pub struct Trail<'p> {
     pub members: Vec<Member>,
     /// Clean and relative; empty if the path is itself bound.
     pub rest: &'p [u8],
+    /// The same with `..`, where something else may be meant by it than by
+    /// `rest`: what is before it may be a symbolic link.
+    pub raw: &'p [u8],
     /// Something is bound at the path itself.
     pub point: bool,
 }
@@ -137,26 +141,56 @@ fn owned(bytes: &[u8]) -> Result<Vec<u8>, Errno> {
     Ok(out)
 }
 
-/// `path` seen from `directory`, absolute, without empty parts, `.` or `..`.
-pub fn clean(directory: &[u8], path: &[u8]) -> Result<Vec<u8>, Errno> {
+/// A path, absolute.
+pub struct Path {
+    /// Without empty parts, `.` or `..`.
+    clean: Vec<u8>,
+    /// With `..` where a name is before it.
+    raw: Option<Vec<u8>>,
+    /// It ended in a `/`: what it leads to is a directory.
+    pub slash: bool,
+}
+
+impl Path {
+    /// The same with `..` where it may mean something else.
+    pub fn as_written(&self) -> &[u8] {
+        self.raw.as_deref().unwrap_or(&self.clean)
+    }
+}
+
+impl core::ops::Deref for Path {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.clean
+    }
+}
+
+/// `path` seen from `directory`.
+pub fn clean(directory: &[u8], path: &[u8]) -> Result<Path, Errno> {
     if path.is_empty() {
         return Err(Errno::ENOENT);
     }
-    let mut out = room(directory.len() + path.len() + 2)?;
     let start = if path.starts_with(b"/") {
         &[]
     } else {
         directory
     };
     let slash = |byte: &u8| *byte == b'/';
-    for part in start.split(slash).chain(path.split(slash)) {
-        match part {
-            b"" | b"." => {}
-            b".." => out.truncate(out.iter().rposition(slash).unwrap_or(0)),
-            name => {
-                out.push(b'/');
-                out.extend_from_slice(name);
-            }
+    let parts = || {
+        let all = start.split(slash).chain(path.split(slash));
+        all.filter(|part| !matches!(*part, b"" | b"."))
+    };
+    let length = directory.len() + path.len() + 2;
+    let mut out = room(length)?;
+    let mut taken_back = false;
+    for part in parts() {
+        if part == b".." {
+            taken_back |= !out.is_empty();
+            out.truncate(out.iter().rposition(slash).unwrap_or(0));
+        } else {
+            out.push(b'/');
+            out.extend_from_slice(part);
         }
     }
     if out.is_empty() {
@@ -164,6 +198,24 @@ pub fn clean(directory: &[u8], path: &[u8]) -> Result<Vec<u8>, Errno> {
     }
     if out.len() > abi::PATH_MAX {
         return Err(Errno::ENAMETOOLONG);
+    }
+    let raw = match taken_back {
+        true => Some(joined(parts(), length)?),
+        false => None,
+    };
+    Ok(Path {
+        clean: out,
+        raw,
+        slash: path.ends_with(b"/"),
+    })
+}
+
+/// The parts with a `/` before each.
+fn joined<'p>(parts: impl Iterator<Item = &'p [u8]>, room_for: usize) -> Result<Vec<u8>, Errno> {
+    let mut out = room(room_for)?;
+    for part in parts {
+        out.push(b'/');
+        out.extend_from_slice(part);
     }
     Ok(out)
 }

@@ -1,8 +1,10 @@
 //! The table of what is bound where.
-use super::{Member, Order, Place, Trail, owned};
+use super::{Member, Order, Path, Place, Trail, owned};
 use crate::chan::room;
 use crate::lock::{Lock, Rank};
+use crate::mount::Mount;
 use abi::Errno;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// Things a name space may have bound, all unions' members counted.
@@ -45,11 +47,11 @@ impl NameSpace {
     }
 
     /// Where `path` (clean) leads.
-    pub fn resolve<'p>(&self, path: &'p [u8]) -> Result<Trail<'p>, Errno> {
+    pub fn resolve<'p>(&self, path: &'p Path) -> Result<Trail<'p>, Errno> {
         let table = self.table.lock();
         let mut best: Option<(&Bound, &'p [u8])> = None;
         for bound in table.iter() {
-            let Some(rest) = below(path, &bound.at) else {
+            let Some(rest) = below(&path.clean, &bound.at) else {
                 continue;
             };
             if best.is_none_or(|(b, _)| bound.at.len() > b.at.len()) {
@@ -60,7 +62,8 @@ impl NameSpace {
             return Ok(Trail {
                 members: copy_all(&bound.members)?,
                 rest,
-                point: bound.at == path,
+                raw: raw_below(path, bound).unwrap_or(rest),
+                point: bound.at == path.clean,
             });
         }
         let mut members = room(1)?;
@@ -71,8 +74,39 @@ impl NameSpace {
         Ok(Trail {
             members,
             rest: path.strip_prefix(b"/").unwrap_or(path),
+            raw: path.strip_prefix(b"/").unwrap_or(path),
             point: false,
         })
+    }
+
+    /// The path at `mount` of what an absolute `path` names, if it begins with
+    /// the name of something of that server; absolute too.
+    pub fn path_at(&self, mount: &Arc<Mount>, path: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
+        let table = self.table.lock();
+        let mut best: Option<(&Bound, &[u8], &[u8])> = None;
+        for bound in table.iter() {
+            let Some(rest) = below(path, &bound.at) else {
+                continue;
+            };
+            let of_mount = bound.members.iter().find_map(|member| match &member.place {
+                Place::Remote(of, path) if Arc::ptr_eq(of, mount) => Some(path),
+                Place::Remote(..) | Place::Root(_) => None,
+            });
+            if let Some(start) = of_mount
+                && best.is_none_or(|(b, ..)| bound.at.len() > b.at.len())
+            {
+                best = Some((bound, start, rest));
+            }
+        }
+        let Some((_, start, rest)) = best else {
+            return Ok(None);
+        };
+        let mut found = room(start.len() + rest.len() + 2)?;
+        for part in [start, rest] {
+            found.push(b'/');
+            found.extend_from_slice(part);
+        }
+        Ok(Some(found))
     }
 
     /// Binds `members` at `at` (clean). `under` is what the name leads to
@@ -155,6 +189,18 @@ fn copy_all(members: &[Member]) -> Result<Vec<Member>, Errno> {
         copied.push(member.copy()?);
     }
     Ok(copied)
+}
+
+/// The part of a path below what is bound as it was written, where no other
+/// member may be meant and no `..` in it leads above.
+fn raw_below<'p>(path: &'p Path, bound: &Bound) -> Option<&'p [u8]> {
+    let raw = below(path.raw.as_deref()?, &bound.at)?;
+    let mut parts = raw.split(|byte| *byte == b'/');
+    let above = parts.try_fold(0usize, |depth, part| match part {
+        b".." => depth.checked_sub(1),
+        _ => Some(depth + 1),
+    });
+    (above.is_some() && bound.members.len() == 1).then_some(raw)
 }
 
 /// The part of `path` below `prefix`, if it is there.

@@ -8,6 +8,7 @@ use crate::seg::user;
 use abi::{DirEntry, Errno, PATH_MAX, Stat, StatChange, whence};
 use alloc::sync::Arc;
 use bytestr::ByteString;
+use links::Last;
 
 /// The path that two arguments name: any bytes but zero, which ends a string
 /// elsewhere.
@@ -118,8 +119,41 @@ fn put_stat(process: &Process, va: u64, stat: &Stat) -> Result<u64, Errno> {
 pub fn stat(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let [va, len, to, ..] = a.0;
     let path = path(process, va, len)?;
-    let stat = about(process, &path, open::stat(process, &path))?;
+    let stat = about(process, &path, open::stat(process, &path, Last::Follow))?;
     put_stat(process, to, &stat)
+}
+
+pub fn lstat(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let [va, len, to, ..] = a.0;
+    let path = path(process, va, len)?;
+    let stat = about(process, &path, open::stat(process, &path, Last::Keep))?;
+    put_stat(process, to, &stat)
+}
+
+pub fn read_link(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let [va, len, to, room, ..] = a.0;
+    let path = path(process, va, len)?;
+    let text = about(process, &path, open::read_link(process, &path))?;
+    if text.len() as u64 > room {
+        return Err(Errno::ERANGE);
+    }
+    user::write(&process.space, to, &text)?;
+    Ok(text.len() as u64)
+}
+
+pub fn symlink(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let [text, text_len, va, len, ..] = a.0;
+    let (text, path) = (path(process, text, text_len)?, path(process, va, len)?);
+    about(process, &path, open::make_link(process, &text, &path))?;
+    Ok(0)
+}
+
+pub fn link(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let [old, old_len, new, new_len, ..] = a.0;
+    let (old, new) = (path(process, old, old_len)?, path(process, new, new_len)?);
+    let what = format_args!("{new} to {old}");
+    about(process, what, open::link(process, &old, &new))?;
+    Ok(0)
 }
 
 pub fn fstat(process: &Process, a: &Arguments) -> Result<u64, Errno> {

@@ -1,7 +1,7 @@
 //! Copying files by reading and writing, which moves nothing between servers
 //! that have snapshots.
 
-use crate::{ByteStr, ByteString, Failure, File, Named, Segment, mode};
+use crate::{ByteStr, ByteString, Failure, File, Named, Segment, mode, sys};
 use abi::{Errno, Stat};
 
 /// Bytes taken at a time. Where reading is deferred it could be any number;
@@ -66,6 +66,19 @@ pub fn special(stat: &Stat) -> Option<&'static str> {
         0o010_000 => Some("pipe"),
         0o140_000 => Some("socket"),
         _ => None,
+    }
+}
+
+/// Copies the symbolic link `from` to the path `to`, where it takes the place of
+/// a file.
+pub fn link(from: ByteStr<'_>, to: ByteStr<'_>) -> Result<(), Failure> {
+    let text = sys::read_link(from).about(from)?;
+    match sys::symlink(&text, to) {
+        Err(Errno::EEXIST) => {
+            sys::remove(to).about(to)?;
+            sys::symlink(&text, to).about(to)
+        }
+        made => made.about(to),
     }
 }
 

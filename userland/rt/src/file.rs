@@ -205,6 +205,15 @@ impl File {
         Ok(stat)
     }
 
+    /// The same of a symbolic link at `path` itself.
+    pub fn lstat_path(path: impl AsRef<[u8]>) -> Result<Stat, Errno> {
+        let (at, len) = of(path.as_ref());
+        let mut stat = Stat::default();
+        // SAFETY: the kernel reads `path` and writes one `Stat`.
+        unsafe { sys::call3(Call::LStat, at, len, &raw mut stat as u64) }?;
+        Ok(stat)
+    }
+
     /// Changes size, mode or time.
     pub fn change(&self, change: &StatChange) -> Result<(), Errno> {
         let from = core::ptr::from_ref(change) as u64;

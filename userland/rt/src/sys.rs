@@ -149,6 +149,40 @@ pub fn rename(from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<(), Errno>
     unsafe { call4(Call::Rename, a, b, c, d) }.map(drop)
 }
 
+/// Makes a symbolic link with that text at `path`.
+pub fn symlink(text: impl AsRef<[u8]>, path: impl AsRef<[u8]>) -> Result<(), Errno> {
+    let ((a, b), (c, d)) = (of(text.as_ref()), of(path.as_ref()));
+    // SAFETY: the kernel only reads text and path.
+    unsafe { call4(Call::SymLink, a, b, c, d) }.map(drop)
+}
+
+/// Gives the file `old` one more name on its server.
+pub fn link(old: impl AsRef<[u8]>, new: impl AsRef<[u8]>) -> Result<(), Errno> {
+    let ((a, b), (c, d)) = (of(old.as_ref()), of(new.as_ref()));
+    // SAFETY: the kernel only reads the paths.
+    unsafe { call4(Call::Link, a, b, c, d) }.map(drop)
+}
+
+/// The text of the symbolic link at `path`.
+pub fn read_link(path: impl AsRef<[u8]>) -> Result<ByteString, Errno> {
+    let path = of(path.as_ref());
+    let mut text = vec![0; abi::PATH_MAX];
+    loop {
+        let (at, len) = of_mut(&mut text);
+        // SAFETY: the kernel writes within `text`.
+        match unsafe { call4(Call::ReadLink, path.0, path.1, at, len) } {
+            // No text is longer than a string of 9P.
+            Err(Errno::ERANGE) if text.len() < usize::from(u16::MAX) => {
+                text.resize(usize::from(u16::MAX), 0);
+            }
+            n => {
+                text.truncate(n? as usize);
+                return Ok(text.into());
+            }
+        }
+    }
+}
+
 /// Changes the working directory.
 pub fn chdir(path: impl AsRef<[u8]>) -> Result<(), Errno> {
     text_call(Call::ChDir, path.as_ref()).map(drop)

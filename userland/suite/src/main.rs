@@ -26,6 +26,7 @@ mod cases;
 mod judge;
 mod kills;
 mod liar;
+mod place;
 mod raw;
 mod replay;
 mod tiny;

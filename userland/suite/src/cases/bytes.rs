@@ -3,6 +3,7 @@
 
 use super::Case;
 use crate::check::{Verdict, fails, same};
+use crate::place::Place;
 use alloc::format;
 use alloc::vec::Vec;
 use rt::abi::mode;
@@ -16,42 +17,6 @@ pub const CASES: &[Case] = &[
     Case::new("bytes.messages", messages),
     Case::new("bytes.arguments", arguments),
 ];
-
-/// A directory of a server, gone when dropped.
-struct Place(&'static str);
-
-impl Place {
-    /// At the host and in memory.
-    fn each(check: impl Fn(&Place) -> Verdict) -> Verdict {
-        for path in ["/n/host/suite-bytes", "/tmp/suite-bytes"] {
-            drop(File::create(path, mode::OREAD, mode::DMDIR | 0o755)?);
-            check(&Place(path))?;
-        }
-        Ok(())
-    }
-
-    fn at(&self, name: &[u8]) -> ByteString {
-        ByteString([self.0.as_bytes(), b"/", name].concat())
-    }
-
-    fn names(&self) -> Result<Vec<ByteString>, Errno> {
-        let directory = File::open(self.0, mode::OREAD)?;
-        let names: Result<Vec<_>, _> = directory.read_dir().map(|e| e.map(|e| e.name)).collect();
-        let mut names = names?;
-        names.retain(|name| *name != "." && *name != "..");
-        names.sort_unstable();
-        Ok(names)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        for name in self.names().unwrap_or_default() {
-            let _ = sys::remove(self.at(&name));
-        }
-        let _ = sys::remove(self.0);
-    }
-}
 
 /// A name for each byte that can be in one, and some that look alike.
 fn odd_names() -> Vec<ByteString> {

@@ -12,6 +12,7 @@ mod hostile;
 mod kernel;
 mod lies;
 mod limits;
+mod links;
 mod list;
 mod lost;
 mod lying;
@@ -112,6 +113,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         kernel::CASES,
         names::CASES,
         bytes::CASES,
+        links::CASES,
         tmp::CASES,
         process::CASES,
         registers::CASES,

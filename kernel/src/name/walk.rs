@@ -1,0 +1,87 @@
+//! From a path at a server to a fid there, with symbolic links followed.
+//!
+//! A link leads somewhere in the tree of the server that has it, and nowhere
+//! else: no server decides which file of another one a program gets
+//! (docs/decisions/0018-symbolic-links.md). Where that is, `links` says.
+use super::NameSpace;
+use crate::mount::Mount;
+use crate::mount::remote::{Reached, Remote};
+use abi::Errno;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use links::{Last, Walked, Way};
+
+/// A new fid for what is at `path` (relative, `..` allowed) below the root of
+/// `mount`, and the path without links.
+///
+/// # Errors
+/// `EXDEV`: a link leads out of the tree; `ELOOP`: there are too many; `ESTALE`:
+/// what was found is another file by now.
+pub fn walk(
+    names: &NameSpace,
+    mount: &Arc<Mount>,
+    path: &[u8],
+    last: Last,
+) -> Result<(Remote, Vec<u8>), Errno> {
+    let mut way = Way::new(path, last)?;
+    let found = go(names, mount, &mut way)?.ok_or(Errno::ENOENT)?;
+    Ok((found, way.end()?))
+}
+
+/// Where a file would be made that is opened by `path`: links at its end are
+/// followed, and what they lead to need not be there.
+pub fn walk_for_new(names: &NameSpace, mount: &Arc<Mount>, path: &[u8]) -> Result<Vec<u8>, Errno> {
+    let mut way = Way::new(path, Last::Follow)?;
+    go(names, mount, &mut way)?;
+    way.end()
+}
+
+/// Goes to the end of the way; `None` if only its last name is nothing.
+fn go(names: &NameSpace, mount: &Arc<Mount>, way: &mut Way) -> Result<Option<Remote>, Errno> {
+    loop {
+        let part = way.names()?;
+        let whole = way.is_whole(part);
+        match Remote::reach(mount, part, way.follows_last())? {
+            Reached::End(remote) => {
+                if way.walked(Walked::There)? {
+                    return Ok(Some(remote));
+                }
+            }
+            Reached::Link(index, link) => {
+                let link = match link {
+                    Some(link) => link,
+                    None => again(mount, part, index)?,
+                };
+                let text = link.read_link()?;
+                drop(link);
+                let inside = match text.starts_with(b"/") {
+                    true => names.path_at(mount, &text)?,
+                    false => None,
+                };
+                way.walked(Walked::Link(index, inside.as_deref().unwrap_or(&text)))?;
+            }
+            Reached::Nothing(index, Errno::ENOENT) if whole && index + 1 == count(part) => {
+                return Ok(None);
+            }
+            Reached::Nothing(index, errno) => {
+                way.walked(Walked::Stopped(index, errno))?;
+            }
+        }
+    }
+}
+
+fn count(path: &[u8]) -> usize {
+    path.split(|byte| *byte == b'/').count()
+}
+
+/// A fid for a link that was passed: the first names up to `index`.
+fn again(mount: &Arc<Mount>, path: &[u8], index: usize) -> Result<Remote, Errno> {
+    let slash = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+    let end = slash.map(|(at, _)| at).nth(index).unwrap_or(path.len());
+    let first = path.get(..end).unwrap_or(path);
+    match Remote::reach(mount, first, false)? {
+        Reached::End(link) if link.is_link() => Ok(link),
+        // Another file has taken its place.
+        _ => Err(Errno::ESTALE),
+    }
+}
