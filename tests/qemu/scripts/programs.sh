@@ -82,6 +82,13 @@ cp ../in/big big; lazy big > /dev/null; echo $?; lazy -n 60 -m 40 -s 3 big > /de
 cp ../in/s4097 s; lazy -t s > /dev/null; echo $?; lazy -n 999999 -m 999999 ../in/big2 > /dev/null; echo $?
 lazy ../in/empty; echo $?; lazy no-such; echo $?; lazy -s 5 ../in/sparse > /dev/null; echo $?
 
+## ln
+cp ../in/s4097 a; ln a b; echo x >> b; cmp a b; echo $?; ln -s a c; readlink c; cmp c b; echo $?; ln -s b c; echo $?
+ln -sf b c; readlink c; ln -f a b; echo $?; mkdir d; ln -s ../a d/up; cmp d/up a; echo $?; cmp d/../c a; echo $?
+cp c copied; [ -h copied ]; echo $?; cp -r d d2; readlink d2/up; mv d/up d/moved; [ -L d/moved ]; echo $?
+ln -s d e; rm -r e; ls d; ln a c d2; ls d2; rm d/moved d2/up d2/c c; ln no-such x; echo $?; ln; echo $?
+mkdir in; ln -s ../a in/l; cp -r in /tmp/in; readlink /tmp/in/l; mv in/l /tmp/in/m; readlink /tmp/in/m; rm -r /tmp/in
+
 ## ls
 ls ../in; ls -d ../in ..; ls -a ../in/tree; ls -l ../in/empty | wc -w; ls no-such; echo $?; ls ../in > list; wc list
 
@@ -140,6 +147,9 @@ tail -n 2 ../in/empty; cat ../in/text | tail -n 1; for i in 1 2 3; do echo $i >>
 ## tee
 tee a b < ../in/big > c; cmp a c; echo $?; cmp b c; echo $?; echo more | tee -a a b; wc a b; tee no/d < ../in/one; echo $?
 tee a < a; tee -a a < a; echo $?; wc a
+
+## readlink
+ln -s 'some text' l; readlink l; readlink l no-such ../in/one; echo $?; readlink; echo $?; rm l
 
 ## touch
 touch a; wc -c a; cp ../in/one b; touch b; cmp b ../in/one; echo $?; touch -c c; ls; touch no/d; echo $?

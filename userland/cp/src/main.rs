@@ -1,7 +1,7 @@
 //! `cp [-r] FROM TO` or `cp [-r] FROM... DIRECTORY`: copies files, `-r`
-//! directories with all that is in them. Between files of one server with
-//! snapshots the content is cloned: no data moves. In a directory, devices,
-//! pipes and sockets are named and left out.
+//! directories with all that is in them, symbolic links as such. Between files
+//! of one server with snapshots the content is cloned: no data moves. In a
+//! directory, devices, pipes and sockets are named and left out.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -37,7 +37,14 @@ fn main(args: Args) -> Result<u8, Failure> {
 
 /// Copies one argument; was all of it copied?
 fn put(from: ByteStr<'_>, to: ByteStr<'_>, trees: bool) -> Result<bool, Failure> {
-    let stat = File::stat_path(from).about(from)?;
+    let stat = match trees {
+        true => File::lstat_path(from),
+        false => File::stat_path(from),
+    };
+    let stat = stat.about(from)?;
+    if stat.is_link() {
+        return copy::link(from, to).map(|()| true);
+    }
     match (stat.is_dir(), copy::special(&stat)) {
         (true, _) if !trees => Err(Failure::new(format_args!(
             "{from}: is a directory; -r copies those"

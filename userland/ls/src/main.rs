@@ -1,6 +1,6 @@
 //! `ls [-adl] [PATH...]`: lists directories and names files, sorted by name.
 //! `-l`: mode, links, owner, group, size in bytes and time of last change
-//! (UTC). `-a`: names that begin with a dot too. `-d`: directories themselves.
+//! (UTC), and where symbolic links lead. `-a`: names that begin with a dot too. `-d`: directories themselves.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -11,7 +11,7 @@ mod long;
 
 use alloc::vec::Vec;
 use rt::copy::inside;
-use rt::{Args, ByteStr, ByteString, Errno, Failure, File, Named, io, mode, print};
+use rt::{Args, ByteStr, ByteString, Errno, Failure, File, Named, io, mode, print, sys};
 
 rt::main!(main, include_str!("main.rs"));
 
@@ -49,7 +49,12 @@ fn main(args: Args) -> Result<u8, Failure> {
 }
 
 fn list(path: ByteStr<'_>, style: Style) -> Result<(), Failure> {
-    let stat = File::stat_path(path).about(path)?;
+    // A link is followed to a directory, but not where it is itself described.
+    let stat = match style.long {
+        true => File::lstat_path(path),
+        false => File::stat_path(path).or_else(|_| File::lstat_path(path)),
+    };
+    let stat = stat.about(path)?;
     if !stat.is_dir() || !style.inside {
         return show(path, path, style.long).about("standard output");
     }
@@ -75,13 +80,21 @@ fn list(path: ByteStr<'_>, style: Style) -> Result<(), Failure> {
 }
 
 fn show(name: ByteStr<'_>, path: ByteStr<'_>, long: bool) -> Result<(), Errno> {
+    let mut link = false;
     if long {
-        match File::stat_path(path) {
-            Ok(stat) => print!("{} ", long::Line(&stat)),
+        match File::lstat_path(path) {
+            Ok(stat) => {
+                link = stat.is_link();
+                print!("{} ", long::Line(&stat));
+            }
             // Removed meanwhile, or not ours to look at: still worth its name.
             Err(errno) => print!("? ({errno}) "),
         }
     }
     io::write_name(name)?;
+    if link && let Ok(text) = sys::read_link(path) {
+        io::write(b" -> ")?;
+        io::write_name(text)?;
+    }
     io::write(b"\n")
 }

@@ -34,7 +34,7 @@ fn main(args: Args) -> Result<u8, Failure> {
 
 /// Moves one argument; was all of it moved?
 fn put(from: ByteStr<'_>, to: ByteStr<'_>) -> Result<bool, Failure> {
-    let stat = File::stat_path(from).about(from)?;
+    let stat = File::lstat_path(from).about(from)?;
     copy::apart(&stat, from, to)?;
     match sys::rename(from, to) {
         Err(Errno::EXDEV) if stat.is_dir() => {
@@ -44,7 +44,10 @@ fn put(from: ByteStr<'_>, to: ByteStr<'_>) -> Result<bool, Failure> {
             if let Some(kind) = copy::special(&stat) {
                 return Err(Failure::new(format_args!("{from}: a {kind}, not moved")));
             }
-            copy::file(from, to)?;
+            match stat.is_link() {
+                true => copy::link(from, to)?,
+                false => copy::file(from, to)?,
+            }
             sys::remove(from).about(from).map(|()| true)
         }
         Err(Errno::EINVAL) if stat.is_dir() => {

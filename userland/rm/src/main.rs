@@ -1,5 +1,6 @@
 //! `rm [-fr] PATH...`: removes files and empty directories; `-r`: directories
-//! with all that is in them; `-f`: what is not there is no failure.
+//! with all that is in them; `-f`: what is not there is no failure. Of a symbolic
+//! link it is the link that goes.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -16,7 +17,7 @@ fn main(args: Args) -> Result<u8, Failure> {
     }
     let mut status = 0;
     for path in paths.iter() {
-        if flags.has('f') && matches!(File::stat_path(path), Err(Errno::ENOENT)) {
+        if flags.has('f') && matches!(File::lstat_path(path), Err(Errno::ENOENT)) {
             continue;
         }
         match take(path, flags.has('r') || flags.has('R')) {

@@ -1,6 +1,6 @@
 //! Trees of directories: removing and copying them, without recursion and
 //! without a descriptor for each level. What fails is said, and the rest is
-//! done all the same.
+//! done all the same. Symbolic links are what they are, never ways down.
 
 use crate::copy::{self, inside};
 use crate::{ByteStr, ByteString, Failure, File, Named, eprintln, mode, sys};
@@ -66,7 +66,7 @@ pub fn remove(program: &str, path: ByteStr<'_>) -> bool {
 /// that failed.
 fn remove_or_open(program: &str, path: ByteString, open: &mut Vec<Emptied>) -> bool {
     let shown = path.as_byte_str();
-    match File::stat_path(shown).about(shown) {
+    match File::lstat_path(shown).about(shown) {
         Ok(stat) if stat.is_dir() => match names(shown) {
             Ok(names) => {
                 let failed = false;
@@ -128,13 +128,16 @@ pub fn copy(program: &str, from: ByteStr<'_>, to: ByteStr<'_>) -> bool {
         let from = inside(directory.from.as_byte_str(), name);
         let to = inside(directory.to.as_byte_str(), name);
         let (from, to) = (from.as_byte_str(), to.as_byte_str());
-        let done = File::stat_path(from).about(from).and_then(|stat| {
+        let done = File::lstat_path(from).about(from).and_then(|stat| {
             if stat.is_dir() {
                 if made.as_ref().is_some_and(|made| copy::same(&stat, made)) {
                     return Err(itself(from, to));
                 }
                 open.push(begin(from, to)?);
                 return Ok(());
+            }
+            if stat.is_link() {
+                return copy::link(from, to);
             }
             match copy::special(&stat) {
                 Some(kind) => Err(Failure::new(format_args!("{from}: a {kind}, not copied"))),

@@ -253,7 +253,7 @@ impl Names for Shell {
     }
 
     fn exists(&mut self, path: &str) -> bool {
-        File::stat_path(to_bytes(path)).is_ok()
+        File::lstat_path(to_bytes(path)).is_ok()
     }
 
     fn is_directory(&mut self, path: &str) -> bool {
