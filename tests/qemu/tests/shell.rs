@@ -302,6 +302,22 @@ cat g d/f >> g; cat g; cat d/f >> g; wc -l g; { read a; cat >> g; } < g; wc -l g
 }
 
 #[test]
+fn trees_are_copied_and_removed_as_deep_as_paths_reach() {
+    prints(
+        r#"
+p=t; i=0; while [ $i -lt 70 ]; do p=$p/x; i=$((i + 1)); done
+cd /tmp; mkdir -p $p/y; echo end > $p/f
+cp -r t u; echo $?; cat u${p#t}/f; rm -r t; echo $?; mv u /n/host/v; echo $?; ls; cd /n/host; cat v${p#t}/f
+mkdir v/z; echo z > v/z/f; mv v/z v/x/z; rm -r v; echo $?; ls
+# What a path does not reach is named.
+n=$(printf %0200d 0); mkdir a; i=0; while [ $i -lt 6 ]; do mkdir b; mv a b/$n; mv b a; i=$((i + 1)); done
+rm -r a 2> err; echo $?; grep -c 'name too long' err; cp -r a b 2> err; echo $?; grep -c 'name too long' err
+"#,
+        "0\nend\n0\n0\nend\n0\nscript\n1\n1\n1\n1\n",
+    );
+}
+
+#[test]
 fn what_cannot_be_removed_keeps_nothing_else() {
     prints(
         r#"
