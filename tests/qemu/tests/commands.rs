@@ -67,6 +67,17 @@ fn a_prompt_reads_a_pipe_to_its_end() {
     assert_eq!(status, 0);
 }
 
+#[test]
+fn lines_from_a_pipe_are_in_the_history() {
+    let share = scratch();
+    let input =
+        Input::Text(b"echo one\nif true\nthen echo two; fi\nhistory | tail -n 3\n".to_vec());
+    let (console, status) = run(share.path(), &guest(share.path()).input(input));
+    let wanted = "    1  echo one\n    2  if true then echo two; fi\ndormouse% ";
+    assert!(console.contains(wanted), "{console}");
+    assert_eq!(status, 0);
+}
+
 /// Bytes that a terminal's line would edit, end or drop, lines of any length,
 /// and more of them than the console keeps.
 #[test]

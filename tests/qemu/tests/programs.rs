@@ -90,8 +90,11 @@ fn a_program_of_the_share_that_faults_has_a_backtrace_with_functions_and_lines()
         ("_start", line_of("calls();")),
     ];
     for command in ["/n/host/crash", "cd /n/host; ./crash", "PATH=/n/host crash"] {
-        let (console, _) = run(share.path(), &guest(share.path()).command(command));
+        let (console, status) = run(share.path(), &guest(share.path()).command(command));
         assert!(!console.contains("init: /bin/sh"), "{console}");
+        // The kernel's log tells it, and nobody tells it again.
+        let told = console.matches("sys: trap: fault write addr=0x10").count();
+        assert_eq!((told, status), (1, 128), "{command}: {console}");
         let found = backtrace(&console);
         let wanted: Vec<_> = wanted.iter().map(|(f, at)| (*f, at.as_str())).collect();
         assert_eq!(found, wanted, "{command}: {console}");

@@ -101,7 +101,7 @@ n() { [ $1 = 0 ] || n $(($1 - 1)); }; n 300; echo $?
 echo $(echo x >> once; echo y) | cat; wc -l once; echo "$(echo x >> once)" & wait; wc -l once
 # Descriptors of the shell are not in the way.
 exec 3< s 9> t; { exec 4< s; read a <&4; echo $a; } < s; echo nine >&9; exec 9>&-; cat t; { echo a >&3; } 2> e; cat e
-(exec 63< s; echo never); true
+(exec 63< s; echo never); sh none 2>&1; echo $?; (exec none; echo never) 2>&1; echo $?; (exec ./d; echo never) 2>&1; true
 "#,
         "first\nline\ns: line 2: not supported: [[\n2\n\
          s: line 2: the end comes before `fi`\n2\n\
@@ -120,7 +120,8 @@ exec 3< s 9> t; { exec 4< s; read a <&4; echo $a; } < s; echo nine >&9; exec 9>&
          script: commands are nested too deeply\n2\n\
          script: commands are nested too deeply\n2\n0\n\
          y\n1 once\n\n2 once\n. ./s\nnine\necho: standard output: bad file descriptor\n\
-         script: 63: not a descriptor for redirections\n",
+         script: 63: not a descriptor for redirections\nsh: none: file does not exist\n127\n\
+         script: none: no such program\n127\nscript: ./d: file does not exist\n",
     );
 }
 

@@ -120,6 +120,11 @@ impl Shell {
             eprintln!("exec: {}: not supported", Shown(name));
             return Err(Leave::Wrong(USAGE));
         }
+        if self.program_path(name).is_none() {
+            // A person may go on typing.
+            self.say_not_run(name, Errno::ENOENT);
+            return Err(Leave::Wrong(crate::spawn::NOT_FOUND));
+        }
         self.close_private();
         let marked = assignments.iter().map(|(name, _)| name.as_str());
         let environment = self.environment(marked);

@@ -61,7 +61,7 @@ fn main(args: Args) -> Result<u8, Failure> {
     let script = match (text, rest.is_empty()) {
         (Some(text), _) => Some(from_bytes(&text)),
         (None, true) => None,
-        (None, false) => Some(read_script(&rest[0])?),
+        (None, false) => Some(read_script(&rest[0]).map_err(not_found)?),
     };
     let name = match rest.is_empty() {
         true => from_bytes(&args.program()),
@@ -73,6 +73,12 @@ fn main(args: Args) -> Result<u8, Failure> {
         Some(text) => Ok(whole(&mut shell, &text)),
         None => Ok(typed(&mut shell)),
     }
+}
+
+/// Gives a script that cannot be read the status of a program that is not
+/// found.
+fn not_found(failure: Failure) -> Failure {
+    Failure::with_status(spawn::NOT_FOUND, failure)
 }
 
 fn read_script(path: &str) -> Result<String, Failure> {
