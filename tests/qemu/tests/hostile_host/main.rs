@@ -28,6 +28,10 @@ fn tricks() -> Vec<Trick> {
     vec![
         named("honest"),
         Trick {
+            no_blocks: true,
+            ..named("no-blocks")
+        },
+        Trick {
             size: Some(3 << 20),
             ..named("says-more")
         },
