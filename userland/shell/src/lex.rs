@@ -1,5 +1,7 @@
 //! Text to tokens, as the parser asks for them.
 
+mod document;
+
 use crate::parse::{self, Wrong};
 use crate::tree::{Change, Document, Extent, List, Operator, Part, Quoting, Value, Word};
 use crate::word::{home, is_name, push};
@@ -7,7 +9,6 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytestr::text::{from_bytes, to_bytes};
-use core::mem::take;
 
 /// An operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -567,61 +568,6 @@ impl<'a> Lexer<'a> {
             true => Ok(self.depth + 1),
             false => Err(self.wrong("nested too deeply".into())),
         }
-    }
-
-    /// Reads the here-documents that the line before asked for.
-    fn documents(&mut self) -> Result<(), Wrong> {
-        for pending in take(&mut self.pending) {
-            let line = self.line;
-            let text = self.document_text(&pending)?;
-            let word = match pending.quoted {
-                true => Word(Vec::from([Part::Quoted(text.iter().collect())])),
-                false => Lexer::new(&text, 0, line, self.deeper()?).document()?,
-            };
-            // Each is asked for once.
-            let _ = pending.document.set(word);
-        }
-        Ok(())
-    }
-
-    /// Lines up to the one that ends a here-document.
-    fn document_text(&mut self, pending: &Pending) -> Result<Vec<char>, Wrong> {
-        let mut text = Vec::new();
-        loop {
-            if self.peek().is_none() {
-                return Err(self.ends_before(&format!("the line `{}`", pending.end)));
-            }
-            while pending.no_tabs && self.take('\t') {}
-            let start = text.len();
-            let ended = loop {
-                match self.next() {
-                    Some('\n') => break true,
-                    Some(c) => text.push(c),
-                    None => break false,
-                }
-            };
-            let line = text.get(start..).unwrap_or(&[]);
-            if line.iter().copied().eq(pending.end.chars()) {
-                text.truncate(start);
-                return Ok(text);
-            }
-            if ended {
-                text.push('\n');
-            }
-        }
-    }
-
-    /// The whole text as a here-document that is expanded.
-    fn document(mut self) -> Result<Word, Wrong> {
-        const END: &str = "the end of what the here-document begins";
-        let mut parts = Vec::from([Part::Quoted(String::new())]);
-        while let Some(c) = self.next() {
-            match self.quoted(c, "\\$`", &mut parts, END) {
-                Err(Wrong::Incomplete(what)) => return Err(Wrong::Syntax(what)),
-                taken => taken?,
-            }
-        }
-        Ok(Word(parts))
     }
 
     pub fn wrong(&self, text: String) -> Wrong {
