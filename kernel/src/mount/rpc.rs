@@ -1,8 +1,9 @@
 //! Sending requests and waiting for replies.
 //!
 //! Life of a tag: free, sent, answered, free. A process that is to end does
-//! not wait: it leaves the tag behind with a Tflush after it, and whatever a
-//! late reply made is undone when it comes ([`super::deliver`]). A process
+//! not wait: it takes the request back if the server has not received it, or
+//! leaves the tag behind with a Tflush after it, and a fid that the late reply
+//! made is given back when it comes ([`super::deliver`]). A process
 //! that a note interrupts flushes too, but waits for the outcome: a reply that
 //! comes before the flush's counts, so that it knows what has happened
 //! (invariant 13).
