@@ -426,11 +426,11 @@ fn numbers() -> Verdict {
 
 fn paths() -> Verdict {
     let world = World::new()?;
-    let bad: [&[u8]; 6] = [
+    // A name may be of any bytes but zero and the slash.
+    let bad: [&[u8]; 5] = [
         b"/n/host/\0",
         b"/dev/nu\0ll",
-        b"\xff\xfe",
-        b"/n/host/\xc3",
+        b"\xff\xfe\0",
         &[b'a'; 1025],
         &[b'/'; 4096],
     ];
