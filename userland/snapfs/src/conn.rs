@@ -93,6 +93,9 @@ pub struct Conn {
     pub done: Bell,
     /// Writes by wid.
     pub writes: RefCell<BTreeMap<u64, Write>>,
+    /// No write with a smaller wid is begun: some were refused of which nothing
+    /// else could be kept.
+    pub refused: Cell<u64>,
     /// The session it belongs to, if that has a lease.
     pub(crate) session: RefCell<Option<Rc<Session>>>,
     /// Fids beneath that requests in flight hold, and how many of them.

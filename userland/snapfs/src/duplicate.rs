@@ -82,6 +82,7 @@ impl Files {
         let entries = fids.iter().map(|(fid, entry)| (*fid, self.entry(entry)));
         Conn {
             holds: conn.holds.clone(),
+            refused: conn.refused.clone(),
             id: conn.id.clone(),
             session: RefCell::new(
                 conn.session()

@@ -73,6 +73,9 @@ pub enum Write {
     Running,
     /// What became of it.
     Done(Result<Done, Errno>),
+    /// A message of it was refused, so all of it will be: kept until the client
+    /// has heard of it, for without this its last message would be done alone.
+    Refused(Errno),
 }
 
 /// What was staged.
@@ -175,7 +178,7 @@ impl<B: Backing> Snapfs<B> {
         let ack = message.ack;
         conn.writes
             .borrow_mut()
-            .retain(|wid, write| *wid >= ack || !matches!(write, Write::Done(_)));
+            .retain(|wid, write| *wid >= ack || matches!(write, Write::Staged(_) | Write::Running));
         if let Some(done) = self.earlier_result(conn, message.wid).await {
             return done.map(|done| done.reply(changes(conn, &message, changed)));
         }
@@ -230,6 +233,9 @@ impl<B: Backing> Snapfs<B> {
         let mut writes = conn.writes.borrow_mut();
         let commit = message.flags & put::COMMIT != 0;
         let new = !writes.contains_key(&message.wid);
+        if new && message.wid < conn.refused.get() {
+            return Err(Errno::EAGAIN);
+        }
         if new && writes.len() >= WRITES_MAX {
             // Results that nobody acknowledged; the oldest is the least missed.
             let oldest = writes
@@ -262,6 +268,7 @@ impl<B: Backing> Snapfs<B> {
         loop {
             match conn.writes.borrow().get(&wid) {
                 Some(Write::Done(result)) => return Some(*result),
+                Some(Write::Refused(errno)) => return Some(Err(*errno)),
                 Some(Write::Running) => {}
                 _ => return None,
             }
@@ -274,9 +281,12 @@ impl<B: Backing> Snapfs<B> {
 /// a hole.
 fn give_up(conn: &Conn, message: &Message<'_>, errno: Errno) {
     let mut writes = conn.writes.borrow_mut();
-    // Nobody has so many in flight but who has stopped listening.
     if writes.contains_key(&message.wid) || writes.len() < 2 * WRITES_MAX {
-        writes.insert(message.wid, Write::Done(Err(errno)));
+        writes.insert(message.wid, Write::Refused(errno));
+    } else {
+        // Only a client that reads no replies gets so far: no write up to this
+        // one is begun any more.
+        conn.refused.set(conn.refused.get().max(message.wid + 1));
     }
 }
 

@@ -385,6 +385,37 @@ fn a_write_with_a_refused_message_is_not_done_in_part() {
 }
 
 #[test]
+fn a_refused_write_is_remembered_however_many_there_are() {
+    // The first that finds no room, and one of those of which no mark is left.
+    for refused in [1000, 1900] {
+        let client = Client::new();
+        client.memory().set("a", &[b'.'; 300]);
+        let fid = client.open("a");
+        let byte = [op(DATA, 0, 1)];
+        for wid in 1..=256 {
+            stage(&client, (fid, wid, 0), &byte, b"x").unwrap();
+        }
+        for wid in 1000..=refused {
+            let first = stage(&client, (fid, wid, 0), &byte, b"A");
+            assert_eq!(first, Err(Errno::EAGAIN));
+        }
+        // Others come to their end, and make room.
+        for wid in 1..=256 {
+            stage(&client, (fid, wid, put::COMMIT), &[op(DATA, 1, 1)], b"x").unwrap();
+        }
+        let last = stage(
+            &client,
+            (fid, refused, put::COMMIT),
+            &[op(DATA, 50, 1)],
+            b"B",
+        );
+        assert_eq!(last, Err(Errno::EAGAIN), "not without its first message");
+        assert_eq!(client.memory().get("a").unwrap()[150], b'.');
+        client.end();
+    }
+}
+
+#[test]
 fn what_a_connection_stages_is_bounded() {
     let client = Client::new();
     client.memory().set("a", b"");
