@@ -26,3 +26,4 @@ mod restart;
 mod scale;
 mod sessions;
 mod snapshots;
+mod storm;
