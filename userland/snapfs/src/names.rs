@@ -161,11 +161,8 @@ impl<B: Backing> Snapfs<B> {
         };
         let number = self.hidden_name();
         let hidden = name_text(number);
-        if self
-            .link_below(name, (dir, hidden.as_byte_str()))
-            .await
-            .is_err()
-        {
+        let linked = self.link_below(name, (dir, hidden.as_byte_str())).await;
+        if linked.is_err() {
             self.leave_hidden_dir().await;
             return Ok(None);
         }
