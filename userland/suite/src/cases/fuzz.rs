@@ -33,11 +33,13 @@ const CALLS: usize = 5000;
 /// What a storm of calls that may wait, fork and end gets, in nanoseconds.
 const WILD_NS: u64 = 300_000_000;
 
-/// Calls that would reach others, who did nothing.
-const RUDE: &[Call] = &[Call::Kill, Call::Note, Call::Log];
+/// Calls that would reach others, who did nothing. FailAlloc reaches all that
+/// pay from the caller's account; `failing.*` try it.
+const RUDE: &[Call] = &[Call::Kill, Call::Note, Call::Log, Call::FailAlloc];
 
 /// Calls left out: they end or copy the process, wait for ever by design, or
-/// (with lucky arguments) take away the fuzzer's own memory.
+/// (with lucky arguments) take away the fuzzer's own memory, or make the next
+/// touch of its memory fail.
 pub const LEFT_OUT: &[Call] = &[
     Call::Exits,
     Call::RFork,
@@ -51,6 +53,7 @@ pub const LEFT_OUT: &[Call] = &[
     Call::SemAcquire,
     Call::Recv,
     Call::Log,
+    Call::FailAlloc,
 ];
 
 fn of(random: &mut Random, from: &[u64]) -> u64 {
