@@ -59,9 +59,11 @@ pub enum Share {
     /// Like any program.
     #[default]
     Ordinary = 3,
-    /// It answers as a file server: others wait for it. Also for kernel objects
-    /// of any program.
+    /// It answers as a file server: others wait for it.
     Serving = 2,
+    /// Kernel objects of any program: calls go on when a server has taken the
+    /// frames that it may.
+    Kernel = 1,
     /// The system cannot do without it, or it gives memory back just now.
     Service = 0,
 }
@@ -361,7 +363,7 @@ pub fn set_payer(payer: Payer) {
     let mut table = TABLE.lock();
     table.payer = payer;
     table.floor = payer.share as u32 * table.reserve;
-    table.kernel_floor = table.floor.min(Share::Serving as u32 * table.reserve);
+    table.kernel_floor = table.floor.min(Share::Kernel as u32 * table.reserve);
 }
 
 /// The account of the one who takes frames now.
