@@ -7,6 +7,7 @@ use crate::mount::remote::Remote;
 use crate::mount::snapshots;
 use crate::name::root::Entry;
 use crate::proc::Process;
+use crate::proc::relief::with_relief;
 use crate::seg::host::{Caller, File, read_remote, read_snapshot};
 use crate::seg::user::{self, Sink, Stop};
 use crate::seg::{SpaceLock, attach, snapshot_range};
@@ -30,7 +31,9 @@ pub fn pread(
         Node::Root(entry) => file.transfer(offset, n, |at| root(space, *entry, va, n, at)),
         Node::Remote(remote) if remote.is_directory() => Err(Errno::EISDIR),
         Node::Remote(remote) => {
-            file.transfer(offset, n, |at| self::remote(space, file, remote, va, n, at))
+            let read = |at| self::remote(space, file, remote, va, n, at);
+            let again = |at| with_relief(|e| *e == Errno::ENOMEM, || read(at));
+            file.transfer(offset, n, again)
         }
         Node::Channel(end) => channel(space, end, va, n),
         Node::Port(_) => Err(Errno::EINVAL),

@@ -54,6 +54,23 @@ pub fn relieve() -> Result<bool, Errno> {
     Ok(waited)
 }
 
+/// Runs a call that changes nothing where it fails, again after others have
+/// given memory back. `is_out` tells of an error whether that was missing.
+///
+/// # Errors
+/// As the call, and as [`relieve`].
+pub fn with_relief<T, E: From<Errno>>(
+    is_out: impl Fn(&E) -> bool,
+    mut call: impl FnMut() -> Result<T, E>,
+) -> Result<T, E> {
+    loop {
+        match call() {
+            Err(error) if is_out(&error) && relieve()? => {}
+            result => return result,
+        }
+    }
+}
+
 /// The running process failed to touch memory in a system call because it has
 /// most of it itself: it gets the note that a load or store would have brought.
 pub fn note_in_call() {

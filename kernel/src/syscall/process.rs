@@ -27,24 +27,10 @@ pub fn exits(process: &Process, a: &Arguments) -> Result<u64, Errno> {
 
 pub fn rfork(process: &Process, frame: &TrapFrame, a: &Arguments) -> Result<u64, Errno> {
     let is_out = |errno: &Errno| *errno == Errno::ENOMEM;
-    let made = with_relief(is_out, || proc::fork::rfork(process, frame, a.0[0]));
+    let made = relief::with_relief(is_out, || proc::fork::rfork(process, frame, a.0[0]));
     match made {
         Err(Errno::EAGAIN) => about(process, "too many processes", made),
         _ => made,
-    }
-}
-
-/// Runs a call that changes nothing where it fails, again after others have
-/// given memory back. `is_out` tells of an error whether that was missing.
-fn with_relief<T, E: From<Errno>>(
-    is_out: impl Fn(&E) -> bool,
-    mut call: impl FnMut() -> Result<T, E>,
-) -> Result<T, E> {
-    loop {
-        match call() {
-            Err(error) if is_out(&error) && relief::relieve()? => {}
-            result => return result,
-        }
     }
 }
 
@@ -54,7 +40,7 @@ pub fn exec(process: &Process, frame: &mut TrapFrame, a: &Arguments) -> Result<u
     let arguments = proc::exec::Arguments::from_user(&process.space, (argv, argc), (envp, envc))?;
     let is_out = |failure: &Failure| matches!(failure, Failure::Error(Errno::ENOMEM));
     let run = || proc::exec::exec(process, frame, &path, &arguments);
-    match with_relief(is_out, run) {
+    match relief::with_relief(is_out, run) {
         Ok(()) => {}
         Err(Failure::Error(errno)) => return about(process, &path, Err(errno)),
         Err(Failure::Refused(why)) => {

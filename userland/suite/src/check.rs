@@ -5,6 +5,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::{vec, vec::Vec};
 use core::fmt::Debug;
+use core::panic::Location;
 use rt::abi::{PAGE, mode};
 use rt::process::{self, Fork};
 use rt::{Errno, Failure, File, Named, Segment};
@@ -22,8 +23,11 @@ impl From<Failure> for Why {
 }
 
 impl From<Errno> for Why {
+    #[track_caller]
     fn from(errno: Errno) -> Self {
-        Why(format!("unexpected error: {errno}"))
+        let place = Location::caller();
+        let (file, line) = (place.file(), place.line());
+        Why(format!("unexpected error at {file}:{line}: {errno}"))
     }
 }
 
