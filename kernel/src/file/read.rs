@@ -31,9 +31,7 @@ pub fn pread(
         Node::Root(entry) => file.transfer(offset, n, |at| root(space, *entry, va, n, at)),
         Node::Remote(remote) if remote.is_directory() => Err(Errno::EISDIR),
         Node::Remote(remote) => {
-            let read = |at| self::remote(space, file, remote, va, n, at);
-            let again = |at| with_relief(|e| *e == Errno::ENOMEM, || read(at));
-            file.transfer(offset, n, again)
+            file.transfer(offset, n, |at| self::remote(space, file, remote, va, n, at))
         }
         Node::Channel(end) => channel(space, end, va, n),
         Node::Port(_) => Err(Errno::EINVAL),
@@ -149,11 +147,13 @@ fn remote(
     if let Some((segment, start)) = snapshot_range(space, va, n)
         && remote.mount.has_snapshots()
     {
-        let file = File {
-            remote,
-            path: &file.path,
+        // A read of a snapshot can be made again. One of a device cannot: what
+        // has been taken from it would be lost.
+        let read = || {
+            let (mut caller, path) = (Caller::new(space, segment), &file.path);
+            vm::read(&mut caller, start, n, File { remote, path }, at)
         };
-        match vm::read(&mut Caller::new(space, segment), start, n, file, at) {
+        match with_relief(|errno| *errno == Errno::ENOMEM, read) {
             // Devices and such have no snapshots: the ordinary path.
             Err(Errno::EOPNOTSUPP) => {}
             result => return result,
