@@ -10,9 +10,9 @@ mod port;
 pub use message::{FrameRef, HEAD_MAX, Message, Piece, Source, room};
 pub use port::{Event, Port, What, interrupt};
 
+use crate::client::Mount;
 use crate::lock::{Lock, Rank};
 use crate::mem::heap::new_arc;
-use crate::mount::Mount;
 use crate::proc::sched::{self, Reason, WaitQueue};
 use abi::Errno;
 use alloc::collections::VecDeque;

@@ -9,8 +9,8 @@ pub mod read;
 pub mod write;
 
 use crate::chan::{End, Port};
+use crate::client::remote::Remote;
 use crate::lock::{Lock, Rank};
-use crate::mount::remote::Remote;
 use crate::name::root::Entry;
 use crate::proc::sched;
 use abi::{Errno, FDS_MAX, OFFSET_CURRENT, mode};

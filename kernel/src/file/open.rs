@@ -1,9 +1,9 @@
 //! Operations on names: open, create, stat, remove, rename, bind, mount.
 use super::{Node, OpenFile};
 use crate::chan::room;
+use crate::client::Mount;
+use crate::client::remote::{Directory, Remote};
 use crate::mem::heap::new_arc_bytes;
-use crate::mount::Mount;
-use crate::mount::remote::{Directory, Remote};
 use crate::name::walk::{walk, walk_for_new};
 use crate::name::{self, Member, NameSpace, Order, Path, Place, Trail, root};
 use crate::proc::Process;

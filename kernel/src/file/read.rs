@@ -2,9 +2,9 @@
 use super::{Node, OpenFile};
 use crate::arch::{self, time};
 use crate::chan::{Piece, Source};
+use crate::client::remote::Remote;
+use crate::client::snapshots;
 use crate::mem::frames;
-use crate::mount::remote::Remote;
-use crate::mount::snapshots;
 use crate::name::root::Entry;
 use crate::proc::Process;
 use crate::proc::relief::with_relief;

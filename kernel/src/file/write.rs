@@ -1,8 +1,8 @@
 //! `pwrite`: from a snapshot segment only what changed is sent.
 use super::{Node, OpenFile};
 use crate::chan::{HEAD_MAX, Message, Piece, room};
-use crate::mount::put::{Stage, Target, Write};
-use crate::mount::remote::Remote;
+use crate::client::put::{Stage, Target, Write};
+use crate::client::remote::Remote;
 use crate::name::root::Entry;
 use crate::proc::Process;
 use crate::seg::host::{Caller, File};

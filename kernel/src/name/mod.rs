@@ -16,7 +16,7 @@ pub mod walk;
 pub use table::NameSpace;
 
 use crate::chan::room;
-use crate::mount::Mount;
+use crate::client::Mount;
 use abi::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;

@@ -1,8 +1,8 @@
 //! The table of what is bound where.
 use super::{Member, Order, Path, Place, Trail, owned};
 use crate::chan::room;
+use crate::client::Mount;
 use crate::lock::{Lock, Rank};
-use crate::mount::Mount;
 use abi::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;

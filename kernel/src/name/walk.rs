@@ -4,8 +4,8 @@
 //! else: no server decides which file of another one a program gets
 //! (docs/decisions/0018-symbolic-links.md). Where that is, `links` says.
 use super::NameSpace;
-use crate::mount::Mount;
-use crate::mount::remote::{Reached, Remote};
+use crate::client::Mount;
+use crate::client::remote::{Reached, Remote};
 use abi::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;

@@ -6,9 +6,9 @@
 use super::{Process, note, sched, slots};
 use crate::arch::{TrapFrame, time};
 use crate::chan::{FrameRef, Piece, room};
+use crate::client::snapshots;
 use crate::file::{Node, OpenFile, open};
 use crate::lock::{Lock, Rank};
-use crate::mount::snapshots;
 use crate::name::root::Entry;
 use crate::seg::host::{read_remote, read_snapshot};
 use crate::seg::{self, Content, Kind, Segment, Space, SpaceLock, attach, user};

@@ -5,9 +5,9 @@
 //! for the one message it needs with nothing locked, and looks again.
 use super::host::Caller;
 use super::{Content, Kind, Space, SpaceLock};
+use crate::client::snapshots;
 use crate::mem::frames;
 use crate::mem::paging::Prot;
-use crate::mount::snapshots;
 use crate::proc::relief;
 use crate::text;
 use abi::{Errno, PAGE};

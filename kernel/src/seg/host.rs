@@ -3,10 +3,10 @@
 use super::view::View;
 use super::{Content, SpaceLock};
 use crate::chan::{FrameRef, Piece, room};
+use crate::client::put::{Stage, Target, Write};
+use crate::client::remote::Remote;
+use crate::client::{Mount, snapshots};
 use crate::lock::{Lock, Rank};
-use crate::mount::put::{Stage, Target, Write};
-use crate::mount::remote::Remote;
-use crate::mount::{Mount, snapshots};
 use crate::proc::sched::{self, Reason, WaitQueue};
 use abi::{Errno, PAGE};
 use alloc::sync::Arc;

@@ -8,7 +8,7 @@
 //! strictly than by ranks: nothing of a server sleeps, whatever it is tied to).
 use super::host::Caller;
 use super::{Content, SpaceLock};
-use crate::mount::snapshots;
+use crate::client::snapshots;
 use crate::proc::sched;
 use abi::{Errno, NSEG, PAGE};
 use vm::Access;

@@ -1,8 +1,8 @@
 //! A segment's memory as the VM core sees it: frames, overlay nodes in
 //! frames, and the page tables of the process it belongs to.
+use crate::client::snapshots;
 use crate::mem::frames;
 use crate::mem::paging::{AddressSpace, Prot};
-use crate::mount::snapshots;
 use abi::PAGE;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};

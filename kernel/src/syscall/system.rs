@@ -2,11 +2,11 @@
 use super::Arguments;
 use crate::arch::{serial, time};
 use crate::chan::{self, interrupt};
+use crate::client::{self, snapshots};
 use crate::lock::{Lock, Rank};
 use crate::log::{self, Level};
 use crate::mem::chance::{self, What};
 use crate::mem::frames;
-use crate::mount::{self, snapshots};
 use crate::proc::{self, Process, sched};
 use crate::seg::{fault, user, view};
 use crate::{arch, options, text};
@@ -43,7 +43,7 @@ pub fn kstat(process: &Process, a: &Arguments) -> Result<u64, Errno> {
 }
 
 fn figure(what: Stat64, device: &DeviceCounters) -> u64 {
-    let (messages, bytes_in, bytes_out) = mount::traffic();
+    let (messages, bytes_in, bytes_out) = client::traffic();
     let pages = view::counts();
     match what {
         Stat64::Messages => messages,
@@ -58,7 +58,7 @@ fn figure(what: Stat64, device: &DeviceCounters) -> u64 {
         Stat64::Eager => u64::from(!options::deferred()),
         Stat64::FramesTotal => frames::total(),
         Stat64::FramesFree => frames::free_count(),
-        Stat64::Fids => mount::fids(),
+        Stat64::Fids => client::fids(),
         Stat64::Snapshots => snapshots::count(),
         Stat64::Processes => proc::count() as u64,
         Stat64::Channels => chan::count(),

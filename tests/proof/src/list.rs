@@ -177,7 +177,7 @@ pub const LIST: &[Mutation] = &[
     },
     Mutation {
         drops: "invariant 13: what a late reply made is undone",
-        file: "kernel/src/mount/rpc.rs",
+        file: "kernel/src/client/rpc.rs",
         from: "clunk: pending.take_unwanted(),",
         to: "clunk: pending.take_unwanted().filter(|_| false),",
         package: "qemu-tests",
