@@ -3,7 +3,7 @@
 //! One CPU runs the kernel and nothing preempts it, so a lock that is taken
 //! twice is a bug, not contention. A thread of control may take a lock only
 //! while every lock it holds has a *smaller* rank, and may hold none when it
-//! parks (see `proc::sched`), which is how "no lock is held across a message
+//! parks (see `sched`), which is how "no lock is held across a message
 //! or a copy to or from user memory" is enforced.
 //!
 //! | rank | guards |

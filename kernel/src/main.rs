@@ -21,6 +21,7 @@ mod name;
 mod options;
 mod panic;
 mod proc;
+mod sched;
 mod seg;
 mod start;
 mod syscall;

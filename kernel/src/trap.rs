@@ -4,7 +4,8 @@
 use crate::arch::{self, TrapFrame, interrupts};
 use crate::chan::interrupt;
 use crate::panic::fatal;
-use crate::proc::{self, Process, note, sched};
+use crate::proc::{self, Process, note};
+use crate::sched;
 use crate::seg::fault::{self, Denied};
 use abi::Errno;
 use alloc::sync::Arc;

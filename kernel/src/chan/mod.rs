@@ -13,7 +13,7 @@ pub use port::{Event, Port, What, interrupt};
 use crate::client::Mount;
 use crate::lock::{Lock, Rank};
 use crate::mem::heap::new_arc;
-use crate::proc::sched::{self, Reason, WaitQueue};
+use crate::sched::{self, Reason, WaitQueue};
 use abi::Errno;
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};

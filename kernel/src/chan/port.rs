@@ -2,7 +2,7 @@
 use super::{End, Message, Taken, Tap, room};
 use crate::lock::{Lock, Rank};
 use crate::mem::heap::new_arc;
-use crate::proc::sched::{self, Reason, WaitQueue, Wake};
+use crate::sched::{self, Reason, WaitQueue, Wake};
 use abi::Errno;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;

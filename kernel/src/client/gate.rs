@@ -1,7 +1,7 @@
 //! Gates: so many at a time, the others wait in the order they came.
 
 use super::{Mount, State};
-use crate::proc::sched::{self, Reason, WaitQueue};
+use crate::sched::{self, Reason, WaitQueue};
 use abi::Errno;
 
 /// Room for so many at a time.

@@ -16,7 +16,7 @@ use crate::chan::{End, Piece, room};
 use crate::lock::{Lock, Rank};
 use crate::mem::frames;
 use crate::mem::heap::new_arc;
-use crate::proc::sched::{Slot, WaitQueue};
+use crate::sched::{Slot, WaitQueue};
 use abi::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;

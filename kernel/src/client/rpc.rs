@@ -11,7 +11,7 @@ use super::{
     Afterwards, BYTES_OUT, FIDS, Mount, Outstanding, Pending, Progress, State, TAGS, Trimmed,
 };
 use crate::chan::{HEAD_MAX, Message, Piece, room};
-use crate::proc::sched::{self, Reason, Wake};
+use crate::sched::{self, Reason, Wake};
 use abi::Errno;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;

@@ -7,7 +7,7 @@ use super::{Mount, Trimmed, remote::Remote};
 use crate::lock::{Lock, Rank};
 use crate::mem::heap::new_box;
 use crate::mem::{cache, frames};
-use crate::proc::sched::{self, Reason, WaitQueue};
+use crate::sched::{self, Reason, WaitQueue};
 use abi::Errno;
 use alloc::boxed::Box;
 use alloc::sync::Arc;

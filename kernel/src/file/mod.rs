@@ -12,7 +12,7 @@ use crate::chan::{End, Port};
 use crate::client::remote::Remote;
 use crate::lock::{Lock, Rank};
 use crate::name::root::Entry;
-use crate::proc::sched;
+use crate::sched;
 use abi::{Errno, FDS_MAX, OFFSET_CURRENT, mode};
 use alloc::sync::Arc;
 use alloc::vec::Vec;

@@ -3,13 +3,14 @@
 //! The new memory is built beside the old, from one snapshot of the file
 //! (invariant 11); only when all of it is there does the process change over,
 //! so a failed exec changes nothing.
-use super::{Process, note, sched, slots};
+use super::{Process, note, slots};
 use crate::arch::{TrapFrame, time};
 use crate::chan::{FrameRef, Piece, room};
 use crate::client::snapshots;
 use crate::file::{Node, OpenFile, open};
 use crate::lock::{Lock, Rank};
 use crate::name::root::Entry;
+use crate::sched;
 use crate::seg::host::{read_remote, read_snapshot};
 use crate::seg::{self, Content, Kind, Segment, Space, SpaceLock, attach, user};
 use abi::{ARGS_MAX, Errno, PAGE, Slice, USER_END, mode};

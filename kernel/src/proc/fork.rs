@@ -1,6 +1,5 @@
 //! `rfork`: a child with a copy of the parent's memory, shared frame by frame
 //! until one of them stores.
-use super::sched::{self, Slot};
 use super::{Parent, Process, Seat, insert, slots, vacancy};
 use crate::arch::{self, TrapFrame};
 use crate::file::{self, Descriptors};
@@ -8,6 +7,7 @@ use crate::lock::{Lock, Rank};
 use crate::mem::heap::new_arc;
 use crate::mem::stack::KernelStack;
 use crate::name::NameSpace;
+use crate::sched::{self, Slot};
 use crate::seg::{self, Space, attach};
 use abi::{Errno, rfork};
 use alloc::sync::Arc;

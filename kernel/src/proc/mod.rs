@@ -1,12 +1,11 @@
 //! Processes: what one is, the table of all, birth and death.
 //!
-//! Scheduling is in [`sched`], the switch in [`slots`]; memory is in `seg`,
+//! Scheduling is in `sched`, the switch in [`slots`]; memory is in `seg`,
 //! descriptors in `file`, names in `name`.
 pub mod exec;
 pub mod fork;
 pub mod note;
 pub mod relief;
-pub mod sched;
 mod seat;
 pub mod semaphore;
 pub mod slots;
@@ -17,12 +16,12 @@ use crate::file::Descriptors;
 use crate::lock::{Lock, Rank};
 use crate::mem::stack::KernelStack;
 use crate::name::NameSpace;
+use crate::sched::{self, Slot};
 use crate::seg::Space;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use note::Notes;
-use sched::Slot;
 pub use seat::Seat;
 
 pub use slots::current;

@@ -6,8 +6,9 @@
 //! handler runs on top of them until it calls `noted`. Meanwhile other notes
 //! wait, and a fault ends the process. The floating-point registers are kept
 //! here, for the handler may use them.
-use super::{Process, sched, slots, table};
+use super::{Process, slots, table};
 use crate::arch::TrapFrame;
+use crate::sched;
 use crate::seg::user;
 use abi::{Errno, NOTES_MAX, STATUS_KILLED, TEXT_MAX, USER_END, noted, privilege};
 use alloc::collections::VecDeque;

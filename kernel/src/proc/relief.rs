@@ -4,10 +4,10 @@
 //! the process with most memory is told by a note. One that has no handler ends
 //! by that; one that goes on without giving memory back is ended. Services of
 //! the system are never chosen, file servers only if they have much more.
-use super::sched::{self, Reason, Wake};
 use super::{Process, current, note, table};
 use crate::arch::time;
 use crate::mem::frames;
+use crate::sched::{self, Reason, Wake};
 use abi::{Errno, STATUS_KILLED};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;

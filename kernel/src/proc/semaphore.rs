@@ -6,11 +6,11 @@
 //! takes the value down again at once for each waiter it wakes, so that
 //! nobody overtakes.
 use super::Process;
-use super::sched::{self, Reason, Slot};
 use super::slots::NPROC;
 use crate::chan::FrameRef;
 use crate::lock::{Lock, Rank};
 use crate::mem::frames;
+use crate::sched::{self, Reason, Slot};
 use crate::seg::{Kind, user};
 use abi::{Errno, PAGE};
 use vm::{Access, Frame};

@@ -4,10 +4,10 @@
 //! no reference count and the last moments of a process need nothing that
 //! its parent may already free. Only the scheduler calls in here.
 use super::Process;
-use super::sched::{self, Slot};
 use crate::arch::{self, Context, FpuState, Selectors};
 use crate::mem::frames::{self, Payer, Share};
 use crate::mem::paging::Root;
+use crate::sched::{self, Slot};
 use crate::seg::SpaceLock;
 use alloc::sync::Arc;
 use core::cell::UnsafeCell;

@@ -1,8 +1,8 @@
 //! The table of all processes.
 use super::Process;
-use super::sched::{self, Slot};
 use super::slots::NPROC;
 use crate::lock::{Lock, Rank};
+use crate::sched::{self, Slot};
 use abi::Errno;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;

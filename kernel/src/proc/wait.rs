@@ -1,6 +1,7 @@
 //! How processes end and how parents hear of it.
 use super::slots::NPROC;
-use super::{Ending, Process, sched, table};
+use super::{Ending, Process, table};
+use crate::sched;
 use crate::{file, seg};
 use abi::Errno;
 use alloc::string::String;

@@ -7,7 +7,7 @@ use crate::client::put::{Stage, Target, Write};
 use crate::client::remote::Remote;
 use crate::client::{Mount, snapshots};
 use crate::lock::{Lock, Rank};
-use crate::proc::sched::{self, Reason, WaitQueue};
+use crate::sched::{self, Reason, WaitQueue};
 use abi::{Errno, PAGE};
 use alloc::sync::Arc;
 use alloc::vec::Vec;

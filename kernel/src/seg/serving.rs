@@ -9,7 +9,7 @@
 use super::host::Caller;
 use super::{Content, SpaceLock};
 use crate::client::snapshots;
-use crate::proc::sched;
+use crate::sched;
 use abi::{Errno, NSEG, PAGE};
 use vm::Access;
 

@@ -7,7 +7,7 @@
 //! CPU runs the kernel and nothing here waits, so it needs no lock.
 use crate::mem::frames;
 use crate::mem::heap::new_arc;
-use crate::proc::sched;
+use crate::sched;
 use abi::Errno;
 use alloc::sync::Arc;
 use core::ops::Range;

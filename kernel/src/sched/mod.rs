@@ -5,8 +5,8 @@
 //! nothing. The kernel is not preempted, so between a look at a condition and
 //! the [`park`] that waits for it nothing can happen; and a process that is
 //! woken always looks again.
-use super::slots::{self, NPROC};
 use crate::arch;
+use crate::proc::slots::{self, NPROC};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
 
 /// Index of a process in the process table.
