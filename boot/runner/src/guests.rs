@@ -1,17 +1,18 @@
 //! Builds the guest: loader, kernel and programs, in one call of cargo.
 //!
-//! Whatever in `userland/` has a binary becomes a program of the guest, under
-//! the binary's name; a new program needs no change here.
+//! Each binary of a package that uses the runtime (`userland/lib/rt`) becomes a
+//! program of the guest, under the binary's name; a new program needs no change
+//! here.
 
 use crate::checkout;
 use crate::command::Verbosity;
 use crate::failure::{Context, Failure, line, say};
 use crate::setup::{self, TARGET, Toolchain};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
@@ -42,6 +43,8 @@ impl Profile {
 
 const LOADER: &str = "dormouse-loader";
 const KERNEL: &str = "dormouse-kernel";
+/// The library that tells a program of the guest from one of the host.
+const RUNTIME: &str = "dormouse-rt";
 
 /// The files of a built guest.
 #[derive(Clone, Debug, Default)]
@@ -71,8 +74,9 @@ fn build_all(profile: Profile, verbosity: Verbosity) -> Result<Guests, Failure> 
     let mut cargo = cargo(toolchain)?;
     let name = profile.name();
     cargo.args(["build", "--profile", name, "--target", TARGET, "--bins"]);
-    for binary in &binaries {
-        cargo.args(["-p", &binary.package]);
+    let packages: BTreeSet<_> = binaries.iter().map(|binary| &binary.package).collect();
+    for package in packages {
+        cargo.args(["-p", package]);
     }
     cargo.env("CARGO_TARGET_DIR", &folder);
     toolchain.finish(&mut cargo, RUSTFLAGS);
@@ -131,13 +135,9 @@ fn binaries(verbosity: Verbosity) -> Result<Vec<Binary>, Failure> {
         serde_json::from_slice(&output.stdout).context(|| "cargo metadata".into())?;
     let mut found = Vec::new();
     for package in list(&metadata["packages"]) {
-        let folder = Path::new(text(&package["manifest_path"]))
-            .parent()
-            .unwrap_or(Path::new(""));
         let name = text(&package["name"]);
-        let program = folder
-            .parent()
-            .is_some_and(|parent| parent.ends_with("userland"));
+        let uses = |needed: &Value| text(&needed["name"]) == RUNTIME;
+        let program = list(&package["dependencies"]).iter().any(uses);
         if !program && name != LOADER && name != KERNEL {
             continue;
         }

@@ -42,7 +42,7 @@ pub const LIST: &[Mutation] = &[
     },
     Mutation {
         drops: "invariant 4: every change takes the next epoch",
-        file: "userland/snapfs/src/file.rs",
+        file: "userland/lib/snapfs/src/file.rs",
         from: "self.epoch.set(self.epoch.get() + 1);",
         to: "self.epoch.set(self.epoch.get().max(1));",
         package: "snapfs",
@@ -123,7 +123,7 @@ pub const LIST: &[Mutation] = &[
     },
     Mutation {
         drops: "invariant 9: nothing is visible before the commit",
-        file: "userland/snapfs/src/put.rs",
+        file: "userland/lib/snapfs/src/put.rs",
         from: "        if message.flags & put::COMMIT == 0 {",
         to: "        if message.flags & put::COMMIT == 0 && message.data.is_empty() {",
         package: "snapfs",
@@ -132,7 +132,7 @@ pub const LIST: &[Mutation] = &[
     },
     Mutation {
         drops: "invariant 10: the store has acknowledged a block before it is overwritten",
-        file: "userland/snapfs/src/store.rs",
+        file: "userland/lib/snapfs/src/store.rs",
         from: ".map_err(|(_, errno)| errno)?;",
         to: ".map_err(|(_, errno)| errno).ok();",
         package: "snapfs",
@@ -186,7 +186,7 @@ pub const LIST: &[Mutation] = &[
     },
     Mutation {
         drops: "invariant 10: so has the log, which a restart goes by",
-        file: "userland/snapfs/src/persist.rs",
+        file: "userland/lib/snapfs/src/persist.rs",
         from: "match self.log_file(file, Said::Begun).await {",
         to: "match Ok::<(), Errno>(()) {",
         package: "snapfs",
@@ -195,7 +195,7 @@ pub const LIST: &[Mutation] = &[
     },
     Mutation {
         drops: "invariant 4: not even over a restart",
-        file: "userland/snapfs/src/recover.rs",
+        file: "userland/lib/snapfs/src/recover.rs",
         from: "self.epoch.set(self.epoch.get().max(image.epoch));",
         to: "self.epoch.set(self.epoch.get().max(image.epoch / 2));",
         package: "snapfs",
@@ -204,7 +204,7 @@ pub const LIST: &[Mutation] = &[
     },
     Mutation {
         drops: "rule 14: a snapshot loses bytes only where its mount asked for that",
-        file: "userland/snapfs/src/rescue.rs",
+        file: "userland/lib/snapfs/src/rescue.rs",
         from: "precious > 0 => return Err(errno),",
         to: "precious > 99 => return Err(errno),",
         package: "snapfs",
@@ -223,7 +223,7 @@ pub const LIST: &[Mutation] = &[
     },
     Mutation {
         drops: "rule 15: changes behind our back are looked for after a read, where that is asked for",
-        file: "userland/snapfs/src/snap.rs",
+        file: "userland/lib/snapfs/src/snap.rs",
         from: "if snapshot.options.check == Check::Always {\n                    Box",
         to: "if snapshot.options.check == Check::Always && off == u64::MAX {\n                    Box",
         package: "snapfs",
@@ -232,7 +232,7 @@ pub const LIST: &[Mutation] = &[
     },
     Mutation {
         drops: "rule 2: what a snapshot covers is saved before a file is cut",
-        file: "userland/snapfs/src/commit.rs",
+        file: "userland/lib/snapfs/src/commit.rs",
         from: "self.rescue(file, attr.size..u64::MAX).await?;",
         to: "self.rescue(file, u64::MAX..u64::MAX).await?;",
         package: "snapfs",
@@ -241,7 +241,7 @@ pub const LIST: &[Mutation] = &[
     },
     Mutation {
         drops: "no crash of snapfs harms a file: a name is never nobody's",
-        file: "userland/snapfs/src/names.rs",
+        file: "userland/lib/snapfs/src/names.rs",
         from: "        let linked = self.link_below(name, (dir, hidden.as_byte_str())).await;",
         to: "        let linked: Result<(), Errno> = Ok(());",
         package: "snapfs",
@@ -250,7 +250,7 @@ pub const LIST: &[Mutation] = &[
     },
     Mutation {
         drops: "rule 9: what somebody else changed is restored",
-        file: "userland/snapfs/src/plan.rs",
+        file: "userland/lib/snapfs/src/plan.rs",
         from: "            if place != Place::Live {\n                while",
         to: "            if place != Place::Live && range.is_empty() {\n                while",
         package: "snapfs",

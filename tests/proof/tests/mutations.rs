@@ -42,7 +42,7 @@ fn tests_in_the_tree() -> BTreeSet<String> {
             Some(name.to_string())
         };
         names.extend(functions.filter_map(names_of));
-        if file.starts_with("userland/suite/src/cases") {
+        if file.starts_with("tests/suite/src/cases") {
             let quoted = source.split('"').skip(1).step_by(2);
             names.extend(quoted.map(str::to_string));
         }

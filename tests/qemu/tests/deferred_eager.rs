@@ -124,11 +124,11 @@ fn the_page_on_programs_of_this_repository_gives_one_its_part() {
     let block = block.split("```").next().unwrap();
     let folder = scratch();
     let scripts = "tests/qemu/scripts";
-    for made in ["userland", scripts] {
+    for made in ["userland/apps", scripts] {
         fs::create_dir_all(folder.path().join(made)).unwrap();
     }
     let script = format!(
-        "cp -r {0}/userland/template userland; cp {0}/Cargo.toml .; \
+        "cp -r {0}/userland/apps/template userland/apps; \
          cp {0}/{scripts}/programs.sh {scripts}\n{block}",
         root.display()
     );
@@ -136,8 +136,8 @@ fn the_page_on_programs_of_this_repository_gives_one_its_part() {
     let status = shell.args(["-ec", &script]).current_dir(folder.path());
     assert!(status.status().unwrap().success(), "{block}");
     let made = |path: &str| fs::read_to_string(folder.path().join(path)).unwrap();
-    assert!(made("userland/hello/src/main.rs").contains("rt::main!"));
-    assert!(made("Cargo.toml").contains("[\n    \"userland/hello\","));
+    assert!(made("userland/apps/hello/src/main.rs").contains("rt::main!"));
+    assert!(made("userland/apps/hello/Cargo.toml").contains("rt = { path = \"../../lib/rt\""));
     let programs = made(&format!("{scripts}/programs.sh"));
     assert_eq!(parts(&programs).filter(|part| part.0 == "hello").count(), 1);
 }

@@ -57,7 +57,7 @@ fn folder(variable: &str, usual: &str) -> PathBuf {
 fn the_first_programs_of_the_page_run() {
     setup::provide_target(Verbosity::Normal).unwrap();
     let home = scratch();
-    follow_the_page("cp -r userland/template ~/hello\n", home.path());
+    follow_the_page("cp -r userland/apps/template ~/hello\n", home.path());
     follow_the_page("gcc ", home.path());
     let built = "hello/target/x86_64-unknown-none/release/hello";
     let share = home.path();

@@ -1,5 +1,5 @@
 //! Boots the guest's own test program, `suite`, and judges it: few guests, many
-//! cases. The cases are in `userland/suite`. `DORMOUSE_CASES='write.* tmp.full'`
+//! cases. The cases are in `tests/suite`. `DORMOUSE_CASES='write.* tmp.full'`
 //! in the environment runs those alone.
 
 use dormouse_qemu_tests::{assert_passed, print_cases, scratch};

@@ -1,0 +1,35 @@
+//! `free`: memory in KiB, and what the kernel keeps.
+#![no_std]
+#![no_main]
+#![forbid(unsafe_code)]
+
+use rt::abi::{PAGE, Stat64};
+use rt::stats::{Cell, Counters};
+use rt::{Args, Failure, Named, println};
+
+rt::main!(main, include_str!("free.rs"));
+
+fn main(args: Args) -> Result<(), Failure> {
+    args.none()?;
+    let now = Counters::now().about("counters")?;
+    let kib = |frames: u64| Cell(Some(frames * (PAGE / 1024)));
+    let (total, free) = (now.get(Stat64::FramesTotal), now.get(Stat64::FramesFree));
+    println!("{:8}{:>14}{:>14}{:>14}", "", "total", "used", "free");
+    let used = total.saturating_sub(free);
+    println!(
+        "{:8}{:>14}{:>14}{:>14} KiB",
+        "memory",
+        kib(total),
+        kib(used),
+        kib(free)
+    );
+    for (name, which) in [
+        ("processes", Stat64::Processes),
+        ("channels", Stat64::Channels),
+        ("fids", Stat64::Fids),
+        ("snapshots", Stat64::Snapshots),
+    ] {
+        println!("{name:9} {}", Cell(Some(now.get(which))));
+    }
+    Ok(())
+}

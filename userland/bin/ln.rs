@@ -1,0 +1,61 @@
+//! `ln [-fs] FILE NAME` or `ln [-fs] FILE... DIRECTORY`: one more name for a
+//! file; `-s`: a symbolic link, whose text is FILE as it is given; `-f`: in
+//! place of what has the name.
+#![no_std]
+#![no_main]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+use rt::copy::target;
+use rt::{Args, ByteStr, Errno, Failure, File, Flags, Named, eprintln, manual, sys};
+
+rt::main!(main, include_str!("ln.rs"));
+
+fn main(args: Args) -> Result<u8, Failure> {
+    let (flags, paths) = args.options("fs").flags()?;
+    let count = paths.len();
+    let (Some(to), 2..) = (paths.get(count.wrapping_sub(1)), count) else {
+        return Err(manual::misused());
+    };
+    if count > 2 && !File::stat_path(to).about(to)?.is_dir() {
+        return Err(Failure::new(format_args!("{to}: {}", Errno::ENOTDIR)));
+    }
+    let mut status = 0;
+    for file in paths.iter().take(count - 1) {
+        let name = target(file, to);
+        if let Err(failure) = put(file, name.as_byte_str(), flags) {
+            eprintln!("ln: {failure}");
+            status = 1;
+        }
+    }
+    Ok(status)
+}
+
+fn put(file: ByteStr<'_>, name: ByteStr<'_>, flags: Flags) -> Result<(), Failure> {
+    let make = || match flags.has('s') {
+        true => sys::symlink(file, name),
+        false => sys::link(file, name),
+    };
+    match make() {
+        Err(Errno::EEXIST) if flags.has('f') => {
+            // Two names of one file: removing one might be the end of it.
+            if !flags.has('s') && same(file, name) {
+                return Err(Failure::new(format_args!(
+                    "{file} and {name} are the same file"
+                )));
+            }
+            sys::remove(name).about(name)?;
+            make()
+        }
+        made => made,
+    }
+    .about(format_args!("{name} to {file}"))
+}
+
+fn same(a: ByteStr<'_>, b: ByteStr<'_>) -> bool {
+    match (File::lstat_path(a), File::lstat_path(b)) {
+        (Ok(a), Ok(b)) => (a.server, a.qid_path) == (b.server, b.qid_path),
+        _ => false,
+    }
+}

@@ -1,0 +1,47 @@
+//! `touch [-c] FILE...`: sets the time of last change to now; a file that is
+//! not there is made, with `-c` it is not.
+#![no_std]
+#![no_main]
+#![forbid(unsafe_code)]
+
+use rt::abi::StatChange;
+use rt::{Args, ByteStr, Errno, Failure, File, Named, eprintln, manual, mode, time};
+
+rt::main!(main, include_str!("touch.rs"));
+
+fn main(args: Args) -> Result<u8, Failure> {
+    let (flags, paths) = args.options("c").flags()?;
+    if paths.is_empty() {
+        return Err(manual::misused());
+    }
+    let mut status = 0;
+    for path in paths.iter() {
+        if let Err(failure) = touch(path, flags.has('c')) {
+            eprintln!("touch: {failure}");
+            status = 1;
+        }
+    }
+    Ok(status)
+}
+
+fn touch(path: ByteStr<'_>, only_existing: bool) -> Result<(), Failure> {
+    // Whatever may be opened will do, a directory for reading too.
+    let opened = File::open(path, mode::OWRITE).or_else(|errno| match errno {
+        Errno::ENOENT => Err(errno),
+        _ => File::open(path, mode::OREAD),
+    });
+    let file = match opened {
+        Err(Errno::ENOENT) if only_existing => return Ok(()),
+        Err(Errno::ENOENT) => {
+            File::create(path, mode::OWRITE | mode::OEXCL, 0o644).about(path)?;
+            return Ok(());
+        }
+        opened => opened.about(path)?,
+    };
+    let now = StatChange {
+        valid: StatChange::MTIME,
+        mtime_ns: time::now_ns().about(time::DEVICE)?,
+        ..StatChange::default()
+    };
+    file.change(&now).about(path)
+}
