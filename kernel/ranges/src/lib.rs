@@ -1,0 +1,401 @@
+//! A map from ranges of numbers (bytes, pages, blocks) to values: which part of
+//! something has which property, as the least number of entries that say it.
+//!
+//! A [`RangeMap`] is sorted, its [`Span`]s do not overlap, and neighbours that
+//! continue each other are one. A value may shift with the position inside its
+//! range ([`Value::advance`]): bytes of one file that lie side by side are one
+//! span, whatever their offset.
+//!
+//! Memory is taken in [`RangeMap::reserve`] alone, so that a change is made as a
+//! whole or, where there is no memory, not at all. Looking up is a binary search;
+//! a change moves the entries of one chunk of at most 64, however many there are.
+//! How many there may be is the user's affair: [`RangeMap::coarsen`] joins the
+//! entries that cost least to confuse, [`RangeMap::shortest`] names one to forget.
+//!
+//! Own code, because `rangemap` and the other maps of this kind abort where there
+//! is no memory, which a kernel must not, and know only values that are the same
+//! in all of a range.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod chunks;
+
+use alloc::collections::TryReserveError;
+use core::fmt;
+use core::ops::Range;
+
+use chunks::{Chunks, Position};
+
+/// What a range is mapped to.
+pub trait Value: Copy + PartialEq {
+    /// The value `by` further on in the same range; the default is a value that is
+    /// the same everywhere in it.
+    #[must_use]
+    fn advance(self, by: u64) -> Self {
+        let _ = by;
+        self
+    }
+}
+
+/// For sets of ranges.
+impl Value for () {}
+impl Value for u64 {}
+
+/// One entry: `[start, end)` is mapped to `value`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Span<V> {
+    /// First number.
+    pub start: u64,
+    /// One past the last; more than `start`.
+    pub end: u64,
+    /// The value at `start`.
+    pub value: V,
+}
+
+impl<V: Value> Span<V> {
+    /// The numbers in it.
+    pub const fn range(&self) -> Range<u64> {
+        self.start..self.end
+    }
+
+    /// How many numbers.
+    pub const fn len(&self) -> u64 {
+        self.end - self.start
+    }
+
+    /// Never: a span has numbers.
+    pub const fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// The part of it in `range`, if any.
+    #[inline]
+    pub fn clip(&self, range: &Range<u64>) -> Option<Span<V>> {
+        let start = self.start.max(range.start);
+        let end = self.end.min(range.end);
+        (start < end).then(|| Span {
+            start,
+            end,
+            value: self.value.advance(start - self.start),
+        })
+    }
+
+    /// Are the two one span?
+    fn continues_in(&self, next: &Span<V>) -> bool {
+        self.end == next.start && self.value.advance(self.len()) == next.value
+    }
+}
+
+/// A map from ranges to values.
+pub struct RangeMap<V> {
+    spans: Chunks<Span<V>>,
+}
+
+impl<V: Value> Default for RangeMap<V> {
+    fn default() -> RangeMap<V> {
+        RangeMap::new()
+    }
+}
+
+impl<V: Value + fmt::Debug> fmt::Debug for RangeMap<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let spans = self.iter().map(|span| (span.range(), span.value));
+        f.debug_map().entries(spans).finish()
+    }
+}
+
+/// For tests and for programs; aborts where there is no memory.
+impl<V: Value> Clone for RangeMap<V> {
+    fn clone(&self) -> RangeMap<V> {
+        match self.try_clone() {
+            Ok(copy) => copy,
+            Err(error) => panic!("no memory for a copy of a map of ranges: {error}"),
+        }
+    }
+}
+
+/// Looking up.
+impl<V: Value> RangeMap<V> {
+    /// Nothing is mapped.
+    pub const fn new() -> RangeMap<V> {
+        RangeMap {
+            spans: Chunks::new(),
+        }
+    }
+
+    /// Is nothing mapped?
+    pub const fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// How many spans.
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// All spans, ascending.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Span<V>> + Clone {
+        self.spans.iter().copied()
+    }
+
+    /// Where the first span is that ends after `at`.
+    #[inline]
+    fn seek(&self, at: u64) -> Position {
+        self.spans.partition_point(|span| span.end <= at)
+    }
+
+    /// The spans over `range`, clipped to it.
+    pub fn over(&self, range: Range<u64>) -> impl Iterator<Item = Span<V>> + Clone {
+        let spans = self.spans.from(self.seek(range.start));
+        spans.map_while(move |span| span.clip(&range))
+    }
+
+    /// The first span over `range`, clipped to it.
+    #[inline]
+    pub fn first(&self, range: Range<u64>) -> Option<Span<V>> {
+        if self.is_empty() {
+            return None;
+        }
+        self.spans.get(self.seek(range.start))?.clip(&range)
+    }
+
+    /// The span that holds `at`, all of it.
+    #[inline]
+    pub fn at(&self, at: u64) -> Option<Span<V>> {
+        let span = self.spans.get(self.seek(at))?;
+        (span.start <= at).then_some(*span)
+    }
+
+    /// The last span that ends at or before `at`.
+    pub fn before(&self, at: u64) -> Option<Span<V>> {
+        let before = self.spans.previous(self.seek(at))?;
+        self.spans.get(before).copied()
+    }
+
+    /// The spans that have a number in `range` or end or begin beside it, all of
+    /// each: those that [`RangeMap::replace`] may change.
+    pub fn touching(&self, range: Range<u64>) -> impl Iterator<Item = Span<V>> + Clone {
+        let first = self.spans.partition_point(|span| span.end < range.start);
+        let spans = self.spans.from(first).copied();
+        spans.take_while(move |span| span.start <= range.end)
+    }
+
+    /// Where the part of `range` ends that has at most `most` spans.
+    pub fn step(&self, range: &Range<u64>, most: usize) -> u64 {
+        match self.spans.from(self.seek(range.start)).nth(most) {
+            Some(beyond) => beyond.start.clamp(range.start, range.end),
+            None => range.end,
+        }
+    }
+
+    /// The shortest span, the first of several.
+    pub fn shortest(&self) -> Option<Span<V>> {
+        self.iter().min_by_key(Span::len)
+    }
+}
+
+/// Changing.
+impl<V: Value> RangeMap<V> {
+    /// Makes room for one [`RangeMap::replace`], also if it is done in steps that
+    /// follow each other.
+    ///
+    /// # Errors
+    /// No memory; the map is as it was.
+    pub fn reserve(&mut self) -> Result<(), TryReserveError> {
+        self.spans.reserve()
+    }
+
+    /// Maps `range` to `value`, or to nothing. Allocates, and aborts where there is
+    /// no memory, unless [`RangeMap::reserve`] has succeeded since the last change.
+    pub fn replace(&mut self, range: Range<u64>, value: Option<V>) {
+        if range.is_empty() {
+            return;
+        }
+        let Range { start, end } = range;
+        let mut at = self.seek(start);
+        let mut rest = None;
+        if let Some(span) = self.spans.get_mut(at).filter(|span| span.start < start) {
+            rest = span.clip(&(end..u64::MAX));
+            span.end = start;
+            at = self.spans.next(at);
+        }
+        if let Some(rest) = rest {
+            // One span went on over both ends.
+            at = self.spans.insert(at, rest);
+        } else {
+            let behind = self.spans.partition_point(|span| span.end <= end);
+            at = self.spans.remove(at, behind);
+            if let Some(span) = self.spans.get_mut(at)
+                && let Some(rest) = span.clip(&(end..u64::MAX))
+            {
+                *span = rest;
+            }
+        }
+        if let Some(value) = value {
+            self.put(at, Span { start, end, value });
+        }
+    }
+
+    /// Puts a span into a hole before the one at `at`, and joins the three.
+    fn put(&mut self, at: Position, new: Span<V>) {
+        let right = self.spans.get(at).filter(|right| new.continues_in(right));
+        let right = right.map(|right| right.end);
+        let before = self.spans.previous(at);
+        let left = before.and_then(|before| self.spans.get_mut(before));
+        match (left.filter(|left| left.continues_in(&new)), right) {
+            (Some(left), None) => left.end = new.end,
+            (Some(left), Some(end)) => {
+                left.end = end;
+                self.spans.remove(at, self.spans.next(at));
+            }
+            (None, Some(end)) => {
+                if let Some(right) = self.spans.get_mut(at) {
+                    *right = Span { end, ..new };
+                }
+            }
+            (None, None) => {
+                self.spans.insert(at, new);
+            }
+        }
+    }
+
+    /// Maps `range` to `value`.
+    ///
+    /// # Errors
+    /// No memory; the map is as it was.
+    pub fn set(&mut self, range: Range<u64>, value: V) -> Result<(), TryReserveError> {
+        self.reserve()?;
+        self.replace(range, Some(value));
+        Ok(())
+    }
+
+    /// Maps `range` to nothing.
+    ///
+    /// # Errors
+    /// No memory, which a hole inside of a span takes; the map is as it was.
+    pub fn remove(&mut self, range: Range<u64>) -> Result<(), TryReserveError> {
+        self.reserve()?;
+        self.replace(range, None);
+        Ok(())
+    }
+
+    /// Removes all spans.
+    pub fn clear(&mut self) {
+        *self = RangeMap::new();
+    }
+
+    /// Joins neighbours, and what lies between them, until there are at most
+    /// `most` spans: roughly those first that `cost` says the least of. `value` is
+    /// what the two are mapped to then. For maps that may say too much; needs no
+    /// memory.
+    pub fn coarsen(
+        &mut self,
+        most: usize,
+        cost: impl Fn(&Span<V>, &Span<V>) -> u64,
+        value: impl Fn(V, V) -> V,
+    ) {
+        let mut left = self.len().saturating_sub(most.max(1));
+        while left > 0 {
+            // Twice the least, so that few rounds are enough.
+            let pairs = self.iter().zip(self.iter().skip(1));
+            let least = pairs.map(|(a, b)| cost(&a, &b)).min();
+            let bound = least.map_or(u64::MAX, |least| least.saturating_mul(2));
+            let mut at = self.spans.begin();
+            while let Some((a, b)) = self.pair(at) {
+                // A new value may be that of a neighbour.
+                let value = match a.continues_in(&b) {
+                    true => a.value,
+                    false if left > 0 && cost(&a, &b) <= bound => value(a.value, b.value),
+                    false => {
+                        at = self.spans.next(at);
+                        continue;
+                    }
+                };
+                left = left.saturating_sub(1);
+                at = self.join(
+                    at,
+                    Span {
+                        end: b.end,
+                        value,
+                        ..a
+                    },
+                );
+            }
+        }
+    }
+
+    /// The span at a position and the next.
+    fn pair(&self, at: Position) -> Option<(Span<V>, Span<V>)> {
+        let next = self.spans.get(self.spans.next(at))?;
+        Some((*self.spans.get(at)?, *next))
+    }
+
+    /// Makes the span at `at` and the next one; where to look for the next pair.
+    fn join(&mut self, at: Position, joined: Span<V>) -> Position {
+        let next = self.spans.next(at);
+        self.spans.remove(next, self.spans.next(next));
+        let at = self.spans.partition_point(|span| span.end <= joined.start);
+        if let Some(span) = self.spans.get_mut(at) {
+            *span = joined;
+        }
+        self.spans.previous(at).unwrap_or(at)
+    }
+
+    /// The same map once more.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn try_clone(&self) -> Result<RangeMap<V>, TryReserveError> {
+        let spans = self.spans.try_clone()?;
+        Ok(RangeMap { spans })
+    }
+
+    /// Panics unless the map is sound; for tests.
+    #[doc(hidden)]
+    pub fn check(&self) {
+        self.spans.check();
+        for (left, right) in self.iter().zip(self.iter().skip(1)) {
+            assert!(left.end <= right.start, "spans overlap");
+            assert!(!left.continues_in(&right), "spans not joined");
+        }
+        assert!(self.iter().all(|span| span.start < span.end), "empty span");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_that_was_reserved_takes_no_memory() {
+        // A map of each length, changed where that takes most: inside of a span.
+        for spans in 0..300u64 {
+            for inside in [0, spans / 2, spans.saturating_sub(1)] {
+                let mut map = RangeMap::new();
+                for n in 0..spans {
+                    map.set(n * 10..n * 10 + 9, n).unwrap();
+                }
+                map.reserve().unwrap();
+                let before = map.spans.capacity();
+                let start = inside * 10 + 3;
+                map.replace(start..start + 4, Some(spans));
+                // The second step of the same change.
+                map.replace(start + 4..start + 5, Some(spans));
+                assert_eq!(map.spans.capacity(), before, "{spans} spans");
+                map.check();
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_map_keeps_the_memory_of_few_spans() {
+        let mut map = RangeMap::new();
+        map.set(0..10, ()).unwrap();
+        let before = map.spans.capacity();
+        map.replace(0..10, None);
+        map.set(0..10, ()).unwrap();
+        assert_eq!(map.spans.capacity(), before);
+    }
+}
