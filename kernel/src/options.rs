@@ -1,8 +1,8 @@
 //! Boot options: `key=value` lines in the bundle, written by the runner.
-use crate::log;
-use crate::mem::frames;
 use crate::name::root;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use hw::frames;
+use hw::log;
 
 static DEFERRED: AtomicBool = AtomicBool::new(true);
 static COUNTED: AtomicBool = AtomicBool::new(false);

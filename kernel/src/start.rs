@@ -1,13 +1,13 @@
 //! From a machine that works to the first process.
-use crate::mem::heap::{self, new_arc, new_arc_bytes, new_arc_str};
-use crate::mem::stack::KernelStack;
-use crate::mem::{cache, frames};
 use crate::name::{NameSpace, root};
+use crate::options;
 use crate::proc::{Parent, Process, Seat, exec, fork, vacancy};
 use crate::sched;
 use crate::seg::Space;
-use crate::{arch, options};
 use abi::privilege;
+use hw::heap::{self, new_arc, new_arc_bytes, new_arc_str};
+use hw::stack::KernelStack;
+use hw::{TrapFrame, cache, frames};
 use vm::AccountId;
 
 /// The program that starts all others.
@@ -18,14 +18,14 @@ pub fn start(bundle: &'static [u8]) -> ! {
     root::set_bundle(bundle);
     options::init();
     cache::init();
-    info!(
+    hw::info!(
         "{} MiB of memory free",
         frames::free_count() * abi::PAGE / (1 << 20)
     );
     match first_process() {
         Ok(slot) => {
             heap::set_up_done();
-            arch::interrupts::timer_init();
+            hw::interrupts::timer_init();
             sched::start(slot)
         }
         Err(errno) => panic!("{INIT}: {errno}"),
@@ -46,7 +46,7 @@ fn first_process() -> Result<sched::Slot, abi::Errno> {
     let slot = vacancy.slot();
     let seat = Seat::take(AccountId::KERNEL, true).ok_or(abi::Errno::EAGAIN)?;
     let process = new_arc(Process::new(slot, &parent, Space::new()?, stack, seat))?;
-    let mut frame = arch::TrapFrame::user(0, 0);
+    let mut frame = TrapFrame::user(0, 0);
     let arguments = exec::Arguments::only(INIT)?;
     exec::first(&process, &mut frame, INIT.as_bytes(), &arguments).map_err(exec::Failure::errno)?;
     fork::begin(process, frame);

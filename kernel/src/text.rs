@@ -1,10 +1,10 @@
 //! Strings for people, made without ever aborting: out of memory gives a
 //! shorter text, not a dead kernel.
-use crate::mem::heap::new_arc_str;
 use alloc::string::String;
 use alloc::sync::Arc;
 use bytestr::ByteStr;
 use core::fmt::{self, Write};
+use hw::heap::new_arc_str;
 use vm::NoMemory;
 
 /// Longest text the kernel makes.

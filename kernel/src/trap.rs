@@ -1,14 +1,17 @@
 //! What a trap means: page faults, the timer, devices, and the errors of
 //! programs. Entered with interrupts off, from user code or from an idle
 //! kernel.
-use crate::arch::{self, TrapFrame, interrupts};
 use crate::chan::interrupt;
-use crate::panic::fatal;
 use crate::proc::{self, Process, note};
 use crate::sched;
 use crate::seg::fault::{self, Denied};
+use crate::seg::user;
 use abi::Errno;
 use alloc::sync::Arc;
+use core::fmt::Write;
+use hw::log::{self, Console, Level};
+use hw::panic::fatal;
+use hw::{TrapFrame, interrupts};
 use vm::Access;
 
 const DIVIDE: u64 = 0;
@@ -22,6 +25,9 @@ const EXCEPTIONS: u64 = 32;
 const FAULT_WRITE: u64 = 1 << 1;
 const FAULT_USER: u64 = 1 << 2;
 const FAULT_FETCH: u64 = 1 << 4;
+
+/// Longer backtraces are cut.
+const FRAMES_MOST: usize = 32;
 
 /// The one entry for exceptions and interrupts.
 pub fn trap(frame: &mut TrapFrame) {
@@ -68,7 +74,7 @@ pub fn leave(process: Arc<Process>, frame: &mut TrapFrame) {
 fn from_kernel(frame: &TrapFrame) {
     match frame.vector {
         PAGE_FAULT => {
-            let address = arch::fault_address();
+            let address = hw::fault_address();
             fatal(
                 frame,
                 format_args!("page fault in the kernel at {address:#x}"),
@@ -96,7 +102,7 @@ fn device(vector: u64) {
 
 #[inline(never)] // a place for a debugger to stop at
 fn page_fault(process: &Process, frame: &TrapFrame) {
-    let va = arch::fault_address();
+    let va = hw::fault_address();
     let fetch = frame.error & FAULT_FETCH != 0;
     let access = if frame.error & FAULT_WRITE != 0 {
         Access::Store
@@ -152,9 +158,34 @@ fn fault_note(process: &Process, frame: &TrapFrame, text: &str, address: u64) {
 
 fn die(process: &Process, frame: &TrapFrame, text: &str) {
     let program = process.program();
-    warn!("{} {}: {text}", proc::name(&program), process.pid);
-    crate::panic::user_backtrace(process, &program, frame);
+    hw::warn!("{} {}: {text}", proc::name(&program), process.pid);
+    backtrace(process, &program, frame);
     process.end(abi::STATUS_KILLED, text);
+}
+
+/// Says how a program came to where it ended, for the runner to resolve.
+/// Reads what is mapped and wakes nothing.
+fn backtrace(process: &Process, program: &str, frame: &TrapFrame) {
+    if !log::shown(Level::Warn) {
+        return;
+    }
+    let line = |address: u64| {
+        // The console cannot fail.
+        let _ = writeln!(Console, "  user backtrace: {program} {address:#x}");
+    };
+    line(frame.rip);
+    let mut at = frame.rbp;
+    for _ in 0..FRAMES_MOST {
+        let record = [0, 8].map(|offset| user::peek_u64(&process.space, at.wrapping_add(offset)));
+        let [Some(next), Some(address)] = record else {
+            return;
+        };
+        if address == 0 || next <= at {
+            return;
+        }
+        line(address - 1);
+        at = next;
+    }
 }
 
 fn exception_name(vector: u64) -> &'static str {

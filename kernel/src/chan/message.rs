@@ -1,7 +1,7 @@
 //! One message: a head of bytes and a body of pieces of frames.
-use crate::mem::frames;
 use abi::Errno;
 use alloc::vec::Vec;
+use hw::frames;
 use vm::Frame;
 
 /// Longest head; longer messages have a body.

@@ -11,13 +11,13 @@ pub use message::{FrameRef, HEAD_MAX, Message, Piece, Source, room};
 pub use port::{Event, Port, What, interrupt};
 
 use crate::client::Mount;
-use crate::lock::{Lock, Rank};
-use crate::mem::heap::new_arc;
 use crate::sched::{self, Reason, WaitQueue};
 use abi::Errno;
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use hw::heap::new_arc;
+use hw::lock::{Lock, Rank};
 
 /// Messages that may wait at one side.
 const DEPTH: usize = 64;

@@ -1,11 +1,11 @@
 //! Receive ports: one place to wait for several channels and interrupts.
 use super::{End, Message, Taken, Tap, room};
-use crate::lock::{Lock, Rank};
-use crate::mem::heap::new_arc;
 use crate::sched::{self, Reason, WaitQueue, Wake};
 use abi::Errno;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use hw::heap::new_arc;
+use hw::lock::{Lock, Rank};
 
 /// Sources a port may have.
 const SOURCES: usize = 32;
@@ -220,8 +220,8 @@ impl Drop for Port {
 /// Which port each device interrupt goes to.
 pub mod interrupt {
     use super::*;
-    use crate::arch::interrupts;
     use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    use hw::interrupts;
 
     /// Vectors for devices; the first [`LINES`] belong to the ISA lines.
     pub const FIRST: u8 = interrupts::DEVICE_FIRST;

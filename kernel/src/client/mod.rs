@@ -13,9 +13,6 @@ pub mod rpc;
 pub mod snapshots;
 
 use crate::chan::{End, Piece, room};
-use crate::lock::{Lock, Rank};
-use crate::mem::frames;
-use crate::mem::heap::new_arc;
 use crate::sched::{Slot, WaitQueue};
 use abi::Errno;
 use alloc::sync::Arc;
@@ -23,6 +20,9 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use fids::Fids;
 use gate::Gate;
+use hw::frames;
+use hw::heap::new_arc;
+use hw::lock::{Lock, Rank};
 use ninep::consts::{IOHDRSZ, NOFID, NONUNAME, NOTAG, VERSION_L, VERSION_SNAP};
 use ninep::{ByteStr, Qid, Reply, Request};
 use vm::SnapId;
@@ -409,7 +409,7 @@ fn data_in(msize: u32, version: ByteStr<'_>) -> u32 {
 
 /// The client's random id, the same for the life of the connection.
 fn session_id(mount: u32) -> [u8; 16] {
-    let ticks = crate::arch::time::ticks();
+    let ticks = hw::time::ticks();
     let mut id = [0; 16];
     let (a, b) = id.split_at_mut(8);
     a.copy_from_slice(&ticks.to_le_bytes());

@@ -4,9 +4,6 @@
 //! the segments whose extents refer to it, and by an operation in progress;
 //! the last one to let go gives its snapfid back to the server.
 use super::{Mount, Trimmed, remote::Remote};
-use crate::lock::{Lock, Rank};
-use crate::mem::heap::new_box;
-use crate::mem::{cache, frames};
 use crate::sched::{self, Reason, WaitQueue};
 use abi::Errno;
 use alloc::boxed::Box;
@@ -14,6 +11,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use hw::heap::new_box;
+use hw::lock::{Lock, Rank};
+use hw::{cache, frames};
 use ninep::consts::NOFID;
 use ninep::{Reply, Request};
 use vm::{Changes, Epochs, Frame, SnapId, Snapped};

@@ -10,12 +10,12 @@ pub mod write;
 
 use crate::chan::{End, Port};
 use crate::client::remote::Remote;
-use crate::lock::{Lock, Rank};
 use crate::name::root::Entry;
 use crate::sched;
 use abi::{Errno, FDS_MAX, OFFSET_CURRENT, mode};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use hw::lock::{Lock, Rank};
 
 /// What an open file is.
 pub enum Node {

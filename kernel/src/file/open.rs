@@ -3,7 +3,6 @@ use super::{Node, OpenFile};
 use crate::chan::room;
 use crate::client::Mount;
 use crate::client::remote::{Directory, Remote};
-use crate::mem::heap::new_arc_bytes;
 use crate::name::walk::{walk, walk_for_new};
 use crate::name::{self, Member, NameSpace, Order, Path, Place, Trail, root};
 use crate::proc::Process;
@@ -11,6 +10,7 @@ use crate::text;
 use abi::{Errno, PATH_MAX, Stat, mode};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use hw::heap::new_arc_bytes;
 use links::Last;
 
 /// Mode bits that `open` takes; `create` takes `OEXCL` too.

@@ -1,10 +1,8 @@
 //! `pread`: deferred where it can be, eager everywhere else.
 use super::{Node, OpenFile};
-use crate::arch::{self, time};
 use crate::chan::{Piece, Source};
 use crate::client::remote::Remote;
 use crate::client::snapshots;
-use crate::mem::frames;
 use crate::name::root::Entry;
 use crate::proc::Process;
 use crate::proc::relief::with_relief;
@@ -14,6 +12,8 @@ use crate::seg::{SpaceLock, attach, snapshot_range};
 use crate::text;
 use abi::{Errno, PAGE};
 use alloc::string::String;
+use hw::frames;
+use hw::time;
 use vm::Access;
 
 /// Reads up to `n` bytes at `offset` to `va`; bytes read, 0 at the end.
@@ -90,7 +90,7 @@ fn fill(piece: &Piece) -> Result<(), Errno> {
         let part = bytes
             .get_mut(..(piece.len - at).min(256))
             .unwrap_or(&mut []);
-        if !arch::random::fill(part) {
+        if !hw::random::fill(part) {
             return Err(Errno::EIO);
         }
         frames::copy_to(piece.frame.frame(), piece.at + at, part);
@@ -102,7 +102,7 @@ fn fill(piece: &Piece) -> Result<(), Errno> {
 /// The content of `/dev/time`, always as long: seconds and nanoseconds since
 /// 1970, ticks of the time stamp counter, ticks in a second.
 fn time_line() -> String {
-    let now = arch::clock::now_ns();
+    let now = hw::clock::now_ns();
     let (ticks, rate) = (time::ticks(), time::ticks_per_second());
     text::format(format_args!(
         "{:>11} {now:>21} {ticks:>21} {rate:>21}\n",

@@ -6,8 +6,8 @@
 //! instead of data (rule 6 of the contract), which only the kernel can do.
 //! `/dev/random` and `/dev/time` need the processor. The other entries are
 //! places to mount servers on.
-use crate::arch::random;
 use abi::{Errno, Stat};
+use hw::random;
 use spin::Once;
 use tar_no_std::TarArchiveRef;
 

@@ -2,10 +2,10 @@
 use super::{Member, Order, Path, Place, Trail, owned};
 use crate::chan::room;
 use crate::client::Mount;
-use crate::lock::{Lock, Rank};
 use abi::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use hw::lock::{Lock, Rank};
 
 /// Things a name space may have bound, all unions' members counted.
 const MEMBERS: usize = 64;

@@ -3,12 +3,10 @@
 //! The new memory is built beside the old, from one snapshot of the file
 //! (invariant 11); only when all of it is there does the process change over,
 //! so a failed exec changes nothing.
-use super::{Process, note, slots};
-use crate::arch::{TrapFrame, time};
+use super::{Process, note};
 use crate::chan::{FrameRef, Piece, room};
 use crate::client::snapshots;
 use crate::file::{Node, OpenFile, open};
-use crate::lock::{Lock, Rank};
 use crate::name::root::Entry;
 use crate::sched;
 use crate::seg::host::{read_remote, read_snapshot};
@@ -16,6 +14,8 @@ use crate::seg::{self, Content, Kind, Segment, Space, SpaceLock, attach, user};
 use abi::{ARGS_MAX, Errno, PAGE, Slice, USER_END, mode};
 use alloc::vec::Vec;
 use core::ops::Range;
+use hw::lock::{Lock, Rank};
+use hw::{TrapFrame, task, time};
 use image::{HEADERS, Part, Program, Refused};
 use vm::{Access, SnapId};
 
@@ -220,7 +220,7 @@ impl Image<'_> {
                 let mut done = 0;
                 for piece in &sink {
                     let (now, later) = rest.split_at(piece.len.min(rest.len()));
-                    crate::mem::frames::copy_to(piece.frame.frame(), piece.at, now);
+                    hw::frames::copy_to(piece.frame.frame(), piece.at, now);
                     done += now.len();
                     rest = later;
                 }
@@ -252,7 +252,7 @@ impl Image<'_> {
         }
         let mut head = room(got)?;
         head.resize(got, 0);
-        crate::mem::frames::copy_from(piece.frame.frame(), 0, &mut head);
+        hw::frames::copy_from(piece.frame.frame(), 0, &mut head);
         Ok(Program::parse(&head, PARTS)?)
     }
 }
@@ -266,10 +266,10 @@ pub fn exec(
 ) -> Result<(), Failure> {
     let old = change(process, frame, path, arguments)?;
     let root = process.space.lock().view.pages.root();
-    slots::set_root(process.slot, root);
+    task::set_root(process.slot, root);
     seg::clear(&Lock::new(Rank::Space, old));
     process.pay_so();
-    slots::reset_registers();
+    task::reset_registers();
     note::forget_handler(process);
     Ok(())
 }

@@ -1,21 +1,21 @@
 //! `rfork`: a child with a copy of the parent's memory, shared frame by frame
 //! until one of them stores.
-use super::{Parent, Process, Seat, insert, slots, vacancy};
-use crate::arch::{self, TrapFrame};
+use super::{Parent, Process, Seat, insert, vacancy};
 use crate::file::{self, Descriptors};
-use crate::lock::{Lock, Rank};
-use crate::mem::heap::new_arc;
-use crate::mem::stack::KernelStack;
 use crate::name::NameSpace;
 use crate::sched::{self, Slot};
 use crate::seg::{self, Space, attach};
 use abi::{Errno, rfork};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
+use hw::heap::new_arc;
+use hw::lock::{Lock, Rank};
+use hw::stack::KernelStack;
+use hw::{TrapFrame, task};
 
 /// The registers a new process begins with, by slot.
-static BEGIN: Lock<[Option<TrapFrame>; slots::NPROC]> =
-    Lock::new(Rank::Processes, [const { None }; slots::NPROC]);
+static BEGIN: Lock<[Option<TrapFrame>; task::NPROC]> =
+    Lock::new(Rank::Processes, [const { None }; task::NPROC]);
 
 const FLAGS: u64 =
     rfork::PROC | rfork::CLEAN_FDS | rfork::NOTES | rfork::NAMES | rfork::CLEAN_NAMES;
@@ -56,7 +56,7 @@ pub fn rfork(parent: &Process, frame: &TrapFrame, flags: u64) -> Result<u64, Err
     registers.rax = 0;
     let pid = child.pid;
     begin(child, registers);
-    slots::copy_registers_to(slot);
+    task::copy_registers(parent.slot, slot);
     Ok(pid)
 }
 
@@ -90,9 +90,10 @@ fn change_self(process: &Process, flags: u64) -> Result<u64, Errno> {
 pub fn begin(process: Arc<Process>, registers: TrapFrame) {
     let slot = process.slot;
     let root = process.space.lock().view.pages.root();
-    slots::prepare(&process, enter, root);
+    task::prepare(slot, enter, process.stack(), root, process.payer());
+    seg::user::belongs_to(&process.space, slot);
     if process.may(abi::privilege::DEVICE) {
-        slots::set_ports_of(slot, true);
+        task::set_ports_of(slot, true);
     }
     BEGIN.lock()[slot as usize] = Some(registers);
     insert(process);
@@ -106,7 +107,7 @@ extern "C" fn enter(slot: usize) -> ! {
         .get_mut(slot as Slot as usize)
         .and_then(Option::take);
     match registers {
-        Some(registers) => arch::enter_user(&registers),
+        Some(registers) => hw::enter_user(&registers),
         None => unreachable!("a process without first registers"),
     }
 }

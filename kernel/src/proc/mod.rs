@@ -1,6 +1,6 @@
 //! Processes: what one is, the table of all, birth and death.
 //!
-//! Scheduling is in `sched`, the switch in [`slots`]; memory is in `seg`,
+//! Scheduling is in `sched`, the switch in `hw::task`; memory is in `seg`,
 //! descriptors in `file`, names in `name`.
 pub mod exec;
 pub mod fork;
@@ -8,24 +8,22 @@ pub mod note;
 pub mod relief;
 mod seat;
 pub mod semaphore;
-pub mod slots;
 mod table;
 pub mod wait;
 
 use crate::file::Descriptors;
-use crate::lock::{Lock, Rank};
-use crate::mem::stack::KernelStack;
 use crate::name::NameSpace;
 use crate::sched::{self, Slot};
 use crate::seg::Space;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use hw::lock::{Lock, Rank};
+use hw::stack::KernelStack;
 use note::Notes;
 pub use seat::Seat;
 
-pub use slots::current;
-pub use table::{at, count, find, insert, vacancy};
+pub use table::{at, count, current, find, insert, vacancy};
 
 /// How a process ended or is to end.
 #[derive(Clone)]

@@ -6,14 +6,14 @@
 //! handler runs on top of them until it calls `noted`. Meanwhile other notes
 //! wait, and a fault ends the process. The floating-point registers are kept
 //! here, for the handler may use them.
-use super::{Process, slots, table};
-use crate::arch::TrapFrame;
+use super::{Process, table};
 use crate::sched;
 use crate::seg::user;
 use abi::{Errno, NOTES_MAX, STATUS_KILLED, TEXT_MAX, USER_END, noted, privilege};
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use core::sync::atomic::Ordering::Relaxed;
+use hw::{TrapFrame, task};
 
 /// Below its stack pointer a C program may keep data (System V ABI, 3.2.2).
 const RED_ZONE: u64 = 128;
@@ -179,7 +179,7 @@ pub fn deliver(process: &Process, frame: &mut TrapFrame) {
     }
     match push(process, frame, &note) {
         Ok(at) => {
-            slots::keep_fpu(process.slot);
+            task::keep_fpu(process.slot);
             process.notes.lock().handling = Some(Handling {
                 registers: at.registers,
                 text: note.text,
@@ -315,6 +315,6 @@ pub fn noted(process: &Process, frame: &mut TrapFrame, how: u64) -> Result<u64, 
         *word = u64::from_le_bytes(*chunk);
     }
     *frame = restored(&words);
-    slots::restore_fpu(process.slot);
+    task::restore_fpu(process.slot);
     Ok(frame.rax)
 }

@@ -5,12 +5,12 @@
 //! by that; one that goes on without giving memory back is ended. Services of
 //! the system are never chosen, file servers only if they have much more.
 use super::{Process, current, note, table};
-use crate::arch::time;
-use crate::mem::frames;
 use crate::sched::{self, Reason, Wake};
 use abi::{Errno, STATUS_KILLED};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
+use hw::frames;
+use hw::time;
 use vm::{ACCOUNTS_MAX, AccountId, Standing};
 
 /// What the note says.
@@ -90,7 +90,7 @@ fn tell(victim: &Process) {
         victim.told.store(now, Relaxed);
         let program = victim.program();
         let name = super::name(&program);
-        warn!("out of memory: {name} {} has most of it", victim.pid);
+        hw::warn!("out of memory: {name} {} has most of it", victim.pid);
         let _ = note::post(victim, TEXT);
     } else if since > PATIENCE_NS {
         victim.end(STATUS_KILLED, TEXT);

@@ -1,9 +1,9 @@
 //! A process's place in the table, and the account that it pays from.
-use super::{Process, slots};
-use crate::mem::frames::{self, Payer, Share};
-use crate::mem::heap;
+use super::Process;
 use abi::privilege;
 use core::sync::atomic::{AtomicBool, AtomicU16, Ordering::Relaxed};
+use hw::frames::{self, Payer, Share};
+use hw::{heap, task};
 use vm::AccountId;
 
 /// A charged place; given back when it is dropped.
@@ -95,7 +95,7 @@ impl Process {
 
     /// What [`Process::payer`] follows from has changed, of the running process.
     pub fn pay_so(&self) {
-        slots::set_payer(self.slot, self.payer());
+        task::set_payer(self.slot, self.payer());
     }
 
     /// The running process begins something of its own: what it and its children

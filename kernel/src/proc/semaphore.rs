@@ -6,13 +6,13 @@
 //! takes the value down again at once for each waiter it wakes, so that
 //! nobody overtakes.
 use super::Process;
-use super::slots::NPROC;
 use crate::chan::FrameRef;
-use crate::lock::{Lock, Rank};
-use crate::mem::frames;
 use crate::sched::{self, Reason, Slot};
 use crate::seg::{Kind, user};
 use abi::{Errno, PAGE};
+use hw::frames;
+use hw::lock::{Lock, Rank};
+use hw::task::NPROC;
 use vm::{Access, Frame};
 
 /// A semaphore: where its value is.

@@ -1,11 +1,11 @@
 //! The table of all processes.
 use super::Process;
-use super::slots::NPROC;
-use crate::lock::{Lock, Rank};
 use crate::sched::{self, Slot};
 use abi::Errno;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
+use hw::lock::{Lock, Rank};
+use hw::task::NPROC;
 
 static PROCESSES: Lock<[Option<Arc<Process>>; NPROC]> =
     Lock::new(Rank::Processes, [const { None }; NPROC]);
@@ -75,6 +75,14 @@ pub fn for_each(mut f: impl FnMut(&Arc<Process>)) {
         if let Some(process) = at(slot) {
             f(&process);
         }
+    }
+}
+
+/// The process that runs.
+pub fn current() -> Arc<Process> {
+    match at(usize::from(sched::current_slot())) {
+        Some(process) => process,
+        None => unreachable!("no process runs"),
     }
 }
 

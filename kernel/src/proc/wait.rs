@@ -1,5 +1,4 @@
 //! How processes end and how parents hear of it.
-use super::slots::NPROC;
 use super::{Ending, Process, table};
 use crate::sched;
 use crate::{file, seg};
@@ -7,6 +6,7 @@ use abi::Errno;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use hw::task::NPROC;
 
 /// Slots whose process has ended and waits to be asked for.
 static ENDED: [AtomicBool; NPROC] = [const { AtomicBool::new(false) }; NPROC];

@@ -5,12 +5,11 @@
 //! nothing. The kernel is not preempted, so between a look at a condition and
 //! the [`park`] that waits for it nothing can happen; and a process that is
 //! woken always looks again.
-use crate::arch;
-use crate::proc::slots::{self, NPROC};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
+use hw::task::{self, NPROC};
 
-/// Index of a process in the process table.
-pub type Slot = u16;
+pub use hw::task::Slot;
+
 const NONE: Slot = u16::MAX;
 
 const FREE: u8 = 0;
@@ -124,7 +123,7 @@ pub fn status(slot: Slot) -> Status {
     let reason = Reason::TEXTS.get(REASON[i].load(Relaxed) as usize);
     let mut ticks = RAN[i].load(Relaxed);
     if slot == current_slot() {
-        ticks += arch::time::ticks().saturating_sub(TURN.load(Relaxed));
+        ticks += hw::time::ticks().saturating_sub(TURN.load(Relaxed));
     }
     Status {
         state: match STATE[i].load(Relaxed) {
@@ -331,7 +330,7 @@ fn interruption(i: usize, heeds: u8) -> Option<Wake> {
 }
 
 fn park_unless(heeds: u8, reason: Reason, deadline_ns: Option<u64>) -> Wake {
-    crate::lock::assert_none_held();
+    hw::lock::assert_none_held();
     let me = current_slot();
     let i = me as usize;
     if let Some(wake) = interruption(i, heeds) {
@@ -341,21 +340,21 @@ fn park_unless(heeds: u8, reason: Reason, deadline_ns: Option<u64>) -> Wake {
         return Wake::Woken;
     }
     if let Some(deadline) = deadline_ns {
-        if arch::time::now_ns() >= deadline {
+        if hw::time::now_ns() >= deadline {
             return Wake::Timeout;
         }
         DEADLINE[i].store(deadline, Relaxed);
         EARLIEST.fetch_min(deadline, Relaxed);
     }
     REASON[i].store(reason as u8, Relaxed);
-    SINCE[i].store(arch::time::now_ns(), Relaxed);
+    SINCE[i].store(hw::time::now_ns(), Relaxed);
     STATE[i].store(PARKED, Relaxed);
     leave_cpu(me);
     DEADLINE[i].store(u64::MAX, Relaxed);
     WOKEN[i].store(false, Relaxed);
     if let Some(wake) = interruption(i, heeds) {
         wake
-    } else if deadline_ns.is_some_and(|d| arch::time::now_ns() >= d) {
+    } else if deadline_ns.is_some_and(|d| hw::time::now_ns() >= d) {
         Wake::Timeout
     } else {
         Wake::Woken
@@ -364,7 +363,7 @@ fn park_unless(heeds: u8, reason: Reason, deadline_ns: Option<u64>) -> Wake {
 
 /// Lets others run first, if any are ready.
 pub fn give_way() {
-    crate::lock::assert_none_held();
+    hw::lock::assert_none_held();
     if READY_HEAD.load(Relaxed) != NONE {
         let me = current_slot();
         push_ready(me);
@@ -376,15 +375,15 @@ pub fn give_way() {
 /// million instructions: the kernel is not preempted. Takes the interrupts that
 /// wait and lets others run first, if any are ready.
 pub fn breathe() {
-    crate::lock::assert_none_held();
-    arch::take_interrupts();
+    hw::lock::assert_none_held();
+    hw::take_interrupts();
     give_way();
 }
 
 /// The running process is no more: its slot waits for the parent, its stack
 /// is used a last time to find the next process.
 pub fn end() -> ! {
-    crate::lock::assert_none_held();
+    hw::lock::assert_none_held();
     let me = current_slot();
     STATE[me as usize].store(ENDED, Relaxed);
     leave_cpu(me);
@@ -397,15 +396,15 @@ pub fn start(first: Slot) -> ! {
     debug_assert_eq!(popped, Some(first));
     CURRENT.store(first, Relaxed);
     STATE[first as usize].store(RUNNING, Relaxed);
-    TURN.store(arch::time::ticks(), Relaxed);
-    slots::enter_first(first)
+    TURN.store(hw::time::ticks(), Relaxed);
+    task::enter_first(first)
 }
 
 /// Switches to the next ready process, idling on this stack while there is
 /// none. Idling here saves two switches whenever the process that just
 /// parked is the next one to run, as in every fill.
 fn leave_cpu(me: Slot) {
-    let mut now = arch::time::ticks();
+    let mut now = hw::time::ticks();
     let turn = now.saturating_sub(TURN.load(Relaxed));
     RAN[me as usize].fetch_add(turn, Relaxed);
     let next = loop {
@@ -413,16 +412,16 @@ fn leave_cpu(me: Slot) {
             break slot;
         }
         IDLE_SINCE.store(now, Relaxed);
-        arch::idle();
+        hw::idle();
         stop_idle_clock();
-        now = arch::time::ticks();
+        now = hw::time::ticks();
     };
     TURN.store(now, Relaxed);
     CURRENT.store(next, Relaxed);
     STATE[next as usize].store(RUNNING, Relaxed);
     if next != me {
         SWITCHES.fetch_add(1, Relaxed);
-        slots::switch(me, next);
+        task::switch(me, next);
     }
 }
 
@@ -432,14 +431,14 @@ fn leave_cpu(me: Slot) {
 pub fn stop_idle_clock() {
     let since = IDLE_SINCE.swap(0, Relaxed);
     if since != 0 {
-        let spent = arch::time::ticks().saturating_sub(since);
+        let spent = hw::time::ticks().saturating_sub(since);
         IDLE_TICKS.fetch_add(spent, Relaxed);
     }
 }
 
 /// The timer: wakes processes whose deadline has passed.
 pub fn tick() {
-    let now = arch::time::now_ns();
+    let now = hw::time::now_ns();
     if now < EARLIEST.load(Relaxed) {
         return;
     }

@@ -2,12 +2,12 @@
 use super::host::Caller;
 use super::shared::Shared;
 use super::{Content, Kind, Segment, Space, SpaceLock, release_frames, user};
-use crate::mem::frames::{self, Physical};
 use crate::proc::Process;
 use crate::sched;
 use abi::{Errno, PAGE, USER_END, privilege};
 use alloc::sync::Arc;
 use core::ops::Range;
+use hw::frames::{self, Physical};
 use vm::{Frame, Parts};
 
 /// Where the kernel begins to look when it may choose an address.

@@ -6,14 +6,14 @@
 use super::host::Caller;
 use super::{Content, Kind, Space, SpaceLock};
 use crate::client::snapshots;
-use crate::mem::frames;
-use crate::mem::paging::Prot;
 use crate::proc::relief;
 use crate::text;
 use abi::{Errno, PAGE};
 use alloc::string::String;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use hw::frames;
+use hw::paging::Prot;
 use vm::{Access, Frame};
 
 static FAULTS: AtomicU64 = AtomicU64::new(0);

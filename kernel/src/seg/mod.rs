@@ -13,15 +13,15 @@ pub mod user;
 pub mod view;
 
 use crate::chan::room;
-use crate::lock::Lock;
-use crate::mem::frames;
-use crate::mem::paging::AddressSpace;
 use crate::proc::Process;
 use abi::{Errno, NSEG, PAGE};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use hw::frames;
+use hw::lock::Lock;
+use hw::paging::AddressSpace;
 use shared::Shared;
 use view::View;
 use vm::Frame;

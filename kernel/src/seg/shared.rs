@@ -5,12 +5,12 @@
 //! frames, two levels of 512 entries, so that sharing needs none of the
 //! kernel's heap. All tables read and change it under their own locks; one
 //! CPU runs the kernel and nothing here waits, so it needs no lock.
-use crate::mem::frames;
-use crate::mem::heap::new_arc;
 use crate::sched;
 use abi::Errno;
 use alloc::sync::Arc;
 use core::ops::Range;
+use hw::frames;
+use hw::heap::new_arc;
 use vm::Frame;
 
 const ENTRIES: u64 = 512;

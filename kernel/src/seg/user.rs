@@ -1,7 +1,7 @@
 //! Touching user memory.
 //!
 //! Two ways, the same rules. Small copies to and from the running process
-//! go through its own translations (`arch::user`), where a page that is not
+//! go through its own translations (`hw::user`), where a page that is not
 //! ready makes the copy fail instead of the kernel. All others look the page
 //! up as the processor would and copy through the frame. Either way the page
 //! is then made ready by the ordinary fault path (rule 5: a system call that
@@ -9,16 +9,34 @@
 //! first), and the copy is tried again. Nothing preempts the kernel between a
 //! look-up and its copy, so no frame has to be pinned for it.
 use super::{SpaceLock, fault};
-use crate::arch;
 use crate::chan::{FrameRef, Message, Piece, Source, room};
-use crate::mem::frames;
-use crate::proc::{relief, slots};
+use crate::proc::relief;
 use crate::sched;
 use abi::{Errno, PAGE, Slice, USER_END};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
+use core::ptr;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use hw::frames;
+use hw::task::NPROC;
 use vm::{Access, Frame};
+
+/// The address of the memory's lock, by slot of its process; 0: none yet.
+static SPACES: [AtomicUsize; NPROC] = [const { AtomicUsize::new(0) }; NPROC];
+
+/// `space` is that of the process in `slot`, until another is.
+pub fn belongs_to(space: &SpaceLock, slot: sched::Slot) {
+    SPACES[usize::from(slot)].store(ptr::from_ref(space).addr(), Relaxed);
+}
+
+/// Does `space` belong to the process that runs, so that its translations are
+/// the processor's?
+#[inline]
+fn is_current(space: &SpaceLock) -> bool {
+    let current = SPACES.get(usize::from(sched::current_slot()));
+    current.is_some_and(|current| current.load(Relaxed) == ptr::from_ref(space).addr())
+}
 
 /// Checks that `[va, va + len)` could be user memory at all.
 pub fn check(va: u64, len: u64) -> Result<(), Errno> {
@@ -119,7 +137,7 @@ fn for_each_page<E>(
 /// Copies from user memory.
 pub fn read(space: &SpaceLock, va: u64, to: &mut [u8]) -> Result<(), Errno> {
     check(va, to.len() as u64)?;
-    if !slots::is_current(space) {
+    if !is_current(space) {
         let find = |va| resolve(space, va, Access::Load);
         return for_each_page(va, to.len(), find, |frame, at, run, done| {
             let to = to.get_mut(done..done + run).ok_or(Errno::EFAULT)?;
@@ -130,7 +148,7 @@ pub fn read(space: &SpaceLock, va: u64, to: &mut [u8]) -> Result<(), Errno> {
     let mut done = 0;
     loop {
         let rest = to.get_mut(done..).unwrap_or(&mut []);
-        let Err(fault) = arch::user::copy_in(rest, va + done as u64) else {
+        let Err(fault) = hw::user::copy_in(rest, va + done as u64) else {
             return Ok(());
         };
         fault::resolve(space, fault.address, Access::Load).map_err(told)?;
@@ -234,11 +252,11 @@ fn try_write_source(
         Ok((overwrite(space, page)?, (va % PAGE) as usize))
     };
     match from {
-        Source::Bytes(bytes) if slots::is_current(space) => {
+        Source::Bytes(bytes) if is_current(space) => {
             let mut done = 0;
             loop {
                 let rest = bytes.get(done..).unwrap_or(&[]);
-                let Err(fault) = arch::user::copy_out(va + done as u64, rest) else {
+                let Err(fault) = hw::user::copy_out(va + done as u64, rest) else {
                     return Ok(());
                 };
                 find(fault.address)?;
@@ -497,7 +515,7 @@ pub fn gather(space: &SpaceLock, g: &Gather, from: u64, to: &mut [u8]) -> Result
 pub fn try_gather(g: &Gather, from: u64, to: &mut [u8]) -> Result<usize, NotReady> {
     g.runs(from, to.len() as u64, |va, run, done| {
         let to = to.get_mut(done..done + run).unwrap_or(&mut []);
-        arch::user::copy_in(to, va).map_err(|fault| NotReady(fault.address))
+        hw::user::copy_in(to, va).map_err(|fault| NotReady(fault.address))
     })
 }
 

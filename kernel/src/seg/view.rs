@@ -1,11 +1,11 @@
 //! A segment's memory as the VM core sees it: frames, overlay nodes in
 //! frames, and the page tables of the process it belongs to.
 use crate::client::snapshots;
-use crate::mem::frames;
-use crate::mem::paging::{AddressSpace, Prot};
 use abi::PAGE;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use hw::frames;
+use hw::paging::{AddressSpace, Prot};
 use vm::{Count, Frame, Memory, NoMemory, SnapId};
 
 static FILLS: AtomicU64 = AtomicU64::new(0);

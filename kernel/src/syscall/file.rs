@@ -1,13 +1,13 @@
 //! Calls on files and names.
 use super::{Arguments, about};
 use crate::file::{Node, OpenFile, open, read, write};
-use crate::mem::heap::new_arc;
 use crate::name::root::Entry;
 use crate::proc::Process;
 use crate::seg::user;
 use abi::{DirEntry, Errno, PATH_MAX, Stat, StatChange, whence};
 use alloc::sync::Arc;
 use bytestr::ByteString;
+use hw::heap::new_arc;
 use links::Last;
 
 /// The path that two arguments name: any bytes but zero, which ends a string

@@ -1,15 +1,15 @@
 //! Calls on channels and receive ports.
 use super::Arguments;
 use super::file::descriptor;
-use crate::arch::{interrupts, time};
 use crate::chan::{self, Event, Port, What, interrupt};
 use crate::file::{Node, OpenFile, write};
-use crate::mem::heap::new_arc_str;
 use crate::proc::Process;
 use crate::seg::SpaceLock;
 use crate::seg::user::{self, Gather, Stop};
 use abi::{Errno, IRQ_MSI, Received, mode, privilege};
 use alloc::sync::Arc;
+use hw::heap::new_arc_str;
+use hw::{interrupts, time};
 use vm::Access;
 
 fn open_file(node: Node) -> Result<OpenFile, Errno> {

@@ -8,12 +8,12 @@ mod message;
 mod process;
 mod system;
 
-use crate::arch::TrapFrame;
 use crate::proc::{self, Process};
 use crate::{text, trap};
 use abi::{Call, Errno, encode};
 use core::fmt::{self, Display};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use hw::TrapFrame;
 
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
@@ -35,7 +35,7 @@ impl Arguments {
 }
 
 /// The one entry for system calls.
-pub fn syscall(frame: &mut TrapFrame) {
+pub extern "C" fn syscall(frame: &mut TrapFrame) {
     CALLS.store(CALLS.load(Relaxed) + 1, Relaxed);
     let process = proc::current();
     let result = match Call::from_number(frame.rax) {

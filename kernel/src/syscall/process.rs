@@ -1,16 +1,16 @@
 //! Calls on processes.
 use super::file::path;
 use super::{Arguments, about, explain};
-use crate::arch::{TrapFrame, time};
 use crate::proc::exec::Failure;
 use crate::proc::note;
-use crate::proc::{self, Process, relief, slots};
+use crate::proc::{self, Process, relief};
 use crate::sched::{self, Reason, Wake};
 use crate::seg::user;
 use crate::text;
 use abi::{Errno, NSEG, PAGE, ProcessInfo, TEXT_MAX, WaitMessage};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
+use hw::{TrapFrame, task, time};
 
 pub fn exits(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let [status, va, len, ..] = a.0;
@@ -98,7 +98,7 @@ pub fn note(process: &Process, a: &Arguments) -> Result<u64, Errno> {
 pub fn info(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let [index, va, ..] = a.0;
     let start = usize::try_from(index).unwrap_or(usize::MAX);
-    for slot in start..slots::NPROC {
+    for slot in start..task::NPROC {
         if let Some(other) = proc::at(slot) {
             user::write(&process.space, va, &describe(&other))?;
             return Ok(slot as u64 + 1);
@@ -172,7 +172,7 @@ pub fn privilege(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     if kept != had {
         process.pay_apart();
     }
-    slots::set_ports(process.slot, process.may(abi::privilege::DEVICE));
+    task::set_ports(process.slot, process.may(abi::privilege::DEVICE));
     Ok(kept)
 }
 

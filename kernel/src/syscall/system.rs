@@ -1,17 +1,17 @@
 //! Calls on the system as a whole.
 use super::Arguments;
-use crate::arch::{serial, time};
 use crate::chan::{self, interrupt};
 use crate::client::{self, snapshots};
-use crate::lock::{Lock, Rank};
-use crate::log::{self, Level};
-use crate::mem::chance::{self, What};
-use crate::mem::frames;
 use crate::proc::{self, Process};
 use crate::sched;
 use crate::seg::{fault, user, view};
-use crate::{arch, options, text};
+use crate::{options, text};
 use abi::{DeviceCounters, Errno, Stat64, privilege};
+use hw::chance::{self, What};
+use hw::frames;
+use hw::lock::{Lock, Rank};
+use hw::log::{self, Level};
+use hw::{serial, time};
 
 /// Longest line for the log or the judge.
 const LINE_MAX: usize = 1024;
@@ -181,7 +181,7 @@ pub fn halt(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     }
     let line = text::format(format_args!("@exit {}\n", a.0[0] & 0xff));
     serial::com2(line.as_bytes());
-    arch::exit_qemu(EXIT_DONE)
+    hw::exit_qemu(EXIT_DONE)
 }
 
 /// A failure on purpose, in a system that runs tests.

@@ -5,11 +5,41 @@
 //! only copies, and no program runs meanwhile.
 
 use core::arch::asm;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use vm::Frame;
 
-use super::frames::{Physical, SIZE, limit};
 use super::physical;
+
+/// Bytes in a frame.
+pub const SIZE: usize = abi::PAGE as usize;
+
+/// One past the highest frame, for checks without the lock.
+static LIMIT: AtomicU32 = AtomicU32::new(0);
+
+/// One past the highest frame there is.
+#[inline]
+pub(super) fn limit() -> u32 {
+    LIMIT.load(Relaxed)
+}
+
+/// At start: one past the highest frame there is.
+pub(super) fn set_limit(limit: u32) {
+    LIMIT.store(limit, Relaxed);
+}
+
+/// Physical address of a frame.
+pub trait Physical {
+    /// Of its first byte.
+    fn pa(self) -> u64;
+}
+
+impl Physical for Frame {
+    #[inline]
+    fn pa(self) -> u64 {
+        u64::from(self.0) << 12
+    }
+}
 
 /// First byte of a frame in the physical map.
 #[inline]

@@ -18,12 +18,11 @@ use x86_64::registers::control::Cr3;
 
 use super::edit::{Change, edit, free_tables};
 use super::frames::{self, Physical};
-use super::large::LARGE;
-use super::stack::STACKS;
 use super::table::{
     CACHE_OFF, ENTRIES, NO_EXEC, PRESENT, Place, TOP, USER, WRITE, WRITE_THROUGH, flush_page,
     index, keep, kept, leaf, look_up, set,
 };
+use super::{LARGE, PHYSICAL_MAP, STACKS};
 
 /// The kernel's own root, without a program.
 static KERNEL: AtomicU32 = AtomicU32::new(0);
@@ -215,7 +214,7 @@ pub(super) fn kernel_keep(va: u64, number: u64) {
 /// The two words of a stack frame record, the caller's frame pointer and the
 /// return address; `None` where there is no readable kernel memory.
 pub fn read_frame_record(address: u64) -> Option<(u64, u64)> {
-    if address < super::PHYSICAL_MAP || !address.is_multiple_of(8) {
+    if address < PHYSICAL_MAP || !address.is_multiple_of(8) {
         return None;
     }
     let word = |va: u64| {

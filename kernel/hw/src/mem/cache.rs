@@ -13,6 +13,7 @@ static CACHE: Lock<Cache> = Lock::new(Rank::Cache, Cache::new());
 /// Makes it hard to find pages that share a bucket. Without a generator of random
 /// numbers it is as hard as to know the time of the start.
 pub fn init() {
+    frames::on_forget(forget);
     let mut bytes = [0; 16];
     let random = random::fill(&mut bytes);
     let (low, high) = (time::ticks(), time::ticks().rotate_left(32));
@@ -61,6 +62,6 @@ pub fn publish(epochs: &Epochs, soff: u64, frame: Frame) -> Option<Frame> {
 }
 
 /// Nobody is to find the frame any more.
-pub(super) fn forget(frame: Frame) {
+fn forget(frame: Frame) {
     CACHE.lock().remove(frame);
 }

@@ -11,8 +11,6 @@
 //! Callers need no `unsafe`: frames are named by number and touched through
 //! checked copies. That is sound only as far as callers keep to frames they
 //! hold a reference to; a frame of the kernel itself is never handed out.
-#![allow(unsafe_code, reason = "this is where physical memory is touched")]
-
 pub mod cache;
 pub mod chance;
 mod edit;
@@ -27,13 +25,17 @@ mod table;
 use bootloader_api::BootInfo;
 
 /// Where the kernel asks the loader to map physical memory.
-pub const PHYSICAL_MAP: u64 = 0xffff_8000_0000_0000;
+pub(crate) const PHYSICAL_MAP: u64 = 0xffff_8000_0000_0000;
+/// Where large objects are: a top-level page-table entry of its own.
+const LARGE: u64 = 0xffff_fd00_0000_0000;
+/// Where kernel stacks are: a top-level page-table entry of its own.
+const STACKS: u64 = 0xffff_fe00_0000_0000;
 
 /// Takes over memory management from the loader.
 ///
 /// Panics with a message if the loader did not do what the kernel's
 /// configuration asks for, or memory is too small.
-pub fn init(boot: &BootInfo) {
+pub(crate) fn init(boot: &BootInfo) {
     let offset = boot.physical_memory_offset.into_option();
     assert!(
         offset == Some(PHYSICAL_MAP),
@@ -47,7 +49,7 @@ pub fn init(boot: &BootInfo) {
 
 /// The bundle of files, through the physical map: the loader's mapping goes
 /// away with its other low mappings. Panics if there is none.
-pub fn bundle(boot: &BootInfo) -> &'static [u8] {
+pub(crate) fn bundle(boot: &BootInfo) -> &'static [u8] {
     let Some(address) = boot.ramdisk_addr.into_option() else {
         panic!("the loader gave no bundle");
     };
@@ -62,6 +64,6 @@ pub fn bundle(boot: &BootInfo) -> &'static [u8] {
 
 /// Address of physical address `pa` in the physical map.
 #[inline]
-pub fn physical(pa: u64) -> *mut u8 {
+pub(crate) fn physical(pa: u64) -> *mut u8 {
     (PHYSICAL_MAP + pa) as *mut u8
 }

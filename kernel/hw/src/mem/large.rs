@@ -13,11 +13,9 @@ use abi::PAGE;
 use spin::Mutex;
 
 use super::frames::{self, Physical};
-use super::{PHYSICAL_MAP, paging, physical};
+use super::{LARGE, PHYSICAL_MAP, paging, physical};
 use vm::Frame;
 
-/// Where the places are: a top-level page-table entry of its own.
-pub(super) const LARGE: u64 = 0xffff_fd00_0000_0000;
 /// Log2 of pages in the smallest places.
 const SMALLEST_LOG2: u32 = 1;
 /// Sizes of places: 8 KiB to 256 MiB.

@@ -66,7 +66,7 @@ pub fn init() {
     register(APIC + SPURIOUS_VECTOR).write(ENABLE | u32::from(SPURIOUS));
     register(APIC + TIMER_DIVIDE).write(DIVIDE_BY_16);
     register(APIC + TIMER_INITIAL).write(u32::MAX);
-    time::calibrate();
+    time::calibrate(timer_count);
     register(APIC + TIMER_INITIAL).write(0);
 }
 
@@ -78,7 +78,7 @@ pub fn timer_init() {
 }
 
 /// The timer's count-down.
-pub(super) fn timer_count() -> u32 {
+fn timer_count() -> u32 {
     register(APIC + TIMER_CURRENT).read()
 }
 

@@ -83,25 +83,25 @@ impl Write for Console {
 }
 
 /// Logs that something is broken; `format!`'s arguments.
-#[allow(unused_macros, reason = "one of a family")]
+#[macro_export]
 macro_rules! error {
     ($($text:tt)*) => { $crate::log::line($crate::log::Level::Error, "kernel", format_args!($($text)*)) };
 }
 
 /// Logs that something is not as it should be.
-#[allow(unused_macros, reason = "one of a family")]
+#[macro_export]
 macro_rules! warn {
     ($($text:tt)*) => { $crate::log::line($crate::log::Level::Warn, "kernel", format_args!($($text)*)) };
 }
 
 /// Logs what a person may want to know.
-#[allow(unused_macros, reason = "one of a family")]
+#[macro_export]
 macro_rules! info {
     ($($text:tt)*) => { $crate::log::line($crate::log::Level::Info, "kernel", format_args!($($text)*)) };
 }
 
 /// Logs what only a developer wants to know.
-#[allow(unused_macros, reason = "one of a family")]
+#[macro_export]
 macro_rules! debug {
     ($($text:tt)*) => { $crate::log::line($crate::log::Level::Debug, "kernel", format_args!($($text)*)) };
 }

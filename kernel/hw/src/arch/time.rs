@@ -9,8 +9,6 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use x86_64::instructions::port::Port;
 
-use super::interrupts;
-
 /// Counts per second of the interval timer.
 const PIT_HZ: u64 = 1_193_182;
 /// Enough for four digits, short enough for 16 bits of counter.
@@ -65,14 +63,15 @@ struct Sample {
     pit: u16,
 }
 
-/// Finds out the rates; takes a few milliseconds. The APIC timer must count.
-pub(super) fn calibrate() {
+/// Finds out the rates; takes a few milliseconds. `apic_count` is the APIC
+/// timer's count-down.
+pub(super) fn calibrate(apic_count: fn() -> u32) {
     START.store(ticks(), Relaxed);
     pit_start();
-    let first = sample();
+    let first = sample(apic_count);
     let (last, elapsed) = loop {
         spin_a_while();
-        let last = sample();
+        let last = sample(apic_count);
         let elapsed = first.pit.wrapping_sub(last.pit);
         if elapsed >= PIT_TICKS_WANTED {
             break (last, u64::from(elapsed));
@@ -90,12 +89,12 @@ pub(super) fn calibrate() {
 
 /// The quickest of a few attempts: on a busy host one may be interrupted
 /// between its readings.
-fn sample() -> Sample {
+fn sample(apic_count: fn() -> u32) -> Sample {
     let mut best: Option<(u64, Sample)> = None;
     for _ in 0..4 {
         let tsc = ticks();
         let pit = pit_read();
-        let apic = interrupts::timer_count();
+        let apic = apic_count();
         let took = ticks() - tsc;
         if best.as_ref().is_none_or(|(least, _)| took < *least) {
             best = Some((took, Sample { tsc, apic, pit }));

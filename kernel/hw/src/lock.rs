@@ -3,43 +3,40 @@
 //! One CPU runs the kernel and nothing preempts it, so a lock that is taken
 //! twice is a bug, not contention. A thread of control may take a lock only
 //! while every lock it holds has a *smaller* rank, and may hold none when it
-//! parks (see `sched`), which is how "no lock is held across a message
+//! parks ([`assert_none_held`]), which is how "no lock is held across a message
 //! or a copy to or from user memory" is enforced.
-//!
-//! | rank | guards |
-//! |---|---|
-//! | `Names` | a name space, a working directory |
-//! | `Descriptors` | a process's descriptor table |
-//! | `File` | the offset of an open file |
-//! | `Space` | a process's segments and page tables |
-//! | `Snapshots` | the table of snapshots held at servers |
-//! | `Mount` | a 9P client's tags and fids |
-//! | `Port` | a receive port |
-//! | `Channel` | both queues of a channel |
-//! | `Process` | how a process ended, its name, its notes; who waits for semaphores |
-//! | `Processes` | the process table |
-//! | `Kept` | which of its slots are kept for processes being made |
-//! | `Interrupts` | which port an interrupt goes to |
-//! | `Cache` | which frames hold which pages of files |
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// The order in which locks may be taken, first to last.
+/// The order in which locks may be taken, first to last, by what they guard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Rank {
+    /// A name space, a working directory.
     Names,
+    /// A process's descriptor table.
     Descriptors,
+    /// The offset of an open file.
     File,
+    /// A process's segments and page tables.
     Space,
+    /// The table of snapshots held at servers.
     Snapshots,
+    /// A 9P client's tags and fids.
     Mount,
+    /// A receive port.
     Port,
+    /// Both queues of a channel.
     Channel,
+    /// How a process ended, its name, its notes; who waits for semaphores.
     Process,
+    /// The process table.
     Processes,
+    /// Which of its slots are kept for processes being made.
     Kept,
+    /// Which port an interrupt goes to.
     Interrupts,
+    /// Which frames hold which pages of files.
     Cache,
 }
 

@@ -5,10 +5,8 @@ use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::arch::{self, TrapFrame, serial};
-use crate::log::{self, Console, Level};
+use crate::log::Console;
 use crate::mem;
-use crate::proc::Process;
-use crate::seg::user;
 
 /// What the runner takes for a panic: QEMU's exit status 35.
 const EXIT_PANIC: u8 = 0x11;
@@ -84,29 +82,5 @@ fn backtrace(mut frame_pointer: u64) {
             return;
         }
         frame_pointer = next;
-    }
-}
-
-/// Says how a program came to where it ended, for the runner to resolve.
-/// Reads what is mapped and wakes nothing.
-pub fn user_backtrace(process: &Process, program: &str, frame: &TrapFrame) {
-    if !log::shown(Level::Warn) {
-        return;
-    }
-    let line = |address: u64| {
-        let _ = writeln!(Console, "  user backtrace: {program} {address:#x}");
-    };
-    line(frame.rip);
-    let mut at = frame.rbp;
-    for _ in 0..FRAMES_MOST {
-        let record = [0, 8].map(|offset| user::peek_u64(&process.space, at.wrapping_add(offset)));
-        let [Some(next), Some(address)] = record else {
-            return;
-        };
-        if address == 0 || next <= at {
-            return;
-        }
-        line(address - 1);
-        at = next;
     }
 }

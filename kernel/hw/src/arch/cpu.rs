@@ -42,7 +42,7 @@ pub(super) fn init() {
             }
         });
     }
-    super::FpuState::CLEAN.restore();
+    super::fpu::FpuState::CLEAN.restore();
 }
 
 /// Sleeps until an interrupt has come and been handled. Interrupts are off

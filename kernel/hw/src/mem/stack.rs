@@ -2,13 +2,10 @@
 
 use spin::Mutex;
 
-use super::frames;
-use super::paging;
+use super::{STACKS, frames, paging};
 
 /// Usable bytes of a stack.
 pub const STACK_SIZE: u64 = 16 << 10;
-/// Where stacks are: a top-level page-table entry of its own.
-pub(super) const STACKS: u64 = 0xffff_fe00_0000_0000;
 /// Every stack has as much unmapped below it.
 const STRIDE: u64 = 2 * STACK_SIZE;
 const WORDS: usize = 128;

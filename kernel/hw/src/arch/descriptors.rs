@@ -12,16 +12,10 @@ use x86_64::structures::gdt::SegmentSelector;
 use x86_64::{PrivilegeLevel, VirtAddr};
 
 use super::entry;
+use super::frame::{KERNEL_CODE, KERNEL_DATA};
 use crate::mem::stack::KernelStack;
 
-/// Selector of kernel code.
-pub(super) const KERNEL_CODE: u16 = 0x08;
-/// Selector of kernel data.
-pub(super) const KERNEL_DATA: u16 = 0x10;
-/// Selector of user data; `sysret` wants it between kernel data and user code.
-pub(super) const USER_DATA: u16 = 0x18 | 3;
-/// Selector of user code.
-pub(super) const USER_CODE: u16 = 0x20 | 3;
+/// Selector of the task state, behind those of code and data.
 const TASK: u16 = 0x28;
 
 /// Vectors with a stack of their own; the index is the IST number minus one.
@@ -181,9 +175,10 @@ fn set_own_stack(index: usize, top: u64) {
     unsafe { task().byte_add(at).cast::<u64>().write_unaligned(top) };
 }
 
-/// Gives the exceptions with a stack of their own one with a guard page. They
-/// are never given back. Keeps the early stacks when memory is out.
-pub(super) fn guard_stacks() {
+/// Moves the stacks of double fault, NMI and machine check to ones with guard
+/// pages; possible once `mem::init` is done. They are never given back. Keeps
+/// the early stacks when memory is out.
+pub(crate) fn guard_stacks() {
     for index in 0..OWN_STACK.len() {
         if let Some(stack) = KernelStack::new() {
             set_own_stack(index, stack.top());

@@ -1,6 +1,13 @@
 //! The one record of an interrupted computation.
 
-use super::descriptors::{USER_CODE, USER_DATA};
+/// Selector of kernel code.
+pub(super) const KERNEL_CODE: u16 = 0x08;
+/// Selector of kernel data.
+pub(super) const KERNEL_DATA: u16 = 0x10;
+/// Selector of user data; `sysret` wants it between kernel data and user code.
+pub(super) const USER_DATA: u16 = 0x18 | 3;
+/// Selector of user code.
+pub(super) const USER_CODE: u16 = 0x20 | 3;
 
 /// All registers of whatever was interrupted: by a fault, an interrupt or a
 /// system call. The entry code builds it on the kernel stack and restores
@@ -63,7 +70,6 @@ impl TrapFrame {
 
     /// Was it a program that was interrupted, not the kernel?
     #[inline]
-    #[expect(clippy::wrong_self_convention, reason = "the trap came from there")]
     pub fn from_user(&self) -> bool {
         self.cs & 3 == 3
     }

@@ -3,8 +3,6 @@
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use vm::AccountId;
 
-use super::frames;
-
 /// What is allocated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum What {
@@ -26,15 +24,15 @@ pub fn fail(account: AccountId, what: What, count: u32) -> u32 {
     LEFT[what as usize].swap(count, Relaxed)
 }
 
-/// Is this the one?
+/// Is this the one? `payer` tells who takes it.
 #[inline]
-pub(super) fn fails(what: What) -> bool {
-    LEFT[what as usize].load(Relaxed) != 0 && counts_down(what)
+pub(super) fn fails(what: What, payer: fn() -> AccountId) -> bool {
+    LEFT[what as usize].load(Relaxed) != 0 && counts_down(what, payer())
 }
 
 #[cold]
-fn counts_down(what: What) -> bool {
-    if u32::from(frames::running().0) != ACCOUNT.load(Relaxed) {
+fn counts_down(what: What, payer: AccountId) -> bool {
+    if u32::from(payer.0) != ACCOUNT.load(Relaxed) {
         return false;
     }
     LEFT[what as usize].fetch_sub(1, Relaxed) == 1

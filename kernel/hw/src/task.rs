@@ -1,26 +1,27 @@
 //! The hardware half of every process, by slot, and the switch between two.
 //!
-//! Kept apart from `Process` and in fixed storage, so that a switch touches
-//! no reference count and the last moments of a process need nothing that
-//! its parent may already free. Only the scheduler calls in here.
-use super::Process;
-use crate::arch::{self, Context, FpuState, Selectors};
+//! In fixed storage, so that a switch touches no reference count and the last
+//! moments of a process need nothing that its parent may already free. Only the
+//! scheduler and those who make processes call in here.
+use core::cell::UnsafeCell;
+
+use vm::AccountId;
+
+use crate::arch::context::{self, Context};
+use crate::arch::fpu::FpuState;
+use crate::arch::selectors::Selectors;
+use crate::arch::{set_kernel_stack, set_ports_allowed};
 use crate::mem::frames::{self, Payer, Share};
 use crate::mem::paging::Root;
-use crate::sched::{self, Slot};
-use crate::seg::SpaceLock;
-use alloc::sync::Arc;
-use core::cell::UnsafeCell;
-use core::ptr;
-use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
-use vm::AccountId;
+use crate::mem::stack::KernelStack;
 
 /// Processes at most, ended ones not yet waited for included.
 pub const NPROC: usize = abi::PROCESSES_MAX;
 
+/// Index of a process.
+pub type Slot = u16;
+
 struct Hardware {
-    /// Kept alive by the process table for as long as the slot can run.
-    process: *const Process,
     context: Context,
     fpu: FpuState,
     selectors: Selectors,
@@ -43,7 +44,6 @@ unsafe impl Sync for Table {}
 static TABLE: Table = Table(UnsafeCell::new(
     [const {
         Hardware {
-            process: ptr::null(),
             context: Context::EMPTY,
             fpu: FpuState::CLEAN,
             selectors: Selectors::CLEAN,
@@ -66,26 +66,32 @@ fn slot(slot: Slot) -> *mut Hardware {
     unsafe { table.add(slot as usize) }
 }
 
-/// A process as it is before its first instruction: `entry` runs on its
-/// stack. The process must be in the process table before it is admitted.
-pub fn prepare(process: &Arc<Process>, entry: extern "C" fn(usize) -> !, root: Root) {
-    let at = process.slot;
+/// A process as it is before its first instruction: `entry` is called with the
+/// slot, on `stack`.
+pub fn prepare(
+    at: Slot,
+    entry: extern "C" fn(usize) -> !,
+    stack: &KernelStack,
+    root: Root,
+    payer: Payer,
+) {
     // SAFETY: conditions 1 to 3 of `Table`; the slot is not running.
     let hardware = unsafe { &mut *slot(at) };
-    hardware.process = Arc::as_ptr(process);
-    hardware.context = Context::new(process.stack(), entry, at as usize);
+    hardware.context = Context::new(stack, entry, at as usize);
     hardware.fpu = FpuState::CLEAN;
     hardware.selectors = Selectors::CLEAN;
-    hardware.stack_top = process.stack().top();
+    hardware.stack_top = stack.top();
     hardware.root = Some(root);
     hardware.ports = false;
-    hardware.payer = process.payer();
+    hardware.payer = payer;
 }
 
 /// A child starts with its parent's floating-point state and segment registers,
-/// and with what its parent's note handler has to restore.
-pub fn copy_registers_to(child: Slot) {
-    let parent = slot(sched::current_slot());
+/// and with what its parent's note handler has to restore. The parent is the
+/// running process.
+pub fn copy_registers(parent: Slot, child: Slot) {
+    assert!(parent != child, "a process cannot be its own child");
+    let parent = slot(parent);
     // SAFETY: conditions 1 to 3 of `Table`; the child is not running, so its
     // slot is another one than its parent's.
     unsafe {
@@ -131,7 +137,7 @@ pub fn set_ports_of(of: Slot, allowed: bool) {
 /// The same for the running process, at once.
 pub fn set_ports(me: Slot, allowed: bool) {
     set_ports_of(me, allowed);
-    arch::set_ports_allowed(allowed);
+    set_ports_allowed(allowed);
 }
 
 /// The running process takes frames so from now on.
@@ -141,36 +147,10 @@ pub fn set_payer(me: Slot, payer: Payer) {
     frames::set_payer(payer);
 }
 
-/// The process that runs.
-static CURRENT: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
-
-/// The process that runs.
-#[inline]
-pub fn current() -> Arc<Process> {
-    let process = CURRENT.load(Relaxed);
-    assert!(!process.is_null(), "no process runs");
-    // SAFETY: it came from `Arc::as_ptr`, and the process table holds a
-    // reference until the process has ended and left the CPU.
-    unsafe {
-        Arc::increment_strong_count(process);
-        Arc::from_raw(process)
-    }
-}
-
-/// Does `space` belong to the process that runs, so that its translations are
-/// the processor's?
-#[inline]
-pub fn is_current(space: &SpaceLock) -> bool {
-    let process = CURRENT.load(Relaxed);
-    // SAFETY: as in `current`; only an address is computed.
-    !process.is_null() && ptr::eq(unsafe { &raw const (*process).space }, space)
-}
-
 /// `current`: the segment registers as they are.
 fn install(hardware: &Hardware, current: Selectors) {
-    CURRENT.store(hardware.process.cast_mut(), Relaxed);
-    arch::set_kernel_stack(hardware.stack_top);
-    arch::set_ports_allowed(hardware.ports);
+    set_kernel_stack(hardware.stack_top);
+    set_ports_allowed(hardware.ports);
     frames::set_payer(hardware.payer);
     if let Some(root) = hardware.root {
         root.activate();
@@ -181,14 +161,15 @@ fn install(hardware: &Hardware, current: Selectors) {
 
 /// From one process to another; returns when `from` is switched to again.
 pub fn switch(from: Slot, to: Slot) {
+    assert!(from != to, "switch to the running process");
     let (from, to) = (slot(from), slot(to));
-    // SAFETY: conditions 1 to 3 of `Table`; the slots differ (the scheduler
-    // asks for no switch otherwise), `to` was prepared or switched away from.
+    // SAFETY: conditions 1 to 3 of `Table`; the slots differ; `to` was prepared
+    // or switched away from.
     unsafe {
         (*from).fpu.save();
         (*from).selectors = Selectors::current();
         install(&*to, (*from).selectors);
-        arch::switch(&(*from).context, &(*to).context);
+        context::switch(&(*from).context, &(*to).context);
     }
 }
 
@@ -198,7 +179,7 @@ pub fn enter_first(first: Slot) -> ! {
     // SAFETY: conditions 1 to 3 of `Table`; `first` was prepared.
     unsafe {
         install(&*slot(first), Selectors::current());
-        arch::switch(&boot, &(*slot(first)).context);
+        context::switch(&boot, &(*slot(first)).context);
     }
     unreachable!("the boot stack was scheduled");
 }

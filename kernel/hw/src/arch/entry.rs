@@ -5,19 +5,28 @@
 //! needs no `swapgs`.
 
 use core::arch::{asm, global_asm, naked_asm};
-use core::sync::atomic::AtomicU64;
+use core::mem::transmute;
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
 
 use x86_64::VirtAddr;
 use x86_64::registers::model_specific::{Efer, EferFlags, LStar, SFMask, Star};
 use x86_64::registers::rflags::RFlags;
 
-use super::descriptors::{KERNEL_CODE, KERNEL_DATA, USER_CODE, USER_DATA};
-use super::frame::TrapFrame;
+use super::frame::{KERNEL_CODE, KERNEL_DATA, TrapFrame, USER_CODE, USER_DATA};
 
 /// Top of the stack a system call starts on; kept equal to the TSS's rsp0.
 pub(super) static KERNEL_STACK: AtomicU64 = AtomicU64::new(0);
 /// The program's stack pointer between `syscall` and the frame.
 static USER_STACK: AtomicU64 = AtomicU64::new(0);
+/// Who is told of system calls, a [`Syscall`].
+static SYSCALL: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+/// Who is told of other traps, a [`Trap`].
+static TRAP: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Told of a system call; the program goes on with the frame as it is on return.
+pub type Syscall = extern "C" fn(&mut TrapFrame);
+/// Told of an exception or interrupt.
+pub type Trap = fn(&mut TrapFrame);
 
 // 256 stubs of 16 bytes each. Every stub leaves error code and vector on the
 // stack (SDM vol. 3, 6.13: which exceptions push an error code themselves).
@@ -139,11 +148,11 @@ extern "C" fn trap_entry(frame: &mut TrapFrame) {
     if !frame.from_user() && super::user::recover(frame) {
         return;
     }
-    crate::trap::trap(frame);
-}
-
-extern "C" fn syscall_rust(frame: &mut TrapFrame) {
-    crate::syscall::syscall(frame);
+    let trap = TRAP.load(Relaxed);
+    // SAFETY: `init`, which alone writes it, has written a `Trap` before the
+    // interrupt table leads here.
+    let trap = unsafe { transmute::<*mut (), Trap>(trap) };
+    trap(frame);
 }
 
 /// Target of the `syscall` instruction: rcx holds the program's rip, r11 its
@@ -167,7 +176,7 @@ unsafe extern "C" fn syscall_entry() {
         push_registers!(),
         "mov rdi, rsp",
         "xor ebp, ebp",
-        "call {syscall}",
+        "call [rip + {syscall}]",
         "mov rax, [rsp + 17 * 8]",
         "shr rax, 47",
         "jnz 2f",
@@ -186,7 +195,7 @@ unsafe extern "C" fn syscall_entry() {
         ss = const USER_DATA,
         cs = const USER_CODE,
         vector = const TrapFrame::SYSCALL,
-        syscall = sym syscall_rust,
+        syscall = sym SYSCALL,
         slow = sym leave_slowly,
     )
 }
@@ -215,8 +224,14 @@ pub fn enter_user(frame: &TrapFrame) -> ! {
     }
 }
 
+/// Says who is told of traps; before there can be any.
+pub(super) fn init(syscall: Syscall, trap: Trap) {
+    SYSCALL.store(syscall as *mut (), Relaxed);
+    TRAP.store(trap as *mut (), Relaxed);
+}
+
 /// Sets up the `syscall` instruction (SDM vol. 3, 5.8.8).
-pub(super) fn init() {
+pub(super) fn enable() {
     // SAFETY: the selectors are those of our descriptor table, in the order
     // that sysret wants: data, then code, above the base.
     unsafe {

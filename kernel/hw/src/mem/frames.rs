@@ -12,19 +12,19 @@
 //! file servers, and all of them leave some for the services of the system.
 
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU16, Ordering::Relaxed};
 
 use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
-use spin::Mutex;
+use spin::{Mutex, Once};
 use vm::{AccountId, Accounts, Frame};
 
 use super::chance::{self, What};
-use super::{cache, physical};
+use super::{page, physical};
 
-pub use super::page::{copy_between, copy_from, copy_to, read_u64, write_u64, zero, zero_range};
-
-/// Bytes in a frame.
-pub const SIZE: usize = abi::PAGE as usize;
+pub(super) use super::page::limit;
+pub use super::page::{
+    Physical, SIZE, copy_between, copy_from, copy_to, read_u64, write_u64, zero, zero_range,
+};
 
 // A word of the table: number of holders, with the mark CACHED if strangers may
 // find the frame (`mem::cache`); 0 for a frame never handed out;
@@ -44,8 +44,6 @@ const KERNEL: u16 = 1 << 15;
 /// The first MiB has too many owners.
 const LOWEST: u64 = 1 << 20;
 
-/// One past the highest frame, for checks without the lock.
-static LIMIT: AtomicU32 = AtomicU32::new(0);
 /// The account of the payer, for the heap.
 static ACCOUNT: AtomicU16 = AtomicU16::new(AccountId::KERNEL.0);
 /// The account of the running process, also where the kernel pays for it.
@@ -116,25 +114,6 @@ static TABLE: Mutex<Table> = Mutex::new(Table {
     total: 0,
 });
 
-/// Physical address of a frame.
-pub trait Physical {
-    /// Of its first byte.
-    fn pa(self) -> u64;
-}
-
-impl Physical for Frame {
-    #[inline]
-    fn pa(self) -> u64 {
-        u64::from(self.0) << 12
-    }
-}
-
-/// One past the highest frame there is.
-#[inline]
-pub(super) fn limit() -> u32 {
-    LIMIT.load(Relaxed)
-}
-
 /// Are frames without content filled with [`POISON`]?
 static POISONED: AtomicBool = AtomicBool::new(false);
 
@@ -180,7 +159,7 @@ pub fn alloc() -> Option<Frame> {
 #[inline]
 fn take() -> Option<Frame> {
     let mut table = TABLE.lock();
-    if table.free <= table.floor || chance::fails(What::Frame) {
+    if table.free <= table.floor || chance::fails(What::Frame, running) {
         return None;
     }
     let frame = table.take()?;
@@ -194,7 +173,7 @@ fn take() -> Option<Frame> {
 /// within the limits of its account, and from the reserve for those too.
 pub fn alloc_kernel() -> Option<Frame> {
     let mut table = TABLE.lock();
-    if table.free <= table.kernel_floor || chance::fails(What::Frame) {
+    if table.free <= table.kernel_floor || chance::fails(What::Frame, running) {
         return None;
     }
     let account = table.payer.account;
@@ -282,7 +261,7 @@ pub fn release(frame: Frame) {
 /// The last holder of a marked frame let go: nobody is to find it any more.
 #[cold]
 fn release_cached(frame: Frame) {
-    cache::forget(frame);
+    forget(frame);
     let mut table = TABLE.lock();
     let first = table.first;
     let word = table.held(frame);
@@ -307,11 +286,27 @@ pub fn shared(frame: Frame) -> bool {
 pub fn claim(frame: Frame) -> bool {
     let word = *TABLE.lock().held(frame);
     if word == CACHED | 1 {
-        cache::forget(frame);
+        forget(frame);
         *TABLE.lock().held(frame) &= !CACHED;
         return true;
     }
     word == 1
+}
+
+/// Told that a marked frame is not to be found any more.
+static FORGET: Once<fn(Frame)> = Once::new();
+
+/// Nobody is to find the frame any more.
+#[cold]
+fn forget(frame: Frame) {
+    if let Some(forget) = FORGET.get() {
+        forget(frame);
+    }
+}
+
+/// Sets who is told that a marked frame is not to be found any more.
+pub(super) fn on_forget(f: fn(Frame)) {
+    FORGET.call_once(|| f);
 }
 
 /// Marks a frame that strangers may find from now on. For `mem::cache` alone.
@@ -565,7 +560,7 @@ pub(super) fn init(regions: &[MemoryRegion]) {
         largest.len() > table_frames as usize + 64,
         "too little memory"
     );
-    LIMIT.store(limit, Relaxed);
+    page::set_limit(limit);
     // SAFETY: usable memory that nobody has been given yet, mapped for ever,
     // aligned to a page; every word is written before it is read.
     let words = unsafe {

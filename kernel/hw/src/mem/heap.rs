@@ -245,7 +245,7 @@ impl Heap {
 unsafe impl GlobalAlloc for Heap {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if chance::fails(What::Block) {
+        if chance::fails(What::Block, frames::running) {
             return null_mut();
         }
         if self.setting_up.load(Relaxed) {

@@ -1,0 +1,58 @@
+//! From the loader's entry to a kernel on a stack of its own.
+
+use core::mem::ManuallyDrop;
+
+use bootloader_api::config::Mapping;
+use bootloader_api::{BootInfo, BootloaderConfig};
+use spin::Once;
+
+use crate::arch::{self, TrapFrame};
+use crate::mem::{self, stack::KernelStack};
+
+/// What the kernel asks of the loader.
+pub const CONFIG: BootloaderConfig = {
+    let mut config = BootloaderConfig::new_default();
+    config.mappings.physical_memory = Some(Mapping::FixedAddress(mem::PHYSICAL_MAP));
+    config.kernel_stack_size = 64 << 10;
+    config
+};
+
+/// The kernel proper, as the machine calls it.
+#[derive(Clone, Copy)]
+pub struct Kernel {
+    /// Called once, with the files that came with the kernel.
+    pub start: fn(&'static [u8]) -> !,
+    /// A program made a system call; it goes on with the frame as it is on return.
+    pub syscall: extern "C" fn(&mut TrapFrame),
+    /// An exception or interrupt; what was interrupted goes on with the frame.
+    pub trap: fn(&mut TrapFrame),
+}
+
+static STARTED: Once<(Kernel, &'static [u8])> = Once::new();
+
+/// Makes the machine ready and calls `kernel.start`. Called on the loader's
+/// stack, in the loader's address space.
+///
+/// Panics with a message if the machine or the loader lacks what is needed.
+pub fn start(boot: &'static mut BootInfo, kernel: Kernel) -> ! {
+    arch::serial::init();
+    arch::init(kernel.syscall, kernel.trap);
+    mem::init(boot);
+    arch::interrupts::init();
+    arch::clock::init();
+    arch::guard_stacks();
+    STARTED.call_once(|| (kernel, mem::bundle(boot)));
+    match KernelStack::new() {
+        Some(stack) => arch::run_on(&ManuallyDrop::new(stack), on_own_stack, 0),
+        None => panic!("no memory for the first stack"),
+    }
+}
+
+/// From here on nothing of the loader's is in use, not even its mappings.
+extern "C" fn on_own_stack(_: usize) -> ! {
+    mem::paging::kernel_root().activate();
+    match STARTED.get() {
+        Some((kernel, bundle)) => (kernel.start)(bundle),
+        None => unreachable!("set before the stack was left"),
+    }
+}

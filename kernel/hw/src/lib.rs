@@ -1,0 +1,26 @@
+//! The machine: processor, memory, devices that every PC has, locks, the log,
+//! and the last words.
+//!
+//! This is the only crate of the kernel with `unsafe`. It knows nothing of
+//! processes, files or messages: traps and system calls go to the functions that
+//! [`start`] was given.
+#![no_std]
+// For the host (see `boot/stub`) there is no panic handler.
+#![cfg_attr(not(target_os = "none"), allow(dead_code))]
+
+extern crate alloc;
+
+mod arch;
+mod boot;
+pub mod lock;
+pub mod log;
+mod mem;
+pub mod panic;
+pub mod task;
+
+pub use arch::{
+    TrapFrame, clock, enter_user, exit_qemu, fault_address, idle, interrupts, random, serial,
+    take_interrupts, time, user,
+};
+pub use boot::{CONFIG, Kernel, start};
+pub use mem::{cache, chance, frames, heap, paging, stack};
