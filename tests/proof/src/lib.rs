@@ -9,7 +9,9 @@
 
 mod list;
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 pub use list::LIST;
 
@@ -65,6 +67,29 @@ impl Mutation {
 
 /// The root of the tree; tests run in the folder of their package.
 pub fn root() -> PathBuf {
-    let root = std::fs::canonicalize("../..");
+    let root = fs::canonicalize("../..");
     root.expect("the folder of the tree")
+}
+
+/// The files of the tree that git tracks or would track, relative to `root`.
+///
+/// # Panics
+/// Panics if git cannot be run.
+pub fn files(root: &Path) -> Vec<PathBuf> {
+    let output = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root)
+        .output()
+        .expect("git");
+    let list = String::from_utf8(output.stdout).expect("names in UTF-8");
+    let files = list.lines().map(PathBuf::from);
+    files.filter(|file| root.join(file).is_file()).collect()
+}
+
+/// The text of a file of the tree.
+///
+/// # Panics
+/// Panics with the path if the file cannot be read.
+pub fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

@@ -2,10 +2,10 @@
 //! (when asked) every change is noticed: all of them, or those whose words hold
 //! what `DORMOUSE_DROPS` in the environment says (`DORMOUSE_DROPS='invariant 12'`).
 
-use dormouse_proof::{LIST, Mutation, root};
+use dormouse_proof::{LIST, Mutation, files, read, root};
 use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, io, thread};
@@ -14,10 +14,6 @@ use std::{env, fs, io, thread};
 const LIMIT: Duration = Duration::from_secs(600);
 /// Longer than any build.
 const BUILD_LIMIT: Duration = Duration::from_secs(1800);
-
-fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
 
 #[test]
 fn every_mutation_fits_its_source() {
@@ -82,18 +78,6 @@ fn every_mutation_names_a_test_that_exists() {
     for mutation in LIST {
         assert!(known.contains(mutation.test), "{}", mutation.test);
     }
-}
-
-/// The files that make the tree, from its root.
-fn files(root: &Path) -> Vec<PathBuf> {
-    let output = Command::new("git")
-        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
-        .current_dir(root)
-        .output()
-        .expect("git");
-    let list = String::from_utf8(output.stdout).expect("names in UTF-8");
-    let files = list.lines().map(PathBuf::from);
-    files.filter(|file| root.join(file).is_file()).collect()
 }
 
 /// A copy of the tree in which to make changes.

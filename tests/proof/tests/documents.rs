@@ -1,0 +1,203 @@
+//! The pages name what exists: files, folders, links to other pages, the
+//! functions and types of the tour and the glossary, and measured figures.
+
+use dormouse_proof::{files, read, root};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// All pages but the decisions, which speak of the time they were made.
+fn pages() -> Vec<String> {
+    let tracked = files(&root());
+    let names = tracked.iter().filter_map(|file| file.to_str());
+    let pages = names.filter(|name| name.ends_with(".md") && !name.contains("decisions/"));
+    let pages: Vec<_> = pages.map(str::to_string).collect();
+    assert!(pages.iter().any(|page| page == "docs/tour.md"), "{pages:?}");
+    pages
+}
+
+/// The page without its blocks of code.
+fn prose(page: &str) -> String {
+    let text = read(&root().join(page));
+    text.split("```").step_by(2).collect()
+}
+
+/// The words of a text that stand in backquotes.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// Whether a quoted word is the path of a file or folder of the tree.
+fn is_path(word: &str, top: &BTreeSet<String>) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if !word.chars().all(plain) || word.contains("NAME") || word.starts_with(['/', '.']) {
+        return false;
+    }
+    let source = [".rs", ".md", ".toml", ".tsv", ".sh", ".svg"];
+    let file = source.iter().any(|ending| word.ends_with(ending));
+    match word.split_once('/') {
+        Some((first, _)) => top.contains(first),
+        None => file,
+    }
+}
+
+/// Whether a path, or the end of one, names a tracked file or its folder.
+fn exists(word: &str, tracked: &[String]) -> bool {
+    let word = word.trim_end_matches('/');
+    let ends = format!("/{word}");
+    let within = format!("{word}/");
+    let has = |file: &String| file == word || file.ends_with(&ends) || file.starts_with(&within);
+    tracked.iter().any(has)
+}
+
+#[test]
+fn every_path_that_a_page_names_exists() {
+    let tracked: Vec<String> = files(&root())
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
+    let folders = tracked.iter().filter_map(|file| file.split_once('/'));
+    let top = folders.map(|(first, _)| first.to_string()).collect();
+    let mut missing = Vec::new();
+    for page in pages() {
+        let text = prose(&page);
+        let paths = quoted(&text).filter(|word| is_path(word, &top));
+        let gone = paths.filter(|path| !exists(path, &tracked));
+        missing.extend(gone.map(|path| format!("{page}: {path}")));
+    }
+    assert!(missing.is_empty(), "no such files: {missing:#?}");
+}
+
+#[test]
+fn every_link_of_a_page_leads_somewhere() {
+    let mut missing = Vec::new();
+    for page in pages() {
+        let text = prose(&page);
+        let folder = root().join(&page);
+        let folder = folder.parent().expect("a page is in a folder");
+        let links = text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next());
+        let local = links.filter(|link| !link.starts_with("http") && !link.starts_with('#'));
+        for link in local {
+            let path = link.split('#').next().unwrap_or(link);
+            if !folder.join(path).exists() {
+                missing.push(format!("{page}: {link}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "dead links: {missing:#?}");
+}
+
+/// Whether the source defines `name`, as an item, a variant or a field.
+fn defines(source: &str, name: &str) -> bool {
+    let name = name.rsplit("::").next().unwrap_or(name);
+    const KEYWORDS: [&str; 9] = [
+        "fn", "struct", "enum", "trait", "type", "const", "static", "mod", "union",
+    ];
+    let lines = source.lines().map(str::trim_start);
+    lines.filter(|line| !line.starts_with("//")).any(|line| {
+        let word = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+        let words: Vec<_> = line.split(word).filter(|part| !part.is_empty()).collect();
+        let item = words
+            .windows(2)
+            .any(|two| KEYWORDS.contains(&two[0]) && two[1] == name);
+        // Variants and fields begin a line, behind their visibility.
+        let first = words
+            .iter()
+            .find(|word| !["pub", "crate", "super"].contains(word));
+        item || first == Some(&name)
+    })
+}
+
+/// The cells with a path of a page's tables: each path with the names behind it.
+fn named_beside_files(page: &str) -> Vec<(String, String)> {
+    let mut pairs = Vec::new();
+    let text = prose(page);
+    for cell in text
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .flat_map(|row| row.split(" | "))
+    {
+        let mut file = None;
+        for word in quoted(cell) {
+            match word.ends_with(".rs") && word.contains('/') {
+                true => file = Some(word),
+                false => pairs.extend(file.map(|file| (file.to_string(), word.to_string()))),
+            }
+        }
+    }
+    pairs
+}
+
+/// Asserts that each name stands for something in the file before it.
+fn names_what_is_in_the_files(page: &str, at_least: usize) {
+    let pairs = named_beside_files(page);
+    assert!(
+        pairs.len() >= at_least,
+        "{page}: only {} names",
+        pairs.len()
+    );
+    let missing: Vec<_> = pairs
+        .iter()
+        .filter(|(file, name)| {
+            let path = root().join(file);
+            !(path.is_file() && defines(&read(&path), name))
+        })
+        .collect();
+    assert!(missing.is_empty(), "{page}: not in that file: {missing:#?}");
+}
+
+#[test]
+fn every_function_of_the_tour_is_in_the_file_beside_it() {
+    names_what_is_in_the_files("docs/tour.md", 30);
+}
+
+#[test]
+fn every_word_of_the_glossary_is_carried_by_code_that_exists() {
+    names_what_is_in_the_files("docs/words.md", 30);
+    let text = prose("docs/words.md");
+    let rows = text
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| word"));
+    for row in rows {
+        let cells: Vec<_> = row.trim_matches('|').split(" | ").collect();
+        assert_eq!(cells.len(), 3, "{row}");
+        assert!(
+            quoted(cells[2]).next().is_some(),
+            "no code carries it: {row}"
+        );
+    }
+}
+
+/// A number as the pages write it: `12,288`.
+fn grouped(number: &str) -> String {
+    let digits = number.len();
+    let mut out = String::new();
+    for (i, digit) in number.chars().enumerate() {
+        if i > 0 && (digits - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[test]
+fn the_figures_of_the_readme_are_those_of_the_bench() {
+    let bench = read(&root().join("docs/bench.tsv"));
+    let text = read(&root().join(Path::new("README.md")));
+    let mut found = 0;
+    for line in bench.lines() {
+        let mut fields = line.split('\t');
+        let (name, figure) = (fields.next().unwrap_or(""), fields.next().unwrap_or(""));
+        let row = text
+            .lines()
+            .find(|row| row.starts_with(&format!("| `{name}`:")));
+        let Some(row) = row else { continue };
+        found += 1;
+        let cells: Vec<_> = row.split(" | ").collect();
+        assert_eq!(cells[1], grouped(figure), "{name}");
+    }
+    assert!(found > 4, "only {found} figures");
+}
