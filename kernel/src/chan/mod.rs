@@ -11,7 +11,7 @@ pub use message::{FrameRef, HEAD_MAX, Message, Piece, Source, room};
 pub use port::{Event, Port, What, interrupt};
 
 use crate::client::Mount;
-use crate::sched::{self, Reason, WaitQueue};
+use crate::sched::{Reason, Wait, WaitQueue};
 use abi::Errno;
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
@@ -113,54 +113,28 @@ impl End {
     /// Queues a message at the other side, waiting while that is full.
     /// `EPIPE` if it is closed.
     pub fn send(&self, message: Message) -> Result<(), Errno> {
-        let mut message = Some(message);
-        loop {
-            {
-                let mut sides = self.channel.sides.lock();
-                match self.push(&mut sides, &mut message)? {
-                    Pushed::Yes(port) => {
-                        drop(sides);
-                        notify(port);
-                        return Ok(());
-                    }
-                    Pushed::Full => sides[self.peer()].writers.join(),
-                }
-            }
-            let wake = sched::park(Reason::Room, None);
-            let writers = &mut self.channel.sides.lock()[self.peer()].writers;
-            if wake.interrupted() {
-                writers.give_up();
-                return Err(Errno::EINTR);
-            }
-            writers.leave();
-        }
+        let (mut message, peer) = (Some(message), self.peer());
+        let port = self.channel.sides.wait(
+            |sides| &mut sides[peer].writers,
+            Reason::Room,
+            |sides| match push(&mut sides[peer], &mut message) {
+                Err(Errno::EAGAIN) => None,
+                pushed => Some(pushed),
+            },
+        )??;
+        notify(port);
+        Ok(())
     }
 
     /// Queues a message at the other side if there is room: `EAGAIN` if not,
     /// `EPIPE` if it is closed. Never waits.
     pub fn try_send(&self, message: Message) -> Result<(), Errno> {
-        let mut sides = self.channel.sides.lock();
-        match self.push(&mut sides, &mut Some(message))? {
-            Pushed::Yes(port) => {
-                drop(sides);
-                notify(port);
-                Ok(())
-            }
-            Pushed::Full => Err(Errno::EAGAIN),
-        }
-    }
-
-    fn push(&self, sides: &mut [Side; 2], message: &mut Option<Message>) -> Result<Pushed, Errno> {
-        let peer = &mut sides[self.peer()];
-        if !peer.open {
-            return Err(Errno::EPIPE);
-        }
-        if peer.queue.len() >= DEPTH {
-            return Ok(Pushed::Full);
-        }
-        peer.queue.extend(message.take());
-        peer.readers.wake_one();
-        Ok(Pushed::Yes(peer.port.clone()))
+        let pushed = push(
+            &mut self.channel.sides.lock()[self.peer()],
+            &mut Some(message),
+        );
+        notify(pushed?);
+        Ok(())
     }
 
     /// Has the other side not received all of a message that `is_it`?
@@ -183,23 +157,15 @@ impl End {
     /// Takes the next message, waiting for it. `None`: the other side is
     /// closed and nothing is left.
     pub fn receive(&self) -> Result<Option<Message>, Errno> {
-        loop {
-            {
-                let mut sides = self.channel.sides.lock();
-                match try_take(&mut sides, self.side) {
-                    Taken::Message(message) => return Ok(Some(message)),
-                    Taken::Hangup => return Ok(None),
-                    Taken::Nothing => sides[self.side].readers.join(),
-                }
-            }
-            let wake = sched::park(Reason::Message, None);
-            let readers = &mut self.channel.sides.lock()[self.side].readers;
-            if wake.interrupted() {
-                readers.give_up();
-                return Err(Errno::EINTR);
-            }
-            readers.leave();
-        }
+        self.channel.sides.wait(
+            |sides| &mut sides[self.side].readers,
+            Reason::Message,
+            |sides| match try_take(sides, self.side) {
+                Taken::Message(message) => Some(Some(message)),
+                Taken::Hangup => Some(None),
+                Taken::Nothing => None,
+            },
+        )
     }
 
     /// Puts back what a short read left over, or a message that could not be
@@ -245,12 +211,17 @@ fn notify(port: Option<Weak<Port>>) {
     }
 }
 
-/// What became of a message to be queued.
-enum Pushed {
-    /// It is queued; the port that is to know.
-    Yes(Option<Weak<Port>>),
-    /// There is no room.
-    Full,
+/// Queues a message at a side if there is room; the port that is to know.
+fn push(side: &mut Side, message: &mut Option<Message>) -> Result<Option<Weak<Port>>, Errno> {
+    if !side.open {
+        return Err(Errno::EPIPE);
+    }
+    if side.queue.len() >= DEPTH {
+        return Err(Errno::EAGAIN);
+    }
+    side.queue.extend(message.take());
+    side.readers.wake_one();
+    Ok(side.port.clone())
 }
 
 enum Taken {

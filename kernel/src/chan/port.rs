@@ -1,6 +1,6 @@
 //! Receive ports: one place to wait for several channels and interrupts.
 use super::{End, Message, Taken, Tap, room};
-use crate::sched::{self, Reason, WaitQueue, Wake};
+use crate::sched::{Reason, Wait, WaitQueue};
 use abi::Errno;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -116,25 +116,6 @@ impl Port {
         state.waiters.wake_one();
     }
 
-    fn try_receive(&self) -> Option<Event> {
-        let state = &mut *self.state.lock();
-        let count = state.sources.len();
-        for step in 0..count {
-            let index = (state.next + step) % count;
-            let source = state.sources.get_mut(index)?;
-            if let Some(what) = source.poll() {
-                let key = source.key;
-                state.next = (index + 1) % count;
-                return Some(Event {
-                    key,
-                    source: index,
-                    what,
-                });
-            }
-        }
-        None
-    }
-
     /// Puts an event back that could not be told: it is received again. To be
     /// called before anything else runs.
     pub fn put_back(&self, event: Event) {
@@ -164,27 +145,32 @@ impl Port {
 
     /// The next event, waiting until `deadline_ns` at most (`ETIMEDOUT`).
     pub fn receive(&self, deadline_ns: Option<u64>) -> Result<Event, Errno> {
-        loop {
-            if let Some(event) = self.try_receive() {
-                return Ok(event);
-            }
-            self.state.lock().waiters.join();
-            let wake = sched::park(Reason::Port, deadline_ns);
-            let waiters = &mut self.state.lock().waiters;
-            match wake {
-                Wake::Woken => {
-                    waiters.leave();
-                }
-                Wake::Timeout => {
-                    waiters.give_up();
-                    return Err(Errno::ETIMEDOUT);
-                }
-                Wake::Ending | Wake::Noted => {
-                    waiters.give_up();
-                    return Err(Errno::EINTR);
-                }
+        self.state.wait_until(
+            deadline_ns,
+            |state| &mut state.waiters,
+            Reason::Port,
+            State::try_receive,
+        )
+    }
+}
+
+impl State {
+    fn try_receive(&mut self) -> Option<Event> {
+        let count = self.sources.len();
+        for step in 0..count {
+            let index = (self.next + step) % count;
+            let source = self.sources.get_mut(index)?;
+            if let Some(what) = source.poll() {
+                let key = source.key;
+                self.next = (index + 1) % count;
+                return Some(Event {
+                    key,
+                    source: index,
+                    what,
+                });
             }
         }
+        None
     }
 }
 

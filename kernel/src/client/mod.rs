@@ -6,20 +6,18 @@
 //! [`snapshots`] the table of snapshots held at servers.
 pub mod deliver;
 mod fids;
-mod gate;
 pub mod put;
 pub mod remote;
 pub mod rpc;
 pub mod snapshots;
 
 use crate::chan::{End, Piece, room};
-use crate::sched::{Slot, WaitQueue};
+use crate::sched::{Reason, Semaphore, Slot, Wait, WaitQueue};
 use abi::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use fids::Fids;
-use gate::Gate;
 use hw::frames;
 use hw::heap::new_arc;
 use hw::lock::{Lock, Rank};
@@ -156,9 +154,9 @@ struct State {
     free: WaitQueue,
     /// Tags of messages of writes, at most [`HELD_MAX`]; writers with no
     /// message in flight wait for one of those.
-    held: Gate,
+    held: Semaphore,
     /// Writes of which something is staged, at most [`STAGING_MAX`].
-    staging: Gate,
+    staging: Semaphore,
     fids: Fids,
     next_wid: u64,
     /// Writes whose results are still wanted, and those that the server is to
@@ -205,8 +203,8 @@ impl Mount {
             pending,
             used: 0,
             free: WaitQueue::new(),
-            held: Gate::new(HELD_MAX),
-            staging: Gate::new(STAGING_MAX),
+            held: Semaphore::new(HELD_MAX),
+            staging: Semaphore::new(STAGING_MAX),
             fids: Fids::new()?,
             next_wid: 1,
             writes: Vec::new(),
@@ -366,12 +364,37 @@ impl Mount {
     /// # Errors
     /// `EINTR`; `EIO` if the server is gone.
     pub fn begin_staging(&self) -> Result<(), Errno> {
-        self.enter(|state| &mut state.staging)
+        self.take_permit(|state| &mut state.staging)
     }
 
     /// It is committed, or given up.
     pub fn end_staging(&self) {
-        self.state.lock().staging.leave();
+        self.state.lock().staging.give();
+    }
+
+    /// Waits in `queue` until `try_it` returns something.
+    ///
+    /// # Errors
+    /// `EINTR`; `EIO` if the server is gone.
+    fn wait<R>(
+        &self,
+        queue: impl Fn(&mut State) -> &mut WaitQueue,
+        mut try_it: impl FnMut(&mut State) -> Option<R>,
+    ) -> Result<R, Errno> {
+        self.state.wait(queue, Reason::Tag, |state| {
+            if state.down {
+                return Some(Err(Errno::EIO));
+            }
+            try_it(state).map(Ok)
+        })?
+    }
+
+    /// Waits for a permit.
+    ///
+    /// # Errors
+    /// `EINTR`; `EIO` if the server is gone.
+    fn take_permit(&self, of: impl Fn(&mut State) -> &mut Semaphore) -> Result<(), Errno> {
+        self.wait(|state| of(state).queue(), |state| of(state).try_take())
     }
 
     /// Is the server gone for good?
@@ -386,8 +409,8 @@ impl Mount {
             let mut state = self.state.lock();
             state.down = true;
             state.free.wake_all();
-            state.held.wake_all();
-            state.staging.wake_all();
+            state.held.queue().wake_all();
+            state.staging.queue().wake_all();
         }
         // Nothing has to be given back to a server that is gone.
         for tag in 0..TAGS {

@@ -106,11 +106,11 @@ impl Mount {
         body: Vec<Piece>,
         makes: u32,
     ) -> Result<Sent, Errno> {
-        self.enter(|state| &mut state.held)?;
+        self.take_permit(|state| &mut state.held)?;
         let tag = match self.take_tag(Vec::new(), makes) {
             Ok(tag) => tag,
             Err(errno) => {
-                self.state.lock().held.leave();
+                self.state.lock().held.give();
                 return Err(errno);
             }
         };
@@ -182,30 +182,18 @@ impl Mount {
 
     fn take_tag(&self, sink: Vec<Piece>, makes: u32) -> Result<usize, Errno> {
         self.give_back();
-        loop {
-            {
-                let mut state = self.state.lock();
-                if state.down {
-                    return Err(Errno::EIO);
-                }
-                if let Some(tag) = state.try_tag() {
-                    if let Some(pending) = state.pending.get_mut(tag) {
-                        pending.sink = sink;
-                        pending.makes = makes;
-                        pending.waiter = Some(sched::current_slot());
-                    }
-                    return Ok(tag);
-                }
-                state.free.join();
-            }
-            let wake = sched::park(Reason::Tag, None);
-            let mut state = self.state.lock();
-            if wake.interrupted() {
-                state.free.give_up();
-                return Err(Errno::EINTR);
-            }
-            state.free.leave();
-        }
+        let mut sink = Some(sink);
+        self.wait(
+            |state| &mut state.free,
+            |state| {
+                let tag = state.try_tag()?;
+                let pending = state.pending.get_mut(tag)?;
+                pending.sink = sink.take()?;
+                pending.makes = makes;
+                pending.waiter = Some(sched::current_slot());
+                Some(tag)
+            },
+        )
     }
 
     /// Waits for the reply. `EINTR`: the process is to end, or a note came
@@ -519,7 +507,7 @@ impl State {
                 self.free.wake_one();
             }
             if held {
-                self.held.leave();
+                self.held.give();
             }
         }
     }

@@ -4,7 +4,7 @@
 //! the segments whose extents refer to it, and by an operation in progress;
 //! the last one to let go gives its snapfid back to the server.
 use super::{Mount, Trimmed, remote::Remote};
-use crate::sched::{self, Reason, WaitQueue};
+use crate::sched::{Reason, Wait, WaitQueue};
 use abi::Errno;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -240,20 +240,14 @@ pub fn trimmed(what: Trimmed) {
 /// Waits until no trim of the snapshot is under way, before something is sent
 /// that gives it new content: a server may do the two in any order.
 pub fn settle(snap: SnapId) -> Result<(), Errno> {
-    loop {
-        {
-            let mut table = TABLE.lock();
-            if table.held(snap).is_none_or(|held| held.trims == 0) {
-                return Ok(());
-            }
-            table.trimming.join();
-        }
-        let wake = sched::park(Reason::Reply, None);
-        TABLE.lock().trimming.leave();
-        if wake.interrupted() {
-            return Err(Errno::EINTR);
-        }
-    }
+    TABLE.wait(
+        |table| &mut table.trimming,
+        Reason::Reply,
+        |table| {
+            let settled = table.held(snap).is_none_or(|held| held.trims == 0);
+            settled.then_some(())
+        },
+    )
 }
 
 /// Takes a snapshot of `[off, off + count)` of an open file as it is now;

@@ -7,7 +7,7 @@
 //! nobody overtakes.
 use super::Process;
 use crate::chan::FrameRef;
-use crate::sched::{self, Reason, Slot};
+use crate::sched::{self, Reason, Slot, Wait, WaitQueue};
 use crate::seg::{Kind, user};
 use abi::{Errno, PAGE};
 use hw::frames;
@@ -33,6 +33,7 @@ struct Waiter {
 struct Waiters {
     by_slot: [Option<Waiter>; NPROC],
     next_turn: u64,
+    queue: WaitQueue,
 }
 
 static WAITERS: Lock<Waiters> = Lock::new(
@@ -40,6 +41,7 @@ static WAITERS: Lock<Waiters> = Lock::new(
     Waiters {
         by_slot: [None; NPROC],
         next_turn: 0,
+        queue: WaitQueue::new(),
     },
 );
 
@@ -96,29 +98,27 @@ pub fn acquire(process: &Process, va: u64, block: bool) -> Result<u64, Errno> {
             });
         }
     }
-    loop {
-        let wake = sched::park(Reason::Semaphore, None);
-        if granted(me) {
-            forget(me);
-            // Granted is taken; a note or the end comes after the call.
-            return Ok(1);
-        }
-        if wake.interrupted() {
-            forget(me);
-            return Err(Errno::EINTR);
-        }
+    let waited = WAITERS.wait(
+        |waiters| &mut waiters.queue,
+        Reason::Semaphore,
+        |waiters| waiters.is_granted(me).then_some(()),
+    );
+    let waiters = &mut *WAITERS.lock();
+    let granted = waiters.is_granted(me);
+    if let Some(entry) = waiters.by_slot.get_mut(me as usize) {
+        *entry = None;
+    }
+    match waited {
+        // A note or the end comes after the call.
+        Err(_) if granted => Ok(1),
+        waited => waited.map(|()| 1),
     }
 }
 
-fn granted(me: Slot) -> bool {
-    let waiters = WAITERS.lock();
-    let entry = waiters.by_slot.get(me as usize);
-    entry.is_some_and(|w| w.is_some_and(|w| w.granted))
-}
-
-fn forget(me: Slot) {
-    if let Some(entry) = WAITERS.lock().by_slot.get_mut(me as usize) {
-        *entry = None;
+impl Waiters {
+    fn is_granted(&self, slot: Slot) -> bool {
+        let entry = self.by_slot.get(slot as usize);
+        entry.is_some_and(|w| w.is_some_and(|w| w.granted))
     }
 }
 

@@ -1,6 +1,6 @@
 //! How processes end and how parents hear of it.
 use super::{Ending, Process, table};
-use crate::sched;
+use crate::sched::{self, Reason, Wait};
 use crate::{file, seg};
 use abi::Errno;
 use alloc::string::String;
@@ -47,27 +47,23 @@ pub fn finish(process: Arc<Process>) -> ! {
 
 /// Waits until a child has ended and forgets it. `ECHILD` if there is none.
 pub fn wait(process: &Process) -> Result<(u64, Ending), Errno> {
-    loop {
-        let mut any = false;
-        let ended = table::with_children(process.pid, |child| {
-            any = true;
-            ENDED[child.slot as usize]
-                .load(Relaxed)
-                .then(|| child.clone())
-        });
-        if let Some(child) = ended {
-            return Ok(reap(child));
-        }
-        if !any {
-            return Err(Errno::ECHILD);
-        }
-        process.children.lock().join();
-        let wake = sched::park(sched::Reason::Child, None);
-        process.children.lock().leave();
-        if wake.interrupted() {
-            return Err(Errno::EINTR);
-        }
-    }
+    let ended = process.children.wait(
+        |queue| queue,
+        Reason::Child,
+        |_| {
+            let mut any = false;
+            let ended = table::with_children(process.pid, |child| {
+                any = true;
+                let ended = ENDED[child.slot as usize].load(Relaxed);
+                ended.then(|| child.clone())
+            });
+            match ended {
+                None if any => None,
+                ended => Some(ended.ok_or(Errno::ECHILD)),
+            }
+        },
+    )?;
+    Ok(reap(ended?))
 }
 
 fn reap(child: Arc<Process>) -> (u64, Ending) {

@@ -2,9 +2,15 @@
 //!
 //! Owns the CPU. A process is named by its slot in the process table; all
 //! queues are links between slots, so that waking and waiting allocate
-//! nothing. The kernel is not preempted, so between a look at a condition and
-//! the [`park`] that waits for it nothing can happen; and a process that is
-//! woken always looks again.
+//! nothing. The kernel is not preempted, so nothing can happen between the test
+//! of a condition and the [`park`] that waits for it; and a process that is
+//! woken tests it again ([`Wait::wait`]).
+mod queue;
+mod semaphore;
+
+pub use queue::{Wait, WaitQueue};
+pub use semaphore::Semaphore;
+
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
 use hw::task::{self, NPROC};
 
@@ -37,7 +43,6 @@ static TURN: AtomicU64 = AtomicU64::new(0);
 /// When a parked process wants to be woken at the latest, in nanoseconds.
 static DEADLINE: [AtomicU64; NPROC] = [const { AtomicU64::new(u64::MAX) }; NPROC];
 static NEXT_READY: [AtomicU16; NPROC] = [const { AtomicU16::new(NONE) }; NPROC];
-static NEXT_WAITER: [AtomicU16; NPROC] = [const { AtomicU16::new(NONE) }; NPROC];
 
 static READY_HEAD: AtomicU16 = AtomicU16::new(NONE);
 static READY_TAIL: AtomicU16 = AtomicU16::new(NONE);
@@ -59,13 +64,6 @@ pub enum Wake {
     Ending,
     /// A note came: give up, if what was begun can be left as it is.
     Noted,
-}
-
-impl Wake {
-    /// Must the call fail with `EINTR`?
-    pub fn interrupted(self) -> bool {
-        matches!(self, Wake::Ending | Wake::Noted)
-    }
 }
 
 macro_rules! reasons {
@@ -152,83 +150,6 @@ pub fn idle_ticks() -> u64 {
 /// Switches between processes so far.
 pub fn switches() -> u64 {
     SWITCHES.load(Relaxed)
-}
-
-/// Processes waiting for something, first come first served. Lives in the
-/// locked state of the thing waited for. A process is in at most one.
-pub struct WaitQueue {
-    head: Slot,
-    tail: Slot,
-}
-
-impl WaitQueue {
-    /// Nobody waits.
-    pub const fn new() -> Self {
-        WaitQueue {
-            head: NONE,
-            tail: NONE,
-        }
-    }
-
-    /// The running process joins; it parks after unlocking and must
-    /// [`leave`](Self::leave) if it was not woken from here.
-    pub fn join(&mut self) {
-        let me = current_slot();
-        NEXT_WAITER[me as usize].store(NONE, Relaxed);
-        match self.tail {
-            NONE => self.head = me,
-            tail => NEXT_WAITER[tail as usize].store(me, Relaxed),
-        }
-        self.tail = me;
-    }
-
-    /// The running process was interrupted. A wake-up that was already spent
-    /// on it goes to the next.
-    pub fn give_up(&mut self) {
-        if !self.leave() {
-            self.wake_one();
-        }
-    }
-
-    /// The running process no longer waits here; tells whether it still did.
-    pub fn leave(&mut self) -> bool {
-        let me = current_slot();
-        let (mut previous, mut at) = (NONE, self.head);
-        while at != NONE {
-            let next = NEXT_WAITER[at as usize].load(Relaxed);
-            if at == me {
-                match previous {
-                    NONE => self.head = next,
-                    p => NEXT_WAITER[p as usize].store(next, Relaxed),
-                }
-                if self.tail == me {
-                    self.tail = previous;
-                }
-                return true;
-            }
-            (previous, at) = (at, next);
-        }
-        false
-    }
-
-    /// Wakes the one that waits longest.
-    pub fn wake_one(&mut self) {
-        let first = self.head;
-        if first != NONE {
-            self.head = NEXT_WAITER[first as usize].load(Relaxed);
-            if self.head == NONE {
-                self.tail = NONE;
-            }
-            unpark(first);
-        }
-    }
-
-    /// Wakes everybody.
-    pub fn wake_all(&mut self) {
-        while self.head != NONE {
-            self.wake_one();
-        }
-    }
 }
 
 fn push_ready(slot: Slot) {

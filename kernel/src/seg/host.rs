@@ -6,7 +6,7 @@ use crate::chan::{FrameRef, Piece, room};
 use crate::client::put::{Stage, Target, Write};
 use crate::client::remote::Remote;
 use crate::client::{Mount, snapshots};
-use crate::sched::{self, Reason, WaitQueue};
+use crate::sched::{self, Reason, Wait, WaitQueue};
 use abi::{Errno, PAGE};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -232,14 +232,14 @@ impl<'a> Host for Caller<'a> {
     }
 
     fn wait_fill(&mut self, _page: u64, _ticket: Ticket) -> Result<(), Errno> {
-        // Nothing has run since the core saw the fill in progress.
-        FILLING.lock().join();
-        let wake = sched::park(Reason::Page, None);
-        FILLING.lock().leave();
-        if wake.interrupted() {
-            return Err(Errno::EINTR);
-        }
-        Ok(())
+        // Nothing has run since the core saw the fill in progress, and it looks again
+        // whichever fill has ended.
+        let mut woken = false;
+        FILLING.wait(
+            |queue| queue,
+            Reason::Page,
+            |_| core::mem::replace(&mut woken, true).then_some(()),
+        )
     }
 
     fn wake_fill(&mut self, _page: u64, _ticket: Ticket) {
