@@ -201,3 +201,18 @@ fn the_figures_of_the_readme_are_those_of_the_bench() {
     }
     assert!(found > 4, "only {found} figures");
 }
+
+#[test]
+fn every_program_of_bin_is_on_the_page_of_the_shell() {
+    let text = prose("docs/shell.md");
+    let named: BTreeSet<_> = quoted(&text).flat_map(str::split_whitespace).collect();
+    for file in files(&root()) {
+        let mut parts = file.iter().skip(2).filter_map(|part| part.to_str());
+        let name = match file.starts_with("userland/bin") || file.starts_with("userland/apps") {
+            true => parts.next().unwrap_or("").trim_end_matches(".rs"),
+            false => continue,
+        };
+        let program = !["", "Cargo.toml", "template"].contains(&name);
+        assert!(!program || named.contains(name), "docs/shell.md: no {name}");
+    }
+}
