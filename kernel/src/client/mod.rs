@@ -5,7 +5,6 @@
 //! from the server's memory into the waiting frames. [`remote`] has the files,
 //! [`snapshots`] the table of snapshots held at servers.
 pub mod deliver;
-mod fids;
 pub mod put;
 pub mod remote;
 pub mod rpc;
@@ -17,10 +16,10 @@ use abi::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use fids::Fids;
 use hw::frames;
 use hw::heap::new_arc;
 use hw::lock::{Lock, Rank};
+use ninep::client::Fids;
 use ninep::consts::{IOHDRSZ, NOFID, NONUNAME, NOTAG, VERSION_L, VERSION_SNAP};
 use ninep::{ByteStr, Qid, Reply, Request};
 use vm::SnapId;
@@ -205,7 +204,7 @@ impl Mount {
             free: WaitQueue::new(),
             held: Semaphore::new(HELD_MAX),
             staging: Semaphore::new(STAGING_MAX),
-            fids: Fids::new()?,
+            fids: Fids::NONE,
             next_wid: 1,
             writes: Vec::new(),
             given_up: 0,

@@ -1,6 +1,9 @@
 //! The 9P2000.L protocol, both directions, with the four snapshot messages
 //! (`docs/protocol.md` describes every byte).
 //!
+//! [`client`] is the client's side of a connection as a state machine; all else here
+//! is the codec.
+//!
 //! Messages borrow from the buffer they came in; nothing is allocated, nothing
 //! panics, and whatever [`decode_request`] and [`decode_reply`] let through
 //! satisfies what the types say (lists within their limits, ranges that do
@@ -13,10 +16,12 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+
+pub mod client;
 pub mod consts;
 mod list;
 mod message;
-pub mod numbers;
 mod types;
 mod wire;
 
