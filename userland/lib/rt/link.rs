@@ -1,8 +1,7 @@
 //! The build script of every program: links it with the runtime's layout.
 //!
-//! The layout is part of the script and written beside what cargo makes, so
-//! that no path into the checkout is kept from one build to the next: it may
-//! have been moved.
+//! The linker script is part of this source and is written into cargo's output
+//! folder, so that no build keeps a path into the checkout, which may be moved.
 
 use std::{env, fs};
 

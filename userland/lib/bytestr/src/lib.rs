@@ -1,8 +1,8 @@
-//! Byte strings: names, arguments and values of the environment. They are
-//! nearly always UTF-8, but a host may have others, and one of those must not
-//! be lost, shown as another one, or reach a terminal as it is.
+//! Byte strings: names, arguments and values of the environment. Nearly all are
+//! UTF-8. A host may have others, which must not be lost, displayed as another
+//! string, or sent to a terminal unescaped.
 //!
-//! [`ByteStr`] is borrowed and [`ByteString`] owned, as `str` and `String`.
+//! [`ByteStr`] is borrowed and [`ByteString`] owned, like `str` and `String`.
 //! Their `Display` escapes (module [`shown`]). [`text`] carries bytes through
 //! code that works on characters, without loss.
 #![no_std]
@@ -21,61 +21,61 @@ use core::fmt;
 use core::ops::Deref;
 use core::str::FromStr;
 
-/// Borrowed bytes that are shown to people.
+/// Borrowed bytes with an escaped `Display`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ByteStr<'a>(pub &'a [u8]);
 
-/// Owned bytes that are shown to people.
+/// Owned bytes with an escaped `Display`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ByteString(pub Vec<u8>);
 
-/// A text does not have the form that is asked for.
+/// The text cannot be parsed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NotParsed;
 
 impl<'a> ByteStr<'a> {
-    /// The bytes, for as long as they are borrowed.
+    /// The bytes, with the lifetime of the borrow.
     pub const fn bytes(self) -> &'a [u8] {
         self.0
     }
 
-    /// As text; `None` if it is not UTF-8.
+    /// The bytes as text; `None` if they are not UTF-8.
     pub fn to_str(self) -> Option<&'a str> {
         core::str::from_utf8(self.0).ok()
     }
 
-    /// A number, or whatever else can be read from text.
+    /// Parses a number or any other `FromStr` type.
     pub fn parse<T: FromStr>(self) -> Result<T, NotParsed> {
         let text = self.to_str().ok_or(NotParsed)?;
         text.parse().map_err(|_| NotParsed)
     }
 
-    /// What follows `prefix`, if it begins with that.
+    /// The rest after `prefix`; `None` without that prefix.
     pub fn strip_prefix(self, prefix: &str) -> Option<ByteStr<'a>> {
         self.0.strip_prefix(prefix.as_bytes()).map(ByteStr)
     }
 
-    /// What is before and after the first `byte`.
+    /// The parts before and after the first `byte`.
     pub fn split_once(self, byte: u8) -> Option<(ByteStr<'a>, ByteStr<'a>)> {
         let at = self.0.iter().position(|b| *b == byte)?;
         let (before, after) = self.0.split_at_checked(at)?;
         Some((ByteStr(before), ByteStr(after.get(1..)?)))
     }
 
-    /// The same without the bytes `byte` at its end.
+    /// The bytes without trailing occurrences of `byte`.
     pub fn trim_end(self, byte: u8) -> ByteStr<'a> {
         let kept = self.0.iter().rposition(|b| *b != byte);
         ByteStr(self.0.get(..kept.map_or(0, |at| at + 1)).unwrap_or(self.0))
     }
 
-    /// A copy.
+    /// An owned copy.
     pub fn to_owned(self) -> ByteString {
         ByteString(self.0.to_vec())
     }
 }
 
 impl ByteString {
-    /// Borrowed.
+    /// The bytes, borrowed.
     pub fn as_byte_str(&self) -> ByteStr<'_> {
         ByteStr(&self.0)
     }

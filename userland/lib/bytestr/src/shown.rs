@@ -1,11 +1,11 @@
-//! How bytes are shown to people: as they are where that is harmless, else as
-//! `$'...'`, the form that shells read back.
+//! Display of bytes: unchanged if that is harmless, otherwise as `$'...'`, the
+//! form that shells read back.
 //!
-//! A name must not move a terminal's cursor, turn the direction of what
-//! follows, or look like another name. So text is shown as it is only if all
-//! of it is UTF-8 that a terminal prints and it does not begin like the other
-//! form. Between the quotes there are `\n`, `\t`, `\r`, `\e`, `\'`, `\\` and
-//! `\xHH` for a byte.
+//! A name must not move a terminal's cursor, reverse the direction of the text
+//! after it, or look like another name. Text is therefore displayed unchanged
+//! only if all of it is UTF-8 that a terminal prints and it does not begin like
+//! the escaped form. Between the quotes there are `\n`, `\t`, `\r`, `\e`, `\'`,
+//! `\\` and `\xHH` for a byte.
 
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
@@ -13,10 +13,12 @@ use core::fmt::{self, Write};
 /// Begins the escaped form.
 const OPEN: &str = "$'";
 
-/// Does a terminal print the character, alone or over the one before it?
+/// Returns true if a terminal prints the character, alone or combined with the
+/// one before it.
 fn printable(c: char) -> bool {
-    // What `Debug` of a text leaves as it is, quotes aside; after another
-    // character, because a text must not begin with an accent but may have it.
+    // Printable is what `Debug` leaves unescaped, except quotes. The character
+    // is tested after another one, because a combining accent is harmless
+    // there.
     let mut pair = [0; 8];
     pair[0] = b'a';
     let after = c.encode_utf8(&mut pair[1..]).len();
@@ -24,13 +26,13 @@ fn printable(c: char) -> bool {
     matches!(c, '\'' | '"' | '\\') || text.escape_debug().skip(1).eq([c])
 }
 
-/// The bytes as text, if they are shown as they are.
+/// The bytes as text, if they are displayed unchanged.
 pub fn plain(bytes: &[u8]) -> Option<&str> {
     let text = core::str::from_utf8(bytes).ok()?;
     (text.chars().all(printable) && !text.starts_with(OPEN)).then_some(text)
 }
 
-/// Writes the bytes as they are or escaped.
+/// Writes the bytes, escaped if necessary.
 pub fn show(bytes: &[u8], to: &mut impl Write) -> fmt::Result {
     if let Some(text) = plain(bytes) {
         return to.write_str(text);
@@ -64,7 +66,7 @@ fn escape(c: char, to: &mut impl Write) -> fmt::Result {
     }
 }
 
-/// The bytes that were shown as `text`; `None` if nothing is shown so.
+/// The bytes that are displayed as `text`; `None` if there are none.
 pub fn read_back(text: &str) -> Option<Vec<u8>> {
     let Some(inner) = text.strip_prefix(OPEN) else {
         return plain(text.as_bytes()).map(|text| text.into());

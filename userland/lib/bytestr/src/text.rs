@@ -1,11 +1,11 @@
-//! Bytes as text and back, without loss, for code that works on characters.
+//! Conversion of bytes to text and back, without loss, for code that works on
+//! characters.
 //!
-//! What is UTF-8 stays as it is. Any other byte becomes one character of its
-//! own, from a range that nobody gave a meaning (Python's `surrogateescape`
-//! does the same with characters that Rust's `str` cannot hold). Text that
-//! has one of those characters already is taken for bytes that are not UTF-8,
-//! so that each text stands for one string of bytes and each string of bytes
-//! for one text.
+//! UTF-8 stays unchanged. Any other byte becomes one character of a private-use
+//! range (Python's `surrogateescape` does the same with characters that Rust's
+//! `str` cannot hold). Characters of that range in the input are treated as
+//! bytes that are not UTF-8, so that the mapping between byte strings and texts
+//! is one to one.
 
 use alloc::borrow::Cow;
 use alloc::string::String;
@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 /// The character of byte 0; private use, plane 16.
 const BASE: u32 = 0x10_FE00;
-/// What all characters of the range begin with in UTF-8.
+/// The first byte in UTF-8 of all characters of the range.
 const LEAD: u8 = 0xF4;
 
 fn stands_for(c: char) -> Option<u8> {

@@ -1,4 +1,4 @@
-//! What is shown is harmless and can be read back; bytes survive as text.
+//! Displayed bytes are harmless and can be read back; bytes survive as text.
 
 use dormouse_bytestr::{ByteStr, shown, text};
 use proptest::prelude::*;
@@ -41,7 +41,7 @@ fn what_a_terminal_would_obey_is_escaped() {
     shows("ü\n".as_bytes(), r"$'ü\n'");
 }
 
-/// Bytes in which what is special is frequent.
+/// Random bytes with many special ones.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         any::<u8>().prop_map(|byte| vec![byte]),

@@ -1,11 +1,11 @@
-//! Directories: names in the order they were made.
+//! Directories: entries in order of creation.
 
 use crate::tree::{Id, NAME_MAX};
 use abi::Errno;
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 
-/// A name is valid for a new entry.
+/// Checks that a name is valid for a new entry.
 pub(crate) fn check_name(name: &[u8]) -> Result<(), Errno> {
     match name {
         b"." | b".." => Err(Errno::EEXIST),
@@ -16,9 +16,8 @@ pub(crate) fn check_name(name: &[u8]) -> Result<(), Errno> {
     }
 }
 
-/// Names and what they are names of. Each entry has a position that never
-/// changes and is never used again, so that reading on works whatever
-/// happens in between.
+/// Names with their files. Each entry has a position that never changes and is
+/// never reused, so that a listing can continue whatever happens in between.
 pub(crate) struct Directory {
     pub parent: Id,
     last: u64,
@@ -49,7 +48,7 @@ impl Directory {
         Some(*id)
     }
 
-    /// Adds a name that is not there.
+    /// Adds a name that is not present.
     pub fn insert(&mut self, name: &[u8], id: Id) {
         let name: Rc<[u8]> = Rc::from(name);
         self.last += 1;
@@ -64,7 +63,7 @@ impl Directory {
 
     /// Position, name and file of the entries after a position.
     pub fn after(&self, position: u64) -> impl Iterator<Item = (u64, &[u8], Id)> {
-        // No entry is at the last position of all.
+        // No entry has the last of all positions.
         let from = position.saturating_add(1);
         let entries = self.entries.range(from..);
         entries.map(|(at, (name, id))| (*at, &**name, *id))

@@ -1,9 +1,9 @@
-//! A tree of files in memory, without a protocol: what ramfs serves.
+//! A tree of files in memory, without a protocol; ramfs serves it.
 //!
 //! Files are sparse: `pages` holds only pages that were written. Everything
-//! counts against a limit (`Space`), so that a full tree is an error and not
-//! the end of the memory. Files are named by an [`Id`]; one that has lost its
-//! last name stays as long as it is held.
+//! counts against a limit (`Space`), so that a full tree is an error and does
+//! not exhaust the memory. Files are named by an [`Id`]. A file that has lost
+//! its last name exists as long as it is held.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! The bytes of a file, by pages, and the space they take.
+//! The content of a file, by pages, and the space it takes.
 
 use abi::Errno;
 use alloc::boxed::Box;
@@ -11,14 +11,14 @@ pub const PAGE: u64 = 4096;
 /// The largest size of a file, in bytes.
 pub const SIZE_MAX: u64 = i64::MAX as u64;
 
-/// How many bytes may be used, and how many are.
+/// The limit of bytes, and the bytes in use.
 pub(crate) struct Space {
     pub limit: u64,
     pub used: u64,
 }
 
 impl Space {
-    /// Takes `bytes`, or `ENOSPC`.
+    /// Takes `bytes`, or fails with `ENOSPC`.
     pub fn take(&mut self, bytes: u64) -> Result<(), Errno> {
         let used = self.used.checked_add(bytes);
         self.used = used
@@ -27,20 +27,20 @@ impl Space {
         Ok(())
     }
 
-    /// Gives back what `take` took.
+    /// Gives back bytes taken with `take`.
     pub fn give(&mut self, bytes: u64) {
         self.used = self.used.saturating_sub(bytes);
     }
 }
 
-/// The bytes of a file. Pages that are not there are zeros.
+/// The content of a file. Absent pages are zeros.
 #[derive(Default)]
 pub(crate) struct Pages {
     size: u64,
     pages: BTreeMap<u64, Box<[u8]>>,
 }
 
-/// A page, where in it an offset is, and how far `len` bytes from there reach.
+/// Page, offset in it, and how many of `len` bytes lie in it.
 fn place(offset: u64, len: usize) -> (u64, usize, usize) {
     let at = (offset % PAGE) as usize;
     (offset / PAGE, at, len.min(PAGE as usize - at))
@@ -51,12 +51,12 @@ impl Pages {
         self.size
     }
 
-    /// How many are in memory.
+    /// The number of pages in memory.
     pub fn count(&self) -> u64 {
         self.pages.len() as u64
     }
 
-    /// Reads from `offset`; how much that is.
+    /// Reads from `offset`; returns the byte count.
     pub fn read(&self, mut offset: u64, out: &mut [u8]) -> usize {
         let left = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
         let len = left.min(out.len());
@@ -74,8 +74,8 @@ impl Pages {
         len
     }
 
-    /// Writes at `offset`; how much was written, less than asked if space ran
-    /// out on the way.
+    /// Writes at `offset`; returns the byte count, which is short if space runs
+    /// out.
     pub fn write(&mut self, offset: u64, bytes: &[u8], space: &mut Space) -> Result<usize, Errno> {
         let end = offset.checked_add(bytes.len() as u64);
         end.filter(|end| *end <= SIZE_MAX).ok_or(Errno::EFBIG)?;
@@ -98,7 +98,7 @@ impl Pages {
         Ok(done)
     }
 
-    /// A page to be written, made if it is not there.
+    /// A page to write to, created if absent.
     fn page(&mut self, index: u64, space: &mut Space) -> Result<&mut [u8], Errno> {
         let vacant = match self.pages.entry(index) {
             Entry::Occupied(page) => return Ok(&mut **page.into_mut()),
@@ -114,7 +114,7 @@ impl Pages {
         Ok(&mut **vacant.insert(page.into_boxed_slice()))
     }
 
-    /// Cuts off or extends with zeros, which take no space.
+    /// Truncates, or extends with zeros, which take no space.
     pub fn set_size(&mut self, size: u64, space: &mut Space) -> Result<(), Errno> {
         if size > SIZE_MAX {
             return Err(Errno::EFBIG);
@@ -122,7 +122,7 @@ impl Pages {
         if size < self.size {
             let cut = self.pages.split_off(&size.div_ceil(PAGE));
             space.give(cut.len() as u64 * PAGE);
-            // What is cut off must not come back when the file grows.
+            // Bytes cut off must not reappear when the file grows.
             if let Some(last) = self.pages.get_mut(&(size / PAGE)) {
                 let tail = last.get_mut((size % PAGE) as usize..);
                 tail.unwrap_or_default().fill(0);

@@ -78,7 +78,7 @@ fn names_move_and_go() {
     assert_eq!(tree.walk(file, b"x"), Err(Errno::ENOTDIR));
     tree.link(ROOT, b"link", file).unwrap();
     assert_eq!(tree.facts(file).unwrap().names, 2);
-    // Another name of the same file: nothing to do.
+    // Another name of the same file: no effect.
     tree.rename(two, b"file", ROOT, b"link").unwrap();
     let other = tree.create(ROOT, b"other", 0o644).unwrap();
     tree.hold(other);
@@ -90,7 +90,7 @@ fn names_move_and_go() {
     assert_eq!(tree.facts(other), Err(Errno::ENOENT));
     tree.rename(one, b"two", ROOT, b"two").unwrap();
     assert_eq!(tree.walk(two, b".."), Ok(ROOT));
-    // Into a directory that is gone.
+    // Into a removed directory.
     tree.hold(two);
     tree.unlink(ROOT, b"two", true).unwrap();
     assert_eq!(tree.create(two, b"x", 0), Err(Errno::ENOENT));

@@ -1,4 +1,4 @@
-//! The tree: files and what is in them. `names` has what changes names.
+//! The tree: files and their content. `names` has the operations on names.
 
 mod names;
 
@@ -8,24 +8,24 @@ use abi::Errno;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 
-/// A file or directory. Never used again for another.
+/// Identifies a file or directory. Never reused.
 pub type Id = u64;
-/// The top directory.
+/// The root directory.
 pub const ROOT: Id = 1;
 /// Most bytes in a name.
 pub const NAME_MAX: usize = 255;
 /// Most bytes in the text of a symbolic link.
 pub const LINK_MAX: usize = 4095;
 
-/// What a file and a name count for, whatever they take: so that replacing a
-/// name needs no space.
+/// The charge for a file and for a name, a constant, so that replacing a name
+/// needs no space.
 const NODE_COST: u64 = 256;
 const NAME_COST: u64 = 512;
 
 enum Kind {
     File(Pages),
     Directory(Directory),
-    /// A symbolic link, by its text.
+    /// A symbolic link with its text.
     Link(Box<[u8]>),
 }
 
@@ -40,46 +40,47 @@ struct Node {
     changed: u64,
 }
 
-/// What a file is. Times are nanoseconds since 1970.
+/// The attributes of a file. Times are nanoseconds since 1970.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Facts {
-    /// A directory?
+    /// True for a directory.
     pub directory: bool,
-    /// A symbolic link?
+    /// True for a symbolic link.
     pub link: bool,
     /// Permission bits.
     pub mode: u32,
-    /// Changes with the content.
+    /// Increases with each change of the content.
     pub version: u32,
-    /// How many names it has.
+    /// The number of names.
     pub names: u64,
-    /// Bytes; of a directory, its entries; of a link, its text.
+    /// Bytes; of a directory, the number of entries; of a link, the length of
+    /// its text.
     pub size: u64,
     /// Pages in memory.
     pub pages: u64,
-    /// Last read, as far as it was said.
+    /// Time of the last read, as far as clients report it.
     pub accessed: u64,
-    /// Last change of the content.
+    /// Time of the last change of the content.
     pub modified: u64,
-    /// Last change of anything.
+    /// Time of the last change of any attribute.
     pub changed: u64,
 }
 
-/// What to change of a file; times in nanoseconds since 1970.
+/// A change of attributes; times are nanoseconds since 1970.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Change {
-    /// Permission bits.
+    /// New permission bits.
     pub mode: Option<u32>,
-    /// Bytes.
+    /// New size in bytes.
     pub size: Option<u64>,
-    /// Time of the last read.
+    /// New time of the last read.
     pub accessed: Option<u64>,
-    /// Time of the last change of the content.
+    /// New time of the last change of the content.
     pub modified: Option<u64>,
 }
 
-/// The tree. Methods answer with Linux's errors; `ENOENT` for an id that is
-/// gone.
+/// The tree. Methods return Linux's errors; `ENOENT` for the id of a removed
+/// file.
 pub struct Tree {
     nodes: BTreeMap<Id, Node>,
     last: Id,
@@ -88,7 +89,7 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// An empty one that uses at most `limit` bytes.
+    /// An empty tree that uses at most `limit` bytes.
     pub fn new(limit: u64) -> Tree {
         let mut tree = Tree {
             nodes: BTreeMap::new(),
@@ -102,22 +103,22 @@ impl Tree {
         tree
     }
 
-    /// From now on it is `now`, in nanoseconds since 1970.
+    /// Sets the time that changes are stamped with, in nanoseconds since 1970.
     pub fn set_time(&mut self, now: u64) {
         self.now = now;
     }
 
-    /// Bytes that may be used, and that are.
+    /// The limit of bytes, and the bytes in use.
     pub fn space(&self) -> (u64, u64) {
         (self.space.limit, self.space.used)
     }
 
-    /// How many files and directories there are.
+    /// The number of files and directories.
     pub fn len(&self) -> u64 {
         self.nodes.len() as u64
     }
 
-    /// Is there nothing but the top directory?
+    /// Returns true if there is only the root directory.
     pub fn is_empty(&self) -> bool {
         self.nodes.len() <= 1
     }
@@ -155,7 +156,7 @@ impl Tree {
         }
     }
 
-    /// The content of a file has changed.
+    /// Updates times and version after a change of content.
     fn touch(&mut self, id: Id) {
         if let Some(node) = self.nodes.get_mut(&id) {
             node.version = node.version.wrapping_add(1);
@@ -163,7 +164,7 @@ impl Tree {
         }
     }
 
-    /// What a file is.
+    /// The attributes of a file.
     pub fn facts(&self, id: Id) -> Result<Facts, Errno> {
         let node = self.get(id)?;
         let (size, pages) = match &node.kind {
@@ -185,7 +186,7 @@ impl Tree {
         })
     }
 
-    /// Keeps a file from going when its last name goes.
+    /// Keeps a file in existence after its last name is removed.
     pub fn hold(&mut self, id: Id) {
         if let Some(node) = self.nodes.get_mut(&id) {
             node.held += 1;
@@ -214,7 +215,7 @@ impl Tree {
         }
     }
 
-    /// What `name` is in a directory.
+    /// The file of `name` in a directory.
     pub fn walk(&self, id: Id, name: &[u8]) -> Result<Id, Errno> {
         let directory = self.directory(id)?;
         match name {
@@ -233,7 +234,7 @@ impl Tree {
         Ok(self.directory(id)?.after(position))
     }
 
-    /// Reads a file from `offset`; how much that is.
+    /// Reads a file from `offset`; returns the byte count.
     pub fn read(&self, id: Id, offset: u64, out: &mut [u8]) -> Result<usize, Errno> {
         match &self.get(id)?.kind {
             Kind::File(pages) => Ok(pages.read(offset, out)),
@@ -250,8 +251,8 @@ impl Tree {
         }
     }
 
-    /// Writes at `offset`, or at the end if there is none; how much was
-    /// written. Nothing to write changes nothing, times included.
+    /// Writes at `offset`, or at the end if there is none; returns the byte
+    /// count. An empty write changes nothing, not even times.
     pub fn write(&mut self, id: Id, offset: Option<u64>, bytes: &[u8]) -> Result<usize, Errno> {
         let (pages, space) = self.file(id)?;
         if bytes.is_empty() {

@@ -14,8 +14,8 @@ pub struct Args {
 /// Reads the arguments from the initial stack.
 ///
 /// # Safety
-/// `stack` points at argc, followed by argc pointers to NUL-terminated strings,
-/// all of which stay unchanged for ever.
+/// `stack` points at argc, followed by argc pointers to NUL-terminated strings.
+/// All of these stay valid and unchanged until the process ends.
 pub(crate) unsafe fn from_stack(stack: *const u64) -> Args {
     // SAFETY: promised by the caller.
     let all = unsafe {
@@ -39,32 +39,32 @@ impl Args {
         ByteStr(unsafe { CStr::from_ptr(pointer) }.to_bytes())
     }
 
-    /// The last element of the path the program was started by.
+    /// The last component of the path by which the program was started.
     pub fn program(&self) -> ByteStr<'static> {
         crate::copy::last_part(ByteStr(self.program.to_bytes()))
     }
 
-    /// How many there are.
+    /// The number of arguments.
     pub fn len(&self) -> usize {
         self.rest.len()
     }
 
-    /// Are there none?
+    /// Returns true if there are no arguments.
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
-    /// The argument with that index, the first being 0.
+    /// The argument at `index`, counted from 0.
     pub fn get(&self, index: usize) -> Option<ByteStr<'static>> {
         self.rest.get(index).map(|pointer| Self::bytes(*pointer))
     }
 
-    /// All of them in order.
+    /// All arguments in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = ByteStr<'static>> {
         self.rest.iter().map(|pointer| Self::bytes(*pointer))
     }
 
-    /// Without the first `count`.
+    /// The arguments after the first `count`.
     pub fn skip(&self, count: usize) -> Args {
         Args {
             program: self.program,
@@ -72,8 +72,8 @@ impl Args {
         }
     }
 
-    /// Shows the [`manual`] and ends the process if that is asked for; for
-    /// programs with arguments that look like options.
+    /// Prints the [`manual`] and ends the process if the arguments ask for it;
+    /// for programs whose arguments look like options.
     pub fn help(&self) {
         let asks = |arg: &ByteStr<'_>| matches!(arg.bytes(), b"--help" | b"-h");
         if manual::is_there() && self.get(0).as_ref().is_some_and(asks) {
@@ -81,7 +81,7 @@ impl Args {
         }
     }
 
-    /// For programs without any.
+    /// Refuses any argument; for programs that take none.
     pub fn none(self) -> Result<(), Failure> {
         let (_, rest) = self.options("").flags()?;
         match rest.is_empty() {
@@ -111,8 +111,10 @@ pub struct Options {
 
 impl Options {
     /// The next option's letter and its value (empty for one without).
-    /// An unknown letter or a missing value is an error that says how the
-    /// program is called; `--help` and `-h` show the [`manual`].
+    ///
+    /// # Errors
+    /// An unknown letter or a missing value; the text includes the usage.
+    /// `--help` and `-h` print the [`manual`] and end the process.
     pub fn next_option(&mut self) -> Result<Option<(char, ByteStr<'static>)>, Failure> {
         if self.cluster.is_empty() {
             match self.args.get(0).map(ByteStr::bytes) {
@@ -160,8 +162,8 @@ impl Options {
         Ok(Some((letter, value)))
     }
 
-    /// Takes the next character of the argument; bytes that are none are the
-    /// letter U+FFFD, an option of no program.
+    /// Takes the next character of the argument. Bytes that are not UTF-8
+    /// become the letter U+FFFD, which no program has as an option.
     fn letter(&mut self) -> Option<char> {
         let chunk = self.cluster.utf8_chunks().next()?;
         let letter = chunk.valid().chars().next();
@@ -170,13 +172,12 @@ impl Options {
         Some(letter.unwrap_or(char::REPLACEMENT_CHARACTER))
     }
 
-    /// What follows the options.
+    /// The arguments after the options.
     pub fn rest(self) -> Args {
         self.args
     }
 
-    /// For programs whose options have no values: a letter tells whether it
-    /// was given.
+    /// Parses options without values.
     pub fn flags(mut self) -> Result<(Flags, Args), Failure> {
         let mut flags = Flags::default();
         while let Some((letter, _)) = self.next_option()? {
@@ -186,22 +187,22 @@ impl Options {
     }
 }
 
-/// Which options were given; see [`Options::flags`].
+/// The options that were given; see [`Options::flags`].
 #[derive(Clone, Copy, Default)]
 pub struct Flags(u64);
 
 impl Flags {
     fn bit(letter: char) -> u64 {
-        // Letters of ASCII differ in their low six bits.
+        // ASCII letters differ in their low six bits.
         1 << (letter as u32 & 63)
     }
 
-    /// Adds one.
+    /// Adds an option.
     pub fn set(&mut self, letter: char) {
         self.0 |= Self::bit(letter);
     }
 
-    /// Was this one?
+    /// Returns true if the option was given.
     pub fn has(self, letter: char) -> bool {
         self.0 & Self::bit(letter) != 0
     }

@@ -1,15 +1,15 @@
-//! Where the console is, and whether output goes there.
+//! The paths of the console, and a test for it.
 
 use crate::File;
 
-/// What consfs serves is mounted here.
+/// The mount point of consfs.
 pub const TERMINAL: &str = "/dev/term";
-/// What is typed and shown.
+/// The file of keyboard input and screen output.
 pub const CONSOLE: &str = "/dev/cons";
-/// In which form, and who gets Ctrl-C.
+/// The file that selects the input mode and the note group for Ctrl-C.
 pub const CONTROL: &str = "/dev/consctl";
 
-/// Is this descriptor the console?
+/// Returns true if the descriptor is the console.
 pub fn is(fd: u32) -> bool {
     let (Ok(file), Ok(console)) = (File::borrowed(fd).stat(), File::stat_path(CONSOLE)) else {
         return false;

@@ -1,17 +1,17 @@
-//! Copying files by reading and writing, which moves nothing between servers
-//! that have snapshots.
+//! Copying files by `read` and `write`, which moves no data between servers
+//! with snapshots.
 
 use crate::{ByteStr, ByteString, Failure, File, Named, Segment, mode, sys};
 use abi::{Errno, Stat};
 
-/// Bytes taken at a time. Where reading is deferred it could be any number;
-/// elsewhere this much memory is used.
+/// Bytes copied at a time. A deferred read takes no memory; an eager one takes
+/// this much.
 const PIECE: usize = 16 << 20;
-/// If there is not so much memory.
+/// The piece to use if memory is short.
 const SMALL_PIECE: usize = 64 << 10;
 
-/// Copies what is left of `from` to `to`, through a snapshot segment: on one
-/// server with snapshots the content is cloned and never comes here.
+/// Copies the rest of `from` to `to` through a snapshot segment. A server with
+/// snapshots clones the content, so that it does not pass through here.
 pub fn content(from: &File, to: &File) -> Result<(), Errno> {
     let mut segment = Segment::attach("snapshot", PIECE)?;
     let mut piece = PIECE;
@@ -29,7 +29,7 @@ pub fn content(from: &File, to: &File) -> Result<(), Errno> {
     }
 }
 
-/// Copies the file `from` to the path `to`, which is made or replaced.
+/// Copies the file `from` to the path `to`, which is created or replaced.
 pub fn file(from: ByteStr<'_>, to: ByteStr<'_>) -> Result<(), Failure> {
     let source = File::open(from, mode::OREAD).about(from)?;
     let stat = source.stat().about(from)?;
@@ -41,14 +41,14 @@ pub fn file(from: ByteStr<'_>, to: ByteStr<'_>) -> Result<(), Failure> {
     content(&source, &target).about(format_args!("{from} to {to}"))
 }
 
-/// Are they of one file? The kernel's own files but directories have no
-/// identity.
+/// Returns true if both belong to the same file. Of the kernel's own files only
+/// directories have an identity.
 pub fn same(one: &Stat, other: &Stat) -> bool {
     (one.server, one.qid_path) == (other.server, other.qid_path)
         && (one.server != 0 || (one.is_dir() && other.is_dir()))
 }
 
-/// An error if `to` is the file that `stat` is of, which is at `from`.
+/// Refuses a copy of `stat`'s file, at the path `from`, onto itself at `to`.
 pub fn apart(stat: &Stat, from: ByteStr<'_>, to: ByteStr<'_>) -> Result<(), Failure> {
     match File::stat_path(to) {
         Ok(there) if same(stat, &there) => Err(Failure::new(format_args!(
@@ -58,7 +58,7 @@ pub fn apart(stat: &Stat, from: ByteStr<'_>, to: ByteStr<'_>) -> Result<(), Fail
     }
 }
 
-/// What is neither an ordinary file nor a directory is called.
+/// The name of the file's type, unless it is an ordinary file or a directory.
 pub fn special(stat: &Stat) -> Option<&'static str> {
     match stat.mode & 0o170_000 {
         0o020_000 => Some("character device"),
@@ -69,8 +69,7 @@ pub fn special(stat: &Stat) -> Option<&'static str> {
     }
 }
 
-/// Copies the symbolic link `from` to the path `to`, where it takes the place of
-/// a file.
+/// Copies the symbolic link `from` to the path `to`, where it replaces a file.
 pub fn link(from: ByteStr<'_>, to: ByteStr<'_>) -> Result<(), Failure> {
     let text = sys::read_link(from).about(from)?;
     match sys::symlink(&text, to) {
@@ -82,13 +81,13 @@ pub fn link(from: ByteStr<'_>, to: ByteStr<'_>) -> Result<(), Failure> {
     }
 }
 
-/// The last part of a path.
+/// The last component of a path.
 pub fn last_part(path: ByteStr<'_>) -> ByteStr<'_> {
     let path = path.trim_end(b'/').bytes();
     ByteStr(path.rsplit(|byte| *byte == b'/').next().unwrap_or(path))
 }
 
-/// `path`, or if that is a directory the place in it for `from`.
+/// `path`, or if that is a directory, the path in it for `from`.
 pub fn target(from: ByteStr<'_>, path: ByteStr<'_>) -> ByteString {
     match File::stat_path(path).is_ok_and(|stat| stat.is_dir()) {
         true => inside(path, last_part(from)),
@@ -96,7 +95,7 @@ pub fn target(from: ByteStr<'_>, path: ByteStr<'_>) -> ByteString {
     }
 }
 
-/// `name` in `directory`.
+/// The path of `name` in `directory`.
 pub fn inside(directory: ByteStr<'_>, name: ByteStr<'_>) -> ByteString {
     let directory = directory.trim_end(b'/');
     ByteString([directory.bytes(), b"/", name.bytes()].concat())

@@ -1,5 +1,5 @@
-//! The environment: `NAME=value` texts that a program gets from the one that
-//! started it and gives to those it starts.
+//! The environment: `NAME=value` texts that a program gets from its parent and
+//! passes to its children.
 
 use crate::Errno;
 use crate::single::Single;
@@ -15,7 +15,8 @@ static ENVIRONMENT: Single<Environment> = Single::new(Environment {
 struct Environment {
     /// The pointers on the initial stack, ended by a null one.
     initial: *const *const c_char,
-    /// Taken from there at the first use: most programs have none.
+    /// Copied from the initial stack at the first use, because most programs
+    /// have none.
     texts: Option<Vec<ByteString>>,
 }
 
@@ -35,10 +36,10 @@ impl Environment {
     fn initial(&self) -> impl Iterator<Item = &'static CStr> + use<> {
         let mut at = self.initial;
         core::iter::from_fn(move || {
-            // SAFETY: `from_stack` was told that a null pointer ends the list
-            // and that all stays as it is.
+            // SAFETY: by `from_stack`'s contract a null pointer ends the list
+            // and all of it stays unchanged.
             let text = unsafe { (!at.is_null() && !(*at).is_null()).then(|| CStr::from_ptr(*at)) };
-            // Not beyond the end, however often one asks.
+            // Never beyond the end, however often the iterator is polled.
             at = text.map_or(at, |_| at.wrapping_add(1));
             text
         })
@@ -61,7 +62,8 @@ fn with<R>(f: impl FnOnce(&mut Vec<ByteString>) -> R) -> Option<R> {
     ENVIRONMENT.with(|e| f(e.texts()))
 }
 
-/// Did the program begin with `name` set to that value? Allocates nothing.
+/// Returns true if the program was started with `name` set to `wanted`.
+/// Allocates nothing.
 pub(crate) fn begins_with(name: &str, wanted: &str) -> bool {
     let found = ENVIRONMENT.with(|e| {
         let mut texts = e.initial().map(CStr::to_bytes);
@@ -80,7 +82,7 @@ pub fn get(name: impl AsRef<[u8]>) -> Option<ByteString> {
     .flatten()
 }
 
-/// Gives `name` a value. `EINVAL`: not a name.
+/// Sets `name` to a value. `EINVAL`: not a valid name.
 pub fn set(name: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<(), Errno> {
     let (name, to) = (name.as_ref(), to.as_ref());
     if name.is_empty() || name.contains(&b'=') || name.contains(&0) || to.contains(&0) {
@@ -96,13 +98,13 @@ pub fn set(name: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<(), Errno> {
     .ok_or(Errno::EBUSY)
 }
 
-/// Forgets `name`.
+/// Removes `name` from the environment.
 pub fn remove(name: impl AsRef<[u8]>) {
     let name = name.as_ref();
     with(|texts| texts.retain(|t| value(t, name).is_none()));
 }
 
-/// All of it: names and values.
+/// All names with their values.
 pub fn all() -> Vec<(ByteString, ByteString)> {
     let pair = |t: &ByteString| {
         let (name, value) = t.as_byte_str().split_once(b'=')?;
@@ -111,7 +113,7 @@ pub fn all() -> Vec<(ByteString, ByteString)> {
     with(|texts| texts.iter().filter_map(pair).collect()).unwrap_or_default()
 }
 
-/// The texts as they are.
+/// The texts in the form `NAME=value`.
 pub(crate) fn texts() -> Vec<ByteString> {
     with(|texts| texts.clone()).unwrap_or_default()
 }

@@ -6,8 +6,8 @@ use alloc::{format, string::String};
 use bytestr::ByteStr;
 use core::fmt;
 
-/// Why a program gives up: a text that names the object and the reason, and
-/// the exit status that goes with it.
+/// The reason for which a program gives up: a text that names the object and
+/// the reason, and the exit status that goes with it.
 #[derive(Debug)]
 pub struct Failure {
     text: String,
@@ -15,17 +15,17 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// With exit status 1.
+    /// A failure with exit status 1.
     pub fn new(text: impl fmt::Display) -> Self {
         Self::with_status(1, text)
     }
 
-    /// The program was called wrongly; exit status 2.
+    /// A usage error; exit status 2.
     pub fn usage(text: impl fmt::Display) -> Self {
         Self::with_status(2, text)
     }
 
-    /// With any exit status.
+    /// A failure with the given exit status.
     pub fn with_status(status: u8, text: impl fmt::Display) -> Self {
         Failure {
             text: format!("{text}"),
@@ -46,9 +46,9 @@ impl From<Errno> for Failure {
     }
 }
 
-/// Turns an error number into a [`Failure`] that says what it is about.
+/// Turns an error number into a [`Failure`] that names the object.
 pub trait Named<T> {
-    /// `what: reason`.
+    /// Adds the object's name: `object: reason`.
     fn about(self, what: impl fmt::Display) -> Result<T, Failure>;
 }
 
@@ -58,9 +58,9 @@ impl<T> Named<T> for Result<T, Errno> {
     }
 }
 
-/// What `main` may return.
+/// The types that `main` may return.
 pub trait Outcome {
-    /// Ends the process accordingly.
+    /// Ends the process with the status and text of this outcome.
     fn finish(self, program: ByteStr<'_>) -> !;
 }
 

@@ -54,29 +54,29 @@ impl File {
         File { fd }
     }
 
-    /// A descriptor to use without ever closing it.
+    /// A handle for a descriptor that is never closed by it.
     pub const fn borrowed(fd: u32) -> ManuallyDrop<File> {
         ManuallyDrop::new(File { fd })
     }
 
-    /// Its number.
+    /// The descriptor.
     pub const fn fd(&self) -> u32 {
         self.fd
     }
 
-    /// Its number; it stays open.
+    /// Returns the descriptor, which stays open.
     pub fn into_fd(self) -> u32 {
         ManuallyDrop::new(self).fd
     }
 
-    /// Makes descriptor `new` another name for this one, closing what it was.
+    /// Makes descriptor `new` a duplicate of this one; closes `new` first.
     pub fn dup_to(&self, new: u32) -> Result<File, Errno> {
         // SAFETY: touches no memory.
         let fd = unsafe { sys::call2(Call::Dup, u64::from(self.fd), u64::from(new)) }?;
         Ok(File { fd: fd as u32 })
     }
 
-    /// Another descriptor for the same open file, the lowest free one.
+    /// Duplicates the descriptor to the lowest free one.
     pub fn dup(&self) -> Result<File, Errno> {
         // SAFETY: touches no memory.
         let fd = unsafe { sys::call2(Call::Dup, u64::from(self.fd), u64::MAX) }?;
@@ -88,8 +88,8 @@ impl File {
         self.read_at(buffer, OFFSET_CURRENT)
     }
 
-    /// Reads at `offset`. Short only at the end of the file, or as the server
-    /// pleases.
+    /// Reads at `offset`. May return less than the buffer holds, at the end of
+    /// the file or whenever the server does so.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
         let (at, len) = of_mut(buffer);
         // SAFETY: the kernel writes within `buffer`.
@@ -97,7 +97,7 @@ impl File {
         Ok((n as usize).min(buffer.len()))
     }
 
-    /// Reads until `buffer` is full or the file ends; returns how much it is.
+    /// Reads until `buffer` is full or the file ends; returns the byte count.
     pub fn read_full_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
         let mut done = 0;
         while done < buffer.len() {
@@ -109,7 +109,7 @@ impl File {
         Ok(done)
     }
 
-    /// The same from the descriptor's own offset, which moves.
+    /// As [`File::read_full_at`], at the descriptor's own offset, which moves.
     pub fn read_full(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
         let mut done = 0;
         while done < buffer.len() {
@@ -135,12 +135,12 @@ impl File {
         }
     }
 
-    /// Writes at the descriptor's own offset; returns how much was taken.
+    /// Writes at the descriptor's own offset; returns the byte count.
     pub fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
         self.write_at(bytes, OFFSET_CURRENT)
     }
 
-    /// Writes at `offset`; returns how much was taken.
+    /// Writes at `offset`; returns the byte count.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<usize, Errno> {
         let (at, len) = of(bytes);
         // SAFETY: the kernel only reads `bytes`.
@@ -152,7 +152,7 @@ impl File {
     pub fn write_all(&self, mut bytes: &[u8]) -> Result<(), Errno> {
         while !bytes.is_empty() {
             let written = match self.write(bytes) {
-                // A channel: no message is longer than that.
+                // Too long for a message of a channel.
                 Err(Errno::EMSGSIZE) => self.write(&bytes[..bytes.len().min(64 * 1024)]),
                 written => written,
             };
@@ -185,7 +185,7 @@ impl File {
         unsafe { sys::call3(Call::Seek, fd, offset as u64, whence) }
     }
 
-    /// What the file is.
+    /// The attributes of the file.
     pub fn stat(&self) -> Result<Stat, Errno> {
         let mut stat = Stat::default();
         // SAFETY: the kernel writes one `Stat`.
@@ -196,7 +196,7 @@ impl File {
         Ok(stat)
     }
 
-    /// What the file at `path` is.
+    /// The attributes of the file at `path`; follows symbolic links.
     pub fn stat_path(path: impl AsRef<[u8]>) -> Result<Stat, Errno> {
         let (at, len) = of(path.as_ref());
         let mut stat = Stat::default();
@@ -205,7 +205,7 @@ impl File {
         Ok(stat)
     }
 
-    /// The same of a symbolic link at `path` itself.
+    /// The attributes of the file at `path`; of a symbolic link, its own.
     pub fn lstat_path(path: impl AsRef<[u8]>) -> Result<Stat, Errno> {
         let (at, len) = of(path.as_ref());
         let mut stat = Stat::default();
@@ -230,26 +230,26 @@ impl File {
         })
     }
 
-    /// What was written is on the medium when this returns.
+    /// Returns when all earlier writes of the file have reached the medium.
     pub fn sync(&self) -> Result<(), Errno> {
         // SAFETY: touches no memory.
         unsafe { sys::call1(Call::FSync, u64::from(self.fd)) }.map(drop)
     }
 
-    /// Speaks 9P on this channel and puts the tree at `path`; the channel
-    /// belongs to the mount from now on.
+    /// Speaks 9P on this channel and mounts the server's tree at `path`. The
+    /// channel belongs to the mount afterwards.
     pub fn mount(self, path: impl AsRef<[u8]>) -> Result<(), Errno> {
         self.mount_with(path, abi::bind::REPLACE)
     }
 
-    /// The same, hiding what is at `path` or in a union with it; `flags` as in
-    /// [`abi::bind`].
+    /// As [`File::mount`]; `flags` as in [`abi::bind`] select a replacement of
+    /// `path` or a union with it.
     pub fn mount_with(self, path: impl AsRef<[u8]>, flags: u64) -> Result<(), Errno> {
         self.mount_as(path, flags, "")
     }
 
-    /// The same with the tree that the server has under `name`, which may have
-    /// options: see docs/protocol.md.
+    /// As [`File::mount_with`], for the tree that the server has under `name`,
+    /// which may end in options (docs/protocol.md).
     pub fn mount_as(
         self,
         path: impl AsRef<[u8]>,
@@ -277,10 +277,10 @@ impl File {
     }
 }
 
-/// One name in a directory.
+/// One entry of a directory.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The name, without the directory's.
+    /// The name, without the path of the directory.
     pub name: ByteString,
     /// The server's identity for the file.
     pub qid_path: u64,
@@ -294,7 +294,7 @@ pub struct ReadDir<'a> {
     records: Vec<u8>,
     at: usize,
     end: usize,
-    /// An error is the last thing it gives.
+    /// The iterator ends after an error.
     failed: bool,
 }
 
@@ -347,7 +347,7 @@ impl Iterator for ReadDir<'_> {
             }
         }
         let entry = self.parse();
-        // A record cut short: the kernel never sends one.
+        // The kernel never sends a record cut short.
         self.failed = entry.is_none();
         Some(entry.ok_or(Errno::EPROTO))
     }

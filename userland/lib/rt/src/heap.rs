@@ -43,8 +43,8 @@ static HEAP: ProcessHeap = ProcessHeap(Single::new(State {
     kind: "memory",
 }));
 
-/// Looks what kind of segment the environment asks for; before the first
-/// allocation.
+/// Reads from the environment which kind of segment to use; called before the
+/// first allocation.
 pub(crate) fn choose_kind() {
     if env::begins_with("HEAP", "snapshot") {
         HEAP.0.with(|state| state.kind = "snapshot");
@@ -63,7 +63,7 @@ fn class_of(layout: &Layout) -> Option<usize> {
 impl State {
     fn attach(&mut self) -> bool {
         let (at, len) = sys::of(self.kind.as_bytes());
-        // SAFETY: the new segment is at addresses nobody uses.
+        // SAFETY: the kernel attaches the new segment where no other memory is.
         match unsafe { sys::call5(Call::SegAttach, at, len, 0, HEAP_LEN, 0) } {
             Ok(va) => {
                 // SAFETY: the segment is ours alone and stays for ever.

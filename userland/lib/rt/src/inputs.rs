@@ -3,8 +3,9 @@
 use crate::{Args, ByteStr, Failure, File, Named, copy, io, mode};
 use abi::Errno;
 
-/// Is the input an ordinary file that is the output too, with something left
-/// to read? Who copies it reads what it writes, for ever.
+/// Returns true if `input` and `output` are the same ordinary file and `input`
+/// has content left. Copying would then never end, because it reads its own
+/// output.
 pub fn feeds(input: &File, output: &File) -> bool {
     let (Ok(from), Ok(to)) = (input.stat(), output.stat()) else {
         return false;

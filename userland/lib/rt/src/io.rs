@@ -12,8 +12,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 const BUFFER: usize = 4096;
-/// Exit status of a program whose standard output is a channel that nobody
-/// reads any more; the shells' number for it.
+/// Exit status of a program whose standard output is a channel without a
+/// reader; the shells' number for it.
 pub const NO_READER: u8 = 141;
 
 struct Output {
@@ -85,7 +85,7 @@ pub fn write_name(name: impl AsRef<[u8]>) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Writes out what has been collected.
+/// Writes the collected output.
 pub fn flush() -> Result<(), Errno> {
     OUTPUT.with(Output::flush).unwrap_or(Err(Errno::EBUSY))
 }

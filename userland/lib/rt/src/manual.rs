@@ -31,13 +31,13 @@ unsafe extern "Rust" {
     safe fn dormouse_manual() -> &'static str;
 }
 
-/// The text without what makes it a comment.
+/// The text without comment markers.
 fn lines() -> impl Iterator<Item = &'static str> {
     let lines = dormouse_manual().lines();
     lines.map(|line| line.trim_start_matches("//!").trim_start_matches(' '))
 }
 
-/// Has the program a manual?
+/// Returns true if the program has a manual.
 pub(crate) fn is_there() -> bool {
     !dormouse_manual().is_empty()
 }
@@ -51,8 +51,8 @@ pub(crate) fn show() -> ! {
     process::exit(0, "")
 }
 
-/// How the program is called: what the manual has in backquotes before the
-/// first colon or at its first line's end.
+/// The usage: the parts of the manual in backquotes before the first colon or
+/// the end of the first line.
 fn usage() -> Option<String> {
     let mut text = String::new();
     for line in lines().take_while(|line| !line.is_empty()) {

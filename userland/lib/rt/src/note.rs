@@ -1,16 +1,16 @@
 //! Notes: texts that interrupt a process.
 //!
 //! A handler runs between any two instructions of the program, on the same
-//! stack. It may use system calls and atomic values; what the program itself
-//! was just using (the allocator, standard output) is out of its reach and
-//! fails as if memory were out. A call that a note interrupts ends with
+//! stack. It may make system calls and use atomic values. A resource that the
+//! program was using at that moment (the allocator, standard output) is locked:
+//! its use fails as if memory were out. A call that a note interrupts ends with
 //! `EINTR`.
 
 use crate::sys;
 use abi::{Call, Errno, Registers, noted};
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// What becomes of the program after its handler.
+/// The way in which the program continues after its handler.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Then {
     /// It goes on, with the registers as the handler left them.
@@ -19,13 +19,13 @@ pub enum Then {
     End,
 }
 
-/// A handler: the registers of what was interrupted, and the text.
+/// A handler: the registers of the interrupted program, and the text.
 pub type Handler = fn(&mut Registers, &str) -> Then;
 
 /// The handler's address; 0: none.
 static HANDLER: AtomicUsize = AtomicUsize::new(0);
 
-/// What the kernel calls.
+/// The kernel calls this function to deliver a note.
 extern "C" fn enter(registers: *mut Registers, text: *const u8, len: usize) -> ! {
     // SAFETY: the kernel has just put a `Registers` and `len` bytes of text
     // there, below everything that the program has on its stack.

@@ -34,7 +34,7 @@ impl Port {
     }
 
     /// Waits for the next message or interrupt, at most `timeout` nanoseconds
-    /// (`u64::MAX`: for ever; `ETIMEDOUT` after that).
+    /// (`u64::MAX`: without limit), then returns `ETIMEDOUT`.
     #[inline]
     pub fn receive(&self, buffer: &mut [u8], timeout: u64) -> Result<Received, Errno> {
         let mut received = Received::default();

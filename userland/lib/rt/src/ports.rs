@@ -18,7 +18,7 @@ impl Com1 {
         Com1(offset & 7)
     }
 
-    /// Reads it.
+    /// Reads the port.
     #[inline]
     pub fn get(self) -> u8 {
         let value: u8;
@@ -31,7 +31,7 @@ impl Com1 {
         value
     }
 
-    /// Writes it.
+    /// Writes the port.
     #[inline]
     pub fn set(self, value: u8) {
         // SAFETY: as in `get`.

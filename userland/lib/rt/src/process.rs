@@ -4,8 +4,8 @@ use crate::{io, sys};
 use abi::{Call, Errno, ProcessInfo, Slice, WaitMessage, rfork};
 use alloc::vec::Vec;
 
-/// Ends this process: flushes standard output, then `status` (0 is success)
-/// and an optional text for whoever waits.
+/// Ends this process: flushes standard output, then passes `status` (0 is
+/// success) and an optional text to the parent.
 pub fn exit(status: u8, text: &str) -> ! {
     io::flush_quietly();
     match io::failed() {
@@ -31,7 +31,7 @@ pub fn exit_now(status: u8, text: &str) -> ! {
 /// Which of the two processes after [`fork`] this is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fork {
-    /// The new one.
+    /// This is the child.
     Child,
     /// The old one, with the new one's number.
     Parent(u64),
@@ -115,7 +115,7 @@ pub(crate) fn slice(bytes: &[u8]) -> Slice {
 pub struct Ended(WaitMessage);
 
 impl Ended {
-    /// Which child.
+    /// The process id of the child.
     pub fn pid(&self) -> u64 {
         self.0.pid
     }

@@ -57,9 +57,9 @@ impl Segment {
     /// The memory. Looking at a sleeping page wakes it.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: (1) the range is attached, readable and writable until
-        // `self` is dropped; (2) nobody else refers to it, the handle is the
-        // only way to it; (3) any bytes are valid `u8`s.
+        // SAFETY: (1) the range is attached, readable and writable until `self`
+        // is dropped; (2) the handle is the only way to it; (3) any bytes are
+        // valid `u8`s.
         unsafe { core::slice::from_raw_parts(self.address as *const u8, self.len) }
     }
 
@@ -77,8 +77,8 @@ impl Segment {
             return Err(Errno::EINVAL);
         }
         let at = self.address + offset as u64;
-        // SAFETY: changes only memory this handle owns, and `&mut self` says
-        // that nobody looks at it now.
+        // SAFETY: changes only memory that this handle owns, and `&mut self`
+        // excludes other references.
         unsafe { sys::call2(Call::SegFree, at, len as u64) }.map(drop)
     }
 
@@ -91,7 +91,7 @@ impl Segment {
         unsafe { sys::call1(Call::Physical, self.address + offset as u64) }
     }
 
-    /// Keeps it attached for ever.
+    /// Keeps the segment attached until the process ends.
     pub fn leak(self) -> &'static mut [u8] {
         let mut kept = core::mem::ManuallyDrop::new(self);
         let bytes = kept.bytes_mut();

@@ -8,14 +8,14 @@ const SERVICE: u32 = SERVICE_FD as u32;
 
 /// A server that was started.
 pub struct Service {
-    /// Its process.
+    /// The process that serves.
     pub pid: u64,
-    /// Our end of the channel it serves, to be mounted.
+    /// The client's end of the channel, to be mounted.
     pub channel: File,
 }
 
-/// The path of the program that a person calls `name`: that of `/bin`, if there
-/// is no slash in it.
+/// The path of the program for a name typed by a user: in `/bin` if the name
+/// contains no slash.
 pub fn path_of(name: ByteStr<'_>) -> ByteString {
     match name.contains(&b'/') {
         true => name.to_owned(),

@@ -5,8 +5,8 @@ use crate::{Segment, sys};
 use abi::{Call, Errno};
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
 
-/// A `shared` segment. Others may change it at any time, so there are no plain
-/// references into it.
+/// A `shared` segment. Other processes may change it at any time, so there are
+/// no plain references into it.
 #[derive(Debug)]
 pub struct Shared(Segment);
 
@@ -21,7 +21,7 @@ impl Shared {
         self.0.len()
     }
 
-    /// Never: it has at least one page.
+    /// Always false: the segment has at least one page.
     pub const fn is_empty(&self) -> bool {
         false
     }
@@ -31,7 +31,7 @@ impl Shared {
         self.0.address()
     }
 
-    /// The bytes, each on its own.
+    /// The bytes, each as an atomic.
     pub fn bytes(&self) -> &[AtomicU8] {
         // SAFETY: attached, readable and writable until `self` is dropped; an
         // `AtomicU8` may be any byte and may be changed by others.
@@ -55,7 +55,7 @@ impl Shared {
     }
 }
 
-/// A count that processes wait for to be more than zero. Begins with what is
+/// A counter; processes wait while it is zero. Its initial value is the number
 /// in its memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Semaphore<'s>(&'s AtomicU32);
@@ -65,25 +65,26 @@ impl Semaphore<'_> {
         core::ptr::from_ref(self.0) as u64
     }
 
-    /// Takes one, waiting for it. `EINTR`: a note came first.
+    /// Decrements the counter, waiting while it is zero. `EINTR`: a note came
+    /// first.
     pub fn acquire(self) -> Result<(), Errno> {
         // SAFETY: the kernel changes the number, which is atomic.
         unsafe { sys::call2(Call::SemAcquire, self.va(), 1) }.map(drop)
     }
 
-    /// Takes one if there is one.
+    /// Decrements the counter unless it is zero; returns true if it did.
     pub fn try_acquire(self) -> Result<bool, Errno> {
         // SAFETY: as above.
         unsafe { sys::call2(Call::SemAcquire, self.va(), 0) }.map(|got| got == 1)
     }
 
-    /// Adds `count`; those who wait get theirs first.
+    /// Adds `count`; waiting processes are served first.
     pub fn release(self, count: u32) -> Result<(), Errno> {
         // SAFETY: as above.
         unsafe { sys::call2(Call::SemRelease, self.va(), u64::from(count)) }.map(drop)
     }
 
-    /// What it is now.
+    /// The present value.
     pub fn value(self) -> u32 {
         self.0.load(Relaxed)
     }

@@ -11,7 +11,7 @@ use core::fmt;
 pub struct Counters([u64; Stat64::COUNT]);
 
 impl Counters {
-    /// Reads them.
+    /// Reads the kernel's counters.
     pub fn now() -> Result<Counters, Errno> {
         let mut all = [0; Stat64::COUNT];
         let (to, count) = (all.as_mut_ptr() as u64, Stat64::COUNT as u64);
@@ -20,18 +20,18 @@ impl Counters {
         Ok(Counters(all))
     }
 
-    /// One of them.
+    /// The value of one counter.
     pub fn get(&self, which: Stat64) -> u64 {
         self.0[which as usize]
     }
 
-    /// How much `which` grew since `earlier`.
+    /// The increase of `which` since `earlier`.
     pub fn since(&self, earlier: &Counters, which: Stat64) -> u64 {
         self.get(which).wrapping_sub(earlier.get(which))
     }
 }
 
-/// What moved between two moments, in the whole system.
+/// The traffic between two moments, in the whole system.
 #[derive(Clone, Copy, Debug)]
 pub struct Figures {
     /// 9P exchanges, each a T and its R.
@@ -141,22 +141,22 @@ pub fn count_request(bytes_in: u64, bytes_out: u64) {
     });
 }
 
-/// What a file server keeps for its clients, in numbers.
+/// The resources that a file server holds for its clients.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Kept {
-    /// Fids at the server beneath.
+    /// Fids at the lower server.
     pub fids: u64,
-    /// Files that somebody uses.
+    /// Files in use.
     pub files: u64,
     /// Live snapshots.
     pub snapshots: u64,
-    /// Blocks of old content kept for those.
+    /// Before-images held for them.
     pub saved: u64,
-    /// Blocks of old content ever saved.
+    /// Before-images ever saved.
     pub rescued: u64,
 }
 
-/// Says what this server keeps now.
+/// Publishes the resources that this server holds now.
 #[inline]
 pub fn set_kept(kept: Kept) {
     DEVICE.with(|counters| {

@@ -1,6 +1,6 @@
-//! System calls as they are: one function per number of arguments, unsafe
-//! because the kernel writes where it is told to. The rest of this crate
-//! wraps them.
+//! Raw system calls: one function per number of arguments. They are unsafe
+//! because the kernel writes to the addresses it is given. The rest of this
+//! crate wraps them.
 
 use abi::{Call, Errno, decode};
 use alloc::vec;
@@ -12,13 +12,13 @@ macro_rules! raw {
         $(#[$doc])*
         ///
         /// # Safety
-        /// Memory the call is told to write must be the caller's to change,
-        /// and what the call unmaps must not be referred to any more.
+        /// The caller may change all memory that the call writes, and holds no
+        /// reference to memory that the call unmaps.
         #[inline]
         pub unsafe fn $name(call: Call, $($arg: u64),*) -> Result<u64, Errno> {
             let answer: u64;
-            // SAFETY: the kernel keeps all registers but rax, rcx, r11; what
-            // it does to memory is the caller's promise.
+            // SAFETY: the kernel keeps all registers but rax, rcx and r11; the
+            // caller promises that its effects on memory are permitted.
             unsafe {
                 asm!(
                     "syscall",
@@ -82,19 +82,19 @@ pub(crate) fn text_call(call: Call, text: &[u8]) -> Result<u64, Errno> {
     unsafe { call2(call, at, len) }
 }
 
-/// This process's number.
+/// The process id.
 #[inline]
 pub fn getpid() -> u64 {
     // SAFETY: touches no memory.
     unsafe { call0(Call::GetPid) }.unwrap_or(0)
 }
 
-/// A line in the kernel's log.
+/// Writes a line to the kernel's log.
 pub fn log(text: &[u8]) -> Result<(), Errno> {
     text_call(Call::Log, text).map(drop)
 }
 
-/// A line for the judge; needs the privilege `JUDGE`.
+/// Writes a line for the judge; needs the privilege `JUDGE`.
 pub fn verdict(text: &[u8]) -> Result<(), Errno> {
     text_call(Call::Verdict, text).map(drop)
 }
@@ -108,20 +108,20 @@ pub fn halt(status: u8) -> Errno {
     }
 }
 
-/// Gives up all privileges that are not in `mask`; returns what is left.
+/// Gives up all privileges that are not in `mask`; returns the rest.
 pub fn privilege(mask: u64) -> Result<u64, Errno> {
     // SAFETY: touches no memory.
     unsafe { call1(Call::Privilege, mask) }
 }
 
-/// Sleeps; 0 gives way to other processes.
+/// Sleeps; 0 yields to other processes.
 pub fn sleep(nanoseconds: u64) -> Result<(), Errno> {
     // SAFETY: touches no memory.
     unsafe { call1(Call::Sleep, nanoseconds) }.map(drop)
 }
 
-/// Copies the boot options, `key=value` lines, into `buffer`; returns how many
-/// bytes there are.
+/// Copies the boot options, `key=value` lines, into `buffer`; returns the byte
+/// count.
 pub fn boot_options(buffer: &mut [u8]) -> Result<usize, Errno> {
     let (at, len) = of_mut(buffer);
     // SAFETY: the kernel writes within `buffer`.
@@ -188,8 +188,8 @@ pub fn chdir(path: impl AsRef<[u8]>) -> Result<(), Errno> {
     text_call(Call::ChDir, path.as_ref()).map(drop)
 }
 
-/// Lets `old` lead to what `new` is, alone or in a union with what was there;
-/// `flags` as in [`abi::bind`].
+/// Makes `old` name the file at `new`, alone or in a union with its former
+/// content; `flags` as in [`abi::bind`].
 pub fn bind(new: impl AsRef<[u8]>, old: impl AsRef<[u8]>, flags: u64) -> Result<(), Errno> {
     let ((a, b), (c, d)) = (of(new.as_ref()), of(old.as_ref()));
     // SAFETY: the kernel only reads the paths.

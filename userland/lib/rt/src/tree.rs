@@ -1,19 +1,18 @@
-//! Trees of directories: removing and copying them, without recursion and
-//! without a descriptor for each level. What fails is said, and the rest is
-//! done all the same. Symbolic links are what they are, never ways down.
+//! Trees of directories: removal and copying, without recursion and without a
+//! descriptor for each level. A failure is reported, and the rest is done all
+//! the same. Symbolic links are never followed.
 
 use crate::copy::{self, inside};
 use crate::{ByteStr, ByteString, Failure, File, Named, eprintln, mode, sys};
 use abi::{Errno, Stat};
 use alloc::vec::{self, Vec};
 
-/// Says what failed for `program`.
+/// Reports a failure in the name of `program`.
 fn say(program: &str, failure: &Failure) {
     eprintln!("{program}: {failure}");
 }
 
-/// The names in a directory, all of them at once: one that changes is not read
-/// twice.
+/// All names in a directory, read before any of them is removed or copied.
 fn names(path: ByteStr<'_>) -> Result<vec::IntoIter<ByteString>, Failure> {
     let directory = File::open(path, mode::OREAD).about(path)?;
     let mut names: Vec<ByteString> = Vec::new();
@@ -32,11 +31,11 @@ fn names(path: ByteStr<'_>) -> Result<vec::IntoIter<ByteString>, Failure> {
 struct Emptied {
     path: ByteString,
     names: vec::IntoIter<ByteString>,
-    /// Something in it is still there.
+    /// Some entry could not be removed.
     failed: bool,
 }
 
-/// Removes what is at `path` with all that is in it; did all of it go?
+/// Removes the file or tree at `path`; returns true if all of it is gone.
 pub fn remove(program: &str, path: ByteStr<'_>) -> bool {
     let mut open: Vec<Emptied> = Vec::new();
     let mut gone = remove_or_open(program, path.to_owned(), &mut open);
@@ -62,8 +61,7 @@ pub fn remove(program: &str, path: ByteStr<'_>) -> bool {
     gone
 }
 
-/// Removes what is no directory, or puts the directory on `open`; false if
-/// that failed.
+/// Removes a file, or pushes a directory onto `open`; returns false on failure.
 fn remove_or_open(program: &str, path: ByteString, open: &mut Vec<Emptied>) -> bool {
     let shown = path.as_byte_str();
     match File::lstat_path(shown).about(shown) {
@@ -107,14 +105,14 @@ struct Copied {
     names: vec::IntoIter<ByteString>,
 }
 
-/// Copies the directory `from` with all that is in it to the path `to`, which
-/// is made or added to; was all of it copied?
+/// Copies the directory `from` with its content to the path `to`, which is
+/// created or merged into; returns true if all of it was copied.
 pub fn copy(program: &str, from: ByteStr<'_>, to: ByteStr<'_>) -> bool {
     let mut open: Vec<Copied> = Vec::new();
     let mut made = None;
     let begun = into_itself(from, to).and_then(|()| {
         open.push(begin(from, to)?);
-        // A way into the copy that the paths do not show.
+        // Another path leads into the copy.
         made = File::stat_path(to).ok();
         Ok(())
     });
@@ -152,10 +150,10 @@ pub fn copy(program: &str, from: ByteStr<'_>, to: ByteStr<'_>) -> bool {
     complete
 }
 
-/// Makes the copy of a directory, still empty.
+/// Creates the empty copy of a directory.
 fn begin(from: ByteStr<'_>, to: ByteStr<'_>) -> Result<Copied, Failure> {
     let permissions = File::stat_path(from).about(from)?.mode & 0o777;
-    // The names first: what is made in it meanwhile is not copied.
+    // Names are read first, so that entries created meanwhile are not copied.
     let names = names(from)?;
     match File::create(to, mode::OREAD, mode::DMDIR | permissions | 0o700) {
         Err(Errno::EEXIST) => {}
@@ -172,14 +170,14 @@ fn itself(from: ByteStr<'_>, to: ByteStr<'_>) -> Failure {
     Failure::new(format_args!("{from}: cannot be put into itself, {to}"))
 }
 
-/// An error if `to` is `from` or in it.
+/// Refuses to copy `from` to `to` inside itself.
 pub fn into_itself(from: ByteStr<'_>, to: ByteStr<'_>) -> Result<(), Failure> {
     let source: Stat = File::stat_path(from).about(from)?;
     let start = match to.first() {
         Some(b'/') => ByteString::default(),
         _ => sys::getwd().about(".")?,
     };
-    // Names are lexical, as for the kernel.
+    // The kernel resolves names by text too.
     let mut parts: Vec<&[u8]> = Vec::new();
     let slash = |byte: &u8| *byte == b'/';
     for part in start.split(slash).chain(to.split(slash)) {

@@ -1,15 +1,14 @@
-//! What the programs that are snapfs over something have in common: the loop
-//! that takes requests from a channel, gives them to [`snapfs`], sends the
-//! answers, and hands over what comes from the server beneath.
+//! The common part of all programs that run snapfs over some lower server: the
+//! loop that takes requests from a channel, gives them to [`snapfs`], sends the
+//! answers, and passes on the replies of the lower server.
 //!
 //! ```text
-//! kernel --T--> Server --message--> snapfs --> Transport --> server beneath
-//! kernel <--R-- Server <--answer--- snapfs <-- Transport <-- server beneath
+//! kernel --T--> Server --message--> snapfs --> Transport --> lower server
+//! kernel <--R-- Server <--answer--- snapfs <-- Transport <-- lower server
 //! ```
 //!
-//! It owns the channel to the kernel, the receive port and the buffers that
-//! messages come in. How the server beneath is reached is a [`Transport`]'s
-//! affair.
+//! It owns the channel to the kernel, the receive port and the message buffers.
+//! A [`Transport`] is the connection to the lower server.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -26,11 +25,11 @@ use snapfs::Options;
 pub use message::{Buffers, MSIZE, Message};
 pub use serve::{BELOW, Came, Server, TOGETHER, Transport};
 
-/// Least memory that clients may make a server hold, and most, in bytes.
+/// Least and most memory that clients may make a server use, in bytes.
 const MEMORY: [u64; 2] = [4 << 20, 512 << 20];
 
-/// How a server over any files is to be: an eighth of the machine's memory for
-/// what its clients make it hold.
+/// The options of a server: its clients may make it use an eighth of the
+/// machine's memory.
 pub fn options() -> Options {
     let default = Options::default();
     let Ok(counters) = Counters::now() else {

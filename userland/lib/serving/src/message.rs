@@ -1,12 +1,12 @@
-//! Messages, kept while they are used.
+//! Messages in receive buffers that live as long as their messages.
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Deref;
 
-/// Bytes of the longest message: the msize the kernel offers, and the one to
-/// offer beneath.
+/// Bytes of the longest message: the msize that the kernel offers, and that is
+/// offered to the lower server.
 pub const MSIZE: usize = 128 * 1024 + 4096;
-/// Buffers kept for messages to come; more are needed only for a moment.
+/// Buffers kept in reserve; more are allocated and freed as needed.
 const SPARE: usize = 8;
 /// Messages up to this length are copied out of the receive buffer, as most are
 /// a page fault's few bytes; longer ones take the buffer with them.

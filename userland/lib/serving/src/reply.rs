@@ -1,17 +1,17 @@
-//! What replies from below say, as far as they may be believed.
+//! Replies of the lower server, checked.
 use ninep::consts::{IOHDRSZ, RREAD, VERSION_L};
 use ninep::{Reply, decode_reply, payload_start, peek};
 use rt::{Errno, Failure};
 
-/// Bytes of data in the `Rread` to a request for `asked`.
+/// Bytes of data in the `Rread` to a request for `asked` bytes.
 ///
 /// # Errors
-/// What came instead; `EPROTO`: nothing that may come, or more than was asked
-/// for.
+/// The error that the server answered; `EPROTO` for any other message and for
+/// more data than was asked for.
 #[inline]
 pub fn read(reply: &[u8], asked: usize) -> Result<usize, Errno> {
     if matches!(peek(reply), Some((_, RREAD, _))) {
-        // Not decoded any further: this is what a page fault waits for.
+        // Not decoded further: a page fault is waiting for it.
         let start = payload_start(reply).ok_or(Errno::EPROTO)?;
         let got = reply.len() - start;
         return (got <= asked).then_some(got).ok_or(Errno::EPROTO);
@@ -31,10 +31,10 @@ pub fn written(reply: &[u8], given: usize) -> Result<u32, Errno> {
     }
 }
 
-/// The msize that was agreed on, and the most data in one message: whole pages.
+/// The agreed msize, and the most data in one message: whole pages.
 ///
 /// # Errors
-/// There is nothing that `who` and we agree on.
+/// `who` and this server have no version in common.
 pub fn version(reply: &[u8], offered: u32, who: &str) -> Result<(u32, u32), Failure> {
     let Ok((_, Reply::Version { msize, version })) = decode_reply(reply) else {
         return Err(Failure::new(format_args!("{who}: no answer to Tversion")));

@@ -1,4 +1,5 @@
-//! The loop: requests in, answers out, what comes from below in between.
+//! The server loop: requests in, answers out, and the replies of the lower
+//! server in between.
 use crate::message::{Buffers, Message};
 use alloc::collections::VecDeque;
 use core::future::Future;
@@ -10,7 +11,7 @@ use snapfs::{Answer, Backing, Executor, Snapfs};
 
 /// Key of the kernel's channel at the receive port.
 const REQUESTS: u64 = 0;
-/// Key under which the port receives what comes from below.
+/// The key under which the port receives from the lower server.
 pub const BELOW: u64 = 1;
 
 /// Requests served at a time. Each may hold one reply from below while it waits
@@ -20,33 +21,33 @@ pub const TOGETHER: usize = 32;
 /// The one connection there is.
 const KERNEL: snapfs::ConnId = 0;
 
-/// The way to the server beneath: what the loop needs besides requests.
+/// The connection to the lower server.
 pub trait Transport: Backing {
-    /// What is served, for messages.
+    /// The name of the served tree, for messages.
     const TREE: &'static str;
 
     /// Agrees on version and message size.
     fn negotiate(&self) -> impl Future<Output = Result<(), Failure>>;
 
-    /// Requests were submitted that the server may not know of yet.
+    /// Makes sure that the lower server knows of all submitted requests.
     fn flush(&self);
 
-    /// Hands what came from below to those who wait for it.
+    /// Passes events from the lower server to the tasks that wait for them.
     ///
     /// # Errors
-    /// The server beneath is of no use any more, nor is this one.
+    /// The lower server is unusable, and so is this one.
     fn deliver(&self, came: Came, buffers: &mut Buffers) -> Result<(), Failure>;
 
     /// Replies may have been given back.
     fn freed(&self);
 }
 
-/// What came from below.
+/// An event from the lower server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Came {
     /// Interrupts.
     Interrupts,
-    /// A message of so many bytes: [`Buffers::message`] has it.
+    /// A message of that many bytes, in [`Buffers::message`].
     Message(usize),
     /// A message that was longer than any may be, and is lost.
     TooLong,
@@ -77,8 +78,8 @@ async fn serve<T: Transport>(fs: &Snapfs<T>, message: Message) -> Served<T::Buf>
 }
 
 impl<'f, T: Transport> Server<'f, T> {
-    /// One that serves the channel which is [`SERVICE_FD`]. What comes from
-    /// below comes to `port` under [`BELOW`].
+    /// A server for the channel [`SERVICE_FD`]. `port` receives events of the
+    /// lower server under the key [`BELOW`].
     pub fn new(port: Port, fs: &'f Snapfs<T>) -> Result<Self, Failure> {
         let channel = File::from_fd(SERVICE_FD as u32);
         port.add(&channel, REQUESTS).about("service channel")?;
@@ -95,14 +96,15 @@ impl<'f, T: Transport> Server<'f, T> {
     /// Serves until the kernel hangs up.
     ///
     /// # Errors
-    /// The server beneath is of no use.
+    /// The lower server is unusable.
     pub fn run(mut self) -> Result<(), Failure> {
         self.wait_for(self.fs.backing().negotiate())??;
         self.wait_for(self.fs.start(ByteStr::default(), ByteStr::default()))?
             .about(T::TREE)?;
         let mut tasks = Executor::default();
         let mut running = 0;
-        // What is in flight at a hang-up holds locks that the clean-up needs.
+        // After a hang-up, requests in flight hold locks that the clean-up
+        // needs.
         while !(self.hung_up && tasks.is_idle()) {
             while running < TOGETHER
                 && let Some(message) = self.waiting.pop_front()
@@ -143,14 +145,15 @@ impl<'f, T: Transport> Server<'f, T> {
                 (_, Received::INTERRUPT) => Came::Interrupts,
                 _ => Came::HangUp,
             },
-            // The kernel keeps to what was agreed.
+            // The kernel keeps to the agreed size.
             Err(Errno::EMSGSIZE) => Came::TooLong,
             Err(errno) => return Err(errno).about("receive port"),
         };
         self.fs.backing().deliver(came, &mut self.buffers)
     }
 
-    /// For whoever looks at the system's counters while nothing happens here.
+    /// Publishes the figures for readers of the system's counters, while the
+    /// server is idle.
     fn say_what_is_kept(&self) {
         let totals = self.fs.totals();
         stats::set_kept(stats::Kept {
@@ -166,17 +169,17 @@ impl<'f, T: Transport> Server<'f, T> {
     fn finish(&mut self, served: Served<T::Buf>) {
         let Served { answer, message } = served;
         let parts = [answer.head.as_slice(), answer.payload.as_slice()];
-        // Fails only if nobody is there to receive it; the hang-up follows.
+        // Fails only if the other end is closed; the hang-up event follows.
         let _ = rt::send(&self.channel, parts);
         drop(answer);
         self.buffers.give_back(message);
         self.fs.backing().freed();
     }
 
-    /// Runs one future to its end; requests that come meanwhile wait.
+    /// Runs one future to its end; requests that arrive meanwhile wait.
     ///
     /// # Errors
-    /// The kernel has hung up meanwhile: nobody wants the end.
+    /// The kernel has hung up, so that the result is no longer needed.
     fn wait_for<F: Future>(&mut self, future: F) -> Result<F::Output, Failure> {
         let mut future = pin!(future);
         let mut context = Context::from_waker(Waker::noop());

@@ -84,8 +84,8 @@ impl Date {
         before + self.day
     }
 
-    /// As `date +FORMAT` prints it: `%` and a letter is a part of the date.
-    /// An error names what is not known.
+    /// Formats the date as `date +FORMAT` does. The error names an unknown
+    /// letter.
     pub fn format(&self, format: &str) -> Result<String, String> {
         let mut text = String::new();
         let mut chars = format.chars();
@@ -101,7 +101,7 @@ impl Date {
         Ok(text)
     }
 
-    /// What `%` and `letter` stand for.
+    /// The text for `%` and `letter`.
     fn part(&self, letter: char) -> Result<String, String> {
         let hour_of_half = (self.hour + 11) % 12 + 1;
         let half = if self.hour < 12 { "AM" } else { "PM" };

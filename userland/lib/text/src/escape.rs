@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 
-/// Where escapes stand: they differ in how octal numbers are written, and in
-/// what `\c` does.
+/// The context of escapes: it decides how octal numbers are written, and the
+/// effect of `\c`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Escapes {
     /// In the format of `printf`: `\NNN`.
@@ -13,17 +13,18 @@ pub enum Escapes {
     Argument,
 }
 
-/// Does output go on after a text?
+/// Whether output continues after a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Output {
-    /// Yes.
+    /// No `\c` was found.
     GoesOn,
     /// No: there was a `\c`.
     Ends,
 }
 
-/// Adds `text` to `out`, escapes replaced. What is no escape stays as it is.
+/// Appends `text` to `out` with escapes replaced. Unknown escapes stay
+/// unchanged.
 pub fn unescape(text: &[u8], escapes: Escapes, out: &mut Vec<u8>) -> Output {
     let mut rest = text;
     while let Some((first, after)) = rest.split_first() {
@@ -65,8 +66,8 @@ pub(crate) fn one(text: &[u8], escapes: Escapes) -> Option<(u8, usize)> {
     Some((byte, 1))
 }
 
-/// At most `len_max` octal digits: what they are, the upper bits cut off, and
-/// how many there are.
+/// The value of at most `len_max` octal digits, cut to 8 bits, and their
+/// number.
 fn octal(text: &[u8], len_max: usize) -> (u8, usize) {
     let digits = text.iter().take(len_max);
     let digits = digits.take_while(|byte| (b'0'..=b'7').contains(byte));

@@ -1,6 +1,6 @@
-//! What several programs do with texts: regular expressions ([`Pattern`]),
-//! dates ([`Date`]), numbers with a unit ([`size`]), escapes ([`unescape`]) and
-//! formats ([`printf`]).
+//! Text processing shared by several programs: regular expressions
+//! ([`Pattern`]), dates ([`Date`]), numbers with a unit ([`size`]), escapes
+//! ([`unescape`]) and formats ([`printf`]).
 #![no_std]
 #![forbid(unsafe_code)]
 

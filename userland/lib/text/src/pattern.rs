@@ -1,10 +1,10 @@
 //! Regular expressions: `.` any byte, `[a-z]` and `[^a-z]` sets, `^` and `$`
 //! the ends of the text, `*`, `+`, `?` repetition, `a|b` alternatives, `( )`
-//! groups, `\` before a character that shall mean itself.
+//! groups, `\` before a character to be taken literally.
 //!
-//! A pattern becomes a small program that runs in all its possible states at
+//! A pattern becomes a small program that is run in all its possible states at
 //! once, so the time is at most the length of the pattern times that of the
-//! text, whatever the pattern. Texts are bytes: a set has single bytes.
+//! text. Texts are bytes: a set contains single bytes.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -15,12 +15,12 @@ use alloc::vec::Vec;
 /// Groups within each other, at most.
 const DEPTH_MAX: usize = 50;
 
-/// Do capitals differ from small letters?
+/// Whether upper and lower case differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Case {
-    /// Yes.
+    /// They differ.
     Differs,
-    /// No, for ASCII.
+    /// They are equal, for ASCII.
     Ignored,
 }
 
@@ -45,7 +45,7 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Understands a pattern, or says what is wrong with it.
+    /// Compiles a pattern; the error describes a mistake in it.
     pub fn new(text: &str, case: Case) -> Result<Pattern, String> {
         let mut compiler = Compiler {
             text: text.as_bytes(),
@@ -65,7 +65,7 @@ impl Pattern {
         })
     }
 
-    /// Is it found anywhere in `text`?
+    /// Returns true if the pattern matches anywhere in `text`.
     pub fn is_in(&self, text: &[u8]) -> bool {
         let mut now = States::new(self.steps.len());
         let mut next = States::new(self.steps.len());
@@ -98,8 +98,8 @@ impl Pattern {
         false
     }
 
-    /// Adds a state and all that follow from it without a byte; is one of them
-    /// the end?
+    /// Adds a state and all states reachable from it without a byte; returns
+    /// true if the end is among them.
     fn enter(&self, states: &mut States, state: usize, at: usize, end: usize) -> bool {
         let mut open = vec![state];
         while let Some(state) = open.pop() {
@@ -189,7 +189,7 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// Lets what begins at `start` happen more or less often than once.
+    /// Repeats the part that begins at `start`, as `sign` says.
     fn repeat(&mut self, sign: u8, start: usize) {
         let end = self.steps.len();
         match sign {

@@ -1,4 +1,4 @@
-//! What `printf` prints: POSIX's formats, but for floating point.
+//! The formats of `printf`: POSIX's, except floating point.
 
 use crate::escape::{Escapes, Output, one, unescape};
 use alloc::format;
@@ -9,18 +9,18 @@ use alloc::vec::Vec;
 /// Widest field, and most digits.
 const WIDTH_MAX: usize = 1 << 16;
 
-/// What there is to print.
+/// The result of `printf`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Printed {
-    /// The bytes.
+    /// The printed bytes.
     pub bytes: Vec<u8>,
-    /// What was wrong with arguments, which then count as 0.
+    /// Complaints about arguments, which count as 0.
     pub wrong: Vec<String>,
 }
 
-/// Prints `arguments` as `format` says, which is used again while arguments
-/// are left. Missing ones are empty or 0. An error says what is wrong with
-/// the format; what was printed until then is in `printed`.
+/// Prints `arguments` as `format` says, repeating the format while arguments
+/// are left. Missing arguments are empty or 0. The error describes a mistake in
+/// the format; `printed` has the output up to there.
 pub fn printf(format: &[u8], arguments: &[&[u8]], printed: &mut Printed) -> Result<(), String> {
     let mut run = Run {
         arguments,
@@ -37,7 +37,7 @@ pub fn printf(format: &[u8], arguments: &[&[u8]], printed: &mut Printed) -> Resu
 
 struct Run<'a> {
     arguments: &'a [&'a [u8]],
-    /// Has this use of the format taken an argument?
+    /// Set when this use of the format has taken an argument.
     taken: bool,
     printed: &'a mut Printed,
 }
@@ -96,7 +96,8 @@ impl Run<'_> {
         }
     }
 
-    /// What follows a `%`: the field, its letter, and the rest of the format.
+    /// Parses the text after a `%`: the field, its letter, and the rest of the
+    /// format.
     fn field<'f>(&mut self, format: &'f [u8]) -> Result<(Field, u8, &'f [u8]), String> {
         let mut field = Field::default();
         let mut rest = format;
@@ -171,7 +172,7 @@ impl Run<'_> {
                 self.put_number(field, sign, &number.unsigned_abs().to_string());
             }
             b'u' | b'o' | b'x' | b'X' => {
-                // A negative number is what its 64 bits are.
+                // A negative number is printed as its 64 bits.
                 let number = self.in_range(i128::from(i64::MIN), i128::from(u64::MAX)) as u64;
                 let alternative = field.alternative && number != 0;
                 let (prefix, digits) = match letter {

@@ -1,4 +1,4 @@
-//! The device: a queue of slots.
+//! The device: a virtqueue of slots.
 use crate::memory::{self, Memory};
 use crate::pci;
 use crate::slot::{POOL_LEN, Pool, SLOTS, Slot};
@@ -20,18 +20,18 @@ const REQUESTS: u16 = 0;
 /// Bytes for the queue itself, in two pieces of whole pages.
 const QUEUE_LEN: usize = 4 * 4096;
 
-/// A request that the device has.
+/// A request that the device is working on.
 struct Flight {
     slot: Slot,
     request_len: usize,
 }
 
-/// A request that the device is through with.
+/// A request that the device has completed.
 pub struct Completion {
-    /// What was submitted; the reply is in it.
+    /// The slot of the request; the reply is in it.
     pub slot: Slot,
-    /// Bytes of reply, which is one message by its header, with the slot's
-    /// index as tag; else `EPROTO`.
+    /// Bytes of the reply, which is one message by its header with the slot's
+    /// index as tag; otherwise `EPROTO`.
     pub len: Result<usize, Errno>,
 }
 
@@ -40,7 +40,8 @@ pub struct Device {
     queue: VirtQueue<Memory, QUEUE>,
     transport: PciTransport,
     pool: &'static Pool,
-    /// By the queue's token, the index of the first descriptor.
+    /// The requests in flight, by the queue's token: the index of their first
+    /// descriptor.
     flying: [Option<Flight>; QUEUE],
 }
 
@@ -49,7 +50,7 @@ impl Device {
     /// under `key`.
     ///
     /// # Errors
-    /// There is no such device, it lacks something, or memory is out.
+    /// No such device, a missing feature, or out of memory.
     pub fn open(tag: &str, port: &Port, key: u64) -> Result<Device, Failure> {
         memory::attach(QUEUE_LEN + POOL_LEN).about("dma memory")?;
         let data = port
@@ -77,54 +78,55 @@ impl Device {
         })
     }
 
-    /// Where slots come from.
+    /// The pool that slots are taken from.
     #[inline]
     pub fn pool(&self) -> &'static Pool {
         self.pool
     }
 
-    /// Hands the first `request_len` bytes of the slot's request to the
-    /// device, which may wait for [`Device::kick`] to look at it.
+    /// Hands the first `request_len` bytes of the slot's request to the device,
+    /// which may wait for [`Device::kick`] before it looks at it.
     ///
     /// # Errors
-    /// `EIO` if the queue does not take it, which does not happen: there are
-    /// descriptors for all slots.
+    /// `EIO` if the queue refuses the request. That cannot happen, because
+    /// there are descriptors for all slots.
     #[inline]
     pub fn submit(&mut self, slot: Slot, request_len: usize) -> Result<(), Errno> {
         let mut flight = Flight { slot, request_len };
         let token = {
             let (request, reply) = flight.buffers();
-            // SAFETY: (1) both views are of the slot, whose memory stays for
-            // ever; (2) the slot is kept in `flying`, out of everybody's
-            // reach, until `completed` has popped the token.
+            // SAFETY: (1) both views are of the slot, whose memory is never
+            // unmapped; (2) the slot stays in `flying`, inaccessible, until
+            // `completed` has popped the token.
             unsafe { self.queue.add(&[request], &mut [reply]) }.map_err(|_| Errno::EIO)?
         };
         *self.flying.get_mut(usize::from(token)).ok_or(Errno::EIO)? = Some(flight);
         Ok(())
     }
 
-    /// Tells the device that requests were submitted, if it wants to know.
+    /// Notifies the device of submitted requests, unless it has disabled
+    /// notifications.
     #[inline]
     pub fn kick(&mut self) {
-        // The index the device reads must be there before we look at what it
-        // asked for.
+        // The queue's index must be visible to the device before its request
+        // for a notification is read.
         fence(Ordering::SeqCst);
         if self.queue.should_notify() {
             self.transport.notify(REQUESTS);
         }
     }
 
-    /// The next request that the device is through with. `None`: an interrupt
-    /// will tell of it.
+    /// The next completed request. `None`: an interrupt will announce it.
     ///
     /// # Errors
-    /// `EIO`: the device says that it is through with something it does not have.
-    /// It cannot be used any more.
+    /// `EIO`: the device completed a request that it does not have. The device
+    /// is unusable from then on.
     #[inline]
     pub fn completed(&mut self) -> Result<Option<Completion>, Errno> {
         if !self.queue.can_pop() {
-            // Popping said up to where no interrupt is needed. What came before
-            // the device saw that made none, so look again after it can see it.
+            // Popping has told the device up to which index no interrupt is
+            // needed. Completions from before the device saw this raise none,
+            // so check again once it is visible.
             fence(Ordering::SeqCst);
         }
         let Some(token) = self.queue.peek_used() else {
@@ -147,7 +149,7 @@ impl Device {
     }
 }
 
-/// Is it one whole message by its header, for the request with that tag?
+/// Returns true if `msg` is one whole message by its header, with that tag.
 #[inline]
 fn is_reply(msg: &[u8], tag: u16) -> bool {
     ninep::peek(msg).is_some_and(|(size, kind, of)| {
@@ -156,7 +158,7 @@ fn is_reply(msg: &[u8], tag: u16) -> bool {
 }
 
 impl Flight {
-    /// The request and the room for the reply.
+    /// The request, and the space for its reply.
     #[inline]
     fn buffers(&mut self) -> (&[u8], &mut [u8]) {
         self.slot.buffers(self.request_len)

@@ -1,27 +1,28 @@
-//! Memory that a device shares with this process: one `dma` segment, handed
-//! out from the front and never given back, and register windows.
+//! Memory that a device shares with this process: one `dma` segment, handed out
+//! from the front and never given back, and register windows.
 //!
-//! The queue asks for memory through functions without a `self`, so where the
-//! segment is has to be global: written once by [`attach`], then only read.
+//! The queue allocates through functions without a `self`, so the address of
+//! the segment must be global. [`attach`] writes it once; afterwards it is only
+//! read.
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use rt::{Errno, Segment};
 use virtio_drivers::{BufferDirection, Hal, PAGE_SIZE, PhysAddr};
 
-/// Virtual address of the segment; 0: not attached.
+/// Virtual address of the segment; 0 before it is attached.
 static START: AtomicUsize = AtomicUsize::new(0);
-/// Bytes in it.
+/// Bytes in the segment.
 static LEN: AtomicUsize = AtomicUsize::new(0);
 /// Bytes handed out.
 static USED: AtomicUsize = AtomicUsize::new(0);
-/// Its physical address minus [`START`], wrapping.
+/// The segment's physical address minus [`START`], wrapping.
 static DELTA: AtomicU64 = AtomicU64::new(0);
 
-/// Gets `len` bytes of DMA memory for everything that follows.
+/// Attaches `len` bytes of DMA memory for all later users.
 ///
 /// # Errors
-/// `EBUSY` if there is some already, else the kernel's.
+/// `EBUSY` on a second call, otherwise the kernel's.
 pub fn attach(len: usize) -> Result<(), Errno> {
     if START.load(Relaxed) != 0 {
         return Err(Errno::EBUSY);
@@ -31,12 +32,14 @@ pub fn attach(len: usize) -> Result<(), Errno> {
     DELTA.store(delta, Relaxed);
     LEN.store(segment.len(), Relaxed);
     START.store(segment.address() as usize, Relaxed);
-    // Never detached: the device may write to it as long as we live.
+    // Never detached: the device may write to it as long as this process
+    // exists.
     core::mem::forget(segment);
     Ok(())
 }
 
-/// `len` bytes (whole pages) of DMA memory, zeroed, for ever.
+/// Takes `len` bytes (whole pages) of zeroed DMA memory, never to be given
+/// back.
 pub fn take(len: usize) -> Option<NonNull<u8>> {
     let at = USED.load(Relaxed);
     let len = len.checked_next_multiple_of(PAGE_SIZE)?;
@@ -48,8 +51,8 @@ pub fn take(len: usize) -> Option<NonNull<u8>> {
     NonNull::new((START.load(Relaxed) + at) as *mut u8)
 }
 
-/// Physical address of `len` bytes of DMA memory; panics if they are not all
-/// in the segment, as only a bug in a driver asks for others.
+/// Physical address of `len` bytes of DMA memory. Panics if they are not all in
+/// the segment, which only a bug in a driver can cause.
 #[inline]
 fn physical(address: usize, len: usize) -> PhysAddr {
     let at = address.wrapping_sub(START.load(Relaxed));
@@ -58,12 +61,12 @@ fn physical(address: usize, len: usize) -> PhysAddr {
     (address as u64).wrapping_add(DELTA.load(Relaxed))
 }
 
-/// What `virtio-drivers` needs to know about memory here.
+/// The memory services that `virtio-drivers` requires.
 #[derive(Debug)]
 pub enum Memory {}
 
 // SAFETY: (1) `take` hands out each byte of the attached segment once, page
-// aligned and zeroed, and it stays attached for ever; (2) `window` returns
+// aligned and zeroed, and the segment is never detached; (2) `window` returns
 // mapped registers or panics.
 unsafe impl Hal for Memory {
     fn dma_alloc(pages: usize, _direction: BufferDirection) -> (PhysAddr, NonNull<u8>) {
@@ -72,13 +75,13 @@ unsafe impl Hal for Memory {
                 physical(memory.as_ptr() as usize, pages * PAGE_SIZE),
                 memory,
             ),
-            // Address 0 is how the caller learns that there is none.
+            // Address 0 tells the caller that there is no memory.
             None => (0, NonNull::dangling()),
         }
     }
 
     unsafe fn dma_dealloc(_at: PhysAddr, _memory: NonNull<u8>, _pages: usize) -> i32 {
-        // A driver lives as long as its process.
+        // A driver lives as long as its process, so nothing is freed.
         0
     }
 
@@ -104,15 +107,15 @@ pub struct Window<'a> {
     mapped: PhantomData<&'a Segment>,
 }
 
-/// Windows mapped for ever, as (physical address, virtual address, bytes). The
-/// transport asks for pieces of a window that is mapped as a whole already, and
-/// segments are few.
+/// Windows that stay mapped, as (physical address, virtual address, bytes).
+/// They are kept because the transport asks for parts of a window that is
+/// mapped as a whole already, and a process has few segments.
 static WINDOWS: [[AtomicUsize; 3]; 4] = [const { [const { AtomicUsize::new(0) }; 3] }; 4];
 
-/// The registers at a physical address, mapped for ever.
+/// The registers at a physical address, mapped until the process ends.
 ///
 /// # Errors
-/// `ENFILE` if there are too many windows, else the kernel's.
+/// `ENFILE` if there are too many windows, otherwise the kernel's.
 pub fn window(at: PhysAddr, len: usize) -> Result<Window<'static>, Errno> {
     let at = usize::try_from(at).map_err(|_| Errno::EINVAL)?;
     for known in &WINDOWS {
@@ -158,7 +161,7 @@ impl<'a> Window<'a> {
         })
     }
 
-    /// Where a register of `size` bytes is. Panics outside of the window.
+    /// The address of a register of `size` bytes. Panics outside of the window.
     fn register(&self, at: usize, size: usize) -> *mut u8 {
         assert!(
             at <= self.len && size <= self.len - at && at.is_multiple_of(size),
@@ -168,27 +171,27 @@ impl<'a> Window<'a> {
         unsafe { self.start.as_ptr().add(at) }
     }
 
-    /// A 32-bit register.
+    /// Reads a 32-bit register.
     pub fn read32(&self, at: usize) -> u32 {
         // SAFETY: `register` checked bounds and alignment; the window is
         // mapped for `'a` and registers are only reached volatile.
         unsafe { self.register(at, 4).cast::<u32>().read_volatile() }
     }
 
-    /// A 16-bit register.
+    /// Reads a 16-bit register.
     pub fn read16(&self, at: usize) -> u16 {
         // SAFETY: as in `read32`.
         unsafe { self.register(at, 2).cast::<u16>().read_volatile() }
     }
 
-    /// A 32-bit register.
+    /// Writes a 32-bit register.
     pub fn write32(&self, at: usize, value: u32) {
-        // SAFETY: as in `read32`. That the write does no harm elsewhere is for
-        // the caller to know: it is the driver of this device.
+        // SAFETY: as in `read32`. The caller, the driver of this device, knows
+        // the effects of the write.
         unsafe { self.register(at, 4).cast::<u32>().write_volatile(value) }
     }
 
-    /// A 16-bit register.
+    /// Writes a 16-bit register.
     pub fn write16(&self, at: usize, value: u16) {
         // SAFETY: as in `write32`.
         unsafe { self.register(at, 2).cast::<u16>().write_volatile(value) }
@@ -198,20 +201,20 @@ impl<'a> Window<'a> {
 /// A view of DMA memory that this process owns at the moment.
 ///
 /// # Safety
-/// `[at, at + len)` was handed out by [`take`], the device does not write to it and
-/// nobody changes it as long as the view lives.
+/// `[at, at + len)` was handed out by [`take`]. Neither the device nor this
+/// process writes to it while the view exists.
 #[inline]
 pub unsafe fn view<'a>(at: NonNull<u8>, len: usize) -> &'a [u8] {
-    // SAFETY: attached for ever; the rest is the caller's promise.
+    // SAFETY: never detached; the caller promises the rest.
     unsafe { core::slice::from_raw_parts(at.as_ptr(), len) }
 }
 
-/// The same, to change it.
+/// A mutable view of DMA memory.
 ///
 /// # Safety
-/// As for [`view`], and nobody else looks at it.
+/// As for [`view`], and no other view of the range exists.
 #[inline]
 pub unsafe fn view_mut<'a>(at: NonNull<u8>, len: usize) -> &'a mut [u8] {
-    // SAFETY: attached for ever; the rest is the caller's promise.
+    // SAFETY: never detached; the caller promises the rest.
     unsafe { core::slice::from_raw_parts_mut(at.as_ptr(), len) }
 }

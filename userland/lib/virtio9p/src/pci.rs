@@ -1,4 +1,4 @@
-//! Finding the device on the PCI bus and pointing its interrupts at us.
+//! Finds the device on the PCI bus and routes its interrupts to this process.
 use crate::memory::{Memory, Window, map, window};
 use rt::{Errno, Failure, Named};
 use virtio_drivers::transport::pci::bus::{
@@ -9,18 +9,18 @@ use virtio_drivers::transport::{DeviceType, Transport};
 
 /// Where q35 has the configuration space of all PCI functions (ECAM).
 const ECAM: u64 = 0xb000_0000;
-/// Of bus 0 alone, which is where QEMU puts devices unless told otherwise.
+/// Bytes for bus 0 alone, where QEMU puts devices by default.
 const ECAM_LEN: usize = 1 << 20;
 
 /// PCI capability: MSI-X.
 const MSIX: u8 = 0x11;
-/// In the first word of the capability: MSI-X on.
+/// The MSI-X enable bit in the first word of the capability.
 const MSIX_ENABLE: u32 = 1 << 31;
 /// Bytes of an entry of the MSI-X table: address, data and mask.
 const MSIX_ENTRY: usize = 16;
 
-/// Registers of virtio's common configuration that the transport leaves to
-/// us: Virtio 1.2, 4.1.4.3.
+/// Registers of virtio's common configuration that the transport does not set:
+/// Virtio 1.2, 4.1.4.3.
 mod common {
     pub const MSIX_CONFIG: usize = 16;
     pub const QUEUE_SELECT: usize = 22;
@@ -41,7 +41,7 @@ impl Config<'_> {
 
 impl ConfigurationAccess for Config<'_> {
     fn read_word(&self, function: DeviceFunction, register: u8) -> u32 {
-        // All ones is what an absent function reads as.
+        // An absent function reads as all ones.
         Self::at(function, register).map_or(u32::MAX, |at| self.0.read32(at))
     }
 
@@ -56,18 +56,19 @@ impl ConfigurationAccess for Config<'_> {
     }
 }
 
-/// A device that was found, and what the transport does not tell about it.
+/// A device, with the data that the transport does not provide.
 pub struct Found {
     pub transport: PciTransport,
     common: Window<'static>,
 }
 
-/// The virtio-9p device with that mount tag, its interrupts sent as `data`.
+/// Finds the virtio-9p device with that mount tag; its interrupts carry `data`.
 ///
 /// # Errors
-/// There is none, or it lacks something.
+/// No such device, or a missing feature.
 pub fn find(tag: &str, data: u64) -> Result<Found, Failure> {
-    // Segments are few: this one goes when the device has been found.
+    // Detached when the device has been found, because a process has few
+    // segments.
     let space = map(ECAM, ECAM_LEN).about("pci configuration space")?;
     let config = Config(Window::of(&space).about("pci configuration space")?);
     let mut root = PciRoot::new(config);
@@ -90,7 +91,7 @@ pub fn find(tag: &str, data: u64) -> Result<Found, Failure> {
     )))
 }
 
-/// Does the device's configuration (`len[2] tag[len]`) say so?
+/// Returns true if the device's configuration (`len[2] tag[len]`) has that tag.
 fn has_tag(transport: &PciTransport, tag: &str) -> bool {
     let matches = transport.read_consistent(|| {
         let len: u16 = transport.read_config_space(0)?;
@@ -145,7 +146,7 @@ fn common_config(
     bar(root, function, index, offset, common::LEN)
 }
 
-/// Sends vector 0 to us and turns MSI-X on.
+/// Routes vector 0 to this process and enables MSI-X.
 fn enable_msix(
     root: &mut PciRoot<Config<'_>>,
     mut config: Config<'_>,
@@ -170,11 +171,11 @@ fn enable_msix(
 }
 
 impl Found {
-    /// Makes a queue interrupt with vector 0. To be called after the reset
-    /// that begins initialisation and before the device is told to go.
+    /// Makes a queue interrupt with vector 0. Call it after the reset that
+    /// begins initialisation and before the device is started.
     ///
     /// # Errors
-    /// `ENXIO` if the device has no vector to give.
+    /// `ENXIO` if the device has no vector left.
     pub fn route(&self, queue: u16) -> Result<(), Errno> {
         self.common.write16(common::MSIX_CONFIG, 0);
         self.common.write16(common::QUEUE_SELECT, queue);

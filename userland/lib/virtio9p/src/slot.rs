@@ -1,8 +1,8 @@
-//! Slots: the memory of one request and its reply, reused for ever.
+//! Slots: memory for one request and its reply, reused.
 //!
-//! A slot is a page and a data area. Data always starts at the data area, page
-//! aligned, and what the protocol puts before it ends the page before, so that a
-//! message is one piece of memory and its data can be handed on as it is:
+//! A slot is a page and a data area. Data always starts at the page-aligned
+//! data area, and its protocol header ends the page before, so that a message
+//! is contiguous and its data can be passed on without copying:
 //!
 //! ```text
 //! Shape::Reply  | request ....... |11: head| data of the reply ... |
@@ -18,14 +18,14 @@ const PAGE: usize = rt::abi::PAGE as usize;
 
 /// Most data bytes in one message.
 pub const IOUNIT: usize = 128 * 1024;
-/// The msize to offer the server behind the device.
+/// The msize to offer to the server behind the device.
 pub const MSIZE: u32 = IOUNIT as u32 + IOHDRSZ;
 
-/// Slots for one page of data.
+/// The number of slots with one page of data.
 const SMALL: usize = 48;
-/// Slots for [`IOUNIT`] bytes of data.
+/// The number of slots with [`IOUNIT`] bytes of data.
 const LARGE: usize = 8;
-/// Slots of both kinds.
+/// The number of slots of both sizes.
 pub const SLOTS: usize = SMALL + LARGE;
 
 const SMALL_LEN: usize = PAGE + PAGE;
@@ -33,7 +33,7 @@ const LARGE_LEN: usize = PAGE + IOUNIT;
 /// Bytes of DMA memory of a pool.
 pub const POOL_LEN: usize = SMALL * SMALL_LEN + LARGE * LARGE_LEN;
 
-/// Where the data of a request of this shape is.
+/// The direction in which a request carries data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Shape {
     /// A short request; the reply may carry this many bytes of data.
@@ -42,7 +42,7 @@ pub enum Shape {
     Data(usize),
 }
 
-/// All slots of a device. Bit set in a mask: free.
+/// All slots of a device. A set bit in a mask means that the slot is free.
 pub struct Pool {
     start: NonNull<u8>,
     small: Cell<u64>,
@@ -50,7 +50,7 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Takes its memory from the DMA segment.
+    /// Takes the memory of all slots from the DMA segment.
     pub(crate) fn new() -> Result<Pool, Errno> {
         let start = memory::take(POOL_LEN).ok_or(Errno::ENOMEM)?;
         let (small, large) = (Cell::new((1 << SMALL) - 1), Cell::new((1 << LARGE) - 1));
@@ -61,8 +61,8 @@ impl Pool {
         })
     }
 
-    /// A slot for a request of that shape, if one is free. A message that
-    /// would fit a small slot may get a large one, not the other way.
+    /// Takes a free slot for a request of that shape. A message that would fit
+    /// a small slot may get a large one, but not the reverse.
     #[inline]
     pub fn take(&'static self, shape: Shape) -> Option<Slot> {
         let (Shape::Reply(count) | Shape::Data(count)) = shape;
@@ -105,7 +105,7 @@ impl Pool {
     }
 }
 
-/// Memory of one request and its reply, given back when dropped.
+/// Memory for one request and its reply, given back when dropped.
 pub struct Slot {
     pool: &'static Pool,
     start: NonNull<u8>,
@@ -115,7 +115,7 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Unlike every other slot's that is taken: a tag for its request.
+    /// The index, unique among the slots in use: the tag of its request.
     #[inline]
     pub fn index(&self) -> u16 {
         self.index
@@ -131,17 +131,17 @@ impl Slot {
         }
     }
 
-    /// Where the request goes. For [`Shape::Data`], data goes to offset
-    /// [`WRITE_HEAD`] of it.
+    /// The space for the request. For [`Shape::Data`], data starts at offset
+    /// [`WRITE_HEAD`] in it.
     #[inline]
     pub fn request_mut(&mut self) -> &mut [u8] {
         let range = self.layout().0;
-        // SAFETY: (1) within this slot, which only this handle refers to;
-        // (2) the device has only handles that `submit` took.
+        // SAFETY: (1) within this slot, to which this handle is the only
+        // reference; (2) the device has only slots that `submit` took.
         unsafe { memory::view_mut(self.start.add(range.start), range.len()) }
     }
 
-    /// The request's first `len` bytes and where the device puts the reply.
+    /// The request's first `len` bytes, and the space for the reply.
     #[inline]
     pub(crate) fn buffers(&mut self, len: usize) -> (&[u8], &mut [u8]) {
         let (request, reply) = self.layout();
@@ -155,12 +155,12 @@ impl Slot {
         }
     }
 
-    /// The reply, `len` bytes of it (at most what fits). The data of an
-    /// `Rread` begins at [`READ_HEAD`], page aligned.
+    /// The first `len` bytes of the reply, limited to its space. The data of an
+    /// `Rread` starts at [`READ_HEAD`], page aligned.
     #[inline]
     pub fn reply(&self, len: usize) -> &[u8] {
         let range = self.layout().1;
-        // SAFETY: as in `request_mut`: this handle is not with the device.
+        // SAFETY: as in `request_mut`: the device does not have this slot.
         unsafe { memory::view(self.start.add(range.start), len.min(range.len())) }
     }
 }

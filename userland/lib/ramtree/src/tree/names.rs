@@ -1,4 +1,4 @@
-//! Names: making, moving and removing them.
+//! Operations on names: create, move, remove.
 
 use super::{Id, Kind, LINK_MAX, NAME_COST, NODE_COST, Node, Tree};
 use crate::directory::{Directory, check_name};
@@ -6,7 +6,7 @@ use crate::pages::Pages;
 use abi::Errno;
 
 impl Tree {
-    /// A directory that can take another entry of that name.
+    /// Checks that the directory can take another entry of that name.
     fn room_for(&self, id: Id, name: &[u8]) -> Result<(), Errno> {
         let directory = self.directory(id)?;
         check_name(name)?;
@@ -19,7 +19,7 @@ impl Tree {
         }
     }
 
-    /// Adds an entry, whose space has been taken.
+    /// Adds an entry whose space is already taken.
     fn enter(&mut self, parent: Id, name: &[u8], id: Id) {
         let Some(Node {
             kind: Kind::Directory(directory),
@@ -39,7 +39,7 @@ impl Tree {
         self.touch(parent);
     }
 
-    /// Takes an entry away; its space stays taken.
+    /// Removes an entry without giving back its space.
     fn leave(&mut self, parent: Id, name: &[u8]) {
         let Some(Node {
             kind: Kind::Directory(directory),
@@ -68,18 +68,18 @@ impl Tree {
         Ok(self.last)
     }
 
-    /// Makes an empty file.
+    /// Creates an empty file.
     pub fn create(&mut self, parent: Id, name: &[u8], mode: u32) -> Result<Id, Errno> {
         self.make(parent, name, Kind::File(Pages::default()), mode)
     }
 
-    /// Makes a directory.
+    /// Creates a directory.
     pub fn mkdir(&mut self, parent: Id, name: &[u8], mode: u32) -> Result<Id, Errno> {
         let directory = Directory::new(parent);
         self.make(parent, name, Kind::Directory(directory), mode)
     }
 
-    /// Makes a symbolic link with that text, whatever it leads to.
+    /// Creates a symbolic link with that text, which is not checked.
     pub fn symlink(&mut self, parent: Id, name: &[u8], text: &[u8]) -> Result<Id, Errno> {
         match text.len() {
             0 => return Err(Errno::ENOENT),
@@ -95,7 +95,7 @@ impl Tree {
         made
     }
 
-    /// Gives a file one more name.
+    /// Adds a name for a file.
     pub fn link(&mut self, parent: Id, name: &[u8], id: Id) -> Result<(), Errno> {
         let node = self.get(id)?;
         match node.kind {
@@ -109,7 +109,7 @@ impl Tree {
         Ok(())
     }
 
-    /// An entry that `.` and `..` are not.
+    /// Looks up an entry; `.` and `..` are refused.
     fn entry(&self, parent: Id, name: &[u8]) -> Result<Id, Errno> {
         let directory = self.directory(parent)?;
         match name {
@@ -118,7 +118,7 @@ impl Tree {
         }
     }
 
-    /// Removes a name; `directory` says of what kind.
+    /// Removes a name; `directory` says whether it must be a directory's.
     pub fn unlink(&mut self, parent: Id, name: &[u8], directory: bool) -> Result<(), Errno> {
         let id = self.entry(parent, name)?;
         match &self.get(id)?.kind {
@@ -132,7 +132,8 @@ impl Tree {
         Ok(())
     }
 
-    /// Moves an entry, over one that is there; a directory not into itself.
+    /// Moves an entry, replacing an existing one. A directory cannot move into
+    /// itself.
     pub fn rename(&mut self, from: Id, old: &[u8], to: Id, new: &[u8]) -> Result<(), Errno> {
         let id = self.entry(from, old)?;
         let directory = self.facts(id)?.directory;
@@ -153,7 +154,7 @@ impl Tree {
             }
             Err(errno) => return Err(errno),
         }
-        // Held, for it has no name in between.
+        // Held, because it has no name for a moment.
         self.hold(id);
         self.leave(from, old);
         self.enter(to, new, id);
@@ -161,7 +162,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Is a directory another, or somewhere below it?
+    /// Returns true if the directory `id` is `above` or lies below it.
     fn is_within(&self, mut id: Id, above: Id) -> bool {
         while id != above {
             match self.directory(id) {
