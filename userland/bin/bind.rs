@@ -1,6 +1,6 @@
-//! `bind [-abc] NEW OLD`: from now on OLD leads to what NEW is; with `-b` or
-//! `-a` to both, NEW before or after what is there; `-c`: files that are made
-//! in such a union may be made in NEW.
+//! `bind [-abc] NEW OLD`: makes OLD name the file at NEW; with `-b` or `-a` a
+//! union of both, with NEW before or after the former content; `-c`: files
+//! created in such a union may be created in NEW.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -18,7 +18,7 @@ fn main(args: Args) -> Result<(), Failure> {
     sys::bind(new, old, how(flags)?).about(format_args!("{new} on {old}"))
 }
 
-/// The flags of the options: how what is new and what is there go together.
+/// The bind flags for the options.
 fn how(flags: Flags) -> Result<u64, Failure> {
     let create = if flags.has('c') { bind::CREATE } else { 0 };
     match (flags.has('b'), flags.has('a')) {

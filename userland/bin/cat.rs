@@ -35,7 +35,7 @@ fn copy(file: &File) -> Result<(), Errno> {
             0 => return Ok(()),
             n => {
                 io::write(&piece[..n])?;
-                // What was read from a console or channel is wanted now.
+                // A reader may be waiting for input from a console or channel.
                 io::flush()?;
             }
         }

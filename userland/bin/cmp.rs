@@ -1,6 +1,6 @@
-//! `cmp [-s] FILE1 FILE2`: are the contents equal? `-` is standard input. Exit
-//! status 0: yes; 1: no, and without `-s` the first difference is named; 2:
-//! trouble.
+//! `cmp [-s] FILE1 FILE2`: compares two files; `-` is standard input. Exit
+//! status 0: equal; 1: different, and without `-s` the first difference is
+//! printed; 2: an error.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]

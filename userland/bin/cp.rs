@@ -35,7 +35,7 @@ fn main(args: Args) -> Result<u8, Failure> {
     Ok(status)
 }
 
-/// Copies one argument; was all of it copied?
+/// Copies one argument; returns true if all of it was copied.
 fn put(from: ByteStr<'_>, to: ByteStr<'_>, trees: bool) -> Result<bool, Failure> {
     let stat = match trees {
         true => File::lstat_path(from),

@@ -12,7 +12,7 @@ use text::Date;
 
 rt::main!(main, include_str!("date.rs"));
 
-/// Without another one.
+/// The default format.
 const FORMAT: &str = "%a %b %e %H:%M:%S UTC %Y";
 
 fn main(args: Args) -> Result<(), Failure> {

@@ -124,7 +124,7 @@ fn open_output(path: ByteStr<'_>, order: &Order) -> Result<File, Errno> {
         opened => opened?,
     };
     if order.truncate {
-        // What is before the first block stays.
+        // The content before the first block stays.
         let kept = order.seek.saturating_mul(order.block as u64);
         file.set_size(kept.min(file.stat()?.size))?;
     }

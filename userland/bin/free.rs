@@ -1,4 +1,4 @@
-//! `free`: memory in KiB, and what the kernel keeps.
+//! `free`: memory in KiB, and the number of kernel objects.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]

@@ -63,7 +63,7 @@ struct Search {
 }
 
 impl Search {
-    /// Shows what is found; how many lines that is.
+    /// Prints the matching lines; returns their number.
     fn file(&self, name: ByteStr<'_>, file: &File) -> Result<u64, Failure> {
         let silent = self.flags.has('c') || self.flags.has('q');
         let mut lines = Lines::new(file);

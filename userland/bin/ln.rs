@@ -1,6 +1,6 @@
-//! `ln [-fs] FILE NAME` or `ln [-fs] FILE... DIRECTORY`: one more name for a
-//! file; `-s`: a symbolic link, whose text is FILE as it is given; `-f`: in
-//! place of what has the name.
+//! `ln [-fs] FILE NAME` or `ln [-fs] FILE... DIRECTORY`: adds a name to a file;
+//! `-s`: creates a symbolic link with the text FILE, unchecked; `-f`: replaces
+//! an existing name.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]

@@ -1,5 +1,5 @@
-//! `mkdir [-p] DIRECTORY...`: makes directories; `-p`: those on the way too,
-//! and one that is there is no failure.
+//! `mkdir [-p] DIRECTORY...`: creates directories; `-p`: also their parents,
+//! and an existing directory is no failure.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]

@@ -1,8 +1,7 @@
 //! `mount [-abce] [-o OPTION,...] PLACE SERVER [ARG...]`: starts a file server
-//! and mounts its tree at PLACE; `-a`, `-b` and `-c` as for `bind`, `-e`: no read
-//! of its files is deferred; `-o`: what is asked of the server, see
-//! docs/protocol.md. The server gets a channel as descriptor 3 and runs as long
-//! as it is mounted.
+//! and mounts its tree at PLACE; `-a`, `-b` and `-c` as for `bind`; `-e`: reads
+//! of its files are eager; `-o`: options for the server, see docs/protocol.md.
+//! The server gets a channel as descriptor 3 and runs as long as it is mounted.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -27,8 +26,7 @@ fn main(args: Args) -> Result<(), Failure> {
     mounted.about(format_args!("{place}: mounting {path}"))
 }
 
-/// How what is new and what is there go together, the name to attach to, and
-/// what follows the options.
+/// The bind flags, the name to attach to, and the arguments after the options.
 fn options(args: Args) -> Result<(u64, ByteString, Args), Failure> {
     let mut options = args.options("abceo:");
     let (mut order, mut rest, mut asked) = (bind::REPLACE, 0, ByteString::default());

@@ -1,5 +1,5 @@
-//! `mv FROM TO` or `mv FROM... DIRECTORY`: renames files and directories. What
-//! goes to another server is copied and removed.
+//! `mv FROM TO` or `mv FROM... DIRECTORY`: renames files and directories.
+//! Between servers it copies and removes.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -32,7 +32,7 @@ fn main(args: Args) -> Result<u8, Failure> {
     Ok(status)
 }
 
-/// Moves one argument; was all of it moved?
+/// Moves one argument; returns true if all of it was moved.
 fn put(from: ByteStr<'_>, to: ByteStr<'_>) -> Result<bool, Failure> {
     let stat = File::lstat_path(from).about(from)?;
     copy::apart(&stat, from, to)?;

@@ -1,6 +1,6 @@
-//! `ps`: all processes: number, parent, note group, open descriptors, memory
-//! mapped in KiB, percent of the time since start that it ran, what it does or
-//! waits for and for how long, and name.
+//! `ps`: lists processes: number, parent, note group, open descriptors, memory
+//! mapped in KiB, percent of the processor since its start, state or the object
+//! it waits for and for how long, and name.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]

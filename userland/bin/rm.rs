@@ -1,6 +1,6 @@
 //! `rm [-fr] PATH...`: removes files and empty directories; `-r`: directories
-//! with all that is in them; `-f`: what is not there is no failure. Of a symbolic
-//! link it is the link that goes.
+//! with their content; `-f`: a missing file is no failure. A symbolic link is
+//! removed itself.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -32,7 +32,7 @@ fn main(args: Args) -> Result<u8, Failure> {
     Ok(status)
 }
 
-/// Removes one argument; is all of it gone?
+/// Removes one argument; returns true if all of it is gone.
 fn take(path: ByteStr<'_>, trees: bool) -> Result<bool, Failure> {
     let last = last_part(path);
     if last == "." || last == ".." {

@@ -75,7 +75,7 @@ fn number(line: &[u8]) -> i128 {
         None => (1, line),
     };
     let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
-    // Enough for every number of 64 bits; longer ones are as large as that.
+    // Enough for every 64-bit number; longer ones count as that large.
     let value = digits.take(38).fold(0i128, |value, digit| {
         value
             .saturating_mul(10)

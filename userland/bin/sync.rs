@@ -1,5 +1,5 @@
-//! `sync [PATH...]`: when it ends, what was written to these files is on the
-//! medium; without PATH, what was written to the shared directory.
+//! `sync [PATH...]`: returns when all writes to these files have reached the
+//! medium; without PATH, all writes to the shared directory.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]

@@ -20,7 +20,7 @@ rt::main!(main, include_str!("tail.rs"));
 const PIECE: usize = 64 * 1024;
 const OUTPUT: &str = "standard output";
 
-/// What is asked for.
+/// The part to print.
 #[derive(Clone, Copy)]
 enum Part {
     LastLines(u64),
@@ -106,7 +106,7 @@ fn last_bytes(name: ByteStr<'_>, file: &File, count: u64) -> Result<(), Failure>
         let room = last.try_reserve(n);
         room.map_err(|_| Errno::ENOMEM).about(name)?;
         last.extend_from_slice(&piece[..n]);
-        // Not for each piece: what is kept moves.
+        // Not for each piece, because it moves the bytes that are kept.
         if last.len() / 2 > count.max(PIECE) {
             last.drain(..last.len() - count);
         }
@@ -115,7 +115,7 @@ fn last_bytes(name: ByteStr<'_>, file: &File, count: u64) -> Result<(), Failure>
     io::write(&last[from..]).about(OUTPUT)
 }
 
-/// Leaves out what is before the last `count` bytes of an ordinary file.
+/// Seeks an ordinary file to its last `count` bytes.
 fn skip_most(file: &File, count: u64) {
     let (Ok(stat), Ok(at)) = (file.stat(), file.seek(0, whence::CURRENT)) else {
         return;

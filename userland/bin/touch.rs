@@ -25,7 +25,7 @@ fn main(args: Args) -> Result<u8, Failure> {
 }
 
 fn touch(path: ByteStr<'_>, only_existing: bool) -> Result<(), Failure> {
-    // Whatever may be opened will do, a directory for reading too.
+    // Any way to open the file will do, for a directory reading.
     let opened = File::open(path, mode::OWRITE).or_else(|errno| match errno {
         Errno::ENOENT => Err(errno),
         _ => File::open(path, mode::OREAD),

@@ -1,4 +1,4 @@
-//! `unmount PLACE...`: undoes what was bound or mounted there.
+//! `unmount PLACE...`: removes all binds and mounts at PLACE.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]

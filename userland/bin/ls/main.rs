@@ -19,7 +19,7 @@ rt::main!(main, include_str!("main.rs"));
 struct Style {
     long: bool,
     all: bool,
-    /// What is in a directory, not the directory.
+    /// List the content of a directory, not the directory itself.
     inside: bool,
     /// Several paths were given: say which directory a list belongs to.
     titles: bool,
@@ -87,7 +87,8 @@ fn show(name: ByteStr<'_>, path: ByteStr<'_>, long: bool) -> Result<(), Errno> {
                 link = stat.is_link();
                 print!("{} ", long::Line(&stat));
             }
-            // Removed meanwhile, or not ours to look at: still worth its name.
+            // Removed meanwhile, or not readable: the name is still worth
+            // printing.
             Err(errno) => print!("? ({errno}) "),
         }
     }

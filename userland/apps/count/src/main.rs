@@ -1,7 +1,7 @@
 //! `count [-t] COMMAND [ARG...]`: runs a command and prints, to standard error,
-//! what moved in the whole system meanwhile; `-t`: one tab-separated line with
+//! the traffic of the whole system meanwhile; `-t`: one tab-separated line with
 //! the columns of `lazy -t` after the command's name. The exit status is the
-//! command's. What the command prints is part of what moved.
+//! command's. The command's own output is part of the traffic.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]

@@ -1,9 +1,10 @@
 //! `lazy [-t] [-n TOUCH] [-m MODIFY] [-s SEED] FILE`
 //!
-//! Shows deferred I/O at work: reads all of FILE into a snapshot segment, looks
-//! at TOUCH (16) scattered pages of it, changes MODIFY (3) of them, and writes
-//! the whole buffer back, with plain `read` and `write`. Then prints what moved
-//! in each step; with `-t` as tab-separated lines. SEED chooses the pages.
+//! Demonstrates deferred I/O: reads all of FILE into a snapshot segment,
+//! touches TOUCH (16) scattered pages of it, changes MODIFY (3) of them, and
+//! writes the whole buffer back, with plain `read` and `write`. Then prints the
+//! traffic of each step; with `-t` as tab-separated lines. SEED chooses the
+//! pages.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -21,7 +22,7 @@ use rt::{Args, ByteStr, Failure, File, Named, Segment, manual, mode};
 
 rt::main!(main, include_str!("main.rs"));
 
-/// What the command line asks for.
+/// The command line.
 struct Order {
     tabs: bool,
     touch: u64,
@@ -120,7 +121,7 @@ fn look(byte: &u8) {
     core::hint::black_box(*byte);
 }
 
-/// Runs steps on the buffer and notes what each moved.
+/// Runs steps on the buffer and records the traffic of each.
 struct Steps<'a> {
     buffer: &'a mut [u8],
     last: Counters,

@@ -10,7 +10,7 @@ pub struct Scattered {
 }
 
 impl Scattered {
-    /// Numbers below `pages`.
+    /// Page numbers below `pages`.
     pub fn new(pages: u64, seed: u64) -> Self {
         Scattered { pages, state: seed }
     }

@@ -1,10 +1,10 @@
-//! Prints what the steps moved.
+//! Prints the traffic of the steps.
 
 use rt::ByteStr;
 use rt::stats::{Cell, Figures};
 use rt::{print, println};
 
-/// `step` and the columns, separated by tabs; `-` for what is not counted.
+/// `step` and the columns, separated by tabs; `-` for columns without a value.
 pub fn tabs(steps: &[(&str, Figures)]) {
     for (name, figures) in steps {
         print!("{name}");

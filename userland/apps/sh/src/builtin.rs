@@ -261,7 +261,8 @@ fn leave_function(shell: &mut Shell, args: &[&str]) -> Ran {
     }
 }
 
-/// `command -v NAME`: what is it? (`command NAME` is in `Shell::command`.)
+/// `command -v NAME`: prints the meaning of a name. (`command NAME` is in
+/// `Shell::command`.)
 fn command(shell: &mut Shell, args: &[&str]) -> Ran {
     match args {
         [] => Ok(0),
@@ -280,7 +281,7 @@ fn command(shell: &mut Shell, args: &[&str]) -> Ran {
     }
 }
 
-/// `type NAME...`: says what they are.
+/// `type NAME...`: describes the meaning of names.
 fn kind(shell: &mut Shell, args: &[&str]) -> Ran {
     let mut status = 0;
     for name in args {

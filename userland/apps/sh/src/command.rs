@@ -1,4 +1,4 @@
-//! Simple commands: what a name stands for, and running that.
+//! Simple commands: finds the meaning of a name and runs it.
 
 use crate::Shown;
 use crate::builtin::{self, Builtin};
@@ -12,7 +12,7 @@ use bytestr::text::to_bytes;
 use rt::{Errno, File, eprintln};
 use shell::tree::{Stage, Word};
 
-/// What a name stands for.
+/// The meaning of a command name.
 pub enum Meaning {
     /// Part of the shell; the variables before it stay.
     Special(Builtin),
@@ -25,7 +25,7 @@ pub enum Meaning {
 }
 
 impl Shell {
-    /// What `name` stands for, functions included or not.
+    /// The meaning of `name`, with or without functions.
     pub fn meaning(&self, name: &str, functions: bool) -> Meaning {
         if let Some(builtin) = builtin::special(name) {
             return Meaning::Special(builtin);
@@ -63,7 +63,7 @@ impl Shell {
     ) -> Ran {
         let mut texts = texts;
         let mut functions = true;
-        // `command` is for what is no function; `command -v` is a builtin.
+        // `command` skips functions; `command -v` is a builtin.
         while let [first, second, ..] = texts
             && first == "command"
             && !second.starts_with('-')

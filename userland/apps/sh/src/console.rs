@@ -1,5 +1,5 @@
-//! The terminal the shell's lines come from: which mode it is in, and who
-//! gets Ctrl-C.
+//! The terminal that the shell reads lines from: its input mode, and the note
+//! group for Ctrl-C.
 
 use crate::redirect::private;
 use rt::console::{CONSOLE, CONTROL};
@@ -8,7 +8,7 @@ use rt::{File, mode};
 /// Without a better idea.
 const COLUMNS: usize = 80;
 
-/// The console, by its control file. Closing that ends what was set.
+/// The console, by its control file. Closing that file resets the mode.
 pub struct Console {
     /// `None` in a name space without it.
     control: Option<File>,
@@ -34,7 +34,7 @@ impl Console {
         self.columns
     }
 
-    /// Its descriptor.
+    /// The descriptor of the control file.
     pub fn fd(&self) -> Option<u32> {
         self.control.as_ref().map(File::fd)
     }

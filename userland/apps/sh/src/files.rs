@@ -1,4 +1,4 @@
-//! What `test` asks about files.
+//! The file tests of `test`.
 
 use bytestr::text::to_bytes;
 use rt::{File, Stat, mode};
@@ -36,8 +36,8 @@ impl condition::Files for Files {
         Some(facts(&stat))
     }
 
-    /// Asks the file server, which knows who may what: by opening, where that
-    /// does nothing; the mode says it of devices and the like.
+    /// Asks the file server, which knows the rights, by opening the file where
+    /// that has no effects; for devices and the like, reads the mode.
     fn may(&self, path: &str, access: Access) -> bool {
         let Ok(stat) = File::stat_path(to_bytes(path)) else {
             return false;

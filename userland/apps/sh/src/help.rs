@@ -1,6 +1,6 @@
 //! The text of `help`.
 
-/// What is printed.
+/// The text of the builtin `help`.
 pub const TEXT: &str = "\
 The shell's language is that of POSIX:
   a | b   a && b   a || b   a; b   a &   ! a   (a; b)   { a; b; }
@@ -11,11 +11,11 @@ The shell's language is that of POSIX:
   NAME=value   for x in ...; do ...; done   while ...; do ...; done   until
   if ...; then ...; elif ...; then ...; else ...; fi   # comment
   case ... in PATTERN) ...;; esac   NAME() { ...; }
-Part of the shell:
+Builtin commands:
   : . break cd command continue echo eval exec exit export false halt help
   history local printf pwd read readonly return set shift source test [ true
   type unset wait
-What it does not do it refuses by name; docs/shell.md says more.
+Unsupported features are refused by name; see docs/shell.md.
 Programs are in /bin (`ls /bin`), the shared directory is /n/host, /tmp is memory.
 Keys: arrows, Home, End, Ctrl-E K U W Y L edit; up and down: history; Ctrl-C stops
 the program in the foreground; Ctrl-D or `halt` ends; Ctrl-A x leaves QEMU.

@@ -14,11 +14,11 @@ const PROMPT_MORE: &str = "> ";
 /// Longest line of a file or pipe.
 const LINE_MAX: usize = 64 * 1024;
 
-/// What was read.
+/// The outcome of reading a line.
 pub enum Read {
     /// A line, without its end.
     Line(String),
-    /// The person gave up the line.
+    /// The user discarded the line.
     GivenUp,
     /// There is no more.
     End,
@@ -31,18 +31,18 @@ pub struct Input {
 
 #[derive(Clone, Copy)]
 enum Source {
-    /// Keys, edited here.
+    /// Single keys, edited by the shell.
     Terminal(usize),
-    /// The console gives whole lines.
+    /// The console delivers whole lines.
     Console,
-    /// A file: what was read too much is given back.
+    /// A file: bytes read beyond the line are given back by seeking.
     File,
     /// A channel gives nothing back, so it is read byte by byte.
     Channel,
 }
 
 impl Input {
-    /// Finds out what standard input is; a console makes the shell
+    /// Determines the type of standard input; a console makes the shell
     /// interactive.
     pub fn new(shell: &mut Shell) -> Input {
         let console = Console::of_input();

@@ -1,14 +1,14 @@
 //! `sh [-efux] [-c TEXT | FILE] [ARG...]`: the shell.
 //!
 //! Runs the commands of TEXT, of FILE, or typed ones; `help` describes the
-//! language, which the crate `shell` understands. `state` is what the shell
-//! remembers, `run` and `command` run commands, `spawn` makes processes,
-//! `redirect` leads descriptors elsewhere, `builtin` and `variables` have the
-//! commands that are part of the shell, `files` is about `test`, `input` reads
-//! typed lines, `console` is about the terminal.
+//! language, which the crate `shell` parses. `state` has the shell's variables
+//! and options, `run` and `command` run commands, `spawn` creates processes,
+//! `redirect` redirects descriptors, `builtin` and `variables` have the builtin
+//! commands, `files` the file tests, `input` reads lines, `console` controls
+//! the terminal.
 //!
-//! Texts of the shell stand for bytes, see `bytestr::text`: what comes in
-//! passes through `from_bytes`, what goes out through `to_bytes`.
+//! Texts of the shell stand for bytes, see `bytestr::text`: input passes
+//! through `from_bytes`, output through `to_bytes`.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -88,7 +88,7 @@ fn read_script(path: &str) -> Result<String, Failure> {
     Ok(from_bytes(&bytes))
 }
 
-/// Runs a text that is there from the start.
+/// Runs a text that is complete from the start.
 fn whole(shell: &mut Shell, text: &str) -> u8 {
     let name = shell.name.clone();
     match shell.run_text(&name, text) {
@@ -111,7 +111,7 @@ fn typed(shell: &mut Shell) -> u8 {
             }
             Ok(input::Read::End) if text.is_empty() => return shell.status,
             Ok(input::Read::End) => {
-                // What was begun will not be finished.
+                // The unfinished command will not be completed.
                 whole(shell, &text);
                 return USAGE;
             }

@@ -1,4 +1,4 @@
-//! Leads descriptors elsewhere, for ever or for a while.
+//! Redirects descriptors, permanently or for one command.
 
 use crate::Shown;
 use crate::state::Shell;
@@ -10,7 +10,7 @@ use rt::{Errno, File, mode};
 use shell::expand_one;
 use shell::tree::{Direction, Redirection, Target};
 
-/// For how long.
+/// The duration of a redirection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum For {
     /// This process becomes a command.
@@ -22,8 +22,8 @@ pub enum For {
 /// Redirections may name descriptors below this one; those from it on are
 /// where the shell keeps its own.
 const PRIVATE: u32 = 40;
-/// Bytes of a here-document, at most: a channel holds them all, and nobody
-/// waits.
+/// Most bytes of a here-document: a channel must hold all of them, because the
+/// shell does not wait for the reader.
 const DOCUMENT_MAX: usize = 2 << 20;
 /// Bytes of it in a message.
 const PIECE: usize = 64 << 10;
@@ -42,7 +42,7 @@ pub fn private(file: File) -> Result<File, Errno> {
 pub const CLOSED: u32 = u32::MAX;
 
 impl Shell {
-    /// Does what the redirections say, in order.
+    /// Performs the redirections in order.
     pub fn redirect(&mut self, redirections: &[Redirection], how_long: For) -> Result<(), String> {
         for redirection in redirections {
             let fd = redirection.fd;
@@ -80,7 +80,7 @@ impl Shell {
         Ok(())
     }
 
-    /// Keeps what `fd` is for later.
+    /// Saves the present meaning of `fd` for [`Shell::restore`].
     fn put_aside(&mut self, fd: u32) -> Result<(), Errno> {
         let kept = match is_open(fd) {
             true => private(File::borrowed(fd).dup()?)?.into_fd(),
@@ -109,7 +109,7 @@ impl Shell {
     }
 }
 
-/// What a redirection leads to; `None`: nothing, it is closed.
+/// Opens the target of a redirection; `None`: the descriptor is to be closed.
 fn open(direction: Direction, text: &str) -> Result<Option<File>, Errno> {
     let target = &to_bytes(text);
     match direction {

@@ -1,4 +1,4 @@
-//! Runs what the parser made of a text.
+//! Runs parsed commands.
 
 use crate::Shown;
 use crate::state::{Shell, Variable};
@@ -14,20 +14,20 @@ use shell::{Host, Script, expand, expand_one, glob, pattern};
 pub enum Leave {
     /// The shell ends.
     Exit(u8),
-    /// What is wrong ends a script; a person may go on typing.
+    /// An error: ends a script, but not an interactive shell.
     Wrong(u8),
     /// The function or the file of `.` ends.
     Return(u8),
-    /// So many loops are left.
+    /// The number of loops to leave.
     Break(usize),
-    /// So many loops are left, but for the last one, which goes on.
+    /// The number of loops to leave, the last of which continues.
     Continue(usize),
-    /// The person has had enough of it.
+    /// The user pressed Ctrl-C.
     Interrupted,
 }
 
 impl Leave {
-    /// The status of what was left.
+    /// The status of the construct that was left.
     pub fn status(self) -> u8 {
         match self {
             Leave::Exit(status) | Leave::Wrong(status) | Leave::Return(status) => status,
@@ -42,24 +42,24 @@ pub type Ran = Result<u8, Leave>;
 
 /// Status of a command that was not even begun: its redirection failed.
 pub const NOT_BEGUN: u8 = 1;
-/// Status of what is no shell language, or a use that is wrong.
+/// Status of a syntax or usage error.
 pub const USAGE: u8 = 2;
 /// Commands within each other, functions and texts included: a stack is
 /// finite.
 const DEPTH_MAX: usize = 1000;
 
-/// What the process may do with a program that is the last thing it runs.
+/// The process that runs a program as its last action.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Process {
-    /// Wait for it: it goes on itself.
+    /// The shell waits for the program and goes on.
     GoesOn,
-    /// Become it.
+    /// The process becomes the program.
     Ends,
 }
 
 impl Shell {
-    /// Runs a text in this shell, each line before the next one is looked at;
-    /// `what` is where it comes from.
+    /// Runs a text in this shell, each line before the next one is parsed;
+    /// `what` names its source.
     pub fn run_text(&mut self, what: &str, text: &str) -> Ran {
         let mut status = 0;
         for line in Script::new(text) {
@@ -251,18 +251,18 @@ impl Shell {
         }
     }
 
-    /// Says what is wrong with a word.
+    /// Reports an error in a word.
     fn wrong(&self, wrong: &str) -> Leave {
         eprintln!("{}: {}", Shown(&self.name), Shown(wrong));
         Leave::Wrong(USAGE)
     }
 
-    /// The texts of words; what is wrong is said.
+    /// Expands words; reports errors.
     pub fn words(&mut self, words: &[Word]) -> Result<Vec<String>, Leave> {
         expand(words, self).map_err(|wrong| self.wrong(&wrong))
     }
 
-    /// The one text of a word; what is wrong is said.
+    /// Expands a word to one text; reports errors.
     fn text(&mut self, word: &Word) -> Result<String, Leave> {
         expand_one(word, self).map_err(|wrong| self.wrong(&wrong))
     }
@@ -300,7 +300,7 @@ impl Shell {
         }
     }
 
-    /// What a built-in command printed goes out before its redirections end.
+    /// Flushes the output of a builtin before its redirections end.
     pub fn flush(&self, name: &str, ran: Ran) -> Ran {
         let flushed = rt::io::flush();
         match rt::io::take_failure().or(flushed.err()) {
@@ -312,7 +312,7 @@ impl Shell {
         }
     }
 
-    /// Sets variables; says what is wrong.
+    /// Sets variables; reports errors.
     pub fn assign(&mut self, assignments: &[(String, Word)]) -> Result<(), Leave> {
         for (name, word) in assignments {
             let text = self.text(word)?;

@@ -24,7 +24,7 @@ const FINISHED_MAX: usize = 64;
 const SHELL: &str = "/bin/sh";
 
 impl Shell {
-    /// A program: in the foreground, or what this process becomes.
+    /// Runs a program, in the foreground or in place of this process.
     pub fn program(
         &mut self,
         stage: &Stage,
@@ -68,8 +68,9 @@ impl Shell {
         }
     }
 
-    /// Starts stages joined by channels, each in a process of its own made with
-    /// `flags`; those that were started, and what kept the others from it.
+    /// Starts stages joined by channels, each in a process of its own created
+    /// with `flags`. Returns the started processes, and the error that
+    /// prevented the others.
     fn start(&mut self, stages: &[Stage], flags: u64) -> (Vec<(u64, String)>, Result<(), Errno>) {
         let mut children = Vec::new();
         let mut before: Option<File> = None;
@@ -100,9 +101,9 @@ impl Shell {
         (children, Ok(()))
     }
 
-    /// Starts an item that nobody waits for, in note groups of its own. The
-    /// last program of a pipeline is the one it is known by: who ends that
-    /// ends the others, for want of a reader.
+    /// Starts an item in the background, each program in a note group of its
+    /// own. The pipeline is known by its last program; when that one ends, the
+    /// others end at their next write, which has no reader.
     pub fn background(&mut self, item: &Item) -> u8 {
         let (children, started) = match item.rest.is_empty() && !item.first.negated {
             true => self.start(&item.first.stages, rfork::NOTES),
@@ -141,7 +142,7 @@ impl Shell {
         }
     }
 
-    /// What the commands print.
+    /// The output of commands.
     pub fn capture(&mut self, list: &List) -> Result<Vec<u8>, String> {
         let about = |errno: Errno| format!("$(...): {errno}");
         let (ours, theirs) = File::pipe().map_err(about)?;
@@ -178,7 +179,7 @@ impl Shell {
         self.loops = 0;
         if let Some(console) = self.console.take() {
             console.forget();
-            // What is interrupted here ends. This cannot fail.
+            // An interrupt ends the process here. This cannot fail.
             let _ = note::ignore_handler();
         }
     }
@@ -290,7 +291,7 @@ impl Shell {
         }
     }
 
-    /// A child that nobody waited for has ended.
+    /// Handles the end of a background child.
     fn ended(&mut self, ended: &Ended) {
         let index = self
             .background
@@ -313,7 +314,7 @@ impl Shell {
         }
     }
 
-    /// Takes note of what has ended in the background, without waiting.
+    /// Collects background children that have ended, without waiting.
     pub fn reap(&mut self) {
         if self.background.is_empty() {
             return;
@@ -356,8 +357,8 @@ impl Shell {
     }
 }
 
-/// What the kernel calls a program's own faults. Its log has said which
-/// program it was, why and where.
+/// Begins the kernel's text for a fault of a program. The kernel's log has
+/// already named the program, the reason and the place.
 const FAULT: &str = "sys: trap: ";
 
 /// Says why a process was ended from outside.
@@ -423,8 +424,8 @@ fn execute_path(path: &str, arguments: &[&str], environment: &[String]) -> Errno
     }
 }
 
-/// What runs the script at `path`: the rest of a `#!` line, or this shell for
-/// other text; `None` if it is not text.
+/// The interpreter of the script at `path`: the rest of its `#!` line, or this
+/// shell for other text; `None` if it is not text.
 fn script(path: &str) -> Option<String> {
     let file = File::open(to_bytes(path), mode::OREAD).ok()?;
     let mut first = [0; 256];

@@ -1,4 +1,4 @@
-//! What the shell remembers, and where expansion finds it.
+//! The shell's state, and access to it for expansion.
 
 use crate::Shown;
 use crate::console::Console;
@@ -21,10 +21,10 @@ use shell::tree::{List, Stage};
 
 /// The note of Ctrl-C.
 pub const INTERRUPT: &str = "interrupt";
-/// Has it come?
+/// Set when the note `interrupt` arrives.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// What an interactive shell does with notes.
+/// The note handler of an interactive shell.
 fn noted(_: &mut Registers, text: &str) -> Then {
     match text {
         INTERRUPT => {
@@ -39,13 +39,13 @@ fn noted(_: &mut Registers, text: &str) -> Then {
 #[derive(Clone, Default)]
 pub struct Variable {
     pub text: String,
-    /// Do programs see it?
+    /// True if programs see it.
     pub exported: bool,
-    /// May it not be changed?
+    /// True if it is read-only.
     pub fixed: bool,
 }
 
-/// What `set` turns on and off.
+/// The options of `set`.
 #[derive(Clone, Copy, Default)]
 pub struct Options {
     /// `-e`: a command that fails ends the shell.
@@ -77,17 +77,17 @@ impl Options {
     }
 }
 
-/// A program that nobody waits for.
+/// A background program.
 pub struct Job {
     pub pid: u64,
     pub name: String,
-    /// Is it the one that `$!` stands for, and not before it in a pipeline?
+    /// True for the last program of its pipeline, which `$!` stands for.
     pub last: bool,
 }
 
 /// The shell.
 pub struct Shell {
-    /// What it calls itself in messages: `$0`.
+    /// The name of the shell in messages: `$0`.
     pub name: String,
     pub arguments: Vec<String>,
     pub variables: BTreeMap<String, Variable>,
@@ -97,14 +97,14 @@ pub struct Shell {
     pub status: u8,
     /// Of the last `$(...)` in the command that runs.
     pub captured: Option<u8>,
-    /// The last process nobody waited for.
+    /// The last background process.
     pub last_background: u64,
-    /// Those that run.
+    /// Running background processes.
     pub background: Vec<Job>,
     /// Statuses of the last that ended, for `wait`.
     pub finished: VecDeque<(u64, u8)>,
-    /// Descriptors that lead elsewhere for a while, and where what they were
-    /// is kept.
+    /// Descriptors redirected for one command, with the descriptors that hold
+    /// their former files.
     pub aside: Vec<(u32, u32)>,
     /// Loops around the command that runs.
     pub loops: usize,
@@ -114,8 +114,8 @@ pub struct Shell {
     /// Commands around it, functions and texts included; see
     /// [`Shell::deeper`].
     pub depth: usize,
-    /// For each function around it what the variables were that are its own
-    /// now.
+    /// For each function call around the command, the former values of its
+    /// local variables.
     pub locals: Vec<Vec<(String, Option<Variable>)>>,
     /// Files that `.` reads around it.
     pub sourced: usize,
@@ -176,7 +176,7 @@ impl Shell {
         }
     }
 
-    /// Gives a variable back what it was.
+    /// Restores the former value of a variable.
     pub fn put_back(&mut self, name: String, was: Option<Variable>) {
         match was {
             Some(variable) => drop(self.variables.insert(name, variable)),
@@ -208,7 +208,8 @@ impl Shell {
             .map(|variable| variable.text.as_str())
     }
 
-    /// Closes what no program may have: this process becomes one.
+    /// Closes the shell's own descriptors, because this process becomes a
+    /// program.
     pub fn close_private(&mut self) {
         for fd in self.private_descriptors() {
             drop(File::from_fd(fd));
@@ -236,7 +237,7 @@ impl Shell {
         }
     }
 
-    /// Was there an interrupt since this was asked last?
+    /// Returns true if an interrupt came since the last call.
     pub fn take_interrupt(&self) -> bool {
         INTERRUPTED.swap(false, Relaxed)
     }

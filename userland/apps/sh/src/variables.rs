@@ -23,8 +23,7 @@ fn quoted(text: &str) -> String {
     }
 }
 
-/// Says what is wrong with the use of a command that no script can go on
-/// after.
+/// Reports the wrong use of a special builtin, which ends a script.
 fn wrong(text: String) -> Leave {
     eprintln!("{text}");
     Leave::Wrong(USAGE)
@@ -99,7 +98,7 @@ pub fn shift(shell: &mut Shell, args: &[&str]) -> Ran {
     }
 }
 
-/// Sets what `NAME=TEXT` says and does `mark` to each named variable.
+/// Sets the variables of `NAME=TEXT` and applies `mark` to each.
 fn declare(
     shell: &mut Shell,
     command: &str,
@@ -248,8 +247,8 @@ pub fn read(shell: &mut Shell, args: &[&str]) -> Ran {
     Ok(status)
 }
 
-/// Reads a line; did it end, or did the input? Byte by byte: what follows is
-/// for others.
+/// Reads a line; returns false if the input ended first. Reads single bytes,
+/// because the bytes after the line belong to other readers.
 fn next_line() -> Result<(String, bool), String> {
     let input = File::borrowed(0);
     let mut line = Vec::new();

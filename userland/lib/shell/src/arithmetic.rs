@@ -15,7 +15,7 @@ const SHOWN_MAX: usize = 60;
 pub trait Variables {
     /// The text of one; an error if it should be set and is not.
     fn value(&self, name: &str) -> Result<Option<String>, String>;
-    /// Sets one.
+    /// Assigns a number to a variable.
     fn assign(&mut self, name: &str, number: i64) -> Result<(), String>;
 }
 
@@ -141,8 +141,8 @@ fn held(text: &str) -> Result<i64, String> {
     }
 }
 
-/// Evaluates as it reads. What `&&`, `||` and `?` leave out is read too, but
-/// not `live`: it sets nothing and is never wrong.
+/// Evaluates while parsing. Operands that `&&`, `||` and `?` skip are parsed
+/// without `live`: they assign nothing and raise no errors.
 struct Expression<'a> {
     tokens: Vec<Token>,
     at: usize,
@@ -303,7 +303,7 @@ fn apply(operator: &str, a: i64, b: i64) -> Result<i64, String> {
         "<<" => {
             let distance = distance()?;
             let shifted = a << distance;
-            // Whatever was shifted out is an error as in a product.
+            // Bits shifted out are an error, like the overflow of a product.
             match shifted >> distance == a {
                 true => shifted,
                 false => return Err(too_large()),

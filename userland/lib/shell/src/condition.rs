@@ -6,7 +6,7 @@ use alloc::string::String;
 /// Parentheses within each other, at most; a stack is finite.
 const DEPTH_MAX: usize = 50;
 
-/// What a file is.
+/// The type of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// An ordinary file.
@@ -25,10 +25,10 @@ pub enum Kind {
     Socket,
 }
 
-/// What a condition may ask about a file that is there.
+/// The attributes of an existing file that conditions test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// What it is.
+    /// The type.
     pub kind: Kind,
     /// Bytes.
     pub size: u64,
@@ -38,7 +38,7 @@ pub struct Facts {
     pub identity: (u64, u64),
 }
 
-/// What one may do with a file.
+/// A kind of access to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Read it.
@@ -49,15 +49,15 @@ pub enum Access {
     Run,
 }
 
-/// Where conditions look.
+/// The file system that conditions test.
 pub trait Files {
-    /// What is at `path`.
+    /// The attributes of the file at `path`.
     fn facts(&self, path: &str) -> Option<Facts>;
     /// The same, without following a link there.
     fn link_facts(&self, path: &str) -> Option<Facts>;
-    /// May this be done with what is at `path`?
+    /// Returns true if the file at `path` permits the access.
     fn may(&self, path: &str, access: Access) -> bool;
-    /// Is the descriptor a terminal?
+    /// Returns true if the descriptor is a terminal.
     fn is_terminal(&self, fd: u32) -> bool;
 }
 
@@ -249,7 +249,7 @@ fn binary(a: &str, operator: &str, b: &str, files: &dyn Files) -> Result<bool, S
         "-le" => numbers().map(|(a, b)| a <= b)?,
         "-gt" => numbers().map(|(a, b)| a > b)?,
         "-ge" => numbers().map(|(a, b)| a >= b)?,
-        // One that is there is newer than one that is not.
+        // An existing file is newer than a missing one.
         "-nt" => left().map(|facts| facts.changed) > right().map(|facts| facts.changed),
         "-ot" => left().map(|facts| facts.changed) < right().map(|facts| facts.changed),
         "-ef" => matches!((left(), right()), (Some(a), Some(b)) if a.identity == b.identity),

@@ -11,10 +11,10 @@ use alloc::vec::Vec;
 
 const ESCAPE: u8 = 0x1b;
 
-/// What a byte led to.
+/// The effect of a typed byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Still typing.
+    /// The line goes on.
     Nothing,
     /// The line is finished.
     Line(String),
@@ -51,18 +51,19 @@ pub struct Editor<'a> {
     sequence: Sequence,
     /// Bytes of a character that is not complete.
     partial: Vec<u8>,
-    /// What Ctrl-K, Ctrl-U and Ctrl-W took.
+    /// The text cut by Ctrl-K, Ctrl-U and Ctrl-W.
     cut: Vec<char>,
 }
 
 impl<'a> Editor<'a> {
-    /// An empty line after `prompt` on a terminal that wide; also what to
-    /// show first.
+    /// An empty line after `prompt` on a terminal with that many columns, and
+    /// the bytes to print first.
     pub fn new(prompt: &'a str, columns: usize, history: &'a History) -> (Self, Vec<u8>) {
         let editor = Editor {
             history,
             prompt,
-            // Room for the prompt and some characters, whatever was said.
+            // Leave room for the prompt and some characters even if the
+            // terminal claims fewer columns.
             columns: columns.max(prompt.chars().count() + 8),
             line: Vec::new(),
             cursor: 0,
@@ -76,7 +77,7 @@ impl<'a> Editor<'a> {
         (editor, prompt.as_bytes().to_vec())
     }
 
-    /// Takes a typed byte; adds what to show to `out`.
+    /// Processes a typed byte; appends the bytes to print to `out`.
     pub fn byte(&mut self, byte: u8, out: &mut Vec<u8>) -> Event {
         match self.sequence {
             Sequence::None => self.key(byte, out),
@@ -214,7 +215,7 @@ impl<'a> Editor<'a> {
         }
     }
 
-    /// Cuts characters out.
+    /// Cuts characters out of the line.
     fn take(&mut self, from: usize, to: usize, out: &mut Vec<u8>) {
         if from < to {
             self.cut = self.line.drain(from..to).collect();

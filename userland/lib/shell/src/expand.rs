@@ -9,7 +9,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-/// What the shell was told about expansion.
+/// The shell's options for expansion.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Settings {
     /// A variable that is not set is an error: `set -u`.
@@ -27,9 +27,9 @@ pub trait Host: Names {
     fn set_variable(&mut self, name: &str, text: String) -> Result<(), String>;
     /// The arguments, `$1` and so on.
     fn arguments(&self) -> Vec<String>;
-    /// What the commands print; an error ends the expansion.
+    /// The output of commands; an error ends the expansion.
     fn output(&mut self, list: &List) -> Result<String, String>;
-    /// What the shell was told.
+    /// The shell's options.
     fn settings(&self) -> Settings;
 }
 
@@ -59,7 +59,8 @@ pub fn expand_one(word: &Word, host: &mut impl Host) -> Result<String, String> {
     pattern(word, host).map(|marks| text(&marks))
 }
 
-/// Expands a word to a pattern: what is not quoted keeps its meaning.
+/// Expands a word to a pattern, in which unquoted characters keep their special
+/// meaning.
 pub fn pattern(word: &Word, host: &mut impl Host) -> Result<Vec<Mark>, String> {
     let mut fields = Fields::new(Splitting::Never, host);
     fields.add(word, host)?;
@@ -289,7 +290,7 @@ impl Fields {
     }
 }
 
-/// Does it stand for all arguments?
+/// Returns true for `@` and `*`, which stand for all arguments.
 fn is_all(name: &str) -> bool {
     name == "@" || name == "*"
 }
@@ -319,7 +320,7 @@ impl<H: Host> Variables for Numbers<'_, H> {
     }
 }
 
-/// Is the word just `"$@"`?
+/// Returns true if the word is just `"$@"`.
 fn is_arguments(word: &Word) -> bool {
     word.0.iter().all(|part| match part {
         Part::Quoted(text) => text.is_empty(),

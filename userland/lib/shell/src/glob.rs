@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 pub struct Mark {
     /// The character.
     pub c: char,
-    /// Was it quoted?
+    /// True if the character was quoted.
     pub quoted: bool,
 }
 
@@ -23,14 +23,14 @@ pub fn marks(text: &str) -> Vec<Mark> {
     text.chars().map(mark).collect()
 }
 
-/// Is there anything in it that does not mean itself?
+/// Returns true if any character has a special meaning.
 pub fn is_pattern(marks: &[Mark]) -> bool {
     marks
         .iter()
         .any(|mark| !mark.quoted && matches!(mark.c, '*' | '?' | '['))
 }
 
-/// A `[:NAME:]` at the start of `set`: what it holds, and the rest.
+/// Parses `[:NAME:]` at the start of `set`: the class, and the rest.
 fn class(set: &[Mark]) -> Option<(Class, &[Mark])> {
     let text = |marks: &[Mark], wanted: &str| {
         let plain = marks.iter().all(|mark| !mark.quoted);
@@ -43,7 +43,7 @@ fn class(set: &[Mark]) -> Option<(Class, &[Mark])> {
     Some((*class, rest))
 }
 
-/// Is a character in a class?
+/// Tells whether a character belongs to a class.
 type Class = fn(char) -> bool;
 
 /// The classes of POSIX.
@@ -131,7 +131,7 @@ fn one(pattern: &[Mark], c: char) -> Option<&[Mark]> {
     (mark.c == c).then_some(rest)
 }
 
-/// Does the whole of `name` match?
+/// Returns true if the whole of `name` matches.
 pub fn matches(pattern: &[Mark], name: &str) -> bool {
     let (mut pattern, mut name) = (pattern, name);
     // Where to go on if the last `*` has to take one character more.
@@ -199,14 +199,14 @@ pub fn without_prefix<'t>(text: &'t str, pattern: &[Mark], extent: Extent) -> &'
     found.and_then(|at| text.get(at..)).unwrap_or(text)
 }
 
-/// What a pattern is matched against.
+/// The file system that patterns are matched against.
 pub trait Names {
     /// The names in a directory; none if it cannot be read. `""` is the
     /// working directory.
     fn names(&mut self, directory: &str) -> Vec<String>;
-    /// Is there anything at `path`?
+    /// Returns true if a file of any type is at `path`.
     fn exists(&mut self, path: &str) -> bool;
-    /// Is there a directory at `path`?
+    /// Returns true if a directory is at `path`.
     fn is_directory(&mut self, path: &str) -> bool;
 }
 
@@ -224,7 +224,7 @@ pub fn paths(pattern: &[Mark], files: &mut impl Names) -> Vec<String> {
                 let path = format!("{base}{name}{end}");
                 // Before and after patterns it has to be there.
                 let there = match name.is_empty() {
-                    // What a `/` ends is a directory.
+                    // A name followed by `/` must be a directory.
                     true => files.is_directory(base),
                     false => files.exists(&path),
                 };

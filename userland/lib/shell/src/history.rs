@@ -31,7 +31,7 @@ impl History {
         self.lines.get(index).map(String::as_str)
     }
 
-    /// All of them.
+    /// All lines, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.lines.iter().map(String::as_str)
     }

@@ -128,7 +128,7 @@ fn in_name(c: char) -> bool {
     c == '_' || c.is_ascii_alphanumeric()
 }
 
-/// Is it the name of a value that the shell itself sets?
+/// Returns true for the names of parameters that the shell itself sets.
 fn is_special(c: char) -> bool {
     "?#$!@*-".contains(c)
 }
@@ -225,7 +225,7 @@ impl<'a> Lexer<'a> {
         }))
     }
 
-    /// Does the text go on with `c`, without a blank?
+    /// Returns true if the text continues with `c`, without a blank.
     pub fn joined_by(&self, c: char) -> bool {
         self.peek() == Some(c)
     }
@@ -251,7 +251,7 @@ impl<'a> Lexer<'a> {
         Ok(Word(parts))
     }
 
-    /// Takes what `c`, which is not between quotes, begins.
+    /// Lexes an unquoted part that begins with `c`.
     fn bare(&mut self, c: char, parts: &mut Vec<Part>) -> Result<(), Wrong> {
         match c {
             '\'' => parts.push(Part::Quoted(self.single()?)),
@@ -311,7 +311,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// At most `count` digits; what does not fit in a byte is cut off.
+    /// At most `count` digits; bits that do not fit in a byte are cut off.
     fn digits(&mut self, radix: u32, count: usize) -> u8 {
         let mut value = 0u32;
         for _ in 0..count {
@@ -336,8 +336,8 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Takes what `c`, between double quotes, begins; a `\` is for those of
-    /// `escapable`.
+    /// Lexes a part between double quotes that begins with `c`; a `\` escapes
+    /// only the characters of `escapable`.
     fn quoted(
         &mut self,
         c: char,
@@ -437,7 +437,7 @@ impl<'a> Lexer<'a> {
         Ok(Value::Variable(name, Some(change)))
     }
 
-    /// Is it `${#NAME}`, and not `$#` with something?
+    /// Returns true for `${#NAME}`, as opposed to `$#` with an operator.
     fn starts_length(&self) -> bool {
         match self.rest() {
             ['#', c, ..] if in_name(*c) => true,
@@ -510,8 +510,8 @@ impl<'a> Lexer<'a> {
         Ok(Value::Output(list))
     }
 
-    /// The expression after `$((`, and its end; `None` if only one parenthesis
-    /// is there.
+    /// The expression after `$((`, and its end; `None` if there is only one
+    /// parenthesis.
     fn expression(&mut self) -> Result<Option<Word>, Wrong> {
         const END: &str = "the )) of a $((";
         let outer = self.depth;

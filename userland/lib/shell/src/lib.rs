@@ -1,10 +1,10 @@
-//! What the shell `sh` thinks with, apart from any system: the grammar
-//! ([`parse()`]), expansion of words ([`expand()`]), patterns ([`glob`]), numbers
-//! ([`arithmetic`]), conditions ([`condition`]) and editing of a typed line
-//! ([`edit`]). Running commands is the affair of `userland/apps/sh`.
+//! The system-independent part of the shell `sh`: the grammar ([`parse()`]),
+//! expansion of words ([`expand()`]), patterns ([`glob`]), numbers
+//! ([`arithmetic`]), conditions ([`condition`]) and the line editor ([`edit`]).
+//! `userland/apps/sh` runs the commands.
 //!
-//! The language is that of POSIX; docs/shell.md says what is left out. What is
-//! not understood is refused by name, never taken for something else.
+//! The language is POSIX's; docs/shell.md lists the exceptions. Unsupported
+//! syntax is refused by name and never interpreted as anything else.
 #![no_std]
 #![forbid(unsafe_code)]
 

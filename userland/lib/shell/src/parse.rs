@@ -14,12 +14,12 @@ use alloc::vec::Vec;
 /// Commands within commands, at most; a stack is finite.
 pub const DEPTH_MAX: usize = 50;
 
-/// What is wrong with a text.
+/// The reason why a text cannot be parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wrong {
-    /// It may become right if more follows; what is missing.
+    /// More input is needed; names the missing part.
     Incomplete(String),
-    /// It never will.
+    /// A syntax error; more input cannot repair it.
     Syntax(String),
 }
 
@@ -55,8 +55,8 @@ pub(crate) fn enclosed(lexer: Lexer<'_>) -> Result<(List, Lexer<'_>), Wrong> {
     Ok((list, parser.lexer))
 }
 
-/// A text that is understood line by line, so that its beginning can run
-/// whatever follows.
+/// A script that is parsed line by line, so that its beginning runs whatever
+/// follows.
 pub struct Script {
     text: Vec<char>,
     at: usize,
@@ -78,8 +78,8 @@ impl Script {
 impl Iterator for Script {
     type Item = Result<List, Wrong>;
 
-    /// The commands that end with the next line that can be an end; an error
-    /// is the last thing it gives.
+    /// The commands up to the next line end at which a command may end. The
+    /// iterator ends after an error.
     fn next(&mut self) -> Option<Self::Item> {
         let mut parser = Parser::new(Lexer::new(&self.text, self.at, self.line, 0));
         let line = parser.line().transpose()?;
@@ -170,7 +170,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Any word.
+    /// Takes any word.
     fn word(&mut self, what: &str) -> Result<Word, Wrong> {
         match self.peek()? {
             Some(Token::Word(_)) => {}
@@ -215,7 +215,7 @@ impl<'a> Parser<'a> {
         self.wrong(format!("unexpected {}", self.found()))
     }
 
-    /// Something else stands where `what` should; or nothing does.
+    /// An error: something other than `what`, or nothing, is at this place.
     fn expected(&self, what: &str) -> Wrong {
         match &self.ahead {
             Some((None, _)) => self.lexer.ends_before(what),

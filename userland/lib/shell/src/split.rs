@@ -4,12 +4,12 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// The variable.
+/// The name of the variable with the separators.
 pub const NAME: &str = "IFS";
-/// What it is taken to be if it is not set.
+/// The separators if the variable is not set.
 pub const USUAL: &str = " \t\n";
 
-/// What a character is to the splitting.
+/// The role of a character in the splitting.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
     /// Part of a field.
@@ -28,7 +28,7 @@ pub(crate) fn class(c: char, separators: &str) -> Class {
     }
 }
 
-/// A line of input with what its backslashes do.
+/// A line of input, with the effects of its backslashes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Line {
     /// Characters, and whether each was after a backslash.
@@ -42,8 +42,8 @@ impl Line {
         Line { chars }
     }
 
-    /// Adds a line in which a `\` makes the next character an ordinary one;
-    /// does another line follow, because this one ends in a `\`?
+    /// Adds a line in which a `\` quotes the next character. Returns true if it
+    /// ends in a `\`, so that another line follows.
     pub fn add(&mut self, text: &str) -> bool {
         let mut chars = text.chars();
         while let Some(c) = chars.next() {

@@ -19,7 +19,7 @@ pub enum Part {
     Home,
 }
 
-/// Stands a value between double quotes?
+/// The quotes around a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quoting {
     /// No: it is split at blanks and is a pattern.
@@ -28,20 +28,20 @@ pub enum Quoting {
     Double,
 }
 
-/// What a `$` stands for.
+/// A substitution, by its form after `$`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     /// `$name`, `${name}`, or `${name` with an operator and a word `}`.
     Variable(String, Option<Change>),
     /// `${#name}`: its length in characters.
     Length(String),
-    /// `$(list)`: what the commands print, without newlines at the end.
+    /// `$(list)`: the output of the commands, without newlines at the end.
     Output(List),
     /// `$((expression))`, itself expanded first.
     Number(Word),
 }
 
-/// What becomes of a variable's value.
+/// A modification of a variable's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// Which operator.
@@ -114,7 +114,7 @@ pub enum Direction {
 /// tree.
 pub type Document = Rc<OnceCell<Word>>;
 
-/// What a redirection leads to.
+/// The target of a redirection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// A path, or for [`Direction::Same`] a number.
@@ -126,11 +126,11 @@ pub enum Target {
 /// A descriptor and where it leads during a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redirection {
-    /// The descriptor.
+    /// The descriptor that is redirected.
     pub fd: u32,
-    /// Which way.
+    /// The direction of the redirection.
     pub direction: Direction,
-    /// Where to.
+    /// The target of the redirection.
     pub target: Target,
 }
 
@@ -152,16 +152,16 @@ pub enum Command {
     For {
         /// The variable.
         name: String,
-        /// What it runs through.
+        /// The words it takes in turn; `None`: the arguments.
         words: Option<Vec<Word>>,
-        /// What is done each time.
+        /// The body of the loop.
         body: List,
     },
     /// `if condition; then list; elif ...; else list; fi`
     If {
-        /// Conditions and what to do if one is true.
+        /// Pairs of a condition and its commands.
         arms: Vec<(List, List)>,
-        /// What to do otherwise.
+        /// The commands if no condition is true.
         otherwise: List,
     },
     /// `while condition; do body; done`
@@ -170,21 +170,21 @@ pub enum Command {
         condition: List,
         /// The answer that makes a turn happen: `until` is the opposite.
         wanted: bool,
-        /// What is done each time.
+        /// The body of the loop.
         body: List,
     },
     /// `case word in pattern | pattern) list;; ... esac`
     Case {
-        /// What the patterns are matched with.
+        /// The word that is matched.
         word: Word,
-        /// Patterns and what to do if one of them matches.
+        /// Pairs of patterns and their commands.
         arms: Vec<(Vec<Word>, List)>,
     },
     /// `name() command`
     Function {
         /// Its name.
         name: String,
-        /// What it does.
+        /// The body of the function.
         body: Rc<Stage>,
     },
 }
@@ -192,7 +192,7 @@ pub enum Command {
 /// A command with its redirections, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stage {
-    /// What to run.
+    /// The command of this stage.
     pub command: Box<Command>,
     /// Where its descriptors lead.
     pub redirections: Vec<Redirection>,
@@ -207,7 +207,7 @@ pub struct Pipeline {
     pub stages: Vec<Stage>,
 }
 
-/// What must be true for the next pipeline to run.
+/// The condition for the next pipeline to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Junction {
     /// `&&`: success before.
@@ -216,14 +216,14 @@ pub enum Junction {
     Or,
 }
 
-/// `pipeline && pipeline || ...`, and whether anybody waits for it.
+/// `pipeline && pipeline || ...`, in the foreground or background.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
     /// The first.
     pub first: Pipeline,
     /// The others.
     pub rest: Vec<(Junction, Pipeline)>,
-    /// `&`: nobody waits.
+    /// True for `&`: the shell does not wait.
     pub background: bool,
 }
 

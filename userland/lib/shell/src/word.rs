@@ -1,10 +1,10 @@
-//! Words and what they are made of.
+//! Words and their parts.
 
 use crate::tree::{Part, Word};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-/// May this be the name of a variable?
+/// Returns true if the text is a valid variable name.
 pub fn is_name(text: &str) -> bool {
     let mut chars = text.chars();
     chars

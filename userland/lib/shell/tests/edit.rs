@@ -53,7 +53,7 @@ impl Row {
     }
 }
 
-/// Types `keys`; the event of the last, what is shown, and the cursor.
+/// Types `keys`; returns the event of the last one, the screen, and the cursor.
 fn typed(keys: &str, columns: usize, history: &History) -> (Event, String, usize) {
     let mut row = Row::default();
     let (mut editor, first) = Editor::new("% ", columns, history);
@@ -144,8 +144,8 @@ fn the_history_forgets_blank_lines_and_repetitions() {
 }
 
 proptest! {
-    /// Whatever is typed, the terminal shows the line with the cursor where
-    /// the next character goes.
+    /// After any keys, the terminal shows the line, with the cursor at the
+    /// place of the next character.
     #[test]
     fn the_terminal_shows_the_line(keys in prop::collection::vec(prop::sample::select(vec![
         "a", "b ", "\u{e9}", "\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D", "\x01", "\x05", "\x7f",

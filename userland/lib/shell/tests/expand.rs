@@ -495,7 +495,7 @@ fn a_pattern_that_ends_in_a_slash_is_for_directories() {
     expands("echo a*/ *//", &["echo", "a*/", "dir//", "dir2//"]);
 }
 
-/// What a pattern of `*`, `?` and letters means, in the plainest way.
+/// The meaning of a pattern of `*`, `?` and letters, by a naive matcher.
 fn naive(pattern: &[char], name: &[char]) -> bool {
     match pattern.split_first() {
         None => name.is_empty(),

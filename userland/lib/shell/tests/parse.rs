@@ -1,4 +1,4 @@
-//! What is understood, and what is refused with which words.
+//! The syntax that is accepted, and the messages for syntax that is refused.
 
 use dormouse_shell::tree::{
     Command, Direction, Item, Junction, Operator, Part, Quoting, Redirection, Target, Value, Word,
@@ -276,7 +276,7 @@ fn functions_and_cases_are_commands() {
     };
     let counts: Vec<_> = arms.iter().map(|(p, list)| (p.len(), list.len())).collect();
     assert_eq!(counts, [(2, 1), (1, 0), (1, 1)]);
-    // A `)` of a pattern does not end what is around it.
+    // A `)` in a pattern does not end the list around it.
     assert!(matches!(
         one("echo $(case a in a) b;; esac)"),
         Command::Simple { words, .. } if words.len() == 2

@@ -1,4 +1,4 @@
-//! What is written to `consctl`, and what it says.
+//! The commands written to `consctl`, and the text read from it.
 
 use alloc::format;
 use alloc::string::String;
@@ -9,7 +9,7 @@ use rt::{Errno, note, sys};
 /// The note of Ctrl-C.
 const INTERRUPT: &str = "interrupt";
 
-/// An order.
+/// A command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Order {
     /// `rawon`: keys are read as they are typed, nothing is shown.
@@ -46,7 +46,7 @@ fn order(line: &str) -> Option<Order> {
 pub struct Foreground(pub Vec<u64>);
 
 impl Foreground {
-    /// Ctrl-C was typed.
+    /// Interrupts the foreground after Ctrl-C.
     pub fn interrupt(&self) {
         for group in &self.0 {
             // One that is gone needs no interrupt.
@@ -60,12 +60,12 @@ pub fn terminal() -> Option<String> {
     option("terminal=")
 }
 
-/// Does input come from a pipe or file, as the boot options say?
+/// Returns true if the boot options say that input comes from a pipe or file.
 pub fn is_piped() -> bool {
     option("input=").as_deref() == Some("pipe")
 }
 
-/// What follows `key` in the last boot option that begins with it.
+/// The rest of the last boot option that begins with `key`.
 fn option(key: &str) -> Option<String> {
     let mut options = vec![0; 64 * 1024];
     let len = sys::boot_options(&mut options).ok()?;
@@ -74,7 +74,7 @@ fn option(key: &str) -> Option<String> {
     values.next_back().map(String::from)
 }
 
-/// What reading `consctl` gives.
+/// The text that a read of `consctl` returns.
 pub fn describe(terminal: Option<&str>, raw: bool) -> String {
     let terminal = terminal.map(|size| format!("terminal {size}\n"));
     let mode = if raw { "rawon\n" } else { "rawoff\n" };

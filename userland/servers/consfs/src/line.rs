@@ -1,8 +1,7 @@
-//! The line discipline: typed bytes become lines, and what to echo.
+//! The line discipline: turns typed bytes into lines and echo.
 //!
-//! Backspace takes back a character, Ctrl-U the line. Ctrl-D ends a line
-//! without a newline; on an empty line it is the end of the file, for one
-//! read.
+//! Backspace deletes a character, Ctrl-U the line. Ctrl-D ends a line without a
+//! newline; on an empty line it is the end of the file, for one read.
 
 use alloc::{collections::VecDeque, vec::Vec};
 
@@ -18,7 +17,7 @@ const ESCAPE: u8 = 0x1b;
 /// Most bytes in a line; more are refused with a bell.
 const LINE_MAX: usize = 4096;
 
-/// What the terminal shows for a byte.
+/// The bytes that the terminal prints for a typed byte.
 pub type Echo = Vec<u8>;
 
 /// The state of the input.
@@ -37,12 +36,12 @@ impl Discipline {
         }
     }
 
-    /// Forgets everything.
+    /// Discards all input.
     pub fn clear(&mut self) {
         *self = Discipline::new();
     }
 
-    /// Takes out what has been typed and not been read.
+    /// Takes the typed bytes that were not read yet.
     pub fn take_typed(&mut self) -> Vec<u8> {
         let mut typed = Vec::new();
         for line in self.lines.drain(..) {
@@ -55,7 +54,7 @@ impl Discipline {
         typed
     }
 
-    /// Takes a typed byte; adds what to show to `echo`.
+    /// Processes a typed byte; appends the bytes to print to `echo`.
     pub fn typed(&mut self, byte: u8, echo: &mut Echo) {
         match byte {
             b'\r' | b'\n' => {
@@ -105,7 +104,7 @@ impl Discipline {
     }
 
     /// At most `count` bytes of the oldest line, empty at the end of the file;
-    /// `None` if nobody has typed one yet.
+    /// `None` if no line is complete yet.
     pub fn read(&mut self, count: usize) -> Option<Vec<u8>> {
         let mut line = self.lines.pop_front()?;
         if line.len() > count {

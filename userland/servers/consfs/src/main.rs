@@ -1,12 +1,12 @@
 //! consfs: the console as files.
 //!
 //! Serves 9P2000.L on descriptor 3: a directory with `cons` and `consctl`.
-//! What is written to `cons` goes to the first serial line, reading it gives
-//! what was typed there. Orders written to `consctl` (`control` lists them)
-//! say in which form, and who is interrupted by Ctrl-C; reading it tells
-//! whether there is a terminal. `tree` is the directory, `line` the line
-//! discipline of a terminal, `pipe` what comes from elsewhere, `uart` the hardware, `server` the protocol; this file joins
-//! them in one loop over messages and interrupts.
+//! Writes to `cons` go to the first serial line; reads return typed input.
+//! Commands written to `consctl` (`control` lists them) select the input mode
+//! and the note group that Ctrl-C interrupts; a read tells whether there is a
+//! terminal. `tree` is the directory, `line` the line discipline of a terminal,
+//! `pipe` the input from a pipe or file, `uart` the hardware, `server` the
+//! protocol. This file joins them in one loop over messages and interrupts.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -49,7 +49,7 @@ fn main(_args: rt::Args) -> Result<(), Failure> {
                 server.request(&message[..len]);
             }
             Received::INTERRUPT => server.input(),
-            // Nobody is left to serve.
+            // The only client is gone.
             _ => return Ok(()),
         }
     }

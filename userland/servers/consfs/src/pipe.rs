@@ -14,7 +14,7 @@ const AHEAD_MAX: usize = 16 * 1024;
 /// A line without an end is given to a reader in pieces of this many bytes.
 const PIECE: usize = 4096;
 
-/// What has come and was not read.
+/// Input that was received and not read yet.
 #[derive(Default)]
 pub struct Pipe {
     bytes: VecDeque<u8>,
@@ -32,7 +32,7 @@ impl Pipe {
         }
     }
 
-    /// Must the device wait?
+    /// Returns true if the device must wait.
     pub fn is_full(&self) -> bool {
         self.bytes.len() >= AHEAD_MAX
     }
@@ -52,7 +52,8 @@ impl Pipe {
     }
 }
 
-/// What is shown of bytes that were read: text, nothing that a terminal obeys.
+/// The echo of bytes that were read: plain text, without control sequences for
+/// a terminal.
 pub fn echo(bytes: &[u8]) -> Vec<u8> {
     let plain = |byte: &u8| matches!(byte, b'\t' | b'\n' | b' '..=b'~' | 0x80..);
     bytes.iter().copied().filter(plain).collect()

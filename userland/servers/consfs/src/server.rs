@@ -21,7 +21,7 @@ const FIDS_MAX: usize = 4096;
 const AHEAD_MAX: usize = 16 * 1024;
 /// Most reads waiting for a line.
 const WAITING_MAX: usize = 256;
-/// What a request comes to: an answer now, or none until there is input.
+/// The outcome of a request: an answer, or none until there is input.
 type Handled = Result<Option<Reply<'static>>, Errno>;
 
 /// A read that waits for a line.
@@ -67,8 +67,8 @@ impl Server {
         }
     }
 
-    /// Takes what was typed from the device. What there is no room for waits
-    /// there.
+    /// Takes input from the device, as far as there is space; the rest waits in
+    /// the device.
     pub fn input(&mut self) {
         while !self.is_full() {
             let Some(byte) = self.uart.receive() else {
@@ -86,7 +86,7 @@ impl Server {
         self.serve_waiting();
     }
 
-    /// Must the device wait?
+    /// Returns true if the device must wait.
     fn is_full(&self) -> bool {
         match &self.pipe {
             Some(pipe) => pipe.is_full(),
@@ -106,7 +106,7 @@ impl Server {
         }
     }
 
-    /// Lines that nobody has typed are shown too, when they are read.
+    /// Lines from a pipe are echoed too, when they are read.
     fn serve_from_pipe(&mut self) {
         while let Some(pipe) = &mut self.pipe
             && let Some(first) = self.waiting.front()
@@ -121,9 +121,9 @@ impl Server {
         }
     }
 
-    /// Answers reads that wait, as long as there are lines. Typed bytes are
-    /// looked at, and shown, when somebody reads: what is typed ahead appears
-    /// after the prompt it answers.
+    /// Answers waiting reads as long as there are lines. Typed bytes are
+    /// processed and echoed when a program reads, so that type-ahead appears
+    /// after the prompt that it answers.
     fn serve_lines(&mut self) {
         let mut echo = Vec::new();
         while let Some(first) = self.waiting.front() {
@@ -148,8 +148,8 @@ impl Server {
         self.uart.transmit(&echo);
     }
 
-    /// What was typed, up to the end of a line at most: what follows is for
-    /// whoever reads next, in whatever mode.
+    /// Typed bytes, at most up to the end of a line: the rest belongs to the
+    /// next read, in whatever mode that is.
     fn take_raw(&mut self, count: usize) -> Option<Vec<u8>> {
         let ends = |byte: &u8| matches!(*byte, b'\r' | b'\n' | CTRL_C | CTRL_D);
         let end = self.ahead.iter().position(ends).map(|at| at + 1);
@@ -157,7 +157,7 @@ impl Server {
         (len > 0).then(|| self.ahead.drain(..len).collect())
     }
 
-    /// Ctrl-C: what was typed is void, and the foreground hears of it.
+    /// Ctrl-C: discards typed input and interrupts the foreground.
     fn interrupt(&mut self) {
         self.ahead.clear();
         self.line.clear();
@@ -309,7 +309,7 @@ impl Server {
         match order {
             Order::RawOn => {
                 self.raw_by = Some(fid);
-                // What has been typed of a line is read again as keys.
+                // The typed part of a line is read again as keys.
                 for byte in self.line.take_typed().into_iter().rev() {
                     self.ahead.push_front(byte);
                 }

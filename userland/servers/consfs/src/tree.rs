@@ -8,9 +8,9 @@ use ninep::{Attr, DirEntry, Qid};
 pub enum Node {
     /// The directory.
     Root,
-    /// `cons`: what is typed and shown.
+    /// `cons`: input and output.
     Console,
-    /// `consctl`: what happens to it on the way.
+    /// `consctl`: the control file.
     Control,
 }
 
@@ -18,7 +18,7 @@ pub enum Node {
 const NAMES: [(&str, Node); 2] = [("cons", Node::Console), ("consctl", Node::Control)];
 
 impl Node {
-    /// What `name` is in this file.
+    /// Looks up `name` in this file.
     pub fn walk(self, name: &[u8]) -> Option<Node> {
         match (self, name) {
             (Node::Root, b"." | b"..") => Some(Node::Root),

@@ -1,7 +1,8 @@
-//! What is left when the shell has ended: no more than before it began.
+//! The leak check after the shell has ended: no resource may be in use that was
+//! free before.
 //!
-//! Looked at when the boot option `left` is on, and told to the judge: `@left
-//! nothing`, or what. Programs that still run are left, too.
+//! Active with the boot option `left`. The judge gets `@left nothing` or the
+//! list of leaks. Programs that still run count as leaks.
 
 use alloc::format;
 use alloc::string::String;
@@ -10,14 +11,14 @@ use rt::abi::{ProcessInfo, Stat64};
 use rt::stats::Counters;
 use rt::{Errno, process, sys};
 
-/// How long what is given back may take, in steps of `STEP_NS`.
+/// Time limit for the release of resources, in steps of `STEP_NS`.
 const STEPS: usize = 100;
 const STEP_NS: u64 = 10_000_000;
 /// Frames that the kernel may keep for later, and servers besides those they
 /// map: page tables.
 const FRAMES: u64 = 64;
 
-/// What must be as it was.
+/// The counters that must return to their former values.
 const HANDLES: [(&str, Stat64); 7] = [
     ("fids", Stat64::Fids),
     ("snapshots", Stat64::Snapshots),
@@ -28,7 +29,7 @@ const HANDLES: [(&str, Stat64); 7] = [
     ("blocks saved by servers", Stat64::ServerSaved),
 ];
 
-/// What there is at one moment.
+/// The resources in use at one moment.
 pub struct Account {
     counters: Counters,
     /// Frames in use that no process maps.
@@ -36,7 +37,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// Now.
+    /// The resources in use now.
     pub fn now() -> Result<Account, Errno> {
         let mapped: u64 = process::list().map(|process| process.pages).sum();
         let counters = Counters::now()?;
@@ -45,7 +46,7 @@ impl Account {
         Ok(Account { counters, frames })
     }
 
-    /// What there is more than `before`; empty if nothing is.
+    /// The resources in use beyond `before`; empty if there are none.
     fn since(&self, before: &Account) -> String {
         let mut more: Vec<String> = Vec::new();
         for (what, which) in HANDLES {
@@ -62,7 +63,7 @@ impl Account {
     }
 }
 
-/// Tells the judge what is left of what the shell and its children had.
+/// Tells the judge which resources the shell and its children have leaked.
 pub fn tell(before: &Account) -> Result<(), Errno> {
     let mut left = String::new();
     for _ in 0..STEPS {

@@ -1,9 +1,9 @@
 //! init: the first process.
 //!
-//! Starts the console, the host directory and /tmp as servers, then the shell for
-//! what the boot options ask for or for a prompt, and stops the machine with
-//! the status the shell ends with. `services` starts servers, `run` the shell,
-//! `options` reads the boot options, `left` looks what programs have left.
+//! Starts the servers of the console, the host directory and /tmp, then a shell
+//! with the commands of the boot options or with a prompt, and stops the
+//! machine with the shell's status. `services` starts servers, `run` the shell,
+//! `options` reads the boot options, `left` checks for leaks.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -26,7 +26,7 @@ rt::main!(main);
 /// Exit status where boot options cannot be followed, as of the runner.
 const NOT_AS_ASKED: u8 = 2;
 
-/// What the demonstration works on.
+/// The file that the demo works on.
 const SAMPLE: &str = "/n/host/big";
 
 fn main(_args: rt::Args) -> u8 {
@@ -39,7 +39,7 @@ fn main(_args: rt::Args) -> u8 {
     let host = options.get("host").unwrap_or_default();
     if let Err(failure) = services.host_directory(host) {
         eprintln!("init: no host directory at /n/host: {failure}");
-        // Who asks for something special must not go on without it.
+        // Without the requested options of the server the boot must not go on.
         if !host.is_empty() {
             eprintln!("init: asked for: {host}");
             halt(NOT_AS_ASKED);
@@ -48,7 +48,7 @@ fn main(_args: rt::Args) -> u8 {
     if let Err(failure) = services.memory() {
         eprintln!("init: no files in memory at /tmp: {failure}");
     }
-    // The shell gives the right to stop the machine to nobody but shells.
+    // A shell passes the privilege to stop the machine only to shells.
     let keep = match options.is_on("test") {
         true => privilege::HALT | privilege::JUDGE,
         false => privilege::HALT,

@@ -41,7 +41,7 @@ impl Options {
         Some(values.fold(first, |text, line| text + "\n" + line))
     }
 
-    /// Is it `1`?
+    /// Returns true if the option is `1`.
     pub fn is_on(&self, key: &str) -> bool {
         self.get(key) == Some("1")
     }

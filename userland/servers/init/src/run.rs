@@ -12,7 +12,7 @@ const SHELL: &str = "/bin/sh";
 /// Exit status if there is no shell to run.
 const NOT_STARTED: u8 = 126;
 
-/// The note of Ctrl-C, and the status of what it ended.
+/// The note of Ctrl-C, and the status of a shell that it ended.
 const INTERRUPT: &str = "interrupt";
 const INTERRUPTED: u8 = 130;
 

@@ -1,4 +1,4 @@
-//! Starts servers, mounts what they serve, and starts those again that end.
+//! Starts servers, mounts their trees, and restarts servers that end.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -53,8 +53,8 @@ impl Services {
         self.start("/bin/ramfs", "/tmp", privilege::SERVICE, "")
     }
 
-    /// Starts the server at `path` with `privileges` and mounts what it has
-    /// under `name` at `place`.
+    /// Starts the server at `path` with `privileges` and mounts its tree `name`
+    /// at `place`.
     fn start(
         &mut self,
         path: &'static str,
@@ -76,21 +76,22 @@ impl Services {
         }
     }
 
-    /// Says so if it is a server that has ended, and starts it again if that was
-    /// not its own wish; of other orphans nobody wants to know.
+    /// Reports the end of a server, and restarts it unless it ended
+    /// voluntarily. Other orphans are ignored.
     pub fn report(&self, ended: &Ended) {
         let mut known = self.known.borrow_mut();
         let Some(server) = known.iter_mut().find(|known| known.pid == ended.pid()) else {
             return;
         };
         let (path, status, text) = (server.path, ended.status(), ended.text());
-        // The log is there without a console.
+        // The log works without a console.
         say(&format!("{path} ended with status {status}: {text}"));
         if status == 0 || server.again == 0 {
             return;
         }
         server.again -= 1;
-        // The name leads to the dead one; what is below shows again.
+        // The name leads to the dead server; unmounting uncovers the files
+        // below.
         let _ = sys::unmount(server.place);
         match server.start() {
             Ok(()) => say(&format!("{path} was started again at {}", server.place)),
@@ -114,8 +115,8 @@ struct Known {
     place: &'static str,
     privileges: u64,
     name: String,
-    /// How often it may be started again. Not the console: what others have
-    /// open there stays dead.
+    /// How often it may be restarted. Never for the console, because
+    /// descriptors that other programs have open there cannot recover.
     again: u32,
 }
 

@@ -1,4 +1,4 @@
-//! What the tree says of files, in the protocol's words.
+//! Conversion of attributes between the tree and the protocol.
 
 use ninep::consts::{getattr, qid, setattr};
 use ninep::{Attr, Qid, SetAttr, StatFs};
@@ -44,7 +44,7 @@ pub fn attributes(id: Id, facts: &Facts) -> Attr {
     }
 }
 
-/// What a Tsetattr asks for. There are no owners.
+/// The change that a Tsetattr asks for. Files have no owners.
 pub fn change(attr: &SetAttr, now: u64) -> Change {
     let asked = |bit| attr.valid & bit != 0;
     let time = |bit, set, seconds: u64, nanoseconds| {
@@ -69,7 +69,7 @@ pub fn change(attr: &SetAttr, now: u64) -> Change {
     }
 }
 
-/// Linux's `d_type`.
+/// The type of a file as Linux's `d_type`.
 pub fn directory_type(facts: &Facts) -> u8 {
     match (facts.directory, facts.link) {
         (true, _) => 4,

@@ -1,4 +1,4 @@
-//! What clients hold. Each fid holds its file in the tree.
+//! The fids of clients. Each fid holds its file in the tree.
 
 use alloc::collections::BTreeMap;
 use ninep::consts::open;
@@ -20,7 +20,7 @@ pub struct Fid {
 }
 
 impl Fid {
-    /// Opened for reading.
+    /// The file, if the fid is open for reading.
     pub fn readable(&self) -> Result<Id, Errno> {
         let opened = self.opened.ok_or(Errno::EBADF)?;
         match opened & open::ACCESS {

@@ -1,9 +1,10 @@
 //! ramfs: files in memory.
 //!
-//! Serves 9P2000.L on descriptor 3: an empty tree, gone with the process. At
-//! most a quarter of the memory is used, or as many bytes as `-l` says; more
-//! is "no space". `ramtree` is the tree, `fids` what clients hold, `server`
-//! the protocol; this file joins them in one loop over messages.
+//! Serves 9P2000.L on descriptor 3: a tree that is empty at first and is lost
+//! when the process ends. It uses at most a quarter of the memory, or `-l`
+//! bytes; beyond that, writes fail with "no space". `ramtree` is the tree,
+//! `fids` the fids of clients, `server` the protocol; this file joins them in
+//! one loop over messages.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -40,7 +41,7 @@ fn main(args: rt::Args) -> Result<(), Failure> {
                 let len = (received.len as usize).min(message.len());
                 server.request(message.get(..len).unwrap_or_default());
             }
-            // Nobody is left to serve.
+            // The only client is gone.
             _ => return Ok(()),
         }
     }

@@ -1,4 +1,5 @@
-//! The 9P side: reading and writing. `names` has what opens and names files.
+//! The 9P side: reading and writing. `names` has the requests that open and
+//! name files.
 
 mod names;
 
@@ -12,7 +13,7 @@ use ninep::{DirEntry, List, Qid, Reply, Request};
 use ramtree::{Id, LINK_MAX, ROOT, Tree};
 use rt::{ByteStr, Errno, File, send};
 
-/// Largest message accepted: what the kernel proposes.
+/// The largest accepted message: the kernel's proposal.
 pub const MSIZE: u32 = 128 * 1024 + 4096;
 
 /// Bytes of the longest reply but for its payload: the text of a link.

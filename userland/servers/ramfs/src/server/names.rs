@@ -11,7 +11,7 @@ use rt::{ByteStr, ByteString, Errno};
 type Replied = Result<Reply<'static>, Errno>;
 
 impl Server {
-    /// What opening `id` with `flags` does to it.
+    /// Opens `id`: checks and applies `flags`.
     fn opened(&mut self, id: Id, flags: u32) -> Result<Qid, Errno> {
         // Clients follow links; none is opened.
         if self.qid(id)?.kind == kind::SYMLINK {
@@ -144,7 +144,7 @@ impl Server {
     pub(super) fn set_attributes(&mut self, fid: u32, attr: &SetAttr) -> Replied {
         let id = self.fids.get(fid)?.id;
         let change = attributes::change(attr, self.clock.now());
-        // Those who own a file are not kept, so asking for others is refused.
+        // Owners are not stored, so a change of owner is refused.
         if attr.valid & (setattr::UID | setattr::GID) != 0 {
             return Err(Errno::EPERM);
         }
