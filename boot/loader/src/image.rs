@@ -64,7 +64,7 @@ impl From<elf::ParseError> for BadImage {
 pub struct Image<'a> {
     /// The whole file, for the kernel's own use (symbols).
     pub file: &'a [u8],
-    /// What the kernel asks for.
+    /// The kernel's loader configuration.
     pub config: BootloaderConfig,
     /// Address of its first instruction.
     pub entry: u64,

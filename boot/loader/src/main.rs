@@ -225,8 +225,8 @@ fn enter(plan: Plan) -> ! {
     unsafe { plan.space.activate() };
 
     let target = (plan.info + PAGE) as *mut MemoryRegion;
-    // SAFETY: `prepare` has mapped two pages at `info`, writable, used by
-    // nobody else; the regions fit into the second by REGIONS_MAX.
+    // SAFETY: `prepare` has mapped two writable pages at `info` that have no
+    // other use; the regions fit into the second by REGIONS_MAX.
     let regions = unsafe {
         target.copy_from_nonoverlapping(regions.as_ptr(), count);
         core::slice::from_raw_parts_mut(target, count)

@@ -63,9 +63,9 @@ impl Pool {
             .filter(|&end| end <= self.end)
             .ok_or(OutOfMemory)?;
         self.next = end;
-        // SAFETY: (1) the range is RAM that nobody uses, by `new`'s contract;
-        // (2) it is mapped to itself; (3) `next` has moved past it, so it is
-        // handed out once; (4) any bytes are valid u8.
+        // SAFETY: (1) the range is unused RAM, by `new`'s contract; (2) it is
+        // identity-mapped; (3) `next` has moved past it, so it is handed out
+        // once; (4) any bytes are valid u8.
         let memory = unsafe { slice::from_raw_parts_mut(start as *mut u8, size as usize) };
         memory.fill(0);
         Ok(memory)
@@ -119,7 +119,7 @@ pub fn regions(map: &[MapEntry], taken: &[Range<u64>], out: &mut [MemoryRegion])
             )?;
             continue;
         }
-        // Cut what is taken out of this range, lowest first.
+        // Cut the reserved ranges out of this entry, lowest first.
         let (mut at, stop) = (entry.address, end(entry));
         while let Some(next) = first_taken(taken, at, stop) {
             let from = (next.start & !(PAGE - 1)).max(at);

@@ -1,7 +1,7 @@
-//! What QEMU tells the loader: `hvm_start_info`, version 1, with the memory
-//! map and the modules (Xen's public header arch-x86/hvm/start_info.h).
+//! The start information from QEMU: `hvm_start_info`, version 1, with the
+//! memory map and the modules (Xen's public header arch-x86/hvm/start_info.h).
 //!
-//! The records lie in memory below 4 GiB, which is mapped to itself while this
+//! The records lie in memory below 4 GiB, which is identity-mapped while this
 //! module reads them.
 
 use core::slice;
@@ -58,8 +58,9 @@ pub struct Machine {
 /// Reads the start information at physical address `address`.
 ///
 /// # Safety
-/// `address` is what the PVH entry got in `ebx`, memory below 4 GiB is mapped
-/// to itself, and nothing else refers to the records or the modules mutably.
+/// `address` is the value of `ebx` at the PVH entry, memory below 4 GiB is
+/// identity-mapped, and no mutable reference to the records or the modules
+/// exists.
 pub unsafe fn read(address: u64) -> Result<Machine, &'static str> {
     // SAFETY: the caller says that this is a start_info, which is 4-byte
     // aligned or better in all implementations; read_unaligned needs neither.

@@ -1,5 +1,5 @@
-//! How the loader fails: a message on the console (COM1), a `@panic` line for
-//! the judge (COM2), and the failure code for whoever started QEMU.
+//! Failures of the loader: a message on the console (COM1), a `@panic` line for
+//! the judge (COM2), and the failure code for the process that started QEMU.
 
 use core::fmt::{self, Write};
 use uart_16550::backend::PioBackend;
@@ -35,7 +35,7 @@ impl Write for Serial {
     }
 }
 
-/// Says what is wrong on both ports and stops the machine.
+/// Prints the message on both ports and stops the machine.
 pub fn fail(message: fmt::Arguments) -> ! {
     if let Some(mut console) = Serial::open(COM1) {
         let _ = write!(console, "loader: {message}\r\n");

@@ -12,8 +12,8 @@ use x86_64::structures::paging::{
 };
 use x86_64::{PhysAddr, VirtAddr};
 
-/// Where addresses are chosen for what the kernel leaves to the loader,
-/// unless its configuration names a range.
+/// The addresses that the loader chooses from, unless the kernel's
+/// configuration names a range.
 const DYNAMIC: u64 = 0xffff_ff00_0000_0000;
 /// Unmapped addresses between two such places.
 const GAP: u64 = 2 << 20;
@@ -75,7 +75,7 @@ impl Space {
         })
     }
 
-    /// The address `wish` asks for, or a free one with room for `size` bytes.
+    /// The address that `wish` names, or a free one for `size` bytes.
     pub fn place(&mut self, wish: Mapping, size: u64) -> u64 {
         match wish {
             Mapping::FixedAddress(address) => address,

@@ -1,11 +1,11 @@
 //! The first instructions: from PVH's 32-bit entry to [`crate::load`] in long
 //! mode.
 //!
-//! PVH enters with paging off, flat segments, interrupts off and the address
-//! of `hvm_start_info` in `ebx` (Xen's docs/misc/pvh.pandoc). What is built
-//! here is provisional: the first 4 GiB mapped to themselves in 2 MiB pages,
-//! writable and executable. [`crate::load`] leaves it for the final tables,
-//! in which nothing is both.
+//! PVH enters with paging off, flat segments, interrupts off and the address of
+//! `hvm_start_info` in `ebx` (Xen's docs/misc/pvh.pandoc). The page tables
+//! built here are provisional: they identity-map the first 4 GiB in 2 MiB
+//! pages, writable and executable. [`crate::load`] replaces them by the final
+//! tables, in which no page is both.
 
 // The host's linker cannot place it: see `boot/stub`.
 #[cfg(target_os = "none")]

@@ -18,7 +18,7 @@ impl Default for Bundle {
 }
 
 impl Bundle {
-    /// An empty one.
+    /// An empty bundle.
     pub fn new() -> Bundle {
         Bundle {
             archive: tar::Builder::new(Vec::new()),
@@ -45,7 +45,7 @@ impl Bundle {
         self.add(name, &bytes)
     }
 
-    /// The archive.
+    /// The finished archive.
     pub fn finish(self) -> Result<Vec<u8>, Failure> {
         self.archive
             .into_inner()
@@ -53,8 +53,8 @@ impl Bundle {
     }
 }
 
-/// The ELF file without debug information. Section headers stay: the loader
-/// finds the kernel's wishes by a section's name.
+/// The ELF file without debug information. Section headers stay, because the
+/// loader finds the kernel's configuration by a section's name.
 fn strip(file: &[u8]) -> Result<Vec<u8>, object::build::Error> {
     let mut elf = Builder::read(file)?;
     for section in elf.sections.iter_mut() {

@@ -1,7 +1,7 @@
-//! Where the sources are, and what is made from them.
+//! Finds the sources and the folder for build products.
 //!
-//! Nothing is compiled in: a checkout that was copied or moved together with
-//! its `target` folder builds and boots itself, not the one it came from.
+//! No path is compiled in: a checkout that was copied or moved together with
+//! its `target` folder builds and boots itself, not its origin.
 
 use crate::failure::Failure;
 use std::env;
@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 /// Files that tell the root of the workspace from any other folder.
 const PARTS: [&str; 3] = ["Cargo.toml", "boot/runner/Cargo.toml", "kernel/Cargo.toml"];
 
-/// The root of the workspace: the one whose runner or test cargo has started,
-/// else the one around the executable, else the one around the current
-/// directory.
+/// The root of the workspace: the workspace whose runner or test cargo has
+/// started, otherwise that around the executable, otherwise that around the
+/// current directory.
 ///
 /// # Errors
-/// There is none around any of these.
+/// None of them is in a workspace.
 pub fn workspace() -> Result<PathBuf, Failure> {
     let told = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     let places = [told, env::current_exe().ok(), env::current_dir().ok()];
@@ -34,8 +34,9 @@ fn around(place: &Path) -> Option<&Path> {
     folders.find(|folder| PARTS.iter().all(|part| folder.join(part).is_file()))
 }
 
-/// Where the runner keeps what it makes: cargo's target folder. Tests run in
-/// other folders than the runner, so a relative setting means the workspace's.
+/// The folder for the runner's products: cargo's target folder. A relative
+/// setting is relative to the workspace, because tests run in other folders
+/// than the runner.
 ///
 /// # Errors
 /// As for [`workspace`].

@@ -11,12 +11,12 @@ use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Sets up, builds and boots Dormouse in QEMU.
+/// Builds Dormouse and boots it in QEMU.
 ///
-/// Without -c it shows the main job done on a real file and gives a prompt.
-/// Input may be a pipe; Ctrl-A x leaves, `halt` or the end of input stops the
-/// guest. The exit status is that of the last command; 2: not started, 124:
-/// too slow, 125: the guest broke down.
+/// Without -c it runs the demo and starts a shell. Input may be a pipe. Ctrl-A x
+/// leaves; `halt` or the end of the input stops the guest. The exit status is
+/// that of the last command; 2: not started, 124: timeout, 125: the guest broke
+/// down.
 #[derive(Debug, Parser)]
 #[command(name = "dormouse", version)]
 pub struct Cli {
@@ -24,7 +24,7 @@ pub struct Cli {
     boot: BootArgs,
     #[command(subcommand)]
     verb: Option<Verb>,
-    /// Print the commands that are run, and what the kernel reports.
+    /// Print the commands that are executed, and the kernel's reports.
     #[arg(short, long, global = true)]
     verbose: bool,
 }
@@ -35,7 +35,8 @@ struct BootArgs {
     /// Run these commands, a script of one line or more, and power off.
     #[arg(short = 'c', value_name = "COMMANDS", global = true)]
     commands: Option<String>,
-    /// Wait for gdb before the first instruction, and print what to type.
+    /// Wait for gdb before the first instruction, and print the command to
+    /// type.
     #[arg(long, global = true)]
     gdb: bool,
     #[command(flatten)]
@@ -49,8 +50,8 @@ struct MachineArgs {
     /// guest at the same time].
     #[arg(long, value_name = "DIR", global = true)]
     share: Option<PathBuf>,
-    /// What is asked of the server of /n/host, for example `break`,
-    /// `check=always` or `store=DIR`; docs/protocol.md has them all.
+    /// Options for the server of /n/host, for example `break`, `check=always`
+    /// or `store=DIR`; docs/protocol.md lists them.
     #[arg(long, value_name = "OPTION,...", global = true)]
     host_options: Option<String>,
     /// Memory of the guest: 16M, 1.5G, ... [default: 2G].
@@ -59,7 +60,7 @@ struct MachineArgs {
     /// Optimise the guest as a whole, as `cargo bench` does: built in minutes.
     #[arg(long, global = true)]
     release: bool,
-    /// Turn deferral off: every read and write moves all of its data at once.
+    /// Turn deferral off: every read and write moves all of its data.
     #[arg(long, global = true)]
     eager: bool,
     /// Let the guest's time count its instructions: figures that repeat.
@@ -68,16 +69,16 @@ struct MachineArgs {
     /// End the guest after this many seconds, showing its last lines.
     #[arg(long, value_name = "SECONDS", global = true)]
     timeout: Option<f64>,
-    /// Who executes the guest's instructions [default: tcg].
+    /// The accelerator that executes the guest's instructions [default: tcg].
     #[arg(long, value_enum, global = true)]
     accel: Option<Accel>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Provide what is missing on this machine (target, QEMU), no more.
+    /// Install only the missing parts (target, QEMU) on this machine.
     Setup,
-    /// Set up and build the guest, but do not boot it.
+    /// Build the guest, but do not boot it.
     Build,
     /// Boot a guest in gdb, halted, with the symbols of loader and kernel.
     ///
@@ -89,18 +90,18 @@ enum Verb {
         #[arg(last = true, value_name = "WORDS")]
         words: Vec<String>,
     },
-    /// Run your own test programs: each must end with status 0 and keep no
+    /// Run your own test programs: each must exit with status 0 and leak no
     /// memory, file, snapshot, process or channel. [exit status: 0 if all do]
     Test {
         /// Static programs for Dormouse; see docs/first-program.md.
         #[arg(required = true, value_name = "PROGRAM")]
         programs: Vec<PathBuf>,
     },
-    /// Run programs written as text, operations on files and memory, and
-    /// compare each step with plain byte arrays; see docs/contract.md. [exit
-    /// status: 0 if all agree]
+    /// Run scenario files, operations on files and memory, and compare each
+    /// step with plain byte arrays; see docs/contract.md. [exit status: 0 if
+    /// all agree]
     Replay {
-        /// Texts like those in tests/model/programs.
+        /// Scenario files like those in tests/model/programs.
         #[arg(required = true, value_name = "FILE")]
         texts: Vec<PathBuf>,
     },
@@ -122,7 +123,7 @@ impl Verb {
 const TEST_SECONDS: u64 = 60;
 
 impl Cli {
-    /// Does what was asked; the exit status.
+    /// Executes the command; returns the exit status.
     pub fn execute(self) -> Result<u8, Failure> {
         let verbosity = if self.verbose {
             Verbosity::Commands
@@ -192,7 +193,7 @@ impl BootArgs {
 }
 
 impl MachineArgs {
-    /// One that is ended if it takes too long for so many programs.
+    /// A guest with a time limit for that many programs.
     fn limited(self, verbosity: Verbosity, programs: usize) -> Result<Guest, Failure> {
         let guest = self.guest(verbosity)?;
         if guest.is_limited() {

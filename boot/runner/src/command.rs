@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 /// How much the runner says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verbosity {
-    /// What it does, when that takes time.
+    /// Long actions.
     #[default]
     Normal,
     /// Every command it runs as well.

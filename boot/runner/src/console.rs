@@ -30,8 +30,8 @@ impl Filter {
         }
     }
 
-    /// What to show for the next bytes from the guest. The console ends lines
-    /// with CR LF; exactly that CR is taken out again.
+    /// The bytes to print for the next bytes from the guest. The console ends
+    /// lines with CR LF; exactly that CR is removed.
     pub fn pass(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(bytes.len());
         for &byte in bytes {

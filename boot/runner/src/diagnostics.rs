@@ -1,4 +1,4 @@
-//! What QEMU says about itself, in words for a person.
+//! QEMU's own messages, reworded for users.
 
 use crate::failure::{line, say};
 use std::io::{BufRead, BufReader, Read};
@@ -6,14 +6,14 @@ use std::io::{BufRead, BufReader, Read};
 /// Lines kept to explain the end of a QEMU.
 const KEPT: usize = 8;
 
-/// Shows what comes from `stderr`, and returns the first lines of it at its end.
+/// Prints the messages from `stderr`; returns the first ones at its end.
 pub fn pass(stderr: impl Read) -> Vec<String> {
     let mut kept = Vec::new();
     for text in BufReader::new(stderr).lines().map_while(Result::ok) {
         match reading(&text) {
             Reading::Nothing => {}
             Reading::Explained(what) => say(what),
-            // Told when the session is over, as the reason for its end.
+            // Reported after the session, as the reason for its end.
             Reading::NoMemory => kept.insert(0, text),
             Reading::AsItIs => {
                 line(&text);
@@ -33,7 +33,7 @@ pub fn no_memory(text: &str) -> Option<&str> {
     Some(why.split_once(": ").map_or(why, |(_, why)| why))
 }
 
-/// How a line is to be told.
+/// The treatment of a line.
 #[derive(Debug, PartialEq, Eq)]
 enum Reading {
     Nothing,

@@ -1,4 +1,4 @@
-//! What the runner says and the exit status it ends with.
+//! The runner's messages, and its exit status.
 
 use std::fmt;
 use std::io::Write;
@@ -18,7 +18,7 @@ pub mod status {
 pub struct Failure {
     /// The runner's exit status.
     pub status: u8,
-    /// What is wrong, naming the object.
+    /// The error, naming the object.
     pub text: String,
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Adds what was being done to an error of the system.
+/// Adds the failed action to an error of the system.
 pub trait Context<T> {
     /// Turns the error into a set-up [`Failure`] that begins with `what`.
     fn context(self, what: impl FnOnce() -> String) -> Result<T, Failure>;
@@ -65,7 +65,7 @@ pub fn say(text: impl fmt::Display) {
     line(format_args!("dormouse: {text}"));
 }
 
-/// A line on standard error, whether or not anybody reads it.
+/// Prints a line on standard error; errors of that are ignored.
 pub fn line(text: impl fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -1,8 +1,8 @@
-//! What gdb needs to look into a guest: a socket, and a script that names the
-//! symbols.
+//! The files for debugging a guest with gdb: a socket, and a script that names
+//! the symbols.
 //!
-//! All lies in a folder of its own in the system's temporary folder, removed
-//! when the guest is over. Nothing but the script's path has to be typed.
+//! Both lie in a temporary folder that is removed when the guest ends. The path
+//! of the script is all that a user has to type.
 
 use crate::failure::{Context, Failure};
 use crate::guests::Guests;
@@ -36,7 +36,7 @@ impl Gdb {
             folder: std::env::temp_dir().join(name),
         };
         let make = || -> std::io::Result<()> {
-            // Who can write to the socket owns the guest.
+            // Write access to the socket controls the guest.
             DirBuilder::new().mode(0o700).create(&gdb.folder)?;
             let programs = gdb.folder.join("bin");
             fs::create_dir(&programs)?;
@@ -50,7 +50,7 @@ impl Gdb {
         Ok(gdb)
     }
 
-    /// Where QEMU listens.
+    /// The socket on which QEMU listens.
     pub fn socket(&self) -> PathBuf {
         self.folder.join("socket")
     }
@@ -59,13 +59,13 @@ impl Gdb {
         self.folder.join("start.gdb")
     }
 
-    /// What to type.
+    /// The command to type.
     pub fn line(&self) -> String {
         format!("{GDB} -x {}", self.script().display())
     }
 
-    /// A gdb that does what the script says, then what `words` say. Ctrl-C is
-    /// for it from now on, not for the runner.
+    /// A gdb that executes the script, then `words`. From now on Ctrl-C is for
+    /// gdb, not for the runner.
     pub fn command(&self, words: &[String]) -> Result<Command, Failure> {
         let ignored = Arc::new(AtomicBool::new(false));
         signal_hook::flag::register(signal_hook::consts::SIGINT, ignored)

@@ -1,4 +1,4 @@
-//! A guest to boot: what the command line and the tests ask for.
+//! The description of a guest to boot, made by the command line and the tests.
 
 use crate::bundle::Bundle;
 use crate::command::Verbosity;
@@ -20,7 +20,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Memory of a guest unless told otherwise.
+/// Default memory of a guest.
 pub const MEMORY: &str = "2G";
 
 /// The option with the commands: the only one that may have several lines, each
@@ -40,7 +40,7 @@ pub enum Debugger {
     Start(Vec<String>),
 }
 
-/// A guest and how to run it. Each method sets one thing.
+/// A guest and the way to run it. Each method sets one property.
 #[derive(Clone, Debug)]
 pub struct Guest {
     share: Option<PathBuf>,
@@ -113,7 +113,7 @@ impl Guest {
         self
     }
 
-    /// Who executes the guest.
+    /// The accelerator that executes the guest.
     pub fn accel(mut self, accel: Accel) -> Guest {
         self.accel = accel;
         self
@@ -136,7 +136,7 @@ impl Guest {
         self
     }
 
-    /// What init runs instead of the demonstration and the prompt.
+    /// The commands that init runs instead of the demo and the prompt.
     pub fn command(self, text: impl Into<String>) -> Guest {
         self.option(COMMAND, text)
     }
@@ -171,7 +171,7 @@ impl Guest {
         self
     }
 
-    /// These bytes instead of the bundle, whatever they are.
+    /// Arbitrary bytes in place of the bundle.
     pub fn bundle(mut self, bytes: impl Into<Vec<u8>>) -> Guest {
         self.bundle = Some(bytes.into());
         self
@@ -183,14 +183,14 @@ impl Guest {
         self
     }
 
-    /// How much the runner says about what it does.
+    /// The amount of the runner's messages.
     pub fn verbosity(mut self, verbosity: Verbosity) -> Guest {
         self.verbosity = verbosity;
         self
     }
 
-    /// Sets up, builds, boots, and returns when the guest has ended or its
-    /// time is up; what it printed is in the outcome.
+    /// Sets up, builds, boots, and returns when the guest has ended or its time
+    /// is up. The outcome has its output.
     pub fn run(&self) -> Result<Outcome, Failure> {
         let mut console = Vec::new();
         let mut outcome = self.start(&mut |bytes| {
@@ -264,7 +264,7 @@ impl Guest {
         ))
     }
 
-    /// What can be known to be wrong before anything is built.
+    /// Checks all options that can be checked before the build.
     fn check(&self) -> Result<(), Failure> {
         if self.time == Time::Instructions && self.accel == Accel::Kvm {
             return Err(Failure::setup(
@@ -319,13 +319,13 @@ impl Guest {
 /// A guest's run, over.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// How it ended.
+    /// The way in which the guest ended.
     pub end: End,
     /// QEMU's exit code, if it ended by itself.
     pub exit_code: Option<i32>,
-    /// What the guest printed; empty when it was shown at once.
+    /// The console output of the guest; empty when it was printed at once.
     pub console: String,
-    /// What the guest wrote to the second serial port.
+    /// The output of the guest to the second serial port.
     pub verdicts: String,
     /// The exit status the guest stopped the machine with.
     pub status: Option<u8>,
@@ -352,13 +352,13 @@ impl Outcome {
         }
     }
 
-    /// The judge's view.
+    /// The report of the judge.
     pub fn report(&self) -> Report {
         judge::parse(&self.verdicts)
     }
 
-    /// The exit status for the shell: the guest's own, or a failure that says
-    /// what happened to it.
+    /// The exit status for the shell: the guest's own, or a failure that
+    /// describes the end of the guest.
     pub fn status(&self) -> Result<u8, Failure> {
         let panic = self
             .verdicts

@@ -16,18 +16,18 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
-/// Flags of all guest code: linked at fixed addresses (nobody relocates it),
-/// with frame pointers for backtraces.
+/// Flags of all guest code: fixed addresses, because no loader relocates it,
+/// and frame pointers for backtraces.
 pub const RUSTFLAGS: &str = "-Crelocation-model=static -Cforce-frame-pointers=yes";
 
-/// How guest code is compiled. Each has a folder of its own, so that one does
-/// not undo what the other has built.
+/// The ways to compile guest code. Each has a folder of its own, so that none
+/// invalidates the products of the other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Profile {
     /// Crate by crate: a change is built in seconds.
     #[default]
     Quick,
-    /// Optimised as a whole: what is measured, built in minutes.
+    /// Optimised as a whole, for measurements; built in minutes.
     Release,
 }
 
@@ -49,7 +49,7 @@ const RUNTIME: &str = "dormouse-rt";
 /// The files of a built guest.
 #[derive(Clone, Debug, Default)]
 pub struct Guests {
-    /// What QEMU starts.
+    /// The loader, which QEMU starts.
     pub loader: PathBuf,
     /// The kernel, with debug information.
     pub kernel: PathBuf,
@@ -161,8 +161,8 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// Runs cargo, passing on what it says, unless there was nothing to do: then
-/// it only repeats old warnings.
+/// Runs cargo and passes on its messages, unless there was nothing to build:
+/// then it only repeats old warnings.
 fn compile(cargo: &mut Command, verbosity: Verbosity) -> Result<(), Failure> {
     verbosity.show(cargo);
     let mut child = cargo

@@ -1,4 +1,4 @@
-//! Judges a run of tests by what the guest wrote to its second serial port.
+//! Judges a run of tests by the guest's output to its second serial port.
 //!
 //! The lines: `@plan N` first; for each case `@run NAME` before it and `@ok
 //! NAME` or `@fail NAME WHY` after; `@done PASSED FAILED` at the end; `@note
@@ -13,17 +13,17 @@ use std::collections::BTreeSet;
 /// QEMU's exit code when the guest stopped the machine on purpose.
 pub const EXIT_HALT: i32 = 33;
 
-/// What is left when programs have given back all they had.
+/// The text of `@left` without leaks.
 pub const NOTHING: &str = "nothing";
 
-/// What became of a case.
+/// The outcome of a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// As expected.
     Passed,
     /// Not as expected, and why.
     Failed(String),
-    /// Begun, but nobody said how it ended.
+    /// Begun, but no verdict came.
     Missing,
 }
 
@@ -32,7 +32,7 @@ pub enum Verdict {
 pub struct Case {
     /// Its name.
     pub name: String,
-    /// What became of it.
+    /// The outcome.
     pub verdict: Verdict,
 }
 
@@ -47,7 +47,7 @@ pub struct Report {
     pub tally: Option<(usize, usize)>,
     /// Remarks.
     pub notes: Vec<String>,
-    /// What programs did not give back, if anybody looked.
+    /// The leaks, if the guest checked for them.
     pub left: Option<String>,
     /// The status the machine was stopped with.
     pub exit: Option<u8>,

@@ -1,13 +1,13 @@
-//! The runner: what `cargo run` starts, and what the QEMU tests boot guests
-//! with.
+//! The runner: the program behind `cargo run`, and the library with which the
+//! QEMU tests boot guests.
 //!
-//! It provides the bare-metal target and QEMU ([`setup`]), builds loader,
-//! kernel and programs ([`guests`]) of the sources it belongs to ([`checkout`]), packs them ([`bundle`]), locks the shared
-//! directory ([`share`]), starts QEMU ([`qemu`]) and stays with it
-//! ([`session`]): the console is relayed ([`console`], [`terminal`]), addresses
-//! in backtraces get names ([`symbols`]), verdicts are judged ([`judge`]),
-//! gdb is given what it needs ([`gdb`]), a person's own tests are run ([`own`]).
-//! [`Guest`] puts it together.
+//! It installs the bare-metal target and QEMU ([`setup`]), builds loader,
+//! kernel and programs ([`guests`]) from its sources ([`checkout`]), packs them
+//! ([`bundle`]), locks the shared directory ([`share`]), starts QEMU ([`qemu`])
+//! and attends to it ([`session`]): the console is relayed ([`console`],
+//! [`terminal`]), addresses in backtraces get names ([`symbols`]), verdicts are
+//! judged ([`judge`]), gdb is served ([`gdb`]), and users' own tests are run
+//! ([`own`]). [`Guest`] ties it together.
 #![deny(unsafe_op_in_unsafe_fn)]
 
 pub mod bundle;

@@ -1,4 +1,4 @@
-//! What `cargo run` starts. See the library.
+//! The program behind `cargo run`; the library does the work.
 
 use clap::Parser;
 use dormouse::cli::Cli;

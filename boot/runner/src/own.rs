@@ -13,8 +13,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What the guest's names of tested programs begin with, so that a test may
-/// be called `ls`.
+/// Prefix of the tested programs' names in the guest, so that a test may be
+/// called `ls`.
 const PREFIX: &str = "test.";
 /// And those of texts.
 const TEXT: &str = "text.";
@@ -32,8 +32,8 @@ pub fn run(guest: Guest, programs: &[PathBuf]) -> Result<u8, Failure> {
     judge(&guest.attach()?)
 }
 
-/// Runs the programs in these texts: operations on files and memory, each
-/// compared with what plain byte arrays would hold (`docs/contract.md`).
+/// Runs scenario files: operations on files and memory, each compared with
+/// plain byte arrays (`docs/contract.md`).
 pub fn replay(guest: Guest, texts: &[PathBuf]) -> Result<u8, Failure> {
     let mut guest = guest.option("test", "1");
     let mut list = Vec::new();
@@ -61,7 +61,7 @@ fn judge(outcome: &Outcome) -> Result<u8, Failure> {
     }
     let passed = report.count(|verdict| *verdict == Verdict::Passed);
     let problems = report.problems(outcome.exit_code);
-    // Failures of single cases have been told.
+    // Failures of single cases have been printed.
     for problem in problems.iter().filter(|text| !text.starts_with("case ")) {
         say(problem);
     }
@@ -70,8 +70,9 @@ fn judge(outcome: &Outcome) -> Result<u8, Failure> {
     Ok(u8::from(!problems.is_empty()))
 }
 
-/// The programs with the names they get in the guest, which may contain what a
-/// shell takes as it is. Of files of the same name, the second is `NAME.2`.
+/// The programs with their names in the guest, which contain only characters
+/// that a shell does not interpret. Of two files of one name, the second is
+/// `NAME.2`.
 fn names(programs: &[PathBuf]) -> Result<Vec<(String, &Path)>, Failure> {
     let mut named: Vec<(String, &Path)> = Vec::new();
     let files: BTreeSet<String> = programs.iter().filter_map(|path| name(path)).collect();

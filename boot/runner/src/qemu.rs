@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Who executes the guest's instructions.
+/// The accelerator that executes the guest's instructions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Accel {
     /// The processor's virtual machine; falls back to `tcg`.
@@ -52,11 +52,11 @@ fn kvm_usable() -> Result<(), String> {
 /// The machine to start.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    /// What QEMU starts.
+    /// The loader, which QEMU starts.
     pub loader: PathBuf,
     /// Memory in MiB.
     pub memory: u64,
-    /// Who executes it.
+    /// The accelerator.
     pub accel: Accel,
     /// Whether virtual time counts instructions.
     pub time: Time,
@@ -66,7 +66,7 @@ pub struct Machine {
     pub gdb: Option<PathBuf>,
 }
 
-/// What the guest's time follows.
+/// The source of the guest's time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Time {
     /// The host's clock.
@@ -81,7 +81,7 @@ pub enum Time {
 pub struct Inherited {
     /// The bundle, readable.
     pub bundle: RawFd,
-    /// Takes what the guest writes to the second serial port.
+    /// Receives the guest's output to the second serial port.
     pub verdicts: RawFd,
     /// Carries the lock on the shared directory.
     pub lock: Option<RawFd>,
@@ -111,7 +111,7 @@ pub fn command(machine: &Machine, inherited: Inherited) -> Result<Command, Failu
     ]);
     qemu.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
     qemu.arg("-kernel").arg(&machine.loader);
-    // Descriptors instead of names: nothing is left behind, whatever happens.
+    // Descriptors instead of names, so that no file can be left behind.
     qemu.args(["-initrd", &format!("/proc/self/fd/{}", inherited.bundle)]);
     qemu.args([
         "-chardev",
@@ -137,7 +137,8 @@ pub fn command(machine: &Machine, inherited: Inherited) -> Result<Command, Failu
     qemu.stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    // A group of its own: Ctrl-C at the terminal is the runner's affair.
+    // A process group of its own: Ctrl-C at the terminal goes to the runner
+    // alone.
     qemu.process_group(0);
     let runner = std::process::id();
     // SAFETY: the closure runs in the new process between fork and exec. It

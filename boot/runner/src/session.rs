@@ -1,4 +1,4 @@
-//! One run of QEMU: started, relayed, and ended whatever happens.
+//! One run of QEMU: started, relayed, and ended in every case.
 
 use crate::command::Verbosity;
 use crate::console::Filter;
@@ -24,8 +24,8 @@ const KVM_PATIENCE: Duration = Duration::from_secs(2);
 const INPUT_PATIENCE: Duration = Duration::from_secs(3);
 /// How long QEMU may take to listen for gdb.
 const GDB_PATIENCE: Duration = Duration::from_secs(10);
-/// How often the end of the input is told again: each program that reads the
-/// console sees it.
+/// Interval at which the end of the input is repeated, because each program
+/// that reads the console must see it.
 const END_AGAIN: Duration = Duration::from_millis(500);
 /// Streams from a QEMU: console and verdicts. Each tells once that it ended.
 const STREAMS: usize = 2;
@@ -47,8 +47,8 @@ pub enum Input {
 }
 
 impl Input {
-    /// Are bytes to reach the guest's programs as they are? The guest is told by
-    /// a boot option; a terminal's are edited there.
+    /// Returns true if bytes reach the guest's programs unchanged; a boot
+    /// option tells the guest. Input from a terminal is edited in the guest.
     pub fn is_piped(&self) -> bool {
         match self {
             Input::None => false,
@@ -65,24 +65,24 @@ pub enum End {
     Exited(ExitStatus),
     /// The time was up.
     TimedOut,
-    /// The person left.
+    /// The user left.
     Left,
     /// The runner got this signal.
     Signal(i32),
-    /// Nobody reads the output any more.
+    /// The output has lost its reader.
     OutputClosed,
 }
 
 /// A run that is over.
 #[derive(Debug)]
 pub struct Record {
-    /// How it ended.
+    /// The way in which the session ended.
     pub end: End,
     /// All that came on the second serial port.
     pub verdicts: String,
     /// The console's last lines.
     pub last_lines: String,
-    /// What QEMU said about itself.
+    /// QEMU's own messages.
     pub diagnostics: Vec<String>,
 }
 
@@ -90,7 +90,7 @@ pub struct Record {
 pub struct Session<'a> {
     /// The machine.
     pub machine: Machine,
-    /// What the guest finds in its memory.
+    /// The content of the bundle.
     pub bundle: Vec<u8>,
     /// The lock on the shared directory.
     pub lock: Option<Arc<Lock>>,
@@ -102,7 +102,7 @@ pub struct Session<'a> {
     pub verbosity: Verbosity,
     /// A gdb to start beside the guest; the session ends with it.
     pub debugger: Option<Command>,
-    /// Gets what the guest prints.
+    /// Receives the guest's output.
     pub show: &'a mut dyn FnMut(&[u8]) -> io::Result<()>,
 }
 
@@ -189,9 +189,10 @@ impl Session<'_> {
         })))
     }
 
-    /// The bytes to send to the guest, if any are to be sent.
+    /// The bytes to send to the guest, if there is input.
     fn feed(&mut self, sender: &Sender<Event>) -> Option<Receiver<Vec<u8>>> {
-        // Bounded: a pipe that nobody in the guest reads waits outside.
+        // Bounded, so that input without a reader in the guest stays in the
+        // pipe.
         let (input, fed) = mpsc::sync_channel(16);
         match std::mem::take(&mut self.input) {
             Input::None => return None,
@@ -211,13 +212,13 @@ impl Session<'_> {
     }
 }
 
-/// What goes on between QEMU and the runner.
+/// The state of the relay between QEMU and the runner.
 struct Relay {
     process: Process,
     /// Streams from QEMU that have not ended.
     open: usize,
     verdicts: Vec<u8>,
-    /// Does input come from elsewhere than a terminal?
+    /// True if the input is not a terminal.
     piped: bool,
     /// Input, as long as the guest does not listen yet.
     input: Option<Receiver<Vec<u8>>>,
@@ -313,7 +314,7 @@ fn marked(bytes: &[u8]) -> Vec<u8> {
 /// A QEMU, killed when dropped.
 struct Process {
     child: Child,
-    /// Shows what QEMU says about itself, and returns it in the end.
+    /// Prints QEMU's messages, and returns them at the end.
     diagnostics: Option<thread::JoinHandle<Vec<String>>>,
 }
 
@@ -345,7 +346,7 @@ impl Process {
         })
     }
 
-    /// Ends it, if it has not ended; what it has said about itself.
+    /// Ends QEMU if it still runs; returns its messages.
     fn end(mut self) -> Vec<String> {
         let _ = self.child.kill();
         let _ = self.child.wait();

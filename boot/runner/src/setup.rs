@@ -1,5 +1,5 @@
-//! What the machine must have: a compiler for the bare-metal target, QEMU, and
-//! gdb for those who ask for it.
+//! The requirements on this machine: a compiler for the bare-metal target,
+//! QEMU, and gdb when it is used.
 
 use crate::command::Verbosity;
 use crate::failure::{Failure, say};
@@ -35,13 +35,13 @@ const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_LINKER: &str = "ld.lld";
 const DEBIAN_PACKAGES: &[&str] = &["rustc-web", "cargo-web", "rust-web-src", "lld"];
 
-/// Provides what is missing; silent when nothing is.
+/// Installs the missing parts; silent if there are none.
 pub fn provide(verbosity: Verbosity) -> Result<(), Failure> {
     provide_target(verbosity)?;
     provide_qemu(verbosity)
 }
 
-/// Who compiles the guest.
+/// The compiler of guest code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Toolchain {
     /// The compiler that compiled the runner; it has the target.
@@ -120,7 +120,7 @@ fn add_target(verbosity: Verbosity, hidden: bool) -> Result<(), Failure> {
     verbosity.output(&mut rustup).map(|_| ())
 }
 
-/// Whether Debian's compiler is there with all it needs.
+/// Returns true if Debian's compiler is installed with all its parts.
 fn debian_compiles(verbosity: Verbosity) -> bool {
     if !Path::new(DEBIAN_CARGO).is_file() || in_path(DEBIAN_LINKER).is_none() {
         return false;
@@ -193,14 +193,14 @@ fn provide_program(
     )))
 }
 
-/// Whether packages can be installed without asking anybody.
+/// Returns true if packages can be installed without a password.
 fn may_install() -> bool {
     let debian = Path::new("/etc/debian_version").exists() && in_path("apt-get").is_some();
     debian && rustix::process::geteuid().is_root()
 }
 
 fn install(verbosity: Verbosity, packages: &[&str]) -> Result<(), Failure> {
-    // An old list may do: what counts is whether the install works.
+    // A failed update is no error, because the old list may do.
     let update = apt(verbosity, &["update"]);
     let words = ["install", "-y", "--no-install-recommends"];
     let install = apt(verbosity, &[&words, packages].concat());

@@ -1,4 +1,4 @@
-//! The shared directory: a sample for those who name none, and the lock.
+//! The shared directory: the default sample, and the lock.
 
 use crate::failure::{Context, Failure, say};
 use std::fs::{self, File, TryLockError};
@@ -54,7 +54,7 @@ pub fn sample(parent: &Path) -> Result<(PathBuf, Lock), Failure> {
     )))
 }
 
-/// Makes what is missing of the sample directory `path`.
+/// Creates the missing files of the sample directory `path`.
 fn make_sample(path: &Path) -> Result<(), Failure> {
     let make = |path: &Path| -> std::io::Result<()> {
         fs::create_dir_all(path)?;
@@ -125,7 +125,7 @@ impl Lock {
         })
     }
 
-    /// The same; `Ok(Err(..))` says who has the lock.
+    /// As `take`; `Ok(Err(..))` names the holder of the lock.
     fn try_take(path: &Path) -> Result<Result<Lock, String>, Failure> {
         let name = path.display();
         let about = |error| Failure::setup(format!("shared directory {name}: {error}"));

@@ -37,8 +37,8 @@ impl Symbols {
         }
     }
 
-    /// What to add to `line` if it is a line of a backtrace, like
-    /// ` -> function (file:line)`.
+    /// The text to append to `line`, like ` -> function (file:line)`, if it is
+    /// a line of a backtrace.
     pub fn annotate(&self, line: &str) -> Option<String> {
         let (path, address) = if let Some((_, rest)) = line.split_once(PROGRAM) {
             let (program, address) = rest.trim().rsplit_once(' ')?;
@@ -111,8 +111,8 @@ mod tests {
             None,
         );
         let object = Loader::new(&own).unwrap();
-        // Position independent: the address in the file is what symbols know.
-        // The very first instruction belongs to the function too.
+        // The executable is position independent, so symbols have the address
+        // in the file. The very first instruction belongs to the function too.
         let address = describe as *const () as u64 - base();
         assert!(object.find_symbol(address).is_some());
         for prefix in [

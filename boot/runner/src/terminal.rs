@@ -26,7 +26,7 @@ impl Raw {
         if let Some(before) = &before {
             let mut raw = before.clone();
             raw.make_raw();
-            // What is printed are whole lines, as of any other program.
+            // The runner prints whole lines, like any other program.
             raw.output_modes |= before.output_modes & (OutputModes::OPOST | OutputModes::ONLCR);
             raw.local_modes -= LocalModes::ECHO;
             let _ = tcsetattr(&stdin, OptionalActions::Drain, &raw);
@@ -56,14 +56,14 @@ pub fn size() -> Option<String> {
     Some(format!("{rows}x{columns}"))
 }
 
-/// Looks for `Ctrl-A x` in what is typed; `Ctrl-A Ctrl-A` is one `Ctrl-A`.
+/// Detects `Ctrl-A x` in the input; `Ctrl-A Ctrl-A` is one `Ctrl-A`.
 #[derive(Debug, Default)]
 struct Escape {
     begun: bool,
 }
 
 impl Escape {
-    /// What goes to the guest; `None` when the person leaves.
+    /// The bytes for the guest; `None` when the user leaves.
     fn pass(&mut self, typed: &[u8]) -> Option<Vec<u8>> {
         let mut out = Vec::with_capacity(typed.len());
         for &byte in typed {
@@ -83,8 +83,8 @@ impl Escape {
     }
 }
 
-/// Sends what comes from standard input to `input` until its end; calls
-/// `leave` when a person at a terminal wants to leave.
+/// Copies standard input to `input` until its end; calls `leave` when a user at
+/// a terminal leaves.
 pub fn read_keyboard(input: SyncSender<Vec<u8>>, leave: impl FnOnce()) {
     let mut escape = Escape::default();
     let mut buffer = [0; 4096];

@@ -6,11 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// What the runner starts in place of cargo: says where and for what, fails.
+/// A stand-in for cargo that records its folder and arguments, and fails.
 const CARGO: &str = "#!/bin/sh\necho \"$PWD $CARGO_TARGET_DIR $1\" >>\"${0%/*}/asked\"\nexit 1\n";
 
-/// A folder with what tells a checkout, a stand-in for cargo, and a copy of the
-/// runner where cargo had put it.
+/// A folder with the marks of a checkout, a stand-in for cargo, and a copy of
+/// the runner at cargo's place for it.
 fn copied() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().canonicalize().unwrap().join("copy");

@@ -1,5 +1,5 @@
-//! A person at a terminal: the runner behind a pseudo terminal, keys typed,
-//! what is shown read.
+//! A user at a terminal: the runner behind a pseudo terminal gets keys, and its
+//! output is read.
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
@@ -68,7 +68,7 @@ impl Person {
         }
     }
 
-    /// Waits until `wanted` is shown; what came before it is forgotten.
+    /// Waits for `wanted` in the output; discards the output up to it.
     #[track_caller]
     fn sees(&mut self, wanted: &str) {
         let deadline = Instant::now() + PATIENCE;
@@ -93,7 +93,7 @@ impl Person {
         self.terminal.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Types a line and waits for what it prints.
+    /// Types a line and waits for its output.
     #[track_caller]
     fn does(&mut self, keys: &str, wanted: &str) {
         self.types(keys);
@@ -120,8 +120,7 @@ fn a_person_at_a_terminal_edits_interrupts_and_stops() {
     let share = share.path().to_str().unwrap();
     let mut person = Person::sit_down(&["--share", share, "--timeout", "140"]);
     person.sees(PROMPT);
-    // Editing and history. A new line begins what is printed, not what is
-    // shown while typing.
+    // Editing and history. Output begins on a new line; the echo does not.
     person.does(&format!("echo helo{LEFT}l\r"), "\nhello\r\n");
     person.does(&format!("{UP}\x17x\r"), "\nx\r\n");
     person.does("ehco\x15echo again\r", "\nagain\r\n");
