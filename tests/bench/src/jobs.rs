@@ -1,4 +1,5 @@
-//! The jobs. Each does its thing many times between two looks at the counters.
+//! The jobs. Each repeats its operation many times between two readings of the
+//! counters.
 
 use crate::Round;
 use alloc::format;
@@ -7,13 +8,13 @@ use rt::process::{self, Fork};
 use rt::stats::Counters;
 use rt::{Failure, File, Named, Segment, Stat64, mode, send, sys};
 
-/// Turns of a cheap thing in one round.
+/// Repetitions of a cheap operation in one round.
 const TURNS: u64 = 1000;
 const PG: usize = PAGE as usize;
 const GIB: usize = 1 << 30;
 
-/// Ticks spent busy, or how far another counter moved, because of `body`: what
-/// reading the counters moves is left out.
+/// The busy ticks of `body`, or its increase of another counter, without the
+/// cost of reading the counters.
 fn count(which: Stat64, body: impl FnOnce() -> Result<(), Failure>) -> Result<u64, Failure> {
     let mut looking = u64::MAX;
     for _ in 0..5 {

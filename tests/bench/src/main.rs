@@ -1,11 +1,12 @@
-//! `bench [NAME...]`: what things cost, in guest instructions under `--icount`
-//! (in ticks of the time stamp counter otherwise, which mean little).
+//! `bench [NAME...]`: measures basic operations, in guest instructions under
+//! `--icount` (otherwise in ticks of the time stamp counter, which mean
+//! little).
 //!
 //! Prints a line `name value unit` for each figure: the instructions of user,
-//! kernel and servers together, idle ones left out, for one turn. What it costs
-//! to read the counters is subtracted. Warm-up comes first; the smallest of
-//! three rounds counts, because interrupts come when they like. Each job has a
-//! process of its own: none pays for the memory that others have used.
+//! kernel and servers together, without idle ones, for one repetition. The cost
+//! of reading the counters is subtracted. After a warm-up the smallest of three
+//! rounds counts, because interrupts come at random. Each job has a process of
+//! its own, so that none pays for memory that others have used.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -20,12 +21,11 @@ use rt::{Args, Failure, Named, Stat64, eprintln, println};
 
 rt::main!(main);
 
-/// What a job did in one round: how often its thing happened, and what that
-/// cost.
+/// The result of one round of a job.
 pub struct Round {
-    /// How often.
+    /// The number of repetitions.
     pub times: u64,
-    /// What all of them cost.
+    /// The ticks of all repetitions.
     pub ticks: u64,
 }
 

@@ -1,6 +1,7 @@
-//! `cargo bench`: counts what things cost in a guest whose time is its own
-//! instructions, prints a table beside the budgets, and writes it to
-//! `target/bench.tsv` (`name value unit budget`). Fails if a budget is broken.
+//! `cargo bench`: counts the cost of operations in a guest whose time is its
+//! own instructions, prints a table beside the budgets, and writes it to
+//! `target/bench.tsv` (`name value unit budget`). Fails if a budget is
+//! exceeded.
 
 use dormouse_qemu_tests::scratch;
 use runner::guests::Profile;
@@ -10,7 +11,7 @@ use std::fmt::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// What things may cost at most.
+/// The largest permitted figures.
 const BUDGETS: &[(&str, u64)] = &[
     ("syscall.null", 150),
     ("channel.roundtrip", 4_000),

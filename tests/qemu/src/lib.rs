@@ -1,4 +1,4 @@
-//! What the QEMU tests have in common.
+//! The common parts of the QEMU tests.
 
 pub mod tree;
 
@@ -16,8 +16,7 @@ pub fn scratch() -> TempDir {
         .expect("a temporary directory")
 }
 
-/// A guest that shares a directory and says in the end what its programs have
-/// left.
+/// A guest that shares a directory and reports leaks at its end.
 pub fn guest(share: &Path) -> Guest {
     let guest = Guest::new().share(share).option("left", "1");
     guest.mem("256M").timeout(Duration::from_secs(120))

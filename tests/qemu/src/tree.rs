@@ -1,4 +1,4 @@
-//! Comparing what is left in shared directories.
+//! Comparison of the final content of shared directories.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
@@ -6,8 +6,7 @@ use std::io::{Read, Result};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// What is below `root`, by its path from there; files that begin with a dot
-/// too.
+/// All files below `root`, including hidden ones, by their path from there.
 fn entries(root: &Path) -> Result<BTreeMap<PathBuf, Metadata>> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root.to_path_buf()];

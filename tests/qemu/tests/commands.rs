@@ -61,7 +61,7 @@ fn a_prompt_reads_a_pipe_to_its_end() {
     let share = scratch();
     let input = Input::Text(b"echo first\ncat\ntyped to cat\n".to_vec());
     let (console, status) = run(share.path(), &guest(share.path()).input(input));
-    // What is typed ahead is echoed where it is read.
+    // Type-ahead is echoed when it is read.
     let wanted = "% echo first\nfirst\ndormouse% cat\ntyped to cat\ntyped to cat\ndormouse% ";
     assert!(console.contains(wanted), "{console}");
     assert_eq!(status, 0);

@@ -32,7 +32,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
 ];
 
-/// The parts of a script: what `## ` names, and the lines below.
+/// The sections of a script: the name after `## `, and the lines below.
 fn parts(script: &str) -> impl Iterator<Item = (&str, &str)> {
     let parts = script.split("\n## ").skip(1);
     parts.map(|part| part.split_once('\n').unwrap_or((part, "")))
@@ -87,7 +87,7 @@ fn prepare(share: &Path) {
     fs::write(share.join("script"), script).unwrap();
 }
 
-/// The parts of what was printed that differ, beside each other.
+/// The sections of the output that differ, side by side.
 fn differing(one: &str, two: &str) -> String {
     let (one, two) = (one.split("\n== "), two.split("\n== "));
     let pairs = one.zip(two).filter(|(one, two)| one != two);

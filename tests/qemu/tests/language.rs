@@ -9,13 +9,14 @@ const SCRIPTS: &str = include_str!("../scripts/language.sh");
 /// The shell whose word counts.
 const OTHER: &str = "dash";
 
-/// The parts of the script: what `## ` names, and the lines below.
+/// The sections of the script: the name after `## `, and the lines below.
 fn parts() -> impl Iterator<Item = (&'static str, &'static str)> {
     let parts = SCRIPTS.split("\n## ").skip(1);
     parts.map(|part| part.split_once('\n').unwrap())
 }
 
-/// What the other shell prints for each part, its status as the last line.
+/// The output of the other shell for each section, with its status as the last
+/// line.
 fn expected(name: &str, folder: &Path) -> String {
     let work = folder.join(format!("{name}.work"));
     fs::create_dir(&work).unwrap();
@@ -33,7 +34,7 @@ fn expected(name: &str, folder: &Path) -> String {
     format!("{text}{}\n", ran.status.code().unwrap())
 }
 
-/// The first line that differs in what a part printed.
+/// The first line of a section's output that differs.
 fn difference(name: &str, wanted: &str, found: &str, errors: &str) -> String {
     let pairs = wanted.lines().zip(found.lines());
     let first = pairs.clone().position(|(a, b)| a != b);

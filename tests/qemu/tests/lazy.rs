@@ -1,5 +1,5 @@
-//! The main job, seen from the host: what `lazy` moves, and that the file ends
-//! the same as when everything is moved.
+//! The demo, seen from the host: the traffic of `lazy`, and the same final file
+//! as with eager I/O.
 
 use dormouse_qemu_tests::{guest, run, scratch};
 use std::fs;

@@ -1,5 +1,5 @@
-//! The loader and the runner with things that cannot work: each gives a clear
-//! message and a failure, and none hangs or counts as passed.
+//! Input on which loader and runner must fail: each gives a clear message and a
+//! failure, and none hangs or counts as passed.
 
 use runner::bundle::Bundle;
 use runner::failure::status;
@@ -9,7 +9,7 @@ use runner::{End, Guest, Outcome, Verbosity, guests};
 use std::fs;
 use std::time::Duration;
 
-/// What QEMU exits with when the guest reports a failure.
+/// QEMU's exit status when the guest reports a failure.
 const EXIT_FAILURE: i32 = 35;
 
 fn boot(bundle: Vec<u8>, timeout_seconds: u64) -> Outcome {

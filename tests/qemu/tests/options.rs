@@ -1,5 +1,5 @@
-//! What is asked of the server at /n/host (`--host-options`), and a change of
-//! the host's own while a file sleeps in memory.
+//! The options of the server at /n/host (`--host-options`), and a change by the
+//! host while a file is asleep in memory.
 
 use dormouse_qemu_tests::{guest, run, scratch};
 use runner::failure::status;
@@ -15,7 +15,7 @@ const READS: &str = "cd /n/host; { \
 /// For the guest to come as far as that.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What the guest says when the host itself overwrites `f` while it sleeps.
+/// The guest's output when the host itself overwrites `f` while it is asleep.
 fn when_overwritten_asleep(options: &str) -> String {
     let share = scratch();
     let at = |name: &str| share.path().join(name);

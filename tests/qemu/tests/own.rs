@@ -1,4 +1,4 @@
-//! Programs of one's own: built as docs/first-program.md says, run from the
+//! Users' own programs: built as docs/first-program.md says, run from the
 //! shared directory, and judged by `cargo run -- test`.
 
 use dormouse_qemu_tests::scratch;
@@ -29,7 +29,7 @@ fn follow_the_page(part: &str, home: &Path) {
     let blocks = page.split("```sh\n").skip(1);
     let mut blocks = blocks.map(|rest| rest.split("```").next().unwrap_or(rest));
     let block = blocks.find(|block| block.contains(part)).unwrap();
-    // Booting is this test's affair.
+    // The test boots the guest itself.
     let lines = block.lines().filter(|line| !line.starts_with("cargo run"));
     let output = Command::new("sh")
         .args(["-ec", &lines.collect::<Vec<_>>().join("\n")])

@@ -1,5 +1,5 @@
-//! Programs made by a C compiler and an assembler: how they are loaded, what
-//! they find when they begin, and the one in `docs/syscalls.md`.
+//! Programs made by a C compiler and an assembler: loading, the initial state,
+//! and the example in `docs/syscalls.md`.
 
 use dormouse_qemu_tests::{guest, run, scratch};
 use std::fs;
@@ -83,8 +83,8 @@ fn a_program_of_the_share_that_faults_has_a_backtrace_with_functions_and_lines()
         let line = source.lines().position(|line| line.contains(text)).unwrap();
         format!("tests/qemu/programs/crash.c:{}", line + 1)
     };
-    // The fault is at the function's first instruction; what is called without
-    // a frame of its own hides its caller.
+    // The fault is at the function's first instruction, before it has a frame,
+    // so its caller is missing from the backtrace.
     let wanted = [
         ("falls", line_of("/* here */")),
         ("_start", line_of("calls();")),
@@ -92,7 +92,7 @@ fn a_program_of_the_share_that_faults_has_a_backtrace_with_functions_and_lines()
     for command in ["/n/host/crash", "cd /n/host; ./crash", "PATH=/n/host crash"] {
         let (console, status) = run(share.path(), &guest(share.path()).command(command));
         assert!(!console.contains("init: /bin/sh"), "{console}");
-        // The kernel's log tells it, and nobody tells it again.
+        // The kernel's log reports it, once.
         let told = console.matches("sys: trap: fault write addr=0x10").count();
         assert_eq!((told, status), (1, 128), "{command}: {console}");
         let found = backtrace(&console);

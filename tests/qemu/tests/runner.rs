@@ -1,4 +1,4 @@
-//! What the runner refuses before it starts anything.
+//! Requests that the runner refuses before it starts anything.
 
 use dormouse_qemu_tests::scratch;
 use runner::failure::status;

@@ -214,7 +214,7 @@ echo $?
     );
 }
 
-/// A server that is ended is there again, without what it had in memory.
+/// A server that was ended is restarted, without its content in memory.
 #[test]
 fn a_service_that_ends_is_started_again() {
     let share = scratch();

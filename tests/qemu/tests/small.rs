@@ -1,5 +1,5 @@
-//! A guest of 64 MiB: what programs ask of the file server takes no more memory
-//! than there is.
+//! A guest of 64 MiB: requests of programs do not make the file server use more
+//! memory than there is.
 
 use dormouse_qemu_tests::{guest, run, scratch};
 use std::fs;

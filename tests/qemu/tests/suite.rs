@@ -12,8 +12,8 @@ use std::time::Duration;
 /// Small, so that a file of four times the memory is made quickly.
 const MEMORY: &str = "96M";
 
-/// Runs `guest` with this shared directory, and with poison in all frames that
-/// nobody has written: the kernel panics if a program would see one.
+/// Runs `guest` with this shared directory and poison in all unwritten frames:
+/// the kernel panics if a program would see one.
 fn run_in(share: &Path, guest: Guest) -> Outcome {
     let guest = guest
         .mem(MEMORY)

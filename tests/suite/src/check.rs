@@ -1,5 +1,5 @@
-//! What cases check with: failures with a reason, scratch files, patterns,
-//! other processes.
+//! Helpers of the cases: failures with a reason, scratch files, patterns, other
+//! processes.
 
 use alloc::format;
 use alloc::string::String;
@@ -13,7 +13,7 @@ use rt::{Errno, Failure, File, Named, Segment};
 /// Why a case failed.
 pub struct Why(pub String);
 
-/// What a case says in the end.
+/// The verdict of a case.
 pub type Verdict = Result<(), Why>;
 
 impl From<Failure> for Why {
@@ -80,7 +80,7 @@ pub fn patterned(seed: u8, offset: u64, len: usize) -> Vec<u8> {
         .collect()
 }
 
-/// Compares memory with what it should be; names the first difference.
+/// Compares memory with the expected content; names the first difference.
 pub fn equal(what: &str, got: &[u8], want: &[u8]) -> Verdict {
     same(&format!("{what}: length"), got.len(), want.len())?;
     if let Some(at) = got.iter().zip(want).position(|(g, w)| g != w) {
@@ -97,7 +97,7 @@ pub fn snapshot(pages: usize) -> Result<Segment, Why> {
     Ok(Segment::attach("snapshot", pages * PG).about("snapshot segment")?)
 }
 
-/// Runs `body` in another process and waits for it; its reason is ours.
+/// Runs `body` in another process and waits for it; its failure becomes ours.
 pub fn other(body: impl FnOnce() -> Verdict) -> Verdict {
     match process::fork()? {
         Fork::Child => match body() {
@@ -124,7 +124,7 @@ pub struct Scratch {
 impl Scratch {
     /// An empty one.
     pub fn empty(name: &str) -> Result<Scratch, Why> {
-        // It is there already after the first case.
+        // It exists after the first case.
         let _ = File::create(FOLDER, mode::OREAD, mode::DMDIR | 0o755);
         let path = format!("{FOLDER}/{name}");
         let file = File::create(&path, mode::ORDWR | mode::OTRUNC, 0o644).about(&path)?;

@@ -12,7 +12,7 @@ use rt::{Failure, Named, Stat64, sys};
 /// is run again. Servers and the kernel keep some for later, up to the most they
 /// ever needed; a run that loses none shows that it is that and no leak.
 const AGAIN: usize = 6;
-/// How long what is given back may take, in steps of `STEP_NS`.
+/// Time limit for the release of resources, in steps of `STEP_NS`.
 const STEPS: usize = 100;
 const STEP_NS: u64 = 10_000_000;
 
@@ -46,7 +46,7 @@ impl Judge {
         self.verdict(case.name, || judge(&case.expect, || apart(case.run)))
     }
 
-    /// Runs what is made up as it goes as a case that must pass.
+    /// Runs a generated case, which must pass.
     pub fn check(&mut self, name: &str, run: impl Fn() -> Verdict) -> Result<(), Failure> {
         self.verdict(name, || judge(&Expect::Passes, || apart(&run)))
     }
@@ -153,12 +153,12 @@ fn expected(expect: &Expect, ended: &Ended) -> Verdict {
     Ok(())
 }
 
-/// What a case kept.
+/// A leak of a case.
 enum Kept {
     Nothing,
     /// Frames or a server's fids; perhaps.
     ForLater(String),
-    /// Never right.
+    /// Never permitted.
     Handles(String),
 }
 

@@ -1,4 +1,5 @@
-//! What a server that ends its clients has of them, and must get back.
+//! The resources that clients hold at a server that kills them, which must come
+//! back.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -9,7 +10,7 @@ use rt::{File, process, send, sys};
 /// Messages of writes that the kernel has in flight at most.
 const HELD: usize = 48;
 
-/// What [`crate::tiny::Fault::Kills`] keeps in mind.
+/// The state of [`crate::tiny::Fault::Kills`].
 #[derive(Default)]
 pub struct Kills {
     /// Snapshots made and not given back.
@@ -21,7 +22,7 @@ pub struct Kills {
 }
 
 impl Kills {
-    /// Nothing is left of anybody?
+    /// Returns true if no client holds anything.
     pub fn has_all_back(&self) -> bool {
         self.snapfids.is_empty() && self.wids.is_empty()
     }

@@ -28,18 +28,18 @@ use rt::{Call, Errno, File, process, send, sys};
 /// Longest message of the kernel, and longest answer of a server.
 const MESSAGE: usize = 150_000;
 
-/// What becomes of a request after the hook has seen it.
+/// The fate of a request after the hook has seen it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Next {
     /// It is answered honestly.
     Honest,
-    /// The hook has done what is to be done about it.
+    /// The hook has handled the request.
     Done,
     /// The server ends with this status.
     End(u8),
 }
 
-/// What the server tells honestly, unless the hook says otherwise.
+/// A server with one file, honest unless the hook intervenes.
 #[derive(Clone, Copy)]
 pub struct Liar {
     /// It speaks the snapshot messages. Its file never changes then.
@@ -83,7 +83,7 @@ impl Turn<'_> {
         send(self.channel, [&self.out[..len.ok_or(Errno::EPROTO)?]])
     }
 
-    /// Sends any reply under any tag; an error is what the kernel says of it.
+    /// Sends any reply under any tag; returns the kernel's error.
     pub fn reply(&mut self, tag: u16, reply: &Reply<'_>) -> Result<(), Errno> {
         let len = ninep::encode_reply(tag, reply, self.out).map_err(|_| Errno::EPROTO)?;
         send(self.channel, [&self.out[..len]])
@@ -91,12 +91,12 @@ impl Turn<'_> {
 
     /// Answers with any error, under any tag.
     pub fn error(&mut self, tag: u16, errno: Errno) -> Next {
-        // What the kernel says of it is not this hook's affair.
+        // The kernel's answer is irrelevant to this hook.
         let _ = self.reply(tag, &Reply::Error(errno));
         Next::Done
     }
 
-    /// Answers a Tread with the `len` bytes at `address`, whatever is there: the
+    /// Answers a Tread with the `len` bytes at `address`, mapped or not: the
     /// kernel fetches them.
     pub fn data_at(&mut self, tag: u16, address: u64, len: usize) -> Result<(), Errno> {
         let mut head = [0; READ_HEAD];
@@ -141,7 +141,7 @@ impl Liar {
             match hook(&mut turn) {
                 Next::Honest => match self.honestly(&mut turn) {
                     Ok(()) => {}
-                    // Nobody is mounted any more.
+                    // The client has unmounted the server.
                     Err(Errno::EPIPE) => return 0,
                     Err(_) => return 1,
                 },

@@ -1,20 +1,20 @@
 //! `suite [CASE...]`: the test program of the guest.
 //!
-//! Runs every case in a process of its own and tells the judge on the second
-//! serial port: the plan, each name before it runs, each verdict, the tally.
-//! A case has failed too if frames, fids, snapshots, processes or channels are
-//! not given back. Given names, it runs those cases alone; a name that ends in
-//! `*` means all that begin so. `must-fail` runs only when asked for by name:
-//! it shows that the judge can fail.
+//! Runs every case in a process of its own and reports to the judge on the
+//! second serial port: the plan, each name before it runs, each verdict, the
+//! totals. A case also fails if it leaks frames, fids, snapshots, processes or
+//! channels. With names, it runs only those cases; a name that ends in `*`
+//! selects all that begin so. `must-fail` runs only by name: it shows that the
+//! judge can fail.
 //!
-//! `suite run PROGRAM...` judges programs in the same way: those of a person,
-//! which the runner put at `/bin/test.PROGRAM`.
+//! `suite run PROGRAM...` judges users' programs in the same way, which the
+//! runner put at `/bin/test.PROGRAM`.
 //!
-//! `suite replay FILE...` runs programs that the model tests made or printed.
+//! `suite replay FILE...` runs scenario files of the model tests.
 //!
 //! `suite serve FAULT` is a file server with that fault, for `snapfs`.
 //!
-//! `judge` runs cases, `check` has what they check with, `cases` holds them.
+//! `judge` runs cases, `check` has their helpers, `cases` holds them.
 #![no_std]
 #![no_main]
 

@@ -41,7 +41,7 @@ fn names(path: &[u8]) -> Result<Vec<ByteString>, Errno> {
 impl Drop for Place {
     fn drop(&mut self) {
         let _ = sys::chdir("/");
-        // A directory stays until what is in it has gone.
+        // A directory is removed after its content.
         let mut left = Vec::from([ByteString::from(self.0)]);
         while let Some(path) = left.last().cloned() {
             let inside = match File::lstat_path(&path) {

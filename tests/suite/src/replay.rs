@@ -1,11 +1,12 @@
-//! `suite replay FILE...`: runs programs of the model tests on the real kernel.
+//! `suite replay FILE...`: runs scenario files of the model tests on the real
+//! kernel.
 //!
-//! Each process of a program is a process here, and another one is the foreign
-//! client. They take turns: the foreign client tells a process which step is
-//! next, and waits for its answer. Each of them knows the whole program and
-//! does all of it on the eager model, and really only what is its own. What a
-//! guest cannot do (evictions, failures, things in the middle of others) is left
-//! out; nothing that a program can see depends on it.
+//! Each process of a scenario is a process here, and a further one is the
+//! foreign client. They take turns: the foreign client tells a process which
+//! step is next, and waits for its answer. Each of them performs all steps on
+//! the eager model, and its own steps for real. Steps that a guest cannot
+//! perform (evictions, failures, events in the middle of others) are left out;
+//! no result depends on them.
 
 use crate::check::{PG, Scratch, Verdict, Why, equal, same};
 use alloc::string::String;
@@ -20,7 +21,7 @@ use rt::{File, Named, Segment, sys};
 const END: u32 = u32::MAX;
 const GIVE_UP: u32 = u32::MAX - 1;
 
-/// Longest answer.
+/// Length of the longest answer.
 const ANSWER: usize = 200;
 
 /// The program in a file.
@@ -38,19 +39,19 @@ struct Replayed {
     end: File,
 }
 
-/// What every process has.
+/// The state that every process has.
 struct Stage<'a> {
     program: &'a Program,
     files: Vec<Replayed>,
-    /// For each process of the program: the end of the one who tells, and its
-    /// own.
+    /// For each process of the scenario, both ends of its channel: the foreign
+    /// client's and its own.
     turns: Vec<(File, File)>,
     /// Everything up to the step `next`.
     model: Eager,
     next: usize,
 }
 
-/// Runs a program.
+/// Runs a scenario.
 pub fn play(program: &Program) -> Verdict {
     let mut files = Vec::new();
     for (number, size) in program.files.iter().enumerate() {
@@ -107,7 +108,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Tells a process to go on, and waits for what it says.
+    /// Tells a process to perform a step, and waits for its verdict.
     fn tell(&self, space: usize, step: u32) -> Verdict {
         let (ours, _) = &self.turns[space];
         rt::send(ours, [&step.to_le_bytes()])?;
@@ -119,7 +120,7 @@ impl Stage<'_> {
         }
     }
 
-    /// What the foreign client itself does.
+    /// The steps that the foreign client performs itself.
     fn elsewhere(&self, op: &Op) -> Verdict {
         let path = |name: usize| &self.files[name].scratch.path;
         let file = |file: usize| &self.files[file].scratch.file;
@@ -173,7 +174,7 @@ impl Stage<'_> {
         }
     }
 
-    /// Waits to be told.
+    /// Waits for the number of the next step.
     fn hear(&self, space: usize) -> u32 {
         let mut step = [0; 4];
         match self.turns[space].1.read(&mut step) {
@@ -182,7 +183,7 @@ impl Stage<'_> {
         }
     }
 
-    /// Does on the model what the others have done.
+    /// Performs the steps of the others on the model.
     fn catch_up(&mut self, step: usize) {
         for (op, _) in &self.program.steps[self.next..step] {
             self.model.apply(op);

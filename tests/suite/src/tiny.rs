@@ -19,17 +19,17 @@ const HUGE: usize = 150_000;
 /// How long a slow one takes for a write.
 const SLOW_NS: u64 = 20_000_000;
 
-/// What the server does wrong.
+/// The fault of the server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     None,
-    /// Answers reads with at most so many bytes.
+    /// Answers reads with at most that many bytes.
     Short(usize),
     /// Answers reads, and reads of snapshots, with an error.
     ReadError(Errno),
     /// Answers writes with an error.
     WriteError(Errno),
-    /// Answers so many reads, and then nothing about snapshots any more.
+    /// Answers that many reads, and then no requests for snapshots.
     Loses(u32),
     /// Is gone instead of answering the request with that number.
     HangUp(u32),
@@ -39,7 +39,7 @@ pub enum Fault {
     TooMuch,
     /// Answers reads with more than fits in any message.
     Huge,
-    /// Never answers anything.
+    /// Never answers.
     Mute,
     /// Claims to have written more than it was given, and to have snapshots
     /// longer than the file.
@@ -55,8 +55,9 @@ pub enum Fault {
     Late,
     /// Takes its time for writes; minds that all fids but one are given back.
     Slow,
-    /// Ends who asks for a snapshot or writes in many messages (the offset is
-    /// the process); minds that all it has of them is given back.
+    /// Kills clients that take a snapshot or write in many messages (the offset
+    /// is the process id), and checks that all of their resources are given
+    /// back.
     Kills,
     /// Refuses a third write while two are staged.
     Crowded,
@@ -148,7 +149,7 @@ impl Tiny {
             match request {
                 Request::Snap { snapfid, .. } => snapfids.push(snapfid),
                 Request::Attach { .. } => fids += 1,
-                // To nowhere else: there are no names.
+                // To the same file only: there are no names.
                 Request::Walk { names, .. } if names.is_empty() => fids += 1,
                 Request::Clunk { .. } => fids -= 1,
                 Request::Write { .. } if self.fault == Fault::Slow => {
@@ -192,7 +193,8 @@ impl Tiny {
         }
     }
 
-    /// Is it about a snapshot that this server has lost?
+    /// Returns true if the request concerns a snapshot that this server has
+    /// lost.
     fn has_lost(&self, request: &Request<'_>, snapfids: &[u32], reads: u32) -> bool {
         let Fault::Loses(after) = self.fault else {
             return false;
@@ -328,7 +330,7 @@ impl Tiny {
     }
 }
 
-/// What [`Fault::Crowded`] keeps in mind: the writes that are staged.
+/// The state of [`Fault::Crowded`]: the staged writes.
 #[derive(Default)]
 struct Crowd(Vec<u64>);
 
@@ -348,7 +350,7 @@ impl Crowd {
     }
 }
 
-/// What [`Fault::Late`] keeps in mind.
+/// The state of [`Fault::Late`].
 #[derive(Default)]
 struct Late {
     /// Tag and bytes of the request for a snapshot that has no answer yet.
@@ -395,7 +397,7 @@ impl Late {
     }
 }
 
-/// What a request is answered with.
+/// The answer to a request.
 enum Answer {
     Reply(Reply<'static>),
     Data(Vec<u8>),

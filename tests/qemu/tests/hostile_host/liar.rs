@@ -1,5 +1,5 @@
-//! A file system that lies, and fails as it is told: one directory of files,
-//! each with a trick of its own.
+//! A file system that lies and fails on demand: one directory of files, each
+//! with a fault of its own.
 
 use fuser::{
     BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// What is wrong with a file. The default is honest.
+/// The faults of a file. The default has none.
 #[derive(Clone, Debug, Default)]
 pub struct Trick {
     pub name: &'static str,
@@ -28,7 +28,7 @@ pub struct Trick {
     pub restless: bool,
     /// Most bytes that a read gives.
     pub short: Option<usize>,
-    /// Each so many calls one fails.
+    /// Every n-th call fails.
     pub fails_each: Option<u64>,
     /// Reads from this offset on fail.
     pub bad_from: Option<u64>,
@@ -39,9 +39,9 @@ pub struct Trick {
 struct File {
     trick: Trick,
     content: Vec<u8>,
-    /// Calls so far.
+    /// The number of calls so far.
     calls: u64,
-    /// Changes so far.
+    /// The number of changes so far.
     changes: u64,
 }
 
@@ -49,7 +49,7 @@ struct File {
 #[derive(Clone, Default)]
 pub struct Liar(Arc<Mutex<Vec<File>>>);
 
-/// Nothing is remembered of what was said.
+/// The kernel may cache nothing.
 const NOT_AT_ALL: Duration = Duration::ZERO;
 /// The inode number of the first file.
 const FIRST: u64 = 2;
@@ -66,7 +66,7 @@ impl Liar {
         });
     }
 
-    /// What the file of that name has.
+    /// The content of the file of that name.
     pub fn content(&self, name: &str) -> Vec<u8> {
         let files = self.0.lock().unwrap();
         let file = files.iter().find(|file| file.trick.name == name);
@@ -136,8 +136,8 @@ impl File {
         attr
     }
 
-    /// What its attributes say when they are asked for; the kernel itself goes
-    /// by what it was told at the lookup.
+    /// The attributes in an answer to a request for them; the kernel itself
+    /// relies on those of the lookup.
     fn lie(&mut self, number: INodeNo) -> FileAttr {
         let mut attr = self.attr(number);
         if self.trick.changes_number {

@@ -1,7 +1,7 @@
-//! A share with a file system in it that lies about blocks, sizes, times and
-//! inode numbers, gives short reads, fails now and then and runs out of room in
-//! the middle of a write. What the guest's programs get is an error or what the
-//! file system has, and the file server serves on.
+//! A share that contains a file system which lies about blocks, sizes, times
+//! and inode numbers, returns short reads, fails now and then, and runs out of
+//! space in the middle of a write. The guest's programs get an error or the
+//! file system's content, and the file server goes on serving.
 
 mod liar;
 

@@ -1,4 +1,4 @@
-//! Names, arguments and the environment are bytes: whatever a host has is
+//! Names, arguments and the environment are bytes: every file of a host can be
 //! listed, opened and removed by its own name.
 
 use super::Case;
@@ -92,7 +92,7 @@ fn refused() -> Verdict {
     fails("unmount", sys::unmount(path), Errno::EINVAL)
 }
 
-/// What the kernel says about a name does no harm to a terminal.
+/// The kernel's messages about a name are harmless to a terminal.
 fn messages() -> Verdict {
     let missing = File::stat_path(b"/tmp/\x1b[2J\xff");
     fails("stat", missing, Errno::ENOENT)?;
@@ -102,7 +102,7 @@ fn messages() -> Verdict {
     same("text", text, wanted.as_str())
 }
 
-/// What a program gets is what it was given.
+/// A program gets its arguments unchanged.
 fn arguments() -> Verdict {
     let (ours, theirs) = File::pipe()?;
     let argument = b"a\xff\xfe \n\xc3";

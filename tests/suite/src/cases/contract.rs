@@ -28,14 +28,14 @@ pub const CASES: &[Case] = &[
 const PAGES: usize = 64;
 const LEN: usize = PAGES * PG;
 
-/// What somebody else does to a file whose bytes another has read.
+/// A change by another client to a file that was read.
 #[derive(Clone, Copy, Debug)]
 enum Change {
     /// Other bytes at an offset.
     Write(usize, usize),
     /// Other bytes, and then those that were there.
     AndBack(usize, usize),
-    /// Cut off.
+    /// Truncation.
     Truncate(usize),
     /// Cut off and made longer again.
     CutAndGrow(usize, usize),
@@ -69,8 +69,8 @@ impl Change {
     }
 }
 
-/// Rule 9: whatever others did to the file after we read it, writing our buffer
-/// leaves what an ordinary write of the same bytes leaves.
+/// Rule 9: after any change by others, writing our buffer leaves the same file
+/// as an ordinary write of the same bytes.
 fn foreign() -> Verdict {
     let changes: &[&[Change]] = &[
         &[Change::Write(0, LEN)],
@@ -117,8 +117,8 @@ fn foreign() -> Verdict {
     Ok(())
 }
 
-/// A buffer nobody looked at goes over the very bytes it was read from, moved
-/// by less than its length.
+/// A sleeping buffer is written over the bytes it was read from, shifted by
+/// less than its length.
 fn shifted() -> Verdict {
     const BASE: usize = 8 * PG;
     for shift in [
@@ -175,8 +175,8 @@ fn removed() -> Verdict {
     equal("the buffer", segment.bytes(), &patterned(1, 0, LEN))
 }
 
-/// Invariant 1: the pages of a buffer swap their places in the file, and swap
-/// back, and the buffer stays what it is.
+/// Invariant 1: pages of a buffer swap places in the file, and swap back, and
+/// the buffer does not change.
 fn swapped() -> Verdict {
     let scratch = Scratch::patterned("swapped", 1, LEN)?;
     let mut segment = snapshot(PAGES)?;
@@ -191,7 +191,7 @@ fn swapped() -> Verdict {
         scratch.file.write_all_at(segment.bytes(), 0)?;
         let what = format!("the file, round {round}");
         equal(&what, &scratch.content()?, &buffer)?;
-        // Back again, by another process that reads what we wrote.
+        // Back again, by another process that reads our result.
         other(|| {
             let mut segment = snapshot(PAGES)?;
             for page in 0..PAGES {
@@ -207,8 +207,8 @@ fn swapped() -> Verdict {
 }
 
 /// Rules 10 and 11: an image of 1 GiB, changed a little and written as a whole
-/// again and again: each time what has changed is sent, nobody saves old
-/// content for it, and nothing piles up.
+/// again and again: each write sends the changes since the last one, saves no
+/// before-images, and leaves nothing behind.
 fn image() -> Verdict {
     const IMAGE: usize = 1 << 30;
     const ROUNDS: usize = 50;
@@ -291,14 +291,14 @@ fn full() -> Verdict {
     same("asleep and awake", &asleep, &awake)
 }
 
-/// What is written from and read into.
+/// The kind of buffer for the reads and writes.
 #[derive(Clone, Copy)]
 enum Buffer {
     Plain,
     Asleep,
 }
 
-/// All-A and all-B over 1 MiB: who reads sees one of them, in one read.
+/// All-A and all-B over 1 MiB: each read sees one of them.
 fn one_moment(buffer: Buffer) -> Verdict {
     const SIZE: usize = 1 << 20;
     let scratch = Scratch::empty("one-moment")?;
@@ -370,7 +370,7 @@ fn offset() -> Verdict {
     )
 }
 
-/// Several append what they have read, asleep, to the file they read it from.
+/// Several processes append sleeping buffers to the file they were read from.
 fn append() -> Verdict {
     const PIECE: usize = 3 * PG + 77;
     let scratch = Scratch::patterned("append", 1, PIECE)?;
@@ -423,8 +423,7 @@ fn times() -> Verdict {
     Ok(())
 }
 
-/// What is saved for who sleeps shows in no directory: not in its times, its
-/// links or its names.
+/// Before-images show in no directory: not in its times, links or names.
 fn directories() -> Verdict {
     let keeper = Scratch::patterned("directories", 1, LEN)?;
     let folder = format!("{}.d", keeper.path);
@@ -454,7 +453,7 @@ fn directories() -> Verdict {
     equal("one buffer", segment.bytes(), &patterned(1, 0, LEN))?;
     drop(segment);
     same("looked at", look()?, before.clone())?;
-    // Removed, the file is needed until nobody sleeps on it.
+    // After its removal the file is needed until no page of it is asleep.
     sys::remove(&file)?;
     let removed = look()?;
     same("the root", removed[0], before[0])?;

@@ -1,4 +1,4 @@
-//! What deferral saves, counted.
+//! The savings of deferral, counted.
 
 use super::Case;
 use crate::check::{PG, Scratch, Verdict, patterned, same, snapshot};
@@ -35,7 +35,7 @@ fn read(size: usize) -> Verdict {
 fn page() -> Verdict {
     let scratch = Scratch::patterned("page", 1, 16 * PG)?;
     let segment = scratch.asleep(16)?;
-    // The first fill may also open things.
+    // The first fill may also open fids.
     core::hint::black_box(segment.bytes()[0]);
     let (byte, figures) = measure(|| Ok(core::hint::black_box(segment.bytes()[9 * PG])))?;
     same("the byte", byte, patterned(1, 9 * PAGE, 1)[0])?;

@@ -1,5 +1,5 @@
-//! Programs that do what no program may: each is ended with a message that
-//! names what it did, and everyone else carries on.
+//! Programs that break the rules: each is ended with a message that names its
+//! offence, and all others go on.
 
 use super::Case;
 use crate::check::{PG, Verdict, Why};
@@ -165,7 +165,7 @@ fn detached() -> Verdict {
     load(address)
 }
 
-/// More memory than there is: the one who asks is ended, not the kernel.
+/// More memory than there is: the process that asks is ended, not the kernel.
 fn memory_out() -> Verdict {
     let mut all = Segment::attach("memory", 1 << 40)?;
     let bytes = all.bytes_mut();
@@ -175,7 +175,7 @@ fn memory_out() -> Verdict {
     survived()
 }
 
-/// Odd flags at a system call harm nobody: direction, alignment check, nested
+/// Odd flags at a system call do no harm: direction, alignment check, nested
 /// task.
 fn flags() -> Verdict {
     for flag in [1u64 << 10, 1 << 18, 1 << 14] {

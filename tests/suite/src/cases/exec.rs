@@ -92,7 +92,7 @@ fn prefixes() -> Verdict {
 fn every_byte() -> Verdict {
     let (head, headers) = good()?;
     let image = Image::new("/tmp/byte")?;
-    // What is run of it is an invalid instruction.
+    // The program's instructions are invalid.
     image.file.write_all_at(&[0x0f, 0x0b].repeat(4 * PG), 0)?;
     let changes: [fn(u8) -> u8; 4] = [|_| 0, |_| 0xff, |b| b ^ 1, |b| b ^ 0x80];
     let next = Shared::new(PG)?;

@@ -23,11 +23,13 @@ pub const CASES: &[Case] = &[
 /// More than any call makes.
 const MOST: u64 = 2_000;
 
-/// What is allocated, as the call has it: blocks of kernel memory, frames.
+/// The kinds of allocation, as the call numbers them: blocks of kernel memory,
+/// frames.
 const BLOCKS: u64 = 0;
 const FRAMES: u64 = 1;
 
-/// The `count`th allocation from now on fails; what was left of the last order.
+/// Makes the `count`th allocation from now on fail; returns the rest of the
+/// previous count.
 fn fail(what: u64, count: u64) -> Result<u64, Errno> {
     // SAFETY: touches no memory of this process.
     unsafe { raw::call(Call::FailAlloc, [count, what, 0, 0, 0, 0]) }
@@ -36,7 +38,7 @@ fn fail(what: u64, count: u64) -> Result<u64, Errno> {
 /// Calls again and again, with another allocation failing each time, until none
 /// is left that could.
 fn each(name: &str, mut call: impl FnMut() -> Result<(), Errno>) -> Verdict {
-    // What it needs of this program's own memory is there from now on.
+    // From now on its own memory is allocated.
     call()?;
     each_of(BLOCKS, name, &mut call)?;
     each_of(FRAMES, name, &mut call)
@@ -78,7 +80,7 @@ fn names() -> Verdict {
         unsafe { raw::call(Call::ReadDir, [u64::from(folder.fd()), at, len, 0, 0, 0]) }.map(drop)
     })?;
     each("create", || {
-        // What was made although the call failed is found by the next.
+        // A file created by a call that failed is found by the next.
         drop(File::create(&new, mode::OWRITE, 0o600)?);
         Ok(())
     })?;
@@ -138,8 +140,8 @@ fn processes() -> Verdict {
     Ok(())
 }
 
-/// What the program itself allocates after that may fail, too, so its status
-/// counts only when nothing failed.
+/// Later allocations by the program itself may fail too, so its status counts
+/// only when nothing failed.
 fn exec() -> Verdict {
     exec_failing(BLOCKS)?;
     exec_failing(FRAMES)
@@ -180,8 +182,8 @@ fn memory() -> Verdict {
     Ok(())
 }
 
-/// Reads and writes, deferred or not: what was read is right, and what a failed
-/// write left is right after the next.
+/// Reads and writes, deferred or not: bytes that were read are right, and a
+/// failed write is right after the next one.
 fn transfers() -> Verdict {
     let scratch = Scratch::patterned("failing", 1, 40 * PG + 100)?;
     let want = patterned(1, 0, 40 * PG + 100);

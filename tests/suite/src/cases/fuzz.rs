@@ -1,5 +1,5 @@
-//! Calls with arguments drawn from good and bad ones: whatever they do, the
-//! kernel and everyone else carry on.
+//! Calls with arguments drawn from good and bad ones: the kernel and all other
+//! processes go on.
 
 use super::{Case, When, hostile::NOWHERE, random::Random};
 use crate::check::{PG, Verdict, other, same};
@@ -30,16 +30,17 @@ pub const CASES: &[Case] = &[
 
 const CALLS: usize = 5000;
 
-/// What a storm of calls that may wait, fork and end gets, in nanoseconds.
+/// The duration of a storm of calls that may wait, fork and end, in
+/// nanoseconds.
 const WILD_NS: u64 = 300_000_000;
 
-/// Calls that would reach others, who did nothing. FailAlloc reaches all that
-/// pay from the caller's account; `failing.*` try it.
+/// Calls that would reach uninvolved processes. FailAlloc reaches all that pay
+/// from the caller's account; `failing.*` tests it.
 const RUDE: &[Call] = &[Call::Kill, Call::Note, Call::Log, Call::FailAlloc];
 
-/// Calls left out: they end or copy the process, wait for ever by design, or
-/// (with lucky arguments) take away the fuzzer's own memory, or make the next
-/// touch of its memory fail.
+/// Calls left out: they end or copy the process, wait without limit by design,
+/// or (with lucky arguments) take away the fuzzer's own memory, or make the
+/// next touch of its memory fail.
 pub const LEFT_OUT: &[Call] = &[
     Call::Exits,
     Call::RFork,
@@ -70,8 +71,8 @@ fn fuzz(seed: u64, calls: usize) -> Verdict {
     others_carry_on()
 }
 
-/// Any call but the rude ones, those that wait for ever, fork and end among
-/// them, until the time is up. However it ends, all of it is given back.
+/// Any call but the rude ones, including calls that wait without limit, fork
+/// and end, until the time is up. All resources come back in any case.
 fn wild(seed: u64) -> Verdict {
     let group = match process::fork_with(rfork::NOTES)? {
         Fork::Child => {
@@ -88,7 +89,7 @@ fn wild(seed: u64) -> Verdict {
 
 /// Ends all processes of a note group.
 pub fn end_group(group: u64) -> Verdict {
-    // Whoever is forked meanwhile is in the group too.
+    // Processes forked meanwhile are in the group too.
     while process::list().any(|p| p.group == group && p.state != ProcessInfo::ENDED) {
         let _ = note::send_group(group, "enough");
         rt::sys::sleep(1_000_000)?;
@@ -102,7 +103,7 @@ fn others_carry_on() -> Verdict {
     same("a message", b.read(&mut [0; 8])?, 4)
 }
 
-/// Leaves no descriptor open that a call could wait on for ever.
+/// Leaves no descriptor open that a call could wait on without limit.
 fn harmless_descriptors() -> Verdict {
     for fd in 0..FDS_MAX as u32 {
         drop(File::from_fd(fd));
@@ -161,15 +162,15 @@ pub fn storm(seed: u64, count: usize, left_out: &[Call]) -> Verdict {
             // Other flags would lead out of the group that is ended.
             args[0] = rfork::PROC;
         }
-        // SAFETY: addresses are those of `memory`, which nobody looks at any
-        // more, or nobody's.
+        // SAFETY: addresses are in `memory`, to which no reference is used any
+        // more, or unmapped.
         let got = unsafe { raw::call(call, args) };
         // Nothing that could be waited for may stay open.
         if got.is_ok() && matches!(call, Call::Port | Call::Pipe) {
             harmless_descriptors()?;
         }
         if let (Ok(va), Call::SegAttach) = (got, call) {
-            // SAFETY: it was made just now; nobody has a reference into it.
+            // SAFETY: it was made just now, and no reference into it exists.
             let _ = unsafe { raw::call(Call::SegDetach, [va, 0, 0, 0, 0, 0]) };
         }
     }

@@ -1,6 +1,6 @@
-//! How long one call keeps the processor from everybody else, whatever its
-//! arguments: the kernel is not preempted. Only under `--icount` does a figure
-//! mean anything, so these run when asked for.
+//! The longest time for which one call occupies the processor, for all
+//! arguments: the kernel is not preempted. The figures are meaningful only
+//! under `--icount`, so these cases run on request.
 
 use super::{Case, When, fuzz};
 use crate::check::{PG, Scratch, Verdict, Why, snapshot};
@@ -35,7 +35,7 @@ cases! {
     "gaps.any-call" any_call,
 }
 
-/// What no call may exceed: 10 ms at one instruction a nanosecond.
+/// The limit for every call: 10 ms at one instruction a nanosecond.
 const LIMIT: u32 = 10_000_000;
 /// A turn that the timer ends: a server that works for the call has one, too.
 const TURN: u32 = 10_000_000;
@@ -229,7 +229,7 @@ fn shared() -> Verdict {
         zeros.read_at(&mut segment.bytes_mut()[all], 0)
     })??;
     beat.measure("segdetach", || drop(segment))?;
-    // What nobody has touched costs nothing, and comes from nowhere.
+    // Untouched memory has no frames to free.
     let mut segment = Segment::attach("shared", 1 << 30)?;
     beat.measure("segfree, untouched", || segment.free(0, 1 << 30))??;
     Ok(())
@@ -313,7 +313,7 @@ fn holes() -> Verdict {
     Ok(())
 }
 
-/// A deferred read over what was stored.
+/// A deferred read over dirty pages.
 fn overwrite() -> Verdict {
     let beat = Beat::beside_servers()?;
     let scratch = Scratch::zeros("overwrite", LARGE as u64)?;

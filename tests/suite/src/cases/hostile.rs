@@ -28,7 +28,7 @@ pub const NOWHERE: &[u64] = &[
     0,
     1,
     PAGE - 1,
-    // Between what the linker and the kernel use.
+    // Between the addresses of the linker and those of the kernel.
     0x1234_5678_9000,
     USER_END - 1,
     USER_END,
@@ -120,7 +120,7 @@ fn registers(args: &[Arg], bad: u64) -> [u64; 6] {
     out
 }
 
-/// What the calls of [`calls`] work on.
+/// The objects that [`calls`] work on.
 struct World {
     scratch: Scratch,
     channel: (File, File),
@@ -150,7 +150,7 @@ impl World {
         calls(&self.scratch, &self.channel.0, self.port, &self.memory)
     }
 
-    /// Everything still works.
+    /// Checks that everything still works.
     fn works(&self) -> Verdict {
         let (a, b) = File::pipe()?;
         send(&a, [b"still here"])?;
@@ -166,7 +166,7 @@ fn pointers() -> Verdict {
     send(&world.channel.0, [b"message"])?;
     for (call, args) in world.calls() {
         for bad in NOWHERE {
-            // SAFETY: nobody has memory at `bad`.
+            // SAFETY: no memory is mapped at `bad`.
             let got = unsafe { raw::call(call, registers(&args, *bad)) };
             ensure!(got.is_err(), "{call:?} with memory at {bad:#x}: {got:?}");
         }
@@ -174,7 +174,7 @@ fn pointers() -> Verdict {
     world.works()
 }
 
-/// Memory that ends within the buffer: what lies before the end may change.
+/// Memory that ends within the buffer: bytes before the end may change.
 fn ends() -> Verdict {
     let world = World::new()?;
     let last = Segment::attach("memory", PG)?;
@@ -191,7 +191,8 @@ fn ends() -> Verdict {
         (Call::Wait, [end - 8, 0, 0, 0, 0, 0]),
     ];
     for (call, args) in calls {
-        // SAFETY: at most the end of `last` changes, which nobody looks at.
+        // SAFETY: at most the end of `last` changes, to which no reference is
+        // used.
         let got = unsafe { raw::call(call, args) };
         ensure!(got.is_err(), "{call:?} over the end of a segment: {got:?}");
     }
@@ -352,7 +353,7 @@ fn segments() -> Verdict {
         for (va, len) in bad {
             let text = kind.as_ptr() as u64;
             let args = [text, kind.len() as u64, va, len, 0, 0];
-            // SAFETY: a segment at a free address harms nobody.
+            // SAFETY: a segment at a free address does no harm.
             let got = unsafe { raw::call(Call::SegAttach, args) };
             ensure!(
                 got.is_err(),
@@ -365,7 +366,7 @@ fn segments() -> Verdict {
         ensure!(got.is_err(), "a segment of kind {kind:?}: {got:?}");
     }
     for va in NOWHERE {
-        // SAFETY: nobody has memory there.
+        // SAFETY: no memory is mapped there.
         let got = unsafe { raw::call(Call::SegDetach, [*va, 0, 0, 0, 0, 0]) };
         ensure!(got.is_err(), "detaching {va:#x}: {got:?}");
     }
@@ -480,7 +481,7 @@ fn read_only_buffer() -> Verdict {
     world.works()
 }
 
-/// What a process without privileges may not do.
+/// The calls that a process without privileges may not make.
 fn privileges() -> Verdict {
     let world = World::new()?;
     let at = world.memory.address();
@@ -515,7 +516,7 @@ fn privileges() -> Verdict {
     world.works()
 }
 
-/// A channel nobody serves, or whose server talks nonsense.
+/// A channel without a server, or with a server that talks nonsense.
 fn mount() -> Verdict {
     let world = World::new()?;
     let (ours, theirs) = File::pipe()?;

@@ -63,7 +63,7 @@ fn hangup() -> Verdict {
     fails("sending to nobody", send(&b, [b"x"]), Errno::EPIPE)
 }
 
-/// A channel nobody reads from makes the sender wait, and lose nothing.
+/// A channel without a reader makes the sender wait, and loses nothing.
 fn full() -> Verdict {
     let (a, b) = File::pipe()?;
     let pid = process::spawn(|| {
@@ -150,7 +150,7 @@ fn wait() -> Verdict {
 fn kill() -> Verdict {
     let (a, b) = File::pipe()?;
     let pid = process::spawn(|| {
-        // Waits for ever.
+        // Waits without limit.
         let _ = b.read(&mut [0; 1]);
         3
     })?;

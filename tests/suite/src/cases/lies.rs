@@ -34,7 +34,8 @@ pub const CASES: &[Case] = &[
 /// How long to wait for something that must not come.
 const PATIENCE_NS: u64 = 30_000_000;
 
-/// A second answer to a request is the server's error, and nobody's answer.
+/// A second answer to a request is an error of the server, and answers no
+/// request.
 fn twice() -> Verdict {
     let serve = |channel: &File| {
         Liar::default().serve(channel, |turn| match turn.request {
@@ -65,8 +66,8 @@ fn end_unless(right: bool) -> Next {
     if right { Next::Done } else { Next::End(3) }
 }
 
-/// A request that the server has not received cannot be answered, so that it
-/// never receives what the client has stored since.
+/// A request that the server has not received cannot be answered; otherwise the
+/// server would later receive bytes that the client has stored since.
 fn early() -> Verdict {
     const PUBLIC: &[u8] = b"public text, for the server to have";
     let serve = |channel: &File| {
@@ -202,7 +203,8 @@ fn content(shared: &Shared) -> Vec<u8> {
     shared.bytes().iter().map(load).collect()
 }
 
-/// A reply out of the page that it goes to: what was there before arrives.
+/// A reply sent from the page that it is delivered to: its former content
+/// arrives.
 fn overlapping_read() -> Verdict {
     for (from, to) in [(10, 50), (50, 10), (10, 10)] {
         let (shared, before) = shared_page()?;
@@ -339,7 +341,7 @@ fn small(snapshots: bool) -> Verdict {
     })
 }
 
-/// Nobody sends in the place of the kernel's client.
+/// Only the kernel's client sends into a mounted channel.
 fn inject() -> Verdict {
     let place = crate::check::Scratch::empty("mounted")?;
     let (ours, theirs) = File::pipe()?;
@@ -356,9 +358,9 @@ fn inject() -> Verdict {
     same("status", process::wait_for(pid, |_| {})?.status(), 0)
 }
 
-/// A note ends a write before its commit is answered, and the server drops
-/// what is flushed: then nothing of it happened, and nothing stays there. With
-/// `early` a staged part has no answer yet when the note comes.
+/// A note ends a write before its commit is answered, and the server drops the
+/// flushed request: then the write had no effect and leaves nothing behind.
+/// With `early` a staged part is still unanswered when the note comes.
 fn noted_commit(early: bool) -> Verdict {
     // Longer than one message.
     const LEN: usize = 60 * PG;
@@ -486,7 +488,7 @@ fn killed_commit() -> Verdict {
             u8::from(write().is_err())
         })?;
         let status = process::wait_for(pid, |_| {})?.status();
-        // Until what it had is given back.
+        // Until its resources are given back.
         sys::sleep(PATIENCE_NS)?;
         // Then the server answers.
         File::stat_path(path)?;

@@ -1,5 +1,5 @@
-//! Programs that take all they can get of the kernel: others go on, whoever
-//! started them can end them, and everything comes back.
+//! Programs that use up the kernel's resources: others go on, the parent can
+//! end them, and everything comes back.
 
 use super::Case;
 use super::server::with;
@@ -63,7 +63,7 @@ fn apart(body: impl FnOnce()) -> Result<u64, Why> {
     }
 }
 
-/// What a person does who wants to end something: another process, a pipe, a
+/// The resources that a user needs to end something: another process, a pipe, a
 /// file, a program.
 fn others_go_on(family: &mut Family) -> Verdict {
     let (ours, theirs) = File::pipe()?;
@@ -186,8 +186,7 @@ fn queue(channels: &[(File, File)], message: &[u8], count: usize) {
     }
 }
 
-/// Messages that nobody reads: what they took is there again afterwards, for
-/// anything else.
+/// Unread messages: their memory is available for other uses afterwards.
 fn messages() -> Verdict {
     let children = || {
         let mut count = 0;
@@ -282,7 +281,7 @@ fn serve(memory: &mut Segment) {
 }
 
 /// One process takes all frames: it alone is ended, with the reason, while
-/// others who need some go on, servers among them.
+/// others that need some go on, including servers.
 fn memory(take: fn(&mut Segment)) -> Verdict {
     let shared = Shared::new(PG)?;
     let bystander = apart(|| {
@@ -401,8 +400,9 @@ fn handler() -> Verdict {
     Ok(())
 }
 
-/// Kernel memory of some is used up, then all frames, then what is kept for
-/// kernel objects; calls that need a little of that go on to fail or work.
+/// Some processes use up their kernel memory, then all frames, then the reserve
+/// for kernel objects; calls that need a little of that fail or succeed
+/// cleanly.
 fn everything() -> Verdict {
     crowd(
         4,

@@ -85,7 +85,7 @@ fn followed() -> Verdict {
         sys::chdir(place.path("chain"))?;
         same("working directory", sys::getwd()?, place.path("chain"))?;
         same("from there", File::stat_path("up")?.size, 1)?;
-        // What is above where the link leads, not above its name.
+        // The parent of the link's target, not of its name.
         same("above", File::stat_path("../f")?.size, 1)?;
         sys::chdir("..")?;
         same("above itself", File::stat_path("f")?.size, 1)?;
@@ -359,7 +359,8 @@ fn binds() -> Verdict {
         place.file("b/g", "b")?;
         place.symlink("a", "l")?;
         place.symlink("b/g", "over")?;
-        // What a link leads to is bound, whatever becomes of the link.
+        // The target of a link is bound, and later changes of the link have no
+        // effect on that.
         sys::bind(place.path("l"), "/mnt", bind::REPLACE)?;
         sys::remove(place.path("l"))?;
         let bound = File::stat_path("/mnt/f").map(|stat| stat.size);
@@ -369,7 +370,7 @@ fn binds() -> Verdict {
         sys::bind(place.path("b"), "/mnt", bind::BEFORE)?;
         let member = File::stat_path("/mnt/in-a").map(|stat| stat.size);
         let dangling = File::stat_path("/mnt/dangling");
-        // Out of what is bound, but not of its server.
+        // Out of the bound directory, but not of its server.
         sys::symlink("../b/g", place.path("a/out"))?;
         let out = File::stat_path("/mnt/out").map(|stat| stat.size);
         sys::unmount("/mnt")?;
@@ -377,7 +378,8 @@ fn binds() -> Verdict {
         same("in a member", member, Ok(1))?;
         fails("dangling", dangling, Errno::ENOENT)?;
         same("beside", out, Ok(1))?;
-        // A link leads where its server has it, whatever is bound over that.
+        // The server decides where a link leads, whatever is bound over that
+        // place.
         let b = place.path("b");
         sys::bind("/bin", &b, bind::REPLACE)?;
         let over = File::stat_path(place.path("over")).map(|stat| stat.size);
@@ -386,14 +388,14 @@ fn binds() -> Verdict {
     })
 }
 
-/// Paths without links cost what they did.
+/// Paths without links cost as much as before links existed.
 fn messages() -> Verdict {
     Place::each(|place| {
         place.directory("a")?;
         place.directory("a/b")?;
         place.file("a/b/f", "f")?;
         place.symlink("a/b", "l")?;
-        // What gives a fid back may be counted one call later.
+        // The message that gives a fid back may be counted one call later.
         const TIMES: u64 = 20;
         let cost = |name: &str| {
             let path = place.path(name);

@@ -1,6 +1,6 @@
-//! Memory that cannot be had, and what does not need it: bytes that are
-//! overwritten, messages that are not lost with a failed copy, writers and
-//! servers that do not wait for a server that never answers.
+//! Memory that cannot be filled, and operations that do not need it:
+//! overwritten bytes, messages whose copy failed, writers and servers beside a
+//! server that never answers.
 
 use super::Case;
 use crate::check::{PG, Scratch, Verdict, Why, equal, fails, patterned, same, snapshot};
@@ -44,8 +44,8 @@ fn asleep(path: &str, pages: usize) -> Result<Segment, Why> {
     }
 }
 
-/// Rule 8: what is overwritten entirely need not be loaded, so that it does not
-/// matter whether it can be.
+/// Rule 8: bytes that are overwritten completely need not be loaded, so it does
+/// not matter whether they can be.
 fn overwritten() -> Verdict {
     served(unreadable, |lost| {
         // From a server without snapshots.
@@ -131,7 +131,7 @@ fn message() -> Verdict {
     })
 }
 
-/// Nor is anything lost that could not be told where it was to be.
+/// An event that could not be copied to its receiver is not lost either.
 fn event() -> Verdict {
     let (ours, theirs) = File::pipe()?;
     let port = Port::new()?;

@@ -59,7 +59,8 @@ fn storm(seed: u64) -> Verdict {
     honest.map_err(|Why(why)| Why(format!("seed {seed}: {why}")))
 }
 
-/// A process, and with it a note group, that runs `body` for ever.
+/// A process in a note group of its own that runs `body`, which normally does
+/// not return.
 fn group(body: impl FnOnce()) -> Result<u64, Errno> {
     match process::fork_with(rfork::NOTES)? {
         Fork::Child => {
@@ -108,7 +109,7 @@ fn calls(random: &mut Random, path: &str) -> Result<(), Errno> {
         let at = random.below(PAGES * PG);
         let len = random.below(PAGES * PG - at) + 1;
         let offset = random.below(PAGES) as u64 * PG as u64;
-        // Whatever a call says, the next one follows.
+        // The results do not matter.
         match random.below(7) {
             0 | 1 => drop(file.read_at(&mut segment.bytes_mut()[at..at + len], offset)),
             2 => drop(file.write_at(&segment.bytes()[at..at + len], offset)),
@@ -121,8 +122,8 @@ fn calls(random: &mut Random, path: &str) -> Result<(), Errno> {
     }
 }
 
-/// Two processes at one channel: the one answers, the other sends what nobody
-/// asked for, as soon as all is mounted.
+/// Two processes at one channel: one answers, the other sends unsolicited
+/// messages as soon as all is mounted.
 fn serve(seed: u64, snapshots: bool, channel: &File) {
     close_all_but(channel);
     let (mut random, mut late) = (Random::new(seed), Vec::new());
@@ -163,8 +164,8 @@ fn make_noise(seed: u64, channel: &File) -> u8 {
 
 fn hook(random: &mut Random, late: &mut Vec<u16>, turn: &mut Turn<'_>) -> Next {
     let tag = turn.tag;
-    // What the kernel says of a lie is not looked at, nor of the truth: others
-    // may have answered before.
+    // The kernel's answers do not matter, neither to lies nor to the truth,
+    // because the other process may have answered before.
     let _ = match random.below(24) {
         0 => turn.reply(tag, &Reply::Error(ERRORS[random.below(ERRORS.len())])),
         1 => {
@@ -182,7 +183,7 @@ fn hook(random: &mut Random, late: &mut Vec<u16>, turn: &mut Turn<'_>) -> Next {
             turn.reply(tag, &Reply::Read { data })
         }
         6 => {
-            // Nothing is there.
+            // Nothing is mapped there.
             let _ = turn.data_at(tag, 0x1000, random.below(PG));
             turn.answer()
         }

@@ -47,9 +47,9 @@ pub enum Expect {
 /// When a case runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum When {
-    /// Always.
+    /// In all modes.
     Usual,
-    /// Not with deferral off: it counts what deferral saves.
+    /// Only with deferral on: it counts the savings of deferral.
     Deferred,
     /// Only when asked for by name.
     Asked,
@@ -73,7 +73,7 @@ impl Case {
         }
     }
 
-    /// One that counts what deferral saves.
+    /// A case that counts the savings of deferral.
     const fn deferred(name: &'static str, run: fn() -> Verdict) -> Case {
         Case {
             when: When::Deferred,

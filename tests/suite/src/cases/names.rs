@@ -1,4 +1,4 @@
-//! The name space: binds, unions, mounts, and what names mean at servers.
+//! The name space: binds, unions, mounts, and the meaning of names at servers.
 
 use super::Case;
 use crate::check::{Scratch, Verdict, Why, fails, other, same};
@@ -129,7 +129,7 @@ fn bind_directory() -> Verdict {
     sys::rename("/mnt/renamed", &folder.at("back"))?;
     sys::remove("/mnt/back")?;
     fails("removed", content(&folder.at("back")), Errno::ENOENT)?;
-    // `..` is what the text says.
+    // `..` is resolved by text.
     sys::chdir("/mnt")?;
     same("relative", &content("b")?[..], &b"folder b"[..])?;
     sys::chdir("..")?;
@@ -141,7 +141,7 @@ fn bind_directory() -> Verdict {
 }
 
 fn union() -> Verdict {
-    // Undoing what is bound to /tmp would undo the server there as well.
+    // Removing the binds at /tmp would unmount the server there as well.
     process::change(rfork::NAMES)?;
     let keeper = Scratch::empty("keeper")?;
     let parent = keeper.path.trim_end_matches("/keeper");
@@ -308,7 +308,7 @@ fn devices() -> Verdict {
         "time stands still"
     );
     same("ticks per second", after[3], before[3])?;
-    // What is now written on the host has the same time, within a minute.
+    // A file written on the host has the same time, within a minute.
     let written = Scratch::patterned("time", 1, 10)?.file.stat()?.mtime_ns;
     ensure!(
         written.abs_diff(after[1]) < 60_000_000_000,
@@ -318,8 +318,8 @@ fn devices() -> Verdict {
     Ok(())
 }
 
-/// A name of 511 parts costs no stack, whatever is asked of it and wherever it
-/// begins.
+/// A name of 511 parts costs no stack, in all calls and from all starting
+/// points.
 fn hundreds_of_parts() -> Verdict {
     let deep = |start: &str| {
         let mut path = String::from(start);
@@ -357,8 +357,8 @@ fn hundreds_of_parts() -> Verdict {
 
 type Operation<'a> = &'a dyn Fn() -> Result<(), Errno>;
 
-/// A name that another process gives to one file after the other leads to one
-/// of them at any time, whatever is done with it.
+/// A name that another process gives to one file after the other always leads
+/// to one of them, in all operations.
 fn replaced_while_opened() -> Verdict {
     const ROUNDS: usize = 150;
     let scratch = Scratch::empty("replaced")?;
@@ -457,8 +457,8 @@ fn lengths(path: &str, n: usize) -> Result<Vec<usize>, Why> {
     Ok(lengths)
 }
 
-/// Whatever the size of the buffer, each name is listed once, or the buffer is
-/// refused because the next one does not fit.
+/// With a buffer of any size, each name is listed once, or the buffer is
+/// refused because the next name does not fit.
 fn listed_bit_by_bit() -> Verdict {
     const LENGTHS: [usize; 8] = [3, 7, 8, 9, 67, 88, 200, 255];
     for folder in ["/n/host/listed", "/tmp/listed"] {

@@ -1,4 +1,4 @@
-//! Notes: who gets them, what their handlers can do, what they interrupt.
+//! Notes: their receivers, the abilities of handlers, the calls they interrupt.
 
 use super::{Case, random::Random, server};
 use crate::check::{PG, Scratch, Verdict, Why, equal, fails, patterned, same, snapshot};
@@ -205,8 +205,8 @@ fn group() -> Verdict {
     Ok(())
 }
 
-/// A process that leaves its group is no longer interrupted with it, and the
-/// one who sends is not interrupted either.
+/// A process that leaves its group is no longer interrupted with it, nor is the
+/// sender interrupted.
 fn group_self() -> Verdict {
     process::change(rfork::NOTES)?;
     let stays = process::spawn(|| u8::from(sys::sleep(u64::MAX / 2).is_ok()))?;
@@ -312,7 +312,7 @@ fn registers() -> Verdict {
 fn watch() -> u64 {
     let wrong: u64;
     // SAFETY: all registers used are declared; soft-float code uses no vector
-    // register; nobody else uses what is below the stack pointer.
+    // register; memory below the stack pointer is unused.
     unsafe {
         asm!(
             "mov r8, 0x1111", "mov r9, 0x2222", "mov r10, 0x3333", "mov r11, 0x4444",
@@ -404,8 +404,8 @@ fn stack_lost() -> Verdict {
     }
 }
 
-/// `call`, which would wait for ever, ends with `EINTR` in a process with a
-/// handler.
+/// `call`, which would wait without limit, ends with `EINTR` in a process with
+/// a handler.
 fn interrupts(call: impl FnOnce() -> Result<(), Errno>) -> Verdict {
     let pid = child(|| {
         note::handle(count)?;
@@ -465,8 +465,7 @@ fn interrupts_server() -> Verdict {
     })
 }
 
-/// Notes that come all the time lose and double nothing of what is sent
-/// meanwhile.
+/// A steady stream of notes neither loses nor doubles messages.
 fn interrupts_loop() -> Verdict {
     const ROUNDS: u32 = 500;
     note::handle(count)?;
@@ -518,8 +517,8 @@ fn again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     }
 }
 
-/// Files read, written and touched asleep under a rain of notes hold what they
-/// should: an interrupted call has happened or can be done again.
+/// Files that are read, written and touched asleep under a stream of notes have
+/// the right content: an interrupted call has happened or can be repeated.
 fn interrupts_files() -> Verdict {
     const PAGES: usize = 8;
     let scratch = Scratch::patterned("rained-on", 1, PAGES * PG)?;

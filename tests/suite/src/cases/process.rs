@@ -1,5 +1,5 @@
-//! Processes among themselves: shared memory, semaphores, the environment,
-//! what can be seen of others, limits.
+//! Processes among each other: shared memory, semaphores, the environment, the
+//! process list, limits.
 
 use super::{Case, random::Random};
 use crate::check::{PG, Scratch, Verdict, fails, other, same};
@@ -64,7 +64,7 @@ fn shared_children() -> Verdict {
     same("the child", process::wait_for(pid, |_| {})?.status(), 0)?;
     same("the grandchild's", shared.number(PG)?.load(Relaxed), 77)?;
     same("the child's", shared.bytes()[3 * PG - 1].load(Relaxed), 5)?;
-    // What is attached after the fork is one's own.
+    // A segment attached after the fork is private.
     let later = Segment::attach("shared", PG)?;
     ensure!(
         later.address() != shared.address(),
@@ -116,7 +116,7 @@ fn shared_calls() -> Verdict {
     Ok(())
 }
 
-/// Those who wait get theirs in the order they came.
+/// Waiters are served in the order of their arrival.
 fn semaphore_order() -> Verdict {
     let shared = Shared::new(PG)?;
     let (gate, next) = (shared.semaphore(0)?, shared.number(4)?);
@@ -245,7 +245,7 @@ fn find(pid: u64) -> Option<ProcessInfo> {
     process::list().find(|info| info.pid == pid)
 }
 
-/// What can be seen of processes.
+/// The process list.
 fn list() -> Verdict {
     let me = sys::getpid();
     let Some(own) = find(me) else {
@@ -322,8 +322,7 @@ fn full() -> Verdict {
     Ok(())
 }
 
-/// Processes that fork as fast as they can: those who look on can end them
-/// all.
+/// An observer can end a group of processes that fork as fast as they can.
 fn bomb() -> Verdict {
     let leader = match process::fork_with(rt::abi::rfork::NOTES)? {
         Fork::Parent(pid) => pid,
@@ -388,7 +387,7 @@ fn elf() -> Verdict {
     let mut random = Random::new(11);
     let mut good = alloc::vec![0; 512];
     File::open("/bin/echo", rt::mode::OREAD)?.read_at(&mut good, 0)?;
-    // Whatever is run of it is an invalid instruction.
+    // All of the program's instructions are invalid.
     let scratch = Scratch::empty("elf")?;
     let body = [0x0f, 0x0b].repeat(4 * PG);
     scratch.file.write_all_at(&body, 0)?;

@@ -37,7 +37,7 @@ fn behind(first: &Segment, kind: &str, pages: usize) -> Result<Segment, Why> {
     Ok(Segment::attach_with(kind, pages * PG, va, 0)?)
 }
 
-/// Buffers over two segments: all bytes of one moment, whatever follows.
+/// Buffers over two segments: all bytes of one moment.
 fn spanning() -> Verdict {
     const START: usize = 4 * PG + 5;
     for (kinds, pages) in [
@@ -202,8 +202,8 @@ fn over_itself() -> Verdict {
     equal("the buffer", segment.bytes(), &want)
 }
 
-/// What happens at the server while `body` runs: bytes that came, and blocks
-/// that were saved.
+/// The work of the server while `body` runs: bytes sent by it, and
+/// before-images saved.
 fn moved(body: impl FnOnce() -> Verdict) -> Result<(u64, u64), Why> {
     let before = Counters::now()?;
     body()?;
@@ -212,8 +212,8 @@ fn moved(body: impl FnOnce() -> Verdict) -> Result<(u64, u64), Why> {
     Ok((grown(Stat64::BytesIn), grown(Stat64::ServerRescued)))
 }
 
-/// `segfree` and `/dev/zero` load nothing, and nothing is saved for what is not
-/// looked at any more (rules 3 and 6).
+/// `segfree` and `/dev/zero` load nothing, and no before-images are saved for
+/// freed bytes (rules 3 and 6).
 fn emptied() -> Verdict {
     const PAGES: usize = 64;
     let scratch = Scratch::patterned("emptied", 1, PAGES * PG)?;

@@ -59,7 +59,7 @@ impl Random {
     }
 }
 
-/// A file and what it should hold.
+/// A file and its expected content.
 struct Pair {
     real: Scratch,
     model: Vec<u8>,
@@ -82,7 +82,7 @@ impl Pair {
     }
 }
 
-/// A buffer and what it should hold.
+/// A buffer and its expected content.
 struct World {
     random: Random,
     files: [Pair; 2],

@@ -50,7 +50,8 @@ fn keeps(mine: [u64; 4]) -> Verdict {
     Ok(())
 }
 
-/// No process sees or loses what another, or the program before it, loaded.
+/// No process sees or loses segment registers that another, or the program
+/// before it, loaded.
 fn selectors() -> Verdict {
     let before = loaded();
     load(DATA);
@@ -79,7 +80,7 @@ fn selectors() -> Verdict {
 /// selectors.
 pub const SHOW: &str = "selectors";
 
-/// What the suite does under that name.
+/// The action of the suite under that name.
 pub fn show() -> u8 {
     u8::from(loaded() != [0; 4])
 }
@@ -95,8 +96,8 @@ fn local_table() -> Verdict {
     Err(Why("it went on".into()))
 }
 
-/// What the processor may refuse a program, it refuses once: QEMU takes the
-/// stack of a program's `iretq` for the kernel's.
+/// A fault of `iretq` in a program is reported once: QEMU takes the stack of a
+/// program's `iretq` for the kernel's.
 fn interrupt_return() -> Verdict {
     let pid = process::spawn(|| {
         // SAFETY: returns to the next instruction with the stack as it is.

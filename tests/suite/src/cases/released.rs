@@ -1,5 +1,5 @@
-//! What is no longer referred to is given up at the server, and what a server
-//! has lost is kept while it is in memory.
+//! Unreferenced snapshots are released at the server, and lost bytes are kept
+//! while they are in memory.
 
 use super::Case;
 use super::server::with;
@@ -29,7 +29,7 @@ const HALF: usize = PAGES / 2;
 /// Bytes that went to the medium while another process overwrote half a file:
 /// more than the half if old content was saved.
 fn written_for(scratch: &Scratch, first: usize) -> Result<u64, Why> {
-    // What was to be told is told without waiting for it.
+    // The trims are sent without waiting for an answer.
     sys::sleep(5_000_000)?;
     let before = Counters::now()?;
     let at = (first * PG) as u64;
@@ -97,7 +97,7 @@ fn fork() -> Verdict {
         ours.write_all(b"x")?;
         let ended = process::wait_for(pid, |_| {})?;
         same("the child's byte", ended.status(), 0)?;
-        // Whatever is done next.
+        // Any further operation tells the server.
         Ok(segment.free(0, PG)?)
     })
 }
@@ -133,7 +133,7 @@ fn loses() -> Verdict {
         fails("a call on lost bytes", theirs.write(lost), Errno::EIO)?;
         let lost = file.write_at(&segment.bytes()[whole..LEN], whole as u64);
         fails("a write of lost bytes", lost, Errno::EIO)?;
-        // What is in memory can be written, whatever is in the file now.
+        // Resident bytes can be written, whatever the file contains now.
         file.write_all_at(&[0xee; 3 * PG], 0)?;
         let n = file.write_at(&segment.bytes()[..LEN], 0)?;
         same("bytes written", n, whole)?;

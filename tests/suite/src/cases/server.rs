@@ -68,8 +68,8 @@ fn as_ever(snapshots: bool, fault: Fault) -> Verdict {
     })
 }
 
-/// What one process seeks to is where it is, whatever becomes of another's read
-/// of the same descriptor.
+/// A seek by one process takes effect, whatever happens to another process's
+/// read of the same descriptor.
 fn silent_seek() -> Verdict {
     const TO: u64 = 100_000;
     let (snapshots, fault) = (false, Fault::Silent);
@@ -145,7 +145,7 @@ fn write_error() -> Verdict {
     Ok(())
 }
 
-/// Counts from a server are cut to what was asked for.
+/// Counts from a server are clamped to the request's.
 fn boasts() -> Verdict {
     for snapshots in [false, true] {
         let fault = Fault::Boasts;
@@ -244,7 +244,7 @@ fn use_all(path: &str) -> Verdict {
     Ok(())
 }
 
-/// Who waits for a server that never answers can be ended, and nobody else
+/// A process that waits for a mute server can be ended, and no other process
 /// waits.
 fn silent() -> Verdict {
     let fault = Fault::Silent;
@@ -317,7 +317,7 @@ fn lost_calls() -> Verdict {
     with(server, |path| {
         let (_file, mut segment, got) = read_all(path)?;
         same("bytes read", got?, LEN)?;
-        // What was stored is here, whatever becomes of the rest.
+        // Stored bytes are present, whatever happens to the rest.
         segment.free(2 * PG, PG)?;
         segment.bytes_mut()[2 * PG..3 * PG].fill(0xaa);
         let lost = &segment.bytes()[PG - 7..PG + 7];
@@ -367,8 +367,8 @@ fn gone() -> Verdict {
     Ok(())
 }
 
-/// Invariant 7: a process that becomes a server wakes what it has asleep, and
-/// defers nothing from then on.
+/// Invariant 7: a process that becomes a server makes its pages resident, and
+/// reads eagerly from then on.
 fn awake() -> Verdict {
     const PAGES: usize = 5;
     let source = Scratch::patterned("source", SEED, PAGES * PG)?;
@@ -410,8 +410,8 @@ fn serve_awake(source: &Scratch, channel: &File) -> Verdict {
     equal("what was read", again.bytes(), &want)
 }
 
-/// Invariant 13: a snapshot whose answer comes when nobody waits for it any more
-/// is given back; one whose answer comes before that to its flush counts.
+/// Invariant 13: a snapshot whose answer comes after its client has given up is
+/// released; an answer that comes before the answer to its flush counts.
 fn late(noted: bool) -> Verdict {
     let late = Tiny {
         snapshots: true,
@@ -440,8 +440,9 @@ fn late(noted: bool) -> Verdict {
     })
 }
 
-/// Invariant 13: a process that is ended leaves nothing at a server, whether the
-/// answer it waited for is there already or there is no tag to say so with.
+/// Invariant 13: an ended process leaves nothing at a server, whether the
+/// answer to its request is already there or no tag is free to withdraw it
+/// with.
 fn killed(writing: bool) -> Verdict {
     let kills = Tiny {
         snapshots: true,

@@ -19,8 +19,7 @@ pub const CASES: &[Case] = &[
 const PAGES: usize = 128;
 const LEN: usize = PAGES * PG;
 
-/// A process that was there before anybody read anything; it does its part when
-/// it is told to.
+/// A process that exists before the first read; it acts when it is told to.
 struct Stranger {
     tell: File,
     pid: u64,
@@ -55,7 +54,7 @@ impl Stranger {
     }
 }
 
-/// What touching all pages of a segment came to.
+/// The counters of a touch of all pages of a segment.
 struct Touched {
     messages: u64,
     fills: u64,
@@ -78,8 +77,8 @@ fn touch(segment: &Segment) -> Result<Touched, Why> {
     })
 }
 
-/// Reads the file as somebody who opens it, touches all of it, and has so many
-/// pages filled by messages; the others are there already.
+/// Reads the file through a new descriptor and touches all of it; expects that
+/// `filled` pages are filled by messages and all others are in the cache.
 fn finds_all_but(scratch: &Scratch, filled: u64, want: &[u8]) -> Verdict {
     let file = scratch.again()?;
     let mut segment = snapshot(PAGES)?;
@@ -92,7 +91,7 @@ fn finds_all_but(scratch: &Scratch, filled: u64, want: &[u8]) -> Verdict {
         "{} messages for {filled} pages",
         touched.messages
     );
-    // Tables for the pages, and what other processes did meanwhile.
+    // Tables for the pages, and the activity of other processes.
     let most = filled + 24;
     ensure!(touched.frames <= most, "{} frames used", touched.frames);
     equal("what was found", segment.bytes(), want)
@@ -109,7 +108,7 @@ fn readers() -> Verdict {
     equal("the first reader's", segment.bytes(), &want)
 }
 
-/// Neither sees what the other stores.
+/// Neither process sees stores of the other.
 fn store() -> Verdict {
     let scratch = Scratch::patterned("sharing-store", 1, LEN)?;
     let want = patterned(1, 0, LEN);
@@ -127,7 +126,7 @@ fn store() -> Verdict {
     touch(&segment)?;
     stranger.go()?;
     equal("after the stranger's stores", segment.bytes(), &want)?;
-    // Now it is nobody else's: no copy, and nobody finds it.
+    // The page is private now: no copy is made, and the cache does not have it.
     let before = Counters::now()?;
     segment.bytes_mut()[7 * PG] = 0;
     let copies = Counters::now()?.since(&before, Stat64::Copies);
@@ -135,8 +134,8 @@ fn store() -> Verdict {
     other(|| finds_all_but(&scratch, 1, &want))
 }
 
-/// After one writes back, the pages it changed are another's no more, and all
-/// others are; who reads later finds the new page with the writer.
+/// After one process writes back, the changed pages are no longer shared and
+/// all others are; a later reader shares the new pages with the writer.
 fn write() -> Verdict {
     let scratch = Scratch::patterned("sharing-write", 1, LEN)?;
     let old = patterned(1, 0, LEN);
@@ -157,7 +156,8 @@ fn write() -> Verdict {
     other(|| finds_all_but(&scratch, 1, &new))
 }
 
-/// What somebody writes who never read it closes its pages alone.
+/// A write by a process that never read the file invalidates the written pages
+/// alone.
 fn foreign() -> Verdict {
     let scratch = Scratch::patterned("sharing-foreign", 1, LEN)?;
     let old = patterned(1, 0, LEN);

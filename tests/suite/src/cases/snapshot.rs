@@ -1,4 +1,4 @@
-//! Reading into a snapshot segment: what was read stays as it was.
+//! Reading into a snapshot segment: its bytes stay as they were at the read.
 
 use super::Case;
 use crate::check::{PG, Scratch, Verdict, equal, other, patterned, same, snapshot};
@@ -39,7 +39,7 @@ pub const CASES: &[Case] = &[
 const PAGES: usize = 32;
 const LEN: usize = PAGES * PG - 1000;
 
-/// What happens to a file after it was read and partly touched.
+/// A change of a file after it was read and partly touched.
 enum Change {
     OverwriteSelf,
     OverwriteOther,
@@ -227,7 +227,7 @@ fn fragments() -> Verdict {
     Ok(())
 }
 
-/// The descriptor's own offset moves by what was read.
+/// The descriptor's own offset moves by the count of the read.
 fn sequential() -> Verdict {
     let scratch = Scratch::patterned("sequential", 1, 4 * PG + 5)?;
     let mut segment = snapshot(5)?;
@@ -370,8 +370,8 @@ fn send_asleep() -> Verdict {
     equal("the message", &got, &patterned(1, PAGE - 7, 14))
 }
 
-/// Invariant 12: what the kernel stores for a call detaches the page like any
-/// store, whether it is asleep, clean or shared with another process.
+/// Invariant 12: a store by the kernel detaches the page like any store,
+/// whether it is asleep, clean or shared with another process.
 fn store_detaches() -> Verdict {
     let scratch = Scratch::patterned("stored", 1, 3 * PG)?;
     let mut segment = scratch.asleep(3)?;

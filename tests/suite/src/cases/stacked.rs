@@ -57,13 +57,13 @@ fn with(
     verdict.map(|()| ended)
 }
 
-/// Runs `body` with files in memory of at most so many bytes.
+/// Runs `body` with a file system in memory of at most `limit` bytes.
 fn in_memory(limit: &str, name: &str, body: impl FnOnce() -> Verdict) -> Verdict {
     let ended = with(&["ramfs", "-l", limit], (PLACE, name), |_| body())?;
     same("status of snapfs", ended.status(), 0)
 }
 
-/// The file, of so many pages of the pattern 1.
+/// The file, with that many pages of pattern 1.
 fn make(pages: usize) -> Result<File, Why> {
     let file = File::create(PATH, mode::ORDWR, 0o644)?;
     file.write_all_at(&patterned(1, 0, pages * PG), 0)?;
@@ -78,7 +78,7 @@ fn asleep(file: &File, pages: usize) -> Result<Segment, Why> {
     Ok(segment)
 }
 
-/// Pages of the pattern 2 from there on, written by somebody else.
+/// Overwrites pages with pattern 2, from another process.
 fn overwrite(first: usize, pages: usize) -> Result<(), Errno> {
     let at = (first * PG) as u64;
     let bytes = patterned(2, at, pages * PG);
@@ -89,8 +89,8 @@ fn overwrite_by_other(first: usize, pages: usize) -> Verdict {
     other(|| Ok(overwrite(first, pages)?))
 }
 
-/// What is read is what was there, whatever becomes of the file; who looks for
-/// changes behind its back finds none.
+/// A buffer keeps the bytes of its read, whatever happens to the file; snapfs
+/// detects no external writer.
 fn overwritten(name: &str) -> Verdict {
     const PAGES: usize = 80;
     in_memory("2000000", name, || {
@@ -107,13 +107,13 @@ fn overwritten(name: &str) -> Verdict {
         sys::remove(PATH)?;
         equal("after it was removed", second.bytes(), &old)?;
         equal("what came later", third.bytes(), &new)?;
-        // What is removed is nowhere to be seen.
+        // The hidden directory is invisible.
         let names = File::open(PLACE, mode::OREAD)?.read_dir().count();
         same("names", names, 0)
     })
 }
 
-/// Many at once, with more requests than may be on their way beneath.
+/// Many at once, with more requests than the lower server accepts at a time.
 fn together() -> Verdict {
     const PAGES: usize = 40;
     in_memory("4000000", "", || {
@@ -165,11 +165,11 @@ fn costs() -> Verdict {
 const FILLS: usize = 100;
 const ROOM: usize = 20;
 const NEARLY_FULL: &str = "496000";
-/// Who writes more than there is room to save, from `FROM` on.
+/// First page of a write that needs more before-images than there is space for.
 const FROM: usize = 30;
 const TOO_MANY: usize = 50;
 
-/// A server that cannot save old bytes refuses who would overwrite them.
+/// A server that cannot save before-images refuses the write.
 fn refuses() -> Verdict {
     in_memory(NEARLY_FULL, "", || {
         let file = make(FILLS)?;
@@ -184,7 +184,7 @@ fn refuses() -> Verdict {
         }
         let cut = other(|| Ok(File::open(PATH, mode::ORDWR)?.set_size(PG as u64)?));
         ensure!(cut.is_err(), "what has no room was cut off");
-        // What is saved already needs no more.
+        // Before-images that exist already need no more space.
         overwrite_by_other(0, some)?;
         equal("the snapshot", segment.bytes(), &old)?;
         equal(
@@ -204,8 +204,8 @@ fn refuses() -> Verdict {
     })
 }
 
-/// Asked to let writers go first, it does, and the snapshot has lost what there
-/// was no room for: a note that says so, and everything else as it was.
+/// With the option `break` writes proceed, and the snapshot loses the blocks
+/// without space: a note says so, and all other bytes are unchanged.
 fn breaks() -> Verdict {
     in_memory(NEARLY_FULL, "?break", || {
         let file = make(FILLS)?;
@@ -270,7 +270,7 @@ fn child(parent: u64, name: &str) -> Result<u64, Why> {
     child.map(|process| process.pid).ok_or_else(none)
 }
 
-/// The server beneath is gone: an error for everybody, and nobody waits.
+/// The lower server is gone: an error for all clients, without waiting.
 fn killed() -> Verdict {
     const PAGES: usize = 20;
     let ended = with(&["ramfs"], (PLACE, ""), |snapfs| {
@@ -285,7 +285,7 @@ fn killed() -> Verdict {
         fails("a size", file.set_size(0), Errno::EIO)?;
         fails("opening", File::open(PATH, mode::OREAD), Errno::EIO)?;
         fails("removing", sys::remove(PATH), Errno::EIO)?;
-        // What is here is here; what is not is lost.
+        // Resident bytes stay; all others are lost.
         same("a byte", segment.bytes()[1], patterned(1, 1, 1)[0])?;
         let ended = touch(&segment, 9 * PG)?;
         let lost = ended.text().contains("snapshot lost");
@@ -304,8 +304,8 @@ fn over(fault: &str, body: impl FnOnce(&str) -> Verdict) -> Result<Ended, Why> {
     with(&server, (&place.path, ""), |_| body(&place.path))
 }
 
-/// Nobody is there any more while a write is on its way: what was begun is ended
-/// first, and then everything given back.
+/// The client disappears while a write is under way: the write is ended first,
+/// then everything is given back.
 fn amid_a_write() -> Verdict {
     let ended = over("slow", |path| {
         let file = File::open(path, mode::ORDWR)?;
@@ -319,7 +319,7 @@ fn amid_a_write() -> Verdict {
     same("what it said", ended.text(), "")
 }
 
-/// Replies that make no sense are errors for who asked and nobody else.
+/// Malformed replies are errors for their requests alone.
 fn wrong() -> Verdict {
     for fault in ["much", "kind", "size", "none", "short"] {
         let right = matches!(fault, "none" | "short");
@@ -348,8 +348,8 @@ fn wrong() -> Verdict {
     Ok(())
 }
 
-/// A reply to nobody's request, one longer than any may be: nothing of that
-/// server is believed any more.
+/// A reply to no request, or longer than permitted: that server is not trusted
+/// any more.
 fn beyond_belief(fault: &str) -> Verdict {
     let ended = over(fault, |path| {
         let file = File::open(path, mode::OREAD)?;
@@ -362,7 +362,8 @@ fn beyond_belief(fault: &str) -> Verdict {
     same("status of snapfs", ended.status(), 0)
 }
 
-/// Who mounts a server that says nothing can be ended, and all goes with it.
+/// A process that mounts a mute server can be ended, and all of its resources
+/// come back.
 fn mute() -> Verdict {
     let waits = process::spawn(|| {
         let server = ["/bin/suite", "serve", "mute"];

@@ -172,7 +172,7 @@ fn rename() -> Verdict {
     same("in it", names(&b)?.join(" "), "f".into())
 }
 
-/// A file without a name stays for who has it open.
+/// A file without a name stays as long as it is open.
 fn unlinked() -> Verdict {
     let place = Place::new()?;
     let path = place.at("file");
@@ -218,7 +218,7 @@ fn many_names() -> Verdict {
         "{} names instead of {COUNT}, or others",
         got.len()
     );
-    // What is removed on the way keeps no other from being seen.
+    // A removal during the listing does not hide other entries.
     let directory = File::open(place.0, mode::OREAD)?;
     let mut seen = 0;
     for entry in directory.read_dir() {

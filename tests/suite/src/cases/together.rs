@@ -43,8 +43,8 @@ pub fn all(count: u64, body: impl Fn(u64) -> Verdict) -> Verdict {
     verdict
 }
 
-/// Each version of a file is one byte all over; who reads sees one version,
-/// however slowly it looks at it.
+/// Each version of a file is one repeated byte; each reader sees one version,
+/// however slowly it touches the pages.
 fn readers() -> Verdict {
     let scratch = Scratch::empty("together")?;
     scratch.file.write_all_at(&[1; LEN], 0)?;
@@ -53,7 +53,7 @@ fn readers() -> Verdict {
         if index == 0 {
             let mut segment = snapshot(PAGES)?;
             for version in 2..40u8 {
-                // One commit, atomic for who takes a snapshot.
+                // One commit, atomic with respect to snapshots.
                 segment.bytes_mut().fill(version);
                 same("bytes written", file.write_at(segment.bytes(), 0)?, LEN)?;
             }
@@ -123,8 +123,8 @@ fn family() -> Verdict {
 }
 
 /// Two processes write long buffers that end in other memory and are asleep on
-/// the server written to: each has much in flight there and still needs more of
-/// it. Nobody may wait for ever.
+/// the server written to: each has many requests under way there and needs more
+/// answers from it. Neither may wait forever.
 fn half_asleep() -> Verdict {
     const LONG: usize = 2048;
     let len = (LONG + 1) * PG;
@@ -164,7 +164,7 @@ fn half_asleep() -> Verdict {
     same("bytes", to.file.stat()?.size, 2 * len as u64)
 }
 
-/// What is written in many messages.
+/// The kind of buffer for a write of many messages.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Buffer {
     /// Pages of another server, asleep.

@@ -67,7 +67,7 @@ fn changed() -> Verdict {
     equal("the buffer", segment.bytes(), &want)
 }
 
-/// A write of so many runs that its messages outnumber the tags there are.
+/// A write of so many runs that its messages outnumber the tags.
 fn many_messages() -> Verdict {
     const MANY: usize = 4096;
     let scratch = Scratch::patterned("many", 1, MANY * PG)?;
@@ -102,7 +102,7 @@ fn untouched() -> Verdict {
     equal("the file", &scratch.content()?, &patterned(1, 0, LEN))
 }
 
-/// What was sent is associated again: the next write sends what changed since.
+/// Written pages are associated again: the next write sends only later changes.
 fn again() -> Verdict {
     let scratch = Scratch::patterned("again", 1, LEN)?;
     let mut segment = scratch.asleep(PAGES)?;
@@ -125,7 +125,8 @@ fn again() -> Verdict {
     equal("the buffer", segment.bytes(), &want)
 }
 
-/// Somebody wrote over what we read; writing our buffer back undoes it.
+/// Another process overwrote the bytes that we read; writing our buffer back
+/// restores them.
 fn restores() -> Verdict {
     let scratch = Scratch::patterned("restores", 1, LEN)?;
     let mut segment = scratch.asleep(PAGES)?;
@@ -260,7 +261,7 @@ fn append() -> Verdict {
     equal("the file", &scratch.content()?, &want)
 }
 
-/// A descriptor that may not write is told so although nothing is to be sent.
+/// A read-only descriptor is refused although nothing is to be sent.
 fn read_only() -> Verdict {
     let scratch = Scratch::patterned("read-only", 1, LEN)?;
     let segment = scratch.asleep(PAGES)?;
@@ -336,8 +337,8 @@ fn rounds() -> Verdict {
 const RECORDS: usize = 50;
 const RECORD: usize = 10;
 
-/// Two processes write through one descriptor at its own offset: nobody writes
-/// over what the other has written.
+/// Two processes write through one descriptor at its own offset: neither
+/// overwrites the other's bytes.
 fn shared_offset() -> Verdict {
     let scratch = Scratch::empty("shared-offset")?;
     let records = |mark: u8| (0..RECORDS).try_for_each(|_| scratch.file.write_all(&[mark; RECORD]));
@@ -350,7 +351,7 @@ fn shared_offset() -> Verdict {
     same("of the child", of_child, RECORDS * RECORD)
 }
 
-/// The same, reading: nobody reads what the other has read.
+/// Two processes read through one descriptor: neither reads the other's bytes.
 fn shared_offset_read() -> Verdict {
     let scratch = Scratch::patterned("shared-offset", 1, 2 * RECORDS * RECORD)?;
     let records = || (0..RECORDS).try_for_each(|_| scratch.file.read(&mut [0; RECORD]).map(drop));
