@@ -16,6 +16,7 @@ mod file;
 mod name;
 mod options;
 mod proc;
+mod run;
 mod sched;
 mod seg;
 mod start;
@@ -31,8 +32,8 @@ bootloader_api::entry_point!(main, config = &hw::CONFIG);
 fn main(boot: &'static mut BootInfo) -> ! {
     let kernel = hw::Kernel {
         start: start::start,
-        syscall: syscall::syscall,
-        trap: trap::trap,
+        process: run::run,
+        interrupt: trap::interrupt,
     };
     hw::start(boot, kernel)
 }

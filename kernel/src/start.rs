@@ -6,7 +6,7 @@ use crate::sched;
 use crate::seg::Space;
 use abi::privilege;
 use hw::heap::{self, new_arc, new_arc_bytes, new_arc_str};
-use hw::stack::KernelStack;
+use hw::task::Task;
 use hw::{TrapFrame, cache, frames};
 use vm::AccountId;
 
@@ -33,7 +33,6 @@ pub fn start(bundle: &'static [u8]) -> ! {
 }
 
 fn first_process() -> Result<sched::Slot, abi::Errno> {
-    let stack = KernelStack::new().ok_or(abi::Errno::ENOMEM)?;
     let parent = Parent {
         pid: 0,
         group: None,
@@ -44,11 +43,13 @@ fn first_process() -> Result<sched::Slot, abi::Errno> {
     };
     let vacancy = vacancy(None)?;
     let slot = vacancy.slot();
+    let task = Task::new(slot).ok_or(abi::Errno::ENOMEM)?;
     let seat = Seat::take(AccountId::KERNEL, true).ok_or(abi::Errno::EAGAIN)?;
-    let process = new_arc(Process::new(slot, &parent, Space::new()?, stack, seat))?;
+    let process = new_arc(Process::new(task, &parent, Space::new()?, seat))?;
     let mut frame = TrapFrame::user(0, 0);
     let arguments = exec::Arguments::only(INIT)?;
     exec::first(&process, &mut frame, INIT.as_bytes(), &arguments).map_err(exec::Failure::errno)?;
-    fork::begin(process, frame);
+    fork::prepare(&process, frame);
+    fork::admit(process);
     Ok(slot)
 }

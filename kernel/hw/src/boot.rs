@@ -1,13 +1,12 @@
 //! From the loader's entry to a kernel on a stack of its own.
 
-use core::mem::ManuallyDrop;
-
 use bootloader_api::config::Mapping;
 use bootloader_api::{BootInfo, BootloaderConfig};
 use spin::Once;
 
-use crate::arch::{self, TrapFrame};
+use crate::arch::{self, Program};
 use crate::mem::{self, stack::KernelStack};
+use crate::task;
 
 /// What the kernel asks of the loader.
 pub const CONFIG: BootloaderConfig = {
@@ -22,10 +21,12 @@ pub const CONFIG: BootloaderConfig = {
 pub struct Kernel {
     /// Called once, with the files that came with the kernel.
     pub start: fn(&'static [u8]) -> !,
-    /// A program made a system call; it goes on with the frame as it is on return.
-    pub syscall: extern "C" fn(&mut TrapFrame),
-    /// An exception or interrupt; what was interrupted goes on with the frame.
-    pub trap: fn(&mut TrapFrame),
+    /// What each process does, on its own kernel stack: it runs its program and
+    /// serves it.
+    pub process: fn(Program) -> !,
+    /// Called with the vector of an interrupt that comes in [`idle`](crate::idle)
+    /// or [`take_interrupts`](crate::take_interrupts). Interrupts are off.
+    pub interrupt: fn(u8),
 }
 
 static STARTED: Once<(Kernel, &'static [u8])> = Once::new();
@@ -36,14 +37,15 @@ static STARTED: Once<(Kernel, &'static [u8])> = Once::new();
 /// Panics with a message if the machine or the loader lacks what is needed.
 pub fn start(boot: &'static mut BootInfo, kernel: Kernel) -> ! {
     arch::serial::init();
-    arch::init(kernel.syscall, kernel.trap);
+    arch::init(kernel.interrupt);
+    task::init(kernel.process);
     mem::init(boot);
     arch::interrupts::init();
     arch::clock::init();
     arch::guard_stacks();
     STARTED.call_once(|| (kernel, mem::bundle(boot)));
     match KernelStack::new() {
-        Some(stack) => arch::run_on(&ManuallyDrop::new(stack), on_own_stack, 0),
+        Some(stack) => arch::run_on(stack, on_own_stack, 0),
         None => panic!("no memory for the first stack"),
     }
 }

@@ -19,8 +19,8 @@ pub mod panic;
 pub mod task;
 
 pub use arch::{
-    TrapFrame, clock, enter_user, exit_qemu, fault_address, idle, interrupts, random, serial,
-    take_interrupts, time, user,
+    Event, PageFault, Program, TrapFrame, clock, exception_name, exit_qemu, idle, interrupts,
+    random, serial, take_interrupts, time, user,
 };
 pub use boot::{CONFIG, Kernel, start};
 pub use mem::{cache, chance, frames, heap, paging, stack};

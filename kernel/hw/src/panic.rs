@@ -42,9 +42,11 @@ fn panic(info: &PanicInfo<'_>) -> ! {
 pub fn fatal(frame: &TrapFrame, reason: fmt::Arguments<'_>) -> ! {
     let text = format_args!(
         "{reason} (rip {:#x}, rsp {:#x}, error {:#x})",
-        frame.rip, frame.rsp, frame.error
+        frame.rip(),
+        frame.rsp,
+        frame.error()
     );
-    end(text, Some(frame.rip), frame.rbp)
+    end(text, Some(frame.rip()), frame.rbp)
 }
 
 /// Says everything and stops. A second panic, caused by the first one's

@@ -1,16 +1,17 @@
 //! The hardware half of every process, by slot, and the switch between two.
 //!
 //! In fixed storage, so that a switch touches no reference count and the last
-//! moments of a process need nothing that its parent may already free. Only the
-//! scheduler and those who make processes call in here.
+//! moments of a process need nothing that its parent may already free.
 use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
+use spin::Once;
 use vm::AccountId;
 
 use crate::arch::context::{self, Context};
 use crate::arch::fpu::FpuState;
 use crate::arch::selectors::Selectors;
-use crate::arch::{set_kernel_stack, set_ports_allowed};
+use crate::arch::{Program, TrapFrame, set_kernel_stack, set_ports_allowed};
 use crate::mem::frames::{self, Payer, Share};
 use crate::mem::paging::Root;
 use crate::mem::stack::KernelStack;
@@ -21,12 +22,16 @@ pub const NPROC: usize = abi::PROCESSES_MAX;
 /// Index of a process.
 pub type Slot = u16;
 
+/// No process: none has run yet.
+pub const NONE: Slot = u16::MAX;
+
 struct Hardware {
     context: Context,
     fpu: FpuState,
     selectors: Selectors,
     /// That of the program while its note handler runs.
     kept_fpu: FpuState,
+    /// 0: there is no task.
     stack_top: u64,
     root: Option<Root>,
     ports: bool,
@@ -66,51 +71,125 @@ fn slot(slot: Slot) -> *mut Hardware {
     unsafe { table.add(slot as usize) }
 }
 
-/// A process as it is before its first instruction: `entry` is called with the
-/// slot, on `stack`.
-pub fn prepare(
-    at: Slot,
-    entry: extern "C" fn(usize) -> !,
-    stack: &KernelStack,
-    root: Root,
-    payer: Payer,
-) {
-    // SAFETY: conditions 1 to 3 of `Table`; the slot is not running.
-    let hardware = unsafe { &mut *slot(at) };
-    hardware.context = Context::new(stack, entry, at as usize);
-    hardware.fpu = FpuState::CLEAN;
-    hardware.selectors = Selectors::CLEAN;
-    hardware.stack_top = stack.top();
-    hardware.root = Some(root);
-    hardware.ports = false;
-    hardware.payer = payer;
+/// What a process does on its kernel stack: runs its program and serves it.
+static PROCESS: Once<fn(Program) -> !> = Once::new();
+
+/// Processes do `process`.
+pub(crate) fn init(process: fn(Program) -> !) {
+    PROCESS.call_once(|| process);
 }
 
-/// A child starts with its parent's floating-point state and segment registers,
-/// and with what its parent's note handler has to restore. The parent is the
-/// running process.
-pub fn copy_registers(parent: Slot, child: Slot) {
-    assert!(parent != child, "a process cannot be its own child");
-    let parent = slot(parent);
-    // SAFETY: conditions 1 to 3 of `Table`; the child is not running, so its
-    // slot is another one than its parent's.
-    unsafe {
-        (*slot(child)).fpu.save();
-        (*slot(child)).selectors = Selectors::current();
-        (*slot(child)).kept_fpu.clone_from(&(*parent).kept_fpu);
+/// The process that runs.
+static CURRENT: AtomicU16 = AtomicU16::new(NONE);
+
+/// The slot of the process that runs.
+#[inline]
+pub fn current() -> Slot {
+    CURRENT.load(Relaxed)
+}
+
+/// The hardware half of the process that runs.
+fn mine() -> *mut Hardware {
+    slot(current())
+}
+
+/// The right to a slot, and the stack that its process has in the kernel. Both
+/// are given back when it is dropped, by another process.
+#[derive(Debug)]
+pub struct Task {
+    slot: Slot,
+    stack: KernelStack,
+}
+
+impl Task {
+    /// A task that does not run yet; `None` when memory is out. Panics if the slot
+    /// has one already.
+    pub fn new(at: Slot) -> Option<Task> {
+        let stack = KernelStack::new()?;
+        // SAFETY: conditions 1 to 3 of `Table`.
+        let hardware = unsafe { &mut *slot(at) };
+        assert!(hardware.stack_top == 0, "slot {at} is in use");
+        hardware.stack_top = stack.top();
+        Some(Task { slot: at, stack })
+    }
+
+    /// The slot.
+    #[inline]
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// How it begins: with `registers` and clean floating-point state, in the
+    /// address space of `root`. To be called once; panics if the task ran already.
+    pub fn prepare(&self, registers: TrapFrame, root: Root, payer: Payer) {
+        // SAFETY: conditions 1 to 3 of `Table`.
+        let hardware = unsafe { &mut *slot(self.slot) };
+        let fresh = !hardware.context.can_run() && self.slot != current();
+        assert!(fresh, "slot {} has run", self.slot);
+        let frame = self.stack.top() - size_of::<TrapFrame>() as u64;
+        // SAFETY: 1. the top of a stack that this object owns and nothing runs on;
+        // the frame is aligned to 16, being 22 words. 2. the stack is not freed
+        // before the context is (`drop`).
+        unsafe {
+            (frame as *mut TrapFrame).write(registers);
+            hardware.context = Context::new(frame, begin, frame as usize);
+        }
+        hardware.fpu = FpuState::CLEAN;
+        hardware.selectors = Selectors::CLEAN;
+        hardware.root = Some(root);
+        hardware.ports = false;
+        hardware.payer = payer;
+    }
+
+    /// It starts with the floating-point state and segment registers of the running
+    /// process, and with what the note handler of that has to restore.
+    pub fn inherit_registers(&self) {
+        assert!(self.slot != current(), "it runs");
+        // SAFETY: conditions 1 to 3 of `Table`; the slots differ.
+        let (child, parent) = unsafe { (&mut *slot(self.slot), &*mine()) };
+        child.fpu.save();
+        child.selectors = Selectors::current();
+        child.kept_fpu.clone_from(&parent.kept_fpu);
+    }
+
+    /// May it touch the console's ports? Takes effect at the next switch to it.
+    pub fn set_ports(&self, allowed: bool) {
+        // SAFETY: conditions 1 to 3 of `Table`.
+        unsafe { (*slot(self.slot)).ports = allowed };
     }
 }
 
+impl Drop for Task {
+    fn drop(&mut self) {
+        assert!(self.slot != current(), "a task freed its own stack");
+        // SAFETY: conditions 1 to 3 of `Table`.
+        let hardware = unsafe { &mut *slot(self.slot) };
+        hardware.context = Context::EMPTY;
+        hardware.root = None;
+        hardware.stack_top = 0;
+    }
+}
+
+/// The first thing that a process does, on its own stack.
+extern "C" fn begin(frame: usize) -> ! {
+    let Some(process) = PROCESS.get() else {
+        unreachable!("set at start");
+    };
+    // SAFETY: `prepare` has put a frame for user mode there, at the top of this
+    // stack, and nothing else knows of it.
+    process(unsafe { Program::new(frame as *mut TrapFrame) })
+}
+
 /// Sets the running process's floating-point state aside for its note handler.
-pub fn keep_fpu(me: Slot) {
+pub fn keep_fpu() {
     // SAFETY: conditions 1 to 3 of `Table`.
-    unsafe { (*slot(me)).kept_fpu.save() };
+    unsafe { (*mine()).kept_fpu.save() };
 }
 
 /// Gives the running process the state that was set aside last.
-pub fn restore_fpu(me: Slot) {
+pub fn restore_fpu() {
     // SAFETY: conditions 1 to 3 of `Table`.
-    unsafe { (*slot(me)).kept_fpu.restore() };
+    unsafe { (*mine()).kept_fpu.restore() };
 }
 
 /// Fresh floating-point state and segment registers for the running process
@@ -121,34 +200,32 @@ pub fn reset_registers() {
 }
 
 /// The running process lives in another address space from now on.
-pub fn set_root(me: Slot, root: Root) {
+pub fn set_root(root: Root) {
     // SAFETY: conditions 1 to 3 of `Table`.
-    unsafe { (*slot(me)).root = Some(root) };
+    unsafe { (*mine()).root = Some(root) };
     root.activate();
 }
 
-/// May a process touch the console's ports while it runs? Takes effect at
-/// the next switch.
-pub fn set_ports_of(of: Slot, allowed: bool) {
+/// May the running process touch the console's ports?
+pub fn set_ports(allowed: bool) {
     // SAFETY: conditions 1 to 3 of `Table`.
-    unsafe { (*slot(of)).ports = allowed };
-}
-
-/// The same for the running process, at once.
-pub fn set_ports(me: Slot, allowed: bool) {
-    set_ports_of(me, allowed);
+    unsafe { (*mine()).ports = allowed };
     set_ports_allowed(allowed);
 }
 
 /// The running process takes frames so from now on.
-pub fn set_payer(me: Slot, payer: Payer) {
+pub fn set_payer(payer: Payer) {
     // SAFETY: conditions 1 to 3 of `Table`.
-    unsafe { (*slot(me)).payer = payer };
+    unsafe { (*mine()).payer = payer };
     frames::set_payer(payer);
 }
 
-/// `current`: the segment registers as they are.
-fn install(hardware: &Hardware, current: Selectors) {
+/// Makes the processor ready for what is in a slot, all but the stack.
+/// `selectors`: the segment registers as they are.
+fn install(to: Slot, selectors: Selectors) {
+    CURRENT.store(to, Relaxed);
+    // SAFETY: conditions 1 to 3 of `Table`.
+    let hardware = unsafe { &*slot(to) };
     set_kernel_stack(hardware.stack_top);
     set_ports_allowed(hardware.ports);
     frames::set_payer(hardware.payer);
@@ -156,30 +233,28 @@ fn install(hardware: &Hardware, current: Selectors) {
         root.activate();
     }
     hardware.fpu.restore();
-    hardware.selectors.restore(current);
+    hardware.selectors.restore(selectors);
 }
 
-/// From one process to another; returns when `from` is switched to again.
-pub fn switch(from: Slot, to: Slot) {
-    assert!(from != to, "switch to the running process");
-    let (from, to) = (slot(from), slot(to));
-    // SAFETY: conditions 1 to 3 of `Table`; the slots differ; `to` was prepared
-    // or switched away from.
+/// From the running process to another; returns when something switches back.
+/// Panics if there is none to switch to.
+pub fn switch(to: Slot) {
+    let (from, next) = (mine(), slot(to));
+    // SAFETY: conditions 1 to 3 of `Table`; the slots differ, or the context of `to`
+    // could not run.
     unsafe {
         (*from).fpu.save();
         (*from).selectors = Selectors::current();
-        install(&*to, (*from).selectors);
-        context::switch(&(*from).context, &(*to).context);
+        install(to, (*from).selectors);
+        context::switch(&(*from).context, &(*next).context);
     }
 }
 
-/// Leaves the boot stack for good.
-pub fn enter_first(first: Slot) -> ! {
+/// Leaves the stack of the start for good.
+pub fn start(first: Slot) -> ! {
     let boot = Context::EMPTY;
-    // SAFETY: conditions 1 to 3 of `Table`; `first` was prepared.
-    unsafe {
-        install(&*slot(first), Selectors::current());
-        context::switch(&boot, &(*slot(first)).context);
-    }
+    install(first, Selectors::current());
+    // SAFETY: conditions 1 to 3 of `Table`.
+    context::switch(&boot, unsafe { &(*slot(first)).context });
     unreachable!("the boot stack was scheduled");
 }

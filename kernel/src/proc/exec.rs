@@ -266,7 +266,7 @@ pub fn exec(
 ) -> Result<(), Failure> {
     let old = change(process, frame, path, arguments)?;
     let root = process.space.lock().view.pages.root();
-    task::set_root(process.slot, root);
+    task::set_root(root);
     seg::clear(&Lock::new(Rank::Space, old));
     process.pay_so();
     task::reset_registers();

@@ -3,19 +3,14 @@
 use super::{Parent, Process, Seat, insert, vacancy};
 use crate::file::{self, Descriptors};
 use crate::name::NameSpace;
-use crate::sched::{self, Slot};
+use crate::sched;
 use crate::seg::{self, Space, attach};
 use abi::{Errno, rfork};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
+use hw::TrapFrame;
 use hw::heap::new_arc;
-use hw::lock::{Lock, Rank};
-use hw::stack::KernelStack;
-use hw::{TrapFrame, task};
-
-/// The registers a new process begins with, by slot.
-static BEGIN: Lock<[Option<TrapFrame>; task::NPROC]> =
-    Lock::new(Rank::Processes, [const { None }; task::NPROC]);
+use hw::task::Task;
 
 const FLAGS: u64 =
     rfork::PROC | rfork::CLEAN_FDS | rfork::NOTES | rfork::NAMES | rfork::CLEAN_NAMES;
@@ -32,7 +27,7 @@ pub fn rfork(parent: &Process, frame: &TrapFrame, flags: u64) -> Result<u64, Err
     let vacancy = vacancy(group)?;
     let slot = vacancy.slot();
     let seat = Seat::take(parent.seat.account(), group.is_none()).ok_or(Errno::EAGAIN)?;
-    let stack = KernelStack::new().ok_or(Errno::ENOMEM)?;
+    let task = Task::new(slot).ok_or(Errno::ENOMEM)?;
     let inherited = Parent {
         pid: parent.pid,
         group,
@@ -41,7 +36,7 @@ pub fn rfork(parent: &Process, frame: &TrapFrame, flags: u64) -> Result<u64, Err
         directory: parent.directory.lock().clone(),
         program: parent.program(),
     };
-    let child = new_arc(Process::new(slot, &inherited, Space::new()?, stack, seat))?;
+    let child = new_arc(Process::new(task, &inherited, Space::new()?, seat))?;
     if let Err(errno) = attach::copy_all(&parent.space, &child.space) {
         seg::clear(&child.space);
         return Err(errno);
@@ -55,8 +50,9 @@ pub fn rfork(parent: &Process, frame: &TrapFrame, flags: u64) -> Result<u64, Err
     let mut registers = *frame;
     registers.rax = 0;
     let pid = child.pid;
-    begin(child, registers);
-    task::copy_registers(parent.slot, slot);
+    prepare(&child, registers);
+    child.task.inherit_registers();
+    admit(child);
     Ok(pid)
 }
 
@@ -86,28 +82,17 @@ fn change_self(process: &Process, flags: u64) -> Result<u64, Errno> {
     Ok(0)
 }
 
-/// Makes `process` known and ready; it begins with those registers.
-pub fn begin(process: Arc<Process>, registers: TrapFrame) {
-    let slot = process.slot;
+/// How `process` begins: with those registers.
+pub fn prepare(process: &Process, registers: TrapFrame) {
     let root = process.space.lock().view.pages.root();
-    task::prepare(slot, enter, process.stack(), root, process.payer());
-    seg::user::belongs_to(&process.space, slot);
-    if process.may(abi::privilege::DEVICE) {
-        task::set_ports_of(slot, true);
-    }
-    BEGIN.lock()[slot as usize] = Some(registers);
-    insert(process);
-    sched::admit(slot);
+    process.task.prepare(registers, root, process.payer());
+    process.task.set_ports(process.may(abi::privilege::DEVICE));
+    seg::user::belongs_to(&process.space, process.slot);
 }
 
-/// The first thing a process does, on its own kernel stack.
-extern "C" fn enter(slot: usize) -> ! {
-    let registers = BEGIN
-        .lock()
-        .get_mut(slot as Slot as usize)
-        .and_then(Option::take);
-    match registers {
-        Some(registers) => hw::enter_user(&registers),
-        None => unreachable!("a process without first registers"),
-    }
+/// Makes `process` known and ready.
+pub fn admit(process: Arc<Process>) {
+    let slot = process.slot;
+    insert(process);
+    sched::admit(slot);
 }

@@ -19,7 +19,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use hw::lock::{Lock, Rank};
-use hw::stack::KernelStack;
+use hw::task::Task;
 use note::Notes;
 pub use seat::Seat;
 
@@ -75,8 +75,8 @@ pub struct Process {
     pub children: Lock<sched::WaitQueue>,
     /// When it was told to give memory back; 0: never.
     pub told: AtomicU64,
-    /// Kept so that it is freed with the process, by somebody else.
-    stack: KernelStack,
+    /// Its hardware half; freed with the process, by another one.
+    pub task: Task,
     /// Its place in the table and who pays; given back last.
     seat: Seat,
 }
@@ -84,18 +84,12 @@ pub struct Process {
 static NEXT_PID: AtomicU64 = AtomicU64::new(1);
 
 impl Process {
-    /// A process in `slot` that is in no table and not ready yet.
-    pub fn new(
-        slot: Slot,
-        parent: &Parent,
-        space: Space,
-        stack: KernelStack,
-        seat: Seat,
-    ) -> Process {
+    /// A process that is in no table and not ready yet.
+    pub fn new(task: Task, parent: &Parent, space: Space, seat: Seat) -> Process {
         let pid = NEXT_PID.fetch_add(1, Relaxed);
         Process {
             pid,
-            slot,
+            slot: task.slot(),
             parent: AtomicU64::new(parent.pid),
             group: AtomicU64::new(parent.group.unwrap_or(pid)),
             privileges: AtomicU64::new(parent.privileges),
@@ -109,7 +103,7 @@ impl Process {
             notes: Lock::new(Rank::Process, Notes::default()),
             children: Lock::new(Rank::Process, sched::WaitQueue::new()),
             told: AtomicU64::new(0),
-            stack,
+            task,
             seat,
         }
     }
@@ -122,11 +116,6 @@ impl Process {
     /// The path of its program, absolute once it has run one.
     pub fn program(&self) -> Arc<str> {
         self.program.lock().clone()
-    }
-
-    /// Its kernel stack.
-    pub fn stack(&self) -> &KernelStack {
-        &self.stack
     }
 
     /// Does it have all of these privileges?

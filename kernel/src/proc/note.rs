@@ -179,7 +179,7 @@ pub fn deliver(process: &Process, frame: &mut TrapFrame) {
     }
     match push(process, frame, &note) {
         Ok(at) => {
-            task::keep_fpu(process.slot);
+            task::keep_fpu();
             process.notes.lock().handling = Some(Handling {
                 registers: at.registers,
                 text: note.text,
@@ -240,45 +240,45 @@ fn begin(frame: &mut TrapFrame, handler: u64, at: &Pushed) {
     frame.rdi = at.registers;
     frame.rsi = at.text;
     frame.rdx = at.len;
-    frame.rip = handler;
+    frame.jump(handler);
     frame.rsp = at.stack_pointer;
     frame.rbp = 0;
-    frame.rflags &= !FLAGS_OFF;
-    if frame.vector >= TrapFrame::SYSCALL {
-        frame.vector = TrapFrame::RESTORE_ALL;
-    }
+    frame.set_flags(frame.flags() & !FLAGS_OFF);
 }
 
 /// The words of [`abi::Registers`].
 fn saved(f: &TrapFrame, address: u64) -> [u64; WORDS] {
+    let (rip, flags, vector, error) = (f.rip(), f.flags(), f.vector(), f.error());
     [
         f.r15, f.r14, f.r13, f.r12, f.r11, f.r10, f.r9, f.r8, f.rdi, f.rsi, f.rbp, f.rbx, f.rdx,
-        f.rcx, f.rax, f.rip, f.rflags, f.rsp, f.vector, f.error, address,
+        f.rcx, f.rax, rip, flags, f.rsp, vector, error, address,
     ]
 }
 
-/// The frame that continues a program with such registers. Whatever flags and
-/// `rip` it asks for are put right on the way out.
+/// The frame that continues a program with such registers. Flags and `rip` that a
+/// program cannot have are put right.
 fn restored(w: &[u64; WORDS]) -> TrapFrame {
-    TrapFrame {
-        r15: w[0],
-        r14: w[1],
-        r13: w[2],
-        r12: w[3],
-        r11: w[4],
-        r10: w[5],
-        r9: w[6],
-        r8: w[7],
-        rdi: w[8],
-        rsi: w[9],
-        rbp: w[10],
-        rbx: w[11],
-        rdx: w[12],
-        rcx: w[13],
-        rax: w[14],
-        rflags: w[16],
-        ..TrapFrame::user(w[15], w[17])
-    }
+    let mut f = TrapFrame::user(w[15], w[17]);
+    [
+        f.r15,
+        f.r14,
+        f.r13,
+        f.r12,
+        f.r11,
+        f.r10,
+        f.r9,
+        f.r8,
+        f.rdi,
+        f.rsi,
+        f.rbp,
+        f.rbx,
+        f.rdx,
+        f.rcx,
+        f.rax,
+        ..,
+    ] = *w;
+    f.set_flags(w[16]);
+    f
 }
 
 /// The handler is done, `how`: see [`abi::noted`]. What `rax` is to be: 0, or
@@ -315,6 +315,6 @@ pub fn noted(process: &Process, frame: &mut TrapFrame, how: u64) -> Result<u64, 
         *word = u64::from_le_bytes(*chunk);
     }
     *frame = restored(&words);
-    task::restore_fpu(process.slot);
+    task::restore_fpu();
     Ok(frame.rax)
 }

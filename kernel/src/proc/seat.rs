@@ -95,7 +95,7 @@ impl Process {
 
     /// What [`Process::payer`] follows from has changed, of the running process.
     pub fn pay_so(&self) {
-        task::set_payer(self.slot, self.payer());
+        task::set_payer(self.payer());
     }
 
     /// The running process begins something of its own: what it and its children

@@ -12,11 +12,9 @@ pub use queue::{Wait, WaitQueue};
 pub use semaphore::Semaphore;
 
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
-use hw::task::{self, NPROC};
+use hw::task::{self, NONE, NPROC};
 
 pub use hw::task::Slot;
-
-const NONE: Slot = u16::MAX;
 
 const FREE: u8 = 0;
 const READY: u8 = 1;
@@ -46,7 +44,6 @@ static NEXT_READY: [AtomicU16; NPROC] = [const { AtomicU16::new(NONE) }; NPROC];
 
 static READY_HEAD: AtomicU16 = AtomicU16::new(NONE);
 static READY_TAIL: AtomicU16 = AtomicU16::new(NONE);
-static CURRENT: AtomicU16 = AtomicU16::new(NONE);
 static EARLIEST: AtomicU64 = AtomicU64::new(u64::MAX);
 /// When idling began; 0 while there is work.
 static IDLE_SINCE: AtomicU64 = AtomicU64::new(0);
@@ -139,7 +136,7 @@ pub fn status(slot: Slot) -> Status {
 /// The slot that runs now.
 #[inline]
 pub fn current_slot() -> Slot {
-    CURRENT.load(Relaxed)
+    task::current()
 }
 
 /// Time-stamp ticks spent with nothing to do.
@@ -315,10 +312,9 @@ pub fn end() -> ! {
 pub fn start(first: Slot) -> ! {
     let popped = pop_ready();
     debug_assert_eq!(popped, Some(first));
-    CURRENT.store(first, Relaxed);
     STATE[first as usize].store(RUNNING, Relaxed);
     TURN.store(hw::time::ticks(), Relaxed);
-    task::enter_first(first)
+    task::start(first)
 }
 
 /// Switches to the next ready process, idling on this stack while there is
@@ -338,11 +334,10 @@ fn leave_cpu(me: Slot) {
         now = hw::time::ticks();
     };
     TURN.store(now, Relaxed);
-    CURRENT.store(next, Relaxed);
     STATE[next as usize].store(RUNNING, Relaxed);
     if next != me {
         SWITCHES.fetch_add(1, Relaxed);
-        task::switch(me, next);
+        task::switch(next);
     }
 }
 

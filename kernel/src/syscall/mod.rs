@@ -9,7 +9,7 @@ mod process;
 mod system;
 
 use crate::proc::{self, Process};
-use crate::{text, trap};
+use crate::text;
 use abi::{Call, Errno, encode};
 use core::fmt::{self, Display};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -35,18 +35,17 @@ impl Arguments {
 }
 
 /// The one entry for system calls.
-pub extern "C" fn syscall(frame: &mut TrapFrame) {
+#[inline]
+pub fn syscall(process: &Process, frame: &mut TrapFrame) {
     CALLS.store(CALLS.load(Relaxed) + 1, Relaxed);
-    let process = proc::current();
     let result = match Call::from_number(frame.rax) {
-        Some(call) => dispatch(&process, call, frame),
+        Some(call) => dispatch(process, call, frame),
         None => Err(Errno::ENOSYS),
     };
     if let Err(errno) = result {
-        record(&process, errno);
+        record(process, errno);
     }
     frame.rax = encode(result);
-    trap::leave(process, frame);
 }
 
 fn dispatch(process: &Process, call: Call, frame: &mut TrapFrame) -> Result<u64, Errno> {

@@ -172,7 +172,7 @@ pub fn privilege(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     if kept != had {
         process.pay_apart();
     }
-    task::set_ports(process.slot, process.may(abi::privilege::DEVICE));
+    task::set_ports(process.may(abi::privilege::DEVICE));
     Ok(kept)
 }
 

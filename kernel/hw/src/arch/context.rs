@@ -1,6 +1,7 @@
 //! Switching between kernel stacks.
 
 use core::arch::naked_asm;
+use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::mem::stack::KernelStack;
@@ -23,8 +24,6 @@ struct Saved {
     rbx: u64,
     rbp: u64,
     rip: u64,
-    /// Keeps the stack aligned as after a call.
-    end: u64,
 }
 
 impl Context {
@@ -37,11 +36,14 @@ impl Context {
         stack_pointer: AtomicU64::new(0),
     };
 
-    /// A context that calls `entry(arg)` on `stack` when switched to. The
-    /// stack must live as long as the context may run, which the owner of
-    /// both sees to.
-    pub fn new(stack: &KernelStack, entry: extern "C" fn(usize) -> !, arg: usize) -> Context {
-        let at = stack.top() - size_of::<Saved>() as u64;
+    /// A context that calls `entry(arg)` on the stack below `top` when it is
+    /// switched to.
+    ///
+    /// # Safety
+    /// `top` is aligned to 16 and in a kernel stack on which nothing runs below it,
+    /// and which lives as long as the context may run.
+    pub unsafe fn new(top: u64, entry: extern "C" fn(usize) -> !, arg: usize) -> Context {
+        let at = top - size_of::<Saved>() as u64;
         let saved = Saved {
             r15: 0,
             r14: 0,
@@ -50,14 +52,19 @@ impl Context {
             rbx: 0,
             rbp: 0,
             rip: begin as *const () as u64,
-            end: 0,
         };
-        // SAFETY: the top of a stack that is mapped, aligned to 16 and that
-        // nothing runs on yet.
+        // SAFETY: the caller's condition: mapped, aligned, and used by nothing.
         unsafe { (at as *mut Saved).write(saved) };
         Context {
             stack_pointer: AtomicU64::new(at),
         }
+    }
+}
+
+impl Context {
+    /// Is there something to switch to?
+    pub fn can_run(&self) -> bool {
+        self.stack_pointer.load(Relaxed) != 0
     }
 }
 
@@ -77,9 +84,11 @@ pub fn switch(from: &Context, to: &Context) {
 }
 
 /// Leaves the current stack for ever and calls `entry(arg)` on `stack`.
-pub fn run_on(stack: &KernelStack, entry: extern "C" fn(usize) -> !, arg: usize) -> ! {
-    let here = Context::EMPTY;
-    switch(&here, &Context::new(stack, entry, arg));
+pub fn run_on(stack: KernelStack, entry: extern "C" fn(usize) -> !, arg: usize) -> ! {
+    let (here, stack) = (Context::EMPTY, ManuallyDrop::new(stack));
+    // SAFETY: nothing runs on a stack that was moved here, and it is never freed.
+    let there = unsafe { Context::new(stack.top(), entry, arg) };
+    switch(&here, &there);
     unreachable!("nothing can switch back")
 }
 

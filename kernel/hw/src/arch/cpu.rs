@@ -65,7 +65,7 @@ pub fn take_interrupts() {
 
 /// The address of the last page fault.
 #[inline]
-pub fn fault_address() -> u64 {
+pub(super) fn fault_address() -> u64 {
     let address: u64;
     // SAFETY: reads a register.
     unsafe { asm!("mov {}, cr2", out(reg) address, options(nomem, nostack, preserves_flags)) };

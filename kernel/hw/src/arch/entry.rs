@@ -1,32 +1,26 @@
 //! Ways into the kernel and out of it: exception and interrupt stubs, the
-//! `syscall` instruction, and the first step of a program.
+//! `syscall` instruction, and the way to a program and back.
 //!
-//! There is one CPU, so the entry code finds the kernel stack in a static and
+//! To the kernel a program is a function that it calls: [`run`] returns when the
+//! program traps, whatever the reason. There is one CPU, so the entry code finds the kernel stack in a static and
 //! needs no `swapgs`.
 
 use core::arch::{asm, global_asm, naked_asm};
-use core::mem::transmute;
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
+use core::mem::offset_of;
+use core::sync::atomic::AtomicU64;
 
 use x86_64::VirtAddr;
 use x86_64::registers::model_specific::{Efer, EferFlags, LStar, SFMask, Star};
 use x86_64::registers::rflags::RFlags;
 
-use super::frame::{KERNEL_CODE, KERNEL_DATA, TrapFrame, USER_CODE, USER_DATA};
+use super::frame::{KERNEL_CODE, KERNEL_DATA, SYSCALL, TrapFrame, USER_CODE, USER_DATA};
 
 /// Top of the stack a system call starts on; kept equal to the TSS's rsp0.
 pub(super) static KERNEL_STACK: AtomicU64 = AtomicU64::new(0);
 /// The program's stack pointer between `syscall` and the frame.
 static USER_STACK: AtomicU64 = AtomicU64::new(0);
-/// Who is told of system calls, a [`Syscall`].
-static SYSCALL: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
-/// Who is told of other traps, a [`Trap`].
-static TRAP: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
-
-/// Told of a system call; the program goes on with the frame as it is on return.
-pub type Syscall = extern "C" fn(&mut TrapFrame);
-/// Told of an exception or interrupt.
-pub type Trap = fn(&mut TrapFrame);
+/// Where the kernel's stack was when it let the program run.
+static INSIDE: AtomicU64 = AtomicU64::new(0);
 
 // 256 stubs of 16 bytes each. Every stub leaves error code and vector on the
 // stack (SDM vol. 3, 6.13: which exceptions push an error code themselves).
@@ -108,8 +102,21 @@ macro_rules! pop_registers {
     };
 }
 
-/// SAFETY of calling: only jumped to from a stub. The processor aligned the
-/// stack to 16 before pushing; 22 words of frame keep it so for the call.
+/// With the program's registers in the frame: returns from [`enter`].
+macro_rules! leave_enter {
+    () => {
+        "mov rsp, [rip + {inside}]
+         pop rbp
+         pop rbx
+         ret"
+    };
+}
+
+/// Only jumped to from a stub. A trap from a program is the end of its
+/// [`enter`]; one from the kernel is handled on the stack that it came on.
+///
+/// The processor aligned the stack to 16 before pushing; 22 words of frame keep
+/// it so for the call.
 #[unsafe(naked)]
 unsafe extern "C" fn trap_common() {
     naked_asm!(
@@ -117,13 +124,18 @@ unsafe extern "C" fn trap_common() {
         "cld",
         // Interrupt delivery leaves AC alone; a program must not lend us access.
         "clac",
-        "mov rdi, rsp",
+        "test byte ptr [rsp + {cs}], 3",
+        "jz 2f",
+        leave_enter!(),
+        "2: mov rdi, rsp",
         "xor ebp, ebp",
         "call {trap}",
         pop_registers!(),
         "add rsp, 16",
         "iretq",
-        trap = sym trap_entry,
+        cs = const offset_of!(TrapFrame, cs),
+        inside = sym INSIDE,
+        trap = sym super::trap::from_kernel,
     )
 }
 
@@ -138,29 +150,12 @@ unsafe extern "C" fn fatal_common() {
         "xor ebp, ebp",
         "call {fatal}",
         "ud2",
-        fatal = sym super::fatal::fatal_trap,
+        fatal = sym super::trap::fatal,
     )
-}
-
-/// A fault in a copy to or from user memory is an error of that copy; all
-/// else belongs to the kernel proper.
-extern "C" fn trap_entry(frame: &mut TrapFrame) {
-    if !frame.from_user() && super::user::recover(frame) {
-        return;
-    }
-    let trap = TRAP.load(Relaxed);
-    // SAFETY: `init`, which alone writes it, has written a `Trap` before the
-    // interrupt table leads here.
-    let trap = unsafe { transmute::<*mut (), Trap>(trap) };
-    trap(frame);
 }
 
 /// Target of the `syscall` instruction: rcx holds the program's rip, r11 its
 /// flags, rsp is still the program's. Interrupts are off (SFMASK).
-///
-/// `sysretq` to a non-canonical rip would fault in ring 0 on the program's
-/// stack (Intel), so such a frame, and one marked `RESTORE_ALL`, is left by
-/// `iretq` after a check in Rust.
 #[unsafe(naked)]
 unsafe extern "C" fn syscall_entry() {
     naked_asm!(
@@ -174,64 +169,73 @@ unsafe extern "C" fn syscall_entry() {
         "push 0",
         "push {vector}",
         push_registers!(),
-        "mov rdi, rsp",
-        "xor ebp, ebp",
-        "call [rip + {syscall}]",
-        "mov rax, [rsp + 17 * 8]",
-        "shr rax, 47",
-        "jnz 2f",
-        "cmp dword ptr [rsp + 15 * 8], {vector}",
+        leave_enter!(),
+        user_stack = sym USER_STACK,
+        kernel_stack = sym KERNEL_STACK,
+        ss = const USER_DATA,
+        cs = const USER_CODE,
+        vector = const SYSCALL,
+        inside = sym INSIDE,
+    )
+}
+
+/// Continues a program from `frame`, which lies at the top of the kernel stack;
+/// returns when the program has trapped and its registers are in the frame.
+/// Loses all registers but rbx and rbp.
+///
+/// `sysretq` to a non-canonical rip would fault in ring 0 on the program's stack
+/// (Intel). A system call's rip is canonical, for the page below the first
+/// address that is not is never mapped.
+#[unsafe(naked)]
+unsafe extern "C" fn enter(frame: *mut TrapFrame) {
+    naked_asm!(
+        "push rbx",
+        "push rbp",
+        "mov [rip + {inside}], rsp",
+        "cmp dword ptr [rdi + {vector}], {syscall}",
+        "mov rsp, rdi",
         "jne 2f",
         pop_registers!(),
         "mov rcx, [rsp + 16]",
         "mov r11, [rsp + 32]",
         "mov rsp, [rsp + 40]",
         "sysretq",
-        "2: mov rdi, rsp",
-        "call {slow}",
-        "ud2",
-        user_stack = sym USER_STACK,
-        kernel_stack = sym KERNEL_STACK,
-        ss = const USER_DATA,
-        cs = const USER_CODE,
-        vector = const TrapFrame::SYSCALL,
-        syscall = sym SYSCALL,
-        slow = sym leave_slowly,
+        "2:",
+        pop_registers!(),
+        "add rsp, 16",
+        "iretq",
+        vector = const offset_of!(TrapFrame, vector),
+        syscall = const SYSCALL,
+        inside = sym INSIDE,
     )
 }
 
-extern "C" fn leave_slowly(frame: &TrapFrame) -> ! {
-    enter_user(frame)
-}
+// The page below the first address that is not canonical is never mapped.
+const _: () = assert!(abi::USER_END <= (1 << 47) - abi::PAGE);
 
-/// Continues a program from `frame`. The code and stack selectors, the
-/// privileged flags and an impossible `rip` are put right first.
-pub fn enter_user(frame: &TrapFrame) -> ! {
-    let frame = frame.sanitized();
-    // SAFETY: 1. `frame` is a whole TrapFrame, read before anything else uses
-    // the stack below it; 2. `sanitized` made sure that iretq goes to ring 3
-    // with a canonical rip, so it cannot fault here; 3. nothing on this kernel
-    // stack is needed again.
+/// Lets the program go on from `frame` until it traps.
+///
+/// # Safety
+/// 1. `frame` ends where [`KERNEL_STACK`] and the TSS's rsp0 point to, and nothing
+///    refers to it meanwhile. 2. It leads to user mode.
+#[inline]
+pub(super) unsafe fn run(frame: *mut TrapFrame) {
+    // SAFETY: the caller's conditions. `enter` returns with the stack as it was,
+    // keeps rbx and rbp, and all other registers are named here.
     unsafe {
         asm!(
-            "mov rsp, {frame}",
-            pop_registers!(),
-            "add rsp, 16",
-            "iretq",
-            frame = in(reg) &raw const frame,
-            options(noreturn)
-        )
+            "call {enter}",
+            enter = sym enter,
+            inout("rdi") frame => _,
+            out("rax") _, out("rcx") _, out("rdx") _, out("rsi") _,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+            out("r12") _, out("r13") _, out("r14") _, out("r15") _,
+        );
     }
 }
 
-/// Says who is told of traps; before there can be any.
-pub(super) fn init(syscall: Syscall, trap: Trap) {
-    SYSCALL.store(syscall as *mut (), Relaxed);
-    TRAP.store(trap as *mut (), Relaxed);
-}
-
 /// Sets up the `syscall` instruction (SDM vol. 3, 5.8.8).
-pub(super) fn enable() {
+pub(super) fn init() {
     // SAFETY: the selectors are those of our descriptor table, in the order
     // that sysret wants: data, then code, above the base.
     unsafe {

@@ -9,10 +9,14 @@ pub(super) const USER_DATA: u16 = 0x18 | 3;
 /// Selector of user code.
 pub(super) const USER_CODE: u16 = 0x20 | 3;
 
-/// All registers of whatever was interrupted: by a fault, an interrupt or a
-/// system call. The entry code builds it on the kernel stack and restores
-/// from it, so changing it changes what runs next.
-#[derive(Clone, Copy, Debug, Default)]
+/// All registers of an interrupted computation. The processor and the entry
+/// code write it on the kernel stack, and what goes on is restored from it.
+///
+/// The registers that could take `iretq` or `sysret` anywhere but to a program
+/// can only be changed by methods: a frame that is built with
+/// [`TrapFrame::user`] or comes from a [`Program`](super::Program) leads to user
+/// mode, whatever else is done to it.
+#[derive(Clone, Copy, Debug)]
 #[repr(C)]
 #[allow(missing_docs, reason = "fields are registers")]
 pub struct TrapFrame {
@@ -31,62 +35,92 @@ pub struct TrapFrame {
     pub rdx: u64,
     pub rcx: u64,
     pub rax: u64,
-    /// Exception or interrupt number, or [`TrapFrame::SYSCALL`].
-    pub vector: u64,
-    /// The processor's error code; 0 where it has none.
-    pub error: u64,
-    pub rip: u64,
-    pub cs: u64,
-    pub rflags: u64,
+    /// Exception or interrupt number, [`SYSCALL`] or [`RESTORE_ALL`].
+    pub(super) vector: u64,
+    pub(super) error: u64,
+    pub(super) rip: u64,
+    pub(super) cs: u64,
+    pub(super) rflags: u64,
     pub rsp: u64,
-    pub ss: u64,
+    pub(super) ss: u64,
 }
 
-impl TrapFrame {
-    /// `vector` of a system call. A frame with it is left by `sysret`, which
-    /// loses `rcx` and `r11`; set `vector` to [`TrapFrame::RESTORE_ALL`] when
-    /// they matter.
-    pub const SYSCALL: u64 = 256;
-    /// `vector` of a frame that must be restored to the last register.
-    pub const RESTORE_ALL: u64 = 257;
+/// `vector` of a system call. A frame with it is left by `sysret`, which loses
+/// `rcx` and `r11`.
+pub(super) const SYSCALL: u64 = 256;
+/// `vector` of a frame that is restored to the last register.
+pub(super) const RESTORE_ALL: u64 = 257;
 
+/// Interrupts on, and the bit that is always one.
+const FLAGS_SET: u64 = 0x202;
+/// What a program may choose of its flags: CF PF AF ZF SF TF DF OF AC ID.
+const FLAGS_FREE: u64 = 0x0024_0dd5;
+
+impl TrapFrame {
     /// The first instruction of a program: `rip` and `rsp`, all else zero.
     pub fn user(rip: u64, rsp: u64) -> TrapFrame {
         TrapFrame {
-            vector: Self::RESTORE_ALL,
-            rip,
+            r15: 0,
+            r14: 0,
+            r13: 0,
+            r12: 0,
+            r11: 0,
+            r10: 0,
+            r9: 0,
+            r8: 0,
+            rdi: 0,
+            rsi: 0,
+            rbp: 0,
+            rbx: 0,
+            rdx: 0,
+            rcx: 0,
+            rax: 0,
+            vector: RESTORE_ALL,
+            error: 0,
+            rip: address(rip),
+            cs: u64::from(USER_CODE),
+            rflags: FLAGS_SET,
             rsp,
-            cs: u64::from(USER_CODE),
             ss: u64::from(USER_DATA),
-            rflags: Self::RFLAGS_USER,
-            ..TrapFrame::default()
         }
     }
 
-    /// Interrupts on, and the bit that is always one.
-    const RFLAGS_USER: u64 = 0x202;
-    /// What a program may choose of its flags: CF PF AF ZF SF TF DF OF AC ID.
-    const RFLAGS_FREE: u64 = 0x0024_0dd5;
-
-    /// Was it a program that was interrupted, not the kernel?
+    /// The next instruction.
     #[inline]
-    pub fn from_user(&self) -> bool {
-        self.cs & 3 == 3
+    pub fn rip(&self) -> u64 {
+        self.rip
     }
 
-    /// A copy that `iretq` can only take to user mode, whatever was in it. An
+    /// The program goes on at `rip`, with all registers as they are here. An
     /// address that cannot be jumped to becomes one that faults there.
-    pub(super) fn sanitized(&self) -> TrapFrame {
-        TrapFrame {
-            cs: u64::from(USER_CODE),
-            ss: u64::from(USER_DATA),
-            rflags: self.rflags & Self::RFLAGS_FREE | Self::RFLAGS_USER,
-            rip: if self.rip >> 47 == 0 {
-                self.rip
-            } else {
-                abi::USER_END
-            },
-            ..*self
-        }
+    pub fn jump(&mut self, rip: u64) {
+        self.rip = address(rip);
+        self.vector = RESTORE_ALL;
     }
+
+    /// The flags.
+    pub fn flags(&self) -> u64 {
+        self.rflags
+    }
+
+    /// Sets those flags that a program may choose.
+    pub fn set_flags(&mut self, flags: u64) {
+        self.rflags = flags & FLAGS_FREE | FLAGS_SET;
+    }
+
+    /// Exception or interrupt number; 256 for a system call, 257 after
+    /// [`jump`](Self::jump).
+    pub fn vector(&self) -> u64 {
+        self.vector
+    }
+
+    /// The processor's error code; 0 where it has none.
+    pub fn error(&self) -> u64 {
+        self.error
+    }
+}
+
+/// `rip`, or one that faults in user mode.
+fn address(rip: u64) -> u64 {
+    if rip >> 47 == 0 { rip } else { abi::USER_END }
 }

@@ -7,10 +7,10 @@
 
 use core::arch::{asm, naked_asm};
 
-use super::fault_address;
+use super::cpu::fault_address;
 use super::frame::TrapFrame;
+use super::trap::PAGE_FAULT;
 
-const PAGE_FAULT: u64 = 14;
 const PROTECTION_FAULT: u64 = 13;
 
 /// A user address that could not be read or written as things stand.

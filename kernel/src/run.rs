@@ -1,0 +1,31 @@
+//! What a process does on its kernel stack: it lets its program run, and when
+//! that needs the kernel, does it and lets it run again.
+use crate::proc::{self, note};
+use crate::{sched, syscall, trap};
+use hw::{Event, Program};
+
+/// The life of the running process.
+pub fn run(mut program: Program) -> ! {
+    let process = proc::current();
+    loop {
+        let event = program.run();
+        let frame = program.registers();
+        match event {
+            Event::Syscall => syscall::syscall(&process, frame),
+            Event::PageFault(fault) => trap::page_fault(&process, frame, fault),
+            Event::Exception(vector) => trap::exception(&process, frame, vector),
+            Event::Interrupt(vector) => {
+                trap::interrupt(vector);
+                trap::turn_over(vector);
+            }
+        }
+        // Before the program goes on: a note is delivered, and a process that was
+        // ordered to end does so.
+        if sched::called() {
+            note::deliver(&process, frame);
+            if sched::ending() {
+                proc::wait::finish(process);
+            }
+        }
+    }
+}
