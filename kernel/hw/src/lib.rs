@@ -12,6 +12,7 @@ extern crate alloc;
 
 mod arch;
 mod boot;
+mod cpu;
 pub mod lock;
 pub mod log;
 mod mem;

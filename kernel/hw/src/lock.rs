@@ -6,7 +6,9 @@
 //! parks ([`assert_none_held`]), which is how "no lock is held across a message
 //! or a copy to or from user memory" is enforced.
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::Ordering::Relaxed;
+
+use crate::cpu::cpu;
 
 /// The order in which locks may be taken, first to last, by what they guard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,9 +42,6 @@ pub enum Rank {
     Cache,
 }
 
-/// A bit for each rank held by the CPU.
-static HELD: AtomicU32 = AtomicU32::new(0);
-
 /// A value that one thread of control at a time may touch.
 pub struct Lock<T> {
     rank: Rank,
@@ -68,14 +67,14 @@ impl<T> Lock<T> {
     #[inline]
     #[track_caller]
     pub fn lock(&self) -> Guard<'_, T> {
-        let held = HELD.load(Relaxed);
+        let held = cpu().held.load(Relaxed);
         if held >> self.rank as u8 != 0 {
             out_of_order(self.rank, held);
         }
         let Some(inner) = self.inner.try_lock() else {
             out_of_order(self.rank, held);
         };
-        HELD.store(held | 1 << self.rank as u8, Relaxed);
+        cpu().held.store(held | 1 << self.rank as u8, Relaxed);
         Guard {
             rank: self.rank,
             inner,
@@ -93,7 +92,7 @@ fn out_of_order(rank: Rank, held: u32) -> ! {
 #[inline]
 #[track_caller]
 pub fn assert_none_held() {
-    let held = HELD.load(Relaxed);
+    let held = cpu().held.load(Relaxed);
     assert!(held == 0, "locks held while parking, ranks {held:#b}");
 }
 
@@ -106,7 +105,9 @@ pub struct Guard<'a, T> {
 impl<T> Drop for Guard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        HELD.store(HELD.load(Relaxed) & !(1 << self.rank as u8), Relaxed);
+        cpu()
+            .held
+            .store(cpu().held.load(Relaxed) & !(1 << self.rank as u8), Relaxed);
     }
 }
 

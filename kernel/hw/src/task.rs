@@ -3,7 +3,7 @@
 //! In fixed storage, so that a switch touches no reference count and the last
 //! moments of a process need nothing that its parent may already free.
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicU16, Ordering::Relaxed};
+use core::sync::atomic::Ordering::Relaxed;
 
 use spin::Once;
 use vm::AccountId;
@@ -12,6 +12,7 @@ use crate::arch::context::{self, Context};
 use crate::arch::fpu::FpuState;
 use crate::arch::selectors::Selectors;
 use crate::arch::{Program, TrapFrame, set_kernel_stack, set_ports_allowed};
+use crate::cpu::cpu;
 use crate::mem::frames::{self, Payer, Share};
 use crate::mem::paging::Root;
 use crate::mem::stack::KernelStack;
@@ -79,13 +80,10 @@ pub(crate) fn init(process: fn(Program) -> !) {
     PROCESS.call_once(|| process);
 }
 
-/// The process that runs.
-static CURRENT: AtomicU16 = AtomicU16::new(NONE);
-
 /// The slot of the process that runs.
 #[inline]
 pub fn current() -> Slot {
-    CURRENT.load(Relaxed)
+    cpu().current.load(Relaxed)
 }
 
 /// The hardware half of the process that runs.
@@ -223,7 +221,7 @@ pub fn set_payer(payer: Payer) {
 /// Makes the processor ready for what is in a slot, all but the stack.
 /// `selectors`: the segment registers as they are.
 fn install(to: Slot, selectors: Selectors) {
-    CURRENT.store(to, Relaxed);
+    cpu().current.store(to, Relaxed);
     // SAFETY: conditions 1 to 3 of `Table`.
     let hardware = unsafe { &*slot(to) };
     set_kernel_stack(hardware.stack_top);

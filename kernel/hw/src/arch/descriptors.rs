@@ -13,6 +13,7 @@ use x86_64::{PrivilegeLevel, VirtAddr};
 
 use super::entry;
 use super::frame::{KERNEL_CODE, KERNEL_DATA};
+use crate::cpu::cpu;
 use crate::mem::stack::KernelStack;
 
 /// Selector of the task state, behind those of code and data.
@@ -45,54 +46,60 @@ struct TaskState {
 /// `port_map_base` when no port is allowed: beyond the segment's limit.
 const PORTS_CLOSED: u16 = u16::MAX;
 
+/// What the processor itself reads: written by `init` and, one word at a time, by
+/// the `set_` functions.
+pub(crate) struct Tables(UnsafeCell<Inner>);
+
 #[repr(C, align(16))]
-struct Tables {
+struct Inner {
     gdt: [u64; 7],
     idt: [[u64; 2]; 256],
     task: TaskState,
     early_stacks: [[u8; EARLY_STACK]; OWN_STACK.len()],
 }
 
-/// What the processor itself reads. Written by `init` and, one word at a
-/// time, by the `set_` functions.
-struct Shared(UnsafeCell<Tables>);
+// SAFETY: a processor uses its own alone, and interrupts are off in the kernel: no
+// two writers.
+unsafe impl Sync for Tables {}
 
-// SAFETY: one CPU, interrupts off in the kernel: no two writers.
-unsafe impl Sync for Shared {}
-
-static TABLES: Shared = Shared(UnsafeCell::new(Tables {
-    // Null, kernel code, kernel data, user data, user code, task (two).
-    gdt: [
-        0,
-        0x00af_9b00_0000_ffff,
-        0x00cf_9300_0000_ffff,
-        0x00cf_f300_0000_ffff,
-        0x00af_fb00_0000_ffff,
-        0,
-        0,
-    ],
-    idt: [[0; 2]; 256],
-    task: TaskState {
-        reserved0: 0,
-        rsp: [0; 3],
-        reserved1: 0,
-        ist: [0; 7],
-        reserved2: 0,
-        reserved3: 0,
-        port_map_base: PORTS_CLOSED,
-        port_map: {
-            let mut map = [0xff; PORT_BITS];
-            map[CONSOLE_PORTS] = 0;
-            map
-        },
-        port_map_end: 0xff,
-    },
-    early_stacks: [[0; EARLY_STACK]; OWN_STACK.len()],
-}));
+impl Tables {
+    /// The descriptors, without gates yet; no ports are allowed.
+    pub(crate) const fn new() -> Tables {
+        Tables(UnsafeCell::new(Inner {
+            // Null, kernel code, kernel data, user data, user code, task (two).
+            gdt: [
+                0,
+                0x00af_9b00_0000_ffff,
+                0x00cf_9300_0000_ffff,
+                0x00cf_f300_0000_ffff,
+                0x00af_fb00_0000_ffff,
+                0,
+                0,
+            ],
+            idt: [[0; 2]; 256],
+            task: TaskState {
+                reserved0: 0,
+                rsp: [0; 3],
+                reserved1: 0,
+                ist: [0; 7],
+                reserved2: 0,
+                reserved3: 0,
+                port_map_base: PORTS_CLOSED,
+                port_map: {
+                    let mut map = [0xff; PORT_BITS];
+                    map[CONSOLE_PORTS] = 0;
+                    map
+                },
+                port_map_end: 0xff,
+            },
+            early_stacks: [[0; EARLY_STACK]; OWN_STACK.len()],
+        }))
+    }
+}
 
 fn task() -> *mut TaskState {
     // SAFETY: stays inside the static.
-    unsafe { &raw mut (*TABLES.0.get()).task }
+    unsafe { &raw mut (*cpu().tables.0.get()).task }
 }
 
 /// The two words of a present, available 64-bit TSS descriptor.
@@ -132,7 +139,7 @@ fn pointer<T>(table: *const T) -> DescriptorTablePointer {
 
 /// Fills the tables and makes the processor use them.
 pub(super) fn init() {
-    let tables = TABLES.0.get();
+    let tables = cpu().tables.0.get();
     // SAFETY: 1. runs once, before anything else uses the tables; 2. the
     // tables are static and hold exactly the descriptors whose selectors are
     // loaded; 3. every gate leads to a stub that saves all registers.
@@ -192,7 +199,7 @@ pub(crate) fn guard_stacks() {
 /// process's stay on the CPU.
 #[inline]
 pub fn set_kernel_stack(top: u64) {
-    entry::KERNEL_STACK.store(top, Relaxed);
+    cpu().kernel_stack.store(top, Relaxed);
     let at = offset_of!(TaskState, rsp);
     // SAFETY: as in `set_own_stack`.
     unsafe { task().byte_add(at).cast::<u64>().write_unaligned(top) };

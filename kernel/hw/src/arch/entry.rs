@@ -2,25 +2,18 @@
 //! `syscall` instruction, and the way to a program and back.
 //!
 //! To the kernel a program is a function that it calls: [`run`] returns when the
-//! program traps, whatever the reason. There is one CPU, so the entry code finds the kernel stack in a static and
-//! needs no `swapgs`.
+//! program traps, whatever the reason. There is one CPU, so the entry code finds
+//! its [`Cpu`] at a fixed address and needs no `swapgs`.
 
 use core::arch::{asm, global_asm, naked_asm};
 use core::mem::offset_of;
-use core::sync::atomic::AtomicU64;
 
 use x86_64::VirtAddr;
 use x86_64::registers::model_specific::{Efer, EferFlags, LStar, SFMask, Star};
 use x86_64::registers::rflags::RFlags;
 
 use super::frame::{KERNEL_CODE, KERNEL_DATA, SYSCALL, TrapFrame, USER_CODE, USER_DATA};
-
-/// Top of the stack a system call starts on; kept equal to the TSS's rsp0.
-pub(super) static KERNEL_STACK: AtomicU64 = AtomicU64::new(0);
-/// The program's stack pointer between `syscall` and the frame.
-static USER_STACK: AtomicU64 = AtomicU64::new(0);
-/// Where the kernel's stack was when it let the program run.
-static INSIDE: AtomicU64 = AtomicU64::new(0);
+use crate::cpu::{CPU, Cpu};
 
 // 256 stubs of 16 bytes each. Every stub leaves error code and vector on the
 // stack (SDM vol. 3, 6.13: which exceptions push an error code themselves).
@@ -105,7 +98,7 @@ macro_rules! pop_registers {
 /// With the program's registers in the frame: returns from [`enter`].
 macro_rules! leave_enter {
     () => {
-        "mov rsp, [rip + {inside}]
+        "mov rsp, [rip + {cpu} + {inside}]
          pop rbp
          pop rbx
          ret"
@@ -134,7 +127,8 @@ unsafe extern "C" fn trap_common() {
         "add rsp, 16",
         "iretq",
         cs = const offset_of!(TrapFrame, cs),
-        inside = sym INSIDE,
+        cpu = sym CPU,
+        inside = const offset_of!(Cpu, inside),
         trap = sym super::trap::from_kernel,
     )
 }
@@ -159,10 +153,10 @@ unsafe extern "C" fn fatal_common() {
 #[unsafe(naked)]
 unsafe extern "C" fn syscall_entry() {
     naked_asm!(
-        "mov [rip + {user_stack}], rsp",
-        "mov rsp, [rip + {kernel_stack}]",
+        "mov [rip + {cpu} + {user_stack}], rsp",
+        "mov rsp, [rip + {cpu} + {kernel_stack}]",
         "push {ss}",
-        "push [rip + {user_stack}]",
+        "push [rip + {cpu} + {user_stack}]",
         "push r11",
         "push {cs}",
         "push rcx",
@@ -170,12 +164,13 @@ unsafe extern "C" fn syscall_entry() {
         "push {vector}",
         push_registers!(),
         leave_enter!(),
-        user_stack = sym USER_STACK,
-        kernel_stack = sym KERNEL_STACK,
+        user_stack = const offset_of!(Cpu, user_stack),
+        kernel_stack = const offset_of!(Cpu, kernel_stack),
         ss = const USER_DATA,
         cs = const USER_CODE,
         vector = const SYSCALL,
-        inside = sym INSIDE,
+        cpu = sym CPU,
+        inside = const offset_of!(Cpu, inside),
     )
 }
 
@@ -191,7 +186,7 @@ unsafe extern "C" fn enter(frame: *mut TrapFrame) {
     naked_asm!(
         "push rbx",
         "push rbp",
-        "mov [rip + {inside}], rsp",
+        "mov [rip + {cpu} + {inside}], rsp",
         "cmp dword ptr [rdi + {vector}], {syscall}",
         "mov rsp, rdi",
         "jne 2f",
@@ -206,7 +201,8 @@ unsafe extern "C" fn enter(frame: *mut TrapFrame) {
         "iretq",
         vector = const offset_of!(TrapFrame, vector),
         syscall = const SYSCALL,
-        inside = sym INSIDE,
+        cpu = sym CPU,
+        inside = const offset_of!(Cpu, inside),
     )
 }
 
@@ -216,7 +212,7 @@ const _: () = assert!(abi::USER_END <= (1 << 47) - abi::PAGE);
 /// Lets the program go on from `frame` until it traps.
 ///
 /// # Safety
-/// 1. `frame` ends where [`KERNEL_STACK`] and the TSS's rsp0 point to, and nothing
+/// 1. `frame` ends where [`Cpu::kernel_stack`] and the TSS's rsp0 point to, and nothing
 ///    refers to it meanwhile. 2. It leads to user mode.
 #[inline]
 pub(super) unsafe fn run(frame: *mut TrapFrame) {

@@ -7,8 +7,8 @@
 //! [`take_interrupts`].
 pub mod clock;
 pub(crate) mod context;
-mod cpu;
-mod descriptors;
+mod control;
+pub(crate) mod descriptors;
 mod entry;
 pub(crate) mod fpu;
 mod frame;
@@ -22,8 +22,8 @@ mod trap;
 pub mod user;
 
 pub(crate) use context::run_on;
-pub(crate) use cpu::frame_pointer;
-pub use cpu::{exit_qemu, idle, take_interrupts};
+pub(crate) use control::frame_pointer;
+pub use control::{exit_qemu, idle, take_interrupts};
 pub(crate) use descriptors::{guard_stacks, set_kernel_stack, set_ports_allowed};
 pub use frame::TrapFrame;
 pub use program::{Event, PageFault, Program};
@@ -37,6 +37,6 @@ pub use trap::exception_name;
 pub(crate) fn init(interrupt: fn(u8)) {
     trap::init(interrupt);
     descriptors::init();
-    cpu::init();
+    control::init();
     entry::init();
 }

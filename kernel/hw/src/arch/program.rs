@@ -1,6 +1,6 @@
 //! A program as the kernel sees it: registers, and a function that runs them.
 
-use super::cpu::fault_address;
+use super::control::fault_address;
 use super::entry;
 use super::frame::{SYSCALL, TrapFrame};
 use super::trap::{EXCEPTIONS, PAGE_FAULT};

@@ -4,7 +4,7 @@
 
 use spin::Once;
 
-use super::cpu::fault_address;
+use super::control::fault_address;
 use super::frame::TrapFrame;
 use super::user;
 use crate::mem::stack::guarded_stack;

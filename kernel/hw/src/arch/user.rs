@@ -7,7 +7,7 @@
 
 use core::arch::{asm, naked_asm};
 
-use super::cpu::fault_address;
+use super::control::fault_address;
 use super::frame::TrapFrame;
 use super::trap::PAGE_FAULT;
 

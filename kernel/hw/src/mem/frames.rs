@@ -12,7 +12,7 @@
 //! file servers, and all of them leave some for the services of the system.
 
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicU16, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
 use spin::{Mutex, Once};
@@ -20,6 +20,7 @@ use vm::{AccountId, Accounts, Frame};
 
 use super::chance::{self, What};
 use super::{page, physical};
+use crate::cpu::cpu;
 
 pub(super) use super::page::limit;
 pub use super::page::{
@@ -43,11 +44,6 @@ const KERNEL: u16 = 1 << 15;
 
 /// The first MiB has too many owners.
 const LOWEST: u64 = 1 << 20;
-
-/// The account of the payer, for the heap.
-static ACCOUNT: AtomicU16 = AtomicU16::new(AccountId::KERNEL.0);
-/// The account of the running process, also where the kernel pays for it.
-static RUNNING: AtomicU16 = AtomicU16::new(AccountId::KERNEL.0);
 
 /// How far a process may use up the last free frames: how many steps of the
 /// reserve it leaves.
@@ -353,8 +349,8 @@ pub fn owner(frame: Frame) -> AccountId {
 /// From now on `payer` takes frames.
 #[inline]
 pub fn set_payer(payer: Payer) {
-    ACCOUNT.store(payer.account.0, Relaxed);
-    RUNNING.store(payer.account.0, Relaxed);
+    cpu().account.store(payer.account.0, Relaxed);
+    cpu().running.store(payer.account.0, Relaxed);
     let mut table = TABLE.lock();
     table.payer = payer;
     table.floor = payer.share as u32 * table.reserve;
@@ -364,12 +360,12 @@ pub fn set_payer(payer: Payer) {
 /// The account of the one who takes frames now.
 #[inline]
 pub fn account() -> AccountId {
-    AccountId(ACCOUNT.load(Relaxed))
+    AccountId(cpu().account.load(Relaxed))
 }
 
 /// The account of the running process.
 pub fn running() -> AccountId {
-    AccountId(RUNNING.load(Relaxed))
+    AccountId(cpu().running.load(Relaxed))
 }
 
 /// Runs `f`, in which memory is charged to the kernel: for tables that all
@@ -384,7 +380,7 @@ pub fn for_all<R>(f: impl FnOnce() -> R) -> R {
 
 /// Charges to `account` from now on; to whom it was before.
 fn charge_to(account: AccountId) -> AccountId {
-    ACCOUNT.store(account.0, Relaxed);
+    cpu().account.store(account.0, Relaxed);
     core::mem::replace(&mut TABLE.lock().payer.account, account)
 }
 

@@ -23,11 +23,10 @@ use super::table::{
     index, keep, kept, leaf, look_up, set,
 };
 use super::{LARGE, PHYSICAL_MAP, STACKS};
+use crate::cpu::cpu;
 
 /// The kernel's own root, without a program.
 static KERNEL: AtomicU32 = AtomicU32::new(0);
-/// The root in `cr3`.
-static ACTIVE: AtomicU32 = AtomicU32::new(0);
 
 /// What may be done with a page. Reading is always allowed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -71,14 +70,14 @@ impl Root {
     /// Makes the processor use it, unless it does already.
     #[inline]
     pub fn activate(self) {
-        if ACTIVE.load(Relaxed) != self.0.0 {
+        if cpu().root.load(Relaxed) != self.0.0 {
             load(self.0);
         }
     }
 
     #[inline]
     fn is_active(self) -> bool {
-        ACTIVE.load(Relaxed) == self.0.0
+        cpu().root.load(Relaxed) == self.0.0
     }
 }
 
@@ -88,7 +87,7 @@ pub fn kernel_root() -> Root {
 }
 
 fn load(root: Frame) {
-    ACTIVE.store(root.0, Relaxed);
+    cpu().root.store(root.0, Relaxed);
     // SAFETY: the kernel's half, stack included, is the same in every root.
     unsafe { asm!("mov cr3, {}", in(reg) root.pa(), options(nostack, preserves_flags)) };
 }
@@ -263,5 +262,5 @@ pub(super) fn init() {
     let half = frames::SIZE / 2;
     frames::copy_between(loader, half, root, half, half);
     KERNEL.store(root.0, Relaxed);
-    ACTIVE.store(loader.0, Relaxed);
+    cpu().root.store(loader.0, Relaxed);
 }
