@@ -90,7 +90,7 @@ extern "C" fn load(start_info: u64) -> ! {
     }
 }
 
-/// All that is known once the address space stands.
+/// The result of the preparation.
 struct Plan {
     machine: Machine,
     space: Space,
@@ -122,21 +122,7 @@ fn prepare(machine: Machine) -> Result<Plan, Failure> {
     let mut pool = unsafe { Pool::new(machine.map, &own, bundle.clone()) }?;
     let mut space = Space::new(&mut pool, wishes.dynamic_range_start)?;
 
-    // The loader itself, so that it can switch to the new space and go on.
-    for (range, flags) in [
-        (own.start..own.rodata, EXECUTE),
-        (own.rodata..own.data, READ),
-        (own.data..own.end, WRITE),
-    ] {
-        space.map(
-            &mut pool,
-            range.start,
-            range.start,
-            range.end - range.start,
-            flags,
-        )?;
-    }
-
+    map_loader(&own, &mut pool, &mut space)?;
     let kernel = load_segments(&image, &mut pool, &mut space)?;
     let stack = map_stack(&image, &mut pool, &mut space)?;
     let info_memory = pool.take(2 * PAGE)?.as_ptr() as u64;
@@ -171,6 +157,24 @@ fn prepare(machine: Machine) -> Result<Plan, Failure> {
         ramdisk,
         kernel,
     })
+}
+
+/// Identity-maps the loader, so that it can switch to the new space and go on.
+fn map_loader(own: &start::Extent, pool: &mut Pool, space: &mut Space) -> Result<(), Failure> {
+    for (range, flags) in [
+        (own.start..own.rodata, EXECUTE),
+        (own.rodata..own.data, READ),
+        (own.data..own.end, WRITE),
+    ] {
+        space.map(
+            pool,
+            range.start,
+            range.start,
+            range.end - range.start,
+            flags,
+        )?;
+    }
+    Ok(())
 }
 
 /// Copies and maps every segment; the lowest address they take.

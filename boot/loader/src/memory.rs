@@ -1,5 +1,6 @@
-//! Physical memory: pieces for the kernel and its tables, taken one after the
-//! other from the memory behind the loader, and the map given to the kernel.
+//! Physical memory: allocations for the kernel and its tables, taken in
+//! ascending order from the memory behind the loader, and the memory map for
+//! the kernel.
 
 use crate::pvh::{MapEntry, RAM};
 use crate::start::Extent;
@@ -143,8 +144,8 @@ pub fn regions(map: &[MapEntry], taken: &[Range<u64>], out: &mut [MemoryRegion])
     Some(count)
 }
 
-/// The lowest of the ranges taken that meets `[at, stop)`; the first
-/// megabyte is always among them.
+/// The lowest reserved range that overlaps `[at, stop)`; the first megabyte is
+/// always reserved.
 fn first_taken(taken: &[Range<u64>], at: u64, stop: u64) -> Option<Range<u64>> {
     let low = 0..LOW;
     let all = taken.iter().chain(core::iter::once(&low));

@@ -25,7 +25,7 @@ pub const WRITE: Flags = READ.union(Flags::WRITABLE);
 /// Text.
 pub const EXECUTE: Flags = Flags::PRESENT;
 
-/// Why a mapping could not be made.
+/// The reason why a mapping could not be made.
 pub enum BadMap {
     /// No memory for tables.
     OutOfMemory,
@@ -59,7 +59,7 @@ pub struct Space {
 }
 
 impl Space {
-    /// An empty one, with its root from `pool`.
+    /// An empty address space, with its root from `pool`.
     pub fn new(pool: &mut Pool, dynamic: Option<u64>) -> Result<Space, BadMap> {
         let root = pool.take(PAGE)?.as_mut_ptr();
         // SAFETY: (1) the pool hands out this page once, aligned and mapped to
@@ -88,8 +88,8 @@ impl Space {
         }
     }
 
-    /// Maps the pages from `address` on to the physical memory from `physical`
-    /// on, `size` bytes rounded up.
+    /// Maps `size` bytes, rounded up to pages, from `address` to the physical
+    /// memory at `physical`.
     pub fn map(
         &mut self,
         pool: &mut Pool,
@@ -101,7 +101,7 @@ impl Space {
         self.map_pages::<Size4KiB>(pool, address, physical, size, flags)
     }
 
-    /// The same in pages of 2 MiB.
+    /// As `map`, in pages of 2 MiB.
     pub fn map_large(&mut self, pool: &mut Pool, address: u64, size: u64) -> Result<(), BadMap> {
         self.map_pages::<Size2MiB>(pool, address, 0, size, WRITE | Flags::HUGE_PAGE)
     }
@@ -145,10 +145,11 @@ impl Space {
         Ok(())
     }
 
-    /// Makes it the address space of the machine.
+    /// Activates this address space.
     ///
     /// # Safety
-    /// All memory that is still to be used is mapped in it as it was before.
+    /// It maps all memory that will still be used to the same physical memory
+    /// as before.
     pub unsafe fn activate(&self) {
         // SAFETY: the caller's promise; the root is a whole page table.
         unsafe { Cr3::write(self.root, Cr3Flags::empty()) };

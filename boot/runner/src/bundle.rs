@@ -1,5 +1,5 @@
-//! The bundle: all the guest gets besides its devices, as one tar archive
-//! that QEMU puts into its memory.
+//! The bundle: a tar archive that QEMU puts into the guest's memory; apart from
+//! its devices, the guest has nothing else.
 
 use crate::failure::{Context, Failure};
 use object::build::elf::Builder;
@@ -31,7 +31,7 @@ impl Bundle {
         header.set_entry_type(EntryType::Regular);
         header.set_mode(0o555);
         header.set_size(bytes.len() as u64);
-        // A fixed time: the same files make the same bundle.
+        // A fixed time, so that equal files make equal bundles.
         header.set_mtime(0);
         self.archive
             .append_data(&mut header, name, bytes)

@@ -29,7 +29,7 @@ pub struct Cli {
     verbose: bool,
 }
 
-/// All are global: they may come before a subcommand or after it.
+/// Global options: they may come before or after a subcommand.
 #[derive(Debug, Args)]
 struct BootArgs {
     /// Run these commands, a script of one line or more, and power off.
@@ -119,7 +119,7 @@ impl Verb {
     }
 }
 
-/// For each program of a test, unless --timeout says otherwise.
+/// Time limit for each program of a test, unless --timeout sets another.
 const TEST_SECONDS: u64 = 60;
 
 impl Cli {
@@ -154,7 +154,7 @@ impl Cli {
         }
     }
 
-    /// Refuses options that mean nothing for the subcommand.
+    /// Refuses options that have no meaning for the subcommand.
     fn check(&self) -> Result<(), Failure> {
         let (boot, machine) = (&self.boot, &self.boot.machine);
         let built = MachineArgs {

@@ -1,10 +1,10 @@
-//! Running other programs, showing them first when asked to.
+//! Runs other programs, printing their command lines on request.
 
 use crate::failure::{self, Context, Failure};
 use std::ffi::OsStr;
 use std::process::{Command, Output, Stdio};
 
-/// How much the runner says.
+/// The amount of the runner's messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verbosity {
     /// Long actions.
@@ -15,7 +15,7 @@ pub enum Verbosity {
 }
 
 impl Verbosity {
-    /// Prints `command` as one would type it.
+    /// Prints `command` in the form in which it would be typed.
     pub fn show(self, command: &Command) {
         if self == Verbosity::Commands {
             failure::line(format_args!("+ {}", line(command)));
@@ -54,7 +54,7 @@ fn line(command: &Command) -> String {
     words.join(" ")
 }
 
-/// A word as a shell would need it.
+/// Quotes a word for a shell.
 fn quoted(word: &OsStr) -> String {
     let word = word.to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);

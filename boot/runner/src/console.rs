@@ -1,20 +1,20 @@
-//! The guest's console output on its way to the person: lines end as they do
-//! on the host, and addresses in backtraces get their names.
+//! The guest's console output on its way to the user: line ends become the
+//! host's, and addresses in backtraces get names.
 
 use crate::symbols::Symbols;
 
-/// Longest line looked at for a backtrace.
+/// Lines longer than this are not checked for a backtrace.
 const LINE_MAX: usize = 1024;
 /// Bytes kept to show the last lines of a guest that hangs.
 const TAIL_MAX: usize = 16 * 1024;
 
-/// A filter for the bytes of the console; lets everything through as soon as
-/// it comes, a prompt without a line's end too.
+/// A filter for the bytes of the console. It passes everything on at once,
+/// including a prompt without a line end.
 #[derive(Debug)]
 pub struct Filter {
     symbols: Symbols,
     line: Vec<u8>,
-    /// A carriage return that may be half a line's end.
+    /// A carriage return that may be half of a line end.
     return_held: bool,
     tail: Vec<u8>,
 }

@@ -26,8 +26,7 @@ pub fn pass(stderr: impl Read) -> Vec<String> {
     kept
 }
 
-/// The reason in a line of QEMU's that says that the guest's memory is not to be
-/// had.
+/// The reason in a message of QEMU that the guest's memory cannot be allocated.
 pub fn no_memory(text: &str) -> Option<&str> {
     let (_, why) = text.split_once("cannot set up guest memory")?;
     Some(why.split_once(": ").map_or(why, |(_, why)| why))
@@ -50,7 +49,7 @@ fn reading(text: &str) -> Reading {
     if no_memory(text).is_some() {
         return Reading::NoMemory;
     }
-    // QEMU opens nothing else for a guest, and says so once.
+    // QEMU reports this once, and opens no other file for a guest.
     if text.contains("broken or compromised client") {
         return Reading::Explained(
             "a file of the shared directory is a fifo, a socket or a device: \

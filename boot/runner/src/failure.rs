@@ -3,17 +3,17 @@
 use std::fmt;
 use std::io::Write;
 
-/// Exit statuses of the runner's own; the guest's come through as they are.
+/// The runner's own exit statuses; those of the guest are passed on unchanged.
 pub mod status {
     /// Set-up or arguments are wrong; the guest was not started.
     pub const SETUP: u8 = 2;
     /// The guest ran longer than `--timeout` allows.
     pub const TIMEOUT: u8 = 124;
-    /// The guest ended without telling a status: a panic, a triple fault.
+    /// The guest ended without a status: a panic or a triple fault.
     pub const GUEST: u8 = 125;
 }
 
-/// Something that stops the runner: a sentence for the person and a status.
+/// An error that ends the runner: a sentence for the user, and a status.
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// The runner's exit status.
@@ -60,7 +60,7 @@ impl<T, E: fmt::Display> Context<T> for Result<T, E> {
     }
 }
 
-/// One line of progress for the person.
+/// Prints one line of progress.
 pub fn say(text: impl fmt::Display) {
     line(format_args!("dormouse: {text}"));
 }

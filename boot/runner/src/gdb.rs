@@ -82,14 +82,14 @@ impl Drop for Gdb {
     }
 }
 
-/// Tells gdb of the symbols and the socket. The architecture comes first: the
-/// machine starts in 32-bit mode, and gdb would believe it.
+/// Names the symbols and the socket to gdb. The architecture comes first,
+/// because the machine starts in 32-bit mode and gdb would adopt that.
 fn script(folder: &Path, kernel: &Path, loader: &Path) -> String {
     let mut script = String::from("set confirm off\nset architecture i386:x86-64\n");
     let folder = folder.display();
     let _ = writeln!(script, "file \"{}\"", kernel.display());
     let _ = writeln!(script, "add-symbol-file \"{}\"", loader.display());
-    // All programs are linked at the same address, so one at a time.
+    // All programs are linked at the same address, so gdb gets one at a time.
     let _ = writeln!(
         script,
         "define user\nadd-symbol-file \"{folder}/bin/$arg0\"\nend"
@@ -97,7 +97,8 @@ fn script(folder: &Path, kernel: &Path, loader: &Path) -> String {
     script += "document user\nuser NAME: adds the symbols of the program /bin/NAME.\n\
                All programs lie at the same address: a breakpoint in one stops every\n\
                process that gets there. Forget the symbols by: remove-symbol-file -a 0x400000\nend\n";
-    // Memory is filled after gdb has come: breakpoints in it would be lost.
+    // The loader fills memory after gdb has connected, so software breakpoints
+    // in it would be lost.
     script += "echo Use hbreak for breakpoints, user NAME for the symbols of a program.\\n\n";
     let _ = writeln!(script, "target remote {folder}/socket");
     script

@@ -33,10 +33,10 @@ pub enum Debugger {
     /// There is none.
     #[default]
     None,
-    /// The guest waits before its first instruction; how to start gdb is said.
+    /// The guest waits before its first instruction; the runner prints the
+    /// command to start gdb.
     Wait,
-    /// It is started here, with these words on its command line; the guest
-    /// ends with it.
+    /// The runner starts gdb with these arguments; the guest ends with it.
     Start(Vec<String>),
 }
 

@@ -43,7 +43,7 @@ impl Profile {
 
 const LOADER: &str = "dormouse-loader";
 const KERNEL: &str = "dormouse-kernel";
-/// The library that tells a program of the guest from one of the host.
+/// The library that distinguishes a guest program from a host program.
 const RUNTIME: &str = "dormouse-rt";
 
 /// The files of a built guest.
@@ -104,7 +104,7 @@ fn build_all(profile: Profile, verbosity: Verbosity) -> Result<Guests, Failure> 
     Ok(guests)
 }
 
-/// A cargo without the settings that a surrounding cargo leaves behind.
+/// A cargo command without the environment of an outer cargo.
 fn cargo(toolchain: Toolchain) -> Result<Command, Failure> {
     let own = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut cargo = Command::new(toolchain.cargo(own));

@@ -3,7 +3,7 @@
 //! The lines: `@plan N` first; for each case `@run NAME` before it and `@ok
 //! NAME` or `@fail NAME WHY` after; `@done PASSED FAILED` at the end; `@note
 //! TEXT` anywhere; `@left TEXT` when all programs have ended, `nothing` or what
-//! they did not give back; `@exit N` when the machine stops; `@panic TEXT` if it
+//! they have leaked; `@exit N` when the machine stops; `@panic TEXT` if it
 //! does not stop in good order. A run has passed when all of it fits together and
 //! QEMU ended with the one good code: silence, a triple fault or a panic after
 //! the last verdict are failures like any other.
@@ -36,7 +36,7 @@ pub struct Case {
     pub verdict: Verdict,
 }
 
-/// All that was said about a run.
+/// The report of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// How many cases were announced.
@@ -128,7 +128,7 @@ impl Report {
             .count()
     }
 
-    /// Every reason why the run has not passed; none: it has. `exit_code` is
+    /// The reasons why the run has not passed; empty if it has. `exit_code` is
     /// QEMU's, `None` if it was killed.
     pub fn problems(&self, exit_code: Option<i32>) -> Vec<String> {
         let mut problems = Vec::new();

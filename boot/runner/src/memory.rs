@@ -2,16 +2,16 @@
 
 use crate::failure::Failure;
 
-/// The least a guest boots and works with, in MiB.
+/// The least memory with which a guest works, in MiB.
 const MIN_MIB: u64 = 16;
 /// The most QEMU's processor model can address, in MiB.
 const MAX_MIB: u64 = 1 << 20;
 
-/// The amount in MiB. A number without a letter is in MiB, as for QEMU; parts of
-/// a MiB are rounded up.
+/// Parses an amount of memory; the result is in MiB. A number without a letter
+/// is in MiB, as for QEMU; fractions of a MiB are rounded up.
 ///
 /// # Errors
-/// It is no amount, or none that a guest can have.
+/// It is not an amount, or outside the range for a guest.
 pub fn mebibytes(text: &str) -> Result<u64, Failure> {
     let wrong = |why: String| Failure::setup(format!("--mem {text}: {why}"));
     let bytes =
@@ -26,7 +26,7 @@ pub fn mebibytes(text: &str) -> Result<u64, Failure> {
     Ok(mebibytes)
 }
 
-/// Bytes; as many as fit where there are more.
+/// Bytes, saturating.
 fn parse(text: &str) -> Option<u64> {
     let letter = text.chars().last()?;
     let shift = match letter.to_ascii_uppercase() {

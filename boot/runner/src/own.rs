@@ -1,10 +1,10 @@
-//! A person's own test programs: each runs in the guest as a process of its
-//! own, and passes if it ends with status 0 and keeps nothing.
+//! Users' own test programs: each runs in the guest as a process of its own, and
+//! passes if it ends with status 0 and leaks nothing.
 //!
 //! The programs go into the bundle as `/bin/test.NAME`; the guest's `suite`
-//! starts them, looks for leaks of frames, fids, snapshots, processes and
-//! channels, and tells the judge. Programs written as text, for `suite replay`,
-//! go there too.
+//! starts them, checks for leaks of frames, fids, snapshots, processes and
+//! channels, and reports to the judge. Scenario files for `suite replay` go there
+//! too.
 
 use crate::failure::{Context, Failure, line, say};
 use crate::judge::Verdict;
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// Prefix of the tested programs' names in the guest, so that a test may be
 /// called `ls`.
 const PREFIX: &str = "test.";
-/// And those of texts.
+/// Prefix of scenario files.
 const TEXT: &str = "text.";
 
 /// Runs the programs in `guest`; exit status 0 if all have passed, else 1.

@@ -19,7 +19,7 @@ pub enum Accel {
 }
 
 impl Accel {
-    /// This one, or TCG with a warning where KVM cannot work.
+    /// This accelerator, or TCG with a warning where KVM cannot work.
     pub fn usable(self) -> Accel {
         if self == Accel::Kvm
             && let Err(reason) = kvm_usable()
@@ -176,7 +176,7 @@ fn prepare_child(runner: u32, inherited: Inherited) -> std::io::Result<()> {
     Ok(())
 }
 
-/// QEMU's words for exporting `share`.
+/// QEMU's arguments to export `share`.
 fn export(share: &Path) -> Result<String, Failure> {
     let path = share
         .to_str()
@@ -187,7 +187,7 @@ fn export(share: &Path) -> Result<String, Failure> {
                 share.display()
             ))
         })?;
-    // In QEMU's option lists a comma in a value is written twice.
+    // QEMU's option lists need commas in values doubled.
     let path = path.replace(',', ",,");
     Ok(format!(
         "local,id=host,path={path},security_model=none,multidevs=remap"

@@ -18,23 +18,23 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// KVM that has shown nothing by then will not.
+/// KVM without any output after this time does not work.
 const KVM_PATIENCE: Duration = Duration::from_secs(2);
-/// A guest that has shown nothing by then gets its input all the same.
+/// A guest without any output after this time gets its input all the same.
 const INPUT_PATIENCE: Duration = Duration::from_secs(3);
-/// How long QEMU may take to listen for gdb.
+/// Time limit for QEMU to listen for gdb.
 const GDB_PATIENCE: Duration = Duration::from_secs(10);
 /// Interval at which the end of the input is repeated, because each program
 /// that reads the console must see it.
 const END_AGAIN: Duration = Duration::from_millis(500);
-/// Streams from a QEMU: console and verdicts. Each tells once that it ended.
+/// Streams from a QEMU: console and verdicts. Each reports its end once.
 const STREAMS: usize = 2;
 /// Ctrl-D, the console's end of file.
 const END_OF_FILE: u8 = 4;
-/// In input that is not typed: announces the end of file, or itself.
+/// In input from a pipe or file: announces the end of the file, or itself.
 const MARK: u8 = 0x10;
 
-/// Where the guest's input comes from.
+/// The source of the guest's input.
 #[derive(Clone, Debug, Default)]
 pub enum Input {
     /// There is none.
@@ -58,7 +58,7 @@ impl Input {
     }
 }
 
-/// How a run ended.
+/// The way in which a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// QEMU ended.
@@ -73,12 +73,12 @@ pub enum End {
     OutputClosed,
 }
 
-/// A run that is over.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Record {
     /// The way in which the session ended.
     pub end: End,
-    /// All that came on the second serial port.
+    /// All output to the second serial port.
     pub verdicts: String,
     /// The console's last lines.
     pub last_lines: String,
@@ -86,7 +86,7 @@ pub struct Record {
     pub diagnostics: Vec<String>,
 }
 
-/// All a run needs.
+/// The parameters of a run.
 pub struct Session<'a> {
     /// The machine.
     pub machine: Machine,
@@ -116,7 +116,7 @@ enum Event {
 }
 
 impl Session<'_> {
-    /// Starts QEMU and stays with it to the end.
+    /// Starts QEMU and attends to it until the end.
     pub fn run(mut self, mut filter: Filter) -> Result<Record, Failure> {
         let (sender, events) = mpsc::channel();
         let bundle = memory_file(&self.bundle).context(|| "cannot store the bundle".into())?;
@@ -127,7 +127,7 @@ impl Session<'_> {
         let mut process = Process::start(&self, &bundle, &sender)?;
         let mut first = None;
         let mut open = STREAMS;
-        // A guest that waits for gdb shows nothing, and that is no sign.
+        // A guest that waits for gdb is silent for that reason.
         let gdb = self.machine.gdb.clone();
         if self.machine.accel == Accel::Kvm && gdb.is_none() {
             match events.recv_timeout(KVM_PATIENCE) {
@@ -157,7 +157,7 @@ impl Session<'_> {
         let diagnostics = relay.process.end();
         drop(raw);
         if let Some(debugger) = debugger {
-            // It may outlive the guest: the person decides.
+            // gdb may outlive the guest: the user decides.
             let _ = debugger.join();
         }
         Ok(Record {
@@ -168,7 +168,7 @@ impl Session<'_> {
         })
     }
 
-    /// Starts gdb once QEMU listens for it, and watches for its end.
+    /// Starts gdb when QEMU listens for it, and reports its end.
     fn start_debugger(
         &mut self,
         sender: &Sender<Event>,
@@ -220,10 +220,10 @@ struct Relay {
     verdicts: Vec<u8>,
     /// True if the input is not a terminal.
     piped: bool,
-    /// Input, as long as the guest does not listen yet.
+    /// Input, as long as the guest is not ready for it.
     input: Option<Receiver<Vec<u8>>>,
-    /// After how long a silent guest gets it all the same; a guest that waits
-    /// for gdb does not.
+    /// The time after which a silent guest gets its input all the same; `None`
+    /// for a guest that waits for gdb.
     input_patience: Option<Duration>,
 }
 
@@ -246,8 +246,8 @@ impl Relay {
                     wait(events, [deadline, input_at].into_iter().flatten().min())
                 }
             };
-            // The serial port is set up once the guest has used it; bytes that
-            // come sooner would be lost.
+            // The serial port works only after the guest has set it up; bytes
+            // that arrive sooner are lost.
             if (event.is_some() || input_at.is_some_and(|at| Instant::now() >= at))
                 && let (Some(input), Some(stdin)) =
                     (self.input.take(), self.process.child.stdin.take())
@@ -285,7 +285,7 @@ fn wait(events: &Receiver<Event>, until: Option<Instant>) -> Option<Event> {
     events.recv_timeout(left).ok()
 }
 
-/// Passes on all input, then says again and again that it has ended.
+/// Passes on all input, then repeats its end.
 fn send_input(input: Receiver<Vec<u8>>, piped: bool, mut guest: ChildStdin) {
     for bytes in input {
         let sent = match piped {

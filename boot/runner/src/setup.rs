@@ -15,7 +15,7 @@ pub const TARGET: &str = "x86_64-unknown-none";
 /// The emulator's program.
 pub const QEMU: &str = "qemu-system-x86_64";
 
-/// How to get QEMU where the runner cannot install it.
+/// Advice for installing QEMU where the runner cannot do it.
 const QEMU_HELP: &str = "\
   Debian, Ubuntu:  sudo apt-get install -y qemu-system-x86
   Fedora:          sudo dnf install -y qemu-system-x86-core
@@ -25,8 +25,8 @@ const QEMU_HELP: &str = "\
   NixOS:           nix-shell -p qemu
   macOS:           brew install qemu";
 
-/// Set to anything, it makes the runner believe that rustup has no target and
-/// cannot get one: a test of [`Toolchain::Debian`].
+/// A test of [`Toolchain::Debian`]: if set, the runner acts as if rustup had no
+/// target and could not get one.
 const HIDE_TARGET: &str = "DORMOUSE_WITHOUT_TARGET";
 
 /// Debian's compiler, with the source of the library for all targets.
@@ -68,7 +68,8 @@ impl Toolchain {
                 .arg("-Zbuild-std=core,alloc,compiler_builtins")
                 .arg("-Zbuild-std-features=compiler-builtins-mem")
                 .env("RUSTC", DEBIAN_RUSTC)
-                // Its cargo takes -Z only so; nothing else here needs it.
+                // Debian's stable cargo accepts -Z only in this way; nothing
+                // else here needs it.
                 .env("RUSTC_BOOTSTRAP", "1")
                 .env(
                     "RUSTFLAGS",
@@ -78,7 +79,7 @@ impl Toolchain {
     }
 }
 
-/// Makes sure that there is a compiler for [`TARGET`], and says which; looks
+/// Makes sure that there is a compiler for [`TARGET`] and returns it; checks
 /// once in a process.
 pub fn provide_target(verbosity: Verbosity) -> Result<Toolchain, Failure> {
     static FOUND: OnceLock<Toolchain> = OnceLock::new();
@@ -89,7 +90,7 @@ pub fn provide_target(verbosity: Verbosity) -> Result<Toolchain, Failure> {
     let found = if !hidden && target_installed(verbosity) {
         Toolchain::Own
     } else if debian_compiles(verbosity) {
-        // It was installed because rustup had failed before.
+        // An earlier run installed it after rustup had failed.
         Toolchain::Debian
     } else {
         match add_target(verbosity, hidden) {
@@ -134,7 +135,8 @@ fn debian_compiles(verbosity: Verbosity) -> bool {
     })
 }
 
-/// The way out when rustup could not add the target, for the reason given.
+/// Falls back to Debian's compiler after rustup could not add the target, for
+/// the given reason.
 fn install_debian(verbosity: Verbosity, reason: Failure) -> Result<Toolchain, Failure> {
     let packages = DEBIAN_PACKAGES.join(" ");
     let help = format!(

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Bytes of the sample's large file.
 const BIG: u64 = 1 << 30;
-/// Distance of the pages of the large file that hold something.
+/// Distance of the pages of the large file that have content.
 const BIG_STEP: u64 = 16 << 20;
 const PAGE: usize = 4096;
 
@@ -21,14 +21,14 @@ delete it whenever you like, it is made again.
   big        1 GiB, almost all of it a hole: a page of text every 16 MiB
 ";
 
-/// Sample directories at most, for guests at the same time.
+/// The most sample directories, and so guests with one at the same time.
 const SAMPLES_MOST: usize = 64;
 
-/// A sample directory in `parent` that no other guest uses, made where it is
-/// missing, and its lock: `share`, or `share-2` while that is in use, and so on.
+/// A sample directory in `parent` that no other guest uses, created if missing,
+/// and its lock: `share`, or `share-2` while that is in use, and so on.
 ///
 /// # Errors
-/// It cannot be made, or all are in use.
+/// It cannot be created, or all are in use.
 pub fn sample(parent: &Path) -> Result<(PathBuf, Lock), Failure> {
     let mut first = None;
     for number in 1..=SAMPLES_MOST {
@@ -115,7 +115,7 @@ pub struct Lock(File);
 
 impl Lock {
     /// Checks that `path` can be shared, and takes the lock: one Dormouse per
-    /// tree, because two would not see each other's snapshots.
+    /// tree, because two would not protect each other's snapshots.
     pub fn take(path: &Path) -> Result<Lock, Failure> {
         Lock::try_take(path)?.map_err(|holder| {
             Failure::setup(format!(
@@ -153,8 +153,8 @@ impl Lock {
     }
 }
 
-/// The process that has taken the lock on `directory`, if it lives and the
-/// system tells.
+/// The process that holds the lock on `directory`, if it lives and the system
+/// reveals it.
 fn holder(directory: &File) -> Option<u32> {
     let known = directory.metadata().ok()?;
     let device = known.dev();

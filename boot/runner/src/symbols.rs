@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 const KERNEL: &str = "backtrace: ";
 const PROGRAM: &str = "user backtrace: ";
 
-/// Finds functions and lines; opens a file's debug information when first
-/// asked about it.
+/// Finds functions and lines; loads a file's debug information at the first
+/// request.
 #[derive(Debug, Default)]
 pub struct Symbols {
     kernel: PathBuf,
@@ -53,7 +53,8 @@ impl Symbols {
 
     fn program(&self, name: &str) -> Option<PathBuf> {
         if let Some(path) = name.strip_prefix("/n/host/") {
-            // The guest says the name: it must not lead to anything else.
+            // The guest supplies the name, which must not lead out of the
+            // directory.
             let share = self.share.as_ref()?.canonicalize().ok()?;
             let path = share.join(path).canonicalize().ok()?;
             return (path.starts_with(share) && path.is_file()).then_some(path);
@@ -84,7 +85,8 @@ fn describe(path: &Path, address: u64) -> Option<String> {
     Some(format!(" -> {function}{}", place.unwrap_or_default()))
 }
 
-/// A source file's name from the workspace's root on, where it lies in it.
+/// The name of a source file, relative to the workspace's root if it lies in
+/// it.
 fn short(file: &str) -> String {
     let root = checkout::workspace().ok();
     inside(root.as_deref(), Path::new(file))
@@ -92,7 +94,7 @@ fn short(file: &str) -> String {
         .to_string()
 }
 
-/// `file` from `root` on, where it lies in it; `/a-b/c` does not lie in `/a`.
+/// `file` relative to `root`, if it lies in it; `/a-b/c` does not lie in `/a`.
 fn inside<'a>(root: Option<&Path>, file: &'a Path) -> &'a Path {
     let inner = root.and_then(|root| file.strip_prefix(root).ok());
     inner.unwrap_or(file)
@@ -137,7 +139,7 @@ mod tests {
         assert_eq!(shown(other), Path::new(other));
     }
 
-    /// Where the running test was loaded.
+    /// The load address of the running test.
     fn base() -> u64 {
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         let first = maps.lines().next().unwrap();

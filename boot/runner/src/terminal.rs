@@ -1,5 +1,5 @@
-//! The person's side of the console: the terminal without its own line
-//! editing while the guest has it, and the keys that leave.
+//! The user's side of the console: puts the terminal into raw mode while the
+//! guest has it, and detects the keys that leave.
 
 use rustix::termios::{
     LocalModes, OptionalActions, OutputModes, Termios, tcgetattr, tcgetwinsize, tcsetattr,
@@ -9,7 +9,7 @@ use std::sync::mpsc::SyncSender;
 
 const CTRL_A: u8 = 1;
 
-/// Sets the terminal raw for as long as it lives.
+/// Keeps the terminal in raw mode as long as it lives.
 #[derive(Debug)]
 pub struct Raw {
     before: Option<Termios>,
@@ -43,14 +43,13 @@ impl Drop for Raw {
     }
 }
 
-/// `ROWSxCOLUMNS` of the terminal, if a person sits there: standard input and
-/// output are one.
+/// `ROWSxCOLUMNS` of the terminal, if standard input and output are one.
 pub fn size() -> Option<String> {
     if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
         return None;
     }
     let known = tcgetwinsize(std::io::stdout()).ok();
-    // A terminal that does not know its size says 0.
+    // A terminal that does not know its size reports 0.
     let known = known.filter(|size| size.ws_row > 0 && size.ws_col > 0);
     let (rows, columns) = known.map_or((24, 80), |size| (size.ws_row, size.ws_col));
     Some(format!("{rows}x{columns}"))

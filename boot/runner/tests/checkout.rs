@@ -31,7 +31,7 @@ fn runner() -> PathBuf {
     std::env::var_os("CARGO_BIN_EXE_dormouse").unwrap().into()
 }
 
-/// `build` by this runner, as cargo starts it or as a person does.
+/// Runs `build` with this runner, as cargo starts it or by hand.
 fn build(runner: &Path, root: &Path, from_cargo: bool, here: &Path) -> Output {
     let mut runner = Command::new(runner);
     runner.arg("build").current_dir(here);
@@ -59,8 +59,8 @@ fn asks_for(root: &Path, output: &Output) {
 fn a_copied_checkout_builds_itself() {
     let (folder, root) = copied();
     let own = root.join("target/debug/dormouse");
-    // By cargo, which takes the copied runner for fresh; by hand; and one that
-    // lies elsewhere, as with CARGO_TARGET_DIR.
+    // By cargo, which takes the copied runner for fresh; by hand; and with a
+    // runner elsewhere, as with CARGO_TARGET_DIR.
     asks_for(&root, &build(&runner(), &root, true, folder.path()));
     asks_for(&root, &build(&own, &root, false, folder.path()));
     let outside = folder.path().join("dormouse");
@@ -71,7 +71,7 @@ fn a_copied_checkout_builds_itself() {
     fs::rename(&root, &moved).unwrap();
     let own = moved.join("target/debug/dormouse");
     asks_for(&moved, &build(&own, &moved, false, folder.path()));
-    // And none at all is said in a line.
+    // A missing checkout is reported in one line.
     let output = build(&outside, &moved, false, folder.path());
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2));

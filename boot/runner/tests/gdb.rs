@@ -1,5 +1,5 @@
-//! `--gdb`: the line it prints works as it is, and the guest goes on when gdb
-//! lets it go.
+//! `--gdb`: the printed command works unchanged, and the guest goes on when gdb
+//! lets it.
 
 use dormouse::{Verbosity, setup};
 use std::io::{BufRead, BufReader, Write};
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 #[test]
 fn the_printed_line_gives_a_gdb_that_knows_the_kernel() {
     if let Err(failure) = setup::provide_gdb(Verbosity::Normal) {
-        // Past the capture of the test's output: to be seen.
+        // Printed past the capture of the test's output.
         let _ = writeln!(std::io::stderr(), "SKIPPED: no gdb: {failure}");
         return;
     }
@@ -26,7 +26,7 @@ fn the_printed_line_gives_a_gdb_that_knows_the_kernel() {
     let line = said
         .find_map(|line| line.unwrap().strip_prefix("  gdb ").map(String::from))
         .expect("a line to type");
-    // QEMU listens a moment after the line is printed.
+    // QEMU starts to listen a moment after the line is printed.
     let socket = line
         .split_once("-x ")
         .unwrap()

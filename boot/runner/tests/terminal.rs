@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(150);
 struct Person {
     terminal: File,
     shown: Receiver<Vec<u8>>,
-    /// Shown and not looked for yet.
+    /// Output that was not searched yet.
     text: String,
     /// All that was shown.
     all: String,
@@ -124,7 +124,7 @@ fn a_person_at_a_terminal_edits_interrupts_and_stops() {
     person.does(&format!("echo helo{LEFT}l\r"), "\nhello\r\n");
     person.does(&format!("{UP}\x17x\r"), "\nx\r\n");
     person.does("ehco\x15echo again\r", "\nagain\r\n");
-    // Ctrl-C gives up a line, a program, a pipeline and a loop of the shell.
+    // Ctrl-C ends a line, a program, a pipeline and a loop of the shell.
     person.does(&format!("never{CTRL_C}"), "^C\r\n");
     person.types("sleep 1000\r");
     person.sees("sleep 1000\r\n");

@@ -7,11 +7,11 @@ use std::eprintln;
 use std::ffi::c_int;
 use std::path::Path;
 
-/// As of the runner's own refusals.
+/// The same status as for the runner's own refusals.
 const STATUS: c_int = 2;
 
-/// A linker takes it only where there is no other `main`: tests of guest
-/// libraries have theirs.
+/// The linker uses it only if there is no other `main`; tests of guest
+/// libraries have their own.
 #[unsafe(no_mangle)]
 extern "C" fn main() -> c_int {
     let name = env::args_os().next().unwrap_or_default();

@@ -4,26 +4,8 @@ use dormouse_qemu_tests::{guest, run, scratch};
 use std::fs;
 use std::os::unix::fs::symlink;
 
-#[test]
-fn links_of_the_host_are_followed_and_lead_nowhere_else() {
-    let outside = scratch();
-    fs::write(outside.path().join("secret"), "secret\n").unwrap();
-    for eager in [false, true] {
-        let share = scratch();
-        let at = |name: &str| share.path().join(name);
-        fs::create_dir_all(at("project/lib/deep")).unwrap();
-        fs::write(at("project/lib/code"), "code\n").unwrap();
-        fs::write(at("hello"), "hello\n").unwrap();
-        symlink("hello", at("l")).unwrap();
-        symlink("project/lib", at("lib")).unwrap();
-        symlink("lib/deep", at("chain")).unwrap();
-        symlink("../../../hello", at("project/lib/deep/up")).unwrap();
-        symlink("/project/lib/code", at("rooted")).unwrap();
-        symlink("me", at("me")).unwrap();
-        symlink("gone", at("dangling")).unwrap();
-        symlink(outside.path().join("secret"), at("absolute")).unwrap();
-        symlink("../secret", at("relative")).unwrap();
-        let script = r#"cd /n/host
+/// The commands of the test, in a share with the links that it makes.
+const SCRIPT: &str = r#"cd /n/host
 cat l lib/code chain/up chain/../code rooted
 cat me; cat dangling; cat absolute; cat relative
 echo more >> l; cat hello
@@ -37,10 +19,9 @@ ln -s hello made; cat made; ln hello hard; rm hello; cat hard; cat made
 mv lib moved; ls moved; cd moved; pwd; cat code ../lib/code
 cd /n/host; rm -r moved; ls project/lib; rm -r project; ls
 "#;
-        fs::write(at("script"), script).unwrap();
-        let guest = guest(share.path()).eager(eager);
-        let (console, _) = run(share.path(), &guest.command("sh /n/host/script"));
-        let wanted = "hello
+
+/// The output of [`SCRIPT`].
+const PRINTED: &str = "hello
 code
 hello
 code
@@ -93,7 +74,30 @@ relative
 rooted
 script
 ";
-        assert_eq!(console, wanted, "eager: {eager}");
+
+#[test]
+fn links_of_the_host_are_followed_and_lead_nowhere_else() {
+    let outside = scratch();
+    fs::write(outside.path().join("secret"), "secret\n").unwrap();
+    for eager in [false, true] {
+        let share = scratch();
+        let at = |name: &str| share.path().join(name);
+        fs::create_dir_all(at("project/lib/deep")).unwrap();
+        fs::write(at("project/lib/code"), "code\n").unwrap();
+        fs::write(at("hello"), "hello\n").unwrap();
+        symlink("hello", at("l")).unwrap();
+        symlink("project/lib", at("lib")).unwrap();
+        symlink("lib/deep", at("chain")).unwrap();
+        symlink("../../../hello", at("project/lib/deep/up")).unwrap();
+        symlink("/project/lib/code", at("rooted")).unwrap();
+        symlink("me", at("me")).unwrap();
+        symlink("gone", at("dangling")).unwrap();
+        symlink(outside.path().join("secret"), at("absolute")).unwrap();
+        symlink("../secret", at("relative")).unwrap();
+        fs::write(at("script"), SCRIPT).unwrap();
+        let guest = guest(share.path()).eager(eager);
+        let (console, _) = run(share.path(), &guest.command("sh /n/host/script"));
+        assert_eq!(console, PRINTED, "eager: {eager}");
         assert_eq!(fs::read_link(at("made")).unwrap().as_os_str(), "hello");
         let secret = fs::read_to_string(outside.path().join("secret")).unwrap();
         assert_eq!(secret, "secret\n");

@@ -26,9 +26,9 @@ mod cases;
 mod judge;
 mod kills;
 mod liar;
-mod place;
 mod raw;
 mod replay;
+mod testdir;
 mod tiny;
 
 use alloc::{format, vec::Vec};

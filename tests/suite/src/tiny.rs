@@ -5,7 +5,7 @@ use crate::kills::Kills;
 use alloc::vec;
 use alloc::vec::Vec;
 use ninep::consts::{VERSION_L, VERSION_SNAP, VERSION_UNKNOWN, getattr, put};
-use ninep::{Attr, ByteStr, Changes, List, PutKind, Qid, Reply, Request};
+use ninep::{Attr, ByteStr, Changes, List, PutKind, PutOps, Qid, Reply, Request};
 use rt::abi::{SERVICE_FD, mode};
 use rt::{Errno, Failure, File, send};
 
@@ -98,6 +98,29 @@ pub fn serve_with(fault: &str) -> Result<u8, Failure> {
     Ok(status)
 }
 
+/// The fids of the client.
+#[derive(Default)]
+struct Fids {
+    open: i32,
+    snapfids: Vec<u32>,
+    /// Reads of snapfids.
+    reads: u32,
+}
+
+impl Fids {
+    fn count(&mut self, request: &Request<'_>) {
+        match *request {
+            Request::Snap { snapfid, .. } => self.snapfids.push(snapfid),
+            Request::Attach { .. } => self.open += 1,
+            // To the same file only: there are no names.
+            Request::Walk { names, .. } if names.is_empty() => self.open += 1,
+            Request::Clunk { .. } => self.open -= 1,
+            Request::Read { fid, .. } if self.snapfids.contains(&fid) => self.reads += 1,
+            _ => {}
+        }
+    }
+}
+
 const QID: Qid = Qid {
     kind: 0,
     version: 1,
@@ -110,15 +133,13 @@ impl Tiny {
         let Ok(mut content) = self.content() else {
             return 1;
         };
-        // Snapfids, and reads of them.
-        let (mut snapfids, mut reads) = (Vec::new(), 0);
         let mut message = vec![0; MSIZE as usize + 4096];
         let mut out = vec![0; 2 * HUGE];
-        let (mut late, mut kills, mut fids) = (Late::default(), Kills::default(), 0);
+        let (mut late, mut kills, mut fids) = (Late::default(), Kills::default(), Fids::default());
         let mut crowd = Crowd::default();
         for number in 0.. {
             let n = match channel.read(&mut message) {
-                Ok(0) | Err(_) if self.fault == Fault::Slow => return u8::from(fids != 1),
+                Ok(0) | Err(_) if self.fault == Fault::Slow => return u8::from(fids.open != 1),
                 Ok(0) | Err(_) => break,
                 Ok(n) => n,
             };
@@ -146,21 +167,13 @@ impl Tiny {
                 Request::Fsync { .. } => self.fault == Fault::WrongSize,
                 _ => false,
             };
-            match request {
-                Request::Snap { snapfid, .. } => snapfids.push(snapfid),
-                Request::Attach { .. } => fids += 1,
-                // To the same file only: there are no names.
-                Request::Walk { names, .. } if names.is_empty() => fids += 1,
-                Request::Clunk { .. } => fids -= 1,
-                Request::Write { .. } if self.fault == Fault::Slow => {
-                    let _ = rt::sys::sleep(SLOW_NS);
-                }
-                Request::Read { fid, .. } if snapfids.contains(&fid) => reads += 1,
-                _ => {}
+            fids.count(&request);
+            if self.fault == Fault::Slow && matches!(request, Request::Write { .. }) {
+                let _ = rt::sys::sleep(SLOW_NS);
             }
             let answer = match self.answer(&request, &mut content) {
                 _ if crowded => Err(Errno::EAGAIN),
-                _ if self.has_lost(&request, &snapfids, reads) => Err(Errno::ESTALE),
+                _ if self.has_lost(&request, &fids) => Err(Errno::ESTALE),
                 Ok(Answer::Nothing) => continue,
                 answer => answer,
             };
@@ -195,12 +208,12 @@ impl Tiny {
 
     /// Returns true if the request concerns a snapshot that this server has
     /// lost.
-    fn has_lost(&self, request: &Request<'_>, snapfids: &[u32], reads: u32) -> bool {
+    fn has_lost(&self, request: &Request<'_>, fids: &Fids) -> bool {
         let Fault::Loses(after) = self.fault else {
             return false;
         };
         match request {
-            Request::Read { fid, .. } => reads > after && snapfids.contains(fid),
+            Request::Read { fid, .. } => fids.reads > after && fids.snapfids.contains(fid),
             Request::Put { ops, .. } => {
                 ops.iter().any(|op| matches!(op.kind, PutKind::Keep { .. }))
             }
@@ -254,14 +267,7 @@ impl Tiny {
                 qid: QID,
                 iounit: 0,
             },
-            Request::Getattr { .. } => Reply::Getattr(Attr {
-                valid: getattr::BASIC,
-                qid: QID,
-                mode: 0o100_666,
-                nlink: 1,
-                size,
-                ..Attr::default()
-            }),
+            Request::Getattr { .. } => Reply::Getattr(attributes(size)),
             Request::Read { offset, count, .. } => return self.read(offset, count, content),
             Request::Write { offset, data, .. } => {
                 store(content, offset, data)?;
@@ -279,19 +285,9 @@ impl Tiny {
             },
             Request::Put { off, ops, data, .. } => {
                 self.wrote()?;
-                let mut rest = data;
-                let mut end = 0;
-                for op in ops.iter() {
-                    end = op.off + op.len;
-                    if let PutKind::Data = op.kind {
-                        let (now, later) = rest.split_at(op.len as usize);
-                        store(content, off + op.off, now)?;
-                        rest = later;
-                    }
-                }
                 Reply::Put {
                     off,
-                    count: end + boast,
+                    count: apply(content, off, &ops, data)? + boast,
                     epoch: 2,
                     assoc: false,
                     changes: Changes::NONE,
@@ -328,6 +324,33 @@ impl Tiny {
         let end = (start + count).min(content.len());
         Ok(Answer::Data(content[start..end].to_vec()))
     }
+}
+
+/// Attributes of the file.
+fn attributes(size: u64) -> Attr {
+    Attr {
+        valid: getattr::BASIC,
+        qid: QID,
+        mode: 0o100_666,
+        nlink: 1,
+        size,
+        ..Attr::default()
+    }
+}
+
+/// Applies the DATA operations of a write; returns the length of the write.
+fn apply(content: &mut Vec<u8>, off: u64, ops: &PutOps<'_>, data: &[u8]) -> Result<u64, Errno> {
+    let mut rest = data;
+    let mut end = 0;
+    for op in ops.iter() {
+        end = op.off + op.len;
+        if let PutKind::Data = op.kind {
+            let (now, later) = rest.split_at(op.len as usize);
+            store(content, off + op.off, now)?;
+            rest = later;
+        }
+    }
+    Ok(end)
 }
 
 /// The state of [`Fault::Crowded`]: the staged writes.

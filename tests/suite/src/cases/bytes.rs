@@ -3,7 +3,7 @@
 
 use super::Case;
 use crate::check::{Verdict, fails, same};
-use crate::place::Place;
+use crate::testdir::TestDir;
 use alloc::format;
 use alloc::vec::Vec;
 use rt::abi::mode;
@@ -30,7 +30,7 @@ fn odd_names() -> Vec<ByteString> {
 }
 
 fn names() -> Verdict {
-    Place::each(|place| {
+    TestDir::each(|place| {
         let names = odd_names();
         for name in &names {
             let file = File::create(place.at(name), mode::OWRITE | mode::OEXCL, 0o644)?;
@@ -58,7 +58,7 @@ fn names() -> Verdict {
 }
 
 fn directories() -> Verdict {
-    Place::each(|place| {
+    TestDir::each(|place| {
         let path = place.at(b"\xff");
         drop(File::create(&path, mode::OREAD, mode::DMDIR | 0o755)?);
         sys::chdir(&path)?;

@@ -114,6 +114,28 @@ fn harmless_descriptors() -> Verdict {
     Ok(())
 }
 
+/// Small numbers: descriptors, counts, flags.
+const SMALL: &[u64] = &[
+    0,
+    1,
+    2,
+    3,
+    4,
+    7,
+    8,
+    9,
+    16,
+    63,
+    64,
+    512,
+    PAGE,
+    PAGE + 1,
+    3 * PAGE,
+];
+
+/// Numbers that overflow.
+const LARGE: &[u64] = &[1 << 31, 1 << 32, 1 << 47, 1 << 63, u64::MAX - 1, u64::MAX];
+
 pub fn storm(seed: u64, count: usize, left_out: &[Call]) -> Verdict {
     // Nothing that only the judge may say, and names of its own.
     rt::sys::privilege(0)?;
@@ -123,24 +145,6 @@ pub fn storm(seed: u64, count: usize, left_out: &[Call]) -> Verdict {
     memory.bytes_mut()[..16].copy_from_slice(b"/n/host/nothing/");
     let at = memory.address();
     let good = [at, at + 1, at + PAGE - 3, at + PAGE, at + 5 * PAGE + 7];
-    let small = [
-        0,
-        1,
-        2,
-        3,
-        4,
-        7,
-        8,
-        9,
-        16,
-        63,
-        64,
-        512,
-        PAGE,
-        PAGE + 1,
-        3 * PAGE,
-    ];
-    let large = [1 << 31, 1 << 32, 1 << 47, 1 << 63, u64::MAX - 1, u64::MAX];
     let calls: Vec<Call> = Call::ALL
         .iter()
         .copied()
@@ -152,10 +156,10 @@ pub fn storm(seed: u64, count: usize, left_out: &[Call]) -> Verdict {
         let mut args = [0; 6];
         for arg in &mut args {
             *arg = match random.below(8) {
-                0..4 => of(&mut random, &small),
+                0..4 => of(&mut random, SMALL),
                 4..6 => of(&mut random, &good),
                 6 => of(&mut random, NOWHERE),
-                _ => of(&mut random, &large),
+                _ => of(&mut random, LARGE),
             };
         }
         if call == Call::RFork {

@@ -267,21 +267,24 @@ fn offsets() -> Verdict {
     world.works()
 }
 
+/// Numbers that are no open descriptors.
+const NO_DESCRIPTORS: &[u64] = &[
+    50,
+    63,
+    64,
+    65,
+    1 << 31,
+    (1 << 32) + 1,
+    1 << 63,
+    u64::MAX - 1,
+    u64::MAX,
+];
+
 fn descriptors() -> Verdict {
     let world = World::new()?;
     let at = world.memory.address() + PAGE;
     let path = world.memory.address();
-    for bad in [
-        50,
-        63,
-        64,
-        65,
-        1 << 31,
-        (1 << 32) + 1,
-        1 << 63,
-        u64::MAX - 1,
-        u64::MAX,
-    ] {
+    for &bad in NO_DESCRIPTORS {
         let calls = [
             (Call::Close, [bad, 0, 0, 0, 0, 0]),
             (Call::PRead, [bad, at, 8, 0, 0, 0]),

@@ -428,56 +428,60 @@ fn put_reply() -> Reply<'static> {
     }
 }
 
-/// A writer that is killed while its commit is under way: the snapshot that the
-/// commit makes is given back after that, not before.
-fn killed_commit() -> Verdict {
+/// A server that kills the writer of a commit and answers when the next client
+/// comes. It ends with another status than 0 if the snapshot of the commit is
+/// given back before that.
+fn kills_in_a_commit(channel: &File) -> u8 {
     let liar = Liar {
         snapshots: true,
         ..Liar::default()
     };
-    let serve = |channel: &File| {
-        let (mut made, mut unanswered) = (None, Vec::new());
-        let status = liar.serve(channel, |turn| match *turn.request {
-            Request::Put {
-                flags, into, off, ..
-            } if flags & put::COMMIT != 0 => {
-                made = Some(into);
-                let reply = Reply::Put {
-                    off: 0,
-                    count: PG as u64,
-                    epoch: 2,
-                    assoc: true,
-                    changes: Changes::NONE,
-                };
-                unanswered.push((turn.tag, reply));
-                end_unless(process::kill(off, "in the middle").is_ok())
+    let (mut made, mut unanswered) = (None, Vec::new());
+    let status = liar.serve(channel, |turn| match *turn.request {
+        Request::Put {
+            flags, into, off, ..
+        } if flags & put::COMMIT != 0 => {
+            made = Some(into);
+            let reply = Reply::Put {
+                off: 0,
+                count: PG as u64,
+                epoch: 2,
+                assoc: true,
+                changes: Changes::NONE,
+            };
+            unanswered.push((turn.tag, reply));
+            end_unless(process::kill(off, "in the middle").is_ok())
+        }
+        Request::Flush { .. } => {
+            unanswered.push((turn.tag, Reply::Flush));
+            Next::Done
+        }
+        Request::Clunk { fid } if made == Some(fid) => {
+            made = None;
+            if unanswered.is_empty() {
+                Next::Honest
+            } else {
+                Next::End(5)
             }
-            Request::Flush { .. } => {
-                unanswered.push((turn.tag, Reply::Flush));
-                Next::Done
+        }
+        Request::Walk { .. } => {
+            let late = unanswered.drain(..);
+            let sent = late.map(|(tag, reply)| turn.reply(tag, &reply));
+            if sent.filter(Result::is_err).count() == 0 {
+                Next::Honest
+            } else {
+                Next::End(4)
             }
-            Request::Clunk { fid } if made == Some(fid) => {
-                made = None;
-                if unanswered.is_empty() {
-                    Next::Honest
-                } else {
-                    Next::End(5)
-                }
-            }
-            Request::Walk { .. } => {
-                let late = unanswered.drain(..);
-                let sent = late.map(|(tag, reply)| turn.reply(tag, &reply));
-                if sent.filter(Result::is_err).count() == 0 {
-                    Next::Honest
-                } else {
-                    Next::End(4)
-                }
-            }
-            _ => Next::Honest,
-        });
-        if made.is_none() { status } else { 6 }
-    };
-    served(serve, |path| {
+        }
+        _ => Next::Honest,
+    });
+    if made.is_none() { status } else { 6 }
+}
+
+/// A writer that is killed while its commit is under way: the snapshot that the
+/// commit makes is given back after that, not before.
+fn killed_commit() -> Verdict {
+    served(kills_in_a_commit, |path| {
         let pid = process::spawn(|| {
             let write = || {
                 let mut segment = snapshot(1)?;

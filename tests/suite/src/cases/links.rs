@@ -3,7 +3,7 @@
 use super::Case;
 use crate::check::{Verdict, Why, fails, same};
 use crate::judge::counters;
-use crate::place::Place;
+use crate::testdir::TestDir;
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -26,7 +26,7 @@ pub const CASES: &[Case] = &[
     Case::new("links.kernel-tree", kernel_tree),
 ];
 
-impl Place {
+impl TestDir {
     fn file(&self, name: &str, content: &str) -> Verdict {
         let file = File::create(self.at(name.as_bytes()), mode::OWRITE, 0o644)?;
         Ok(file.write_all(content.as_bytes())?)
@@ -60,7 +60,7 @@ impl Place {
 }
 
 fn followed() -> Verdict {
-    Place::each(|place| {
+    TestDir::each(|place| {
         place.directory("a")?;
         place.directory("a/b")?;
         place.file("a/f", "f")?;
@@ -96,7 +96,7 @@ fn followed() -> Verdict {
 }
 
 fn absolute() -> Verdict {
-    Place::each(|place| {
+    TestDir::each(|place| {
         place.file("f", "f")?;
         // By the name the server has here.
         sys::symlink(place.path("f"), place.path("by-name"))?;
@@ -111,7 +111,7 @@ fn absolute() -> Verdict {
 
 /// The calls that do not follow the last name.
 fn themselves() -> Verdict {
-    Place::each(|place| {
+    TestDir::each(|place| {
         place.directory("d")?;
         place.file("d/f", "f")?;
         place.symlink("d", "l")?;
@@ -165,7 +165,7 @@ fn themselves() -> Verdict {
 }
 
 fn created_through() -> Verdict {
-    Place::each(|place| {
+    TestDir::each(|place| {
         place.directory("d")?;
         place.symlink("d/new", "l")?;
         place.symlink("l", "l2")?;
@@ -202,7 +202,7 @@ fn created_through() -> Verdict {
 }
 
 fn dot_dot() -> Verdict {
-    Place::each(|place| {
+    TestDir::each(|place| {
         place.directory("a")?;
         place.directory("a/b")?;
         place.file("a/f", "a")?;
@@ -225,7 +225,7 @@ fn dot_dot() -> Verdict {
 }
 
 fn loops() -> Verdict {
-    Place::each(|place| {
+    TestDir::each(|place| {
         place.symlink("me", "me")?;
         place.symlink("two", "one")?;
         place.symlink("one", "two")?;
@@ -244,7 +244,7 @@ fn loops() -> Verdict {
 }
 
 fn out_of_the_server() -> Verdict {
-    Place::each(|place| {
+    TestDir::each(|place| {
         place.file("f", "f")?;
         place.directory("d")?;
         place.symlink("../../dev/null", "up")?;
@@ -266,7 +266,7 @@ fn out_of_the_server() -> Verdict {
 }
 
 fn texts() -> Verdict {
-    Place::each(|place| {
+    TestDir::each(|place| {
         let odd = b"\xff\xfe \n\x1b[2J";
         drop(File::create(place.at(odd), mode::OWRITE, 0o644)?);
         sys::symlink(odd, place.path("l"))?;
@@ -303,7 +303,7 @@ fn texts() -> Verdict {
 }
 
 fn hard() -> Verdict {
-    Place::each(|place| {
+    TestDir::each(|place| {
         place.file("f", "one")?;
         place.directory("d")?;
         place.symlink("f", "l")?;
@@ -352,7 +352,7 @@ fn hard() -> Verdict {
 }
 
 fn binds() -> Verdict {
-    Place::each(|place| {
+    TestDir::each(|place| {
         place.directory("a")?;
         place.directory("b")?;
         place.file("a/f", "a")?;
@@ -390,7 +390,7 @@ fn binds() -> Verdict {
 
 /// Paths without links cost as much as before links existed.
 fn messages() -> Verdict {
-    Place::each(|place| {
+    TestDir::each(|place| {
         place.directory("a")?;
         place.directory("a/b")?;
         place.file("a/b/f", "f")?;
@@ -418,14 +418,14 @@ fn messages() -> Verdict {
 }
 
 fn replaced_while_opened() -> Verdict {
-    Place::each(|place| {
+    TestDir::each(|place| {
         place.file("f", "one")?;
         place.file("g", "two")?;
         place.symlink("f", "l")?;
         place.symlink("l", "chain")?;
         let path = place.0;
         let replacing = || -> Result<(), Errno> {
-            let place = core::mem::ManuallyDrop::new(Place(path));
+            let place = core::mem::ManuallyDrop::new(TestDir(path));
             let next = place.path("next");
             for n in 0..150 {
                 match n % 3 {

@@ -289,31 +289,35 @@ fn serving() -> Verdict {
     Ok(())
 }
 
+/// Pages of the file of [`falls_silent`].
+const PAGES: usize = 100;
+
+/// A server of which the first read of a page in the middle fails; after that it
+/// is silent about that page.
+fn falls_silent(channel: &File) -> u8 {
+    let mut reads = 0;
+    let liar = Liar {
+        snapshots: true,
+        len: PAGES * PG,
+        ..Liar::default()
+    };
+    liar.serve(channel, |turn| match turn.request {
+        Request::Read { offset, .. } if *offset == 50 * PG as u64 => {
+            reads += 1;
+            if reads % 2 == 1 {
+                turn.error(turn.tag, Errno::EIO)
+            } else {
+                Next::Done
+            }
+        }
+        _ => Next::Honest,
+    })
+}
+
 /// Writers whose bytes are at a server that does not answer any more wait for it
 /// alone: others' writes to the file's server go on.
 fn writers() -> Verdict {
-    const PAGES: usize = 100;
-    let serve = |channel: &File| {
-        // Of each page the first read fails; then there is silence.
-        let mut reads = 0;
-        let liar = Liar {
-            snapshots: true,
-            len: PAGES * PG,
-            ..Liar::default()
-        };
-        liar.serve(channel, |turn| match turn.request {
-            Request::Read { offset, .. } if *offset == 50 * PG as u64 => {
-                reads += 1;
-                if reads % 2 == 1 {
-                    turn.error(turn.tag, Errno::EIO)
-                } else {
-                    Next::Done
-                }
-            }
-            _ => Next::Honest,
-        })
-    };
-    served(serve, |silent| {
+    served(falls_silent, |silent| {
         let shared = Shared::new(PG)?;
         let started = shared.semaphore(0)?;
         let mut hostile = alloc::vec::Vec::new();

@@ -21,13 +21,13 @@ pub const CASES: &[Case] = &[
 ];
 
 /// A directory in `/tmp`, removed with all in it when dropped.
-struct Place(&'static str);
+struct TestDir(&'static str);
 
-impl Place {
-    fn new() -> Result<Place, Errno> {
+impl TestDir {
+    fn new() -> Result<TestDir, Errno> {
         let path = "/tmp/suite";
         mkdir(path)?;
-        Ok(Place(path))
+        Ok(TestDir(path))
     }
 
     fn at(&self, name: &str) -> String {
@@ -35,7 +35,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for TestDir {
     fn drop(&mut self) {
         remove_all(self.0);
     }
@@ -71,7 +71,7 @@ fn names(path: &str) -> Result<Vec<String>, Errno> {
 }
 
 fn write() -> Verdict {
-    let place = Place::new()?;
+    let place = TestDir::new()?;
     let path = place.at("file");
     let want = patterned(3, 0, 300_000);
     let file = File::create(&path, mode::ORDWR | mode::OEXCL, 0o640)?;
@@ -101,7 +101,7 @@ fn write() -> Verdict {
 }
 
 fn size() -> Verdict {
-    let place = Place::new()?;
+    let place = TestDir::new()?;
     let file = File::create(&place.at("file"), mode::ORDWR, 0o644)?;
     file.write_all(&patterned(1, 0, 3 * PG))?;
     file.set_size(PG as u64 + 10)?;
@@ -122,7 +122,7 @@ fn size() -> Verdict {
 }
 
 fn directories() -> Verdict {
-    let place = Place::new()?;
+    let place = TestDir::new()?;
     let (outer, inner) = (place.at("d"), place.at("d/e"));
     mkdir(&outer)?;
     mkdir(&inner)?;
@@ -137,7 +137,7 @@ fn directories() -> Verdict {
 }
 
 fn rename() -> Verdict {
-    let place = Place::new()?;
+    let place = TestDir::new()?;
     let [a, b, d, e] = ["a", "b", "d", "d/e"].map(|name| place.at(name));
     make(&a, b"a")?;
     make(&b, b"b")?;
@@ -174,7 +174,7 @@ fn rename() -> Verdict {
 
 /// A file without a name stays as long as it is open.
 fn unlinked() -> Verdict {
-    let place = Place::new()?;
+    let place = TestDir::new()?;
     let path = place.at("file");
     let file = File::create(&path, mode::ORDWR, 0o644)?;
     file.write_all(b"before ")?;
@@ -189,7 +189,7 @@ fn unlinked() -> Verdict {
 }
 
 fn wrong() -> Verdict {
-    let place = Place::new()?;
+    let place = TestDir::new()?;
     let (file, directory) = (place.at("f"), place.at("d"));
     make(&file, b"file")?;
     mkdir(&directory)?;
@@ -207,7 +207,7 @@ fn wrong() -> Verdict {
 
 fn many_names() -> Verdict {
     const COUNT: usize = 500;
-    let place = Place::new()?;
+    let place = TestDir::new()?;
     let name = |index| format!("a name of some length {index:03}");
     for index in 0..COUNT {
         make(&place.at(&name(index)), b"")?;

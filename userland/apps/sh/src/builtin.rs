@@ -1,5 +1,5 @@
-//! Commands that are part of the shell: those that change it, and some that
-//! scripts use all the time.
+//! Builtin commands: those that change the shell itself, and some that scripts
+//! use all the time.
 
 use crate::Shown;
 use crate::command::Meaning;
@@ -17,8 +17,8 @@ use text::{Escapes, Output, Printed, unescape};
 /// Runs with the arguments, without the name.
 pub type Builtin = fn(&mut Shell, &[&str]) -> Ran;
 
-/// The command of that name, if it is one of those that POSIX calls special:
-/// no function has its name, and variables set before it stay.
+/// The special builtin (in POSIX's sense) of that name: functions cannot have
+/// its name, and variables set before it stay set.
 pub fn special(name: &str) -> Option<Builtin> {
     Some(match name {
         ":" => |_, _| Ok(0),
@@ -66,7 +66,8 @@ pub fn find(name: &str) -> Option<Builtin> {
     })
 }
 
-/// Commands of other shells that no program can stand for: each says so.
+/// Commands of other shells that cannot be programs: each is refused with a
+/// message.
 fn unsupported(name: &str) -> Option<Builtin> {
     macro_rules! refuse {
         ($($known:literal)*) => {
@@ -94,7 +95,7 @@ pub fn unsupported_option(command: &str, option: &str) -> Ran {
     Ok(USAGE)
 }
 
-/// Adds to standard output; a failure shows when that is flushed.
+/// Writes to standard output; an error shows when it is flushed.
 fn put(text: &str) {
     let _ = io::write(&to_bytes(text));
 }
@@ -328,7 +329,7 @@ fn history(shell: &mut Shell, _: &[&str]) -> Ran {
     Ok(0)
 }
 
-/// The status that `exit` and `halt` leave with.
+/// The exit status for `exit` and `halt`.
 fn status(shell: &Shell, args: &[&str]) -> Option<u8> {
     match args {
         [] => Some(shell.status),

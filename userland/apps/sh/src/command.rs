@@ -14,7 +14,7 @@ use shell::tree::{Stage, Word};
 
 /// The meaning of a command name.
 pub enum Meaning {
-    /// Part of the shell; the variables before it stay.
+    /// A special builtin; variables set before it stay set.
     Special(Builtin),
     /// A function.
     Function,
@@ -39,7 +39,7 @@ impl Shell {
         }
     }
 
-    /// Where the program `name` is.
+    /// The path of the program `name`.
     fn program_path(&self, name: &str) -> Option<String> {
         let is_file = |path: &String| {
             let stat = File::stat_path(to_bytes(path));
@@ -53,7 +53,7 @@ impl Shell {
         paths.find(is_file)
     }
 
-    /// Runs the command that `texts` are, the name first.
+    /// Runs the command with the words `texts`, the name first.
     pub fn command(
         &mut self,
         stage: &Stage,

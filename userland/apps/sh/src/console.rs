@@ -5,12 +5,12 @@ use crate::redirect::private;
 use rt::console::{CONSOLE, CONTROL};
 use rt::{File, mode};
 
-/// Without a better idea.
+/// The width to assume if it is unknown.
 const COLUMNS: usize = 80;
 
 /// The console, by its control file. Closing that file resets the mode.
 pub struct Console {
-    /// `None` in a name space without it.
+    /// `None` in a name space without a console.
     control: Option<File>,
     /// Columns of the terminal; `None` if lines come from a pipe.
     columns: Option<usize>,
@@ -39,24 +39,24 @@ impl Console {
         self.control.as_ref().map(File::fd)
     }
 
-    /// In a child, where the descriptor is closed already.
+    /// For a child, in which the descriptor is already closed.
     pub fn forget(self) {
         self.control.map(File::into_fd);
     }
 
-    /// From now on keys are read as they are typed.
+    /// Switches to single keys.
     pub fn raw(&self) {
         self.order(b"rawon");
     }
 
-    /// From now on whole lines are read.
+    /// Switches to whole lines.
     pub fn lines(&self) {
         self.order(b"rawoff");
     }
 
     fn order(&self, order: &[u8]) {
         if let Some(control) = &self.control {
-            // A console that is gone shows itself at the next read.
+            // The next read reports a console that is gone.
             let _ = control.write_all(order);
         }
     }

@@ -2,20 +2,20 @@
 
 use bytestr::text::to_bytes;
 use rt::{File, Stat, mode};
-use shell::condition::{self, Access, Facts, Kind};
+use shell::condition::{self, Access, Facts, FileType};
 
 /// The files there are.
 pub struct Files;
 
 fn facts(stat: &Stat) -> Facts {
     let kind = match stat.mode & 0o170_000 {
-        0o040_000 => Kind::Directory,
-        0o120_000 => Kind::Link,
-        0o020_000 => Kind::CharacterDevice,
-        0o060_000 => Kind::BlockDevice,
-        0o010_000 => Kind::Pipe,
-        0o140_000 => Kind::Socket,
-        _ => Kind::Ordinary,
+        0o040_000 => FileType::Directory,
+        0o120_000 => FileType::Link,
+        0o020_000 => FileType::CharacterDevice,
+        0o060_000 => FileType::BlockDevice,
+        0o010_000 => FileType::Pipe,
+        0o140_000 => FileType::Socket,
+        _ => FileType::Ordinary,
     };
     Facts {
         kind,
@@ -48,8 +48,8 @@ impl condition::Files for Files {
             Access::Run => 0o111,
         };
         let opened = match (access, facts(&stat).kind) {
-            (Access::Read, Kind::Ordinary | Kind::Directory) => mode::OREAD,
-            (Access::Write, Kind::Ordinary) => mode::OWRITE,
+            (Access::Read, FileType::Ordinary | FileType::Directory) => mode::OREAD,
+            (Access::Write, FileType::Ordinary) => mode::OWRITE,
             _ => return stat.mode & bits != 0,
         };
         File::open(to_bytes(path), opened).is_ok()

@@ -117,7 +117,7 @@ impl Input {
         }
     }
 
-    /// Puts a whole command where the arrow keys find it.
+    /// Adds a whole command to the history.
     pub fn remember(&self, shell: &mut Shell, text: &str) {
         if matches!(self.source, Source::Terminal(_) | Source::Console) {
             shell.history.add(&text.replace('\n', " "));
@@ -125,7 +125,7 @@ impl Input {
     }
 }
 
-/// A line edited on the terminal.
+/// Reads a line with the line editor.
 fn typed(shell: &Shell, prompt: &str, columns: usize) -> Result<Read, Errno> {
     let (input, output) = (File::borrowed(0), File::borrowed(1));
     let console = shell.console.as_ref();

@@ -38,7 +38,7 @@ use state::Shell;
 
 rt::main!(main, include_str!("main.rs"));
 
-/// How a text of the shell is shown to people.
+/// The form of a shell text for display.
 struct Shown<'a>(&'a str);
 
 impl fmt::Display for Shown<'_> {
@@ -97,7 +97,7 @@ fn whole(shell: &mut Shell, text: &str) -> u8 {
     }
 }
 
-/// Runs lines as they come, up to the end of the input or `exit`.
+/// Runs lines as they arrive, up to the end of the input or `exit`.
 fn typed(shell: &mut Shell) -> u8 {
     let mut input = input::Input::new(shell);
     let mut text = String::new();
@@ -135,7 +135,7 @@ fn typed(shell: &mut Shell) -> u8 {
         match ran {
             Ok(_) => {}
             Err(Leave::Exit(status)) => return status,
-            // A person may correct it, a script cannot.
+            // A user can correct it; a script ends.
             Err(Leave::Wrong(status)) if shell.console.is_none() => return status,
             Err(leave) => shell.status = leave.status(),
         }

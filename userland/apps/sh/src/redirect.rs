@@ -19,8 +19,8 @@ pub enum For {
     AWhile,
 }
 
-/// Redirections may name descriptors below this one; those from it on are
-/// where the shell keeps its own.
+/// Redirections may name descriptors below this one; the shell keeps its own
+/// from this one on.
 const PRIVATE: u32 = 40;
 /// Most bytes of a here-document: a channel must hold all of them, because the
 /// shell does not wait for the reader.
@@ -32,13 +32,13 @@ fn is_open(fd: u32) -> bool {
     !matches!(File::borrowed(fd).stat(), Err(Errno::EBADF))
 }
 
-/// The file by a descriptor that no redirection names.
+/// Moves the file to a descriptor that redirections cannot name.
 pub fn private(file: File) -> Result<File, Errno> {
     let free = (PRIVATE..FDS_MAX as u32).rev().find(|fd| !is_open(*fd));
     file.dup_to(free.ok_or(Errno::EMFILE)?)
 }
 
-/// `aside` entry of a descriptor that was closed before.
+/// Entry of `aside` for a descriptor that was closed.
 pub const CLOSED: u32 = u32::MAX;
 
 impl Shell {
@@ -90,7 +90,7 @@ impl Shell {
         Ok(())
     }
 
-    /// Undoes redirections until only `count` of those put aside are left.
+    /// Undoes redirections until only `count` saved descriptors are left.
     pub fn restore(&mut self, count: usize) {
         while self.aside.len() > count {
             let Some((fd, kept)) = self.aside.pop() else {

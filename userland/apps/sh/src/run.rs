@@ -9,7 +9,7 @@ use rt::eprintln;
 use shell::tree::{Command, Item, Junction, List, Pipeline, Stage, Word};
 use shell::{Host, Script, expand, expand_one, glob, pattern};
 
-/// Why the commands that follow are not run.
+/// The reason why the commands that follow are not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leave {
     /// The shell ends.
@@ -37,15 +37,14 @@ impl Leave {
     }
 }
 
-/// A status, or why it stops here.
+/// A status, or the reason to stop.
 pub type Ran = Result<u8, Leave>;
 
-/// Status of a command that was not even begun: its redirection failed.
+/// Status of a command whose redirection failed.
 pub const NOT_BEGUN: u8 = 1;
 /// Status of a syntax or usage error.
 pub const USAGE: u8 = 2;
-/// Commands within each other, functions and texts included: a stack is
-/// finite.
+/// Nesting limit of commands, functions and texts, because a stack is finite.
 const DEPTH_MAX: usize = 1000;
 
 /// The process that runs a program as its last action.
@@ -100,7 +99,7 @@ impl Shell {
         Ok(self.status)
     }
 
-    /// Runs a pipeline, the `last` of its item or not.
+    /// Runs a pipeline; `last` tells whether it is the last of its item.
     fn pipeline(&mut self, pipeline: &Pipeline, last: bool) -> Ran {
         let tested = pipeline.negated || !last;
         let ran = self.testing(tested, |shell| match pipeline.stages.as_slice() {
@@ -114,7 +113,8 @@ impl Shell {
                 false => status,
             });
         }
-        // A compound command fails by one in it, which was looked at there.
+        // A compound command fails because a part of it failed, and that part
+        // was handled there.
         let simple = match pipeline.stages.as_slice() {
             [stage] => matches!(
                 &*stage.command,
@@ -128,7 +128,7 @@ impl Shell {
         }
     }
 
-    /// Runs `body`; if `tested`, its failure is looked at and ends nothing.
+    /// Runs `body`; if `tested`, its failure does not end the shell.
     fn testing<R>(&mut self, tested: bool, body: impl FnOnce(&mut Shell) -> R) -> R {
         self.tested += usize::from(tested);
         let ran = body(self);
@@ -136,7 +136,7 @@ impl Shell {
         ran
     }
 
-    /// Runs `body` one level further in, if there may be one more.
+    /// Runs `body` one level deeper, within the limit.
     pub fn deeper(&mut self, body: impl FnOnce(&mut Shell) -> Ran) -> Ran {
         if self.depth == DEPTH_MAX {
             eprintln!("{}: commands are nested too deeply", Shown(&self.name));
@@ -148,7 +148,7 @@ impl Shell {
         ran
     }
 
-    /// Runs a command in this process as far as that is possible.
+    /// Runs a command in this process if possible.
     pub fn stage(&mut self, stage: &Stage, process: Process) -> Ran {
         match &*stage.command {
             Command::Simple { assignments, words } => {
@@ -324,7 +324,7 @@ impl Shell {
         Ok(())
     }
 
-    /// Runs `body` with variables that programs see and that are as before
+    /// Runs `body` with variables that are exported to programs and restored
     /// afterwards.
     pub fn with_variables(
         &mut self,

@@ -20,7 +20,7 @@ pub const NOT_FOUND: u8 = 127;
 pub const NOT_STARTED: u8 = 126;
 /// Ended processes whose statuses are remembered.
 const FINISHED_MAX: usize = 64;
-/// Programs that this shell trusts with stopping the machine.
+/// Programs that keep the privilege to stop the machine.
 const SHELL: &str = "/bin/sh";
 
 impl Shell {
@@ -93,7 +93,8 @@ impl Shell {
                     self.become_stage(stage)
                 }
                 Ok(Fork::Parent(pid)) => children.push((pid, Shell::describe(stage))),
-                // A stage that waits for input from this one gets the end.
+                // A stage that would wait for input from this one reads the end
+                // of the file.
                 Err(errno) => return (children, Err(errno)),
             }
             before = next;
@@ -169,7 +170,7 @@ impl Shell {
         NOT_STARTED
     }
 
-    /// In a new process: the shell's own descriptors and habits are gone.
+    /// Prepares a new process: drops the shell's own descriptors and settings.
     fn become_child(&mut self) {
         for fd in self.private_descriptors() {
             drop(File::from_fd(fd));
@@ -222,7 +223,7 @@ impl Shell {
         process::exit_now(Shell::not_run(errno), errno.text())
     }
 
-    /// Says why a program was not run.
+    /// Reports the reason why a program was not run.
     pub fn say_not_run(&self, name: &str, errno: Errno) {
         let shell = Shown(&self.name);
         match errno {
@@ -242,7 +243,7 @@ impl Shell {
             .collect()
     }
 
-    /// Becomes the program that `name` means; returns why it cannot.
+    /// Replaces this process by the program `name`; returns the error.
     pub fn execute(&self, name: &str, arguments: &[&str], environment: &[String]) -> Errno {
         if name.contains('/') {
             return execute_path(name, arguments, environment);
@@ -258,7 +259,7 @@ impl Shell {
         last
     }
 
-    /// Waits until all these have ended; the status of the last one.
+    /// Waits for all these processes; returns the status of the last one.
     pub fn wait_for(&mut self, children: &[(u64, String)]) -> Ran {
         let mut left = children.len();
         let mut result = 0;
@@ -329,7 +330,7 @@ impl Shell {
         }
     }
 
-    /// Waits for the background: one of it or all; the status.
+    /// Waits for one background process or all; returns the status.
     pub fn wait_background(&mut self, pid: Option<u64>) -> Ran {
         while self
             .background
@@ -361,7 +362,7 @@ impl Shell {
 /// already named the program, the reason and the place.
 const FAULT: &str = "sys: trap: ";
 
-/// Says why a process was ended from outside.
+/// Reports the reason why a process was ended from outside.
 fn report(name: &str, ended: &Ended) {
     let text = ended.text();
     let told = text == INTERRUPT || text.starts_with(FAULT);
@@ -370,7 +371,7 @@ fn report(name: &str, ended: &Ended) {
     }
 }
 
-/// The console's lines are for the foreground.
+/// Directs Ctrl-C to the foreground group.
 fn no_input() {
     lead(File::open("/dev/null", mode::OREAD).ok(), 0);
 }
@@ -387,8 +388,8 @@ fn lead(file: Option<File>, fd: u32) {
     }
 }
 
-/// Why `name` was not executed: the kernel's own words where they say more than
-/// the number, as for program files it refuses.
+/// The reason why `name` was not executed: the kernel's text if it says more
+/// than the number, as for program files that it refuses.
 pub fn reason(name: &str, errno: Errno) -> String {
     let mut buffer = [0; 400];
     match sys::errstr(&mut buffer) {

@@ -95,7 +95,7 @@ pub struct Shell {
     pub options: Options,
     /// Of the last command.
     pub status: u8,
-    /// Of the last `$(...)` in the command that runs.
+    /// Status of the last `$(...)` in the present command.
     pub captured: Option<u8>,
     /// The last background process.
     pub last_background: u64,
@@ -108,18 +108,17 @@ pub struct Shell {
     pub aside: Vec<(u32, u32)>,
     /// Loops around the command that runs.
     pub loops: usize,
-    /// Commands around it whose failure is looked at: a condition, all but
-    /// the end of `a && b`.
+    /// Number of enclosing commands whose failure is handled: a condition, or
+    /// all but the last of `a && b`.
     pub tested: usize,
-    /// Commands around it, functions and texts included; see
-    /// [`Shell::deeper`].
+    /// Nesting depth, with functions and texts; see [`Shell::deeper`].
     pub depth: usize,
     /// For each function call around the command, the former values of its
     /// local variables.
     pub locals: Vec<Vec<(String, Option<Variable>)>>,
-    /// Files that `.` reads around it.
+    /// Number of files being read by `.`.
     pub sourced: usize,
-    /// Set while lines are typed by a person, or come as if they were.
+    /// Set in an interactive shell.
     pub console: Option<Console>,
     pub history: History,
 }
@@ -167,7 +166,7 @@ impl Shell {
         variable.text = text;
     }
 
-    /// Why the variable may not be set, if that is so.
+    /// The reason why the variable cannot be set, if there is one.
     pub fn check(&self, name: &str) -> Result<(), String> {
         match self.variables.get(name) {
             _ if !is_name(name) => Err(format!("{}: not a name", Shown(name))),
@@ -220,7 +219,7 @@ impl Shell {
         }
     }
 
-    /// Which descriptors a child must not have.
+    /// The descriptors to close in a child.
     pub fn private_descriptors(&self) -> Vec<u32> {
         let console = self.console.as_ref().and_then(Console::fd);
         let aside = self.aside.iter().map(|(_, kept)| *kept);
@@ -230,7 +229,7 @@ impl Shell {
 }
 
 impl Shell {
-    /// From now on an interrupt ends the commands that run, not this shell.
+    /// From now on an interrupt ends the running commands but not this shell.
     pub fn catch_interrupts(&self) {
         if let Err(errno) = note::handle(noted) {
             eprintln!("{}: notes: {errno}", self.name);

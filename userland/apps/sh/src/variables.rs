@@ -15,7 +15,7 @@ use shell::{Host, is_name};
 /// Bytes of a line that `read` takes, at most.
 const LINE_MAX: usize = 1 << 20;
 
-/// A text as the shell reads it back.
+/// The text, quoted so that the shell reads it back.
 fn quoted(text: &str) -> String {
     match text.chars().any(|c| c.is_control()) {
         true => Shown(text).to_string(),
@@ -162,7 +162,7 @@ pub fn readonly(shell: &mut Shell, args: &[&str]) -> Ran {
     }
 }
 
-/// `local NAME[=TEXT]...`: variables that are as before after the function.
+/// `local NAME[=TEXT]...`: variables that are restored after the function.
 pub fn local(shell: &mut Shell, args: &[&str]) -> Ran {
     for arg in args {
         let name = arg.split_once('=').map_or(*arg, |(name, _)| name);
@@ -196,9 +196,9 @@ pub fn unset(shell: &mut Shell, args: &[&str]) -> Ran {
     Ok(0)
 }
 
-/// `read [-r] NAME...`: a line of standard input; the last name gets the rest.
-/// A backslash makes the next character an ordinary one, and joins lines;
-/// with `-r` it is one itself.
+/// `read [-r] NAME...`: reads a line of standard input; the last name gets the
+/// rest. A backslash quotes the next character and joins lines; with `-r` it is
+/// an ordinary character.
 pub fn read(shell: &mut Shell, args: &[&str]) -> Ran {
     let mut names = args;
     let mut raw = false;

@@ -8,7 +8,7 @@ const DEPTH_MAX: usize = 50;
 
 /// The type of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FileType {
     /// An ordinary file.
     Ordinary,
     /// A directory.
@@ -29,7 +29,7 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// The type.
-    pub kind: Kind,
+    pub kind: FileType,
     /// Bytes.
     pub size: u64,
     /// When its content changed last.
@@ -208,15 +208,15 @@ fn unary(operator: &str, operand: &str, files: &dyn Files) -> Result<bool, Strin
         "-n" => !operand.is_empty(),
         "-z" => operand.is_empty(),
         "-e" => files.facts(operand).is_some(),
-        "-f" => is(Kind::Ordinary),
-        "-d" => is(Kind::Directory),
-        "-p" => is(Kind::Pipe),
-        "-S" => is(Kind::Socket),
-        "-b" => is(Kind::BlockDevice),
-        "-c" => is(Kind::CharacterDevice),
+        "-f" => is(FileType::Ordinary),
+        "-d" => is(FileType::Directory),
+        "-p" => is(FileType::Pipe),
+        "-S" => is(FileType::Socket),
+        "-b" => is(FileType::BlockDevice),
+        "-c" => is(FileType::CharacterDevice),
         "-h" | "-L" => {
             let facts = files.link_facts(operand);
-            facts.is_some_and(|facts| facts.kind == Kind::Link)
+            facts.is_some_and(|facts| facts.kind == FileType::Link)
         }
         "-s" => files.facts(operand).is_some_and(|facts| facts.size > 0),
         "-r" => files.may(operand, Access::Read),

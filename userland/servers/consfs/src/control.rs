@@ -12,15 +12,15 @@ const INTERRUPT: &str = "interrupt";
 /// A command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Order {
-    /// `rawon`: keys are read as they are typed, nothing is shown.
+    /// `rawon`: reads return single keys; there is no echo.
     RawOn,
     /// `rawoff`: lines are read.
     RawOff,
-    /// `fg GROUP...`: Ctrl-C is a note for these note groups.
+    /// `fg GROUP...`: sends the note of Ctrl-C to these note groups.
     Foreground(Vec<u64>),
 }
 
-/// The orders in a text, or that there is a wrong one.
+/// Parses the commands in a text; refuses all of them if one is wrong.
 pub fn orders(text: &[u8]) -> Result<Vec<Order>, Errno> {
     let text = core::str::from_utf8(text).map_err(|_| Errno::EINVAL)?;
     let lines = text.lines().filter(|line| !line.trim().is_empty());
@@ -49,13 +49,13 @@ impl Foreground {
     /// Interrupts the foreground after Ctrl-C.
     pub fn interrupt(&self) {
         for group in &self.0 {
-            // One that is gone needs no interrupt.
+            // A group that is gone needs no interrupt.
             let _ = note::send_group(*group, INTERRUPT);
         }
     }
 }
 
-/// `ROWSxCOLUMNS` of the terminal, if the boot options say that it is one.
+/// `ROWSxCOLUMNS` of the terminal, if the boot options say that there is one.
 pub fn terminal() -> Option<String> {
     option("terminal=")
 }

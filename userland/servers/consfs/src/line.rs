@@ -82,7 +82,7 @@ impl Discipline {
                 echo.push(byte);
             }
             ESCAPE | b'\t' | b' '.. => echo.push(BELL),
-            // Other control characters mean nothing here.
+            // Other control characters are ignored.
             _ => {}
         }
     }

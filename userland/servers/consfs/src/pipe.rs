@@ -1,7 +1,7 @@
-//! Input that comes from no terminal: bytes as they are, and their end.
+//! Input from a pipe or file: unchanged bytes, and their end.
 //!
-//! The runner sends each byte as it is, but [`MARK`] twice; `MARK END` says that
-//! the input is over. Nothing is edited, nothing interrupts, nothing is lost.
+//! The runner sends each byte unchanged, but [`MARK`] twice; `MARK END` is the
+//! end of the input. There is no editing, no interrupt, and no loss.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -11,7 +11,7 @@ const MARK: u8 = 0x10;
 const END: u8 = 4;
 /// Bytes that came ahead of a read; more of them wait in the device.
 const AHEAD_MAX: usize = 16 * 1024;
-/// A line without an end is given to a reader in pieces of this many bytes.
+/// A line without an end is delivered in pieces of this many bytes.
 const PIECE: usize = 4096;
 
 /// Input that was received and not read yet.

@@ -36,11 +36,11 @@ pub struct Server {
     channel: File,
     uart: Uart,
     line: Discipline,
-    /// In place of typed lines, where no terminal is.
+    /// Input without a terminal, in place of typed lines.
     pipe: Option<Pipe>,
     /// Typed, not looked at yet.
     ahead: VecDeque<u8>,
-    /// The fid that asked for keys as they are typed, which ends with it.
+    /// The fid that switched to single keys; the mode ends with it.
     raw_by: Option<u32>,
     foreground: Foreground,
     /// `ROWSxCOLUMNS` if there is a terminal.
@@ -94,7 +94,7 @@ impl Server {
         }
     }
 
-    /// Answers reads that wait, as long as there is something to read.
+    /// Answers waiting reads as long as there is input.
     fn serve_waiting(&mut self) {
         let full = self.is_full();
         match self.pipe {
@@ -139,7 +139,7 @@ impl Server {
                 self.reply(tag, &Reply::Read { data: &data });
                 continue;
             }
-            // In raw mode nothing is left that this could be.
+            // Raw mode leaves nothing here.
             let Some(byte) = self.ahead.pop_front() else {
                 break;
             };
@@ -216,7 +216,7 @@ impl Server {
                 iounit: self.msize - IOHDRSZ,
             },
             Request::Getattr { fid, .. } => Reply::Getattr(self.node(fid)?.attributes()),
-            // Truncating or setting times of a console does nothing.
+            // Truncating a console or setting its times has no effect.
             Request::Setattr { fid, .. } => {
                 self.node(fid)?;
                 Reply::Setattr
@@ -254,7 +254,8 @@ impl Server {
         })
     }
 
-    /// Walks as far as the names lead; a new fid only if that is to the end.
+    /// Walks as far as the names lead; creates the new fid only if all of them
+    /// were found.
     fn walk(&mut self, tag: u16, fid: u32, newfid: u32, names: &Names<'_>) -> Handled {
         let mut node = self.node(fid)?;
         let mut qids = [Qid::default(); MAXWELEM];
@@ -361,7 +362,7 @@ impl Server {
         Ok(())
     }
 
-    /// Forgets a fid; reads that wait on it end as interrupted.
+    /// Removes a fid; reads that wait on it are interrupted.
     fn clunk(&mut self, fid: u32) {
         self.fids.remove(&fid);
         if self.raw_by == Some(fid) {

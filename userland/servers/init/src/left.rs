@@ -14,8 +14,8 @@ use rt::{Errno, process, sys};
 /// Time limit for the release of resources, in steps of `STEP_NS`.
 const STEPS: usize = 100;
 const STEP_NS: u64 = 10_000_000;
-/// Frames that the kernel may keep for later, and servers besides those they
-/// map: page tables.
+/// Tolerance for frames: the kernel caches some, and servers have page tables
+/// beyond their mapped pages.
 const FRAMES: u64 = 64;
 
 /// The counters that must return to their former values.

@@ -23,7 +23,7 @@ use services::Services;
 
 rt::main!(main);
 
-/// Exit status where boot options cannot be followed, as of the runner.
+/// Exit status if boot options cannot be followed; the runner uses the same.
 const NOT_AS_ASKED: u8 = 2;
 
 /// The file that the demo works on.
@@ -63,7 +63,7 @@ fn main(_args: rt::Args) -> u8 {
         (None, true) => shell(&["-c", "suite"]),
         (None, false) => {
             demonstrate(shell);
-            // Typed commands decide the status, not the demonstration.
+            // The shell's commands decide the status, not the demo.
             match console {
                 Ok(()) => {
                     eprintln!("Programs are in /bin, the shared directory is /n/host.");
@@ -80,7 +80,7 @@ fn main(_args: rt::Args) -> u8 {
     halt(status)
 }
 
-/// The main job on the sample file, if there is one.
+/// Runs the demo on the sample file, if there is one.
 fn demonstrate(shell: impl Fn(&[&str]) -> u8) {
     if File::stat_path(SAMPLE).is_err() {
         return;

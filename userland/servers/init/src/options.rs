@@ -11,7 +11,7 @@ const MAX: usize = 64 * 1024;
 pub struct Options(String);
 
 impl Options {
-    /// Reads them; none if they cannot be had.
+    /// Reads the options; none on failure.
     pub fn read() -> Options {
         let mut buffer = vec![0; MAX];
         let len = sys::boot_options(&mut buffer).unwrap_or_else(|errno| {

@@ -16,8 +16,8 @@ const NOT_STARTED: u8 = 126;
 const INTERRUPT: &str = "interrupt";
 const INTERRUPTED: u8 = 130;
 
-/// Runs the shell with these arguments and no other privileges than `keep`;
-/// the status it ends with.
+/// Runs the shell with these arguments and only the privileges `keep`; returns
+/// its status.
 pub fn shell(args: &[&str], keep: u64, services: &Services) -> u8 {
     let pid = match process::fork_with(rfork::NOTES) {
         Ok(Fork::Child) => become_shell(args, keep),
@@ -34,8 +34,8 @@ pub fn shell(args: &[&str], keep: u64, services: &Services) -> u8 {
             match ended.text() {
                 INTERRUPT if killed => INTERRUPTED,
                 text => {
-                    // A shell passes on the status of a program that was killed;
-                    // only its own end has a reason.
+                    // A shell passes on the status of a program that was
+                    // killed; only its own end has a text.
                     if killed && !text.is_empty() {
                         eprintln!("init: {SHELL}: {text}");
                     }
@@ -50,8 +50,9 @@ pub fn shell(args: &[&str], keep: u64, services: &Services) -> u8 {
     }
 }
 
-/// In the child, whose note group has its number: Ctrl-C is for that. Before
-/// the shell runs, so that nothing of this is counted with its commands.
+/// In the child, whose note group has its pid: directs Ctrl-C to the group.
+/// Done before the shell runs, so that it is not counted with the shell's
+/// commands.
 fn take_foreground() {
     if let Ok(control) = File::open(CONTROL, mode::OWRITE) {
         let order = format!("fg {}\n", sys::getpid());

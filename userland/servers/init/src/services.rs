@@ -27,7 +27,7 @@ impl Services {
         for (new, old) in [("/dev/term/cons", CONSOLE), ("/dev/term/consctl", CONTROL)] {
             sys::bind(new, old, bind::REPLACE).about(old)?;
         }
-        // Nothing is open yet, so these are 0, 1 and 2.
+        // The first open descriptors: 0, 1 and 2.
         let console = File::open(CONSOLE, mode::ORDWR).about(CONSOLE)?;
         for fd in 0..3 {
             if console.fd() != fd {
@@ -40,8 +40,8 @@ impl Services {
         Ok(())
     }
 
-    /// Starts hostfs: the driver and the snapshots in one process.
-    /// `options` are asked of it, as `mount -o` does.
+    /// Starts hostfs: driver and snapshots in one process. `options` are mount
+    /// options, as of `mount -o`.
     pub fn host_directory(&mut self, options: &str) -> Result<(), Failure> {
         let privileges = privilege::DEVICE | privilege::COUNTERS | privilege::SERVICE;
         let name = format!("?{options}");

@@ -1,4 +1,5 @@
-//! The time of day, by a file that stays open: its name may lead back here.
+//! The time of day, from a file that stays open, because its name may lead to
+//! this server.
 
 use rt::{File, mode, time};
 

@@ -6,14 +6,14 @@ use ramtree::{Id, Tree};
 use rt::ByteString;
 use rt::Errno;
 
-/// Most fids at a time: each may take half a KiB, for its name.
+/// Most fids at a time: each may take half a KiB for its name.
 const FIDS_MAX: usize = 16 * 1024;
 
 /// One fid.
 #[derive(Clone)]
 pub struct Fid {
     pub id: Id,
-    /// By which name, in which directory, it was found; not for the top.
+    /// The name and directory by which it was found; none for the root.
     pub place: Option<(Id, ByteString)>,
     /// Flags it was opened with.
     pub opened: Option<u32>,
@@ -29,7 +29,7 @@ impl Fid {
         }
     }
 
-    /// Opened for writing; the flags as well.
+    /// The file, if the fid is open for writing, with its flags.
     pub fn writable(&self) -> Result<(Id, u32), Errno> {
         let opened = self.opened.ok_or(Errno::EBADF)?;
         match opened & open::ACCESS {
@@ -47,7 +47,7 @@ impl Fids {
         self.0.get(&fid).ok_or(Errno::EBADF)
     }
 
-    /// Adds one that is not there.
+    /// Adds a fid that is not in use.
     pub fn add(&mut self, fid: u32, new: Fid, tree: &mut Tree) -> Result<(), Errno> {
         if self.0.len() >= FIDS_MAX {
             return Err(Errno::ENFILE);
@@ -59,7 +59,7 @@ impl Fids {
         Ok(())
     }
 
-    /// Makes it stand for something else.
+    /// Makes the fid stand for another file.
     pub fn set(&mut self, fid: u32, new: Fid, tree: &mut Tree) {
         tree.hold(new.id);
         if let Some(old) = self.0.insert(fid, new) {

@@ -16,7 +16,7 @@ use rt::{ByteStr, Errno, File, send};
 /// The largest accepted message: the kernel's proposal.
 pub const MSIZE: u32 = 128 * 1024 + 4096;
 
-/// Bytes of the longest reply but for its payload: the text of a link.
+/// Bytes of the longest reply without its payload: the text of a link.
 const HEAD_MAX: usize = LINK_MAX + 64;
 
 /// The tree and its clients.
@@ -26,11 +26,11 @@ pub struct Server {
     tree: Tree,
     fids: Fids,
     msize: u32,
-    /// Where data of replies is put together.
+    /// Buffer in which the data of replies is assembled.
     data: Vec<u8>,
 }
 
-/// An answer; data of it, which is in the buffer, by its length.
+/// An answer, or the length of its data in the buffer.
 enum Answer {
     Reply(Reply<'static>),
     Read(usize),
@@ -109,7 +109,7 @@ impl Server {
     fn handle_files(&mut self, request: &Request<'_>) -> Result<Reply<'static>, Errno> {
         Ok(match *request {
             Request::Version { msize, version } => self.version(msize, version),
-            // There is one tree, and nothing to choose.
+            // There is only one tree, so the name does not matter.
             Request::Attach { aname, .. } if aname.contains(&b'?') => return Err(Errno::EINVAL),
             Request::Attach { aname, .. } if !matches!(aname.bytes(), b"" | b"/") => {
                 return Err(Errno::ENOENT);
@@ -150,7 +150,7 @@ impl Server {
                 self.fids.remove(fid, &mut self.tree)?;
                 Reply::Clunk
             }
-            // Every request has been answered when the next one is read.
+            // Requests are answered one by one, so there is nothing to flush.
             Request::Flush { .. } => Reply::Flush,
             _ => return Err(Errno::EOPNOTSUPP),
         })
@@ -209,7 +209,8 @@ impl Server {
         }
     }
 
-    /// Walks as far as the names lead; a new fid only if that is to the end.
+    /// Walks as far as the names lead; creates the new fid only if all of them
+    /// were found.
     fn walk<'n>(
         &mut self,
         fid: u32,
@@ -286,7 +287,7 @@ impl Server {
             };
             match entry.encode(out.get_mut(used..).unwrap_or_default()) {
                 Ok(n) => used += n,
-                // Nothing would mean the end.
+                // An empty reply would mean the end.
                 Err(_) if used == 0 => return Err(Errno::EINVAL),
                 Err(_) => break,
             }

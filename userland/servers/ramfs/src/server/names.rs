@@ -13,7 +13,7 @@ type Replied = Result<Reply<'static>, Errno>;
 impl Server {
     /// Opens `id`: checks and applies `flags`.
     fn opened(&mut self, id: Id, flags: u32) -> Result<Qid, Errno> {
-        // Clients follow links; none is opened.
+        // Clients follow links; a link itself cannot be opened.
         if self.qid(id)?.kind == kind::SYMLINK {
             return Err(Errno::ELOOP);
         }
@@ -47,7 +47,7 @@ impl Server {
         Ok(Reply::Lopen { qid, iounit })
     }
 
-    /// The fid of a directory becomes that of the new file.
+    /// The fid of the directory becomes that of the new file.
     pub(super) fn create(&mut self, fid: u32, name: ByteStr<'_>, flags: u32, mode: u32) -> Replied {
         let directory = self.fids.get(fid)?;
         if directory.opened.is_some() {
@@ -110,7 +110,7 @@ impl Server {
         Ok(Reply::Renameat)
     }
 
-    /// Where a fid's file is, if it is still there.
+    /// The name and directory of a fid's file, if it still has them.
     fn place(&self, fid: u32) -> Result<(Id, ByteString), Errno> {
         let at = self.fids.get(fid)?;
         let (parent, name) = at.place.clone().ok_or(Errno::EBUSY)?;
@@ -130,7 +130,7 @@ impl Server {
         Ok(Reply::Rename)
     }
 
-    /// The fid is gone whether the file goes or not.
+    /// The fid is removed even if the file is not.
     pub(super) fn remove(&mut self, fid: u32) -> Replied {
         let id = self.fids.get(fid)?.id;
         let place = self.place(fid);

@@ -6,14 +6,14 @@ use rt::abi::mode;
 use rt::{ByteString, Errno, File, sys};
 
 /// A directory of a server, gone with all that is in it when dropped.
-pub struct Place(pub &'static str);
+pub struct TestDir(pub &'static str);
 
-impl Place {
+impl TestDir {
     /// Checks at the host, then in memory.
-    pub fn each(check: impl Fn(&Place) -> Verdict) -> Verdict {
+    pub fn each(check: impl Fn(&TestDir) -> Verdict) -> Verdict {
         for path in ["/n/host/suite-place", "/tmp/suite-place"] {
             drop(File::create(path, mode::OREAD, mode::DMDIR | 0o755)?);
-            check(&Place(path))?;
+            check(&TestDir(path))?;
         }
         Ok(())
     }
@@ -38,7 +38,7 @@ fn names(path: &[u8]) -> Result<Vec<ByteString>, Errno> {
     Ok(names)
 }
 
-impl Drop for Place {
+impl Drop for TestDir {
     fn drop(&mut self) {
         let _ = sys::chdir("/");
         // A directory is removed after its content.
