@@ -1,5 +1,4 @@
-//! A program with all that befalls it: what the model tests run, print, and
-//! read again.
+//! A program with injected events: the model tests run, print and parse it.
 
 use std::fmt;
 
@@ -7,23 +6,23 @@ use program::{Bad, Op, Program, Words};
 
 use crate::world::{Config, Point};
 
-/// An operation and what befalls it.
+/// An operation with its injected events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// The operation.
     pub op: Op,
-    /// What befalls it.
+    /// Its injected events.
     pub fate: Fate,
 }
 
-/// What befalls an operation.
+/// The events injected into an operation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fate {
     /// Another one that happens in the middle of it.
     pub meanwhile: Option<(Point, Op)>,
-    /// Fail the message after so many.
+    /// The number of messages before the one that fails.
     pub fail_message: Option<u64>,
-    /// Fail the allocation after so many.
+    /// The number of allocations before the one that fails.
     pub fail_frame: Option<u64>,
     /// The server's commits are short.
     pub short: Option<u64>,
@@ -117,10 +116,10 @@ fn parse_config(text: &str) -> Result<Config, Bad> {
 }
 
 impl Case {
-    /// Reads what [`Case`]'s `Display` writes.
+    /// Parses the output of [`Case`]'s `Display`.
     ///
     /// # Errors
-    /// What is wrong.
+    /// The error in the text.
     pub fn parse(text: &str) -> Result<Case, Bad> {
         let program = Program::parse(text)?;
         let step = |(op, fate): (Op, String)| {

@@ -1,4 +1,4 @@
-//! What must hold between any two operations, whatever the program.
+//! Conditions that must hold between any two operations of every program.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -11,8 +11,8 @@ use crate::server::Servers;
 use crate::world::World;
 
 impl<S: Servers> World<S> {
-    /// What the extents say a page holds, asked of the servers, and which of it
-    /// is lost. Panics if that may not be.
+    /// The content of a sleeping page by its extents, read from the servers,
+    /// and the lost parts of it. Panics if that may not be.
     fn asleep(&mut self, space: usize, page: u64) -> ([u8; PAGE], Vec<Range<usize>>) {
         let start = page * vm::PAGE;
         let over = self.space(space).segment.extents();
@@ -97,9 +97,9 @@ impl<S: Servers> World<S> {
         assert_eq!(self.servers.snapshots(), held.len(), "snapshots at servers");
     }
 
-    /// Of the frames that are one page of a file at one epoch, strangers find
-    /// the one that is everybody's. (A clean page of pieces, and one that a
-    /// write restored, is not found at its epoch.)
+    /// Of the frames that are one page of a file at one epoch, the cache has a
+    /// single one, which all readers share. (A clean page made of pieces, or
+    /// restored by a write, is not in the cache at its epoch.)
     fn check_shared(&mut self, space: usize) {
         let owner = self.space(space);
         let mut at = 0;

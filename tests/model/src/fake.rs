@@ -30,7 +30,7 @@ pub struct Fake {
     /// File and bytes by offset, those it has, for each snapshot.
     snaps: HashMap<u32, (File, Vec<Option<u8>>)>,
     staged: HashMap<u64, Vec<(u64, Vec<u8>)>>,
-    /// Commits do at most so many bytes.
+    /// The largest number of bytes of a commit.
     short: Option<u64>,
     /// All changes: the file, where, at which epoch. The first epoch is 1.
     changes: Vec<(File, Range<u64>)>,
@@ -51,7 +51,7 @@ impl Fake {
         self.changes.push((file, range));
     }
 
-    /// The file's epoch, and what has changed in it since the epoch `known`.
+    /// The file's epoch, and its changes since the epoch `known`.
     fn news(&self, file: File, known: u64) -> News {
         let of_file = |(_, (of, _)): &(usize, &(File, Range<u64>))| *of == file;
         let changes = self.changes.iter().enumerate().filter(of_file);

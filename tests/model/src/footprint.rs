@@ -1,5 +1,5 @@
-//! What one step uses and changes. Two steps with nothing in common that either
-//! of them changes come to the same in both orders.
+//! The objects that a step uses and changes. Two steps with no common object
+//! that either of them changes have the same result in both orders.
 
 use std::cell::RefCell;
 
@@ -14,13 +14,13 @@ pub enum Object {
     Snapshot(u32),
     /// Everything at file servers.
     Server,
-    /// Which frames strangers may find, and what is known of files.
+    /// The cache index and the epochs of files.
     Cache,
-    /// Those who wait for a fill of a process's page.
+    /// The processes that wait for a fill of a process's page.
     Sleepers(usize, u64),
 }
 
-/// What a step uses, and whether it changes it.
+/// The objects that a step uses, and whether it changes them.
 #[derive(Clone, Default, Debug)]
 pub struct Footprint(Vec<(Object, bool)>);
 
@@ -32,7 +32,7 @@ impl Footprint {
         }
     }
 
-    /// Do both orders come to the same?
+    /// Returns true if both orders have the same result.
     pub fn independent(&self, other: &Footprint) -> bool {
         self.0.iter().all(|(object, changed)| {
             let theirs = other.0.iter().find(|(known, _)| known == object);
@@ -41,29 +41,29 @@ impl Footprint {
     }
 }
 
-/// Notes what a step uses, if that is wanted.
+/// Records the objects of a step, on request.
 #[derive(Clone, Default, Debug)]
 pub struct Trace(RefCell<Option<Step>>);
 
 #[derive(Clone, Default, Debug)]
 struct Step {
     footprint: Footprint,
-    /// Frames that the step itself allocated: nobody else's business.
+    /// Frames that the step itself allocated, which no other step uses.
     fresh: Vec<Object>,
 }
 
 impl Trace {
-    /// A step begins.
+    /// Begins to record a step.
     pub fn begin(&self) {
         self.0.replace(Some(Step::default()));
     }
 
-    /// The step is over: what it used.
+    /// Ends the step; returns its objects.
     pub fn end(&self) -> Footprint {
         self.0.take().unwrap_or_default().footprint
     }
 
-    /// Is a step noted?
+    /// Returns true while a step is recorded.
     pub fn on(&self) -> bool {
         self.0.borrow().is_some()
     }

@@ -19,20 +19,20 @@ pub const FILE_MAX: usize = 8 * PAGE;
 pub struct Files {
     /// Their sizes, in bytes.
     pub sizes: &'static [usize],
-    /// Their servers.
+    /// The servers of the files.
     pub servers: &'static [usize],
     /// The one on a server without snapshots.
     pub plain: usize,
 }
 
-/// What a random program may do.
+/// The features of a random program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavour {
-    /// Nothing goes wrong, one thing after the other.
+    /// No failures, one operation after the other.
     Plain,
     /// Messages and allocations fail, there is no room for temporary files.
     Failing,
-    /// Things happen in the middle of others.
+    /// Operations in the middle of others.
     Interrupted,
 }
 
@@ -136,8 +136,8 @@ fn op(files: Files) -> impl Strategy<Value = Op> {
         )
 }
 
-/// What may happen at a point of an operation so that there is only one right
-/// result.
+/// An operation that may take place at a point of another one so that there is
+/// only one right result.
 fn meanwhile(op: &mut Op, other: Op, pick: usize, plain: usize) -> Option<(Point, Op)> {
     let on_memory = matches!(
         other,
@@ -146,7 +146,7 @@ fn meanwhile(op: &mut Op, other: Op, pick: usize, plain: usize) -> Option<(Point
     let point = match op {
         // Without snapshots an operation is several, one for each message.
         Op::Read { file, .. } | Op::Write { file, .. } if *file == plain => return None,
-        // One page: nothing has been loaded when the other thing happens.
+        // One page: nothing has been loaded at that time.
         Op::Load { at, n, .. } | Op::Store { at, n, .. } => {
             *n = (*n).min(PAGE - *at % PAGE);
             Point::Fill
@@ -161,8 +161,8 @@ fn meanwhile(op: &mut Op, other: Op, pick: usize, plain: usize) -> Option<(Point
     (!matches!(other, Op::Exit { .. } | Op::Full { .. })).then_some((point, other))
 }
 
-/// An operation with what befalls it, and whether a `read` goes on where the
-/// last one ended, and in the same process.
+/// An operation with its injected events, and whether a `read` continues the
+/// last one, and in the same process.
 fn step(flavour: Flavour, files: Files) -> BoxedStrategy<(Step, bool, bool)> {
     let fate = match flavour {
         Flavour::Plain => weighted(1.0 / 8.0, 700..700 + 2 * PAGE as u64)

@@ -6,24 +6,24 @@
 //!
 //! - [`program::eager`]: the executable specification.
 //! - [`memory`]: frames and translations of a simulated machine.
-//! - [`server`], [`fake`]: what a file server with snapshots does, and a small
-//!   one that keeps every snapshot as a copy.
-//! - [`real`]: the real snapfs over a server in memory, asked in real messages.
+//! - [`server`], [`fake`]: the interface of a file server with snapshots, and a
+//!   small one that keeps every snapshot as a copy.
+//! - [`real`]: the real snapfs over a server in memory, with real messages.
 //! - [`world`]: a simulated kernel: processes, snapshot handles, failures on
-//!   demand, and other things that happen while a message is on its way.
+//!   demand, and operations injected while a message is under way.
 //! - [`process`]: the VM core's host, a process in that kernel.
 //! - [`exhaustive`]: every short sequence of a written list of operations.
-//! - [`case`]: a program and what befalls it. [`generate`]: random ones.
-//!   [`perform`]: doing what they say. [`run`]: comparing with the model.
-//! - [`footprint`]: what a step uses, so that orders that cannot differ are tried
-//!   once.
-//! - [`schedule`]: operations at the same time, in every order. [`orders`]: what
-//!   they may come to.
+//! - [`case`]: a program with injected events. [`generate`]: random programs.
+//!   [`perform`]: performs them. [`run`]: compares with the model.
+//! - [`footprint`]: the objects that a step uses, so that equivalent orders are
+//!   tried once.
+//! - [`schedule`]: concurrent operations, in every order. [`orders`]: their
+//!   permitted results.
 //!
 //! `DORMOUSE_SEED=n` is the seed of the random tests, `DORMOUSE_PROGRAMS=n` sets
-//! how many programs each runs. A program that fails is made small and printed
-//! as text; `DORMOUSE_REPLAY=FILE` runs it again, and so does `suite replay FILE`
-//! on the real kernel, as far as it can do the same.
+//! how many programs each runs. A program that fails is minimised and printed;
+//! `DORMOUSE_REPLAY=FILE` runs it again, and so does `suite replay FILE` on the
+//! real kernel, as far as that supports its operations.
 #![forbid(unsafe_code)]
 
 pub mod case;

@@ -11,8 +11,7 @@ use crate::PAGE;
 use crate::footprint::{Object, Trace};
 use crate::server::News;
 
-/// What a frame holds before anybody wrote to it, and after it was freed: bytes
-/// that would be noticed.
+/// The content of unwritten and freed frames: bytes that would be noticed.
 const JUNK: u8 = 0xa5;
 
 /// All frames of the machine. Copies share contents until one of them writes.
@@ -24,17 +23,17 @@ pub struct Frames {
     junk: Rc<[u8; PAGE]>,
     /// Overlay nodes in use.
     pub nodes: u64,
-    /// Fail the allocation after so many.
+    /// The number of allocations before the one that fails.
     pub fail_after: Option<u64>,
     /// And all after it.
     pub fail_for_good: bool,
     /// Allocations made to fail.
     pub failed: u64,
-    /// What is used, step by step.
+    /// The record of used objects, step by step.
     pub trace: Trace,
-    /// What the core counted, by [`Count`].
+    /// The counts of the core, by [`Count`].
     pub counts: [u64; 8],
-    /// Which of them strangers may find.
+    /// The frame cache.
     pub cache: Cache,
     /// At which epochs the snapshots are, by handle.
     pub epochs: BTreeMap<u32, Epochs>,
@@ -132,7 +131,8 @@ impl Frames {
         }
     }
 
-    /// May the only holder of a frame write it? Then nobody finds it any more.
+    /// Returns true if the only holder of a frame may write it; the cache then
+    /// drops it.
     fn claim(&mut self, frame: Frame) -> bool {
         self.content(frame);
         if self.references(frame) > 1 {
@@ -167,18 +167,18 @@ impl Frames {
         None
     }
 
-    /// May strangers find the frame?
+    /// Returns true if the frame is in the cache.
     pub fn is_cached(&self, frame: Frame) -> bool {
         self.frames[frame.0 as usize].cached
     }
 
-    /// The newest epoch of a file of a server that is known of.
+    /// The newest known epoch of a server's file.
     pub fn known(&self, (server, file): (u32, u64)) -> u64 {
         self.trace.uses(Object::Cache);
         self.cache.known(self.cache.file(server, file))
     }
 
-    /// An answer said something of a file, and of what a snapshot is now.
+    /// Records the statements of an answer about a file and a snapshot.
     pub fn learn(
         &mut self,
         (server, file): (u32, u64),

@@ -1,4 +1,4 @@
-//! What eager operations at the same time may come to: the specification of
+//! The permitted results of concurrent eager operations: the specification of
 //! [`crate::schedule`].
 //!
 //! An eager kernel does an operation in smaller ones. A `read` takes the file's
@@ -16,12 +16,12 @@ use program::{Op, pattern};
 use crate::perform::Outcome;
 use crate::world::by_page;
 
-/// How everything ended.
+/// The state at the end.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct End {
     /// Files and memory.
     pub model: Eager,
-    /// What each flow's operations came to.
+    /// The outcomes of each flow's operations.
     pub outcomes: Vec<Vec<Outcome>>,
 }
 
@@ -115,7 +115,8 @@ fn pieces(at: usize, n: usize) -> Vec<(usize, usize)> {
 }
 
 impl Progress {
-    /// One small operation; what the whole came to if it was the last.
+    /// Performs one small operation; returns the outcome of the whole if it was
+    /// the last.
     fn small(&mut self, model: &mut Eager, op: &Op) -> Option<Outcome> {
         match *op {
             Op::Read {

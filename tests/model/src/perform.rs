@@ -1,4 +1,4 @@
-//! Operations of a program, done on the real thing.
+//! Operations of a program, performed on the implementation.
 
 use abi::Errno;
 use vm::Host;
@@ -16,9 +16,9 @@ use crate::world::Point;
 pub enum Outcome {
     /// There is no such process (or no room for one).
     Skipped,
-    /// So many bytes, or an error after so many.
+    /// The byte count, then perhaps an error.
     Done(usize, Option<Errno>),
-    /// What was loaded.
+    /// The loaded bytes.
     Loaded(Vec<u8>),
     /// The new process.
     Forked(usize),
@@ -31,7 +31,7 @@ fn done(result: Result<u64, Errno>) -> Outcome {
     }
 }
 
-/// Does it.
+/// Performs the operation.
 pub fn perform<R: Reach>(mut reach: R, op: &Op) -> Outcome {
     let Some(space) = op.space() else {
         reach.pause(Point::Deliver);
@@ -51,7 +51,7 @@ pub fn perform<R: Reach>(mut reach: R, op: &Op) -> Outcome {
     of_process(process, op)
 }
 
-/// What another client does, or befalls a server.
+/// Operations of another client, and events at a server.
 fn elsewhere<S: Servers>(servers: &mut S, op: &Op) -> Outcome {
     let named = |result: Result<(), Errno>| match result {
         Err(Errno::ENOENT) => Outcome::Skipped,
@@ -81,7 +81,7 @@ fn elsewhere<S: Servers>(servers: &mut S, op: &Op) -> Outcome {
     }
 }
 
-/// What a process does.
+/// Operations of a process.
 fn of_process<R: Reach>(mut process: Process<R>, op: &Op) -> Outcome {
     let address = |at: usize| (FIRST_PAGE * PAGE + at) as u64;
     match *op {

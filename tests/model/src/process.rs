@@ -23,7 +23,7 @@ use crate::world::{Committed, Point, Sent, World, by_page};
 /// A page that is being filled: the process, the page, the fill.
 pub type Fill = (usize, u64, Ticket);
 
-/// A way to the kernel, and what happens between two steps.
+/// Access to the kernel, with a hook between two steps.
 pub trait Reach {
     /// The file servers.
     type Servers: Servers;
@@ -34,9 +34,9 @@ pub trait Reach {
     fn look<R>(&self, f: impl FnOnce(&World<Self::Servers>) -> R) -> R;
     /// Something else may happen.
     fn pause(&mut self, at: Point);
-    /// Waits until somebody calls [`Reach::wake`].
+    /// Waits for a call of [`Reach::wake`].
     fn sleep(&mut self, fill: Fill) -> Result<(), Errno>;
-    /// Ends the wait of all who sleep for the fill.
+    /// Wakes all processes that wait for the fill.
     fn wake(&mut self, fill: Fill);
 }
 
@@ -75,7 +75,7 @@ pub struct Process<R> {
 }
 
 impl<R: Reach> Process<R> {
-    /// What the process's loads find, faults included.
+    /// The bytes that the process's loads return, faults included.
     pub fn load(&mut self, at: usize, n: usize) -> Result<Vec<u8>, Errno> {
         let mut bytes = Vec::new();
         for (page, range) in by_page(at, n) {

@@ -51,7 +51,7 @@ struct OpenFile {
     opens: u32,
     /// The other client's fid.
     other: u32,
-    /// The server beneath's identity for it.
+    /// The lower server's identity for it.
     path: u64,
     /// It had no name when the server died.
     gone: bool,
@@ -69,7 +69,7 @@ pub struct Real {
     snaps: BTreeMap<u32, Held>,
 }
 
-/// How a file of [`Real`] is to be.
+/// The description of a file of [`Real`].
 #[derive(Clone, Debug)]
 pub struct RealFile {
     /// Its server.
@@ -230,7 +230,7 @@ fn name_of(number: File) -> String {
     format!("file{number}")
 }
 
-/// What a reply says of a file's past.
+/// The statement of a reply about the file's changes.
 fn news(known: u64, epoch: u64, changes: Changes<'_>) -> News {
     let listed = (!changes.all()).then(|| {
         let mut listed = vm::Changes::NONE;
@@ -316,7 +316,7 @@ fn connect(server: &Snapfs<Memory>, conn: u32, session: Option<[u8; 16]>) {
 }
 
 impl Real {
-    /// What is known of a snapshot of that file.
+    /// The record of a snapshot of that file.
     fn held(&mut self, snap: u32, file: File) -> &mut Held {
         self.snaps.entry(snap).or_insert_with(|| Held::new(file))
     }
@@ -334,8 +334,8 @@ impl Real {
         self.files.iter().position(same)
     }
 
-    /// The kernel and the other client hang up; panics unless nothing is left
-    /// at the servers and beneath them.
+    /// Disconnects the kernel and the other client; panics if anything is left
+    /// at the servers or below.
     pub fn check_empty(&mut self) {
         for server in &self.servers {
             for conn in [KERNEL, OTHER, PLAIN] {

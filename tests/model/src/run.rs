@@ -18,7 +18,7 @@ use crate::perform::{Outcome, perform};
 use crate::server::Servers;
 use crate::world::{Point, World};
 
-/// What was in the file when a `read` took its snapshot.
+/// The content of the file when a `read` took its snapshot.
 fn captured(model: &Eager, op: &Op) -> Vec<u8> {
     match op {
         Op::Read { n, file, off, .. } => read_of(&model.files[*file], *off, *n).to_vec(),
@@ -26,8 +26,8 @@ fn captured(model: &Eager, op: &Op) -> Vec<u8> {
     }
 }
 
-/// Does on the model what was done on the real thing, and compares the result.
-/// `whole`: nothing was made to fail.
+/// Performs an operation on the model, and compares the outcomes. `whole`: no
+/// failure was injected.
 fn apply(model: &mut Eager, op: &Op, outcome: &Outcome, read: &[u8], whole: Option<()>) {
     let count = match outcome {
         Outcome::Skipped => return check_skipped(model, op),
@@ -85,7 +85,7 @@ fn apply(model: &mut Eager, op: &Op, outcome: &Outcome, read: &[u8], whole: Opti
     }
 }
 
-/// Was there nothing to be done?
+/// Checks that the operation had nothing to do.
 fn check_skipped(model: &Eager, op: &Op) {
     let possible = match *op {
         Op::Remove { name } => model.names[name].is_some(),
@@ -96,7 +96,7 @@ fn check_skipped(model: &Eager, op: &Op) {
     assert!(!possible, "skipped");
 }
 
-/// Were those the right bytes?
+/// Checks the loaded bytes.
 fn check_load(model: &mut Eager, op: &Op, bytes: &[u8]) {
     if let Op::Load { space, at, n } = *op {
         assert!(
@@ -170,7 +170,7 @@ fn step<S: Servers + 'static>(
     }
 }
 
-/// Is it another client's?
+/// Returns true for operations of another client.
 const fn is_foreign(op: &Op) -> bool {
     op.space().is_none()
 }
@@ -197,7 +197,7 @@ fn compare<S: Servers>(world: &mut World<S>, model: &Eager) {
     }
 }
 
-/// What fails in a program, counted from its beginning.
+/// An injected failure, counted from the beginning of the program.
 #[derive(Clone, Copy, Debug)]
 pub struct Failure {
     /// What.
@@ -208,7 +208,7 @@ pub struct Failure {
     pub for_good: bool,
 }
 
-/// What can fail.
+/// The operations that can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
     /// Messages of the kernel.
@@ -311,7 +311,7 @@ pub fn run_random<S: Servers + 'static>(
         let ran = catch_unwind(AssertUnwindSafe(|| run(servers(&case.files), &case)));
         steps.set(steps.get() + case.steps.len());
         ran.map_err(|_| {
-            // What is tried while it is made small need not be seen.
+            // Attempts at minimising are not printed.
             if !quiet.replace(true) {
                 std::panic::set_hook(Box::new(|_| {}));
             }

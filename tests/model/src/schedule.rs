@@ -1,17 +1,17 @@
-//! Operations at the same time, in every order.
+//! Concurrent operations, in every order.
 //!
 //! A [`Scenario`] has flows: processes, or threads of one, in system calls and
 //! faults. Each runs on a stack of its own over the one simulated kernel, and
 //! stops before every step, so that any other may go first. [`explore`] runs
-//! all orders of all steps, each from the beginning, and looks at each end:
+//! all orders of all steps, each from the beginning, and checks each end:
 //! files, memory and results must be those of one of the orders of eager
-//! operations ([`crate::orders`]); all books must be in order
-//! ([`World::check`]); nothing may be left when all processes have ended; and
-//! no flow may wait for ever.
+//! operations ([`crate::orders`]); the books must balance ([`World::check`]);
+//! nothing may be left when all processes have ended; and no flow may wait
+//! forever.
 //!
 //! **Why this is the kernel.** The kernel has one processor and is not
 //! preempted: between two messages of a system call or fault nothing else runs,
-//! so what [`vm::Host::with`] does is one step there too, and a user's load or
+//! so a call of [`vm::Host::with`] is one step there too, and a user's load or
 //! store is one instruction. [`Points::Messages`] is that kernel exactly.
 //! [`Points::Every`] stops before each step, also where today's kernel cannot
 //! be interrupted, with two exceptions that the VM core relies on, because the
@@ -25,8 +25,8 @@
 //! queues, which are used with interrupts off on the one processor: none of
 //! them publishes other memory to a reader that runs at the same time.
 //!
-//! **Orders that cannot differ are tried once.** Steps that have nothing in
-//! common ([`Footprint`]) come to the same in both orders; a step that has been
+//! **Equivalent orders are tried once.** Steps with nothing in common
+//! ([`Footprint`]) have the same result in both orders; a step that has been
 //! tried stays *asleep* until something it depends on has happened (Godefroid's
 //! sleep sets). [`Options::all`] tries every order; a test compares the two.
 
@@ -72,10 +72,10 @@ impl Points {
     }
 }
 
-/// Some flows and what was before them.
+/// Flows, and the operations before them.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// What it is about.
+    /// The subject.
     pub name: &'static str,
     /// Done one after the other, by the first process.
     pub before: Vec<Op>,
@@ -83,18 +83,18 @@ pub struct Scenario {
     pub flows: Vec<Vec<Op>>,
 }
 
-/// How to explore.
+/// The options of an exploration.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Where flows stop.
+    /// The points at which flows stop.
     pub points: Points,
     /// Also orders that cannot differ.
     pub all: bool,
-    /// At most so many interruptions of a flow that could go on.
+    /// The most interruptions of a flow that could go on.
     pub preemptions: Option<u32>,
 }
 
-/// What was explored.
+/// The counts of an exploration.
 #[derive(Clone, Debug, Default)]
 pub struct Explored {
     /// Schedules run to the end.
@@ -107,7 +107,7 @@ pub struct Explored {
     pub allowed: usize,
 }
 
-/// What the flows share.
+/// The state shared by the flows.
 struct Stage<S> {
     world: RefCell<World<S>>,
     points: Points,
@@ -231,7 +231,7 @@ impl<S: Servers + 'static> Play<S> {
         footprint
     }
 
-    /// Everybody has ended: is all as it must be?
+    /// Checks the state after all flows have ended.
     fn end(self, stacks: &mut Vec<DefaultStack>) -> End {
         stacks.extend(self.running.into_iter().map(Coroutine::into_stack));
         let stage = Rc::into_inner(self.stage).expect("the flows have ended");
@@ -258,7 +258,7 @@ impl<S: Servers + 'static> Play<S> {
         end
     }
 
-    /// Gives up.
+    /// Abandons the flows.
     fn abandon(self, stacks: &mut Vec<DefaultStack>) {
         for mut running in self.running {
             running.force_unwind();
@@ -292,7 +292,7 @@ struct Node {
     ready: u32,
     /// The flow that goes on.
     chosen: usize,
-    /// What its step used.
+    /// The objects that its step used.
     footprint: Footprint,
     /// Flows whose next step has been tried, here or before something that is
     /// independent of it.
@@ -454,7 +454,7 @@ impl Drop for Shown {
     }
 }
 
-/// What differs from what is allowed.
+/// The difference of an end from the permitted ones.
 fn describe(end: &End, allowed: &HashSet<End>) -> String {
     let mut names = Vec::new();
     let mut text = format!(

@@ -1,4 +1,4 @@
-//! What the simulated kernel asks of file servers.
+//! The requests of the simulated kernel to file servers.
 
 use std::ops::Range;
 
@@ -23,7 +23,7 @@ pub struct Staged {
     pub append: bool,
     /// Everything staged takes effect.
     pub commit: bool,
-    /// Snapshot handle that becomes what was written.
+    /// The snapshot that the written ranges are associated with.
     pub into: Option<u32>,
     /// The epoch from which the answer is to count changes.
     pub known: u64,
@@ -33,7 +33,7 @@ pub struct Staged {
     pub data: Vec<u8>,
 }
 
-/// What an operation says of its range.
+/// The kind of an operation on its range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StagedKind {
     /// The next bytes of the data.
@@ -49,14 +49,14 @@ pub enum StagedKind {
     Zero,
 }
 
-/// What an answer says of the file's past.
+/// The statement of an answer about the file's past.
 #[derive(Clone, Copy, Debug)]
 pub struct News {
     /// The epoch that the request named.
     pub known: u64,
     /// The file's now; 0: none is said.
     pub epoch: u64,
-    /// What changed between them; `None`: anything may have.
+    /// The changes between them; `None`: any byte may have changed.
     pub changes: Option<Changes>,
 }
 
@@ -76,11 +76,11 @@ pub trait Servers {
     fn files(&self) -> usize;
     /// Which server a file is on.
     fn server_of(&self, file: File) -> usize;
-    /// Has that server snapshots?
+    /// Returns true if the server has snapshots.
     fn has_snapshots(&self, file: File) -> bool;
 
-    /// Adds a range of the file, as it is, to the snapshot; its length, and what
-    /// changed in the file since the epoch `known`.
+    /// Adds a range of the file, as it is, to the snapshot. Returns its length,
+    /// and the changes of the file since the epoch `known`.
     fn snap(
         &mut self,
         file: File,
@@ -119,10 +119,10 @@ pub trait Servers {
     fn open(&mut self, name: File) -> Result<File, Errno>;
     /// The kernel has one less of `file`, which had one.
     fn close(&mut self, file: File);
-    /// Is there no room for temporary files from now on? For servers that
-    /// have any.
+    /// Removes or restores the space for temporary files, in servers that have
+    /// any.
     fn set_full(&mut self, _full: bool) {}
-    /// Is there no room for other files from their second page on?
+    /// Removes or restores the space for other files beyond their first page.
     fn set_disk_full(&mut self, _full: bool) {}
     /// Makes exchanges with temporary files fail, for servers that have any.
     fn fail_store(&mut self, _failure: Option<Failure>) {}
@@ -132,12 +132,12 @@ pub trait Servers {
     }
     /// All bytes of the file, also if it has no name any more.
     fn content(&mut self, file: File) -> Vec<u8>;
-    /// Somebody overwrites bytes of the file behind the server's back, and the
-    /// server finds out: what snapshots had there is lost, or more.
+    /// An external writer overwrites bytes of the file, and the server finds
+    /// out: snapshots lose their content there, or more.
     fn lose(&mut self, file: File, off: u64, data: &[u8]);
     /// Snapshots alive.
     fn snapshots(&self) -> usize;
-    /// Commits do at most so many bytes from now on, if the server can be told.
+    /// Limits the bytes of a commit from now on, if the server supports it.
     fn limit_commits(&mut self, _bytes: Option<u64>) {}
     /// Called with nothing in use; panics if something is left behind.
     fn check_idle(&mut self) {

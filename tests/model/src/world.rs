@@ -1,6 +1,6 @@
-//! The simulated kernel: processes, snapshot handles and messages. Everything
-//! is one thread; where a real kernel would wait, another thing can be made to
-//! happen ([`World::interrupt`]) or the message to fail.
+//! The simulated kernel: processes, snapshot handles and messages. It is
+//! single-threaded; where a real kernel would wait, a test can inject another
+//! operation ([`World::interrupt`]) or make the message fail.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -17,7 +17,7 @@ use crate::process::Process;
 use crate::run::{Failure, FailureKind};
 use crate::server::{File, News, Servers, Staged};
 
-/// What differs from one simulated kernel to another.
+/// The parameters of a simulated kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Config {
     /// Most data bytes in a message.
@@ -44,7 +44,7 @@ pub enum Point {
     Look,
     /// A snapshot's handle is not yet given back.
     Release,
-    /// Those who wait for a fill are not yet told of its end.
+    /// Processes that wait for a fill have not been told of its end.
     Wake,
     /// The request for a snapshot is not yet at the server.
     BeforeSnap,
@@ -64,7 +64,7 @@ pub enum Point {
     AfterCommit,
 }
 
-/// What happens there.
+/// An operation injected there.
 pub type Interrupt<S> = Box<dyn FnOnce(&mut World<S>)>;
 
 /// A process's segment and what it has of the machine.
@@ -76,7 +76,8 @@ pub struct Space {
 }
 
 impl Space {
-    /// What a change would show in, but for the overlay's nodes.
+    /// A description in which every change shows, except of the overlay's
+    /// nodes.
     pub(crate) fn describe(&self) -> String {
         format!("{:?} {:?}", self.segment, self.memory.map)
     }
@@ -101,19 +102,19 @@ pub struct World<S> {
     pub config: Config,
     /// Messages with an answer.
     pub messages: u64,
-    /// Those of them that told a server what is no longer needed.
+    /// The number of trims among them.
     pub trims: u64,
     /// Data bytes from servers.
     pub bytes_in: u64,
     /// Data bytes to servers.
     pub bytes_out: u64,
-    /// Fail the message after so many.
+    /// The number of messages before the one that fails.
     pub fail_after: Option<u64>,
     /// And all after it.
     pub fail_for_good: bool,
     /// Messages made to fail.
     pub failed: u64,
-    /// Files whose snapshots may be lost; nobody else's may.
+    /// The only files whose snapshots may be lost.
     pub may_be_lost: Vec<File>,
     /// Happens once, at that point.
     pub interrupt: Option<(Point, Interrupt<S>)>,
@@ -133,7 +134,7 @@ pub(crate) struct Sent {
 /// The answer to a commit.
 pub(crate) struct Committed {
     pub(crate) reply: PutReply,
-    /// The snapshot that has what was written, and where.
+    /// The snapshot with the written ranges, and their place.
     pub(crate) into: Option<(u32, Range<u64>)>,
     pub(crate) news: News,
 }
@@ -228,7 +229,7 @@ impl<S: Servers> World<S> {
         self.process(space).exit();
     }
 
-    /// What the process's loads find, faults included.
+    /// The bytes that the process's loads return, faults included.
     pub fn load(&mut self, space: usize, at: usize, n: usize) -> Result<Vec<u8>, Errno> {
         self.process(space).load(at, n)
     }
@@ -253,7 +254,7 @@ impl<S: Servers> World<S> {
         }
     }
 
-    /// Makes something fail.
+    /// Injects a failure.
     pub fn fail(&mut self, failure: Failure) {
         match failure.kind {
             FailureKind::Message => {
@@ -299,7 +300,7 @@ impl<S: Servers> World<S> {
         }
     }
 
-    /// What the frame cache knows a file by: each server numbers its own.
+    /// The key of a file in the frame cache: each server numbers its own.
     fn key(&self, file: File) -> (u32, u64) {
         let server = self.servers.server_of(file);
         let before = (0..file).filter(|other| self.servers.server_of(*other) == server);
@@ -356,7 +357,7 @@ impl<S: Servers> World<S> {
         }
     }
 
-    /// Tells a server what is no longer needed.
+    /// Trims a snapshot at its server.
     pub(crate) fn trim(&mut self, snap: SnapId, ranges: &[Range<u64>]) {
         assert!(!ranges.is_empty() && ranges.len() <= vm::TRIM_MAX);
         assert!(ranges.iter().all(|r| r.start < r.end));
@@ -365,14 +366,14 @@ impl<S: Servers> World<S> {
             t.uses(Object::Snapshot(snap.0));
             t.changes(Object::Server);
         });
-        // Nobody waits for the answer, whatever it is.
+        // The answer is not needed.
         if self.message().is_ok() {
             self.trims += 1;
             self.servers.trim(snap.0, ranges);
         }
     }
 
-    /// Notes what a step uses.
+    /// Records the objects of a step.
     pub(crate) fn trace(&self, note: impl FnOnce(&Trace)) {
         note(&self.frames.borrow().trace);
     }
@@ -383,7 +384,8 @@ impl<S: Servers> World<S> {
         self.last_wid
     }
 
-    /// Takes a snapshot, or grows one; and what the answer says beside it.
+    /// Takes or grows a snapshot; returns the other statements of the answer
+    /// too.
     pub(crate) fn snap(
         &mut self,
         file: File,
@@ -496,7 +498,8 @@ impl<S: Servers> World<S> {
         None
     }
 
-    /// Copies what was kept in frames into the message, and lets them go.
+    /// Copies the bytes kept in frames into the message, and releases the
+    /// frames.
     fn copy_data(&mut self, sent: &mut Sent) {
         let mut frames = self.frames.borrow_mut();
         for gather in sent.frames.drain(..) {

@@ -11,8 +11,8 @@ use model::server::Servers;
 use model::world::Config;
 use program::Op;
 
-/// What it is about; what was before; the flows. Operations of one flow are
-/// parted by `;`. Both pages of file 0 are read before everything else.
+/// Subject; operations before; the flows. Operations of one flow are separated
+/// by `;`. Both pages of file 0 are read before everything else.
 const SCENARIOS: &[(&str, &str, &[&str])] = &[
     (
         "two fault on one page",
@@ -228,7 +228,7 @@ fn scenarios() -> impl Iterator<Item = Scenario> {
     })
 }
 
-/// Has it too many orders of every step?
+/// Returns true if there are too many orders of all steps.
 fn heavy(scenario: &Scenario) -> bool {
     let names = [
         "fault, read over and fault",
@@ -284,8 +284,8 @@ fn over_snapfs_every_order_ends_as_eager_operations_may() {
     try_all("snapfs", real);
 }
 
-/// What is left out because it cannot differ does not: with and without it, the
-/// same ends are met.
+/// Orders left out as equivalent are equivalent: with and without them, the
+/// same ends are reached.
 #[test]
 fn orders_that_are_left_out_end_like_others() {
     let mut left_out = 0;

@@ -1,5 +1,5 @@
-//! The executable specification: what every program must see. Buffers and
-//! files are byte arrays; everything happens at once.
+//! The executable specification: the results that every program must see.
+//! Buffers and files are byte arrays; every operation takes effect at once.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -54,12 +54,12 @@ impl Eager {
         content[off..end].copy_from_slice(bytes);
     }
 
-    /// Takes a name away; was there such a name?
+    /// Removes a name; returns false if it did not exist.
     pub fn remove(&mut self, name: usize) -> bool {
         self.names[name].take().is_some()
     }
 
-    /// Moves a file from one name to another; is there such a file?
+    /// Renames a file; returns false if it did not exist.
     pub fn rename(&mut self, from: usize, to: usize) -> bool {
         match self.names[from].take() {
             Some(file) => self.names[to] = Some(file),

@@ -27,7 +27,7 @@ pub use text::{Bad, Program, Words};
 
 /// Bytes in a page.
 pub const PAGE: usize = 4096;
-/// Processes at most.
+/// The largest number of processes.
 pub const SPACES: usize = 3;
 /// Pages of the part of a segment that programs use; it lies across the border
 /// of two overlay leaves.
@@ -37,7 +37,7 @@ pub const FIRST_PAGE: usize = 509;
 /// Pages in the segment.
 pub const SEGMENT_PAGES: usize = 520;
 
-/// A small generator (SplitMix64): the same numbers everywhere, for ever.
+/// A small generator (SplitMix64): the same numbers on every machine.
 #[derive(Clone, Debug)]
 pub struct Random(pub u64);
 
@@ -52,7 +52,7 @@ impl Random {
     }
 }
 
-/// What is in file `number` when a program begins.
+/// The content of file `number` when a program begins.
 pub fn content(number: usize, size: usize) -> alloc::vec::Vec<u8> {
     let mut random = Random(number as u64);
     (0..size).map(|_| random.number() as u8).collect()

@@ -1,4 +1,4 @@
-//! What a program can do.
+//! The operations of a program.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::SPACES;
 use crate::eager::{Eager, read_of};
 
-/// One thing that happens. Positions are in the used part of the segment.
+/// An operation. Positions are in the used part of the segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // the fields say what they are
 pub enum Op {
@@ -39,7 +39,7 @@ pub enum Op {
     Load { space: usize, at: usize, n: usize },
     /// `segfree`.
     Free { space: usize, at: usize, n: usize },
-    /// Another client overwrites.
+    /// Another client overwrites bytes.
     Foreign {
         file: usize,
         off: usize,
@@ -50,7 +50,7 @@ pub enum Op {
     Truncate { file: usize, size: usize },
     /// Another client removes a name; the file stays open.
     Remove { name: usize },
-    /// Another client renames, over what had the name.
+    /// Another client renames a file, replacing the one of that name.
     Rename { from: usize, to: usize },
     /// The room for temporary files is exhausted, or there again.
     Full { on: bool },
@@ -67,9 +67,9 @@ pub enum Op {
 pub enum Outcome {
     /// There is no such process (or no room for one, or no such name).
     Skipped,
-    /// So many bytes.
+    /// The byte count.
     Done(usize),
-    /// What was loaded.
+    /// The loaded bytes.
     Loaded(Vec<u8>),
     /// The new process.
     Forked(usize),
@@ -104,7 +104,7 @@ impl Op {
 }
 
 impl Eager {
-    /// Is there such a process?
+    /// Returns true if the process exists.
     pub fn exists(&self, space: usize) -> bool {
         self.spaces.get(space).is_some_and(Option::is_some)
     }

@@ -7,7 +7,7 @@ use core::fmt;
 
 use crate::{FIRST_PAGE, Op, PAGE, PAGES, SEGMENT_PAGES, SPACES};
 
-/// What is wrong with a text.
+/// The error in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bad(pub String);
 
@@ -16,19 +16,19 @@ pub struct Bad(pub String);
 pub struct Program {
     /// The sizes of the files; [`crate::content`] is in them.
     pub files: Vec<usize>,
-    /// What happens, and what else stands on the line after a `!`.
+    /// The operations, each with the text after a `!` on its line.
     pub steps: Vec<(Op, String)>,
     /// Words about how the kernel is made, for the model tests alone.
     pub config: String,
 }
 
 impl Program {
-    /// Reads a program: a line `files SIZE...`, perhaps a line `config ...`,
-    /// then one operation a line. Lines that are empty or begin with `#` say
-    /// nothing.
+    /// Parses a program: a line `files SIZE...`, perhaps a line `config ...`,
+    /// then one operation a line. Empty lines and lines that begin with `#` are
+    /// ignored.
     ///
     /// # Errors
-    /// What is wrong and on which line.
+    /// The error and its line.
     pub fn parse(text: &str) -> Result<Program, Bad> {
         let mut program = Program::default();
         for (number, line) in text.lines().enumerate() {
@@ -59,7 +59,7 @@ impl Program {
         Ok(())
     }
 
-    /// Does it stay inside of what there is?
+    /// Checks that an operation stays within the files and segments.
     fn check(&self, op: &Op) -> Result<(), Bad> {
         let file = |file: usize| file < self.files.len();
         let part = |at: usize, n: usize| {
@@ -109,12 +109,12 @@ impl fmt::Display for Program {
 pub struct Words<'a>(str::SplitWhitespace<'a>);
 
 impl<'a> Words<'a> {
-    /// Those of `text`.
+    /// The words of `text`.
     pub fn new(text: &'a str) -> Words<'a> {
         Words(text.split_whitespace())
     }
 
-    /// Is there none left?
+    /// Returns true if no word is left.
     pub fn is_empty(&self) -> bool {
         self.0.clone().next().is_none()
     }
@@ -143,7 +143,7 @@ impl<'a> Words<'a> {
         number.ok_or_else(|| Bad(format!("{word} is not a file")))
     }
 
-    /// Is this the rest?
+    /// Returns true if `word` is the rest of the text.
     fn last(&mut self, word: &str) -> bool {
         let mut ahead = self.0.clone();
         let found = ahead.next() == Some(word);
@@ -155,10 +155,10 @@ impl<'a> Words<'a> {
 }
 
 impl Op {
-    /// Reads one operation.
+    /// Parses one operation.
     ///
     /// # Errors
-    /// What is wrong.
+    /// The error.
     pub fn parse(text: &str) -> Result<Op, Bad> {
         let mut words = Words::new(text);
         let op = Op::parse_words(&mut words)?;

@@ -1,10 +1,12 @@
-//! Do the tests of the contract prove anything? Each invariant of the design is
-//! dropped on purpose, one small change of the source at a time ([`LIST`]), and
-//! the test that is named after it must fail.
+//! Proof that the tests of the contract can fail. Each invariant of the design
+//! is broken on purpose, by one small change of the source ([`LIST`]), and the
+//! test named after it must fail.
 //!
-//! `cargo test -p dormouse-proof` looks that every change still fits its source
-//! and every test named in `docs/contract.md` and `docs/security.md` exists. With `-- --ignored` it
-//! makes the changes, in a copy of the tree, and runs the tests: minutes.
+//! `cargo test -p dormouse-proof` checks that every change fits its source,
+//! that every test named in `docs/contract.md` and `docs/security.md` exists,
+//! and that the pages name files, functions and figures that exist. With `--
+//! --ignored` it makes the changes, in a copy of the tree, and runs the tests:
+//! minutes.
 #![forbid(unsafe_code)]
 
 mod list;
@@ -18,19 +20,19 @@ pub use list::LIST;
 /// A change that drops an invariant, and the test that notices.
 #[derive(Clone, Copy, Debug)]
 pub struct Mutation {
-    /// What is dropped, in the words of the design.
+    /// The broken invariant, in the words of the design.
     pub drops: &'static str,
-    /// The source, from the root of the tree.
+    /// The source file, from the root of the tree.
     pub file: &'static str,
-    /// A text that is in it exactly once.
+    /// A text that occurs in it exactly once.
     pub from: &'static str,
-    /// What it becomes.
+    /// The replacement for the text.
     pub to: &'static str,
     /// The package of the test, without `dormouse-`.
     pub package: &'static str,
     /// The name of the test's file below `tests/`; empty for unit tests.
     pub target: &'static str,
-    /// The test.
+    /// The name of the test.
     pub test: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! What is changed.
+//! The changes.
 
 use crate::Mutation;
 

@@ -1,5 +1,5 @@
-//! The pages name what exists: files, folders, links to other pages, the
-//! functions and types of the tour and the glossary, and measured figures.
+//! The pages name files, folders, pages, functions, types and figures that
+//! exist.
 
 use dormouse_proof::{files, read, root};
 use std::collections::BTreeSet;

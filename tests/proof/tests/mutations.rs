@@ -1,6 +1,7 @@
-//! The changes fit, the pages of the contract and of the promises are true, and
-//! (when asked) every change is noticed: all of them, or those whose words hold
-//! what `DORMOUSE_DROPS` in the environment says (`DORMOUSE_DROPS='invariant 12'`).
+//! The changes fit, the pages of contract and security name existing tests, and
+//! (on request) every change is noticed: all of them, or those whose
+//! description contains `DORMOUSE_DROPS` of the environment
+//! (`DORMOUSE_DROPS='invariant 12'`).
 
 use dormouse_proof::{LIST, Mutation, files, read, root};
 use std::collections::BTreeSet;
@@ -85,7 +86,7 @@ fn copy(to: &Path) -> io::Result<()> {
     for file in files(&root()) {
         let target = to.join(&file);
         fs::create_dir_all(target.parent().expect("a file is in a directory"))?;
-        // What did not change keeps its time, so that it is not built again.
+        // Unchanged files keep their time, so that they are not built again.
         let source = fs::read(root().join(&file))?;
         if fs::read(&target).ok().as_ref() != Some(&source) {
             fs::write(&target, source)?;
@@ -136,7 +137,7 @@ fn build(tree: &Path, mutation: &Mutation) -> Result<Output, String> {
     cargo(tree, &arguments, BUILD_LIMIT).ok_or("takes too long to build".into())
 }
 
-/// Does the test notice? `Err` says why not.
+/// Returns an error if the test passes in spite of the change.
 fn notices(tree: &Path, mutation: &Mutation) -> Result<&'static str, String> {
     let path = tree.join(mutation.file);
     let source = read(&path);
@@ -154,7 +155,7 @@ fn notices(tree: &Path, mutation: &Mutation) -> Result<&'static str, String> {
     }
 }
 
-/// Was there such a test?
+/// Returns true if at least one test ran.
 fn ran(output: &Output) -> bool {
     let text = text(output);
     let passed = text.split("test result: ok. ").nth(1);
@@ -168,7 +169,7 @@ fn text(output: &Output) -> String {
 #[test]
 #[ignore = "builds the tests once for each mutation: minutes; run with -- --ignored --nocapture"]
 fn every_mutation_is_noticed() {
-    // Beside what cargo has built: target/debug/deps/mutations is running.
+    // Beside cargo's products: target/debug/deps/mutations is running.
     let own = env::current_exe().expect("a path");
     let target = own.ancestors().nth(3).expect("cargo's target folder");
     let tree = target.join("tmp/proof/tree");

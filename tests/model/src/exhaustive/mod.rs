@@ -26,7 +26,8 @@ use ops::{A, B, Op, SIZE_0, SIZE_1};
 /// Pages in each segment.
 const PAGES: usize = 3;
 
-/// What another client overwrites while the kernel is not back yet.
+/// The bytes that another client overwrites while the kernel has not
+/// reconnected.
 const LATE: Range<usize> = 20..120;
 
 /// How the world is made.
@@ -34,7 +35,7 @@ const LATE: Range<usize> = 20..120;
 pub struct Kind {
     /// The kernel.
     pub config: Config,
-    /// The server keeps what it takes to be restarted.
+    /// The server logs enough to be restarted.
     pub leases: bool,
 }
 
@@ -66,17 +67,17 @@ pub const SMALL_COMMITS: Kind = Kind {
     },
 };
 
-/// How an operation ended on the real thing.
+/// The outcome of an operation of the implementation.
 enum Outcome {
-    /// So many bytes, then an error or not.
+    /// The byte count, then perhaps an error.
     Done(usize, Option<Errno>),
-    /// What was loaded.
+    /// The loaded bytes.
     Loaded(Vec<u8>),
     /// The file opened.
     Opened(Option<File>),
 }
 
-/// The real thing beside the model.
+/// The implementation beside the model.
 pub struct Tiny {
     world: World<Real>,
     model: Eager,
@@ -152,8 +153,8 @@ impl Tiny {
         matches!(self.world.spaces.get(space), Some(Some(_)))
     }
 
-    /// Is there what the operation is about? If not, the sequence is one that
-    /// is shorter, with a step that does nothing in it.
+    /// Returns true if the operation has its objects. Otherwise the sequence
+    /// equals a shorter one with a step that does nothing.
     pub fn can(&self, op: &Op) -> bool {
         match *op {
             Op::Read { space, file, .. } | Op::Write { space, file, .. } => {
@@ -186,7 +187,7 @@ impl Tiny {
         let outcome = self.perform(op);
         let failed = armed && self.world.fail_after.is_none();
         if let Outcome::Done(_, Some(error)) = outcome {
-            // A server that can be restarted notes what it does.
+            // A server that can be restarted logs its actions.
             let store = self.full && (snapshots > 0 || self.leases);
             let full = store || self.disk_full;
             assert!(
@@ -199,7 +200,7 @@ impl Tiny {
         self.world.check();
     }
 
-    /// Does it on the real thing.
+    /// Performs the operation on the implementation.
     fn perform(&mut self, op: &Op) -> Outcome {
         let bytes = |n| pattern(self.steps, n);
         let world = &mut self.world;
@@ -262,7 +263,7 @@ impl Tiny {
         }
     }
 
-    /// The same for what no process does.
+    /// As `perform`, for operations of no process.
     fn perform_elsewhere(&mut self, op: &Op) -> Outcome {
         let servers = &mut self.world.servers;
         match *op {
@@ -313,8 +314,8 @@ impl Tiny {
         }
     }
 
-    /// Does on the model what was done on the real thing, and compares the
-    /// result. Only if it `may_fail` may it have done less.
+    /// Performs the operation on the model and compares the outcomes. It may
+    /// have done less only if it `may_fail`.
     fn apply(&mut self, op: &Op, outcome: &Outcome, may_fail: bool) {
         let (count, failed) = match outcome {
             Outcome::Done(count, error) => (*count, error.is_some()),
@@ -383,7 +384,7 @@ impl Tiny {
         }
     }
 
-    /// Were those the right bytes?
+    /// Checks the loaded bytes.
     fn check_load(&mut self, op: &Op, bytes: &[u8]) {
         if let Op::Load(space, at, n) = *op {
             let want = &self.model.space(space)[at..at + n];
@@ -391,7 +392,7 @@ impl Tiny {
         }
     }
 
-    /// Was that the right file?
+    /// Checks which file was opened.
     fn check_open(&mut self, op: &Op, file: Option<File>) {
         if let Op::Reopen(name) = *op {
             assert_eq!(file, self.model.names[name], "another file opened");

@@ -13,8 +13,8 @@ const P: usize = PAGE;
 /// Half a page.
 const H: usize = PAGE / 2;
 
-/// One thing that happens. Files are descriptors and names: 0 and 1. Bytes that
-/// are stored or written differ from step to step.
+/// An operation. Files are descriptors and names: 0 and 1. Bytes that are
+/// stored or written differ from step to step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Op {
     /// A process reads `n` bytes at `off` of a file to `at` in its segment.
@@ -67,13 +67,12 @@ pub enum Op {
     Rename(File, File),
     /// The kernel closes its descriptor and opens the name again.
     Reopen(File),
-    /// The message of the kernel that comes after so many others fails.
+    /// A message of the kernel fails, after the given number of others.
     FailMessage(u64),
     /// From now on there is no room for temporary files at the server, or
     /// there is again.
     ToggleFull,
-    /// From now on there is no room for what files have from their second page
-    /// on, or there is again.
+    /// Removes or restores the space for files beyond their first page.
     ToggleDiskFull,
     /// The server is restarted. Another client is back before the kernel is,
     /// and may write to file 0 meanwhile.
@@ -109,8 +108,8 @@ pub const SIZE_0: usize = 2 * P;
 /// Size of file 1 at first: its second page is short.
 pub const SIZE_1: usize = P + 1904;
 
-/// The list. Each process's buffer is the first two pages of its segment; what
-/// is ragged may reach into the third.
+/// The list. Each process's buffer is the first two pages of its segment;
+/// ragged operations may reach into the third.
 pub const OPS: &[(&str, Op)] = &[
     ("A-reads-f0", read(A, 0, 2 * P, 0, 0)),
     ("A-reads-p0", read(A, 0, P, 0, 0)),
@@ -182,8 +181,8 @@ pub const OPS: &[(&str, Op)] = &[
     ("server-restarts-late", Op::Restart { late: true }),
 ];
 
-/// Where sequences start: what has been done before. First both processes are
-/// there and have zeros.
+/// The initial states, by the operations that lead there. In the first, both
+/// processes exist and have zeros.
 pub const STARTS: &[(&str, &[&str])] = &[
     ("fresh", &[]),
     (

@@ -15,10 +15,10 @@ const LONG: usize = 5;
 /// Pairs of first operations after each of which that is said.
 const STRIDE: usize = 48;
 
-/// One sequence in so many ends with everything being given back.
+/// One sequence in this many ends with the release of everything.
 const ENDS: u64 = 16;
 
-/// What was done.
+/// The counts of a search.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Counts {
     /// Sequences of the full length.
@@ -57,7 +57,7 @@ impl FromStr for Part {
     }
 }
 
-/// What all threads share.
+/// The state shared by all threads.
 struct Shared {
     /// The next pair of first operations.
     next: AtomicUsize,

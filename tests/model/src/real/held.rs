@@ -1,5 +1,5 @@
-//! What a client remembers of a snapshot, to claim it from a server that has
-//! been restarted.
+//! A client's record of a snapshot, with which it reclaims the snapshot from a
+//! restarted server.
 
 use std::ops::Range;
 
@@ -23,7 +23,7 @@ impl Held {
         }
     }
 
-    /// `bytes` are as of `epoch` now, whatever they were.
+    /// Sets the epoch of `bytes`.
     pub fn set(&mut self, bytes: Range<u64>, epoch: u64) {
         self.forget(&bytes);
         if !bytes.is_empty() {

@@ -1,6 +1,6 @@
 //! The server dies and another one takes its place, over the same files.
-//! Clients connect again, open by name what they had open, and the kernel
-//! claims its snapshots.
+//! Clients reconnect, open their files by name, and the kernel reclaims its
+//! snapshots.
 
 use ninep::consts::open;
 use ninep::{Reply, Request};
@@ -48,19 +48,18 @@ impl Real {
         (0..self.files.len()).find(|name| self.file_at(*name) == Some(file))
     }
 
-    /// Is the file lost to everybody?
+    /// Returns true if no client can reach the file any more.
     pub fn gone(&self, file: File) -> bool {
         self.files[file].gone
     }
 
-    /// Has the file a name, or else no snapshot that somebody asks for?
+    /// Returns true if the file has a name, or else no snapshot in use.
     pub fn survives(&self, file: File) -> bool {
         let wanted = |held: &super::Held| held.file == file && !held.ranges.is_empty();
         self.name_now(file).is_some() || !self.snaps.values().any(wanted)
     }
 
-    /// The kernel opens a file again, if it had it open, and claims what it has
-    /// of snapshots.
+    /// The kernel reopens a file, if it was open, and reclaims its snapshots.
     fn come_back(&mut self, file: File, name: Option<File>) {
         let Some(name) = name else {
             self.files[file].opens = 0;

@@ -1,4 +1,4 @@
-//! What the world asks of servers, as messages to snapfs.
+//! The world's requests to servers, as messages to snapfs.
 
 use super::*;
 

@@ -1,4 +1,5 @@
-//! What moves and what does not: the VM core over the real snapfs, counted.
+//! The bytes that are transferred, and those that are not: the VM core over the
+//! real snapfs, counted.
 
 use dormouse_model_tests as model;
 use model::memory::Frames;
@@ -295,7 +296,7 @@ fn a_snapshot_shared_after_fork_stays_what_it_was_while_one_side_writes_back() {
         w.load(1, 0, content.len()) == Ok(content),
         "the child's view changed"
     );
-    // The child's write goes back to what it read.
+    // The child's write goes back to the place of its read.
     vm::write(&mut w.process(1), 0, n, 0, 0).expect("write");
     assert!(w.servers.content(0) == numbered(4));
     w.check();

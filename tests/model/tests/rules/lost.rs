@@ -1,6 +1,5 @@
-//! Snapshots that are really lost (rules 14 and 15): somebody changed the file
-//! behind the server's back. What is in memory stays, what is nowhere any more
-//! is an error, and nothing is ever wrong.
+//! Lost snapshots (rules 14 and 15): an external writer changed the file.
+//! Resident bytes stay, lost bytes are an error, and no byte is ever wrong.
 
 use abi::Errno;
 use dormouse_model_tests as model;
@@ -56,13 +55,13 @@ fn run<S: Servers + 'static>(servers: S, test: fn(&mut dyn Kernel)) {
     w.servers.check_idle();
 }
 
-/// One process's calls, whatever the servers.
+/// The calls of one process, with any servers.
 trait Kernel {
     fn read(&mut self, at: u64, n: u64, file: usize, off: u64) -> Result<u64, Errno>;
     fn write(&mut self, at: u64, n: u64, file: usize, off: u64) -> Result<u64, Errno>;
     fn load(&mut self, at: usize, n: usize) -> Result<Vec<u8>, Errno>;
     fn store(&mut self, at: usize, bytes: &[u8]) -> Result<(), Errno>;
-    /// Somebody overwrites pages of a file, unseen.
+    /// An external writer overwrites pages of a file.
     fn lose(&mut self, pages: std::ops::Range<usize>);
     fn evict(&mut self, page: u64) -> bool;
     fn file(&mut self, file: usize) -> Vec<u8>;
@@ -114,7 +113,7 @@ fn lost_bytes_are_an_error_and_never_others() {
         }
         let here = &content(1)[3 * PAGE..4 * PAGE];
         assert!(w.load(3 * PAGE, PAGE).as_deref() == Ok(here));
-        // Whoever does not want the old bytes can go on.
+        // An operation that does not need the old bytes succeeds.
         assert_eq!(w.read(2 * P, 4 * P, 1, 0), Ok(4 * P));
         assert_eq!(
             w.load(4 * PAGE, 3).as_deref(),
@@ -150,7 +149,8 @@ fn a_write_sends_what_is_in_memory_of_a_lost_snapshot() {
         w.lose(3..7);
         w.messages();
         assert_eq!(w.write(0, N, 0, 0), Ok(N));
-        // One that names what is lost, and one that sends it: still one moment.
+        // One write that names the lost bytes, and one that sends them: still
+        // one moment.
         assert_eq!(w.messages(), 2);
         assert!(w.file(0) == content(1), "the file is not as the buffer");
         // Tied again: the next one sends nothing.
@@ -196,7 +196,7 @@ fn a_write_ends_where_the_bytes_are_nowhere_any_more() {
         // Not even to another server.
         assert_eq!(w.write(8 * P, 3 * P, 2, 0), Ok(P));
         assert_eq!(w.write(9 * P, P, 2, 0), Err(Errno::EIO));
-        // The rest of the buffer is what it was.
+        // The rest of the buffer is unchanged.
         assert_eq!(w.write(10 * P, 6 * P, 2, 0), Ok(6 * P));
         assert!(w.file(2)[..6 * PAGE] == content(1)[10 * PAGE..]);
     });

@@ -1,5 +1,5 @@
 //! Rules and invariants one by one, each by a small program over VM core and
-//! snapfs. (One program: what they share takes the time to build.)
+//! snapfs. (One test program, because their common part is slow to build.)
 
 mod elision;
 mod lost;
@@ -9,7 +9,7 @@ mod trims;
 
 use dormouse_model_tests::world::Config;
 
-/// How the kernel is, but for those who say otherwise.
+/// The default parameters of the kernel.
 const CONFIG: Config = Config {
     iounit: 128 << 10,
     ops: vm::OPS_MAX,

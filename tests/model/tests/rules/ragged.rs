@@ -1,5 +1,5 @@
-//! Reads and writes at any alignment, of any length, over each other (rules 1,
-//! 4, 9 to 11): the VM core over the real snapfs, and what moves.
+//! Overlapping reads and writes at any alignment and of any length (rules 1, 4,
+//! 9 to 11): the VM core over the real snapfs, and the bytes transferred.
 
 use crate::CONFIG;
 use dormouse_model_tests as model;
@@ -245,7 +245,7 @@ fn an_append_inside_of_the_last_page_is_not_in_what_was_read_before() {
         write(&mut w, 0, file.len(), 0, 0);
         let mut want = [&file[..], b"appended"].concat();
         is(&mut w, 0, &want);
-        // An append of one's own.
+        // An append by this process.
         store(&mut w, 2 * PAGE, b"mine");
         let put = vm::write(&mut w.process(0), 2 * P, 4, 0, Place::End);
         assert_eq!(put, Ok(4));
@@ -345,10 +345,10 @@ fn a_snapshot_of_a_file_since_removed_can_be_written() {
     end(w);
 }
 
-/// What somebody else does to the files.
+/// An operation of another client on the files.
 type Happens = fn(&mut World<Real>);
 
-/// Such things, by name.
+/// Such operations, by name.
 const FOREIGN: [(&str, Happens); 7] = [
     ("nothing", |_| ()),
     ("overwrites a block", |w| {
@@ -368,7 +368,7 @@ const FOREIGN: [(&str, Happens); 7] = [
     ("appends", |w| foreign(w, 0, 6 * PAGE, b"appended")),
 ];
 
-/// The file ends as the eager write leaves it, whoever did what between the
+/// The file ends as the eager write leaves it, whatever others did between the
 /// read and the write: only the server can know, so it decides.
 #[test]
 fn a_write_ends_as_the_eager_one_whatever_others_did_before() {

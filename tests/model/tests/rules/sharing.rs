@@ -1,5 +1,5 @@
-//! Readers who are strangers to each other share frames (rule 16), and a frame
-//! is shared only while it is what all of them read (invariants 5 and 12).
+//! Unrelated readers share frames (rule 16), and a frame is shared only while
+//! it has the content that all of them read (invariants 5 and 12).
 
 use crate::CONFIG;
 use dormouse_model_tests as model;
@@ -116,7 +116,7 @@ fn a_store_of_one_reader_is_never_seen_by_the_other() {
     store(&mut w, 0, 3 * PAGE + 7, b"mine");
     assert!(seen(&mut w, 1) == numbered());
     assert_eq!(shared(&mut w, 0, 1), all_but(&[3]));
-    // The other one's store goes to what is now its frame alone.
+    // The other process stores into its frame, which is now private.
     store(&mut w, 1, 3 * PAGE + 9, b"its own");
     assert_eq!(w.load(0, 3 * PAGE + 7, 4), Ok(b"mine".to_vec()));
     w.spawn(2);
@@ -154,7 +154,7 @@ fn after_a_write_the_unchanged_blocks_are_still_shared() {
     write(&mut w, 0, 0, PAGES * PAGE, 0);
     assert!(seen(&mut w, 1) == numbered(), "the other's view changed");
     assert_eq!(shared(&mut w, 0, 1), all_but(&[4]));
-    // Somebody who comes later finds all of it, the page written as well.
+    // A later reader finds all pages, including the written one.
     w.spawn(2);
     read(&mut w, 2, 0);
     w.messages = 0;
@@ -243,8 +243,8 @@ fn only_whole_pages_at_page_boundaries_are_shared() {
     end(w);
 }
 
-/// A fill that is on its way when the page is replaced comes to nothing, for
-/// others too (invariant 5).
+/// A fill under way when its page is replaced has no effect, also for others
+/// (invariant 5).
 #[test]
 fn a_stale_fill_is_dropped_and_not_shared() {
     let mut w = world(&[(0, &numbered())]);
@@ -275,7 +275,7 @@ fn two_fills_of_one_page_at_once_end_in_one_frame() {
     end(w);
 }
 
-/// The page is read by a stranger after a commit and before its answer.
+/// Another process reads the page after a commit and before its answer.
 #[test]
 fn a_page_read_between_a_commit_and_its_answer_ends_in_one_frame() {
     let mut w = world(&[(0, &numbered())]);
@@ -293,7 +293,7 @@ fn a_page_read_between_a_commit_and_its_answer_ends_in_one_frame() {
     end(w);
 }
 
-/// An answer that was overtaken says nothing about what came after it.
+/// An answer that was overtaken says nothing about later changes.
 #[test]
 fn a_late_answer_does_not_make_old_pages_new() {
     let mut w = world(&[(0, &numbered())]);
@@ -316,8 +316,8 @@ fn a_late_answer_does_not_make_old_pages_new() {
     end(w);
 }
 
-/// A write of a few pages of a large image: they are at the new epoch, and so
-/// is the rest, but for what a stranger changed in between.
+/// After a write of a few pages of a large image, these are at the new epoch,
+/// and so is the rest, except pages that another client changed in between.
 #[test]
 fn a_write_of_a_part_leaves_the_rest_at_its_epoch() {
     let mut w = world(&[(0, &numbered())]);
@@ -327,7 +327,7 @@ fn a_write_of_a_part_leaves_the_rest_at_its_epoch() {
         .unwrap();
     store(&mut w, 0, 2 * PAGE, b"mine");
     write(&mut w, 0, 2 * PAGE, PAGE, 0);
-    // Nobody but process 0 has page 12 as it was; both fill it.
+    // Only process 0 has page 12 in its old state; both fill it.
     read(&mut w, 1, 0);
     assert_eq!(w.load(1, 12 * PAGE, 10), Ok(b"stranger's".to_vec()));
     let mut mine = numbered();
@@ -380,8 +380,8 @@ fn a_page_written_while_the_process_forked_is_not_written_under_a_stranger() {
     let mut w = forked_while_written();
     read(&mut w, 1, 0);
     assert_eq!(w.load(1, PAGE, 7), Ok(b"written".to_vec()));
-    // The child's page is its own; when nobody else has the frame it is written
-    // in place, and nobody finds it any more.
+    // The child's page is private; when it is the only holder of the frame, it
+    // writes in place, and the cache drops the frame.
     store(&mut w, 2, PAGE, b"child's");
     assert_eq!(w.load(1, PAGE, 7), Ok(b"written".to_vec()));
     w.exit(0);
@@ -394,7 +394,7 @@ fn a_page_written_while_the_process_forked_is_not_written_under_a_stranger() {
 fn a_child_left_alone_with_a_shared_frame_takes_it_out_before_it_stores() {
     let mut w = forked_while_written();
     w.exit(0);
-    // A load maps a page of one's own for writing at once.
+    // A load maps a private page for writing at once.
     assert_eq!(w.load(2, PAGE, 7), Ok(b"written".to_vec()));
     read(&mut w, 1, 0);
     store(&mut w, 2, PAGE, b"child's");
@@ -420,8 +420,8 @@ fn a_store_after_a_fork_is_the_storing_sides_alone() {
     }
 }
 
-/// A read puts bytes into a page that is one's own: the frame is written, so it
-/// is nobody else's any more either.
+/// A read copies bytes into a private page: the frame is written, so the cache
+/// drops it.
 #[test]
 fn a_fragment_is_read_into_a_frame_that_nobody_else_finds() {
     for eager in [false, true] {

@@ -1,5 +1,5 @@
-//! What a snapshot gives up, and when (rules 3, 6 and 8; invariants 1 and 2):
-//! the VM core over the real snapfs.
+//! The ranges that a snapshot gives up, and the time (rules 3, 6 and 8;
+//! invariants 1 and 2): the VM core over the real snapfs.
 
 use crate::CONFIG;
 use abi::Errno;
@@ -44,8 +44,8 @@ fn free(w: &mut World<Real>, space: usize, pages: std::ops::Range<u64>) {
     vm::free(&mut w.process(space), at, n).expect("free");
 }
 
-/// Somebody else overwrites those pages of the first file; the blocks that had
-/// to be rescued for that.
+/// Another client overwrites these pages of the first file; returns the number
+/// of blocks rescued for that.
 fn rescued_by_writer(w: &mut World<Real>, pages: std::ops::Range<u64>) -> u64 {
     let before = w.servers.server(0).counters().rescued;
     let n = (pages.end - pages.start) as usize * PAGE;
@@ -155,7 +155,7 @@ fn what_another_process_holds_is_not_trimmed_until_it_is_gone() {
     check_page(&mut w, 1, 0, 1);
     w.exit(1);
     assert_eq!(w.trims, 0, "nothing is sent for who is left");
-    // Whatever it does next.
+    // Any later operation.
     free(&mut w, 0, 63..64);
     assert_eq!(w.trims, 1);
     assert_eq!(rescued_by_writer(&mut w, 1..32), 0);
@@ -208,13 +208,13 @@ fn store(w: &mut World<Real>, at: usize, bytes: &[u8]) {
     assert_eq!(w.store(0, at, bytes), (bytes.len(), Ok(())));
 }
 
-/// Somebody else overwrites all of the first file.
+/// Another client overwrites all of the first file.
 fn overwrite(w: &mut World<Real>) {
     let written = w.servers.foreign_write(0, 0, &[7; PAGES as usize * PAGE]);
     written.expect("write");
 }
 
-/// What happens to a buffer while a write of it is under way.
+/// An operation on a buffer while a write of it is under way.
 fn meanwhile(happens: fn(&mut World<Real>)) {
     for point in [Point::BeforeCommit, Point::Deliver] {
         let mut w = world();
