@@ -218,6 +218,16 @@ pub fn set_payer(payer: Payer) {
     frames::set_payer(payer);
 }
 
+/// The running process may use up the last free frames as far as `share` says, or
+/// further if it might before.
+pub fn raise_share(share: Share) {
+    // SAFETY: conditions 1 to 3 of `Table`.
+    let payer = unsafe { (*mine()).payer };
+    if (share as u32) < payer.share as u32 {
+        set_payer(Payer { share, ..payer });
+    }
+}
+
 /// Makes the processor ready for what is in a slot, all but the stack.
 /// `selectors`: the segment registers as they are.
 fn install(to: Slot, selectors: Selectors) {

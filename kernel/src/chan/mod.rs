@@ -4,13 +4,14 @@
 //! A channel has two sides. What is sent on one is queued at the other, where
 //! a process reads it, a port receives it, or the kernel's own 9P client
 //! takes it at once. Closing a side ends the wait of everybody on the other.
+mod incoming;
 mod message;
 mod port;
 
+pub use incoming::{Client, Incoming, Stop};
 pub use message::{FrameRef, HEAD_MAX, Message, Piece, Source, room};
 pub use port::{Event, Port, What, interrupt};
 
-use crate::client::Mount;
 use crate::sched::{Reason, Wait, WaitQueue};
 use abi::Errno;
 use alloc::collections::VecDeque;
@@ -35,7 +36,7 @@ struct Side {
     readers: WaitQueue,
     writers: WaitQueue,
     port: Option<Weak<Port>>,
-    client: Option<Weak<Mount>>,
+    client: Option<Weak<dyn Client>>,
 }
 
 impl Side {
@@ -88,14 +89,14 @@ impl End {
         1 - self.side
     }
 
-    /// The 9P client at the other side, which takes messages at once.
-    pub fn client(&self) -> Option<Arc<Mount>> {
+    /// The client at the other side, which takes messages at once.
+    pub fn client(&self) -> Option<Arc<dyn Client>> {
         let sides = self.channel.sides.lock();
         sides[self.peer()].client.as_ref().and_then(Weak::upgrade)
     }
 
     /// From now on `client` takes what arrives at this side.
-    pub fn set_client(&self, client: Weak<Mount>) -> Result<(), Errno> {
+    pub fn set_client(&self, client: Weak<dyn Client>) -> Result<(), Errno> {
         let mut sides = self.channel.sides.lock();
         let side = &mut sides[self.side];
         if side.client.is_some() || side.port.is_some() || !side.queue.is_empty() {

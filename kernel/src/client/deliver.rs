@@ -7,58 +7,48 @@
 //!
 //! A reply is taken in one step (invariant 15): from the moment it is matched
 //! with its request until the request is answered nothing waits, so nothing else
-//! runs, and the sink that is filled is that of the request that is answered. A
-//! page of the server's that is not ready is woken first, and the reply then
-//! looked at again from the start.
+//! runs, and the sink that is filled is that of the request that is answered. Where
+//! a page of the server's is not ready nothing is taken; the sender makes it ready
+//! and delivers the reply again.
 use super::{BYTES_IN, MESSAGES, Mount, Progress, TAGS, rpc::Answer, snapshots};
-use crate::chan::{Piece, room};
-use crate::proc::Process;
-use crate::seg::SpaceLock;
-use crate::seg::user::{self, Gather, NotReady, Stop};
+use crate::chan::{Client, Incoming, Piece, Stop, room};
 use abi::Errno;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 use ninep::consts::{NOTAG, READ_HEAD, RREAD, RREADDIR};
-use vm::Access;
 
 /// A reply that a server sends.
-struct Incoming<'a> {
-    space: &'a SpaceLock,
-    message: &'a Gather,
+struct Received<'a> {
+    message: &'a dyn Incoming,
     head: &'a [u8],
     kind: u8,
 }
 
-impl Mount {
-    /// Takes one message from `server`, the running process.
-    ///
+impl Client for Mount {
     /// # Errors
-    /// The server's fault: `EPROTO` for what is no answer to a request that it
-    /// has received, `EINTR` while a page of the message is woken. Nothing has
-    /// been taken then.
-    pub fn deliver(&self, server: &Process, message: &Gather) -> Result<(), Errno> {
-        loop {
-            match self.try_deliver(&server.space, message) {
-                Ok(()) => break,
-                Err(Stop::NotReady(page)) => page.wait(&server.space, Access::Load)?,
-                Err(Stop::Failed(errno)) => return Err(errno),
-            }
-        }
+    /// `EPROTO` for what is no answer to a request that the server has received.
+    fn deliver(&self, message: &dyn Incoming) -> Result<(), Stop> {
+        self.try_deliver(message)?;
         self.give_back();
         Ok(())
     }
 
-    fn try_deliver(&self, space: &SpaceLock, message: &Gather) -> Result<(), Stop> {
+    fn hang_up(&self) {
+        self.end_all();
+    }
+}
+
+impl Mount {
+    fn try_deliver(&self, message: &dyn Incoming) -> Result<(), Stop> {
         let mut head = [0; READ_HEAD];
         let total = message.len();
-        let known = user::try_gather(message, 0, &mut head)?;
+        let known = message.copy(0, &mut head)?;
         let head = head.get(..known).unwrap_or(&[]);
         let (size, kind, wire_tag) = ninep::peek(head).ok_or(Errno::EPROTO)?;
         if u64::from(size) != total {
             return Err(Stop::Failed(Errno::EPROTO));
         }
-        let incoming = Incoming {
-            space,
+        let received = Received {
             message,
             head,
             kind,
@@ -72,11 +62,11 @@ impl Mount {
         let answer = match &claimed {
             _ if too_long => Err(Errno::EPROTO),
             Claimed::Nobodys => Ok(Answer::Message(Vec::new())),
-            Claimed::Sink(sink) => match incoming.take(sink) {
+            Claimed::Sink(sink) => match received.take(sink) {
                 Ok(answer) => answer,
                 Err(page) => {
                     self.put_back(tag, claimed);
-                    return Err(page.into());
+                    return Err(page);
                 }
             },
         };
@@ -138,9 +128,9 @@ enum Claimed {
     Sink(Vec<Piece>),
 }
 
-impl Incoming<'_> {
+impl Received<'_> {
     /// Copies it, without waiting. The inner error is for the one who waits.
-    fn take(&self, sink: &[Piece]) -> Result<Result<Answer, Errno>, NotReady> {
+    fn take(&self, sink: &[Piece]) -> Result<Result<Answer, Errno>, Stop> {
         if self.kind == RREAD && !sink.is_empty() {
             return self.sink_data(sink);
         }
@@ -149,12 +139,12 @@ impl Incoming<'_> {
             return Ok(Err(Errno::ENOMEM));
         };
         bytes.resize(len, 0);
-        user::try_gather(self.message, 0, &mut bytes)?;
+        self.message.copy(0, &mut bytes)?;
         Ok(Ok(Answer::Message(bytes)))
     }
 
     /// Copies the data of an Rread into the frames that wait for it.
-    fn sink_data(&self, sink: &[Piece]) -> Result<Result<Answer, Errno>, NotReady> {
+    fn sink_data(&self, sink: &[Piece]) -> Result<Result<Answer, Errno>, Stop> {
         let room: usize = sink.iter().map(|p| p.len).sum();
         let data = self.message.len().saturating_sub(READ_HEAD as u64);
         if ninep::payload_start(self.head) != Some(READ_HEAD) || data > room as u64 {
@@ -165,7 +155,7 @@ impl Incoming<'_> {
         for piece in sink {
             let take = piece.len.min(left);
             let to = (piece.frame.frame(), piece.at);
-            user::try_gather_to_frame(self.space, self.message, at, to, take)?;
+            self.message.copy_to_frame(at, to, take)?;
             at += take as u64;
             left -= take;
         }

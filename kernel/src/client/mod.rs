@@ -4,7 +4,7 @@
 //! takes the R messages when the server sends them and copies a payload once,
 //! from the server's memory into the waiting frames. [`remote`] has the files,
 //! [`snapshots`] the table of snapshots held at servers.
-pub mod deliver;
+mod deliver;
 pub mod put;
 pub mod remote;
 pub mod rpc;
@@ -13,7 +13,7 @@ pub mod snapshots;
 use crate::chan::{End, Piece, room};
 use crate::sched::{Reason, Semaphore, Slot, Wait, WaitQueue};
 use abi::Errno;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use hw::frames;
@@ -223,7 +223,8 @@ impl Mount {
             iounit: AtomicU32::new(IOUNIT),
             wmax: AtomicU32::new(WMAX),
         })?;
-        mount.end.set_client(Arc::downgrade(&mount))?;
+        let client: Weak<Mount> = Arc::downgrade(&mount);
+        mount.end.set_client(client)?;
         mount.negotiate()?;
         mount.attach(name)?;
         Ok(mount)
@@ -403,7 +404,7 @@ impl Mount {
 
     /// The other side is closed: every wait is over, and every later call
     /// fails at once.
-    pub fn hang_up(&self) {
+    fn end_all(&self) {
         {
             let mut state = self.state.lock();
             state.down = true;

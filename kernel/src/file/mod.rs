@@ -3,7 +3,8 @@
 //! [`OpenFile`] is what a descriptor refers to: something in the kernel's own
 //! tree, a file at a server, a channel's end or a receive port. [`open`] has
 //! the operations on names, [`read`] and [`write`](mod@write) the two that
-//! matter most.
+//! matter most, [`channel`] the same for channels.
+pub mod channel;
 pub mod open;
 pub mod read;
 pub mod write;

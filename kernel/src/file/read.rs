@@ -1,13 +1,12 @@
 //! `pread`: deferred where it can be, eager everywhere else.
-use super::{Node, OpenFile};
+use super::{Node, OpenFile, channel};
 use crate::chan::{Piece, Source};
 use crate::client::remote::Remote;
 use crate::client::snapshots;
 use crate::name::root::Entry;
-use crate::proc::Process;
 use crate::proc::relief::with_relief;
 use crate::seg::host::{Caller, File, read_remote, read_snapshot};
-use crate::seg::user::{self, Sink, Stop};
+use crate::seg::user::{self, Sink};
 use crate::seg::{SpaceLock, attach, snapshot_range};
 use crate::text;
 use abi::{Errno, PAGE};
@@ -18,14 +17,13 @@ use vm::Access;
 
 /// Reads up to `n` bytes at `offset` to `va`; bytes read, 0 at the end.
 pub fn pread(
-    process: &Process,
+    space: &SpaceLock,
     file: &OpenFile,
     va: u64,
     n: u64,
     offset: u64,
 ) -> Result<u64, Errno> {
     file.check_readable()?;
-    let space = &process.space;
     user::within(space, va, n, Access::Store)?;
     match &file.node {
         Node::Root(entry) => file.transfer(offset, n, |at| root(space, *entry, va, n, at)),
@@ -33,7 +31,7 @@ pub fn pread(
         Node::Remote(remote) => {
             file.transfer(offset, n, |at| self::remote(space, file, remote, va, n, at))
         }
-        Node::Channel(end) => channel(space, end, va, n),
+        Node::Channel(end) => channel::read(space, end, va, n),
         Node::Port(_) => Err(Errno::EINVAL),
     }
 }
@@ -108,25 +106,6 @@ fn time_line() -> String {
         "{:>11} {now:>21} {ticks:>21} {rate:>21}\n",
         now / 1_000_000_000
     ))
-}
-
-fn channel(space: &SpaceLock, end: &crate::chan::End, va: u64, n: u64) -> Result<u64, Errno> {
-    let limit = usize::try_from(n).unwrap_or(usize::MAX);
-    loop {
-        let Some(mut message) = end.receive()? else {
-            return Ok(0);
-        };
-        let stored = user::try_store(space, va, limit, &message);
-        message.taken += stored.unwrap_or(0);
-        if stored.is_err() || message.len() > 0 {
-            end.put_back(message);
-        }
-        match stored {
-            Ok(done) => return Ok(done as u64),
-            Err(Stop::NotReady(page)) => page.wait(space, Access::Store)?,
-            Err(Stop::Failed(errno)) => return Err(errno),
-        }
-    }
 }
 
 /// A file at a server. Into a snapshot segment the VM core reads, deferred or

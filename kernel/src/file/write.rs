@@ -1,13 +1,12 @@
 //! `pwrite`: from a snapshot segment only what changed is sent.
-use super::{Node, OpenFile};
-use crate::chan::{HEAD_MAX, Message, Piece, room};
+use super::{Node, OpenFile, channel};
+use crate::chan::{Piece, room};
 use crate::client::put::{Stage, Target, Write};
 use crate::client::remote::Remote;
 use crate::name::root::Entry;
-use crate::proc::Process;
 use crate::seg::host::{Caller, File};
-use crate::seg::user::{self, Gather};
-use crate::seg::{SpaceLock, serving, snapshot_range};
+use crate::seg::iovec::IoVec;
+use crate::seg::{SpaceLock, snapshot_range, user};
 use abi::{Errno, mode};
 use alloc::vec::Vec;
 use ninep::{PutKind, PutOp};
@@ -15,14 +14,13 @@ use vm::{Access, Place};
 
 /// Writes `n` bytes from `va` at `offset`; bytes written.
 pub fn pwrite(
-    process: &Process,
+    space: &SpaceLock,
     file: &OpenFile,
     va: u64,
     n: u64,
     offset: u64,
 ) -> Result<u64, Errno> {
     file.check_writable()?;
-    let space = &process.space;
     user::within(space, va, n, Access::Load)?;
     match &file.node {
         Node::Root(Entry::Null | Entry::Zero) => file.transfer(offset, n, |_| Ok(n)),
@@ -33,7 +31,7 @@ pub fn pwrite(
         Node::Remote(remote) => file.transfer(offset, n, |at| {
             self::remote(space, file, remote, va, n, Place::At(at)).map(|(bytes, _)| bytes)
         }),
-        Node::Channel(_) => send(process, file, &Gather::one(va, n)?),
+        Node::Channel(end) => channel::send(space, end, &IoVec::one(va, n)?),
         Node::Port(_) => Err(Errno::EINVAL),
     }
 }
@@ -173,57 +171,4 @@ fn load(space: &SpaceLock, va: u64, n: u64, most: u64) -> Result<Vec<Vec<Piece>>
         at += len;
     }
     Ok(bodies)
-}
-
-/// Sends one message into a channel, or to the kernel's own client at its
-/// other end.
-pub fn send(process: &Process, file: &OpenFile, message: &Gather) -> Result<u64, Errno> {
-    let Node::Channel(end) = &file.node else {
-        return Err(Errno::EINVAL);
-    };
-    if end.is_clients() {
-        // What is sent there would be taken for the kernel's own.
-        return Err(Errno::EBUSY);
-    }
-    if let Some(client) = end.client() {
-        if serving::begin(&process.space)? {
-            process.pay_so();
-        }
-        client.deliver(process, message)?;
-    } else {
-        end.send(copy_in(&process.space, message)?)?;
-    }
-    Ok(message.len())
-}
-
-/// A message of its own from user memory: its first bytes in the head, the
-/// rest in frames.
-fn copy_in(space: &SpaceLock, message: &Gather) -> Result<Message, Errno> {
-    let len = message.len() as usize;
-    let in_head = len.min(HEAD_MAX);
-    let mut head = room(in_head)?;
-    head.resize(in_head, 0);
-    user::gather(space, message, 0, &mut head)?;
-    let mut body: Vec<Piece> = Vec::new();
-    if len > in_head {
-        body = room((len - in_head).div_ceil(abi::PAGE as usize))?;
-    }
-    let mut at = in_head;
-    while at < len {
-        let piece = Piece::alloc((len - at).min(abi::PAGE as usize))?;
-        user::gather_to_frame(
-            space,
-            message,
-            at as u64,
-            (piece.frame.frame(), 0),
-            piece.len,
-        )?;
-        at += piece.len;
-        body.push(piece);
-    }
-    Ok(Message {
-        head,
-        body,
-        taken: 0,
-    })
 }

@@ -84,7 +84,7 @@ impl Process {
     pub fn payer(&self) -> Payer {
         let share = if self.is_service() || self.seat.leaving.load(Relaxed) {
             Share::Service
-        } else if self.space.lock().serving {
+        } else if self.space.lock().resident {
             Share::Serving
         } else {
             Share::Ordinary

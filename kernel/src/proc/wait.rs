@@ -19,7 +19,7 @@ const INIT: u64 = 1;
 pub fn finish(process: Arc<Process>) -> ! {
     process.pay_last();
     file::close_all(&process.descriptors);
-    seg::destroy(&process);
+    seg::clear(&process.space);
     let pid = process.pid;
     let mut inherits = false;
     table::with_children(pid, |child| {

@@ -2,9 +2,8 @@
 use super::host::Caller;
 use super::shared::Shared;
 use super::{Content, Kind, Segment, Space, SpaceLock, release_frames, user};
-use crate::proc::Process;
 use crate::sched;
-use abi::{Errno, PAGE, USER_END, privilege};
+use abi::{Errno, PAGE, USER_END};
 use alloc::sync::Arc;
 use core::ops::Range;
 use hw::frames::{self, Physical};
@@ -27,11 +26,9 @@ pub struct Wish {
     pub argument: u64,
 }
 
-/// Attaches a segment to the process; its first address.
-pub fn attach(process: &Process, wish: &Wish) -> Result<u64, Errno> {
-    if matches!(wish.kind, Kind::Device | Kind::Dma) && !process.may(privilege::DEVICE) {
-        return Err(Errno::EPERM);
-    }
+/// Attaches a segment; its first address. The caller has checked that the process
+/// may have one of that kind.
+pub fn attach(space: &SpaceLock, wish: &Wish) -> Result<u64, Errno> {
     let pages = wish.len.div_ceil(PAGE);
     if pages == 0 || !wish.va.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
@@ -45,7 +42,7 @@ pub fn attach(process: &Process, wish: &Wish) -> Result<u64, Errno> {
         (Kind::Snapshot, _) => return Err(Errno::EINVAL),
         (_, _) => false,
     };
-    let mut space = process.space.lock();
+    let mut space = space.lock();
     let va = match wish.va {
         0 => choose(&space, pages * PAGE)?,
         va => va,

@@ -137,7 +137,7 @@ fn look_up(space: &mut Space, va: u64, access: Access) -> Result<Look, Denied> {
     let page = (va - segment.base) / PAGE;
     match segment.content {
         // What sleeps in a server could not be had when it began to serve.
-        Content::Virtual(_) if space.serving => {
+        Content::Virtual(_) if space.resident => {
             let id = segment.id;
             if space.sleeps(id, page..page + 1) {
                 return Err(Denied::Failed(Errno::EIO));

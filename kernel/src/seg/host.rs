@@ -252,7 +252,7 @@ impl<'a> Host for Caller<'a> {
         }
         let space = self.space.lock();
         let segment = space.table.iter().flatten().find(|s| s.id == self.segment);
-        !space.serving && segment.is_some_and(|s| !s.eager)
+        !space.resident && segment.is_some_and(|s| !s.eager)
     }
 
     fn limits(&self, file: File<'a>) -> Limits {

@@ -3,17 +3,18 @@
 //!
 //! [`fault`] resolves faults, [`user`] copies to and from user memory,
 //! [`host`] lets the VM core's operations run in the kernel, [`attach`] makes
-//! and removes segments, [`serving`] wakes what a file server has asleep. What a page *is* lives in the crate `vm`.
+//! and removes segments, [`resident`] keeps all of a file server's memory in frames.
+//! What a page *is* lives in the crate `vm`.
 pub mod attach;
 pub mod fault;
 pub mod host;
-pub mod serving;
+pub mod iovec;
+pub mod resident;
 pub mod shared;
 pub mod user;
 pub mod view;
 
 use crate::chan::room;
-use crate::proc::Process;
 use abi::{Errno, NSEG, PAGE};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -132,7 +133,7 @@ pub struct Space {
     /// The segments, in no order; [`NSEG`] entries.
     pub table: Vec<Option<Segment>>,
     /// The process answers as a file server: nothing in it may be asleep.
-    pub serving: bool,
+    pub resident: bool,
 }
 
 impl Space {
@@ -143,7 +144,7 @@ impl Space {
         Ok(Space {
             table,
             view: View::new(AddressSpace::new().ok_or(Errno::ENOMEM)?),
-            serving: false,
+            resident: false,
         })
     }
 
@@ -182,11 +183,6 @@ pub fn snapshot_range(space: &SpaceLock, va: u64, len: u64) -> Option<(u64, u64)
     let segment = space.find(va)?;
     let inside = va.checked_add(len)? <= segment.end();
     (segment.kind == Kind::Snapshot && inside).then_some((segment.id, va - segment.base))
-}
-
-/// Gives back all memory of a process that ends.
-pub fn destroy(process: &Process) {
-    clear(&process.space);
 }
 
 /// Removes every segment of a space.

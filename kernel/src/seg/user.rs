@@ -9,10 +9,10 @@
 //! first), and the copy is tried again. Nothing preempts the kernel between a
 //! look-up and its copy, so no frame has to be pinned for it.
 use super::{SpaceLock, fault};
-use crate::chan::{FrameRef, Message, Piece, Source, room};
+use crate::chan::{FrameRef, Message, Piece, Source, Stop, room};
 use crate::proc::relief;
 use crate::sched;
-use abi::{Errno, PAGE, Slice, USER_END};
+use abi::{Errno, PAGE, USER_END};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -46,12 +46,8 @@ pub fn check(va: u64, len: u64) -> Result<(), Errno> {
     }
 }
 
-/// The page at this address is not ready for a copy that must not wait.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct NotReady(pub u64);
-
 /// The frame behind `va` if it is ready for `access`, and the offset in it.
-fn look(space: &SpaceLock, va: u64, access: Access) -> Result<(Frame, usize), NotReady> {
+pub(super) fn look(space: &SpaceLock, va: u64, access: Access) -> Result<(Frame, usize), Stop> {
     match space.lock().view.pages.translate(va) {
         // Device memory is for its driver's own loads and stores.
         Some((frame, prot))
@@ -59,7 +55,7 @@ fn look(space: &SpaceLock, va: u64, access: Access) -> Result<(Frame, usize), No
         {
             Ok((frame, (va % PAGE) as usize))
         }
-        _ => Err(NotReady(va)),
+        _ => Err(Stop::NotReady(va)),
     }
 }
 
@@ -118,7 +114,7 @@ pub fn within(space: &SpaceLock, va: u64, len: u64, access: Access) -> Result<()
 }
 
 /// Calls `f(frame, offset, length, done)` for each page of the range.
-fn for_each_page<E>(
+pub(super) fn for_each_page<E>(
     va: u64,
     len: usize,
     find: impl Fn(u64) -> Result<(Frame, usize), E>,
@@ -191,31 +187,19 @@ pub fn write(space: &SpaceLock, va: u64, from: &[u8]) -> Result<(), Errno> {
     )
 }
 
-/// Why a copy that must not wait came to nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Stop {
-    /// A page has to be made ready first.
-    NotReady(NotReady),
-    /// There is no way.
-    Failed(Errno),
-}
-
-impl From<NotReady> for Stop {
-    fn from(page: NotReady) -> Stop {
-        Stop::NotReady(page)
-    }
-}
-
-impl From<Errno> for Stop {
-    fn from(errno: Errno) -> Stop {
-        Stop::Failed(errno)
-    }
-}
-
-impl NotReady {
-    /// Makes the page ready, waiting for its content if it is asleep.
-    pub fn wait(self, space: &SpaceLock, access: Access) -> Result<(), Errno> {
-        resolve(space, self.0, access).map(drop)
+/// Runs a copy that does not wait until it has found all pages ready; makes
+/// those ready that it has not, waiting for their content if they are asleep.
+pub fn waiting<T>(
+    space: &SpaceLock,
+    access: Access,
+    mut copy: impl FnMut() -> Result<T, Stop>,
+) -> Result<T, Errno> {
+    loop {
+        match copy() {
+            Ok(copied) => return Ok(copied),
+            Err(Stop::NotReady(va)) => drop(resolve(space, va, access)?),
+            Err(Stop::Failed(errno)) => return Err(errno),
+        }
     }
 }
 
@@ -227,13 +211,9 @@ pub fn write_source(
     from: Source<'_>,
     all: &Range<u64>,
 ) -> Result<(), Errno> {
-    loop {
-        match try_write_source(space, va, from, all) {
-            Ok(()) => return Ok(()),
-            Err(Stop::NotReady(page)) => page.wait(space, Access::Store)?,
-            Err(Stop::Failed(errno)) => return Err(errno),
-        }
-    }
+    waiting(space, Access::Store, || {
+        try_write_source(space, va, from, all)
+    })
 }
 
 /// The same, without waiting: a page of which only a part is overwritten must be
@@ -247,7 +227,7 @@ fn try_write_source(
     let find = |va: u64| {
         let page = va / PAGE * PAGE;
         if page < all.start || page + PAGE > all.end {
-            return Ok(look(space, va, Access::Store)?);
+            return look(space, va, Access::Store);
         }
         Ok((overwrite(space, page)?, (va % PAGE) as usize))
     };
@@ -422,132 +402,4 @@ fn resolve_edge(space: &SpaceLock, edge: u64, all: &Range<u64>) -> Result<(), Er
         return Ok(());
     }
     resolve(space, edge, Access::Store).map(drop)
-}
-
-/// Most parts of one gathered message.
-const PARTS: usize = 8;
-/// Most bytes of one gathered message.
-const MESSAGE_MAX: u64 = 1 << 20;
-
-/// A message scattered over user memory, its addresses checked for range.
-pub struct Gather {
-    parts: [Slice; PARTS],
-    total: u64,
-}
-
-impl Gather {
-    /// From an array of `count` slices at `va`.
-    pub fn from_user(space: &SpaceLock, va: u64, count: u64) -> Result<Gather, Errno> {
-        if count > PARTS as u64 {
-            return Err(Errno::E2BIG);
-        }
-        let mut bytes = [0; PARTS * size_of::<Slice>()];
-        let used = count as usize * size_of::<Slice>();
-        read(space, va, bytes.get_mut(..used).ok_or(Errno::E2BIG)?)?;
-        let mut parts = [Slice::default(); PARTS];
-        let mut words = bytes
-            .as_chunks::<8>()
-            .0
-            .iter()
-            .map(|w| u64::from_le_bytes(*w));
-        let mut total: u64 = 0;
-        for part in parts.iter_mut().take(count as usize) {
-            part.address = words.next().unwrap_or(0);
-            part.len = words.next().unwrap_or(0);
-            check(part.address, part.len)?;
-            total = total.checked_add(part.len).ok_or(Errno::EMSGSIZE)?;
-        }
-        if total > MESSAGE_MAX {
-            return Err(Errno::EMSGSIZE);
-        }
-        Ok(Gather { parts, total })
-    }
-
-    /// One part.
-    pub fn one(va: u64, len: u64) -> Result<Gather, Errno> {
-        check(va, len)?;
-        if len > MESSAGE_MAX {
-            return Err(Errno::EMSGSIZE);
-        }
-        let mut parts = [Slice::default(); PARTS];
-        parts[0] = Slice { address: va, len };
-        Ok(Gather { parts, total: len })
-    }
-
-    /// Bytes in all.
-    pub fn len(&self) -> u64 {
-        self.total
-    }
-
-    /// Calls `f(address, run, done)` for the parts of `[from, from + len)`.
-    fn runs<E>(
-        &self,
-        from: u64,
-        len: u64,
-        mut f: impl FnMut(u64, usize, usize) -> Result<(), E>,
-    ) -> Result<usize, E> {
-        let (mut skip, mut done) = (from, 0);
-        for part in &self.parts {
-            let passed = skip.min(part.len);
-            skip -= passed;
-            let run = (part.len - passed).min(len - done);
-            if run > 0 {
-                f(part.address + passed, run as usize, done as usize)?;
-                done += run;
-            }
-        }
-        Ok(done as usize)
-    }
-}
-
-/// Copies bytes of a gathered message from `from` on; how many there were.
-pub fn gather(space: &SpaceLock, g: &Gather, from: u64, to: &mut [u8]) -> Result<usize, Errno> {
-    g.runs(from, to.len() as u64, |va, run, done| {
-        read(
-            space,
-            va,
-            to.get_mut(done..done + run).ok_or(Errno::EFAULT)?,
-        )
-    })
-}
-
-/// The same for a message of the running process, without waiting.
-pub fn try_gather(g: &Gather, from: u64, to: &mut [u8]) -> Result<usize, NotReady> {
-    g.runs(from, to.len() as u64, |va, run, done| {
-        let to = to.get_mut(done..done + run).unwrap_or(&mut []);
-        hw::user::copy_in(to, va).map_err(|fault| NotReady(fault.address))
-    })
-}
-
-/// The same into part of a frame.
-pub fn gather_to_frame(
-    space: &SpaceLock,
-    g: &Gather,
-    from: u64,
-    to: (Frame, usize),
-    len: usize,
-) -> Result<usize, Errno> {
-    loop {
-        match try_gather_to_frame(space, g, from, to, len) {
-            Ok(done) => return Ok(done),
-            Err(page) => page.wait(space, Access::Load)?,
-        }
-    }
-}
-
-/// The same without waiting.
-pub fn try_gather_to_frame(
-    space: &SpaceLock,
-    g: &Gather,
-    from: u64,
-    (frame, at): (Frame, usize),
-    len: usize,
-) -> Result<usize, NotReady> {
-    g.runs(from, len as u64, |va, run, done| {
-        let find = |va| look(space, va, Access::Load);
-        for_each_page(va, run, find, |source, from, run, inner| {
-            frames::copy_between(source, from, frame, at + done + inner, run);
-            Ok(())
-        })
-    })
 }

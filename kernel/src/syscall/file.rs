@@ -62,13 +62,13 @@ pub fn close(process: &Process, a: &Arguments) -> Result<u64, Errno> {
 pub fn pread(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let [fd, va, n, offset, ..] = a.0;
     let file = get(process, fd)?;
-    read::pread(process, &file, va, n, offset)
+    read::pread(&process.space, &file, va, n, offset)
 }
 
 pub fn pwrite(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let [fd, va, n, offset, ..] = a.0;
     let file = get(process, fd)?;
-    write::pwrite(process, &file, va, n, offset)
+    write::pwrite(&process.space, &file, va, n, offset)
 }
 
 pub fn seek(process: &Process, a: &Arguments) -> Result<u64, Errno> {

@@ -3,7 +3,7 @@ use super::Arguments;
 use crate::proc::Process;
 use crate::seg::attach::{self, Wish};
 use crate::seg::{Kind, user};
-use abi::Errno;
+use abi::{Errno, privilege};
 
 /// Longest name of a segment kind.
 const KIND_MAX: usize = 16;
@@ -11,13 +11,17 @@ const KIND_MAX: usize = 16;
 pub fn attach(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let [name, name_len, va, len, argument, _] = a.0;
     let name = user::text(&process.space, name, name_len, KIND_MAX)?;
+    let kind = Kind::from_name(&name)?;
+    if matches!(kind, Kind::Device | Kind::Dma) && !process.may(privilege::DEVICE) {
+        return Err(Errno::EPERM);
+    }
     let wish = Wish {
-        kind: Kind::from_name(&name)?,
+        kind,
         va,
         len,
         argument,
     };
-    attach::attach(process, &wish)
+    attach::attach(&process.space, &wish)
 }
 
 pub fn detach(process: &Process, a: &Arguments) -> Result<u64, Errno> {

@@ -1,11 +1,12 @@
 //! Calls on channels and receive ports.
 use super::Arguments;
 use super::file::descriptor;
-use crate::chan::{self, Event, Port, What, interrupt};
-use crate::file::{Node, OpenFile, write};
+use crate::chan::{self, Event, Port, Stop, What, interrupt};
+use crate::file::{Node, OpenFile, channel};
 use crate::proc::Process;
 use crate::seg::SpaceLock;
-use crate::seg::user::{self, Gather, Stop};
+use crate::seg::iovec::IoVec;
+use crate::seg::user;
 use abi::{Errno, IRQ_MSI, Received, mode, privilege};
 use alloc::sync::Arc;
 use hw::heap::new_arc_str;
@@ -96,21 +97,16 @@ pub fn recv(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     user::within(space, to, size_of::<Received>() as u64, Access::Store)?;
     let port = get_port(process, port)?;
     let deadline = (timeout != u64::MAX).then(|| time::now_ns().saturating_add(timeout));
-    loop {
+    user::waiting(space, Access::Store, || {
         let event = port.receive(deadline)?;
-        match tell(space, &event, (va, room), to) {
-            Ok(()) => return Ok(0),
-            // Documented: this one is lost.
-            Err(Stop::Failed(Errno::EMSGSIZE)) => return Err(Errno::EMSGSIZE),
-            Err(stop) => {
-                port.put_back(event);
-                match stop {
-                    Stop::NotReady(page) => page.wait(space, Access::Store)?,
-                    Stop::Failed(errno) => return Err(errno),
-                }
-            }
+        let told = tell(space, &event, (va, room), to);
+        match told {
+            // Documented: a message that is too long is lost.
+            Ok(()) | Err(Stop::Failed(Errno::EMSGSIZE)) => {}
+            Err(_) => port.put_back(event),
         }
-    }
+        told.map(|()| 0)
+    })
 }
 
 /// Copies what a port received to user memory, without waiting.
@@ -137,6 +133,9 @@ fn tell(space: &SpaceLock, event: &Event, (va, room): (u64, u64), to: u64) -> Re
 pub fn send(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let [fd, va, count, ..] = a.0;
     let file = process.descriptors.lock().get(fd)?;
-    let message = Gather::from_user(&process.space, va, count)?;
-    write::send(process, &file, &message)
+    let message = IoVec::from_user(&process.space, va, count)?;
+    match &file.node {
+        Node::Channel(end) => channel::send(&process.space, end, &message),
+        Node::Root(_) | Node::Remote(_) | Node::Port(_) => Err(Errno::EINVAL),
+    }
 }

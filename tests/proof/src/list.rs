@@ -96,7 +96,7 @@ pub const LIST: &[Mutation] = &[
     },
     Mutation {
         drops: "invariant 7: a process that becomes a server wakes what it has asleep",
-        file: "kernel/src/seg/serving.rs",
+        file: "kernel/src/seg/resident.rs",
         from: "next_asleep(space, index, from) {",
         to: "next_asleep(space, index, from).filter(|_| false) {",
         package: "qemu-tests",

@@ -1,30 +1,34 @@
-//! A process that serves files sleeps on nothing.
+//! The memory of a process that serves files is resident: no page of it sleeps.
 //!
 //! A fault waits for a file server. If that server's own memory were asleep on
-//! something that needs the server itself, both would wait for ever. So a
-//! process is *serving* from its first answer to the kernel's client on, before
-//! anything of it is mounted: what was asleep in it is woken then, and what it
-//! reads from then on is there when `read` returns (invariant 7, kept more
-//! strictly than by ranks: nothing of a server sleeps, whatever it is tied to).
+//! something that needs the server itself, both would wait for ever. So the
+//! memory of a process becomes resident with its first answer to the kernel's
+//! client, before anything of it is mounted, as with `mlockall`: its sleeping
+//! pages are woken, and from then on the data of a `read` is there when it returns
+//! (invariant 7, kept more strictly than by ranks: no page of a server sleeps,
+//! whatever it is tied to).
 use super::host::Caller;
 use super::{Content, SpaceLock};
 use crate::client::snapshots;
 use crate::sched;
 use abi::{Errno, NSEG, PAGE};
+use hw::frames::Share;
+use hw::task;
 use vm::Access;
 
-/// The process is about to answer as a file server.
+/// The running process, to which `space` belongs, is about to answer as a file
+/// server.
 ///
 /// # Errors
 /// `ENOMEM` if what is asleep does not fit in memory, `EINTR` if the process
-/// is to end; it is not serving then. `true`: it has begun just now.
+/// is to end; its memory is not resident then.
 #[inline]
-pub fn begin(space: &SpaceLock) -> Result<bool, Errno> {
-    let serving = space.lock().serving;
-    if serving {
-        return Ok(false);
+pub fn begin(space: &SpaceLock) -> Result<(), Errno> {
+    let resident = space.lock().resident;
+    if resident {
+        return Ok(());
     }
-    wake_all(space).map(|()| true)
+    wake_all(space)
 }
 
 #[cold]
@@ -44,7 +48,8 @@ fn wake_all(space: &SpaceLock) -> Result<(), Errno> {
             sched::give_way();
         }
     }
-    space.lock().serving = true;
+    space.lock().resident = true;
+    task::raise_share(Share::Serving);
     Ok(())
 }
 

@@ -1,0 +1,51 @@
+//! Messages that the kernel's own 9P client takes at once, from the memory of
+//! the process that sends them.
+use abi::Errno;
+use vm::Frame;
+
+/// Why a copy that must not wait came to nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stop {
+    /// The page at this address has to be made ready first.
+    NotReady(u64),
+    /// It cannot be done.
+    Failed(Errno),
+}
+
+impl From<Errno> for Stop {
+    fn from(errno: Errno) -> Stop {
+        Stop::Failed(errno)
+    }
+}
+
+/// A message in the memory of the running process. Copies do not wait: nothing
+/// else runs while it is taken.
+pub trait Incoming {
+    /// Bytes in all.
+    fn len(&self) -> u64;
+
+    /// Copies bytes from `from` on; how many there were.
+    ///
+    /// # Errors
+    /// [`Stop::NotReady`]; part of `to` may have been written.
+    fn copy(&self, from: u64, to: &mut [u8]) -> Result<usize, Stop>;
+
+    /// The same for `len` bytes, to a frame from an offset on.
+    ///
+    /// # Errors
+    /// As [`Incoming::copy`].
+    fn copy_to_frame(&self, from: u64, to: (Frame, usize), len: usize) -> Result<(), Stop>;
+}
+
+/// What takes the messages for one side of a channel in the place of a process.
+pub trait Client: Send + Sync {
+    /// Takes one message from the running process, without waiting.
+    ///
+    /// # Errors
+    /// Nothing has been taken: the sender's fault, or a page of the message is not
+    /// ready.
+    fn deliver(&self, message: &dyn Incoming) -> Result<(), Stop>;
+
+    /// The other side is closed.
+    fn hang_up(&self);
+}

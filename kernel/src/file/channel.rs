@@ -1,0 +1,67 @@
+//! Reading from channels and sending into them.
+use crate::chan::{End, HEAD_MAX, Message, Piece, room};
+use crate::seg::iovec::{IoVec, Outgoing};
+use crate::seg::{SpaceLock, resident, user};
+use abi::{Errno, PAGE};
+use alloc::vec::Vec;
+use vm::Access;
+
+/// Reads up to `n` bytes of the next message to `va`; 0 once the other side is
+/// closed. The rest of the message is read next.
+pub fn read(space: &SpaceLock, end: &End, va: u64, n: u64) -> Result<u64, Errno> {
+    let limit = usize::try_from(n).unwrap_or(usize::MAX);
+    user::waiting(space, Access::Store, || {
+        let Some(mut message) = end.receive()? else {
+            return Ok(0);
+        };
+        let stored = user::try_store(space, va, limit, &message);
+        message.taken += stored.unwrap_or(0);
+        if stored.is_err() || message.len() > 0 {
+            end.put_back(message);
+        }
+        stored.map(|done| done as u64)
+    })
+}
+
+/// Sends one message: to the process at the other side, or to the kernel's own
+/// client there, which takes it at once. Bytes sent.
+///
+/// # Errors
+/// `EBUSY` if this side is the client's: a message from elsewhere would be taken
+/// for the kernel's own.
+pub fn send(space: &SpaceLock, end: &End, message: &IoVec) -> Result<u64, Errno> {
+    if end.is_clients() {
+        return Err(Errno::EBUSY);
+    }
+    if let Some(client) = end.client() {
+        resident::begin(space)?;
+        let outgoing = Outgoing { space, message };
+        user::waiting(space, Access::Load, || client.deliver(&outgoing))?;
+    } else {
+        end.send(copy_in(space, message)?)?;
+    }
+    Ok(message.len())
+}
+
+/// A copy of a message in user memory: its first bytes in the head, the rest in
+/// frames.
+fn copy_in(space: &SpaceLock, message: &IoVec) -> Result<Message, Errno> {
+    let len = message.len() as usize;
+    let in_head = len.min(HEAD_MAX);
+    let mut head = room(in_head)?;
+    head.resize(in_head, 0);
+    message.read(space, 0, &mut head)?;
+    let mut body: Vec<Piece> = room((len - in_head).div_ceil(PAGE as usize))?;
+    let mut at = in_head;
+    while at < len {
+        let piece = Piece::alloc((len - at).min(PAGE as usize))?;
+        message.read_to_frame(space, at as u64, (piece.frame.frame(), 0), piece.len)?;
+        at += piece.len;
+        body.push(piece);
+    }
+    Ok(Message {
+        head,
+        body,
+        taken: 0,
+    })
+}

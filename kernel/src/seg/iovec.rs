@@ -1,0 +1,145 @@
+//! Messages in user memory, in one part or several.
+use super::{SpaceLock, user};
+use crate::chan::{Incoming, Stop};
+use abi::{Errno, Slice};
+use hw::frames;
+use vm::{Access, Frame};
+
+/// Most parts of one message.
+const PARTS: usize = 8;
+/// Most bytes of one message.
+const MESSAGE_MAX: u64 = 1 << 20;
+
+/// A message scattered over user memory, its addresses checked for range.
+pub struct IoVec {
+    parts: [Slice; PARTS],
+    total: u64,
+}
+
+impl IoVec {
+    /// From an array of `count` slices at `va`.
+    pub fn from_user(space: &SpaceLock, va: u64, count: u64) -> Result<IoVec, Errno> {
+        if count > PARTS as u64 {
+            return Err(Errno::E2BIG);
+        }
+        let mut bytes = [0; PARTS * size_of::<Slice>()];
+        let used = count as usize * size_of::<Slice>();
+        user::read(space, va, bytes.get_mut(..used).ok_or(Errno::E2BIG)?)?;
+        let mut parts = [Slice::default(); PARTS];
+        let mut words = bytes
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .map(|w| u64::from_le_bytes(*w));
+        let mut total: u64 = 0;
+        for part in parts.iter_mut().take(count as usize) {
+            part.address = words.next().unwrap_or(0);
+            part.len = words.next().unwrap_or(0);
+            user::check(part.address, part.len)?;
+            total = total.checked_add(part.len).ok_or(Errno::EMSGSIZE)?;
+        }
+        if total > MESSAGE_MAX {
+            return Err(Errno::EMSGSIZE);
+        }
+        Ok(IoVec { parts, total })
+    }
+
+    /// One part.
+    pub fn one(va: u64, len: u64) -> Result<IoVec, Errno> {
+        user::check(va, len)?;
+        if len > MESSAGE_MAX {
+            return Err(Errno::EMSGSIZE);
+        }
+        let mut parts = [Slice::default(); PARTS];
+        parts[0] = Slice { address: va, len };
+        Ok(IoVec { parts, total: len })
+    }
+
+    /// Bytes in all.
+    pub fn len(&self) -> u64 {
+        self.total
+    }
+
+    /// Calls `f(address, run, done)` for the parts of `[from, from + len)`.
+    fn runs<E>(
+        &self,
+        from: u64,
+        len: u64,
+        mut f: impl FnMut(u64, usize, usize) -> Result<(), E>,
+    ) -> Result<usize, E> {
+        let (mut skip, mut done) = (from, 0);
+        for part in &self.parts {
+            if done == len {
+                break;
+            }
+            let passed = skip.min(part.len);
+            skip -= passed;
+            let run = (part.len - passed).min(len - done);
+            if run > 0 {
+                f(part.address + passed, run as usize, done as usize)?;
+                done += run;
+            }
+        }
+        Ok(done as usize)
+    }
+
+    /// Copies bytes from `from` on; how many there were.
+    pub fn read(&self, space: &SpaceLock, from: u64, to: &mut [u8]) -> Result<usize, Errno> {
+        self.runs(from, to.len() as u64, |va, run, done| {
+            let to = to.get_mut(done..done + run).ok_or(Errno::EFAULT)?;
+            user::read(space, va, to)
+        })
+    }
+
+    /// The same into part of a frame.
+    pub fn read_to_frame(
+        &self,
+        space: &SpaceLock,
+        from: u64,
+        to: (Frame, usize),
+        len: usize,
+    ) -> Result<(), Errno> {
+        let message = self;
+        let outgoing = Outgoing { space, message };
+        user::waiting(space, Access::Load, || {
+            outgoing.copy_to_frame(from, to, len)
+        })
+    }
+}
+
+/// A message of the running process, for one that takes it without waiting.
+pub struct Outgoing<'a> {
+    /// The process's memory.
+    pub space: &'a SpaceLock,
+    /// Where in it.
+    pub message: &'a IoVec,
+}
+
+impl Incoming for Outgoing<'_> {
+    fn len(&self) -> u64 {
+        self.message.len()
+    }
+
+    fn copy(&self, from: u64, to: &mut [u8]) -> Result<usize, Stop> {
+        self.message.runs(from, to.len() as u64, |va, run, done| {
+            let to = to.get_mut(done..done + run).ok_or(Errno::EFAULT)?;
+            hw::user::copy_in(to, va).map_err(|fault| Stop::NotReady(fault.address))
+        })
+    }
+
+    fn copy_to_frame(
+        &self,
+        from: u64,
+        (frame, at): (Frame, usize),
+        len: usize,
+    ) -> Result<(), Stop> {
+        let copied = self.message.runs(from, len as u64, |va, run, done| {
+            let find = |va| user::look(self.space, va, Access::Load);
+            user::for_each_page(va, run, find, |source, from, run, inner| {
+                frames::copy_between(source, from, frame, at + done + inner, run);
+                Ok(())
+            })
+        });
+        copied.map(drop)
+    }
+}
