@@ -1,11 +1,10 @@
 //! Operations on names: open, create, stat, remove, rename, bind, mount.
 use super::{Node, OpenFile};
-use crate::chan::room;
+use crate::chan::{End, room};
 use crate::client::Mount;
 use crate::client::remote::{Directory, Remote};
 use crate::name::walk::{walk, walk_for_new};
-use crate::name::{self, Member, NameSpace, Order, Path, Place, Trail, root};
-use crate::proc::Process;
+use crate::name::{Member, NameSpace, Order, Path, Place, Trail, Viewpoint, root};
 use crate::text;
 use abi::{Errno, PATH_MAX, Stat, mode};
 use alloc::sync::Arc;
@@ -17,12 +16,6 @@ use links::Last;
 const OPEN_BITS: u32 = 3 | mode::OTRUNC | mode::OAPPEND;
 /// The bits that ask for more than reading.
 const CHANGES: u32 = 3 | mode::OTRUNC;
-
-/// `path` as seen by the process.
-pub fn clean(process: &Process, path: &[u8]) -> Result<Path, Errno> {
-    let directory = process.directory.lock();
-    name::clean(&directory, path)
-}
 
 /// A file that exists, not open.
 enum Found {
@@ -142,12 +135,12 @@ fn parent<'p>(names: &NameSpace, place: &'p Place) -> Result<(Remote, &'p [u8]),
     }
 }
 
-fn find(process: &Process, path: &Path, last: Last) -> Result<Found, Errno> {
-    let names = process.names();
-    let place = place(&names, &names.resolve(path)?)?;
+fn find(view: &Viewpoint, path: &Path, last: Last) -> Result<Found, Errno> {
+    let names = &view.names;
+    let place = place(names, &names.resolve(path)?)?;
     // A name with a `/` behind it is a directory's.
     let last = if path.slash { Last::Follow } else { last };
-    Found::located(&names, &place, last).map(|(found, _)| found)
+    Found::located(names, &place, last).map(|(found, _)| found)
 }
 
 /// How often a name is looked up before a server's `ESTALE` is believed.
@@ -167,22 +160,22 @@ pub fn looking_again<T>(mut operation: impl FnMut() -> Result<T, Errno>) -> Resu
 }
 
 /// Opens a file that exists.
-pub fn open(process: &Process, path: &[u8], mode: u32) -> Result<OpenFile, Errno> {
+pub fn open(view: &Viewpoint, path: &[u8], mode: u32) -> Result<OpenFile, Errno> {
     if mode & !OPEN_BITS != 0 || mode & 3 == 3 {
         return Err(Errno::EINVAL);
     }
-    let path = clean(process, path)?;
-    looking_again(|| open_clean(process, &path, mode))
+    let path = view.clean(path)?;
+    looking_again(|| open_clean(view, &path, mode))
 }
 
-fn open_clean(process: &Process, path: &Path, mode: u32) -> Result<OpenFile, Errno> {
-    let names = process.names();
+fn open_clean(view: &Viewpoint, path: &Path, mode: u32) -> Result<OpenFile, Errno> {
+    let names = &view.names;
     let trail = names.resolve(path)?;
     let name = text::shown(path)?;
-    let node = Found::at(&names, &place(&names, &trail)?)?.open(mode)?;
+    let node = Found::at(names, &place(names, &trail)?)?.open(mode)?;
     let mut file = OpenFile::new(node, mode, name);
     if trail.point {
-        file.others = others(&names, &trail)?;
+        file.others = others(names, &trail)?;
     }
     Ok(file)
 }
@@ -201,7 +194,7 @@ fn others(names: &NameSpace, trail: &Trail<'_>) -> Result<Vec<Node>, Errno> {
 /// Makes a file or, with `DMDIR`, a directory, and opens it. A file that
 /// exists is truncated, unless `OEXCL` asks for an error.
 pub fn create(
-    process: &Process,
+    view: &Viewpoint,
     path: &[u8],
     mode: u32,
     permissions: u32,
@@ -209,17 +202,17 @@ pub fn create(
     if mode & !(OPEN_BITS | mode::OEXCL) != 0 || mode & 3 == 3 {
         return Err(Errno::EINVAL);
     }
-    let path = clean(process, path)?;
+    let path = view.clean(path)?;
     let name = text::shown(&path)?;
-    let names = process.names();
+    let names = &view.names;
     let node = looking_again(|| {
-        let place = place_for_new(&names, &names.resolve(&path)?)?;
+        let place = place_for_new(names, &names.resolve(&path)?)?;
         let directory = permissions & mode::DMDIR != 0;
-        match existing(&names, &place)? {
+        match existing(names, &place)? {
             Some(_) if directory || mode & mode::OEXCL != 0 => Err(Errno::EEXIST),
             Some(found) => found.open(mode | mode::OTRUNC),
-            None if directory => make_directory(&names, &place, permissions),
-            None => make(&names, &place, mode, permissions),
+            None if directory => make_directory(names, &place, permissions),
+            None => make(names, &place, mode, permissions),
         }
     })?;
     Ok(OpenFile::new(node, mode & !mode::OEXCL, name))
@@ -271,54 +264,54 @@ fn make_directory(names: &NameSpace, place: &Place, permissions: u32) -> Result<
 }
 
 /// What `path` is.
-pub fn stat(process: &Process, path: &[u8], last: Last) -> Result<Stat, Errno> {
-    let path = clean(process, path)?;
-    looking_again(|| find(process, &path, last)?.stat())
+pub fn stat(view: &Viewpoint, path: &[u8], last: Last) -> Result<Stat, Errno> {
+    let path = view.clean(path)?;
+    looking_again(|| find(view, &path, last)?.stat())
 }
 
 /// The text of the symbolic link `path`.
-pub fn read_link(process: &Process, path: &[u8]) -> Result<Vec<u8>, Errno> {
-    let path = clean(process, path)?;
-    looking_again(|| match find(process, &path, Last::Keep)? {
+pub fn read_link(view: &Viewpoint, path: &[u8]) -> Result<Vec<u8>, Errno> {
+    let path = view.clean(path)?;
+    looking_again(|| match find(view, &path, Last::Keep)? {
         Found::Remote(remote) if remote.is_link() => remote.read_link(),
         Found::Root(_) | Found::Remote(_) => Err(Errno::EINVAL),
     })
 }
 
 /// Makes a symbolic link with that text.
-pub fn make_link(process: &Process, link_text: &[u8], path: &[u8]) -> Result<(), Errno> {
+pub fn make_link(view: &Viewpoint, link_text: &[u8], path: &[u8]) -> Result<(), Errno> {
     if link_text.is_empty() {
         return Err(Errno::ENOENT);
     }
-    let path = clean(process, path)?;
-    let names = process.names();
+    let path = view.clean(path)?;
+    let names = &view.names;
     looking_again(|| {
-        let place = place_for_new(&names, &names.resolve(&path)?)?;
-        if existing(&names, &place)?.is_some() {
+        let place = place_for_new(names, &names.resolve(&path)?)?;
+        if existing(names, &place)?.is_some() {
             return Err(Errno::EEXIST);
         }
-        let (directory, last) = parent(&names, &place)?;
+        let (directory, last) = parent(names, &place)?;
         directory.make_link(last, link_text)
     })
 }
 
 /// Gives the file `old` one more name; a link gets it itself.
-pub fn link(process: &Process, old: &[u8], new: &[u8]) -> Result<(), Errno> {
-    let (old, new) = (clean(process, old)?, clean(process, new)?);
-    let names = process.names();
+pub fn link(view: &Viewpoint, old: &[u8], new: &[u8]) -> Result<(), Errno> {
+    let (old, new) = (view.clean(old)?, view.clean(new)?);
+    let names = &view.names;
     looking_again(|| {
-        let place = place_for_new(&names, &names.resolve(&new)?)?;
-        let file = match find(process, &old, Last::Keep)? {
+        let place = place_for_new(names, &names.resolve(&new)?)?;
+        let file = match find(view, &old, Last::Keep)? {
             Found::Remote(file) => file,
             Found::Root(_) => return Err(Errno::EXDEV),
         };
         if file.is_directory() {
             return Err(Errno::EPERM);
         }
-        if existing(&names, &place)?.is_some() {
+        if existing(names, &place)?.is_some() {
             return Err(Errno::EEXIST);
         }
-        let (directory, last) = parent(&names, &place)?;
+        let (directory, last) = parent(names, &place)?;
         match Arc::ptr_eq(&directory.mount, &file.mount) {
             true => directory.link(last, &file),
             false => Err(Errno::EXDEV),
@@ -350,12 +343,12 @@ fn changeable(names: &NameSpace, path: &Path) -> Result<Place, Errno> {
 }
 
 /// Removes a file or an empty directory.
-pub fn remove(process: &Process, path: &[u8]) -> Result<(), Errno> {
-    let path = clean(process, path)?;
+pub fn remove(view: &Viewpoint, path: &[u8]) -> Result<(), Errno> {
+    let path = view.clean(path)?;
     looking_again(|| {
-        let names = process.names();
-        let place = changeable(&names, &path)?;
-        let found = Found::kept(&names, &place)?;
+        let names = &view.names;
+        let place = changeable(names, &path)?;
+        let found = Found::kept(names, &place)?;
         if found.is_link() && path.slash {
             return Err(Errno::ENOTDIR);
         }
@@ -363,19 +356,19 @@ pub fn remove(process: &Process, path: &[u8]) -> Result<(), Errno> {
             true => Directory::Yes,
             false => Directory::No,
         };
-        let (directory, last) = parent(&names, &place)?;
+        let (directory, last) = parent(names, &place)?;
         directory.unlink(last, kind)
     })
 }
 
 /// Renames a file within one server, replacing what has the new name.
-pub fn rename(process: &Process, old: &[u8], new: &[u8]) -> Result<(), Errno> {
-    let (old, new) = (clean(process, old)?, clean(process, new)?);
-    looking_again(|| rename_clean(process, &old, &new))
+pub fn rename(view: &Viewpoint, old: &[u8], new: &[u8]) -> Result<(), Errno> {
+    let (old, new) = (view.clean(old)?, view.clean(new)?);
+    looking_again(|| rename_clean(view, &old, &new))
 }
 
-fn rename_clean(process: &Process, old: &Path, new: &Path) -> Result<(), Errno> {
-    let names = &process.names();
+fn rename_clean(view: &Viewpoint, old: &Path, new: &Path) -> Result<(), Errno> {
+    let names = &view.names;
     let from = changeable(names, old)?;
     if old.slash && Found::kept(names, &from)?.is_link() {
         return Err(Errno::ENOTDIR);
@@ -402,21 +395,21 @@ fn rename_clean(process: &Process, old: &Path, new: &Path) -> Result<(), Errno> 
     from.rename(old, &to, new)
 }
 
-/// Changes the working directory.
-pub fn change_directory(process: &Process, path: &[u8]) -> Result<(), Errno> {
-    let path = clean(process, path)?;
-    let names = process.names();
+/// The path of the directory `path` for a working directory.
+pub fn directory(view: &Viewpoint, path: &[u8]) -> Result<Arc<[u8]>, Errno> {
+    let path = view.clean(path)?;
+    let names = &view.names;
     let trail = names.resolve(&path)?;
     let (stat, real) = looking_again(|| {
-        let place = place(&names, &trail)?;
-        let (found, real) = Found::located(&names, &place, Last::Follow)?;
+        let place = place(names, &trail)?;
+        let (found, real) = Found::located(names, &place, Last::Follow)?;
         Ok((found.stat()?, real))
     })?;
     if !stat.is_dir() {
         return Err(Errno::ENOTDIR);
     }
     // Without links a `..` needs not be kept.
-    let plain = member(&names, &trail)?.ok_or(Errno::ENOENT)?;
+    let plain = member(names, &trail)?.ok_or(Errno::ENOENT)?;
     let path = match real.path() == plain.place.below(trail.rest)?.path() {
         true => &path,
         false => path.as_written(),
@@ -424,22 +417,20 @@ pub fn change_directory(process: &Process, path: &[u8]) -> Result<(), Errno> {
     if path.len() > PATH_MAX {
         return Err(Errno::ENAMETOOLONG);
     }
-    let path = new_arc_bytes(path)?;
-    *process.directory.lock() = path;
-    Ok(())
+    Ok(new_arc_bytes(path)?)
 }
 
 /// Lets `old` lead to what `new` is: alone, or in a union with what was
 /// there. Both must be directories, or both something else; only directories
 /// make unions.
-pub fn bind(process: &Process, new: &[u8], old: &[u8], flags: u64) -> Result<(), Errno> {
+pub fn bind(view: &Viewpoint, new: &[u8], old: &[u8], flags: u64) -> Result<(), Errno> {
     let (order, create) = Order::from_flags(flags)?;
-    let (new, old) = (clean(process, new)?, clean(process, old)?);
-    let names = process.names();
+    let (new, old) = (view.clean(new)?, view.clean(old)?);
+    let names = &view.names;
     let trail = names.resolve(&new)?;
     let (found, first) = looking_again(|| {
-        let place = place(&names, &trail)?;
-        Found::located(&names, &place, Last::Follow)
+        let place = place(names, &trail)?;
+        Found::located(names, &place, Last::Follow)
     })?;
     let directory = found.is_directory();
     drop(found);
@@ -456,21 +447,21 @@ pub fn bind(process: &Process, new: &[u8], old: &[u8], flags: u64) -> Result<(),
             create,
         });
     }
-    put(process, &old, members, directory, order)
+    put(view, &old, members, directory, order)
 }
 
 /// Puts `members` at `old` (clean), which must exist and be of their kind.
 fn put(
-    process: &Process,
+    view: &Viewpoint,
     old: &Path,
     members: Vec<Member>,
     directory: bool,
     order: Order,
 ) -> Result<(), Errno> {
-    let names = process.names();
+    let names = &view.names;
     let (found, under) = looking_again(|| {
-        let place = place(&names, &names.resolve(old)?)?;
-        Found::located(&names, &place, Last::Follow)
+        let place = place(names, &names.resolve(old)?)?;
+        Found::located(names, &place, Last::Follow)
     })?;
     let covered = found.is_directory();
     drop(found);
@@ -483,26 +474,19 @@ fn put(
     names.bind(old, under, members, order)
 }
 
-/// Speaks 9P on the channel `fd`, which is closed, and puts the tree that the
-/// server has under `name` at `path`, which must exist.
+/// Speaks 9P on the end of a channel that `take_end` gives, and puts the tree that
+/// the server has under `name` at `path`, which must exist.
 pub fn mount(
-    process: &Process,
-    fd: u64,
+    view: &Viewpoint,
+    take_end: impl FnOnce() -> Result<Arc<End>, Errno>,
     path: &[u8],
     flags: u64,
     name: &[u8],
 ) -> Result<(), Errno> {
     let (order, create) = Order::from_flags(flags & !abi::bind::EAGER)?;
-    let path = clean(process, path)?;
-    looking_again(|| find(process, &path, Last::Follow))?;
-    let file = process.descriptors.lock().get(fd)?;
-    let Node::Channel(end) = &file.node else {
-        return Err(Errno::EINVAL);
-    };
-    let end = end.clone();
-    let closed = process.descriptors.lock().set(fd, None)?;
-    drop((file, closed));
-    let mount = Mount::connect(end, name)?;
+    let path = view.clean(path)?;
+    looking_again(|| find(view, &path, Last::Follow))?;
+    let mount = Mount::connect(take_end()?, name)?;
     if flags & abi::bind::EAGER != 0 {
         mount.be_eager();
     }
@@ -512,10 +496,10 @@ pub fn mount(
         place: Place::top(mount),
         create,
     });
-    put(process, &path, members, directory, order)
+    put(view, &path, members, directory, order)
 }
 
 /// Undoes all binds and mounts at `path`.
-pub fn unmount(process: &Process, path: &[u8]) -> Result<(), Errno> {
-    process.names().unbind(&clean(process, path)?)
+pub fn unmount(view: &Viewpoint, path: &[u8]) -> Result<(), Errno> {
+    view.names.unbind(&view.clean(path)?)
 }

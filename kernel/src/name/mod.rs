@@ -166,8 +166,23 @@ impl core::ops::Deref for Path {
     }
 }
 
+/// From where names are seen.
+pub struct Viewpoint {
+    /// Where they lead.
+    pub names: Arc<NameSpace>,
+    /// Where those begin that do not begin with a `/`; absolute and clean.
+    pub directory: Arc<[u8]>,
+}
+
+impl Viewpoint {
+    /// A path without `.`, `..` and empty parts.
+    pub fn clean(&self, path: &[u8]) -> Result<Path, Errno> {
+        clean(&self.directory, path)
+    }
+}
+
 /// `path` seen from `directory`.
-pub fn clean(directory: &[u8], path: &[u8]) -> Result<Path, Errno> {
+fn clean(directory: &[u8], path: &[u8]) -> Result<Path, Errno> {
     if path.is_empty() {
         return Err(Errno::ENOENT);
     }

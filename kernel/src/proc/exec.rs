@@ -292,7 +292,7 @@ fn change(
     path: &[u8],
     arguments: &Arguments,
 ) -> Result<Space, Failure> {
-    let file = open::open(process, path, mode::OREAD)?;
+    let file = open::open(&process.view(), path, mode::OREAD)?;
     let space = Lock::new(Rank::Space, Space::new()?);
     match with_image(&file, |image| build(&space, image, arguments, path)) {
         Ok((entry, pointer)) => *frame = TrapFrame::user(entry, pointer),

@@ -58,7 +58,7 @@ pub fn rfork(parent: &Process, frame: &TrapFrame, flags: u64) -> Result<u64, Err
 
 /// The name space that the flags give to a child of `parent`, or to itself.
 fn names(parent: &Process, flags: u64) -> Result<Arc<NameSpace>, Errno> {
-    let names = parent.names();
+    let names = parent.names.lock().clone();
     match flags & (rfork::NAMES | rfork::CLEAN_NAMES) {
         0 => Ok(names),
         rfork::NAMES => Ok(new_arc(names.copy()?)?),

@@ -12,7 +12,7 @@ mod table;
 pub mod wait;
 
 use crate::file::Descriptors;
-use crate::name::NameSpace;
+use crate::name::{NameSpace, Viewpoint};
 use crate::sched::{self, Slot};
 use crate::seg::Space;
 use alloc::string::String;
@@ -59,7 +59,7 @@ pub struct Process {
     pub space: Lock<Space>,
     /// Open descriptors.
     pub descriptors: Lock<Descriptors>,
-    /// Where names lead; see [`Process::names`].
+    /// Where names lead; see [`Process::view`].
     pub names: Lock<Arc<NameSpace>>,
     /// The working directory, absolute and clean.
     pub directory: Lock<Arc<[u8]>>,
@@ -108,9 +108,11 @@ impl Process {
         }
     }
 
-    /// Its name space.
-    pub fn names(&self) -> Arc<NameSpace> {
-        self.names.lock().clone()
+    /// Its name space and working directory.
+    pub fn view(&self) -> Viewpoint {
+        let names = self.names.lock().clone();
+        let directory = self.directory.lock().clone();
+        Viewpoint { names, directory }
     }
 
     /// The path of its program, absolute once it has run one.

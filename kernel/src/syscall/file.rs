@@ -1,5 +1,6 @@
 //! Calls on files and names.
 use super::{Arguments, about};
+use crate::chan::End;
 use crate::file::{Node, OpenFile, open, read, write};
 use crate::name::root::Entry;
 use crate::proc::Process;
@@ -41,14 +42,18 @@ fn get(process: &Process, fd: u64) -> Result<Arc<OpenFile>, Errno> {
 pub fn open(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let [va, len, mode, ..] = a.0;
     let path = path(process, va, len)?;
-    let file = about(process, &path, open::open(process, &path, number(mode)?))?;
+    let file = about(
+        process,
+        &path,
+        open::open(&process.view(), &path, number(mode)?),
+    )?;
     descriptor(process, file)
 }
 
 pub fn create(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let [va, len, mode, permissions, ..] = a.0;
     let path = path(process, va, len)?;
-    let made = open::create(process, &path, number(mode)?, number(permissions)?);
+    let made = open::create(&process.view(), &path, number(mode)?, number(permissions)?);
     descriptor(process, about(process, &path, made)?)
 }
 
@@ -119,21 +124,29 @@ fn put_stat(process: &Process, va: u64, stat: &Stat) -> Result<u64, Errno> {
 pub fn stat(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let [va, len, to, ..] = a.0;
     let path = path(process, va, len)?;
-    let stat = about(process, &path, open::stat(process, &path, Last::Follow))?;
+    let stat = about(
+        process,
+        &path,
+        open::stat(&process.view(), &path, Last::Follow),
+    )?;
     put_stat(process, to, &stat)
 }
 
 pub fn lstat(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let [va, len, to, ..] = a.0;
     let path = path(process, va, len)?;
-    let stat = about(process, &path, open::stat(process, &path, Last::Keep))?;
+    let stat = about(
+        process,
+        &path,
+        open::stat(&process.view(), &path, Last::Keep),
+    )?;
     put_stat(process, to, &stat)
 }
 
 pub fn read_link(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let [va, len, to, room, ..] = a.0;
     let path = path(process, va, len)?;
-    let text = about(process, &path, open::read_link(process, &path))?;
+    let text = about(process, &path, open::read_link(&process.view(), &path))?;
     if text.len() as u64 > room {
         return Err(Errno::ERANGE);
     }
@@ -144,7 +157,11 @@ pub fn read_link(process: &Process, a: &Arguments) -> Result<u64, Errno> {
 pub fn symlink(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let [text, text_len, va, len, ..] = a.0;
     let (text, path) = (path(process, text, text_len)?, path(process, va, len)?);
-    about(process, &path, open::make_link(process, &text, &path))?;
+    about(
+        process,
+        &path,
+        open::make_link(&process.view(), &text, &path),
+    )?;
     Ok(0)
 }
 
@@ -152,7 +169,7 @@ pub fn link(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let [old, old_len, new, new_len, ..] = a.0;
     let (old, new) = (path(process, old, old_len)?, path(process, new, new_len)?);
     let what = format_args!("{new} to {old}");
-    about(process, what, open::link(process, &old, &new))?;
+    about(process, what, open::link(&process.view(), &old, &new))?;
     Ok(0)
 }
 
@@ -182,14 +199,14 @@ pub fn fwstat(process: &Process, a: &Arguments) -> Result<u64, Errno> {
 
 pub fn remove(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let path = path(process, a.0[0], a.0[1])?;
-    about(process, &path, open::remove(process, &path))?;
+    about(process, &path, open::remove(&process.view(), &path))?;
     Ok(0)
 }
 
 pub fn rename(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let [old, old_len, new, new_len, ..] = a.0;
     let (old, new) = (path(process, old, old_len)?, path(process, new, new_len)?);
-    about(process, &old, open::rename(process, &old, &new))?;
+    about(process, &old, open::rename(&process.view(), &old, &new))?;
     Ok(0)
 }
 
@@ -215,7 +232,8 @@ pub fn dup(process: &Process, a: &Arguments) -> Result<u64, Errno> {
 
 pub fn chdir(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let path = path(process, a.0[0], a.0[1])?;
-    about(process, &path, open::change_directory(process, &path))?;
+    let directory = about(process, &path, open::directory(&process.view(), &path))?;
+    *process.directory.lock() = directory;
     Ok(0)
 }
 
@@ -233,24 +251,37 @@ pub fn bind(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let [new, new_len, old, old_len, flags, _] = a.0;
     let (new, old) = (path(process, new, new_len)?, path(process, old, old_len)?);
     let what = format_args!("{new} on {old}");
-    about(process, what, open::bind(process, &new, &old, flags))?;
+    about(
+        process,
+        what,
+        open::bind(&process.view(), &new, &old, flags),
+    )?;
     Ok(0)
 }
 
 pub fn mount(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let [fd, va, len, flags, name, name_len] = a.0;
     let (path, name) = (path(process, va, len)?, path(process, name, name_len)?);
-    about(
-        process,
-        &path,
-        open::mount(process, fd, &path, flags, &name),
-    )?;
+    let take_end = || take_end(process, fd);
+    let mounted = open::mount(&process.view(), take_end, &path, flags, &name);
+    about(process, &path, mounted)?;
     Ok(0)
+}
+
+/// The end of a channel that `fd` refers to, which is closed.
+fn take_end(process: &Process, fd: u64) -> Result<Arc<End>, Errno> {
+    let file = get(process, fd)?;
+    let Node::Channel(end) = &file.node else {
+        return Err(Errno::EINVAL);
+    };
+    let closed = process.descriptors.lock().set(fd, None)?;
+    drop(closed);
+    Ok(end.clone())
 }
 
 pub fn unmount(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let path = path(process, a.0[0], a.0[1])?;
-    about(process, &path, open::unmount(process, &path))?;
+    about(process, &path, open::unmount(&process.view(), &path))?;
     Ok(0)
 }
 
