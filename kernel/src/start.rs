@@ -1,7 +1,7 @@
 //! From a machine that works to the first process.
 use crate::name::{NameSpace, root};
 use crate::options;
-use crate::proc::{Parent, Process, Seat, exec, fork, vacancy};
+use crate::proc::{Parent, Process, Seat, exec, fork, relief, vacancy};
 use crate::sched;
 use crate::seg::Space;
 use abi::privilege;
@@ -17,6 +17,7 @@ const INIT: &str = "/bin/init";
 pub fn start(bundle: &'static [u8]) -> ! {
     root::set_bundle(bundle);
     options::init();
+    sched::relief::set_policy(&relief::BiggestFirst);
     cache::init();
     hw::info!(
         "{} MiB of memory free",

@@ -1,4 +1,5 @@
 //! One message: a head of bytes and a body of pieces of frames.
+use crate::sched::relief;
 use abi::Errno;
 use alloc::vec::Vec;
 use hw::frames;
@@ -124,9 +125,10 @@ impl Piece {
         }
     }
 
-    /// The first `len` bytes of a new frame, which are to be overwritten.
+    /// The first `len` bytes of a new frame, which are to be overwritten. Waits for
+    /// others to give memory back where there is none.
     pub fn alloc(len: usize) -> Result<Piece, Errno> {
-        let frame = frames::alloc_kernel().ok_or(Errno::ENOMEM)?;
+        let frame = relief::again(|| frames::alloc_kernel().ok_or(Errno::ENOMEM))?;
         Ok(Piece {
             frame: FrameRef::from_owned(frame),
             at: 0,

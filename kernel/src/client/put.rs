@@ -4,6 +4,7 @@ use super::Mount;
 use super::rpc::{Answer, Sent};
 use super::snapshots::{self, News};
 use crate::chan::Piece;
+use crate::sched::relief;
 use abi::Errno;
 use alloc::vec::Vec;
 use ninep::consts::{NOFID, put as flag};
@@ -51,7 +52,7 @@ impl Write {
     /// Under a wid that no other write of the connection has.
     pub fn begin(mount: &Mount) -> Result<Write, Errno> {
         Ok(Write {
-            wid: mount.new_wid()?,
+            wid: relief::again(|| mount.new_wid())?,
             sent: Vec::new(),
             failed: None,
             commit: None,
@@ -123,7 +124,7 @@ impl Write {
         body: Vec<Piece>,
         makes: u32,
     ) -> Result<(), Errno> {
-        self.sent.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        relief::again(|| self.sent.try_reserve(1).map_err(|_| Errno::ENOMEM))?;
         // Answers keep their tags until they are taken: whoever has some must
         // not wait for one, or all would wait for each other (or itself).
         while !mount.has_tag() && !self.sent.is_empty() {

@@ -11,7 +11,7 @@ use super::{
     Afterwards, BYTES_OUT, FIDS, Mount, Outstanding, Pending, Progress, State, TAGS, Trimmed,
 };
 use crate::chan::{HEAD_MAX, Message, Piece, room};
-use crate::sched::{self, Reason, Wake};
+use crate::sched::{self, Reason, Wake, relief};
 use abi::Errno;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
@@ -134,7 +134,8 @@ impl Mount {
 
     fn transmit(&self, tag: usize, request: &Request<'_>, body: Vec<Piece>) -> Result<Sent, Errno> {
         let payload: usize = body.iter().map(|p| p.len).sum();
-        let head = self.encode(self.wire_tag(tag), request, payload);
+        let wire_tag = self.wire_tag(tag);
+        let head = relief::again(|| self.encode(wire_tag, request, payload));
         let sent = head.and_then(|head| {
             let taken = 0;
             self.end.send(Message { head, body, taken })

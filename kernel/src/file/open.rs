@@ -5,6 +5,7 @@ use crate::client::Mount;
 use crate::client::remote::{Directory, Remote};
 use crate::name::walk::{walk, walk_for_new};
 use crate::name::{Member, NameSpace, Order, Path, Place, Trail, Viewpoint, root};
+use crate::sched::relief;
 use crate::text;
 use abi::{Errno, PATH_MAX, Stat, mode};
 use alloc::sync::Arc;
@@ -484,14 +485,17 @@ pub fn mount(
     name: &[u8],
 ) -> Result<(), Errno> {
     let (order, create) = Order::from_flags(flags & !abi::bind::EAGER)?;
-    let path = view.clean(path)?;
-    looking_again(|| find(view, &path, Last::Follow))?;
+    let path = relief::again(|| {
+        let path = view.clean(path)?;
+        looking_again(|| find(view, &path, Last::Follow))?;
+        Ok(path)
+    })?;
     let mount = Mount::connect(take_end()?, name)?;
     if flags & abi::bind::EAGER != 0 {
         mount.be_eager();
     }
     let directory = mount.root().1.kind & ninep::consts::qid::DIR != 0;
-    let mut members = room(1)?;
+    let mut members = relief::again(|| room(1))?;
     members.push(Member {
         place: Place::top(mount),
         create,

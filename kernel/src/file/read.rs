@@ -4,7 +4,7 @@ use crate::chan::{Piece, Source};
 use crate::client::remote::Remote;
 use crate::client::snapshots;
 use crate::name::root::Entry;
-use crate::proc::relief::with_relief;
+use crate::sched::relief;
 use crate::seg::host::{Caller, File, read_remote, read_snapshot};
 use crate::seg::user::{self, Sink};
 use crate::seg::{SpaceLock, attach, snapshot_range};
@@ -132,7 +132,7 @@ fn remote(
             let (mut caller, path) = (Caller::new(space, segment), &file.path);
             vm::read(&mut caller, start, n, File { remote, path }, at)
         };
-        match with_relief(|errno| *errno == Errno::ENOMEM, read) {
+        match relief::again(read) {
             // Devices and such have no snapshots: the ordinary path.
             Err(Errno::EOPNOTSUPP) => {}
             result => return result,

@@ -4,6 +4,7 @@ use crate::chan::{Piece, room};
 use crate::client::put::{Stage, Target, Write};
 use crate::client::remote::Remote;
 use crate::name::root::Entry;
+use crate::sched::relief;
 use crate::seg::host::{Caller, File};
 use crate::seg::iovec::IoVec;
 use crate::seg::{SpaceLock, snapshot_range, user};
@@ -70,10 +71,16 @@ fn remote(
     }
     let snapshots = remote.mount.has_snapshots() && n > 0;
     if snapshots && let Some((segment, start)) = snapshot_range(space, va, n) {
-        let path = &file.path;
-        let mut caller = Caller::new(space, segment);
-        let bytes = vm::write(&mut caller, start, n, File { remote, path }, to)?;
-        return Ok((bytes, caller.written_to()));
+        let write = || {
+            let (mut caller, path) = (Caller::new(space, segment), &file.path);
+            let bytes = vm::write(&mut caller, start, n, File { remote, path }, to)?;
+            Ok((bytes, caller.written_to()))
+        };
+        return match to {
+            // Nothing of it has happened where it fails, or the same happens again.
+            Place::At(_) => relief::again(write),
+            Place::End => write(),
+        };
     }
     let iounit = u64::from(remote.mount.iounit());
     let commits = snapshots && (n > iounit || to == Place::End);

@@ -1,12 +1,12 @@
 //! When frames are out: the program with most memory gives its own back.
 //!
-//! Whoever needs a frame then, by a touch or in a system call, waits here while
-//! the process with most memory is told by a note. One that has no handler ends
+//! A process that needs a frame then waits (`sched::relief`) while the process
+//! with most memory is told by a note. One that has no handler ends
 //! by that; one that goes on without giving memory back is ended. Services of
 //! the system are never chosen, file servers only if they have much more.
 use super::{Process, current, note, table};
-use crate::sched::{self, Reason, Wake};
-use abi::{Errno, STATUS_KILLED};
+use crate::sched::relief::Policy;
+use abi::STATUS_KILLED;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
 use hw::frames;
@@ -15,8 +15,6 @@ use vm::{ACCOUNTS_MAX, AccountId, Standing};
 
 /// What the note says.
 const TEXT: &str = "sys: out of memory: this program has most of it";
-/// How often the one who waits looks again, nanoseconds.
-const LOOK_NS: u64 = 1_000_000;
 /// How long a program has to give memory back before it is ended.
 const PATIENCE_NS: u64 = 500_000_000;
 /// After that a note is as good as forgotten.
@@ -24,60 +22,27 @@ const FORGET_NS: u64 = 10_000_000_000;
 /// A file server is chosen if it has more than so many times what any other
 /// program has: others depend on it, but anybody can be one.
 const SERVER_COUNTS: u32 = 4;
-/// How long anybody waits.
-const WAIT_NS: u64 = 30_000_000_000;
 
-/// The running process found no frame. `true`: there are some now, try again.
-///
-/// # Errors
-/// `EINTR`: a note came, or the process is to end.
-pub fn relieve() -> Result<bool, Errno> {
-    let deadline = time::now_ns().saturating_add(WAIT_NS);
-    let me = current();
-    let mut waited = false;
-    while frames::exhausted() {
-        let Some(victim) = victim() else {
-            return Ok(false);
-        };
-        if victim.pid == me.pid || time::now_ns() >= deadline {
-            return Ok(false);
-        }
-        tell(&victim);
-        drop(victim);
-        let until = time::now_ns().saturating_add(LOOK_NS);
-        match sched::park(Reason::Memory, Some(until)) {
-            Wake::Woken | Wake::Timeout => waited = true,
-            Wake::Ending | Wake::Noted => return Err(Errno::EINTR),
+/// The policy of this kernel.
+pub struct BiggestFirst;
+
+impl Policy for BiggestFirst {
+    fn demand(&self) -> bool {
+        match victim() {
+            Some(victim) if victim.pid != current().pid => {
+                tell(&victim);
+                true
+            }
+            _ => false,
         }
     }
-    // Otherwise frames were not what was missing.
-    Ok(waited)
-}
 
-/// Runs a call that changes nothing where it fails, again after others have
-/// given memory back. `is_out` tells of an error whether that was missing.
-///
-/// # Errors
-/// As the call, and as [`relieve`].
-pub fn with_relief<T, E: From<Errno>>(
-    is_out: impl Fn(&E) -> bool,
-    mut call: impl FnMut() -> Result<T, E>,
-) -> Result<T, E> {
-    loop {
-        match call() {
-            Err(error) if is_out(&error) && relieve()? => {}
-            result => return result,
+    fn denied(&self) {
+        let me = current();
+        if !me.is_service() {
+            // With eight waiting already it knows.
+            let _ = note::post(&me, TEXT);
         }
-    }
-}
-
-/// The running process failed to touch memory in a system call because it has
-/// most of it itself: it gets the note that a load or store would have brought.
-pub fn note_in_call() {
-    let me = current();
-    if frames::exhausted() && !me.is_service() {
-        // With eight waiting already it knows.
-        let _ = note::post(&me, TEXT);
     }
 }
 

@@ -6,6 +6,7 @@
 //! of a condition and the [`park`] that waits for it; and a process that is
 //! woken tests it again ([`Wait::wait`]).
 mod queue;
+pub mod relief;
 mod semaphore;
 
 pub use queue::{Wait, WaitQueue};

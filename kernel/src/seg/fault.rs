@@ -6,7 +6,7 @@
 use super::host::Caller;
 use super::{Content, Kind, Space, SpaceLock};
 use crate::client::snapshots;
-use crate::proc::relief;
+use crate::sched::relief;
 use crate::text;
 use abi::{Errno, PAGE};
 use alloc::string::String;

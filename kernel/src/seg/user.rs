@@ -10,8 +10,7 @@
 //! look-up and its copy, so no frame has to be pinned for it.
 use super::{SpaceLock, fault};
 use crate::chan::{FrameRef, Message, Piece, Source, Stop, room};
-use crate::proc::relief;
-use crate::sched;
+use crate::sched::{self, relief};
 use abi::{Errno, PAGE, USER_END};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -75,7 +74,7 @@ pub fn resolve(space: &SpaceLock, va: u64, access: Access) -> Result<(Frame, usi
 /// calls is told like any other when there is none.
 fn told(denied: fault::Denied) -> Errno {
     if denied == fault::Denied::Failed(Errno::ENOMEM) {
-        relief::note_in_call();
+        relief::denied_in_call();
     }
     denied.errno()
 }
@@ -95,7 +94,7 @@ fn overwrite(space: &SpaceLock, va: u64) -> Result<Frame, Errno> {
     if let Ok((frame, _)) = look(space, va, Access::Store) {
         return Ok(frame);
     }
-    fault::overwrite(space, va).map_err(told)?;
+    fault::overwrite(space, va).map_err(fault::Denied::errno)?;
     resolve(space, va, Access::Store).map(|(frame, _)| frame)
 }
 
@@ -188,7 +187,8 @@ pub fn write(space: &SpaceLock, va: u64, from: &[u8]) -> Result<(), Errno> {
 }
 
 /// Runs a copy that does not wait until it has found all pages ready; makes
-/// those ready that it has not, waiting for their content if they are asleep.
+/// those ready that it has not, waiting for their content if they are asleep, and
+/// for memory if there is none.
 pub fn waiting<T>(
     space: &SpaceLock,
     access: Access,
@@ -198,7 +198,13 @@ pub fn waiting<T>(
         match copy() {
             Ok(copied) => return Ok(copied),
             Err(Stop::NotReady(va)) => drop(resolve(space, va, access)?),
-            Err(Stop::Failed(errno)) => return Err(errno),
+            Err(Stop::Failed(Errno::ENOMEM)) if relief::relieve()? => {}
+            Err(Stop::Failed(errno)) => {
+                if errno == Errno::ENOMEM {
+                    relief::denied_in_call();
+                }
+                return Err(errno);
+            }
         }
     }
 }
@@ -302,7 +308,7 @@ pub fn bytes(space: &SpaceLock, va: u64, len: u64, most: usize) -> Result<Vec<u8
     if len > most as u64 {
         return Err(Errno::ENAMETOOLONG);
     }
-    let mut bytes = room(len as usize)?;
+    let mut bytes = relief::again(|| room(len as usize))?;
     bytes.resize(len as usize, 0);
     read(space, va, &mut bytes)?;
     Ok(bytes)

@@ -9,6 +9,7 @@ mod process;
 mod system;
 
 use crate::proc::{self, Process};
+use crate::sched::relief;
 use crate::text;
 use abi::{Call, Errno, encode};
 use core::fmt::{self, Display};
@@ -39,13 +40,60 @@ impl Arguments {
 pub fn syscall(process: &Process, frame: &mut TrapFrame) {
     CALLS.store(CALLS.load(Relaxed) + 1, Relaxed);
     let result = match Call::from_number(frame.rax) {
-        Some(call) => dispatch(process, call, frame),
+        Some(call) => run(process, call, frame),
         None => Err(Errno::ENOSYS),
     };
     if let Err(errno) = result {
         record(process, errno);
     }
     frame.rax = encode(result);
+}
+
+/// Does the call change nothing, or nothing that it would not change again, where
+/// it fails because memory is out?
+fn repeatable(call: Call) -> bool {
+    use Call::*;
+    matches!(
+        call,
+        RFork
+            | Exec
+            | Open
+            | Create
+            | Seek
+            | Stat
+            | LStat
+            | ReadLink
+            | SymLink
+            | Link
+            | FStat
+            | FWStat
+            | Remove
+            | Rename
+            | ReadDir
+            | FSync
+            | ChDir
+            | Bind
+            | Unmount
+            | SegAttach
+            | SegFree
+            | Pipe
+            | Port
+            | PortAdd
+            | Note
+    )
+}
+
+/// Runs a call; again if it failed for want of memory and others have given some
+/// back.
+#[inline]
+fn run(process: &Process, call: Call, frame: &mut TrapFrame) -> Result<u64, Errno> {
+    loop {
+        let result = dispatch(process, call, frame);
+        if result != Err(Errno::ENOMEM) || !repeatable(call) || !relief::relieve()? {
+            return result;
+        }
+        process.error.lock().explained = false;
+    }
 }
 
 fn dispatch(process: &Process, call: Call, frame: &mut TrapFrame) -> Result<u64, Errno> {

@@ -3,7 +3,7 @@ use super::file::path;
 use super::{Arguments, about, explain};
 use crate::proc::exec::Failure;
 use crate::proc::note;
-use crate::proc::{self, Process, relief};
+use crate::proc::{self, Process};
 use crate::sched::{self, Reason, Wake};
 use crate::seg::user;
 use crate::text;
@@ -26,8 +26,7 @@ pub fn exits(process: &Process, a: &Arguments) -> Result<u64, Errno> {
 }
 
 pub fn rfork(process: &Process, frame: &TrapFrame, a: &Arguments) -> Result<u64, Errno> {
-    let is_out = |errno: &Errno| *errno == Errno::ENOMEM;
-    let made = relief::with_relief(is_out, || proc::fork::rfork(process, frame, a.0[0]));
+    let made = proc::fork::rfork(process, frame, a.0[0]);
     match made {
         Err(Errno::EAGAIN) => about(process, "too many processes", made),
         _ => made,
@@ -38,9 +37,7 @@ pub fn exec(process: &Process, frame: &mut TrapFrame, a: &Arguments) -> Result<u
     let [va, len, argv, argc, envp, envc] = a.0;
     let path = path(process, va, len)?;
     let arguments = proc::exec::Arguments::from_user(&process.space, (argv, argc), (envp, envc))?;
-    let is_out = |failure: &Failure| matches!(failure, Failure::Error(Errno::ENOMEM));
-    let run = || proc::exec::exec(process, frame, &path, &arguments);
-    match relief::with_relief(is_out, run) {
+    match proc::exec::exec(process, frame, &path, &arguments) {
         Ok(()) => {}
         Err(Failure::Error(errno)) => return about(process, &path, Err(errno)),
         Err(Failure::Refused(why)) => {

@@ -25,6 +25,10 @@ pub const CASES: &[Case] = &[
     Case::new("limits.memory.server", || memory(serve)),
     Case::new("limits.memory.fork", fork_when_out),
     Case::new("limits.memory.handler", handler),
+    Case::new("limits.memory.random", || waits(random)),
+    Case::new("limits.memory.bundle", || waits(bundle)),
+    Case::new("limits.memory.message", || waits(message)),
+    Case::deferred("limits.memory.asleep", asleep),
     Case::new("limits.everything", everything),
 ];
 
@@ -368,10 +372,9 @@ fn touch_pages(memory: &mut Segment, pages: usize) {
     }
 }
 
-/// A program that handles the note and gives nothing back is ended when others
-/// need memory.
-fn handler() -> Verdict {
-    let shared = Shared::new(PG)?;
+/// A child that takes all memory there is in calls, handles the note and gives
+/// nothing back.
+fn hog(shared: &Shared) -> Result<u64, Why> {
     let hog = apart(|| {
         let ignored = rt::note::handle(|_, _| rt::note::Then::Resume);
         let memory = Segment::attach("memory", 64 * GIB);
@@ -384,6 +387,23 @@ fn handler() -> Verdict {
         }
     })?;
     shared.semaphore(READY)?.acquire()?;
+    Ok(hog)
+}
+
+/// It was ended for what it had.
+fn hog_ended(hog: u64, family: &mut Family) -> Verdict {
+    let _ = process::kill(hog, "too late");
+    let ended = family.wait_for(hog)?;
+    let text = ended.text();
+    ensure!(text.contains("out of memory"), "it ended by {text}");
+    Ok(())
+}
+
+/// A program that handles the note and gives nothing back is ended when others
+/// need memory.
+fn handler() -> Verdict {
+    let shared = Shared::new(PG)?;
+    let hog = hog(&shared)?;
     let needs = apart(|| {
         if let Ok(mut memory) = Segment::attach("memory", 2000 * PG) {
             touch(&mut memory);
@@ -392,12 +412,93 @@ fn handler() -> Verdict {
     })?;
     let family = &mut Family::default();
     let needed = family.status_of(needs)?;
-    let _ = process::kill(hog, "too late");
-    let ended = family.wait_for(hog)?;
+    let ended = hog_ended(hog, family);
     same("the one who needed memory", needed, 4)?;
-    let text = ended.text();
-    ensure!(text.contains("out of memory"), "it ended by {text}");
-    Ok(())
+    ended
+}
+
+/// Something that a call needs frames for, and the bytes that the call moves.
+struct Needs {
+    file: File,
+    memory: Segment,
+    len: usize,
+}
+
+/// Random bytes for pages that have no frames yet.
+fn random() -> Result<Needs, Why> {
+    Ok(Needs {
+        file: File::open("/dev/random", mode::OREAD)?,
+        memory: Segment::attach("memory", 4 * PG)?,
+        len: 4 * PG,
+    })
+}
+
+/// A file of the bundle for such pages.
+fn bundle() -> Result<Needs, Why> {
+    Ok(Needs {
+        file: File::open("/bin/init", mode::OREAD)?,
+        memory: Segment::attach("memory", 4 * PG)?,
+        len: 4 * PG,
+    })
+}
+
+/// A message for such pages.
+fn message() -> Result<Needs, Why> {
+    let (one, other) = File::pipe()?;
+    send(&one, [&[7; 4 * PG][..]])?;
+    core::mem::forget(one);
+    Ok(Needs {
+        file: other,
+        memory: Segment::attach("memory", 4 * PG)?,
+        len: 4 * PG,
+    })
+}
+
+/// Bytes of a server without snapshots for pages that are asleep.
+fn asleep() -> Verdict {
+    let server = Tiny {
+        snapshots: false,
+        fault: Fault::None,
+    };
+    with(server, |path| {
+        waits(|| {
+            let scratch = Scratch::patterned("limits", 1, 3 * PG)?;
+            Ok(Needs {
+                file: File::open(path, mode::OREAD)?,
+                memory: scratch.asleep(3)?,
+                len: 3 * PG,
+            })
+        })
+    })
+}
+
+/// A call that finds no frame waits as a touch does until others have given some
+/// back, and has lost nothing then.
+fn waits(prepare: impl Fn() -> Result<Needs, Why>) -> Verdict {
+    let shared = Shared::new(PG)?;
+    let needs = apart(|| {
+        let prepared = prepare();
+        let _ = shared.semaphore(READY).map(|s| s.release(1));
+        let _ = shared.semaphore(GO).map(|s| s.acquire());
+        let status = match prepared {
+            Ok(mut n) => match n.file.read_at(&mut n.memory.bytes_mut()[..n.len], 0) {
+                Ok(done) if done == n.len => 4,
+                Ok(_) => 5,
+                Err(Errno::ENOMEM) => 6,
+                Err(_) => 7,
+            },
+            Err(_) => 8,
+        };
+        process::exit_now(status, "")
+    })?;
+    shared.semaphore(READY)?.acquire()?;
+    let hog = hog(&shared)?;
+    shared.semaphore(GO)?.release(1)?;
+    let family = &mut Family::default();
+    let needed = family.status_of(needs)?;
+    let ended = hog_ended(hog, family);
+    same("the one who needed memory", needed, 4)?;
+    ended
 }
 
 /// Some processes use up their kernel memory, then all frames, then the reserve
