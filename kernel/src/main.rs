@@ -10,6 +10,7 @@ extern crate alloc;
 #[cfg(not(target_os = "none"))]
 extern crate stub;
 
+mod bundle;
 mod chan;
 mod client;
 mod file;

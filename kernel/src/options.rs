@@ -1,5 +1,5 @@
 //! Boot options: `key=value` lines in the bundle, written by the runner.
-use crate::name::root;
+use crate::bundle;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use hw::frames;
 use hw::log;
@@ -10,7 +10,7 @@ static TESTED: AtomicBool = AtomicBool::new(false);
 
 /// All options, as text.
 pub fn text() -> &'static str {
-    let bytes = root::bundled("options").unwrap_or(&[]);
+    let bytes = bundle::content("options").unwrap_or(&[]);
     core::str::from_utf8(bytes).unwrap_or("")
 }
 

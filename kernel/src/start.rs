@@ -1,9 +1,9 @@
 //! From a machine that works to the first process.
-use crate::name::{NameSpace, root};
-use crate::options;
+use crate::name::NameSpace;
 use crate::proc::{Parent, Process, Seat, exec, fork, relief, vacancy};
 use crate::sched;
 use crate::seg::Space;
+use crate::{bundle, options};
 use abi::privilege;
 use hw::heap::{self, new_arc, new_arc_bytes, new_arc_str};
 use hw::task::Task;
@@ -15,7 +15,7 @@ const INIT: &str = "/bin/init";
 
 /// Runs the first process; the caller's stack is not used again.
 pub fn start(bundle: &'static [u8]) -> ! {
-    root::set_bundle(bundle);
+    bundle::set(bundle);
     options::init();
     sched::relief::set_policy(&relief::BiggestFirst);
     cache::init();

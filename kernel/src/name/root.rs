@@ -6,10 +6,9 @@
 //! instead of data (rule 6 of the contract), which only the kernel can do.
 //! `/dev/random` and `/dev/time` need the processor. The other entries are
 //! places to mount servers on.
+use crate::bundle;
 use abi::{Errno, Stat};
 use hw::random;
-use spin::Once;
-use tar_no_std::TarArchiveRef;
 
 /// An entry of the tree. Copyable: there is nothing behind it to release.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,34 +48,6 @@ const DIRECTORIES: [(&str, &[&str]); 8] = [
 const DEPTH: usize = 2;
 
 const PROGRAMS: &str = "bin/";
-static BUNDLE: Once<&'static [u8]> = Once::new();
-
-/// Says where the bundle is; once, at start.
-pub fn set_bundle(bundle: &'static [u8]) {
-    BUNDLE.call_once(|| bundle);
-}
-
-/// Calls `f` with name and content of each file in the bundle until it says
-/// something.
-fn in_bundle<T>(mut f: impl FnMut(usize, &str, &'static [u8]) -> Option<T>) -> Option<T> {
-    let bundle = BUNDLE.get()?;
-    let archive = TarArchiveRef::new(bundle).ok()?;
-    for (index, entry) in archive.entries().enumerate() {
-        let name = entry.filename();
-        if let Ok(name) = name.as_str()
-            && let Some(answer) = f(index, name, entry.data())
-        {
-            return Some(answer);
-        }
-    }
-    None
-}
-
-/// The content of a file in the bundle.
-pub fn bundled(path: &str) -> Option<&'static [u8]> {
-    in_bundle(|_, name, data| (name == path).then_some(data))
-}
-
 /// Finds a clean path, relative to the root of the tree. `ENOTDIR`: what exists
 /// of it ends in a file, below which there can be nothing.
 pub fn find(path: &[u8]) -> Result<Entry, Errno> {
@@ -104,7 +75,7 @@ fn entry(path: &[u8]) -> Option<Entry> {
         b"dev/random" => Some(Entry::Random),
         b"dev/time" => Some(Entry::Time),
         b"dev/cons" | b"dev/consctl" => Some(Entry::Placeholder),
-        path if path.starts_with(PROGRAMS.as_bytes()) => in_bundle(|index, name, data| {
+        path if path.starts_with(PROGRAMS.as_bytes()) => bundle::find(|index, name, data| {
             (name.as_bytes() == path).then_some(Entry::Program(data, index as u64))
         }),
         _ => None,
@@ -185,7 +156,7 @@ impl Entry {
             }
         }
         if *path == "bin" {
-            in_bundle(|_, name, _| {
+            bundle::find(|_, name, _| {
                 let program = name.strip_prefix(PROGRAMS)?;
                 position += 1;
                 (position > from && !f(position, program, false)).then_some(())
