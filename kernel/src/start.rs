@@ -45,7 +45,7 @@ fn first_process() -> Result<sched::Slot, abi::Errno> {
     let vacancy = vacancy(None)?;
     let slot = vacancy.slot();
     let task = Task::new(slot).ok_or(abi::Errno::ENOMEM)?;
-    let seat = Seat::take(AccountId::KERNEL, true).ok_or(abi::Errno::EAGAIN)?;
+    let seat = Seat::below(AccountId::KERNEL).ok_or(abi::Errno::EAGAIN)?;
     let process = new_arc(Process::new(task, &parent, Space::new()?, seat))?;
     let mut frame = TrapFrame::user(0, 0);
     let arguments = exec::Arguments::only(INIT)?;

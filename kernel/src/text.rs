@@ -40,6 +40,12 @@ pub fn shown(name: &[u8]) -> Result<Arc<str>, NoMemory> {
     }
 }
 
+/// Up to `n` bytes of `bytes` from `at` on; none beyond the end.
+pub fn part(bytes: &[u8], at: u64, n: u64) -> &[u8] {
+    let (_, rest) = bytes.split_at((bytes.len() as u64).min(at) as usize);
+    &rest[..(rest.len() as u64).min(n) as usize]
+}
+
 /// A copy of `text`, under the same rule.
 pub fn owned(text: &str) -> String {
     format(format_args!("{text}"))

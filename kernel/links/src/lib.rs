@@ -129,10 +129,13 @@ impl Way {
         names.len() == self.path.len()
     }
 
-    /// Is a link that the names end in to be told, for something follows it or
-    /// it is not kept?
-    pub fn follows_last(&self) -> bool {
-        self.last == Last::Follow || self.names().is_ok_and(|names| !self.is_whole(names))
+    /// What a link that the names end in stands for: it is followed too where more
+    /// names come after it.
+    pub fn last(&self) -> Last {
+        match self.names() {
+            Ok(names) if !self.is_whole(names) => Last::Follow,
+            _ => self.last,
+        }
     }
 
     /// Takes note of how far [`Way::names`] led; whether that is the end of

@@ -32,7 +32,7 @@ fn walk(root: &Path, way: &Way, text: &mut Vec<u8>) -> Result<Walked<'static>, E
         let Ok(found) = at.symlink_metadata() else {
             return Ok(Walked::Stopped(index, Errno::ENOENT));
         };
-        if found.is_symlink() && (index + 1 < names.len() || way.follows_last()) {
+        if found.is_symlink() && (index + 1 < names.len() || way.last() == Last::Follow) {
             let full = fs::read_link(&at).unwrap();
             // Absolute links are from the root of the tree.
             let inside = full

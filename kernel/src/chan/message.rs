@@ -76,10 +76,10 @@ impl Message {
         mut sink: impl FnMut(usize, Source<'_>) -> Result<(), E>,
     ) -> Result<usize, E> {
         let (mut skip, mut done) = (self.taken, 0);
-        let head = self.head.get(skip.min(self.head.len())..).unwrap_or(&[]);
+        let head = &self.head[skip.min(self.head.len())..];
         let take = head.len().min(limit);
         if take > 0 {
-            sink(0, Source::Bytes(head.get(..take).unwrap_or(&[])))?;
+            sink(0, Source::Bytes(&head[..take]))?;
             done = take;
         }
         skip = skip.saturating_sub(self.head.len());

@@ -43,7 +43,7 @@ impl Mount {
         let mut head = [0; READ_HEAD];
         let total = message.len();
         let known = message.copy(0, &mut head)?;
-        let head = head.get(..known).unwrap_or(&[]);
+        let head = &head[..known];
         let (size, kind, wire_tag) = ninep::peek(head).ok_or(Errno::EPROTO)?;
         if u64::from(size) != total {
             return Err(Stop::Failed(Errno::EPROTO));

@@ -5,6 +5,7 @@ use crate::chan::{Piece, room};
 use abi::{DirEntry, Errno, Stat, StatChange, mode};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use links::Last;
 use ninep::consts::{MAXWELEM, NOFID, getattr, open, qid, setattr, unlink};
 use ninep::{Attr, ByteStr, DirEntries, List, Qid, Reply, Request, SetAttr};
 
@@ -120,12 +121,12 @@ fn nanoseconds(seconds: u64, rest: u64) -> u64 {
 
 impl Remote {
     /// Walks from the root of `mount` along `path`: names with a `/` between
-    /// two. A link ends the walk, the one at the end of the path only if
-    /// `follow_last`.
+    /// two. A link ends the walk, the one at the end of the path only if it is to be
+    /// followed.
     ///
     /// # Errors
     /// What has nothing to do with the names.
-    pub fn reach(mount: &Arc<Mount>, path: &[u8], follow_last: bool) -> Result<Reached, Errno> {
+    pub fn reach(mount: &Arc<Mount>, path: &[u8], last: Last) -> Result<Reached, Errno> {
         let mut parts = path.split(|byte| *byte == b'/').filter(|p| !p.is_empty());
         let total = parts.clone().count();
         let mut names = [ByteStr::default(); MAXWELEM];
@@ -136,13 +137,13 @@ impl Remote {
                 *slot = ByteStr(part);
                 count += 1;
             }
-            let names = names.get(..count).unwrap_or(&[]);
+            let names = &names[..count];
             let (from, from_qid) = match &here {
                 Some(here) => (here.fid, here.qid),
                 None => mount.root(),
             };
             // Before this one a link is to be followed in any case.
-            let kept = (!follow_last).then(|| total.wrapping_sub(done + 1));
+            let kept = (last == Last::Keep).then(|| total.wrapping_sub(done + 1));
             let step = Step {
                 names,
                 from,
@@ -212,8 +213,13 @@ impl Remote {
     }
 
     /// Is it a directory?
+    pub fn kind(&self) -> Directory {
+        Directory::of(self.qid)
+    }
+
+    /// The same as a truth value.
     pub fn is_directory(&self) -> bool {
-        self.qid.kind & qid::DIR != 0
+        self.kind() == Directory::Yes
     }
 
     /// Opens the fid; the server checks the rights.
@@ -411,13 +417,23 @@ impl Remote {
     }
 }
 
-/// What the caller of `unlink` found the name to be.
+/// Is a file a directory?
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Directory {
-    /// A directory.
+    /// It is one.
     Yes,
-    /// Anything else.
+    /// It is anything else.
     No,
+}
+
+impl Directory {
+    /// Is the file with this qid one?
+    pub fn of(qid: Qid) -> Directory {
+        match qid.kind & qid::DIR {
+            0 => Directory::No,
+            _ => Directory::Yes,
+        }
+    }
 }
 
 /// Linux's flags for Plan 9's mode.

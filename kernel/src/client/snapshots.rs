@@ -201,7 +201,7 @@ pub fn trim(snap: SnapId, ranges: &[Range<u64>]) -> bool {
     for (entry, range) in list.iter_mut().zip(ranges) {
         *entry = (range.start, range.end - range.start);
     }
-    let list = list.get(..ranges.len()).unwrap_or(&[]);
+    let list = &list[..ranges.len()];
     let (mount, what) = {
         let mut table = TABLE.lock();
         let Some(held) = table.held(snap) else {

@@ -51,10 +51,11 @@ impl Found {
         matches!(self, Found::Remote(remote) if remote.is_link())
     }
 
-    fn is_directory(&self) -> bool {
+    fn kind(&self) -> Directory {
         match self {
-            Found::Root(entry) => entry.is_directory(),
-            Found::Remote(remote) => remote.is_directory(),
+            Found::Root(entry) if entry.is_directory() => Directory::Yes,
+            Found::Remote(remote) => remote.kind(),
+            Found::Root(_) => Directory::No,
         }
     }
 
@@ -87,8 +88,8 @@ fn member<'t>(names: &NameSpace, trail: &'t Trail<'_>) -> Result<Option<&'t Memb
     if let [only] = trail.members.as_slice() {
         return Ok(Some(only));
     }
-    let first = trail.rest.split(|byte| *byte == b'/').next();
-    let first = first.unwrap_or(&[]);
+    let end = trail.rest.iter().position(|byte| *byte == b'/');
+    let first = &trail.rest[..end.unwrap_or(trail.rest.len())];
     for member in &trail.members {
         match Found::kept(names, &member.place.below(first)?) {
             Ok(_) => return Ok(Some(member)),
@@ -184,9 +185,8 @@ fn open_clean(view: &Viewpoint, path: &Path, mode: u32) -> Result<OpenFile, Errn
 /// The members of a union directory after the first, open. One that cannot be
 /// opened is an error: its names must not be taken for missing.
 fn others(names: &NameSpace, trail: &Trail<'_>) -> Result<Vec<Node>, Errno> {
-    let rest = trail.members.get(1..).unwrap_or(&[]);
-    let mut nodes = room(rest.len())?;
-    for member in rest {
+    let mut nodes = room(trail.members.len())?;
+    for member in trail.members.iter().skip(1) {
         nodes.push(Found::at(names, &member.place)?.open(mode::OREAD)?);
     }
     Ok(nodes)
@@ -353,12 +353,8 @@ pub fn remove(view: &Viewpoint, path: &[u8]) -> Result<(), Errno> {
         if found.is_link() && path.slash {
             return Err(Errno::ENOTDIR);
         }
-        let kind = match found.is_directory() {
-            true => Directory::Yes,
-            false => Directory::No,
-        };
         let (directory, last) = parent(names, &place)?;
-        directory.unlink(last, kind)
+        directory.unlink(last, found.kind())
     })
 }
 
@@ -433,7 +429,7 @@ pub fn bind(view: &Viewpoint, new: &[u8], old: &[u8], flags: u64) -> Result<(), 
         let place = place(names, &trail)?;
         Found::located(names, &place, Last::Follow)
     })?;
-    let directory = found.is_directory();
+    let kind = found.kind();
     drop(found);
     let mut members = room(trail.members.len())?;
     if trail.point {
@@ -448,7 +444,7 @@ pub fn bind(view: &Viewpoint, new: &[u8], old: &[u8], flags: u64) -> Result<(), 
             create,
         });
     }
-    put(view, &old, members, directory, order)
+    put(view, &old, members, kind, order)
 }
 
 /// Puts `members` at `old` (clean), which must exist and be of their kind.
@@ -456,7 +452,7 @@ fn put(
     view: &Viewpoint,
     old: &Path,
     members: Vec<Member>,
-    directory: bool,
+    kind: Directory,
     order: Order,
 ) -> Result<(), Errno> {
     let names = &view.names;
@@ -464,12 +460,12 @@ fn put(
         let place = place(names, &names.resolve(old)?)?;
         Found::located(names, &place, Last::Follow)
     })?;
-    let covered = found.is_directory();
+    let covered = found.kind();
     drop(found);
-    match (directory, covered) {
-        (true, false) => return Err(Errno::ENOTDIR),
-        (false, true) => return Err(Errno::EISDIR),
-        (false, false) if order != Order::Replace => return Err(Errno::ENOTDIR),
+    match (kind, covered) {
+        (Directory::Yes, Directory::No) => return Err(Errno::ENOTDIR),
+        (Directory::No, Directory::Yes) => return Err(Errno::EISDIR),
+        (Directory::No, Directory::No) if order != Order::Replace => return Err(Errno::ENOTDIR),
         _ => {}
     }
     names.bind(old, under, members, order)
@@ -494,13 +490,13 @@ pub fn mount(
     if flags & abi::bind::EAGER != 0 {
         mount.be_eager();
     }
-    let directory = mount.root().1.kind & ninep::consts::qid::DIR != 0;
+    let kind = Directory::of(mount.root().1);
     let mut members = relief::again(|| room(1))?;
     members.push(Member {
         place: Place::top(mount),
         create,
     });
-    put(view, &path, members, directory, order)
+    put(view, &path, members, kind, order)
 }
 
 /// Undoes all binds and mounts at `path`.

@@ -45,19 +45,14 @@ fn root(space: &SpaceLock, entry: Entry, va: u64, n: u64, at: u64) -> Result<u64
         Entry::Random => random(space, va, n),
         Entry::Time => {
             let line = time_line();
-            let rest = usize::try_from(at)
-                .ok()
-                .and_then(|at| line.as_bytes().get(at..));
-            let rest = rest.unwrap_or(&[]);
-            let take = rest.len().min(usize::try_from(n).unwrap_or(usize::MAX));
-            user::write(space, va, rest.get(..take).unwrap_or(&[]))?;
-            Ok(take as u64)
+            let part = text::part(line.as_bytes(), at, n);
+            user::write(space, va, part)?;
+            Ok(part.len() as u64)
         }
-        Entry::Program(..) => {
-            let content = entry.content(at);
-            let take = content.len().min(usize::try_from(n).unwrap_or(usize::MAX));
-            user::write_long(space, va, content.get(..take).unwrap_or(&[]))?;
-            Ok(take as u64)
+        Entry::Program(content, _) => {
+            let part = text::part(content, at, n);
+            user::write_long(space, va, part)?;
+            Ok(part.len() as u64)
         }
     }
 }
@@ -85,9 +80,8 @@ fn fill(piece: &Piece) -> Result<(), Errno> {
     let mut bytes = [0; 256];
     let mut at = 0;
     while at < piece.len {
-        let part = bytes
-            .get_mut(..(piece.len - at).min(256))
-            .unwrap_or(&mut []);
+        let len = bytes.len().min(piece.len - at);
+        let part = &mut bytes[..len];
         if !hw::random::fill(part) {
             return Err(Errno::EIO);
         }

@@ -122,22 +122,6 @@ impl Entry {
         }
     }
 
-    /// The content from `offset` on, for programs; empty for all else.
-    pub fn content(self, offset: u64) -> &'static [u8] {
-        match self {
-            Entry::Program(data, _) => usize::try_from(offset)
-                .ok()
-                .and_then(|at| data.get(at..))
-                .unwrap_or(&[]),
-            Entry::Directory(_)
-            | Entry::Null
-            | Entry::Zero
-            | Entry::Random
-            | Entry::Time
-            | Entry::Placeholder => &[],
-        }
-    }
-
     /// Calls `f(position, name, is_directory)` for the entries of a directory
     /// from `position` on, until it returns false.
     pub fn list(self, from: u64, mut f: impl FnMut(u64, &str, bool) -> bool) {

@@ -41,7 +41,7 @@ fn go(names: &NameSpace, mount: &Arc<Mount>, way: &mut Way) -> Result<Option<Rem
     loop {
         let part = way.names()?;
         let whole = way.is_whole(part);
-        match Remote::reach(mount, part, way.follows_last())? {
+        match Remote::reach(mount, part, way.last())? {
             Reached::End(remote) => {
                 if way.walked(Walked::There)? {
                     return Ok(Some(remote));
@@ -79,7 +79,7 @@ fn again(mount: &Arc<Mount>, path: &[u8], index: usize) -> Result<Remote, Errno>
     let slash = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
     let end = slash.map(|(at, _)| at).nth(index).unwrap_or(path.len());
     let first = path.get(..end).unwrap_or(path);
-    match Remote::reach(mount, first, false)? {
+    match Remote::reach(mount, first, Last::Keep)? {
         Reached::End(link) if link.is_link() => Ok(link),
         // Another file has taken its place.
         _ => Err(Errno::ESTALE),

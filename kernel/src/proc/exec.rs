@@ -11,6 +11,7 @@ use crate::name::root::Entry;
 use crate::sched;
 use crate::seg::host::{read_remote, read_snapshot};
 use crate::seg::{self, Content, Kind, Segment, Space, SpaceLock, attach, user};
+use crate::text;
 use abi::{ARGS_MAX, Errno, PAGE, Slice, USER_END, mode};
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -215,8 +216,7 @@ impl Image<'_> {
     fn read(&self, offset: u64, sink: Vec<Piece>) -> Result<usize, Errno> {
         match self {
             Image::Bundle(bytes) => {
-                let start = usize::try_from(offset).unwrap_or(usize::MAX);
-                let mut rest = bytes.get(start..).unwrap_or(&[]);
+                let mut rest = text::part(bytes, offset, u64::MAX);
                 let mut done = 0;
                 for piece in &sink {
                     let (now, later) = rest.split_at(piece.len.min(rest.len()));
@@ -311,7 +311,7 @@ fn with_image<T>(
     f: impl FnOnce(&Image<'_>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     match &file.node {
-        Node::Root(entry @ Entry::Program(..)) => f(&Image::Bundle(entry.content(0))),
+        Node::Root(Entry::Program(content, _)) => f(&Image::Bundle(content)),
         Node::Remote(remote) if remote.is_directory() => Err(Errno::EISDIR.into()),
         Node::Remote(remote) if remote.mount.has_snapshots() => {
             let taken = snapshots::take(remote, &file.path, 0, u64::MAX >> 1, None)?;
@@ -354,8 +354,7 @@ fn load(space: &SpaceLock, image: &Image<'_>, part: &Part) -> Result<(), Failure
     let content = Content::Virtual(vm::Segment::new(pages));
     let mut segment = Segment::new(base, pages, Kind::Program, content);
     segment.execute = part.execute;
-    let id = segment.id;
-    attach::insert(&mut space.lock(), segment)?;
+    let id = attach::insert(&mut space.lock(), segment)?;
     let mut done = 0;
     while done < part.file_len {
         let want = (part.file_len - done).min(64 * 1024) as usize;
@@ -369,6 +368,8 @@ fn load(space: &SpaceLock, image: &Image<'_>, part: &Part) -> Result<(), Failure
             sched::breathe();
         }
     }
-    seg::seal(space, id, part.write);
+    if !part.write {
+        seg::seal(space, id);
+    }
     Ok(())
 }

@@ -26,7 +26,12 @@ pub fn rfork(parent: &Process, frame: &TrapFrame, flags: u64) -> Result<u64, Err
     let group = (flags & rfork::NOTES == 0).then(|| parent.group.load(Relaxed));
     let vacancy = vacancy(group)?;
     let slot = vacancy.slot();
-    let seat = Seat::take(parent.seat.account(), group.is_none()).ok_or(Errno::EAGAIN)?;
+    let account = parent.seat.account();
+    let seat = match group {
+        Some(_) => Seat::beside(account),
+        None => Seat::below(account),
+    };
+    let seat = seat.ok_or(Errno::EAGAIN)?;
     let task = Task::new(slot).ok_or(Errno::ENOMEM)?;
     let inherited = Parent {
         pid: parent.pid,

@@ -228,11 +228,7 @@ fn push(process: &Process, frame: &TrapFrame, note: &Note) -> Result<Pushed, Err
 
 /// At most [`TEXT_MAX`] bytes of a text, whole characters.
 pub fn cut(text: &str) -> &str {
-    let mut len = text.len().min(TEXT_MAX);
-    while !text.is_char_boundary(len) {
-        len -= 1;
-    }
-    text.get(..len).unwrap_or("")
+    &text[..text.floor_char_boundary(TEXT_MAX)]
 }
 
 /// A call of the handler.

@@ -4,7 +4,7 @@ use abi::privilege;
 use core::sync::atomic::{AtomicBool, AtomicU16, Ordering::Relaxed};
 use hw::frames::{self, Payer, Share};
 use hw::{heap, task};
-use vm::AccountId;
+use vm::{AccountId, Accounts};
 
 /// A charged place; given back when it is dropped.
 pub struct Seat {
@@ -14,17 +14,23 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// A place for a child of a process that pays from `maker`, in that account
-    /// or, with `apart`, in a new one below. `None`: no more are allowed.
-    pub fn take(maker: AccountId, apart: bool) -> Option<Seat> {
+    /// A place for a child of a process that pays from `maker`, in that account.
+    /// `None`: no more are allowed.
+    pub fn beside(maker: AccountId) -> Option<Seat> {
+        Self::take(maker, |accounts| {
+            accounts.join(maker);
+            maker
+        })
+    }
+
+    /// The same in a new account below.
+    pub fn below(maker: AccountId) -> Option<Seat> {
+        Self::take(maker, |accounts| accounts.open(maker))
+    }
+
+    fn take(maker: AccountId, enter: impl FnOnce(&mut Accounts) -> AccountId) -> Option<Seat> {
         let account = frames::accounts(|accounts| {
-            let id = match apart {
-                true => accounts.open(maker),
-                false => {
-                    accounts.join(maker);
-                    maker
-                }
-            };
+            let id = enter(accounts);
             if accounts.charge_place(id, maker) {
                 return Some(id);
             }

@@ -73,17 +73,23 @@ fn set_value(place: Place, value: u32) {
     frames::copy_to(place.frame, place.at, &value.to_le_bytes());
 }
 
-/// Takes one from the semaphore at `va`: 1. With nothing there it waits, or
-/// returns 0 if it is not to.
-pub fn acquire(process: &Process, va: u64, block: bool) -> Result<u64, Errno> {
+/// Takes one from the semaphore at `va` if it is not zero.
+pub fn try_acquire(process: &Process, va: u64) -> Result<Option<()>, Errno> {
     let (place, _held) = place(process, va)?;
-    let now = value(place);
-    if now > 0 {
-        set_value(place, now - 1);
-        return Ok(1);
-    }
-    if !block {
-        return Ok(0);
+    Ok(try_take(place))
+}
+
+fn try_take(place: Place) -> Option<()> {
+    let left = value(place).checked_sub(1)?;
+    set_value(place, left);
+    Some(())
+}
+
+/// Takes one from the semaphore at `va`; waits while it is zero.
+pub fn acquire(process: &Process, va: u64) -> Result<(), Errno> {
+    let (place, _held) = place(process, va)?;
+    if try_take(place).is_some() {
+        return Ok(());
     }
     let me = process.slot;
     {
@@ -110,8 +116,8 @@ pub fn acquire(process: &Process, va: u64, block: bool) -> Result<u64, Errno> {
     }
     match waited {
         // A note or the end comes after the call.
-        Err(_) if granted => Ok(1),
-        waited => waited.map(|()| 1),
+        Err(_) if granted => Ok(()),
+        waited => waited,
     }
 }
 

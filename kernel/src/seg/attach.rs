@@ -66,12 +66,12 @@ pub fn attach(space: &SpaceLock, wish: &Wish) -> Result<u64, Errno> {
     if let (Err(_), Some(first)) = (inserted, first) {
         release_frames(first, pages);
     }
-    inserted.map(|()| va)
+    inserted.map(|_| va)
 }
 
-/// Puts a segment into the table. `EINVAL`: not user addresses; `EBUSY`: it
+/// Puts a segment into the table; its id. `EINVAL`: not user addresses; `EBUSY`: it
 /// overlaps another; `ENFILE`: the table is full.
-pub fn insert(space: &mut Space, segment: Segment) -> Result<(), Errno> {
+pub fn insert(space: &mut Space, segment: Segment) -> Result<u64, Errno> {
     let len = segment.pages.checked_mul(PAGE).ok_or(Errno::EINVAL)?;
     let end = segment.base.checked_add(len).ok_or(Errno::EINVAL)?;
     // The first page stays empty, so that a null pointer is a fault.
@@ -82,9 +82,7 @@ pub fn insert(space: &mut Space, segment: Segment) -> Result<(), Errno> {
     if space.table.iter().flatten().any(overlaps) {
         return Err(Errno::EBUSY);
     }
-    let free = space.table.iter_mut().find(|s| s.is_none());
-    *free.ok_or(Errno::ENFILE)? = Some(segment);
-    Ok(())
+    space.enter(segment)
 }
 
 /// The lowest address from [`CHOICE`] with room for `len` bytes and a guard

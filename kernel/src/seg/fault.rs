@@ -4,7 +4,7 @@
 //! decided and done by `vm::fault`, which tries without blocking, then waits
 //! for the one message it needs with nothing locked, and looks again.
 use super::host::Caller;
-use super::{Content, Kind, Space, SpaceLock};
+use super::{Content, Kind, Segment, Space, SpaceLock};
 use crate::client::snapshots;
 use crate::sched::relief;
 use crate::text;
@@ -128,7 +128,7 @@ pub fn sleeps(space: &SpaceLock, range: Range<u64>) -> bool {
 }
 
 fn look_up(space: &mut Space, va: u64, access: Access) -> Result<Look, Denied> {
-    let Some(segment) = space.table.iter().flatten().find(|s| s.contains(va)) else {
+    let Some(segment) = space.find(va) else {
         return Err(missing(space, va));
     };
     if access == Access::Store && !segment.write {
@@ -147,31 +147,29 @@ fn look_up(space: &mut Space, va: u64, access: Access) -> Result<Look, Denied> {
         Content::Virtual(_) => Ok(Look::Virtual(segment.id, page)),
         Content::Physical(first) => {
             let frame = Frame(first.0 + page as u32);
-            let (write, uncached) = (segment.write, segment.kind == Kind::Device);
-            map_fixed(space, va, frame, write, uncached)
+            let prot = data(segment);
+            map_fixed(space, va, frame, prot)
         }
         Content::Shared(ref shared) => {
             let frame = shared.frame(page).map_err(Denied::Failed)?;
-            let write = segment.write;
-            map_fixed(space, va, frame, write, false)
+            let prot = data(segment);
+            map_fixed(space, va, frame, prot)
         }
     }
 }
 
-/// Maps a page whose frame is not the VM core's affair.
-fn map_fixed(
-    space: &mut Space,
-    va: u64,
-    frame: Frame,
-    write: bool,
-    uncached: bool,
-) -> Result<Look, Denied> {
-    let prot = Prot {
+/// How pages of a segment of fixed frames are mapped.
+fn data(segment: &Segment) -> Prot {
+    Prot {
         user: true,
-        write,
+        write: segment.write,
         exec: false,
-        uncached,
-    };
+        uncached: segment.kind == Kind::Device,
+    }
+}
+
+/// Maps a page whose frame is not the VM core's affair.
+fn map_fixed(space: &mut Space, va: u64, frame: Frame, prot: Prot) -> Result<Look, Denied> {
     frames::check_written(frame);
     let mapped = space.view.pages.map(va & !(PAGE - 1), frame, prot);
     mapped.map_err(|_| Denied::Failed(Errno::ENOMEM))?;
@@ -180,7 +178,7 @@ fn map_fixed(
 
 fn missing(space: &Space, va: u64) -> Denied {
     let below_stack =
-        |s: &super::Segment| s.kind == Kind::Stack && va < s.base && s.base - va <= STACK_REACH;
+        |s: &Segment| s.kind == Kind::Stack && va < s.base && s.base - va <= STACK_REACH;
     if space.table.iter().flatten().any(below_stack) {
         Denied::StackOverflow
     } else {

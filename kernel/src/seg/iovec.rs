@@ -24,7 +24,7 @@ impl IoVec {
         }
         let mut bytes = [0; PARTS * size_of::<Slice>()];
         let used = count as usize * size_of::<Slice>();
-        user::read(space, va, bytes.get_mut(..used).ok_or(Errno::E2BIG)?)?;
+        user::read(space, va, &mut bytes[..used])?;
         let mut parts = [Slice::default(); PARTS];
         let mut words = bytes
             .as_chunks::<8>()
@@ -86,8 +86,7 @@ impl IoVec {
     /// Copies bytes from `from` on; how many there were.
     pub fn read(&self, space: &SpaceLock, from: u64, to: &mut [u8]) -> Result<usize, Errno> {
         self.runs(from, to.len() as u64, |va, run, done| {
-            let to = to.get_mut(done..done + run).ok_or(Errno::EFAULT)?;
-            user::read(space, va, to)
+            user::read(space, va, &mut to[done..done + run])
         })
     }
 
@@ -122,7 +121,7 @@ impl Incoming for Outgoing<'_> {
 
     fn copy(&self, from: u64, to: &mut [u8]) -> Result<usize, Stop> {
         self.message.runs(from, to.len() as u64, |va, run, done| {
-            let to = to.get_mut(done..done + run).ok_or(Errno::EFAULT)?;
+            let to = &mut to[done..done + run];
             hw::user::copy_in(to, va).map_err(|fault| Stop::NotReady(fault.address))
         })
     }

@@ -79,7 +79,8 @@ pub enum Content {
 
 /// One entry of the segment table.
 pub struct Segment {
-    /// Never used again; proves that a segment looked at again is the same.
+    /// Never used again; proves that a segment looked at again is the same. Its place
+    /// in the table is in it. 0 before it is in one.
     pub id: u64,
     /// First address, a multiple of the page size.
     pub base: u64,
@@ -97,13 +98,11 @@ pub struct Segment {
     pub content: Content,
 }
 
-static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-
 impl Segment {
     /// A segment that can be stored to, not executed.
     pub fn new(base: u64, pages: u64, kind: Kind, content: Content) -> Segment {
         Segment {
-            id: NEXT_ID.fetch_add(1, Relaxed),
+            id: 0,
             base,
             pages,
             kind,
@@ -125,6 +124,10 @@ impl Segment {
         va.wrapping_sub(self.base) < self.pages * PAGE
     }
 }
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+/// Ids tell places in the table apart by their remainder.
+const IDS: u64 = NSEG.next_power_of_two() as u64;
 
 /// The memory of a process.
 pub struct Space {
@@ -157,7 +160,8 @@ impl Space {
     /// The segment of that id, and the page tables seen from it.
     #[inline]
     pub fn by_id(&mut self, id: u64) -> Option<(&mut View, &mut Segment)> {
-        let segment = self.table.iter_mut().flatten().find(|s| s.id == id)?;
+        let entry = self.table.get_mut((id % IDS) as usize)?;
+        let segment = entry.as_mut().filter(|s| s.id == id)?;
         self.view.base = segment.base;
         self.view.write = segment.write;
         self.view.execute = segment.execute;
@@ -166,6 +170,16 @@ impl Space {
 }
 
 impl Space {
+    /// Puts a segment into the table; its id from now on. `ENFILE`: the table is
+    /// full.
+    fn enter(&mut self, segment: Segment) -> Result<u64, Errno> {
+        let free = self.table.iter().position(Option::is_none);
+        let index = free.ok_or(Errno::ENFILE)?;
+        let id = NEXT_ID.fetch_add(1, Relaxed) * IDS + index as u64;
+        self.table[index] = Some(Segment { id, ..segment });
+        Ok(id)
+    }
+
     /// Has any of these pages of a segment to be loaded?
     fn sleeps(&mut self, segment: u64, pages: Range<u64>) -> bool {
         self.by_id(segment)
@@ -202,15 +216,12 @@ fn release_frames(first: Frame, pages: u64) {
     }
 }
 
-/// A segment whose content is complete: from now on stores are allowed only
-/// if `write` says so.
-pub fn seal(space: &SpaceLock, id: u64, write: bool) {
+/// A segment whose content is complete: no stores are allowed from now on.
+pub fn seal(space: &SpaceLock, id: u64) {
     let mut space = space.lock();
     if let Some((view, segment)) = space.by_id(id) {
-        segment.write = write;
-        if !write {
-            view.pages.protect(segment.base..segment.end());
-        }
+        segment.write = false;
+        view.pages.protect(segment.base..segment.end());
     }
 }
 

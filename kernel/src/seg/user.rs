@@ -135,14 +135,13 @@ pub fn read(space: &SpaceLock, va: u64, to: &mut [u8]) -> Result<(), Errno> {
     if !is_current(space) {
         let find = |va| resolve(space, va, Access::Load);
         return for_each_page(va, to.len(), find, |frame, at, run, done| {
-            let to = to.get_mut(done..done + run).ok_or(Errno::EFAULT)?;
-            frames::copy_from(frame, at, to);
+            frames::copy_from(frame, at, &mut to[done..done + run]);
             Ok(())
         });
     }
     let mut done = 0;
     loop {
-        let rest = to.get_mut(done..).unwrap_or(&mut []);
+        let rest = &mut to[done..];
         let Err(fault) = hw::user::copy_in(rest, va + done as u64) else {
             return Ok(());
         };
@@ -241,7 +240,7 @@ fn try_write_source(
         Source::Bytes(bytes) if is_current(space) => {
             let mut done = 0;
             loop {
-                let rest = bytes.get(done..).unwrap_or(&[]);
+                let rest = &bytes[done..];
                 let Err(fault) = hw::user::copy_out(va + done as u64, rest) else {
                     return Ok(());
                 };
@@ -250,7 +249,7 @@ fn try_write_source(
             }
         }
         Source::Bytes(bytes) => for_each_page(va, bytes.len(), find, |frame, at, run, done| {
-            let from = bytes.get(done..done + run).unwrap_or(&[]);
+            let from = &bytes[done..done + run];
             frames::copy_to(frame, at, from);
             Ok(())
         }),
@@ -291,7 +290,7 @@ pub fn zero(space: &SpaceLock, va: u64, len: usize) -> Result<(), Errno> {
             sched::breathe();
         }
         let run = ZEROS.len().min(len - done);
-        write(space, va + done as u64, ZEROS.get(..run).unwrap_or(&[]))?;
+        write(space, va + done as u64, &ZEROS[..run])?;
         done += run;
     }
     Ok(())

@@ -2,8 +2,8 @@
 use super::file::path;
 use super::{Arguments, about, explain};
 use crate::proc::exec::Failure;
-use crate::proc::note;
 use crate::proc::{self, Process};
+use crate::proc::{note, semaphore};
 use crate::sched::{self, Reason, Wake};
 use crate::seg::user;
 use crate::text;
@@ -64,6 +64,14 @@ pub fn wait(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     message[TEXT_AT..TEXT_AT + len].copy_from_slice(text);
     user::write(&process.space, a.0[0], &message)?;
     Ok(pid)
+}
+
+pub fn acquire(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+    let [va, block, ..] = a.0;
+    match block {
+        0 => semaphore::try_acquire(process, va).map(|taken| u64::from(taken.is_some())),
+        _ => semaphore::acquire(process, va).map(|()| 1),
+    }
 }
 
 pub fn kill(process: &Process, a: &Arguments) -> Result<u64, Errno> {
@@ -180,11 +188,9 @@ pub fn errstr(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let mut bytes = [0; text::MAX];
     let len = {
         let error = process.error.lock();
-        let room = usize::try_from(room).unwrap_or(usize::MAX);
-        let len = error.text.len().min(room).min(bytes.len());
-        let text = error.text.as_bytes().get(..len).unwrap_or(&[]);
-        bytes[..len].copy_from_slice(text);
-        len
+        let part = text::part(error.text.as_bytes(), 0, room.min(text::MAX as u64));
+        bytes[..part.len()].copy_from_slice(part);
+        part.len()
     };
     user::write(&process.space, va, &bytes[..len])?;
     Ok(len as u64)

@@ -38,9 +38,9 @@ pub fn kstat(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     for (chunk, what) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(Stat64::ALL) {
         *chunk = figure(*what, &device).to_le_bytes();
     }
-    let count = Stat64::COUNT.min(usize::try_from(room).unwrap_or(usize::MAX));
-    user::write(&process.space, va, bytes.get(..count * 8).unwrap_or(&[]))?;
-    Ok(count as u64)
+    let count = room.min(Stat64::COUNT as u64);
+    user::write(&process.space, va, text::part(&bytes, 0, count * 8))?;
+    Ok(count)
 }
 
 fn figure(what: Stat64, device: &DeviceCounters) -> u64 {
@@ -146,12 +146,9 @@ pub fn counters(process: &Process, a: &Arguments) -> Result<u64, Errno> {
 
 pub fn boot_options(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let [va, room, ..] = a.0;
-    let options = options::text().as_bytes();
-    let len = options
-        .len()
-        .min(usize::try_from(room).unwrap_or(usize::MAX));
-    user::write(&process.space, va, options.get(..len).unwrap_or(&[]))?;
-    Ok(len as u64)
+    let part = text::part(options::text().as_bytes(), 0, room);
+    user::write(&process.space, va, part)?;
+    Ok(part.len() as u64)
 }
 
 pub fn log(process: &Process, a: &Arguments) -> Result<u64, Errno> {
