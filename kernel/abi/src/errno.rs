@@ -1,4 +1,5 @@
-/// Why a call failed: Linux's error numbers, as 9P2000.L carries them.
+/// The reason why a call failed: Linux's error numbers, as 9P2000.L carries
+/// them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Errno(u16);
 
@@ -7,7 +8,7 @@ macro_rules! errors {
         impl Errno {
             $(#[doc = concat!("`", $text, "`")] pub const $name: Errno = Errno($number);)*
 
-            /// A lower-case sentence for people.
+            /// A lower-case text for users.
             pub const fn text(self) -> &'static str {
                 match self.0 { $($number => $text,)* _ => "unknown error" }
             }
@@ -94,7 +95,7 @@ impl core::fmt::Display for Errno {
 
 impl core::error::Error for Errno {}
 
-/// What a system call puts into `rax`.
+/// The value of `rax` for the result of a system call.
 pub const fn encode(result: Result<u64, Errno>) -> u64 {
     match result {
         Ok(value) => value,

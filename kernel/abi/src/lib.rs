@@ -1,9 +1,10 @@
-//! What the kernel and its programs agree on: system-call numbers, error
-//! numbers, structures and flags. No code beyond conversions, no dependencies.
+//! The interface between the kernel and its programs: system-call numbers,
+//! error numbers, structures and flags. No code beyond conversions, no
+//! dependencies.
 //!
-//! A system call puts its number in `rax` and its arguments in `rdi rsi rdx
-//! r10 r8 r9`; the answer comes back in `rax`: zero or more on success, minus
-//! an [`Errno`] on failure. `rcx` and `r11` are lost, all else is kept.
+//! A system call takes its number in `rax` and its arguments in `rdi rsi rdx
+//! r10 r8 r9`. It returns in `rax`: zero or more on success, minus an [`Errno`]
+//! on failure. `rcx` and `r11` are destroyed, all else is preserved.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -25,15 +26,15 @@ pub const PATH_MAX: usize = 1024;
 pub const ARGS_MAX: usize = 16 * 1024;
 /// Descriptors a process may have open.
 pub const FDS_MAX: usize = 64;
-/// Most processes, those not yet waited for included.
+/// Most processes, including zombies.
 pub const PROCESSES_MAX: usize = 256;
 /// Most processes in one note group.
 pub const GROUP_MAX: usize = 224;
 /// Most bytes in a note and in the texts of `exits` and `kill`.
 pub const TEXT_MAX: usize = 240;
-/// Notes that may wait for a process.
+/// Notes that may be pending for a process.
 pub const NOTES_MAX: usize = 8;
-/// One past the last address a program may use.
+/// One past the last address of a program.
 pub const USER_END: u64 = 0x0000_7fff_ffff_f000;
 /// The descriptor on which a server program finds the channel it serves.
 pub const SERVICE_FD: usize = 3;
@@ -71,15 +72,15 @@ pub mod whence {
 
 /// Flags of `bind` and `mount`: one of the first three, perhaps others.
 pub mod bind {
-    /// The new hides the old.
+    /// The new file hides the old one.
     pub const REPLACE: u64 = 0;
-    /// A union, the new first.
+    /// A union with the new member first.
     pub const BEFORE: u64 = 1;
-    /// A union, the new last.
+    /// A union with the new member last.
     pub const AFTER: u64 = 2;
-    /// Files made in the union may be made here.
+    /// Files may be created in this member of the union.
     pub const CREATE: u64 = 4;
-    /// `mount` only: no read of the server's files is deferred.
+    /// `mount` only: reads of the server's files are eager.
     pub const EAGER: u64 = 8;
 }
 
@@ -87,18 +88,18 @@ pub mod bind {
 pub mod snapshot {
     /// Reads into it are deferred.
     pub const DEFERRED: u64 = 0;
-    /// No read into it is deferred.
+    /// Reads into it are eager.
     pub const EAGER: u64 = 1;
 }
 
-/// Flags of `rfork`. Memory is copied, descriptors are copied, the name space
-/// and the note group are shared unless a flag says otherwise.
+/// Flags of `rfork`. Without them memory and descriptors are copied, name space
+/// and note group shared.
 pub mod rfork {
-    /// A copy of the name space, whose changes nobody else sees.
+    /// A private copy of the name space.
     pub const NAMES: u64 = 1 << 0;
     /// A new note group, named after the child (without `PROC`: the caller).
     pub const NOTES: u64 = 1 << 3;
-    /// Make a new process; without it the flags are for the caller itself.
+    /// Creates a process; without it the flags apply to the caller itself.
     pub const PROC: u64 = 1 << 4;
     /// A name space with nothing bound or mounted.
     pub const CLEAN_NAMES: u64 = 1 << 10;
@@ -108,17 +109,17 @@ pub mod rfork {
 
 /// `how` of `Noted`.
 pub mod noted {
-    /// Go on with the registers at the address the handler was given, as it
-    /// left them.
+    /// Continue with the registers that the handler was given and may have
+    /// changed.
     pub const RESUME: u64 = 0;
-    /// As if there were no handler: the process ends with the note's text.
+    /// End the process with the note's text, as if there were no handler.
     pub const DEFAULT: u64 = 1;
-    /// The handler has left its stack behind; go on here.
+    /// The handler has left the interrupted stack and continues here.
     pub const LEAVE: u64 = 2;
 }
 
-/// What only some processes may do. A child inherits the set; a process can
-/// only ever give privileges up.
+/// Rights to privileged calls. A child inherits the set; a process can only
+/// give privileges up.
 pub mod privilege {
     /// Device and DMA segments, interrupts, the console's ports.
     pub const DEVICE: u64 = 1;
@@ -128,10 +129,10 @@ pub mod privilege {
     pub const HALT: u64 = 4;
     /// Register device counters.
     pub const COUNTERS: u64 = 8;
-    /// The system depends on it: its share of memory is kept free, and it is not
-    /// ended when memory is out.
+    /// The system depends on the process: it may use the last free frames, and
+    /// is not ended when memory runs out.
     pub const SERVICE: u64 = 16;
-    /// All of them.
+    /// All privileges.
     pub const ALL: u64 = 31;
 }
 

@@ -21,7 +21,7 @@ pub struct WaitMessage {
     pub status: u32,
     /// Bytes used in `text`.
     pub text_len: u32,
-    /// Why, for people: the text of `exits`, or the kernel's.
+    /// The reason, for users: the text of `exits`, or the kernel's.
     pub text: [u8; crate::TEXT_MAX],
 }
 
@@ -58,46 +58,46 @@ pub struct Registers {
     pub address: u64,
 }
 
-/// What a process is doing.
+/// The description of a process.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct ProcessInfo {
     /// Its number.
     pub pid: u64,
-    /// Who may wait for it.
+    /// The parent's process id.
     pub parent: u64,
     /// Its note group.
     pub group: u64,
     /// Bytes of addresses in its segments.
     pub size: u64,
-    /// Pages it has mapped, frames shared with others included.
+    /// Mapped pages, including shared frames.
     pub pages: u64,
     /// Ticks of the time stamp counter it ran.
     pub ticks: u64,
-    /// Nanoseconds since it began to wait; 0 unless it waits.
+    /// Nanoseconds of the present wait; 0 unless it waits.
     pub waiting_ns: u64,
     /// [`ProcessInfo::READY`] and so on.
     pub state: u32,
     /// Bytes used in `name`.
     pub name_len: u32,
-    /// What it is called.
+    /// The name.
     pub name: [u8; 32],
     /// Bytes used in `waits_for`.
     pub waits_for_len: u32,
     /// Open descriptors.
     pub descriptors: u32,
-    /// What it waits for.
+    /// The object that it waits for.
     pub waits_for: [u8; 32],
 }
 
 impl ProcessInfo {
-    /// It could run, others do.
+    /// Ready, while another process runs.
     pub const READY: u32 = 1;
     /// It runs.
     pub const RUNNING: u32 = 2;
     /// It waits.
     pub const WAITING: u32 = 3;
-    /// It has ended and its parent has not waited for it.
+    /// Ended; its parent has not waited for it.
     pub const ENDED: u32 = 4;
 
     /// Its name.
@@ -105,13 +105,13 @@ impl ProcessInfo {
         text(&self.name, self.name_len)
     }
 
-    /// What it waits for; empty unless it waits.
+    /// The object that it waits for; empty unless it waits.
     pub fn waits_for(&self) -> &str {
         text(&self.waits_for, self.waits_for_len)
     }
 }
 
-/// The first `len` bytes, as far as they are text.
+/// The first `len` bytes, up to the end of valid UTF-8.
 fn text(bytes: &[u8], len: u32) -> &str {
     let bytes = bytes.get(..len as usize).unwrap_or(&[]);
     match core::str::from_utf8(bytes) {
@@ -124,7 +124,7 @@ fn text(bytes: &[u8], len: u32) -> &str {
 /// Status of a process that the kernel ended.
 pub const STATUS_KILLED: u32 = 128;
 
-/// What a file is. Times are nanoseconds since 1970.
+/// The attributes of a file. Times are nanoseconds since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Stat {
@@ -144,23 +144,23 @@ pub struct Stat {
     pub mtime_ns: u64,
     /// Last read.
     pub atime_ns: u64,
-    /// The kernel's number for the server it is on.
+    /// The kernel's number for the file's server.
     pub server: u64,
 }
 
 impl Stat {
-    /// Is it a directory?
+    /// Returns true for a directory.
     pub const fn is_dir(&self) -> bool {
         self.mode & 0o170_000 == 0o040_000
     }
 
-    /// Is it a symbolic link?
+    /// Returns true for a symbolic link.
     pub const fn is_link(&self) -> bool {
         self.mode & 0o170_000 == 0o120_000
     }
 }
 
-/// What `FWStat` changes; a field counts if its bit in `valid` is set.
+/// The change of `FWStat`; a field counts if its bit in `valid` is set.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct StatChange {
@@ -196,7 +196,7 @@ pub struct DirEntry {
     pub name_len: u32,
 }
 
-/// What `Recv` says about the message.
+/// The description of a received message or interrupt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Received {
@@ -233,21 +233,21 @@ pub struct DeviceCounters {
     pub bytes_out: u64,
     /// Requests answered by the device.
     pub requests: u64,
-    /// Fids a file server holds at the server beneath.
+    /// Fids that a file server holds at its lower server.
     pub fids: u64,
-    /// Files it knows because somebody uses them.
+    /// Files in use.
     pub files: u64,
-    /// Snapshots its clients hold.
+    /// Snapshots held for clients.
     pub snapshots: u64,
-    /// Blocks of old content it keeps for them.
+    /// Before-images held for them.
     pub saved: u64,
-    /// Blocks of old content it has ever saved.
+    /// Before-images ever saved.
     pub rescued: u64,
 }
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// Names of the numbers `KStat` returns; the variant is the index.
+        /// The numbers that `KStat` returns; the variant is the index.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         #[repr(usize)]
         pub enum Stat64 { $($(#[$doc])* $name,)* }
@@ -255,7 +255,7 @@ macro_rules! counters {
         impl Stat64 {
             /// In order.
             pub const ALL: &'static [Stat64] = &[$(Stat64::$name,)*];
-            /// How many there are.
+            /// The number of counters.
             pub const COUNT: usize = Self::ALL.len();
         }
     };
@@ -302,7 +302,7 @@ counters! {
     ZeroFills,
     /// Pages copied by a store to a shared frame.
     Copies,
-    /// Sleeping pages that were found in a frame of another reader's.
+    /// Sleeping pages that were found in the frame cache.
     Cached,
     /// System calls.
     Calls,
@@ -310,15 +310,15 @@ counters! {
     Interrupts,
     /// Switches between processes.
     Switches,
-    /// Fids that file servers hold at servers beneath them, see
+    /// Fids that file servers hold at their lower servers, see
     /// [`DeviceCounters`].
     ServerFids,
-    /// Files that file servers know because somebody uses them.
+    /// Files in use at file servers.
     ServerFiles,
-    /// Snapshots that file servers keep for their clients.
+    /// Snapshots that file servers hold for their clients.
     ServerSnapshots,
-    /// Blocks of old content that they keep for those now.
+    /// Before-images that they hold now.
     ServerSaved,
-    /// Blocks of old content that they have ever saved.
+    /// Before-images that they have ever saved.
     ServerRescued,
 }

@@ -7,7 +7,7 @@ macro_rules! calls {
         pub enum Call { $($(#[$doc])* $name = $number,)* }
 
         impl Call {
-            /// All of them, for fuzzers and tables.
+            /// All calls, for fuzzers and tables.
             pub const ALL: &'static [Call] = &[$(Call::$name,)*];
 
             /// The call with that number.
@@ -55,18 +55,18 @@ calls! {
     ReadDir = 15,
     /// `(*mut [u32; 2])`: a two-way channel that keeps message boundaries.
     Pipe = 16,
-    /// `(fd, path, len, flags, name, len)`: speak 9P on a channel, put the tree
-    /// that the server has under `name` at `path`. See [`crate::bind`].
+    /// `(fd, path, len, flags, name, len)`: speaks 9P on a channel and mounts
+    /// the server's tree `name` at `path`. See [`crate::bind`].
     Mount = 17,
-    /// `(path, len)`: nothing is bound or mounted at `path` any more.
+    /// `(path, len)`: removes all binds and mounts at `path`.
     Unmount = 18,
     /// `(kind, len, va, length, argument) -> va`. `va` 0: kernel's choice.
     SegAttach = 19,
     /// `(va)`
     SegDetach = 20,
-    /// `(va, length)`: the range reads as zeros and holds nothing.
+    /// `(va, length)`: frees the range, which then reads as zeros.
     SegFree = 21,
-    /// `(nanoseconds)`; 0 gives way to others.
+    /// `(nanoseconds)`; 0 yields to other processes.
     Sleep = 22,
     /// `(buf, n) -> n`: the text of this process's last error.
     ErrStr = 23,
@@ -88,7 +88,7 @@ calls! {
     Dup = 30,
     /// `(path, len)`: change the working directory.
     ChDir = 31,
-    /// `(fd)`: what was written is on the medium.
+    /// `(fd)`: returns when all writes have reached the medium.
     FSync = 32,
     /// `(pid, text, len)`: end another process with that text.
     Kill = 33,
@@ -115,7 +115,7 @@ calls! {
     Noted = 43,
     /// `(pid, text, len)`: a note for a process, or for the note group -pid.
     Note = 44,
-    /// `(new, len, old, len, flags)`: `old` now leads to what `new` is. See
+    /// `(new, len, old, len, flags)`: makes `old` name the file at `new`. See
     /// [`crate::bind`].
     Bind = 45,
     /// `(va, block) -> 1`: takes one from the semaphore at `va`, a `u32` in a
@@ -136,9 +136,9 @@ calls! {
     SymLink = 52,
     /// `(path, len, new, new_len)`: one more name for a file.
     Link = 53,
-    /// `(count, what) -> left`: the `count`th allocation from now on fails, of
-    /// blocks of kernel memory (`what` 0) or of frames (1), for those accounted
-    /// for with this process; `count` 0: none. How many were left of the last
-    /// such order. For tests.
+    /// `(count, what) -> left`: makes the `count`th allocation from now on
+    /// fail, of blocks of kernel memory (`what` 0) or of frames (1), among
+    /// those charged to the account of this process; `count` 0: none. Returns
+    /// the rest of the previous count. For tests.
     FailAlloc = 54,
 }

@@ -1,11 +1,11 @@
 //! Program files: static ELF for x86_64, checked before anything is changed.
 //!
-//! Every byte of a file is a stranger's. The kernel gives the first bytes of
-//! one to [`Program::parse`] and gets the parts to be loaded, which fit into
-//! the addresses it offers and into each other, or the rule that the file
-//! breaks. A position-independent program (`ET_DYN`) is loaded at
-//! [`PIE_BASE`] and relocates itself; one that asks for an interpreter, or for
-//! what only Linux's C library sets up, is refused as what it is.
+//! No byte of a file is trusted. The kernel gives the first bytes of a file to
+//! [`Program::parse`] and gets the parts to be loaded, or the rule that the
+//! file breaks. The parts fit into the available addresses and do not overlap.
+//! A position-independent program (`ET_DYN`) is loaded at [`PIE_BASE`] and
+//! relocates itself. A program that needs an interpreter, or an environment
+//! that only Linux's C library sets up, is refused with that reason.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -25,14 +25,14 @@ use elf::note::{Note, NoteIterator};
 use elf::parse::ParseAt;
 use elf::segment::ProgramHeader;
 
-/// Bytes of the file that hold its headers; program headers beyond are
+/// Bytes of the file that contain its headers; program headers beyond them are
 /// refused.
 pub const HEADERS: usize = PAGE as usize;
 /// Loadable parts a program may have.
 pub const PARTS: usize = 6;
 
-/// Where a position-independent program begins: above any program of a fixed
-/// address, below the segments whose place the kernel chooses.
+/// The base of a position-independent program: above any program of a fixed
+/// address, below the segments that the kernel places.
 pub const PIE_BASE: u64 = 0x20_0000_0000;
 
 /// Bytes of an ELF header for 64 bits.
@@ -45,25 +45,25 @@ pub struct Part {
     pub va: u64,
     /// Bytes in memory; those beyond `file_len` are zeros.
     pub len: u64,
-    /// Where its bytes are in the file.
+    /// Offset of its bytes in the file.
     pub offset: u64,
     /// Bytes in the file.
     pub file_len: u64,
-    /// May be stored to.
+    /// Writable.
     pub write: bool,
-    /// May be executed.
+    /// Executable.
     pub execute: bool,
 }
 
 impl Part {
-    /// The addresses of the pages it is in.
+    /// The addresses of its pages.
     pub fn pages(&self) -> Range<u64> {
         let end = self.va.saturating_add(self.len);
         self.va & !(PAGE - 1)..end.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX)
     }
 }
 
-/// What a program file says.
+/// The content of a program file's headers.
 #[derive(Debug)]
 pub struct Program {
     /// Address of the first instruction.
@@ -72,17 +72,17 @@ pub struct Program {
     pub header_size: u64,
     /// Program headers.
     pub headers: u64,
-    /// Where the program headers are in the file.
+    /// Offset of the program headers in the file.
     headers_at: u64,
-    /// What is added to the file's addresses.
+    /// The difference between load addresses and the file's addresses.
     base: u64,
     parts: [Part; PARTS],
     count: usize,
 }
 
 impl Program {
-    /// The parts, as they are in the file. No page belongs to two of them, and
-    /// all are within the addresses given to [`Program::parse`].
+    /// The parts, in the file's order. No two of them share a page, and all lie
+    /// within the addresses given to [`Program::parse`].
     pub fn parts(&self) -> &[Part] {
         self.parts.get(..self.count).unwrap_or(&[])
     }
@@ -98,8 +98,8 @@ impl Program {
         part.map_or(0, |p| p.va + (self.headers_at - p.offset))
     }
 
-    /// From the first bytes of a file ([`HEADERS`], or all of it), for a
-    /// process that has `room` for parts.
+    /// Parses the first bytes of a file ([`HEADERS`], or all of it), for a
+    /// process with `room` for parts.
     pub fn parse(head: &[u8], room: Range<u64>) -> Result<Program, Refused> {
         let header = header(head)?;
         let base = if header.e_type == ET_DYN { PIE_BASE } else { 0 };
@@ -167,12 +167,12 @@ impl Program {
     }
 }
 
-/// The header, if it is one of a program for this machine.
+/// The header, if it is of a program for this machine.
 fn header(head: &[u8]) -> Result<FileHeader<LittleEndian>, Refused> {
     if !head.starts_with(&ELFMAGIC) {
         return Err(Refused::NotElf);
     }
-    // The crate takes for granted that the identification is complete.
+    // The crate assumes a complete identification.
     let (Some(ident), Some(tail)) = (head.get(..EI_NIDENT), head.get(EI_NIDENT..HEADER)) else {
         return Err(Refused::Cut);
     };
@@ -191,15 +191,15 @@ fn header(head: &[u8]) -> Result<FileHeader<LittleEndian>, Refused> {
     Ok(header)
 }
 
-/// Does one of these notes say that the program calls Linux's kernel? The start
-/// files of Linux's C libraries leave it; programs without those have none.
+/// Returns true if one of these notes marks a Linux program. The start files of
+/// Linux's C libraries contain it; programs without them do not.
 fn made_for_linux(head: &[u8], header: &ProgramHeader) -> bool {
     let start = usize::try_from(header.p_offset).ok();
     let len = usize::try_from(header.p_filesz).ok();
     let notes = start.and_then(|at| head.get(at..at.checked_add(len?)?));
     let align = usize::try_from(header.p_align).unwrap_or(0);
-    // Notes of another alignment, or beyond the head, are not looked at: they
-    // tell only how a file is refused that cannot run.
+    // Notes of another alignment, or beyond the head, are ignored: they only
+    // affect the reason for which a file is refused.
     let Some(notes) = notes.filter(|_| matches!(align, 4 | 8)) else {
         return false;
     };

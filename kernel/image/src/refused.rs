@@ -1,4 +1,4 @@
-//! Why a file is not run.
+//! The reasons for refusing a file.
 use core::fmt::{self, Display};
 
 /// The rule of program files that a file breaks.
@@ -6,7 +6,7 @@ use core::fmt::{self, Display};
 pub enum Refused {
     /// It does not begin as ELF files do; perhaps a script.
     NotElf,
-    /// It ends before what its headers name.
+    /// It ends before the data that its headers name.
     Cut,
     /// For another processor, or for 32 bits.
     Machine,
@@ -14,26 +14,25 @@ pub enum Refused {
     Kind,
     /// Program headers of another size, or beyond [`HEADERS`](crate::HEADERS).
     Headers,
-    /// Nothing is to be loaded.
+    /// It has no loadable part.
     Empty,
-    /// More than [`PARTS`](crate::PARTS) parts are to be loaded.
+    /// It has more than [`PARTS`](crate::PARTS) loadable parts.
     Parts,
     /// A part has more bytes in the file than in memory.
     Sizes,
-    /// A part is not within the addresses for programs.
+    /// A part lies outside the addresses for programs.
     Addresses,
     /// Two parts share a page.
     Overlap,
-    /// A part may be stored to and executed.
+    /// A part is both writable and executable.
     WritableCode,
-    /// The first instruction is in no part that may be executed.
+    /// The first instruction is in no executable part.
     Entry,
-    /// It asks for an interpreter (a dynamic linker).
+    /// It needs an interpreter (a dynamic linker).
     Dynamic,
-    /// It asks for thread-local storage, which its C library would get from
-    /// Linux.
+    /// It needs thread-local storage, which its C library would get from Linux.
     ThreadLocal,
-    /// A note of its C library's start files says so.
+    /// A note of its C library's start files marks it as a Linux program.
     Linux,
 }
 

@@ -1,4 +1,4 @@
-//! Program files of every kind of wrong, and files that compilers make.
+//! Broken program files of all kinds, and files produced by compilers.
 use dormouse_image::{HEADERS, PARTS, PIE_BASE, Program, Refused};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -79,7 +79,7 @@ fn parse(bytes: &[u8]) -> Result<Program, Refused> {
     Ok(program)
 }
 
-/// What the kernel relies on.
+/// The properties that the kernel relies on.
 fn sound(program: &Program) {
     let parts = program.parts();
     assert!(!parts.is_empty() && parts.len() <= PARTS);
@@ -205,7 +205,7 @@ fn every_byte_of_the_headers_may_have_any_value() {
     }
 }
 
-/// Numbers near which things go wrong.
+/// Numbers near which errors are likely.
 fn number() -> impl Strategy<Value = u64> {
     prop_oneof![
         0..3 * PAGE,
@@ -279,8 +279,8 @@ proptest! {
     }
 }
 
-/// The first bytes of what the C compiler makes of `source`; `None` if it has
-/// no library for that.
+/// The first bytes of the C compiler's output for `source`; `None` if it has no
+/// library for that.
 fn compiled(options: &[&str], source: &str) -> Option<Vec<u8>> {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let from = folder.join("image.c");
