@@ -35,17 +35,17 @@ pub fn init() {
     }
 }
 
-/// Are reads into snapshot segments deferred?
+/// Returns true if reads into snapshot segments are deferred.
 pub fn deferred() -> bool {
     DEFERRED.load(Relaxed)
 }
 
-/// Does the time stamp count instructions?
+/// Returns true if the time stamp counts instructions.
 pub fn counted() -> bool {
     COUNTED.load(Relaxed)
 }
 
-/// May programs make the kernel fail on purpose?
+/// Returns true if programs may inject failures into the kernel.
 pub fn tested() -> bool {
     TESTED.load(Relaxed)
 }

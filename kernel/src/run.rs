@@ -1,5 +1,5 @@
-//! What a process does on its kernel stack: it lets its program run, and when
-//! that needs the kernel, does it and lets it run again.
+//! The loop of a process on its kernel stack: run the program, handle the event
+//! that stops it, and repeat.
 use crate::proc::{self, note};
 use crate::{sched, syscall, trap};
 use hw::{Event, Program};

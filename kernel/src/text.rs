@@ -32,7 +32,7 @@ pub fn format(arguments: fmt::Arguments<'_>) -> String {
     out.0
 }
 
-/// A name as messages show it: without what a terminal would obey.
+/// A name for messages, without control sequences for a terminal.
 pub fn shown(name: &[u8]) -> Result<Arc<str>, NoMemory> {
     match bytestr::shown::plain(name) {
         Some(text) => new_arc_str(text),

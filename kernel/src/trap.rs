@@ -1,5 +1,5 @@
-//! What a trap means: page faults, the timer, devices, and the errors of
-//! programs. Interrupts are off.
+//! Handling of traps: page faults, the timer, devices, and errors of programs.
+//! Interrupts are off.
 use crate::chan::interrupt;
 use crate::proc::{self, Process, note};
 use crate::sched;
@@ -14,7 +14,7 @@ use vm::Access;
 /// Longer backtraces are cut.
 const FRAMES_MOST: usize = 32;
 
-/// An exception that is not a page fault: a note for what the program did.
+/// An exception that is not a page fault becomes a note.
 #[cold]
 pub fn exception(process: &Process, frame: &TrapFrame, vector: u8) {
     let name = hw::exception_name(vector);
@@ -86,8 +86,8 @@ fn executable(process: &Process, va: u64) -> bool {
     process.space.lock().find(va).is_none_or(|s| s.execute)
 }
 
-/// A note for what the program did; unhandled, it ends the process, and the
-/// log is told where it was.
+/// Sends the note for a fault. Without a handler it ends the process, and the
+/// log gets a backtrace.
 fn fault_note(process: &Process, frame: &TrapFrame, text: &str, address: u64) {
     if !note::fault(process, text, address) {
         die(process, frame, text);
@@ -101,8 +101,8 @@ fn die(process: &Process, frame: &TrapFrame, text: &str) {
     process.end(abi::STATUS_KILLED, text);
 }
 
-/// Says how a program came to where it ended, for the runner to resolve.
-/// Reads what is mapped and wakes nothing.
+/// Prints a backtrace of a program, for the runner to resolve. Reads only
+/// mapped pages and wakes none.
 fn backtrace(process: &Process, program: &str, frame: &TrapFrame) {
     if !log::shown(Level::Warn) {
         return;

@@ -37,7 +37,7 @@ pub trait Incoming {
     fn copy_to_frame(&self, from: u64, to: (Frame, usize), len: usize) -> Result<(), Stop>;
 }
 
-/// What takes the messages for one side of a channel in the place of a process.
+/// Takes the messages for one side of a channel in place of a process.
 pub trait Client: Send + Sync {
     /// Takes one message from the running process, without waiting.
     ///

@@ -125,8 +125,8 @@ impl Piece {
         }
     }
 
-    /// The first `len` bytes of a new frame, which are to be overwritten. Waits for
-    /// others to give memory back where there is none.
+    /// The first `len` bytes of a new frame; the caller overwrites them.
+    /// Without a free frame, waits for others to give memory back.
     pub fn alloc(len: usize) -> Result<Piece, Errno> {
         let frame = relief::again(|| frames::alloc_kernel().ok_or(Errno::ENOMEM))?;
         Ok(Piece {

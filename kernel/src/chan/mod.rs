@@ -1,9 +1,9 @@
-//! Channels: two-way, message-preserving, bounded; and receive ports that
-//! wait for several of them and for interrupts.
+//! Channels: two-way, message-preserving, bounded; and receive ports that wait
+//! for several of them and for interrupts.
 //!
-//! A channel has two sides. What is sent on one is queued at the other, where
-//! a process reads it, a port receives it, or the kernel's own 9P client
-//! takes it at once. Closing a side ends the wait of everybody on the other.
+//! A channel has two sides. A message sent on one side is queued at the other,
+//! where a process reads it, a port receives it, or the kernel's own 9P client
+//! takes it at once. Closing a side ends all waits on the other.
 mod incoming;
 mod message;
 mod port;
@@ -25,7 +25,7 @@ const DEPTH: usize = 64;
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
-/// Channels that exist.
+/// The number of channels.
 pub fn count() -> u64 {
     COUNT.load(Relaxed)
 }
@@ -95,7 +95,7 @@ impl End {
         sides[self.peer()].client.as_ref().and_then(Weak::upgrade)
     }
 
-    /// From now on `client` takes what arrives at this side.
+    /// Makes `client` take the messages that arrive at this side.
     pub fn set_client(&self, client: Weak<dyn Client>) -> Result<(), Errno> {
         let mut sides = self.channel.sides.lock();
         let side = &mut sides[self.side];
@@ -106,7 +106,8 @@ impl End {
         Ok(())
     }
 
-    /// Is this side the kernel's own 9P client's? Then nobody else sends here.
+    /// Returns true if this side belongs to the kernel's own 9P client. No
+    /// other process may then send here.
     pub fn is_clients(&self) -> bool {
         self.channel.sides.lock()[self.side].client.is_some()
     }
@@ -138,7 +139,8 @@ impl End {
         Ok(())
     }
 
-    /// Has the other side not received all of a message that `is_it`?
+    /// Returns true if a message that satisfies `is_it` was not received
+    /// completely by the other side.
     pub fn has_queued(&self, is_it: impl Fn(&Message) -> bool) -> bool {
         let sides = self.channel.sides.lock();
         sides[self.peer()].queue.iter().any(is_it)
@@ -169,14 +171,14 @@ impl End {
         )
     }
 
-    /// Puts back what a short read left over, or a message that could not be
-    /// copied: it is read next. To be called before anything else runs, while
-    /// the room that it had is there.
+    /// Puts back the rest of a message after a short read, or a message that
+    /// could not be copied: it is read next. Must be called before anything
+    /// else runs, while its space is free.
     pub fn put_back(&self, message: Message) {
         self.tap().put_back(message);
     }
 
-    /// What a port needs to receive for this side.
+    /// The reference that a port needs to receive for this side.
     fn tap(&self) -> Tap {
         Tap {
             channel: self.channel.clone(),

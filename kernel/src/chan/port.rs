@@ -38,13 +38,13 @@ pub struct Port {
     state: Lock<State>,
 }
 
-/// What a port received, under which key.
+/// An event at a port, with its key.
 pub struct Event {
     /// The source's key.
     pub key: u64,
     /// The source's place among the port's.
     source: usize,
-    /// What it is.
+    /// The event.
     pub what: What,
 }
 
@@ -116,8 +116,8 @@ impl Port {
         state.waiters.wake_one();
     }
 
-    /// Puts an event back that could not be told: it is received again. To be
-    /// called before anything else runs.
+    /// Puts back an event that could not be delivered: it is received again.
+    /// Must be called before anything else runs.
     pub fn put_back(&self, event: Event) {
         let queue = {
             let state = &mut *self.state.lock();
@@ -228,7 +228,7 @@ pub mod interrupt {
         owner.as_ref().is_some_and(|p| p.strong_count() > 0)
     }
 
-    /// A vector nobody owns.
+    /// A free interrupt vector.
     pub fn free_vector() -> Result<u8, Errno> {
         let owners = OWNERS.lock();
         let free = (usize::from(LINES)..COUNT).find(|&i| !owners.get(i).is_some_and(taken));

@@ -1,9 +1,9 @@
 //! Open files and descriptors.
 //!
-//! [`OpenFile`] is what a descriptor refers to: something in the kernel's own
-//! tree, a file at a server, a channel's end or a receive port. [`open`] has
-//! the operations on names, [`read`] and [`write`](mod@write) the two that
-//! matter most, [`channel`] the same for channels.
+//! [`OpenFile`] is the object of a descriptor: a file of the kernel's own tree
+//! or of a server, an end of a channel, or a receive port. [`open`] has the
+//! operations on names, [`read`] and [`write`](mod@write) the transfers,
+//! [`channel`] the transfers of channels.
 pub mod channel;
 pub mod open;
 pub mod read;
@@ -18,11 +18,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use hw::lock::{Lock, Rank};
 
-/// What an open file is.
+/// The object of an open file.
 pub enum Node {
     /// In the kernel's own tree.
     Root(Entry),
-    /// At a server.
+    /// A file at a server.
     Remote(Remote),
     /// One side of a channel.
     Channel(Arc<End>),
@@ -40,11 +40,11 @@ struct Offset {
 
 /// An open file, shared by the descriptors that refer to it.
 pub struct OpenFile {
-    /// What it is.
+    /// The object.
     pub node: Node,
     /// [`abi::mode`] bits it was opened with.
     pub mode: u32,
-    /// What it was called when it was opened, as messages show it.
+    /// The name at the time of opening, for messages.
     pub path: Arc<str>,
     /// Where the next read or write without an offset goes; a position in
     /// the directory for directories.
@@ -56,7 +56,7 @@ pub struct OpenFile {
 }
 
 impl OpenFile {
-    /// At offset 0.
+    /// An open file at offset 0.
     pub fn new(node: Node, mode: u32, path: Arc<str>) -> OpenFile {
         OpenFile {
             node,
@@ -73,7 +73,7 @@ impl OpenFile {
         self.offset.lock().at
     }
 
-    /// Sets it, whatever transfers are under way.
+    /// Sets the offset, also during transfers.
     pub fn set_offset(&self, at: u64) {
         let mut own = self.offset.lock();
         own.at = at;
@@ -81,8 +81,9 @@ impl OpenFile {
     }
 
     /// Runs a transfer of up to `n` bytes at `offset`, or at the file's own
-    /// ([`OFFSET_CURRENT`]), which moves by the bytes done. It has moved by `n`
-    /// while the transfer waits: others who share it go on behind.
+    /// ([`OFFSET_CURRENT`]), which moves by the bytes done. While the transfer
+    /// waits, the file's own offset is already moved by `n`, so that concurrent
+    /// transfers continue behind it.
     pub fn transfer(
         &self,
         offset: u64,
@@ -100,7 +101,8 @@ impl OpenFile {
         };
         let result = run(at);
         let mut own = self.offset.lock();
-        // What was not transferred is taken back, unless it was set meanwhile.
+        // The untransferred part is taken back, unless the offset was set
+        // meanwhile.
         if own.set == set {
             let done = at.saturating_add(result.unwrap_or(0)).min(end);
             own.at = own.at.saturating_sub(end - done);
@@ -108,10 +110,9 @@ impl OpenFile {
         result
     }
 
-    /// Runs a transfer that goes to the end of the file, wherever that is: its
-    /// bytes, and where it ended, if known. The file's own offset is there
-    /// afterwards if the transfer was at it ([`OFFSET_CURRENT`]) and it was not set
-    /// meanwhile.
+    /// Runs a transfer to the end of the file. Returns its byte count, and
+    /// where it ended if known. If it used the file's own offset
+    /// ([`OFFSET_CURRENT`]), that is moved there, unless it was set meanwhile.
     pub fn append(
         &self,
         offset: u64,
@@ -126,7 +127,7 @@ impl OpenFile {
         Ok(bytes)
     }
 
-    /// What is being listed; `None` after the last member of a union.
+    /// The directory being listed; `None` after the last member of a union.
     pub fn listed(&self) -> Option<&Node> {
         match *self.member.lock() {
             0 => Some(&self.node),
@@ -157,14 +158,14 @@ pub struct Descriptors {
 }
 
 impl Descriptors {
-    /// None.
+    /// An empty table.
     pub fn new() -> Descriptors {
         Descriptors {
             table: [const { None }; FDS_MAX],
         }
     }
 
-    /// What `fd` refers to.
+    /// The open file of `fd`.
     #[inline]
     pub fn get(&self, fd: u64) -> Result<Arc<OpenFile>, Errno> {
         let entry = usize::try_from(fd).ok().and_then(|i| self.table.get(i));
@@ -179,7 +180,7 @@ impl Descriptors {
         Ok(index as u64)
     }
 
-    /// `fd` now refers to `file`; what it referred to before.
+    /// Makes `fd` refer to `file`; returns the former file.
     pub fn set(
         &mut self,
         fd: u64,

@@ -25,8 +25,8 @@ enum Found {
 }
 
 impl Found {
-    /// What is there, by its own place: that has no links in it. A link at the
-    /// end is followed, or found itself.
+    /// The file at a place, and its own place, whose path has no links. A link
+    /// at the end is followed or returned itself.
     fn located(names: &NameSpace, place: &Place, last: Last) -> Result<(Found, Place), Errno> {
         match place {
             Place::Root(path) => Ok((Found::Root(root::find(path)?), place.below(&[])?)),
@@ -37,7 +37,7 @@ impl Found {
         }
     }
 
-    /// What is there, all links followed.
+    /// The file at a place, all links followed.
     fn at(names: &NameSpace, place: &Place) -> Result<Found, Errno> {
         Self::located(names, place, Last::Follow).map(|(found, _)| found)
     }
@@ -82,8 +82,8 @@ impl Found {
     }
 }
 
-/// The member of a union that has the first part of the path. One that does
-/// not answer is an error: what it may have must not be taken for missing.
+/// The member of a union that has the first part of the path. A member that
+/// does not answer is an error, because its entries must not count as missing.
 fn member<'t>(names: &NameSpace, trail: &'t Trail<'_>) -> Result<Option<&'t Member>, Errno> {
     if let [only] = trail.members.as_slice() {
         return Ok(Some(only));
@@ -100,8 +100,8 @@ fn member<'t>(names: &NameSpace, trail: &'t Trail<'_>) -> Result<Option<&'t Memb
     Ok(None)
 }
 
-/// Where the path leads; something is there unless it is the only place where
-/// it could be.
+/// The place of a path. Existence is checked only if there are several
+/// candidates.
 fn place(names: &NameSpace, trail: &Trail<'_>) -> Result<Place, Errno> {
     let member = member(names, trail)?.ok_or(Errno::ENOENT)?;
     member.place.below(trail.raw)
@@ -109,7 +109,7 @@ fn place(names: &NameSpace, trail: &Trail<'_>) -> Result<Place, Errno> {
 
 /// Where a file of that path would be made, if there is none yet.
 fn place_for_new(names: &NameSpace, trail: &Trail<'_>) -> Result<Place, Errno> {
-    // What is made or moved has a name, which `..` is not.
+    // Creation and renaming need a name, which `..` is not.
     let path = match trail.raw.ends_with(b"..") {
         true => trail.rest,
         false => trail.raw,
@@ -148,9 +148,9 @@ fn find(view: &Viewpoint, path: &Path, last: Last) -> Result<Found, Errno> {
 /// How often a name is looked up before a server's `ESTALE` is believed.
 const LOOKS: usize = 16;
 
-/// Runs an operation on names, and runs it again where the server says that
-/// what it found is gone: somebody puts another file in its place between two
-/// messages, and one of the two is there all the time.
+/// Runs an operation on names, and repeats it if the server says that the file
+/// it found is gone: another client has replaced the file between two messages,
+/// and one of the two files always exists.
 pub fn looking_again<T>(mut operation: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     for _ in 1..LOOKS {
         match operation() {
@@ -219,8 +219,8 @@ pub fn create(
     Ok(OpenFile::new(node, mode & !mode::OEXCL, name))
 }
 
-/// What is there already and need not, or cannot, be made by a server. Others
-/// are left to the server, which alone can look and make in one step.
+/// An existing file that a server need not or cannot create. For all others
+/// only the server can check and create in one step.
 fn existing(names: &NameSpace, place: &Place) -> Result<Option<Found>, Errno> {
     let ours = matches!(place, Place::Root(_));
     if !ours && !place.path().is_empty() {
@@ -238,7 +238,7 @@ fn make(names: &NameSpace, place: &Place, mode: u32, permissions: u32) -> Result
     let (Err(Errno::ELOOP), Place::Remote(mount, path)) = (&made, place) else {
         return made;
     };
-    // The name is a link: what it leads to is made or opened.
+    // The name is a link: its target is created or opened.
     let target = walk_for_new(names, mount, path)?;
     match make_at(
         names,
@@ -264,7 +264,7 @@ fn make_directory(names: &NameSpace, place: &Place, permissions: u32) -> Result<
     Found::at(names, place)?.open(mode::OREAD)
 }
 
-/// What `path` is.
+/// The attributes of the file at `path`.
 pub fn stat(view: &Viewpoint, path: &[u8], last: Last) -> Result<Stat, Errno> {
     let path = view.clean(path)?;
     looking_again(|| find(view, &path, last)?.stat())
@@ -320,7 +320,7 @@ pub fn link(view: &Viewpoint, old: &[u8], new: &[u8]) -> Result<(), Errno> {
     })
 }
 
-/// What an open file is.
+/// The attributes of an open file.
 pub fn stat_open(file: &OpenFile) -> Result<Stat, Errno> {
     match &file.node {
         Node::Root(entry) => Ok(entry.stat()),
@@ -333,7 +333,7 @@ pub fn stat_open(file: &OpenFile) -> Result<Stat, Errno> {
     }
 }
 
-/// Where a file is that is to be removed or renamed; `EBUSY` for what is bound.
+/// The place of a file to be removed or renamed; `EBUSY` for a bound one.
 fn changeable(names: &NameSpace, path: &Path) -> Result<Place, Errno> {
     let trail = names.resolve(path)?;
     if trail.point {
@@ -358,7 +358,7 @@ pub fn remove(view: &Viewpoint, path: &[u8]) -> Result<(), Errno> {
     })
 }
 
-/// Renames a file within one server, replacing what has the new name.
+/// Renames a file within one server, replacing a file of the new name.
 pub fn rename(view: &Viewpoint, old: &[u8], new: &[u8]) -> Result<(), Errno> {
     let (old, new) = (view.clean(old)?, view.clean(new)?);
     looking_again(|| rename_clean(view, &old, &new))
@@ -417,9 +417,9 @@ pub fn directory(view: &Viewpoint, path: &[u8]) -> Result<Arc<[u8]>, Errno> {
     Ok(new_arc_bytes(path)?)
 }
 
-/// Lets `old` lead to what `new` is: alone, or in a union with what was
-/// there. Both must be directories, or both something else; only directories
-/// make unions.
+/// Makes `old` name the file at `new`, alone or in a union with its former
+/// content. Both must be directories, or both must not; only directories form
+/// unions.
 pub fn bind(view: &Viewpoint, new: &[u8], old: &[u8], flags: u64) -> Result<(), Errno> {
     let (order, create) = Order::from_flags(flags)?;
     let (new, old) = (view.clean(new)?, view.clean(old)?);

@@ -102,9 +102,9 @@ fn time_line() -> String {
     ))
 }
 
-/// A file at a server. Into a snapshot segment the VM core reads, deferred or
-/// not as the switch says; what it cannot defer, and all other memory, is read
-/// eagerly from one snapshot if that takes more than one message.
+/// A file at a server. The VM core reads into a snapshot segment, deferred or
+/// not as configured. Other memory, and parts that cannot be deferred, are read
+/// eagerly, from one snapshot if that takes more than one message.
 fn remote(
     space: &SpaceLock,
     file: &OpenFile,
@@ -120,8 +120,8 @@ fn remote(
     if let Some((segment, start)) = snapshot_range(space, va, n)
         && remote.mount.has_snapshots()
     {
-        // A read of a snapshot can be made again. One of a device cannot: what
-        // has been taken from it would be lost.
+        // A read of a snapshot can be repeated. A read of a device cannot,
+        // because the bytes taken from it would be lost.
         let read = || {
             let (mut caller, path) = (Caller::new(space, segment), &file.path);
             vm::read(&mut caller, start, n, File { remote, path }, at)

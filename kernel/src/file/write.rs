@@ -1,4 +1,4 @@
-//! `pwrite`: from a snapshot segment only what changed is sent.
+//! `pwrite`: sends only the changes of a snapshot segment.
 use super::{Node, OpenFile, channel};
 use crate::chan::{Piece, room};
 use crate::client::put::{Stage, Target, Write};
@@ -46,8 +46,8 @@ fn append(
     n: u64,
 ) -> Result<(u64, Option<u64>), Errno> {
     let (bytes, end) = self::remote(space, file, remote, va, n, Place::End)?;
-    // A plain server does not say where it wrote. Whatever it says now, the
-    // bytes are written.
+    // A plain server does not tell where it wrote. The bytes are written,
+    // whatever this request returns.
     let end = end.or_else(|| remote.stat().ok().map(|stat| stat.size));
     Ok((bytes, end))
 }
@@ -114,8 +114,8 @@ fn remote(
     }
 }
 
-/// Writes `n` bytes, at most what one commit takes, all at once: nobody sees
-/// a part of them. Where the buffer ends early, so does the write.
+/// Writes `n` bytes atomically, at most as many as one commit takes. It ends
+/// early where the buffer does.
 fn commit(
     space: &SpaceLock,
     remote: &Remote,
@@ -162,9 +162,9 @@ fn commit(
     }
 }
 
-/// All of the buffer, up to `most` bytes a message, before the first is sent:
-/// then nobody else waits while pages of it come from other servers. It ends
-/// where the buffer does.
+/// Reads the whole buffer, up to `most` bytes a message, before the first
+/// message is sent, so that no other write waits while pages of it come from
+/// other servers. It ends early where the buffer does.
 fn load(space: &SpaceLock, va: u64, n: u64, most: u64) -> Result<Vec<Vec<Piece>>, Errno> {
     let mut bodies = room(n.div_ceil(most) as usize)?;
     let mut at = 0;

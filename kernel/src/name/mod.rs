@@ -80,7 +80,7 @@ impl Place {
 
 /// A directory or file that is bound somewhere.
 pub struct Member {
-    /// What it is.
+    /// The place of this member.
     pub place: Place,
     /// In a union: files may be made here.
     pub create: bool,
@@ -102,17 +102,17 @@ pub struct Trail<'p> {
     pub members: Vec<Member>,
     /// Clean and relative; empty if the path is itself bound.
     pub rest: &'p [u8],
-    /// The same with `..`, where something else may be meant by it than by
-    /// `rest`: what is before it may be a symbolic link.
+    /// The rest with its `..`, where these may differ in meaning from `rest`
+    /// because a name before them may be a symbolic link.
     pub raw: &'p [u8],
     /// Something is bound at the path itself.
     pub point: bool,
 }
 
-/// What an order of `bind` and `mount` does.
+/// The effect of `bind` and `mount` on the former content of a name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Order {
-    /// Hides what was there.
+    /// Hides the former content.
     Replace,
     /// Comes first in the union.
     Before,
@@ -121,7 +121,8 @@ pub enum Order {
 }
 
 impl Order {
-    /// From the flags of `bind` and `mount`; also, may files be made there?
+    /// From the flags of `bind` and `mount`; the second result tells whether
+    /// files may be created there.
     pub fn from_flags(flags: u64) -> Result<(Order, bool), Errno> {
         let create = flags & abi::bind::CREATE != 0;
         let order = match flags & !abi::bind::CREATE {
@@ -141,13 +142,13 @@ fn owned(bytes: &[u8]) -> Result<Vec<u8>, Errno> {
     Ok(out)
 }
 
-/// A path, absolute.
+/// An absolute path.
 pub struct Path {
     /// Without empty parts, `.` or `..`.
     clean: Vec<u8>,
     /// With `..` where a name is before it.
     raw: Option<Vec<u8>>,
-    /// It ended in a `/`: what it leads to is a directory.
+    /// It ended in a `/`, so it must lead to a directory.
     pub slash: bool,
 }
 
@@ -168,7 +169,7 @@ impl core::ops::Deref for Path {
 
 /// From where names are seen.
 pub struct Viewpoint {
-    /// Where they lead.
+    /// The name space that resolves them.
     pub names: Arc<NameSpace>,
     /// Where those begin that do not begin with a `/`; absolute and clean.
     pub directory: Arc<[u8]>,

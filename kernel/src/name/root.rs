@@ -1,11 +1,11 @@
-//! The kernel's own tree: what must be there before the first file server,
-//! and the two files whose content the kernel itself must understand.
+//! The kernel's own tree: the files that must exist before the first file
+//! server, and two files whose content the kernel itself must understand.
 //!
 //! `/bin` holds the programs of the boot bundle. `/dev/zero` and `/dev/null`
 //! are here because reading zeros over a segment must become "no content"
 //! instead of data (rule 6 of the contract), which only the kernel can do.
 //! `/dev/random` and `/dev/time` need the processor. The other entries are
-//! places to mount servers on.
+//! mount points.
 use crate::bundle;
 use abi::{Errno, Stat};
 use hw::random;
@@ -21,7 +21,7 @@ pub enum Entry {
     Zero,
     /// Endless random bytes.
     Random,
-    /// What time it is, as a line of text.
+    /// The time of day, as a line of text.
     Time,
     /// A name that only serves to mount a file server on it.
     Placeholder,
@@ -48,8 +48,8 @@ const DIRECTORIES: [(&str, &[&str]); 8] = [
 const DEPTH: usize = 2;
 
 const PROGRAMS: &str = "bin/";
-/// Finds a clean path, relative to the root of the tree. `ENOTDIR`: what exists
-/// of it ends in a file, below which there can be nothing.
+/// Finds a clean path, relative to the root of the tree. `ENOTDIR`: a proper
+/// prefix of it is a file.
 pub fn find(path: &[u8]) -> Result<Entry, Errno> {
     if let Some(entry) = entry(path) {
         return Ok(entry);
@@ -64,7 +64,7 @@ pub fn find(path: &[u8]) -> Result<Entry, Errno> {
     }
 }
 
-/// What has exactly that path.
+/// The entry with exactly that path.
 fn entry(path: &[u8]) -> Option<Entry> {
     if let Some(index) = DIRECTORIES.iter().position(|(p, _)| p.as_bytes() == path) {
         return Some(Entry::Directory(index));
@@ -83,12 +83,12 @@ fn entry(path: &[u8]) -> Option<Entry> {
 }
 
 impl Entry {
-    /// Is it one that has entries of its own?
+    /// Returns true if the entry is a directory.
     pub fn is_directory(self) -> bool {
         matches!(self, Entry::Directory(_))
     }
 
-    /// May it be opened so?
+    /// Checks that the entry may be opened with `mode`.
     pub fn check_open(self, mode: u32) -> Result<(), Errno> {
         let writes = mode & 3 != abi::mode::OREAD || mode & abi::mode::OTRUNC != 0;
         match self {
@@ -102,7 +102,7 @@ impl Entry {
         }
     }
 
-    /// What `stat` says.
+    /// The attributes of the entry.
     pub fn stat(self) -> Stat {
         let (qid_path, size, mode) = match self {
             Entry::Directory(index) => (index as u64, 0, 0o040_555),

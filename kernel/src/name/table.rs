@@ -1,4 +1,4 @@
-//! The table of what is bound where.
+//! The table of binds and mounts.
 use super::{Member, Order, Path, Place, Trail, owned};
 use crate::chan::room;
 use crate::client::Mount;
@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use hw::lock::{Lock, Rank};
 
-/// Things a name space may have bound, all unions' members counted.
+/// Capacity of a name space, counting all members of unions.
 const MEMBERS: usize = 64;
 
 /// A name at which something is bound.
@@ -79,8 +79,8 @@ impl NameSpace {
         })
     }
 
-    /// The path at `mount` of what an absolute `path` names, if it begins with
-    /// the name of something of that server; absolute too.
+    /// The path at `mount` for an absolute `path` that begins with a name at
+    /// which a file of that server is bound; absolute too.
     pub fn path_at(&self, mount: &Arc<Mount>, path: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
         let table = self.table.lock();
         let mut best: Option<(&Bound, &[u8], &[u8])> = None;
@@ -109,8 +109,8 @@ impl NameSpace {
         Ok(Some(found))
     }
 
-    /// Binds `members` at `at` (clean). `under` is what the name leads to
-    /// without that: a union keeps it.
+    /// Binds `members` at `at` (clean). `under` is the file there without the
+    /// bind; a union keeps it.
     pub fn bind(
         &self,
         at: &[u8],
@@ -119,15 +119,14 @@ impl NameSpace {
         order: Order,
     ) -> Result<(), Errno> {
         let at = owned(at)?;
-        // What is given up is dropped when the table is unlocked: it may be
-        // the last that is known of a server.
+        // Dropped after the table is unlocked, because it may be the last
+        // reference to a server.
         let replaced = bind(&mut self.table.lock(), at, under, members, order)?;
         drop(replaced);
         Ok(())
     }
 
-    /// Takes away all that is bound at `path`; what the kernel's tree or the
-    /// server above has there shows again.
+    /// Removes all binds at `path`, which uncovers the file below.
     pub fn unbind(&self, path: &[u8]) -> Result<(), Errno> {
         let removed = {
             let mut table = self.table.lock();
@@ -148,7 +147,7 @@ fn bind(
     order: Order,
 ) -> Result<Vec<Member>, Errno> {
     let used: usize = table.iter().map(|bound| bound.members.len()).sum();
-    // One for what a new union keeps.
+    // One more for the member that a new union keeps.
     if used + members.len() + 1 > MEMBERS {
         return Err(Errno::ENFILE);
     }
@@ -191,8 +190,8 @@ fn copy_all(members: &[Member]) -> Result<Vec<Member>, Errno> {
     Ok(copied)
 }
 
-/// The part of a path below what is bound as it was written, where no other
-/// member may be meant and no `..` in it leads above.
+/// The part of a path below a bound name, as it was written, where no other
+/// member is possible and no `..` in it leads above the name.
 fn raw_below<'p>(path: &'p Path, bound: &Bound) -> Option<&'p [u8]> {
     let raw = below(path.raw.as_deref()?, &bound.at)?;
     let mut parts = raw.split(|byte| *byte == b'/');
@@ -203,7 +202,7 @@ fn raw_below<'p>(path: &'p Path, bound: &Bound) -> Option<&'p [u8]> {
     (above.is_some() && bound.members.len() == 1).then_some(raw)
 }
 
-/// The part of `path` below `prefix`, if it is there.
+/// The part of `path` below `prefix`; `None` outside.
 fn below<'p>(path: &'p [u8], prefix: &[u8]) -> Option<&'p [u8]> {
     // Clean ones end in no slash, but for the root.
     let rest = path.strip_prefix(prefix.strip_suffix(b"/").unwrap_or(prefix))?;

@@ -1,8 +1,8 @@
 //! From a path at a server to a fid there, with symbolic links followed.
 //!
-//! A link leads somewhere in the tree of the server that has it, and nowhere
-//! else: no server decides which file of another one a program gets
-//! (docs/decisions/0018-symbolic-links.md). Where that is, `links` says.
+//! A link leads into the tree of its own server and nowhere else, so that no
+//! server chooses the file of another one that a program opens
+//! (docs/decisions/0018-symbolic-links.md). `links` computes the target.
 use super::NameSpace;
 use crate::client::Mount;
 use crate::client::remote::{Reached, Remote};
@@ -11,12 +11,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use links::{Last, Walked, Way};
 
-/// A new fid for what is at `path` (relative, `..` allowed) below the root of
+/// A new fid for the file at `path` (relative, `..` allowed) below the root of
 /// `mount`, and the path without links.
 ///
 /// # Errors
-/// `EXDEV`: a link leads out of the tree; `ELOOP`: there are too many; `ESTALE`:
-/// what was found is another file by now.
+/// `EXDEV`: a link leads out of the tree; `ELOOP`: too many links; `ESTALE`:
+/// the file was replaced during the walk.
 pub fn walk(
     names: &NameSpace,
     mount: &Arc<Mount>,
@@ -28,8 +28,8 @@ pub fn walk(
     Ok((found, way.end()?))
 }
 
-/// Where a file would be made that is opened by `path`: links at its end are
-/// followed, and what they lead to need not be there.
+/// The path at which a file opened by `path` would be created: links at its end
+/// are followed, and their target need not exist.
 pub fn walk_for_new(names: &NameSpace, mount: &Arc<Mount>, path: &[u8]) -> Result<Vec<u8>, Errno> {
     let mut way = Way::new(path, Last::Follow)?;
     go(names, mount, &mut way)?;

@@ -1,8 +1,8 @@
 //! `exec`: a new program in the same process.
 //!
 //! The new memory is built beside the old, from one snapshot of the file
-//! (invariant 11); only when all of it is there does the process change over,
-//! so a failed exec changes nothing.
+//! (invariant 11). The process changes over only when it is complete, so a
+//! failed exec changes nothing.
 use super::{Process, note};
 use crate::chan::{FrameRef, Piece, room};
 use crate::client::snapshots;
@@ -29,8 +29,7 @@ const STACK_TOP: u64 = USER_END - PAGE;
 const PARTS: Range<u64> = PAGE..STACK_TOP - STACK;
 /// Most arguments and most texts of the environment.
 const TEXTS: u64 = 512;
-/// What each program is told about itself and the system, by the numbers of
-/// the System V ABI (3.4.3).
+/// The auxiliary vector, by the numbers of the System V ABI (3.4.3).
 mod auxiliary {
     pub const NULL: u64 = 0;
     pub const PHDR: u64 = 3;
@@ -50,12 +49,12 @@ const RANDOM: usize = 16;
 pub enum Failure {
     /// The file breaks a rule of program files: `ENOEXEC`.
     Refused(Refused),
-    /// Anything else.
+    /// Any other error.
     Error(Errno),
 }
 
 impl Failure {
-    /// Its number.
+    /// The error number.
     pub fn errno(self) -> Errno {
         match self {
             Failure::Refused(_) => Errno::ENOEXEC,
@@ -284,8 +283,8 @@ pub fn first(
     change(process, frame, path, arguments).map(drop)
 }
 
-/// Builds the new memory and puts it in place of the old, which is returned:
-/// nobody can look at half of either.
+/// Builds the new memory and exchanges it for the old, which is returned. No
+/// other process sees half of either.
 fn change(
     process: &Process,
     frame: &mut TrapFrame,

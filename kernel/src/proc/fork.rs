@@ -71,7 +71,7 @@ fn names(parent: &Process, flags: u64) -> Result<Arc<NameSpace>, Errno> {
     }
 }
 
-/// What the flags say, for the caller itself.
+/// Applies the flags to the caller itself.
 fn change_self(process: &Process, flags: u64) -> Result<u64, Errno> {
     let names = names(process, flags)?;
     // The old one is dropped unlocked: it may be the last that knows a server.

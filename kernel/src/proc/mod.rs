@@ -1,6 +1,6 @@
-//! Processes: what one is, the table of all, birth and death.
+//! Processes: their state, the process table, creation and end.
 //!
-//! Scheduling is in `sched`, the switch in `hw::task`; memory is in `seg`,
+//! Scheduling is in `sched`, the switch in `hw::task`, memory in `seg`,
 //! descriptors in `file`, names in `name`.
 pub mod exec;
 pub mod fork;
@@ -37,7 +37,7 @@ pub struct Ending {
 /// The text of a process's last error.
 #[derive(Default)]
 pub struct LastError {
-    /// What `errstr` returns.
+    /// The text for `errstr`.
     pub text: String,
     /// The call in progress has said it better than its number can.
     pub explained: bool,
@@ -45,7 +45,7 @@ pub struct LastError {
 
 /// A process. Everything in it that changes is behind a lock of its own.
 pub struct Process {
-    /// Never used again.
+    /// Never reused.
     pub pid: u64,
     /// Where it is in the process table and the scheduler.
     pub slot: Slot,
@@ -65,19 +65,20 @@ pub struct Process {
     pub directory: Lock<Arc<[u8]>>,
     /// The path of its program, as messages show it; see [`Process::program`].
     pub program: Lock<Arc<str>>,
-    /// Its last error.
+    /// The last error of a call.
     pub error: Lock<LastError>,
     /// Set once it is to end.
     pub ending: Lock<Option<Ending>>,
-    /// Notes and who handles them.
+    /// Pending notes, and the handler.
     pub notes: Lock<Notes>,
     /// Children that ended are announced here.
     pub children: Lock<sched::WaitQueue>,
-    /// When it was told to give memory back; 0: never.
+    /// The time at which it was told to give memory back; 0: never.
     pub told: AtomicU64,
     /// Its hardware half; freed with the process, by another one.
     pub task: Task,
-    /// Its place in the table and who pays; given back last.
+    /// Its slot in the process table, and the account that pays; given back
+    /// last.
     seat: Seat,
 }
 
@@ -120,7 +121,7 @@ impl Process {
         self.program.lock().clone()
     }
 
-    /// Does it have all of these privileges?
+    /// Returns true if the process has all of these privileges.
     pub fn may(&self, privilege: u64) -> bool {
         self.privileges.load(Relaxed) & privilege == privilege
     }
@@ -142,7 +143,7 @@ impl Process {
     }
 }
 
-/// What a child takes over.
+/// The state that a child inherits.
 pub struct Parent {
     /// Pid of the parent, 0 for the first process.
     pub pid: u64,
@@ -158,7 +159,7 @@ pub struct Parent {
     pub program: Arc<str>,
 }
 
-/// What a process is called in messages: the last part of its program's path.
+/// The name of a process in messages: the last component of its program's path.
 pub fn name(program: &str) -> &str {
     program.rsplit('/').next().unwrap_or(program)
 }

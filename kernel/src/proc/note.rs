@@ -1,11 +1,11 @@
 //! Notes: texts that interrupt a process.
 //!
-//! A note without a handler ends the process with its text. With one it waits
-//! until the process next leaves the kernel, cutting short what it waits for;
-//! then its text and the registers are put on the program's stack and the
-//! handler runs on top of them until it calls `noted`. Meanwhile other notes
-//! wait, and a fault ends the process. The floating-point registers are kept
-//! here, for the handler may use them.
+//! A note without a handler ends the process with its text. A note with a
+//! handler interrupts the present wait and is delivered when the process next
+//! leaves the kernel: its text and the registers are put on the program's
+//! stack, and the handler runs on top of them until it calls `noted`. Meanwhile
+//! other notes are queued, and a fault ends the process. The floating-point
+//! registers are kept here, because the handler may use them.
 use super::{Process, table};
 use crate::sched;
 use crate::seg::user;
@@ -17,7 +17,7 @@ use hw::{TrapFrame, task};
 
 /// Below its stack pointer a C program may keep data (System V ABI, 3.2.2).
 const RED_ZONE: u64 = 128;
-/// What of the flags a handler does not inherit: trap, direction, alignment.
+/// Flags that a handler does not inherit: trap, direction, alignment.
 const FLAGS_OFF: u64 = 0x4_0500;
 const WORDS: usize = size_of::<abi::Registers>() / 8;
 
@@ -35,7 +35,7 @@ struct Handling {
     text: String,
 }
 
-/// A process's notes.
+/// The notes of a process.
 #[derive(Default)]
 pub struct Notes {
     /// Address of the handler; 0: none.
@@ -45,8 +45,8 @@ pub struct Notes {
 }
 
 impl Notes {
-    /// What a child begins with: the same handler, at the same point of it,
-    /// and no notes.
+    /// The state of a child: the same handler, at the same point of it, and no
+    /// notes.
     pub fn inherited(&self) -> Notes {
         Notes {
             handler: self.handler,
@@ -71,7 +71,7 @@ impl Notes {
         Ok(())
     }
 
-    /// Can one be delivered?
+    /// Returns true if a note can be delivered.
     fn ready(&self) -> bool {
         self.handling.is_none() && !self.waiting.is_empty()
     }
@@ -95,8 +95,8 @@ pub fn post(process: &Process, text: &str) -> Result<(), Errno> {
     Ok(())
 }
 
-/// May `process` interrupt or end `victim`? Nobody but init may end init, and
-/// no ordinary process a driver: they hold up the system.
+/// Checks that `process` may interrupt or end `victim`. Only init may end init,
+/// and only holders of DEVICE a driver, because the system depends on them.
 pub fn check_may_end(process: &Process, victim: &Process) -> Result<(), Errno> {
     let driver = victim.may(privilege::DEVICE) && !process.may(privilege::DEVICE);
     if driver || victim.pid == 1 {
@@ -105,15 +105,15 @@ pub fn check_may_end(process: &Process, victim: &Process) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Gives a note from `process` to the others of a group. `ESRCH`: there is
-/// nobody who may be given one.
+/// Sends a note from `process` to the others of a group. `ESRCH`: there is none
+/// that may get one.
 pub fn post_group(process: &Process, group: u64, text: &str) -> Result<(), Errno> {
     let mut any = false;
     table::for_each(|victim| {
         let member = victim.group.load(Relaxed) == group && victim.pid != process.pid;
         if member && check_may_end(process, victim).is_ok() {
             any = true;
-            // One that has not handled so many others will not miss this.
+            // A full queue is no error here.
             let _ = post(victim, text);
         }
     });
@@ -147,8 +147,7 @@ pub fn notify(process: &Process, handler: u64) -> Result<(), Errno> {
     Ok(())
 }
 
-/// A new program has no handler and handles nothing. What has not been
-/// delivered to the old one ends it.
+/// Removes the handler for a new program. A pending note ends it.
 pub fn forget_handler(process: &Process) {
     let ready = {
         let mut notes = process.notes.lock();
@@ -161,7 +160,8 @@ pub fn forget_handler(process: &Process) {
     }
 }
 
-/// Lets the running process begin its handler instead of what `frame` says.
+/// Makes the running process begin its handler instead of continuing at
+/// `frame`.
 pub fn deliver(process: &Process, frame: &mut TrapFrame) {
     sched::clear_noted(process.slot);
     let (handler, note) = {
@@ -193,7 +193,7 @@ pub fn deliver(process: &Process, frame: &mut TrapFrame) {
     }
 }
 
-/// Where [`push`] put things.
+/// The addresses at which [`push`] stored its data.
 struct Pushed {
     stack_pointer: u64,
     registers: u64,
@@ -277,8 +277,8 @@ fn restored(w: &[u64; WORDS]) -> TrapFrame {
     f
 }
 
-/// The handler is done, `how`: see [`abi::noted`]. What `rax` is to be: 0, or
-/// what the program had in it, if that goes on from `frame`.
+/// Ends the handler as `how` says, see [`abi::noted`]. Returns the new value of
+/// `rax`: 0, or the program's own if it continues at `frame`.
 pub fn noted(process: &Process, frame: &mut TrapFrame, how: u64) -> Result<u64, Errno> {
     if how > noted::LEAVE {
         return Err(Errno::EINVAL);

@@ -1,9 +1,9 @@
-//! When frames are out: the program with most memory gives its own back.
+//! Relief when frames run out: the program with most memory gives its own back.
 //!
-//! A process that needs a frame then waits (`sched::relief`) while the process
-//! with most memory is told by a note. One that has no handler ends
-//! by that; one that goes on without giving memory back is ended. Services of
-//! the system are never chosen, file servers only if they have much more.
+//! A process that needs a frame waits (`sched::relief`) while the process with
+//! most memory gets a note. Without a handler it ends by that; if it goes on
+//! without giving memory back, it is ended. Services of the system are never
+//! chosen, file servers only if they have much more.
 use super::{Process, current, note, table};
 use crate::sched::relief::Policy;
 use abi::STATUS_KILLED;
@@ -13,14 +13,14 @@ use hw::frames;
 use hw::time;
 use vm::{ACCOUNTS_MAX, AccountId, Standing};
 
-/// What the note says.
+/// The text of the note.
 const TEXT: &str = "sys: out of memory: this program has most of it";
 /// How long a program has to give memory back before it is ended.
 const PATIENCE_NS: u64 = 500_000_000;
 /// After that a note is as good as forgotten.
 const FORGET_NS: u64 = 10_000_000_000;
-/// A file server is chosen if it has more than so many times what any other
-/// program has: others depend on it, but anybody can be one.
+/// A file server is chosen if it has more than this many times the memory of
+/// any other program: others depend on it, but any program can be one.
 const SERVER_COUNTS: u32 = 4;
 
 /// The policy of this kernel.
@@ -72,7 +72,7 @@ fn victim() -> Option<Arc<Process>> {
     }
 }
 
-/// May it be chosen?
+/// Returns true if the process may be chosen.
 fn may_end(process: &Process) -> bool {
     !process.is_service() && !table::has_ended(process.slot)
 }

@@ -80,8 +80,8 @@ impl Drop for Seat {
 }
 
 impl Process {
-    /// Does the system depend on it? Then it may use the last frames, and is not
-    /// ended when there are none.
+    /// Returns true if the system depends on the process. It may then use the
+    /// last frames, and is not ended when there are none.
     pub fn is_service(&self) -> bool {
         self.may(privilege::DEVICE) || self.may(privilege::SERVICE)
     }
@@ -99,20 +99,21 @@ impl Process {
         Payer { account, share }
     }
 
-    /// What [`Process::payer`] follows from has changed, of the running process.
+    /// Updates the payer of the running process after a change of the state
+    /// that [`Process::payer`] derives it from.
     pub fn pay_so(&self) {
         task::set_payer(self.payer());
     }
 
-    /// The running process begins something of its own: what it and its children
-    /// take from now on is accounted for apart from its parent's.
+    /// Opens an account for the running process: from now on it and its
+    /// children are charged apart from its parent.
     pub fn pay_apart(&self) {
         self.seat.move_below();
         self.pay_so();
     }
 
-    /// The running process ends: whatever its share was, it may take the little
-    /// memory that giving back needs.
+    /// Lets the ending process use the last frames, for the little memory that
+    /// giving back needs.
     pub fn pay_last(&self) {
         self.seat.leaving.store(true, Relaxed);
         self.pay_so();

@@ -1,10 +1,10 @@
-//! Semaphores: a `u32` in a shared segment, and the processes that wait for
-//! it to be more than zero, first come first served.
+//! Semaphores of programs: a `u32` in a shared segment, and the processes that
+//! wait while it is zero, in order of arrival.
 //!
-//! The value is in the program's memory, so that it can be looked at; only
-//! the calls change it. Who waits is here, by frame and offset. A release
-//! takes the value down again at once for each waiter it wakes, so that
-//! nobody overtakes.
+//! The value is in the program's memory, so that programs can read it; only the
+//! calls change it. The waiters are here, by frame and offset. A release
+//! decrements the value at once for each waiter that it wakes, so that no other
+//! process overtakes.
 use super::Process;
 use crate::chan::FrameRef;
 use crate::sched::{self, Reason, Slot, Wait, WaitQueue};
@@ -25,7 +25,7 @@ struct Place {
 #[derive(Clone, Copy)]
 struct Waiter {
     place: Place,
-    /// Smaller for who came earlier.
+    /// Smaller for earlier arrivals.
     turn: u64,
     granted: bool,
 }
@@ -143,7 +143,7 @@ pub fn release(process: &Process, va: u64, count: u64) -> Result<u64, Errno> {
     Ok(u64::from(now))
 }
 
-/// Lets the one who waits longest have it; `false` if nobody waits.
+/// Grants the semaphore to the first waiter; `false` if there is none.
 fn grant_first(place: Place) -> bool {
     let mut waiters = WAITERS.lock();
     let mut first: Option<(usize, u64)> = None;

@@ -13,7 +13,8 @@ static PROCESSES: Lock<[Option<Arc<Process>>; NPROC]> =
 /// Slots kept for processes that are being made, by note group; 0: a new one.
 static KEPT: Lock<[Option<u64>; NPROC]> = Lock::new(Rank::Kept, [None; NPROC]);
 
-/// A slot that nobody else is given until this is dropped, after [`insert`].
+/// A reserved slot. No other process gets it until this is dropped, after
+/// [`insert`].
 pub struct Vacancy(Slot);
 
 impl Vacancy {
@@ -29,9 +30,8 @@ impl Drop for Vacancy {
     }
 }
 
-/// A slot for a process of that note group. No group gets all of them, so that
-/// the one who ends a group of processes that only multiply finds room for the
-/// means to do it.
+/// Reserves a slot for a process of that note group. No group gets all slots,
+/// so that a fork bomb can be ended.
 pub fn vacancy(group: Option<u64>) -> Result<Vacancy, Errno> {
     let table = PROCESSES.lock();
     let mut kept = KEPT.lock();
@@ -56,7 +56,7 @@ pub fn insert(process: Arc<Process>) {
     table[slot] = Some(process);
 }
 
-/// Forgets a process that ended and whose parent has been told.
+/// Removes a process that ended and was waited for.
 pub fn remove(slot: Slot) {
     let process = PROCESSES.lock()[slot as usize].take();
     sched::retire(slot);
@@ -91,7 +91,7 @@ pub fn at(slot: usize) -> Option<Arc<Process>> {
     PROCESSES.lock().get(slot).cloned().flatten()
 }
 
-/// Has the process in that slot ended, and is only there to be asked for?
+/// Returns true if the process in that slot is a zombie.
 pub fn has_ended(slot: Slot) -> bool {
     sched::status(slot).state == abi::ProcessInfo::ENDED
 }

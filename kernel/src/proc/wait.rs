@@ -8,10 +8,10 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use hw::task::NPROC;
 
-/// Slots whose process has ended and waits to be asked for.
+/// Slots of zombies.
 static ENDED: [AtomicBool; NPROC] = [const { AtomicBool::new(false) }; NPROC];
 
-/// Inherits orphans.
+/// The process that adopts orphans.
 const INIT: u64 = 1;
 
 /// Ends the running process, which was ordered to. Everything it holds is
@@ -34,7 +34,7 @@ pub fn finish(process: Arc<Process>) -> ! {
     }
     ENDED[process.slot as usize].store(true, Relaxed);
     let heir = table::find(process.parent.load(Relaxed)).or_else(|| table::find(INIT));
-    // Among what init inherits may be some that ended long ago.
+    // Some of the adopted children may be zombies already.
     let init = inherits.then(|| table::find(INIT)).flatten();
     for waits in [&heir, &init].into_iter().flatten() {
         waits.children.lock().wake_all();

@@ -1,10 +1,10 @@
-//! Who runs: a ready queue, parking and waking.
+//! The scheduler: a ready queue, parking and waking.
 //!
 //! Owns the CPU. A process is named by its slot in the process table; all
-//! queues are links between slots, so that waking and waiting allocate
-//! nothing. The kernel is not preempted, so nothing can happen between the test
-//! of a condition and the [`park`] that waits for it; and a process that is
-//! woken tests it again ([`Wait::wait`]).
+//! queues are links between slots, so that waking and waiting allocate nothing.
+//! The kernel is not preempted, so no event can occur between the test of a
+//! condition and the [`park`] that waits for it. A process that is woken tests
+//! the condition again ([`Wait::wait`]).
 mod queue;
 pub mod relief;
 mod semaphore;
@@ -26,13 +26,13 @@ const ENDED: u8 = 4;
 static STATE: [AtomicU8; NPROC] = [const { AtomicU8::new(FREE) }; NPROC];
 /// A wake-up that came while the process was not parked.
 static WOKEN: [AtomicBool; NPROC] = [const { AtomicBool::new(false) }; NPROC];
-/// What cuts waits short: [`ENDING`], [`NOTED`].
+/// Pending interruptions of waits: [`ENDING`], [`NOTED`].
 static CALLED: [AtomicU8; NPROC] = [const { AtomicU8::new(0) }; NPROC];
 /// The process shall end.
 const ENDING: u8 = 1;
 /// A note can be delivered.
 const NOTED: u8 = 2;
-/// What a parked process waits for, and since when in nanoseconds.
+/// The reason of a parked process's wait, and its start in nanoseconds.
 static REASON: [AtomicU8; NPROC] = [const { AtomicU8::new(0) }; NPROC];
 static SINCE: [AtomicU64; NPROC] = [const { AtomicU64::new(0) }; NPROC];
 /// Time-stamp ticks that a process ran, without its present turn.
@@ -51,22 +51,22 @@ static IDLE_SINCE: AtomicU64 = AtomicU64::new(0);
 static IDLE_TICKS: AtomicU64 = AtomicU64::new(0);
 static SWITCHES: AtomicU64 = AtomicU64::new(0);
 
-/// Why [`park`] returned.
+/// The reason why [`park`] returned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wake {
-    /// Somebody woke it; look again.
+    /// A wake-up: test the condition again.
     Woken,
     /// The time is up.
     Timeout,
     /// The process is to end: give up.
     Ending,
-    /// A note came: give up, if what was begun can be left as it is.
+    /// A note came: give up, if the operation can be left unfinished.
     Noted,
 }
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident $text:literal,)*) => {
-        /// What a process waits for.
+        /// The reason of a wait.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         #[repr(u8)]
         pub enum Reason { $($(#[$doc])* $name,)* }
@@ -92,19 +92,19 @@ reasons! {
     Reply "reply of a server",
     /// A free tag of a connection.
     Tag "free tag of a server",
-    /// A page that somebody else fills.
+    /// A page that another process fills.
     Page "page being filled",
     /// A semaphore.
     Semaphore "semaphore",
-    /// Somebody else to give memory back.
+    /// Memory that another process gives back.
     Memory "memory",
 }
 
-/// What a process is doing, for people.
+/// The state of a process, for display.
 pub struct Status {
     /// [`abi::ProcessInfo::READY`] and so on.
     pub state: u32,
-    /// What it waits for; empty unless it waits.
+    /// The object that it waits for; empty unless it waits.
     pub waits_for: &'static str,
     /// Since when it waits, in nanoseconds; 0 unless it waits.
     pub since_ns: u64,
@@ -112,7 +112,7 @@ pub struct Status {
     pub ticks: u64,
 }
 
-/// What the process in `slot` is doing.
+/// The state of the process in `slot`.
 pub fn status(slot: Slot) -> Status {
     let i = slot as usize;
     let parked = STATE[i].load(Relaxed) == PARKED;
@@ -192,14 +192,14 @@ pub fn admit(slot: Slot) {
     push_ready(slot);
 }
 
-/// The process in `slot` shall end; it gives up whatever it waits for.
+/// Orders the process in `slot` to end; it gives up its wait.
 pub fn set_ending(slot: Slot) {
     CALLED[slot as usize].fetch_or(ENDING, Relaxed);
     unpark(slot);
 }
 
-/// A note can be delivered to the process in `slot`: it gives up what it waits
-/// for, where that can be.
+/// A note can be delivered to the process in `slot`: it gives up its wait if
+/// possible.
 pub fn set_noted(slot: Slot) {
     CALLED[slot as usize].fetch_or(NOTED, Relaxed);
     unpark(slot);
@@ -210,13 +210,13 @@ pub fn clear_noted(slot: Slot) {
     CALLED[slot as usize].fetch_and(!NOTED, Relaxed);
 }
 
-/// Shall the running process do something else than what its program says?
+/// Returns true if the running process has a pending note or kill.
 #[inline]
 pub fn called() -> bool {
     CALLED[current_slot() as usize].load(Relaxed) != 0
 }
 
-/// Shall the running process end?
+/// Returns true if the running process has a pending kill.
 #[inline]
 pub fn ending() -> bool {
     CALLED[current_slot() as usize].load(Relaxed) & ENDING != 0
@@ -342,8 +342,8 @@ fn leave_cpu(me: Slot) {
     }
 }
 
-/// An interrupt came, or idling is over: what follows is work. Called first
-/// thing in the trap handler, so that interrupts count as busy.
+/// Ends idle time: all time from now on counts as work. Called first in the
+/// trap handler, so that interrupts count as busy.
 #[inline]
 pub fn stop_idle_clock() {
     let since = IDLE_SINCE.swap(0, Relaxed);

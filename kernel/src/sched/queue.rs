@@ -1,4 +1,4 @@
-//! The one way to sleep: [`Wait::wait`] on what a lock guards.
+//! The one way to sleep: [`Wait::wait`] on the value of a lock.
 use super::{NONE, Reason, Slot, Wake, current_slot, park, unpark};
 use abi::Errno;
 use core::sync::atomic::{AtomicU16, Ordering::Relaxed};
@@ -75,15 +75,15 @@ impl<T> Wait<T> for Lock<T> {
     }
 }
 
-/// Processes waiting for something, first come first served. Lives in the
-/// locked state of the thing waited for. A process is in at most one.
+/// The processes that wait for one event, in order of arrival. It lives in the
+/// locked state of the object waited for. A process is in at most one queue.
 pub struct WaitQueue {
     head: Slot,
     tail: Slot,
 }
 
 impl WaitQueue {
-    /// Nobody waits.
+    /// An empty queue.
     pub const fn new() -> Self {
         WaitQueue {
             head: NONE,
@@ -143,7 +143,7 @@ impl WaitQueue {
         }
     }
 
-    /// Wakes everybody.
+    /// Wakes all processes in the queue.
     pub fn wake_all(&mut self) {
         while self.head != NONE {
             self.wake_one();

@@ -18,8 +18,8 @@ pub trait Policy: Sync {
     /// is none that is to.
     fn demand(&self) -> bool;
 
-    /// The running process failed to touch memory in a system call, and there is
-    /// nobody to wait for.
+    /// Called when a system call of the running process found no frame and no
+    /// other process can give memory back.
     fn denied(&self);
 }
 
@@ -47,7 +47,7 @@ pub fn relieve() -> Result<bool, Errno> {
             Wake::Ending | Wake::Noted => return Err(Errno::EINTR),
         }
     }
-    // Otherwise frames were not what was missing.
+    // Otherwise the lack of frames was not the reason.
     Ok(waited)
 }
 

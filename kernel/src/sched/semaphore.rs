@@ -10,7 +10,7 @@ pub struct Semaphore {
 }
 
 impl Semaphore {
-    /// With so many permits.
+    /// A semaphore with that many permits.
     pub const fn new(permits: usize) -> Semaphore {
         Semaphore {
             free: permits,
@@ -18,7 +18,7 @@ impl Semaphore {
         }
     }
 
-    /// Is there a permit?
+    /// Returns true if a permit is free.
     pub const fn has_room(&self) -> bool {
         self.free > 0
     }

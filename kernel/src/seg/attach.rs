@@ -1,4 +1,5 @@
-//! Making, removing and emptying segments, and what fork does to each kind.
+//! Creating, removing and emptying segments, and the effect of fork on each
+//! kind.
 use super::host::Caller;
 use super::shared::Shared;
 use super::{Content, Kind, Segment, Space, SpaceLock, release_frames, user};
@@ -14,7 +15,7 @@ const CHOICE: u64 = 0x0000_1000_0000_0000;
 /// Frames in one `dma` segment at most.
 const DMA_MAX: u64 = 4096;
 
-/// What a program asks for.
+/// The request of a program.
 pub struct Wish {
     /// Kind of segment.
     pub kind: Kind,
@@ -232,7 +233,7 @@ pub fn free(space: &SpaceLock, va: u64, len: u64) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Zeroes memory that others share: what there is of it stays theirs.
+/// Zeroes shared memory in place; its frames stay shared.
 fn zero_shared(
     space: &SpaceLock,
     shared: &Shared,
@@ -288,7 +289,8 @@ pub fn copy_all(from: &SpaceLock, to: &SpaceLock) -> Result<(), Errno> {
     Ok(())
 }
 
-/// What a child shares instead of getting a copy.
+/// The shared memory of a segment, which a child shares instead of getting a
+/// copy.
 fn shared_content(space: &SpaceLock, id: u64) -> Option<Arc<Shared>> {
     match &space.lock().by_id(id)?.1.content {
         Content::Shared(shared) => Some(shared.clone()),
@@ -296,7 +298,7 @@ fn shared_content(space: &SpaceLock, id: u64) -> Option<Arc<Shared>> {
     }
 }
 
-/// Does a child get a copy of such a segment, or share it?
+/// Returns true if a child gets a copy of such a segment, or shares it.
 fn inherits(kind: Kind) -> bool {
     match kind {
         Kind::Program | Kind::Stack | Kind::Memory | Kind::Snapshot | Kind::Shared => true,

@@ -1,8 +1,8 @@
 //! Page faults, from the typed fault to the mapped page.
 //!
-//! The look-up of the segment and its rules are here; what the page needs is
-//! decided and done by `vm::fault`, which tries without blocking, then waits
-//! for the one message it needs with nothing locked, and looks again.
+//! This module looks up the segment and checks its rules. `vm::fault` decides
+//! and does the rest: it tries without blocking, waits with nothing locked for
+//! the one message that the page needs, and checks again.
 use super::host::Caller;
 use super::{Content, Kind, Segment, Space, SpaceLock};
 use crate::client::snapshots;
@@ -41,7 +41,7 @@ pub enum Denied {
 }
 
 impl Denied {
-    /// What a system call on such memory returns.
+    /// The error of a system call on such memory.
     pub fn errno(self) -> Errno {
         match self {
             Denied::Failed(Errno::ESTALE) => Errno::EIO,
@@ -50,7 +50,7 @@ impl Denied {
         }
     }
 
-    /// For people.
+    /// The reason, for users.
     pub fn text(self) -> &'static str {
         match self {
             Denied::Unmapped => "no segment there",
@@ -95,8 +95,8 @@ fn try_resolve(space: &SpaceLock, va: u64, access: Access) -> Result<(), Denied>
     }
 }
 
-/// Makes the page at `va` ready for a store to all of it, without loading what it
-/// holds. Never waits; the caller stores before anything else runs.
+/// Prepares the page at `va` for a store to all of it, without loading its
+/// content. Never waits; the caller stores before anything else runs.
 pub fn overwrite(space: &SpaceLock, va: u64) -> Result<(), Denied> {
     FAULTS.fetch_add(1, Relaxed);
     let look = look_up(&mut space.lock(), va, Access::Store)?;
@@ -109,7 +109,8 @@ pub fn overwrite(space: &SpaceLock, va: u64) -> Result<(), Denied> {
     }
 }
 
-/// Has any page of the range to be loaded before a part of it can be used?
+/// Returns true if a page of the range must be loaded before a part of it can
+/// be used.
 pub fn sleeps(space: &SpaceLock, range: Range<u64>) -> bool {
     let mut space = space.lock();
     let mut at = range.start;
@@ -136,7 +137,8 @@ fn look_up(space: &mut Space, va: u64, access: Access) -> Result<Look, Denied> {
     }
     let page = (va - segment.base) / PAGE;
     match segment.content {
-        // What sleeps in a server could not be had when it began to serve.
+        // A page of a server that could not be filled when the server began to
+        // serve.
         Content::Virtual(_) if space.resident => {
             let id = segment.id;
             if space.sleeps(id, page..page + 1) {
@@ -168,7 +170,7 @@ fn data(segment: &Segment) -> Prot {
     }
 }
 
-/// Maps a page whose frame is not the VM core's affair.
+/// Maps a page whose frame the VM core does not manage.
 fn map_fixed(space: &mut Space, va: u64, frame: Frame, prot: Prot) -> Result<Look, Denied> {
     frames::check_written(frame);
     let mapped = space.view.pages.map(va & !(PAGE - 1), frame, prot);

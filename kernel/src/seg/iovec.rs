@@ -108,9 +108,9 @@ impl IoVec {
 
 /// A message of the running process, for one that takes it without waiting.
 pub struct Outgoing<'a> {
-    /// The process's memory.
+    /// The memory of the sending process.
     pub space: &'a SpaceLock,
-    /// Where in it.
+    /// The ranges in it.
     pub message: &'a IoVec,
 }
 

@@ -1,10 +1,10 @@
-//! Segments: the table of a process's address ranges, and what the kernel
-//! adds to the VM core: page tables, locks, messages.
+//! Segments: the table of a process's address ranges, and the parts that the
+//! kernel adds to the VM core: page tables, locks, messages.
 //!
-//! [`fault`] resolves faults, [`user`] copies to and from user memory,
-//! [`host`] lets the VM core's operations run in the kernel, [`attach`] makes
-//! and removes segments, [`resident`] keeps all of a file server's memory in frames.
-//! What a page *is* lives in the crate `vm`.
+//! [`fault`] resolves faults, [`user`] copies to and from user memory, [`host`]
+//! lets the VM core's operations run in the kernel, [`attach`] creates and
+//! removes segments, [`resident`] keeps all of a file server's memory in
+//! frames. Page states are defined in the crate `vm`.
 pub mod attach;
 pub mod fault;
 pub mod host;
@@ -30,7 +30,7 @@ use vm::Frame;
 /// A process's memory behind its lock.
 pub type SpaceLock = Lock<Space>;
 
-/// What a segment is for; decides fork, detach and the text of errors.
+/// The purpose of a segment; decides fork, detach and the text of errors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// A program's instructions or data, as the ELF file says.
@@ -50,7 +50,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// What `segattach` calls it.
+    /// The kind for a name given to `segattach`.
     pub fn from_name(name: &str) -> Result<Kind, Errno> {
         match name {
             "memory" => Ok(Kind::Memory),
@@ -63,7 +63,7 @@ impl Kind {
     }
 }
 
-/// What stands behind the addresses.
+/// The content behind the addresses.
 #[expect(
     clippy::large_enum_variant,
     reason = "almost all are `Virtual`, and a box would have to be had"
@@ -86,15 +86,15 @@ pub struct Segment {
     pub base: u64,
     /// Length in pages.
     pub pages: u64,
-    /// What it is for.
+    /// The purpose.
     pub kind: Kind,
-    /// May it be stored to?
+    /// True if stores are permitted.
     pub write: bool,
-    /// May instructions be fetched from it?
+    /// True if instruction fetches are permitted.
     pub execute: bool,
-    /// Is no read into it to be deferred?
+    /// True if reads into it are never deferred.
     pub eager: bool,
-    /// What stands behind it.
+    /// The content.
     pub content: Content,
 }
 
@@ -118,7 +118,7 @@ impl Segment {
         self.base + self.pages * PAGE
     }
 
-    /// Is `va` in it?
+    /// Returns true if `va` lies in the segment.
     #[inline]
     pub fn contains(&self, va: u64) -> bool {
         va.wrapping_sub(self.base) < self.pages * PAGE
@@ -140,7 +140,7 @@ pub struct Space {
 }
 
 impl Space {
-    /// No segments.
+    /// An address space without segments.
     pub fn new() -> Result<Space, Errno> {
         let mut table = room(NSEG)?;
         table.resize_with(NSEG, || None);
@@ -180,7 +180,7 @@ impl Space {
         Ok(id)
     }
 
-    /// Has any of these pages of a segment to be loaded?
+    /// Returns true if any of these pages of a segment must be loaded.
     fn sleeps(&mut self, segment: u64, pages: Range<u64>) -> bool {
         self.by_id(segment)
             .is_some_and(|(view, segment)| match &segment.content {
@@ -225,7 +225,7 @@ pub fn seal(space: &SpaceLock, id: u64) {
     }
 }
 
-/// Exchanges the memory of a process for another; what it had before.
+/// Exchanges the memory of a process; returns the former one.
 pub fn exchange(space: &SpaceLock, new: Space) -> Space {
     core::mem::replace(&mut *space.lock(), new)
 }

@@ -16,12 +16,12 @@ use hw::frames::Share;
 use hw::task;
 use vm::Access;
 
-/// The running process, to which `space` belongs, is about to answer as a file
-/// server.
+/// Prepares the running process, to which `space` belongs, for its first answer
+/// as a file server.
 ///
 /// # Errors
-/// `ENOMEM` if what is asleep does not fit in memory, `EINTR` if the process
-/// is to end; its memory is not resident then.
+/// `ENOMEM` if its sleeping pages do not fit in memory, `EINTR` if the process
+/// must end; its memory is not resident then.
 #[inline]
 pub fn begin(space: &SpaceLock) -> Result<(), Errno> {
     let resident = space.lock().resident;
@@ -42,7 +42,7 @@ fn wake_all(space: &SpaceLock) -> Result<(), Errno> {
             from = match vm::fault(&mut Caller::new(space, segment), page, Access::Load) {
                 Err(error @ (Errno::ENOMEM | Errno::EINTR)) => return Err(error),
                 Ok(()) => page + 1,
-                // Lost already: nobody waits for that.
+                // Already lost: there is no answer to wait for.
                 Err(_) => after_lost(space, segment, page),
             };
             sched::give_way();

@@ -56,8 +56,8 @@ fn existing(table: Frame, index: u64) -> Option<Frame> {
 }
 
 impl Shared {
-    /// Zeroes what there is of `pages`, as much as one step may do; where that
-    /// ended. What is not there reads as zeros without a frame.
+    /// Zeroes the existing frames of `pages`, as many as one step permits;
+    /// returns where it stopped. Absent pages read as zeros without a frame.
     pub fn zero_some(&self, pages: Range<u64>) -> u64 {
         let (mut page, mut left) = (pages.start, STEP_ZEROED);
         while page < pages.end && left > 0 {

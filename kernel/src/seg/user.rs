@@ -29,8 +29,8 @@ pub fn belongs_to(space: &SpaceLock, slot: sched::Slot) {
     SPACES[usize::from(slot)].store(ptr::from_ref(space).addr(), Relaxed);
 }
 
-/// Does `space` belong to the process that runs, so that its translations are
-/// the processor's?
+/// Returns true if `space` belongs to the running process, so that the
+/// processor uses its translations.
 #[inline]
 fn is_current(space: &SpaceLock) -> bool {
     let current = SPACES.get(usize::from(sched::current_slot()));
@@ -70,8 +70,8 @@ pub fn resolve(space: &SpaceLock, va: u64, access: Access) -> Result<(Frame, usi
     }
 }
 
-/// What a call says of memory that is denied. A program that takes memory in
-/// calls is told like any other when there is none.
+/// The error of a call whose memory is denied. A program that takes memory in
+/// calls gets the note of relief like any other.
 fn told(denied: fault::Denied) -> Errno {
     if denied == fault::Denied::Failed(Errno::ENOMEM) {
         relief::denied_in_call();
@@ -87,8 +87,8 @@ fn refuse_device(space: &SpaceLock, va: u64) -> Result<(), Errno> {
     }
 }
 
-/// As [`resolve`], for a store to all of the page at `va`: what it held is not
-/// loaded first (rule 8), so that it does not matter whether it can be.
+/// As [`resolve`], for a store to all of the page at `va`: its content is not
+/// loaded first (rule 8), so it does not matter whether it is lost.
 fn overwrite(space: &SpaceLock, va: u64) -> Result<Frame, Errno> {
     check(va, PAGE)?;
     if let Ok((frame, _)) = look(space, va, Access::Store) {
@@ -173,8 +173,8 @@ pub fn write_long(space: &SpaceLock, va: u64, from: &[u8]) -> Result<(), Errno> 
     Ok(())
 }
 
-/// Copies to user memory. Where all of a page is overwritten, what it held is
-/// not loaded first.
+/// Copies to user memory. Pages that are overwritten completely are not loaded
+/// first.
 pub fn write(space: &SpaceLock, va: u64, from: &[u8]) -> Result<(), Errno> {
     check(va, from.len() as u64)?;
     write_source(

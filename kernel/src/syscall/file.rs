@@ -339,7 +339,8 @@ impl Records<'_> {
         true
     }
 
-    /// Puts what `node` lists from where we are on; whether there was any.
+    /// Appends the entries of `node` from the present position on; returns true
+    /// if there were any.
     fn list(&mut self, node: &Node) -> Result<bool, Errno> {
         let from = self.next;
         match node {
@@ -357,8 +358,8 @@ impl Records<'_> {
                 Ok(any)
             }
             Node::Remote(remote) if remote.is_directory() => {
-                // A server leaves off where a record does not fit; whether that
-                // is the end can be seen only where any record fits. None is
+                // A server stops at a record that does not fit, so the end is
+                // certain only where any record fits. No record of a server is
                 // shorter than ours of the same name.
                 let ask = self.room.clamp(RECORD_MAX, LISTED_MAX) as u32;
                 remote.list(from, ask, |next, head, name| self.put(next, head, name))

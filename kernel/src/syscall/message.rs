@@ -109,7 +109,7 @@ pub fn recv(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     })
 }
 
-/// Copies what a port received to user memory, without waiting.
+/// Copies a port's event to user memory, without waiting.
 fn tell(space: &SpaceLock, event: &Event, (va, room): (u64, u64), to: u64) -> Result<(), Stop> {
     let (kind, len) = match &event.what {
         What::Message(message) => {

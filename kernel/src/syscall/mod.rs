@@ -1,7 +1,7 @@
 //! System calls: from registers to plain functions and back.
 //!
-//! Every argument is a stranger's. Numbers are checked where they are used,
-//! addresses only ever go through `seg::user`.
+//! No argument is trusted. Numbers are checked where they are used, and
+//! addresses are used only through `seg::user`.
 mod file;
 mod memory;
 mod message;
@@ -49,8 +49,8 @@ pub fn syscall(process: &Process, frame: &mut TrapFrame) {
     frame.rax = encode(result);
 }
 
-/// Does the call change nothing, or nothing that it would not change again, where
-/// it fails because memory is out?
+/// Returns true if the call can be repeated after it has failed for lack of
+/// memory.
 fn repeatable(call: Call) -> bool {
     use Call::*;
     matches!(
@@ -169,7 +169,7 @@ fn record(process: &Process, errno: Errno) {
     }
 }
 
-/// Gives the error of `result` a text that names what it is about.
+/// Gives the error of `result` a text that names its object.
 fn about<T>(process: &Process, what: impl Display, result: Result<T, Errno>) -> Result<T, Errno> {
     if let Err(errno) = &result {
         explain(process, format_args!("{what}: {errno}"));

@@ -14,8 +14,8 @@ use hw::{TrapFrame, task, time};
 
 pub fn exits(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     let [status, va, len, ..] = a.0;
-    // A process may always end; of a text what can be read is kept, without
-    // the last character where that is cut.
+    // A process may always end. The readable part of the text is kept, without
+    // a last character that was cut.
     let most = len.min(TEXT_MAX as u64);
     let text = (0..4).find_map(|less| {
         let len = most.checked_sub(less)?;

@@ -15,7 +15,7 @@ use hw::{serial, time};
 
 /// Longest line for the log or the judge.
 const LINE_MAX: usize = 1024;
-/// What the runner takes for an orderly end: QEMU's exit status 33.
+/// The runner's code for an orderly end: QEMU's exit status 33.
 const EXIT_DONE: u8 = 0x10;
 /// Drivers that may report counters.
 const DRIVERS: usize = 8;
@@ -79,7 +79,7 @@ fn figure(what: Stat64, device: &DeviceCounters) -> u64 {
     }
 }
 
-/// The sum over all drivers that are alive; what a dead one counted is gone.
+/// The sum over all live drivers; the counters of a dead driver are gone.
 fn device_counters() -> DeviceCounters {
     let mut sum = DeviceCounters::default();
     for index in 0..DRIVERS {
@@ -103,7 +103,7 @@ fn device_counters() -> DeviceCounters {
             &mut sum.rescued,
         ];
         for (at, figure) in (reporter.va..).step_by(8).zip(figures) {
-            // Nobody waits for another's memory: what is not there counts nothing.
+            // Without waiting: a page that is not in memory counts as zero.
             let word = user::peek_u64(&driver.space, at).unwrap_or(0);
             *figure = figure.wrapping_add(word);
         }
@@ -130,7 +130,8 @@ pub fn counters(process: &Process, a: &Arguments) -> Result<u64, Errno> {
     if !va.is_multiple_of(8) {
         return Err(Errno::EINVAL);
     }
-    // Read once, so that it is there when somebody else's call reads it.
+    // Read once, so that the page is in memory when another process's call
+    // reads it.
     let mut bytes = [0; size_of::<DeviceCounters>()];
     user::read(&process.space, va, &mut bytes)?;
     let reporter = Reporter {
