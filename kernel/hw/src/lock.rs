@@ -10,7 +10,8 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use crate::cpu::cpu;
 
-/// The order in which locks may be taken, first to last, by what they guard.
+/// The order in which locks may be taken, first to last, by the data they
+/// guard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Rank {
@@ -30,7 +31,7 @@ pub enum Rank {
     Port,
     /// Both queues of a channel.
     Channel,
-    /// How a process ended, its name, its notes; who waits for semaphores.
+    /// The end of a process, its name and notes; waiters of semaphores.
     Process,
     /// The process table.
     Processes,
@@ -57,7 +58,7 @@ impl<T> Lock<T> {
         }
     }
 
-    /// What the lock guarded.
+    /// The guarded value.
     pub fn into_inner(self) -> T {
         self.inner.into_inner()
     }
@@ -96,7 +97,7 @@ pub fn assert_none_held() {
     assert!(held == 0, "locks held while parking, ranks {held:#b}");
 }
 
-/// The right to touch what a [`Lock`] guards.
+/// Access to the value of a [`Lock`].
 pub struct Guard<'a, T> {
     rank: Rank,
     inner: spin::MutexGuard<'a, T>,

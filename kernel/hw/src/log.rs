@@ -9,13 +9,13 @@ use crate::arch::{serial, time};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u8)]
 pub enum Level {
-    /// Something is broken.
+    /// A defect.
     Error,
     /// Something is not as it should be.
     Warn,
-    /// What a person may want to know.
+    /// Of interest to users.
     Info,
-    /// What only a developer wants to know.
+    /// Of interest to developers only.
     Debug,
 }
 
@@ -37,14 +37,14 @@ pub fn level_named(name: &str) -> Option<Level> {
     }
 }
 
-/// Would a line of that level be shown?
+/// Returns true if lines of that level are printed.
 #[inline]
 pub fn shown(level: Level) -> bool {
     level as u8 <= LEVEL.load(Relaxed)
 }
 
-/// One line `[seconds] source: text`. Used through the macros, and for what
-/// programs log.
+/// Prints one line `[seconds] source: text`. Used by the macros, and for the
+/// log messages of programs.
 pub fn line(level: Level, source: &str, text: fmt::Arguments<'_>) {
     if !shown(level) {
         return;
@@ -94,13 +94,13 @@ macro_rules! warn {
     ($($text:tt)*) => { $crate::log::line($crate::log::Level::Warn, "kernel", format_args!($($text)*)) };
 }
 
-/// Logs what a person may want to know.
+/// Logs a message of interest to users.
 #[macro_export]
 macro_rules! info {
     ($($text:tt)*) => { $crate::log::line($crate::log::Level::Info, "kernel", format_args!($($text)*)) };
 }
 
-/// Logs what only a developer wants to know.
+/// Logs a message of interest to developers only.
 #[macro_export]
 macro_rules! debug {
     ($($text:tt)*) => { $crate::log::line($crate::log::Level::Debug, "kernel", format_args!($($text)*)) };

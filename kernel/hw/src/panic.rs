@@ -8,12 +8,12 @@ use crate::arch::{self, TrapFrame, serial};
 use crate::log::Console;
 use crate::mem;
 
-/// What the runner takes for a panic: QEMU's exit status 35.
+/// The runner's code for a panic: QEMU's exit status 35.
 const EXIT_PANIC: u8 = 0x11;
 /// Longer chains are cut.
 const FRAMES_MOST: usize = 32;
 
-/// The verdict port, on one line whatever the text.
+/// The verdict port; prints any text on one line.
 struct Verdict;
 
 impl Write for Verdict {

@@ -1,9 +1,9 @@
-//! Where a path leads at a file server that has symbolic links. A [`Way`] says
-//! what to walk next; its user walks, reads the links met, and tells.
+//! Resolution of paths at a file server with symbolic links. A [`Way`] names
+//! the next walk; its user walks, reads the links on the way, and reports.
 //!
-//! A way never leaves its server. A path without links is walked in one go,
-//! `..` included: what a server says about each name tells a link from the
-//! rest, so that looking for links costs no message.
+//! A way never leaves its server. A path without links takes one walk,
+//! including `..`: the server's reply about each name distinguishes links, so
+//! that looking for links costs no message.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -15,10 +15,10 @@ use alloc::vec::Vec;
 /// Links followed for one path, as on Linux.
 pub const LINKS_MAX: usize = 40;
 
-/// What a link at the end of a path stands for.
+/// The meaning of a link at the end of a path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Last {
-    /// What it leads to.
+    /// The target of the link.
     Follow,
     /// The link itself.
     Keep,
@@ -27,7 +27,7 @@ pub enum Last {
 /// How far the names of [`Way::names`] led.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Walked<'t> {
-    /// To what the last one is, which is no link, or one that is kept.
+    /// At the last name, which is not a link, or is one that is kept.
     There,
     /// The name with that index is a link with this text.
     Link(usize, &'t [u8]),
@@ -50,7 +50,7 @@ fn names(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> + Clone {
     parts.filter(|name| !matches!(*name, b"" | b"."))
 }
 
-/// `add` behind `path`.
+/// Appends the names of `add` to `path`.
 fn join<'n>(path: &mut Vec<u8>, add: impl Iterator<Item = &'n [u8]>) -> Result<(), Errno> {
     for name in add {
         if path.len() + name.len() + 1 > PATH_MAX {
@@ -103,8 +103,8 @@ impl Way {
         })
     }
 
-    /// What to walk from the root, in one go or piece by piece: names with a
-    /// `/` between two, `..` among them. Empty: the root.
+    /// The names to walk from the root, in one walk or several: separated by
+    /// `/`, possibly with `..`. Empty: the root.
     ///
     /// # Errors
     /// `EXDEV`: the path leads out of the tree.
@@ -112,7 +112,7 @@ impl Way {
         let (mut depth, mut at) = (0usize, 0);
         for name in self.path.split(|byte| *byte == b'/') {
             match (name, depth) {
-                // What is before it may be links; they are looked at first.
+                // The names before it may be links, and are checked first.
                 (b"..", 0) if at > 0 => return Ok(&self.path[..at - 1]),
                 (b"..", 0) => return Err(Errno::EXDEV),
                 (b"..", _) => depth -= 1,
@@ -124,13 +124,13 @@ impl Way {
         Ok(&self.path)
     }
 
-    /// Are these, from [`Way::names`], all the names there are?
+    /// Returns true if `names`, from [`Way::names`], is the whole rest.
     pub fn is_whole(&self, names: &[u8]) -> bool {
         names.len() == self.path.len()
     }
 
-    /// What a link that the names end in stands for: it is followed too where more
-    /// names come after it.
+    /// The meaning of a link at the end of the names: it is followed also if
+    /// more names come after it.
     pub fn last(&self) -> Last {
         match self.names() {
             Ok(names) if !self.is_whole(names) => Last::Follow,
@@ -138,13 +138,12 @@ impl Way {
         }
     }
 
-    /// Takes note of how far [`Way::names`] led; whether that is the end of
-    /// the way. Where it is not there are other names to walk.
+    /// Records how far [`Way::names`] led; returns true at the end of the way.
+    /// Otherwise there are other names to walk.
     ///
     /// # Errors
-    /// Why there is no end: what walking said; `ENOENT`: a link is empty;
-    /// `ELOOP`: too many links; `EXDEV`: one leads out of the tree;
-    /// `ENAMETOOLONG`.
+    /// The error of the walk; `ENOENT`: a link is empty; `ELOOP`: too many
+    /// links; `EXDEV`: a link leads out of the tree; `ENAMETOOLONG`.
     pub fn walked(&mut self, how: Walked<'_>) -> Result<bool, Errno> {
         match how {
             Walked::There => {
@@ -159,8 +158,8 @@ impl Way {
         }
     }
 
-    /// Leaves a name out that is nothing, together with the `..` that takes it
-    /// back: `a/../b` is `b` whatever `a` is, unless it is a link.
+    /// Removes a missing name together with the `..` after it: `a/../b` is `b`
+    /// whatever `a` is, unless it is a link.
     fn skip(&mut self, index: usize, errno: Errno) -> Result<(), Errno> {
         let mut depth = 0usize;
         let back = names(&self.path).skip(index).position(|name| {

@@ -104,7 +104,7 @@ fn links_lead_where_they_say() {
     leads(&root, "dir/f", Ok("a/f"));
     leads(&root, "dir/b/up", Ok("a/f"));
     leads(&root, "dir/b/parent/f", Ok("a/f"));
-    // Where a link leads is what `..` is above.
+    // `..` is the parent of a link's target.
     leads(&root, "chain/..", Ok("a"));
     leads(&root, "chain/../f", Ok("a/f"));
     leads(&root, "here/here/here/file", Ok("a/f"));
@@ -116,7 +116,7 @@ fn links_lead_where_they_say() {
     leads(&root, "out2", Err(Errno::EXDEV));
     leads(&root, "out3", Err(Errno::EXDEV));
     leads(&root, "chain/../../../outside", Err(Errno::EXDEV));
-    // What is nothing, and taken back, counts for nothing; a link counts.
+    // A missing name with a `..` after it does not count; a link does.
     leads(&root, "missing/../file", Ok("a/f"));
     leads(&root, "a/f/../f", Ok("a/f"));
     leads(&root, "missing/x/../../chain/../f", Ok("a/f"));
@@ -209,7 +209,7 @@ proptest! {
     ) {
         let (_scratch, root) = scratch();
         for made in &all {
-            // What is in the way of another is left out, here and there.
+            // A name that is in the way of another is left out in both trees.
             let _ = match made {
                 Made::File(at) => fs::write(root.join(at), "").map_err(drop),
                 Made::Dir(at) => fs::create_dir(root.join(at)).map_err(drop),

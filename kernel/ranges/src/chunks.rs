@@ -132,8 +132,8 @@ impl<T: Copy> Chunks<T> {
         at
     }
 
-    /// Where an item before that at `position` is to be inserted: a place in a
-    /// chunk that is not full.
+    /// The position for an insertion before `position`, in a chunk that is not
+    /// full.
     fn make_room(&mut self, position: Position) -> Position {
         let mut at = position;
         let room = self.chunks.get(at.chunk).map_or(0, |c| CHUNK - c.len());

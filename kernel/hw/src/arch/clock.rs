@@ -1,5 +1,5 @@
-//! What time it is: the PC's battery-backed clock, read once at start, and the
-//! time stamp counter since.
+//! The time of day: the PC's battery-backed clock, read once at start, plus the
+//! time stamp counter since then.
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -16,7 +16,7 @@ const MONTH: u8 = 0x08;
 const YEAR: u8 = 0x09;
 const STATUS_A: u8 = 0x0a;
 const STATUS_B: u8 = 0x0b;
-/// Register A: an update is under way, what is read may be torn.
+/// Register A: an update is under way, and values read now may be torn.
 const UPDATING: u8 = 0x80;
 /// Register B: hours are 0 to 23; numbers are binary, not BCD.
 const HOURS_24: u8 = 0x02;

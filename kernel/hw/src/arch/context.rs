@@ -14,7 +14,7 @@ pub struct Context {
     stack_pointer: AtomicU64,
 }
 
-/// What [`switch_stacks`] pops, and the address it returns to.
+/// The values that [`switch_stacks`] pops, and its return address.
 #[repr(C)]
 struct Saved {
     r15: u64,
@@ -62,7 +62,7 @@ impl Context {
 }
 
 impl Context {
-    /// Is there something to switch to?
+    /// Returns true if there is a context to switch to.
     pub fn can_run(&self) -> bool {
         self.stack_pointer.load(Relaxed) != 0
     }
@@ -83,7 +83,7 @@ pub fn switch(from: &Context, to: &Context) {
     unsafe { switch_stacks(from.stack_pointer.as_ptr(), stack_pointer) };
 }
 
-/// Leaves the current stack for ever and calls `entry(arg)` on `stack`.
+/// Leaves the current stack permanently and calls `entry(arg)` on `stack`.
 pub fn run_on(stack: KernelStack, entry: extern "C" fn(usize) -> !, arg: usize) -> ! {
     let (here, stack) = (Context::EMPTY, ManuallyDrop::new(stack));
     // SAFETY: nothing runs on a stack that was moved here, and it is never freed.

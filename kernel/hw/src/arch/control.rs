@@ -81,8 +81,8 @@ pub fn frame_pointer() -> u64 {
     pointer
 }
 
-/// Ends QEMU with exit status `2 * code + 1`. Without the device to do so,
-/// stops here for ever.
+/// Ends QEMU with exit status `2 * code + 1`. Without the device for that,
+/// halts.
 pub fn exit_qemu(code: u8) -> ! {
     // SAFETY: the port is that of the exit device or of nothing at all.
     unsafe { Port::<u32>::new(EXIT_PORT).write(u32::from(code)) };

@@ -46,8 +46,8 @@ struct TaskState {
 /// `port_map_base` when no port is allowed: beyond the segment's limit.
 const PORTS_CLOSED: u16 = u16::MAX;
 
-/// What the processor itself reads: written by `init` and, one word at a time, by
-/// the `set_` functions.
+/// The tables that the processor itself reads. `init` writes them, and the
+/// `set_` functions change one word at a time.
 pub(crate) struct Tables(UnsafeCell<Inner>);
 
 #[repr(C, align(16))]
@@ -113,8 +113,8 @@ fn task_descriptor(base: u64) -> [u64; 2] {
     [low, base >> 32]
 }
 
-/// An interrupt gate: interrupts off on entry. Only `int3` may be asked for
-/// by a program; any other `int` is a protection fault.
+/// An interrupt gate: interrupts are off on entry. A program may only execute
+/// `int3`; any other `int` is a protection fault.
 fn gate(vector: u8) -> [u64; 2] {
     let handler = entry::stub(vector);
     let ist = OWN_STACK

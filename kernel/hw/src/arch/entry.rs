@@ -1,9 +1,9 @@
-//! Ways into the kernel and out of it: exception and interrupt stubs, the
-//! `syscall` instruction, and the way to a program and back.
+//! Entries to and exits from the kernel: exception and interrupt stubs, the
+//! `syscall` instruction, and the path to a program and back.
 //!
-//! To the kernel a program is a function that it calls: [`run`] returns when the
-//! program traps, whatever the reason. There is one CPU, so the entry code finds
-//! its [`Cpu`] at a fixed address and needs no `swapgs`.
+//! To the kernel a program is a function that it calls: [`run`] returns when
+//! the program traps, for whatever reason. There is one CPU, so the entry code
+//! finds its [`Cpu`] at a fixed address and needs no `swapgs`.
 
 use core::arch::{asm, global_asm, naked_asm};
 use core::mem::offset_of;
@@ -53,8 +53,9 @@ pub(super) fn stub(vector: u8) -> u64 {
     first + 16 * u64::from(vector)
 }
 
-/// Pushes the general registers in the order of [`TrapFrame`], below what the
-/// stub left, and puts C code in order: direction flag clear, no user access.
+/// Pushes the general registers in the order of [`TrapFrame`], below the values
+/// pushed by the stub, and sets the state that compiled code expects: direction
+/// flag clear, no user access.
 macro_rules! push_registers {
     () => {
         "push rax

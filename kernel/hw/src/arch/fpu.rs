@@ -3,7 +3,7 @@
 
 use core::arch::asm;
 
-/// What FXSAVE stores (SDM vol. 1, 10.5.1).
+/// The state that FXSAVE stores (SDM vol. 1, 10.5.1).
 #[repr(C, align(16))]
 #[derive(Clone)]
 pub struct FpuState([u8; 512]);

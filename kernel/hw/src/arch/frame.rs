@@ -10,12 +10,12 @@ pub(super) const USER_DATA: u16 = 0x18 | 3;
 pub(super) const USER_CODE: u16 = 0x20 | 3;
 
 /// All registers of an interrupted computation. The processor and the entry
-/// code write it on the kernel stack, and what goes on is restored from it.
+/// code write it on the kernel stack, and the computation continues with its
+/// values.
 ///
-/// The registers that could take `iretq` or `sysret` anywhere but to a program
-/// can only be changed by methods: a frame that is built with
-/// [`TrapFrame::user`] or comes from a [`Program`](super::Program) leads to user
-/// mode, whatever else is done to it.
+/// Only methods can change the registers that could make `iretq` or `sysret`
+/// continue anywhere but in a program: a frame built with [`TrapFrame::user`],
+/// or coming from a [`Program`](super::Program), always leads to user mode.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 #[allow(missing_docs, reason = "fields are registers")]
@@ -53,7 +53,7 @@ pub(super) const RESTORE_ALL: u64 = 257;
 
 /// Interrupts on, and the bit that is always one.
 const FLAGS_SET: u64 = 0x202;
-/// What a program may choose of its flags: CF PF AF ZF SF TF DF OF AC ID.
+/// The flags that a program may set: CF PF AF ZF SF TF DF OF AC ID.
 const FLAGS_FREE: u64 = 0x0024_0dd5;
 
 impl TrapFrame {

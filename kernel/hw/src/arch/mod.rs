@@ -1,10 +1,9 @@
-//! The processor and the few devices every PC has: traps, system-call entry,
-//! context switch, timer, interrupt controllers, serial ports.
+//! The processor and the few devices that every PC has: traps, system-call
+//! entry, context switch, timer, interrupt controllers, serial ports.
 //!
-//! Owns every instruction that Rust cannot say. Does not own policy: what a
-//! trap means is decided above. Interrupts are
-//! off whenever kernel code runs, except inside [`idle`] and
-//! [`take_interrupts`].
+//! This module has all instructions that Rust cannot express, and no policy:
+//! the kernel above decides the meaning of a trap. Interrupts are off whenever
+//! kernel code runs, except inside [`idle`] and [`take_interrupts`].
 pub mod clock;
 pub(crate) mod context;
 mod control;

@@ -23,10 +23,10 @@ pub enum Event {
     Interrupt(u8),
 }
 
-/// What a program touched, and how.
+/// The address and kind of a program's page fault.
 #[derive(Clone, Copy, Debug)]
 pub struct PageFault {
-    /// Where.
+    /// The address.
     pub address: u64,
     /// It was a store.
     pub write: bool,

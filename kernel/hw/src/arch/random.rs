@@ -7,7 +7,7 @@ use x86_64::instructions::random::RdRand;
 /// Attempts before the generator counts as broken (Intel SDM 1, 7.3.17).
 const ATTEMPTS: usize = 10;
 
-/// Is there a generator, and does it work?
+/// Returns true if there is a working generator.
 pub fn available() -> bool {
     /// 0: not tried, 1: no, 2: yes.
     static ANSWER: AtomicU8 = AtomicU8::new(0);

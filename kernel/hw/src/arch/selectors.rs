@@ -11,10 +11,10 @@ use x86_64::instructions::segmentation::{DS, ES, FS, GS, Segment};
 pub struct Selectors(u64);
 
 impl Selectors {
-    /// What every program starts with.
+    /// The selectors of a new program.
     pub const CLEAN: Selectors = Selectors(0);
 
-    /// The processor's.
+    /// The selectors in the processor.
     #[inline]
     pub fn current() -> Selectors {
         let words = [DS::get_reg(), ES::get_reg(), FS::get_reg(), GS::get_reg()];

@@ -15,10 +15,10 @@ pub(super) const EXCEPTIONS: u64 = 32;
 /// Vector of a page fault.
 pub(super) const PAGE_FAULT: u64 = 14;
 
-/// Told of interrupts that come while the kernel takes them.
+/// The handler of interrupts that the kernel itself takes.
 static INTERRUPT: Once<fn(u8)> = Once::new();
 
-/// `interrupt` is told of interrupts that come while the kernel takes them.
+/// Sets the handler of interrupts that the kernel itself takes.
 pub(super) fn init(interrupt: fn(u8)) {
     INTERRUPT.call_once(|| interrupt);
 }
@@ -73,8 +73,8 @@ pub(super) extern "C" fn from_kernel(frame: &mut TrapFrame) {
     }
 }
 
-/// Double fault, NMI, machine check: names what happened, as far as it can be
-/// told, and stops the machine.
+/// Double fault, NMI, machine check: reports the event as far as possible, and
+/// stops the machine.
 pub(super) extern "C" fn fatal(frame: &mut TrapFrame) -> ! {
     let address = fault_address();
     match frame.vector {

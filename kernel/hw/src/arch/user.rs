@@ -13,10 +13,10 @@ use super::trap::PAGE_FAULT;
 
 const PROTECTION_FAULT: u64 = 13;
 
-/// A user address that could not be read or written as things stand.
+/// A user address that could not be read or written in its present state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct UserFault {
-    /// Where.
+    /// The address.
     pub address: u64,
     /// It was a store.
     pub write: bool,
