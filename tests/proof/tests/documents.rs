@@ -216,3 +216,57 @@ fn every_program_of_bin_is_on_the_page_of_the_shell() {
         assert!(!program || named.contains(name), "docs/shell.md: no {name}");
     }
 }
+
+/// The words that follow `option` in the page, in prose and blocks of code.
+fn arguments_of(page: &str, option: &str) -> Vec<String> {
+    let text = read(&root().join(page)).replace(['`', '\n'], " ");
+    let words: Vec<_> = text.split_whitespace().collect();
+    let pairs = words.windows(2).filter(|pair| pair[0] == option);
+    let argument = |word: &str| word.trim_end_matches([',', ')', '.', ';']).to_string();
+    let placeholder = |word: &String| *word == word.to_uppercase();
+    let given = pairs.map(|pair| argument(pair[1]));
+    given.filter(|word| !placeholder(word)).collect()
+}
+
+#[test]
+fn every_package_and_test_of_a_command_exists() {
+    let tracked: Vec<String> = files(&root())
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
+    let manifests = tracked.iter().filter(|file| file.ends_with("Cargo.toml"));
+    let manifests: String = manifests.map(|file| read(&root().join(file))).collect();
+    for page in pages() {
+        for package in arguments_of(&page, "-p") {
+            let line = format!("name = \"{package}\"");
+            let known = manifests.contains(&line) || !package.starts_with("dormouse");
+            assert!(known, "{page}: no package {package}");
+        }
+        for test in arguments_of(&page, "--test") {
+            let ends = [format!("tests/{test}.rs"), format!("tests/{test}/main.rs")];
+            let known = tracked
+                .iter()
+                .any(|file| ends.iter().any(|end| file.ends_with(end)));
+            assert!(known, "{page}: no test {test}");
+        }
+    }
+}
+
+#[test]
+fn every_option_of_the_runner_that_the_readme_lists_exists() {
+    let cli = read(&root().join("boot/runner/src/cli.rs"));
+    let text = prose("README.md");
+    let sentence = text
+        .split("explains the options:")
+        .nth(1)
+        .expect("the list");
+    let list = sentence.split('.').next().unwrap_or("");
+    let options: Vec<_> = quoted(list)
+        .filter_map(|word| word.strip_prefix("--"))
+        .collect();
+    assert!(options.len() > 5, "{options:?}");
+    for option in options {
+        let field = format!("{}:", option.replace('-', "_"));
+        assert!(cli.contains(&field), "README.md: no option --{option}");
+    }
+}
