@@ -10,7 +10,7 @@ pub const NOFID: u32 = 0xffff_ffff;
 pub const NONUNAME: u32 = 0xffff_ffff;
 /// Bytes of `size[4] kind[1] tag[2]`.
 pub const HEADER: usize = 7;
-/// What msize must leave free for the head of a `Twrite` or `Rread`.
+/// The part of the msize that the header of a `Twrite` or `Rread` needs.
 pub const IOHDRSZ: u32 = 24;
 /// Most names in one `Twalk`.
 pub const MAXWELEM: usize = 16;
@@ -21,9 +21,9 @@ pub const WRITE_HEAD: usize = 23;
 
 /// A server with snapshots.
 pub const VERSION_SNAP: ByteStr<'static> = ByteStr(b"9P2000.L.snap");
-/// A server without.
+/// The version without snapshots.
 pub const VERSION_L: ByteStr<'static> = ByteStr(b"9P2000.L");
-/// What a server answers to a version it does not know.
+/// The answer to an unknown version.
 pub const VERSION_UNKNOWN: ByteStr<'static> = ByteStr(b"unknown");
 
 macro_rules! kinds {
@@ -77,7 +77,7 @@ pub mod open {
     pub const RDONLY: u32 = 0;
     /// Write only.
     pub const WRONLY: u32 = 1;
-    /// Both.
+    /// Read and write.
     pub const RDWR: u32 = 2;
     /// The bits of the three above.
     pub const ACCESS: u32 = 3;
@@ -175,7 +175,7 @@ pub mod put {
     pub const COMMIT: u32 = 1;
     /// The server picks the base offset: the end of the file at commit.
     pub const APPEND: u32 = 2;
-    /// Forget what was staged under this wid.
+    /// Discard the messages staged under this wid.
     pub const ABORT: u32 = 4;
     /// All of the above; other bits are malformed.
     pub const ALL: u32 = 7;

@@ -29,7 +29,7 @@ pub type Ranges<'a> = List<'a, (u64, u64)>;
 /// Operations of a `Tput`.
 pub type PutOps<'a> = List<'a, PutOp>;
 
-/// What can be in a list.
+/// The entries of lists.
 pub trait Entry<'a>: Wire<'a> + Copy {
     /// Most entries a list of these may have.
     const MOST: u16;
@@ -58,7 +58,7 @@ impl<'a, T: Entry<'a>> List<'a, T> {
         List(Inner::Native(entries))
     }
 
-    /// How many entries.
+    /// The number of entries.
     #[inline]
     pub fn len(&self) -> usize {
         match self.0 {
@@ -67,7 +67,7 @@ impl<'a, T: Entry<'a>> List<'a, T> {
         }
     }
 
-    /// No entries?
+    /// Returns true for an empty list.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -194,25 +194,25 @@ impl<'a> Wire<'a> for (u64, u64) {
 /// `n` of a change list that says "anything may have changed".
 const EVERYTHING: u16 = 0xffff;
 
-/// What changed in a file since the epoch the client knew (CHG).
+/// The changes of a file since the epoch that the client knew (CHG).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Changes<'a> {
-    /// Anything may have.
+    /// Any byte may have changed.
     All,
     /// These ranges and no other byte.
     Ranges(Ranges<'a>),
 }
 
 impl<'a> Changes<'a> {
-    /// No byte.
+    /// No byte has changed.
     pub const NONE: Changes<'static> = Changes::Ranges(List(Inner::Native(&[])));
 
-    /// These ranges.
+    /// These ranges have changed.
     pub const fn new(ranges: &'a [(u64, u64)]) -> Self {
         Changes::Ranges(List(Inner::Native(ranges)))
     }
 
-    /// May anything have changed?
+    /// Returns true if any byte may have changed.
     pub const fn all(&self) -> bool {
         matches!(self, Changes::All)
     }
@@ -244,15 +244,15 @@ impl<'a> Wire<'a> for Changes<'a> {
 /// One operation of a put, on `len > 0` bytes of the file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PutOp {
-    /// What becomes of them.
+    /// The operation.
     pub kind: PutKind,
     /// Where, relative to the put's base offset.
     pub off: u64,
-    /// How many bytes.
+    /// The number of bytes.
     pub len: u64,
 }
 
-/// What a put does to a range.
+/// The operation of a put on a range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PutKind {
     /// The next `len` bytes of the message's data are written.
@@ -326,7 +326,7 @@ impl<'a> Wire<'a> for PutOp {
     }
 }
 
-/// Is this what a `Tput` at `base` with `data` bytes of data may carry?
+/// Checks operations of a `Tput` at `base` with `data` bytes of data.
 pub fn check_put(base: u64, ops: &PutOps<'_>, data: usize) -> Result<(), Malformed> {
     let (mut end, mut sum) = (0u64, 0u64);
     for op in ops.iter() {

@@ -42,7 +42,7 @@ macro_rules! messages {
         }
 
         impl<'a> $name<'a> {
-            /// Its type number.
+            /// The type number.
             #[inline]
             pub const fn kind(&self) -> u8 {
                 match self { $($name::$variant { .. } => $kind,)* }
@@ -74,7 +74,7 @@ macro_rules! messages {
 }
 
 messages! {
-    /// What a client asks (T messages).
+    /// Requests of a client (T messages).
     Request {
         /// `size[4] Tstatfs tag[2] fid[4]`
         Statfs { fid: u32 } = TSTATFS,
@@ -141,11 +141,11 @@ messages! {
         /// `size[4] Tsession tag[2] session[16]`: the client's random id, sent
         /// after `Tversion` and before the first `Tattach`.
         Session { session: [u8; 16] } = TSESSION,
-        /// `size[4] Tsnap tag[2] fid[4] snapfid[4] off[8] count[8] epoch[8] known[8]`:
-        /// adds `[off, off + count)` of the open file `fid`, as it is now, to
-        /// `snapfid`, which is created if unused. `epoch` not 0: as it was at
-        /// that epoch, or `ESTALE`. `known`: what [`Changes`] counts from, 0
-        /// for "do not say".
+        /// `size[4] Tsnap tag[2] fid[4] snapfid[4] off[8] count[8] epoch[8]
+        /// known[8]`: adds `[off, off + count)` of the open file `fid`, as it
+        /// is now, to `snapfid`, which is created if unused. `epoch` not 0: as
+        /// it was at that epoch, or `ESTALE`. `known`: the epoch from which
+        /// [`Changes`] counts; 0 asks for no list.
         Snap { fid: u32, snapfid: u32, off: u64, count: u64, epoch: u64, known: u64 } = TSNAP,
         /// `size[4] Tput tag[2] fid[4] wid[8] ack[8] flags[4] off[8] into[4] known[8] n[2] n*op data`
         /// with `op = kind[1] off[8] len[8]`, followed for KEEP by
@@ -156,14 +156,14 @@ messages! {
             fid: u32, wid: u64, ack: u64, flags: u32, off: u64, into: u32, known: u64,
             ops: PutOps<'a>, data: &'a [u8] as Rest,
         } = TPUT,
-        /// `size[4] Ttrim tag[2] snapfid[4] n[2] n*(off[8] len[8])`: these
-        /// ranges of the snapshot will not be asked for again.
+        /// `size[4] Ttrim tag[2] snapfid[4] n[2] n*(off[8] len[8])`: removes
+        /// these ranges from the snapshot.
         Trim { snapfid: u32, ranges: Ranges<'a> } = TTRIM,
     }
 }
 
 messages! {
-    /// What a server answers (R messages).
+    /// Replies of a server (R messages).
     Reply {
         /// `size[4] Rlerror tag[2] ecode[4]`
         Error(errno: Errno) = RLERROR,
@@ -233,10 +233,10 @@ messages! {
         /// `epoch`: of the file's last change. `count`: bytes added. `size`:
         /// of the file, at this moment.
         Snap { qid: Qid, epoch: u64, count: u64, size: u64, changes: Changes<'a> } = RSNAP,
-        /// `size[4] Rput tag[2] off[8] count[8] epoch[8] assoc[1] n[2] n*(off[8] len[8])`.
-        /// `off`: the base offset used. `count`: bytes of the write done, from
-        /// `off`. `epoch`: of the file after it. `assoc`: `into` now covers
-        /// `[off, off + count)` of what was put.
+        /// `size[4] Rput tag[2] off[8] count[8] epoch[8] assoc[1] n[2]
+        /// n*(off[8] len[8])`. `off`: the base offset. `count`: bytes of the
+        /// write done, from `off`. `epoch`: the file's new epoch. `assoc`:
+        /// `into` now covers the ranges of `[off, off + count)` that were put.
         Put { off: u64, count: u64, epoch: u64, assoc: bool, changes: Changes<'a> } = RPUT,
         /// `size[4] Rtrim tag[2]`
         Trim = RTRIM,

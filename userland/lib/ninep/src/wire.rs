@@ -1,6 +1,6 @@
-//! How single fields look on the wire: little-endian integers, strings with
-//! a 16-bit length, payloads with a 32-bit one. Nothing here can panic or
-//! allocate, whatever the bytes say.
+//! The encoding of single fields: little-endian integers, strings with a 16-bit
+//! length, payloads with a 32-bit one. Nothing here panics or allocates, for
+//! any input.
 use abi::Errno;
 use bytestr::ByteStr;
 use core::fmt;
@@ -61,7 +61,7 @@ impl fmt::Display for TooSmall {
 
 impl core::error::Error for TooSmall {}
 
-/// What is left to decode.
+/// The undecoded rest of a message.
 #[derive(Clone, Copy)]
 pub struct Reader<'a> {
     rest: &'a [u8],

@@ -1,4 +1,4 @@
-//! The examples in docs/protocol.md are what the codec reads and writes.
+//! The codec reads and writes the examples of docs/protocol.md.
 use dormouse_ninep::*;
 
 const PAGE: &str = include_str!("../../../../docs/protocol.md");
