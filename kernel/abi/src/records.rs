@@ -1,8 +1,10 @@
 //! Structures that cross the system-call boundary, all `repr(C)`, without
 //! padding that could carry kernel bytes.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
 /// A pointer and a length in the caller's memory.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct Slice {
     /// Address of the first byte.
@@ -12,7 +14,7 @@ pub struct Slice {
 }
 
 /// How a child ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct WaitMessage {
     /// Which one.
@@ -28,7 +30,7 @@ pub struct WaitMessage {
 /// All registers of a program that a note interrupted. The handler is called
 /// as a C function, `handler(registers, text, len)`, and may change them; the
 /// text ends with a zero byte that `len` does not count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 #[allow(missing_docs, reason = "fields are registers")]
 pub struct Registers {
@@ -59,7 +61,7 @@ pub struct Registers {
 }
 
 /// The description of a process.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct ProcessInfo {
     /// Its number.
@@ -125,7 +127,7 @@ fn text(bytes: &[u8], len: u32) -> &str {
 pub const STATUS_KILLED: u32 = 128;
 
 /// The attributes of a file. Times are nanoseconds since 1970.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct Stat {
     /// The server's identity for the file.
@@ -161,7 +163,7 @@ impl Stat {
 }
 
 /// The change of `FWStat`; a field counts if its bit in `valid` is set.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct StatChange {
     /// [`StatChange::SIZE`] and so on.
@@ -185,7 +187,7 @@ impl StatChange {
 
 /// Head of a record from `ReadDir`; `name_len` bytes of name follow, then
 /// zero bytes up to a multiple of 8.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct DirEntry {
     /// The server's identity for the file.
@@ -197,7 +199,7 @@ pub struct DirEntry {
 }
 
 /// The description of a received message or interrupt.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct Received {
     /// The key given to `PortAdd` or `PortIrq`.
@@ -224,7 +226,7 @@ pub const MSI_ADDRESS: u64 = 0xfee0_0000;
 
 /// Counters a driver or file server keeps in its own memory, see
 /// `Call::Counters`.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct DeviceCounters {
     /// Data bytes from the device (payload, no headers).

@@ -114,11 +114,8 @@ impl Arguments {
         list: impl Fn(&mut Self) -> &mut Vec<usize>,
     ) -> Result<(), Errno> {
         for i in 0..count {
-            let at = va
-                .checked_add(i * size_of::<Slice>() as u64)
-                .ok_or(Errno::EFAULT)?;
-            let address = user::read_u64(space, at)?;
-            let len = user::read_u64(space, at.checked_add(8).ok_or(Errno::EFAULT)?)?;
+            let at = va.checked_add(i * size_of::<Slice>() as u64);
+            let Slice { address, len } = user::get(space, at.ok_or(Errno::EFAULT)?)?;
             let start = self.bytes.len();
             if len as usize >= ARGS_MAX - start || len >= ARGS_MAX as u64 {
                 return Err(Errno::E2BIG);

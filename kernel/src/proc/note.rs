@@ -9,7 +9,7 @@
 use super::{Process, table};
 use crate::sched;
 use crate::seg::user;
-use abi::{Errno, NOTES_MAX, STATUS_KILLED, TEXT_MAX, USER_END, noted, privilege};
+use abi::{Errno, NOTES_MAX, Registers, STATUS_KILLED, TEXT_MAX, USER_END, noted, privilege};
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use core::sync::atomic::Ordering::Relaxed;
@@ -19,7 +19,7 @@ use hw::{TrapFrame, task};
 const RED_ZONE: u64 = 128;
 /// Flags that a handler does not inherit: trap, direction, alignment.
 const FLAGS_OFF: u64 = 0x4_0500;
-const WORDS: usize = size_of::<abi::Registers>() / 8;
+const NO_REGISTERS: &str = "no registers where the note handler had them";
 
 /// A note that has not been delivered.
 struct Note {
@@ -208,16 +208,12 @@ fn push(process: &Process, frame: &TrapFrame, note: &Note) -> Result<Pushed, Err
     let len = text.len();
     let below = |at: u64, bytes: u64| at.checked_sub(bytes).ok_or(Errno::EFAULT);
     let text_at = below(frame.rsp, RED_ZONE + len as u64 + 1)?;
-    let registers = below(text_at, (WORDS * 8) as u64)? & !15;
+    let registers = below(text_at, size_of::<Registers>() as u64)? & !15;
     let stack_pointer = below(registers, 8)?;
-    let mut bytes = [0; (WORDS + 1) * 8];
-    let words = core::iter::once(0).chain(saved(frame, note.address));
-    for (chunk, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
-        *chunk = word.to_le_bytes();
-    }
     user::write(&process.space, text_at, text)?;
     user::write(&process.space, text_at + len as u64, &[0])?;
-    user::write(&process.space, stack_pointer, &bytes)?;
+    user::put(&process.space, registers, &frame.registers(note.address))?;
+    user::put(&process.space, stack_pointer, &0u64)?;
     Ok(Pushed {
         stack_pointer,
         registers,
@@ -242,41 +238,6 @@ fn begin(frame: &mut TrapFrame, handler: u64, at: &Pushed) {
     frame.set_flags(frame.flags() & !FLAGS_OFF);
 }
 
-/// The words of [`abi::Registers`].
-fn saved(f: &TrapFrame, address: u64) -> [u64; WORDS] {
-    let (rip, flags, vector, error) = (f.rip(), f.flags(), f.vector(), f.error());
-    [
-        f.r15, f.r14, f.r13, f.r12, f.r11, f.r10, f.r9, f.r8, f.rdi, f.rsi, f.rbp, f.rbx, f.rdx,
-        f.rcx, f.rax, rip, flags, f.rsp, vector, error, address,
-    ]
-}
-
-/// The frame that continues a program with such registers. Flags and `rip` that a
-/// program cannot have are put right.
-fn restored(w: &[u64; WORDS]) -> TrapFrame {
-    let mut f = TrapFrame::user(w[15], w[17]);
-    [
-        f.r15,
-        f.r14,
-        f.r13,
-        f.r12,
-        f.r11,
-        f.r10,
-        f.r9,
-        f.r8,
-        f.rdi,
-        f.rsi,
-        f.rbp,
-        f.rbx,
-        f.rdx,
-        f.rcx,
-        f.rax,
-        ..,
-    ] = *w;
-    f.set_flags(w[16]);
-    f
-}
-
 /// Ends the handler as `how` says, see [`abi::noted`]. Returns the new value of
 /// `rax`: 0, or the program's own if it continues at `frame`.
 pub fn noted(process: &Process, frame: &mut TrapFrame, how: u64) -> Result<u64, Errno> {
@@ -298,19 +259,13 @@ pub fn noted(process: &Process, frame: &mut TrapFrame, how: u64) -> Result<u64, 
     if how == noted::LEAVE {
         return Ok(0);
     }
-    let mut bytes = [0; WORDS * 8];
-    if user::read(&process.space, handling.registers, &mut bytes).is_err() {
-        process.end(
-            STATUS_KILLED,
-            "no registers where the note handler had them",
-        );
-        return Ok(0);
+    match user::get(&process.space, handling.registers) {
+        Ok(registers) => *frame = TrapFrame::with_registers(&registers),
+        Err(_) => {
+            process.end(STATUS_KILLED, NO_REGISTERS);
+            return Ok(0);
+        }
     }
-    let mut words = [0; WORDS];
-    for (word, chunk) in words.iter_mut().zip(bytes.as_chunks::<8>().0) {
-        *word = u64::from_le_bytes(*chunk);
-    }
-    *frame = restored(&words);
     task::restore_fpu();
     Ok(frame.rax)
 }

@@ -4,6 +4,7 @@ use crate::chan::{Incoming, Stop};
 use abi::{Errno, Slice};
 use hw::frames;
 use vm::{Access, Frame};
+use zerocopy::IntoBytes;
 
 /// Most parts of one message.
 const PARTS: usize = 8;
@@ -22,19 +23,10 @@ impl IoVec {
         if count > PARTS as u64 {
             return Err(Errno::E2BIG);
         }
-        let mut bytes = [0; PARTS * size_of::<Slice>()];
-        let used = count as usize * size_of::<Slice>();
-        user::read(space, va, &mut bytes[..used])?;
         let mut parts = [Slice::default(); PARTS];
-        let mut words = bytes
-            .as_chunks::<8>()
-            .0
-            .iter()
-            .map(|w| u64::from_le_bytes(*w));
+        user::read(space, va, parts[..count as usize].as_mut_bytes())?;
         let mut total: u64 = 0;
-        for part in parts.iter_mut().take(count as usize) {
-            part.address = words.next().unwrap_or(0);
-            part.len = words.next().unwrap_or(0);
+        for part in &parts {
             user::check(part.address, part.len)?;
             total = total.checked_add(part.len).ok_or(Errno::EMSGSIZE)?;
         }

@@ -20,6 +20,7 @@ use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use hw::frames;
 use hw::task::NPROC;
 use vm::{Access, Frame};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// The address of the memory's lock, by slot of its process; 0: none yet.
 static SPACES: [AtomicUsize; NPROC] = [const { AtomicUsize::new(0) }; NPROC];
@@ -313,11 +314,16 @@ pub fn bytes(space: &SpaceLock, va: u64, len: u64, most: usize) -> Result<Vec<u8
     Ok(bytes)
 }
 
-/// A number.
-pub fn read_u64(space: &SpaceLock, va: u64) -> Result<u64, Errno> {
-    let mut bytes = [0; 8];
-    read(space, va, &mut bytes)?;
-    Ok(u64::from_le_bytes(bytes))
+/// A record.
+pub fn get<T: FromBytes + IntoBytes>(space: &SpaceLock, va: u64) -> Result<T, Errno> {
+    let mut record = T::new_zeroed();
+    read(space, va, record.as_mut_bytes())?;
+    Ok(record)
+}
+
+/// Puts a record there.
+pub fn put<T: IntoBytes + Immutable>(space: &SpaceLock, va: u64, record: &T) -> Result<(), Errno> {
+    write(space, va, record.as_bytes())
 }
 
 /// A number, if it lies in one page that is mapped; never waits.

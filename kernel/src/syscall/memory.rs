@@ -1,19 +1,17 @@
 //! Calls on segments.
 use super::Arguments;
-use crate::proc::Process;
+use crate::seg::Kind;
 use crate::seg::attach::{self, Wish};
-use crate::seg::{Kind, user};
 use abi::{Errno, privilege};
 
 /// Longest name of a segment kind.
 const KIND_MAX: usize = 16;
 
-pub fn attach(process: &Process, a: &Arguments) -> Result<u64, Errno> {
-    let [name, name_len, va, len, argument, _] = a.0;
-    let name = user::text(&process.space, name, name_len, KIND_MAX)?;
-    let kind = Kind::from_name(&name)?;
-    if matches!(kind, Kind::Device | Kind::Dma) && !process.may(privilege::DEVICE) {
-        return Err(Errno::EPERM);
+pub fn attach(a: &Arguments) -> Result<u64, Errno> {
+    let [_, _, va, len, argument, _] = a.words;
+    let kind = Kind::from_name(&a.text(0, KIND_MAX)?)?;
+    if matches!(kind, Kind::Device | Kind::Dma) {
+        a.check(privilege::DEVICE)?;
     }
     let wish = Wish {
         kind,
@@ -21,17 +19,17 @@ pub fn attach(process: &Process, a: &Arguments) -> Result<u64, Errno> {
         len,
         argument,
     };
-    attach::attach(&process.space, &wish)
+    attach::attach(a.space(), &wish)
 }
 
-pub fn detach(process: &Process, a: &Arguments) -> Result<u64, Errno> {
-    attach::detach(&process.space, a.0[0]).map(|()| 0)
+pub fn detach(a: &Arguments) -> Result<(), Errno> {
+    attach::detach(a.space(), a.words[0])
 }
 
-pub fn free(process: &Process, a: &Arguments) -> Result<u64, Errno> {
-    attach::free(&process.space, a.0[0], a.0[1]).map(|()| 0)
+pub fn free(a: &Arguments) -> Result<(), Errno> {
+    attach::free(a.space(), a.words[0], a.words[1])
 }
 
-pub fn physical(process: &Process, a: &Arguments) -> Result<u64, Errno> {
-    attach::physical(&process.space, a.0[0])
+pub fn physical(a: &Arguments) -> Result<u64, Errno> {
+    attach::physical(a.space(), a.words[0])
 }

@@ -2,37 +2,27 @@
 //!
 //! No argument is trusted. Numbers are checked where they are used, and
 //! addresses are used only through `seg::user`.
+mod arguments;
+mod directory;
 mod file;
 mod memory;
 mod message;
 mod process;
 mod system;
 
-use crate::proc::{self, Process};
+use crate::proc::{Process, note};
 use crate::sched::relief;
 use crate::text;
 use abi::{Call, Errno, encode};
-use core::fmt::{self, Display};
+use arguments::Arguments;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use hw::TrapFrame;
 
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
 /// System calls so far.
-pub fn count() -> u64 {
+fn count() -> u64 {
     CALLS.load(Relaxed)
-}
-
-/// The arguments of a call, in register order.
-struct Arguments([u64; 6]);
-
-impl Arguments {
-    #[inline]
-    fn of(frame: &TrapFrame) -> Arguments {
-        Arguments([
-            frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8, frame.r9,
-        ])
-    }
 }
 
 /// The one entry for system calls.
@@ -49,47 +39,23 @@ pub fn syscall(process: &Process, frame: &mut TrapFrame) {
     frame.rax = encode(result);
 }
 
-/// Returns true if the call can be repeated after it has failed for lack of
-/// memory.
-fn repeatable(call: Call) -> bool {
+/// Calls that can be repeated after they have failed for lack of memory.
+const REPEATABLE: &[Call] = {
     use Call::*;
-    matches!(
-        call,
-        RFork
-            | Exec
-            | Open
-            | Create
-            | Seek
-            | Stat
-            | LStat
-            | ReadLink
-            | SymLink
-            | Link
-            | FStat
-            | FWStat
-            | Remove
-            | Rename
-            | ReadDir
-            | FSync
-            | ChDir
-            | Bind
-            | Unmount
-            | SegAttach
-            | SegFree
-            | Pipe
-            | Port
-            | PortAdd
-            | Note
-    )
-}
+    &[
+        RFork, Exec, SegAttach, SegFree, Pipe, Port, PortAdd, Note, Open, Create, Seek, ReadDir,
+        Stat, LStat, FStat, FWStat, FSync, ReadLink, SymLink, Link, Remove, Rename, ChDir, Bind,
+        Unmount,
+    ]
+};
 
-/// Runs a call; again if it failed for want of memory and others have given some
-/// back.
+/// Runs a call, and repeats it if it failed for lack of memory and others have given
+/// some back.
 #[inline]
 fn run(process: &Process, call: Call, frame: &mut TrapFrame) -> Result<u64, Errno> {
     loop {
         let result = dispatch(process, call, frame);
-        if result != Err(Errno::ENOMEM) || !repeatable(call) || !relief::relieve()? {
+        if result != Err(Errno::ENOMEM) || !REPEATABLE.contains(&call) || !relief::relieve()? {
             return result;
         }
         process.error.lock().explained = false;
@@ -97,66 +63,82 @@ fn run(process: &Process, call: Call, frame: &mut TrapFrame) -> Result<u64, Errn
 }
 
 fn dispatch(process: &Process, call: Call, frame: &mut TrapFrame) -> Result<u64, Errno> {
-    let a = Arguments::of(frame);
-    if call == Call::GetPid {
-        return Ok(process.pid);
-    }
+    let a = &Arguments::of(process, frame);
     match call {
         Call::GetPid => Ok(process.pid),
-        Call::Exits => process::exits(process, &a),
-        Call::RFork => process::rfork(process, frame, &a),
-        Call::Exec => process::exec(process, frame, &a),
-        Call::Wait => process::wait(process, &a),
-        Call::Kill => process::kill(process, &a),
-        Call::Notify => proc::note::notify(process, a.0[0]).map(|()| 0),
-        Call::Noted => proc::note::noted(process, frame, a.0[0]),
-        Call::Note => process::note(process, &a),
-        Call::SemAcquire => process::acquire(process, &a),
-        Call::SemRelease => proc::semaphore::release(process, a.0[0], a.0[1]),
-        Call::ProcInfo => process::info(process, &a),
-        Call::Sleep => process::sleep(&a),
-        Call::Privilege => process::privilege(process, &a),
-        Call::ErrStr => process::errstr(process, &a),
-        Call::Open => file::open(process, &a),
-        Call::Create => file::create(process, &a),
-        Call::Close => file::close(process, &a),
-        Call::PRead => file::pread(process, &a),
-        Call::PWrite => file::pwrite(process, &a),
-        Call::Seek => file::seek(process, &a),
-        Call::Stat => file::stat(process, &a),
-        Call::LStat => file::lstat(process, &a),
-        Call::ReadLink => file::read_link(process, &a),
-        Call::SymLink => file::symlink(process, &a),
-        Call::Link => file::link(process, &a),
-        Call::FStat => file::fstat(process, &a),
-        Call::FWStat => file::fwstat(process, &a),
-        Call::Remove => file::remove(process, &a),
-        Call::Rename => file::rename(process, &a),
-        Call::ReadDir => file::readdir(process, &a),
-        Call::FSync => file::fsync(process, &a),
-        Call::Dup => file::dup(process, &a),
-        Call::ChDir => file::chdir(process, &a),
-        Call::GetWd => file::getwd(process, &a),
-        Call::Bind => file::bind(process, &a),
-        Call::Mount => file::mount(process, &a),
-        Call::Unmount => file::unmount(process, &a),
-        Call::SegAttach => memory::attach(process, &a),
-        Call::SegDetach => memory::detach(process, &a),
-        Call::SegFree => memory::free(process, &a),
-        Call::Physical => memory::physical(process, &a),
-        Call::Pipe => message::pipe(process, &a),
-        Call::Port => message::port(process),
-        Call::PortAdd => message::port_add(process, &a),
-        Call::PortIrq => message::port_irq(process, &a),
-        Call::Recv => message::recv(process, &a),
-        Call::Send => message::send(process, &a),
-        Call::KStat => system::kstat(process, &a),
-        Call::Counters => system::counters(process, &a),
-        Call::FailAlloc => system::fail_alloc(process, &a),
-        Call::BootOptions => system::boot_options(process, &a),
-        Call::Log => system::log(process, &a),
-        Call::Verdict => system::verdict(process, &a),
-        Call::Halt => system::halt(process, &a),
+        Call::Exits => process::exits(a).value(),
+        Call::RFork => process::rfork(a, frame),
+        Call::Exec => process::exec(a, frame),
+        Call::Wait => process::wait(a),
+        Call::Kill => process::kill(a).value(),
+        Call::Notify => note::notify(process, a.words[0]).value(),
+        Call::Noted => note::noted(process, frame, a.words[0]),
+        Call::Note => process::note(a).value(),
+        Call::SemAcquire => process::acquire(a).value(),
+        Call::SemRelease => process::release(a),
+        Call::ProcInfo => process::info(a),
+        Call::Sleep => process::sleep(a).value(),
+        Call::Privilege => process::privilege(a),
+        Call::ErrStr => process::errstr(a),
+        Call::Open => file::open(a),
+        Call::Create => file::create(a),
+        Call::Close => a.close(a.words[0]).value(),
+        Call::PRead => file::pread(a),
+        Call::PWrite => file::pwrite(a),
+        Call::Seek => file::seek(a),
+        Call::Stat => file::stat(a).value(),
+        Call::LStat => file::lstat(a).value(),
+        Call::ReadLink => file::read_link(a),
+        Call::SymLink => file::symlink(a).value(),
+        Call::Link => file::link(a).value(),
+        Call::FStat => file::fstat(a).value(),
+        Call::FWStat => file::fwstat(a).value(),
+        Call::Remove => file::remove(a).value(),
+        Call::Rename => file::rename(a).value(),
+        Call::ReadDir => directory::read(a),
+        Call::FSync => file::fsync(a).value(),
+        Call::Dup => file::dup(a),
+        Call::ChDir => file::chdir(a).value(),
+        Call::GetWd => file::getwd(a),
+        Call::Bind => file::bind(a).value(),
+        Call::Mount => file::mount(a).value(),
+        Call::Unmount => file::unmount(a).value(),
+        Call::SegAttach => memory::attach(a),
+        Call::SegDetach => memory::detach(a).value(),
+        Call::SegFree => memory::free(a).value(),
+        Call::Physical => memory::physical(a),
+        Call::Pipe => message::pipe(a).value(),
+        Call::Port => message::port(a),
+        Call::PortAdd => message::port_add(a).value(),
+        Call::PortIrq => message::port_irq(a),
+        Call::Recv => message::recv(a).value(),
+        Call::Send => message::send(a),
+        Call::KStat => system::kstat(a),
+        Call::Counters => system::counters(a).value(),
+        Call::FailAlloc => system::fail_alloc(a),
+        Call::BootOptions => system::boot_options(a),
+        Call::Log => system::log(a).value(),
+        Call::Verdict => system::verdict(a).value(),
+        Call::Halt => system::halt(a),
+    }
+}
+
+/// The value of a call that only succeeds or fails is 0, of one that may do nothing 1
+/// or 0.
+trait Value {
+    fn value(self) -> Result<u64, Errno>;
+}
+
+impl Value for Result<(), Errno> {
+    #[inline]
+    fn value(self) -> Result<u64, Errno> {
+        self.map(|()| 0)
+    }
+}
+
+impl Value for Result<bool, Errno> {
+    fn value(self) -> Result<u64, Errno> {
+        self.map(u64::from)
     }
 }
 
@@ -167,20 +149,4 @@ fn record(process: &Process, errno: Errno) {
     if !core::mem::take(&mut error.explained) {
         error.text = text::owned(errno.text());
     }
-}
-
-/// Gives the error of `result` a text that names its object.
-fn about<T>(process: &Process, what: impl Display, result: Result<T, Errno>) -> Result<T, Errno> {
-    if let Err(errno) = &result {
-        explain(process, format_args!("{what}: {errno}"));
-    }
-    result
-}
-
-/// The error of the call in progress has this text.
-#[cold]
-fn explain(process: &Process, why: fmt::Arguments<'_>) {
-    let mut error = process.error.lock();
-    error.text = text::format(why);
-    error.explained = true;
 }

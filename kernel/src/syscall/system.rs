@@ -12,6 +12,7 @@ use hw::frames;
 use hw::lock::{Lock, Rank};
 use hw::log::{self, Level};
 use hw::{serial, time};
+use zerocopy::IntoBytes;
 
 /// Longest line for the log or the judge.
 const LINE_MAX: usize = 1024;
@@ -31,15 +32,13 @@ struct Reporter {
 
 static REPORTERS: Lock<[Option<Reporter>; DRIVERS]> = Lock::new(Rank::Processes, [None; DRIVERS]);
 
-pub fn kstat(process: &Process, a: &Arguments) -> Result<u64, Errno> {
-    let [va, room, ..] = a.0;
-    let mut bytes = [0; Stat64::COUNT * 8];
+pub fn kstat(a: &Arguments) -> Result<u64, Errno> {
+    let [va, room, ..] = a.words;
     let device = device_counters();
-    for (chunk, what) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(Stat64::ALL) {
-        *chunk = figure(*what, &device).to_le_bytes();
-    }
+    let figures: [u64; Stat64::COUNT] =
+        core::array::from_fn(|index| figure(Stat64::ALL[index], &device));
     let count = room.min(Stat64::COUNT as u64);
-    user::write(&process.space, va, text::part(&bytes, 0, count * 8))?;
+    user::write(a.space(), va, text::part(figures.as_bytes(), 0, count * 8))?;
     Ok(count)
 }
 
@@ -92,20 +91,11 @@ fn device_counters() -> DeviceCounters {
             REPORTERS.lock()[index] = None;
             continue;
         };
-        let figures = [
-            &mut sum.bytes_in,
-            &mut sum.bytes_out,
-            &mut sum.requests,
-            &mut sum.fids,
-            &mut sum.files,
-            &mut sum.snapshots,
-            &mut sum.saved,
-            &mut sum.rescued,
-        ];
+        let figures = sum.as_mut_bytes().as_chunks_mut::<8>().0;
         for (at, figure) in (reporter.va..).step_by(8).zip(figures) {
             // Without waiting: a page that is not in memory counts as zero.
             let word = user::peek_u64(&driver.space, at).unwrap_or(0);
-            *figure = figure.wrapping_add(word);
+            *figure = u64::from_ne_bytes(*figure).wrapping_add(word).to_ne_bytes();
         }
     }
     sum
@@ -122,77 +112,70 @@ fn segment_of(process: &Process, va: u64) -> Result<u64, Errno> {
     }
 }
 
-pub fn counters(process: &Process, a: &Arguments) -> Result<u64, Errno> {
-    if !process.may(privilege::COUNTERS) {
-        return Err(Errno::EPERM);
-    }
-    let va = a.0[0];
+pub fn counters(a: &Arguments) -> Result<(), Errno> {
+    a.check(privilege::COUNTERS)?;
+    let va = a.words[0];
     if !va.is_multiple_of(8) {
         return Err(Errno::EINVAL);
     }
     // Read once, so that the page is in memory when another process's call
     // reads it.
-    let mut bytes = [0; size_of::<DeviceCounters>()];
-    user::read(&process.space, va, &mut bytes)?;
+    user::get::<DeviceCounters>(a.space(), va)?;
     let reporter = Reporter {
-        pid: process.pid,
-        segment: segment_of(process, va)?,
+        pid: a.process.pid,
+        segment: segment_of(a.process, va)?,
         va,
     };
     let mut reporters = REPORTERS.lock();
     let free = reporters.iter_mut().find(|r| r.is_none());
     *free.ok_or(Errno::ENFILE)? = Some(reporter);
-    Ok(0)
+    Ok(())
 }
 
-pub fn boot_options(process: &Process, a: &Arguments) -> Result<u64, Errno> {
-    let [va, room, ..] = a.0;
+pub fn boot_options(a: &Arguments) -> Result<u64, Errno> {
+    let [va, room, ..] = a.words;
     let part = text::part(options::text().as_bytes(), 0, room);
-    user::write(&process.space, va, part)?;
+    user::write(a.space(), va, part)?;
     Ok(part.len() as u64)
 }
 
-pub fn log(process: &Process, a: &Arguments) -> Result<u64, Errno> {
-    let text = user::text(&process.space, a.0[0], a.0[1], LINE_MAX)?;
-    let program = process.program();
+pub fn log(a: &Arguments) -> Result<(), Errno> {
+    let text = a.text(0, LINE_MAX)?;
+    let program = a.process.program();
     log::line(
         Level::Info,
         proc::name(&program),
         format_args!("{}", text.trim_end()),
     );
-    Ok(0)
+    Ok(())
 }
 
-pub fn verdict(process: &Process, a: &Arguments) -> Result<u64, Errno> {
-    if !process.may(privilege::JUDGE) {
-        return Err(Errno::EPERM);
-    }
-    let text = user::text(&process.space, a.0[0], a.0[1], LINE_MAX)?;
+pub fn verdict(a: &Arguments) -> Result<(), Errno> {
+    a.check(privilege::JUDGE)?;
+    let text = a.text(0, LINE_MAX)?;
     serial::com2(text.trim_end().as_bytes());
     serial::com2(b"\n");
-    Ok(0)
+    Ok(())
 }
 
-pub fn halt(process: &Process, a: &Arguments) -> Result<u64, Errno> {
-    if !process.may(privilege::HALT) {
-        return Err(Errno::EPERM);
-    }
-    let line = text::format(format_args!("@exit {}\n", a.0[0] & 0xff));
+pub fn halt(a: &Arguments) -> Result<u64, Errno> {
+    a.check(privilege::HALT)?;
+    let line = text::format(format_args!("@exit {}\n", a.words[0] & 0xff));
     serial::com2(line.as_bytes());
     hw::exit_qemu(EXIT_DONE)
 }
 
 /// A failure on purpose, in a system that runs tests.
-pub fn fail_alloc(process: &Process, a: &Arguments) -> Result<u64, Errno> {
+pub fn fail_alloc(a: &Arguments) -> Result<u64, Errno> {
     if !options::tested() {
         return Err(Errno::EPERM);
     }
-    let count = u32::try_from(a.0[0]).map_err(|_| Errno::EINVAL)?;
-    let what = match a.0[1] {
+    let count = a.number(0)?;
+    let what = match a.words[1] {
         0 => What::Block,
         1 => What::Frame,
         _ => return Err(Errno::EINVAL),
     };
-    let account = process.payer().account;
+    let account = a.process.payer().account;
     Ok(u64::from(chance::fail(account, what, count)))
 }

@@ -1,4 +1,5 @@
 //! The one record of an interrupted computation.
+use abi::Registers;
 
 /// Selector of kernel code.
 pub(super) const KERNEL_CODE: u16 = 0x08;
@@ -83,6 +84,59 @@ impl TrapFrame {
             rsp,
             ss: u64::from(USER_DATA),
         }
+    }
+
+    /// The registers as a program may see them; `address` is that of its page fault.
+    pub fn registers(&self, address: u64) -> Registers {
+        let f = self;
+        Registers {
+            r15: f.r15,
+            r14: f.r14,
+            r13: f.r13,
+            r12: f.r12,
+            r11: f.r11,
+            r10: f.r10,
+            r9: f.r9,
+            r8: f.r8,
+            rdi: f.rdi,
+            rsi: f.rsi,
+            rbp: f.rbp,
+            rbx: f.rbx,
+            rdx: f.rdx,
+            rcx: f.rcx,
+            rax: f.rax,
+            rip: f.rip,
+            rflags: f.rflags,
+            rsp: f.rsp,
+            trap: f.vector,
+            error: f.error,
+            address,
+        }
+    }
+
+    /// The frame that continues a program with such registers. Flags and `rip` that a
+    /// program cannot have are put right.
+    pub fn with_registers(r: &Registers) -> TrapFrame {
+        let mut frame = TrapFrame {
+            r15: r.r15,
+            r14: r.r14,
+            r13: r.r13,
+            r12: r.r12,
+            r11: r.r11,
+            r10: r.r10,
+            r9: r.r9,
+            r8: r.r8,
+            rdi: r.rdi,
+            rsi: r.rsi,
+            rbp: r.rbp,
+            rbx: r.rbx,
+            rdx: r.rdx,
+            rcx: r.rcx,
+            rax: r.rax,
+            ..TrapFrame::user(r.rip, r.rsp)
+        };
+        frame.set_flags(r.rflags);
+        frame
     }
 
     /// The next instruction.

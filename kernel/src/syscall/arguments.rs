@@ -1,0 +1,119 @@
+//! The arguments of a call, and how they are read.
+use crate::chan::End;
+use crate::file::{Node, OpenFile};
+use crate::name::Viewpoint;
+use crate::proc::Process;
+use crate::seg::{SpaceLock, user};
+use crate::text;
+use abi::{Errno, PATH_MAX};
+use alloc::string::String;
+use alloc::sync::Arc;
+use bytestr::ByteString;
+use core::fmt::{self, Display};
+use hw::TrapFrame;
+use hw::heap::new_arc;
+
+/// The calling process, and its registers in the order of arguments. No value is
+/// trusted. `at` is the place of an argument.
+pub struct Arguments<'a> {
+    /// The caller.
+    pub process: &'a Process,
+    /// The registers.
+    pub words: [u64; 6],
+}
+
+impl<'a> Arguments<'a> {
+    #[inline]
+    pub fn of(process: &'a Process, frame: &TrapFrame) -> Arguments<'a> {
+        let words = [
+            frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8, frame.r9,
+        ];
+        Arguments { process, words }
+    }
+
+    /// The caller's memory.
+    #[inline]
+    pub fn space(&self) -> &SpaceLock {
+        &self.process.space
+    }
+
+    /// The caller's name space and working directory.
+    pub fn view(&self) -> Viewpoint {
+        self.process.view()
+    }
+
+    /// `EPERM` unless the caller has that privilege.
+    pub fn check(&self, privilege: u64) -> Result<(), Errno> {
+        match self.process.may(privilege) {
+            true => Ok(()),
+            false => Err(Errno::EPERM),
+        }
+    }
+
+    /// A number of 32 bits.
+    pub fn number(&self, at: usize) -> Result<u32, Errno> {
+        u32::try_from(self.words[at]).map_err(|_| Errno::EINVAL)
+    }
+
+    /// A path, two arguments: any bytes but zero, which ends a string elsewhere.
+    pub fn path(&self, at: usize) -> Result<ByteString, Errno> {
+        let path = user::bytes(self.space(), self.words[at], self.words[at + 1], PATH_MAX)?;
+        match path.contains(&0) {
+            true => Err(Errno::EINVAL),
+            false => Ok(ByteString(path)),
+        }
+    }
+
+    /// A text of at most `most` bytes, two arguments.
+    pub fn text(&self, at: usize, most: usize) -> Result<String, Errno> {
+        user::text(self.space(), self.words[at], self.words[at + 1], most)
+    }
+
+    /// The open file of a descriptor.
+    #[inline]
+    pub fn file(&self, at: usize) -> Result<Arc<OpenFile>, Errno> {
+        self.process.descriptors.lock().get(self.words[at])
+    }
+
+    /// The end of a channel that a descriptor refers to. `EINVAL` for anything else.
+    pub fn end(&self, at: usize) -> Result<Arc<End>, Errno> {
+        match &self.file(at)?.node {
+            Node::Channel(end) => Ok(end.clone()),
+            Node::Root(_) | Node::Remote(_) | Node::Port(_) => Err(Errno::EINVAL),
+        }
+    }
+
+    /// A new descriptor for an open file.
+    pub fn descriptor(&self, file: OpenFile) -> Result<u64, Errno> {
+        let file = new_arc(file)?;
+        let kept = file.clone();
+        // Should the table be full, the file is closed here, unlocked.
+        let added = self.process.descriptors.lock().add(kept);
+        drop(file);
+        added
+    }
+
+    /// Closes a descriptor. `EBADF` if it refers to nothing.
+    pub fn close(&self, fd: u64) -> Result<(), Errno> {
+        // The file is dropped after the table is unlocked: it may say goodbye to a
+        // server.
+        let closed = self.process.descriptors.lock().set(fd, None)?;
+        closed.map(drop).ok_or(Errno::EBADF)
+    }
+
+    /// Gives the error of `result` a text that names its object.
+    pub fn about<T>(&self, what: impl Display, result: Result<T, Errno>) -> Result<T, Errno> {
+        if let Err(errno) = &result {
+            self.explain(format_args!("{what}: {errno}"));
+        }
+        result
+    }
+
+    /// The error of the call has this text.
+    #[cold]
+    pub fn explain(&self, why: fmt::Arguments<'_>) {
+        let mut error = self.process.error.lock();
+        error.text = text::format(why);
+        error.explained = true;
+    }
+}
