@@ -29,6 +29,10 @@ pub(crate) struct Cpu {
     pub account: AtomicU16,
     /// The account of the running process, also where the kernel pays for it.
     pub running: AtomicU16,
+    /// Frames that must be left free when the payer takes one ([`crate::frames`]).
+    pub floor: AtomicU32,
+    /// The same when it is for the kernel.
+    pub kernel_floor: AtomicU32,
     /// What the processor itself reads.
     pub tables: Tables,
 }
@@ -42,6 +46,8 @@ pub(crate) static CPU: Cpu = Cpu {
     root: AtomicU32::new(0),
     account: AtomicU16::new(AccountId::KERNEL.0),
     running: AtomicU16::new(AccountId::KERNEL.0),
+    floor: AtomicU32::new(0),
+    kernel_floor: AtomicU32::new(0),
     tables: Tables::new(),
 };
 

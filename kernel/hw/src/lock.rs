@@ -5,6 +5,11 @@
 //! while every lock it holds has a *smaller* rank, and may hold none when it
 //! parks ([`assert_none_held`]), which is how "no lock is held across a message
 //! or a copy to or from user memory" is enforced.
+//!
+//! Below all ranks are the mutexes of this crate, which need none: they are held
+//! for moments, within one function of this crate, and in this order: the slabs of
+//! the heap or its region for set-up, the places of large objects, the places of
+//! stacks, the frame table; a serial port alone.
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::Ordering::Relaxed;
 

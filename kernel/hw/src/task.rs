@@ -199,9 +199,11 @@ pub fn reset_registers() {
 
 /// The running process lives in another address space from now on.
 pub fn set_root(root: Root) {
-    // SAFETY: conditions 1 to 3 of `Table`.
-    unsafe { (*mine()).root = Some(root) };
     root.activate();
+    // SAFETY: conditions 1 to 3 of `Table`.
+    let before = unsafe { (*mine()).root.replace(root) };
+    // Not earlier: it was the processor's.
+    drop(before);
 }
 
 /// May the running process touch the console's ports?
@@ -237,7 +239,7 @@ fn install(to: Slot, selectors: Selectors) {
     set_kernel_stack(hardware.stack_top);
     set_ports_allowed(hardware.ports);
     frames::set_payer(hardware.payer);
-    if let Some(root) = hardware.root {
+    if let Some(root) = &hardware.root {
         root.activate();
     }
     hardware.fpu.restore();

@@ -29,29 +29,30 @@ impl Shared {
         if pages > PAGES_MAX {
             return Err(Errno::EINVAL);
         }
-        let top = frames::alloc_zeroed().ok_or(Errno::ENOMEM)?;
+        let top = frames::alloc_node().ok_or(Errno::ENOMEM)?;
         Ok(new_arc(Shared { top })?)
     }
 
     /// The frame of a page, made if need be.
     pub fn frame(&self, page: u64) -> Result<Frame, Errno> {
-        let table = entry(self.top, page / ENTRIES)?;
-        entry(table, page % ENTRIES)
+        let table = entry(self.top, page / ENTRIES, frames::alloc_node)?;
+        entry(table, page % ENTRIES, frames::alloc_shared)
     }
 }
 
-fn entry(table: Frame, index: u64) -> Result<Frame, Errno> {
+/// What an entry of a table names; made by `alloc` if need be.
+fn entry(table: Frame, index: u64, alloc: fn() -> Option<Frame>) -> Result<Frame, Errno> {
     if let Some(frame) = existing(table, index) {
         return Ok(frame);
     }
-    let frame = frames::alloc_zeroed().ok_or(Errno::ENOMEM)?;
-    frames::write_u64(table, index as usize, u64::from(frame.0));
+    let frame = alloc().ok_or(Errno::ENOMEM)?;
+    frames::set_node_word(table, index as usize, u64::from(frame.0));
     Ok(frame)
 }
 
 /// Frame 0 is never handed out: it means none.
 fn existing(table: Frame, index: u64) -> Option<Frame> {
-    let number = frames::read_u64(table, index as usize) as u32;
+    let number = frames::node_word(table, index as usize) as u32;
     (number != 0).then_some(Frame(number))
 }
 
@@ -82,8 +83,8 @@ impl Shared {
         for frame in (0..ENTRIES).filter_map(|i| existing(table, i)) {
             frames::release(frame);
         }
-        frames::write_u64(self.top, index as usize, 0);
-        frames::release(table);
+        frames::set_node_word(self.top, index as usize, 0);
+        frames::free_node(table);
     }
 
     /// Lets go of it; the last one gives all frames back, with others running
@@ -104,6 +105,6 @@ const STEP_ZEROED: u32 = 256;
 impl Drop for Shared {
     fn drop(&mut self) {
         (0..ENTRIES).for_each(|index| self.release_table(index));
-        frames::release(self.top);
+        frames::free_node(self.top);
     }
 }

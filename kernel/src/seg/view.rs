@@ -120,21 +120,21 @@ impl Memory for View {
     }
 
     fn alloc_node(&mut self) -> Option<Frame> {
-        frames::alloc_zeroed()
+        frames::alloc_node()
     }
 
     fn free_node(&mut self, node: Frame) {
-        frames::release(node);
+        frames::free_node(node);
     }
 
     #[inline]
     fn slot(&self, node: Frame, index: usize) -> u64 {
-        frames::read_u64(node, index)
+        frames::node_word(node, index)
     }
 
     #[inline]
     fn set_slot(&mut self, node: Frame, index: usize, value: u64) {
-        frames::write_u64(node, index, value);
+        frames::set_node_word(node, index, value);
     }
 
     #[inline]

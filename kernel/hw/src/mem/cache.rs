@@ -3,7 +3,7 @@
 //!
 //! It has no reference to its frames. `frames` marks those that are in here
 //! and asks for their removal before one is freed or changed.
-use super::frames;
+use super::{frames, words};
 use crate::arch::{random, time};
 use crate::lock::{Lock, Rank};
 use vm::{Cache, Epochs, Frame, Kept};
@@ -50,7 +50,7 @@ pub fn publish(epochs: &Epochs, soff: u64, frame: Frame) -> Option<Frame> {
     let mut cache = CACHE.lock();
     match frames::for_all(|| cache.insert(epochs, soff, frame)) {
         Kept::Yes => {
-            frames::mark(frame);
+            words::set_cached(frame, true);
             None
         }
         Kept::Other(first) => {

@@ -8,7 +8,7 @@ use vm::Frame;
 
 use super::frames;
 use super::table::{
-    COUNT, COUNT_ONE, ENTRIES, PRESENT, Place, TOP, WRITE, flush_page, frame_of, index,
+    COUNT, COUNT_ONE, ENTRIES, PRESENT, Place, TOP, WRITE, flush_page, forgotten, frame_of, index,
 };
 
 /// More pages than this are flushed by reloading everything.
@@ -80,6 +80,7 @@ fn edit_one(root: Frame, va: u64, change: Change, active: bool) -> Option<u64> {
         Change::Remove => {
             above.write(above.read() - COUNT_ONE);
             place.write(0);
+            forgotten(entry);
             1
         }
     };
@@ -137,7 +138,10 @@ impl Edit {
     #[inline]
     fn leaf(&mut self, place: Place, entry: u64, page: u64) -> u64 {
         let (after, gone) = match self.change {
-            Change::Remove => (0, 1),
+            Change::Remove => {
+                forgotten(entry);
+                (0, 1)
+            }
             Change::ReadOnly => (entry & !WRITE, 0),
         };
         self.removed += gone;
@@ -173,7 +177,7 @@ impl Edit {
             // 4.10.4.1), before the table is something else.
             flush_page(first * PAGE);
         }
-        frames::release(table);
+        frames::free_object(table);
         1
     }
 
@@ -190,16 +194,17 @@ pub(super) fn free_tables(entry: u64, level: u32) {
         return;
     }
     let table = frame_of(entry);
-    if level > 0 {
-        let mut left = (entry & COUNT) / COUNT_ONE;
-        for index in 0..ENTRIES as usize {
-            if left == 0 {
-                break;
-            }
-            let below = Place::of(table, index).read();
-            left -= below & PRESENT;
-            free_tables(below, level - 1);
+    let mut left = (entry & COUNT) / COUNT_ONE;
+    for index in 0..ENTRIES as usize {
+        if left == 0 {
+            break;
+        }
+        let below = Place::of(table, index).read();
+        left -= below & PRESENT;
+        match level {
+            0 => forgotten(below),
+            _ => free_tables(below, level - 1),
         }
     }
-    frames::release(table);
+    frames::free_object(table);
 }

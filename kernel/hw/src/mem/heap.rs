@@ -28,7 +28,8 @@ use vm::{ACCOUNTS_MAX, AccountId, Frame, NoMemory};
 
 use super::chance::{self, What};
 use super::frames::{self, Physical};
-use super::{PHYSICAL_MAP, large, physical};
+use super::words::Use;
+use super::{PHYSICAL_MAP, large, payer, physical};
 
 /// Smallest block, 16 bytes.
 const SMALLEST_LOG2: u32 = 4;
@@ -114,7 +115,7 @@ impl Slabs {
 
     #[inline]
     fn alloc(&mut self, log2: u32) -> *mut u8 {
-        let account = frames::account();
+        let account = payer::account();
         let mut page = *self.first(account, log2);
         if page == NONE {
             page = self.refill(account, log2);
@@ -159,7 +160,7 @@ impl Slabs {
     /// A slab of that size for an account, or `NONE`.
     #[cold]
     fn refill(&mut self, account: AccountId, log2: u32) -> u32 {
-        let Some(frame) = frames::alloc_kernel() else {
+        let Some(frame) = frames::alloc_object() else {
             return NONE;
         };
         let step = 1 << (log2 - SMALLEST_LOG2);
@@ -206,7 +207,7 @@ impl Slabs {
         if let Some(next) = self.slab(slab.next) {
             next.previous = slab.previous;
         }
-        frames::release(Frame(page));
+        frames::free_object(Frame(page));
     }
 }
 
@@ -245,7 +246,7 @@ impl Heap {
 unsafe impl GlobalAlloc for Heap {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if chance::fails(What::Block, frames::running) {
+        if chance::fails(What::Block, payer::running) {
             return null_mut();
         }
         if self.setting_up.load(Relaxed) {
@@ -336,8 +337,8 @@ pub fn new_arc_bytes(bytes: &[u8]) -> Result<Arc<[u8]>, NoMemory> {
 pub(super) fn init() {
     let frames = frames::limit() as usize;
     let bytes = frames * size_of::<Slab>();
-    let table = frames::alloc_contiguous(bytes.div_ceil(frames::SIZE) as u32);
-    let region = frames::alloc_contiguous((SET_UP / frames::SIZE) as u32);
+    let table = frames::alloc_run(bytes.div_ceil(frames::SIZE) as u32, Use::Object);
+    let region = frames::alloc_run((SET_UP / frames::SIZE) as u32, Use::Object);
     let (Some(table), Some(region)) = (table, region) else {
         panic!("no memory for the kernel's heap");
     };

@@ -88,7 +88,7 @@ fn unmap(va: u64, pages: usize) {
     let addresses = (va..).step_by(PAGE as usize).take(pages);
     addresses
         .filter_map(paging::kernel_unmap)
-        .for_each(frames::release);
+        .for_each(frames::free_object);
 }
 
 /// Memory for a large object, or null.
@@ -98,7 +98,7 @@ pub(super) fn alloc(layout: Layout) -> *mut u8 {
         return null_mut();
     }
     if layout.size() <= frames::SIZE {
-        return frames::alloc_kernel().map_or(null_mut(), |frame| physical(frame.pa()));
+        return frames::alloc_object().map_or(null_mut(), |frame| physical(frame.pa()));
     }
     let pages = layout.size().div_ceil(frames::SIZE);
     let place = size_for(pages).and_then(|size| Some((size, take_place(size)?)));
@@ -107,10 +107,10 @@ pub(super) fn alloc(layout: Layout) -> *mut u8 {
     };
     let va = address(size, place);
     for done in 0..pages {
-        let mapped = frames::alloc_kernel().is_some_and(|frame| {
+        let mapped = frames::alloc_object().is_some_and(|frame| {
             let mapped = paging::kernel_map(va + done as u64 * PAGE, frame).is_ok();
             if !mapped {
-                frames::release(frame);
+                frames::free_object(frame);
             }
             mapped
         });
@@ -128,7 +128,7 @@ pub(super) fn alloc(layout: Layout) -> *mut u8 {
 pub(super) fn free(block: *mut u8, layout: Layout) {
     let va = block as u64;
     if layout.size() <= frames::SIZE {
-        return frames::release(Frame(((va - PHYSICAL_MAP) >> 12) as u32));
+        return frames::free_object(Frame(((va - PHYSICAL_MAP) >> 12) as u32));
     }
     let pages = layout.size().div_ceil(frames::SIZE);
     unmap(va, pages);

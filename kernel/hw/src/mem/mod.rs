@@ -19,8 +19,10 @@ pub mod heap;
 mod large;
 mod page;
 pub mod paging;
+mod payer;
 pub mod stack;
 mod table;
+mod words;
 
 use bootloader_api::BootInfo;
 

@@ -1,11 +1,11 @@
 //! Access to the bytes of frames through the physical map.
 //!
-//! Ranges that leave the frame are kernel bugs and panic. Frames may be
-//! mapped by programs at the same time; no references to their bytes exist,
-//! only copies, and no program runs meanwhile.
+//! For this folder, which knows what the frames are for: nothing here looks
+//! whether a frame may be touched. Ranges that leave the frame are kernel bugs and
+//! panic. Frames may be mapped by programs at the same time; no references to
+//! their bytes exist, only copies, and no program runs meanwhile.
 
 use core::arch::asm;
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use vm::Frame;
 
@@ -13,20 +13,6 @@ use super::physical;
 
 /// Bytes in a frame.
 pub const SIZE: usize = abi::PAGE as usize;
-
-/// One past the highest frame, for checks without the lock.
-static LIMIT: AtomicU32 = AtomicU32::new(0);
-
-/// One past the highest frame there is.
-#[inline]
-pub(super) fn limit() -> u32 {
-    LIMIT.load(Relaxed)
-}
-
-/// At start: one past the highest frame there is.
-pub(super) fn set_limit(limit: u32) {
-    LIMIT.store(limit, Relaxed);
-}
 
 /// Physical address of a frame.
 pub trait Physical {
@@ -44,7 +30,6 @@ impl Physical for Frame {
 /// First byte of a frame in the physical map.
 #[inline]
 fn address(frame: Frame) -> *mut u8 {
-    assert!(frame.0 < limit(), "no such frame");
     physical(frame.pa())
 }
 
@@ -79,7 +64,7 @@ unsafe fn copy(to: *mut u8, from: *const u8, len: usize) {
 
 /// Writes `from` into a frame, beginning at byte `at`.
 #[inline]
-pub fn copy_to(frame: Frame, at: usize, from: &[u8]) {
+pub(super) fn copy_to(frame: Frame, at: usize, from: &[u8]) {
     let to = bytes(frame, at, from.len());
     // SAFETY: the range is inside the frame; `from` is a Rust object, and
     // those are never in frames that are handed out.
@@ -88,18 +73,18 @@ pub fn copy_to(frame: Frame, at: usize, from: &[u8]) {
 
 /// Fills `to` from a frame, beginning at byte `at`.
 #[inline]
-pub fn copy_from(frame: Frame, at: usize, to: &mut [u8]) {
+pub(super) fn copy_from(frame: Frame, at: usize, to: &mut [u8]) {
     let from = bytes(frame, at, to.len());
     // SAFETY: as in `copy_to`.
     unsafe { copy(to.as_mut_ptr(), from, to.len()) };
 }
 
-/// Copies `len` bytes from one frame to another. Within one frame the ranges may
-/// overlap: what was there before is what is copied.
+/// Copies `len` bytes from one frame (and byte in it) to another. Within one frame
+/// the ranges may overlap: what was there before is what is copied.
 #[inline]
-pub fn copy_between(from: Frame, from_at: usize, to: Frame, to_at: usize, len: usize) {
-    let overlaps = from == to && from_at < to_at && to_at - from_at < len;
-    let (from, to) = (bytes(from, from_at, len), bytes(to, to_at, len));
+pub(super) fn copy_between(from: (Frame, usize), to: (Frame, usize), len: usize) {
+    let overlaps = from.0 == to.0 && from.1 < to.1 && to.1 - from.1 < len;
+    let (from, to) = (bytes(from.0, from.1, len), bytes(to.0, to.1, len));
     if overlaps {
         // SAFETY: both ranges are inside the frame; the copy may overlap.
         unsafe { core::ptr::copy(from, to, len) };
@@ -112,7 +97,7 @@ pub fn copy_between(from: Frame, from_at: usize, to: Frame, to_at: usize, len: u
 
 /// Zeroes a whole frame: 16 bytes at a time, half of what `rep stosq` counts.
 #[inline]
-pub fn zero(frame: Frame) {
+pub(super) fn zero(frame: Frame) {
     let to = address(frame);
     let mut saved = [0_u8; 16];
     // SAFETY: 1. writes the 4096 bytes of the frame; 2. xmm0, which belongs
@@ -142,7 +127,7 @@ pub fn zero(frame: Frame) {
 
 /// Zeroes `len` bytes of a frame from byte `at`.
 #[inline]
-pub fn zero_range(frame: Frame, at: usize, len: usize) {
+pub(super) fn zero_range(frame: Frame, at: usize, len: usize) {
     let to = bytes(frame, at, len);
     // SAFETY: the range is inside the frame.
     unsafe { core::ptr::write_bytes(to, 0, len) };
@@ -150,22 +135,31 @@ pub fn zero_range(frame: Frame, at: usize, len: usize) {
 
 /// Word `index` (0 to 511) of a frame.
 #[inline]
-pub fn read_u64(frame: Frame, index: usize) -> u64 {
+pub(super) fn read_word(frame: Frame, index: usize) -> u64 {
     assert!(index < SIZE / 8, "no such word");
-    // SAFETY: aligned and inside the frame. Volatile, for the processor
-    // reads and writes page tables too.
+    // SAFETY: aligned and inside the frame.
     unsafe { address(frame).cast::<u64>().add(index).read_volatile() }
 }
 
 /// Sets word `index` (0 to 511) of a frame.
 #[inline]
-pub fn write_u64(frame: Frame, index: usize, value: u64) {
+pub(super) fn write_word(frame: Frame, index: usize, value: u64) {
     assert!(index < SIZE / 8, "no such word");
-    // SAFETY: as in `read_u64`.
+    // SAFETY: as in `read_word`.
     unsafe {
         address(frame)
             .cast::<u64>()
             .add(index)
             .write_volatile(value)
     };
+}
+
+/// Fills a frame with a word.
+pub(super) fn fill(frame: Frame, word: u64) {
+    (0..SIZE / 8).for_each(|index| write_word(frame, index, word));
+}
+
+/// Is the word anywhere in the frame?
+pub(super) fn has(frame: Frame, word: u64) -> bool {
+    (0..SIZE / 8).any(|index| read_word(frame, index) == word)
 }

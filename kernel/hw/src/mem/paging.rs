@@ -19,10 +19,11 @@ use x86_64::registers::control::Cr3;
 use super::edit::{Change, edit, free_tables};
 use super::frames::{self, Physical};
 use super::table::{
-    CACHE_OFF, ENTRIES, NO_EXEC, PRESENT, Place, TOP, USER, WRITE, WRITE_THROUGH, flush_page,
-    index, keep, kept, leaf, look_up, set,
+    CACHE_OFF, COUNTED, ENTRIES, NO_EXEC, PRESENT, Place, TOP, USER, WRITE, WRITE_THROUGH,
+    flush_page, forgotten, index, keep, kept, leaf, look_up, set,
 };
 use super::{LARGE, PHYSICAL_MAP, STACKS};
+use super::{page, words};
 use crate::cpu::cpu;
 
 /// The kernel's own root, without a program.
@@ -62,28 +63,49 @@ impl Prot {
     }
 }
 
-/// Names an address space for the processor. Valid while the space lives.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// An address space as the processor uses it: a reference to its top-level table.
+/// It can be made the processor's even when the [`AddressSpace`] is gone; there is
+/// nothing of a program in it then.
+#[derive(Debug)]
 pub struct Root(Frame);
 
 impl Root {
-    /// Makes the processor use it, unless it does already.
+    /// A reference to a table.
+    fn retained(table: Frame) -> Root {
+        words::retain_object(table);
+        Root(table)
+    }
+
+    /// Makes the processor use it, unless it does already. It must not be dropped
+    /// before another is.
     #[inline]
-    pub fn activate(self) {
-        if cpu().root.load(Relaxed) != self.0.0 {
+    pub(crate) fn activate(&self) {
+        if !self.is_active() {
             load(self.0);
         }
     }
 
     #[inline]
-    fn is_active(self) -> bool {
+    fn is_active(&self) -> bool {
         cpu().root.load(Relaxed) == self.0.0
     }
 }
 
+impl Drop for Root {
+    fn drop(&mut self) {
+        assert!(!self.is_active(), "the processor uses this root");
+        frames::free_object(self.0);
+    }
+}
+
 /// The kernel's half alone, for when no program is current.
-pub fn kernel_root() -> Root {
-    Root(Frame(KERNEL.load(Relaxed)))
+fn kernel_root() -> Frame {
+    Frame(KERNEL.load(Relaxed))
+}
+
+/// Makes the processor use the kernel's half alone.
+pub(crate) fn activate_kernel() {
+    load(kernel_root());
 }
 
 fn load(root: Frame) {
@@ -95,7 +117,7 @@ fn load(root: Frame) {
 /// The translations of one program.
 #[derive(Debug)]
 pub struct AddressSpace {
-    root: Frame,
+    root: Root,
     /// Pages translated.
     mapped: u64,
 }
@@ -103,29 +125,48 @@ pub struct AddressSpace {
 impl AddressSpace {
     /// An empty one, or `None` when memory is out.
     pub fn new() -> Option<AddressSpace> {
-        let root = frames::alloc_zeroed()?;
+        let root = Root(frames::alloc_table()?);
         let half = frames::SIZE / 2;
-        frames::copy_between(kernel_root().0, half, root, half, half);
+        page::copy_between((kernel_root(), half), (root.0, half), half);
         Some(AddressSpace { root, mapped: 0 })
     }
 
-    /// Its name for the processor.
-    #[inline]
+    /// Another reference to it for the processor.
     pub fn root(&self) -> Root {
-        Root(self.root)
+        Root::retained(self.root.0)
     }
 
-    /// Translates the page at `va` to `frame`, whatever was there before. On
-    /// an error nothing has changed. `va` is a page below `USER_END`;
-    /// anything else is a kernel bug.
+    /// Translates the page at `va` to `frame`, whatever was there before. On an
+    /// error nothing has changed.
+    ///
+    /// Panics unless `va` is a page below `USER_END`, and the frame is data that
+    /// someone holds or a device. For stores it must have one holder and not be in
+    /// the frame cache.
     #[inline]
     pub fn map(&mut self, va: u64, frame: Frame, prot: Prot) -> Result<(), NoMemory> {
         assert!(va < USER_END && va.is_multiple_of(PAGE), "map at {va:#x}");
-        let replaced = set(self.root, va, frame.pa() | prot.bits(), USER)?;
-        if !replaced {
-            self.mapped += 1;
-        } else if self.root().is_active() {
-            flush_page(va);
+        let counted = match prot.uncached {
+            true => 0,
+            false => COUNTED,
+        };
+        if prot.uncached {
+            assert!(!frames::managed(frame), "{frame:?} is not a device");
+        } else {
+            words::translate(frame, prot.write);
+        }
+        let entry = frame.pa() | prot.bits() | counted;
+        match set(self.root.0, va, entry, USER) {
+            Ok(old) if old & PRESENT == 0 => self.mapped += 1,
+            Ok(old) => {
+                forgotten(old);
+                if self.root.is_active() {
+                    flush_page(va);
+                }
+            }
+            Err(error) => {
+                forgotten(entry);
+                return Err(error);
+            }
         }
         Ok(())
     }
@@ -148,7 +189,7 @@ impl AddressSpace {
         if va >= USER_END {
             return None;
         }
-        let (pa, entry) = look_up(self.root, va)?;
+        let (pa, entry) = look_up(self.root.0, va)?;
         Some((Frame((pa >> 12) as u32), Prot::of(entry)))
     }
 
@@ -162,23 +203,24 @@ impl AddressSpace {
         if pages.is_empty() {
             return;
         }
-        let edited = edit(self.root, &pages, change, self.root().is_active());
+        let edited = edit(self.root.0, &pages, change, self.root.is_active());
         self.mapped -= edited.removed;
         if edited.flush {
-            load(self.root);
+            load(self.root.0);
         }
     }
 }
 
 impl Drop for AddressSpace {
     fn drop(&mut self) {
-        if self.root().is_active() {
-            kernel_root().activate();
+        if self.root.is_active() {
+            activate_kernel();
         }
         for top in 0..(ENTRIES / 2) as usize {
-            free_tables(Place::of(self.root, top).read(), TOP - 1);
+            let place = Place::of(self.root.0, top);
+            free_tables(place.read(), TOP - 1);
+            place.write(0);
         }
-        frames::release(self.root);
     }
 }
 
@@ -188,13 +230,13 @@ pub(super) fn kernel_map(va: u64, frame: Frame) -> Result<(), NoMemory> {
         write: true,
         ..Prot::default()
     };
-    set(kernel_root().0, va, frame.pa() | prot.bits(), 0).map(|_| ())
+    set(kernel_root(), va, frame.pa() | prot.bits(), 0).map(|_| ())
 }
 
 /// Unmaps a page of the kernel's stack area; returns its frame. Tables stay.
 pub(super) fn kernel_unmap(va: u64) -> Option<Frame> {
-    let (pa, _) = look_up(kernel_root().0, va)?;
-    let (place, _) = leaf(kernel_root().0, va, 0).ok()?;
+    let (pa, _) = look_up(kernel_root(), va)?;
+    let (place, _) = leaf(kernel_root(), va, 0).ok()?;
     place.write(0);
     flush_page(va);
     Some(Frame((pa >> 12) as u32))
@@ -202,12 +244,12 @@ pub(super) fn kernel_unmap(va: u64) -> Option<Frame> {
 
 /// The number kept at an address of the kernel's where nothing is mapped.
 pub(super) fn kernel_kept(va: u64) -> u64 {
-    kept(kernel_root().0, va)
+    kept(kernel_root(), va)
 }
 
 /// Keeps a number there. A page has been mapped there before.
 pub(super) fn kernel_keep(va: u64, number: u64) {
-    keep(kernel_root().0, va, number);
+    keep(kernel_root(), va, number);
 }
 
 /// The two words of a stack frame record, the caller's frame pointer and the
@@ -248,7 +290,7 @@ fn current() -> Frame {
 pub(super) fn init() {
     let loader = current();
     for area in [STACKS, LARGE] {
-        let Some(table) = frames::alloc_zeroed() else {
+        let Some(table) = frames::alloc_table() else {
             panic!("no memory for page tables");
         };
         let place = Place::of(loader, index(area, TOP));
@@ -256,11 +298,11 @@ pub(super) fn init() {
         assert!(free, "the loader uses the kernel's addresses at {area:#x}");
         place.write(table.pa() | PRESENT | WRITE);
     }
-    let Some(root) = frames::alloc_zeroed() else {
+    let Some(root) = frames::alloc_table() else {
         panic!("no memory for page tables");
     };
     let half = frames::SIZE / 2;
-    frames::copy_between(loader, half, root, half, half);
+    page::copy_between((loader, half), (root, half), half);
     KERNEL.store(root.0, Relaxed);
     cpu().root.store(loader.0, Relaxed);
 }

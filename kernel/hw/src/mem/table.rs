@@ -6,7 +6,7 @@ use abi::PAGE;
 use vm::{Frame, NoMemory};
 
 use super::frames::{self, Physical};
-use super::physical;
+use super::{physical, words};
 
 // Bits of an entry (SDM vol. 3, table 4-20).
 pub(super) const PRESENT: u64 = 1;
@@ -15,6 +15,8 @@ pub(super) const USER: u64 = 1 << 2;
 pub(super) const WRITE_THROUGH: u64 = 1 << 3;
 pub(super) const CACHE_OFF: u64 = 1 << 4;
 pub(super) const HUGE: u64 = 1 << 7;
+/// Ours: the translation is counted in its frame's word.
+pub(super) const COUNTED: u64 = 1 << 9;
 pub(super) const NO_EXEC: u64 = 1 << 63;
 pub(super) const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 /// Our count of used entries in the table pointed to, 0 to 512.
@@ -99,7 +101,7 @@ pub(super) fn new_table(place: Place, above: Option<Place>, node: u64) -> Result
     // Tables of the kernel's half stay, for whoever comes next.
     let table = match node {
         0 => frames::alloc_for_ever(),
-        _ => frames::alloc_zeroed(),
+        _ => frames::alloc_table(),
     };
     let table = table.ok_or(NoMemory)?;
     let entry = table.pa() | PRESENT | WRITE | node;
@@ -110,16 +112,24 @@ pub(super) fn new_table(place: Place, above: Option<Place>, node: u64) -> Result
     Ok(entry)
 }
 
-/// Sets the leaf entry of `va`; tells whether another translation was there.
+/// Sets the leaf entry of `va`; the one that was there before.
 #[inline]
-pub(super) fn set(root: Frame, va: u64, entry: u64, node: u64) -> Result<bool, NoMemory> {
+pub(super) fn set(root: Frame, va: u64, entry: u64, node: u64) -> Result<u64, NoMemory> {
     let (place, above) = leaf(root, va, node)?;
     let old = place.read();
     place.write(entry);
     if old & PRESENT == 0 {
         above.count_one();
     }
-    Ok(old & PRESENT != 0)
+    Ok(old)
+}
+
+/// A translation of a program's is gone: its frame is told.
+#[inline]
+pub(super) fn forgotten(entry: u64) {
+    if entry & COUNTED != 0 {
+        words::forget_translation(frame_of(entry));
+    }
 }
 
 /// A number kept at the leaf of `va`, where nothing is translated; 0: none.
