@@ -343,7 +343,7 @@ impl Real {
             }
             now(server.tick(u64::from(LEASE) + 1));
             let left = server.counters();
-            assert_eq!((left.files, left.fids_below), (0, 1), "left behind");
+            assert_eq!((left.files, left.fids_lower), (0, 1), "left behind");
             let names = server.backing().names("");
             let ours = |name: &String| !name.starts_with("file");
             assert!(!names.iter().any(ours), "left beneath: {names:?}");

@@ -307,12 +307,12 @@ impl Servers for Real {
         for server in &self.servers {
             let left = server.counters();
             assert_eq!(
-                (left.snapshots, left.journal, left.saved),
+                (left.snapshots, left.versions, left.saved),
                 (0, 0, 0),
                 "left behind"
             );
             let fids = server.backing().fids() as u32;
-            assert_eq!(left.fids_below, fids, "fids left beneath");
+            assert_eq!(left.fids_lower, fids, "fids left beneath");
         }
     }
 }

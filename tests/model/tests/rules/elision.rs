@@ -190,7 +190,7 @@ fn an_image_written_a_thousand_times_sends_each_change_once() {
         let extents = w.space(0).segment.extents();
         assert_eq!((extents.list().len(), extents.snapshots().count()), (1, 1));
         let snapfs = w.servers.server(0).counters();
-        let tables = (snapfs.snapshots, snapfs.journal, snapfs.saved);
+        let tables = (snapfs.snapshots, snapfs.versions, snapfs.saved);
         assert_eq!((tables, snapfs.rescued, snapfs.files), ((1, 0, 0), 0, 1));
     }
     assert_eq!(w.space(0).segment.populated(), changed.len() as u64);

@@ -157,7 +157,7 @@ impl<'f, T: Transport> Server<'f, T> {
     fn say_what_is_kept(&self) {
         let totals = self.fs.totals();
         stats::set_kept(stats::Kept {
-            fids: totals.fids_below.into(),
+            fids: totals.fids_lower.into(),
             files: totals.files as u64,
             snapshots: totals.snapshots.into(),
             saved: totals.saved.into(),

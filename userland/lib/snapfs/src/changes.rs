@@ -4,7 +4,7 @@
 //! Bounded: where there would be too many ranges, neighbours become one, as of
 //! the later change. So what is said here is never too early, at times too late.
 
-use crate::ranges;
+use crate::references as ranges;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::Range;

@@ -2,15 +2,15 @@
 //! at and every source read, then every rescue done, then the write applied
 //! in ascending order, then times, then the epoch.
 
-use crate::below::Below;
 use crate::budget::reserve;
 use crate::conn::{Conn, Entry, Open};
-use crate::file::{File, HOLLOW_MIN, SIZE_MAX};
+use crate::file::{File, HOLLOW_MIN, Locked, SIZE_MAX};
+use crate::lower::LowerFid;
 use crate::options::Check;
-use crate::past::{ENTRY, RANGE};
 use crate::plan::{Plan, Step, What};
 use crate::put::Bytes;
 use crate::snap::Snapshot;
+use crate::versions::{ENTRY, RANGE};
 use crate::{Backing, Snapfs};
 use abi::Errno;
 use alloc::rc::Rc;
@@ -137,34 +137,15 @@ impl<B: Backing> Snapfs<B> {
         open: &Open,
         put: Put<'_>,
     ) -> Result<Done, Errno> {
-        let file = &open.file;
-        let _held = file.lock.exclusive().await;
+        let file = &open.file.lock().await;
         if !open.writable || open.closed.get() {
             return Err(Errno::EBADF);
         }
         self.promise_epochs().await?;
         self.need_reader(file, open.back).await?;
-        let base = match put.off {
-            Some(off) => off,
-            None => {
-                self.look(file, open.back).await?;
-                file.state.borrow().size
-            }
-        };
-        let end = put.ops.last().map_or(0, |op| op.off + op.len);
-        base.checked_add(end)
-            .filter(|end| *end <= SIZE_MAX)
-            .ok_or(Errno::EFBIG)?;
+        let base = self.base_of(file, open, &put).await?;
         self.look_before(file, open, (base, &put)).await?;
-        let into = match put.into {
-            Some(snapfid) if open.readable && end > 0 => Some(Target::find(conn, snapfid, file)?),
-            _ => None,
-        };
-        let into = match into {
-            // What a restart would not know of is not promised.
-            Some(Target::New(_)) if self.log_known(file).await.is_err() => None,
-            into => into,
-        };
+        let into = self.target_of(conn, file, open, &put).await?;
         let plan = self.plan(conn, file, base, &put).await;
         let spans = match into {
             Some(_) => spans(put.ops, base, plan.count),
@@ -173,9 +154,8 @@ impl<B: Backing> Snapfs<B> {
         let memory = RANGE + spans.len() * SPAN;
         let into = into.filter(|_| self.tables.check(memory).is_ok());
         if let Some(Target::Old(snapshot)) = &into {
-            let past = &mut file.state.borrow_mut().past;
-            let mut ranges = snapshot.ranges.borrow_mut();
-            spans.iter().for_each(|bytes| ranges.uncover(bytes, past));
+            let versions = &mut file.state.borrow_mut().versions;
+            snapshot.references.borrow().set_aside(&spans, versions);
         }
         let before = file.state.borrow().epoch;
         file.state.borrow_mut().changing += 1;
@@ -183,10 +163,13 @@ impl<B: Backing> Snapfs<B> {
             count,
             error,
             touched,
-        } = self.carry_out(open, &plan, base, into.is_some()).await;
+        } = self
+            .carry_out((file, open), &plan, base, into.is_some())
+            .await;
         let epoch = file.state.borrow().epoch;
         let written = (base + count, touched);
-        let assoc = into.is_some_and(|into| self.associate(conn, open, into, &spans, written));
+        let assoc =
+            into.is_some_and(|into| self.associate(conn, (file, open), into, &spans, written));
         if count > 0 || before != epoch {
             let failed = error.is_some();
             self.look_after_change(file, open.back, failed).await;
@@ -203,12 +186,45 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
+    /// Where a write begins.
+    async fn base_of(&self, file: &Locked<'_>, open: &Open, put: &Put<'_>) -> Result<u64, Errno> {
+        let base = match put.off {
+            Some(off) => off,
+            None => {
+                self.look(file, open.back).await?;
+                file.state.borrow().size
+            }
+        };
+        let end = put.ops.last().map_or(0, |op| op.off + op.len);
+        let end = base.checked_add(end).filter(|end| *end <= SIZE_MAX);
+        end.map(|_| base).ok_or(Errno::EFBIG)
+    }
+
+    /// The snapshot that a write becomes part of; `None` also where a restart
+    /// would not know of it, for then it is not promised.
+    async fn target_of(
+        &self,
+        conn: &Conn,
+        file: &Locked<'_>,
+        open: &Open,
+        put: &Put<'_>,
+    ) -> Result<Option<Target>, Errno> {
+        let into = put.into.filter(|_| open.readable && !put.ops.is_empty());
+        let Some(snapfid) = into else {
+            return Ok(None);
+        };
+        match Target::find(conn, snapfid, &open.file)? {
+            Target::New(_) if self.log_known(file).await.is_err() => Ok(None),
+            target => Ok(Some(target)),
+        }
+    }
+
     /// What is kept, becomes part of a snapshot, or is not written because it
     /// is zeros already must be known; so must be the end of the file where
     /// zeros go past it or a hole is left behind it.
     async fn look_before(
         &self,
-        file: &File,
+        file: &Locked<'_>,
         open: &Open,
         (base, put): (u64, &Put<'_>),
     ) -> Result<(), Errno> {
@@ -237,12 +253,11 @@ impl<B: Backing> Snapfs<B> {
     fn associate(
         &self,
         conn: &Conn,
-        open: &Open,
+        (file, open): (&Locked<'_>, &Open),
         into: Target,
         spans: &[Range<u64>],
         (until, touched): (u64, u64),
     ) -> bool {
-        let file = &open.file;
         let some = spans.first().is_some_and(|first| first.start < until);
         let (snapshot, new) = match into {
             Target::Old(snapshot) => (snapshot, false),
@@ -252,31 +267,34 @@ impl<B: Backing> Snapfs<B> {
                 Err(_) => return false,
             },
         };
-        let mut state = file.state.borrow_mut();
-        if state.reader.is_none() {
-            state.reader = Some(open.back);
-        }
-        let (mut ranges, epoch) = (snapshot.ranges.borrow_mut(), state.epoch);
-        let mut gone = Vec::new();
+        let epoch = {
+            let state = &mut *file.state.borrow_mut();
+            state.reader.get_or_insert(open.back);
+            if !new {
+                let references = snapshot.references.borrow();
+                references.take_back(spans, &mut state.versions);
+            }
+            state.epoch
+        };
         for bytes in spans {
-            let until = until.clamp(bytes.start, bytes.end);
-            gone.extend(match new {
-                true => ranges.set(&(bytes.start..until), epoch, &mut state.past),
-                false => ranges.settle(bytes, until, epoch, &mut state.past),
-            });
+            let written = bytes.start..until.clamp(bytes.start, bytes.end);
+            self.refer(file, &snapshot, &written, Some(epoch));
         }
-        drop((state, ranges));
         for bytes in spans.iter().filter(|_| !new) {
             let unknown = bytes.start.max(until)..bytes.end.min(touched);
-            gone.extend(snapshot.lose_live(unknown));
+            self.lose_live(file, &snapshot, unknown);
         }
-        self.sweep(file, &gone);
         some
     }
 
     /// Everything that a plan overwrites is saved, and the log says that the
     /// file is being changed. `snapped`: the result becomes a snapshot's.
-    async fn prepare(&self, file: &File, plan: &Plan<'_>, snapped: bool) -> Result<(), Errno> {
+    async fn prepare(
+        &self,
+        file: &Locked<'_>,
+        plan: &Plan<'_>,
+        snapped: bool,
+    ) -> Result<(), Errno> {
         for step in &plan.steps {
             self.rescue(file, step.off..step.off + step.len).await?;
         }
@@ -287,8 +305,13 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// Rescues, applies, sets times and epoch.
-    async fn carry_out(&self, open: &Open, plan: &Plan<'_>, base: u64, snapped: bool) -> Outcome {
-        let file = &open.file;
+    async fn carry_out(
+        &self,
+        (file, open): (&Locked<'_>, &Open),
+        plan: &Plan<'_>,
+        base: u64,
+        snapped: bool,
+    ) -> Outcome {
         let mut outcome = Outcome {
             count: plan.count,
             error: None,
@@ -332,7 +355,7 @@ impl<B: Backing> Snapfs<B> {
         };
         if let Ok(Some(_)) = self.own_attr(&open.file, open.back).await {
             // Who may write may not always set times; the write is done.
-            let _ = self.set_attr_below(open.back, attr).await;
+            let _ = self.set_attr_lower(open.back, attr).await;
         }
     }
 
@@ -341,10 +364,10 @@ impl<B: Backing> Snapfs<B> {
         let bytes = step.off..step.off + step.len;
         open.file.state.borrow_mut().begin_write(bytes);
         let written = match &step.what {
-            What::Bytes(bytes) => self.write_below(open.back, step.off, bytes).await,
-            What::Copied(bytes) => self.write_below(open.back, step.off, bytes).await,
+            What::Bytes(bytes) => self.write_lower(open.back, step.off, bytes).await,
+            What::Copied(bytes) => self.write_lower(open.back, step.off, bytes).await,
             What::Kept(source, off) => {
-                let copied = self.copy_below(source, *off, open.back, step).await;
+                let copied = self.copy_lower(source, *off, open.back, step).await;
                 copied.map_err(|(done, errno)| (done as usize, errno))
             }
             What::Zeros => return self.apply_zeros(open, step).await,
@@ -360,11 +383,11 @@ impl<B: Backing> Snapfs<B> {
 
     /// Copies a step from `off` on of a snapshot, a message at a time; on an error
     /// says how many bytes got there.
-    async fn copy_below(
+    async fn copy_lower(
         &self,
         source: &Snapshot,
         off: u64,
-        fid: Below,
+        fid: LowerFid,
         step: &Step<'_>,
     ) -> Result<(), (u64, Errno)> {
         let mut bytes = Vec::new();
@@ -373,7 +396,7 @@ impl<B: Backing> Snapfs<B> {
             bytes.clear();
             let copied = self.copy_piece(source, off, step, done, &mut bytes).await;
             copied.map_err(|errno| (done, errno))?;
-            let written = self.write_below(fid, step.off + done, &bytes).await;
+            let written = self.write_lower(fid, step.off + done, &bytes).await;
             written.map_err(|(part, errno)| (done + part as u64, errno))?;
             done += bytes.len() as u64;
         }
@@ -411,7 +434,7 @@ impl<B: Backing> Snapfs<B> {
         let mut found = Vec::new();
         // Where it cannot be read either, the answer is all there is to go by.
         let _ = self
-            .read_below(reader, from, len as usize, &mut found)
+            .read_lower(reader, from, len as usize, &mut found)
             .await;
         let same = match &step.what {
             What::Bytes(bytes) => prefix(&found, bytes.iter().skip(done as usize)),
@@ -437,7 +460,7 @@ impl<B: Backing> Snapfs<B> {
                 inside => (at, inside.min(step.len - done).min(ZEROS.len() as u64)),
             };
             let zeros = ZEROS.get(..len as usize).unwrap_or(&ZEROS);
-            if let Err((part, errno)) = self.write_below(open.back, at, zeros).await {
+            if let Err((part, errno)) = self.write_lower(open.back, at, zeros).await {
                 let part = if inside == 0 { 0 } else { part as u64 };
                 return Err((done + part, errno));
             }
@@ -449,8 +472,8 @@ impl<B: Backing> Snapfs<B> {
         Ok(())
     }
 
-    /// Sets the size, with the rescues that takes. The lock must be held.
-    pub(crate) async fn resize(&self, file: &File, fid: u32, size: u64) -> Result<(), Errno> {
+    /// Sets the size, with the rescues that takes.
+    pub(crate) async fn resize(&self, file: &Locked<'_>, fid: u32, size: u64) -> Result<(), Errno> {
         let attr = SetAttr {
             valid: setattr::SIZE,
             size,
@@ -459,11 +482,10 @@ impl<B: Backing> Snapfs<B> {
         self.change_attr(file, fid, attr).await
     }
 
-    /// `Tsetattr`, with the rescues it takes. The lock must be held and
-    /// [`Snapfs::look`] done.
+    /// `Tsetattr`, with the rescues it takes. [`Snapfs::look`] comes first.
     pub(crate) async fn change_attr(
         &self,
-        file: &File,
+        file: &Locked<'_>,
         fid: u32,
         attr: SetAttr,
     ) -> Result<(), Errno> {
@@ -477,7 +499,7 @@ impl<B: Backing> Snapfs<B> {
         }
         self.log_begin(file, false).await?;
         file.state.borrow_mut().changing += 1;
-        let changed = self.set_attr_below(fid, attr).await;
+        let changed = self.set_attr_lower(fid, attr).await;
         if sized {
             let mut state = file.state.borrow_mut();
             let size = state.size;

@@ -1,8 +1,8 @@
 //! A client's connection: its fids, what it has in flight, its writes.
 
 use crate::ConnId;
-use crate::below::Below;
 use crate::file::File;
+use crate::lower::LowerFid;
 use crate::options::MountOptions;
 use crate::put::Write;
 use crate::session::Session;
@@ -25,7 +25,7 @@ pub enum Entry {
     /// A fid beneath and no more: not open, or not a regular file.
     Plain {
         /// The fid beneath.
-        back: Below,
+        back: LowerFid,
         /// The file.
         qid: Qid,
         /// Of the mount it was reached through.
@@ -42,7 +42,7 @@ pub enum Entry {
 /// A regular file that a client opened.
 pub struct Open {
     /// Open beneath, without `O_APPEND` and `O_TRUNC`.
-    pub back: Below,
+    pub back: LowerFid,
     pub qid: Qid,
     pub file: Rc<File>,
     pub readable: bool,
@@ -55,7 +55,7 @@ pub struct Open {
 
 impl Entry {
     /// The fid beneath that ends with it.
-    pub fn back(&self) -> Option<Below> {
+    pub fn back(&self) -> Option<LowerFid> {
         match self {
             Entry::Plain { back, .. } => Some(*back),
             Entry::Open(open) => Some(open.back),
@@ -65,7 +65,7 @@ impl Entry {
 }
 
 /// A fid beneath and what is known of it: the content of an [`Entry::Plain`].
-pub type Plain = (Below, Qid, MountOptions);
+pub type Plain = (LowerFid, Qid, MountOptions);
 
 /// The place of a request in the order of arrival. Requests wait for earlier
 /// ones only, so that no two ever wait for one another, whatever their tags.
@@ -99,7 +99,7 @@ pub struct Conn {
     /// The session it belongs to, if that has a lease.
     pub(crate) session: RefCell<Option<Rc<Session>>>,
     /// Fids beneath that requests in flight hold, and how many of them.
-    pub(crate) holds: RefCell<BTreeMap<Below, u32>>,
+    pub(crate) holds: RefCell<BTreeMap<LowerFid, u32>>,
 }
 
 /// A fid beneath that a request uses for longer than one message, or after it
@@ -107,7 +107,7 @@ pub struct Conn {
 pub struct Hold<'c> {
     conn: &'c Conn,
     /// The fid beneath.
-    pub back: Below,
+    pub back: LowerFid,
     /// The file.
     pub qid: Qid,
 }
@@ -143,7 +143,7 @@ impl Conn {
     ///
     /// # Errors
     /// `EBADF` for no fid and for snapshots.
-    pub fn below(&self, fid: u32) -> Result<(Below, Qid), Errno> {
+    pub fn below(&self, fid: u32) -> Result<(LowerFid, Qid), Errno> {
         match self.get(fid)? {
             Entry::Plain { back, qid, .. } => Ok((back, qid)),
             Entry::Open(open) => Ok((open.back, open.qid)),
@@ -165,7 +165,7 @@ impl Conn {
 
     /// Waits until no request holds that fid beneath. No lock may be held that
     /// such a request could wait for.
-    pub async fn wait_until_free(&self, back: Below) {
+    pub async fn wait_until_free(&self, back: LowerFid) {
         while self.holds.borrow().contains_key(&back) {
             self.done.wait().await;
         }

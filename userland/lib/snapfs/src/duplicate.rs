@@ -46,7 +46,7 @@ impl Files {
     fn snapshot(&mut self, snapshot: &Snapshot) -> Rc<Snapshot> {
         Rc::new(Snapshot {
             file: self.new_of(&snapshot.file),
-            ranges: snapshot.ranges.clone(),
+            references: snapshot.references.clone(),
             options: snapshot.options,
         })
     }

@@ -1,19 +1,19 @@
 //! What snapfs knows of one file while somebody has it open or holds a
 //! snapshot of it.
 
-use crate::below::Below;
 use crate::budget::Share;
 use crate::changes::History;
-use crate::hidden::name_text;
-use crate::past::Past;
-use crate::ranges::Part;
-use crate::sync::Lock;
+use crate::hidden::HiddenName;
+use crate::lower::LowerFid;
+use crate::snap::Snapshot;
+use crate::sync::{Held, Lock};
+use crate::versions::{Epoch, Versions};
 use crate::zeros::Zeros;
 use crate::{Backing, Snapfs};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
-use core::ops::Range;
+use core::ops::{Deref, Range};
 use ninep::{Attr, Changes};
 
 /// A file without blocks is believed to be all zeros only from this size on:
@@ -25,13 +25,47 @@ pub const SIZE_MAX: u64 = i64::MAX as u64;
 
 /// One file, by qid.path. Fids, snapshots and running tasks hold it.
 pub struct File {
-    /// The server beneath's identity for it.
+    /// The lower server's identity for it.
     pub path: u64,
-    /// Held by whoever changes the file, its size, its journal or what any
-    /// snapshot of it covers, messages included. Reading a snapshot needs no
-    /// lock: it looks again when the data is there.
-    pub lock: Lock,
+    pub(crate) lock: Lock,
     pub(crate) state: RefCell<State>,
+}
+
+impl File {
+    /// Waits until nothing else reads or changes the live file.
+    pub async fn lock(&self) -> Locked<'_> {
+        Locked {
+            _held: self.lock.exclusive().await,
+            file: self,
+        }
+    }
+
+    /// Are the two one?
+    pub fn is(&self, other: &File) -> bool {
+        core::ptr::eq(self, other)
+    }
+
+    /// Waits until nothing changes the live file.
+    pub async fn share(&self) -> Held<'_> {
+        self.lock.shared().await
+    }
+}
+
+/// Proof of holding a file's lock: only with it are the file, its size, its
+/// versions and what any snapshot of it refers to changed, messages included.
+/// Reading a snapshot needs no lock: it looks again when the data is there.
+#[must_use]
+pub struct Locked<'f> {
+    file: &'f File,
+    _held: Held<'f>,
+}
+
+impl Deref for Locked<'_> {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        self.file
+    }
 }
 
 /// When a file was changed, in seconds and nanoseconds.
@@ -79,13 +113,13 @@ pub struct State {
     pub precious: u32,
     /// A fid open for reading, for snapshots and rescues. It belongs to an
     /// open client fid until that is clunked, then to the file.
-    pub reader: Option<Below>,
+    pub reader: Option<LowerFid>,
     /// The reader belongs to the file.
     pub orphan: bool,
     /// Names of this file in the hidden directory.
-    pub hidden: Vec<u64>,
-    /// What the blocks were, and who needs that.
-    pub past: Past,
+    pub hidden: Vec<HiddenName>,
+    /// What the blocks were, and which snapshots need that.
+    pub versions: Versions,
     /// Which bytes are known to be zeros. What a stranger does to them is
     /// noticed as everywhere: nothing is known while `mtime` is not.
     pub zeros: Zeros,
@@ -93,9 +127,6 @@ pub struct State {
     pub logged: Option<(u64, u64, (u64, u64))>,
     /// The log says that we are changing it.
     pub begun: bool,
-    /// It counts as covered at this epoch, the last one that an earlier
-    /// instance gave it.
-    pub claimed_from: Option<u64>,
     /// What all this takes of the memory for all files.
     pub share: Share,
 }
@@ -116,11 +147,10 @@ impl State {
             reader: None,
             orphan: false,
             hidden: Vec::new(),
-            past: Past::default(),
+            versions: Versions::default(),
             zeros: Zeros::default(),
             logged: None,
             begun: false,
-            claimed_from: None,
             share,
         }
     }
@@ -129,11 +159,11 @@ impl State {
     /// know is forgotten before it takes what snapshots need.
     pub fn weigh(&mut self) {
         let known = self.zeros.weight() + self.history.weight();
-        self.share.set(self.past.weight() + known);
+        self.share.set(self.versions.weight() + known);
         if known > 0 && self.share.is_scarce() {
             self.zeros.clear();
             self.history.note_all(self.epoch);
-            self.share.set(self.past.weight());
+            self.share.set(self.versions.weight());
         }
     }
 
@@ -237,29 +267,28 @@ impl<B: Backing> Snapfs<B> {
             (reader, core::mem::take(&mut state.hidden))
         };
         if let Some(fid) = reader {
-            self.clunk_below(fid).await;
+            self.clunk_lower(fid).await;
         }
-        for number in hidden {
-            if let Ok(dir) = self.hidden_dir().await {
-                let _ = self
-                    .unlink_below(dir, name_text(number).as_byte_str(), 0)
-                    .await;
-                self.leave_hidden_dir().await;
-            }
-            self.leave_hidden_dir().await;
+        for name in hidden {
+            self.remove_hidden(name).await;
         }
     }
 
-    /// Forgets what only the references in `gone` could reach. They must be
-    /// out of the cover already. The lock must be held.
-    pub(crate) fn sweep(&self, file: &File, gone: &[Part]) {
+    /// Makes `bytes` of a snapshot of the file refer to `epoch`, or to nothing;
+    /// what nothing reaches any more is forgotten.
+    pub(crate) fn refer(
+        &self,
+        file: &Locked<'_>,
+        snapshot: &Snapshot,
+        bytes: &Range<u64>,
+        epoch: Option<Epoch>,
+    ) {
+        let mut slots = self.store.slots.borrow_mut();
         let state = &mut *file.state.borrow_mut();
-        // Who has not claimed yet may reach all of it.
-        if state.claimed_from.is_none() {
-            let mut slots = self.store.slots.borrow_mut();
-            let past = &mut state.past;
-            past.sweep(gone, |slot, count| slots.give_back(slot, count));
-        }
+        let mut references = snapshot.references.borrow_mut();
+        references.set(bytes, epoch, &mut state.versions, |slot, count| {
+            slots.give_back(slot, count);
+        });
         state.weigh();
     }
 }

@@ -6,7 +6,7 @@
 //! Clients are kept out by its identity: a host may find it by other names than
 //! its own, and a fid of a file that was moved into it leads there by `..`.
 
-use crate::below::Below;
+use crate::lower::LowerFid;
 use crate::options::Saving;
 use crate::sync::{Acquire, Lock};
 use crate::{Backing, Snapfs};
@@ -15,14 +15,36 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::cell::Cell;
 use ninep::consts::{NONUNAME, open, qid, setattr, unlink};
-use ninep::{ByteStr, ByteString, DirEntries, Names, Qid, Reply, Request, SetAttr};
+use ninep::{ByteStr, ByteString, DirEntries, Names, Qid, Request, SetAttr};
 
 /// Its name, which clients can neither see nor use in its home, whatever the
 /// case of its letters.
 pub const HIDDEN: ByteStr<'static> = ByteStr(b".snapfs");
 
-/// A directory beneath: a fid of ours for it, and its qid.path.
-type Dir = (Below, u64);
+/// A directory: a lower fid of snapfs's own for it, and its qid.path.
+type Dir = (LowerFid, u64);
+
+/// One use of the hidden directory, which is there until the last one ends.
+#[must_use = "Snapfs::leave_hidden_dir ends it"]
+#[cfg_attr(feature = "memory", derive(Clone))]
+pub struct InHidden {
+    /// The directory.
+    pub dir: LowerFid,
+}
+
+/// A name in the hidden directory that was never used before.
+#[cfg_attr(feature = "memory", derive(Clone))]
+pub struct HiddenName {
+    pub number: u64,
+    pub hidden: InHidden,
+}
+
+impl HiddenName {
+    /// Its text.
+    pub fn text(&self) -> ByteString {
+        format!("f{}", self.number).into()
+    }
+}
 
 /// The directory's state.
 #[cfg_attr(feature = "memory", derive(Clone))]
@@ -32,7 +54,7 @@ pub struct Hidden {
     home: Cell<Option<Dir>>,
     /// A mount asked for a place where old bytes are saved.
     chosen: Cell<bool>,
-    fid: Cell<Option<Below>>,
+    fid: Cell<Option<LowerFid>>,
     /// Its qid.path, while it exists.
     pub(crate) path: Cell<Option<u64>>,
     users: Cell<u32>,
@@ -68,6 +90,11 @@ pub fn is_reserved(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(&HIDDEN)
 }
 
+/// Does the error say that there is no room?
+pub fn no_room(errno: Errno) -> bool {
+    matches!(errno, Errno::ENOSPC | Errno::EDQUOT)
+}
+
 /// Does the error say that the hidden directory is not to be had in its home, or
 /// that nothing may be moved there, however much room there is?
 pub fn is_no_place(errno: Errno) -> bool {
@@ -92,27 +119,32 @@ pub fn check_name(name: &[u8]) -> Result<(), Errno> {
 }
 
 impl<B: Backing> Snapfs<B> {
-    /// The directory, made if need be. Each success needs one
-    /// [`Snapfs::leave_hidden_dir`] when what was put there is gone.
-    pub(crate) async fn hidden_dir(&self) -> Result<Below, Errno> {
+    /// A use of the directory, which is made if need be.
+    pub(crate) async fn hidden_dir(&self) -> Result<InHidden, Errno> {
         let hidden = &self.hidden;
         let _held = hidden.changing.exclusive().await;
-        if let Some(fid) = hidden.fid.get() {
+        if let Some(dir) = hidden.fid.get() {
             hidden.users.set(hidden.users.get() + 1);
-            return Ok(fid);
+            return Ok(InHidden { dir });
         }
         let (home, _) = hidden.home.get().ok_or(Errno::EPROTO)?;
-        match self.unseen(home, self.mkdir_below(home, HIDDEN)).await {
+        let request = Request::Mkdir {
+            dfid: home,
+            name: HIDDEN,
+            mode: 0o700,
+            gid: 0,
+        };
+        match self.unseen(home, self.tell(&request)).await {
             Ok(()) => {}
             // One of ours that could not be removed.
             Err(Errno::EEXIST) if hidden.path.get().is_some() => {}
             Err(errno) => return Err(errno),
         }
-        let (fid, qid) = self.walk_below(home, &[HIDDEN]).await?;
-        hidden.fid.set(Some(fid));
+        let (dir, qid) = self.walk_lower(home, &[HIDDEN]).await?;
+        hidden.fid.set(Some(dir));
         hidden.path.set(qid.map(|qid| qid.path));
         hidden.users.set(1);
-        Ok(fid)
+        Ok(InHidden { dir })
     }
 
     /// Old bytes are to be saved there from now on, for all clients: the first to
@@ -129,7 +161,7 @@ impl<B: Backing> Snapfs<B> {
             Saving::Dir(dir) => {
                 let tree = self.tree.borrow().clone();
                 let root = self
-                    .attach_below(b"".into(), tree.as_byte_str(), NONUNAME)
+                    .attach_lower(b"".into(), tree.as_byte_str(), NONUNAME)
                     .await?;
                 self.walk_down(root, dir).await?
             }
@@ -147,7 +179,7 @@ impl<B: Backing> Snapfs<B> {
         };
         drop(held);
         if let Some((fid, _)) = old {
-            self.clunk_below(fid).await;
+            self.clunk_lower(fid).await;
         }
         match moved {
             Ok(()) | Err(Errno::EEXIST) => {
@@ -167,8 +199,8 @@ impl<B: Backing> Snapfs<B> {
         Ok(())
     }
 
-    /// One use of the directory has ended; the last one removes it.
-    pub(crate) async fn leave_hidden_dir(&self) {
+    /// A use of the directory has ended; the last one removes it.
+    pub(crate) async fn leave_hidden_dir(&self, _: InHidden) {
         let hidden = &self.hidden;
         hidden.users.set(hidden.users.get() - 1);
         if hidden.users.get() > 0 {
@@ -178,19 +210,24 @@ impl<B: Backing> Snapfs<B> {
         if hidden.users.get() == 0
             && let (Some((home, _)), Some(fid)) = (hidden.home.get(), hidden.fid.take())
         {
-            let remove = self.send_unlink(home, HIDDEN, unlink::REMOVEDIR);
-            if matches!(self.unseen(home, remove).await, Ok(()) | Err(Errno::ENOENT)) {
+            let request = Request::Unlinkat {
+                dirfid: home,
+                name: HIDDEN,
+                flags: unlink::REMOVEDIR,
+            };
+            let removed = self.unseen(home, self.tell(&request)).await;
+            if matches!(removed, Ok(()) | Err(Errno::ENOENT)) {
                 hidden.path.set(None);
             }
-            self.clunk_below(fid).await;
+            self.clunk_lower(fid).await;
         }
     }
 
     /// Does `change`, which is no client's affair, in the home and puts back its
     /// time of last change.
-    async fn unseen<T>(&self, home: Below, change: impl Future<Output = T>) -> T {
+    async fn unseen<T>(&self, home: LowerFid, change: impl Future<Output = T>) -> T {
         let _alone = self.hidden.times.exclusive().await;
-        let before = self.attr_below(home).await;
+        let before = self.attr_lower(home).await;
         let result = change.await;
         if let Ok(attr) = before {
             let attr = SetAttr {
@@ -200,7 +237,7 @@ impl<B: Backing> Snapfs<B> {
                 ..SetAttr::default()
             };
             // Who serves a directory of somebody else's may not.
-            let _ = self.set_attr_below(home, attr).await;
+            let _ = self.set_attr_lower(home, attr).await;
         }
         result
     }
@@ -211,7 +248,7 @@ impl<B: Backing> Snapfs<B> {
     /// `EPERM`: it is the hidden directory's. Those of [`check_name`].
     pub(crate) async fn allowed(
         &self,
-        (back, dir): (Below, Qid),
+        (back, dir): (LowerFid, Qid),
         name: ByteStr<'_>,
     ) -> Result<(), Errno> {
         check_name(&name)?;
@@ -226,10 +263,10 @@ impl<B: Backing> Snapfs<B> {
         }
         // Hosts fold more than the case of letters; they know how.
         drop(self.hidden.changing.shared().await);
-        let Ok((fid, found)) = self.walk_below(back, &[name]).await else {
+        let Ok((fid, found)) = self.walk_lower(back, &[name]).await else {
             return Ok(());
         };
-        self.clunk_below(fid).await;
+        self.clunk_lower(fid).await;
         match found.is_some_and(|qid| self.is_hidden(&qid)) {
             true => Err(Errno::EPERM),
             false => Ok(()),
@@ -263,24 +300,34 @@ impl<B: Backing> Snapfs<B> {
         found.or(named.filter(|at| *at < qids.len()))
     }
 
-    /// A name in the directory that was never used.
-    pub(crate) fn hidden_name(&self) -> u64 {
+    /// A name in the directory that was never used before.
+    pub(crate) async fn hidden_name(&self) -> Result<HiddenName, Errno> {
+        let hidden = self.hidden_dir().await?;
         self.hidden.names.set(self.hidden.names.get() + 1);
-        self.hidden.names.get()
+        let number = self.hidden.names.get();
+        Ok(HiddenName { number, hidden })
+    }
+
+    /// What has that name is removed.
+    pub(crate) async fn remove_hidden(&self, name: HiddenName) {
+        let _ = self
+            .unlink_lower(name.hidden.dir, name.text().as_byte_str(), 0)
+            .await;
+        self.leave_hidden_dir(name.hidden).await;
     }
 
     /// Removes what a dead instance left. The caller's lock on the directory
     /// proves that it is dead.
-    pub(crate) async fn clean_hidden_dir(&self, root: Below) -> Result<(), Errno> {
-        let fid = match self.walk_below(root, &[HIDDEN]).await {
+    pub(crate) async fn clean_hidden_dir(&self, root: LowerFid) -> Result<(), Errno> {
+        let fid = match self.walk_lower(root, &[HIDDEN]).await {
             Ok((fid, _)) => fid,
             Err(Errno::ENOENT) => return Ok(()),
             Err(errno) => return Err(errno),
         };
         let cleaned = self.empty_dir(fid, |_| false).await;
-        self.clunk_below(fid).await;
+        self.clunk_lower(fid).await;
         cleaned?;
-        self.unlink_below(root, HIDDEN, unlink::REMOVEDIR).await?;
+        self.unlink_lower(root, HIDDEN, unlink::REMOVEDIR).await?;
         self.hidden.path.set(None);
         Ok(())
     }
@@ -288,39 +335,31 @@ impl<B: Backing> Snapfs<B> {
     /// Removes what is in the directory, but for the names `kept`.
     pub(crate) async fn empty_dir(
         &self,
-        dir: Below,
+        dir: LowerFid,
         kept: impl Fn(ByteStr<'_>) -> bool,
     ) -> Result<(), Errno> {
-        let (list, _) = self.walk_below(dir, &[]).await?;
+        let (list, _) = self.walk_lower(dir, &[]).await?;
         let names = self.names_in(list).await;
-        self.clunk_below(list).await;
+        self.clunk_lower(list).await;
         for name in names? {
             let name = name.as_byte_str();
             if !kept(name) {
-                self.unlink_below(dir, name, 0).await?;
+                self.unlink_lower(dir, name, 0).await?;
             }
         }
         Ok(())
     }
 
-    async fn names_in(&self, list: Below) -> Result<Vec<ByteString>, Errno> {
-        self.open_below(list, open::RDONLY).await?;
+    async fn names_in(&self, list: LowerFid) -> Result<Vec<ByteString>, Errno> {
+        self.open_lower(list, open::RDONLY).await?;
         let mut names = Vec::new();
         let mut offset = 0;
         loop {
-            let request = Request::Readdir {
-                fid: list,
-                offset,
-                count: self.backing.iounit(),
-            };
-            let buf = self.backing.rpc(&request).await?;
-            let data = match ninep::decode_reply(buf.as_ref()) {
-                Ok((_, Reply::Readdir { data })) if !data.is_empty() => data,
-                Ok((_, Reply::Readdir { .. })) => return Ok(names),
-                Ok((_, Reply::Error(errno))) => return Err(errno),
-                _ => return Err(Errno::EPROTO),
-            };
-            for entry in DirEntries::new(data) {
+            let data = self.list_lower(list, offset, self.backing.iounit()).await?;
+            if data.is_empty() {
+                return Ok(names);
+            }
+            for entry in DirEntries::new(&data) {
                 let entry = entry.map_err(|_| Errno::EPROTO)?;
                 offset = entry.offset;
                 if entry.name != "." && entry.name != ".." {
@@ -329,9 +368,4 @@ impl<B: Backing> Snapfs<B> {
             }
         }
     }
-}
-
-/// The text of a [`Snapfs::hidden_name`].
-pub fn name_text(number: u64) -> ByteString {
-    format!("f{number}").into()
 }

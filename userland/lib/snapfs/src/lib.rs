@@ -1,8 +1,8 @@
 //! snapfs: a 9P2000.L server over another one, adding snapshots.
 //!
-//! It owns fids, epochs, the journal of rescued blocks and the temporary store
-//! they are in; it does not own the transport to its clients, nor the server
-//! beneath ([`Backing`]). One thread: requests are tasks of an [`Executor`]
+//! It owns fids, epochs, the versions of files and the temporary store of saved
+//! blocks; it does not own the transport to its clients, nor the lower server
+//! ([`Backing`]). One thread: requests are tasks of an [`Executor`]
 //! that interleave where they wait for the backing.
 //!
 //! ```text
@@ -13,51 +13,50 @@
 //! ```
 //!
 //! Complexity: taking and releasing a snapshot costs O(log n) in the number of
-//! snapshots; releasing also a look-up for each block rescued between it and
-//! the next snapshot that covers its range, or for each block rescued in its
-//! range, whichever are fewer. A write costs O(log n) per block, and at most one
-//! rescue per block and epoch in use, however many snapshots there are. What is
-//! known to be zeros costs O(log n), however much it is.
+//! snapshots; releasing also some look-ups for each run of blocks saved at its
+//! epoch in its range. A write costs O(log n) per block, and at most one rescue
+//! per block and epoch in use, however many snapshots there are. What is known
+//! to be zeros costs O(log n), however much it is.
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 mod backing;
-mod below;
 mod budget;
 mod changes;
 mod commit;
 mod conn;
-mod cover;
 #[cfg(feature = "memory")]
 mod duplicate;
 mod exec;
 mod file;
 mod hidden;
+mod lower;
 
-mod journal;
 #[cfg(feature = "memory")]
 pub mod memory;
 mod names;
 mod open;
 mod options;
 mod pass;
-mod past;
 mod persist;
-mod pieces;
 mod plan;
 mod put;
-mod ranges;
 mod record;
 mod recover;
+mod references;
 mod rescue;
 mod revalidate;
 mod serve;
 mod session;
+mod slots;
 mod snap;
 mod store;
 pub mod sync;
+mod versions;
 mod zeros;
 
 use abi::Errno;
@@ -81,7 +80,7 @@ pub struct Snapfs<B: Backing> {
     conns: RefCell<BTreeMap<ConnId, Rc<conn::Conn>>>,
     /// Files that somebody uses, by qid.path.
     files: RefCell<BTreeMap<u64, Rc<file::File>>>,
-    fids: RefCell<below::FidPool>,
+    fids: RefCell<lower::FidPool>,
     store: store::Store,
     hidden: hidden::Hidden,
     /// Held exclusively while names are removed or replaced, shared by walks:
@@ -154,15 +153,15 @@ impl Default for Options {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Fids in use beneath, the server's own included.
-    pub fids_below: u32,
+    pub fids_lower: u32,
     /// Files somebody uses.
     pub files: usize,
     /// Live snapshots, those that wait for their clients included.
     pub snapshots: u32,
     /// Sessions with a lease.
     pub sessions: usize,
-    /// Entries in all journals.
-    pub journal: usize,
+    /// Runs of blocks in the versions of all files.
+    pub versions: usize,
     /// Blocks in the temporary store.
     pub saved: u32,
     /// Blocks rescued since the start.
@@ -234,7 +233,7 @@ impl<B: Backing> Snapfs<B> {
     /// # Errors
     /// The backing's.
     pub async fn start(&self, uname: ByteStr<'_>, aname: ByteStr<'_>) -> Result<(), Errno> {
-        let (root, qid) = self.attach_below(uname, aname, NONUNAME).await?;
+        let (root, qid) = self.attach_lower(uname, aname, NONUNAME).await?;
         self.hidden.set_home((root, qid.path));
         *self.tree.borrow_mut() = aname.into();
         if self.take_up(root).await? {
@@ -246,23 +245,23 @@ impl<B: Backing> Snapfs<B> {
     /// What the server holds now.
     pub fn counters(&self) -> Counters {
         let files = self.files.borrow();
-        let entries = |file: &Rc<file::File>| file.state.borrow().past.journal.len();
-        let lookups = |file: &Rc<file::File>| file.state.borrow().past.lookups();
+        let entries = |file: &Rc<file::File>| file.state.borrow().versions.len();
+        let lookups = |file: &Rc<file::File>| file.state.borrow().versions.lookups();
         Counters {
-            journal: files.values().map(entries).sum(),
+            versions: files.values().map(entries).sum(),
             lookups: files.values().map(lookups).sum(),
             ..self.totals()
         }
     }
 
-    /// The same in constant time, without the journals.
+    /// The same in constant time, without the versions.
     pub fn totals(&self) -> Counters {
         Counters {
-            fids_below: self.fids.borrow().used(),
+            fids_lower: self.fids.borrow().used(),
             files: self.files.borrow().len(),
             snapshots: self.snapshots.get(),
             sessions: self.sessions.len(),
-            journal: 0,
+            versions: 0,
             saved: self.store.slots.borrow().used(),
             rescued: self.rescued.get(),
             lost: self.lost.get(),

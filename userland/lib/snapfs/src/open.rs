@@ -1,9 +1,9 @@
 //! Fids: attach, walk, open, create, clunk.
 
-use crate::below::Below;
 use crate::conn::{Conn, Entry, Open, Plain};
-use crate::file::File;
+use crate::file::{File, Locked};
 use crate::hidden::check_name;
+use crate::lower::LowerFid;
 use crate::options;
 use crate::{Backing, Snapfs};
 use abi::Errno;
@@ -26,7 +26,7 @@ const fn is_regular(mode: u32) -> bool {
 }
 
 /// The flags that are passed down when a regular file is opened.
-const fn for_below(flags: u32) -> u32 {
+const fn for_lower(flags: u32) -> u32 {
     flags & !(OURS | open::CREAT | open::EXCL)
 }
 
@@ -90,19 +90,19 @@ impl<B: Backing> Snapfs<B> {
         uname: ByteStr<'_>,
         dir: ByteStr<'_>,
         n_uname: u32,
-    ) -> Result<(Below, Qid), Errno> {
+    ) -> Result<(LowerFid, Qid), Errno> {
         let tree = self.tree.borrow().clone();
         let tree = tree.as_byte_str();
-        let root = self.attach_below(uname, tree, n_uname).await?;
+        let root = self.attach_lower(uname, tree, n_uname).await?;
         self.walk_down(root, dir).await
     }
 
     /// Walks from a fid beneath, which is gone then, to `dir`.
     pub(crate) async fn walk_down(
         &self,
-        (mut at, mut qid): (Below, Qid),
+        (mut at, mut qid): (LowerFid, Qid),
         dir: ByteStr<'_>,
-    ) -> Result<(Below, Qid), Errno> {
+    ) -> Result<(LowerFid, Qid), Errno> {
         for name in dir
             .split(|byte| *byte == b'/')
             .filter(|name| !name.is_empty())
@@ -123,38 +123,11 @@ impl<B: Backing> Snapfs<B> {
                 Ok(found) => qid = found,
                 Err(_) => self.no_fid(next),
             }
-            self.clunk_below(at).await;
+            self.clunk_lower(at).await;
             arrived?;
             at = next;
         }
         Ok((at, qid))
-    }
-
-    pub(crate) async fn attach_below(
-        &self,
-        uname: ByteStr<'_>,
-        aname: ByteStr<'_>,
-        n_uname: u32,
-    ) -> Result<(u32, Qid), Errno> {
-        let fid = self.new_fid();
-        let request = Request::Attach {
-            fid,
-            afid: NOFID,
-            uname,
-            aname,
-            n_uname,
-        };
-        let attached = self.call(&request, |reply| match reply {
-            Reply::Attach { qid } => Some(qid),
-            _ => None,
-        });
-        match attached.await {
-            Ok(qid) => Ok((fid, qid)),
-            Err(errno) => {
-                self.no_fid(fid);
-                Err(errno)
-            }
-        }
     }
 
     /// `Twalk`. The reply's qids are put into `qids`.
@@ -193,7 +166,7 @@ impl<B: Backing> Snapfs<B> {
         drop((locked, held));
         if newfid == fid {
             conn.wait_until_free(from).await;
-            self.clunk_below(from).await;
+            self.clunk_lower(from).await;
         }
         Ok(Reply::Walk {
             qids: Qids::new(qids),
@@ -267,12 +240,12 @@ impl<B: Backing> Snapfs<B> {
             return (plain(unopened), Err(Errno::EISDIR));
         }
         if special {
-            let opened = self.open_below(back, flags & !OURS).await;
+            let opened = self.open_lower(back, flags & !OURS).await;
             return (plain(unopened), opened);
         }
         // A file that is replaced from now on is in use, and stays itself.
         let names = self.names.shared().await;
-        let opened = self.open_below(back, for_below(flags)).await;
+        let opened = self.open_lower(back, for_lower(flags)).await;
         let file = opened.map(|qid| (qid, self.file(qid.path)));
         drop(names);
         match file {
@@ -343,8 +316,8 @@ impl<B: Backing> Snapfs<B> {
     async fn opened(&self, mut found: Plain, mut file: Rc<File>, flags: u32) -> Opened {
         let mut tries = 0..REPLACED_MAX;
         loop {
-            let locked = file.lock.exclusive().await;
-            let looked = self.look_at_opened(&file, found.0, flags).await;
+            let locked = file.lock().await;
+            let looked = self.look_at_opened(&locked, found.0, flags).await;
             drop(locked);
             if looked != Err(Errno::ESTALE) || tries.next().is_none() {
                 return self.entry_of(found, file, (looked, flags)).await;
@@ -366,15 +339,15 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// Opens what the name of an open fid stands for now, in place of it.
-    async fn open_again(&self, back: Below, flags: u32) -> Result<(Below, Qid), Errno> {
-        let (new, _) = self.walk_below(back, &[]).await?;
-        match self.open_below(new, for_below(flags)).await {
+    async fn open_again(&self, back: LowerFid, flags: u32) -> Result<(LowerFid, Qid), Errno> {
+        let (new, _) = self.walk_lower(back, &[]).await?;
+        match self.open_lower(new, for_lower(flags)).await {
             Ok(qid) => {
-                self.clunk_below(back).await;
+                self.clunk_lower(back).await;
                 Ok((new, qid))
             }
             Err(errno) => {
-                self.clunk_below(new).await;
+                self.clunk_lower(new).await;
                 Err(errno)
             }
         }
@@ -384,7 +357,12 @@ impl<B: Backing> Snapfs<B> {
     ///
     /// # Errors
     /// `ESTALE`: it is not that file. The backing's.
-    async fn look_at_opened(&self, file: &File, back: Below, flags: u32) -> Result<bool, Errno> {
+    async fn look_at_opened(
+        &self,
+        file: &Locked<'_>,
+        back: LowerFid,
+        flags: u32,
+    ) -> Result<bool, Errno> {
         let attr = self.look(file, back).await?.ok_or(Errno::ESTALE)?;
         let regular = is_regular(attr.mode);
         if regular && flags & open::TRUNC != 0 {
@@ -429,7 +407,7 @@ impl<B: Backing> Snapfs<B> {
     /// What the server beneath says of all that was done with the fid.
     pub(crate) async fn clunk(&self, entry: Entry) -> Result<(), Errno> {
         match entry {
-            Entry::Plain { back, .. } => return self.close_below(back).await,
+            Entry::Plain { back, .. } => return self.close_lower(back).await,
             Entry::Open(open) => return self.close(open).await,
             Entry::Snap(snapshot) => self.release(snapshot).await,
             Entry::Reserved => {}
@@ -441,7 +419,7 @@ impl<B: Backing> Snapfs<B> {
     /// read through it.
     pub(crate) async fn close(&self, open: Rc<Open>) -> Result<(), Errno> {
         let file = open.file.clone();
-        let held = file.lock.exclusive().await;
+        let held = file.lock().await;
         open.closed.set(true);
         let back = open.back;
         drop(open);
@@ -456,7 +434,7 @@ impl<B: Backing> Snapfs<B> {
         };
         let closed = match kept {
             true => Ok(()),
-            false => self.close_below(back).await,
+            false => self.close_lower(back).await,
         };
         drop(held);
         self.done_with(file).await;

@@ -5,17 +5,18 @@
 //! is on its way to the disk when [`Snapfs::append`] returns: it outlives this
 //! process, not the machine. A log of another boot is not read.
 
-use crate::below::Below;
-use crate::file::{File, State};
-use crate::journal::{Noted, Place, Slot};
+use crate::file::{Locked, State};
+use crate::hidden::InHidden;
+use crate::lower::LowerFid;
 use crate::record::{Chain, LOST, Record, ZERO};
 use crate::session::{Session, SessionId};
-use crate::store::Slots;
+use crate::slots::Slots;
 use crate::sync::Lock;
+use crate::versions::{Noted, Place, Slot};
 use crate::{Backing, Snapfs};
 use abi::Errno;
 use alloc::vec::Vec;
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 use ninep::ByteStr;
 
 /// Its name in the hidden directory, and that of one in the making.
@@ -26,7 +27,7 @@ const NEW_LOG: ByteStr<'static> = ByteStr(b"log.new");
 /// request that may take some begins.
 const EPOCHS: u64 = 4096;
 const EPOCHS_LEFT: u64 = 1024;
-/// Most entries of a journal that one append tells of, about.
+/// Most of what was saved that one append tells of, about.
 const NEWS_MAX: usize = 64;
 /// Bytes a log may grow by before it is written anew; then as much as it has.
 const GROWTH: u64 = 64 << 10;
@@ -35,7 +36,9 @@ const GROWTH: u64 = 64 << 10;
 #[cfg_attr(feature = "memory", derive(Clone))]
 #[derive(Default)]
 pub struct Log {
-    fid: Cell<Option<Below>>,
+    fid: Cell<Option<LowerFid>>,
+    /// The directory that it is in.
+    hidden: RefCell<Option<InHidden>>,
     /// Bytes, and the check up to there.
     end: Cell<u64>,
     chain: Cell<Chain>,
@@ -91,27 +94,29 @@ pub fn place_of(number: u64) -> Place {
 
 /// What a journal knows, as records: one for each block that was saved, as each
 /// has its own check and may be given back alone.
-fn push_noted(path: u64, noted: &Noted, slots: &Slots, records: &mut Vec<Record>) {
-    let (piece, epoch, place) = match *noted {
+fn push_noted(path: u64, noted: Noted, slots: &Slots, records: &mut Vec<Record>) {
+    let (blocks, epoch, place) = match noted {
         Noted::Broken(epoch) => return records.push(Record::Broken { path, epoch }),
-        Noted::Saved(piece, epoch, place) => (piece, epoch, place),
+        Noted::Saved(blocks, epoch, place) => (blocks, epoch, place),
     };
+    let len = blocks.end - blocks.start;
     let (each, count) = match place {
-        Place::Saved(_) => (1, piece.len()),
-        _ => (piece.len(), 1),
+        Place::Saved(_) => (1, len),
+        _ => (len, 1),
     };
     for n in 0..count {
         let place = place.after(n);
+        let check = match place {
+            Place::Saved(slot) => slots.check(slot.index),
+            _ => None,
+        };
         records.push(Record::Saved {
             path,
-            block: piece.start() + n,
+            block: blocks.start + n,
             count: each,
             epoch,
             slot: place_number(place),
-            check: match place {
-                Place::Saved(slot) => slots.check(slot.index),
-                _ => 0,
-            },
+            check: check.map_or(0, |known| known.check),
         });
     }
 }
@@ -173,7 +178,7 @@ impl<B: Backing> Snapfs<B> {
             .iter()
             .for_each(|record| chain.put(record, &mut bytes));
         let fid = log.fid.get().ok_or(Errno::EIO)?;
-        let written = self.write_below(fid, log.end.get(), &bytes).await;
+        let written = self.write_lower(fid, log.end.get(), &bytes).await;
         written.map_err(|(_, errno)| errno)?;
         self.store.slots.borrow_mut().forget_freed(freed);
         log.end.set(log.end.get() + bytes.len() as u64);
@@ -185,46 +190,46 @@ impl<B: Backing> Snapfs<B> {
     /// one. The log's lock must be held.
     pub(crate) async fn rewrite_log(&self) -> Result<(), Errno> {
         let log = &self.log;
-        let dir = self.hidden_dir().await?;
-        let made = self.make_log(dir).await;
-        if made.is_err() {
-            // What was to be appended went into the new one: try again.
-            log.limit.set(0);
-        }
-        if made.is_err() || log.fid.get().is_some() {
-            // The old one's use of the directory goes on as the new one's.
-            self.leave_hidden_dir().await;
+        let hidden = self.hidden_dir().await?;
+        let made = self.make_log(hidden.dir).await;
+        // What was to be appended to the old one went into a new one that failed:
+        // it is tried again.
+        let old = match made {
+            Ok(_) => log.hidden.replace(Some(hidden)),
+            Err(_) => {
+                log.limit.set(0);
+                Some(hidden)
+            }
+        };
+        if let Some(old) = old {
+            self.leave_hidden_dir(old).await;
         }
         if let Some(old) = log.fid.replace(Some(made?)) {
-            self.clunk_below(old).await;
+            self.clunk_lower(old).await;
         }
         Ok(())
     }
 
-    async fn make_log(&self, dir: Below) -> Result<Below, Errno> {
-        let _ = self.unlink_below(dir, NEW_LOG, 0).await;
-        let (fid, _) = self.walk_below(dir, &[]).await?;
-        let made = match self.create_below(fid, NEW_LOG).await {
-            Ok(()) => self.fill_log(dir, fid).await,
-            Err(errno) => Err(errno),
-        };
-        if made.is_err() {
-            let _ = self.unlink_below(dir, NEW_LOG, 0).await;
-            self.clunk_below(fid).await;
+    async fn make_log(&self, dir: LowerFid) -> Result<LowerFid, Errno> {
+        let _ = self.unlink_lower(dir, NEW_LOG, 0).await;
+        let fid = self.create_lower(dir, NEW_LOG).await?;
+        let filled = self.fill_log(dir, fid).await;
+        if filled.is_err() {
+            let _ = self.unlink_lower(dir, NEW_LOG, 0).await;
         }
-        made.map(|()| fid)
+        self.keep_if(filled, fid).await
     }
 
-    async fn fill_log(&self, dir: Below, fid: Below) -> Result<(), Errno> {
+    async fn fill_log(&self, dir: LowerFid, fid: LowerFid) -> Result<(), Errno> {
         let log = &self.log;
         let mark = self.epoch.get() + EPOCHS;
         let (mut chain, mut bytes) = (Chain::default(), Vec::new());
         for record in self.known(mark) {
             chain.put(&record, &mut bytes);
         }
-        let written = self.write_below(fid, 0, &bytes).await;
+        let written = self.write_lower(fid, 0, &bytes).await;
         written.map_err(|(_, errno)| errno)?;
-        self.rename_below((dir, NEW_LOG), (dir, LOG)).await?;
+        self.rename_lower((dir, NEW_LOG), (dir, LOG)).await?;
         let end = bytes.len() as u64;
         log.end.set(end);
         log.limit.set(end * 2 + GROWTH);
@@ -250,10 +255,10 @@ impl<B: Backing> Snapfs<B> {
             }
             state.records(path, state.begun, &mut records);
             state.logged = state.logged_now();
-            for noted in state.past.journal.all() {
-                push_noted(path, &noted, &slots, &mut records);
+            for noted in state.versions.all() {
+                push_noted(path, noted, &slots, &mut records);
             }
-            state.past.forget_all_news();
+            state.versions.forget_news(usize::MAX);
         }
         records
     }
@@ -295,9 +300,8 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// Before a file with snapshots is changed, or `snapped` by the change: what
-    /// was saved of it is remembered, and that the change is our own. The lock
-    /// must be held.
-    pub(crate) async fn log_begin(&self, file: &File, snapped: bool) -> Result<(), Errno> {
+    /// was saved of it is remembered, and that the change is our own.
+    pub(crate) async fn log_begin(&self, file: &Locked<'_>, snapped: bool) -> Result<(), Errno> {
         if !(self.is_logged(file) || snapped && self.log.is_open()) {
             return Ok(());
         }
@@ -310,9 +314,8 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// In the middle of a long rescue: what was saved does not pile up as news.
-    /// The lock must be held.
-    pub(crate) async fn log_news(&self, file: &File) -> Result<(), Errno> {
-        let many = |state: &State| state.past.journal.news().len() >= NEWS_MAX;
+    pub(crate) async fn log_news(&self, file: &Locked<'_>) -> Result<(), Errno> {
+        let many = |state: &State| state.versions.news_len() >= NEWS_MAX;
         if !self.is_logged(file) || !many(&file.state.borrow()) {
             return Ok(());
         }
@@ -320,8 +323,8 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// After a change: the file is as we left it. If that cannot be noted, a
-    /// restart takes what it finds for our own doing. The lock must be held.
-    pub(crate) async fn log_done(&self, file: &File) {
+    /// restart takes what it finds for our own doing.
+    pub(crate) async fn log_done(&self, file: &Locked<'_>) {
         if self.is_logged(file) && self.log_file(file, Said::Left).await.is_ok() {
             file.state.borrow_mut().begun = false;
         }
@@ -329,8 +332,8 @@ impl<B: Backing> Snapfs<B> {
 
     /// Makes sure that the file as it is now is remembered, so that a change
     /// while we are away is noticed. When this returns nothing may be awaited
-    /// before the file has its snapshot. The lock must be held.
-    pub(crate) async fn log_known(&self, file: &File) -> Result<(), Errno> {
+    /// before the file has its snapshot.
+    pub(crate) async fn log_known(&self, file: &Locked<'_>) -> Result<(), Errno> {
         let logged = {
             let state = file.state.borrow();
             state.logged.is_some() && state.logged == state.logged_now()
@@ -343,25 +346,25 @@ impl<B: Backing> Snapfs<B> {
         Ok(())
     }
 
-    fn is_logged(&self, file: &File) -> bool {
+    fn is_logged(&self, file: &Locked<'_>) -> bool {
         let state = &mut *file.state.borrow_mut();
         let logged = self.log.is_open() && state.snaps > 0;
         if !logged {
-            state.past.forget_all_news();
+            state.versions.forget_news(usize::MAX);
         }
         logged
     }
 
-    async fn log_file(&self, file: &File, said: Said) -> Result<(), Errno> {
+    async fn log_file(&self, file: &Locked<'_>, said: Said) -> Result<(), Errno> {
         let mut news = 0;
         let mut now = None;
         self.append(|records| {
             let (path, state) = (file.path, file.state.borrow());
             let slots = self.store.slots.borrow();
-            for noted in state.past.journal.news() {
+            for noted in state.versions.news() {
                 push_noted(path, noted, &slots, records);
-                news += 1;
             }
+            news = state.versions.news_len();
             match said {
                 Said::News => {}
                 Said::Begun => records.push(Record::Begun { path }),
@@ -371,7 +374,7 @@ impl<B: Backing> Snapfs<B> {
         })
         .await?;
         let mut state = file.state.borrow_mut();
-        state.past.forget_news(news);
+        state.versions.forget_news(news);
         match said {
             Said::News => {}
             Said::Begun => state.logged = None,
@@ -388,12 +391,14 @@ impl<B: Backing> Snapfs<B> {
             return;
         }
         if let Some(fid) = log.fid.take() {
-            if let Ok(dir) = self.hidden_dir().await {
-                let _ = self.unlink_below(dir, LOG, 0).await;
-                self.leave_hidden_dir().await;
+            let hidden = log.hidden.take();
+            if let Some(hidden) = &hidden {
+                let _ = self.unlink_lower(hidden.dir, LOG, 0).await;
             }
-            self.clunk_below(fid).await;
-            self.leave_hidden_dir().await;
+            self.clunk_lower(fid).await;
+            if let Some(hidden) = hidden {
+                self.leave_hidden_dir(hidden).await;
+            }
         }
     }
 }

@@ -5,11 +5,11 @@
 use crate::budget::reserve;
 use crate::commit::Put;
 use crate::conn::{Conn, Entry};
-use crate::file::File;
-use crate::journal::Place;
+use crate::file::{File, Locked};
 use crate::put::Bytes;
 use crate::snap::Snapshot;
 use crate::sync::Held;
+use crate::versions::Place;
 use crate::{Backing, Snapfs};
 use abi::Errno;
 use alloc::rc::Rc;
@@ -100,7 +100,7 @@ impl<B: Backing> Snapfs<B> {
     pub(crate) async fn plan<'a>(
         &'a self,
         conn: &Conn,
-        file: &File,
+        file: &Locked<'_>,
         base: u64,
         put: &Put<'a>,
     ) -> Plan<'a> {
@@ -149,15 +149,15 @@ impl<B: Backing> Snapfs<B> {
         &'a self,
         conn: &Conn,
         plan: &mut Plan<'a>,
-        file: &File,
+        file: &Locked<'_>,
         (snapfid, soff): (u32, u64),
         range: &Range<u64>,
     ) -> Result<u64, Errno> {
         let Entry::Snap(source) = conn.get(snapfid)? else {
             return Err(Errno::EBADF);
         };
-        if core::ptr::eq(&*source.file, file) && soff == range.start {
-            self.plan_restore(plan, &source, range).await
+        if file.is(&source.file) && soff == range.start {
+            self.plan_restore(plan, file, &source, range).await
         } else {
             self.plan_copy(plan, file, &source, soff, range).await
         }
@@ -168,6 +168,7 @@ impl<B: Backing> Snapfs<B> {
     async fn plan_restore<'a>(
         &'a self,
         plan: &mut Plan<'a>,
+        file: &Locked<'_>,
         source: &Rc<Snapshot>,
         range: &Range<u64>,
     ) -> Result<u64, Errno> {
@@ -187,7 +188,7 @@ impl<B: Backing> Snapfs<B> {
                     until = end;
                 }
                 let part = at..until;
-                let copied = self.plan_copy(plan, &source.file, source, at, &part).await;
+                let copied = self.plan_copy(plan, file, source, at, &part).await;
                 match copied {
                     Ok(end) if end == until => {}
                     Err(Errno::ESTALE) if at > range.start => break,
@@ -204,7 +205,7 @@ impl<B: Backing> Snapfs<B> {
     async fn plan_copy<'a>(
         &'a self,
         plan: &mut Plan<'a>,
-        file: &File,
+        file: &Locked<'_>,
         source: &Rc<Snapshot>,
         soff: u64,
         range: &Range<u64>,

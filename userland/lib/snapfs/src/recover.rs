@@ -2,16 +2,15 @@
 //! time has claimed its snapshots, or its lease has run out, each file it knew
 //! counts as covered by snapshots of every earlier epoch.
 
-use crate::below::Below;
 use crate::changes::History;
 use crate::conn::Conn;
-use crate::file::{File, State};
+use crate::file::{File, Locked};
 use crate::hidden::HIDDEN;
-use crate::journal::Place;
+use crate::lower::LowerFid;
 use crate::persist::{LOG, place_of, session_id};
-use crate::pieces::Piece;
 use crate::record::{Record, Records};
 use crate::session::SessionId;
+use crate::versions::{Noted, Place};
 use crate::{BLOCK, Backing, Snapfs};
 use abi::Errno;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -21,8 +20,6 @@ use core::ops::Range;
 use ninep::ByteStr;
 use ninep::consts::open;
 
-/// All blocks a file can have.
-const BLOCKS: Range<u64> = 0..1 << 51;
 /// Bytes of a log read at once.
 const CHUNK: usize = 64 << 10;
 
@@ -128,7 +125,7 @@ impl Image {
 impl<B: Backing> Snapfs<B> {
     /// Takes up what an earlier instance logged. `false`: nothing, or nothing
     /// that anybody could come back for.
-    pub(crate) async fn take_up(&self, root: Below) -> Result<bool, Errno> {
+    pub(crate) async fn take_up(&self, root: LowerFid) -> Result<bool, Errno> {
         if self.sessions.lease == 0 {
             return Ok(false);
         }
@@ -145,44 +142,44 @@ impl<B: Backing> Snapfs<B> {
             .sessions
             .iter()
             .for_each(|id| self.sessions.add_old(*id));
-        let dir = self.hidden_dir().await?;
+        let hidden = self.hidden_dir().await?;
         self.take_up_store(&image).await?;
         for (path, old) in image.files {
             self.take_up_file(path, old);
         }
-        self.remove_rest(dir).await?;
+        self.remove_rest(hidden.dir).await?;
         self.rewrite_log().await?;
-        self.leave_hidden_dir().await;
+        self.leave_hidden_dir(hidden).await;
         Ok(true)
     }
 
     /// The log that an earlier instance left, if there is one.
-    async fn old_log(&self, root: Below) -> Result<Option<Vec<u8>>, Errno> {
-        let (dir, qid) = match self.walk_below(root, &[HIDDEN]).await {
+    async fn old_log(&self, root: LowerFid) -> Result<Option<Vec<u8>>, Errno> {
+        let (dir, qid) = match self.walk_lower(root, &[HIDDEN]).await {
             Ok(found) => found,
             Err(Errno::ENOENT) => return Ok(None),
             Err(errno) => return Err(errno),
         };
         self.hidden.path.set(qid.map(|qid| qid.path));
-        let log = match self.walk_below(dir, &[LOG]).await {
+        let log = match self.walk_lower(dir, &[LOG]).await {
             Ok((fid, _)) => {
                 let read = self.read_log(fid).await;
-                self.clunk_below(fid).await;
+                self.clunk_lower(fid).await;
                 read.map(Some)
             }
             Err(Errno::ENOENT) => Ok(None),
             Err(errno) => Err(errno),
         };
-        self.clunk_below(dir).await;
+        self.clunk_lower(dir).await;
         log
     }
 
-    async fn read_log(&self, fid: Below) -> Result<Vec<u8>, Errno> {
-        self.open_below(fid, open::RDONLY).await?;
+    async fn read_log(&self, fid: LowerFid) -> Result<Vec<u8>, Errno> {
+        self.open_lower(fid, open::RDONLY).await?;
         let mut log = Vec::new();
         loop {
             let at = log.len();
-            self.read_below(fid, at as u64, CHUNK, &mut log).await?;
+            self.read_lower(fid, at as u64, CHUNK, &mut log).await?;
             if log.len() < at + CHUNK {
                 return Ok(log);
             }
@@ -216,20 +213,18 @@ impl<B: Backing> Snapfs<B> {
         // owners put up with nobody knows any more.
         state.snaps += 1;
         state.precious += 1;
-        state.claimed_from = Some(old.epoch);
         for ((block, count, epoch), slot) in old.saved {
             let place = match place_of(slot) {
                 Place::Saved(_) if !self.store.is_open() => Place::Lost,
                 place => place,
             };
-            let piece = Piece::largest(block, block.saturating_add(count));
-            state.past.journal.save(piece, epoch, place);
+            let blocks = block..block.saturating_add(count);
+            state.versions.restore(Noted::Saved(blocks, epoch, place));
         }
         for epoch in old.breaks {
-            state.past.journal.note_break(epoch);
+            state.versions.restore(Noted::Broken(epoch));
         }
-        state.past.forget_all_news();
-        state.past.add(BLOCKS, old.epoch);
+        state.versions.begin_grace(old.epoch);
         state.weigh();
         drop(state);
         self.old_files.borrow_mut().push(file);
@@ -238,7 +233,7 @@ impl<B: Backing> Snapfs<B> {
     /// Removes all but the store. A file that was removed while it was in use
     /// cannot be found by its client any more; the old log goes when the new
     /// one takes its place.
-    async fn remove_rest(&self, dir: Below) -> Result<(), Errno> {
+    async fn remove_rest(&self, dir: LowerFid) -> Result<(), Errno> {
         let store = self.store.is_open();
         let kept = |name: ByteStr<'_>| name == LOG || name == crate::store::NAME && store;
         self.empty_dir(dir, kept).await
@@ -254,22 +249,18 @@ impl<B: Backing> Snapfs<B> {
     }
 
     async fn end_cover(&self, file: Rc<File>) {
-        let held = file.lock.exclusive().await;
-        self.uncover(&mut file.state.borrow_mut());
-        drop(held);
-        self.done_with(file).await;
-    }
-
-    /// The file is not covered any more for those who might have claimed.
-    fn uncover(&self, state: &mut State) {
-        if let Some(epoch) = state.claimed_from.take() {
+        let locked = file.lock().await;
+        {
+            let state = &mut *file.state.borrow_mut();
+            let mut slots = self.store.slots.borrow_mut();
             state.snaps -= 1;
             state.precious -= 1;
-            state.past.remove(BLOCKS, epoch);
-            let mut slots = self.store.slots.borrow_mut();
-            let past = &mut state.past;
-            past.sweep_all(|slot, count| slots.give_back(slot, count));
+            state
+                .versions
+                .end_grace(|slot, count| slots.give_back(slot, count));
         }
+        drop(locked);
+        self.done_with(file).await;
     }
 
     /// How far from `bytes.start` on the file's bytes as of `epoch` are still
@@ -291,11 +282,11 @@ impl<B: Backing> Snapfs<B> {
         }
         let session = conn.session();
         let had_it = session.is_some_and(|session| session.claims.get());
-        let had_it = had_it && state.claimed_from.is_some();
+        let had_it = had_it && state.versions.in_grace();
         let mut at = bytes.start;
         while at < bytes.end {
             let left = at / BLOCK..bytes.end.div_ceil(BLOCK);
-            let Ok((place, count)) = state.past.journal.run(left.clone(), epoch) else {
+            let Ok((place, count)) = state.versions.find(left.clone(), epoch) else {
                 break;
             };
             let blocks = left.start..left.start + count;
@@ -321,23 +312,23 @@ impl<B: Backing> Snapfs<B> {
 
     /// A file of an earlier instance is read to rescue what is about to be
     /// overwritten, though nobody may have opened it for reading yet. `fid` is
-    /// one of its fids beneath. The lock must be held.
-    pub(crate) async fn need_reader(&self, file: &File, fid: Below) -> Result<(), Errno> {
+    /// one of its lower fids.
+    pub(crate) async fn need_reader(&self, file: &Locked<'_>, fid: LowerFid) -> Result<(), Errno> {
         let needed = {
             let state = file.state.borrow();
-            state.claimed_from.is_some() && state.reader.is_none()
+            state.versions.in_grace() && state.reader.is_none()
         };
         if !needed {
             return Ok(());
         }
-        let (reader, _) = self.walk_below(fid, &[]).await?;
-        let opened = match self.open_below(reader, open::RDONLY).await {
+        let (reader, _) = self.walk_lower(fid, &[]).await?;
+        let opened = match self.open_lower(reader, open::RDONLY).await {
             Ok(qid) if qid.path == file.path => Ok(()),
             Ok(_) => Err(Errno::ESTALE),
             Err(errno) => Err(errno),
         };
         if opened.is_err() {
-            self.clunk_below(reader).await;
+            self.clunk_lower(reader).await;
             return opened;
         }
         let state = &mut *file.state.borrow_mut();

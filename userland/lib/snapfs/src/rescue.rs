@@ -1,16 +1,15 @@
 //! The rescue of blocks about to be overwritten: when it is over, nothing that
 //! a snapshot needs is left in them (invariant 10).
 
-use crate::below::Below;
-use crate::file::{File, State};
-use crate::hidden::name_text;
-use crate::journal::Place;
-use crate::past::{ENTRY, RANGE};
-use crate::ranges;
+use crate::file::{File, Locked, State};
+use crate::lower::LowerFid;
+use crate::references;
+use crate::versions::{ENTRY, Place, RANGE};
 use crate::{BLOCK, Backing, Snapfs};
 use abi::Errno;
 use alloc::vec::Vec;
 use core::ops::Range;
+use ninep::ByteStr;
 
 /// Which file system a file is on, as `statfs` says.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,16 +28,20 @@ const RESCUE_BLOCKS: u64 = 32;
 impl<B: Backing> Snapfs<B> {
     /// Saves what snapshots still need of `bytes`, which are about to be
     /// overwritten or cut off. When this returns, the store has acknowledged
-    /// every block and the journal knows it. What is known to be zeros is
-    /// noted, however much it is; the rest is read, a bounded piece at a time.
-    /// The lock must be held.
-    pub(crate) async fn rescue(&self, file: &File, bytes: Range<u64>) -> Result<(), Errno> {
+    /// every block and the file's versions say where it is. What is known to be
+    /// zeros is noted, however much it is; the rest is read, a bounded piece at a
+    /// time.
+    ///
+    /// # Errors
+    /// The backing's, where a snapshot must not lose anything. `ENOMEM`. `EINTR`:
+    /// it takes long, and its client does not want it any more.
+    pub(crate) async fn rescue(&self, file: &Locked<'_>, bytes: Range<u64>) -> Result<(), Errno> {
         let end = bytes.end.min(file.state.borrow().size);
         if bytes.start >= end {
             // Past the end of the file, which no snapshot has.
             return Ok(());
         }
-        let mut left = ranges::blocks(&(bytes.start..end));
+        let mut left = references::blocks(&(bytes.start..end));
         self.note_zeros(file, &left).await;
         // Up to here one by one: only what cannot be saved shall be lost.
         let mut single = left.start;
@@ -46,14 +49,13 @@ impl<B: Backing> Snapfs<B> {
             if runs > RUNS_AT_ONCE && self.is_flushed() {
                 return Err(Errno::EINTR);
             }
-            let most = if left.start < single {
-                1
-            } else {
-                RESCUE_BLOCKS
+            let most = match left.start < single {
+                true => 1,
+                false => RESCUE_BLOCKS,
             };
             let run = {
-                let past = &file.state.borrow().past;
-                past.next_unsaved(left.clone(), most)
+                let versions = &file.state.borrow().versions;
+                versions.next_unsaved(left.clone(), most)
             };
             let Some(run) = run else { return Ok(()) };
             match self.rescue_run(file, run.clone()).await {
@@ -73,42 +75,41 @@ impl<B: Backing> Snapfs<B> {
 
     /// The blocks are lost to all snapshots that would need them saved, all of
     /// which put up with it.
-    fn lose(&self, file: &File, blocks: &Range<u64>) {
+    fn lose(&self, file: &Locked<'_>, blocks: &Range<u64>) {
         let mut state = file.state.borrow_mut();
         if self.tables.check(RANGE).is_err() {
             // It cannot even be said which: all that is not saved is lost.
             self.lost.set(self.lost.get() + (blocks.end - blocks.start));
             return self.break_snapshots(&mut state);
         }
-        let epoch = state.epoch;
-        let lost = state.past.note(blocks.clone(), epoch, Place::Lost);
+        let lost = state.versions.note(blocks.clone(), Place::Lost);
         state.weigh();
         self.lost.set(self.lost.get() + lost);
     }
 
-    async fn rescue_run(&self, file: &File, run: Range<u64>) -> Result<(), Errno> {
+    async fn rescue_run(&self, file: &Locked<'_>, run: Range<u64>) -> Result<(), Errno> {
         self.tables.check(RESCUE_BLOCKS as usize * ENTRY)?;
-        let (reader, epoch, size) = {
+        let (reader, size, beside) = {
             let state = file.state.borrow();
-            (state.reader.ok_or(Errno::EIO)?, state.epoch, state.size)
+            let beside = state.versions.place_beside(run.start);
+            (state.reader.ok_or(Errno::EIO)?, state.size, beside)
         };
         let at = run.start * BLOCK;
         let len = ((run.end - run.start) * BLOCK) as usize;
         let mut data = Vec::new();
-        self.read_below(reader, at, len, &mut data).await?;
+        self.read_lower(reader, at, len, &mut data).await?;
         if (data.len() as u64) < (len as u64).min(size.saturating_sub(at)) {
-            // Shorter than we know it: a stranger cut it.
+            // Shorter than it is known to be: an external writer cut it.
             self.break_snapshots(&mut file.state.borrow_mut());
             return Ok(());
         }
         data.resize(len, 0);
-        let saved = self.save_blocks(&data).await?;
+        let saved = self.save_blocks(run.start, beside, &data).await?;
         self.count_rescued(run.end - run.start);
         let mut state = file.state.borrow_mut();
-        let past = &mut state.past;
         let mut block = run.start;
         for (place, count) in saved {
-            past.save(block..block + count, epoch, place);
+            state.versions.save(block..block + count, place);
             block += count;
         }
         state.weigh();
@@ -120,10 +121,10 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// Notes what must be saved of `blocks` and is known to be zeros.
-    async fn note_zeros(&self, file: &File, blocks: &Range<u64>) {
+    async fn note_zeros(&self, file: &Locked<'_>, blocks: &Range<u64>) {
         let reader = {
             let state = file.state.borrow();
-            let unsaved = state.past.next_unsaved(blocks.clone(), 1).is_some();
+            let unsaved = state.versions.next_unsaved(blocks.clone(), 1).is_some();
             state.reader.filter(|_| unsaved && !state.zeros.is_empty())
         };
         let Some(reader) = reader else { return };
@@ -132,9 +133,8 @@ impl<B: Backing> Snapfs<B> {
         let mut state = file.state.borrow_mut();
         let State {
             zeros,
-            past,
+            versions,
             size,
-            epoch,
             share,
             ..
         } = &mut *state;
@@ -149,17 +149,16 @@ impl<B: Backing> Snapfs<B> {
                 false => known.end / BLOCK,
             };
             let whole = known.start.div_ceil(BLOCK)..end;
-            noted += past.note(whole, *epoch, Place::Zero);
-            share.set(past.weight());
+            noted += versions.note(whole, Place::Zero);
+            share.set(versions.weight());
         }
         drop(state);
         self.count_rescued(noted);
     }
 
     /// What is known to be zeros because the server beneath says so is used
-    /// only if it is right about files of that very file system. The lock must
-    /// be held.
-    pub(crate) async fn settle_doubt(&self, file: &File, fid: Below) {
+    /// only if it is right about files of that very file system.
+    pub(crate) async fn settle_doubt(&self, file: &File, fid: LowerFid) {
         if !file.state.borrow().zeros.is_doubtful() {
             return;
         }
@@ -174,7 +173,7 @@ impl<B: Backing> Snapfs<B> {
     /// Is the file, which has no blocks, on a file system that was seen to
     /// count them? A share may hold others, and some of them say 0 whatever is
     /// in a file (procfs, sysfs, many a FUSE server).
-    async fn is_on_counting(&self, file: &File, fid: Below) -> bool {
+    async fn is_on_counting(&self, file: &File, fid: LowerFid) -> bool {
         let Some(counting) = self.counting_file_system().await else {
             return false;
         };
@@ -192,10 +191,11 @@ impl<B: Backing> Snapfs<B> {
         if let Some(known) = self.counts_blocks.get() {
             return known;
         }
-        let dir = self.hidden_dir().await.ok()?;
-        let counts = self.count_blocks_in(dir).await;
+        let name = self.hidden_name().await.ok()?;
+        let dir = name.hidden.dir;
+        let counts = self.count_blocks_in(dir, name.text().as_byte_str()).await;
         let own = self.file_system_of(dir).await;
-        self.leave_hidden_dir().await;
+        self.remove_hidden(name).await;
         let counting = own.ok().filter(|own| counts == Ok(true) && own.fsid != 0);
         if counts.is_ok() {
             self.counts_blocks.set(Some(counting));
@@ -203,32 +203,22 @@ impl<B: Backing> Snapfs<B> {
         counting
     }
 
-    async fn file_system_of(&self, fid: Below) -> Result<FileSystem, Errno> {
-        let stat = self.statfs_below(fid).await?;
+    async fn file_system_of(&self, fid: LowerFid) -> Result<FileSystem, Errno> {
+        let stat = self.statfs_lower(fid).await?;
         Ok(FileSystem {
             kind: stat.kind,
             fsid: stat.fsid,
         })
     }
 
-    async fn count_blocks_in(&self, dir: u32) -> Result<bool, Errno> {
-        let name = name_text(self.hidden_name());
-        let (fid, _) = self.walk_below(dir, &[]).await?;
-        let created = self.create_below(fid, name.as_byte_str()).await;
-        let counts = match created {
-            Ok(()) => self.count_blocks_of(fid).await,
-            Err(errno) => Err(errno),
+    async fn count_blocks_in(&self, dir: LowerFid, name: ByteStr<'_>) -> Result<bool, Errno> {
+        let fid = self.create_lower(dir, name).await?;
+        let written = self.write_lower(fid, 0, &[1; BLOCK as usize]).await;
+        let attr = match written {
+            Ok(()) => self.attr_lower(fid).await,
+            Err((_, errno)) => Err(errno),
         };
-        if created.is_ok() {
-            let _ = self.unlink_below(dir, name.as_byte_str(), 0).await;
-        }
-        self.clunk_below(fid).await;
-        counts
-    }
-
-    async fn count_blocks_of(&self, fid: u32) -> Result<bool, Errno> {
-        let written = self.write_below(fid, 0, &[1; BLOCK as usize]).await;
-        written.map_err(|(_, errno)| errno)?;
-        Ok(self.attr_below(fid).await?.blocks > 0)
+        self.clunk_lower(fid).await;
+        Ok(attr?.blocks > 0)
     }
 }

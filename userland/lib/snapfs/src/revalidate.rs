@@ -5,8 +5,8 @@
 //! cannot. But ctime moves with every change of names and rights too, our own
 //! included, so that each of these is followed by a look ([`Snapfs::names_changed`]).
 
-use crate::below::Below;
-use crate::file::{File, HOLLOW_MIN, SIZE_MAX, State, Times};
+use crate::file::{File, HOLLOW_MIN, Locked, SIZE_MAX, State, Times};
+use crate::lower::LowerFid;
 use crate::{Backing, Snapfs};
 use abi::Errno;
 use ninep::Attr;
@@ -27,8 +27,11 @@ impl<B: Backing> Snapfs<B> {
     /// Looks at the file beneath and finds out whether a stranger changed it.
     /// `None`: a stranger took its name away or gave it to another file, and
     /// the server beneath goes by names; what we know is the best there is.
-    /// The lock must be held.
-    pub(crate) async fn look(&self, file: &File, fid: Below) -> Result<Option<Attr>, Errno> {
+    pub(crate) async fn look(
+        &self,
+        file: &Locked<'_>,
+        fid: LowerFid,
+    ) -> Result<Option<Attr>, Errno> {
         let Some(attr) = self.own_attr(file, fid).await? else {
             return Ok(None);
         };
@@ -52,8 +55,8 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// The attributes, if they are this file's.
-    pub(crate) async fn own_attr(&self, file: &File, fid: Below) -> Result<Option<Attr>, Errno> {
-        match self.attr_below(fid).await {
+    pub(crate) async fn own_attr(&self, file: &File, fid: LowerFid) -> Result<Option<Attr>, Errno> {
+        match self.attr_lower(fid).await {
             // Blocks are counted in whole files, so there must be an end to them.
             Ok(attr) if attr.size > SIZE_MAX => Err(Errno::EFBIG),
             Ok(attr) => Ok(Some(attr).filter(|attr| attr.qid.path == file.path)),
@@ -66,7 +69,7 @@ impl<B: Backing> Snapfs<B> {
     pub(crate) fn break_snapshots(&self, state: &mut State) {
         if state.snaps > 0 {
             // Not the file's own: an earlier instance may have told a later one.
-            state.past.journal.note_break(self.epoch.get());
+            state.versions.break_at(self.epoch.get());
         }
         state.zeros.clear();
         state.all_changed(self.next_epoch());
@@ -103,8 +106,8 @@ impl<B: Backing> Snapfs<B> {
     /// what is known to be zeros. A change that `failed` may have been done in
     /// part or entirely, whatever its answer said (QEMU answers ENOSPC to a
     /// write of which it has written a part): the size is learnt as well, as
-    /// our own doing. The lock must be held.
-    pub(crate) async fn look_after_change(&self, file: &File, fid: Below, failed: bool) {
+    /// our own doing.
+    pub(crate) async fn look_after_change(&self, file: &Locked<'_>, fid: LowerFid, failed: bool) {
         let needed = {
             let state = file.state.borrow();
             failed || state.snaps > 0 || state.zeros.is_worth_keeping()
@@ -139,7 +142,7 @@ impl<B: Backing> Snapfs<B> {
         };
         let mut seen = false;
         if let Some(reader) = reader {
-            let _held = file.lock.exclusive().await;
+            let file = &file.lock().await;
             // Our reader may have been another one's while we waited.
             let same = file.state.borrow().reader == Some(reader);
             seen = same && matches!(self.look(file, reader).await, Ok(Some(_)));

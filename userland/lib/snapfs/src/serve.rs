@@ -125,7 +125,7 @@ impl<B: Backing> Snapfs<B> {
     /// `Tread` on an open file. It waits for a commit that is under way, so
     /// that it sees all of it or nothing.
     async fn read_live(&self, open: &Open, off: u64, count: u32) -> Result<Payload<B::Buf>, Errno> {
-        let _held = open.file.lock.shared().await;
+        let _held = open.file.share().await;
         if !open.readable || open.closed.get() {
             return Err(Errno::EBADF);
         }
@@ -272,7 +272,7 @@ impl<B: Backing> Snapfs<B> {
             }
             Entry::Plain { .. } => {
                 let held = conn.hold(fid)?;
-                match self.write_below(held.back, off, data).await {
+                match self.write_lower(held.back, off, data).await {
                     Ok(()) => Ok(data.len() as u32),
                     Err((0, errno)) => Err(errno),
                     Err((done, _)) => Ok(done as u32),
@@ -317,7 +317,7 @@ impl<B: Backing> Snapfs<B> {
                 // A name that is being replaced all the time: what it stands for
                 // now, unless the fid is that one open file.
                 Err(Errno::ESTALE) if !is_open => {
-                    path = self.attr_below(held.back).await?.qid.path;
+                    path = self.attr_lower(held.back).await?.qid.path;
                 }
                 done => return done,
             }
@@ -341,16 +341,16 @@ impl<B: Backing> Snapfs<B> {
             // Nobody uses it; but others may be in use, and beneath the fid may
             // stand for one of them by now.
             let others = !is_dir && !self.files.borrow().is_empty();
-            if others && self.attr_below(held.back).await?.qid.path != path {
+            if others && self.attr_lower(held.back).await?.qid.path != path {
                 return Err(Errno::ESTALE);
             }
             let _changing = self.hidden.change_of_names().await;
-            return self.set_attr_below(held.back, attr).await;
+            return self.set_attr_lower(held.back, attr).await;
         };
         drop(names);
-        let locked = file.lock.exclusive().await;
-        let changed = match self.look(&file, held.back).await {
-            Ok(Some(_)) => self.change_attr(&file, held.back, attr).await,
+        let locked = file.lock().await;
+        let changed = match self.look(&locked, held.back).await {
+            Ok(Some(_)) => self.change_attr(&locked, held.back, attr).await,
             // Beneath it would change another file, or none.
             Ok(None) => Err(Errno::ESTALE),
             Err(errno) => Err(errno),

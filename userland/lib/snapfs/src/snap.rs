@@ -1,11 +1,10 @@
 //! Snapshots: taking, reading, trimming, releasing.
 
 use crate::conn::{Conn, Entry, Open};
-use crate::file::{File, State};
-use crate::journal::Place;
+use crate::file::{File, Locked, State};
 use crate::options::{Check, MountOptions, Unsaved};
-use crate::past::RANGE;
-use crate::ranges::{Part, Ranges};
+use crate::references::References;
+use crate::versions::{Place, RANGE};
 use crate::{BLOCK, Backing, Payload, Snapfs};
 use abi::Errno;
 use alloc::boxed::Box;
@@ -18,7 +17,7 @@ use ninep::Reply;
 /// A snapshot: one snapfid.
 pub struct Snapshot {
     pub file: Rc<File>,
-    pub ranges: RefCell<Ranges>,
+    pub references: RefCell<References>,
     /// Of the mount it was taken through.
     pub options: MountOptions,
 }
@@ -87,10 +86,10 @@ impl Snapshot {
     /// # Errors
     /// `ESTALE`: the first is not.
     fn covered(&self, bytes: Range<u64>) -> Result<u64, Errno> {
-        let ranges = self.ranges.borrow();
-        let (mut until, _) = ranges.find(bytes.start).ok_or(Errno::ESTALE)?;
+        let references = self.references.borrow();
+        let (mut until, _) = references.find(bytes.start).ok_or(Errno::ESTALE)?;
         while until < bytes.end
-            && let Some((end, _)) = ranges.find(until)
+            && let Some((end, _)) = references.find(until)
         {
             until = end;
         }
@@ -100,16 +99,16 @@ impl Snapshot {
     /// Are all of `bytes` in the live file?
     #[inline]
     fn is_live(&self, bytes: &Range<u64>) -> bool {
-        let (ranges, state) = (self.ranges.borrow(), self.file.state.borrow());
+        let (references, state) = (self.references.borrow(), self.file.state.borrow());
         let mut at = bytes.start;
         while at < bytes.end {
-            let Some((covered, epoch)) = ranges.find(at) else {
+            let Some((covered, epoch)) = references.find(at) else {
                 return false;
             };
             let until = covered.min(bytes.end);
             let blocks = at / BLOCK..until.div_ceil(BLOCK);
             let count = blocks.end - blocks.start;
-            if state.past.journal.live_run(blocks, epoch) != Ok(count) {
+            if state.versions.find(blocks, epoch) != Ok((Place::Live, count)) {
                 return false;
             }
             at = until;
@@ -123,32 +122,13 @@ impl Snapshot {
     /// # Errors
     /// `ESTALE`: the first byte is not covered, or lost.
     pub fn run(&self, bytes: Range<u64>) -> Result<(Place, u64), Errno> {
-        let found = self.ranges.borrow().find(bytes.start);
+        let found = self.references.borrow().find(bytes.start);
         let (covered, epoch) = found.ok_or(Errno::ESTALE)?;
         let end = covered.min(bytes.end);
         let block = bytes.start / BLOCK;
-        let journal = &self.file.state.borrow().past.journal;
-        let (place, blocks) = journal.run(block..end.div_ceil(BLOCK), epoch)?;
+        let versions = &self.file.state.borrow().versions;
+        let (place, blocks) = versions.find(block..end.div_ceil(BLOCK), epoch)?;
         Ok((place, ((block + blocks) * BLOCK).min(end)))
-    }
-
-    /// Gives up what of `bytes` is only in the live file, where it may have
-    /// been changed; returns what was given up, to be swept.
-    pub fn lose_live(&self, bytes: Range<u64>) -> Vec<Part> {
-        let (mut gone, mut at) = (Vec::new(), bytes.start);
-        while at < bytes.end {
-            let until = match self.run(at..bytes.end) {
-                Ok((Place::Live, until)) => {
-                    let past = &mut self.file.state.borrow_mut().past;
-                    gone.extend(self.ranges.borrow_mut().remove(&(at..until), past));
-                    until
-                }
-                Ok((_, until)) => until,
-                Err(_) => (at / BLOCK + 1) * BLOCK,
-            };
-            at = until;
-        }
-        gone
     }
 
     /// The same as [`Snapshot::run`], for one who wants to copy: what of the live file is known to
@@ -189,7 +169,7 @@ impl<B: Backing> Snapfs<B> {
             return Err(Errno::EBADF);
         }
         let file = &open.file;
-        let _held = file.lock.exclusive().await;
+        let file = &file.lock().await;
         if open.closed.get() {
             return Err(Errno::EBADF);
         }
@@ -204,16 +184,8 @@ impl<B: Backing> Snapfs<B> {
             at => (self.provable(conn, file, bytes, at)?, at),
         };
         let snapshot = self.snapshot_at(conn, take.snapfid, &open)?;
-        let mut state = file.state.borrow_mut();
-        if state.reader.is_none() {
-            state.reader = Some(open.back);
-        }
-        let gone = snapshot
-            .ranges
-            .borrow_mut()
-            .set(&(take.off..end), at, &mut state.past);
-        drop(state);
-        self.sweep(file, &gone);
+        file.state.borrow_mut().reader.get_or_insert(open.back);
+        self.refer(file, &snapshot, &(take.off..end), Some(at));
         let changes = file.state.borrow().changes(take.known, changed);
         let (qid, count) = (open.qid, end - take.off);
         Ok(Reply::Snap {
@@ -237,10 +209,10 @@ impl<B: Backing> Snapfs<B> {
             Ok(Entry::Snap(snapshot)) if Rc::ptr_eq(&snapshot.file, file) => Ok(snapshot),
             Ok(_) => Err(Errno::EINVAL),
             Err(_) => {
-                let ranges = RefCell::default();
+                let references = RefCell::default();
                 let snapshot = Rc::new(Snapshot {
                     file: file.clone(),
-                    ranges,
+                    references,
                     options: open.options,
                 });
                 conn.put_new(snapfid, Entry::Snap(snapshot.clone()))?;
@@ -347,7 +319,7 @@ impl<B: Backing> Snapfs<B> {
                 Place::Lost => return Err(Errno::ESTALE),
                 Place::Live => {
                     let reader = snapshot.file.state.borrow().reader.ok_or(Errno::ESTALE)?;
-                    self.read_below(reader, source.off, len, out).await?;
+                    self.read_lower(reader, source.off, len, out).await?;
                     if out.len() < end {
                         return Ok(false);
                     }
@@ -359,40 +331,40 @@ impl<B: Backing> Snapfs<B> {
 
     /// `Ttrim`: these ranges will not be asked for again.
     pub(crate) async fn trim(&self, snapshot: &Snapshot, ranges: impl Iterator<Item = (u64, u64)>) {
-        let file = &snapshot.file;
-        let _held = file.lock.exclusive().await;
+        let file = snapshot.file.lock().await;
         for (off, len) in ranges {
-            self.forget(snapshot, &(off..off.saturating_add(len)));
+            self.refer(&file, snapshot, &(off..off.saturating_add(len)), None);
         }
     }
 
     /// The snapshot's fid is gone.
     pub(crate) async fn release(&self, snapshot: Rc<Snapshot>) {
         let file = snapshot.file.clone();
-        let held = file.lock.exclusive().await;
-        self.forget(&snapshot, &(0..u64::MAX));
-        drop(held);
-        self.unlist(snapshot).await;
-    }
-
-    /// A snapshot that covers nothing is no more.
-    pub(crate) async fn unlist(&self, snapshot: Rc<Snapshot>) {
-        let file = snapshot.file.clone();
+        self.refer(&file.lock().await, &snapshot, &(0..u64::MAX), None);
         {
             let mut state = file.state.borrow_mut();
             state.snaps -= 1;
             state.precious -= u32::from(snapshot.is_precious());
         }
+        drop(snapshot);
         self.snapshots.set(self.snapshots.get() - 1);
         self.close_idle_store().await;
         self.done_with(file).await;
     }
 
-    fn forget(&self, snapshot: &Snapshot, bytes: &Range<u64>) {
-        let file = &snapshot.file;
-        let mut state = file.state.borrow_mut();
-        let gone = snapshot.ranges.borrow_mut().remove(bytes, &mut state.past);
-        drop(state);
-        self.sweep(file, &gone);
+    /// Gives up what of `bytes` is only in the live file, where it may have been
+    /// changed.
+    pub(crate) fn lose_live(&self, file: &Locked<'_>, snapshot: &Snapshot, bytes: Range<u64>) {
+        let mut at = bytes.start;
+        while at < bytes.end {
+            at = match snapshot.run(at..bytes.end) {
+                Ok((Place::Live, until)) => {
+                    self.refer(file, snapshot, &(at..until), None);
+                    until
+                }
+                Ok((_, until)) => until,
+                Err(_) => (at / BLOCK + 1) * BLOCK,
+            };
+        }
     }
 }

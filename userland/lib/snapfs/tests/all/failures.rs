@@ -289,10 +289,10 @@ fn run(name: &str, scenario: fn(&mut Life), options: &str, fail: Fail) -> bool {
     assert!(life.breaks || lost == 0, "{what}");
     now(life.client.fs.hangup(0));
     let left = life.client.counters();
-    let held = (left.files, left.snapshots, left.saved, left.journal);
+    let held = (left.files, left.snapshots, left.saved, left.versions);
     assert_eq!(held, (0, 0, 0, 0), "{what}");
     let below = life.client.memory().fids() as u32;
-    assert_eq!(below, left.fids_below, "{what}");
+    assert_eq!(below, left.fids_lower, "{what}");
     // At most the root's and, where removing it failed, the directory's.
     assert!(below <= 2, "{what}: {left:?}");
     reached

@@ -270,11 +270,11 @@ fn storm(seed: u64) {
     (1..CLIENTS).for_each(|conn| now(client.fs.hangup(conn)));
     now(client.fs.hangup(0));
     let left = client.counters();
-    let held = (left.files, left.snapshots, left.saved, left.journal);
+    let held = (left.files, left.snapshots, left.saved, left.versions);
     assert_eq!(held, (0, 0, 0, 0), "seed {seed}");
     let below = client.memory().fids() as u32;
     assert!(
-        below == left.fids_below && below <= 2,
+        below == left.fids_lower && below <= 2,
         "seed {seed}: {left:?}"
     );
 }

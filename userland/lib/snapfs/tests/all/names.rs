@@ -170,7 +170,7 @@ fn what_a_dead_instance_left_is_removed_at_the_start() {
     let fs = dormouse_snapfs::Snapfs::new(memory, 0);
     now(fs.start("root".into(), "".into())).unwrap();
     assert_eq!(fs.backing().names(""), ["kept"]);
-    assert_eq!(fs.counters().fids_below, 1);
+    assert_eq!(fs.counters().fids_lower, 1);
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn a_thousand_rounds_rescue_nothing_and_send_only_what_changed() {
         assert_eq!((done.count, done.assoc), (64 * B, true));
     }
     let counters = client.counters();
-    assert_eq!((counters.rescued, counters.journal), (0, 0));
+    assert_eq!((counters.rescued, counters.versions), (0, 0));
     let end = client.memory().traffic();
     assert_eq!((end.0 - start.0, end.1 - start.1), (0, 1000 * B));
     assert_eq!(client.memory().get("a"), Some(image.clone()));

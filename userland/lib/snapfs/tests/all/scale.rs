@@ -34,7 +34,7 @@ fn a_terabyte_of_holes_is_overwritten_without_being_read() {
     assert_eq!(client.put(fid, 0, NOFID, &zeros, &[]).unwrap().count, TIB);
     assert_eq!(moved(&client, start), (1024 * B, B + 3 * 1024 * B));
     let counters = client.counters();
-    assert_eq!((counters.journal, counters.saved), (2048, 1024));
+    assert_eq!((counters.versions, counters.saved), (2048, 1024));
     client.resize(fid, 0).unwrap();
     client.resize(fid, TIB).unwrap();
     client.write(fid, 5 * GIB - 3, b"across").unwrap();
@@ -43,9 +43,9 @@ fn a_terabyte_of_holes_is_overwritten_without_being_read() {
         1024 * B,
         "the file was cut without being read"
     );
-    let journal = client.counters().journal;
-    println!("{journal} entries for 1024 pages in a terabyte");
-    assert!(journal < 1024 * 2 * 20, "{journal} entries");
+    let versions = client.counters().versions;
+    println!("{versions} runs for 1024 pages in a terabyte");
+    assert!(versions < 1024 * 2 * 20, "{versions} runs");
     for n in (0..1024).step_by(31) {
         let page = client.read_all(second, n * GIB, 2 * B).unwrap();
         assert_eq!(page, [[7; B as usize], [0; B as usize]].concat());
@@ -58,7 +58,7 @@ fn a_terabyte_of_holes_is_overwritten_without_being_read() {
     assert_eq!(client.read(fid, 5 * GIB - 3, 6), Ok(b"across".to_vec()));
     client.clunk(second);
     client.clunk(first);
-    assert_eq!(client.counters().journal, 0);
+    assert_eq!(client.counters().versions, 0);
     client.end();
 }
 
@@ -217,6 +217,6 @@ fn ten_thousand_snapshots_each_at_an_epoch_and_range_of_its_own() {
     );
     assert!(taking < 1500 && releasing < 3000, "{taking} {releasing}");
     let counters = many.client.counters();
-    assert_eq!((counters.saved, counters.journal), (0, 0));
+    assert_eq!((counters.saved, counters.versions), (0, 0));
     many.client.end();
 }

@@ -44,9 +44,15 @@ fn a_block_is_rescued_once_for_all_snapshots_and_epochs_in_use() {
         assert_eq!(client.read(snap, 0, 100), Ok(pattern(1, 100)));
         client.clunk(snap);
     }
-    assert_eq!((client.counters().saved, client.counters().journal), (1, 1));
+    assert_eq!(
+        (client.counters().saved, client.counters().versions),
+        (1, 1)
+    );
     client.clunk(later);
-    assert_eq!((client.counters().saved, client.counters().journal), (0, 0));
+    assert_eq!(
+        (client.counters().saved, client.counters().versions),
+        (0, 0)
+    );
     client.end();
 }
 

@@ -422,7 +422,7 @@ impl<B: Lower> Client<B> {
     pub fn nothing_is_left(&self) {
         let counters = self.counters();
         let idle = Counters {
-            fids_below: 1,
+            fids_lower: 1,
             rescued: counters.rescued,
             lost: counters.lost,
             epoch: counters.epoch,

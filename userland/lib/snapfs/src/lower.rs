@@ -1,31 +1,31 @@
-//! Typed calls to the server beneath, and the fids snapfs uses there.
+//! Typed calls to the lower server, and the fids that snapfs uses there.
 
 use crate::{Backing, Snapfs};
 use abi::Errno;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use ninep::consts::{getattr, open};
+use ninep::consts::{NOFID, getattr, open};
 use ninep::{Attr, ByteStr, Names, Qid, Reply, Request, SetAttr, StatFs, decode_reply};
 
-/// A fid at the server beneath.
-pub type Below = u32;
+/// A fid at the lower server.
+pub type LowerFid = u32;
 
 /// Free fids wait in line before they are used again, so that a late reply
 /// to the old use never meets the new one.
 const REST: usize = 64;
 
-/// Fid numbers beneath.
+/// Fid numbers of the lower server.
 #[cfg_attr(feature = "memory", derive(Clone))]
 #[derive(Default)]
 pub struct FidPool {
-    next: Below,
-    resting: VecDeque<Below>,
+    next: LowerFid,
+    resting: VecDeque<LowerFid>,
     used: u32,
 }
 
 impl FidPool {
-    /// A number nobody uses.
-    pub fn take(&mut self) -> Below {
+    /// A number that is not in use.
+    pub fn take(&mut self) -> LowerFid {
         self.used += 1;
         if self.resting.len() > REST
             && let Some(fid) = self.resting.pop_front()
@@ -37,7 +37,7 @@ impl FidPool {
     }
 
     /// `fid` was clunked, or never came to be.
-    pub fn give_back(&mut self, fid: Below) {
+    pub fn give_back(&mut self, fid: LowerFid) {
         self.used -= 1;
         self.resting.push_back(fid);
     }
@@ -64,38 +64,75 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    pub(crate) fn new_fid(&self) -> Below {
+    /// One exchange of which only matters that it succeeds.
+    pub(crate) async fn tell(&self, request: &Request<'_>) -> Result<(), Errno> {
+        let wanted = request.kind() + 1;
+        self.call(request, |reply| (reply.kind() == wanted).then_some(()))
+            .await
+    }
+
+    pub(crate) fn new_fid(&self) -> LowerFid {
         self.fids.borrow_mut().take()
     }
 
-    pub(crate) fn no_fid(&self, fid: Below) {
+    pub(crate) fn no_fid(&self, fid: LowerFid) {
         self.fids.borrow_mut().give_back(fid);
     }
 
-    /// Gives `fid` back beneath. It is gone in any case; an error is about what
-    /// was done with it.
-    pub(crate) async fn close_below(&self, fid: Below) -> Result<(), Errno> {
-        let request = Request::Clunk { fid };
-        let clunked = self.call(&request, |reply| {
-            matches!(reply, Reply::Clunk).then_some(())
-        });
-        let clunked = clunked.await;
+    /// Gives `fid` back. It is gone in any case; an error is about what was done
+    /// with it.
+    pub(crate) async fn close_lower(&self, fid: LowerFid) -> Result<(), Errno> {
+        let clunked = self.tell(&Request::Clunk { fid }).await;
         self.no_fid(fid);
         clunked
     }
 
-    /// The same for a fid of which nobody wants to hear.
-    pub(crate) async fn clunk_below(&self, fid: Below) {
-        let _ = self.close_below(fid).await;
+    /// The same where errors do not matter.
+    pub(crate) async fn clunk_lower(&self, fid: LowerFid) {
+        let _ = self.close_lower(fid).await;
+    }
+
+    /// `fid` if what was done with it succeeded; else it is given back.
+    pub(crate) async fn keep_if<T>(
+        &self,
+        done: Result<T, Errno>,
+        fid: LowerFid,
+    ) -> Result<LowerFid, Errno> {
+        if done.is_err() {
+            self.clunk_lower(fid).await;
+        }
+        done.map(|_| fid)
+    }
+
+    /// A new fid for what is attached to.
+    pub(crate) async fn attach_lower(
+        &self,
+        uname: ByteStr<'_>,
+        aname: ByteStr<'_>,
+        n_uname: u32,
+    ) -> Result<(LowerFid, Qid), Errno> {
+        let fid = self.new_fid();
+        let request = Request::Attach {
+            fid,
+            afid: NOFID,
+            uname,
+            aname,
+            n_uname,
+        };
+        let attached = self.call(&request, |reply| match reply {
+            Reply::Attach { qid } => Some((fid, qid)),
+            _ => None,
+        });
+        attached.await.inspect_err(|_| self.no_fid(fid))
     }
 
     /// A new fid for what is at `names` from `fid`; qid of the last name, or
     /// `None` for no names.
-    pub(crate) async fn walk_below(
+    pub(crate) async fn walk_lower(
         &self,
-        fid: Below,
+        fid: LowerFid,
         names: &[ByteStr<'_>],
-    ) -> Result<(Below, Option<Qid>), Errno> {
+    ) -> Result<(LowerFid, Option<Qid>), Errno> {
         let newfid = self.new_fid();
         let request = Request::Walk {
             fid,
@@ -106,20 +143,16 @@ impl<B: Backing> Snapfs<B> {
             Reply::Walk { qids } => Some((qids.len(), qids.iter().last())),
             _ => None,
         });
-        match walked.await {
-            Ok((n, qid)) if n == names.len() => Ok((newfid, qid)),
-            Ok(_) => {
-                self.no_fid(newfid);
-                Err(Errno::ENOENT)
-            }
-            Err(errno) => {
-                self.no_fid(newfid);
-                Err(errno)
-            }
-        }
+        let arrived = walked
+            .await
+            .and_then(|(count, qid)| match count == names.len() {
+                true => Ok((newfid, qid)),
+                false => Err(Errno::ENOENT),
+            });
+        arrived.inspect_err(|_| self.no_fid(newfid))
     }
 
-    pub(crate) async fn attr_below(&self, fid: Below) -> Result<Attr, Errno> {
+    pub(crate) async fn attr_lower(&self, fid: LowerFid) -> Result<Attr, Errno> {
         let request = Request::Getattr {
             fid,
             mask: getattr::BASIC,
@@ -131,7 +164,7 @@ impl<B: Backing> Snapfs<B> {
         .await
     }
 
-    pub(crate) async fn statfs_below(&self, fid: Below) -> Result<StatFs, Errno> {
+    pub(crate) async fn statfs_lower(&self, fid: LowerFid) -> Result<StatFs, Errno> {
         self.call(&Request::Statfs { fid }, |reply| match reply {
             Reply::Statfs(stat) => Some(stat),
             _ => None,
@@ -139,15 +172,11 @@ impl<B: Backing> Snapfs<B> {
         .await
     }
 
-    pub(crate) async fn set_attr_below(&self, fid: Below, attr: SetAttr) -> Result<(), Errno> {
-        let request = Request::Setattr { fid, attr };
-        self.call(&request, |reply| {
-            matches!(reply, Reply::Setattr).then_some(())
-        })
-        .await
+    pub(crate) async fn set_attr_lower(&self, fid: LowerFid, attr: SetAttr) -> Result<(), Errno> {
+        self.tell(&Request::Setattr { fid, attr }).await
     }
 
-    pub(crate) async fn open_below(&self, fid: Below, flags: u32) -> Result<Qid, Errno> {
+    pub(crate) async fn open_lower(&self, fid: LowerFid, flags: u32) -> Result<Qid, Errno> {
         let request = Request::Lopen { fid, flags };
         self.call(&request, |reply| match reply {
             Reply::Lopen { qid, .. } => Some(qid),
@@ -156,49 +185,39 @@ impl<B: Backing> Snapfs<B> {
         .await
     }
 
-    pub(crate) async fn mkdir_below(&self, dfid: Below, name: ByteStr<'_>) -> Result<(), Errno> {
-        let request = Request::Mkdir {
-            dfid,
-            name,
-            mode: 0o700,
-            gid: 0,
-        };
-        self.call(&request, |reply| {
-            matches!(reply, Reply::Mkdir { .. }).then_some(())
-        })
-        .await
+    /// A new fid, open, for what is at `name` in `dir`.
+    pub(crate) async fn open_lower_at(
+        &self,
+        dir: LowerFid,
+        name: ByteStr<'_>,
+        flags: u32,
+    ) -> Result<LowerFid, Errno> {
+        let (fid, _) = self.walk_lower(dir, &[name]).await?;
+        let opened = self.open_lower(fid, flags).await;
+        self.keep_if(opened, fid).await
     }
 
-    /// Creates a file for reading and writing; `dfid` becomes it.
-    pub(crate) async fn create_below(&self, dfid: Below, name: ByteStr<'_>) -> Result<(), Errno> {
-        let flags = open::RDWR | open::EXCL | open::CREAT;
+    /// A new fid for a file made in `dir`, open for reading and writing.
+    pub(crate) async fn create_lower(
+        &self,
+        dir: LowerFid,
+        name: ByteStr<'_>,
+    ) -> Result<LowerFid, Errno> {
+        let (fid, _) = self.walk_lower(dir, &[]).await?;
         let request = Request::Lcreate {
-            fid: dfid,
+            fid,
             name,
-            flags,
+            flags: open::RDWR | open::EXCL | open::CREAT,
             mode: 0o600,
             gid: 0,
         };
-        self.call(&request, |reply| {
-            matches!(reply, Reply::Lcreate { .. }).then_some(())
-        })
-        .await
+        let created = self.tell(&request).await;
+        self.keep_if(created, fid).await
     }
 
-    pub(crate) async fn unlink_below(
+    pub(crate) async fn unlink_lower(
         &self,
-        dirfid: Below,
-        name: ByteStr<'_>,
-        flags: u32,
-    ) -> Result<(), Errno> {
-        let _changing = self.hidden.change_of_names().await;
-        self.send_unlink(dirfid, name, flags).await
-    }
-
-    /// The same for one who sees to the directory's times.
-    pub(crate) async fn send_unlink(
-        &self,
-        dirfid: Below,
+        dirfid: LowerFid,
         name: ByteStr<'_>,
         flags: u32,
     ) -> Result<(), Errno> {
@@ -207,17 +226,30 @@ impl<B: Backing> Snapfs<B> {
             name,
             flags,
         };
-        self.call(&request, |reply| {
-            matches!(reply, Reply::Unlinkat).then_some(())
+        let _changing = self.hidden.change_of_names().await;
+        self.tell(&request).await
+    }
+
+    /// Entries of an open directory after `offset`, none at its end.
+    pub(crate) async fn list_lower(
+        &self,
+        fid: LowerFid,
+        offset: u64,
+        count: u32,
+    ) -> Result<Vec<u8>, Errno> {
+        let request = Request::Readdir { fid, offset, count };
+        self.call(&request, |reply| match reply {
+            Reply::Readdir { data } => Some(data.to_vec()),
+            _ => None,
         })
         .await
     }
 
     /// Reads up to `len` bytes at `off` to the end of `out`; stops early only
     /// at the end of the file.
-    pub(crate) async fn read_below(
+    pub(crate) async fn read_lower(
         &self,
-        fid: Below,
+        fid: LowerFid,
         mut off: u64,
         len: usize,
         out: &mut Vec<u8>,
@@ -237,9 +269,9 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// Writes all of `data` at `off`; on an error says how much got there.
-    pub(crate) async fn write_below(
+    pub(crate) async fn write_lower(
         &self,
-        fid: Below,
+        fid: LowerFid,
         off: u64,
         data: &[u8],
     ) -> Result<(), (usize, Errno)> {
