@@ -8,6 +8,7 @@ use abi::privilege;
 use hw::heap::{self, new_arc, new_arc_bytes, new_arc_str};
 use hw::task::Task;
 use hw::{TrapFrame, cache, frames};
+use names::Table;
 use vm::AccountId;
 
 /// The program that starts all others.
@@ -38,7 +39,7 @@ fn first_process() -> Result<sched::Slot, abi::Errno> {
         pid: 0,
         group: None,
         privileges: privilege::ALL,
-        names: new_arc(NameSpace::new())?,
+        names: new_arc(NameSpace::new(Table::new()))?,
         directory: new_arc_bytes(b"/")?,
         program: new_arc_str("init")?,
     };

@@ -5,7 +5,7 @@ use crate::chan::{Piece, room};
 use abi::{DirEntry, Errno, Stat, StatChange, mode};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use links::Last;
+use names::Last;
 use ninep::consts::{MAXWELEM, NOFID, getattr, open, qid, setattr, unlink};
 use ninep::{Attr, ByteStr, DirEntries, List, Qid, Reply, Request, SetAttr};
 

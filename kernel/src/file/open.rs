@@ -4,14 +4,14 @@ use crate::chan::{End, room};
 use crate::client::Mount;
 use crate::client::remote::{Directory, Remote};
 use crate::name::walk::{walk, walk_for_new};
-use crate::name::{Member, NameSpace, Order, Path, Place, Trail, Viewpoint, root};
+use crate::name::{Member, NameSpace, Place, Trail, Viewpoint, root};
 use crate::sched::relief;
 use crate::text;
 use abi::{Errno, PATH_MAX, Stat, mode};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use hw::heap::new_arc_bytes;
-use links::Last;
+use names::{Last, Order, Path};
 
 /// Mode bits that `open` takes; `create` takes `OEXCL` too.
 const OPEN_BITS: u32 = 3 | mode::OTRUNC | mode::OAPPEND;
@@ -127,8 +127,8 @@ fn place_for_new(names: &NameSpace, trail: &Trail<'_>) -> Result<Place, Errno> {
 /// The directory at a server that a file to be made or removed is in, and the
 /// file's name there.
 fn parent<'p>(names: &NameSpace, place: &'p Place) -> Result<(Remote, &'p [u8]), Errno> {
-    let (directory, last) = place.split()?.ok_or(Errno::EBUSY)?;
-    match directory {
+    let last = place.last().ok_or(Errno::EBUSY)?;
+    match place.directory()? {
         Place::Root(_) => Err(Errno::EROFS),
         Place::Remote(mount, path) => {
             let (directory, _) = walk(names, &mount, &path, Last::Follow)?;

@@ -9,7 +9,7 @@ use crate::client::remote::{Reached, Remote};
 use abi::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use links::{Last, Walked, Way};
+use names::{Last, Walked, Way};
 
 /// A new fid for the file at `path` (relative, `..` allowed) below the root of
 /// `mount`, and the path without links.

@@ -11,6 +11,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use hw::TrapFrame;
 use hw::heap::new_arc;
 use hw::task::Task;
+use names::Table;
 
 const FLAGS: u64 =
     rfork::PROC | rfork::CLEAN_FDS | rfork::NOTES | rfork::NAMES | rfork::CLEAN_NAMES;
@@ -67,7 +68,7 @@ fn names(parent: &Process, flags: u64) -> Result<Arc<NameSpace>, Errno> {
     match flags & (rfork::NAMES | rfork::CLEAN_NAMES) {
         0 => Ok(names),
         rfork::NAMES => Ok(new_arc(names.copy()?)?),
-        _ => Ok(new_arc(NameSpace::new())?),
+        _ => Ok(new_arc(NameSpace::new(Table::new()))?),
     }
 }
 

@@ -3,7 +3,7 @@ use super::Arguments;
 use crate::file::{Node, open, read, write};
 use crate::seg::user;
 use abi::{Errno, StatChange, whence};
-use links::Last;
+use names::Last;
 
 pub fn open(a: &Arguments) -> Result<u64, Errno> {
     let path = a.path(0)?;

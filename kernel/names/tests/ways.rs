@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "not in the kernel")]
 
 use abi::Errno;
-use dormouse_links::{LINKS_MAX, Last, Walked, Way};
+use dormouse_names::{LINKS_MAX, Last, Walked, Way};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use std::fs;

@@ -4,11 +4,6 @@
 //! A way never leaves its server. A path without links takes one walk,
 //! including `..`: the server's reply about each name distinguishes links, so
 //! that looking for links costs no message.
-#![no_std]
-#![forbid(unsafe_code)]
-
-extern crate alloc;
-
 use abi::{Errno, PATH_MAX};
 use alloc::vec::Vec;
 
