@@ -64,10 +64,6 @@ impl Kind {
 }
 
 /// The content behind the addresses.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "almost all are `Virtual`, and a box would have to be had"
-)]
 pub enum Content {
     /// Pages that the VM core looks after.
     Virtual(vm::Segment),

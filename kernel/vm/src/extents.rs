@@ -1,22 +1,22 @@
 //! Which bytes of a segment are bytes of which snapshot: the association map.
 //!
 //! Byte-granular, sorted, never overlapping, coalesced. Bytes under no extent
-//! are zeros. Beside it a table of the snapshots in use, with the number of
-//! bytes that refer to each: a snapshot whose number falls to zero is *unused*
-//! and is handed out by [`Extents::take_unused`] for its release.
+//! are zeros. Beside it the snapshots in use, with the number of bytes that refer
+//! to each.
 //!
-//! Look-up is a binary search. Whatever needs memory is reserved before
-//! anything is changed, so that [`Extents::replace`] cannot fail.
+//! Whatever needs memory is reserved before anything is changed, so that
+//! [`Extents::replace`] cannot fail.
 //!
 //! While a write is under way the map is *held*: what its messages name must
 //! stay as it is at the server until the commit is answered, even if somebody
 //! reads over the buffer or frees it meanwhile. A held map hands out nothing
 //! for release, trims nothing and lets no snapshot grow.
 
-use alloc::vec::Vec;
 use core::ops::Range;
 
-use crate::trim::Dropped;
+use ranges::{RangeMap, Span, Value};
+
+use crate::uses::Uses;
 use crate::{NoMemory, SnapId};
 
 /// A place in a snapshot.
@@ -38,6 +38,12 @@ impl Source {
     }
 }
 
+impl Value for Source {
+    fn advance(self, by: u64) -> Source {
+        Source::advance(self, by)
+    }
+}
+
 /// Bytes `[start, end)` of the segment are bytes of a snapshot from `source`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Extent {
@@ -47,6 +53,17 @@ pub struct Extent {
     pub end: u64,
     /// What `start` is.
     pub source: Source,
+}
+
+impl From<Span<Source>> for Extent {
+    #[inline]
+    fn from(span: Span<Source>) -> Extent {
+        Extent {
+            start: span.start,
+            end: span.end,
+            source: span.value,
+        }
+    }
 }
 
 impl Extent {
@@ -66,75 +83,44 @@ impl Extent {
         false
     }
 
-    /// The part of it in `range`, if any.
-    pub fn clip(&self, range: &Range<u64>) -> Option<Extent> {
-        let start = self.start.max(range.start);
-        let end = self.end.min(range.end);
-        (start < end).then(|| Extent {
-            start,
-            end,
-            source: self.source.advance(start - self.start),
-        })
+    /// The bytes of the snapshot's file.
+    pub(crate) const fn soffs(&self) -> Range<u64> {
+        self.source.soff..self.source.soff + self.len()
     }
 
-    fn continues_in(&self, next: &Extent) -> bool {
-        self.end == next.start
-            && self.source.snap == next.source.snap
-            && self.delta() == next.delta()
+    /// The part of it before `end`, if any.
+    pub(crate) fn up_to(self, end: u64) -> Option<Extent> {
+        let end = self.end.min(end);
+        (self.start < end).then_some(Extent { end, ..self })
     }
-}
-
-/// A snapshot in use.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Use {
-    pub snap: SnapId,
-    /// Bytes of extents that refer to it.
-    pub bytes: u64,
-    /// Operations under way that need it.
-    pub pins: u32,
-    /// [`Extent::delta`] of all its extents, while it has bytes.
-    pub delta: u64,
-    /// Something of it was let go of that the server was not told, because
-    /// others held it too: to be made up for when nobody else does.
-    pub withheld: bool,
-    /// The server could not give bytes of it: what is here is all there is.
-    pub lost: bool,
 }
 
 /// The association map of one segment.
 #[cfg_attr(feature = "duplicate", derive(Clone))]
 #[derive(Debug)]
 pub struct Extents {
-    /// Sorted by `start`.
-    list: Vec<Extent>,
-    /// Sorted by `snap`.
-    pub(crate) uses: Vec<Use>,
-    /// Entries of `uses` with neither bytes nor pins.
-    unused: usize,
-    /// Counts changes of `list`.
+    map: RangeMap<Source>,
+    pub(crate) uses: Uses,
+    /// Counts changes of `map`.
     generation: u64,
     /// Pieces of writes under way.
     held: u32,
-    /// What was let go of and the server has not been told yet.
-    pub(crate) dropped: Dropped,
 }
 
 impl Extents {
     /// No associations.
     pub(crate) const fn new() -> Extents {
         Extents {
-            list: Vec::new(),
-            uses: Vec::new(),
-            unused: 0,
+            map: RangeMap::new(),
+            uses: Uses::new(),
             generation: 0,
             held: 0,
-            dropped: Dropped::new(),
         }
     }
 
     /// All extents, ascending.
-    pub fn list(&self) -> &[Extent] {
-        &self.list
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Extent> + Clone {
+        self.map.iter().map(Extent::from)
     }
 
     /// Changes whenever an association does.
@@ -143,36 +129,25 @@ impl Extents {
     }
 
     /// The extents over `range`, clipped to it.
-    pub fn over(&self, range: Range<u64>) -> impl Iterator<Item = Extent> + '_ {
-        let first = self.list.partition_point(|e| e.end <= range.start);
-        self.list
-            .get(first..)
-            .unwrap_or_default()
-            .iter()
-            .map_while(move |e| e.clip(&range))
+    pub fn over(&self, range: Range<u64>) -> impl Iterator<Item = Extent> {
+        self.map.over(range).map(Extent::from)
     }
 
     /// The first extent over `range`, clipped to it.
     #[inline]
     pub fn first(&self, range: Range<u64>) -> Option<Extent> {
-        if self.list.is_empty() {
-            return None;
-        }
-        let first = self.list.partition_point(|e| e.end <= range.start);
-        self.list.get(first)?.clip(&range)
+        self.map.first(range).map(Extent::from)
     }
 
     /// The last extent that ends at or before `at`.
     pub(crate) fn before(&self, at: u64) -> Option<Extent> {
-        let after = self.list.partition_point(|e| e.end <= at);
-        self.list.get(after.checked_sub(1)?).copied()
+        self.map.before(at).map(Extent::from)
     }
 
     /// Makes room for one [`Extents::replace`], also if it is done in steps that
     /// follow each other.
     pub(crate) fn reserve(&mut self) -> Result<(), NoMemory> {
-        // One extent may be cut in two and again in two, and one is new.
-        self.list.try_reserve(3).map_err(|_| NoMemory)
+        self.map.reserve().map_err(|_| NoMemory)
     }
 
     /// Makes `range` mean `source`, or zeros. [`Extents::reserve`] must have
@@ -182,133 +157,28 @@ impl Extents {
             return;
         }
         self.generation += 1;
-        let from = self.cut(range.start);
-        let to = self.cut(range.end);
-        for index in from..to {
-            if let Some(old) = self.list.get(index).copied() {
-                self.unuse(&old, source.is_some_and(|s| s.snap == old.source.snap));
+        for old in self.map.over(range.clone()).map(Extent::from) {
+            let snap = old.source.snap;
+            self.uses.change(snap, |u| u.bytes -= old.len());
+            // Its bytes are let go of unless they are the same snapshot's again.
+            if source.is_none_or(|source| source.snap != snap) {
+                self.uses.note(snap, old.soffs());
             }
         }
-        let new = source.map(|source| Extent {
-            start: range.start,
-            end: range.end,
-            source,
-        });
-        if let Some(new) = &new {
-            self.reuse(new);
+        if let Some(source) = source {
+            self.uses.change(source.snap, |u| {
+                u.bytes += range.end - range.start;
+                u.delta = source.soff.wrapping_sub(range.start);
+            });
         }
-        self.list.splice(from..to, new);
-        let inserted = from + usize::from(new.is_some());
-        self.join(inserted);
-        self.join(from);
-    }
-
-    /// Cuts the extent that spans `at` in two; the index of the first extent
-    /// that starts at or after `at`.
-    fn cut(&mut self, at: u64) -> usize {
-        let index = self.list.partition_point(|e| e.end <= at);
-        let Some(extent) = self.list.get_mut(index).filter(|e| e.start < at) else {
-            return index;
-        };
-        let right = Extent {
-            start: at,
-            end: extent.end,
-            source: extent.source.advance(at - extent.start),
-        };
-        extent.end = at;
-        self.list.insert(index + 1, right);
-        index + 1
-    }
-
-    /// Joins the extents before and at `index` if they are one.
-    fn join(&mut self, index: usize) {
-        let Some(before) = index.checked_sub(1) else {
-            return;
-        };
-        if let (Some(left), Some(right)) = (self.list.get(before), self.list.get(index))
-            && left.continues_in(right)
-        {
-            let end = right.end;
-            if let Some(left) = self.list.get_mut(before) {
-                left.end = end;
-            }
-            self.list.remove(index);
-        }
-    }
-
-    fn find(&self, snap: SnapId) -> Result<usize, usize> {
-        self.uses.binary_search_by_key(&snap, |u| u.snap)
-    }
-
-    /// The entry of a snapshot.
-    pub(crate) fn of(&self, snap: SnapId) -> Option<&Use> {
-        self.uses.get(self.find(snap).ok()?)
-    }
-
-    /// Changes one entry of the table and keeps the count of unused ones.
-    pub(crate) fn tally(&mut self, snap: SnapId, change: impl FnOnce(&mut Use)) {
-        let Ok(index) = self.find(snap) else {
-            debug_assert!(false, "{snap:?} is not in the table");
-            return;
-        };
-        if let Some(entry) = self.uses.get_mut(index) {
-            let was = entry.bytes == 0 && entry.pins == 0;
-            change(entry);
-            let is = entry.bytes == 0 && entry.pins == 0;
-            self.unused = self.unused + usize::from(is) - usize::from(was);
-        }
-    }
-
-    fn reuse(&mut self, new: &Extent) {
-        self.tally(new.source.snap, |u| {
-            u.bytes += new.len();
-            u.delta = new.delta();
-        });
-    }
-
-    /// An extent is gone; its bytes are let go of unless they are the same
-    /// snapshot's again.
-    fn unuse(&mut self, old: &Extent, again: bool) {
-        self.tally(old.source.snap, |u| u.bytes -= old.len());
-        if !again {
-            let soffs = old.source.soff..old.source.soff + old.len();
-            self.drop_bytes(old.source.snap, soffs, Some(self.generation));
-        }
-    }
-
-    /// Takes over the caller's reference to a fresh snapshot, pinned.
-    pub(crate) fn adopt(&mut self, snap: SnapId) -> Result<(), NoMemory> {
-        let Err(index) = self.find(snap) else {
-            debug_assert!(false, "{snap:?} was fresh and is known");
-            return Err(NoMemory);
-        };
-        self.uses.try_reserve(1).map_err(|_| NoMemory)?;
-        let entry = Use {
-            snap,
-            bytes: 0,
-            pins: 1,
-            delta: 0,
-            withheld: false,
-            lost: false,
-        };
-        self.uses.insert(index, entry);
-        Ok(())
-    }
-
-    /// Keeps a snapshot of this segment from being released or changed.
-    pub(crate) fn pin(&mut self, snap: SnapId) {
-        self.tally(snap, |u| u.pins += 1);
-    }
-
-    /// Takes back one [`Extents::pin`] or [`Extents::adopt`].
-    pub(crate) fn unpin(&mut self, snap: SnapId) {
-        self.tally(snap, |u| u.pins -= 1);
+        self.map.replace(range, source);
     }
 
     /// May an operation add to what the snapshot covers, or replace that? Not
     /// while another one works with it or may have named it, nor if it is lost.
     pub(crate) fn may_change(&self, snap: SnapId) -> bool {
-        self.held == 0 && self.of(snap).is_some_and(|u| u.pins == 0 && !u.lost)
+        let free = |u: &crate::uses::Use| u.pins == 0 && !u.lost;
+        self.held == 0 && self.uses.get(snap).is_some_and(free)
     }
 
     /// A piece of a write begins: see the top of this module.
@@ -328,125 +198,77 @@ impl Extents {
 
     /// The server could not give bytes of the snapshots over `range`.
     pub(crate) fn mark_lost(&mut self, range: Range<u64>) {
-        let mut from = range.start;
-        while let Some(extent) = self.first(from..range.end) {
-            self.tally(extent.source.snap, |u| u.lost = true);
-            from = extent.end;
+        for span in self.map.over(range) {
+            self.uses.change(span.value.snap, |u| u.lost = true);
         }
     }
 
     /// Are bytes of `range` those of a lost snapshot?
     pub(crate) fn lost(&self, range: Range<u64>) -> bool {
-        self.over(range)
-            .any(|e| self.of(e.source.snap).is_some_and(|u| u.lost))
+        self.over(range).any(|e| self.uses.is_lost(e.source.snap))
     }
 
-    /// Removes snapshots that nothing refers to from the table, as many as
-    /// there is room for; the caller now has their references.
+    /// Hands out snapshots that nothing refers to; see [`Uses::take_unused`].
     pub(crate) fn take_unused(&mut self, snaps: &mut [SnapId]) -> usize {
-        if self.unused == 0 || self.held() {
-            return 0;
+        match self.held() {
+            true => 0,
+            false => self.uses.take_unused(snaps),
         }
-        let (mut count, dropped) = (0, &mut self.dropped);
-        self.uses.retain(|u| {
-            let place = snaps.get_mut(count).filter(|_| u.bytes == 0 && u.pins == 0);
-            if let Some(place) = place {
-                *place = u.snap;
-                count += 1;
-                dropped.forget(u.snap);
-                return false;
-            }
-            true
-        });
-        self.unused -= count;
-        count
     }
 
     /// Removes the last extents, at most `most`; `false` if there are no more.
     pub(crate) fn remove_last(&mut self, most: usize) -> bool {
         for _ in 0..most {
-            match self.list.last().copied() {
-                Some(last) => self.replace(last.start..last.end, None),
+            let last = self.map.iter().next_back();
+            match last {
+                Some(last) => self.replace(last.range(), None),
                 None => return false,
             }
         }
-        !self.list.is_empty()
+        !self.map.is_empty()
     }
 
     /// Where the part of `range` ends that has at most `most` extents.
     pub(crate) fn step(&self, range: &Range<u64>, most: usize) -> u64 {
-        let first = self.list.partition_point(|e| e.end <= range.start);
-        match self.list.get(first + most) {
-            Some(beyond) => beyond.start.clamp(range.start, range.end),
-            None => range.end,
-        }
-    }
-
-    /// The first snapshot after `snap` that extents refer to.
-    pub(crate) fn next_snapshot(&self, after: Option<SnapId>) -> Option<SnapId> {
-        let first = self.uses.partition_point(|u| Some(u.snap) <= after);
-        let mut rest = self.uses.get(first..)?.iter();
-        rest.find(|u| u.bytes > 0).map(|u| u.snap)
+        self.map.step(range, most)
     }
 
     /// The snapshots that extents refer to, ascending.
     pub fn snapshots(&self) -> impl Iterator<Item = SnapId> + '_ {
-        self.uses.iter().filter(|u| u.bytes > 0).map(|u| u.snap)
+        self.uses.referred(None)
     }
 
     /// The same map for another segment, which then needs a reference to each
     /// of [`Extents::snapshots`].
     pub(crate) fn try_clone(&self) -> Result<Extents, NoMemory> {
-        let mut copy = Extents::new();
-        copy.list
-            .try_reserve_exact(self.list.len())
-            .map_err(|_| NoMemory)?;
-        copy.uses
-            .try_reserve_exact(self.uses.len())
-            .map_err(|_| NoMemory)?;
-        copy.list.extend_from_slice(&self.list);
-        let referred = self.uses.iter().filter(|u| u.bytes > 0);
-        copy.uses.extend(referred.map(|u| Use {
-            pins: 0,
-            // What the original has not told the server yet is told by
-            // whoever of the two is left.
-            withheld: u.withheld || u.pins > 0 || self.dropped.has(u.snap),
-            ..*u
-        }));
-        copy.dropped.withheld = copy.uses.iter().any(|u| u.withheld);
-        Ok(copy)
+        Ok(Extents {
+            map: self.map.try_clone().map_err(|_| NoMemory)?,
+            uses: self.uses.try_clone()?,
+            ..Extents::new()
+        })
     }
 
     /// Panics unless the structure is sound; for tests.
     #[doc(hidden)]
     pub fn check(&self) {
-        for pair in self.list.windows(2) {
-            assert!(pair[0].end <= pair[1].start, "extents overlap");
-            assert!(!pair[0].continues_in(&pair[1]), "extents not joined");
-        }
-        let unused = self.uses.iter().filter(|u| u.bytes == 0 && u.pins == 0);
-        assert_eq!(unused.count(), self.unused, "unused snapshots miscounted");
-        assert!(self.uses.is_sorted_by(|a, b| a.snap < b.snap));
-        for u in &self.uses {
-            let referred = self.list.iter().filter(|e| e.source.snap == u.snap);
-            let bytes: u64 = referred.clone().map(Extent::len).sum();
+        self.map.check();
+        self.uses.check();
+        for u in self.uses.iter() {
+            let referred = self.iter().filter(|e| e.source.snap == u.snap);
+            let bytes: u64 = referred.clone().map(|e| e.len()).sum();
             assert_eq!(bytes, u.bytes, "bytes of {:?} miscounted", u.snap);
-            let delta = referred.clone().next().map(Extent::delta);
-            assert!(
-                referred.clone().all(|e| Some(e.delta()) == delta),
-                "{:?} has two deltas",
-                u.snap
-            );
-            assert!(delta.is_none_or(|delta| delta == u.delta));
+            let mut deltas = referred.map(|e| e.delta());
+            assert!(deltas.all(|d| d == u.delta), "{:?} has two deltas", u.snap);
         }
-        let known = |e: &Extent| self.find(e.source.snap).is_ok();
-        assert!(self.list.iter().all(known), "unknown snapshot");
+        let known = |e: Extent| self.uses.get(e.source.snap).is_some();
+        assert!(self.iter().all(known), "unknown snapshot");
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
 
     fn at(snap: u32, soff: u64) -> Option<Source> {
         Some(Source {
@@ -458,7 +280,7 @@ mod tests {
     fn with(snaps: &[u32]) -> Extents {
         let mut extents = Extents::new();
         for &snap in snaps {
-            extents.adopt(SnapId(snap)).unwrap();
+            extents.uses.adopt(SnapId(snap)).unwrap();
         }
         extents
     }
@@ -481,7 +303,7 @@ mod tests {
         put(&mut e, 0..4093, at(1, 0));
         put(&mut e, 8186..9000, at(1, 8186));
         put(&mut e, 4093..8186, at(1, 4093));
-        assert_eq!(e.list().len(), 1);
+        assert_eq!(e.iter().count(), 1);
     }
 
     #[test]
@@ -501,8 +323,8 @@ mod tests {
         put(&mut e, 0..10, at(1, 0));
         put(&mut e, 0..10, at(2, 0));
         assert_eq!(take_unused(&mut e), [], "still pinned");
-        e.unpin(SnapId(1));
-        e.unpin(SnapId(2));
+        e.uses.unpin(SnapId(1));
+        e.uses.unpin(SnapId(2));
         assert_eq!(take_unused(&mut e), [SnapId(1)]);
         assert_eq!(take_unused(&mut e), []);
         put(&mut e, 0..100, None);

@@ -300,7 +300,7 @@ mod tests {
             snap: SnapId(1),
             soff: 0,
         };
-        segment.extents.adopt(source.snap).unwrap();
+        segment.extents.uses.adopt(source.snap).unwrap();
         segment.extents.reserve().unwrap();
         segment.extents.replace(0..3 * PAGE, Some(source));
         segment

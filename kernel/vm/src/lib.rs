@@ -55,6 +55,7 @@ mod steps;
 #[cfg(test)]
 mod testing;
 mod trim;
+mod uses;
 mod write;
 
 pub use accounts::{ACCOUNTS_MAX, AccountId, Accounts, Standing};

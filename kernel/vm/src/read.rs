@@ -58,7 +58,7 @@ fn read_snapshot<H: Host>(
     };
     h.with(|segment, _| {
         segment.extents.drop_untied(got, Source { snap, soff: off });
-        segment.extents.unpin(snap);
+        segment.extents.uses.unpin(snap);
     });
     result
 }
@@ -98,7 +98,7 @@ fn take_snapshot<H: Host>(
     match (h.snap(file, off, n, grow), grow) {
         (Ok(taken), Some(grown)) => Ok((grown, taken.count.min(n))),
         (Ok(taken), None) => {
-            if h.with(|segment, _| segment.extents.adopt(taken.snap))
+            if h.with(|segment, _| segment.extents.uses.adopt(taken.snap))
                 .is_err()
             {
                 h.release_snap(taken.snap);
@@ -108,7 +108,7 @@ fn take_snapshot<H: Host>(
         }
         (Err(error), grow) => {
             if let Some(grow) = grow {
-                h.with(|segment, _| segment.extents.unpin(grow));
+                h.with(|segment, _| segment.extents.uses.unpin(grow));
             }
             Err(error)
         }
@@ -135,12 +135,12 @@ fn growable<H: Host>(h: &mut H, at: u64, n: u64, file: H::File, off: u64) -> Opt
                 .extents
                 .over(at..at + n)
                 .all(|e| e.source.snap != snap);
-        free.then(|| segment.extents.pin(snap)).map(|()| snap)
+        free.then(|| segment.extents.uses.pin(snap)).map(|()| snap)
     })?;
     if h.holders(snap) == 1 && h.same_file(snap, file) {
         return Some(snap);
     }
-    h.with(|segment, _| segment.extents.unpin(snap));
+    h.with(|segment, _| segment.extents.uses.unpin(snap));
     None
 }
 

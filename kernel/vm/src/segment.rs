@@ -190,8 +190,8 @@ impl Segment {
         self.extents.check();
         let inside = self
             .extents
-            .list()
-            .last()
+            .iter()
+            .next_back()
             .is_none_or(|e| e.end <= self.bytes());
         assert!(inside, "an extent leaves the segment");
     }

@@ -174,7 +174,7 @@ impl Segment {
                 false => core::ops::ControlFlow::Continue(()),
             });
         let end = own.map_or(end, |page| end.min(page * PAGE));
-        match extent.and_then(|extent| extent.clip(&(range.start..end))) {
+        match extent.and_then(|extent| extent.up_to(end)) {
             Some(extent) => Run::Named(extent),
             None => Run::Zero(end - range.start),
         }
@@ -421,7 +421,7 @@ mod tests {
         let (mut segment, mut m) = (Segment::new(2), TestMemory::default());
         let ticket = sending(&mut segment, &mut m);
         let snap = crate::SnapId(1);
-        segment.extents.adopt(snap).unwrap();
+        segment.extents.uses.adopt(snap).unwrap();
         let associate = Some((
             crate::Source { snap, soff: 0 },
             segment.extents.generation(),

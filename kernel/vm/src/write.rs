@@ -220,7 +220,7 @@ impl<F: Copy> Job<F> {
     /// not trusted to have?
     fn names_others<H: Host<File = F>>(&self, h: &mut H) -> bool {
         let (mut last, mut turns) = (None, Turns::new());
-        while let Some(snap) = h.with(|segment, _| segment.extents.next_snapshot(last)) {
+        while let Some(snap) = h.with(|segment, _| segment.extents.uses.referred(last).next()) {
             if self.caution.wakes() || !h.same_server(snap, self.file) {
                 return true;
             }
@@ -460,7 +460,9 @@ impl<F: Copy> Job<F> {
                 return None;
             }
             let snap = h.new_snap(self.file).ok()?;
-            if h.with(|segment, _| segment.extents.adopt(snap)).is_err() {
+            if h.with(|segment, _| segment.extents.uses.adopt(snap))
+                .is_err()
+            {
                 h.release_snap(snap);
                 return None;
             }
@@ -498,14 +500,14 @@ impl<F: Copy> Job<F> {
                     .extents
                     .over(rest.clone())
                     .find(|e| e.delta() == delta && segment.extents.may_change(e.source.snap))?;
-                segment.extents.pin(fits.source.snap);
+                segment.extents.uses.pin(fits.source.snap);
                 Some(fits)
             })?;
             let snap = extent.source.snap;
             if h.holders(snap) == 1 && h.same_file(snap, self.file) {
                 return Some(snap);
             }
-            h.with(|segment, _| segment.extents.unpin(snap));
+            h.with(|segment, _| segment.extents.uses.unpin(snap));
             rest.start = extent.end;
             turns.turn(h);
         }
@@ -513,7 +515,7 @@ impl<F: Copy> Job<F> {
 
     fn forget_into<H: Host<File = F>>(&mut self, h: &mut H) {
         if let Some(snap) = self.into.take() {
-            h.with(|segment, _| segment.extents.unpin(snap));
+            h.with(|segment, _| segment.extents.uses.unpin(snap));
         }
     }
 }

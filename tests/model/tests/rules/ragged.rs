@@ -124,7 +124,7 @@ fn read_loop(n: usize, gap: usize) {
     let what = format!("{n} bytes, then {gap} not");
     assert_eq!(moved(&mut w), (rounds as u64, 0, 0), "{what}");
     let extents = if gap == 0 { 1 } else { rounds };
-    let list = w.space(0).segment.extents().list().len();
+    let list = w.space(0).segment.extents().iter().count();
     assert_eq!(list, extents, "extents: {what}");
     assert_eq!(w.servers.snapshots(), 1, "snapshots: {what}");
     foreign(&mut w, 0, 0, &content(2, file.len()));
