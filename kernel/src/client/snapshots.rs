@@ -334,14 +334,14 @@ pub struct News {
     pub changes: Option<Changes>,
 }
 
-/// A list of changes as the frame cache has it.
+/// A list of changes as the frame cache has it; `None`: anything may have changed.
 pub fn told(changes: ninep::Changes<'_>) -> Option<Changes> {
     if changes.all() {
         return None;
     }
     let mut told = Changes::NONE;
     for (off, len) in changes.iter() {
-        told.add(off..off.saturating_add(len));
+        told.add(off..off.saturating_add(len)).ok()?;
     }
     Some(told)
 }

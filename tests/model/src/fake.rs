@@ -60,7 +60,7 @@ impl Fake {
         let mut since = Changes::NONE;
         for (at, (_, range)) in changes {
             if at as u64 + 2 > known {
-                since.add(range.clone());
+                since.add(range.clone()).expect("memory");
             }
         }
         News {

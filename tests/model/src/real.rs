@@ -235,7 +235,7 @@ fn news(known: u64, epoch: u64, changes: Changes<'_>) -> News {
     let listed = (!changes.all()).then(|| {
         let mut listed = vm::Changes::NONE;
         for (off, len) in changes.iter() {
-            listed.add(off..off + len);
+            listed.add(off..off + len).expect("memory");
         }
         listed
     });

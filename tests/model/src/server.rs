@@ -50,7 +50,7 @@ pub enum StagedKind {
 }
 
 /// The statement of an answer about the file's past.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct News {
     /// The epoch that the request named.
     pub known: u64,

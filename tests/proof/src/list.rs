@@ -70,8 +70,8 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         drops: "invariant 5: a page of two epochs is at none",
         file: "kernel/vm/src/cache/epochs.rs",
-        from: "if piece.start < piece.end && epoch != 0 && same(epoch) {",
-        to: "if piece.start < piece.end && epoch != 0 {",
+        from: "if !part.is_empty() && history.same(span.value, epoch, &pages(&part)) {",
+        to: "if !part.is_empty() {",
         package: "model-tests",
         target: "rules",
         test: "a_write_of_a_part_leaves_the_rest_at_its_epoch",

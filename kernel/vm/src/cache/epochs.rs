@@ -1,133 +1,32 @@
 //! At which epoch the bytes of a snapshot are.
 
+use alloc::collections::TryReserveError;
 use core::ops::Range;
+
+use ranges::RangeMap;
 
 use super::FileId;
 use super::history::{History, pages};
 use crate::PAGE;
 
-/// Pieces remembered for one snapshot.
-const PIECES: usize = 6;
-
-/// Bytes `[start, end)` of the file, as they were at `epoch`.
-#[derive(Clone, Copy, Default, Debug)]
-struct Piece {
-    start: u64,
-    end: u64,
-    epoch: u64,
-}
-
-const NOTHING: Piece = Piece {
-    start: 0,
-    end: 0,
-    epoch: 0,
-};
-
-/// Which ranges of a snapshot are known to be at which epoch of which file: a
-/// few pieces, sorted and apart. Where there would be too many the shortest is
+/// Ranges remembered of one snapshot. Where there would be more the shortest is
 /// forgotten: its pages are not shared.
+const RANGES: usize = 6;
+
+/// Which bytes of a snapshot's file are known to be at which epoch.
 #[cfg_attr(feature = "duplicate", derive(Clone))]
 #[derive(Default, Debug)]
 pub struct Epochs {
     pub(super) file: Option<FileId>,
-    pieces: [Piece; PIECES],
-    count: usize,
-}
-
-/// Pieces while they are cut and joined: each old one may leave two, which may
-/// be cut at a page boundary.
-struct Cut {
-    pieces: [Piece; 4 * PIECES + 1],
-    count: usize,
-}
-
-impl Cut {
-    fn push(&mut self, piece: Piece) {
-        if piece.start < piece.end
-            && let Some(place) = self.pieces.get_mut(self.count)
-        {
-            *place = piece;
-            self.count += 1;
-        }
-    }
-
-    /// What is left of an older piece: moved on to the new epoch where nothing
-    /// has changed since its own. A fragment of a page may stand beside bytes
-    /// that changed, and says nothing about the rest.
-    fn push_old(&mut self, piece: Piece, epoch: u64, history: &History) {
-        let inner = piece.start.div_ceil(PAGE) * PAGE..piece.end / PAGE * PAGE;
-        if inner.start >= inner.end {
-            return self.push_moved(piece, epoch, history);
-        }
-        let Piece { start, end, .. } = piece;
-        for (start, end) in [
-            (start, inner.start),
-            (inner.start, inner.end),
-            (inner.end, end),
-        ] {
-            self.push_moved(
-                Piece {
-                    start,
-                    end,
-                    ..piece
-                },
-                epoch,
-                history,
-            );
-        }
-    }
-
-    fn push_moved(&mut self, mut piece: Piece, epoch: u64, history: &History) {
-        let same = |epoch| history.same(piece.epoch, epoch, &pages(&(piece.start..piece.end)));
-        if piece.start < piece.end && epoch != 0 && same(epoch) {
-            piece.epoch = epoch;
-        }
-        self.push(piece);
-    }
-
-    /// Sorts, and joins what continues.
-    fn join(&mut self) {
-        let mut joined = Cut {
-            pieces: [NOTHING; 4 * PIECES + 1],
-            count: 0,
-        };
-        let Some(pieces) = self.pieces.get_mut(..self.count) else {
-            return;
-        };
-        pieces.sort_unstable_by_key(|piece| piece.start);
-        for piece in pieces {
-            let last = joined.count.checked_sub(1);
-            match last.and_then(|last| joined.pieces.get_mut(last)) {
-                Some(last) if last.end == piece.start && last.epoch == piece.epoch => {
-                    last.end = piece.end;
-                }
-                _ => joined.push(*piece),
-            }
-        }
-        *self = joined;
-    }
-
-    fn forget_shortest(&mut self) {
-        let pieces = self.pieces.get_mut(..self.count).unwrap_or_default();
-        let lengths = pieces.iter().map(|piece| piece.end - piece.start);
-        if let Some((shortest, _)) = lengths.enumerate().min_by_key(|(_, len)| *len) {
-            pieces.copy_within(shortest + 1.., shortest);
-            self.count -= 1;
-        }
-    }
+    bytes: RangeMap<u64>,
 }
 
 impl Epochs {
     pub(super) const fn of(file: Option<FileId>) -> Epochs {
         Epochs {
             file,
-            pieces: [NOTHING; PIECES],
-            count: 0,
+            bytes: RangeMap::new(),
         }
-    }
-
-    fn list(&self) -> &[Piece] {
-        self.pieces.get(..self.count).unwrap_or_default()
     }
 
     /// The epoch of all bytes of a page of the file, if they are at one.
@@ -135,42 +34,58 @@ impl Epochs {
     pub fn at(&self, page: u64) -> Option<u64> {
         let start = page.checked_mul(PAGE)?;
         let end = start.checked_add(PAGE)?;
-        let covers = |piece: &&Piece| piece.start <= start && end <= piece.end;
-        self.list().iter().find(covers).map(|piece| piece.epoch)
+        let span = self.bytes.at(start)?;
+        (end <= span.end).then_some(span.value)
     }
 
-    /// The bytes in `range` are at `epoch` now. Others are what they were,
-    /// which may be what they are at that epoch too.
+    /// The bytes in `range` are at `epoch` now, 0 if that is not known. Others are
+    /// what they were, which may be what they are at that epoch too.
     pub(super) fn set(&mut self, range: Range<u64>, epoch: u64, history: &History) {
-        let mut cut = Cut {
-            pieces: [NOTHING; 4 * PIECES + 1],
-            count: 0,
-        };
-        let Range { start, end } = range;
-        // 0 is no epoch.
-        if epoch != 0 {
-            cut.push(Piece { start, end, epoch });
+        if self.try_set(range, epoch, history).is_err() {
+            self.bytes.clear();
         }
-        for &piece in self.list() {
-            let left = Piece {
-                end: piece.end.min(start),
-                ..piece
-            };
-            let right = Piece {
-                start: piece.start.max(end),
-                ..piece
-            };
-            cut.push_old(left, epoch, history);
-            cut.push_old(right, epoch, history);
+    }
+
+    fn try_set(
+        &mut self,
+        range: Range<u64>,
+        epoch: u64,
+        history: &History,
+    ) -> Result<(), TryReserveError> {
+        let known = (epoch != 0).then_some(epoch);
+        self.bytes.reserve()?;
+        self.bytes.replace(range, known);
+        if known.is_some() {
+            self.advance(epoch, history)?;
         }
-        cut.join();
-        while cut.count > PIECES {
-            cut.forget_shortest();
+        while self.bytes.len() > RANGES
+            && let Some(shortest) = self.bytes.shortest()
+        {
+            self.bytes.replace(shortest.range(), None);
         }
-        for (place, piece) in self.pieces.iter_mut().zip(cut.pieces) {
-            *place = piece;
+        Ok(())
+    }
+
+    /// Moves ranges on to `epoch` where nothing has changed since their own. A
+    /// fragment of a page may stand beside bytes that changed, and says nothing
+    /// about the rest.
+    fn advance(&mut self, epoch: u64, history: &History) -> Result<(), TryReserveError> {
+        let mut at = 0;
+        while let Some(span) = self.bytes.first(at..u64::MAX) {
+            at = span.end;
+            if span.value == epoch {
+                continue;
+            }
+            let first = span.start.div_ceil(PAGE) * PAGE;
+            let first = first.min(span.end);
+            let last = (span.end / PAGE * PAGE).max(first);
+            for part in [span.start..first, first..last, last..span.end] {
+                if !part.is_empty() && history.same(span.value, epoch, &pages(&part)) {
+                    self.bytes.set(part, epoch)?;
+                }
+            }
         }
-        self.count = cut.count;
+        Ok(())
     }
 }
 
@@ -186,7 +101,7 @@ mod tests {
         history.note(0, 1, None);
         for (epoch, changed) in steps {
             let mut changes = Changes::NONE;
-            changes.add(changed.clone());
+            changes.add(changed.clone()).unwrap();
             history.note(history.known(), *epoch, Some(&changes));
         }
         history
@@ -207,7 +122,7 @@ mod tests {
         e.set(0..100 * P, 1, &history(&[]));
         e.set(10 * P..11 * P, 2, &history(&[(2, 10 * P..11 * P)]));
         assert!((0..100).all(|page| e.at(page) == Some(2)));
-        assert_eq!(e.count, 1);
+        assert_eq!(e.bytes.len(), 1);
     }
 
     #[test]

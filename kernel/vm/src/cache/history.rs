@@ -1,24 +1,21 @@
-//! Which pages of a file changed between which of its epochs, as far as
-//! servers have said.
+//! Which pages of a file changed when, as far as servers have said.
 
-use alloc::vec::Vec;
 use core::ops::Range;
 
-use crate::PAGE;
+use ranges::{RangeMap, Span};
 
-/// Ranges of pages remembered for one step.
-const RANGES: usize = 8;
-/// Steps remembered for one file; older ones become one.
-const STEPS: usize = 12;
+use crate::{NoMemory, PAGE};
 
-/// Pages that may have changed: a few ranges of them, sorted and apart. When
-/// there are too many, two neighbours and what is between them become one, so
-/// that a page that is left out has not changed.
-#[derive(Clone, Copy, Debug)]
-pub struct Changes {
-    ranges: [(u64, u64); RANGES + 1],
-    count: usize,
-}
+/// Most ranges of one step. Where there would be more, neighbours become one with
+/// what lies between them: a page that is left out has not changed.
+const STEP_RANGES: usize = 8;
+/// Most ranges remembered of one file. Neighbours become one as of the later
+/// change.
+const RANGES: usize = 64;
+
+/// Pages that may have changed in one step.
+#[derive(Clone, Debug, Default)]
+pub struct Changes(RangeMap<()>);
 
 /// The pages that `bytes` touch.
 pub(super) fn pages(bytes: &Range<u64>) -> Range<u64> {
@@ -27,156 +24,80 @@ pub(super) fn pages(bytes: &Range<u64>) -> Range<u64> {
 
 impl Changes {
     /// Nothing.
-    pub const NONE: Changes = Changes {
-        ranges: [(0, 0); RANGES + 1],
-        count: 0,
-    };
+    pub const NONE: Changes = Changes(RangeMap::new());
 
     /// Adds the pages that `bytes` touch.
-    pub fn add(&mut self, bytes: Range<u64>) {
-        let Range { start, end } = pages(&bytes);
-        if start < end {
-            self.add_pages(start, end);
-        }
-    }
-
-    fn list(&self) -> &[(u64, u64)] {
-        self.ranges.get(..self.count).unwrap_or_default()
-    }
-
-    fn add_pages(&mut self, mut start: u64, mut end: u64) {
-        // What it meets becomes part of it.
-        let mut kept = Changes::NONE;
-        for &(from, to) in self.list() {
-            if to < start || end < from {
-                kept.push((from, to));
-            } else {
-                (start, end) = (start.min(from), end.max(to));
-            }
-        }
-        kept.push((start, end));
-        *self = kept;
-        if let Some(ranges) = self.ranges.get_mut(..self.count) {
-            ranges.sort_unstable();
-        }
-        if self.count > RANGES {
-            self.widen();
-        }
-    }
-
-    fn push(&mut self, range: (u64, u64)) {
-        if let Some(place) = self.ranges.get_mut(self.count) {
-            *place = range;
-            self.count += 1;
-        }
-    }
-
-    /// Joins the two neighbours that are closest.
-    fn widen(&mut self) {
-        let gap = |pair: &[(u64, u64)]| match pair {
-            [a, b] => b.0 - a.1,
-            _ => u64::MAX,
-        };
-        let pairs = self.list().windows(2).enumerate();
-        let Some((closest, _)) = pairs.min_by_key(|(_, pair)| gap(pair)) else {
-            return;
-        };
-        let mut joined = Changes::NONE;
-        for (index, &range) in self.list().iter().enumerate() {
-            match joined.ranges.get_mut(closest) {
-                Some(first) if index == closest + 1 => first.1 = range.1,
-                _ => joined.push(range),
-            }
-        }
-        *self = joined;
-    }
-
-    fn join(&mut self, other: &Changes) {
-        for &(start, end) in other.list() {
-            self.add_pages(start, end);
-        }
-    }
-
-    fn touch(&self, pages: &Range<u64>) -> bool {
-        self.list()
-            .iter()
-            .any(|&(start, end)| start < pages.end && pages.start < end)
+    ///
+    /// # Errors
+    /// No memory: anything may have changed then.
+    pub fn add(&mut self, bytes: Range<u64>) -> Result<(), NoMemory> {
+        self.0.set(pages(&bytes), ()).map_err(|_| NoMemory)?;
+        let gap = |a: &Span<()>, b: &Span<()>| b.start - a.end;
+        self.0.coarsen(STEP_RANGES, gap, |(), ()| ());
+        Ok(())
     }
 }
 
-/// From the epoch of the step before up to and including `to`.
-#[cfg_attr(feature = "duplicate", derive(Clone))]
-#[derive(Debug)]
-struct Step {
-    to: u64,
-    changes: Changes,
-}
-
-/// One file's past: nothing is known of what was before `base`, and of each
-/// step after it, which pages changed in it.
+/// One file's past.
 #[cfg_attr(feature = "duplicate", derive(Clone))]
 #[derive(Default, Debug)]
 pub(super) struct History {
+    /// Nothing is known of what was before.
     base: u64,
-    steps: Vec<Step>,
+    /// The newest epoch we were told of, 0 if none.
+    known: u64,
+    /// The last change of pages since `base`, or a later epoch; none for those that
+    /// have not changed.
+    changed: RangeMap<u64>,
 }
 
 impl History {
     /// The newest epoch we were told of, 0 if none.
-    pub fn known(&self) -> u64 {
-        self.steps.last().map_or(self.base, |step| step.to)
+    pub const fn known(&self) -> u64 {
+        self.known
     }
 
     /// A server said: the file is at `epoch`, and since `asked` no pages but
     /// `changes` have changed (`None`: any may have).
     pub fn note(&mut self, asked: u64, epoch: u64, changes: Option<&Changes>) {
-        let known = self.known();
-        if epoch <= known {
+        if epoch <= self.known {
             // An answer that others have overtaken says nothing new.
             return;
         }
         // What changed since an older epoch includes what changed since ours.
-        let changes = changes.filter(|_| known != 0 && asked != 0 && asked <= known);
-        match changes {
-            Some(changes)
-                if self
-                    .steps
-                    .try_reserve_exact(STEPS - self.steps.len())
-                    .is_ok() =>
-            {
-                let changes = *changes;
-                self.steps.push(Step { to: epoch, changes });
-                if self.steps.len() == STEPS {
-                    let oldest = self.steps.remove(0);
-                    if let Some(next) = self.steps.first_mut() {
-                        next.changes.join(&oldest.changes);
-                    }
-                }
-            }
-            _ => {
-                self.base = epoch;
-                self.steps.clear();
-            }
+        let reaches = self.known != 0 && asked != 0 && asked <= self.known;
+        let changes = changes.filter(|_| reaches);
+        self.known = epoch;
+        if changes.is_none_or(|changes| self.change(changes).is_err()) {
+            self.base = epoch;
+            self.changed.clear();
         }
     }
 
-    /// Have `pages` the same content at both epochs?
+    /// These have changed since the epoch before the newest.
+    fn change(&mut self, changes: &Changes) -> Result<(), NoMemory> {
+        for span in changes.0.iter() {
+            let set = self.changed.set(span.range(), self.known);
+            set.map_err(|_| NoMemory)?;
+        }
+        // Pages that count as changed though they were not.
+        let cost = |a: &Span<u64>, b: &Span<u64>| {
+            let older = if a.value < b.value { a } else { b };
+            let same = a.value == b.value;
+            b.start - a.end + if same { 0 } else { older.len() }
+        };
+        if self.changed.len() > RANGES {
+            self.changed.coarsen(RANGES / 2, cost, u64::max);
+        }
+        Ok(())
+    }
+
+    /// Have `pages` the same content at both epochs? `false` if that is not known.
     pub fn same(&self, a: u64, b: u64, pages: &Range<u64>) -> bool {
         let (from, to) = (a.min(b), a.max(b));
-        if from == to {
-            return true;
-        }
-        if from < self.base || to > self.known() {
-            return false;
-        }
-        let mut start = self.base;
-        for step in &self.steps {
-            if start < to && from < step.to && step.changes.touch(pages) {
-                return false;
-            }
-            start = step.to;
-        }
-        true
+        let reaches = self.base <= from && to <= self.known;
+        let unchanged = |span: Span<u64>| span.value <= from;
+        from == to || reaches && self.changed.over(pages.clone()).all(unchanged)
     }
 }
 
@@ -187,7 +108,7 @@ mod tests {
     fn changes(list: &[u64]) -> Changes {
         let mut changes = Changes::NONE;
         for page in list {
-            changes.add(page * PAGE + 1..page * PAGE + 2);
+            changes.add(page * PAGE + 1..page * PAGE + 2).unwrap();
         }
         changes
     }
@@ -238,7 +159,7 @@ mod tests {
                 let mut told = Changes::NONE;
                 for _ in 0..next(12) {
                     let (page, len) = (next(38), 1 + next(3));
-                    told.add(page * PAGE..(page + len) * PAGE - 5);
+                    told.add(page * PAGE..(page + len) * PAGE - 5).unwrap();
                     let end = (page + len).min(40);
                     now[page as usize..end as usize].fill(epoch);
                 }
@@ -255,12 +176,17 @@ mod tests {
 
     #[test]
     fn few_changes_are_not_widened() {
-        let mut one = changes(&[50, 10, 30, 10, 11, 90]);
-        assert_eq!(one.list(), [(10, 12), (30, 31), (50, 51), (90, 91)]);
-        one.join(&changes(&[29, 12, 49]));
-        assert_eq!(one.list(), [(10, 13), (29, 31), (49, 51), (90, 91)]);
+        let list = |changes: &Changes| {
+            let spans = changes.0.iter().map(|span| (span.start, span.end));
+            spans.collect::<alloc::vec::Vec<_>>()
+        };
+        let one = changes(&[50, 10, 30, 10, 11, 90]);
+        assert_eq!(list(&one), [(10, 12), (30, 31), (50, 51), (90, 91)]);
+        let one = changes(&[50, 10, 30, 10, 11, 90, 29, 12, 49]);
+        assert_eq!(list(&one), [(10, 13), (29, 31), (49, 51), (90, 91)]);
         let nine = changes(&[0, 10, 20, 30, 40, 50, 60, 70, 73]);
-        assert_eq!(nine.list().len(), RANGES);
-        assert!(nine.touch(&(71..72)) && !nine.touch(&(61..70)));
+        assert_eq!(list(&nine).len(), STEP_RANGES);
+        let touch = |pages| nine.0.first(pages).is_some();
+        assert!(touch(71..72) && !touch(61..70));
     }
 }

@@ -14,7 +14,7 @@ fn snapshot(cache: &mut Cache, conn: u32, path: u64, epoch: u64) -> Epochs {
 fn change(cache: &mut Cache, conn: u32, path: u64, epoch: u64, page: u64) {
     let file = cache.file(conn, path);
     let mut changes = Changes::NONE;
-    changes.add(page * PAGE..(page + 1) * PAGE);
+    changes.add(page * PAGE..(page + 1) * PAGE).unwrap();
     cache.note(file, cache.known(file), epoch, Some(&changes));
 }
 
