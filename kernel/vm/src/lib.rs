@@ -45,6 +45,7 @@ mod extents;
 mod fault;
 mod fork;
 mod host;
+mod memory;
 mod overlay;
 mod read;
 mod replace;
@@ -55,6 +56,7 @@ mod steps;
 #[cfg(test)]
 mod testing;
 mod trim;
+mod units;
 mod uses;
 mod write;
 
@@ -65,31 +67,13 @@ pub use extents::{Extent, Extents, Source};
 pub use fault::{Access, fault, overwrite};
 pub use fork::{destroy, fork};
 pub use host::{
-    Count, Gather, Host, Kind, Limits, Memory, NoMemory, Op, Origin, Put, PutReply, Snapped,
+    GATHER_MAX, Gather, Host, Kind, Limits, OPS_MAX, Op, Origin, Put, PutReply, RUN_MAX, Snapped,
+    TRIM_MAX,
 };
+pub use memory::{Count, Memory};
 pub use read::{free, read};
 pub use replace::{Parts, parts};
 pub use segment::Segment;
 pub use slot::{Slot, Ticket};
+pub use units::{Frame, NoMemory, PAGE, SnapId};
 pub use write::{Place, write};
-
-/// Bytes in a page.
-pub const PAGE: u64 = abi::PAGE;
-
-/// Most operations in one staged message ([`Put::ops`]).
-pub const OPS_MAX: usize = 48;
-/// Most pieces of frames in one staged message ([`Put::data`]): 128 KiB at any
-/// alignment.
-pub const GATHER_MAX: usize = 33;
-/// Most frames in one [`Host::read_run`].
-pub const RUN_MAX: usize = 33;
-/// Most ranges in one [`Host::trim`].
-pub const TRIM_MAX: usize = 32;
-
-/// A frame of memory: its physical address shifted right by 12.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
-pub struct Frame(pub u32);
-
-/// The host's handle for one snapshot: one snapfid at one server.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
-pub struct SnapId(pub u32);

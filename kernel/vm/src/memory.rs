@@ -1,0 +1,94 @@
+//! The frames and translations that the VM core works with.
+
+use core::ops::Range;
+
+use crate::{Frame, NoMemory, SnapId};
+
+/// What is counted, see [`Memory::count`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Count {
+    /// A page filled from a snapshot.
+    Fill,
+    /// A page made from zeros.
+    ZeroFill,
+    /// A page copied because a store met a shared frame.
+    Copy,
+    /// A fill thrown away because the page had become something else.
+    Stale,
+    /// Bytes of a `write` that were named instead of sent.
+    Elided,
+    /// Bytes of a `write` that were sent.
+    Sent,
+    /// A clean page taken away.
+    Evict,
+    /// A sleeping page that somebody else's frame was good for.
+    Cached,
+}
+
+/// Frames, nodes of the page table the core keeps for itself (the *overlay*),
+/// and the hardware translations of one segment. Nothing here blocks.
+pub trait Memory {
+    /// A frame of zeros with one reference.
+    fn alloc_zeroed(&mut self) -> Option<Frame>;
+    /// A frame with one reference whose content nobody will see before it is
+    /// overwritten entirely.
+    fn alloc(&mut self) -> Option<Frame> {
+        self.alloc_zeroed()
+    }
+    /// A frame with one reference and the content of another.
+    fn alloc_copy(&mut self, of: Frame) -> Option<Frame>;
+    /// Adds a reference.
+    fn retain(&mut self, frame: Frame);
+    /// Drops a reference; frees the frame with the last.
+    fn release(&mut self, frame: Frame);
+    /// More than one reference?
+    fn shared(&self, frame: Frame) -> bool;
+    /// To be asked before a frame is written or mapped for writing: is the
+    /// caller's reference the only one? Then nobody is given another from here
+    /// on ([`Memory::cached`]).
+    fn claim(&mut self, frame: Frame) -> bool {
+        !self.shared(frame)
+    }
+    /// A frame that has the page at `soff` of a snapshot's file already, because
+    /// somebody has read the same page of the same file at the same epoch; with
+    /// a reference for the caller, who must not write it.
+    fn cached(&mut self, snap: SnapId, soff: u64) -> Option<Frame> {
+        let _ = (snap, soff);
+        None
+    }
+    /// Offers a frame, of which the caller has a reference, as that page: it has
+    /// its content and is mapped for writing nowhere. If another was there
+    /// first, that one is to be used instead, and comes with a reference.
+    fn publish(&mut self, snap: SnapId, soff: u64, frame: Frame) -> Option<Frame> {
+        let _ = (snap, soff, frame);
+        None
+    }
+    /// Copies `len` bytes from one frame (and byte in it) to another.
+    fn copy(&mut self, from: (Frame, usize), to: (Frame, usize), len: usize);
+    /// Zeros `len` bytes of a frame from byte `at`.
+    fn zero(&mut self, frame: Frame, at: usize, len: usize);
+
+    /// A zeroed overlay node: 512 slots of 64 bits in one frame.
+    fn alloc_node(&mut self) -> Option<Frame>;
+    /// Frees an overlay node.
+    fn free_node(&mut self, node: Frame);
+    /// Slot `index` (below 512) of a node.
+    fn slot(&self, node: Frame, index: usize) -> u64;
+    /// Sets slot `index` (below 512) of a node.
+    fn set_slot(&mut self, node: Frame, index: usize, value: u64);
+
+    /// Translates `page` (relative to the segment's base) to `frame`, in place
+    /// of any older translation, which is flushed. On failure the older
+    /// translation may still be there.
+    fn map(&mut self, page: u64, frame: Frame, writable: bool) -> Result<(), NoMemory>;
+    /// Removes translations, flushed on return. The cost must follow what is
+    /// mapped, not the length of the range.
+    fn unmap(&mut self, pages: Range<u64>);
+    /// Removes the write permission, flushed on return. Same cost.
+    fn protect(&mut self, pages: Range<u64>);
+
+    /// Something happened `n` times.
+    fn count(&mut self, what: Count, n: u64) {
+        let _ = (what, n);
+    }
+}
