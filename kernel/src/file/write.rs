@@ -11,7 +11,7 @@ use crate::seg::{SpaceLock, snapshot_range, user};
 use abi::{Errno, mode};
 use alloc::vec::Vec;
 use ninep::{PutKind, PutOp};
-use vm::{Access, Place};
+use vm::{Access, WriteTo};
 
 /// Writes `n` bytes from `va` at `offset`; bytes written.
 pub fn pwrite(
@@ -30,7 +30,7 @@ pub fn pwrite(
             file.append(offset, || append(space, file, remote, va, n))
         }
         Node::Remote(remote) => file.transfer(offset, n, |at| {
-            self::remote(space, file, remote, va, n, Place::At(at)).map(|(bytes, _)| bytes)
+            self::remote(space, file, remote, va, n, WriteTo::At(at)).map(|(bytes, _)| bytes)
         }),
         Node::Channel(end) => channel::send(space, end, &IoVec::one(va, n)?),
         Node::Port(_) => Err(Errno::EINVAL),
@@ -45,7 +45,7 @@ fn append(
     va: u64,
     n: u64,
 ) -> Result<(u64, Option<u64>), Errno> {
-    let (bytes, end) = self::remote(space, file, remote, va, n, Place::End)?;
+    let (bytes, end) = self::remote(space, file, remote, va, n, WriteTo::End)?;
     // A plain server does not tell where it wrote. The bytes are written,
     // whatever this request returns.
     let end = end.or_else(|| remote.stat().ok().map(|stat| stat.size));
@@ -60,11 +60,11 @@ fn remote(
     remote: &Remote,
     va: u64,
     n: u64,
-    to: Place,
+    to: WriteTo,
 ) -> Result<(u64, Option<u64>), Errno> {
     let at = match to {
-        Place::At(at) => at,
-        Place::End => 0,
+        WriteTo::At(at) => at,
+        WriteTo::End => 0,
     };
     if at.checked_add(n).is_none() {
         return Err(Errno::EFBIG);
@@ -78,12 +78,12 @@ fn remote(
         };
         return match to {
             // Nothing of it has happened where it fails, or the same happens again.
-            Place::At(_) => relief::again(write),
-            Place::End => write(),
+            WriteTo::At(_) => relief::again(write),
+            WriteTo::End => write(),
         };
     }
     let iounit = u64::from(remote.mount.iounit());
-    let commits = snapshots && (n > iounit || to == Place::End);
+    let commits = snapshots && (n > iounit || to == WriteTo::End);
     let most = if commits {
         u64::from(remote.mount.wmax())
     } else {
@@ -121,7 +121,7 @@ fn commit(
     remote: &Remote,
     va: u64,
     n: u64,
-    to: Place,
+    to: WriteTo,
     off: u64,
 ) -> Result<(u64, Option<u64>), Errno> {
     let mount = &remote.mount;
@@ -129,7 +129,7 @@ fn commit(
         fid: remote.fid,
         path: remote.qid.path,
         off,
-        append: to == Place::End,
+        append: to == WriteTo::End,
         into: None,
     };
     let bodies = load(space, va, n, u64::from(mount.iounit()))?;

@@ -14,7 +14,9 @@ use core::ops::Range;
 use hw::lock::{Lock, Rank};
 use ninep::consts::NOFID;
 use ninep::{PutKind, PutOp, Request};
-use vm::{Frame, Host, Kind, Limits, Op, Origin, Put, PutReply, Segment, SnapId, Snapped, Ticket};
+use vm::{
+    Frame, Host, Limits, Op, OpKind, Origin, Put, PutReply, Segment, SnapId, Snapped, Ticket,
+};
 
 /// Operations in one Tput: their encoding fits the head of a message.
 const OPS: usize = vm::OPS_MAX;
@@ -271,9 +273,9 @@ fn wire_ops(ops: &[Op]) -> Result<Vec<PutOp>, Errno> {
     let mut wire = room(ops.len())?;
     for op in ops {
         let kind = match op.kind {
-            Kind::Data => PutKind::Data,
-            Kind::Zero => PutKind::Zero,
-            Kind::Keep { snap, soff } => PutKind::Keep {
+            OpKind::Data => PutKind::Data,
+            OpKind::Zero => PutKind::Zero,
+            OpKind::Keep { snap, soff } => PutKind::Keep {
                 snapfid: snapshots::snapfid(snap)?,
                 soff,
             },

@@ -94,7 +94,7 @@ impl Memory for View {
     }
 
     #[inline]
-    fn claim(&mut self, frame: Frame) -> bool {
+    fn make_exclusive(&mut self, frame: Frame) -> bool {
         frames::claim(frame)
     }
 
@@ -128,12 +128,12 @@ impl Memory for View {
     }
 
     #[inline]
-    fn slot(&self, node: Frame, index: usize) -> u64 {
+    fn entry(&self, node: Frame, index: usize) -> u64 {
         frames::node_word(node, index)
     }
 
     #[inline]
-    fn set_slot(&mut self, node: Frame, index: usize, value: u64) {
+    fn set_entry(&mut self, node: Frame, index: usize, value: u64) {
         frames::set_node_word(node, index, value);
     }
 

@@ -4,7 +4,7 @@
 use abi::Errno;
 
 use crate::extents::{Extent, Source};
-use crate::{Count, Frame, Host, Memory, NoMemory, PAGE, Segment, Slot, Ticket};
+use crate::{Count, Frame, Host, Memory, NoMemory, PAGE, PageState, Segment, Ticket};
 
 /// What the program wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,7 +16,7 @@ pub enum Access {
 }
 
 /// What to do about a touch.
-enum Touch {
+enum Resolved {
     /// It is mapped.
     Mapped,
     /// The caller fills it, beginning with this extent.
@@ -34,10 +34,10 @@ enum Touch {
 /// the server says when it cannot give the snapshot's bytes.
 pub fn fault<H: Host>(h: &mut H, page: u64, access: Access) -> Result<(), Errno> {
     loop {
-        match h.with(|segment, m| segment.touch(m, page, access))? {
-            Touch::Mapped => return Ok(()),
-            Touch::Fill(ticket, first) => fill(h, page, ticket, first)?,
-            Touch::Wait(ticket) => h.wait_fill(page, ticket)?,
+        match h.with(|segment, m| segment.resolve(m, page, access))? {
+            Resolved::Mapped => return Ok(()),
+            Resolved::Fill(ticket, first) => fill(h, page, ticket, first)?,
+            Resolved::Wait(ticket) => h.wait_fill(page, ticket)?,
         }
     }
 }
@@ -58,7 +58,7 @@ impl Segment {
             return Err(Errno::EFAULT);
         }
         match self.overlay.get(m, page).frame() {
-            Some(frame) => self.own(m, page, frame).map(drop)?,
+            Some(frame) => self.make_private(m, page, frame).map(drop)?,
             // What a fill of it brings is not wanted any more.
             None => self.zero_fill(m, page)?,
         }
@@ -69,7 +69,7 @@ impl Segment {
     #[inline]
     fn zero_fill<M: Memory>(&mut self, m: &mut M, page: u64) -> Result<(), NoMemory> {
         let frame = m.alloc_zeroed().ok_or(NoMemory)?;
-        if let Err(error) = self.overlay.set(m, page, Slot::Dirty(frame)) {
+        if let Err(error) = self.overlay.set(m, page, PageState::Dirty(frame)) {
             m.release(frame);
             return Err(error);
         }
@@ -79,54 +79,59 @@ impl Segment {
 
     /// One look at a page, without waiting.
     #[inline]
-    fn touch<M: Memory>(&mut self, m: &mut M, page: u64, access: Access) -> Result<Touch, Errno> {
-        if page >= self.pages() {
-            return Err(Errno::EFAULT);
-        }
-        match (self.overlay.get(m, page), access) {
-            (Slot::Absent, _) => return self.touch_absent(m, page, access),
-            (Slot::Filling(ticket), _) => return Ok(Touch::Wait(ticket)),
-            // The next store must be seen: it detaches the page.
-            (Slot::Resident(frame) | Slot::Sending(frame, _), Access::Load) => {
-                m.map(page, frame, false)?;
-            }
-            (Slot::Dirty(frame), Access::Load) => {
-                let alone = m.claim(frame);
-                m.map(page, frame, alone)?;
-            }
-            (
-                Slot::Resident(frame) | Slot::Sending(frame, _) | Slot::Dirty(frame),
-                Access::Store,
-            ) => {
-                self.own(m, page, frame)?;
-            }
-        }
-        Ok(Touch::Mapped)
-    }
-
-    /// A page with no state of its own: zeros, or asleep.
-    #[inline]
-    fn touch_absent<M: Memory>(
+    fn resolve<M: Memory>(
         &mut self,
         m: &mut M,
         page: u64,
         access: Access,
-    ) -> Result<Touch, Errno> {
+    ) -> Result<Resolved, Errno> {
+        if page >= self.pages() {
+            return Err(Errno::EFAULT);
+        }
+        match (self.overlay.get(m, page), access) {
+            (PageState::Absent, _) => return self.resolve_absent(m, page, access),
+            (PageState::Filling(ticket), _) => return Ok(Resolved::Wait(ticket)),
+            // The next store must be seen: it detaches the page.
+            (PageState::Resident(frame) | PageState::Sending(frame, _), Access::Load) => {
+                m.map(page, frame, false)?;
+            }
+            (PageState::Dirty(frame), Access::Load) => {
+                let alone = m.make_exclusive(frame);
+                m.map(page, frame, alone)?;
+            }
+            (
+                PageState::Resident(frame) | PageState::Sending(frame, _) | PageState::Dirty(frame),
+                Access::Store,
+            ) => {
+                self.make_private(m, page, frame)?;
+            }
+        }
+        Ok(Resolved::Mapped)
+    }
+
+    /// A page with no state of its own: zeros, or asleep.
+    #[inline]
+    fn resolve_absent<M: Memory>(
+        &mut self,
+        m: &mut M,
+        page: u64,
+        access: Access,
+    ) -> Result<Resolved, Errno> {
         let start = page * PAGE;
         if let Some(first) = self.extents.first(start..start + PAGE) {
             if let Some(Source { snap, soff }) = one_page(&first)
                 && let Some(frame) = m.cached(snap, soff)
             {
-                return self.touch_cached(m, page, frame, access);
+                return self.resolve_cached(m, page, frame, access);
             }
             let ticket = self.new_ticket();
-            self.overlay.set(m, page, Slot::Filling(ticket))?;
-            return Ok(Touch::Fill(ticket, first));
+            self.overlay.set(m, page, PageState::Filling(ticket))?;
+            return Ok(Resolved::Fill(ticket, first));
         }
         // Writable at once, whatever the access: a second fault would cost
         // more than the page that might have been shared.
         self.zero_fill(m, page)?;
-        Ok(Touch::Mapped)
+        Ok(Resolved::Mapped)
     }
 
     /// The server did not give the page's bytes: what is here of those
@@ -140,23 +145,27 @@ impl Segment {
     /// A sleeping page whose content is in a frame of somebody else's, of which
     /// the caller has a reference.
     #[inline]
-    fn touch_cached<M: Memory>(
+    fn resolve_cached<M: Memory>(
         &mut self,
         m: &mut M,
         page: u64,
         frame: Frame,
         access: Access,
-    ) -> Result<Touch, Errno> {
-        if self.overlay.set(m, page, Slot::Resident(frame)).is_err() {
+    ) -> Result<Resolved, Errno> {
+        if self
+            .overlay
+            .set(m, page, PageState::Resident(frame))
+            .is_err()
+        {
             m.release(frame);
             return Err(Errno::ENOMEM);
         }
         m.count(Count::Cached, 1);
         match access {
             Access::Load => m.map(page, frame, false)?,
-            Access::Store => self.own(m, page, frame).map(drop)?,
+            Access::Store => self.make_private(m, page, frame).map(drop)?,
         }
-        Ok(Touch::Mapped)
+        Ok(Resolved::Mapped)
     }
 
     /// The end of a fill: the frame becomes the page, if the page still waits
@@ -169,11 +178,11 @@ impl Segment {
         (ticket, source): (Ticket, Option<Source>),
         outcome: Result<Frame, Errno>,
     ) -> Result<(), Errno> {
-        let wanted = self.overlay.get(m, page) == Slot::Filling(ticket);
+        let wanted = self.overlay.get(m, page) == PageState::Filling(ticket);
         match outcome {
             Ok(frame) if wanted => {
                 let frame = publish(m, source, frame);
-                self.change(m, page, Slot::Resident(frame));
+                self.change(m, page, PageState::Resident(frame));
                 m.count(Count::Fill, 1);
             }
             Ok(frame) => {
@@ -275,7 +284,7 @@ fn gather_into<H: Host>(
         }
         // While the page waits for this fill, its extents stay.
         let next = h.with(|segment, m| {
-            let wanted = segment.overlay.get(m, page) == Slot::Filling(ticket);
+            let wanted = segment.overlay.get(m, page) == PageState::Filling(ticket);
             wanted
                 .then(|| segment.extents.first(piece.end..end))
                 .flatten()
@@ -311,7 +320,7 @@ mod tests {
         let (mut segment, mut m) = (asleep(), TestMemory::default());
         assert!(segment.sleeps(&m, 0..3) && segment.sleeps(&m, 1..2));
         segment.overwrite(&mut m, 1).unwrap();
-        assert!(matches!(segment.slot(&m, 1), Slot::Dirty(_)));
+        assert!(matches!(segment.state(&m, 1), PageState::Dirty(_)));
         assert!(m.map[&1].1, "it is mapped for writing");
         assert!(!segment.sleeps(&m, 1..2) && segment.sleeps(&m, 1..3));
         assert_eq!(segment.overwrite(&mut m, 3), Err(Errno::EFAULT));
@@ -320,14 +329,14 @@ mod tests {
     #[test]
     fn a_fill_does_not_undo_an_overwriting() {
         let (mut segment, mut m) = (asleep(), TestMemory::default());
-        let Ok(Touch::Fill(ticket, _)) = segment.touch(&mut m, 0, Access::Load) else {
+        let Ok(Resolved::Fill(ticket, _)) = segment.resolve(&mut m, 0, Access::Load) else {
             panic!("the page is asleep");
         };
         segment.overwrite(&mut m, 0).unwrap();
-        let before = segment.slot(&m, 0);
+        let before = segment.state(&m, 0);
         let late = m.alloc().unwrap();
         segment.filled(&mut m, 0, (ticket, None), Ok(late)).unwrap();
-        assert_eq!(segment.slot(&m, 0), before);
+        assert_eq!(segment.state(&m, 0), before);
     }
 
     #[test]

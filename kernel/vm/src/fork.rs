@@ -5,7 +5,7 @@ use core::ops::Range;
 use abi::Errno;
 
 use crate::steps::{EXTENTS, SNAPS, Turns, finish_in_steps, in_steps};
-use crate::{Host, Memory, NoMemory, Segment, Slot, SnapId, trim};
+use crate::{Host, Memory, NoMemory, PageState, Segment, SnapId, trim};
 
 impl Segment {
     /// A segment with the same associations and no pages.
@@ -30,19 +30,19 @@ impl Segment {
         let end = self.overlay.step(m, pages.clone());
         // From here on every store in the original is seen.
         m.protect(pages.start..end);
-        let share = |m: &mut M, slot| match slot {
-            Slot::Absent | Slot::Filling(_) => Slot::Absent,
-            Slot::Resident(frame) => {
+        let share = |m: &mut M, state| match state {
+            PageState::Absent | PageState::Filling(_) => PageState::Absent,
+            PageState::Resident(frame) => {
                 m.retain(frame);
-                Slot::Resident(frame)
+                PageState::Resident(frame)
             }
-            Slot::Dirty(frame) | Slot::Sending(frame, _) => {
+            PageState::Dirty(frame) | PageState::Sending(frame, _) => {
                 m.retain(frame);
-                Slot::Dirty(frame)
+                PageState::Dirty(frame)
             }
         };
-        let undo = |m: &mut M, slot: Slot| {
-            if let Some(frame) = slot.frame() {
+        let undo = |m: &mut M, state: PageState| {
+            if let Some(frame) = state.frame() {
                 m.release(frame);
             }
         };

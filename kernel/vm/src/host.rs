@@ -10,7 +10,7 @@ use crate::{Frame, Memory, Segment, SnapId, Ticket};
 pub const OPS_MAX: usize = 48;
 /// Most pieces of frames in one staged message ([`Put::data`]): 128 KiB at any
 /// alignment.
-pub const GATHER_MAX: usize = 33;
+pub const SLICES_MAX: usize = 33;
 /// Most frames in one [`Host::read_run`].
 pub const RUN_MAX: usize = 33;
 /// Most ranges in one [`Host::trim`].
@@ -37,7 +37,7 @@ pub enum Origin<F> {
 
 /// What one operation of a write says about its range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum OpKind {
     /// The next bytes of [`Put::data`].
     Data,
     /// Equal to the snapshot at that offset of its file.
@@ -55,7 +55,7 @@ pub enum Kind {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Op {
     /// What the range shall hold.
-    pub kind: Kind,
+    pub kind: OpKind,
     /// First byte, relative to [`Put::off`].
     pub off: u64,
     /// Bytes, more than zero.
@@ -64,7 +64,7 @@ pub struct Op {
 
 /// A piece of a frame: bytes `[at, at + len)`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Gather {
+pub struct FrameSlice {
     /// Which frame.
     pub frame: Frame,
     /// First byte in it.
@@ -91,9 +91,9 @@ pub struct Put<'a, F> {
     pub into: Option<SnapId>,
     /// At most [`crate::OPS_MAX`], and at most [`Limits::ops`].
     pub ops: &'a [Op],
-    /// At most [`crate::GATHER_MAX`], at most [`Limits::iounit`] bytes: the bytes of
+    /// At most [`crate::SLICES_MAX`], at most [`Limits::iounit`] bytes: the bytes of
     /// the DATA operations, in order.
-    pub data: &'a [Gather],
+    pub data: &'a [FrameSlice],
 }
 
 /// The answer to a commit (an Rput).

@@ -30,7 +30,7 @@
 //! - (11) Old content is given up only for bytes that were associated or have
 //!   arrived; an error leaves the buffer as it was.
 //! - (12) A frame is written only while nobody else refers to it, and nobody is
-//!   given a frame that is ([`Memory::claim`]).
+//!   given a frame that is ([`Memory::make_exclusive`]).
 //! - (5) What is shared between strangers is what has arrived and was wanted, as
 //!   the page of the epoch it was asked at ([`Cache`]).
 #![no_std]
@@ -47,10 +47,10 @@ mod fork;
 mod host;
 mod memory;
 mod overlay;
+mod page_state;
 mod read;
 mod replace;
 mod segment;
-mod slot;
 mod stage;
 mod steps;
 #[cfg(test)]
@@ -67,13 +67,13 @@ pub use extents::{Extent, Extents, Source};
 pub use fault::{Access, fault, overwrite};
 pub use fork::{destroy, fork};
 pub use host::{
-    GATHER_MAX, Gather, Host, Kind, Limits, OPS_MAX, Op, Origin, Put, PutReply, RUN_MAX, Snapped,
-    TRIM_MAX,
+    FrameSlice, Host, Limits, OPS_MAX, Op, OpKind, Origin, Put, PutReply, RUN_MAX, SLICES_MAX,
+    Snapped, TRIM_MAX,
 };
 pub use memory::{Count, Memory};
+pub use page_state::{PageState, Ticket};
 pub use read::{free, read};
 pub use replace::{Parts, parts};
 pub use segment::Segment;
-pub use slot::{Slot, Ticket};
 pub use units::{Frame, NoMemory, PAGE, SnapId};
-pub use write::{Place, write};
+pub use write::{WriteTo, write};

@@ -30,8 +30,7 @@ pub enum Count {
 pub trait Memory {
     /// A frame of zeros with one reference.
     fn alloc_zeroed(&mut self) -> Option<Frame>;
-    /// A frame with one reference whose content nobody will see before it is
-    /// overwritten entirely.
+    /// An uninitialised frame with one reference; the caller overwrites all of it.
     fn alloc(&mut self) -> Option<Frame> {
         self.alloc_zeroed()
     }
@@ -43,10 +42,10 @@ pub trait Memory {
     fn release(&mut self, frame: Frame);
     /// More than one reference?
     fn shared(&self, frame: Frame) -> bool;
-    /// To be asked before a frame is written or mapped for writing: is the
-    /// caller's reference the only one? Then nobody is given another from here
-    /// on ([`Memory::cached`]).
-    fn claim(&mut self, frame: Frame) -> bool {
+    /// Returns true if the caller's reference is the only one, and unpublishes the
+    /// frame so that it stays so ([`Memory::cached`]). Required before any store,
+    /// and before a translation that allows one.
+    fn make_exclusive(&mut self, frame: Frame) -> bool {
         !self.shared(frame)
     }
     /// A frame that has the page at `soff` of a snapshot's file already, because
@@ -68,14 +67,14 @@ pub trait Memory {
     /// Zeros `len` bytes of a frame from byte `at`.
     fn zero(&mut self, frame: Frame, at: usize, len: usize);
 
-    /// A zeroed overlay node: 512 slots of 64 bits in one frame.
+    /// A zeroed overlay node: 512 entries of 64 bits in one frame.
     fn alloc_node(&mut self) -> Option<Frame>;
     /// Frees an overlay node.
     fn free_node(&mut self, node: Frame);
-    /// Slot `index` (below 512) of a node.
-    fn slot(&self, node: Frame, index: usize) -> u64;
-    /// Sets slot `index` (below 512) of a node.
-    fn set_slot(&mut self, node: Frame, index: usize, value: u64);
+    /// Entry `index` (below 512) of a node.
+    fn entry(&self, node: Frame, index: usize) -> u64;
+    /// Sets entry `index` (below 512) of a node.
+    fn set_entry(&mut self, node: Frame, index: usize, value: u64);
 
     /// Translates `page` (relative to the segment's base) to `frame`, in place
     /// of any older translation, which is flushed. On failure the older

@@ -1,21 +1,21 @@
 //! The sparse table of the pages that are not simply asleep: a radix tree of
 //! 512-way nodes, each in one frame from [`Memory::alloc_node`].
 //!
-//! A slot of a leaf is a page's [`Slot`]; a slot of an inner node is a child:
-//! its frame and how many of the child's slots are used, so that an empty node
+//! An entry of a leaf is a page's [`PageState`]; an entry of an inner node is a child:
+//! its frame and how many of the child's entries are used, so that an empty node
 //! is given back at once. Everything over a range skips what is absent: the
 //! cost follows the pages that are there.
 
 use core::ops::{ControlFlow, Range};
 
-use crate::{Frame, Memory, NoMemory, Slot};
+use crate::{Frame, Memory, NoMemory, PageState};
 
 const FAN_BITS: u32 = 9;
 const FAN: usize = 1 << FAN_BITS;
 /// Four levels address 2^36 pages, more than a process has.
 const LEVELS_MAX: u32 = 4;
 
-/// A node and its used slots, as a word in the node above.
+/// A node and its used entries, as a word in the node above.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Child {
     node: Frame,
@@ -27,7 +27,7 @@ impl Child {
         (self.used as u64) << 32 | self.node.0 as u64
     }
 
-    /// A node that is referred to has used slots, so 0 is none.
+    /// A node that is referred to has used entries, so 0 is none.
     const fn decode(word: u64) -> Option<Child> {
         if word == 0 {
             return None;
@@ -46,11 +46,11 @@ pub struct Overlay {
     root: Option<Child>,
     /// Levels of nodes, 1 to 4.
     levels: u32,
-    /// Leaf slots that are not absent.
+    /// Leaf entries that are not absent.
     populated: u64,
 }
 
-/// Index of `page` in a node whose slots span `1 << shift` pages.
+/// Index of `page` in a node whose entries span `1 << shift` pages.
 #[inline]
 const fn index(page: u64, shift: u32) -> usize {
     (page >> shift) as usize & (FAN - 1)
@@ -81,26 +81,31 @@ impl Overlay {
 
     /// The state of a page.
     #[inline]
-    pub fn get<M: Memory>(&self, m: &M, page: u64) -> Slot {
+    pub fn get<M: Memory>(&self, m: &M, page: u64) -> PageState {
         let Some(root) = self.root else {
-            return Slot::Absent;
+            return PageState::Absent;
         };
         let (mut node, mut shift) = (root.node, self.top_shift());
         while shift > 0 {
-            match Child::decode(m.slot(node, index(page, shift))) {
+            match Child::decode(m.entry(node, index(page, shift))) {
                 Some(child) => node = child.node,
-                None => return Slot::Absent,
+                None => return PageState::Absent,
             }
             shift -= FAN_BITS;
         }
-        Slot::decode(m.slot(node, index(page, 0)))
+        PageState::decode(m.entry(node, index(page, 0)))
     }
 
     /// Sets the state of a page. Fails only where an absent page becomes
     /// something else, and then nothing has changed.
     #[inline]
-    pub fn set<M: Memory>(&mut self, m: &mut M, page: u64, slot: Slot) -> Result<(), NoMemory> {
-        let word = slot.encode();
+    pub fn set<M: Memory>(
+        &mut self,
+        m: &mut M,
+        page: u64,
+        state: PageState,
+    ) -> Result<(), NoMemory> {
+        let word = state.encode();
         if word != 0 && self.set_in_leaf(m, page, word) {
             return Ok(());
         }
@@ -121,7 +126,7 @@ impl Overlay {
         let (mut child, mut above, mut shift) = (*root, None, (self.levels - 1) * FAN_BITS);
         while shift > 0 {
             let at = index(page, shift);
-            let Some(below) = Child::decode(m.slot(child.node, at)) else {
+            let Some(below) = Child::decode(m.entry(child.node, at)) else {
                 return false;
             };
             above = Some((child.node, at));
@@ -129,15 +134,15 @@ impl Overlay {
             shift -= FAN_BITS;
         }
         let at = index(page, 0);
-        if m.slot(child.node, at) == 0 {
+        if m.entry(child.node, at) == 0 {
             child.used += 1;
             self.populated += 1;
             match above {
-                Some((node, at)) => m.set_slot(node, at, child.encode()),
+                Some((node, at)) => m.set_entry(node, at, child.encode()),
                 None => *root = child,
             }
         }
-        m.set_slot(child.node, at, word);
+        m.set_entry(child.node, at, word);
         true
     }
 
@@ -147,7 +152,7 @@ impl Overlay {
         &self,
         m: &M,
         range: Range<u64>,
-        mut f: impl FnMut(&M, u64, Slot) -> ControlFlow<B>,
+        mut f: impl FnMut(&M, u64, PageState) -> ControlFlow<B>,
     ) -> Option<B> {
         let root = self.root?;
         match scan_below(m, root.node, self.top_shift(), 0, &range, &mut f) {
@@ -157,8 +162,8 @@ impl Overlay {
     }
 
     /// The first page in `range` that is not absent.
-    pub fn next<M: Memory>(&self, m: &M, range: Range<u64>) -> Option<(u64, Slot)> {
-        self.scan(m, range, |_, page, slot| ControlFlow::Break((page, slot)))
+    pub fn next<M: Memory>(&self, m: &M, range: Range<u64>) -> Option<(u64, PageState)> {
+        self.scan(m, range, |_, page, state| ControlFlow::Break((page, state)))
     }
 
     /// Gives each page in `range` that is not absent the state `f` says.
@@ -167,7 +172,7 @@ impl Overlay {
         &mut self,
         m: &mut M,
         range: Range<u64>,
-        mut f: impl FnMut(&mut M, u64, Slot) -> Slot,
+        mut f: impl FnMut(&mut M, u64, PageState) -> PageState,
     ) {
         let Some(root) = self.root else { return };
         let (root, removed) = update_below(m, root, self.top_shift(), 0, &range, &mut f);
@@ -212,19 +217,19 @@ impl Overlay {
         m: &mut M,
         range: Range<u64>,
         copy: &mut Overlay,
-        mut f: impl FnMut(&mut M, Slot) -> Slot,
-        mut undo: impl FnMut(&mut M, Slot),
+        mut f: impl FnMut(&mut M, PageState) -> PageState,
+        mut undo: impl FnMut(&mut M, PageState),
     ) -> Result<(), NoMemory> {
         let mut result = Ok(());
-        self.update(m, range, |m, page, slot| {
+        self.update(m, range, |m, page, state| {
             if result.is_ok() {
-                let copied = f(m, slot);
+                let copied = f(m, state);
                 result = copy.set(m, page, copied);
                 if result.is_err() {
                     undo(m, copied);
                 }
             }
-            slot
+            state
         });
         result
     }
@@ -259,7 +264,7 @@ fn step_below<M: Memory>(
     left: &mut Step,
 ) -> ControlFlow<u64> {
     for at in indices(base, shift, range) {
-        let word = m.slot(node, at);
+        let word = m.entry(node, at);
         if word == 0 {
             continue;
         }
@@ -298,7 +303,7 @@ fn set_below<M: Memory>(
         },
     };
     let at = index(page, shift);
-    let old = m.slot(node.node, at);
+    let old = m.entry(node.node, at);
     let (new, change) = if shift == 0 {
         (word, i64::from(word != 0) - i64::from(old != 0))
     } else {
@@ -313,7 +318,7 @@ fn set_below<M: Memory>(
         }
     };
     if new != old {
-        m.set_slot(node.node, at, new);
+        m.set_entry(node.node, at, new);
     }
     node.used = node.used + u32::from(new != 0) - u32::from(old != 0);
     Ok((keep(m, node), change))
@@ -328,7 +333,7 @@ fn keep<M: Memory>(m: &mut M, child: Child) -> Option<Child> {
     Some(child)
 }
 
-/// The slots of a node that a range of pages touches; `base` is the node's
+/// The entries of a node that a range of pages touches; `base` is the node's
 /// first page.
 fn indices(base: u64, shift: u32, range: &Range<u64>) -> Range<usize> {
     let span = FAN as u64;
@@ -347,16 +352,16 @@ fn scan_below<M: Memory, B>(
     shift: u32,
     base: u64,
     range: &Range<u64>,
-    f: &mut impl FnMut(&M, u64, Slot) -> ControlFlow<B>,
+    f: &mut impl FnMut(&M, u64, PageState) -> ControlFlow<B>,
 ) -> ControlFlow<B> {
     for at in indices(base, shift, range) {
-        let word = m.slot(node, at);
+        let word = m.entry(node, at);
         if word == 0 {
             continue;
         }
         let page = base + ((at as u64) << shift);
         if shift == 0 {
-            f(m, page, Slot::decode(word))?;
+            f(m, page, PageState::decode(word))?;
         } else if let Some(child) = Child::decode(word) {
             scan_below(m, child.node, shift - FAN_BITS, page, range, f)?;
         }
@@ -370,17 +375,17 @@ fn update_below<M: Memory>(
     shift: u32,
     base: u64,
     range: &Range<u64>,
-    f: &mut impl FnMut(&mut M, u64, Slot) -> Slot,
+    f: &mut impl FnMut(&mut M, u64, PageState) -> PageState,
 ) -> (Option<Child>, u64) {
     let mut removed = 0;
     for at in indices(base, shift, range) {
-        let old = m.slot(child.node, at);
+        let old = m.entry(child.node, at);
         if old == 0 {
             continue;
         }
         let page = base + ((at as u64) << shift);
         let new = if shift == 0 {
-            let word = f(m, page, Slot::decode(old)).encode();
+            let word = f(m, page, PageState::decode(old)).encode();
             removed += u64::from(word == 0);
             word
         } else {
@@ -392,7 +397,7 @@ fn update_below<M: Memory>(
             below.map_or(0, Child::encode)
         };
         if new != old {
-            m.set_slot(child.node, at, new);
+            m.set_entry(child.node, at, new);
             child.used -= u32::from(new == 0);
         }
     }
@@ -420,18 +425,18 @@ mod tests {
                 let page = random(pages);
                 match random(5) {
                     0 => {
-                        overlay.set(&mut m, page, Slot::Absent).unwrap();
+                        overlay.set(&mut m, page, PageState::Absent).unwrap();
                         model.remove(&page);
                     }
                     1 => {
                         let range = page..(page + random(2000)).min(pages);
-                        overlay.update(&mut m, range.clone(), |_, _, _| Slot::Absent);
+                        overlay.update(&mut m, range.clone(), |_, _, _| PageState::Absent);
                         model.retain(|page, _| !range.contains(page));
                     }
                     _ => {
-                        let slot = Slot::Dirty(Frame(turn));
-                        overlay.set(&mut m, page, slot).unwrap();
-                        model.insert(page, slot);
+                        let state = PageState::Dirty(Frame(turn));
+                        overlay.set(&mut m, page, state).unwrap();
+                        model.insert(page, state);
                     }
                 }
                 assert_eq!(overlay.populated(), model.len() as u64);
@@ -439,16 +444,16 @@ mod tests {
                 let next = model
                     .range(from..)
                     .next()
-                    .map(|(page, slot)| (*page, *slot));
+                    .map(|(page, state)| (*page, *state));
                 assert_eq!(overlay.next(&m, from..pages), next);
             }
             let mut all = Vec::new();
-            overlay.scan::<_, ()>(&m, 0..pages, |_, page, slot| {
-                all.push((page, slot));
+            overlay.scan::<_, ()>(&m, 0..pages, |_, page, state| {
+                all.push((page, state));
                 ControlFlow::Continue(())
             });
             assert!(all.into_iter().eq(model));
-            overlay.update(&mut m, 0..u64::MAX, |_, _, _| Slot::Absent);
+            overlay.update(&mut m, 0..u64::MAX, |_, _, _| PageState::Absent);
             assert_eq!(m.nodes_in_use(), 0);
         }
     }
@@ -460,16 +465,18 @@ mod tests {
         for nodes in 0..3 {
             m.fail_after = Some(nodes);
             assert_eq!(
-                overlay.set(&mut m, 77, Slot::Resident(Frame(1))),
+                overlay.set(&mut m, 77, PageState::Resident(Frame(1))),
                 Err(NoMemory)
             );
             assert_eq!((m.nodes_in_use(), overlay.populated()), (0, 0));
         }
         m.fail_after = None;
-        overlay.set(&mut m, 77, Slot::Resident(Frame(1))).unwrap();
+        overlay
+            .set(&mut m, 77, PageState::Resident(Frame(1)))
+            .unwrap();
         m.fail_after = Some(1);
         let mut copy = overlay.like();
-        let copied = overlay.copy_to(&mut m, 0..100, &mut copy, |_, slot| slot, |_, _| ());
+        let copied = overlay.copy_to(&mut m, 0..100, &mut copy, |_, state| state, |_, _| ());
         assert_eq!(copied, Err(NoMemory));
         assert_eq!((m.nodes_in_use(), copy.populated()), (3, 0));
     }
@@ -481,9 +488,9 @@ mod tests {
             let all = pages * stride;
             let mut overlay = Overlay::new(all);
             for page in 0..pages {
-                let slot = Slot::Dirty(Frame(page as u32));
+                let state = PageState::Dirty(Frame(page as u32));
                 overlay
-                    .set(&mut m, page * stride + stride - 1, slot)
+                    .set(&mut m, page * stride + stride - 1, state)
                     .unwrap();
             }
             let mut copy = overlay.like();
@@ -493,7 +500,7 @@ mod tests {
                 assert!(end > at, "no progress");
                 let before = copy.populated();
                 overlay
-                    .copy_to(&mut m, at..end, &mut copy, |_, slot| slot, |_, _| ())
+                    .copy_to(&mut m, at..end, &mut copy, |_, state| state, |_, _| ())
                     .unwrap();
                 assert!(copy.populated() - before <= u64::from(STEP.pages));
                 (at, steps) = (end, steps + 1);

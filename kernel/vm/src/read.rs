@@ -7,7 +7,7 @@ use abi::Errno;
 use crate::extents::Source;
 use crate::fault::read_exactly;
 use crate::fork::release_unused;
-use crate::replace::{Begun, parts, place};
+use crate::replace::{Begun, page_of, parts};
 use crate::steps::finish_in_steps;
 use crate::{Access, Frame, Host, Memory, Origin, PAGE, RUN_MAX, SnapId, fault, in_a_call};
 
@@ -189,7 +189,7 @@ fn fetch<H: Host>(
     };
     let frame = h.with(|_, m| m.alloc()).ok_or(Errno::ENOMEM)?;
     *staged = Some(frame);
-    let (_, at, len) = place(edge);
+    let (_, at, len) = page_of(edge);
     let source = source.advance(edge.start - range.start);
     read_exactly(h, source, frame, at, len).map_err(in_a_call)
 }

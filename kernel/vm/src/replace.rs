@@ -10,7 +10,7 @@ use core::ops::Range;
 
 use crate::extents::Source;
 use crate::steps::EXTENTS;
-use crate::{Frame, Memory, NoMemory, PAGE, Segment, Slot};
+use crate::{Frame, Memory, NoMemory, PAGE, PageState, Segment};
 
 /// A range of bytes cut at page boundaries.
 pub struct Parts {
@@ -41,7 +41,7 @@ pub fn parts(range: &Range<u64>) -> Parts {
 }
 
 /// The page of an edge, and where in it the edge is.
-pub(crate) fn place(edge: &Range<u64>) -> (u64, usize, usize) {
+pub(crate) fn page_of(edge: &Range<u64>) -> (u64, usize, usize) {
     let len = (edge.end - edge.start) as usize;
     (edge.start / PAGE, (edge.start % PAGE) as usize, len)
 }
@@ -74,7 +74,7 @@ impl Segment {
         let mut targets = [None; 2];
         for (index, (edge, staged)) in edges.iter().zip(staged).enumerate() {
             let Some(edge) = edge else { continue };
-            let (page, ..) = place(edge);
+            let (page, ..) = page_of(edge);
             let Some(frame) = self.overlay.get(m, page).frame() else {
                 continue;
             };
@@ -82,14 +82,14 @@ impl Segment {
                 return Ok(Begun::Needs(index));
             }
             if let Some(target) = targets.get_mut(index) {
-                *target = Some(self.own(m, page, frame)?);
+                *target = Some(self.make_private(m, page, frame)?);
             }
         }
         // Nothing fails from here on.
         let mut left = range.clone();
         for (index, edge) in edges.iter().enumerate() {
             let Some(edge) = edge else { continue };
-            let (page, at, len) = place(edge);
+            let (page, at, len) = page_of(edge);
             let (target, staged) = (targets.get(index), staged.get(index));
             match (target.copied().flatten(), staged.copied().flatten()) {
                 (Some(target), Some(bytes)) if source.is_some() => {
@@ -159,9 +159,11 @@ impl Segment {
         let base = range.start / PAGE;
         let mut targets = [None; 2];
         for (edge, target) in edges.iter().flatten().zip(&mut targets) {
-            let (page, ..) = place(edge);
+            let (page, ..) = page_of(edge);
             match self.overlay.get(m, page) {
-                Slot::Dirty(frame) if m.claim(frame) => *target = Some((edge, page, frame)),
+                PageState::Dirty(frame) if m.make_exclusive(frame) => {
+                    *target = Some((edge, page, frame))
+                }
                 _ => return Err(page),
             }
         }
@@ -176,7 +178,7 @@ impl Segment {
             };
             let Some(frame) = *new else { break };
             let old = self.overlay.get(m, page).frame();
-            if self.overlay.set(m, page, Slot::Dirty(frame)).is_err() {
+            if self.overlay.set(m, page, PageState::Dirty(frame)).is_err() {
                 done = page * PAGE;
                 break;
             }
@@ -188,7 +190,7 @@ impl Segment {
         for (edge, page, frame) in targets.into_iter().flatten() {
             let staged = frames.get((page - base) as usize).copied().flatten();
             if let (Some(staged), true) = (staged, edge.start < done) {
-                let (_, at, len) = place(edge);
+                let (_, at, len) = page_of(edge);
                 m.copy((staged, at), (frame, at), len);
             }
         }

@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use crate::extents::Extents;
 use crate::overlay::Overlay;
-use crate::{Count, Frame, Memory, NoMemory, PAGE, Slot, Ticket};
+use crate::{Count, Frame, Memory, NoMemory, PAGE, PageState, Ticket};
 
 /// What one segment of a process holds. Its content is, page by page: the
 /// frame of the overlay, if there is one, else what the extents say, zeros
@@ -54,12 +54,12 @@ impl Segment {
     }
 
     /// The state of a page.
-    pub fn slot<M: Memory>(&self, m: &M, page: u64) -> Slot {
+    pub fn state<M: Memory>(&self, m: &M, page: u64) -> PageState {
         self.overlay.get(m, page)
     }
 
     /// The first page in `pages` that is not absent.
-    pub fn next_populated<M: Memory>(&self, m: &M, pages: Range<u64>) -> Option<(u64, Slot)> {
+    pub fn next_populated<M: Memory>(&self, m: &M, pages: Range<u64>) -> Option<(u64, PageState)> {
         self.overlay.next(m, pages)
     }
 
@@ -71,7 +71,7 @@ impl Segment {
             let extent = self.extents.first(start..self.bytes().max(start))?;
             page = page.max(extent.start / PAGE);
             while page * PAGE < extent.end {
-                if self.overlay.get(m, page) == Slot::Absent {
+                if self.overlay.get(m, page) == PageState::Absent {
                     return Some(page);
                 }
                 page += 1;
@@ -86,7 +86,8 @@ impl Segment {
             let first = (extent.start / PAGE).max(pages.start);
             let end = extent.end.div_ceil(PAGE).min(pages.end);
             let state = |page| self.overlay.get(m, page);
-            (first..end).any(|page| matches!(state(page), Slot::Absent | Slot::Filling(_)))
+            (first..end)
+                .any(|page| matches!(state(page), PageState::Absent | PageState::Filling(_)))
         })
     }
 
@@ -94,11 +95,11 @@ impl Segment {
     /// page is not clean, or is so no more: bytes of a lost snapshot that are
     /// here are all there is.
     pub fn evict<M: Memory>(&mut self, m: &mut M, page: u64) -> bool {
-        let Slot::Resident(frame) = self.overlay.get(m, page) else {
+        let PageState::Resident(frame) = self.overlay.get(m, page) else {
             return false;
         };
         if self.extents.lost(page * PAGE..(page + 1) * PAGE) {
-            self.change(m, page, Slot::Dirty(frame));
+            self.change(m, page, PageState::Dirty(frame));
             return false;
         }
         m.unmap(page..page + 1);
@@ -122,13 +123,13 @@ impl Segment {
 
     /// Makes a page absent.
     pub(crate) fn clear<M: Memory>(&mut self, m: &mut M, page: u64) {
-        let cleared = self.overlay.set(m, page, Slot::Absent);
+        let cleared = self.overlay.set(m, page, PageState::Absent);
         debug_assert!(cleared.is_ok(), "clearing needs no memory");
     }
 
     /// Gives a page that is not absent another state.
-    pub(crate) fn change<M: Memory>(&mut self, m: &mut M, page: u64, slot: Slot) {
-        let changed = self.overlay.set(m, page, slot);
+    pub(crate) fn change<M: Memory>(&mut self, m: &mut M, page: u64, state: PageState) {
+        let changed = self.overlay.set(m, page, state);
         debug_assert!(changed.is_ok(), "changing a state needs no memory");
     }
 
@@ -144,11 +145,11 @@ impl Segment {
 
     /// The same for pages that nothing translates to.
     pub(crate) fn release_pages<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) {
-        self.overlay.update(m, pages, |m, _, slot| {
-            if let Some(frame) = slot.frame() {
+        self.overlay.update(m, pages, |m, _, state| {
+            if let Some(frame) = state.frame() {
                 m.release(frame);
             }
-            Slot::Absent
+            PageState::Absent
         });
     }
 
@@ -162,15 +163,15 @@ impl Segment {
     /// What a store does to a page that has the frame `old`: afterwards the
     /// page is dirty, its frame nobody else's, and mapped for writing. On
     /// failure the page's content and state are as they were.
-    pub(crate) fn own<M: Memory>(
+    pub(crate) fn make_private<M: Memory>(
         &mut self,
         m: &mut M,
         page: u64,
         old: Frame,
     ) -> Result<Frame, NoMemory> {
-        if m.claim(old) {
+        if m.make_exclusive(old) {
             m.map(page, old, true)?;
-            self.change(m, page, Slot::Dirty(old));
+            self.change(m, page, PageState::Dirty(old));
             return Ok(old);
         }
         let new = m.alloc_copy(old).ok_or(NoMemory)?;
@@ -178,7 +179,7 @@ impl Segment {
             m.release(new);
             return Err(error);
         }
-        self.change(m, page, Slot::Dirty(new));
+        self.change(m, page, PageState::Dirty(new));
         m.release(old);
         m.count(Count::Copy, 1);
         Ok(new)

@@ -5,8 +5,8 @@ use core::ops::Range;
 use crate::extents::{Extent, Source};
 use crate::steps::EXTENTS;
 use crate::{
-    Frame, GATHER_MAX, Gather, Kind, Limits, Memory, OPS_MAX, Op, PAGE, Segment, Slot, SnapId,
-    Ticket,
+    Frame, FrameSlice, Limits, Memory, OPS_MAX, Op, OpKind, PAGE, PageState, SLICES_MAX, Segment,
+    SnapId, Ticket,
 };
 
 /// Operations and data on their way into one message, which has a reference to
@@ -15,17 +15,17 @@ use crate::{
 pub(crate) struct Message {
     ops: [Op; OPS_MAX],
     op_count: usize,
-    data: [Gather; GATHER_MAX],
+    data: [FrameSlice; SLICES_MAX],
     data_count: usize,
     data_bytes: u64,
 }
 
 const NO_OP: Op = Op {
-    kind: Kind::Zero,
+    kind: OpKind::Zero,
     off: 0,
     len: 0,
 };
-const NO_DATA: Gather = Gather {
+const NO_DATA: FrameSlice = FrameSlice {
     frame: Frame(0),
     at: 0,
     len: 0,
@@ -36,7 +36,7 @@ impl Message {
         Message {
             ops: [NO_OP; OPS_MAX],
             op_count: 0,
-            data: [NO_DATA; GATHER_MAX],
+            data: [NO_DATA; SLICES_MAX],
             data_count: 0,
             data_bytes: 0,
         }
@@ -46,7 +46,7 @@ impl Message {
         self.ops.get(..self.op_count).unwrap_or_default()
     }
 
-    pub(crate) fn data(&self) -> &[Gather] {
+    pub(crate) fn data(&self) -> &[FrameSlice] {
         self.data.get(..self.data_count).unwrap_or_default()
     }
 
@@ -65,19 +65,19 @@ impl Message {
 
     /// Data bytes there is room for.
     fn data_room(&self, limits: &Limits) -> u64 {
-        if self.data_count == GATHER_MAX {
+        if self.data_count == SLICES_MAX {
             return 0;
         }
-        let most = limits.iounit.clamp(1, (GATHER_MAX as u64 - 1) * PAGE);
+        let most = limits.iounit.clamp(1, (SLICES_MAX as u64 - 1) * PAGE);
         most.saturating_sub(self.data_bytes)
     }
 
     /// Adds an operation; it follows the one before in the buffer.
-    pub(crate) fn op(&mut self, kind: Kind, off: u64, len: u64) {
+    pub(crate) fn op(&mut self, kind: OpKind, off: u64, len: u64) {
         let last = self.op_count.checked_sub(1);
         if let Some(last) = last.and_then(|i| self.ops.get_mut(i))
             && last.kind == kind
-            && kind == Kind::Data
+            && kind == OpKind::Data
         {
             last.len += len;
         } else if let Some(op) = self.ops.get_mut(self.op_count) {
@@ -103,7 +103,7 @@ impl Message {
         {
             // Both are at most a page.
             let (at, len) = (inside as u16, len as u16);
-            *data = Gather { frame, at, len };
+            *data = FrameSlice { frame, at, len };
             m.retain(frame);
             self.data_count += 1;
             self.data_bytes += u64::from(len);
@@ -149,7 +149,7 @@ impl Segment {
         (message, limits): (&mut Message, &Limits),
     ) -> Run {
         let page = range.start / PAGE;
-        if is_own(self.overlay.get(m, page)) {
+        if is_private(self.overlay.get(m, page)) {
             let end = data_end.min(range.end);
             return Run::Data(self.data_run(m, range.start..end, ticket, (message, limits)));
         }
@@ -167,12 +167,12 @@ impl Segment {
             false => self.overlay.look(m, pages.clone()),
         };
         let end = end.min(seen * PAGE);
-        let own = self
-            .overlay
-            .scan(m, page + 1..seen, |_, page, slot| match is_own(slot) {
+        let own = self.overlay.scan(m, page + 1..seen, |_, page, state| {
+            match is_private(state) {
                 true => core::ops::ControlFlow::Break(page),
                 false => core::ops::ControlFlow::Continue(()),
-            });
+            }
+        });
         let end = own.map_or(end, |page| end.min(page * PAGE));
         match extent.and_then(|extent| extent.up_to(end)) {
             Some(extent) => Run::Named(extent),
@@ -188,7 +188,7 @@ impl Segment {
         range: Range<u64>,
         snap: SnapId,
     ) -> Option<Range<u64>> {
-        if !is_own(self.overlay.get(m, range.start / PAGE)) {
+        if !is_private(self.overlay.get(m, range.start / PAGE)) {
             return None;
         }
         let mut over = self.extents.over(range);
@@ -205,8 +205,8 @@ impl Segment {
     pub(crate) fn keep_some<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) -> u64 {
         let end = self.overlay.step(m, pages.clone());
         self.overlay
-            .update(m, pages.start..end, |_, _, slot| match slot {
-                Slot::Resident(frame) => Slot::Dirty(frame),
+            .update(m, pages.start..end, |_, _, state| match state {
+                PageState::Resident(frame) => PageState::Dirty(frame),
                 other => other,
             });
         end
@@ -222,14 +222,16 @@ impl Segment {
         let mut at = range.start;
         while at < range.end {
             let page = at / PAGE;
-            let (Slot::Dirty(frame) | Slot::Sending(frame, _)) = self.overlay.get(m, page) else {
+            let (PageState::Dirty(frame) | PageState::Sending(frame, _)) =
+                self.overlay.get(m, page)
+            else {
                 break;
             };
             let len = message.gather(m, frame, at, range.end, limits);
             if len == 0 {
                 break;
             }
-            self.change(m, page, Slot::Sending(frame, ticket));
+            self.change(m, page, PageState::Sending(frame, ticket));
             at += len;
         }
         // A store from now on is seen: it gets a frame of its own.
@@ -246,7 +248,7 @@ impl Segment {
         range: Range<u64>,
         (message, limits): (&mut Message, &Limits),
     ) -> Option<u64> {
-        let Slot::Resident(frame) = self.overlay.get(m, range.start / PAGE) else {
+        let PageState::Resident(frame) = self.overlay.get(m, range.start / PAGE) else {
             return None;
         };
         Some(message.gather(m, frame, range.start, range.end, limits))
@@ -254,14 +256,14 @@ impl Segment {
 
     /// The end of a commit of `range`: `done` bytes are in the file, and, with
     /// `associate`, are now that snapshot's content. Its number is the extents'
-    /// when the commit was begun. To be followed by [`Segment::settle_some`].
-    pub(crate) fn begin_settle(
+    /// when the commit was begun. To be followed by [`Segment::complete_some`].
+    pub(crate) fn begin_completion(
         &mut self,
         range: &Range<u64>,
         ticket: Ticket,
         done: u64,
         associate: Option<(Source, u64)>,
-    ) -> Settling {
+    ) -> Completion {
         let done = range.start..range.end.min(range.start.saturating_add(done));
         // If somebody changed an association meanwhile, what was said of the
         // sleeping bytes need not hold any more.
@@ -269,7 +271,7 @@ impl Segment {
             .filter(|(_, generation)| *generation == self.extents.generation())
             .filter(|_| !done.is_empty() && self.extents.reserve().is_ok())
             .map(|(source, _)| source);
-        Settling {
+        Completion {
             ticket,
             source,
             untied: match source {
@@ -284,14 +286,18 @@ impl Segment {
     /// Does as much of it as one step may; `false` if there is more. First what
     /// was written is tied, then pages still *sending* with the ticket become
     /// clean where all of them is in the file and tied, else dirty.
-    pub(crate) fn settle_some<M: Memory>(&mut self, m: &mut M, settling: &mut Settling) -> bool {
-        let Settling {
+    pub(crate) fn complete_some<M: Memory>(
+        &mut self,
+        m: &mut M,
+        completion: &mut Completion,
+    ) -> bool {
+        let Completion {
             ticket,
             source,
             ref done,
             ref mut untied,
             ref mut pages,
-        } = *settling;
+        } = *completion;
         if let Some(source) = source.filter(|_| !untied.is_empty()) {
             let end = self.extents.step(untied, EXTENTS);
             let source = source.advance(untied.start - done.start);
@@ -304,16 +310,16 @@ impl Segment {
         let clean = done.start.div_ceil(PAGE)..done.end / PAGE;
         let end = self.overlay.step(m, pages.clone());
         self.overlay
-            .update(m, pages.start..end, |m, page, slot| match slot {
-                Slot::Sending(frame, t) if t == ticket => match source {
+            .update(m, pages.start..end, |m, page, state| match state {
+                PageState::Sending(frame, t) if t == ticket => match source {
                     Some(source) if clean.contains(&page) => {
                         let source = source.advance(page * PAGE - done.start);
-                        Slot::Resident(became_clean(m, page, frame, source))
+                        PageState::Resident(became_clean(m, page, frame, source))
                     }
-                    _ => Slot::Dirty(frame),
+                    _ => PageState::Dirty(frame),
                 },
                 // Its snapshot may be released now; the content is the same.
-                Slot::Filling(_) if source.is_some() => Slot::Absent,
+                PageState::Filling(_) if source.is_some() => PageState::Absent,
                 other => other,
             });
         pages.start = end;
@@ -322,7 +328,7 @@ impl Segment {
 }
 
 /// A commit that was answered.
-pub(crate) struct Settling {
+pub(crate) struct Completion {
     ticket: Ticket,
     /// What the bytes are tied to.
     source: Option<Source>,
@@ -352,10 +358,10 @@ fn became_clean<M: Memory>(m: &mut M, page: u64, frame: Frame, source: Source) -
 }
 
 /// Does the page's content belong to the segment, whatever the extents say?
-const fn is_own(slot: Slot) -> bool {
-    match slot {
-        Slot::Dirty(_) | Slot::Sending(..) => true,
-        Slot::Absent | Slot::Filling(_) | Slot::Resident(_) => false,
+const fn is_private(state: PageState) -> bool {
+    match state {
+        PageState::Dirty(_) | PageState::Sending(..) => true,
+        PageState::Absent | PageState::Filling(_) | PageState::Resident(_) => false,
     }
 }
 
@@ -375,7 +381,10 @@ mod tests {
     fn sending(segment: &mut Segment, m: &mut TestMemory) -> Ticket {
         for page in 0..2 {
             let frame = m.alloc_zeroed().unwrap();
-            segment.overlay.set(m, page, Slot::Dirty(frame)).unwrap();
+            segment
+                .overlay
+                .set(m, page, PageState::Dirty(frame))
+                .unwrap();
             m.map(page, frame, true).unwrap();
         }
         let ticket = segment.new_ticket();
@@ -387,15 +396,15 @@ mod tests {
     }
 
     /// All of a commit's end.
-    fn settle(
+    fn complete(
         segment: &mut Segment,
         m: &mut TestMemory,
         ticket: Ticket,
         done: u64,
         associate: Option<(crate::Source, u64)>,
     ) {
-        let mut settling = segment.begin_settle(&(0..2 * PAGE), ticket, done, associate);
-        assert!(segment.settle_some(m, &mut settling));
+        let mut completion = segment.begin_completion(&(0..2 * PAGE), ticket, done, associate);
+        assert!(segment.complete_some(m, &mut completion));
     }
 
     #[test]
@@ -410,10 +419,10 @@ mod tests {
         let (mut segment, mut m) = (Segment::new(2), TestMemory::default());
         let old = sending(&mut segment, &mut m);
         let now = sending(&mut segment, &mut m);
-        let before = segment.slot(&m, 0);
-        assert!(matches!(before, Slot::Sending(_, ticket) if ticket == now));
-        settle(&mut segment, &mut m, old, 2 * PAGE, None);
-        assert_eq!(segment.slot(&m, 0), before);
+        let before = segment.state(&m, 0);
+        assert!(matches!(before, PageState::Sending(_, ticket) if ticket == now));
+        complete(&mut segment, &mut m, old, 2 * PAGE, None);
+        assert_eq!(segment.state(&m, 0), before);
     }
 
     #[test]
@@ -426,8 +435,8 @@ mod tests {
             crate::Source { snap, soff: 0 },
             segment.extents.generation(),
         ));
-        settle(&mut segment, &mut m, ticket, 2 * PAGE - 1, associate);
-        assert!(matches!(segment.slot(&m, 0), Slot::Resident(_)));
-        assert!(matches!(segment.slot(&m, 1), Slot::Dirty(_)));
+        complete(&mut segment, &mut m, ticket, 2 * PAGE - 1, associate);
+        assert!(matches!(segment.state(&m, 0), PageState::Resident(_)));
+        assert!(matches!(segment.state(&m, 1), PageState::Dirty(_)));
     }
 }

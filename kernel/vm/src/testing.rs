@@ -77,11 +77,11 @@ impl Memory for TestMemory {
         assert!(gone.iter().all(|word| *word == 0), "a node in use");
     }
 
-    fn slot(&self, node: Frame, index: usize) -> u64 {
+    fn entry(&self, node: Frame, index: usize) -> u64 {
         self.nodes[node.0 as usize].as_ref().unwrap()[index]
     }
 
-    fn set_slot(&mut self, node: Frame, index: usize, value: u64) {
+    fn set_entry(&mut self, node: Frame, index: usize, value: u64) {
         self.nodes[node.0 as usize].as_mut().unwrap()[index] = value;
     }
 

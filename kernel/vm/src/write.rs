@@ -22,22 +22,22 @@ use crate::replace::parts;
 use crate::stage::{Message, Run};
 use crate::steps::{Turns, finish_in_steps};
 use crate::{
-    Access, Count, Frame, Host, Kind, Limits, Memory, PAGE, Put, PutReply, Segment, Slot, SnapId,
-    Ticket, fault, in_a_call,
+    Access, Count, Frame, Host, Limits, Memory, OpKind, PAGE, PageState, Put, PutReply, Segment,
+    SnapId, Ticket, fault, in_a_call,
 };
 
 /// Where in the file a write goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Place {
+pub enum WriteTo {
     /// To this offset.
     At(u64),
     /// To the end, wherever that is when it takes effect.
     End,
 }
 
-impl From<u64> for Place {
-    fn from(off: u64) -> Place {
-        Place::At(off)
+impl From<u64> for WriteTo {
+    fn from(off: u64) -> WriteTo {
+        WriteTo::At(off)
     }
 }
 
@@ -52,7 +52,7 @@ pub fn write<H: Host>(
     at: u64,
     n: u64,
     file: H::File,
-    to: impl Into<Place>,
+    to: impl Into<WriteTo>,
 ) -> Result<u64, Errno> {
     let range = h
         .with(|segment, _| segment.range(at, n))
@@ -61,7 +61,7 @@ pub fn write<H: Host>(
         return Ok(0);
     }
     let to = to.into();
-    if let Place::At(off) = to {
+    if let WriteTo::At(off) = to {
         off.checked_add(n).ok_or(Errno::EFBIG)?;
     }
     let limits = h.limits(file);
@@ -90,7 +90,7 @@ const LONG: u64 = 64 << 20;
 struct Job<F> {
     file: F,
     range: Range<u64>,
-    to: Place,
+    to: WriteTo,
     limits: Limits,
     /// What the written bytes become, pinned.
     into: Option<SnapId>,
@@ -144,8 +144,8 @@ impl<F: Copy> Job<F> {
     /// Where position `at` of the buffer goes, if that is known.
     fn offset(&self, at: u64) -> Option<u64> {
         match self.to {
-            Place::At(off) => Some(off + (at - self.range.start)),
-            Place::End => None,
+            WriteTo::At(off) => Some(off + (at - self.range.start)),
+            WriteTo::End => None,
         }
     }
 
@@ -178,7 +178,7 @@ impl<F: Copy> Job<F> {
             }
         };
         self.caution.sent(&piece.range, piece.names);
-        self.settle(h, &piece, answer)
+        self.complete(h, &piece, answer)
     }
 
     /// Wakes what a piece from `at` will send of other servers' bytes before
@@ -199,7 +199,7 @@ impl<F: Copy> Job<F> {
             }
             for page in extent.start / PAGE..extent.end.div_ceil(PAGE) {
                 turns.turn(h);
-                if h.with(|segment, m| segment.slot(m, page)) != Slot::Absent {
+                if h.with(|segment, m| segment.state(m, page)) != PageState::Absent {
                     continue;
                 }
                 let before = extent.start.max(page * PAGE);
@@ -230,7 +230,7 @@ impl<F: Copy> Job<F> {
         false
     }
 
-    fn settle<H: Host<File = F>>(
+    fn complete<H: Host<File = F>>(
         &mut self,
         h: &mut H,
         piece: &Piece,
@@ -242,11 +242,12 @@ impl<F: Copy> Job<F> {
         let tied = target.filter(|_| answer.is_ok_and(|reply| reply.assoc));
         let range = piece.range.clone();
         let associate = tied.map(|source| (source, piece.generation));
-        let mut settling = None;
-        let mut settle = |segment: &mut Segment, m: &mut H::Memory| {
-            let settling = settling
-                .get_or_insert_with(|| segment.begin_settle(&range, piece.ticket, done, associate));
-            if !segment.settle_some(m, settling) {
+        let mut completion = None;
+        let mut complete = |segment: &mut Segment, m: &mut H::Memory| {
+            let completion = completion.get_or_insert_with(|| {
+                segment.begin_completion(&range, piece.ticket, done, associate)
+            });
+            if !segment.complete_some(m, completion) {
                 return false;
             }
             if let Some(target) = target {
@@ -256,10 +257,10 @@ impl<F: Copy> Job<F> {
             segment.extents.let_go();
             true
         };
-        while !h.with(&mut settle) {
+        while !h.with(&mut complete) {
             h.pause();
         }
-        if self.to == Place::End {
+        if self.to == WriteTo::End {
             // The next piece need not follow this one in the file, and a
             // snapshot has one delta.
             self.forget_into(h);
@@ -329,7 +330,7 @@ impl<F: Copy> Job<F> {
             file: self.file,
             wid: piece.wid,
             off: self.offset(piece.range.start).unwrap_or(0),
-            append: self.to == Place::End,
+            append: self.to == WriteTo::End,
             commit,
             into: self.into,
             ops: message.ops(),
@@ -368,7 +369,7 @@ impl<F: Copy> Job<F> {
         });
         let data = match run {
             Run::Zero(len) if limits.snapshots => {
-                message.op(Kind::Zero, at - piece.range.start, len);
+                message.op(OpKind::Zero, at - piece.range.start, len);
                 return Ok(Some(len));
             }
             Run::Named(extent)
@@ -392,7 +393,7 @@ impl<F: Copy> Job<F> {
             }
         };
         if data > 0 {
-            message.op(Kind::Data, at - piece.range.start, data);
+            message.op(OpKind::Data, at - piece.range.start, data);
             piece.room -= data;
             h.with(|_, m| m.count(Count::Sent, data));
         }
@@ -403,8 +404,8 @@ impl<F: Copy> Job<F> {
     /// the piece may be staged?
     fn would_wait<H: Host<File = F>>(&self, h: &mut H, piece: &Piece) -> bool {
         let page = piece.range.end / PAGE;
-        let slot = h.with(|segment, m| segment.slot(m, page));
-        let sleeps = matches!(slot, Slot::Absent | Slot::Filling(_));
+        let state = h.with(|segment, m| segment.state(m, page));
+        let sleeps = matches!(state, PageState::Absent | PageState::Filling(_));
         self.limits.snapshots && !piece.range.is_empty() && sleeps
     }
 
@@ -426,7 +427,7 @@ impl<F: Copy> Job<F> {
         }
         if len > 0 {
             piece.names = true;
-            message.op(Kind::Keep { snap, soff }, at - piece.range.start, len);
+            message.op(OpKind::Keep { snap, soff }, at - piece.range.start, len);
             h.with(|_, m| m.count(Count::Elided, len));
         }
         len

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use abi::Errno;
-use vm::{Extent, Frame, Slot, Source};
+use vm::{Extent, Frame, PageState, Source};
 
 use crate::PAGE;
 use crate::server::Servers;
@@ -57,7 +57,7 @@ impl<S: Servers> World<S> {
         let (mut bytes, mut lost) = (Vec::new(), Vec::new());
         for page in first..end {
             let owner = self.space(space);
-            let content = match owner.segment.slot(&owner.memory, page).frame() {
+            let content = match owner.segment.state(&owner.memory, page).frame() {
                 Some(frame) => *self.frames.borrow().content(frame),
                 None => {
                     let (content, gone) = self.asleep(space, page);
@@ -104,11 +104,11 @@ impl<S: Servers> World<S> {
         let owner = self.space(space);
         let mut at = 0;
         let mut clean = Vec::new();
-        while let Some((page, slot)) = owner.segment.next_populated(&owner.memory, at..u64::MAX) {
+        while let Some((page, state)) = owner.segment.next_populated(&owner.memory, at..u64::MAX) {
             at = page + 1;
             let start = page * vm::PAGE;
             let first = owner.segment.extents().first(start..start + vm::PAGE);
-            if let (Slot::Resident(frame), Some(extent)) = (slot, first)
+            if let (PageState::Resident(frame), Some(extent)) = (state, first)
                 && extent.len() == vm::PAGE
                 && extent.source.soff.is_multiple_of(vm::PAGE)
             {
@@ -142,32 +142,32 @@ impl<S: Servers> World<S> {
         for snap in owner.segment.extents().snapshots() {
             *snaps.entry(snap.0).or_default() += 1;
         }
-        let mut slots = HashMap::new();
+        let mut states = HashMap::new();
         let mut page = 0;
         let end = owner.segment.pages();
-        while let Some((found, slot)) = owner.segment.next_populated(&owner.memory, page..end) {
-            slots.insert(found, slot);
+        while let Some((found, state)) = owner.segment.next_populated(&owner.memory, page..end) {
+            states.insert(found, state);
             page = found + 1;
         }
-        assert_eq!(owner.segment.populated(), slots.len() as u64);
+        assert_eq!(owner.segment.populated(), states.len() as u64);
         for (page, (frame, writable)) in &owner.memory.map {
-            let slot = slots.get(page).copied();
+            let state = states.get(page).copied();
             assert_eq!(
-                slot.and_then(Slot::frame),
+                state.and_then(PageState::frame),
                 Some(*frame),
                 "page {page} maps another frame"
             );
-            let own = slot == Some(Slot::Dirty(*frame));
+            let own = state == Some(PageState::Dirty(*frame));
             let alone = owner.memory.frames.borrow().references(*frame) == 1;
             assert!(
                 !writable || own && alone,
                 "page {page} must not be writable"
             );
         }
-        for (page, slot) in slots {
-            match slot {
-                Slot::Dirty(frame) => *frames.entry(frame).or_default() += 1,
-                Slot::Resident(frame) => {
+        for (page, state) in states {
+            match state {
+                PageState::Dirty(frame) => *frames.entry(frame).or_default() += 1,
+                PageState::Resident(frame) => {
                     *frames.entry(frame).or_default() += 1;
                     let content = *self.frames.borrow().content(frame);
                     let (mut asleep, lost) = self.asleep(space, page);

@@ -133,7 +133,7 @@ impl Frames {
 
     /// Returns true if the only holder of a frame may write it; the cache then
     /// drops it.
-    fn claim(&mut self, frame: Frame) -> bool {
+    fn make_exclusive(&mut self, frame: Frame) -> bool {
         self.content(frame);
         if self.references(frame) > 1 {
             return false;
@@ -276,8 +276,8 @@ impl Memory for SimMemory {
         frames.references(frame) > 1
     }
 
-    fn claim(&mut self, frame: Frame) -> bool {
-        self.frames.borrow_mut().claim(frame)
+    fn make_exclusive(&mut self, frame: Frame) -> bool {
+        self.frames.borrow_mut().make_exclusive(frame)
     }
 
     fn cached(&mut self, snap: SnapId, soff: u64) -> Option<Frame> {
@@ -315,13 +315,13 @@ impl Memory for SimMemory {
         assert_eq!(frames.references(node), 0);
     }
 
-    fn slot(&self, node: Frame, index: usize) -> u64 {
+    fn entry(&self, node: Frame, index: usize) -> u64 {
         let frames = self.frames.borrow();
         let bytes = &frames.content(node)[index * 8..][..8];
         u64::from_le_bytes(bytes.try_into().expect("8 bytes"))
     }
 
-    fn set_slot(&mut self, node: Frame, index: usize, value: u64) {
+    fn set_entry(&mut self, node: Frame, index: usize, value: u64) {
         let mut frames = self.frames.borrow_mut();
         frames.bytes(node)[index * 8..][..8].copy_from_slice(&value.to_le_bytes());
     }

@@ -106,7 +106,7 @@ fn of_process<R: Reach>(mut process: Process<R>, op: &Op) -> Outcome {
             ..
         } => {
             process.eager = eager;
-            let to = off.map_or(vm::Place::End, |off| vm::Place::At(off as u64));
+            let to = off.map_or(vm::WriteTo::End, |off| vm::WriteTo::At(off as u64));
             done(vm::write(&mut process, address(at), n as u64, file, to))
         }
         Op::Store { at, n, value, .. } => {

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use abi::Errno;
 use vm::{
-    Access, Frame, Host, Kind, Limits, Origin, Put, PutReply, Segment, SnapId, Snapped, Ticket,
+    Access, Frame, Host, Limits, OpKind, Origin, Put, PutReply, Segment, SnapId, Snapped, Ticket,
 };
 
 use crate::PAGE;
@@ -347,9 +347,9 @@ impl<R: Reach> Host for Process<R> {
 fn staged(put: &Put<'_, File>) -> Staged {
     let named = put.ops.iter().map(|op| {
         let kind = match op.kind {
-            Kind::Data => StagedKind::Data,
-            Kind::Zero => StagedKind::Zero,
-            Kind::Keep { snap, soff } => StagedKind::Keep { snap: snap.0, soff },
+            OpKind::Data => StagedKind::Data,
+            OpKind::Zero => StagedKind::Zero,
+            OpKind::Keep { snap, soff } => StagedKind::Keep { snap: snap.0, soff },
         };
         (kind, op.off, op.len)
     });

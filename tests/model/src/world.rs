@@ -128,7 +128,7 @@ pub struct World<S> {
 /// A message on its way, and the frames with its data if they were not copied.
 pub(crate) struct Sent {
     pub(crate) staged: Staged,
-    pub(crate) frames: Vec<vm::Gather>,
+    pub(crate) frames: Vec<vm::FrameSlice>,
 }
 
 /// The answer to a commit.

@@ -34,8 +34,8 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         drops: "invariant 3: stores do not touch associations",
         file: "kernel/vm/src/segment.rs",
-        from: "        if m.claim(old) {\n            m.map(page, old, true)?;",
-        to: "        if m.claim(old) {\n            self.extents.reserve()?;\n            self.extents.replace(page * PAGE..(page + 1) * PAGE, None);\n            m.map(page, old, true)?;",
+        from: "        if m.make_exclusive(old) {\n            m.map(page, old, true)?;",
+        to: "        if m.make_exclusive(old) {\n            self.extents.reserve()?;\n            self.extents.replace(page * PAGE..(page + 1) * PAGE, None);\n            m.map(page, old, true)?;",
         package: "model-tests",
         target: "rules",
         test: "stores_and_writing_back_in_place_leave_the_associations_as_they_are",
@@ -52,8 +52,8 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         drops: "invariant 5: a reply whose ticket is stale is dropped",
         file: "kernel/vm/src/fault.rs",
-        from: "        let wanted = self.overlay.get(m, page) == Slot::Filling(ticket);\n        match outcome",
-        to: "        let wanted = self.overlay.get(m, page) == Slot::Filling(ticket) || true;\n        match outcome",
+        from: "        let wanted = self.overlay.get(m, page) == PageState::Filling(ticket);\n        match outcome",
+        to: "        let wanted = self.overlay.get(m, page) == PageState::Filling(ticket) || true;\n        match outcome",
         package: "model-tests",
         target: "rules",
         test: "a_fill_in_flight_does_not_arrive_in_a_page_that_was_replaced",
@@ -88,8 +88,8 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         drops: "invariant 6: a page on its way in does not survive a copy",
         file: "kernel/vm/src/fork.rs",
-        from: "            Slot::Absent | Slot::Filling(_) => Slot::Absent,",
-        to: "            Slot::Absent | Slot::Filling(_) => slot,",
+        from: "            PageState::Absent | PageState::Filling(_) => PageState::Absent,",
+        to: "            PageState::Absent | PageState::Filling(_) => slot,",
         package: "model-tests",
         target: "interleavings",
         test: "over_copies_every_order_ends_as_eager_operations_may",
@@ -115,8 +115,8 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         drops: "invariant 8: a page that was stored to since stays dirty",
         file: "kernel/vm/src/stage.rs",
-        from: "Slot::Sending(frame, t) if t == ticket => match source {",
-        to: "Slot::Dirty(frame) | Slot::Sending(frame, _) => match source {",
+        from: "PageState::Sending(frame, t) if t == ticket => match source {",
+        to: "PageState::Dirty(frame) | PageState::Sending(frame, _) => match source {",
         package: "model-tests",
         target: "rules",
         test: "a_page_stored_to_during_a_write_stays_dirty",
@@ -151,7 +151,7 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         drops: "invariant 12: who is about to write a frame takes it from those who may find it",
         file: "kernel/vm/src/segment.rs",
-        from: "        if m.claim(old) {\n            m.map(page, old, true)?;",
+        from: "        if m.make_exclusive(old) {\n            m.map(page, old, true)?;",
         to: "        if !m.shared(old) {\n            m.map(page, old, true)?;",
         package: "model-tests",
         target: "rules",
@@ -160,7 +160,7 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         drops: "invariant 12: so does who maps a frame for writing because it is alone",
         file: "kernel/vm/src/fault.rs",
-        from: "let alone = m.claim(frame);",
+        from: "let alone = m.make_exclusive(frame);",
         to: "let alone = !m.shared(frame);",
         package: "model-tests",
         target: "rules",
@@ -169,8 +169,8 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         drops: "invariant 12: a frame is stored to only while nobody else refers to it",
         file: "kernel/vm/src/segment.rs",
-        from: "        if m.claim(old) {\n            m.map(page, old, true)?;",
-        to: "        if m.claim(old) || true {\n            m.map(page, old, true)?;",
+        from: "        if m.make_exclusive(old) {\n            m.map(page, old, true)?;",
+        to: "        if m.make_exclusive(old) || true {\n            m.map(page, old, true)?;",
         package: "model-tests",
         target: "rules",
         test: "a_store_after_a_fork_is_the_storing_sides_alone",

@@ -203,7 +203,7 @@ impl Cache {
     /// A frame with the page at `soff` of that snapshot.
     #[inline]
     pub fn find(&mut self, epochs: &Epochs, soff: u64) -> Option<Frame> {
-        let (id, page, epoch) = place(epochs, soff)?;
+        let (id, page, epoch) = page_at(epochs, soff)?;
         let mut at = *self.buckets.get(self.bucket(id, page))?;
         while at != NONE {
             let entry = self.entry(at)?;
@@ -219,7 +219,7 @@ impl Cache {
     #[doc(hidden)]
     pub fn is_good(&mut self, frame: Frame, epochs: &Epochs, soff: u64) -> bool {
         let here = self.entry(frame.0);
-        place(epochs, soff).is_some_and(|(id, page, epoch)| {
+        page_at(epochs, soff).is_some_and(|(id, page, epoch)| {
             here.is_some_and(|entry| (entry.file, entry.page) == (id.0, page))
                 && self.valid(frame.0, epoch)
         })
@@ -228,7 +228,7 @@ impl Cache {
     /// Offers a frame whose content is, and stays, the page at `soff` of the
     /// snapshot.
     pub fn insert(&mut self, epochs: &Epochs, soff: u64, frame: Frame) -> Kept {
-        let Some((id, page, epoch)) = place(epochs, soff) else {
+        let Some((id, page, epoch)) = page_at(epochs, soff) else {
             return Kept::No;
         };
         if let Some(other) = self.find(epochs, soff) {
@@ -297,7 +297,7 @@ impl Cache {
 
 /// The file and number of the page at `soff`, and at which epoch it is.
 #[inline]
-fn place(epochs: &Epochs, soff: u64) -> Option<(FileId, u64, u64)> {
+fn page_at(epochs: &Epochs, soff: u64) -> Option<(FileId, u64, u64)> {
     if !soff.is_multiple_of(PAGE) {
         return None;
     }

@@ -226,7 +226,7 @@ impl Tiny {
                 file: to,
                 off,
             } => {
-                let place = off.map_or(vm::Place::End, |off| vm::Place::At(off as u64));
+                let place = off.map_or(vm::WriteTo::End, |off| vm::WriteTo::At(off as u64));
                 let (at, n) = (at as u64, n as u64);
                 done(vm::write(&mut world.process(space), at, n, file(to), place))
             }

@@ -6,7 +6,7 @@ use model::memory::Frames;
 use model::real::{Real, RealFile};
 use model::server::{File, Servers};
 use model::world::{Config, World};
-use vm::Slot;
+use vm::PageState;
 
 const PAGE: usize = model::PAGE;
 const GIB: u64 = 1 << 30;
@@ -349,8 +349,8 @@ fn a_page_stored_to_during_a_write_stays_dirty() {
     w.interrupt = Some((point, Box::new(|w| store(w, 0, b"later"))));
     write(&mut w, 0, n, 0, 0);
     let space = w.space(0);
-    let slot = space.segment.slot(&space.memory, 0);
-    assert!(matches!(slot, Slot::Dirty(_)), "{slot:?}");
+    let state = space.segment.state(&space.memory, 0);
+    assert!(matches!(state, PageState::Dirty(_)), "{state:?}");
     assert_eq!(&w.servers.content(0)[..5], b"first");
     moved(&mut w);
     write(&mut w, 0, n, 0, 0);

@@ -7,7 +7,7 @@ use model::fake::{Fake, FakeFile};
 use model::real::{Real, RealFile};
 use model::server::{File, Servers};
 use model::world::{Config, Point, World};
-use vm::{Place, Slot};
+use vm::{PageState, WriteTo};
 
 const PAGE: usize = model::PAGE;
 const P: u64 = vm::PAGE;
@@ -247,7 +247,7 @@ fn an_append_inside_of_the_last_page_is_not_in_what_was_read_before() {
         is(&mut w, 0, &want);
         // An append by this process.
         store(&mut w, 2 * PAGE, b"mine");
-        let put = vm::write(&mut w.process(0), 2 * P, 4, 0, Place::End);
+        let put = vm::write(&mut w.process(0), 2 * P, 4, 0, WriteTo::End);
         assert_eq!(put, Ok(4));
         want.extend_from_slice(b"mine");
         is(&mut w, 0, &want);
@@ -313,9 +313,9 @@ fn a_page_that_only_a_part_of_was_written_of_stays_dirty() {
     }
     for page in 0..size as u64 / P {
         let space = w.space(0);
-        let slot = space.segment.slot(&space.memory, page);
-        let is_dirty = matches!(slot, Slot::Dirty(_));
-        assert_eq!(is_dirty, dirty.contains(&page), "page {page}: {slot:?}");
+        let state = space.segment.state(&space.memory, page);
+        let is_dirty = matches!(state, PageState::Dirty(_));
+        assert_eq!(is_dirty, dirty.contains(&page), "page {page}: {state:?}");
     }
     w.check();
     moved(&mut w);

@@ -53,7 +53,7 @@ fn seen(w: &mut World<Real>, space: usize) -> Vec<u8> {
 /// The frames of a process's pages.
 fn frames(w: &mut World<Real>, space: usize) -> Vec<Option<Frame>> {
     let space = w.space(space);
-    let frame = |page| space.segment.slot(&space.memory, page).frame();
+    let frame = |page| space.segment.state(&space.memory, page).frame();
     (0..PAGES as u64).map(frame).collect()
 }
 

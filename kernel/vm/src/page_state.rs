@@ -28,7 +28,7 @@ impl Ticket {
 /// `Resident -> Absent` eviction, or `Resident -> Dirty` where that would lose
 /// it; anything `-> Absent` a read or free over it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Slot {
+pub enum PageState {
     /// Nothing here: the extents say what it holds, zeros between them.
     Absent,
     /// A fill is on its way.
@@ -45,32 +45,32 @@ const TAG_BITS: u32 = 4;
 const FRAME_SHIFT: u32 = 4;
 const TICKET_SHIFT: u32 = 36;
 
-impl Slot {
+impl PageState {
     /// As a word; `Absent` is 0.
     #[inline]
     pub(crate) const fn encode(self) -> u64 {
         match self {
-            Slot::Absent => 0,
-            Slot::Filling(ticket) => 1 | (ticket.0 as u64) << TICKET_SHIFT,
-            Slot::Resident(frame) => 2 | (frame.0 as u64) << FRAME_SHIFT,
-            Slot::Dirty(frame) => 3 | (frame.0 as u64) << FRAME_SHIFT,
-            Slot::Sending(frame, ticket) => {
+            PageState::Absent => 0,
+            PageState::Filling(ticket) => 1 | (ticket.0 as u64) << TICKET_SHIFT,
+            PageState::Resident(frame) => 2 | (frame.0 as u64) << FRAME_SHIFT,
+            PageState::Dirty(frame) => 3 | (frame.0 as u64) << FRAME_SHIFT,
+            PageState::Sending(frame, ticket) => {
                 4 | (frame.0 as u64) << FRAME_SHIFT | (ticket.0 as u64) << TICKET_SHIFT
             }
         }
     }
 
-    /// The inverse of [`Slot::encode`], for words it made.
+    /// The inverse of [`PageState::encode`], for words it made.
     #[inline]
-    pub(crate) const fn decode(word: u64) -> Slot {
+    pub(crate) const fn decode(word: u64) -> PageState {
         let frame = Frame((word >> FRAME_SHIFT) as u32);
         let ticket = Ticket((word >> TICKET_SHIFT) as u32);
         match word & ((1 << TAG_BITS) - 1) {
-            1 => Slot::Filling(ticket),
-            2 => Slot::Resident(frame),
-            3 => Slot::Dirty(frame),
-            4 => Slot::Sending(frame, ticket),
-            _ => Slot::Absent,
+            1 => PageState::Filling(ticket),
+            2 => PageState::Resident(frame),
+            3 => PageState::Dirty(frame),
+            4 => PageState::Sending(frame, ticket),
+            _ => PageState::Absent,
         }
     }
 
@@ -78,8 +78,10 @@ impl Slot {
     #[inline]
     pub const fn frame(self) -> Option<Frame> {
         match self {
-            Slot::Absent | Slot::Filling(_) => None,
-            Slot::Resident(frame) | Slot::Dirty(frame) | Slot::Sending(frame, _) => Some(frame),
+            PageState::Absent | PageState::Filling(_) => None,
+            PageState::Resident(frame) | PageState::Dirty(frame) | PageState::Sending(frame, _) => {
+                Some(frame)
+            }
         }
     }
 }
@@ -91,15 +93,15 @@ mod tests {
     #[test]
     fn every_state_survives_encoding() {
         let (frame, ticket) = (Frame(u32::MAX), Ticket((1 << Ticket::BITS) - 1));
-        for slot in [
-            Slot::Absent,
-            Slot::Filling(ticket),
-            Slot::Resident(frame),
-            Slot::Dirty(frame),
-            Slot::Sending(frame, ticket),
-            Slot::Sending(Frame(0), Ticket(0)),
+        for state in [
+            PageState::Absent,
+            PageState::Filling(ticket),
+            PageState::Resident(frame),
+            PageState::Dirty(frame),
+            PageState::Sending(frame, ticket),
+            PageState::Sending(Frame(0), Ticket(0)),
         ] {
-            assert_eq!(Slot::decode(slot.encode()), slot);
+            assert_eq!(PageState::decode(state.encode()), state);
         }
         assert_eq!(ticket.next(), Ticket(0));
     }
