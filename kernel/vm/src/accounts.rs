@@ -22,11 +22,11 @@ const PLACES: u32 = 8;
 const PARTS: u32 = 16;
 /// Accounts that an account may have below it more than those below may.
 const BELOW: u32 = 32;
-/// Kernel frames of an account that count as its parent's own, so that one that
-/// is new has what a program needs to begin.
+/// Kernel frames of an account that count as its parent's own, so that a new
+/// account has enough for a program to begin.
 const FIRST_FRAMES: u32 = 64;
 
-/// Names an account.
+/// Identifies an account.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct AccountId(pub u16);
 
@@ -39,11 +39,11 @@ impl AccountId {
 struct Account {
     open: bool,
     parent: AccountId,
-    /// Accounts above it.
+    /// The number of accounts above it.
     depth: u8,
     /// Processes that pay from it.
     members: u32,
-    /// Accounts directly below.
+    /// The number of accounts directly below it.
     below: u32,
     /// Frames charged to it, of all kinds.
     frames: u32,
@@ -68,7 +68,8 @@ const UNUSED: Account = Account {
 };
 
 impl Account {
-    /// Nobody pays from it and nothing is charged to it or below.
+    /// Returns true if it has no members, and nothing is charged to it or
+    /// below.
     fn is_idle(&self) -> bool {
         self.members == 0 && self.below == 0 && self.frames == 0 && self.places == 0
     }
@@ -120,9 +121,10 @@ impl Accounts {
         core::iter::successors(Some(id), above)
     }
 
-    /// A new account below `parent`, with one member, who is to leave it; `parent`
-    /// itself, with one more, where there is none to be had. It is closed when
-    /// nobody pays from it and nothing is charged to it any more.
+    /// Opens an account below `parent`, with one member, who must leave it
+    /// later. If there is none to be had, returns `parent` with one more
+    /// member. An account is closed when it has no members and nothing is
+    /// charged to it.
     pub fn open(&mut self, parent: AccountId) -> AccountId {
         let id = self.unused(parent);
         self.join(id);
@@ -345,14 +347,14 @@ impl Accounts {
     }
 }
 
-/// May an account be told to give memory back?
+/// Whether an account may be told to give memory back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Standing {
-    /// Nobody is there: what it has is what those below were left.
+    /// It has no members: its frames are inherited by those below.
     Nobody,
-    /// Those who are there are not to be told.
+    /// Its members must not be told.
     Spared,
-    /// Somebody there may be told.
+    /// A member may be told.
     Candidate,
 }
 
@@ -376,7 +378,7 @@ mod tests {
         (accounts, init, shell)
     }
 
-    /// A new account with one process, whose place is its maker's affair.
+    /// A new account with one process, whose slot its parent has charged.
     fn below(accounts: &mut Accounts, parent: AccountId) -> AccountId {
         let id = accounts.open(parent);
         assert!(accounts.charge_place(id, parent));
@@ -514,7 +516,7 @@ mod tests {
         all.extend(&parts);
         let last = parts.last().map(|id| (*id, 59));
         assert_eq!(accounts.biggest(among(&all)), last);
-        // What is spared does not count for those above it.
+        // A spared account does not count for those above it.
         let found = accounts.biggest(among(&[shell, honest]));
         assert_eq!(found, Some((honest, 500)));
         let found = accounts.biggest(among(&[shell]));

@@ -1,10 +1,10 @@
-//! How a `write` goes on when its server has lost what a message named.
+//! The policy of a `write` after its server has lost bytes that a message
+//! named.
 //!
-//! First what is in memory of it is sent instead of named: unless a byte that
-//! is nowhere any more is among them, the write then still takes effect as a
-//! whole. If that does not help, pieces of half the length, down to a page,
-//! show how far it gets; the page at which it ends is woken, and the error is
-//! that of a touch.
+//! First the resident pages among them are sent instead of named. Unless a byte
+//! is lost everywhere, the write then still takes effect as a whole. If that
+//! fails, pieces of half the length, down to a page, show how far the write
+//! gets. The page at which it ends is filled, and the error is that of a touch.
 
 use core::ops::Range;
 
@@ -12,7 +12,7 @@ use abi::Errno;
 
 use crate::PAGE;
 
-/// What a write has tried.
+/// The attempts of a write so far.
 #[derive(Debug)]
 pub(crate) struct Caution {
     /// Pages that are in memory are sent, not named.
@@ -34,7 +34,7 @@ impl Caution {
         }
     }
 
-    /// Has something been lost?
+    /// Returns true if something has been lost.
     pub(crate) const fn used(&self) -> bool {
         self.sends
     }
@@ -44,24 +44,24 @@ impl Caution {
         self.wakes
     }
 
-    /// Where a piece of what is `left` has to end.
+    /// The end of the next piece of `left`.
     pub(crate) fn end(&self, left: &Range<u64>) -> u64 {
         left.end.min(left.start.saturating_add(self.reach))
     }
 
-    /// A piece was sent; did it name anything?
+    /// Records a piece that was sent; `names`: it named snapshots.
     pub(crate) fn sent(&mut self, piece: &Range<u64>, names: bool) {
         self.named = names.then_some(piece.end - piece.start);
     }
 
-    /// It was done.
+    /// Records a piece that was done.
     pub(crate) const fn relax(&mut self) {
         self.reach = self.reach.saturating_mul(2);
         self.wakes = false;
     }
 
-    /// It failed; is there something else to try? What is in memory of the rest
-    /// is not clean any more then.
+    /// Records a failure; returns true if there is another attempt, for which
+    /// resident pages of the rest are no longer clean.
     pub(crate) fn try_again(&mut self, error: Errno) -> bool {
         let lost = matches!(error, Errno::ESTALE | Errno::EBADF);
         let Some(len) = self.named.take().filter(|_| lost) else {
@@ -78,7 +78,7 @@ impl Caution {
     }
 }
 
-/// What a system call says of bytes that are lost.
+/// The error of a system call for lost bytes.
 pub fn in_a_call(error: Errno) -> Errno {
     match error {
         Errno::ESTALE => Errno::EIO,

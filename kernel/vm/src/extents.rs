@@ -1,16 +1,16 @@
-//! Which bytes of a segment are bytes of which snapshot: the association map.
+//! The association map: which bytes of a segment are bytes of which snapshot.
 //!
-//! Byte-granular, sorted, never overlapping, coalesced. Bytes under no extent
-//! are zeros. Beside it the snapshots in use, with the number of bytes that refer
-//! to each.
+//! It is byte-granular, sorted, without overlaps, coalesced. Bytes under no
+//! extent are zeros. Beside it are the snapshots in use, with the number of
+//! bytes that refer to each.
 //!
-//! Whatever needs memory is reserved before anything is changed, so that
-//! [`Extents::replace`] cannot fail.
+//! Memory is reserved before any change, so that [`Extents::replace`] cannot
+//! fail.
 //!
-//! While a write is under way the map is *held*: what its messages name must
-//! stay as it is at the server until the commit is answered, even if somebody
-//! reads over the buffer or frees it meanwhile. A held map hands out nothing
-//! for release, trims nothing and lets no snapshot grow.
+//! While a write is under way the map is *held*: the ranges named in its
+//! messages must stay unchanged at the server until the commit is answered,
+//! even if the program reads over the buffer or frees it meanwhile. A held map
+//! releases nothing, trims nothing and lets no snapshot grow.
 
 use core::ops::Range;
 
@@ -22,7 +22,7 @@ use crate::{NoMemory, SnapId};
 /// A place in a snapshot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Source {
-    /// Which snapshot.
+    /// The snapshot.
     pub snap: SnapId,
     /// Offset in the snapshot's file.
     pub soff: u64,
@@ -51,7 +51,7 @@ pub struct Extent {
     pub start: u64,
     /// One past the last byte; more than `start`.
     pub end: u64,
-    /// What `start` is.
+    /// The source of the byte at `start`.
     pub source: Source,
 }
 
@@ -108,7 +108,7 @@ pub struct Extents {
 }
 
 impl Extents {
-    /// No associations.
+    /// A map without associations.
     pub(crate) const fn new() -> Extents {
         Extents {
             map: RangeMap::new(),
@@ -174,8 +174,9 @@ impl Extents {
         self.map.replace(range, source);
     }
 
-    /// May an operation add to what the snapshot covers, or replace that? Not
-    /// while another one works with it or may have named it, nor if it is lost.
+    /// Returns true if an operation may grow the snapshot or replace its
+    /// content. It may not while another operation uses or may have named it,
+    /// nor if it is lost.
     pub(crate) fn may_change(&self, snap: SnapId) -> bool {
         let free = |u: &crate::uses::Use| u.pins == 0 && !u.lost;
         self.held == 0 && self.uses.get(snap).is_some_and(free)
@@ -186,12 +187,12 @@ impl Extents {
         self.held += 1;
     }
 
-    /// It is answered.
+    /// Ends the hold after the answer.
     pub(crate) const fn let_go(&mut self) {
         self.held -= 1;
     }
 
-    /// Is a write under way?
+    /// Returns true while a write is under way.
     pub(crate) const fn held(&self) -> bool {
         self.held > 0
     }
@@ -203,7 +204,7 @@ impl Extents {
         }
     }
 
-    /// Are bytes of `range` those of a lost snapshot?
+    /// Returns true if bytes of `range` belong to a lost snapshot.
     pub(crate) fn lost(&self, range: Range<u64>) -> bool {
         self.over(range).any(|e| self.uses.is_lost(e.source.snap))
     }

@@ -6,32 +6,32 @@ use abi::Errno;
 use crate::extents::{Extent, Source};
 use crate::{Count, Frame, Host, Memory, NoMemory, PAGE, PageState, Segment, Ticket};
 
-/// What the program wanted.
+/// The kind of access.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Access {
     /// To read (or execute).
     Load,
-    /// To write.
+    /// A store.
     Store,
 }
 
-/// What to do about a touch.
+/// The next action for a touched page.
 enum Resolved {
     /// It is mapped.
     Mapped,
     /// The caller fills it, beginning with this extent.
     Fill(Ticket, Extent),
-    /// Somebody else is filling it.
+    /// Another process is filling it.
     Wait(Ticket),
 }
 
-/// Makes `page` accessible: on success it is mapped so that the access works,
-/// unless somebody takes it away again first, in which case the access faults
-/// again.
+/// Page fault: makes `page` accessible. On success the page is mapped so that
+/// the access works, unless it was unmapped again meanwhile; the access then
+/// faults again.
 ///
 /// # Errors
-/// `EFAULT` outside of the segment, `ENOMEM`, `EINTR` while waiting, and what
-/// the server says when it cannot give the snapshot's bytes.
+/// `EFAULT` outside of the segment, `ENOMEM`, `EINTR` while waiting, and the
+/// server's error if it cannot provide the bytes.
 pub fn fault<H: Host>(h: &mut H, page: u64, access: Access) -> Result<(), Errno> {
     loop {
         match h.with(|segment, m| segment.resolve(m, page, access))? {
@@ -42,9 +42,8 @@ pub fn fault<H: Host>(h: &mut H, page: u64, access: Access) -> Result<(), Errno>
     }
 }
 
-/// Makes `page` the segment's own and mapped for writing without loading what it
-/// holds: the caller stores to all of it before anything else runs (rule 8).
-/// Never waits.
+/// Makes `page` private and mapped for writing without loading its content: the
+/// caller stores to all of it before anything else runs (rule 8). Never waits.
 ///
 /// # Errors
 /// `EFAULT` outside of the segment, `ENOMEM`; nothing has changed then.
@@ -59,7 +58,7 @@ impl Segment {
         }
         match self.overlay.get(m, page).frame() {
             Some(frame) => self.make_private(m, page, frame).map(drop)?,
-            // What a fill of it brings is not wanted any more.
+            // The result of a fill under way is no longer wanted.
             None => self.zero_fill(m, page)?,
         }
         Ok(())
@@ -128,22 +127,22 @@ impl Segment {
             self.overlay.set(m, page, PageState::Filling(ticket))?;
             return Ok(Resolved::Fill(ticket, first));
         }
-        // Writable at once, whatever the access: a second fault would cost
+        // Writable at once for any access, because a second fault would cost
         // more than the page that might have been shared.
         self.zero_fill(m, page)?;
         Ok(Resolved::Mapped)
     }
 
-    /// The server did not give the page's bytes: what is here of those
-    /// snapshots is kept from now on.
+    /// Handles a page whose bytes the server cannot provide: resident pages of
+    /// the snapshot are kept from now on.
     fn not_to_be_had(&mut self, page: u64, error: Errno) {
         if !matches!(error, Errno::EINTR | Errno::ENOMEM) {
             self.extents.mark_lost(page * PAGE..(page + 1) * PAGE);
         }
     }
 
-    /// A sleeping page whose content is in a frame of somebody else's, of which
-    /// the caller has a reference.
+    /// Maps a sleeping page to a frame from the cache, to which the caller has
+    /// a reference.
     #[inline]
     fn resolve_cached<M: Memory>(
         &mut self,
@@ -168,9 +167,8 @@ impl Segment {
         Ok(Resolved::Mapped)
     }
 
-    /// The end of a fill: the frame becomes the page, if the page still waits
-    /// for it, and anybody's who reads the same. Otherwise whatever came of it
-    /// does not matter any more.
+    /// Completes a fill: the frame becomes the page if the page still waits for
+    /// it, and enters the cache. Otherwise the result is discarded.
     fn filled<M: Memory>(
         &mut self,
         m: &mut M,
@@ -205,8 +203,8 @@ impl Segment {
     }
 }
 
-/// Offers a frame that is mapped nowhere to others as the page at `source`; the
-/// frame that it is to be, which may be one that was there first.
+/// Offers a frame that is not mapped to the cache as the page at `source`;
+/// returns the frame to use, which may be an earlier one from the cache.
 fn publish<M: Memory>(m: &mut M, source: Option<Source>, frame: Frame) -> Frame {
     match source.and_then(|Source { snap, soff }| m.publish(snap, soff, frame)) {
         Some(first) => {
@@ -253,7 +251,7 @@ pub(crate) fn read_exactly<H: Host>(
 }
 
 /// A frame with the page's content, gathered from all extents over it. The
-/// frame is nobody else's yet.
+/// frame is not shared yet.
 fn gather<H: Host>(h: &mut H, page: u64, ticket: Ticket, first: Extent) -> Result<Frame, Errno> {
     let whole = first.len() == PAGE;
     let frame = h.with(|_, m| if whole { m.alloc() } else { m.alloc_zeroed() });

@@ -16,11 +16,11 @@ impl Segment {
         Ok(copy)
     }
 
-    /// Gives `copy` as many of `pages` as one step may do, sharing every frame
-    /// until somebody stores; where that ended.
+    /// Copies as many of `pages` into `copy` as one step permits, sharing every
+    /// frame until a store; returns where it stopped.
     ///
-    /// A page on its way in stays asleep in the copy; one on its way out is
-    /// dirty there: neither ticket is the copy's.
+    /// In the copy, a filling page is asleep and a sending page dirty, because
+    /// neither ticket belongs to the copy.
     fn copy_some<M: Memory>(
         &mut self,
         m: &mut M,
@@ -51,8 +51,8 @@ impl Segment {
         Ok(end)
     }
 
-    /// Gives back what `pages` of a copy hold that was never mapped, as much as
-    /// one step may do; where that ended.
+    /// Releases the frames of `pages` of a copy that was never mapped, as many
+    /// as one step permits; returns where it stopped.
     fn forget_some<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) -> u64 {
         let end = self.overlay.step(m, pages.clone());
         self.release_pages(m, pages.start..end);
@@ -67,10 +67,10 @@ impl Segment {
     }
 }
 
-/// A copy of the segment for another address space, with references of its own
-/// to frames and snapshots, and nothing mapped. The cost follows the pages that
-/// have frames. What is one step's work is copied at one moment; else the
-/// segment's process must do nothing meanwhile, for others may run
+/// Copies the segment for another address space, with its own references to
+/// frames and snapshots, and nothing mapped. The cost follows the pages that
+/// have frames. The work of one step is copied at one moment; beyond that, the
+/// segment's process must not run meanwhile, because others may
 /// ([`Host::pause`]).
 ///
 /// # Errors
@@ -109,8 +109,8 @@ pub fn fork<H: Host>(h: &mut H) -> Result<Segment, Errno> {
     Ok(copy)
 }
 
-/// Gives back all frames, nodes, translations and snapshots. What remains is a
-/// segment of zeros.
+/// Releases all frames, nodes, translations and snapshots. The segment then
+/// consists of zeros.
 pub fn destroy<H: Host>(h: &mut H) {
     let mut next = 0;
     while !h.with(|segment, m| segment.drop_all(m, &mut next)) {
@@ -119,8 +119,8 @@ pub fn destroy<H: Host>(h: &mut H) {
     release_unused(h);
 }
 
-/// The end of a verb that may have dropped associations: releases what nothing
-/// in the segment refers to any more.
+/// Ends an operation that may have dropped associations: releases the snapshots
+/// that the segment no longer refers to.
 pub(crate) fn release_unused<H: Host>(h: &mut H) {
     let mut snaps = [SnapId(0); SNAPS];
     loop {

@@ -1,4 +1,4 @@
-//! What the VM core needs from its surroundings: messages, and waiting.
+//! The VM core's interface to servers: messages, and waiting.
 
 use core::ops::Range;
 
@@ -16,7 +16,7 @@ pub const RUN_MAX: usize = 33;
 /// Most ranges in one [`Host::trim`].
 pub const TRIM_MAX: usize = 32;
 
-/// What [`Host::snap`] took.
+/// The result of [`Host::snap`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Snapped {
     /// The snapshot. A fresh one comes with one reference, the caller's; one
@@ -35,14 +35,14 @@ pub enum Origin<F> {
     Live(F),
 }
 
-/// What one operation of a write says about its range.
+/// The kind of an operation of a write on its range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OpKind {
     /// The next bytes of [`Put::data`].
     Data,
     /// Equal to the snapshot at that offset of its file.
     Keep {
-        /// Which snapshot.
+        /// The snapshot.
         snap: SnapId,
         /// Offset in the snapshot's file.
         soff: u64,
@@ -54,7 +54,7 @@ pub enum OpKind {
 /// One operation of a write. In a message they ascend and adjoin.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Op {
-    /// What the range shall hold.
+    /// The new content of the range.
     pub kind: OpKind,
     /// First byte, relative to [`Put::off`].
     pub off: u64,
@@ -65,7 +65,7 @@ pub struct Op {
 /// A piece of a frame: bytes `[at, at + len)`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FrameSlice {
-    /// Which frame.
+    /// The frame.
     pub frame: Frame,
     /// First byte in it.
     pub at: u16,
@@ -87,7 +87,7 @@ pub struct Put<'a, F> {
     pub append: bool,
     /// This is the last message of its wid: everything staged takes effect.
     pub commit: bool,
-    /// What was written becomes this snapshot's content.
+    /// The snapshot that the written ranges are associated with.
     pub into: Option<SnapId>,
     /// At most [`crate::OPS_MAX`], and at most [`Limits::ops`].
     pub ops: &'a [Op],
@@ -103,11 +103,11 @@ pub struct PutReply {
     pub off: u64,
     /// Bytes from there that are now as the operations say. May be short.
     pub count: u64,
-    /// `into` now covers `[off, off + count)` of what was put.
+    /// `into` now covers the ranges of `[off, off + count)` that were put.
     pub assoc: bool,
 }
 
-/// What a file's server can take.
+/// The limits of a file's server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// Most data bytes in one message; at least 1. Clamped to 128 KiB here.
@@ -116,7 +116,7 @@ pub struct Limits {
     pub ops: usize,
     /// Most bytes sent or moved by one commit.
     pub wmax: u64,
-    /// Has it the snapshot messages? If not, `read` uses
+    /// True if the server has the snapshot messages. If not, `read` uses
     /// [`Host::read_run`] of [`Origin::Live`], and `write` calls
     /// [`Host::put_send`] with exactly one DATA operation at offset 0 and
     /// `commit`: a plain Twrite.
@@ -159,10 +159,10 @@ pub trait Host {
     /// A segment no longer refers to it; the last one clunks it, without
     /// waiting for the answer.
     fn release_snap(&mut self, snap: SnapId);
-    /// Nobody refers to these bytes of the snapshot's file (offsets, at most
-    /// [`crate::TRIM_MAX`] ranges) any more. The server is told without waiting
-    /// for the answer; what gives the snapshot new content later must not
-    /// overtake that. `false`: others hold the snapshot too, or not now.
+    /// Trims bytes of the snapshot's file (offsets, at most [`crate::TRIM_MAX`]
+    /// ranges). Does not wait for the server's answer; later requests that give
+    /// the snapshot new content must not overtake the trim. `false`: others
+    /// hold the snapshot too, or a trim is not possible now.
     fn trim(&mut self, snap: SnapId, ranges: &[Range<u64>]) -> bool;
     /// Bytes that are worth a [`Host::trim`].
     fn trim_worth(&self) -> u64 {
@@ -170,13 +170,13 @@ pub trait Host {
     }
     /// References to the snapshot.
     fn holders(&self, snap: SnapId) -> u32;
-    /// Is the snapshot at the server of the file?
+    /// Returns true if the snapshot is at the server of the file.
     fn same_server(&self, snap: SnapId, file: Self::File) -> bool;
-    /// Is it a snapshot of the file?
+    /// Returns true if it is a snapshot of the file.
     fn same_file(&self, snap: SnapId, file: Self::File) -> bool;
 
     /// Reads `len` bytes at offset `soff` of a snapshot's file to byte `at` of
-    /// a frame that nobody maps. Blocks. The count may be short.
+    /// a frame that is not mapped. Blocks. The count may be short.
     fn read_snap(
         &mut self,
         snap: SnapId,
@@ -185,7 +185,7 @@ pub trait Host {
         at: usize,
         len: usize,
     ) -> Result<usize, Errno>;
-    /// The same into several frames that nobody maps, one after the other, from
+    /// As `read_snap`, into several unmapped frames one after the other, from
     /// byte `at` of the first; at most [`Limits::iounit`] bytes, one message.
     fn read_run(
         &mut self,
@@ -210,12 +210,12 @@ pub trait Host {
     /// Sleeps until the fill of `page` with that ticket is over. `EINTR` if
     /// the process is to die. May return early.
     fn wait_fill(&mut self, page: u64, ticket: Ticket) -> Result<(), Errno>;
-    /// Wakes those who wait for it.
+    /// Wakes the processes that wait for the fill.
     fn wake_fill(&mut self, page: u64, ticket: Ticket);
 
     /// The switch: `false` makes every `read` of the file into this segment
     /// eager.
     fn deferred(&self, file: Self::File) -> bool;
-    /// What the server of the file can take.
+    /// The limits of the file's server.
     fn limits(&self, file: Self::File) -> Limits;
 }

@@ -1,38 +1,38 @@
-//! The VM core: what a segment of a process's memory holds, where each page's
-//! content is, and the work of a fault, a `read`, a `write`, a fork.
+//! The VM core: the content of segments and their pages, and the work of a page
+//! fault, a `read`, a `write`, a fork.
 //!
-//! The promise: **nothing a program can do tells deferred I/O from eager I/O,
+//! The contract: **nothing a program can do tells deferred I/O from eager I/O,
 //! except where and whether time is spent.** A `read` into a segment of kind
 //! "snapshot" takes a snapshot at the file server and associates the buffer
-//! with it; a page is transferred when it is touched, from the snapshot and
-//! never from the live file; a `write` sends what was changed and names what
-//! was not.
+//! with it. A page is transferred when it is touched, from the snapshot and
+//! never from the live file. A `write` sends the changed pages and names the
+//! others.
 //!
-//! This crate owns the data structures and the order of the steps. It knows no
+//! This crate owns the data structures and the order of the steps. It uses no
 //! hardware and no server: frames and translations are the trait [`Memory`],
 //! messages and waiting the trait [`Host`]. The kernel implements both, and so
 //! do the model tests on the host.
 //!
-//! The verbs, one file each: [`fault`], [`read`], [`write()`], [`free`],
+//! The operations, one file each: [`fault`], [`read`], [`write()`], [`free`],
 //! [`fork`], [`destroy`]. Each works in short locked steps ([`Host::with`])
-//! with nothing held while it waits for a message; after each wait it looks
-//! again, and installs only what still fits.
+//! with nothing held while it waits for a message. After each wait it checks
+//! the state again, and installs only results that still fit.
 //!
-//! Invariants kept here (numbers of the design):
-//! - (3) Stores do not touch extents. A dirty or sending page hides what is
+//! Invariants kept here (numbers of docs/contract.md):
+//! - (3) Stores do not touch extents. A dirty or sending page hides the extent
 //!   under it.
-//! - (2) A snapshot has one delta (address minus file offset) in a segment, and
+//! - (2) A snapshot has one delta (address minus file offset) in a segment. It
 //!   is the target of `into`, grown, or trimmed only while one extent map holds
-//!   it, and no write under way may have named it. Trims are batched and never
+//!   it and no write under way may have named it. Trims are batched and never
 //!   sent from a store's fault.
 //! - (8) A page becomes clean only if it is still *sending* with the ticket of
 //!   the write whose commit covered all of it.
-//! - (11) Old content is given up only for bytes that were associated or have
+//! - (11) Old content is replaced only by bytes that were associated or have
 //!   arrived; an error leaves the buffer as it was.
-//! - (12) A frame is written only while nobody else refers to it, and nobody is
-//!   given a frame that is ([`Memory::make_exclusive`]).
-//! - (5) What is shared between strangers is what has arrived and was wanted, as
-//!   the page of the epoch it was asked at ([`Cache`]).
+//! - (12) A frame is written only while no other reference to it exists, and
+//!   such a frame is not shared afterwards ([`Memory::make_exclusive`]).
+//! - (5) Only completed, still-wanted fills enter the frame cache, at the epoch
+//!   they were requested at ([`Cache`]).
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use crate::{Frame, NoMemory, SnapId};
 
-/// What is counted, see [`Memory::count`].
+/// The events that are counted, see [`Memory::count`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Count {
     /// A page filled from a snapshot.
@@ -21,7 +21,7 @@ pub enum Count {
     Sent,
     /// A clean page taken away.
     Evict,
-    /// A sleeping page that somebody else's frame was good for.
+    /// A sleeping page that was found in the frame cache.
     Cached,
 }
 
@@ -40,7 +40,7 @@ pub trait Memory {
     fn retain(&mut self, frame: Frame);
     /// Drops a reference; frees the frame with the last.
     fn release(&mut self, frame: Frame);
-    /// More than one reference?
+    /// Returns true if there is more than one reference.
     fn shared(&self, frame: Frame) -> bool;
     /// Returns true if the caller's reference is the only one, and unpublishes the
     /// frame so that it stays so ([`Memory::cached`]). Required before any store,
@@ -48,16 +48,16 @@ pub trait Memory {
     fn make_exclusive(&mut self, frame: Frame) -> bool {
         !self.shared(frame)
     }
-    /// A frame that has the page at `soff` of a snapshot's file already, because
-    /// somebody has read the same page of the same file at the same epoch; with
-    /// a reference for the caller, who must not write it.
+    /// A frame from the cache with the page at `soff` of a snapshot's file, at
+    /// the same epoch; with a reference for the caller, who must not write it.
     fn cached(&mut self, snap: SnapId, soff: u64) -> Option<Frame> {
         let _ = (snap, soff);
         None
     }
-    /// Offers a frame, of which the caller has a reference, as that page: it has
-    /// its content and is mapped for writing nowhere. If another was there
-    /// first, that one is to be used instead, and comes with a reference.
+    /// Offers a frame, to which the caller has a reference, to the cache as
+    /// that page. It has the page's content and is mapped for writing nowhere.
+    /// If another frame was there first, the caller uses that one, and gets a
+    /// reference to it.
     fn publish(&mut self, snap: SnapId, soff: u64, frame: Frame) -> Option<Frame> {
         let _ = (snap, soff, frame);
         None
@@ -80,8 +80,8 @@ pub trait Memory {
     /// of any older translation, which is flushed. On failure the older
     /// translation may still be there.
     fn map(&mut self, page: u64, frame: Frame, writable: bool) -> Result<(), NoMemory>;
-    /// Removes translations, flushed on return. The cost must follow what is
-    /// mapped, not the length of the range.
+    /// Removes translations, flushed on return. The cost must follow the mapped
+    /// pages, not the length of the range.
     fn unmap(&mut self, pages: Range<u64>);
     /// Removes the write permission, flushed on return. Same cost.
     fn protect(&mut self, pages: Range<u64>);

@@ -1,10 +1,10 @@
-//! The sparse table of the pages that are not simply asleep: a radix tree of
-//! 512-way nodes, each in one frame from [`Memory::alloc_node`].
+//! The sparse table of the pages that have a state other than asleep: a radix
+//! tree of 512-way nodes, each in one frame from [`Memory::alloc_node`].
 //!
-//! An entry of a leaf is a page's [`PageState`]; an entry of an inner node is a child:
-//! its frame and how many of the child's entries are used, so that an empty node
-//! is given back at once. Everything over a range skips what is absent: the
-//! cost follows the pages that are there.
+//! An entry of a leaf is a page's [`PageState`]. An entry of an inner node is a
+//! child: its frame and the number of the child's used entries, so that an
+//! empty node is freed at once. Walks over a range skip absent parts: the cost
+//! follows the pages that are present.
 
 use core::ops::{ControlFlow, Range};
 
@@ -116,8 +116,8 @@ impl Overlay {
         Ok(())
     }
 
-    /// Sets a word that is not 0, if the page's leaf is there. This is on the
-    /// way of every fault.
+    /// Sets a word that is not 0, if the page's leaf exists. Every fault calls
+    /// this.
     #[inline]
     fn set_in_leaf<M: Memory>(&mut self, m: &mut M, page: u64, word: u64) -> bool {
         let Some(root) = &mut self.root else {
@@ -235,8 +235,8 @@ impl Overlay {
     }
 }
 
-/// What may be done before others must have a chance to run: some hundred
-/// thousand instructions at most.
+/// The work that may be done before other processes must have a chance to run:
+/// some hundred thousand instructions at most.
 struct Step {
     pages: u32,
     nodes: u32,

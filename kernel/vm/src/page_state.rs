@@ -21,19 +21,19 @@ impl Ticket {
     }
 }
 
-/// Where the content of a page is. Who may move it where:
-/// `Absent -> Filling` the first touch of a sleeping page; `Filling ->
-/// Resident` its fill; `Absent | Resident | Sending -> Dirty` a store; `Dirty ->
-/// Sending` a write; `Sending -> Resident | Dirty` that write's answer;
-/// `Resident -> Absent` eviction, or `Resident -> Dirty` where that would lose
-/// it; anything `-> Absent` a read or free over it.
+/// The place of a page's content. Transitions: `Absent -> Filling` the first
+/// touch of a sleeping page; `Filling -> Resident` the end of its fill; `Absent
+/// | Resident | Sending -> Dirty` a store; `Dirty -> Sending` a write; `Sending
+/// -> Resident | Dirty` the answer to that write; `Resident -> Absent`
+/// eviction, or `Resident -> Dirty` if that would lose it; any state `->
+/// Absent` a read or free over it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PageState {
-    /// Nothing here: the extents say what it holds, zeros between them.
+    /// Asleep: the extents name its content, zeros between them.
     Absent,
     /// A fill is on its way.
     Filling(Ticket),
-    /// A clean copy of what the extents say.
+    /// A clean copy of the content that the extents name.
     Resident(Frame),
     /// The segment's own content.
     Dirty(Frame),

@@ -11,12 +11,12 @@ use crate::replace::{Begun, page_of, parts};
 use crate::steps::finish_in_steps;
 use crate::{Access, Frame, Host, Memory, Origin, PAGE, RUN_MAX, SnapId, fault, in_a_call};
 
-/// Makes bytes `[at, at + n)` of the segment what the file has from `off` now,
-/// as far as it goes; the number of bytes that it had.
+/// Replaces bytes `[at, at + n)` of the segment by the file's bytes from `off`,
+/// up to its end; returns the byte count.
 ///
-/// Deferred, it takes a snapshot and associates the buffer with it: the cost
-/// does not depend on `n`. Either way all bytes are of one moment, and an error
-/// leaves the buffer as it was.
+/// If deferred, takes a snapshot and associates the buffer with it: the cost
+/// does not depend on `n`. In both modes all bytes come from one moment, and an
+/// error leaves the buffer unchanged.
 ///
 /// # Errors
 /// `EFAULT` outside of the segment, `ENOMEM`, `EINTR`, and the server's.
@@ -63,7 +63,7 @@ fn read_snapshot<H: Host>(
     result
 }
 
-/// Makes bytes `[at, at + n)` zeros and gives back what they held.
+/// Makes bytes `[at, at + n)` zeros and releases their content.
 ///
 /// # Errors
 /// `EFAULT` outside of the segment, `ENOMEM`; nothing has changed then.

@@ -1,10 +1,9 @@
-//! New content for a range of bytes, all at once: the common end of a deferred
-//! `read` and of `free`.
+//! Atomic replacement of a range of bytes: the common end of a deferred `read`
+//! and of `free`.
 //!
-//! Whole pages lose what they hold and take the new association. A fragment at
-//! either end does the same where its page sleeps; where the page has a frame,
-//! the fragment's bytes are put into that frame, which a store would have
-//! detached too.
+//! Whole pages lose their content and take the new association. A fragment at
+//! either end does the same if its page is asleep. If the page has a frame, the
+//! fragment's bytes are copied into that frame, made private as for a store.
 
 use core::ops::Range;
 
@@ -96,7 +95,7 @@ impl Segment {
                     m.copy((bytes, at), (target, at), len);
                 }
                 (Some(target), _) => m.zero(target, at, len),
-                // What was being filled is not wanted any more.
+                // The result of a fill under way is no longer wanted.
                 (None, _) => {
                     self.clear(m, page);
                     continue;
@@ -143,10 +142,10 @@ impl Segment {
         end
     }
 
-    /// Puts what was read into `frames` (from byte `range.start % PAGE` of the
-    /// first) in place of `range`, as the segment's own content. `Ok` has how
-    /// many bytes are in place; less if memory ran out. `Err` names a page that
-    /// must be woken and owned first; nothing has changed.
+    /// Installs `frames` (from byte `range.start % PAGE` of the first) in place
+    /// of `range`, as private content. `Ok` has the number of bytes in place,
+    /// less if memory ran out. `Err` names a page that must be filled and made
+    /// private first; nothing has changed.
     ///
     /// Frames that became pages are replaced by `None`.
     pub(crate) fn install<M: Memory>(

@@ -6,12 +6,12 @@ use crate::extents::Extents;
 use crate::overlay::Overlay;
 use crate::{Count, Frame, Memory, NoMemory, PAGE, PageState, Ticket};
 
-/// What one segment of a process holds. Its content is, page by page: the
-/// frame of the overlay, if there is one, else what the extents say, zeros
-/// where they say nothing.
+/// The content of one segment of a process. The content of a page is the frame
+/// in the overlay, if there is one, otherwise the bytes that the extents name,
+/// and zeros under no extent.
 ///
 /// A segment owns one reference to each of its frames and snapshots;
-/// [`crate::destroy`] gives them back (dropping the value does not).
+/// [`crate::destroy`] releases them (dropping the value does not).
 #[cfg_attr(feature = "duplicate", derive(Clone))]
 #[derive(Debug)]
 pub struct Segment {
@@ -79,7 +79,8 @@ impl Segment {
         }
     }
 
-    /// Has any of these pages to be loaded before a part of it can be used?
+    /// Returns true if any of these pages must be loaded before a part of it
+    /// can be used.
     pub fn sleeps<M: Memory>(&self, m: &M, pages: Range<u64>) -> bool {
         let bytes = pages.start * PAGE..pages.end * PAGE;
         self.extents.over(bytes).any(|extent| {
@@ -133,12 +134,13 @@ impl Segment {
         debug_assert!(changed.is_ok(), "changing a state needs no memory");
     }
 
-    /// Drops all that `pages` hold; what was being filled is no longer wanted.
+    /// Drops the content of `pages`, and the results of fills under way.
     pub(crate) fn drop_pages<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) {
         if pages.is_empty() || self.overlay.populated() == 0 {
             return;
         }
-        // Translations go first: a frame is free only when nobody reaches it.
+        // Translations go first: a frame must not be freed while it is
+        // reachable.
         m.unmap(pages.clone());
         self.release_pages(m, pages);
     }
@@ -160,9 +162,9 @@ impl Segment {
         end
     }
 
-    /// What a store does to a page that has the frame `old`: afterwards the
-    /// page is dirty, its frame nobody else's, and mapped for writing. On
-    /// failure the page's content and state are as they were.
+    /// The effect of a store on a page with the frame `old`: the page becomes
+    /// dirty, its frame private and mapped for writing. On failure the page's
+    /// content and state are unchanged.
     pub(crate) fn make_private<M: Memory>(
         &mut self,
         m: &mut M,

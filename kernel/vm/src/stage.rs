@@ -1,4 +1,4 @@
-//! What a `write` says: the runs of a buffer, and messages built of them.
+//! Runs of a buffer, and the messages of a `write` built of them.
 
 use core::ops::Range;
 
@@ -9,9 +9,9 @@ use crate::{
     SnapId, Ticket,
 };
 
-/// Operations and data on their way into one message, which has a reference to
-/// each frame with data: what a page holds now is what is sent, whatever
-/// becomes of the page before the message leaves.
+/// Operations and data for one message. It holds a reference to each frame with
+/// data, so that it sends the present content of a page, whatever happens to
+/// the page before the message leaves.
 pub(crate) struct Message {
     ops: [Op; OPS_MAX],
     op_count: usize,
@@ -58,7 +58,7 @@ impl Message {
         self.data_bytes = 0;
     }
 
-    /// No room for another operation, or for data?
+    /// Returns true if there is no room for another operation, or for data.
     pub(crate) fn full(&self, limits: &Limits) -> bool {
         self.op_count >= limits.ops.clamp(1, OPS_MAX) || self.data_room(limits) == 0
     }
@@ -129,11 +129,11 @@ impl Message {
 
 /// Bytes of a buffer that can be said in one way.
 pub(crate) enum Run {
-    /// So many bytes are the segment's own, and in the message now.
+    /// The number of private bytes that were added to the message.
     Data(u64),
     /// These bytes are a snapshot's, transferred or not.
     Named(Extent),
-    /// So many zeros that were never touched.
+    /// The number of zeros that were never touched.
     Zero(u64),
 }
 
@@ -199,9 +199,8 @@ impl Segment {
         Some(tied.source.soff..tied.source.soff + tied.len())
     }
 
-    /// Clean pages become the segment's own, as many of `pages` as one step may
-    /// do: what a server was to have of them is not to be relied on. Where that
-    /// ended.
+    /// Makes clean pages private, as many of `pages` as one step permits,
+    /// because the server's copy cannot be relied on; returns where it stopped.
     pub(crate) fn keep_some<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) -> u64 {
         let end = self.overlay.step(m, pages.clone());
         self.overlay
@@ -241,7 +240,8 @@ impl Segment {
 
     /// Adds a clean page's bytes to the message, from position `range.start` to
     /// the end of the page or range. `None` if the page has no frame. Its state
-    /// stays: nobody writes to a clean frame in place while another holds it.
+    /// stays, because a clean frame is not written in place while it has
+    /// another reference.
     pub(crate) fn clean_run<M: Memory>(
         &mut self,
         m: &mut M,
@@ -265,8 +265,8 @@ impl Segment {
         associate: Option<(Source, u64)>,
     ) -> Completion {
         let done = range.start..range.end.min(range.start.saturating_add(done));
-        // If somebody changed an association meanwhile, what was said of the
-        // sleeping bytes need not hold any more.
+        // If an association was changed meanwhile, the operations on sleeping
+        // bytes may no longer be true.
         let source = associate
             .filter(|(_, generation)| *generation == self.extents.generation())
             .filter(|_| !done.is_empty() && self.extents.reserve().is_ok())
@@ -283,9 +283,10 @@ impl Segment {
         }
     }
 
-    /// Does as much of it as one step may; `false` if there is more. First what
-    /// was written is tied, then pages still *sending* with the ticket become
-    /// clean where all of them is in the file and tied, else dirty.
+    /// Does as much as one step permits; `false` if there is more. First
+    /// associates the written ranges. Then pages that are still *sending* with
+    /// the ticket become clean if all of them is in the file and associated,
+    /// otherwise dirty.
     pub(crate) fn complete_some<M: Memory>(
         &mut self,
         m: &mut M,
@@ -330,25 +331,25 @@ impl Segment {
 /// A commit that was answered.
 pub(crate) struct Completion {
     ticket: Ticket,
-    /// What the bytes are tied to.
+    /// The source that the bytes are associated with.
     source: Option<Source>,
-    /// What is in the file.
+    /// The range that is in the file.
     done: Range<u64>,
-    /// What of that is still to be tied.
+    /// The part of it that is not associated yet.
     untied: Range<u64>,
     /// Pages still to be looked at.
     pages: Range<u64>,
 }
 
-/// A page that was sent is what the file has now, for anybody who reads it too;
-/// the frame that it is to be.
+/// Makes a page that was sent clean, and offers it to the cache; returns the
+/// frame to use.
 fn became_clean<M: Memory>(m: &mut M, page: u64, frame: Frame, source: Source) -> Frame {
     if !source.soff.is_multiple_of(PAGE) {
         return frame;
     }
     match m.publish(source.snap, source.soff, frame) {
         Some(first) => {
-            // Somebody has read it between the commit and its answer.
+            // Another process has read it between the commit and its answer.
             m.unmap(page..page + 1);
             m.release(frame);
             first
@@ -357,7 +358,7 @@ fn became_clean<M: Memory>(m: &mut M, page: u64, frame: Frame, source: Source) -
     }
 }
 
-/// Does the page's content belong to the segment, whatever the extents say?
+/// Returns true if the page's content is private, whatever the extents say.
 const fn is_private(state: PageState) -> bool {
     match state {
         PageState::Dirty(_) | PageState::Sending(..) => true,

@@ -1,6 +1,6 @@
 //! Long work in steps. A kernel that does not preempt itself lets others run
 //! between two of them ([`Host::pause`]); none takes more than a fraction of a
-//! millisecond, whatever a segment holds.
+//! millisecond, for any segment.
 
 use core::ops::Range;
 
@@ -35,7 +35,7 @@ pub(crate) fn in_steps<H: Host>(
     Ok(())
 }
 
-/// The same for what cannot fail, and is done whatever becomes of the process.
+/// The same for work that cannot fail and is always finished.
 pub(crate) fn finish_in_steps<H: Host>(
     h: &mut H,
     range: Range<u64>,

@@ -13,7 +13,7 @@ pub(crate) struct TestMemory {
     references: BTreeMap<Frame, u32>,
     next: u32,
     pub map: BTreeMap<u64, (Frame, bool)>,
-    /// Fail the allocation of a node or frame after so many, and all others.
+    /// The number of allocations of nodes and frames before all others fail.
     pub fail_after: Option<u64>,
 }
 

@@ -1,14 +1,13 @@
-//! Telling servers which parts of a snapshot are not referred to any more, so that
-//! they rescue nothing for them.
+//! Trims: telling servers which parts of a snapshot are no longer referred to,
+//! so that no before-images are saved for them.
 //!
-//! What extents let go of is noted with the snapshot ([`Uses::note`]) and told at
-//! the end of a verb, never from a store's fault, once it is worth a message.
-//! Only the segment that alone holds a snapshot may trim it; where others hold
-//! it too the snapshot is marked as *withheld*, and when its holders have
-//! fallen to one the one that is left names everything its own extents do not
-//! refer to. What is told is looked up again in the extents just before:
-//! trimming what the snapshot does not cover is harmless, trimming what is
-//! needed would lose data.
+//! Ranges that extents drop are noted with the snapshot ([`Uses::note`]) and
+//! sent at the end of an operation, never from a store's fault, once they are
+//! worth a message. Only the sole holder of a snapshot may trim it. Where
+//! others hold it too, the snapshot is marked as *withheld*, and the last
+//! holder names everything that its own extents do not refer to. The ranges are
+//! compared with the extents just before sending: to trim uncovered bytes is
+//! harmless, to trim needed bytes would lose data.
 //!
 //! [`Uses::note`]: crate::uses::Uses::note
 
@@ -32,14 +31,14 @@ enum News {
     Noted,
 }
 
-/// What is to be told of one snapshot, which is pinned meanwhile.
+/// The ranges to send for one snapshot, which is pinned meanwhile.
 struct Job {
     snap: SnapId,
     /// Bytes of its file that were let go of.
     untold: RangeMap<()>,
     /// All bytes of its file, in place of `untold`.
     withheld: bool,
-    /// Told up to here.
+    /// Sent up to here.
     from: u64,
 }
 
@@ -59,8 +58,8 @@ impl Job {
 const BYTES_MAX: u64 = 1 << 48;
 
 impl Extents {
-    /// The snapshot may cover, from `source` on, what `range` was to be; the
-    /// parts of it that are not tied to it are not referred to.
+    /// The snapshot may cover, from `source` on, the intended content of
+    /// `range`; the parts of it that are not associated are not referred to.
     pub(crate) fn drop_untied(&mut self, range: Range<u64>, source: Source) {
         let mut from = range.start;
         while from < range.end {
@@ -76,7 +75,7 @@ impl Extents {
         }
     }
 
-    /// What there is to tell now, if anything.
+    /// The kind of trims to send now, if any.
     fn news(&self, worth: u64) -> Option<News> {
         match self.uses.worth_telling(worth) {
             _ if self.held() => None,
@@ -85,7 +84,7 @@ impl Extents {
         }
     }
 
-    /// Takes what is to be told of the snapshot whose turn it is, and pins that.
+    /// Takes the ranges to send for the next snapshot, and pins it.
     fn next_job(&mut self, news: News) -> Option<Job> {
         let noted = |u: &Use| news == News::Noted && !u.untold.is_empty();
         let ready = |u: &Use| u.pins == 0 && u.bytes > 0 && (u.withheld || noted(u));
@@ -123,8 +122,8 @@ impl Extents {
     }
 }
 
-/// The end of a verb: tells servers what is no longer referred to, if it is
-/// worth it and this segment may.
+/// Ends an operation: sends trims if they are worth a message and this segment
+/// may.
 pub(crate) fn tell<H: Host>(h: &mut H) {
     let worth = h.trim_worth();
     let Some(news) = h.with(|segment, _| segment.extents.news(worth)) else {
@@ -182,7 +181,7 @@ mod tests {
         }
     }
 
-    /// What a server is told in the end, a few ranges at a time.
+    /// Sends all trims to the server, a few ranges at a time.
     fn told(e: &mut Extents, server: &mut [BTreeSet<u64>]) {
         while let Some(mut job) = e.next_job(News::Noted) {
             loop {

@@ -1,8 +1,8 @@
-//! Which snapshots a segment refers to, with how many bytes, and what it has let
-//! go of without telling their servers.
+//! The snapshots that a segment refers to, with the number of bytes, and the
+//! dropped ranges that their servers have not been told.
 //!
-//! A snapshot to which no byte refers and no operation under way is *unused*: it
-//! is handed out by [`Uses::take_unused`] for its release.
+//! A snapshot to which no byte refers and which no operation uses is *unused*:
+//! [`Uses::take_unused`] returns it for its release.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -11,8 +11,8 @@ use ranges::{RangeMap, Span};
 
 use crate::{NoMemory, SnapId};
 
-/// Most ranges that are noted of one snapshot; more are joined with what lies
-/// between them.
+/// Most ranges noted for one snapshot; beyond that, neighbours are merged with
+/// the gap between them.
 const NOTED_MAX: usize = 8;
 
 /// A snapshot in use.
@@ -26,13 +26,13 @@ pub(crate) struct Use {
     pub pins: u32,
     /// [`crate::Extent::delta`] of all its extents, while it has bytes.
     pub delta: u64,
-    /// Bytes of its file that no extent refers to any more, which the server was
-    /// not told; extents may have come to refer to some of them again.
+    /// Bytes of its file that no extent refers to any more and that the server
+    /// was not told; extents may refer to some of them again.
     pub untold: RangeMap<()>,
-    /// More than is noted was not told, because others hold it too: to be made up
-    /// for when the segment holds it alone.
+    /// Ranges beyond the noted ones were not trimmed, because others hold it
+    /// too; the last holder trims them.
     pub withheld: bool,
-    /// The server could not give bytes of it: what is here is all there is.
+    /// The server could not provide bytes of it: only resident pages are left.
     pub lost: bool,
 }
 
@@ -143,7 +143,7 @@ impl Uses {
         self.change(snap, |u| u.pins -= 1);
     }
 
-    /// Are bytes of the snapshot lost?
+    /// Returns true if bytes of the snapshot are lost.
     pub(crate) fn is_lost(&self, snap: SnapId) -> bool {
         self.get(snap).is_some_and(|u| u.lost)
     }
@@ -202,12 +202,12 @@ impl Uses {
         }
     }
 
-    /// Is what is noted worth a message, as so many bytes are?
+    /// Returns true if the noted ranges are worth a message, by `worth` bytes.
     pub(crate) const fn worth_telling(&self, worth: u64) -> bool {
         self.full || self.untold >= worth
     }
 
-    /// Takes what is noted of a snapshot.
+    /// Takes the noted ranges of a snapshot.
     pub(crate) fn take_untold(&mut self, snap: SnapId) -> RangeMap<()> {
         let mut untold = RangeMap::new();
         self.change(snap, |u| core::mem::swap(&mut u.untold, &mut untold));
@@ -215,7 +215,7 @@ impl Uses {
         untold
     }
 
-    /// The next snapshot that is `ready` to have its server told.
+    /// The next snapshot whose trims are `ready`.
     pub(crate) fn next_turn(&mut self, ready: impl Fn(&Use) -> bool) -> Option<SnapId> {
         let next = {
             let mut waiting = self.list.iter().filter(|u| ready(u));
@@ -233,7 +233,7 @@ impl Uses {
         next
     }
 
-    /// The server is told later of all that nothing here refers to.
+    /// Marks the snapshot as withheld.
     pub(crate) fn withhold(&mut self, snap: SnapId) {
         self.take_untold(snap);
         self.change(snap, |u| u.withheld = true);
@@ -251,8 +251,8 @@ impl Uses {
             bytes: u.bytes,
             delta: u.delta,
             lost: u.lost,
-            // What the original has not told is told by the one of the two that
-            // is left.
+            // Ranges that the original has not trimmed are trimmed by the last
+            // holder.
             withheld: u.withheld || u.pins > 0 || !u.untold.is_empty(),
             ..Use::new(u.snap)
         }));

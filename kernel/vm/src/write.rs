@@ -1,15 +1,15 @@
-//! `write` from a segment: what was changed is sent, what was not is named.
+//! `write` from a segment: changed pages are sent, unchanged ranges are named.
 //!
-//! The buffer is walked in runs: the segment's own pages are DATA, bytes tied
-//! to a snapshot KEEP, whether they are here or not, untouched zeros ZERO. The
-//! messages of one *piece* (at most `wmax` bytes sent or moved) are pipelined
-//! and take effect together; pieces follow each other, so that a short one ends
-//! the write with nothing written behind it. What was written becomes content
-//! of one snapshot, `into`, and the buffer is tied to it: the next `write` of
-//! the same image says only what has changed since.
+//! The buffer is walked in runs: private pages are DATA, bytes associated with
+//! a snapshot KEEP, resident or not, and untouched zeros ZERO. The messages of
+//! one *piece* (at most `wmax` bytes sent or moved) are pipelined and take
+//! effect together. Pieces follow each other, so that a short one ends the
+//! write with nothing written behind it. The written ranges become content of
+//! one snapshot, `into`, and the buffer is associated with it: the next `write`
+//! of the same image sends only the changes since.
 //!
-//! Should the server have lost what was named, [`Caution`] says what is tried
-//! next: whatever is in memory is sent instead.
+//! If the server has lost bytes that were named, [`Caution`] decides the next
+//! attempt: resident pages are sent instead.
 
 use core::ops::Range;
 
@@ -29,7 +29,7 @@ use crate::{
 /// Where in the file a write goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum WriteTo {
-    /// To this offset.
+    /// At this offset.
     At(u64),
     /// To the end, wherever that is when it takes effect.
     End,
@@ -92,7 +92,7 @@ struct Job<F> {
     range: Range<u64>,
     to: WriteTo,
     limits: Limits,
-    /// What the written bytes become, pinned.
+    /// The snapshot that the written ranges become content of, pinned.
     into: Option<SnapId>,
     /// A frame of zeros, for servers that want them as data.
     zeros: Option<Frame>,
@@ -101,7 +101,7 @@ struct Job<F> {
 
 /// One commit of it.
 struct Piece {
-    /// What is staged: from the piece's first byte to the next to be staged.
+    /// The staged range: from the piece's first byte to the next to be staged.
     range: Range<u64>,
     /// It goes no further.
     end: u64,
@@ -181,10 +181,11 @@ impl<F: Copy> Job<F> {
         self.complete(h, &piece, answer)
     }
 
-    /// Wakes what a piece from `at` will send of other servers' bytes before
-    /// anything is staged: in the middle of a piece the writer has room at the
-    /// server that others wait for, so it must not wait for anybody else then.
-    /// Where the piece has to end: before what could not be had.
+    /// Loads the bytes of other servers that a piece from `at` will send,
+    /// before anything is staged: in the middle of a piece the writer has room
+    /// at the server that others wait for, so it must not wait for any server
+    /// then. Returns the end of the piece, which lies before bytes that could
+    /// not be loaded.
     fn wake_ahead<H: Host<File = F>>(&self, h: &mut H, at: u64) -> Result<u64, Errno> {
         let (mut left, end) = (at, self.caution.end(&(at..self.range.end)));
         if !self.limits.snapshots || !self.names_others(h) {
@@ -216,8 +217,8 @@ impl<F: Copy> Job<F> {
         Ok(end)
     }
 
-    /// Is the buffer tied to what the server of the write cannot get at, or is
-    /// not trusted to have?
+    /// Returns true if the buffer is associated with snapshots that the server
+    /// of the write cannot reach or may have lost.
     fn names_others<H: Host<File = F>>(&self, h: &mut H) -> bool {
         let (mut last, mut turns) = (None, Turns::new());
         while let Some(snap) = h.with(|segment, _| segment.extents.uses.referred(last).next()) {
@@ -251,7 +252,7 @@ impl<F: Copy> Job<F> {
                 return false;
             }
             if let Some(target) = target {
-                // It may cover what was written, all the same.
+                // It may cover the written ranges all the same.
                 segment.extents.drop_untied(range.clone(), target);
             }
             segment.extents.let_go();
@@ -268,7 +269,7 @@ impl<F: Copy> Job<F> {
         answer.map(|_| done)
     }
 
-    /// What the piece's bytes became content of, or may have become.
+    /// The source that the piece's bytes became content of, or may have become.
     fn target(&self, piece: &Piece, answer: Result<PutReply, Errno>) -> Option<Source> {
         let base = answer.ok().map(|reply| reply.off);
         let soff = self.offset(piece.range.start).or(base)?;
@@ -308,10 +309,10 @@ impl<F: Copy> Job<F> {
                         h.pause();
                     }
                 }
-                // The page has become something else: look again.
+                // The page has changed its state: check again.
                 Ok(None) => {}
                 Err(error) if piece.range.is_empty() => return Err(error),
-                // What comes before it is written; the next piece meets the
+                // The bytes before it are written; the next piece meets the
                 // error again.
                 Err(_) => break,
             }
@@ -400,8 +401,8 @@ impl<F: Copy> Job<F> {
         Ok(Some(data))
     }
 
-    /// Would the page at the end of `piece` have to be loaded, while something of
-    /// the piece may be staged?
+    /// Returns true if the page at the end of `piece` would have to be loaded
+    /// while part of the piece may be staged.
     fn would_wait<H: Host<File = F>>(&self, h: &mut H, piece: &Piece) -> bool {
         let page = piece.range.end / PAGE;
         let state = h.with(|segment, m| segment.state(m, page));
@@ -440,12 +441,12 @@ impl<F: Copy> Job<F> {
         self.zeros.ok_or(Errno::ENOMEM)
     }
 
-    /// Picks what the bytes from `at` on become content of: the snapshot that
-    /// a part of the buffer is tied to already at that place of that file, if
-    /// nobody else has it, for then nothing is rescued for it that its one
-    /// reader is just overwriting; else a fresh one. None where no page would
-    /// become clean, or where there is no handle to be had: the pages then stay
-    /// dirty.
+    /// Chooses the snapshot that the bytes from `at` on become content of: the
+    /// snapshot that a part of the buffer is associated with at that place of
+    /// that file, if this segment is its only holder, because no before-images
+    /// are then saved for the reader that is overwriting them; otherwise a
+    /// fresh one. None if no page would become clean, or no handle is free: the
+    /// pages then stay dirty.
     fn choose_into<H: Host<File = F>>(&mut self, h: &mut H, at: u64) {
         let rest = at..self.range.end;
         if !self.limits.snapshots || !h.deferred(self.file) {
@@ -471,10 +472,10 @@ impl<F: Copy> Job<F> {
         });
     }
 
-    /// What `into` has of a dirty page that is written in part, beside that
-    /// part, is nobody's content any more. The server is told now, or this very
-    /// write would make it rescue the block: work that eager I/O does not do, and
-    /// where there is no room for it the write would be refused.
+    /// Trims the part of `into` beside the written part of a dirty page, which
+    /// no page refers to. The server is told now, because this very write would
+    /// make it save a before-image: work that eager I/O does not do, and a
+    /// write that would be refused without space for it.
     fn give_up_hidden<H: Host<File = F>>(&self, h: &mut H, at: u64) {
         let Some(snap) = self.into.filter(|snap| h.holders(*snap) == 1) else {
             return;

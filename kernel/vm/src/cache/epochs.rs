@@ -38,8 +38,8 @@ impl Epochs {
         (end <= span.end).then_some(span.value)
     }
 
-    /// The bytes in `range` are at `epoch` now, 0 if that is not known. Others are
-    /// what they were, which may be what they are at that epoch too.
+    /// Sets the epoch of the bytes in `range`, 0 if unknown. Other bytes keep
+    /// theirs, and move to this epoch where `history` shows no change.
     pub(super) fn set(&mut self, range: Range<u64>, epoch: u64, history: &History) {
         if self.try_set(range, epoch, history).is_err() {
             self.bytes.clear();

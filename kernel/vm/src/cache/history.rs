@@ -6,8 +6,8 @@ use ranges::{RangeMap, Span};
 
 use crate::{NoMemory, PAGE};
 
-/// Most ranges of one step. Where there would be more, neighbours become one with
-/// what lies between them: a page that is left out has not changed.
+/// Most ranges of one step. Beyond that, neighbours are merged with the gap
+/// between them: a page outside the ranges has certainly not changed.
 const STEP_RANGES: usize = 8;
 /// Most ranges remembered of one file. Neighbours become one as of the later
 /// change.
@@ -38,13 +38,13 @@ impl Changes {
     }
 }
 
-/// One file's past.
+/// The changes of one file.
 #[cfg_attr(feature = "duplicate", derive(Clone))]
 #[derive(Default, Debug)]
 pub(super) struct History {
-    /// Nothing is known of what was before.
+    /// Nothing is known about earlier epochs.
     base: u64,
-    /// The newest epoch we were told of, 0 if none.
+    /// The newest reported epoch, 0 if none.
     known: u64,
     /// The last change of pages since `base`, or a later epoch; none for those that
     /// have not changed.
@@ -52,7 +52,7 @@ pub(super) struct History {
 }
 
 impl History {
-    /// The newest epoch we were told of, 0 if none.
+    /// The newest reported epoch, 0 if none.
     pub const fn known(&self) -> u64 {
         self.known
     }
@@ -64,7 +64,7 @@ impl History {
             // An answer that others have overtaken says nothing new.
             return;
         }
-        // What changed since an older epoch includes what changed since ours.
+        // The changes since an older epoch include those since ours.
         let reaches = self.known != 0 && asked != 0 && asked <= self.known;
         let changes = changes.filter(|_| reaches);
         self.known = epoch;
@@ -92,7 +92,8 @@ impl History {
         Ok(())
     }
 
-    /// Have `pages` the same content at both epochs? `false` if that is not known.
+    /// Returns true if `pages` are known to have the same content at both
+    /// epochs.
     pub fn same(&self, a: u64, b: u64, pages: &Range<u64>) -> bool {
         let (from, to) = (a.min(b), a.max(b));
         let reaches = self.base <= from && to <= self.known;

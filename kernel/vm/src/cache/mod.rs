@@ -1,16 +1,16 @@
-//! Which frames hold which page of which file at which epochs, so that readers
-//! who are strangers to each other share them.
+//! The frame cache: the frames that hold a page of a file at some epochs, so
+//! that unrelated readers share them.
 //!
-//! A page of a file is (connection, path of its qid, number): what one server
-//! calls a file has nothing to do with what another does. A frame is valid for
-//! a range of epochs, the one it was filled at and those to which the server's
-//! lists of changes leave the page out ([`Changes`]); the range grows when
-//! somebody asks. What a snapshot's bytes are at is kept beside it ([`Epochs`]).
+//! A page of a file is (connection, path of its qid, number), because the ids
+//! of two servers are unrelated. A frame is valid for a range of epochs: the
+//! one it was filled at, and those to which the server's lists of changes leave
+//! the page out ([`Changes`]). Lookups extend the range. The epochs of a
+//! snapshot's bytes are kept in [`Epochs`].
 //!
-//! The cache is *weak*: it has no reference to its frames. Whoever frees a
-//! frame, or is about to change one, removes it first ([`Cache::remove`]); a
-//! host marks the frames that are in here so as to know. Everything is bounded
-//! by the number of frames, and what finds no memory is not shared.
+//! The cache is *weak*: it has no reference to its frames. A host removes a
+//! frame before it frees or changes it ([`Cache::remove`]), and marks the
+//! frames in the cache in order to know. The number of frames bounds
+//! everything; without memory for its entry a page is not shared.
 
 mod epochs;
 mod history;
@@ -26,7 +26,7 @@ use history::History;
 pub use epochs::Epochs;
 pub use history::Changes;
 
-/// A file that somebody has snapshots of.
+/// A file with snapshots.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FileId(u32);
 
@@ -35,14 +35,14 @@ pub struct FileId(u32);
 struct File {
     conn: u32,
     path: u64,
-    /// Snapshots of it.
+    /// The number of its snapshots.
     holders: u32,
     /// Frames in here with its pages.
     frames: u32,
     history: History,
 }
 
-/// What one frame holds; `next` is the next frame of the same bucket.
+/// The page in one frame; `next` is the next frame of the same bucket.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     file: u32,
@@ -67,12 +67,12 @@ const SPAN: usize = 64;
 #[cfg_attr(feature = "duplicate", derive(Clone))]
 #[derive(Default, Debug)]
 struct Span {
-    /// None, or [`SPAN`].
+    /// Empty, or [`SPAN`] entries.
     entries: Vec<Entry>,
     used: u32,
 }
 
-/// What became of a frame that was offered.
+/// The result of offering a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kept {
     /// It is in the cache now.
@@ -132,18 +132,17 @@ impl Cache {
         }
     }
 
-    /// Frames in it.
+    /// The number of frames in the cache.
     pub const fn len(&self) -> usize {
         self.frames
     }
 
-    /// No frames?
+    /// Returns true if the cache is empty.
     pub const fn is_empty(&self) -> bool {
         self.frames == 0
     }
 
-    /// Somebody is to have a snapshot of a file. To be given back with
-    /// [`Cache::close`].
+    /// Opens a file for a new snapshot. Must be undone with [`Cache::close`].
     pub fn open(&mut self, conn: u32, path: u64) -> Epochs {
         let file = match self.find_key(conn, path) {
             Ok(at) => self.by_key.get(at).map(|key| key.2),
@@ -165,22 +164,22 @@ impl Cache {
         }
     }
 
-    /// The file, if anybody has a snapshot of it.
+    /// The file, if it has a snapshot.
     pub fn file(&self, conn: u32, path: u64) -> Option<FileId> {
         let at = self.find_key(conn, path).ok()?;
         self.by_key.get(at).map(|key| key.2)
     }
 
-    /// The newest epoch of the file that we were told of, for a server to count
-    /// changes from; 0 if none.
+    /// The newest reported epoch of the file, from which a server may count
+    /// changes; 0 if none.
     pub fn known(&self, file: Option<FileId>) -> u64 {
         file.and_then(|id| self.file_ref(id))
             .map_or(0, |file| file.history.known())
     }
 
-    /// A server answered that the file is at `epoch`, and what may have changed
-    /// since the epoch `asked` (`None`: anything). To be told before anything
-    /// else that the answer says.
+    /// Records that the file is at `epoch`, and its changes since the epoch
+    /// `asked` (`None`: any byte may have changed). Must be called before all
+    /// other statements of the answer are used.
     pub fn note(
         &mut self,
         file: Option<FileId>,
@@ -215,7 +214,8 @@ impl Cache {
         None
     }
 
-    /// Is that frame here as the page at `soff` of the snapshot? For tests.
+    /// Returns true if the frame is in the cache as the page at `soff` of the
+    /// snapshot. For tests.
     #[doc(hidden)]
     pub fn is_good(&mut self, frame: Frame, epochs: &Epochs, soff: u64) -> bool {
         let here = self.entry(frame.0);
@@ -251,7 +251,7 @@ impl Cache {
             lo: epoch,
             hi: epoch,
         };
-        // It may be another page of another file already, to somebody else.
+        // It may already be a page of another file, for another process.
         match self.entry_mut(frame.0) {
             Some(entry) if entry.file == NONE => *entry = new,
             _ => return Kept::No,
@@ -305,7 +305,7 @@ fn page_at(epochs: &Epochs, soff: u64) -> Option<(FileId, u64, u64)> {
     Some((epochs.file?, page, epochs.at(page)?))
 }
 
-/// Files.
+/// Operations on files.
 impl Cache {
     fn find_key(&self, conn: u32, path: u64) -> Result<usize, usize> {
         self.by_key
@@ -359,7 +359,7 @@ impl Cache {
     }
 }
 
-/// Entries and buckets.
+/// Operations on entries and buckets.
 impl Cache {
     #[inline]
     fn entry(&self, frame: u32) -> Option<Entry> {
@@ -373,7 +373,8 @@ impl Cache {
         span.entries.get_mut(frame as usize % SPAN)
     }
 
-    /// Is the frame good for that epoch too? Then its range reaches to it.
+    /// Returns true if the frame is valid for that epoch too; its range then
+    /// includes it.
     #[inline]
     fn valid(&mut self, frame: u32, epoch: u64) -> bool {
         let Some(Entry {
@@ -436,7 +437,7 @@ impl Cache {
         if self.buckets.len() <= self.frames {
             self.split();
         }
-        // Without memory for more the chains grow, but not for ever.
+        // Without memory for more buckets the chains grow, but within a limit.
         self.frames / 8 < self.buckets.len()
     }
 

@@ -58,7 +58,7 @@ fn a_list_of_changes_closes_the_pages_in_it_and_no_others() {
     // Each of the two epochs has its own.
     assert_eq!(c.find(&a, 2 * PAGE), Some(Frame(2)));
     assert_eq!(c.find(&b, 2 * PAGE), Some(Frame(9)));
-    // What the newer one fills is good for the older one too.
+    // A frame filled for the newer snapshot is valid for the older one too.
     assert_eq!(c.insert(&b, 50 * PAGE, Frame(10)), Kept::Yes);
     assert_eq!(c.find(&a, 50 * PAGE), Some(Frame(10)));
 }
