@@ -13,6 +13,7 @@ extern crate stub;
 mod bundle;
 mod chan;
 mod client;
+mod counters;
 mod file;
 mod name;
 mod options;

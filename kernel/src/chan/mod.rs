@@ -12,23 +12,16 @@ pub use incoming::{Client, Incoming, Stop};
 pub use message::{FrameRef, HEAD_MAX, Message, Piece, Source, room};
 pub use port::{Event, Port, What, interrupt};
 
+use crate::counters;
 use crate::sched::{Reason, Wait, WaitQueue};
-use abi::Errno;
+use abi::{Errno, Stat64};
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use hw::heap::new_arc;
 use hw::lock::{Lock, Rank};
 
 /// Messages that may wait at one side.
 const DEPTH: usize = 64;
-
-static COUNT: AtomicU64 = AtomicU64::new(0);
-
-/// The number of channels.
-pub fn count() -> u64 {
-    COUNT.load(Relaxed)
-}
 
 struct Side {
     open: bool,
@@ -61,7 +54,7 @@ pub struct Channel {
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        COUNT.fetch_sub(1, Relaxed);
+        counters::subtract_one(Stat64::Channels);
     }
 }
 
@@ -75,7 +68,7 @@ pub struct End {
 pub fn pair() -> Result<(Arc<End>, Arc<End>), Errno> {
     let sides = Lock::new(Rank::Channel, [Side::new()?, Side::new()?]);
     // Counted before it can be dropped.
-    COUNT.fetch_add(1, Relaxed);
+    counters::add(Stat64::Channels, 1);
     let channel = new_arc(Channel { sides })?;
     let end = |side| {
         let channel = channel.clone();

@@ -1,7 +1,8 @@
 //! Receive ports: one place to wait for several channels and interrupts.
 use super::{End, Message, Taken, Tap, room};
+use crate::counters;
 use crate::sched::{Reason, Wait, WaitQueue};
-use abi::Errno;
+use abi::{Errno, Stat64};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use hw::heap::new_arc;
@@ -206,7 +207,6 @@ impl Drop for Port {
 /// Which port each device interrupt goes to.
 pub mod interrupt {
     use super::*;
-    use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
     use hw::interrupts;
 
     /// Vectors for devices; the first [`LINES`] belong to the ISA lines.
@@ -217,13 +217,6 @@ pub mod interrupt {
 
     static OWNERS: Lock<[Option<Weak<Port>>; COUNT]> =
         Lock::new(Rank::Interrupts, [const { None }; COUNT]);
-    static RAISED: AtomicU64 = AtomicU64::new(0);
-
-    /// Device interrupts so far.
-    pub fn raised() -> u64 {
-        RAISED.load(Relaxed)
-    }
-
     fn taken(owner: &Option<Weak<Port>>) -> bool {
         owner.as_ref().is_some_and(|p| p.strong_count() > 0)
     }
@@ -258,7 +251,7 @@ pub mod interrupt {
 
     /// A device interrupt came: tell its port.
     pub fn deliver(vector: u8) {
-        RAISED.fetch_add(1, Relaxed);
+        counters::add(Stat64::Interrupts, 1);
         let index = vector.wrapping_sub(FIRST) as usize;
         let port = OWNERS.lock().get(index).cloned().flatten();
         if let Some(port) = port.and_then(|p| p.upgrade()) {

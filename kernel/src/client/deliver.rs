@@ -10,11 +10,11 @@
 //! runs, and the sink that is filled is that of the request that is answered. Where
 //! a page of the server's is not ready nothing is taken; the sender makes it ready
 //! and delivers the reply again.
-use super::{BYTES_IN, MESSAGES, Mount, Progress, TAGS, rpc::Answer, snapshots};
+use super::{Mount, Progress, TAGS, rpc::Answer, snapshots};
 use crate::chan::{Client, Incoming, Piece, Stop, room};
-use abi::Errno;
+use crate::counters;
+use abi::{Errno, Stat64};
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering::Relaxed;
 use ninep::consts::{NOTAG, READ_HEAD, RREAD, RREADDIR};
 
 /// A reply that a server sends.
@@ -70,9 +70,9 @@ impl Mount {
                 }
             },
         };
-        MESSAGES.fetch_add(1, Relaxed);
+        counters::add(Stat64::Messages, 1);
         if kind == RREAD || kind == RREADDIR {
-            BYTES_IN.fetch_add(total.saturating_sub(READ_HEAD as u64), Relaxed);
+            counters::add(Stat64::BytesIn, total.saturating_sub(READ_HEAD as u64));
         }
         drop(claimed);
         self.answer(tag, answer);

@@ -11,11 +11,12 @@ pub mod rpc;
 pub mod snapshots;
 
 use crate::chan::{End, Piece, room};
+use crate::counters;
 use crate::sched::{Reason, Semaphore, Slot, Wait, WaitQueue};
-use abi::Errno;
+use abi::{Errno, Stat64};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use hw::frames;
 use hw::heap::new_arc;
 use hw::lock::{Lock, Rank};
@@ -42,25 +43,7 @@ const MSIZE: u32 = IOUNIT + HEADROOM;
 /// Most bytes one commit may move, until the server says otherwise.
 const WMAX: u32 = 8 << 20;
 
-static MESSAGES: AtomicU64 = AtomicU64::new(0);
-static BYTES_IN: AtomicU64 = AtomicU64::new(0);
-static BYTES_OUT: AtomicU64 = AtomicU64::new(0);
-static FIDS: AtomicU64 = AtomicU64::new(0);
 static NEXT_ID: AtomicU32 = AtomicU32::new(1);
-
-/// Messages (a T and its R), data bytes from servers, data bytes to servers.
-pub fn traffic() -> (u64, u64, u64) {
-    (
-        MESSAGES.load(Relaxed),
-        BYTES_IN.load(Relaxed),
-        BYTES_OUT.load(Relaxed),
-    )
-}
-
-/// Fids held at servers, snapshots not included.
-pub fn fids() -> u64 {
-    FIDS.load(Relaxed)
-}
 
 /// What has become of a request.
 enum Progress {
@@ -187,7 +170,7 @@ impl Drop for Mount {
     fn drop(&mut self) {
         // The root fid goes with the connection.
         if self.root.load(Relaxed) != NOFID {
-            FIDS.fetch_sub(1, Relaxed);
+            counters::subtract_one(Stat64::Fids);
         }
     }
 }
@@ -274,7 +257,7 @@ impl Mount {
         let Reply::Attach { qid } = answer.reply()? else {
             return Err(Errno::EPROTO);
         };
-        FIDS.fetch_add(1, Relaxed);
+        counters::add(Stat64::Fids, 1);
         self.root.store(fid, Relaxed);
         *self.root_qid.lock() = qid;
         Ok(())

@@ -7,14 +7,12 @@
 //! that a note interrupts flushes too, but waits for the outcome: a reply that
 //! comes before the flush's counts, so that it knows what has happened
 //! (invariant 13).
-use super::{
-    Afterwards, BYTES_OUT, FIDS, Mount, Outstanding, Pending, Progress, State, TAGS, Trimmed,
-};
+use super::{Afterwards, Mount, Outstanding, Pending, Progress, State, TAGS, Trimmed};
 use crate::chan::{HEAD_MAX, Message, Piece, room};
+use crate::counters;
 use crate::sched::{self, Reason, Wake, relief};
-use abi::Errno;
+use abi::{Errno, Stat64};
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering::Relaxed;
 use ninep::consts::{NOFID, NOTAG, put};
 use ninep::{List, Reply, Request};
 
@@ -142,7 +140,7 @@ impl Mount {
         });
         match sent {
             Ok(()) => {
-                BYTES_OUT.fetch_add(payload as u64, Relaxed);
+                counters::add(Stat64::BytesOut, payload as u64);
                 Ok(Sent(tag))
             }
             Err(errno) => {
@@ -439,12 +437,12 @@ fn abort(wid: u64, fid: u32) -> Request<'static> {
 
 /// Counts a fid that the kernel now holds.
 pub fn count_fid() {
-    FIDS.fetch_add(1, Relaxed);
+    counters::add(Stat64::Fids, 1);
 }
 
 /// Counts a fid given back.
 pub fn uncount_fid() {
-    FIDS.fetch_sub(1, Relaxed);
+    counters::subtract_one(Stat64::Fids);
 }
 
 impl State {

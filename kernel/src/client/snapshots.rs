@@ -4,13 +4,13 @@
 //! the segments whose extents refer to it, and by an operation in progress;
 //! the last one to let go gives its snapfid back to the server.
 use super::{Mount, Trimmed, remote::Remote};
+use crate::counters;
 use crate::sched::{Reason, Wait, WaitQueue};
-use abi::Errno;
+use abi::{Errno, Stat64};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use hw::heap::new_box;
 use hw::lock::{Lock, Rank};
 use hw::{cache, frames};
@@ -49,13 +49,6 @@ static TABLE: Lock<Table> = Lock::new(
         trimming: WaitQueue::new(),
     },
 );
-static COUNT: AtomicU64 = AtomicU64::new(0);
-
-/// Snapshots held.
-pub fn count() -> u64 {
-    COUNT.load(Relaxed)
-}
-
 /// Where a snapshot is: the server and its snapfid there.
 #[derive(Clone)]
 pub struct Site {
@@ -122,7 +115,7 @@ fn insert(held: Held) -> Result<SnapId, Errno> {
     let slot = table.entries.get_mut(index as usize).ok_or(Errno::ENOMEM)?;
     let held = slot.insert(held);
     held.epochs = cache::with(|cache| cache.open(held.mount.id, held.qid_path));
-    COUNT.fetch_add(1, Relaxed);
+    counters::add(Stat64::Snapshots, 1);
     Ok(SnapId(index))
 }
 
@@ -186,7 +179,7 @@ pub fn release(snap: SnapId) {
         }
         table.vacate(snap.0)
     };
-    COUNT.fetch_sub(1, Relaxed);
+    counters::subtract_one(Stat64::Snapshots);
     if let Some(held) = gone {
         let held = *held;
         cache::with(|cache| cache.close(held.epochs));

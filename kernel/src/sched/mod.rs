@@ -12,6 +12,8 @@ mod semaphore;
 pub use queue::{Wait, WaitQueue};
 pub use semaphore::Semaphore;
 
+use crate::counters;
+use abi::Stat64;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
 use hw::task::{self, NONE, NPROC};
 
@@ -48,8 +50,6 @@ static READY_TAIL: AtomicU16 = AtomicU16::new(NONE);
 static EARLIEST: AtomicU64 = AtomicU64::new(u64::MAX);
 /// When idling began; 0 while there is work.
 static IDLE_SINCE: AtomicU64 = AtomicU64::new(0);
-static IDLE_TICKS: AtomicU64 = AtomicU64::new(0);
-static SWITCHES: AtomicU64 = AtomicU64::new(0);
 
 /// The reason why [`park`] returned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -138,16 +138,6 @@ pub fn status(slot: Slot) -> Status {
 #[inline]
 pub fn current_slot() -> Slot {
     task::current()
-}
-
-/// Time-stamp ticks spent with nothing to do.
-pub fn idle_ticks() -> u64 {
-    IDLE_TICKS.load(Relaxed)
-}
-
-/// Switches between processes so far.
-pub fn switches() -> u64 {
-    SWITCHES.load(Relaxed)
 }
 
 fn push_ready(slot: Slot) {
@@ -337,7 +327,7 @@ fn leave_cpu(me: Slot) {
     TURN.store(now, Relaxed);
     STATE[next as usize].store(RUNNING, Relaxed);
     if next != me {
-        SWITCHES.fetch_add(1, Relaxed);
+        counters::add(Stat64::Switches, 1);
         task::switch(next);
     }
 }
@@ -349,7 +339,7 @@ pub fn stop_idle_clock() {
     let since = IDLE_SINCE.swap(0, Relaxed);
     if since != 0 {
         let spent = hw::time::ticks().saturating_sub(since);
-        IDLE_TICKS.fetch_add(spent, Relaxed);
+        counters::add(Stat64::IdleTicks, spent);
     }
 }
 

@@ -6,22 +6,15 @@
 use super::host::Caller;
 use super::{Content, Kind, Segment, Space, SpaceLock};
 use crate::client::snapshots;
+use crate::counters;
 use crate::sched::relief;
 use crate::text;
-use abi::{Errno, PAGE};
+use abi::{Errno, PAGE, Stat64};
 use alloc::string::String;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use hw::frames;
 use hw::paging::Prot;
 use vm::{Access, Frame};
-
-static FAULTS: AtomicU64 = AtomicU64::new(0);
-
-/// Page faults so far, those of system calls on user memory included.
-pub fn count() -> u64 {
-    FAULTS.load(Relaxed)
-}
 
 /// Why an access cannot be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,7 +77,7 @@ pub fn resolve(space: &SpaceLock, va: u64, access: Access) -> Result<(), Denied>
 }
 
 fn try_resolve(space: &SpaceLock, va: u64, access: Access) -> Result<(), Denied> {
-    FAULTS.fetch_add(1, Relaxed);
+    counters::add(Stat64::Faults, 1);
     let look = look_up(&mut space.lock(), va, access)?;
     match look {
         Look::Done => Ok(()),
@@ -98,7 +91,7 @@ fn try_resolve(space: &SpaceLock, va: u64, access: Access) -> Result<(), Denied>
 /// Prepares the page at `va` for a store to all of it, without loading its
 /// content. Never waits; the caller stores before anything else runs.
 pub fn overwrite(space: &SpaceLock, va: u64) -> Result<(), Denied> {
-    FAULTS.fetch_add(1, Relaxed);
+    counters::add(Stat64::Faults, 1);
     let look = look_up(&mut space.lock(), va, Access::Store)?;
     match look {
         Look::Done => Ok(()),

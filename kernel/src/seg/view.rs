@@ -1,39 +1,12 @@
 //! A segment's memory as the VM core sees it: frames, overlay nodes in
 //! frames, and the page tables of the process it belongs to.
 use crate::client::snapshots;
-use abi::PAGE;
+use crate::counters;
+use abi::{PAGE, Stat64};
 use core::ops::Range;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use hw::frames;
 use hw::paging::{AddressSpace, Prot};
 use vm::{Count, Frame, Memory, NoMemory, SnapId};
-
-static FILLS: AtomicU64 = AtomicU64::new(0);
-static ZERO_FILLS: AtomicU64 = AtomicU64::new(0);
-static COPIES: AtomicU64 = AtomicU64::new(0);
-static CACHED: AtomicU64 = AtomicU64::new(0);
-
-/// What has become of pages.
-pub struct Counts {
-    /// Filled from snapshots.
-    pub fills: u64,
-    /// Made from zeros.
-    pub zero_fills: u64,
-    /// Copied by a store.
-    pub copies: u64,
-    /// Found in a frame of somebody else's.
-    pub cached: u64,
-}
-
-/// So far.
-pub fn counts() -> Counts {
-    Counts {
-        fills: FILLS.load(Relaxed),
-        zero_fills: ZERO_FILLS.load(Relaxed),
-        copies: COPIES.load(Relaxed),
-        cached: CACHED.load(Relaxed),
-    }
-}
 
 /// The page tables of a space, seen from one of its segments at a time.
 pub struct View {
@@ -161,12 +134,13 @@ impl Memory for View {
 
     #[inline]
     fn count(&mut self, what: Count, n: u64) {
-        match what {
-            Count::Fill => FILLS.fetch_add(n, Relaxed),
-            Count::ZeroFill => ZERO_FILLS.fetch_add(n, Relaxed),
-            Count::Copy => COPIES.fetch_add(n, Relaxed),
-            Count::Cached => CACHED.fetch_add(n, Relaxed),
-            Count::Stale | Count::Elided | Count::Sent | Count::Evict => 0,
+        let what = match what {
+            Count::Fill => Stat64::Fills,
+            Count::ZeroFill => Stat64::ZeroFills,
+            Count::Copy => Stat64::Copies,
+            Count::Cached => Stat64::Cached,
+            Count::Stale | Count::Elided | Count::Sent | Count::Evict => return,
         };
+        counters::add(what, n);
     }
 }

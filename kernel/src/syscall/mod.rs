@@ -10,25 +10,18 @@ mod message;
 mod process;
 mod system;
 
+use crate::counters;
 use crate::proc::{Process, note};
 use crate::sched::relief;
 use crate::text;
-use abi::{Call, Errno, encode};
+use abi::{Call, Errno, Stat64, encode};
 use arguments::Arguments;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use hw::TrapFrame;
-
-static CALLS: AtomicU64 = AtomicU64::new(0);
-
-/// System calls so far.
-fn count() -> u64 {
-    CALLS.load(Relaxed)
-}
 
 /// The one entry for system calls.
 #[inline]
 pub fn syscall(process: &Process, frame: &mut TrapFrame) {
-    CALLS.store(CALLS.load(Relaxed) + 1, Relaxed);
+    counters::add(Stat64::Calls, 1);
     let result = match Call::from_number(frame.rax) {
         Some(call) => run(process, call, frame),
         None => Err(Errno::ENOSYS),

@@ -1,10 +1,8 @@
 //! Calls on the system as a whole.
 use super::Arguments;
-use crate::chan::{self, interrupt};
-use crate::client::{self, snapshots};
+use crate::counters;
 use crate::proc::{self, Process};
-use crate::sched;
-use crate::seg::{fault, user, view};
+use crate::seg::user;
 use crate::{options, text};
 use abi::{DeviceCounters, Errno, Stat64, privilege};
 use hw::chance::{self, What};
@@ -43,38 +41,22 @@ pub fn kstat(a: &Arguments) -> Result<u64, Errno> {
 }
 
 fn figure(what: Stat64, device: &DeviceCounters) -> u64 {
-    let (messages, bytes_in, bytes_out) = client::traffic();
-    let pages = view::counts();
     match what {
-        Stat64::Messages => messages,
-        Stat64::BytesIn => bytes_in,
-        Stat64::BytesOut => bytes_out,
         Stat64::DeviceIn => device.bytes_in,
         Stat64::DeviceOut => device.bytes_out,
         Stat64::DeviceRequests => device.requests,
         Stat64::Ticks => time::ticks(),
-        Stat64::IdleTicks => sched::idle_ticks(),
         Stat64::Counted => u64::from(options::counted()),
         Stat64::Eager => u64::from(!options::deferred()),
         Stat64::FramesTotal => frames::total(),
         Stat64::FramesFree => frames::free_count(),
-        Stat64::Fids => client::fids(),
-        Stat64::Snapshots => snapshots::count(),
         Stat64::Processes => proc::count() as u64,
-        Stat64::Channels => chan::count(),
-        Stat64::Faults => fault::count(),
-        Stat64::Fills => pages.fills,
-        Stat64::ZeroFills => pages.zero_fills,
-        Stat64::Copies => pages.copies,
-        Stat64::Cached => pages.cached,
-        Stat64::Calls => super::count(),
-        Stat64::Interrupts => interrupt::raised(),
-        Stat64::Switches => sched::switches(),
         Stat64::ServerFids => device.fids,
         Stat64::ServerFiles => device.files,
         Stat64::ServerSnapshots => device.snapshots,
         Stat64::ServerSaved => device.saved,
         Stat64::ServerRescued => device.rescued,
+        counted => counters::get(counted),
     }
 }
 
