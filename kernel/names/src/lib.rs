@@ -1,16 +1,16 @@
-//! Names without a kernel: paths, the table of what is bound where, and symbolic
-//! links.
-//!
-//! Paths are cleaned by their text alone (`.` and `..` included, as in Plan
-//! 9's lexical names; so `..` of a mount point is the directory it is named
-//! in), then the longest bound prefix decides where the rest of the path is
-//! looked up ([`Table`]). A bound directory may be a union of several: a name in it
-//! is that of the first member that has it, and it lists the names of all its
-//! members one after the other, duplicates included, as on Plan 9.
-//!
-//! A [`Place`] is bound: a path at a server, or in the kernel's own tree. Things
-//! bound or mounted below it are not part of it. At a server a [`Way`] follows
+//! Names, independent of the kernel: paths, the table of binds and mounts, and
 //! symbolic links.
+//!
+//! Paths are cleaned by their text alone (`.` and `..` included, as in Plan 9's
+//! lexical names; so `..` of a mount point is the directory it is named in).
+//! Then the longest bound prefix decides where the rest of the path is looked
+//! up ([`Table`]). A bound directory may be a union of several: a name in it is
+//! that of the first member that has it, and it lists the names of all its
+//! members one after the other, duplicates included, as in Plan 9.
+//!
+//! A bind names a [`Place`]: a path at a server, or in the kernel's own tree.
+//! Binds and mounts below that path are not part of it. A [`Way`] follows the
+//! symbolic links of a server.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -1,10 +1,10 @@
-//! Places where files are, and what is bound.
+//! Places of files, and the members of binds.
 use crate::{owned, room};
 use abi::Errno;
 use alloc::vec::Vec;
 
-/// Somewhere a file may be; `S` names a server. The path is clean and relative; empty for the
-/// root of the tree.
+/// The place of a file that may exist; `S` names a server. The path is clean
+/// and relative; empty for the root of the tree.
 pub enum Place<S> {
     /// In the kernel's own small tree.
     Root(Vec<u8>),

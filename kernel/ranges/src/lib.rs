@@ -1,20 +1,20 @@
-//! A map from ranges of numbers (bytes, pages, blocks) to values: which part of
-//! something has which property, as the least number of entries that say it.
+//! A map from ranges of numbers (bytes, pages, blocks) to values, with as few
+//! entries as possible.
 //!
 //! A [`RangeMap`] is sorted, its [`Span`]s do not overlap, and neighbours that
-//! continue each other are one. A value may shift with the position inside its
-//! range ([`Value::advance`]): bytes of one file that lie side by side are one
-//! span, whatever their offset.
+//! continue each other are merged. A value may shift with the position inside
+//! its range ([`Value::advance`]): adjacent bytes of one file are one span,
+//! whatever their offset.
 //!
-//! Memory is taken in [`RangeMap::reserve`] alone, so that a change is made as a
-//! whole or, where there is no memory, not at all. Looking up is a binary search;
-//! a change moves the entries of one chunk of at most 64, however many there are.
-//! How many there may be is the user's affair: [`RangeMap::coarsen`] joins the
-//! entries that cost least to confuse, [`RangeMap::shortest`] names one to forget.
+//! Only [`RangeMap::reserve`] allocates, so that a change is made as a whole
+//! or, without memory, not at all. A lookup is a binary search; a change moves
+//! the entries of one chunk of at most 64. The user limits the number of
+//! entries: [`RangeMap::coarsen`] merges the entries whose confusion costs
+//! least, [`RangeMap::shortest`] names one to drop.
 //!
-//! Own code, because `rangemap` and the other maps of this kind abort where there
-//! is no memory, which a kernel must not, and know only values that are the same
-//! in all of a range.
+//! This is own code because `rangemap` and similar crates abort without memory,
+//! which a kernel must not do, and support only values that are constant within
+//! a range.
 #![no_std]
 #![forbid(unsafe_code)]
 
