@@ -7,7 +7,7 @@
 //! process overtakes.
 use super::Process;
 use crate::chan::FrameRef;
-use crate::sched::{self, Reason, Slot, Wait, WaitQueue};
+use crate::sched::{self, Reason, Wait, WaitQueue};
 use crate::seg::{Kind, user};
 use abi::{Errno, PAGE};
 use hw::frames;
@@ -22,25 +22,16 @@ struct Place {
     at: usize,
 }
 
-#[derive(Clone, Copy)]
-struct Waiter {
-    place: Place,
-    /// Smaller for earlier arrivals.
-    turn: u64,
-    granted: bool,
-}
-
 struct Waiters {
-    by_slot: [Option<Waiter>; NPROC],
-    next_turn: u64,
+    /// The semaphore that the process in a slot waits for; `None` once it has it.
+    wanted: [Option<Place>; NPROC],
     queue: WaitQueue,
 }
 
 static WAITERS: Lock<Waiters> = Lock::new(
     Rank::Process,
     Waiters {
-        by_slot: [None; NPROC],
-        next_turn: 0,
+        wanted: [None; NPROC],
         queue: WaitQueue::new(),
     },
 );
@@ -91,40 +82,17 @@ pub fn acquire(process: &Process, va: u64) -> Result<(), Errno> {
     if try_take(place).is_some() {
         return Ok(());
     }
-    let me = process.slot;
-    {
-        let mut waiters = WAITERS.lock();
-        let turn = waiters.next_turn;
-        waiters.next_turn += 1;
-        if let Some(entry) = waiters.by_slot.get_mut(me as usize) {
-            *entry = Some(Waiter {
-                place,
-                turn,
-                granted: false,
-            });
-        }
-    }
+    let me = usize::from(process.slot);
+    WAITERS.lock().wanted[me] = Some(place);
     let waited = WAITERS.wait(
         |waiters| &mut waiters.queue,
         Reason::Semaphore,
-        |waiters| waiters.is_granted(me).then_some(()),
+        |waiters| waiters.wanted[me].is_none().then_some(()),
     );
-    let waiters = &mut *WAITERS.lock();
-    let granted = waiters.is_granted(me);
-    if let Some(entry) = waiters.by_slot.get_mut(me as usize) {
-        *entry = None;
-    }
-    match waited {
-        // A note or the end comes after the call.
-        Err(_) if granted => Ok(()),
-        waited => waited,
-    }
-}
-
-impl Waiters {
-    fn is_granted(&self, slot: Slot) -> bool {
-        let entry = self.by_slot.get(slot as usize);
-        entry.is_some_and(|w| w.is_some_and(|w| w.granted))
+    match WAITERS.lock().wanted[me].take() {
+        Some(_) => waited,
+        // It was granted: a note or the end comes after the call.
+        None => Ok(()),
     }
 }
 
@@ -136,31 +104,14 @@ pub fn release(process: &Process, va: u64, count: u64) -> Result<u64, Errno> {
         .checked_add(count)
         .and_then(|sum| u32::try_from(sum).ok());
     let mut now = sum.ok_or(Errno::ERANGE)?;
-    while now > 0 && grant_first(place) {
+    let Waiters { wanted, queue } = &mut *WAITERS.lock();
+    while now > 0
+        && let Some(first) = queue.first(|slot| wanted[usize::from(slot)] == Some(place))
+    {
+        wanted[usize::from(first)] = None;
+        sched::unpark(first);
         now -= 1;
     }
     set_value(place, now);
     Ok(u64::from(now))
-}
-
-/// Grants the semaphore to the first waiter; `false` if there is none.
-fn grant_first(place: Place) -> bool {
-    let mut waiters = WAITERS.lock();
-    let mut first: Option<(usize, u64)> = None;
-    for (slot, entry) in waiters.by_slot.iter().enumerate() {
-        if let Some(w) = entry
-            && w.place == place
-            && !w.granted
-            && first.is_none_or(|(_, turn)| w.turn < turn)
-        {
-            first = Some((slot, w.turn));
-        }
-    }
-    let Some((slot, _)) = first else { return false };
-    if let Some(Some(w)) = waiters.by_slot.get_mut(slot) {
-        w.granted = true;
-    }
-    drop(waiters);
-    sched::unpark(slot as Slot);
-    true
 }

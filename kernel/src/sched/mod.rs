@@ -25,26 +25,51 @@ const RUNNING: u8 = 2;
 const PARKED: u8 = 3;
 const ENDED: u8 = 4;
 
-static STATE: [AtomicU8; NPROC] = [const { AtomicU8::new(FREE) }; NPROC];
-/// A wake-up that came while the process was not parked.
-static WOKEN: [AtomicBool; NPROC] = [const { AtomicBool::new(false) }; NPROC];
-/// Pending interruptions of waits: [`ENDING`], [`NOTED`].
-static CALLED: [AtomicU8; NPROC] = [const { AtomicU8::new(0) }; NPROC];
+/// The scheduler's half of a process.
+struct Entry {
+    state: AtomicU8,
+    /// A wake-up that came while the process was not parked.
+    woken: AtomicBool,
+    /// Pending interruptions of waits: [`ENDING`], [`NOTED`].
+    called: AtomicU8,
+    /// The [`Reason`] of a parked process's wait, and its start in ticks.
+    reason: AtomicU8,
+    since: AtomicU64,
+    /// Time-stamp ticks that it ran, without its present turn.
+    ran: AtomicU64,
+    /// When it wants to be woken at the latest, in nanoseconds.
+    deadline: AtomicU64,
+    next_ready: AtomicU16,
+    /// The process that waits behind it in the same queue.
+    next_waiter: AtomicU16,
+}
+
+static ENTRIES: [Entry; NPROC] = [const {
+    Entry {
+        state: AtomicU8::new(FREE),
+        woken: AtomicBool::new(false),
+        called: AtomicU8::new(0),
+        reason: AtomicU8::new(0),
+        since: AtomicU64::new(0),
+        ran: AtomicU64::new(0),
+        deadline: AtomicU64::new(u64::MAX),
+        next_ready: AtomicU16::new(NONE),
+        next_waiter: AtomicU16::new(NONE),
+    }
+}; NPROC];
+
+#[inline]
+fn entry(slot: Slot) -> &'static Entry {
+    &ENTRIES[slot as usize]
+}
+
 /// The process shall end.
 const ENDING: u8 = 1;
 /// A note can be delivered.
 const NOTED: u8 = 2;
-/// The reason of a parked process's wait, and its start in nanoseconds.
-static REASON: [AtomicU8; NPROC] = [const { AtomicU8::new(0) }; NPROC];
-static SINCE: [AtomicU64; NPROC] = [const { AtomicU64::new(0) }; NPROC];
-/// Time-stamp ticks that a process ran, without its present turn.
-static RAN: [AtomicU64; NPROC] = [const { AtomicU64::new(0) }; NPROC];
+
 /// When the present turn began, in ticks.
 static TURN: AtomicU64 = AtomicU64::new(0);
-/// When a parked process wants to be woken at the latest, in nanoseconds.
-static DEADLINE: [AtomicU64; NPROC] = [const { AtomicU64::new(u64::MAX) }; NPROC];
-static NEXT_READY: [AtomicU16; NPROC] = [const { AtomicU16::new(NONE) }; NPROC];
-
 static READY_HEAD: AtomicU16 = AtomicU16::new(NONE);
 static READY_TAIL: AtomicU16 = AtomicU16::new(NONE);
 static EARLIEST: AtomicU64 = AtomicU64::new(u64::MAX);
@@ -106,30 +131,34 @@ pub struct Status {
     pub state: u32,
     /// The object that it waits for; empty unless it waits.
     pub waits_for: &'static str,
-    /// Since when it waits, in nanoseconds; 0 unless it waits.
-    pub since_ns: u64,
+    /// Nanoseconds since it began to wait; 0 unless it waits.
+    pub waiting_ns: u64,
     /// Time-stamp ticks it ran.
     pub ticks: u64,
 }
 
 /// The state of the process in `slot`.
 pub fn status(slot: Slot) -> Status {
-    let i = slot as usize;
-    let parked = STATE[i].load(Relaxed) == PARKED;
-    let reason = Reason::TEXTS.get(REASON[i].load(Relaxed) as usize);
-    let mut ticks = RAN[i].load(Relaxed);
+    let entry = entry(slot);
+    let state = entry.state.load(Relaxed);
+    let mut ticks = entry.ran.load(Relaxed);
     if slot == current_slot() {
         ticks += hw::time::ticks().saturating_sub(TURN.load(Relaxed));
     }
+    let waited = hw::time::ticks().saturating_sub(entry.since.load(Relaxed));
+    let (waits_for, waiting_ns) = match Reason::TEXTS.get(entry.reason.load(Relaxed) as usize) {
+        Some(text) if state == PARKED => (*text, hw::time::ticks_to_ns(waited)),
+        _ => ("", 0),
+    };
     Status {
-        state: match STATE[i].load(Relaxed) {
+        state: match state {
             READY => abi::ProcessInfo::READY,
             PARKED => abi::ProcessInfo::WAITING,
             ENDED => abi::ProcessInfo::ENDED,
             _ => abi::ProcessInfo::RUNNING,
         },
-        waits_for: reason.copied().filter(|_| parked).unwrap_or(""),
-        since_ns: if parked { SINCE[i].load(Relaxed) } else { 0 },
+        waits_for,
+        waiting_ns,
         ticks,
     }
 }
@@ -141,11 +170,12 @@ pub fn current_slot() -> Slot {
 }
 
 fn push_ready(slot: Slot) {
-    STATE[slot as usize].store(READY, Relaxed);
-    NEXT_READY[slot as usize].store(NONE, Relaxed);
+    let ready = entry(slot);
+    ready.state.store(READY, Relaxed);
+    ready.next_ready.store(NONE, Relaxed);
     match READY_TAIL.load(Relaxed) {
         NONE => READY_HEAD.store(slot, Relaxed),
-        tail => NEXT_READY[tail as usize].store(slot, Relaxed),
+        tail => entry(tail).next_ready.store(slot, Relaxed),
     }
     READY_TAIL.store(slot, Relaxed);
 }
@@ -155,7 +185,7 @@ fn pop_ready() -> Option<Slot> {
     if slot == NONE {
         return None;
     }
-    let next = NEXT_READY[slot as usize].load(Relaxed);
+    let next = entry(slot).next_ready.load(Relaxed);
     READY_HEAD.store(next, Relaxed);
     if next == NONE {
         READY_TAIL.store(NONE, Relaxed);
@@ -165,56 +195,57 @@ fn pop_ready() -> Option<Slot> {
 
 /// Makes a parked process ready, or lets its next [`park`] return at once.
 pub fn unpark(slot: Slot) {
-    if STATE[slot as usize].load(Relaxed) == PARKED {
+    let entry = entry(slot);
+    if entry.state.load(Relaxed) == PARKED {
         push_ready(slot);
     } else {
-        WOKEN[slot as usize].store(true, Relaxed);
+        entry.woken.store(true, Relaxed);
     }
 }
 
 /// A new process may run. Its context is in place.
 pub fn admit(slot: Slot) {
-    let i = slot as usize;
-    WOKEN[i].store(false, Relaxed);
-    CALLED[i].store(0, Relaxed);
-    RAN[i].store(0, Relaxed);
-    DEADLINE[i].store(u64::MAX, Relaxed);
+    let entry = entry(slot);
+    entry.woken.store(false, Relaxed);
+    entry.called.store(0, Relaxed);
+    entry.ran.store(0, Relaxed);
+    entry.deadline.store(u64::MAX, Relaxed);
     push_ready(slot);
 }
 
 /// Orders the process in `slot` to end; it gives up its wait.
 pub fn set_ending(slot: Slot) {
-    CALLED[slot as usize].fetch_or(ENDING, Relaxed);
+    entry(slot).called.fetch_or(ENDING, Relaxed);
     unpark(slot);
 }
 
 /// A note can be delivered to the process in `slot`: it gives up its wait if
 /// possible.
 pub fn set_noted(slot: Slot) {
-    CALLED[slot as usize].fetch_or(NOTED, Relaxed);
+    entry(slot).called.fetch_or(NOTED, Relaxed);
     unpark(slot);
 }
 
 /// No note can be delivered to the process in `slot` any more.
 pub fn clear_noted(slot: Slot) {
-    CALLED[slot as usize].fetch_and(!NOTED, Relaxed);
+    entry(slot).called.fetch_and(!NOTED, Relaxed);
 }
 
 /// Returns true if the running process has a pending note or kill.
 #[inline]
 pub fn called() -> bool {
-    CALLED[current_slot() as usize].load(Relaxed) != 0
+    entry(current_slot()).called.load(Relaxed) != 0
 }
 
 /// Returns true if the running process has a pending kill.
 #[inline]
 pub fn ending() -> bool {
-    CALLED[current_slot() as usize].load(Relaxed) & ENDING != 0
+    entry(current_slot()).called.load(Relaxed) & ENDING != 0
 }
 
 /// The slot may be used again.
 pub fn retire(slot: Slot) {
-    STATE[slot as usize].store(FREE, Relaxed);
+    entry(slot).state.store(FREE, Relaxed);
 }
 
 /// Gives up the CPU until woken, until `deadline_ns`, until a note comes or
@@ -230,8 +261,8 @@ pub fn park_through_notes(reason: Reason) -> Wake {
 
 /// Why the running process must not park, if it is called for one of `heeds`.
 #[inline]
-fn interruption(i: usize, heeds: u8) -> Option<Wake> {
-    match CALLED[i].load(Relaxed) & heeds {
+fn interruption(entry: &Entry, heeds: u8) -> Option<Wake> {
+    match entry.called.load(Relaxed) & heeds {
         0 => None,
         called if called & ENDING != 0 => Some(Wake::Ending),
         _ => Some(Wake::Noted),
@@ -241,32 +272,33 @@ fn interruption(i: usize, heeds: u8) -> Option<Wake> {
 fn park_unless(heeds: u8, reason: Reason, deadline_ns: Option<u64>) -> Wake {
     hw::lock::assert_none_held();
     let me = current_slot();
-    let i = me as usize;
-    if let Some(wake) = interruption(i, heeds) {
+    let entry = entry(me);
+    if let Some(wake) = interruption(entry, heeds) {
         return wake;
     }
-    if WOKEN[i].swap(false, Relaxed) {
+    if entry.woken.swap(false, Relaxed) {
         return Wake::Woken;
     }
     if let Some(deadline) = deadline_ns {
         if hw::time::now_ns() >= deadline {
             return Wake::Timeout;
         }
-        DEADLINE[i].store(deadline, Relaxed);
+        entry.deadline.store(deadline, Relaxed);
         EARLIEST.fetch_min(deadline, Relaxed);
     }
-    REASON[i].store(reason as u8, Relaxed);
-    SINCE[i].store(hw::time::now_ns(), Relaxed);
-    STATE[i].store(PARKED, Relaxed);
+    entry.reason.store(reason as u8, Relaxed);
+    entry.state.store(PARKED, Relaxed);
     leave_cpu(me);
-    DEADLINE[i].store(u64::MAX, Relaxed);
-    WOKEN[i].store(false, Relaxed);
-    if let Some(wake) = interruption(i, heeds) {
-        wake
-    } else if deadline_ns.is_some_and(|d| hw::time::now_ns() >= d) {
-        Wake::Timeout
-    } else {
-        Wake::Woken
+    entry.woken.store(false, Relaxed);
+    let interrupted = interruption(entry, heeds);
+    let Some(deadline) = deadline_ns else {
+        return interrupted.unwrap_or(Wake::Woken);
+    };
+    entry.deadline.store(u64::MAX, Relaxed);
+    match interrupted {
+        Some(wake) => wake,
+        None if hw::time::now_ns() >= deadline => Wake::Timeout,
+        None => Wake::Woken,
     }
 }
 
@@ -294,7 +326,7 @@ pub fn breathe() {
 pub fn end() -> ! {
     hw::lock::assert_none_held();
     let me = current_slot();
-    STATE[me as usize].store(ENDED, Relaxed);
+    entry(me).state.store(ENDED, Relaxed);
     leave_cpu(me);
     unreachable!("an ended process was scheduled");
 }
@@ -303,7 +335,7 @@ pub fn end() -> ! {
 pub fn start(first: Slot) -> ! {
     let popped = pop_ready();
     debug_assert_eq!(popped, Some(first));
-    STATE[first as usize].store(RUNNING, Relaxed);
+    entry(first).state.store(RUNNING, Relaxed);
     TURN.store(hw::time::ticks(), Relaxed);
     task::start(first)
 }
@@ -314,7 +346,9 @@ pub fn start(first: Slot) -> ! {
 fn leave_cpu(me: Slot) {
     let mut now = hw::time::ticks();
     let turn = now.saturating_sub(TURN.load(Relaxed));
-    RAN[me as usize].fetch_add(turn, Relaxed);
+    let mine = entry(me);
+    mine.ran.fetch_add(turn, Relaxed);
+    mine.since.store(now, Relaxed);
     let next = loop {
         if let Some(slot) = pop_ready() {
             break slot;
@@ -325,7 +359,7 @@ fn leave_cpu(me: Slot) {
         now = hw::time::ticks();
     };
     TURN.store(now, Relaxed);
-    STATE[next as usize].store(RUNNING, Relaxed);
+    entry(next).state.store(RUNNING, Relaxed);
     if next != me {
         counters::add(Stat64::Switches, 1);
         task::switch(next);
@@ -350,10 +384,10 @@ pub fn tick() {
         return;
     }
     let mut earliest = u64::MAX;
-    for (slot, deadline_ns) in DEADLINE.iter().enumerate() {
-        let deadline = deadline_ns.load(Relaxed);
+    for (slot, entry) in ENTRIES.iter().enumerate() {
+        let deadline = entry.deadline.load(Relaxed);
         if deadline <= now {
-            deadline_ns.store(u64::MAX, Relaxed);
+            entry.deadline.store(u64::MAX, Relaxed);
             unpark(slot as Slot);
         } else {
             earliest = earliest.min(deadline);

@@ -1,12 +1,8 @@
 //! The one way to sleep: [`Wait::wait`] on the value of a lock.
-use super::{NONE, Reason, Slot, Wake, current_slot, park, unpark};
+use super::{NONE, Reason, Slot, Wake, current_slot, entry, park, unpark};
 use abi::Errno;
-use core::sync::atomic::{AtomicU16, Ordering::Relaxed};
+use core::sync::atomic::Ordering::Relaxed;
 use hw::lock::Lock;
-use hw::task::NPROC;
-
-/// The process that waits behind another one, by the other's slot.
-static NEXT_WAITER: [AtomicU16; NPROC] = [const { AtomicU16::new(NONE) }; NPROC];
 
 /// Waiting until the locked state allows something.
 pub trait Wait<T> {
@@ -49,28 +45,29 @@ impl<T> Wait<T> for Lock<T> {
         mut try_it: impl FnMut(&mut T) -> Option<R>,
     ) -> Result<R, Errno> {
         let mut state = self.lock();
+        if let Some(result) = try_it(&mut state) {
+            return Ok(result);
+        }
+        queue(&mut state).join();
         loop {
-            if let Some(result) = try_it(&mut state) {
-                return Ok(result);
-            }
-            queue(&mut state).join();
             drop(state);
             let wake = park(reason, deadline_ns);
             state = self.lock();
-            let queue = queue(&mut state);
-            match wake {
+            let errno = match wake {
                 Wake::Woken => {
-                    queue.leave();
+                    if let Some(result) = try_it(&mut state) {
+                        queue(&mut state).leave();
+                        return Ok(result);
+                    }
+                    // A wake-up that was for something else costs no place.
+                    queue(&mut state).stay();
+                    continue;
                 }
-                Wake::Timeout => {
-                    queue.give_up();
-                    return Err(Errno::ETIMEDOUT);
-                }
-                Wake::Ending | Wake::Noted => {
-                    queue.give_up();
-                    return Err(Errno::EINTR);
-                }
-            }
+                Wake::Timeout => Errno::ETIMEDOUT,
+                Wake::Ending | Wake::Noted => Errno::EINTR,
+            };
+            queue(&mut state).give_up();
+            return Err(errno);
         }
     }
 }
@@ -94,12 +91,20 @@ impl WaitQueue {
     /// The running process joins; it parks after unlocking.
     fn join(&mut self) {
         let me = current_slot();
-        NEXT_WAITER[me as usize].store(NONE, Relaxed);
+        entry(me).next_waiter.store(NONE, Relaxed);
         match self.tail {
             NONE => self.head = me,
-            tail => NEXT_WAITER[tail as usize].store(me, Relaxed),
+            tail => entry(tail).next_waiter.store(me, Relaxed),
         }
         self.tail = me;
+    }
+
+    /// The running process waits here, or joins again if it was woken from here.
+    fn stay(&mut self) {
+        let me = current_slot();
+        if self.first(|slot| slot == me).is_none() {
+            self.join();
+        }
     }
 
     /// The running process was interrupted. A wake-up that was already spent
@@ -115,11 +120,11 @@ impl WaitQueue {
         let me = current_slot();
         let (mut previous, mut at) = (NONE, self.head);
         while at != NONE {
-            let next = NEXT_WAITER[at as usize].load(Relaxed);
+            let next = entry(at).next_waiter.load(Relaxed);
             if at == me {
                 match previous {
                     NONE => self.head = next,
-                    p => NEXT_WAITER[p as usize].store(next, Relaxed),
+                    p => entry(p).next_waiter.store(next, Relaxed),
                 }
                 if self.tail == me {
                     self.tail = previous;
@@ -131,11 +136,20 @@ impl WaitQueue {
         false
     }
 
+    /// The process that waits longest of those that are `wanted`.
+    pub fn first(&self, wanted: impl Fn(Slot) -> bool) -> Option<Slot> {
+        let mut at = self.head;
+        while at != NONE && !wanted(at) {
+            at = entry(at).next_waiter.load(Relaxed);
+        }
+        (at != NONE).then_some(at)
+    }
+
     /// Wakes the one that waits longest.
     pub fn wake_one(&mut self) {
         let first = self.head;
         if first != NONE {
-            self.head = NEXT_WAITER[first as usize].load(Relaxed);
+            self.head = entry(first).next_waiter.load(Relaxed);
             if self.head == NONE {
                 self.tail = NONE;
             }

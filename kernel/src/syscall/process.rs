@@ -119,10 +119,7 @@ fn describe(process: &Process) -> ProcessInfo {
         parent: process.parent.load(Relaxed),
         group: process.group.load(Relaxed),
         ticks: status.ticks,
-        waiting_ns: match status.since_ns {
-            0 => 0,
-            since => time::now_ns().saturating_sub(since),
-        },
+        waiting_ns: status.waiting_ns,
         state: status.state,
         descriptors: process.descriptors.lock().count() as u32,
         ..ProcessInfo::default()
