@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod refused;
+pub mod stack;
 
 pub use refused::Refused;
 

@@ -16,7 +16,8 @@ use abi::{ARGS_MAX, Errno, PAGE, Slice, USER_END, mode};
 use alloc::vec::Vec;
 use core::ops::Range;
 use hw::lock::{Lock, Rank};
-use hw::{TrapFrame, task, time};
+use hw::{TrapFrame, frames, task, time};
+use image::stack::{self, Stack, Strings};
 use image::{HEADERS, Part, Program, Refused};
 use vm::{Access, SnapId};
 
@@ -29,22 +30,6 @@ const STACK_TOP: u64 = USER_END - PAGE;
 const PARTS: Range<u64> = PAGE..STACK_TOP - STACK;
 /// Most arguments and most texts of the environment.
 const TEXTS: u64 = 512;
-/// The auxiliary vector, by the numbers of the System V ABI (3.4.3).
-mod auxiliary {
-    pub const NULL: u64 = 0;
-    pub const PHDR: u64 = 3;
-    pub const PHENT: u64 = 4;
-    pub const PHNUM: u64 = 5;
-    pub const PAGESZ: u64 = 6;
-    pub const BASE: u64 = 7;
-    pub const ENTRY: u64 = 9;
-    pub const SECURE: u64 = 23;
-    pub const RANDOM: u64 = 25;
-    pub const EXECFN: u64 = 31;
-}
-/// Random bytes for each program.
-const RANDOM: usize = 16;
-
 /// Why there is no new program.
 pub enum Failure {
     /// The file breaks a rule of program files: `ENOEXEC`.
@@ -142,61 +127,44 @@ impl Arguments {
         Ok(arguments)
     }
 
-    /// Lays them out at the top of the stack as the System V ABI has it:
-    /// argc, argv, NULL, envp, NULL, auxv; the strings above. Returns the
-    /// stack pointer.
+    /// Puts them at the top of the stack. Returns the stack pointer.
     fn push(&self, space: &SpaceLock, program: &Program, path: &[u8]) -> Result<u64, Errno> {
-        let random = STACK_TOP - RANDOM as u64;
-        user::write(space, random, &random_bytes())?;
-        let path_at = random - path.len() as u64 - 1;
-        user::write(space, path_at, path)?;
-        let strings = path_at - self.bytes.len() as u64;
-        user::write(space, strings, &self.bytes)?;
-        let vector = [
-            (auxiliary::PHDR, program.headers_va()),
-            (auxiliary::PHENT, program.header_size),
-            (auxiliary::PHNUM, program.headers),
-            (auxiliary::PAGESZ, PAGE),
-            (auxiliary::BASE, 0),
-            (auxiliary::ENTRY, program.entry),
-            (auxiliary::SECURE, 0),
-            (auxiliary::RANDOM, random),
-            (auxiliary::EXECFN, path_at),
-            (auxiliary::NULL, 0),
-        ];
-        let words = self.starts.len() + self.environment.len() + 3 + 2 * vector.len();
-        let mut table: Vec<u8> = room(words * 8)?;
-        let mut add = |word: u64| table.extend_from_slice(&word.to_le_bytes());
-        add(self.starts.len() as u64);
-        for list in [&self.starts, &self.environment] {
-            for start in list {
-                add(strings + *start as u64);
-            }
-            add(0);
+        let strings = Strings {
+            bytes: &self.bytes,
+            arguments: &self.starts,
+            environment: &self.environment,
+        };
+        let stack = Stack::new(STACK_TOP, path.len(), &strings);
+        let mut table: Vec<u8> = room(8 * stack::words(&strings))?;
+        for word in stack.words(program, &strings) {
+            table.extend_from_slice(&word.to_le_bytes());
         }
-        for (key, value) in vector {
-            add(key);
-            add(value);
-        }
-        let pointer = (strings - table.len() as u64) & !15;
-        user::write(space, pointer, &table)?;
-        Ok(pointer)
+        let seed = time::ticks() ^ time::now_ns().rotate_left(32);
+        store(space, stack.pointer, &table)?;
+        store(space, stack.strings, &self.bytes)?;
+        store(space, stack.path, path)?;
+        store(space, stack.random, &stack::random(seed))?;
+        Ok(stack.pointer)
     }
 }
 
-/// Hard to guess for other programs; not for keys.
-fn random_bytes() -> [u8; RANDOM] {
-    let mut bytes = [0; RANDOM];
-    let mut state = time::ticks() ^ time::now_ns().rotate_left(32);
-    for chunk in bytes.as_chunks_mut::<8>().0 {
-        // SplitMix64.
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        *chunk = (z ^ z >> 31).to_le_bytes();
+/// Copies bytes into memory that is not the running process's yet.
+fn store(space: &SpaceLock, va: u64, bytes: &[u8]) -> Result<(), Errno> {
+    let sink = user::pin(space, va, bytes.len(), Access::Store)?;
+    fill(&sink, bytes);
+    Ok(())
+}
+
+/// Fills pieces with bytes, as far as there are some; how many.
+fn fill(sink: &[Piece], mut bytes: &[u8]) -> usize {
+    let mut done = 0;
+    for piece in sink {
+        let (now, later) = bytes.split_at(piece.len.min(bytes.len()));
+        frames::copy_to(piece.frame.frame(), piece.at, now);
+        done += now.len();
+        bytes = later;
     }
-    bytes
+    done
 }
 
 /// Where the bytes of a program come from.
@@ -211,17 +179,7 @@ impl Image<'_> {
     /// Fills `sink`, at most one message's worth, from `offset`; bytes.
     fn read(&self, offset: u64, sink: Vec<Piece>) -> Result<usize, Errno> {
         match self {
-            Image::Bundle(bytes) => {
-                let mut rest = text::part(bytes, offset, u64::MAX);
-                let mut done = 0;
-                for piece in &sink {
-                    let (now, later) = rest.split_at(piece.len.min(rest.len()));
-                    hw::frames::copy_to(piece.frame.frame(), piece.at, now);
-                    done += now.len();
-                    rest = later;
-                }
-                Ok(done)
-            }
+            Image::Bundle(bytes) => Ok(fill(&sink, text::part(bytes, offset, u64::MAX))),
             Image::File(file) => match &file.node {
                 Node::Remote(remote) => read_remote(remote, offset, sink),
                 Node::Root(_) | Node::Channel(_) | Node::Port(_) => Err(Errno::ENOEXEC),
@@ -248,7 +206,7 @@ impl Image<'_> {
         }
         let mut head = room(got)?;
         head.resize(got, 0);
-        hw::frames::copy_from(piece.frame.frame(), 0, &mut head);
+        frames::copy_from(piece.frame.frame(), 0, &mut head);
         Ok(Program::parse(&head, PARTS)?)
     }
 }

@@ -93,7 +93,6 @@ pub fn prepare(process: &Process, registers: TrapFrame) {
     let root = process.space.lock().view.pages.root();
     process.task.prepare(registers, root, process.payer());
     process.task.set_ports(process.may(abi::privilege::DEVICE));
-    seg::user::belongs_to(&process.space, process.slot);
 }
 
 /// Makes `process` known and ready.

@@ -1,9 +1,9 @@
 //! Touching user memory.
 //!
-//! Two ways, the same rules. Small copies to and from the running process
-//! go through its own translations (`hw::user`), where a page that is not
-//! ready makes the copy fail instead of the kernel. All others look the page
-//! up as the processor would and copy through the frame. Either way the page
+//! Two ways, the same rules. Bytes are copied to and from the running process, to
+//! which `space` belongs, through its own translations (`hw::user`), where a page
+//! that is not ready makes the copy fail instead of the kernel. Frames are copied, or
+//! lent to a message, after a look-up as the processor makes it. Either way the page
 //! is then made ready by the ordinary fault path (rule 5: a system call that
 //! takes a sleeping buffer wakes what it needs; invariant 12: a store detaches
 //! first), and the copy is tried again. Nothing preempts the kernel between a
@@ -15,28 +15,9 @@ use abi::{Errno, PAGE, USER_END};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
-use core::ptr;
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use hw::frames;
-use hw::task::NPROC;
 use vm::{Access, Frame};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
-
-/// The address of the memory's lock, by slot of its process; 0: none yet.
-static SPACES: [AtomicUsize; NPROC] = [const { AtomicUsize::new(0) }; NPROC];
-
-/// `space` is that of the process in `slot`, until another is.
-pub fn belongs_to(space: &SpaceLock, slot: sched::Slot) {
-    SPACES[usize::from(slot)].store(ptr::from_ref(space).addr(), Relaxed);
-}
-
-/// Returns true if `space` belongs to the running process, so that the
-/// processor uses its translations.
-#[inline]
-fn is_current(space: &SpaceLock) -> bool {
-    let current = SPACES.get(usize::from(sched::current_slot()));
-    current.is_some_and(|current| current.load(Relaxed) == ptr::from_ref(space).addr())
-}
 
 /// Checks that `[va, va + len)` could be user memory at all.
 pub fn check(va: u64, len: u64) -> Result<(), Errno> {
@@ -133,13 +114,6 @@ pub(super) fn for_each_page<E>(
 /// Copies from user memory.
 pub fn read(space: &SpaceLock, va: u64, to: &mut [u8]) -> Result<(), Errno> {
     check(va, to.len() as u64)?;
-    if !is_current(space) {
-        let find = |va| resolve(space, va, Access::Load);
-        return for_each_page(va, to.len(), find, |frame, at, run, done| {
-            frames::copy_from(frame, at, &mut to[done..done + run]);
-            Ok(())
-        });
-    }
     let mut done = 0;
     loop {
         let rest = &mut to[done..];
@@ -238,7 +212,7 @@ fn try_write_source(
         Ok((overwrite(space, page)?, (va % PAGE) as usize))
     };
     match from {
-        Source::Bytes(bytes) if is_current(space) => {
+        Source::Bytes(bytes) => {
             let mut done = 0;
             loop {
                 let rest = &bytes[done..];
@@ -249,11 +223,6 @@ fn try_write_source(
                 done = copied(va, fault.address, done);
             }
         }
-        Source::Bytes(bytes) => for_each_page(va, bytes.len(), find, |frame, at, run, done| {
-            let from = &bytes[done..done + run];
-            frames::copy_to(frame, at, from);
-            Ok(())
-        }),
         Source::Frame(source, from, len) => for_each_page(va, len, find, |frame, at, run, done| {
             frames::copy_between(source, from + done, frame, at, run);
             Ok(())
