@@ -40,8 +40,6 @@ pub enum Rank {
     Process,
     /// The process table.
     Processes,
-    /// Which of its slots are kept for processes being made.
-    Kept,
     /// Which port an interrupt goes to.
     Interrupts,
     /// Which frames hold which pages of files.

@@ -109,14 +109,14 @@ pub fn check_may_end(process: &Process, victim: &Process) -> Result<(), Errno> {
 /// that may get one.
 pub fn post_group(process: &Process, group: u64, text: &str) -> Result<(), Errno> {
     let mut any = false;
-    table::for_each(|victim| {
+    for victim in table::all() {
         let member = victim.group.load(Relaxed) == group && victim.pid != process.pid;
-        if member && check_may_end(process, victim).is_ok() {
+        if member && check_may_end(process, &victim).is_ok() {
             any = true;
             // A full queue is no error here.
-            let _ = post(victim, text);
+            let _ = post(&victim, text);
         }
-    });
+    }
     if any { Ok(()) } else { Err(Errno::ESRCH) }
 }
 

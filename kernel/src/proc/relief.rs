@@ -5,7 +5,7 @@
 //! without giving memory back, it is ended. Services of the system are never
 //! chosen, file servers only if they have much more.
 use super::{Process, current, note, table};
-use crate::sched::relief::Policy;
+use crate::sched::{self, relief::Policy};
 use abi::STATUS_KILLED;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
@@ -74,38 +74,28 @@ fn victim() -> Option<Arc<Process>> {
 
 /// Returns true if the process may be chosen.
 fn may_end(process: &Process) -> bool {
-    !process.is_service() && !table::has_ended(process.slot)
+    !process.is_service() && !sched::has_ended(process.slot)
 }
 
 /// The account with most frames, of those with a process that will do, and
 /// frames of it and below.
 fn biggest(fits: impl Fn(&Process) -> bool) -> Option<(AccountId, u32)> {
     let mut standing = [Standing::Nobody; ACCOUNTS_MAX];
-    table::for_each(|process| {
-        if table::has_ended(process.slot) {
-            return;
-        }
+    for process in table::all().filter(|process| !sched::has_ended(process.slot)) {
         let of = &mut standing[usize::from(process.seat.account().0) % ACCOUNTS_MAX];
-        if may_end(process) && fits(process) {
+        if may_end(&process) && fits(&process) {
             *of = Standing::Candidate;
         } else if *of == Standing::Nobody {
             *of = Standing::Spared;
         }
-    });
+    }
     frames::accounts(|accounts| accounts.biggest(|id| standing[usize::from(id.0)]))
 }
 
 /// The process of an account that maps most pages.
 fn of_account(account: AccountId, fits: impl Fn(&Process) -> bool) -> Option<Arc<Process>> {
-    let mut most: Option<(u64, Arc<Process>)> = None;
-    table::for_each(|process| {
-        if process.seat.account() != account || !may_end(process) || !fits(process) {
-            return;
-        }
-        let pages = process.space.lock().view.pages.mapped();
-        if most.as_ref().is_none_or(|(m, _)| pages > *m) {
-            most = Some((pages, process.clone()));
-        }
-    });
-    most.map(|(_, process)| process)
+    let of_account = |process: &Process| process.seat.account() == account;
+    table::all()
+        .filter(|process| of_account(process) && may_end(process) && fits(process))
+        .max_by_key(|process| process.space.lock().view.pages.mapped())
 }

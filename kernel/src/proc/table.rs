@@ -7,11 +7,32 @@ use core::sync::atomic::Ordering::Relaxed;
 use hw::lock::{Lock, Rank};
 use hw::task::NPROC;
 
-static PROCESSES: Lock<[Option<Arc<Process>>; NPROC]> =
-    Lock::new(Rank::Processes, [const { None }; NPROC]);
+/// One slot.
+enum Entry {
+    Free,
+    /// Reserved for a process of that note group; 0: a new one.
+    Reserved(u64),
+    Taken(Arc<Process>),
+}
 
-/// Slots kept for processes that are being made, by note group; 0: a new one.
-static KEPT: Lock<[Option<u64>; NPROC]> = Lock::new(Rank::Kept, [None; NPROC]);
+impl Entry {
+    fn process(&self) -> Option<&Arc<Process>> {
+        match self {
+            Entry::Taken(process) => Some(process),
+            Entry::Free | Entry::Reserved(_) => None,
+        }
+    }
+
+    fn is_of(&self, group: u64) -> bool {
+        match self {
+            Entry::Free => false,
+            Entry::Reserved(of) => *of == group,
+            Entry::Taken(process) => process.group.load(Relaxed) == group,
+        }
+    }
+}
+
+static TABLE: Lock<[Entry; NPROC]> = Lock::new(Rank::Processes, [const { Entry::Free }; NPROC]);
 
 /// A reserved slot. No other process gets it until this is dropped, after
 /// [`insert`].
@@ -26,56 +47,43 @@ impl Vacancy {
 
 impl Drop for Vacancy {
     fn drop(&mut self) {
-        KEPT.lock()[self.0 as usize] = None;
+        let entry = &mut TABLE.lock()[self.0 as usize];
+        if matches!(entry, Entry::Reserved(_)) {
+            *entry = Entry::Free;
+        }
     }
 }
 
 /// Reserves a slot for a process of that note group. No group gets all slots,
 /// so that a fork bomb can be ended.
 pub fn vacancy(group: Option<u64>) -> Result<Vacancy, Errno> {
-    let table = PROCESSES.lock();
-    let mut kept = KEPT.lock();
-    let of_group = |g: u64| group == Some(g);
-    let groups = table.iter().flatten().map(|p| p.group.load(Relaxed));
-    let makes = kept.iter().flatten().copied();
-    if groups.chain(makes).filter(|g| of_group(*g)).count() >= abi::GROUP_MAX {
+    let table = &mut *TABLE.lock();
+    let members = |group| table.iter().filter(|entry| entry.is_of(group)).count();
+    if group.map_or(0, members) >= abi::GROUP_MAX {
         return Err(Errno::EAGAIN);
     }
-    let mut slots = table.iter().zip(kept.iter_mut());
-    let free = slots.position(|(process, kept)| process.is_none() && kept.is_none());
+    let free = table.iter().position(|entry| matches!(entry, Entry::Free));
     let slot = free.ok_or(Errno::EAGAIN)?;
-    kept[slot] = Some(group.unwrap_or(0));
+    table[slot] = Entry::Reserved(group.unwrap_or(0));
     Ok(Vacancy(slot as Slot))
 }
 
 /// Makes a process known.
 pub fn insert(process: Arc<Process>) {
     let slot = process.slot as usize;
-    let mut table = PROCESSES.lock();
-    debug_assert!(table[slot].is_none());
-    table[slot] = Some(process);
+    TABLE.lock()[slot] = Entry::Taken(process);
 }
 
 /// Removes a process that ended and was waited for.
 pub fn remove(slot: Slot) {
-    let process = PROCESSES.lock()[slot as usize].take();
+    let entry = core::mem::replace(&mut TABLE.lock()[slot as usize], Entry::Free);
     sched::retire(slot);
-    drop(process);
+    drop(entry);
 }
 
-/// The process with that pid.
-pub fn find(pid: u64) -> Option<Arc<Process>> {
-    let table = PROCESSES.lock();
-    table.iter().flatten().find(|p| p.pid == pid).cloned()
-}
-
-/// Calls `f` for each process, with the table unlocked.
-pub fn for_each(mut f: impl FnMut(&Arc<Process>)) {
-    for slot in 0..NPROC {
-        if let Some(process) = at(slot) {
-            f(&process);
-        }
-    }
+/// The process in that slot.
+pub fn at(slot: usize) -> Option<Arc<Process>> {
+    TABLE.lock().get(slot)?.process().cloned()
 }
 
 /// The process that runs.
@@ -86,31 +94,24 @@ pub fn current() -> Arc<Process> {
     }
 }
 
-/// The process in that slot.
-pub fn at(slot: usize) -> Option<Arc<Process>> {
-    PROCESSES.lock().get(slot).cloned().flatten()
+/// The process with that pid.
+pub fn find(pid: u64) -> Option<Arc<Process>> {
+    let table = TABLE.lock();
+    let mut processes = table.iter().filter_map(Entry::process);
+    processes.find(|process| process.pid == pid).cloned()
 }
 
-/// Returns true if the process in that slot is a zombie.
-pub fn has_ended(slot: Slot) -> bool {
-    sched::status(slot).state == abi::ProcessInfo::ENDED
+/// All processes, one after the other, with the table unlocked in between.
+pub fn all() -> impl Iterator<Item = Arc<Process>> {
+    (0..NPROC).filter_map(at)
+}
+
+/// The children of a process, in the same way.
+pub fn children(pid: u64) -> impl Iterator<Item = Arc<Process>> {
+    all().filter(move |process| process.parent.load(Relaxed) == pid)
 }
 
 /// Processes alive or not yet waited for.
 pub fn count() -> usize {
-    PROCESSES.lock().iter().flatten().count()
-}
-
-/// Calls `f` for each child of `pid` until it says something.
-pub fn with_children<T>(pid: u64, mut f: impl FnMut(&Arc<Process>) -> Option<T>) -> Option<T> {
-    for slot in 0..NPROC {
-        let process = PROCESSES.lock()[slot].clone();
-        if let Some(process) = process
-            && process.parent.load(Relaxed) == pid
-            && let Some(answer) = f(&process)
-        {
-            return Some(answer);
-        }
-    }
-    None
+    TABLE.lock().iter().filter_map(Entry::process).count()
 }

@@ -5,11 +5,7 @@ use crate::{file, seg};
 use abi::Errno;
 use alloc::string::String;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use hw::task::NPROC;
-
-/// Slots of zombies.
-static ENDED: [AtomicBool; NPROC] = [const { AtomicBool::new(false) }; NPROC];
+use core::sync::atomic::Ordering::Relaxed;
 
 /// The process that adopts orphans.
 const INIT: u64 = 1;
@@ -22,17 +18,16 @@ pub fn finish(process: Arc<Process>) -> ! {
     seg::clear(&process.space);
     let pid = process.pid;
     let mut inherits = false;
-    table::with_children(pid, |child| {
-        child.parent.store(INIT, Relaxed);
+    for orphan in table::children(pid) {
+        orphan.parent.store(INIT, Relaxed);
         inherits = true;
-        None::<()>
-    });
+    }
     if pid == INIT {
         let ending = process.ending.lock().clone();
         let text = ending.map(|e| e.text).unwrap_or_default();
         panic!("init ended: {text}");
     }
-    ENDED[process.slot as usize].store(true, Relaxed);
+    // They run when this process has left the CPU, a zombie.
     let heir = table::find(process.parent.load(Relaxed)).or_else(|| table::find(INIT));
     // Some of the adopted children may be zombies already.
     let init = inherits.then(|| table::find(INIT)).flatten();
@@ -52,12 +47,8 @@ pub fn wait(process: &Process) -> Result<(u64, Ending), Errno> {
         Reason::Child,
         |_| {
             let mut any = false;
-            let ended = table::with_children(process.pid, |child| {
-                any = true;
-                let ended = ENDED[child.slot as usize].load(Relaxed);
-                ended.then(|| child.clone())
-            });
-            match ended {
+            let mut children = table::children(process.pid).inspect(|_| any = true);
+            match children.find(|child| sched::has_ended(child.slot)) {
                 None if any => None,
                 ended => Some(ended.ok_or(Errno::ECHILD)),
             }
@@ -72,7 +63,6 @@ fn reap(child: Arc<Process>) -> (u64, Ending) {
         status: 0,
         text: String::new(),
     });
-    ENDED[child.slot as usize].store(false, Relaxed);
     table::remove(child.slot);
     (pid, ending)
 }

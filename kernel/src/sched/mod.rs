@@ -163,6 +163,11 @@ pub fn status(slot: Slot) -> Status {
     }
 }
 
+/// Returns true if the process in `slot` has left the CPU for good.
+pub fn has_ended(slot: Slot) -> bool {
+    entry(slot).state.load(Relaxed) == ENDED
+}
+
 /// The slot that runs now.
 #[inline]
 pub fn current_slot() -> Slot {
