@@ -18,6 +18,14 @@ impl<S: Clone> Place<S> {
         Place::Remote(server, Vec::new())
     }
 
+    /// The server whose tree it is in; `None` for the kernel's own.
+    pub fn server(&self) -> Option<&S> {
+        match self {
+            Place::Root(_) => None,
+            Place::Remote(server, _) => Some(server),
+        }
+    }
+
     /// Its path, in whichever tree.
     pub fn path(&self) -> &[u8] {
         match self {

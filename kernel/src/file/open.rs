@@ -18,67 +18,69 @@ const OPEN_BITS: u32 = 3 | mode::OTRUNC | mode::OAPPEND;
 /// The bits that ask for more than reading.
 const CHANGES: u32 = 3 | mode::OTRUNC;
 
-/// A file that exists, not open.
-enum Found {
-    Root(root::Entry),
-    Remote(Remote),
-}
-
-impl Found {
-    /// The file at a place, and its own place, whose path has no links. A link
-    /// at the end is followed or returned itself.
-    fn located(names: &NameSpace, place: &Place, last: Last) -> Result<(Found, Place), Errno> {
-        match place {
-            Place::Root(path) => Ok((Found::Root(root::find(path)?), place.below(&[])?)),
-            Place::Remote(mount, path) => {
-                let (remote, path) = walk(names, mount, path, last)?;
-                Ok((Found::Remote(remote), Place::Remote(mount.clone(), path)))
-            }
+/// The file at a place, not open, and its own place, whose path has no links. A
+/// link at the end is followed or returned itself.
+fn located(names: &NameSpace, place: &Place, last: Last) -> Result<(Node, Place), Errno> {
+    match place {
+        Place::Root(path) => Ok((Node::Root(root::find(path)?), place.below(&[])?)),
+        Place::Remote(mount, path) => {
+            let (remote, path) = walk(names, mount, path, last)?;
+            Ok((Node::Remote(remote), Place::Remote(mount.clone(), path)))
         }
     }
+}
 
-    /// The file at a place, all links followed.
-    fn at(names: &NameSpace, place: &Place) -> Result<Found, Errno> {
-        Self::located(names, place, Last::Follow).map(|(found, _)| found)
-    }
+/// The file at a place, all links followed.
+fn at(names: &NameSpace, place: &Place) -> Result<Node, Errno> {
+    located(names, place, Last::Follow).map(|(found, _)| found)
+}
 
-    /// The same, but for a link at the end.
-    fn kept(names: &NameSpace, place: &Place) -> Result<Found, Errno> {
-        Self::located(names, place, Last::Keep).map(|(found, _)| found)
-    }
+/// The same, but for a link at the end.
+fn kept(names: &NameSpace, place: &Place) -> Result<Node, Errno> {
+    located(names, place, Last::Keep).map(|(found, _)| found)
+}
 
+impl Node {
     fn is_link(&self) -> bool {
-        matches!(self, Found::Remote(remote) if remote.is_link())
+        matches!(self, Node::Remote(remote) if remote.is_link())
     }
 
     fn kind(&self) -> Directory {
         match self {
-            Found::Root(entry) if entry.is_directory() => Directory::Yes,
-            Found::Remote(remote) => remote.kind(),
-            Found::Root(_) => Directory::No,
+            Node::Root(entry) if entry.is_directory() => Directory::Yes,
+            Node::Remote(remote) => remote.kind(),
+            Node::Root(_) | Node::Channel(_) | Node::Port(_) => Directory::No,
         }
     }
 
-    fn stat(&self) -> Result<Stat, Errno> {
+    /// Its attributes.
+    pub fn stat(&self) -> Result<Stat, Errno> {
         match self {
-            Found::Root(entry) => Ok(entry.stat()),
-            Found::Remote(remote) => remote.stat(),
+            Node::Root(entry) => Ok(entry.stat()),
+            Node::Remote(remote) => remote.stat(),
+            Node::Channel(_) | Node::Port(_) => Ok(Stat {
+                mode: 0o010_600,
+                links: 1,
+                ..Stat::default()
+            }),
         }
     }
 
-    fn open(self, mode: u32) -> Result<Node, Errno> {
-        match self {
-            Found::Root(entry) => entry.check_open(mode).map(|()| Node::Root(entry)),
-            Found::Remote(remote) if remote.is_directory() && mode & CHANGES != mode::OREAD => {
-                Err(Errno::EISDIR)
+    /// The same file, open.
+    fn open(mut self, mode: u32) -> Result<Node, Errno> {
+        match &mut self {
+            Node::Root(entry) => entry.check_open(mode)?,
+            Node::Remote(remote) if remote.is_directory() && mode & CHANGES != mode::OREAD => {
+                return Err(Errno::EISDIR);
             }
-            Found::Remote(mut remote) => match remote.open(mode) {
-                Ok(()) => Ok(Node::Remote(remote)),
+            Node::Remote(remote) => match remote.open(mode) {
                 // A link was put in its place after it was found.
-                Err(Errno::ELOOP) if !remote.is_link() => Err(Errno::ESTALE),
-                Err(errno) => Err(errno),
+                Err(Errno::ELOOP) if !remote.is_link() => return Err(Errno::ESTALE),
+                opened => opened?,
             },
+            Node::Channel(_) | Node::Port(_) => {}
         }
+        Ok(self)
     }
 }
 
@@ -91,7 +93,7 @@ fn member<'t>(names: &NameSpace, trail: &'t Trail<'_>) -> Result<Option<&'t Memb
     let end = trail.rest.iter().position(|byte| *byte == b'/');
     let first = &trail.rest[..end.unwrap_or(trail.rest.len())];
     for member in &trail.members {
-        match Found::kept(names, &member.place.below(first)?) {
+        match kept(names, &member.place.below(first)?) {
             Ok(_) => return Ok(Some(member)),
             Err(Errno::ENOENT) => {}
             Err(errno) => return Err(errno),
@@ -137,12 +139,12 @@ fn parent<'p>(names: &NameSpace, place: &'p Place) -> Result<(Remote, &'p [u8]),
     }
 }
 
-fn find(view: &Viewpoint, path: &Path, last: Last) -> Result<Found, Errno> {
+fn find(view: &Viewpoint, path: &Path, last: Last) -> Result<Node, Errno> {
     let names = &view.names;
     let place = place(names, &names.resolve(path)?)?;
     // A name with a `/` behind it is a directory's.
     let last = if path.slash { Last::Follow } else { last };
-    Found::located(names, &place, last).map(|(found, _)| found)
+    located(names, &place, last).map(|(found, _)| found)
 }
 
 /// How often a name is looked up before a server's `ESTALE` is believed.
@@ -174,7 +176,7 @@ fn open_clean(view: &Viewpoint, path: &Path, mode: u32) -> Result<OpenFile, Errn
     let names = &view.names;
     let trail = names.resolve(path)?;
     let name = text::shown(path)?;
-    let node = Found::at(names, &place(names, &trail)?)?.open(mode)?;
+    let node = at(names, &place(names, &trail)?)?.open(mode)?;
     let mut file = OpenFile::new(node, mode, name);
     if trail.point {
         file.others = others(names, &trail)?;
@@ -187,7 +189,7 @@ fn open_clean(view: &Viewpoint, path: &Path, mode: u32) -> Result<OpenFile, Errn
 fn others(names: &NameSpace, trail: &Trail<'_>) -> Result<Vec<Node>, Errno> {
     let mut nodes = room(trail.members.len())?;
     for member in trail.members.iter().skip(1) {
-        nodes.push(Found::at(names, &member.place)?.open(mode::OREAD)?);
+        nodes.push(at(names, &member.place)?.open(mode::OREAD)?);
     }
     Ok(nodes)
 }
@@ -221,12 +223,11 @@ pub fn create(
 
 /// An existing file that a server need not or cannot create. For all others
 /// only the server can check and create in one step.
-fn existing(names: &NameSpace, place: &Place) -> Result<Option<Found>, Errno> {
-    let ours = matches!(place, Place::Root(_));
-    if !ours && !place.path().is_empty() {
+fn existing(names: &NameSpace, place: &Place) -> Result<Option<Node>, Errno> {
+    if place.server().is_some() && !place.path().is_empty() {
         return Ok(None);
     }
-    match Found::at(names, place) {
+    match at(names, place) {
         Ok(found) => Ok(Some(found)),
         Err(Errno::ENOENT) => Ok(None),
         Err(errno) => Err(errno),
@@ -240,12 +241,8 @@ fn make(names: &NameSpace, place: &Place, mode: u32, permissions: u32) -> Result
     };
     // The name is a link: its target is created or opened.
     let target = walk_for_new(names, mount, path)?;
-    match make_at(
-        names,
-        &Place::Remote(mount.clone(), target),
-        mode,
-        permissions,
-    ) {
+    let target = Place::Remote(mount.clone(), target);
+    match make_at(names, &target, mode, permissions) {
         // Another link was put there meanwhile.
         Err(Errno::ELOOP) => Err(Errno::ESTALE),
         made => made,
@@ -261,7 +258,7 @@ fn make_at(names: &NameSpace, place: &Place, mode: u32, permissions: u32) -> Res
 fn make_directory(names: &NameSpace, place: &Place, permissions: u32) -> Result<Node, Errno> {
     let (directory, last) = parent(names, place)?;
     directory.make_directory(last, permissions)?;
-    Found::at(names, place)?.open(mode::OREAD)
+    at(names, place)?.open(mode::OREAD)
 }
 
 /// The attributes of the file at `path`.
@@ -274,8 +271,8 @@ pub fn stat(view: &Viewpoint, path: &[u8], last: Last) -> Result<Stat, Errno> {
 pub fn read_link(view: &Viewpoint, path: &[u8]) -> Result<Vec<u8>, Errno> {
     let path = view.clean(path)?;
     looking_again(|| match find(view, &path, Last::Keep)? {
-        Found::Remote(remote) if remote.is_link() => remote.read_link(),
-        Found::Root(_) | Found::Remote(_) => Err(Errno::EINVAL),
+        Node::Remote(remote) if remote.is_link() => remote.read_link(),
+        _ => Err(Errno::EINVAL),
     })
 }
 
@@ -302,9 +299,8 @@ pub fn link(view: &Viewpoint, old: &[u8], new: &[u8]) -> Result<(), Errno> {
     let names = &view.names;
     looking_again(|| {
         let place = place_for_new(names, &names.resolve(&new)?)?;
-        let file = match find(view, &old, Last::Keep)? {
-            Found::Remote(file) => file,
-            Found::Root(_) => return Err(Errno::EXDEV),
+        let Node::Remote(file) = find(view, &old, Last::Keep)? else {
+            return Err(Errno::EXDEV);
         };
         if file.is_directory() {
             return Err(Errno::EPERM);
@@ -318,19 +314,6 @@ pub fn link(view: &Viewpoint, old: &[u8], new: &[u8]) -> Result<(), Errno> {
             false => Err(Errno::EXDEV),
         }
     })
-}
-
-/// The attributes of an open file.
-pub fn stat_open(file: &OpenFile) -> Result<Stat, Errno> {
-    match &file.node {
-        Node::Root(entry) => Ok(entry.stat()),
-        Node::Remote(remote) => remote.stat(),
-        Node::Channel(_) | Node::Port(_) => Ok(Stat {
-            mode: 0o010_600,
-            links: 1,
-            ..Stat::default()
-        }),
-    }
 }
 
 /// The place of a file to be removed or renamed; `EBUSY` for a bound one.
@@ -349,7 +332,7 @@ pub fn remove(view: &Viewpoint, path: &[u8]) -> Result<(), Errno> {
     looking_again(|| {
         let names = &view.names;
         let place = changeable(names, &path)?;
-        let found = Found::kept(names, &place)?;
+        let found = kept(names, &place)?;
         if found.is_link() && path.slash {
             return Err(Errno::ENOTDIR);
         }
@@ -367,7 +350,7 @@ pub fn rename(view: &Viewpoint, old: &[u8], new: &[u8]) -> Result<(), Errno> {
 fn rename_clean(view: &Viewpoint, old: &Path, new: &Path) -> Result<(), Errno> {
     let names = &view.names;
     let from = changeable(names, old)?;
-    if old.slash && Found::kept(names, &from)?.is_link() {
+    if old.slash && kept(names, &from)?.is_link() {
         return Err(Errno::ENOTDIR);
     }
     let trail = names.resolve(new)?;
@@ -375,18 +358,12 @@ fn rename_clean(view: &Viewpoint, old: &Path, new: &Path) -> Result<(), Errno> {
         return Err(Errno::EBUSY);
     }
     let to = place_for_new(names, &trail)?;
-    match (&from, &to) {
-        (Place::Remote(a, _), Place::Remote(b, _)) if !Arc::ptr_eq(a, b) => {
-            return Err(Errno::EXDEV);
-        }
-        (Place::Root(_), Place::Root(_)) => {
-            Found::kept(names, &from)?;
-        }
-        (Place::Root(_), Place::Remote(..)) | (Place::Remote(..), Place::Root(_)) => {
-            Found::kept(names, &from)?;
-            return Err(Errno::EXDEV);
-        }
-        (Place::Remote(..), Place::Remote(..)) => {}
+    let (ours, theirs) = (from.server(), to.server());
+    if ours.is_none() || theirs.is_none() {
+        kept(names, &from)?;
+    }
+    if ours.map(Arc::as_ptr) != theirs.map(Arc::as_ptr) {
+        return Err(Errno::EXDEV);
     }
     let ((from, old), (to, new)) = (parent(names, &from)?, parent(names, &to)?);
     from.rename(old, &to, new)
@@ -399,7 +376,7 @@ pub fn directory(view: &Viewpoint, path: &[u8]) -> Result<Arc<[u8]>, Errno> {
     let trail = names.resolve(&path)?;
     let (stat, real) = looking_again(|| {
         let place = place(names, &trail)?;
-        let (found, real) = Found::located(names, &place, Last::Follow)?;
+        let (found, real) = located(names, &place, Last::Follow)?;
         Ok((found.stat()?, real))
     })?;
     if !stat.is_dir() {
@@ -427,7 +404,7 @@ pub fn bind(view: &Viewpoint, new: &[u8], old: &[u8], flags: u64) -> Result<(), 
     let trail = names.resolve(&new)?;
     let (found, first) = looking_again(|| {
         let place = place(names, &trail)?;
-        Found::located(names, &place, Last::Follow)
+        located(names, &place, Last::Follow)
     })?;
     let kind = found.kind();
     drop(found);
@@ -458,7 +435,7 @@ fn put(
     let names = &view.names;
     let (found, under) = looking_again(|| {
         let place = place(names, &names.resolve(old)?)?;
-        Found::located(names, &place, Last::Follow)
+        located(names, &place, Last::Follow)
     })?;
     let covered = found.kind();
     drop(found);

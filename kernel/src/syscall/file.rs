@@ -32,7 +32,7 @@ pub fn seek(a: &Arguments) -> Result<u64, Errno> {
     let base = match a.number(2)? {
         whence::SET => 0,
         whence::CURRENT => file.offset(),
-        whence::END => open::stat_open(&file)?.size,
+        whence::END => file.node.stat()?.size,
         _ => return Err(Errno::EINVAL),
     };
     if matches!(file.node, Node::Channel(_) | Node::Port(_)) {
@@ -65,7 +65,7 @@ fn stat_of(a: &Arguments, last: Last) -> Result<(), Errno> {
 }
 
 pub fn fstat(a: &Arguments) -> Result<(), Errno> {
-    let stat = open::stat_open(&*a.file(0)?)?;
+    let stat = a.file(0)?.node.stat()?;
     user::put(a.space(), a.words[1], &stat)
 }
 
