@@ -1,5 +1,7 @@
 //! From the loader's entry to a kernel on a stack of its own.
 
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use bootloader_api::config::Mapping;
 use bootloader_api::{BootInfo, BootloaderConfig};
 use spin::Once;
@@ -34,8 +36,12 @@ static STARTED: Once<(Kernel, &'static [u8])> = Once::new();
 /// Makes the machine ready and calls `kernel.start`. Called on the loader's
 /// stack, in the loader's address space.
 ///
+/// What `boot` says is believed: it comes from the loader. So this is called once.
+///
 /// Panics with a message if the machine or the loader lacks what is needed.
 pub fn start(boot: &'static mut BootInfo, kernel: Kernel) -> ! {
+    static BEGUN: AtomicBool = AtomicBool::new(false);
+    assert!(!BEGUN.swap(true, Relaxed), "the kernel starts once");
     arch::serial::init();
     arch::init(kernel.interrupt);
     task::init(kernel.process);

@@ -1,13 +1,17 @@
-//! What each processor has for itself.
+//! Per-CPU data.
 //!
 //! One processor runs the kernel, so there is one [`Cpu`], and the entry code
-//! finds it at a fixed address. `docs/smp.md` lists what else relies on that.
+//! finds it at a fixed address. `docs/smp.md` lists the other code that relies on one
+//! processor.
 
 use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64};
 
 use vm::AccountId;
 
-use crate::arch::descriptors::Tables;
+use crate::arch::tables::Tables;
+
+/// The slot of no process.
+pub(crate) const NO_SLOT: u16 = u16::MAX;
 
 /// The state of one processor. The entry code uses the first three fields.
 #[repr(C)]
@@ -33,7 +37,7 @@ pub(crate) struct Cpu {
     pub floor: AtomicU32,
     /// The same when it is for the kernel.
     pub kernel_floor: AtomicU32,
-    /// What the processor itself reads.
+    /// The tables that the processor itself reads.
     pub tables: Tables,
 }
 
@@ -41,7 +45,7 @@ pub(crate) static CPU: Cpu = Cpu {
     kernel_stack: AtomicU64::new(0),
     user_stack: AtomicU64::new(0),
     inside: AtomicU64::new(0),
-    current: AtomicU16::new(crate::task::NONE),
+    current: AtomicU16::new(NO_SLOT),
     held: AtomicU32::new(0),
     root: AtomicU32::new(0),
     account: AtomicU16::new(AccountId::KERNEL.0),
@@ -51,7 +55,7 @@ pub(crate) static CPU: Cpu = Cpu {
     tables: Tables::new(),
 };
 
-/// That of the processor this runs on.
+/// The data of the processor that runs this.
 #[inline(always)]
 pub(crate) fn cpu() -> &'static Cpu {
     &CPU

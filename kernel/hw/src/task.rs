@@ -12,9 +12,9 @@ use crate::arch::context::{self, Context};
 use crate::arch::fpu::FpuState;
 use crate::arch::selectors::Selectors;
 use crate::arch::{Program, TrapFrame, set_kernel_stack, set_ports_allowed};
-use crate::cpu::cpu;
-use crate::mem::frames::{self, Payer, Share};
+use crate::cpu::{NO_SLOT, cpu};
 use crate::mem::paging::Root;
+use crate::mem::payer::{self, Payer, Share};
 use crate::mem::stack::KernelStack;
 
 /// Processes at most, ended ones not yet waited for included.
@@ -24,7 +24,7 @@ pub const NPROC: usize = abi::PROCESSES_MAX;
 pub type Slot = u16;
 
 /// No process: none has run yet.
-pub const NONE: Slot = u16::MAX;
+pub const NONE: Slot = NO_SLOT;
 
 struct Hardware {
     context: Context,
@@ -72,10 +72,10 @@ fn slot(slot: Slot) -> *mut Hardware {
     unsafe { table.add(slot as usize) }
 }
 
-/// What a process does on its kernel stack: runs its program and serves it.
+/// The function that each process runs on its kernel stack.
 static PROCESS: Once<fn(Program) -> !> = Once::new();
 
-/// Processes do `process`.
+/// Each process runs `process` on its kernel stack.
 pub(crate) fn init(process: fn(Program) -> !) {
     PROCESS.call_once(|| process);
 }
@@ -91,8 +91,8 @@ fn mine() -> *mut Hardware {
     slot(current())
 }
 
-/// The right to a slot, and the stack that its process has in the kernel. Both
-/// are given back when it is dropped, by another process.
+/// Ownership of a slot and of the kernel stack of its process. Another process drops
+/// it, for a stack cannot free itself.
 #[derive(Debug)]
 pub struct Task {
     slot: Slot,
@@ -117,8 +117,8 @@ impl Task {
         self.slot
     }
 
-    /// How it begins: with `registers` and clean floating-point state, in the
-    /// address space of `root`. To be called once; panics if the task ran already.
+    /// Sets the beginning of the task: `registers` and clean floating-point state, in
+    /// the address space of `root`. Panics if the task was prepared before.
     pub fn prepare(&self, registers: TrapFrame, root: Root, payer: Payer) {
         // SAFETY: conditions 1 to 3 of `Table`.
         let hardware = unsafe { &mut *slot(self.slot) };
@@ -150,7 +150,7 @@ impl Task {
         child.kept_fpu.clone_from(&parent.kept_fpu);
     }
 
-    /// May it touch the console's ports? Takes effect at the next switch to it.
+    /// Allows or forbids the console's ports, from the next switch to the task on.
     pub fn set_ports(&self, allowed: bool) {
         // SAFETY: conditions 1 to 3 of `Table`.
         unsafe { (*slot(self.slot)).ports = allowed };
@@ -206,7 +206,7 @@ pub fn set_root(root: Root) {
     drop(before);
 }
 
-/// May the running process touch the console's ports?
+/// Allows or forbids the running process the console's ports.
 pub fn set_ports(allowed: bool) {
     // SAFETY: conditions 1 to 3 of `Table`.
     unsafe { (*mine()).ports = allowed };
@@ -217,7 +217,7 @@ pub fn set_ports(allowed: bool) {
 pub fn set_payer(payer: Payer) {
     // SAFETY: conditions 1 to 3 of `Table`.
     unsafe { (*mine()).payer = payer };
-    frames::set_payer(payer);
+    payer::set_payer(payer);
 }
 
 /// The running process may use up the last free frames as far as `share` says, or
@@ -230,7 +230,7 @@ pub fn raise_share(share: Share) {
     }
 }
 
-/// Makes the processor ready for what is in a slot, all but the stack.
+/// Loads a slot's state into the processor, all but the stack.
 /// `selectors`: the segment registers as they are.
 fn install(to: Slot, selectors: Selectors) {
     cpu().current.store(to, Relaxed);
@@ -238,7 +238,7 @@ fn install(to: Slot, selectors: Selectors) {
     let hardware = unsafe { &*slot(to) };
     set_kernel_stack(hardware.stack_top);
     set_ports_allowed(hardware.ports);
-    frames::set_payer(hardware.payer);
+    payer::set_payer(hardware.payer);
     if let Some(root) = &hardware.root {
         root.activate();
     }

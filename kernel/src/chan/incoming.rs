@@ -1,7 +1,7 @@
 //! Messages that the kernel's own 9P client takes at once, from the memory of
 //! the process that sends them.
 use abi::Errno;
-use vm::Frame;
+use hw::frames::FrameRef;
 
 /// Why a copy that must not wait came to nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,7 +34,7 @@ pub trait Incoming {
     ///
     /// # Errors
     /// As [`Incoming::copy`].
-    fn copy_to_frame(&self, from: u64, to: (Frame, usize), len: usize) -> Result<(), Stop>;
+    fn copy_to_frame(&self, from: u64, to: (&FrameRef, usize), len: usize) -> Result<(), Stop>;
 }
 
 /// Takes the messages for one side of a channel in place of a process.

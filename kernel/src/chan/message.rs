@@ -2,38 +2,10 @@
 use crate::sched::relief;
 use abi::Errno;
 use alloc::vec::Vec;
-use hw::frames;
-use vm::Frame;
+use hw::frames::FrameRef;
 
 /// Longest head; longer messages have a body.
 pub const HEAD_MAX: usize = 2048;
-
-/// A counted reference to a frame.
-pub struct FrameRef(Frame);
-
-impl FrameRef {
-    /// Takes over one reference.
-    pub fn from_owned(frame: Frame) -> FrameRef {
-        FrameRef(frame)
-    }
-
-    /// Adds a reference.
-    pub fn retained(frame: Frame) -> FrameRef {
-        frames::retain(frame);
-        FrameRef(frame)
-    }
-
-    /// The frame.
-    pub fn frame(&self) -> Frame {
-        self.0
-    }
-}
-
-impl Drop for FrameRef {
-    fn drop(&mut self) {
-        frames::release(self.0);
-    }
-}
 
 /// Part of a frame.
 pub struct Piece {
@@ -88,10 +60,7 @@ impl Message {
             skip -= passed;
             let take = (piece.len - passed).min(limit - done);
             if take > 0 {
-                sink(
-                    done,
-                    Source::Frame(piece.frame.frame(), piece.at + passed, take),
-                )?;
+                sink(done, Source::Frame(&piece.frame, piece.at + passed, take))?;
                 done += take;
             }
         }
@@ -105,7 +74,7 @@ pub enum Source<'a> {
     /// In the head.
     Bytes(&'a [u8]),
     /// In a frame: first byte, length.
-    Frame(Frame, usize, usize),
+    Frame(&'a FrameRef, usize, usize),
 }
 
 /// A vector with room for `n`, or `ENOMEM`.
@@ -119,7 +88,7 @@ impl Piece {
     /// The same bytes, held once more.
     pub fn again(&self) -> Piece {
         Piece {
-            frame: FrameRef::retained(self.frame.frame()),
+            frame: self.frame.again(),
             at: self.at,
             len: self.len,
         }
@@ -128,11 +97,7 @@ impl Piece {
     /// The first `len` bytes of a new frame; the caller overwrites them.
     /// Without a free frame, waits for others to give memory back.
     pub fn alloc(len: usize) -> Result<Piece, Errno> {
-        let frame = relief::again(|| frames::alloc_kernel().ok_or(Errno::ENOMEM))?;
-        Ok(Piece {
-            frame: FrameRef::from_owned(frame),
-            at: 0,
-            len,
-        })
+        let frame = relief::again(|| FrameRef::alloc_kernel().ok_or(Errno::ENOMEM))?;
+        Ok(Piece { frame, at: 0, len })
     }
 }

@@ -9,7 +9,7 @@ mod message;
 mod port;
 
 pub use incoming::{Client, Incoming, Stop};
-pub use message::{FrameRef, HEAD_MAX, Message, Piece, Source, room};
+pub use message::{HEAD_MAX, Message, Piece, Source, room};
 pub use port::{Event, Port, What, interrupt};
 
 use crate::counters;

@@ -154,7 +154,7 @@ impl Received<'_> {
         let mut at = READ_HEAD as u64;
         for piece in sink {
             let take = piece.len.min(left);
-            let to = (piece.frame.frame(), piece.at);
+            let to = (&piece.frame, piece.at);
             self.message.copy_to_frame(at, to, take)?;
             at += take as u64;
             left -= take;

@@ -55,7 +55,7 @@ fn copy_in(space: &SpaceLock, message: &IoVec) -> Result<Message, Errno> {
     let mut at = in_head;
     while at < len {
         let piece = Piece::alloc((len - at).min(PAGE as usize))?;
-        message.read_to_frame(space, at as u64, (piece.frame.frame(), 0), piece.len)?;
+        message.read_to_frame(space, at as u64, (&piece.frame, 0), piece.len)?;
         at += piece.len;
         body.push(piece);
     }

@@ -11,7 +11,6 @@ use crate::seg::{SpaceLock, attach, snapshot_range};
 use crate::text;
 use abi::{Errno, PAGE};
 use alloc::string::String;
-use hw::frames;
 use hw::time;
 use vm::Access;
 
@@ -68,7 +67,7 @@ fn random(space: &SpaceLock, va: u64, n: u64) -> Result<u64, Errno> {
         let at = va + done;
         let page = Piece::alloc((PAGE - at % PAGE).min(n - done) as usize)?;
         fill(&page)?;
-        let source = Source::Frame(page.frame.frame(), page.at, page.len);
+        let source = Source::Frame(&page.frame, page.at, page.len);
         user::write_source(space, at, source, &(va..va + n))?;
         done += page.len as u64;
     }
@@ -85,7 +84,7 @@ fn fill(piece: &Piece) -> Result<(), Errno> {
         if !hw::random::fill(part) {
             return Err(Errno::EIO);
         }
-        frames::copy_to(piece.frame.frame(), piece.at + at, part);
+        piece.frame.write(piece.at + at, part);
         at += part.len();
     }
     Ok(())

@@ -4,7 +4,7 @@
 //! (invariant 11). The process changes over only when it is complete, so a
 //! failed exec changes nothing.
 use super::{Process, note};
-use crate::chan::{FrameRef, Piece, room};
+use crate::chan::{Piece, room};
 use crate::client::snapshots;
 use crate::file::{Node, OpenFile, open};
 use crate::name::root::Entry;
@@ -16,7 +16,7 @@ use abi::{ARGS_MAX, Errno, PAGE, Slice, USER_END, mode};
 use alloc::vec::Vec;
 use core::ops::Range;
 use hw::lock::{Lock, Rank};
-use hw::{TrapFrame, frames, task, time};
+use hw::{TrapFrame, task, time};
 use image::stack::{self, Stack, Strings};
 use image::{HEADERS, Part, Program, Refused};
 use vm::{Access, SnapId};
@@ -160,7 +160,7 @@ fn fill(sink: &[Piece], mut bytes: &[u8]) -> usize {
     let mut done = 0;
     for piece in sink {
         let (now, later) = bytes.split_at(piece.len.min(bytes.len()));
-        frames::copy_to(piece.frame.frame(), piece.at, now);
+        piece.frame.write(piece.at, now);
         done += now.len();
         bytes = later;
     }
@@ -195,7 +195,7 @@ impl Image<'_> {
         while got < HEADERS {
             let mut sink = room(1)?;
             sink.push(Piece {
-                frame: FrameRef::retained(piece.frame.frame()),
+                frame: piece.frame.again(),
                 at: got,
                 len: HEADERS - got,
             });
@@ -206,7 +206,7 @@ impl Image<'_> {
         }
         let mut head = room(got)?;
         head.resize(got, 0);
-        frames::copy_from(piece.frame.frame(), 0, &mut head);
+        piece.frame.read(0, &mut head);
         Ok(Program::parse(&head, PARTS)?)
     }
 }

@@ -6,11 +6,10 @@
 //! decrements the value at once for each waiter that it wakes, so that no other
 //! process overtakes.
 use super::Process;
-use crate::chan::FrameRef;
 use crate::sched::{self, Reason, Wait, WaitQueue};
 use crate::seg::{Kind, user};
 use abi::{Errno, PAGE};
-use hw::frames;
+use hw::frames::FrameRef;
 use hw::lock::{Lock, Rank};
 use hw::task::NPROC;
 use vm::{Access, Frame};
@@ -36,54 +35,68 @@ static WAITERS: Lock<Waiters> = Lock::new(
     },
 );
 
-/// The semaphore at `va`; its frame is held meanwhile.
-fn place(process: &Process, va: u64) -> Result<(Place, FrameRef), Errno> {
-    if !va.is_multiple_of(4) {
-        return Err(Errno::EINVAL);
-    }
-    user::check(va, 4)?;
-    {
-        let space = process.space.lock();
-        let segment = space.find(va).ok_or(Errno::EFAULT)?;
-        if segment.kind != Kind::Shared {
+/// A semaphore whose frame is held.
+struct Semaphore {
+    frame: FrameRef,
+    at: usize,
+}
+
+impl Semaphore {
+    /// The one at `va`.
+    fn at(process: &Process, va: u64) -> Result<Semaphore, Errno> {
+        if !va.is_multiple_of(4) {
             return Err(Errno::EINVAL);
         }
+        user::check(va, 4)?;
+        {
+            let space = process.space.lock();
+            let segment = space.find(va).ok_or(Errno::EFAULT)?;
+            if segment.kind != Kind::Shared {
+                return Err(Errno::EINVAL);
+            }
+        }
+        let frame = user::hold(&process.space, va, Access::Store)?;
+        let at = (va % PAGE) as usize;
+        Ok(Semaphore { frame, at })
     }
-    let (frame, _) = user::resolve(&process.space, va, Access::Store)?;
-    let at = (va % PAGE) as usize;
-    Ok((Place { frame, at }, FrameRef::retained(frame)))
-}
 
-fn value(place: Place) -> u32 {
-    let mut bytes = [0; 4];
-    frames::copy_from(place.frame, place.at, &mut bytes);
-    u32::from_le_bytes(bytes)
-}
+    fn place(&self) -> Place {
+        Place {
+            frame: self.frame.frame(),
+            at: self.at,
+        }
+    }
 
-fn set_value(place: Place, value: u32) {
-    frames::copy_to(place.frame, place.at, &value.to_le_bytes());
+    fn value(&self) -> u32 {
+        let mut bytes = [0; 4];
+        self.frame.read(self.at, &mut bytes);
+        u32::from_le_bytes(bytes)
+    }
+
+    fn set_value(&self, value: u32) {
+        self.frame.write(self.at, &value.to_le_bytes());
+    }
+
+    fn try_take(&self) -> Option<()> {
+        let left = self.value().checked_sub(1)?;
+        self.set_value(left);
+        Some(())
+    }
 }
 
 /// Takes one from the semaphore at `va` if it is not zero.
 pub fn try_acquire(process: &Process, va: u64) -> Result<Option<()>, Errno> {
-    let (place, _held) = place(process, va)?;
-    Ok(try_take(place))
-}
-
-fn try_take(place: Place) -> Option<()> {
-    let left = value(place).checked_sub(1)?;
-    set_value(place, left);
-    Some(())
+    Ok(Semaphore::at(process, va)?.try_take())
 }
 
 /// Takes one from the semaphore at `va`; waits while it is zero.
 pub fn acquire(process: &Process, va: u64) -> Result<(), Errno> {
-    let (place, _held) = place(process, va)?;
-    if try_take(place).is_some() {
+    let semaphore = Semaphore::at(process, va)?;
+    if semaphore.try_take().is_some() {
         return Ok(());
     }
     let me = usize::from(process.slot);
-    WAITERS.lock().wanted[me] = Some(place);
+    WAITERS.lock().wanted[me] = Some(semaphore.place());
     let waited = WAITERS.wait(
         |waiters| &mut waiters.queue,
         Reason::Semaphore,
@@ -99,11 +112,12 @@ pub fn acquire(process: &Process, va: u64) -> Result<(), Errno> {
 /// Adds `count` to the semaphore at `va`; its value after that. `ERANGE`: more
 /// than it can count.
 pub fn release(process: &Process, va: u64, count: u64) -> Result<u64, Errno> {
-    let (place, _held) = place(process, va)?;
-    let sum = u64::from(value(place))
+    let semaphore = Semaphore::at(process, va)?;
+    let sum = u64::from(semaphore.value())
         .checked_add(count)
         .and_then(|sum| u32::try_from(sum).ok());
     let mut now = sum.ok_or(Errno::ERANGE)?;
+    let place = semaphore.place();
     let Waiters { wanted, queue } = &mut *WAITERS.lock();
     while now > 0
         && let Some(first) = queue.first(|slot| wanted[usize::from(slot)] == Some(place))
@@ -112,6 +126,6 @@ pub fn release(process: &Process, va: u64, count: u64) -> Result<u64, Errno> {
         sched::unpark(first);
         now -= 1;
     }
-    set_value(place, now);
+    semaphore.set_value(now);
     Ok(u64::from(now))
 }

@@ -2,13 +2,13 @@
 //! kind.
 use super::host::Caller;
 use super::shared::Shared;
-use super::{Content, Kind, Segment, Space, SpaceLock, release_frames, user};
+use super::{Content, Kind, Segment, Space, SpaceLock, user};
 use crate::sched;
 use abi::{Errno, PAGE, USER_END};
 use alloc::sync::Arc;
 use core::ops::Range;
-use hw::frames::{self, Physical};
-use vm::{Frame, Parts};
+use hw::frames::{Device, Run};
+use vm::Parts;
 
 /// Where the kernel begins to look when it may choose an address.
 const CHOICE: u64 = 0x0000_1000_0000_0000;
@@ -52,22 +52,17 @@ pub fn attach(space: &SpaceLock, wish: &Wish) -> Result<u64, Errno> {
         Kind::Memory | Kind::Snapshot | Kind::Stack | Kind::Program => {
             Content::Virtual(vm::Segment::new(pages))
         }
-        Kind::Device => Content::Physical(device_frame(wish.argument, pages)?),
-        Kind::Dma => Content::Physical(contiguous(pages)?),
+        Kind::Device => {
+            let device = Device::new(wish.argument, pages);
+            Content::Device(device.ok_or(Errno::EINVAL)?)
+        }
+        Kind::Dma if pages > DMA_MAX => return Err(Errno::EINVAL),
+        Kind::Dma => Content::Dma(Run::new(pages as u32).ok_or(Errno::ENOMEM)?),
         Kind::Shared => Content::Shared(Shared::new(pages)?),
     };
-    let owned = wish.kind == Kind::Dma;
     let mut segment = Segment::new(va, pages, wish.kind, content);
     segment.eager = eager;
-    let first = match segment.content {
-        Content::Physical(first) if owned => Some(first),
-        Content::Physical(_) | Content::Virtual(_) | Content::Shared(_) => None,
-    };
-    let inserted = insert(&mut space, segment);
-    if let (Err(_), Some(first)) = (inserted, first) {
-        release_frames(first, pages);
-    }
-    inserted.map(|_| va)
+    insert(&mut space, segment).map(|_| va)
 }
 
 /// Puts a segment into the table; its id. `EINVAL`: not user addresses; `EBUSY`: it
@@ -103,35 +98,14 @@ fn choose(space: &Space, len: u64) -> Result<u64, Errno> {
     }
 }
 
-/// Frame of a device's registers, which must not be memory.
-fn device_frame(pa: u64, pages: u64) -> Result<Frame, Errno> {
-    let first = u32::try_from(pa / PAGE).map_err(|_| Errno::EINVAL)?;
-    let count = u32::try_from(pages).map_err(|_| Errno::EINVAL)?;
-    let end = first.checked_add(count).ok_or(Errno::EINVAL)?;
-    if !pa.is_multiple_of(PAGE) || frames::any_managed(first..end) {
-        return Err(Errno::EINVAL);
-    }
-    Ok(Frame(first))
-}
-
-fn contiguous(pages: u64) -> Result<Frame, Errno> {
-    if pages > DMA_MAX {
-        return Err(Errno::EINVAL);
-    }
-    let first = frames::alloc_contiguous(pages as u32).ok_or(Errno::ENOMEM)?;
-    for i in 0..pages as u32 {
-        frames::zero(Frame(first.0 + i));
-    }
-    Ok(first)
-}
-
 /// Physical address behind `va`, which must be in a `dma` or `device`
 /// segment.
 pub fn physical(space: &SpaceLock, va: u64) -> Result<u64, Errno> {
     let space = space.lock();
     let segment = space.find(va).ok_or(Errno::EFAULT)?;
     match segment.content {
-        Content::Physical(first) => Ok(first.pa() + (va - segment.base)),
+        Content::Device(ref device) => Ok(device.pa() + (va - segment.base)),
+        Content::Dma(ref run) => Ok(run.pa() + (va - segment.base)),
         Content::Virtual(_) | Content::Shared(_) => Err(Errno::EINVAL),
     }
 }
@@ -170,11 +144,7 @@ pub fn remove(space: &SpaceLock, id: u64) {
     };
     let Some(removed) = removed else { return };
     match removed.content {
-        Content::Virtual(_) => {}
-        Content::Physical(first) if removed.kind == Kind::Dma => {
-            release_frames(first, removed.pages);
-        }
-        Content::Physical(_) => {}
+        Content::Virtual(_) | Content::Device(_) | Content::Dma(_) => {}
         Content::Shared(shared) => shared.let_go(),
     }
 }
@@ -218,7 +188,7 @@ pub fn free(space: &SpaceLock, va: u64, len: u64) -> Result<(), Errno> {
             }
             let shared = match &segment.content {
                 Content::Virtual(_) => None,
-                Content::Physical(_) => Some(None),
+                Content::Device(_) | Content::Dma(_) => Some(None),
                 Content::Shared(shared) => Some(Some(shared.clone())),
             };
             (segment.id, segment.base, segment.end().min(end), shared)
@@ -294,7 +264,7 @@ pub fn copy_all(from: &SpaceLock, to: &SpaceLock) -> Result<(), Errno> {
 fn shared_content(space: &SpaceLock, id: u64) -> Option<Arc<Shared>> {
     match &space.lock().by_id(id)?.1.content {
         Content::Shared(shared) => Some(shared.clone()),
-        Content::Virtual(_) | Content::Physical(_) => None,
+        Content::Virtual(_) | Content::Device(_) | Content::Dma(_) => None,
     }
 }
 

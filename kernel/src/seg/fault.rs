@@ -12,9 +12,9 @@ use crate::text;
 use abi::{Errno, PAGE, Stat64};
 use alloc::string::String;
 use core::ops::Range;
-use hw::frames;
+use hw::named;
 use hw::paging::Prot;
-use vm::{Access, Frame};
+use vm::Access;
 
 /// Why an access cannot be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -128,45 +128,37 @@ fn look_up(space: &mut Space, va: u64, access: Access) -> Result<Look, Denied> {
     if access == Access::Store && !segment.write {
         return Err(Denied::ReadOnly);
     }
-    let page = (va - segment.base) / PAGE;
-    match segment.content {
-        // A page of a server that could not be filled when the server began to
-        // serve.
-        Content::Virtual(_) if space.resident => {
-            let id = segment.id;
-            if space.sleeps(id, page..page + 1) {
-                return Err(Denied::Failed(Errno::EIO));
-            }
-            Ok(Look::Virtual(id, page))
-        }
-        Content::Virtual(_) => Ok(Look::Virtual(segment.id, page)),
-        Content::Physical(first) => {
-            let frame = Frame(first.0 + page as u32);
-            let prot = data(segment);
-            map_fixed(space, va, frame, prot)
-        }
-        Content::Shared(ref shared) => {
-            let frame = shared.frame(page).map_err(Denied::Failed)?;
-            let prot = data(segment);
-            map_fixed(space, va, frame, prot)
-        }
+    let (id, page) = (segment.id, (va - segment.base) / PAGE);
+    if !matches!(segment.content, Content::Virtual(_)) {
+        return map_fixed(space, id, va & !(PAGE - 1));
     }
+    // Content that is asleep in a server could not be read when it began to serve.
+    if space.resident && space.sleeps(id, page..page + 1) {
+        return Err(Denied::Failed(Errno::EIO));
+    }
+    Ok(Look::Virtual(id, page))
 }
 
-/// How pages of a segment of fixed frames are mapped.
-fn data(segment: &Segment) -> Prot {
-    Prot {
-        user: true,
+/// Maps the page at `va` of a segment whose frames are not the VM core's affair.
+fn map_fixed(space: &mut Space, id: u64, va: u64) -> Result<Look, Denied> {
+    let Some((view, segment)) = space.by_id(id) else {
+        return Err(Denied::Unmapped);
+    };
+    let page = (va - segment.base) / PAGE;
+    let prot = Prot {
         write: segment.write,
         exec: false,
-        uncached: segment.kind == Kind::Device,
-    }
-}
-
-/// Maps a page whose frame the VM core does not manage.
-fn map_fixed(space: &mut Space, va: u64, frame: Frame, prot: Prot) -> Result<Look, Denied> {
-    frames::check_written(frame);
-    let mapped = space.view.pages.map(va & !(PAGE - 1), frame, prot);
+    };
+    let mapped = match &segment.content {
+        Content::Virtual(_) => return Err(Denied::Unmapped),
+        Content::Device(device) => view.pages.map_device(va, (device, page), prot),
+        Content::Dma(run) => view.pages.map(va, run.frame(page), prot),
+        Content::Shared(shared) => {
+            let frame = shared.frame(page).map_err(Denied::Failed)?;
+            named::check_written(frame);
+            view.pages.map(va, frame, prot)
+        }
+    };
     mapped.map_err(|_| Denied::Failed(Errno::ENOMEM))?;
     Ok(Look::Done)
 }
@@ -193,7 +185,7 @@ pub fn lost(space: &SpaceLock, va: u64, errno: Errno) -> String {
                     .extents()
                     .first(at..at + 1)
                     .map(|e| (e.source.snap, e.source.soff)),
-                Content::Physical(_) | Content::Shared(_) => None,
+                Content::Device(_) | Content::Dma(_) | Content::Shared(_) => None,
             },
             None => None,
         })

@@ -2,7 +2,7 @@
 //! fault is their [`Host`].
 use super::view::View;
 use super::{Content, SpaceLock};
-use crate::chan::{FrameRef, Piece, room};
+use crate::chan::{Piece, room};
 use crate::client::put::{Stage, Target, Write};
 use crate::client::remote::Remote;
 use crate::client::{Mount, snapshots};
@@ -12,6 +12,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 use hw::lock::{Lock, Rank};
+use hw::named;
 use ninep::consts::NOFID;
 use ninep::{PutKind, PutOp, Request};
 use vm::{
@@ -94,7 +95,7 @@ impl<'a> Host for Caller<'a> {
         match space.by_id(self.segment) {
             Some((view, segment)) => match &mut segment.content {
                 Content::Virtual(content) => f(content, view),
-                Content::Physical(_) | Content::Shared(_) => {
+                Content::Device(_) | Content::Dma(_) | Content::Shared(_) => {
                     unreachable!("no operation on segments of fixed frames")
                 }
             },
@@ -154,7 +155,7 @@ impl<'a> Host for Caller<'a> {
         len: usize,
     ) -> Result<usize, Errno> {
         let mut sink = room(1)?;
-        let frame = FrameRef::retained(frame);
+        let frame = named::hold(frame);
         sink.push(Piece { frame, at, len });
         read_snapshot(snap, soff, sink)
     }
@@ -171,7 +172,7 @@ impl<'a> Host for Caller<'a> {
         let (mut at, mut left) = (at, len);
         for frame in frames {
             let len = (PAGE as usize - at).min(left);
-            let frame = FrameRef::retained(*frame);
+            let frame = named::hold(*frame);
             sink.push(Piece { frame, at, len });
             left -= len;
             at = 0;
@@ -192,7 +193,7 @@ impl<'a> Host for Caller<'a> {
         let write = self.write.as_mut().ok_or(Errno::EINVAL)?;
         let mut body = room(put.data.len())?;
         body.extend(put.data.iter().map(|g| Piece {
-            frame: FrameRef::retained(g.frame),
+            frame: named::hold(g.frame),
             at: usize::from(g.at),
             len: usize::from(g.len),
         }));

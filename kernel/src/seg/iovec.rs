@@ -2,8 +2,9 @@
 use super::{SpaceLock, user};
 use crate::chan::{Incoming, Stop};
 use abi::{Errno, Slice};
-use hw::frames;
-use vm::{Access, Frame};
+use hw::frames::FrameRef;
+use hw::paging::Page;
+use vm::Access;
 use zerocopy::IntoBytes;
 
 /// Most parts of one message.
@@ -87,7 +88,7 @@ impl IoVec {
         &self,
         space: &SpaceLock,
         from: u64,
-        to: (Frame, usize),
+        to: (&FrameRef, usize),
         len: usize,
     ) -> Result<(), Errno> {
         let message = self;
@@ -121,15 +122,13 @@ impl Incoming for Outgoing<'_> {
     fn copy_to_frame(
         &self,
         from: u64,
-        (frame, at): (Frame, usize),
+        (frame, at): (&FrameRef, usize),
         len: usize,
     ) -> Result<(), Stop> {
         let copied = self.message.runs(from, len as u64, |va, run, done| {
-            let find = |va| user::look(self.space, va, Access::Load);
-            user::for_each_page(va, run, find, |source, from, run, inner| {
-                frames::copy_between(source, from, frame, at + done + inner, run);
-                Ok(())
-            })
+            let not_ready = |va| Err(Stop::NotReady(va));
+            let copy = |page: Page<'_>, run, inner| page.copy_to((frame, at + done + inner), run);
+            user::for_each_page(self.space, (va, run), Access::Load, not_ready, copy)
         });
         copied.map(drop)
     }

@@ -20,12 +20,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use hw::frames;
+use hw::frames::{Device, Run};
 use hw::lock::Lock;
 use hw::paging::AddressSpace;
 use shared::Shared;
 use view::View;
-use vm::Frame;
 
 /// A process's memory behind its lock.
 pub type SpaceLock = Lock<Space>;
@@ -67,8 +66,10 @@ impl Kind {
 pub enum Content {
     /// Pages that the VM core looks after.
     Virtual(vm::Segment),
-    /// Consecutive frames, starting with this one.
-    Physical(Frame),
+    /// A device's registers.
+    Device(Device),
+    /// Frames in a row that a device reads and writes.
+    Dma(Run),
     /// Frames shared with other processes.
     Shared(Arc<Shared>),
 }
@@ -181,7 +182,7 @@ impl Space {
         self.by_id(segment)
             .is_some_and(|(view, segment)| match &segment.content {
                 Content::Virtual(content) => content.sleeps(view, pages),
-                Content::Physical(_) | Content::Shared(_) => false,
+                Content::Device(_) | Content::Dma(_) | Content::Shared(_) => false,
             })
     }
 }
@@ -202,13 +203,6 @@ pub fn clear(space: &SpaceLock) {
         if let Some(id) = id {
             attach::remove(space, id);
         }
-    }
-}
-
-/// Drops the reference that a physical segment holds on its frames.
-fn release_frames(first: Frame, pages: u64) {
-    for i in 0..pages as u32 {
-        frames::release(Frame(first.0 + i));
     }
 }
 

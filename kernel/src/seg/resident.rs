@@ -63,7 +63,7 @@ fn after_lost(space: &SpaceLock, segment: u64, page: u64) -> u64 {
                 let rest = page * PAGE..segment.pages * PAGE;
                 match &segment.content {
                     Content::Virtual(content) => content.extents().first(rest),
-                    Content::Physical(_) | Content::Shared(_) => None,
+                    Content::Device(_) | Content::Dma(_) | Content::Shared(_) => None,
                 }
             }
             None => None,
@@ -81,6 +81,6 @@ fn next_asleep(space: &SpaceLock, index: usize, from: u64) -> Option<(u64, u64)>
     let (view, segment) = space.by_id(id)?;
     match &segment.content {
         Content::Virtual(content) => content.next_asleep(view, from).map(|page| (id, page)),
-        Content::Physical(_) | Content::Shared(_) => None,
+        Content::Device(_) | Content::Dma(_) | Content::Shared(_) => None,
     }
 }

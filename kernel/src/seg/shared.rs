@@ -6,11 +6,11 @@
 //! kernel's heap. All tables read and change it under their own locks; one
 //! CPU runs the kernel and nothing here waits, so it needs no lock.
 use crate::sched;
-use abi::Errno;
+use abi::{Errno, PAGE};
 use alloc::sync::Arc;
 use core::ops::Range;
-use hw::frames;
 use hw::heap::new_arc;
+use hw::named;
 use vm::Frame;
 
 const ENTRIES: u64 = 512;
@@ -29,14 +29,14 @@ impl Shared {
         if pages > PAGES_MAX {
             return Err(Errno::EINVAL);
         }
-        let top = frames::alloc_node().ok_or(Errno::ENOMEM)?;
+        let top = named::alloc_node().ok_or(Errno::ENOMEM)?;
         Ok(new_arc(Shared { top })?)
     }
 
     /// The frame of a page, made if need be.
     pub fn frame(&self, page: u64) -> Result<Frame, Errno> {
-        let table = entry(self.top, page / ENTRIES, frames::alloc_node)?;
-        entry(table, page % ENTRIES, frames::alloc_shared)
+        let table = entry(self.top, page / ENTRIES, named::alloc_node)?;
+        entry(table, page % ENTRIES, named::alloc_shared)
     }
 }
 
@@ -46,13 +46,13 @@ fn entry(table: Frame, index: u64, alloc: fn() -> Option<Frame>) -> Result<Frame
         return Ok(frame);
     }
     let frame = alloc().ok_or(Errno::ENOMEM)?;
-    frames::set_node_word(table, index as usize, u64::from(frame.0));
+    named::set_node_entry(table, index as usize, u64::from(frame.0));
     Ok(frame)
 }
 
 /// Frame 0 is never handed out: it means none.
 fn existing(table: Frame, index: u64) -> Option<Frame> {
-    let number = frames::node_word(table, index as usize) as u32;
+    let number = named::node_entry(table, index as usize) as u32;
     (number != 0).then_some(Frame(number))
 }
 
@@ -67,7 +67,7 @@ impl Shared {
                 continue;
             };
             if let Some(frame) = existing(table, page % ENTRIES) {
-                frames::zero(frame);
+                named::zero_range(frame, 0, PAGE as usize);
                 left -= 1;
             }
             page += 1;
@@ -81,10 +81,10 @@ impl Shared {
             return;
         };
         for frame in (0..ENTRIES).filter_map(|i| existing(table, i)) {
-            frames::release(frame);
+            named::release(frame);
         }
-        frames::set_node_word(self.top, index as usize, 0);
-        frames::free_node(table);
+        named::set_node_entry(self.top, index as usize, 0);
+        named::free_node(table);
     }
 
     /// Lets go of it; the last one gives all frames back, with others running
@@ -105,6 +105,6 @@ const STEP_ZEROED: u32 = 256;
 impl Drop for Shared {
     fn drop(&mut self) {
         (0..ENTRIES).for_each(|index| self.release_table(index));
-        frames::free_node(self.top);
+        named::free_node(self.top);
     }
 }

@@ -9,14 +9,15 @@
 //! first), and the copy is tried again. Nothing preempts the kernel between a
 //! look-up and its copy, so no frame has to be pinned for it.
 use super::{SpaceLock, fault};
-use crate::chan::{FrameRef, Message, Piece, Source, Stop, room};
+use crate::chan::{Message, Piece, Source, Stop, room};
 use crate::sched::{self, relief};
 use abi::{Errno, PAGE, USER_END};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
-use hw::frames;
-use vm::{Access, Frame};
+use hw::frames::FrameRef;
+use hw::paging::Page;
+use vm::Access;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Checks that `[va, va + len)` could be user memory at all.
@@ -27,29 +28,32 @@ pub fn check(va: u64, len: u64) -> Result<(), Errno> {
     }
 }
 
-/// The frame behind `va` if it is ready for `access`, and the offset in it.
-pub(super) fn look(space: &SpaceLock, va: u64, access: Access) -> Result<(Frame, usize), Stop> {
-    match space.lock().view.pages.translate(va) {
-        // Device memory is for its driver's own loads and stores.
-        Some((frame, prot))
-            if prot.user && (access == Access::Load || prot.write) && frames::managed(frame) =>
-        {
-            Ok((frame, (va % PAGE) as usize))
-        }
-        _ => Err(Stop::NotReady(va)),
+/// Makes the page at `va`, which is not, ready for `access`. `EFAULT`: there is a
+/// device, whose memory is for its driver's own loads and stores.
+fn make_ready(space: &SpaceLock, va: u64, access: Access) -> Result<(), Errno> {
+    fault::resolve(space, va, access).map_err(told)?;
+    refuse_device(space, va)
+}
+
+fn refuse_device(space: &SpaceLock, va: u64) -> Result<(), Errno> {
+    match space.lock().view.pages.is_device(va) {
+        true => Err(Errno::EFAULT),
+        false => Ok(()),
     }
 }
 
-/// The frame behind `va`, ready for `access`, and the offset in it.
-pub fn resolve(space: &SpaceLock, va: u64, access: Access) -> Result<(Frame, usize), Errno> {
+/// Makes the page at `va` ready for `access`.
+fn resolve(space: &SpaceLock, va: u64, access: Access) -> Result<(), Errno> {
     check(va, 1)?;
-    loop {
-        if let Ok(found) = look(space, va, access) {
-            return Ok(found);
-        }
-        fault::resolve(space, va, access).map_err(told)?;
-        refuse_device(space, va)?;
-    }
+    let not_ready = |va| make_ready(space, va, access);
+    with_page(space, va, access, not_ready, |_| ())
+}
+
+/// The frame of the page at `va`, which is made ready for `access`.
+pub fn hold(space: &SpaceLock, va: u64, access: Access) -> Result<FrameRef, Errno> {
+    check(va, 1)?;
+    let not_ready = |va| make_ready(space, va, access);
+    with_page(space, va, access, not_ready, |page| page.hold())
 }
 
 /// The error of a call whose memory is denied. A program that takes memory in
@@ -61,23 +65,12 @@ fn told(denied: fault::Denied) -> Errno {
     denied.errno()
 }
 
-/// `EFAULT` if there is a device at `va`.
-fn refuse_device(space: &SpaceLock, va: u64) -> Result<(), Errno> {
-    match space.lock().view.pages.translate(va) {
-        Some((frame, _)) if !frames::managed(frame) => Err(Errno::EFAULT),
-        _ => Ok(()),
-    }
-}
-
-/// As [`resolve`], for a store to all of the page at `va`: its content is not
+/// As [`make_ready`], for a store to all of the page at `va`: its content is not
 /// loaded first (rule 8), so it does not matter whether it is lost.
-fn overwrite(space: &SpaceLock, va: u64) -> Result<Frame, Errno> {
+fn overwrite(space: &SpaceLock, va: u64) -> Result<(), Errno> {
     check(va, PAGE)?;
-    if let Ok((frame, _)) = look(space, va, Access::Store) {
-        return Ok(frame);
-    }
     fault::overwrite(space, va).map_err(fault::Denied::errno)?;
-    resolve(space, va, Access::Store).map(|(frame, _)| frame)
+    refuse_device(space, va)
 }
 
 /// `EFAULT` unless all of the range lies in segments that allow the access.
@@ -94,19 +87,38 @@ pub fn within(space: &SpaceLock, va: u64, len: u64, access: Access) -> Result<()
     Ok(())
 }
 
-/// Calls `f(frame, offset, length, done)` for each page of the range.
-pub(super) fn for_each_page<E>(
+/// Calls `f` with the page at `va`, which `not_ready` makes ready for `access`.
+fn with_page<T, E>(
+    space: &SpaceLock,
     va: u64,
-    len: usize,
-    find: impl Fn(u64) -> Result<(Frame, usize), E>,
-    mut f: impl FnMut(Frame, usize, usize, usize) -> Result<(), E>,
+    access: Access,
+    mut not_ready: impl FnMut(u64) -> Result<(), E>,
+    f: impl FnOnce(Page<'_>) -> T,
+) -> Result<T, E> {
+    loop {
+        if let Some(page) = space.lock().view.pages.page(va, access) {
+            return Ok(f(page));
+        }
+        not_ready(va)?;
+    }
+}
+
+/// Calls `f(page, length, done)` for each page of the range `(va, len)`.
+pub(super) fn for_each_page<E>(
+    space: &SpaceLock,
+    (va, len): (u64, usize),
+    access: Access,
+    mut not_ready: impl FnMut(u64) -> Result<(), E>,
+    mut f: impl FnMut(Page<'_>, usize, usize),
 ) -> Result<(), E> {
     let mut done = 0;
     while done < len {
-        let (frame, at) = find(va + done as u64)?;
-        let run = (PAGE as usize - at).min(len - done);
-        f(frame, at, run, done)?;
-        done += run;
+        let at = va + done as u64;
+        done += with_page(space, at, access, &mut not_ready, |page| {
+            let run = page.len().min(len - done);
+            f(page, run, done);
+            run
+        })?;
     }
     Ok(())
 }
@@ -171,7 +183,7 @@ pub fn waiting<T>(
     loop {
         match copy() {
             Ok(copied) => return Ok(copied),
-            Err(Stop::NotReady(va)) => drop(resolve(space, va, access)?),
+            Err(Stop::NotReady(va)) => resolve(space, va, access)?,
             Err(Stop::Failed(Errno::ENOMEM)) if relief::relieve()? => {}
             Err(Stop::Failed(errno)) => {
                 if errno == Errno::ENOMEM {
@@ -204,12 +216,12 @@ fn try_write_source(
     from: Source<'_>,
     all: &Range<u64>,
 ) -> Result<(), Stop> {
-    let find = |va: u64| {
+    let not_ready = |va: u64| {
         let page = va / PAGE * PAGE;
         if page < all.start || page + PAGE > all.end {
-            return look(space, va, Access::Store);
+            return Err(Stop::NotReady(va));
         }
-        Ok((overwrite(space, page)?, (va % PAGE) as usize))
+        Ok(overwrite(space, page)?)
     };
     match from {
         Source::Bytes(bytes) => {
@@ -219,14 +231,16 @@ fn try_write_source(
                 let Err(fault) = hw::user::copy_out(va + done as u64, rest) else {
                     return Ok(());
                 };
-                find(fault.address)?;
+                not_ready(fault.address)?;
                 done = copied(va, fault.address, done);
             }
         }
-        Source::Frame(source, from, len) => for_each_page(va, len, find, |frame, at, run, done| {
-            frames::copy_between(source, from + done, frame, at, run);
-            Ok(())
-        }),
+        Source::Frame(source, from, len) => {
+            let range = (va, len);
+            for_each_page(space, range, Access::Store, not_ready, |page, run, done| {
+                page.copy_from((source, from + done), run);
+            })
+        }
     }
 }
 
@@ -300,8 +314,14 @@ pub fn peek_u64(space: &SpaceLock, va: u64) -> Option<u64> {
     if !va.is_multiple_of(8) || check(va, 8).is_err() {
         return None;
     }
-    let (frame, prot) = space.lock().view.pages.translate(va)?;
-    (prot.user && frames::managed(frame)).then(|| frames::read_u64(frame, (va % PAGE / 8) as usize))
+    let mut bytes = [0; 8];
+    space
+        .lock()
+        .view
+        .pages
+        .page(va, Access::Load)?
+        .read(&mut bytes);
+    Some(u64::from_le_bytes(bytes))
 }
 
 /// The pages of a range, each ready for `access` and held by a reference, as
@@ -310,11 +330,10 @@ pub fn peek_u64(space: &SpaceLock, va: u64) -> Option<u64> {
 pub fn pin(space: &SpaceLock, va: u64, len: usize, access: Access) -> Result<Vec<Piece>, Errno> {
     check(va, len as u64)?;
     let mut pieces = room(pages_over(va, len))?;
-    let find = |va| resolve(space, va, access);
-    for_each_page(va, len, find, |frame, at, len, _| {
-        let frame = FrameRef::retained(frame);
+    let not_ready = |va| make_ready(space, va, access);
+    for_each_page(space, (va, len), access, not_ready, |page, len, _| {
+        let (frame, at) = (page.hold(), page.offset());
         pieces.push(Piece { frame, at, len });
-        Ok(())
     })?;
     Ok(pieces)
 }
@@ -366,7 +385,7 @@ impl Sink {
         let mut at = all.start;
         for piece in self.staged.iter().flatten() {
             let len = piece.len.min((all.end - at) as usize);
-            let source = Source::Frame(piece.frame.frame(), piece.at, len);
+            let source = Source::Frame(&piece.frame, piece.at, len);
             write_source(space, at, source, &all)?;
             at += len as u64;
         }
@@ -381,5 +400,5 @@ fn resolve_edge(space: &SpaceLock, edge: u64, all: &Range<u64>) -> Result<(), Er
     if page >= all.start && page + PAGE <= all.end {
         return Ok(());
     }
-    resolve(space, edge, Access::Store).map(drop)
+    resolve(space, edge, Access::Store)
 }

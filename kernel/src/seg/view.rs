@@ -4,7 +4,7 @@ use crate::client::snapshots;
 use crate::counters;
 use abi::{PAGE, Stat64};
 use core::ops::Range;
-use hw::frames;
+use hw::named;
 use hw::paging::{AddressSpace, Prot};
 use vm::{Count, Frame, Memory, NoMemory, SnapId};
 
@@ -39,36 +39,36 @@ impl View {
 impl Memory for View {
     #[inline]
     fn alloc_zeroed(&mut self) -> Option<Frame> {
-        frames::alloc_zeroed()
+        named::alloc_zeroed()
     }
 
     #[inline]
     fn alloc(&mut self) -> Option<Frame> {
-        frames::alloc()
+        named::alloc()
     }
 
     fn alloc_copy(&mut self, of: Frame) -> Option<Frame> {
-        let frame = frames::alloc()?;
-        frames::copy_between(of, 0, frame, 0, PAGE as usize);
+        let frame = named::alloc()?;
+        named::copy_between((of, 0), (frame, 0), PAGE as usize);
         Some(frame)
     }
 
     fn retain(&mut self, frame: Frame) {
-        frames::retain(frame);
+        named::retain(frame);
     }
 
     fn release(&mut self, frame: Frame) {
-        frames::release(frame);
+        named::release(frame);
     }
 
     #[inline]
     fn shared(&self, frame: Frame) -> bool {
-        frames::shared(frame)
+        named::shared(frame)
     }
 
     #[inline]
     fn make_exclusive(&mut self, frame: Frame) -> bool {
-        frames::claim(frame)
+        named::make_exclusive(frame)
     }
 
     #[inline]
@@ -78,47 +78,45 @@ impl Memory for View {
 
     fn publish(&mut self, snap: SnapId, soff: u64, frame: Frame) -> Option<Frame> {
         // A frame that somebody else holds may be about to be written.
-        if frames::shared(frame) {
+        if named::shared(frame) {
             return None;
         }
         snapshots::publish(snap, soff, frame)
     }
 
     fn copy(&mut self, from: (Frame, usize), to: (Frame, usize), len: usize) {
-        frames::copy_between(from.0, from.1, to.0, to.1, len);
+        named::copy_between(from, to, len);
     }
 
     fn zero(&mut self, frame: Frame, at: usize, len: usize) {
-        frames::zero_range(frame, at, len);
+        named::zero_range(frame, at, len);
     }
 
     fn alloc_node(&mut self) -> Option<Frame> {
-        frames::alloc_node()
+        named::alloc_node()
     }
 
     fn free_node(&mut self, node: Frame) {
-        frames::free_node(node);
+        named::free_node(node);
     }
 
     #[inline]
     fn entry(&self, node: Frame, index: usize) -> u64 {
-        frames::node_word(node, index)
+        named::node_entry(node, index)
     }
 
     #[inline]
     fn set_entry(&mut self, node: Frame, index: usize, value: u64) {
-        frames::set_node_word(node, index, value);
+        named::set_node_entry(node, index, value);
     }
 
     #[inline]
     fn map(&mut self, page: u64, frame: Frame, writable: bool) -> Result<(), NoMemory> {
         let prot = Prot {
-            user: true,
             write: writable && self.write,
             exec: self.execute,
-            uncached: false,
         };
-        frames::check_written(frame);
+        named::check_written(frame);
         self.pages.map(self.base + page * PAGE, frame, prot)
     }
 

@@ -85,17 +85,20 @@ fn upward(module: &str, text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The texts of `kernel/src` by path: `chan/port` for `chan/port.rs`, `chan` for
+/// The texts in a folder by path: `chan/port` for `chan/port.rs`, `chan` for
 /// `chan/mod.rs`.
-fn sources() -> BTreeMap<String, String> {
+fn sources(folder: &str) -> BTreeMap<String, String> {
     let tracked = files(&root());
     let names = tracked.iter().filter_map(|file| file.to_str());
-    let kernel = names.filter_map(|name| name.strip_prefix("kernel/src/")?.strip_suffix(".rs"));
-    let text = |name: &str| read(&root().join(format!("kernel/src/{name}.rs")));
-    kernel
+    let inside = names.filter_map(|name| name.strip_prefix(folder)?.strip_suffix(".rs"));
+    let text = |name: &str| read(&root().join(format!("{folder}{name}.rs")));
+    inside
         .map(|name| (name.trim_end_matches("/mod").to_string(), text(name)))
         .collect()
 }
+
+const KERNEL: &str = "kernel/src/";
+const HW: &str = "kernel/hw/src/";
 
 fn module(source: &str) -> &str {
     source.split('/').next().unwrap_or(source)
@@ -104,7 +107,7 @@ fn module(source: &str) -> &str {
 #[test]
 fn no_import_of_the_kernel_points_up() {
     let mut wrong = Vec::new();
-    for (name, text) in sources() {
+    for (name, text) in sources(KERNEL) {
         assert!(floor(module(&name)).is_some(), "no floor has {name}");
         let up = upward(module(&name), &text);
         wrong.extend(up.into_iter().map(|path| format!("{name}: {path}")));
@@ -162,8 +165,37 @@ fn circles(all: &BTreeMap<String, String>) -> Vec<String> {
 
 #[test]
 fn no_files_of_the_kernel_need_each_other() {
-    let found = circles(&sources());
-    assert!(found.is_empty(), "files in a circle: {found:#?}");
+    for folder in [KERNEL, HW] {
+        let found = circles(&sources(folder));
+        assert!(found.is_empty(), "{folder}: files in a circle: {found:#?}");
+    }
+}
+
+/// A function of `hw::named` with a wrong name harms another program, though not the
+/// kernel.
+#[test]
+fn only_segments_use_frames_by_name() {
+    let named = |text: &&String| text.contains("named::") || text.contains("::named");
+    let users: BTreeSet<_> = sources(KERNEL)
+        .iter()
+        .filter(|(_, text)| named(text))
+        .map(|(name, _)| module(name).to_string())
+        .collect();
+    assert_eq!(users, BTreeSet::from(["seg".to_string()]));
+}
+
+#[test]
+fn only_hw_has_unsafe_code() {
+    let tracked = files(&root());
+    let names = tracked.iter().filter_map(|file| file.to_str());
+    let roots = names.filter(|name| {
+        let whole = name.ends_with("/src/lib.rs") || *name == "kernel/src/main.rs";
+        let kernel = name.starts_with("kernel/") && !name.starts_with(HW);
+        whole && (kernel || name.starts_with("userland/lib/ninep/"))
+    });
+    let allow = |name: &&str| !read(&root().join(name)).contains("#![forbid(unsafe_code)]");
+    let found: Vec<_> = roots.filter(allow).collect();
+    assert!(found.is_empty(), "crates that allow unsafe code: {found:?}");
 }
 
 #[test]

@@ -31,7 +31,7 @@ static EPOCH_NS: AtomicU64 = AtomicU64::new(0);
 
 /// Reads the clock; `time` must be calibrated. A clock that makes no sense
 /// leaves the time at 1970, counted from the start.
-pub fn init() {
+pub(crate) fn init() {
     if let Some(seconds) = settled().and_then(seconds_since_1970) {
         let now = seconds.saturating_mul(1_000_000_000);
         EPOCH_NS.store(now.saturating_sub(time::now_ns()), Relaxed);

@@ -46,6 +46,10 @@ pub struct TrapFrame {
     pub(super) ss: u64,
 }
 
+/// The vectors below are exceptions, the others interrupts.
+pub(super) const EXCEPTIONS: u64 = 32;
+/// Vector of a page fault.
+pub(super) const PAGE_FAULT: u64 = 14;
 /// `vector` of a system call. A frame with it is left by `sysret`, which loses
 /// `rcx` and `r11`.
 pub(super) const SYSCALL: u64 = 256;

@@ -52,7 +52,7 @@ fn register(pa: u64) -> VolatilePtr<'static, u32> {
 }
 
 /// Silences the PICs, turns the local APIC on, calibrates time.
-pub fn init() {
+pub(crate) fn init() {
     silence_pics();
     // SAFETY: turns on what the processor has, at its usual address.
     unsafe {
@@ -88,10 +88,12 @@ pub fn eoi() {
     register(APIC + END_OF_INTERRUPT).write(0);
 }
 
-/// Delivers ISA line `line` (0 to 15) as `vector`: edge triggered, active
-/// high. The controllers' identity map of q35 is assumed, except that line 0
+/// Delivers ISA line `line` (0 to 15) as `vector`, which is a device's: edge
+/// triggered, active high. The controllers' identity map of q35 is assumed, except that line 0
 /// is input 2.
 pub fn ioapic_route(line: u8, vector: u8) {
+    let devices = DEVICE_FIRST..=DEVICE_LAST;
+    assert!(devices.contains(&vector), "vector {vector} is no device's");
     let input = if line == 0 { 2 } else { u32::from(line & 15) };
     let destination = register(APIC + ID).read() & 0xff00_0000;
     io_apic_write(0x11 + 2 * input, destination);

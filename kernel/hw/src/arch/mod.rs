@@ -7,7 +7,7 @@
 pub mod clock;
 pub(crate) mod context;
 mod control;
-pub(crate) mod descriptors;
+mod descriptors;
 mod entry;
 pub(crate) mod fpu;
 mod frame;
@@ -16,6 +16,7 @@ mod program;
 pub mod random;
 pub(crate) mod selectors;
 pub mod serial;
+pub(crate) mod tables;
 pub mod time;
 mod trap;
 pub mod user;

@@ -2,8 +2,7 @@
 
 use super::control::fault_address;
 use super::entry;
-use super::frame::{SYSCALL, TrapFrame};
-use super::trap::{EXCEPTIONS, PAGE_FAULT};
+use super::frame::{EXCEPTIONS, PAGE_FAULT, SYSCALL, TrapFrame};
 
 // Page-fault error bits (SDM volume 3, 4.7).
 const FAULT_WRITE: u64 = 1 << 1;

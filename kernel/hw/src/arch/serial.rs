@@ -9,15 +9,15 @@ use uart_16550::backend::PioBackend;
 use uart_16550::{Config, Uart16550};
 
 /// A serial port that may not be there.
-pub struct Serial {
+pub(crate) struct Serial {
     port: u16,
     uart: Mutex<Option<Uart16550<PioBackend>>>,
 }
 
 /// Console and log.
-pub static COM1: Serial = Serial::new(0x3f8);
+pub(crate) static COM1: Serial = Serial::new(0x3f8);
 /// Verdicts.
-pub static COM2: Serial = Serial::new(0x2f8);
+pub(crate) static COM2: Serial = Serial::new(0x2f8);
 
 impl Serial {
     const fn new(port: u16) -> Serial {
@@ -39,14 +39,14 @@ impl Serial {
     }
 
     /// Sends `bytes` as they are, waiting for the transmitter.
-    pub fn write(&self, bytes: &[u8]) {
+    fn write(&self, bytes: &[u8]) {
         if let Some(uart) = self.uart.lock().as_mut() {
             uart.send_bytes_exact(bytes);
         }
     }
 
     /// For the last words: takes the port even from an interrupted writer.
-    pub fn seize(&self) {
+    pub(crate) fn seize(&self) {
         if self.uart.is_locked() {
             // SAFETY: the holder never continues, the kernel is ending.
             unsafe { self.uart.force_unlock() };
@@ -55,7 +55,7 @@ impl Serial {
 }
 
 /// Sets both ports up. Before this, writes go nowhere.
-pub fn init() {
+pub(crate) fn init() {
     COM1.init();
     COM2.init();
 }

@@ -5,15 +5,10 @@
 use spin::Once;
 
 use super::control::fault_address;
-use super::frame::TrapFrame;
+use super::frame::{EXCEPTIONS, PAGE_FAULT, TrapFrame};
 use super::user;
 use crate::mem::stack::guarded_stack;
 use crate::panic;
-
-/// The vectors below are exceptions, the others interrupts.
-pub(super) const EXCEPTIONS: u64 = 32;
-/// Vector of a page fault.
-pub(super) const PAGE_FAULT: u64 = 14;
 
 /// The handler of interrupts that the kernel itself takes.
 static INTERRUPT: Once<fn(u8)> = Once::new();

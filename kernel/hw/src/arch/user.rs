@@ -8,8 +8,7 @@
 use core::arch::{asm, naked_asm};
 
 use super::control::fault_address;
-use super::frame::TrapFrame;
-use super::trap::PAGE_FAULT;
+use super::frame::{PAGE_FAULT, TrapFrame};
 
 const PROTECTION_FAULT: u64 = 13;
 

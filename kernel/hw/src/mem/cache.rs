@@ -3,7 +3,8 @@
 //!
 //! It has no reference to its frames. `frames` marks those that are in here
 //! and asks for their removal before one is freed or changed.
-use super::{frames, words};
+use super::payer::for_all;
+use super::{pool, words};
 use crate::arch::{random, time};
 use crate::lock::{Lock, Rank};
 use vm::{Cache, Epochs, Frame, Kept};
@@ -13,7 +14,7 @@ static CACHE: Lock<Cache> = Lock::new(Rank::Cache, Cache::new());
 /// Makes it hard to find pages that share a bucket. Without a generator of random
 /// numbers it is as hard as to know the time of the start.
 pub fn init() {
-    frames::on_forget(forget);
+    pool::on_forget(forget);
     let mut bytes = [0; 16];
     let random = random::fill(&mut bytes);
     let (low, high) = (time::ticks(), time::ticks().rotate_left(32));
@@ -31,7 +32,7 @@ const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 /// For what is said about files and snapshots.
 #[inline]
 pub fn with<R>(f: impl FnOnce(&mut Cache) -> R) -> R {
-    frames::for_all(|| f(&mut CACHE.lock()))
+    for_all(|| f(&mut CACHE.lock()))
 }
 
 /// A frame with the page at `soff` of the snapshot, held once more.
@@ -40,7 +41,7 @@ pub fn find(epochs: &Epochs, soff: u64) -> Option<Frame> {
     let mut cache = CACHE.lock();
     let frame = cache.find(epochs, soff)?;
     // Before the lock goes: it might be freed.
-    frames::retain(frame);
+    pool::retain(frame);
     Some(frame)
 }
 
@@ -48,13 +49,13 @@ pub fn find(epochs: &Epochs, soff: u64) -> Option<Frame> {
 /// was there first, held once more.
 pub fn publish(epochs: &Epochs, soff: u64, frame: Frame) -> Option<Frame> {
     let mut cache = CACHE.lock();
-    match frames::for_all(|| cache.insert(epochs, soff, frame)) {
+    match for_all(|| cache.insert(epochs, soff, frame)) {
         Kept::Yes => {
             words::set_cached(frame, true);
             None
         }
         Kept::Other(first) => {
-            frames::retain(first);
+            pool::retain(first);
             Some(first)
         }
         Kept::No => None,

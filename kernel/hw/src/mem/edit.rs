@@ -6,7 +6,7 @@ use core::ops::Range;
 use abi::PAGE;
 use vm::Frame;
 
-use super::frames;
+use super::pool;
 use super::table::{
     COUNT, COUNT_ONE, ENTRIES, PRESENT, Place, TOP, WRITE, flush_page, forgotten, frame_of, index,
 };
@@ -177,7 +177,7 @@ impl Edit {
             // 4.10.4.1), before the table is something else.
             flush_page(first * PAGE);
         }
-        frames::free_object(table);
+        pool::free_object(table);
         1
     }
 
@@ -206,5 +206,5 @@ pub(super) fn free_tables(entry: u64, level: u32) {
             _ => free_tables(below, level - 1),
         }
     }
-    frames::free_object(table);
+    pool::free_object(table);
 }

@@ -27,9 +27,9 @@ use spin::Mutex;
 use vm::{ACCOUNTS_MAX, AccountId, Frame, NoMemory};
 
 use super::chance::{self, What};
-use super::frames::{self, Physical};
-use super::words::Use;
-use super::{PHYSICAL_MAP, large, payer, physical};
+use super::page::{Physical, SIZE};
+use super::words::{self, Use};
+use super::{PHYSICAL_MAP, large, payer, physical, pool};
 
 /// Smallest block, 16 bytes.
 const SMALLEST_LOG2: u32 = 4;
@@ -140,7 +140,7 @@ impl Slabs {
     #[inline]
     fn free(&mut self, block: *mut u8, log2: u32) {
         let page = frame_of(block).0;
-        let at = (block as usize % frames::SIZE) >> SMALLEST_LOG2;
+        let at = (block as usize % SIZE) >> SMALLEST_LOG2;
         let Some(slab) = self.slab(page) else { return };
         let was = slab.free;
         // SAFETY: the block is its slab's again; nobody else refers to it.
@@ -149,7 +149,7 @@ impl Slabs {
         slab.used -= 1;
         let used = slab.used;
         if was == FULL {
-            let account = frames::owner(Frame(page));
+            let account = pool::owner(Frame(page));
             self.link(page, account, log2);
         }
         if used == 0 {
@@ -160,11 +160,11 @@ impl Slabs {
     /// A slab of that size for an account, or `NONE`.
     #[cold]
     fn refill(&mut self, account: AccountId, log2: u32) -> u32 {
-        let Some(frame) = frames::alloc_object() else {
+        let Some(frame) = pool::alloc_object() else {
             return NONE;
         };
         let step = 1 << (log2 - SMALLEST_LOG2);
-        let last = (frames::SIZE >> SMALLEST_LOG2) as u16 - step;
+        let last = (SIZE >> SMALLEST_LOG2) as u16 - step;
         for at in (0..=last).step_by(usize::from(step)) {
             let next = if at == last { FULL } else { at + step };
             // SAFETY: inside the frame, which nobody else has, and aligned.
@@ -192,12 +192,12 @@ impl Slabs {
     /// the account has no other of the size and may need it soon.
     #[cold]
     fn empty(&mut self, page: u32, log2: u32) {
-        let account = frames::owner(Frame(page));
+        let account = pool::owner(Frame(page));
         let Some(&mut slab) = self.slab(page) else {
             return;
         };
         let only = slab.next == NONE && slab.previous == NONE;
-        if only && frames::accounts(|accounts| accounts.members(account)) > 0 {
+        if only && pool::accounts(|accounts| accounts.members(account)) > 0 {
             return;
         }
         match self.slab(slab.previous) {
@@ -207,7 +207,7 @@ impl Slabs {
         if let Some(next) = self.slab(slab.next) {
             next.previous = slab.previous;
         }
-        frames::free_object(Frame(page));
+        pool::free_object(Frame(page));
     }
 }
 
@@ -335,10 +335,10 @@ pub fn new_arc_bytes(bytes: &[u8]) -> Result<Arc<[u8]>, NoMemory> {
 
 /// Sets aside the table of slabs and the region for set-up.
 pub(super) fn init() {
-    let frames = frames::limit() as usize;
+    let frames = words::limit() as usize;
     let bytes = frames * size_of::<Slab>();
-    let table = frames::alloc_run(bytes.div_ceil(frames::SIZE) as u32, Use::Object);
-    let region = frames::alloc_run((SET_UP / frames::SIZE) as u32, Use::Object);
+    let table = pool::alloc_run(bytes.div_ceil(SIZE) as u32, Use::Object);
+    let region = pool::alloc_run((SET_UP / SIZE) as u32, Use::Object);
     let (Some(table), Some(region)) = (table, region) else {
         panic!("no memory for the kernel's heap");
     };

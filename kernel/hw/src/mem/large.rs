@@ -12,8 +12,8 @@ use core::ptr::null_mut;
 use abi::PAGE;
 use spin::Mutex;
 
-use super::frames::{self, Physical};
-use super::{LARGE, PHYSICAL_MAP, paging, physical};
+use super::page::{Physical, SIZE};
+use super::{LARGE, PHYSICAL_MAP, paging, physical, pool};
 use vm::Frame;
 
 /// Log2 of pages in the smallest places.
@@ -88,29 +88,29 @@ fn unmap(va: u64, pages: usize) {
     let addresses = (va..).step_by(PAGE as usize).take(pages);
     addresses
         .filter_map(paging::kernel_unmap)
-        .for_each(frames::free_object);
+        .for_each(pool::free_object);
 }
 
 /// Memory for a large object, or null.
 #[cold]
 pub(super) fn alloc(layout: Layout) -> *mut u8 {
-    if layout.align() > frames::SIZE {
+    if layout.align() > SIZE {
         return null_mut();
     }
-    if layout.size() <= frames::SIZE {
-        return frames::alloc_object().map_or(null_mut(), |frame| physical(frame.pa()));
+    if layout.size() <= SIZE {
+        return pool::alloc_object().map_or(null_mut(), |frame| physical(frame.pa()));
     }
-    let pages = layout.size().div_ceil(frames::SIZE);
+    let pages = layout.size().div_ceil(SIZE);
     let place = size_for(pages).and_then(|size| Some((size, take_place(size)?)));
     let Some((size, place)) = place else {
         return null_mut();
     };
     let va = address(size, place);
     for done in 0..pages {
-        let mapped = frames::alloc_object().is_some_and(|frame| {
+        let mapped = pool::alloc_object().is_some_and(|frame| {
             let mapped = paging::kernel_map(va + done as u64 * PAGE, frame).is_ok();
             if !mapped {
-                frames::free_object(frame);
+                pool::free_object(frame);
             }
             mapped
         });
@@ -127,10 +127,10 @@ pub(super) fn alloc(layout: Layout) -> *mut u8 {
 #[cold]
 pub(super) fn free(block: *mut u8, layout: Layout) {
     let va = block as u64;
-    if layout.size() <= frames::SIZE {
-        return frames::free_object(Frame(((va - PHYSICAL_MAP) >> 12) as u32));
+    if layout.size() <= SIZE {
+        return pool::free_object(Frame(((va - PHYSICAL_MAP) >> 12) as u32));
     }
-    let pages = layout.size().div_ceil(frames::SIZE);
+    let pages = layout.size().div_ceil(SIZE);
     unmap(va, pages);
     if let Some(size) = size_for(pages) {
         give_place(size, (va - address(size, 0)) / bytes(size));

@@ -8,19 +8,20 @@
 //! | `STACKS` up | kernel stacks, each below an unmapped guard |
 //! | top 2 GiB | the kernel |
 //!
-//! Callers need no `unsafe`: frames are named by number and touched through
-//! checked copies. That is sound only as far as callers keep to frames they
-//! hold a reference to; a frame of the kernel itself is never handed out.
+//! What safe code can do to frames is written down in [`named`].
+
 pub mod cache;
 pub mod chance;
 mod edit;
 pub mod frames;
 pub mod heap;
 mod large;
+pub mod named;
 mod page;
 pub mod paging;
-mod payer;
-pub mod stack;
+pub(crate) mod payer;
+mod pool;
+pub(crate) mod stack;
 mod table;
 mod words;
 
@@ -43,10 +44,10 @@ pub(crate) fn init(boot: &BootInfo) {
         offset == Some(PHYSICAL_MAP),
         "physical memory is mapped at {offset:x?}"
     );
-    frames::init(&boot.memory_regions);
+    pool::init(&boot.memory_regions);
     paging::init();
     heap::init();
-    frames::set_limits(abi::PROCESSES_MAX as u32);
+    pool::set_limits(abi::PROCESSES_MAX as u32);
 }
 
 /// The bundle of files, through the physical map: the loader's mapping goes

@@ -9,63 +9,48 @@
 //! walked only as far as there is something in them.
 
 use core::arch::asm;
+use core::marker::PhantomData;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use abi::{PAGE, USER_END};
-use vm::{Frame, NoMemory};
+use vm::{Access, Frame, NoMemory};
 use x86_64::registers::control::Cr3;
 
 use super::edit::{Change, edit, free_tables};
-use super::frames::{self, Physical};
+use super::frames::{Device, FrameRef};
+use super::page::{self, Physical, SIZE};
 use super::table::{
     CACHE_OFF, COUNTED, ENTRIES, NO_EXEC, PRESENT, Place, TOP, USER, WRITE, WRITE_THROUGH,
-    flush_page, forgotten, index, keep, kept, leaf, look_up, set,
+    flush_page, forgotten, frame_of, index, keep, kept, leaf, look_up, set,
 };
-use super::{LARGE, PHYSICAL_MAP, STACKS};
-use super::{page, words};
+use super::words::{self, Use};
+use super::{LARGE, PHYSICAL_MAP, STACKS, pool};
 use crate::cpu::cpu;
 
 /// The kernel's own root, without a program.
 static KERNEL: AtomicU32 = AtomicU32::new(0);
 
-/// What may be done with a page. Reading is always allowed.
+/// What a program may do with a page. Reading is always allowed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Prot {
     /// Stores.
     pub write: bool,
     /// Instruction fetches.
     pub exec: bool,
-    /// By programs; otherwise by the kernel alone.
-    pub user: bool,
-    /// Device registers: no caching.
-    pub uncached: bool,
 }
 
 impl Prot {
     #[inline]
     fn bits(self) -> u64 {
         let bit = |yes: bool, bit: u64| if yes { bit } else { 0 };
-        PRESENT
-            | bit(self.write, WRITE)
-            | bit(self.user, USER)
-            | bit(!self.exec, NO_EXEC)
-            | bit(self.uncached, CACHE_OFF | WRITE_THROUGH)
-    }
-
-    fn of(entry: u64) -> Prot {
-        Prot {
-            write: entry & WRITE != 0,
-            exec: entry & NO_EXEC == 0,
-            user: entry & USER != 0,
-            uncached: entry & CACHE_OFF != 0,
-        }
+        PRESENT | bit(self.write, WRITE) | bit(!self.exec, NO_EXEC)
     }
 }
 
-/// An address space as the processor uses it: a reference to its top-level table.
-/// It can be made the processor's even when the [`AddressSpace`] is gone; there is
-/// nothing of a program in it then.
+/// A counted reference to the top-level table of an address space. It can be
+/// activated even when the [`AddressSpace`] is gone: the table has no program's
+/// entries then.
 #[derive(Debug)]
 pub struct Root(Frame);
 
@@ -76,8 +61,8 @@ impl Root {
         Root(table)
     }
 
-    /// Makes the processor use it, unless it does already. It must not be dropped
-    /// before another is.
+    /// Makes the processor use it, unless it does already. The last reference must
+    /// not be dropped before another root is in use.
     #[inline]
     pub(crate) fn activate(&self) {
         if !self.is_active() {
@@ -93,8 +78,10 @@ impl Root {
 
 impl Drop for Root {
     fn drop(&mut self) {
-        assert!(!self.is_active(), "the processor uses this root");
-        frames::free_object(self.0);
+        if words::release_object(self.0, Use::Object) {
+            assert!(!self.is_active(), "the processor uses this root");
+            pool::free(self.0);
+        }
     }
 }
 
@@ -125,8 +112,8 @@ pub struct AddressSpace {
 impl AddressSpace {
     /// An empty one, or `None` when memory is out.
     pub fn new() -> Option<AddressSpace> {
-        let root = Root(frames::alloc_table()?);
-        let half = frames::SIZE / 2;
+        let root = Root(pool::alloc_table()?);
+        let half = SIZE / 2;
         page::copy_between((kernel_root(), half), (root.0, half), half);
         Some(AddressSpace { root, mapped: 0 })
     }
@@ -136,37 +123,44 @@ impl AddressSpace {
         Root::retained(self.root.0)
     }
 
-    /// Translates the page at `va` to `frame`, whatever was there before. On an
-    /// error nothing has changed.
+    /// Translates the page at `va` to a frame of data, whatever was there before. On
+    /// an error nothing has changed.
     ///
-    /// Panics unless `va` is a page below `USER_END`, and the frame is data that
-    /// someone holds or a device. For stores it must have one holder and not be in
-    /// the frame cache.
+    /// Panics unless `va` is a page below `USER_END` and the frame is held; for stores
+    /// it must be one that may be written by name ([`super::named`]).
     #[inline]
     pub fn map(&mut self, va: u64, frame: Frame, prot: Prot) -> Result<(), NoMemory> {
-        assert!(va < USER_END && va.is_multiple_of(PAGE), "map at {va:#x}");
-        let counted = match prot.uncached {
-            true => 0,
-            false => COUNTED,
-        };
-        if prot.uncached {
-            assert!(!frames::managed(frame), "{frame:?} is not a device");
-        } else {
-            words::translate(frame, prot.write);
+        words::translate(frame, prot.write);
+        let entry = frame.pa() | prot.bits() | USER | COUNTED;
+        let set = self.set(va, entry);
+        if set.is_err() {
+            forgotten(entry);
         }
-        let entry = frame.pa() | prot.bits() | counted;
-        match set(self.root.0, va, entry, USER) {
-            Ok(old) if old & PRESENT == 0 => self.mapped += 1,
-            Ok(old) => {
-                forgotten(old);
-                if self.root.is_active() {
-                    flush_page(va);
-                }
-            }
-            Err(error) => {
-                forgotten(entry);
-                return Err(error);
-            }
+        set
+    }
+
+    /// Translates the page at `va` to page `page` of a device. The same errors.
+    pub fn map_device(
+        &mut self,
+        va: u64,
+        (device, page): (&Device, u64),
+        prot: Prot,
+    ) -> Result<(), NoMemory> {
+        let entry = device.frame(page).pa() | prot.bits() | USER | CACHE_OFF | WRITE_THROUGH;
+        self.set(va, entry)
+    }
+
+    #[inline]
+    fn set(&mut self, va: u64, entry: u64) -> Result<(), NoMemory> {
+        assert!(va < USER_END && va.is_multiple_of(PAGE), "map at {va:#x}");
+        let old = set(self.root.0, va, entry, USER)?;
+        if old & PRESENT == 0 {
+            self.mapped += 1;
+            return Ok(());
+        }
+        forgotten(old);
+        if self.root.is_active() {
+            flush_page(va);
         }
         Ok(())
     }
@@ -184,13 +178,31 @@ impl AddressSpace {
         self.change(range, Change::ReadOnly);
     }
 
-    /// What the page of `va` is translated to.
-    pub fn translate(&self, va: u64) -> Option<(Frame, Prot)> {
+    /// The page of data at `va`, from that byte on, if its translation allows the
+    /// access.
+    #[inline]
+    pub fn page(&self, va: u64, access: Access) -> Option<Page<'_>> {
+        let entry = self.entry(va)?;
+        let allowed = access != Access::Store || entry & WRITE != 0;
+        (entry & COUNTED != 0 && allowed).then_some(Page {
+            frame: frame_of(entry),
+            at: (va % PAGE) as usize,
+            access,
+            space: PhantomData,
+        })
+    }
+
+    /// Returns true if a device is translated at `va`.
+    pub fn is_device(&self, va: u64) -> bool {
+        self.entry(va).is_some_and(|entry| entry & COUNTED == 0)
+    }
+
+    #[inline]
+    fn entry(&self, va: u64) -> Option<u64> {
         if va >= USER_END {
             return None;
         }
-        let (pa, entry) = look_up(self.root.0, va)?;
-        Some((Frame((pa >> 12) as u32), Prot::of(entry)))
+        look_up(self.root.0, va).map(|(_, entry)| entry)
     }
 
     /// How many pages are translated.
@@ -224,13 +236,73 @@ impl Drop for AddressSpace {
     }
 }
 
+/// A page of data that an address space translates, from some byte on. While it
+/// borrows the space, the translation stays, and with it the frame.
+#[derive(Debug)]
+pub struct Page<'a> {
+    frame: Frame,
+    at: usize,
+    access: Access,
+    space: PhantomData<&'a AddressSpace>,
+}
+
+impl Page<'_> {
+    /// Offset in the page.
+    pub fn offset(&self) -> usize {
+        self.at
+    }
+
+    /// Bytes up to the end of the page.
+    #[inline]
+    #[expect(clippy::len_without_is_empty, reason = "never empty")]
+    pub fn len(&self) -> usize {
+        SIZE - self.at
+    }
+
+    /// A reference to the frame.
+    pub fn hold(&self) -> FrameRef {
+        FrameRef::hold(self.frame)
+    }
+
+    /// Fills `to` from here on.
+    #[inline]
+    pub fn read(&self, to: &mut [u8]) {
+        page::copy_from(self.frame, self.at, to);
+    }
+
+    /// Writes `from` here. Panics unless the page was asked for a store.
+    #[inline]
+    pub fn write(&self, from: &[u8]) {
+        self.assert_store();
+        page::copy_to(self.frame, self.at, from);
+    }
+
+    /// Copies `len` bytes from here on to byte `at` of a frame. Panics if the frame
+    /// cache names that frame.
+    #[inline]
+    pub fn copy_to(&self, (to, at): (&FrameRef, usize), len: usize) {
+        words::assert_uncached(to.frame());
+        page::copy_between((self.frame, self.at), (to.frame(), at), len);
+    }
+
+    /// Copies `len` bytes from byte `at` of a frame to here. Panics unless the page
+    /// was asked for a store.
+    #[inline]
+    pub fn copy_from(&self, (from, at): (&FrameRef, usize), len: usize) {
+        self.assert_store();
+        page::copy_between((from.frame(), at), (self.frame, self.at), len);
+    }
+
+    #[inline]
+    fn assert_store(&self) {
+        assert!(self.access == Access::Store, "a page for loads");
+    }
+}
+
 /// Maps a page of the kernel's stack area.
 pub(super) fn kernel_map(va: u64, frame: Frame) -> Result<(), NoMemory> {
-    let prot = Prot {
-        write: true,
-        ..Prot::default()
-    };
-    set(kernel_root(), va, frame.pa() | prot.bits(), 0).map(|_| ())
+    let entry = frame.pa() | PRESENT | WRITE | NO_EXEC;
+    set(kernel_root(), va, entry, 0).map(drop)
 }
 
 /// Unmaps a page of the kernel's stack area; returns its frame. Tables stay.
@@ -254,7 +326,7 @@ pub(super) fn kernel_keep(va: u64, number: u64) {
 
 /// The two words of a stack frame record, the caller's frame pointer and the
 /// return address; `None` where there is no readable kernel memory.
-pub fn read_frame_record(address: u64) -> Option<(u64, u64)> {
+pub(crate) fn read_frame_record(address: u64) -> Option<(u64, u64)> {
     if address < PHYSICAL_MAP || !address.is_multiple_of(8) {
         return None;
     }
@@ -290,7 +362,7 @@ fn current() -> Frame {
 pub(super) fn init() {
     let loader = current();
     for area in [STACKS, LARGE] {
-        let Some(table) = frames::alloc_table() else {
+        let Some(table) = pool::alloc_table() else {
             panic!("no memory for page tables");
         };
         let place = Place::of(loader, index(area, TOP));
@@ -298,10 +370,10 @@ pub(super) fn init() {
         assert!(free, "the loader uses the kernel's addresses at {area:#x}");
         place.write(table.pa() | PRESENT | WRITE);
     }
-    let Some(root) = frames::alloc_table() else {
+    let Some(root) = pool::alloc_table() else {
         panic!("no memory for page tables");
     };
-    let half = frames::SIZE / 2;
+    let half = SIZE / 2;
     page::copy_between((loader, half), (root, half), half);
     KERNEL.store(root.0, Relaxed);
     cpu().root.store(loader.0, Relaxed);

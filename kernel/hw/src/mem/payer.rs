@@ -1,8 +1,9 @@
-//! Who pays for memory, and how far they may use it up.
+//! The payer: the account that is charged for memory, and its share of the reserve.
 //!
-//! The last free frames are not for everybody: ordinary processes leave some for
+//! The last free frames are a reserve: ordinary processes leave some of it for
 //! kernel objects and for file servers, and all of them leave some for the
-//! services of the system.
+//! services of the system. Without it a full memory would stop the servers that
+//! could empty it.
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -36,7 +37,7 @@ pub struct Payer {
     pub share: Share,
 }
 
-/// What follows from the payer of this moment.
+/// The terms on which the present payer takes frames.
 pub(super) struct Terms {
     pub account: AccountId,
     /// Free frames that the payer must leave, and kernel objects for it.
@@ -52,7 +53,7 @@ pub(super) fn set_reserve(reserve: u32) {
     RESERVE.store(reserve, Relaxed);
 }
 
-/// The payer of this moment.
+/// The present payer's terms.
 #[inline]
 pub(super) fn payer() -> Terms {
     let cpu = cpu();
@@ -75,7 +76,7 @@ pub(crate) fn set_payer(payer: Payer) {
     cpu.kernel_floor.store(for_kernel, Relaxed);
 }
 
-/// The account of the one who takes frames now.
+/// The account that is charged for memory now.
 #[inline]
 pub(super) fn account() -> AccountId {
     AccountId(cpu().account.load(Relaxed))
@@ -96,7 +97,7 @@ pub fn for_all<R>(f: impl FnOnce() -> R) -> R {
     done
 }
 
-/// Charges to `account` from now on; to whom it was before.
+/// Charges `account` from now on; returns the account before.
 fn charge_to(account: AccountId) -> AccountId {
     let payer = &cpu().account;
     let before = AccountId(payer.load(Relaxed));

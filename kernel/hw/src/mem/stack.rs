@@ -2,7 +2,7 @@
 
 use spin::Mutex;
 
-use super::{STACKS, frames, paging};
+use super::{STACKS, paging, pool};
 
 /// Usable bytes of a stack.
 pub const STACK_SIZE: u64 = 16 << 10;
@@ -28,9 +28,9 @@ impl KernelStack {
         // From here on, dropping it unmaps what has been mapped.
         let stack = KernelStack { slot };
         for page in stack.pages() {
-            let frame = frames::alloc_object()?;
+            let frame = pool::alloc_object()?;
             if paging::kernel_map(page, frame).is_err() {
-                frames::free_object(frame);
+                pool::free_object(frame);
                 return None;
             }
         }
@@ -52,7 +52,7 @@ impl Drop for KernelStack {
     fn drop(&mut self) {
         self.pages()
             .filter_map(paging::kernel_unmap)
-            .for_each(frames::free_object);
+            .for_each(pool::free_object);
         let mut used = USED.lock();
         used[self.slot / 64] &= !(1 << (self.slot % 64));
     }

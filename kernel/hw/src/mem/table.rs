@@ -5,8 +5,8 @@ use core::arch::asm;
 use abi::PAGE;
 use vm::{Frame, NoMemory};
 
-use super::frames::{self, Physical};
-use super::{physical, words};
+use super::page::Physical;
+use super::{physical, pool, words};
 
 // Bits of an entry (SDM vol. 3, table 4-20).
 pub(super) const PRESENT: u64 = 1;
@@ -100,8 +100,8 @@ pub(super) fn leaf(root: Frame, va: u64, node: u64) -> Result<(Place, Place), No
 pub(super) fn new_table(place: Place, above: Option<Place>, node: u64) -> Result<u64, NoMemory> {
     // Tables of the kernel's half stay, for whoever comes next.
     let table = match node {
-        0 => frames::alloc_for_ever(),
-        _ => frames::alloc_table(),
+        0 => pool::alloc_for_ever(),
+        _ => pool::alloc_table(),
     };
     let table = table.ok_or(NoMemory)?;
     let entry = table.pa() | PRESENT | WRITE | node;

@@ -1,9 +1,10 @@
-//! What is known of each frame, in one word: what it is, how many hold it, and
-//! how many translations of programs lead to it.
+//! The state of each frame, in one word: its use, its holders, and the
+//! translations of programs that lead to it.
 //!
-//! Everything that safe code can do to a frame looks here first. So the memory of
-//! Rust objects, stacks and page tables cannot be written through the name of a
-//! frame, and no frame becomes such memory while a program can still reach it.
+//! Every function that safe code can call on a frame tests this word first.
+//! Without it, the name of a frame would reach the memory of Rust objects, stacks
+//! and page tables, and a frame could become such memory while a program can still
+//! store to it.
 
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -11,16 +12,16 @@ use vm::Frame;
 
 // The tag is in the top four bits, translations and holders below.
 const TAG: u32 = 60;
-/// Data of one program or, read-only, of several: what the users of this crate hold,
-/// translate and copy. The tags of data have 01 on top.
+/// Data of one program, or of several that only read it. The tags of data have 01 on
+/// top.
 const DATA: u64 = 4 << TAG;
-/// The same, and the frame cache may find it.
+/// The same, and the frame cache names it.
 const CACHED: u64 = 5 << TAG;
-/// Data that several programs, or a program and a device, may write.
+/// Data that several programs, or a program and a device, write.
 const SHARED: u64 = 6 << TAG;
 /// A node of an overlay: 512 words for the VM core.
 const NODE: u64 = 8 << TAG;
-/// The kernel's: Rust objects, stacks, page tables.
+/// Memory of the kernel: Rust objects, stacks, page tables.
 const OBJECT: u64 = 9 << TAG;
 /// Free; the low half of the word names the next in the list.
 const FREE: u64 = 10 << TAG;
@@ -36,7 +37,7 @@ const HOLDERS: u64 = (1 << 30) - 1;
 const ONE_TRANSLATION: u64 = 1 << 30;
 const TRANSLATIONS: u64 = HOLDERS << 30;
 
-/// What a frame is taken for.
+/// The use for which a frame is taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u64)]
 pub(super) enum Use {
@@ -78,8 +79,8 @@ fn word(frame: Frame) -> Option<&'static AtomicU64> {
 }
 
 #[cold]
-fn is_not(frame: Frame, what: &str) -> ! {
-    panic!("{frame:?} is not {what}")
+fn wrong(frame: Frame, why: &str) -> ! {
+    panic!("{frame:?} {why}")
 }
 
 #[inline]
@@ -87,13 +88,13 @@ fn is_tagged_data(word: u64) -> bool {
     word >> (TAG + 2) == DATA >> (TAG + 2)
 }
 
-/// The word of a frame of data that someone holds. Panics for any other: whoever
-/// names it has lost track of memory and must not go on.
+/// The word of a frame of data that is held. Panics for any other frame: the caller
+/// has lost track of memory, and to go on would corrupt it.
 #[inline]
 pub(super) fn data(frame: Frame) -> &'static AtomicU64 {
     match word(frame) {
         Some(word) if is_tagged_data(word.load(Relaxed)) => word,
-        _ => is_not(frame, "held"),
+        _ => wrong(frame, "is not held"),
     }
 }
 
@@ -102,24 +103,24 @@ pub(super) fn data(frame: Frame) -> &'static AtomicU64 {
 pub(super) fn assert_node(frame: Frame) {
     match word(frame) {
         Some(word) if word.load(Relaxed) >> TAG == NODE >> TAG => {}
-        _ => is_not(frame, "a node"),
+        _ => wrong(frame, "is not a node"),
     }
 }
 
-/// Is it memory, the kernel's own included, and not a device or nothing?
+/// Returns true for memory, the kernel's own included; false for devices and holes.
 #[inline]
 pub(super) fn is_memory(frame: Frame) -> bool {
     word(frame).is_some_and(|word| word.load(Relaxed) != ABSENT)
 }
 
-/// Is it data that someone holds?
+/// Returns true for data that is held.
 #[inline]
 pub(super) fn is_data(frame: Frame) -> bool {
     word(frame).is_some_and(|word| is_tagged_data(word.load(Relaxed)))
 }
 
 impl Use {
-    /// The frame has been taken for that, by one holder.
+    /// Marks a frame as taken for this use, by one holder.
     #[inline]
     pub(super) fn begin(self, frame: Frame) {
         if let Some(word) = word(frame) {
@@ -128,112 +129,137 @@ impl Use {
     }
 }
 
-/// One more holder of a frame of data.
+/// Adds a holder to a frame of data.
 #[inline]
 pub(super) fn retain(frame: Frame) {
     let word = data(frame);
     let now = word.load(Relaxed);
     if now & HOLDERS == HOLDERS {
-        is_not(frame, "to be held so often");
+        wrong(frame, "has too many holders");
     }
     word.store(now + ONE_HOLDER, Relaxed);
 }
 
-/// What is left of a frame after [`release`].
+/// The state of a frame after [`release`].
 pub(super) enum Left {
-    /// Other holders.
+    /// It has other holders.
     Held,
-    /// Nothing: it is to be freed.
-    Nothing,
-    /// The frame cache can still find it.
+    /// It is to be freed.
+    Unheld,
+    /// It is to be freed once the frame cache has forgotten it.
     Cached,
 }
 
-/// One holder less of a frame of data. Panics if that was the last and a program
+/// Removes a holder of a frame of data. Panics if that was the last and a program
 /// can still reach the frame.
 #[inline]
 pub(super) fn release(frame: Frame) -> Left {
     let word = data(frame);
-    let now = word.load(Relaxed) - ONE_HOLDER;
+    let before = word.load(Relaxed);
+    if before & HOLDERS == 0 {
+        wrong(frame, "is not held");
+    }
+    let now = before - ONE_HOLDER;
     word.store(now, Relaxed);
     if now & HOLDERS != 0 {
         return Left::Held;
     }
     if now & TRANSLATIONS != 0 {
-        is_not(frame, "to be given up while it is translated");
+        wrong(frame, "is given up while a program can reach it");
     }
     match now {
         CACHED => Left::Cached,
-        _ => Left::Nothing,
+        _ => Left::Unheld,
     }
 }
 
-/// Has the cached frame no holders?
+/// Returns true if the frame of data has no holder.
 pub(super) fn is_unheld(frame: Frame) -> bool {
     data(frame).load(Relaxed) & HOLDERS == 0
 }
 
-/// More than one holder?
+/// Returns true if the frame has more than one holder.
 #[inline]
 pub(super) fn is_shared(frame: Frame) -> bool {
     data(frame).load(Relaxed) & HOLDERS > 1
 }
 
-/// May the frame cache find it?
+/// Panics unless the frame is data that may be written by name: with one holder and
+/// not cached, or shared for good.
+#[inline]
+pub(super) fn assert_writable(frame: Frame) {
+    if !is_writable(data(frame).load(Relaxed)) {
+        wrong(frame, "is not exclusive");
+    }
+}
+
+#[inline]
+fn is_writable(word: u64) -> bool {
+    word & !TRANSLATIONS == DATA | ONE_HOLDER || word >> TAG == SHARED >> TAG
+}
+
+/// Panics unless the frame is data that the frame cache does not name.
+#[inline]
+pub(super) fn assert_uncached(frame: Frame) {
+    if is_cached(frame) {
+        wrong(frame, "is in the frame cache");
+    }
+}
+
+/// Returns true if the frame cache names the frame.
 #[inline]
 pub(super) fn is_cached(frame: Frame) -> bool {
     data(frame).load(Relaxed) >> TAG == CACHED >> TAG
 }
 
-/// The frame cache may find it from now on, or not any more.
+/// Marks the frame as named by the frame cache, or not.
 pub(super) fn set_cached(frame: Frame, cached: bool) {
     let word = data(frame);
     let now = word.load(Relaxed);
     if now >> TAG == SHARED >> TAG {
-        is_not(frame, "for the cache");
+        wrong(frame, "is shared for good");
     }
     let counts = now & (HOLDERS | TRANSLATIONS);
     word.store(counts | if cached { CACHED } else { DATA }, Relaxed);
 }
 
-/// A translation of a program's leads to the frame of data. With `write`, the frame
-/// must be shared for good, or have one holder and not be cached.
+/// Counts a translation that leads to the frame of data. With `write` it panics
+/// unless the frame is shared for good, or has one holder and is not cached.
 #[inline]
 pub(super) fn translate(frame: Frame, write: bool) {
     let word = data(frame);
     let now = word.load(Relaxed);
-    let exclusive = now & !TRANSLATIONS == DATA | ONE_HOLDER;
-    if write && !exclusive && now >> TAG != SHARED >> TAG {
-        is_not(frame, "one holder's");
+    if write && !is_writable(now) {
+        wrong(frame, "is not exclusive");
     }
     if now & TRANSLATIONS == TRANSLATIONS {
-        is_not(frame, "to be translated so often");
+        wrong(frame, "has too many translations");
     }
     word.store(now + ONE_TRANSLATION, Relaxed);
 }
 
-/// One such translation is gone.
+/// Counts one such translation less.
 #[inline]
 pub(super) fn forget_translation(frame: Frame) {
     let word = data(frame);
     let now = word.load(Relaxed);
     if now & TRANSLATIONS == 0 {
-        is_not(frame, "translated");
+        wrong(frame, "is not translated");
     }
     word.store(now - ONE_TRANSLATION, Relaxed);
 }
 
-/// Another reference to a page-table root.
+/// Adds a reference to a page-table root.
 pub(super) fn retain_object(frame: Frame) {
     let word = object(frame);
     word.store(word.load(Relaxed) + ONE_HOLDER, Relaxed);
 }
 
-/// A reference less to an object or node; was it the last?
+/// Removes a reference to an object or node; returns true if it was the last.
 pub(super) fn release_object(frame: Frame, kind: Use) -> bool {
     let word = match word(frame) {
         Some(word) if word.load(Relaxed) >> TAG == kind as u64 >> TAG => word,
-        _ => is_not(frame, "that kind of object"),
+        _ => wrong(frame, "is not that kind of object"),
     };
     let now = word.load(Relaxed) - ONE_HOLDER;
     word.store(now, Relaxed);
@@ -243,11 +269,11 @@ pub(super) fn release_object(frame: Frame, kind: Use) -> bool {
 fn object(frame: Frame) -> &'static AtomicU64 {
     match word(frame) {
         Some(word) if word.load(Relaxed) >> TAG == OBJECT >> TAG => word,
-        _ => is_not(frame, "an object"),
+        _ => wrong(frame, "is not an object"),
     }
 }
 
-/// The frame is free, and `next` follows it in the list.
+/// Marks the frame as free, with `next` behind it in the list.
 #[inline]
 pub(super) fn set_free(frame: Frame, next: u32) {
     if let Some(word) = word(frame) {
@@ -255,14 +281,14 @@ pub(super) fn set_free(frame: Frame, next: u32) {
     }
 }
 
-/// What follows a free frame in the list; `None` if it is not free.
+/// The frame behind a free one in the list; `None` if it is not free.
 #[inline]
 pub(super) fn next_free(frame: Frame) -> Option<u32> {
     let word = word(frame)?.load(Relaxed);
     (word >> TAG == FREE >> TAG).then_some(word as u32)
 }
 
-/// At start: what a frame is.
+/// At start: sets the word of a frame.
 pub(super) fn set(frame: Frame, kind: u64) {
     if let Some(word) = word(frame) {
         word.store(kind, Relaxed);
