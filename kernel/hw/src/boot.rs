@@ -10,7 +10,7 @@ use crate::arch::{self, Program};
 use crate::mem::{self, stack::KernelStack};
 use crate::task;
 
-/// What the kernel asks of the loader.
+/// The kernel's requirements on the loader.
 pub const CONFIG: BootloaderConfig = {
     let mut config = BootloaderConfig::new_default();
     config.mappings.physical_memory = Some(Mapping::FixedAddress(mem::PHYSICAL_MAP));
@@ -23,7 +23,7 @@ pub const CONFIG: BootloaderConfig = {
 pub struct Kernel {
     /// Called once, with the files that came with the kernel.
     pub start: fn(&'static [u8]) -> !,
-    /// What each process does, on its own kernel stack: it runs its program and
+    /// The loop of a process on its own kernel stack: runs its program and
     /// serves it.
     pub process: fn(Program) -> !,
     /// Called with the vector of an interrupt that comes in [`idle`](crate::idle)

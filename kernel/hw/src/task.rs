@@ -139,8 +139,8 @@ impl Task {
         hardware.payer = payer;
     }
 
-    /// It starts with the floating-point state and segment registers of the running
-    /// process, and with what the note handler of that has to restore.
+    /// Gives it the floating-point state and segment registers of the running
+    /// process, and the state that the note handler of that must restore.
     pub fn inherit_registers(&self) {
         assert!(self.slot != current(), "it runs");
         // SAFETY: conditions 1 to 3 of `Table`; the slots differ.
@@ -168,7 +168,7 @@ impl Drop for Task {
     }
 }
 
-/// The first thing that a process does, on its own stack.
+/// The first function of a process, on its own stack.
 extern "C" fn begin(frame: usize) -> ! {
     let Some(process) = PROCESS.get() else {
         unreachable!("set at start");

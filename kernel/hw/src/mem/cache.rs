@@ -29,7 +29,7 @@ pub fn init() {
 /// 2^64 divided by the golden ratio, odd.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// For what is said about files and snapshots.
+/// Access to the frame cache.
 #[inline]
 pub fn with<R>(f: impl FnOnce(&mut Cache) -> R) -> R {
     for_all(|| f(&mut CACHE.lock()))
@@ -62,7 +62,7 @@ pub fn publish(epochs: &Epochs, soff: u64, frame: Frame) -> Option<Frame> {
     }
 }
 
-/// Nobody is to find the frame any more.
+/// Removes the frame from the cache.
 fn forget(frame: Frame) {
     CACHE.lock().remove(frame);
 }

@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use vm::AccountId;
 
-/// What is allocated.
+/// The kind of allocation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum What {
     /// A block of the heap.
@@ -12,19 +12,19 @@ pub enum What {
     Frame,
 }
 
-/// Of how many allocations the last one fails, by [`What`]; 0: none.
+/// By [`What`], the number of allocations until the one that fails; 0: none.
 static LEFT: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
-/// For which account.
+/// The account whose allocation fails.
 static ACCOUNT: AtomicU32 = AtomicU32::new(0);
 
-/// The `count`th allocation from now on of those who pay from `account` fails;
-/// 0: none. How many were left of what was asked for before.
+/// Makes the `count`th allocation of `account` from now on fail; 0: none.
+/// Returns the rest of the previous count.
 pub fn fail(account: AccountId, what: What, count: u32) -> u32 {
     ACCOUNT.store(u32::from(account.0), Relaxed);
     LEFT[what as usize].swap(count, Relaxed)
 }
 
-/// Is this the one? `payer` tells who takes it.
+/// Returns true if this allocation must fail. `payer` names its account.
 #[inline]
 pub(super) fn fails(what: What, payer: fn() -> AccountId) -> bool {
     LEFT[what as usize].load(Relaxed) != 0 && counts_down(what, payer())

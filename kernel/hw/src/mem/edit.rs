@@ -1,5 +1,5 @@
-//! Changes to ranges of a program's addresses: walks that skip what is absent
-//! and give empty tables back.
+//! Changes of translations in ranges of a program's addresses: walks that skip
+//! absent parts and free empty tables.
 
 use core::ops::Range;
 
@@ -14,16 +14,16 @@ use super::table::{
 /// More pages than this are flushed by reloading everything.
 const FLUSH_SINGLY: u32 = 32;
 
-/// What is done with the translations of a range.
+/// A change of the translations of a range.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
-    /// They are forgotten.
+    /// Remove them.
     Remove,
     /// They lose write permission.
     ReadOnly,
 }
 
-/// What a change has done.
+/// The result of a change.
 #[derive(Clone, Copy)]
 pub(super) struct Edited {
     /// Translations that are gone.
@@ -101,8 +101,9 @@ struct Edit {
 }
 
 impl Edit {
-    /// Changes what `pages` has in `table`, whose first page is `first` and
-    /// which has `used` entries. Returns how many entries are gone.
+    /// Changes the translations of `pages` in `table`, whose first page is
+    /// `first` and which has `used` entries. Returns the number of removed
+    /// entries.
     fn table(
         &mut self,
         table: Frame,
@@ -173,15 +174,15 @@ impl Edit {
         }
         place.write(0);
         if self.active {
-            // Flushes what the processor remembers about tables (SDM vol. 3,
-            // 4.10.4.1), before the table is something else.
+            // Flushes the processor's caches of tables (SDM vol. 3, 4.10.4.1),
+            // before the table gets another use.
             flush_page(first * PAGE);
         }
         pool::free_object(table);
         1
     }
 
-    /// Was too much changed to flush it page by page?
+    /// Returns true if too much was changed to flush it page by page.
     fn needs_full_flush(&self) -> bool {
         self.active && self.flushed > FLUSH_SINGLY
     }

@@ -35,13 +35,13 @@ use super::{PHYSICAL_MAP, large, payer, physical, pool};
 const SMALLEST_LOG2: u32 = 4;
 const LARGEST_LOG2: u32 = 11;
 const CLASSES: usize = (LARGEST_LOG2 - SMALLEST_LOG2 + 1) as usize;
-/// Region for what the kernel makes before its first process, bytes.
+/// Size of the region for allocations before the first process, in bytes.
 const SET_UP: usize = 64 << 10;
 /// No page, no block.
 const NONE: u32 = u32::MAX;
 const FULL: u16 = u16::MAX;
 
-/// What is known of a frame that is a slab.
+/// The record of a frame that is a slab.
 #[derive(Clone, Copy)]
 struct Slab {
     /// Where its first free block is, in units of the smallest; the others are
@@ -143,7 +143,8 @@ impl Slabs {
         let at = (block as usize % SIZE) >> SMALLEST_LOG2;
         let Some(slab) = self.slab(page) else { return };
         let was = slab.free;
-        // SAFETY: the block is its slab's again; nobody else refers to it.
+        // SAFETY: the block belongs to its slab again, and no other reference
+        // exists.
         unsafe { block.cast::<u16>().write(was) };
         slab.free = at as u16;
         slab.used -= 1;
@@ -167,7 +168,8 @@ impl Slabs {
         let last = (SIZE >> SMALLEST_LOG2) as u16 - step;
         for at in (0..=last).step_by(usize::from(step)) {
             let next = if at == last { FULL } else { at + step };
-            // SAFETY: inside the frame, which nobody else has, and aligned.
+            // SAFETY: inside the frame, which is not used otherwise, and
+            // aligned.
             unsafe { block_at(frame.0, at).cast::<u16>().write(next) };
         }
         if let Some(slab) = self.slab(frame.0) {
@@ -211,7 +213,7 @@ impl Slabs {
     }
 }
 
-/// Nobody pays from the account any more: its empty slabs are given back.
+/// Frees the empty slabs of an account without members.
 pub fn close_account(account: AccountId) {
     let mut slabs = HEAP.slabs.lock();
     for log2 in SMALLEST_LOG2..=LARGEST_LOG2 {
@@ -226,7 +228,7 @@ pub fn close_account(account: AccountId) {
 }
 
 impl Heap {
-    /// Was the block made before the first process?
+    /// Returns true if the block was allocated before the first process.
     #[inline]
     fn is_set_up(&self, block: *mut u8) -> bool {
         (block as usize).wrapping_sub(self.set_up_at.load(Relaxed)) < SET_UP
@@ -282,8 +284,8 @@ pub fn set_up_done() {
     HEAP.setting_up.store(false, Relaxed);
 }
 
-/// Is there memory for one object of that layout? Then the next allocation of
-/// it succeeds, for nothing runs in between.
+/// Returns an error unless there is memory for one object of that layout. The
+/// next allocation of it succeeds, because nothing runs in between.
 fn room_for(layout: Layout) -> Result<(), NoMemory> {
     // SAFETY: 1. callers ask for no empty layout; 2. the block is given back as
     // it came.

@@ -33,7 +33,7 @@ struct Places {
 
 static PLACES: Mutex<[Places; SIZES]> = Mutex::new([const { Places { used: 0, free: 0 } }; SIZES]);
 
-/// Which size of place has room for so many pages; `None`: none.
+/// The size class for that many pages; `None`: none is large enough.
 fn size_for(pages: usize) -> Option<usize> {
     let log2 = pages
         .next_power_of_two()
@@ -83,7 +83,7 @@ fn give_place(size: usize, place: u64) {
     }
 }
 
-/// Takes back what is mapped of the first `pages` pages from `va` on.
+/// Unmaps and frees the mapped ones of the first `pages` pages from `va`.
 fn unmap(va: u64, pages: usize) {
     let addresses = (va..).step_by(PAGE as usize).take(pages);
     addresses

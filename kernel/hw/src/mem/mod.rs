@@ -36,8 +36,8 @@ const STACKS: u64 = 0xffff_fe00_0000_0000;
 
 /// Takes over memory management from the loader.
 ///
-/// Panics with a message if the loader did not do what the kernel's
-/// configuration asks for, or memory is too small.
+/// Panics with a message if the loader did not satisfy the kernel's
+/// configuration, or memory is too small.
 pub(crate) fn init(boot: &BootInfo) {
     let offset = boot.physical_memory_offset.into_option();
     assert!(
@@ -60,8 +60,8 @@ pub(crate) fn bundle(boot: &BootInfo) -> &'static [u8] {
     let Some(pa) = paging::contiguous(address, len) else {
         panic!("the bundle at {address:#x} is not mapped in one piece");
     };
-    // SAFETY: 1. mapped for ever; 2. the loader marked it as used, so no
-    // frame of it is ever handed out, and nobody writes to it.
+    // SAFETY: 1. mapped permanently; 2. the loader marked it as used, so none
+    // of its frames is handed out and nothing writes to it.
     unsafe { core::slice::from_raw_parts(physical(pa), len as usize) }
 }
 

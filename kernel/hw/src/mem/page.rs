@@ -1,9 +1,9 @@
 //! Access to the bytes of frames through the physical map.
 //!
-//! For this folder, which knows what the frames are for: nothing here looks
-//! whether a frame may be touched. Ranges that leave the frame are kernel bugs and
-//! panic. Frames may be mapped by programs at the same time; no references to
-//! their bytes exist, only copies, and no program runs meanwhile.
+//! Only for this folder, which knows the uses of frames: nothing here checks
+//! whether a frame may be accessed. Ranges that leave the frame are kernel bugs
+//! and panic. Programs may map the frames at the same time; there are no
+//! references to their bytes, only copies, and no program runs meanwhile.
 
 use core::arch::asm;
 
@@ -33,17 +33,17 @@ fn address(frame: Frame) -> *mut u8 {
     physical(frame.pa())
 }
 
-/// Byte `at` of a frame, of which `len` bytes are to be used.
+/// The address of byte `at` of a frame, of which `len` bytes are used.
 #[inline]
 fn bytes(frame: Frame, at: usize, len: usize) -> *mut u8 {
     assert!(at <= SIZE && len <= SIZE - at, "range leaves the frame");
     address(frame).wrapping_add(at)
 }
 
-/// Words with `rep movsq`, then what is left.
+/// Copies words with `rep movsq`, then the rest.
 ///
 /// # Safety
-/// `len` bytes at `from` can be read, at `to` written, and they do not
+/// `len` bytes at `from` are readable and at `to` writable, and they do not
 /// overlap.
 #[inline]
 unsafe fn copy(to: *mut u8, from: *const u8, len: usize) {
@@ -79,8 +79,8 @@ pub(super) fn copy_from(frame: Frame, at: usize, to: &mut [u8]) {
     unsafe { copy(to.as_mut_ptr(), from, to.len()) };
 }
 
-/// Copies `len` bytes from one frame (and byte in it) to another. Within one frame
-/// the ranges may overlap: what was there before is what is copied.
+/// Copies `len` bytes from one frame (and byte in it) to another. Within one
+/// frame the ranges may overlap: the former content is copied.
 #[inline]
 pub(super) fn copy_between(from: (Frame, usize), to: (Frame, usize), len: usize) {
     let overlaps = from.0 == to.0 && from.1 < to.1 && to.1 - from.1 < len;
@@ -159,7 +159,7 @@ pub(super) fn fill(frame: Frame, word: u64) {
     (0..SIZE / 8).for_each(|index| write_word(frame, index, word));
 }
 
-/// Is the word anywhere in the frame?
+/// Returns true if the word occurs in the frame.
 pub(super) fn has(frame: Frame, word: u64) -> bool {
     (0..SIZE / 8).any(|index| read_word(frame, index) == word)
 }

@@ -31,7 +31,7 @@ use crate::cpu::cpu;
 /// The kernel's own root, without a program.
 static KERNEL: AtomicU32 = AtomicU32::new(0);
 
-/// What a program may do with a page. Reading is always allowed.
+/// The accesses that a program may make to a page. Reading is always allowed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Prot {
     /// Stores.
@@ -123,11 +123,11 @@ impl AddressSpace {
         Root::retained(self.root.0)
     }
 
-    /// Translates the page at `va` to a frame of data, whatever was there before. On
-    /// an error nothing has changed.
+    /// Translates the page at `va` to a frame of data, replacing a former
+    /// translation. On an error nothing has changed.
     ///
-    /// Panics unless `va` is a page below `USER_END` and the frame is held; for stores
-    /// it must be one that may be written by name ([`super::named`]).
+    /// Panics unless `va` is a page below `USER_END` and the frame is held; for
+    /// stores it must be one that may be written by name ([`super::named`]).
     #[inline]
     pub fn map(&mut self, va: u64, frame: Frame, prot: Prot) -> Result<(), NoMemory> {
         words::translate(frame, prot.write);
@@ -165,9 +165,9 @@ impl AddressSpace {
         Ok(())
     }
 
-    /// Forgets the translations of the addresses `range`, rounded outward to
-    /// pages, and gives empty tables back. Flushed on return. The cost
-    /// follows what is mapped.
+    /// Removes the translations of the addresses `range`, rounded outward to
+    /// pages, and frees empty tables. Flushed on return. The cost follows the
+    /// mapped pages.
     pub fn unmap(&mut self, range: Range<u64>) {
         self.change(range, Change::Remove);
     }
@@ -355,10 +355,10 @@ fn current() -> Frame {
     Frame((frame.start_address().as_u64() >> 12) as u32)
 }
 
-/// Makes the kernel's root from the loader's: its upper half, and places for
-/// stacks and large objects, which the loader's root gets too so that a stack can
-/// be prepared there. The loader's low mappings are left behind when ours is
-/// activated.
+/// Makes the kernel's root from the loader's: its upper half, and the regions
+/// of stacks and large objects, which the loader's root gets too so that a
+/// stack can be prepared there. The loader's low mappings are dropped when the
+/// new root is activated.
 pub(super) fn init() {
     let loader = current();
     for area in [STACKS, LARGE] {

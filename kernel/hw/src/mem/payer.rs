@@ -28,7 +28,7 @@ pub enum Share {
     Service = 0,
 }
 
-/// Who takes frames now.
+/// The account that pays for frames now.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Payer {
     /// To which they are charged.
@@ -87,8 +87,8 @@ pub fn running() -> AccountId {
     AccountId(cpu().running.load(Relaxed))
 }
 
-/// Runs `f`, in which memory is charged to the kernel: for tables that all
-/// share, whose size follows from what others are charged for.
+/// Runs `f` with memory charged to the kernel: for shared tables, whose size
+/// follows from objects that accounts are charged for.
 #[inline]
 pub fn for_all<R>(f: impl FnOnce() -> R) -> R {
     let account = charge_to(AccountId::KERNEL);

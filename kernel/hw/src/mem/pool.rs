@@ -129,7 +129,7 @@ pub(super) fn free_object(frame: Frame) {
     free_own(frame, Use::Object);
 }
 
-/// A page table of zeros that the kernel keeps for ever.
+/// A page table of zeros that the kernel keeps permanently.
 pub(super) fn alloc_for_ever() -> Option<Frame> {
     let frame = {
         let mut table = TABLE.lock();
@@ -219,13 +219,15 @@ pub(super) fn on_forget(f: fn(Frame)) {
     FORGET.call_once(|| f);
 }
 
-/// Is it memory, the kernel's own included, and not a device or nothing?
+/// Returns true for memory, including the kernel's own, but not for devices and
+/// absent frames.
 #[inline]
 pub(super) fn is_memory(frame: Frame) -> bool {
     u64::from(frame.0) < LOWEST / abi::PAGE || words::is_memory(frame)
 }
 
-/// Is any of them? The cost follows the memory there is, not the range.
+/// Returns true if any of them is memory. The cost follows the present memory,
+/// not the range.
 pub(super) fn any_memory(frames: Range<u32>) -> bool {
     let end = frames.end.min(limit());
     let low = frames.start < (LOWEST / abi::PAGE) as u32;
@@ -237,7 +239,7 @@ pub fn free_count() -> u64 {
     u64::from(TABLE.lock().free)
 }
 
-/// Frames under management.
+/// The number of managed frames.
 pub fn total() -> u64 {
     u64::from(TABLE.lock().total)
 }
@@ -260,8 +262,8 @@ pub fn accounts<R>(f: impl FnOnce(&mut Accounts) -> R) -> R {
     f(&mut TABLE.lock().accounts)
 }
 
-/// Sets the limits that follow from the size of memory: once, when the kernel
-/// has what it needs for itself.
+/// Sets the limits that follow from the size of memory: once, after the
+/// kernel's own allocations.
 pub(super) fn set_limits(processes: u32) {
     let mut table = TABLE.lock();
     payer::set_reserve((table.total / 256).clamp(16, 1024));
@@ -397,7 +399,7 @@ pub(super) fn init(regions: &[MemoryRegion]) {
         largest.len() > (fresh - largest.start) as usize + 64,
         "too little memory"
     );
-    // SAFETY: usable memory that nobody has been given yet, mapped for ever,
+    // SAFETY: usable memory that was not handed out yet, mapped permanently,
     // aligned to a page.
     unsafe { words::init(physical(Frame(largest.start).pa()).cast(), limit) };
     // SAFETY: the frames after those, under the same conditions; every entry is

@@ -69,7 +69,8 @@ fn take_slot() -> Option<usize> {
     Some(index * 64 + bit as usize)
 }
 
-/// Is `address` in the guard of some stack? Then a fault there is an overflow.
+/// Returns true if `address` is in the guard of some stack, so that a fault
+/// there is an overflow.
 pub fn guarded_stack(address: u64) -> bool {
     let Some(at) = address.checked_sub(STACKS) else {
         return false;

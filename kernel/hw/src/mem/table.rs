@@ -15,7 +15,7 @@ pub(super) const USER: u64 = 1 << 2;
 pub(super) const WRITE_THROUGH: u64 = 1 << 3;
 pub(super) const CACHE_OFF: u64 = 1 << 4;
 pub(super) const HUGE: u64 = 1 << 7;
-/// Ours: the translation is counted in its frame's word.
+/// The kernel's own bit: the translation is counted in its frame's word.
 pub(super) const COUNTED: u64 = 1 << 9;
 pub(super) const NO_EXEC: u64 = 1 << 63;
 pub(super) const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
@@ -76,8 +76,8 @@ impl Place {
     }
 }
 
-/// The leaf entry of `va` and the entry of its table, making tables on the
-/// way. `node` is what their entries allow.
+/// The leaf entry of `va` and the entry of its table, creating tables on the
+/// way. `node` is the permissions of their entries.
 #[inline]
 pub(super) fn leaf(root: Frame, va: u64, node: u64) -> Result<(Place, Place), NoMemory> {
     let mut place = Place::of(root, index(va, TOP));
@@ -98,7 +98,7 @@ pub(super) fn leaf(root: Frame, va: u64, node: u64) -> Result<(Place, Place), No
 
 #[cold]
 pub(super) fn new_table(place: Place, above: Option<Place>, node: u64) -> Result<u64, NoMemory> {
-    // Tables of the kernel's half stay, for whoever comes next.
+    // Tables of the kernel's half stay for later use.
     let table = match node {
         0 => pool::alloc_for_ever(),
         _ => pool::alloc_table(),
@@ -124,7 +124,7 @@ pub(super) fn set(root: Frame, va: u64, entry: u64, node: u64) -> Result<u64, No
     Ok(old)
 }
 
-/// A translation of a program's is gone: its frame is told.
+/// Uncounts a removed translation of a program in its frame's word.
 #[inline]
 pub(super) fn forgotten(entry: u64) {
     if entry & COUNTED != 0 {
@@ -145,7 +145,7 @@ pub(super) fn keep(root: Frame, va: u64, number: u64) {
     }
 }
 
-/// What is at `va` in `root`: physical address of its byte, and the entry.
+/// The physical address and the entry for `va` in `root`.
 pub(super) fn look_up(root: Frame, va: u64) -> Option<(u64, u64)> {
     let mut table = root;
     for level in (0..=TOP).rev() {

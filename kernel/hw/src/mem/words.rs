@@ -57,11 +57,11 @@ pub(super) fn limit() -> u32 {
     LIMIT.load(Relaxed)
 }
 
-/// Begins with `limit` words for frames that are not there.
+/// Starts with `limit` words of absent frames.
 ///
 /// # Safety
-/// `words` is memory for so many words that nothing else uses, for ever. Called
-/// once.
+/// `words` is memory for that many words, without any other use, permanently.
+/// Called once.
 pub(super) unsafe fn init(words: *mut AtomicU64, limit: u32) {
     // SAFETY: the caller's condition.
     unsafe { core::ptr::write_bytes(words, 0xff, limit as usize) };
