@@ -5,7 +5,7 @@ use crate::client::remote::Remote;
 use crate::client::snapshots;
 use crate::name::root::Entry;
 use crate::sched::relief;
-use crate::seg::host::{Caller, File, read_remote, read_snapshot};
+use crate::seg::host::{File, Operation, read_remote, read_snapshot};
 use crate::seg::user::{self, Sink};
 use crate::seg::{SpaceLock, attach, snapshot_range};
 use crate::text;
@@ -122,8 +122,8 @@ fn remote(
         // A read of a snapshot can be repeated. A read of a device cannot,
         // because the bytes taken from it would be lost.
         let read = || {
-            let (mut caller, path) = (Caller::new(space, segment), &file.path);
-            vm::read(&mut caller, start, n, File { remote, path }, at)
+            let (mut operation, path) = (Operation::new(space, segment), &file.path);
+            vm::read(&mut operation, start, n, File { remote, path }, at)
         };
         match relief::again(read) {
             // Devices and such have no snapshots: the ordinary path.

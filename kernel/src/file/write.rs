@@ -5,7 +5,7 @@ use crate::client::put::{Stage, Target, Write};
 use crate::client::remote::Remote;
 use crate::name::root::Entry;
 use crate::sched::relief;
-use crate::seg::host::{Caller, File};
+use crate::seg::host::{File, Operation};
 use crate::seg::iovec::IoVec;
 use crate::seg::{SpaceLock, snapshot_range, user};
 use abi::{Errno, mode};
@@ -72,9 +72,9 @@ fn remote(
     let snapshots = remote.mount.has_snapshots() && n > 0;
     if snapshots && let Some((segment, start)) = snapshot_range(space, va, n) {
         let write = || {
-            let (mut caller, path) = (Caller::new(space, segment), &file.path);
-            let bytes = vm::write(&mut caller, start, n, File { remote, path }, to)?;
-            Ok((bytes, caller.written_to()))
+            let (mut operation, path) = (Operation::new(space, segment), &file.path);
+            let bytes = vm::write(&mut operation, start, n, File { remote, path }, to)?;
+            Ok((bytes, operation.written_to()))
         };
         return match to {
             // Nothing of it has happened where it fails, or the same happens again.

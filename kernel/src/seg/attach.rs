@@ -1,6 +1,6 @@
 //! Creating, removing and emptying segments, and the effect of fork on each
 //! kind.
-use super::host::Caller;
+use super::host::Operation;
 use super::shared::Shared;
 use super::{Content, Kind, Segment, Space, SpaceLock, user};
 use crate::sched;
@@ -132,7 +132,7 @@ pub fn remove(space: &SpaceLock, id: u64) {
         None => return,
     };
     if is_virtual {
-        vm::destroy(&mut Caller::new(space, id));
+        vm::destroy(&mut Operation::new(space, id));
     } else {
         unmap(space, id);
     }
@@ -194,7 +194,7 @@ pub fn free(space: &SpaceLock, va: u64, len: u64) -> Result<(), Errno> {
             (segment.id, segment.base, segment.end().min(end), shared)
         };
         match shared {
-            None => vm::free(&mut Caller::new(space, id), at - base, stop - at)?,
+            None => vm::free(&mut Operation::new(space, id), at - base, stop - at)?,
             Some(None) => user::zero(space, at, (stop - at) as usize)?,
             Some(Some(shared)) => zero_shared(space, &shared, base, at..stop)?,
         }
@@ -242,7 +242,7 @@ pub fn copy_all(from: &SpaceLock, to: &SpaceLock) -> Result<(), Errno> {
         let shared = shared_content(from, id);
         let content = match shared {
             Some(shared) => Content::Shared(shared),
-            None => Content::Virtual(vm::fork(&mut Caller::new(from, id))?),
+            None => Content::Virtual(vm::fork(&mut Operation::new(from, id))?),
         };
         let copy = {
             let mut space = from.lock();

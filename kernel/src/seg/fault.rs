@@ -3,7 +3,7 @@
 //! This module looks up the segment and checks its rules. `vm::fault` decides
 //! and does the rest: it tries without blocking, waits with nothing locked for
 //! the one message that the page needs, and checks again.
-use super::host::Caller;
+use super::host::Operation;
 use super::{Content, Kind, Segment, Space, SpaceLock};
 use crate::client::snapshots;
 use crate::counters;
@@ -82,8 +82,8 @@ fn try_resolve(space: &SpaceLock, va: u64, access: Access) -> Result<(), Denied>
     match look {
         Look::Done => Ok(()),
         Look::Virtual(segment, page) => {
-            let mut caller = Caller::new(space, segment);
-            vm::fault(&mut caller, page, access).map_err(Denied::Failed)
+            let mut operation = Operation::new(space, segment);
+            vm::fault(&mut operation, page, access).map_err(Denied::Failed)
         }
     }
 }
@@ -96,8 +96,8 @@ pub fn overwrite(space: &SpaceLock, va: u64) -> Result<(), Denied> {
     match look {
         Look::Done => Ok(()),
         Look::Virtual(segment, page) => {
-            let mut caller = Caller::new(space, segment);
-            vm::overwrite(&mut caller, page).map_err(Denied::Failed)
+            let mut operation = Operation::new(space, segment);
+            vm::overwrite(&mut operation, page).map_err(Denied::Failed)
         }
     }
 }

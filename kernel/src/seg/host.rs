@@ -35,7 +35,7 @@ pub struct File<'a> {
 }
 
 /// An operation on one segment.
-pub struct Caller<'a> {
+pub struct Operation<'a> {
     space: &'a SpaceLock,
     segment: u64,
     /// The write in progress: one at a time.
@@ -44,10 +44,10 @@ pub struct Caller<'a> {
     end: Option<u64>,
 }
 
-impl<'a> Caller<'a> {
+impl<'a> Operation<'a> {
     /// On the segment with that id.
-    pub fn new(space: &'a SpaceLock, segment: u64) -> Caller<'a> {
-        Caller {
+    pub fn new(space: &'a SpaceLock, segment: u64) -> Operation<'a> {
+        Operation {
             space,
             segment,
             write: None,
@@ -84,7 +84,7 @@ pub fn read_snapshot(snap: SnapId, offset: u64, sink: Vec<Piece>) -> Result<usiz
     read_fid(&site.mount, site.snapfid, offset, sink)
 }
 
-impl<'a> Host for Caller<'a> {
+impl<'a> Host for Operation<'a> {
     type Memory = View;
     type File = File<'a>;
 

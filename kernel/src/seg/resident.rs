@@ -7,7 +7,7 @@
 //! pages are woken, and from then on the data of a `read` is there when it returns
 //! (invariant 7, kept more strictly than by ranks: no page of a server sleeps,
 //! whatever it is tied to).
-use super::host::Caller;
+use super::host::Operation;
 use super::{Content, SpaceLock};
 use crate::client::snapshots;
 use crate::sched;
@@ -39,7 +39,7 @@ fn wake_all(space: &SpaceLock) -> Result<(), Errno> {
             if sched::called() {
                 return Err(Errno::EINTR);
             }
-            from = match vm::fault(&mut Caller::new(space, segment), page, Access::Load) {
+            from = match vm::fault(&mut Operation::new(space, segment), page, Access::Load) {
                 Err(error @ (Errno::ENOMEM | Errno::EINTR)) => return Err(error),
                 Ok(()) => page + 1,
                 // Already lost: there is no answer to wait for.
