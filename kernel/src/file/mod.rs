@@ -5,6 +5,7 @@
 //! operations on names, [`read`] and [`write`](mod@write) the transfers,
 //! [`channel`] the transfers of channels.
 pub mod channel;
+pub mod moment;
 pub mod open;
 pub mod read;
 pub mod write;

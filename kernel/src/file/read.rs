@@ -1,12 +1,12 @@
 //! `pread`: deferred where it can be, eager everywhere else.
+use super::moment::Moment;
 use super::{Node, OpenFile, channel};
 use crate::chan::{Piece, Source};
 use crate::client::remote::Remote;
-use crate::client::snapshots;
 use crate::name::root::Entry;
 use crate::sched::relief;
-use crate::seg::host::{File, Operation, read_remote, read_snapshot};
-use crate::seg::user::{self, Sink};
+use crate::seg::host::{File, Operation};
+use crate::seg::user;
 use crate::seg::{SpaceLock, attach, snapshot_range};
 use crate::text;
 use abi::{Errno, PAGE};
@@ -131,51 +131,14 @@ fn remote(
             result => return result,
         }
     }
-    let iounit = u64::from(remote.mount.iounit());
-    if n > iounit && remote.mount.has_snapshots() {
-        match snapshots::take(remote, &file.path, at, n, None) {
-            Ok(taken) => {
-                let result = pieces(space, va, taken.count, iounit, |done, sink| {
-                    read_snapshot(taken.snap, at + done, sink).map_err(vm::in_a_call)
-                });
-                snapshots::release(taken.snap);
-                return result;
-            }
-            Err(Errno::EOPNOTSUPP) => {}
-            Err(errno) => return Err(errno),
-        }
+    // What takes one message is of one moment without a snapshot.
+    let live = Moment::Live(remote);
+    if n <= u64::from(remote.mount.iounit()) {
+        return live.copy(space, va, n, at);
     }
-    pieces(space, va, n, iounit, |done, sink| {
-        read_remote(remote, at + done, sink)
-    })
-}
-
-/// Reads `n` bytes in messages of `iounit`. An error after some bytes have
-/// arrived is a short read, as always.
-fn pieces(
-    space: &SpaceLock,
-    va: u64,
-    n: u64,
-    iounit: u64,
-    mut read: impl FnMut(u64, alloc::vec::Vec<Piece>) -> Result<usize, Errno>,
-) -> Result<u64, Errno> {
-    let mut done = 0;
-    while done < n {
-        let want = iounit.min(n - done) as usize;
-        let step = Sink::new(space, va + done, want).and_then(|(sink, pieces)| {
-            let got = read(done, pieces)?.min(want);
-            sink.filled(space, got).map(|()| got)
-        });
-        match step {
-            Ok(got) => {
-                done += got as u64;
-                if got < want {
-                    break;
-                }
-            }
-            Err(errno) if done == 0 => return Err(errno),
-            Err(_) => break,
-        }
+    match Moment::take(remote, &file.path, at, n) {
+        Ok(snapshot) => snapshot.copy(space, va, n, at),
+        Err(Errno::EOPNOTSUPP) => live.copy(space, va, n, at),
+        Err(errno) => Err(errno),
     }
-    Ok(done)
 }

@@ -5,13 +5,10 @@
 //! failed exec changes nothing.
 use super::{Process, note};
 use crate::chan::{Piece, room};
-use crate::client::snapshots;
+use crate::file::moment::{self, Moment};
 use crate::file::{Node, OpenFile, open};
 use crate::name::root::Entry;
-use crate::sched;
-use crate::seg::host::{read_remote, read_snapshot};
 use crate::seg::{self, Content, Kind, Segment, Space, SpaceLock, attach, user};
-use crate::text;
 use abi::{ARGS_MAX, Errno, PAGE, Slice, USER_END, mode};
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -19,7 +16,7 @@ use hw::lock::{Lock, Rank};
 use hw::{TrapFrame, task, time};
 use image::stack::{self, Stack, Strings};
 use image::{HEADERS, Part, Program, Refused};
-use vm::{Access, SnapId};
+use vm::Access;
 
 /// Bytes of addresses for the stack; pages come when they are touched.
 const STACK: u64 = 8 << 20;
@@ -151,64 +148,30 @@ impl Arguments {
 /// Copies bytes into memory that is not the running process's yet.
 fn store(space: &SpaceLock, va: u64, bytes: &[u8]) -> Result<(), Errno> {
     let sink = user::pin(space, va, bytes.len(), Access::Store)?;
-    fill(&sink, bytes);
+    moment::fill(&sink, bytes);
     Ok(())
 }
 
-/// Fills pieces with bytes, as far as there are some; how many.
-fn fill(sink: &[Piece], mut bytes: &[u8]) -> usize {
-    let mut done = 0;
-    for piece in sink {
-        let (now, later) = bytes.split_at(piece.len.min(bytes.len()));
-        piece.frame.write(piece.at, now);
-        done += now.len();
-        bytes = later;
-    }
-    done
-}
-
-/// Where the bytes of a program come from.
-enum Image<'a> {
-    Bundle(&'static [u8]),
-    File(&'a OpenFile),
-    /// And how many bytes it has.
-    Snapshot(SnapId, u64),
-}
-
-impl Image<'_> {
-    /// Fills `sink`, at most one message's worth, from `offset`; bytes.
-    fn read(&self, offset: u64, sink: Vec<Piece>) -> Result<usize, Errno> {
-        match self {
-            Image::Bundle(bytes) => Ok(fill(&sink, text::part(bytes, offset, u64::MAX))),
-            Image::File(file) => match &file.node {
-                Node::Remote(remote) => read_remote(remote, offset, sink),
-                Node::Root(_) | Node::Channel(_) | Node::Port(_) => Err(Errno::ENOEXEC),
-            },
-            Image::Snapshot(_, end) if offset >= *end => Ok(0),
-            Image::Snapshot(snap, _) => read_snapshot(*snap, offset, sink),
+/// The headers of the program that a file is.
+fn headers(image: &Moment<'_>) -> Result<Program, Failure> {
+    let piece = Piece::alloc(HEADERS)?;
+    let mut got = 0;
+    while got < HEADERS {
+        let mut sink = room(1)?;
+        sink.push(Piece {
+            frame: piece.frame.again(),
+            at: got,
+            len: HEADERS - got,
+        });
+        match image.read(got as u64, sink)? {
+            0 => break,
+            more => got += more,
         }
     }
-
-    fn headers(&self) -> Result<Program, Failure> {
-        let piece = Piece::alloc(HEADERS)?;
-        let mut got = 0;
-        while got < HEADERS {
-            let mut sink = room(1)?;
-            sink.push(Piece {
-                frame: piece.frame.again(),
-                at: got,
-                len: HEADERS - got,
-            });
-            match self.read(got as u64, sink)? {
-                0 => break,
-                more => got += more,
-            }
-        }
-        let mut head = room(got)?;
-        head.resize(got, 0);
-        piece.frame.read(0, &mut head);
-        Ok(Program::parse(&head, PARTS)?)
-    }
+    let mut head = room(got)?;
+    head.resize(got, 0);
+    piece.frame.read(0, &mut head);
+    Ok(Program::parse(&head, PARTS)?)
 }
 
 /// Loads `path` with `arguments` and lets `frame` begin it.
@@ -248,7 +211,8 @@ fn change(
 ) -> Result<Space, Failure> {
     let file = open::open(&process.view(), path, mode::OREAD)?;
     let space = Lock::new(Rank::Space, Space::new()?);
-    match with_image(&file, |image| build(&space, image, arguments, path)) {
+    let built = image(&file).and_then(|image| build(&space, &image, arguments, path));
+    match built {
         Ok((entry, pointer)) => *frame = TrapFrame::user(entry, pointer),
         Err(failure) => {
             seg::clear(&space);
@@ -259,21 +223,15 @@ fn change(
     Ok(seg::exchange(&process.space, space.into_inner()))
 }
 
-/// Calls `f` with the program's bytes at one moment.
-fn with_image<T>(
-    file: &OpenFile,
-    f: impl FnOnce(&Image<'_>) -> Result<T, Failure>,
-) -> Result<T, Failure> {
+/// The program's bytes at one moment.
+fn image(file: &OpenFile) -> Result<Moment<'_>, Failure> {
     match &file.node {
-        Node::Root(Entry::Program(content, _)) => f(&Image::Bundle(content)),
+        Node::Root(Entry::Program(content, _)) => Ok(Moment::Bundle(content)),
         Node::Remote(remote) if remote.is_directory() => Err(Errno::EISDIR.into()),
         Node::Remote(remote) if remote.mount.has_snapshots() => {
-            let taken = snapshots::take(remote, &file.path, 0, u64::MAX >> 1, None)?;
-            let result = f(&Image::Snapshot(taken.snap, taken.count));
-            snapshots::release(taken.snap);
-            result
+            Ok(Moment::take(remote, &file.path, 0, u64::MAX >> 1)?)
         }
-        Node::Remote(_) => f(&Image::File(file)),
+        Node::Remote(remote) => Ok(Moment::Live(remote)),
         Node::Root(_) | Node::Channel(_) | Node::Port(_) => Err(Refused::NotElf.into()),
     }
 }
@@ -282,11 +240,11 @@ fn with_image<T>(
 /// pointer.
 fn build(
     space: &SpaceLock,
-    image: &Image<'_>,
+    image: &Moment<'_>,
     arguments: &Arguments,
     path: &[u8],
 ) -> Result<(u64, u64), Failure> {
-    let program = image.headers()?;
+    let program = headers(image)?;
     for part in program.parts() {
         load(space, image, part)?;
     }
@@ -302,7 +260,7 @@ fn build(
     Ok((program.entry, pointer))
 }
 
-fn load(space: &SpaceLock, image: &Image<'_>, part: &Part) -> Result<(), Failure> {
+fn load(space: &SpaceLock, image: &Moment<'_>, part: &Part) -> Result<(), Failure> {
     let Range { start: base, end } = part.pages();
     let pages = (end - base) / PAGE;
     let content = Content::Virtual(vm::Segment::new(pages));
@@ -311,15 +269,11 @@ fn load(space: &SpaceLock, image: &Image<'_>, part: &Part) -> Result<(), Failure
     let id = attach::insert(&mut space.lock(), segment)?;
     let mut done = 0;
     while done < part.file_len {
-        let want = (part.file_len - done).min(64 * 1024) as usize;
-        let sink = user::pin(space, part.va + done, want, Access::Store)?;
+        let (va, left) = (part.va + done, part.file_len - done);
         // A server may give it in parts.
-        match image.read(part.offset + done, sink)? {
+        match image.copy(space, va, left, part.offset + done)? {
             0 => return Err(Refused::Cut.into()),
-            got => done += got as u64,
-        }
-        if done < part.file_len {
-            sched::breathe();
+            got => done += got,
         }
     }
     if !part.write {
