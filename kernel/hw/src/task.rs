@@ -41,8 +41,8 @@ struct Hardware {
 
 struct Table(UnsafeCell<[Hardware; NPROC]>);
 
-// SAFETY: (1) one CPU; (2) the kernel runs with interrupts off and no
-// interrupt handler calls into this module; (3) no reference into the table
+// SAFETY: (1) one CPU; (2) interrupt handlers run only inside `idle` and
+// `take_interrupts`, which this module does not call; (3) no reference into the table
 // outlives a function of this module, but for the two contexts in `switch`,
 // which belong to two different slots.
 unsafe impl Sync for Table {}
