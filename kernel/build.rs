@@ -1,5 +1,5 @@
-//! Hands the linker script to the linker: a copy beside what cargo makes, so
-//! that no path into the checkout is kept from one build to the next.
+//! Passes the linker script to the linker. It is copied into cargo's output
+//! folder, so that no build keeps a path into the checkout.
 
 use std::{env, fs};
 

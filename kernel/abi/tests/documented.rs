@@ -1,5 +1,5 @@
-//! `docs/syscalls.md` says what this crate says: calls, errors, counters and
-//! the layout of structures.
+//! `docs/syscalls.md` agrees with this crate: calls, errors, counters and the
+//! layout of structures.
 
 use dormouse_abi::*;
 use std::collections::BTreeSet;

@@ -33,12 +33,11 @@ pub struct Kernel {
 
 static STARTED: Once<(Kernel, &'static [u8])> = Once::new();
 
-/// Makes the machine ready and calls `kernel.start`. Called on the loader's
-/// stack, in the loader's address space.
+/// Prepares the machine and calls `kernel.start`. Called once, on the loader's
+/// stack, in the loader's address space. The content of `boot` is trusted,
+/// because it comes from the loader.
 ///
-/// What `boot` says is believed: it comes from the loader. So this is called once.
-///
-/// Panics with a message if the machine or the loader lacks what is needed.
+/// Panics with a message if the machine or the loader lacks a required feature.
 pub fn start(boot: &'static mut BootInfo, kernel: Kernel) -> ! {
     static BEGUN: AtomicBool = AtomicBool::new(false);
     assert!(!BEGUN.swap(true, Relaxed), "the kernel starts once");

@@ -1,4 +1,4 @@
-//! What a program finds on its stack, as the System V ABI has it (3.4.1): argc, argv,
+//! The initial stack of a program, by the System V ABI (3.4.1): argc, argv,
 //! NULL, envp, NULL, the auxiliary vector; the strings are above.
 use crate::Program;
 use abi::PAGE;
@@ -48,7 +48,7 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// The layout below `top`, for strings and a path of so many bytes.
+    /// The layout below `top`, for these strings and a path of `path` bytes.
     pub fn new(top: u64, path: usize, strings: &Strings<'_>) -> Stack {
         let random = top - RANDOM as u64;
         let path = random - path as u64 - 1;

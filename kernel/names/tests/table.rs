@@ -1,4 +1,4 @@
-//! What is bound where, and where a path leads then.
+//! Binds and mounts, and the places that paths then lead to.
 #![allow(clippy::disallowed_methods, reason = "not in the kernel")]
 
 use abi::Errno;

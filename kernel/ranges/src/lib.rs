@@ -28,7 +28,7 @@ use core::ops::Range;
 
 use chunks::{Chunks, Position};
 
-/// What a range is mapped to.
+/// The values of a map.
 pub trait Value: Copy + PartialEq {
     /// The value `by` further on in the same range; the default is a value that is
     /// the same everywhere in it.
@@ -60,7 +60,7 @@ impl<V: Value> Span<V> {
         self.start..self.end
     }
 
-    /// How many numbers.
+    /// The length of the range.
     pub const fn len(&self) -> u64 {
         self.end - self.start
     }
@@ -82,7 +82,7 @@ impl<V: Value> Span<V> {
         })
     }
 
-    /// Are the two one span?
+    /// Returns true if the two can be merged.
     fn continues_in(&self, next: &Span<V>) -> bool {
         self.end == next.start && self.value.advance(self.len()) == next.value
     }
@@ -125,12 +125,12 @@ impl<V: Value> RangeMap<V> {
         }
     }
 
-    /// Is nothing mapped?
+    /// Returns true if the map is empty.
     pub const fn is_empty(&self) -> bool {
         self.spans.is_empty()
     }
 
-    /// How many spans.
+    /// The number of spans.
     pub fn len(&self) -> usize {
         self.spans.len()
     }
@@ -286,10 +286,9 @@ impl<V: Value> RangeMap<V> {
         *self = RangeMap::new();
     }
 
-    /// Joins neighbours, and what lies between them, until there are at most
-    /// `most` spans: roughly those first that `cost` says the least of. `value` is
-    /// what the two are mapped to then. For maps that may say too much; needs no
-    /// memory.
+    /// Merges neighbours, with the gap between them, until there are at most
+    /// `most` spans, roughly in the order of their `cost`. `value` is the value
+    /// of the merged span. For maps that may claim too much; needs no memory.
     pub fn coarsen(
         &mut self,
         most: usize,

@@ -5,7 +5,7 @@
 //! | up to 2 KiB | *slabs*: pages cut into blocks of one power of two |
 //! | up to 4 KiB | a frame |
 //! | above | frames mapped in a row ([`large`]) |
-//! | what the kernel makes before its first process | first fit over a small region |
+//! | before the first process | first fit over a small region |
 //!
 //! A slab belongs to one account and has blocks of that account alone, so that
 //! what a process makes the kernel keep is charged frame by frame and comes back

@@ -55,7 +55,7 @@ static TABLE: Mutex<Table> = Mutex::new(Table {
     total: 0,
 });
 
-/// Are frames without content filled with [`POISON`]?
+/// True if frames without content are filled with [`POISON`].
 static POISONED: AtomicBool = AtomicBool::new(false);
 
 /// Random, so that no program has it in its memory by chance.
