@@ -68,13 +68,25 @@ const ENDING: u8 = 1;
 /// A note can be delivered.
 const NOTED: u8 = 2;
 
-/// When the present turn began, in ticks.
-static TURN: AtomicU64 = AtomicU64::new(0);
-static READY_HEAD: AtomicU16 = AtomicU16::new(NONE);
-static READY_TAIL: AtomicU16 = AtomicU16::new(NONE);
-static EARLIEST: AtomicU64 = AtomicU64::new(u64::MAX);
-/// When idling began; 0 while there is work.
-static IDLE_SINCE: AtomicU64 = AtomicU64::new(0);
+/// The scheduler's data of a processor. There is one.
+struct Cpu {
+    /// When the present turn began, in ticks.
+    turn: AtomicU64,
+    ready_head: AtomicU16,
+    ready_tail: AtomicU16,
+    /// The earliest deadline, in nanoseconds, or an earlier time.
+    earliest: AtomicU64,
+    /// When idling began, in ticks; 0 while there is work.
+    idle_since: AtomicU64,
+}
+
+static CPU: Cpu = Cpu {
+    turn: AtomicU64::new(0),
+    ready_head: AtomicU16::new(NONE),
+    ready_tail: AtomicU16::new(NONE),
+    earliest: AtomicU64::new(u64::MAX),
+    idle_since: AtomicU64::new(0),
+};
 
 /// The reason why [`park`] returned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -143,7 +155,7 @@ pub fn status(slot: Slot) -> Status {
     let state = entry.state.load(Relaxed);
     let mut ticks = entry.ran.load(Relaxed);
     if slot == current_slot() {
-        ticks += hw::time::ticks().saturating_sub(TURN.load(Relaxed));
+        ticks += hw::time::ticks().saturating_sub(CPU.turn.load(Relaxed));
     }
     let waited = hw::time::ticks().saturating_sub(entry.since.load(Relaxed));
     let (waits_for, waiting_ns) = match Reason::TEXTS.get(entry.reason.load(Relaxed) as usize) {
@@ -178,22 +190,22 @@ fn push_ready(slot: Slot) {
     let ready = entry(slot);
     ready.state.store(READY, Relaxed);
     ready.next_ready.store(NONE, Relaxed);
-    match READY_TAIL.load(Relaxed) {
-        NONE => READY_HEAD.store(slot, Relaxed),
+    match CPU.ready_tail.load(Relaxed) {
+        NONE => CPU.ready_head.store(slot, Relaxed),
         tail => entry(tail).next_ready.store(slot, Relaxed),
     }
-    READY_TAIL.store(slot, Relaxed);
+    CPU.ready_tail.store(slot, Relaxed);
 }
 
 fn pop_ready() -> Option<Slot> {
-    let slot = READY_HEAD.load(Relaxed);
+    let slot = CPU.ready_head.load(Relaxed);
     if slot == NONE {
         return None;
     }
     let next = entry(slot).next_ready.load(Relaxed);
-    READY_HEAD.store(next, Relaxed);
+    CPU.ready_head.store(next, Relaxed);
     if next == NONE {
-        READY_TAIL.store(NONE, Relaxed);
+        CPU.ready_tail.store(NONE, Relaxed);
     }
     Some(slot)
 }
@@ -289,7 +301,7 @@ fn park_unless(heeds: u8, reason: Reason, deadline_ns: Option<u64>) -> Wake {
             return Wake::Timeout;
         }
         entry.deadline.store(deadline, Relaxed);
-        EARLIEST.fetch_min(deadline, Relaxed);
+        CPU.earliest.fetch_min(deadline, Relaxed);
     }
     entry.reason.store(reason as u8, Relaxed);
     entry.state.store(PARKED, Relaxed);
@@ -310,7 +322,7 @@ fn park_unless(heeds: u8, reason: Reason, deadline_ns: Option<u64>) -> Wake {
 /// Lets others run first, if any are ready.
 pub fn give_way() {
     hw::lock::assert_none_held();
-    if READY_HEAD.load(Relaxed) != NONE {
+    if CPU.ready_head.load(Relaxed) != NONE {
         let me = current_slot();
         push_ready(me);
         leave_cpu(me);
@@ -341,7 +353,7 @@ pub fn start(first: Slot) -> ! {
     let popped = pop_ready();
     debug_assert_eq!(popped, Some(first));
     entry(first).state.store(RUNNING, Relaxed);
-    TURN.store(hw::time::ticks(), Relaxed);
+    CPU.turn.store(hw::time::ticks(), Relaxed);
     task::start(first)
 }
 
@@ -350,7 +362,7 @@ pub fn start(first: Slot) -> ! {
 /// parked is the next one to run, as in every fill.
 fn leave_cpu(me: Slot) {
     let mut now = hw::time::ticks();
-    let turn = now.saturating_sub(TURN.load(Relaxed));
+    let turn = now.saturating_sub(CPU.turn.load(Relaxed));
     let mine = entry(me);
     mine.ran.fetch_add(turn, Relaxed);
     mine.since.store(now, Relaxed);
@@ -358,12 +370,12 @@ fn leave_cpu(me: Slot) {
         if let Some(slot) = pop_ready() {
             break slot;
         }
-        IDLE_SINCE.store(now, Relaxed);
+        CPU.idle_since.store(now, Relaxed);
         hw::idle();
         stop_idle_clock();
         now = hw::time::ticks();
     };
-    TURN.store(now, Relaxed);
+    CPU.turn.store(now, Relaxed);
     entry(next).state.store(RUNNING, Relaxed);
     if next != me {
         counters::add(Stat64::Switches, 1);
@@ -375,7 +387,7 @@ fn leave_cpu(me: Slot) {
 /// trap handler, so that interrupts count as busy.
 #[inline]
 pub fn stop_idle_clock() {
-    let since = IDLE_SINCE.swap(0, Relaxed);
+    let since = CPU.idle_since.swap(0, Relaxed);
     if since != 0 {
         let spent = hw::time::ticks().saturating_sub(since);
         counters::add(Stat64::IdleTicks, spent);
@@ -385,7 +397,7 @@ pub fn stop_idle_clock() {
 /// The timer: wakes processes whose deadline has passed.
 pub fn tick() {
     let now = hw::time::now_ns();
-    if now < EARLIEST.load(Relaxed) {
+    if now < CPU.earliest.load(Relaxed) {
         return;
     }
     let mut earliest = u64::MAX;
@@ -398,5 +410,5 @@ pub fn tick() {
             earliest = earliest.min(deadline);
         }
     }
-    EARLIEST.store(earliest, Relaxed);
+    CPU.earliest.store(earliest, Relaxed);
 }
