@@ -1,5 +1,10 @@
-//! A touch of a page: a load or a store that found no translation, or none
-//! that allows it.
+//! Page faults: the translation is missing or forbids the access.
+//!
+//! One loop serves all of them: look at the page with the segment locked; map it,
+//! or unlock and wait for the one thing that it needs; look again from the start.
+//! Nothing seen before a wait is relied on after it, because anything may have
+//! happened to the page meanwhile: a read over it, a fork, a write, its removal.
+//! The ticket of a fill tells the page's own fill from a fill that was overtaken.
 
 use abi::Errno;
 
@@ -64,7 +69,8 @@ impl Segment {
         Ok(())
     }
 
-    /// Gives a page that has no frame one of zeros, as the segment's own.
+    /// Gives a page that has no frame one of zeros, as the segment's own. A ticket
+    /// of a fill under way is lost with the state, which makes that fill stale.
     #[inline]
     fn zero_fill<M: Memory>(&mut self, m: &mut M, page: u64) -> Result<(), NoMemory> {
         let frame = m.alloc_zeroed().ok_or(NoMemory)?;
@@ -76,7 +82,10 @@ impl Segment {
         m.map(page, frame, true)
     }
 
-    /// One look at a page, without waiting.
+    /// One look at a page, without waiting. Only a private page is ever mapped for
+    /// writing: a clean page must fault at its first store so that it is detached,
+    /// and a page being sent so that the store does not reach the message or get
+    /// lost when the page becomes clean.
     #[inline]
     fn resolve<M: Memory>(
         &mut self,
@@ -94,6 +103,7 @@ impl Segment {
             (PageState::Resident(frame) | PageState::Sending(frame, _), Access::Load) => {
                 m.map(page, frame, false)?;
             }
+            // After a fork both sides have the frame: read-only until one is left.
             (PageState::Dirty(frame), Access::Load) => {
                 let alone = m.make_exclusive(frame);
                 m.map(page, frame, alone)?;
@@ -108,7 +118,10 @@ impl Segment {
         Ok(Resolved::Mapped)
     }
 
-    /// A page with no state of its own: zeros, or asleep.
+    /// A page with no state of its own: zeros, or asleep. A frame from the cache
+    /// needs no fill: no ticket, no message, no wait. The page is marked as filling
+    /// before the message is sent, so that all others who touch it wait for this
+    /// fill and the server is asked once.
     #[inline]
     fn resolve_absent<M: Memory>(
         &mut self,
@@ -134,7 +147,8 @@ impl Segment {
     }
 
     /// Handles a page whose bytes the server cannot provide: resident pages of
-    /// the snapshot are kept from now on.
+    /// the snapshot are kept from now on, because an evicted one could not be read
+    /// again. A kill or a lack of memory says nothing about the server.
     fn not_to_be_had(&mut self, page: u64, error: Errno) {
         if !matches!(error, Errno::EINTR | Errno::ENOMEM) {
             self.extents.mark_lost(page * PAGE..(page + 1) * PAGE);
@@ -192,7 +206,7 @@ impl Segment {
                     self.clear(m, page);
                     self.not_to_be_had(page, error);
                 }
-                // Even a stale fill must not swallow its own end.
+                // Even a stale fill reports EINTR: its own process was told to exit.
                 if wanted || error == Errno::EINTR {
                     return Err(error);
                 }
@@ -215,7 +229,8 @@ fn publish<M: Memory>(m: &mut M, source: Option<Source>, frame: Frame) -> Frame 
     }
 }
 
-/// The page of a file that all of a page is, if it is one.
+/// The page of a file that all of a page is, if it is one: only such pages are
+/// shared, because a frame of parts would have to be found by all of them.
 #[inline]
 const fn one_page(first: &Extent) -> Option<Source> {
     let whole = first.len() == PAGE && first.source.soff.is_multiple_of(PAGE);

@@ -5,6 +5,12 @@
 //! child: its frame and the number of the child's used entries, so that an
 //! empty node is freed at once. Walks over a range skip absent parts: the cost
 //! follows the pages that are present.
+//!
+//! A tree in frames instead of a map on the heap, for three reasons: a look-up on
+//! the fault path is one load per level and never searches; a segment of many
+//! terabytes takes memory for its present pages only; and every allocation is one
+//! frame, so that it can be charged to the process and cannot fail halfway through
+//! the growth of a table. Nodes are recursive, but the depth is at most four.
 
 use core::ops::{ControlFlow, Range};
 
@@ -27,7 +33,8 @@ impl Child {
         (self.used as u64) << 32 | self.node.0 as u64
     }
 
-    /// A node that is referred to has used entries, so 0 is none.
+    /// A node that is referred to has used entries, so 0 is none: a fresh node is
+    /// zeroed, and then has no children without any initialisation.
     const fn decode(word: u64) -> Option<Child> {
         if word == 0 {
             return None;
@@ -243,7 +250,8 @@ struct Step {
 }
 
 /// A page that changes hands costs some hundred instructions, and looking
-/// through a node as many as some tens of pages.
+/// through a node as many as some tens of pages. Nodes count too: without that
+/// limit, a few pages spread over a large range would be one very long step.
 const STEP: Step = Step {
     pages: 1024,
     nodes: 32,
@@ -286,7 +294,8 @@ fn step_below<M: Memory>(
 }
 
 /// Sets a page's word under `child`; the child as it then is, and by how much
-/// the number of populated pages changed.
+/// the number of populated pages changed. New nodes enter their parent on the way
+/// back only, so that a failed allocation below leaves the tree as it was.
 fn set_below<M: Memory>(
     m: &mut M,
     child: Option<Child>,
@@ -324,7 +333,8 @@ fn set_below<M: Memory>(
     Ok((keep(m, node), change))
 }
 
-/// Gives the node back if it is empty.
+/// Gives the node back if it is empty: an overlay never keeps memory for pages that
+/// sleep again.
 fn keep<M: Memory>(m: &mut M, child: Child) -> Option<Child> {
     if child.used == 0 {
         m.free_node(child.node);

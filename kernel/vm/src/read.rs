@@ -117,9 +117,12 @@ fn take_snapshot<H: Host>(
 
 /// The snapshot that ends where this read begins, or a little before, pinned,
 /// if it can take the new range too: many small reads are then one snapshot,
-/// and where they adjoin they are one extent. Bytes that anyone
-/// may still ask for must not change, so it has to be this segment's alone and
-/// have nothing in the buffer.
+/// and where they adjoin they are one extent. Without that, a loop of small
+/// reads over a large file would hold one snapshot and one extent for each.
+///
+/// A grown snapshot has the new range at a later epoch than the rest. Bytes that
+/// can still be asked for must not change, so the snapshot has to be this
+/// segment's alone and have nothing in the buffer.
 fn growable<H: Host>(h: &mut H, at: u64, n: u64, file: H::File, off: u64) -> Option<SnapId> {
     if !h.deferred(file) {
         return None;
@@ -145,7 +148,9 @@ fn growable<H: Host>(h: &mut H, at: u64, n: u64, file: H::File, off: u64) -> Opt
 }
 
 /// Ties `range` to a snapshot. Fragments on pages that have a frame are fetched
-/// first, from the same snapshot.
+/// first, from the same snapshot: the page holds other bytes that are the
+/// segment's own, so it cannot sleep. Each attempt begins from the start, because
+/// a page may get a frame, or lose it, while a fragment is fetched.
 fn associate<H: Host>(h: &mut H, range: Range<u64>, source: Source) -> Result<u64, Errno> {
     let mut staged = [None; 2];
     let result = loop {
@@ -227,7 +232,8 @@ fn copy_in<H: Host>(
     Ok(at - range.start)
 }
 
-/// One message's worth of [`copy_in`].
+/// One message's worth of [`copy_in`]. The bytes go to frames of their own first:
+/// an error, or a short answer, leaves the buffer as it was.
 fn copy_run<H: Host>(
     h: &mut H,
     range: Range<u64>,

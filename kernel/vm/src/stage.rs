@@ -72,7 +72,8 @@ impl Message {
         most.saturating_sub(self.data_bytes)
     }
 
-    /// Adds an operation; it follows the one before in the buffer.
+    /// Adds an operation; it follows the one before in the buffer. Only data is
+    /// joined here: extents are joined in their map, and two runs of zeros never meet.
     pub(crate) fn op(&mut self, kind: OpKind, off: u64, len: u64) {
         let last = self.op_count.checked_sub(1);
         if let Some(last) = last.and_then(|i| self.ops.get_mut(i))
@@ -211,6 +212,9 @@ impl Segment {
         end
     }
 
+    /// Adds private pages to the message, as many as have room, and marks each as
+    /// *sending*. A page that an earlier write still sends takes the new ticket: the
+    /// earlier answer must not make it clean, because its content may be newer.
     fn data_run<M: Memory>(
         &mut self,
         m: &mut M,

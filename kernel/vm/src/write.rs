@@ -149,7 +149,10 @@ impl<F: Copy> Job<F> {
         }
     }
 
-    /// Stages and commits one piece from `at`; how many bytes were done.
+    /// Stages and commits one piece from `at`; how many bytes were done. The order
+    /// matters: the target is chosen and trimmed before anything is staged, other
+    /// servers' bytes are loaded before the wid takes room at this one, and the
+    /// extents are held from the first message that names them to the answer.
     fn write_piece<H: Host<File = F>>(&mut self, h: &mut H, at: u64) -> Result<u64, Errno> {
         if self.into.is_none() {
             self.choose_into(h, at);
@@ -231,6 +234,9 @@ impl<F: Copy> Job<F> {
         false
     }
 
+    /// The end of a piece, whatever the answer: its pages become clean or dirty, and
+    /// the extents are released in the last step, not before, because a trim or a
+    /// release in between could take what the commit has just made `into`'s.
     fn complete<H: Host<File = F>>(
         &mut self,
         h: &mut H,
@@ -492,7 +498,8 @@ impl<F: Copy> Job<F> {
     }
 
     /// A snapshot of the buffer with the write's delta that is this segment's
-    /// alone, pinned.
+    /// alone, pinned. A snapshot with another delta would need a second extent for
+    /// the same bytes, and one with other holders would change under them.
     fn own_snapshot<H: Host<File = F>>(&self, h: &mut H, mut rest: Range<u64>) -> Option<SnapId> {
         let delta = self.offset(rest.start)?.wrapping_sub(rest.start);
         let mut turns = Turns::new();
@@ -515,6 +522,7 @@ impl<F: Copy> Job<F> {
         }
     }
 
+    /// Unpins the target; it is released if nothing became content of it.
     fn forget_into<H: Host<File = F>>(&mut self, h: &mut H) {
         if let Some(snap) = self.into.take() {
             h.with(|segment, _| segment.extents.uses.unpin(snap));

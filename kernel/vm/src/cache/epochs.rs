@@ -13,7 +13,9 @@ use crate::PAGE;
 /// forgotten: its pages are not shared.
 const RANGES: usize = 6;
 
-/// Which bytes of a snapshot's file are known to be at which epoch.
+/// Which bytes of a snapshot's file are known to be at which epoch. Parts of a
+/// snapshot may be at different epochs, because it can grow and be written into;
+/// the ranges are by bytes, because a small read may end within a page.
 #[cfg_attr(feature = "duplicate", derive(Clone))]
 #[derive(Default, Debug)]
 pub struct Epochs {
