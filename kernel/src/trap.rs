@@ -28,7 +28,7 @@ pub fn interrupt(vector: u8) {
     match vector {
         interrupts::SPURIOUS => return,
         interrupts::TIMER => sched::tick(),
-        vector => interrupt::deliver(vector),
+        vector => interrupt::raise(vector),
     }
     interrupts::eoi();
 }

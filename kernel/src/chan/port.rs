@@ -11,7 +11,7 @@ use hw::lock::{Lock, Rank};
 /// Sources a port may have.
 const SOURCES: usize = 32;
 
-enum Kind {
+enum EventSource {
     Channel(Tap),
     /// A channel whose end has been reported.
     Closed,
@@ -24,7 +24,7 @@ enum Kind {
 
 struct Source {
     key: u64,
-    kind: Kind,
+    kind: EventSource,
 }
 
 struct State {
@@ -71,7 +71,7 @@ impl Port {
         Ok(new_arc(Port { state })?)
     }
 
-    fn add(&self, key: u64, kind: Kind) -> Result<(), Errno> {
+    fn add(&self, key: u64, kind: EventSource) -> Result<(), Errno> {
         let mut state = self.state.lock();
         if state.sources.len() == SOURCES {
             return Err(Errno::ENFILE);
@@ -84,7 +84,7 @@ impl Port {
     pub fn add_channel(self: &Arc<Port>, end: &End, key: u64) -> Result<(), Errno> {
         let tap = end.tap();
         tap.attach(Arc::downgrade(self))?;
-        if let Err(errno) = self.add(key, Kind::Channel(tap)) {
+        if let Err(errno) = self.add(key, EventSource::Channel(tap)) {
             end.tap().detach();
             return Err(errno);
         }
@@ -96,7 +96,7 @@ impl Port {
     pub fn add_interrupt(self: &Arc<Port>, vector: u8, key: u64) -> Result<(), Errno> {
         interrupt::claim(vector, Arc::downgrade(self))?;
         let pending = 0;
-        self.add(key, Kind::Interrupt { vector, pending })
+        self.add(key, EventSource::Interrupt { vector, pending })
     }
 
     /// Something may have come.
@@ -108,7 +108,7 @@ impl Port {
     fn raise(&self, raised: u8) {
         let mut state = self.state.lock();
         for source in &mut state.sources {
-            if let Kind::Interrupt { vector, pending } = &mut source.kind
+            if let EventSource::Interrupt { vector, pending } = &mut source.kind
                 && *vector == raised
             {
                 *pending = pending.saturating_add(1);
@@ -126,13 +126,13 @@ impl Port {
                 return;
             };
             match (event.what, kind) {
-                (What::Message(message), Kind::Channel(tap)) => Some((tap.clone(), message)),
-                (What::Interrupt(count), Kind::Interrupt { pending, .. }) => {
+                (What::Message(message), EventSource::Channel(tap)) => Some((tap.clone(), message)),
+                (What::Interrupt(count), EventSource::Interrupt { pending, .. }) => {
                     *pending = pending.saturating_add(count);
                     None
                 }
                 (What::Hangup(tap), kind) => {
-                    *kind = Kind::Channel(tap);
+                    *kind = EventSource::Channel(tap);
                     None
                 }
                 _ => None,
@@ -178,18 +178,18 @@ impl State {
 impl Source {
     fn poll(&mut self) -> Option<What> {
         match &mut self.kind {
-            Kind::Channel(tap) => match tap.try_take() {
+            EventSource::Channel(tap) => match tap.try_take() {
                 Taken::Message(message) => Some(What::Message(message)),
-                Taken::Hangup => match core::mem::replace(&mut self.kind, Kind::Closed) {
-                    Kind::Channel(tap) => Some(What::Hangup(tap)),
-                    Kind::Interrupt { .. } | Kind::Closed => None,
+                Taken::Hangup => match core::mem::replace(&mut self.kind, EventSource::Closed) {
+                    EventSource::Channel(tap) => Some(What::Hangup(tap)),
+                    EventSource::Interrupt { .. } | EventSource::Closed => None,
                 },
                 Taken::Nothing => None,
             },
-            Kind::Interrupt { pending, .. } if *pending > 0 => {
+            EventSource::Interrupt { pending, .. } if *pending > 0 => {
                 Some(What::Interrupt(core::mem::take(pending)))
             }
-            Kind::Interrupt { .. } | Kind::Closed => None,
+            EventSource::Interrupt { .. } | EventSource::Closed => None,
         }
     }
 }
@@ -197,7 +197,7 @@ impl Source {
 impl Drop for Port {
     fn drop(&mut self) {
         for source in &self.state.lock().sources {
-            if let Kind::Interrupt { vector, .. } = source.kind {
+            if let EventSource::Interrupt { vector, .. } = source.kind {
                 interrupt::disown(vector);
             }
         }
@@ -250,7 +250,7 @@ pub mod interrupt {
     }
 
     /// A device interrupt came: tell its port.
-    pub fn deliver(vector: u8) {
+    pub fn raise(vector: u8) {
         counters::add(Stat64::Interrupts, 1);
         let index = vector.wrapping_sub(FIRST) as usize;
         let port = OWNERS.lock().get(index).cloned().flatten();

@@ -232,7 +232,7 @@ pub fn trimmed(what: Trimmed) {
 
 /// Waits until no trim of the snapshot is under way, before something is sent
 /// that gives it new content: a server may do the two in any order.
-pub fn settle(snap: SnapId) -> Result<(), Errno> {
+pub fn finish_trims(snap: SnapId) -> Result<(), Errno> {
     TABLE.wait(
         |table| &mut table.trimming,
         Reason::Reply,
@@ -254,7 +254,7 @@ pub fn take(
 ) -> Result<Snapped, Errno> {
     let snap = match grow {
         Some(snap) => {
-            settle(snap)?;
+            finish_trims(snap)?;
             snap
         }
         None => reserve(file, path)?,

@@ -8,7 +8,7 @@ use crate::chan::{Piece, room};
 use crate::file::moment::{self, Moment};
 use crate::file::{Node, OpenFile, open};
 use crate::name::root::Entry;
-use crate::seg::{self, Content, Kind, Segment, Space, SpaceLock, attach, user};
+use crate::seg::{self, Content, Segment, SegmentKind, Space, SpaceLock, attach, user};
 use abi::{ARGS_MAX, Errno, PAGE, Slice, USER_END, mode};
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -252,7 +252,7 @@ fn build(
     let stack = Segment::new(
         STACK_TOP - STACK,
         STACK / PAGE,
-        Kind::Stack,
+        SegmentKind::Stack,
         Content::Virtual(stack),
     );
     attach::insert(&mut space.lock(), stack)?;
@@ -264,7 +264,7 @@ fn load(space: &SpaceLock, image: &Moment<'_>, part: &Part) -> Result<(), Failur
     let Range { start: base, end } = part.pages();
     let pages = (end - base) / PAGE;
     let content = Content::Virtual(vm::Segment::new(pages));
-    let mut segment = Segment::new(base, pages, Kind::Program, content);
+    let mut segment = Segment::new(base, pages, SegmentKind::Program, content);
     segment.execute = part.execute;
     let id = attach::insert(&mut space.lock(), segment)?;
     let mut done = 0;

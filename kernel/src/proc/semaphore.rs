@@ -7,7 +7,7 @@
 //! process overtakes.
 use super::Process;
 use crate::sched::{self, Reason, Wait, WaitQueue};
-use crate::seg::{Kind, user};
+use crate::seg::{SegmentKind, user};
 use abi::{Errno, PAGE};
 use hw::frames::FrameRef;
 use hw::lock::{Lock, Rank};
@@ -16,14 +16,14 @@ use vm::{Access, Frame};
 
 /// A semaphore: where its value is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Place {
+struct SemaphoreWord {
     frame: Frame,
     at: usize,
 }
 
 struct Waiters {
     /// The semaphore that the process in a slot waits for; `None` once it has it.
-    wanted: [Option<Place>; NPROC],
+    wanted: [Option<SemaphoreWord>; NPROC],
     queue: WaitQueue,
 }
 
@@ -51,7 +51,7 @@ impl Semaphore {
         {
             let space = process.space.lock();
             let segment = space.find(va).ok_or(Errno::EFAULT)?;
-            if segment.kind != Kind::Shared {
+            if segment.kind != SegmentKind::Shared {
                 return Err(Errno::EINVAL);
             }
         }
@@ -60,8 +60,8 @@ impl Semaphore {
         Ok(Semaphore { frame, at })
     }
 
-    fn place(&self) -> Place {
-        Place {
+    fn word(&self) -> SemaphoreWord {
+        SemaphoreWord {
             frame: self.frame.frame(),
             at: self.at,
         }
@@ -96,7 +96,7 @@ pub fn acquire(process: &Process, va: u64) -> Result<(), Errno> {
         return Ok(());
     }
     let me = usize::from(process.slot);
-    WAITERS.lock().wanted[me] = Some(semaphore.place());
+    WAITERS.lock().wanted[me] = Some(semaphore.word());
     let waited = WAITERS.wait(
         |waiters| &mut waiters.queue,
         Reason::Semaphore,
@@ -117,10 +117,10 @@ pub fn release(process: &Process, va: u64, count: u64) -> Result<u64, Errno> {
         .checked_add(count)
         .and_then(|sum| u32::try_from(sum).ok());
     let mut now = sum.ok_or(Errno::ERANGE)?;
-    let place = semaphore.place();
+    let word = semaphore.word();
     let Waiters { wanted, queue } = &mut *WAITERS.lock();
     while now > 0
-        && let Some(first) = queue.first(|slot| wanted[usize::from(slot)] == Some(place))
+        && let Some(first) = queue.first(|slot| wanted[usize::from(slot)] == Some(word))
     {
         wanted[usize::from(first)] = None;
         sched::unpark(first);

@@ -2,7 +2,7 @@
 //! kind.
 use super::host::Operation;
 use super::shared::Shared;
-use super::{Content, Kind, Segment, Space, SpaceLock, user};
+use super::{Content, Segment, SegmentKind, Space, SpaceLock, user};
 use crate::sched;
 use abi::{Errno, PAGE, USER_END};
 use alloc::sync::Arc;
@@ -18,7 +18,7 @@ const DMA_MAX: u64 = 4096;
 /// The request of a program.
 pub struct Wish {
     /// Kind of segment.
-    pub kind: Kind,
+    pub kind: SegmentKind,
     /// First address, a multiple of the page size; 0: the kernel's choice.
     pub va: u64,
     /// Bytes; rounded up to pages.
@@ -38,9 +38,9 @@ pub fn attach(space: &SpaceLock, wish: &Wish) -> Result<u64, Errno> {
         return Err(Errno::ENOMEM);
     }
     let eager = match (wish.kind, wish.argument) {
-        (Kind::Snapshot, abi::snapshot::DEFERRED) => false,
-        (Kind::Snapshot, abi::snapshot::EAGER) => true,
-        (Kind::Snapshot, _) => return Err(Errno::EINVAL),
+        (SegmentKind::Snapshot, abi::snapshot::DEFERRED) => false,
+        (SegmentKind::Snapshot, abi::snapshot::EAGER) => true,
+        (SegmentKind::Snapshot, _) => return Err(Errno::EINVAL),
         (_, _) => false,
     };
     let mut space = space.lock();
@@ -49,16 +49,16 @@ pub fn attach(space: &SpaceLock, wish: &Wish) -> Result<u64, Errno> {
         va => va,
     };
     let content = match wish.kind {
-        Kind::Memory | Kind::Snapshot | Kind::Stack | Kind::Program => {
+        SegmentKind::Memory | SegmentKind::Snapshot | SegmentKind::Stack | SegmentKind::Program => {
             Content::Virtual(vm::Segment::new(pages))
         }
-        Kind::Device => {
+        SegmentKind::Device => {
             let device = Device::new(wish.argument, pages);
             Content::Device(device.ok_or(Errno::EINVAL)?)
         }
-        Kind::Dma if pages > DMA_MAX => return Err(Errno::EINVAL),
-        Kind::Dma => Content::Dma(Run::new(pages as u32).ok_or(Errno::ENOMEM)?),
-        Kind::Shared => Content::Shared(Shared::new(pages)?),
+        SegmentKind::Dma if pages > DMA_MAX => return Err(Errno::EINVAL),
+        SegmentKind::Dma => Content::Dma(Run::new(pages as u32).ok_or(Errno::ENOMEM)?),
+        SegmentKind::Shared => Content::Shared(Shared::new(pages)?),
     };
     let mut segment = Segment::new(va, pages, wish.kind, content);
     segment.eager = eager;
@@ -117,8 +117,12 @@ pub fn detach(space: &SpaceLock, va: u64) -> Result<(), Errno> {
         let segment = space.table.iter().flatten().find(|s| s.base == va);
         let segment = segment.ok_or(Errno::EINVAL)?;
         match segment.kind {
-            Kind::Program | Kind::Stack => return Err(Errno::EINVAL),
-            Kind::Memory | Kind::Snapshot | Kind::Shared | Kind::Device | Kind::Dma => segment.id,
+            SegmentKind::Program | SegmentKind::Stack => return Err(Errno::EINVAL),
+            SegmentKind::Memory
+            | SegmentKind::Snapshot
+            | SegmentKind::Shared
+            | SegmentKind::Device
+            | SegmentKind::Dma => segment.id,
         }
     };
     remove(space, id);
@@ -269,10 +273,14 @@ fn shared_content(space: &SpaceLock, id: u64) -> Option<Arc<Shared>> {
 }
 
 /// Returns true if a child gets a copy of such a segment, or shares it.
-fn inherits(kind: Kind) -> bool {
+fn inherits(kind: SegmentKind) -> bool {
     match kind {
-        Kind::Program | Kind::Stack | Kind::Memory | Kind::Snapshot | Kind::Shared => true,
+        SegmentKind::Program
+        | SegmentKind::Stack
+        | SegmentKind::Memory
+        | SegmentKind::Snapshot
+        | SegmentKind::Shared => true,
         // A driver's hold on its device is not divided.
-        Kind::Device | Kind::Dma => false,
+        SegmentKind::Device | SegmentKind::Dma => false,
     }
 }

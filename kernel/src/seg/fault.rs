@@ -4,7 +4,7 @@
 //! and does the rest: it tries without blocking, waits with nothing locked for
 //! the one message that the page needs, and checks again.
 use super::host::Operation;
-use super::{Content, Kind, Segment, Space, SpaceLock};
+use super::{Content, Segment, SegmentKind, Space, SpaceLock};
 use crate::client::snapshots;
 use crate::counters;
 use crate::sched::relief;
@@ -165,7 +165,7 @@ fn map_fixed(space: &mut Space, id: u64, va: u64) -> Result<Look, Denied> {
 
 fn missing(space: &Space, va: u64) -> Denied {
     let below_stack =
-        |s: &Segment| s.kind == Kind::Stack && va < s.base && s.base - va <= STACK_REACH;
+        |s: &Segment| s.kind == SegmentKind::Stack && va < s.base && s.base - va <= STACK_REACH;
     if space.table.iter().flatten().any(below_stack) {
         Denied::StackOverflow
     } else {

@@ -189,7 +189,7 @@ impl<'a> Host for Operation<'a> {
     }
 
     fn put_send(&mut self, put: &Put<'_, File<'a>>) -> Result<(), Errno> {
-        put.into.map_or(Ok(()), snapshots::settle)?;
+        put.into.map_or(Ok(()), snapshots::finish_trims)?;
         let write = self.write.as_mut().ok_or(Errno::EINVAL)?;
         let mut body = room(put.data.len())?;
         body.extend(put.data.iter().map(|g| Piece {

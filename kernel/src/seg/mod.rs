@@ -31,7 +31,7 @@ pub type SpaceLock = Lock<Space>;
 
 /// The purpose of a segment; decides fork, detach and the text of errors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum SegmentKind {
     /// A program's instructions or data, as the ELF file says.
     Program,
     /// The stack; grows by being touched.
@@ -48,15 +48,15 @@ pub enum Kind {
     Dma,
 }
 
-impl Kind {
+impl SegmentKind {
     /// The kind for a name given to `segattach`.
-    pub fn from_name(name: &str) -> Result<Kind, Errno> {
+    pub fn from_name(name: &str) -> Result<SegmentKind, Errno> {
         match name {
-            "memory" => Ok(Kind::Memory),
-            "snapshot" => Ok(Kind::Snapshot),
-            "shared" => Ok(Kind::Shared),
-            "device" => Ok(Kind::Device),
-            "dma" => Ok(Kind::Dma),
+            "memory" => Ok(SegmentKind::Memory),
+            "snapshot" => Ok(SegmentKind::Snapshot),
+            "shared" => Ok(SegmentKind::Shared),
+            "device" => Ok(SegmentKind::Device),
+            "dma" => Ok(SegmentKind::Dma),
             _ => Err(Errno::EINVAL),
         }
     }
@@ -84,7 +84,7 @@ pub struct Segment {
     /// Length in pages.
     pub pages: u64,
     /// The purpose.
-    pub kind: Kind,
+    pub kind: SegmentKind,
     /// True if stores are permitted.
     pub write: bool,
     /// True if instruction fetches are permitted.
@@ -97,7 +97,7 @@ pub struct Segment {
 
 impl Segment {
     /// A segment that can be stored to, not executed.
-    pub fn new(base: u64, pages: u64, kind: Kind, content: Content) -> Segment {
+    pub fn new(base: u64, pages: u64, kind: SegmentKind, content: Content) -> Segment {
         Segment {
             id: 0,
             base,
@@ -193,7 +193,7 @@ pub fn snapshot_range(space: &SpaceLock, va: u64, len: u64) -> Option<(u64, u64)
     let space = space.lock();
     let segment = space.find(va)?;
     let inside = va.checked_add(len)? <= segment.end();
-    (segment.kind == Kind::Snapshot && inside).then_some((segment.id, va - segment.base))
+    (segment.kind == SegmentKind::Snapshot && inside).then_some((segment.id, va - segment.base))
 }
 
 /// Removes every segment of a space.

@@ -1,6 +1,6 @@
 //! Calls on segments.
 use super::Arguments;
-use crate::seg::Kind;
+use crate::seg::SegmentKind;
 use crate::seg::attach::{self, Wish};
 use abi::{Errno, privilege};
 
@@ -9,8 +9,8 @@ const KIND_MAX: usize = 16;
 
 pub fn attach(a: &Arguments) -> Result<u64, Errno> {
     let [_, _, va, len, argument, _] = a.words;
-    let kind = Kind::from_name(&a.text(0, KIND_MAX)?)?;
-    if matches!(kind, Kind::Device | Kind::Dma) {
+    let kind = SegmentKind::from_name(&a.text(0, KIND_MAX)?)?;
+    if matches!(kind, SegmentKind::Device | SegmentKind::Dma) {
         a.check(privilege::DEVICE)?;
     }
     let wish = Wish {
