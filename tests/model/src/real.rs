@@ -11,9 +11,9 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use abi::Errno;
+use lower::{Host, Refuse};
 use ninep::consts::{NOFID, VERSION_L, VERSION_SNAP, open, put, setattr};
 use ninep::{Changes, List, Names, PUT_OP_MAX, PutKind, PutOp, PutOps, Reply, Request, SetAttr};
-use snapfs::memory::{Memory, Refuse};
 use snapfs::{Options, Snapfs};
 use vm::PutReply;
 
@@ -59,7 +59,7 @@ struct OpenFile {
 
 /// One or more servers.
 pub struct Real {
-    servers: Vec<Snapfs<Memory>>,
+    servers: Vec<Snapfs<Host>>,
     /// They have leases: they may be restarted.
     lease: bool,
     files: Vec<OpenFile>,
@@ -98,7 +98,7 @@ impl Real {
         let plain = |server| files.iter().any(|f| f.server == server && !f.snapshots);
         let session = (lease > 0).then_some(SESSION);
         let servers = (0..count).map(|n| {
-            let server = start_server(Memory::default(), lease);
+            let server = start_server(Host::default(), lease);
             connect(&server, KERNEL, session);
             connect(&server, OTHER, None);
             if plain(n) {
@@ -174,7 +174,7 @@ impl Real {
     /// A copy of everything; both go on on their own.
     pub fn duplicate(&self) -> Real {
         Real {
-            servers: self.servers.iter().map(Snapfs::duplicate).collect(),
+            servers: self.servers.iter().map(copy_of).collect(),
             lease: self.lease,
             files: self.files.clone(),
             next_fid: self.next_fid,
@@ -183,7 +183,7 @@ impl Real {
     }
 
     /// Server `number`.
-    pub fn server(&self, number: usize) -> &Snapfs<Memory> {
+    pub fn server(&self, number: usize) -> &Snapfs<Host> {
         &self.servers[number]
     }
 
@@ -255,7 +255,7 @@ fn now<F: Future>(future: F) -> F::Output {
 }
 
 fn exchange<T>(
-    server: &Snapfs<Memory>,
+    server: &Snapfs<Host>,
     conn: u32,
     request: &Request<'_>,
     look: impl FnOnce(Reply<'_>) -> Option<T>,
@@ -275,7 +275,11 @@ fn exchange<T>(
     }
 }
 
-fn start_server(backing: Memory, lease: u32) -> Snapfs<Memory> {
+fn copy_of(server: &Snapfs<Host>) -> Snapfs<Host> {
+    server.duplicate(server.backing().duplicate())
+}
+
+fn start_server(backing: Host, lease: u32) -> Snapfs<Host> {
     let options = Options {
         lease,
         ..Options::default()
@@ -286,7 +290,7 @@ fn start_server(backing: Memory, lease: u32) -> Snapfs<Memory> {
 }
 
 /// A new connection, with a fid for the root.
-fn connect(server: &Snapfs<Memory>, conn: u32, session: Option<[u8; 16]>) {
+fn connect(server: &Snapfs<Host>, conn: u32, session: Option<[u8; 16]>) {
     let version = if conn == PLAIN {
         VERSION_L
     } else {

@@ -18,6 +18,7 @@ pub(crate) fn check_name(name: &[u8]) -> Result<(), Errno> {
 
 /// Names with their files. Each entry has a position that never changes and is
 /// never reused, so that a listing can continue whatever happens in between.
+#[derive(Clone)]
 pub(crate) struct Directory {
     pub parent: Id,
     last: u64,

@@ -12,6 +12,7 @@ pub const PAGE: u64 = 4096;
 pub const SIZE_MAX: u64 = i64::MAX as u64;
 
 /// The limit of bytes, and the bytes in use.
+#[derive(Clone)]
 pub(crate) struct Space {
     pub limit: u64,
     pub used: u64,
@@ -34,7 +35,7 @@ impl Space {
 }
 
 /// The content of a file. Absent pages are zeros.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Pages {
     size: u64,
     pages: BTreeMap<u64, Box<[u8]>>,

@@ -22,6 +22,7 @@ pub const LINK_MAX: usize = 4095;
 const NODE_COST: u64 = 256;
 const NAME_COST: u64 = 512;
 
+#[derive(Clone)]
 enum Kind {
     File(Pages),
     Directory(Directory),
@@ -29,6 +30,7 @@ enum Kind {
     Link(Box<[u8]>),
 }
 
+#[derive(Clone)]
 struct Node {
     kind: Kind,
     mode: u32,
@@ -81,6 +83,7 @@ pub struct Change {
 
 /// The tree. Methods return Linux's errors; `ENOENT` for the id of a removed
 /// file.
+#[derive(Clone)]
 pub struct Tree {
     nodes: BTreeMap<Id, Node>,
     last: Id,
@@ -106,6 +109,11 @@ impl Tree {
     /// Sets the time that changes are stamped with, in nanoseconds since 1970.
     pub fn set_time(&mut self, now: u64) {
         self.now = now;
+    }
+
+    /// Sets the limit of bytes; what is in use stays.
+    pub fn set_limit(&mut self, limit: u64) {
+        self.space.limit = limit;
     }
 
     /// The limit of bytes, and the bytes in use.

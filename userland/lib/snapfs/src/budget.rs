@@ -88,7 +88,7 @@ impl Drop for Share {
 }
 
 /// For copies of a whole server, which share the budget.
-#[cfg(feature = "memory")]
+#[cfg(feature = "duplicate")]
 impl Clone for Share {
     fn clone(&self) -> Share {
         let mut share = Share::of(&self.budget);

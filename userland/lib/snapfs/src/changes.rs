@@ -20,7 +20,7 @@ const LISTED_MAX: usize = 16;
 const END: u64 = 1 << 63;
 
 /// The changes of one file.
-#[cfg_attr(feature = "memory", derive(Clone))]
+#[cfg_attr(feature = "duplicate", derive(Clone))]
 pub struct History {
     /// What no range says changed at this epoch, or before it.
     base: u64,

@@ -1,12 +1,11 @@
 //! A copy of a whole server, for models that try many futures of one state.
 
-use crate::Snapfs;
 use crate::conn::{Conn, Entry, Open};
 use crate::file::File;
-use crate::memory::Memory;
 use crate::session::{Kept, Session, Sessions};
 use crate::snap::Snapshot;
 use crate::sync::Bell;
+use crate::{Backing, Snapfs};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
@@ -101,12 +100,13 @@ impl Files {
     }
 }
 
-impl Snapfs<Memory> {
-    /// A copy of the server and of what is beneath it; both go on on their own.
+impl<B: Backing> Snapfs<B> {
+    /// A copy of the server over `backing`, a copy of its own; both go on on their
+    /// own.
     ///
     /// # Panics
     /// If a request is in flight.
-    pub fn duplicate(&self) -> Snapfs<Memory> {
+    pub fn duplicate(&self, backing: B) -> Snapfs<B> {
         let mut files = Files(Vec::new());
         let known = self.files.borrow();
         let known = known.iter().map(|(path, file)| (*path, files.new_of(file)));
@@ -123,7 +123,7 @@ impl Snapfs<Memory> {
             log: self.log.clone(),
             boot: self.boot,
             old_files: RefCell::new(old_files),
-            backing: self.backing.duplicate(),
+            backing,
             conns: RefCell::new(conns),
             files: known,
             fids: self.fids.clone(),

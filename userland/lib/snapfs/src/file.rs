@@ -87,7 +87,7 @@ impl From<&Attr> for Times {
 }
 
 /// The part of a [`File`] that changes. No borrow of it spans an `await`.
-#[cfg_attr(feature = "memory", derive(Clone))]
+#[cfg_attr(feature = "duplicate", derive(Clone))]
 pub struct State {
     /// Bytes, as of the last look or own change.
     pub size: u64,

@@ -26,14 +26,14 @@ type Dir = (LowerFid, u64);
 
 /// One use of the hidden directory, which is there until the last one ends.
 #[must_use = "Snapfs::leave_hidden_dir ends it"]
-#[cfg_attr(feature = "memory", derive(Clone))]
+#[cfg_attr(feature = "duplicate", derive(Clone))]
 pub struct InHidden {
     /// The directory.
     pub dir: LowerFid,
 }
 
 /// A name in the hidden directory that was never used before.
-#[cfg_attr(feature = "memory", derive(Clone))]
+#[cfg_attr(feature = "duplicate", derive(Clone))]
 pub struct HiddenName {
     pub number: u64,
     pub hidden: InHidden,
@@ -47,7 +47,7 @@ impl HiddenName {
 }
 
 /// The directory's state.
-#[cfg_attr(feature = "memory", derive(Clone))]
+#[cfg_attr(feature = "duplicate", derive(Clone))]
 #[derive(Default)]
 pub struct Hidden {
     /// Where it is made.

@@ -29,15 +29,13 @@ mod budget;
 mod changes;
 mod commit;
 mod conn;
-#[cfg(feature = "memory")]
+#[cfg(feature = "duplicate")]
 mod duplicate;
 mod exec;
 mod file;
 mod hidden;
 mod lower;
 
-#[cfg(feature = "memory")]
-pub mod memory;
 mod names;
 mod open;
 mod options;

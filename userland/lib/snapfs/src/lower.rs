@@ -15,7 +15,7 @@ pub type LowerFid = u32;
 const REST: usize = 64;
 
 /// Fid numbers of the lower server.
-#[cfg_attr(feature = "memory", derive(Clone))]
+#[cfg_attr(feature = "duplicate", derive(Clone))]
 #[derive(Default)]
 pub struct FidPool {
     next: LowerFid,

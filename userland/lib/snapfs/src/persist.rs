@@ -33,7 +33,7 @@ const NEWS_MAX: usize = 64;
 const GROWTH: u64 = 64 << 10;
 
 /// The log of one server.
-#[cfg_attr(feature = "memory", derive(Clone))]
+#[cfg_attr(feature = "duplicate", derive(Clone))]
 #[derive(Default)]
 pub struct Log {
     fid: Cell<Option<LowerFid>>,

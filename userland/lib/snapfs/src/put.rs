@@ -65,7 +65,7 @@ impl<'a> Bytes<'a> {
 }
 
 /// A write of one wid.
-#[cfg_attr(feature = "memory", derive(Clone))]
+#[cfg_attr(feature = "duplicate", derive(Clone))]
 pub enum Write {
     /// Waiting for its COMMIT.
     Staged(Staged),
@@ -79,7 +79,7 @@ pub enum Write {
 }
 
 /// What was staged.
-#[cfg_attr(feature = "memory", derive(Clone))]
+#[cfg_attr(feature = "duplicate", derive(Clone))]
 pub struct Staged {
     fid: u32,
     off: u64,

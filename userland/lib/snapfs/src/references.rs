@@ -10,7 +10,7 @@ use core::ops::Range;
 use ranges::{RangeMap, Span};
 
 /// The references of one snapshot.
-#[cfg_attr(feature = "memory", derive(Clone))]
+#[cfg_attr(feature = "duplicate", derive(Clone))]
 #[derive(Default)]
 pub struct References {
     spans: RangeMap<Epoch>,

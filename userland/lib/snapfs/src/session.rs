@@ -297,7 +297,7 @@ impl Session {
     }
 
     /// The same session, without what waits for its client.
-    #[cfg(feature = "memory")]
+    #[cfg(feature = "duplicate")]
     pub fn state(&self) -> Session {
         Session {
             id: self.id,

@@ -18,7 +18,7 @@ const WINDOW: u32 = versions::WINDOW as u32;
 const IN_MEMORY: usize = BLOCK as usize + 64;
 
 /// The places of the store.
-#[cfg_attr(feature = "memory", derive(Clone))]
+#[cfg_attr(feature = "duplicate", derive(Clone))]
 #[derive(Default)]
 pub struct Slots {
     /// Places that were used and given back: where there is no room for new ones,

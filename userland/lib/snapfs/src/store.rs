@@ -28,7 +28,7 @@ pub const NAME: ByteStr<'static> = ByteStr(b"store");
 pub type Run = (Place, u64);
 
 /// The store of one server.
-#[cfg_attr(feature = "memory", derive(Clone))]
+#[cfg_attr(feature = "duplicate", derive(Clone))]
 #[derive(Default)]
 pub struct Store {
     pub(crate) slots: RefCell<Slots>,

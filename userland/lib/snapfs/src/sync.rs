@@ -28,7 +28,7 @@ pub struct Lock {
 }
 
 /// For copies of a whole server.
-#[cfg(feature = "memory")]
+#[cfg(feature = "duplicate")]
 impl Clone for Lock {
     fn clone(&self) -> Lock {
         let idle = !self.exclusive.get() && self.shared.get() == 0;

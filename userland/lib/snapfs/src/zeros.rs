@@ -15,7 +15,7 @@ const WORTH: u64 = 16 << 20;
 
 /// A set of byte ranges.
 #[derive(Default)]
-#[cfg_attr(feature = "memory", derive(Clone))]
+#[cfg_attr(feature = "duplicate", derive(Clone))]
 pub struct Zeros {
     /// Start -> end; neither touching nor overlapping.
     map: BTreeMap<u64, u64>,

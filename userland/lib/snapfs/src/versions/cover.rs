@@ -60,7 +60,7 @@ fn pieces(blocks: &Range<u64>, mut visit: impl FnMut(Piece)) {
 }
 
 /// How often each piece is covered at each epoch. Epochs begin at 1.
-#[cfg_attr(feature = "memory", derive(Clone))]
+#[cfg_attr(feature = "duplicate", derive(Clone))]
 pub struct Cover {
     counts: BTreeMap<(Piece, Epoch), u32>,
     /// Entries of each level, and a bit for each that has some.

@@ -115,7 +115,7 @@ pub enum Noted {
 }
 
 /// Something to be written down.
-#[cfg_attr(feature = "memory", derive(Clone))]
+#[cfg_attr(feature = "duplicate", derive(Clone))]
 enum News {
     /// What is saved of these blocks at this epoch.
     Saved(Range<u64>, Epoch),
@@ -123,7 +123,7 @@ enum News {
 }
 
 /// The versions of one file.
-#[cfg_attr(feature = "memory", derive(Clone))]
+#[cfg_attr(feature = "duplicate", derive(Clone))]
 #[derive(Default)]
 pub struct Versions {
     /// What snapshots refer to.

@@ -94,10 +94,10 @@ fn random_change(client: &Client, random: &mut Random, fid: u32, snap: u32) {
             let _ = client.put(fid, off, NOFID, &ops, &[]);
         }
         _ => {
-            let mut bytes = client.memory().get("a").expect("the file");
+            let mut bytes = client.host().get("a").expect("the file");
             bytes.truncate(random.next(SPAN) as usize);
             bytes.push(7);
-            client.memory().set("a", &bytes);
+            client.host().set("a", &bytes);
             // A stranger's change is found by the next look, not by a write.
             let look = client.snap(fid, 0, SPAN);
             client.clunk(look);
@@ -110,7 +110,7 @@ fn a_client_that_keeps_a_copy_and_trusts_the_list_is_never_wrong() {
     for seed in seeds(60) {
         println!("seed {seed}");
         let client = Client::new();
-        client.memory().set("a", &pattern(3, SPAN as usize));
+        client.host().set("a", &pattern(3, SPAN as usize));
         let fid = client.open("a");
         let mut random = Random(seed * 7919 + 1);
         let mut copies: Vec<Copy> = Vec::new();
@@ -121,7 +121,7 @@ fn a_client_that_keeps_a_copy_and_trusts_the_list_is_never_wrong() {
                 random_change(&client, &mut random, fid, old);
             }
             client.clunk(old);
-            let right = client.memory().get("a").expect("the file");
+            let right = client.host().get("a").expect("the file");
             if copies.len() < 4 {
                 copies.push(Copy {
                     epoch: 0,
@@ -151,7 +151,7 @@ fn a_client_that_keeps_a_copy_and_trusts_the_list_is_never_wrong() {
 #[test]
 fn the_list_is_exact_where_that_is_simple() {
     let client = Client::new();
-    client.memory().set("a", &pattern(1, 8 * B as usize + 10));
+    client.host().set("a", &pattern(1, 8 * B as usize + 10));
     let fid = client.open("a");
     let snapfid = client.fid();
     let ((first, _), size) = snap(&client, fid, snapfid, 0);
@@ -208,11 +208,11 @@ fn the_list_is_exact_where_that_is_simple() {
 #[test]
 fn a_strangers_change_is_a_change_of_everything() {
     let client = Client::new();
-    client.memory().set("a", &pattern(1, 8 * B as usize));
+    client.host().set("a", &pattern(1, 8 * B as usize));
     let fid = client.open("a");
     let snapfid = client.fid();
     let ((known, _), _) = snap(&client, fid, snapfid, 0);
-    client.memory().set("a", &pattern(2, 8 * B as usize));
+    client.host().set("a", &pattern(2, 8 * B as usize));
     let ((epoch, list), _) = snap(&client, fid, snapfid, known);
     assert_eq!(list, None);
     assert!(epoch > known);
@@ -223,17 +223,17 @@ fn a_strangers_change_is_a_change_of_everything() {
 #[test]
 fn a_write_that_failed_in_part_counts_as_a_change() {
     let client = Client::new();
-    client.memory().set("a", &pattern(1, 8 * B as usize));
+    client.host().set("a", &pattern(1, 8 * B as usize));
     let fid = client.open("a");
     let snapfid = client.fid();
     let ((known, _), _) = snap(&client, fid, snapfid, 0);
     client.clunk(snapfid);
     let snapfid = client.snap(fid, 7 * B, B);
     client
-        .memory()
+        .host()
         .inject(|exchange| (exchange.kind == ninep::consts::TWRITE).then_some(Errno::EIO));
     assert_eq!(client.write(fid, 0, b"lost"), Err(Errno::EIO));
-    client.memory().heal();
+    client.host().heal();
     let ((epoch, list), _) = snap(&client, fid, snapfid, known);
     assert_eq!((epoch > known, list), (true, Some(vec![(0, B)])));
     client.end();

@@ -1,7 +1,8 @@
 //! Many requests in flight over a server that answers late and out of order.
 
 use crate::common::*;
-use dormouse_snapfs::{Executor, Snapfs, memory::Memory};
+use dormouse_snapfs::{Executor, Snapfs};
+use lower::Host;
 use ninep::consts::put;
 use ninep::{PutOps, Reply, Request, SetAttr, decode_reply};
 use std::collections::BTreeMap;
@@ -184,13 +185,13 @@ impl World {
     }
 }
 
-async fn ask(fs: &Snapfs<Memory>, (asked, bytes): (Asked, Vec<u8>)) -> (Asked, Vec<u8>) {
+async fn ask(fs: &Snapfs<Host>, (asked, bytes): (Asked, Vec<u8>)) -> (Asked, Vec<u8>) {
     (asked, fs.handle(0, &bytes).await.to_vec())
 }
 
 fn run(seed: u64) {
     let client = Client::new();
-    client.memory().set("a", &vec![77; B * BLOCKS]);
+    client.host().set("a", &vec![77; B * BLOCKS]);
     let fid = client.open("a");
     let mut world = World {
         random: Random(seed * 7919 + 1),
@@ -199,7 +200,7 @@ fn run(seed: u64) {
         written: BTreeMap::new(),
     };
     let mut executor = Executor::default();
-    client.memory().set_manual(true);
+    client.host().set_manual(true);
     for step in 0..3000 {
         if step < 2500 && world.random.next(4) == 0 {
             for asked in world.asks(fid) {
@@ -214,15 +215,15 @@ fn run(seed: u64) {
                 }
             }
         }
-        let waiting = client.memory().waiting() as u64;
+        let waiting = client.host().waiting() as u64;
         if waiting > 0 {
-            client.memory().release(world.random.next(waiting) as usize);
+            client.host().release(world.random.next(waiting) as usize);
         }
         executor.run(|(asked, answer)| world.answered(asked, &answer));
     }
     drain(&client, &mut executor, &mut world);
     assert!(executor.is_idle(), "somebody waits for ever");
-    client.memory().set_manual(false);
+    client.host().set_manual(false);
     drop(executor);
     client.end();
 }
@@ -232,10 +233,10 @@ fn drain<F: Future<Output = (Asked, Vec<u8>)>>(
     executor: &mut Executor<F>,
     world: &mut World,
 ) {
-    while client.memory().waiting() > 0 {
+    while client.host().waiting() > 0 {
         client
-            .memory()
-            .release(world.random.next(client.memory().waiting() as u64) as usize);
+            .host()
+            .release(world.random.next(client.host().waiting() as u64) as usize);
         executor.run(|(asked, answer)| world.answered(asked, &answer));
     }
 }
@@ -257,14 +258,14 @@ fn a_read_that_a_rescue_overtakes_is_repeated() {
     for blocks in [1, 3] {
         let client = Client::new();
         let old = pattern(1, BLOCKS * B);
-        client.memory().set("a", &old);
+        client.host().set("a", &old);
         let fid = client.open("a");
         let snap = client.snap(fid, 0, (BLOCKS * B) as u64);
         if blocks == 3 {
             // One block is saved already: not the short way.
             client.write(fid, B as u64, b"x").unwrap();
         }
-        client.memory().set_manual(true);
+        client.host().set_manual(true);
         let mut executor = Executor::default();
         let read = Request::Read {
             fid: snap,
@@ -287,10 +288,8 @@ fn a_read_that_a_rescue_overtakes_is_repeated() {
         let (mut written, mut data) = (false, None);
         while !executor.is_idle() {
             // The read waits until the write is over.
-            let waiting = client.memory().waiting();
-            client
-                .memory()
-                .release(if written { 0 } else { waiting - 1 });
+            let waiting = client.host().waiting();
+            client.host().release(if written { 0 } else { waiting - 1 });
             executor.run(|answer| match decode_reply(&answer).expect("a reply") {
                 (6, Reply::Write { .. }) => written = true,
                 (5, Reply::Read { data: read }) => data = Some(read.to_vec()),
@@ -298,7 +297,7 @@ fn a_read_that_a_rescue_overtakes_is_repeated() {
             });
         }
         assert!(data.expect("an answer") == old[..blocks * B]);
-        client.memory().set_manual(false);
+        client.host().set_manual(false);
         drop(executor);
         client.end();
     }
@@ -307,9 +306,9 @@ fn a_read_that_a_rescue_overtakes_is_repeated() {
 #[test]
 fn a_flush_is_answered_after_what_it_flushes() {
     let client = Client::new();
-    client.memory().set("a", b"abc");
+    client.host().set("a", b"abc");
     let fid = client.open("a");
-    client.memory().set_manual(true);
+    client.host().set_manual(true);
     let mut executor = Executor::default();
     let flush = |bytes| plain(&client, bytes);
     let read = Request::Read {
@@ -328,11 +327,11 @@ fn a_flush_is_answered_after_what_it_flushes() {
     assert!(matches!(nothing, Some(Some(_))), "nothing to wait for");
     let mut tags = Vec::new();
     for _ in 0..2 {
-        client.memory().release(0);
+        client.host().release(0);
         executor.run(|answer| tags.push(ninep::peek(&answer).expect("a header").2));
     }
     assert_eq!(tags, [5, 6]);
-    client.memory().set_manual(false);
+    client.host().set_manual(false);
     drop(executor);
     client.end();
 }
@@ -357,7 +356,7 @@ fn fill(fid: u32, wid: u64, value: u8) -> Vec<u8> {
 }
 
 /// A snapshot of the first MiB is taken, read in several messages, released.
-async fn read_by_snapshot(fs: &Snapfs<Memory>, fid: u32, snapfid: u32) -> Vec<u8> {
+async fn read_by_snapshot(fs: &Snapfs<Host>, fid: u32, snapfid: u32) -> Vec<u8> {
     const MIB: u64 = 1 << 20;
     let snap = Request::Snap {
         fid,
@@ -387,7 +386,7 @@ async fn read_by_snapshot(fs: &Snapfs<Memory>, fid: u32, snapfid: u32) -> Vec<u8
 }
 
 /// One plain `Tread`, as much as one carries.
-async fn read_live(fs: &Snapfs<Memory>, fid: u32, offset: u64) -> Vec<u8> {
+async fn read_live(fs: &Snapfs<Host>, fid: u32, offset: u64) -> Vec<u8> {
     let count = 1 << 20;
     let read = Request::Read { fid, offset, count };
     match decode_reply(&fs.handle(0, &message(3, &read)).await.to_vec()) {
@@ -396,7 +395,7 @@ async fn read_live(fs: &Snapfs<Memory>, fid: u32, offset: u64) -> Vec<u8> {
     }
 }
 
-async fn one_of(fs: &Snapfs<Memory>, fid: u32, kind: u64, number: u32) -> Option<Vec<u8>> {
+async fn one_of(fs: &Snapfs<Host>, fid: u32, kind: u64, number: u32) -> Option<Vec<u8>> {
     match kind {
         0 => {
             let bytes = fill(fid, u64::from(number), b'A' + (number % 2) as u8);
@@ -413,11 +412,11 @@ async fn one_of(fs: &Snapfs<Memory>, fid: u32, kind: u64, number: u32) -> Option
 fn a_writer_of_all_a_and_all_b_is_never_seen_mixed() {
     for seed in 1..25 {
         let client = Client::new();
-        client.memory().set("a", &vec![b'A'; 1 << 20]);
+        client.host().set("a", &vec![b'A'; 1 << 20]);
         let fid = client.open("a");
         let mut random = Random(seed * 7919 + 3);
         let mut executor = Executor::default();
-        client.memory().set_manual(true);
+        client.host().set_manual(true);
         let (mut seen, mut reads) = ([0, 0], 0);
         let mut look = |bytes: Option<Vec<u8>>| {
             let Some(bytes) = bytes else { return };
@@ -435,21 +434,21 @@ fn a_writer_of_all_a_and_all_b_is_never_seen_mixed() {
                 look(bytes);
             }
             for _ in 0..random.next(12) {
-                let waiting = client.memory().waiting() as u64;
+                let waiting = client.host().waiting() as u64;
                 if waiting > 0 {
-                    client.memory().release(random.next(waiting) as usize);
+                    client.host().release(random.next(waiting) as usize);
                 }
                 executor.run(&mut look);
             }
         }
-        while client.memory().waiting() > 0 {
-            let waiting = client.memory().waiting() as u64;
-            client.memory().release(random.next(waiting) as usize);
+        while client.host().waiting() > 0 {
+            let waiting = client.host().waiting() as u64;
+            client.host().release(random.next(waiting) as usize);
             executor.run(&mut look);
         }
         assert!(executor.is_idle(), "somebody waits for ever");
         assert!(reads > 20 && seen[0] > 0 && seen[1] > 0, "{seen:?}");
-        client.memory().set_manual(false);
+        client.host().set_manual(false);
         drop(executor);
         client.end();
     }

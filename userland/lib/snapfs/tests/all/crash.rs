@@ -2,7 +2,8 @@
 //! as without it, and a new one over the same tree finds nothing left.
 
 use crate::common::*;
-use dormouse_snapfs::{Executor, Options, Snapfs, memory::Memory};
+use dormouse_snapfs::{Executor, Options, Snapfs};
+use lower::Host;
 use ninep::{PutKind, PutOps, Request, SetAttr};
 use std::rc::Rc;
 
@@ -47,7 +48,7 @@ fn change(number: u64, fids: (u32, u32)) -> Vec<u8> {
     message(number as u16 + 1, &request)
 }
 
-async fn ask(fs: &Snapfs<Memory>, bytes: Vec<u8>) {
+async fn ask(fs: &Snapfs<Host>, bytes: Vec<u8>) {
     fs.handle(0, &bytes).await;
 }
 
@@ -56,16 +57,16 @@ async fn ask(fs: &Snapfs<Memory>, bytes: Vec<u8>) {
 fn die_after(steps: u64, seed: u64) -> bool {
     let client = Client::new();
     for name in ["written", "replaced", "removed", "cut"] {
-        client.memory().set(name, &vec![b'O'; LEN]);
+        client.host().set(name, &vec![b'O'; LEN]);
     }
-    client.memory().set("new", &vec![b'N'; LEN]);
-    client.memory().set("untouched", b"untouched");
+    client.host().set("new", &vec![b'N'; LEN]);
+    client.host().set("untouched", b"untouched");
     let names = ["written", "replaced", "removed", "cut"];
     let fids = names.map(|name| client.open(name));
     for fid in fids {
         client.snap(fid, 0, LEN as u64);
     }
-    client.memory().set_manual(true);
+    client.host().set_manual(true);
     let mut executor = Executor::default();
     for number in 0..4 {
         let task = ask(&client.fs, change(number, (fids[0], fids[3])));
@@ -73,9 +74,9 @@ fn die_after(steps: u64, seed: u64) -> bool {
     }
     let mut random = Random(seed * 7919 + 17);
     let mut done = 0;
-    while done < steps && client.memory().waiting() > 0 {
-        let waiting = client.memory().waiting() as u64;
-        client.memory().release(random.next(waiting) as usize);
+    while done < steps && client.host().waiting() > 0 {
+        let waiting = client.host().waiting() as u64;
+        client.host().release(random.next(waiting) as usize);
         executor.run(|()| ());
         done += 1;
     }
@@ -90,12 +91,12 @@ fn die_after(steps: u64, seed: u64) -> bool {
 }
 
 /// What a new server over the same tree finds.
-fn look(left: Memory, what: &str) {
+fn look(left: Host, what: &str) {
     let fs = start(left, Options::default());
     let client = Client::on(fs, 0);
     client.hello();
     client.attach();
-    let memory = client.memory();
+    let memory = client.host();
     assert!(!memory.names("").contains(&".snapfs".into()), "{what}");
     assert_eq!(memory.get("untouched"), Some(b"untouched".to_vec()));
     let old = |name: &str| memory.get(name).is_some_and(|bytes| bytes == [b'O'; LEN]);

@@ -4,15 +4,15 @@
 use crate::common::holds::*;
 use crate::common::*;
 use abi::Errno;
-use dormouse_snapfs::memory::{Exchange, Memory};
 use dormouse_snapfs::{Backing, Options, Snapfs};
+use lower::{Call, Host};
 use ninep::consts::*;
 use ninep::*;
 
 #[test]
 fn what_lies_between_the_operations_of_a_write_is_not_associated() {
     let client = Client::new();
-    client.memory().set("a", &[b'a'; 3 * 4096]);
+    client.host().set("a", &[b'a'; 3 * 4096]);
     let fid = client.open("a");
     let snap = client.snap(fid, 0, 3 * B);
     client.write(fid, B, &[b'b'; 4096]).unwrap();
@@ -29,7 +29,7 @@ fn what_lies_between_the_operations_of_a_write_is_not_associated() {
 #[test]
 fn an_append_behind_a_ragged_end_rescues_nothing() {
     let client = Client::new();
-    client.memory().set("a", b"abc");
+    client.host().set("a", b"abc");
     let fid = client.open("a");
     let snap = client.snap(fid, 0, 3);
     client.write(fid, 3, b"def").unwrap();
@@ -42,7 +42,8 @@ fn an_append_behind_a_ragged_end_rescues_nothing() {
 fn a_server_that_tells_impossible_sizes_harms_nobody() {
     let client = Client::new();
     for size in [1 << 63, u64::MAX - 1, u64::MAX] {
-        client.memory().set_size("a", size);
+        client.host().set("a", b"");
+        client.host().claim_size("a", size);
         if let Ok(fid) = client.open_with("a", open::RDWR) {
             let snap = client.fid();
             let _ = client.snap_into(fid, snap, 0, u64::MAX);
@@ -59,7 +60,7 @@ fn a_server_that_tells_impossible_sizes_harms_nobody() {
 #[test]
 fn a_size_that_no_file_can_have_is_refused() {
     let client = Client::new();
-    client.memory().set("a", b"abc");
+    client.host().set("a", b"abc");
     let fid = client.open("a");
     let snap = client.snap(fid, 0, 3);
     assert_eq!(client.resize(fid, u64::MAX), Err(Errno::EFBIG));
@@ -75,7 +76,7 @@ fn a_size_that_no_file_can_have_is_refused() {
 #[test]
 fn a_store_that_could_not_be_removed_is_made_again() {
     for lease in [0, LEASE] {
-        let memory = Memory::default();
+        let memory = Host::default();
         memory.set("a", &pattern(1, 4096));
         let fs = start(
             memory,
@@ -90,15 +91,15 @@ fn a_store_that_could_not_be_removed_is_made_again() {
         let fid = client.open("a");
         let once = || {
             let mut left = 1;
-            move |e: Exchange| {
+            move |e: &Call| {
                 (e.kind == TUNLINKAT && std::mem::take(&mut left) == 1).then_some(Errno::EINTR)
             }
         };
-        client.memory().inject(once());
+        client.host().inject(once());
         let snap = client.snap(fid, 0, B);
         let _ = client.write(fid, 0, b"x");
         client.clunk(snap);
-        client.memory().heal();
+        client.host().heal();
         let snap = client.snap(fid, 0, B);
         client.write(fid, 0, b"y").expect("the store is made again");
         client.clunk(snap);
@@ -108,7 +109,7 @@ fn a_store_that_could_not_be_removed_is_made_again() {
 
 #[test]
 fn epochs_that_nobody_was_told_are_not_used_again_after_a_restart() {
-    let memory = Memory::default();
+    let memory = Host::default();
     memory.set("a", &pattern(1, LEN as usize));
     memory.set("b", b"b");
     let fs = start(memory, options(1));
@@ -136,19 +137,19 @@ fn epochs_that_nobody_was_told_are_not_used_again_after_a_restart() {
 #[test]
 fn an_open_that_failed_is_no_way_past_the_snapshots() {
     let client = Client::new();
-    client.memory().set("a", b"abc");
+    client.host().set("a", b"abc");
     let fid = client.open("a");
     let snap = client.snap(fid, 0, 3);
     let other = client.walk("a").unwrap();
     client
-        .memory()
+        .host()
         .inject(|e| (e.kind == TGETATTR).then_some(Errno::EIO));
     let flags = open::RDWR;
     assert_eq!(
         client.tell(&Request::Lopen { fid: other, flags }),
         Err(Errno::EIO)
     );
-    client.memory().heal();
+    client.host().heal();
     let _ = client.write(other, 0, b"xyz");
     assert_eq!(client.read(snap, 0, 3), Ok(b"abc".to_vec()));
     client.end();
@@ -157,10 +158,10 @@ fn an_open_that_failed_is_no_way_past_the_snapshots() {
 #[test]
 fn a_file_in_use_can_be_removed_where_there_is_no_room() {
     let client = Client::new();
-    client.memory().set("a", b"abc");
+    client.host().set("a", b"abc");
     let fid = client.open("a");
     client
-        .memory()
+        .host()
         .inject(|e| (e.kind == TMKDIR).then_some(Errno::ENOSPC));
     assert_eq!(client.unlink("a"), Ok(()));
     assert_eq!(client.read(fid, 0, 3), Ok(b"abc".to_vec()));
@@ -170,10 +171,10 @@ fn a_file_in_use_can_be_removed_where_there_is_no_room() {
 #[test]
 fn what_a_clunk_says_is_passed_on() {
     let client = Client::new();
-    client.memory().set("a", b"a");
+    client.host().set("a", b"a");
     let fid = client.walk("a").unwrap();
     client
-        .memory()
+        .host()
         .inject(|e| (e.kind == TCLUNK).then_some(Errno::ENOSPC));
     assert_eq!(client.tell(&Request::Clunk { fid }), Err(Errno::ENOSPC));
 }
@@ -181,7 +182,7 @@ fn what_a_clunk_says_is_passed_on() {
 #[test]
 fn a_file_opened_for_neither_reading_nor_writing_is_for_neither() {
     let client = Client::new();
-    client.memory().set("a", b"a");
+    client.host().set("a", b"a");
     let fid = client.open_with("a", 3).unwrap();
     assert_eq!(client.read(fid, 0, 1), Err(Errno::EBADF));
     assert_eq!(client.write(fid, 0, b"b"), Err(Errno::EBADF));
@@ -217,7 +218,7 @@ fn no_answer_is_longer_than_was_agreed() {
 #[test]
 fn a_removed_file_does_not_come_back_by_its_fid() {
     let client = Client::new();
-    client.memory().set("a", b"abc");
+    client.host().set("a", b"abc");
     let fid = client.open("a");
     let other = client.walk("a").unwrap();
     client.unlink("a").unwrap();
@@ -238,14 +239,14 @@ fn a_removed_file_does_not_come_back_by_its_fid() {
     for request in again {
         assert_eq!(client.tell(&request), Err(Errno::ENOENT), "{request:?}");
     }
-    assert_eq!(client.memory().names(""), [".snapfs"]);
+    assert_eq!(client.host().names(""), [".snapfs"]);
     assert_eq!(client.attr(fid).unwrap().nlink, 0);
     assert_eq!(client.read(fid, 0, 3), Ok(b"abc".to_vec()));
     client.end();
 }
 
 /// A server whose answers to `Tfsync` have a byte too many.
-struct Long(Memory);
+struct Long(Host);
 
 impl Backing for Long {
     type Buf = Vec<u8>;
@@ -274,7 +275,7 @@ impl Backing for Long {
 
 #[test]
 fn no_malformed_answer_from_beneath_is_handed_on() {
-    let fs = Snapfs::new(Long(Memory::default()), 0);
+    let fs = Snapfs::new(Long(Host::default()), 0);
     now(fs.start("".into(), "".into())).expect("start");
     let ask = |request: Request<'_>| now(fs.handle(0, &message(7, &request))).to_vec();
     let (uname, aname) = ("", "");

@@ -2,8 +2,8 @@
 //! and snapshots are right afterwards, and nobody who sleeps on the file pays.
 
 use crate::common::*;
-use crate::host::*;
 use abi::Errno;
+use lower::*;
 use ninep::consts::{NOFID, TSETATTR, open};
 use ninep::{PutKind, PutOp};
 
@@ -11,7 +11,7 @@ const B: u64 = 4096;
 const WANTED: u64 = 16 * B;
 
 /// A client of a host with so many blocks, and a file.
-fn crowded(blocks: u64, name: &str, content: &[u8]) -> Client<Host> {
+fn crowded(blocks: u64, name: &str, content: &[u8]) -> Client {
     let host = Host::new(Manners {
         capacity: blocks,
         ..Manners::default()
@@ -20,7 +20,7 @@ fn crowded(blocks: u64, name: &str, content: &[u8]) -> Client<Host> {
     Client::of(host)
 }
 
-fn make_room(client: &Client<Host>) {
+fn make_room(client: &Client) {
     client.host().adapt(|manners| manners.capacity = u64::MAX);
 }
 
@@ -72,7 +72,7 @@ fn zeros_written_where_a_failed_write_left_bytes_are_zeros() {
 
 /// A file of which a failed write made ten blocks, and then somebody wrote far
 /// behind them: the file's fid.
-fn written_far_behind(client: &Client<Host>) -> u32 {
+fn written_far_behind(client: &Client) -> u32 {
     let fid = client.open("f");
     let full = client.write(fid, 0, &pattern(2, WANTED as usize));
     assert_eq!(full, Err(Errno::ENOSPC));

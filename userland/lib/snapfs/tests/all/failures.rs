@@ -4,7 +4,7 @@
 
 use crate::common::*;
 use abi::Errno;
-use dormouse_snapfs::memory::Refuse;
+use lower::Refuse;
 use ninep::consts::{NOFID, TCLUNK, open, put};
 use ninep::{PutKind, PutOp, PutOps, Request};
 use std::cell::Cell;
@@ -37,7 +37,7 @@ impl Life {
     /// The file is what the acknowledged operations made of it, and no
     /// snapshot reads anything but what it was.
     fn check(&self, what: &str, healed: bool) {
-        let now = self.client.memory().content(self.number);
+        let now = self.client.host().content(self.number);
         assert!(
             now.as_ref() == Some(&self.file),
             "{what}: the file is wrong"
@@ -239,9 +239,9 @@ const SCENARIOS: [Scenario; 8] = [
 fn begin(options: &str) -> Life {
     let client = Client::mounted(options);
     let file = pattern(5, LEN);
-    client.memory().set("a", &file);
-    client.memory().set("b", b"b");
-    let number = client.memory().find("a").expect("just made");
+    client.host().set("a", &file);
+    client.host().set("b", b"b");
+    let number = client.host().find("a").expect("just made");
     let fid = client.open("a");
     let breaks = options == "?break";
     let snaps = Vec::new();
@@ -257,7 +257,7 @@ fn begin(options: &str) -> Life {
 
 /// Makes it fail; the answer tells whether it came to that.
 fn arm(life: &Life, fail: Fail) -> Rc<Cell<bool>> {
-    let (memory, reached) = (life.client.memory(), Rc::new(Cell::new(false)));
+    let (memory, reached) = (life.client.host(), Rc::new(Cell::new(false)));
     match fail {
         Fail::Message(k, for_good) => {
             let (start, seen) = (memory.exchanges(), reached.clone());
@@ -279,7 +279,7 @@ fn run(name: &str, scenario: fn(&mut Life), options: &str, fail: Fail) -> bool {
     let mut life = begin(options);
     let reached = arm(&life, fail);
     scenario(&mut life);
-    let memory = life.client.memory();
+    let memory = life.client.host();
     let reached = reached.get() || memory.refused() > 0;
     memory.heal();
     memory.refuse(None);
@@ -291,7 +291,7 @@ fn run(name: &str, scenario: fn(&mut Life), options: &str, fail: Fail) -> bool {
     let left = life.client.counters();
     let held = (left.files, left.snapshots, left.saved, left.versions);
     assert_eq!(held, (0, 0, 0, 0), "{what}");
-    let below = life.client.memory().fids() as u32;
+    let below = life.client.host().fids() as u32;
     assert_eq!(below, left.fids_lower, "{what}");
     // At most the root's and, where removing it failed, the directory's.
     assert!(below <= 2, "{what}: {left:?}");

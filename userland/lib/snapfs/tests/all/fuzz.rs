@@ -186,9 +186,9 @@ fn any_requests_are_answered_and_leave_nothing() {
         let mut random = Random(seed * 104_729);
         let client = Client::new();
         for name in ["a", "b"] {
-            client.memory().set(name, &pattern(seed as u8, 20_000));
+            client.host().set(name, &pattern(seed as u8, 20_000));
         }
-        client.memory().make_dir("dir");
+        client.host().make_dir("dir");
         for _ in 0..200 {
             let answer = now(client.fs.handle(0, &request(&mut random))).to_vec();
             let (tag, _) = ninep::decode_reply(&answer).expect("a well-formed reply");
@@ -211,7 +211,7 @@ fn anew() -> Vec<u8> {
 fn storm(seed: u64) {
     let mut random = Random(seed * 104_729 + 5);
     let client = Client::mounted(["", "?break", "?check=always"][seed as usize % 3]);
-    let memory = client.memory();
+    let memory = client.host();
     for name in ["a", "b"] {
         memory.set(name, &pattern(seed as u8, 20_000));
     }
@@ -272,7 +272,7 @@ fn storm(seed: u64) {
     let left = client.counters();
     let held = (left.files, left.snapshots, left.saved, left.versions);
     assert_eq!(held, (0, 0, 0, 0), "seed {seed}");
-    let below = client.memory().fids() as u32;
+    let below = client.host().fids() as u32;
     assert!(
         below == left.fids_lower && below <= 2,
         "seed {seed}: {left:?}"

@@ -3,8 +3,8 @@
 //! it is, and coming and going it leaves no trace and hides nobody else's.
 
 use crate::common::*;
-use crate::host::{Host, Manners};
 use abi::Errno;
+use lower::{Host, Manners};
 use ninep::consts::{TMKDIR, open, setattr, unlink};
 use ninep::*;
 
@@ -12,7 +12,7 @@ const B: u64 = 4096;
 
 /// A client of a host where something is hidden, its snapshot, and another
 /// client.
-fn hiding(manners: Manners) -> (Client<Host>, u32, Client<Host>) {
+fn hiding(manners: Manners) -> (Client, u32, Client) {
     let host = Host::new(manners);
     host.make_dir("sub");
     host.set("secret", &pattern(1, 2 * B as usize));
@@ -26,7 +26,7 @@ fn hiding(manners: Manners) -> (Client<Host>, u32, Client<Host>) {
     (client, snap, thief)
 }
 
-fn walk(client: &Client<Host>, fid: u32, names: &[&str]) -> Result<usize, Errno> {
+fn walk(client: &Client, fid: u32, names: &[&str]) -> Result<usize, Errno> {
     let newfid = client.fid();
     let names: Vec<ByteStr<'_>> = names.iter().map(ByteStr::from).collect();
     let request = Request::Walk {
@@ -42,7 +42,7 @@ fn walk(client: &Client<Host>, fid: u32, names: &[&str]) -> Result<usize, Errno>
 }
 
 /// The snapshot is still there, and nothing is left when all are gone.
-fn end((client, snap, thief): (Client<Host>, u32, Client<Host>)) {
+fn end((client, snap, thief): (Client, u32, Client)) {
     assert!(client.read_all(snap, 0, 2 * B) == Ok(pattern(1, 2 * B as usize)));
     thief.hang_up();
     client.end();

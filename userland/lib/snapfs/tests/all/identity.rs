@@ -3,8 +3,8 @@
 //! there before a stranger changed it and put its times back.
 
 use crate::common::*;
-use crate::host::{Fault, Host, Manners};
 use abi::Errno;
+use lower::{Fault, Host, Manners};
 use ninep::consts::{NOFID, TGETATTR, TLOPEN, TSETATTR, TWALK, open, setattr};
 use ninep::{PutKind, Request, SetAttr};
 use std::cell::Cell;
@@ -15,7 +15,7 @@ const LEN: u64 = 2 * B;
 const LARGE: u64 = 2 << 20;
 
 /// A client of a host with these files.
-fn client(files: &[(&str, &[u8])]) -> Client<Host> {
+fn client(files: &[(&str, &[u8])]) -> Client {
     let host = Host::new(Manners::default());
     for (name, content) in files {
         host.set(name, content);
@@ -90,7 +90,7 @@ fn an_elided_write_leaves_the_file_alone_that_has_got_the_name() {
     let other = client.open("g");
     let sleeping = client.snap(other, 0, LEN);
     client.host().steal("g", "f");
-    let before = client.host().change("f", |node| node.mtime);
+    let before = client.host().mtime("f");
     let unchanged = [op(keep(snap, 0), 0, LEN)];
     assert_eq!(
         client.put(fid, 0, snap, &unchanged, &[]).unwrap().count,
@@ -98,7 +98,7 @@ fn an_elided_write_leaves_the_file_alone_that_has_got_the_name() {
     );
     assert!(client.read_all(snap, 0, LEN) == Ok(f));
     client.clunk(client.open("f"));
-    assert_eq!(client.host().change("f", |node| node.mtime), before);
+    assert_eq!(client.host().mtime("f"), before);
     // Its ctime has moved: the host gave it another name.
     let read = client.read_all(sleeping, 0, LEN);
     assert!(read == Err(Errno::ESTALE) || read == Ok(g));
@@ -107,10 +107,10 @@ fn an_elided_write_leaves_the_file_alone_that_has_got_the_name() {
 
 /// Changes a file behind the server's back and puts its size and mtime back, as
 /// `touch -r` does; ctime moves on.
-fn change_in_secret(client: &Client<Host>, name: &str, content: &[u8]) {
-    let before = client.host().change(name, |node| node.mtime);
+fn change_in_secret(client: &Client, name: &str, content: &[u8]) {
+    let before = client.host().mtime(name);
     client.host().set(name, content);
-    client.host().change(name, |node| node.mtime = before);
+    client.host().set_mtime(name, before);
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn looking_at_ctime_costs_no_messages() {
 
 /// Puts a new file at `f` at every exchange of that kind, but no more than
 /// `times` times.
-fn replace_at(client: &Client<Host>, kind: u8, times: u32) {
+fn replace_at(client: &Client, kind: u8, times: u32) {
     let (left, fs) = (Cell::new(times), Rc::downgrade(&client.fs));
     client.host().inject(move |call| {
         if call.kind == kind && call.path == "f" && left.get() > 0 {

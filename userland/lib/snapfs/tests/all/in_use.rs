@@ -2,9 +2,9 @@
 //! QEMU's, fids that are given back in the middle of a request, links.
 
 use crate::common::*;
-use crate::host::{Fault, Host, Manners};
 use abi::Errno;
 use dormouse_snapfs::{Executor, Options};
+use lower::{Fault, Host, Manners, Rights};
 use ninep::consts::{NOFID, open, setattr};
 use ninep::{Names, Request, SetAttr};
 use std::cell::RefCell;
@@ -14,7 +14,7 @@ use std::rc::Rc;
 const B: u64 = 4096;
 const LEN: u64 = 2 * B;
 
-fn client(manners: Manners) -> Client<Host> {
+fn client(manners: Manners) -> Client {
     let host = Host::new(manners);
     host.set("f", &pattern(1, LEN as usize));
     host.set("new", &pattern(2, LEN as usize));
@@ -23,7 +23,7 @@ fn client(manners: Manners) -> Client<Host> {
 }
 
 /// A client makes a file and writes to it; the open fid.
-fn make(client: &Client<Host>, name: &str) -> u32 {
+fn make(client: &Client, name: &str) -> u32 {
     let fid = client.walk("").unwrap();
     let request = Request::Lcreate {
         fid,
@@ -99,7 +99,7 @@ fn a_file_that_is_replaced_without_hard_links_is_still_read_by_who_has_it() {
 #[test]
 fn users_remove_and_replace_their_own_files_in_use() {
     let client = client(Manners {
-        users: true,
+        rights: Rights::Users,
         ..Manners::default()
     });
     let (owner, other) = (client.beside(1, 1000), client.beside(2, 1001));
@@ -183,9 +183,13 @@ fn the_root_has_the_links_that_its_file_system_counts() {
     assert!(!client.host().names(".snapfs").is_empty());
     assert_eq!(client.attr(ROOT).unwrap().nlink, counted);
     // btrfs counts none: a directory has one.
-    client.host().change("", |root| root.nlink = 1);
+    client
+        .host()
+        .adapt(|manners| manners.counts_directories = false);
     assert_eq!(client.attr(ROOT).unwrap().nlink, 1);
-    client.host().change("", |root| root.nlink = counted + 1);
+    client
+        .host()
+        .adapt(|manners| manners.counts_directories = true);
     client.end();
 }
 
@@ -200,7 +204,7 @@ struct Requests<'s> {
 }
 
 impl<'s> Requests<'s> {
-    fn new(client: &'s Client<Host>) -> Requests<'s> {
+    fn new(client: &'s Client) -> Requests<'s> {
         client.host().set_manual(true);
         Requests {
             fs: &client.fs,
@@ -268,10 +272,10 @@ fn churn(requests: &mut Requests<'_>, first: u32) {
 #[test]
 fn a_change_that_waits_never_acts_through_the_fid_of_somebody_else() {
     let root = client(Manners {
-        users: true,
+        rights: Rights::Users,
         ..Manners::default()
     });
-    root.host().change("f", |node| node.mode = 0o644);
+    root.host().set_mode("f", 0o644);
     let user = root.beside(1, 1000);
     for _ in 0..70 {
         user.clunk(user.walk("").unwrap());
@@ -310,11 +314,11 @@ fn a_change_that_waits_never_acts_through_the_fid_of_somebody_else() {
 #[test]
 fn a_removal_that_waits_never_acts_in_the_directory_of_somebody_else() {
     let root = client(Manners {
-        users: true,
+        rights: Rights::Users,
         ..Manners::default()
     });
     root.host().set("dir/new", b"the user's");
-    root.host().change("", |node| node.mode = 0o755);
+    root.host().set_mode("", 0o755);
     let user = root.beside(1, 1000);
     for _ in 0..70 {
         user.clunk(user.walk("").unwrap());

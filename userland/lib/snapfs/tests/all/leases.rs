@@ -3,9 +3,9 @@
 //! makes up ids.
 
 use crate::common::*;
-use crate::host::{Call, Fault, Host, Manners};
 use abi::Errno;
 use dormouse_snapfs::{Options, Snapfs};
+use lower::{Call, Fault, Host, Manners};
 use ninep::consts::{TCLUNK, TUNLINKAT};
 use ninep::*;
 use std::cell::Cell;
@@ -36,7 +36,7 @@ fn restart(fs: Rc<Snapfs<Host>>) -> Rc<Snapfs<Host>> {
     leased(host)
 }
 
-fn join(fs: &Rc<Snapfs<Host>>, conn: u32, id: [u8; 16]) -> Client<Host> {
+fn join(fs: &Rc<Snapfs<Host>>, conn: u32, id: [u8; 16]) -> Client {
     let client = Client::on(fs.clone(), conn);
     client.hello();
     let (_, lease, _) = client.session(id).expect("a session");
@@ -46,12 +46,12 @@ fn join(fs: &Rc<Snapfs<Host>>, conn: u32, id: [u8; 16]) -> Client<Host> {
 }
 
 /// Claims bytes as of an epoch: how many.
-fn claim(client: &Client<Host>, fid: u32, snapfid: u32, epoch: u64) -> Result<u64, Errno> {
+fn claim(client: &Client, fid: u32, snapfid: u32, epoch: u64) -> Result<u64, Errno> {
     snap_at(client, fid, snapfid, epoch).map(|(_, count)| count)
 }
 
 /// Takes or claims two blocks: the file's epoch, and how many bytes.
-fn snap_at(client: &Client<Host>, fid: u32, snapfid: u32, epoch: u64) -> Result<(u64, u64), Errno> {
+fn snap_at(client: &Client, fid: u32, snapfid: u32, epoch: u64) -> Result<(u64, u64), Errno> {
     let request = Request::Snap {
         fid,
         snapfid,
@@ -137,7 +137,7 @@ fn a_client_that_comes_back_while_its_lease_ends_is_remembered_over_a_restart() 
         "{reply:?}"
     );
     assert!(poll(&mut tick).is_none());
-    host.set_manual(false);
+    host.release_all();
     assert!(poll(&mut tick).is_some());
     drop(tick);
     let me = Client::on(fs.clone(), 5);
@@ -195,7 +195,7 @@ fn a_store_that_is_closed_does_not_take_the_name_of_the_next_one() {
     };
     let mut write = ask(&fs, 1, &write);
     let early = go_on(host, &mut write, slow);
-    host.set_manual(false);
+    host.release_all();
     assert!(poll(&mut clunk).is_some());
     let written = early.or_else(|| poll(&mut write)).expect("an answer");
     assert!(matches!(

@@ -2,9 +2,9 @@
 //! and everybody else carries on.
 
 use crate::common::*;
-use crate::host::{Host, Manners};
 use abi::Errno;
-use dormouse_snapfs::{Executor, Options, memory::Memory};
+use dormouse_snapfs::{Executor, Options};
+use lower::{Host, Manners};
 use ninep::consts::NOFID;
 use ninep::*;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -51,7 +51,7 @@ fn limited(memory: usize) -> Client {
         memory,
         ..Options::default()
     };
-    let client = Client::on(start(Memory::default(), options), 0);
+    let client = Client::on(start(Host::default(), options), 0);
     client.hello();
     client.attach();
     client
@@ -62,18 +62,18 @@ fn copies_at_the_same_time_are_not_held_in_memory() {
     const COPIES: u64 = 6;
     const LEN: u64 = 8 * MIB;
     let client = Client::new();
-    client.memory().set("from", &pattern(1, LEN as usize));
+    client.host().set("from", &pattern(1, LEN as usize));
     let from = client.open("from");
     let snap = client.snap(from, 0, LEN);
     let mut executor = Executor::default();
-    client.memory().set_manual(true);
+    client.host().set_manual(true);
     PEAK.set(NOW.get());
     for n in 0..COPIES {
-        client.memory().set_manual(false);
+        client.host().set_manual(false);
         let name = format!("to{n}");
-        client.memory().set(&name, b"");
+        client.host().set(&name, b"");
         let fid = client.open(&name);
-        client.memory().set_manual(true);
+        client.host().set_manual(true);
         let ops = [op(keep(snap, 0), 0, LEN)];
         let put = Request::Put {
             fid,
@@ -91,17 +91,17 @@ fn copies_at_the_same_time_are_not_held_in_memory() {
         assert!(matches!(executor.spawn(task), Ok(None)));
     }
     let mut done = 0;
-    while client.memory().waiting() > 0 {
-        client.memory().release(0);
+    while client.host().waiting() > 0 {
+        client.host().release(0);
         executor.run(|_| done += 1);
     }
-    client.memory().set_manual(false);
+    client.host().set_manual(false);
     assert_eq!(done, COPIES);
     // What is left are the copies themselves, in the server beneath.
     let held = PEAK.get() - NOW.get();
     assert!(held < 2 * MIB as isize, "{held} bytes held meanwhile");
-    let right = client.memory().get("from");
-    assert_eq!(client.memory().get("to3"), right);
+    let right = client.host().get("from");
+    assert_eq!(client.host().get("to3"), right);
     drop(executor);
     client.end();
 }
@@ -111,7 +111,7 @@ fn a_copy_over_its_own_source_is_what_was_there_before() {
     for (to, len) in [(5 * B, 20 * MIB), (3, 9 * MIB), (MIB + 7, 3 * MIB)] {
         let client = Client::new();
         let old = pattern(1, 24 * MIB as usize);
-        client.memory().set("a", &old);
+        client.host().set("a", &old);
         let fid = client.open("a");
         let snap = client.snap(fid, 0, 24 * MIB);
         for into in [NOFID, snap] {
@@ -124,7 +124,7 @@ fn a_copy_over_its_own_source_is_what_was_there_before() {
             let mut right = old.clone();
             let copied = &old[..done.count as usize];
             right[to as usize..(to + done.count) as usize].copy_from_slice(copied);
-            assert!(client.memory().get("a") == Some(right), "to {to}");
+            assert!(client.host().get("a") == Some(right), "to {to}");
         }
         client.end();
     }
@@ -133,7 +133,7 @@ fn a_copy_over_its_own_source_is_what_was_there_before() {
 /// Overwrites every other block of a file under a snapshot: up to which one it
 /// was refused, and how.
 fn comb(client: &Client, blocks: u64) -> (u32, u32, Option<(u64, Errno)>) {
-    client.memory().set_size("a", 2 * blocks * B);
+    client.host().set_size("a", 2 * blocks * B);
     let fid = client.open("a");
     client.write(fid, 0, &[3; 4096]).unwrap();
     let snap = client.snap(fid, 0, 2 * blocks * B);
@@ -158,7 +158,7 @@ fn a_snapshot_that_takes_too_much_memory_refuses_its_writers_and_nobody_else() {
     assert_eq!(client.read(snap, 0, 4096).unwrap(), [3; 4096]);
     assert_eq!(client.read(snap, 2 * (n - 1) * B, 4096).unwrap(), [0; 4096]);
     // Whoever writes what nobody sleeps on needs none.
-    client.memory().set("b", b"");
+    client.host().set("b", b"");
     let other = client.open("b");
     assert_eq!(client.write(other, 0, b"fine"), Ok(4));
     assert_eq!(client.snap_into(other, 5000, 0, B), Err(Errno::ENOMEM));
@@ -177,7 +177,7 @@ fn what_is_only_good_to_know_of_files_does_not_keep_others_from_snapshots() {
     for n in 0..200 {
         // Full of holes, and changed here and there.
         let name = format!("f{n}");
-        client.memory().set(&name, b"");
+        client.host().set(&name, b"");
         let fid = client.open(&name);
         for block in 0..100 {
             client.write(fid, block * 3 * B, b"x").unwrap();
@@ -185,7 +185,7 @@ fn what_is_only_good_to_know_of_files_does_not_keep_others_from_snapshots() {
     }
     let memory = client.counters().memory;
     assert!(memory <= MIB as usize / 8 * 3 + 20_000, "{memory} bytes");
-    client.memory().set("other", b"some");
+    client.host().set("other", b"some");
     let other = client.open("other");
     let snap = client.snap(other, 0, B);
     client.write(other, 0, b"none").unwrap();
@@ -199,7 +199,7 @@ fn with_break_the_write_is_done_and_what_is_not_saved_is_lost() {
         memory: MIB as usize,
         ..Options::default()
     };
-    let client = Client::on(start(Memory::default(), options), 0);
+    let client = Client::on(start(Host::default(), options), 0);
     client.hello();
     client.attach_as(ROOT, "?break").unwrap();
     let (fid, snap, failed) = comb(&client, 20_000);
@@ -216,7 +216,7 @@ fn with_break_the_write_is_done_and_what_is_not_saved_is_lost() {
 fn a_long_file_rescued_from_end_to_end_takes_next_to_no_memory() {
     let client = limited(MIB as usize);
     let blocks = 1 << 15;
-    client.memory().set("a", &vec![7; (blocks * B) as usize]);
+    client.host().set("a", &vec![7; (blocks * B) as usize]);
     let fid = client.open("a");
     let snap = client.snap(fid, 0, blocks * B);
     for n in 0..blocks / 32 {
@@ -255,7 +255,7 @@ fn a_file_overwritten_page_by_page_takes_memory_by_runs_not_by_pages() {
         let blocks = 1 << 13;
         let old = pattern(5, (blocks * B) as usize);
         let files = ["a", "b"].map(|name| {
-            client.memory().set(name, &old);
+            client.host().set(name, &old);
             let fid = client.open(name);
             (fid, client.snap(fid, 0, blocks * B))
         });
@@ -277,12 +277,12 @@ fn a_file_overwritten_page_by_page_takes_memory_by_runs_not_by_pages() {
 #[test]
 fn a_hole_that_must_be_read_is_few_entries() {
     let client = limited(MIB as usize);
-    client.memory().set("a", &[7; 4096]);
+    client.host().set("a", &[7; 4096]);
     let fid = client.open("a");
     // Somebody else made it long: nobody knows that these are zeros.
-    client.memory().set_size("a", 1 << 30);
-    let number = client.memory().find("a").unwrap();
-    client.memory().overwrite(number, 12_345, b"some");
+    client.host().set_size("a", 1 << 30);
+    let number = client.host().find("a").unwrap();
+    client.host().overwrite(number, 12_345, b"some");
     let snap = client.snap(fid, 0, 1 << 30);
     assert_eq!(client.resize(fid, 0), Ok(()));
     assert!(client.counters().versions < 100, "{:?}", client.counters());
@@ -294,14 +294,14 @@ fn a_hole_that_must_be_read_is_few_entries() {
 #[test]
 fn a_long_cut_that_nobody_wants_any_more_ends_soon_and_changes_nothing() {
     let client = Client::new();
-    client.memory().set("a", &[7; 4096]);
-    client.memory().set("b", b"");
+    client.host().set("a", &[7; 4096]);
+    client.host().set("b", b"");
     let (fid, other) = (client.open("a"), client.open("b"));
-    client.memory().set_size("a", 1 << 30);
-    let number = client.memory().find("a").unwrap();
-    client.memory().overwrite(number, 12_345, b"some");
+    client.host().set_size("a", 1 << 30);
+    let number = client.host().find("a").unwrap();
+    client.host().overwrite(number, 12_345, b"some");
     let snap = client.snap(fid, 0, 1 << 30);
-    client.memory().set_manual(true);
+    client.host().set_manual(true);
     let mut executor = Executor::default();
     let task = |tag: u16, request: &Request<'_>| {
         let (fs, bytes) = (client.fs.clone(), message(tag, request));
@@ -316,7 +316,7 @@ fn a_long_cut_that_nobody_wants_any_more_ends_soon_and_changes_nothing() {
     assert!(matches!(executor.spawn(task(1, &cut)), Ok(None)));
     let mut answers = Vec::new();
     for _ in 0..1000 {
-        client.memory().release(0);
+        client.host().release(0);
         executor.run(|answer| answers.push(answer));
     }
     assert!(answers.is_empty(), "it takes longer");
@@ -328,7 +328,7 @@ fn a_long_cut_that_nobody_wants_any_more_ends_soon_and_changes_nothing() {
     };
     assert!(matches!(executor.spawn(task(2, &write)), Ok(None)));
     while answers.is_empty() {
-        client.memory().release(client.memory().waiting() - 1);
+        client.host().release(client.host().waiting() - 1);
         executor.run(|answer| answers.push(answer));
     }
     assert!(matches!(
@@ -340,8 +340,8 @@ fn a_long_cut_that_nobody_wants_any_more_ends_soon_and_changes_nothing() {
         Ok(None)
     ));
     let mut exchanges = 0;
-    while client.memory().waiting() > 0 {
-        client.memory().release(0);
+    while client.host().waiting() > 0 {
+        client.host().release(0);
         exchanges += 1;
         executor.run(|answer| answers.push(answer));
     }
@@ -357,7 +357,7 @@ fn a_long_cut_that_nobody_wants_any_more_ends_soon_and_changes_nothing() {
         ),
         "{ended:?}"
     );
-    client.memory().set_manual(false);
+    client.host().set_manual(false);
     assert_eq!(client.attr(fid).unwrap().size, 1 << 30);
     // The next one goes to its end.
     assert_eq!(client.resize(fid, 0), Ok(()));
@@ -377,7 +377,7 @@ fn fids_of_a_connection_are_bounded() {
 // ------------------------------------------------------------ where it is saved
 
 /// A share whose root nobody may write to, and a directory in it.
-fn home_of_others(aname: &str) -> Client<Host> {
+fn home_of_others(aname: &str) -> Client {
     let host = Host::new(Manners::default());
     host.make_dir("alice");
     for name in ["f", "g", "new"] {
@@ -441,10 +441,10 @@ fn what_is_saved_in_memory_is_bounded_and_given_back() {
         memory: MIB as usize,
         ..Options::default()
     };
-    let client = Client::on(start(Memory::default(), options), 0);
+    let client = Client::on(start(Host::default(), options), 0);
     client.hello();
     client.attach_as(ROOT, "?store=memory").unwrap();
-    client.memory().set("a", &pattern(1, 4 * MIB as usize));
+    client.host().set("a", &pattern(1, 4 * MIB as usize));
     let fid = client.open("a");
     let snap = client.snap(fid, 0, 4 * MIB);
     let failed = (0..1024).find_map(|n| client.write(fid, n * B, &[1; 4096]).err());
@@ -462,9 +462,9 @@ fn what_is_saved_in_memory_is_bounded_and_given_back() {
 #[test]
 fn the_first_mount_to_say_where_old_bytes_are_saved_decides() {
     let client = Client::new();
-    client.memory().make_dir("x");
-    client.memory().make_dir("y");
-    client.memory().set("f", b"file");
+    client.host().make_dir("x");
+    client.host().make_dir("y");
+    client.host().set("f", b"file");
     assert_eq!(client.attach_as(9, "?store=z"), Err(Errno::ENOENT));
     assert_eq!(client.attach_as(9, "?store=f"), Err(Errno::ENOTDIR));
     assert_eq!(client.attach_as(9, "?store=x/../y"), Err(Errno::EINVAL));

@@ -3,13 +3,14 @@
 
 use crate::common::holds::*;
 use crate::common::*;
-use dormouse_snapfs::{Options, Snapfs, memory::Memory};
+use dormouse_snapfs::{Options, Snapfs};
+use lower::Host;
 use ninep::{PutKind, Ranges, Request};
 use std::rc::Rc;
 
 /// Two clients, a server that is started anew now and then, and what must be.
 struct World {
-    fs: Rc<Snapfs<Memory>>,
+    fs: Rc<Snapfs<Host>>,
     clients: Vec<(Client, u32)>,
     holds: Vec<Holds>,
     random: Random,
@@ -18,7 +19,7 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> World {
-        let fs = start(memory(), options(0));
+        let fs = start(lower_host(), options(0));
         let mut world = World {
             fs,
             clients: Vec::new(),
@@ -98,7 +99,7 @@ impl World {
 
     fn restart(&mut self) {
         self.clients.clear();
-        let fs = std::mem::replace(&mut self.fs, start(Memory::default(), Options::default()));
+        let fs = std::mem::replace(&mut self.fs, start(Host::default(), Options::default()));
         self.fs = restart(fs, 0);
         self.join_all();
         // Some claim at once, others after more was written.

@@ -2,7 +2,6 @@
 //! program: each of these parts would take as long to build as all of them.
 
 mod common;
-mod host;
 
 mod changes;
 mod concurrent;

@@ -13,76 +13,76 @@ const B: u64 = 4096;
 fn a_removed_file_lives_on_for_snapshots_and_open_fids() {
     let client = Client::new();
     let old = pattern(1, 3 * B as usize);
-    client.memory().set("a", &old);
+    client.host().set("a", &old);
     let fid = client.open("a");
     let snap = client.snap(fid, 0, 3 * B);
     client.unlink("a").unwrap();
-    assert_eq!(client.memory().get("a"), None);
+    assert_eq!(client.host().get("a"), None);
     assert_eq!(client.attr(fid).unwrap().nlink, 0);
     client.write(fid, 0, b"new").unwrap();
     client.resize(fid, B).unwrap();
     assert_eq!(client.read_all(snap, 0, 3 * B), Ok(old));
     // The name is free for another file.
-    client.memory().set("a", b"another");
+    client.host().set("a", b"another");
     assert_eq!(client.names(4096), ["a"]);
     client.unlink("a").unwrap();
     client.clunk(snap);
     assert_eq!(client.read(fid, 0, 3), Ok(b"new".to_vec()));
     client.clunk(fid);
-    assert!(client.memory().names("").is_empty());
+    assert!(client.host().names("").is_empty());
     client.end();
 }
 
 #[test]
 fn a_file_renamed_over_lives_on() {
     let client = Client::new();
-    client.memory().set("a", &pattern(1, B as usize));
-    client.memory().set("b", b"the new one");
+    client.host().set("a", &pattern(1, B as usize));
+    client.host().set("b", b"the new one");
     let fid = client.open("a");
     let snap = client.snap(fid, 0, B);
     client.rename("b", "a").unwrap();
-    assert_eq!(client.memory().get("a"), Some(b"the new one".to_vec()));
+    assert_eq!(client.host().get("a"), Some(b"the new one".to_vec()));
     client.resize(fid, 1).unwrap();
     assert_eq!(
-        client.memory().get("a"),
+        client.host().get("a"),
         Some(b"the new one".to_vec()),
         "not the wrong file"
     );
     assert_eq!(client.read_all(snap, 0, B), Ok(pattern(1, B as usize)));
     // Renamed back and forth, the fid still means the same file.
-    client.memory().set("c", b"c");
+    client.host().set("c", b"c");
     let c = client.open("c");
     client.rename("c", "d").unwrap();
     client.rename("d", "d").unwrap();
     client.write(c, 0, b"C").unwrap();
-    assert_eq!(client.memory().get("d"), Some(b"C".to_vec()));
+    assert_eq!(client.host().get("d"), Some(b"C".to_vec()));
     client.end();
 }
 
 #[test]
 fn a_rename_that_fails_puts_the_other_file_back() {
     let client = Client::new();
-    client.memory().set("a", &pattern(1, B as usize));
-    client.memory().set("b", b"b");
+    client.host().set("a", &pattern(1, B as usize));
+    client.host().set("b", b"b");
     let fid = client.open("a");
     let mut renames = 0;
-    client.memory().inject(move |exchange| {
+    client.host().inject(move |exchange| {
         renames += u32::from(exchange.kind == ninep::consts::TRENAMEAT);
         (renames == 2).then_some(Errno::EACCES)
     });
     assert_eq!(client.rename("b", "a"), Err(Errno::EACCES));
-    client.memory().heal();
-    assert_eq!(client.memory().get("a"), Some(pattern(1, B as usize)));
+    client.host().heal();
+    assert_eq!(client.host().get("a"), Some(pattern(1, B as usize)));
     assert_eq!(client.attr(fid).unwrap().nlink, 1);
     assert_eq!(client.rename("nothing", "a"), Err(Errno::ENOENT));
-    assert_eq!(client.memory().get("a"), Some(pattern(1, B as usize)));
+    assert_eq!(client.host().get("a"), Some(pattern(1, B as usize)));
     client.end();
 }
 
 #[test]
 fn link_counts_stay_right() {
     let client = Client::new();
-    client.memory().set("a", b"a");
+    client.host().set("a", b"a");
     let fid = client.open("a");
     let link = Request::Link {
         dfid: ROOT,
@@ -106,8 +106,8 @@ fn link_counts_stay_right() {
 #[test]
 fn remove_by_fid() {
     let client = Client::new();
-    client.memory().set("a", b"a");
-    client.memory().set("b", b"b");
+    client.host().set("a", b"a");
+    client.host().set("b", b"b");
     let (a, other) = (client.open("a"), client.open("a"));
     client.tell(&Request::Remove { fid: a }).unwrap();
     assert_eq!(client.read(other, 0, 1), Ok(b"a".to_vec()));
@@ -125,17 +125,11 @@ fn remove_by_fid() {
 fn the_hidden_directory_is_hidden() {
     let client = Client::new();
     for name in ["a", "b", "c"] {
-        client.memory().set(name, &pattern(1, B as usize));
+        client.host().set(name, &pattern(1, B as usize));
     }
     let fid = client.open("a");
     client.unlink("a").unwrap();
-    assert!(
-        client
-            .memory()
-            .names("")
-            .iter()
-            .any(|name| name == ".snapfs")
-    );
+    assert!(client.host().names("").iter().any(|name| name == ".snapfs"));
     for count in [4096, 31] {
         assert_eq!(
             client.names(count),
@@ -156,13 +150,13 @@ fn the_hidden_directory_is_hidden() {
     };
     assert_eq!(client.tell(&mkdir), Err(Errno::EPERM));
     client.clunk(fid);
-    assert_eq!(client.memory().names(""), ["b", "c"]);
+    assert_eq!(client.host().names(""), ["b", "c"]);
     client.end();
 }
 
 #[test]
 fn what_a_dead_instance_left_is_removed_at_the_start() {
-    let memory = dormouse_snapfs::memory::Memory::default();
+    let memory = lower::Host::default();
     memory.set("kept", b"k");
     memory.make_dir(".snapfs");
     memory.set(".snapfs/f1", b"left");
@@ -176,7 +170,7 @@ fn what_a_dead_instance_left_is_removed_at_the_start() {
 #[test]
 fn permissions_are_the_clients() {
     let client = Client::new();
-    client.memory().set("a", &pattern(1, B as usize));
+    client.host().set("a", &pattern(1, B as usize));
     let fid = client.open("a");
     let snap = client.snap(fid, 0, B);
     let attr = SetAttr {
@@ -198,7 +192,7 @@ fn permissions_are_the_clients() {
 #[test]
 fn fids_are_checked() {
     let client = Client::new();
-    client.memory().set("a", b"a");
+    client.host().set("a", b"a");
     let fid = client.open("a");
     let snap = client.snap(fid, 0, 1);
     for request in [
@@ -250,7 +244,7 @@ fn fids_are_checked() {
 #[test]
 fn versions_are_negotiated_and_malformed_messages_answered() {
     let client = Client::new();
-    client.memory().set("a", b"a");
+    client.host().set("a", b"a");
     let answer = |bytes: &[u8]| {
         let answer = now(client.fs.handle(0, bytes)).to_vec();
         assert!(matches!(
@@ -307,11 +301,11 @@ fn versions_are_negotiated_and_malformed_messages_answered() {
 fn a_name_that_a_stranger_took_is_not_acted_on() {
     let client = Client::new();
     let old = pattern(1, 3 * B as usize);
-    client.memory().set("a", &old);
-    client.memory().set("b", b"another");
+    client.host().set("a", &old);
+    client.host().set("b", b"another");
     let fid = client.open("a");
     let snap = client.snap(fid, 0, 3 * B);
-    client.memory().steal("a", None);
+    client.host().remove("a");
     assert_eq!(
         client.snap_into(fid, 70, 0, 3 * B),
         Ok(3 * B),
@@ -329,12 +323,12 @@ fn a_crash_in_a_rename_over_a_file_in_use_leaves_the_name_to_one_of_the_two() {
     for dies_at in 0.. {
         let client = Client::new();
         let (old, new) = (pattern(1, B as usize), pattern(2, 100));
-        client.memory().set("a", &old);
-        client.memory().set("b", &new);
+        client.host().set("a", &old);
+        client.host().set("b", &new);
         let fid = client.open("a");
         client.snap(fid, 0, B);
         let mut left = dies_at;
-        client.memory().inject(move |_| match left {
+        client.host().inject(move |_| match left {
             0 => Some(Errno::EIO),
             _ => {
                 left -= 1;
@@ -367,7 +361,7 @@ fn a_crash_in_a_rename_over_a_file_in_use_leaves_the_name_to_one_of_the_two() {
 #[test]
 fn a_symbolic_link_is_never_opened() {
     let client = Client::new();
-    client.memory().set("a", b"a");
+    client.host().set("a", b"a");
     let make = Request::Symlink {
         dfid: ROOT,
         name: "l".into(),
@@ -391,6 +385,6 @@ fn a_symbolic_link_is_never_opened() {
     // It is renamed over, linked and removed like any name.
     client.rename("a", "l").unwrap();
     client.clunk(fid);
-    assert_eq!(client.memory().get("l"), Some(b"a".to_vec()));
+    assert_eq!(client.host().get("l"), Some(b"a".to_vec()));
     client.end();
 }

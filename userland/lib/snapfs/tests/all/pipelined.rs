@@ -11,7 +11,7 @@ const B: u64 = 4096;
 
 /// Runs requests of a connection at once, over a server that answers late.
 fn together(client: &Client, requests: &[(u16, Request<'_>)]) {
-    let memory = client.memory();
+    let memory = client.host();
     memory.set_manual(true);
     let mut executor = Executor::default();
     for (tag, request) in requests {
@@ -45,7 +45,7 @@ fn walk<'a>(fid: u32, newfid: u32, names: &'a [ByteStr<'a>]) -> Request<'a> {
 #[test]
 fn a_walk_that_a_new_version_overtakes_leaves_no_fid() {
     let client = Client::new();
-    client.memory().set("a", b"a");
+    client.host().set("a", b"a");
     together(
         &client,
         &[(1, walk(ROOT, 5, &["a".into()])), (NOTAG, version())],
@@ -60,7 +60,7 @@ fn a_walk_that_a_new_version_overtakes_leaves_no_fid() {
 #[test]
 fn a_write_that_a_new_version_overtakes_is_not_taken_for_a_new_one() {
     let client = Client::new();
-    client.memory().set("a", b"a");
+    client.host().set("a", b"a");
     let fid = client.open("a");
     let ops = [op(PutKind::Data, 0, 1)];
     let put = |fid, data| Request::Put {
@@ -78,7 +78,7 @@ fn a_write_that_a_new_version_overtakes_is_not_taken_for_a_new_one() {
     client.attach();
     let fid = client.open("a");
     client.put_with(&put(fid, b"c")).unwrap();
-    assert_eq!(client.memory().get("a").unwrap(), b"c");
+    assert_eq!(client.host().get("a").unwrap(), b"c");
     client.end();
 }
 
@@ -90,7 +90,7 @@ fn a_fid_that_is_walked_elsewhere_is_given_back_once() {
         Request::Remove { fid: 5 },
     ] {
         let client = Client::new();
-        client.memory().set("a", b"a");
+        client.host().set("a", b"a");
         client.tell(&walk(ROOT, 5, &[])).unwrap();
         together(&client, &[(1, walk(5, 5, &["a".into()])), (2, second)]);
         client.end();
@@ -120,7 +120,7 @@ fn a_fid_that_is_opened_is_given_back_once() {
             Request::Remove { fid: 5 },
         ] {
             let client = Client::new();
-            client.memory().set("a", b"a");
+            client.host().set("a", b"a");
             let names: &[ByteStr<'_>] = if matches!(first, Request::Lopen { .. }) {
                 &["a".into()]
             } else {
@@ -136,7 +136,7 @@ fn a_fid_that_is_opened_is_given_back_once() {
 #[test]
 fn flushes_that_share_tags_do_not_wait_for_one_another() {
     let client = Client::new();
-    client.memory().set("a", b"a");
+    client.host().set("a", b"a");
     let flush = |oldtag| Request::Flush { oldtag };
     together(
         &client,
@@ -152,10 +152,10 @@ fn flushes_that_share_tags_do_not_wait_for_one_another() {
 #[test]
 fn the_hidden_directory_is_hidden_while_it_is_being_made() {
     let client = Client::new();
-    client.memory().set("a", &pattern(1, 4096));
+    client.host().set("a", &pattern(1, 4096));
     let fid = client.open("a");
     client.snap(fid, 0, B);
-    let memory = client.memory();
+    let memory = client.host();
     memory.set_manual(true);
     let mut executor = Executor::default();
     let bytes = message(

@@ -19,14 +19,14 @@ fn only_blocks_that_cannot_be_saved_are_lost() {
     let client = Client::mounted("?break");
     let mut old = pattern(1, 8 * BLOCK);
     old[5 * BLOCK..6 * BLOCK].fill(0);
-    client.memory().set("a", &old);
+    client.host().set("a", &old);
     let fid = client.open("a");
     let snap = client.snap(fid, 0, 8 * B);
     client.write(fid, B, &[9; BLOCK]).unwrap();
-    client.memory().set_full(true);
+    client.host().set_full(true);
     assert_eq!(client.write(fid, 2 * B + 7, b"x"), Ok(1));
     assert_eq!(client.write(fid, 5 * B, b"zeros need no room"), Ok(18));
-    client.memory().set_full(false);
+    client.host().set_full(false);
     client.write(fid, 3 * B, b"y").unwrap();
     client
         .write(fid, 2 * B, b"what is lost stays lost")
@@ -60,16 +60,16 @@ fn only_blocks_that_cannot_be_saved_are_lost() {
 fn cutting_a_file_loses_what_finds_no_room_and_no_more() {
     let client = Client::mounted("?break");
     let old = pattern(2, 100 * BLOCK);
-    client.memory().set("a", &old);
+    client.host().set("a", &old);
     let fid = client.open("a");
     let snap = client.snap(fid, 0, 100 * B);
     let mut writes = 0;
-    client.memory().inject(move |exchange| {
+    client.host().inject(move |exchange| {
         writes += u32::from(exchange.kind == TWRITE);
         (exchange.kind == TWRITE && (2..40).contains(&writes)).then_some(Errno::ENOSPC)
     });
     client.resize(fid, 0).unwrap();
-    client.memory().heal();
+    client.host().heal();
     let lost = (0..100).filter(|n| {
         let read = client.read(snap, n * B, B as u32);
         assert!(read == Err(Errno::ESTALE) || read == Ok(block(&old, *n as usize)));
@@ -85,17 +85,17 @@ fn cutting_a_file_loses_what_finds_no_room_and_no_more() {
 fn a_block_that_cannot_be_read_is_lost_alone() {
     let client = Client::mounted("?break");
     let old = pattern(3, 6 * BLOCK);
-    client.memory().set("a", &old);
+    client.host().set("a", &old);
     let fid = client.open("a");
     let snap = client.snap(fid, 0, 6 * B);
     let mut reads = 0;
-    client.memory().inject(move |exchange| {
+    client.host().inject(move |exchange| {
         reads += u32::from(exchange.kind == TREAD);
         // All six at once, then one by one.
         (exchange.kind == TREAD && (reads == 1 || reads == 4)).then_some(Errno::EIO)
     });
     assert_eq!(client.write(fid, 0, &[8; 6 * BLOCK]), Ok(6 * B as u32));
-    client.memory().heal();
+    client.host().heal();
     for n in 0..6 {
         let read = client.read(snap, n as u64 * B, B as u32);
         let right = if n == 2 {
@@ -115,18 +115,18 @@ fn one_snapshot_of_a_mount_that_refuses_is_enough() {
     careful.hello();
     careful.attach();
     let old = pattern(4, 4 * BLOCK);
-    breaking.memory().set("a", &old);
+    breaking.host().set("a", &old);
     let (mine, theirs) = (breaking.open("a"), careful.open("a"));
     let weak = breaking.snap(mine, 0, 4 * B);
     let precious = careful.snap(theirs, 0, B);
-    breaking.memory().set_full(true);
+    breaking.host().set_full(true);
     for (client, fid) in [(&breaking, mine), (&careful, theirs)] {
         assert_eq!(client.write(fid, 0, b"x"), Err(Errno::ENOSPC));
         assert_eq!(client.resize(fid, 0), Err(Errno::ENOSPC));
         let zeros = [op(PutKind::Zero, 0, B)];
         assert_eq!(client.put(fid, 0, NOFID, &zeros, &[]), Err(Errno::ENOSPC));
     }
-    assert_eq!(breaking.memory().get("a"), Some(old.clone()));
+    assert_eq!(breaking.host().get("a"), Some(old.clone()));
     assert_eq!(careful.read(precious, 0, B as u32), Ok(block(&old, 0)));
     careful.clunk(precious);
     assert_eq!(careful.write(theirs, 0, b"x"), Ok(1));
@@ -142,13 +142,13 @@ fn with_check_always_a_strangers_bytes_are_not_delivered() {
     for (options, noticed) in [("?check=always", true), ("", false)] {
         let client = Client::mounted(options);
         let old = pattern(5, 4 * BLOCK);
-        client.memory().set("a", &old);
+        client.host().set("a", &old);
         let fid = client.open("a");
         let snap = client.snap(fid, 0, 4 * B);
         client.write(fid, B, b"ours").unwrap();
         assert_eq!(client.read(snap, 0, B as u32), Ok(block(&old, 0)));
         assert_eq!(client.read(snap, 0, 4 * B as u32), Ok(old.clone()));
-        client.memory().set("a", &[66; 4 * BLOCK]);
+        client.host().set("a", &[66; 4 * BLOCK]);
         let (one, all) = (
             client.read(snap, 0, B as u32),
             client.read(snap, 0, 4 * B as u32),
@@ -168,15 +168,15 @@ fn with_check_always_a_strangers_bytes_are_not_delivered() {
 fn with_check_always_no_strangers_bytes_are_kept_or_copied() {
     let client = Client::mounted("?check=always");
     let old = pattern(6, 4 * BLOCK);
-    client.memory().set("a", &old);
-    client.memory().set("b", b"");
+    client.host().set("a", &old);
+    client.host().set("b", b"");
     let (fid, to) = (client.open("a"), client.open("b"));
     let snap = client.snap(fid, 0, 4 * B);
-    client.memory().set("a", &[66; 4 * BLOCK]);
+    client.host().set("a", &[66; 4 * BLOCK]);
     let keep_all = [op(keep(snap, 0), 0, 4 * B)];
     let copied = client.put(to, 0, NOFID, &keep_all, &[]);
     assert_eq!(copied, Err(Errno::ESTALE));
-    assert_eq!(client.memory().get("b"), Some(vec![]));
+    assert_eq!(client.host().get("b"), Some(vec![]));
     let kept = client.put(fid, 0, NOFID, &keep_all, &[]);
     assert_eq!(kept, Err(Errno::ESTALE));
     client.end();

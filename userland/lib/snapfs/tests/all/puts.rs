@@ -11,7 +11,7 @@ const DATA: PutKind = PutKind::Data;
 /// A file "a" of `blocks` blocks, open, with a snapshot of all of it.
 fn snapped(client: &Client, blocks: u64) -> (Vec<u8>, u32, u32) {
     let old = pattern(1, (blocks * B) as usize);
-    client.memory().set("a", &old);
+    client.host().set("a", &old);
     let fid = client.open("a");
     (old, fid, client.snap(fid, 0, blocks * B))
 }
@@ -20,14 +20,14 @@ fn snapped(client: &Client, blocks: u64) -> (Vec<u8>, u32, u32) {
 fn an_unchanged_image_written_back_moves_nothing_and_sets_the_time() {
     let client = Client::new();
     let (old, fid, snap) = snapped(&client, 100);
-    let (before, traffic) = (client.attr(fid).unwrap(), client.memory().traffic());
+    let (before, traffic) = (client.attr(fid).unwrap(), client.host().traffic());
     let done = client
         .put(fid, 0, snap, &[op(keep(snap, 0), 0, 100 * B)], &[])
         .unwrap();
     assert_eq!((done.count, done.assoc), (100 * B, true));
-    assert_eq!(client.memory().traffic(), traffic);
+    assert_eq!(client.host().traffic(), traffic);
     assert!(client.attr(fid).unwrap().mtime_nsec > before.mtime_nsec);
-    assert_eq!(client.memory().get("a"), Some(old));
+    assert_eq!(client.host().get("a"), Some(old));
     let reader = client.open_with("a", open::RDONLY).unwrap();
     let refused = client.put(reader, 0, NOFID, &[op(keep(snap, 0), 0, B)], &[]);
     assert_eq!(
@@ -54,7 +54,7 @@ fn what_somebody_else_changed_is_restored() {
     assert_eq!(done.count, 10 * B);
     let mut expected = old;
     expected[B as usize..2 * B as usize].fill(9);
-    assert_eq!(client.memory().get("a"), Some(expected.clone()));
+    assert_eq!(client.host().get("a"), Some(expected.clone()));
     assert_eq!(client.read_all(snap, 0, 10 * B), Ok(expected));
     assert_eq!(
         client.counters().saved,
@@ -69,7 +69,7 @@ fn a_thousand_rounds_rescue_nothing_and_send_only_what_changed() {
     let client = Client::new();
     let (mut image, fid, snap) = snapped(&client, 64);
     let mut random = Random(7);
-    let start = client.memory().traffic();
+    let start = client.host().traffic();
     for round in 0..1000u64 {
         let block = random.next(64);
         let bytes = [round as u8; B as usize];
@@ -91,9 +91,9 @@ fn a_thousand_rounds_rescue_nothing_and_send_only_what_changed() {
     }
     let counters = client.counters();
     assert_eq!((counters.rescued, counters.versions), (0, 0));
-    let end = client.memory().traffic();
+    let end = client.host().traffic();
     assert_eq!((end.0 - start.0, end.1 - start.1), (0, 1000 * B));
-    assert_eq!(client.memory().get("a"), Some(image.clone()));
+    assert_eq!(client.host().get("a"), Some(image.clone()));
     assert_eq!(client.read_all(snap, 0, 64 * B), Ok(image));
     client.end();
 }
@@ -118,7 +118,7 @@ fn into_leaves_other_snapshots_and_other_ranges_alone() {
 #[test]
 fn into_a_new_snapfid_covers_what_was_written_and_no_more() {
     let client = Client::new();
-    client.memory().set("a", &pattern(1, B as usize));
+    client.host().set("a", &pattern(1, B as usize));
     let fid = client.open("a");
     let snap = client.fid();
     let ops = [op(DATA, 0, B), op(PutKind::Zero, B, B)];
@@ -129,7 +129,7 @@ fn into_a_new_snapfid_covers_what_was_written_and_no_more() {
     assert_eq!(client.read(snap, 4 * B, 2), Ok(vec![5; 2]));
     assert_eq!(client.read(snap, 5 * B + 4095, 2), Ok(vec![0]));
     assert_eq!(client.read(snap, 0, 1), Err(Errno::ESTALE));
-    assert_eq!(client.memory().get("a").unwrap().len() as u64, 6 * B);
+    assert_eq!(client.host().get("a").unwrap().len() as u64, 6 * B);
     let writer = client.open_with("a", open::WRONLY).unwrap();
     let declined = client
         .put(writer, 0, client.fid(), &[op(DATA, 0, 1)], b"x")
@@ -148,8 +148,8 @@ fn keep_elsewhere_copies_as_it_was_before_the_commit() {
         (2 * B + 5, 100, 5 * B),
         (0, 8 * B - 3, 2 * B),
     ] {
-        client.memory().heal();
-        let now = client.memory().get("a").unwrap();
+        client.host().heal();
+        let now = client.host().get("a").unwrap();
         let fresh = client.snap(fid, 0, 1 << 40);
         client
             .put(fid, off, NOFID, &[op(keep(fresh, soff), 0, len)], &[])
@@ -158,7 +158,7 @@ fn keep_elsewhere_copies_as_it_was_before_the_commit() {
         expected.resize(expected.len().max((off + len) as usize), 0);
         expected[off as usize..][..len as usize]
             .copy_from_slice(&now[soff as usize..][..len as usize]);
-        assert_eq!(client.memory().get("a"), Some(expected));
+        assert_eq!(client.host().get("a"), Some(expected));
         assert_eq!(client.read_all(fresh, 0, now.len() as u64), Ok(now));
         client.clunk(fresh);
     }
@@ -177,24 +177,24 @@ fn keep_from_another_file_even_a_removed_one() {
     let (old, fid, snap) = snapped(&client, 300);
     client.clunk(fid);
     client.unlink("a").unwrap();
-    client.memory().set("b", b"");
+    client.host().set("b", b"");
     let to = client.open("b");
     let done = client
         .put(to, 0, NOFID, &[op(keep(snap, 0), 0, 300 * B)], &[])
         .unwrap();
     assert_eq!(done.count, 300 * B);
-    assert_eq!(client.memory().get("b"), Some(old));
+    assert_eq!(client.host().get("b"), Some(old));
     client.end();
 }
 
 #[test]
 fn a_commit_is_short_at_wmax_and_where_a_source_is_lost() {
     let client = Client::new();
-    client.memory().set("a", &vec![7; 9 << 20]);
+    client.host().set("a", &vec![7; 9 << 20]);
     let fid = client.open("a");
     client.resize(fid, 100 << 20).unwrap();
     let snap = client.snap(fid, 0, 100 << 20);
-    client.memory().set("b", b"");
+    client.host().set("b", b"");
     let to = client.open("b");
     let done = client
         .put(to, 0, NOFID, &[op(keep(snap, 0), 0, 100 << 20)], &[])
@@ -247,39 +247,39 @@ fn stage(
 #[test]
 fn nothing_of_a_staged_write_is_seen_before_its_commit() {
     let client = Client::new();
-    client.memory().set("a", &[0; 300]);
+    client.host().set("a", &[0; 300]);
     let fid = client.open("a");
     let first = stage(&client, (fid, 1, 0), &[op(DATA, 0, 3)], b"abc");
     assert_eq!(first.unwrap().count, 0);
-    assert_eq!(client.memory().get("a"), Some(vec![0; 300]));
+    assert_eq!(client.host().get("a"), Some(vec![0; 300]));
     let last = || stage(&client, (fid, 1, put::COMMIT), &[op(DATA, 3, 3)], b"def");
     let done = last().unwrap();
     assert_eq!((done.off, done.count), (100, 6));
-    assert_eq!(&client.memory().get("a").unwrap()[99..107], b"\0abcdef\0");
+    assert_eq!(&client.host().get("a").unwrap()[99..107], b"\0abcdef\0");
     // The same again is answered from memory.
     client.write(fid, 100, b"ABCDEF").unwrap();
     assert_eq!(last(), Ok(done));
-    assert_eq!(&client.memory().get("a").unwrap()[100..106], b"ABCDEF");
+    assert_eq!(&client.host().get("a").unwrap()[100..106], b"ABCDEF");
     // Aborted: as if never sent.
     stage(&client, (fid, 2, 0), &[op(DATA, 0, 3)], b"zzz").unwrap();
     stage(&client, (fid, 2, put::ABORT), &[], &[]).unwrap();
-    assert_eq!(&client.memory().get("a").unwrap()[100..106], b"ABCDEF");
+    assert_eq!(&client.host().get("a").unwrap()[100..106], b"ABCDEF");
     client.end();
 }
 
 #[test]
 fn append_writes_where_the_file_ends_now() {
     let client = Client::new();
-    client.memory().set("a", b"one ");
+    client.host().set("a", b"one ");
     let fid = client.open_with("a", open::RDWR | open::APPEND).unwrap();
-    client.memory().set("a", b"two words ");
+    client.host().set("a", b"two words ");
     assert_eq!(client.write(fid, 0, b"more"), Ok(4));
-    assert_eq!(client.memory().get("a"), Some(b"two words more".to_vec()));
+    assert_eq!(client.host().get("a"), Some(b"two words more".to_vec()));
     let plain = client.open("a");
     let flags = put::COMMIT | put::APPEND;
     let done = stage(&client, (plain, 9, flags), &[op(DATA, 0, 1)], b"!").unwrap();
     assert_eq!((done.off, done.count), (14, 1));
-    assert_eq!(client.memory().get("a"), Some(b"two words more!".to_vec()));
+    assert_eq!(client.host().get("a"), Some(b"two words more!".to_vec()));
     client.end();
 }
 
@@ -288,7 +288,7 @@ fn an_error_in_the_middle_is_a_short_count_and_associates_no_more() {
     let client = Client::new();
     let (old, fid, snap) = snapped(&client, 8);
     let mut writes = 0;
-    client.memory().inject(move |exchange| {
+    client.host().inject(move |exchange| {
         writes += u32::from(exchange.kind == ninep::consts::TWRITE);
         (writes == 2).then_some(Errno::EIO)
     });
@@ -301,15 +301,15 @@ fn an_error_in_the_middle_is_a_short_count_and_associates_no_more() {
     let done = client
         .put(fid, 0, snap, &ops, &[4; 3 * B as usize])
         .unwrap();
-    client.memory().heal();
+    client.host().heal();
     assert_eq!((done.count, done.assoc), (2 * B, true));
     let mut expected = old.clone();
     expected[..B as usize].fill(4);
-    assert_eq!(client.memory().get("a"), Some(expected.clone()));
+    assert_eq!(client.host().get("a"), Some(expected.clone()));
     assert_eq!(client.read_all(snap, 0, 8 * B), Ok(expected));
     // Nothing at all: an error, and everything as it was.
     client
-        .memory()
+        .host()
         .inject(|exchange| (exchange.kind == ninep::consts::TWRITE).then_some(Errno::EDQUOT));
     let into = client.fid();
     assert_eq!(
@@ -317,7 +317,7 @@ fn an_error_in_the_middle_is_a_short_count_and_associates_no_more() {
         Err(Errno::EDQUOT)
     );
     assert_eq!(client.read(into, 0, 1), Err(Errno::EBADF));
-    client.memory().heal();
+    client.host().heal();
     client.end();
 }
 
@@ -352,27 +352,27 @@ fn a_keep_that_fails_half_way_leaves_nothing_of_itself() {
     let other = client.open("a");
     client.write(other, B, &[8; B as usize]).unwrap();
     client.write(other, 3 * B, &[8; B as usize]).unwrap();
-    let before = client.memory().get("a").unwrap();
+    let before = client.host().get("a").unwrap();
     let mut reads = 0;
-    client.memory().inject(move |exchange| {
+    client.host().inject(move |exchange| {
         let read = exchange.kind == ninep::consts::TREAD;
         reads += u32::from(read);
         (read && reads == 2).then_some(Errno::EIO)
     });
     let ops = [op(DATA, 0, B), op(keep(snap, B), B, 3 * B)];
     let done = client.put(fid, 0, snap, &ops, &[5; B as usize]).unwrap();
-    client.memory().heal();
+    client.host().heal();
     assert_eq!(done.count, B);
     let mut expected = before;
     expected[..B as usize].fill(5);
-    assert_eq!(client.memory().get("a"), Some(expected));
+    assert_eq!(client.host().get("a"), Some(expected));
     client.end();
 }
 
 #[test]
 fn a_write_with_a_refused_message_is_not_done_in_part() {
     let client = Client::new();
-    client.memory().set("a", &[0; 300]);
+    client.host().set("a", &[0; 300]);
     let fid = client.open("a");
     stage(&client, (fid, 1, 0), &[op(DATA, 0, 3)], b"abc").unwrap();
     let backwards = stage(&client, (fid, 1, 0), &[op(DATA, 2, 3)], b"xyz");
@@ -380,7 +380,7 @@ fn a_write_with_a_refused_message_is_not_done_in_part() {
     // The client sent its COMMIT before it knew.
     let last = stage(&client, (fid, 1, put::COMMIT), &[op(DATA, 5, 3)], b"def");
     assert_eq!(last, Err(Errno::EINVAL), "the same error");
-    assert_eq!(client.memory().get("a"), Some(vec![0; 300]));
+    assert_eq!(client.host().get("a"), Some(vec![0; 300]));
     client.end();
 }
 
@@ -389,7 +389,7 @@ fn a_refused_write_is_remembered_however_many_there_are() {
     // The first that finds no room, and one of those of which no mark is left.
     for refused in [1000, 1900] {
         let client = Client::new();
-        client.memory().set("a", &[b'.'; 300]);
+        client.host().set("a", &[b'.'; 300]);
         let fid = client.open("a");
         let byte = [op(DATA, 0, 1)];
         for wid in 1..=256 {
@@ -410,7 +410,7 @@ fn a_refused_write_is_remembered_however_many_there_are() {
             b"B",
         );
         assert_eq!(last, Err(Errno::EAGAIN), "not without its first message");
-        assert_eq!(client.memory().get("a").unwrap()[150], b'.');
+        assert_eq!(client.host().get("a").unwrap()[150], b'.');
         client.end();
     }
 }
@@ -418,7 +418,7 @@ fn a_refused_write_is_remembered_however_many_there_are() {
 #[test]
 fn what_a_connection_stages_is_bounded() {
     let client = Client::new();
-    client.memory().set("a", b"");
+    client.host().set("a", b"");
     let fid = client.open("a");
     let data = vec![1; 1 << 20];
     let ops = [op(DATA, 0, 1 << 20)];

@@ -27,7 +27,7 @@ impl World {
     fn new(seed: u64) -> World {
         let client = Client::new();
         let file = pattern(seed as u8, 5 * 4096 + 123);
-        client.memory().set("a", &file);
+        client.host().set("a", &file);
         let fid = client.open("a");
         let random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         World {
@@ -216,10 +216,7 @@ impl World {
     }
 
     fn check(&mut self) {
-        assert_eq!(
-            self.client.memory().get("a").as_deref(),
-            Some(&self.file[..])
-        );
+        assert_eq!(self.client.host().get("a").as_deref(), Some(&self.file[..]));
         for snap in &self.snaps {
             let mut at = 0;
             while at < SPAN as usize {

@@ -5,7 +5,8 @@
 use crate::common::holds::*;
 use crate::common::*;
 use abi::Errno;
-use dormouse_snapfs::{Snapfs, memory::Memory};
+use dormouse_snapfs::Snapfs;
+use lower::Host;
 use ninep::consts::{NOFID, open, put};
 use ninep::*;
 use std::cell::Cell;
@@ -13,7 +14,7 @@ use std::rc::Rc;
 
 /// What becomes of the file in both clients' hands. Once the server has died
 /// (`dead`) no answer arrives any more.
-fn life(fs: &Rc<Snapfs<Memory>>, dead: &Cell<bool>, holds: &mut Holds) -> Result<(), Errno> {
+fn life(fs: &Rc<Snapfs<Host>>, dead: &Cell<bool>, holds: &mut Holds) -> Result<(), Errno> {
     let alive = |result: Result<(), Errno>| match dead.get() {
         true => Err(Errno::EIO),
         false => result,
@@ -111,7 +112,7 @@ fn meanwhile(other: &Client, how: u32) -> Result<(), Errno> {
 
 /// All that comes after a restart. `die`: the server dies once more, at that
 /// exchange after the next start.
-fn afterwards(mut fs: Rc<Snapfs<Memory>>, holds: &Holds, how: u32, die: Option<u64>) -> bool {
+fn afterwards(mut fs: Rc<Snapfs<Host>>, holds: &Holds, how: u32, die: Option<u64>) -> bool {
     let mut died = false;
     if let Some(k) = die {
         died = kill_at(&fs, k).run(|_| {
@@ -142,7 +143,7 @@ struct Killer {
     dead: Rc<Cell<bool>>,
 }
 
-fn kill_at(fs: &Snapfs<Memory>, k: u64) -> Killer {
+fn kill_at(fs: &Snapfs<Host>, k: u64) -> Killer {
     let (start, dead) = (fs.backing().exchanges(), Rc::new(Cell::new(false)));
     let seen = dead.clone();
     fs.backing().inject(move |exchange| {
@@ -163,7 +164,7 @@ impl Killer {
 
 /// One life with a death at exchange `k`; did it come to that?
 fn die_at(k: u64, how: u32) -> bool {
-    let fs = start(memory(), options(0));
+    let fs = start(lower_host(), options(0));
     let mut holds = Holds::default();
     let died = kill_at(&fs, k).run(|dead| {
         let _ = life(&fs, dead, &mut holds);
@@ -186,7 +187,7 @@ fn a_second_death_during_the_recovery_loses_nothing() {
     for how in 0..4 {
         let mut deaths = 0;
         for k in 0.. {
-            let fs = start(memory(), options(0));
+            let fs = start(lower_host(), options(0));
             let mut holds = Holds::default();
             let _ = life(&fs, &Cell::new(false), &mut holds);
             let fs = restart(fs, 0);
@@ -200,8 +201,8 @@ fn a_second_death_during_the_recovery_loses_nothing() {
     }
 }
 
-fn lived() -> (Rc<Snapfs<Memory>>, Holds) {
-    let fs = start(memory(), options(0));
+fn lived() -> (Rc<Snapfs<Host>>, Holds) {
+    let fs = start(lower_host(), options(0));
     let mut holds = Holds::default();
     life(&fs, &Cell::new(false), &mut holds).expect("nothing fails");
     (fs, holds)
@@ -352,7 +353,7 @@ fn a_file_that_was_removed_is_lost_by_the_restart_and_leaves_nothing() {
     other.hello();
     other.attach();
     other.unlink("a").expect("remove");
-    other.memory().set("a", &pattern(9, LEN as usize));
+    other.host().set("a", &pattern(9, LEN as usize));
     drop(other);
     let fs = restart(fs, 0);
     let me = join(&fs, 1, ME).expect("join");
@@ -369,7 +370,7 @@ fn a_file_that_was_removed_is_lost_by_the_restart_and_leaves_nothing() {
 #[test]
 fn an_epoch_can_be_claimed_where_the_bytes_are_proved_to_be_the_same() {
     let client = Client::new();
-    client.memory().set("a", &pattern(1, 8 * B as usize));
+    client.host().set("a", &pattern(1, 8 * B as usize));
     let fid = client.open("a");
     let bytes = pattern(1, 8 * B as usize);
     let all = Held {
@@ -413,10 +414,10 @@ fn an_epoch_can_be_claimed_where_the_bytes_are_proved_to_be_the_same() {
 #[test]
 fn without_a_lease_nothing_is_written_for_later() {
     let client = Client::new();
-    client.memory().set("a", &pattern(1, 8 * B as usize));
+    client.host().set("a", &pattern(1, 8 * B as usize));
     let fid = client.open("a");
     client.snap(fid, 0, 8 * B);
-    let (_, before) = client.memory().traffic();
+    let (_, before) = client.host().traffic();
     client
         .put_with(&Request::Put {
             fid,
@@ -430,15 +431,15 @@ fn without_a_lease_nothing_is_written_for_later() {
             data: b"x",
         })
         .unwrap();
-    let (_, after) = client.memory().traffic();
+    let (_, after) = client.host().traffic();
     assert_eq!(after - before, B + 1, "the rescued block and the byte");
-    assert!(client.memory().names(".snapfs").is_empty());
+    assert!(client.host().names(".snapfs").is_empty());
     client.end();
 }
 
 #[test]
 fn the_log_stays_short_over_a_long_life() {
-    let fs = start(memory(), options(0));
+    let fs = start(lower_host(), options(0));
     let me = join(&fs, 1, ME).expect("join");
     let fid = me.open("a");
     let mut holds = Holds::default();

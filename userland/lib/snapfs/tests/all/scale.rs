@@ -11,17 +11,17 @@ const TIB: u64 = 1 << 40;
 
 /// Bytes read and written beneath since `start`.
 fn moved(client: &Client, start: (u64, u64)) -> (u64, u64) {
-    let now = client.memory().traffic();
+    let now = client.host().traffic();
     (now.0 - start.0, now.1 - start.1)
 }
 
 #[test]
 fn a_terabyte_of_holes_is_overwritten_without_being_read() {
     let client = Client::new();
-    client.memory().set_size("a", TIB);
+    client.host().set_size("a", TIB);
     let fid = client.open("a");
     let first = client.snap(fid, 0, TIB);
-    let start = client.memory().traffic();
+    let start = client.host().traffic();
     let zeros = [op(PutKind::Zero, 0, TIB)];
     assert_eq!(client.put(fid, 0, NOFID, &zeros, &[]).unwrap().count, TIB);
     // One block was written to see whether blocks are counted.
@@ -65,12 +65,12 @@ fn a_terabyte_of_holes_is_overwritten_without_being_read() {
 #[test]
 fn a_terabyte_of_holes_is_copied_and_restored_as_holes() {
     let client = Client::new();
-    client.memory().set_size("a", TIB);
-    client.memory().set("b", b"b");
+    client.host().set_size("a", TIB);
+    client.host().set("b", b"b");
     let (from, to) = (client.open("a"), client.open("b"));
     client.write(from, GIB, b"page").unwrap();
     let snap = client.snap(from, 0, TIB);
-    let start = client.memory().traffic();
+    let start = client.host().traffic();
     // The holes of a file with blocks are known if it was seen without.
     let copy = [op(keep(snap, 0), 0, TIB)];
     let done = client.put(to, 0, NOFID, &copy, &[]).unwrap();
@@ -92,9 +92,9 @@ fn a_terabyte_of_holes_is_copied_and_restored_as_holes() {
 #[test]
 fn a_server_that_counts_no_blocks_is_not_believed() {
     let client = Client::new();
-    client.memory().count_no_blocks();
+    client.host().adapt(|manners| manners.counts_blocks = false);
     let old = pattern(3, 2 << 20);
-    client.memory().set("a", &old);
+    client.host().set("a", &old);
     let fid = client.open("a");
     let snap = client.snap(fid, 0, 2 << 20);
     assert_eq!(client.attr(fid).unwrap().blocks, 0);
@@ -110,11 +110,11 @@ fn a_server_that_counts_no_blocks_is_not_believed() {
 #[test]
 fn what_a_stranger_wrote_is_not_taken_for_a_hole() {
     let client = Client::new();
-    client.memory().set_size("a", 4 << 20);
+    client.host().set_size("a", 4 << 20);
     let fid = client.open("a");
     let first = client.snap(fid, 0, 4 << 20);
     client.write(fid, 0, b"x").unwrap();
-    client.memory().set("a", &vec![5; 4 << 20]);
+    client.host().set("a", &vec![5; 4 << 20]);
     let second = client.snap(fid, 0, 4 << 20);
     let zeros = [op(PutKind::Zero, 0, 2 << 20)];
     client.put(fid, 0, NOFID, &zeros, &[]).unwrap();
@@ -177,7 +177,7 @@ impl Many {
 #[test]
 fn ten_thousand_snapshots_each_at_an_epoch_and_range_of_its_own() {
     let client = Client::new();
-    client.memory().set("a", &vec![1; (BLOCKS * B) as usize]);
+    client.host().set("a", &vec![1; (BLOCKS * B) as usize]);
     let fid = client.open("a");
     let mut many = Many {
         client,

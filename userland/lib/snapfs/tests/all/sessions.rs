@@ -2,7 +2,8 @@
 
 use crate::common::*;
 use abi::Errno;
-use dormouse_snapfs::{Options, Snapfs, memory::Memory};
+use dormouse_snapfs::{Options, Snapfs};
+use lower::Host;
 use ninep::consts::{NOFID, put};
 use ninep::*;
 use std::rc::Rc;
@@ -11,8 +12,8 @@ const B: u64 = 4096;
 const LEASE: u32 = 60;
 const ME: [u8; 16] = [7; 16];
 
-fn server() -> Rc<Snapfs<Memory>> {
-    let memory = Memory::default();
+fn server() -> Rc<Snapfs<Host>> {
+    let memory = Host::default();
     memory.set("a", &pattern(1, 8 * B as usize));
     start(
         memory,
@@ -24,7 +25,7 @@ fn server() -> Rc<Snapfs<Memory>> {
 }
 
 /// A client of a session: is it known?
-fn join(fs: &Rc<Snapfs<Memory>>, conn: u32, id: [u8; 16]) -> (Client, bool) {
+fn join(fs: &Rc<Snapfs<Host>>, conn: u32, id: [u8; 16]) -> (Client, bool) {
     let client = Client::on(fs.clone(), conn);
     client.hello();
     let (known, lease, _) = client.session(id).expect("a session");
@@ -196,7 +197,7 @@ fn without_a_lease_nothing_outlives_the_connection() {
     again.hello();
     assert_eq!(again.session(ME), Ok((false, 0, 0)));
     again.attach();
-    client.memory().set("a", b"abc");
+    client.host().set("a", b"abc");
     let fid = again.open("a");
     again.snap(fid, 0, 3);
     again.end();

@@ -10,7 +10,7 @@ const B: u64 = 4096;
 fn a_snapshot_keeps_its_bytes_when_the_file_is_overwritten() {
     let client = Client::new();
     let old = pattern(1, 10 * B as usize);
-    client.memory().set("a", &old);
+    client.host().set("a", &old);
     let fid = client.open("a");
     let snap = client.snap(fid, 0, 10 * B);
     assert_eq!(client.write(fid, 5000, b"new"), Ok(3));
@@ -27,7 +27,7 @@ fn a_snapshot_keeps_its_bytes_when_the_file_is_overwritten() {
 #[test]
 fn a_block_is_rescued_once_for_all_snapshots_and_epochs_in_use() {
     let client = Client::new();
-    client.memory().set("a", &pattern(1, 4 * B as usize));
+    client.host().set("a", &pattern(1, 4 * B as usize));
     let fid = client.open("a");
     let snaps: Vec<u32> = (0..100).map(|_| client.snap(fid, 0, 4 * B)).collect();
     for n in 0..50 {
@@ -59,7 +59,7 @@ fn a_block_is_rescued_once_for_all_snapshots_and_epochs_in_use() {
 #[test]
 fn nothing_is_rescued_when_nobody_covers_the_block() {
     let client = Client::new();
-    client.memory().set("a", &pattern(1, 8 * B as usize));
+    client.host().set("a", &pattern(1, 8 * B as usize));
     let fid = client.open("a");
     client.write(fid, 0, b"x").unwrap();
     let snap = client.snap(fid, 2 * B, B);
@@ -79,7 +79,7 @@ fn nothing_is_rescued_when_nobody_covers_the_block() {
 #[test]
 fn zeros_are_rescued_as_a_note() {
     let client = Client::new();
-    client.memory().set_size("a", 64 * B);
+    client.host().set_size("a", 64 * B);
     let fid = client.open("a");
     let snap = client.snap(fid, 0, 64 * B);
     client.write(fid, 0, &[7; 64 * B as usize]).unwrap();
@@ -98,7 +98,7 @@ fn zeros_are_rescued_as_a_note() {
 fn truncating_and_growing_again_is_not_seen() {
     let client = Client::new();
     let old = pattern(3, 5 * B as usize + 77);
-    client.memory().set("a", &old);
+    client.host().set("a", &old);
     let fid = client.open("a");
     let snap = client.snap(fid, 0, 1 << 40);
     client.resize(fid, B + 5).unwrap();
@@ -107,9 +107,9 @@ fn truncating_and_growing_again_is_not_seen() {
     assert_eq!(client.read(snap, old.len() as u64, 1), Err(Errno::ESTALE));
     let mut cut = old[..B as usize + 5].to_vec();
     cut.resize(9 * B as usize, 0);
-    assert_eq!(client.memory().get("a"), Some(cut));
+    assert_eq!(client.host().get("a"), Some(cut));
     let again = client.open_with("a", open::RDWR | open::TRUNC).unwrap();
-    assert_eq!(client.memory().get("a"), Some(vec![]));
+    assert_eq!(client.host().get("a"), Some(vec![]));
     assert_eq!(client.read_all(snap, 0, old.len() as u64), Ok(old));
     client.clunk(again);
     client.end();
@@ -118,7 +118,7 @@ fn truncating_and_growing_again_is_not_seen() {
 #[test]
 fn a_snapshot_is_short_at_the_end_of_the_file() {
     let client = Client::new();
-    client.memory().set("a", &pattern(1, 100));
+    client.host().set("a", &pattern(1, 100));
     let fid = client.open("a");
     assert_eq!(client.snap_into(fid, 5000, 40, 1000), Ok(60));
     assert_eq!(client.snap_into(fid, 5001, 100, 1000), Ok(0));
@@ -138,7 +138,7 @@ fn a_snapshot_is_short_at_the_end_of_the_file() {
 #[test]
 fn a_snapshot_outlives_the_fid_it_was_taken_with() {
     let client = Client::new();
-    client.memory().set("a", &pattern(1, 3 * B as usize));
+    client.host().set("a", &pattern(1, 3 * B as usize));
     let fid = client.open("a");
     let snap = client.snap(fid, 0, 3 * B);
     client.clunk(fid);
@@ -160,7 +160,7 @@ fn a_snapshot_outlives_the_fid_it_was_taken_with() {
 #[test]
 fn trimmed_ranges_are_stale_and_are_not_rescued_for() {
     let client = Client::new();
-    client.memory().set("a", &pattern(1, 8 * B as usize));
+    client.host().set("a", &pattern(1, 8 * B as usize));
     let fid = client.open("a");
     let snap = client.snap(fid, 0, 8 * B);
     client.write(fid, 0, &[1; 4 * B as usize]).unwrap();
@@ -190,11 +190,11 @@ fn trimmed_ranges_are_stale_and_are_not_rescued_for() {
 fn changes_behind_our_back_are_never_wrong_data() {
     let client = Client::new();
     let old = pattern(1, 3 * B as usize);
-    client.memory().set("a", &old);
+    client.host().set("a", &old);
     let fid = client.open("a");
     let snap = client.snap(fid, 0, 3 * B);
     client.write(fid, 0, b"x").unwrap();
-    client.memory().set("a", &pattern(9, 3 * B as usize));
+    client.host().set("a", &pattern(9, 3 * B as usize));
     let later = client.snap(fid, 0, 3 * B);
     assert_eq!(
         client.read(snap, 0, 10),
@@ -219,17 +219,17 @@ fn changes_behind_our_back_are_never_wrong_data() {
 fn the_writer_is_refused_when_the_old_bytes_cannot_be_saved() {
     let client = Client::new();
     let old = pattern(1, 3 * B as usize);
-    client.memory().set("a", &old);
+    client.host().set("a", &old);
     let fid = client.open("a");
     let snap = client.snap(fid, 0, 3 * B);
     client
-        .memory()
+        .host()
         .inject(|exchange| (exchange.kind == ninep::consts::TWRITE).then_some(Errno::ENOSPC));
     assert_eq!(client.write(fid, 0, b"x"), Err(Errno::ENOSPC));
     assert_eq!(client.resize(fid, 0), Err(Errno::ENOSPC));
-    client.memory().heal();
+    client.host().heal();
     assert_eq!(client.read_all(snap, 0, 3 * B), Ok(old.clone()));
-    assert_eq!(client.memory().get("a"), Some(old));
+    assert_eq!(client.host().get("a"), Some(old));
     assert_eq!(client.counters().saved, 0);
     client.end();
 }
@@ -237,7 +237,7 @@ fn the_writer_is_refused_when_the_old_bytes_cannot_be_saved() {
 #[test]
 fn ten_thousand_snapshots_of_a_sparse_terabyte() {
     let client = Client::new();
-    client.memory().set_size("a", 1 << 40);
+    client.host().set_size("a", 1 << 40);
     let fid = client.open("a");
     let snaps: Vec<u32> = (0..10_000)
         .map(|n| {
@@ -262,7 +262,7 @@ fn ten_thousand_snapshots_of_a_sparse_terabyte() {
 fn a_read_across_ranges_of_different_epochs_is_one_answer() {
     let client = Client::new();
     let old = pattern(1, 8 * B as usize);
-    client.memory().set("a", &old);
+    client.host().set("a", &old);
     let (fid, snap) = (client.open("a"), client.fid());
     client.snap_into(fid, snap, 0, 2 * B + 100).unwrap();
     client.write(fid, 7 * B, b"later").unwrap();

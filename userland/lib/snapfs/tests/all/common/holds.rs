@@ -18,7 +18,7 @@ pub fn options(boot: u64) -> Options {
 }
 
 /// The server dies, and another one is started over what is beneath.
-pub fn restart(fs: Rc<Snapfs<Memory>>, boot: u64) -> Rc<Snapfs<Memory>> {
+pub fn restart(fs: Rc<Snapfs<Host>>, boot: u64) -> Rc<Snapfs<Host>> {
     let fs = Rc::into_inner(fs).expect("nobody else holds it");
     let memory = fs.into_backing();
     memory.heal();
@@ -27,7 +27,7 @@ pub fn restart(fs: Rc<Snapfs<Memory>>, boot: u64) -> Rc<Snapfs<Memory>> {
 }
 
 /// A client of a session, attached.
-pub fn join(fs: &Rc<Snapfs<Memory>>, conn: u32, id: [u8; 16]) -> Result<Client, Errno> {
+pub fn join(fs: &Rc<Snapfs<Host>>, conn: u32, id: [u8; 16]) -> Result<Client, Errno> {
     let client = Client::on(fs.clone(), conn);
     client.hello();
     let (_, lease, _) = client.session(id)?;
@@ -140,8 +140,8 @@ pub fn check(me: &Client, holds: &Holds) {
     }
 }
 
-pub fn memory() -> Memory {
-    let memory = Memory::default();
+pub fn lower_host() -> Host {
+    let memory = Host::default();
     memory.set("a", &pattern(1, LEN as usize));
     memory
 }

@@ -3,9 +3,9 @@
 
 pub mod holds;
 
-use crate::host::Host;
 use abi::Errno;
-use dormouse_snapfs::{Backing, Counters, Options, Snapfs, memory::Memory};
+use dormouse_snapfs::{Counters, Options, Snapfs};
+use lower::Host;
 use ninep::consts::{NOFID, open, put, setattr, unlink};
 use ninep::*;
 use std::cell::Cell;
@@ -36,43 +36,15 @@ pub fn message(tag: u16, request: &Request<'_>) -> Vec<u8> {
 }
 
 /// A server over `backing`.
-pub fn start<B: Backing>(backing: B, options: Options) -> Rc<Snapfs<B>> {
+pub fn start(backing: Host, options: Options) -> Rc<Snapfs<Host>> {
     let fs = Snapfs::with(backing, options);
     now(fs.start("root".into(), "".into())).expect("start");
     Rc::new(fs)
 }
 
-/// A server beneath that can be looked into.
-pub trait Lower: Backing {
-    /// Fids in use.
-    fn fids(&self) -> usize;
-    /// The names in the directory at `path`.
-    fn names(&self, path: &str) -> Vec<String>;
-}
-
-impl Lower for Memory {
-    fn fids(&self) -> usize {
-        Memory::fids(self)
-    }
-
-    fn names(&self, path: &str) -> Vec<String> {
-        Memory::names(self, path)
-    }
-}
-
-impl Lower for Host {
-    fn fids(&self) -> usize {
-        Host::fids(self)
-    }
-
-    fn names(&self, path: &str) -> Vec<String> {
-        Host::names(self, path)
-    }
-}
-
 /// A client, on connection 0 if not told otherwise.
-pub struct Client<B: Backing = Memory> {
-    pub fs: Rc<Snapfs<B>>,
+pub struct Client {
+    pub fs: Rc<Snapfs<Host>>,
     pub conn: u32,
     next: Cell<u32>,
 }
@@ -95,42 +67,34 @@ impl Client {
 
     /// A client that attached with that name.
     pub fn mounted(aname: &str) -> Client {
-        let client = Client::on(start(Memory::default(), Options::default()), 0);
+        let client = Client::on(start(Host::default(), Options::default()), 0);
         client.hello();
         client.attach_as(ROOT, aname).expect("attach");
         client
     }
 
-    pub fn memory(&self) -> &Memory {
+    pub fn host(&self) -> &Host {
         self.fs.backing()
     }
-}
 
-impl Client<Host> {
     /// The first client of a server over `host`.
-    pub fn of(host: Host) -> Client<Host> {
+    pub fn of(host: Host) -> Client {
         Client::on(start(host, Options::default()), 0).joined(0)
     }
 
     /// Another client of the same server, of a user.
-    pub fn beside(&self, conn: u32, user: u32) -> Client<Host> {
+    pub fn beside(&self, conn: u32, user: u32) -> Client {
         Client::on(self.fs.clone(), conn).joined(user)
     }
 
-    fn joined(self, user: u32) -> Client<Host> {
+    fn joined(self, user: u32) -> Client {
         self.hello();
         self.attach_for(ROOT, "", user).expect("attach");
         self
     }
 
-    pub fn host(&self) -> &Host {
-        self.fs.backing()
-    }
-}
-
-impl<B: Backing> Client<B> {
     /// A client of that server, before its first message.
-    pub fn on(fs: Rc<Snapfs<B>>, conn: u32) -> Client<B> {
+    pub fn on(fs: Rc<Snapfs<Host>>, conn: u32) -> Client {
         let next = Cell::new(100 + 10_000 * conn);
         Client { fs, conn, next }
     }
@@ -409,9 +373,7 @@ impl<B: Backing> Client<B> {
             }
         }
     }
-}
 
-impl<B: Lower> Client<B> {
     /// The connection ends; nothing may be left of it.
     pub fn end(self) {
         self.hang_up();

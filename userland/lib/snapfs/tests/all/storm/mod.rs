@@ -10,8 +10,8 @@
 mod work;
 
 use crate::common::*;
-use crate::host::{Fault, Host, Manners};
 use abi::Errno;
+use lower::{Fault, Host, Manners};
 use ninep::consts::{NOFID, TCLUNK, TLINK, TMKDIR, TREMOVE, TRENAMEAT, TUNLINKAT, put};
 use ninep::{PutKind, PutOp, PutOps, Ranges, Request, SetAttr};
 use std::collections::BTreeMap;
@@ -53,7 +53,7 @@ struct Opened {
 
 /// One client, and what it holds.
 struct Party {
-    client: Client<Host>,
+    client: Client,
     opened: Vec<Opened>,
 }
 
@@ -170,7 +170,7 @@ impl Storm {
         self.set_weather();
     }
 
-    fn check_snapshot(&self, client: &Client<Host>, held: &Held, what: &str) {
+    fn check_snapshot(&self, client: &Client, held: &Held, what: &str) {
         let mut at = 0;
         while let Some((&from, _)) = held.bytes.range(at..).next() {
             let len = (from..)
