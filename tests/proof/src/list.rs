@@ -186,7 +186,7 @@ pub const LIST: &[Mutation] = &[
     },
     Mutation {
         drops: "invariant 10: so has the log, which a restart goes by",
-        file: "userland/lib/snapfs/src/persist.rs",
+        file: "userland/lib/snapfs/src/durable/log.rs",
         from: "match self.log_file(file, Said::Begun).await {",
         to: "match Ok::<(), Errno>(()) {",
         package: "snapfs",
@@ -195,7 +195,7 @@ pub const LIST: &[Mutation] = &[
     },
     Mutation {
         drops: "invariant 4: not even over a restart",
-        file: "userland/lib/snapfs/src/recover.rs",
+        file: "userland/lib/snapfs/src/durable/grace.rs",
         from: "self.epoch.set(self.epoch.get().max(image.epoch));",
         to: "self.epoch.set(self.epoch.get().max(image.epoch / 2));",
         package: "snapfs",

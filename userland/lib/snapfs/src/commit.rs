@@ -233,7 +233,7 @@ impl<B: Backing> Snapfs<B> {
         let (known, hollow, size) = {
             let state = file.state.borrow();
             let hollow = !state.zeros.is_empty();
-            (state.mtime.is_some(), hollow, state.size)
+            (state.times.is_some(), hollow, state.size)
         };
         let check = open.options.check == Check::Always;
         let doubtful = !known || zeros && hollow || check;

@@ -1,11 +1,11 @@
 //! A client's connection: its fids, what it has in flight, its writes.
 
 use crate::ConnId;
+use crate::durable::Session;
 use crate::file::File;
 use crate::lower::LowerFid;
 use crate::options::MountOptions;
 use crate::put::Write;
-use crate::session::Session;
 use crate::snap::Snapshot;
 use crate::sync::Bell;
 use abi::Errno;

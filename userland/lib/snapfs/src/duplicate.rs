@@ -1,8 +1,8 @@
 //! A copy of a whole server, for models that try many futures of one state.
 
 use crate::conn::{Conn, Entry, Open};
+use crate::durable::{Durable, Kept, Session, Sessions};
 use crate::file::File;
-use crate::session::{Kept, Session, Sessions};
 use crate::snap::Snapshot;
 use crate::sync::Bell;
 use crate::{Backing, Snapfs};
@@ -83,10 +83,7 @@ impl Files {
             holds: conn.holds.clone(),
             refused: conn.refused.clone(),
             id: conn.id.clone(),
-            session: RefCell::new(
-                conn.session()
-                    .and_then(|session| sessions.find(&session.id)),
-            ),
+            session: RefCell::new(conn.session().and_then(|session| sessions.find(session.id))),
             fids: RefCell::new(entries.collect()),
             fids_max: conn.fids_max.clone(),
             msize: conn.msize.clone(),
@@ -111,18 +108,21 @@ impl<B: Backing> Snapfs<B> {
         let known = self.files.borrow();
         let known = known.iter().map(|(path, file)| (*path, files.new_of(file)));
         let known = RefCell::new(known.collect());
-        let sessions = files.sessions(&self.sessions);
+        let sessions = files.sessions(&self.durable.sessions);
         let conns = self.conns.borrow();
         let conns = conns
             .iter()
             .map(|(id, conn)| (*id, Rc::new(files.conn(conn, &sessions))))
             .collect();
-        let old_files = self.old_files.borrow();
+        let old_files = self.durable.old_files.borrow();
         let old_files = old_files.iter().map(|file| files.new_of(file)).collect();
         Snapfs {
-            log: self.log.clone(),
-            boot: self.boot,
-            old_files: RefCell::new(old_files),
+            durable: Durable {
+                sessions,
+                log: self.durable.log.clone(),
+                boot: self.durable.boot,
+                old_files: RefCell::new(old_files),
+            },
             backing,
             conns: RefCell::new(conns),
             files: known,
@@ -138,7 +138,6 @@ impl<B: Backing> Snapfs<B> {
             now_served: self.now_served.clone(),
             tree: self.tree.clone(),
             epoch: self.epoch.clone(),
-            sessions,
             snapshots: self.snapshots.clone(),
             rescued: self.rescued.clone(),
             lost: self.lost.clone(),

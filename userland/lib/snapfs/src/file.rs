@@ -3,6 +3,7 @@
 
 use crate::budget::Share;
 use crate::changes::History;
+use crate::durable::Logged;
 use crate::hidden::HiddenName;
 use crate::lower::LowerFid;
 use crate::snap::Snapshot;
@@ -69,19 +70,20 @@ impl Deref for Locked<'_> {
 }
 
 /// When a file was changed, in seconds and nanoseconds.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Times {
     /// Its content.
     pub mtime: (u64, u64),
-    /// Its content, its other attributes or its names.
-    pub ctime: (u64, u64),
+    /// Its content, its other attributes or its names: an external writer cannot
+    /// put it back. `None`: whatever is found is snapfs's own doing.
+    pub ctime: Option<(u64, u64)>,
 }
 
 impl From<&Attr> for Times {
     fn from(attr: &Attr) -> Times {
         Times {
             mtime: (attr.mtime_sec, attr.mtime_nsec),
-            ctime: (attr.ctime_sec, attr.ctime_nsec),
+            ctime: Some((attr.ctime_sec, attr.ctime_nsec)),
         }
     }
 }
@@ -91,13 +93,10 @@ impl From<&Attr> for Times {
 pub struct State {
     /// Bytes, as of the last look or own change.
     pub size: u64,
-    /// mtime after our last change or look; `None`: not known, because nobody
-    /// had a snapshot that a stranger's change could have broken.
-    pub mtime: Option<(u64, u64)>,
-    /// ctime likewise, which a stranger cannot put back; `None`: whatever is
-    /// found is our own doing.
-    pub ctime: Option<(u64, u64)>,
-    /// How often `mtime` was set, and how many own changes are under way: what
+    /// Those after snapfs's last change or look; `None`: not known, because there
+    /// was no snapshot that an external writer could have broken.
+    pub times: Option<Times>,
+    /// How often `times` were set, and how many own changes are under way: what
     /// a look without the lock must know, or one while names are changed.
     pub looks: u64,
     pub changing: u32,
@@ -121,10 +120,10 @@ pub struct State {
     /// What the blocks were, and which snapshots need that.
     pub versions: Versions,
     /// Which bytes are known to be zeros. What a stranger does to them is
-    /// noticed as everywhere: nothing is known while `mtime` is not.
+    /// noticed as everywhere: nothing is known while `times` are not.
     pub zeros: Zeros,
-    /// What the log says of the file: epoch, size, mtime.
-    pub logged: Option<(u64, u64, (u64, u64))>,
+    /// What the log says of the file.
+    pub logged: Option<Logged>,
     /// The log says that we are changing it.
     pub begun: bool,
     /// What all this takes of the memory for all files.
@@ -135,8 +134,7 @@ impl State {
     fn new(epoch: u64, share: Share) -> State {
         State {
             size: 0,
-            mtime: None,
-            ctime: None,
+            times: None,
             looks: 0,
             changing: 0,
             epoch,
@@ -192,8 +190,7 @@ impl State {
     /// What the file's size and times are known to be from now on.
     pub fn saw(&mut self, size: u64, times: Option<Times>) {
         self.size = size;
-        self.mtime = times.map(|times| times.mtime);
-        self.ctime = times.map(|times| times.ctime);
+        self.times = times;
         self.looks += 1;
     }
 
@@ -209,7 +206,7 @@ impl State {
         if bytes.is_empty() {
             return;
         }
-        if self.mtime.is_some() {
+        if self.times.is_some() {
             self.zeros.add(self.size..bytes.start.max(self.size));
         }
         self.size = self.size.max(bytes.end);

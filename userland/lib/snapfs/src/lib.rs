@@ -31,6 +31,7 @@ mod commit;
 mod conn;
 #[cfg(feature = "duplicate")]
 mod duplicate;
+mod durable;
 mod exec;
 mod file;
 mod hidden;
@@ -40,16 +41,12 @@ mod names;
 mod open;
 mod options;
 mod pass;
-mod persist;
 mod plan;
 mod put;
-mod record;
-mod recover;
 mod references;
 mod rescue;
 mod revalidate;
 mod serve;
-mod session;
 mod slots;
 mod snap;
 mod store;
@@ -60,7 +57,6 @@ mod zeros;
 use abi::Errno;
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
-use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use ninep::ByteStr;
 use ninep::consts::NONUNAME;
@@ -100,11 +96,7 @@ pub struct Snapfs<B: Backing> {
     tree: RefCell<ninep::ByteString>,
     /// The newest epoch given out.
     epoch: Cell<u64>,
-    sessions: session::Sessions,
-    log: persist::Log,
-    boot: [u64; 2],
-    /// Files of an earlier instance that count as covered.
-    old_files: RefCell<Vec<Rc<file::File>>>,
+    durable: durable::Durable,
     /// Live snapshots.
     snapshots: Cell<u32>,
     /// Blocks rescued so far.
@@ -202,10 +194,7 @@ impl<B: Backing> Snapfs<B> {
             now_served: Cell::default(),
             tree: RefCell::default(),
             epoch: Cell::new(options.epoch),
-            sessions: session::Sessions::new(options.lease),
-            log: persist::Log::default(),
-            boot: options.boot,
-            old_files: RefCell::default(),
+            durable: durable::Durable::new(&options),
             snapshots: Cell::new(0),
             rescued: Cell::new(0),
             lost: Cell::new(0),
@@ -258,7 +247,7 @@ impl<B: Backing> Snapfs<B> {
             fids_lower: self.fids.borrow().used(),
             files: self.files.borrow().len(),
             snapshots: self.snapshots.get(),
-            sessions: self.sessions.len(),
+            sessions: self.durable.sessions(),
             versions: 0,
             saved: self.store.slots.borrow().used(),
             rescued: self.rescued.get(),

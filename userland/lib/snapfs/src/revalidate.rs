@@ -15,11 +15,13 @@ use ninep::consts::getattr;
 impl State {
     /// Has the file that size, and the times that it is known to have?
     fn is_as_known(&self, attr: &Attr) -> bool {
-        let times = Times::from(attr);
-        // While we change names ourselves ctime is no proof.
-        let ctime = self.ctime.filter(|_| self.changing == 0);
-        let same = ctime.is_none_or(|ctime| ctime == times.ctime);
-        self.mtime == Some(times.mtime) && self.size == attr.size && same
+        let found = Times::from(attr);
+        // While snapfs changes names itself ctime is no proof.
+        let unproven = |known: &Times| known.ctime.is_none() || self.changing > 0;
+        let same = |known: Times| {
+            known.mtime == found.mtime && (unproven(&known) || known.ctime == found.ctime)
+        };
+        self.size == attr.size && self.times.is_some_and(same)
     }
 }
 
@@ -37,10 +39,10 @@ impl<B: Backing> Snapfs<B> {
         };
         let mut state = file.state.borrow_mut();
         if state.is_as_known(&attr) {
-            state.ctime = Some(Times::from(&attr).ctime);
+            state.times = Some(Times::from(&attr));
             return Ok(Some(attr));
         }
-        if state.mtime.is_some() {
+        if state.times.is_some() {
             self.break_snapshots(&mut state);
         } else {
             state.all_changed(self.next_epoch());
@@ -91,7 +93,7 @@ impl<B: Backing> Snapfs<B> {
                 return Ok(());
             };
             let mut state = file.state.borrow_mut();
-            if state.is_as_known(&attr) || state.changing > 0 || state.mtime.is_none() {
+            if state.is_as_known(&attr) || state.changing > 0 || state.times.is_none() {
                 return Ok(());
             }
             if state.looks == looks {
@@ -149,8 +151,8 @@ impl<B: Backing> Snapfs<B> {
         }
         let mut state = file.state.borrow_mut();
         state.changing -= 1;
-        if !seen {
-            state.ctime = None;
+        if let Some(times) = state.times.as_mut().filter(|_| !seen) {
+            times.ctime = None;
         }
     }
 }

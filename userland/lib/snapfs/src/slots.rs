@@ -252,7 +252,7 @@ impl Slots {
 
     /// The first `count` of [`Slots::freed`] are done with.
     pub fn forget_freed(&mut self, count: usize) {
-        self.freed.drain(..count);
+        self.freed.drain(..count.min(self.freed.len()));
     }
 
     /// Takes places into use as an earlier instance left them.

@@ -181,7 +181,7 @@ impl<B: Backing> Snapfs<B> {
         let bytes = take.off..take.off + take.count;
         let (end, at) = match take.epoch {
             0 => (bytes.end.min(size).max(bytes.start), epoch),
-            at => (self.provable(conn, file, bytes, at)?, at),
+            at => (self.reclaim(conn, file, bytes, at)?, at),
         };
         let snapshot = self.snapshot_at(conn, take.snapfid, &open)?;
         file.state.borrow_mut().reader.get_or_insert(open.back);

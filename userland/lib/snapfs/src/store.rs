@@ -8,9 +8,9 @@
 //! Where the directory cannot be made, because others may not write to its home,
 //! or a mount asks for it, the blocks are kept in memory, as far as that goes.
 
+use crate::durable::check_of;
 use crate::hidden::{InHidden, is_no_place, no_room};
 use crate::lower::LowerFid;
-use crate::record::check_of;
 use crate::slots::{Check, Slots};
 use crate::sync::Lock;
 use crate::versions::{Place, Slot};
@@ -81,7 +81,7 @@ impl<B: Backing> Snapfs<B> {
         made: Result<LowerFid, Errno>,
         hidden: InHidden,
     ) -> Result<(), Errno> {
-        match made.is_ok() && self.sessions.lease > 0 {
+        match made.is_ok() && self.durable.has_leases() {
             true => drop(self.store.named.replace(Some(hidden))),
             false => self.leave_hidden_dir(hidden).await,
         }
@@ -104,9 +104,9 @@ impl<B: Backing> Snapfs<B> {
             created = self.create_lower(dir, NAME).await;
         }
         let fid = created?;
-        let ready = match self.sessions.lease {
-            0 => self.unlink_lower(dir, NAME, 0).await,
-            _ => Ok(()),
+        let ready = match self.durable.has_leases() {
+            true => Ok(()),
+            false => self.unlink_lower(dir, NAME, 0).await,
         };
         self.keep_if(ready, fid).await
     }
@@ -199,7 +199,7 @@ impl<B: Backing> Snapfs<B> {
     }
 
     async fn write_saved(&self, slot: Slot, data: &[u8]) -> Result<(), Errno> {
-        if self.sessions.lease > 0 {
+        if self.durable.has_leases() {
             let mut slots = self.store.slots.borrow_mut();
             for (index, block) in (slot.index..).zip(data.chunks(BLOCK as usize)) {
                 let (check, doubtful) = (check_of(block), false);
@@ -264,7 +264,7 @@ impl<B: Backing> Snapfs<B> {
     fn store_is_idle(&self) -> bool {
         self.snapshots.get() == 0
             && self.store.slots.borrow().used() == 0
-            && self.old_files.borrow().is_empty()
+            && !self.durable.in_grace()
     }
 
     /// Closes the store if nothing needs it. A new one is not made before the

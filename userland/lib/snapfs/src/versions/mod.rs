@@ -454,9 +454,29 @@ impl Versions {
     }
 
     /// What an earlier instance noted of these blocks is not true any more.
-    pub fn forget(&mut self, blocks: &Range<u64>, epoch: Epoch) {
+    fn forget(&mut self, blocks: &Range<u64>, epoch: Epoch) {
         while let Some((part, _)) = self.part(blocks.clone(), epoch) {
             self.take(&part, epoch);
+        }
+    }
+
+    /// What an earlier instance saved at `place` for `block` is there no more.
+    pub fn forget_saved(&mut self, block: u64, epoch: Epoch, place: Place) {
+        let blocks = block..block + 1;
+        let there = self.part(blocks.clone(), epoch);
+        if there.is_some_and(|(_, there)| At(there) == At(place)) {
+            self.take(&blocks, epoch);
+        }
+    }
+
+    /// The store of an earlier instance is gone: all that was saved there is lost.
+    pub fn lose_saved(&mut self) {
+        let saved = |noted: &Noted| matches!(noted, Noted::Saved(_, _, Place::Saved(_)));
+        let saved: Vec<_> = self.all().filter(saved).collect();
+        for noted in saved {
+            if let Noted::Saved(blocks, epoch, _) = noted {
+                self.restore(Noted::Saved(blocks, epoch, Place::Lost));
+            }
         }
     }
 

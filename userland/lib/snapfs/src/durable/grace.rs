@@ -1,17 +1,17 @@
-//! A start over what an earlier instance logged: until every session of its
-//! time has claimed its snapshots, or its lease has run out, each file it knew
-//! counts as covered by snapshots of every earlier epoch.
+//! A start over what an earlier instance logged. In the grace period, until every
+//! session of its time has reclaimed its snapshots or its lease has run out, each
+//! file it knew counts as covered by snapshots of every earlier epoch.
 
+use super::log::{LOG, place_of};
+use super::record::{Record, Records};
+use super::session::SessionId;
 use crate::changes::History;
 use crate::conn::Conn;
-use crate::file::{File, Locked};
+use crate::file::{File, Locked, Times};
 use crate::hidden::HIDDEN;
 use crate::lower::LowerFid;
-use crate::persist::{LOG, place_of, session_id};
-use crate::record::{Record, Records};
-use crate::session::SessionId;
-use crate::versions::{Noted, Place};
-use crate::{BLOCK, Backing, Snapfs};
+use crate::versions::{Epoch, Noted, Place, Versions};
+use crate::{BLOCK, Backing, Snapfs, store};
 use abi::Errno;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::rc::Rc;
@@ -27,29 +27,25 @@ const CHUNK: usize = 64 << 10;
 #[derive(Default)]
 struct Image {
     sessions: BTreeSet<SessionId>,
-    epoch: u64,
+    epoch: Epoch,
     files: BTreeMap<u64, OldFile>,
-    /// Who uses a place in the store, and the check of what is there.
-    slots: BTreeMap<u64, (Saved, u64)>,
+    /// The file, block and epoch that a place in the store is for, and the check
+    /// of what is there.
+    slots: BTreeMap<u64, (u64, u64, Epoch, u64)>,
 }
 
 /// A file as the earlier instance left it.
 #[derive(Default)]
 struct OldFile {
-    epoch: u64,
+    epoch: Epoch,
     size: u64,
     /// `None`: it was being changed.
-    mtime: Option<(u64, u64)>,
-    /// Blocks of one content, by first block, count and epoch.
-    saved: BTreeMap<(u64, u64, u64), u64>,
-    breaks: Vec<u64>,
+    times: Option<Times>,
+    versions: Versions,
 }
 
-/// A key of [`OldFile::saved`] and the file's path.
-type Saved = (u64, (u64, u64, u64));
-
 impl Image {
-    /// What a log of ours says; of another boot's only the epoch is of use.
+    /// What a log of snapfs's says; of another boot's only the epoch is of use.
     fn of(log: &[u8], boot: [u64; 2]) -> Image {
         let mut records = Records::new(log);
         let mut image = Image::default();
@@ -67,31 +63,39 @@ impl Image {
         image
     }
 
+    fn file(&mut self, path: u64) -> &mut OldFile {
+        self.files.entry(path).or_default()
+    }
+
     fn add(&mut self, record: Record) {
-        // Changes that told nobody their epoch go on past the mark.
-        if let Record::File { epoch, .. }
-        | Record::Saved { epoch, .. }
-        | Record::Broken { epoch, .. } = record
-        {
-            self.epoch = self.epoch.max(epoch);
-        }
+        let session = |low, high| u128::from(low) | u128::from(high) << 64;
         match record {
             Record::Start { .. } => {}
-            Record::Session { id } => drop(self.sessions.insert(session_id(id))),
-            Record::Ended { id } => drop(self.sessions.remove(&session_id(id))),
-            Record::Mark { epoch } => self.epoch = self.epoch.max(epoch),
+            Record::Session { id_low, id_high } => {
+                self.sessions.insert(session(id_low, id_high));
+            }
+            Record::Ended { id_low, id_high } => {
+                self.sessions.remove(&session(id_low, id_high));
+            }
+            Record::HighWater { epoch } => self.epoch = self.epoch.max(epoch),
             Record::File {
                 path,
                 epoch,
                 size,
                 mtime,
+                mtime_nsec,
             } => {
-                let file = self.files.entry(path).or_default();
-                (file.epoch, file.size, file.mtime) = (epoch, size, Some(mtime));
+                // Changes that told nobody their epoch go on past the mark.
+                self.epoch = self.epoch.max(epoch);
+                let file = self.file(path);
+                let (mtime, ctime) = ((mtime, mtime_nsec), None);
+                file.times = Some(Times { mtime, ctime });
+                (file.epoch, file.size) = (epoch, size);
             }
-            Record::Begun { path } => self.files.entry(path).or_default().mtime = None,
+            Record::Begun { path } => self.file(path).times = None,
             Record::Broken { path, epoch } => {
-                self.files.entry(path).or_default().breaks.push(epoch);
+                self.epoch = self.epoch.max(epoch);
+                self.file(path).versions.restore(Noted::Broken(epoch));
             }
             Record::Saved {
                 path,
@@ -101,12 +105,14 @@ impl Image {
                 slot,
                 check,
             } => {
-                let key = (block, count, epoch);
-                self.files.entry(path).or_default().saved.insert(key, slot);
-                if let Place::Saved(_) = place_of(slot) {
+                self.epoch = self.epoch.max(epoch);
+                let (blocks, place) = (block..block.saturating_add(count), place_of(slot));
+                if let Place::Saved(_) = place {
                     self.free(slot);
-                    self.slots.insert(slot, ((path, key), check));
+                    self.slots.insert(slot, (path, block, epoch, check));
                 }
+                let saved = Noted::Saved(blocks, epoch, place);
+                self.file(path).versions.restore(saved);
             }
             Record::Freed { slot } => self.free(slot),
         }
@@ -114,34 +120,31 @@ impl Image {
 
     /// What was at a place before is not there any more.
     fn free(&mut self, slot: u64) {
-        if let Some(((path, key), _)) = self.slots.remove(&slot)
-            && let Some(file) = self.files.get_mut(&path)
-        {
-            file.saved.remove(&key);
+        if let Some((path, block, epoch, _)) = self.slots.remove(&slot) {
+            let versions = &mut self.file(path).versions;
+            versions.forget_saved(block, epoch, place_of(slot));
         }
     }
 }
 
 impl<B: Backing> Snapfs<B> {
     /// Takes up what an earlier instance logged. `false`: nothing, or nothing
-    /// that anybody could come back for.
+    /// that a client could come back for.
     pub(crate) async fn take_up(&self, root: LowerFid) -> Result<bool, Errno> {
-        if self.sessions.lease == 0 {
+        if !self.durable.has_leases() {
             return Ok(false);
         }
         let Some(log) = self.old_log(root).await? else {
             return Ok(false);
         };
-        let image = Image::of(&log, self.boot);
+        let image = Image::of(&log, self.durable.boot);
         drop(log);
         self.epoch.set(self.epoch.get().max(image.epoch));
         if image.sessions.is_empty() {
             return Ok(false);
         }
-        image
-            .sessions
-            .iter()
-            .for_each(|id| self.sessions.add_old(*id));
+        let sessions = &self.durable.sessions;
+        image.sessions.iter().for_each(|id| sessions.add_old(*id));
         let hidden = self.hidden_dir().await?;
         self.take_up_store(&image).await?;
         for (path, old) in image.files {
@@ -161,8 +164,8 @@ impl<B: Backing> Snapfs<B> {
             Err(errno) => return Err(errno),
         };
         self.hidden.path.set(qid.map(|qid| qid.path));
-        let log = match self.walk_lower(dir, &[LOG]).await {
-            Ok((fid, _)) => {
+        let log = match self.open_lower_at(dir, LOG, open::RDONLY).await {
+            Ok(fid) => {
                 let read = self.read_log(fid).await;
                 self.clunk_lower(fid).await;
                 read.map(Some)
@@ -175,7 +178,6 @@ impl<B: Backing> Snapfs<B> {
     }
 
     async fn read_log(&self, fid: LowerFid) -> Result<Vec<u8>, Errno> {
-        self.open_lower(fid, open::RDONLY).await?;
         let mut log = Vec::new();
         loop {
             let at = log.len();
@@ -197,7 +199,7 @@ impl<B: Backing> Snapfs<B> {
             Err(errno) => return Err(errno),
         }
         let slots = image.slots.iter();
-        let slots = slots.map(|(slot, (_, check))| (*slot as u32, *check));
+        let slots = slots.map(|(slot, (.., check))| (*slot as u32, *check));
         self.store.slots.borrow_mut().take_up(slots);
         Ok(())
     }
@@ -208,26 +210,19 @@ impl<B: Backing> Snapfs<B> {
         state.epoch = old.epoch;
         state.history = History::new(old.epoch);
         state.size = old.size;
-        state.mtime = old.mtime;
+        state.times = old.times;
         // As if there were one snapshot of all of it. What the mounts of its
-        // owners put up with nobody knows any more.
+        // owners put up with is not known any more.
         state.snaps += 1;
         state.precious += 1;
-        for ((block, count, epoch), slot) in old.saved {
-            let place = match place_of(slot) {
-                Place::Saved(_) if !self.store.is_open() => Place::Lost,
-                place => place,
-            };
-            let blocks = block..block.saturating_add(count);
-            state.versions.restore(Noted::Saved(blocks, epoch, place));
-        }
-        for epoch in old.breaks {
-            state.versions.restore(Noted::Broken(epoch));
+        state.versions = old.versions;
+        if !self.store.is_open() {
+            state.versions.lose_saved();
         }
         state.versions.begin_grace(old.epoch);
         state.weigh();
         drop(state);
-        self.old_files.borrow_mut().push(file);
+        self.durable.old_files.borrow_mut().push(file);
     }
 
     /// Removes all but the store. A file that was removed while it was in use
@@ -235,20 +230,20 @@ impl<B: Backing> Snapfs<B> {
     /// one takes its place.
     async fn remove_rest(&self, dir: LowerFid) -> Result<(), Errno> {
         let store = self.store.is_open();
-        let kept = |name: ByteStr<'_>| name == LOG || name == crate::store::NAME && store;
+        let kept = |name: ByteStr<'_>| name == LOG || name == store::NAME && store;
         self.empty_dir(dir, kept).await
     }
 
-    /// Nobody may claim any more: what was kept for that alone is given up.
-    pub(crate) async fn end_recovery(&self) {
-        let files = self.old_files.take();
+    /// The grace period is over: what was kept for it alone is given up.
+    pub(super) async fn end_grace(&self) {
+        let files = self.durable.old_files.take();
         for file in files {
-            self.end_cover(file).await;
+            self.end_grace_of(file).await;
         }
         self.close_idle_store().await;
     }
 
-    async fn end_cover(&self, file: Rc<File>) {
+    async fn end_grace_of(&self, file: Rc<File>) {
         let locked = file.lock().await;
         {
             let state = &mut *file.state.borrow_mut();
@@ -258,23 +253,24 @@ impl<B: Backing> Snapfs<B> {
             state
                 .versions
                 .end_grace(|slot, count| slots.give_back(slot, count));
+            state.weigh();
         }
         drop(locked);
         self.done_with(file).await;
     }
 
-    /// How far from `bytes.start` on the file's bytes as of `epoch` are still
-    /// there, for a client that says it had a snapshot of them. One that had
-    /// it of an earlier instance is believed: nothing it covered was lost.
+    /// Up to where, from `bytes.start` on, the file's bytes as of `epoch` are
+    /// still there, for a client that says it had a snapshot of them. One that
+    /// had it of an earlier instance is believed: nothing it covered was lost.
     ///
     /// # Errors
     /// `ESTALE`: not even the first byte.
-    pub(crate) fn provable(
+    pub(crate) fn reclaim(
         &self,
         conn: &Conn,
         file: &File,
         bytes: Range<u64>,
-        epoch: u64,
+        epoch: Epoch,
     ) -> Result<u64, Errno> {
         let state = file.state.borrow();
         if epoch > state.epoch {
@@ -304,14 +300,14 @@ impl<B: Backing> Snapfs<B> {
                 break;
             }
         }
-        if at == bytes.start {
-            return Err(Errno::ESTALE);
+        match at == bytes.start {
+            true => Err(Errno::ESTALE),
+            false => Ok(at),
         }
-        Ok(at)
     }
 
     /// A file of an earlier instance is read to rescue what is about to be
-    /// overwritten, though nobody may have opened it for reading yet. `fid` is
+    /// overwritten, though nothing may have opened it for reading yet. `fid` is
     /// one of its lower fids.
     pub(crate) async fn need_reader(&self, file: &Locked<'_>, fid: LowerFid) -> Result<(), Errno> {
         let needed = {
@@ -323,14 +319,10 @@ impl<B: Backing> Snapfs<B> {
         }
         let (reader, _) = self.walk_lower(fid, &[]).await?;
         let opened = match self.open_lower(reader, open::RDONLY).await {
-            Ok(qid) if qid.path == file.path => Ok(()),
-            Ok(_) => Err(Errno::ESTALE),
-            Err(errno) => Err(errno),
+            Ok(qid) if qid.path != file.path => Err(Errno::ESTALE),
+            opened => opened,
         };
-        if opened.is_err() {
-            self.clunk_lower(reader).await;
-            return opened;
-        }
+        let reader = self.keep_if(opened, reader).await?;
         let state = &mut *file.state.borrow_mut();
         (state.reader, state.orphan) = (Some(reader), true);
         Ok(())

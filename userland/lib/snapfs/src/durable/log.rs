@@ -5,11 +5,11 @@
 //! is on its way to the disk when [`Snapfs::append`] returns: it outlives this
 //! process, not the machine. A log of another boot is not read.
 
-use crate::file::{Locked, State};
+use super::record::{Chain, LOST, Record, ZERO};
+use super::session::{Session, SessionId};
+use crate::file::{Locked, State, Times};
 use crate::hidden::InHidden;
 use crate::lower::LowerFid;
-use crate::record::{Chain, LOST, Record, ZERO};
-use crate::session::{Session, SessionId};
 use crate::slots::Slots;
 use crate::sync::Lock;
 use crate::versions::{Noted, Place, Slot};
@@ -23,8 +23,8 @@ use ninep::ByteStr;
 pub const LOG: ByteStr<'static> = ByteStr(b"log");
 const NEW_LOG: ByteStr<'static> = ByteStr(b"log.new");
 
-/// Epochs promised with one mark, and how many of them must be left before a
-/// request that may take some begins.
+/// Epochs between the newest one and the high-water mark when that is written,
+/// and how many of them must be left before a request that may take some begins.
 const EPOCHS: u64 = 4096;
 const EPOCHS_LEFT: u64 = 1024;
 /// Most of what was saved that one append tells of, about.
@@ -36,39 +36,37 @@ const GROWTH: u64 = 64 << 10;
 #[cfg_attr(feature = "duplicate", derive(Clone))]
 #[derive(Default)]
 pub struct Log {
-    fid: Cell<Option<LowerFid>>,
+    tail: Cell<Option<Tail>>,
     /// The directory that it is in.
     hidden: RefCell<Option<InHidden>>,
-    /// Bytes, and the check up to there.
-    end: Cell<u64>,
-    chain: Cell<Chain>,
-    /// Written anew when longer.
-    limit: Cell<u64>,
-    /// No epoch above was told anybody.
-    mark: Cell<u64>,
+    /// No epoch above was told to a client.
+    high_water: Cell<u64>,
     writing: Lock,
+}
+
+/// Where an open log ends.
+#[derive(Clone, Copy)]
+struct Tail {
+    fid: LowerFid,
+    end: u64,
+    chain: Chain,
+    /// Written anew when longer.
+    limit: u64,
 }
 
 impl Log {
     /// Is what happens to be remembered over a restart?
-    pub fn is_open(&self) -> bool {
-        self.fid.get().is_some()
+    fn is_open(&self) -> bool {
+        self.tail.get().is_some()
     }
 }
 
-/// A session's name as numbers.
-fn numbers(id: &SessionId) -> [u64; 2] {
-    let (low, high) = id.split_at(8);
-    [low, high].map(|half| {
-        half.iter()
-            .rev()
-            .fold(0, |n, byte| n << 8 | u64::from(*byte))
-    })
-}
+/// What a log says of a file as snapfs left it: epoch, size, times.
+pub type Logged = (u64, u64, Times);
 
-/// And back.
-pub fn session_id([low, high]: [u64; 2]) -> SessionId {
-    (u128::from(high) << 64 | u128::from(low)).to_le_bytes()
+/// A session's name as two numbers.
+fn halves(id: SessionId) -> (u64, u64) {
+    (id as u64, (id >> 64) as u64)
 }
 
 /// A place as a number.
@@ -92,37 +90,33 @@ pub fn place_of(number: u64) -> Place {
     }
 }
 
-/// What a journal knows, as records: one for each block that was saved, as each
-/// has its own check and may be given back alone.
+/// What is known of a file's past, as records: one for each block that was saved,
+/// as each has its own check and may be given back alone.
 fn push_noted(path: u64, noted: Noted, slots: &Slots, records: &mut Vec<Record>) {
     let (blocks, epoch, place) = match noted {
         Noted::Broken(epoch) => return records.push(Record::Broken { path, epoch }),
         Noted::Saved(blocks, epoch, place) => (blocks, epoch, place),
     };
-    let len = blocks.end - blocks.start;
-    let (each, count) = match place {
-        Place::Saved(_) => (1, len),
-        _ => (len, 1),
-    };
-    for n in 0..count {
-        let place = place.after(n);
-        let check = match place {
-            Place::Saved(slot) => slots.check(slot.index),
-            _ => None,
-        };
+    let saved = matches!(place, Place::Saved(_));
+    let count = if saved { 1 } else { blocks.end - blocks.start };
+    for block in blocks.clone().step_by(count as usize) {
+        let slot = place_number(place.after(block - blocks.start));
+        let check = u32::try_from(slot)
+            .ok()
+            .and_then(|index| slots.check(index));
         records.push(Record::Saved {
             path,
-            block: blocks.start + n,
-            count: each,
+            block,
+            count,
             epoch,
-            slot: place_number(place),
+            slot,
             check: check.map_or(0, |known| known.check),
         });
     }
 }
 
 /// What an append tells of a file, besides the news.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Said {
     /// No more.
     News,
@@ -133,127 +127,138 @@ enum Said {
 }
 
 impl State {
-    /// What a [`Record::File`] says of the file.
-    fn logged_now(&self) -> Option<(u64, u64, (u64, u64))> {
-        self.mtime.map(|mtime| (self.epoch, self.size, mtime))
+    /// What a [`Record::File`] says of the file, if that is known.
+    fn logged_now(&self) -> Option<Logged> {
+        Some((self.epoch, self.size, self.times?))
     }
 
-    /// The file as it is; `begun`: but it is being changed.
-    fn records(&self, path: u64, begun: bool, records: &mut Vec<Record>) {
-        let (epoch, size) = (self.epoch, self.size);
-        let mtime = self.mtime.unwrap_or_default();
+    /// The file as it is, and whether it is being changed.
+    fn push_records(&self, path: u64, said: Said, records: &mut Vec<Record>) {
+        let (epoch, size, times) = (self.epoch, self.size, self.times.unwrap_or_default());
         records.push(Record::File {
             path,
             epoch,
             size,
-            mtime,
+            mtime: times.mtime.0,
+            mtime_nsec: times.mtime.1,
         });
-        if begun || self.mtime.is_none() {
+        if said == Said::Begun || self.times.is_none() {
             records.push(Record::Begun { path });
         }
     }
 }
 
 impl<B: Backing> Snapfs<B> {
-    /// Appends what `build` says, which it is asked when its turn has come.
+    /// Appends what `build` says, which is asked when its turn has come.
     async fn append(&self, build: impl FnOnce(&mut Vec<Record>)) -> Result<(), Errno> {
-        let log = &self.log;
+        let log = &self.durable.log;
         let _held = log.writing.exclusive().await;
-        if log.fid.get().is_none() && self.sessions.is_empty() {
-            // Closed while we waited: nobody will ask.
-            return Ok(());
-        }
-        if log.fid.get().is_none() || log.end.get() > log.limit.get() {
+        let full = match log.tail.get() {
+            // Closed while this waited: nothing will be asked for.
+            None if self.durable.sessions.is_empty() => return Ok(()),
+            None => true,
+            Some(tail) => tail.end > tail.limit,
+        };
+        if full {
             self.rewrite_log().await?;
         }
+        let mut tail = log.tail.get().ok_or(Errno::EIO)?;
         let mut records = Vec::new();
-        let freed = self.store.slots.borrow().freed().len();
-        for slot in self.store.slots.borrow().freed() {
-            let slot = u64::from(*slot);
-            records.push(Record::Freed { slot });
-        }
+        let freed = {
+            let slots = self.store.slots.borrow();
+            let freed = slots.freed().iter().map(|slot| u64::from(*slot));
+            records.extend(freed.map(|slot| Record::Freed { slot }));
+            records.len()
+        };
         build(&mut records);
-        let (mut chain, mut bytes) = (log.chain.get(), Vec::new());
-        records
-            .iter()
-            .for_each(|record| chain.put(record, &mut bytes));
-        let fid = log.fid.get().ok_or(Errno::EIO)?;
-        let written = self.write_lower(fid, log.end.get(), &bytes).await;
+        let mut bytes = Vec::new();
+        for record in &records {
+            tail.chain.put(record, &mut bytes);
+        }
+        let written = self.write_lower(tail.fid, tail.end, &bytes).await;
         written.map_err(|(_, errno)| errno)?;
         self.store.slots.borrow_mut().forget_freed(freed);
-        log.end.set(log.end.get() + bytes.len() as u64);
-        log.chain.set(chain);
+        tail.end += bytes.len() as u64;
+        log.tail.set(Some(tail));
         Ok(())
     }
 
     /// Writes a log of what is known now, and puts it in the place of the old
     /// one. The log's lock must be held.
-    pub(crate) async fn rewrite_log(&self) -> Result<(), Errno> {
-        let log = &self.log;
+    pub(super) async fn rewrite_log(&self) -> Result<(), Errno> {
+        let log = &self.durable.log;
         let hidden = self.hidden_dir().await?;
         let made = self.make_log(hidden.dir).await;
-        // What was to be appended to the old one went into a new one that failed:
-        // it is tried again.
         let old = match made {
             Ok(_) => log.hidden.replace(Some(hidden)),
-            Err(_) => {
-                log.limit.set(0);
-                Some(hidden)
-            }
+            Err(_) => Some(hidden),
         };
         if let Some(old) = old {
             self.leave_hidden_dir(old).await;
         }
-        if let Some(old) = log.fid.replace(Some(made?)) {
-            self.clunk_lower(old).await;
+        let tail = match made {
+            Ok(tail) => log.tail.replace(Some(tail)),
+            Err(errno) => {
+                // News went into the new one, and are in the old one no more.
+                let tail = log.tail.get();
+                log.tail.set(tail.map(|tail| Tail { limit: 0, ..tail }));
+                return Err(errno);
+            }
+        };
+        if let Some(old) = tail {
+            self.clunk_lower(old.fid).await;
         }
         Ok(())
     }
 
-    async fn make_log(&self, dir: LowerFid) -> Result<LowerFid, Errno> {
+    async fn make_log(&self, dir: LowerFid) -> Result<Tail, Errno> {
         let _ = self.unlink_lower(dir, NEW_LOG, 0).await;
         let fid = self.create_lower(dir, NEW_LOG).await?;
         let filled = self.fill_log(dir, fid).await;
         if filled.is_err() {
             let _ = self.unlink_lower(dir, NEW_LOG, 0).await;
         }
-        self.keep_if(filled, fid).await
+        self.keep_if(filled, fid).await?;
+        filled
     }
 
-    async fn fill_log(&self, dir: LowerFid, fid: LowerFid) -> Result<(), Errno> {
-        let log = &self.log;
-        let mark = self.epoch.get() + EPOCHS;
+    async fn fill_log(&self, dir: LowerFid, fid: LowerFid) -> Result<Tail, Errno> {
+        let high_water = self.epoch.get() + EPOCHS;
         let (mut chain, mut bytes) = (Chain::default(), Vec::new());
-        for record in self.known(mark) {
+        for record in self.known(high_water) {
             chain.put(&record, &mut bytes);
         }
         let written = self.write_lower(fid, 0, &bytes).await;
         written.map_err(|(_, errno)| errno)?;
         self.rename_lower((dir, NEW_LOG), (dir, LOG)).await?;
+        self.durable.log.high_water.set(high_water);
         let end = bytes.len() as u64;
-        log.end.set(end);
-        log.limit.set(end * 2 + GROWTH);
-        log.chain.set(chain);
-        log.mark.set(mark);
-        Ok(())
+        Ok(Tail {
+            fid,
+            end,
+            chain,
+            limit: end * 2 + GROWTH,
+        })
     }
 
     /// Everything a log has to say now.
-    fn known(&self, mark: u64) -> Vec<Record> {
-        let mut records = alloc::vec![Record::start(self.boot), Record::Mark { epoch: mark }];
-        for id in self.sessions.ids() {
-            records.push(Record::Session { id: numbers(&id) });
+    fn known(&self, epoch: u64) -> Vec<Record> {
+        let durable = &self.durable;
+        let mut records = alloc::vec![Record::start(durable.boot), Record::HighWater { epoch }];
+        for id in durable.sessions.ids() {
+            let (id_low, id_high) = halves(id);
+            records.push(Record::Session { id_low, id_high });
         }
         let mut slots = self.store.slots.borrow_mut();
-        let all_freed = slots.freed().len();
-        slots.forget_freed(all_freed);
+        slots.forget_freed(usize::MAX);
         for file in self.files.borrow().values() {
             let (path, state) = (file.path, &mut *file.state.borrow_mut());
             if state.snaps == 0 {
                 state.logged = None;
                 continue;
             }
-            state.records(path, state.begun, &mut records);
+            let said = if state.begun { Said::Begun } else { Said::Left };
+            state.push_records(path, said, &mut records);
             state.logged = state.logged_now();
             for noted in state.versions.all() {
                 push_noted(path, noted, &slots, &mut records);
@@ -264,51 +269,51 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// Remembers a session.
-    pub(crate) async fn log_session(&self, session: &Session) -> Result<(), Errno> {
-        let id = numbers(&session.id);
-        self.append(|records| records.push(Record::Session { id }))
+    pub(super) async fn log_session(&self, session: &Session) -> Result<(), Errno> {
+        let (id_low, id_high) = halves(session.id);
+        self.append(|records| records.push(Record::Session { id_low, id_high }))
             .await
     }
 
     /// A session is no more, if its client has not begun it anew meanwhile. If
     /// that cannot be noted, its lease runs once more after a restart.
-    pub(crate) async fn log_end(&self, session: &Session) {
-        if !self.log.is_open() {
+    pub(super) async fn log_end(&self, session: &Session) {
+        if !self.durable.log.is_open() {
             return;
         }
         let ended = self.append(|records| {
-            if self.sessions.find(&session.id).is_none() {
-                let id = numbers(&session.id);
-                records.push(Record::Ended { id });
+            if self.durable.sessions.find(session.id).is_none() {
+                let (id_low, id_high) = halves(session.id);
+                records.push(Record::Ended { id_low, id_high });
             }
         });
         let _ = ended.await;
     }
 
-    /// Before epochs are told anybody: none of them will be used again, even
+    /// Before epochs are told to a client: none of them will be used again, even
     /// if this server ends now.
     pub(crate) async fn promise_epochs(&self) -> Result<(), Errno> {
-        let log = &self.log;
-        if !log.is_open() || self.epoch.get() + EPOCHS_LEFT <= log.mark.get() {
+        let log = &self.durable.log;
+        if !log.is_open() || self.epoch.get() + EPOCHS_LEFT <= log.high_water.get() {
             return Ok(());
         }
-        let mark = self.epoch.get() + EPOCHS;
-        self.append(|records| records.push(Record::Mark { epoch: mark }))
+        let epoch = self.epoch.get() + EPOCHS;
+        self.append(|records| records.push(Record::HighWater { epoch }))
             .await?;
-        log.mark.set(log.mark.get().max(mark));
+        log.high_water.set(log.high_water.get().max(epoch));
         Ok(())
     }
 
     /// Before a file with snapshots is changed, or `snapped` by the change: what
-    /// was saved of it is remembered, and that the change is our own.
+    /// was saved of it is remembered, and that the change is snapfs's own.
     pub(crate) async fn log_begin(&self, file: &Locked<'_>, snapped: bool) -> Result<(), Errno> {
-        if !(self.is_logged(file) || snapped && self.log.is_open()) {
+        if !(self.is_logged(file) || snapped && self.durable.log.is_open()) {
             return Ok(());
         }
         file.state.borrow_mut().begun = true;
         match self.log_file(file, Said::Begun).await {
             Err(errno) if file.state.borrow().precious > 0 => Err(errno),
-            // Then a restart takes our change for a stranger's.
+            // Then a restart takes this change for an external writer's.
             _ => Ok(()),
         }
     }
@@ -322,8 +327,8 @@ impl<B: Backing> Snapfs<B> {
         self.log_file(file, Said::News).await
     }
 
-    /// After a change: the file is as we left it. If that cannot be noted, a
-    /// restart takes what it finds for our own doing.
+    /// After a change: the file is as snapfs left it. If that cannot be noted, a
+    /// restart takes what it finds for snapfs's own doing.
     pub(crate) async fn log_done(&self, file: &Locked<'_>) {
         if self.is_logged(file) && self.log_file(file, Said::Left).await.is_ok() {
             file.state.borrow_mut().begun = false;
@@ -331,14 +336,14 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// Makes sure that the file as it is now is remembered, so that a change
-    /// while we are away is noticed. When this returns nothing may be awaited
-    /// before the file has its snapshot.
+    /// while this server is away is noticed. When this returns nothing may be
+    /// awaited before the file has its snapshot.
     pub(crate) async fn log_known(&self, file: &Locked<'_>) -> Result<(), Errno> {
         let logged = {
             let state = file.state.borrow();
             state.logged.is_some() && state.logged == state.logged_now()
         };
-        if !self.log.is_open() || logged {
+        if !self.durable.log.is_open() || logged {
             return Ok(());
         }
         self.log_file(file, Said::Left).await?;
@@ -348,7 +353,7 @@ impl<B: Backing> Snapfs<B> {
 
     fn is_logged(&self, file: &Locked<'_>) -> bool {
         let state = &mut *file.state.borrow_mut();
-        let logged = self.log.is_open() && state.snaps > 0;
+        let logged = self.durable.log.is_open() && state.snaps > 0;
         if !logged {
             state.versions.forget_news(usize::MAX);
         }
@@ -356,21 +361,19 @@ impl<B: Backing> Snapfs<B> {
     }
 
     async fn log_file(&self, file: &Locked<'_>, said: Said) -> Result<(), Errno> {
-        let mut news = 0;
-        let mut now = None;
+        let (mut news, mut now) = (0, None);
         self.append(|records| {
             let (path, state) = (file.path, file.state.borrow());
             let slots = self.store.slots.borrow();
             for noted in state.versions.news() {
                 push_noted(path, noted, &slots, records);
             }
-            news = state.versions.news_len();
             match said {
                 Said::News => {}
                 Said::Begun => records.push(Record::Begun { path }),
-                Said::Left => state.records(path, false, records),
+                Said::Left => state.push_records(path, said, records),
             }
-            now = state.logged_now();
+            (news, now) = (state.versions.news_len(), state.logged_now());
         })
         .await?;
         let mut state = file.state.borrow_mut();
@@ -384,21 +387,19 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// Removes the log when no session is left that could come back.
-    pub(crate) async fn close_idle_log(&self) {
-        let log = &self.log;
+    pub(super) async fn close_idle_log(&self) {
+        let log = &self.durable.log;
         let _held = log.writing.exclusive().await;
-        if !self.sessions.is_empty() {
+        if !self.durable.sessions.is_empty() {
             return;
         }
-        if let Some(fid) = log.fid.take() {
-            let hidden = log.hidden.take();
-            if let Some(hidden) = &hidden {
-                let _ = self.unlink_lower(hidden.dir, LOG, 0).await;
-            }
-            self.clunk_lower(fid).await;
-            if let Some(hidden) = hidden {
-                self.leave_hidden_dir(hidden).await;
-            }
+        let (tail, hidden) = (log.tail.take(), log.hidden.take());
+        if let Some(hidden) = hidden {
+            let _ = self.unlink_lower(hidden.dir, LOG, 0).await;
+            self.leave_hidden_dir(hidden).await;
+        }
+        if let Some(tail) = tail {
+            self.clunk_lower(tail.fid).await;
         }
     }
 }

@@ -18,7 +18,7 @@ use ninep::Reply;
 const SESSIONS_MAX: usize = 1024;
 
 /// A session's name, as its client made it up.
-pub type SessionId = [u8; 16];
+pub type SessionId = u128;
 
 /// The sessions of a server, and its clock.
 #[derive(Default)]
@@ -63,8 +63,8 @@ impl Sessions {
         self.now.get().saturating_add(u64::from(self.lease))
     }
 
-    pub fn find(&self, id: &SessionId) -> Option<Rc<Session>> {
-        self.list.borrow().get(id).cloned()
+    pub fn find(&self, id: SessionId) -> Option<Rc<Session>> {
+        self.list.borrow().get(&id).cloned()
     }
 
     /// Adds a session; `None` if there are too many.
@@ -138,11 +138,8 @@ impl Sessions {
 
 impl<B: Backing> Snapfs<B> {
     /// `Tsession`. The second one of a connection ends its claims.
-    pub(crate) async fn session(
-        &self,
-        conn: &Conn,
-        id: SessionId,
-    ) -> Result<Reply<'static>, Errno> {
+    pub(crate) async fn session(&self, conn: &Conn, id: [u8; 16]) -> Result<Reply<'static>, Errno> {
+        let id = SessionId::from_le_bytes(id);
         let (known, kept) = match conn.session() {
             Some(session) if session.id == id => {
                 self.end_claims(&session).await;
@@ -154,7 +151,7 @@ impl<B: Backing> Snapfs<B> {
         self.promise_epochs().await?;
         Ok(Reply::Session {
             known,
-            lease: if kept { self.sessions.lease } else { 0 },
+            lease: if kept { self.durable.sessions.lease } else { 0 },
             wmax: self.wmax as u32,
             epoch: self.epoch.get(),
         })
@@ -162,17 +159,17 @@ impl<B: Backing> Snapfs<B> {
 
     /// Joins a connection to its session. Is it known, and has it a lease?
     async fn begin_session(&self, conn: &Conn, id: SessionId) -> Result<(bool, bool), Errno> {
-        if self.sessions.lease == 0 {
+        if self.durable.sessions.lease == 0 {
             return Ok((false, false));
         }
-        if self.sessions.find(&id).is_none() {
+        if self.durable.sessions.find(id).is_none() {
             self.end_worthless_sessions().await;
         }
-        while let Some(old) = self.sessions.find(&id) {
+        while let Some(old) = self.durable.sessions.find(id) {
             self.take_over(&old).await;
             // While that took its time, it may have ended, or a third
             // connection may have come.
-            let same = self.sessions.find(&id);
+            let same = self.durable.sessions.find(id);
             if !same.is_some_and(|same| Rc::ptr_eq(&same, &old)) {
                 continue;
             }
@@ -180,18 +177,21 @@ impl<B: Backing> Snapfs<B> {
                 return Err(Errno::EBUSY);
             }
             let known = old.joined.get();
-            let claiming = old.claims.get().then(|| self.sessions.end_of_lease());
+            let claiming = old
+                .claims
+                .get()
+                .then(|| self.durable.sessions.end_of_lease());
             old.until.set(claiming);
             old.give_to(conn);
             return Ok((known, true));
         }
-        let Some(session) = self.sessions.add(id, false) else {
+        let Some(session) = self.durable.sessions.add(id, false) else {
             return Ok((false, false));
         };
         session.give_to(conn);
         if self.log_session(&session).await.is_err() {
             // It could not be kept over a restart: it is not kept at all.
-            self.sessions.list.borrow_mut().remove(&id);
+            self.durable.sessions.list.borrow_mut().remove(&id);
             conn.set_session(None);
             self.close_idle_log().await;
             return Ok((false, false));
@@ -203,7 +203,7 @@ impl<B: Backing> Snapfs<B> {
     /// must not keep the leases from others. A session that ends so would have
     /// been answered with `known` 1 and nothing else.
     async fn end_worthless_sessions(&self) {
-        while let Some(session) = self.sessions.worthless() {
+        while let Some(session) = self.durable.sessions.worthless() {
             self.end_session(&session).await;
         }
     }
@@ -240,7 +240,9 @@ impl<B: Backing> Snapfs<B> {
         kept.writes.extend(done);
         *session.kept.borrow_mut() = kept;
         session.conn.set(None);
-        session.until.set(Some(self.sessions.end_of_lease()));
+        session
+            .until
+            .set(Some(self.durable.sessions.end_of_lease()));
         for entry in rest {
             let _ = self.clunk(entry).await;
         }
@@ -248,7 +250,7 @@ impl<B: Backing> Snapfs<B> {
 
     /// A session is no more; its snapshots are given back.
     pub(crate) async fn end_session(&self, session: &Session) {
-        let listed = self.sessions.list.borrow_mut().remove(&session.id);
+        let listed = self.durable.sessions.list.borrow_mut().remove(&session.id);
         if listed.is_none() {
             return;
         }
@@ -266,8 +268,8 @@ impl<B: Backing> Snapfs<B> {
     async fn end_claims(&self, session: &Session) {
         if session.claims.take() {
             session.until.set(None);
-            if !self.sessions.may_claim() {
-                self.end_recovery().await;
+            if !self.durable.sessions.may_claim() {
+                self.end_grace().await;
             }
         }
     }
@@ -275,9 +277,12 @@ impl<B: Backing> Snapfs<B> {
     /// The time is `now`, in seconds from any beginning, and never goes back:
     /// leases that ran out end. A server without leases needs no ticks.
     pub async fn tick(&self, now: u64) {
-        self.sessions.now.set(now.max(self.sessions.now.get()));
-        for session in self.sessions.overdue() {
-            if !self.sessions.is_over(&session) {
+        self.durable
+            .sessions
+            .now
+            .set(now.max(self.durable.sessions.now.get()));
+        for session in self.durable.sessions.overdue() {
+            if !self.durable.sessions.is_over(&session) {
                 // Its client came while another one's end took its time.
             } else if session.conn.get().is_some() {
                 self.end_claims(&session).await;
