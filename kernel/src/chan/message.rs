@@ -29,6 +29,14 @@ pub struct Message {
 }
 
 impl Message {
+    /// One without a body.
+    pub fn of(head: Vec<u8>) -> Message {
+        Message {
+            head,
+            ..Message::default()
+        }
+    }
+
     /// Bytes not yet taken.
     pub fn len(&self) -> usize {
         self.head.len() + self.body.iter().map(|p| p.len).sum::<usize>() - self.taken

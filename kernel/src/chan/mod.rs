@@ -21,7 +21,7 @@ use hw::heap::new_arc;
 use hw::lock::{Lock, Rank};
 
 /// Messages that may wait at one side.
-const DEPTH: usize = 64;
+pub const DEPTH: usize = 64;
 
 struct Side {
     open: bool,
@@ -88,33 +88,40 @@ impl End {
         sides[self.peer()].client.as_ref().and_then(Weak::upgrade)
     }
 
-    /// Makes `client` take the messages that arrive at this side.
+    /// From now on `client` takes what arrives at this side, and nothing else sends
+    /// from it.
+    ///
+    /// # Errors
+    /// `EBUSY`: there are messages, or something else receives.
     pub fn set_client(&self, client: Weak<dyn Client>) -> Result<(), Errno> {
         let mut sides = self.channel.sides.lock();
+        let queued = sides.iter().any(|side| !side.queue.is_empty());
         let side = &mut sides[self.side];
-        if side.client.is_some() || side.port.is_some() || !side.queue.is_empty() {
+        if side.client.is_some() || side.port.is_some() || queued {
             return Err(Errno::EBUSY);
         }
         side.client = Some(client);
         Ok(())
     }
 
-    /// Returns true if this side belongs to the kernel's own 9P client. No
-    /// other process may then send here.
-    pub fn is_clients(&self) -> bool {
-        self.channel.sides.lock()[self.side].client.is_some()
-    }
-
-    /// Queues a message at the other side, waiting while that is full.
-    /// `EPIPE` if it is closed.
+    /// Queues a program's message at the other side, waiting while that is full.
+    ///
+    /// # Errors
+    /// `EPIPE` if it is closed; `EBUSY` if this side is a client's: the message would
+    /// be taken for the client's own.
     pub fn send(&self, message: Message) -> Result<(), Errno> {
         let (mut message, peer) = (Some(message), self.peer());
         let port = self.channel.sides.wait(
             |sides| &mut sides[peer].writers,
             Reason::Room,
-            |sides| match push(&mut sides[peer], &mut message) {
-                Err(Errno::EAGAIN) => None,
-                pushed => Some(pushed),
+            |sides| {
+                if sides[self.side].client.is_some() {
+                    return Some(Err(Errno::EBUSY));
+                }
+                match push(&mut sides[peer], &mut message) {
+                    Err(Errno::EAGAIN) => None,
+                    pushed => Some(pushed),
+                }
             },
         )??;
         notify(port);

@@ -10,27 +10,55 @@
 //! runs, and the sink that is filled is that of the request that is answered. Where
 //! a page of the server's is not ready nothing is taken; the sender makes it ready
 //! and delivers the reply again.
-use super::{Mount, Progress, TAGS, rpc::Answer, snapshots};
+use super::{Mount, Trimmed, rpc::Answer, snapshots};
 use crate::chan::{Client, Incoming, Piece, Stop, room};
 use crate::counters;
+use crate::sched::{self, Slot};
 use abi::{Errno, Stat64};
 use alloc::vec::Vec;
-use ninep::consts::{NOTAG, READ_HEAD, RREAD, RREADDIR};
+use ninep::client::{Failed, Matched, Receipt};
+use ninep::consts::{READ_HEAD, RREAD, RREADDIR};
 
-/// A reply that a server sends.
-struct Received<'a> {
-    message: &'a dyn Incoming,
-    head: &'a [u8],
-    kind: u8,
-}
+type Effects = ninep::client::Effects<Slot, Trimmed>;
 
 impl Client for Mount {
     /// # Errors
-    /// `EPROTO` for what is no answer to a request that the server has received.
+    /// `EPROTO` for what is no reply to a request that the server has received.
     fn deliver(&self, message: &dyn Incoming) -> Result<(), Stop> {
-        self.try_deliver(message)?;
-        self.give_back();
-        Ok(())
+        let mut head = [0; READ_HEAD];
+        let known = message.copy(0, &mut head)?;
+        let head = &head[..known];
+        let (_, kind, tag) = ninep::peek(head).ok_or(Errno::EPROTO)?;
+        let (matched, sink) = self.step(|state| {
+            let receipt = match self.end.has_queued(|sent| sent.tag() == Some(tag)) {
+                true => Receipt::Partial,
+                false => Receipt::Whole,
+            };
+            let matched = state.machine.expect(head, message.len(), receipt)?;
+            let sink = match &matched {
+                Matched::Wanted(tag) => state.take_sink(*tag),
+                Matched::Done(_) | Matched::TooLong(_) => Vec::new(),
+            };
+            Ok::<_, Errno>((matched, sink))
+        })?;
+        let (effects, result) = match matched {
+            Matched::Wanted(tag) => match take(message, head, &sink) {
+                Ok(answer) => (self.step(|state| state.machine.answer(tag, answer)), Ok(())),
+                Err(stop) => {
+                    self.state.lock().keep_sink(tag, sink);
+                    return Err(stop);
+                }
+            },
+            Matched::Done(effects) => (effects, Ok(())),
+            Matched::TooLong(effects) => (effects, Err(Errno::EPROTO.into())),
+        };
+        counters::add(Stat64::Messages, 1);
+        if kind == RREAD || kind == RREADDIR {
+            let data = message.len().saturating_sub(READ_HEAD as u64);
+            counters::add(Stat64::BytesIn, data);
+        }
+        apply(effects);
+        result
     }
 
     fn hang_up(&self) {
@@ -38,127 +66,54 @@ impl Client for Mount {
     }
 }
 
-impl Mount {
-    fn try_deliver(&self, message: &dyn Incoming) -> Result<(), Stop> {
-        let mut head = [0; READ_HEAD];
-        let total = message.len();
-        let known = message.copy(0, &mut head)?;
-        let head = &head[..known];
-        let (size, kind, wire_tag) = ninep::peek(head).ok_or(Errno::EPROTO)?;
-        if u64::from(size) != total {
-            return Err(Stop::Failed(Errno::EPROTO));
-        }
-        let received = Received {
-            message,
-            head,
-            kind,
-        };
-        let tag = match wire_tag {
-            NOTAG => 0,
-            tag => usize::from(tag),
-        };
-        let claimed = self.claim(tag, wire_tag).ok_or(Errno::EPROTO)?;
-        let too_long = total > u64::from(self.msize());
-        let answer = match &claimed {
-            _ if too_long => Err(Errno::EPROTO),
-            Claimed::Nobodys => Ok(Answer::Message(Vec::new())),
-            Claimed::Sink(sink) => match received.take(sink) {
-                Ok(answer) => answer,
-                Err(page) => {
-                    self.put_back(tag, claimed);
-                    return Err(page);
-                }
-            },
-        };
-        counters::add(Stat64::Messages, 1);
-        if kind == RREAD || kind == RREADDIR {
-            counters::add(Stat64::BytesIn, total.saturating_sub(READ_HEAD as u64));
-        }
-        drop(claimed);
-        self.answer(tag, answer);
-        if too_long {
-            return Err(Stop::Failed(Errno::EPROTO));
-        }
-        Ok(())
+/// Does what the end of a request leaves to do.
+pub(super) fn apply(effects: Effects) {
+    if let Some(slot) = effects.wake {
+        sched::unpark(slot);
     }
-
-    /// The sink of a request in flight; it stays in flight meanwhile. `None` if
-    /// the server has received no such request, or has answered it.
-    fn claim(&self, tag: usize, wire_tag: u16) -> Option<Claimed> {
-        if tag >= TAGS || self.is_queued(wire_tag) {
-            return None;
-        }
-        let mut state = self.state.lock();
-        let pending = state.pending.get_mut(tag)?;
-        if !matches!(pending.progress, Progress::Sent) || pending.wire_tag != wire_tag {
-            return None;
-        }
-        Some(match pending.waiter {
-            Some(_) => Claimed::Sink(core::mem::take(&mut pending.sink)),
-            None => Claimed::Nobodys,
-        })
-    }
-
-    /// The reply could not be taken yet.
-    fn put_back(&self, tag: usize, claimed: Claimed) {
-        if let Claimed::Sink(sink) = claimed
-            && let Some(pending) = self.state.lock().pending.get_mut(tag)
-        {
-            pending.sink = sink;
-        }
-    }
-
-    /// Answers a request, and does what is left to do if nobody waits for it.
-    pub(super) fn answer(&self, tag: usize, answer: Result<Answer, Errno>) {
-        let after = self.state.lock().answer(tag, answer);
-        if let Some(what) = after.trimmed {
-            snapshots::trimmed(what);
-        }
-        if let Some(fid) = after.clunk {
-            self.clunk_later(fid);
-        }
+    if let Some((what, _)) = effects.told {
+        snapshots::trimmed(what);
     }
 }
 
-/// What is known of a request when its reply comes.
-enum Claimed {
-    /// Nobody waits for it.
-    Nobodys,
-    /// Where its data goes.
-    Sink(Vec<Piece>),
+/// Copies what a reply contains, without waiting. The inner error is for the process
+/// that waits.
+fn take(
+    message: &dyn Incoming,
+    head: &[u8],
+    sink: &[Piece],
+) -> Result<Result<Answer, Failed>, Stop> {
+    if !sink.is_empty() {
+        return take_data(message, head, sink);
+    }
+    let len = message.len() as usize;
+    let Ok(mut bytes) = room(len) else {
+        return Ok(Err(Failed::Lost(Errno::ENOMEM)));
+    };
+    bytes.resize(len, 0);
+    message.copy(0, &mut bytes)?;
+    Ok(Ok(Answer::Message(bytes)))
 }
 
-impl Received<'_> {
-    /// Copies it, without waiting. The inner error is for the one who waits.
-    fn take(&self, sink: &[Piece]) -> Result<Result<Answer, Errno>, Stop> {
-        if self.kind == RREAD && !sink.is_empty() {
-            return self.sink_data(sink);
-        }
-        let len = self.message.len() as usize;
-        let Ok(mut bytes) = room(len) else {
-            return Ok(Err(Errno::ENOMEM));
-        };
-        bytes.resize(len, 0);
-        self.message.copy(0, &mut bytes)?;
-        Ok(Ok(Answer::Message(bytes)))
+/// Copies the data of an Rread into the frames that wait for it.
+fn take_data(
+    message: &dyn Incoming,
+    head: &[u8],
+    sink: &[Piece],
+) -> Result<Result<Answer, Failed>, Stop> {
+    let room: usize = sink.iter().map(|p| p.len).sum();
+    let data = message.len().saturating_sub(READ_HEAD as u64);
+    if ninep::payload_start(head) != Some(READ_HEAD) || data > room as u64 {
+        return Ok(Err(Failed::Lost(Errno::EPROTO)));
     }
-
-    /// Copies the data of an Rread into the frames that wait for it.
-    fn sink_data(&self, sink: &[Piece]) -> Result<Result<Answer, Errno>, Stop> {
-        let room: usize = sink.iter().map(|p| p.len).sum();
-        let data = self.message.len().saturating_sub(READ_HEAD as u64);
-        if ninep::payload_start(self.head) != Some(READ_HEAD) || data > room as u64 {
-            return Ok(Err(Errno::EPROTO));
-        }
-        let mut left = data as usize;
-        let mut at = READ_HEAD as u64;
-        for piece in sink {
-            let take = piece.len.min(left);
-            let to = (&piece.frame, piece.at);
-            self.message.copy_to_frame(at, to, take)?;
-            at += take as u64;
-            left -= take;
-        }
-        Ok(Ok(Answer::Sunk(data as usize)))
+    let mut left = data as usize;
+    let mut at = READ_HEAD as u64;
+    for piece in sink {
+        let take = piece.len.min(left);
+        let to = (&piece.frame, piece.at);
+        message.copy_to_frame(at, to, take)?;
+        at += take as u64;
+        left -= take;
     }
+    Ok(Ok(Answer::Sunk(data as usize)))
 }

@@ -7,6 +7,7 @@ use crate::chan::Piece;
 use crate::sched::relief;
 use abi::Errno;
 use alloc::vec::Vec;
+use ninep::client::Failed;
 use ninep::consts::{NOFID, put as flag};
 use ninep::{List, PutOp, Reply, Request};
 use vm::{PutReply, SnapId};
@@ -38,23 +39,24 @@ pub struct Target {
 /// A write in progress. To be ended by [`Self::wait`] or [`Self::abort`].
 pub struct Write {
     wid: u64,
-    /// Messages not yet waited for, in order.
-    sent: Vec<Sent>,
-    /// The first error among answers already taken.
-    failed: Option<Errno>,
-    /// What the commit was sent to, and the epoch that it named.
-    commit: Option<(Target, u64)>,
+    commit: Option<Commit>,
     /// It is one of those that have something staged.
     staging: bool,
+}
+
+/// The last message of a write.
+struct Commit {
+    sent: Sent,
+    /// At a server with snapshots: where it writes to, and the epoch that it named.
+    target: Option<(Target, u64)>,
 }
 
 impl Write {
     /// Under a wid that no other write of the connection has.
     pub fn begin(mount: &Mount) -> Result<Write, Errno> {
+        let wid = relief::again(|| mount.state.lock().machine.begin_write())?;
         Ok(Write {
-            wid: relief::again(|| mount.new_wid())?,
-            sent: Vec::new(),
-            failed: None,
+            wid,
             commit: None,
             staging: false,
         })
@@ -65,7 +67,8 @@ impl Write {
         self.wid
     }
 
-    /// Sends a Tput with `body` as the data of its operations. From the first
+    /// Sends a Tput with `body` as the data of its operations, unless a part was
+    /// refused: then nothing of the write must take effect. From the first
     /// that is staged on the writer waits for no other server: few may have
     /// something staged at a time.
     pub fn put(
@@ -76,24 +79,27 @@ impl Write {
         ops: &[PutOp],
         body: Vec<Piece>,
     ) -> Result<(), Errno> {
-        let (mut flags, mut known) = (0, 0);
         if stage == Stage::Staged && !self.staging {
             mount.begin_staging()?;
             self.staging = true;
         }
-        if stage == Stage::Commit {
-            flags |= flag::COMMIT;
-            known = snapshots::known(mount, target.path);
-            self.commit = Some((target, known));
-        }
+        let (mut flags, known) = match stage {
+            Stage::Staged => (0, 0),
+            Stage::Commit => (flag::COMMIT, snapshots::known(mount, target.path)),
+        };
         if target.append {
             flags |= flag::APPEND;
         }
         let into = target.into.map_or(Ok(NOFID), snapshots::snapfid)?;
+        let ack = {
+            let state = &mut *mount.state.lock();
+            state.machine.check_write(self.wid)?;
+            state.machine.oldest_write()
+        };
         let request = Request::Put {
             fid: target.fid,
             wid: self.wid,
-            ack: mount.oldest_wid(),
+            ack,
             flags,
             off: target.off,
             into,
@@ -101,105 +107,61 @@ impl Write {
             ops: List::new(ops),
             data: &[],
         };
-        let makes = if stage == Stage::Commit { into } else { NOFID };
-        self.send_making(mount, &request, body, makes)
-    }
-
-    /// Sends a message of the write as it is.
-    pub fn send(
-        &mut self,
-        mount: &Mount,
-        request: &Request<'_>,
-        body: Vec<Piece>,
-    ) -> Result<(), Errno> {
-        self.send_making(mount, request, body, NOFID)
-    }
-
-    /// The same for one that makes or changes a snapshot. After a part that was
-    /// refused or given up none is sent: nothing of the write must take effect.
-    fn send_making(
-        &mut self,
-        mount: &Mount,
-        request: &Request<'_>,
-        body: Vec<Piece>,
-        makes: u32,
-    ) -> Result<(), Errno> {
-        relief::again(|| self.sent.try_reserve(1).map_err(|_| Errno::ENOMEM))?;
-        // Answers keep their tags until they are taken: whoever has some must
-        // not wait for one, or all would wait for each other (or itself).
-        while !mount.has_tag() && !self.sent.is_empty() {
-            let answer = mount.finish(self.sent.remove(0));
-            if let Err(errno) = answer.and_then(|a| a.reply().map(drop)) {
-                self.failed.get_or_insert(errno);
-            }
+        match stage {
+            Stage::Staged => mount.stage(self.wid, &request, body),
+            Stage::Commit => self.send(mount, &request, body, Some((target, known))),
         }
-        self.failed.map_or(Ok(()), Err)?;
-        let sent = mount.start_held(request, body, makes)?;
-        self.sent.push(sent);
+    }
+
+    /// Sends all of the write, to a server without snapshots.
+    pub fn write(
+        &mut self,
+        mount: &Mount,
+        request: &Request<'_>,
+        body: Vec<Piece>,
+    ) -> Result<(), Errno> {
+        self.send(mount, request, body, None)
+    }
+
+    fn send(
+        &mut self,
+        mount: &Mount,
+        request: &Request<'_>,
+        body: Vec<Piece>,
+        target: Option<(Target, u64)>,
+    ) -> Result<(), Errno> {
+        let sent = mount.start(request, body, Vec::new())?;
+        self.commit = Some(Commit { sent, target });
         Ok(())
     }
 
     /// Waits for all answers: the last one, or the first error. `EINTR`: the
     /// commit was withdrawn, and nothing of the write happens.
     pub fn wait(mut self, mount: &Mount, fid: u32) -> Result<PutReply, Errno> {
-        let mut failed = self.failed;
-        let Some(last) = self.sent.pop() else {
+        let Some(Commit { sent, target }) = self.commit.take() else {
             self.abort(mount, fid);
-            return Err(failed.unwrap_or(Errno::EPROTO));
+            return Err(Errno::EPROTO);
         };
-        for sent in self.sent.drain(..) {
-            let answer = mount.finish_before(sent, &last);
-            if let Err(errno) = answer.and_then(|a| a.reply().map(drop)) {
-                failed.get_or_insert(errno);
-            }
-        }
-        let answer = mount.finish(last);
-        let withdrawn = matches!(answer, Err(Errno::EINTR));
-        let result = answer.and_then(|answer| self.committed(mount, &answer));
+        let answer = mount.finish(sent);
+        let withdrawn = matches!(answer, Err(Failed::Lost(Errno::EINTR)));
+        let result = answer.map_err(Errno::from);
+        let result = result.and_then(|answer| committed(mount, target, &answer));
+        let parts = mount.finish_parts(self.wid);
         if withdrawn {
             self.end_at(mount, Some(fid));
             return Err(Errno::EINTR);
         }
         self.end_at(mount, None);
-        failed.map_or(result, Err)
-    }
-
-    /// What the answer to the last message says.
-    fn committed(&self, mount: &Mount, answer: &Answer) -> Result<PutReply, Errno> {
-        match answer.reply()? {
-            Reply::Put {
-                off,
-                count,
-                epoch,
-                assoc,
-                changes,
-            } => {
-                let reply = PutReply { off, count, assoc };
-                if let Some((target, known)) = self.commit.filter(|_| epoch != 0) {
-                    let news = News {
-                        known,
-                        epoch,
-                        changes: snapshots::told(changes),
-                    };
-                    learn(mount, &target, reply, &news);
-                }
-                Ok(reply)
-            }
-            Reply::Write { count } => Ok(PutReply {
-                off: 0,
-                count: u64::from(count),
-                assoc: false,
-            }),
-            _ => Err(Errno::EPROTO),
-        }
+        parts.and(result)
     }
 
     /// Gives the write up; nothing of it happens.
     pub fn abort(mut self, mount: &Mount, fid: u32) {
-        for sent in self.sent.drain(..) {
-            // Whatever the answer, the write is given up.
-            let _ = mount.finish(sent);
+        // Whatever the answers, the write is given up.
+        if let Some(commit) = self.commit.take() {
+            let _ = mount.finish(commit.sent);
         }
+        let _ = mount.finish_parts(self.wid);
         self.end_at(mount, Some(fid));
     }
 
@@ -208,10 +170,44 @@ impl Write {
         if self.staging {
             mount.end_staging();
         }
-        match given_up.filter(|_| mount.has_snapshots()) {
-            Some(fid) => mount.give_up(self.wid, fid),
-            None => mount.end_wid(self.wid),
+        mount.step(|state| match given_up.filter(|_| mount.has_snapshots()) {
+            Some(fid) => state.machine.abort_write(self.wid, fid),
+            None => state.machine.end_write(self.wid),
+        });
+    }
+}
+
+/// What the answer to the last message says.
+fn committed(
+    mount: &Mount,
+    target: Option<(Target, u64)>,
+    answer: &Answer,
+) -> Result<PutReply, Errno> {
+    match answer.reply()? {
+        Reply::Put {
+            off,
+            count,
+            epoch,
+            assoc,
+            changes,
+        } => {
+            let reply = PutReply { off, count, assoc };
+            if let Some((target, known)) = target.filter(|_| epoch != 0) {
+                let news = News {
+                    known,
+                    epoch,
+                    changes: snapshots::told(changes),
+                };
+                learn(mount, &target, reply, &news);
+            }
+            Ok(reply)
         }
+        Reply::Write { count } => Ok(PutReply {
+            off: 0,
+            count: u64::from(count),
+            assoc: false,
+        }),
+        _ => Err(Errno::EPROTO),
     }
 }
 

@@ -2,11 +2,13 @@
 //! that is not reading or writing.
 use super::{Mount, rpc};
 use crate::chan::{Piece, room};
-use abi::{DirEntry, Errno, Stat, StatChange, mode};
+use crate::counters;
+use abi::{DirEntry, Errno, Stat, Stat64, StatChange, mode};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use names::Last;
-use ninep::consts::{MAXWELEM, NOFID, getattr, open, qid, setattr, unlink};
+use ninep::client::Failed;
+use ninep::consts::{MAXWELEM, getattr, open, qid, setattr, unlink};
 use ninep::{Attr, ByteStr, DirEntries, List, Qid, Reply, Request, SetAttr};
 
 /// A fid that the kernel holds at a server; given back when dropped.
@@ -21,7 +23,7 @@ pub struct Remote {
 
 impl Drop for Remote {
     fn drop(&mut self) {
-        rpc::uncount_fid();
+        counters::subtract_one(Stat64::Fids);
         self.mount.clunk_later(self.fid);
     }
 }
@@ -54,20 +56,20 @@ impl Step<'_> {
             newfid: fid,
             names: List::new(self.names),
         };
-        let answer = match mount.call_making(&request, fid) {
-            Ok(answer) => answer,
-            Err(errno) => {
+        let mut qids = [Qid::default(); MAXWELEM];
+        let walked = match mount.call(&request) {
+            Ok(answer) => self.walked(&answer, &mut qids),
+            Err(refused @ Failed::Refused(_)) => Err(refused.errno()),
+            Err(failed) => {
                 // The server may have made it, or may do so yet.
                 mount.clunk_later(fid);
-                return Err(errno);
+                return Err(failed.errno());
             }
         };
-        let mut qids = [Qid::default(); MAXWELEM];
-        let walked = self.walked(&answer, &mut qids);
         // A walk that stops half way makes no fid.
         let end = match walked == Ok(self.names.len()) {
             true => {
-                rpc::count_fid();
+                counters::add(Stat64::Fids, 1);
                 let last = self.names.len().checked_sub(1).and_then(|at| qids.get(at));
                 let qid = last.copied().unwrap_or(self.from_qid);
                 let mount = mount.clone();
@@ -172,17 +174,16 @@ impl Remote {
     /// # Errors
     /// `ESTALE`: it is none any more.
     pub fn read_link(&self) -> Result<Vec<u8>, Errno> {
-        let answer = self.mount.call(&Request::Readlink { fid: self.fid })?;
-        match answer.reply() {
-            Ok(Reply::Readlink { target }) => {
-                let mut text = room(target.len())?;
-                text.extend_from_slice(&target);
-                Ok(text)
-            }
-            Err(Errno::EINVAL) if self.is_link() => Err(Errno::ESTALE),
-            Err(errno) => Err(errno),
-            Ok(_) => Err(Errno::EPROTO),
-        }
+        let answer = match self.mount.call(&Request::Readlink { fid: self.fid }) {
+            Err(Failed::Refused(Errno::EINVAL)) if self.is_link() => return Err(Errno::ESTALE),
+            answer => answer?,
+        };
+        let Reply::Readlink { target } = answer.reply()? else {
+            return Err(Errno::EPROTO);
+        };
+        let mut text = room(target.len())?;
+        text.extend_from_slice(&target);
+        Ok(text)
     }
 
     /// Makes a symbolic link in this directory.
@@ -409,7 +410,7 @@ impl Remote {
             offset,
             data: &[],
         };
-        let sent = self.mount.start(&request, body, Vec::new(), NOFID)?;
+        let sent = self.mount.start(&request, body, Vec::new())?;
         match self.mount.finish(sent)?.reply()? {
             Reply::Write { count } => Ok((count as usize).min(len)),
             _ => Err(Errno::EPROTO),

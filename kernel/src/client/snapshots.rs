@@ -3,7 +3,7 @@
 //! A snapshot is named by a [`SnapId`]: the number of its entry. It is held by
 //! the segments whose extents refer to it, and by an operation in progress;
 //! the last one to let go gives its snapfid back to the server.
-use super::{Mount, Trimmed, remote::Remote};
+use super::{Mount, remote::Remote};
 use crate::counters;
 use crate::sched::{Reason, Wait, WaitQueue};
 use abi::{Errno, Stat64};
@@ -14,6 +14,7 @@ use core::ops::Range;
 use hw::heap::new_box;
 use hw::lock::{Lock, Rank};
 use hw::{cache, frames};
+use ninep::client::Failed;
 use ninep::consts::NOFID;
 use ninep::{Reply, Request};
 use vm::{Changes, Epochs, Frame, SnapId, Snapped};
@@ -217,6 +218,14 @@ pub fn trim(snap: SnapId, ranges: &[Range<u64>]) -> bool {
     sent
 }
 
+/// What a Ttrim is about; an entry of the table may have become another
+/// snapshot's by the time of the answer.
+#[derive(Clone, Copy)]
+pub struct Trimmed {
+    snap: SnapId,
+    pub(super) snapfid: u32,
+}
+
 /// A trim was answered.
 pub fn trimmed(what: Trimmed) {
     let mut table = TABLE.lock();
@@ -277,32 +286,32 @@ fn request(file: &Remote, snap: SnapId, off: u64, count: u64, fresh: bool) -> Re
         epoch: 0,
         known,
     };
-    let answer = file.mount.call_making(&request, snapfid)?;
-    match answer.reply() {
-        Ok(Reply::Snap {
-            count: taken,
-            epoch,
-            changes,
-            ..
-        }) => {
-            let taken = taken.min(count);
-            let news = News {
-                known,
-                epoch,
-                changes: told(changes),
-            };
-            learn(&file.mount, file.qid.path, &news);
-            is_at(snap, off..off.saturating_add(taken), epoch);
-            Ok(taken)
-        }
-        Ok(_) => Err(Errno::EPROTO),
-        Err(errno) => {
-            if fresh {
-                refused(file, snap);
-            }
-            Err(errno)
-        }
+    let answer = file.mount.call(&request);
+    if let Err(Failed::Refused(_)) = answer
+        && fresh
+    {
+        refused(file, snap);
     }
+    let answer = answer?;
+    let Reply::Snap {
+        count: taken,
+        epoch,
+        changes,
+        ..
+    } = answer.reply()?
+    else {
+        return Err(Errno::EPROTO);
+    };
+    let taken = taken.min(count);
+    let changes = told(changes);
+    let news = News {
+        known,
+        epoch,
+        changes,
+    };
+    learn(&file.mount, file.qid.path, &news);
+    is_at(snap, off..off.saturating_add(taken), epoch);
+    Ok(taken)
 }
 
 /// The server has refused to make the snapshot: there is nothing to give back.

@@ -18,11 +18,6 @@ impl Semaphore {
         }
     }
 
-    /// Returns true if a permit is free.
-    pub const fn has_room(&self) -> bool {
-        self.free > 0
-    }
-
     /// Takes a permit if there is one.
     pub fn try_take(&mut self) -> Option<()> {
         self.free = self.free.checked_sub(1)?;

@@ -5,7 +5,7 @@ use super::{Content, SpaceLock};
 use crate::chan::{Piece, room};
 use crate::client::put::{Stage, Target, Write};
 use crate::client::remote::Remote;
-use crate::client::{Mount, snapshots};
+use crate::client::snapshots;
 use crate::sched::{self, Reason, Wait, WaitQueue};
 use abi::{Errno, PAGE};
 use alloc::sync::Arc;
@@ -13,7 +13,6 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use hw::lock::{Lock, Rank};
 use hw::named;
-use ninep::consts::NOFID;
 use ninep::{PutKind, PutOp, Request};
 use vm::{
     Frame, Host, Limits, Op, OpKind, Origin, Put, PutReply, Segment, SnapId, Snapped, Ticket,
@@ -61,27 +60,15 @@ impl<'a> Operation<'a> {
     }
 }
 
-/// Sends a Tread of a fid whose data goes to `sink`; bytes that came.
-fn read_fid(mount: &Mount, fid: u32, offset: u64, sink: Vec<Piece>) -> Result<usize, Errno> {
-    let count: usize = sink.iter().map(|p| p.len).sum();
-    let request = Request::Read {
-        fid,
-        offset,
-        count: count.min(mount.iounit() as usize) as u32,
-    };
-    let sent = mount.start(&request, Vec::new(), sink, NOFID)?;
-    mount.finish(sent)?.data_reply()
-}
-
 /// Reads into pieces of user memory or of frames, in one message.
 pub fn read_remote(file: &Remote, offset: u64, sink: Vec<Piece>) -> Result<usize, Errno> {
-    read_fid(&file.mount, file.fid, offset, sink)
+    file.mount.read(file.fid, offset, sink)
 }
 
 /// Reads from a snapshot in one message.
 pub fn read_snapshot(snap: SnapId, offset: u64, sink: Vec<Piece>) -> Result<usize, Errno> {
     let site = snapshots::site(snap).ok_or(Errno::ESTALE)?;
-    read_fid(&site.mount, site.snapfid, offset, sink)
+    site.mount.read(site.snapfid, offset, sink)
 }
 
 impl<'a> Host for Operation<'a> {
@@ -204,7 +191,7 @@ impl<'a> Host for Operation<'a> {
                 offset: put.off,
                 data: &[],
             };
-            return write.send(&remote.mount, &request, body);
+            return write.write(&remote.mount, &request, body);
         }
         let stage = if put.commit {
             Stage::Commit

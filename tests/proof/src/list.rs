@@ -177,9 +177,9 @@ pub const LIST: &[Mutation] = &[
     },
     Mutation {
         drops: "invariant 13: what a late reply made is undone",
-        file: "kernel/src/client/rpc.rs",
-        from: "clunk: pending.take_unwanted(),",
-        to: "clunk: pending.take_unwanted().filter(|_| false),",
+        file: "userland/lib/ninep/src/client/reply.rs",
+        from: "if let Some(fid) = closed.unwanted {",
+        to: "if let Some(fid) = closed.unwanted.filter(|_| false) {",
         package: "qemu-tests",
         target: "suite",
         test: "every_case_passes_deferred",

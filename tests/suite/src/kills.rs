@@ -8,7 +8,7 @@ use ninep::{Changes, Reply, Request};
 use rt::{File, process, send, sys};
 
 /// Messages of writes that the kernel has in flight at most.
-const HELD: usize = 48;
+const HELD: usize = 64;
 
 /// The state of [`crate::tiny::Fault::Kills`].
 #[derive(Default)]

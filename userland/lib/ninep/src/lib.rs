@@ -44,6 +44,14 @@ pub fn peek(msg: &[u8]) -> Option<(u32, u8, u16)> {
     (size as usize >= HEADER).then_some((size, kind, u16::from_le_bytes([e, f])))
 }
 
+/// Puts another tag into a message; one shorter than a header stays as it is.
+#[inline]
+pub fn set_tag(msg: &mut [u8], tag: u16) {
+    if let Some([_, _, _, _, _, at @ ..]) = msg.first_chunk_mut::<HEADER>() {
+        *at = tag.to_le_bytes();
+    }
+}
+
 /// Checks the header; type number, tag and the fields.
 #[inline]
 fn open(msg: &[u8]) -> Result<(u8, u16, Reader<'_>), Malformed> {

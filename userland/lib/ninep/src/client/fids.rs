@@ -9,7 +9,7 @@ const WORDS: usize = 64;
 /// Which numbers are in use. A number is given out again only after it was given
 /// back, however many have been given out since.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Fids {
+pub(super) struct Fids {
     /// A bit for each.
     words: Vec<u64>,
     /// Where the next search begins.

@@ -25,13 +25,13 @@ mod reply;
 mod table;
 mod writes;
 
-pub use fids::Fids;
 pub use reply::{Effects, Failed, Matched, Receipt};
 
 use crate::consts::{NOFID, put};
 use crate::{List, Request};
 use abi::Errno;
 use alloc::vec::Vec;
+use fids::Fids;
 use table::{State, Table};
 use writes::Writes;
 
@@ -227,8 +227,13 @@ impl<W, A, T> Client<W, A, T> {
     }
 
     /// Does the request with that tag still wait for its reply?
-    pub fn in_flight(&mut self, tag: Tag) -> bool {
-        self.table.get(tag).is_some_and(|call| call.is_sent())
+    pub fn in_flight(&self, tag: Tag) -> bool {
+        self.table.then(tag).is_some()
+    }
+
+    /// The request in flight that has this number as its tag.
+    pub fn find(&self, number: u16) -> Option<Tag> {
+        Some(Tag(number)).filter(|tag| self.in_flight(*tag))
     }
 
     /// The waiter of a request in flight, for one that changes.
@@ -381,11 +386,20 @@ impl<W, A, T> Client<W, A, T> {
         self.writes.poll(wid, waiter)
     }
 
+    /// Asks the server to forget the parts of a write that have no answer.
+    pub fn flush_write(&mut self, wid: u64) {
+        for tag in self.table.tags() {
+            if matches!(self.table.then(tag), Some(Then::Staged(of)) if *of == wid) {
+                self.table.want_flush(tag);
+            }
+        }
+    }
+
     /// Tags of the parts of a write that have no answer.
     pub fn parts(&self, wid: u64) -> impl Iterator<Item = Tag> {
         let part = move |then: &Then<W, T>| matches!(then, Then::Staged(of) if *of == wid);
-        let sent = self.table.sent().filter(move |(_, then)| part(then));
-        sent.map(|(tag, _)| tag)
+        let tags = self.table.tags();
+        tags.filter(move |tag| self.table.then(*tag).is_some_and(part))
     }
 
     /// The result of the write is known.

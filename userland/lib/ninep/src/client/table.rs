@@ -53,10 +53,8 @@ impl<W, A, T> Call<W, A, T> {
         unwanted: false,
     };
 
-    /// Does the request still wait for its reply?
-    #[inline]
-    pub const fn is_sent(&self) -> bool {
-        matches!(self.state, State::Sent(_))
+    fn is_making(&self, fid: u32) -> bool {
+        self.makes == Some(fid) && matches!(self.state, State::Sent(_))
     }
 }
 
@@ -127,13 +125,16 @@ impl<W, A, T> Table<W, A, T> {
         (0..self.calls.len() as u16).chain([NOTAG]).map(Tag)
     }
 
-    /// Tags and purposes of the requests that have no reply.
-    pub fn sent(&self) -> impl Iterator<Item = (Tag, &Then<W, T>)> {
-        let calls = (0..).map(Tag).zip(&self.calls);
-        calls.filter_map(|(tag, call)| match &call.state {
-            State::Sent(then) => Some((tag, then)),
+    /// What the reply to a request is for, if it is still to come.
+    pub fn then(&self, tag: Tag) -> Option<&Then<W, T>> {
+        let call = match tag {
+            Tag(NOTAG) => Some(&self.version),
+            Tag(tag) => self.calls.get(usize::from(tag)),
+        };
+        match &call?.state {
+            State::Sent(then) => Some(then),
             _ => None,
-        })
+        }
     }
 
     /// Takes a free tag for `request`. `None`: there is none.
@@ -244,8 +245,8 @@ impl<W, A, T> Table<W, A, T> {
 
     /// The request in flight that makes `fid`; it will have to be clunked.
     pub fn unwant(&mut self, fid: u32) -> Result<(), NotMade> {
-        let making = |call: &&mut Call<W, A, T>| call.makes == Some(fid) && call.is_sent();
-        let call = self.calls.iter_mut().find(making).ok_or(NotMade)?;
+        let mut calls = self.calls.iter_mut();
+        let call = calls.find(|call| call.is_making(fid)).ok_or(NotMade)?;
         call.unwanted = true;
         Ok(())
     }

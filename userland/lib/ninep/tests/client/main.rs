@@ -99,7 +99,8 @@ fn requests_of_two_processes_end_once_in_every_order() {
 #[test]
 fn requests_of_three_processes_end_once_in_every_order() {
     for jobs in choices(3) {
-        if writes(&jobs) < 2 {
+        let few = writes(&jobs) == 0 || writes(&jobs) == 1 && !jobs.contains(&Job::Snap);
+        if few {
             explore(2, &jobs, 1);
         }
     }

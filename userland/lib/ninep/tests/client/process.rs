@@ -235,7 +235,7 @@ impl World {
             Some(Err(_)) => assert!(self.down || self.refused.contains(&wid)),
             None => {
                 if self.processes[who].noted {
-                    self.flush_parts(wid);
+                    self.client.flush_write(wid);
                 }
                 return Phase::Parts { wid, into, abort };
             }
@@ -248,17 +248,12 @@ impl World {
         Phase::Done
     }
 
-    pub fn flush_parts(&mut self, wid: u64) {
-        let parts: Vec<Tag> = self.client.parts(wid).collect();
-        parts.into_iter().for_each(|part| self.client.flush(part));
-    }
-
     pub fn note(&mut self, who: Who) {
         self.processes[who].noted = true;
         match self.processes[who].phase {
             Phase::Waits { tag, .. } => self.client.flush(tag),
             Phase::Commits { tag, .. } if self.client.in_flight(tag) => self.client.flush(tag),
-            Phase::Commits { wid, .. } | Phase::Parts { wid, .. } => self.flush_parts(wid),
+            Phase::Commits { wid, .. } | Phase::Parts { wid, .. } => self.client.flush_write(wid),
             // It waits for a tag, and gives up.
             Phase::Writes { wid, into, .. } => {
                 self.processes[who].phase = self.parts(who, wid, into, true);
