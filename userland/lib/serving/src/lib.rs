@@ -3,25 +3,28 @@
 //! answers, and passes on the replies of the lower server.
 //!
 //! ```text
-//! kernel --T--> Server --message--> snapfs --> Transport --> lower server
-//! kernel <--R-- Server <--answer--- snapfs <-- Transport <-- lower server
+//! kernel --T--> Server --message--> snapfs --> Lower --message--> Link --> lower server
+//! kernel <--R-- Server <--answer--- snapfs <-- Lower <--reply---- Link <-- lower server
 //! ```
 //!
 //! It owns the channel to the kernel, the receive port and the message buffers.
-//! A [`Transport`] is the connection to the lower server.
+//! A [`Transport`] is the connection to the lower server; [`Lower`] is one over any
+//! [`Link`] that carries messages.
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+mod lower;
 mod message;
-pub mod reply;
+mod reply;
 mod serve;
 
 use rt::abi::{PAGE, Stat64};
 use rt::stats::Counters;
 use snapfs::Options;
 
+pub use lower::{Event, Link, Lower, Shape};
 pub use message::{Buffers, MSIZE, Message};
 pub use serve::{BELOW, Came, Server, TOGETHER, Transport};
 

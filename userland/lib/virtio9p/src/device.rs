@@ -4,7 +4,6 @@ use crate::pci;
 use crate::slot::{POOL_LEN, Pool, SLOTS, Slot};
 use alloc::boxed::Box;
 use core::sync::atomic::{Ordering, fence};
-use ninep::consts::RVERSION;
 use rt::{Errno, Failure, Named, Port};
 use virtio_drivers::device::common::Feature;
 use virtio_drivers::queue::VirtQueue;
@@ -23,6 +22,7 @@ const QUEUE_LEN: usize = 4 * 4096;
 /// A request that the device is working on.
 struct Flight {
     slot: Slot,
+    tag: u16,
     request_len: usize,
 }
 
@@ -30,8 +30,10 @@ struct Flight {
 pub struct Completion {
     /// The slot of the request; the reply is in it.
     pub slot: Slot,
-    /// Bytes of the reply, which is one message by its header with the slot's
-    /// index as tag; otherwise `EPROTO`.
+    /// The tag of the request.
+    pub tag: u16,
+    /// Bytes of the reply, which is one message by its header with that tag;
+    /// otherwise `EPROTO`.
     pub len: Result<usize, Errno>,
 }
 
@@ -84,15 +86,20 @@ impl Device {
         self.pool
     }
 
-    /// Hands the first `request_len` bytes of the slot's request to the device,
-    /// which may wait for [`Device::kick`] before it looks at it.
+    /// Hands the first `request_len` bytes of the slot's request, which has that
+    /// tag, to the device, which may wait for [`Device::kick`] before it looks at
+    /// them.
     ///
     /// # Errors
     /// `EIO` if the queue refuses the request. That cannot happen, because
     /// there are descriptors for all slots.
     #[inline]
-    pub fn submit(&mut self, slot: Slot, request_len: usize) -> Result<(), Errno> {
-        let mut flight = Flight { slot, request_len };
+    pub fn submit(&mut self, slot: Slot, tag: u16, request_len: usize) -> Result<(), Errno> {
+        let mut flight = Flight {
+            slot,
+            tag,
+            request_len,
+        };
         let token = {
             let (request, reply) = flight.buffers();
             // SAFETY: (1) both views are of the slot, whose memory is never
@@ -142,19 +149,17 @@ impl Device {
         // SAFETY: the same views as in `submit`.
         let len = unsafe { self.queue.pop_used(token, &[request], &mut [reply]) };
         let len = len.map_err(|_| Errno::EIO)? as usize;
-        let slot = flight.slot;
-        let whole = len <= room && is_reply(slot.reply(len), slot.index());
+        let Flight { slot, tag, .. } = flight;
+        let whole = len <= room && is_reply(slot.reply(len), tag);
         let len = if whole { Ok(len) } else { Err(Errno::EPROTO) };
-        Ok(Some(Completion { slot, len }))
+        Ok(Some(Completion { slot, tag, len }))
     }
 }
 
 /// Returns true if `msg` is one whole message by its header, with that tag.
 #[inline]
 fn is_reply(msg: &[u8], tag: u16) -> bool {
-    ninep::peek(msg).is_some_and(|(size, kind, of)| {
-        size as usize == msg.len() && (of == tag || kind == RVERSION)
-    })
+    ninep::peek(msg).is_some_and(|(size, _, of)| size as usize == msg.len() && of == tag)
 }
 
 impl Flight {

@@ -115,12 +115,6 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// The index, unique among the slots in use: the tag of its request.
-    #[inline]
-    pub fn index(&self) -> u16 {
-        self.index
-    }
-
     /// Offsets of request and reply in the slot; they do not overlap.
     #[inline]
     fn layout(&self) -> (core::ops::Range<usize>, core::ops::Range<usize>) {

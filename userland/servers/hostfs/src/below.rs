@@ -1,234 +1,100 @@
-//! The server behind the device, as snapfs wants it: calls that wait.
+//! The device as the link to the server behind it.
 use core::cell::{Cell, RefCell};
-use core::future::Future;
-use core::pin::Pin;
-use core::task::{Context, Poll, Waker};
-use ninep::consts::{NOTAG, READ_HEAD, VERSION_L};
-use ninep::{Request, TooSmall};
+use ninep::Request;
 use rt::{Errno, Failure, Named, Port, stats};
-use serving::{Buffers, Came, TOGETHER, Transport, reply};
-use snapfs::Backing;
-use snapfs::sync::Bell;
-use virtio9p::{Completion, Device, IOUNIT, MSIZE, SLOTS, Shape, Slot};
-
-/// What messages call it.
-const NAME: &str = "virtio-9p";
-const PAGE: usize = rt::abi::PAGE as usize;
-/// Most bytes of a reply that is not data, rounded up to what a slot has.
-const REPLY: usize = PAGE;
+use serving::{Buffers, Came, Event, Link, TOGETHER};
+use virtio9p::{Completion, Device, MSIZE, SLOTS, Shape, Slot};
 
 const _: () = assert!(TOGETHER < SLOTS, "one slot held, another waited for");
 
-/// How far a slot's request is.
-enum Call {
-    /// Nobody waits, or nobody has looked yet.
-    Idle,
-    Waiting(Waker),
-    Done(Completion),
-}
-
-/// The device and those who wait for it.
-pub struct Below {
+/// The device.
+pub struct Virtio {
     device: RefCell<Device>,
-    /// By slot.
-    calls: RefCell<[Call; SLOTS]>,
-    /// Rings when slots may have become free, if somebody waits for one.
-    freed: Bell,
-    starved: Cell<bool>,
     /// Requests were submitted that the device was not told about.
     unkicked: Cell<bool>,
-    iounit: Cell<u32>,
 }
 
-impl Below {
+impl Virtio {
     /// The device with that mount tag; see [`Device::open`].
-    pub fn open(tag: &str, port: &Port, key: u64) -> Result<Below, Failure> {
-        Ok(Below {
+    pub fn open(tag: &str, port: &Port, key: u64) -> Result<Virtio, Failure> {
+        Ok(Virtio {
             device: RefCell::new(Device::open(tag, port, key)?),
-            calls: RefCell::new([const { Call::Idle }; SLOTS]),
-            freed: Bell::default(),
-            starved: Cell::new(false),
             unkicked: Cell::new(false),
-            iounit: Cell::new(0),
         })
     }
-
-    /// A request that `encode` writes into `slot`, and its reply.
-    async fn exchange(
-        &self,
-        mut slot: Slot,
-        encode: impl FnOnce(u16, &mut [u8]) -> Result<usize, TooSmall>,
-    ) -> Result<Data, Errno> {
-        let index = slot.index();
-        let len = encode(index, slot.request_mut()).map_err(|_| Errno::ENAMETOOLONG)?;
-        self.device.borrow_mut().submit(slot, len)?;
-        self.unkicked.set(true);
-        let Completion { slot, len } = Wait { below: self, index }.await;
-        Ok(Data {
-            start: 0,
-            end: len?,
-            slot,
-        })
-    }
-
-    /// A slot for a request of that shape, as soon as there is one.
-    async fn slot(&self, shape: Shape) -> Slot {
-        loop {
-            match self.slot_now(shape) {
-                Some(slot) => return slot,
-                None => {
-                    self.starved.set(true);
-                    self.freed.wait().await;
-                }
-            }
-        }
-    }
-
-    fn slot_now(&self, shape: Shape) -> Option<Slot> {
-        self.device.borrow().pool().take(shape)
-    }
 }
 
-/// The wait for one slot's reply.
-struct Wait<'a> {
-    below: &'a Below,
-    index: u16,
-}
-
-impl Future for Wait<'_> {
-    type Output = Completion;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Completion> {
-        let mut calls = self.below.calls.borrow_mut();
-        let Some(call) = calls.get_mut(usize::from(self.index)) else {
-            return Poll::Pending;
-        };
-        match core::mem::replace(call, Call::Idle) {
-            Call::Done(completion) => Poll::Ready(completion),
-            Call::Waiting(waker) if waker.will_wake(cx.waker()) => {
-                *call = Call::Waiting(waker);
-                Poll::Pending
-            }
-            _ => {
-                *call = Call::Waiting(cx.waker().clone());
-                Poll::Pending
-            }
-        }
-    }
-}
-
-/// Bytes in the device's memory; dropping it frees the slot.
-pub struct Data {
+/// A message in the device's memory; dropping it frees the slot.
+pub struct Reply {
     slot: Slot,
-    start: usize,
-    end: usize,
+    len: usize,
 }
 
-impl Data {
-    #[inline]
-    fn bytes(&self) -> &[u8] {
-        self.slot.reply(self.end).get(self.start..).unwrap_or(&[])
-    }
-}
-
-impl AsRef<[u8]> for Data {
+impl AsRef<[u8]> for Reply {
     #[inline]
     fn as_ref(&self) -> &[u8] {
-        self.bytes()
+        self.slot.reply(self.len)
     }
 }
 
-impl Backing for Below {
-    type Buf = Data;
-
-    async fn rpc(&self, request: &Request<'_>) -> Result<Data, Errno> {
-        let room = match request {
-            Request::Readdir { count, .. } => *count as usize,
-            _ => REPLY,
-        };
-        let encode = |tag, out: &mut [u8]| ninep::encode_request(tag, request, out);
-        let reply = self
-            .exchange(self.slot(Shape::Reply(room)).await, encode)
-            .await?;
-        stats::count_request(0, 0);
-        Ok(reply)
-    }
-
-    async fn read(&self, fid: u32, off: u64, count: u32) -> Result<Data, Errno> {
-        let count = count.min(self.iounit());
-        let request = Request::Read {
-            fid,
-            offset: off,
-            count,
-        };
-        let encode = |tag, out: &mut [u8]| ninep::encode_request(tag, &request, out);
-        let slot = self.slot(Shape::Reply(count as usize)).await;
-        let mut reply = self.exchange(slot, encode).await?;
-        let got = reply::read(reply.bytes(), count as usize);
-        stats::count_request(got.unwrap_or(0) as u64, 0);
-        got?;
-        reply.start = READ_HEAD;
-        Ok(reply)
-    }
-
-    async fn write(&self, fid: u32, off: u64, data: &[u8]) -> Result<u32, Errno> {
-        let data = data.get(..self.iounit() as usize).unwrap_or(data);
-        let (slot, data) = match self.slot_now(Shape::Data(data.len())) {
-            Some(slot) => (slot, data),
-            // Large slots may all be with tasks that are about to write. A
-            // short write is slower and never waits for one of those.
-            None => {
-                let data = data.get(..PAGE).unwrap_or(data);
-                (self.slot(Shape::Data(data.len())).await, data)
-            }
-        };
-        let request = Request::Write {
-            fid,
-            offset: off,
-            data,
-        };
-        let encode = |tag, out: &mut [u8]| ninep::encode_request(tag, &request, out);
-        let reply = self.exchange(slot, encode).await?;
-        let done = reply::written(reply.bytes(), data.len());
-        stats::count_request(0, u64::from(done.unwrap_or(0)));
-        done
-    }
-
-    fn iounit(&self) -> u32 {
-        self.iounit.get().min(IOUNIT as u32)
-    }
-}
-
-impl Transport for Below {
+impl Link for Virtio {
+    type Room = Slot;
+    type Reply = Reply;
+    const NAME: &'static str = "virtio-9p";
     const TREE: &'static str = "the host's directory";
+    /// One for each slot: whoever has a slot has a tag.
+    const TAGS: u16 = SLOTS as u16;
+    const MSIZE: u32 = MSIZE;
 
-    async fn negotiate(&self) -> Result<(), Failure> {
-        let request = Request::Version {
-            msize: MSIZE,
-            version: VERSION_L,
+    #[inline]
+    fn room(&self, shape: serving::Shape) -> Option<Slot> {
+        let shape = match shape {
+            serving::Shape::Reply(len) => Shape::Reply(len),
+            serving::Shape::Data(len) => Shape::Data(len),
         };
-        let encode = |_, out: &mut [u8]| ninep::encode_request(NOTAG, &request, out);
-        let slot = self.slot(Shape::Reply(REPLY)).await;
-        let reply = self.exchange(slot, encode).await.about(NAME)?;
-        let (_, room) = reply::version(reply.bytes(), MSIZE, NAME)?;
-        self.iounit.set(room);
+        self.device.borrow().pool().take(shape)
+    }
+
+    #[inline]
+    fn send(
+        &self,
+        mut slot: Slot,
+        request: &Request<'_>,
+        data: &[u8],
+        tag: impl FnOnce(usize) -> Result<u16, Errno>,
+    ) -> Result<(), Errno> {
+        let out = slot.request_mut();
+        let head = ninep::encode_request_head(0, request, data.len(), out);
+        let head = head.map_err(|_| Errno::ENAMETOOLONG)?;
+        let len = head + data.len();
+        let payload = out.get_mut(head..len).ok_or(Errno::ENAMETOOLONG)?;
+        payload.copy_from_slice(data);
+        let tag = tag(len)?;
+        ninep::set_tag(out, tag);
+        self.device.borrow_mut().submit(slot, tag, len)?;
+        self.unkicked.set(true);
         Ok(())
     }
 
-    fn deliver(&self, _: Came, _: &mut Buffers) -> Result<(), Failure> {
-        self.freed();
+    #[inline]
+    fn receive(
+        &self,
+        _: Came,
+        _: &mut Buffers,
+        mut each: impl FnMut(Event<Reply>),
+    ) -> Result<(), Failure> {
         let mut device = self.device.borrow_mut();
-        let mut calls = self.calls.borrow_mut();
-        while let Some(completion) = device.completed().about(NAME)? {
-            let index = usize::from(completion.slot.index());
-            let call = calls.get_mut(index).ok_or(Errno::EIO).about(NAME)?;
-            if let Call::Waiting(waker) = core::mem::replace(call, Call::Done(completion)) {
-                waker.wake();
-            }
+        while let Some(completion) = device.completed().about(Self::NAME)? {
+            let Completion { slot, tag, len } = completion;
+            each(match len {
+                Ok(len) => Event::Reply(Reply { slot, len }),
+                Err(_) => Event::Failed(tag),
+            });
         }
         Ok(())
     }
 
+    #[inline]
     fn flush(&self) {
         if self.unkicked.take() {
             self.device.borrow_mut().kick();
@@ -236,9 +102,7 @@ impl Transport for Below {
     }
 
     #[inline]
-    fn freed(&self) {
-        if self.starved.take() {
-            self.freed.ring();
-        }
+    fn count(&self, came: usize, went: usize) {
+        stats::count_request(came as u64, went as u64);
     }
 }

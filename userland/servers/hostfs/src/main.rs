@@ -17,9 +17,9 @@
 
 mod below;
 
-use below::Below;
+use below::Virtio;
 use rt::{Failure, Named, Port};
-use serving::{BELOW, Server};
+use serving::{BELOW, Lower, Server};
 use snapfs::Snapfs;
 
 rt::main!(main);
@@ -36,8 +36,8 @@ fn main(args: rt::Args) -> Result<(), Failure> {
         None => TAG,
     };
     let port = Port::new().about("receive port")?;
-    let below = Below::open(tag, &port, BELOW)?;
+    let lower = Lower::new(Virtio::open(tag, &port, BELOW)?)?;
     rt::stats::register_device().about("device counters")?;
-    let fs = Snapfs::with(below, serving::options());
+    let fs = Snapfs::with(lower, serving::options());
     Server::new(port, &fs)?.run()
 }

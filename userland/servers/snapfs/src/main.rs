@@ -21,10 +21,10 @@ extern crate alloc;
 mod below;
 
 use alloc::vec::Vec;
-use below::Below;
+use below::Channel;
 use rt::abi::privilege;
 use rt::{ByteStr, Failure, File, Named, Port, process, service};
-use serving::Server;
+use serving::{Lower, Server};
 use snapfs::Snapfs;
 
 rt::main!(main);
@@ -54,7 +54,7 @@ fn main(args: rt::Args) -> Result<(), Failure> {
 /// Serves until the kernel hangs up, or the server beneath is of no use.
 fn serve(channel: File) -> Result<(), Failure> {
     let port = Port::new().about("receive port")?;
-    let below = Below::new(channel, &port)?;
-    let fs = Snapfs::with(below, serving::options());
+    let lower = Lower::new(Channel::new(channel, &port)?)?;
+    let fs = Snapfs::with(lower, serving::options());
     Server::new(port, &fs)?.run()
 }

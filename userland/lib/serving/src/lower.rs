@@ -1,0 +1,375 @@
+//! The lower file server as snapfs needs it: calls that wait.
+//!
+//! Tags and the matching of replies are [`ninep::client`]'s; a [`Link`] carries the
+//! messages. A task waits by its waker. A reply that makes no sense is `EPROTO` for the
+//! request that it answers; if it answers none, nothing that the server says can be
+//! told from nonsense any more, and the link is given up.
+use crate::message::Buffers;
+use crate::reply;
+use crate::serve::{Came, Transport};
+use core::cell::{Cell, RefCell};
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+use ninep::Request;
+use ninep::client::{Client, Effects, Failed, Matched, Receipt, Tag, Then};
+use ninep::consts::{READ_HEAD, VERSION_L};
+use rt::abi::PAGE;
+use rt::{Errno, Failure, Named};
+use snapfs::Backing;
+use snapfs::sync::Bell;
+
+/// Bytes that are enough for a reply that is not data.
+const SHORT: usize = PAGE as usize;
+
+/// A task that waits; `None` until it has been polled.
+type Waiter = Option<Waker>;
+
+/// What memory a request needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shape {
+    /// The request is short; its reply may carry this many bytes of data.
+    Reply(usize),
+    /// The request carries this many bytes of data; its reply is short.
+    Data(usize),
+}
+
+/// What a link has received.
+pub enum Event<R> {
+    /// A message.
+    Reply(R),
+    /// What came in place of the reply to the request with this tag is none.
+    Failed(u16),
+    /// There is no server any more, or none that makes sense.
+    HungUp(Errno),
+}
+
+/// The way of messages to the lower server.
+pub trait Link {
+    /// Memory for one request.
+    type Room;
+    /// A message from the server, in the memory that it came in.
+    type Reply: AsRef<[u8]>;
+    /// Name of the server, for messages.
+    const NAME: &'static str;
+    /// Name of the served tree, for messages.
+    const TREE: &'static str;
+    /// Requests in flight at most.
+    const TAGS: u16;
+    /// Longest message to agree on.
+    const MSIZE: u32;
+
+    /// Memory for a request of that shape, if there is some now.
+    fn room(&self, shape: Shape) -> Option<Self::Room>;
+
+    /// Sends a request with `data` as its payload. `tag` gives the tag for a message
+    /// of so many bytes.
+    ///
+    /// # Errors
+    /// Those of `tag`; `ENAMETOOLONG`: the request does not fit; `EIO`: it cannot be
+    /// sent.
+    fn send(
+        &self,
+        room: Self::Room,
+        request: &Request<'_>,
+        data: &[u8],
+        tag: impl FnOnce(usize) -> Result<u16, Errno>,
+    ) -> Result<(), Errno>;
+
+    /// Calls `each` for everything that came.
+    ///
+    /// # Errors
+    /// The link is of no use any more.
+    fn receive(
+        &self,
+        came: Came,
+        buffers: &mut Buffers,
+        each: impl FnMut(Event<Self::Reply>),
+    ) -> Result<(), Failure>;
+
+    /// Requests were sent that the server may not know of yet.
+    fn flush(&self) {}
+
+    /// The server is of no use any more.
+    fn hang_up(&self) {}
+
+    /// A request is answered: so many bytes of data came, and so many went.
+    fn count(&self, _came: usize, _went: usize) {}
+}
+
+/// A lower server, and the tasks that wait for it.
+pub struct Lower<L: Link> {
+    link: L,
+    client: RefCell<Client<Waiter, L::Reply, ()>>,
+    /// Tasks wait for memory or a tag.
+    starved: Cell<bool>,
+    freed: Bell,
+    iounit: Cell<u32>,
+}
+
+impl<L: Link> Lower<L> {
+    /// The server at the other end of `link`.
+    ///
+    /// # Errors
+    /// Memory is out.
+    pub fn new(link: L) -> Result<Lower<L>, Failure> {
+        Ok(Lower {
+            link,
+            client: RefCell::new(Client::new(L::TAGS, L::MSIZE).about(L::NAME)?),
+            starved: Cell::new(false),
+            freed: Bell::default(),
+            iounit: Cell::new(0),
+        })
+    }
+
+    /// Waits until `try_it` returns something; it is tried again when memory or tags
+    /// have become free.
+    async fn wait<R>(&self, try_it: impl Fn() -> Option<R>) -> R {
+        loop {
+            match try_it() {
+                Some(result) => return result,
+                None => {
+                    self.starved.set(true);
+                    self.freed.wait().await;
+                }
+            }
+        }
+    }
+
+    /// One request in memory of that shape, and its reply.
+    async fn call(&self, request: &Request<'_>, shape: Shape) -> Result<Data<L::Reply>, Errno> {
+        let room = match self.link.room(shape) {
+            Some(room) => room,
+            None => self.wait(|| self.link.room(shape)).await,
+        };
+        self.exchange(room, request, &[]).await
+    }
+
+    async fn exchange(
+        &self,
+        room: L::Room,
+        request: &Request<'_>,
+        data: &[u8],
+    ) -> Result<Data<L::Reply>, Errno> {
+        let has_tag = || self.client.borrow().has_tag().then_some(());
+        if has_tag().is_none() {
+            self.wait(has_tag).await;
+        }
+        let tag = self.send(room, request, data)?;
+        let reply = Wait { lower: self, tag }.await?;
+        Ok(Data { reply, start: 0 })
+    }
+
+    /// Sends a request, for which a tag is free.
+    fn send(&self, room: L::Room, request: &Request<'_>, data: &[u8]) -> Result<Tag, Errno> {
+        let client = &mut *self.client.borrow_mut();
+        let mut begun = None;
+        let sent = self.link.send(room, request, data, |len| {
+            let tag = client.begin(request, len, Then::Wake(None))?;
+            begun = tag;
+            tag.map(Tag::number).ok_or(Errno::EAGAIN)
+        });
+        match begun {
+            Some(tag) => sent.map(|()| tag).inspect_err(|_| client.unsent(tag)),
+            None => Err(sent.err().unwrap_or(Errno::EIO)),
+        }
+    }
+
+    fn came(&self, event: Event<L::Reply>) {
+        match event {
+            Event::Reply(reply) => self.replied(reply),
+            Event::Failed(number) => self.fail(number),
+            Event::HungUp(errno) => self.hang_up(errno),
+        }
+    }
+
+    fn replied(&self, reply: L::Reply) {
+        let message = reply.as_ref();
+        let head = message.get(..READ_HEAD).unwrap_or(message);
+        let number = ninep::peek(head).map(|(_, _, number)| number);
+        let matched = {
+            let mut client = self.client.borrow_mut();
+            client.expect(head, message.len() as u64, Receipt::Whole)
+        };
+        match (matched, number) {
+            (Ok(Matched::Wanted(tag)), _) => {
+                let effects = self.client.borrow_mut().answer(tag, Ok(reply));
+                wake(effects);
+            }
+            (Ok(Matched::Done(effects) | Matched::TooLong(effects)), _) => wake(effects),
+            (Err(_), Some(number)) => self.fail(number),
+            (Err(errno), None) => self.hang_up(errno),
+        }
+    }
+
+    /// Nonsense came for the request with that tag, if there is one.
+    fn fail(&self, number: u16) {
+        let nonsense = Failed::Lost(Errno::EPROTO);
+        let effects = {
+            let mut client = self.client.borrow_mut();
+            let tag = client.find(number);
+            tag.map(|tag| client.answer(tag, Err(nonsense)))
+        };
+        match effects {
+            Some(effects) => wake(effects),
+            None => self.hang_up(nonsense.errno()),
+        }
+    }
+
+    /// Every request in flight ends with `errno`, and every later one with `EIO`.
+    fn hang_up(&self, errno: Errno) {
+        self.link.hang_up();
+        self.client.borrow_mut().hang_up(errno);
+        while let Some(effects) = {
+            let mut client = self.client.borrow_mut();
+            client.next_hung_up()
+        } {
+            wake(effects);
+        }
+    }
+}
+
+fn wake(effects: Effects<Waiter, ()>) {
+    if let Some(Some(waker)) = effects.wake {
+        waker.wake();
+    }
+}
+
+/// The wait for a reply. It is polled to its end.
+struct Wait<'a, L: Link> {
+    lower: &'a Lower<L>,
+    tag: Tag,
+}
+
+impl<L: Link> Future for Wait<'_, L> {
+    type Output = Result<L::Reply, Errno>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut client = self.lower.client.borrow_mut();
+        if let Some(answer) = client.take(self.tag) {
+            drop(client);
+            self.lower.freed();
+            return Poll::Ready(answer.map_err(Failed::errno));
+        }
+        if let Some(waiter) = client.waiter(self.tag)
+            && !waiter
+                .as_ref()
+                .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
+            *waiter = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+/// Bytes of a reply, in the memory that it came in.
+pub struct Data<R> {
+    reply: R,
+    /// Where they begin; not after the end.
+    start: usize,
+}
+
+impl<R: AsRef<[u8]>> AsRef<[u8]> for Data<R> {
+    #[inline]
+    fn as_ref(&self) -> &[u8] {
+        &self.reply.as_ref()[self.start..]
+    }
+}
+
+impl<L: Link> Backing for Lower<L> {
+    type Buf = Data<L::Reply>;
+
+    async fn rpc(&self, request: &Request<'_>) -> Result<Self::Buf, Errno> {
+        let most = match request {
+            Request::Readdir { count, .. } => *count as usize,
+            _ => SHORT,
+        };
+        let reply = self.call(request, Shape::Reply(most)).await;
+        self.link.count(0, 0);
+        let reply = reply?;
+        // A list goes to a client who has no more room.
+        let long =
+            matches!(request, Request::Readdir { .. }) && reply.as_ref().len() > READ_HEAD + most;
+        if long { Err(Errno::EPROTO) } else { Ok(reply) }
+    }
+
+    async fn read(&self, fid: u32, off: u64, count: u32) -> Result<Self::Buf, Errno> {
+        let count = count.min(self.iounit());
+        let request = Request::Read {
+            fid,
+            offset: off,
+            count,
+        };
+        let reply = self.call(&request, Shape::Reply(count as usize)).await;
+        let checked = reply.and_then(|reply| {
+            let got = reply::read(reply.as_ref(), count as usize)?;
+            Ok((reply, got))
+        });
+        self.link
+            .count(checked.as_ref().map_or(0, |(_, got)| *got), 0);
+        let (mut reply, _) = checked?;
+        reply.start = READ_HEAD;
+        Ok(reply)
+    }
+
+    async fn write(&self, fid: u32, off: u64, data: &[u8]) -> Result<u32, Errno> {
+        let data = data.get(..self.iounit() as usize).unwrap_or(data);
+        let (room, data) = match self.link.room(Shape::Data(data.len())) {
+            Some(room) => (room, data),
+            // What there is may all be with tasks that are about to write. A short
+            // write is slower and never waits for one of those.
+            None => {
+                let data = data.get(..SHORT).unwrap_or(data);
+                let room = self.wait(|| self.link.room(Shape::Data(data.len())));
+                (room.await, data)
+            }
+        };
+        let request = Request::Write {
+            fid,
+            offset: off,
+            data: &[],
+        };
+        let reply = self.exchange(room, &request, data).await;
+        let done = reply.and_then(|reply| reply::written(reply.as_ref(), data.len()));
+        self.link.count(0, done.map_or(0, |done| done as usize));
+        done
+    }
+
+    #[inline]
+    fn iounit(&self) -> u32 {
+        self.iounit.get()
+    }
+}
+
+impl<L: Link> Transport for Lower<L> {
+    const TREE: &'static str = L::TREE;
+
+    async fn negotiate(&self) -> Result<(), Failure> {
+        let request = Request::Version {
+            msize: L::MSIZE,
+            version: VERSION_L,
+        };
+        let reply = self.call(&request, Shape::Reply(SHORT)).await;
+        let reply = reply.about(L::NAME)?;
+        let (msize, data) = reply::version(reply.as_ref(), L::MSIZE, L::NAME)?;
+        self.client.borrow_mut().set_msize(msize);
+        self.iounit.set(data);
+        Ok(())
+    }
+
+    fn flush(&self) {
+        self.link.flush();
+    }
+
+    fn deliver(&self, came: Came, buffers: &mut Buffers) -> Result<(), Failure> {
+        self.freed();
+        self.link.receive(came, buffers, |event| self.came(event))
+    }
+
+    #[inline]
+    fn freed(&self) {
+        if self.starved.take() {
+            self.freed.ring();
+        }
+    }
+}
