@@ -69,13 +69,39 @@ pub(super) unsafe fn init(words: *mut AtomicU64, limit: u32) {
     LIMIT.store(limit, Relaxed);
 }
 
+/// A frame's word and its value.
+#[derive(Clone, Copy)]
+pub(super) struct Word {
+    at: &'static AtomicU64,
+    now: u64,
+}
+
+impl Word {
+    #[inline]
+    fn set(self, value: u64) {
+        self.at.store(value, Relaxed);
+    }
+}
+
+/// The word of a frame. Panics for frames beyond the last.
 #[inline]
-fn word(frame: Frame) -> Option<&'static AtomicU64> {
+fn word(frame: Frame) -> Word {
     if frame.0 >= limit() {
-        return None;
+        wrong(frame, "does not exist");
     }
     // SAFETY: `init` has set both; the index is below the limit.
-    Some(unsafe { &*WORDS.load(Relaxed).add(frame.0 as usize) })
+    let at = unsafe { &*WORDS.load(Relaxed).add(frame.0 as usize) };
+    let now = at.load(Relaxed);
+    Word { at, now }
+}
+
+/// The value of a frame's word; [`ABSENT`] for frames beyond the last.
+#[inline]
+fn value(frame: Frame) -> u64 {
+    match frame.0 < limit() {
+        true => word(frame).now,
+        false => ABSENT,
+    }
 }
 
 #[cold]
@@ -91,41 +117,39 @@ fn is_tagged_data(word: u64) -> bool {
 /// The word of a frame of data that is held. Panics for any other frame: the caller
 /// has lost track of memory, and to go on would corrupt it.
 #[inline]
-pub(super) fn data(frame: Frame) -> &'static AtomicU64 {
-    match word(frame) {
-        Some(word) if is_tagged_data(word.load(Relaxed)) => word,
-        _ => wrong(frame, "is not held"),
+pub(super) fn data(frame: Frame) -> Word {
+    let word = word(frame);
+    if !is_tagged_data(word.now) {
+        wrong(frame, "is not held");
     }
+    word
 }
 
 /// Panics unless the frame is a node of an overlay.
 #[inline]
 pub(super) fn assert_node(frame: Frame) {
-    match word(frame) {
-        Some(word) if word.load(Relaxed) >> TAG == NODE >> TAG => {}
-        _ => wrong(frame, "is not a node"),
+    if word(frame).now >> TAG != NODE >> TAG {
+        wrong(frame, "is not a node");
     }
 }
 
 /// Returns true for memory, the kernel's own included; false for devices and holes.
 #[inline]
 pub(super) fn is_memory(frame: Frame) -> bool {
-    word(frame).is_some_and(|word| word.load(Relaxed) != ABSENT)
+    value(frame) != ABSENT
 }
 
 /// Returns true for data that is held.
 #[inline]
 pub(super) fn is_data(frame: Frame) -> bool {
-    word(frame).is_some_and(|word| is_tagged_data(word.load(Relaxed)))
+    is_tagged_data(value(frame))
 }
 
 impl Use {
     /// Marks a frame as taken for this use, by one holder.
     #[inline]
     pub(super) fn begin(self, frame: Frame) {
-        if let Some(word) = word(frame) {
-            word.store(self as u64 | ONE_HOLDER, Relaxed);
-        }
+        word(frame).set(self as u64 | ONE_HOLDER);
     }
 }
 
@@ -133,11 +157,11 @@ impl Use {
 #[inline]
 pub(super) fn retain(frame: Frame) {
     let word = data(frame);
-    let now = word.load(Relaxed);
+    let now = word.now;
     if now & HOLDERS == HOLDERS {
         wrong(frame, "has too many holders");
     }
-    word.store(now + ONE_HOLDER, Relaxed);
+    word.set(now + ONE_HOLDER);
 }
 
 /// The state of a frame after [`release`].
@@ -155,12 +179,12 @@ pub(super) enum Left {
 #[inline]
 pub(super) fn release(frame: Frame) -> Left {
     let word = data(frame);
-    let before = word.load(Relaxed);
+    let before = word.now;
     if before & HOLDERS == 0 {
         wrong(frame, "is not held");
     }
     let now = before - ONE_HOLDER;
-    word.store(now, Relaxed);
+    word.set(now);
     if now & HOLDERS != 0 {
         return Left::Held;
     }
@@ -175,20 +199,20 @@ pub(super) fn release(frame: Frame) -> Left {
 
 /// Returns true if the frame of data has no holder.
 pub(super) fn is_unheld(frame: Frame) -> bool {
-    data(frame).load(Relaxed) & HOLDERS == 0
+    data(frame).now & HOLDERS == 0
 }
 
 /// Returns true if the frame has more than one holder.
 #[inline]
 pub(super) fn is_shared(frame: Frame) -> bool {
-    data(frame).load(Relaxed) & HOLDERS > 1
+    data(frame).now & HOLDERS > 1
 }
 
 /// Panics unless the frame is data that may be written by name: with one holder and
 /// not cached, or shared for good.
 #[inline]
 pub(super) fn assert_writable(frame: Frame) {
-    if !is_writable(data(frame).load(Relaxed)) {
+    if !is_writable(data(frame).now) {
         wrong(frame, "is not exclusive");
     }
 }
@@ -209,18 +233,18 @@ pub(super) fn assert_uncached(frame: Frame) {
 /// Returns true if the frame cache names the frame.
 #[inline]
 pub(super) fn is_cached(frame: Frame) -> bool {
-    data(frame).load(Relaxed) >> TAG == CACHED >> TAG
+    data(frame).now >> TAG == CACHED >> TAG
 }
 
 /// Marks the frame as named by the frame cache, or not.
 pub(super) fn set_cached(frame: Frame, cached: bool) {
     let word = data(frame);
-    let now = word.load(Relaxed);
+    let now = word.now;
     if now >> TAG == SHARED >> TAG {
         wrong(frame, "is shared for good");
     }
     let counts = now & (HOLDERS | TRANSLATIONS);
-    word.store(counts | if cached { CACHED } else { DATA }, Relaxed);
+    word.set(counts | if cached { CACHED } else { DATA });
 }
 
 /// Counts a translation that leads to the frame of data. With `write` it panics
@@ -228,69 +252,61 @@ pub(super) fn set_cached(frame: Frame, cached: bool) {
 #[inline]
 pub(super) fn translate(frame: Frame, write: bool) {
     let word = data(frame);
-    let now = word.load(Relaxed);
+    let now = word.now;
     if write && !is_writable(now) {
         wrong(frame, "is not exclusive");
     }
     if now & TRANSLATIONS == TRANSLATIONS {
         wrong(frame, "has too many translations");
     }
-    word.store(now + ONE_TRANSLATION, Relaxed);
+    word.set(now + ONE_TRANSLATION);
 }
 
 /// Counts one such translation less.
 #[inline]
 pub(super) fn forget_translation(frame: Frame) {
     let word = data(frame);
-    let now = word.load(Relaxed);
+    let now = word.now;
     if now & TRANSLATIONS == 0 {
         wrong(frame, "is not translated");
     }
-    word.store(now - ONE_TRANSLATION, Relaxed);
+    word.set(now - ONE_TRANSLATION);
 }
 
 /// Adds a reference to a page-table root.
 pub(super) fn retain_object(frame: Frame) {
-    let word = object(frame);
-    word.store(word.load(Relaxed) + ONE_HOLDER, Relaxed);
+    let word = word(frame);
+    if word.now >> TAG != OBJECT >> TAG {
+        wrong(frame, "is not an object");
+    }
+    word.set(word.now + ONE_HOLDER);
 }
 
 /// Removes a reference to an object or node; returns true if it was the last.
 pub(super) fn release_object(frame: Frame, kind: Use) -> bool {
-    let word = match word(frame) {
-        Some(word) if word.load(Relaxed) >> TAG == kind as u64 >> TAG => word,
-        _ => wrong(frame, "is not that kind of object"),
-    };
-    let now = word.load(Relaxed) - ONE_HOLDER;
-    word.store(now, Relaxed);
-    now & HOLDERS == 0
-}
-
-fn object(frame: Frame) -> &'static AtomicU64 {
-    match word(frame) {
-        Some(word) if word.load(Relaxed) >> TAG == OBJECT >> TAG => word,
-        _ => wrong(frame, "is not an object"),
+    let word = word(frame);
+    if word.now >> TAG != kind as u64 >> TAG {
+        wrong(frame, "is not that kind of object");
     }
+    let now = word.now - ONE_HOLDER;
+    word.set(now);
+    now & HOLDERS == 0
 }
 
 /// Marks the frame as free, with `next` behind it in the list.
 #[inline]
 pub(super) fn set_free(frame: Frame, next: u32) {
-    if let Some(word) = word(frame) {
-        word.store(FREE | u64::from(next), Relaxed);
-    }
+    word(frame).set(FREE | u64::from(next));
 }
 
 /// The frame behind a free one in the list; `None` if it is not free.
 #[inline]
 pub(super) fn next_free(frame: Frame) -> Option<u32> {
-    let word = word(frame)?.load(Relaxed);
+    let word = value(frame);
     (word >> TAG == FREE >> TAG).then_some(word as u32)
 }
 
 /// At start: sets the word of a frame.
 pub(super) fn set(frame: Frame, kind: u64) {
-    if let Some(word) = word(frame) {
-        word.store(kind, Relaxed);
-    }
+    word(frame).set(kind);
 }
