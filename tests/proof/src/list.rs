@@ -176,6 +176,15 @@ pub const LIST: &[Mutation] = &[
         test: "a_store_after_a_fork_is_the_storing_sides_alone",
     },
     Mutation {
+        drops: "invariant 15: a tag is not used again before the answer to its flush",
+        file: "userland/lib/ninep/src/client/table.rs",
+        from: "            && call.flush == Flush::No\n        {\n            call.state = State::Free;",
+        to: "        {\n            call.state = State::Free;",
+        package: "ninep",
+        target: "client",
+        test: "requests_of_two_processes_end_once_in_every_order",
+    },
+    Mutation {
         drops: "invariant 13: what a late reply made is undone",
         file: "userland/lib/ninep/src/client/reply.rs",
         from: "if let Some(fid) = closed.unwanted {",
