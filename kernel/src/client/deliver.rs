@@ -23,7 +23,7 @@ type Effects = ninep::client::Effects<Slot, Trimmed>;
 
 impl Client for Mount {
     /// # Errors
-    /// `EPROTO` for what is no reply to a request that the server has received.
+    /// `EPROTO` for a message that is not a reply to a received request.
     fn deliver(&self, message: &dyn Incoming) -> Result<(), Stop> {
         let mut head = [0; READ_HEAD];
         let known = message.copy(0, &mut head)?;
@@ -66,7 +66,7 @@ impl Client for Mount {
     }
 }
 
-/// Does what the end of a request leaves to do.
+/// Carries out the effects of a request's end.
 pub(super) fn apply(effects: Effects) {
     if let Some(slot) = effects.wake {
         sched::unpark(slot);
@@ -76,8 +76,8 @@ pub(super) fn apply(effects: Effects) {
     }
 }
 
-/// Copies what a reply contains, without waiting. The inner error is for the process
-/// that waits.
+/// Copies the content of a reply, without waiting. The inner error is for the
+/// waiting process.
 fn take(
     message: &dyn Incoming,
     head: &[u8],

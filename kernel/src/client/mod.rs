@@ -30,21 +30,22 @@ const _: () = assert!(
     TAGS as usize <= DEPTH,
     "a request with a tag has room in the channel"
 );
-/// Writes that have something staged at a time. The server's room is for four
-/// (docs/protocol.md); what was given up may still take some of it.
+/// The most writes that are staged at a time. The server has room for four
+/// (docs/protocol.md), part of which abandoned writes may still occupy.
 const STAGING_MAX: usize = 2;
 /// Data bytes in one message the kernel asks for.
 const IOUNIT: u32 = 128 * 1024;
 /// Room for the head of the longest message beside its data.
 const HEADROOM: u32 = 4096;
-/// Longest message.
+/// Bytes of the longest message.
 const MSIZE: u32 = IOUNIT + HEADROOM;
 /// Most bytes one commit may move, until the server says otherwise.
 const WMAX: u32 = 8 << 20;
 
 static NEXT_ID: AtomicU32 = AtomicU32::new(1);
 
-/// The state machine: a process waits by its slot, and of trims it is told.
+/// The state machine: a waiting process is named by its slot, and trims are
+/// reported.
 type Machine = ninep::client::Client<Slot, rpc::Answer, Trimmed>;
 type Then = ninep::client::Then<Slot, Trimmed>;
 
@@ -83,7 +84,7 @@ impl Drop for Mount {
 }
 
 impl Mount {
-    /// Speaks 9P on `end`: version, session, attach to what the server calls
+    /// Connects to the server at `end`: version, session, attach to the tree
     /// `name`. Blocks.
     pub fn connect(end: Arc<End>, name: &[u8]) -> Result<Arc<Mount>, Errno> {
         let mut sinks = room(usize::from(TAGS))?;
@@ -162,17 +163,17 @@ impl Mount {
         Ok(())
     }
 
-    /// Does the server keep snapshots?
+    /// Returns true if the server has snapshots.
     pub fn has_snapshots(&self) -> bool {
         self.snapshots.load(Relaxed)
     }
 
-    /// No read of its files is to be deferred.
+    /// Makes all reads of its files eager.
     pub fn be_eager(&self) {
         self.eager.store(true, Relaxed);
     }
 
-    /// May reads of its files be deferred?
+    /// Returns true if reads of its files may be deferred.
     pub fn deferred(&self) -> bool {
         !self.eager.load(Relaxed)
     }
@@ -224,7 +225,7 @@ impl Mount {
         self.state.lock().staging.give();
     }
 
-    /// Is the server gone for good?
+    /// Returns true if the connection is closed.
     pub fn is_down(&self) -> bool {
         self.state.lock().machine.is_down()
     }

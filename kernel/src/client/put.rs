@@ -15,13 +15,13 @@ use vm::{PutReply, SnapId};
 /// Whether a message ends the write.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// More follow.
+    /// More messages follow.
     Staged,
     /// All that was staged takes effect.
     Commit,
 }
 
-/// What one message says beside its operations.
+/// The part of a message beside its operations.
 #[derive(Clone, Copy)]
 pub struct Target {
     /// The open file.
@@ -32,7 +32,7 @@ pub struct Target {
     pub off: u64,
     /// The server picks the base: the end of the file.
     pub append: bool,
-    /// The snapshot that what is written becomes.
+    /// The snapshot that the written ranges become part of.
     pub into: Option<SnapId>,
 }
 
@@ -62,7 +62,7 @@ impl Write {
         })
     }
 
-    /// Its number.
+    /// The write's number.
     pub fn wid(&self) -> u64 {
         self.wid
     }
@@ -157,7 +157,7 @@ impl Write {
 
     /// Gives the write up; nothing of it happens.
     pub fn abort(mut self, mount: &Mount, fid: u32) {
-        // Whatever the answers, the write is given up.
+        // The write is aborted, whatever the answers.
         if let Some(commit) = self.commit.take() {
             let _ = mount.finish(commit.sent);
         }
@@ -177,7 +177,7 @@ impl Write {
     }
 }
 
-/// What the answer to the last message says.
+/// Evaluates the answer to the last message.
 fn committed(
     mount: &Mount,
     target: Option<(Target, u64)>,
@@ -211,8 +211,8 @@ fn committed(
     }
 }
 
-/// What the answer to a commit says of the file's past and of the snapshot that
-/// has what was written.
+/// Records the statements of a commit's answer about the file's past and the
+/// snapshot with the written ranges.
 fn learn(mount: &Mount, target: &Target, reply: PutReply, news: &News) {
     snapshots::learn(mount, target.path, news);
     let base = if target.append { reply.off } else { target.off };

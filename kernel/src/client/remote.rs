@@ -17,7 +17,7 @@ pub struct Remote {
     pub mount: Arc<Mount>,
     /// The fid.
     pub fid: u32,
-    /// What the server calls the file.
+    /// The server's identity for the file.
     pub qid: Qid,
 }
 
@@ -101,7 +101,7 @@ impl Step<'_> {
         Ok(end.map_or(Reached::Nothing(walked, errno), Reached::End))
     }
 
-    /// How many names were walked, and what they are.
+    /// The number of names walked, and their qids.
     fn walked(&self, answer: &rpc::Answer, qids: &mut [Qid; MAXWELEM]) -> Result<usize, Errno> {
         let Reply::Walk { qids: walked } = answer.reply()? else {
             return Err(Errno::EPROTO);
@@ -122,12 +122,12 @@ fn nanoseconds(seconds: u64, rest: u64) -> u64 {
 }
 
 impl Remote {
-    /// Walks from the root of `mount` along `path`: names with a `/` between
-    /// two. A link ends the walk, the one at the end of the path only if it is to be
+    /// Walks from the root of `mount` along `path`: names separated by `/`. A
+    /// link ends the walk, a link at the end of the path only if it is to be
     /// followed.
     ///
     /// # Errors
-    /// What has nothing to do with the names.
+    /// Errors that are unrelated to the names.
     pub fn reach(mount: &Arc<Mount>, path: &[u8], last: Last) -> Result<Reached, Errno> {
         let mut parts = path.split(|byte| *byte == b'/').filter(|p| !p.is_empty());
         let total = parts.clone().count();
@@ -144,7 +144,7 @@ impl Remote {
                 Some(here) => (here.fid, here.qid),
                 None => mount.root(),
             };
-            // Before this one a link is to be followed in any case.
+            // A link before this name is followed in any case.
             let kept = (last == Last::Keep).then(|| total.wrapping_sub(done + 1));
             let step = Step {
                 names,
@@ -164,7 +164,7 @@ impl Remote {
         }
     }
 
-    /// Is it a symbolic link?
+    /// Returns true for a symbolic link.
     pub fn is_link(&self) -> bool {
         self.qid.kind & qid::SYMLINK != 0
     }
@@ -213,7 +213,7 @@ impl Remote {
         }
     }
 
-    /// Is it a directory?
+    /// Whether the file is a directory.
     pub fn kind(&self) -> Directory {
         Directory::of(self.qid)
     }
@@ -314,7 +314,7 @@ impl Remote {
         }
     }
 
-    /// What it is.
+    /// The attributes of the file.
     pub fn stat(&self) -> Result<Stat, Errno> {
         let attr = self.attributes()?;
         Ok(Stat {
@@ -330,7 +330,7 @@ impl Remote {
         })
     }
 
-    /// Changes what `change` says.
+    /// Applies `change`.
     pub fn change(&self, change: &StatChange) -> Result<(), Errno> {
         let mut attr = SetAttr {
             mode: change.mode as u32 & 0o7777,
@@ -356,7 +356,7 @@ impl Remote {
         }
     }
 
-    /// What was written is on the medium.
+    /// Returns when all writes have reached the medium.
     pub fn sync(&self) -> Result<(), Errno> {
         let request = Request::Fsync {
             fid: self.fid,
@@ -418,7 +418,7 @@ impl Remote {
     }
 }
 
-/// Is a file a directory?
+/// Whether a file is a directory.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Directory {
     /// It is one.

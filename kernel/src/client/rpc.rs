@@ -1,11 +1,11 @@
 //! Sending requests and waiting for replies.
 //!
-//! Tags, requests in flight and what their replies are for are the affair of
-//! [`ninep::client`]; here its messages are sent and processes wait. A process that
-//! is to end does not wait: it takes its request back if the server has not received
-//! it, or leaves it behind. A process that a note interrupts flushes its request, but
-//! waits for the outcome: a reply that comes before the Rflush counts, so that the
-//! process knows what has happened (invariant 13).
+//! [`ninep::client`] manages tags, requests in flight and the purpose of their
+//! replies; this module sends its messages and makes processes wait. A process
+//! that must end does not wait: it withdraws its request if the server has not
+//! received it, or leaves it behind. A process that a note interrupts flushes
+//! its request, but waits for the outcome: a reply that arrives before the
+//! Rflush counts, so that the process knows the result (invariant 13).
 use super::{Mount, State, Then, Trimmed};
 use crate::chan::{End, HEAD_MAX, Message, Piece, room};
 use crate::counters;
@@ -19,9 +19,9 @@ use ninep::{List, Reply, Request};
 /// Bytes that hold most heads.
 const SMALL_HEAD: usize = 128;
 
-/// What a reply of the right kind contains.
+/// The content of a reply of the right type.
 pub enum Answer {
-    /// Data of an Rread: so many bytes are in the request's sink.
+    /// The number of bytes of an Rread's data in the request's sink.
     Sunk(usize),
     /// The whole message.
     Message(Vec<u8>),
@@ -58,14 +58,14 @@ impl Mount {
         match self.finish(sent) {
             Ok(Answer::Sunk(bytes)) => Ok(bytes),
             Ok(Answer::Message(_)) => Err(Errno::EPROTO),
-            // A server's memory is not ours to wait for.
+            // The kernel does not wait for memory of a server.
             Err(Failed::Refused(Errno::ENOMEM)) => Err(Errno::EIO),
             Err(failed) => Err(failed.errno()),
         }
     }
 
-    /// Sends `request` with `body` as its payload; data of the Rread, if that
-    /// is what comes, goes to `sink`. Waits while all tags are in use.
+    /// Sends `request` with `body` as its payload; the data of an Rread goes to
+    /// `sink`. Waits while all tags are in use.
     pub fn start(
         &self,
         request: &Request<'_>,
@@ -106,8 +106,8 @@ impl Mount {
         Ok(tag)
     }
 
-    /// Tells the server, without waiting for the reply, that nobody refers to
-    /// these ranges of a snapshot any more. `false`: that was not possible now.
+    /// Sends a trim of a snapshot's ranges, without waiting for the reply.
+    /// `false`: not possible now.
     pub fn trim(&self, what: Trimmed, ranges: &[(u64, u64)]) -> bool {
         let request = Request::Trim {
             snapfid: what.snapfid,
@@ -148,8 +148,8 @@ impl Mount {
         })
     }
 
-    /// Waits for a reply: until `poll` returns something. A note calls `flush`, once,
-    /// and waits for what comes of that. `None`: the process is to end.
+    /// Waits for a reply: until `poll` returns something. A note calls `flush`,
+    /// once, and waits for its result. `None`: the process must end.
     fn wait_for<R>(
         &self,
         mut poll: impl FnMut(&mut State) -> Option<R>,
@@ -180,8 +180,8 @@ impl Mount {
         self.step(|state| state.machine.clunk(fid));
     }
 
-    /// Takes a step of the machine and does what may follow from any: its own messages
-    /// go out, and a process that waits for a tag goes on.
+    /// Takes a step of the machine, then sends the machine's own messages and
+    /// wakes a process that waits for a tag.
     pub(super) fn step<R>(&self, step: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state.lock();
         let result = step(&mut state);
@@ -195,8 +195,8 @@ impl Mount {
     }
 }
 
-/// The message of a request, up to its payload of so many bytes. The tag is put in
-/// when it is known.
+/// The message of a request, up to its payload of `payload` bytes. The tag is
+/// filled in later.
 fn encode(request: &Request<'_>, payload: usize) -> Result<Vec<u8>, Errno> {
     for size in [SMALL_HEAD, HEAD_MAX] {
         let mut head = room(size)?;

@@ -24,7 +24,7 @@ struct Held {
     mount: Arc<Mount>,
     snapfid: u32,
     qid_path: u64,
-    /// What the file was called, for the message when it is lost.
+    /// The name of the file, for the message about a lost snapshot.
     path: Arc<str>,
     holders: u32,
     /// Ttrims without an answer.
@@ -34,11 +34,11 @@ struct Held {
 }
 
 struct Table {
-    /// Each in memory of the one who took it, so that nobody's many take what
-    /// another's one needs.
+    /// Each entry is charged to the account that took the snapshot, so that
+    /// many snapshots of one do not use up the memory of others.
     entries: Vec<Option<Box<Held>>>,
     free: Vec<u32>,
-    /// Who waits for trims to be answered. Rare enough for one queue.
+    /// Processes that wait for answers to trims. Rare enough for one queue.
     trimming: WaitQueue,
 }
 
@@ -78,7 +78,7 @@ impl Table {
         Ok(index)
     }
 
-    /// Frees an entry; what was in it.
+    /// Frees an entry; returns its content.
     fn vacate(&mut self, index: u32) -> Option<Box<Held>> {
         let gone = self.entries.get_mut(index as usize)?.take()?;
         self.free.push(index);
@@ -120,7 +120,7 @@ fn insert(held: Held) -> Result<SnapId, Errno> {
     Ok(SnapId(index))
 }
 
-/// Where it is.
+/// The place of a snapshot.
 pub fn site(snap: SnapId) -> Option<Site> {
     let mut table = TABLE.lock();
     let held = table.held(snap)?;
@@ -135,26 +135,26 @@ pub fn snapfid(snap: SnapId) -> Result<u32, Errno> {
     site(snap).map(|site| site.snapfid).ok_or(Errno::ESTALE)
 }
 
-/// What its file was called, and whether its server is gone.
+/// The name of its file, and whether its server is gone.
 pub fn path(snap: SnapId) -> Option<(Arc<str>, bool)> {
     let mut table = TABLE.lock();
     let held = table.held(snap)?;
     Some((held.path.clone(), held.mount.is_down()))
 }
 
-/// One more holder.
+/// Adds a holder.
 pub fn retain(snap: SnapId) {
     if let Some(held) = TABLE.lock().held(snap) {
         held.holders += 1;
     }
 }
 
-/// Holders.
+/// The number of holders.
 pub fn holders(snap: SnapId) -> u32 {
     TABLE.lock().held(snap).map_or(0, |h| h.holders)
 }
 
-/// Is it at that server?
+/// Returns true if the snapshot is at that server.
 pub fn at_server(snap: SnapId, mount: &Mount) -> bool {
     TABLE
         .lock()
@@ -162,7 +162,7 @@ pub fn at_server(snap: SnapId, mount: &Mount) -> bool {
         .is_some_and(|h| h.mount.id == mount.id)
 }
 
-/// Is it a snapshot of that file?
+/// Returns true if it is a snapshot of that file.
 pub fn of_file(snap: SnapId, file: &Remote) -> bool {
     let mut table = TABLE.lock();
     let held = table.held(snap);
@@ -218,8 +218,8 @@ pub fn trim(snap: SnapId, ranges: &[Range<u64>]) -> bool {
     sent
 }
 
-/// What a Ttrim is about; an entry of the table may have become another
-/// snapshot's by the time of the answer.
+/// The subject of a Ttrim. At the time of the answer an entry of the table may
+/// belong to another snapshot.
 #[derive(Clone, Copy)]
 pub struct Trimmed {
     snap: SnapId,
@@ -326,13 +326,13 @@ fn refused(file: &Remote, snap: SnapId) {
     }
 }
 
-/// What an answer says of the past of a file.
+/// The statement of an answer about the past of a file.
 pub struct News {
     /// The epoch that the request named.
     pub known: u64,
     /// The file's.
     pub epoch: u64,
-    /// What changed between them; `None`: anything may have.
+    /// The changes between them; `None`: any byte may have changed.
     pub changes: Option<Changes>,
 }
 
@@ -348,12 +348,13 @@ pub fn told(changes: ninep::Changes<'_>) -> Option<Changes> {
     Some(told)
 }
 
-/// The newest epoch of a file that we know of, for a request to name.
+/// The newest known epoch of a file, to be named in a request.
 pub fn known(mount: &Mount, path: u64) -> u64 {
     cache::with(|cache| cache.known(cache.file(mount.id, path)))
 }
 
-/// To be told what an answer says before anything is done about it.
+/// Records the statements of an answer. Must be called before the answer has
+/// any other effect.
 pub fn learn(mount: &Mount, path: u64, news: &News) {
     cache::with(|cache| {
         let file = cache.file(mount.id, path);

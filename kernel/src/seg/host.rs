@@ -21,7 +21,8 @@ use vm::{
 /// Operations in one Tput: their encoding fits the head of a message.
 const OPS: usize = vm::OPS_MAX;
 
-/// Everybody who waits for somebody else's fill. Rare enough for one queue.
+/// Processes that wait for a fill by another process. Rare enough for one
+/// queue.
 static FILLING: Lock<WaitQueue> = Lock::new(Rank::Process, WaitQueue::new());
 
 /// An open file as an operation sees it.
@@ -29,7 +30,7 @@ static FILLING: Lock<WaitQueue> = Lock::new(Rank::Process, WaitQueue::new());
 pub struct File<'a> {
     /// The fid.
     pub remote: &'a Remote,
-    /// What it is called.
+    /// The name of the file.
     pub path: &'a Arc<str>,
 }
 

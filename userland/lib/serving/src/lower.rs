@@ -1,9 +1,9 @@
-//! The lower file server as snapfs needs it: calls that wait.
+//! The lower file server for snapfs: calls that wait.
 //!
-//! Tags and the matching of replies are [`ninep::client`]'s; a [`Link`] carries the
-//! messages. A task waits by its waker. A reply that makes no sense is `EPROTO` for the
-//! request that it answers; if it answers none, nothing that the server says can be
-//! told from nonsense any more, and the link is given up.
+//! [`ninep::client`] manages tags and matches replies; a [`Link`] carries the
+//! messages. A task waits by its waker. A malformed reply is `EPROTO` for its
+//! request. If it belongs to no request, the server's messages cannot be
+//! trusted any more, and the link is closed.
 use crate::message::Buffers;
 use crate::reply;
 use crate::serve::{Came, Transport};
@@ -25,7 +25,7 @@ const SHORT: usize = PAGE as usize;
 /// A task that waits; `None` until it has been polled.
 type Waiter = Option<Waker>;
 
-/// What memory a request needs.
+/// The memory that a request needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Shape {
     /// The request is short; its reply may carry this many bytes of data.
@@ -34,11 +34,12 @@ pub enum Shape {
     Data(usize),
 }
 
-/// What a link has received.
+/// An event on a link.
 pub enum Event<R> {
     /// A message.
     Reply(R),
-    /// What came in place of the reply to the request with this tag is none.
+    /// The message in place of the reply to the request with this tag is
+    /// malformed.
     Failed(u16),
     /// There is no server any more, or none that makes sense.
     HungUp(Errno),
@@ -62,12 +63,12 @@ pub trait Link {
     /// Memory for a request of that shape, if there is some now.
     fn room(&self, shape: Shape) -> Option<Self::Room>;
 
-    /// Sends a request with `data` as its payload. `tag` gives the tag for a message
-    /// of so many bytes.
+    /// Sends a request with `data` as its payload. `tag` returns the tag for a
+    /// message of the given length.
     ///
     /// # Errors
-    /// Those of `tag`; `ENAMETOOLONG`: the request does not fit; `EIO`: it cannot be
-    /// sent.
+    /// Those of `tag`; `ENAMETOOLONG`: the request does not fit; `EIO`: it
+    /// cannot be sent.
     fn send(
         &self,
         room: Self::Room,
@@ -76,10 +77,10 @@ pub trait Link {
         tag: impl FnOnce(usize) -> Result<u16, Errno>,
     ) -> Result<(), Errno>;
 
-    /// Calls `each` for everything that came.
+    /// Calls `each` for every event.
     ///
     /// # Errors
-    /// The link is of no use any more.
+    /// The link is unusable.
     fn receive(
         &self,
         came: Came,
@@ -87,13 +88,13 @@ pub trait Link {
         each: impl FnMut(Event<Self::Reply>),
     ) -> Result<(), Failure>;
 
-    /// Requests were sent that the server may not know of yet.
+    /// Makes sure that the server knows of all sent requests.
     fn flush(&self) {}
 
     /// The server is of no use any more.
     fn hang_up(&self) {}
 
-    /// A request is answered: so many bytes of data came, and so many went.
+    /// Counts an answered request, with its bytes of data in and out.
     fn count(&self, _came: usize, _went: usize) {}
 }
 
@@ -287,7 +288,7 @@ impl<L: Link> Backing for Lower<L> {
         let reply = self.call(request, Shape::Reply(most)).await;
         self.link.count(0, 0);
         let reply = reply?;
-        // A list goes to a client who has no more room.
+        // A list must also fit into the client's messages.
         let long =
             matches!(request, Request::Readdir { .. }) && reply.as_ref().len() > READ_HEAD + most;
         if long { Err(Errno::EPROTO) } else { Ok(reply) }
@@ -316,8 +317,8 @@ impl<L: Link> Backing for Lower<L> {
         let data = data.get(..self.iounit() as usize).unwrap_or(data);
         let (room, data) = match self.link.room(Shape::Data(data.len())) {
             Some(room) => (room, data),
-            // What there is may all be with tasks that are about to write. A short
-            // write is slower and never waits for one of those.
+            // All buffers may belong to tasks that are about to write. A short
+            // write is slower but never waits for one of those.
             None => {
                 let data = data.get(..SHORT).unwrap_or(data);
                 let room = self.wait(|| self.link.room(Shape::Data(data.len())));

@@ -10,7 +10,7 @@ const _: () = assert!(TOGETHER < SLOTS, "one slot held, another waited for");
 /// The device.
 pub struct Virtio {
     device: RefCell<Device>,
-    /// Requests were submitted that the device was not told about.
+    /// Requests were submitted without a notification of the device.
     unkicked: Cell<bool>,
 }
 
@@ -42,7 +42,7 @@ impl Link for Virtio {
     type Reply = Reply;
     const NAME: &'static str = "virtio-9p";
     const TREE: &'static str = "the host's directory";
-    /// One for each slot: whoever has a slot has a tag.
+    /// One for each slot, so that a slot implies a tag.
     const TAGS: u16 = SLOTS as u16;
     const MSIZE: u32 = MSIZE;
 

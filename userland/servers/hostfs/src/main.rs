@@ -24,7 +24,7 @@ use snapfs::Snapfs;
 
 rt::main!(main);
 
-/// What the runner calls the directory it exports.
+/// The runner's name for the directory it exports.
 const TAG: &str = "host";
 
 fn main(args: rt::Args) -> Result<(), Failure> {

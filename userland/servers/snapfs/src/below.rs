@@ -18,7 +18,8 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// The server at the other end of `channel`; what it sends comes to `port`.
+    /// A link to the server at the other end of `channel`, whose messages
+    /// arrive at `port`.
     pub fn new(channel: File, port: &Port) -> Result<Channel, Failure> {
         port.add(&channel, BELOW).about(Channel::NAME)?;
         Ok(Channel {

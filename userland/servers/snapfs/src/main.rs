@@ -51,7 +51,7 @@ fn main(args: rt::Args) -> Result<(), Failure> {
     }
 }
 
-/// Serves until the kernel hangs up, or the server beneath is of no use.
+/// Serves until the kernel hangs up or the lower server is unusable.
 fn serve(channel: File) -> Result<(), Failure> {
     let port = Port::new().about("receive port")?;
     let lower = Lower::new(Channel::new(channel, &port)?)?;

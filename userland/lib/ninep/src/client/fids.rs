@@ -51,7 +51,7 @@ impl Fids {
         take(&mut self.words, words as u32 * 64).ok_or(Errno::ENFILE)
     }
 
-    /// Numbers in use.
+    /// The count of numbers in use.
     pub const fn in_use(&self) -> usize {
         self.in_use
     }
@@ -67,7 +67,7 @@ impl Fids {
 /// if there is none; `None` if all are in use.
 fn take(words: &mut [u64], from: u32) -> Option<u32> {
     let first = from as usize / 64;
-    // In the first word, what is below `from` comes last.
+    // In the first word, the bits below `from` come last.
     let mut hidden = (1_u64 << (from % 64)) - 1;
     let order = (first..words.len()).chain(0..words.len().min(first + 1));
     for index in order {

@@ -47,7 +47,7 @@ impl Tag {
     }
 }
 
-/// What a reply is for.
+/// The purpose of a reply.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Then<W, T> {
     /// The reply is kept until the waiter takes it.
@@ -67,7 +67,7 @@ pub enum Then<W, T> {
 }
 
 impl<W, T> Then<W, T> {
-    /// Is there any point in a Tflush of the request?
+    /// Returns true if a Tflush of the request makes sense.
     const fn is_flushable(&self) -> bool {
         match self {
             Then::Wake(_) | Then::Staged(_) | Then::Tell(_) | Then::Nothing => true,
@@ -81,11 +81,11 @@ impl<W, T> Then<W, T> {
 pub enum Own {
     /// The server is to forget a request.
     Flush(Tag),
-    /// The server is to forget what it has of a write.
+    /// Discards the server's messages of a write.
     Abort {
         /// The write's number.
         wid: u64,
-        /// What the file is open as.
+        /// The fid of the write's file.
         fid: u32,
     },
     /// A fid is given back.
@@ -113,9 +113,9 @@ impl Own {
     }
 }
 
-/// One side of a connection. `W` names a waiter, `A` is the content of a reply as
-/// the caller keeps it, `T` is what the caller is told of requests that nothing
-/// waits for ([`Then::Tell`]).
+/// The client's side of a connection. `W` names a waiter, `A` is the content of
+/// a reply as the caller keeps it, `T` is the report about a request without a
+/// waiter ([`Then::Tell`]).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Client<W, A, T> {
     table: Table<W, A, T>,
@@ -125,15 +125,15 @@ pub struct Client<W, A, T> {
     unwanted: Vec<u32>,
     /// Longest message, either way.
     msize: u32,
-    /// The other side has hung up: what requests in flight end with.
+    /// The error that requests in flight end with after a hang-up.
     down: Option<Errno>,
 }
 
 impl<W, A, T> Client<W, A, T> {
-    /// A client with `tags` tags and messages of `msize` bytes at most.
+    /// A client with `tags` tags and messages of at most `msize` bytes.
     ///
     /// # Errors
-    /// `ENOMEM`; `EINVAL`: there are not so many tags.
+    /// `ENOMEM`; `EINVAL`: too many tags.
     pub fn new(tags: u16, msize: u32) -> Result<Self, Errno> {
         Ok(Client {
             table: Table::new(tags)?,
@@ -156,7 +156,7 @@ impl<W, A, T> Client<W, A, T> {
         self.msize = msize;
     }
 
-    /// Has the other side hung up?
+    /// Returns true after a hang-up.
     #[inline]
     pub const fn is_down(&self) -> bool {
         self.down.is_some()
@@ -165,7 +165,7 @@ impl<W, A, T> Client<W, A, T> {
 
 /// Requests.
 impl<W, A, T> Client<W, A, T> {
-    /// Is a tag free?
+    /// Returns true if a tag is free.
     #[inline]
     pub const fn has_tag(&self) -> bool {
         self.table.has_free()
@@ -226,7 +226,7 @@ impl<W, A, T> Client<W, A, T> {
         self.table.take(tag)
     }
 
-    /// Does the request with that tag still wait for its reply?
+    /// Returns true if the request with that tag still waits for its reply.
     pub fn in_flight(&self, tag: Tag) -> bool {
         self.table.then(tag).is_some()
     }
@@ -314,9 +314,9 @@ impl<W, A, T> Client<W, A, T> {
 
 /// Fids.
 impl<W, A, T> Client<W, A, T> {
-    /// A number that is no fid on this connection. It is the caller's until
-    /// [`Client::free_fid`] or, with what it stands for, [`Client::clunk`]; room
-    /// for the latter is made now.
+    /// Takes a number that is no fid on this connection. It belongs to the
+    /// caller until [`Client::free_fid`] or, with its file, [`Client::clunk`];
+    /// the room for the latter is reserved now.
     ///
     /// # Errors
     /// `ENOMEM`; `ENFILE` if all numbers are in use.
@@ -372,10 +372,10 @@ impl<W, A, T> Client<W, A, T> {
         self.writes.oldest()
     }
 
-    /// Has an answer to a part of the write been an error?
+    /// Checks the answers to the parts of a write so far.
     ///
     /// # Errors
-    /// The first of them.
+    /// The first error among them.
     pub fn check_write(&mut self, wid: u64) -> Result<(), Errno> {
         self.writes.status(wid)
     }
@@ -407,7 +407,7 @@ impl<W, A, T> Client<W, A, T> {
         self.writes.end(wid);
     }
 
-    /// The server is to forget what it has of the write, to a file open as `fid`.
+    /// Aborts the write to the file of `fid` at the server.
     pub fn abort_write(&mut self, wid: u64, fid: u32) {
         match self.is_down() {
             true => self.writes.end(wid),

@@ -1,12 +1,12 @@
-//! What a message from the server ends.
+//! Matching of messages from the server with requests.
 use super::table::State;
 use super::{Client, Tag, Then};
 use crate::{Reply, decode_reply, peek};
 use abi::Errno;
 
-/// What a step leaves to the caller. Tags may have become free as well
-/// ([`Client::has_tag`]), and messages of the client's own may go out
-/// ([`Client::own`]).
+/// The effects of a step that the caller must carry out. In addition, tags may
+/// have become free ([`Client::has_tag`]), and messages of the client's own may
+/// be ready ([`Client::own`]).
 #[must_use = "a waiter that is not woken waits for ever"]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Effects<W, T> {
@@ -27,10 +27,11 @@ impl<W, T> Effects<W, T> {
 /// Why a request has no answer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Failed {
-    /// The server answered with this error: it has not done what it was asked for.
+    /// The server answered with this error: the request was not performed.
     Refused(Errno),
-    /// There was no answer that counts: `EINTR` for a request that was flushed or taken
-    /// back, `EPROTO` for nonsense, or what the connection ended with.
+    /// There was no valid answer: `EINTR` for a request that was flushed or
+    /// withdrawn, `EPROTO` for a malformed answer, or the error that ended the
+    /// connection.
     Lost(Errno),
 }
 
@@ -60,13 +61,13 @@ pub enum Receipt {
     Partial,
 }
 
-/// What a message turned out to be.
+/// The meaning of a message.
 #[must_use]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Matched<W, T> {
-    /// The reply to a request whose waiter wants what it contains. Nothing has changed
-    /// yet: the caller takes the content and says [`Client::answer`], with no other
-    /// step between.
+    /// The reply to a request whose waiter needs its content. Nothing has
+    /// changed yet: the caller takes the content and calls [`Client::answer`],
+    /// with no other step between.
     Wanted(Tag),
     /// A reply of which the head says all, or the wrong one. Its request is over.
     Done(Effects<W, T>),
@@ -76,13 +77,13 @@ pub enum Matched<W, T> {
 }
 
 impl<W, A, T> Client<W, A, T> {
-    /// Matches a message that came with its request. `head` holds its first
-    /// [`READ_HEAD`](crate::consts::READ_HEAD) bytes, or all if there are fewer; `len`
-    /// is its length.
+    /// Matches a message with its request. `head` holds its first
+    /// [`READ_HEAD`](crate::consts::READ_HEAD) bytes, or all if there are
+    /// fewer; `len` is its length.
     ///
     /// # Errors
-    /// `EPROTO` for what is no reply to a request that the server has received and not
-    /// answered. Nothing has changed then.
+    /// `EPROTO` for a message that is not a reply to a request that the server
+    /// has received and not answered. Nothing has changed then.
     #[inline]
     pub fn expect(
         &mut self,
@@ -137,7 +138,7 @@ impl<W, A, T> Client<W, A, T> {
         self.unwaited(closed.then, answer.map(drop).map_err(Failed::errno))
     }
 
-    /// What the end of a request does that nothing waited for.
+    /// The effects of the end of a request without a waiter.
     fn unwaited(&mut self, then: Then<W, T>, status: Result<(), Errno>) -> Effects<W, T> {
         let mut effects = Effects::NONE;
         match then {
@@ -146,8 +147,8 @@ impl<W, A, T> Client<W, A, T> {
             Then::Aborted(wid) => self.writes.end(wid),
             Then::Tell(what) => effects.told = Some((what, status)),
             Then::Flushed(old) => {
-                // Whatever the reply, the server is done with the Tflush. `old` is the
-                // tag of no Tflush, so this goes no deeper.
+                // The Tflush is over with any reply. `old` is not the tag of a
+                // Tflush, so this recursion ends here.
                 let errno = self.down.unwrap_or(Errno::EINTR);
                 effects = self.end(old, Err(Failed::Lost(errno)));
                 self.table.flushed(old);

@@ -1,4 +1,4 @@
-//! The tags of a connection: what each one's request is for, and how far it is.
+//! The tags of a connection, with the purpose and state of each request.
 use super::{Failed, Tag, Then};
 use crate::Request;
 use crate::consts::{NOFID, NOTAG, put};
@@ -40,7 +40,7 @@ pub(super) struct Call<W, A, T> {
     pub reply: u8,
     /// The fid that the request makes, or the snapshot that it changes.
     makes: Option<u32>,
-    /// That fid is to be clunked as soon as the request is over.
+    /// The fid is to be clunked as soon as the request is over.
     unwanted: bool,
 }
 
@@ -58,9 +58,9 @@ impl<W, A, T> Call<W, A, T> {
     }
 }
 
-/// What a request leaves behind when it is over.
+/// The remains of a request that is over.
 pub(super) struct Closed<W, T> {
-    /// What its reply was for.
+    /// The purpose of its reply.
     pub then: Then<W, T>,
     /// A fid to clunk.
     pub unwanted: Option<u32>,
@@ -99,13 +99,13 @@ impl<W, A, T> Table<W, A, T> {
         })
     }
 
-    /// Is a tag free?
+    /// Returns true if a tag is free.
     #[inline]
     pub const fn has_free(&self) -> bool {
         !self.free.is_empty()
     }
 
-    /// Are there Tflushes that wait for a tag?
+    /// Returns true if Tflushes wait for a tag.
     #[inline]
     pub const fn has_flushes(&self) -> bool {
         self.flushes > 0
@@ -125,7 +125,7 @@ impl<W, A, T> Table<W, A, T> {
         (0..self.calls.len() as u16).chain([NOTAG]).map(Tag)
     }
 
-    /// What the reply to a request is for, if it is still to come.
+    /// The purpose of the reply to a request, if it is still to come.
     pub fn then(&self, tag: Tag) -> Option<&Then<W, T>> {
         let call = match tag {
             Tag(NOTAG) => Some(&self.version),
@@ -243,7 +243,8 @@ impl<W, A, T> Table<W, A, T> {
         }
     }
 
-    /// The request in flight that makes `fid`; it will have to be clunked.
+    /// Finds the request in flight that creates `fid`, which must be clunked
+    /// afterwards.
     pub fn unwant(&mut self, fid: u32) -> Result<(), NotMade> {
         let mut calls = self.calls.iter_mut();
         let call = calls.find(|call| call.is_making(fid)).ok_or(NotMade)?;

@@ -17,12 +17,12 @@ struct Write<W> {
     fate: Fate,
 }
 
-/// What becomes of a write.
+/// The state of a write.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Fate {
     /// Its result is wanted.
     Open,
-    /// The server is to forget what it has of it; the fid it was to.
+    /// The server must be told to discard it; the fid of its file.
     Unwanted(u32),
     /// The server has been told.
     Told(u32),
@@ -34,7 +34,7 @@ pub(super) struct Writes<W> {
     writes: Vec<Write<W>>,
     /// The last number given out.
     last: u64,
-    /// Writes that are unwanted and not told.
+    /// The number of writes that the server must still be told to discard.
     unwanted: usize,
 }
 
@@ -117,7 +117,7 @@ impl<W> Writes<W> {
         self.writes.retain(|write| write.wid != wid);
     }
 
-    /// The server that would have to be told is gone.
+    /// Drops all notices, because the server is gone.
     pub fn end_unwanted(&mut self) {
         self.writes.retain(|write| write.fate == Fate::Open);
         self.unwanted = 0;
@@ -132,7 +132,7 @@ impl<W> Writes<W> {
         }
     }
 
-    /// Is there a write that the server is to be told to forget?
+    /// Returns true if the server must be told to discard a write.
     #[inline]
     pub const fn has_unwanted(&self) -> bool {
         self.unwanted > 0
@@ -149,7 +149,7 @@ impl<W> Writes<W> {
         })
     }
 
-    /// The server is told to forget the write.
+    /// Records that the server is told to discard the write.
     pub fn tell(&mut self, wid: u64) {
         if let Some(write) = self.find(wid)
             && let Fate::Unwanted(fid) = write.fate
@@ -159,7 +159,7 @@ impl<W> Writes<W> {
         }
     }
 
-    /// It could not be told.
+    /// Records that the server could not be told.
     pub fn untell(&mut self, wid: u64) {
         if let Some(write) = self.find(wid)
             && let Fate::Told(fid) = write.fate
