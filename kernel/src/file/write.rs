@@ -8,7 +8,7 @@ use crate::sched::relief;
 use crate::seg::host::{File, Operation};
 use crate::seg::iovec::IoVec;
 use crate::seg::{SpaceLock, snapshot_range, user};
-use abi::{Errno, mode};
+use abi::{Errno, Slice, mode};
 use alloc::vec::Vec;
 use ninep::{PutKind, PutOp};
 use vm::{Access, WriteTo};
@@ -32,7 +32,13 @@ pub fn pwrite(
         Node::Remote(remote) => file.transfer(offset, n, |at| {
             self::remote(space, file, remote, va, n, WriteTo::At(at)).map(|(bytes, _)| bytes)
         }),
-        Node::Channel(end) => channel::send(space, end, &IoVec::one(va, n)?),
+        Node::Channel(end) => {
+            let part = [Slice {
+                address: va,
+                len: n,
+            }];
+            channel::send(space, end, &IoVec::new(&part)?)
+        }
         Node::Port(_) => Err(Errno::EINVAL),
     }
 }

@@ -101,14 +101,25 @@ pub fn find(pid: u64) -> Option<Arc<Process>> {
     processes.find(|process| process.pid == pid).cloned()
 }
 
-/// All processes, one after the other, with the table unlocked in between.
-pub fn all() -> impl Iterator<Item = Arc<Process>> {
-    (0..NPROC).filter_map(at)
+/// All processes that are wanted, one after the other, with the table unlocked in
+/// between.
+fn matching(wanted: impl Fn(&Process) -> bool) -> impl Iterator<Item = Arc<Process>> {
+    let mut slots = 0..NPROC;
+    core::iter::from_fn(move || {
+        let table = TABLE.lock();
+        let at = |slot: usize| table[slot].process().filter(|process| wanted(process));
+        slots.find_map(|slot| at(slot).cloned())
+    })
 }
 
-/// The children of a process, in the same way.
+/// All processes, in this way.
+pub fn all() -> impl Iterator<Item = Arc<Process>> {
+    matching(|_| true)
+}
+
+/// The children of a process, in this way.
 pub fn children(pid: u64) -> impl Iterator<Item = Arc<Process>> {
-    all().filter(move |process| process.parent.load(Relaxed) == pid)
+    matching(move |process| process.parent.load(Relaxed) == pid)
 }
 
 /// Processes alive or not yet waited for.

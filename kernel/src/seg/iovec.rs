@@ -12,40 +12,46 @@ const PARTS: usize = 8;
 /// Most bytes of one message.
 const MESSAGE_MAX: u64 = 1 << 20;
 
+/// Room for the parts of a message.
+pub type Parts = [Slice; PARTS];
+
 /// A message scattered over user memory, its addresses checked for range.
-pub struct IoVec {
-    parts: [Slice; PARTS],
+pub struct IoVec<'a> {
+    parts: &'a [Slice],
     total: u64,
 }
 
-impl IoVec {
-    /// From an array of `count` slices at `va`.
-    pub fn from_user(space: &SpaceLock, va: u64, count: u64) -> Result<IoVec, Errno> {
-        if count > PARTS as u64 {
-            return Err(Errno::E2BIG);
-        }
-        let mut parts = [Slice::default(); PARTS];
-        user::read(space, va, parts[..count as usize].as_mut_bytes())?;
+impl<'a> IoVec<'a> {
+    /// Of these parts.
+    ///
+    /// # Errors
+    /// `EFAULT` for addresses that are not a program's; `EMSGSIZE`.
+    #[inline]
+    pub fn new(parts: &'a [Slice]) -> Result<IoVec<'a>, Errno> {
         let mut total: u64 = 0;
-        for part in &parts {
+        for part in parts {
             user::check(part.address, part.len)?;
             total = total.checked_add(part.len).ok_or(Errno::EMSGSIZE)?;
         }
-        if total > MESSAGE_MAX {
-            return Err(Errno::EMSGSIZE);
+        match total <= MESSAGE_MAX {
+            true => Ok(IoVec { parts, total }),
+            false => Err(Errno::EMSGSIZE),
         }
-        Ok(IoVec { parts, total })
     }
 
-    /// One part.
-    pub fn one(va: u64, len: u64) -> Result<IoVec, Errno> {
-        user::check(va, len)?;
-        if len > MESSAGE_MAX {
-            return Err(Errno::EMSGSIZE);
+    /// Of the `count` slices at `va`, which are put into `parts`.
+    pub fn from_user(
+        space: &SpaceLock,
+        va: u64,
+        count: u64,
+        parts: &'a mut Parts,
+    ) -> Result<IoVec<'a>, Errno> {
+        if count > PARTS as u64 {
+            return Err(Errno::E2BIG);
         }
-        let mut parts = [Slice::default(); PARTS];
-        parts[0] = Slice { address: va, len };
-        Ok(IoVec { parts, total: len })
+        let parts = &mut parts[..count as usize];
+        user::read(space, va, parts.as_mut_bytes())?;
+        IoVec::new(parts)
     }
 
     /// Bytes in all.
@@ -61,7 +67,7 @@ impl IoVec {
         mut f: impl FnMut(u64, usize, usize) -> Result<(), E>,
     ) -> Result<usize, E> {
         let (mut skip, mut done) = (from, 0);
-        for part in &self.parts {
+        for part in self.parts {
             if done == len {
                 break;
             }
@@ -104,7 +110,7 @@ pub struct Outgoing<'a> {
     /// The memory of the sending process.
     pub space: &'a SpaceLock,
     /// The ranges in it.
-    pub message: &'a IoVec,
+    pub message: &'a IoVec<'a>,
 }
 
 impl Incoming for Outgoing<'_> {

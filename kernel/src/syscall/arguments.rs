@@ -13,22 +13,20 @@ use core::fmt::{self, Display};
 use hw::TrapFrame;
 use hw::heap::new_arc;
 
-/// The calling process, and its registers in the order of arguments. No value is
-/// trusted. `at` is the place of an argument.
+/// The arguments of a call. No value is trusted. `at` is the place of an argument.
 pub struct Arguments<'a> {
     /// The caller.
     pub process: &'a Process,
-    /// The registers.
-    pub words: [u64; 6],
+    /// Its registers.
+    pub frame: &'a mut TrapFrame,
 }
 
-impl<'a> Arguments<'a> {
-    #[inline]
-    pub fn of(process: &'a Process, frame: &TrapFrame) -> Arguments<'a> {
-        let words = [
-            frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8, frame.r9,
-        ];
-        Arguments { process, words }
+impl Arguments<'_> {
+    /// All of them.
+    #[inline(always)]
+    pub fn words(&self) -> [u64; 6] {
+        let f = &self.frame;
+        [f.rdi, f.rsi, f.rdx, f.r10, f.r8, f.r9]
     }
 
     /// The caller's memory.
@@ -52,12 +50,17 @@ impl<'a> Arguments<'a> {
 
     /// A number of 32 bits.
     pub fn number(&self, at: usize) -> Result<u32, Errno> {
-        u32::try_from(self.words[at]).map_err(|_| Errno::EINVAL)
+        u32::try_from(self.words()[at]).map_err(|_| Errno::EINVAL)
     }
 
     /// A path, two arguments: any bytes but zero, which ends a string elsewhere.
     pub fn path(&self, at: usize) -> Result<ByteString, Errno> {
-        let path = user::bytes(self.space(), self.words[at], self.words[at + 1], PATH_MAX)?;
+        let path = user::bytes(
+            self.space(),
+            self.words()[at],
+            self.words()[at + 1],
+            PATH_MAX,
+        )?;
         match path.contains(&0) {
             true => Err(Errno::EINVAL),
             false => Ok(ByteString(path)),
@@ -66,13 +69,13 @@ impl<'a> Arguments<'a> {
 
     /// A text of at most `most` bytes, two arguments.
     pub fn text(&self, at: usize, most: usize) -> Result<String, Errno> {
-        user::text(self.space(), self.words[at], self.words[at + 1], most)
+        user::text(self.space(), self.words()[at], self.words()[at + 1], most)
     }
 
     /// The open file of a descriptor.
     #[inline]
     pub fn file(&self, at: usize) -> Result<Arc<OpenFile>, Errno> {
-        self.process.descriptors.lock().get(self.words[at])
+        self.process.descriptors.lock().get(self.words()[at])
     }
 
     /// The end of a channel that a descriptor refers to. `EINVAL` for anything else.

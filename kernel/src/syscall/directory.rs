@@ -89,7 +89,7 @@ impl Records<'_> {
 }
 
 pub fn read(a: &Arguments) -> Result<u64, Errno> {
-    let [_, va, room, ..] = a.words;
+    let [_, va, room, ..] = a.words();
     user::check(va, room)?;
     let file = a.file(0)?;
     let from = file.offset();

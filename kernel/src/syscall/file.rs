@@ -18,12 +18,12 @@ pub fn create(a: &Arguments) -> Result<u64, Errno> {
 }
 
 pub fn pread(a: &Arguments) -> Result<u64, Errno> {
-    let [_, va, n, offset, ..] = a.words;
+    let [_, va, n, offset, ..] = a.words();
     read::pread(a.space(), &*a.file(0)?, va, n, offset)
 }
 
 pub fn pwrite(a: &Arguments) -> Result<u64, Errno> {
-    let [_, va, n, offset, ..] = a.words;
+    let [_, va, n, offset, ..] = a.words();
     write::pwrite(a.space(), &*a.file(0)?, va, n, offset)
 }
 
@@ -38,7 +38,7 @@ pub fn seek(a: &Arguments) -> Result<u64, Errno> {
     if matches!(file.node, Node::Channel(_) | Node::Port(_)) {
         return Err(Errno::ESPIPE);
     }
-    let target = base.checked_add_signed(a.words[1] as i64);
+    let target = base.checked_add_signed(a.words()[1] as i64);
     // The top is taken: it means "the descriptor's own offset", and errors.
     let target = target.filter(|to| *to <= i64::MAX as u64);
     let target = target.ok_or(Errno::EINVAL)?;
@@ -61,17 +61,17 @@ pub fn lstat(a: &Arguments) -> Result<(), Errno> {
 fn stat_of(a: &Arguments, last: Last) -> Result<(), Errno> {
     let path = a.path(0)?;
     let stat = a.about(&path, open::stat(&a.view(), &path, last))?;
-    user::put(a.space(), a.words[2], &stat)
+    user::put(a.space(), a.words()[2], &stat)
 }
 
 pub fn fstat(a: &Arguments) -> Result<(), Errno> {
     let stat = a.file(0)?.node.stat()?;
-    user::put(a.space(), a.words[1], &stat)
+    user::put(a.space(), a.words()[1], &stat)
 }
 
 pub fn fwstat(a: &Arguments) -> Result<(), Errno> {
     let file = a.file(0)?;
-    let change: StatChange = user::get(a.space(), a.words[1])?;
+    let change: StatChange = user::get(a.space(), a.words()[1])?;
     match &file.node {
         Node::Remote(remote) => a.about(&file.path, remote.change(&change)),
         Node::Root(_) | Node::Channel(_) | Node::Port(_) => Err(Errno::EPERM),
@@ -87,10 +87,10 @@ pub fn read_link(a: &Arguments) -> Result<u64, Errno> {
 /// Puts all of `bytes` into the caller's buffer, two arguments. `ERANGE`: it is too
 /// small.
 fn whole(a: &Arguments, at: usize, bytes: &[u8]) -> Result<u64, Errno> {
-    if bytes.len() as u64 > a.words[at + 1] {
+    if bytes.len() as u64 > a.words()[at + 1] {
         return Err(Errno::ERANGE);
     }
-    user::write(a.space(), a.words[at], bytes)?;
+    user::write(a.space(), a.words()[at], bytes)?;
     Ok(bytes.len() as u64)
 }
 
@@ -124,7 +124,7 @@ pub fn fsync(a: &Arguments) -> Result<(), Errno> {
 }
 
 pub fn dup(a: &Arguments) -> Result<u64, Errno> {
-    let (file, new) = (a.file(0)?, a.words[1]);
+    let (file, new) = (a.file(0)?, a.words()[1]);
     let descriptors = &a.process.descriptors;
     if new == u64::MAX {
         return descriptors.lock().add(file);
@@ -148,12 +148,12 @@ pub fn getwd(a: &Arguments) -> Result<u64, Errno> {
 
 pub fn bind(a: &Arguments) -> Result<(), Errno> {
     let (new, old) = (a.path(0)?, a.path(2)?);
-    let bound = open::bind(&a.view(), &new, &old, a.words[4]);
+    let bound = open::bind(&a.view(), &new, &old, a.words()[4]);
     a.about(format_args!("{new} on {old}"), bound)
 }
 
 pub fn mount(a: &Arguments) -> Result<(), Errno> {
-    let [fd, _, _, flags, ..] = a.words;
+    let [fd, _, _, flags, ..] = a.words();
     let (path, name) = (a.path(1)?, a.path(4)?);
     let take_end = || {
         let end = a.end(0)?;

@@ -8,7 +8,7 @@ use abi::{Errno, privilege};
 const KIND_MAX: usize = 16;
 
 pub fn attach(a: &Arguments) -> Result<u64, Errno> {
-    let [_, _, va, len, argument, _] = a.words;
+    let [_, _, va, len, argument, _] = a.words();
     let kind = SegmentKind::from_name(&a.text(0, KIND_MAX)?)?;
     if matches!(kind, SegmentKind::Device | SegmentKind::Dma) {
         a.check(privilege::DEVICE)?;
@@ -23,13 +23,13 @@ pub fn attach(a: &Arguments) -> Result<u64, Errno> {
 }
 
 pub fn detach(a: &Arguments) -> Result<(), Errno> {
-    attach::detach(a.space(), a.words[0])
+    attach::detach(a.space(), a.words()[0])
 }
 
 pub fn free(a: &Arguments) -> Result<(), Errno> {
-    attach::free(a.space(), a.words[0], a.words[1])
+    attach::free(a.space(), a.words()[0], a.words()[1])
 }
 
 pub fn physical(a: &Arguments) -> Result<u64, Errno> {
-    attach::physical(a.space(), a.words[0])
+    attach::physical(a.space(), a.words()[0])
 }

@@ -2,7 +2,7 @@
 use super::Arguments;
 use crate::chan::{self, Event, Port, Stop, What, interrupt};
 use crate::file::{Node, OpenFile, channel};
-use crate::seg::iovec::IoVec;
+use crate::seg::iovec::{IoVec, Parts};
 use crate::seg::{SpaceLock, user};
 use abi::{Errno, IRQ_MSI, Received, mode, privilege};
 use alloc::sync::Arc;
@@ -21,7 +21,7 @@ pub fn pipe(a: &Arguments) -> Result<(), Errno> {
     let other = open_file(Node::Channel(other))?;
     let one = a.descriptor(one)?;
     let told = a.descriptor(other).and_then(|other| {
-        let told = user::put(a.space(), a.words[0], &(other << 32 | one));
+        let told = user::put(a.space(), a.words()[0], &(other << 32 | one));
         told.inspect_err(|_| a.close(other).unwrap_or_default())
     });
     told.inspect_err(|_| a.close(one).unwrap_or_default())
@@ -40,11 +40,11 @@ fn get_port(a: &Arguments, at: usize) -> Result<Arc<Port>, Errno> {
 }
 
 pub fn port_add(a: &Arguments) -> Result<(), Errno> {
-    get_port(a, 0)?.add_channel(&*a.end(1)?, a.words[2])
+    get_port(a, 0)?.add_channel(&*a.end(1)?, a.words()[2])
 }
 
 pub fn port_irq(a: &Arguments) -> Result<u64, Errno> {
-    let [_, key, line, ..] = a.words;
+    let [_, key, line, ..] = a.words();
     a.check(privilege::DEVICE)?;
     let port = get_port(a, 0)?;
     if line == IRQ_MSI {
@@ -63,7 +63,7 @@ pub fn port_irq(a: &Arguments) -> Result<u64, Errno> {
 }
 
 pub fn recv(a: &Arguments) -> Result<(), Errno> {
-    let [_, va, room, to, timeout, _] = a.words;
+    let [_, va, room, to, timeout, _] = a.words();
     let space = a.space();
     user::within(space, va, room, Access::Store)?;
     user::within(space, to, size_of::<Received>() as u64, Access::Store)?;
@@ -100,9 +100,10 @@ fn tell(space: &SpaceLock, event: &Event, (va, room): (u64, u64), to: u64) -> Re
 }
 
 pub fn send(a: &Arguments) -> Result<u64, Errno> {
-    let [_, va, count, ..] = a.words;
+    let [_, va, count, ..] = a.words();
     let file = a.file(0)?;
-    let message = IoVec::from_user(a.space(), va, count)?;
+    let mut parts = Parts::default();
+    let message = IoVec::from_user(a.space(), va, count, &mut parts)?;
     match &file.node {
         Node::Channel(end) => channel::send(a.space(), end, &message),
         Node::Root(_) | Node::Remote(_) | Node::Port(_) => Err(Errno::EINVAL),

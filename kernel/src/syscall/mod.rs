@@ -62,16 +62,16 @@ fn run(process: &Process, call: Call, frame: &mut TrapFrame) -> Result<u64, Errn
 // Inlined, it would save the registers of all calls for each.
 #[inline(never)]
 fn dispatch(process: &Process, call: Call, frame: &mut TrapFrame) -> Result<u64, Errno> {
-    let a = &Arguments::of(process, frame);
+    let a = &mut Arguments { process, frame };
     match call {
         Call::GetPid => Ok(process.pid),
         Call::Exits => process::exits(a).value(),
-        Call::RFork => process::rfork(a, frame),
-        Call::Exec => process::exec(a, frame),
+        Call::RFork => process::rfork(a),
+        Call::Exec => process::exec(a),
         Call::Wait => process::wait(a),
         Call::Kill => process::kill(a).value(),
-        Call::Notify => note::notify(process, a.words[0]).value(),
-        Call::Noted => note::noted(process, frame, a.words[0]),
+        Call::Notify => note::notify(process, a.words()[0]).value(),
+        Call::Noted => process::noted(a),
         Call::Note => process::note(a).value(),
         Call::SemAcquire => process::acquire(a).value(),
         Call::SemRelease => process::release(a),
@@ -81,7 +81,7 @@ fn dispatch(process: &Process, call: Call, frame: &mut TrapFrame) -> Result<u64,
         Call::ErrStr => process::errstr(a),
         Call::Open => file::open(a),
         Call::Create => file::create(a),
-        Call::Close => a.close(a.words[0]).value(),
+        Call::Close => a.close(a.words()[0]).value(),
         Call::PRead => file::pread(a),
         Call::PWrite => file::pwrite(a),
         Call::Seek => file::seek(a),

@@ -7,11 +7,11 @@ use crate::seg::user;
 use crate::text;
 use abi::{Errno, NSEG, PAGE, ProcessInfo, TEXT_MAX, WaitMessage};
 use core::sync::atomic::Ordering::Relaxed;
-use hw::{TrapFrame, task, time};
+use hw::{task, time};
 use zerocopy::FromZeros;
 
 pub fn exits(a: &Arguments) -> Result<(), Errno> {
-    let [status, va, len, ..] = a.words;
+    let [status, va, len, ..] = a.words();
     // A process may always end. The readable part of the text is kept, without
     // a last character that was cut.
     let most = len.min(TEXT_MAX as u64);
@@ -24,21 +24,21 @@ pub fn exits(a: &Arguments) -> Result<(), Errno> {
     Ok(())
 }
 
-pub fn rfork(a: &Arguments, frame: &TrapFrame) -> Result<u64, Errno> {
-    let made = fork::rfork(a.process, frame, a.words[0]);
+pub fn rfork(a: &Arguments) -> Result<u64, Errno> {
+    let made = fork::rfork(a.process, a.frame, a.words()[0]);
     match made {
         Err(Errno::EAGAIN) => a.about("too many processes", made),
         _ => made,
     }
 }
 
-pub fn exec(a: &Arguments, frame: &mut TrapFrame) -> Result<u64, Errno> {
-    let [_, _, argv, argc, envp, envc] = a.words;
+pub fn exec(a: &mut Arguments) -> Result<u64, Errno> {
+    let [_, _, argv, argc, envp, envc] = a.words();
     let path = a.path(0)?;
     let arguments = exec::Arguments::from_user(a.space(), (argv, argc), (envp, envc))?;
-    match exec::exec(a.process, frame, &path, &arguments) {
+    match exec::exec(a.process, a.frame, &path, &arguments) {
         // All registers are the new program's, `rax` among them.
-        Ok(()) => Ok(frame.rax),
+        Ok(()) => Ok(a.frame.rax),
         Err(Failure::Error(errno)) => a.about(&path, Err(errno)),
         Err(Failure::Refused(why)) => {
             let errno = Errno::ENOEXEC;
@@ -48,14 +48,19 @@ pub fn exec(a: &Arguments, frame: &mut TrapFrame) -> Result<u64, Errno> {
     }
 }
 
+pub fn noted(a: &mut Arguments) -> Result<u64, Errno> {
+    let how = a.words()[0];
+    note::noted(a.process, a.frame, how)
+}
+
 pub fn wait(a: &Arguments) -> Result<u64, Errno> {
     let mut message = WaitMessage::new_zeroed();
     // A child must not be lost because its message has nowhere to go.
-    user::put(a.space(), a.words[0], &message)?;
+    user::put(a.space(), a.words()[0], &message)?;
     let (pid, ending) = proc::wait::wait(a.process)?;
     (message.pid, message.status) = (pid, ending.status);
     message.text_len = fill(&mut message.text, note::cut(&ending.text));
-    user::put(a.space(), a.words[0], &message)?;
+    user::put(a.space(), a.words()[0], &message)?;
     Ok(pid)
 }
 
@@ -67,7 +72,7 @@ fn fill(to: &mut [u8], text: &str) -> u32 {
 }
 
 pub fn acquire(a: &Arguments) -> Result<bool, Errno> {
-    let [va, block, ..] = a.words;
+    let [va, block, ..] = a.words();
     match block {
         0 => semaphore::try_acquire(a.process, va).map(|taken| taken.is_some()),
         _ => semaphore::acquire(a.process, va).map(|()| true),
@@ -75,19 +80,19 @@ pub fn acquire(a: &Arguments) -> Result<bool, Errno> {
 }
 
 pub fn release(a: &Arguments) -> Result<u64, Errno> {
-    semaphore::release(a.process, a.words[0], a.words[1])
+    semaphore::release(a.process, a.words()[0], a.words()[1])
 }
 
 pub fn kill(a: &Arguments) -> Result<(), Errno> {
     let text = a.text(1, TEXT_MAX)?;
-    let victim = proc::find(a.words[0]).ok_or(Errno::ESRCH)?;
+    let victim = proc::find(a.words()[0]).ok_or(Errno::ESRCH)?;
     note::check_may_end(a.process, &victim)?;
     victim.end(abi::STATUS_KILLED, &text);
     Ok(())
 }
 
 pub fn note(a: &Arguments) -> Result<(), Errno> {
-    let pid = a.words[0] as i64;
+    let pid = a.words()[0] as i64;
     let text = a.text(1, TEXT_MAX)?;
     if text.is_empty() {
         return Err(Errno::EINVAL);
@@ -95,13 +100,13 @@ pub fn note(a: &Arguments) -> Result<(), Errno> {
     if pid < 0 {
         return note::post_group(a.process, pid.unsigned_abs(), &text);
     }
-    let victim = proc::find(a.words[0]).ok_or(Errno::ESRCH)?;
+    let victim = proc::find(a.words()[0]).ok_or(Errno::ESRCH)?;
     note::check_may_end(a.process, &victim)?;
     note::post(&victim, &text)
 }
 
 pub fn info(a: &Arguments) -> Result<u64, Errno> {
-    let [index, va, ..] = a.words;
+    let [index, va, ..] = a.words();
     let start = usize::try_from(index).unwrap_or(usize::MAX);
     for slot in start..task::NPROC {
         if let Some(other) = proc::at(slot) {
@@ -136,11 +141,11 @@ fn describe(process: &Process) -> ProcessInfo {
 }
 
 pub fn sleep(a: &Arguments) -> Result<(), Errno> {
-    if a.words[0] == 0 {
+    if a.words()[0] == 0 {
         sched::give_way();
         return Ok(());
     }
-    let deadline = time::now_ns().saturating_add(a.words[0]);
+    let deadline = time::now_ns().saturating_add(a.words()[0]);
     loop {
         match sched::park(Reason::Time, Some(deadline)) {
             Wake::Woken => {}
@@ -152,7 +157,7 @@ pub fn sleep(a: &Arguments) -> Result<(), Errno> {
 
 pub fn privilege(a: &Arguments) -> Result<u64, Errno> {
     let had = a.process.privileges.load(Relaxed);
-    let kept = had & a.words[0];
+    let kept = had & a.words()[0];
     a.process.privileges.store(kept, Relaxed);
     if kept != had {
         a.process.pay_apart();
@@ -162,7 +167,7 @@ pub fn privilege(a: &Arguments) -> Result<u64, Errno> {
 }
 
 pub fn errstr(a: &Arguments) -> Result<u64, Errno> {
-    let [va, room, ..] = a.words;
+    let [va, room, ..] = a.words();
     // A copy on the stack: there may be no memory, and the lock must go before
     // user memory is touched.
     let mut bytes = [0; text::MAX];

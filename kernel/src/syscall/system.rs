@@ -31,7 +31,7 @@ struct Reporter {
 static REPORTERS: Lock<[Option<Reporter>; DRIVERS]> = Lock::new(Rank::Processes, [None; DRIVERS]);
 
 pub fn kstat(a: &Arguments) -> Result<u64, Errno> {
-    let [va, room, ..] = a.words;
+    let [va, room, ..] = a.words();
     let device = device_counters();
     let figures: [u64; Stat64::COUNT] =
         core::array::from_fn(|index| figure(Stat64::ALL[index], &device));
@@ -96,7 +96,7 @@ fn segment_of(process: &Process, va: u64) -> Result<u64, Errno> {
 
 pub fn counters(a: &Arguments) -> Result<(), Errno> {
     a.check(privilege::COUNTERS)?;
-    let va = a.words[0];
+    let va = a.words()[0];
     if !va.is_multiple_of(8) {
         return Err(Errno::EINVAL);
     }
@@ -115,7 +115,7 @@ pub fn counters(a: &Arguments) -> Result<(), Errno> {
 }
 
 pub fn boot_options(a: &Arguments) -> Result<u64, Errno> {
-    let [va, room, ..] = a.words;
+    let [va, room, ..] = a.words();
     let part = text::part(options::text().as_bytes(), 0, room);
     user::write(a.space(), va, part)?;
     Ok(part.len() as u64)
@@ -142,7 +142,7 @@ pub fn verdict(a: &Arguments) -> Result<(), Errno> {
 
 pub fn halt(a: &Arguments) -> Result<u64, Errno> {
     a.check(privilege::HALT)?;
-    let line = text::format(format_args!("@exit {}\n", a.words[0] & 0xff));
+    let line = text::format(format_args!("@exit {}\n", a.words()[0] & 0xff));
     serial::com2(line.as_bytes());
     hw::exit_qemu(EXIT_DONE)
 }
@@ -153,7 +153,7 @@ pub fn fail_alloc(a: &Arguments) -> Result<u64, Errno> {
         return Err(Errno::EPERM);
     }
     let count = a.number(0)?;
-    let what = match a.words[1] {
+    let what = match a.words()[1] {
         0 => What::Block,
         1 => What::Frame,
         _ => return Err(Errno::EINVAL),
