@@ -19,6 +19,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use hw::heap::new_arc;
 use hw::lock::{Lock, Rank};
+use spin::Once;
 
 /// Messages that may wait at one side.
 pub const DEPTH: usize = 64;
@@ -29,7 +30,6 @@ struct Side {
     readers: WaitQueue,
     writers: WaitQueue,
     port: Option<Weak<Port>>,
-    client: Option<Weak<dyn Client>>,
 }
 
 impl Side {
@@ -42,14 +42,30 @@ impl Side {
             readers: WaitQueue::new(),
             writers: WaitQueue::new(),
             port: None,
-            client: None,
         })
+    }
+
+    /// Queues a message if there is room; the port that is to know.
+    fn push(&mut self, message: &mut Option<Message>) -> Result<Option<Weak<Port>>, Errno> {
+        if !self.open {
+            return Err(Errno::EPIPE);
+        }
+        if self.queue.len() >= DEPTH {
+            return Err(Errno::EAGAIN);
+        }
+        if let Some(message) = message.take() {
+            self.queue.push_back(message);
+        }
+        self.readers.wake_one();
+        Ok(self.port.clone())
     }
 }
 
 /// Both sides.
-pub struct Channel {
+struct Channel {
     sides: Lock<[Side; 2]>,
+    /// The clients that take the messages for a side.
+    clients: [Once<Weak<dyn Client>>; 2],
 }
 
 impl Drop for Channel {
@@ -58,34 +74,29 @@ impl Drop for Channel {
     }
 }
 
-/// One side of a channel; dropping it closes the side.
-pub struct End {
-    channel: Arc<Channel>,
-    side: usize,
-}
-
 /// A new channel's two ends.
 pub fn pair() -> Result<(Arc<End>, Arc<End>), Errno> {
     let sides = Lock::new(Rank::Channel, [Side::new()?, Side::new()?]);
+    let clients = [const { Once::new() }; 2];
     // Counted before it can be dropped.
     counters::add(Stat64::Channels, 1);
-    let channel = new_arc(Channel { sides })?;
+    let channel = new_arc(Channel { sides, clients })?;
     let end = |side| {
         let channel = channel.clone();
-        new_arc(End { channel, side })
+        new_arc(End(Tap { channel, side }))
     };
     Ok((end(0)?, end(1)?))
 }
 
-impl End {
-    fn peer(&self) -> usize {
-        1 - self.side
-    }
+/// One side of a channel; dropping it closes the side.
+pub struct End(Tap);
 
+impl End {
     /// The client at the other side, which takes messages at once.
+    #[inline]
     pub fn client(&self) -> Option<Arc<dyn Client>> {
-        let sides = self.channel.sides.lock();
-        sides[self.peer()].client.as_ref().and_then(Weak::upgrade)
+        let Tap { channel, side } = &self.0;
+        channel.clients[1 - side].get()?.upgrade()
     }
 
     /// From now on `client` takes what arrives at this side, and nothing else sends
@@ -94,13 +105,14 @@ impl End {
     /// # Errors
     /// `EBUSY`: there are messages, or something else receives.
     pub fn set_client(&self, client: Weak<dyn Client>) -> Result<(), Errno> {
-        let mut sides = self.channel.sides.lock();
+        let Tap { channel, side } = &self.0;
+        let sides = channel.sides.lock();
         let queued = sides.iter().any(|side| !side.queue.is_empty());
-        let side = &mut sides[self.side];
-        if side.client.is_some() || side.port.is_some() || queued {
+        let own = &channel.clients[*side];
+        if own.is_completed() || sides[*side].port.is_some() || queued {
             return Err(Errno::EBUSY);
         }
-        side.client = Some(client);
+        own.call_once(|| client);
         Ok(())
     }
 
@@ -110,18 +122,17 @@ impl End {
     /// `EPIPE` if it is closed; `EBUSY` if this side is a client's: the message would
     /// be taken for the client's own.
     pub fn send(&self, message: Message) -> Result<(), Errno> {
-        let (mut message, peer) = (Some(message), self.peer());
-        let port = self.channel.sides.wait(
-            |sides| &mut sides[peer].writers,
+        let Tap { channel, side } = &self.0;
+        if channel.clients[*side].is_completed() {
+            return Err(Errno::EBUSY);
+        }
+        let mut message = Some(message);
+        let port = channel.sides.wait(
+            |sides| &mut sides[1 - side].writers,
             Reason::Room,
-            |sides| {
-                if sides[self.side].client.is_some() {
-                    return Some(Err(Errno::EBUSY));
-                }
-                match push(&mut sides[peer], &mut message) {
-                    Err(Errno::EAGAIN) => None,
-                    pushed => Some(pushed),
-                }
+            |sides| match sides[1 - side].push(&mut message) {
+                Err(Errno::EAGAIN) => None,
+                pushed => Some(pushed),
             },
         )??;
         notify(port);
@@ -131,10 +142,8 @@ impl End {
     /// Queues a message at the other side if there is room: `EAGAIN` if not,
     /// `EPIPE` if it is closed. Never waits.
     pub fn try_send(&self, message: Message) -> Result<(), Errno> {
-        let pushed = push(
-            &mut self.channel.sides.lock()[self.peer()],
-            &mut Some(message),
-        );
+        let Tap { channel, side } = &self.0;
+        let pushed = channel.sides.lock()[1 - side].push(&mut Some(message));
         notify(pushed?);
         Ok(())
     }
@@ -142,15 +151,15 @@ impl End {
     /// Returns true if a message that satisfies `is_it` was not received
     /// completely by the other side.
     pub fn has_queued(&self, is_it: impl Fn(&Message) -> bool) -> bool {
-        let sides = self.channel.sides.lock();
-        sides[self.peer()].queue.iter().any(is_it)
+        let Tap { channel, side } = &self.0;
+        channel.sides.lock()[1 - side].queue.iter().any(is_it)
     }
 
     /// Takes a message that `is_it` back, if the other side has received nothing
     /// of it.
     pub fn withdraw(&self, is_it: impl Fn(&Message) -> bool) -> Option<Message> {
-        let mut sides = self.channel.sides.lock();
-        let peer = &mut sides[self.peer()];
+        let Tap { channel, side } = &self.0;
+        let peer = &mut channel.sides.lock()[1 - side];
         let at = peer.queue.iter().position(|m| m.taken == 0 && is_it(m))?;
         let message = peer.queue.remove(at);
         peer.writers.wake_one();
@@ -160,14 +169,11 @@ impl End {
     /// Takes the next message, waiting for it. `None`: the other side is
     /// closed and nothing is left.
     pub fn receive(&self) -> Result<Option<Message>, Errno> {
-        self.channel.sides.wait(
-            |sides| &mut sides[self.side].readers,
+        let Tap { channel, side } = &self.0;
+        channel.sides.wait(
+            |sides| &mut sides[*side].readers,
             Reason::Message,
-            |sides| match try_take(sides, self.side) {
-                Taken::Message(message) => Some(Some(message)),
-                Taken::Hangup => Some(None),
-                Taken::Nothing => None,
-            },
+            |sides| take(sides, *side),
         )
     }
 
@@ -175,34 +181,27 @@ impl End {
     /// could not be copied: it is read next. Must be called before anything
     /// else runs, while its space is free.
     pub fn put_back(&self, message: Message) {
-        self.tap().put_back(message);
-    }
-
-    /// The reference that a port needs to receive for this side.
-    fn tap(&self) -> Tap {
-        Tap {
-            channel: self.channel.clone(),
-            side: self.side,
-        }
+        self.0.put_back(message);
     }
 }
 
 impl Drop for End {
     fn drop(&mut self) {
-        let (port, client, rest) = {
-            let mut sides = self.channel.sides.lock();
-            let mine = &mut sides[self.side];
+        let Tap { channel, side } = &self.0;
+        let (port, rest) = {
+            let mut sides = channel.sides.lock();
+            let mine = &mut sides[*side];
             mine.open = false;
             let rest = core::mem::take(&mut mine.queue);
             mine.readers.wake_all();
             mine.writers.wake_all();
-            let peer = &mut sides[1 - self.side];
+            let peer = &mut sides[1 - side];
             peer.readers.wake_all();
-            (peer.port.clone(), peer.client.clone(), rest)
+            (peer.port.clone(), rest)
         };
         drop(rest);
         notify(port);
-        if let Some(client) = client.and_then(|c| c.upgrade()) {
+        if let Some(client) = self.client() {
             client.hang_up();
         }
     }
@@ -214,39 +213,17 @@ fn notify(port: Option<Weak<Port>>) {
     }
 }
 
-/// Queues a message at a side if there is room; the port that is to know.
-fn push(side: &mut Side, message: &mut Option<Message>) -> Result<Option<Weak<Port>>, Errno> {
-    if !side.open {
-        return Err(Errno::EPIPE);
-    }
-    if side.queue.len() >= DEPTH {
-        return Err(Errno::EAGAIN);
-    }
-    side.queue.extend(message.take());
-    side.readers.wake_one();
-    Ok(side.port.clone())
-}
-
-enum Taken {
-    Message(Message),
-    Hangup,
-    Nothing,
-}
-
-fn try_take(sides: &mut [Side; 2], side: usize) -> Taken {
+/// The next message for a side, or `None` inside if there will be no more.
+fn take(sides: &mut [Side; 2], side: usize) -> Option<Option<Message>> {
     let mine = &mut sides[side];
     if let Some(message) = mine.queue.pop_front() {
         mine.writers.wake_one();
-        return Taken::Message(message);
+        return Some(Some(message));
     }
-    if sides[1 - side].open {
-        Taken::Nothing
-    } else {
-        Taken::Hangup
-    }
+    (!sides[1 - side].open).then_some(None)
 }
 
-/// A port's hold on a side: it can receive there, and keeps nothing open.
+/// A hold on a side, for a port: it can receive there, and keeps nothing open.
 #[derive(Clone)]
 pub struct Tap {
     channel: Arc<Channel>,
@@ -254,15 +231,14 @@ pub struct Tap {
 }
 
 impl Tap {
-    fn try_take(&self) -> Taken {
-        try_take(&mut self.channel.sides.lock(), self.side)
+    fn take(&self) -> Option<Option<Message>> {
+        take(&mut self.channel.sides.lock(), self.side)
     }
 
     /// As [`End::put_back`].
-    pub fn put_back(&self, message: Message) {
+    fn put_back(&self, message: Message) {
         let port = {
-            let mut sides = self.channel.sides.lock();
-            let side = &mut sides[self.side];
+            let side = &mut self.channel.sides.lock()[self.side];
             side.queue.push_front(message);
             side.readers.wake_one();
             side.port.clone()
@@ -275,9 +251,9 @@ impl Tap {
     }
 
     fn attach(&self, port: Weak<Port>) -> Result<(), Errno> {
-        let mut sides = self.channel.sides.lock();
-        let side = &mut sides[self.side];
-        if side.client.is_some() || side.port.as_ref().is_some_and(|p| p.strong_count() > 0) {
+        let side = &mut self.channel.sides.lock()[self.side];
+        let has_port = side.port.as_ref().is_some_and(|p| p.strong_count() > 0);
+        if self.channel.clients[self.side].is_completed() || has_port {
             return Err(Errno::EBUSY);
         }
         side.port = Some(port);

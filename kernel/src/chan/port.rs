@@ -1,5 +1,5 @@
 //! Receive ports: one place to wait for several channels and interrupts.
-use super::{End, Message, Taken, Tap, room};
+use super::{End, Message, Tap, room};
 use crate::counters;
 use crate::sched::{Reason, Wait, WaitQueue};
 use abi::{Errno, Stat64};
@@ -82,12 +82,10 @@ impl Port {
 
     /// Messages for `end` are received here from now on.
     pub fn add_channel(self: &Arc<Port>, end: &End, key: u64) -> Result<(), Errno> {
-        let tap = end.tap();
+        let tap = &end.0;
         tap.attach(Arc::downgrade(self))?;
-        if let Err(errno) = self.add(key, EventSource::Channel(tap)) {
-            end.tap().detach();
-            return Err(errno);
-        }
+        let added = self.add(key, EventSource::Channel(tap.clone()));
+        added.inspect_err(|_| tap.detach())?;
         self.wake();
         Ok(())
     }
@@ -178,13 +176,13 @@ impl State {
 impl Source {
     fn poll(&mut self) -> Option<What> {
         match &mut self.kind {
-            EventSource::Channel(tap) => match tap.try_take() {
-                Taken::Message(message) => Some(What::Message(message)),
-                Taken::Hangup => match core::mem::replace(&mut self.kind, EventSource::Closed) {
-                    EventSource::Channel(tap) => Some(What::Hangup(tap)),
-                    EventSource::Interrupt { .. } | EventSource::Closed => None,
-                },
-                Taken::Nothing => None,
+            EventSource::Channel(tap) => match tap.take()? {
+                Some(message) => Some(What::Message(message)),
+                None => {
+                    let tap = tap.clone();
+                    self.kind = EventSource::Closed;
+                    Some(What::Hangup(tap))
+                }
             },
             EventSource::Interrupt { pending, .. } if *pending > 0 => {
                 Some(What::Interrupt(core::mem::take(pending)))

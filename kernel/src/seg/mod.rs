@@ -18,6 +18,7 @@ use crate::chan::room;
 use abi::{Errno, NSEG, PAGE};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use hw::frames::{Device, Run};
@@ -134,6 +135,8 @@ pub struct Space {
     pub table: Vec<Option<Segment>>,
     /// The process answers as a file server: nothing in it may be asleep.
     pub resident: bool,
+    /// The place of the segment that was found last.
+    last: Cell<usize>,
 }
 
 impl Space {
@@ -145,13 +148,20 @@ impl Space {
             table,
             view: View::new(AddressSpace::new().ok_or(Errno::ENOMEM)?),
             resident: false,
+            last: Cell::new(0),
         })
     }
 
     /// The segment that `va` is in.
     #[inline]
     pub fn find(&self, va: u64) -> Option<&Segment> {
-        self.table.iter().flatten().find(|s| s.contains(va))
+        let at = |index: usize| self.table.get(index)?.as_ref().filter(|s| s.contains(va));
+        // Neighbouring calls and faults are about the same few buffers.
+        at(self.last.get()).or_else(|| {
+            let index = (0..self.table.len()).find(|index| at(*index).is_some())?;
+            self.last.set(index);
+            at(index)
+        })
     }
 
     /// The segment of that id, and the page tables seen from it.
