@@ -5,9 +5,9 @@
 //! A [`Frame`] is only a name, and any number is one. Safe code with arbitrary names
 //! cannot corrupt the kernel:
 //!
-//! - The functions here panic unless the frame is data that is held (or a node, where
-//!   a node is asked for). Rust objects, stacks, page tables, the kernel's image and
-//!   devices are out of reach.
+//! - The functions here panic unless the frame is data that is held, or a node where
+//!   one is changed: Rust objects, stacks, page tables, the kernel's image and devices
+//!   are out of reach. Only [`node_entry`], which reads, takes any frame.
 //! - A frame of data becomes none of these while it has a holder, or while a
 //!   translation of a program leads to it ([`super::words`]).
 //! - A frame that is written by name, or translated for stores, has one holder and is
@@ -66,10 +66,11 @@ pub fn free_node(node: Frame) {
     pool::free_own(node, Use::Node);
 }
 
-/// Word `index` (0 to 511) of a node. Panics if it is none.
+/// Word `index` (0 to 511) of a node. Panics for frames beyond the last. Reads any
+/// other frame, for a walk reads several nodes: a wrong name gives a wrong word.
 #[inline]
 pub fn node_entry(node: Frame, index: usize) -> u64 {
-    words::assert_node(node);
+    words::assert_exists(node);
     page::read_word(node, index)
 }
 

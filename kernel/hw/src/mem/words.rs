@@ -125,6 +125,14 @@ pub(super) fn data(frame: Frame) -> Word {
     word
 }
 
+/// Panics for frames beyond the last.
+#[inline]
+pub(super) fn assert_exists(frame: Frame) {
+    if frame.0 >= limit() {
+        wrong(frame, "does not exist");
+    }
+}
+
 /// Panics unless the frame is a node of an overlay.
 #[inline]
 pub(super) fn assert_node(frame: Frame) {
