@@ -3,7 +3,7 @@
 use crate::chan::interrupt;
 use crate::proc::{self, Process, note};
 use crate::sched;
-use crate::seg::fault::{Denied, lost, resolve};
+use crate::seg::fault::{Denied, resolve};
 use crate::seg::user;
 use abi::Errno;
 use core::fmt::Write;
@@ -69,10 +69,7 @@ pub fn page_fault(process: &Process, frame: &TrapFrame, fault: PageFault) {
         (false, Access::Load) => "read",
         (false, Access::Store) => "write",
     };
-    let why = match denied {
-        Denied::Failed(errno) => lost(&process.space, va, errno),
-        _ => crate::text::owned(denied.text()),
-    };
+    let why = denied.text(va);
     let text = crate::text::format(format_args!(
         "sys: trap: fault {what} addr={va:#x} pc={:#x}: {why}",
         frame.rip()

@@ -164,6 +164,12 @@ impl Remote {
         }
     }
 
+    /// Makes a request whose reply only says that it was done. That the reply is of
+    /// the right kind has been checked before it is here.
+    fn ask(&self, request: &Request<'_>) -> Result<(), Errno> {
+        self.mount.call(request)?.reply().map(drop)
+    }
+
     /// Returns true for a symbolic link.
     pub fn is_link(&self) -> bool {
         self.qid.kind & qid::SYMLINK != 0
@@ -194,10 +200,7 @@ impl Remote {
             target: ByteStr(text),
             gid: 0,
         };
-        match self.mount.call(&request)?.reply()? {
-            Reply::Symlink { .. } => Ok(()),
-            _ => Err(Errno::EPROTO),
-        }
+        self.ask(&request)
     }
 
     /// Gives `file` one more name, in this directory.
@@ -207,10 +210,7 @@ impl Remote {
             fid: file.fid,
             name: ByteStr(name),
         };
-        match self.mount.call(&request)?.reply()? {
-            Reply::Link => Ok(()),
-            _ => Err(Errno::EPROTO),
-        }
+        self.ask(&request)
     }
 
     /// Whether the file is a directory.
@@ -267,10 +267,7 @@ impl Remote {
             mode: permissions & 0o777,
             gid: 0,
         };
-        match self.mount.call(&request)?.reply()? {
-            Reply::Mkdir { .. } => Ok(()),
-            _ => Err(Errno::EPROTO),
-        }
+        self.ask(&request)
     }
 
     /// Removes `name` from this directory.
@@ -283,10 +280,7 @@ impl Remote {
                 Directory::No => 0,
             },
         };
-        match self.mount.call(&request)?.reply()? {
-            Reply::Unlinkat => Ok(()),
-            _ => Err(Errno::EPROTO),
-        }
+        self.ask(&request)
     }
 
     /// Renames `name` in this directory to `new` in `to`.
@@ -297,10 +291,7 @@ impl Remote {
             newdirfid: to.fid,
             newname: ByteStr(new),
         };
-        match self.mount.call(&request)?.reply()? {
-            Reply::Renameat => Ok(()),
-            _ => Err(Errno::EPROTO),
-        }
+        self.ask(&request)
     }
 
     fn attributes(&self) -> Result<Attr, Errno> {
@@ -350,10 +341,7 @@ impl Remote {
             }
         }
         let fid = self.fid;
-        match self.mount.call(&Request::Setattr { fid, attr })?.reply()? {
-            Reply::Setattr => Ok(()),
-            _ => Err(Errno::EPROTO),
-        }
+        self.ask(&Request::Setattr { fid, attr })
     }
 
     /// Returns when all writes have reached the medium.
@@ -362,10 +350,7 @@ impl Remote {
             fid: self.fid,
             datasync: 0,
         };
-        match self.mount.call(&request)?.reply()? {
-            Reply::Fsync => Ok(()),
-            _ => Err(Errno::EPROTO),
-        }
+        self.ask(&request)
     }
 
     /// Calls `f(next, entry, name)` for entries of the open directory from

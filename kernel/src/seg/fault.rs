@@ -14,7 +14,7 @@ use alloc::string::String;
 use core::ops::Range;
 use hw::named;
 use hw::paging::Prot;
-use vm::Access;
+use vm::{Access, SnapId};
 
 /// Why an access cannot be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,7 +29,16 @@ pub enum Denied {
     NotExecutable,
     /// Not the program's own access, but the processor's on its behalf.
     Privileged,
-    /// The content could not be had.
+    /// The server did not give the bytes of a snapshot.
+    Lost {
+        /// The snapshot.
+        snap: SnapId,
+        /// The first byte, in the file.
+        offset: u64,
+        /// The server's answer.
+        errno: Errno,
+    },
+    /// Any other error.
     Failed(Errno),
 }
 
@@ -37,23 +46,62 @@ impl Denied {
     /// The error of a system call on such memory.
     pub fn errno(self) -> Errno {
         match self {
-            Denied::Failed(Errno::ESTALE) => Errno::EIO,
-            Denied::Failed(errno) => errno,
+            Denied::Failed(Errno::ESTALE)
+            | Denied::Lost {
+                errno: Errno::ESTALE,
+                ..
+            } => Errno::EIO,
+            Denied::Failed(errno) | Denied::Lost { errno, .. } => errno,
             _ => Errno::EFAULT,
         }
     }
 
-    /// The reason, for users.
-    pub fn text(self) -> &'static str {
+    /// The reason why `va` cannot be accessed, for users: of lost bytes the file, the
+    /// offset and the server's answer.
+    pub fn text(self, va: u64) -> String {
         match self {
-            Denied::Unmapped => "no segment there",
-            Denied::StackOverflow => "stack overflow",
-            Denied::ReadOnly => "store to read-only segment",
-            Denied::NotExecutable => "jump into data",
-            Denied::Privileged => "privileged access",
-            Denied::Failed(errno) => errno.text(),
+            Denied::Unmapped => text::owned("no segment there"),
+            Denied::StackOverflow => text::owned("stack overflow"),
+            Denied::ReadOnly => text::owned("store to read-only segment"),
+            Denied::NotExecutable => text::owned("jump into data"),
+            Denied::Privileged => text::owned("privileged access"),
+            Denied::Failed(errno) => text::format(format_args!("fault at {va:#x}: {errno}")),
+            Denied::Lost {
+                snap,
+                offset,
+                errno,
+            } => match snapshots::path(snap) {
+                Some((path, true)) => text::format(format_args!(
+                    "snapshot lost: {path} at {offset:#x}: server hung up"
+                )),
+                Some((path, false)) => text::format(format_args!(
+                    "snapshot lost: {path} at {offset:#x}: server answered {errno:?}"
+                )),
+                None => text::format(format_args!("fault at {va:#x}: {errno}")),
+            },
         }
     }
+}
+
+/// The error of an operation at `va` of a segment of virtual memory.
+fn denied(space: &mut Space, segment: u64, va: u64, errno: Errno) -> Denied {
+    let failed = Denied::Failed(errno);
+    if matches!(errno, Errno::ENOMEM | Errno::EINTR) {
+        return failed;
+    }
+    let Some((_, segment)) = space.by_id(segment) else {
+        return failed;
+    };
+    let Content::Virtual(content) = &segment.content else {
+        return failed;
+    };
+    let at = va - segment.base;
+    let extent = content.extents().first(at..at + 1);
+    extent.map_or(failed, |extent| Denied::Lost {
+        snap: extent.source.snap,
+        offset: extent.source.soff,
+        errno,
+    })
 }
 
 /// How far below the stack an access counts as its overflow.
@@ -83,7 +131,8 @@ fn try_resolve(space: &SpaceLock, va: u64, access: Access) -> Result<(), Denied>
         Look::Done => Ok(()),
         Look::Virtual(segment, page) => {
             let mut operation = Operation::new(space, segment);
-            vm::fault(&mut operation, page, access).map_err(Denied::Failed)
+            let resolved = vm::fault(&mut operation, page, access);
+            resolved.map_err(|errno| denied(&mut space.lock(), segment, va, errno))
         }
     }
 }
@@ -134,7 +183,7 @@ fn look_up(space: &mut Space, va: u64, access: Access) -> Result<Look, Denied> {
     }
     // Content that is asleep in a server could not be read when it began to serve.
     if space.resident && space.sleeps(id, page..page + 1) {
-        return Err(Denied::Failed(Errno::EIO));
+        return Err(denied(space, id, va, Errno::EIO));
     }
     Ok(Look::Virtual(id, page))
 }
@@ -170,33 +219,5 @@ fn missing(space: &Space, va: u64) -> Denied {
         Denied::StackOverflow
     } else {
         Denied::Unmapped
-    }
-}
-
-/// Why the content of `va` could not be had, for the note or message: names
-/// the file, the offset and the reason.
-pub fn lost(space: &SpaceLock, va: u64, errno: Errno) -> String {
-    let source = {
-        let mut space = space.lock();
-        let id = space.find(va).map(|s| (s.id, va - s.base));
-        id.and_then(|(id, at)| match space.by_id(id) {
-            Some((_, segment)) => match &segment.content {
-                Content::Virtual(content) => content
-                    .extents()
-                    .first(at..at + 1)
-                    .map(|e| (e.source.snap, e.source.soff)),
-                Content::Device(_) | Content::Dma(_) | Content::Shared(_) => None,
-            },
-            None => None,
-        })
-    };
-    match source.and_then(|(snap, offset)| Some((snapshots::path(snap)?, offset))) {
-        Some(((path, true), offset)) => text::format(format_args!(
-            "snapshot lost: {path} at {offset:#x}: server hung up"
-        )),
-        Some(((path, false), offset)) => text::format(format_args!(
-            "snapshot lost: {path} at {offset:#x}: server answered {errno:?}"
-        )),
-        None => text::format(format_args!("fault at {va:#x}: {errno}")),
     }
 }
