@@ -1,7 +1,9 @@
 //! Boot options: `key=value` lines in the bundle, written by the runner.
 use crate::bundle;
+use core::num::NonZeroU64;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use hw::frames;
+use hw::interrupts;
 use hw::log;
 
 static DEFERRED: AtomicBool = AtomicBool::new(true);
@@ -33,6 +35,12 @@ pub fn init() {
     if let Some(level) = value("log").and_then(log::level_named) {
         log::set_level(level);
     }
+}
+
+/// Timer interrupts a second: the timer ends the turn of a program that computes.
+pub fn timer() -> NonZeroU64 {
+    let asked = value("hz").and_then(|text| text.parse().ok());
+    asked.unwrap_or(interrupts::TIMER_HZ)
 }
 
 /// Returns true if reads into snapshot segments are deferred.

@@ -27,7 +27,7 @@ pub fn start(bundle: &'static [u8]) -> ! {
     match first_process() {
         Ok(slot) => {
             heap::set_up_done();
-            hw::interrupts::timer_init();
+            hw::interrupts::timer_init(options::timer());
             sched::start(slot)
         }
         Err(errno) => panic!("{INIT}: {errno}"),

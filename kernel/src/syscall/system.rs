@@ -156,6 +156,7 @@ pub fn fail_alloc(a: &Arguments) -> Result<u64, Errno> {
     let what = match a.words()[1] {
         0 => What::Block,
         1 => What::Frame,
+        2 => What::Content,
         _ => return Err(Errno::EINVAL),
     };
     let account = a.process.payer().account;

@@ -14,6 +14,8 @@ pub(crate) const SNAPS: usize = 64;
 pub(crate) const EXTENTS: usize = 256;
 /// Turns of a loop that are one step.
 const TURNS: u32 = 256;
+/// Messages of a write that are sent in one step.
+pub(crate) const MESSAGES: u32 = 16;
 
 /// Does the rest of something step by step, with others running before each; `f`
 /// tells where its step ended.
@@ -49,18 +51,26 @@ pub(crate) fn finish_in_steps<H: Host>(
 }
 
 /// Counts the turns of a loop.
-pub(crate) struct Turns(u32);
+pub(crate) struct Turns {
+    done: u32,
+    step: u32,
+}
 
 impl Turns {
     pub(crate) const fn new() -> Turns {
-        Turns(0)
+        Turns::in_steps_of(TURNS)
+    }
+
+    /// For dear turns, `step` of which are one step.
+    pub(crate) const fn in_steps_of(step: u32) -> Turns {
+        Turns { done: 0, step }
     }
 
     /// One turn is done.
     pub(crate) fn turn<H: Host>(&mut self, h: &mut H) {
-        self.0 += 1;
-        if self.0 == TURNS {
-            self.0 = 0;
+        self.done += 1;
+        if self.done == self.step {
+            self.done = 0;
             h.pause();
         }
     }

@@ -20,7 +20,7 @@ use crate::extents::{Extent, Source};
 use crate::fork::release_unused;
 use crate::replace::parts;
 use crate::stage::{Message, Run};
-use crate::steps::{Turns, finish_in_steps};
+use crate::steps::{MESSAGES, Turns, finish_in_steps};
 use crate::{
     Access, Count, Frame, Host, Limits, Memory, OpKind, PAGE, PageState, Put, PutReply, Segment,
     SnapId, Ticket, fault, in_a_call,
@@ -299,6 +299,7 @@ impl<F: Copy> Job<F> {
         piece: &mut Piece,
         message: &mut Message,
     ) -> Result<(), Errno> {
+        let mut messages = Turns::in_steps_of(MESSAGES);
         while piece.range.end < piece.end {
             if message.full(&self.limits) {
                 if !self.limits.snapshots {
@@ -306,6 +307,7 @@ impl<F: Copy> Job<F> {
                 }
                 self.send(h, piece, message, false)?;
                 h.with(|_, m| message.clear(m));
+                messages.turn(h);
             }
             match self.add_run(h, piece, message) {
                 Ok(Some(0)) => break,

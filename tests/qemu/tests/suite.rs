@@ -61,10 +61,30 @@ fn every_case_passes_eager() {
 #[test]
 #[ignore = "takes minutes; run with -- --ignored"]
 fn the_long_cases_pass() {
-    let cases = "suite fuzz.calls.long fuzz.wild.long random.long lies.random.long";
+    let cases =
+        "suite fuzz.calls.long fuzz.wild.long random.long lies.random.long";
     // Random calls make files under random names.
     let share = scratch();
     assert_passed(&run_in(share.path(), Guest::new().command(cases)));
+}
+
+/// Does what the suite is run with find anything? One frame is left unwritten.
+#[test]
+fn a_frame_that_nobody_wrote_is_found_before_a_program_sees_it() {
+    for case in ["poison.mapped", "poison.copied"] {
+        for (poison, found) in [("1", true), ("0", false)] {
+            let guest = Guest::new().mem(MEMORY).option("test", "1");
+            let guest = guest.option("poison", poison);
+            let outcome = guest.command(format!("suite {case}")).run().unwrap();
+            let console = &outcome.console;
+            assert_eq!(
+                console.contains("is not initialised"),
+                found,
+                "{case}: {console}"
+            );
+            assert_eq!(outcome.exit_code == Some(EXIT_HALT), !found, "{console}");
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Interrupt controllers: local APIC with its timer, I/O APIC; the old PICs
 //! are silenced. Registers are reached through the physical map.
 
+use core::num::NonZeroU64;
 use core::ptr::NonNull;
 
 use volatile::VolatilePtr;
@@ -18,8 +19,8 @@ pub const DEVICE_FIRST: u8 = 0x30;
 pub const DEVICE_LAST: u8 = 0x6f;
 /// Vector of interrupts that went away; needs no end-of-interrupt.
 pub const SPURIOUS: u8 = 0xff;
-/// Timer interrupts per second.
-pub const TIMER_HZ: u64 = 100;
+/// Timer interrupts per second, unless a boot option says otherwise.
+pub const TIMER_HZ: NonZeroU64 = NonZeroU64::new(100).unwrap();
 
 const APIC: u64 = 0xfee0_0000;
 const IO_APIC: u64 = 0xfec0_0000;
@@ -70,9 +71,9 @@ pub(crate) fn init() {
     register(APIC + TIMER_INITIAL).write(0);
 }
 
-/// Starts the timer: [`TIMER_HZ`] interrupts a second on [`TIMER`].
-pub fn timer_init() {
-    let count = (time::apic_per_second() / TIMER_HZ).clamp(1, u64::from(u32::MAX)) as u32;
+/// Starts the timer: `per_second` interrupts a second on [`TIMER`].
+pub fn timer_init(per_second: NonZeroU64) {
+    let count = (time::apic_per_second() / per_second).clamp(1, u64::from(u32::MAX)) as u32;
     register(APIC + LVT_TIMER).write(PERIODIC | u32::from(TIMER));
     register(APIC + TIMER_INITIAL).write(count);
 }

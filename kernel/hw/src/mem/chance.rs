@@ -1,19 +1,22 @@
-//! Allocations that fail on purpose, for tests.
+//! Allocations that fail on purpose, and frames left unwritten, for tests.
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use vm::AccountId;
 
-/// The kind of allocation.
+/// The kind of failure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum What {
     /// A block of the heap.
     Block,
     /// A frame.
     Frame,
+    /// The writing of a frame before a program sees it. Has an effect only while
+    /// frames are poisoned.
+    Content,
 }
 
 /// By [`What`], the number of allocations until the one that fails; 0: none.
-static LEFT: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
+static LEFT: [AtomicU32; 3] = [const { AtomicU32::new(0) }; 3];
 /// The account whose allocation fails.
 static ACCOUNT: AtomicU32 = AtomicU32::new(0);
 

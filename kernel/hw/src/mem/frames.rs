@@ -26,7 +26,9 @@ impl FrameRef {
     /// An uninitialised frame for a message or the like, within the account's limit
     /// on kernel objects.
     pub fn alloc_kernel() -> Option<FrameRef> {
-        pool::take_for_kernel(Use::Data).map(FrameRef)
+        let frame = pool::take_for_kernel(Use::Data)?;
+        pool::emptied(frame);
+        Some(FrameRef(frame))
     }
 
     /// Another reference.

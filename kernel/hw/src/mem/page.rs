@@ -6,6 +6,7 @@
 //! references to their bytes, only copies, and no program runs meanwhile.
 
 use core::arch::asm;
+use core::ops::Range;
 
 use vm::Frame;
 
@@ -159,7 +160,7 @@ pub(super) fn fill(frame: Frame, word: u64) {
     (0..SIZE / 8).for_each(|index| write_word(frame, index, word));
 }
 
-/// Returns true if the word occurs in the frame.
-pub(super) fn has(frame: Frame, word: u64) -> bool {
-    (0..SIZE / 8).any(|index| read_word(frame, index) == word)
+/// Returns true if the word is among these words of the frame.
+pub(super) fn has(frame: Frame, mut words: Range<usize>, word: u64) -> bool {
+    words.any(|index| read_word(frame, index) == word)
 }

@@ -290,6 +290,7 @@ impl Page<'_> {
     #[inline]
     pub fn copy_from(&self, (from, at): (&FrameRef, usize), len: usize) {
         self.assert_store();
+        pool::check_written(from.frame(), at.div_ceil(8)..(at + len) / 8);
         page::copy_between((from.frame(), at), (self.frame, self.at), len);
     }
 

@@ -75,10 +75,22 @@ pub(super) fn emptied(frame: Frame) {
     }
 }
 
-/// Returns true if poison is on, and the frame has some.
+/// Panics if poison is on and is among these words of the frame.
 #[inline]
-pub(super) fn is_poisoned(frame: Frame) -> bool {
-    POISONED.load(Relaxed) && words::is_data(frame) && page::has(frame, POISON)
+pub(super) fn check_written(frame: Frame, words: Range<usize>) {
+    if POISONED.load(Relaxed) && words::is_data(frame) {
+        look_for_poison(frame, words);
+    }
+}
+
+#[cold]
+fn look_for_poison(frame: Frame, words: Range<usize>) {
+    if chance::fails(What::Content, running) {
+        // As if its writing had been left out.
+        emptied(frame);
+    }
+    let written = !page::has(frame, words, POISON);
+    assert!(written, "{frame:?} is not initialised");
 }
 
 /// A page table of zeros.

@@ -23,14 +23,15 @@ pub const CASES: &[Case] = &[
 /// More than any call makes.
 const MOST: u64 = 2_000;
 
-/// The kinds of allocation, as the call numbers them: blocks of kernel memory,
-/// frames.
+/// The kinds of failure, as the call numbers them: blocks of kernel memory,
+/// frames, the content of a frame that a program comes to see.
 const BLOCKS: u64 = 0;
 const FRAMES: u64 = 1;
+pub const CONTENT: u64 = 2;
 
 /// Makes the `count`th allocation from now on fail; returns the rest of the
 /// previous count.
-fn fail(what: u64, count: u64) -> Result<u64, Errno> {
+pub fn fail(what: u64, count: u64) -> Result<u64, Errno> {
     // SAFETY: touches no memory of this process.
     unsafe { raw::call(Call::FailAlloc, [count, what, 0, 0, 0, 0]) }
 }

@@ -1,7 +1,7 @@
 //! Calls with arguments drawn from good and bad ones: the kernel and all other
 //! processes go on.
 
-use super::{Case, When, hostile::NOWHERE, random::Random};
+use super::{Case, hostile::NOWHERE, random::Random};
 use crate::check::{PG, Verdict, other, same};
 use crate::raw;
 use alloc::vec::Vec;
@@ -13,19 +13,13 @@ pub const CASES: &[Case] = &[
     Case::new("fuzz.calls.1", || fuzz(1, CALLS)),
     Case::new("fuzz.calls.2", || fuzz(2, CALLS)),
     Case::new("fuzz.calls.3", || fuzz(3, CALLS)),
-    Case {
-        when: When::Asked,
-        ..Case::new("fuzz.calls.long", || {
-            (1..=100).try_for_each(|seed| fuzz(seed, 10_000))
-        })
-    },
+    Case::asked("fuzz.calls.long", || {
+        (1..=100).try_for_each(|seed| fuzz(seed, 10_000))
+    }),
     Case::new("fuzz.wild.1", || wild(1)),
     Case::new("fuzz.wild.2", || wild(2)),
     Case::new("fuzz.wild.3", || wild(3)),
-    Case {
-        when: When::Asked,
-        ..Case::new("fuzz.wild.long", || (100..200).try_for_each(wild))
-    },
+    Case::asked("fuzz.wild.long", || (100..200).try_for_each(wild)),
 ];
 
 const CALLS: usize = 5000;

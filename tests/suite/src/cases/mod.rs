@@ -18,6 +18,7 @@ mod lost;
 mod lying;
 mod names;
 mod note;
+mod poison;
 mod process;
 mod ragged;
 mod random;
@@ -32,6 +33,7 @@ mod together;
 mod write;
 
 use crate::check::{Verdict, Why};
+use rt::abi::privilege;
 
 /// Started under this name, the suite prints its environment instead.
 pub const ENVIRONMENT: &str = "environment";
@@ -61,6 +63,8 @@ pub struct Case {
     pub run: fn() -> Verdict,
     pub expect: Expect,
     pub when: When,
+    /// The privileges that its process keeps, if the suite has them.
+    pub privileges: u64,
 }
 
 impl Case {
@@ -70,6 +74,7 @@ impl Case {
             run,
             expect: Expect::Passes,
             when: When::Usual,
+            privileges: 0,
         }
     }
 
@@ -78,6 +83,22 @@ impl Case {
         Case {
             when: When::Deferred,
             ..Case::new(name, run)
+        }
+    }
+
+    /// A case that runs only on request.
+    const fn asked(name: &'static str, run: fn() -> Verdict) -> Case {
+        Case {
+            when: When::Asked,
+            ..Case::new(name, run)
+        }
+    }
+
+    /// A case with the privileges of a driver, which runs only on request.
+    const fn driver(name: &'static str, run: fn() -> Verdict) -> Case {
+        Case {
+            privileges: privilege::DEVICE | privilege::COUNTERS,
+            ..Case::asked(name, run)
         }
     }
 
@@ -102,10 +123,7 @@ impl Case {
     }
 }
 
-const SELF_TEST: &[Case] = &[Case {
-    when: When::Asked,
-    ..Case::new("must-fail", || Err(Why("as it must".into())))
-}];
+const SELF_TEST: &[Case] = &[Case::asked("must-fail", || Err(Why("as it must".into())))];
 
 /// All of them, in the order they run.
 pub fn all() -> impl Iterator<Item = &'static Case> {
@@ -139,6 +157,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         failing::CASES,
         fuzz::CASES,
         gaps::CASES,
+        poison::CASES,
         death::CASES,
         SELF_TEST,
     ]
