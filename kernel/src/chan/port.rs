@@ -94,7 +94,11 @@ impl Port {
     pub fn add_interrupt(self: &Arc<Port>, vector: u8, key: u64) -> Result<(), Errno> {
         interrupt::claim(vector, Arc::downgrade(self))?;
         let pending = 0;
-        self.add(key, EventSource::Interrupt { vector, pending })
+        let added = self.add(key, EventSource::Interrupt { vector, pending });
+        if added.is_err() {
+            interrupt::disown(vector);
+        }
+        added
     }
 
     /// Something may have come.

@@ -87,6 +87,13 @@ fn a_frame_that_nobody_wrote_is_found_before_a_program_sees_it() {
     }
 }
 
+/// The calls of drivers, with their privileges.
+#[test]
+fn what_drivers_may_harms_nobody() {
+    let guest = Guest::new().option("drivers", "1");
+    assert_passed(&run(guest.command("suite drivers.*")));
+}
+
 #[test]
 fn the_judge_can_fail() {
     let outcome = run(Guest::new().command("suite must-fail"));

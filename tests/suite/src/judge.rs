@@ -43,12 +43,14 @@ impl Judge {
 
     /// Runs one case and gives its verdict.
     pub fn run(&mut self, case: &Case) -> Result<(), Failure> {
-        self.verdict(case.name, || judge(&case.expect, || apart(case.run)))
+        self.verdict(case.name, || {
+            judge(&case.expect, || apart(case.privileges, case.run))
+        })
     }
 
     /// Runs a generated case, which must pass.
     pub fn check(&mut self, name: &str, run: impl Fn() -> Verdict) -> Result<(), Failure> {
-        self.verdict(name, || judge(&Expect::Passes, || apart(&run)))
+        self.verdict(name, || judge(&Expect::Passes, || apart(0, &run)))
     }
 
     /// Runs a program of `/bin` as a case: it must end with status 0.
@@ -99,11 +101,11 @@ fn judge(expect: &Expect, perform: impl Fn() -> Result<Ended, Why>) -> Verdict {
     Err(Why(lost))
 }
 
-/// A check in a process of its own, without privileges.
-fn apart(run: impl FnOnce() -> Verdict) -> Result<Ended, Why> {
+/// A check in a process of its own, without other privileges than `keep`.
+fn apart(keep: u64, run: impl FnOnce() -> Verdict) -> Result<Ended, Why> {
     match process::fork()? {
         Fork::Child => {
-            let verdict = sys::privilege(0).map_err(Why::from).and_then(|_| run());
+            let verdict = sys::privilege(keep).map_err(Why::from).and_then(|_| run());
             match verdict {
                 Ok(()) => process::exit(0, ""),
                 Err(Why(text)) => process::exit(1, &text),

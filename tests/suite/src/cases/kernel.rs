@@ -1,19 +1,17 @@
 //! The kernel's plain services: channels, ports, processes, files.
 
-use super::{Case, When};
+use super::Case;
 use crate::check::{PG, Scratch, Verdict, Why, equal, fails, other, patterned, same};
 use alloc::format;
 use alloc::vec::Vec;
-use rt::abi::{FDS_MAX, NSEG, Received, mode, whence};
+use rt::abi::{FDS_MAX, NSEG, mode, whence};
 use rt::process::{self, Fork};
-use rt::{Errno, File, Port, Segment, send, sys};
+use rt::{Errno, File, Segment, send, sys};
 
 pub const CASES: &[Case] = &[
     Case::new("pipe.boundaries", boundaries),
     Case::new("pipe.hangup", hangup),
     Case::new("pipe.full", full),
-    Case::new("port.several", several),
-    Case::new("port.timeout", timeout),
     Case::new("process.wait", wait),
     Case::new("process.kill", kill),
     Case::new("process.exec", exec),
@@ -29,10 +27,7 @@ pub const CASES: &[Case] = &[
     Case::new("devices", devices),
     Case::new("names", names),
     Case::new("floats", floats),
-    Case {
-        when: When::Asked,
-        ..Case::new("sleep.long", || Ok(sys::sleep(20_000_000_000)?))
-    },
+    Case::asked("sleep.long", || Ok(sys::sleep(20_000_000_000)?)),
 ];
 
 /// One read, one message; a short buffer does not run two together.
@@ -81,54 +76,6 @@ fn full() -> Verdict {
         process::wait_for(pid, |_| {})?.status(),
         0,
     )
-}
-
-fn several() -> Verdict {
-    let port = Port::new()?;
-    let mut ends = Vec::new();
-    for key in 10..14u64 {
-        let (ours, theirs) = File::pipe()?;
-        port.add(&theirs, key)?;
-        ends.push((key, ours, theirs));
-    }
-    let pid = process::spawn(|| {
-        let sent = ends.iter().rev();
-        let sent = sent.map(|(key, ours, _)| send(ours, [&key.to_le_bytes()]));
-        u8::from(sent.into_iter().any(|result| result.is_err()))
-    })?;
-    let mut buffer = [0; 16];
-    let mut keys = Vec::new();
-    for _ in 0..4 {
-        let received = port.receive(&mut buffer, 5_000_000_000)?;
-        same("kind", received.kind, Received::MESSAGE)?;
-        same("length", received.len, 8)?;
-        same(
-            "message and key",
-            &buffer[..8],
-            &received.key.to_le_bytes()[..],
-        )?;
-        keys.push(received.key);
-    }
-    keys.sort_unstable();
-    same("keys", &keys[..], &[10, 11, 12, 13])?;
-    process::wait_for(pid, |_| {})?;
-    let (_, ours, _) = ends.swap_remove(0);
-    drop(ours);
-    let received = port.receive(&mut buffer, 5_000_000_000)?;
-    same("after closing", received.kind, Received::HANGUP)
-}
-
-fn timeout() -> Verdict {
-    let port = Port::new()?;
-    let (_ours, theirs) = File::pipe()?;
-    port.add(&theirs, 1)?;
-    let mut buffer = [0; 16];
-    fails(
-        "nothing came",
-        port.receive(&mut buffer, 1_000_000),
-        Errno::ETIMEDOUT,
-    )?;
-    fails("no wait", port.receive(&mut buffer, 0), Errno::ETIMEDOUT)
 }
 
 fn wait() -> Verdict {

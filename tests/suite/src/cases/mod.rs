@@ -3,6 +3,7 @@
 mod bytes;
 mod contract;
 mod cost;
+mod counters;
 pub mod death;
 mod exec;
 mod failing;
@@ -19,6 +20,7 @@ mod lying;
 mod names;
 mod note;
 mod poison;
+mod ports;
 mod process;
 mod ragged;
 mod random;
@@ -129,6 +131,7 @@ const SELF_TEST: &[Case] = &[Case::asked("must-fail", || Err(Why("as it must".in
 pub fn all() -> impl Iterator<Item = &'static Case> {
     [
         kernel::CASES,
+        ports::CASES,
         names::CASES,
         bytes::CASES,
         links::CASES,
@@ -158,6 +161,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         fuzz::CASES,
         gaps::CASES,
         poison::CASES,
+        counters::CASES,
         death::CASES,
         SELF_TEST,
     ]

@@ -49,10 +49,17 @@ fn main(_args: rt::Args) -> u8 {
         eprintln!("init: no files in memory at /tmp: {failure}");
     }
     // A shell passes the privilege to stop the machine only to shells.
-    let keep = match options.is_on("test") {
-        true => privilege::HALT | privilege::JUDGE,
-        false => privilege::HALT,
-    };
+    let kept = [
+        (true, privilege::HALT),
+        (options.is_on("test"), privilege::JUDGE),
+        // For tests of what drivers may.
+        (
+            options.is_on("drivers"),
+            privilege::DEVICE | privilege::COUNTERS,
+        ),
+    ];
+    let kept = kept.iter().filter(|(is_on, _)| *is_on);
+    let keep = kept.fold(0, |keep, (_, privilege)| keep | privilege);
     let shell = |args: &[&str]| run::shell(args, keep, &services);
     let before = match options.is_on("left") {
         true => Account::now().ok(),
