@@ -4,8 +4,8 @@
 
 use crate::budget::reserve;
 use crate::conn::{Conn, Entry, Open};
+use crate::doubt::Failed;
 use crate::file::{File, HOLLOW_MIN, Locked, SIZE_MAX};
-use crate::lower::LowerFid;
 use crate::options::Check;
 use crate::plan::{Plan, Step, What};
 use crate::put::Bytes;
@@ -85,19 +85,12 @@ impl Target {
     }
 }
 
-/// How many of the first bytes are the same.
-fn prefix<'b>(found: &[u8], wanted: impl Iterator<Item = &'b u8>) -> usize {
-    found.iter().zip(wanted).take_while(|(a, b)| a == b).count()
-}
-
 /// What became of a plan.
 struct Outcome {
     /// Bytes done, from the base of the write.
     count: u64,
     /// Why no more.
-    error: Option<Errno>,
-    /// Up to here bytes of the file may be others than they were.
-    touched: u64,
+    failed: Option<Failed>,
 }
 
 /// Does a write at `base` write zeros past the end of a file of `size` bytes,
@@ -143,6 +136,7 @@ impl<B: Backing> Snapfs<B> {
         }
         self.promise_epochs().await?;
         self.need_reader(file, open.back).await?;
+        self.settle_doubt(file).await?;
         let base = self.base_of(file, open, &put).await?;
         self.look_before(file, open, (base, &put)).await?;
         let into = self.target_of(conn, file, open, &put).await?;
@@ -159,20 +153,23 @@ impl<B: Backing> Snapfs<B> {
         }
         let before = file.state.borrow().epoch;
         file.state.borrow_mut().changing += 1;
-        let Outcome {
-            count,
-            error,
-            touched,
-        } = self
+        let Outcome { count, failed } = self
             .carry_out((file, open), &plan, base, into.is_some())
             .await;
-        let epoch = file.state.borrow().epoch;
-        let written = (base + count, touched);
-        let assoc =
-            into.is_some_and(|into| self.associate(conn, (file, open), into, &spans, written));
+        let (epoch, error) = (
+            file.state.borrow().epoch,
+            failed.as_ref().map(|failed| failed.errno),
+        );
+        let assoc = match into {
+            Some(into) => {
+                self.associate(conn, (file, open), into, &spans, (base + count, failed))
+                    .await
+            }
+            None => false,
+        };
         if count > 0 || before != epoch {
-            let failed = error.is_some();
-            self.look_after_change(file, open.back, failed).await;
+            self.look_after_change(file, open.back, error.is_some())
+                .await;
         }
         file.state.borrow_mut().changing -= 1;
         match error.or(plan.error) {
@@ -241,22 +238,22 @@ impl<B: Backing> Snapfs<B> {
             self.look(file, open.back).await?;
         }
         if zeros {
-            self.settle_doubt(file, open.back).await;
+            self.settle_zeros(file, open.back).await;
         }
         Ok(())
     }
 
     /// What lies before `until` of `spans` becomes part of the snapshot as it is
-    /// now; from there to `touched` it keeps what was saved for others, for a
-    /// write that failed may have changed the rest. `false`: nothing was
-    /// written, or the snapfid was taken meanwhile.
-    fn associate(
+    /// now; what a message that failed may have changed behind it keeps what was
+    /// saved for others. `false`: nothing was written, or the snapfid was taken
+    /// meanwhile.
+    async fn associate(
         &self,
         conn: &Conn,
         (file, open): (&Locked<'_>, &Open),
         into: Target,
         spans: &[Range<u64>],
-        (until, touched): (u64, u64),
+        (until, failed): (u64, Option<Failed>),
     ) -> bool {
         let some = spans.first().is_some_and(|first| first.start < until);
         let (snapshot, new) = match into {
@@ -280,15 +277,14 @@ impl<B: Backing> Snapfs<B> {
             let written = bytes.start..until.clamp(bytes.start, bytes.end);
             self.refer(file, &snapshot, &written, Some(epoch));
         }
-        for bytes in spans.iter().filter(|_| !new) {
-            let unknown = bytes.start.max(until)..bytes.end.min(touched);
-            self.lose_live(file, &snapshot, unknown);
+        if let Some(failed) = failed.filter(|_| !new) {
+            self.doubt(file, snapshot, spans, failed).await;
         }
         some
     }
 
     /// Everything that a plan overwrites is saved, and the log says that the
-    /// file is being changed. `snapped`: the result becomes a snapshot's.
+    /// file is being changed; by `snapped`, the result becomes a snapshot's.
     async fn prepare(
         &self,
         file: &Locked<'_>,
@@ -314,11 +310,15 @@ impl<B: Backing> Snapfs<B> {
     ) -> Outcome {
         let mut outcome = Outcome {
             count: plan.count,
-            error: None,
-            touched: base,
+            failed: None,
         };
         if let Err(errno) = self.prepare(file, plan, snapped).await {
-            (outcome.count, outcome.error) = (0, Some(errno));
+            outcome.count = 0;
+            outcome.failed = Some(Failed {
+                at: base,
+                errno,
+                unsure: Vec::new(),
+            });
             return outcome;
         }
         if plan.steps.is_empty() {
@@ -331,9 +331,9 @@ impl<B: Backing> Snapfs<B> {
         let mut tried = 0;
         for step in &plan.steps {
             tried += 1;
-            if let Err((done, errno)) = self.apply(open, step).await {
-                (outcome.count, outcome.error) = (step.off + done - base, Some(errno));
-                outcome.touched = self.written_all_the_same(file, step, done).await;
+            if let Err(failed) = self.apply(file, open, step).await {
+                outcome.count = failed.at - base;
+                outcome.failed = Some(failed);
                 break;
             }
         }
@@ -346,8 +346,8 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// The times of a write of which nothing had to be sent. They go by name at
-    /// some servers: if a stranger gave that to another file, the other file is
-    /// none of our business.
+    /// some servers: if an external writer gave that to another file, the times
+    /// of the other file stay.
     async fn set_times(&self, open: &Open) {
         let attr = SetAttr {
             valid: setattr::MTIME | setattr::CTIME,
@@ -359,169 +359,70 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    /// Writes one step; on an error says how many bytes got there.
-    async fn apply(&self, open: &Open, step: &Step<'_>) -> Result<(), (u64, Errno)> {
-        let bytes = step.off..step.off + step.len;
-        open.file.state.borrow_mut().begin_write(bytes);
-        let written = match &step.what {
-            What::Bytes(bytes) => self.write_lower(open.back, step.off, bytes).await,
-            What::Copied(bytes) => self.write_lower(open.back, step.off, bytes).await,
-            What::Kept(source, off) => {
-                let copied = self.copy_lower(source, *off, open.back, step).await;
-                copied.map_err(|(done, errno)| (done as usize, errno))
-            }
-            What::Zeros => return self.apply_zeros(open, step).await,
-        };
-        let (done, result) = match written {
-            Ok(()) => (step.len, Ok(())),
-            Err((done, errno)) => (done as u64, Err((done as u64, errno))),
-        };
-        let bytes = step.off..step.off + done;
-        open.file.state.borrow_mut().wrote(bytes);
-        result
-    }
-
-    /// Copies a step from `off` on of a snapshot, a message at a time; on an error
-    /// says how many bytes got there.
-    async fn copy_lower(
-        &self,
-        source: &Snapshot,
-        off: u64,
-        fid: LowerFid,
-        step: &Step<'_>,
-    ) -> Result<(), (u64, Errno)> {
-        let mut bytes = Vec::new();
-        let mut done = 0;
+    /// Writes one step, a message at a time. Zeros past the end of the file need
+    /// one byte, at their own end.
+    async fn apply(&self, file: &Locked<'_>, open: &Open, step: &Step<'_>) -> Result<(), Failed> {
+        let end = step.off + step.len;
+        file.state.borrow_mut().begin_write(step.off..end);
+        let (mut done, mut copied) = (0, Vec::new());
         while done < step.len {
-            bytes.clear();
-            let copied = self.copy_piece(source, off, step, done, &mut bytes).await;
-            copied.map_err(|errno| (done, errno))?;
-            let written = self.write_lower(fid, step.off + done, &bytes).await;
-            written.map_err(|(part, errno)| (done + part as u64, errno))?;
-            done += bytes.len() as u64;
-        }
-        Ok(())
-    }
-
-    /// Reads what one message takes of a step that copies from `off` on.
-    async fn copy_piece(
-        &self,
-        source: &Snapshot,
-        off: u64,
-        step: &Step<'_>,
-        done: u64,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Errno> {
-        let len = (step.len - done).min(u64::from(self.backing.iounit()));
-        reserve(out, len as usize)?;
-        self.copy_snapshot(source, off + done, len, out).await?;
-        match out.len() as u64 == len {
-            true => Ok(()),
-            // It was given up meanwhile.
-            false => Err(Errno::ESTALE),
-        }
-    }
-
-    /// A message of a step failed after `done` bytes, and may have written a
-    /// part all the same, from its beginning. Up to where the file has what was
-    /// to be written.
-    async fn written_all_the_same(&self, file: &File, step: &Step<'_>, done: u64) -> u64 {
-        let from = step.off + done;
-        let len = (step.len - done).min(u64::from(self.backing.iounit()));
-        let Some(reader) = file.state.borrow().reader else {
-            return from;
-        };
-        let mut found = Vec::new();
-        // Where it cannot be read either, the answer is all there is to go by.
-        let _ = self
-            .read_lower(reader, from, len as usize, &mut found)
-            .await;
-        let same = match &step.what {
-            What::Bytes(bytes) => prefix(&found, bytes.iter().skip(done as usize)),
-            What::Copied(bytes) => prefix(&found, bytes.iter().skip(done as usize)),
-            What::Kept(source, off) => {
-                let mut bytes = Vec::new();
-                let _ = self.copy_piece(source, *off, step, done, &mut bytes).await;
-                prefix(&found, bytes.iter())
-            }
-            What::Zeros => prefix(&found, core::iter::repeat(&0)),
-        };
-        from + same as u64
-    }
-
-    /// Zeros past the end of the file need one byte, at their own end.
-    async fn apply_zeros(&self, open: &Open, step: &Step<'_>) -> Result<(), (u64, Errno)> {
-        let mut done = 0;
-        while done < step.len {
-            let at = step.off + done;
-            let inside = open.file.state.borrow().size.saturating_sub(at);
-            let (at, len) = match inside {
-                0 => (step.off + step.len - 1, 1),
-                inside => (at, inside.min(step.len - done).min(ZEROS.len() as u64)),
+            let (from, size) = (step.off + done, file.state.borrow().size);
+            let zeros = matches!(step.what, What::Zeros);
+            let (at, most) = match zeros {
+                true if from >= size => (end - 1, 1),
+                true => (from, size - from),
+                false => (from, u64::MAX),
             };
-            let zeros = ZEROS.get(..len as usize).unwrap_or(&ZEROS);
-            if let Err((part, errno)) = self.write_lower(open.back, at, zeros).await {
-                let part = if inside == 0 { 0 } else { part as u64 };
-                return Err((done + part, errno));
-            }
-            let mut state = open.file.state.borrow_mut();
-            state.wrote(at..at + len);
-            state.zeros.add(at..at + len);
-            done = at + len - step.off;
-        }
-        Ok(())
-    }
-
-    /// Sets the size, with the rescues that takes.
-    pub(crate) async fn resize(&self, file: &Locked<'_>, fid: u32, size: u64) -> Result<(), Errno> {
-        let attr = SetAttr {
-            valid: setattr::SIZE,
-            size,
-            ..SetAttr::default()
-        };
-        self.change_attr(file, fid, attr).await
-    }
-
-    /// `Tsetattr`, with the rescues it takes. [`Snapfs::look`] comes first.
-    pub(crate) async fn change_attr(
-        &self,
-        file: &Locked<'_>,
-        fid: u32,
-        attr: SetAttr,
-    ) -> Result<(), Errno> {
-        let sized = attr.valid & setattr::SIZE != 0;
-        if sized && attr.size > SIZE_MAX {
-            return Err(Errno::EFBIG);
-        }
-        self.need_reader(file, fid).await?;
-        if sized {
-            self.rescue(file, attr.size..u64::MAX).await?;
-        }
-        self.log_begin(file, false).await?;
-        file.state.borrow_mut().changing += 1;
-        let changed = self.set_attr_lower(fid, attr).await;
-        if sized {
+            let failed = |at, errno, unsure: &[u8]| Failed {
+                at,
+                errno,
+                unsure: unsure.to_vec(),
+            };
+            let bytes = self.piece(step, (done, most), &mut copied).await;
+            let bytes = bytes.map_err(|errno| failed(from, errno, &[]))?;
+            let written = self.write_lower(open.back, at, bytes).await;
+            let part = written.map_or_else(|(part, _)| part, |()| bytes.len());
             let mut state = file.state.borrow_mut();
-            let size = state.size;
-            // Also the rest of what was the last block. After a failure any
-            // size is possible.
-            let bytes = match changed {
-                Ok(()) => size.min(attr.size)..size.max(attr.size),
-                Err(_) => size.min(attr.size)..u64::MAX,
-            };
-            state.zeros.remove(bytes.clone());
-            if changed.is_ok() {
-                if attr.size > size {
-                    state.zeros.add(size..attr.size);
-                }
-                state.size = attr.size;
+            state.wrote(at..at + part as u64);
+            if zeros {
+                state.zeros.add(at..at + part as u64);
             }
-            if !bytes.is_empty() {
-                state.changed(&bytes, self.next_epoch());
+            if let Err((_, errno)) = written {
+                let unsure = bytes.get(part..).unwrap_or_default();
+                return Err(failed(from + part as u64, errno, unsure));
+            }
+            done = at + part as u64 - step.off;
+        }
+        Ok(())
+    }
+
+    /// What one message takes of a step from `done` bytes on, at most `most`.
+    async fn piece<'s>(
+        &self,
+        step: &'s Step<'_>,
+        (done, most): (u64, u64),
+        copied: &'s mut Vec<u8>,
+    ) -> Result<&'s [u8], Errno> {
+        let len = (step.len - done).min(u64::from(self.backing.iounit()));
+        let len = len.min(most);
+        let of = |bytes: &'s [u8]| {
+            let rest = bytes.get(done as usize..).ok_or(Errno::EIO)?;
+            Ok(rest.get(..len as usize).unwrap_or(rest))
+        };
+        match &step.what {
+            What::Bytes(bytes) => of(bytes),
+            What::Copied(bytes) => of(bytes),
+            What::Zeros => Ok(ZEROS.get(..len as usize).unwrap_or(&ZEROS)),
+            What::Kept(source, off) => {
+                copied.clear();
+                reserve(copied, len as usize)?;
+                self.copy_snapshot(source, off + done, len, copied).await?;
+                match copied.len() as u64 == len {
+                    true => Ok(copied),
+                    // It was given up meanwhile.
+                    false => Err(Errno::ESTALE),
+                }
             }
         }
-        self.look_after_change(file, fid, changed.is_err()).await;
-        file.state.borrow_mut().changing -= 1;
-        changed
     }
 }

@@ -2,9 +2,10 @@
 //! snapshot of it.
 
 use crate::budget::Share;
-use crate::changes::History;
+use crate::doubt::Doubt;
 use crate::durable::Logged;
 use crate::hidden::HiddenName;
+use crate::history::History;
 use crate::lower::LowerFid;
 use crate::snap::Snapshot;
 use crate::sync::{Held, Lock};
@@ -119,6 +120,8 @@ pub struct State {
     pub hidden: Vec<HiddenName>,
     /// What the blocks were, and which snapshots need that.
     pub versions: Versions,
+    /// A write that failed, of which it is not known what it has changed.
+    pub doubt: Option<Doubt>,
     /// Which bytes are known to be zeros. What a stranger does to them is
     /// noticed as everywhere: nothing is known while `times` are not.
     pub zeros: Zeros,
@@ -146,6 +149,7 @@ impl State {
             orphan: false,
             hidden: Vec::new(),
             versions: Versions::default(),
+            doubt: None,
             zeros: Zeros::default(),
             logged: None,
             begun: false,

@@ -24,17 +24,19 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod attr;
 mod backing;
 mod budget;
-mod changes;
 mod commit;
 mod conn;
+mod doubt;
 #[cfg(feature = "duplicate")]
 mod duplicate;
 mod durable;
 mod exec;
 mod file;
 mod hidden;
+mod history;
 mod lower;
 
 mod names;

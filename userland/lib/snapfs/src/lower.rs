@@ -153,11 +153,12 @@ impl<B: Backing> Snapfs<B> {
     }
 
     pub(crate) async fn attr_lower(&self, fid: LowerFid) -> Result<Attr, Errno> {
-        let request = Request::Getattr {
-            fid,
-            mask: getattr::BASIC,
-        };
-        self.call(&request, |reply| match reply {
+        self.attr_lower_of(fid, getattr::BASIC).await
+    }
+
+    /// Those attributes that `mask` asks for.
+    pub(crate) async fn attr_lower_of(&self, fid: LowerFid, mask: u64) -> Result<Attr, Errno> {
+        self.call(&Request::Getattr { fid, mask }, |reply| match reply {
             Reply::Getattr(attr) => Some(attr),
             _ => None,
         })

@@ -2,10 +2,9 @@
 
 use crate::backing::{Answer, Head, Payload};
 use crate::conn::{Conn, Entry};
-use crate::serve::whole;
 use crate::{Backing, Snapfs};
 use abi::Errno;
-use ninep::{Reply, Request};
+use ninep::{ByteStr, Qid, Reply, Request};
 
 impl<B: Backing> Snapfs<B> {
     /// Requests that mean the same beneath: with our fids, and the answer with
@@ -37,61 +36,42 @@ impl<B: Backing> Snapfs<B> {
                 let names = self.names.shared().await;
                 Some((names, self.hidden.change_of_names().await))
             }
-            Request::Link { dfid, fid, name } => {
-                let linked = self.link(conn, (*dfid, *fid, *name)).await?;
-                return Ok(whole(tag, &linked));
-            }
-            Request::Xattrwalk { .. } => return self.xattr_walk(conn, tag, request).await,
             _ => return Err(Errno::EOPNOTSUPP),
         };
         let buf = self.backing.rpc(&below).await?;
         relabel(tag, request.kind(), buf.as_ref(), conn.msize.get())
     }
 
-    async fn xattr_walk(
+    /// `Txattrwalk`: the new fid is a plain one.
+    pub(crate) async fn xattr_walk(
         &self,
         conn: &Conn,
-        tag: u16,
-        request: &Request<'_>,
-    ) -> Result<Answer<B::Buf>, Errno> {
-        let &Request::Xattrwalk { fid, newfid, name } = request else {
-            return Err(Errno::EPROTO);
-        };
-        let (from, _) = conn.below(fid)?;
-        let options = conn.options(fid)?;
+        (fid, newfid): (u32, u32),
+        name: ByteStr<'_>,
+    ) -> Result<Reply<'static>, Errno> {
+        let ((from, _), options) = (conn.below(fid)?, conn.options(fid)?);
         conn.put_new(newfid, Entry::Reserved)?;
         let back = self.new_fid();
-        let below = Request::Xattrwalk {
+        let request = Request::Xattrwalk {
             fid: from,
             newfid: back,
             name,
         };
-        let size = self.call(&below, |reply| match reply {
+        let size = self.call(&request, |reply| match reply {
             Reply::Xattrwalk { size } => Some(size),
             _ => None,
         });
-        match size.await {
-            Ok(size) => {
-                conn.replace(
-                    newfid,
-                    Entry::Plain {
-                        back,
-                        qid: ninep::Qid::default(),
-                        options,
-                    },
-                );
-                Ok(whole(tag, &Reply::Xattrwalk { size }))
-            }
-            Err(errno) => {
-                self.no_fid(back);
-                conn.cancel(newfid);
-                Err(errno)
-            }
-        }
+        let size = size.await.inspect_err(|_| {
+            self.no_fid(back);
+            conn.cancel(newfid);
+        })?;
+        let qid = Qid::default();
+        conn.replace(newfid, Entry::Plain { back, qid, options });
+        Ok(Reply::Xattrwalk { size })
     }
 }
 
-/// A reply from below under the client's tag, if it is one, and one that the
+/// A reply of the lower server under the client's tag, if it is one, and one that the
 /// client has room for.
 fn relabel<B>(tag: u16, kind: u8, reply: &[u8], msize: u32) -> Result<Answer<B>, Errno> {
     let (_, decoded) = ninep::decode_reply(reply).map_err(|_| Errno::EPROTO)?;

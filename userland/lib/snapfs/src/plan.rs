@@ -212,7 +212,7 @@ impl<B: Backing> Snapfs<B> {
     ) -> Result<u64, Errno> {
         let reader = source.file.state.borrow().reader;
         if let Some(reader) = reader {
-            self.settle_doubt(&source.file, reader).await;
+            self.settle_zeros(&source.file, reader).await;
         }
         let (mut at, end) = (soff, soff + (range.end - range.start));
         let to = |at: u64| range.start + (at - soff);

@@ -9,7 +9,7 @@ use abi::Errno;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use ninep::consts::{NOFID, put};
-use ninep::{Changes, PutKind, PutOp, PutOps, Reply};
+use ninep::{Changes, PutKind, PutOp, PutOps, Reply, Request};
 
 /// Most bytes one commit moves, where there is memory for it.
 pub const WMAX: u64 = 8 << 20;
@@ -94,24 +94,20 @@ pub struct Staged {
     share: Share,
 }
 
-/// A `Tput`.
-pub struct Message<'a> {
-    pub fid: u32,
-    pub wid: u64,
-    pub ack: u64,
-    pub flags: u32,
-    pub off: u64,
-    pub into: u32,
-    pub known: u64,
-    pub ops: PutOps<'a>,
-    pub data: &'a [u8],
+/// A message of a write, besides what it says of the whole.
+#[derive(Clone, Copy)]
+struct Piece<'a> {
+    fid: u32,
+    off: u64,
+    ops: PutOps<'a>,
+    data: &'a [u8],
 }
 
 impl Staged {
-    fn new(message: &Message<'_>, memory: &Rc<Budget>) -> Staged {
+    fn new(piece: &Piece<'_>, memory: &Rc<Budget>) -> Staged {
         Staged {
-            fid: message.fid,
-            off: message.off,
+            fid: piece.fid,
+            off: piece.off,
             ops: Vec::new(),
             data: Vec::new(),
             len: 0,
@@ -121,30 +117,25 @@ impl Staged {
     }
 
     /// Adds a message, as far as one commit of `wmax` bytes can take it.
-    fn add(&mut self, message: &Message<'_>, wmax: u64) -> Result<(), Errno> {
-        if (self.fid, self.off) != (message.fid, message.off) {
+    fn add(&mut self, piece: &Piece<'_>, wmax: u64) -> Result<(), Errno> {
+        if (self.fid, self.off) != (piece.fid, piece.off) {
             return Err(Errno::EINVAL);
         }
-        let bytes = message.data.len() + message.ops.len() * size_of::<PutOp>();
+        let ops = piece.ops.len();
+        let bytes = piece.data.len() + ops * size_of::<PutOp>();
         self.share.grow(bytes).map_err(|_| Errno::EAGAIN)?;
         let mut data = Vec::new();
-        reserve(&mut data, message.data.len())?;
-        let ops = message.ops.len();
+        reserve(&mut data, piece.data.len())?;
         self.ops.try_reserve(ops).map_err(|_| Errno::ENOMEM)?;
         self.data.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-        let added = self.add_ops(message, wmax, &mut data);
+        let added = self.add_ops(piece, wmax, &mut data);
         self.data.push(data);
         added
     }
 
-    fn add_ops(
-        &mut self,
-        message: &Message<'_>,
-        wmax: u64,
-        data: &mut Vec<u8>,
-    ) -> Result<(), Errno> {
+    fn add_ops(&mut self, piece: &Piece<'_>, wmax: u64, data: &mut Vec<u8>) -> Result<(), Errno> {
         let mut at = 0;
-        for mut op in message.ops.iter() {
+        for mut op in piece.ops.iter() {
             let end = self.ops.last().map_or(0, |last| last.off + last.len);
             if op.off < end {
                 return Err(Errno::EINVAL);
@@ -157,7 +148,7 @@ impl Staged {
             if op.kind == PutKind::Data {
                 self.full |= op.len > room;
                 op.len = op.len.min(room);
-                let bytes = message.data.get(at..at + op.len as usize);
+                let bytes = piece.data.get(at..at + op.len as usize);
                 data.extend_from_slice(bytes.ok_or(Errno::EINVAL)?);
                 (at, self.len) = (at + op.len as usize, self.len + op.len);
             }
@@ -172,88 +163,121 @@ impl<B: Backing> Snapfs<B> {
     pub(crate) async fn put<'r>(
         &self,
         conn: &Conn,
-        message: Message<'_>,
+        request: &Request<'_>,
         changed: &'r mut Vec<(u64, u64)>,
     ) -> Result<Reply<'r>, Errno> {
-        let ack = message.ack;
+        let &Request::Put {
+            fid,
+            wid,
+            ack,
+            flags,
+            off,
+            into,
+            known,
+            ops,
+            data,
+        } = request
+        else {
+            return Err(Errno::EPROTO);
+        };
+        let piece = Piece {
+            fid,
+            off,
+            ops,
+            data,
+        };
         conn.writes
             .borrow_mut()
             .retain(|wid, write| *wid >= ack || matches!(write, Write::Staged(_) | Write::Running));
-        if let Some(done) = self.earlier_result(conn, message.wid).await {
-            return done.map(|done| done.reply(changes(conn, &message, changed)));
-        }
-        if message.flags & put::ABORT != 0 {
-            conn.writes.borrow_mut().remove(&message.wid);
-            return Ok(staged_reply(message.off));
-        }
-        let staged = self
-            .stage(conn, &message)
-            .inspect_err(|errno| give_up(conn, &message, *errno))?;
-        if message.flags & put::COMMIT == 0 {
-            return Ok(staged_reply(message.off));
-        }
-        let ops: Vec<PutOp>;
+        let done = match self.earlier_result(conn, wid).await {
+            Some(done) => done,
+            None if flags & put::ABORT != 0 => {
+                conn.writes.borrow_mut().remove(&wid);
+                return Ok(staged_reply(off));
+            }
+            None => {
+                let staged = self
+                    .stage(conn, (wid, flags), &piece)
+                    .inspect_err(|errno| give_up(conn, wid, *errno))?;
+                if flags & put::COMMIT == 0 {
+                    return Ok(staged_reply(off));
+                }
+                let off = (flags & put::APPEND == 0).then_some(off);
+                let into = (into != NOFID).then_some(into);
+                let done = self.commit_staged(conn, &piece, staged, (off, into)).await;
+                conn.writes.borrow_mut().insert(wid, Write::Done(done));
+                conn.done.ring();
+                done
+            }
+        };
+        // Since the write was done there may have been others.
+        let changes = match conn.get(fid) {
+            Ok(Entry::Open(open)) => open.file.state.borrow().changes(known, changed),
+            _ => Changes::All,
+        };
+        done.map(|done| done.reply(changes))
+    }
+
+    /// Commits a write, all of which is staged or in its last message.
+    async fn commit_staged(
+        &self,
+        conn: &Conn,
+        piece: &Piece<'_>,
+        staged: Option<Staged>,
+        (off, into): (Option<u64>, Option<u32>),
+    ) -> Result<Done, Errno> {
+        let alone: Vec<PutOp>;
         let (ops, data) = match &staged {
             Some(staged) => (&staged.ops[..], Bytes::several(&staged.data)),
             None => {
-                ops = message.ops.iter().take(OPS_MAX).collect();
-                (&ops[..], Bytes::one(message.data))
+                alone = piece.ops.iter().take(OPS_MAX).collect();
+                (&alone[..], Bytes::one(piece.data))
             }
         };
-        let append = message.flags & put::APPEND != 0;
-        let off = if append { None } else { Some(message.off) };
-        let into = (message.into != NOFID).then_some(message.into);
-        let result = match conn.get(message.fid) {
-            Ok(Entry::Open(open)) => {
-                self.commit(
-                    conn,
-                    &open,
-                    Put {
-                        off,
-                        ops,
-                        data,
-                        into,
-                    },
-                )
-                .await
-            }
-            Ok(_) => Err(Errno::EBADF),
-            Err(errno) => Err(errno),
+        let put = Put {
+            off,
+            ops,
+            data,
+            into,
         };
-        conn.writes
-            .borrow_mut()
-            .insert(message.wid, Write::Done(result));
-        conn.done.ring();
-        result.map(|done| done.reply(changes(conn, &message, changed)))
+        match conn.get(piece.fid)? {
+            Entry::Open(open) => self.commit(conn, &open, put).await,
+            _ => Err(Errno::EBADF),
+        }
     }
 
     /// Stages a message, or for a COMMIT takes out what was staged with it and
     /// marks the write as running; `None`: it is all in this message.
-    fn stage(&self, conn: &Conn, message: &Message<'_>) -> Result<Option<Staged>, Errno> {
+    fn stage(
+        &self,
+        conn: &Conn,
+        (wid, flags): (u64, u32),
+        piece: &Piece<'_>,
+    ) -> Result<Option<Staged>, Errno> {
+        let commit = flags & put::COMMIT != 0;
         let mut writes = conn.writes.borrow_mut();
-        let commit = message.flags & put::COMMIT != 0;
-        let new = !writes.contains_key(&message.wid);
-        if new && message.wid < conn.refused.get() {
+        let new = !writes.contains_key(&wid);
+        if new && wid < conn.refused.get() {
             return Err(Errno::EAGAIN);
         }
         if new && writes.len() >= WRITES_MAX {
-            // Results that nobody acknowledged; the oldest is the least missed.
-            let oldest = writes
+            // Results that were not acknowledged; the oldest is the least missed.
+            let mut done = writes
                 .iter()
-                .find(|(_, write)| matches!(write, Write::Done(_)));
-            let oldest = oldest.map(|(wid, _)| *wid).ok_or(Errno::EAGAIN)?;
+                .filter(|(_, write)| matches!(write, Write::Done(_)));
+            let oldest = done.next().map(|(wid, _)| *wid).ok_or(Errno::EAGAIN)?;
             writes.remove(&oldest);
         }
         if new && commit {
-            writes.insert(message.wid, Write::Running);
+            writes.insert(wid, Write::Running);
             return Ok(None);
         }
-        let first = || Write::Staged(Staged::new(message, &self.staging));
-        let write = writes.entry(message.wid).or_insert_with(first);
+        let first = || Write::Staged(Staged::new(piece, &self.staging));
+        let write = writes.entry(wid).or_insert_with(first);
         let Write::Staged(staged) = write else {
             return Err(Errno::EINVAL);
         };
-        staged.add(message, self.wmax)?;
+        staged.add(piece, self.wmax)?;
         if !commit {
             return Ok(None);
         }
@@ -279,27 +303,14 @@ impl<B: Backing> Snapfs<B> {
 
 /// A message of a write was refused: the whole write will be, or it would have
 /// a hole.
-fn give_up(conn: &Conn, message: &Message<'_>, errno: Errno) {
+fn give_up(conn: &Conn, wid: u64, errno: Errno) {
     let mut writes = conn.writes.borrow_mut();
-    if writes.contains_key(&message.wid) || writes.len() < 2 * WRITES_MAX {
-        writes.insert(message.wid, Write::Refused(errno));
+    if writes.contains_key(&wid) || writes.len() < 2 * WRITES_MAX {
+        writes.insert(wid, Write::Refused(errno));
     } else {
-        // Only a client that reads no replies gets so far: no write up to this
-        // one is begun any more.
-        conn.refused.set(conn.refused.get().max(message.wid + 1));
-    }
-}
-
-/// What changed in the file since the client knew it; since the write was done,
-/// too, if that was some time ago.
-fn changes<'c>(
-    conn: &Conn,
-    message: &Message<'_>,
-    changed: &'c mut Vec<(u64, u64)>,
-) -> Changes<'c> {
-    match conn.get(message.fid) {
-        Ok(Entry::Open(open)) => open.file.state.borrow().changes(message.known, changed),
-        _ => Changes::All,
+        // Only a client that stopped reading replies gets this far behind: no
+        // write up to this one is begun any more.
+        conn.refused.set(conn.refused.get().max(wid + 1));
     }
 }
 

@@ -128,7 +128,7 @@ impl<B: Backing> Snapfs<B> {
             state.reader.filter(|_| unsaved && !state.zeros.is_empty())
         };
         let Some(reader) = reader else { return };
-        self.settle_doubt(file, reader).await;
+        self.settle_zeros(file, reader).await;
         let mut noted = 0;
         let mut state = file.state.borrow_mut();
         let State {
@@ -158,7 +158,7 @@ impl<B: Backing> Snapfs<B> {
 
     /// What is known to be zeros because the server beneath says so is used
     /// only if it is right about files of that very file system.
-    pub(crate) async fn settle_doubt(&self, file: &File, fid: LowerFid) {
+    pub(crate) async fn settle_zeros(&self, file: &File, fid: LowerFid) {
         if !file.state.borrow().zeros.is_doubtful() {
             return;
         }

@@ -2,10 +2,8 @@
 
 use crate::backing::{Answer, Head, Payload};
 use crate::commit::Put;
-use crate::conn::{Conn, Entry, Hold, Open, Turn};
-use crate::open::REPLACED_MAX;
-use crate::put::{Bytes, Message};
-use crate::snap::Take;
+use crate::conn::{Conn, Entry, Open, Turn};
+use crate::put::Bytes;
 use crate::{Backing, ConnId, Snapfs};
 use abi::Errno;
 use alloc::boxed::Box;
@@ -14,7 +12,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::future::poll_fn;
 use ninep::consts::{NOTAG, VERSION_L, VERSION_SNAP, VERSION_UNKNOWN};
-use ninep::{ByteStr, PutKind, PutOp, Reply, Request, SetAttr, decode_request, peek};
+use ninep::{ByteStr, PutKind, PutOp, Reply, Request, decode_request, peek};
 
 /// Smallest msize that is of any use.
 const MSIZE_MIN: u32 = 512;
@@ -83,11 +81,12 @@ impl<B: Backing> Snapfs<B> {
             }
             request => {
                 let mut served = Box::pin(self.serve(&conn, (tag, turn), &request));
-                poll_fn(|context| {
+                let served = poll_fn(|context| {
                     self.now_served.set((conn.id.get(), turn));
                     served.as_mut().poll(context)
-                })
-                .await
+                });
+                let served = served.await;
+                served.unwrap_or_else(|errno| whole(tag, &Reply::Error(errno)))
             }
         };
         conn.end(turn);
@@ -134,238 +133,40 @@ impl<B: Backing> Snapfs<B> {
         Ok(Payload::Buf(buf, 0..len))
     }
 
+    /// Serves one request but a `Tread`.
     async fn serve(
         &self,
         conn: &Conn,
         (tag, turn): (u16, Turn),
         request: &Request<'_>,
-    ) -> Answer<B::Buf> {
-        let answered = match *request {
+    ) -> Result<Answer<B::Buf>, Errno> {
+        let (mut qids, mut changed) = (Vec::new(), Vec::new());
+        let reply = match *request {
             Request::Version { msize, version } => {
                 conn.wait_for_earlier(turn).await;
-                Ok(self.version(conn, tag, msize, version).await)
+                self.version(conn, msize, version).await
             }
             _ if conn.msize.get() == 0 => Err(Errno::EPROTO),
+            Request::Attach { .. } => self.attach(conn, request).await,
             Request::Walk { fid, newfid, names } => {
-                let mut qids = Vec::new();
-                let walked = self.walk(conn, (fid, newfid), names, &mut qids).await;
-                walked.map(|reply| whole(tag, &reply))
+                self.walk(conn, (fid, newfid), names, &mut qids).await
             }
             Request::Readdir { fid, offset, count } => {
-                let data = self.read_dir(conn, fid, offset, count).await;
-                data.map(|data| gathered(tag, &Reply::Readdir { data: &[] }, Payload::Bytes(data)))
+                let data = self.read_dir(conn, fid, offset, count).await?;
+                let reply = Reply::Readdir { data: &[] };
+                return Ok(gathered(tag, &reply, Payload::Bytes(data)));
             }
-            Request::Attach { .. } => self.attach(conn, request).await.map(|r| whole(tag, &r)),
-            Request::Lopen { .. }
-            | Request::Lcreate { .. }
-            | Request::Clunk { .. }
-            | Request::Write { .. }
-            | Request::Getattr { .. }
-            | Request::Setattr { .. }
-            | Request::Flush { .. } => self
-                .serve_file(conn, turn, request)
-                .await
-                .map(|reply| whole(tag, &reply)),
-            Request::Unlinkat { .. }
-            | Request::Remove { .. }
-            | Request::Rename { .. }
-            | Request::Renameat { .. } => self
-                .serve_names(conn, request)
-                .await
-                .map(|reply| whole(tag, &reply)),
-            Request::Session { .. }
-            | Request::Snap { .. }
-            | Request::Put { .. }
-            | Request::Trim { .. } => {
-                let mut changed = Vec::new();
-                let served = self.serve_snaps(conn, request, &mut changed).await;
-                served.map(|reply| whole(tag, &reply))
-            }
-            _ => self.pass_on(conn, tag, request).await,
-        };
-        answered.unwrap_or_else(|errno| whole(tag, &Reply::Error(errno)))
-    }
-
-    /// `Tversion`: everything the connection held is given back first. What is
-    /// in flight has come to its end, so that nothing is added behind it.
-    async fn version(
-        &self,
-        conn: &Conn,
-        tag: u16,
-        msize: u32,
-        version: ByteStr<'_>,
-    ) -> Answer<B::Buf> {
-        self.give_back_all(conn).await;
-        if let Some(session) = conn.take_session() {
-            self.end_session(&session).await;
-        }
-        let msize = msize.min(self.backing.iounit().saturating_add(HEADROOM));
-        let version = match version {
-            VERSION_SNAP => VERSION_SNAP,
-            // As 9P prescribes: what follows a known version and a dot is
-            // negotiated down to that version.
-            VERSION_L => VERSION_L,
-            other if other.starts_with(b"9P2000.L.") => VERSION_L,
-            _ => VERSION_UNKNOWN,
-        };
-        let known = version != VERSION_UNKNOWN && msize >= MSIZE_MIN;
-        conn.msize.set(if known { msize } else { 0 });
-        conn.snaps.set(known && version == VERSION_SNAP);
-        let version = if known { version } else { VERSION_UNKNOWN };
-        whole(tag, &Reply::Version { msize, version })
-    }
-
-    async fn serve_file(
-        &self,
-        conn: &Conn,
-        turn: Turn,
-        request: &Request<'_>,
-    ) -> Result<Reply<'static>, Errno> {
-        match *request {
             Request::Lopen { fid, flags } => self.open(conn, fid, flags).await,
             Request::Lcreate { .. } => self.create(conn, request).await,
-            Request::Clunk { fid } => {
-                conn.wait_until_settled(fid).await;
-                let entry = conn.remove(fid)?;
-                if let Some(back) = entry.back() {
-                    conn.wait_until_free(back).await;
-                }
-                self.clunk(entry).await?;
-                Ok(Reply::Clunk)
-            }
-            Request::Write { fid, offset, data } => {
-                let count = self.write(conn, fid, offset, data).await?;
-                Ok(Reply::Write { count })
-            }
+            Request::Clunk { fid } => self.clunk_fid(conn, fid).await,
+            Request::Write { fid, offset, data } => self.write(conn, fid, offset, data).await,
             Request::Getattr { fid, mask } => self.get_attr(conn, fid, mask).await,
-            Request::Setattr { fid, attr } => {
-                self.set_attr(conn, fid, attr).await?;
-                Ok(Reply::Setattr)
-            }
+            Request::Setattr { fid, attr } => self.set_attr(conn, fid, attr).await,
             Request::Flush { oldtag } => {
                 conn.flush(oldtag, turn);
                 conn.wait_for(oldtag, turn).await;
                 Ok(Reply::Flush)
             }
-            _ => Err(Errno::EPROTO),
-        }
-    }
-
-    /// `Twrite`: a put of one DATA.
-    async fn write(&self, conn: &Conn, fid: u32, off: u64, data: &[u8]) -> Result<u32, Errno> {
-        match conn.get(fid)? {
-            Entry::Open(open) => {
-                let op = PutOp {
-                    kind: PutKind::Data,
-                    off: 0,
-                    len: data.len() as u64,
-                };
-                let ops: &[PutOp] = if data.is_empty() { &[] } else { &[op] };
-                let off = (!open.append).then_some(off);
-                let put = Put {
-                    off,
-                    ops,
-                    data: Bytes::one(data),
-                    into: None,
-                };
-                Ok(self.commit(conn, &open, put).await?.count as u32)
-            }
-            Entry::Plain { .. } => {
-                let held = conn.hold(fid)?;
-                match self.write_lower(held.back, off, data).await {
-                    Ok(()) => Ok(data.len() as u32),
-                    Err((0, errno)) => Err(errno),
-                    Err((done, _)) => Ok(done as u32),
-                }
-            }
-            Entry::Snap(_) | Entry::Reserved => Err(Errno::EBADF),
-        }
-    }
-
-    async fn get_attr(&self, conn: &Conn, fid: u32, mask: u64) -> Result<Reply<'static>, Errno> {
-        let (back, qid) = conn.below(fid)?;
-        let request = Request::Getattr { fid: back, mask };
-        let mut attr = self
-            .call(&request, |reply| match reply {
-                Reply::Getattr(attr) => Some(attr),
-                _ => None,
-            })
-            .await?;
-        // Names in the hidden directory are not links to clients.
-        if let Some(file) = self.files.borrow().get(&qid.path) {
-            attr.nlink = attr
-                .nlink
-                .saturating_sub(file.state.borrow().hidden.len() as u64);
-        }
-        // Nor is that directory's link to its parent, the root, where links of
-        // directories are counted: each has two there, and one more for each
-        // directory in it.
-        let in_root = self.hidden.is_home(qid.path) && self.hidden.path.get().is_some();
-        if in_root && attr.nlink > 2 {
-            attr.nlink -= 1;
-        }
-        Ok(Reply::Getattr(attr))
-    }
-
-    async fn set_attr(&self, conn: &Conn, fid: u32, attr: SetAttr) -> Result<(), Errno> {
-        let held = conn.hold(fid)?;
-        let is_open = matches!(conn.get(fid), Ok(Entry::Open(_)));
-        let mut tries = 0..REPLACED_MAX;
-        let mut path = held.qid.path;
-        while tries.next().is_some() {
-            match self.set_attr_of(&held, path, attr).await {
-                // A name that is being replaced all the time: what it stands for
-                // now, unless the fid is that one open file.
-                Err(Errno::ESTALE) if !is_open => {
-                    path = self.attr_lower(held.back).await?.qid.path;
-                }
-                done => return done,
-            }
-        }
-        Err(Errno::ESTALE)
-    }
-
-    /// Sets attributes of what a fid stands for, if that is the file `path`.
-    ///
-    /// # Errors
-    /// `ESTALE`: it is not.
-    async fn set_attr_of(&self, held: &Hold<'_>, path: u64, attr: SetAttr) -> Result<(), Errno> {
-        let sized = attr.valid & ninep::consts::setattr::SIZE != 0;
-        let is_dir = held.qid.kind & ninep::consts::qid::DIR != 0;
-        let names = self.names.shared().await;
-        let file = match sized && !is_dir {
-            true => Some(self.file(path)),
-            false => self.known_file(path),
-        };
-        let Some(file) = file else {
-            // Nobody uses it; but others may be in use, and beneath the fid may
-            // stand for one of them by now.
-            let others = !is_dir && !self.files.borrow().is_empty();
-            if others && self.attr_lower(held.back).await?.qid.path != path {
-                return Err(Errno::ESTALE);
-            }
-            let _changing = self.hidden.change_of_names().await;
-            return self.set_attr_lower(held.back, attr).await;
-        };
-        drop(names);
-        let locked = file.lock().await;
-        let changed = match self.look(&locked, held.back).await {
-            Ok(Some(_)) => self.change_attr(&locked, held.back, attr).await,
-            // Beneath it would change another file, or none.
-            Ok(None) => Err(Errno::ESTALE),
-            Err(errno) => Err(errno),
-        };
-        drop(locked);
-        self.done_with(file).await;
-        changed
-    }
-
-    async fn serve_names(
-        &self,
-        conn: &Conn,
-        request: &Request<'_>,
-    ) -> Result<Reply<'static>, Errno> {
-        match *request {
             Request::Unlinkat {
                 dirfid,
                 name,
@@ -379,66 +180,34 @@ impl<B: Backing> Snapfs<B> {
                 newdirfid,
                 newname,
             } => {
-                self.rename_at(conn, (olddirfid, oldname), (newdirfid, newname))
-                    .await
+                let (old, new) = ((olddirfid, oldname), (newdirfid, newname));
+                self.rename_at(conn, old, new).await
             }
-            _ => Err(Errno::EPROTO),
-        }
+            Request::Link { dfid, fid, name } => self.link(conn, (dfid, fid, name)).await,
+            Request::Xattrwalk { fid, newfid, name } => {
+                self.xattr_walk(conn, (fid, newfid), name).await
+            }
+            Request::Session { .. }
+            | Request::Snap { .. }
+            | Request::Put { .. }
+            | Request::Trim { .. } => self.serve_snaps(conn, request, &mut changed).await,
+            _ => return self.pass_on(conn, tag, request).await,
+        };
+        Ok(whole(tag, &reply?))
     }
 
+    /// The snapshot messages, to who negotiated them.
     async fn serve_snaps<'r>(
         &self,
         conn: &Conn,
         request: &Request<'_>,
         changed: &'r mut Vec<(u64, u64)>,
     ) -> Result<Reply<'r>, Errno> {
-        if !conn.snaps.get() {
-            return Err(Errno::EOPNOTSUPP);
-        }
         match *request {
+            _ if !conn.snaps.get() => Err(Errno::EOPNOTSUPP),
             Request::Session { session } => self.session(conn, session).await,
-            Request::Snap {
-                fid,
-                snapfid,
-                off,
-                count,
-                epoch,
-                known,
-            } => {
-                let take = Take {
-                    fid,
-                    snapfid,
-                    off,
-                    count,
-                    epoch,
-                    known,
-                };
-                self.take_snapshot(conn, &take, changed).await
-            }
-            Request::Put {
-                fid,
-                wid,
-                ack,
-                flags,
-                off,
-                into,
-                known,
-                ops,
-                data,
-            } => {
-                let message = Message {
-                    fid,
-                    wid,
-                    ack,
-                    flags,
-                    off,
-                    into,
-                    known,
-                    ops,
-                    data,
-                };
-                self.put(conn, message, changed).await
-            }
+            Request::Snap { .. } => self.take_snapshot(conn, request, changed).await,
+            Request::Put { .. } => self.put(conn, request, changed).await,
             Request::Trim { snapfid, ranges } => {
                 let Entry::Snap(snapshot) = conn.get(snapfid)? else {
                     return Err(Errno::EBADF);
@@ -448,6 +217,76 @@ impl<B: Backing> Snapfs<B> {
             }
             _ => Err(Errno::EPROTO),
         }
+    }
+
+    /// `Tversion`: everything the connection held is given back first. What is
+    /// in flight has come to its end, so that nothing is added behind it.
+    async fn version<'v>(
+        &self,
+        conn: &Conn,
+        msize: u32,
+        version: ByteStr<'v>,
+    ) -> Result<Reply<'v>, Errno> {
+        self.give_back_all(conn).await;
+        if let Some(session) = conn.take_session() {
+            self.end_session(&session).await;
+        }
+        let msize = msize.min(self.backing.iounit().saturating_add(HEADROOM));
+        let version = match version {
+            _ if msize < MSIZE_MIN => VERSION_UNKNOWN,
+            VERSION_SNAP => VERSION_SNAP,
+            // As 9P prescribes: what follows a known version and a dot is
+            // negotiated down to that version.
+            VERSION_L => VERSION_L,
+            other if other.starts_with(b"9P2000.L.") => VERSION_L,
+            _ => VERSION_UNKNOWN,
+        };
+        let known = version != VERSION_UNKNOWN;
+        conn.msize.set(if known { msize } else { 0 });
+        conn.snaps.set(version == VERSION_SNAP);
+        Ok(Reply::Version { msize, version })
+    }
+
+    async fn clunk_fid(&self, conn: &Conn, fid: u32) -> Result<Reply<'static>, Errno> {
+        conn.wait_until_settled(fid).await;
+        let entry = conn.remove(fid)?;
+        if let Some(back) = entry.back() {
+            conn.wait_until_free(back).await;
+        }
+        self.clunk(entry).await.map(|()| Reply::Clunk)
+    }
+
+    /// `Twrite`: a put of one DATA.
+    async fn write(
+        &self,
+        conn: &Conn,
+        fid: u32,
+        off: u64,
+        data: &[u8],
+    ) -> Result<Reply<'static>, Errno> {
+        let count = match conn.get(fid)? {
+            Entry::Open(open) => {
+                let (kind, len) = (PutKind::Data, data.len() as u64);
+                let op = PutOp { kind, off: 0, len };
+                let put = Put {
+                    off: (!open.append).then_some(off),
+                    ops: if data.is_empty() { &[] } else { &[op] },
+                    data: Bytes::one(data),
+                    into: None,
+                };
+                self.commit(conn, &open, put).await?.count as u32
+            }
+            Entry::Plain { .. } => {
+                let held = conn.hold(fid)?;
+                match self.write_lower(held.back, off, data).await {
+                    Err((0, errno)) => return Err(errno),
+                    Err((done, _)) => done as u32,
+                    Ok(()) => data.len() as u32,
+                }
+            }
+            Entry::Snap(_) | Entry::Reserved => return Err(Errno::EBADF),
+        };
+        Ok(Reply::Write { count })
     }
 
     /// The connection with this number.

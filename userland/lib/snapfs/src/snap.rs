@@ -1,7 +1,7 @@
 //! Snapshots: taking, reading, trimming, releasing.
 
 use crate::conn::{Conn, Entry, Open};
-use crate::file::{File, Locked, State};
+use crate::file::{File, Locked};
 use crate::options::{Check, MountOptions, Unsaved};
 use crate::references::References;
 use crate::versions::{Place, RANGE};
@@ -12,7 +12,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::ops::Range;
-use ninep::Reply;
+use ninep::{Reply, Request};
 
 /// A snapshot: one snapfid.
 pub struct Snapshot {
@@ -35,16 +35,6 @@ struct Source {
     place: Place,
     off: u64,
     len: u64,
-}
-
-/// Fields of a `Tsnap`.
-pub struct Take {
-    pub fid: u32,
-    pub snapfid: u32,
-    pub off: u64,
-    pub count: u64,
-    pub epoch: u64,
-    pub known: u64,
 }
 
 impl Snapshot {
@@ -159,41 +149,49 @@ impl<B: Backing> Snapfs<B> {
     pub(crate) async fn take_snapshot<'r>(
         &self,
         conn: &Conn,
-        take: &Take,
+        request: &Request<'_>,
         changed: &'r mut Vec<(u64, u64)>,
     ) -> Result<Reply<'r>, Errno> {
-        let Entry::Open(open) = conn.get(take.fid)? else {
+        let &Request::Snap {
+            fid,
+            snapfid,
+            off,
+            count,
+            epoch,
+            known,
+        } = request
+        else {
+            return Err(Errno::EPROTO);
+        };
+        let Entry::Open(open) = conn.get(fid)? else {
             return Err(Errno::EOPNOTSUPP);
         };
-        if !open.readable {
-            return Err(Errno::EBADF);
-        }
-        let file = &open.file;
-        let file = &file.lock().await;
-        if open.closed.get() {
+        let file = &open.file.lock().await;
+        if !open.readable || open.closed.get() {
             return Err(Errno::EBADF);
         }
         self.tables.check(RANGE)?;
         self.promise_epochs().await?;
         self.look(file, open.back).await?;
         self.log_known(file).await?;
-        let State { epoch, size, .. } = *file.state.borrow();
-        let bytes = take.off..take.off + take.count;
-        let (end, at) = match take.epoch {
-            0 => (bytes.end.min(size).max(bytes.start), epoch),
-            at => (self.reclaim(conn, file, bytes, at)?, at),
+        let (now, size) = {
+            let state = file.state.borrow();
+            (state.epoch, state.size)
         };
-        let snapshot = self.snapshot_at(conn, take.snapfid, &open)?;
+        let (bytes, epoch) = match epoch {
+            0 => (off..(off + count).min(size).max(off), now),
+            at => (off..self.reclaim(conn, file, off..off + count, at)?, at),
+        };
+        let snapshot = self.snapshot_at(conn, snapfid, &open)?;
         file.state.borrow_mut().reader.get_or_insert(open.back);
-        self.refer(file, &snapshot, &(take.off..end), Some(at));
-        let changes = file.state.borrow().changes(take.known, changed);
-        let (qid, count) = (open.qid, end - take.off);
+        self.refer(file, &snapshot, &bytes, Some(epoch));
+        let state = file.state.borrow();
         Ok(Reply::Snap {
-            qid,
-            epoch,
-            count,
+            qid: open.qid,
+            epoch: state.epoch,
+            count: bytes.end - off,
             size,
-            changes,
+            changes: state.changes(known, changed),
         })
     }
 
@@ -235,6 +233,9 @@ impl<B: Backing> Snapfs<B> {
         off: u64,
         count: u32,
     ) -> Result<Payload<B::Buf>, Errno> {
+        if snapshot.file.state.borrow().doubt.is_some() {
+            Box::pin(self.settle_doubt_of(&snapshot.file)).await?;
+        }
         let count = count.min(self.backing.iounit());
         let end = off.saturating_add(u64::from(count));
         let bytes = off..snapshot.covered(off..end)?;
@@ -270,6 +271,9 @@ impl<B: Backing> Snapfs<B> {
         len: u64,
         out: &mut Vec<u8>,
     ) -> Result<(), Errno> {
+        if snapshot.file.state.borrow().doubt.is_some() {
+            return Err(Errno::EIO);
+        }
         let before = out.len();
         loop {
             let sources = snapshot.sources(off, len)?;
@@ -343,6 +347,7 @@ impl<B: Backing> Snapfs<B> {
         self.refer(&file.lock().await, &snapshot, &(0..u64::MAX), None);
         {
             let mut state = file.state.borrow_mut();
+            state.doubt.take_if(|doubt| doubt.is_of(&snapshot));
             state.snaps -= 1;
             state.precious -= u32::from(snapshot.is_precious());
         }

@@ -1,13 +1,13 @@
-//! Which bytes of a file are known to read as zeros, so that nobody has to
-//! read them to find out. What is not in here may be zeros as well.
+//! Which bytes of a file are known to read as zeros, so that they need not be
+//! read to find out. What is not in here may be zeros as well.
 
-use alloc::collections::BTreeMap;
 use core::ops::Range;
+use ranges::RangeMap;
 
-/// Most ranges kept; what would be more is forgotten, the smaller first.
+/// Most ranges kept; the shortest of more is forgotten.
 const RANGES_MAX: usize = 4096;
 
-/// Bytes that a range takes, with its share of the tree.
+/// Bytes that a range takes.
 const RANGE: usize = 32;
 
 /// Knowledge of so many bytes is worth a message to keep it.
@@ -17,28 +17,27 @@ const WORTH: u64 = 16 << 20;
 #[derive(Default)]
 #[cfg_attr(feature = "duplicate", derive(Clone))]
 pub struct Zeros {
-    /// Start -> end; neither touching nor overlapping.
-    map: BTreeMap<u64, u64>,
+    ranges: RangeMap<()>,
     /// Bytes in all ranges.
     total: u64,
-    /// Some of it is only what the server beneath says.
+    /// Some of it is only what the lower server says.
     doubtful: bool,
 }
 
 impl Zeros {
-    /// The server beneath says that a file of `size` bytes has no blocks.
+    /// The lower server says that a file of `size` bytes has no blocks.
     pub fn learn(&mut self, size: u64) {
         self.clear();
         self.add(0..size);
         self.doubtful = true;
     }
 
-    /// Must it be found out whether the server beneath can be believed?
+    /// Must it be found out whether the lower server can be believed?
     pub fn is_doubtful(&self) -> bool {
         self.doubtful
     }
 
-    /// The server beneath can be believed.
+    /// The lower server can be believed.
     pub fn believe(&mut self) {
         self.doubtful = false;
     }
@@ -50,12 +49,12 @@ impl Zeros {
 
     /// Nothing is known.
     pub fn is_empty(&self) -> bool {
-        self.map.is_empty()
+        self.ranges.is_empty()
     }
 
     /// Bytes of memory that it takes, about.
     pub fn weight(&self) -> usize {
-        self.map.len() * RANGE
+        self.ranges.len() * RANGE
     }
 
     /// Is enough known to go to some trouble for it?
@@ -63,58 +62,32 @@ impl Zeros {
         self.total >= WORTH
     }
 
-    fn take(&mut self, start: u64) -> Option<u64> {
-        let end = self.map.remove(&start)?;
-        self.total -= end - start;
-        Some(end)
-    }
-
-    fn put(&mut self, range: Range<u64>) {
-        if !range.is_empty() && self.map.len() < RANGES_MAX {
-            self.total += range.end - range.start;
-            self.map.insert(range.start, range.end);
+    fn set(&mut self, range: Range<u64>, known: Option<()>) {
+        let before: u64 = self.ranges.over(range.clone()).map(|span| span.len()).sum();
+        let after = known.map_or(0, |()| range.end.saturating_sub(range.start));
+        self.total = self.total - before + after;
+        self.ranges.replace(range, known);
+        while self.ranges.len() > RANGES_MAX
+            && let Some(least) = self.ranges.shortest()
+        {
+            self.total -= least.len();
+            self.ranges.replace(least.range(), None);
         }
     }
 
     /// `range` reads as zeros from now on.
-    pub fn add(&mut self, mut range: Range<u64>) {
-        if range.is_empty() {
-            return;
-        }
-        while let Some((&start, &end)) = self.map.range(..=range.end).next_back()
-            && end >= range.start
-        {
-            self.take(start);
-            range = start.min(range.start)..end.max(range.end);
-        }
-        self.put(range);
+    pub fn add(&mut self, range: Range<u64>) {
+        self.set(range, Some(()));
     }
 
     /// `range` may be anything from now on.
     pub fn remove(&mut self, range: Range<u64>) {
-        while let Some((&start, &end)) = self.map.range(..range.end).next_back()
-            && end > range.start
-        {
-            self.take(start);
-            let before = start..range.start.max(start);
-            let after = range.end.min(end)..end;
-            let larger_first = before.end - before.start >= after.end - after.start;
-            let parts = if larger_first {
-                [before, after]
-            } else {
-                [after, before]
-            };
-            parts.into_iter().for_each(|part| self.put(part));
-        }
+        self.set(range, None);
     }
 
     /// The first part of `range` that is known to be zeros.
     pub fn next(&self, range: Range<u64>) -> Option<Range<u64>> {
-        let before = self.map.range(..=range.start).next_back();
-        let before = before.filter(|(_, end)| **end > range.start);
-        let (&start, &end) = before.or_else(|| self.map.range(range.clone()).next())?;
-        let part = start.max(range.start)..end.min(range.end);
-        (!part.is_empty()).then_some(part)
+        Some(self.ranges.first(range)?.range())
     }
 }
 
@@ -166,7 +139,7 @@ mod tests {
         for n in 0..20_000 {
             zeros.remove(n * 3..n * 3 + 1);
         }
-        assert!(zeros.map.len() <= RANGES_MAX);
+        assert!(zeros.ranges.len() <= RANGES_MAX);
         assert!(zeros.next(1 << 30..1 << 31) == Some(1 << 30..1 << 31));
         zeros.clear();
         assert!(zeros.is_empty() && !zeros.is_worth_keeping());

@@ -5,10 +5,10 @@
 use super::log::{LOG, place_of};
 use super::record::{Record, Records};
 use super::session::SessionId;
-use crate::changes::History;
 use crate::conn::Conn;
 use crate::file::{File, Locked, Times};
 use crate::hidden::HIDDEN;
+use crate::history::History;
 use crate::lower::LowerFid;
 use crate::versions::{Epoch, Noted, Place, Versions};
 use crate::{BLOCK, Backing, Snapfs, store};

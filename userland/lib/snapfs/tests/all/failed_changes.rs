@@ -4,7 +4,7 @@
 use crate::common::*;
 use abi::Errno;
 use lower::*;
-use ninep::consts::{NOFID, TSETATTR, open};
+use ninep::consts::{NOFID, TREAD, TSETATTR, TWRITE, open};
 use ninep::{PutKind, PutOp};
 
 const B: u64 = 4096;
@@ -133,6 +133,37 @@ fn the_rest_of_into_is_as_it_was_or_lost_after_a_write_that_failed() {
         assert!(same || rest == Err(Errno::ESTALE), "{fault:?}");
         client.end();
     }
+}
+
+#[test]
+fn what_a_failed_write_left_is_found_out_when_it_can_be_read_again() {
+    let old = pattern(1, 4 * B as usize);
+    let client = crowded(u64::MAX, "f", &old);
+    let fid = client.open("f");
+    let snap = client.snap(fid, 0, 4 * B);
+    client.host().inject(|call| match call.kind {
+        TWRITE if call.path == "f" => Fault::Partial(B as usize + 100, Errno::EIO),
+        TREAD if call.path == "f" => Fault::Before(Errno::EIO),
+        _ => Fault::No,
+    });
+    let bytes = pattern(2, 3 * B as usize);
+    let put = client.put(fid, 0, snap, &data(3 * B), &bytes);
+    assert_eq!(put.map(|put| put.count), Err(Errno::EIO));
+    // Not even what was not written is told while it is not known.
+    for block in 0..4 {
+        let read = client.read(snap, block * B, B as u32);
+        assert!(read == Err(Errno::EIO), "block {block}");
+    }
+    let again = client.put(fid, 0, snap, &data(3 * B), &bytes);
+    assert_eq!(again.map(|put| put.count), Err(Errno::EIO));
+    client.host().heal();
+    for block in 0..2 {
+        let read = client.read(snap, block * B, B as u32);
+        assert!(read == Err(Errno::ESTALE), "block {block}");
+    }
+    let rest = client.read_all(snap, B + 100, 3 * B - 100);
+    assert!(rest == Ok(old[B as usize + 100..].to_vec()));
+    client.end();
 }
 
 #[test]

@@ -4,15 +4,17 @@
 //! Bounded: where there would be too many ranges, neighbours become one, as of
 //! the later change. So what is said here is never too early, at times too late.
 
-use crate::references as ranges;
-use alloc::collections::BTreeMap;
+use crate::BLOCK;
+use crate::references::blocks;
+use crate::versions::Epoch;
 use alloc::vec::Vec;
 use core::ops::Range;
 use ninep::Changes;
+use ranges::{RangeMap, Span};
 
 /// Most ranges one file keeps.
 const RANGES_MAX: usize = 256;
-/// Bytes that a range takes, with its share of the tree.
+/// Bytes that a range takes.
 const RANGE: usize = 40;
 /// Most ranges one reply lists.
 const LISTED_MAX: usize = 16;
@@ -23,17 +25,27 @@ const END: u64 = 1 << 63;
 #[cfg_attr(feature = "duplicate", derive(Clone))]
 pub struct History {
     /// What no range says changed at this epoch, or before it.
-    base: u64,
-    /// First block -> (end, epoch). No overlaps, all epochs above `base`.
-    ranges: BTreeMap<u64, (u64, u64)>,
+    base: Epoch,
+    /// The epochs of blocks, all above `base`.
+    ranges: RangeMap<Epoch>,
+}
+
+/// How many blocks look changed later than they were if the two are one.
+fn cost(a: &Span<Epoch>, b: &Span<Epoch>) -> u64 {
+    let older = match a.value.cmp(&b.value) {
+        core::cmp::Ordering::Less => a.len(),
+        core::cmp::Ordering::Equal => 0,
+        core::cmp::Ordering::Greater => b.len(),
+    };
+    b.start - a.end + older
 }
 
 impl History {
     /// Nothing is known but that `epoch` is now.
-    pub fn new(epoch: u64) -> History {
+    pub fn new(epoch: Epoch) -> History {
         History {
             base: epoch,
-            ranges: BTreeMap::new(),
+            ranges: RangeMap::new(),
         }
     }
 
@@ -43,119 +55,35 @@ impl History {
     }
 
     /// Anything may have changed at `epoch`.
-    pub fn note_all(&mut self, epoch: u64) {
+    pub fn note_all(&mut self, epoch: Epoch) {
         *self = History::new(epoch);
     }
 
     /// `bytes` changed at `epoch`, the newest so far; rounded outward to blocks.
-    pub fn note(&mut self, bytes: &Range<u64>, epoch: u64) {
-        let blocks = ranges::blocks(&(bytes.start..bytes.end.min(END)));
-        if blocks.is_empty() {
-            return;
-        }
-        let first = self.ranges.range(..blocks.start).next_back();
-        let from = first
-            .filter(|(_, (end, _))| *end > blocks.start)
-            .map_or(blocks.start, |(start, _)| *start);
-        let touched: Vec<_> = self
-            .ranges
-            .range(from..blocks.end)
-            .map(|(start, rest)| (*start, *rest))
-            .collect();
-        for (start, (end, before)) in touched {
-            self.ranges.remove(&start);
-            if start < blocks.start {
-                self.ranges.insert(start, (blocks.start, before));
-            }
-            if end > blocks.end {
-                self.ranges.insert(blocks.end, (end, before));
-            }
-        }
-        self.join(blocks, epoch);
+    pub fn note(&mut self, bytes: &Range<u64>, epoch: Epoch) {
+        let bytes = bytes.start..bytes.end.min(END);
+        self.ranges.replace(blocks(&bytes), Some(epoch));
         if self.ranges.len() > RANGES_MAX {
-            self.coarsen();
-        }
-    }
-
-    /// Inserts, joined with neighbours of the same epoch.
-    fn join(&mut self, mut blocks: Range<u64>, epoch: u64) {
-        if let Some((&start, &(end, e))) = self.ranges.range(..blocks.start).next_back()
-            && (end, e) == (blocks.start, epoch)
-        {
-            blocks.start = start;
-        }
-        if let Some(&(end, e)) = self.ranges.get(&blocks.end)
-            && e == epoch
-        {
-            self.ranges.remove(&blocks.end);
-            blocks.end = end;
-        }
-        self.ranges.insert(blocks.start, (blocks.end, epoch));
-    }
-
-    /// Joins neighbours until half of the ranges are left, those first that
-    /// make the fewest blocks look changed later than they were.
-    fn coarsen(&mut self) {
-        let old: Vec<_> = core::mem::take(&mut self.ranges).into_iter().collect();
-        let cost = |pair: &[(u64, (u64, u64))]| match *pair {
-            [(start, (end, epoch)), (next, (until, later))] => {
-                let older = if epoch < later {
-                    end - start
-                } else {
-                    until - next
-                };
-                (next - end) + if epoch == later { 0 } else { older }
-            }
-            _ => 0,
-        };
-        let mut order: Vec<_> = old.windows(2).map(cost).enumerate().collect();
-        order.sort_unstable_by_key(|(_, cost)| *cost);
-        order.truncate(RANGES_MAX / 2);
-        let mut joined: Vec<usize> = order.into_iter().map(|(n, _)| n).collect();
-        joined.sort_unstable();
-        let mut last = None;
-        for (n, (start, (end, epoch))) in old.into_iter().enumerate() {
-            let with_last = n > 0 && joined.binary_search(&(n - 1)).is_ok();
-            match last.filter(|_| with_last) {
-                Some((from, before)) => {
-                    let until: u64 = end;
-                    let later: u64 = epoch.max(before);
-                    self.ranges.insert(from, (until, later));
-                    last = Some((from, later));
-                }
-                None => {
-                    self.ranges.insert(start, (end, epoch));
-                    last = Some((start, epoch));
-                }
-            }
+            self.ranges.coarsen(RANGES_MAX / 2, cost, Epoch::max);
         }
     }
 
     /// Up to where none of `blocks` was changed after `epoch`, as far as that
     /// can be proved.
-    pub fn unchanged(&self, blocks: &Range<u64>, epoch: u64) -> u64 {
+    pub fn unchanged(&self, blocks: &Range<u64>, epoch: Epoch) -> u64 {
         if epoch < self.base {
             return blocks.start;
         }
-        let before = self.ranges.range(..blocks.start).next_back();
-        let over = before.filter(|(_, (end, _))| *end > blocks.start);
-        let inside = self.ranges.range(blocks.clone());
-        let mut later = over.into_iter().chain(inside);
-        let changed = later.find(|(_, (_, changed))| *changed > epoch);
-        changed.map_or(blocks.end, |(start, _)| (*start).max(blocks.start))
+        let mut changed = self.ranges.over(blocks.clone());
+        let later = changed.find(|span| span.value > epoch);
+        later.map_or(blocks.end, |span| span.start)
     }
 
     /// An epoch at or after the last change of any of `blocks`.
     #[cfg(test)]
-    pub fn last(&self, blocks: &Range<u64>) -> u64 {
-        let before = self.ranges.range(..blocks.start).next_back();
-        let over = before.filter(|(_, (end, _))| *end > blocks.start);
-        let inside = self.ranges.range(blocks.clone());
-        over.into_iter()
-            .chain(inside)
-            .map(|(_, (_, epoch))| *epoch)
-            .max()
-            .unwrap_or(self.base)
+    pub fn last(&self, blocks: &Range<u64>) -> Epoch {
+        let changed = self.ranges.over(blocks.clone());
+        changed.map(|span| span.value).max().unwrap_or(self.base)
     }
 
     /// What changed after `known`, as a CHG; the list is put into `out`.
@@ -167,10 +95,9 @@ impl History {
             return Changes::All;
         }
         out.clear();
-        for (&start, &(end, epoch)) in &self.ranges {
-            let (off, len) = (start * crate::BLOCK, (end - start) * crate::BLOCK);
+        for span in self.ranges.iter().filter(|span| span.value > known) {
+            let (off, len) = (span.start * BLOCK, span.len() * BLOCK);
             match out.last_mut() {
-                _ if epoch <= known => {}
                 Some((last, before)) if *last + *before == off => *before += len,
                 _ => out.push((off, len)),
             }
@@ -186,7 +113,6 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::BLOCK;
 
     #[test]
     fn never_too_early_and_exact_while_there_is_room() {

@@ -1,0 +1,147 @@
+//! Attributes of files: what clients see of them, and changes.
+
+use crate::conn::{Conn, Entry, Hold};
+use crate::file::{Locked, SIZE_MAX};
+use crate::open::REPLACED_MAX;
+use crate::{Backing, Snapfs};
+use abi::Errno;
+use ninep::consts::{qid, setattr};
+use ninep::{Reply, SetAttr};
+
+impl<B: Backing> Snapfs<B> {
+    pub(crate) async fn get_attr(
+        &self,
+        conn: &Conn,
+        fid: u32,
+        mask: u64,
+    ) -> Result<Reply<'static>, Errno> {
+        let (back, qid) = conn.below(fid)?;
+        let mut attr = self.attr_lower_of(back, mask).await?;
+        // Names in the hidden directory are not links to clients.
+        if let Some(file) = self.files.borrow().get(&qid.path) {
+            attr.nlink = attr
+                .nlink
+                .saturating_sub(file.state.borrow().hidden.len() as u64);
+        }
+        // Nor is that directory's link to its parent, the root, where links of
+        // directories are counted: each has two there, and one more for each
+        // directory in it.
+        let in_root = self.hidden.is_home(qid.path) && self.hidden.path.get().is_some();
+        if in_root && attr.nlink > 2 {
+            attr.nlink -= 1;
+        }
+        Ok(Reply::Getattr(attr))
+    }
+
+    pub(crate) async fn set_attr(
+        &self,
+        conn: &Conn,
+        fid: u32,
+        attr: SetAttr,
+    ) -> Result<Reply<'static>, Errno> {
+        let held = conn.hold(fid)?;
+        let is_open = matches!(conn.get(fid), Ok(Entry::Open(_)));
+        let mut tries = 0..REPLACED_MAX;
+        let mut path = held.qid.path;
+        while tries.next().is_some() {
+            match self.set_attr_of(&held, path, attr).await {
+                // A name that is being replaced all the time: what it stands for
+                // now, unless the fid is that one open file.
+                Err(Errno::ESTALE) if !is_open => {
+                    path = self.attr_lower(held.back).await?.qid.path;
+                }
+                done => return done.map(|()| Reply::Setattr),
+            }
+        }
+        Err(Errno::ESTALE)
+    }
+
+    /// Sets attributes of what a fid stands for, if that is the file `path`.
+    ///
+    /// # Errors
+    /// `ESTALE`: it is not.
+    async fn set_attr_of(&self, held: &Hold<'_>, path: u64, attr: SetAttr) -> Result<(), Errno> {
+        let sized = attr.valid & setattr::SIZE != 0;
+        let is_dir = held.qid.kind & qid::DIR != 0;
+        let names = self.names.shared().await;
+        let file = match sized && !is_dir {
+            true => Some(self.file(path)),
+            false => self.known_file(path),
+        };
+        let Some(file) = file else {
+            // Nobody uses it; but others may be in use, and beneath the fid may
+            // stand for one of them by now.
+            let others = !is_dir && !self.files.borrow().is_empty();
+            if others && self.attr_lower(held.back).await?.qid.path != path {
+                return Err(Errno::ESTALE);
+            }
+            let _changing = self.hidden.change_of_names().await;
+            return self.set_attr_lower(held.back, attr).await;
+        };
+        drop(names);
+        let locked = file.lock().await;
+        let changed = match self.look(&locked, held.back).await {
+            Ok(Some(_)) => self.change_attr(&locked, held.back, attr).await,
+            // Beneath it would change another file, or none.
+            Ok(None) => Err(Errno::ESTALE),
+            Err(errno) => Err(errno),
+        };
+        drop(locked);
+        self.done_with(file).await;
+        changed
+    }
+
+    /// Sets the size, with the rescues that takes.
+    pub(crate) async fn resize(&self, file: &Locked<'_>, fid: u32, size: u64) -> Result<(), Errno> {
+        let attr = SetAttr {
+            valid: setattr::SIZE,
+            size,
+            ..SetAttr::default()
+        };
+        self.change_attr(file, fid, attr).await
+    }
+
+    /// `Tsetattr`, with the rescues it takes. [`Snapfs::look`] comes first.
+    pub(crate) async fn change_attr(
+        &self,
+        file: &Locked<'_>,
+        fid: u32,
+        attr: SetAttr,
+    ) -> Result<(), Errno> {
+        let sized = attr.valid & setattr::SIZE != 0;
+        if sized && attr.size > SIZE_MAX {
+            return Err(Errno::EFBIG);
+        }
+        self.need_reader(file, fid).await?;
+        self.settle_doubt(file).await?;
+        if sized {
+            self.rescue(file, attr.size..u64::MAX).await?;
+        }
+        self.log_begin(file, false).await?;
+        file.state.borrow_mut().changing += 1;
+        let changed = self.set_attr_lower(fid, attr).await;
+        if sized {
+            let mut state = file.state.borrow_mut();
+            let size = state.size;
+            // Also the rest of what was the last block. After a failure any
+            // size is possible.
+            let bytes = match changed {
+                Ok(()) => size.min(attr.size)..size.max(attr.size),
+                Err(_) => size.min(attr.size)..u64::MAX,
+            };
+            state.zeros.remove(bytes.clone());
+            if changed.is_ok() {
+                if attr.size > size {
+                    state.zeros.add(size..attr.size);
+                }
+                state.size = attr.size;
+            }
+            if !bytes.is_empty() {
+                state.changed(&bytes, self.next_epoch());
+            }
+        }
+        self.look_after_change(file, fid, changed.is_err()).await;
+        file.state.borrow_mut().changing -= 1;
+        changed
+    }
+}

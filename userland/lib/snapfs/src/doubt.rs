@@ -1,0 +1,111 @@
+//! A message of a write that failed may have written a part all the same, from
+//! its beginning. For the snapshot that the write was to become part of nothing
+//! was saved there; what the message changed is lost to it. What that is, is
+//! found out by reading. Until the file can be read the snapshot cannot.
+
+use crate::budget::Share;
+use crate::file::{File, Locked};
+use crate::snap::Snapshot;
+use crate::{Backing, Snapfs};
+use abi::Errno;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+/// The message of a write that failed.
+pub struct Failed {
+    /// The offset of what is not known to be written.
+    pub at: u64,
+    pub errno: Errno,
+    /// What it was to write there.
+    pub unsure: Vec<u8>,
+}
+
+/// A message whose outcome is not known, and the bytes of a snapshot there.
+pub struct Doubt {
+    snapshot: Rc<Snapshot>,
+    bytes: Vec<Range<u64>>,
+    failed: Failed,
+    _share: Share,
+}
+
+/// For copies of a whole server, which are made while there is none.
+#[cfg(feature = "duplicate")]
+impl Clone for Doubt {
+    fn clone(&self) -> Doubt {
+        unreachable!("a write has failed")
+    }
+}
+
+impl Doubt {
+    /// Is it about that snapshot?
+    pub fn is_of(&self, snapshot: &Snapshot) -> bool {
+        core::ptr::eq(&*self.snapshot, snapshot)
+    }
+}
+
+impl<B: Backing> Snapfs<B> {
+    /// A message failed that was to write bytes of `spans`, of which the snapshot
+    /// needs those that are as they were.
+    pub(crate) async fn doubt(
+        &self,
+        file: &Locked<'_>,
+        snapshot: Rc<Snapshot>,
+        spans: &[Range<u64>],
+        failed: Failed,
+    ) {
+        let end = failed.at + failed.unsure.len() as u64;
+        let clip = |span: &Range<u64>| span.start.max(failed.at)..span.end.min(end);
+        let bytes = spans.iter().map(clip).filter(|bytes| !bytes.is_empty());
+        let bytes: Vec<_> = bytes.collect();
+        let mut share = Share::of(&self.tables);
+        if bytes.is_empty() {
+            return;
+        }
+        if share.grow(failed.unsure.len()).is_err() {
+            return bytes
+                .into_iter()
+                .for_each(|bytes| self.lose_live(file, &snapshot, bytes));
+        }
+        file.state.borrow_mut().doubt = Some(Doubt {
+            snapshot,
+            bytes,
+            failed,
+            _share: share,
+        });
+        // If it cannot be read now, it is when it matters.
+        let _ = self.settle_doubt(file).await;
+    }
+
+    /// Finds out what a message that failed has written.
+    ///
+    /// # Errors
+    /// Those of reading the file.
+    pub(crate) async fn settle_doubt(&self, file: &Locked<'_>) -> Result<(), Errno> {
+        let doubt = file.state.borrow_mut().doubt.take();
+        let Some(doubt) = doubt else { return Ok(()) };
+        let Failed { at, unsure, .. } = &doubt.failed;
+        let reader = file.state.borrow().reader;
+        let mut found = Vec::new();
+        let read = match reader {
+            Some(reader) => self.read_lower(reader, *at, unsure.len(), &mut found).await,
+            None => Err(Errno::EBADF),
+        };
+        if read.is_err() {
+            file.state.borrow_mut().doubt = Some(doubt);
+            return read;
+        }
+        let same = found.iter().zip(unsure).take_while(|(a, b)| a == b);
+        let touched = at + same.count() as u64;
+        for bytes in &doubt.bytes {
+            let changed = bytes.start..bytes.end.min(touched);
+            self.lose_live(file, &doubt.snapshot, changed);
+        }
+        Ok(())
+    }
+
+    /// The same for one who has not the file's lock, before a snapshot is read.
+    pub(crate) async fn settle_doubt_of(&self, file: &File) -> Result<(), Errno> {
+        self.settle_doubt(&file.lock().await).await
+    }
+}
