@@ -17,7 +17,7 @@ use ninep::consts::{READ_HEAD, VERSION_L};
 use rt::abi::PAGE;
 use rt::{Errno, Failure, Named};
 use snapfs::Backing;
-use snapfs::sync::Bell;
+use snapfs::sync::Condition;
 
 /// Bytes that are enough for a reply that is not data.
 const SHORT: usize = PAGE as usize;
@@ -104,7 +104,7 @@ pub struct Lower<L: Link> {
     client: RefCell<Client<Waiter, L::Reply, ()>>,
     /// Tasks wait for memory or a tag.
     starved: Cell<bool>,
-    freed: Bell,
+    freed: Condition,
     iounit: Cell<u32>,
 }
 
@@ -118,7 +118,7 @@ impl<L: Link> Lower<L> {
             link,
             client: RefCell::new(Client::new(L::TAGS, L::MSIZE).about(L::NAME)?),
             starved: Cell::new(false),
-            freed: Bell::default(),
+            freed: Condition::default(),
             iounit: Cell::new(0),
         })
     }
@@ -370,7 +370,7 @@ impl<L: Link> Transport for Lower<L> {
     #[inline]
     fn freed(&self) {
         if self.starved.take() {
-            self.freed.ring();
+            self.freed.signal();
         }
     }
 }

@@ -69,7 +69,7 @@ impl<B: Backing> Snapfs<B> {
             false => self.known_file(path),
         };
         let Some(file) = file else {
-            // Nobody uses it; but others may be in use, and beneath the fid may
+            // It is not in use; but others may be, and at the lower server the fid may
             // stand for one of them by now.
             let others = !is_dir && !self.files.borrow().is_empty();
             if others && self.attr_lower(held.back).await?.qid.path != path {
@@ -80,7 +80,7 @@ impl<B: Backing> Snapfs<B> {
         };
         drop(names);
         let locked = file.lock().await;
-        let changed = match self.look(&locked, held.back).await {
+        let changed = match self.revalidate(&locked, held.back).await {
             Ok(Some(_)) => self.change_attr(&locked, held.back, attr).await,
             // Beneath it would change another file, or none.
             Ok(None) => Err(Errno::ESTALE),
@@ -101,7 +101,7 @@ impl<B: Backing> Snapfs<B> {
         self.change_attr(file, fid, attr).await
     }
 
-    /// `Tsetattr`, with the rescues it takes. [`Snapfs::look`] comes first.
+    /// `Tsetattr`, with the rescues it takes. [`Snapfs::revalidate`] comes first.
     pub(crate) async fn change_attr(
         &self,
         file: &Locked<'_>,
@@ -113,7 +113,7 @@ impl<B: Backing> Snapfs<B> {
             return Err(Errno::EFBIG);
         }
         self.need_reader(file, fid).await?;
-        self.settle_doubt(file).await?;
+        self.resolve_doubt(file).await?;
         if sized {
             self.rescue(file, attr.size..u64::MAX).await?;
         }
@@ -140,7 +140,7 @@ impl<B: Backing> Snapfs<B> {
                 state.changed(&bytes, self.next_epoch());
             }
         }
-        self.look_after_change(file, fid, changed.is_err()).await;
+        self.learn_change(file, fid, changed.is_err()).await;
         file.state.borrow_mut().changing -= 1;
         changed
     }

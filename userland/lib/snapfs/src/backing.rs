@@ -6,7 +6,7 @@ use core::future::Future;
 use core::ops::Range;
 use ninep::Request;
 
-/// A plain 9P2000.L server beneath: QEMU's export, diod, a file system in
+/// A plain 9P2000.L server to stand on: QEMU's export, diod, a file system in
 /// memory. Version negotiation is already done; fids are snapfs's to choose,
 /// tags are the backing's.
 ///
@@ -39,7 +39,7 @@ pub trait Backing {
     fn iounit(&self) -> u32;
 }
 
-/// A client's connection, numbered by whoever owns the transport. A number
+/// A client's connection, numbered by the owner of the transport. A number
 /// may be used again after [`crate::Snapfs::hangup`] has returned.
 pub type ConnId = u32;
 

@@ -1,5 +1,5 @@
 //! Memory that clients make a server hold: what there is of it, and who holds
-//! how much. Nothing here allocates; it is asked before somebody does.
+//! how much. Nothing here allocates; it is asked before something does.
 
 use abi::Errno;
 use alloc::rc::Rc;

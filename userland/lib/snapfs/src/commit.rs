@@ -136,9 +136,9 @@ impl<B: Backing> Snapfs<B> {
         }
         self.promise_epochs().await?;
         self.need_reader(file, open.back).await?;
-        self.settle_doubt(file).await?;
+        self.resolve_doubt(file).await?;
         let base = self.base_of(file, open, &put).await?;
-        self.look_before(file, open, (base, &put)).await?;
+        self.revalidate_before(file, open, (base, &put)).await?;
         let into = self.target_of(conn, file, open, &put).await?;
         let plan = self.plan(conn, file, base, &put).await;
         let spans = match into {
@@ -168,8 +168,7 @@ impl<B: Backing> Snapfs<B> {
             None => false,
         };
         if count > 0 || before != epoch {
-            self.look_after_change(file, open.back, error.is_some())
-                .await;
+            self.learn_change(file, open.back, error.is_some()).await;
         }
         file.state.borrow_mut().changing -= 1;
         match error.or(plan.error) {
@@ -188,7 +187,7 @@ impl<B: Backing> Snapfs<B> {
         let base = match put.off {
             Some(off) => off,
             None => {
-                self.look(file, open.back).await?;
+                self.revalidate(file, open.back).await?;
                 file.state.borrow().size
             }
         };
@@ -219,7 +218,7 @@ impl<B: Backing> Snapfs<B> {
     /// What is kept, becomes part of a snapshot, or is not written because it
     /// is zeros already must be known; so must be the end of the file where
     /// zeros go past it or a hole is left behind it.
-    async fn look_before(
+    async fn revalidate_before(
         &self,
         file: &Locked<'_>,
         open: &Open,
@@ -235,10 +234,10 @@ impl<B: Backing> Snapfs<B> {
         let check = open.options.check == Check::Always;
         let doubtful = !known || zeros && hollow || check;
         if !plain && doubtful || relies_on_the_end(put.ops, base, size) {
-            self.look(file, open.back).await?;
+            self.revalidate(file, open.back).await?;
         }
         if zeros {
-            self.settle_zeros(file, open.back).await;
+            self.verify_zeros(file, open.back).await;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use crate::lower::LowerFid;
 use crate::options::MountOptions;
 use crate::put::Write;
 use crate::snap::Snapshot;
-use crate::sync::Bell;
+use crate::sync::Condition;
 use abi::Errno;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::rc::Rc;
@@ -22,9 +22,9 @@ pub const PER_FID: usize = 2 << 10;
 /// What a client's fid is.
 #[derive(Clone)]
 pub enum Entry {
-    /// A fid beneath and no more: not open, or not a regular file.
+    /// A lower fid and no more: not open, or not a regular file.
     Plain {
-        /// The fid beneath.
+        /// The lower fid.
         back: LowerFid,
         /// The file.
         qid: Qid,
@@ -41,7 +41,7 @@ pub enum Entry {
 
 /// A regular file that a client opened.
 pub struct Open {
-    /// Open beneath, without `O_APPEND` and `O_TRUNC`.
+    /// Open at the lower server, without `O_APPEND` and `O_TRUNC`.
     pub back: LowerFid,
     pub qid: Qid,
     pub file: Rc<File>,
@@ -54,7 +54,7 @@ pub struct Open {
 }
 
 impl Entry {
-    /// The fid beneath that ends with it.
+    /// The lower fid that ends with it.
     pub fn back(&self) -> Option<LowerFid> {
         match self {
             Entry::Plain { back, .. } => Some(*back),
@@ -64,7 +64,7 @@ impl Entry {
     }
 }
 
-/// A fid beneath and what is known of it: the content of an [`Entry::Plain`].
+/// A lower fid and what is known of it: the content of an [`Entry::Plain`].
 pub type Plain = (LowerFid, Qid, MountOptions);
 
 /// The place of a request in the order of arrival. Requests wait for earlier
@@ -89,8 +89,8 @@ pub struct Conn {
     pub(crate) flushed: RefCell<BTreeSet<Turn>>,
     /// Requests so far.
     pub(crate) turns: Cell<Turn>,
-    /// Rings when a tag is done or a write has its result, if anybody listens.
-    pub done: Bell,
+    /// Signalled when a tag is done or a write has its result.
+    pub done: Condition,
     /// Writes by wid.
     pub writes: RefCell<BTreeMap<u64, Write>>,
     /// No write with a smaller wid is begun: some were refused of which nothing
@@ -98,15 +98,15 @@ pub struct Conn {
     pub refused: Cell<u64>,
     /// The session it belongs to, if that has a lease.
     pub(crate) session: RefCell<Option<Rc<Session>>>,
-    /// Fids beneath that requests in flight hold, and how many of them.
+    /// Lower fids that requests in flight hold, and how many of them.
     pub(crate) holds: RefCell<BTreeMap<LowerFid, u32>>,
 }
 
-/// A fid beneath that a request uses for longer than one message, or after it
-/// has waited: its number is not given to anybody else meanwhile.
+/// A lower fid that a request uses for longer than one message, or after it
+/// has waited: its number is not used for another meanwhile.
 pub struct Hold<'c> {
     conn: &'c Conn,
-    /// The fid beneath.
+    /// The lower fid.
     pub back: LowerFid,
     /// The file.
     pub qid: Qid,
@@ -119,7 +119,7 @@ impl Drop for Hold<'_> {
             *count -= 1;
             if *count == 0 {
                 holds.remove(&self.back);
-                self.conn.done.ring();
+                self.conn.done.signal();
             }
         }
     }
@@ -138,7 +138,7 @@ impl Conn {
         }
     }
 
-    /// The fid beneath and the file's qid, for requests that are passed on at
+    /// The lower fid and the file's qid, for requests that are passed on at
     /// once and are one message there. Others take [`Conn::hold`].
     ///
     /// # Errors
@@ -163,7 +163,7 @@ impl Conn {
         Ok(Hold { conn, back, qid })
     }
 
-    /// Waits until no request holds that fid beneath. No lock may be held that
+    /// Waits until no request holds that lower fid. No lock may be held that
     /// such a request could wait for.
     pub async fn wait_until_free(&self, back: LowerFid) {
         while self.holds.borrow().contains_key(&back) {
@@ -219,7 +219,7 @@ impl Conn {
     }
 
     /// Waits until no request in flight has reserved `fid`.
-    pub async fn wait_until_settled(&self, fid: u32) {
+    pub async fn wait_while_reserved(&self, fid: u32) {
         while matches!(self.fids.borrow().get(&fid), Some(Entry::Reserved)) {
             self.done.wait().await;
         }
@@ -290,7 +290,7 @@ impl Conn {
         }
         drop(tags);
         self.flushed.borrow_mut().remove(&turn);
-        self.done.ring();
+        self.done.signal();
     }
 
     /// The client does not want the requests `tag` that came before `own`.

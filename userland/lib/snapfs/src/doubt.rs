@@ -74,14 +74,14 @@ impl<B: Backing> Snapfs<B> {
             _share: share,
         });
         // If it cannot be read now, it is when it matters.
-        let _ = self.settle_doubt(file).await;
+        let _ = self.resolve_doubt(file).await;
     }
 
     /// Finds out what a message that failed has written.
     ///
     /// # Errors
     /// Those of reading the file.
-    pub(crate) async fn settle_doubt(&self, file: &Locked<'_>) -> Result<(), Errno> {
+    pub(crate) async fn resolve_doubt(&self, file: &Locked<'_>) -> Result<(), Errno> {
         let doubt = file.state.borrow_mut().doubt.take();
         let Some(doubt) = doubt else { return Ok(()) };
         let Failed { at, unsure, .. } = &doubt.failed;
@@ -105,7 +105,7 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// The same for one who has not the file's lock, before a snapshot is read.
-    pub(crate) async fn settle_doubt_of(&self, file: &File) -> Result<(), Errno> {
-        self.settle_doubt(&file.lock().await).await
+    pub(crate) async fn resolve_doubt_of(&self, file: &File) -> Result<(), Errno> {
+        self.resolve_doubt(&file.lock().await).await
     }
 }

@@ -4,7 +4,7 @@ use crate::conn::{Conn, Entry, Open};
 use crate::durable::{Durable, Kept, Session, Sessions};
 use crate::file::File;
 use crate::snap::Snapshot;
-use crate::sync::Bell;
+use crate::sync::Condition;
 use crate::{Backing, Snapfs};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -14,7 +14,7 @@ use core::cell::RefCell;
 struct Files(Vec<(Rc<File>, Rc<File>)>);
 
 impl Files {
-    /// The new server's own of an old file. One that nobody can find any more
+    /// The new server's own of an old file. One that has no name any more
     /// may still be held by a fid.
     fn new_of(&mut self, old: &Rc<File>) -> Rc<File> {
         if let Some((_, new)) = self.0.iter().find(|(known, _)| Rc::ptr_eq(known, old)) {
@@ -91,7 +91,7 @@ impl Files {
             tags: RefCell::default(),
             flushed: RefCell::default(),
             turns: conn.turns.clone(),
-            done: Bell::default(),
+            done: Condition::default(),
             writes: conn.writes.clone(),
         }
     }

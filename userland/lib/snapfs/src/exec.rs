@@ -130,7 +130,7 @@ impl<F: Future> Executor<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sync::Bell;
+    use crate::sync::Condition;
 
     #[test]
     fn a_task_that_waits_for_nothing_ends_at_once() {
@@ -141,11 +141,11 @@ mod tests {
 
     #[test]
     fn a_woken_task_goes_on_and_its_place_is_used_again() {
-        let bell = Bell::default();
+        let condition = Condition::default();
         let task = |n: u32| {
-            let bell = &bell;
+            let condition = &condition;
             async move {
-                bell.wait().await;
+                condition.wait().await;
                 n
             }
         };
@@ -157,7 +157,7 @@ mod tests {
         let mut results = Vec::new();
         executor.run(|n| results.push(n));
         assert!(results.is_empty(), "nothing was woken");
-        bell.ring();
+        condition.signal();
         executor.run(|n| results.push(n));
         assert_eq!(results, (0..TASKS_MAX as u32).collect::<Vec<_>>());
         assert!(executor.is_idle() && executor.has_room());

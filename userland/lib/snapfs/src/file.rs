@@ -1,4 +1,4 @@
-//! What snapfs knows of one file while somebody has it open or holds a
+//! What snapfs knows of one file while it is open, or there is a
 //! snapshot of it.
 
 use crate::budget::Share;
@@ -92,14 +92,14 @@ impl From<&Attr> for Times {
 /// The part of a [`File`] that changes. No borrow of it spans an `await`.
 #[cfg_attr(feature = "duplicate", derive(Clone))]
 pub struct State {
-    /// Bytes, as of the last look or own change.
+    /// Bytes, as of the last revalidation or own change.
     pub size: u64,
-    /// Those after snapfs's last change or look; `None`: not known, because there
+    /// Those after the last own change or revalidation; `None`: not known, as there
     /// was no snapshot that an external writer could have broken.
     pub times: Option<Times>,
     /// How often `times` were set, and how many own changes are under way: what
-    /// a look without the lock must know, or one while names are changed.
-    pub looks: u64,
+    /// a revalidation without the lock must know, or one while names are changed.
+    pub seen: u64,
     pub changing: u32,
     /// Epoch of the last change.
     pub epoch: u64,
@@ -122,7 +122,7 @@ pub struct State {
     pub versions: Versions,
     /// A write that failed, of which it is not known what it has changed.
     pub doubt: Option<Doubt>,
-    /// Which bytes are known to be zeros. What a stranger does to them is
+    /// Which bytes are known to be zeros. What an external writer does to them is
     /// noticed as everywhere: nothing is known while `times` are not.
     pub zeros: Zeros,
     /// What the log says of the file.
@@ -138,7 +138,7 @@ impl State {
         State {
             size: 0,
             times: None,
-            looks: 0,
+            seen: 0,
             changing: 0,
             epoch,
             history: History::new(epoch),
@@ -185,7 +185,7 @@ impl State {
     /// What changed after `known`, as a CHG; the list is put into `out`.
     pub fn changes<'o>(&self, known: u64, out: &'o mut Vec<(u64, u64)>) -> Changes<'o> {
         if known > self.epoch {
-            // Nobody was told such an epoch of this file.
+            // No client was told such an epoch of this file.
             return Changes::All;
         }
         self.history.since(known, out)
@@ -195,7 +195,7 @@ impl State {
     pub fn saw(&mut self, size: u64, times: Option<Times>) {
         self.size = size;
         self.times = times;
-        self.looks += 1;
+        self.seen += 1;
     }
 
     /// `bytes` are about to be written: what was known of them is not true any
@@ -244,14 +244,14 @@ impl<B: Backing> Snapfs<B> {
         file
     }
 
-    /// The same, if anybody uses it now.
+    /// The same, if it is in use now.
     pub(crate) fn known_file(&self, path: u64) -> Option<Rc<File>> {
         let known = self.files.borrow().contains_key(&path);
         known.then(|| self.file(path))
     }
 
     /// Ends a use of the file; the last one forgets it and gives back what it
-    /// holds beneath.
+    /// holds at the lower server.
     pub(crate) async fn done_with(&self, file: Rc<File>) {
         let users = {
             let mut state = file.state.borrow_mut();

@@ -1,6 +1,6 @@
 //! The hidden directory in the root of the served tree, its home: where the
-//! temporary store is made, and where files go that were removed while somebody
-//! still needs them. It exists only while something is in it, and its home's
+//! temporary store is made, and where files go that were removed while they
+//! are still needed. It exists only while something is in it, and its home's
 //! time of last change does not show that it comes and goes.
 //!
 //! Clients are kept out by its identity: a host may find it by other names than
@@ -61,7 +61,7 @@ pub struct Hidden {
     names: Cell<u64>,
     changing: Lock,
     /// Held shared while a client's change of a name or of a directory's times is
-    /// under way beneath, exclusively while the home's time is put back: that
+    /// under way, exclusively while the home's time is put back: that
     /// must not undo what a client's change did to it.
     times: Lock,
 }
@@ -85,7 +85,7 @@ impl Hidden {
 }
 
 /// Is `name` one that clients cannot use in the home? A host may fold case, and
-/// nobody must be there first.
+/// a client must not be there first.
 pub fn is_reserved(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(&HIDDEN)
 }
@@ -151,8 +151,8 @@ impl<B: Backing> Snapfs<B> {
     /// ask decides.
     ///
     /// # Errors
-    /// `EBUSY`: they are saved elsewhere already, or somebody asked for another
-    /// place. `ENOTDIR`; the backing's.
+    /// `EBUSY`: they are saved elsewhere already, or another place was
+    /// asked for. `ENOTDIR`; the backing's.
     pub(crate) async fn save_at(&self, saving: Saving<'_>) -> Result<(), Errno> {
         let hidden = &self.hidden;
         let (root, qid) = match saving {
@@ -236,13 +236,13 @@ impl<B: Backing> Snapfs<B> {
                 mtime_nsec: attr.mtime_nsec,
                 ..SetAttr::default()
             };
-            // Who serves a directory of somebody else's may not.
+            // The server's user may not own the directory.
             let _ = self.set_attr_lower(home, attr).await;
         }
         result
     }
 
-    /// May clients use `name` in the directory that `back` is beneath?
+    /// May clients use `name` in the directory of the lower fid `back`?
     ///
     /// # Errors
     /// `EPERM`: it is the hidden directory's. Those of [`check_name`].

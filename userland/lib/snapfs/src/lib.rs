@@ -74,13 +74,13 @@ pub const BLOCK: u64 = abi::PAGE;
 pub struct Snapfs<B: Backing> {
     backing: B,
     conns: RefCell<BTreeMap<ConnId, Rc<conn::Conn>>>,
-    /// Files that somebody uses, by qid.path.
+    /// Files in use, by qid.path.
     files: RefCell<BTreeMap<u64, Rc<file::File>>>,
     fids: RefCell<lower::FidPool>,
     store: store::Store,
     hidden: hidden::Hidden,
     /// Held exclusively while names are removed or replaced, shared by walks:
-    /// a rename over a file in use takes two steps that nobody may see.
+    /// a rename over a file in use takes two steps, which are not to be seen.
     names: sync::Lock,
     /// Memory for what is known of files and their snapshots.
     tables: Rc<budget::Budget>,
@@ -94,7 +94,7 @@ pub struct Snapfs<B: Backing> {
     copying: sync::Lock,
     /// The request that runs now: its connection, and its turn there.
     now_served: Cell<(ConnId, conn::Turn)>,
-    /// The name of the tree beneath, as it was attached.
+    /// The name of the lower tree, as it was attached.
     tree: RefCell<ninep::ByteString>,
     /// The newest epoch given out.
     epoch: Cell<u64>,
@@ -122,7 +122,7 @@ pub struct Options {
     pub lease: u32,
     /// Another number after each boot of the machine that holds the files. What
     /// an earlier instance left of its snapshots is used only if it is the
-    /// same: nobody knows in which order a machine that lost power wrote.
+    /// same: a machine that lost power may have written in any order.
     pub boot: [u64; 2],
     /// Bytes of memory that all clients together may make the server hold, about:
     /// half of it for writes in the making, half for what is known of snapshots.
@@ -144,9 +144,9 @@ impl Default for Options {
 /// What a server holds, for tests and for people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Fids in use beneath, the server's own included.
+    /// Lower fids in use, the server's own included.
     pub fids_lower: u32,
-    /// Files somebody uses.
+    /// Files in use.
     pub files: usize,
     /// Live snapshots, those that wait for their clients included.
     pub snapshots: u32,
@@ -204,18 +204,18 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    /// What is beneath.
+    /// The lower server.
     pub fn backing(&self) -> &B {
         &self.backing
     }
 
-    /// The server dies: what is beneath is all that is left. A server beneath
+    /// The server dies: the lower one is all that is left. A lower server
     /// takes its fids back when the connection to it ends.
     pub fn into_backing(self) -> B {
         self.backing
     }
 
-    /// Attaches to the tree `aname` beneath, takes up what an earlier, dead
+    /// Attaches to the tree `aname` of the lower server, takes up what an earlier, dead
     /// instance left for sessions with a lease, and removes the rest of it. The
     /// caller holds the lock on the tree.
     ///

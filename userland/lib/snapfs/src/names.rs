@@ -28,7 +28,7 @@ fn is_dir(qid: &Qid) -> bool {
 
 /// Errors of an attempt to move a file into the hidden directory which say that
 /// it cannot be there: there is no room, it is on another file system, or not
-/// everybody may make names there. Who may not remove the file at all is told so
+/// each user may make names there. Who may not remove the file at all is told so
 /// by the next attempt.
 fn cannot_hide(errno: Errno) -> bool {
     errno == Errno::EXDEV || no_room(errno) || is_no_place(errno)

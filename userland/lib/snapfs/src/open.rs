@@ -83,7 +83,7 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    /// Attaches to the tree served and walks to `dir` in it. The server beneath
+    /// Attaches to the tree served and walks to `dir` in it. The lower server
     /// may go by the name of an attach, and does not know what is hidden.
     async fn attach_at(
         &self,
@@ -97,7 +97,7 @@ impl<B: Backing> Snapfs<B> {
         self.walk_down(root, dir).await
     }
 
-    /// Walks from a fid beneath, which is gone then, to `dir`.
+    /// Walks from a lower fid, which is gone then, to `dir`.
     pub(crate) async fn walk_down(
         &self,
         (mut at, mut qid): (LowerFid, Qid),
@@ -173,7 +173,7 @@ impl<B: Backing> Snapfs<B> {
         })
     }
 
-    /// Walks beneath, stopping before the hidden directory.
+    /// Walks at the lower server, stopping before the hidden directory.
     async fn walk_to(
         &self,
         (fid, from): (u32, Qid),
@@ -231,7 +231,7 @@ impl<B: Backing> Snapfs<B> {
     /// Opens a fid: what it is then, and the file's qid.
     async fn open_plain(&self, unopened: Plain, flags: u32) -> Opened {
         let (back, kind, options) = (unopened.0, unopened.1.kind, unopened.2);
-        // Clients follow links; a server beneath might, out of its tree.
+        // Clients follow links; a lower server might, out of its tree.
         if kind & qid::SYMLINK != 0 {
             return (plain(unopened), Err(Errno::ELOOP));
         }
@@ -310,8 +310,8 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    /// A fid was opened beneath: what it is now, an open file if it is a
-    /// regular one, and its qid. A stranger may have put another file at its
+    /// A fid was opened at the lower server: what it is now, an open file if it is a
+    /// regular one, and its qid. An external writer may have put another file at its
     /// name between two messages: then that one is opened.
     async fn opened(&self, mut found: Plain, mut file: Rc<File>, flags: u32) -> Opened {
         let mut tries = 0..REPLACED_MAX;
@@ -363,7 +363,7 @@ impl<B: Backing> Snapfs<B> {
         back: LowerFid,
         flags: u32,
     ) -> Result<bool, Errno> {
-        let attr = self.look(file, back).await?.ok_or(Errno::ESTALE)?;
+        let attr = self.revalidate(file, back).await?.ok_or(Errno::ESTALE)?;
         let regular = is_regular(attr.mode);
         if regular && flags & open::TRUNC != 0 {
             self.resize(file, back, 0).await?;
@@ -371,7 +371,7 @@ impl<B: Backing> Snapfs<B> {
         Ok(regular)
     }
 
-    /// What a fid that was opened beneath is now, after `looked`.
+    /// What a fid that was opened at the lower server is now, after `looked`.
     async fn entry_of(
         &self,
         found: Plain,
@@ -383,7 +383,7 @@ impl<B: Backing> Snapfs<B> {
             self.done_with(file).await;
             return (plain(found), Ok(qid));
         }
-        // Where that failed the fid is open beneath all the same: it must not be
+        // Where that failed the fid is open there all the same: it must not be
         // a way past the snapshots, so nothing can be done with its bytes.
         let access = looked.map(|_| flags & open::ACCESS);
         let is_for = |wanted| access == Ok(wanted) || access == Ok(open::RDWR);
@@ -404,7 +404,7 @@ impl<B: Backing> Snapfs<B> {
     /// `Tclunk`: whatever happens, the fid is gone.
     ///
     /// # Errors
-    /// What the server beneath says of all that was done with the fid.
+    /// What the lower server says of all that was done with the fid.
     pub(crate) async fn clunk(&self, entry: Entry) -> Result<(), Errno> {
         match entry {
             Entry::Plain { back, .. } => return self.close_lower(back).await,
@@ -415,7 +415,7 @@ impl<B: Backing> Snapfs<B> {
         Ok(())
     }
 
-    /// An open file's fid is gone. The fid beneath lives on while snapshots
+    /// An open file's fid is gone. The lower fid lives on while snapshots
     /// read through it.
     pub(crate) async fn close(&self, open: Rc<Open>) -> Result<(), Errno> {
         let file = open.file.clone();

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `refuse` | a write that would harm a snapshot is refused if the old bytes cannot be saved (default) |
 //! | `break` | the write is done, and the blocks that could not be saved are lost to the snapshot |
-//! | `check=open` | changes behind our back are looked for at open and when a snapshot is taken (default) |
+//! | `check=open` | external writers are looked for at open and when a snapshot is taken (default) |
 //! | `check=always` | and whenever a snapshot is read from the live file |
 //! | `store=memory` | old bytes are saved in memory, as far as that goes |
 //! | `store=DIR` | in that directory of the tree served, instead of its root |
@@ -31,7 +31,7 @@ pub enum Unsaved {
     Break,
 }
 
-/// When changes behind our back are looked for.
+/// When external writers are looked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Check {
     /// At open, and when a snapshot is taken.

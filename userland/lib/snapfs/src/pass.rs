@@ -7,7 +7,7 @@ use abi::Errno;
 use ninep::{ByteStr, Qid, Reply, Request};
 
 impl<B: Backing> Snapfs<B> {
-    /// Requests that mean the same beneath: with our fids, and the answer with
+    /// Requests that mean the same to the lower server: with our fids, and the answer with
     /// the client's tag.
     pub(crate) async fn pass_on(
         &self,

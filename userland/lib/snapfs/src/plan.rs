@@ -163,7 +163,7 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    /// KEEP in place: what somebody changed is restored, the rest costs
+    /// KEEP in place: what others changed is restored, the rest costs
     /// nothing. Returns up to where.
     async fn plan_restore<'a>(
         &'a self,
@@ -212,7 +212,7 @@ impl<B: Backing> Snapfs<B> {
     ) -> Result<u64, Errno> {
         let reader = source.file.state.borrow().reader;
         if let Some(reader) = reader {
-            self.settle_zeros(&source.file, reader).await;
+            self.verify_zeros(&source.file, reader).await;
         }
         let (mut at, end) = (soff, soff + (range.end - range.start));
         let to = |at: u64| range.start + (at - soff);

@@ -206,7 +206,7 @@ impl<B: Backing> Snapfs<B> {
                 let into = (into != NOFID).then_some(into);
                 let done = self.commit_staged(conn, &piece, staged, (off, into)).await;
                 conn.writes.borrow_mut().insert(wid, Write::Done(done));
-                conn.done.ring();
+                conn.done.signal();
                 done
             }
         };

@@ -20,7 +20,7 @@ pub struct FileSystem {
     fsid: u64,
 }
 
-/// A rescue of more reads than this is given up if nobody wants it any more.
+/// A rescue of more reads than this is given up if its client does not want it any more.
 const RUNS_AT_ONCE: u64 = 16;
 /// Blocks saved with one read.
 const RESCUE_BLOCKS: u64 = 32;
@@ -80,7 +80,7 @@ impl<B: Backing> Snapfs<B> {
         if self.tables.check(RANGE).is_err() {
             // It cannot even be said which: all that is not saved is lost.
             self.lost.set(self.lost.get() + (blocks.end - blocks.start));
-            return self.break_snapshots(&mut state);
+            return self.invalidate(&mut state);
         }
         let lost = state.versions.note(blocks.clone(), Place::Lost);
         state.weigh();
@@ -100,7 +100,7 @@ impl<B: Backing> Snapfs<B> {
         self.read_lower(reader, at, len, &mut data).await?;
         if (data.len() as u64) < (len as u64).min(size.saturating_sub(at)) {
             // Shorter than it is known to be: an external writer cut it.
-            self.break_snapshots(&mut file.state.borrow_mut());
+            self.invalidate(&mut file.state.borrow_mut());
             return Ok(());
         }
         data.resize(len, 0);
@@ -128,7 +128,7 @@ impl<B: Backing> Snapfs<B> {
             state.reader.filter(|_| unsaved && !state.zeros.is_empty())
         };
         let Some(reader) = reader else { return };
-        self.settle_zeros(file, reader).await;
+        self.verify_zeros(file, reader).await;
         let mut noted = 0;
         let mut state = file.state.borrow_mut();
         let State {
@@ -156,9 +156,9 @@ impl<B: Backing> Snapfs<B> {
         self.count_rescued(noted);
     }
 
-    /// What is known to be zeros because the server beneath says so is used
+    /// What is known to be zeros because the lower server says so is used
     /// only if it is right about files of that very file system.
-    pub(crate) async fn settle_zeros(&self, file: &File, fid: LowerFid) {
+    pub(crate) async fn verify_zeros(&self, file: &File, fid: LowerFid) {
         if !file.state.borrow().zeros.is_doubtful() {
             return;
         }

@@ -1,9 +1,9 @@
-//! What is known of a file beneath is compared with what it says of itself:
-//! changes behind our back are found by size and times.
+//! What is known of a file is compared with what it says of itself:
+//! external writers are found out by size and times.
 //!
-//! A stranger can put mtime back (`rsync -t`, `cp -p`, `touch -r`), ctime it
-//! cannot. But ctime moves with every change of names and rights too, our own
-//! included, so that each of these is followed by a look ([`Snapfs::names_changed`]).
+//! An external writer can put mtime back (`rsync -t`, `cp -p`, `touch -r`), ctime it
+//! cannot. But ctime moves with every change of names and rights too, snapfs's own
+//! included, so that each of these is followed by another revalidation ([`Snapfs::names_changed`]).
 
 use crate::file::{File, HOLLOW_MIN, Locked, SIZE_MAX, State, Times};
 use crate::lower::LowerFid;
@@ -26,10 +26,10 @@ impl State {
 }
 
 impl<B: Backing> Snapfs<B> {
-    /// Looks at the file beneath and finds out whether a stranger changed it.
-    /// `None`: a stranger took its name away or gave it to another file, and
-    /// the server beneath goes by names; what we know is the best there is.
-    pub(crate) async fn look(
+    /// Finds out whether an external writer changed the file.
+    /// `None`: one took its name away or gave it to another file, and
+    /// the lower server goes by names; what is known is the best there is.
+    pub(crate) async fn revalidate(
         &self,
         file: &Locked<'_>,
         fid: LowerFid,
@@ -43,7 +43,7 @@ impl<B: Backing> Snapfs<B> {
             return Ok(Some(attr));
         }
         if state.times.is_some() {
-            self.break_snapshots(&mut state);
+            self.invalidate(&mut state);
         } else {
             state.all_changed(self.next_epoch());
         }
@@ -67,8 +67,8 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    /// A stranger changed the file: what is not saved is lost to snapshots.
-    pub(crate) fn break_snapshots(&self, state: &mut State) {
+    /// An external writer changed the file: what is not saved is lost to snapshots.
+    pub(crate) fn invalidate(&self, state: &mut State) {
         if state.snaps > 0 {
             // Not the file's own: an earlier instance may have told a later one.
             state.versions.break_at(self.epoch.get());
@@ -77,7 +77,7 @@ impl<B: Backing> Snapfs<B> {
         state.all_changed(self.next_epoch());
     }
 
-    /// Has a stranger changed the file, of which something was just read for a
+    /// Has an external writer changed the file, of which something was just read for a
     /// snapshot? Needs no lock: while an own change is under way it cannot be
     /// told.
     ///
@@ -85,9 +85,9 @@ impl<B: Backing> Snapfs<B> {
     /// `ESTALE`: yes; what is not saved is lost. The backing's.
     pub(crate) async fn check(&self, file: &File) -> Result<(), Errno> {
         loop {
-            let (reader, looks) = {
+            let (reader, seen) = {
                 let state = file.state.borrow();
-                (state.reader.ok_or(Errno::ESTALE)?, state.looks)
+                (state.reader.ok_or(Errno::ESTALE)?, state.seen)
             };
             let Some(attr) = self.own_attr(file, reader).await? else {
                 return Ok(());
@@ -96,8 +96,8 @@ impl<B: Backing> Snapfs<B> {
             if state.is_as_known(&attr) || state.changing > 0 || state.times.is_none() {
                 return Ok(());
             }
-            if state.looks == looks {
-                self.break_snapshots(&mut state);
+            if state.seen == seen {
+                self.invalidate(&mut state);
                 state.saw(attr.size, Some(Times::from(&attr)));
                 return Err(Errno::ESTALE);
             }
@@ -108,8 +108,8 @@ impl<B: Backing> Snapfs<B> {
     /// what is known to be zeros. A change that `failed` may have been done in
     /// part or entirely, whatever its answer said (QEMU answers ENOSPC to a
     /// write of which it has written a part): the size is learnt as well, as
-    /// our own doing.
-    pub(crate) async fn look_after_change(&self, file: &Locked<'_>, fid: LowerFid, failed: bool) {
+    /// an own change.
+    pub(crate) async fn learn_change(&self, file: &Locked<'_>, fid: LowerFid, failed: bool) {
         let needed = {
             let state = file.state.borrow();
             failed || state.snaps > 0 || state.zeros.is_worth_keeping()
@@ -136,7 +136,7 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// The end of [`Snapfs::change_names_of`]: while snapshots need it the file
-    /// is looked at again. Nobody may wait for the lock on names meanwhile.
+    /// is looked at again. The caller must not hold the lock on names.
     pub(crate) async fn names_changed(&self, file: &File) {
         let reader = {
             let state = file.state.borrow();
@@ -147,7 +147,7 @@ impl<B: Backing> Snapfs<B> {
             let file = &file.lock().await;
             // Our reader may have been another one's while we waited.
             let same = file.state.borrow().reader == Some(reader);
-            seen = same && matches!(self.look(file, reader).await, Ok(Some(_)));
+            seen = same && matches!(self.revalidate(file, reader).await, Ok(Some(_)));
         }
         let mut state = file.state.borrow_mut();
         state.changing -= 1;

@@ -248,7 +248,7 @@ impl<B: Backing> Snapfs<B> {
     }
 
     async fn clunk_fid(&self, conn: &Conn, fid: u32) -> Result<Reply<'static>, Errno> {
-        conn.wait_until_settled(fid).await;
+        conn.wait_while_reserved(fid).await;
         let entry = conn.remove(fid)?;
         if let Some(back) = entry.back() {
             conn.wait_until_free(back).await;

@@ -34,7 +34,7 @@ pub struct Slots {
     generation: u32,
     /// Checks of what is in places, if they are remembered.
     checks: BTreeMap<u32, Check>,
-    /// Remembered places that were given back since somebody asked.
+    /// Remembered places that were given back and not yet told of.
     freed: Vec<u32>,
     /// What is in places, if it is in memory, and what that takes of it.
     blocks: BTreeMap<u32, Vec<u8>>,

@@ -144,8 +144,8 @@ impl Snapshot {
 }
 
 impl<B: Backing> Snapfs<B> {
-    /// `Tsnap`. O(log n) in the snapshots there are, plus one look at the file
-    /// beneath for changes behind our back.
+    /// `Tsnap`. O(log n) in the snapshots there are, plus one look at the lower
+    /// file for external writers.
     pub(crate) async fn take_snapshot<'r>(
         &self,
         conn: &Conn,
@@ -172,7 +172,7 @@ impl<B: Backing> Snapfs<B> {
         }
         self.tables.check(RANGE)?;
         self.promise_epochs().await?;
-        self.look(file, open.back).await?;
+        self.revalidate(file, open.back).await?;
         self.log_known(file).await?;
         let (now, size) = {
             let state = file.state.borrow();
@@ -234,7 +234,7 @@ impl<B: Backing> Snapfs<B> {
         count: u32,
     ) -> Result<Payload<B::Buf>, Errno> {
         if snapshot.file.state.borrow().doubt.is_some() {
-            Box::pin(self.settle_doubt_of(&snapshot.file)).await?;
+            Box::pin(self.resolve_doubt_of(&snapshot.file)).await?;
         }
         let count = count.min(self.backing.iounit());
         let end = off.saturating_add(u64::from(count));
@@ -248,7 +248,7 @@ impl<B: Backing> Snapfs<B> {
                 let buf = read?;
                 let len = buf.as_ref().len().min(count as usize);
                 if len == 0 && count > 0 {
-                    self.break_snapshots(&mut snapshot.file.state.borrow_mut());
+                    self.invalidate(&mut snapshot.file.state.borrow_mut());
                     return Err(Errno::ESTALE);
                 }
                 if snapshot.options.check == Check::Always {
@@ -287,9 +287,9 @@ impl<B: Backing> Snapfs<B> {
                         self.check_sources(snapshot, &sources).await
                     }
                     true => Ok(()),
-                    // Shorter than we know it: a stranger cut it.
+                    // Shorter than it is known to be: an external writer cut it.
                     false => {
-                        self.break_snapshots(&mut snapshot.file.state.borrow_mut());
+                        self.invalidate(&mut snapshot.file.state.borrow_mut());
                         Err(Errno::ESTALE)
                     }
                 };

@@ -234,7 +234,7 @@ impl<B: Backing> Snapfs<B> {
             if self.store.slots.borrow().is_unchecked() {
                 break;
             }
-            self.settle_check(fid, index).await?;
+            self.verify_saved(fid, index).await?;
         }
         let before = out.len();
         let at = u64::from(slot.index) * BLOCK + at;
@@ -246,7 +246,7 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// What an earlier instance saved must be what it meant to save.
-    async fn settle_check(&self, fid: LowerFid, index: u32) -> Result<(), Errno> {
+    async fn verify_saved(&self, fid: LowerFid, index: u32) -> Result<(), Errno> {
         let known = self.store.slots.borrow().check(index);
         let Some(known) = known.filter(|known| known.doubtful) else {
             return Ok(());

@@ -19,7 +19,7 @@ struct Ticket {
 }
 
 /// A lock that is held across messages. Holders come in order of asking, so
-/// nobody starves; shared holders run together, an exclusive one alone.
+/// none starves; shared holders run together, an exclusive one alone.
 #[derive(Default)]
 pub struct Lock {
     shared: Cell<usize>,
@@ -38,12 +38,12 @@ impl Clone for Lock {
 }
 
 impl Lock {
-    /// Waits until nobody else holds the lock.
+    /// Waits until the lock is free.
     pub fn exclusive(&self) -> Acquire<'_> {
         self.acquire(true)
     }
 
-    /// Waits until nobody holds the lock exclusively.
+    /// Waits until the lock is not held exclusively.
     pub fn shared(&self) -> Acquire<'_> {
         self.acquire(false)
     }
@@ -159,44 +159,44 @@ impl Drop for Held<'_> {
     }
 }
 
-/// Wakes everybody who waits for something to have changed.
+/// Wakes tasks that wait for something to have changed.
 #[derive(Default)]
-pub struct Bell {
-    rings: Cell<u64>,
+pub struct Condition {
+    signals: Cell<u64>,
     waiting: RefCell<Vec<Waker>>,
 }
 
-impl Bell {
-    /// Wakes all who wait. Cheap when nobody does.
-    pub fn ring(&self) {
-        self.rings.set(self.rings.get().wrapping_add(1));
+impl Condition {
+    /// Wakes all that wait. Cheap when none does.
+    pub fn signal(&self) {
+        self.signals.set(self.signals.get().wrapping_add(1));
         let waiting = core::mem::take(&mut *self.waiting.borrow_mut());
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// Waits for the next ring after this call.
-    pub fn wait(&self) -> Ring<'_> {
-        Ring {
-            bell: self,
-            since: self.rings.get(),
+    /// Waits for the next signal after this call.
+    pub fn wait(&self) -> Signal<'_> {
+        Signal {
+            condition: self,
+            since: self.signals.get(),
         }
     }
 }
 
-/// The wait for a [`Bell`].
-pub struct Ring<'a> {
-    bell: &'a Bell,
+/// The wait for a [`Condition`].
+pub struct Signal<'a> {
+    condition: &'a Condition,
     since: u64,
 }
 
-impl Future for Ring<'_> {
+impl Future for Signal<'_> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.bell.rings.get() != self.since {
+        if self.condition.signals.get() != self.since {
             return Poll::Ready(());
         }
-        self.bell.waiting.borrow_mut().push(cx.waker().clone());
+        self.condition.waiting.borrow_mut().push(cx.waker().clone());
         Poll::Pending
     }
 }
@@ -239,12 +239,12 @@ mod tests {
     }
 
     #[test]
-    fn a_bell_wakes_only_those_who_waited() {
-        let bell = Bell::default();
-        bell.ring();
-        let mut ring = bell.wait();
-        assert!(poll(&mut ring).is_none());
-        bell.ring();
-        assert!(poll(&mut ring).is_some());
+    fn a_condition_wakes_only_those_who_waited() {
+        let condition = Condition::default();
+        condition.signal();
+        let mut signal = condition.wait();
+        assert!(poll(&mut signal).is_none());
+        condition.signal();
+        assert!(poll(&mut signal).is_some());
     }
 }

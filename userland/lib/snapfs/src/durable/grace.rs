@@ -85,7 +85,7 @@ impl Image {
                 mtime,
                 mtime_nsec,
             } => {
-                // Changes that told nobody their epoch go on past the mark.
+                // Epochs that no client was told go on past the high-water mark.
                 self.epoch = self.epoch.max(epoch);
                 let file = self.file(path);
                 let (mtime, ctime) = ((mtime, mtime_nsec), None);

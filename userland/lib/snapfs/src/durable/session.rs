@@ -100,7 +100,7 @@ impl Sessions {
         self.list.borrow().keys().copied().collect()
     }
 
-    /// May anybody still claim what an earlier instance had?
+    /// Is there a session that may still claim what an earlier instance had?
     pub fn may_claim(&self) -> bool {
         let list = self.list.borrow();
         list.values().any(|session| session.claims.get())
@@ -263,7 +263,7 @@ impl<B: Backing> Snapfs<B> {
         self.close_idle_log().await;
     }
 
-    /// The session has claimed what it wanted. When nobody may claim any more,
+    /// The session has claimed what it wanted. When none may claim any more,
     /// what was kept for that is given up.
     async fn end_claims(&self, session: &Session) {
         if session.claims.take() {
