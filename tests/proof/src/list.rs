@@ -124,8 +124,8 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         drops: "invariant 9: nothing is visible before the commit",
         file: "userland/lib/snapfs/src/put.rs",
-        from: "        if message.flags & put::COMMIT == 0 {",
-        to: "        if message.flags & put::COMMIT == 0 && message.data.is_empty() {",
+        from: "                if flags & put::COMMIT == 0 {",
+        to: "                if flags & put::COMMIT == 0 && data.is_empty() {",
         package: "snapfs",
         target: "all",
         test: "nothing_of_a_staged_write_is_seen_before_its_commit",
@@ -259,7 +259,7 @@ pub const LIST: &[Mutation] = &[
     },
     Mutation {
         drops: "rule 2: what a snapshot covers is saved before a file is cut",
-        file: "userland/lib/snapfs/src/commit.rs",
+        file: "userland/lib/snapfs/src/attr.rs",
         from: "self.rescue(file, attr.size..u64::MAX).await?;",
         to: "self.rescue(file, u64::MAX..u64::MAX).await?;",
         package: "snapfs",

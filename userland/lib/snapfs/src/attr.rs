@@ -141,7 +141,6 @@ impl<B: Backing> Snapfs<B> {
             }
         }
         self.learn_change(file, fid, changed.is_err()).await;
-        file.state.borrow_mut().changing -= 1;
         changed
     }
 }

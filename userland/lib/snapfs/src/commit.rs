@@ -137,6 +137,7 @@ impl<B: Backing> Snapfs<B> {
         self.promise_epochs().await?;
         self.need_reader(file, open.back).await?;
         self.resolve_doubt(file).await?;
+        self.check_open(file, open).await?;
         let base = self.base_of(file, open, &put).await?;
         self.revalidate_before(file, open, (base, &put)).await?;
         let into = self.target_of(conn, file, open, &put).await?;
@@ -169,8 +170,9 @@ impl<B: Backing> Snapfs<B> {
         };
         if count > 0 || before != epoch {
             self.learn_change(file, open.back, error.is_some()).await;
+        } else {
+            file.state.borrow_mut().changing -= 1;
         }
-        file.state.borrow_mut().changing -= 1;
         match error.or(plan.error) {
             Some(errno) if count == 0 => Err(errno),
             _ => Ok(Done {

@@ -49,6 +49,8 @@ pub struct Open {
     pub writable: bool,
     pub append: bool,
     pub options: MountOptions,
+    /// The reader of the file, if `back` was seen to be the same file.
+    pub same_as: Cell<Option<LowerFid>>,
     /// The fid was clunked while a request waited for the file's lock.
     pub closed: Cell<bool>,
 }

@@ -34,6 +34,7 @@ impl Files {
             Entry::Plain { .. } => entry.clone(),
             Entry::Open(open) => Entry::Open(Rc::new(Open {
                 file: self.new_of(&open.file),
+                same_as: open.same_as.clone(),
                 closed: open.closed.clone(),
                 ..**open
             })),
@@ -71,6 +72,7 @@ impl Files {
         Sessions {
             list: RefCell::new(list.collect()),
             now: sessions.now.clone(),
+            count: sessions.count.clone(),
             lease: sessions.lease,
         }
     }

@@ -344,6 +344,12 @@ impl<B: Backing> Snapfs<B> {
         for name in names? {
             let name = name.as_byte_str();
             if !kept(name) {
+                // It may be one of the names of a file that the log knows.
+                let qid = self.qid_of((dir, name)).await?;
+                let old = qid.and_then(|qid| self.files.borrow().get(&qid.path).cloned());
+                if let Some(old) = old {
+                    old.state.borrow_mut().forget_ctime();
+                }
                 self.unlink_lower(dir, name, 0).await?;
             }
         }

@@ -90,9 +90,11 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// Names of these files are about to be changed.
-    fn names_begin<'f>(&self, files: impl IntoIterator<Item = &'f Rc<File>>) -> Renaming {
+    async fn names_begin<'f>(&self, files: impl IntoIterator<Item = &'f Rc<File>>) -> Renaming {
         let files: Vec<_> = files.into_iter().cloned().collect();
-        files.iter().for_each(|file| self.change_names_of(file));
+        for file in &files {
+            self.change_names_of(file).await;
+        }
         Renaming(files)
     }
 
@@ -169,7 +171,7 @@ impl<B: Backing> Snapfs<B> {
             self.unlink_lower(dir, name, flags).await?;
             return Ok(Reply::Unlinkat);
         };
-        let renaming = self.names_begin([&file]);
+        let renaming = self.names_begin([&file]).await;
         let moving = async |hidden: Name<'_>| self.rename_lower((dir, name), hidden).await;
         let done = match self.hide(&file, moving).await {
             Ok(None) => self.unlink_lower(dir, name, flags).await,
@@ -245,7 +247,7 @@ impl<B: Backing> Snapfs<B> {
         let Some(file) = self.known_file(qid.path) else {
             return Ok(false);
         };
-        let renaming = self.names_begin([&file]);
+        let renaming = self.names_begin([&file]).await;
         let moving = async |hidden: Name<'_>| self.rename_fid_lower(back, hidden).await;
         let hidden = match self.hide(&file, moving).await {
             Ok(Some(number)) => self.was_named(&file, number).await.map(|()| true),
@@ -345,7 +347,7 @@ impl<B: Backing> Snapfs<B> {
         rename: impl Future<Output = Result<(), Errno>>,
     ) -> (Renaming, Result<(), Errno>) {
         let file = source.ok().and_then(|source| self.file_of(source));
-        let renaming = self.names_begin(over.iter().chain(&file));
+        let renaming = self.names_begin(over.iter().chain(&file)).await;
         let moved = match (over, source) {
             (_, Err(errno)) => Err(errno),
             (Some(_), Ok(Some(source))) if is_dir(&source) => Err(Errno::ENOTDIR),
@@ -374,7 +376,7 @@ impl<B: Backing> Snapfs<B> {
         let names = self.names.shared().await;
         self.still_named(held.back, &held.qid).await?;
         let changing = self.hidden.change_of_names().await;
-        let renaming = self.names_begin(&self.known_file(held.qid.path));
+        let renaming = self.names_begin(&self.known_file(held.qid.path)).await;
         let (dfid, fid) = (dir.back, held.back);
         let linked = self.tell(&Request::Link { dfid, fid, name }).await;
         drop((names, changing));

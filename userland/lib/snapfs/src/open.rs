@@ -386,6 +386,7 @@ impl<B: Backing> Snapfs<B> {
         // Where that failed the fid is open there all the same: it must not be
         // a way past the snapshots, so nothing can be done with its bytes.
         let access = looked.map(|_| flags & open::ACCESS);
+        let same_as = file.state.borrow().reader;
         let is_for = |wanted| access == Ok(wanted) || access == Ok(open::RDWR);
         let open = Open {
             back,
@@ -396,6 +397,7 @@ impl<B: Backing> Snapfs<B> {
             writable: is_for(open::WRONLY),
             append: flags & open::APPEND != 0,
             options,
+            same_as: Cell::new(same_as),
             closed: Cell::new(false),
         };
         (Entry::Open(Rc::new(open)), access.map(|_| qid))

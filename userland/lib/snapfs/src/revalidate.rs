@@ -5,6 +5,7 @@
 //! cannot. But ctime moves with every change of names and rights too, snapfs's own
 //! included, so that each of these is followed by another revalidation ([`Snapfs::names_changed`]).
 
+use crate::conn::Open;
 use crate::file::{File, HOLLOW_MIN, Locked, SIZE_MAX, State, Times};
 use crate::lower::LowerFid;
 use crate::{Backing, Snapfs};
@@ -13,6 +14,13 @@ use ninep::Attr;
 use ninep::consts::getattr;
 
 impl State {
+    /// Whatever ctime is found is snapfs's own doing.
+    pub fn forget_ctime(&mut self) {
+        if let Some(times) = &mut self.times {
+            times.ctime = None;
+        }
+    }
+
     /// Has the file that size, and the times that it is known to have?
     fn is_as_known(&self, attr: &Attr) -> bool {
         let found = Times::from(attr);
@@ -37,11 +45,12 @@ impl<B: Backing> Snapfs<B> {
         let Some(attr) = self.own_attr(file, fid).await? else {
             return Ok(None);
         };
-        let mut state = file.state.borrow_mut();
-        if state.is_as_known(&attr) {
-            state.times = Some(Times::from(&attr));
+        if file.state.borrow().is_as_known(&attr) {
+            file.state.borrow_mut().times = Some(Times::from(&attr));
             return Ok(Some(attr));
         }
+        self.check_reader(file, (fid, &attr)).await?;
+        let mut state = file.state.borrow_mut();
         if state.times.is_some() {
             self.invalidate(&mut state);
         } else {
@@ -54,6 +63,66 @@ impl<B: Backing> Snapfs<B> {
             state.zeros.learn(attr.size);
         }
         Ok(Some(attr))
+    }
+
+    /// A lower fid has other attributes than the file is known to have. Where a
+    /// share holds several file systems two files may have one number: if it is
+    /// not sure that the snapshots' reader is that same file, none is read from it
+    /// for later ones.
+    ///
+    /// # Errors
+    /// `EIO`: the reader has not changed, so the other is another file.
+    async fn check_reader(
+        &self,
+        file: &Locked<'_>,
+        (fid, attr): (LowerFid, &Attr),
+    ) -> Result<(), Errno> {
+        let (reader, snaps) = {
+            let state = file.state.borrow();
+            (state.reader.filter(|reader| *reader != fid), state.snaps)
+        };
+        let Some(reader) = reader else { return Ok(()) };
+        let read = match snaps {
+            0 => None,
+            _ => self.own_attr(file, reader).await?,
+        };
+        if let Some(read) = &read {
+            if (read.size, Times::from(read)) == (attr.size, Times::from(attr)) {
+                return Ok(());
+            }
+            if file.state.borrow().is_as_known(read) {
+                return Err(Errno::EIO);
+            }
+        }
+        let orphan = {
+            let state = &mut *file.state.borrow_mut();
+            if snaps > 0 {
+                self.invalidate(state);
+            }
+            let reader = state.reader.take();
+            reader.filter(|_| core::mem::take(&mut state.orphan))
+        };
+        if let Some(orphan) = orphan {
+            self.clunk_lower(orphan).await;
+        }
+        Ok(())
+    }
+
+    /// What is written through an open fid must be the file that snapshots are
+    /// read from, if that was not seen yet.
+    ///
+    /// # Errors
+    /// As [`Snapfs::revalidate`].
+    pub(crate) async fn check_open(&self, file: &Locked<'_>, open: &Open) -> Result<(), Errno> {
+        let (snaps, reader) = {
+            let state = file.state.borrow();
+            (state.snaps, state.reader)
+        };
+        if snaps > 0 && reader.is_some() && reader != open.same_as.get() {
+            self.revalidate(file, open.back).await?;
+            open.same_as.set(reader);
+        }
+        Ok(())
     }
 
     /// The attributes, if they are this file's.
@@ -104,11 +173,11 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    /// After an own change: learns the new times while snapshots need them, or
-    /// what is known to be zeros. A change that `failed` may have been done in
-    /// part or entirely, whatever its answer said (QEMU answers ENOSPC to a
-    /// write of which it has written a part): the size is learnt as well, as
-    /// an own change.
+    /// The end of an own change, which [`State::changing`] counted: learns the new
+    /// times while snapshots need them, or what is known to be zeros. A change
+    /// that `failed` may have been done in part or entirely, whatever its answer
+    /// said (QEMU answers ENOSPC to a write of which it has written a part): the
+    /// size is learnt as well.
     pub(crate) async fn learn_change(&self, file: &Locked<'_>, fid: LowerFid, failed: bool) {
         let needed = {
             let state = file.state.borrow();
@@ -125,34 +194,39 @@ impl<B: Backing> Snapfs<B> {
                 state.zeros.remove(size.min(state.size)..u64::MAX);
             }
             state.saw(size, attr.as_ref().map(Times::from));
+            state.changing -= 1;
         }
         self.log_done(file).await;
     }
 
-    /// A name of the file is about to be given, moved or taken away by us,
-    /// which moves its ctime. [`Snapfs::names_changed`] must follow.
-    pub(crate) fn change_names_of(&self, file: &File) {
+    /// A name of the file is about to be given, moved or taken away, which moves
+    /// its ctime. [`Snapfs::names_changed`] must follow.
+    pub(crate) async fn change_names_of(&self, file: &File) {
         file.state.borrow_mut().changing += 1;
+        self.log_names(file).await;
     }
 
     /// The end of [`Snapfs::change_names_of`]: while snapshots need it the file
-    /// is looked at again. The caller must not hold the lock on names.
+    /// is revalidated. The caller must not hold the lock on names.
     pub(crate) async fn names_changed(&self, file: &File) {
-        let reader = {
-            let state = file.state.borrow();
-            state.reader.filter(|_| state.snaps > 0)
+        if file.state.borrow().snaps == 0 {
+            let state = &mut *file.state.borrow_mut();
+            state.changing -= 1;
+            return state.forget_ctime();
+        }
+        let file = &file.lock().await;
+        let reader = file.state.borrow().reader;
+        let seen = match reader {
+            Some(reader) => matches!(self.revalidate(file, reader).await, Ok(Some(_))),
+            None => false,
         };
-        let mut seen = false;
-        if let Some(reader) = reader {
-            let file = &file.lock().await;
-            // Our reader may have been another one's while we waited.
-            let same = file.state.borrow().reader == Some(reader);
-            seen = same && matches!(self.revalidate(file, reader).await, Ok(Some(_)));
+        {
+            let state = &mut *file.state.borrow_mut();
+            state.changing -= 1;
+            if !seen {
+                state.forget_ctime();
+            }
         }
-        let mut state = file.state.borrow_mut();
-        state.changing -= 1;
-        if let Some(times) = state.times.as_mut().filter(|_| !seen) {
-            times.ctime = None;
-        }
+        self.log_done(file).await;
     }
 }

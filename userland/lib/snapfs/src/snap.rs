@@ -183,7 +183,8 @@ impl<B: Backing> Snapfs<B> {
             at => (off..self.reclaim(conn, file, off..off + count, at)?, at),
         };
         let snapshot = self.snapshot_at(conn, snapfid, &open)?;
-        file.state.borrow_mut().reader.get_or_insert(open.back);
+        let reader = *file.state.borrow_mut().reader.get_or_insert(open.back);
+        open.same_as.set(Some(reader));
         self.refer(file, &snapshot, &bytes, Some(epoch));
         let state = file.state.borrow();
         Ok(Reply::Snap {

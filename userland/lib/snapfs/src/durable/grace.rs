@@ -3,7 +3,7 @@
 //! file it knew counts as covered by snapshots of every earlier epoch.
 
 use super::log::{LOG, place_of};
-use super::record::{Record, Records};
+use super::record::{Record, Records, UNKNOWN};
 use super::session::SessionId;
 use crate::conn::Conn;
 use crate::file::{File, Locked, Times};
@@ -84,12 +84,17 @@ impl Image {
                 size,
                 mtime,
                 mtime_nsec,
+                ctime,
+                ctime_nsec,
             } => {
                 // Epochs that no client was told go on past the high-water mark.
                 self.epoch = self.epoch.max(epoch);
                 let file = self.file(path);
-                let (mtime, ctime) = ((mtime, mtime_nsec), None);
-                file.times = Some(Times { mtime, ctime });
+                let ctime = (ctime, ctime_nsec);
+                file.times = Some(Times {
+                    mtime: (mtime, mtime_nsec),
+                    ctime: Some(ctime).filter(|ctime| *ctime != (UNKNOWN, UNKNOWN)),
+                });
                 (file.epoch, file.size) = (epoch, size);
             }
             Record::Begun { path } => self.file(path).times = None,

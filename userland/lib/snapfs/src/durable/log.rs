@@ -5,9 +5,9 @@
 //! is on its way to the disk when [`Snapfs::append`] returns: it outlives this
 //! process, not the machine. A log of another boot is not read.
 
-use super::record::{Chain, LOST, Record, ZERO};
+use super::record::{Chain, LOST, Record, UNKNOWN, ZERO};
 use super::session::{Session, SessionId};
-use crate::file::{Locked, State, Times};
+use crate::file::{File, Locked, State, Times};
 use crate::hidden::InHidden;
 use crate::lower::LowerFid;
 use crate::slots::Slots;
@@ -127,22 +127,26 @@ enum Said {
 }
 
 impl State {
-    /// What a [`Record::File`] says of the file, if that is known.
+    /// What a [`Record::File`] says of the file, if that is known and stays so.
     fn logged_now(&self) -> Option<Logged> {
-        Some((self.epoch, self.size, self.times?))
+        let times = self.times.filter(|_| self.changing == 0)?;
+        Some((self.epoch, self.size, times))
     }
 
     /// The file as it is, and whether it is being changed.
     fn push_records(&self, path: u64, said: Said, records: &mut Vec<Record>) {
         let (epoch, size, times) = (self.epoch, self.size, self.times.unwrap_or_default());
+        let (ctime, ctime_nsec) = times.ctime.unwrap_or((UNKNOWN, UNKNOWN));
         records.push(Record::File {
             path,
             epoch,
             size,
             mtime: times.mtime.0,
             mtime_nsec: times.mtime.1,
+            ctime,
+            ctime_nsec,
         });
-        if said == Said::Begun || self.times.is_none() {
+        if said == Said::Begun || self.logged_now().is_none() {
             records.push(Record::Begun { path });
         }
     }
@@ -310,11 +314,18 @@ impl<B: Backing> Snapfs<B> {
         if !(self.is_logged(file) || snapped && self.durable.log.is_open()) {
             return Ok(());
         }
-        file.state.borrow_mut().begun = true;
         match self.log_file(file, Said::Begun).await {
             Err(errno) if file.state.borrow().precious > 0 => Err(errno),
             // Then a restart takes this change for an external writer's.
             _ => Ok(()),
+        }
+    }
+
+    /// Before names of a file with snapshots are changed, which moves its ctime.
+    pub(crate) async fn log_names(&self, file: &File) {
+        if self.is_logged(file) {
+            // A name is not kept from being removed for that.
+            let _ = self.log_file(file, Said::Begun).await;
         }
     }
 
@@ -330,8 +341,8 @@ impl<B: Backing> Snapfs<B> {
     /// After a change: the file is as snapfs left it. If that cannot be noted, a
     /// restart takes what it finds for snapfs's own doing.
     pub(crate) async fn log_done(&self, file: &Locked<'_>) {
-        if self.is_logged(file) && self.log_file(file, Said::Left).await.is_ok() {
-            file.state.borrow_mut().begun = false;
+        if self.is_logged(file) {
+            let _ = self.log_file(file, Said::Left).await;
         }
     }
 
@@ -346,12 +357,10 @@ impl<B: Backing> Snapfs<B> {
         if !self.durable.log.is_open() || logged {
             return Ok(());
         }
-        self.log_file(file, Said::Left).await?;
-        file.state.borrow_mut().begun = false;
-        Ok(())
+        self.log_file(file, Said::Left).await
     }
 
-    fn is_logged(&self, file: &Locked<'_>) -> bool {
+    fn is_logged(&self, file: &File) -> bool {
         let state = &mut *file.state.borrow_mut();
         let logged = self.durable.log.is_open() && state.snaps > 0;
         if !logged {
@@ -360,7 +369,10 @@ impl<B: Backing> Snapfs<B> {
         logged
     }
 
-    async fn log_file(&self, file: &Locked<'_>, said: Said) -> Result<(), Errno> {
+    async fn log_file(&self, file: &File, said: Said) -> Result<(), Errno> {
+        if said == Said::Begun {
+            file.state.borrow_mut().begun = true;
+        }
         let (mut news, mut now) = (0, None);
         self.append(|records| {
             let (path, state) = (file.path, file.state.borrow());
@@ -381,7 +393,7 @@ impl<B: Backing> Snapfs<B> {
         match said {
             Said::News => {}
             Said::Begun => state.logged = None,
-            Said::Left => state.logged = now,
+            Said::Left => (state.begun, state.logged) = (now.is_none(), now),
         }
         Ok(())
     }

@@ -7,12 +7,15 @@
 use alloc::vec::Vec;
 
 /// What a log begins with; another one is not read.
-const MAGIC: u64 = u64::from_le_bytes(*b"snaplog1");
+const MAGIC: u64 = u64::from_le_bytes(*b"snaplog2");
 
 /// `slot` of a [`Record::Saved`] that says "zeros".
 pub const ZERO: u64 = u64::MAX;
 /// And one that says "lost".
 pub const LOST: u64 = u64::MAX - 1;
+
+/// Both parts of a ctime that is not known.
+pub const UNKNOWN: u64 = u64::MAX;
 
 /// Records, each with its kind and its numbers in the order in which a log has
 /// them.
@@ -55,8 +58,8 @@ records! {
     3: Ended { id_low, id_high }
     /// The high-water mark: no epoch above this was told to a client.
     4: HighWater { epoch }
-    /// The file as snapfs left it.
-    5: File { path, epoch, size, mtime, mtime_nsec }
+    /// The file as snapfs left it; [`UNKNOWN`] if its ctime is not known.
+    5: File { path, epoch, size, mtime, mtime_nsec, ctime, ctime_nsec }
     /// A change of the file began: until its next [`Record::File`] its size and
     /// times are snapfs's own doing.
     6: Begun { path }
@@ -181,7 +184,9 @@ mod tests {
                 epoch,
                 size: 5,
                 mtime: 6,
-                mtime_nsec: 7
+                mtime_nsec: 7,
+                ctime: 8,
+                ctime_nsec: 9
             },
             Record::Begun { path },
             Record::Saved {
@@ -249,6 +254,8 @@ mod tests {
             size: 3,
             mtime: 4,
             mtime_nsec: 5,
+            ctime: 6,
+            ctime_nsec: 7,
         };
         chain.put(&other, &mut kept);
         bytes[..kept.len()].copy_from_slice(&kept);

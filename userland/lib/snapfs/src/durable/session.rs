@@ -12,6 +12,7 @@ use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
+use core::cmp::Reverse;
 use ninep::Reply;
 
 /// Most sessions of one server; who comes later gets no lease.
@@ -27,6 +28,8 @@ pub struct Sessions {
     pub lease: u32,
     /// Seconds, as of the last tick.
     pub(crate) now: Cell<u64>,
+    /// Sessions there ever were.
+    pub(crate) count: Cell<u64>,
     pub(crate) list: RefCell<BTreeMap<SessionId, Rc<Session>>>,
 }
 
@@ -38,8 +41,13 @@ pub struct Session {
     pub(crate) until: Cell<Option<u64>>,
     /// It was there before this instance, and may claim what it had.
     pub claims: Cell<bool>,
-    /// Its client was here before.
+    /// Its client was here before; since when it is, and for how many seconds it
+    /// was before that.
     pub(crate) joined: Cell<bool>,
+    pub(crate) since: Cell<u64>,
+    pub(crate) served: Cell<u64>,
+    /// Sessions have ascending numbers.
+    pub(crate) number: u64,
     pub(crate) kept: RefCell<Kept>,
 }
 
@@ -73,12 +81,16 @@ impl Sessions {
         if list.len() >= SESSIONS_MAX {
             return None;
         }
+        self.count.set(self.count.get() + 1);
         let session = Rc::new(Session {
             id,
             conn: Cell::new(None),
             until: Cell::new(claims.then(|| self.end_of_lease())),
             claims: Cell::new(claims),
             joined: Cell::new(false),
+            since: Cell::new(0),
+            served: Cell::new(0),
+            number: self.count.get(),
             kept: RefCell::default(),
         });
         list.insert(id, session.clone());
@@ -117,15 +129,22 @@ impl Sessions {
         until.is_some_and(|until| until <= self.now.get())
     }
 
-    /// If there are as many as there may be: one that can end early because its
-    /// client is away and has nothing here, the one away the longest.
-    fn worthless(&self) -> Option<Rc<Session>> {
+    /// If there are as many as there may be: the one to end early, of those whose
+    /// client is away. It is one that has nothing here, or was served for the
+    /// shortest time, or began last: who makes up ids, which are free, cannot have
+    /// been served for long under all of them.
+    fn least(&self) -> Option<Rc<Session>> {
         let list = self.list.borrow();
         if list.len() < SESSIONS_MAX {
             return None;
         }
-        let away = list.values().filter(|session| session.is_worthless());
-        away.min_by_key(|session| session.until.get()).cloned()
+        let away = list.values().filter(|session| session.is_away());
+        let least = away.min_by_key(|session| {
+            let kept = session.kept.borrow();
+            let nothing = kept.snaps.is_empty() && kept.writes.is_empty();
+            (!nothing, session.served.get(), Reverse(session.number))
+        });
+        least.cloned()
     }
 
     /// Sessions whose lease has run out.
@@ -159,17 +178,18 @@ impl<B: Backing> Snapfs<B> {
 
     /// Joins a connection to its session. Is it known, and has it a lease?
     async fn begin_session(&self, conn: &Conn, id: SessionId) -> Result<(bool, bool), Errno> {
-        if self.durable.sessions.lease == 0 {
+        let sessions = &self.durable.sessions;
+        if sessions.lease == 0 {
             return Ok((false, false));
         }
-        if self.durable.sessions.find(id).is_none() {
-            self.end_worthless_sessions().await;
+        if sessions.find(id).is_none() {
+            self.make_room_for_session().await;
         }
-        while let Some(old) = self.durable.sessions.find(id) {
+        while let Some(old) = sessions.find(id) {
             self.take_over(&old).await;
             // While that took its time, it may have ended, or a third
             // connection may have come.
-            let same = self.durable.sessions.find(id);
+            let same = sessions.find(id);
             if !same.is_some_and(|same| Rc::ptr_eq(&same, &old)) {
                 continue;
             }
@@ -177,21 +197,18 @@ impl<B: Backing> Snapfs<B> {
                 return Err(Errno::EBUSY);
             }
             let known = old.joined.get();
-            let claiming = old
-                .claims
-                .get()
-                .then(|| self.durable.sessions.end_of_lease());
+            let claiming = old.claims.get().then(|| sessions.end_of_lease());
             old.until.set(claiming);
-            old.give_to(conn);
+            old.give_to(conn, sessions.now.get());
             return Ok((known, true));
         }
-        let Some(session) = self.durable.sessions.add(id, false) else {
+        let Some(session) = sessions.add(id, false) else {
             return Ok((false, false));
         };
-        session.give_to(conn);
+        session.give_to(conn, sessions.now.get());
         if self.log_session(&session).await.is_err() {
             // It could not be kept over a restart: it is not kept at all.
-            self.durable.sessions.list.borrow_mut().remove(&id);
+            sessions.list.borrow_mut().remove(&id);
             conn.set_session(None);
             self.close_idle_log().await;
             return Ok((false, false));
@@ -199,11 +216,9 @@ impl<B: Backing> Snapfs<B> {
         Ok((false, true))
     }
 
-    /// Makes room for a session: ids are free, so a client that makes up many
-    /// must not keep the leases from others. A session that ends so would have
-    /// been answered with `known` 1 and nothing else.
-    async fn end_worthless_sessions(&self) {
-        while let Some(session) = self.durable.sessions.worthless() {
+    /// A client that makes up many ids must not keep the leases from others.
+    async fn make_room_for_session(&self) {
+        while let Some(session) = self.durable.sessions.least() {
             self.end_session(&session).await;
         }
     }
@@ -294,11 +309,9 @@ impl<B: Backing> Snapfs<B> {
 }
 
 impl Session {
-    /// Its client is away, and would miss nothing.
-    fn is_worthless(&self) -> bool {
-        let kept = self.kept.borrow();
-        let nothing = kept.snaps.is_empty() && kept.writes.is_empty();
-        nothing && self.conn.get().is_none() && !self.claims.get()
+    /// Is its client away, and not about to claim what an earlier instance had?
+    fn is_away(&self) -> bool {
+        self.conn.get().is_none() && !self.claims.get()
     }
 
     /// The same session, without what waits for its client.
@@ -310,12 +323,15 @@ impl Session {
             until: self.until.clone(),
             claims: self.claims.clone(),
             joined: self.joined.clone(),
+            since: self.since.clone(),
+            served: self.served.clone(),
+            number: self.number,
             kept: RefCell::default(),
         }
     }
 
     /// The connection is the session's now, with all that waited for it.
-    fn give_to(self: &Rc<Session>, conn: &Conn) {
+    fn give_to(self: &Rc<Session>, conn: &Conn, now: u64) {
         let kept = self.kept.take();
         for (fid, snapshot) in kept.snaps {
             conn.replace(fid, Entry::Snap(snapshot));
@@ -323,6 +339,7 @@ impl Session {
         conn.writes.borrow_mut().extend(kept.writes);
         self.conn.set(Some(conn.id.get()));
         self.joined.set(true);
+        self.since.set(now);
         conn.set_session(Some(self.clone()));
     }
 }

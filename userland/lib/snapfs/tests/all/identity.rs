@@ -313,3 +313,45 @@ fn a_name_that_cannot_be_looked_at_is_not_taken_for_one_that_nobody_uses() {
         client.end();
     }
 }
+
+/// What of a file whose number another one has: a snapshot's bytes.
+fn own_or_error(read: Result<Vec<u8>, Errno>, own: &[u8]) {
+    assert!(
+        read.is_err() || read == Ok(own.to_vec()),
+        "another file's bytes"
+    );
+}
+
+#[test]
+fn two_files_of_one_number_never_give_each_others_bytes() {
+    // Which is asleep first, and whether both are open before.
+    for (early, write) in [(false, false), (false, true), (true, false), (true, true)] {
+        let (a, b) = (pattern(1, LEN as usize), pattern(2, LEN as usize));
+        let client = client(&[("a", &a)]);
+        client.host().mount("sub");
+        client.host().set("sub/b", &b);
+        let number = client.host().number("a");
+        client.host().set_number("sub/b", number);
+        let first = client.open("a");
+        let before = early.then(|| client.open("sub/b"));
+        let asleep = client.snap(first, 0, LEN);
+        let second = before.map_or_else(|| client.open_with("sub/b", open::RDWR), Ok);
+        if let Ok(second) = second {
+            own_or_error(client.read_all(second, 0, LEN), &b);
+            let other = client.fid();
+            if write {
+                let _ = client.write(second, B, b"written");
+            }
+            let now = client.host().get("sub/b").unwrap();
+            let _ = client.snap_into(second, other, 0, LEN);
+            own_or_error(client.read_all(other, 0, LEN), &now);
+            let _ = client.write(second, 0, b"overwritten");
+            own_or_error(client.read_all(other, 0, LEN), &now);
+            let _ = client.tell(&Request::Clunk { fid: other });
+        }
+        own_or_error(client.read_all(asleep, 0, LEN), &a);
+        client.write(first, 0, b"new").unwrap();
+        own_or_error(client.read_all(asleep, 0, LEN), &a);
+        assert_eq!(client.read(first, 0, 3), Ok(b"new".to_vec()));
+    }
+}

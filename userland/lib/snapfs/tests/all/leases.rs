@@ -242,6 +242,123 @@ fn ids_that_one_client_makes_up_take_no_lease_from_others() {
 }
 
 #[test]
+fn made_up_ids_that_hold_snapshots_take_no_lease_from_others() {
+    let host = Host::new(Manners::default());
+    host.set("f", &pattern(1, 2 * B as usize));
+    let fs = leased(host);
+    let me = join(&fs, 0, ME);
+    let fid = me.open("f");
+    me.snap_into(fid, 77, 0, 2 * B).unwrap();
+    now(fs.tick(10));
+    me.hang_up();
+    for n in 0..1100u32 {
+        let client = Client::on(fs.clone(), 10 + n);
+        client.hello();
+        let mut id = [9; 16];
+        id[..4].copy_from_slice(&n.to_le_bytes());
+        client.session(id).unwrap();
+        client.attach();
+        let fid = client.open("f");
+        client.snap_into(fid, 77, 0, 2 * B).unwrap();
+        client.hang_up();
+    }
+    let other = Client::on(fs.clone(), 1);
+    other.hello();
+    let (_, lease, _) = other.session(OTHER).unwrap();
+    assert_eq!(lease, LEASE, "there is one for another client");
+    let again = Client::on(fs.clone(), 2);
+    again.hello();
+    assert_eq!(again.session(ME).map(|(known, ..)| known), Ok(true));
+    assert!(again.read_all(77, 0, 2 * B) == Ok(pattern(1, 2 * B as usize)));
+}
+
+#[test]
+fn a_change_while_the_server_was_away_is_noticed_though_size_and_mtime_were_put_back() {
+    let old = pattern(1, 2 * B as usize);
+    let host = Host::new(Manners::default());
+    host.set("f", &old);
+    let fs = leased(host);
+    let me = join(&fs, 0, ME);
+    let (epoch, _) = snap_at(&me, me.open("f"), 77, 0).unwrap();
+    drop(me);
+    let host = Rc::into_inner(fs).expect("it has ended").into_backing();
+    host.hang_up();
+    let mtime = host.mtime("f");
+    host.set("f", &pattern(2, 2 * B as usize));
+    host.set_mtime("f", mtime);
+    let fs = leased(host);
+    let me = join(&fs, 0, ME);
+    let claimed = claim(&me, me.open("f"), 77, epoch);
+    let read = me.read_all(77, 0, 2 * B);
+    assert!(claimed.is_err() && read != Ok(old), "{claimed:?}");
+}
+
+/// A change of names of the files `f` and `g`, which is another name of `h`.
+fn change_names(client: &Client, how: u32) {
+    let _ = match how {
+        0 => client.rename("f", "new"),
+        1 => client.unlink("g"),
+        2 => client.rename("f", "g"),
+        _ => match client.walk("f") {
+            Ok(fid) => client.tell(&Request::Link {
+                dfid: ROOT,
+                fid,
+                name: "new".into(),
+            }),
+            Err(errno) => Err(errno),
+        },
+    };
+}
+
+#[test]
+fn own_changes_of_names_lose_no_snapshot_over_a_restart_wherever_it_dies() {
+    for how in 0..4 {
+        for step in 0.. {
+            let contents = [pattern(1, 2 * B as usize), pattern(2, 2 * B as usize)];
+            let host = Host::new(Manners::default());
+            host.set("f", &contents[0]);
+            host.set("h", &contents[1]);
+            let fs = leased(host);
+            let me = join(&fs, 0, ME);
+            let link = Request::Link {
+                dfid: ROOT,
+                fid: me.walk("h").unwrap(),
+                name: "g".into(),
+            };
+            me.tell(&link).unwrap();
+            let (f, _) = snap_at(&me, me.open("f"), 77, 0).unwrap();
+            let (h, _) = snap_at(&me, me.open("h"), 78, 0).unwrap();
+            let end = fs.backing().exchanges() + step;
+            let reached = Rc::new(Cell::new(false));
+            let seen = reached.clone();
+            fs.backing().inject(move |call| {
+                seen.set(seen.get() || call.number >= end);
+                (call.number >= end).then_some(Errno::EIO)
+            });
+            change_names(&me, how);
+            drop(me);
+            let fs = restart(fs);
+            let me = join(&fs, 0, ME);
+            let found = ["f", "new", "g"].map(|name| fs.backing().get(name));
+            let at = found
+                .iter()
+                .position(|bytes| *bytes == Some(contents[0].clone()));
+            let at = ["f", "new", "g"][at.expect("one of its names")];
+            for (name, snap, epoch, bytes) in
+                [(at, 77, f, &contents[0]), ("h", 78, h, &contents[1])]
+            {
+                let claimed = claim(&me, me.open(name), snap, epoch);
+                assert_eq!(claimed, Ok(2 * B), "{how} at {step}: {name}");
+                assert!(me.read_all(snap, 0, 2 * B) == Ok(bytes.clone()));
+            }
+            if !reached.get() {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
 fn a_first_snapshot_made_by_a_write_outlives_a_record_that_found_no_room() {
     for first in [false, true] {
         let host = Host::new(Manners::default());
