@@ -410,7 +410,7 @@ impl Storm {
 
     pub(super) fn step(&mut self) {
         let party = self.party();
-        match self.random.next(20) {
+        match self.random.next(24) {
             0..3 => self.open(party),
             3 => self.close(party),
             4..8 => self.snap(party),
@@ -420,7 +420,8 @@ impl Storm {
             16 => self.resize(party),
             17 => self.chmod(party),
             18 => self.change_name(party),
-            _ => self.move_dir(party),
+            19 => self.move_dir(party),
+            _ => self.together(),
         }
     }
 }
