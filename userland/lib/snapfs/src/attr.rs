@@ -1,6 +1,6 @@
 //! Attributes of files: what clients see of them, and changes.
 
-use crate::conn::{Conn, Entry, Hold};
+use crate::conn::{Conn, Entry, Hold, Plain};
 use crate::file::{Locked, SIZE_MAX};
 use crate::open::REPLACED_MAX;
 use crate::{Backing, Snapfs};
@@ -15,7 +15,7 @@ impl<B: Backing> Snapfs<B> {
         fid: u32,
         mask: u64,
     ) -> Result<Reply<'static>, Errno> {
-        let (back, qid) = conn.below(fid)?;
+        let Plain { back, qid, .. } = conn.plain(fid)?;
         let mut attr = self.attr_lower_of(back, mask).await?;
         // Names in the hidden directory are not links to clients.
         if let Some(file) = self.files.borrow().get(&qid.path) {

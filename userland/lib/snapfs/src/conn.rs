@@ -13,24 +13,28 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
+use core::ops::Deref;
 use ninep::Qid;
 use ninep::consts::NOFID;
 
 /// Bytes of the server's memory for each fid that a connection may have.
 pub const PER_FID: usize = 2 << 10;
 
+/// A lower fid and what is known of it.
+#[derive(Clone, Copy)]
+pub struct Plain {
+    pub back: LowerFid,
+    /// The file.
+    pub qid: Qid,
+    /// Of the mount it was reached through.
+    pub options: MountOptions,
+}
+
 /// What a client's fid is.
 #[derive(Clone)]
 pub enum Entry {
     /// A lower fid and no more: not open, or not a regular file.
-    Plain {
-        /// The lower fid.
-        back: LowerFid,
-        /// The file.
-        qid: Qid,
-        /// Of the mount it was reached through.
-        options: MountOptions,
-    },
+    Plain(Plain),
     /// An open regular file.
     Open(Rc<Open>),
     /// A snapshot.
@@ -56,18 +60,19 @@ pub struct Open {
 }
 
 impl Entry {
-    /// The lower fid that ends with it.
-    pub fn back(&self) -> Option<LowerFid> {
+    /// The lower fid that ends with it, and what is known of it.
+    pub fn plain(&self) -> Option<Plain> {
         match self {
-            Entry::Plain { back, .. } => Some(*back),
-            Entry::Open(open) => Some(open.back),
+            Entry::Plain(plain) => Some(*plain),
+            Entry::Open(open) => Some(Plain {
+                back: open.back,
+                qid: open.qid,
+                options: open.options,
+            }),
             Entry::Snap(_) | Entry::Reserved => None,
         }
     }
 }
-
-/// A lower fid and what is known of it: the content of an [`Entry::Plain`].
-pub type Plain = (LowerFid, Qid, MountOptions);
 
 /// The place of a request in the order of arrival. Requests wait for earlier
 /// ones only, so that no two ever wait for one another, whatever their tags.
@@ -108,10 +113,15 @@ pub struct Conn {
 /// has waited: its number is not used for another meanwhile.
 pub struct Hold<'c> {
     conn: &'c Conn,
-    /// The lower fid.
-    pub back: LowerFid,
-    /// The file.
-    pub qid: Qid,
+    plain: Plain,
+}
+
+impl Deref for Hold<'_> {
+    type Target = Plain;
+
+    fn deref(&self) -> &Plain {
+        &self.plain
+    }
 }
 
 impl Drop for Hold<'_> {
@@ -140,29 +150,24 @@ impl Conn {
         }
     }
 
-    /// The lower fid and the file's qid, for requests that are passed on at
-    /// once and are one message there. Others take [`Conn::hold`].
+    /// The lower fid of `fid`, for requests that are passed on at once and are one
+    /// message there. Others take [`Conn::hold`].
     ///
     /// # Errors
     /// `EBADF` for no fid and for snapshots.
-    pub fn below(&self, fid: u32) -> Result<(LowerFid, Qid), Errno> {
-        match self.get(fid)? {
-            Entry::Plain { back, qid, .. } => Ok((back, qid)),
-            Entry::Open(open) => Ok((open.back, open.qid)),
-            Entry::Snap(_) | Entry::Reserved => Err(Errno::EBADF),
-        }
+    pub fn plain(&self, fid: u32) -> Result<Plain, Errno> {
+        self.get(fid)?.plain().ok_or(Errno::EBADF)
     }
 
     /// The same, held: until the end of a request that waits, or sends more
     /// than one message.
     ///
     /// # Errors
-    /// As [`Conn::below`].
+    /// As [`Conn::plain`].
     pub fn hold(&self, fid: u32) -> Result<Hold<'_>, Errno> {
-        let (back, qid) = self.below(fid)?;
-        *self.holds.borrow_mut().entry(back).or_default() += 1;
-        let conn = self;
-        Ok(Hold { conn, back, qid })
+        let (conn, plain) = (self, self.plain(fid)?);
+        *self.holds.borrow_mut().entry(plain.back).or_default() += 1;
+        Ok(Hold { conn, plain })
     }
 
     /// Waits until no request holds that lower fid. No lock may be held that
@@ -170,19 +175,6 @@ impl Conn {
     pub async fn wait_until_free(&self, back: LowerFid) {
         while self.holds.borrow().contains_key(&back) {
             self.done.wait().await;
-        }
-    }
-
-    /// The options of the mount that `fid` was reached through.
-    ///
-    /// # Errors
-    /// `EBADF`: nothing.
-    pub fn options(&self, fid: u32) -> Result<MountOptions, Errno> {
-        match self.get(fid)? {
-            Entry::Plain { options, .. } => Ok(options),
-            Entry::Open(open) => Ok(open.options),
-            Entry::Snap(snapshot) => Ok(snapshot.options),
-            Entry::Reserved => Err(Errno::EBADF),
         }
     }
 
@@ -213,11 +205,23 @@ impl Conn {
     /// # Errors
     /// `EBADF`: it is nothing. `EINVAL`: it is open, or a snapshot.
     pub fn reserve(&self, fid: u32) -> Result<Plain, Errno> {
-        let Entry::Plain { back, qid, options } = self.get(fid)? else {
+        let Entry::Plain(plain) = self.get(fid)? else {
             return Err(Errno::EINVAL);
         };
         self.replace(fid, Entry::Reserved);
-        Ok((back, qid, options))
+        Ok(plain)
+    }
+
+    /// Ends the reservation of a new fid, which is what was `made`, if anything.
+    ///
+    /// # Errors
+    /// That of making it.
+    pub fn fill(&self, fid: u32, made: Result<Plain, Errno>) -> Result<Plain, Errno> {
+        match made {
+            Ok(plain) => self.replace(fid, Entry::Plain(plain)),
+            Err(_) => drop(self.fids.borrow_mut().remove(&fid)),
+        }
+        made
     }
 
     /// Waits until no request in flight has reserved `fid`.
@@ -240,14 +244,6 @@ impl Conn {
                 Err(Errno::EBADF)
             }
             Some(entry) => Ok(entry),
-        }
-    }
-
-    /// Undoes a reservation.
-    pub fn cancel(&self, fid: u32) {
-        let mut fids = self.fids.borrow_mut();
-        if matches!(fids.get(&fid), Some(Entry::Reserved)) {
-            fids.remove(&fid);
         }
     }
 

@@ -31,7 +31,7 @@ impl Files {
 
     fn entry(&mut self, entry: &Entry) -> Entry {
         match entry {
-            Entry::Plain { .. } => entry.clone(),
+            Entry::Plain(_) => entry.clone(),
             Entry::Open(open) => Entry::Open(Rc::new(Open {
                 file: self.new_of(&open.file),
                 same_as: open.same_as.clone(),

@@ -6,6 +6,7 @@
 //! Clients are kept out by its identity: a host may find it by other names than
 //! its own, and a fid of a file that was moved into it leads there by `..`.
 
+use crate::conn::Plain;
 use crate::lower::LowerFid;
 use crate::options::Saving;
 use crate::sync::{Acquire, Lock};
@@ -242,17 +243,13 @@ impl<B: Backing> Snapfs<B> {
         result
     }
 
-    /// May clients use `name` in the directory of the lower fid `back`?
+    /// May clients use `name` in a directory?
     ///
     /// # Errors
     /// `EPERM`: it is the hidden directory's. Those of [`check_name`].
-    pub(crate) async fn allowed(
-        &self,
-        (back, dir): (LowerFid, Qid),
-        name: ByteStr<'_>,
-    ) -> Result<(), Errno> {
+    pub(crate) async fn allowed(&self, dir: &Plain, name: ByteStr<'_>) -> Result<(), Errno> {
         check_name(&name)?;
-        if !self.hidden.is_home(dir.path) {
+        if !self.hidden.is_home(dir.qid.path) {
             return Ok(());
         }
         if is_reserved(&name) {
@@ -263,13 +260,9 @@ impl<B: Backing> Snapfs<B> {
         }
         // Hosts fold more than the case of letters; they know how.
         drop(self.hidden.changing.shared().await);
-        let Ok((fid, found)) = self.walk_lower(back, &[name]).await else {
-            return Ok(());
-        };
-        self.clunk_lower(fid).await;
-        match found.is_some_and(|qid| self.is_hidden(&qid)) {
-            true => Err(Errno::EPERM),
-            false => Ok(()),
+        match self.qid_of((dir.back, name)).await {
+            Ok(Some(qid)) if self.is_hidden(&qid) => Err(Errno::EPERM),
+            _ => Ok(()),
         }
     }
 

@@ -4,7 +4,7 @@
 //! a snapshot of it moves into the hidden directory, where it stays the live
 //! file until the last of them is done.
 
-use crate::conn::{Conn, Entry};
+use crate::conn::{Conn, Entry, Plain};
 use crate::file::File;
 use crate::hidden::{is_no_place, is_reserved, no_room};
 use crate::lower::LowerFid;
@@ -160,7 +160,7 @@ impl<B: Backing> Snapfs<B> {
     ) -> Result<Reply<'static>, Errno> {
         let held = conn.hold(dirfid)?;
         let dir = held.back;
-        let allowed = self.allowed((dir, held.qid), name).await;
+        let allowed = self.allowed(&held, name).await;
         allowed.map_err(unused)?;
         let names = self.names.exclusive().await;
         let used = match flags & unlink::REMOVEDIR {
@@ -186,8 +186,8 @@ impl<B: Backing> Snapfs<B> {
     /// `Tremove`: the fid is gone whatever happens.
     pub(crate) async fn remove(&self, conn: &Conn, fid: u32) -> Result<Reply<'static>, Errno> {
         let entry = conn.remove(fid)?;
-        if let Some(back) = entry.back() {
-            conn.wait_until_free(back).await;
+        if let Some(plain) = entry.plain() {
+            conn.wait_until_free(plain.back).await;
         }
         let names = self.names.exclusive().await;
         let removed = match &entry {
@@ -201,13 +201,13 @@ impl<B: Backing> Snapfs<B> {
                 }
                 Err(errno) => Err(errno),
             },
-            Entry::Plain { back, qid, .. } => self.remove_fid(*back, qid).await,
+            Entry::Plain(plain) => self.remove_fid(plain.back, &plain.qid).await,
         };
         match (removed, entry) {
-            (Ok(false), Entry::Plain { back, .. }) => {
+            (Ok(false), Entry::Plain(Plain { back: fid, .. })) => {
                 let _changing = self.hidden.change_of_names().await;
-                let removed = self.tell(&Request::Remove { fid: back }).await;
-                self.no_fid(back);
+                let removed = self.tell(&Request::Remove { fid }).await;
+                self.no_fid(fid);
                 removed.map(|()| Reply::Remove)
             }
             (removed, entry) => {
@@ -299,9 +299,9 @@ impl<B: Backing> Snapfs<B> {
         (newdirfid, newname): Name<'_>,
     ) -> Result<Reply<'static>, Errno> {
         let (olddir, newdir) = (conn.hold(olddirfid)?, conn.hold(newdirfid)?);
-        let allowed = self.allowed((olddir.back, olddir.qid), oldname).await;
+        let allowed = self.allowed(&olddir, oldname).await;
         allowed.map_err(unused)?;
-        self.allowed((newdir.back, newdir.qid), newname).await?;
+        self.allowed(&newdir, newname).await?;
         let names = self.names.exclusive().await;
         let (old, new) = ((olddir.back, oldname), (newdir.back, newname));
         let over = self.used_file(new).await?;
@@ -325,7 +325,7 @@ impl<B: Backing> Snapfs<B> {
         (dfid, name): Name<'_>,
     ) -> Result<Reply<'static>, Errno> {
         let (held, dir) = (conn.hold(fid)?, conn.hold(dfid)?);
-        self.allowed((dir.back, dir.qid), name).await?;
+        self.allowed(&dir, name).await?;
         let names = self.names.exclusive().await;
         self.still_named(held.back, &held.qid).await?;
         let new = (dir.back, name);
@@ -372,7 +372,7 @@ impl<B: Backing> Snapfs<B> {
         (dfid, fid, name): (u32, u32, ByteStr<'_>),
     ) -> Result<Reply<'static>, Errno> {
         let (dir, held) = (conn.hold(dfid)?, conn.hold(fid)?);
-        self.allowed((dir.back, dir.qid), name).await?;
+        self.allowed(&dir, name).await?;
         let names = self.names.shared().await;
         self.still_named(held.back, &held.qid).await?;
         let changing = self.hidden.change_of_names().await;

@@ -33,11 +33,6 @@ const fn for_lower(flags: u32) -> u32 {
 /// What a fid is after it was opened, and the qid of what it opened.
 type Opened = (Entry, Result<Qid, Errno>);
 
-/// A fid that is not open, or not a regular file.
-fn plain((back, qid, options): Plain) -> Entry {
-    Entry::Plain { back, qid, options }
-}
-
 impl<B: Backing> Snapfs<B> {
     /// Most data bytes in one read or write of this client.
     pub(crate) fn iounit(&self, conn: &Conn) -> u32 {
@@ -71,16 +66,10 @@ impl<B: Backing> Snapfs<B> {
             self.save_at(saving).await?;
         }
         conn.put_new(fid, Entry::Reserved)?;
-        match self.attach_at(uname, asked.dir, n_uname).await {
-            Ok((back, qid)) => {
-                conn.replace(fid, Entry::Plain { back, qid, options });
-                Ok(Reply::Attach { qid })
-            }
-            Err(errno) => {
-                conn.cancel(fid);
-                Err(errno)
-            }
-        }
+        let attached = self.attach_at(uname, asked.dir, n_uname).await;
+        let attached = attached.map(|(back, qid)| Plain { back, qid, options });
+        let qid = conn.fill(fid, attached)?.qid;
+        Ok(Reply::Attach { qid })
     }
 
     /// Attaches to the tree served and walks to `dir` in it. The lower server
@@ -103,29 +92,20 @@ impl<B: Backing> Snapfs<B> {
         (mut at, mut qid): (LowerFid, Qid),
         dir: ByteStr<'_>,
     ) -> Result<(LowerFid, Qid), Errno> {
-        for name in dir
-            .split(|byte| *byte == b'/')
-            .filter(|name| !name.is_empty())
-        {
+        let names = dir.split(|byte| *byte == b'/');
+        for name in names.filter(|name| !name.is_empty()) {
             let mut qids = Vec::new();
-            let next = self.new_fid();
-            let names = [ByteStr(name)];
             let walked = match check_name(name) {
                 Ok(()) => {
                     let _names = self.names.shared().await;
-                    self.walk_to((at, qid), next, Names::new(&names), &mut qids)
-                        .await
+                    let names = [ByteStr(name)];
+                    self.walk_to((at, qid), Names::new(&names), &mut qids).await
                 }
                 Err(errno) => Err(errno),
             };
-            let arrived = walked.and(qids.last().copied().ok_or(Errno::ENOENT));
-            match arrived {
-                Ok(found) => qid = found,
-                Err(_) => self.no_fid(next),
-            }
             self.clunk_lower(at).await;
-            arrived?;
-            at = next;
+            let next = walked?.zip(qids.last().copied());
+            (at, qid) = next.ok_or(Errno::ENOENT)?;
         }
         Ok((at, qid))
     }
@@ -139,77 +119,64 @@ impl<B: Backing> Snapfs<B> {
         qids: &'q mut Vec<Qid>,
     ) -> Result<Reply<'q>, Errno> {
         let held = conn.hold(fid)?;
-        let (from, from_qid) = (held.back, held.qid);
-        let options = conn.options(fid)?;
-        if newfid == fid {
-            conn.reserve(fid).map_err(|_| Errno::EBUSY)?;
-        } else {
-            conn.put_new(newfid, Entry::Reserved)?;
+        let (from, same) = (*held, newfid == fid);
+        match same {
+            true => drop(conn.reserve(fid).map_err(|_| Errno::EBUSY)?),
+            false => conn.put_new(newfid, Entry::Reserved)?,
         }
         let locked = self.names.shared().await;
-        let back = self.new_fid();
-        let walked = self.walk_to((from, from_qid), back, names, qids).await;
-        let arrived = walked.is_ok() && qids.len() == names.len();
-        if !arrived {
-            self.no_fid(back);
-            match newfid == fid {
-                true => conn.replace(fid, plain((from, from_qid, options))),
-                false => conn.cancel(newfid),
-            }
-            walked?;
-            return Ok(Reply::Walk {
-                qids: Qids::new(qids),
-            });
+        let walked = self.walk_to((from.back, from.qid), names, qids).await;
+        let qid = qids.last().copied().unwrap_or(from.qid);
+        match walked {
+            Ok(Some(back)) => conn.replace(newfid, Entry::Plain(Plain { back, qid, ..from })),
+            _ if same => conn.replace(fid, Entry::Plain(from)),
+            _ => drop(conn.fill(newfid, Err(Errno::ENOENT))),
         }
-        let qid = qids.last().copied().unwrap_or(from_qid);
-        conn.replace(newfid, plain((back, qid, options)));
         drop((locked, held));
-        if newfid == fid {
-            conn.wait_until_free(from).await;
-            self.clunk_lower(from).await;
+        if walked?.is_some() && same {
+            conn.wait_until_free(from.back).await;
+            self.clunk_lower(from.back).await;
         }
         Ok(Reply::Walk {
             qids: Qids::new(qids),
         })
     }
 
-    /// Walks at the lower server, stopping before the hidden directory.
+    /// Walks at the lower server, stopping before the hidden directory: a new fid
+    /// if it came to the end.
     async fn walk_to(
         &self,
-        (fid, from): (u32, Qid),
-        newfid: u32,
+        (fid, from): (LowerFid, Qid),
         names: Names<'_>,
         qids: &mut Vec<Qid>,
-    ) -> Result<(), Errno> {
-        if names
-            .iter()
-            .any(|name| check_name(&name) == Err(Errno::ENOENT))
-        {
+    ) -> Result<Option<LowerFid>, Errno> {
+        let mut all = names.iter();
+        if all.any(|name| check_name(&name) == Err(Errno::ENOENT)) {
             return Err(Errno::ENOENT);
         }
+        let newfid = self.new_fid();
         let request = Request::Walk { fid, newfid, names };
-        self.call(&request, |reply| match reply {
-            Reply::Walk { qids: walked } => {
+        let walked = self.call(&request, |reply| match reply {
+            Reply::Walk { qids: walked } if walked.len() <= names.len() => {
                 qids.extend(walked.iter());
                 Some(())
             }
             _ => None,
-        })
-        .await?;
-        if qids.len() > names.len() {
-            return Err(Errno::EPROTO);
-        }
-        let arrived = qids.len() == names.len();
+        });
+        walked.await.inspect_err(|_| self.no_fid(newfid))?;
+        let mut arrived = qids.len() == names.len();
         if let Some(at) = self.hidden_among(&from, names, qids).await {
-            if arrived {
-                let _ = self.backing.rpc(&Request::Clunk { fid: newfid }).await;
-            }
             qids.truncate(at);
+            if core::mem::take(&mut arrived) {
+                let _ = self.tell(&Request::Clunk { fid: newfid }).await;
+            }
         }
-        if qids.is_empty() && !names.is_empty() {
-            Err(Errno::ENOENT)
-        } else {
-            Ok(())
+        if !arrived {
+            self.no_fid(newfid);
+        }
+        match qids.is_empty() && !names.is_empty() {
+            true => Err(Errno::ENOENT),
+            false => Ok(arrived.then_some(newfid)),
         }
     }
 
@@ -230,27 +197,23 @@ impl<B: Backing> Snapfs<B> {
 
     /// Opens a fid: what it is then, and the file's qid.
     async fn open_plain(&self, unopened: Plain, flags: u32) -> Opened {
-        let (back, kind, options) = (unopened.0, unopened.1.kind, unopened.2);
-        // Clients follow links; a lower server might, out of its tree.
-        if kind & qid::SYMLINK != 0 {
-            return (plain(unopened), Err(Errno::ELOOP));
-        }
+        let (back, kind) = (unopened.back, unopened.qid.kind);
         let special = kind & qid::DIR != 0;
-        if special && flags & open::TRUNC != 0 {
-            return (plain(unopened), Err(Errno::EISDIR));
-        }
-        if special {
-            let opened = self.open_lower(back, flags & !OURS).await;
-            return (plain(unopened), opened);
-        }
         // A file that is replaced from now on is in use, and stays itself.
         let names = self.names.shared().await;
-        let opened = self.open_lower(back, for_lower(flags)).await;
-        let file = opened.map(|qid| (qid, self.file(qid.path)));
+        let opened = match special {
+            // Clients follow links; a lower server might, out of its tree.
+            _ if kind & qid::SYMLINK != 0 => Err(Errno::ELOOP),
+            true if flags & open::TRUNC != 0 => Err(Errno::EISDIR),
+            true => self.open_lower(back, flags & !OURS).await,
+            false => self.open_lower(back, for_lower(flags)).await,
+        };
+        let file = opened.ok().filter(|_| !special);
+        let file = file.map(|qid| (qid, self.file(qid.path)));
         drop(names);
         match file {
-            Ok((qid, file)) => self.opened((back, qid, options), file, flags).await,
-            Err(errno) => (plain(unopened), Err(errno)),
+            Some((qid, file)) => self.opened(Plain { qid, ..unopened }, file, flags).await,
+            None => (Entry::Plain(unopened), opened),
         }
     }
 
@@ -282,14 +245,13 @@ impl<B: Backing> Snapfs<B> {
             ..
         } = request
         else {
-            return (plain(dir), Err(Errno::EPROTO));
+            return (Entry::Plain(dir), Err(Errno::EPROTO));
         };
-        if let Err(errno) = self.allowed((dir.0, dir.1), name).await {
-            return (plain(dir), Err(errno));
+        if let Err(errno) = self.allowed(&dir, name).await {
+            return (Entry::Plain(dir), Err(errno));
         }
-        let (back, options) = (dir.0, dir.2);
-        let below = Request::Lcreate {
-            fid: back,
+        let request = Request::Lcreate {
+            fid: dir.back,
             name,
             flags: flags & !OURS,
             mode,
@@ -297,7 +259,7 @@ impl<B: Backing> Snapfs<B> {
         };
         let names = self.names.shared().await;
         let changing = self.hidden.change_of_names().await;
-        let created = self.call(&below, |reply| match reply {
+        let created = self.call(&request, |reply| match reply {
             Reply::Lcreate { qid, .. } => Some(qid),
             _ => None,
         });
@@ -305,8 +267,8 @@ impl<B: Backing> Snapfs<B> {
         let file = created.map(|qid| (qid, self.file(qid.path)));
         drop((names, changing));
         match file {
-            Ok((qid, file)) => self.opened((back, qid, options), file, flags).await,
-            Err(errno) => (plain(dir), Err(errno)),
+            Ok((qid, file)) => self.opened(Plain { qid, ..dir }, file, flags).await,
+            Err(errno) => (Entry::Plain(dir), Err(errno)),
         }
     }
 
@@ -317,23 +279,23 @@ impl<B: Backing> Snapfs<B> {
         let mut tries = 0..REPLACED_MAX;
         loop {
             let locked = file.lock().await;
-            let looked = self.look_at_opened(&locked, found.0, flags).await;
+            let looked = self.look_at_opened(&locked, found.back, flags).await;
             drop(locked);
             if looked != Err(Errno::ESTALE) || tries.next().is_none() {
                 return self.entry_of(found, file, (looked, flags)).await;
             }
             let names = self.names.shared().await;
-            let Ok((back, qid)) = self.open_again(found.0, flags).await else {
+            let Ok((back, qid)) = self.open_again(found.back, flags).await else {
                 drop(names);
                 return self.entry_of(found, file, (looked, flags)).await;
             };
             let before = core::mem::replace(&mut file, self.file(qid.path));
             drop(names);
-            found = (back, qid, found.2);
+            (found.back, found.qid) = (back, qid);
             self.done_with(before).await;
             if qid.kind & (qid::DIR | qid::SYMLINK) != 0 {
                 self.done_with(file).await;
-                return (plain(found), Ok(qid));
+                return (Entry::Plain(found), Ok(qid));
             }
         }
     }
@@ -341,16 +303,10 @@ impl<B: Backing> Snapfs<B> {
     /// Opens what the name of an open fid stands for now, in place of it.
     async fn open_again(&self, back: LowerFid, flags: u32) -> Result<(LowerFid, Qid), Errno> {
         let (new, _) = self.walk_lower(back, &[]).await?;
-        match self.open_lower(new, for_lower(flags)).await {
-            Ok(qid) => {
-                self.clunk_lower(back).await;
-                Ok((new, qid))
-            }
-            Err(errno) => {
-                self.clunk_lower(new).await;
-                Err(errno)
-            }
-        }
+        let opened = self.open_lower(new, for_lower(flags)).await;
+        let new = self.keep_if(opened, new).await?;
+        self.clunk_lower(back).await;
+        Ok((new, opened?))
     }
 
     /// Is a fid that was just opened a regular file? One that is to be cut is.
@@ -378,10 +334,10 @@ impl<B: Backing> Snapfs<B> {
         file: Rc<File>,
         (looked, flags): (Result<bool, Errno>, u32),
     ) -> Opened {
-        let (back, qid, options) = found;
+        let Plain { back, qid, options } = found;
         if looked == Ok(false) {
             self.done_with(file).await;
-            return (plain(found), Ok(qid));
+            return (Entry::Plain(found), Ok(qid));
         }
         // Where that failed the fid is open there all the same: it must not be
         // a way past the snapshots, so nothing can be done with its bytes.
@@ -409,7 +365,7 @@ impl<B: Backing> Snapfs<B> {
     /// What the lower server says of all that was done with the fid.
     pub(crate) async fn clunk(&self, entry: Entry) -> Result<(), Errno> {
         match entry {
-            Entry::Plain { back, .. } => return self.close_lower(back).await,
+            Entry::Plain(plain) => return self.close_lower(plain.back).await,
             Entry::Open(open) => return self.close(open).await,
             Entry::Snap(snapshot) => self.release(snapshot).await,
             Entry::Reserved => {}

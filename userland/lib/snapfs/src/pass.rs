@@ -1,7 +1,7 @@
 //! Requests that snapfs only passes on.
 
 use crate::backing::{Answer, Head, Payload};
-use crate::conn::{Conn, Entry};
+use crate::conn::{Conn, Entry, Plain};
 use crate::{Backing, Snapfs};
 use abi::Errno;
 use ninep::{ByteStr, Qid, Reply, Request};
@@ -24,14 +24,14 @@ impl<B: Backing> Snapfs<B> {
             | Request::Lock { fid, .. }
             | Request::Getlock { fid, .. }
             | Request::Xattrcreate { fid, .. } => {
-                *fid = conn.below(*fid)?.0;
+                *fid = conn.plain(*fid)?.back;
                 None
             }
             Request::Symlink { dfid, name, .. }
             | Request::Mknod { dfid, name, .. }
             | Request::Mkdir { dfid, name, .. } => {
                 let dir = held.insert(conn.hold(*dfid)?);
-                self.allowed((dir.back, dir.qid), *name).await?;
+                self.allowed(dir, *name).await?;
                 *dfid = dir.back;
                 let names = self.names.shared().await;
                 Some((names, self.hidden.change_of_names().await))
@@ -49,11 +49,11 @@ impl<B: Backing> Snapfs<B> {
         (fid, newfid): (u32, u32),
         name: ByteStr<'_>,
     ) -> Result<Reply<'static>, Errno> {
-        let ((from, _), options) = (conn.below(fid)?, conn.options(fid)?);
+        let from = conn.plain(fid)?;
         conn.put_new(newfid, Entry::Reserved)?;
         let back = self.new_fid();
         let request = Request::Xattrwalk {
-            fid: from,
+            fid: from.back,
             newfid: back,
             name,
         };
@@ -61,12 +61,10 @@ impl<B: Backing> Snapfs<B> {
             Reply::Xattrwalk { size } => Some(size),
             _ => None,
         });
-        let size = size.await.inspect_err(|_| {
-            self.no_fid(back);
-            conn.cancel(newfid);
-        })?;
+        let size = size.await.inspect_err(|_| self.no_fid(back));
         let qid = Qid::default();
-        conn.replace(newfid, Entry::Plain { back, qid, options });
+        conn.fill(newfid, size.map(|_| Plain { back, qid, ..from }))?;
+        let size = size?;
         Ok(Reply::Xattrwalk { size })
     }
 }

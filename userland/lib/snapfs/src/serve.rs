@@ -113,7 +113,7 @@ impl<B: Backing> Snapfs<B> {
         let back = match conn.get(fid)? {
             Entry::Snap(snapshot) => return self.read_snapshot(&snapshot, off, count).await,
             Entry::Open(open) => return self.read_live(&open, off, count).await,
-            Entry::Plain { back, .. } => back,
+            Entry::Plain(plain) => plain.back,
             Entry::Reserved => return Err(Errno::EBADF),
         };
         let buf = self.backing.read(back, off, count).await?;
@@ -250,8 +250,8 @@ impl<B: Backing> Snapfs<B> {
     async fn clunk_fid(&self, conn: &Conn, fid: u32) -> Result<Reply<'static>, Errno> {
         conn.wait_while_reserved(fid).await;
         let entry = conn.remove(fid)?;
-        if let Some(back) = entry.back() {
-            conn.wait_until_free(back).await;
+        if let Some(plain) = entry.plain() {
+            conn.wait_until_free(plain.back).await;
         }
         self.clunk(entry).await.map(|()| Reply::Clunk)
     }
@@ -276,7 +276,7 @@ impl<B: Backing> Snapfs<B> {
                 };
                 self.commit(conn, &open, put).await?.count as u32
             }
-            Entry::Plain { .. } => {
+            Entry::Plain(_) => {
                 let held = conn.hold(fid)?;
                 match self.write_lower(held.back, off, data).await {
                     Err((0, errno)) => return Err(errno),
