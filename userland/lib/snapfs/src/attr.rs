@@ -3,18 +3,14 @@
 use crate::conn::{Conn, Entry, Hold, Plain};
 use crate::file::{Locked, SIZE_MAX};
 use crate::open::REPLACED_MAX;
+use crate::serve::Replied;
 use crate::{Backing, Snapfs};
 use abi::Errno;
 use ninep::consts::{qid, setattr};
 use ninep::{Reply, SetAttr};
 
 impl<B: Backing> Snapfs<B> {
-    pub(crate) async fn get_attr(
-        &self,
-        conn: &Conn,
-        fid: u32,
-        mask: u64,
-    ) -> Result<Reply<'static>, Errno> {
+    pub(crate) async fn get_attr(&self, conn: &Conn, fid: u32, mask: u64) -> Replied {
         let Plain { back, qid, .. } = conn.plain(fid)?;
         let mut attr = self.attr_lower_of(back, mask).await?;
         // Names in the hidden directory are not links to clients.
@@ -33,12 +29,7 @@ impl<B: Backing> Snapfs<B> {
         Ok(Reply::Getattr(attr))
     }
 
-    pub(crate) async fn set_attr(
-        &self,
-        conn: &Conn,
-        fid: u32,
-        attr: SetAttr,
-    ) -> Result<Reply<'static>, Errno> {
+    pub(crate) async fn set_attr(&self, conn: &Conn, fid: u32, attr: SetAttr) -> Replied {
         let held = conn.hold(fid)?;
         let is_open = matches!(conn.get(fid), Ok(Entry::Open(_)));
         let mut tries = 0..REPLACED_MAX;
@@ -117,7 +108,7 @@ impl<B: Backing> Snapfs<B> {
         if sized {
             self.rescue(file, attr.size..u64::MAX).await?;
         }
-        self.log_begin(file, false).await?;
+        self.log_begin(file).await?;
         file.state.borrow_mut().changing += 1;
         let changed = self.set_attr_lower(fid, attr).await;
         if sized {
@@ -140,7 +131,7 @@ impl<B: Backing> Snapfs<B> {
                 state.changed(&bytes, self.next_epoch());
             }
         }
-        self.learn_change(file, fid, changed.is_err()).await;
+        self.learn_change(file, fid, changed.err()).await;
         changed
     }
 }

@@ -155,7 +155,7 @@ impl<B: Backing> Snapfs<B> {
         let before = file.state.borrow().epoch;
         file.state.borrow_mut().changing += 1;
         let Outcome { count, failed } = self
-            .carry_out((file, open), &plan, base, into.is_some())
+            .carry_out((file, open), &plan, base, into.as_ref())
             .await;
         let (epoch, error) = (
             file.state.borrow().epoch,
@@ -169,7 +169,7 @@ impl<B: Backing> Snapfs<B> {
             None => false,
         };
         if count > 0 || before != epoch {
-            self.learn_change(file, open.back, error.is_some()).await;
+            self.learn_change(file, open.back, error).await;
         } else {
             file.state.borrow_mut().changing -= 1;
         }
@@ -285,19 +285,20 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// Everything that a plan overwrites is saved, and the log says that the
-    /// file is being changed; by `snapped`, the result becomes a snapshot's.
+    /// file is being changed.
     async fn prepare(
         &self,
         file: &Locked<'_>,
         plan: &Plan<'_>,
-        snapped: bool,
+        into: Option<&Target>,
     ) -> Result<(), Errno> {
         for step in &plan.steps {
             self.rescue(file, step.off..step.off + step.len).await?;
         }
-        match plan.count {
-            0 => Ok(()),
-            _ => self.log_begin(file, snapped).await,
+        match into {
+            _ if plan.count == 0 => Ok(()),
+            Some(_) => self.log_begin_first(file).await,
+            None => self.log_begin(file).await,
         }
     }
 
@@ -307,13 +308,13 @@ impl<B: Backing> Snapfs<B> {
         (file, open): (&Locked<'_>, &Open),
         plan: &Plan<'_>,
         base: u64,
-        snapped: bool,
+        into: Option<&Target>,
     ) -> Outcome {
         let mut outcome = Outcome {
             count: plan.count,
             failed: None,
         };
-        if let Err(errno) = self.prepare(file, plan, snapped).await {
+        if let Err(errno) = self.prepare(file, plan, into).await {
             outcome.count = 0;
             outcome.failed = Some(Failed {
                 at: base,

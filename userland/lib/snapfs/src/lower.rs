@@ -14,6 +14,17 @@ pub type LowerFid = u32;
 /// to the old use never meets the new one.
 const REST: usize = 64;
 
+/// Takes what is wanted from a reply, if it is the right one.
+macro_rules! pick {
+    ($reply:pat => $wanted:expr) => {
+        |reply| match reply {
+            $reply => Some($wanted),
+            _ => None,
+        }
+    };
+}
+pub(crate) use pick;
+
 /// Fid numbers of the lower server.
 #[cfg_attr(feature = "duplicate", derive(Clone))]
 #[derive(Default)]
@@ -119,10 +130,7 @@ impl<B: Backing> Snapfs<B> {
             aname,
             n_uname,
         };
-        let attached = self.call(&request, |reply| match reply {
-            Reply::Attach { qid } => Some((fid, qid)),
-            _ => None,
-        });
+        let attached = self.call(&request, pick!(Reply::Attach { qid } => (fid, qid)));
         attached.await.inspect_err(|_| self.no_fid(fid))
     }
 
@@ -139,10 +147,10 @@ impl<B: Backing> Snapfs<B> {
             newfid,
             names: Names::new(names),
         };
-        let walked = self.call(&request, |reply| match reply {
-            Reply::Walk { qids } => Some((qids.len(), qids.iter().last())),
-            _ => None,
-        });
+        let walked = self.call(
+            &request,
+            pick!(Reply::Walk { qids } => (qids.len(), qids.iter().last())),
+        );
         let arrived = walked
             .await
             .and_then(|(count, qid)| match count == names.len() {
@@ -158,19 +166,16 @@ impl<B: Backing> Snapfs<B> {
 
     /// Those attributes that `mask` asks for.
     pub(crate) async fn attr_lower_of(&self, fid: LowerFid, mask: u64) -> Result<Attr, Errno> {
-        self.call(&Request::Getattr { fid, mask }, |reply| match reply {
-            Reply::Getattr(attr) => Some(attr),
-            _ => None,
-        })
+        self.call(
+            &Request::Getattr { fid, mask },
+            pick!(Reply::Getattr(attr) => attr),
+        )
         .await
     }
 
     pub(crate) async fn statfs_lower(&self, fid: LowerFid) -> Result<StatFs, Errno> {
-        self.call(&Request::Statfs { fid }, |reply| match reply {
-            Reply::Statfs(stat) => Some(stat),
-            _ => None,
-        })
-        .await
+        self.call(&Request::Statfs { fid }, pick!(Reply::Statfs(stat) => stat))
+            .await
     }
 
     pub(crate) async fn set_attr_lower(&self, fid: LowerFid, attr: SetAttr) -> Result<(), Errno> {
@@ -179,11 +184,8 @@ impl<B: Backing> Snapfs<B> {
 
     pub(crate) async fn open_lower(&self, fid: LowerFid, flags: u32) -> Result<Qid, Errno> {
         let request = Request::Lopen { fid, flags };
-        self.call(&request, |reply| match reply {
-            Reply::Lopen { qid, .. } => Some(qid),
-            _ => None,
-        })
-        .await
+        self.call(&request, pick!(Reply::Lopen { qid, .. } => qid))
+            .await
     }
 
     /// A new fid, open, for what is at `name` in `dir`.
@@ -239,11 +241,8 @@ impl<B: Backing> Snapfs<B> {
         count: u32,
     ) -> Result<Vec<u8>, Errno> {
         let request = Request::Readdir { fid, offset, count };
-        self.call(&request, |reply| match reply {
-            Reply::Readdir { data } => Some(data.to_vec()),
-            _ => None,
-        })
-        .await
+        self.call(&request, pick!(Reply::Readdir { data } => data.to_vec()))
+            .await
     }
 
     /// Reads up to `len` bytes at `off` to the end of `out`; stops early only

@@ -8,6 +8,7 @@ use crate::conn::{Conn, Entry, Plain};
 use crate::file::File;
 use crate::hidden::{is_no_place, is_reserved, no_room};
 use crate::lower::LowerFid;
+use crate::serve::Replied;
 use crate::{Backing, Snapfs};
 use abi::Errno;
 use alloc::rc::Rc;
@@ -157,7 +158,7 @@ impl<B: Backing> Snapfs<B> {
         dirfid: u32,
         name: ByteStr<'_>,
         flags: u32,
-    ) -> Result<Reply<'static>, Errno> {
+    ) -> Replied {
         let held = conn.hold(dirfid)?;
         let dir = held.back;
         let allowed = self.allowed(&held, name).await;
@@ -184,7 +185,7 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// `Tremove`: the fid is gone whatever happens.
-    pub(crate) async fn remove(&self, conn: &Conn, fid: u32) -> Result<Reply<'static>, Errno> {
+    pub(crate) async fn remove(&self, conn: &Conn, fid: u32) -> Replied {
         let entry = conn.remove(fid)?;
         if let Some(plain) = entry.plain() {
             conn.wait_until_free(plain.back).await;
@@ -297,7 +298,7 @@ impl<B: Backing> Snapfs<B> {
         conn: &Conn,
         (olddirfid, oldname): Name<'_>,
         (newdirfid, newname): Name<'_>,
-    ) -> Result<Reply<'static>, Errno> {
+    ) -> Replied {
         let (olddir, newdir) = (conn.hold(olddirfid)?, conn.hold(newdirfid)?);
         let allowed = self.allowed(&olddir, oldname).await;
         allowed.map_err(unused)?;
@@ -318,12 +319,7 @@ impl<B: Backing> Snapfs<B> {
         Ok(Reply::Renameat)
     }
 
-    pub(crate) async fn rename(
-        &self,
-        conn: &Conn,
-        fid: u32,
-        (dfid, name): Name<'_>,
-    ) -> Result<Reply<'static>, Errno> {
+    pub(crate) async fn rename(&self, conn: &Conn, fid: u32, (dfid, name): Name<'_>) -> Replied {
         let (held, dir) = (conn.hold(fid)?, conn.hold(dfid)?);
         self.allowed(&dir, name).await?;
         let names = self.names.exclusive().await;
@@ -370,7 +366,7 @@ impl<B: Backing> Snapfs<B> {
         &self,
         conn: &Conn,
         (dfid, fid, name): (u32, u32, ByteStr<'_>),
-    ) -> Result<Reply<'static>, Errno> {
+    ) -> Replied {
         let (dir, held) = (conn.hold(dfid)?, conn.hold(fid)?);
         self.allowed(&dir, name).await?;
         let names = self.names.shared().await;

@@ -3,8 +3,9 @@
 use crate::conn::{Conn, Entry, Open, Plain};
 use crate::file::{File, Locked};
 use crate::hidden::check_name;
-use crate::lower::LowerFid;
+use crate::lower::{LowerFid, pick};
 use crate::options;
+use crate::serve::Replied;
 use crate::{Backing, Snapfs};
 use abi::Errno;
 use alloc::rc::Rc;
@@ -42,11 +43,7 @@ impl<B: Backing> Snapfs<B> {
             .min(self.backing.iounit())
     }
 
-    pub(crate) async fn attach(
-        &self,
-        conn: &Conn,
-        request: &Request<'_>,
-    ) -> Result<Reply<'static>, Errno> {
+    pub(crate) async fn attach(&self, conn: &Conn, request: &Request<'_>) -> Replied {
         let &Request::Attach {
             fid,
             afid,
@@ -180,12 +177,7 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    pub(crate) async fn open(
-        &self,
-        conn: &Conn,
-        fid: u32,
-        flags: u32,
-    ) -> Result<Reply<'static>, Errno> {
+    pub(crate) async fn open(&self, conn: &Conn, fid: u32, flags: u32) -> Replied {
         let unopened = conn.reserve(fid)?;
         let (entry, opened) = self.open_plain(unopened, flags).await;
         conn.replace(fid, entry);
@@ -217,11 +209,7 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    pub(crate) async fn create(
-        &self,
-        conn: &Conn,
-        request: &Request<'_>,
-    ) -> Result<Reply<'static>, Errno> {
+    pub(crate) async fn create(&self, conn: &Conn, request: &Request<'_>) -> Replied {
         let &Request::Lcreate { fid, .. } = request else {
             return Err(Errno::EPROTO);
         };
@@ -259,10 +247,7 @@ impl<B: Backing> Snapfs<B> {
         };
         let names = self.names.shared().await;
         let changing = self.hidden.change_of_names().await;
-        let created = self.call(&request, |reply| match reply {
-            Reply::Lcreate { qid, .. } => Some(qid),
-            _ => None,
-        });
+        let created = self.call(&request, pick!(Reply::Lcreate { qid, .. } => qid));
         let created = created.await;
         let file = created.map(|qid| (qid, self.file(qid.path)));
         drop((names, changing));

@@ -2,6 +2,8 @@
 
 use crate::backing::{Answer, Head, Payload};
 use crate::conn::{Conn, Entry, Plain};
+use crate::lower::pick;
+use crate::serve::Replied;
 use crate::{Backing, Snapfs};
 use abi::Errno;
 use ninep::{ByteStr, Qid, Reply, Request};
@@ -48,7 +50,7 @@ impl<B: Backing> Snapfs<B> {
         conn: &Conn,
         (fid, newfid): (u32, u32),
         name: ByteStr<'_>,
-    ) -> Result<Reply<'static>, Errno> {
+    ) -> Replied {
         let from = conn.plain(fid)?;
         conn.put_new(newfid, Entry::Reserved)?;
         let back = self.new_fid();
@@ -57,10 +59,7 @@ impl<B: Backing> Snapfs<B> {
             newfid: back,
             name,
         };
-        let size = self.call(&request, |reply| match reply {
-            Reply::Xattrwalk { size } => Some(size),
-            _ => None,
-        });
+        let size = self.call(&request, pick!(Reply::Xattrwalk { size } => size));
         let size = size.await.inspect_err(|_| self.no_fid(back));
         let qid = Qid::default();
         conn.fill(newfid, size.map(|_| Plain { back, qid, ..from }))?;

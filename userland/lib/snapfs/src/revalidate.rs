@@ -175,10 +175,16 @@ impl<B: Backing> Snapfs<B> {
 
     /// The end of an own change, which [`State::changing`] counted: learns the new
     /// times while snapshots need them, or what is known to be zeros. A change
-    /// that `failed` may have been done in part or entirely, whatever its answer
+    /// that failed may have been done in part or entirely, whatever its answer
     /// said (QEMU answers ENOSPC to a write of which it has written a part): the
     /// size is learnt as well.
-    pub(crate) async fn learn_change(&self, file: &Locked<'_>, fid: LowerFid, failed: bool) {
+    pub(crate) async fn learn_change(
+        &self,
+        file: &Locked<'_>,
+        fid: LowerFid,
+        error: Option<Errno>,
+    ) {
+        let failed = error.is_some();
         let needed = {
             let state = file.state.borrow();
             failed || state.snaps > 0 || state.zeros.is_worth_keeping()

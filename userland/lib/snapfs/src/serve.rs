@@ -19,6 +19,9 @@ const MSIZE_MIN: u32 = 512;
 /// What msize has above the data of an I/O.
 const HEADROOM: u32 = 4096;
 
+/// What becomes of most requests.
+pub type Replied = Result<Reply<'static>, Errno>;
+
 /// A whole reply.
 pub fn whole<B>(tag: u16, reply: &Reply<'_>) -> Answer<B> {
     let inline = Head::inline(|out| ninep::encode_reply(tag, reply, out).ok());
@@ -247,7 +250,7 @@ impl<B: Backing> Snapfs<B> {
         Ok(Reply::Version { msize, version })
     }
 
-    async fn clunk_fid(&self, conn: &Conn, fid: u32) -> Result<Reply<'static>, Errno> {
+    async fn clunk_fid(&self, conn: &Conn, fid: u32) -> Replied {
         conn.wait_while_reserved(fid).await;
         let entry = conn.remove(fid)?;
         if let Some(plain) = entry.plain() {
@@ -257,13 +260,7 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// `Twrite`: a put of one DATA.
-    async fn write(
-        &self,
-        conn: &Conn,
-        fid: u32,
-        off: u64,
-        data: &[u8],
-    ) -> Result<Reply<'static>, Errno> {
+    async fn write(&self, conn: &Conn, fid: u32, off: u64, data: &[u8]) -> Replied {
         let count = match conn.get(fid)? {
             Entry::Open(open) => {
                 let (kind, len) = (PutKind::Data, data.len() as u64);

@@ -1,5 +1,5 @@
 //! Waiting among the tasks of one thread: a first-come-first-served lock and a
-//! bell. Neither knows anything about files.
+//! condition. Neither knows anything about files.
 //!
 //! Everything here is `Rc` and `Cell`: tasks of one [`crate::Executor`] share
 //! a thread, so a borrow that spans no `await` cannot be contended.
@@ -12,9 +12,18 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
+/// How a [`Lock`] is held.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// With others.
+    Shared,
+    /// Alone.
+    Exclusive,
+}
+
 struct Ticket {
     granted: Cell<bool>,
-    exclusive: bool,
+    access: Access,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -22,7 +31,7 @@ struct Ticket {
 /// none starves; shared holders run together, an exclusive one alone.
 #[derive(Default)]
 pub struct Lock {
-    shared: Cell<usize>,
+    holders: Cell<usize>,
     exclusive: Cell<bool>,
     queue: RefCell<VecDeque<Rc<Ticket>>>,
 }
@@ -31,8 +40,8 @@ pub struct Lock {
 #[cfg(feature = "duplicate")]
 impl Clone for Lock {
     fn clone(&self) -> Lock {
-        let idle = !self.exclusive.get() && self.shared.get() == 0;
-        assert!(idle && self.queue.borrow().is_empty(), "held or waited for");
+        let idle = self.holders.get() == 0 && self.queue.borrow().is_empty();
+        assert!(idle, "held or waited for");
         Lock::default()
     }
 }
@@ -40,56 +49,44 @@ impl Clone for Lock {
 impl Lock {
     /// Waits until the lock is free.
     pub fn exclusive(&self) -> Acquire<'_> {
-        self.acquire(true)
+        self.acquire(Access::Exclusive)
     }
 
     /// Waits until the lock is not held exclusively.
     pub fn shared(&self) -> Acquire<'_> {
-        self.acquire(false)
+        self.acquire(Access::Shared)
     }
 
-    fn acquire(&self, exclusive: bool) -> Acquire<'_> {
+    fn acquire(&self, access: Access) -> Acquire<'_> {
+        let (lock, ticket) = (self, None);
         Acquire {
-            lock: self,
-            exclusive,
-            ticket: None,
+            lock,
+            access,
+            ticket,
         }
     }
 
-    fn free_for(&self, exclusive: bool) -> bool {
-        !self.exclusive.get() && (!exclusive || self.shared.get() == 0)
-    }
-
-    fn take(&self, exclusive: bool) {
-        if exclusive {
-            self.exclusive.set(true);
-        } else {
-            self.shared.set(self.shared.get() + 1);
+    /// Takes the lock if it is free for that.
+    fn try_take(&self, access: Access) -> bool {
+        let free = match access {
+            Access::Shared => !self.exclusive.get(),
+            Access::Exclusive => self.holders.get() == 0,
+        };
+        if free {
+            self.holders.set(self.holders.get() + 1);
+            self.exclusive.set(access == Access::Exclusive);
         }
-    }
-
-    fn give_back(&self, exclusive: bool) {
-        if exclusive {
-            self.exclusive.set(false);
-        } else {
-            self.shared.set(self.shared.get() - 1);
-        }
-        self.grant();
+        free
     }
 
     /// Hands the lock to those at the head of the queue.
     fn grant(&self) {
         let mut queue = self.queue.borrow_mut();
-        while let Some(first) = queue.front() {
-            if !self.free_for(first.exclusive) {
-                break;
-            }
-            self.take(first.exclusive);
+        while let Some(first) = queue.pop_front_if(|first| self.try_take(first.access)) {
             first.granted.set(true);
             if let Some(waker) = first.waker.take() {
                 waker.wake();
             }
-            queue.pop_front();
         }
     }
 }
@@ -97,7 +94,7 @@ impl Lock {
 /// The wait for a [`Lock`].
 pub struct Acquire<'a> {
     lock: &'a Lock,
-    exclusive: bool,
+    access: Access,
     ticket: Option<Rc<Ticket>>,
 }
 
@@ -105,28 +102,27 @@ impl<'a> Future for Acquire<'a> {
     type Output = Held<'a>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Held<'a>> {
-        let (lock, exclusive) = (self.lock, self.exclusive);
-        if let Some(ticket) = &self.ticket {
-            if !ticket.granted.get() {
-                ticket.waker.replace(Some(cx.waker().clone()));
+        let (lock, access) = (self.lock, self.access);
+        let waker = || Some(cx.waker().clone());
+        match &self.ticket {
+            Some(ticket) if !ticket.granted.get() => {
+                ticket.waker.replace(waker());
                 return Poll::Pending;
             }
-            self.ticket = None;
-            return Poll::Ready(Held { lock, exclusive });
+            Some(_) => self.ticket = None,
+            None if lock.queue.borrow().is_empty() && lock.try_take(access) => {}
+            None => {
+                let ticket = Rc::new(Ticket {
+                    granted: Cell::new(false),
+                    access,
+                    waker: RefCell::new(waker()),
+                });
+                lock.queue.borrow_mut().push_back(ticket.clone());
+                self.ticket = Some(ticket);
+                return Poll::Pending;
+            }
         }
-        if lock.queue.borrow().is_empty() && lock.free_for(exclusive) {
-            lock.take(exclusive);
-            return Poll::Ready(Held { lock, exclusive });
-        }
-        let waker = RefCell::new(Some(cx.waker().clone()));
-        let ticket = Rc::new(Ticket {
-            granted: Cell::new(false),
-            exclusive,
-            waker,
-        });
-        lock.queue.borrow_mut().push_back(ticket.clone());
-        self.ticket = Some(ticket);
-        Poll::Pending
+        Poll::Ready(Held { lock })
     }
 }
 
@@ -136,26 +132,27 @@ impl Drop for Acquire<'_> {
             return;
         };
         if ticket.granted.get() {
-            self.lock.give_back(self.exclusive);
+            drop(Held { lock: self.lock });
         } else {
-            self.lock
-                .queue
-                .borrow_mut()
-                .retain(|other| !Rc::ptr_eq(other, &ticket));
+            let mut queue = self.lock.queue.borrow_mut();
+            queue.retain(|other| !Rc::ptr_eq(other, &ticket));
+            drop(queue);
             self.lock.grant();
         }
     }
 }
 
 /// Proof of holding a [`Lock`]; dropping it passes the lock on.
+#[must_use]
 pub struct Held<'a> {
     lock: &'a Lock,
-    exclusive: bool,
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.lock.give_back(self.exclusive);
+        self.lock.holders.set(self.lock.holders.get() - 1);
+        self.lock.exclusive.set(false);
+        self.lock.grant();
     }
 }
 

@@ -308,10 +308,18 @@ impl<B: Backing> Snapfs<B> {
         Ok(())
     }
 
-    /// Before a file with snapshots is changed, or `snapped` by the change: what
-    /// was saved of it is remembered, and that the change is snapfs's own.
-    pub(crate) async fn log_begin(&self, file: &Locked<'_>, snapped: bool) -> Result<(), Errno> {
-        if !(self.is_logged(file) || snapped && self.durable.log.is_open()) {
+    /// Before a file with snapshots is changed: what was saved of it is remembered,
+    /// and that the change is snapfs's own.
+    pub(crate) async fn log_begin(&self, file: &Locked<'_>) -> Result<(), Errno> {
+        match self.is_logged(file) {
+            true => self.log_begin_first(file).await,
+            false => Ok(()),
+        }
+    }
+
+    /// The same for a change that may make the first snapshot of the file.
+    pub(crate) async fn log_begin_first(&self, file: &Locked<'_>) -> Result<(), Errno> {
+        if !self.durable.log.is_open() {
             return Ok(());
         }
         match self.log_file(file, Said::Begun).await {

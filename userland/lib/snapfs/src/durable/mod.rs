@@ -10,7 +10,7 @@
 //! | [`Snapfs::session`], [`Snapfs::leave`] | a client says who it is; its connection ends |
 //! | [`Snapfs::promise_epochs`] | before epochs are told |
 //! | [`Snapfs::log_known`] | before a file has its first snapshot |
-//! | [`Snapfs::log_begin`], [`Snapfs::log_done`] | before and after a file with snapshots is changed |
+//! | [`Snapfs::log_begin`], [`Snapfs::log_names`], [`Snapfs::log_done`] | before and after a file with snapshots is changed |
 //! | [`Snapfs::log_news`] | in the middle of a long rescue |
 //! | [`Snapfs::reclaim`], [`Snapfs::need_reader`] | in the grace period after a restart |
 

@@ -5,6 +5,7 @@
 
 use crate::conn::{Conn, Entry};
 use crate::put::Write;
+use crate::serve::Replied;
 use crate::snap::Snapshot;
 use crate::{Backing, ConnId, Snapfs};
 use abi::Errno;
@@ -75,8 +76,8 @@ impl Sessions {
         self.list.borrow().get(&id).cloned()
     }
 
-    /// Adds a session; `None` if there are too many.
-    fn add(&self, id: SessionId, claims: bool) -> Option<Rc<Session>> {
+    /// Adds a session, whose lease runs until then; `None` if there are too many.
+    fn add(&self, id: SessionId, until: Option<u64>) -> Option<Rc<Session>> {
         let mut list = self.list.borrow_mut();
         if list.len() >= SESSIONS_MAX {
             return None;
@@ -85,8 +86,8 @@ impl Sessions {
         let session = Rc::new(Session {
             id,
             conn: Cell::new(None),
-            until: Cell::new(claims.then(|| self.end_of_lease())),
-            claims: Cell::new(claims),
+            until: Cell::new(until),
+            claims: Cell::new(until.is_some()),
             joined: Cell::new(false),
             since: Cell::new(0),
             served: Cell::new(0),
@@ -99,7 +100,7 @@ impl Sessions {
 
     /// A session that an earlier instance had.
     pub fn add_old(&self, id: SessionId) {
-        self.add(id, true);
+        self.add(id, Some(self.end_of_lease()));
     }
 
     /// Is there none?
@@ -157,7 +158,7 @@ impl Sessions {
 
 impl<B: Backing> Snapfs<B> {
     /// `Tsession`. The second one of a connection ends its claims.
-    pub(crate) async fn session(&self, conn: &Conn, id: [u8; 16]) -> Result<Reply<'static>, Errno> {
+    pub(crate) async fn session(&self, conn: &Conn, id: [u8; 16]) -> Replied {
         let id = SessionId::from_le_bytes(id);
         let (known, kept) = match conn.session() {
             Some(session) if session.id == id => {
@@ -202,7 +203,7 @@ impl<B: Backing> Snapfs<B> {
             old.give_to(conn, sessions.now.get());
             return Ok((known, true));
         }
-        let Some(session) = sessions.add(id, false) else {
+        let Some(session) = sessions.add(id, None) else {
             return Ok((false, false));
         };
         session.give_to(conn, sessions.now.get());
