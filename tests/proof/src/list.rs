@@ -278,8 +278,8 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         drops: "rule 9: what somebody else changed is restored",
         file: "userland/lib/snapfs/src/plan.rs",
-        from: "            if place != Place::Live {\n                while",
-        to: "            if place != Place::Live && range.is_empty() {\n                while",
+        from: "Place::Live if self.in_place => Kept::InPlace,",
+        to: "_ if self.in_place => Kept::InPlace,",
         package: "snapfs",
         target: "all",
         test: "what_somebody_else_changed_is_restored",

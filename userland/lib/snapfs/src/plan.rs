@@ -144,7 +144,8 @@ impl<B: Backing> Snapfs<B> {
         plan
     }
 
-    /// One KEEP. Returns up to where.
+    /// One KEEP: the snapshot's bytes from `soff` on, but for long runs of zeros
+    /// and, in place, for what is still so. Returns up to where.
     async fn plan_keep<'a>(
         &'a self,
         conn: &Conn,
@@ -156,97 +157,62 @@ impl<B: Backing> Snapfs<B> {
         let Entry::Snap(source) = conn.get(snapfid)? else {
             return Err(Errno::EBADF);
         };
-        if file.is(&source.file) && soff == range.start {
-            self.plan_restore(plan, file, &source, range).await
-        } else {
-            self.plan_copy(plan, file, &source, soff, range).await
-        }
-    }
-
-    /// KEEP in place: what others changed is restored, the rest costs
-    /// nothing. Returns up to where.
-    async fn plan_restore<'a>(
-        &'a self,
-        plan: &mut Plan<'a>,
-        file: &Locked<'_>,
-        source: &Rc<Snapshot>,
-        range: &Range<u64>,
-    ) -> Result<u64, Errno> {
-        let mut at = range.start;
-        while at < range.end {
-            let (place, mut until) = match source.run(at..range.end) {
-                Ok(run) => run,
-                Err(_) if at > range.start => break,
-                Err(errno) => return Err(errno),
-            };
-            if place != Place::Live {
-                while until < range.end
-                    && until - at <= plan.room()
-                    && let Ok((next, end)) = source.run(until..range.end)
-                    && next != Place::Live
-                {
-                    until = end;
-                }
-                let part = at..until;
-                let copied = self.plan_copy(plan, file, source, at, &part).await;
-                match copied {
-                    Ok(end) if end == until => {}
-                    Err(Errno::ESTALE) if at > range.start => break,
-                    short => return short,
-                }
-            }
-            at = until;
-        }
-        Ok(at)
-    }
-
-    /// KEEP elsewhere: the snapshot's bytes from `soff` on, but for long runs of
-    /// zeros. Returns up to where.
-    async fn plan_copy<'a>(
-        &'a self,
-        plan: &mut Plan<'a>,
-        file: &Locked<'_>,
-        source: &Rc<Snapshot>,
-        soff: u64,
-        range: &Range<u64>,
-    ) -> Result<u64, Errno> {
+        let in_place = file.is(&source.file) && soff == range.start;
         let reader = source.file.state.borrow().reader;
-        if let Some(reader) = reader {
+        if let Some(reader) = reader.filter(|_| !in_place) {
             self.verify_zeros(&source.file, reader).await;
         }
+        let source = Source { source, in_place };
         let (mut at, end) = (soff, soff + (range.end - range.start));
         let to = |at: u64| range.start + (at - soff);
         while at < end {
-            let (zeros, until) = match next_copy(source, at..end, plan.room()) {
+            let (kept, until) = match source.kind(at..end) {
                 Ok(next) => next,
                 Err(_) if at > soff => break,
                 Err(errno) => return Err(errno),
             };
-            let done = if zeros {
-                plan_zeros(plan, file, &(to(at)..to(until)))
-            } else {
-                let len = (until - at).min(plan.room());
-                let bytes = at..at + len;
-                let what = if len <= plan.early {
-                    plan.early -= len;
-                    self.read_now(source, bytes).await?
-                } else if plan.overwrites(file, source, &bytes)? {
-                    if plan.alone.is_none() {
-                        plan.alone = Some(self.copying.exclusive().await);
+            let next = match kept {
+                Kept::InPlace => until,
+                Kept::Zeros => at + plan_zeros(plan, file, &(to(at)..to(until))),
+                Kept::Bytes => {
+                    let until = source.bytes_until(until..end, at + plan.room());
+                    match self.plan_bytes(plan, file, &source.source, at..until).await {
+                        Ok(what) => plan.push(to(at), until - at, what),
+                        Err(Errno::ESTALE) if in_place && at > soff => break,
+                        Err(errno) => return Err(errno),
                     }
-                    self.read_now(source, bytes).await?
-                } else {
-                    What::Kept(source.clone(), at)
-                };
-                plan.push(to(at), len, what);
-                len
+                    until
+                }
             };
-            at += done;
-            if at < until {
+            if next == at {
                 break;
             }
+            at = next;
         }
         Ok(to(at))
+    }
+
+    /// Where a write finds bytes that it keeps: they are read now, if it overwrites
+    /// them or they are few.
+    async fn plan_bytes<'a>(
+        &'a self,
+        plan: &mut Plan<'a>,
+        file: &Locked<'_>,
+        source: &Rc<Snapshot>,
+        bytes: Range<u64>,
+    ) -> Result<What<'a>, Errno> {
+        let len = bytes.end - bytes.start;
+        if len <= plan.early {
+            plan.early -= len;
+            return self.read_now(source, bytes).await;
+        }
+        if !plan.overwrites(file, source, &bytes)? {
+            return Ok(What::Kept(source.clone(), bytes.start));
+        }
+        if plan.alone.is_none() {
+            plan.alone = Some(self.copying.exclusive().await);
+        }
+        self.read_now(source, bytes).await
     }
 
     /// Bytes of a snapshot that the write may overwrite, or a few.
@@ -277,22 +243,54 @@ fn plan_data<'a>(plan: &mut Plan<'a>, data: &mut Bytes<'a>, range: &Range<u64>) 
     at
 }
 
-/// What to copy next from `bytes` of a snapshot: a long run of zeros (`true`),
-/// or what comes before one. Looks no further than `room` bytes and a run.
-fn next_copy(source: &Snapshot, bytes: Range<u64>, room: u64) -> Result<(bool, u64), Errno> {
-    let long = |at: u64| {
-        let (place, until) = source.run_to_copy(at..bytes.end)?;
-        Ok::<_, Errno>((place == Place::Zero && until - at >= ZEROS_MIN, until))
-    };
-    let (zeros, mut until) = long(bytes.start)?;
-    while !zeros
-        && until < bytes.end
-        && until - bytes.start < room
-        && let Ok((false, end)) = long(until)
-    {
-        until = end;
+/// What a write does with bytes that it keeps.
+#[derive(PartialEq, Eq)]
+enum Kept {
+    /// Nothing: they are there.
+    InPlace,
+    /// It makes zeros.
+    Zeros,
+    /// It copies them.
+    Bytes,
+}
+
+/// Where kept bytes come from.
+struct Source {
+    source: Rc<Snapshot>,
+    /// They are to be where they were.
+    in_place: bool,
+}
+
+impl Source {
+    /// What is done with the first of `bytes`, and up to where with the others.
+    ///
+    /// # Errors
+    /// As [`Snapshot::run`].
+    fn kind(&self, bytes: Range<u64>) -> Result<(Kept, u64), Errno> {
+        let start = bytes.start;
+        let (place, until) = match self.in_place {
+            true => self.source.run(bytes)?,
+            false => self.source.run_to_copy(bytes)?,
+        };
+        let kept = match place {
+            Place::Live if self.in_place => Kept::InPlace,
+            Place::Zero if until - start >= ZEROS_MIN => Kept::Zeros,
+            _ => Kept::Bytes,
+        };
+        Ok((kept, until))
     }
-    Ok((zeros, until))
+
+    /// Up to where the first of `rest` are copied like those before them, to
+    /// `most` at most.
+    fn bytes_until(&self, rest: Range<u64>, most: u64) -> u64 {
+        let mut until = rest.start;
+        while until < rest.end.min(most)
+            && let Ok((Kept::Bytes, next)) = self.kind(until..rest.end)
+        {
+            until = next;
+        }
+        until.min(most)
+    }
 }
 
 /// Plans zeros for `range`, as far as there is room. What is known to be zeros
