@@ -510,10 +510,16 @@ impl Fids {
                     target: ByteStr(&data),
                 }
             }
-            _ => match self.change_name(request)? {
-                Some(reply) => reply,
-                None => self.do_one(request)?,
-            },
+            _ => {
+                let reply = match self.make_name(request)? {
+                    None => self.move_name(request)?,
+                    made => made,
+                };
+                match reply {
+                    None => self.do_one(request)?,
+                    Some(reply) => reply,
+                }
+            }
         };
         let payload = match reply {
             Reply::Readdir { data } => data.len(),
@@ -574,8 +580,8 @@ impl Fids {
         })
     }
 
-    /// A request that makes, moves or removes a name; `None`: it is none.
-    fn change_name(&mut self, request: &Request<'_>) -> Result<Option<Reply<'static>>, Errno> {
+    /// A request that makes something at a name; `None`: it is none.
+    fn make_name(&mut self, request: &Request<'_>) -> Result<Option<Reply<'static>>, Errno> {
         Ok(Some(match *request {
             Request::Mkdir {
                 dfid, name, mode, ..
@@ -604,6 +610,13 @@ impl Fids {
                     qid: self.qid(made),
                 }
             }
+            _ => return Ok(None),
+        }))
+    }
+
+    /// A request that moves or removes a name, or adds one; `None`: it is none.
+    fn move_name(&mut self, request: &Request<'_>) -> Result<Option<Reply<'static>>, Errno> {
+        Ok(Some(match *request {
             Request::Link { dfid, fid, name } => {
                 self.link(dfid, fid, name)?;
                 Reply::Link
