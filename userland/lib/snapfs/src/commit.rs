@@ -13,6 +13,7 @@ use crate::snap::Snapshot;
 use crate::versions::{ENTRY, RANGE};
 use crate::{Backing, Snapfs};
 use abi::Errno;
+use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -136,7 +137,9 @@ impl<B: Backing> Snapfs<B> {
         }
         self.promise_epochs().await?;
         self.need_reader(file, open.back).await?;
-        self.resolve_doubt(file).await?;
+        if file.state.borrow().doubt.is_some() {
+            Box::pin(self.resolve_doubt(file)).await?;
+        }
         self.check_open(file, open).await?;
         let base = self.base_of(file, open, &put).await?;
         self.revalidate_before(file, open, (base, &put)).await?;
@@ -279,7 +282,7 @@ impl<B: Backing> Snapfs<B> {
             self.refer(file, &snapshot, &written, Some(epoch));
         }
         if let Some(failed) = failed.filter(|_| !new) {
-            self.doubt(file, snapshot, spans, failed).await;
+            Box::pin(self.doubt(file, snapshot, spans, failed)).await;
         }
         some
     }

@@ -8,7 +8,7 @@ use crate::hidden::HiddenName;
 use crate::history::History;
 use crate::lower::LowerFid;
 use crate::snap::Snapshot;
-use crate::sync::{Held, Lock};
+use crate::sync::{Acquire, Held, Lock};
 use crate::versions::{Epoch, Versions};
 use crate::zeros::Zeros;
 use crate::{Backing, Snapfs};
@@ -48,8 +48,8 @@ impl File {
     }
 
     /// Waits until nothing changes the live file.
-    pub async fn share(&self) -> Held<'_> {
-        self.lock.shared().await
+    pub fn share(&self) -> Acquire<'_> {
+        self.lock.shared()
     }
 }
 

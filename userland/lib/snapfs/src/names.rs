@@ -11,6 +11,7 @@ use crate::lower::LowerFid;
 use crate::serve::Replied;
 use crate::{Backing, Snapfs};
 use abi::Errno;
+use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use ninep::consts::{qid, unlink};
@@ -313,7 +314,7 @@ impl<B: Backing> Snapfs<B> {
             false => Ok(None),
         };
         let rename = self.rename_lower(old, new);
-        let moved = self.replace((over, new), source, rename).await;
+        let moved = Box::pin(self.replace((over, new), source, rename)).await;
         drop(names);
         self.end_replace(moved).await?;
         Ok(Reply::Renameat)
@@ -327,7 +328,7 @@ impl<B: Backing> Snapfs<B> {
         let new = (dir.back, name);
         let over = self.used_file(new).await?;
         let rename = self.rename_fid_lower(held.back, new);
-        let moved = self.replace((over, new), Ok(Some(held.qid)), rename).await;
+        let moved = Box::pin(self.replace((over, new), Ok(Some(held.qid)), rename)).await;
         drop(names);
         self.end_replace(moved).await?;
         Ok(Reply::Rename)

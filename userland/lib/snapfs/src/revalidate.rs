@@ -10,6 +10,7 @@ use crate::file::{File, HOLLOW_MIN, Locked, SIZE_MAX, State, Times};
 use crate::lower::LowerFid;
 use crate::{Backing, Snapfs};
 use abi::Errno;
+use alloc::boxed::Box;
 use ninep::Attr;
 use ninep::consts::getattr;
 
@@ -49,7 +50,7 @@ impl<B: Backing> Snapfs<B> {
             file.state.borrow_mut().times = Some(Times::from(&attr));
             return Ok(Some(attr));
         }
-        self.check_reader(file, (fid, &attr)).await?;
+        Box::pin(self.check_reader(file, (fid, &attr))).await?;
         let mut state = file.state.borrow_mut();
         if state.times.is_some() {
             self.invalidate(&mut state);
@@ -119,7 +120,7 @@ impl<B: Backing> Snapfs<B> {
             (state.snaps, state.reader)
         };
         if snaps > 0 && reader.is_some() && reader != open.same_as.get() {
-            self.revalidate(file, open.back).await?;
+            Box::pin(self.revalidate(file, open.back)).await?;
             open.same_as.set(reader);
         }
         Ok(())

@@ -16,6 +16,7 @@ use crate::sync::Lock;
 use crate::versions::{Place, Slot};
 use crate::{BLOCK, Backing, Snapfs};
 use abi::Errno;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use ninep::ByteStr;
@@ -52,13 +53,17 @@ impl Store {
 impl<B: Backing> Snapfs<B> {
     /// The store's fid, made if need be; `None`: it is in memory.
     async fn store_fid(&self) -> Result<Option<LowerFid>, Errno> {
+        if !self.store.in_memory.get() && !self.store.is_open() {
+            Box::pin(self.open_store()).await?;
+        }
+        Ok(self.store.fid.get())
+    }
+
+    async fn open_store(&self) -> Result<(), Errno> {
         let store = &self.store;
-        let _held = match store.in_memory.get() || store.is_open() {
-            true => return Ok(store.fid.get()),
-            false => store.opening.exclusive().await,
-        };
+        let _held = store.opening.exclusive().await;
         if store.in_memory.get() || store.is_open() {
-            return Ok(store.fid.get());
+            return Ok(());
         }
         let hidden = match store.wants_memory.get() {
             true => Err(Errno::EPERM),
@@ -67,12 +72,14 @@ impl<B: Backing> Snapfs<B> {
         match hidden {
             Ok(hidden) => {
                 let made = self.make_store(hidden.dir).await;
-                self.keep_store(made, hidden).await?;
+                self.keep_store(made, hidden).await
             }
-            Err(errno) if is_no_place(errno) => store.in_memory.set(true),
-            Err(errno) => return Err(errno),
+            Err(errno) if is_no_place(errno) => {
+                store.in_memory.set(true);
+                Ok(())
+            }
+            Err(errno) => Err(errno),
         }
-        Ok(store.fid.get())
     }
 
     /// The store was opened in the directory, which it needs while it has a name.

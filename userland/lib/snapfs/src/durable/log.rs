@@ -15,6 +15,7 @@ use crate::sync::Lock;
 use crate::versions::{Noted, Place, Slot};
 use crate::{Backing, Snapfs};
 use abi::Errno;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use ninep::ByteStr;
@@ -164,7 +165,7 @@ impl<B: Backing> Snapfs<B> {
             Some(tail) => tail.end > tail.limit,
         };
         if full {
-            self.rewrite_log().await?;
+            Box::pin(self.rewrite_log()).await?;
         }
         let mut tail = log.tail.get().ok_or(Errno::EIO)?;
         let mut records = Vec::new();
