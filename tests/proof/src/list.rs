@@ -296,8 +296,8 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         drops: "invariant 18: after a failed write it is asked again, when it can be",
         file: "userland/lib/snapfs/src/commit.rs",
-        from: "self.doubt(file, snapshot, spans, failed).await;",
-        to: "self.doubt(file, snapshot, &spans[..0], failed).await;",
+        from: "self.doubt(file, snapshot, spans, failed)",
+        to: "self.doubt(file, snapshot, &spans[..0], failed)",
         package: "snapfs",
         target: "all",
         test: "what_a_failed_write_left_is_found_out_when_it_can_be_read_again",
