@@ -47,10 +47,10 @@ impl<B: Backing> Snapfs<B> {
         Err(Errno::ESTALE)
     }
 
-    /// Sets attributes of what a fid stands for, if that is the file `path`.
+    /// Sets attributes of a fid's file, if that is the file `path`.
     ///
     /// # Errors
-    /// `ESTALE`: it is not.
+    /// `ESTALE`: it is another file.
     async fn set_attr_of(&self, held: &Hold<'_>, path: u64, attr: SetAttr) -> Result<(), Errno> {
         let sized = attr.valid & setattr::SIZE != 0;
         let is_dir = held.qid.kind & qid::DIR != 0;
@@ -73,7 +73,7 @@ impl<B: Backing> Snapfs<B> {
         let locked = file.lock().await;
         let changed = match self.revalidate(&locked, held.back).await {
             Ok(Some(_)) => self.change_attr(&locked, held.back, attr).await,
-            // Beneath it would change another file, or none.
+            // The lower server would change another file, or none.
             Ok(None) => Err(Errno::ESTALE),
             Err(errno) => Err(errno),
         };
@@ -114,7 +114,7 @@ impl<B: Backing> Snapfs<B> {
         if sized {
             let mut state = file.state.borrow_mut();
             let size = state.size;
-            // Also the rest of what was the last block. After a failure any
+            // Including the rest of the old last block. After a failure any
             // size is possible.
             let bytes = match changed {
                 Ok(()) => size.min(attr.size)..size.max(attr.size),

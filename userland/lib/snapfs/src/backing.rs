@@ -1,4 +1,4 @@
-//! What snapfs stands on, and what it answers with.
+//! The interface to the lower server, and the answers to clients.
 
 use abi::Errno;
 use alloc::vec::Vec;
@@ -47,7 +47,7 @@ pub type ConnId = u32;
 pub struct Answer<B> {
     /// Size field included; all of the message but the payload.
     pub head: Head,
-    /// What follows the head.
+    /// The data after the head.
     pub payload: Payload<B>,
 }
 

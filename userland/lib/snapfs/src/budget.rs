@@ -6,7 +6,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::Cell;
 
-/// So many bytes, for all clients together.
+/// A number of bytes for all clients together.
 #[derive(Debug)]
 pub struct Budget {
     limit: usize,
@@ -19,10 +19,10 @@ impl Budget {
         Rc::new(Budget { limit, used })
     }
 
-    /// Is there room for `more` bytes?
+    /// Checks that there is room for `more` bytes.
     ///
     /// # Errors
-    /// `ENOMEM`: no.
+    /// `ENOMEM`: there is not.
     pub fn check(&self, more: usize) -> Result<(), Errno> {
         let free = self.limit.saturating_sub(self.used.get());
         if more <= free {
@@ -57,13 +57,13 @@ impl Share {
         Share { budget, bytes: 0 }
     }
 
-    /// Is less than a quarter left of the whole?
+    /// Returns true if less than a quarter of the budget is left.
     pub fn is_scarce(&self) -> bool {
         self.budget.used.get() > self.budget.limit / 4 * 3
     }
 
-    /// It is so many bytes now, whether there is room for them or not: what
-    /// was not asked for is small, or there already.
+    /// Sets the charge to `bytes`, even beyond the budget: for memory that is
+    /// small, or in use already.
     pub fn set(&mut self, bytes: usize) {
         let used = self.budget.used.get() - self.bytes;
         self.budget.used.set(used + bytes);

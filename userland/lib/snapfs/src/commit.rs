@@ -36,7 +36,7 @@ pub struct Put<'a> {
     pub into: Option<u32>,
 }
 
-/// What became of a write.
+/// The result of a write.
 #[derive(Clone, Copy)]
 pub struct Done {
     off: u64,
@@ -68,7 +68,7 @@ impl Done {
 
 /// The snapshot that a write becomes part of.
 enum Target {
-    /// There already.
+    /// An existing snapshot.
     Old(Rc<Snapshot>),
     /// To be made when something has been written.
     New(u32),
@@ -86,16 +86,16 @@ impl Target {
     }
 }
 
-/// What became of a plan.
+/// The result of applying a plan.
 struct Outcome {
     /// Bytes done, from the base of the write.
     count: u64,
-    /// Why no more.
+    /// The reason to stop.
     failed: Option<Failed>,
 }
 
-/// Does a write at `base` write zeros past the end of a file of `size` bytes,
-/// or leave a hole behind it that is worth knowing?
+/// Returns true if a write at `base` writes zeros past the end of a file of
+/// `size` bytes, or leaves a hole behind it that is worth knowing.
 fn relies_on_the_end(ops: &[PutOp], base: u64, size: u64) -> bool {
     let mut end = size;
     ops.iter().any(|op| {
@@ -106,8 +106,9 @@ fn relies_on_the_end(ops: &[PutOp], base: u64, size: u64) -> bool {
     })
 }
 
-/// What the first `count` bytes of a write at `base` are written by its
-/// operations, neighbours joined: not what lies between them.
+/// The ranges written by the operations within the first `count` bytes of a
+/// write at `base`, neighbours merged; gaps between operations are not
+/// included.
 fn spans(ops: &[PutOp], base: u64, count: u64) -> Vec<Range<u64>> {
     let mut spans: Vec<Range<u64>> = Vec::new();
     for op in ops.iter().take_while(|op| op.off < count) {
@@ -201,8 +202,8 @@ impl<B: Backing> Snapfs<B> {
         end.map(|_| base).ok_or(Errno::EFBIG)
     }
 
-    /// The snapshot that a write becomes part of; `None` also where a restart
-    /// would not know of it, for then it is not promised.
+    /// The snapshot that the written ranges become part of; `None` also if a
+    /// restart would not know about it, because it is not promised then.
     async fn target_of(
         &self,
         conn: &Conn,
@@ -220,9 +221,9 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    /// What is kept, becomes part of a snapshot, or is not written because it
-    /// is zeros already must be known; so must be the end of the file where
-    /// zeros go past it or a hole is left behind it.
+    /// Revalidates the file if the write keeps ranges, associates them, or
+    /// leaves known zeros unwritten, or if it depends on the end of the file
+    /// because zeros go past it or a hole is left behind it.
     async fn revalidate_before(
         &self,
         file: &Locked<'_>,
@@ -247,10 +248,10 @@ impl<B: Backing> Snapfs<B> {
         Ok(())
     }
 
-    /// What lies before `until` of `spans` becomes part of the snapshot as it is
-    /// now; what a message that failed may have changed behind it keeps what was
-    /// saved for others. `false`: nothing was written, or the snapfid was taken
-    /// meanwhile.
+    /// Associates `spans` up to `until` with the snapshot as they are now.
+    /// Ranges behind it, which a failed message may have changed, keep the
+    /// versions saved for others. `false`: nothing was written, or the snapfid
+    /// was taken meanwhile.
     async fn associate(
         &self,
         conn: &Conn,
@@ -359,7 +360,8 @@ impl<B: Backing> Snapfs<B> {
             ..SetAttr::default()
         };
         if let Ok(Some(_)) = self.own_attr(&open.file, open.back).await {
-            // Who may write may not always set times; the write is done.
+            // The right to write does not imply the right to set times; the
+            // write is done.
             let _ = self.set_attr_lower(open.back, attr).await;
         }
     }
@@ -401,7 +403,8 @@ impl<B: Backing> Snapfs<B> {
         Ok(())
     }
 
-    /// What one message takes of a step from `done` bytes on, at most `most`.
+    /// The part of a step from `done` bytes on that fits into one message of at
+    /// most `most` bytes.
     async fn piece<'s>(
         &self,
         step: &'s Step<'_>,

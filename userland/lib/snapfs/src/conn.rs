@@ -1,4 +1,4 @@
-//! A client's connection: its fids, what it has in flight, its writes.
+//! A client's connection: its fids, its requests in flight, its writes.
 
 use crate::ConnId;
 use crate::durable::Session;
@@ -30,7 +30,7 @@ pub struct Plain {
     pub options: MountOptions,
 }
 
-/// What a client's fid is.
+/// The meaning of a client's fid.
 #[derive(Clone)]
 pub enum Entry {
     /// A lower fid and no more: not open, or not a regular file.
@@ -74,8 +74,8 @@ impl Entry {
     }
 }
 
-/// The place of a request in the order of arrival. Requests wait for earlier
-/// ones only, so that no two ever wait for one another, whatever their tags.
+/// The place of a request in the order of arrival. Requests wait only for
+/// earlier ones, so that no two ever wait for each other, whatever their tags.
 pub type Turn = u64;
 
 /// A connection.
@@ -94,7 +94,7 @@ pub struct Conn {
     pub(crate) tags: RefCell<Vec<(u16, Turn)>>,
     /// Those of them that the client does not want any more.
     pub(crate) flushed: RefCell<BTreeSet<Turn>>,
-    /// Requests so far.
+    /// The number of requests so far.
     pub(crate) turns: Cell<Turn>,
     /// Signalled when a tag is done or a write has its result.
     pub done: Condition,
@@ -138,10 +138,10 @@ impl Drop for Hold<'_> {
 }
 
 impl Conn {
-    /// What `fid` is.
+    /// The meaning of `fid`.
     ///
     /// # Errors
-    /// `EBADF`: nothing.
+    /// `EBADF`: it is not in use.
     #[inline]
     pub fn get(&self, fid: u32) -> Result<Entry, Errno> {
         match self.fids.borrow().get(&fid) {
@@ -194,7 +194,7 @@ impl Conn {
         Ok(())
     }
 
-    /// Changes what `fid` is.
+    /// Changes the meaning of `fid`.
     pub fn replace(&self, fid: u32, entry: Entry) {
         self.fids.borrow_mut().insert(fid, entry);
     }
@@ -252,7 +252,7 @@ impl Conn {
         core::mem::take(&mut *self.fids.borrow_mut())
     }
 
-    /// Has it no fid?
+    /// Returns true if the connection has no fid.
     pub fn is_empty(&self) -> bool {
         self.fids.borrow().is_empty()
     }
@@ -299,7 +299,7 @@ impl Conn {
         flushed.extend(old.map(|(_, turn)| *turn));
     }
 
-    /// Does the client not want this request any more?
+    /// Returns true if the client has flushed this request.
     pub fn is_flushed(&self, turn: Turn) -> bool {
         self.flushed.borrow().contains(&turn)
     }

@@ -1,7 +1,8 @@
-//! A message of a write that failed may have written a part all the same, from
-//! its beginning. For the snapshot that the write was to become part of nothing
-//! was saved there; what the message changed is lost to it. What that is, is
-//! found out by reading. Until the file can be read the snapshot cannot.
+//! Writes of uncertain extent. A message of a write that failed may have
+//! written a part all the same, from its beginning. No before-images were saved
+//! there for the snapshot that the write was to become part of, so the changed
+//! bytes are lost to it. Reading the file shows which bytes these are. Until
+//! the file can be read, the snapshot cannot.
 
 use crate::budget::Share;
 use crate::file::{File, Locked};
@@ -14,10 +15,10 @@ use core::ops::Range;
 
 /// The message of a write that failed.
 pub struct Failed {
-    /// The offset of what is not known to be written.
+    /// The offset of the first byte that is not known to be written.
     pub at: u64,
     pub errno: Errno,
-    /// What it was to write there.
+    /// The bytes that it was to write there.
     pub unsure: Vec<u8>,
 }
 
@@ -38,7 +39,7 @@ impl Clone for Doubt {
 }
 
 impl Doubt {
-    /// Is it about that snapshot?
+    /// Returns true if it concerns that snapshot.
     pub fn is_of(&self, snapshot: &Snapshot) -> bool {
         core::ptr::eq(&*self.snapshot, snapshot)
     }
@@ -77,7 +78,7 @@ impl<B: Backing> Snapfs<B> {
         let _ = self.resolve_doubt(file).await;
     }
 
-    /// Finds out what a message that failed has written.
+    /// Determines the bytes that a failed message has written.
     ///
     /// # Errors
     /// Those of reading the file.
@@ -104,7 +105,8 @@ impl<B: Backing> Snapfs<B> {
         Ok(())
     }
 
-    /// The same for one who has not the file's lock, before a snapshot is read.
+    /// As [`Snapfs::resolve_doubt`], for callers without the file's lock,
+    /// before a snapshot is read.
     pub(crate) async fn resolve_doubt_of(&self, file: &File) -> Result<(), Errno> {
         self.resolve_doubt(&file.lock().await).await
     }

@@ -61,12 +61,13 @@ impl<F: Future> Default for Executor<F> {
 }
 
 impl<F: Future> Executor<F> {
-    /// Is there room for one more task? Take no more work while not.
+    /// Returns true if there is room for another task; only then may more work
+    /// be taken.
     pub fn has_room(&self) -> bool {
         self.running != u64::MAX
     }
 
-    /// Does nothing run?
+    /// Returns true if no task exists.
     pub fn is_idle(&self) -> bool {
         self.running == 0
     }

@@ -42,7 +42,7 @@ impl File {
         }
     }
 
-    /// Are the two one?
+    /// Returns true if both are the same file.
     pub fn is(&self, other: &File) -> bool {
         core::ptr::eq(self, other)
     }
@@ -53,9 +53,10 @@ impl File {
     }
 }
 
-/// Proof of holding a file's lock: only with it are the file, its size, its
-/// versions and what any snapshot of it refers to changed, messages included.
-/// Reading a snapshot needs no lock: it looks again when the data is there.
+/// Proof of holding a file's lock. Only its holder may change the file, its
+/// size, its versions and the references of its snapshots, also across
+/// messages. Reading a snapshot needs no lock: it checks again when the data
+/// has arrived.
 #[must_use]
 pub struct Locked<'f> {
     file: &'f File,
@@ -73,10 +74,10 @@ impl Deref for Locked<'_> {
 /// When a file was changed, in seconds and nanoseconds.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Times {
-    /// Its content.
+    /// The time of the last change of content.
     pub mtime: (u64, u64),
-    /// Its content, its other attributes or its names: an external writer cannot
-    /// put it back. `None`: whatever is found is snapfs's own doing.
+    /// The time of the last change of content, attributes or names; external
+    /// writers cannot restore it. `None`: a difference is due to snapfs itself.
     pub ctime: Option<(u64, u64)>,
 }
 
@@ -107,7 +108,7 @@ pub struct State {
     pub history: History,
     /// Open fids, snapshots and tasks that need the file to be known.
     users: u32,
-    /// Live snapshots.
+    /// The number of live snapshots.
     pub snaps: u32,
     /// Those of them that must not lose anything.
     pub precious: u32,
@@ -118,18 +119,18 @@ pub struct State {
     pub orphan: bool,
     /// Names of this file in the hidden directory.
     pub hidden: Vec<HiddenName>,
-    /// What the blocks were, and which snapshots need that.
+    /// The versions of blocks, and the references to them.
     pub versions: Versions,
-    /// A write that failed, of which it is not known what it has changed.
+    /// A failed write whose extent is unknown.
     pub doubt: Option<Doubt>,
     /// Which bytes are known to be zeros. What an external writer does to them is
     /// noticed as everywhere: nothing is known while `times` are not.
     pub zeros: Zeros,
-    /// What the log says of the file.
+    /// The state of the file in the log.
     pub logged: Option<Logged>,
     /// The log says that we are changing it.
     pub begun: bool,
-    /// What all this takes of the memory for all files.
+    /// The memory charged for all this.
     pub share: Share,
 }
 
@@ -157,8 +158,8 @@ impl State {
         }
     }
 
-    /// What is known of the file has become more, or less. What is only good to
-    /// know is forgotten before it takes what snapshots need.
+    /// Updates the charge after growth or shrinking. Optional knowledge is
+    /// dropped before it takes memory that snapshots need.
     pub fn weigh(&mut self) {
         let known = self.zeros.weight() + self.history.weight();
         self.share.set(self.versions.weight() + known);
@@ -169,20 +170,20 @@ impl State {
         }
     }
 
-    /// Bytes of the file are not what they were before `epoch`.
+    /// Records that bytes of the file changed at `epoch`.
     pub fn changed(&mut self, bytes: &Range<u64>, epoch: u64) {
         self.epoch = epoch;
         self.history.note(bytes, epoch);
         self.weigh();
     }
 
-    /// Any byte may not be what it was before `epoch`.
+    /// Records that any byte may have changed at `epoch`.
     pub fn all_changed(&mut self, epoch: u64) {
         self.epoch = epoch;
         self.history.note_all(epoch);
     }
 
-    /// What changed after `known`, as a CHG; the list is put into `out`.
+    /// The changes after `known`, as a CHG; the list is put into `out`.
     pub fn changes<'o>(&self, known: u64, out: &'o mut Vec<(u64, u64)>) -> Changes<'o> {
         if known > self.epoch {
             // No client was told such an epoch of this file.
@@ -191,21 +192,21 @@ impl State {
         self.history.since(known, out)
     }
 
-    /// What the file's size and times are known to be from now on.
+    /// Sets the known size and times of the file.
     pub fn saw(&mut self, size: u64, times: Option<Times>) {
         self.size = size;
         self.times = times;
         self.seen += 1;
     }
 
-    /// `bytes` are about to be written: what was known of them is not true any
-    /// more, whatever becomes of the write.
+    /// Prepares for a write of `bytes`: knowledge about them is dropped,
+    /// whether the write succeeds or not.
     pub fn begin_write(&mut self, bytes: Range<u64>) {
         self.zeros.remove(bytes);
     }
 
-    /// `bytes` were written; the file reaches at least to their end, and what
-    /// lies between its old end and them is zeros, if the old end is known.
+    /// Records a write of `bytes`. The file reaches at least to their end, and
+    /// the gap between its old end and them is zeros, if the old end is known.
     pub fn wrote(&mut self, bytes: Range<u64>) {
         if bytes.is_empty() {
             return;
@@ -276,7 +277,7 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// Makes `bytes` of a snapshot of the file refer to `epoch`, or to nothing;
-    /// what nothing reaches any more is forgotten.
+    /// drops versions that cannot be reached any more.
     pub(crate) fn refer(
         &self,
         file: &Locked<'_>,

@@ -18,14 +18,14 @@ use core::cell::Cell;
 use ninep::consts::{NONUNAME, open, qid, setattr, unlink};
 use ninep::{ByteStr, ByteString, DirEntries, Names, Qid, Request, SetAttr};
 
-/// Its name, which clients can neither see nor use in its home, whatever the
-/// case of its letters.
+/// Its name, which clients can neither see nor use in its home, in upper or
+/// lower case.
 pub const HIDDEN: ByteStr<'static> = ByteStr(b".snapfs");
 
 /// A directory: a lower fid of snapfs's own for it, and its qid.path.
 type Dir = (LowerFid, u64);
 
-/// One use of the hidden directory, which is there until the last one ends.
+/// One use of the hidden directory, which exists until the last use ends.
 #[must_use = "Snapfs::leave_hidden_dir ends it"]
 #[cfg_attr(feature = "duplicate", derive(Clone))]
 pub struct InHidden {
@@ -47,7 +47,7 @@ impl HiddenName {
     }
 }
 
-/// The directory's state.
+/// The state of the directory.
 #[cfg_attr(feature = "duplicate", derive(Clone))]
 #[derive(Default)]
 pub struct Hidden {
@@ -73,7 +73,7 @@ impl Hidden {
         self.home.set(Some(home));
     }
 
-    /// Is it made in the directory with this qid.path?
+    /// Returns true if its home is the directory with this qid.path.
     pub fn is_home(&self, path: u64) -> bool {
         self.home.get().is_some_and(|(_, home)| home == path)
     }
@@ -91,13 +91,13 @@ pub fn is_reserved(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(&HIDDEN)
 }
 
-/// Does the error say that there is no room?
+/// Returns true if the error means that there is no space.
 pub fn no_room(errno: Errno) -> bool {
     matches!(errno, Errno::ENOSPC | Errno::EDQUOT)
 }
 
-/// Does the error say that the hidden directory is not to be had in its home, or
-/// that nothing may be moved there, however much room there is?
+/// Returns true if the error means that the hidden directory cannot be made in
+/// its home, or that nothing may be moved there, regardless of space.
 pub fn is_no_place(errno: Errno) -> bool {
     // EEXIST: the name is taken by something else, which is left alone.
     matches!(
@@ -137,7 +137,7 @@ impl<B: Backing> Snapfs<B> {
         };
         match self.unseen(home, self.tell(&request)).await {
             Ok(()) => {}
-            // One of ours that could not be removed.
+            // An own file that could not be removed.
             Err(Errno::EEXIST) if hidden.path.get().is_some() => {}
             Err(errno) => return Err(errno),
         }
@@ -224,8 +224,8 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    /// Does `change`, which is no client's affair, in the home and puts back its
-    /// time of last change.
+    /// Performs an internal `change` in the home and restores its time of last
+    /// change.
     async fn unseen<T>(&self, home: LowerFid, change: impl Future<Output = T>) -> T {
         let _alone = self.hidden.times.exclusive().await;
         let before = self.attr_lower(home).await;
@@ -266,12 +266,13 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    /// Is it the hidden directory?
+    /// Returns true for the hidden directory.
     pub(crate) fn is_hidden(&self, qid: &Qid) -> bool {
         self.hidden.path.get() == Some(qid.path)
     }
 
-    /// Which of the names walked, from `from` on, is the hidden directory's?
+    /// The index of the hidden directory among the names walked, from `from`
+    /// on.
     pub(crate) async fn hidden_among(
         &self,
         from: &Qid,
@@ -301,7 +302,7 @@ impl<B: Backing> Snapfs<B> {
         Ok(HiddenName { number, hidden })
     }
 
-    /// What has that name is removed.
+    /// Removes the file of that name.
     pub(crate) async fn remove_hidden(&self, name: HiddenName) {
         let _ = self
             .unlink_lower(name.hidden.dir, name.text().as_byte_str(), 0)
@@ -309,7 +310,7 @@ impl<B: Backing> Snapfs<B> {
         self.leave_hidden_dir(name.hidden).await;
     }
 
-    /// Removes what a dead instance left. The caller's lock on the directory
+    /// Removes the files of a dead instance. The caller's lock on the directory
     /// proves that it is dead.
     pub(crate) async fn clean_hidden_dir(&self, root: LowerFid) -> Result<(), Errno> {
         let fid = match self.walk_lower(root, &[HIDDEN]).await {
@@ -325,7 +326,7 @@ impl<B: Backing> Snapfs<B> {
         Ok(())
     }
 
-    /// Removes what is in the directory, but for the names `kept`.
+    /// Empties the directory, except for the names `kept`.
     pub(crate) async fn empty_dir(
         &self,
         dir: LowerFid,

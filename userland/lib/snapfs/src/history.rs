@@ -1,8 +1,8 @@
-//! When each range of a file was last changed: what CHG lists are made of, and
-//! the proof that bytes are still those of an earlier epoch.
+//! The epochs of the last changes of a file's ranges: the source of CHG lists,
+//! and the proof that bytes are still those of an earlier epoch.
 //!
-//! Bounded: where there would be too many ranges, neighbours become one, as of
-//! the later change. So what is said here is never too early, at times too late.
+//! Bounded: beyond the limit, neighbours are merged, with the epoch of the
+//! later change. So an epoch here is never too early, but sometimes too late.
 
 use crate::BLOCK;
 use crate::references::blocks;
@@ -24,7 +24,7 @@ const END: u64 = 1 << 63;
 /// The changes of one file.
 #[cfg_attr(feature = "duplicate", derive(Clone))]
 pub struct History {
-    /// What no range says changed at this epoch, or before it.
+    /// All other bytes changed last at this epoch or before it.
     base: Epoch,
     /// The epochs of blocks, all above `base`.
     ranges: RangeMap<Epoch>,
@@ -86,7 +86,7 @@ impl History {
         changed.map(|span| span.value).max().unwrap_or(self.base)
     }
 
-    /// What changed after `known`, as a CHG; the list is put into `out`.
+    /// The changes after `known`, as a CHG; the list is put into `out`.
     pub fn since<'o>(&self, known: u64, out: &'o mut Vec<(u64, u64)>) -> Changes<'o> {
         if known == 0 {
             return Changes::NONE;

@@ -16,7 +16,7 @@
 //! snapshots; releasing also some look-ups for each run of blocks saved at its
 //! epoch in its range. A write costs O(log n) per block, and at most one rescue
 //! per block and epoch in use, however many snapshots there are. What is known
-//! to be zeros costs O(log n), however much it is.
+//! to be zeros costs O(log n), for any length.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -67,10 +67,10 @@ pub use backing::{Answer, Backing, ConnId, Head, Payload};
 pub use exec::{Executor, TASKS_MAX};
 pub use put::WMAX;
 
-/// Bytes in a block: what is rescued at once.
+/// Bytes in a block: the unit of rescues.
 pub const BLOCK: u64 = abi::PAGE;
 
-/// The file server. See [`Backing`] for what it needs.
+/// The file server. [`Backing`] is its lower server.
 pub struct Snapfs<B: Backing> {
     backing: B,
     conns: RefCell<BTreeMap<ConnId, Rc<conn::Conn>>>,
@@ -82,15 +82,15 @@ pub struct Snapfs<B: Backing> {
     /// Held exclusively while names are removed or replaced, shared by walks:
     /// a rename over a file in use takes two steps, which are not to be seen.
     names: sync::Lock,
-    /// Memory for what is known of files and their snapshots.
+    /// Memory for the state of files and snapshots.
     tables: Rc<budget::Budget>,
-    /// Memory for writes in the making.
+    /// Memory for staged writes.
     staging: Rc<budget::Budget>,
     /// Most bytes one commit moves.
     wmax: u64,
     /// Most fids of one connection.
     fids_max: usize,
-    /// Held by the one commit that has what it copies in memory.
+    /// Held by the one commit that has copied bytes in memory.
     copying: sync::Lock,
     /// The request that runs now: its connection, and its turn there.
     now_served: Cell<(ConnId, conn::Turn)>,
@@ -99,19 +99,19 @@ pub struct Snapfs<B: Backing> {
     /// The newest epoch given out.
     epoch: Cell<u64>,
     durable: durable::Durable,
-    /// Live snapshots.
+    /// The number of live snapshots.
     snapshots: Cell<u32>,
     /// Blocks rescued so far.
     rescued: Cell<u64>,
     /// Blocks that could not be.
     lost: Cell<u64>,
-    /// What was found out about the file system of the hidden directory: its
-    /// identity, if it counts the blocks of files.
+    /// The identity of the hidden directory's file system, if that counts the
+    /// blocks of files; `None`: not examined yet.
     counts_blocks: Cell<Option<Option<rescue::FileSystem>>>,
 }
 
-/// How a server is to be. The default keeps nothing of who hangs up, and takes 64
-/// MiB.
+/// The options of a server. By default it keeps nothing of disconnected
+/// clients, and uses 64 MiB.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// The newest epoch that an earlier server over the same tree may have
@@ -124,9 +124,10 @@ pub struct Options {
     /// an earlier instance left of its snapshots is used only if it is the
     /// same: a machine that lost power may have written in any order.
     pub boot: [u64; 2],
-    /// Bytes of memory that all clients together may make the server hold, about:
-    /// half of it for writes in the making, half for what is known of snapshots.
-    /// What would take more is refused, with `EAGAIN` and `ENOMEM`.
+    /// The memory in bytes that all clients together may make the server use,
+    /// approximately: half of it for staged writes, half for the state of
+    /// snapshots. Requests that need more are refused, with `EAGAIN` and
+    /// `ENOMEM`.
     pub memory: usize,
 }
 
@@ -141,7 +142,7 @@ impl Default for Options {
     }
 }
 
-/// What a server holds, for tests and for people.
+/// The objects that a server holds, for tests and for display.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Lower fids in use, the server's own included.
@@ -231,7 +232,7 @@ impl<B: Backing> Snapfs<B> {
         self.clean_hidden_dir(root).await
     }
 
-    /// What the server holds now.
+    /// The objects that the server holds now.
     pub fn counters(&self) -> Counters {
         let files = self.files.borrow();
         let entries = |file: &Rc<file::File>| file.state.borrow().versions.len();

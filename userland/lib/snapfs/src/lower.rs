@@ -60,8 +60,8 @@ impl FidPool {
 }
 
 impl<B: Backing> Snapfs<B> {
-    /// One exchange; `pick` takes what is wanted from the reply, or `None` if
-    /// it is not the right one.
+    /// One exchange; `pick` extracts the result from the reply, or returns
+    /// `None` for a wrong one.
     pub(crate) async fn call<T>(
         &self,
         request: &Request<'_>,
@@ -90,8 +90,8 @@ impl<B: Backing> Snapfs<B> {
         self.fids.borrow_mut().give_back(fid);
     }
 
-    /// Gives `fid` back. It is gone in any case; an error is about what was done
-    /// with it.
+    /// Clunks `fid`. It is gone in any case; an error is about earlier
+    /// operations on it.
     pub(crate) async fn close_lower(&self, fid: LowerFid) -> Result<(), Errno> {
         let clunked = self.tell(&Request::Clunk { fid }).await;
         self.no_fid(fid);
@@ -103,7 +103,7 @@ impl<B: Backing> Snapfs<B> {
         let _ = self.close_lower(fid).await;
     }
 
-    /// `fid` if what was done with it succeeded; else it is given back.
+    /// Returns `fid` if the operation on it succeeded; otherwise clunks it.
     pub(crate) async fn keep_if<T>(
         &self,
         done: Result<T, Errno>,
@@ -115,7 +115,7 @@ impl<B: Backing> Snapfs<B> {
         done.map(|_| fid)
     }
 
-    /// A new fid for what is attached to.
+    /// A new fid for the attached directory.
     pub(crate) async fn attach_lower(
         &self,
         uname: ByteStr<'_>,
@@ -134,8 +134,8 @@ impl<B: Backing> Snapfs<B> {
         attached.await.inspect_err(|_| self.no_fid(fid))
     }
 
-    /// A new fid for what is at `names` from `fid`; qid of the last name, or
-    /// `None` for no names.
+    /// A new fid for the file at `names` from `fid`, and the qid of the last
+    /// name; `None` for no names.
     pub(crate) async fn walk_lower(
         &self,
         fid: LowerFid,
@@ -188,7 +188,7 @@ impl<B: Backing> Snapfs<B> {
             .await
     }
 
-    /// A new fid, open, for what is at `name` in `dir`.
+    /// A new open fid for the file `name` in `dir`.
     pub(crate) async fn open_lower_at(
         &self,
         dir: LowerFid,

@@ -48,7 +48,7 @@ impl<B: Backing> Snapfs<B> {
         self.tell(&request).await
     }
 
-    /// Renames what a lower fid refers to.
+    /// Renames the file of a lower fid.
     async fn rename_fid_lower(&self, fid: LowerFid, (dfid, name): Name<'_>) -> Result<(), Errno> {
         let _changing = self.hidden.change_of_names().await;
         self.tell(&Request::Rename { fid, dfid, name }).await
@@ -64,7 +64,7 @@ impl<B: Backing> Snapfs<B> {
         linked
     }
 
-    /// What `name` is, if it is anything.
+    /// The qid of `name`; `None` if it does not exist.
     pub(crate) async fn qid_of(&self, (dir, name): Name<'_>) -> Result<Option<Qid>, Errno> {
         match self.walk_lower(dir, &[name]).await {
             Ok((fid, qid)) => {
@@ -109,9 +109,9 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    /// Moves a name of `file` into the hidden directory, as `moving` does it: its
-    /// number there, or `None` if it cannot be moved there. Who removes a file is
-    /// not refused for that.
+    /// Moves a name of `file` into the hidden directory, with `moving`. Returns
+    /// its number there, or `None` if it cannot be moved there; that does not
+    /// prevent its removal.
     async fn hide(
         &self,
         file: &File,
@@ -243,7 +243,8 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    /// Hides the file of a lower fid; `false` if it is to be removed there.
+    /// Hides the file of a lower fid; `false` if it is to be removed at the
+    /// lower server.
     async fn remove_fid(&self, back: LowerFid, qid: &Qid) -> Result<bool, Errno> {
         self.still_named(back, qid).await?;
         let Some(file) = self.known_file(qid.path) else {
@@ -260,9 +261,9 @@ impl<B: Backing> Snapfs<B> {
         hidden
     }
 
-    /// A fid's name has just been hidden as `number`; was it one that clients
-    /// could see? The name of a file that has several may have been removed,
-    /// and the fid have gone along into the hidden directory.
+    /// Checks that a fid's name, just hidden as `number`, was visible to
+    /// clients. A name of a file with several may have been removed, so that
+    /// the fid went into the hidden directory with it.
     ///
     /// # Errors
     /// `ENOENT`: it was hidden before.
@@ -307,8 +308,8 @@ impl<B: Backing> Snapfs<B> {
         let names = self.names.exclusive().await;
         let (old, new) = ((olddir.back, oldname), (newdir.back, newname));
         let over = self.used_file(new).await?;
-        // What moves is of interest if it takes a place, or if snapshots need to
-        // know why its ctime does.
+        // The moving file matters if it replaces another, or if snapshots need
+        // the reason for the change of its ctime.
         let source = match over.is_some() || self.snapshots.get() > 0 {
             true => self.qid_of(old).await,
             false => Ok(None),
@@ -351,7 +352,7 @@ impl<B: Backing> Snapfs<B> {
             (Some(over), Ok(Some(source))) if source.path != over.path => {
                 self.replace_with(&over, name, rename).await
             }
-            // The same file, or nothing: the server knows what to say.
+            // The same file, or none: the server has the right answer.
             _ => rename.await,
         };
         (renaming, moved)

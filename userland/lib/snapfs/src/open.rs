@@ -31,7 +31,7 @@ const fn for_lower(flags: u32) -> u32 {
     flags & !(OURS | open::CREAT | open::EXCL)
 }
 
-/// What a fid is after it was opened, and the qid of what it opened.
+/// The new meaning of a fid, and the qid of the file it opened.
 type Opened = (Entry, Result<Qid, Errno>);
 
 impl<B: Backing> Snapfs<B> {
@@ -187,7 +187,7 @@ impl<B: Backing> Snapfs<B> {
         })
     }
 
-    /// Opens a fid: what it is then, and the file's qid.
+    /// Opens a fid; returns its new meaning, and the file's qid.
     async fn open_plain(&self, unopened: Plain, flags: u32) -> Opened {
         let (back, kind) = (unopened.back, unopened.qid.kind);
         let special = kind & qid::DIR != 0;
@@ -222,8 +222,8 @@ impl<B: Backing> Snapfs<B> {
         })
     }
 
-    /// Creates and opens a file: what the directory's fid is then, and the
-    /// file's qid.
+    /// Creates and opens a file; returns the new meaning of the directory's
+    /// fid, and the file's qid.
     async fn create_in(&self, dir: Plain, request: &Request<'_>) -> Opened {
         let &Request::Lcreate {
             name,
@@ -285,7 +285,7 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    /// Opens what the name of an open fid stands for now, in place of it.
+    /// Opens the file that now has the name of an open fid, in place of that.
     async fn open_again(&self, back: LowerFid, flags: u32) -> Result<(LowerFid, Qid), Errno> {
         let (new, _) = self.walk_lower(back, &[]).await?;
         let opened = self.open_lower(new, for_lower(flags)).await;
@@ -294,7 +294,8 @@ impl<B: Backing> Snapfs<B> {
         Ok((new, opened?))
     }
 
-    /// Is a fid that was just opened a regular file? One that is to be cut is.
+    /// Determines whether a lower fid that was just opened is a regular file. A
+    /// file that is to be truncated is.
     ///
     /// # Errors
     /// `ESTALE`: it is not that file. The backing's.

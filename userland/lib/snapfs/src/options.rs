@@ -21,7 +21,7 @@ pub struct MountOptions {
     pub check: Check,
 }
 
-/// What comes first when old bytes cannot be saved.
+/// The policy for before-images that cannot be saved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Unsaved {
     /// The snapshot: writers are refused.
@@ -41,7 +41,7 @@ pub enum Check {
     Always,
 }
 
-/// Where old bytes are to be saved, which is the same for all of a server.
+/// The place of before-images, the same for all of a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Saving<'a> {
     Memory,
@@ -49,7 +49,7 @@ pub enum Saving<'a> {
     Dir(ByteStr<'a>),
 }
 
-/// What an attach asks for.
+/// The content of an attach name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Asked<'a> {
     /// The directory to attach to.
@@ -58,10 +58,10 @@ pub struct Asked<'a> {
     pub saving: Option<Saving<'a>>,
 }
 
-/// What the name of an attach says.
+/// Parses the name of an attach.
 ///
 /// # Errors
-/// `EINVAL`: an option that there is not.
+/// `EINVAL`: an unknown option.
 pub fn parse(aname: ByteStr<'_>) -> Result<Asked<'_>, Errno> {
     let (dir, list) = match aname.iter().rposition(|byte| *byte == b'?') {
         Some(at) => {

@@ -1,6 +1,5 @@
-//! What a commit is going to write: its operations looked at one by one, with
-//! everything read that is to be copied from where the write itself goes, before
-//! anything is changed.
+//! The plan of a commit: its operations checked one by one, and all sources
+//! read that the write itself overwrites, before any change.
 
 use crate::budget::reserve;
 use crate::commit::Put;
@@ -21,7 +20,7 @@ use ninep::PutKind;
 /// only tear a copy into pieces.
 const ZEROS_MIN: u64 = 128 << 10;
 
-/// One thing to apply.
+/// One step of the plan.
 pub struct Step<'a> {
     pub off: u64,
     pub len: u64,
@@ -50,8 +49,8 @@ pub struct Plan<'a> {
     wmax: u64,
     /// Why it does not go on.
     pub error: Option<Errno>,
-    /// So many bytes may yet be read early, though the write does not change them:
-    /// while they are few, an error is found before anything is done.
+    /// The number of bytes that may be read early although the write does not
+    /// change them: while they are few, an error is found before any change.
     early: u64,
     /// It has bytes that it copies in memory: only one write at a time does.
     alone: Option<Held<'a>>,
@@ -62,8 +61,8 @@ impl<'a> Plan<'a> {
         self.wmax - self.moved
     }
 
-    /// May the write change any of these bytes of a snapshot? Those that were
-    /// saved it does not.
+    /// Returns true if the write may change any of these bytes of a snapshot.
+    /// Saved bytes do not change.
     fn overwrites(
         &self,
         file: &File,
@@ -94,9 +93,9 @@ impl<'a> Plan<'a> {
 }
 
 impl<B: Backing> Snapfs<B> {
-    /// Decides what is to be done, as far as one commit goes, and reads what it
-    /// is itself going to overwrite. Other sources stay where they are, however
-    /// many bytes they have: what a snapshot has does not change.
+    /// Plans the operations up to the limit of one commit, and reads the bytes
+    /// that it overwrites itself. Other sources stay in place, of any length,
+    /// because the content of a snapshot does not change.
     pub(crate) async fn plan<'a>(
         &'a self,
         conn: &Conn,
@@ -293,9 +292,9 @@ impl Source {
     }
 }
 
-/// Plans zeros for `range`, as far as there is room. What is known to be zeros
-/// is left alone, and what is past the end of the file needs only its last
-/// byte. Returns how many bytes.
+/// Plans zeros for `range`, as far as there is room. Known zeros are left
+/// alone, and a range past the end of the file needs only its last byte.
+/// Returns the number of bytes.
 fn plan_zeros(plan: &mut Plan<'_>, file: &File, range: &Range<u64>) -> u64 {
     let planned_end = plan.steps.last().map_or(0, |step| step.off + step.len);
     let state = file.state.borrow();

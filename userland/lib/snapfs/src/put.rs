@@ -1,5 +1,5 @@
-//! Writes in the making: what the messages of one wid staged, and the results
-//! of those that are done, kept for a client that asks again.
+//! Staged writes: the messages of each wid, and the results of finished writes,
+//! kept for a client that asks again.
 
 use crate::budget::{Budget, Share, reserve};
 use crate::commit::{Done, Put};
@@ -13,7 +13,7 @@ use ninep::{Changes, PutKind, PutOp, PutOps, Reply, Request};
 
 /// Most bytes one commit moves, where there is memory for it.
 pub const WMAX: u64 = 8 << 20;
-/// Least, whatever there is: two messages.
+/// The smallest limit in any case: two messages.
 const WMAX_MIN: u64 = 256 << 10;
 /// Writes of [`WMAX`] bytes that are staged at a time.
 pub const STAGED_MAX: u64 = 4;
@@ -22,7 +22,7 @@ const OPS_MAX: usize = 16 << 10;
 /// Most writes of one connection that are staged or remembered.
 const WRITES_MAX: usize = 256;
 
-/// Least memory that writes in the making need.
+/// The least memory for staged writes.
 pub const STAGED_MIN: usize = (STAGED_MAX * WMAX_MIN) as usize;
 
 /// Most bytes one commit moves, if `memory` bytes may be staged.
@@ -71,14 +71,14 @@ pub enum Write {
     Staged(Staged),
     /// Being committed.
     Running,
-    /// What became of it.
+    /// The result.
     Done(Result<Done, Errno>),
     /// A message of it was refused, so all of it will be: kept until the client
     /// has heard of it, for without this its last message would be done alone.
     Refused(Errno),
 }
 
-/// What was staged.
+/// The staged messages of a write.
 #[cfg_attr(feature = "duplicate", derive(Clone))]
 pub struct Staged {
     fid: u32,
@@ -90,11 +90,11 @@ pub struct Staged {
     len: u64,
     /// One commit takes no more; the write will be short.
     full: bool,
-    /// What it takes of the memory for all.
+    /// The memory charged for it.
     share: Share,
 }
 
-/// A message of a write, besides what it says of the whole.
+/// A message of a write, without its statements about the whole.
 #[derive(Clone, Copy)]
 struct Piece<'a> {
     fid: u32,
@@ -246,8 +246,8 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    /// Stages a message, or for a COMMIT takes out what was staged with it and
-    /// marks the write as running; `None`: it is all in this message.
+    /// Stages a message, or for a COMMIT takes out the staged messages and
+    /// marks the write as running; `None`: all of it is in this message.
     fn stage(
         &self,
         conn: &Conn,

@@ -1,4 +1,4 @@
-//! What one snapshot refers to: byte ranges of its file, each as of an epoch.
+//! The references of one snapshot: byte ranges of its file, each at an epoch.
 //!
 //! Each span here is one reference to whole blocks in the file's [`Versions`];
 //! every change keeps the two in step.
@@ -33,8 +33,8 @@ impl References {
         Some((span.end, span.value))
     }
 
-    /// Makes `bytes` refer to `epoch`, or to nothing. The places of what nothing
-    /// reaches any more, the first and how many, go to `freed`.
+    /// Makes `bytes` refer to `epoch`, or to nothing. The places of unreachable
+    /// versions, the first and how many, go to `freed`.
     pub fn set(
         &mut self,
         bytes: &Range<u64>,
@@ -55,7 +55,7 @@ impl References {
         versions.sweep(gone.map(|gone| (blocks_of(&gone), gone.value)), freed);
     }
 
-    /// What there is of references to `written`: whole, and without those bytes.
+    /// The references to `written`: whole, and without those bytes.
     fn without(&self, written: &[Range<u64>]) -> (RangeMap<Epoch>, RangeMap<Epoch>) {
         let mut whole = RangeMap::new();
         for bytes in written {
@@ -70,9 +70,10 @@ impl References {
         (whole, rest)
     }
 
-    /// The bytes `written`, which are about to be written, need nothing saved for
-    /// this snapshot: it will refer to what is written. They can be read as
-    /// before. [`References::take_back`] must follow with the same bytes.
+    /// Sets the references to `written` aside before a write of these bytes:
+    /// nothing needs to be saved for this snapshot, which will refer to the
+    /// written bytes. They can be read as before. [`References::take_back`]
+    /// must follow with the same bytes.
     pub fn set_aside(&self, written: &[Range<u64>], versions: &mut Versions) {
         let (whole, rest) = self.without(written);
         for bytes in written {

@@ -26,15 +26,14 @@ const RUNS_AT_ONCE: u64 = 16;
 const RESCUE_BLOCKS: u64 = 32;
 
 impl<B: Backing> Snapfs<B> {
-    /// Saves what snapshots still need of `bytes`, which are about to be
-    /// overwritten or cut off. When this returns, the store has acknowledged
-    /// every block and the file's versions say where it is. What is known to be
-    /// zeros is noted, however much it is; the rest is read, a bounded piece at a
-    /// time.
+    /// Saves the before-images of `bytes`, which are about to be overwritten or
+    /// cut off. When this returns, the store has acknowledged every block and
+    /// the file's versions name their places. Known zeros are recorded, however
+    /// many; the rest is read, a bounded piece at a time.
     ///
     /// # Errors
-    /// The backing's, where a snapshot must not lose anything. `ENOMEM`. `EINTR`:
-    /// it takes long, and its client does not want it any more.
+    /// The backing's, if a snapshot must not lose anything. `ENOMEM`. `EINTR`:
+    /// it takes long, and its request was flushed.
     pub(crate) async fn rescue(&self, file: &Locked<'_>, bytes: Range<u64>) -> Result<(), Errno> {
         let end = bytes.end.min(file.state.borrow().size);
         if bytes.start >= end {
@@ -43,7 +42,8 @@ impl<B: Backing> Snapfs<B> {
         }
         let mut left = references::blocks(&(bytes.start..end));
         self.note_zeros(file, &left).await;
-        // Up to here one by one: only what cannot be saved shall be lost.
+        // Up to here one by one, so that only blocks that cannot be saved are
+        // lost.
         let mut single = left.start;
         for runs in 0.. {
             if runs > RUNS_AT_ONCE && self.is_flushed() {
@@ -120,7 +120,7 @@ impl<B: Backing> Snapfs<B> {
         self.rescued.set(self.rescued.get() + blocks);
     }
 
-    /// Notes what must be saved of `blocks` and is known to be zeros.
+    /// Records the known zeros among the blocks that must be saved.
     async fn note_zeros(&self, file: &Locked<'_>, blocks: &Range<u64>) {
         let reader = {
             let state = file.state.borrow();
@@ -144,7 +144,7 @@ impl<B: Backing> Snapfs<B> {
         {
             left.start = known.end;
             let end = match known.end >= *size {
-                // What lies past the end of the file is in no snapshot.
+                // Bytes past the end of the file are in no snapshot.
                 true => known.end.div_ceil(BLOCK),
                 false => known.end / BLOCK,
             };
@@ -170,9 +170,9 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    /// Is the file, which has no blocks, on a file system that was seen to
-    /// count them? A share may hold others, and some of them say 0 whatever is
-    /// in a file (procfs, sysfs, many a FUSE server).
+    /// Returns true if the file, which has no blocks, is on a file system known
+    /// to count them. A share may contain others, and some of them report 0 for
+    /// every file (procfs, sysfs, many FUSE servers).
     async fn is_on_counting(&self, file: &File, fid: LowerFid) -> bool {
         let Some(counting) = self.counting_file_system().await else {
             return false;
@@ -180,13 +180,13 @@ impl<B: Backing> Snapfs<B> {
         let Ok(own) = self.file_system_of(fid).await else {
             return false;
         };
-        // What was asked was this file, if the name stands for it still.
+        // The answer was about this file, if the name still stands for it.
         own == counting && matches!(self.own_attr(file, fid).await, Ok(Some(_)))
     }
 
     /// The file system of the hidden directory, if it counts the blocks of a
-    /// file as soon as they are written; so a file is made to see. One that
-    /// does not say which it is cannot be told from others.
+    /// file as soon as they are written; a file is created to find out. A file
+    /// system without an identity cannot be told from others.
     async fn counting_file_system(&self) -> Option<FileSystem> {
         if let Some(known) = self.counts_blocks.get() {
             return known;

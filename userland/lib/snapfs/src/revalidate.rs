@@ -22,7 +22,7 @@ impl State {
         }
     }
 
-    /// Has the file that size, and the times that it is known to have?
+    /// Returns true if the file has the known size and times.
     fn is_as_known(&self, attr: &Attr) -> bool {
         let found = Times::from(attr);
         // While snapfs changes names itself ctime is no proof.
@@ -140,7 +140,8 @@ impl<B: Backing> Snapfs<B> {
     /// An external writer changed the file: what is not saved is lost to snapshots.
     pub(crate) fn invalidate(&self, state: &mut State) {
         if state.snaps > 0 {
-            // Not the file's own: an earlier instance may have told a later one.
+            // Not the file's own epoch, because an earlier instance may have
+            // reported a later one.
             state.versions.break_at(self.epoch.get());
         }
         state.zeros.clear();

@@ -16,7 +16,7 @@ use ninep::{ByteStr, PutKind, PutOp, Reply, Request, decode_request, peek};
 
 /// Smallest msize that is of any use.
 const MSIZE_MIN: u32 = 512;
-/// What msize has above the data of an I/O.
+/// The part of the msize beyond the data of a read or write.
 const HEADROOM: u32 = 4096;
 
 /// What becomes of most requests.
@@ -33,7 +33,7 @@ pub fn whole<B>(tag: u16, reply: &Reply<'_>) -> Answer<B> {
 }
 
 /// A reply that does not fit in place. The longest is a readlink or a list of
-/// changes, far below 4 MiB; what is longer is an `EPROTO`.
+/// changes, far below 4 MiB; a longer one becomes `EPROTO`.
 fn encode(tag: u16, reply: &Reply<'_>) -> Vec<u8> {
     let mut out = vec![0; 512];
     let mut reply = reply;
@@ -96,8 +96,8 @@ impl<B: Backing> Snapfs<B> {
         answer
     }
 
-    /// Does the client of the request that is served now not want it any more?
-    /// Long work looks now and then, before it has changed anything.
+    /// Returns true if the request being served was flushed. Long work checks
+    /// this now and then, before it has changed anything.
     pub(crate) fn is_flushed(&self) -> bool {
         let (conn, turn) = self.now_served.get();
         let conns = self.conns.borrow();
@@ -199,7 +199,7 @@ impl<B: Backing> Snapfs<B> {
         Ok(whole(tag, &reply?))
     }
 
-    /// The snapshot messages, to who negotiated them.
+    /// The snapshot messages, for clients that negotiated them.
     async fn serve_snaps<'r>(
         &self,
         conn: &Conn,
@@ -222,8 +222,8 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    /// `Tversion`: everything the connection held is given back first. What is
-    /// in flight has come to its end, so that nothing is added behind it.
+    /// `Tversion`: releases all objects of the connection first. Its requests
+    /// in flight have ended, so that nothing is added afterwards.
     async fn version<'v>(
         &self,
         conn: &Conn,
@@ -238,7 +238,7 @@ impl<B: Backing> Snapfs<B> {
         let version = match version {
             _ if msize < MSIZE_MIN => VERSION_UNKNOWN,
             VERSION_SNAP => VERSION_SNAP,
-            // As 9P prescribes: what follows a known version and a dot is
+            // As 9P prescribes, a known version with a dot and a suffix is
             // negotiated down to that version.
             VERSION_L => VERSION_L,
             other if other.starts_with(b"9P2000.L.") => VERSION_L,
@@ -304,9 +304,9 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    /// The connection is gone: everything it held is given back, but what its
-    /// session keeps for as long as its lease. Call it when no request of the
-    /// connection is in flight any more.
+    /// Ends a connection: releases all of its objects, except those that its
+    /// session keeps until its lease expires. Must be called when no request of
+    /// the connection is in flight any more.
     pub async fn hangup(&self, conn: ConnId) {
         let gone = self.conns.borrow_mut().remove(&conn);
         if let Some(conn) = gone {

@@ -1,5 +1,5 @@
-//! Which places of the temporary store are in use, and what is known of what is
-//! in them.
+//! The places of the temporary store that are in use, and the knowledge about
+//! their content.
 
 use crate::BLOCK;
 use crate::budget::{Budget, Share, reserve};
@@ -32,11 +32,12 @@ pub struct Slots {
     /// How many are in `free`.
     spare: u32,
     generation: u32,
-    /// Checks of what is in places, if they are remembered.
+    /// The known checksums of places.
     checks: BTreeMap<u32, Check>,
     /// Remembered places that were given back and not yet told of.
     freed: Vec<u32>,
-    /// What is in places, if it is in memory, and what that takes of it.
+    /// The content of places, if it is in memory, and the memory charged for
+    /// it.
     blocks: BTreeMap<u32, Vec<u8>>,
     share: Option<Share>,
 }
@@ -97,7 +98,7 @@ impl Slots {
         }
     }
 
-    /// Are there places that were used before?
+    /// Returns true if there are places to reuse.
     pub fn has_spare(&self) -> bool {
         self.spare > 0
     }
@@ -108,7 +109,7 @@ impl Slots {
             return most.min(u32::MAX - index);
         }
         let at = u64::from(index);
-        // A gap is what is left for others of its window.
+        // A gap is reserved for other blocks of its window.
         let in_gap = || Some((self.gaps.at(at)?, most.min(WINDOW - index % WINDOW)));
         let free = self.free.at(at).map(|span| (span, most)).or_else(in_gap);
         free.map_or(0, |(span, most)| most.min((span.end - at) as u32))
@@ -156,7 +157,7 @@ impl Slots {
         }
     }
 
-    /// What was in these places is not needed any more.
+    /// Frees these places.
     fn forget(&mut self, index: u32, count: u32) {
         self.used -= count;
         if self.checks.is_empty() && self.blocks.is_empty() {
@@ -195,8 +196,8 @@ impl Slots {
         Ok(())
     }
 
-    /// Appends `len` bytes of what is kept in memory from `at` in the block at
-    /// `index` on.
+    /// Appends `len` bytes of content kept in memory, from `at` in the block at
+    /// `index`.
     ///
     /// # Errors
     /// `ESTALE`: it is not there. `ENOMEM`.
@@ -218,29 +219,29 @@ impl Slots {
         Ok(())
     }
 
-    /// Places in use.
+    /// The number of places in use.
     pub fn used(&self) -> u32 {
         self.used
     }
 
-    /// The check of what is at a place, if it is remembered.
+    /// The checksum of a place, if known.
     pub fn check(&self, index: u32) -> Option<Check> {
         self.checks.get(&index).copied()
     }
 
-    /// Remembers a check of what is at a place.
+    /// Sets the checksum of a place.
     pub fn set_check(&mut self, index: u32, check: Check) {
         self.checks.insert(index, check);
     }
 
-    /// What is at a place was seen to be what its check says.
+    /// Records that the content of a place matches its checksum.
     pub fn believe(&mut self, index: u32) {
         if let Some(known) = self.checks.get_mut(&index) {
             known.doubtful = false;
         }
     }
 
-    /// Is no check remembered?
+    /// Returns true if no checksum is known.
     pub fn is_unchecked(&self) -> bool {
         self.checks.is_empty()
     }

@@ -86,7 +86,7 @@ impl Snapshot {
         Ok(until.min(bytes.end))
     }
 
-    /// Are all of `bytes` in the live file?
+    /// Returns true if all of `bytes` are in the live file.
     #[inline]
     fn is_live(&self, bytes: &Range<u64>) -> bool {
         let (references, state) = (self.references.borrow(), self.file.state.borrow());
@@ -121,8 +121,8 @@ impl Snapshot {
         Ok((place, ((block + blocks) * BLOCK).min(end)))
     }
 
-    /// The same as [`Snapshot::run`], for one who wants to copy: what of the live file is known to
-    /// be zeros counts as zeros.
+    /// As [`Snapshot::run`], for copying: known zeros of the live file count as
+    /// zeros.
     ///
     /// # Errors
     /// As [`Snapshot::run`].
@@ -244,7 +244,7 @@ impl<B: Backing> Snapfs<B> {
         if snapshot.is_live(&bytes) {
             let reader = snapshot.file.state.borrow().reader.ok_or(Errno::ESTALE)?;
             let read = self.backing.read(reader, off, count as u32).await;
-            // Rescued while we read: what came may be new.
+            // Rescued during the read: the data may be new.
             if snapshot.is_live(&bytes) {
                 let buf = read?;
                 let len = buf.as_ref().len().min(count as usize);
@@ -280,8 +280,8 @@ impl<B: Backing> Snapfs<B> {
             let sources = snapshot.sources(off, len)?;
             out.truncate(before);
             let copied = self.copy_sources(snapshot, &sources, out).await;
-            // A rescue moves each block at most once for this epoch, so this
-            // comes to an end.
+            // This loop ends, because a rescue moves each block at most once
+            // for this epoch.
             if snapshot.sources(off, len)? == sources {
                 return match copied? {
                     true if snapshot.options.check == Check::Always => {
@@ -298,7 +298,7 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    /// With `check=always`: were they what the snapshot has?
+    /// With `check=always`: checks that the data belongs to the snapshot.
     async fn check_sources(&self, snapshot: &Snapshot, sources: &[Source]) -> Result<(), Errno> {
         match sources.iter().any(|source| source.place == Place::Live) {
             true => self.check(&snapshot.file).await,
@@ -334,7 +334,7 @@ impl<B: Backing> Snapfs<B> {
         Ok(true)
     }
 
-    /// `Ttrim`: these ranges will not be asked for again.
+    /// `Ttrim`: removes these ranges from the snapshot.
     pub(crate) async fn trim(&self, snapshot: &Snapshot, ranges: impl Iterator<Item = (u64, u64)>) {
         let file = snapshot.file.lock().await;
         for (off, len) in ranges {
@@ -358,8 +358,8 @@ impl<B: Backing> Snapfs<B> {
         self.done_with(file).await;
     }
 
-    /// Gives up what of `bytes` is only in the live file, where it may have been
-    /// changed.
+    /// Drops the references to those of `bytes` that are only in the live file,
+    /// where they may have been changed.
     pub(crate) fn lose_live(&self, file: &Locked<'_>, snapshot: &Snapshot, bytes: Range<u64>) {
         let mut at = bytes.start;
         while at < bytes.end {

@@ -25,7 +25,7 @@ use ninep::consts::open;
 /// Name of the store's file, while it has one.
 pub const NAME: ByteStr<'static> = ByteStr(b"store");
 
-/// Where so many blocks are: zeros, or saved side by side.
+/// The place of a number of blocks: zeros, or adjacent in the store.
 pub type Run = (Place, u64);
 
 /// The store of one server.
@@ -44,7 +44,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Is there one?
+    /// Returns true if the store exists.
     pub fn is_open(&self) -> bool {
         self.fid.get().is_some()
     }
@@ -252,7 +252,7 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    /// What an earlier instance saved must be what it meant to save.
+    /// Checks that the content saved by an earlier instance is complete.
     async fn verify_saved(&self, fid: LowerFid, index: u32) -> Result<(), Errno> {
         let known = self.store.slots.borrow().check(index);
         let Some(known) = known.filter(|known| known.doubtful) else {
@@ -267,7 +267,7 @@ impl<B: Backing> Snapfs<B> {
         Ok(())
     }
 
-    /// Does nothing need the store?
+    /// Returns true if no version needs the store.
     fn store_is_idle(&self) -> bool {
         self.snapshots.get() == 0
             && self.store.slots.borrow().used() == 0
@@ -298,7 +298,7 @@ impl<B: Backing> Snapfs<B> {
     }
 }
 
-/// Is every byte of a block zero?
+/// Returns true if every byte of a block is zero.
 pub fn is_zero(block: &[u8]) -> bool {
     let (words, rest) = block.as_chunks::<8>();
     words.iter().all(|word| u64::from_ne_bytes(*word) == 0) && rest.iter().all(|byte| *byte == 0)

@@ -1,5 +1,5 @@
-//! Which bytes of a file are known to read as zeros, so that they need not be
-//! read to find out. What is not in here may be zeros as well.
+//! The bytes of a file that are known to read as zeros, so that they need not
+//! be read. Bytes not in here may be zeros as well.
 
 use core::ops::Range;
 use ranges::RangeMap;
@@ -10,7 +10,7 @@ const RANGES_MAX: usize = 4096;
 /// Bytes that a range takes.
 const RANGE: usize = 32;
 
-/// Knowledge of so many bytes is worth a message to keep it.
+/// Knowledge of this many bytes is worth a message to keep it.
 const WORTH: u64 = 16 << 20;
 
 /// A set of byte ranges.
@@ -20,7 +20,7 @@ pub struct Zeros {
     ranges: RangeMap<()>,
     /// Bytes in all ranges.
     total: u64,
-    /// Some of it is only what the lower server says.
+    /// Some of it is only reported by the lower server.
     doubtful: bool,
 }
 
@@ -32,7 +32,7 @@ impl Zeros {
         self.doubtful = true;
     }
 
-    /// Must it be found out whether the lower server can be believed?
+    /// Returns true if the reports of the lower server must be verified.
     pub fn is_doubtful(&self) -> bool {
         self.doubtful
     }
@@ -57,7 +57,7 @@ impl Zeros {
         self.ranges.len() * RANGE
     }
 
-    /// Is enough known to go to some trouble for it?
+    /// Returns true if there is enough knowledge to keep.
     pub fn is_worth_keeping(&self) -> bool {
         self.total >= WORTH
     }

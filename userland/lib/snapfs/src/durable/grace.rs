@@ -1,6 +1,6 @@
-//! A start over what an earlier instance logged. In the grace period, until every
-//! session of its time has reclaimed its snapshots or its lease has run out, each
-//! file it knew counts as covered by snapshots of every earlier epoch.
+//! A start with the log of an earlier instance. In the grace period, until
+//! every logged session has reclaimed its snapshots or its lease has expired,
+//! each logged file counts as covered by snapshots of every earlier epoch.
 
 use super::log::{LOG, place_of};
 use super::record::{Record, Records, UNKNOWN};
@@ -23,14 +23,14 @@ use ninep::consts::open;
 /// Bytes of a log read at once.
 const CHUNK: usize = 64 << 10;
 
-/// What a log says.
+/// The content of a log.
 #[derive(Default)]
 struct Image {
     sessions: BTreeSet<SessionId>,
     epoch: Epoch,
     files: BTreeMap<u64, OldFile>,
-    /// The file, block and epoch that a place in the store is for, and the check
-    /// of what is there.
+    /// The file, block and epoch of each place in the store, and the checksum
+    /// of its content.
     slots: BTreeMap<u64, (u64, u64, Epoch, u64)>,
 }
 
@@ -45,7 +45,7 @@ struct OldFile {
 }
 
 impl Image {
-    /// What a log of snapfs's says; of another boot's only the epoch is of use.
+    /// Parses a log of snapfs; of another boot's log only the epoch is used.
     fn of(log: &[u8], boot: [u64; 2]) -> Image {
         let mut records = Records::new(log);
         let mut image = Image::default();
@@ -123,7 +123,7 @@ impl Image {
         }
     }
 
-    /// What was at a place before is not there any more.
+    /// The former content of a place is gone.
     fn free(&mut self, slot: u64) {
         if let Some((path, block, epoch, _)) = self.slots.remove(&slot) {
             let versions = &mut self.file(path).versions;
@@ -133,8 +133,8 @@ impl Image {
 }
 
 impl<B: Backing> Snapfs<B> {
-    /// Takes up what an earlier instance logged. `false`: nothing, or nothing
-    /// that a client could come back for.
+    /// Takes over the state that an earlier instance logged. `false`: there is
+    /// none, or none that a client could reclaim.
     pub(crate) async fn take_up(&self, root: LowerFid) -> Result<bool, Errno> {
         if !self.durable.has_leases() {
             return Ok(false);
@@ -193,7 +193,8 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    /// Opens the store as it was left. If it is gone, so is what was in it.
+    /// Opens the store of the earlier instance. If it is gone, so are its
+    /// before-images.
     async fn take_up_store(&self, image: &Image) -> Result<(), Errno> {
         if image.slots.is_empty() {
             return Ok(());
@@ -216,8 +217,8 @@ impl<B: Backing> Snapfs<B> {
         state.history = History::new(old.epoch);
         state.size = old.size;
         state.times = old.times;
-        // As if there were one snapshot of all of it. What the mounts of its
-        // owners put up with is not known any more.
+        // As if there were one snapshot of the whole file. The mount options of
+        // its owners are no longer known.
         state.snaps += 1;
         state.precious += 1;
         state.versions = old.versions;
@@ -239,7 +240,7 @@ impl<B: Backing> Snapfs<B> {
         self.empty_dir(dir, kept).await
     }
 
-    /// The grace period is over: what was kept for it alone is given up.
+    /// Ends the grace period: drops the versions kept for it alone.
     pub(super) async fn end_grace(&self) {
         let files = self.durable.old_files.take();
         for file in files {
@@ -311,9 +312,9 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    /// A file of an earlier instance is read to rescue what is about to be
-    /// overwritten, though nothing may have opened it for reading yet. `fid` is
-    /// one of its lower fids.
+    /// Opens a file of an earlier instance for reading, so that blocks about to
+    /// be overwritten can be rescued; nothing may have opened it for reading
+    /// yet. `fid` is one of its lower fids.
     pub(crate) async fn need_reader(&self, file: &Locked<'_>, fid: LowerFid) -> Result<(), Errno> {
         let needed = {
             let state = file.state.borrow();

@@ -20,7 +20,7 @@ use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use ninep::ByteStr;
 
-/// Its name in the hidden directory, and that of one in the making.
+/// Its name in the hidden directory, and that of a log being written.
 pub const LOG: ByteStr<'static> = ByteStr(b"log");
 const NEW_LOG: ByteStr<'static> = ByteStr(b"log.new");
 
@@ -28,7 +28,7 @@ const NEW_LOG: ByteStr<'static> = ByteStr(b"log.new");
 /// and how many of them must be left before a request that may take some begins.
 const EPOCHS: u64 = 4096;
 const EPOCHS_LEFT: u64 = 1024;
-/// Most of what was saved that one append tells of, about.
+/// The number of saved blocks that one append reports at most, approximately.
 const NEWS_MAX: usize = 64;
 /// Bytes a log may grow by before it is written anew; then as much as it has.
 const GROWTH: u64 = 64 << 10;
@@ -40,7 +40,7 @@ pub struct Log {
     tail: Cell<Option<Tail>>,
     /// The directory that it is in.
     hidden: RefCell<Option<InHidden>>,
-    /// No epoch above was told to a client.
+    /// No client was told a later epoch.
     high_water: Cell<u64>,
     writing: Lock,
 }
@@ -56,13 +56,13 @@ struct Tail {
 }
 
 impl Log {
-    /// Is what happens to be remembered over a restart?
+    /// Returns true if events must be logged.
     fn is_open(&self) -> bool {
         self.tail.get().is_some()
     }
 }
 
-/// What a log says of a file as snapfs left it: epoch, size, times.
+/// The state in which snapfs left a file, as logged: epoch, size, times.
 pub type Logged = (u64, u64, Times);
 
 /// A session's name as two numbers.
@@ -91,8 +91,8 @@ pub fn place_of(number: u64) -> Place {
     }
 }
 
-/// What is known of a file's past, as records: one for each block that was saved,
-/// as each has its own check and may be given back alone.
+/// Appends the records of an event in a file's past: one for each saved block,
+/// because each has its own checksum and may be freed alone.
 fn push_noted(path: u64, noted: Noted, slots: &Slots, records: &mut Vec<Record>) {
     let (blocks, epoch, place) = match noted {
         Noted::Broken(epoch) => return records.push(Record::Broken { path, epoch }),
@@ -116,7 +116,7 @@ fn push_noted(path: u64, noted: Noted, slots: &Slots, records: &mut Vec<Record>)
     }
 }
 
-/// What an append tells of a file, besides the news.
+/// The statement of an append about a file, besides the news.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Said {
     /// No more.
@@ -154,12 +154,12 @@ impl State {
 }
 
 impl<B: Backing> Snapfs<B> {
-    /// Appends what `build` says, which is asked when its turn has come.
+    /// Appends the records that `build` makes when its turn has come.
     async fn append(&self, build: impl FnOnce(&mut Vec<Record>)) -> Result<(), Errno> {
         let log = &self.durable.log;
         let _held = log.writing.exclusive().await;
         let full = match log.tail.get() {
-            // Closed while this waited: nothing will be asked for.
+            // Closed during the wait: no client will reclaim anything.
             None if self.durable.sessions.is_empty() => return Ok(()),
             None => true,
             Some(tail) => tail.end > tail.limit,
@@ -188,8 +188,8 @@ impl<B: Backing> Snapfs<B> {
         Ok(())
     }
 
-    /// Writes a log of what is known now, and puts it in the place of the old
-    /// one. The log's lock must be held.
+    /// Writes a log of the present state and replaces the old one by it. The
+    /// caller holds the log's lock.
     pub(super) async fn rewrite_log(&self) -> Result<(), Errno> {
         let log = &self.durable.log;
         let hidden = self.hidden_dir().await?;
@@ -273,7 +273,7 @@ impl<B: Backing> Snapfs<B> {
         records
     }
 
-    /// Remembers a session.
+    /// Logs a session.
     pub(super) async fn log_session(&self, session: &Session) -> Result<(), Errno> {
         let (id_low, id_high) = halves(session.id);
         self.append(|records| records.push(Record::Session { id_low, id_high }))
@@ -295,8 +295,8 @@ impl<B: Backing> Snapfs<B> {
         let _ = ended.await;
     }
 
-    /// Before epochs are told to a client: none of them will be used again, even
-    /// if this server ends now.
+    /// Makes sure, before epochs are told to a client, that none of them is
+    /// reused, even if this server ends now.
     pub(crate) async fn promise_epochs(&self) -> Result<(), Errno> {
         let log = &self.durable.log;
         if !log.is_open() || self.epoch.get() + EPOCHS_LEFT <= log.high_water.get() {
@@ -338,7 +338,8 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    /// In the middle of a long rescue: what was saved does not pile up as news.
+    /// Logs the blocks saved so far in a long rescue, so that the news do not
+    /// pile up.
     pub(crate) async fn log_news(&self, file: &Locked<'_>) -> Result<(), Errno> {
         let many = |state: &State| state.versions.news_len() >= NEWS_MAX;
         if !self.is_logged(file) || !many(&file.state.borrow()) {
@@ -347,8 +348,8 @@ impl<B: Backing> Snapfs<B> {
         self.log_file(file, Said::News).await
     }
 
-    /// After a change: the file is as snapfs left it. If that cannot be noted, a
-    /// restart takes what it finds for snapfs's own doing.
+    /// Logs the state of the file after a change. If that fails, a restart
+    /// takes the file's content for the result of snapfs's own change.
     pub(crate) async fn log_done(&self, file: &Locked<'_>) {
         if self.is_logged(file) {
             let _ = self.log_file(file, Said::Left).await;

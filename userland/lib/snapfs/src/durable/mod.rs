@@ -1,5 +1,5 @@
-//! What outlives a connection, or this server: sessions with leases, and a log
-//! from which the next instance takes up what snapshots stand on.
+//! State that outlives a connection, or this server: sessions with leases, and a
+//! log from which the next instance restores the basis of snapshots.
 //!
 //! The rest of snapfs reads without it. It calls these, which do nothing without
 //! a lease or a log:
@@ -7,7 +7,7 @@
 //! | function | when |
 //! |---|---|
 //! | [`Snapfs::take_up`] | the server starts |
-//! | [`Snapfs::session`], [`Snapfs::leave`] | a client says who it is; its connection ends |
+//! | [`Snapfs::session`], [`Snapfs::leave`] | a client identifies itself; its connection ends |
 //! | [`Snapfs::promise_epochs`] | before epochs are told |
 //! | [`Snapfs::log_known`] | before a file has its first snapshot |
 //! | [`Snapfs::log_begin`], [`Snapfs::log_names`], [`Snapfs::log_done`] | before and after a file with snapshots is changed |
@@ -31,7 +31,7 @@ pub use session::Session;
 #[cfg(feature = "duplicate")]
 pub use session::{Kept, Sessions};
 
-/// What one server knows of it.
+/// The persistent state of a server.
 #[derive(Default)]
 pub struct Durable {
     pub(crate) sessions: session::Sessions,
@@ -51,7 +51,7 @@ impl Durable {
         }
     }
 
-    /// Does anything outlive a connection?
+    /// Returns true if sessions outlive their connections.
     pub fn has_leases(&self) -> bool {
         self.sessions.lease > 0
     }
@@ -61,7 +61,7 @@ impl Durable {
         self.sessions.len()
     }
 
-    /// Is it a grace period?
+    /// Returns true during a grace period.
     pub fn in_grace(&self) -> bool {
         !self.old_files.borrow().is_empty()
     }

@@ -1,8 +1,8 @@
-//! Records of the log: what a server must know again after its own restart.
+//! The records of the log.
 //!
-//! A record is `kind[1]`, some numbers of 8 bytes, and a check of 8 bytes that
-//! goes on from the record before it. So a tail that was torn, left over from
-//! an append that failed, or is anything else ends the log, and no more.
+//! A record is `kind[1]`, some numbers of 8 bytes, and a checksum of 8 bytes
+//! that continues that of the record before. So a torn tail, the rest of a
+//! failed append, or any other damage ends the log there.
 
 use alloc::vec::Vec;
 
@@ -56,19 +56,20 @@ records! {
     2: Session { id_low, id_high }
     /// A session ended.
     3: Ended { id_low, id_high }
-    /// The high-water mark: no epoch above this was told to a client.
+    /// The high-water mark: no client was told a later epoch.
     4: HighWater { epoch }
     /// The file as snapfs left it; [`UNKNOWN`] if its ctime is not known.
     5: File { path, epoch, size, mtime, mtime_nsec, ctime, ctime_nsec }
     /// A change of the file began: until its next [`Record::File`] its size and
     /// times are snapfs's own doing.
     6: Begun { path }
-    /// Back from `epoch`, `count` blocks were what is in the store at `slot`, or
-    /// [`ZERO`] or [`LOST`]. `check` is that of the block in the store.
+    /// From `epoch` back, the content of `count` blocks is in the store at
+    /// `slot`, or is [`ZERO`] or [`LOST`]. `check` is the checksum of the block
+    /// in the store.
     7: Saved { path, block, count, epoch, slot, check }
-    /// Nothing refers to what is at `slot` any more.
+    /// The place `slot` is free.
     8: Freed { slot }
-    /// What was live at or before `epoch` is lost.
+    /// The content that was live at or before `epoch` is lost.
     9: Broken { path, epoch }
 }
 
@@ -97,8 +98,8 @@ impl Record {
     }
 }
 
-/// Mixes one more number into a check. FNV's steps on whole numbers, and the
-/// high half folded in: errors are what it finds, not enemies.
+/// Mixes one more number into a checksum: FNV's steps on whole numbers, with
+/// the high half folded in. It detects errors, not attacks.
 fn mix(check: u64, number: u64) -> u64 {
     let mixed = (check ^ number).wrapping_mul(0x0000_0100_0000_01b3 << 8 | 0x5d);
     mixed ^ mixed >> 29
@@ -112,7 +113,7 @@ pub fn check_of(bytes: &[u8]) -> u64 {
     words.chain(rest).fold(MAGIC, mix)
 }
 
-/// Where a log ends: what the next record's check goes on from.
+/// The end of a log: the state that the next record's checksum continues.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Chain(u64);
 

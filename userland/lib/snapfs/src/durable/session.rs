@@ -1,5 +1,6 @@
-//! Sessions: what of a connection outlives it. While a client is away, its
-//! snapshots and the results of its writes wait for it, as long as its lease.
+//! Sessions: the state that outlives a connection. While a client is
+//! disconnected, its snapshots and the results of its writes are kept until its
+//! lease expires.
 //!
 //! The owner's [`Snapfs::tick`] is the only clock here.
 
@@ -16,7 +17,7 @@ use core::cell::{Cell, RefCell};
 use core::cmp::Reverse;
 use ninep::Reply;
 
-/// Most sessions of one server; who comes later gets no lease.
+/// Most sessions of one server; further clients get no lease.
 const SESSIONS_MAX: usize = 1024;
 
 /// A session's name, as its client made it up.
@@ -40,7 +41,7 @@ pub struct Session {
     pub(crate) conn: Cell<Option<ConnId>>,
     /// When its lease runs out; `None` while it runs not.
     pub(crate) until: Cell<Option<u64>>,
-    /// It was there before this instance, and may claim what it had.
+    /// It is from before this instance, and may reclaim the snapshots it had.
     pub claims: Cell<bool>,
     /// Its client was here before; since when it is, and for how many seconds it
     /// was before that.
@@ -52,7 +53,7 @@ pub struct Session {
     pub(crate) kept: RefCell<Kept>,
 }
 
-/// What waits for a client.
+/// The objects kept for a client.
 #[derive(Default)]
 pub struct Kept {
     pub snaps: Vec<(u32, Rc<Snapshot>)>,
@@ -103,12 +104,12 @@ impl Sessions {
         self.add(id, Some(self.end_of_lease()));
     }
 
-    /// Is there none?
+    /// Returns true if there is no session.
     pub fn is_empty(&self) -> bool {
         self.list.borrow().is_empty()
     }
 
-    /// All there are.
+    /// The ids of all sessions.
     pub fn ids(&self) -> Vec<SessionId> {
         self.list.borrow().keys().copied().collect()
     }
@@ -124,7 +125,7 @@ impl Sessions {
         self.list.borrow().len()
     }
 
-    /// Has its lease run out?
+    /// Returns true if its lease has expired.
     fn is_over(&self, session: &Session) -> bool {
         let until = session.until.get();
         until.is_some_and(|until| until <= self.now.get())
@@ -177,7 +178,8 @@ impl<B: Backing> Snapfs<B> {
         })
     }
 
-    /// Joins a connection to its session. Is it known, and has it a lease?
+    /// Joins a connection to its session. Returns whether the session is known,
+    /// and whether it has a lease.
     async fn begin_session(&self, conn: &Conn, id: SessionId) -> Result<(bool, bool), Errno> {
         let sessions = &self.durable.sessions;
         if sessions.lease == 0 {
@@ -224,8 +226,8 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    /// The client is back before its old connection was seen to be gone: what
-    /// is in flight there comes to its end first, so that no write is lost.
+    /// Takes the session from a connection whose end was not noticed yet: its
+    /// requests in flight are finished first, so that no write is lost.
     async fn take_over(&self, session: &Session) {
         let Some(id) = session.conn.get() else { return };
         let old = self.conns.borrow().get(&id).cloned();
@@ -315,7 +317,7 @@ impl Session {
         self.conn.get().is_none() && !self.claims.get()
     }
 
-    /// The same session, without what waits for its client.
+    /// A copy of the session without the objects kept for its client.
     #[cfg(feature = "duplicate")]
     pub fn state(&self) -> Session {
         Session {

@@ -33,7 +33,7 @@ impl Piece {
         (self.index + 1) << self.level
     }
 
-    /// Is it one of the pieces that make up `blocks`?
+    /// Returns true if it is one of the pieces of `blocks`.
     fn is_of(self, blocks: &Range<u64>) -> bool {
         let inside = |piece: Piece| blocks.start <= piece.start() && piece.end() <= blocks.end;
         inside(self) && !inside(Piece::holding(self.start(), self.level + 1))
@@ -122,8 +122,8 @@ impl Cover {
         }
     }
 
-    /// What was covered as `old` is covered as `new`: where the two are made of
-    /// the same pieces nothing is done.
+    /// Changes the coverage from `old` to `new`. Pieces that both have in
+    /// common are not touched.
     pub fn change(&mut self, old: &Range<u64>, new: &Range<u64>, epoch: Epoch) {
         pieces(new, |piece| {
             if !piece.is_of(old) {

@@ -1,10 +1,10 @@
-//! A file is a store of versions. A snapshot is references to it: ranges of
-//! blocks, each as of an epoch. To write is to save what is referred to and not
-//! saved yet, and then to write.
+//! A file is a store of versions. A snapshot is a set of references to it: ranges
+//! of blocks, each at an epoch. To write is to save the blocks that are referenced
+//! and unsaved, and then to write.
 //!
-//! A version `(run, epoch) -> place` says where the run's blocks are as they
-//! were at `epoch`, and before it back to the version before. So a reference
-//! finds the first version at or after its epoch, else the live file.
+//! A version `(run, epoch) -> place` gives the place of the run's content at
+//! `epoch`, and before it back to the previous version. So a reference finds the
+//! first version at or after its epoch, otherwise the live file.
 //!
 //! A version is made at the newest epoch that anything refers to its blocks at,
 //! whenever that is: what one snapshot refers to is saved at one epoch, and
@@ -28,8 +28,8 @@ use ranges::{RangeMap, Span, Value};
 /// When a file changed: a value of the server's one counter. 0 is never.
 pub type Epoch = u64;
 
-/// Bytes that a reference's entry takes, with its share of the tree, and of the
-/// snapshot's ranges that it is there for.
+/// Memory of a reference's entry, with its share of the tree and of the
+/// snapshot's ranges, in bytes.
 pub const ENTRY: usize = 128;
 /// Bytes that a version takes in each of the two trees that it is in.
 const VERSION: usize = 64;
@@ -43,8 +43,8 @@ pub const RANGE: usize = 104 * ENTRY;
 /// All blocks that a file can have.
 const ALL: Range<u64> = 0..1 << 51;
 
-/// Blocks of an aligned run of so many get places as far from one another as
-/// they are, so that they are one run in whatever order they are saved.
+/// Blocks of an aligned run of this length get places at the same distances as
+/// in the file, so that they are one run in any order of saving.
 pub const WINDOW: u64 = 64;
 
 /// A place in the temporary store. The generation tells two uses of one place
@@ -89,7 +89,8 @@ impl Place {
 #[derive(Clone, Copy)]
 struct At(Place);
 
-/// Side by side is what is there in the store, whenever it was put there.
+/// Two places are equal if they continue each other in the store, regardless of
+/// their generations.
 impl PartialEq for At {
     fn eq(&self, other: &At) -> bool {
         match (self.0, other.0) {
@@ -105,7 +106,7 @@ impl Value for At {
     }
 }
 
-/// Something that is known of a file's past.
+/// An event in a file's past.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Noted {
     /// A version.
@@ -117,7 +118,7 @@ pub enum Noted {
 /// Something to be written down.
 #[cfg_attr(feature = "duplicate", derive(Clone))]
 enum News {
-    /// What is saved of these blocks at this epoch.
+    /// The versions of these blocks at this epoch.
     Saved(Range<u64>, Epoch),
     Broken(Epoch),
 }
@@ -126,17 +127,17 @@ enum News {
 #[cfg_attr(feature = "duplicate", derive(Clone))]
 #[derive(Default)]
 pub struct Versions {
-    /// What snapshots refer to.
+    /// The references of snapshots.
     refs: Cover,
-    /// What is referred to, but will be replaced by the write under way.
+    /// References that the write under way will replace.
     set_aside: Cover,
     runs: BTreeMap<Epoch, RangeMap<At>>,
-    /// How many runs.
+    /// The number of runs.
     count: usize,
     /// The same blocks and epochs, to be found by block.
     saved: Cover,
-    /// Epochs after which an external writer changed the file: what was live at
-    /// or before one of them is lost.
+    /// Epochs after which an external writer changed the file: content that was
+    /// live at or before one of them is lost.
     breaks: BTreeSet<Epoch>,
     /// The epoch of the reference to all blocks in whose grace period nothing is
     /// forgotten.
@@ -205,7 +206,8 @@ impl Versions {
         until
     }
 
-    /// Did an external writer change the file after one of `epochs`?
+    /// Returns true if an external writer changed the file after one of
+    /// `epochs`.
     fn is_broken(&self, epochs: Range<Epoch>) -> bool {
         !self.breaks.is_empty() && self.breaks.range(epochs).next().is_some()
     }
@@ -253,7 +255,7 @@ impl Versions {
         Some((span.range(), span.value.0))
     }
 
-    /// Must `block` be saved before it is overwritten?
+    /// Returns true if `block` must be saved before it is overwritten.
     fn must_save(&self, block: u64) -> bool {
         let newest = self.refs.last(block, Epoch::MAX);
         newest.is_some_and(|epoch| {
@@ -400,7 +402,7 @@ impl Versions {
         self.insert(part, epoch, place);
     }
 
-    /// What is saved of `blocks` at `epoch`.
+    /// The versions of `blocks` at `epoch`.
     fn saved_of(&self, mut blocks: Range<u64>, epoch: Epoch) -> impl Iterator<Item = Noted> {
         core::iter::from_fn(move || {
             let (part, place) = self.part(blocks.clone(), epoch)?;
@@ -409,7 +411,7 @@ impl Versions {
         })
     }
 
-    /// What was noted and not forgotten as news, the oldest first.
+    /// The news that were not dropped, oldest first.
     pub fn news(&self) -> impl Iterator<Item = Noted> {
         self.news.iter().flat_map(|news| {
             let (saved, broken) = match news {
@@ -453,14 +455,14 @@ impl Versions {
         }
     }
 
-    /// What an earlier instance noted of these blocks is not true any more.
+    /// Drops the versions that an earlier instance recorded for these blocks.
     fn forget(&mut self, blocks: &Range<u64>, epoch: Epoch) {
         while let Some((part, _)) = self.part(blocks.clone(), epoch) {
             self.take(&part, epoch);
         }
     }
 
-    /// What an earlier instance saved at `place` for `block` is there no more.
+    /// Drops the version at `place` that an earlier instance saved for `block`.
     pub fn forget_saved(&mut self, block: u64, epoch: Epoch, place: Place) {
         let blocks = block..block + 1;
         let there = self.part(blocks.clone(), epoch);
@@ -487,13 +489,13 @@ impl Versions {
         self.grace = Some(epoch);
     }
 
-    /// Is it a grace period?
+    /// Returns true during a grace period.
     pub fn in_grace(&self) -> bool {
         self.grace.is_some()
     }
 
-    /// The grace period ends: what nothing refers to is forgotten, as by
-    /// [`Versions::unrefer`].
+    /// Ends the grace period: drops unreachable versions, as
+    /// [`Versions::unrefer`] does.
     pub fn end_grace(&mut self, mut freed: impl FnMut(Slot, u64)) {
         let Some(epoch) = self.grace.take() else {
             return;

@@ -160,7 +160,7 @@ fn a_terabyte_of_zeros_is_one_run_and_is_forgotten_in_parts() {
 
 const BLOCKS: u64 = 64;
 
-/// What a reference's block is.
+/// The content of a reference's block.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Known {
     Live,
@@ -198,8 +198,8 @@ impl Model {
         known.any(|known| *known == Known::Live)
     }
 
-    /// What a new reference to `block` finds: what one of the same epoch does. It
-    /// may be saved already, for a write that failed.
+    /// The content that a new reference to `block` finds: that of a reference
+    /// at the same epoch. It may be saved already, for a write that failed.
     fn known(&self, block: u64) -> Known {
         let now = |one: &&Reference| one.epoch == self.epoch && one.blocks.contains(&block);
         let same = self.references.iter().find(now);
@@ -218,7 +218,7 @@ impl Model {
     }
 }
 
-/// The versions, the model, and what is at each place in the store.
+/// The versions, the model, and the content of each place in the store.
 struct World {
     random: u64,
     versions: Versions,
@@ -314,8 +314,8 @@ impl World {
         });
     }
 
-    /// Saves what must be, in runs of zeros and of others; sometimes it fails on
-    /// the way, as a store without room does.
+    /// Saves the blocks that must be, in runs of zeros and of others; sometimes
+    /// fails in the middle, as a store without space does.
     fn save(&mut self, blocks: Range<u64>) -> bool {
         let mut left = blocks;
         while let Some(run) = self.versions.next_unsaved(left.clone(), 1 + left.end % 9) {
@@ -365,7 +365,7 @@ impl World {
 
     fn write(&mut self) {
         let blocks = self.range();
-        // A snapshot of the writer's own may be replaced by what is written.
+        // A snapshot of the writer's own may be replaced by the written blocks.
         let count = self.model.references.len() as u64;
         let own = (count > 0 && self.next(2) == 0).then(|| self.next(count) as usize);
         if let Some(own) = own.map(|n| &mut self.model.references[n]) {
@@ -498,8 +498,8 @@ impl World {
     }
 }
 
-/// References come, go and are cut while blocks are overwritten, lost and
-/// broken; every reference finds what was there, and nothing else is kept.
+/// References are added, removed and cut while blocks are overwritten, lost and
+/// broken; every reference finds its content, and no other version is kept.
 #[test]
 fn every_reference_finds_what_was_there_at_its_epoch() {
     for seed in 1..300 {
@@ -531,7 +531,7 @@ fn every_reference_finds_what_was_there_at_its_epoch() {
     }
 }
 
-/// What is told when it is news is all that a log needs.
+/// The news contain everything that a log needs.
 #[test]
 fn the_news_add_up_to_everything() {
     for seed in 1..100 {
