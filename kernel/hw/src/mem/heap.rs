@@ -4,7 +4,7 @@
 //! |---|---|
 //! | up to 2 KiB | *slabs*: pages cut into blocks of one power of two |
 //! | up to 4 KiB | a frame |
-//! | above | frames mapped in a row ([`large`]) |
+//! | above | frames mapped in a row (`large`) |
 //! | before the first process | first fit over a small region |
 //!
 //! A slab belongs to one account and has blocks of that account alone, so that

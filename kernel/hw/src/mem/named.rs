@@ -9,7 +9,7 @@
 //!   one is changed: Rust objects, stacks, page tables, the kernel's image and devices
 //!   are out of reach. Only [`node_entry`], which reads, takes any frame.
 //! - A frame of data becomes none of these while it has a holder, or while a
-//!   translation of a program leads to it ([`super::words`]).
+//!   translation of a program leads to it (`words`).
 //! - A frame that is written by name, or translated for stores, has one holder and is
 //!   not in the frame cache, or was taken to be shared for good. So a store through a
 //!   name never shows in the memory of another program.
