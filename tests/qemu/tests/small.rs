@@ -1,7 +1,7 @@
 //! A guest of 64 MiB: requests of programs do not make the file server use more
 //! memory than there is.
 
-use dormouse_qemu_tests::{guest, run, scratch};
+use dormouse_qemu_tests::{assert_passed, guest, print_cases, run, scratch};
 use std::fs;
 use std::time::Duration;
 
@@ -20,4 +20,19 @@ fn copies_of_large_files_at_once_are_done_and_the_server_lives() {
     for n in 1..=5 {
         assert!(fs::read(at(&format!("to{n}"))).unwrap() == from, "to{n}");
     }
+}
+
+/// The small ones of these cases are among the suite's usual ones.
+#[test]
+#[ignore = "writes 2 GiB and looks at 64; run with -- --ignored"]
+fn a_cut_of_64_gibibytes_and_a_rescue_of_two_are_done_or_refused() {
+    let share = scratch();
+    let guest = guest(share.path()).mem("64M").option("test", "1");
+    let guest = guest.timeout(Duration::from_secs(3000));
+    let outcome = guest
+        .command("suite large.cut.long large.rescued.long")
+        .run()
+        .unwrap();
+    print_cases(&outcome);
+    assert_passed(&outcome);
 }

@@ -61,7 +61,8 @@ fn every_case_passes_eager() {
 #[test]
 #[ignore = "takes minutes; run with -- --ignored"]
 fn the_long_cases_pass() {
-    let cases = "suite fuzz.calls.long fuzz.wild.long random.long lies.random.long";
+    let cases =
+        "suite fuzz.calls.long fuzz.wild.long random.long lies.random.long random.liar.long";
     // Random calls make files under random names.
     let share = scratch();
     assert_passed(&run_in(share.path(), Guest::new().command(cases)));

@@ -1,5 +1,6 @@
 //! The cases, one file per subject.
 
+mod between;
 mod bytes;
 mod contract;
 mod cost;
@@ -11,6 +12,7 @@ mod fuzz;
 mod gaps;
 mod hostile;
 mod kernel;
+mod large;
 mod lies;
 mod limits;
 mod links;
@@ -152,8 +154,10 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         lies::CASES,
         lost::CASES,
         lying::CASES,
+        between::CASES,
         stacked::CASES,
         released::CASES,
+        large::CASES,
         sharing::CASES,
         hostile::CASES,
         limits::CASES,

@@ -1,0 +1,110 @@
+//! Files far larger than memory, changed while all of one sleeps: what the file
+//! server must save of it is saved, or the change is refused.
+
+use super::Case;
+use crate::check::{PG, Scratch, Verdict, equal, patterned, same};
+use rt::{Errno, Segment};
+
+pub const CASES: &[Case] = &[
+    Case::deferred("large.cut", || cut(128 << 20)),
+    Case::deferred("large.rescued", || rescued(48 << 20)),
+    // With a file of next to nothing on the disk, and of data in the end.
+    Case::asked("large.cut.long", || cut(64 << 30)),
+    Case::asked("large.rescued.long", || rescued(2 << 30)),
+];
+
+/// Places in the file where there is something else than zeros.
+const MARKS: u64 = 16;
+/// Bytes of each.
+const MARK: usize = 2 * PG;
+const SEED: u8 = 5;
+
+/// A file of mostly zeros, all of it asleep.
+struct Large {
+    scratch: Scratch,
+    segment: Segment,
+    len: u64,
+}
+
+impl Large {
+    fn new(len: u64) -> Result<Large, crate::check::Why> {
+        let scratch = Scratch::zeros("large", len)?;
+        let mut segment = Segment::attach("snapshot", len as usize)?;
+        let marks = (0..MARKS).map(|mark| mark * (len / MARKS) + PG as u64);
+        for at in marks {
+            let bytes = patterned(SEED, at, MARK);
+            scratch.file.write_all_at(&bytes, at)?;
+        }
+        let n = scratch.file.read_full_at(segment.bytes_mut(), 0)?;
+        same("bytes asleep", n as u64, len)?;
+        Ok(Large {
+            scratch,
+            segment,
+            len,
+        })
+    }
+
+    /// What sleeps is what was read, at the marks and around them.
+    fn check(&mut self) -> Verdict {
+        for mark in 0..MARKS {
+            let at = (mark * (self.len / MARKS)) as usize;
+            let first = at + PG;
+            let after = first + MARK;
+            let bytes = &self.segment.bytes()[at..after + PG];
+            let zero = |part: &[u8]| part.iter().all(|byte| *byte == 0);
+            ensure!(zero(&bytes[..PG]), "not zero before {first:#x}");
+            equal(
+                "a mark",
+                &bytes[PG..PG + MARK],
+                &patterned(SEED, first as u64, MARK),
+            )?;
+            ensure!(zero(&bytes[PG + MARK..]), "not zero after {after:#x}");
+            self.segment.free(at, MARK + 2 * PG)?;
+        }
+        Ok(())
+    }
+}
+
+/// The change was made, or refused for want of room.
+fn made_or_refused(made: Result<(), Errno>) -> Result<bool, Errno> {
+    match made {
+        Ok(()) => Ok(true),
+        Err(Errno::ENOMEM | Errno::ENOSPC) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn cut(len: u64) -> Verdict {
+    let mut large = Large::new(len)?;
+    let made = made_or_refused(large.scratch.file.set_size(0))?;
+    let size = large.scratch.file.stat()?.size;
+    same("bytes in the file", size, if made { 0 } else { len })?;
+    large.check()
+}
+
+fn rescued(len: u64) -> Verdict {
+    const PART: usize = 1 << 20;
+    let mut large = Large::new(len)?;
+    let mut new = Segment::attach("memory", PART)?;
+    new.bytes_mut().fill(0xa5);
+    let mut written = 0;
+    while written < len {
+        let write = large.scratch.file.write_all_at(new.bytes(), written);
+        if !made_or_refused(write)? {
+            break;
+        }
+        written += PART as u64;
+    }
+    if written > 0 {
+        let n = large
+            .scratch
+            .file
+            .read_at(new.bytes_mut(), written - PART as u64)?;
+        same("bytes read", n, PART)?;
+        ensure!(
+            new.bytes().iter().all(|byte| *byte == 0xa5),
+            "the new bytes"
+        );
+    }
+    large.check()
+}
