@@ -91,8 +91,8 @@ fn between(seed: u64) -> Verdict {
         spilt: Scratch::empty("spilt")?,
         seed,
     };
-    let done = random::run(seed, &mut between, Between::step);
-    let done = done.and_then(|()| between.world.compare());
+    let compare = |between: &Between| between.world.compare();
+    let done = random::run(seed, &mut between, Between::step, compare);
     if let Some(liar) = between.liar.take() {
         liar.end()?;
     }

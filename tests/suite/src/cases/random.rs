@@ -95,18 +95,21 @@ pub struct World {
 }
 
 fn random(seed: u64) -> Verdict {
-    let mut world = World::new(seed)?;
-    run(seed, &mut world, World::step)?;
-    world.compare()
+    run(seed, &mut World::new(seed)?, World::step, World::compare)
 }
 
-/// Does the steps of a program.
-pub fn run<T>(seed: u64, state: &mut T, step: fn(&mut T) -> Verdict) -> Verdict {
+/// Runs the steps of a program, and compares everything at the end.
+pub fn run<T>(
+    seed: u64,
+    state: &mut T,
+    step: fn(&mut T) -> Verdict,
+    compare: fn(&T) -> Verdict,
+) -> Verdict {
     for number in 0..STEPS {
         let done = step(state);
         done.map_err(|Why(why)| Why(format!("seed {seed}, step {number}: {why}")))?;
     }
-    Ok(())
+    compare(state).map_err(|Why(why)| Why(format!("seed {seed}, at the end: {why}")))
 }
 
 impl World {
