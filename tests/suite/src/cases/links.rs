@@ -395,25 +395,33 @@ fn messages() -> Verdict {
         place.directory("a/b")?;
         place.file("a/b/f", "f")?;
         place.symlink("a/b", "l")?;
-        // The message that gives a fid back may be counted one call later.
         const TIMES: u64 = 20;
-        let cost = |name: &str| {
-            let path = place.path(name);
+        let cost = |path: &ByteString| {
             let before = counters()?.get(Stat64::Messages);
             for _ in 0..TIMES {
-                File::stat_path(&path)?;
+                File::stat_path(path)?;
             }
             Ok::<_, Why>(counters()?.get(Stat64::Messages) - before)
         };
-        let plain = cost("a/b/f")?;
+        // The message that gives a fid back may be counted one call later, in
+        // the next measurement: of several, the fewest and the most.
+        let costs = |name: &str| {
+            let path = place.path(name);
+            let costs = [cost(&path)?, cost(&path)?, cost(&path)?];
+            Ok::<_, Why>(costs.iter().fold((u64::MAX, 0), |(fewest, most), cost| {
+                (fewest.min(*cost), most.max(*cost))
+            }))
+        };
+        let (_, plain) = costs("a/b/f")?;
         for name in ["a/b/../b/f", "a/./b//f"] {
-            let more = cost(name)?.saturating_sub(plain);
+            let (more, _) = costs(name)?;
+            let more = more.saturating_sub(plain);
             ensure!(more < TIMES / 2, "{name}: {more} messages more");
         }
-        // Walk to the link, read it, and give it back; the same one call later.
-        let more = cost("l/f")?.saturating_sub(plain);
-        let most = 4 * TIMES + TIMES / 2;
-        ensure!(more < most, "through a link: {more} messages more");
+        // Walk to the link, read it, and give it back.
+        let (more, _) = costs("l/f")?;
+        let more = more.saturating_sub(plain);
+        ensure!(more <= 4 * TIMES, "through a link: {more} messages more");
         Ok(())
     })
 }
