@@ -6,33 +6,15 @@
 #![no_main]
 #![forbid(unsafe_code)]
 
-use rt::copy::{self, target};
-use rt::{Args, ByteStr, Errno, Failure, File, Named, eprintln, manual, tree};
+use rt::copy;
+use rt::{Args, ByteStr, Failure, File, Named, tree};
 
 rt::main!(main, include_str!("cp.rs"));
 
 fn main(args: Args) -> Result<u8, Failure> {
     let (flags, paths) = args.options("rR").flags()?;
-    let count = paths.len();
-    let (Some(to), 2..) = (paths.get(count.wrapping_sub(1)), count) else {
-        return Err(manual::misused());
-    };
-    if count > 2 && !File::stat_path(to).about(to)?.is_dir() {
-        return Err(Failure::new(format_args!("{to}: {}", Errno::ENOTDIR)));
-    }
     let trees = flags.has('r') || flags.has('R');
-    let mut status = 0;
-    for from in paths.iter().take(count - 1) {
-        match put(from, target(from, to).as_byte_str(), trees) {
-            Ok(true) => {}
-            Ok(false) => status = 1,
-            Err(failure) => {
-                eprintln!("cp: {failure}");
-                status = 1;
-            }
-        }
-    }
-    Ok(status)
+    copy::each("cp", paths, |from, to| put(from, to, trees))
 }
 
 /// Copies one argument; returns true if all of it was copied.

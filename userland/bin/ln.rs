@@ -7,29 +7,16 @@
 
 extern crate alloc;
 
-use rt::copy::target;
-use rt::{Args, ByteStr, Errno, Failure, File, Flags, Named, eprintln, manual, sys};
+use rt::copy;
+use rt::{Args, ByteStr, Errno, Failure, File, Flags, Named, sys};
 
 rt::main!(main, include_str!("ln.rs"));
 
 fn main(args: Args) -> Result<u8, Failure> {
     let (flags, paths) = args.options("fs").flags()?;
-    let count = paths.len();
-    let (Some(to), 2..) = (paths.get(count.wrapping_sub(1)), count) else {
-        return Err(manual::misused());
-    };
-    if count > 2 && !File::stat_path(to).about(to)?.is_dir() {
-        return Err(Failure::new(format_args!("{to}: {}", Errno::ENOTDIR)));
-    }
-    let mut status = 0;
-    for file in paths.iter().take(count - 1) {
-        let name = target(file, to);
-        if let Err(failure) = put(file, name.as_byte_str(), flags) {
-            eprintln!("ln: {failure}");
-            status = 1;
-        }
-    }
-    Ok(status)
+    copy::each("ln", paths, |file, name| {
+        put(file, name, flags).map(|()| true)
+    })
 }
 
 fn put(file: ByteStr<'_>, name: ByteStr<'_>, flags: Flags) -> Result<(), Failure> {
@@ -55,7 +42,7 @@ fn put(file: ByteStr<'_>, name: ByteStr<'_>, flags: Flags) -> Result<(), Failure
 
 fn same(a: ByteStr<'_>, b: ByteStr<'_>) -> bool {
     match (File::lstat_path(a), File::lstat_path(b)) {
-        (Ok(a), Ok(b)) => (a.server, a.qid_path) == (b.server, b.qid_path),
+        (Ok(a), Ok(b)) => copy::same(&a, &b),
         _ => false,
     }
 }

@@ -4,32 +4,14 @@
 #![no_main]
 #![forbid(unsafe_code)]
 
-use rt::copy::{self, target};
-use rt::{Args, ByteStr, Errno, Failure, File, Named, eprintln, manual, sys, tree};
+use rt::copy;
+use rt::{Args, ByteStr, Errno, Failure, File, Named, sys, tree};
 
 rt::main!(main, include_str!("mv.rs"));
 
 fn main(args: Args) -> Result<u8, Failure> {
     let (_, paths) = args.options("").flags()?;
-    let count = paths.len();
-    let (Some(to), 2..) = (paths.get(count.wrapping_sub(1)), count) else {
-        return Err(manual::misused());
-    };
-    if count > 2 && !File::stat_path(to).about(to)?.is_dir() {
-        return Err(Failure::new(format_args!("{to}: {}", Errno::ENOTDIR)));
-    }
-    let mut status = 0;
-    for from in paths.iter().take(count - 1) {
-        match put(from, target(from, to).as_byte_str()) {
-            Ok(true) => {}
-            Ok(false) => status = 1,
-            Err(failure) => {
-                eprintln!("mv: {failure}");
-                status = 1;
-            }
-        }
-    }
-    Ok(status)
+    copy::each("mv", paths, put)
 }
 
 /// Moves one argument; returns true if all of it was moved.

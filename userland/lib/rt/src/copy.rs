@@ -1,7 +1,7 @@
 //! Copying files by `read` and `write`, which moves no data between servers
 //! with snapshots.
 
-use crate::{ByteStr, ByteString, Failure, File, Named, Segment, mode, sys};
+use crate::{Args, ByteStr, ByteString, Failure, File, Named, Segment, manual, mode, sys};
 use abi::{Errno, Stat};
 
 /// Bytes copied at a time. A deferred read takes no memory; an eager one takes
@@ -88,11 +88,44 @@ pub fn last_part(path: ByteStr<'_>) -> ByteStr<'_> {
 }
 
 /// `path`, or if that is a directory, the path in it for `from`.
-pub fn target(from: ByteStr<'_>, path: ByteStr<'_>) -> ByteString {
+fn target(from: ByteStr<'_>, path: ByteStr<'_>) -> ByteString {
     match File::stat_path(path).is_ok_and(|stat| stat.is_dir()) {
         true => inside(path, last_part(from)),
         false => path.into(),
     }
+}
+
+/// Hands each of the paths but the last to `put`, with the path to give it: the
+/// last one, or if that is a directory, a path in it. `put` returns true if it
+/// did all that was asked; a failure is reported with the program's name, and the
+/// others still follow. Returns the exit status, 1 after a failure.
+///
+/// # Errors
+/// Fewer than two paths, or more than two of which the last is no directory.
+pub fn each(
+    program: &str,
+    paths: Args,
+    mut put: impl FnMut(ByteStr<'_>, ByteStr<'_>) -> Result<bool, Failure>,
+) -> Result<u8, Failure> {
+    let count = paths.len();
+    let (Some(to), 2..) = (paths.get(count.wrapping_sub(1)), count) else {
+        return Err(manual::misused());
+    };
+    if count > 2 && !File::stat_path(to).about(to)?.is_dir() {
+        return Err(Failure::new(format_args!("{to}: {}", Errno::ENOTDIR)));
+    }
+    let mut status = 0;
+    for from in paths.iter().take(count - 1) {
+        match put(from, target(from, to).as_byte_str()) {
+            Ok(true) => {}
+            Ok(false) => status = 1,
+            Err(failure) => {
+                crate::eprintln!("{program}: {failure}");
+                status = 1;
+            }
+        }
+    }
+    Ok(status)
 }
 
 /// The path of `name` in `directory`.
