@@ -152,7 +152,12 @@ impl<B: Backing> Snapfs<B> {
         image.sessions.iter().for_each(|id| sessions.add_old(*id));
         let hidden = self.hidden_dir().await?;
         self.take_up_store(&image).await?;
-        for (path, old) in image.files {
+        for (path, mut old) in image.files {
+            if old.times.is_none() {
+                // A change was under way: a client may know of any epoch that
+                // was given out, and refer to what the file has now.
+                old.epoch = image.epoch;
+            }
             self.take_up_file(path, old);
         }
         self.remove_rest(hidden.dir).await?;

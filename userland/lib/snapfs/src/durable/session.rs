@@ -39,14 +39,15 @@ pub struct Sessions {
 pub struct Session {
     pub id: SessionId,
     pub(crate) conn: Cell<Option<ConnId>>,
-    /// When its lease runs out; `None` while it runs not.
+    /// When its lease runs out; `None` while it does not run.
     pub(crate) until: Cell<Option<u64>>,
     /// It is from before this instance, and may reclaim the snapshots it had.
     pub claims: Cell<bool>,
-    /// Its client was here before; since when it is, and for how many seconds it
-    /// was before that.
+    /// Its client has been connected at least once.
     pub(crate) joined: Cell<bool>,
+    /// The time at which its client connected last.
     pub(crate) since: Cell<u64>,
+    /// Seconds for which its client was connected, without the present time.
     pub(crate) served: Cell<u64>,
     /// Sessions have ascending numbers.
     pub(crate) number: u64,
@@ -257,7 +258,7 @@ impl<B: Backing> Snapfs<B> {
             .filter(|(_, write)| matches!(write, Write::Done(_)));
         kept.writes.extend(done);
         *session.kept.borrow_mut() = kept;
-        session.conn.set(None);
+        session.end_service(self.durable.sessions.now.get());
         session
             .until
             .set(Some(self.durable.sessions.end_of_lease()));
@@ -344,5 +345,12 @@ impl Session {
         self.joined.set(true);
         self.since.set(now);
         conn.set_session(Some(self.clone()));
+    }
+
+    /// Its client is connected no longer.
+    fn end_service(&self, now: u64) {
+        self.conn.set(None);
+        let served = now.saturating_sub(self.since.get());
+        self.served.set(self.served.get().saturating_add(served));
     }
 }

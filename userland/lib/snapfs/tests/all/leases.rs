@@ -2,6 +2,7 @@
 //! the log comes to its end in the middle of something, and when somebody else
 //! makes up ids.
 
+use crate::common::holds::snap_range;
 use crate::common::*;
 use abi::Errno;
 use dormouse_snapfs::{Options, Snapfs};
@@ -10,6 +11,7 @@ use ninep::consts::{TCLUNK, TUNLINKAT};
 use ninep::*;
 use std::cell::Cell;
 use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Waker};
@@ -50,21 +52,22 @@ fn claim(client: &Client, fid: u32, snapfid: u32, epoch: u64) -> Result<u64, Err
     snap_at(client, fid, snapfid, epoch).map(|(_, count)| count)
 }
 
-/// Takes or claims two blocks: the file's epoch, and how many bytes.
+/// Takes or claims two blocks; returns the file's epoch and the bytes covered.
 fn snap_at(client: &Client, fid: u32, snapfid: u32, epoch: u64) -> Result<(u64, u64), Errno> {
-    let request = Request::Snap {
-        fid,
-        snapfid,
-        off: 0,
-        count: 2 * B,
-        epoch,
-        known: 0,
-    };
-    client.ask(&request, |reply| match reply {
-        Reply::Snap { epoch, count, .. } => Ok((epoch, count)),
-        Reply::Error(errno) => Err(errno),
-        other => panic!("{other:?}"),
-    })
+    snap_range(client, fid, snapfid, (0, 2 * B), epoch)
+}
+
+/// After a restart the client's snapshot can be claimed and has these bytes.
+fn outlives_a_restart(
+    fs: Rc<Snapfs<Host>>,
+    (conn, id): (u32, [u8; 16]),
+    (name, snapfid, epoch): (&str, u32, u64),
+    bytes: &[u8],
+) {
+    let client = join(&restart(fs), conn, id);
+    let fid = client.open(name);
+    assert_eq!(claim(&client, fid, snapfid, epoch), Ok(2 * B));
+    assert!(client.read_all(snapfid, 0, 2 * B) == Ok(bytes.to_vec()));
 }
 
 /// Something under way at a server: polled when something beneath has ended.
@@ -148,11 +151,7 @@ fn a_client_that_comes_back_while_its_lease_ends_is_remembered_over_a_restart() 
     other.write(theirs, 0, &pattern(2, 2 * B as usize)).unwrap();
     assert!(me.read_all(77, 0, 2 * B) == Ok(old.clone()));
     drop((me, other));
-    let fs = restart(fs);
-    let me = join(&fs, 0, ME);
-    let fid = me.open("f");
-    assert_eq!(claim(&me, fid, 77, epoch), Ok(2 * B));
-    assert!(me.read_all(77, 0, 2 * B) == Ok(old));
+    outlives_a_restart(fs, (0, ME), ("f", 77, epoch), &old);
 }
 
 #[test]
@@ -205,11 +204,7 @@ fn a_store_that_is_closed_does_not_take_the_name_of_the_next_one() {
     drop((clunk, write));
     assert!(other.read_all(99, 0, 2 * B) == Ok(g.clone()));
     drop((me, other));
-    let fs = restart(fs);
-    let other = join(&fs, 1, OTHER);
-    let second = other.open("g");
-    assert_eq!(claim(&other, second, 99, epoch), Ok(2 * B));
-    assert!(other.read_all(99, 0, 2 * B) == Ok(g));
+    outlives_a_restart(fs, (1, OTHER), ("g", 99, epoch), &g);
 }
 
 #[test]
@@ -251,7 +246,32 @@ fn made_up_ids_that_hold_snapshots_take_no_lease_from_others() {
     me.snap_into(fid, 77, 0, 2 * B).unwrap();
     now(fs.tick(10));
     me.hang_up();
-    for n in 0..1100u32 {
+    make_up_ids(&fs, 0..1100);
+    let other = Client::on(fs.clone(), 1);
+    other.hello();
+    let (_, lease, _) = other.session(OTHER).unwrap();
+    assert_eq!(lease, LEASE, "there is one for another client");
+    has_kept_its_snapshot(&fs);
+}
+
+#[test]
+fn a_client_that_was_served_for_long_keeps_its_lease_though_ids_were_made_up_before_it() {
+    let host = Host::new(Manners::default());
+    host.set("f", &pattern(1, 2 * B as usize));
+    let fs = leased(host);
+    make_up_ids(&fs, 0..1023);
+    let me = join(&fs, 0, ME);
+    let fid = me.open("f");
+    me.snap_into(fid, 77, 0, 2 * B).unwrap();
+    now(fs.tick(10));
+    me.hang_up();
+    make_up_ids(&fs, 1023..1100);
+    has_kept_its_snapshot(&fs);
+}
+
+/// For each number a session of a made-up id, with a snapshot.
+fn make_up_ids(fs: &Rc<Snapfs<Host>>, numbers: Range<u32>) {
+    for n in numbers {
         let client = Client::on(fs.clone(), 10 + n);
         client.hello();
         let mut id = [9; 16];
@@ -262,10 +282,10 @@ fn made_up_ids_that_hold_snapshots_take_no_lease_from_others() {
         client.snap_into(fid, 77, 0, 2 * B).unwrap();
         client.hang_up();
     }
-    let other = Client::on(fs.clone(), 1);
-    other.hello();
-    let (_, lease, _) = other.session(OTHER).unwrap();
-    assert_eq!(lease, LEASE, "there is one for another client");
+}
+
+/// The session still exists, and its snapshot has the first bytes of `f`.
+fn has_kept_its_snapshot(fs: &Rc<Snapfs<Host>>) {
     let again = Client::on(fs.clone(), 2);
     again.hello();
     assert_eq!(again.session(ME).map(|(known, ..)| known), Ok(true));
@@ -360,7 +380,7 @@ fn own_changes_of_names_lose_no_snapshot_over_a_restart_wherever_it_dies() {
 
 #[test]
 fn a_first_snapshot_made_by_a_write_outlives_a_record_that_found_no_room() {
-    for first in [false, true] {
+    for (first, overwritten) in [(false, false), (true, false), (false, true), (true, true)] {
         let host = Host::new(Manners::default());
         host.set("f", &pattern(1, 2 * B as usize));
         let fs = leased(host);
@@ -383,6 +403,11 @@ fn a_first_snapshot_made_by_a_write_outlives_a_record_that_found_no_room() {
         assert!(done.assoc);
         drop(me);
         let fs = restart(fs);
+        if overwritten {
+            let other = join(&fs, 1, OTHER);
+            let theirs = other.open("f");
+            other.write(theirs, 0, &pattern(3, B as usize)).unwrap();
+        }
         let me = join(&fs, 0, ME);
         let fid = me.open("f");
         let claimed = claim(&me, fid, 77, done.epoch);

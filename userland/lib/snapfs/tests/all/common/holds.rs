@@ -95,11 +95,24 @@ impl Holds {
 }
 
 pub fn snap_at(client: &Client, fid: u32, held: &Held, epoch: u64) -> Result<(u64, u64), Errno> {
+    let count = held.bytes.len() as u64;
+    snap_range(client, fid, held.snapfid, (held.off, count), epoch)
+}
+
+/// Takes a snapshot of the range (offset, length), or claims one as of `epoch`;
+/// returns the file's epoch and the bytes covered.
+pub fn snap_range(
+    client: &Client,
+    fid: u32,
+    snapfid: u32,
+    (off, count): (u64, u64),
+    epoch: u64,
+) -> Result<(u64, u64), Errno> {
     let request = Request::Snap {
         fid,
-        snapfid: held.snapfid,
-        off: held.off,
-        count: held.bytes.len() as u64,
+        snapfid,
+        off,
+        count,
         epoch,
         known: 0,
     };
