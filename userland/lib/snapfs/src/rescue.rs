@@ -46,6 +46,9 @@ impl<B: Backing> Snapfs<B> {
         // lost.
         let mut single = left.start;
         for runs in 0.. {
+            if left.is_empty() {
+                break;
+            }
             if runs > RUNS_AT_ONCE && self.is_flushed() {
                 return Err(Errno::EINTR);
             }
@@ -124,8 +127,10 @@ impl<B: Backing> Snapfs<B> {
     async fn note_zeros(&self, file: &Locked<'_>, blocks: &Range<u64>) {
         let reader = {
             let state = file.state.borrow();
-            let unsaved = state.versions.next_unsaved(blocks.clone(), 1).is_some();
-            state.reader.filter(|_| unsaved && !state.zeros.is_empty())
+            let unsaved = || state.versions.next_unsaved(blocks.clone(), 1).is_some();
+            state
+                .reader
+                .filter(|_| !state.zeros.is_empty() && unsaved())
         };
         let Some(reader) = reader else { return };
         self.verify_zeros(file, reader).await;

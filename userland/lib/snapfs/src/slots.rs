@@ -142,7 +142,7 @@ impl Slots {
         self.end_if_unused();
     }
 
-    /// The same for places where there was no room.
+    /// Returns places that could not be written: the disk may have no room for them.
     pub fn put_back(&mut self, slot: Slot, count: u32) {
         self.forget(slot.index, count);
         self.gaps.replace(range(slot.index, count), Some(()));
@@ -187,13 +187,19 @@ impl Slots {
             return Err(Errno::ENOSPC);
         }
         share.grow(more).map_err(|_| Errno::ENOSPC)?;
+        let mut kept = Ok(());
         for (index, block) in (index..).zip(blocks) {
             let mut copy = Vec::new();
-            reserve(&mut copy, block.len()).map_err(|_| Errno::ENOSPC)?;
+            kept = reserve(&mut copy, block.len()).map_err(|_| Errno::ENOSPC);
+            if kept.is_err() {
+                break;
+            }
             copy.extend_from_slice(block);
             self.blocks.insert(index, copy);
         }
-        Ok(())
+        // What was not copied is not charged.
+        share.set(self.blocks.len() * IN_MEMORY);
+        kept
     }
 
     /// Appends `len` bytes of content kept in memory, from `at` in the block at

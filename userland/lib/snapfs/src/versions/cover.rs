@@ -193,6 +193,9 @@ impl Cover {
     pub fn even(&self, block: u64, end: u64) -> u64 {
         let fits = end.saturating_sub(block).max(1).ilog2();
         let mut level = block.trailing_zeros().min(fits) as u8;
+        if level == 0 {
+            return block + 1;
+        }
         for entry in self.next_pieces(block) {
             while level > entry.level && entry.start() < block + (1 << level) {
                 level -= 1;
