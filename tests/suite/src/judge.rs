@@ -178,20 +178,8 @@ fn given_back(before: &Counters) -> Result<Kept, Why> {
 }
 
 fn compare(before: &Counters, now: &Counters) -> Kept {
-    let handles = [
-        ("fids", Stat64::Fids),
-        ("snapshots", Stat64::Snapshots),
-        ("processes", Stat64::Processes),
-        ("channels", Stat64::Channels),
-        ("files in use at servers", Stat64::ServerFiles),
-        ("snapshots kept by servers", Stat64::ServerSnapshots),
-        ("blocks saved by servers", Stat64::ServerSaved),
-    ];
-    for (what, which) in handles {
-        let (was, is) = (before.get(which), now.get(which));
-        if was != is {
-            return Kept::Handles(format!("{what}: {was} before, {is} after"));
-        }
+    if let Some(leak) = now.leaks(before).next() {
+        return Kept::Handles(leak);
     }
     let (was, is) = (before.get(Stat64::FramesFree), now.get(Stat64::FramesFree));
     if is < was {

@@ -4,7 +4,21 @@
 use crate::single::Single;
 use crate::sys;
 use abi::{Call, DeviceCounters, Errno, Stat64};
+use alloc::format;
+use alloc::string::String;
 use core::fmt;
+
+/// The counters that return to their former values when programs have ended
+/// that leak nothing, each with its name in reports.
+const HANDLES: [(&str, Stat64); 7] = [
+    ("fids", Stat64::Fids),
+    ("snapshots", Stat64::Snapshots),
+    ("processes", Stat64::Processes),
+    ("channels", Stat64::Channels),
+    ("files in use at servers", Stat64::ServerFiles),
+    ("snapshots kept by servers", Stat64::ServerSnapshots),
+    ("blocks saved by servers", Stat64::ServerSaved),
+];
 
 /// The kernel's counters at one moment.
 #[derive(Clone, Copy)]
@@ -28,6 +42,14 @@ impl Counters {
     /// The increase of `which` since `earlier`.
     pub fn since(&self, earlier: &Counters, which: Stat64) -> u64 {
         self.get(which).wrapping_sub(earlier.get(which))
+    }
+
+    /// A description of each counter of handles that differs from `earlier`.
+    pub fn leaks(&self, earlier: &Counters) -> impl Iterator<Item = String> {
+        HANDLES.into_iter().filter_map(|(what, which)| {
+            let (was, is) = (earlier.get(which), self.get(which));
+            (was != is).then(|| format!("{what}: {was} before, {is} after"))
+        })
     }
 }
 

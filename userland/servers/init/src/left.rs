@@ -18,17 +18,6 @@ const STEP_NS: u64 = 10_000_000;
 /// beyond their mapped pages.
 const FRAMES: u64 = 64;
 
-/// The counters that must return to their former values.
-const HANDLES: [(&str, Stat64); 7] = [
-    ("fids", Stat64::Fids),
-    ("snapshots", Stat64::Snapshots),
-    ("processes", Stat64::Processes),
-    ("channels", Stat64::Channels),
-    ("files in use at servers", Stat64::ServerFiles),
-    ("snapshots kept by servers", Stat64::ServerSnapshots),
-    ("blocks saved by servers", Stat64::ServerSaved),
-];
-
 /// The resources in use at one moment.
 pub struct Account {
     counters: Counters,
@@ -48,16 +37,12 @@ impl Account {
 
     /// The resources in use beyond `before`; empty if there are none.
     fn since(&self, before: &Account) -> String {
-        let mut more: Vec<String> = Vec::new();
-        for (what, which) in HANDLES {
-            let (was, is) = (before.counters.get(which), self.counters.get(which));
-            if was != is {
-                more.push(format!("{what}: {was} before, {is} after"));
-            }
-        }
+        let mut more: Vec<String> = self.counters.leaks(&before.counters).collect();
         let (was, is) = (before.frames, self.frames);
         if is > was + FRAMES {
-            more.push(format!("frames nobody maps: {was} before, {is} after"));
+            more.push(format!(
+                "frames that no process maps: {was} before, {is} after"
+            ));
         }
         more.join(", ")
     }
