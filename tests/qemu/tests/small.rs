@@ -22,7 +22,7 @@ fn copies_of_large_files_at_once_are_done_and_the_server_lives() {
     }
 }
 
-/// The small ones of these cases are among the suite's usual ones.
+/// The suite runs smaller versions of these cases.
 #[test]
 #[ignore = "writes 2 GiB and looks at 64; run with -- --ignored"]
 fn a_cut_of_64_gibibytes_and_a_rescue_of_two_are_done_or_refused() {

@@ -1,6 +1,6 @@
-//! Random programs with a liar in between: a file server that answers as it likes
-//! gives parts of the buffer and takes others. What comes from honest servers, and
-//! what the program itself stored, stays as plain arrays say.
+//! Random programs beside a lying file server, which fills parts of the buffer
+//! and is sent others. The data of honest servers and the program's own stores
+//! must stay equal to plain arrays.
 
 use super::Case;
 use super::fuzz::end_group;
@@ -20,7 +20,7 @@ pub const CASES: &[Case] = &[
     Case::asked("random.liar.long", || (100..400).try_for_each(between)),
 ];
 
-/// How long a call waits for a liar.
+/// Time after which a call to the liar is interrupted.
 const PATIENCE_NS: u64 = 3_000_000;
 
 /// A lying server, mounted.
@@ -36,7 +36,7 @@ impl Liar {
         let (ours, theirs) = File::pipe()?;
         let group = lying::group(|| lying::serve(seed, !seed.is_multiple_of(3), &theirs))?;
         drop(theirs);
-        // It may lie before it is mounted or opened, too.
+        // The mount and the open meet lies too.
         let mounted = impatiently(|| ours.mount(&place.path));
         let opened = match mounted {
             Ok(()) => impatiently(|| File::open(&place.path, mode::ORDWR)),
@@ -60,7 +60,7 @@ impl Liar {
     }
 }
 
-/// Makes a call of which nothing is expected, and interrupts it when it takes long.
+/// Makes a call, and interrupts it with a note if it takes long.
 fn impatiently<T>(call: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
     let me = sys::getpid();
     let alarm = process::spawn(|| {
@@ -74,11 +74,11 @@ fn impatiently<T>(call: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
     done
 }
 
-/// The program, and who lies to it.
+/// A random program and the lying server beside it.
 struct Between {
     world: World,
     liar: Option<Liar>,
-    /// What unknown bytes are written to.
+    /// An honest file for known and unknown bytes alike.
     spilt: Scratch,
     seed: u64,
 }
@@ -120,13 +120,13 @@ impl Between {
         if let Some(liar) = &self.liar {
             self.world.doubt(at, len);
             let to = &mut self.world.segment.bytes_mut()[at..at + len];
-            // Whatever it says.
+            // The result is the liar's choice.
             let _ = impatiently(|| liar.file.read_at(to, offset));
         }
         Ok(())
     }
 
-    /// The liar is given a part of the buffer, which stays what it is.
+    /// A part of the buffer is written to the liar, and must not change by that.
     fn give(&mut self) -> Verdict {
         let (at, len) = self.world.part();
         let offset = self.world.random.place(FILE_MAX) as u64;
@@ -137,7 +137,7 @@ impl Between {
         Ok(())
     }
 
-    /// A child looks at what is unknown, and changes it, until it is killed.
+    /// A child loads from unknown pages and stores to them, until it is killed.
     fn visit(&mut self) -> Verdict {
         let unknown = self.world.unknown;
         let segment = &mut self.world.segment;
@@ -158,7 +158,7 @@ impl Between {
         Ok(())
     }
 
-    /// An honest read that may need what the liar has at its edges.
+    /// A read from an honest server; the pages at its ends may need bytes of the liar.
     fn mix(&mut self) -> Verdict {
         let (at, len) = self.world.part();
         let offset = self.world.random.place(FILE_MAX) as u64;
@@ -169,8 +169,8 @@ impl Between {
         Ok(())
     }
 
-    /// Bytes of all kinds are written to an honest server. What is known of those
-    /// that it has is right.
+    /// Known and unknown bytes are written to an honest server. The known ones
+    /// among those that it takes must arrive.
     fn spill(&mut self) -> Verdict {
         let (at, len) = self.world.part();
         let (file, world) = (&self.spilt.file, &self.world);
@@ -193,7 +193,7 @@ impl Between {
         Ok(())
     }
 
-    /// An honest read over whole pages needs nothing of what was there.
+    /// A read of whole pages from an honest server does not need their old content.
     fn read_over(&mut self) -> Verdict {
         let World {
             random,
@@ -220,7 +220,7 @@ impl Between {
         Ok(())
     }
 
-    /// The liar ends, and there is another one.
+    /// Another liar takes the place of the present one.
     fn another(&mut self) -> Verdict {
         if let Some(liar) = self.liar.take() {
             liar.end()?;

@@ -1,5 +1,5 @@
-//! Files far larger than memory, changed while all of one sleeps: what the file
-//! server must save of it is saved, or the change is refused.
+//! A file larger than memory is changed while a snapshot of all of it sleeps: the
+//! file server saves the before-images, or refuses the change.
 
 use super::Case;
 use crate::check::{PG, Scratch, Verdict, equal, patterned, same};
@@ -8,14 +8,14 @@ use rt::{Errno, Segment};
 pub const CASES: &[Case] = &[
     Case::deferred("large.cut", || cut(128 << 20)),
     Case::deferred("large.rescued", || rescued(48 << 20)),
-    // With a file of next to nothing on the disk, and of data in the end.
+    // The first file is sparse and stays so; the second is filled with data.
     Case::asked("large.cut.long", || cut(64 << 30)),
     Case::asked("large.rescued.long", || rescued(2 << 30)),
 ];
 
-/// Places in the file where there is something else than zeros.
+/// Number of places in the file that hold data; all else is zeros.
 const MARKS: u64 = 16;
-/// Bytes of each.
+/// Length of each in bytes.
 const MARK: usize = 2 * PG;
 const SEED: u8 = 5;
 
@@ -44,7 +44,8 @@ impl Large {
         })
     }
 
-    /// What sleeps is what was read, at the marks and around them.
+    /// Compares the sleeping pages at the marks and around them with the file as
+    /// it was read.
     fn check(&mut self) -> Verdict {
         for mark in 0..MARKS {
             let at = (mark * (self.len / MARKS)) as usize;
@@ -65,7 +66,7 @@ impl Large {
     }
 }
 
-/// The change was made, or refused for want of room.
+/// Returns true if the change was made, false if it was refused for want of room.
 fn made_or_refused(made: Result<(), Errno>) -> Result<bool, Errno> {
     match made {
         Ok(()) => Ok(true),

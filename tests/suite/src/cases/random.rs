@@ -1,6 +1,6 @@
 //! Random programs on a real kernel and a real server, compared byte by byte
 //! with plain arrays: the eager model in its simplest form. `between` has those
-//! that use a lying server too, which makes parts of the buffer unknown.
+//! that use a lying server too, which leaves parts of the buffer unknown.
 
 use super::Case;
 use crate::check::{PG, Scratch, Verdict, Why, equal, other, same, snapshot};
@@ -128,7 +128,7 @@ impl World {
         })
     }
 
-    /// A look at everything.
+    /// Compares the known pages of the buffer and both files with the arrays.
     pub fn compare(&self) -> Verdict {
         for page in (0..PAGES).filter(|page| !self.unknown[*page]) {
             let page = page * PG..(page + 1) * PG;
@@ -145,7 +145,7 @@ impl World {
         Ok(())
     }
 
-    /// How many bytes from `at` on are known, `len` at most.
+    /// The number of known bytes in a row from `at` on, at most `len`.
     pub fn known(&self, at: usize, len: usize) -> usize {
         let pages = &self.unknown[at / PG..(at + len).div_ceil(PG)];
         let known = pages.iter().position(|unknown| *unknown);
@@ -154,7 +154,7 @@ impl World {
         })
     }
 
-    /// Whatever is in the pages of that part of the buffer from now on.
+    /// Marks the pages of that part of the buffer as unknown.
     pub fn doubt(&mut self, at: usize, len: usize) {
         self.unknown[at / PG..(at + len).div_ceil(PG)].fill(true);
     }
@@ -183,7 +183,7 @@ impl World {
         (at, len)
     }
 
-    /// The same, of known bytes alone; perhaps of none.
+    /// The known bytes at the start of such a part; there may be none.
     fn known_part(&mut self) -> (usize, usize) {
         let (at, len) = self.part();
         (at, self.known(at, len))
