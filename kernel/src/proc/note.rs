@@ -172,6 +172,12 @@ pub fn deliver(process: &Process, frame: &mut TrapFrame) {
         let Some(note) = notes.waiting.pop_front() else {
             return;
         };
+        // From here on other notes are queued: the stores to the stack may wait,
+        // and a note would end that wait and with it the process.
+        notes.handling = Some(Handling {
+            registers: 0,
+            text: String::new(),
+        });
         (notes.handler, note)
     };
     if handler == 0 {

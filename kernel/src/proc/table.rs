@@ -81,7 +81,8 @@ pub fn remove(slot: Slot) {
     drop(entry);
 }
 
-/// The process in that slot.
+/// The process in that slot. Not to be held over a wait: its parent may reap it
+/// meanwhile, and the slot is given to another.
 pub fn at(slot: usize) -> Option<Arc<Process>> {
     TABLE.lock().get(slot)?.process().cloned()
 }
@@ -94,7 +95,7 @@ pub fn current() -> Arc<Process> {
     }
 }
 
-/// The process with that pid.
+/// The process with that pid, for as long as [`at`] allows.
 pub fn find(pid: u64) -> Option<Arc<Process>> {
     let table = TABLE.lock();
     let mut processes = table.iter().filter_map(Entry::process);

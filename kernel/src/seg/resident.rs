@@ -45,7 +45,8 @@ fn wake_all(space: &SpaceLock) -> Result<(), Errno> {
                 // Already lost: there is no answer to wait for.
                 Err(_) => after_lost(space, segment, page),
             };
-            sched::give_way();
+            // Pages of the frame cache come without a message, thus without a wait.
+            sched::breathe();
         }
     }
     space.lock().resident = true;

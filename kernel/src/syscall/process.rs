@@ -109,8 +109,11 @@ pub fn info(a: &Arguments) -> Result<u64, Errno> {
     let [index, va, ..] = a.words();
     let start = usize::try_from(index).unwrap_or(usize::MAX);
     for slot in start..task::NPROC {
-        if let Some(other) = proc::at(slot) {
-            user::put(a.space(), va, &describe(&other))?;
+        // The copy may wait: a process held meanwhile would keep its slot in use
+        // after its parent has reaped it.
+        let info = proc::at(slot).map(|other| describe(&other));
+        if let Some(info) = info {
+            user::put(a.space(), va, &info)?;
             return Ok(slot as u64 + 1);
         }
     }

@@ -28,13 +28,15 @@ struct Liar {
     place: Scratch,
     group: u64,
     file: File,
+    snapshots: bool,
 }
 
 impl Liar {
     fn start(seed: u64) -> Result<Option<Liar>, Why> {
         let place = Scratch::empty("between")?;
         let (ours, theirs) = File::pipe()?;
-        let group = lying::group(|| lying::serve(seed, !seed.is_multiple_of(3), &theirs))?;
+        let snapshots = !seed.is_multiple_of(3);
+        let group = lying::group(|| lying::serve(seed, snapshots, &theirs))?;
         drop(theirs);
         // The mount and the open meet lies too.
         let mounted = impatiently(|| ours.mount(&place.path));
@@ -43,7 +45,12 @@ impl Liar {
             Err(errno) => Err(errno),
         };
         match opened {
-            Ok(file) => Ok(Some(Liar { place, group, file })),
+            Ok(file) => Ok(Some(Liar {
+                place,
+                group,
+                file,
+                snapshots,
+            })),
             Err(_) => {
                 end_group(group)?;
                 let _ = sys::unmount(&place.path);
@@ -53,7 +60,9 @@ impl Liar {
     }
 
     fn end(self) -> Verdict {
-        let Liar { place, group, file } = self;
+        let Liar {
+            place, group, file, ..
+        } = self;
         end_group(group)?;
         drop(file);
         Ok(sys::unmount(&place.path)?)
@@ -93,10 +102,8 @@ fn between(seed: u64) -> Verdict {
     };
     let compare = |between: &Between| between.world.compare();
     let done = random::run(seed, &mut between, Between::step, compare);
-    if let Some(liar) = between.liar.take() {
-        liar.end()?;
-    }
-    done
+    let ended = between.liar.take().map_or(Ok(()), Liar::end);
+    done.and(ended)
 }
 
 impl Between {
@@ -126,13 +133,18 @@ impl Between {
         Ok(())
     }
 
-    /// A part of the buffer is written to the liar, and must not change by that.
+    /// A part of the buffer is written to the liar. It must not change by that,
+    /// unless the liar has snapshots: it may claim to have what was written, and
+    /// sleeping pages then come from it.
     fn give(&mut self) -> Verdict {
         let (at, len) = self.world.part();
         let offset = self.world.random.place(FILE_MAX) as u64;
         if let Some(liar) = &self.liar {
             let from = &self.world.segment.bytes()[at..at + len];
             let _ = impatiently(|| liar.file.write_at(from, offset));
+            if liar.snapshots {
+                self.world.doubt(at, len);
+            }
         }
         Ok(())
     }

@@ -40,6 +40,7 @@ pub const CASES: &[Case] = &[
         stack_lost,
         &["no stack for note", "hello"],
     ),
+    Case::deferred("note.stack.asleep", stack_asleep),
     Case::new("note.interrupts.sleep", || {
         interrupts(|| sys::sleep(u64::MAX / 2).map(drop))
     }),
@@ -402,6 +403,45 @@ fn stack_lost() -> Verdict {
             options(noreturn),
         )
     }
+}
+
+/// While a note waits for the page of the stack that it is put on, another one
+/// waits for its turn.
+fn stack_asleep() -> Verdict {
+    let (snapshots, fault) = (true, Fault::Silent);
+    server::with(Tiny { snapshots, fault }, |path| {
+        let mut segment = snapshot(1)?;
+        let n = File::open(path, mode::OREAD)?.read_at(segment.bytes_mut(), 0)?;
+        same("bytes asleep", n, PG)?;
+        let stack = segment.address() + PG as u64;
+        let pid = child(|| {
+            note::handle(count)?;
+            // SAFETY: the process never leaves the loop, which needs no stack.
+            unsafe {
+                asm!(
+                    "mov rsp, {stack}",
+                    "2:",
+                    "mov eax, {sleep}",
+                    "mov rdi, {long}",
+                    "syscall",
+                    "jmp 2b",
+                    stack = in(reg) stack,
+                    sleep = const Call::Sleep as u64,
+                    long = in(reg) u64::MAX / 2,
+                    options(noreturn),
+                )
+            }
+        })?;
+        for note in ["one", "two"] {
+            sys::sleep(3 * A_WHILE_NS)?;
+            note::send(pid, note)?;
+        }
+        sys::sleep(3 * A_WHILE_NS)?;
+        process::kill(pid, "enough")?;
+        let ended = process::wait_for(pid, |_| {})?;
+        ensure!(ended.text().contains("enough"), "{}", ended.text());
+        Ok(())
+    })
 }
 
 /// `call`, which would wait without limit, ends with `EINTR` in a process with

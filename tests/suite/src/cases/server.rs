@@ -7,7 +7,7 @@ use crate::judge::counters;
 use crate::liar::{close_all_but, served};
 use crate::raw;
 use crate::tiny::{Fault, LEN, SEED, Tiny};
-use rt::abi::{STATUS_KILLED, mode};
+use rt::abi::{ProcessInfo, STATUS_KILLED, mode};
 use rt::note::{self, Then};
 use rt::process::{self, Ended};
 use rt::{Call, Errno, File, Segment, Stat64, sys};
@@ -29,6 +29,7 @@ pub const CASES: &[Case] = &[
     Case::new("server.hangup.snapshots", || hangup(true)),
     Case::new("server.silent", silent),
     Case::new("server.silent.seek", silent_seek),
+    Case::deferred("server.silent.described", silent_described),
     Case::deferred("server.lost", lost),
     Case::deferred("server.lost.calls", lost_calls),
     Case::deferred("server.gone", gone),
@@ -270,6 +271,48 @@ fn silent() -> Verdict {
             Ok(())
         },
     )
+}
+
+/// A process that ends while its description waits for the page to be copied to
+/// leaves its place to others.
+fn silent_described() -> Verdict {
+    let (snapshots, fault) = (true, Fault::Silent);
+    with(Tiny { snapshots, fault }, |path| {
+        let (_file, segment, got) = read_all(path)?;
+        same("bytes read", got?, LEN)?;
+        let asleep = segment.address();
+        let forever = || u8::from(sys::sleep(u64::MAX / 2).is_ok());
+        let ending = process::spawn(forever)?;
+        let asker = process::spawn(|| {
+            let mut place = 0;
+            let of_ending = |info: &ProcessInfo| info.pid == ending;
+            let mut places = core::iter::from_fn(|| {
+                let mut info = ProcessInfo::default();
+                let at = &raw mut info as u64;
+                // SAFETY: the kernel writes one `ProcessInfo`.
+                let next = unsafe { raw::call(Call::ProcInfo, [place, at, 0, 0, 0, 0]) };
+                let here = place;
+                place = next.ok().filter(|next| *next != 0)?;
+                Some((here, info))
+            });
+            let found = places.find(|(_, info)| of_ending(info));
+            let Some((place, _)) = found else { return 1 };
+            // SAFETY: the page is the segment's, which nothing here refers to.
+            let done = unsafe { raw::call(Call::ProcInfo, [place, asleep, 0, 0, 0, 0]) };
+            u8::from(done.is_ok())
+        })?;
+        sys::sleep(30_000_000)?;
+        process::kill(ending, "enough")?;
+        process::wait_for(ending, |_| {})?;
+        for _ in 0..8 {
+            let other = process::spawn(|| 0)?;
+            process::wait_for(other, |_| {})?;
+        }
+        process::kill(asker, "enough")?;
+        let asked = process::wait_for(asker, |_| {})?;
+        ensure!(asked.text().contains("enough"), "{}", asked.text());
+        Ok(())
+    })
 }
 
 /// Touches a sleeping page whose server is in trouble, in another process.
