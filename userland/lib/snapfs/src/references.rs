@@ -33,6 +33,12 @@ impl References {
         Some((span.end, span.value))
     }
 
+    /// Returns true if `bytes` lie within one reference that has more on both sides.
+    pub fn splits(&self, bytes: &Range<u64>) -> bool {
+        let around = self.spans.at(bytes.start);
+        around.is_some_and(|span| span.start < bytes.start && bytes.end < span.end)
+    }
+
     /// Makes `bytes` refer to `epoch`, or to nothing. The places of unreachable
     /// versions, the first and how many, go to `freed`.
     pub fn set(

@@ -172,6 +172,25 @@ fn a_snapshot_that_takes_too_much_memory_refuses_its_writers_and_nobody_else() {
 }
 
 #[test]
+fn a_snapshot_trimmed_to_a_comb_takes_no_more_memory_than_there_is() {
+    let client = limited(MIB as usize);
+    client.host().set_size("a", 40_000 * B);
+    let fid = client.open("a");
+    let snap = client.snap(fid, 0, 40_000 * B);
+    for first in (0..20_000).step_by(100) {
+        let ranges: Vec<_> = (first..first + 100).map(|n| (2 * n * B, B)).collect();
+        client.trim(snap, &ranges);
+    }
+    let memory = client.counters().memory;
+    assert!(memory <= MIB as usize, "{memory} bytes");
+    // The whole takes none, and is given back all the same.
+    client.trim(snap, &[(0, 40_000 * B)]);
+    assert_eq!(client.read(snap, 0, 1), Err(Errno::ESTALE));
+    assert!(client.counters().memory < MIB as usize / 4);
+    client.end();
+}
+
+#[test]
 fn what_is_only_good_to_know_of_files_does_not_keep_others_from_snapshots() {
     let client = limited(MIB as usize);
     for n in 0..200 {

@@ -5,7 +5,7 @@ use crate::common::holds::*;
 use crate::common::*;
 use dormouse_snapfs::{Options, Snapfs};
 use lower::Host;
-use ninep::{PutKind, Ranges, Request};
+use ninep::PutKind;
 use std::rc::Rc;
 
 /// Two clients, a server that is started anew now and then, and what must be.
@@ -68,12 +68,8 @@ impl World {
             client.clunk(held.snapfid);
             self.holds[who].give_up(held.snapfid, 0..u64::MAX);
         } else {
-            let ranges = [(off, len)];
-            let ranges = Ranges::new(&ranges);
             let snapfid = held.snapfid;
-            client
-                .tell(&Request::Trim { snapfid, ranges })
-                .expect("trim");
+            client.trim(snapfid, &[(off, len)]);
             self.holds[who].give_up(snapfid, off..off + len);
         }
     }

@@ -116,13 +116,7 @@ impl World {
         let Some(n) = self.some_snap() else { return };
         let range = self.range();
         let snap = &mut self.snaps[n];
-        let ranges = ninep::Ranges::new(std::slice::from_ref(&range));
-        self.client
-            .tell(&ninep::Request::Trim {
-                snapfid: snap.fid,
-                ranges,
-            })
-            .unwrap();
+        self.client.trim(snap.fid, &[range]);
         snap.bytes[range.0 as usize..(range.0 + range.1) as usize].fill(None);
     }
 

@@ -165,14 +165,7 @@ fn trimmed_ranges_are_stale_and_are_not_rescued_for() {
     let snap = client.snap(fid, 0, 8 * B);
     client.write(fid, 0, &[1; 4 * B as usize]).unwrap();
     assert_eq!(client.counters().saved, 4);
-    let ranges = [(0, 2 * B), (5 * B, B)];
-    let ranges = ninep::Ranges::new(&ranges);
-    client
-        .tell(&ninep::Request::Trim {
-            snapfid: snap,
-            ranges,
-        })
-        .unwrap();
+    client.trim(snap, &[(0, 2 * B), (5 * B, B)]);
     assert_eq!(client.counters().saved, 2);
     client.write(fid, 4 * B, &[2; 2 * B as usize]).unwrap();
     assert_eq!(client.counters().saved, 3);
@@ -276,14 +269,7 @@ fn a_read_across_ranges_of_different_epochs_is_one_answer() {
     let expected = &old[..6 * B as usize + 100];
     assert_eq!(client.read(snap, 0, 8 * B as u32).as_deref(), Ok(expected));
     // Not over a gap.
-    let gap = [(3 * B, 10)];
-    let ranges = ninep::Ranges::new(&gap);
-    client
-        .tell(&ninep::Request::Trim {
-            snapfid: snap,
-            ranges,
-        })
-        .unwrap();
+    client.trim(snap, &[(3 * B, 10)]);
     let expected = &old[..3 * B as usize];
     assert_eq!(client.read(snap, 0, 8 * B as u32).as_deref(), Ok(expected));
     client.end();

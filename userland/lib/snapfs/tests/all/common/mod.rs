@@ -209,6 +209,11 @@ impl Client {
         assert_ne!(clunked, Err(Errno::EBADF), "there was no fid {fid}");
     }
 
+    pub fn trim(&self, snapfid: u32, ranges: &[(u64, u64)]) {
+        let ranges = List::new(ranges);
+        assert_eq!(self.tell(&Request::Trim { snapfid, ranges }), Ok(()));
+    }
+
     pub fn read(&self, fid: u32, offset: u64, count: u32) -> Result<Vec<u8>, Errno> {
         self.ask(&Request::Read { fid, offset, count }, |reply| match reply {
             Reply::Read { data } => Ok(data.to_vec()),
