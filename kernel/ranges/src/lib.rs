@@ -23,6 +23,7 @@ extern crate alloc;
 mod chunks;
 
 use alloc::collections::TryReserveError;
+use core::cmp::Ordering;
 use core::fmt;
 use core::ops::Range;
 
@@ -324,7 +325,31 @@ impl<V: Value> RangeMap<V> {
             }
         }
     }
+}
 
+/// Maps of the times (epochs) of last changes.
+impl RangeMap<u64> {
+    /// Bounds a map with more than `most` spans to half as many: neighbours become
+    /// one as of the later change. So a time is never too early, and ranges that
+    /// did not change count as changed; as few as possible do.
+    pub fn coarsen_changes(&mut self, most: usize) {
+        if self.len() <= most {
+            return;
+        }
+        // Keys that count as changed later than they were.
+        let cost = |a: &Span<u64>, b: &Span<u64>| {
+            let earlier = match a.value.cmp(&b.value) {
+                Ordering::Less => a.len(),
+                Ordering::Equal => 0,
+                Ordering::Greater => b.len(),
+            };
+            b.start - a.end + earlier
+        };
+        self.coarsen(most / 2, cost, u64::max);
+    }
+}
+
+impl<V: Value> RangeMap<V> {
     /// The span at a position and the next.
     fn pair(&self, at: Position) -> Option<(Span<V>, Span<V>)> {
         let next = self.spans.get(self.spans.next(at))?;

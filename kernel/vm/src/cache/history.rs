@@ -80,15 +80,7 @@ impl History {
             let set = self.changed.set(span.range(), self.known);
             set.map_err(|_| NoMemory)?;
         }
-        // Pages that count as changed though they were not.
-        let cost = |a: &Span<u64>, b: &Span<u64>| {
-            let older = if a.value < b.value { a } else { b };
-            let same = a.value == b.value;
-            b.start - a.end + if same { 0 } else { older.len() }
-        };
-        if self.changed.len() > RANGES {
-            self.changed.coarsen(RANGES / 2, cost, u64::max);
-        }
+        self.changed.coarsen_changes(RANGES);
         Ok(())
     }
 

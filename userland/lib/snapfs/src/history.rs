@@ -10,7 +10,7 @@ use crate::versions::Epoch;
 use alloc::vec::Vec;
 use core::ops::Range;
 use ninep::Changes;
-use ranges::{RangeMap, Span};
+use ranges::RangeMap;
 
 /// Most ranges one file keeps.
 const RANGES_MAX: usize = 256;
@@ -28,16 +28,6 @@ pub struct History {
     base: Epoch,
     /// The epochs of blocks, all above `base`.
     ranges: RangeMap<Epoch>,
-}
-
-/// How many blocks look changed later than they were if the two are one.
-fn cost(a: &Span<Epoch>, b: &Span<Epoch>) -> u64 {
-    let older = match a.value.cmp(&b.value) {
-        core::cmp::Ordering::Less => a.len(),
-        core::cmp::Ordering::Equal => 0,
-        core::cmp::Ordering::Greater => b.len(),
-    };
-    b.start - a.end + older
 }
 
 impl History {
@@ -63,9 +53,7 @@ impl History {
     pub fn note(&mut self, bytes: &Range<u64>, epoch: Epoch) {
         let bytes = bytes.start..bytes.end.min(END);
         self.ranges.replace(blocks(&bytes), Some(epoch));
-        if self.ranges.len() > RANGES_MAX {
-            self.ranges.coarsen(RANGES_MAX / 2, cost, Epoch::max);
-        }
+        self.ranges.coarsen_changes(RANGES_MAX);
     }
 
     /// Up to where none of `blocks` was changed after `epoch`, as far as that
