@@ -146,7 +146,7 @@ impl Write {
         let withdrawn = matches!(answer, Err(Failed::Lost(Errno::EINTR)));
         let result = answer.map_err(Errno::from);
         let result = result.and_then(|answer| committed(mount, target, &answer));
-        let parts = mount.finish_parts(self.wid);
+        let parts = self.finish_parts(mount);
         if withdrawn {
             self.end_at(mount, Some(fid));
             return Err(Errno::EINTR);
@@ -161,11 +161,20 @@ impl Write {
         if let Some(commit) = self.commit.take() {
             let _ = mount.finish(commit.sent);
         }
-        let _ = mount.finish_parts(self.wid);
+        let _ = self.finish_parts(mount);
         self.end_at(mount, Some(fid));
     }
 
-    /// It is over; with the fid it was to if the server is to forget it.
+    /// Waits for the answers to what was staged, if anything was.
+    fn finish_parts(&self, mount: &Mount) -> Result<(), Errno> {
+        match self.staging {
+            true => mount.finish_parts(self.wid),
+            false => Ok(()),
+        }
+    }
+
+    /// Ends the write. With the fid of its file, the server is told to discard
+    /// what it knows of it.
     fn end_at(&self, mount: &Mount, given_up: Option<u32>) {
         if self.staging {
             mount.end_staging();

@@ -59,8 +59,8 @@ impl Step<'_> {
         let mut qids = [Qid::default(); MAXWELEM];
         let walked = match mount.call(&request) {
             Ok(answer) => self.walked(&answer, &mut qids),
-            Err(refused @ Failed::Refused(_)) => Err(refused.errno()),
-            Err(failed) => {
+            Err(failed @ (Failed::Unsent(_) | Failed::Refused(_))) => Err(failed.errno()),
+            Err(failed @ Failed::Lost(_)) => {
                 // The server may have made it, or may do so yet.
                 mount.clunk_later(fid);
                 return Err(failed.errno());

@@ -46,7 +46,7 @@ impl Mount {
     /// Sends a request without payload and waits for the reply.
     pub fn call(&self, request: &Request<'_>) -> Result<Answer, Failed> {
         let sent = self.start(request, Vec::new(), Vec::new());
-        self.finish(sent.map_err(Failed::Lost)?)
+        self.finish(sent.map_err(Failed::Unsent)?)
     }
 
     /// Reads of a fid into `sink`, in one message; bytes that came.

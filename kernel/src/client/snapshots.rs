@@ -287,7 +287,7 @@ fn request(file: &Remote, snap: SnapId, off: u64, count: u64, fresh: bool) -> Re
         known,
     };
     let answer = file.mount.call(&request);
-    if let Err(Failed::Refused(_)) = answer
+    if let Err(Failed::Unsent(_) | Failed::Refused(_)) = answer
         && fresh
     {
         refused(file, snap);

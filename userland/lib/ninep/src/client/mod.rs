@@ -195,8 +195,13 @@ impl<W, A, T> Client<W, A, T> {
             _ => None,
         };
         let tag = self.table.open(request, then);
-        if let (Some(_), Some(wid)) = (tag, part_of) {
-            self.writes.sent(wid);
+        if tag.is_some() {
+            if let Request::Put { wid, .. } = request {
+                self.writes.begun(*wid);
+            }
+            if let Some(wid) = part_of {
+                self.writes.sent(wid);
+            }
         }
         Ok(tag)
     }
@@ -380,8 +385,8 @@ impl<W, A, T> Client<W, A, T> {
         self.writes.status(wid)
     }
 
-    /// The same once all parts have an answer; until then `None`, and `waiter` is woken
-    /// with the last answer.
+    /// The result of the parts once all have an answer; until then `None`, and the
+    /// last answer wakes `waiter`.
     pub fn poll_write(&mut self, wid: u64, waiter: W) -> Option<Result<(), Errno>> {
         self.writes.poll(wid, waiter)
     }
@@ -407,7 +412,7 @@ impl<W, A, T> Client<W, A, T> {
         self.writes.end(wid);
     }
 
-    /// Aborts the write to the file of `fid` at the server.
+    /// Aborts the write to the file of `fid`, also at a server that may know it.
     pub fn abort_write(&mut self, wid: u64, fid: u32) {
         match self.is_down() {
             true => self.writes.end(wid),

@@ -27,6 +27,8 @@ impl<W, T> Effects<W, T> {
 /// Why a request has no answer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Failed {
+    /// The request was not sent: the server does not know of it.
+    Unsent(Errno),
     /// The server answered with this error: the request was not performed.
     Refused(Errno),
     /// There was no valid answer: `EINTR` for a request that was flushed or
@@ -41,7 +43,7 @@ impl Failed {
     pub const fn errno(self) -> Errno {
         match self {
             Failed::Refused(Errno::EINTR) => Errno::EIO,
-            Failed::Refused(errno) | Failed::Lost(errno) => errno,
+            Failed::Unsent(errno) | Failed::Refused(errno) | Failed::Lost(errno) => errno,
         }
     }
 }

@@ -196,16 +196,14 @@ impl<W, A, T> Table<W, A, T> {
     #[inline]
     pub fn take(&mut self, tag: Tag) -> Option<Result<A, Failed>> {
         let call = self.get(tag)?;
-        match mem::replace(&mut call.state, State::Over) {
-            State::Answered(answer) => {
-                self.retire(tag);
-                Some(answer)
-            }
-            state => {
-                call.state = state;
-                None
-            }
+        if !matches!(call.state, State::Answered(_)) {
+            return None;
         }
+        let State::Answered(answer) = mem::replace(&mut call.state, State::Over) else {
+            return None;
+        };
+        self.retire(tag);
+        Some(answer)
     }
 
     /// A Tflush of the request is to go out, if it has no reply and none did.

@@ -14,6 +14,8 @@ struct Write<W> {
     failed: Option<Errno>,
     /// Woken with the last reply.
     waiter: Option<W>,
+    /// A message of it was sent, so that the server may know it.
+    begun: bool,
     fate: Fate,
 }
 
@@ -54,6 +56,7 @@ impl<W> Writes<W> {
             unanswered: 0,
             failed: None,
             waiter: None,
+            begun: false,
             fate: Fate::Open,
         });
         Ok(self.last)
@@ -67,6 +70,13 @@ impl<W> Writes<W> {
     pub fn oldest(&self) -> u64 {
         let wids = self.writes.iter().map(|write| write.wid);
         wids.min().unwrap_or(self.last + 1)
+    }
+
+    /// A message of the write is sent.
+    pub fn begun(&mut self, wid: u64) {
+        if let Some(write) = self.find(wid) {
+            write.begun = true;
+        }
     }
 
     /// A part was sent.
@@ -99,8 +109,8 @@ impl<W> Writes<W> {
         self.find(wid).and_then(|w| w.failed).map_or(Ok(()), Err)
     }
 
-    /// The same once all have a reply; until then `None`, and `waiter` is woken
-    /// with the last.
+    /// The status once all parts have a reply; until then `None`, and the last
+    /// reply wakes `waiter`.
     pub fn poll(&mut self, wid: u64, waiter: W) -> Option<Result<(), Errno>> {
         let Some(write) = self.find(wid) else {
             return Some(Err(Errno::EINVAL));
@@ -123,12 +133,16 @@ impl<W> Writes<W> {
         self.unwanted = 0;
     }
 
-    /// The result is not wanted, and nothing waits for it.
+    /// The result is not wanted, and nothing waits for it. A write that the server
+    /// never heard of ends at once.
     pub fn give_up(&mut self, wid: u64, fid: u32) {
-        if let Some(write) = self.find(wid) {
-            write.fate = Fate::Unwanted(fid);
-            write.waiter = None;
-            self.unwanted += 1;
+        match self.find(wid) {
+            Some(write) if write.begun => {
+                write.fate = Fate::Unwanted(fid);
+                write.waiter = None;
+                self.unwanted += 1;
+            }
+            _ => self.end(wid),
         }
     }
 

@@ -5,6 +5,9 @@ mod process;
 mod server;
 mod world;
 
+use crate::message::MSIZE;
+use dormouse_ninep::Request;
+use dormouse_ninep::client::{Client, Then};
 use message::Way;
 use process::Job;
 use std::collections::HashSet;
@@ -172,4 +175,21 @@ fn requests_end_once_whatever_a_server_says() {
         println!("DORMOUSE_SEED={seed}");
         random_run(seed, 5000);
     }
+}
+
+#[test]
+fn a_write_given_up_before_it_is_sent_leaves_nothing() {
+    let mut client = Client::<u8, u8, u8>::new(1, MSIZE).expect("there is memory");
+    let request = Request::Clunk { fid: 1 };
+    let tag = client.begin(&request, 11, Then::Wake(0));
+    let tag = tag.expect("a connection").expect("a tag");
+    // A server that does not answer keeps the only tag.
+    let mut last = 0;
+    for _ in 0..100 {
+        last = client.begin_write().expect("there is memory");
+        client.abort_write(last, 5);
+    }
+    assert_eq!(client.oldest_write(), last + 1, "none is remembered");
+    client.unsent(tag);
+    assert_eq!(client.own(), None, "the server has nothing to forget");
 }

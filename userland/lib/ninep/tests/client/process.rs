@@ -190,6 +190,8 @@ impl World {
     /// Is that a way for a request of the process to fail?
     pub fn check(&self, process: &Process, failed: Failed) {
         let right = match failed {
+            // Only callers that send find that they cannot.
+            Failed::Unsent(_) => false,
             Failed::Refused(errno) => errno == Errno::EINTR && failed.errno() == Errno::EIO,
             Failed::Lost(Errno::EINTR) => process.noted,
             Failed::Lost(Errno::EIO) => self.down,
