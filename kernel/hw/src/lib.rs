@@ -1,9 +1,9 @@
 //! The machine: processor, memory, devices that every PC has, locks, the log,
-//! and the last words.
+//! and the report of a panic.
 //!
 //! This is the only crate of the kernel with `unsafe`. It knows nothing of
-//! processes, files or messages: traps and system calls go to the functions that
-//! [`start`] was given.
+//! processes, files or messages: [`Program::run`] returns with a program's system
+//! call or trap, and interrupts go to the functions that [`start`] was given.
 #![no_std]
 // For the host (see `boot/stub`) there is no panic handler.
 #![cfg_attr(not(target_os = "none"), allow(dead_code))]

@@ -1,4 +1,4 @@
-//! The one way to sleep: [`Wait::wait`] on the value of a lock.
+//! The one way to wait for a condition: [`Wait::wait`] on the state behind a lock.
 use super::{NONE, Reason, Slot, Wake, current_slot, entry, park, unpark};
 use abi::Errno;
 use core::sync::atomic::Ordering::Relaxed;

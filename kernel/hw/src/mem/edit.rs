@@ -78,7 +78,7 @@ fn edit_one(root: Frame, va: u64, change: Change, active: bool) -> Option<u64> {
         }
         Change::Remove if above.read() & COUNT == COUNT_ONE => return None,
         Change::Remove => {
-            above.write(above.read() - COUNT_ONE);
+            above.uncount_one();
             place.write(0);
             forgotten(entry);
             1

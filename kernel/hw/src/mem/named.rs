@@ -11,8 +11,9 @@
 //! - A frame of data becomes none of these while it has a holder, or while a
 //!   translation of a program leads to it (`words`).
 //! - A frame that is written by name, or translated for stores, has one holder and is
-//!   not in the frame cache, or was taken to be shared for good. So a store through a
-//!   name never shows in the memory of another program.
+//!   not in the frame cache, or was taken to be shared for good. So no other
+//!   program has the frame at the moment of the store; that none is given it while
+//!   the translation exists rests on the VM core.
 //!
 //! # Trust
 //!

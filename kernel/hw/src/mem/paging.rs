@@ -300,19 +300,23 @@ impl Page<'_> {
     }
 }
 
-/// Maps a page of the kernel's stack area.
+/// Maps a page in the kernel's area of stacks or of large objects.
 pub(super) fn kernel_map(va: u64, frame: Frame) -> Result<(), NoMemory> {
     let entry = frame.pa() | PRESENT | WRITE | NO_EXEC;
     set(kernel_root(), va, entry, 0).map(drop)
 }
 
-/// Unmaps a page of the kernel's stack area; returns its frame. Tables stay.
+/// Unmaps a page that [`kernel_map`] has mapped; returns its frame. Tables stay.
 pub(super) fn kernel_unmap(va: u64) -> Option<Frame> {
-    let (pa, _) = look_up(kernel_root(), va)?;
-    let (place, _) = leaf(kernel_root(), va, 0).ok()?;
+    let (place, above) = leaf(kernel_root(), va, 0).ok()?;
+    let entry = place.read();
+    if entry & PRESENT == 0 {
+        return None;
+    }
     place.write(0);
+    above.uncount_one();
     flush_page(va);
-    Some(Frame((pa >> 12) as u32))
+    Some(frame_of(entry))
 }
 
 /// The number kept at an address of the kernel's where nothing is mapped.

@@ -74,6 +74,12 @@ impl Place {
     pub(super) fn count_one(self) {
         self.write(self.read() + COUNT_ONE);
     }
+
+    /// One entry less.
+    #[inline]
+    pub(super) fn uncount_one(self) {
+        self.write(self.read() - COUNT_ONE);
+    }
 }
 
 /// The leaf entry of `va` and the entry of its table, creating tables on the
