@@ -1,14 +1,14 @@
 //! The device: a virtqueue of slots.
-use crate::memory::{self, Memory};
-use crate::pci;
 use crate::slot::{POOL_LEN, Pool, SLOTS, Slot};
 use alloc::boxed::Box;
 use core::sync::atomic::{Ordering, fence};
 use rt::{Errno, Failure, Named, Port};
+use virtio::memory::{self, Memory};
+use virtio::pci::{self, Wanted};
 use virtio_drivers::device::common::Feature;
 use virtio_drivers::queue::VirtQueue;
-use virtio_drivers::transport::Transport;
 use virtio_drivers::transport::pci::PciTransport;
+use virtio_drivers::transport::{DeviceType, Transport};
 
 /// Descriptors in the queue, all that QEMU has; a request takes two.
 pub const QUEUE: usize = 128;
@@ -58,7 +58,13 @@ impl Device {
         let data = port
             .add_interrupt(key, rt::abi::IRQ_MSI)
             .about("interrupt")?;
-        let mut found = pci::find(tag, data)?;
+        let wanted = Wanted {
+            kind: DeviceType::_9P,
+            name: "virtio-9p",
+            fits: &|transport| has_tag(transport, tag),
+        };
+        let missing = || Failure::new(format_args!("no virtio-9p device with mount tag {tag}"));
+        let mut found = pci::find(&wanted, data)?.ok_or_else(missing)?;
         let features = found
             .transport
             .begin_init(Feature::VERSION_1 | Feature::RING_EVENT_IDX);
@@ -154,6 +160,19 @@ impl Device {
         let len = if whole { Ok(len) } else { Err(Errno::EPROTO) };
         Ok(Some(Completion { slot, tag, len }))
     }
+}
+
+/// Returns true if the device's configuration (`len[2] tag[len]`) has that tag.
+fn has_tag(transport: &PciTransport, tag: &str) -> bool {
+    let matches = transport.read_consistent(|| {
+        let len: u16 = transport.read_config_space(0)?;
+        let mut same = usize::from(len) == tag.len();
+        for (i, expected) in tag.bytes().enumerate() {
+            same = same && transport.read_config_space::<u8>(2 + i)? == expected;
+        }
+        Ok(same)
+    });
+    matches.unwrap_or(false)
 }
 
 /// Returns true if `msg` is one whole message by its header, with that tag.

@@ -14,16 +14,14 @@
 //!
 //! A slot belongs either to the program or to the device: `submit` takes it and
 //! `completed` gives it back, so nobody looks at memory the device may write.
-//! All `unsafe` is in `memory` (views of DMA memory and registers) and in
-//! `device` (handing such memory to the queue). Without an IOMMU the device, that is
-//! QEMU, is trusted with all memory; what it *says* is checked.
+//! All `unsafe` is in `slot` (views of DMA memory) and in `device` (handing such
+//! memory to the queue). Without an IOMMU the device, that is QEMU, is trusted with
+//! all memory; what it *says* is checked.
 #![no_std]
 
 extern crate alloc;
 
 mod device;
-mod memory;
-mod pci;
 mod slot;
 
 pub use device::{Completion, Device, QUEUE};

@@ -8,11 +8,11 @@
 //! Shape::Reply  | request ....... |11: head| data of the reply ... |
 //! Shape::Data   | reply ...... |23: head   | data of the request . |
 //! ```
-use crate::memory;
 use core::cell::Cell;
 use core::ptr::NonNull;
 use ninep::consts::{IOHDRSZ, READ_HEAD, WRITE_HEAD};
 use rt::Errno;
+use virtio::memory;
 
 const PAGE: usize = rt::abi::PAGE as usize;
 
