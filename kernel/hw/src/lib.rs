@@ -16,7 +16,7 @@ mod cpu;
 pub mod lock;
 pub mod log;
 mod mem;
-pub mod panic;
+mod panic;
 pub mod task;
 
 pub use arch::{

@@ -48,11 +48,7 @@ fn root(space: &SpaceLock, entry: Entry, va: u64, n: u64, at: u64) -> Result<u64
             user::write(space, va, part)?;
             Ok(part.len() as u64)
         }
-        Entry::Program(content, _) => {
-            let part = text::part(content, at, n);
-            user::write_long(space, va, part)?;
-            Ok(part.len() as u64)
-        }
+        Entry::Program(content, _) => Moment::Bundle(content).copy(space, va, n, at),
     }
 }
 

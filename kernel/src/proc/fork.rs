@@ -97,7 +97,7 @@ pub fn prepare(process: &Process, registers: TrapFrame) {
 
 /// Makes `process` known and ready.
 pub fn admit(process: Arc<Process>) {
-    let slot = process.slot;
+    let slot = process.slot();
     insert(process);
     sched::admit(slot);
 }

@@ -47,8 +47,6 @@ pub struct LastError {
 pub struct Process {
     /// Never reused.
     pub pid: u64,
-    /// Where it is in the process table and the scheduler.
-    pub slot: Slot,
     /// Pid of the one that may wait for it.
     pub parent: AtomicU64,
     /// Its note group: the pid of the process it began with.
@@ -90,7 +88,6 @@ impl Process {
         let pid = NEXT_PID.fetch_add(1, Relaxed);
         Process {
             pid,
-            slot: task.slot(),
             parent: AtomicU64::new(parent.pid),
             group: AtomicU64::new(parent.group.unwrap_or(pid)),
             privileges: AtomicU64::new(parent.privileges),
@@ -121,6 +118,12 @@ impl Process {
         self.program.lock().clone()
     }
 
+    /// Where it is in the process table and the scheduler.
+    #[inline]
+    pub fn slot(&self) -> Slot {
+        self.task.slot()
+    }
+
     /// Returns true if the process has all of these privileges.
     pub fn may(&self, privilege: u64) -> bool {
         self.privileges.load(Relaxed) & privilege == privilege
@@ -139,7 +142,7 @@ impl Process {
                 text: crate::text::owned(text),
             });
         }
-        sched::set_ending(self.slot);
+        sched::set_ending(self.slot());
     }
 }
 

@@ -90,7 +90,7 @@ pub fn post(process: &Process, text: &str) -> Result<(), Errno> {
         notes.ready()
     };
     if ready {
-        sched::set_noted(process.slot);
+        sched::set_noted(process.slot());
     }
     Ok(())
 }
@@ -133,7 +133,7 @@ pub fn fault(process: &Process, text: &str, address: u64) -> bool {
         address,
     });
     drop(notes);
-    sched::set_noted(process.slot);
+    sched::set_noted(process.slot());
     true
 }
 
@@ -156,14 +156,14 @@ pub fn forget_handler(process: &Process) {
         notes.ready()
     };
     if ready {
-        sched::set_noted(process.slot);
+        sched::set_noted(process.slot());
     }
 }
 
 /// Makes the running process begin its handler instead of continuing at
 /// `frame`.
 pub fn deliver(process: &Process, frame: &mut TrapFrame) {
-    sched::clear_noted(process.slot);
+    sched::clear_noted(process.slot());
     let (handler, note) = {
         let mut notes = process.notes.lock();
         if !notes.ready() {
@@ -260,7 +260,7 @@ pub fn noted(process: &Process, frame: &mut TrapFrame, how: u64) -> Result<u64, 
         return Ok(0);
     }
     if ready {
-        sched::set_noted(process.slot);
+        sched::set_noted(process.slot());
     }
     if how == noted::LEAVE {
         return Ok(0);

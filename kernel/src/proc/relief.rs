@@ -74,14 +74,14 @@ fn victim() -> Option<Arc<Process>> {
 
 /// Returns true if the process may be chosen.
 fn may_end(process: &Process) -> bool {
-    !process.is_service() && !sched::has_ended(process.slot)
+    !process.is_service() && !sched::has_ended(process.slot())
 }
 
 /// The account with most frames, of those with a process that will do, and
 /// frames of it and below.
 fn biggest(fits: impl Fn(&Process) -> bool) -> Option<(AccountId, u32)> {
     let mut standing = [Standing::Nobody; ACCOUNTS_MAX];
-    for process in table::all().filter(|process| !sched::has_ended(process.slot)) {
+    for process in table::all().filter(|process| !sched::has_ended(process.slot())) {
         let of = &mut standing[usize::from(process.seat.account().0) % ACCOUNTS_MAX];
         if may_end(&process) && fits(&process) {
             *of = Standing::Candidate;

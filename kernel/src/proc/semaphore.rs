@@ -95,7 +95,7 @@ pub fn acquire(process: &Process, va: u64) -> Result<(), Errno> {
     if semaphore.try_take().is_some() {
         return Ok(());
     }
-    let me = usize::from(process.slot);
+    let me = usize::from(process.slot());
     WAITERS.lock().wanted[me] = Some(semaphore.word());
     let waited = WAITERS.wait(
         |waiters| &mut waiters.queue,

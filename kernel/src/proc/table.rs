@@ -70,7 +70,7 @@ pub fn vacancy(group: Option<u64>) -> Result<Vacancy, Errno> {
 
 /// Makes a process known.
 pub fn insert(process: Arc<Process>) {
-    let slot = process.slot as usize;
+    let slot = process.slot() as usize;
     TABLE.lock()[slot] = Entry::Taken(process);
 }
 

@@ -48,7 +48,7 @@ pub fn wait(process: &Process) -> Result<(u64, Ending), Errno> {
         |_| {
             let mut any = false;
             let mut children = table::children(process.pid).inspect(|_| any = true);
-            match children.find(|child| sched::has_ended(child.slot)) {
+            match children.find(|child| sched::has_ended(child.slot())) {
                 None if any => None,
                 ended => Some(ended.ok_or(Errno::ECHILD)),
             }
@@ -63,6 +63,6 @@ fn reap(child: Arc<Process>) -> (u64, Ending) {
         status: 0,
         text: String::new(),
     });
-    table::remove(child.slot);
+    table::remove(child.slot());
     (pid, ending)
 }

@@ -140,12 +140,7 @@ pub fn remove(space: &SpaceLock, id: u64) {
     } else {
         unmap(space, id);
     }
-    let removed = {
-        let mut space = space.lock();
-        let mut entries = space.table.iter_mut();
-        let entry = entries.find(|s| s.as_ref().is_some_and(|s| s.id == id));
-        entry.and_then(Option::take)
-    };
+    let removed = space.lock().take(id);
     let Some(removed) = removed else { return };
     match removed.content {
         Content::Virtual(_) | Content::Device(_) | Content::Dma(_) => {}
@@ -184,27 +179,37 @@ pub fn free(space: &SpaceLock, va: u64, len: u64) -> Result<(), Errno> {
     let end = va + len;
     let mut at = va;
     while at < end {
-        let (id, base, stop, shared) = {
+        let (base, stop, zeroing) = {
             let space = space.lock();
             let segment = space.find(at).ok_or(Errno::EFAULT)?;
             if !segment.write {
                 return Err(Errno::EFAULT);
             }
-            let shared = match &segment.content {
-                Content::Virtual(_) => None,
-                Content::Device(_) | Content::Dma(_) => Some(None),
-                Content::Shared(shared) => Some(Some(shared.clone())),
+            let zeroing = match &segment.content {
+                Content::Virtual(_) => Zeroing::Freed(segment.id),
+                Content::Device(_) | Content::Dma(_) => Zeroing::Stored,
+                Content::Shared(shared) => Zeroing::Shared(shared.clone()),
             };
-            (segment.id, segment.base, segment.end().min(end), shared)
+            (segment.base, segment.end().min(end), zeroing)
         };
-        match shared {
-            None => vm::free(&mut Operation::new(space, id), at - base, stop - at)?,
-            Some(None) => user::zero(space, at, (stop - at) as usize)?,
-            Some(Some(shared)) => zero_shared(space, &shared, base, at..stop)?,
+        match zeroing {
+            Zeroing::Freed(id) => vm::free(&mut Operation::new(space, id), at - base, stop - at)?,
+            Zeroing::Stored => user::zero(space, at, (stop - at) as usize)?,
+            Zeroing::Shared(shared) => zero_shared(space, &shared, base, at..stop)?,
         }
         at = stop;
     }
     Ok(())
+}
+
+/// How memory is turned into zeros.
+enum Zeroing {
+    /// The VM core gives back what that segment holds.
+    Freed(u64),
+    /// Zeros are stored.
+    Stored,
+    /// Zeros are stored into frames that others see too.
+    Shared(Arc<Shared>),
 }
 
 /// Zeroes shared memory in place; its frames stay shared.

@@ -120,8 +120,7 @@ impl Incoming for Outgoing<'_> {
 
     fn copy(&self, from: u64, to: &mut [u8]) -> Result<usize, Stop> {
         self.message.runs(from, to.len() as u64, |va, run, done| {
-            let to = &mut to[done..done + run];
-            hw::user::copy_in(to, va).map_err(|fault| Stop::NotReady(fault.address))
+            user::copy_in(self.space, va, &mut to[done..done + run])
         })
     }
 

@@ -111,6 +111,10 @@ impl Segment {
         }
     }
 
+    fn is_device(&self) -> bool {
+        matches!(self.content, Content::Device(_))
+    }
+
     /// One past its last address.
     pub fn end(&self) -> u64 {
         self.base + self.pages * PAGE
@@ -137,6 +141,8 @@ pub struct Space {
     pub resident: bool,
     /// The place of the segment that was found last.
     last: Cell<usize>,
+    /// How many of the segments are devices' memory.
+    devices: usize,
 }
 
 impl Space {
@@ -149,6 +155,7 @@ impl Space {
             view: View::new(AddressSpace::new().ok_or(Errno::ENOMEM)?),
             resident: false,
             last: Cell::new(0),
+            devices: 0,
         })
     }
 
@@ -183,8 +190,29 @@ impl Space {
         let free = self.table.iter().position(Option::is_none);
         let index = free.ok_or(Errno::ENFILE)?;
         let id = NEXT_ID.fetch_add(1, Relaxed) * IDS + index as u64;
+        self.devices += usize::from(segment.is_device());
         self.table[index] = Some(Segment { id, ..segment });
         Ok(id)
+    }
+
+    /// Takes a segment out of the table.
+    fn take(&mut self, id: u64) -> Option<Segment> {
+        let entry = self.table.get_mut((id % IDS) as usize)?;
+        let taken = entry.take_if(|segment| segment.id == id)?;
+        self.devices -= usize::from(taken.is_device());
+        Some(taken)
+    }
+
+    /// Returns true if any of the range is a device's memory.
+    #[inline]
+    fn has_device(&self, range: Range<u64>) -> bool {
+        let overlaps = |s: &Segment| s.base < range.end && range.start < s.end();
+        self.devices > 0
+            && self
+                .table
+                .iter()
+                .flatten()
+                .any(|segment| segment.is_device() && overlaps(segment))
     }
 
     /// Returns true if any of these pages of a segment must be loaded.

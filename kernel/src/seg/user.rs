@@ -28,18 +28,31 @@ pub fn check(va: u64, len: u64) -> Result<(), Errno> {
     }
 }
 
-/// Makes the page at `va`, which is not, ready for `access`. `EFAULT`: there is a
-/// device, whose memory is for its driver's own loads and stores.
+/// Makes the page at `va`, which is not, ready for `access`.
 fn make_ready(space: &SpaceLock, va: u64, access: Access) -> Result<(), Errno> {
-    fault::resolve(space, va, access).map_err(told)?;
-    refuse_device(space, va)
+    refuse_devices(space, va, 1)?;
+    fault::resolve(space, va, access).map_err(told)
 }
 
-fn refuse_device(space: &SpaceLock, va: u64) -> Result<(), Errno> {
-    match space.lock().view.pages.is_device(va) {
+/// `EFAULT` if any of the range is a device's memory, which is for its driver's own
+/// loads and stores. Asked before each copy: the driver's own touch maps the page.
+fn refuse_devices(space: &SpaceLock, va: u64, len: u64) -> Result<(), Errno> {
+    match space.lock().has_device(va..va.saturating_add(len)) {
         true => Err(Errno::EFAULT),
         false => Ok(()),
     }
+}
+
+/// Fills `to` from memory that is ready. On an error part of it may be filled.
+pub(super) fn copy_in(space: &SpaceLock, va: u64, to: &mut [u8]) -> Result<(), Stop> {
+    refuse_devices(space, va, to.len() as u64)?;
+    hw::user::copy_in(to, va).map_err(|fault| Stop::NotReady(fault.address))
+}
+
+/// Copies to memory that is ready. On an error part may have been stored.
+fn copy_out(space: &SpaceLock, va: u64, from: &[u8]) -> Result<(), Stop> {
+    refuse_devices(space, va, from.len() as u64)?;
+    hw::user::copy_out(va, from).map_err(|fault| Stop::NotReady(fault.address))
 }
 
 /// Makes the page at `va` ready for `access`.
@@ -69,8 +82,8 @@ fn told(denied: fault::Denied) -> Errno {
 /// loaded first (rule 8), so it does not matter whether it is lost.
 fn overwrite(space: &SpaceLock, va: u64) -> Result<(), Errno> {
     check(va, PAGE)?;
-    fault::overwrite(space, va).map_err(fault::Denied::errno)?;
-    refuse_device(space, va)
+    refuse_devices(space, va, PAGE)?;
+    fault::overwrite(space, va).map_err(fault::Denied::errno)
 }
 
 /// `EFAULT` unless all of the range lies in segments that allow the access.
@@ -128,12 +141,14 @@ pub fn read(space: &SpaceLock, va: u64, to: &mut [u8]) -> Result<(), Errno> {
     check(va, to.len() as u64)?;
     let mut done = 0;
     loop {
-        let rest = &mut to[done..];
-        let Err(fault) = hw::user::copy_in(rest, va + done as u64) else {
-            return Ok(());
-        };
-        fault::resolve(space, fault.address, Access::Load).map_err(told)?;
-        done = copied(va, fault.address, done);
+        match copy_in(space, va + done as u64, &mut to[done..]) {
+            Ok(()) => return Ok(()),
+            Err(Stop::NotReady(address)) => {
+                fault::resolve(space, address, Access::Load).map_err(told)?;
+                done = copied(va, address, done);
+            }
+            Err(Stop::Failed(errno)) => return Err(errno),
+        }
     }
 }
 
@@ -142,22 +157,6 @@ pub fn read(space: &SpaceLock, va: u64, to: &mut [u8]) -> Result<(), Errno> {
 fn copied(va: u64, address: u64, before: usize) -> usize {
     let page = address / PAGE * PAGE;
     (page.saturating_sub(va + 8) as usize).max(before)
-}
-
-/// Bytes copied in one step of a long copy.
-const STEP: usize = 64 * 1024;
-
-/// Copies to user memory, however much; others may run meanwhile.
-pub fn write_long(space: &SpaceLock, va: u64, from: &[u8]) -> Result<(), Errno> {
-    let mut at = va;
-    for part in from.chunks(STEP) {
-        if at > va {
-            sched::breathe();
-        }
-        write(space, at, part)?;
-        at += part.len() as u64;
-    }
-    Ok(())
 }
 
 /// Copies to user memory. Pages that are overwritten completely are not loaded
@@ -227,12 +226,13 @@ fn try_write_source(
         Source::Bytes(bytes) => {
             let mut done = 0;
             loop {
-                let rest = &bytes[done..];
-                let Err(fault) = hw::user::copy_out(va + done as u64, rest) else {
-                    return Ok(());
-                };
-                not_ready(fault.address)?;
-                done = copied(va, fault.address, done);
+                match copy_out(space, va + done as u64, &bytes[done..]) {
+                    Err(Stop::NotReady(address)) => {
+                        not_ready(address)?;
+                        done = copied(va, address, done);
+                    }
+                    copied => return copied,
+                }
             }
         }
         Source::Frame(source, from, len) => {
@@ -268,6 +268,8 @@ pub fn try_store(
 /// Zeroes user memory. Others may run meanwhile.
 pub fn zero(space: &SpaceLock, va: u64, len: usize) -> Result<(), Errno> {
     const ZEROS: [u8; 512] = [0; 512];
+    /// Bytes zeroed in one step.
+    const STEP: usize = 64 * 1024;
     let mut done = 0;
     while done < len {
         if done > 0 && done.is_multiple_of(STEP) {

@@ -121,7 +121,7 @@ pub fn info(a: &Arguments) -> Result<u64, Errno> {
 }
 
 fn describe(process: &Process) -> ProcessInfo {
-    let status = sched::status(process.slot);
+    let status = sched::status(process.slot());
     let mut info = ProcessInfo {
         pid: process.pid,
         parent: process.parent.load(Relaxed),

@@ -166,12 +166,6 @@ impl TrapFrame {
         self.rflags = flags & FLAGS_FREE | FLAGS_SET;
     }
 
-    /// Exception or interrupt number; 256 for a system call, 257 after
-    /// [`jump`](Self::jump).
-    pub fn vector(&self) -> u64 {
-        self.vector
-    }
-
     /// The processor's error code; 0 where it has none.
     pub fn error(&self) -> u64 {
         self.error

@@ -61,7 +61,7 @@ pub(crate) fn init() {
 }
 
 /// Writes to the console.
-pub fn com1(bytes: &[u8]) {
+pub(crate) fn com1(bytes: &[u8]) {
     COM1.write(bytes);
 }
 

@@ -17,48 +17,45 @@ const PROTECTION_FAULT: u64 = 13;
 pub struct UserFault {
     /// The address.
     pub address: u64,
-    /// It was a store.
-    pub write: bool,
 }
 
 /// Fills `to` from user address `from`. On an error part of `to` may have
 /// been written.
 #[inline]
 pub fn copy_in(to: &mut [u8], from: u64) -> Result<(), UserFault> {
-    check(from, to.len(), false)?;
+    check(from, to.len())?;
     // SAFETY: 1. the range is below `USER_END`, so it cannot be the kernel's;
     // 2. `to` is exclusively ours and as long as said.
     let left = unsafe { copy(to.as_mut_ptr(), from as *const u8, to.len()) };
-    outcome(left, false)
+    outcome(left)
 }
 
 /// Writes `from` to user address `to`. On an error part may have arrived.
 #[inline]
 pub fn copy_out(to: u64, from: &[u8]) -> Result<(), UserFault> {
-    check(to, from.len(), true)?;
+    check(to, from.len())?;
     // SAFETY: 1. the range is below `USER_END`, so no Rust object is there;
     // 2. `from` is readable.
     let left = unsafe { copy(to as *mut u8, from.as_ptr(), from.len()) };
-    outcome(left, true)
+    outcome(left)
 }
 
 /// The whole range is made of user addresses.
 #[inline]
-fn check(address: u64, len: usize, write: bool) -> Result<(), UserFault> {
+fn check(address: u64, len: usize) -> Result<(), UserFault> {
     match address.checked_add(len as u64) {
         Some(end) if end <= abi::USER_END => Ok(()),
-        _ => Err(UserFault { address, write }),
+        _ => Err(UserFault { address }),
     }
 }
 
 #[inline]
-fn outcome(left: u64, write: bool) -> Result<(), UserFault> {
+fn outcome(left: u64) -> Result<(), UserFault> {
     if left == 0 {
         return Ok(());
     }
     Err(UserFault {
         address: fault_address(),
-        write,
     })
 }
 

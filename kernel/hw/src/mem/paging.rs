@@ -192,11 +192,6 @@ impl AddressSpace {
         })
     }
 
-    /// Returns true if a device is translated at `va`.
-    pub fn is_device(&self, va: u64) -> bool {
-        self.entry(va).is_some_and(|entry| entry & COUNTED == 0)
-    }
-
     #[inline]
     fn entry(&self, va: u64) -> Option<u64> {
         if va >= USER_END {

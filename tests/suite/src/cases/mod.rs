@@ -6,6 +6,7 @@ mod contract;
 mod cost;
 mod counters;
 pub mod death;
+mod devices;
 mod exec;
 mod failing;
 mod fuzz;
@@ -166,6 +167,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         gaps::CASES,
         poison::CASES,
         counters::CASES,
+        devices::CASES,
         death::CASES,
         SELF_TEST,
     ]
