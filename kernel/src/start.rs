@@ -47,7 +47,7 @@ fn first_process() -> Result<sched::Slot, abi::Errno> {
     let slot = vacancy.slot();
     let task = Task::new(slot).ok_or(abi::Errno::ENOMEM)?;
     let seat = Seat::below(AccountId::KERNEL).ok_or(abi::Errno::EAGAIN)?;
-    let process = new_arc(Process::new(task, &parent, Space::new()?, seat))?;
+    let process = new_arc(Process::new(task, &parent, Space::new(slot)?, seat))?;
     let mut frame = TrapFrame::user(0, 0);
     let arguments = exec::Arguments::only(INIT)?;
     exec::first(&process, &mut frame, INIT.as_bytes(), &arguments).map_err(exec::Failure::errno)?;

@@ -44,6 +44,8 @@ pub enum Rank {
     Interrupts,
     /// Which frames hold which pages of files.
     Cache,
+    /// Which pages have the frames that several have.
+    Owners,
 }
 
 /// A value that one thread of control at a time may touch.

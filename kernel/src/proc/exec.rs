@@ -210,7 +210,7 @@ fn change(
     arguments: &Arguments,
 ) -> Result<Space, Failure> {
     let file = open::open(&process.view(), path, mode::OREAD)?;
-    let space = Lock::new(Rank::Space, Space::new()?);
+    let space = Lock::new(Rank::Space, Space::new(process.slot())?);
     let built = image(&file).and_then(|image| build(&space, &image, arguments, path));
     match built {
         Ok((entry, pointer)) => *frame = TrapFrame::user(entry, pointer),

@@ -42,7 +42,7 @@ pub fn rfork(parent: &Process, frame: &TrapFrame, flags: u64) -> Result<u64, Err
         directory: parent.directory.lock().clone(),
         program: parent.program(),
     };
-    let child = new_arc(Process::new(task, &inherited, Space::new()?, seat))?;
+    let child = new_arc(Process::new(task, &inherited, Space::new(slot)?, seat))?;
     if let Err(errno) = attach::copy_all(&parent.space, &child.space) {
         seg::clear(&child.space);
         return Err(errno);

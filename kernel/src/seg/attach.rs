@@ -249,9 +249,14 @@ pub fn copy_all(from: &SpaceLock, to: &SpaceLock) -> Result<(), Errno> {
             continue;
         }
         let shared = shared_content(from, id);
+        let (copy_id, number) = {
+            let space = to.lock();
+            let id = space.next_id()?;
+            (id, space.number(id))
+        };
         let content = match shared {
             Some(shared) => Content::Shared(shared),
-            None => Content::Virtual(vm::fork(&mut Operation::new(from, id))?),
+            None => Content::Virtual(vm::fork(&mut Operation::new(from, id), number)?),
         };
         let copy = {
             let mut space = from.lock();
@@ -260,6 +265,7 @@ pub fn copy_all(from: &SpaceLock, to: &SpaceLock) -> Result<(), Errno> {
             };
             let mut copy = Segment::new(s.base, s.pages, s.kind, content);
             (copy.write, copy.execute, copy.eager) = (s.write, s.execute, s.eager);
+            copy.id = copy_id;
             copy
         };
         // The child has the same layout and an empty table: it fits.

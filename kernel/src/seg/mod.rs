@@ -24,8 +24,10 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use hw::frames::{Device, Run};
 use hw::lock::Lock;
 use hw::paging::AddressSpace;
+use hw::task::Slot;
 use shared::Shared;
 use view::View;
+use vm::SegmentNumber;
 
 /// A process's memory behind its lock.
 pub type SpaceLock = Lock<Space>;
@@ -131,8 +133,15 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 /// Ids tell places in the table apart by their remainder.
 const IDS: u64 = NSEG.next_power_of_two() as u64;
 
+/// Bits of an id that are part of a segment's number as an owner of frames; the slot
+/// of its process is the rest.
+const NUMBER_ID_BITS: u32 = 18;
+const _: () = assert!(abi::PROCESSES_MAX <= 1 << (26 - NUMBER_ID_BITS));
+
 /// The memory of a process.
 pub struct Space {
+    /// The slot of the process that has it, or will.
+    slot: Slot,
     /// The hardware's view.
     pub view: View,
     /// The segments, in no order; [`NSEG`] entries.
@@ -146,11 +155,12 @@ pub struct Space {
 }
 
 impl Space {
-    /// An address space without segments.
-    pub fn new() -> Result<Space, Errno> {
+    /// An address space without segments, for the process in that slot.
+    pub fn new(slot: Slot) -> Result<Space, Errno> {
         let mut table = room(NSEG)?;
         table.resize_with(NSEG, || None);
         Ok(Space {
+            slot,
             table,
             view: View::new(AddressSpace::new().ok_or(Errno::ENOMEM)?),
             resident: false,
@@ -184,15 +194,35 @@ impl Space {
 }
 
 impl Space {
-    /// Puts a segment into the table; its id from now on. `ENFILE`: the table is
-    /// full.
-    fn enter(&mut self, segment: Segment) -> Result<u64, Errno> {
+    /// An id for the next segment that is entered. `ENFILE`: the table is full.
+    fn next_id(&self) -> Result<u64, Errno> {
         let free = self.table.iter().position(Option::is_none);
         let index = free.ok_or(Errno::ENFILE)?;
-        let id = NEXT_ID.fetch_add(1, Relaxed) * IDS + index as u64;
-        self.devices += usize::from(segment.is_device());
-        self.table[index] = Some(Segment { id, ..segment });
+        Ok(NEXT_ID.fetch_add(1, Relaxed) * IDS + index as u64)
+    }
+
+    /// Puts a segment into the table; its id from now on. `ENFILE`: the table is
+    /// full.
+    fn enter(&mut self, mut segment: Segment) -> Result<u64, Errno> {
+        if segment.id == 0 {
+            segment.id = self.next_id()?;
+            if let Content::Virtual(content) = &mut segment.content {
+                content.set_number(self.number(segment.id));
+            }
+        }
+        let id = segment.id;
+        let device = usize::from(segment.is_device());
+        let entry = self.table.get_mut((id % IDS) as usize);
+        *entry.ok_or(Errno::ENFILE)? = Some(segment);
+        self.devices += device;
         Ok(id)
+    }
+
+    /// The number of a segment with that id as an owner of frames. Two segments may
+    /// have the same one: who looks for a page by it must check what is found.
+    fn number(&self, id: u64) -> SegmentNumber {
+        let id = id as u32 & ((1 << NUMBER_ID_BITS) - 1);
+        SegmentNumber::new(u32::from(self.slot) << NUMBER_ID_BITS | id)
     }
 
     /// Takes a segment out of the table.

@@ -4,9 +4,9 @@ use crate::client::snapshots;
 use crate::counters;
 use abi::{PAGE, Stat64};
 use core::ops::Range;
-use hw::named;
 use hw::paging::{AddressSpace, Prot};
-use vm::{Count, Frame, Memory, NoMemory, SnapId};
+use hw::{named, owners};
+use vm::{Count, Frame, Memory, NoMemory, Owner, SnapId};
 
 /// The page tables of a space, seen from one of its segments at a time.
 pub struct View {
@@ -128,6 +128,16 @@ impl Memory for View {
     fn protect(&mut self, pages: Range<u64>) {
         let range = self.addresses(pages);
         self.pages.protect(range);
+    }
+
+    #[inline]
+    fn own(&mut self, frame: Frame, owner: Owner) {
+        owners::own(frame, owner);
+    }
+
+    #[inline]
+    fn disown(&mut self, frame: Frame, owner: Owner) {
+        owners::disown(frame, owner);
     }
 
     #[inline]

@@ -5,14 +5,14 @@ use core::ops::Range;
 use abi::Errno;
 
 use crate::steps::{EXTENTS, SNAPS, Turns, finish_in_steps, in_steps};
-use crate::{Host, Memory, NoMemory, PageState, Segment, SnapId, trim};
+use crate::{Host, Memory, NoMemory, PageState, Segment, SegmentNumber, SnapId, trim};
 
 impl Segment {
     /// A segment with the same associations and no pages.
-    fn bare_copy(&self) -> Result<Segment, NoMemory> {
+    fn bare_copy(&self, number: SegmentNumber) -> Result<Segment, NoMemory> {
         let mut copy = Segment::new(self.pages());
         copy.extents = self.extents.try_clone()?;
-        copy.overlay = self.overlay.like();
+        copy.set_number(number);
         Ok(copy)
     }
 
@@ -67,17 +67,17 @@ impl Segment {
     }
 }
 
-/// Copies the segment for another address space, with its own references to
-/// frames and snapshots, and nothing mapped. The cost follows the pages that
+/// Copies the segment for another address space, under a number of its own, with
+/// its own references to frames and snapshots, and nothing mapped. The cost follows the pages that
 /// have frames. The work of one step is copied at one moment; beyond that, the
 /// segment's process must not run meanwhile, because others may
 /// ([`Host::pause`]).
 ///
 /// # Errors
 /// `ENOMEM`, `EINTR`; nothing has changed then.
-pub fn fork<H: Host>(h: &mut H) -> Result<Segment, Errno> {
+pub fn fork<H: Host>(h: &mut H, number: SegmentNumber) -> Result<Segment, Errno> {
     let (mut copy, begun) = h.with(|segment, m| {
-        let mut copy = segment.bare_copy()?;
+        let mut copy = segment.bare_copy(number)?;
         let begun = segment.copy_some(m, 0..segment.pages(), &mut copy);
         Ok::<_, Errno>((copy, begun))
     })?;

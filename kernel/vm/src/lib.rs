@@ -47,6 +47,7 @@ mod fork;
 mod host;
 mod memory;
 mod overlay;
+mod owners;
 mod page_state;
 mod read;
 mod replace;
@@ -71,6 +72,7 @@ pub use host::{
     Snapped, TRIM_MAX,
 };
 pub use memory::{Count, Memory};
+pub use owners::{Chains, OWNERS_MAX, Owner, OwnerWord, SegmentNumber};
 pub use page_state::{PageState, Ticket};
 pub use read::{free, read};
 pub use replace::{Parts, parts};

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use crate::{Frame, NoMemory, SnapId};
+use crate::{Frame, NoMemory, Owner, SnapId};
 
 /// The events that are counted, see [`Memory::count`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,6 +85,17 @@ pub trait Memory {
     fn unmap(&mut self, pages: Range<u64>);
     /// Removes the write permission, flushed on return. Same cost.
     fn protect(&mut self, pages: Range<u64>);
+
+    /// A page has the frame from now on. Called by the overlay alone.
+    #[inline]
+    fn own(&mut self, frame: Frame, owner: Owner) {
+        let _ = (frame, owner);
+    }
+    /// The page no longer has the frame, which may have been released already.
+    #[inline]
+    fn disown(&mut self, frame: Frame, owner: Owner) {
+        let _ = (frame, owner);
+    }
 
     /// Something happened `n` times.
     fn count(&mut self, what: Count, n: u64) {

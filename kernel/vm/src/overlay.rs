@@ -14,7 +14,7 @@
 
 use core::ops::{ControlFlow, Range};
 
-use crate::{Frame, Memory, NoMemory, PageState};
+use crate::{Frame, Memory, NoMemory, Owner, PageState, SegmentNumber};
 
 const FAN_BITS: u32 = 9;
 const FAN: usize = 1 << FAN_BITS;
@@ -55,6 +55,26 @@ pub struct Overlay {
     levels: u32,
     /// Leaf entries that are not absent.
     populated: u64,
+    /// The segment, as the owner of its pages' frames.
+    number: SegmentNumber,
+}
+
+/// Tells the owners' table of a page whose word changes from `old` to `new`.
+#[inline]
+fn pass_on<M: Memory>(m: &mut M, owner: Owner, old: u64, new: u64) {
+    let (old, new) = (
+        PageState::decode(old).frame(),
+        PageState::decode(new).frame(),
+    );
+    if old == new {
+        return;
+    }
+    if let Some(frame) = old {
+        m.disown(frame, owner);
+    }
+    if let Some(frame) = new {
+        m.own(frame, owner);
+    }
 }
 
 /// Index of `page` in a node whose entries span `1 << shift` pages.
@@ -74,7 +94,19 @@ impl Overlay {
             root: None,
             levels,
             populated: 0,
+            number: SegmentNumber::new(0),
         }
+    }
+
+    /// The number by which the segment owns frames.
+    pub const fn number(&self) -> SegmentNumber {
+        self.number
+    }
+
+    /// Sets that number, while no page has a frame.
+    pub fn set_number(&mut self, number: SegmentNumber) {
+        debug_assert!(self.populated == 0, "frames have an owner already");
+        self.number = number;
     }
 
     /// Pages that are not absent.
@@ -117,7 +149,7 @@ impl Overlay {
             return Ok(());
         }
         let shift = self.top_shift();
-        let (root, change) = set_below(m, self.root, shift, page, word)?;
+        let (root, change) = set_below(m, self.root, shift, (self.number, page), word)?;
         self.root = root;
         self.populated = self.populated.wrapping_add_signed(change);
         Ok(())
@@ -141,7 +173,8 @@ impl Overlay {
             shift -= FAN_BITS;
         }
         let at = index(page, 0);
-        if m.entry(child.node, at) == 0 {
+        let old = m.entry(child.node, at);
+        if old == 0 {
             child.used += 1;
             self.populated += 1;
             match above {
@@ -150,6 +183,7 @@ impl Overlay {
             }
         }
         m.set_entry(child.node, at, word);
+        pass_on(m, Owner::new(self.number, page), old, word);
         true
     }
 
@@ -182,18 +216,15 @@ impl Overlay {
         mut f: impl FnMut(&mut M, u64, PageState) -> PageState,
     ) {
         let Some(root) = self.root else { return };
-        let (root, removed) = update_below(m, root, self.top_shift(), 0, &range, &mut f);
+        let (shift, number) = (self.top_shift(), self.number);
+        let mut f = |m: &mut M, page, old| {
+            let new = f(m, page, PageState::decode(old)).encode();
+            pass_on(m, Owner::new(number, page), old, new);
+            new
+        };
+        let (root, removed) = update_below(m, root, shift, 0, &range, &mut f);
         self.root = root;
         self.populated -= removed;
-    }
-
-    /// An empty one of the same size.
-    pub const fn like(&self) -> Overlay {
-        Overlay {
-            root: None,
-            levels: self.levels,
-            populated: 0,
-        }
     }
 
     /// Where the part of `range` ends that is one step's work: few pages that
@@ -300,7 +331,7 @@ fn set_below<M: Memory>(
     m: &mut M,
     child: Option<Child>,
     shift: u32,
-    page: u64,
+    (number, page): (SegmentNumber, u64),
     word: u64,
 ) -> Result<(Option<Child>, i64), NoMemory> {
     let mut node = match child {
@@ -314,9 +345,11 @@ fn set_below<M: Memory>(
     let at = index(page, shift);
     let old = m.entry(node.node, at);
     let (new, change) = if shift == 0 {
+        pass_on(m, Owner::new(number, page), old, word);
         (word, i64::from(word != 0) - i64::from(old != 0))
     } else {
-        match set_below(m, Child::decode(old), shift - FAN_BITS, page, word) {
+        let below = Child::decode(old);
+        match set_below(m, below, shift - FAN_BITS, (number, page), word) {
             Ok((below, change)) => (below.map_or(0, Child::encode), change),
             Err(error) => {
                 if child.is_none() {
@@ -385,7 +418,7 @@ fn update_below<M: Memory>(
     shift: u32,
     base: u64,
     range: &Range<u64>,
-    f: &mut impl FnMut(&mut M, u64, PageState) -> PageState,
+    f: &mut impl FnMut(&mut M, u64, u64) -> u64,
 ) -> (Option<Child>, u64) {
     let mut removed = 0;
     for at in indices(base, shift, range) {
@@ -395,7 +428,7 @@ fn update_below<M: Memory>(
         }
         let page = base + ((at as u64) << shift);
         let new = if shift == 0 {
-            let word = f(m, page, PageState::decode(old)).encode();
+            let word = f(m, page, old);
             removed += u64::from(word == 0);
             word
         } else {
@@ -426,6 +459,7 @@ mod tests {
         for pages in [1, 512, 513, 1 << 20, 1 << 30] {
             let mut m = TestMemory::default();
             let (mut overlay, mut model) = (Overlay::new(pages), BTreeMap::new());
+            overlay.set_number(SegmentNumber::new(5));
             let mut seed = pages;
             let mut random = |below: u64| {
                 seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1);
@@ -450,6 +484,7 @@ mod tests {
                     }
                 }
                 assert_eq!(overlay.populated(), model.len() as u64);
+                assert_eq!(m.owners.len(), model.len());
                 let from = random(pages);
                 let next = model
                     .range(from..)
@@ -462,9 +497,14 @@ mod tests {
                 all.push((page, state));
                 ControlFlow::Continue(())
             });
-            assert!(all.into_iter().eq(model));
+            assert!(all.into_iter().eq(model.clone()));
+            for (page, state) in model {
+                let frame = state.frame().unwrap();
+                let owner = Owner::new(SegmentNumber::new(5), page);
+                assert!(m.owners.contains(&(frame, owner)));
+            }
             overlay.update(&mut m, 0..u64::MAX, |_, _, _| PageState::Absent);
-            assert_eq!(m.nodes_in_use(), 0);
+            assert_eq!((m.nodes_in_use(), m.owners.len()), (0, 0));
         }
     }
 
@@ -485,7 +525,8 @@ mod tests {
             .set(&mut m, 77, PageState::Resident(Frame(1)))
             .unwrap();
         m.fail_after = Some(1);
-        let mut copy = overlay.like();
+        let mut copy = Overlay::new(1 << 20);
+        copy.set_number(SegmentNumber::new(1));
         let copied = overlay.copy_to(&mut m, 0..100, &mut copy, |_, state| state, |_, _| ());
         assert_eq!(copied, Err(NoMemory));
         assert_eq!((m.nodes_in_use(), copy.populated()), (3, 0));
@@ -503,7 +544,8 @@ mod tests {
                     .set(&mut m, page * stride + stride - 1, state)
                     .unwrap();
             }
-            let mut copy = overlay.like();
+            let mut copy = Overlay::new(all);
+            copy.set_number(SegmentNumber::new(1));
             let (mut at, mut steps) = (3, 0);
             while at < all {
                 let end = overlay.step(&m, at..all);

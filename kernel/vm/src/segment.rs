@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use crate::extents::Extents;
 use crate::overlay::Overlay;
-use crate::{Count, Frame, Memory, NoMemory, PAGE, PageState, Ticket};
+use crate::{Count, Frame, Memory, NoMemory, PAGE, PageState, SegmentNumber, Ticket};
 
 /// The content of one segment of a process. The content of a page is the frame
 /// in the overlay, if there is one, otherwise the bytes that the extents name,
@@ -31,6 +31,17 @@ impl Segment {
             overlay: Overlay::new(pages),
             ticket: Ticket(0),
         }
+    }
+
+    /// Gives the segment the number by which it owns frames ([`crate::Owner`]),
+    /// while it has none.
+    pub fn set_number(&mut self, number: SegmentNumber) {
+        self.overlay.set_number(number);
+    }
+
+    /// The number by which it owns frames.
+    pub const fn number(&self) -> SegmentNumber {
+        self.overlay.number()
     }
 
     /// Length in pages.

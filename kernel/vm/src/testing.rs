@@ -5,7 +5,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use crate::{Frame, Memory, NoMemory};
+use crate::{Frame, Memory, NoMemory, Owner};
 
 #[derive(Default)]
 pub(crate) struct TestMemory {
@@ -13,6 +13,8 @@ pub(crate) struct TestMemory {
     references: BTreeMap<Frame, u32>,
     next: u32,
     pub map: BTreeMap<u64, (Frame, bool)>,
+    /// The pages that have frames, as the overlays told.
+    pub owners: Vec<(Frame, Owner)>,
     /// The number of allocations of nodes and frames before all others fail.
     pub fail_after: Option<u64>,
 }
@@ -83,6 +85,16 @@ impl Memory for TestMemory {
 
     fn set_entry(&mut self, node: Frame, index: usize, value: u64) {
         self.nodes[node.0 as usize].as_mut().unwrap()[index] = value;
+    }
+
+    fn own(&mut self, frame: Frame, owner: Owner) {
+        assert!(!self.owners.contains(&(frame, owner)));
+        self.owners.push((frame, owner));
+    }
+
+    fn disown(&mut self, frame: Frame, owner: Owner) {
+        let at = self.owners.iter().position(|it| *it == (frame, owner));
+        self.owners.swap_remove(at.unwrap());
     }
 
     fn map(&mut self, page: u64, frame: Frame, writable: bool) -> Result<(), NoMemory> {

@@ -1,6 +1,6 @@
 //! Conditions that must hold between any two operations of every program.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
 use abi::Errno;
@@ -77,10 +77,12 @@ impl<S: Servers> World<S> {
     pub fn check(&mut self) {
         let mut frames: HashMap<Frame, u32> = HashMap::new();
         let mut snaps: HashMap<u32, u32> = HashMap::new();
+        let mut owners = BTreeSet::new();
         for space in 0..self.spaces.len() {
             if self.spaces[space].is_some() {
                 self.check_space(space, &mut frames, &mut snaps);
                 self.check_shared(space);
+                self.add_owners(space, &mut owners);
             }
         }
         let all = self.frames.borrow();
@@ -91,10 +93,21 @@ impl<S: Servers> World<S> {
                 "references to {frame:?}"
             );
         }
+        assert_eq!(all.owners, owners, "owners of frames");
         assert_eq!(all.used(), frames.len() as u64 + all.nodes, "frames in use");
         let held: HashMap<u32, u32> = self.handles().collect();
         assert_eq!(held, snaps, "references to snapshots");
         assert_eq!(self.servers.snapshots(), held.len(), "snapshots at servers");
+    }
+
+    /// Adds the pages of a space that have frames.
+    fn add_owners(&mut self, space: usize, owners: &mut BTreeSet<(u32, u32, u64)>) {
+        let owner = self.space(space);
+        let mut at = 0;
+        while let Some((page, state)) = owner.segment.next_populated(&owner.memory, at..u64::MAX) {
+            at = page + 1;
+            owners.extend(state.frame().map(|frame| (frame.0, space as u32, page)));
+        }
     }
 
     /// Of the frames that are one page of a file at one epoch, the cache has a

@@ -1,11 +1,11 @@
 //! Frames and translations of a simulated machine.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::rc::Rc;
 
-use vm::{Cache, Count, Epochs, Frame, Kept, Memory, NoMemory, SnapId};
+use vm::{Cache, Count, Epochs, Frame, Kept, Memory, NoMemory, Owner, SnapId};
 
 use crate::PAGE;
 use crate::footprint::{Object, Trace};
@@ -37,6 +37,8 @@ pub struct Frames {
     pub cache: Cache,
     /// At which epochs the snapshots are, by handle.
     pub epochs: BTreeMap<u32, Epochs>,
+    /// The pages that have frames, as the core told: frame, segment, page.
+    pub owners: BTreeSet<(u32, u32, u64)>,
 }
 
 #[derive(Clone)]
@@ -62,6 +64,7 @@ impl Default for Frames {
             counts: [0; 8],
             cache: Cache::new(),
             epochs: BTreeMap::new(),
+            owners: BTreeSet::new(),
         }
     }
 }
@@ -224,6 +227,11 @@ impl Frames {
     }
 }
 
+/// An entry of [`Frames::owners`].
+fn key(frame: Frame, owner: Owner) -> (u32, u32, u64) {
+    (frame.0, owner.segment().get(), owner.page())
+}
+
 /// One segment's view of the machine.
 pub struct SimMemory {
     /// The machine's frames.
@@ -324,6 +332,16 @@ impl Memory for SimMemory {
     fn set_entry(&mut self, node: Frame, index: usize, value: u64) {
         let mut frames = self.frames.borrow_mut();
         frames.bytes(node)[index * 8..][..8].copy_from_slice(&value.to_le_bytes());
+    }
+
+    fn own(&mut self, frame: Frame, owner: Owner) {
+        let new = self.frames.borrow_mut().owners.insert(key(frame, owner));
+        assert!(new, "{frame:?} has {owner:?} twice");
+    }
+
+    fn disown(&mut self, frame: Frame, owner: Owner) {
+        let gone = self.frames.borrow_mut().owners.remove(&key(frame, owner));
+        assert!(gone, "{frame:?} does not have {owner:?}");
     }
 
     fn map(&mut self, page: u64, frame: Frame, writable: bool) -> Result<(), NoMemory> {

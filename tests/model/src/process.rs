@@ -11,7 +11,8 @@ use std::ops::Range;
 
 use abi::Errno;
 use vm::{
-    Access, Frame, Host, Limits, OpKind, Origin, Put, PutReply, Segment, SnapId, Snapped, Ticket,
+    Access, Frame, Host, Limits, OpKind, Origin, Put, PutReply, Segment, SegmentNumber, SnapId,
+    Snapped, Ticket,
 };
 
 use crate::PAGE;
@@ -136,7 +137,7 @@ impl<R: Reach> Process<R> {
 
     /// The process `child` becomes a copy.
     pub fn fork(&mut self, child: usize) -> Result<(), Errno> {
-        let copy = vm::fork(self)?;
+        let copy = vm::fork(self, SegmentNumber::new(child as u32))?;
         self.reach.with(|world| world.add_space(copy, child));
         Ok(())
     }

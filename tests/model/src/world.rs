@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use abi::Errno;
-use vm::{Origin, PutReply, Segment, SnapId, Snapped};
+use vm::{Origin, PutReply, Segment, SegmentNumber, SnapId, Snapped};
 
 use crate::PAGE;
 use crate::footprint::{Object, Trace};
@@ -162,7 +162,7 @@ impl<S: Servers> World<S> {
             last_wid: 0,
             sent: HashMap::new(),
         };
-        world.add_space(Segment::new(config.pages), 0);
+        world.spawn(0);
         world
     }
 
@@ -216,7 +216,9 @@ impl<S: Servers> World<S> {
 
     /// The process `new` comes into being, with a segment of zeros.
     pub fn spawn(&mut self, new: usize) {
-        self.add_space(Segment::new(self.config.pages), new);
+        let mut segment = Segment::new(self.config.pages);
+        segment.set_number(SegmentNumber::new(new as u32));
+        self.add_space(segment, new);
     }
 
     /// The process `child` becomes a copy.

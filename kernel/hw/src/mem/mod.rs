@@ -17,6 +17,7 @@ pub mod frames;
 pub mod heap;
 mod large;
 pub mod named;
+pub mod owners;
 mod page;
 pub mod paging;
 pub(crate) mod payer;

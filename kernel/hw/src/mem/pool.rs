@@ -404,7 +404,8 @@ pub(super) fn init(regions: &[MemoryRegion]) {
         .map(|region| region.end / abi::PAGE)
         .max();
     let limit = limit.unwrap_or(0).min(u64::from(END)) as u32;
-    let words_frames = (limit as usize * size_of::<AtomicU64>()).div_ceil(SIZE) as u32;
+    let words_bytes = limit as usize * words::WORDS_PER_FRAME * size_of::<AtomicU64>();
+    let words_frames = words_bytes.div_ceil(SIZE) as u32;
     let owners_frames = (limit as usize * size_of::<u16>()).div_ceil(SIZE) as u32;
     let fresh = largest.start + words_frames + owners_frames;
     assert!(

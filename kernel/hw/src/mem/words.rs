@@ -57,14 +57,21 @@ pub(super) fn limit() -> u32 {
     LIMIT.load(Relaxed)
 }
 
-/// Starts with `limit` words of absent frames.
+/// The words that a frame has here: its state, and its owners ([`super::owners`]).
+pub(super) const WORDS_PER_FRAME: usize = 2;
+
+/// Starts with `limit` frames that are absent and have no owners.
 ///
 /// # Safety
-/// `words` is memory for that many words, without any other use, permanently.
-/// Called once.
+/// `words` is memory for [`WORDS_PER_FRAME`] times that many words, without any
+/// other use, permanently. Called once.
 pub(super) unsafe fn init(words: *mut AtomicU64, limit: u32) {
+    let limit_words = limit as usize;
     // SAFETY: the caller's condition.
-    unsafe { core::ptr::write_bytes(words, 0xff, limit as usize) };
+    unsafe {
+        core::ptr::write_bytes(words, 0xff, limit_words);
+        core::ptr::write_bytes(words.add(limit_words), 0, limit_words);
+    }
     WORDS.store(words, Relaxed);
     LIMIT.store(limit, Relaxed);
 }
@@ -93,6 +100,18 @@ fn word(frame: Frame) -> Word {
     let at = unsafe { &*WORDS.load(Relaxed).add(frame.0 as usize) };
     let now = at.load(Relaxed);
     Word { at, now }
+}
+
+/// The word of a frame's owners. Panics for frames beyond the last.
+#[inline]
+pub(super) fn owners(frame: Frame) -> &'static AtomicU64 {
+    let limit = limit();
+    if frame.0 >= limit {
+        wrong(frame, "does not exist");
+    }
+    // SAFETY: `init` has set both, and the words of owners follow those of states;
+    // the index is below the limit.
+    unsafe { &*WORDS.load(Relaxed).add(limit as usize + frame.0 as usize) }
 }
 
 /// The value of a frame's word; [`ABSENT`] for frames beyond the last.
@@ -208,6 +227,12 @@ pub(super) fn release(frame: Frame) -> Left {
 /// Returns true if the frame of data has no holder.
 pub(super) fn is_unheld(frame: Frame) -> bool {
     data(frame).now & HOLDERS == 0
+}
+
+/// The number of holders of a frame of data; `None` for any other frame.
+pub(super) fn holders(frame: Frame) -> Option<u32> {
+    let word = value(frame);
+    is_tagged_data(word).then_some((word & HOLDERS) as u32)
 }
 
 /// Returns true if the frame has more than one holder.

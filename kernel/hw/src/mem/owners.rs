@@ -1,0 +1,111 @@
+//! The pages that have each frame: the words of [`vm::OwnerWord`] behind the VM
+//! core's overlays, for eviction.
+//!
+//! Nothing here is trusted: who goes from a frame to a page looks whether the page
+//! still has the frame.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use vm::{Chains, Frame, OWNERS_MAX, Owner, OwnerWord, SegmentNumber};
+
+use super::payer::for_all;
+use super::words;
+use crate::lock::{Lock, Rank};
+
+static CHAINS: Lock<Chains> = Lock::new(Rank::Owners, Chains::new());
+
+/// Adds a page to those that have the frame.
+#[inline]
+pub fn own(frame: Frame, owner: Owner) {
+    let word = words::owners(frame);
+    if word.load(Relaxed) == OwnerWord::NOBODY.bits() {
+        word.store(OwnerWord::one(owner).bits(), Relaxed);
+    } else {
+        own_too(frame, owner);
+    }
+}
+
+#[cold]
+fn own_too(frame: Frame, owner: Owner) {
+    let word = words::owners(frame);
+    let mut now = OwnerWord::from_bits(word.load(Relaxed));
+    if now == OwnerWord::UNLISTED && !words::is_shared(frame) {
+        // Left from an earlier use: this page is the only holder.
+        now = OwnerWord::NOBODY;
+    }
+    let then = for_all(|| CHAINS.lock().add(now, owner));
+    word.store(then.bits(), Relaxed);
+}
+
+/// Removes a page from those that have the frame.
+#[inline]
+pub fn disown(frame: Frame, owner: Owner) {
+    let word = words::owners(frame);
+    if word.load(Relaxed) == OwnerWord::one(owner).bits() {
+        word.store(OwnerWord::NOBODY.bits(), Relaxed);
+    } else {
+        disown_one(frame, owner);
+    }
+}
+
+#[cold]
+fn disown_one(frame: Frame, owner: Owner) {
+    let word = words::owners(frame);
+    let now = OwnerWord::from_bits(word.load(Relaxed));
+    let then = for_all(|| CHAINS.lock().remove(now, owner));
+    word.store(then.bits(), Relaxed);
+}
+
+/// The owners of a frame.
+#[derive(Debug)]
+pub struct Owners {
+    list: [Owner; OWNERS_MAX],
+    count: usize,
+    /// Holders of the frame, owners included.
+    pub holders: u32,
+}
+
+impl Owners {
+    /// The pages that have the frame, in no order.
+    pub fn pages(&self) -> &[Owner] {
+        &self.list[..self.count]
+    }
+}
+
+/// The pages that have a frame of data; `None` if there is none, or if not all are
+/// known.
+pub fn of(frame: Frame) -> Option<Owners> {
+    let now = OwnerWord::from_bits(words::owners(frame).load(Relaxed));
+    if matches!(now, OwnerWord::NOBODY | OwnerWord::UNLISTED) {
+        return None;
+    }
+    let holders = words::holders(frame)?;
+    let mut list = [Owner::new(SegmentNumber::new(0), 0); OWNERS_MAX];
+    let count = CHAINS.lock().list(now, &mut list)?;
+    Some(Owners {
+        list,
+        count,
+        holders,
+    })
+}
+
+/// Returns true if the table does not know all pages that have the frame.
+pub fn is_unlisted(frame: Frame) -> bool {
+    words::owners(frame).load(Relaxed) == OwnerWord::UNLISTED.bits()
+}
+
+/// The first frame at or after `from` that has owners which are all known, among
+/// the next `most`; `Err`: there is none, and where the search ended.
+pub fn next(from: Frame, most: u32) -> Result<Frame, Frame> {
+    let end = from.0.saturating_add(most).min(words::limit());
+    let owned = |frame: &u32| {
+        let word = words::owners(Frame(*frame)).load(Relaxed);
+        word != OwnerWord::NOBODY.bits() && word != OwnerWord::UNLISTED.bits()
+    };
+    (from.0..end).find(owned).map(Frame).ok_or(Frame(end))
+}
+
+/// One past the last frame.
+pub fn end() -> Frame {
+    Frame(words::limit())
+}

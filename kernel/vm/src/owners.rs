@@ -1,0 +1,429 @@
+//! Which pages have a frame: the way back from a frame to its pages, for
+//! eviction.
+//!
+//! One word a frame names the usual single owner. A frame with several (after a
+//! fork, or found in the frame cache) has a chain of them ([`Chains`]). An
+//! overlay keeps both right: it calls [`Memory::own`] and [`Memory::disown`]
+//! wherever a page's frame changes, so that the two views cannot differ.
+//!
+//! A chain has at most [`OWNERS_MAX`] links, so that no change of one costs
+//! more. A frame with more owners, or one whose link found no memory, is
+//! *unlisted*: it has owners that the table does not know, and is not evicted
+//! until it has been free once.
+//!
+//! [`Memory::own`]: crate::Memory::own
+//! [`Memory::disown`]: crate::Memory::disown
+
+use alloc::vec::Vec;
+
+/// Most owners in a chain.
+pub const OWNERS_MAX: usize = 64;
+
+const SEGMENT_BITS: u32 = 26;
+const PAGE_BITS: u32 = 36;
+
+/// The number of a segment, of 26 bits: the host's own way to find it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SegmentNumber(u32);
+
+impl SegmentNumber {
+    /// The lowest bits of a number.
+    pub const fn new(number: u32) -> SegmentNumber {
+        SegmentNumber(number & ((1 << SEGMENT_BITS) - 1))
+    }
+
+    /// The number.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+/// A page of a segment, as the owner of a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Owner(u64);
+
+impl Owner {
+    /// That page (below 2^36) of that segment.
+    #[inline]
+    pub const fn new(segment: SegmentNumber, page: u64) -> Owner {
+        Owner((segment.0 as u64) << PAGE_BITS | page & ((1 << PAGE_BITS) - 1))
+    }
+
+    /// The segment.
+    pub const fn segment(self) -> SegmentNumber {
+        SegmentNumber((self.0 >> PAGE_BITS) as u32)
+    }
+
+    /// The page.
+    pub const fn page(self) -> u64 {
+        self.0 & ((1 << PAGE_BITS) - 1)
+    }
+}
+
+/// The owners of one frame, as a word: none, one, a chain, or unlisted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OwnerWord(u64);
+
+const TAG_BITS: u32 = 2;
+const ONE: u64 = 1;
+const CHAIN: u64 = 2;
+const UNLISTED: u64 = 3;
+
+impl OwnerWord {
+    /// No page has the frame.
+    pub const NOBODY: OwnerWord = OwnerWord(0);
+    /// The table does not know all pages that have the frame.
+    pub const UNLISTED: OwnerWord = OwnerWord(UNLISTED);
+
+    /// That page alone.
+    #[inline]
+    pub const fn one(owner: Owner) -> OwnerWord {
+        OwnerWord(owner.0 << TAG_BITS | ONE)
+    }
+
+    /// As a number; no owner is 0.
+    #[inline]
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// The inverse of [`OwnerWord::bits`].
+    #[inline]
+    pub const fn from_bits(bits: u64) -> OwnerWord {
+        OwnerWord(bits)
+    }
+
+    const fn chain(first: u32, len: usize) -> OwnerWord {
+        OwnerWord((first as u64) << TAG_BITS | (len as u64) << 34 | CHAIN)
+    }
+
+    /// The first link of a chain and its length.
+    const fn parts(self) -> (u32, usize) {
+        ((self.0 >> TAG_BITS) as u32, (self.0 >> 34) as usize)
+    }
+
+    /// The number of owners; `None`: unlisted.
+    pub const fn count(self) -> Option<usize> {
+        match self.0 & UNLISTED {
+            ONE => Some(1),
+            CHAIN => Some(self.parts().1),
+            UNLISTED => None,
+            _ => Some(0),
+        }
+    }
+}
+
+#[cfg_attr(feature = "duplicate", derive(Clone))]
+#[derive(Debug)]
+struct Link {
+    owner: Owner,
+    /// The next of the chain, or of the free ones of its span.
+    next: u32,
+}
+
+const NONE: u32 = u32::MAX;
+/// Links come and go in spans of this many: half a page.
+const SPAN: u32 = 128;
+
+#[cfg_attr(feature = "duplicate", derive(Clone))]
+#[derive(Debug)]
+struct Span {
+    /// Empty, or [`SPAN`] links.
+    links: Vec<Link>,
+    used: u32,
+    /// First free link.
+    free: u32,
+    /// The next span with free links, if this one has some.
+    next: u32,
+}
+
+/// The links of all chains.
+#[cfg_attr(feature = "duplicate", derive(Clone))]
+#[derive(Debug)]
+pub struct Chains {
+    spans: Vec<Span>,
+    /// First span with free links.
+    open: u32,
+    /// Links in use.
+    used: usize,
+}
+
+impl Default for Chains {
+    fn default() -> Chains {
+        Chains::new()
+    }
+}
+
+impl Chains {
+    /// None.
+    pub const fn new() -> Chains {
+        Chains {
+            spans: Vec::new(),
+            open: NONE,
+            used: 0,
+        }
+    }
+
+    /// Adds an owner to those of a frame; the frame's word as it then is.
+    pub fn add(&mut self, word: OwnerWord, owner: Owner) -> OwnerWord {
+        match word.0 & UNLISTED {
+            0 => OwnerWord::one(owner),
+            ONE => {
+                let single = Owner(word.0 >> TAG_BITS);
+                let last = self.take(single, NONE);
+                let Some(first) = last.and_then(|last| self.take(owner, last)) else {
+                    last.inspect(|last| self.give(*last));
+                    return OwnerWord::UNLISTED;
+                };
+                OwnerWord::chain(first, 2)
+            }
+            CHAIN => {
+                let (first, len) = word.parts();
+                let more = (len < OWNERS_MAX).then(|| self.take(owner, first));
+                match more.flatten() {
+                    Some(first) => OwnerWord::chain(first, len + 1),
+                    None => self.unlist(word),
+                }
+            }
+            _ => word,
+        }
+    }
+
+    /// Removes an owner from those of a frame; the frame's word as it then is. An
+    /// owner that is not among them, such as one of an unlisted frame, is ignored.
+    pub fn remove(&mut self, word: OwnerWord, owner: Owner) -> OwnerWord {
+        if word == OwnerWord::one(owner) {
+            return OwnerWord::NOBODY;
+        }
+        if word.0 & UNLISTED != CHAIN {
+            return word;
+        }
+        let (first, len) = word.parts();
+        let (mut before, mut at) = (NONE, first);
+        while let Some(link) = self.link(at) {
+            let next = link.next;
+            if link.owner == owner {
+                let first = match self.link(before) {
+                    Some(link) => {
+                        link.next = next;
+                        first
+                    }
+                    None => next,
+                };
+                self.give(at);
+                return self.shorter(first, len - 1);
+            }
+            (before, at) = (at, next);
+        }
+        word
+    }
+
+    /// A chain of `len` links; one owner needs none.
+    fn shorter(&mut self, first: u32, len: usize) -> OwnerWord {
+        match self.link(first) {
+            Some(link) if len == 1 => {
+                let owner = link.owner;
+                self.give(first);
+                OwnerWord::one(owner)
+            }
+            _ => OwnerWord::chain(first, len),
+        }
+    }
+
+    /// Gives up a chain whose frame has more owners than it can name.
+    fn unlist(&mut self, word: OwnerWord) -> OwnerWord {
+        let (mut at, _) = word.parts();
+        while let Some(link) = self.link(at) {
+            let next = link.next;
+            self.give(at);
+            at = next;
+        }
+        OwnerWord::UNLISTED
+    }
+
+    /// Copies the owners of a frame to `list`; how many there are. `None`: unlisted.
+    pub fn list(&self, word: OwnerWord, list: &mut [Owner; OWNERS_MAX]) -> Option<usize> {
+        match word.0 & UNLISTED {
+            0 => Some(0),
+            ONE => {
+                list[0] = Owner(word.0 >> TAG_BITS);
+                Some(1)
+            }
+            CHAIN => {
+                let (mut at, len) = word.parts();
+                for place in list.iter_mut().take(len) {
+                    let link = self.get(at)?;
+                    *place = link.owner;
+                    at = link.next;
+                }
+                Some(len)
+            }
+            _ => None,
+        }
+    }
+
+    /// Links in use.
+    pub const fn len(&self) -> usize {
+        self.used
+    }
+
+    /// Returns true if there is no chain.
+    pub const fn is_empty(&self) -> bool {
+        self.used == 0
+    }
+
+    fn get(&self, at: u32) -> Option<&Link> {
+        let span = self.spans.get((at / SPAN) as usize)?;
+        span.links.get((at % SPAN) as usize)
+    }
+
+    fn link(&mut self, at: u32) -> Option<&mut Link> {
+        let span = self.spans.get_mut((at / SPAN) as usize)?;
+        span.links.get_mut((at % SPAN) as usize)
+    }
+
+    /// A link before `next`.
+    fn take(&mut self, owner: Owner, next: u32) -> Option<u32> {
+        if self.open == NONE {
+            self.open = self.new_span()?;
+        }
+        let number = self.open;
+        let span = self.spans.get_mut(number as usize)?;
+        span.furnish()?;
+        let at = span.free;
+        let link = span.links.get_mut(at as usize)?;
+        span.free = link.next;
+        *link = Link { owner, next };
+        span.used += 1;
+        self.used += 1;
+        if span.free == NONE {
+            self.open = span.next;
+        }
+        Some(number * SPAN + at)
+    }
+
+    fn new_span(&mut self) -> Option<u32> {
+        let number = u32::try_from(self.spans.len()).ok()?;
+        if number >= NONE / SPAN {
+            return None;
+        }
+        self.spans.try_reserve(1).ok()?;
+        self.spans.push(Span {
+            links: Vec::new(),
+            used: 0,
+            free: 0,
+            next: NONE,
+        });
+        Some(number)
+    }
+
+    fn give(&mut self, at: u32) {
+        let number = at / SPAN;
+        let Some(span) = self.spans.get_mut(number as usize) else {
+            return;
+        };
+        if span.free == NONE {
+            span.next = core::mem::replace(&mut self.open, number);
+        }
+        if let Some(link) = span.links.get_mut((at % SPAN) as usize) {
+            link.next = core::mem::replace(&mut span.free, at % SPAN);
+        }
+        span.used -= 1;
+        self.used -= 1;
+        if span.used == 0 {
+            span.links = Vec::new();
+            span.free = 0;
+        }
+        if self.used == 0 {
+            *self = Chains::new();
+        }
+    }
+}
+
+impl Span {
+    /// Gives it its links, if it has none; `None` without memory.
+    fn furnish(&mut self) -> Option<()> {
+        if self.links.is_empty() {
+            self.links.try_reserve_exact(SPAN as usize).ok()?;
+            self.links.extend((0..SPAN).map(|at| Link {
+                owner: Owner(0),
+                next: if at + 1 < SPAN { at + 1 } else { NONE },
+            }));
+        }
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeSet;
+
+    fn listed(chains: &Chains, word: OwnerWord) -> Option<BTreeSet<u64>> {
+        let mut list = [Owner(0); OWNERS_MAX];
+        let count = chains.list(word, &mut list)?;
+        assert_eq!(word.count(), Some(count));
+        let set: BTreeSet<u64> = list.iter().take(count).map(|owner| owner.0).collect();
+        assert_eq!(set.len(), count, "an owner is listed twice");
+        Some(set)
+    }
+
+    #[test]
+    fn an_owner_keeps_its_largest_parts() {
+        let (segment, page) = (SegmentNumber::new(u32::MAX), (1 << PAGE_BITS) - 1);
+        let owner = Owner::new(segment, page);
+        assert_eq!((owner.segment(), owner.page()), (segment, page));
+        let word = OwnerWord::one(owner);
+        assert_eq!(OwnerWord::from_bits(word.bits()), word);
+        assert_eq!(word.count(), Some(1));
+    }
+
+    #[test]
+    fn chains_equal_sets_and_give_everything_back() {
+        let mut chains = Chains::new();
+        let mut frames = alloc::vec![(OwnerWord::NOBODY, BTreeSet::new()); 40];
+        let mut seed = 1u64;
+        let mut random = |below: u64| {
+            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1);
+            (seed >> 33) % below
+        };
+        for _ in 0..50_000 {
+            let (word, model) = &mut frames[random(40) as usize];
+            let owner = Owner::new(SegmentNumber::new(random(3) as u32), random(25));
+            if model.contains(&owner.0) || random(3) == 0 {
+                *word = chains.remove(*word, owner);
+                model.remove(&owner.0);
+            } else {
+                *word = chains.add(*word, owner);
+                model.insert(owner.0);
+            }
+            if *word == OwnerWord::UNLISTED {
+                assert!(model.len() > OWNERS_MAX);
+                (*word, *model) = (OwnerWord::NOBODY, BTreeSet::new());
+            }
+            assert_eq!(listed(&chains, *word).as_ref(), Some(&*model));
+        }
+        for (word, model) in &mut frames {
+            for owner in core::mem::take(model) {
+                *word = chains.remove(*word, Owner(owner));
+            }
+            assert_eq!(*word, OwnerWord::NOBODY);
+        }
+        assert!(chains.is_empty() && chains.spans.is_empty());
+    }
+
+    #[test]
+    fn a_frame_with_too_many_owners_is_unlisted_and_holds_no_links() {
+        let (mut chains, mut word) = (Chains::new(), OwnerWord::NOBODY);
+        let owner = |page| Owner::new(SegmentNumber::new(7), page);
+        for page in 0..OWNERS_MAX as u64 {
+            word = chains.add(word, owner(page));
+        }
+        assert_eq!(word.count(), Some(OWNERS_MAX));
+        word = chains.add(word, owner(1000));
+        assert_eq!((word, chains.len()), (OwnerWord::UNLISTED, 0));
+        // What is not known is not removed either.
+        assert_eq!(chains.remove(word, owner(3)), OwnerWord::UNLISTED);
+        assert_eq!(listed(&chains, word), None);
+    }
+}
