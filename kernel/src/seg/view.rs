@@ -106,6 +106,11 @@ impl Memory for View {
     }
 
     #[inline]
+    fn next_entry(&self, node: Frame, at: usize, end: usize) -> usize {
+        named::next_node_entry(node, at, end)
+    }
+
+    #[inline]
     fn set_entry(&mut self, node: Frame, index: usize, value: u64) {
         named::set_node_entry(node, index, value);
     }

@@ -24,10 +24,21 @@ pub enum Access {
 enum Resolved {
     /// It is mapped.
     Mapped,
-    /// The caller fills it, beginning with this extent.
-    Fill(Ticket, Extent),
+    /// The caller fills it.
+    Fill(Filling),
     /// Another process is filling it.
     Wait(Ticket),
+}
+
+/// A fill under way.
+#[derive(Clone, Copy)]
+struct Filling {
+    page: u64,
+    ticket: Ticket,
+    /// The first extent over the page when it began.
+    first: Extent,
+    /// The extents' then.
+    generation: u64,
 }
 
 /// Page fault: makes `page` accessible. On success the page is mapped so that
@@ -41,7 +52,7 @@ pub fn fault<H: Host>(h: &mut H, page: u64, access: Access) -> Result<(), Errno>
     loop {
         match h.with(|segment, m| segment.resolve(m, page, access))? {
             Resolved::Mapped => return Ok(()),
-            Resolved::Fill(ticket, first) => fill(h, page, ticket, first)?,
+            Resolved::Fill(filling) => fill(h, &filling)?,
             Resolved::Wait(ticket) => h.wait_fill(page, ticket)?,
         }
     }
@@ -138,7 +149,12 @@ impl Segment {
             }
             let ticket = self.new_ticket();
             self.overlay.set(m, page, PageState::Filling(ticket))?;
-            return Ok(Resolved::Fill(ticket, first));
+            return Ok(Resolved::Fill(Filling {
+                page,
+                ticket,
+                first,
+                generation: self.extents.generation(),
+            }));
         }
         // Writable at once for any access, because a second fault would cost
         // more than the page that might have been shared.
@@ -183,16 +199,22 @@ impl Segment {
 
     /// Completes a fill: the frame becomes the page if the page still waits for
     /// it, and enters the cache. Otherwise the result is discarded.
+    ///
+    /// A write may have tied the page to another snapshot with the same bytes
+    /// meanwhile. The former one may be gone since: that is no error of the page, and
+    /// its name may mean another snapshot, so that nothing is cached by it.
     fn filled<M: Memory>(
         &mut self,
         m: &mut M,
-        page: u64,
-        (ticket, source): (Ticket, Option<Source>),
+        filling: &Filling,
         outcome: Result<Frame, Errno>,
     ) -> Result<(), Errno> {
-        let wanted = self.overlay.get(m, page) == PageState::Filling(ticket);
+        let page = filling.page;
+        let wanted = self.overlay.get(m, page) == PageState::Filling(filling.ticket);
+        let same = filling.generation == self.extents.generation();
         match outcome {
             Ok(frame) if wanted => {
+                let source = one_page(&filling.first).filter(|_| same);
                 let frame = publish(m, source, frame);
                 self.change(m, page, PageState::Resident(frame));
                 m.count(Count::Fill, 1);
@@ -204,10 +226,12 @@ impl Segment {
             Err(error) => {
                 if wanted {
                     self.clear(m, page);
+                }
+                if wanted && same {
                     self.not_to_be_had(page, error);
                 }
                 // Even a stale fill reports EINTR: its own process was told to exit.
-                if wanted || error == Errno::EINTR {
+                if wanted && same || error == Errno::EINTR {
                     return Err(error);
                 }
                 m.count(Count::Stale, 1);
@@ -238,10 +262,10 @@ const fn one_page(first: &Extent) -> Option<Source> {
 }
 
 /// Fills a page that this caller has marked as *filling*.
-fn fill<H: Host>(h: &mut H, page: u64, ticket: Ticket, first: Extent) -> Result<(), Errno> {
-    let outcome = gather(h, page, ticket, first);
-    let result = h.with(|segment, m| segment.filled(m, page, (ticket, one_page(&first)), outcome));
-    h.wake_fill(page, ticket);
+fn fill<H: Host>(h: &mut H, filling: &Filling) -> Result<(), Errno> {
+    let outcome = gather(h, filling);
+    let result = h.with(|segment, m| segment.filled(m, filling, outcome));
+    h.wake_fill(filling.page, filling.ticket);
     result
 }
 
@@ -267,11 +291,11 @@ pub(crate) fn read_exactly<H: Host>(
 
 /// A frame with the page's content, gathered from all extents over it. The
 /// frame is not shared yet.
-fn gather<H: Host>(h: &mut H, page: u64, ticket: Ticket, first: Extent) -> Result<Frame, Errno> {
-    let whole = first.len() == PAGE;
+fn gather<H: Host>(h: &mut H, filling: &Filling) -> Result<Frame, Errno> {
+    let whole = filling.first.len() == PAGE;
     let frame = h.with(|_, m| if whole { m.alloc() } else { m.alloc_zeroed() });
     let frame = frame.ok_or(Errno::ENOMEM)?;
-    match gather_into(h, page, ticket, first, frame) {
+    match gather_into(h, filling, frame) {
         Ok(()) => Ok(frame),
         Err(error) => {
             h.with(|_, m| m.release(frame));
@@ -280,13 +304,13 @@ fn gather<H: Host>(h: &mut H, page: u64, ticket: Ticket, first: Extent) -> Resul
     }
 }
 
-fn gather_into<H: Host>(
-    h: &mut H,
-    page: u64,
-    ticket: Ticket,
-    first: Extent,
-    frame: Frame,
-) -> Result<(), Errno> {
+fn gather_into<H: Host>(h: &mut H, filling: &Filling, frame: Frame) -> Result<(), Errno> {
+    let Filling {
+        page,
+        ticket,
+        first,
+        ..
+    } = *filling;
     let (start, end) = (page * PAGE, (page + 1) * PAGE);
     let mut piece = first;
     loop {
@@ -339,16 +363,50 @@ mod tests {
         assert_eq!(segment.overwrite(&mut m, 3), Err(Errno::EFAULT));
     }
 
+    /// The fill of the first page, begun.
+    fn begun(segment: &mut Segment, m: &mut TestMemory) -> Filling {
+        match segment.resolve(m, 0, Access::Load) {
+            Ok(Resolved::Fill(filling)) => filling,
+            _ => panic!("the page is asleep"),
+        }
+    }
+
+    #[test]
+    fn a_fill_from_a_snapshot_that_the_page_is_no_longer_tied_to_is_no_error_and_not_cached() {
+        for fails in [false, true] {
+            let (mut segment, mut m) = (asleep(), TestMemory::default());
+            let filling = begun(&mut segment, &mut m);
+            let source = Source {
+                snap: SnapId(2),
+                soff: 0,
+            };
+            segment.extents.uses.adopt(source.snap).unwrap();
+            segment.extents.reserve().unwrap();
+            segment.extents.replace(0..PAGE, Some(source));
+            let outcome = match fails {
+                false => Ok(m.alloc().unwrap()),
+                true => Err(Errno::ESTALE),
+            };
+            segment.filled(&mut m, &filling, outcome).unwrap();
+            assert_eq!(m.published, []);
+            assert_eq!(segment.sleeps(&m, 0..1), fails, "it may be filled anew");
+            assert!(!segment.extents.lost(0..PAGE));
+        }
+        let (mut segment, mut m) = (asleep(), TestMemory::default());
+        let filling = begun(&mut segment, &mut m);
+        let frame = m.alloc().unwrap();
+        segment.filled(&mut m, &filling, Ok(frame)).unwrap();
+        assert_eq!(m.published, [(SnapId(1), 0, frame)]);
+    }
+
     #[test]
     fn a_fill_does_not_undo_an_overwriting() {
         let (mut segment, mut m) = (asleep(), TestMemory::default());
-        let Ok(Resolved::Fill(ticket, _)) = segment.resolve(&mut m, 0, Access::Load) else {
-            panic!("the page is asleep");
-        };
+        let filling = begun(&mut segment, &mut m);
         segment.overwrite(&mut m, 0).unwrap();
         let before = segment.state(&m, 0);
         let late = m.alloc().unwrap();
-        segment.filled(&mut m, 0, (ticket, None), Ok(late)).unwrap();
+        segment.filled(&mut m, &filling, Ok(late)).unwrap();
         assert_eq!(segment.state(&m, 0), before);
     }
 

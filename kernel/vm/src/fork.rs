@@ -27,9 +27,6 @@ impl Segment {
         pages: Range<u64>,
         copy: &mut Segment,
     ) -> Result<u64, NoMemory> {
-        let end = self.overlay.step(m, pages.clone());
-        // From here on every store in the original is seen.
-        m.protect(pages.start..end);
         let share = |m: &mut M, state| match state {
             PageState::Absent | PageState::Filling(_) => PageState::Absent,
             PageState::Resident(frame) => {
@@ -46,17 +43,17 @@ impl Segment {
                 m.release(frame);
             }
         };
-        self.overlay
-            .copy_to(m, pages.start..end, &mut copy.overlay, share, undo)?;
-        Ok(end)
+        let (overlay, first) = (&mut self.overlay, pages.start);
+        let (end, copied) = overlay.copy_to(m, pages, &mut copy.overlay, share, undo);
+        // From here on every store in the original is seen.
+        m.protect(first..end);
+        copied.map(|()| end)
     }
 
     /// Releases the frames of `pages` of a copy that was never mapped, as many
     /// as one step permits; returns where it stopped.
     fn forget_some<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) -> u64 {
-        let end = self.overlay.step(m, pages.clone());
-        self.release_pages(m, pages.start..end);
-        end
+        self.release_pages(m, pages)
     }
 
     /// Drops all that the segment holds, as much as one step may do; `false` if

@@ -73,6 +73,12 @@ pub trait Memory {
     fn free_node(&mut self, node: Frame);
     /// Entry `index` (below 512) of a node.
     fn entry(&self, node: Frame, index: usize) -> u64;
+    /// The first of entries `[at, end)` of a node that is not 0, or `end`; at most
+    /// 512.
+    fn next_entry(&self, node: Frame, at: usize, end: usize) -> usize {
+        let mut entries = at..end;
+        entries.find(|at| self.entry(node, *at) != 0).unwrap_or(end)
+    }
     /// Sets entry `index` (below 512) of a node.
     fn set_entry(&mut self, node: Frame, index: usize, value: u64);
 

@@ -74,6 +74,15 @@ impl PageState {
         }
     }
 
+    /// Returns true if the content is the segment's own, whatever the extents say.
+    #[inline]
+    pub(crate) const fn is_own(self) -> bool {
+        match self {
+            PageState::Dirty(_) | PageState::Sending(..) => true,
+            PageState::Absent | PageState::Filling(_) | PageState::Resident(_) => false,
+        }
+    }
+
     /// The frame, if the page has one.
     #[inline]
     pub const fn frame(self) -> Option<Frame> {

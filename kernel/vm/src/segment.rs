@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use crate::extents::Extents;
-use crate::overlay::Overlay;
+use crate::overlay::{Overlay, Pages};
 use crate::{Count, Frame, Memory, NoMemory, PAGE, PageState, SegmentNumber, Ticket};
 
 /// The content of one segment of a process. The content of a page is the frame
@@ -71,7 +71,7 @@ impl Segment {
 
     /// The first page in `pages` that is not absent.
     pub fn next_populated<M: Memory>(&self, m: &M, pages: Range<u64>) -> Option<(u64, PageState)> {
-        self.overlay.next(m, pages)
+        self.overlay.next(m, Pages::Present, pages)
     }
 
     /// The first page at or after `from` that is asleep.
@@ -145,32 +145,28 @@ impl Segment {
         debug_assert!(changed.is_ok(), "changing a state needs no memory");
     }
 
-    /// Drops the content of `pages`, and the results of fills under way.
-    pub(crate) fn drop_pages<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) {
-        if pages.is_empty() || self.overlay.populated() == 0 {
-            return;
+    /// Drops the content of `pages`, and the results of fills under way, as much as
+    /// one step permits; where that ended.
+    pub(crate) fn drop_some<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) -> u64 {
+        let end = self.overlay.step(m, pages.clone());
+        if pages.start < end && self.overlay.populated() > 0 {
+            // Translations go first: a frame must not be freed while it is
+            // reachable.
+            m.unmap(pages.start..end);
+            self.release_pages(m, pages.start..end);
         }
-        // Translations go first: a frame must not be freed while it is
-        // reachable.
-        m.unmap(pages.clone());
-        self.release_pages(m, pages);
+        end
     }
 
     /// The same for pages that nothing translates to.
-    pub(crate) fn release_pages<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) {
-        self.overlay.update(m, pages, |m, _, state| {
+    pub(crate) fn release_pages<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) -> u64 {
+        let release = |m: &mut M, _, state: PageState| {
             if let Some(frame) = state.frame() {
                 m.release(frame);
             }
             PageState::Absent
-        });
-    }
-
-    /// The same for as much of `pages` as one step may do; where that ended.
-    pub(crate) fn drop_some<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) -> u64 {
-        let end = self.overlay.step(m, pages.clone());
-        self.drop_pages(m, pages.start..end);
-        end
+        };
+        self.overlay.update(m, Pages::Present, pages, release)
     }
 
     /// The effect of a store on a page with the frame `old`: the page becomes

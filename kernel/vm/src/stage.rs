@@ -3,6 +3,7 @@
 use core::ops::Range;
 
 use crate::extents::{Extent, Source};
+use crate::overlay::Pages;
 use crate::steps::EXTENTS;
 use crate::{
     Frame, FrameSlice, Limits, Memory, OPS_MAX, Op, OpKind, PAGE, PageState, SLICES_MAX, Segment,
@@ -150,7 +151,7 @@ impl Segment {
         (message, limits): (&mut Message, &Limits),
     ) -> Run {
         let page = range.start / PAGE;
-        if is_private(self.overlay.get(m, page)) {
+        if self.overlay.get(m, page).is_own() {
             let end = data_end.min(range.end);
             return Run::Data(self.data_run(m, range.start..end, ticket, (message, limits)));
         }
@@ -160,21 +161,10 @@ impl Segment {
             Some(extent) => extent.start,
             None => range.end,
         };
-        // The run ends where a page of the segment's own begins, or where
-        // enough has been looked at.
+        // The run ends where a page of the segment's own begins.
         let pages = page + 1..end.div_ceil(PAGE);
-        let seen = match pages.is_empty() {
-            true => pages.end,
-            false => self.overlay.look(m, pages.clone()),
-        };
-        let end = end.min(seen * PAGE);
-        let own = self.overlay.scan(m, page + 1..seen, |_, page, state| {
-            match is_private(state) {
-                true => core::ops::ControlFlow::Break(page),
-                false => core::ops::ControlFlow::Continue(()),
-            }
-        });
-        let end = own.map_or(end, |page| end.min(page * PAGE));
+        let own = self.overlay.next(m, Pages::Own, pages);
+        let end = own.map_or(end, |(page, _)| end.min(page * PAGE));
         match extent.and_then(|extent| extent.up_to(end)) {
             Some(extent) => Run::Named(extent),
             None => Run::Zero(end - range.start),
@@ -189,7 +179,7 @@ impl Segment {
         range: Range<u64>,
         snap: SnapId,
     ) -> Option<Range<u64>> {
-        if !is_private(self.overlay.get(m, range.start / PAGE)) {
+        if !self.overlay.get(m, range.start / PAGE).is_own() {
             return None;
         }
         let mut over = self.extents.over(range);
@@ -203,13 +193,11 @@ impl Segment {
     /// Makes clean pages private, as many of `pages` as one step permits,
     /// because the server's copy cannot be relied on; returns where it stopped.
     pub(crate) fn keep_some<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) -> u64 {
-        let end = self.overlay.step(m, pages.clone());
         self.overlay
-            .update(m, pages.start..end, |_, _, state| match state {
+            .update(m, Pages::Present, pages, |_, _, state| match state {
                 PageState::Resident(frame) => PageState::Dirty(frame),
                 other => other,
-            });
-        end
+            })
     }
 
     /// Adds private pages to the message, as many as have room, and marks each as
@@ -313,21 +301,18 @@ impl Segment {
             }
         }
         let clean = done.start.div_ceil(PAGE)..done.end / PAGE;
-        let end = self.overlay.step(m, pages.clone());
-        self.overlay
-            .update(m, pages.start..end, |m, page, state| match state {
-                PageState::Sending(frame, t) if t == ticket => match source {
-                    Some(source) if clean.contains(&page) => {
-                        let source = source.advance(page * PAGE - done.start);
-                        PageState::Resident(became_clean(m, page, frame, source))
-                    }
-                    _ => PageState::Dirty(frame),
-                },
-                // Its snapshot may be released now; the content is the same.
-                PageState::Filling(_) if source.is_some() => PageState::Absent,
-                other => other,
-            });
-        pages.start = end;
+        let rest = pages.clone();
+        let settle = |m: &mut M, page, state| match state {
+            PageState::Sending(frame, t) if t == ticket => match source {
+                Some(source) if clean.contains(&page) => {
+                    let source = source.advance(page * PAGE - done.start);
+                    PageState::Resident(became_clean(m, page, frame, source))
+                }
+                _ => PageState::Dirty(frame),
+            },
+            other => other,
+        };
+        pages.start = self.overlay.update(m, Pages::Own, rest, settle);
         pages.is_empty()
     }
 }
@@ -359,14 +344,6 @@ fn became_clean<M: Memory>(m: &mut M, page: u64, frame: Frame, source: Source) -
             first
         }
         None => frame,
-    }
-}
-
-/// Returns true if the page's content is private, whatever the extents say.
-const fn is_private(state: PageState) -> bool {
-    match state {
-        PageState::Dirty(_) | PageState::Sending(..) => true,
-        PageState::Absent | PageState::Filling(_) | PageState::Resident(_) => false,
     }
 }
 

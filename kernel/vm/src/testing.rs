@@ -3,9 +3,10 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::ops::Range;
 
-use crate::{Frame, Memory, NoMemory, Owner};
+use crate::{Frame, Memory, NoMemory, Owner, SnapId};
 
 #[derive(Default)]
 pub(crate) struct TestMemory {
@@ -15,6 +16,10 @@ pub(crate) struct TestMemory {
     pub map: BTreeMap<u64, (Frame, bool)>,
     /// The pages that have frames, as the overlays told.
     pub owners: Vec<(Frame, Owner)>,
+    /// The frames that were offered to the cache.
+    pub published: Vec<(SnapId, u64, Frame)>,
+    /// Entries of nodes that were looked at.
+    pub seen: Cell<u64>,
     /// The number of allocations of nodes and frames before all others fail.
     pub fail_after: Option<u64>,
 }
@@ -62,6 +67,11 @@ impl Memory for TestMemory {
         self.references[&frame] > 1
     }
 
+    fn publish(&mut self, snap: SnapId, soff: u64, frame: Frame) -> Option<Frame> {
+        self.published.push((snap, soff, frame));
+        None
+    }
+
     fn copy(&mut self, _from: (Frame, usize), _to: (Frame, usize), _len: usize) {}
 
     fn zero(&mut self, _frame: Frame, _at: usize, _len: usize) {}
@@ -80,6 +90,7 @@ impl Memory for TestMemory {
     }
 
     fn entry(&self, node: Frame, index: usize) -> u64 {
+        self.seen.set(self.seen.get() + 1);
         self.nodes[node.0 as usize].as_ref().unwrap()[index]
     }
 

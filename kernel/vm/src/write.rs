@@ -83,9 +83,6 @@ pub fn write<H: Host>(
     result
 }
 
-/// Bytes of a run in which many pages may have been looked at.
-const LONG: u64 = 64 << 20;
-
 /// One `write`.
 struct Job<F> {
     file: F,
@@ -311,12 +308,7 @@ impl<F: Copy> Job<F> {
             }
             match self.add_run(h, piece, message) {
                 Ok(Some(0)) => break,
-                Ok(Some(added)) => {
-                    piece.range.end += added;
-                    if added >= LONG {
-                        h.pause();
-                    }
-                }
+                Ok(Some(added)) => piece.range.end += added,
                 // The page has changed its state: check again.
                 Ok(None) => {}
                 Err(error) if piece.range.is_empty() => return Err(error),

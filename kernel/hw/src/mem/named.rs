@@ -7,7 +7,8 @@
 //!
 //! - The functions here panic unless the frame is data that is held, or a node where
 //!   one is changed: Rust objects, stacks, page tables, the kernel's image and devices
-//!   are out of reach. Only [`node_entry`], which reads, takes any frame.
+//!   are out of reach. Only [`node_entry`] and [`next_node_entry`], which read, take
+//!   any frame.
 //! - A frame of data becomes none of these while it has a holder, or while a
 //!   translation of a program leads to it (`words`).
 //! - A frame that is written by name, or translated for stores, has one holder and is
@@ -73,6 +74,14 @@ pub fn free_node(node: Frame) {
 pub fn node_entry(node: Frame, index: usize) -> u64 {
     words::assert_exists(node);
     page::read_word(node, index)
+}
+
+/// The first of words `at..end` (at most 512) that is not 0, or `end`; of any frame,
+/// as [`node_entry`].
+#[inline]
+pub fn next_node_entry(node: Frame, at: usize, end: usize) -> usize {
+    words::assert_exists(node);
+    page::next_word(node, at, end)
 }
 
 /// Sets word `index` (0 to 511) of a node. Panics if it is none.

@@ -142,6 +142,23 @@ pub(super) fn read_word(frame: Frame, index: usize) -> u64 {
     unsafe { address(frame).cast::<u64>().add(index).read_volatile() }
 }
 
+/// The first of words `at..end` of a frame that is not 0, or `end`. Four at a time:
+/// most are 0 where this is asked.
+#[inline]
+pub(super) fn next_word(frame: Frame, mut at: usize, end: usize) -> usize {
+    assert!(end <= SIZE / 8, "no such word");
+    let first = address(frame).cast::<u64>();
+    // SAFETY: called for indices below `end`: aligned and inside the frame.
+    let word = |index: usize| unsafe { first.add(index).read() };
+    while at + 4 <= end && word(at) | word(at + 1) | word(at + 2) | word(at + 3) == 0 {
+        at += 4;
+    }
+    while at < end && word(at) == 0 {
+        at += 1;
+    }
+    at.min(end)
+}
+
 /// Sets word `index` (0 to 511) of a frame.
 #[inline]
 pub(super) fn write_word(frame: Frame, index: usize, value: u64) {

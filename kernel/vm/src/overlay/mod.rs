@@ -1,0 +1,336 @@
+//! The sparse table of the pages that have a state other than asleep: a radix
+//! tree of 512-way nodes, each in one frame from [`Memory::alloc_node`].
+//!
+//! An entry of a leaf is a page's [`PageState`]. An entry of an inner node is a
+//! child: its frame, and for each sixteenth of the child two marks, whether it has
+//! pages that are present, and pages that are the segment's own. So an empty
+//! node is freed at once, and walks skip what they do not look for: the cost of a
+//! walk follows the pages that it is about.
+//!
+//! A tree in frames instead of a map on the heap, for three reasons: a look-up on
+//! the fault path is one load per level and never searches; a segment of many
+//! terabytes takes memory for its present pages only; and every allocation is one
+//! frame, so that it can be charged to the process and cannot fail halfway through
+//! the growth of a table. Nodes are recursive, but the depth is at most four.
+
+mod node;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use core::ops::Range;
+
+use crate::{Frame, Memory, NoMemory, Owner, PageState, SegmentNumber};
+
+pub(crate) use node::Pages;
+use node::{Child, FAN, FAN_BITS};
+use walk::{Step, Walk};
+
+/// Four levels address 2^36 pages, more than a process has.
+const LEVELS_MAX: u32 = 4;
+
+/// The pages of one segment that have a state of their own.
+#[cfg_attr(feature = "duplicate", derive(Clone))]
+#[derive(Debug)]
+pub struct Overlay {
+    root: Option<Child>,
+    /// Levels of nodes, 1 to 4.
+    levels: u32,
+    /// Leaf entries that are not absent.
+    populated: u64,
+    /// The segment, as the owner of its pages' frames.
+    number: SegmentNumber,
+}
+
+/// Tells the owners' table of a page whose word changes from `old` to `new`.
+#[inline]
+fn pass_on<M: Memory>(m: &mut M, owner: Owner, old: u64, new: u64) {
+    let (old, new) = (
+        PageState::decode(old).frame(),
+        PageState::decode(new).frame(),
+    );
+    if old == new {
+        return;
+    }
+    if let Some(frame) = old {
+        m.disown(frame, owner);
+    }
+    if let Some(frame) = new {
+        m.own(frame, owner);
+    }
+}
+
+/// Index of `page` in a node whose entries span `1 << shift` pages.
+#[inline]
+const fn index(page: u64, shift: u32) -> usize {
+    (page >> shift) as usize & (FAN - 1)
+}
+
+impl Overlay {
+    /// An empty one for a segment of `pages` pages.
+    pub const fn new(pages: u64) -> Overlay {
+        let mut levels = 1;
+        while levels < LEVELS_MAX && pages > 1 << (levels * FAN_BITS) {
+            levels += 1;
+        }
+        Overlay {
+            root: None,
+            levels,
+            populated: 0,
+            number: SegmentNumber::new(0),
+        }
+    }
+
+    /// The number by which the segment owns frames.
+    pub const fn number(&self) -> SegmentNumber {
+        self.number
+    }
+
+    /// Sets that number, while no page has a frame.
+    pub fn set_number(&mut self, number: SegmentNumber) {
+        debug_assert!(self.populated == 0, "frames have an owner already");
+        self.number = number;
+    }
+
+    /// Pages that are not absent.
+    pub const fn populated(&self) -> u64 {
+        self.populated
+    }
+
+    const fn top_shift(&self) -> u32 {
+        (self.levels - 1) * FAN_BITS
+    }
+
+    /// The state of a page.
+    #[inline]
+    pub fn get<M: Memory>(&self, m: &M, page: u64) -> PageState {
+        let Some(root) = self.root else {
+            return PageState::Absent;
+        };
+        let (mut node, mut shift) = (root.node, self.top_shift());
+        while shift > 0 {
+            match Child::decode(m.entry(node, index(page, shift))) {
+                Some(child) => node = child.node,
+                None => return PageState::Absent,
+            }
+            shift -= FAN_BITS;
+        }
+        PageState::decode(m.entry(node, index(page, 0)))
+    }
+
+    /// The place of a page's state, to look at it and to change it.
+    #[inline]
+    pub fn slot<M: Memory>(&mut self, m: &M, page: u64) -> Slot<'_> {
+        let leaf = self.leaf(m, page);
+        let word = leaf.map_or(0, |leaf| m.entry(leaf.child.node, index(page, 0)));
+        Slot {
+            overlay: self,
+            page,
+            leaf,
+            state: PageState::decode(word),
+        }
+    }
+
+    #[inline]
+    fn leaf<M: Memory>(&self, m: &M, page: u64) -> Option<Leaf> {
+        let (mut child, mut shift) = (self.root?, self.top_shift());
+        let mut above = None;
+        while shift > 0 {
+            let at = index(page, shift);
+            above = Some((child.node, at));
+            child = Child::decode(m.entry(child.node, at))?;
+            shift -= FAN_BITS;
+        }
+        Some(Leaf { child, above })
+    }
+
+    /// Sets the state of a page. Fails only where an absent page becomes
+    /// something else, and then nothing has changed.
+    #[inline]
+    pub fn set<M: Memory>(
+        &mut self,
+        m: &mut M,
+        page: u64,
+        state: PageState,
+    ) -> Result<(), NoMemory> {
+        self.slot(m, page).set(m, state)
+    }
+
+    /// Sets the state of a page, and whatever that needs on the way from the root.
+    #[cold]
+    fn set_from_root<M: Memory>(
+        &mut self,
+        m: &mut M,
+        page: u64,
+        word: u64,
+    ) -> Result<(), NoMemory> {
+        let shift = self.top_shift();
+        let (root, change) = set_below(m, self.root, shift, (self.number, page), word)?;
+        self.root = root;
+        self.populated = self.populated.wrapping_add_signed(change);
+        Ok(())
+    }
+
+    /// The first page in `range` that is one of `pages`. The cost does not follow
+    /// the number of other pages.
+    pub fn next<M: Memory>(
+        &self,
+        m: &M,
+        pages: Pages,
+        range: Range<u64>,
+    ) -> Option<(u64, PageState)> {
+        walk::next_below(m, pages, self.root?, self.top_shift(), 0, &range)
+    }
+
+    /// Gives each page in `range` that is one of `pages` the state `f` says, as many
+    /// as one step permits; where that ended. Cannot fail; nodes that become
+    /// empty are given back.
+    pub fn update<M: Memory>(
+        &mut self,
+        m: &mut M,
+        pages: Pages,
+        range: Range<u64>,
+        f: impl FnMut(&mut M, u64, PageState) -> PageState,
+    ) -> u64 {
+        let Some(root) = self.root else {
+            return range.end;
+        };
+        let mut walk = Walk::new(m, (self.number, pages), range.clone(), f);
+        self.root = walk.update(root, self.top_shift(), 0);
+        self.populated -= walk.removed;
+        walk.end(range)
+    }
+
+    /// Where the part of `range` ends that is one step's work: few pages that
+    /// are not absent, and few nodes to look for them in. [`Overlay::update`] of
+    /// all present pages ends there too.
+    pub fn step<M: Memory>(&self, m: &M, range: Range<u64>) -> u64 {
+        let Some(root) = self.root else {
+            return range.end;
+        };
+        let mut left = Step::ONE;
+        let stop = walk::step_below(m, root, self.top_shift(), 0, &range, &mut left);
+        stop.map_or(range.end, |page| page.clamp(range.start, range.end))
+    }
+
+    /// Gives `copy` the pages in `range` that are not absent, their states
+    /// changed by `f`, as many as one step permits. Where that ended, and whether it
+    /// has all of them.
+    pub fn copy_to<M: Memory>(
+        &mut self,
+        m: &mut M,
+        range: Range<u64>,
+        copy: &mut Overlay,
+        mut f: impl FnMut(&mut M, PageState) -> PageState,
+        mut undo: impl FnMut(&mut M, PageState),
+    ) -> (u64, Result<(), NoMemory>) {
+        let mut result = Ok(());
+        let end = self.update(m, Pages::Present, range, |m, page, state| {
+            if result.is_ok() {
+                let copied = f(m, state);
+                result = copy.set(m, page, copied);
+                if result.is_err() {
+                    undo(m, copied);
+                }
+            }
+            state
+        });
+        (end, result)
+    }
+}
+
+/// The leaf of a page, and the entry that names it, unless that is the root.
+#[derive(Clone, Copy)]
+struct Leaf {
+    child: Child,
+    above: Option<(Frame, usize)>,
+}
+
+/// The place of one page's state. While it borrows the overlay, the place stays.
+pub struct Slot<'a> {
+    overlay: &'a mut Overlay,
+    page: u64,
+    leaf: Option<Leaf>,
+    state: PageState,
+}
+
+impl Slot<'_> {
+    /// Sets the state of the page, as [`Overlay::set`]. Every fault calls this.
+    #[inline]
+    pub fn set<M: Memory>(self, m: &mut M, state: PageState) -> Result<(), NoMemory> {
+        let word = state.encode();
+        let (overlay, page) = (self.overlay, self.page);
+        // Marks further up stay as they are if the leaf has own pages before and after.
+        let quick = |leaf: &Leaf| match state {
+            PageState::Absent => false,
+            _ if state.is_own() => leaf.child.has_own(),
+            _ => !self.state.is_own(),
+        };
+        let Some(Leaf { mut child, above }) = self.leaf.filter(quick) else {
+            return overlay.set_from_root(m, page, word);
+        };
+        let before = child;
+        child.set(m, 0, index(page, 0), word);
+        pass_on(
+            m,
+            Owner::new(overlay.number, page),
+            self.state.encode(),
+            word,
+        );
+        overlay.populated += u64::from(self.state == PageState::Absent);
+        match above {
+            _ if child == before => {}
+            Some((node, at)) => m.set_entry(node, at, child.encode()),
+            None => overlay.root = Some(child),
+        }
+        Ok(())
+    }
+}
+
+/// Sets a page's word under `child`; the child as it then is, and by how much
+/// the number of populated pages changed. New nodes enter their parent on the way
+/// back only, so that a failed allocation below leaves the tree as it was.
+fn set_below<M: Memory>(
+    m: &mut M,
+    child: Option<Child>,
+    shift: u32,
+    (number, page): (SegmentNumber, u64),
+    word: u64,
+) -> Result<(Option<Child>, i64), NoMemory> {
+    let mut node = match child {
+        Some(child) => child,
+        None if word == 0 => return Ok((None, 0)),
+        None => Child::new(m.alloc_node().ok_or(NoMemory)?),
+    };
+    let at = index(page, shift);
+    let old = m.entry(node.node, at);
+    let (new, change) = if shift == 0 {
+        pass_on(m, Owner::new(number, page), old, word);
+        (word, i64::from(word != 0) - i64::from(old != 0))
+    } else {
+        let below = Child::decode(old);
+        match set_below(m, below, shift - FAN_BITS, (number, page), word) {
+            Ok((below, change)) => (below.map_or(0, Child::encode), change),
+            Err(error) => {
+                if child.is_none() {
+                    m.free_node(node.node);
+                }
+                return Err(error);
+            }
+        }
+    };
+    if new != old {
+        node.set(m, shift, at, new);
+    }
+    Ok((keep(m, node), change))
+}
+
+/// Gives the node back if it is empty: an overlay never keeps memory for pages that
+/// sleep again.
+fn keep<M: Memory>(m: &mut M, child: Child) -> Option<Child> {
+    if child.is_empty() {
+        m.free_node(child.node);
+        return None;
+    }
+    Some(child)
+}

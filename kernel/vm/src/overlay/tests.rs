@@ -1,0 +1,239 @@
+use super::*;
+use crate::Ticket;
+use crate::testing::TestMemory;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+/// Numbers below a bound, from a seed.
+fn random(mut seed: u64) -> impl FnMut(u64) -> u64 {
+    move |below| {
+        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1);
+        (seed >> 33) % below
+    }
+}
+
+/// A state that is not absent; one in four is the segment's own.
+fn some_state(number: u64, turn: u32) -> PageState {
+    match number {
+        0 => PageState::Dirty(Frame(turn)),
+        1 => PageState::Sending(Frame(turn), Ticket(turn)),
+        2 | 3 => PageState::Filling(Ticket(turn)),
+        _ => PageState::Resident(Frame(turn)),
+    }
+}
+
+/// Panics unless the marks of all nodes below say what their entries are.
+fn check_marks(m: &TestMemory, child: Child, shift: u32) {
+    let mut exact = Child::new(child.node);
+    for at in 0..FAN {
+        let word = m.entry(child.node, at);
+        if let Some(below) = Child::decode(word).filter(|_| shift > 0) {
+            check_marks(m, below, shift - FAN_BITS);
+        }
+        exact = exact.with_marks_of(shift, at, word);
+    }
+    assert_eq!(child, exact);
+}
+
+/// The present pages, by a map, and the overlay that should equal it.
+struct Pair {
+    m: TestMemory,
+    overlay: Overlay,
+    model: BTreeMap<u64, PageState>,
+}
+
+impl Pair {
+    /// Gives some pages of `range` other states, in steps.
+    fn update(&mut self, which: Pages, range: Range<u64>, odd: bool, turn: u32) {
+        let changed = |page: u64, state: PageState| match (page % 2 == 1, state) {
+            (is_odd, state) if is_odd != odd => state,
+            (_, PageState::Sending(frame, _)) => PageState::Resident(frame),
+            (_, PageState::Dirty(frame)) => PageState::Sending(frame, Ticket(turn)),
+            _ => PageState::Absent,
+        };
+        let own = |state: &PageState| which == Pages::Present || state.is_own();
+        let mut at = range.start;
+        while at < range.end {
+            let rest = at..range.end;
+            let end = self
+                .overlay
+                .update(&mut self.m, which, rest, |_, page, state| {
+                    assert!(own(&state), "{state:?} was not asked for");
+                    changed(page, state)
+                });
+            assert!(end > at, "no progress");
+            at = end;
+        }
+        for (page, state) in self.model.range_mut(range) {
+            if own(state) {
+                *state = changed(*page, *state);
+            }
+        }
+        self.model.retain(|_, state| *state != PageState::Absent);
+    }
+
+    fn check(&self, range: Range<u64>) {
+        let first = |which: Pages| {
+            let mut rest = self.model.range(range.clone());
+            rest.find(|(_, state)| which == Pages::Present || state.is_own())
+                .map(|(page, state)| (*page, *state))
+        };
+        for which in [Pages::Present, Pages::Own] {
+            let next = self.overlay.next(&self.m, which, range.clone());
+            assert_eq!(next, first(which), "{which:?}");
+        }
+        assert_eq!(self.overlay.populated(), self.model.len() as u64);
+    }
+
+    /// The owners of frames, and the marks.
+    fn check_others(&self) {
+        let frames = self.model.iter().filter_map(|(page, state)| {
+            let owner = Owner::new(SegmentNumber::new(5), *page);
+            state.frame().map(|frame| (frame, owner))
+        });
+        let frames: Vec<_> = frames.collect();
+        assert_eq!(self.m.owners.len(), frames.len());
+        assert!(frames.iter().all(|it| self.m.owners.contains(it)));
+        if let Some(root) = self.overlay.root {
+            check_marks(&self.m, root, self.overlay.top_shift());
+        }
+    }
+}
+
+#[test]
+fn the_tree_equals_a_map_and_gives_everything_back() {
+    for pages in [1, 512, 513, 1 << 20, 1 << 30] {
+        let mut random = random(pages);
+        let mut pair = Pair {
+            m: TestMemory::default(),
+            overlay: Overlay::new(pages),
+            model: BTreeMap::new(),
+        };
+        pair.overlay.set_number(SegmentNumber::new(5));
+        for turn in 0..2000 {
+            // Many pages share leaves and groups.
+            let near = random(pages).min(random(700));
+            let page = [random(pages), near, near][random(3) as usize];
+            let range = page..(page + random(2000)).min(pages);
+            match random(8) {
+                0 => {
+                    pair.overlay
+                        .set(&mut pair.m, page, PageState::Absent)
+                        .unwrap();
+                    pair.model.remove(&page);
+                }
+                1 => pair.update(Pages::Present, range.clone(), random(2) == 0, turn),
+                2 => pair.update(Pages::Own, range.clone(), random(2) == 0, turn),
+                _ => {
+                    let state = some_state(random(8), turn);
+                    pair.overlay.set(&mut pair.m, page, state).unwrap();
+                    pair.model.insert(page, state);
+                }
+            }
+            assert_eq!(
+                pair.overlay.get(&pair.m, page),
+                pair.model.get(&page).copied().unwrap_or(PageState::Absent)
+            );
+            pair.check(random(pages)..pages);
+            pair.check(range);
+            if turn % 16 == 0 {
+                pair.check_others();
+            }
+        }
+        let Pair { m, overlay, .. } = &mut pair;
+        let mut at = 0;
+        while at < pages {
+            at = overlay.update(m, Pages::Present, at..u64::MAX, |_, _, _| PageState::Absent);
+        }
+        assert_eq!((m.nodes_in_use(), overlay.populated()), (0, 0));
+        assert_eq!(m.owners, []);
+    }
+}
+
+#[test]
+fn without_memory_nothing_changes() {
+    let mut m = TestMemory::default();
+    let mut overlay = Overlay::new(1 << 20);
+    for nodes in 0..3 {
+        m.fail_after = Some(nodes);
+        assert_eq!(
+            overlay.set(&mut m, 77, PageState::Resident(Frame(1))),
+            Err(NoMemory)
+        );
+        assert_eq!((m.nodes_in_use(), overlay.populated()), (0, 0));
+    }
+    m.fail_after = None;
+    overlay
+        .set(&mut m, 77, PageState::Resident(Frame(1)))
+        .unwrap();
+    m.fail_after = Some(1);
+    let mut copy = Overlay::new(1 << 20);
+    copy.set_number(SegmentNumber::new(1));
+    let copied = overlay.copy_to(&mut m, 0..100, &mut copy, |_, state| state, |_, _| ());
+    assert_eq!(copied, (100, Err(NoMemory)));
+    assert_eq!((m.nodes_in_use(), copy.populated()), (3, 0));
+}
+
+#[test]
+fn steps_reach_the_end_with_little_work_each() {
+    for (pages, stride) in [(5000u64, 1), (300, 512), (300, 1 << 18), (3000, 3)] {
+        let mut m = TestMemory::default();
+        let all = pages * stride;
+        let mut overlay = Overlay::new(all);
+        for page in 0..pages {
+            let state = PageState::Dirty(Frame(page as u32));
+            overlay
+                .set(&mut m, page * stride + stride - 1, state)
+                .unwrap();
+        }
+        let mut copy = Overlay::new(all);
+        copy.set_number(SegmentNumber::new(1));
+        let (mut at, mut steps) = (3, 0);
+        while at < all {
+            let end = overlay.step(&m, at..all);
+            assert!(end > at, "no progress");
+            let before = copy.populated();
+            let copied = overlay.copy_to(&mut m, at..all, &mut copy, |_, state| state, |_, _| ());
+            assert_eq!(copied, (end, Ok(())));
+            assert!(copy.populated() - before <= u64::from(Step::ONE.pages));
+            (at, steps) = (end, steps + 1);
+        }
+        let outside = u64::from(stride <= 3) * 3 / stride;
+        assert_eq!(copy.populated(), pages - outside);
+        let nodes = pages.div_ceil(512 / stride.min(512)) * 2;
+        let most = pages / u64::from(Step::ONE.pages) + nodes / u64::from(Step::ONE.nodes) + 2;
+        assert!(steps <= most, "{steps} steps of {most}");
+    }
+}
+
+#[test]
+fn a_walk_over_own_pages_does_not_see_the_others() {
+    // 1 GiB, of which every 64th page is clean, and 5 are changed.
+    let (mut m, pages) = (TestMemory::default(), 1 << 18);
+    let mut overlay = Overlay::new(pages);
+    for page in (0..pages).step_by(64) {
+        let state = PageState::Resident(Frame(page as u32));
+        overlay.set(&mut m, page, state).unwrap();
+    }
+    let own: Vec<u64> = (0..5).map(|n| n * 50_000 + 7).collect();
+    for page in &own {
+        overlay
+            .set(&mut m, *page, PageState::Dirty(Frame(1)))
+            .unwrap();
+    }
+    let before = m.seen.get();
+    let (mut at, mut found) = (0, Vec::new());
+    while let Some((page, _)) = overlay.next(&m, Pages::Own, at..pages) {
+        found.push(page);
+        at = page + 1;
+    }
+    let mut sent = Vec::new();
+    let end = overlay.update(&mut m, Pages::Own, 0..pages, |_, page, _| {
+        sent.push(page);
+        PageState::Resident(Frame(1))
+    });
+    assert_eq!((&found, &sent, end), (&own, &own, pages));
+    let seen = m.seen.get() - before;
+    assert!(seen < 2000, "{seen} entries of {} leaves", pages / 512);
+    assert_eq!(overlay.next(&m, Pages::Own, 0..pages), None);
+}
