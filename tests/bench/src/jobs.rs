@@ -97,6 +97,24 @@ pub fn zero_fault() -> Result<Round, Failure> {
     })
 }
 
+/// The first store to a page that was loaded before.
+pub fn second_fault() -> Result<Round, Failure> {
+    let pages = 512;
+    let scratch = Scratch::new(SOLID, pages * PG, pages * PG)?;
+    let mut segment = Segment::attach("snapshot", pages * PG).about("segment")?;
+    scratch.read_all(&mut segment)?;
+    for page in segment.bytes().chunks(PG) {
+        core::hint::black_box(page[0]);
+    }
+    let mut pages = segment.bytes_mut().chunks_mut(PG);
+    repeat(400, || {
+        if let Some(page) = pages.next() {
+            page[0] = 2;
+        }
+        Ok(())
+    })
+}
+
 /// A file of the shared directory that is gone when dropped.
 struct Scratch {
     path: &'static str,
@@ -263,6 +281,44 @@ pub fn write_bytes() -> Result<Round, Failure> {
 /// The data bytes of that write, to the device.
 pub fn write_device_bytes() -> Result<Round, Failure> {
     written(Stat64::DeviceOut)
+}
+
+/// A sleeping segment of the large file, and one of `stride` pages of it loaded.
+fn thinly_resident(size: usize, stride: usize) -> Result<(Scratch, Segment), Failure> {
+    let scratch = Scratch::new(LARGE, size, 0)?;
+    let mut segment = Segment::attach("snapshot", size).about("segment")?;
+    scratch.read_all(&mut segment)?;
+    for page in segment.bytes().chunks(PG).step_by(stride) {
+        core::hint::black_box(page[0]);
+    }
+    Ok((scratch, segment))
+}
+
+/// 1 GiB written back with nothing changed, a thousand pages of it in memory.
+pub fn write_clean_resident() -> Result<Round, Failure> {
+    let (scratch, segment) = thinly_resident(GIB, 262)?;
+    let write = || scratch.file.write_all_at(segment.bytes(), 0).about(LARGE);
+    write()?;
+    let ticks = count(Stat64::Ticks, write)?;
+    Ok(Round { times: 1, ticks })
+}
+
+/// A changed page of 66 in 256 MiB, 655 pages of which are in memory, written back.
+pub fn write_scattered() -> Result<Round, Failure> {
+    let (scratch, mut segment) = thinly_resident(GIB / 4, 100)?;
+    let store = |segment: &mut Segment, value: u8| {
+        let pages = segment.bytes_mut().chunks_mut(PG).step_by(1000);
+        pages.fold(0, |count, page| {
+            page[0] = value;
+            count + 1
+        })
+    };
+    let write = |segment: &Segment| scratch.file.write_all_at(segment.bytes(), 0).about(LARGE);
+    store(&mut segment, 1);
+    write(&segment)?;
+    let times = store(&mut segment, 2);
+    let ticks = count(Stat64::Ticks, || write(&segment))?;
+    Ok(Round { times, ticks })
 }
 
 /// 1 GiB written back with nothing changed.
