@@ -1,24 +1,53 @@
-//! `kill [-n NOTE] PROCESS...`: ends processes; with `-n` gives them a note
-//! instead, which they may handle. For a note, -N is the note group N.
+//! `kill [-n NOTE] PROCESS...`, `kill -s SIGNAL PROCESS...`, `kill -l`: ends
+//! processes; with `-n` gives them a note instead, which they may handle. `-s` or
+//! -SIGNAL sends the note that takes the place of a signal: INT, TERM, 15 and so on;
+//! KILL ends. For a note, -N is the note group N. `-l` lists the signals.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
 
-use rt::process;
-use rt::{Args, ByteStr, Failure, Named, eprintln, manual, note};
+use rt::{Args, ByteStr, Errno, Failure, Named, eprintln, manual, note, println, process};
+use text::{SIGNALS, Signal};
 
 rt::main!(main, include_str!("kill.rs"));
+
+/// The signal that cannot be handled.
+const KILL: [&str; 3] = ["KILL", "SIGKILL", "9"];
+
+/// How processes are told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Kill,
+    Note(&'static str),
+}
 
 fn main(args: Args) -> Result<u8, Failure> {
     args.help();
     // A negative number looks like an option, so these are looked at here.
-    let (text, rest) = match args.get(0).as_deref() {
-        Some(b"-n") => {
-            let text = args.get(1).and_then(ByteStr::to_str);
-            let text = text.ok_or_else(manual::misused)?;
-            (Some(text), args.skip(2))
+    let first = args.get(0).and_then(ByteStr::to_str);
+    let second = || args.get(1).and_then(ByteStr::to_str);
+    let (way, rest) = match first {
+        Some("-l") if args.len() == 1 => {
+            SIGNALS
+                .iter()
+                .for_each(|signal| println!("{}", signal.name));
+            return Ok(0);
         }
-        _ => (None, args),
+        Some("-n") => {
+            let text = second().ok_or_else(manual::misused)?;
+            (Way::Note(text), args.skip(2))
+        }
+        Some("-s") => {
+            let name = second().ok_or_else(manual::misused)?;
+            (signal(name)?, args.skip(2))
+        }
+        Some("--") => (Way::Kill, args.skip(1)),
+        Some(option) if option.starts_with('-') => (signal(&option[1..])?, args.skip(1)),
+        _ => (Way::Kill, args),
+    };
+    let rest = match rest.get(0).as_deref() {
+        Some(b"--") => rest.skip(1),
+        _ => rest,
     };
     if rest.is_empty() {
         return Err(manual::misused());
@@ -28,20 +57,33 @@ fn main(args: Args) -> Result<u8, Failure> {
         let Ok(pid) = name.parse::<i64>() else {
             return Err(Failure::usage(format_args!("{name}: not a process")));
         };
-        let done = match text {
-            Some(text) if pid < 0 => note::send_group(pid.unsigned_abs(), text),
-            Some(text) => note::send(pid.unsigned_abs(), text),
-            None if pid < 0 => {
-                return Err(Failure::usage(format_args!(
-                    "{name}: only notes are for groups"
-                )));
-            }
-            None => process::kill(pid.unsigned_abs(), "killed"),
-        };
-        if let Err(failure) = done.about(format_args!("process {name}")) {
+        if pid < 0 && way == Way::Kill {
+            let wrong = format_args!("{pid}: only notes are for groups");
+            return Err(Failure::usage(wrong));
+        }
+        if let Err(failure) = tell(way, pid).about(format_args!("process {name}")) {
             eprintln!("kill: {failure}");
             status = 1;
         }
     }
     Ok(status)
+}
+
+fn signal(name: &'static str) -> Result<Way, Failure> {
+    if KILL.iter().any(|kill| kill.eq_ignore_ascii_case(name)) {
+        return Ok(Way::Kill);
+    }
+    match Signal::find(name) {
+        Some(signal) => Ok(Way::Note(signal.note)),
+        None => Err(Failure::usage(format_args!("{name}: no such signal"))),
+    }
+}
+
+/// A negative number is a note group.
+fn tell(way: Way, pid: i64) -> Result<(), Errno> {
+    match way {
+        Way::Note(text) if pid < 0 => note::send_group(pid.unsigned_abs(), text),
+        Way::Note(text) => note::send(pid.unsigned_abs(), text),
+        Way::Kill => process::kill(pid.unsigned_abs(), "killed"),
+    }
 }

@@ -146,6 +146,23 @@ fn a_person_at_a_terminal_edits_interrupts_and_stops() {
     thread::sleep(Duration::from_millis(300));
     person.does(CTRL_C, "^C\r\n");
     person.does("ps | grep -c 'sleep$'\r", "\n1\r\n");
+    // Until it is brought to the foreground.
+    person.does("jobs; bg\r", "\n[1] sleep 1000\r\n");
+    person.types("fg\r");
+    person.sees("\nsleep 1000\r\n");
+    thread::sleep(Duration::from_millis(300));
+    person.does(CTRL_C, "^C\r\n");
+    person.does("echo $status; jobs\r", "\n130\r\n");
+    person.does("sleep 0.2 &\r", "\n[1] ");
+    thread::sleep(Duration::from_millis(500));
+    person.does("\r", "[1] + Done                       sleep 0.2\r\n");
+    // A trap takes the place of the shell's own answer.
+    person.does("trap 'echo trapped' INT\r", "");
+    person.types("sleep 1000\r");
+    person.sees("sleep 1000\r\n");
+    thread::sleep(Duration::from_millis(300));
+    person.does(CTRL_C, "^C\r\ntrapped\r\n");
+    person.does("trap - INT\r", "");
     // A program gets lines, also those typed ahead, and Ctrl-D ends it.
     person.types("cat\rahead\r");
     person.sees("\nahead\r\n");

@@ -286,6 +286,55 @@ echo x |
   cat; echo a && echo b ||
   echo c; echo $(echo a | cat) `echo b | cat`
 
+## traps
+trap 'echo end $?' EXIT; trap 'echo int $?' INT; trap 'echo term' TERM; trap '' HUP; trap
+kill -s INT $$; echo after $?; false; kill -s TERM $$; kill -HUP $$; echo hup is ignored
+trap - TERM HUP; trap; trap 2; trap
+(trap 'echo sub' EXIT; echo in sub); (trap 'echo never' EXIT; trap - EXIT); (trap 'echo sub $?; exit 7' 0; exit 3); echo $?
+(trap 'exit' EXIT; exit 4); echo $?; (trap '(exit 9)' EXIT; exit 5); echo $?; (trap 'echo x' EXIT; false); echo $?
+x=$(trap 'echo in output' EXIT; echo first); echo "$x"; echo a | { trap 'echo last' EXIT; cat; }
+f() { trap 'echo from a function' USR1; }; f; kill -USR1 $$; echo done
+i=0; trap 'i=$((i + 1)); echo $i' USR1; for n in 1 2 3; do kill -USR1 $$; done; echo $i
+trap 'echo woken' USR1; (sleep 0.3; kill -USR1 $$) & wait; wait
+trap 'echo alarm; trap - ALRM' ALRM; { sleep 0.3; kill -ALRM $$; } & while trap | grep -q ALRM; do :; done; wait
+sleep 100 & kill -s TERM $!; wait $! 2>/dev/null; echo $?; sleep 100 & kill -INT $!; wait $!; echo $?
+trap 'echo x' none 2>/dev/null; echo $?; trap 'nothing such' EXIT; trap -- 'echo "last"' EXIT; trap; exit 6
+
+## aliases
+alias l='echo listed' e=echo two='echo 1; echo 2' sp='e ' w=word
+l x; e w; sp w w; two; l | cat; l && l; { l; }; (l); if l; then l; fi; x=1 l; >f l; cat f
+'l' 2>/dev/null || echo quoted; \l 2>/dev/null || echo quoted; $(echo l) 2>/dev/null || echo expanded
+alias l; alias w; alias none 2>/dev/null; echo $?; alias | sort | head -n 2; unalias w; alias w 2>/dev/null; echo $?
+alias echo='echo again'; echo 1; unalias echo; echo 2
+alias a=b b=a; a 2>/dev/null; echo $?; unalias a b
+alias same=echo; same now; alias later='echo later'
+later; eval 'alias now="echo at once"
+now'; alias empty=; empty
+empty l; alias begin='{' end='}' when=if; begin e in; end
+when true; then e when; fi; f() { l in f; }; unalias l; alias l='echo other'; f
+alias if=never; if true; then e kept; fi; echo $(e w) `e w` "$(l)"
+unalias none 2>/dev/null; echo $?; unalias -a; alias; command -v e; echo $?
+
+## options
+show() { echo "$? <$o> <$OPTARG> $OPTIND"; }
+set -- -a -b value -cvalue -dd -- x -a
+echo $OPTIND; while getopts ab:c:d o; do show; done; echo "$? <$o> $OPTIND"; shift $((OPTIND - 1)); echo "$@"
+OPTIND=1; set -- -abx; getopts ab:c o; show; getopts ab:c o; show; getopts ab:c o; echo $? "$o"
+OPTIND=1; set -- -x -a; getopts a o 2>/dev/null; show; getopts a o; show; getopts a o; echo $? "$o" $OPTIND
+OPTIND=1; set -- -x -b; getopts :ab: o; show; getopts :ab: o; show; getopts :ab: o; echo $? "$o" $OPTIND
+OPTIND=1; getopts ab: o -b; echo $? "$o" "${OPTARG-unset}"; OPTIND=1; getopts ab: o -b '' x; show; getopts ab: o -b '' x; echo $?
+f() { while getopts xy: o; do echo "f $o $OPTARG"; done; echo $OPTIND; }
+OPTIND=1; set -- -a -b; getopts ab o; f -x -y z; getopts ab o; echo $o
+set -- ; OPTIND=1; getopts ab o; echo $? $o $OPTIND; set -- a -b; getopts ab o; echo $? $OPTIND
+
+## jobs
+show() { jobs > f; sort f | while read a b c d; do echo "$a $b $c"; done; }
+sleep 0.5 & show; sleep 0.5 | cat & show; jobs -p > f; while read p; do echo one; done < f; wait; show > g; show; echo none
+(exit 3) & wait %1; echo $?; (exit 4) & p=$!; sleep 0.2; wait $p; echo $?; true & false & wait; echo $?
+sleep 0.1 & a=$!; (exit 5) & wait $! $a; echo $?; sleep 0.1 & (exit 5) & wait %1 %2; echo $?
+wait 99999 2>/dev/null; echo $?; wait %9 2>/dev/null; [ $? -gt 0 ] && echo no such job; fg %1 2>/dev/null; echo $?
+(exit 6) & sleep 0.3; show; show; (exit 0) & sleep 0.3; show
+
 ## lines
 echo a; echo b;echo c
   echo d   ;   echo e

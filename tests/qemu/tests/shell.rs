@@ -89,7 +89,7 @@ for c in 'a &> b' 'echo ${x/a/b}' 'function f { a; }' '((i++))' 'cat <<< a'; do 
 $c
 echo never" 2>&1; echo $?; done
 # Commands and options.
-trap 'echo x' EXIT 2>&1; echo $?; read -p a b 2>&1; echo $?; sh -c 'set -o pipefail; echo never' 2>&1; echo $?
+ulimit 5 2>&1; echo $?; read -p a b 2>&1; echo $?; sh -c 'set -o pipefail; echo never' 2>&1; echo $?
 cd -P / 2>&1; echo $?; sh -c 'exec -a b c; echo never' 2>&1; echo $?; printf %f 1 2>&1; echo $?; read 2>&1; echo $?
 # Expressions and values.
 sh -c 'echo $((9223372036854775807 + 1)); echo never' 2>&1; echo $?; sh -c 'echo $((i++))' 2>&1; echo $?
@@ -111,7 +111,7 @@ exec 3< s 9> t; { exec 4< s; read a <&4; echo $a; } < s; echo nine >&9; exec 9>&
          first\nsh: line 2: not supported: function\n2\n\
          first\nsh: line 2: not supported: ((; write ( ( for two subshells\n2\n\
          first\nsh: line 2: not supported: <<<\n2\n\
-         trap: not supported\n2\nread: -p: not supported\n2\nset: -o: not supported\n2\n\
+         ulimit: not supported\n2\nread: -p: not supported\n2\nset: -o: not supported\n2\n\
          cd: -P: not supported\n2\nexec: -a: not supported\n2\nprintf: not supported: %f\n2\n\
          usage: read [-r] NAME...\n2\n\
          sh: $((9223372036854775807 + 1)): the result is too large\n2\n\
@@ -135,6 +135,23 @@ sleep 100 | sleep 0.1 | sh -c 'exit 3' & wait $!; echo $?; ps | grep ' sleep$' |
 cat & wait $!; echo $?; echo a | cat & wait
 "#,
         "cat: killed\n0\n3\nsleep: killed\n5\n1\n1\n0\na\n",
+    );
+}
+
+#[test]
+fn jobs_are_known_by_their_numbers_and_their_commands() {
+    prints(
+        r#"
+sleep 100 & sleep 200 | cat & jobs; jobs -l > f; grep -c Running f; kill %1; wait %1; echo $?
+kill -s TERM %?200; wait; jobs; sleep 100 & sleep 200 & kill %sleep; kill %+ %-; wait
+kill %9; echo $?; fg; bg %1; echo $?; (jobs); kill -l | head -n 2; kill -Z 1 2>&1 | head -n 1
+{ sleep 100; } & sleep 0.1; kill -INT %%; sleep 0.1; jobs; jobs
+"#,
+        "[1] - Running                    sleep 100\n[2] + Running                    sleep 200 | cat\n2\n\
+         sleep: killed\n128\nsleep: terminate\ncat: terminate\n\
+         kill: %sleep: more than one job\nsleep: killed\nsleep: killed\n\
+         kill: %9: no such job\n1\nfg: no job control in a script\nbg: no job control in a script\n2\n\
+         HUP\nINT\nkill: Z: no such signal\n[1] + interrupt                  { sleep 100; }\n",
     );
 }
 

@@ -1,11 +1,11 @@
 //! Builtin commands: those that change the shell itself, and some that scripts
 //! use all the time.
 
-use crate::Shown;
 use crate::command::Meaning;
 use crate::run::{Leave, Ran, USAGE};
 use crate::state::Shell;
-use crate::variables;
+use crate::variables::{self, quoted};
+use crate::{Shown, alias, job, trap};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -34,6 +34,7 @@ pub fn special(name: &str) -> Option<Builtin> {
         "return" => leave_function,
         "set" => variables::set,
         "shift" => variables::shift,
+        "trap" => trap::trap,
         "unset" => variables::unset,
         _ => return None,
     })
@@ -44,6 +45,12 @@ pub fn find(name: &str) -> Option<Builtin> {
     Some(match name {
         "true" => |_, _| Ok(0),
         "false" => |_, _| Ok(1),
+        "alias" => alias::alias,
+        "unalias" => alias::unalias,
+        "getopts" => alias::getopts,
+        "jobs" => job::jobs,
+        "fg" => job::fg,
+        "bg" => job::bg,
         "source" => source,
         "echo" => echo,
         "printf" => printf,
@@ -55,7 +62,7 @@ pub fn find(name: &str) -> Option<Builtin> {
         "local" => variables::local,
         "command" => command,
         "type" => kind,
-        "wait" => wait,
+        "wait" => job::wait,
         "history" => history,
         "halt" => halt,
         "help" => |_, _| {
@@ -80,8 +87,8 @@ fn unsupported(name: &str) -> Option<Builtin> {
             }
         };
     }
-    refuse!("alias" "bg" "declare" "fc" "fg" "getopts" "hash" "jobs" "let" "mapfile" "popd" "pushd"
-        "shopt" "times" "trap" "typeset" "ulimit" "umask" "unalias")
+    refuse!("declare" "fc" "hash" "let" "mapfile" "popd" "pushd" "shopt" "times" "typeset" "ulimit"
+        "umask")
 }
 
 pub fn usage(text: &str) -> Ran {
@@ -267,6 +274,10 @@ fn leave_function(shell: &mut Shell, args: &[&str]) -> Ran {
 fn command(shell: &mut Shell, args: &[&str]) -> Ran {
     match args {
         [] => Ok(0),
+        ["-v", name] if shell.aliases.contains_key(*name) => {
+            put("alias ");
+            alias::alias(shell, &[name])
+        }
         ["-v", name] => Ok(match shell.meaning(name, true) {
             Meaning::Program(None) => crate::spawn::NOT_FOUND,
             Meaning::Program(Some(path)) => {
@@ -286,6 +297,10 @@ fn command(shell: &mut Shell, args: &[&str]) -> Ran {
 fn kind(shell: &mut Shell, args: &[&str]) -> Ran {
     let mut status = 0;
     for name in args {
+        if let Some(text) = shell.aliases.get(*name) {
+            println!("{}: an alias for {}", Shown(name), quoted(text));
+            continue;
+        }
         let text: String = match shell.meaning(name, true) {
             Meaning::Special(_) | Meaning::Builtin(_) => "part of the shell".into(),
             Meaning::Function => "a function".into(),
@@ -311,17 +326,6 @@ fn leave_loops(shell: &mut Shell, args: &[&str], leave: fn(usize) -> Leave) -> R
     }
 }
 
-fn wait(shell: &mut Shell, args: &[&str]) -> Ran {
-    match args {
-        [] => shell.wait_background(None),
-        [pid] => match pid.parse() {
-            Ok(pid) => shell.wait_background(Some(pid)),
-            Err(_) => usage("wait [PROCESS]"),
-        },
-        _ => usage("wait [PROCESS]"),
-    }
-}
-
 fn history(shell: &mut Shell, _: &[&str]) -> Ran {
     for (index, line) in shell.history.iter().enumerate() {
         println!("{:5}  {}", index + 1, Shown(line));
@@ -332,7 +336,8 @@ fn history(shell: &mut Shell, _: &[&str]) -> Ran {
 /// The exit status for `exit` and `halt`.
 fn status(shell: &Shell, args: &[&str]) -> Option<u8> {
     match args {
-        [] => Some(shell.status),
+        // In a trap: that of the command before it.
+        [] => Some(shell.traps.running.unwrap_or(shell.status)),
         [status] => status.parse().ok(),
         _ => None,
     }

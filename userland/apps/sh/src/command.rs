@@ -95,8 +95,30 @@ impl Shell {
                     shell.run_builtin(builtin, name, arguments)
                 })
             }),
+            Meaning::Program(_) if name == "kill" => match self.jobs_as_processes(texts) {
+                Ok(texts) => self.program(stage, assignments, &texts, process),
+                Err(wrong) => {
+                    eprintln!("kill: {wrong}");
+                    Ok(1)
+                }
+            },
             Meaning::Program(_) => self.program(stage, assignments, texts, process),
         }
+    }
+
+    /// The arguments of `kill`, with the processes of a job in place of `%JOB`.
+    fn jobs_as_processes(&self, texts: &[String]) -> Result<Vec<String>, String> {
+        let mut all = Vec::new();
+        for text in texts {
+            match text.starts_with('%') {
+                true => {
+                    let pids = self.jobs.processes(text)?;
+                    all.extend(pids.iter().map(ToString::to_string));
+                }
+                false => all.push(text.clone()),
+            }
+        }
+        Ok(all)
     }
 
     fn run_builtin(&mut self, builtin: Builtin, name: &str, arguments: &[String]) -> Ran {

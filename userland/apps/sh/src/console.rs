@@ -2,6 +2,8 @@
 //! group for Ctrl-C.
 
 use crate::redirect::private;
+use alloc::format;
+use alloc::string::String;
 use rt::console::{CONSOLE, CONTROL};
 use rt::{File, mode};
 
@@ -52,6 +54,15 @@ impl Console {
     /// Switches to whole lines.
     pub fn lines(&self) {
         self.order(b"rawoff");
+    }
+
+    /// Directs Ctrl-C to these note groups.
+    pub fn foreground(&self, groups: &[u64]) {
+        let mut order = String::from("fg");
+        for group in groups {
+            order += &format!(" {group}");
+        }
+        self.order(order.as_bytes());
     }
 
     fn order(&self, order: &[u8]) {

@@ -12,9 +12,9 @@ The shell's language is that of POSIX:
   if ...; then ...; elif ...; then ...; else ...; fi   # comment
   case ... in PATTERN) ...;; esac   NAME() { ...; }
 Builtin commands:
-  : . break cd command continue echo eval exec exit export false halt help
-  history local printf pwd read readonly return set shift source test [ true
-  type unset wait
+  : . alias bg break cd command continue echo eval exec exit export false fg
+  getopts halt help history jobs local printf pwd read readonly return set
+  shift source test [ trap true type unalias unset wait
 Unsupported features are refused by name; see docs/shell.md.
 Programs are in /bin (`ls /bin`), the shared directory is /n/host, /tmp is memory.
 Keys: arrows, Home, End, Ctrl-E K U W Y L edit; up and down: history; Ctrl-C stops

@@ -64,7 +64,7 @@ impl Input {
     /// The next line; the first of a command, or one that continues it.
     pub fn line(&mut self, shell: &mut Shell, first: bool) -> Result<Read, Errno> {
         if shell.console.is_some() {
-            shell.reap();
+            shell.announce();
         }
         let prompt = match (first, shell.get("PS1")) {
             (true, Some(prompt)) => prompt.to_string(),

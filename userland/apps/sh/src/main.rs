@@ -3,9 +3,9 @@
 //! Runs the commands of TEXT, of FILE, or typed ones; `help` describes the
 //! language, which the crate `shell` parses. `state` has the shell's variables
 //! and options, `run` and `command` run commands, `spawn` creates processes,
-//! `redirect` redirects descriptors, `builtin` and `variables` have the builtin
-//! commands, `files` the file tests, `input` reads lines, `console` controls
-//! the terminal.
+//! `redirect` redirects descriptors, `job` has the background, `trap` the notes,
+//! `builtin`, `variables` and `alias` the other builtin commands, `files` the file
+//! tests, `input` reads lines, `console` controls the terminal.
 //!
 //! Texts of the shell stand for bytes, see `bytestr::text`: input passes
 //! through `from_bytes`, output through `to_bytes`.
@@ -15,16 +15,19 @@
 
 extern crate alloc;
 
+mod alias;
 mod builtin;
 mod command;
 mod console;
 mod files;
 mod help;
 mod input;
+mod job;
 mod redirect;
 mod run;
 mod spawn;
 mod state;
+mod trap;
 mod variables;
 
 use alloc::string::{String, ToString};
@@ -71,7 +74,10 @@ fn main(args: Args) -> Result<u8, Failure> {
     shell.options = switches;
     match script {
         Some(text) => Ok(whole(&mut shell, &text)),
-        None => Ok(typed(&mut shell)),
+        None => {
+            let status = typed(&mut shell);
+            Ok(shell.finish(Err(Leave::Exit(status))))
+        }
     }
 }
 
@@ -91,10 +97,8 @@ fn read_script(path: &str) -> Result<String, Failure> {
 /// Runs a text that is complete from the start.
 fn whole(shell: &mut Shell, text: &str) -> u8 {
     let name = shell.name.clone();
-    match shell.run_text(&name, text) {
-        Ok(status) => status,
-        Err(leave) => leave.status(),
-    }
+    let ran = shell.run_text(&name, text);
+    shell.finish(ran)
 }
 
 /// Runs lines as they arrive, up to the end of the input or `exit`.
@@ -112,7 +116,8 @@ fn typed(shell: &mut Shell) -> u8 {
             Ok(input::Read::End) if text.is_empty() => return shell.status,
             Ok(input::Read::End) => {
                 // The unfinished command will not be completed.
-                whole(shell, &text);
+                let name = shell.name.clone();
+                let _ = shell.run_text(&name, &text);
                 return USAGE;
             }
             Err(errno) => {
@@ -121,7 +126,7 @@ fn typed(shell: &mut Shell) -> u8 {
             }
         };
         text.push_str(&line);
-        let ran = match shell::parse(&text) {
+        let ran = match shell::parse(&text, &shell.aliases) {
             Err(Wrong::Incomplete(_)) => {
                 text.push('\n');
                 continue;

@@ -6,6 +6,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::mem::{replace, take};
 use rt::eprintln;
+use shell::getopts::Place;
 use shell::tree::{Command, Item, Junction, List, Pipeline, Stage, Word};
 use shell::{Host, Script, expand, expand_one, glob, pattern};
 
@@ -61,7 +62,8 @@ impl Shell {
     /// `what` names its source.
     pub fn run_text(&mut self, what: &str, text: &str) -> Ran {
         let mut status = 0;
-        for line in Script::new(text) {
+        let mut script = Script::new(text);
+        while let Some(line) = script.next_line(&self.aliases) {
             match line {
                 Ok(list) => status = self.list(&list)?,
                 Err(wrong) => {
@@ -85,6 +87,7 @@ impl Shell {
                 false => self.item(item)?,
             };
             self.status = status;
+            self.run_traps()?;
         }
         Ok(status)
     }
@@ -352,6 +355,7 @@ impl Shell {
     /// Runs a function with these arguments.
     pub fn call(&mut self, body: &Stage, arguments: &[String]) -> Ran {
         let outer = replace(&mut self.arguments, arguments.to_vec());
+        let place = replace(&mut self.place, Place::at(1));
         let loops = take(&mut self.loops);
         self.locals.push(Vec::new());
         let ran = self.deeper(|shell| shell.stage(body, Process::GoesOn));
@@ -360,6 +364,7 @@ impl Shell {
         }
         self.loops = loops;
         self.arguments = outer;
+        self.place = place;
         match ran {
             Err(Leave::Return(status)) => Ok(status),
             ran => ran,

@@ -3,23 +3,23 @@
 use crate::Shown;
 use crate::redirect::For;
 use crate::run::{Leave, NOT_BEGUN, Process, Ran};
-use crate::state::{INTERRUPT, Job, Shell};
+use crate::state::Shell;
+use crate::trap::INTERRUPT;
 use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use bytestr::text::{from_bytes, to_bytes};
-use rt::abi::{ProcessInfo, STATUS_KILLED, mode, privilege, rfork};
+use rt::abi::{STATUS_KILLED, mode, privilege, rfork};
 use rt::process::{self, Ended, Fork};
-use rt::{Errno, File, eprintln, note, sys};
+use rt::{Errno, File, eprintln, sys};
 use shell::tree::{Item, List, Stage, Word};
+use text::Signal;
 
 /// Exit statuses for a command that could not be run, as other shells have
 /// them.
 pub const NOT_FOUND: u8 = 127;
 pub const NOT_STARTED: u8 = 126;
-/// Ended processes whose statuses are remembered.
-const FINISHED_MAX: usize = 64;
 /// Programs that keep the privilege to stop the machine.
 const SHELL: &str = "/bin/sh";
 
@@ -110,20 +110,17 @@ impl Shell {
             true => self.start(&item.first.stages, rfork::NOTES),
             false => self.start_item(item),
         };
-        let count = children.len();
-        for (index, (pid, name)) in children.into_iter().enumerate() {
-            let last = index + 1 == count;
-            if last {
-                self.last_background = pid;
+        if let Some((last, _)) = children.last() {
+            self.last_background = *last;
+            let number = self.jobs.add(&item.text, children);
+            if self.console.is_some() {
+                eprintln!("[{number}] {}", self.last_background);
             }
-            self.background.push(Job { pid, name, last });
         }
         match started {
-            Ok(()) if self.console.is_some() => eprintln!("[{}]", self.last_background),
-            Ok(()) => {}
-            Err(errno) => return self.no_process("background", errno),
+            Ok(()) => 0,
+            Err(errno) => self.no_process("background", errno),
         }
-        0
     }
 
     /// Starts pipelines that depend on each other, in a shell of their own.
@@ -176,13 +173,12 @@ impl Shell {
             drop(File::from_fd(fd));
         }
         self.aside.clear();
-        self.background.clear();
+        self.jobs.clear();
         self.loops = 0;
         if let Some(console) = self.console.take() {
             console.forget();
-            // An interrupt ends the process here. This cannot fail.
-            let _ = note::ignore_handler();
         }
+        self.traps.become_child();
     }
 
     /// In a new process: runs a stage and ends.
@@ -191,11 +187,10 @@ impl Shell {
         self.exit_with(ran)
     }
 
-    fn exit_with(&self, ran: Ran) -> ! {
-        match ran {
-            Err(Leave::Interrupted) => process::exit(Leave::Interrupted.status(), INTERRUPT),
-            Ok(status) => process::exit(status, ""),
-            Err(leave) => process::exit(leave.status(), ""),
+    fn exit_with(&mut self, ran: Ran) -> ! {
+        match self.finish(ran) {
+            status if ran == Err(Leave::Interrupted) => process::exit(status, INTERRUPT),
+            status => process::exit(status, ""),
         }
     }
 
@@ -282,7 +277,7 @@ impl Shell {
             interrupted |= ended.text() == INTERRUPT;
             report(&children[index].1, &ended);
             if index + 1 == children.len() {
-                result = ended.status();
+                result = status(&ended);
             }
         }
         let noted = self.take_interrupt();
@@ -291,79 +286,23 @@ impl Shell {
             false => Ok(result),
         }
     }
-
-    /// Handles the end of a background child.
-    fn ended(&mut self, ended: &Ended) {
-        let index = self
-            .background
-            .iter()
-            .position(|job| job.pid == ended.pid());
-        let Some(index) = index else {
-            return;
-        };
-        let Job { pid, name, last } = self.background.swap_remove(index);
-        if self.finished.len() == FINISHED_MAX {
-            self.finished.pop_front();
-        }
-        self.finished.push_back((pid, ended.status()));
-        match self.console {
-            Some(_) if last => {
-                let (name, status) = (Shown(&name), ended.status());
-                eprintln!("[{pid}] {name}: status {status} {}", ended.text());
-            }
-            _ => report(&name, ended),
-        }
-    }
-
-    /// Collects background children that have ended, without waiting.
-    pub fn reap(&mut self) {
-        if self.background.is_empty() {
-            return;
-        }
-        let me = sys::getpid();
-        let is_over = |info: &ProcessInfo| info.parent == me && info.state == ProcessInfo::ENDED;
-        for _ in process::list().filter(is_over) {
-            match process::wait() {
-                Ok(ended) => self.ended(&ended),
-                Err(_) => return,
-            }
-        }
-    }
-
-    /// Waits for one background process or all; returns the status.
-    pub fn wait_background(&mut self, pid: Option<u64>) -> Ran {
-        while self
-            .background
-            .iter()
-            .any(|job| pid.is_none_or(|pid| pid == job.pid))
-        {
-            match process::wait() {
-                Ok(ended) => self.ended(&ended),
-                Err(Errno::EINTR) if !self.take_interrupt() => {}
-                Err(Errno::EINTR) => return Err(Leave::Interrupted),
-                Err(_) => self.background.clear(),
-            }
-        }
-        let Some(pid) = pid else {
-            return Ok(0);
-        };
-        let finished = self.finished.iter().find(|(ended, _)| *ended == pid);
-        match finished {
-            Some((_, status)) => Ok(*status),
-            None => {
-                eprintln!("wait: {pid}: not a child in the background");
-                Ok(NOT_FOUND)
-            }
-        }
-    }
 }
 
 /// Begins the kernel's text for a fault of a program. The kernel's log has
 /// already named the program, the reason and the place.
 const FAULT: &str = "sys: trap: ";
 
+/// The status that a process ended with, for `$?`.
+pub fn status(ended: &Ended) -> u8 {
+    let signal = match u32::from(ended.status()) == STATUS_KILLED {
+        true => Signal::of_note(ended.text()),
+        false => None,
+    };
+    signal.map_or(ended.status(), Signal::status)
+}
+
 /// Reports the reason why a process was ended from outside.
-fn report(name: &str, ended: &Ended) {
+pub fn report(name: &str, ended: &Ended) {
     let text = ended.text();
     let told = text == INTERRUPT || text.starts_with(FAULT);
     if u32::from(ended.status()) == STATUS_KILLED && !told {
@@ -371,7 +310,7 @@ fn report(name: &str, ended: &Ended) {
     }
 }
 
-/// Directs Ctrl-C to the foreground group.
+/// Programs in the background do not read the terminal.
 fn no_input() {
     lead(File::open("/dev/null", mode::OREAD).ok(), 0);
 }

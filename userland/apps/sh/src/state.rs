@@ -1,39 +1,22 @@
 //! The shell's state, and access to it for expansion.
 
-use crate::Shown;
 use crate::console::Console;
-use alloc::collections::{BTreeMap, VecDeque};
+use crate::job::Jobs;
+use crate::trap::Traps;
+use crate::{Shown, alias};
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use bytestr::text::{from_bytes, to_bytes};
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use rt::abi::Registers;
-use rt::note::{self, Then};
-use rt::{File, env, eprintln, mode, sys};
-use shell::Settings;
+use rt::{File, env, mode, sys};
+use shell::getopts::Place;
 use shell::glob::Names;
 use shell::history::History;
-use shell::is_name;
 use shell::split;
 use shell::tree::{List, Stage};
-
-/// The note of Ctrl-C.
-pub const INTERRUPT: &str = "interrupt";
-/// Set when the note `interrupt` arrives.
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
-/// The note handler of an interactive shell.
-fn noted(_: &mut Registers, text: &str) -> Then {
-    match text {
-        INTERRUPT => {
-            INTERRUPTED.store(true, Relaxed);
-            Then::Resume
-        }
-        _ => Then::End,
-    }
-}
+use shell::{Aliases, Settings, is_name};
 
 /// A variable.
 #[derive(Clone, Default)]
@@ -77,14 +60,6 @@ impl Options {
     }
 }
 
-/// A background program.
-pub struct Job {
-    pub pid: u64,
-    pub name: String,
-    /// True for the last program of its pipeline, which `$!` stands for.
-    pub last: bool,
-}
-
 /// The shell.
 pub struct Shell {
     /// The name of the shell in messages: `$0`.
@@ -93,16 +68,19 @@ pub struct Shell {
     pub variables: BTreeMap<String, Variable>,
     pub functions: BTreeMap<String, Rc<Stage>>,
     pub options: Options,
+    /// Its process; in a subshell, the one it comes from: `$$`.
+    pid: u64,
     /// Of the last command.
     pub status: u8,
     /// Status of the last `$(...)` in the present command.
     pub captured: Option<u8>,
     /// The last background process.
     pub last_background: u64,
-    /// Running background processes.
-    pub background: Vec<Job>,
-    /// Statuses of the last that ended, for `wait`.
-    pub finished: VecDeque<(u64, u8)>,
+    pub jobs: Jobs,
+    pub traps: Traps,
+    pub aliases: Aliases,
+    /// Of `getopts`, in the arguments.
+    pub place: Place,
     /// Descriptors redirected for one command, with the descriptors that hold
     /// their former files.
     pub aside: Vec<(u32, u32)>,
@@ -131,11 +109,14 @@ impl Shell {
             variables: BTreeMap::new(),
             functions: BTreeMap::new(),
             options: Options::default(),
+            pid: sys::getpid(),
             status: 0,
             captured: None,
             last_background: 0,
-            background: Vec::new(),
-            finished: VecDeque::new(),
+            jobs: Jobs::default(),
+            traps: Traps::default(),
+            aliases: Aliases::new(),
+            place: Place::at(1),
             aside: Vec::new(),
             loops: 0,
             tested: 0,
@@ -151,11 +132,15 @@ impl Shell {
         for (name, text) in env::all() {
             shell.export(&from_bytes(&name), from_bytes(&text));
         }
+        shell.set(alias::INDEX, "1".into());
         shell
     }
 
     /// Sets a variable; it stays visible to programs if it was.
     pub fn set(&mut self, name: &str, text: String) {
+        if name == alias::INDEX {
+            self.place = alias::place(&text);
+        }
         self.variables.entry(name.to_string()).or_default().text = text;
     }
 
@@ -228,20 +213,6 @@ impl Shell {
     }
 }
 
-impl Shell {
-    /// From now on an interrupt ends the running commands but not this shell.
-    pub fn catch_interrupts(&self) {
-        if let Err(errno) = note::handle(noted) {
-            eprintln!("{}: notes: {errno}", self.name);
-        }
-    }
-
-    /// Returns true if an interrupt came since the last call.
-    pub fn take_interrupt(&self) -> bool {
-        INTERRUPTED.swap(false, Relaxed)
-    }
-}
-
 impl Names for Shell {
     fn names(&mut self, directory: &str) -> Vec<String> {
         let path = if directory.is_empty() { "." } else { directory };
@@ -266,7 +237,7 @@ impl shell::Host for Shell {
         match name {
             "?" | "status" => Some(self.status.to_string()),
             "#" => Some(self.arguments.len().to_string()),
-            "$" => Some(sys::getpid().to_string()),
+            "$" => Some(self.pid.to_string()),
             "!" => (self.last_background > 0).then(|| self.last_background.to_string()),
             "0" => Some(self.name.clone()),
             "-" => Some(self.options.letters()),

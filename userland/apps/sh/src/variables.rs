@@ -16,7 +16,7 @@ use shell::{Host, is_name};
 const LINE_MAX: usize = 1 << 20;
 
 /// The text, quoted so that the shell reads it back.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     match text.chars().any(|c| c.is_control()) {
         true => Shown(text).to_string(),
         false => format!("'{}'", text.replace('\'', "'\\''")),
@@ -221,6 +221,10 @@ pub fn read(shell: &mut Shell, args: &[&str]) -> Ran {
         let (text, ended) = match next_line() {
             Ok(line) => line,
             Err(text) => {
+                // Its trap runs after this command.
+                if let Some(status) = shell.trapped() {
+                    return Ok(status);
+                }
                 eprintln!("read: standard input: {text}");
                 return Ok(USAGE);
             }

@@ -1,14 +1,18 @@
 //! Text to tokens, as the parser asks for them.
 
+mod alias;
+mod braces;
 mod document;
 
+use crate::alias::Aliases;
 use crate::parse::{self, Wrong};
-use crate::tree::{Change, Document, Extent, List, Operator, Part, Quoting, Value, Word};
-use crate::word::{home, is_name, push};
+use crate::tree::{Document, List, Part, Quoting, Value, Word};
+use crate::word::push;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytestr::text::{from_bytes, to_bytes};
+use core::mem::take;
 
 /// An operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,13 +114,20 @@ pub struct Pending {
 
 /// A place in a text.
 pub struct Lexer<'a> {
-    text: &'a [char],
+    pub text: Vec<char>,
     pub at: usize,
+    /// The beginning of the last token.
+    pub start: usize,
     /// Counted from 1.
     pub line: usize,
     /// How many texts and commands are around this one.
     pub depth: usize,
     pub pending: Vec<Pending>,
+    aliases: &'a Aliases,
+    /// Texts of aliases that the place is in, or has just left.
+    inside: Vec<alias::Inside>,
+    /// Characters that aliases have put in.
+    put_in: usize,
 }
 
 /// Ends a word that is not quoted.
@@ -134,17 +145,38 @@ fn is_special(c: char) -> bool {
 }
 
 impl<'a> Lexer<'a> {
-    pub fn new(text: &'a [char], at: usize, line: usize, depth: usize) -> Lexer<'a> {
+    /// At the beginning of a text.
+    pub fn new(text: Vec<char>, line: usize, depth: usize, aliases: &'a Aliases) -> Lexer<'a> {
         Lexer {
             text,
-            at,
+            at: 0,
+            start: 0,
             line,
             depth,
             pending: Vec::new(),
+            aliases,
+            inside: Vec::new(),
+            put_in: 0,
         }
     }
 
-    fn rest(&self) -> &'a [char] {
+    /// At that place of its text.
+    pub fn from(self, at: usize) -> Lexer<'a> {
+        Lexer { at, ..self }
+    }
+
+    /// The text from a place up to the last token, on one line.
+    pub fn since(&self, start: usize) -> String {
+        let text: String = self
+            .text
+            .get(start..self.start)
+            .unwrap_or(&[])
+            .iter()
+            .collect();
+        text.trim_end().replace('\n', " ")
+    }
+
+    fn rest(&self) -> &[char] {
         self.text.get(self.at..).unwrap_or(&[])
     }
 
@@ -171,6 +203,7 @@ impl<'a> Lexer<'a> {
 
     pub fn token(&mut self) -> Result<Option<Token>, Wrong> {
         self.skip_blanks();
+        self.start = self.at;
         if self.peek().is_none() {
             return match self.pending.is_empty() {
                 true => Ok(None),
@@ -398,100 +431,6 @@ impl<'a> Lexer<'a> {
         name
     }
 
-    /// After `${`.
-    fn braces(&mut self, quoting: Quoting) -> Result<Value, Wrong> {
-        const END: &str = "the } of a ${";
-        if self.starts_length() {
-            self.at += 1;
-            let name = self.braced_name(END)?;
-            return match self.need(END)? {
-                '}' => Ok(Value::Length(name)),
-                c => Err(self.wrong(format!("${{#{name}{c}: `}}` was expected"))),
-            };
-        }
-        let name = self.braced_name(END)?;
-        if self.take('}') {
-            return Ok(Value::Variable(name, None));
-        }
-        let empty_too = self.take(':');
-        let operator = match self.need(END)? {
-            '-' => Operator::Default,
-            '=' => Operator::Assign,
-            '?' => Operator::Require,
-            '+' => Operator::Alternative,
-            '%' if !empty_too => Operator::Suffix(self.extent('%')),
-            '#' if !empty_too => Operator::Prefix(self.extent('#')),
-            c => {
-                let colon = if empty_too { ":" } else { "" };
-                return Err(self.unsupported(&format!("${{{name}{colon}{c}...}}")));
-            }
-        };
-        let is_pattern = matches!(operator, Operator::Suffix(_) | Operator::Prefix(_));
-        let quoting = if is_pattern { Quoting::Bare } else { quoting };
-        let word = self.braced_word(quoting, END)?;
-        let change = Change {
-            operator,
-            empty_too,
-            word,
-        };
-        Ok(Value::Variable(name, Some(change)))
-    }
-
-    /// Returns true for `${#NAME}`, as opposed to `$#` with an operator.
-    fn starts_length(&self) -> bool {
-        match self.rest() {
-            ['#', c, ..] if in_name(*c) => true,
-            ['#', c, '}', ..] => is_special(*c),
-            _ => false,
-        }
-    }
-
-    fn extent(&mut self, again: char) -> Extent {
-        match self.take(again) {
-            true => Extent::Longest,
-            false => Extent::Shortest,
-        }
-    }
-
-    /// The name of a variable or special value in braces.
-    fn braced_name(&mut self, end: &str) -> Result<String, Wrong> {
-        match self.peek() {
-            None => Err(self.ends_before(end)),
-            Some('!') if self.rest().get(1).is_some_and(|c| in_name(*c)) => {
-                Err(self.unsupported("${!...}"))
-            }
-            Some(c) if is_special(c) => {
-                self.at += 1;
-                Ok(c.into())
-            }
-            Some(c) => {
-                let name = self.name();
-                let number = name.chars().all(|c| c.is_ascii_digit());
-                match !name.is_empty() && (number || is_name(&name)) {
-                    true => Ok(name),
-                    false => Err(self.wrong(format!("${{{name}{c}: a name was expected"))),
-                }
-            }
-        }
-    }
-
-    /// The word after an operator, and the `}`.
-    fn braced_word(&mut self, quoting: Quoting, end: &str) -> Result<Word, Wrong> {
-        let outer = self.depth;
-        self.depth = self.deeper()?;
-        let mut parts = Vec::new();
-        loop {
-            match self.need(end)? {
-                '}' => break,
-                '"' => self.double(&mut parts)?,
-                c if quoting == Quoting::Bare => self.bare(c, &mut parts)?,
-                c => self.quoted(c, "\"\\$`}", &mut parts, end)?,
-            }
-        }
-        self.depth = outer;
-        Ok(home(Word(parts)))
-    }
-
     /// After `$(`.
     fn parentheses(&mut self) -> Result<Value, Wrong> {
         if self.peek() == Some('(') {
@@ -503,9 +442,12 @@ impl<'a> Lexer<'a> {
             }
             (self.at, self.line) = (at, line);
         }
-        let inner = Lexer::new(self.text, self.at, self.line, self.deeper()?);
+        let text = take(&mut self.text);
+        let mut inner = self.of(text, self.line)?.from(self.at);
+        (inner.inside, inner.put_in) = (take(&mut self.inside), self.put_in);
         let (list, inner) = parse::enclosed(inner)?;
-        (self.at, self.line) = (inner.at, inner.line);
+        (self.text, self.at, self.line) = (inner.text, inner.at, inner.line);
+        (self.inside, self.put_in) = (inner.inside, inner.put_in);
         self.pending.extend(inner.pending);
         Ok(Value::Output(list))
     }
@@ -549,9 +491,14 @@ impl<'a> Lexer<'a> {
                 c => text.push(c),
             }
         }
-        let list = self.finished(parse::all(Lexer::new(&text, 0, line, self.deeper()?)))?;
+        let list = self.finished(parse::all(self.of(text, line)?))?;
         parts.push(Part::Value(Value::Output(list), quoting));
         Ok(())
+    }
+
+    /// A lexer of another text, one level further in.
+    fn of(&self, text: Vec<char>, line: usize) -> Result<Lexer<'a>, Wrong> {
+        Ok(Lexer::new(text, line, self.deeper()?, self.aliases))
     }
 
     /// Text after the end of this one would not help.

@@ -10,10 +10,12 @@
 
 extern crate alloc;
 
+pub mod alias;
 pub mod arithmetic;
 pub mod condition;
 pub mod edit;
 pub mod expand;
+pub mod getopts;
 pub mod glob;
 pub mod history;
 mod lex;
@@ -22,6 +24,7 @@ pub mod split;
 pub mod tree;
 mod word;
 
+pub use alias::Aliases;
 pub use expand::{Host, Settings, expand, expand_one, pattern};
 pub use parse::{Script, Wrong, parse};
 pub use word::is_name;

@@ -1,9 +1,14 @@
 //! Tokens to commands.
 
-use crate::lex::{Lexer, Op, Pending, Token};
-use crate::tree::{
-    Command, Direction, Item, Junction, List, Part, Pipeline, Redirection, Stage, Target, Word,
-};
+mod redirection;
+mod script;
+mod substitution;
+
+pub use script::Script;
+
+use crate::alias::Aliases;
+use crate::lex::{Lexer, Op, Token};
+use crate::tree::{Command, Item, Junction, List, Part, Pipeline, Stage, Word};
 use crate::word::{assignment, home, is_name};
 use alloc::boxed::Box;
 use alloc::format;
@@ -32,9 +37,8 @@ impl core::fmt::Display for Wrong {
 }
 
 /// Understands a whole text.
-pub fn parse(text: &str) -> Result<List, Wrong> {
-    let text: Vec<char> = text.chars().collect();
-    all(Lexer::new(&text, 0, 1, 0))
+pub fn parse(text: &str, aliases: &Aliases) -> Result<List, Wrong> {
+    all(Lexer::new(text.chars().collect(), 1, 0, aliases))
 }
 
 /// Understands all that is left of a text.
@@ -55,42 +59,8 @@ pub(crate) fn enclosed(lexer: Lexer<'_>) -> Result<(List, Lexer<'_>), Wrong> {
     Ok((list, parser.lexer))
 }
 
-/// A script that is parsed line by line, so that its beginning runs whatever
-/// follows.
-pub struct Script {
-    text: Vec<char>,
-    at: usize,
-    line: usize,
-}
-
-impl Script {
-    /// At the beginning of `text`.
-    pub fn new(text: &str) -> Script {
-        let text = text.chars().collect();
-        Script {
-            text,
-            at: 0,
-            line: 1,
-        }
-    }
-}
-
-impl Iterator for Script {
-    type Item = Result<List, Wrong>;
-
-    /// The commands up to the next line end at which a command may end. The
-    /// iterator ends after an error.
-    fn next(&mut self) -> Option<Self::Item> {
-        let mut parser = Parser::new(Lexer::new(&self.text, self.at, self.line, 0));
-        let line = parser.line().transpose()?;
-        (self.at, self.line) = match line {
-            Ok(_) => (parser.lexer.at, parser.lexer.line),
-            Err(_) => (self.text.len(), self.line),
-        };
-        Some(line)
-    }
-}
-
+/// Words that begin a command of several parts.
+const OPENERS: [&str; 7] = ["!", "{", "case", "for", "if", "until", "while"];
 /// Words with a meaning of their own where a command may begin.
 const CLOSERS: [&str; 8] = ["then", "elif", "else", "fi", "do", "done", "}", "esac"];
 /// Those of other shells.
@@ -231,8 +201,11 @@ impl<'a> Parser<'a> {
         }
         let mut list = List::new();
         loop {
-            let mut item = self.item()?;
-            item.background = self.take_op(Op::Background)?;
+            // An alias may stand for nothing.
+            if self.substitute()? && (self.peek()?.is_none() || self.take_op(Op::Newline)?) {
+                return Ok(Some(list));
+            }
+            let item = self.item()?;
             let parted = item.background || self.take_op(Op::Semicolon)?;
             list.push(item);
             match self.peek()? {
@@ -253,12 +226,14 @@ impl<'a> Parser<'a> {
         loop {
             while self.take_op(Op::Newline)? || (!list.is_empty() && self.take_op(Op::Semicolon)?) {
             }
+            if self.substitute()? {
+                continue;
+            }
             let ended = matches!(self.peek()?, None | Some(Token::Op(Op::Close | Op::ArmEnd)));
             if ended || self.plain()?.is_some_and(|word| ends.contains(&word)) {
                 return Ok(list);
             }
-            let mut item = self.item()?;
-            item.background = self.take_op(Op::Background)?;
+            let item = self.item()?;
             let parted = item.background
                 || matches!(
                     self.peek()?,
@@ -302,7 +277,10 @@ impl<'a> Parser<'a> {
         parsed
     }
 
+    /// Pipelines, and the `&` after them.
     fn item(&mut self) -> Result<Item, Wrong> {
+        self.peek()?;
+        let start = self.lexer.start;
         let first = self.pipeline()?;
         let mut rest = Vec::new();
         loop {
@@ -311,10 +289,17 @@ impl<'a> Parser<'a> {
             } else if self.take_op(Op::Or)? {
                 Junction::Or
             } else {
+                let background = self.is_op(Op::Background)?;
+                let text = match background {
+                    true => self.lexer.since(start),
+                    false => String::new(),
+                };
+                self.take_op(Op::Background)?;
                 return Ok(Item {
                     first,
                     rest,
-                    background: false,
+                    background,
+                    text,
                 });
             };
             self.skip_newlines()?;
@@ -323,6 +308,7 @@ impl<'a> Parser<'a> {
     }
 
     fn pipeline(&mut self) -> Result<Pipeline, Wrong> {
+        self.substitute()?;
         let negated = self.take_word("!")?;
         let mut stages = Vec::new();
         loop {
@@ -335,6 +321,7 @@ impl<'a> Parser<'a> {
     }
 
     fn stage(&mut self) -> Result<Stage, Wrong> {
+        self.substitute()?;
         match self.compound()? {
             Some(command) => self.with_redirections(command),
             None => self.simple(),
@@ -479,6 +466,9 @@ impl<'a> Parser<'a> {
             let Some(Token::Word(_)) = self.peek()? else {
                 break;
             };
+            if (words.is_empty() || self.after_blank()) && self.substitute()? {
+                continue;
+            }
             let word = self.word("a word")?;
             let assigned = match words.is_empty() {
                 true => assignment(&word),
@@ -521,67 +511,5 @@ impl<'a> Parser<'a> {
             }),
             redirections: Vec::new(),
         })
-    }
-
-    fn redirection(&mut self) -> Result<Option<Redirection>, Wrong> {
-        let given = match self.peek()? {
-            Some(Token::Descriptor(fd)) => Some(*fd),
-            _ => None,
-        };
-        if given.is_some() {
-            self.ahead = None;
-        }
-        let Some(Token::Op(op)) = self.peek()? else {
-            return Ok(None);
-        };
-        let op = *op;
-        let (direction, usual) = match op {
-            Op::Less => (Direction::Read, 0),
-            Op::Greater => (Direction::Write, 1),
-            Op::Append => (Direction::Append, 1),
-            Op::LessGreater => (Direction::Both, 0),
-            Op::SameOutput => (Direction::Same, 1),
-            Op::SameInput => (Direction::Same, 0),
-            Op::Document | Op::DocumentNoTabs => (Direction::Document, 0),
-            _ => return Ok(None),
-        };
-        self.ahead = None;
-        let word = self.word("where to redirect")?;
-        let target = match direction {
-            Direction::Document => self.document(&word, op == Op::DocumentNoTabs)?,
-            _ => Target::Word(home(word)),
-        };
-        Ok(Some(Redirection {
-            fd: given.unwrap_or(usual),
-            direction,
-            target,
-        }))
-    }
-
-    /// Asks for the text that ends with a line that is `word`.
-    fn document(&mut self, word: &Word, no_tabs: bool) -> Result<Target, Wrong> {
-        let mut end = String::new();
-        let mut quoted = false;
-        for part in &word.0 {
-            match part {
-                Part::Plain(text) => end.push_str(text),
-                Part::Quoted(text) => {
-                    quoted = true;
-                    end.push_str(text);
-                }
-                _ => {
-                    let what = "a value in the word that ends a here-document";
-                    return Err(self.lexer.unsupported(what));
-                }
-            }
-        }
-        let document = Rc::default();
-        self.lexer.pending.push(Pending {
-            end,
-            quoted,
-            no_tabs,
-            document: Rc::clone(&document),
-        });
-        Ok(Target::Document(document))
     }
 }

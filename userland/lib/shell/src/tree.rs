@@ -225,6 +225,8 @@ pub struct Item {
     pub rest: Vec<(Junction, Pipeline)>,
     /// True for `&`: the shell does not wait.
     pub background: bool,
+    /// What was written, if it is in the background.
+    pub text: String,
 }
 
 /// Items one after another.

@@ -5,9 +5,13 @@ use dormouse_shell::condition::{self, Access, Facts, FileType, Files};
 use dormouse_shell::glob::{self, Names, marks, matches};
 use dormouse_shell::split::Line;
 use dormouse_shell::tree::{Command, List};
-use dormouse_shell::{Host, Settings, expand, expand_one, parse};
+use dormouse_shell::{Aliases, Host, Settings, Wrong, expand, expand_one};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+
+fn parse(text: &str) -> Result<List, Wrong> {
+    dormouse_shell::parse(text, &Aliases::new())
+}
 
 #[derive(Default)]
 struct World {

@@ -1,10 +1,15 @@
 //! The syntax that is accepted, and the messages for syntax that is refused.
 
 use dormouse_shell::tree::{
-    Command, Direction, Item, Junction, Operator, Part, Quoting, Redirection, Target, Value, Word,
+    Command, Direction, Item, Junction, List, Operator, Part, Quoting, Redirection, Target, Value,
+    Word,
 };
-use dormouse_shell::{Script, Wrong, parse};
+use dormouse_shell::{Aliases, Script, Wrong};
 use proptest::prelude::*;
+
+fn parse(text: &str) -> Result<List, Wrong> {
+    dormouse_shell::parse(text, &Aliases::new())
+}
 
 fn one(text: &str) -> Command {
     let list = parse(text).unwrap_or_else(|wrong| panic!("{text}: {wrong}"));
@@ -315,15 +320,19 @@ fn here_documents_follow_their_line() {
 
 #[test]
 fn a_script_is_understood_line_by_line() {
+    let none = Aliases::new();
     let mut script = Script::new("a; b\n\n# c\nif d\nthen e; fi; f\n)\ng");
-    assert_eq!(script.next().unwrap().unwrap().len(), 2);
-    assert_eq!(script.next().unwrap().unwrap().len(), 2);
-    let wrong = script.next().unwrap().unwrap_err();
+    assert_eq!(script.next_line(&none).unwrap().unwrap().len(), 2);
+    assert_eq!(script.next_line(&none).unwrap().unwrap().len(), 2);
+    let wrong = script.next_line(&none).unwrap().unwrap_err();
     assert_eq!(wrong.to_string(), "line 6: unexpected `)`");
-    assert_eq!(script.next(), None);
-    assert_eq!(Script::new(" \n# nothing").next(), None);
-    let all = Script::new("a\nif b\n").last().unwrap().unwrap_err();
-    assert_eq!(all.to_string(), "line 3: the end comes before `then`");
+    assert_eq!(script.next_line(&none), None);
+    assert_eq!(Script::new(" \n# nothing").next_line(&none), None);
+    let mut script = Script::new("a\nif b\n");
+    assert_eq!(script.next_line(&none).unwrap().unwrap().len(), 1);
+    let wrong = script.next_line(&none).unwrap().unwrap_err();
+    assert_eq!(wrong.to_string(), "line 3: the end comes before `then`");
+    assert_eq!(script.next_line(&none), None);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Patterns, dates and sizes.
 
-use dormouse_text::{Case, Date, Escapes, Output, Pattern, Printed, printf, size, unescape};
+use dormouse_text::{
+    Case, Date, Escapes, Output, Pattern, Printed, Signal, printf, size, unescape,
+};
 use proptest::prelude::*;
 
 fn found(pattern: &str, text: &str) -> bool {
@@ -236,4 +238,27 @@ proptest! {
     fn no_format_breaks_printf(format in "[a%0-9.*+# dsxcb\\\\-]{0,20}", argument in "[-0-9x'\\\\c]{0,6}") {
         let _ = printf(format.as_bytes(), &[argument.as_bytes(), b"3"], &mut Printed::default());
     }
+}
+
+#[test]
+fn signals_have_numbers_names_and_notes() {
+    for (text, name) in [
+        ("INT", Some("INT")),
+        ("sigint", Some("INT")),
+        ("SigTerm", Some("TERM")),
+        ("2", Some("INT")),
+        ("15", Some("TERM")),
+        ("9", None),
+        ("0", None),
+        ("SIG", None),
+        ("", None),
+        ("SIGä", None),
+        ("sä", None),
+        ("EXIT", None),
+    ] {
+        let found = Signal::find(text).map(|signal| signal.name);
+        assert_eq!(found, name, "{text}");
+    }
+    assert_eq!(Signal::of_note("interrupt").map(Signal::status), Some(130));
+    assert_eq!(Signal::of_note("killed"), None);
 }

@@ -16,7 +16,7 @@ impl Lexer<'_> {
             let text = self.document_text(&pending)?;
             let word = match pending.quoted {
                 true => Word(Vec::from([Part::Quoted(text.iter().collect())])),
-                false => Lexer::new(&text, 0, line, self.deeper()?).document()?,
+                false => self.of(text, line)?.document()?,
             };
             // Each is asked for once.
             let _ = pending.document.set(word);
