@@ -16,8 +16,9 @@ use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
-use core::future::poll_fn;
-use core::task::{Poll, Waker};
+use core::future::{Future, poll_fn};
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
 use fids::Fids;
 use ninep::consts::{TREAD, TWRITE};
 use ninep::{ByteStr, Request};
@@ -523,6 +524,20 @@ impl Backing for Host {
         self.written_bytes
             .set(self.written_bytes.get() + written as u64);
         Ok(written as u32)
+    }
+
+    type Write<'a> = Pin<Box<dyn Future<Output = Result<u32, Errno>> + 'a>>;
+
+    fn write_now(&self, fid: u32, off: u64, data: &[u8]) -> Option<Self::Write<'_>> {
+        let data = data.to_vec();
+        let mut write: Self::Write<'_> = Box::pin(async move { self.write(fid, off, &data).await });
+        // It is submitted when it is first polled.
+        Some(
+            match write.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(done) => Box::pin(core::future::ready(done)),
+                Poll::Pending => write,
+            },
+        )
     }
 
     fn iounit(&self) -> u32 {

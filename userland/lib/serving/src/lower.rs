@@ -77,6 +77,18 @@ pub trait Link {
         tag: impl FnOnce(usize) -> Result<u16, Errno>,
     ) -> Result<(), Errno>;
 
+    /// Sends a request whose payload is the first `len` bytes of data in a reply.
+    ///
+    /// # Errors
+    /// As for [`Link::send`].
+    fn send_back(
+        &self,
+        reply: Self::Reply,
+        request: &Request<'_>,
+        len: usize,
+        tag: impl FnOnce(usize) -> Result<u16, Errno>,
+    ) -> Result<(), Errno>;
+
     /// Calls `each` for every event.
     ///
     /// # Errors
@@ -156,16 +168,21 @@ impl<L: Link> Lower<L> {
         if has_tag().is_none() {
             self.wait(has_tag).await;
         }
-        let tag = self.send(room, request, data)?;
+        let tag = self.begin(request, |begin| self.link.send(room, request, data, begin))?;
         let reply = Wait { lower: self, tag }.await?;
         Ok(Data { reply, start: 0 })
     }
 
-    /// Sends a request, for which a tag is free.
-    fn send(&self, room: L::Room, request: &Request<'_>, data: &[u8]) -> Result<Tag, Errno> {
+    /// Sends a request, for which a tag is free, with `send`, which is told how to
+    /// begin a message of a length.
+    fn begin(
+        &self,
+        request: &Request<'_>,
+        send: impl FnOnce(&mut dyn FnMut(usize) -> Result<u16, Errno>) -> Result<(), Errno>,
+    ) -> Result<Tag, Errno> {
         let client = &mut *self.client.borrow_mut();
         let mut begun = None;
-        let sent = self.link.send(room, request, data, |len| {
+        let sent = send(&mut |len| {
             let tag = client.begin(request, len, Then::Wake(None))?;
             begun = tag;
             tag.map(Tag::number).ok_or(Errno::EAGAIN)
@@ -263,6 +280,44 @@ impl<L: Link> Future for Wait<'_, L> {
     }
 }
 
+/// A `Twrite` without an answer.
+pub struct Writing<'a, L: Link> {
+    /// The error: it could not be sent.
+    wait: Result<Wait<'a, L>, Errno>,
+    given: usize,
+}
+
+impl<'a, L: Link> Writing<'a, L> {
+    fn new(lower: &'a Lower<L>, sent: Result<Tag, Errno>, given: usize) -> Self {
+        let wait = sent.map(|tag| Wait { lower, tag });
+        Writing { wait, given }
+    }
+}
+
+impl<L: Link> Future for Writing<'_, L> {
+    type Output = Result<u32, Errno>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let given = self.given;
+        let wait = match &mut self.wait {
+            Ok(wait) => wait,
+            Err(errno) => return Poll::Ready(Err(*errno)),
+        };
+        let link = &wait.lower.link;
+        Pin::new(wait).poll(cx).map(|reply| {
+            let done = reply.and_then(|reply| reply::written(reply.as_ref(), given));
+            link.count(0, done.map_or(0, |done| done as usize));
+            done
+        })
+    }
+}
+
+/// The head of a `Twrite`.
+const fn twrite(fid: u32, offset: u64) -> Request<'static> {
+    let data = &[];
+    Request::Write { fid, offset, data }
+}
+
 /// Bytes of a reply, in the memory that it came in.
 pub struct Data<R> {
     reply: R,
@@ -314,26 +369,45 @@ impl<L: Link> Backing for Lower<L> {
     }
 
     async fn write(&self, fid: u32, off: u64, data: &[u8]) -> Result<u32, Errno> {
+        if let Some(writing) = self.write_now(fid, off, data) {
+            return writing.await;
+        }
+        // All buffers may belong to tasks that are about to write. A short write is
+        // slower but never waits for one of those.
+        let data = data.get(..SHORT).unwrap_or(data);
+        let writing = self.wait(|| self.write_now(fid, off, data)).await;
+        writing.await
+    }
+
+    type Write<'a>
+        = Writing<'a, L>
+    where
+        Self: 'a;
+
+    fn write_now(&self, fid: u32, off: u64, data: &[u8]) -> Option<Writing<'_, L>> {
+        if !self.client.borrow().has_tag() {
+            return None;
+        }
         let data = data.get(..self.iounit() as usize).unwrap_or(data);
-        let (room, data) = match self.link.room(Shape::Data(data.len())) {
-            Some(room) => (room, data),
-            // All buffers may belong to tasks that are about to write. A short
-            // write is slower but never waits for one of those.
-            None => {
-                let data = data.get(..SHORT).unwrap_or(data);
-                let room = self.wait(|| self.link.room(Shape::Data(data.len())));
-                (room.await, data)
-            }
+        let room = self.link.room(Shape::Data(data.len()))?;
+        let request = twrite(fid, off);
+        let sent = self.begin(&request, |begin| {
+            self.link.send(room, &request, data, begin)
+        });
+        Some(Writing::new(self, sent, data.len()))
+    }
+
+    fn write_back(&self, fid: u32, off: u64, buf: Self::Buf) -> Result<Writing<'_, L>, Self::Buf> {
+        if !self.client.borrow().has_tag() {
+            return Err(buf);
+        }
+        let len = buf.as_ref().len();
+        let request = twrite(fid, off);
+        let send = |begin: &mut dyn FnMut(usize) -> Result<u16, Errno>| {
+            self.link.send_back(buf.reply, &request, len, begin)
         };
-        let request = Request::Write {
-            fid,
-            offset: off,
-            data: &[],
-        };
-        let reply = self.exchange(room, &request, data).await;
-        let done = reply.and_then(|reply| reply::written(reply.as_ref(), data.len()));
-        self.link.count(0, done.map_or(0, |done| done as usize));
-        done
+        let sent = self.begin(&request, send);
+        Ok(Writing::new(self, sent, len))
     }
 
     #[inline]

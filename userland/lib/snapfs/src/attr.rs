@@ -6,6 +6,7 @@ use crate::open::REPLACED_MAX;
 use crate::serve::Replied;
 use crate::{Backing, Snapfs};
 use abi::Errno;
+use core::iter::once;
 use ninep::consts::{qid, setattr};
 use ninep::{Reply, SetAttr};
 
@@ -128,7 +129,7 @@ impl<B: Backing> Snapfs<B> {
                 state.size = attr.size;
             }
             if !bytes.is_empty() {
-                state.changed(&bytes, self.next_epoch());
+                state.changed(once(bytes), self.next_epoch());
             }
         }
         self.learn_change(file, fid, changed.err()).await;

@@ -35,6 +35,27 @@ pub trait Backing {
     /// `data.len()`.
     fn write(&self, fid: u32, off: u64, data: &[u8]) -> impl Future<Output = Result<u32, Errno>>;
 
+    /// A `Twrite` that was submitted.
+    type Write<'a>: Future<Output = Result<u32, Errno>> + Unpin
+    where
+        Self: 'a;
+
+    /// Submits a `Twrite` as [`Backing::write`] does, without waiting; `None`:
+    /// there is no memory for it now.
+    fn write_now(&self, fid: u32, off: u64, data: &[u8]) -> Option<Self::Write<'_>>;
+
+    /// Submits a `Twrite` of the bytes of a buffer, from the memory they are in if
+    /// that is possible, without waiting.
+    ///
+    /// # Errors
+    /// The buffer: it cannot be submitted now.
+    fn write_back(&self, fid: u32, off: u64, buf: Self::Buf) -> Result<Self::Write<'_>, Self::Buf> {
+        match self.write_now(fid, off, buf.as_ref()) {
+            Some(write) => Ok(write),
+            None => Err(buf),
+        }
+    }
+
     /// Most data bytes in one read or write.
     fn iounit(&self) -> u32;
 }

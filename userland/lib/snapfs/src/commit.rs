@@ -2,12 +2,11 @@
 //! at and every source read, then every rescue done, then the write applied
 //! in ascending order, then times, then the epoch.
 
-use crate::budget::reserve;
 use crate::conn::{Conn, Entry, Open};
 use crate::doubt::Failed;
 use crate::file::{File, HOLLOW_MIN, Locked, SIZE_MAX};
 use crate::options::Check;
-use crate::plan::{Plan, Step, What};
+use crate::plan::Plan;
 use crate::put::Bytes;
 use crate::snap::Snapshot;
 use crate::versions::{ENTRY, RANGE};
@@ -22,9 +21,6 @@ use ninep::{Changes, PutKind, PutOp, Reply, SetAttr};
 
 /// Bytes that one more of many small ranges takes.
 const SPAN: usize = 4 * ENTRY;
-
-/// Zeros are written from here.
-static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// A write as staged.
 pub struct Put<'a> {
@@ -324,6 +320,7 @@ impl<B: Backing> Snapfs<B> {
                 at: base,
                 errno,
                 unsure: Vec::new(),
+                until: base,
             });
             return outcome;
         }
@@ -334,20 +331,15 @@ impl<B: Backing> Snapfs<B> {
             return outcome;
         }
         let size = file.state.borrow().size;
-        let mut tried = 0;
-        for step in &plan.steps {
-            tried += 1;
-            if let Err(failed) = self.apply(file, open, step).await {
-                outcome.count = failed.at - base;
-                outcome.failed = Some(failed);
-                break;
-            }
+        let (begun, failed) = self.apply(file, open.back, &plan.steps).await;
+        if let Some(failed) = failed {
+            outcome.count = failed.at - base;
+            outcome.failed = Some(failed);
         }
-        let (state, epoch) = (&mut file.state.borrow_mut(), self.next_epoch());
-        for step in plan.steps.iter().take(tried) {
-            // One that failed may have changed any byte of its own.
-            state.changed(&(step.off.min(size)..step.off + step.len), epoch);
-        }
+        // One that failed, or came after it, may have changed any byte of its own.
+        let begun = plan.steps.iter().take(begun);
+        let changed = begun.map(|step| step.off.min(size)..step.off + step.len);
+        file.state.borrow_mut().changed(changed, self.next_epoch());
         outcome
     }
 
@@ -363,74 +355,6 @@ impl<B: Backing> Snapfs<B> {
             // The right to write does not imply the right to set times; the
             // write is done.
             let _ = self.set_attr_lower(open.back, attr).await;
-        }
-    }
-
-    /// Writes one step, a message at a time. Zeros past the end of the file need
-    /// one byte, at their own end.
-    async fn apply(&self, file: &Locked<'_>, open: &Open, step: &Step<'_>) -> Result<(), Failed> {
-        let end = step.off + step.len;
-        file.state.borrow_mut().begin_write(step.off..end);
-        let (mut done, mut copied) = (0, Vec::new());
-        while done < step.len {
-            let (from, size) = (step.off + done, file.state.borrow().size);
-            let zeros = matches!(step.what, What::Zeros);
-            let (at, most) = match zeros {
-                true if from >= size => (end - 1, 1),
-                true => (from, size - from),
-                false => (from, u64::MAX),
-            };
-            let failed = |at, errno, unsure: &[u8]| Failed {
-                at,
-                errno,
-                unsure: unsure.to_vec(),
-            };
-            let bytes = self.piece(step, (done, most), &mut copied).await;
-            let bytes = bytes.map_err(|errno| failed(from, errno, &[]))?;
-            let written = self.write_lower(open.back, at, bytes).await;
-            let part = written.map_or_else(|(part, _)| part, |()| bytes.len());
-            let mut state = file.state.borrow_mut();
-            state.wrote(at..at + part as u64);
-            if zeros {
-                state.zeros.add(at..at + part as u64);
-            }
-            if let Err((_, errno)) = written {
-                let unsure = bytes.get(part..).unwrap_or_default();
-                return Err(failed(from + part as u64, errno, unsure));
-            }
-            done = at + part as u64 - step.off;
-        }
-        Ok(())
-    }
-
-    /// The part of a step from `done` bytes on that fits into one message of at
-    /// most `most` bytes.
-    async fn piece<'s>(
-        &self,
-        step: &'s Step<'_>,
-        (done, most): (u64, u64),
-        copied: &'s mut Vec<u8>,
-    ) -> Result<&'s [u8], Errno> {
-        let len = (step.len - done).min(u64::from(self.backing.iounit()));
-        let len = len.min(most);
-        let of = |bytes: &'s [u8]| {
-            let rest = bytes.get(done as usize..).ok_or(Errno::EIO)?;
-            Ok(rest.get(..len as usize).unwrap_or(rest))
-        };
-        match &step.what {
-            What::Bytes(bytes) => of(bytes),
-            What::Copied(bytes) => of(bytes),
-            What::Zeros => Ok(ZEROS.get(..len as usize).unwrap_or(&ZEROS)),
-            What::Kept(source, off) => {
-                copied.clear();
-                reserve(copied, len as usize)?;
-                self.copy_snapshot(source, off + done, len, copied).await?;
-                match copied.len() as u64 == len {
-                    true => Ok(copied),
-                    // It was given up meanwhile.
-                    false => Err(Errno::ESTALE),
-                }
-            }
         }
     }
 }

@@ -13,13 +13,15 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// The message of a write that failed.
+/// The first message of a write that failed.
 pub struct Failed {
     /// The offset of the first byte that is not known to be written.
     pub at: u64,
     pub errno: Errno,
     /// The bytes that it was to write there.
     pub unsure: Vec<u8>,
+    /// The end of the bytes that it or a later message may have written.
+    pub until: u64,
 }
 
 /// A message whose outcome is not known, and the bytes of a snapshot there.
@@ -56,9 +58,14 @@ impl<B: Backing> Snapfs<B> {
         failed: Failed,
     ) {
         let end = failed.at + failed.unsure.len() as u64;
-        let clip = |span: &Range<u64>| span.start.max(failed.at)..span.end.min(end);
-        let bytes = spans.iter().map(clip).filter(|bytes| !bytes.is_empty());
-        let bytes: Vec<_> = bytes.collect();
+        let within = |whole: Range<u64>| {
+            let clip =
+                move |span: &Range<u64>| span.start.max(whole.start)..span.end.min(whole.end);
+            spans.iter().map(clip).filter(|bytes| !bytes.is_empty())
+        };
+        // Those of later messages, whatever became of them.
+        within(end..failed.until).for_each(|bytes| self.lose_live(file, &snapshot, bytes));
+        let bytes: Vec<_> = within(failed.at..end).collect();
         let mut share = Share::of(&self.tables);
         if bytes.is_empty() {
             return;

@@ -170,10 +170,10 @@ impl State {
         }
     }
 
-    /// Records that bytes of the file changed at `epoch`.
-    pub fn changed(&mut self, bytes: &Range<u64>, epoch: u64) {
+    /// Records that ranges of bytes of the file changed at `epoch`.
+    pub fn changed(&mut self, ranges: impl IntoIterator<Item = Range<u64>>, epoch: u64) {
         self.epoch = epoch;
-        self.history.note(bytes, epoch);
+        self.history.note(ranges, epoch);
         self.weigh();
     }
 

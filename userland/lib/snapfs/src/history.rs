@@ -49,10 +49,24 @@ impl History {
         *self = History::new(epoch);
     }
 
-    /// `bytes` changed at `epoch`, the newest so far; rounded outward to blocks.
-    pub fn note(&mut self, bytes: &Range<u64>, epoch: Epoch) {
-        let bytes = bytes.start..bytes.end.min(END);
-        self.ranges.replace(blocks(&bytes), Some(epoch));
+    /// Ranges of bytes changed at `epoch`, the newest so far; rounded outward to
+    /// blocks. Ascending neighbours cost little.
+    pub fn note(&mut self, ranges: impl IntoIterator<Item = Range<u64>>, epoch: Epoch) {
+        let mut pending = 0..0;
+        for bytes in ranges {
+            let changed = blocks(&(bytes.start..bytes.end.min(END)));
+            if (pending.start..=pending.end).contains(&changed.start) {
+                pending.end = changed.end.max(pending.end);
+            } else {
+                self.note_blocks(pending, epoch);
+                pending = changed;
+            }
+        }
+        self.note_blocks(pending, epoch);
+    }
+
+    fn note_blocks(&mut self, blocks: Range<u64>, epoch: Epoch) {
+        self.ranges.replace(blocks, Some(epoch));
         self.ranges.coarsen_changes(RANGES_MAX);
     }
 
@@ -101,6 +115,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::iter::once;
 
     #[test]
     fn never_too_early_and_exact_while_there_is_room() {
@@ -118,7 +133,7 @@ mod tests {
                 let start = next(blocks * BLOCK);
                 let len = 1 + next(3 * BLOCK);
                 let end = (start + len).min(blocks * BLOCK);
-                history.note(&(start..end), epoch);
+                history.note(once(start..end), epoch);
                 model[(start / BLOCK) as usize..end.div_ceil(BLOCK) as usize].fill(epoch);
                 assert!(history.ranges.len() <= RANGES_MAX);
                 let block = next(blocks);
@@ -137,9 +152,9 @@ mod tests {
     #[test]
     fn a_list_names_what_changed_since_and_no_more() {
         let (mut history, mut out) = (History::new(5), Vec::new());
-        history.note(&(BLOCK + 5..BLOCK + 6), 6);
-        history.note(&(2 * BLOCK..3 * BLOCK), 7);
-        history.note(&(9 * BLOCK - 1..9 * BLOCK + 1), 8);
+        history.note(once(BLOCK + 5..BLOCK + 6), 6);
+        history.note(once(2 * BLOCK..3 * BLOCK), 7);
+        history.note(once(9 * BLOCK - 1..9 * BLOCK + 1), 8);
         let mut since = |known| {
             let listed = history.since(known, &mut out);
             (!listed.all()).then(|| listed.iter().collect::<Vec<_>>())
@@ -155,7 +170,7 @@ mod tests {
     #[test]
     fn the_end_of_the_file_is_far_away() {
         let (mut history, mut out) = (History::new(1), Vec::new());
-        history.note(&(3..u64::MAX), 2);
+        history.note(once(3..u64::MAX), 2);
         let listed: Vec<_> = history.since(1, &mut out).iter().collect();
         assert_eq!(listed, [(0, END)]);
     }

@@ -24,6 +24,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod apply;
 mod attr;
 mod backing;
 mod budget;
@@ -38,7 +39,6 @@ mod file;
 mod hidden;
 mod history;
 mod lower;
-
 mod names;
 mod open;
 mod options;

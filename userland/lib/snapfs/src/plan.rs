@@ -1,7 +1,6 @@
 //! The plan of a commit: its operations checked one by one, and all sources
 //! read that the write itself overwrites, before any change.
 
-use crate::budget::reserve;
 use crate::commit::Put;
 use crate::conn::{Conn, Entry};
 use crate::file::{File, Locked};
@@ -203,7 +202,10 @@ impl<B: Backing> Snapfs<B> {
         let len = bytes.end - bytes.start;
         if len <= plan.early {
             plan.early -= len;
-            return self.read_now(source, bytes).await;
+            return self
+                .copied(source, bytes.start, len)
+                .await
+                .map(What::Copied);
         }
         if !plan.overwrites(file, source, &bytes)? {
             return Ok(What::Kept(source.clone(), bytes.start));
@@ -211,19 +213,9 @@ impl<B: Backing> Snapfs<B> {
         if plan.alone.is_none() {
             plan.alone = Some(self.copying.exclusive().await);
         }
-        self.read_now(source, bytes).await
-    }
-
-    /// Bytes of a snapshot that the write may overwrite, or a few.
-    async fn read_now<'a>(&self, source: &Snapshot, bytes: Range<u64>) -> Result<What<'a>, Errno> {
-        let (len, mut copied) = (bytes.end - bytes.start, Vec::new());
-        reserve(&mut copied, len as usize)?;
-        self.copy_snapshot(source, bytes.start, len, &mut copied)
-            .await?;
-        match copied.len() as u64 == len {
-            true => Ok(What::Copied(copied)),
-            false => Err(Errno::ESTALE),
-        }
+        self.copied(source, bytes.start, len)
+            .await
+            .map(What::Copied)
     }
 }
 

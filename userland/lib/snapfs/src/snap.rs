@@ -1,5 +1,6 @@
 //! Snapshots: taking, reading, trimming, releasing.
 
+use crate::budget::reserve;
 use crate::conn::{Conn, Entry, Open};
 use crate::file::{File, Locked};
 use crate::options::{Check, MountOptions, Unsaved};
@@ -241,26 +242,42 @@ impl<B: Backing> Snapfs<B> {
         let end = off.saturating_add(u64::from(count));
         let bytes = off..snapshot.covered(off..end)?;
         let count = bytes.end - off;
-        if snapshot.is_live(&bytes) {
-            let reader = snapshot.file.state.borrow().reader.ok_or(Errno::ESTALE)?;
-            let read = self.backing.read(reader, off, count as u32).await;
-            // Rescued during the read: the data may be new.
-            if snapshot.is_live(&bytes) {
-                let buf = read?;
-                let len = buf.as_ref().len().min(count as usize);
-                if len == 0 && count > 0 {
-                    self.invalidate(&mut snapshot.file.state.borrow_mut());
-                    return Err(Errno::ESTALE);
-                }
-                if snapshot.options.check == Check::Always {
-                    Box::pin(self.check(&snapshot.file)).await?;
-                }
-                return Ok(Payload::Buf(buf, 0..len));
+        if let Some(buf) = self.read_live_part(snapshot, &bytes).await? {
+            let len = buf.as_ref().len().min(count as usize);
+            if len == 0 && count > 0 {
+                self.invalidate(&mut snapshot.file.state.borrow_mut());
+                return Err(Errno::ESTALE);
             }
+            return Ok(Payload::Buf(buf, 0..len));
         }
         let mut data = Vec::new();
         Box::pin(self.copy_snapshot(snapshot, off, count, &mut data)).await?;
         Ok(Payload::Bytes(data))
+    }
+
+    /// Reads bytes of a snapshot from the live file, fewer where that is shorter;
+    /// `None`: not all of them are in it.
+    #[inline]
+    pub(crate) async fn read_live_part(
+        &self,
+        snapshot: &Snapshot,
+        bytes: &Range<u64>,
+    ) -> Result<Option<B::Buf>, Errno> {
+        if !snapshot.is_live(bytes) {
+            return Ok(None);
+        }
+        let reader = snapshot.file.state.borrow().reader.ok_or(Errno::ESTALE)?;
+        let count = (bytes.end - bytes.start) as u32;
+        let read = self.backing.read(reader, bytes.start, count).await;
+        // Rescued during the read: the data may be new.
+        if !snapshot.is_live(bytes) {
+            return Ok(None);
+        }
+        let buf = read?;
+        if snapshot.options.check == Check::Always {
+            Box::pin(self.check(&snapshot.file)).await?;
+        }
+        Ok(Some(buf))
     }
 
     /// Appends up to `len` bytes of the snapshot to `out`, from wherever they
@@ -295,6 +312,26 @@ impl<B: Backing> Snapfs<B> {
                     }
                 };
             }
+        }
+    }
+
+    /// Bytes of a snapshot in memory, all of them.
+    ///
+    /// # Errors
+    /// `ESTALE`: some were given up or are lost. `ENOMEM`; the backing's.
+    pub(crate) async fn copied(
+        &self,
+        source: &Snapshot,
+        off: u64,
+        len: u64,
+    ) -> Result<Vec<u8>, Errno> {
+        let mut copied = Vec::new();
+        reserve(&mut copied, len as usize)?;
+        self.copy_snapshot(source, off, len, &mut copied).await?;
+        match copied.len() as u64 == len {
+            true => Ok(copied),
+            // It was given up meanwhile.
+            false => Err(Errno::ESTALE),
         }
     }
 

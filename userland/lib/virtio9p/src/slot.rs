@@ -135,6 +135,12 @@ impl Slot {
         unsafe { memory::view_mut(self.start.add(range.start), range.len()) }
     }
 
+    /// Makes the data of a reply that of a request: its bytes stay where they are.
+    #[inline]
+    pub fn turn_round(&mut self) {
+        self.data = true;
+    }
+
     /// The request's first `len` bytes, and the space for the reply.
     #[inline]
     pub(crate) fn buffers(&mut self, len: usize) -> (&[u8], &mut [u8]) {

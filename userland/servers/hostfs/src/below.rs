@@ -1,6 +1,7 @@
 //! The device as the link to the server behind it.
 use core::cell::{Cell, RefCell};
 use ninep::Request;
+use ninep::consts::WRITE_HEAD;
 use rt::{Errno, Failure, Named, Port, stats};
 use serving::{Buffers, Came, Event, Link, TOGETHER};
 use virtio9p::{Completion, Device, MSIZE, SLOTS, Shape, Slot};
@@ -21,6 +22,27 @@ impl Virtio {
             device: RefCell::new(Device::open(tag, port, key)?),
             unkicked: Cell::new(false),
         })
+    }
+}
+
+impl Virtio {
+    /// Submits a request, of which the last `len` bytes are in the slot.
+    #[inline]
+    fn submit(
+        &self,
+        mut slot: Slot,
+        request: &Request<'_>,
+        len: usize,
+        tag: impl FnOnce(usize) -> Result<u16, Errno>,
+    ) -> Result<(), Errno> {
+        let out = slot.request_mut();
+        let head = ninep::encode_request_head(0, request, len, out);
+        let len = head.map_err(|_| Errno::ENAMETOOLONG)? + len;
+        let tag = tag(len)?;
+        ninep::set_tag(out, tag);
+        self.device.borrow_mut().submit(slot, tag, len)?;
+        self.unkicked.set(true);
+        Ok(())
     }
 }
 
@@ -64,16 +86,26 @@ impl Link for Virtio {
         tag: impl FnOnce(usize) -> Result<u16, Errno>,
     ) -> Result<(), Errno> {
         let out = slot.request_mut();
-        let head = ninep::encode_request_head(0, request, data.len(), out);
-        let head = head.map_err(|_| Errno::ENAMETOOLONG)?;
-        let len = head + data.len();
-        let payload = out.get_mut(head..len).ok_or(Errno::ENAMETOOLONG)?;
-        payload.copy_from_slice(data);
-        let tag = tag(len)?;
-        ninep::set_tag(out, tag);
-        self.device.borrow_mut().submit(slot, tag, len)?;
-        self.unkicked.set(true);
-        Ok(())
+        let payload = out
+            .get_mut(WRITE_HEAD..)
+            .and_then(|rest| rest.get_mut(..data.len()));
+        if !data.is_empty() {
+            payload.ok_or(Errno::ENAMETOOLONG)?.copy_from_slice(data);
+        }
+        self.submit(slot, request, data.len(), tag)
+    }
+
+    #[inline]
+    fn send_back(
+        &self,
+        reply: Reply,
+        request: &Request<'_>,
+        len: usize,
+        tag: impl FnOnce(usize) -> Result<u16, Errno>,
+    ) -> Result<(), Errno> {
+        let mut slot = reply.slot;
+        slot.turn_round();
+        self.submit(slot, request, len, tag)
     }
 
     #[inline]

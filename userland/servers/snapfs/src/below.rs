@@ -3,6 +3,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use ninep::Request;
+use ninep::consts::READ_HEAD;
 use rt::{Errno, Failure, File, Named, Port, send};
 use serving::{BELOW, Buffers, Came, Event, Link, MSIZE, Message, Shape};
 
@@ -79,6 +80,18 @@ impl Link for Channel {
         let channel = channel.as_ref().ok_or(Errno::EIO)?;
         send(channel, [&head[..len], data]).map_err(|_| Errno::EIO)?;
         Ok(())
+    }
+
+    fn send_back(
+        &self,
+        reply: Reply,
+        request: &Request<'_>,
+        len: usize,
+        tag: impl FnOnce(usize) -> Result<u16, Errno>,
+    ) -> Result<(), Errno> {
+        let data = reply.as_ref().get(READ_HEAD..).unwrap_or_default();
+        let data = data.get(..len).ok_or(Errno::EIO)?;
+        self.send((), request, data, tag)
     }
 
     fn receive(

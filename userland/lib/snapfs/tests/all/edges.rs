@@ -268,6 +268,12 @@ impl Backing for Long {
         self.0.write(fid, off, data).await
     }
 
+    type Write<'a> = <Host as Backing>::Write<'a>;
+
+    fn write_now(&self, fid: u32, off: u64, data: &[u8]) -> Option<Self::Write<'_>> {
+        self.0.write_now(fid, off, data)
+    }
+
     fn iounit(&self) -> u32 {
         self.0.iounit()
     }

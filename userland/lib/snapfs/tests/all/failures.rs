@@ -8,6 +8,7 @@ use lower::Refuse;
 use ninep::consts::{NOFID, TCLUNK, open, put};
 use ninep::{PutKind, PutOp, PutOps, Request};
 use std::cell::Cell;
+use std::ops::Range;
 use std::rc::Rc;
 
 const B: u64 = 4096;
@@ -29,6 +30,9 @@ struct Life {
     fid: u32,
     file: Vec<u8>,
     snaps: Vec<(u32, Vec<u8>)>,
+    /// What a write that failed did not acknowledge of the snapshot that it was to
+    /// become part of: messages in flight with the one that failed overwrite it.
+    given_up: Vec<(u32, Range<usize>)>,
     /// Snapshots may lose blocks.
     breaks: bool,
 }
@@ -53,7 +57,12 @@ impl Life {
                         at += data.len();
                     }
                     Err(errno) => {
-                        let lost = self.breaks && errno == Errno::ESTALE;
+                        let block = at / B as usize * B as usize;
+                        let gone = |(of, bytes): &(u32, Range<usize>)| {
+                            of == snap && bytes.start < block + B as usize && block < bytes.end
+                        };
+                        let may = self.breaks || self.given_up.iter().any(gone);
+                        let lost = may && errno == Errno::ESTALE;
                         assert!(!healed || lost, "{what}: {errno:?} at {at}");
                         at = (at / B as usize + 1) * B as usize;
                     }
@@ -83,10 +92,25 @@ impl Life {
         self.file[off..end].copy_from_slice(data);
     }
 
-    fn write(&mut self, off: u64, data: &[u8]) {
-        if let Ok(count) = self.client.write(self.fid, off, data) {
-            self.set(off as usize, &data[..count as usize]);
+    /// Of a write of `new` at `off`, `count` bytes were acknowledged. Messages in flight
+    /// with the one that failed may have written some of the others.
+    fn wrote(&mut self, off: usize, new: &[u8], count: usize) {
+        if count > 0 {
+            self.set(off, &new[..count]);
         }
+        let now = self.client.host().content(self.number).unwrap_or_default();
+        for (at, new) in (off..).zip(new).skip(count) {
+            if let (Some(known), Some(now)) = (self.file.get_mut(at), now.get(at))
+                && now == new
+            {
+                *known = *new;
+            }
+        }
+    }
+
+    fn write(&mut self, off: u64, data: &[u8]) {
+        let count = self.client.write(self.fid, off, data).unwrap_or(0);
+        self.wrote(off as usize, data, count as usize);
         self.check("after a write", false);
     }
 
@@ -101,7 +125,9 @@ impl Life {
     fn put(&mut self, off: u64, into: u32, (ops, data): (&[PutOp], &[u8]), result: &[u8]) {
         let done = self.client.put(self.fid, off, into, ops, data);
         let count = done.map_or(0, |done| done.count as usize);
-        self.set(off as usize, &result[..count]);
+        self.wrote(off as usize, result, count);
+        let behind = off as usize + count..off as usize + result.len();
+        self.given_up.push((into, behind));
         if let Ok(done) = done
             && let Some((_, old)) = self.snaps.iter_mut().find(|(snap, _)| *snap == into)
             && done.assoc
@@ -215,10 +241,10 @@ fn two_pieces(life: &mut Life) {
     let _ = life.stage(1, 0, op(PutKind::Data, 0, 20 * B), &data);
     life.check("while it is staged", false);
     let last = op(PutKind::Data, 20 * B, 20 * B);
-    if let Ok(done) = life.stage(1, put::COMMIT, last, &data) {
-        life.set(0, &[5; 40 * B as usize][..done.count as usize]);
-        assert!(done.count == 0 || done.count as usize >= half);
-    }
+    let done = life.stage(1, put::COMMIT, last, &data);
+    let count = done.map_or(0, |done| done.count as usize);
+    assert!(count == 0 || count >= half);
+    life.wrote(0, &[5; 40 * B as usize], count);
     life.check("after a commit of two messages", false);
 }
 
@@ -251,6 +277,7 @@ fn begin(options: &str) -> Life {
         fid,
         file,
         snaps,
+        given_up: Vec::new(),
         breaks,
     }
 }

@@ -12,6 +12,7 @@ mod failures;
 mod fuzz;
 mod hiding;
 mod identity;
+mod in_flight;
 mod in_use;
 mod leases;
 mod limits;

@@ -305,8 +305,19 @@ fn an_error_in_the_middle_is_a_short_count_and_associates_no_more() {
     assert_eq!((done.count, done.assoc), (2 * B, true));
     let mut expected = old.clone();
     expected[..B as usize].fill(4);
-    assert_eq!(client.host().get("a"), Some(expected.clone()));
-    assert_eq!(client.read_all(snap, 0, 8 * B), Ok(expected));
+    // The last message was in flight with the one that failed.
+    let last = 3 * B as usize..4 * B as usize;
+    assert_eq!(
+        client.read_all(snap, 0, 3 * B),
+        Ok(expected[..last.start].to_vec())
+    );
+    assert_eq!(client.read(snap, 3 * B, 1), Err(Errno::ESTALE));
+    assert_eq!(
+        client.read_all(snap, 4 * B, 4 * B),
+        Ok(expected[last.end..].to_vec())
+    );
+    expected[last].fill(4);
+    assert_eq!(client.host().get("a"), Some(expected));
     // Nothing at all: an error, and everything as it was.
     client
         .host()
