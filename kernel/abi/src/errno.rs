@@ -60,6 +60,7 @@ errors! {
     ENOTEMPTY 39 "directory not empty"
     ELOOP 40 "too many symbolic links"
     EPROTO 71 "protocol error"
+    EBADMSG 74 "damaged data"
     EOVERFLOW 75 "value too large"
     EMSGSIZE 90 "message too long"
     EOPNOTSUPP 95 "operation not supported"

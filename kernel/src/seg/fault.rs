@@ -38,6 +38,9 @@ pub enum Denied {
         /// The server's answer.
         errno: Errno,
     },
+    /// The bytes of a page in swap are not those that were moved there
+    /// (`EBADMSG`), or its server did not give them.
+    Swap(Errno),
     /// Any other error.
     Failed(Errno),
 }
@@ -46,7 +49,8 @@ impl Denied {
     /// The error of a system call on such memory.
     pub fn errno(self) -> Errno {
         match self {
-            Denied::Failed(Errno::ESTALE)
+            Denied::Swap(_)
+            | Denied::Failed(Errno::ESTALE)
             | Denied::Lost {
                 errno: Errno::ESTALE,
                 ..
@@ -66,6 +70,14 @@ impl Denied {
             Denied::NotExecutable => text::owned("jump into data"),
             Denied::Privileged => text::owned("privileged access"),
             Denied::Failed(errno) => text::format(format_args!("fault at {va:#x}: {errno}")),
+            Denied::Swap(Errno::EBADMSG) => text::format(format_args!(
+                "swap damaged: page at {:#x}",
+                va & !(PAGE - 1)
+            )),
+            Denied::Swap(errno) => text::format(format_args!(
+                "swap lost: page at {:#x}: server answered {errno:?}",
+                va & !(PAGE - 1)
+            )),
             Denied::Lost {
                 snap,
                 offset,
@@ -89,13 +101,16 @@ fn denied(space: &mut Space, segment: u64, va: u64, errno: Errno) -> Denied {
     if matches!(errno, Errno::ENOMEM | Errno::EINTR) {
         return failed;
     }
-    let Some((_, segment)) = space.by_id(segment) else {
+    let Some((view, segment)) = space.by_id(segment) else {
         return failed;
     };
     let Content::Virtual(content) = &segment.content else {
         return failed;
     };
     let at = va - segment.base;
+    if content.state(view, at / PAGE).place().is_some() {
+        return Denied::Swap(errno);
+    }
     let extent = content.extents().first(at..at + 1);
     extent.map_or(failed, |extent| Denied::Lost {
         snap: extent.source.snap,

@@ -152,7 +152,12 @@ impl Memory for View {
             Count::ZeroFill => Stat64::ZeroFills,
             Count::Copy => Stat64::Copies,
             Count::Cached => Stat64::Cached,
-            Count::Stale | Count::Elided | Count::Sent | Count::Evict => return,
+            Count::Stale
+            | Count::Elided
+            | Count::Sent
+            | Count::Evict
+            | Count::PageOut
+            | Count::PageIn => return,
         };
         counters::add(what, n);
     }

@@ -81,7 +81,7 @@ impl Caution {
 /// The error of a system call for lost bytes.
 pub fn in_a_call(error: Errno) -> Errno {
     match error {
-        Errno::ESTALE => Errno::EIO,
+        Errno::ESTALE | Errno::EBADMSG => Errno::EIO,
         other => other,
     }
 }

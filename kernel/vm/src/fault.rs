@@ -9,7 +9,8 @@
 use abi::Errno;
 
 use crate::extents::{Extent, Source};
-use crate::{Count, Frame, Host, Memory, NoMemory, PAGE, PageState, Segment, Ticket};
+use crate::page_in::load;
+use crate::{Count, Frame, Host, Memory, NoMemory, PAGE, PageState, Place, Segment, Ticket};
 
 /// The kind of access.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,7 +27,9 @@ enum Resolved {
     Mapped,
     /// The caller fills it.
     Fill(Filling),
-    /// Another process is filling it.
+    /// The caller brings it back from swap.
+    Load(Place, Ticket),
+    /// Another process is filling it or bringing it back.
     Wait(Ticket),
 }
 
@@ -47,12 +50,14 @@ struct Filling {
 ///
 /// # Errors
 /// `EFAULT` outside of the segment, `ENOMEM`, `EINTR` while waiting, and the
-/// server's error if it cannot provide the bytes.
+/// server's error if it cannot provide the bytes. `EBADMSG`: the bytes in swap are
+/// not those that were moved there.
 pub fn fault<H: Host>(h: &mut H, page: u64, access: Access) -> Result<(), Errno> {
     loop {
         match h.with(|segment, m| segment.resolve(m, page, access))? {
             Resolved::Mapped => return Ok(()),
             Resolved::Fill(filling) => fill(h, &filling)?,
+            Resolved::Load(place, ticket) => load(h, page, place, ticket)?,
             Resolved::Wait(ticket) => h.wait_fill(page, ticket)?,
         }
     }
@@ -72,25 +77,43 @@ impl Segment {
         if page >= self.pages() {
             return Err(Errno::EFAULT);
         }
-        match self.overlay.get(m, page).frame() {
+        let state = self.overlay.get(m, page);
+        match state.frame() {
             Some(frame) => self.make_private(m, page, frame).map(drop)?,
             // The result of a fill under way is no longer wanted.
-            None => self.zero_fill(m, page)?,
+            None => {
+                self.zero_fill(m, page, state)?;
+                if let Some(place) = state.place() {
+                    self.swap.give_up(page, place);
+                }
+            }
         }
         Ok(())
     }
 
     /// Gives a page that has no frame one of zeros, as the segment's own. A ticket
-    /// of a fill under way is lost with the state, which makes that fill stale.
+    /// of a fill under way is lost with the `old` state, which makes that fill
+    /// stale. On failure the page is as it was.
     #[inline]
-    fn zero_fill<M: Memory>(&mut self, m: &mut M, page: u64) -> Result<(), NoMemory> {
+    fn zero_fill<M: Memory>(
+        &mut self,
+        m: &mut M,
+        page: u64,
+        old: PageState,
+    ) -> Result<(), NoMemory> {
         let frame = m.alloc_zeroed().ok_or(NoMemory)?;
         if let Err(error) = self.overlay.set(m, page, PageState::Dirty(frame)) {
             m.release(frame);
             return Err(error);
         }
+        if let Err(error) = m.map(page, frame, true) {
+            // No memory is needed to go back to a state that was there.
+            let _ = self.overlay.set(m, page, old);
+            m.release(frame);
+            return Err(error);
+        }
         m.count(Count::ZeroFill, 1);
-        m.map(page, frame, true)
+        Ok(())
     }
 
     /// One look at a page, without waiting. Only a private page is ever mapped for
@@ -109,7 +132,14 @@ impl Segment {
         }
         match (self.overlay.get(m, page), access) {
             (PageState::Absent, _) => return self.resolve_absent(m, page, access),
-            (PageState::Filling(ticket), _) => return Ok(Resolved::Wait(ticket)),
+            (PageState::Filling(ticket) | PageState::Loading(_, ticket), _) => {
+                return Ok(Resolved::Wait(ticket));
+            }
+            (PageState::Swapped(place), _) => {
+                let ticket = self.new_ticket().short();
+                self.change(m, page, PageState::Loading(place, ticket));
+                return Ok(Resolved::Load(place, ticket));
+            }
             // The next store must be seen: it detaches the page.
             (PageState::Resident(frame) | PageState::Sending(frame, _), Access::Load) => {
                 m.map(page, frame, false)?;
@@ -158,7 +188,7 @@ impl Segment {
         }
         // Writable at once for any access, because a second fault would cost
         // more than the page that might have been shared.
-        self.zero_fill(m, page)?;
+        self.zero_fill(m, page, PageState::Absent)?;
         Ok(Resolved::Mapped)
     }
 
@@ -416,5 +446,10 @@ mod tests {
         m.fail_after = Some(0);
         assert_eq!(segment.overwrite(&mut m, 0), Err(Errno::ENOMEM));
         assert!(segment.sleeps(&m, 0..1));
+        // There is a frame and no table for it.
+        (m.fail_after, m.no_tables) = (None, true);
+        assert_eq!(segment.overwrite(&mut m, 0), Err(Errno::ENOMEM));
+        assert!(segment.sleeps(&m, 0..1), "its content is lost");
+        assert_eq!((m.nodes_in_use(), m.frames_in_use()), (0, 0));
     }
 }

@@ -1,11 +1,12 @@
 //! A copy of a segment for a new process, and a segment's end.
 
+use core::cell::RefCell;
 use core::ops::Range;
 
 use abi::Errno;
 
 use crate::steps::{EXTENTS, SNAPS, Turns, finish_in_steps, in_steps};
-use crate::{Host, Memory, NoMemory, PageState, Segment, SegmentNumber, SnapId, trim};
+use crate::{Host, Memory, NoMemory, PageState, Segment, SegmentNumber, SnapId, discard, trim};
 
 impl Segment {
     /// A segment with the same associations and no pages.
@@ -13,20 +14,27 @@ impl Segment {
         let mut copy = Segment::new(self.pages());
         copy.extents = self.extents.try_clone()?;
         copy.set_number(number);
+        copy.swap = self.swap.try_clone()?;
         Ok(copy)
     }
 
     /// Copies as many of `pages` into `copy` as one step permits, sharing every
     /// frame until a store; returns where it stopped.
     ///
-    /// In the copy, a filling page is asleep and a sending page dirty, because
-    /// neither ticket belongs to the copy.
+    /// In the copy, a filling page is asleep, a sending page dirty and a loading
+    /// page swapped, because no ticket belongs to the copy.
     fn copy_some<M: Memory>(
         &mut self,
         m: &mut M,
         pages: Range<u64>,
         copy: &mut Segment,
     ) -> Result<u64, NoMemory> {
+        let Segment {
+            overlay: copied,
+            swap,
+            ..
+        } = copy;
+        let swap = RefCell::new(swap);
         let share = |m: &mut M, state| match state {
             PageState::Absent | PageState::Filling(_) => PageState::Absent,
             PageState::Resident(frame) => {
@@ -37,17 +45,24 @@ impl Segment {
                 m.retain(frame);
                 PageState::Dirty(frame)
             }
+            // A place with two holders: neither writes to it again.
+            PageState::Swapped(place) | PageState::Loading(place, _) => {
+                swap.borrow_mut().gain(place);
+                PageState::Swapped(place)
+            }
         };
-        let undo = |m: &mut M, state: PageState| {
+        let undo = |m: &mut M, page, state: PageState| {
             if let Some(frame) = state.frame() {
                 m.release(frame);
+            } else if let Some(place) = state.place() {
+                swap.borrow_mut().give_up(page, place);
             }
         };
         let (overlay, first) = (&mut self.overlay, pages.start);
-        let (end, copied) = overlay.copy_to(m, pages, &mut copy.overlay, share, undo);
+        let (end, result) = overlay.copy_to(m, pages, copied, share, undo);
         // From here on every store in the original is seen.
         m.protect(first..end);
-        copied.map(|()| end)
+        result.map(|()| end)
     }
 
     /// Releases the frames of `pages` of a copy that was never mapped, as many
@@ -60,7 +75,12 @@ impl Segment {
     /// there is more, in pages from the one that is `next` on or in extents.
     fn drop_all<M: Memory>(&mut self, m: &mut M, next: &mut u64) -> bool {
         *next = self.drop_some(m, *next..self.pages());
-        *next == self.pages() && !self.extents.remove_last(EXTENTS)
+        if *next < self.pages() || self.extents.remove_last(EXTENTS) {
+            return false;
+        }
+        // Also while a page-out by another process is under way.
+        self.swap.retire();
+        true
     }
 }
 
@@ -75,11 +95,15 @@ impl Segment {
 pub fn fork<H: Host>(h: &mut H, number: SegmentNumber) -> Result<Segment, Errno> {
     let (mut copy, begun) = h.with(|segment, m| {
         let mut copy = segment.bare_copy(number)?;
+        segment.swap.hold();
         let begun = segment.copy_some(m, 0..segment.pages(), &mut copy);
         Ok::<_, Errno>((copy, begun))
     })?;
     let pages = copy.pages();
     // Nothing else happens to the segment between the copy and its references.
+    for file in copy.swap.iter() {
+        h.retain_swap(file);
+    }
     let mut turns = Turns::new();
     for snap in copy.extents.snapshots() {
         h.retain_snap(snap);
@@ -92,6 +116,7 @@ pub fn fork<H: Host>(h: &mut H, number: SegmentNumber) -> Result<Segment, Errno>
         }),
         Err(error) => Err(error.into()),
     };
+    h.with(|segment, _| segment.swap.let_go());
     if let Err(error) = copied {
         // Also if the process is to end: it must leave nothing behind.
         finish_in_steps(h, 0..pages, |h, rest| {
@@ -101,9 +126,18 @@ pub fn fork<H: Host>(h: &mut H, number: SegmentNumber) -> Result<Segment, Errno>
             h.release_snap(snap);
             turns.turn(h);
         }
+        release_files(h, &mut copy);
         return Err(error);
     }
+    release_files(h, &mut copy);
     Ok(copy)
+}
+
+/// Releases the swap files that no page of a copy is in.
+fn release_files<H: Host>(h: &mut H, copy: &mut Segment) {
+    while let Some(file) = copy.swap.take_unused() {
+        h.release_swap(file);
+    }
 }
 
 /// Releases all frames, nodes, translations and snapshots. The segment then
@@ -120,8 +154,12 @@ pub fn destroy<H: Host>(h: &mut H) {
 /// that the segment no longer refers to.
 pub(crate) fn release_unused<H: Host>(h: &mut H) {
     let mut snaps = [SnapId(0); SNAPS];
+    let mut in_swap = false;
     loop {
-        let count = h.with(|segment, _| segment.extents.take_unused(&mut snaps));
+        let count = h.with(|segment, _| {
+            in_swap = !segment.swap.is_empty();
+            segment.extents.take_unused(&mut snaps)
+        });
         for snap in snaps.iter().take(count) {
             h.release_snap(*snap);
         }
@@ -129,6 +167,9 @@ pub(crate) fn release_unused<H: Host>(h: &mut H) {
             break;
         }
         h.pause();
+    }
+    if in_swap {
+        discard::tell(h);
     }
     trim::tell(h);
 }

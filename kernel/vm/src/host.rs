@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use abi::Errno;
 
-use crate::{Frame, Memory, Segment, SnapId, Ticket};
+use crate::{Frame, Memory, Segment, SnapId, Swap, Ticket};
 
 /// Most operations in one staged message ([`Put::ops`]).
 pub const OPS_MAX: usize = 48;
@@ -126,7 +126,7 @@ pub struct Limits {
 /// One operation's view of the world: the segment, which it can lock, and
 /// messages, for which it waits. In the kernel: a process in a system call or
 /// fault.
-pub trait Host {
+pub trait Host: Swap {
     /// Frames and translations of the segment.
     type Memory: Memory;
     /// An open file: a fid at a server.

@@ -10,23 +10,26 @@
 //!
 //! This crate owns the data structures and the order of the steps. It uses no
 //! hardware and no server: frames and translations are the trait [`Memory`],
-//! messages and waiting the trait [`Host`]. The kernel implements both, and so
+//! messages and waiting the trait [`Host`], swap files the trait [`Swap`]. The kernel implements both, and so
 //! do the model tests on the host.
 //!
 //! The operations, one file each: [`fault`], [`read`], [`write()`], [`free`],
-//! [`fork`], [`destroy`]. Each works in short locked steps ([`Host::with`])
+//! [`fork`], [`destroy`], [`page_out`]. Each works in short locked steps ([`Host::with`])
 //! with nothing held while it waits for a message. After each wait it checks
 //! the state again, and installs only results that still fit.
 //!
 //! Invariants kept here (numbers of docs/contract.md):
-//! - (3) Stores do not touch extents. A dirty or sending page hides the extent
-//!   under it.
+//! - (3) Stores do not touch extents. A dirty, sending or swapped page hides the
+//!   extent under it.
 //! - (2) A snapshot has one delta (address minus file offset) in a segment. It
 //!   is the target of `into`, grown, or trimmed only while one extent map holds
 //!   it and no write under way may have named it. Trims are batched and never
 //!   sent from a store's fault.
 //! - (8) A page becomes clean only if it is still *sending* with the ticket of
 //!   the write whose commit covered all of it.
+//! - (6) A place in swap that two segments refer to is never overwritten, and
+//!   nothing is written to a place while an earlier request for it may still
+//!   arrive ([`Swap`]).
 //! - (11) Old content is replaced only by bytes that were associated or have
 //!   arrived; an error leaves the buffer as it was.
 //! - (12) A frame is written only while no other reference to it exists, and
@@ -41,6 +44,7 @@ extern crate alloc;
 mod accounts;
 mod cache;
 mod caution;
+mod discard;
 mod extents;
 mod fault;
 mod fork;
@@ -48,12 +52,15 @@ mod host;
 mod memory;
 mod overlay;
 mod owners;
+mod page_in;
+mod page_out;
 mod page_state;
 mod read;
 mod replace;
 mod segment;
 mod stage;
 mod steps;
+mod swap;
 #[cfg(test)]
 mod testing;
 mod trim;
@@ -73,9 +80,11 @@ pub use host::{
 };
 pub use memory::{Count, Memory};
 pub use owners::{Chains, OWNERS_MAX, Owner, OwnerWord, SegmentNumber};
+pub use page_out::{Pager, page_out};
 pub use page_state::{PageState, Ticket};
 pub use read::{free, read};
 pub use replace::{Parts, parts};
 pub use segment::Segment;
-pub use units::{Frame, NoMemory, PAGE, SnapId};
+pub use swap::{Place, Swap, checksum};
+pub use units::{Frame, NoMemory, PAGE, SnapId, SwapId};
 pub use write::{WriteTo, write};

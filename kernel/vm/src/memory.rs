@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use crate::{Frame, NoMemory, Owner, SnapId};
+use crate::{Frame, NoMemory, Owner, PAGE, SnapId};
 
 /// The events that are counted, see [`Memory::count`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,6 +23,10 @@ pub enum Count {
     Evict,
     /// A sleeping page that was found in the frame cache.
     Cached,
+    /// A changed page that was moved to swap.
+    PageOut,
+    /// A page that was brought back from swap.
+    PageIn,
 }
 
 /// Frames, nodes of the page table the core keeps for itself (the *overlay*),
@@ -62,6 +66,10 @@ pub trait Memory {
         let _ = (snap, soff, frame);
         None
     }
+    /// The [`crate::checksum`] of a frame.
+    fn sum(&self, frame: Frame) -> u32 {
+        crate::checksum((0..PAGE as usize / 8).map(|index| self.entry(frame, index)))
+    }
     /// Copies `len` bytes from one frame (and byte in it) to another.
     fn copy(&mut self, from: (Frame, usize), to: (Frame, usize), len: usize);
     /// Zeros `len` bytes of a frame from byte `at`.
@@ -71,7 +79,7 @@ pub trait Memory {
     fn alloc_node(&mut self) -> Option<Frame>;
     /// Frees an overlay node.
     fn free_node(&mut self, node: Frame);
-    /// Entry `index` (below 512) of a node.
+    /// Entry `index` (below 512) of a node; of any frame, for [`Memory::sum`].
     fn entry(&self, node: Frame, index: usize) -> u64;
     /// The first of entries `[at, end)` of a node that is not 0, or `end`; at most
     /// 512.

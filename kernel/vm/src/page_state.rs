@@ -1,6 +1,6 @@
 //! The state of one page, as a word in an overlay node.
 
-use crate::Frame;
+use crate::{Frame, Place};
 
 /// Tells one fill or one write of a segment from the others. 28 bits, reused
 /// only after 268 million others.
@@ -15,6 +15,12 @@ impl Ticket {
         Ticket((self.0 + 1) & ((1 << Self::BITS) - 1))
     }
 
+    /// The part of it that fits beside a place ([`PageState::Loading`]); reused
+    /// after 262,144 others, and so is only one of the things that must agree.
+    pub(crate) const fn short(self) -> Ticket {
+        Ticket(self.0 & ((1 << SHORT_BITS) - 1))
+    }
+
     /// The number, for a host that keys its waiters by it.
     pub const fn number(self) -> u32 {
         self.0
@@ -23,10 +29,13 @@ impl Ticket {
 
 /// The place of a page's content. Transitions: `Absent -> Filling` the first
 /// touch of a sleeping page; `Filling -> Resident` the end of its fill; `Absent
-/// | Resident | Sending -> Dirty` a store; `Dirty -> Sending` a write; `Sending
-/// -> Resident | Dirty` the answer to that write; `Resident -> Absent`
-/// eviction, or `Resident -> Dirty` if that would lose it; any state `->
-/// Absent` a read or free over it.
+/// | Resident | Sending -> Dirty` a store; `Dirty -> Sending` a write or a
+/// page-out; `Sending -> Resident | Dirty` the answer to that write; `Sending ->
+/// Swapped | Dirty` the answer to that page-out; `Swapped -> Loading` a touch;
+/// `Loading -> Dirty` its content has arrived and its checksum is right, else
+/// `Loading -> Swapped`; `Resident -> Absent` eviction, or `Resident -> Dirty` if
+/// that would lose it; any state `-> Absent` a read or free over it, any state
+/// `-> Dirty` a store to all of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PageState {
     /// Asleep: the extents name its content, zeros between them.
@@ -37,13 +46,21 @@ pub enum PageState {
     Resident(Frame),
     /// The segment's own content.
     Dirty(Frame),
-    /// The segment's own content, being written back.
+    /// The segment's own content, being written to a file or to swap.
     Sending(Frame, Ticket),
+    /// The segment's own content, in a swap file alone.
+    Swapped(Place),
+    /// The same, on its way back. The place is kept until the content has arrived.
+    Loading(Place, Ticket),
 }
 
 const TAG_BITS: u32 = 4;
 const FRAME_SHIFT: u32 = 4;
 const TICKET_SHIFT: u32 = 36;
+/// A place: the checksum where frames have their number, then the file.
+const FILE_SHIFT: u32 = 36;
+const SHORT_SHIFT: u32 = FILE_SHIFT + Place::FILE_BITS;
+const SHORT_BITS: u32 = u64::BITS - SHORT_SHIFT;
 
 impl PageState {
     /// As a word; `Absent` is 0.
@@ -56,6 +73,10 @@ impl PageState {
             PageState::Dirty(frame) => 3 | (frame.0 as u64) << FRAME_SHIFT,
             PageState::Sending(frame, ticket) => {
                 4 | (frame.0 as u64) << FRAME_SHIFT | (ticket.0 as u64) << TICKET_SHIFT
+            }
+            PageState::Swapped(place) => 5 | place_bits(place),
+            PageState::Loading(place, ticket) => {
+                6 | place_bits(place) | (ticket.0 as u64) << SHORT_SHIFT
             }
         }
     }
@@ -70,16 +91,9 @@ impl PageState {
             2 => PageState::Resident(frame),
             3 => PageState::Dirty(frame),
             4 => PageState::Sending(frame, ticket),
+            5 => PageState::Swapped(place_of(word)),
+            6 => PageState::Loading(place_of(word), Ticket((word >> SHORT_SHIFT) as u32)),
             _ => PageState::Absent,
-        }
-    }
-
-    /// Returns true if the content is the segment's own, whatever the extents say.
-    #[inline]
-    pub(crate) const fn is_own(self) -> bool {
-        match self {
-            PageState::Dirty(_) | PageState::Sending(..) => true,
-            PageState::Absent | PageState::Filling(_) | PageState::Resident(_) => false,
         }
     }
 
@@ -87,11 +101,43 @@ impl PageState {
     #[inline]
     pub const fn frame(self) -> Option<Frame> {
         match self {
-            PageState::Absent | PageState::Filling(_) => None,
             PageState::Resident(frame) | PageState::Dirty(frame) | PageState::Sending(frame, _) => {
                 Some(frame)
             }
+            _ => None,
         }
+    }
+
+    /// The place in swap, if the page's content is there alone.
+    #[inline]
+    pub const fn place(self) -> Option<Place> {
+        match self {
+            PageState::Swapped(place) | PageState::Loading(place, _) => Some(place),
+            _ => None,
+        }
+    }
+
+    /// Returns true if the content is the segment's own, whatever the extents say.
+    #[inline]
+    pub(crate) const fn is_own(self) -> bool {
+        match self {
+            PageState::Absent | PageState::Filling(_) | PageState::Resident(_) => false,
+            PageState::Dirty(_)
+            | PageState::Sending(..)
+            | PageState::Swapped(_)
+            | PageState::Loading(..) => true,
+        }
+    }
+}
+
+const fn place_bits(place: Place) -> u64 {
+    (place.sum as u64) << FRAME_SHIFT | (place.file as u64) << FILE_SHIFT
+}
+
+const fn place_of(word: u64) -> Place {
+    Place {
+        file: (word >> FILE_SHIFT) as u16 & ((1 << Place::FILE_BITS) - 1),
+        sum: (word >> FRAME_SHIFT) as u32,
     }
 }
 
@@ -102,6 +148,10 @@ mod tests {
     #[test]
     fn every_state_survives_encoding() {
         let (frame, ticket) = (Frame(u32::MAX), Ticket((1 << Ticket::BITS) - 1));
+        let full = Place {
+            file: (1 << Place::FILE_BITS) - 1,
+            sum: u32::MAX,
+        };
         for state in [
             PageState::Absent,
             PageState::Filling(ticket),
@@ -109,6 +159,11 @@ mod tests {
             PageState::Dirty(frame),
             PageState::Sending(frame, ticket),
             PageState::Sending(Frame(0), Ticket(0)),
+            PageState::Swapped(full),
+            PageState::Swapped(Place { file: 0, sum: 0 }),
+            PageState::Loading(full, ticket.short()),
+            PageState::Loading(Place { file: 0, sum: 0 }, ticket.short()),
+            PageState::Loading(full, Ticket(0)),
         ] {
             assert_eq!(PageState::decode(state.encode()), state);
         }

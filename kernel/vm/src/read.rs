@@ -66,21 +66,27 @@ fn read_snapshot<H: Host>(
 /// Makes bytes `[at, at + n)` zeros and releases their content.
 ///
 /// # Errors
-/// `EFAULT` outside of the segment, `ENOMEM`; nothing has changed then.
+/// `EFAULT` outside of the segment, `ENOMEM`; of a page in swap that stays in part,
+/// the errors of a touch. Nothing has changed then.
 pub fn free<H: Host>(h: &mut H, at: u64, n: u64) -> Result<(), Errno> {
-    let begun = h.with(|segment, m| {
-        let range = segment.range(at, n).ok_or(Errno::EFAULT)?;
-        if range.is_empty() {
-            return Ok(Begun::Left(range));
+    let left = loop {
+        let begun = h.with(|segment, m| {
+            let range = segment.range(at, n).ok_or(Errno::EFAULT)?;
+            if range.is_empty() {
+                return Ok(Begun::Left(range));
+            }
+            Ok::<Begun, Errno>(segment.begin_replace(m, range, None, [None; 2])?)
+        })?;
+        match begun {
+            Begun::Left(left) => break left,
+            Begun::Swapped(page) => fault(h, page, Access::Load).map_err(in_a_call)?,
+            // Zeros need no bytes.
+            Begun::Needs(_) => return Err(Errno::EIO),
         }
-        Ok::<Begun, Errno>(segment.begin_replace(m, range, None, [None; 2])?)
-    })?;
-    // Zeros need no bytes.
-    if let Begun::Left(left) = begun {
-        finish_in_steps(h, left, |h, left| {
-            h.with(|segment, m| segment.replace_some(m, left, None))
-        });
-    }
+    };
+    finish_in_steps(h, left, |h, left| {
+        h.with(|segment, m| segment.replace_some(m, left, None))
+    });
     release_unused(h);
     Ok(())
 }
@@ -164,6 +170,7 @@ fn associate<H: Host>(h: &mut H, range: Range<u64>, source: Source) -> Result<u6
                 });
                 break Ok(range.end - range.start);
             }
+            Ok(Begun::Swapped(page)) => fault(h, page, Access::Load).map_err(in_a_call),
             Ok(Begun::Needs(edge)) => fetch(h, &range, source, edge, &mut staged),
             Err(error) => Err(error.into()),
         };

@@ -49,6 +49,9 @@ pub(crate) fn page_of(edge: &Range<u64>) -> (u64, usize, usize) {
 pub(crate) enum Begun {
     /// The bytes of that edge are needed first; nothing has changed.
     Needs(usize),
+    /// That page must be brought back from swap first, for the bytes of it that
+    /// stay; nothing has changed.
+    Swapped(u64),
     /// As much as one step may do is done, the edges at any rate; this is left
     /// for [`Segment::replace_some`], which cannot fail.
     Left(Range<u64>),
@@ -74,7 +77,11 @@ impl Segment {
         for (index, (edge, staged)) in edges.iter().zip(staged).enumerate() {
             let Some(edge) = edge else { continue };
             let (page, ..) = page_of(edge);
-            let Some(frame) = self.overlay.get(m, page).frame() else {
+            let state = self.overlay.get(m, page);
+            if state.place().is_some() {
+                return Ok(Begun::Swapped(page));
+            }
+            let Some(frame) = state.frame() else {
                 continue;
             };
             if source.is_some() && staged.is_none() {
@@ -176,14 +183,16 @@ impl Segment {
                 break;
             };
             let Some(frame) = *new else { break };
-            let old = self.overlay.get(m, page).frame();
+            let old = self.overlay.get(m, page);
             if self.overlay.set(m, page, PageState::Dirty(frame)).is_err() {
                 done = page * PAGE;
                 break;
             }
             *new = None;
-            if let Some(old) = old {
-                m.release(old);
+            if let Some(frame) = old.frame() {
+                m.release(frame);
+            } else if let Some(place) = old.place() {
+                self.swap.give_up(page, place);
             }
         }
         for (edge, page, frame) in targets.into_iter().flatten() {

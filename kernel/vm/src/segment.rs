@@ -4,13 +4,14 @@ use core::ops::Range;
 
 use crate::extents::Extents;
 use crate::overlay::{Overlay, Pages};
-use crate::{Count, Frame, Memory, NoMemory, PAGE, PageState, SegmentNumber, Ticket};
+use crate::swap::SwapFiles;
+use crate::{Count, Frame, Memory, NoMemory, PAGE, PageState, SegmentNumber, SwapId, Ticket};
 
 /// The content of one segment of a process. The content of a page is the frame
-/// in the overlay, if there is one, otherwise the bytes that the extents name,
-/// and zeros under no extent.
+/// or the place in swap that the overlay names, if there is one, otherwise the
+/// bytes that the extents name, and zeros under no extent.
 ///
-/// A segment owns one reference to each of its frames and snapshots;
+/// A segment owns one reference to each of its frames, snapshots and swap files;
 /// [`crate::destroy`] releases them (dropping the value does not).
 #[cfg_attr(feature = "duplicate", derive(Clone))]
 #[derive(Debug)]
@@ -18,6 +19,7 @@ pub struct Segment {
     pages: u64,
     pub(crate) extents: Extents,
     pub(crate) overlay: Overlay,
+    pub(crate) swap: SwapFiles,
     ticket: Ticket,
 }
 
@@ -29,6 +31,7 @@ impl Segment {
             pages,
             extents: Extents::new(),
             overlay: Overlay::new(pages),
+            swap: SwapFiles::new(),
             ticket: Ticket(0),
         }
     }
@@ -54,9 +57,24 @@ impl Segment {
         self.pages.saturating_mul(PAGE)
     }
 
-    /// Pages that have a frame, or are about to.
+    /// Pages that have a frame, or are about to, or are in swap.
     pub const fn populated(&self) -> u64 {
         self.overlay.populated()
+    }
+
+    /// Pages that are in swap.
+    pub const fn swapped(&self) -> u64 {
+        self.swap.pages()
+    }
+
+    /// The swap files that the segment refers to.
+    pub fn swap_files(&self) -> impl Iterator<Item = SwapId> + '_ {
+        self.swap.iter()
+    }
+
+    /// The swap file with the content of a page, if it is in one.
+    pub fn swap_of<M: Memory>(&self, m: &M, page: u64) -> Option<SwapId> {
+        self.swap.id(self.overlay.get(m, page).place()?.file)
     }
 
     /// The associations.
@@ -74,8 +92,43 @@ impl Segment {
         self.overlay.next(m, Pages::Present, pages)
     }
 
-    /// The first page at or after `from` that is asleep.
+    /// The first page at or after `from` that is asleep or in swap.
     pub fn next_asleep<M: Memory>(&self, m: &M, from: u64) -> Option<u64> {
+        let swapped = self.next_swapped(m, from..self.pages);
+        let asleep = self.next_unfilled(m, from);
+        match (swapped, asleep) {
+            (Some(swapped), Some(asleep)) => Some(swapped.min(asleep)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// The first page in `pages` that is in swap.
+    fn next_swapped<M: Memory>(&self, m: &M, pages: Range<u64>) -> Option<u64> {
+        if self.swap.pages() == 0 {
+            return None;
+        }
+        self.next_own(m, pages, |state| state.place().is_some())
+    }
+
+    /// The first page in `pages` that has the segment's own content and is `like`
+    /// that.
+    pub(crate) fn next_own<M: Memory>(
+        &self,
+        m: &M,
+        mut pages: Range<u64>,
+        like: impl Fn(PageState) -> bool,
+    ) -> Option<u64> {
+        loop {
+            let (page, state) = self.overlay.next(m, Pages::Own, pages.clone())?;
+            if like(state) {
+                return Some(page);
+            }
+            pages.start = page + 1;
+        }
+    }
+
+    /// The first page at or after `from` that is asleep.
+    fn next_unfilled<M: Memory>(&self, m: &M, from: u64) -> Option<u64> {
         let mut page = from;
         loop {
             let start = page.checked_mul(PAGE)?;
@@ -94,6 +147,9 @@ impl Segment {
     /// can be used.
     pub fn sleeps<M: Memory>(&self, m: &M, pages: Range<u64>) -> bool {
         let bytes = pages.start * PAGE..pages.end * PAGE;
+        if self.next_swapped(m, pages.clone()).is_some() {
+            return true;
+        }
         self.extents.over(bytes).any(|extent| {
             let first = (extent.start / PAGE).max(pages.start);
             let end = extent.end.div_ceil(PAGE).min(pages.end);
@@ -160,9 +216,12 @@ impl Segment {
 
     /// The same for pages that nothing translates to.
     pub(crate) fn release_pages<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) -> u64 {
-        let release = |m: &mut M, _, state: PageState| {
+        let swap = &mut self.swap;
+        let release = |m: &mut M, page, state: PageState| {
             if let Some(frame) = state.frame() {
                 m.release(frame);
+            } else if let Some(place) = state.place() {
+                swap.give_up(page, place);
             }
             PageState::Absent
         };
@@ -196,8 +255,17 @@ impl Segment {
 
     /// Panics unless the structure is sound; for tests.
     #[doc(hidden)]
-    pub fn check(&self) {
+    pub fn check<M: Memory>(&self, m: &M) {
         self.extents.check();
+        let in_file = |file: u16| {
+            let in_it = |state: PageState| state.place().is_some_and(|place| place.file == file);
+            let (mut count, mut from) = (0, 0);
+            while let Some(page) = self.next_own(m, from..self.pages, in_it) {
+                (count, from) = (count + 1, page + 1);
+            }
+            count
+        };
+        self.swap.check(in_file);
         let inside = self
             .extents
             .iter()

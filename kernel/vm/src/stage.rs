@@ -133,6 +133,8 @@ impl Message {
 pub(crate) enum Run {
     /// The number of private bytes that were added to the message.
     Data(u64),
+    /// A private page that must be brought back from swap first.
+    Swapped,
     /// These bytes are a snapshot's, transferred or not.
     Named(Extent),
     /// The number of zeros that were never touched.
@@ -151,7 +153,11 @@ impl Segment {
         (message, limits): (&mut Message, &Limits),
     ) -> Run {
         let page = range.start / PAGE;
-        if self.overlay.get(m, page).is_own() {
+        let state = self.overlay.get(m, page);
+        if state.place().is_some() {
+            return Run::Swapped;
+        }
+        if state.is_own() {
             let end = data_end.min(range.end);
             return Run::Data(self.data_run(m, range.start..end, ticket, (message, limits)));
         }

@@ -22,11 +22,17 @@ pub(crate) struct TestMemory {
     pub seen: Cell<u64>,
     /// The number of allocations of nodes and frames before all others fail.
     pub fail_after: Option<u64>,
+    /// Nothing can be mapped.
+    pub no_tables: bool,
 }
 
 impl TestMemory {
     pub fn nodes_in_use(&self) -> usize {
         self.nodes.iter().flatten().count()
+    }
+
+    pub fn frames_in_use(&self) -> usize {
+        self.references.values().filter(|count| **count > 0).count()
     }
 
     fn fails(&mut self) -> bool {
@@ -72,6 +78,10 @@ impl Memory for TestMemory {
         None
     }
 
+    fn sum(&self, frame: Frame) -> u32 {
+        frame.0
+    }
+
     fn copy(&mut self, _from: (Frame, usize), _to: (Frame, usize), _len: usize) {}
 
     fn zero(&mut self, _frame: Frame, _at: usize, _len: usize) {}
@@ -109,6 +119,9 @@ impl Memory for TestMemory {
     }
 
     fn map(&mut self, page: u64, frame: Frame, writable: bool) -> Result<(), NoMemory> {
+        if self.no_tables {
+            return Err(NoMemory);
+        }
         self.map.insert(page, (frame, writable));
         Ok(())
     }

@@ -13,6 +13,10 @@ pub struct Frame(pub u32);
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
 pub struct SnapId(pub u32);
 
+/// The host's handle for one swap file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub struct SwapId(pub u32);
+
 /// Out of frames or of table memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NoMemory;

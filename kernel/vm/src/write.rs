@@ -379,6 +379,12 @@ impl<F: Copy> Job<F> {
                 return Ok(Some(self.keep(h, piece, message, extent)));
             }
             Run::Data(len) => len,
+            Run::Swapped if paid_end <= at => return Ok(Some(0)),
+            // The swap server waits for nobody, so a piece may be under way.
+            Run::Swapped => {
+                fault(h, at / PAGE, Access::Load).map_err(in_a_call)?;
+                return Ok(None);
+            }
             Run::Zero(len) => {
                 let zeros = self.zeros(h)?;
                 let zero = at..(at + len).min(paid_end);

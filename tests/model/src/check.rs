@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
 use abi::Errno;
-use vm::{Extent, Frame, PageState, Source};
+use vm::{Extent, Frame, PageState, Source, SwapId};
 
 use crate::PAGE;
 use crate::server::Servers;
@@ -57,9 +57,12 @@ impl<S: Servers> World<S> {
         let (mut bytes, mut lost) = (Vec::new(), Vec::new());
         for page in first..end {
             let owner = self.space(space);
-            let content = match owner.segment.state(&owner.memory, page).frame() {
-                Some(frame) => *self.frames.borrow().content(frame),
-                None => {
+            let state = owner.segment.state(&owner.memory, page);
+            let file = owner.segment.swap_of(&owner.memory, page);
+            let content = match (state.frame(), file) {
+                (Some(frame), _) => *self.frames.borrow().content(frame),
+                (None, Some(file)) => self.in_swap(file, page, state),
+                (None, None) => {
                     let (content, gone) = self.asleep(space, page);
                     let shift =
                         |range: Range<usize>| range.start + bytes.len()..range.end + bytes.len();
@@ -72,8 +75,18 @@ impl<S: Servers> World<S> {
         (bytes, lost)
     }
 
+    /// The content of a page in swap.
+    fn in_swap(&self, file: SwapId, page: u64, state: PageState) -> [u8; PAGE] {
+        let content = self.swap.content(file, page);
+        let words = content.as_chunks::<8>().0.iter();
+        let sum = vm::checksum(words.map(|word| u64::from_le_bytes(*word)));
+        let kept = state.place().map(|place| place.sum());
+        assert_eq!(kept, Some(sum), "page {page} is another in swap");
+        content
+    }
+
     /// Panics unless all books are in order: frames, nodes, translations,
-    /// associations, snapshots.
+    /// associations, snapshots, swap.
     pub fn check(&mut self) {
         let mut frames: HashMap<Frame, u32> = HashMap::new();
         let mut snaps: HashMap<u32, u32> = HashMap::new();
@@ -95,6 +108,14 @@ impl<S: Servers> World<S> {
         }
         assert_eq!(all.owners, owners, "owners of frames");
         assert_eq!(all.used(), frames.len() as u64 + all.nodes, "frames in use");
+        let mut files: HashMap<u32, u32> = HashMap::new();
+        for space in self.spaces.iter().flatten() {
+            for file in space.segment.swap_files() {
+                *files.entry(file.0).or_default() += 1;
+            }
+        }
+        let held: HashMap<u32, u32> = self.swap.handles().collect();
+        assert_eq!(held, files, "references to swap files");
         let held: HashMap<u32, u32> = self.handles().collect();
         assert_eq!(held, snaps, "references to snapshots");
         assert_eq!(self.servers.snapshots(), held.len(), "snapshots at servers");
@@ -151,7 +172,7 @@ impl<S: Servers> World<S> {
         snaps: &mut HashMap<u32, u32>,
     ) {
         let owner = self.space(space);
-        owner.segment.check();
+        owner.segment.check(&owner.memory);
         for snap in owner.segment.extents().snapshots() {
             *snaps.entry(snap.0).or_default() += 1;
         }
@@ -189,6 +210,7 @@ impl<S: Servers> World<S> {
                     }
                     assert!(asleep == content, "page {page} is not clean");
                 }
+                PageState::Swapped(_) => {}
                 other => panic!("page {page} is left {other:?}"),
             }
         }

@@ -14,6 +14,8 @@ pub enum Object {
     Snapshot(u32),
     /// Everything at file servers.
     Server,
+    /// Everything at the swap server.
+    Swap,
     /// The cache index and the epochs of files.
     Cache,
     /// The processes that wait for a fill of a process's page.

@@ -11,6 +11,7 @@
 //! - [`real`]: the real snapfs over a server in memory, with real messages.
 //! - [`world`]: a simulated kernel: processes, snapshot handles, failures on
 //!   demand, and operations injected while a message is under way.
+//! - [`swap`]: a swap server, and processes that make pages leave.
 //! - [`process`]: the VM core's host, a process in that kernel.
 //! - [`exhaustive`]: every short sequence of a written list of operations.
 //! - [`case`]: a program with injected events. [`generate`]: random programs.
@@ -40,6 +41,7 @@ pub mod real;
 pub mod run;
 pub mod schedule;
 pub mod server;
+pub mod swap;
 pub mod world;
 
 pub use program::eager;

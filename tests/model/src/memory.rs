@@ -32,7 +32,7 @@ pub struct Frames {
     /// The record of used objects, step by step.
     pub trace: Trace,
     /// The counts of the core, by [`Count`].
-    pub counts: [u64; 8],
+    pub counts: [u64; 10],
     /// The frame cache.
     pub cache: Cache,
     /// At which epochs the snapshots are, by handle.
@@ -61,7 +61,7 @@ impl Default for Frames {
             fail_for_good: false,
             failed: 0,
             trace: Trace::default(),
-            counts: [0; 8],
+            counts: [0; 10],
             cache: Cache::new(),
             epochs: BTreeMap::new(),
             owners: BTreeSet::new(),

@@ -19,6 +19,7 @@ use crate::PAGE;
 use crate::footprint::Object;
 use crate::memory::SimMemory;
 use crate::server::{File, Servers, Staged, StagedKind};
+use crate::swap::Reclaim;
 use crate::world::{Committed, Point, Sent, World, by_page};
 
 /// A page that is being filled: the process, the page, the fill.
@@ -142,6 +143,17 @@ impl<R: Reach> Process<R> {
         Ok(())
     }
 
+    /// Changed pages of the process from `page` on leave memory; how many.
+    pub fn page_out(self, page: u64, count: u64) -> Result<u64, Errno> {
+        let space = self.space;
+        let born = self.reach.look(|world| world.born(space));
+        let mut reclaim = Reclaim {
+            process: self,
+            born,
+        };
+        vm::page_out(&mut reclaim, page..page + count)
+    }
+
     /// The process ends.
     pub fn exit(&mut self) {
         vm::destroy(self);
@@ -152,14 +164,9 @@ impl<R: Reach> Process<R> {
             world.spaces[space] = None;
         });
     }
-}
 
-impl<R: Reach> Host for Process<R> {
-    type Memory = SimMemory;
-    type File = File;
-
-    fn with<T>(&mut self, f: impl FnOnce(&mut Segment, &mut SimMemory) -> T) -> T {
-        self.reach.pause(Point::Look);
+    /// A locked look at the segment.
+    pub(crate) fn locked<T>(&mut self, f: impl FnOnce(&mut Segment, &mut SimMemory) -> T) -> T {
         let space = self.space;
         self.reach.with(|world| {
             let traced = world.frames.borrow().trace.on();
@@ -175,7 +182,16 @@ impl<R: Reach> Host for Process<R> {
             result
         })
     }
+}
 
+impl<R: Reach> Host for Process<R> {
+    type Memory = SimMemory;
+    type File = File;
+
+    fn with<T>(&mut self, f: impl FnOnce(&mut Segment, &mut SimMemory) -> T) -> T {
+        self.reach.pause(Point::Look);
+        self.locked(f)
+    }
     fn snap(
         &mut self,
         file: File,

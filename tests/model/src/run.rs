@@ -16,6 +16,7 @@ use crate::case::{Case, Step};
 use crate::generate::{Files, Flavour, cases};
 use crate::perform::{Outcome, perform};
 use crate::server::Servers;
+use crate::swap::Harm;
 use crate::world::{Point, World};
 
 /// The content of the file when a `read` took its snapshot.
@@ -217,6 +218,8 @@ pub enum FailureKind {
     Frame,
     /// The server's exchanges with its temporary files.
     Store,
+    /// Requests to the swap server.
+    Swap(Harm),
 }
 
 /// Runs a program, panics where the two differ or something is left behind.

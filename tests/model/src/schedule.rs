@@ -63,10 +63,17 @@ pub enum Points {
 impl Points {
     fn has(self, at: Point) -> bool {
         match at {
-            Point::Access | Point::BeforeSnap | Point::Fetch | Point::Send | Point::Deliver => true,
+            Point::Access
+            | Point::BeforeSnap
+            | Point::Fetch
+            | Point::Send
+            | Point::Deliver
+            | Point::Swap => true,
             Point::Look | Point::Release | Point::Wake => self == Points::Every,
             // The answer arrives; with points everywhere, the next one is enough.
-            Point::AfterSnap | Point::Fill | Point::AfterCommit => self == Points::Messages,
+            Point::AfterSnap | Point::Fill | Point::AfterCommit | Point::Swapped => {
+                self == Points::Messages
+            }
             Point::BeforeCommit => false,
         }
     }

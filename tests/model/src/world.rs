@@ -16,6 +16,7 @@ use crate::memory::{Frames, SimMemory};
 use crate::process::Process;
 use crate::run::{Failure, FailureKind};
 use crate::server::{File, News, Servers, Staged};
+use crate::swap::SwapServer;
 
 /// The parameters of a simulated kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,6 +63,10 @@ pub enum Point {
     BeforeCommit,
     /// The commit is done, its answer has not yet arrived.
     AfterCommit,
+    /// A request is not yet at the swap server.
+    Swap,
+    /// The swap server has done it, its answer has not yet arrived.
+    Swapped,
 }
 
 /// An operation injected there.
@@ -73,6 +78,8 @@ pub struct Space {
     pub segment: Segment,
     /// Its view of the machine.
     pub memory: SimMemory,
+    /// Its number among all there ever were.
+    pub born: u64,
 }
 
 impl Space {
@@ -96,6 +103,8 @@ pub struct World<S> {
     pub servers: S,
     /// The machine's frames.
     pub frames: Rc<RefCell<Frames>>,
+    /// The swap server.
+    pub swap: SwapServer,
     /// Processes.
     pub spaces: Vec<Option<Space>>,
     /// How it is made.
@@ -121,6 +130,7 @@ pub struct World<S> {
     handles: BTreeMap<u32, Handle>,
     last_handle: u32,
     last_wid: u64,
+    last_born: u64,
     /// Messages on their way, by wid, and the first error of those answered.
     sent: HashMap<u64, (VecDeque<Sent>, Option<Errno>)>,
 }
@@ -146,6 +156,7 @@ impl<S: Servers> World<S> {
         let mut world = World {
             servers,
             frames,
+            swap: SwapServer::default(),
             spaces: Vec::new(),
             config,
             messages: 0,
@@ -160,6 +171,7 @@ impl<S: Servers> World<S> {
             handles: BTreeMap::new(),
             last_handle: 0,
             last_wid: 0,
+            last_born: 0,
             sent: HashMap::new(),
         };
         world.spawn(0);
@@ -177,12 +189,14 @@ impl<S: Servers> World<S> {
                 frames: frames.clone(),
                 map: space.memory.map.clone(),
             },
+            born: space.born,
         };
         let spaces = self.spaces.iter().map(|at| at.as_ref().map(space));
         World {
             servers,
             spaces: spaces.collect(),
             frames: frames.clone(),
+            swap: self.swap.clone(),
             handles: self.handles.clone(),
             sent: HashMap::new(),
             interrupt: None,
@@ -197,7 +211,20 @@ impl<S: Servers> World<S> {
             self.spaces.resize_with(at + 1, || None);
         }
         let memory = SimMemory::new(self.frames.clone());
-        self.spaces[at] = Some(Space { segment, memory });
+        self.last_born += 1;
+        self.spaces[at] = Some(Space {
+            segment,
+            memory,
+            born: self.last_born,
+        });
+    }
+
+    /// The number of a process's segment among all there ever were.
+    pub(crate) fn born(&self, space: usize) -> u64 {
+        self.spaces[space]
+            .as_ref()
+            .expect("the process exists")
+            .born
     }
 
     /// A process of the world in an operation.
@@ -266,6 +293,7 @@ impl<S: Servers> World<S> {
                 let mut frames = self.frames.borrow_mut();
                 (frames.fail_after, frames.fail_for_good) = (Some(failure.at), failure.for_good);
             }
+            FailureKind::Swap(harm) => self.swap.fail(failure, harm),
             FailureKind::Store => self.servers.fail_store(Some(failure)),
         }
     }
@@ -274,13 +302,14 @@ impl<S: Servers> World<S> {
     pub fn heal(&mut self) {
         self.fail_after = None;
         self.frames.borrow_mut().fail_after = None;
+        self.swap.heal();
         self.servers.fail_store(None);
         self.servers.set_full(false);
     }
 
     /// How much was made to fail.
     pub fn failures(&self) -> u64 {
-        self.failed + self.frames.borrow().failed + self.servers.store_failures()
+        self.failed + self.frames.borrow().failed + self.swap.failed + self.servers.store_failures()
     }
 
     /// Counts a message; fails it if its time has come.

@@ -222,7 +222,7 @@ impl Overlay {
         range: Range<u64>,
         copy: &mut Overlay,
         mut f: impl FnMut(&mut M, PageState) -> PageState,
-        mut undo: impl FnMut(&mut M, PageState),
+        mut undo: impl FnMut(&mut M, u64, PageState),
     ) -> (u64, Result<(), NoMemory>) {
         let mut result = Ok(());
         let end = self.update(m, Pages::Present, range, |m, page, state| {
@@ -230,7 +230,7 @@ impl Overlay {
                 let copied = f(m, state);
                 result = copy.set(m, page, copied);
                 if result.is_err() {
-                    undo(m, copied);
+                    undo(m, page, copied);
                 }
             }
             state

@@ -169,7 +169,7 @@ fn without_memory_nothing_changes() {
     m.fail_after = Some(1);
     let mut copy = Overlay::new(1 << 20);
     copy.set_number(SegmentNumber::new(1));
-    let copied = overlay.copy_to(&mut m, 0..100, &mut copy, |_, state| state, |_, _| ());
+    let copied = overlay.copy_to(&mut m, 0..100, &mut copy, |_, state| state, |_, _, _| ());
     assert_eq!(copied, (100, Err(NoMemory)));
     assert_eq!((m.nodes_in_use(), copy.populated()), (3, 0));
 }
@@ -193,7 +193,8 @@ fn steps_reach_the_end_with_little_work_each() {
             let end = overlay.step(&m, at..all);
             assert!(end > at, "no progress");
             let before = copy.populated();
-            let copied = overlay.copy_to(&mut m, at..all, &mut copy, |_, state| state, |_, _| ());
+            let copied =
+                overlay.copy_to(&mut m, at..all, &mut copy, |_, state| state, |_, _, _| ());
             assert_eq!(copied, (end, Ok(())));
             assert!(copy.populated() - before <= u64::from(Step::ONE.pages));
             (at, steps) = (end, steps + 1);

@@ -5,6 +5,7 @@ mod elision;
 mod lost;
 mod ragged;
 mod sharing;
+mod swap;
 mod trims;
 
 use dormouse_model_tests::world::Config;

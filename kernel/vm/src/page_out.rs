@@ -1,0 +1,185 @@
+//! Changed pages leave memory, for swap.
+//!
+//! The pages are *sending* meanwhile, as those of a write are: they are
+//! write-protected before their bytes are looked at, and a store, a read over them,
+//! a write or a fork that comes first wins. A page is *swapped* only once the swap
+//! server has acknowledged all of it; whatever fails before leaves it dirty.
+
+use core::ops::Range;
+
+use abi::Errno;
+
+use crate::{Count, Frame, Memory, PageState, Place, RUN_MAX, Segment, Swap, SwapId, Ticket};
+
+/// A process that makes pages of a segment leave memory. The segment may be
+/// another's, and be gone when an answer arrives.
+pub trait Pager: Swap {
+    /// Frames and translations of the segment.
+    type Memory: Memory;
+
+    /// Runs `f` with the segment locked; nothing in `f` blocks. `None`: the segment
+    /// is gone.
+    fn with<R>(&mut self, f: impl FnOnce(&mut Segment, &mut Self::Memory) -> R) -> Option<R>;
+
+    /// As [`Memory::release`], also if the segment is gone.
+    fn release(&mut self, frame: Frame);
+}
+
+/// Moves a run of dirty pages to swap: the first in `pages`, at most [`RUN_MAX`]
+/// pages. Returns how many left memory; fewer than there were if some changed
+/// meanwhile, 0 also while another page-out of the segment is under way. Nothing is
+/// allocated but a small table, once.
+///
+/// # Errors
+/// `ENOSPC` if swap is full or absent, `ENOMEM`, `EINTR`, and the swap server's. The
+/// pages are dirty then, as they were.
+pub fn page_out<P: Pager>(p: &mut P, pages: Range<u64>) -> Result<u64, Errno> {
+    let begun = p.with(|segment, m| {
+        let pages = segment.dirty_run(m, pages)?;
+        (segment.swap.begin()).then(|| (pages, segment.swap.current()))
+    });
+    let Some(Some((pages, current))) = begun else {
+        return Ok(0);
+    };
+    let file = match current {
+        Some(file) => {
+            p.retain_swap(file);
+            Ok(file)
+        }
+        None => fresh(p),
+    };
+    let run = match file {
+        Ok(file) => p
+            .with(|segment, m| segment.begin_page_out(m, pages, file))
+            .flatten()
+            .ok_or(file),
+        Err(error) => {
+            p.with(|segment, _| segment.swap.end(Ok(())));
+            return Err(error);
+        }
+    };
+    let run = match run {
+        Ok(run) => run,
+        Err(file) => {
+            p.with(|segment, _| segment.swap.end(Ok(())));
+            p.release_swap(file);
+            return Ok(0);
+        }
+    };
+    let result = p.swap_out(run.file, run.first, run.frames());
+    let gone = p.with(|segment, m| segment.end_page_out(m, &run, result));
+    for frame in run.frames() {
+        p.release(*frame);
+    }
+    p.release_swap(run.file);
+    result.map(|()| gone.unwrap_or(0))
+}
+
+/// A fresh swap file of the segment, with a reference for the caller.
+fn fresh<P: Pager>(p: &mut P) -> Result<SwapId, Errno> {
+    let file = p.new_swap()?;
+    p.retain_swap(file);
+    match p.with(|segment, _| segment.swap.adopt(file)) {
+        Some(Ok(())) => Ok(file),
+        failed => {
+            p.release_swap(file);
+            p.release_swap(file);
+            // A segment that is gone has nothing to say.
+            Err(failed.map_or(Errno::EINTR, |_| Errno::ENOMEM))
+        }
+    }
+}
+
+/// Pages on their way to swap.
+struct Run {
+    file: SwapId,
+    first: u64,
+    count: usize,
+    /// Held, so that nobody else gets them or stores to them before the answer.
+    frames: [Frame; RUN_MAX],
+    sums: [u32; RUN_MAX],
+    ticket: Ticket,
+}
+
+impl Run {
+    fn frames(&self) -> &[Frame] {
+        self.frames.get(..self.count).unwrap_or_default()
+    }
+
+    fn pages(&self) -> Range<u64> {
+        self.first..self.first + self.count as u64
+    }
+}
+
+impl Segment {
+    /// The first run of dirty pages in `pages`, at most [`RUN_MAX`].
+    fn dirty_run<M: Memory>(&self, m: &M, pages: Range<u64>) -> Option<Range<u64>> {
+        let pages = pages.start..pages.end.min(self.pages());
+        let is_dirty = |page| matches!(self.overlay.get(m, page), PageState::Dirty(_));
+        let first = pages.clone().find(|page| is_dirty(*page))?;
+        let most = pages.end.min(first + RUN_MAX as u64);
+        let end = (first..most).find(|page| !is_dirty(*page));
+        Some(first..end.unwrap_or(most))
+    }
+
+    /// Takes the dirty pages at the front of `pages` for a page-out to `file`; none
+    /// if there are none any more.
+    fn begin_page_out<M: Memory>(
+        &mut self,
+        m: &mut M,
+        pages: Range<u64>,
+        file: SwapId,
+    ) -> Option<Run> {
+        // A fork may have begun.
+        if self.swap.current() != Some(file) {
+            return None;
+        }
+        let mut run = Run {
+            file,
+            first: pages.start,
+            count: 0,
+            frames: [Frame(0); RUN_MAX],
+            sums: [0; RUN_MAX],
+            ticket: self.new_ticket(),
+        };
+        // A store from now on is seen: it gets a frame of its own.
+        m.protect(pages.clone());
+        for ((page, frame), sum) in pages.zip(&mut run.frames).zip(&mut run.sums) {
+            let PageState::Dirty(dirty) = self.overlay.get(m, page) else {
+                break;
+            };
+            m.retain(dirty);
+            (*frame, *sum) = (dirty, m.sum(dirty));
+            self.change(m, page, PageState::Sending(dirty, run.ticket));
+            run.count += 1;
+        }
+        (run.count > 0).then_some(run)
+    }
+
+    /// The answer to a page-out has arrived; how many pages are swapped now.
+    fn end_page_out<M: Memory>(&mut self, m: &mut M, run: &Run, result: Result<(), Errno>) -> u64 {
+        self.swap.end(result);
+        // The segment may have become empty and given the file back.
+        let file = self.swap.number(run.file).filter(|_| result.is_ok());
+        if file.is_some() {
+            m.unmap(run.pages());
+        }
+        let mut gone = 0;
+        for ((page, frame), sum) in run.pages().zip(run.frames()).zip(run.sums) {
+            if self.overlay.get(m, page) != PageState::Sending(*frame, run.ticket) {
+                continue;
+            }
+            let Some(file) = file else {
+                self.change(m, page, PageState::Dirty(*frame));
+                continue;
+            };
+            let place = Place { file, sum };
+            self.change(m, page, PageState::Swapped(place));
+            self.swap.gain(place);
+            m.release(*frame);
+            gone += 1;
+        }
+        m.count(Count::PageOut, gone);
+        gone
+    }
+}

@@ -1,0 +1,374 @@
+//! Swap files: where the changed pages of a segment go that leave memory.
+//!
+//! A segment has sparse temporary files at the swap server, in which a page has the
+//! offset that it has in the segment. So a place is a file and a page, and a place
+//! in use is never looked for. Page-outs go to one file, the *current* one, which no
+//! other segment refers to. A fork shares all files, and both sides begin a fresh
+//! one: a place that two segments refer to is never overwritten (invariant 6).
+//!
+//! The word of a swapped page holds its file and the checksum of its bytes, so a
+//! page whose bytes have changed in the file is an error and never wrong data.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use abi::Errno;
+use ranges::{RangeMap, Span};
+
+use crate::discard::Job;
+use crate::{Frame, NoMemory, SwapId};
+
+/// The place of a swapped page; its offset in the file is that of the page in the
+/// segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Place {
+    /// Which swap file of the segment, below 1024.
+    pub(crate) file: u16,
+    /// The [`checksum`] of the page.
+    pub(crate) sum: u32,
+}
+
+impl Place {
+    pub(crate) const FILE_BITS: u32 = 10;
+
+    /// The number of the file among those of the segment.
+    pub const fn file(self) -> u16 {
+        self.file
+    }
+
+    /// The checksum of the page.
+    pub const fn sum(self) -> u32 {
+        self.sum
+    }
+}
+
+/// Most swap files of a segment: as many as a [`Place`] can name.
+const FILES_MAX: usize = 1 << Place::FILE_BITS;
+
+/// Most ranges of given-up pages noted for one file; beyond that, neighbours are
+/// merged with the gap between them.
+const NOTED_MAX: usize = 8;
+
+/// The checksum of a page by its 512 words: equal for different content once in
+/// four thousand million times.
+pub fn checksum(words: impl Iterator<Item = u64>) -> u32 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mixed = words.fold(ODD, |mixed, word| {
+        // Each step is reversible, so a single changed word always shows.
+        let next = (mixed ^ word).wrapping_mul(ODD);
+        next ^ next >> 32
+    });
+    (mixed ^ mixed >> 29) as u32
+}
+
+/// The swap server, for a process that brings pages back or makes them leave. The
+/// defaults are those of a host without swap.
+pub trait Swap {
+    /// Creates an empty swap file with one reference, the caller's. Blocks.
+    ///
+    /// # Errors
+    /// `ENOSPC` if there is no swap.
+    fn new_swap(&mut self) -> Result<SwapId, Errno> {
+        Err(Errno::ENOSPC)
+    }
+    /// Adds a reference. Does not block.
+    fn retain_swap(&mut self, file: SwapId) {
+        let _ = file;
+    }
+    /// Drops a reference; the last one removes the file, without waiting for the
+    /// answer.
+    fn release_swap(&mut self, file: SwapId) {
+        let _ = file;
+    }
+    /// References to the file.
+    fn swap_holders(&self, file: SwapId) -> u32 {
+        let _ = file;
+        0
+    }
+    /// Writes the frames, at most [`crate::RUN_MAX`], as the pages from `page` on.
+    /// Blocks, and must not wait for memory that only a page-out can free. The
+    /// caller holds the file and the frames, whose bytes do not change meanwhile.
+    ///
+    /// # Errors
+    /// `ENOSPC` if swap is full. After any error but this one the request may still
+    /// take effect later.
+    fn swap_out(&mut self, file: SwapId, page: u64, frames: &[Frame]) -> Result<(), Errno> {
+        let _ = (file, page, frames);
+        Err(Errno::ENOSPC)
+    }
+    /// Reads the pages from `page` on into frames that are not mapped, at most
+    /// [`crate::RUN_MAX`]; all of their bytes, or an error. Blocks. The file may be
+    /// released meanwhile; the result does not count then.
+    fn swap_in(&mut self, file: SwapId, page: u64, frames: &[Frame]) -> Result<(), Errno> {
+        let _ = (file, page, frames);
+        Err(Errno::EIO)
+    }
+    /// Gives the room of these pages back to the swap server: at most
+    /// [`crate::TRIM_MAX`] ranges, ascending. Waits for the answer.
+    ///
+    /// # Errors
+    /// As [`Swap::swap_out`].
+    fn discard_swap(&mut self, file: SwapId, pages: &[Range<u64>]) -> Result<(), Errno> {
+        let _ = (file, pages);
+        Ok(())
+    }
+    /// Pages that are worth a [`Swap::discard_swap`].
+    fn discard_worth(&self) -> u64 {
+        256
+    }
+}
+
+/// A swap file as a segment sees it.
+#[cfg_attr(feature = "duplicate", derive(Clone))]
+#[derive(Debug)]
+struct SwapFile {
+    id: SwapId,
+    /// Pages of the segment whose content is in it.
+    pages: u64,
+    /// Pages it may still have that the segment gave up, and perhaps pages between
+    /// them that are in use.
+    untold: RangeMap<()>,
+    /// Pages that were given up since the server was last told.
+    given_up: u64,
+}
+
+impl SwapFile {
+    /// Notes pages that were given up. Without memory their room is lost until the
+    /// file goes.
+    fn note(&mut self, pages: Range<u64>) {
+        if self.untold.set(pages, ()).is_ok() {
+            let gap = |a: &Span<()>, b: &Span<()>| b.start - a.end;
+            self.untold.coarsen(NOTED_MAX, gap, |(), ()| ());
+        }
+    }
+}
+
+/// The swap files of one segment.
+#[cfg_attr(feature = "duplicate", derive(Clone))]
+#[derive(Debug)]
+pub(crate) struct SwapFiles {
+    /// By [`Place::file`].
+    files: Vec<Option<SwapFile>>,
+    /// Page-outs go there. No other segment has a place in it.
+    current: Option<u16>,
+    /// Swapped pages, in all files.
+    pages: u64,
+    /// A request that changes the current file is under way. There is one at a time,
+    /// because two for one place could arrive in either order.
+    busy: bool,
+    /// Forks under way: no page may leave between two steps of the copy.
+    held: u32,
+    /// A file may have no pages left.
+    unused: bool,
+}
+
+impl SwapFiles {
+    pub(crate) const fn new() -> SwapFiles {
+        SwapFiles {
+            files: Vec::new(),
+            current: None,
+            pages: 0,
+            busy: false,
+            held: 0,
+            unused: false,
+        }
+    }
+
+    /// Swapped pages.
+    #[inline]
+    pub(crate) const fn pages(&self) -> u64 {
+        self.pages
+    }
+
+    /// Returns true if there are no files.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.files.iter().all(Option::is_none)
+    }
+
+    fn get(&self, file: u16) -> Option<&SwapFile> {
+        self.files.get(usize::from(file))?.as_ref()
+    }
+
+    fn get_mut(&mut self, file: u16) -> Option<&mut SwapFile> {
+        self.files.get_mut(usize::from(file))?.as_mut()
+    }
+
+    /// The files that are held.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = SwapId> + '_ {
+        self.files.iter().flatten().map(|file| file.id)
+    }
+
+    /// The handle of a file by its number.
+    pub(crate) fn id(&self, file: u16) -> Option<SwapId> {
+        self.get(file).map(|file| file.id)
+    }
+
+    /// The number of a file.
+    pub(crate) fn number(&self, id: SwapId) -> Option<u16> {
+        let is = |file: &Option<SwapFile>| file.as_ref().is_some_and(|file| file.id == id);
+        self.files.iter().position(is).map(|index| index as u16)
+    }
+
+    /// The file that page-outs go to, if there is one.
+    pub(crate) fn current(&self) -> Option<SwapId> {
+        self.id(self.current?)
+    }
+
+    /// Begins a request that changes the current file; `false` if there must be none
+    /// now.
+    pub(crate) const fn begin(&mut self) -> bool {
+        let free = !self.busy && self.held == 0;
+        self.busy |= free;
+        free
+    }
+
+    /// Ends the request. If it may take effect later, the file gets no more pages.
+    pub(crate) fn end(&mut self, result: Result<(), Errno>) {
+        self.busy = false;
+        if result.is_err_and(|error| error != Errno::ENOSPC) {
+            self.retire();
+        }
+    }
+
+    /// No page goes to the current file any more.
+    pub(crate) const fn retire(&mut self) {
+        self.current = None;
+        self.unused = true;
+    }
+
+    /// A fork begins: its copy shares all files.
+    pub(crate) const fn hold(&mut self) {
+        self.held += 1;
+        self.retire();
+    }
+
+    /// The fork is over.
+    pub(crate) const fn let_go(&mut self) {
+        self.held -= 1;
+    }
+
+    /// Takes over the caller's reference to a fresh file, the current one from now
+    /// on.
+    pub(crate) fn adopt(&mut self, id: SwapId) -> Result<(), NoMemory> {
+        let free = self.files.iter().position(Option::is_none);
+        let index = free.unwrap_or(self.files.len());
+        if index == FILES_MAX {
+            return Err(NoMemory);
+        }
+        if index == self.files.len() {
+            self.files.try_reserve(1).map_err(|_| NoMemory)?;
+            self.files.push(None);
+        }
+        if let Some(place) = self.files.get_mut(index) {
+            *place = Some(SwapFile {
+                id,
+                pages: 0,
+                untold: RangeMap::new(),
+                given_up: 0,
+            });
+        }
+        self.current = Some(index as u16);
+        Ok(())
+    }
+
+    /// A page is in a file from now on.
+    pub(crate) fn gain(&mut self, place: Place) {
+        self.pages += 1;
+        if let Some(file) = self.get_mut(place.file) {
+            file.pages += 1;
+        }
+    }
+
+    /// A page that was in swap is so no more.
+    pub(crate) fn give_up(&mut self, page: u64, place: Place) {
+        self.pages -= 1;
+        let Some(file) = self.get_mut(place.file) else {
+            debug_assert!(false, "a page in no file");
+            return;
+        };
+        file.pages -= 1;
+        file.given_up += 1;
+        file.note(page..page + 1);
+        self.unused |= file.pages == 0;
+    }
+
+    /// The next file with enough to tell the server of, if a request may begin.
+    pub(crate) fn next_job(&mut self, worth: u64) -> Option<Job> {
+        let ready = |file: &Option<SwapFile>| file.as_ref().is_some_and(|f| f.given_up >= worth);
+        let index = self.files.iter().position(ready)?;
+        if !self.begin() {
+            return None;
+        }
+        let file = self.files.get_mut(index)?.as_mut()?;
+        file.given_up = 0;
+        Some(Job {
+            id: file.id,
+            file: index as u16,
+            untold: core::mem::replace(&mut file.untold, RangeMap::new()),
+            from: 0,
+        })
+    }
+
+    /// Ends a job of which nothing was told; more may be another time.
+    pub(crate) fn keep(&mut self, job: Job) {
+        self.end(Ok(()));
+        if let Some(file) = self.get_mut(job.file).filter(|file| file.id == job.id) {
+            for span in job.untold.iter() {
+                file.note(span.range());
+            }
+        }
+    }
+
+    /// The same files for another segment, which then needs a reference to each.
+    pub(crate) fn try_clone(&self) -> Result<SwapFiles, NoMemory> {
+        let mut copy = SwapFiles::new();
+        let len = self.files.len();
+        copy.files.try_reserve_exact(len).map_err(|_| NoMemory)?;
+        for file in &self.files {
+            let file = match file {
+                Some(file) => Some(SwapFile {
+                    id: file.id,
+                    pages: 0,
+                    untold: file.untold.try_clone().map_err(|_| NoMemory)?,
+                    given_up: file.given_up,
+                }),
+                None => None,
+            };
+            copy.files.push(file);
+        }
+        copy.unused = len > 0;
+        Ok(copy)
+    }
+
+    /// Removes a file that no page is in; the caller now has its reference.
+    pub(crate) fn take_unused(&mut self) -> Option<SwapId> {
+        if !self.unused {
+            return None;
+        }
+        let kept = self.current.filter(|_| self.busy).map(usize::from);
+        let unused = |(index, file): (usize, &Option<SwapFile>)| {
+            let empty = file.as_ref().is_some_and(|file| file.pages == 0);
+            empty && Some(index) != kept
+        };
+        let Some(index) = self.files.iter().enumerate().position(unused) else {
+            self.unused = false;
+            return None;
+        };
+        if self.current.map(usize::from) == Some(index) {
+            self.current = None;
+        }
+        self.files.get_mut(index)?.take().map(|file| file.id)
+    }
+
+    /// Panics unless `pages` says how many pages each file has; for tests.
+    pub(crate) fn check(&self, pages: impl Fn(u16) -> u64) {
+        let mut sum = 0;
+        for index in 0..self.files.len() as u16 {
+            let known = self.get(index).map_or(0, |file| file.pages);
+            assert_eq!(known, pages(index), "pages in swap file {index}");
+            sum += known;
+        }
+        assert_eq!(sum, self.pages, "swapped pages");
+        assert!(!self.busy && self.held == 0, "a request is left");
+    }
+}

@@ -1,0 +1,401 @@
+//! Changed pages leave memory and come back (rule 7): right, or not at all.
+
+use abi::Errno;
+use dormouse_model_tests as model;
+use model::fake::{Fake, FakeFile};
+use model::run::{Failure, FailureKind};
+use model::swap::Harm;
+use model::world::{Config, Point, World};
+use vm::{PageState, SwapId};
+
+use crate::CONFIG;
+
+const PAGE: usize = model::PAGE;
+const PAGES: usize = 8;
+const ALL: u64 = PAGES as u64;
+
+type Worlds = World<Fake>;
+
+/// A file of eight pages, and a process with other bytes of its own in as many.
+fn world() -> Worlds {
+    let file = FakeFile {
+        server: 0,
+        snapshots: true,
+        declines: false,
+        content: vec![0xf1; PAGES * PAGE],
+    };
+    // One page is worth it to tell the swap server of.
+    let config = Config {
+        trim_worth: 1,
+        ..CONFIG
+    };
+    let mut w = World::new(Fake::new(vec![file]), config);
+    store(&mut w, 0, 0, &own());
+    w
+}
+
+fn own() -> Vec<u8> {
+    (0..PAGES * PAGE)
+        .map(|i| (i / PAGE * 7 + i + 1) as u8)
+        .collect()
+}
+
+fn store(w: &mut Worlds, space: usize, at: usize, bytes: &[u8]) {
+    assert_eq!(w.store(space, at, bytes), (bytes.len(), Ok(())));
+}
+
+fn out(w: &mut Worlds, space: usize, page: u64, count: u64) -> Result<u64, Errno> {
+    w.process(space).page_out(page, count)
+}
+
+fn state(w: &mut Worlds, space: usize, page: u64) -> PageState {
+    let space = w.space(space);
+    space.segment.state(&space.memory, page)
+}
+
+fn is_dirty(w: &mut Worlds, space: usize, page: u64) -> bool {
+    matches!(state(w, space, page), PageState::Dirty(_))
+}
+
+/// The swap file of a page.
+fn place(w: &mut Worlds, space: usize, page: u64) -> Option<SwapId> {
+    let space = w.space(space);
+    space.segment.swap_of(&space.memory, page)
+}
+
+fn load(w: &mut Worlds, space: usize) -> Vec<u8> {
+    w.load(space, 0, PAGES * PAGE).expect("load")
+}
+
+/// In the middle of the next operation.
+fn meanwhile(w: &mut Worlds, point: Point, f: impl FnOnce(&mut Worlds) + 'static) {
+    w.interrupt = Some((point, Box::new(f)));
+}
+
+fn fail(w: &mut Worlds, at: u64, harm: Harm) {
+    w.fail(Failure {
+        kind: FailureKind::Swap(harm),
+        at,
+        for_good: false,
+    });
+}
+
+fn end(mut w: Worlds) {
+    w.check();
+    for space in 0..w.spaces.len() {
+        if w.spaces[space].is_some() {
+            w.exit(space);
+        }
+    }
+    assert_eq!(w.frames.borrow().used(), 0, "frames left");
+    assert_eq!(w.swap.handles().count(), 0, "swap files left");
+}
+
+#[test]
+fn changed_pages_leave_memory_and_come_back() {
+    let mut w = world();
+    let before = w.frames.borrow().used();
+    assert_eq!(out(&mut w, 0, 0, ALL), Ok(ALL));
+    assert_eq!(w.frames.borrow().used(), before - ALL);
+    assert_eq!(out(&mut w, 0, 0, ALL), Ok(0), "there are no more");
+    w.check();
+    assert_eq!(load(&mut w, 0), own());
+    assert_eq!(w.space(0).segment.swapped(), 0);
+    // Each time to the same places.
+    for round in 0..5 {
+        store(&mut w, 0, 100, &[round; 5000]);
+        assert_eq!(out(&mut w, 0, 0, ALL), Ok(ALL));
+        assert_eq!(w.swap.pages(), PAGES);
+        assert_eq!(load(&mut w, 0)[100..5100], [round; 5000]);
+    }
+    end(w);
+}
+
+#[test]
+fn a_page_out_takes_adjacent_dirty_pages_alone() {
+    let mut w = world();
+    vm::read(&mut w.process(0), 2 * PAGE as u64, PAGE as u64, 0, 0).expect("read");
+    w.load(0, 2 * PAGE, 1).expect("load");
+    assert_eq!(out(&mut w, 0, 1, ALL), Ok(1));
+    assert_eq!(out(&mut w, 0, 1, ALL), Ok(5));
+    assert!(matches!(state(&mut w, 0, 2), PageState::Resident(_)));
+    assert!(is_dirty(&mut w, 0, 0));
+    end(w);
+}
+
+#[test]
+fn a_store_during_a_page_out_wins() {
+    for point in [Point::Swap, Point::Swapped] {
+        let mut w = world();
+        assert_eq!(out(&mut w, 0, 7, 1), Ok(1));
+        meanwhile(&mut w, point, |w| store(w, 0, PAGE + 5, b"mine"));
+        assert_eq!(out(&mut w, 0, 0, 3), Ok(2), "{point:?}");
+        assert!(is_dirty(&mut w, 0, 1));
+        assert_eq!(&w.load(0, PAGE + 5, 4).unwrap(), b"mine");
+        assert_eq!(out(&mut w, 0, 0, 3), Ok(1));
+        let mut want = own();
+        want[PAGE + 5..PAGE + 9].copy_from_slice(b"mine");
+        assert_eq!(load(&mut w, 0), want);
+        end(w);
+    }
+}
+
+#[test]
+fn whatever_happens_to_pages_during_their_page_out_wins() {
+    let events: [fn(&mut Worlds); 5] = [
+        |w| vm::free(&mut w.process(0), 0, 2 * PAGE as u64).expect("free"),
+        |w| {
+            vm::read(&mut w.process(0), 100, 9000, 0, 0).expect("read");
+        },
+        |w| {
+            let wrote = vm::write(&mut w.process(0), 0, 3 * PAGE as u64, 0, 0);
+            assert_eq!(wrote, Ok(3 * PAGE as u64));
+        },
+        |w| w.fork(0, 1).expect("fork"),
+        |w| w.exit(0),
+    ];
+    for (number, event) in events.into_iter().enumerate() {
+        for point in [Point::Swap, Point::Swapped] {
+            for failed in [false, true] {
+                let (mut w, mut model) = (world(), own());
+                // There is a swap file already.
+                assert_eq!(out(&mut w, 0, 7, 1), Ok(1));
+                meanwhile(&mut w, point, event);
+                if failed {
+                    fail(&mut w, 0, Harm::Error);
+                }
+                let gone = out(&mut w, 0, 0, ALL);
+                assert_eq!(gone.is_err(), failed, "event {number}");
+                match number {
+                    0 => model[..2 * PAGE].fill(0),
+                    1 => model[100..9100].fill(0xf1),
+                    4 => {
+                        end(w);
+                        continue;
+                    }
+                    _ => {}
+                }
+                w.check();
+                assert_eq!(load(&mut w, 0), model, "event {number}");
+                if number == 3 {
+                    assert_eq!(load(&mut w, 1), own());
+                }
+                end(w);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_place_of_two_processes_is_never_overwritten() {
+    let mut w = world();
+    assert_eq!(out(&mut w, 0, 0, ALL), Ok(ALL));
+    w.fork(0, 1).expect("fork");
+    // World::swap_out panics if a place in use is written.
+    for space in [0, 1] {
+        store(&mut w, space, 10, &[space as u8; 9000]);
+        assert_eq!(out(&mut w, space, 0, 3), Ok(3));
+        w.check();
+    }
+    assert_ne!(place(&mut w, 0, 0), place(&mut w, 1, 0));
+    assert_eq!(place(&mut w, 0, 7), place(&mut w, 1, 7));
+    w.fork(1, 2).expect("fork");
+    w.exit(0);
+    for space in [1, 2] {
+        let mut want = own();
+        want[10..9010].fill(1);
+        assert_eq!(load(&mut w, space), want);
+    }
+    end(w);
+}
+
+#[test]
+fn no_page_leaves_while_it_is_on_its_way_to_a_file() {
+    let mut w = world();
+    meanwhile(&mut w, Point::BeforeCommit, |w| {
+        assert_eq!(out(w, 0, 0, 2), Ok(0));
+    });
+    let wrote = vm::write(&mut w.process(0), 0, 2 * PAGE as u64, 0, 0);
+    assert_eq!(wrote, Ok(2 * PAGE as u64));
+    assert!(matches!(state(&mut w, 0, 0), PageState::Resident(_)));
+    end(w);
+}
+
+#[test]
+fn swapped_pages_are_written_and_are_clean_then() {
+    let mut w = world();
+    assert_eq!(out(&mut w, 0, 0, ALL), Ok(ALL));
+    let len = (PAGES * PAGE) as u64;
+    assert_eq!(vm::write(&mut w.process(0), 0, len, 0, 0), Ok(len));
+    assert_eq!(model::server::Servers::content(&mut w.servers, 0), own());
+    assert!((0..ALL).all(|page| matches!(state(&mut w, 0, page), PageState::Resident(_))));
+    assert_eq!(w.space(0).segment.swapped(), 0);
+    end(w);
+}
+
+#[test]
+fn a_swapped_page_that_is_replaced_in_part_keeps_the_rest() {
+    for eager in [false, true] {
+        let mut w = world();
+        assert_eq!(out(&mut w, 0, 0, ALL), Ok(ALL));
+        let mut process = w.process(0);
+        process.eager = eager;
+        let n = 2 * PAGE as u64;
+        assert_eq!(vm::read(&mut process, 100, n, 0, 0), Ok(n));
+        vm::free(&mut w.process(0), 5 * PAGE as u64 - 9, 20).expect("free");
+        let mut want = own();
+        want[100..100 + 2 * PAGE].fill(0xf1);
+        want[5 * PAGE - 9..5 * PAGE + 11].fill(0);
+        assert_eq!(load(&mut w, 0), want);
+        end(w);
+    }
+}
+
+#[test]
+fn a_swapped_page_that_is_replaced_as_a_whole_is_not_brought_back() {
+    let mut w = world();
+    assert_eq!(out(&mut w, 0, 0, ALL), Ok(ALL));
+    // Every request would fail.
+    w.fail(Failure {
+        kind: FailureKind::Swap(Harm::Error),
+        at: 0,
+        for_good: true,
+    });
+    let two = 2 * PAGE as u64;
+    assert_eq!(vm::read(&mut w.process(0), 0, two, 0, 0), Ok(two));
+    let mut process = w.process(0);
+    process.eager = true;
+    assert_eq!(vm::read(&mut process, two, two, 0, 0), Ok(two));
+    vm::free(&mut w.process(0), 2 * two, two).expect("free");
+    assert_eq!(vm::overwrite(&mut w.process(0), 6), Ok(()));
+    w.check();
+    assert_eq!(w.space(0).segment.swapped(), 1);
+    w.heal();
+    end(w);
+}
+
+#[test]
+fn a_bit_flipped_in_swap_is_an_error_and_never_wrong_data() {
+    let mut w = world();
+    assert_eq!(out(&mut w, 0, 0, ALL), Ok(ALL));
+    let file = place(&mut w, 0, 3).expect("in swap");
+    for bit in [0, 1, 63, 64, 12345, 8 * PAGE - 1] {
+        w.swap.flip(file, 3, bit);
+        let before = state(&mut w, 0, 3);
+        for _ in 0..2 {
+            assert_eq!(w.load(0, 3 * PAGE, 1), Err(Errno::EBADMSG), "bit {bit}");
+            assert_eq!(w.store(0, 3 * PAGE, &[1]), (0, Err(Errno::EBADMSG)));
+            assert_eq!(state(&mut w, 0, 3), before);
+        }
+        let wrote = vm::write(&mut w.process(0), 3 * PAGE as u64, 9, 0, 0);
+        assert_eq!(wrote, Err(Errno::EIO));
+        let wrote = vm::write(&mut w.process(0), 2 * PAGE as u64, 9000, 0, 0);
+        assert_eq!(wrote, Ok(PAGE as u64), "the page before it");
+        w.swap.flip(file, 3, bit);
+    }
+    assert_eq!(load(&mut w, 0), own());
+    end(w);
+}
+
+#[test]
+fn a_page_out_that_fails_leaves_pages_dirty_and_their_bytes_right() {
+    for (at, harm, error) in [
+        (0, Harm::Error, Errno::EIO),
+        (1, Harm::Error, Errno::EIO),
+        (0, Harm::FullOrFlipped, Errno::ENOSPC),
+        (1, Harm::FullOrFlipped, Errno::ENOSPC),
+    ] {
+        let mut w = world();
+        fail(&mut w, at, harm);
+        assert_eq!(out(&mut w, 0, 0, ALL), Err(error));
+        assert!((0..ALL).all(|page| is_dirty(&mut w, 0, page)));
+        w.check();
+        assert_eq!(load(&mut w, 0), own());
+        store(&mut w, 0, 0, b"new");
+        assert_eq!(out(&mut w, 0, 0, ALL), Ok(ALL));
+        assert_eq!(w.load(0, 0, 3).as_deref(), Ok(&b"new"[..]));
+        end(w);
+    }
+}
+
+#[test]
+fn a_page_out_that_may_arrive_late_meets_no_later_one() {
+    let mut w = world();
+    assert_eq!(out(&mut w, 0, 7, 1), Ok(1));
+    let first = place(&mut w, 0, 7);
+    fail(&mut w, 0, Harm::Error);
+    assert_eq!(out(&mut w, 0, 0, 2), Err(Errno::EIO));
+    store(&mut w, 0, 0, b"new");
+    assert_eq!(out(&mut w, 0, 0, 2), Ok(2));
+    assert_ne!(
+        place(&mut w, 0, 0),
+        first,
+        "the late one would overwrite it"
+    );
+    // A full server has said that it did nothing.
+    let second = place(&mut w, 0, 0);
+    fail(&mut w, 0, Harm::FullOrFlipped);
+    assert_eq!(out(&mut w, 0, 3, 2), Err(Errno::ENOSPC));
+    assert_eq!(out(&mut w, 0, 3, 2), Ok(2));
+    assert_eq!(place(&mut w, 0, 3), second);
+    end(w);
+}
+
+#[test]
+fn one_page_out_of_a_segment_at_a_time() {
+    let mut w = world();
+    meanwhile(&mut w, Point::Swap, |w| {
+        assert_eq!(out(w, 0, 4, 2), Ok(0));
+    });
+    assert_eq!(out(&mut w, 0, 0, 2), Ok(2));
+    assert_eq!(out(&mut w, 0, 4, 2), Ok(2));
+    end(w);
+}
+
+#[test]
+fn without_swap_pages_stay() {
+    struct None_<'a>(&'a mut Worlds);
+    impl vm::Swap for None_<'_> {}
+    impl vm::Pager for None_<'_> {
+        type Memory = model::memory::SimMemory;
+        fn with<R>(
+            &mut self,
+            f: impl FnOnce(&mut vm::Segment, &mut Self::Memory) -> R,
+        ) -> Option<R> {
+            let space = self.0.space(0);
+            Some(f(&mut space.segment, &mut space.memory))
+        }
+        fn release(&mut self, _frame: vm::Frame) {
+            unreachable!("nothing was sent")
+        }
+    }
+    let mut w = world();
+    assert_eq!(vm::page_out(&mut None_(&mut w), 0..ALL), Err(Errno::ENOSPC));
+    assert!((0..ALL).all(|page| is_dirty(&mut w, 0, page)));
+    assert_eq!(out(&mut w, 0, 0, ALL), Ok(ALL), "the next may");
+    end(w);
+}
+
+#[test]
+fn room_in_swap_is_given_back_when_pages_are_dropped() {
+    let mut w = world();
+    assert_eq!(out(&mut w, 0, 0, ALL), Ok(ALL));
+    let free = |w: &mut Worlds, space: usize, page: usize, count: usize| {
+        let (at, n) = (page * PAGE, count * PAGE);
+        vm::free(&mut w.process(space), at as u64, n as u64).expect("free");
+        w.check();
+        w.swap.pages()
+    };
+    assert_eq!(free(&mut w, 0, 1, 2), PAGES - 2);
+    assert_eq!(free(&mut w, 0, 4, 1), PAGES - 3);
+    // What another process has stays until that is gone.
+    w.fork(0, 1).expect("fork");
+    assert_eq!(free(&mut w, 0, 5, 1), PAGES - 3);
+    assert_eq!(free(&mut w, 1, 6, 1), PAGES - 3);
+    w.exit(1);
+    assert_eq!(free(&mut w, 0, 7, 1), PAGES - 5, "6 is in use, 5 and 7 go");
+    assert_eq!(free(&mut w, 0, 6, 1), PAGES - 6);
+    assert_eq!(free(&mut w, 0, 0, PAGES), 0);
+    assert_eq!(w.swap.handles().count(), 0, "nor is the file kept");
+    end(w);
+}
