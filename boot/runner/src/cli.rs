@@ -6,6 +6,7 @@ use crate::guest::{Debugger, Guest, MEMORY};
 use crate::guests::Profile;
 use crate::qemu::Accel;
 use crate::session::Input;
+use crate::swap::{self, Swap};
 use crate::{checkout, guests, own, setup, share, terminal};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -54,6 +55,11 @@ struct MachineArgs {
     /// or `store=DIR`; docs/protocol.md lists them.
     #[arg(long, value_name = "OPTION,...", global = true)]
     host_options: Option<String>,
+    /// Where the guest's memory goes that does not fit into `--mem`: an image of
+    /// SIZE that is gone afterwards, DIR on the host, or `none` [default: 4G, of
+    /// which the host stores only what is used].
+    #[arg(long, value_name = "SIZE|DIR|none", global = true)]
+    swap: Option<String>,
     /// Memory of the guest: 16M, 1.5G, ... [default: 2G].
     #[arg(long, value_name = "SIZE", global = true)]
     mem: Option<String>,
@@ -211,7 +217,12 @@ impl MachineArgs {
     }
 
     fn guest(self, verbosity: Verbosity) -> Result<Guest, Failure> {
+        let swap = match &self.swap {
+            Some(text) => Swap::parse(text)?,
+            None => Swap::Size(swap::SIZE),
+        };
         let mut guest = Guest::new()
+            .swap(swap)
             .profile(self.profile())
             .mem(self.mem.as_deref().unwrap_or(MEMORY))
             .eager(self.eager)

@@ -11,6 +11,7 @@ use crate::judge::{self, EXIT_HALT, Report};
 use crate::qemu::{Accel, Machine, Time};
 use crate::session::{End, Input, Record, Session};
 use crate::share::Lock;
+use crate::swap::{Place, Swap};
 use crate::symbols::Symbols;
 use crate::{memory, setup};
 use std::collections::BTreeMap;
@@ -45,6 +46,7 @@ pub enum Debugger {
 pub struct Guest {
     share: Option<PathBuf>,
     lock: Option<Arc<Lock>>,
+    swap: Swap,
     profile: Profile,
     memory: String,
     accel: Accel,
@@ -66,12 +68,13 @@ impl Default for Guest {
 }
 
 impl Guest {
-    /// A guest with the default memory, nothing shared, no time limit, whose
+    /// A guest with the default memory, nothing shared, no swap, no time limit, whose
     /// kernel reports warnings only.
     pub fn new() -> Guest {
         Guest {
             share: None,
             lock: None,
+            swap: Swap::None,
             profile: Profile::Quick,
             memory: MEMORY.into(),
             accel: Accel::Tcg,
@@ -98,6 +101,12 @@ impl Guest {
     pub fn share_locked(mut self, directory: PathBuf, lock: Lock) -> Guest {
         self.share = Some(directory);
         self.lock = Some(Arc::new(lock));
+        self
+    }
+
+    /// Where its memory goes that does not fit.
+    pub fn swap(mut self, swap: Swap) -> Guest {
+        self.swap = swap;
         self
     }
 
@@ -214,6 +223,7 @@ impl Guest {
         self.check()?;
         // Before anything is built: a directory that cannot be shared is named.
         let lock = self.lock()?;
+        let swap = self.swap.prepare()?;
         setup::provide(self.verbosity)?;
         if matches!(self.gdb, Debugger::Start(_)) {
             setup::provide_gdb(self.verbosity)?;
@@ -222,7 +232,7 @@ impl Guest {
         guests.programs.extend(self.programs.iter().cloned());
         let bundle = match &self.bundle {
             Some(bytes) => bytes.clone(),
-            None => self.pack(&guests)?,
+            None => self.pack(&guests, &swap)?,
         };
         let gdb = match self.gdb {
             Debugger::None => None,
@@ -245,6 +255,7 @@ impl Guest {
             accel: self.accel.usable(),
             time: self.time,
             share: self.share.clone(),
+            swap,
             gdb: gdb.as_ref().map(Gdb::socket),
         };
         let symbols = Symbols::new(guests.kernel, guests.programs, self.share.clone());
@@ -292,12 +303,16 @@ impl Guest {
         }
     }
 
-    fn pack(&self, guests: &Guests) -> Result<Vec<u8>, Failure> {
+    fn pack(&self, guests: &Guests, swap: &Place) -> Result<Vec<u8>, Failure> {
         let mut bundle = Bundle::new();
         bundle.add_stripped("kernel", &guests.kernel)?;
         let mut options = self.options.clone();
         if self.input.is_piped() {
             options.insert("input".into(), "pipe".into());
+        }
+        if let Some(value) = swap.option() {
+            // A test may have the device without its use.
+            options.entry("swap".into()).or_insert_with(|| value.into());
         }
         let lines = options.iter().flat_map(|(key, value)| {
             let lines = value.split('\n');

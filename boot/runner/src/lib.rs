@@ -3,9 +3,9 @@
 //!
 //! It installs the bare-metal target and QEMU ([`setup`]), builds loader,
 //! kernel and programs ([`guests`]) from its sources ([`checkout`]), packs them
-//! ([`bundle`]), locks the shared directory ([`share`]), starts QEMU ([`qemu`])
-//! and attends to it ([`session`]): the console is relayed ([`console`],
-//! [`terminal`]), addresses in backtraces get names ([`symbols`]), verdicts are
+//! ([`bundle`]), locks the shared directory ([`share`]), makes room to swap
+//! ([`swap`]), starts QEMU ([`qemu`]) and attends to it ([`session`]): the console
+//! is relayed ([`console`], [`terminal`]), addresses in backtraces get names ([`symbols`]), verdicts are
 //! judged ([`judge`]), gdb is served ([`gdb`]), and users' own tests are run
 //! ([`own`]). [`Guest`] ties it together.
 #![deny(unsafe_op_in_unsafe_fn)]
@@ -27,6 +27,7 @@ pub mod qemu;
 pub mod session;
 pub mod setup;
 pub mod share;
+pub mod swap;
 pub mod symbols;
 pub mod terminal;
 
@@ -35,3 +36,4 @@ pub use failure::Failure;
 pub use guest::{Debugger, Guest, Outcome};
 pub use qemu::Accel;
 pub use session::{End, Input};
+pub use swap::Swap;

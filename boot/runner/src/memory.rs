@@ -15,7 +15,7 @@ const MAX_MIB: u64 = 1 << 20;
 pub fn mebibytes(text: &str) -> Result<u64, Failure> {
     let wrong = |why: String| Failure::setup(format!("--mem {text}: {why}"));
     let bytes =
-        parse(text).ok_or_else(|| wrong("not an amount of memory like 512M, 1.5G or 2G".into()))?;
+        bytes(text).ok_or_else(|| wrong("not an amount of memory like 512M, 1.5G or 2G".into()))?;
     let mebibytes = bytes.div_ceil(1 << 20);
     if mebibytes < MIN_MIB {
         return Err(wrong(format!("a guest needs {MIN_MIB}M at least")));
@@ -26,8 +26,8 @@ pub fn mebibytes(text: &str) -> Result<u64, Failure> {
     Ok(mebibytes)
 }
 
-/// Bytes, saturating.
-fn parse(text: &str) -> Option<u64> {
+/// The amount in bytes, saturating; `None`: it is no amount.
+pub fn bytes(text: &str) -> Option<u64> {
     let letter = text.chars().last()?;
     let shift = match letter.to_ascii_uppercase() {
         'K' => 10,

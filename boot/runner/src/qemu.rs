@@ -2,6 +2,7 @@
 
 use crate::failure::{Failure, say};
 use crate::setup::QEMU;
+use crate::swap::Place;
 use std::fs::{self, OpenOptions};
 use std::os::fd::{BorrowedFd, RawFd};
 use std::os::unix::process::CommandExt;
@@ -62,6 +63,8 @@ pub struct Machine {
     pub time: Time,
     /// The directory exported over virtio-9p.
     pub share: Option<PathBuf>,
+    /// Where it swaps to.
+    pub swap: Place,
     /// The socket where gdb may attach; the guest waits for it.
     pub gdb: Option<PathBuf>,
 }
@@ -85,6 +88,8 @@ pub struct Inherited {
     pub verdicts: RawFd,
     /// Carries the lock on the shared directory.
     pub lock: Option<RawFd>,
+    /// The swap image, to be read and written.
+    pub swap: Option<RawFd>,
 }
 
 /// QEMU for `machine`, not started yet. Its standard input and output are the
@@ -124,11 +129,22 @@ pub fn command(machine: &Machine, inherited: Inherited) -> Result<Command, Failu
         &format!("file:/proc/self/fd/{}", inherited.verdicts),
     ]);
     if let Some(share) = &machine.share {
-        qemu.args(["-fsdev", &export(share)?]);
+        add_directory(&mut qemu, "host", share)?;
+    }
+    if let Place::Directory(directory) = &machine.swap {
+        add_directory(&mut qemu, "swap", directory)?;
+    }
+    if let Some(image) = inherited.swap {
+        // Its content is worth nothing after the run, so it need not be safe on the
+        // host's disk; a full disk is an error for the guest, which is not stopped.
         qemu.args([
-            "-device",
-            "virtio-9p-pci,fsdev=host,mount_tag=host,disable-legacy=on",
+            "-drive",
+            &format!(
+                "if=none,id=swap,file=/proc/self/fd/{image},format=raw,cache=unsafe,\
+                 discard=unmap,werror=report,rerror=report"
+            ),
         ]);
+        qemu.args(["-device", "virtio-blk-pci,drive=swap,disable-legacy=on"]);
     }
     if let Some(socket) = &machine.gdb {
         let path = socket.display().to_string().replace(',', ",,");
@@ -164,6 +180,7 @@ fn prepare_child(runner: u32, inherited: Inherited) -> std::io::Result<()> {
         Some(inherited.bundle),
         Some(inherited.verdicts),
         inherited.lock,
+        inherited.swap,
     ]
     .into_iter()
     .flatten()
@@ -176,21 +193,29 @@ fn prepare_child(runner: u32, inherited: Inherited) -> std::io::Result<()> {
     Ok(())
 }
 
-/// QEMU's arguments to export `share`.
-fn export(share: &Path) -> Result<String, Failure> {
-    let path = share
+/// Exports a directory over virtio-9p under a mount tag.
+fn add_directory(qemu: &mut Command, tag: &str, directory: &Path) -> Result<(), Failure> {
+    qemu.args(["-fsdev", &export(tag, directory)?]);
+    let device = format!("virtio-9p-pci,fsdev={tag},mount_tag={tag},disable-legacy=on");
+    qemu.args(["-device", &device]);
+    Ok(())
+}
+
+/// QEMU's description of an exported directory.
+fn export(id: &str, directory: &Path) -> Result<String, Failure> {
+    let path = directory
         .to_str()
         .filter(|path| !path.contains('\n'))
         .ok_or_else(|| {
             Failure::setup(format!(
-                "shared directory {}: QEMU cannot take this name",
-                share.display()
+                "directory {}: QEMU cannot take this name",
+                directory.display()
             ))
         })?;
     // QEMU's option lists need commas in values doubled.
     let path = path.replace(',', ",,");
     Ok(format!(
-        "local,id=host,path={path},security_model=none,multidevs=remap"
+        "local,id={id},path={path},security_model=none,multidevs=remap"
     ))
 }
 
@@ -200,7 +225,7 @@ mod tests {
 
     #[test]
     fn commas_in_the_shared_directory_are_escaped() {
-        let words = export(Path::new("/a,b")).unwrap();
+        let words = export("host", Path::new("/a,b")).unwrap();
         assert!(words.contains("path=/a,,b,security_model=none"), "{words}");
     }
 }

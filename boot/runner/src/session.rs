@@ -6,6 +6,7 @@ use crate::diagnostics;
 use crate::failure::{Context, Failure, say};
 use crate::qemu::{self, Accel, Inherited, Machine};
 use crate::share::Lock;
+use crate::swap::Place;
 use crate::terminal;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -326,6 +327,10 @@ impl Process {
             bundle: bundle.as_raw_fd(),
             verdicts: verdicts_end.as_raw_fd(),
             lock: session.lock.as_ref().map(|lock| lock.file().as_raw_fd()),
+            swap: match &session.machine.swap {
+                Place::Image(image) => Some(image.as_raw_fd()),
+                Place::None | Place::Directory(_) => None,
+            },
         };
         let mut command = qemu::command(&session.machine, inherited)?;
         if !matches!(session.input, Input::None) {

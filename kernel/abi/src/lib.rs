@@ -132,8 +132,10 @@ pub mod privilege {
     /// The system depends on the process: it may use the last free frames, and
     /// is not ended when memory runs out.
     pub const SERVICE: u64 = 16;
+    /// Decide where memory goes that does not fit.
+    pub const SWAP: u64 = 32;
     /// All privileges.
-    pub const ALL: u64 = 31;
+    pub const ALL: u64 = 63;
 }
 
 #[cfg(test)]

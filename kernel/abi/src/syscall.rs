@@ -141,4 +141,7 @@ calls! {
     /// those charged to the account of this process; `count` 0: none. Returns
     /// the rest of the previous count. For tests.
     FailAlloc = 54,
+    /// `(fd)`: memory that does not fit goes to temporary files in that directory, or
+    /// in the top directory of the server at that channel. It has no snapshots.
+    SwapOn = 55,
 }

@@ -3,12 +3,14 @@
 //! [`rpc`] sends a T message and waits for its R, many at a time; [`deliver`]
 //! takes the R messages when the server sends them and copies a payload once,
 //! from the server's memory into the waiting frames. [`remote`] has the files,
-//! [`snapshots`] the table of snapshots held at servers.
+//! [`snapshots`] the table of snapshots held at servers, [`swap`] the place of memory
+//! without frames.
 mod deliver;
 pub mod put;
 pub mod remote;
 pub mod rpc;
 pub mod snapshots;
+pub mod swap;
 
 use crate::chan::{DEPTH, End, Piece, room};
 use crate::counters;

@@ -164,6 +164,20 @@ impl Remote {
         }
     }
 
+    /// One more fid for the same file, not open.
+    pub fn another(&self) -> Result<Remote, Errno> {
+        let step = Step {
+            names: &[],
+            from: self.fid,
+            from_qid: self.qid,
+            kept: None,
+        };
+        match step.take(&self.mount)? {
+            Reached::End(remote) => Ok(remote),
+            Reached::Link(..) | Reached::Nothing(..) => Err(Errno::EPROTO),
+        }
+    }
+
     /// Makes a request whose reply only says that it was done. That the reply is of
     /// the right kind has been checked before it is here.
     fn ask(&self, request: &Request<'_>) -> Result<(), Errno> {

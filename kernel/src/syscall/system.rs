@@ -1,6 +1,8 @@
 //! Calls on the system as a whole.
 use super::Arguments;
+use crate::client::swap;
 use crate::counters;
+use crate::file::Node;
 use crate::proc::{self, Process};
 use crate::seg::user;
 use crate::{options, text};
@@ -145,6 +147,23 @@ pub fn halt(a: &Arguments) -> Result<u64, Errno> {
     let line = text::format(format_args!("@exit {}\n", a.words()[0] & 0xff));
     serial::com2(line.as_bytes());
     hw::exit_qemu(EXIT_DONE)
+}
+
+pub fn swap_on(a: &Arguments) -> Result<(), Errno> {
+    a.check(privilege::SWAP)?;
+    let file = a.file(0)?;
+    let set = match &file.node {
+        Node::Remote(directory) => swap::set_place(directory),
+        Node::Channel(end) => swap::connect(end.clone()),
+        Node::Root(_) | Node::Port(_) => Err(Errno::EINVAL),
+    };
+    match set {
+        Err(Errno::EOPNOTSUPP) => {
+            a.explain(format_args!("{}: a server with snapshots", file.path));
+            set
+        }
+        set => a.about(&file.path, set),
+    }
 }
 
 /// A failure on purpose, in a system that runs tests.

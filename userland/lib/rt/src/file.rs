@@ -242,6 +242,14 @@ impl File {
         self.mount_with(path, abi::bind::REPLACE)
     }
 
+    /// Memory that does not fit goes to temporary files in this directory from now on,
+    /// or in the top directory of the server at this channel. Needs the privilege
+    /// `SWAP`.
+    pub fn swap_on(&self) -> Result<(), Errno> {
+        // SAFETY: touches no memory.
+        unsafe { sys::call1(Call::SwapOn, u64::from(self.fd)) }.map(drop)
+    }
+
     /// As [`File::mount`]; `flags` as in [`abi::bind`] select a replacement of
     /// `path` or a union with it.
     pub fn mount_with(self, path: impl AsRef<[u8]>, flags: u64) -> Result<(), Errno> {

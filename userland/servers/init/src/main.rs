@@ -36,6 +36,12 @@ fn main(_args: rt::Args) -> u8 {
     if let Err(failure) = &console {
         eprintln!("init: no console: {failure}");
     }
+    // Before anything that could make memory scarce.
+    if let Some(kind) = options.get("swap").filter(|kind| *kind != "none")
+        && let Err(failure) = services.swap(kind)
+    {
+        eprintln!("init: no swap: {failure}");
+    }
     let host = options.get("host").unwrap_or_default();
     if let Err(failure) = services.host_directory(host) {
         eprintln!("init: no host directory at /n/host: {failure}");

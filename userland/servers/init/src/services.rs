@@ -1,7 +1,7 @@
 //! Starts servers, mounts their trees, and restarts servers that end.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use rt::abi::{bind, mode, privilege};
@@ -18,12 +18,11 @@ pub struct Services {
 impl Services {
     /// Starts consfs and makes the console standard input, output and error.
     pub fn console(&mut self) -> Result<(), Failure> {
-        self.start(
-            "/bin/consfs",
-            TERMINAL,
-            privilege::DEVICE | privilege::SERVICE,
-            "",
-        )?;
+        self.start(Known {
+            privileges: privilege::DEVICE | privilege::SERVICE,
+            again: 0,
+            ..Known::new(&["/bin/consfs"], TERMINAL)
+        })?;
         for (new, old) in [("/dev/term/cons", CONSOLE), ("/dev/term/consctl", CONTROL)] {
             sys::bind(new, old, bind::REPLACE).about(old)?;
         }
@@ -43,33 +42,36 @@ impl Services {
     /// Starts hostfs: driver and snapshots in one process. `options` are mount
     /// options, as of `mount -o`.
     pub fn host_directory(&mut self, options: &str) -> Result<(), Failure> {
-        let privileges = privilege::DEVICE | privilege::COUNTERS | privilege::SERVICE;
-        let name = format!("?{options}");
-        self.start("/bin/hostfs", "/n/host", privileges, &name)
+        self.start(Known {
+            privileges: privilege::DEVICE | privilege::COUNTERS | privilege::SERVICE,
+            name: format!("?{options}"),
+            ..Known::new(&["/bin/hostfs"], "/n/host")
+        })
     }
 
     /// Starts ramfs: files in memory.
     pub fn memory(&mut self) -> Result<(), Failure> {
-        self.start("/bin/ramfs", "/tmp", privilege::SERVICE, "")
+        self.start(Known::new(&["/bin/ramfs"], "/tmp"))
     }
 
-    /// Starts the server at `path` with `privileges` and mounts its tree `name`
-    /// at `place`.
-    fn start(
-        &mut self,
-        path: &'static str,
-        place: &'static str,
-        privileges: u64,
-        name: &str,
-    ) -> Result<(), Failure> {
-        self.known.get_mut().push(Known {
-            pid: 0,
-            path,
-            place,
-            privileges,
-            name: name.to_string(),
-            again: if place == TERMINAL { 0 } else { AGAIN },
-        });
+    /// Starts swapfs, and makes its files the place of memory that does not fit.
+    /// `kind` is the boot option: where its files are.
+    pub fn swap(&mut self, kind: &str) -> Result<(), Failure> {
+        let argv: &[&str] = match kind {
+            "image" => &["/bin/swapfs"],
+            "directory" => &["/bin/swapfs", "swap"],
+            _ => return Err(Failure::new(format_args!("swap={kind}: no such place"))),
+        };
+        self.start(Known {
+            privileges: privilege::DEVICE | privilege::SERVICE,
+            task: Task::Swap,
+            ..Known::new(argv, "swap")
+        })
+    }
+
+    /// Starts a server and mounts its tree.
+    fn start(&mut self, server: Known) -> Result<(), Failure> {
+        self.known.get_mut().push(server);
         match self.known.get_mut().last_mut() {
             Some(known) => known.start(),
             None => Ok(()),
@@ -83,7 +85,7 @@ impl Services {
         let Some(server) = known.iter_mut().find(|known| known.pid == ended.pid()) else {
             return;
         };
-        let (path, status, text) = (server.path, ended.status(), ended.text());
+        let (path, status, text) = (server.argv[0], ended.status(), ended.text());
         // The log works without a console.
         say(&format!("{path} ended with status {status}: {text}"));
         if status == 0 || server.again == 0 {
@@ -92,7 +94,9 @@ impl Services {
         server.again -= 1;
         // The name leads to the dead server; unmounting uncovers the files
         // below.
-        let _ = sys::unmount(server.place);
+        if server.task == Task::Files {
+            let _ = sys::unmount(server.place);
+        }
         match server.start() {
             Ok(()) => say(&format!("{path} was started again at {}", server.place)),
             Err(failure) => say(&format!("{path} was not started again: {failure}")),
@@ -111,21 +115,53 @@ fn say(text: &str) {
 /// A server and how to start it.
 struct Known {
     pid: u64,
-    path: &'static str,
+    argv: &'static [&'static str],
     place: &'static str,
     privileges: u64,
     name: String,
     /// How often it may be restarted. Never for the console, because
     /// descriptors that other programs have open there cannot recover.
     again: u32,
+    task: Task,
+}
+
+/// The purpose of a server's tree.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Task {
+    /// Files for programs.
+    Files,
+    /// The place of memory that does not fit.
+    Swap,
 }
 
 impl Known {
+    /// A server with the privileges of one that uses no device.
+    fn new(argv: &'static [&'static str], place: &'static str) -> Known {
+        Known {
+            pid: 0,
+            argv,
+            place,
+            privileges: privilege::SERVICE,
+            name: String::new(),
+            again: AGAIN,
+            task: Task::Files,
+        }
+    }
+
     fn start(&mut self) -> Result<(), Failure> {
-        let (path, place) = (self.path, self.place);
-        let server = service::start(path, &[path], self.privileges)?;
+        let (path, place) = (self.argv[0], self.place);
+        let server = service::start(path, self.argv, self.privileges)?;
         self.pid = server.pid;
-        let mounted = server.channel.mount_as(place, bind::REPLACE, &self.name);
-        mounted.about(format_args!("{place}: mounting {path}"))
+        match self.task {
+            Task::Files => {
+                let mounted = server.channel.mount_as(place, bind::REPLACE, &self.name);
+                mounted.about(format_args!("{place}: mounting {path}"))
+            }
+            // Without a name: programs must not get to memory of others.
+            Task::Swap => server
+                .channel
+                .swap_on()
+                .about(format_args!("{place}: {path}")),
+        }
     }
 }
