@@ -42,32 +42,29 @@ pub fn turn_over(vector: u8) {
 
 #[inline(never)] // a place for a debugger to stop at
 pub fn page_fault(process: &Process, frame: &TrapFrame, fault: PageFault) {
-    let (va, fetch) = (fault.address, fault.fetch);
-    let access = if fault.write {
-        Access::Store
-    } else {
-        Access::Load
+    let va = fault.address;
+    let access = match (fault.write, fault.fetch) {
+        (true, _) => Access::Store,
+        (false, true) => Access::Fetch,
+        (false, false) => Access::Load,
     };
-    let denied = if fault.privileged {
+    let denied = match fault.privileged {
         // No page made ready would help.
-        Denied::Privileged
-    } else if fetch && !executable(process, va) {
-        Denied::NotExecutable
-    } else {
-        match resolve(&process.space, va, access) {
+        true => Denied::Privileged,
+        false => match resolve(&process.space, va, access) {
             Ok(()) => return,
             Err(denied) => denied,
-        }
+        },
     };
     // A note or an order to end cut the wait short; without the latter the
     // instruction is tried again.
     if denied == Denied::Failed(Errno::EINTR) || sched::ending() {
         return;
     }
-    let what = match (fetch, access) {
-        (true, _) => "execute",
-        (false, Access::Load) => "read",
-        (false, Access::Store) => "write",
+    let what = match access {
+        Access::Fetch => "execute",
+        Access::Load => "read",
+        Access::Store => "write",
     };
     let why = denied.text(va);
     let text = crate::text::format(format_args!(
@@ -75,12 +72,6 @@ pub fn page_fault(process: &Process, frame: &TrapFrame, fault: PageFault) {
         frame.rip()
     ));
     fault_note(process, frame, &text, va);
-}
-
-/// A fetch from a segment that is not for instructions is not a fault that
-/// could be resolved.
-fn executable(process: &Process, va: u64) -> bool {
-    process.space.lock().find(va).is_none_or(|s| s.execute)
 }
 
 /// Sends the note for a fault. Without a handler it ends the process, and the

@@ -4,6 +4,7 @@
 //! and does the rest: it tries without blocking, waits with nothing locked for
 //! the one message that the page needs, and checks again.
 use super::host::Operation;
+use super::view::View;
 use super::{Content, Segment, SegmentKind, Space, SpaceLock};
 use crate::client::snapshots;
 use crate::counters;
@@ -14,7 +15,7 @@ use alloc::string::String;
 use core::ops::Range;
 use hw::named;
 use hw::paging::Prot;
-use vm::{Access, SnapId};
+use vm::{Access, Need, SnapId};
 
 /// Why an access cannot be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,19 +96,12 @@ impl Denied {
     }
 }
 
-/// The error of an operation at `va` of a segment of virtual memory.
-fn denied(space: &mut Space, segment: u64, va: u64, errno: Errno) -> Denied {
+/// The error of an operation at byte `at` of a segment of virtual memory.
+fn denied(content: &vm::Segment, view: &View, at: u64, errno: Errno) -> Denied {
     let failed = Denied::Failed(errno);
     if matches!(errno, Errno::ENOMEM | Errno::EINTR) {
         return failed;
     }
-    let Some((view, segment)) = space.by_id(segment) else {
-        return failed;
-    };
-    let Content::Virtual(content) = &segment.content else {
-        return failed;
-    };
-    let at = va - segment.base;
     if content.state(view, at / PAGE).place().is_some() {
         return Denied::Swap(errno);
     }
@@ -122,12 +116,6 @@ fn denied(space: &mut Space, segment: u64, va: u64, errno: Errno) -> Denied {
 /// How far below the stack an access counts as its overflow.
 const STACK_REACH: u64 = 1 << 20;
 
-enum Look {
-    /// The VM core decides: segment, page.
-    Virtual(u64, u64),
-    Done,
-}
-
 /// Makes the page at `va` ready for `access`, waiting for its content if it is
 /// asleep. Where frames are out, waits for others to give some back.
 pub fn resolve(space: &SpaceLock, va: u64, access: Access) -> Result<(), Denied> {
@@ -140,30 +128,47 @@ pub fn resolve(space: &SpaceLock, va: u64, access: Access) -> Result<(), Denied>
 }
 
 fn try_resolve(space: &SpaceLock, va: u64, access: Access) -> Result<(), Denied> {
-    counters::add(Stat64::Faults, 1);
-    let look = look_up(&mut space.lock(), va, access)?;
-    match look {
-        Look::Done => Ok(()),
-        Look::Virtual(segment, page) => {
-            let mut operation = Operation::new(space, segment);
-            let resolved = vm::fault(&mut operation, page, access);
-            resolved.map_err(|errno| denied(&mut space.lock(), segment, va, errno))
-        }
+    let touched = at_page(&mut space.lock(), va, access, |content, view, page| {
+        content.touch(view, page, access)
+    })?;
+    match touched {
+        Some(Touched {
+            segment,
+            at,
+            result: Some(need),
+        }) => wait_for(space, (segment, at), access, need),
+        _ => Ok(()),
     }
+}
+
+/// Provides what a page needs before it can be mapped.
+#[cold]
+fn wait_for(
+    space: &SpaceLock,
+    (segment, at): (u64, u64),
+    access: Access,
+    need: Need,
+) -> Result<(), Denied> {
+    let mut operation = Operation::new(space, segment);
+    let resolved = vm::satisfy(&mut operation, at / PAGE, access, need);
+    resolved.map_err(|errno| {
+        if let Some((view, segment)) = space.lock().by_id(segment)
+            && let Content::Virtual(content) = &segment.content
+        {
+            return denied(content, view, at, errno);
+        }
+        Denied::Failed(errno)
+    })
 }
 
 /// Prepares the page at `va` for a store to all of it, without loading its
 /// content. Never waits; the caller stores before anything else runs.
 pub fn overwrite(space: &SpaceLock, va: u64) -> Result<(), Denied> {
-    counters::add(Stat64::Faults, 1);
-    let look = look_up(&mut space.lock(), va, Access::Store)?;
-    match look {
-        Look::Done => Ok(()),
-        Look::Virtual(segment, page) => {
-            let mut operation = Operation::new(space, segment);
-            vm::overwrite(&mut operation, page).map_err(Denied::Failed)
-        }
-    }
+    let space = &mut space.lock();
+    at_page(space, va, Access::Store, |content, view, page| {
+        content.overwrite(view, page)
+    })
+    .map(drop)
 }
 
 /// Returns true if a page of the range must be loaded before a part of it can
@@ -185,29 +190,55 @@ pub fn sleeps(space: &SpaceLock, range: Range<u64>) -> bool {
     false
 }
 
-fn look_up(space: &mut Space, va: u64, access: Access) -> Result<Look, Denied> {
-    let Some(segment) = space.find(va) else {
+/// A page of virtual memory after an access to it.
+struct Touched<T> {
+    /// The segment's id.
+    segment: u64,
+    /// The byte in it.
+    at: u64,
+    result: T,
+}
+
+/// Calls `touch` with the page at `va` if that is virtual memory that may be
+/// accessed so. Any other memory it maps; `None`.
+#[inline]
+fn at_page<T>(
+    space: &mut Space,
+    va: u64,
+    access: Access,
+    touch: impl FnOnce(&mut vm::Segment, &mut View, u64) -> Result<T, Errno>,
+) -> Result<Option<Touched<T>>, Denied> {
+    counters::add(Stat64::Faults, 1);
+    let resident = space.resident;
+    let Some((view, segment)) = space.find_mut(va) else {
         return Err(missing(space, va));
     };
-    if access == Access::Store && !segment.write {
-        return Err(Denied::ReadOnly);
+    match access {
+        Access::Store if !segment.write => return Err(Denied::ReadOnly),
+        Access::Fetch if !segment.execute => return Err(Denied::NotExecutable),
+        Access::Load | Access::Store | Access::Fetch => {}
     }
-    let (id, page) = (segment.id, (va - segment.base) / PAGE);
-    if !matches!(segment.content, Content::Virtual(_)) {
-        return map_fixed(space, id, va & !(PAGE - 1));
-    }
+    let at = va - segment.base;
+    let Content::Virtual(content) = &mut segment.content else {
+        return map_fixed(view, segment, va & !(PAGE - 1)).map(|()| None);
+    };
+    let page = at / PAGE;
     // Content that is asleep in a server could not be read when it began to serve.
-    if space.resident && space.sleeps(id, page..page + 1) {
-        return Err(denied(space, id, va, Errno::EIO));
+    if resident && content.sleeps(view, page..page + 1) {
+        return Err(denied(content, view, at, Errno::EIO));
     }
-    Ok(Look::Virtual(id, page))
+    match touch(content, view, page) {
+        Ok(result) => Ok(Some(Touched {
+            segment: segment.id,
+            at,
+            result,
+        })),
+        Err(errno) => Err(denied(content, view, at, errno)),
+    }
 }
 
 /// Maps the page at `va` of a segment whose frames are not the VM core's affair.
-fn map_fixed(space: &mut Space, id: u64, va: u64) -> Result<Look, Denied> {
-    let Some((view, segment)) = space.by_id(id) else {
-        return Err(Denied::Unmapped);
-    };
+fn map_fixed(view: &mut View, segment: &Segment, va: u64) -> Result<(), Denied> {
     let page = (va - segment.base) / PAGE;
     let prot = Prot {
         write: segment.write,
@@ -223,8 +254,7 @@ fn map_fixed(space: &mut Space, id: u64, va: u64) -> Result<Look, Denied> {
             view.pages.map(va, frame, prot)
         }
     };
-    mapped.map_err(|_| Denied::Failed(Errno::ENOMEM))?;
-    Ok(Look::Done)
+    mapped.map_err(|_| Denied::Failed(Errno::ENOMEM))
 }
 
 fn missing(space: &Space, va: u64) -> Denied {

@@ -245,7 +245,7 @@ impl<'a> Host for Operation<'a> {
             return false;
         }
         let space = self.space.lock();
-        let segment = space.table.iter().flatten().find(|s| s.id == self.segment);
+        let segment = space.get(self.segment);
         !space.resident && segment.is_some_and(|s| !s.eager)
     }
 

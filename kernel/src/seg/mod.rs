@@ -172,24 +172,44 @@ impl Space {
     /// The segment that `va` is in.
     #[inline]
     pub fn find(&self, va: u64) -> Option<&Segment> {
-        let at = |index: usize| self.table.get(index)?.as_ref().filter(|s| s.contains(va));
-        // Neighbouring calls and faults are about the same few buffers.
-        at(self.last.get()).or_else(|| {
-            let index = (0..self.table.len()).find(|index| at(*index).is_some())?;
-            self.last.set(index);
-            at(index)
-        })
+        self.table.get(self.place(va)?)?.as_ref()
     }
 
-    /// The segment of that id, and the page tables seen from it.
+    /// The same, and the page tables seen from it.
+    #[inline]
+    pub fn find_mut(&mut self, va: u64) -> Option<(&mut View, &mut Segment)> {
+        let place = self.place(va)?;
+        let segment = self.table.get_mut(place)?.as_mut()?;
+        Some((self.view.seen_from(segment), segment))
+    }
+
+    /// The place in the table of the segment that `va` is in.
+    #[inline]
+    fn place(&self, va: u64) -> Option<usize> {
+        let last = self.last.get();
+        let is_in = |entry: &Option<Segment>| entry.as_ref().is_some_and(|s| s.contains(va));
+        // Neighbouring calls and faults are about the same few buffers.
+        if self.table.get(last).is_some_and(is_in) {
+            return Some(last);
+        }
+        let place = self.table.iter().position(is_in)?;
+        self.last.set(place);
+        Some(place)
+    }
+
+    /// The segment of that id.
+    #[inline]
+    pub fn get(&self, id: u64) -> Option<&Segment> {
+        let entry = self.table.get((id % IDS) as usize)?;
+        entry.as_ref().filter(|s| s.id == id)
+    }
+
+    /// The same, and the page tables seen from it.
     #[inline]
     pub fn by_id(&mut self, id: u64) -> Option<(&mut View, &mut Segment)> {
         let entry = self.table.get_mut((id % IDS) as usize)?;
         let segment = entry.as_mut().filter(|s| s.id == id)?;
-        self.view.base = segment.base;
-        self.view.write = segment.write;
-        self.view.execute = segment.execute;
-        Some((&mut self.view, segment))
+        Some((self.view.seen_from(segment), segment))
     }
 }
 

@@ -93,7 +93,7 @@ pub fn within(space: &SpaceLock, va: u64, len: u64, access: Access) -> Result<()
     let (mut at, end) = (va, va + len);
     while at < end {
         match space.find(at) {
-            Some(segment) if access == Access::Load || segment.write => at = segment.end(),
+            Some(segment) if access != Access::Store || segment.write => at = segment.end(),
             _ => return Err(Errno::EFAULT),
         }
     }

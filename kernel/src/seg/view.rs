@@ -1,5 +1,6 @@
 //! A segment's memory as the VM core sees it: frames, overlay nodes in
 //! frames, and the page tables of the process it belongs to.
+use super::Segment;
 use crate::client::snapshots;
 use crate::counters;
 use abi::{PAGE, Stat64};
@@ -29,6 +30,15 @@ impl View {
             write: false,
             execute: false,
         }
+    }
+
+    /// The view from that segment.
+    #[inline]
+    pub fn seen_from(&mut self, segment: &Segment) -> &mut View {
+        self.base = segment.base;
+        self.write = segment.write;
+        self.execute = segment.execute;
+        self
     }
 
     fn addresses(&self, pages: Range<u64>) -> Range<u64> {

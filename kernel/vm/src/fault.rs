@@ -15,16 +15,18 @@ use crate::{Count, Frame, Host, Memory, NoMemory, PAGE, PageState, Place, Segmen
 /// The kind of access.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Access {
-    /// To read (or execute).
+    /// To read.
     Load,
     /// A store.
     Store,
+    /// Of an instruction. To the content of a page it is a load.
+    Fetch,
 }
 
-/// The next action for a touched page.
-enum Resolved {
-    /// It is mapped.
-    Mapped,
+/// What a touched page needs before it can be mapped.
+pub struct Need(Wanted);
+
+enum Wanted {
     /// The caller fills it.
     Fill(Filling),
     /// The caller brings it back from swap.
@@ -53,27 +55,37 @@ struct Filling {
 /// server's error if it cannot provide the bytes. `EBADMSG`: the bytes in swap are
 /// not those that were moved there.
 pub fn fault<H: Host>(h: &mut H, page: u64, access: Access) -> Result<(), Errno> {
+    match h.with(|segment, m| segment.touch(m, page, access))? {
+        None => Ok(()),
+        Some(need) => satisfy(h, page, access, need),
+    }
+}
+
+/// The rest of a page fault, from a [`Segment::touch`] that was not enough.
+///
+/// # Errors
+/// Those of [`fault`].
+pub fn satisfy<H: Host>(h: &mut H, page: u64, access: Access, mut need: Need) -> Result<(), Errno> {
     loop {
-        match h.with(|segment, m| segment.resolve(m, page, access))? {
-            Resolved::Mapped => return Ok(()),
-            Resolved::Fill(filling) => fill(h, &filling)?,
-            Resolved::Load(place, ticket) => load(h, page, place, ticket)?,
-            Resolved::Wait(ticket) => h.wait_fill(page, ticket)?,
+        match need.0 {
+            Wanted::Fill(filling) => fill(h, &filling)?,
+            Wanted::Load(place, ticket) => load(h, page, place, ticket)?,
+            Wanted::Wait(ticket) => h.wait_fill(page, ticket)?,
+        }
+        match h.with(|segment, m| segment.touch(m, page, access))? {
+            None => return Ok(()),
+            Some(more) => need = more,
         }
     }
 }
 
-/// Makes `page` private and mapped for writing without loading its content: the
-/// caller stores to all of it before anything else runs (rule 8). Never waits.
-///
-/// # Errors
-/// `EFAULT` outside of the segment, `ENOMEM`; nothing has changed then.
-pub fn overwrite<H: Host>(h: &mut H, page: u64) -> Result<(), Errno> {
-    h.with(|segment, m| segment.overwrite(m, page))
-}
-
 impl Segment {
-    fn overwrite<M: Memory>(&mut self, m: &mut M, page: u64) -> Result<(), Errno> {
+    /// Makes `page` private and mapped for writing without loading its content: the
+    /// caller stores to all of it before anything else runs (rule 8).
+    ///
+    /// # Errors
+    /// `EFAULT` outside of the segment, `ENOMEM`; nothing has changed then.
+    pub fn overwrite<M: Memory>(&mut self, m: &mut M, page: u64) -> Result<(), Errno> {
         if page >= self.pages() {
             return Err(Errno::EFAULT);
         }
@@ -116,36 +128,43 @@ impl Segment {
         Ok(())
     }
 
-    /// One look at a page, without waiting. Only a private page is ever mapped for
-    /// writing: a clean page must fault at its first store so that it is detached,
-    /// and a page being sent so that the store does not reach the message or get
-    /// lost when the page becomes clean.
+    /// One look at a page, without waiting: maps it so that the access works, or says
+    /// what it needs. Only a private page is ever mapped for writing: a clean page
+    /// must fault at its first store so that it is detached, and a page being sent
+    /// so that the store does not reach the message or get lost when the page
+    /// becomes clean.
+    ///
+    /// # Errors
+    /// `EFAULT` outside of the segment, `ENOMEM`.
     #[inline]
-    fn resolve<M: Memory>(
+    pub fn touch<M: Memory>(
         &mut self,
         m: &mut M,
         page: u64,
         access: Access,
-    ) -> Result<Resolved, Errno> {
+    ) -> Result<Option<Need>, Errno> {
         if page >= self.pages() {
             return Err(Errno::EFAULT);
         }
         match (self.overlay.get(m, page), access) {
             (PageState::Absent, _) => return self.resolve_absent(m, page, access),
             (PageState::Filling(ticket) | PageState::Loading(_, ticket), _) => {
-                return Ok(Resolved::Wait(ticket));
+                return Ok(Some(Need(Wanted::Wait(ticket))));
             }
             (PageState::Swapped(place), _) => {
                 let ticket = self.new_ticket().short();
                 self.change(m, page, PageState::Loading(place, ticket));
-                return Ok(Resolved::Load(place, ticket));
+                return Ok(Some(Need(Wanted::Load(place, ticket))));
             }
             // The next store must be seen: it detaches the page.
-            (PageState::Resident(frame) | PageState::Sending(frame, _), Access::Load) => {
+            (
+                PageState::Resident(frame) | PageState::Sending(frame, _),
+                Access::Load | Access::Fetch,
+            ) => {
                 m.map(page, frame, false)?;
             }
             // After a fork both sides have the frame: read-only until one is left.
-            (PageState::Dirty(frame), Access::Load) => {
+            (PageState::Dirty(frame), Access::Load | Access::Fetch) => {
                 let alone = m.make_exclusive(frame);
                 m.map(page, frame, alone)?;
             }
@@ -156,7 +175,7 @@ impl Segment {
                 self.make_private(m, page, frame)?;
             }
         }
-        Ok(Resolved::Mapped)
+        Ok(None)
     }
 
     /// A page with no state of its own: zeros, or asleep. A frame from the cache
@@ -169,7 +188,7 @@ impl Segment {
         m: &mut M,
         page: u64,
         access: Access,
-    ) -> Result<Resolved, Errno> {
+    ) -> Result<Option<Need>, Errno> {
         let start = page * PAGE;
         if let Some(first) = self.extents.first(start..start + PAGE) {
             if let Some(Source { snap, soff }) = one_page(&first)
@@ -179,17 +198,18 @@ impl Segment {
             }
             let ticket = self.new_ticket();
             self.overlay.set(m, page, PageState::Filling(ticket))?;
-            return Ok(Resolved::Fill(Filling {
+            let filling = Filling {
                 page,
                 ticket,
                 first,
                 generation: self.extents.generation(),
-            }));
+            };
+            return Ok(Some(Need(Wanted::Fill(filling))));
         }
         // Writable at once for any access, because a second fault would cost
         // more than the page that might have been shared.
         self.zero_fill(m, page, PageState::Absent)?;
-        Ok(Resolved::Mapped)
+        Ok(None)
     }
 
     /// Handles a page whose bytes the server cannot provide: resident pages of
@@ -210,7 +230,7 @@ impl Segment {
         page: u64,
         frame: Frame,
         access: Access,
-    ) -> Result<Resolved, Errno> {
+    ) -> Result<Option<Need>, Errno> {
         if self
             .overlay
             .set(m, page, PageState::Resident(frame))
@@ -221,10 +241,10 @@ impl Segment {
         }
         m.count(Count::Cached, 1);
         match access {
-            Access::Load => m.map(page, frame, false)?,
+            Access::Load | Access::Fetch => m.map(page, frame, false)?,
             Access::Store => self.make_private(m, page, frame).map(drop)?,
         }
-        Ok(Resolved::Mapped)
+        Ok(None)
     }
 
     /// Completes a fill: the frame becomes the page if the page still waits for
@@ -395,8 +415,8 @@ mod tests {
 
     /// The fill of the first page, begun.
     fn begun(segment: &mut Segment, m: &mut TestMemory) -> Filling {
-        match segment.resolve(m, 0, Access::Load) {
-            Ok(Resolved::Fill(filling)) => filling,
+        match segment.touch(m, 0, Access::Load) {
+            Ok(Some(Need(Wanted::Fill(filling)))) => filling,
             _ => panic!("the page is asleep"),
         }
     }

@@ -72,7 +72,7 @@ pub use accounts::{ACCOUNTS_MAX, AccountId, Accounts, Standing};
 pub use cache::{Cache, Changes, Epochs, FileId, Kept};
 pub use caution::in_a_call;
 pub use extents::{Extent, Extents, Source};
-pub use fault::{Access, fault, overwrite};
+pub use fault::{Access, Need, fault, satisfy};
 pub use fork::{destroy, fork};
 pub use host::{
     FrameSlice, Host, Limits, OPS_MAX, Op, OpKind, Origin, Put, PutReply, RUN_MAX, SLICES_MAX,

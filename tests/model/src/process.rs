@@ -118,7 +118,7 @@ impl<R: Reach> Process<R> {
                 world.trace(|t| t.uses(Object::Segment(space)));
                 let map = &world.space(space).memory.map;
                 let found = map.get(&page).copied();
-                found.filter(|(_, writable)| access == Access::Load || *writable)
+                found.filter(|(_, writable)| access != Access::Store || *writable)
             });
             let Some((frame, _)) = found else {
                 vm::fault(self, page, access)?;
@@ -127,7 +127,7 @@ impl<R: Reach> Process<R> {
             self.reach.with(|world| {
                 let mut frames = world.frames.borrow_mut();
                 match access {
-                    Access::Load => work(&mut frames.content(frame).clone()),
+                    Access::Load | Access::Fetch => work(&mut frames.content(frame).clone()),
                     Access::Store => work(frames.bytes(frame)),
                 }
             });

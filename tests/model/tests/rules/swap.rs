@@ -6,7 +6,7 @@ use model::fake::{Fake, FakeFile};
 use model::run::{Failure, FailureKind};
 use model::swap::Harm;
 use model::world::{Config, Point, World};
-use vm::{PageState, SwapId};
+use vm::{Host, PageState, SwapId};
 
 use crate::CONFIG;
 
@@ -267,7 +267,8 @@ fn a_swapped_page_that_is_replaced_as_a_whole_is_not_brought_back() {
     process.eager = true;
     assert_eq!(vm::read(&mut process, two, two, 0, 0), Ok(two));
     vm::free(&mut w.process(0), 2 * two, two).expect("free");
-    assert_eq!(vm::overwrite(&mut w.process(0), 6), Ok(()));
+    let overwritten = w.process(0).with(|segment, m| segment.overwrite(m, 6));
+    assert_eq!(overwritten, Ok(()));
     w.check();
     assert_eq!(w.space(0).segment.swapped(), 1);
     w.heal();
