@@ -153,9 +153,10 @@ fn a_person_at_a_terminal_edits_interrupts_and_stops() {
     thread::sleep(Duration::from_millis(300));
     person.does(CTRL_C, "^C\r\n");
     person.does("echo $status; jobs\r", "\n130\r\n");
-    person.does("sleep 0.2 &\r", "\n[1] ");
-    thread::sleep(Duration::from_millis(500));
-    person.does("\r", "[1] + Done                       sleep 0.2\r\n");
+    person.does(
+        "sleep 0.2 & wait\r",
+        "[1] + Done                       sleep 0.2\r\n",
+    );
     // A trap takes the place of the shell's own answer.
     person.does("trap 'echo trapped' INT\r", "");
     person.types("sleep 1000\r");
@@ -163,6 +164,13 @@ fn a_person_at_a_terminal_edits_interrupts_and_stops() {
     thread::sleep(Duration::from_millis(300));
     person.does(CTRL_C, "^C\r\ntrapped\r\n");
     person.does("trap - INT\r", "");
+    // Tab completes names, also those that are no text.
+    person.does("mkdir /tmp/d; echo it > $'/tmp/d/a \\xff\\xfeb'\r", "");
+    person.does("cat /tmp/d/a\t\r", "\nit\r\n");
+    person.does("ec\tcompleted\r", "\ncompleted\r\n");
+    person.types("cat /bin/s\t");
+    person.sees("\nseq ");
+    person.does(CTRL_C, "^C\r\n");
     // A program gets lines, also those typed ahead, and Ctrl-D ends it.
     person.types("cat\rahead\r");
     person.sees("\nahead\r\n");
@@ -181,6 +189,28 @@ fn a_person_at_a_terminal_edits_interrupts_and_stops() {
         "{}",
         person.all
     );
+}
+
+#[test]
+fn the_shell_follows_the_size_of_the_window() {
+    let share = tempfile::tempdir().unwrap();
+    let share = share.path().to_str().unwrap();
+    let mut person = Person::sit_down(&["--share", share, "--timeout", "140"]);
+    let ask = "\x1b[6n";
+    person.sees(ask);
+    // Keys before and after the answer are not mixed with it.
+    person.types("cat \x1b[10;40R/dev/consctl\r");
+    person.sees(PROMPT);
+    person.sees("\nterminal 10x40\r\n");
+    person.sees(ask);
+    person.types("\x1b[10;30R");
+    person.sees(PROMPT);
+    person.types("echo a line longer than the window");
+    person.sees("<");
+    person.does("\r", "\na line longer than the window\r\n");
+    // A terminal that does not answer is not waited for.
+    person.does("cat /dev/consctl\r", "\nterminal 10x30\r\n");
+    person.does("echo still here\r", "\nstill here\r\n");
 }
 
 #[test]

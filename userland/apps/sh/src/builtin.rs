@@ -17,60 +17,75 @@ use text::{Escapes, Output, Printed, unescape};
 /// Runs with the arguments, without the name.
 pub type Builtin = fn(&mut Shell, &[&str]) -> Ran;
 
-/// The special builtin (in POSIX's sense) of that name: functions cannot have
-/// its name, and variables set before it stay set.
-pub fn special(name: &str) -> Option<Builtin> {
-    Some(match name {
-        ":" => |_, _| Ok(0),
-        "." => source,
-        "break" => |shell, args| leave_loops(shell, args, Leave::Break),
-        "continue" => |shell, args| leave_loops(shell, args, Leave::Continue),
-        "eval" => eval,
-        // With its redirections, which stay: `Shell::command`.
-        "exec" => |_, _| Ok(0),
-        "exit" => exit,
-        "export" => variables::export,
-        "readonly" => variables::readonly,
-        "return" => leave_function,
-        "set" => variables::set,
-        "shift" => variables::shift,
-        "trap" => trap::trap,
-        "unset" => variables::unset,
-        _ => return None,
-    })
+/// The special builtins (in POSIX's sense): functions cannot have their names, and
+/// variables set before them stay set.
+const SPECIAL: &[(&str, Builtin)] = &[
+    (":", |_, _| Ok(0)),
+    (".", source),
+    ("break", |shell, args| {
+        leave_loops(shell, args, Leave::Break)
+    }),
+    ("continue", |shell, args| {
+        leave_loops(shell, args, Leave::Continue)
+    }),
+    ("eval", eval),
+    // With its redirections, which stay: `Shell::command`.
+    ("exec", |_, _| Ok(0)),
+    ("exit", exit),
+    ("export", variables::export),
+    ("readonly", variables::readonly),
+    ("return", leave_function),
+    ("set", variables::set),
+    ("shift", variables::shift),
+    ("trap", trap::trap),
+    ("unset", variables::unset),
+];
+
+/// The others.
+const USUAL: &[(&str, Builtin)] = &[
+    ("true", |_, _| Ok(0)),
+    ("false", |_, _| Ok(1)),
+    ("[", bracket),
+    ("test", test),
+    ("echo", echo),
+    ("printf", printf),
+    ("read", variables::read),
+    ("local", variables::local),
+    ("cd", cd),
+    ("pwd", pwd),
+    ("alias", alias::alias),
+    ("bg", job::bg),
+    ("command", command),
+    ("fg", job::fg),
+    ("getopts", alias::getopts),
+    ("halt", halt),
+    ("help", help),
+    ("history", history),
+    ("jobs", job::jobs),
+    ("source", source),
+    ("type", kind),
+    ("unalias", alias::unalias),
+    ("wait", job::wait),
+];
+
+fn look_up(table: &[(&str, Builtin)], name: &str) -> Option<Builtin> {
+    let entry = table.iter().find(|(known, _)| *known == name);
+    entry.map(|(_, builtin)| *builtin)
 }
 
-/// The command of that name.
+/// The special builtin of that name.
+pub fn special(name: &str) -> Option<Builtin> {
+    look_up(SPECIAL, name)
+}
+
+/// The other builtin of that name.
 pub fn find(name: &str) -> Option<Builtin> {
-    Some(match name {
-        "true" => |_, _| Ok(0),
-        "false" => |_, _| Ok(1),
-        "alias" => alias::alias,
-        "unalias" => alias::unalias,
-        "getopts" => alias::getopts,
-        "jobs" => job::jobs,
-        "fg" => job::fg,
-        "bg" => job::bg,
-        "source" => source,
-        "echo" => echo,
-        "printf" => printf,
-        "test" => test,
-        "[" => bracket,
-        "cd" => cd,
-        "pwd" => pwd,
-        "read" => variables::read,
-        "local" => variables::local,
-        "command" => command,
-        "type" => kind,
-        "wait" => job::wait,
-        "history" => history,
-        "halt" => halt,
-        "help" => |_, _| {
-            print!("{}", crate::help::TEXT);
-            Ok(0)
-        },
-        name => return unsupported(name),
-    })
+    look_up(USUAL, name).or_else(|| unsupported(name))
+}
+
+/// The names of all builtins.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    SPECIAL.iter().chain(USUAL).map(|(name, _)| *name)
 }
 
 /// Commands of other shells that cannot be programs: each is refused with a
@@ -324,6 +339,11 @@ fn leave_loops(shell: &mut Shell, args: &[&str], leave: fn(usize) -> Leave) -> R
         0 => usage("break and continue stand in loops: break [LOOPS]"),
         loops => Err(leave(loops)),
     }
+}
+
+fn help(_: &mut Shell, _: &[&str]) -> Ran {
+    print!("{}", crate::help::TEXT);
+    Ok(0)
 }
 
 fn history(shell: &mut Shell, _: &[&str]) -> Ran {

@@ -14,8 +14,6 @@ const COLUMNS: usize = 80;
 pub struct Console {
     /// `None` in a name space without a console.
     control: Option<File>,
-    /// Columns of the terminal; `None` if lines come from a pipe.
-    columns: Option<usize>,
 }
 
 impl Console {
@@ -27,13 +25,13 @@ impl Console {
             return None;
         }
         let control = File::open(CONTROL, mode::ORDWR).and_then(private).ok();
-        let columns = control.as_ref().and_then(columns);
-        Some(Console { control, columns })
+        Some(Console { control })
     }
 
-    /// Columns of the terminal, if it is one.
+    /// Columns of the terminal, which may be another number than before; `None` if
+    /// lines come from a pipe.
     pub fn columns(&self) -> Option<usize> {
-        self.columns
+        columns(self.control.as_ref()?)
     }
 
     /// The descriptor of the control file.
@@ -76,7 +74,7 @@ impl Console {
 /// From `terminal ROWSxCOLUMNS`, a line of the control file.
 fn columns(control: &File) -> Option<usize> {
     let mut text = [0; 128];
-    let n = control.read(&mut text).ok()?;
+    let n = control.read_at(&mut text, 0).ok()?;
     let text = core::str::from_utf8(text.get(..n)?).ok()?;
     let size = text
         .lines()

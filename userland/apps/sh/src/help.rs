@@ -17,6 +17,6 @@ Builtin commands:
   shift source test [ trap true type unalias unset wait
 Unsupported features are refused by name; see docs/shell.md.
 Programs are in /bin (`ls /bin`), the shared directory is /n/host, /tmp is memory.
-Keys: arrows, Home, End, Ctrl-E K U W Y L edit; up and down: history; Ctrl-C stops
-the program in the foreground; Ctrl-D or `halt` ends; Ctrl-A x leaves QEMU.
+Keys: arrows, Home, End, Ctrl-E K U W Y L edit; Tab completes names; up and down:
+history; Ctrl-C stops the program in the foreground; Ctrl-D or `halt` ends; Ctrl-A x leaves QEMU.
 ";

@@ -5,12 +5,16 @@ use crate::state::Shell;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use bytestr::text::from_bytes;
+use core::mem::take;
 use rt::abi::whence;
 use rt::{Errno, File, io, print};
 use shell::edit::{Editor, Event};
+use shell::history::History;
 
 const PROMPT: &str = "dormouse% ";
 const PROMPT_MORE: &str = "> ";
+/// The width to assume of a terminal that is gone.
+const COLUMNS: usize = 80;
 /// Longest line of a file or pipe.
 const LINE_MAX: usize = 64 * 1024;
 
@@ -32,7 +36,7 @@ pub struct Input {
 #[derive(Clone, Copy)]
 enum Source {
     /// Single keys, edited by the shell.
-    Terminal(usize),
+    Terminal,
     /// The console delivers whole lines.
     Console,
     /// A file: bytes read beyond the line are given back by seeking.
@@ -47,7 +51,7 @@ impl Input {
     pub fn new(shell: &mut Shell) -> Input {
         let console = Console::of_input();
         let source = match console.as_ref().map(Console::columns) {
-            Some(Some(columns)) => Source::Terminal(columns),
+            Some(Some(_)) => Source::Terminal,
             Some(None) => Source::Console,
             None => match File::borrowed(0).seek(0, whence::CURRENT) {
                 Ok(_) => Source::File,
@@ -71,8 +75,11 @@ impl Input {
             (true, None) => PROMPT.into(),
             (false, _) => PROMPT_MORE.into(),
         };
-        if let Source::Terminal(columns) = self.source {
-            return typed(shell, &prompt, columns);
+        if let Source::Terminal = self.source {
+            let history = take(&mut shell.history);
+            let read = typed(shell, &prompt, &history);
+            shell.history = history;
+            return read;
         }
         if matches!(self.source, Source::Console) {
             print!("{prompt}");
@@ -119,20 +126,20 @@ impl Input {
 
     /// Adds a whole command to the history.
     pub fn remember(&self, shell: &mut Shell, text: &str) {
-        if matches!(self.source, Source::Terminal(_) | Source::Console) {
+        if matches!(self.source, Source::Terminal | Source::Console) {
             shell.history.add(&text.replace('\n', " "));
         }
     }
 }
 
 /// Reads a line with the line editor.
-fn typed(shell: &Shell, prompt: &str, columns: usize) -> Result<Read, Errno> {
+fn typed(shell: &mut Shell, prompt: &str, history: &History) -> Result<Read, Errno> {
     let (input, output) = (File::borrowed(0), File::borrowed(1));
-    let console = shell.console.as_ref();
-    if let Some(console) = console {
+    let columns = shell.console.as_ref().and_then(|console| {
         console.raw();
-    }
-    let (mut editor, show) = Editor::new(prompt, columns, &shell.history);
+        console.columns()
+    });
+    let (mut editor, show) = Editor::new(prompt, columns.unwrap_or(COLUMNS), history);
     output.write_all(&show)?;
     let mut keys = [0; 64];
     let read = 'line: loop {
@@ -146,6 +153,10 @@ fn typed(shell: &Shell, prompt: &str, columns: usize) -> Result<Read, Errno> {
             // The console gives nothing after the end of a line at once.
             let done = match editor.byte(*key, &mut show) {
                 Event::Nothing => continue,
+                Event::Complete => {
+                    editor.complete(shell, &mut show);
+                    continue;
+                }
                 Event::Line(line) => Read::Line(line),
                 Event::End => Read::End,
                 Event::Interrupt => Read::GivenUp,
@@ -155,7 +166,7 @@ fn typed(shell: &Shell, prompt: &str, columns: usize) -> Result<Read, Errno> {
         }
         output.write_all(&show)?;
     };
-    if let Some(console) = console {
+    if let Some(console) = &shell.console {
         console.lines();
     }
     Ok(read)

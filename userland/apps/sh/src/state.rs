@@ -3,7 +3,7 @@
 use crate::console::Console;
 use crate::job::Jobs;
 use crate::trap::Traps;
-use crate::{Shown, alias};
+use crate::{Shown, alias, builtin};
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::rc::Rc;
@@ -11,6 +11,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use bytestr::text::{from_bytes, to_bytes};
 use rt::{File, env, mode, sys};
+use shell::complete::Commands;
 use shell::getopts::Place;
 use shell::glob::Names;
 use shell::history::History;
@@ -229,6 +230,24 @@ impl Names for Shell {
 
     fn is_directory(&mut self, path: &str) -> bool {
         File::stat_path(to_bytes(path)).is_ok_and(|stat| stat.is_dir())
+    }
+}
+
+impl Commands for Shell {
+    fn commands(&mut self, start: &str) -> Vec<String> {
+        let own = self.functions.keys().chain(self.aliases.keys());
+        let mut names: Vec<String> = builtin::names().map(String::from).collect();
+        names.extend(own.cloned());
+        let path = self.get("PATH").unwrap_or("/bin").to_string();
+        for directory in path.split(':') {
+            names.extend(self.names(directory));
+        }
+        names.retain(|name| name.starts_with(start));
+        names
+    }
+
+    fn home(&self) -> String {
+        self.get("HOME").unwrap_or("/").to_string()
     }
 }
 

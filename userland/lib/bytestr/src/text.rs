@@ -23,6 +23,11 @@ fn stands_for(c: char) -> Option<u8> {
     }
 }
 
+/// Returns true if the character stands for a byte that is not UTF-8.
+pub fn stands_for_byte(c: char) -> bool {
+    stands_for(c).is_some()
+}
+
 fn push_byte(byte: u8, to: &mut String) {
     // Every number in the range is a character.
     to.extend(char::from_u32(BASE + u32::from(byte)));

@@ -1,15 +1,31 @@
 //! Editing a line on a terminal: bytes typed in, bytes to show out.
 //!
 //! The line stays on one row of the terminal; one that is longer is shown in
-//! part. Only `\r`, `\x08`, `ESC [ K` and `ESC [ n C` are asked of the
-//! terminal, and a newline that begins the next line.
+//! part, with `<` and `>` where it goes on. Only `\r`, `\x08`, `ESC [ K` and
+//! `ESC [ n C` are asked of the terminal, and a newline that begins the next line.
 
+mod view;
+
+use crate::complete::{Commands, complete};
+use crate::glob::Names;
 use crate::history::History;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use bytestr::ByteStr;
+use bytestr::text::{from_bytes, to_bytes};
+use view::{columns, shown, width};
 
 const ESCAPE: u8 = 0x1b;
+const BELL: u8 = 7;
+/// Most characters of a line.
+const LINE_MAX: usize = 64 << 10;
+/// Columns to assume of a terminal that claims fewer.
+const COLUMNS_MIN: usize = 12;
+/// Columns for the line, at least, next to a long prompt.
+const ROOM_MIN: usize = 8;
+/// Names that are shown to choose from, at most.
+const CHOICES_MAX: usize = 100;
 
 /// The effect of a typed byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +38,8 @@ pub enum Event {
     End,
     /// Ctrl-C: the line is given up.
     Interrupt,
+    /// Tab: [`Editor::complete`] is wanted.
+    Complete,
 }
 
 /// Where in an escape sequence the input is.
@@ -37,7 +55,7 @@ enum Sequence {
 /// The state of one line.
 pub struct Editor<'a> {
     history: &'a History,
-    prompt: &'a str,
+    prompt: String,
     columns: usize,
     line: Vec<char>,
     /// Index into `line`.
@@ -58,13 +76,14 @@ pub struct Editor<'a> {
 impl<'a> Editor<'a> {
     /// An empty line after `prompt` on a terminal with that many columns, and
     /// the bytes to print first.
-    pub fn new(prompt: &'a str, columns: usize, history: &'a History) -> (Self, Vec<u8>) {
+    pub fn new(prompt: &str, columns: usize, history: &'a History) -> (Self, Vec<u8>) {
+        let columns = columns.max(COLUMNS_MIN);
+        let prompt = view::fitting(prompt, columns - ROOM_MIN - 1);
+        let first = prompt.clone().into_bytes();
         let editor = Editor {
             history,
             prompt,
-            // Leave room for the prompt and some characters even if the
-            // terminal claims fewer columns.
-            columns: columns.max(prompt.chars().count() + 8),
+            columns,
             line: Vec::new(),
             cursor: 0,
             shown_from: 0,
@@ -74,7 +93,7 @@ impl<'a> Editor<'a> {
             partial: Vec::new(),
             cut: Vec::new(),
         };
-        (editor, prompt.as_bytes().to_vec())
+        (editor, first)
     }
 
     /// Processes a typed byte; appends the bytes to print to `out`.
@@ -146,12 +165,7 @@ impl<'a> Editor<'a> {
             11 => self.take(self.cursor, self.line.len(), out),
             0x15 => self.take(0, self.cursor, out),
             0x17 => self.take(self.word_start(), self.cursor, out),
-            0x19 => {
-                let cut = self.cut.clone();
-                self.line.splice(self.cursor..self.cursor, cut);
-                self.cursor += self.cut.len();
-                self.redraw(out);
-            }
+            0x19 => self.replace(self.cursor, self.cut.clone(), out),
             // Ctrl-L: a clean screen.
             12 => {
                 out.extend_from_slice(b"\x1b[H\x1b[2J");
@@ -161,51 +175,98 @@ impl<'a> Editor<'a> {
             16 => self.older(out),
             14 => self.newer(out),
             ESCAPE => self.sequence = Sequence::Begun,
-            b'\t' => self.insert(' ', out),
+            b'\t' => return Event::Complete,
             b' '.. => self.printable(byte, out),
             _ => {}
         }
         Event::Nothing
     }
 
-    /// A byte of a character, in UTF-8.
+    /// A byte of a character in UTF-8, or one that is not.
     fn printable(&mut self, byte: u8, out: &mut Vec<u8>) {
         self.partial.push(byte);
-        match core::str::from_utf8(&self.partial) {
-            Ok(text) => {
-                let c = text.chars().next();
-                self.partial.clear();
-                if let Some(c) = c {
-                    self.insert(c, out);
-                }
-            }
-            Err(error) if error.error_len().is_some() => self.partial.clear(),
-            Err(_) => {}
+        let unfinished = |error: core::str::Utf8Error| error.error_len().is_none();
+        if core::str::from_utf8(&self.partial).is_err_and(unfinished) {
+            return;
+        }
+        for c in from_bytes(&core::mem::take(&mut self.partial)).chars() {
+            self.insert(c, out);
         }
     }
 
     fn insert(&mut self, c: char, out: &mut Vec<u8>) {
-        self.line.insert(self.cursor, c);
-        self.cursor += 1;
         let at_end = self.cursor == self.line.len();
-        if at_end && self.cursor - self.shown_from < self.room() {
-            let mut utf8 = [0; 4];
-            out.extend_from_slice(c.encode_utf8(&mut utf8).as_bytes());
+        let before = columns(self.line.get(self.shown_from..).unwrap_or(&[]));
+        if at_end && width(c) > 0 && before + width(c) <= self.room() {
+            self.line.push(c);
+            self.cursor += 1;
+            out.extend_from_slice(shown(c).encode_utf8(&mut [0; 4]).as_bytes());
+        } else {
+            self.replace(self.cursor, Vec::from([c]), out);
+        }
+    }
+
+    /// Puts characters in place of those from `from` up to the cursor.
+    fn replace(&mut self, from: usize, by: Vec<char>, out: &mut Vec<u8>) {
+        if self.line.len() - (self.cursor - from) + by.len() > LINE_MAX {
+            out.push(BELL);
+            return;
+        }
+        let end = from + by.len();
+        self.line.splice(from..self.cursor, by);
+        self.cursor = end;
+        self.redraw(out);
+    }
+
+    fn backspace(&mut self, out: &mut Vec<u8>) {
+        let Some(before) = self.cursor.checked_sub(1) else {
+            return;
+        };
+        self.cursor = before;
+        let c = self.line.remove(before);
+        if before == self.line.len() && self.shown_from == 0 && width(c) == 1 {
+            out.extend_from_slice(b"\x08 \x08");
         } else {
             self.redraw(out);
         }
     }
 
-    fn backspace(&mut self, out: &mut Vec<u8>) {
-        if self.cursor > 0 {
-            self.cursor -= 1;
-            self.line.remove(self.cursor);
-            if self.cursor == self.line.len() && self.cursor > self.shown_from {
-                out.extend_from_slice(b"\x08 \x08");
-            } else {
-                self.redraw(out);
-            }
+    /// After [`Event::Complete`]: completes the word before the cursor with the name
+    /// of a file or command, or shows the names that it may become.
+    pub fn complete(&mut self, host: &mut (impl Names + Commands), out: &mut Vec<u8>) {
+        let before = self.line.get(..self.cursor).unwrap_or(&[]);
+        let Some(completion) = complete(before, host) else {
+            out.push(BELL);
+            return;
+        };
+        if !completion.choices.is_empty() {
+            self.show_choices(&completion.choices, out);
         }
+        self.replace(completion.from, completion.text.chars().collect(), out);
+    }
+
+    /// Names below the line, in columns.
+    fn show_choices(&self, names: &[String], out: &mut Vec<u8>) {
+        let cells: Vec<String> = names
+            .iter()
+            .take(CHOICES_MAX)
+            .map(|name| format!("{}", ByteStr(&to_bytes(name))))
+            .collect();
+        let takes = |cell: &String| cell.chars().map(width).sum::<usize>();
+        let column = cells.iter().map(takes).max().unwrap_or(0) + 2;
+        let across = (self.columns / column).max(1);
+        for (index, cell) in cells.iter().enumerate() {
+            match index.is_multiple_of(across) {
+                true => out.push(b'\n'),
+                false => out.extend((takes(&cells[index - 1])..column).map(|_| b' ')),
+            }
+            out.extend_from_slice(cell.as_bytes());
+        }
+        if names.len() > CHOICES_MAX {
+            let more = format!("\n... and {} more", names.len() - CHOICES_MAX);
+            out.extend_from_slice(more.as_bytes());
+        }
+        out.push(b'\n');
     }
 
     fn delete(&mut self, out: &mut Vec<u8>) {
@@ -262,7 +323,7 @@ impl<'a> Editor<'a> {
 
     /// Columns for the line; one is left for the cursor at its end.
     fn room(&self) -> usize {
-        self.columns - self.prompt.chars().count() - 1
+        self.columns - view::prompt_columns(&self.prompt) - 1
     }
 
     fn move_to(&mut self, to: usize, out: &mut Vec<u8>) {
@@ -273,18 +334,56 @@ impl<'a> Editor<'a> {
         }
     }
 
+    /// Chooses the part of the line that is shown: all, or a part with the cursor and
+    /// something before it.
+    fn scroll(&mut self, room: usize) {
+        if columns(&self.line) <= room {
+            self.shown_from = 0;
+            return;
+        }
+        let before = self.line.get(self.shown_from..self.cursor).map(columns);
+        let after = columns(self.line.get(self.shown_from..).unwrap_or(&[]));
+        let kept = match (before, self.shown_from) {
+            (None, _) => false,
+            (Some(before), 0) => before <= room,
+            (Some(before), _) => (2..=room).contains(&before) && after > room / 2,
+        };
+        if kept {
+            return;
+        }
+        // The cursor comes to two thirds of the room.
+        let (mut from, mut before) = (self.cursor, 0);
+        while from > 0 && before + width(self.line[from - 1]) <= room * 2 / 3 {
+            from -= 1;
+            before += width(self.line[from]);
+        }
+        self.shown_from = from;
+    }
+
     fn redraw(&mut self, out: &mut Vec<u8>) {
         let room = self.room();
-        if self.cursor < self.shown_from {
-            self.shown_from = self.cursor;
-        } else if self.cursor - self.shown_from > room {
-            self.shown_from = self.cursor - room;
+        self.scroll(room);
+        let rest = self.line.get(self.shown_from..).unwrap_or(&[]);
+        let (mut text, mut used) = (String::new(), 0);
+        for (index, c) in rest.iter().enumerate() {
+            let more_before = index == 0 && self.shown_from > 0;
+            let fits = used + width(*c) <= room;
+            // The last column is a mark if not all of the rest fits in it.
+            let last = used + width(*c) == room && columns(&rest[index + 1..]) > 0;
+            match (more_before, fits && !last) {
+                (true, _) => text.extend(core::iter::repeat_n('<', width(*c).max(1))),
+                (false, true) => text.push(shown(*c)),
+                (false, false) => {
+                    text.push('>');
+                    break;
+                }
+            }
+            used += width(*c);
         }
-        let shown = self.line.iter().skip(self.shown_from).take(room);
-        let shown: String = shown.collect();
-        let column = self.prompt.chars().count() + self.cursor - self.shown_from;
-        let prompt = self.prompt;
-        out.extend_from_slice(format!("\r{prompt}{shown}\x1b[K\r").as_bytes());
+        let before = columns(self.line.get(self.shown_from..self.cursor).unwrap_or(&[]));
+        let column = view::prompt_columns(&self.prompt) + before;
+        let prompt = &self.prompt;
+        out.extend_from_slice(format!("\r{prompt}{text}\x1b[K\r").as_bytes());
         if column > 0 {
             out.extend_from_slice(format!("\x1b[{column}C").as_bytes());
         }

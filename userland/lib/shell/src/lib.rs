@@ -12,6 +12,7 @@ extern crate alloc;
 
 pub mod alias;
 pub mod arithmetic;
+pub mod complete;
 pub mod condition;
 pub mod edit;
 pub mod expand;

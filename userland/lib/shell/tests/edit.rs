@@ -37,12 +37,17 @@ impl Row {
                         other => panic!("ESC [ {other}"),
                     }
                 }
+                '\u{301}' => {}
                 c => {
-                    while self.cells.len() <= self.cursor {
-                        self.cells.push(' ');
+                    // A wide character has a second cell.
+                    let cells: &[char] = if c == '\u{4e00}' { &[c, ' '] } else { &[c] };
+                    for c in cells {
+                        while self.cells.len() <= self.cursor {
+                            self.cells.push(' ');
+                        }
+                        self.cells[self.cursor] = *c;
+                        self.cursor += 1;
                     }
-                    self.cells[self.cursor] = c;
-                    self.cursor += 1;
                 }
             }
         }
@@ -119,14 +124,73 @@ fn a_long_line_is_shown_in_part() {
     let history = History::default();
     let long = "0123456789abcdefghijklmnop";
     let (_, shown, cursor) = typed(long, 20, &history);
-    assert!(shown.starts_with("% ") && shown.ends_with('p'), "{shown}");
+    assert!(shown.starts_with("% <") && shown.ends_with('p'), "{shown}");
     assert!(shown.len() < 20 && cursor < 20, "{shown} {cursor}");
     let (_, shown, cursor) = typed(&format!("{long}\x01"), 20, &history);
-    assert_eq!((shown.as_str(), cursor), ("% 0123456789abcdefg", 2));
+    assert_eq!((shown.as_str(), cursor), ("% 0123456789abcdef>", 2));
     assert_eq!(
         typed(&format!("{long}\r"), 20, &history).0,
         Event::Line(long.into())
     );
+}
+
+#[test]
+fn what_is_before_the_cursor_stays_in_view() {
+    let history = History::default();
+    let long = "0123456789abcdefghijklmnop";
+    for back in 0..20 {
+        let (_, shown, cursor) = typed(&format!("{long}{}", "\x7f".repeat(back)), 20, &history);
+        let left = &long[..long.len() - back];
+        let end = shown.trim_start_matches("% ").trim_start_matches('<');
+        assert!(
+            left.ends_with(end) && end.len() >= left.len().min(6),
+            "{back}: {shown}"
+        );
+        assert_eq!(cursor, shown.len(), "{back}: {shown}");
+    }
+    let (_, shown, cursor) = typed(&format!("{long}{}", "\x1b[D".repeat(15)), 20, &history);
+    assert!(
+        shown[cursor..].starts_with('b') && shown[..cursor].ends_with('a'),
+        "{shown}"
+    );
+    assert!(shown.ends_with('>'), "{shown}");
+}
+
+#[test]
+fn a_prompt_wider_than_the_window_is_shown_in_part() {
+    let history = History::default();
+    let mut row = Row::default();
+    let (mut editor, first) = Editor::new("a prompt that is much too long% ", 20, &history);
+    row.show(&first);
+    assert_eq!(row.text(), "<too long%");
+    let mut out = Vec::new();
+    for byte in "echo hello".bytes() {
+        editor.byte(byte, &mut out);
+    }
+    row.show(&out);
+    assert!(
+        row.text().ends_with("hello") && row.cells.len() < 20,
+        "{}",
+        row.text()
+    );
+    // Colours take no columns.
+    let (_, first) = Editor::new("\x1b[32m%\x1b[0m ", 12, &history);
+    assert_eq!(first, b"\x1b[32m%\x1b[0m ");
+}
+
+#[test]
+fn bytes_that_are_not_utf8_are_kept() {
+    let history = History::default();
+    let (mut editor, _) = Editor::new("% ", 20, &history);
+    let mut out = Vec::new();
+    for byte in *b"a\xffb\xc3" {
+        assert_eq!(editor.byte(byte, &mut out), Event::Nothing);
+    }
+    let Event::Line(line) = editor.byte(b'\r', &mut out) else {
+        panic!("no line");
+    };
+    assert_eq!(&*bytestr::text::to_bytes(&line), b"a\xffb");
+    assert_eq!(String::from_utf8(out).unwrap(), "a\u{fffd}b\n");
 }
 
 #[test]
@@ -148,7 +212,7 @@ proptest! {
     /// place of the next character.
     #[test]
     fn the_terminal_shows_the_line(keys in prop::collection::vec(prop::sample::select(vec![
-        "a", "b ", "\u{e9}", "\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D", "\x01", "\x05", "\x7f",
+        "a", "b ", "\u{e9}", "\u{4e00}", "e\u{301}", "\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D", "\x01", "\x05", "\x7f",
         "\x0b", "\x15", "\x17", "\x19", "\x04", "\x1b[3~"]), 0..60), columns in 12usize..40) {
         let mut history = History::default();
         history.add("a line of the history that is long enough to be cut");

@@ -22,7 +22,7 @@ mod uart;
 
 use alloc::vec;
 use rt::abi::{Received, SERVICE_FD};
-use rt::{Failure, File, Named, Port};
+use rt::{Errno, Failure, File, Named, Port};
 use server::Server;
 
 rt::main!(main);
@@ -42,7 +42,13 @@ fn main(_args: rt::Args) -> Result<(), Failure> {
     let mut server = Server::new(channel);
     let mut message = vec![0; server::MSIZE as usize];
     loop {
-        let received = port.receive(&mut message, u64::MAX).about("receive port")?;
+        let received = match port.receive(&mut message, server.patience_ns()) {
+            Err(Errno::ETIMEDOUT) => {
+                server.stop_asking();
+                continue;
+            }
+            received => received.about("receive port")?,
+        };
         match received.kind {
             Received::MESSAGE => {
                 let len = (received.len as usize).min(message.len());

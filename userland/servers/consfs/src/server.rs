@@ -6,12 +6,15 @@ use crate::pipe::{self, Pipe};
 use crate::tree::{self, Node};
 use crate::uart::{Listen, Uart};
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::mem::take;
 use ninep::consts::{IOHDRSZ, MAXWELEM, VERSION_L, VERSION_UNKNOWN};
 use ninep::{ByteStr, List, Names, Qid, Reply, Request, StatFs};
 use rt::{Errno, File, send};
+use text::{Question, Window};
 
 /// Largest message accepted: the console needs no large ones.
 pub const MSIZE: u32 = 16 * 1024 + IOHDRSZ;
@@ -24,11 +27,22 @@ const WAITING_MAX: usize = 256;
 /// The outcome of a request: an answer, or none until there is input.
 type Handled = Result<Option<Reply<'static>>, Errno>;
 
+/// The time for the terminal to answer, without other messages; and the number of
+/// those.
+const PATIENCE_NS: u64 = 200_000_000;
+const PATIENCE: u32 = 64;
+
 /// A read that waits for a line.
 struct Waiting {
     tag: u16,
     fid: u32,
     count: usize,
+}
+
+/// A read of `consctl` that waits for the terminal's answer.
+struct Asking {
+    offset: u64,
+    read: Waiting,
 }
 
 /// The console and its clients.
@@ -45,6 +59,11 @@ pub struct Server {
     foreground: Foreground,
     /// `ROWSxCOLUMNS` if there is a terminal.
     terminal: Option<String>,
+    /// Asks the terminal for that.
+    question: Question,
+    /// Messages until the question is given up.
+    patience: u32,
+    asking: Vec<Asking>,
     fids: BTreeMap<u32, Node>,
     waiting: VecDeque<Waiting>,
     msize: u32,
@@ -61,6 +80,9 @@ impl Server {
             raw_by: None,
             foreground: Foreground::default(),
             terminal: control::terminal(),
+            question: Question::default(),
+            patience: 0,
+            asking: Vec::new(),
             fids: BTreeMap::new(),
             waiting: VecDeque::new(),
             msize: MSIZE,
@@ -74,16 +96,66 @@ impl Server {
             let Some(byte) = self.uart.receive() else {
                 break;
             };
-            match (&mut self.pipe, byte) {
-                (Some(pipe), byte) => pipe.take(byte),
-                (None, CTRL_C) if self.raw_by.is_none() => self.interrupt(),
-                (None, byte) => self.ahead.push_back(byte),
+            if let Some(pipe) = &mut self.pipe {
+                pipe.take(byte);
+                continue;
+            }
+            let mut typed = Vec::new();
+            let answer = self.question.take(byte, |byte| typed.push(byte));
+            self.typed(&typed);
+            if let Some(Window { rows, columns }) = answer {
+                self.terminal = Some(format!("{rows}x{columns}"));
+                self.serve_asking();
             }
         }
         if self.is_full() {
             self.uart.listen(Listen::Off);
         }
         self.serve_waiting();
+    }
+
+    /// Takes typed bytes.
+    fn typed(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            match *byte {
+                CTRL_C if self.raw_by.is_none() => self.interrupt(),
+                byte => self.ahead.push_back(byte),
+            }
+        }
+    }
+
+    /// How long to wait for the next message: while the terminal is asked, not for
+    /// ever.
+    pub fn patience_ns(&self) -> u64 {
+        match self.question.is_open() {
+            true => PATIENCE_NS,
+            false => u64::MAX,
+        }
+    }
+
+    /// The terminal does not answer.
+    pub fn stop_asking(&mut self) {
+        let mut typed = Vec::new();
+        self.question.give_up(|byte| typed.push(byte));
+        self.typed(&typed);
+        self.serve_asking();
+        self.serve_waiting();
+    }
+
+    /// Answers the reads that wait for the size of the window.
+    fn serve_asking(&mut self) {
+        for Asking { offset, read } in take(&mut self.asking) {
+            self.describe(read.tag, offset, read.count);
+        }
+    }
+
+    /// Answers a read of `consctl`.
+    fn describe(&self, tag: u16, offset: u64, count: usize) {
+        let text = control::describe(self.terminal.as_deref(), self.raw_by.is_some());
+        let from = usize::try_from(offset).unwrap_or(usize::MAX);
+        let rest = text.as_bytes().get(from..).unwrap_or(&[]);
+        let data = rest.get(..count).unwrap_or(rest);
+        self.reply(tag, &Reply::Read { data });
     }
 
     /// Returns true if the device must wait.
@@ -187,6 +259,10 @@ impl Server {
             Ok(None) => {}
             Err(errno) => self.reply(tag, &Reply::Error(errno)),
         }
+        self.patience = self.patience.saturating_sub(1);
+        if self.question.is_open() && self.patience == 0 {
+            self.stop_asking();
+        }
         self.serve_waiting();
     }
 
@@ -248,6 +324,7 @@ impl Server {
             Request::Lcreate { .. } | Request::Mkdir { .. } => return Err(Errno::EPERM),
             Request::Flush { oldtag } => {
                 self.waiting.retain(|waiting| waiting.tag != oldtag);
+                self.asking.retain(|asking| asking.read.tag != oldtag);
                 Reply::Flush
             }
             _ => return Err(Errno::EOPNOTSUPP),
@@ -314,6 +391,13 @@ impl Server {
                 for byte in self.line.take_typed().into_iter().rev() {
                     self.ahead.push_front(byte);
                 }
+                // The window may have another size since the last time.
+                if self.terminal.is_some()
+                    && let Some(ask) = self.question.ask()
+                {
+                    self.patience = PATIENCE;
+                    self.uart.transmit(ask);
+                }
             }
             Order::RawOff => self.raw_off(),
             Order::Foreground(groups) => self.foreground = Foreground(groups),
@@ -333,6 +417,7 @@ impl Server {
     fn version(&mut self, msize: u32, version: ByteStr<'_>) -> Reply<'static> {
         self.fids.clear();
         self.waiting.clear();
+        self.asking.clear();
         self.raw_off();
         self.msize = msize.clamp(IOHDRSZ + 1, MSIZE);
         // Clients that ask for an extension get the protocol it extends.
@@ -375,6 +460,12 @@ impl Server {
             }
             waiting.fid != fid
         });
+        self.asking.retain(|asking| {
+            if asking.read.fid == fid {
+                ended.push(asking.read.tag);
+            }
+            asking.read.fid != fid
+        });
         for tag in ended {
             self.reply(tag, &Reply::Error(Errno::EINTR));
         }
@@ -387,11 +478,12 @@ impl Server {
         match node {
             Node::Root => return Err(Errno::EISDIR),
             Node::Control => {
-                let text = control::describe(self.terminal.as_deref(), self.raw_by.is_some());
-                let from = usize::try_from(offset).unwrap_or(usize::MAX);
-                let rest = text.as_bytes().get(from..).unwrap_or(&[]);
-                let data = rest.get(..count).unwrap_or(rest);
-                self.reply(tag, &Reply::Read { data });
+                if self.question.is_open() && self.asking.len() < WAITING_MAX {
+                    let read = Waiting { tag, fid, count };
+                    self.asking.push(Asking { offset, read });
+                } else {
+                    self.describe(tag, offset, count);
+                }
                 return Ok(None);
             }
             Node::Console => {}
