@@ -24,6 +24,9 @@ pub struct Fate {
     pub fail_message: Option<u64>,
     /// The number of allocations before the one that fails.
     pub fail_frame: Option<u64>,
+    /// Twice the number of requests to the swap server before the one that fails;
+    /// one more, if it fails in the other way ([`crate::swap::Harm`]).
+    pub fail_swap: Option<u64>,
     /// The server's commits are short.
     pub short: Option<u64>,
 }
@@ -40,12 +43,14 @@ pub struct Case {
 }
 
 /// Where a program can say that something happens.
-const POINTS: [(&str, Point); 5] = [
+const POINTS: [(&str, Point); 7] = [
     ("before-snap", Point::BeforeSnap),
     ("after-snap", Point::AfterSnap),
     ("fill", Point::Fill),
     ("before-commit", Point::BeforeCommit),
     ("after-commit", Point::AfterCommit),
+    ("swap", Point::Swap),
+    ("swapped", Point::Swapped),
 ];
 
 impl fmt::Display for Fate {
@@ -55,6 +60,9 @@ impl fmt::Display for Fate {
         }
         if let Some(k) = self.fail_frame {
             write!(f, "fail-frame {k} ")?;
+        }
+        if let Some(k) = self.fail_swap {
+            write!(f, "fail-swap {k} ")?;
         }
         if let Some(bytes) = self.short {
             write!(f, "short {bytes} ")?;
@@ -79,6 +87,7 @@ impl Fate {
             match words.word()? {
                 "fail-message" => fate.fail_message = Some(words.number()?),
                 "fail-frame" => fate.fail_frame = Some(words.number()?),
+                "fail-swap" => fate.fail_swap = Some(words.number()?),
                 "short" => fate.short = Some(words.number()?),
                 other => return Err(Bad(format!("{other} befalls nothing"))),
             }

@@ -67,7 +67,7 @@ fn op(files: Files) -> impl Strategy<Value = Op> {
     let one_in_six = || prop::bool::weighted(1.0 / 6.0);
     (
         (
-            0..28_u8,
+            0..32_u8,
             0..SPACES,
             0..files.sizes.len(),
             0..files.sizes.len(),
@@ -123,8 +123,13 @@ fn op(files: Files) -> impl Strategy<Value = Op> {
                     21 => Op::Fork { space },
                     22 => Op::Exit { space },
                     23 | 24 => Op::Evict { space, page },
-                    25 => Op::Remove { name: file },
-                    26 if file != other && files.servers[file] == files.servers[other] => {
+                    25..28 => Op::PageOut {
+                        space,
+                        page,
+                        n: (few % PAGES + 1).min(PAGES - page),
+                    },
+                    28 | 29 => Op::Remove { name: file },
+                    30 if file != other && files.servers[file] == files.servers[other] => {
                         Op::Rename {
                             from: file,
                             to: other,
@@ -141,7 +146,12 @@ fn op(files: Files) -> impl Strategy<Value = Op> {
 fn meanwhile(op: &mut Op, other: Op, pick: usize, plain: usize) -> Option<(Point, Op)> {
     let on_memory = matches!(
         other,
-        Op::Store { .. } | Op::Load { .. } | Op::Free { .. } | Op::Fork { .. } | Op::Evict { .. }
+        Op::Store { .. }
+            | Op::Load { .. }
+            | Op::Free { .. }
+            | Op::Fork { .. }
+            | Op::Evict { .. }
+            | Op::PageOut { .. }
     );
     let point = match op {
         // Without snapshots an operation is several, one for each message.
@@ -149,10 +159,16 @@ fn meanwhile(op: &mut Op, other: Op, pick: usize, plain: usize) -> Option<(Point
         // One page: nothing has been loaded at that time.
         Op::Load { at, n, .. } | Op::Store { at, n, .. } => {
             *n = (*n).min(PAGE - *at % PAGE);
-            Point::Fill
+            [Point::Fill, Point::Swap, Point::Swapped][pick % 3]
         }
         Op::Read { eager: true, .. } => [Point::BeforeSnap, Point::AfterSnap][pick % 2],
-        Op::Read { .. } => [Point::BeforeSnap, Point::AfterSnap, Point::Fill][pick % 3],
+        Op::Read { .. } => [
+            Point::BeforeSnap,
+            Point::AfterSnap,
+            Point::Fill,
+            Point::Swap,
+        ][pick % 4],
+        Op::Free { .. } | Op::PageOut { .. } => [Point::Swap, Point::Swapped][pick % 2],
         Op::Write { .. } if on_memory => [Point::BeforeCommit, Point::AfterCommit][pick % 2],
         Op::Write { .. } => Point::AfterCommit,
         _ => return None,
@@ -171,17 +187,22 @@ fn step(flavour: Flavour, files: Files) -> BoxedStrategy<(Step, bool, bool)> {
                 ..Fate::default()
             })
             .boxed(),
-        Flavour::Failing => (weighted(0.4, 0..6_u64), weighted(0.3, 0..12_u64))
-            .prop_map(|(fail_message, fail_frame)| Fate {
+        Flavour::Failing => (
+            weighted(0.4, 0..6_u64),
+            weighted(0.3, 0..12_u64),
+            weighted(0.4, 0..6_u64),
+        )
+            .prop_map(|(fail_message, fail_frame, fail_swap)| Fate {
                 fail_frame: fail_frame.filter(|_| fail_message.is_none()),
                 fail_message,
+                fail_swap,
                 ..Fate::default()
             })
             .boxed(),
         Flavour::Interrupted => Just(Fate::default()).boxed(),
     };
     let other = match flavour {
-        Flavour::Interrupted => weighted(0.5, (op(files), 0..6_usize)).boxed(),
+        Flavour::Interrupted => weighted(0.5, (op(files), 0..12_usize)).boxed(),
         Flavour::Plain | Flavour::Failing => Just(None).boxed(),
     };
     (

@@ -142,6 +142,11 @@ fn of_process<R: Reach>(mut process: Process<R>, op: &Op) -> Outcome {
             process.with(|segment, m| segment.evict(m, (FIRST_PAGE + page) as u64));
             Outcome::Done(0, None)
         }
+        // It says nothing about how many there were.
+        Op::PageOut { page, n, .. } => {
+            let gone = process.page_out((FIRST_PAGE + page) as u64, n as u64);
+            done(gone.map(|_| 0))
+        }
         Op::Foreign { .. }
         | Op::Truncate { .. }
         | Op::Remove { .. }

@@ -82,7 +82,8 @@ fn apply(model: &mut Eager, op: &Op, outcome: &Outcome, read: &[u8], whole: Opti
         | Op::Full { .. }
         | Op::Load { .. }
         | Op::Fork { .. }
-        | Op::Evict { .. } => {}
+        | Op::Evict { .. }
+        | Op::PageOut { .. } => {}
     }
 }
 
@@ -129,6 +130,10 @@ fn step<S: Servers + 'static>(
     if fate.fail_frame.is_some() {
         world.frames.borrow_mut().fail_after = fate.fail_frame;
     }
+    if let Some(k) = fate.fail_swap {
+        let harm = [Harm::Error, Harm::FullOrFlipped][k as usize % 2];
+        world.swap.fail_after = Some((k / 2, harm));
+    }
     world.servers.limit_commits(fate.short);
     let before = world.failures();
     let outcome = perform(&mut *world, &step.op);
@@ -137,6 +142,9 @@ fn step<S: Servers + 'static>(
     }
     if fate.fail_frame.is_some() {
         world.frames.borrow_mut().fail_after = None;
+    }
+    if fate.fail_swap.is_some() {
+        world.swap.fail_after = None;
     }
     world.interrupt = None;
     let whole = whole.filter(|()| world.failures() == before);
@@ -157,7 +165,7 @@ fn step<S: Servers + 'static>(
             let read = captured(model, &step.op);
             apply(model, &step.op, &outcome, &read, whole);
         }
-        Point::AfterSnap | Point::Fill => {
+        Point::AfterSnap | Point::Fill | Point::Swap | Point::Swapped => {
             let mine = captured(model, &step.op);
             first(model);
             apply(model, &step.op, &outcome, &mine, whole);
@@ -258,6 +266,7 @@ pub fn run_failing<S: Servers + 'static>(
         }
     }
     assert_eq!(world.frames.borrow().used(), 0, "frames left");
+    assert_eq!(world.swap.handles().count(), 0, "swap files left");
     world.servers.check_idle();
     failures
 }

@@ -261,6 +261,7 @@ impl<S: Servers + 'static> Play<S> {
             world.exit(space);
         }
         assert_eq!(world.frames.borrow().used(), 0, "frames left");
+        assert_eq!(world.swap.handles().count(), 0, "swap files left");
         world.servers.check_idle();
         end
     }

@@ -1,13 +1,14 @@
 //! Every single failure: in each program of `tests/model/programs` the first
 //! message fails, the second, and so on until the program has no more; then the allocations of
-//! frames, nodes and tables, then the writes to snapfs's temporary files; each
-//! alone, and each with all after it. Afterwards data is right or the error was
+//! frames, nodes and tables, then the writes to snapfs's temporary files, then the
+//! requests to the swap server (also by a bit that is wrong); each alone, and each with all after it. Afterwards data is right or the error was
 //! reported, and nothing is left: frames, snapshots, fids, temporary bytes.
 
 use dormouse_model_tests as model;
 use model::case::Case;
 use model::real::{Real, RealFile};
 use model::run::{Failure, FailureKind, recorded, run_failing};
+use model::swap::Harm;
 use program::content;
 
 /// Small messages, so that there are many.
@@ -26,6 +27,15 @@ fn servers(sizes: &[usize]) -> Real {
     };
     Real::new(&sizes.iter().enumerate().map(file).collect::<Vec<_>>())
 }
+
+/// All that can fail; a request to swap in two ways.
+const KINDS: [FailureKind; 5] = [
+    FailureKind::Message,
+    FailureKind::Frame,
+    FailureKind::Store,
+    FailureKind::Swap(Harm::Error),
+    FailureKind::Swap(Harm::FullOrFlipped),
+];
 
 /// Says which run it was, if that panics.
 struct ToldIfLost(String);
@@ -56,24 +66,22 @@ fn fail_each(name: &str, case: &Case, kind: FailureKind) -> u64 {
 
 #[test]
 fn whatever_single_thing_fails_data_is_right_or_the_error_was_reported() {
-    let (mut total, mut by_kind) = (0, [0; 3]);
+    let (mut total, mut by_kind) = (0, [0; 5]);
     for (name, text) in recorded() {
         for config in CONFIGS {
             let case = Case::parse(&format!("{text}\nconfig {config}")).expect("a program");
-            for (kind, counted) in [FailureKind::Message, FailureKind::Frame, FailureKind::Store]
-                .into_iter()
-                .zip(&mut by_kind)
-            {
+            for (kind, counted) in KINDS.into_iter().zip(&mut by_kind) {
                 let count = fail_each(&name, &case, kind);
                 *counted += count;
                 total += count;
             }
         }
     }
-    let [messages, frames, store] = by_kind;
+    let [messages, frames, store, swap, harmed] = by_kind;
+    let swap = swap + harmed;
     println!(
         "{total} failures injected: {messages} messages, {frames} allocations, {store} writes to \
-         temporary files"
+         temporary files, {swap} requests to swap"
     );
-    assert!(messages > 500 && frames > 500 && store > 50);
+    assert!(messages > 500 && frames > 500 && store > 50 && swap > 100);
 }

@@ -155,6 +155,97 @@ const SCENARIOS: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
+        "page-out, store",
+        "store 0 0 8192 7",
+        &["page-out 0 0 2", "store 0 4 8 9"],
+    ),
+    (
+        "page-out, stores",
+        "store 0 0 8192 7",
+        &[
+            "page-out 0 0 2; page-out 0 0 2",
+            "store 0 4 8 9; store 0 4100 8 9",
+        ],
+    ),
+    (
+        "page-out, page-out and load",
+        "store 0 0 8192 7",
+        &["page-out 0 0 2", "page-out 0 0 1; load 0 0 8"],
+    ),
+    (
+        "page-out, fork and store there",
+        "store 0 0 8192 7",
+        &["page-out 0 0 2", "fork 0; store 1 4 8 9"],
+    ),
+    (
+        "page-out, write back",
+        "store 0 0 8192 7",
+        &["page-out 0 0 2", "write 0 0 8192 file0 0"],
+    ),
+    (
+        "page-out, read over and store",
+        "store 0 0 8192 7",
+        &["page-out 0 0 2", "read 0 0 8192 file1 0; store 0 0 8 9"],
+    ),
+    (
+        "page-out, free and store",
+        "store 0 0 8192 7",
+        &["page-out 0 0 2", "free 0 0 8192; store 0 0 8 9"],
+    ),
+    (
+        "page-out, exit",
+        "store 0 0 8192 7; page-out 0 0 1",
+        &["page-out 0 1 1", "exit 0"],
+    ),
+    (
+        "loads from swap",
+        "store 0 0 8192 7; page-out 0 0 2",
+        &["load 0 0 8", "store 0 4 8 9", "load 0 2 8"],
+    ),
+    (
+        "load from swap, free",
+        "store 0 0 8192 7; page-out 0 0 2",
+        &["load 0 0 8", "free 0 0 4096"],
+    ),
+    (
+        "load from swap, free of a part",
+        "store 0 0 8192 7; page-out 0 0 2",
+        &["load 0 0 8", "free 0 100 4096"],
+    ),
+    (
+        "load from swap, read over",
+        "store 0 0 8192 7; page-out 0 0 2",
+        &["load 0 0 8", "read 0 100 8000 file1 0"],
+    ),
+    (
+        "load from swap, other bytes paged out",
+        "store 0 0 8192 7; page-out 0 0 2",
+        &["load 0 0 8", "free 0 0 4096; store 0 0 8 9; page-out 0 0 1"],
+    ),
+    (
+        "load from swap, fork and page-out there",
+        "store 0 0 8192 7; page-out 0 0 2",
+        &["load 0 0 8", "fork 0; store 1 4 8 9; page-out 1 0 2"],
+    ),
+    (
+        "write from swap, page-out",
+        "store 0 0 8192 7; page-out 0 0 2",
+        &["write 0 0 8192 file0 0", "page-out 0 0 2"],
+    ),
+    (
+        "free in swap, page-out",
+        "store 0 0 8192 7; page-out 0 0 2; store 0 0 8 9",
+        &["free 0 4096 4096", "page-out 0 0 1"],
+    ),
+    (
+        "page-outs of parent and child",
+        "store 0 0 8192 7; page-out 0 0 2; fork 0",
+        &[
+            "store 0 0 8 9; page-out 0 0 2",
+            "store 1 4 8 5; page-out 1 0 2",
+        ],
+    ),
+    (
         "append, append",
         "store 0 0 8 7; fork 0; store 1 0 8 9",
         &["write 0 0 4096 file1 end", "write 1 0 4096 file1 end"],
@@ -235,6 +326,8 @@ fn heavy(scenario: &Scenario) -> bool {
         "write elsewhere, read over",
         "write back, write elsewhere",
         "write back, store and write elsewhere",
+        "page-outs of parent and child",
+        "page-out, stores",
     ];
     scenario.flows.len() > 2 || names.contains(&scenario.name)
 }

@@ -60,6 +60,8 @@ pub enum Op {
     Exit { space: usize },
     /// Memory is short: a clean page goes.
     Evict { space: usize, page: usize },
+    /// Memory is short: changed pages go to swap.
+    PageOut { space: usize, page: usize, n: usize },
 }
 
 /// How an operation ended.
@@ -93,7 +95,8 @@ impl Op {
             | Op::Free { space, .. }
             | Op::Fork { space }
             | Op::Exit { space }
-            | Op::Evict { space, .. } => Some(*space),
+            | Op::Evict { space, .. }
+            | Op::PageOut { space, .. } => Some(*space),
             Op::Foreign { .. }
             | Op::Truncate { .. }
             | Op::Remove { .. }
@@ -188,7 +191,7 @@ impl Eager {
                 self.spaces[space] = None;
                 Outcome::Done(0)
             }
-            Op::Full { .. } | Op::Evict { .. } => Outcome::Done(0),
+            Op::Full { .. } | Op::Evict { .. } | Op::PageOut { .. } => Outcome::Done(0),
         }
     }
 }

@@ -77,6 +77,10 @@ impl Program {
             Op::Remove { name } => file(name),
             Op::Rename { from, to } => file(from) && file(to) && from != to,
             Op::Evict { page, .. } => FIRST_PAGE + page < SEGMENT_PAGES,
+            Op::PageOut { page, n, .. } => {
+                let end = page.checked_add(n);
+                end.is_some_and(|end| FIRST_PAGE + end <= SEGMENT_PAGES)
+            }
             Op::Full { .. } | Op::Fork { .. } | Op::Exit { .. } => true,
         };
         let fits = fits && op.space().is_none_or(|space| space < SPACES);
@@ -229,6 +233,11 @@ impl Op {
                 space: w.number()?,
                 page: w.number()?,
             },
+            "page-out" => Op::PageOut {
+                space: w.number()?,
+                page: w.number()?,
+                n: w.number()?,
+            },
             other => return Err(Bad(format!("{other} is not an operation"))),
         })
     }
@@ -284,6 +293,7 @@ impl fmt::Display for Op {
             Op::Fork { space } => write!(f, "fork {space}"),
             Op::Exit { space } => write!(f, "exit {space}"),
             Op::Evict { space, page } => write!(f, "evict {space} {page}"),
+            Op::PageOut { space, page, n } => write!(f, "page-out {space} {page} {n}"),
         }
     }
 }

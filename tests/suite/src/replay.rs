@@ -238,6 +238,7 @@ impl Stage<'_> {
             // The process ends when it has answered.
             Op::Exit { .. } => {}
             Op::Evict { .. }
+            | Op::PageOut { .. }
             | Op::Foreign { .. }
             | Op::Truncate { .. }
             | Op::Remove { .. }

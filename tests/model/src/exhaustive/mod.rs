@@ -164,10 +164,12 @@ impl Tiny {
             | Op::Load(space, ..)
             | Op::Free(space, ..)
             | Op::Evict(space)
+            | Op::PageOut(space)
             | Op::Fork(space)
             | Op::Exit(space) => self.lives(space),
             Op::Remove(name) | Op::Rename(name, _) => self.model.names[name].is_some(),
             Op::FailMessage(_) => self.world.fail_after.is_none(),
+            Op::FailSwap(_) => self.world.swap.fail_after.is_none(),
             Op::Foreign(file, ..) | Op::Truncate(file, _) => !self.world.servers.gone(file),
             // Without room for its notes it does not start.
             Op::Restart { .. } => {
@@ -182,10 +184,16 @@ impl Tiny {
     /// differ.
     pub fn step(&mut self, op: &Op) {
         self.steps += 1;
-        let armed = self.world.fail_after.is_some();
+        let armed =
+            |world: &World<Real>| [world.fail_after.is_some(), world.swap.fail_after.is_some()];
+        let before = armed(&self.world);
         let snapshots = self.world.servers.snapshots();
         let outcome = self.perform(op);
-        let failed = armed && self.world.fail_after.is_none();
+        let after = armed(&self.world);
+        let failed = before
+            .iter()
+            .zip(after)
+            .any(|(before, after)| *before && !after);
         if let Outcome::Done(_, Some(error)) = outcome {
             // A server that can be restarted logs its actions.
             let store = self.full && (snapshots > 0 || self.leases);
@@ -249,6 +257,7 @@ impl Tiny {
                 }
                 Outcome::Done(0, None)
             }
+            Op::PageOut(space) => done(world.process(space).page_out(0, PAGES as u64).map(|_| 0)),
             Op::Fork(space) => {
                 if matches!(world.spaces.get(A + B - space), Some(Some(_))) {
                     world.exit(A + B - space);
@@ -287,6 +296,10 @@ impl Tiny {
             }
             Op::FailMessage(after) => {
                 self.world.fail_after = Some(after);
+                Outcome::Done(0, None)
+            }
+            Op::FailSwap(harm) => {
+                self.world.swap.fail_after = Some((0, harm));
                 Outcome::Done(0, None)
             }
             Op::ToggleFull => {
@@ -377,8 +390,10 @@ impl Tiny {
             }
             Op::Load(..)
             | Op::Evict(_)
+            | Op::PageOut(_)
             | Op::Reopen(_)
             | Op::FailMessage(_)
+            | Op::FailSwap(_)
             | Op::ToggleFull
             | Op::ToggleDiskFull => {}
         }
@@ -436,6 +451,7 @@ impl Tiny {
             }
         }
         assert_eq!(self.world.frames.borrow().used(), 0, "frames left");
+        assert_eq!(self.world.swap.handles().count(), 0, "swap files left");
         self.world.servers.check_idle();
         self.world.servers.check_empty();
     }

@@ -3,6 +3,7 @@
 
 use crate::PAGE;
 use crate::server::File;
+use crate::swap::Harm;
 
 /// Process A.
 pub const A: usize = 0;
@@ -53,6 +54,10 @@ pub enum Op {
     Free(usize, usize, usize),
     /// All clean pages of a process leave memory.
     Evict(usize),
+    /// All changed pages of a process leave memory.
+    PageOut(usize),
+    /// The next request to the swap server fails.
+    FailSwap(Harm),
     /// The other process ends, if there is one, and becomes a copy of this.
     Fork(usize),
     /// A process ends.
@@ -155,6 +160,7 @@ pub const OPS: &[(&str, Op)] = &[
     ("A-frees-p0", Op::Free(A, 0, P)),
     ("A-frees-the-middle", Op::Free(A, H, P)),
     ("A-is-evicted", Op::Evict(A)),
+    ("A-is-paged-out", Op::PageOut(A)),
     ("A-forks", Op::Fork(A)),
     ("A-exits", Op::Exit(A)),
     ("B-reads-f0", read(B, 0, 2 * P, 0, 0)),
@@ -175,6 +181,8 @@ pub const OPS: &[(&str, Op)] = &[
     ("f0-is-opened-again", Op::Reopen(0)),
     ("a-message-fails", Op::FailMessage(0)),
     ("the-second-message-fails", Op::FailMessage(1)),
+    ("swap-fails", Op::FailSwap(Harm::Error)),
+    ("swap-is-full-or-wrong", Op::FailSwap(Harm::FullOrFlipped)),
     ("store-full", Op::ToggleFull),
     ("disk-full", Op::ToggleDiskFull),
     ("server-restarts", Op::Restart { late: false }),
@@ -197,6 +205,10 @@ pub const STARTS: &[(&str, &[&str])] = &[
     (
         "shared",
         &["A-reads-f0", "A-loads-p0", "B-reads-f0", "other-writes-p0"],
+    ),
+    (
+        "swapped",
+        &["A-reads-f0", "A-stores-across", "A-is-paged-out"],
     ),
 ];
 
