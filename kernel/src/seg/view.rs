@@ -102,6 +102,10 @@ impl Memory for View {
         named::zero_range(frame, at, len);
     }
 
+    fn sum(&self, frame: Frame) -> u32 {
+        vm::checksum(named::words(frame))
+    }
+
     fn alloc_node(&mut self) -> Option<Frame> {
         named::alloc_node()
     }

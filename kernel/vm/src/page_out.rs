@@ -36,18 +36,12 @@ pub trait Pager: Swap {
 pub fn page_out<P: Pager>(p: &mut P, pages: Range<u64>) -> Result<u64, Errno> {
     let begun = p.with(|segment, m| {
         let pages = segment.dirty_run(m, pages)?;
-        (segment.swap.begin()).then(|| (pages, segment.swap.current()))
+        segment.swap.begin().then_some(pages)
     });
-    let Some(Some((pages, current))) = begun else {
+    let Some(Some(pages)) = begun else {
         return Ok(0);
     };
-    let file = match current {
-        Some(file) => {
-            p.retain_swap(file);
-            Ok(file)
-        }
-        None => fresh(p),
-    };
+    let file = target(p);
     let run = match file {
         Ok(file) => p
             .with(|segment, m| segment.begin_page_out(m, pages, file))
@@ -73,6 +67,24 @@ pub fn page_out<P: Pager>(p: &mut P, pages: Range<u64>) -> Result<u64, Errno> {
     }
     p.release_swap(run.file);
     result.map(|()| gone.unwrap_or(0))
+}
+
+/// The swap file that pages may go to, with a reference for the caller.
+fn target<P: Pager>(p: &mut P) -> Result<SwapId, Errno> {
+    let files = p.with(|segment, _| (segment.swap.current(), segment.swap.former()));
+    let (current, former) = files.unwrap_or_default();
+    if let Some(file) = current {
+        p.retain_swap(file);
+        return Ok(file);
+    }
+    if let Some((file, fork)) = former
+        && p.swap_holders(file) == 1
+        && p.with(|segment, _| segment.swap.resume(fork)) == Some(true)
+    {
+        p.retain_swap(file);
+        return Ok(file);
+    }
+    fresh(p)
 }
 
 /// A fresh swap file of the segment, with a reference for the caller.

@@ -4,7 +4,8 @@
 //! offset that it has in the segment. So a place is a file and a page, and a place
 //! in use is never looked for. Page-outs go to one file, the *current* one, which no
 //! other segment refers to. A fork shares all files, and both sides begin a fresh
-//! one: a place that two segments refer to is never overwritten (invariant 6).
+//! one: a place that two segments refer to is never overwritten (invariant 6). Once
+//! the other side is gone, the former current file is used again.
 //!
 //! The word of a swapped page holds its file and the checksum of its bytes, so a
 //! page whose bytes have changed in the file is an error and never wrong data.
@@ -151,13 +152,17 @@ pub(crate) struct SwapFiles {
     files: Vec<Option<SwapFile>>,
     /// Page-outs go there. No other segment has a place in it.
     current: Option<u16>,
+    /// The current file before the last fork; others may have places in it.
+    former: Option<u16>,
+    /// Forks so far.
+    forks: u32,
     /// Swapped pages, in all files.
     pages: u64,
     /// A request that changes the current file is under way. There is one at a time,
     /// because two for one place could arrive in either order.
     busy: bool,
     /// Forks under way: no page may leave between two steps of the copy.
-    held: u32,
+    held: u16,
     /// A file may have no pages left.
     unused: bool,
 }
@@ -167,6 +172,8 @@ impl SwapFiles {
         SwapFiles {
             files: Vec::new(),
             current: None,
+            former: None,
+            forks: 0,
             pages: 0,
             busy: false,
             held: 0,
@@ -214,6 +221,21 @@ impl SwapFiles {
         self.id(self.current?)
     }
 
+    /// The current file before the last fork, and the number of that fork.
+    pub(crate) fn former(&self) -> Option<(SwapId, u32)> {
+        self.id(self.former?).map(|id| (id, self.forks))
+    }
+
+    /// Page-outs go to the former file again, to which nobody else referred after
+    /// that fork; `false` if there has been another.
+    pub(crate) fn resume(&mut self, fork: u32) -> bool {
+        let same = self.forks == fork && self.held == 0;
+        if same {
+            self.current = self.former.take();
+        }
+        same
+    }
+
     /// Begins a request that changes the current file; `false` if there must be none
     /// now.
     pub(crate) const fn begin(&mut self) -> bool {
@@ -239,6 +261,10 @@ impl SwapFiles {
     /// A fork begins: its copy shares all files.
     pub(crate) const fn hold(&mut self) {
         self.held += 1;
+        self.forks = self.forks.wrapping_add(1);
+        if self.current.is_some() {
+            self.former = self.current;
+        }
         self.retire();
     }
 
@@ -354,8 +380,10 @@ impl SwapFiles {
             self.unused = false;
             return None;
         };
-        if self.current.map(usize::from) == Some(index) {
-            self.current = None;
+        for named in [&mut self.current, &mut self.former] {
+            if named.map(usize::from) == Some(index) {
+                *named = None;
+            }
         }
         self.files.get_mut(index)?.take().map(|file| file.id)
     }

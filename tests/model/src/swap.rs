@@ -290,6 +290,10 @@ impl<R: Reach> Swap for Reclaim<R> {
         self.process.release_swap(file);
     }
 
+    fn swap_holders(&self, file: SwapId) -> u32 {
+        self.process.swap_holders(file)
+    }
+
     fn swap_out(&mut self, file: SwapId, page: u64, frames: &[Frame]) -> Result<(), Errno> {
         self.process.swap_out(file, page, frames)
     }

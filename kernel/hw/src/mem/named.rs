@@ -138,6 +138,13 @@ pub fn copy_between(from: (Frame, usize), to: (Frame, usize), len: usize) {
     page::copy_between(from, to, len);
 }
 
+/// The 512 words of a frame of data.
+#[inline]
+pub fn words(frame: Frame) -> impl Iterator<Item = u64> {
+    words::data(frame);
+    (0..page::SIZE / 8).map(move |index| page::read_word(frame, index))
+}
+
 /// Zeroes `len` bytes from byte `at` of a frame that may be written.
 #[inline]
 pub fn zero_range(frame: Frame, at: usize, len: usize) {

@@ -210,6 +210,39 @@ fn a_place_of_two_processes_is_never_overwritten() {
 }
 
 #[test]
+fn a_file_is_used_again_once_no_other_process_refers_to_it() {
+    let mut w = world();
+    assert_eq!(out(&mut w, 0, 0, ALL), Ok(ALL));
+    let file = place(&mut w, 0, 7);
+    for _ in 0..3 {
+        w.fork(0, 1).expect("fork");
+        w.exit(1);
+        store(&mut w, 0, 10, &[9; 9000]);
+        assert_eq!(out(&mut w, 0, 0, 3), Ok(3));
+        assert_eq!(place(&mut w, 0, 0), file);
+    }
+    // The child may, too.
+    w.fork(0, 1).expect("fork");
+    store(&mut w, 0, 10, &[8; 9000]);
+    assert_eq!(out(&mut w, 0, 0, 3), Ok(3));
+    assert_ne!(place(&mut w, 0, 0), file);
+    w.exit(0);
+    assert_eq!(w.load(1, 10, 9000).as_deref(), Ok(&[9; 9000][..]));
+    // A fork in the middle comes first.
+    w.fork(1, 0).expect("fork");
+    w.exit(0);
+    meanwhile(&mut w, Point::Look, |w| w.fork(1, 0).expect("fork"));
+    store(&mut w, 1, 10, &[7; 9000]);
+    assert_eq!(out(&mut w, 1, 0, 3), Ok(3));
+    w.check();
+    let (mut parent, mut child) = (load(&mut w, 1), load(&mut w, 0));
+    parent[10..9010].fill(9);
+    child[10..9010].fill(9);
+    assert_eq!(parent, child);
+    end(w);
+}
+
+#[test]
 fn no_page_leaves_while_it_is_on_its_way_to_a_file() {
     let mut w = world();
     meanwhile(&mut w, Point::BeforeCommit, |w| {
