@@ -9,6 +9,7 @@ use hw::log;
 static DEFERRED: AtomicBool = AtomicBool::new(true);
 static COUNTED: AtomicBool = AtomicBool::new(false);
 static TESTED: AtomicBool = AtomicBool::new(false);
+static PRESSURE: AtomicBool = AtomicBool::new(false);
 
 /// All options, as text.
 pub fn text() -> &'static str {
@@ -29,6 +30,7 @@ pub fn init() {
     DEFERRED.store(value("eager") != Some("1"), Relaxed);
     COUNTED.store(value("icount") == Some("1"), Relaxed);
     TESTED.store(value("test") == Some("1"), Relaxed);
+    PRESSURE.store(value("pressure") == Some("1"), Relaxed);
     if value("poison") == Some("1") {
         frames::poison();
     }
@@ -56,4 +58,9 @@ pub fn counted() -> bool {
 /// Returns true if programs may inject failures into the kernel.
 pub fn tested() -> bool {
     TESTED.load(Relaxed)
+}
+
+/// Returns true if every page that can leave memory is to leave as soon as it may.
+pub fn pressure() -> bool {
+    PRESSURE.load(Relaxed)
 }

@@ -1,7 +1,8 @@
 //! The loop of a process on its kernel stack: run the program, handle the event
 //! that stops it, and repeat.
 use crate::proc::{self, note};
-use crate::{sched, syscall, trap};
+use crate::sched::{self, relief};
+use crate::{syscall, trap};
 use hw::{Event, Program};
 
 /// The life of the running process.
@@ -19,6 +20,7 @@ pub fn run(mut program: Program) -> ! {
                 trap::turn_over(vector);
             }
         }
+        relief::ease();
         // Before the program goes on: a note is delivered, and a process that was
         // ordered to end does so.
         if sched::called() {

@@ -1,8 +1,8 @@
 //! From a machine that works to the first process.
 use crate::name::NameSpace;
-use crate::proc::{Parent, Process, Seat, exec, fork, relief, vacancy};
+use crate::proc::{self, Parent, Process, Seat, exec, fork, relief, vacancy};
 use crate::sched;
-use crate::seg::Space;
+use crate::seg::{Space, reclaim};
 use crate::{bundle, options};
 use abi::privilege;
 use hw::heap::{self, new_arc, new_arc_bytes, new_arc_str};
@@ -19,6 +19,7 @@ pub fn start(bundle: &'static [u8]) -> ! {
     bundle::set(bundle);
     options::init();
     sched::relief::set_policy(&relief::BiggestFirst);
+    reclaim::init(proc::with_space);
     cache::init();
     hw::info!(
         "{} MiB of memory free",

@@ -69,6 +69,10 @@ struct MachineArgs {
     /// Turn deferral off: every read and write moves all of its data.
     #[arg(long, global = true)]
     eager: bool,
+    /// Evict every page that can leave memory as soon as it may, to find what relies
+    /// on pages that stay.
+    #[arg(long, global = true)]
+    pressure: bool,
     /// Let the guest's time count its instructions: figures that repeat.
     #[arg(long, global = true)]
     icount: bool,
@@ -226,6 +230,7 @@ impl MachineArgs {
             .profile(self.profile())
             .mem(self.mem.as_deref().unwrap_or(MEMORY))
             .eager(self.eager)
+            .pressure(self.pressure)
             .icount(self.icount)
             .accel(self.accel.unwrap_or_default())
             .option("host", self.host_options.unwrap_or_default())

@@ -133,6 +133,11 @@ impl Guest {
         self.option("eager", if on { "1" } else { "0" })
     }
 
+    /// Whether every page that can leave memory leaves as soon as it may.
+    pub fn pressure(self, on: bool) -> Guest {
+        self.option("pressure", if on { "1" } else { "0" })
+    }
+
     /// Whether the guest's time counts its instructions.
     pub fn icount(mut self, on: bool) -> Guest {
         self.time = if on { Time::Instructions } else { Time::Host };

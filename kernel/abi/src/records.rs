@@ -306,6 +306,8 @@ counters! {
     Copies,
     /// Sleeping pages that were found in the frame cache.
     Cached,
+    /// Clean pages that left memory.
+    Evictions,
     /// System calls.
     Calls,
     /// Interrupts.

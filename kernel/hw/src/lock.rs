@@ -20,6 +20,8 @@ use crate::cpu::cpu;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Rank {
+    /// The hand of the clock that evicts pages.
+    Clock,
     /// A name space, a working directory.
     Names,
     /// A process's descriptor table.

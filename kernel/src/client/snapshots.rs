@@ -142,6 +142,11 @@ pub fn path(snap: SnapId) -> Option<(Arc<str>, bool)> {
     Some((held.path.clone(), held.mount.is_down()))
 }
 
+/// Returns true if the server of a snapshot is gone.
+pub fn is_down(snap: SnapId) -> bool {
+    TABLE.lock().held(snap).is_none_or(|h| h.mount.is_down())
+}
+
 /// Adds a holder.
 pub fn retain(snap: SnapId) {
     if let Some(held) = TABLE.lock().held(snap) {

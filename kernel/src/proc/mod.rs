@@ -14,7 +14,7 @@ pub mod wait;
 use crate::file::Descriptors;
 use crate::name::{NameSpace, Viewpoint};
 use crate::sched::{self, Slot};
-use crate::seg::Space;
+use crate::seg::{Space, SpaceLock};
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -165,4 +165,11 @@ pub struct Parent {
 /// The name of a process in messages: the last component of its program's path.
 pub fn name(program: &str) -> &str {
     program.rsplit('/').next().unwrap_or(program)
+}
+
+/// Calls `f` with the memory of the process in a slot, if there is one.
+pub fn with_space(slot: Slot, f: &mut dyn FnMut(&SpaceLock)) {
+    if let Some(process) = at(usize::from(slot)) {
+        f(&process.space);
+    }
 }

@@ -6,6 +6,7 @@
 //! chosen, file servers only if they have much more.
 use super::{Process, current, note, table};
 use crate::sched::{self, relief::Policy};
+use crate::seg::reclaim;
 use abi::STATUS_KILLED;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
@@ -27,6 +28,14 @@ const SERVER_COUNTS: u32 = 4;
 pub struct BiggestFirst;
 
 impl Policy for BiggestFirst {
+    fn reclaim(&self) -> bool {
+        reclaim::reclaim()
+    }
+
+    fn ease(&self) {
+        reclaim::ease();
+    }
+
     fn demand(&self) -> bool {
         match victim() {
             Some(victim) if victim.pid != current().pid => {

@@ -1,8 +1,10 @@
-//! Waiting for frames that others give back.
+//! Frames when there are none, or few.
 //!
-//! A process that finds no frame, by a touch or in a system call, waits here
-//! while a [`Policy`] of the floor of processes has another one give memory back.
+//! A process that finds no frame, by a touch or in a system call, comes here. A
+//! [`Policy`] of a higher floor evicts pages; where none can leave, the process waits
+//! while another one is made to give memory back.
 use super::{Reason, Wake, park};
+use crate::options;
 use abi::Errno;
 use hw::{frames, time};
 use spin::Once;
@@ -12,8 +14,17 @@ const LOOK_NS: u64 = 1_000_000;
 /// How long it waits at most.
 const WAIT_NS: u64 = 30_000_000_000;
 
-/// Decides which process gives memory back.
+/// How often a waiting process has the policy search for pages again, in looks.
+const SEARCH: u32 = 16;
+
+/// Decides which pages leave memory, and which process gives memory back.
 pub trait Policy: Sync {
+    /// Evicts pages, while others run in between. `false`: none can leave.
+    fn reclaim(&self) -> bool;
+
+    /// Evicts a few pages if frames are few, in one short step.
+    fn ease(&self);
+
     /// Has another process than the running one give memory back. `false`: there
     /// is none that is to.
     fn demand(&self) -> bool;
@@ -36,8 +47,14 @@ pub fn set_policy(policy: &'static dyn Policy) {
 /// `EINTR`: a note came, or the process is to end.
 pub fn relieve() -> Result<bool, Errno> {
     let deadline = time::now_ns().saturating_add(WAIT_NS);
-    let mut waited = false;
+    let (mut waited, mut looks) = (false, 0);
     while frames::exhausted() {
+        let searches = looks % SEARCH == 0;
+        looks += 1;
+        if searches && POLICY.get().is_some_and(|policy| policy.reclaim()) {
+            (waited, looks) = (true, 0);
+            continue;
+        }
         let now = time::now_ns();
         if now >= deadline || !POLICY.get().is_some_and(|policy| policy.demand()) {
             return Ok(false);
@@ -49,6 +66,22 @@ pub fn relieve() -> Result<bool, Errno> {
     }
     // Otherwise the lack of frames was not the reason.
     Ok(waited)
+}
+
+/// Between two pieces of work, with nothing locked: lets a few pages leave if frames
+/// are few.
+#[inline]
+pub fn ease() {
+    if frames::is_low() || options::pressure() {
+        ease_now();
+    }
+}
+
+#[cold]
+fn ease_now() {
+    if let Some(policy) = POLICY.get() {
+        policy.ease();
+    }
 }
 
 /// Runs something that changes nothing where it fails with `ENOMEM`, again after

@@ -6,7 +6,7 @@ use crate::chan::{Piece, room};
 use crate::client::put::{Stage, Target, Write};
 use crate::client::remote::Remote;
 use crate::client::snapshots;
-use crate::sched::{self, Reason, Wait, WaitQueue};
+use crate::sched::{self, Reason, Wait, WaitQueue, relief};
 use abi::{Errno, PAGE};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -95,6 +95,7 @@ impl<'a> Host for Operation<'a> {
     }
 
     fn pause(&mut self) -> bool {
+        relief::ease();
         sched::breathe();
         !sched::ending()
     }
@@ -159,6 +160,7 @@ impl<'a> Host for Operation<'a> {
         at: usize,
         len: usize,
     ) -> Result<usize, Errno> {
+        relief::ease();
         let mut sink = room(frames.len())?;
         let (mut at, mut left) = (at, len);
         for frame in frames {

@@ -4,11 +4,13 @@
 //! [`fault`] resolves faults, [`user`] copies to and from user memory, [`host`]
 //! lets the VM core's operations run in the kernel, [`attach`] creates and
 //! removes segments, [`resident`] keeps all of a file server's memory in
-//! frames. Page states are defined in the crate `vm`.
+//! frames, [`reclaim`] evicts the pages of others. Page states are defined in the
+//! crate `vm`.
 pub mod attach;
 pub mod fault;
 pub mod host;
 pub mod iovec;
+pub mod reclaim;
 pub mod resident;
 pub mod shared;
 pub mod user;
@@ -31,6 +33,9 @@ use vm::SegmentNumber;
 
 /// A process's memory behind its lock.
 pub type SpaceLock = Lock<Space>;
+
+/// Calls a function with the memory of the process in a slot, if there is one.
+pub type SpaceOf = fn(Slot, &mut dyn FnMut(&SpaceLock));
 
 /// The purpose of a segment; decides fork, detach and the text of errors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,6 +71,10 @@ impl SegmentKind {
 }
 
 /// The content behind the addresses.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most segments are of the large kind"
+)]
 pub enum Content {
     /// Pages that the VM core looks after.
     Virtual(vm::Segment),
@@ -265,6 +274,21 @@ impl Space {
                 .any(|segment| segment.is_device() && overlaps(segment))
     }
 
+    /// The segment of virtual memory with that number, and the page tables seen from
+    /// it.
+    fn by_number(&mut self, number: SegmentNumber) -> Option<(&mut View, &mut vm::Segment)> {
+        let index = (u64::from(number.get()) % IDS) as usize;
+        let id = self.table.get(index)?.as_ref()?.id;
+        if self.number(id) != number {
+            return None;
+        }
+        let (view, segment) = self.by_id(id)?;
+        match &mut segment.content {
+            Content::Virtual(content) => Some((view, content)),
+            Content::Device(_) | Content::Dma(_) | Content::Shared(_) => None,
+        }
+    }
+
     /// Returns true if any of these pages of a segment must be loaded.
     fn sleeps(&mut self, segment: u64, pages: Range<u64>) -> bool {
         self.by_id(segment)
@@ -273,6 +297,11 @@ impl Space {
                 Content::Device(_) | Content::Dma(_) | Content::Shared(_) => false,
             })
     }
+}
+
+/// The slot of the process that has a segment of that number.
+fn slot_of(number: SegmentNumber) -> Slot {
+    (number.get() >> NUMBER_ID_BITS) as Slot
 }
 
 /// The snapshot segment that holds all of `[va, va + len)`, and where in it

@@ -41,6 +41,11 @@ impl View {
         self
     }
 
+    /// Returns true if the page was used since the last call; forgets that.
+    pub fn take_accessed(&mut self, page: u64) -> bool {
+        self.pages.take_accessed(self.base + page * PAGE)
+    }
+
     fn addresses(&self, pages: Range<u64>) -> Range<u64> {
         self.base + pages.start * PAGE..self.base + pages.end * PAGE
     }
@@ -92,6 +97,10 @@ impl Memory for View {
             return None;
         }
         snapshots::publish(snap, soff, frame)
+    }
+
+    fn can_provide(&self, snap: SnapId) -> bool {
+        !snapshots::is_down(snap)
     }
 
     fn copy(&mut self, from: (Frame, usize), to: (Frame, usize), len: usize) {
@@ -166,12 +175,8 @@ impl Memory for View {
             Count::ZeroFill => Stat64::ZeroFills,
             Count::Copy => Stat64::Copies,
             Count::Cached => Stat64::Cached,
-            Count::Stale
-            | Count::Elided
-            | Count::Sent
-            | Count::Evict
-            | Count::PageOut
-            | Count::PageIn => return,
+            Count::Evict => Stat64::Evictions,
+            Count::Stale | Count::Elided | Count::Sent | Count::PageOut | Count::PageIn => return,
         };
         counters::add(what, n);
     }

@@ -89,6 +89,7 @@ impl Segment {
         if page >= self.pages() {
             return Err(Errno::EFAULT);
         }
+        self.recent.note(page);
         let state = self.overlay.get(m, page);
         match state.frame() {
             Some(frame) => self.make_private(m, page, frame).map(drop)?,
@@ -146,6 +147,7 @@ impl Segment {
         if page >= self.pages() {
             return Err(Errno::EFAULT);
         }
+        self.recent.note(page);
         match (self.overlay.get(m, page), access) {
             (PageState::Absent, _) => return self.resolve_absent(m, page, access),
             (PageState::Filling(ticket) | PageState::Loading(_, ticket), _) => {

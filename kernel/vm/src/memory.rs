@@ -70,6 +70,12 @@ pub trait Memory {
     fn sum(&self, frame: Frame) -> u32 {
         crate::checksum((0..PAGE as usize / 8).map(|index| self.entry(frame, index)))
     }
+    /// Returns false if the server of a snapshot is known to be gone: what memory
+    /// has of it cannot be had again.
+    fn can_provide(&self, snap: SnapId) -> bool {
+        let _ = snap;
+        true
+    }
     /// Copies `len` bytes from one frame (and byte in it) to another.
     fn copy(&mut self, from: (Frame, usize), to: (Frame, usize), len: usize);
     /// Zeros `len` bytes of a frame from byte `at`.

@@ -2,8 +2,9 @@
 
 use core::ops::Range;
 
-use crate::extents::Extents;
+use crate::extents::{Extent, Extents};
 use crate::overlay::{Overlay, Pages};
+use crate::recent::Recent;
 use crate::swap::SwapFiles;
 use crate::{Count, Frame, Memory, NoMemory, PAGE, PageState, SegmentNumber, SwapId, Ticket};
 
@@ -21,6 +22,7 @@ pub struct Segment {
     pub(crate) overlay: Overlay,
     pub(crate) swap: SwapFiles,
     ticket: Ticket,
+    pub(crate) recent: Recent,
 }
 
 impl Segment {
@@ -33,6 +35,7 @@ impl Segment {
             overlay: Overlay::new(pages),
             swap: SwapFiles::new(),
             ticket: Ticket(0),
+            recent: Recent::new(),
         }
     }
 
@@ -159,14 +162,22 @@ impl Segment {
         })
     }
 
+    /// Returns true if the process may be about to use the page: it was one of the
+    /// last that were resolved ([`Segment::evict`] takes it all the same).
+    pub fn resolved_lately(&self, page: u64) -> bool {
+        self.recent.has(page)
+    }
+
     /// Takes a clean page's frame away; the page sleeps again. `false` if the
-    /// page is not clean, or is so no more: bytes of a lost snapshot that are
-    /// here are all there is.
+    /// page is not clean, or is so no more: bytes that are here are all there is
+    /// if the snapshot is lost, or its server is gone.
     pub fn evict<M: Memory>(&mut self, m: &mut M, page: u64) -> bool {
         let PageState::Resident(frame) = self.overlay.get(m, page) else {
             return false;
         };
-        if self.extents.lost(page * PAGE..(page + 1) * PAGE) {
+        let range = page * PAGE..(page + 1) * PAGE;
+        let gone = |extent: Extent| !m.can_provide(extent.source.snap);
+        if self.extents.lost(range.clone()) || self.extents.over(range).any(gone) {
             self.change(m, page, PageState::Dirty(frame));
             return false;
         }
@@ -272,5 +283,33 @@ impl Segment {
             .next_back()
             .is_none_or(|e| e.end <= self.bytes());
         assert!(inside, "an extent leaves the segment");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SnapId;
+    use crate::extents::Source;
+    use crate::testing::TestMemory;
+
+    #[test]
+    fn what_a_server_that_is_gone_gave_is_kept() {
+        let (mut segment, mut m) = (Segment::new(2), TestMemory::default());
+        let (snap, soff) = (SnapId(1), 0);
+        segment.extents.uses.adopt(snap).unwrap();
+        segment.extents.reserve().unwrap();
+        segment
+            .extents
+            .replace(0..2 * PAGE, Some(Source { snap, soff }));
+        for page in 0..2 {
+            let frame = m.alloc_zeroed().unwrap();
+            let resident = PageState::Resident(frame);
+            segment.overlay.set(&mut m, page, resident).unwrap();
+        }
+        assert!(segment.evict(&mut m, 0));
+        m.gone = true;
+        assert!(!segment.evict(&mut m, 1));
+        assert!(matches!(segment.state(&m, 1), PageState::Dirty(_)));
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct TestMemory {
     pub fail_after: Option<u64>,
     /// Nothing can be mapped.
     pub no_tables: bool,
+    /// The servers of all snapshots are gone.
+    pub gone: bool,
 }
 
 impl TestMemory {
@@ -106,6 +108,10 @@ impl Memory for TestMemory {
 
     fn set_entry(&mut self, node: Frame, index: usize, value: u64) {
         self.nodes[node.0 as usize].as_mut().unwrap()[index] = value;
+    }
+
+    fn can_provide(&self, _snap: SnapId) -> bool {
+        !self.gone
     }
 
     fn own(&mut self, frame: Frame, owner: Owner) {

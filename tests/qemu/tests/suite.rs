@@ -57,6 +57,28 @@ fn every_case_passes_eager() {
     assert_passed(&run(usual().eager(true)));
 }
 
+/// A sample for a guest in which every page that can leave memory leaves at once:
+/// instructions and calls that need several pages.
+const PRESSED: &str = "evict.forked evict.straddling evict.copy evict.state evict.stack evict.call";
+
+/// That sample, or the cases that the environment asks for.
+fn pressed() -> Guest {
+    let cases = env::var("DORMOUSE_CASES").unwrap_or(PRESSED.to_string());
+    Guest::new()
+        .pressure(true)
+        .command(format!("suite {cases}"))
+}
+
+#[test]
+fn cases_pass_under_pressure_deferred() {
+    assert_passed(&run(pressed()));
+}
+
+#[test]
+fn cases_pass_under_pressure_eager() {
+    assert_passed(&run(pressed().eager(true)));
+}
+
 /// Minutes of random calls and random programs: a hundred seeds and more.
 #[test]
 #[ignore = "takes minutes; run with -- --ignored"]

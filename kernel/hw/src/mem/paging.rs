@@ -21,8 +21,8 @@ use super::edit::{Change, edit, free_tables};
 use super::frames::{Device, FrameRef};
 use super::page::{self, Physical, SIZE};
 use super::table::{
-    CACHE_OFF, COUNTED, ENTRIES, NO_EXEC, PRESENT, Place, TOP, USER, WRITE, WRITE_THROUGH,
-    flush_page, forgotten, frame_of, index, keep, kept, leaf, look_up, set,
+    ACCESSED, CACHE_OFF, COUNTED, ENTRIES, NO_EXEC, PRESENT, Place, TOP, USER, WRITE,
+    WRITE_THROUGH, flush_page, forgotten, frame_of, index, keep, kept, leaf, look_up, present, set,
 };
 use super::words::{self, Use};
 use super::{LARGE, PHYSICAL_MAP, STACKS, pool};
@@ -198,6 +198,27 @@ impl AddressSpace {
             return None;
         }
         look_up(self.root.0, va).map(|(_, entry)| entry)
+    }
+
+    /// Returns true if the processor has used the translation at `va` since it was
+    /// made, or since the last call; forgets that it has.
+    pub fn take_accessed(&mut self, va: u64) -> bool {
+        if va >= USER_END {
+            return false;
+        }
+        let Some(place) = present(self.root.0, va) else {
+            return false;
+        };
+        let entry = place.read();
+        if entry & ACCESSED == 0 {
+            return false;
+        }
+        place.write(entry & !ACCESSED);
+        // The processor sets the bit when it reads the entry, not at each access.
+        if self.root.is_active() {
+            flush_page(va);
+        }
+        true
     }
 
     /// How many pages are translated.

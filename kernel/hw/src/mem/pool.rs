@@ -16,7 +16,7 @@ use spin::{Mutex, Once};
 use vm::{AccountId, Accounts, Frame};
 
 use super::chance::{self, What};
-use super::payer::{self, payer, running};
+use super::payer::{self, Share, payer, running};
 use super::{page, physical};
 
 use super::page::{Physical, SIZE};
@@ -42,6 +42,8 @@ struct Table {
     fresh_end: u32,
     /// Free frames, listed and fresh.
     free: u32,
+    /// With fewer free frames, memory is low.
+    mark: u32,
     total: u32,
 }
 
@@ -52,6 +54,7 @@ static TABLE: Mutex<Table> = Mutex::new(Table {
     fresh: 0,
     fresh_end: 0,
     free: 0,
+    mark: 0,
     total: 0,
 });
 
@@ -60,6 +63,23 @@ static POISONED: AtomicBool = AtomicBool::new(false);
 
 /// Random, so that no program has it in its memory by chance.
 const POISON: u64 = 0xd35c_4be9_17a6_8f32;
+
+/// True once fewer frames than the mark are free, until [`still_low`] finds more.
+static LOW: AtomicBool = AtomicBool::new(false);
+
+/// Returns true if few frames are left, or were a moment ago.
+#[inline]
+pub fn is_low() -> bool {
+    LOW.load(Relaxed)
+}
+
+/// Looks again after [`is_low`].
+pub fn still_low() -> bool {
+    let table = TABLE.lock();
+    let low = table.free < table.mark;
+    LOW.store(low, Relaxed);
+    low
+}
 
 /// For tests: fills frames with poison from now on when they are freed or taken,
 /// and [`named::check_written`](super::named::check_written) looks for it.
@@ -109,6 +129,9 @@ pub(super) fn take(what: Use) -> Option<Frame> {
         return None;
     }
     let frame = table.take(what)?;
+    if table.free < table.mark {
+        LOW.store(true, Relaxed);
+    }
     table.accounts.charge(payer.account);
     table.set_owner(frame, payer.account.0);
     Some(frame)
@@ -278,7 +301,9 @@ pub fn accounts<R>(f: impl FnOnce(&mut Accounts) -> R) -> R {
 /// kernel's own allocations.
 pub(super) fn set_limits(processes: u32) {
     let mut table = TABLE.lock();
-    payer::set_reserve((table.total / 256).clamp(16, 1024));
+    let reserve = (table.total / 256).clamp(16, 1024);
+    payer::set_reserve(reserve);
+    table.mark = Share::Ordinary as u32 * reserve * 2;
     let kernel = table.total / 2;
     table.accounts.set_limits(kernel, processes);
 }

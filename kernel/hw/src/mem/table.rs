@@ -14,6 +14,8 @@ pub(super) const WRITE: u64 = 1 << 1;
 pub(super) const USER: u64 = 1 << 2;
 pub(super) const WRITE_THROUGH: u64 = 1 << 3;
 pub(super) const CACHE_OFF: u64 = 1 << 4;
+/// The processor has used the translation since this bit was cleared.
+pub(super) const ACCESSED: u64 = 1 << 5;
 pub(super) const HUGE: u64 = 1 << 7;
 /// The kernel's own bit: the translation is counted in its frame's word.
 pub(super) const COUNTED: u64 = 1 << 9;
@@ -149,6 +151,19 @@ pub(super) fn keep(root: Frame, va: u64, number: u64) {
     if let Ok((place, _)) = leaf(root, va, 0) {
         place.write(number << 1);
     }
+}
+
+/// The place of the leaf entry of `va`, if there is a translation.
+pub(super) fn present(root: Frame, va: u64) -> Option<Place> {
+    let mut place = Place::of(root, index(va, TOP));
+    for level in (0..TOP).rev() {
+        let entry = place.read();
+        if entry & PRESENT == 0 || entry & HUGE != 0 {
+            return None;
+        }
+        place = Place::of(frame_of(entry), index(va, level));
+    }
+    (place.read() & PRESENT != 0).then_some(place)
 }
 
 /// The physical address and the entry for `va` in `root`.

@@ -7,6 +7,7 @@ mod cost;
 mod counters;
 pub mod death;
 mod devices;
+mod evict;
 mod exec;
 mod failing;
 mod fuzz;
@@ -168,6 +169,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         poison::CASES,
         counters::CASES,
         devices::CASES,
+        evict::CASES,
         death::CASES,
         SELF_TEST,
     ]
