@@ -144,4 +144,6 @@ calls! {
     /// `(fd)`: memory that does not fit goes to temporary files in that directory, or
     /// in the top directory of the server at that channel. It has no snapshots.
     SwapOn = 55,
+    /// `(va, length) -> pages`: moves changed pages of the range to swap.
+    PageOut = 56,
 }

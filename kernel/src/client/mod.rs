@@ -6,6 +6,7 @@
 //! [`snapshots`] the table of snapshots held at servers, [`swap`] the place of memory
 //! without frames.
 mod deliver;
+mod entries;
 pub mod put;
 pub mod remote;
 pub mod rpc;

@@ -335,6 +335,11 @@ impl Remote {
         })
     }
 
+    /// Blocks of 512 bytes that the server stores for the file.
+    pub fn blocks(&self) -> Result<u64, Errno> {
+        Ok(self.attributes()?.blocks)
+    }
+
     /// Applies `change`.
     pub fn change(&self, change: &StatChange) -> Result<(), Errno> {
         let mut attr = SetAttr {

@@ -3,17 +3,15 @@
 //! A snapshot is named by a [`SnapId`]: the number of its entry. It is held by
 //! the segments whose extents refer to it, and by an operation in progress;
 //! the last one to let go gives its snapfid back to the server.
-use super::{Mount, remote::Remote};
+use super::{Mount, entries::Entries, remote::Remote};
 use crate::counters;
 use crate::sched::{Reason, Wait, WaitQueue};
 use abi::{Errno, Stat64};
-use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::ops::Range;
+use hw::cache;
 use hw::heap::new_box;
 use hw::lock::{Lock, Rank};
-use hw::{cache, frames};
 use ninep::client::Failed;
 use ninep::consts::NOFID;
 use ninep::{Reply, Request};
@@ -34,10 +32,7 @@ struct Held {
 }
 
 struct Table {
-    /// Each entry is charged to the account that took the snapshot, so that
-    /// many snapshots of one do not use up the memory of others.
-    entries: Vec<Option<Box<Held>>>,
-    free: Vec<u32>,
+    entries: Entries<Held>,
     /// Processes that wait for answers to trims. Rare enough for one queue.
     trimming: WaitQueue,
 }
@@ -45,8 +40,7 @@ struct Table {
 static TABLE: Lock<Table> = Lock::new(
     Rank::Snapshots,
     Table {
-        entries: Vec::new(),
-        free: Vec::new(),
+        entries: Entries::new(),
         trimming: WaitQueue::new(),
     },
 );
@@ -61,32 +55,7 @@ pub struct Site {
 
 impl Table {
     fn held(&mut self, snap: SnapId) -> Option<&mut Held> {
-        self.entries.get_mut(snap.0 as usize)?.as_deref_mut()
-    }
-
-    /// A free entry.
-    fn vacancy(&mut self) -> Result<u32, Errno> {
-        if let Some(index) = self.free.pop() {
-            return Ok(index);
-        }
-        let index = u32::try_from(self.entries.len()).map_err(|_| Errno::ENOMEM)?;
-        self.entries.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-        // Room to free all of them later without allocating.
-        let wanted = self.entries.len() + 1 - self.free.len();
-        self.free.try_reserve(wanted).map_err(|_| Errno::ENOMEM)?;
-        self.entries.push(None);
-        Ok(index)
-    }
-
-    /// Frees an entry; returns its content.
-    fn vacate(&mut self, index: u32) -> Option<Box<Held>> {
-        let gone = self.entries.get_mut(index as usize)?.take()?;
-        self.free.push(index);
-        if self.free.len() == self.entries.len() {
-            self.entries = Vec::new();
-            self.free = Vec::new();
-        }
-        Some(gone)
+        self.entries.get(snap.0)
     }
 }
 
@@ -112,9 +81,7 @@ pub fn reserve(file: &Remote, path: &Arc<str>) -> Result<SnapId, Errno> {
 fn insert(held: Held) -> Result<SnapId, Errno> {
     let held = new_box(held)?;
     let mut table = TABLE.lock();
-    let index = frames::for_all(|| table.vacancy())?;
-    let slot = table.entries.get_mut(index as usize).ok_or(Errno::ENOMEM)?;
-    let held = slot.insert(held);
+    let (index, held) = table.entries.insert(held)?;
     held.epochs = cache::with(|cache| cache.open(held.mount.id, held.qid_path));
     counters::add(Stat64::Snapshots, 1);
     Ok(SnapId(index))
@@ -183,7 +150,7 @@ pub fn release(snap: SnapId) {
         if held.holders > 0 {
             return;
         }
-        table.vacate(snap.0)
+        table.entries.remove(snap.0)
     };
     counters::subtract_one(Stat64::Snapshots);
     if let Some(held) = gone {

@@ -1,21 +1,46 @@
 //! Where memory goes that does not fit into frames: temporary files at a server.
 //!
-//! Each has a name only between two messages, so that its server frees it with its
-//! last fid, also if the kernel is no more.
+//! A file is named by a [`SwapId`], the number of its entry in a table. It is held by
+//! the segments with pages in it; the last one to let go gives its fid back. At the
+//! server it has a name only between two messages, so that the server frees it with
+//! that fid, also if the kernel is no more.
 use super::Mount;
+use super::entries::Entries;
 use super::remote::{Directory, Reached, Remote};
-use crate::chan::End;
+use crate::chan::{End, Piece, room};
 use crate::text;
-use abi::{Errno, mode};
+use abi::{Errno, PAGE, mode};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use hw::heap::new_arc;
+use hw::frames::FrameRef;
+use hw::heap::{new_arc, new_box};
 use hw::lock::{Lock, Rank};
 use hw::random;
 use names::Last;
+use vm::SwapId;
 
-/// The directory in which files are made.
-static PLACE: Lock<Option<Arc<Remote>>> = Lock::new(Rank::Snapshots, None);
+/// Pages that a discard is worth a message for.
+const DISCARD_WORTH: u64 = 256;
+
+/// Where files are made.
+struct Place {
+    directory: Remote,
+    /// A page of zeros to write over pages that are given up, if that frees their
+    /// room at the server.
+    hole: Option<FrameRef>,
+}
+
+/// A file.
+struct Held {
+    file: Arc<Remote>,
+    place: Arc<Place>,
+    holders: u32,
+}
+
+static PLACE: Lock<Option<Arc<Place>>> = Lock::new(Rank::Snapshots, None);
+static FILES: Lock<Entries<Held>> = Lock::new(Rank::Snapshots, Entries::new());
 /// The number of the next file.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
@@ -37,7 +62,7 @@ pub fn connect(end: Arc<End>) -> Result<(), Errno> {
 ///
 /// # Errors
 /// `EOPNOTSUPP`: its server has snapshots, so that its own memory might be needed for
-/// those of swapped pages. `ENOTDIR`; the errors of making a file there.
+/// those of swapped pages. `ENOTDIR`; the errors of making and writing a file there.
 pub fn set_place(directory: &Remote) -> Result<(), Errno> {
     if directory.mount.has_snapshots() {
         return Err(Errno::EOPNOTSUPP);
@@ -45,25 +70,193 @@ pub fn set_place(directory: &Remote) -> Result<(), Errno> {
     if directory.kind() == Directory::No {
         return Err(Errno::ENOTDIR);
     }
-    let place = new_arc(directory.another()?)?;
+    let directory = directory.another()?;
     // A directory without room for files is refused now, not when memory is out.
-    make_file(&place)?;
+    let probe = make_file(&directory)?;
+    let zeros = FrameRef::alloc_kernel().ok_or(Errno::ENOMEM)?;
+    zeros.write(0, &[0; PAGE as usize]);
+    write_all(&probe, 0, 1, |_| zeros.again())?;
+    let frees = probe.blocks()? == 0;
+    let hole = frees.then_some(zeros);
+    let place = new_arc(Place { directory, hole })?;
     let before = PLACE.lock().replace(place);
     // Unlocked: the server may be told.
     drop(before);
     Ok(())
 }
 
-/// An empty file in `place`, open to be read and written.
-fn make_file(place: &Remote) -> Result<Remote, Errno> {
+/// An empty file in a directory, open to be read and written.
+fn make_file(directory: &Remote) -> Result<Remote, Errno> {
     let mut key = [0; 8];
     // Tells the files of several guests in one directory apart.
     random::fill(&mut key);
     let number = NEXT.fetch_add(1, Relaxed);
     let key = u64::from_le_bytes(key);
     let name = text::format(format_args!("swap-{key:016x}-{number}"));
-    let mut file = place.another()?;
+    let mut file = directory.another()?;
     file.create(name.as_bytes(), mode::ORDWR | mode::OEXCL, 0o600)?;
-    place.unlink(name.as_bytes(), Directory::No)?;
+    directory.unlink(name.as_bytes(), Directory::No)?;
     Ok(file)
+}
+
+/// Makes an empty file, held once.
+///
+/// # Errors
+/// `ENOSPC` if there is no place, or its server is gone; `ENOMEM`, `EINTR`, and the
+/// server's.
+pub fn new_file() -> Result<SwapId, Errno> {
+    let place = PLACE.lock().clone().ok_or(Errno::ENOSPC)?;
+    if place.directory.mount.is_down() {
+        return Err(Errno::ENOSPC);
+    }
+    let file = new_arc(make_file(&place.directory)?)?;
+    let held = new_box(Held {
+        file,
+        place,
+        holders: 1,
+    })?;
+    let (number, _) = FILES.lock().insert(held)?;
+    Ok(SwapId(number))
+}
+
+/// Adds a holder.
+pub fn retain(file: SwapId) {
+    if let Some(held) = FILES.lock().get(file.0) {
+        held.holders += 1;
+    }
+}
+
+/// One holder less; the last gives the file back, without waiting.
+pub fn release(file: SwapId) {
+    let gone = {
+        let mut files = FILES.lock();
+        let Some(held) = files.get(file.0) else {
+            return;
+        };
+        held.holders = held.holders.saturating_sub(1);
+        if held.holders > 0 {
+            return;
+        }
+        files.remove(file.0)
+    };
+    drop(gone);
+}
+
+/// The number of holders.
+pub fn holders(file: SwapId) -> u32 {
+    FILES.lock().get(file.0).map_or(0, |held| held.holders)
+}
+
+/// The file at its server.
+fn remote(file: SwapId) -> Result<Arc<Remote>, Errno> {
+    let mut files = FILES.lock();
+    let held = files.get(file.0).ok_or(Errno::ESTALE)?;
+    Ok(held.file.clone())
+}
+
+/// Writes `count` frames as the pages from `page` on; `frame(n)` is the `n`th.
+///
+/// # Errors
+/// `ENOSPC`: the server has no room for all of them. `ENOMEM`, `EINTR`, and the
+/// server's.
+pub fn write(
+    file: SwapId,
+    page: u64,
+    count: u64,
+    frame: impl Fn(u64) -> FrameRef,
+) -> Result<(), Errno> {
+    write_all(&*remote(file)?, page, count, frame)
+}
+
+fn write_all(
+    file: &Remote,
+    page: u64,
+    count: u64,
+    frame: impl Fn(u64) -> FrameRef,
+) -> Result<(), Errno> {
+    let mut done = 0;
+    while done < count {
+        let pages = count.min(done + pages_in_message(file)) - done;
+        let body = pieces(pages, |at| frame(done + at))?;
+        let offset = offset(page + done)?;
+        // What was written of a page in part is written again.
+        let written = file.write(offset, body)? as u64 / PAGE;
+        if written == 0 {
+            return Err(Errno::ENOSPC);
+        }
+        done += written;
+    }
+    Ok(())
+}
+
+/// Reads the pages from `page` on into `count` frames that nobody else sees.
+///
+/// # Errors
+/// `EIO` if the server gives fewer bytes; `ENOMEM`, `EINTR`, and the server's.
+pub fn read(
+    file: SwapId,
+    page: u64,
+    count: u64,
+    frame: impl Fn(u64) -> FrameRef,
+) -> Result<(), Errno> {
+    let file = remote(file)?;
+    let mut done = 0;
+    while done < count {
+        let pages = count.min(done + pages_in_message(&file)) - done;
+        let sink = pieces(pages, |at| frame(done + at))?;
+        let read = file.mount.read(file.fid, offset(page + done)?, sink)? as u64;
+        if read != pages * PAGE {
+            return Err(Errno::EIO);
+        }
+        done += pages;
+    }
+    Ok(())
+}
+
+/// Gives the room of pages back to the server.
+///
+/// # Errors
+/// As [`write()`].
+pub fn discard(file: SwapId, pages: &[Range<u64>]) -> Result<(), Errno> {
+    let (file, place) = {
+        let mut files = FILES.lock();
+        let held = files.get(file.0).ok_or(Errno::ESTALE)?;
+        (held.file.clone(), held.place.clone())
+    };
+    let Some(zeros) = &place.hole else {
+        return Ok(());
+    };
+    for range in pages {
+        let count = range.end.saturating_sub(range.start);
+        write_all(&file, range.start, count, |_| zeros.again())?;
+    }
+    Ok(())
+}
+
+/// Pages that are worth a [`discard`].
+pub fn discard_worth() -> u64 {
+    let place = PLACE.lock();
+    let frees = place.as_ref().is_some_and(|place| place.hole.is_some());
+    if frees { DISCARD_WORTH } else { u64::MAX }
+}
+
+/// Most pages in one message.
+fn pages_in_message(file: &Remote) -> u64 {
+    (u64::from(file.mount.iounit()) / PAGE).max(1)
+}
+
+/// Where a page is in its file.
+fn offset(page: u64) -> Result<u64, Errno> {
+    page.checked_mul(PAGE).ok_or(Errno::EFBIG)
+}
+
+/// Whole frames as the payload of a message.
+fn pieces(count: u64, frame: impl Fn(u64) -> FrameRef) -> Result<Vec<Piece>, Errno> {
+    let mut pieces = room(count as usize)?;
+    pieces.extend((0..count).map(|at| Piece {
+        frame: frame(at),
+        at: 0,
+        len: PAGE as usize,
+    }));
+    Ok(pieces)
 }

@@ -72,9 +72,6 @@ pub fn read_snapshot(snap: SnapId, offset: u64, sink: Vec<Piece>) -> Result<usiz
     site.mount.read(site.snapfid, offset, sink)
 }
 
-/// There is no swap.
-impl vm::Swap for Operation<'_> {}
-
 impl<'a> Host for Operation<'a> {
     type Memory = View;
     type File = File<'a>;

@@ -13,6 +13,7 @@ pub mod iovec;
 pub mod reclaim;
 pub mod resident;
 pub mod shared;
+pub mod swap;
 pub mod user;
 pub mod view;
 

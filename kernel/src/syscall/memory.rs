@@ -1,7 +1,7 @@
 //! Calls on segments.
 use super::Arguments;
-use crate::seg::SegmentKind;
 use crate::seg::attach::{self, Wish};
+use crate::seg::{SegmentKind, swap};
 use abi::{Errno, privilege};
 
 /// Longest name of a segment kind.
@@ -28,6 +28,10 @@ pub fn detach(a: &Arguments) -> Result<(), Errno> {
 
 pub fn free(a: &Arguments) -> Result<(), Errno> {
     attach::free(a.space(), a.words()[0], a.words()[1])
+}
+
+pub fn page_out(a: &Arguments) -> Result<u64, Errno> {
+    swap::page_out(a.space(), a.words()[0], a.words()[1])
 }
 
 pub fn physical(a: &Arguments) -> Result<u64, Errno> {

@@ -4,7 +4,7 @@
 
 use dormouse_qemu_tests::{assert_passed, print_cases, scratch};
 use runner::judge::{EXIT_HALT, NOTHING, Verdict};
-use runner::{Guest, Outcome};
+use runner::{Guest, Outcome, Swap};
 use std::env;
 use std::path::Path;
 use std::time::Duration;
@@ -12,11 +12,15 @@ use std::time::Duration;
 /// Small, so that a file of four times the memory is made quickly.
 const MEMORY: &str = "96M";
 
+/// Bytes of swap.
+const SWAP: u64 = 256 << 20;
+
 /// Runs `guest` with this shared directory and poison in all unwritten frames:
 /// the kernel panics if a program would see one.
 fn run_in(share: &Path, guest: Guest) -> Outcome {
     let guest = guest
         .mem(MEMORY)
+        .swap(Swap::Size(SWAP))
         .share(share)
         .option("test", "1")
         .option("left", "1")

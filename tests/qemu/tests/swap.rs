@@ -1,8 +1,14 @@
 //! The swap server: on an image, and in a directory of the host.
 
-use dormouse_qemu_tests::{guest, run, scratch};
-use runner::Swap;
-use std::fs;
+use dormouse_qemu_tests::{assert_passed, guest, run, scratch};
+use runner::{Guest, Swap};
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 /// The image of these tests, in bytes.
 const IMAGE: u64 = 32 << 20;
@@ -46,4 +52,81 @@ fn swap_is_on_an_image_or_in_a_directory_of_the_host_or_nowhere() {
     }
     // Its files have no names.
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+}
+
+/// A guest that runs one case of the suite.
+fn case(share: &Path, name: &str) -> Guest {
+    let guest = guest(share).option("test", "1").option("poison", "1");
+    guest.command(format!("suite {name}"))
+}
+
+#[test]
+fn without_swap_memory_stays() {
+    let share = scratch();
+    assert_passed(&case(share.path(), "swap-place.none").run().unwrap());
+}
+
+#[test]
+fn a_full_swap_is_an_error_and_no_page_is_lost() {
+    let share = scratch();
+    let guest = case(share.path(), "swap-place.full").swap(Swap::Size(8 << 20));
+    assert_passed(&guest.run().unwrap());
+}
+
+#[test]
+fn a_directory_of_the_host_is_as_good_as_an_image() {
+    let (share, place) = (scratch(), scratch());
+    let guest = case(share.path(), "swap.*").swap(Swap::Directory(place.path().into()));
+    assert_passed(&guest.run().unwrap());
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn pages_are_lost_with_their_server_and_no_others() {
+    let share = scratch();
+    let guest = case(share.path(), "swap-place.lost").swap(Swap::Size(IMAGE));
+    assert_passed(&guest.option("drivers", "1").run().unwrap());
+}
+
+/// Changes one bit of each page of the image that is not zeros.
+fn damage(image: &File) {
+    let mut page = [0; 4096];
+    for offset in (0..IMAGE).step_by(page.len()) {
+        image.read_exact_at(&mut page, offset).unwrap();
+        if page.iter().any(|byte| *byte != 0) {
+            image
+                .write_all_at(&[page[100] ^ 0x10], offset + 100)
+                .unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_bit_that_changes_in_the_image_is_a_note_and_no_wrong_data() {
+    let (share, place) = (scratch(), scratch());
+    let path = place.path().join("image");
+    let image = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .unwrap();
+    image.set_len(IMAGE).unwrap();
+    let (ready, go) = (share.path().join("ready"), share.path().join("go"));
+    let over = Arc::new(AtomicBool::new(false));
+    let seen = over.clone();
+    let host = thread::spawn(move || {
+        while !seen.load(Ordering::Relaxed) {
+            if ready.exists() && !go.exists() {
+                damage(&image);
+                fs::write(&go, "").unwrap();
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let guest = case(share.path(), "swap-place.damaged").swap(Swap::Image(path));
+    let outcome = guest.run().unwrap();
+    over.store(true, Ordering::Relaxed);
+    host.join().unwrap();
+    assert_passed(&outcome);
 }

@@ -34,6 +34,7 @@ mod server;
 mod sharing;
 mod snapshot;
 mod stacked;
+mod swap;
 mod tmp;
 mod together;
 mod write;
@@ -161,6 +162,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         released::CASES,
         large::CASES,
         sharing::CASES,
+        swap::CASES,
         hostile::CASES,
         limits::CASES,
         failing::CASES,

@@ -82,6 +82,17 @@ impl Segment {
         unsafe { sys::call2(Call::SegFree, at, len as u64) }.map(drop)
     }
 
+    /// Moves the changed pages of a range to swap, as if memory were short; how many.
+    /// They come back when they are touched.
+    pub fn page_out(&self, offset: usize, len: usize) -> Result<u64, Errno> {
+        let end = offset.checked_add(len).ok_or(Errno::EINVAL)?;
+        if end > self.len {
+            return Err(Errno::EINVAL);
+        }
+        // SAFETY: changes no content.
+        unsafe { sys::call2(Call::PageOut, self.address + offset as u64, len as u64) }
+    }
+
     /// The physical address of a byte of a `dma` or `device` segment.
     pub fn physical(&self, offset: usize) -> Result<u64, Errno> {
         if offset >= self.len {
