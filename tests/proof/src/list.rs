@@ -97,8 +97,8 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         drops: "invariant 6: a place in swap is overwritten only while one segment refers to it",
         file: "kernel/vm/src/swap.rs",
-        from: "        self.held += 1;\n        self.retire();",
-        to: "        self.held += 1;",
+        from: "            self.former = self.current;\n        }\n        self.retire();",
+        to: "            self.former = self.current;\n        }",
         package: "model-tests",
         target: "rules",
         test: "a_place_of_two_processes_is_never_overwritten",
