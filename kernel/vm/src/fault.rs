@@ -10,7 +10,7 @@ use abi::Errno;
 
 use crate::extents::{Extent, Source};
 use crate::page_in::load;
-use crate::{Count, Frame, Host, Memory, NoMemory, PAGE, PageState, Place, Segment, Ticket};
+use crate::{Count, Frame, Host, Memory, NoMemory, PAGE, PageState, Segment, Ticket};
 
 /// The kind of access.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,7 +30,7 @@ enum Wanted {
     /// The caller fills it.
     Fill(Filling),
     /// The caller brings it back from swap.
-    Load(Place, Ticket),
+    Swapped,
     /// Another process is filling it or bringing it back.
     Wait(Ticket),
 }
@@ -69,7 +69,7 @@ pub fn satisfy<H: Host>(h: &mut H, page: u64, access: Access, mut need: Need) ->
     loop {
         match need.0 {
             Wanted::Fill(filling) => fill(h, &filling)?,
-            Wanted::Load(place, ticket) => load(h, page, place, ticket)?,
+            Wanted::Swapped => load(h, page..page + 1)?,
             Wanted::Wait(ticket) => h.wait_fill(page, ticket)?,
         }
         match h.with(|segment, m| segment.touch(m, page, access))? {
@@ -153,11 +153,7 @@ impl Segment {
             (PageState::Filling(ticket) | PageState::Loading(_, ticket), _) => {
                 return Ok(Some(Need(Wanted::Wait(ticket))));
             }
-            (PageState::Swapped(place), _) => {
-                let ticket = self.new_ticket().short();
-                self.change(m, page, PageState::Loading(place, ticket));
-                return Ok(Some(Need(Wanted::Load(place, ticket))));
-            }
+            (PageState::Swapped(_), _) => return Ok(Some(Need(Wanted::Swapped))),
             // The next store must be seen: it detaches the page.
             (
                 PageState::Resident(frame) | PageState::Sending(frame, _),

@@ -43,22 +43,15 @@ pub fn page_out<P: Pager>(p: &mut P, pages: Range<u64>) -> Result<u64, Errno> {
     };
     let file = target(p);
     let run = match file {
-        Ok(file) => p
-            .with(|segment, m| segment.begin_page_out(m, pages, file))
-            .flatten()
-            .ok_or(file),
-        Err(error) => {
-            p.with(|segment, _| segment.swap.end(Ok(())));
-            return Err(error);
-        }
+        Ok(Some(file)) => p.with(|segment, m| segment.begin_page_out(m, pages, file)),
+        _ => None,
     };
-    let run = match run {
-        Ok(run) => run,
-        Err(file) => {
-            p.with(|segment, _| segment.swap.end(Ok(())));
+    let Some(run) = run.flatten() else {
+        p.with(|segment, _| segment.swap.end(Ok(())));
+        if let Ok(Some(file)) = file {
             p.release_swap(file);
-            return Ok(0);
         }
+        return file.map(|_| 0);
     };
     let result = p.swap_out(run.file, run.first, run.frames());
     let gone = p.with(|segment, m| segment.end_page_out(m, &run, result));
@@ -69,36 +62,40 @@ pub fn page_out<P: Pager>(p: &mut P, pages: Range<u64>) -> Result<u64, Errno> {
     result.map(|()| gone.unwrap_or(0))
 }
 
-/// The swap file that pages may go to, with a reference for the caller.
-fn target<P: Pager>(p: &mut P) -> Result<SwapId, Errno> {
+/// The swap file that pages may go to, with a reference for the caller. None if the
+/// segment is gone or being copied.
+fn target<P: Pager>(p: &mut P) -> Result<Option<SwapId>, Errno> {
     let files = p.with(|segment, _| (segment.swap.current(), segment.swap.former()));
-    let (current, former) = files.unwrap_or_default();
+    let Some((current, former)) = files else {
+        return Ok(None);
+    };
     if let Some(file) = current {
         p.retain_swap(file);
-        return Ok(file);
+        return Ok(Some(file));
     }
     if let Some((file, fork)) = former
         && p.swap_holders(file) == 1
         && p.with(|segment, _| segment.swap.resume(fork)) == Some(true)
     {
         p.retain_swap(file);
-        return Ok(file);
+        return Ok(Some(file));
     }
     fresh(p)
 }
 
-/// A fresh swap file of the segment, with a reference for the caller.
-fn fresh<P: Pager>(p: &mut P) -> Result<SwapId, Errno> {
+/// The same for a fresh file.
+fn fresh<P: Pager>(p: &mut P) -> Result<Option<SwapId>, Errno> {
     let file = p.new_swap()?;
     p.retain_swap(file);
-    match p.with(|segment, _| segment.swap.adopt(file)) {
-        Some(Ok(())) => Ok(file),
-        failed => {
-            p.release_swap(file);
-            p.release_swap(file);
-            // A segment that is gone has nothing to say.
-            Err(failed.map_or(Errno::EINTR, |_| Errno::ENOMEM))
-        }
+    let adopted = p.with(|segment, _| segment.swap.adopt(file));
+    if adopted == Some(Ok(true)) {
+        return Ok(Some(file));
+    }
+    p.release_swap(file);
+    p.release_swap(file);
+    match adopted {
+        Some(Err(error)) => Err(error.into()),
+        _ => Ok(None),
     }
 }
 

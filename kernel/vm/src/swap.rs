@@ -274,8 +274,11 @@ impl SwapFiles {
     }
 
     /// Takes over the caller's reference to a fresh file, the current one from now
-    /// on.
-    pub(crate) fn adopt(&mut self, id: SwapId) -> Result<(), NoMemory> {
+    /// on. `false` if a fork is under way, whose copy would not have the file.
+    pub(crate) fn adopt(&mut self, id: SwapId) -> Result<bool, NoMemory> {
+        if self.held > 0 {
+            return Ok(false);
+        }
         let free = self.files.iter().position(Option::is_none);
         let index = free.unwrap_or(self.files.len());
         if index == FILES_MAX {
@@ -294,7 +297,7 @@ impl SwapFiles {
             });
         }
         self.current = Some(index as u16);
-        Ok(())
+        Ok(true)
     }
 
     /// A page is in a file from now on.
@@ -398,5 +401,61 @@ impl SwapFiles {
         }
         assert_eq!(sum, self.pages, "swapped pages");
         assert!(!self.busy && self.held == 0, "a request is left");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(file: u16) -> Place {
+        Place { file, sum: 0 }
+    }
+
+    #[test]
+    fn a_checksum_depends_on_every_bit_and_on_the_order_of_words() {
+        let page = |change: usize| {
+            let mut words = [0x0123_4567_89ab_cdef_u64; 512];
+            words[change / 64] ^= 1 << (change % 64);
+            checksum(words.into_iter())
+        };
+        let mut sums: Vec<u32> = (0..512 * 64).map(page).collect();
+        sums.sort_unstable();
+        sums.dedup();
+        // Two of 32,768 random numbers of 32 bits are equal once in eight tries.
+        assert!(sums.len() >= 512 * 64 - 2, "{}", sums.len());
+        let two = |a: u64, b: u64| checksum([a, b].into_iter());
+        assert_ne!(two(1, 2), two(2, 1));
+        assert_ne!(two(0, 0), checksum([0].into_iter()));
+    }
+
+    #[test]
+    fn a_file_does_not_join_in_the_middle_of_a_fork() {
+        let mut files = SwapFiles::new();
+        assert!(files.begin());
+        // The file is being made; a fork takes several steps meanwhile.
+        files.hold();
+        assert_eq!(files.adopt(SwapId(1)), Ok(false));
+        assert_eq!((files.current(), files.iter().count()), (None, 0));
+        files.let_go();
+        files.end(Ok(()));
+        assert!(files.begin());
+        assert_eq!(files.adopt(SwapId(2)), Ok(true));
+        assert_eq!(files.current(), Some(SwapId(2)));
+    }
+
+    #[test]
+    fn there_are_as_many_files_as_a_place_can_name() {
+        let mut files = SwapFiles::new();
+        for id in 0..FILES_MAX as u32 {
+            assert_eq!(files.adopt(SwapId(id)), Ok(true));
+            files.gain(place(id as u16));
+        }
+        assert_eq!(files.adopt(SwapId(9999)), Err(NoMemory));
+        files.give_up(7, place(500));
+        assert_eq!(files.take_unused(), Some(SwapId(500)));
+        assert_eq!(files.take_unused(), None);
+        assert_eq!(files.adopt(SwapId(9999)), Ok(true));
+        assert_eq!(files.number(SwapId(9999)), Some(500));
     }
 }

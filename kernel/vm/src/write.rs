@@ -18,6 +18,7 @@ use abi::Errno;
 use crate::caution::Caution;
 use crate::extents::{Extent, Source};
 use crate::fork::release_unused;
+use crate::page_in::load;
 use crate::replace::parts;
 use crate::stage::{Message, Run};
 use crate::steps::{MESSAGES, Turns, finish_in_steps};
@@ -382,6 +383,8 @@ impl<F: Copy> Job<F> {
             Run::Swapped if paid_end <= at => return Ok(Some(0)),
             // The swap server waits for nobody, so a piece may be under way.
             Run::Swapped => {
+                load(h, at / PAGE..paid_end.div_ceil(PAGE)).map_err(in_a_call)?;
+                // Another process may have begun to bring it back.
                 fault(h, at / PAGE, Access::Load).map_err(in_a_call)?;
                 return Ok(None);
             }

@@ -192,6 +192,11 @@ impl<R: Reach> Host for Process<R> {
         self.reach.pause(Point::Look);
         self.locked(f)
     }
+    fn pause(&mut self) -> bool {
+        self.reach.pause(Point::Pause);
+        true
+    }
+
     fn snap(
         &mut self,
         file: File,

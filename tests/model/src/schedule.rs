@@ -64,6 +64,7 @@ impl Points {
     fn has(self, at: Point) -> bool {
         match at {
             Point::Access
+            | Point::Pause
             | Point::BeforeSnap
             | Point::Fetch
             | Point::Send

@@ -36,6 +36,8 @@ pub enum Harm {
 pub struct SwapServer {
     files: BTreeMap<u32, SwapFile>,
     last: u32,
+    /// Requests so far.
+    pub requests: u64,
     /// The number of requests before the one that fails, and how it does.
     pub fail_after: Option<(u64, Harm)>,
     /// And all after it.
@@ -60,6 +62,7 @@ impl SwapServer {
 
     /// How this request fails, if it does.
     fn fails(&mut self) -> Option<Harm> {
+        self.requests += 1;
         match &mut self.fail_after {
             Some((0, harm)) => {
                 let harm = *harm;

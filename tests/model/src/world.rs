@@ -43,6 +43,8 @@ pub enum Point {
     Access,
     /// Before a locked look at the segment.
     Look,
+    /// Between two steps of long work.
+    Pause,
     /// A snapshot's handle is not yet given back.
     Release,
     /// Processes that wait for a fill have not been told of its end.

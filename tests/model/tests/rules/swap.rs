@@ -243,6 +243,32 @@ fn a_file_is_used_again_once_no_other_process_refers_to_it() {
 }
 
 #[test]
+fn no_page_leaves_between_two_steps_of_a_fork() {
+    let mut w = world();
+    // As far apart as makes them several steps.
+    let far = |n: usize| 512 * PAGE * n;
+    let pages = 1..100;
+    for n in pages.clone() {
+        store(&mut w, 0, far(n), &[n as u8]);
+    }
+    assert_eq!(out(&mut w, 0, 0, ALL), Ok(ALL));
+    meanwhile(&mut w, Point::Pause, |w| {
+        assert_eq!(out(w, 0, 512 * 99, 1), Ok(0));
+    });
+    w.fork(0, 1).expect("fork");
+    assert!(w.interrupt.is_none(), "it took one step");
+    w.check();
+    assert_eq!(out(&mut w, 0, 512 * 99, 1), Ok(1));
+    for space in [0, 1] {
+        for n in pages.clone() {
+            assert_eq!(w.load(space, far(n), 1).as_deref(), Ok(&[n as u8][..]));
+        }
+        assert_eq!(load(&mut w, space), own());
+    }
+    end(w);
+}
+
+#[test]
 fn no_page_leaves_while_it_is_on_its_way_to_a_file() {
     let mut w = world();
     meanwhile(&mut w, Point::BeforeCommit, |w| {
@@ -258,12 +284,34 @@ fn no_page_leaves_while_it_is_on_its_way_to_a_file() {
 fn swapped_pages_are_written_and_are_clean_then() {
     let mut w = world();
     assert_eq!(out(&mut w, 0, 0, ALL), Ok(ALL));
-    let len = (PAGES * PAGE) as u64;
+    let (len, before) = ((PAGES * PAGE) as u64, w.swap.requests);
     assert_eq!(vm::write(&mut w.process(0), 0, len, 0, 0), Ok(len));
+    assert_eq!(w.swap.requests - before, 1, "they come back together");
     assert_eq!(model::server::Servers::content(&mut w.servers, 0), own());
     assert!((0..ALL).all(|page| matches!(state(&mut w, 0, page), PageState::Resident(_))));
     assert_eq!(w.space(0).segment.swapped(), 0);
     end(w);
+}
+
+#[test]
+fn a_write_of_swapped_pages_goes_as_far_as_memory_and_swap_give_them() {
+    for frames in 0..PAGES as u64 {
+        let mut w = world();
+        assert_eq!(out(&mut w, 0, 0, ALL), Ok(ALL));
+        w.frames.borrow_mut().fail_for_good = true;
+        w.frames.borrow_mut().fail_after = Some(frames);
+        let len = (PAGES * PAGE) as u64;
+        let wrote = vm::write(&mut w.process(0), 0, len, 0, 0);
+        // One page more than it has frames for must be mapped.
+        assert!(wrote.map_or(0, |n| n / PAGE as u64) <= frames, "{wrote:?}");
+        assert!(wrote.is_ok() || wrote == Err(Errno::ENOMEM), "{wrote:?}");
+        w.heal();
+        w.frames.borrow_mut().fail_for_good = false;
+        w.check();
+        assert_eq!(vm::write(&mut w.process(0), 0, len, 0, 0), Ok(len));
+        assert_eq!(model::server::Servers::content(&mut w.servers, 0), own());
+        end(w);
+    }
 }
 
 #[test]
