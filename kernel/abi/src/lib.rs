@@ -90,6 +90,12 @@ pub mod snapshot {
     pub const DEFERRED: u64 = 0;
     /// Reads into it are eager.
     pub const EAGER: u64 = 1;
+    /// They are deferred, and the program will use the pages in ascending order: many are
+    /// brought at a time.
+    pub const SEQUENTIAL: u64 = 2;
+    /// They are deferred, and the program will use few pages, in random order: none is
+    /// brought that is not touched.
+    pub const RANDOM: u64 = 3;
 }
 
 /// Flags of `rfork`. Without them memory and descriptors are copied, name space

@@ -325,4 +325,9 @@ counters! {
     ServerSaved,
     /// Before-images that they have ever saved.
     ServerRescued,
+    /// Pages brought by read-ahead, beside those that were touched.
+    Ahead,
+    /// Pages of read-ahead that were then used, as far as it is known: at the latest
+    /// when the page is unmapped.
+    AheadUsed,
 }

@@ -24,4 +24,4 @@ pub use arch::{
     random, serial, take_interrupts, time, user,
 };
 pub use boot::{CONFIG, Kernel, start};
-pub use mem::{cache, chance, frames, heap, named, owners, paging};
+pub use mem::{ahead, cache, chance, frames, heap, named, owners, paging};

@@ -349,6 +349,30 @@ pub fn cached(snap: SnapId, soff: u64) -> Option<Frame> {
     cache::find(&table.held(snap)?.epochs, soff)
 }
 
+/// How many pages from `soff` on, at most `pages`, no reader has.
+pub fn uncached(snap: SnapId, soff: u64, pages: u64) -> u64 {
+    let mut table = TABLE.lock();
+    let held = table.held(snap);
+    held.map_or(pages, |held| cache::missing(&held.epochs, soff, pages))
+}
+
+/// Most bytes that one message brings from the snapshot.
+pub fn iounit(snap: SnapId) -> u32 {
+    TABLE
+        .lock()
+        .held(snap)
+        .map_or(0, |held| held.mount.iounit())
+}
+
+/// As [`publish`] for frames of the pages from `soff` on. Where a frame was there first,
+/// the caller's reference moves to it.
+pub fn publish_run(snap: SnapId, soff: u64, frames: &mut [Frame]) {
+    let mut table = TABLE.lock();
+    if let Some(held) = table.held(snap) {
+        cache::publish_run(&held.epochs, soff, frames);
+    }
+}
+
 /// Offers a frame to others as that page; one that was there first, held once
 /// more.
 pub fn publish(snap: SnapId, soff: u64, frame: Frame) -> Option<Frame> {

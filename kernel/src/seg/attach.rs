@@ -8,7 +8,7 @@ use abi::{Errno, PAGE, USER_END};
 use alloc::sync::Arc;
 use core::ops::Range;
 use hw::frames::{Device, Run};
-use vm::Parts;
+use vm::{Hint, Parts};
 
 /// Where the kernel begins to look when it may choose an address.
 const CHOICE: u64 = 0x0000_1000_0000_0000;
@@ -37,11 +37,13 @@ pub fn attach(space: &SpaceLock, wish: &Wish) -> Result<u64, Errno> {
     if pages > USER_END / PAGE {
         return Err(Errno::ENOMEM);
     }
-    let eager = match (wish.kind, wish.argument) {
-        (SegmentKind::Snapshot, abi::snapshot::DEFERRED) => false,
-        (SegmentKind::Snapshot, abi::snapshot::EAGER) => true,
+    let (eager, hint) = match (wish.kind, wish.argument) {
+        (SegmentKind::Snapshot, abi::snapshot::DEFERRED) => (false, Hint::None),
+        (SegmentKind::Snapshot, abi::snapshot::EAGER) => (true, Hint::None),
+        (SegmentKind::Snapshot, abi::snapshot::SEQUENTIAL) => (false, Hint::Sequential),
+        (SegmentKind::Snapshot, abi::snapshot::RANDOM) => (false, Hint::Random),
         (SegmentKind::Snapshot, _) => return Err(Errno::EINVAL),
-        (_, _) => false,
+        (_, _) => (false, Hint::None),
     };
     let mut space = space.lock();
     let va = match wish.va {
@@ -50,7 +52,9 @@ pub fn attach(space: &SpaceLock, wish: &Wish) -> Result<u64, Errno> {
     };
     let content = match wish.kind {
         SegmentKind::Memory | SegmentKind::Snapshot | SegmentKind::Stack | SegmentKind::Program => {
-            Content::Virtual(vm::Segment::new(pages))
+            let mut content = vm::Segment::new(pages);
+            content.set_hint(hint);
+            Content::Virtual(content)
         }
         SegmentKind::Device => {
             let device = Device::new(wish.argument, pages);

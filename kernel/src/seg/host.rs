@@ -149,6 +149,11 @@ impl<'a> Host for Operation<'a> {
         read_snapshot(snap, soff, sink)
     }
 
+    fn run_max(&self, snap: SnapId) -> usize {
+        let pages = snapshots::iounit(snap) as usize / PAGE as usize;
+        pages.clamp(1, vm::RUN_MAX)
+    }
+
     fn read_run(
         &mut self,
         from: Origin<File<'a>>,

@@ -6,7 +6,7 @@ use crate::counters;
 use abi::{PAGE, Stat64};
 use core::ops::Range;
 use hw::paging::{AddressSpace, Prot};
-use hw::{named, owners};
+use hw::{ahead, frames, named, owners};
 use vm::{Count, Frame, Memory, NoMemory, Owner, SnapId};
 
 /// The page tables of a space, seen from one of its segments at a time.
@@ -91,6 +91,10 @@ impl Memory for View {
         snapshots::cached(snap, soff)
     }
 
+    fn uncached(&mut self, snap: SnapId, soff: u64, pages: u64) -> u64 {
+        snapshots::uncached(snap, soff, pages)
+    }
+
     fn publish(&mut self, snap: SnapId, soff: u64, frame: Frame) -> Option<Frame> {
         // A frame that somebody else holds may be about to be written.
         if named::shared(frame) {
@@ -101,6 +105,10 @@ impl Memory for View {
 
     fn can_provide(&self, snap: SnapId) -> bool {
         !snapshots::is_down(snap)
+    }
+
+    fn publish_run(&mut self, snap: SnapId, soff: u64, frames: &mut [Frame]) {
+        snapshots::publish_run(snap, soff, frames);
     }
 
     fn copy(&mut self, from: (Frame, usize), to: (Frame, usize), len: usize) {
@@ -148,6 +156,26 @@ impl Memory for View {
         self.pages.map(self.base + page * PAGE, frame, prot)
     }
 
+    fn map_ahead(&mut self, page: u64, frames: &[Frame]) {
+        for frame in frames {
+            named::check_written(*frame);
+        }
+        let va = self.base + page * PAGE;
+        self.pages.map_ahead(va, frames, self.execute);
+    }
+
+    fn used(&mut self, pages: Range<u64>) -> u64 {
+        let range = self.addresses(pages);
+        self.pages.used(range)
+    }
+
+    fn ahead_max(&self) -> u64 {
+        // Unused pages may take a quarter of memory, and of what is free.
+        let quarter = frames::total() / 4;
+        let left = quarter.saturating_sub(ahead::unused());
+        left.min(frames::free_count() / 4)
+    }
+
     fn unmap(&mut self, pages: Range<u64>) {
         let range = self.addresses(pages);
         self.pages.unmap(range);
@@ -175,6 +203,7 @@ impl Memory for View {
             Count::ZeroFill => Stat64::ZeroFills,
             Count::Copy => Stat64::Copies,
             Count::Cached => Stat64::Cached,
+            Count::Ahead => Stat64::Ahead,
             Count::Evict => Stat64::Evictions,
             Count::Stale | Count::Elided | Count::Sent | Count::PageOut | Count::PageIn => return,
         };

@@ -8,9 +8,9 @@ use crate::seg::user;
 use crate::{options, text};
 use abi::{DeviceCounters, Errno, Stat64, privilege};
 use hw::chance::{self, What};
-use hw::frames;
 use hw::lock::{Lock, Rank};
 use hw::log::{self, Level};
+use hw::{ahead, frames};
 use hw::{serial, time};
 use zerocopy::IntoBytes;
 
@@ -58,6 +58,7 @@ fn figure(what: Stat64, device: &DeviceCounters) -> u64 {
         Stat64::ServerSnapshots => device.snapshots,
         Stat64::ServerSaved => device.saved,
         Stat64::ServerRescued => device.rescued,
+        Stat64::AheadUsed => ahead::used(),
         counted => counters::get(counted),
     }
 }

@@ -17,7 +17,7 @@ use core::ops::Range;
 use ranges::{RangeMap, Span, Value};
 
 use crate::uses::Uses;
-use crate::{NoMemory, SnapId};
+use crate::{NoMemory, PAGE, SnapId};
 
 /// A place in a snapshot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +35,13 @@ impl Source {
             snap: self.snap,
             soff: self.soff.wrapping_add(by),
         }
+    }
+}
+
+impl Source {
+    /// The place of page `page` of a segment in which this is the place of page `of`.
+    pub(crate) const fn at_page(self, page: u64, of: u64) -> Source {
+        self.advance(page.wrapping_sub(of).wrapping_mul(PAGE))
     }
 }
 

@@ -8,7 +8,9 @@
 
 use abi::Errno;
 
-use crate::extents::{Extent, Source};
+use core::ops::Range;
+
+use crate::fill::{Filling, fill, one_page, whole};
 use crate::page_in::load;
 use crate::{Count, Frame, Host, Memory, NoMemory, PAGE, PageState, Segment, Ticket};
 
@@ -33,17 +35,6 @@ enum Wanted {
     Swapped,
     /// Another process is filling it or bringing it back.
     Wait(Ticket),
-}
-
-/// A fill under way.
-#[derive(Clone, Copy)]
-struct Filling {
-    page: u64,
-    ticket: Ticket,
-    /// The first extent over the page when it began.
-    first: Extent,
-    /// The extents' then.
-    generation: u64,
 }
 
 /// Page fault: makes `page` accessible. On success the page is mapped so that
@@ -189,18 +180,25 @@ impl Segment {
     ) -> Result<Option<Need>, Errno> {
         let start = page * PAGE;
         if let Some(first) = self.extents.first(start..start + PAGE) {
-            if let Some(Source { snap, soff }) = one_page(&first)
-                && let Some(frame) = m.cached(snap, soff)
+            if let Some(source) = one_page(&first)
+                && let Some(frame) = m.cached(source.snap, source.soff)
             {
-                return self.resolve_cached(m, page, frame, access);
+                self.resolve_cached(m, page, frame, access)?;
+                self.map_cached_around(m, page);
+                return Ok(None);
             }
             let ticket = self.new_ticket();
             self.overlay.set(m, page, PageState::Filling(ticket))?;
+            let window = match whole(&first) {
+                true => self.window(m, page),
+                false => page..page + 1,
+            };
             let filling = Filling {
                 page,
                 ticket,
                 first,
                 generation: self.extents.generation(),
+                window,
             };
             return Ok(Some(Need(Wanted::Fill(filling))));
         }
@@ -208,15 +206,6 @@ impl Segment {
         // more than the page that might have been shared.
         self.zero_fill(m, page, PageState::Absent)?;
         Ok(None)
-    }
-
-    /// Handles a page whose bytes the server cannot provide: resident pages of
-    /// the snapshot are kept from now on, because an evicted one could not be read
-    /// again. A kill or a lack of memory says nothing about the server.
-    fn not_to_be_had(&mut self, page: u64, error: Errno) {
-        if !matches!(error, Errno::EINTR | Errno::ENOMEM) {
-            self.extents.mark_lost(page * PAGE..(page + 1) * PAGE);
-        }
     }
 
     /// Maps a sleeping page to a frame from the cache, to which the caller has
@@ -228,156 +217,75 @@ impl Segment {
         page: u64,
         frame: Frame,
         access: Access,
-    ) -> Result<Option<Need>, Errno> {
-        if self
-            .overlay
-            .set(m, page, PageState::Resident(frame))
-            .is_err()
-        {
-            m.release(frame);
-            return Err(Errno::ENOMEM);
-        }
-        m.count(Count::Cached, 1);
+    ) -> Result<(), Errno> {
+        self.set_cached(m, page, frame)?;
         match access {
             Access::Load | Access::Fetch => m.map(page, frame, false)?,
             Access::Store => self.make_private(m, page, frame).map(drop)?,
         }
-        Ok(None)
-    }
-
-    /// Completes a fill: the frame becomes the page if the page still waits for
-    /// it, and enters the cache. Otherwise the result is discarded.
-    ///
-    /// A write may have tied the page to another snapshot with the same bytes
-    /// meanwhile. The former one may be gone since: that is no error of the page, and
-    /// its name may mean another snapshot, so that nothing is cached by it.
-    fn filled<M: Memory>(
-        &mut self,
-        m: &mut M,
-        filling: &Filling,
-        outcome: Result<Frame, Errno>,
-    ) -> Result<(), Errno> {
-        let page = filling.page;
-        let wanted = self.overlay.get(m, page) == PageState::Filling(filling.ticket);
-        let same = filling.generation == self.extents.generation();
-        match outcome {
-            Ok(frame) if wanted => {
-                let source = one_page(&filling.first).filter(|_| same);
-                let frame = publish(m, source, frame);
-                self.change(m, page, PageState::Resident(frame));
-                m.count(Count::Fill, 1);
-            }
-            Ok(frame) => {
-                m.release(frame);
-                m.count(Count::Stale, 1);
-            }
-            Err(error) => {
-                if wanted {
-                    self.clear(m, page);
-                }
-                if wanted && same {
-                    self.not_to_be_had(page, error);
-                }
-                // Even a stale fill reports EINTR: its own process was told to exit.
-                if wanted && same || error == Errno::EINTR {
-                    return Err(error);
-                }
-                m.count(Count::Stale, 1);
-            }
-        }
         Ok(())
     }
-}
 
-/// Offers a frame that is not mapped to the cache as the page at `source`;
-/// returns the frame to use, which may be an earlier one from the cache.
-fn publish<M: Memory>(m: &mut M, source: Option<Source>, frame: Frame) -> Frame {
-    match source.and_then(|Source { snap, soff }| m.publish(snap, soff, frame)) {
-        Some(first) => {
-            m.release(frame);
-            first
+    fn set_cached<M: Memory>(
+        &mut self,
+        m: &mut M,
+        page: u64,
+        frame: Frame,
+    ) -> Result<(), NoMemory> {
+        let set = self.overlay.set(m, page, PageState::Resident(frame));
+        match set {
+            Ok(()) => m.count(Count::Cached, 1),
+            Err(NoMemory) => m.release(frame),
         }
-        None => frame,
+        set
     }
-}
 
-/// The page of a file that all of a page is, if it is one: only such pages are
-/// shared, because a frame of parts would have to be found by all of them.
-#[inline]
-const fn one_page(first: &Extent) -> Option<Source> {
-    let whole = first.len() == PAGE && first.source.soff.is_multiple_of(PAGE);
-    if whole { Some(first.source) } else { None }
-}
-
-/// Fills a page that this caller has marked as *filling*.
-fn fill<H: Host>(h: &mut H, filling: &Filling) -> Result<(), Errno> {
-    let outcome = gather(h, filling);
-    let result = h.with(|segment, m| segment.filled(m, filling, outcome));
-    h.wake_fill(filling.page, filling.ticket);
-    result
-}
-
-/// Reads `len` bytes of a snapshot to byte `at` of a frame. A server may give
-/// them in parts, but a snapshot is as long as it said.
-pub(crate) fn read_exactly<H: Host>(
-    h: &mut H,
-    source: Source,
-    frame: Frame,
-    at: usize,
-    len: usize,
-) -> Result<(), Errno> {
-    let mut done = 0;
-    while done < len {
-        let soff = source.advance(done as u64).soff;
-        match h.read_snap(source.snap, soff, frame, at + done, len - done)? {
-            0 => return Err(Errno::EIO),
-            got => done += got.min(len - done),
+    /// Maps the neighbours of a page that are in the cache, too, as far as
+    /// read-ahead would bring them.
+    fn map_cached_around<M: Memory>(&mut self, m: &mut M, page: u64) {
+        let window = self.window(m, page);
+        let most = usize::try_from(m.ahead_max()).unwrap_or(usize::MAX);
+        for page in (page + 1..window.end).take(most) {
+            if !self.map_cached(m, page) {
+                break;
+            }
+        }
+        for page in (window.start..page).rev().take(most) {
+            if !self.map_cached(m, page) {
+                break;
+            }
         }
     }
-    Ok(())
-}
 
-/// A frame with the page's content, gathered from all extents over it. The
-/// frame is not shared yet.
-fn gather<H: Host>(h: &mut H, filling: &Filling) -> Result<Frame, Errno> {
-    let whole = filling.first.len() == PAGE;
-    let frame = h.with(|_, m| if whole { m.alloc() } else { m.alloc_zeroed() });
-    let frame = frame.ok_or(Errno::ENOMEM)?;
-    match gather_into(h, filling, frame) {
-        Ok(()) => Ok(frame),
-        Err(error) => {
-            h.with(|_, m| m.release(frame));
-            Err(error)
+    fn map_cached<M: Memory>(&mut self, m: &mut M, page: u64) -> bool {
+        let start = page * PAGE;
+        let source = self.extents.first(start..start + PAGE);
+        let source = source.as_ref().and_then(one_page);
+        if let Some(source) = source
+            && self.overlay.get(m, page) == PageState::Absent
+            && let Some(frame) = m.cached(source.snap, source.soff)
+            && self.set_cached(m, page, frame).is_ok()
+        {
+            m.count(Count::Ahead, 1);
+            m.map_ahead(page, &[frame]);
+            return true;
         }
+        false
     }
-}
 
-fn gather_into<H: Host>(h: &mut H, filling: &Filling, frame: Frame) -> Result<(), Errno> {
-    let Filling {
-        page,
-        ticket,
-        first,
-        ..
-    } = *filling;
-    let (start, end) = (page * PAGE, (page + 1) * PAGE);
-    let mut piece = first;
-    loop {
-        let (at, len) = ((piece.start - start) as usize, piece.len() as usize);
-        read_exactly(h, piece.source, frame, at, len)?;
-        if piece.end == end {
-            return Ok(());
+    /// The pages that should be brought together with this one.
+    fn window<M: Memory>(&mut self, m: &mut M, page: u64) -> Range<u64> {
+        let (pages, overlay) = (self.pages(), &self.overlay);
+        let window = self.ahead.choose(page, || overlay.near(m, page));
+        let inside = |range: Range<u64>| range.start..range.end.min(pages);
+        if let Some(passed) = window.passed {
+            m.used(inside(passed));
         }
-        // While the page waits for this fill, its extents stay.
-        let next = h.with(|segment, m| {
-            let wanted = segment.overlay.get(m, page) == PageState::Filling(ticket);
-            wanted
-                .then(|| segment.extents.first(piece.end..end))
-                .flatten()
-        });
-        match next {
-            Some(extent) => piece = extent,
-            None => return Ok(()),
+        if let Some(blocks) = self.ahead.due() {
+            let used = blocks.map(|block| m.used(inside(block))).sum();
+            self.ahead.judge(used);
         }
+        inside(window.pages)
     }
 }
 
@@ -385,6 +293,7 @@ fn gather_into<H: Host>(h: &mut H, filling: &Filling, frame: Frame) -> Result<()
 mod tests {
     use super::*;
     use crate::SnapId;
+    use crate::extents::Source;
     use crate::testing::TestMemory;
 
     /// Three pages asleep on one snapshot.

@@ -5,6 +5,7 @@ use core::ops::Range;
 
 use abi::Errno;
 
+use crate::ahead::ReadAhead;
 use crate::steps::{EXTENTS, SNAPS, Turns, finish_in_steps, in_steps};
 use crate::{Host, Memory, NoMemory, PageState, Segment, SegmentNumber, SnapId, discard, trim};
 
@@ -15,6 +16,7 @@ impl Segment {
         copy.extents = self.extents.try_clone()?;
         copy.set_number(number);
         copy.swap = self.swap.try_clone()?;
+        copy.ahead = ReadAhead::new(self.ahead.hint());
         Ok(copy)
     }
 

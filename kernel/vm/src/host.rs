@@ -185,6 +185,8 @@ pub trait Host: Swap {
         at: usize,
         len: usize,
     ) -> Result<usize, Errno>;
+    /// Most frames, 1 to [`RUN_MAX`], that one `read_run` of the snapshot fills.
+    fn run_max(&self, snap: SnapId) -> usize;
     /// As `read_snap`, into several unmapped frames one after the other, from
     /// byte `at` of the first; at most [`Limits::iounit`] bytes, one message.
     fn read_run(
@@ -210,7 +212,7 @@ pub trait Host: Swap {
     /// Sleeps until the fill of `page` with that ticket is over. `EINTR` if
     /// the process is to die. May return early.
     fn wait_fill(&mut self, page: u64, ticket: Ticket) -> Result<(), Errno>;
-    /// Wakes the processes that wait for the fill.
+    /// Wakes the processes that wait for the fill of any page with that ticket.
     fn wake_fill(&mut self, page: u64, ticket: Ticket);
 
     /// The switch: `false` makes every `read` of the file into this segment

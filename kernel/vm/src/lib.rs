@@ -42,12 +42,14 @@
 extern crate alloc;
 
 mod accounts;
+mod ahead;
 mod cache;
 mod caution;
 mod clock;
 mod discard;
 mod extents;
 mod fault;
+mod fill;
 mod fork;
 mod host;
 mod memory;
@@ -71,6 +73,7 @@ mod uses;
 mod write;
 
 pub use accounts::{ACCOUNTS_MAX, AccountId, Accounts, Standing};
+pub use ahead::Hint;
 pub use cache::{Cache, Changes, Epochs, FileId, Kept};
 pub use caution::in_a_call;
 pub use clock::{Clock, Frames, Look, Step};

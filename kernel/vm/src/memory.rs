@@ -27,6 +27,8 @@ pub enum Count {
     PageOut,
     /// A page that was brought back from swap.
     PageIn,
+    /// A page brought by read-ahead, beside the one that was touched.
+    Ahead,
 }
 
 /// Frames, nodes of the page table the core keeps for itself (the *overlay*),
@@ -58,6 +60,12 @@ pub trait Memory {
         let _ = (snap, soff);
         None
     }
+    /// How many pages of the snapshot's file from `soff` on, at most `pages`, the cache
+    /// does not have.
+    fn uncached(&mut self, snap: SnapId, soff: u64, pages: u64) -> u64 {
+        let _ = (snap, soff);
+        pages
+    }
     /// Offers a frame, to which the caller has a reference, to the cache as
     /// that page. It has the page's content and is mapped for writing nowhere.
     /// If another frame was there first, the caller uses that one, and gets a
@@ -75,6 +83,16 @@ pub trait Memory {
     fn can_provide(&self, snap: SnapId) -> bool {
         let _ = snap;
         true
+    }
+    /// As `publish` for the pages from `soff` on, which is a multiple of a page. The
+    /// caller's references move to the frames that were there first.
+    fn publish_run(&mut self, snap: SnapId, soff: u64, frames: &mut [Frame]) {
+        for (page, frame) in (0..).zip(frames) {
+            if let Some(first) = self.publish(snap, soff.wrapping_add(page * PAGE), *frame) {
+                self.release(*frame);
+                *frame = first;
+            }
+        }
     }
     /// Copies `len` bytes from one frame (and byte in it) to another.
     fn copy(&mut self, from: (Frame, usize), to: (Frame, usize), len: usize);
@@ -100,6 +118,22 @@ pub trait Memory {
     /// of any older translation, which is flushed. On failure the older
     /// translation may still be there.
     fn map(&mut self, page: u64, frame: Frame, writable: bool) -> Result<(), NoMemory>;
+    /// As `map` without stores, for pages from `page` on that nobody has touched yet.
+    /// Without memory for a translation it is left out: it is made when it is needed.
+    fn map_ahead(&mut self, page: u64, frames: &[Frame]) {
+        for (page, frame) in (page..).zip(frames) {
+            let _ = self.map(page, *frame, false);
+        }
+    }
+    /// The number of these pages (at most 32) that the program has used since
+    /// they were mapped. Such a page is no longer one that nobody has touched.
+    fn used(&mut self, pages: Range<u64>) -> u64 {
+        pages.end - pages.start
+    }
+    /// Pages that read-ahead may bring now: few where memory is short.
+    fn ahead_max(&self) -> u64 {
+        u64::MAX
+    }
     /// Removes translations, flushed on return. The cost must follow the mapped
     /// pages, not the length of the range.
     fn unmap(&mut self, pages: Range<u64>);

@@ -5,7 +5,7 @@ use core::ops::Range;
 use abi::Errno;
 
 use crate::extents::Source;
-use crate::fault::read_exactly;
+use crate::fill::read_exactly;
 use crate::fork::release_unused;
 use crate::replace::{Begun, page_of, parts};
 use crate::steps::finish_in_steps;

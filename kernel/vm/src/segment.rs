@@ -2,11 +2,12 @@
 
 use core::ops::Range;
 
+use crate::ahead::ReadAhead;
 use crate::extents::{Extent, Extents};
 use crate::overlay::{Overlay, Pages};
 use crate::recent::Recent;
 use crate::swap::SwapFiles;
-use crate::{Count, Frame, Memory, NoMemory, PAGE, PageState, SegmentNumber, SwapId, Ticket};
+use crate::{Count, Frame, Hint, Memory, NoMemory, PAGE, PageState, SegmentNumber, SwapId, Ticket};
 
 /// The content of one segment of a process. The content of a page is the frame
 /// or the place in swap that the overlay names, if there is one, otherwise the
@@ -23,6 +24,7 @@ pub struct Segment {
     pub(crate) swap: SwapFiles,
     ticket: Ticket,
     pub(crate) recent: Recent,
+    pub(crate) ahead: ReadAhead,
 }
 
 impl Segment {
@@ -36,7 +38,13 @@ impl Segment {
             swap: SwapFiles::new(),
             ticket: Ticket(0),
             recent: Recent::new(),
+            ahead: ReadAhead::new(Hint::None),
         }
+    }
+
+    /// From now on the program's own word on the order of its use counts.
+    pub fn set_hint(&mut self, hint: Hint) {
+        self.ahead = ReadAhead::new(hint);
     }
 
     /// Gives the segment the number by which it owns frames ([`crate::Owner`]),

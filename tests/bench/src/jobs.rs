@@ -4,6 +4,7 @@
 use crate::Round;
 use alloc::format;
 use rt::abi::PAGE;
+use rt::abi::snapshot::{EAGER, RANDOM};
 use rt::process::{self, Fork};
 use rt::stats::Counters;
 use rt::{Failure, File, Named, Segment, Stat64, mode, send, sys};
@@ -186,10 +187,10 @@ pub fn read_large_bytes() -> Result<Round, Failure> {
 fn filled(which: Stat64) -> Result<Round, Failure> {
     let pages = 256;
     let scratch = Scratch::new(SOLID, pages * PG, pages * PG)?;
-    let mut segment = Segment::attach("snapshot", pages * PG).about("segment")?;
+    let mut segment = Segment::attach_with("snapshot", pages * PG, 0, RANDOM).about("segment")?;
     scratch.read_all(&mut segment)?;
     let bytes = segment.bytes();
-    // Pages far from each other, so that no read-ahead helps or hurts.
+    // Pages in random order, as the segment's hint says.
     let touch = |turn: usize| core::hint::black_box(bytes[turn * 37 % pages * PG]);
     (0..32).for_each(|turn| {
         touch(turn);
@@ -236,6 +237,53 @@ pub fn fill_cached() -> Result<Round, Failure> {
         times: pages as u64 - 12,
         ticks,
     })
+}
+
+/// All pages of 64 MiB are touched, in an order.
+fn filled_all(order: impl Fn(usize) -> usize) -> Result<Round, Failure> {
+    let scratch = Scratch::new(SOLID, ALL * PG, ALL * PG)?;
+    let mut segment = Segment::attach("snapshot", ALL * PG).about("segment")?;
+    scratch.read_all(&mut segment)?;
+    let bytes = segment.bytes();
+    let ticks = count(Stat64::Ticks, || {
+        (0..ALL).for_each(|turn| {
+            core::hint::black_box(bytes[order(turn) * PG]);
+        });
+        Ok(())
+    })?;
+    Ok(Round { times: 1, ticks })
+}
+
+const ALL: usize = (64 << 20) / PG;
+
+/// In ascending order.
+pub fn fill_sequential() -> Result<Round, Failure> {
+    filled_all(|turn| turn)
+}
+
+/// In random order: multiplications by odd numbers and shifts come to each number
+/// once.
+pub fn fill_random() -> Result<Round, Failure> {
+    filled_all(|turn| {
+        let mix = |n: usize, by: usize| n.wrapping_mul(by) % ALL;
+        let turn = mix(turn, 0x9e5);
+        let turn = mix(turn ^ turn >> 7, 0x2c5d);
+        turn ^ turn >> 7
+    })
+}
+
+/// The same bytes read eagerly and touched.
+pub fn fill_eager() -> Result<Round, Failure> {
+    let scratch = Scratch::new(SOLID, ALL * PG, ALL * PG)?;
+    let mut segment = Segment::attach_with("snapshot", ALL * PG, 0, EAGER).about("segment")?;
+    let ticks = count(Stat64::Ticks, || {
+        scratch.read_all(&mut segment)?;
+        for page in segment.bytes().chunks(PG) {
+            core::hint::black_box(page[0]);
+        }
+        Ok(())
+    })?;
+    Ok(Round { times: 1, ticks })
 }
 
 /// The messages of that.

@@ -44,6 +44,13 @@ const JOBS: &[Job] = &[
     ("read.1gib.bytes", "bytes", jobs::read_large_bytes),
     ("fault.fill.message", "instructions", jobs::fill),
     ("fault.fill.cached", "instructions", jobs::fill_cached),
+    (
+        "fill.sequential.64mib",
+        "instructions",
+        jobs::fill_sequential,
+    ),
+    ("fill.random.64mib", "instructions", jobs::fill_random),
+    ("fill.eager.64mib", "instructions", jobs::fill_eager),
     ("fault.fill.messages", "messages", jobs::fill_messages),
     ("fault.fill.bytes", "bytes", jobs::fill_bytes),
     ("fault.fill.device", "bytes", jobs::fill_device_bytes),

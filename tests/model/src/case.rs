@@ -109,6 +109,7 @@ fn parse_config(text: &str) -> Result<Config, Bad> {
         pages: program::SEGMENT_PAGES as u64,
         trim_worth: 64 << 10,
         keeps_frames: false,
+        run: 0,
     };
     let mut words = Words::new(text);
     while !words.is_empty() {
@@ -117,6 +118,7 @@ fn parse_config(text: &str) -> Result<Config, Bad> {
             "ops" => config.ops = words.number()?,
             "wmax" => config.wmax = words.number()?,
             "trim" => config.trim_worth = words.number()?,
+            "run" => config.run = words.number()?,
             "keeps-frames" => config.keeps_frames = true,
             other => return Err(Bad(format!("no kernel has {other}"))),
         }
@@ -160,8 +162,8 @@ impl fmt::Display for Case {
             files: self.files.clone(),
             steps: self.steps.iter().map(step).collect(),
             config: format!(
-                "iounit {} ops {} wmax {} trim {}{keeps}",
-                config.iounit, config.ops, config.wmax, config.trim_worth
+                "iounit {} ops {} wmax {} trim {} run {}{keeps}",
+                config.iounit, config.ops, config.wmax, config.trim_worth, config.run
             ),
         };
         write!(f, "{program}")

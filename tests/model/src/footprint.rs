@@ -18,8 +18,8 @@ pub enum Object {
     Swap,
     /// The cache index and the epochs of files.
     Cache,
-    /// The processes that wait for a fill of a process's page.
-    Sleepers(usize, u64),
+    /// The processes that wait for a fill of a process.
+    Sleepers(usize, u32),
 }
 
 /// The objects that a step uses, and whether it changes them.

@@ -269,15 +269,19 @@ fn config(flavour: Flavour) -> impl Strategy<Value = Config> {
         select(wmax),
         select(&[64 << 10, 5000, 1][..]),
         any::<bool>(),
+        select(&[0, 1, 2, 5, 32][..]),
     )
-        .prop_map(|(iounit, ops, wmax, trim_worth, keeps_frames)| Config {
-            iounit,
-            ops,
-            wmax,
-            pages: SEGMENT_PAGES as u64,
-            trim_worth,
-            keeps_frames,
-        })
+        .prop_map(
+            |(iounit, ops, wmax, trim_worth, keeps_frames, run)| Config {
+                iounit,
+                ops,
+                wmax,
+                pages: SEGMENT_PAGES as u64,
+                trim_worth,
+                keeps_frames,
+                run,
+            },
+        )
 }
 
 /// Random programs on `files`.

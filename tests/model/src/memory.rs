@@ -32,7 +32,7 @@ pub struct Frames {
     /// The record of used objects, step by step.
     pub trace: Trace,
     /// The counts of the core, by [`Count`].
-    pub counts: [u64; 10],
+    pub counts: [u64; 11],
     /// The frame cache.
     pub cache: Cache,
     /// At which epochs the snapshots are, by handle.
@@ -61,7 +61,7 @@ impl Default for Frames {
             fail_for_good: false,
             failed: 0,
             trace: Trace::default(),
-            counts: [0; 10],
+            counts: [0; 11],
             cache: Cache::new(),
             epochs: BTreeMap::new(),
             owners: BTreeSet::new(),
@@ -155,6 +155,12 @@ impl Frames {
         assert!(self.is_cached(frame), "{frame:?} is not marked");
         self.retain(frame);
         Some(frame)
+    }
+
+    fn uncached(&mut self, snap: SnapId, soff: u64, pages: u64) -> u64 {
+        self.trace.uses(Object::Cache);
+        let epochs = self.epochs.get(&snap.0);
+        epochs.map_or(pages, |epochs| self.cache.missing(epochs, soff, pages))
     }
 
     fn publish(&mut self, snap: SnapId, soff: u64, frame: Frame) -> Option<Frame> {
@@ -290,6 +296,10 @@ impl Memory for SimMemory {
 
     fn cached(&mut self, snap: SnapId, soff: u64) -> Option<Frame> {
         self.frames.borrow_mut().cached(snap, soff)
+    }
+
+    fn uncached(&mut self, snap: SnapId, soff: u64, pages: u64) -> u64 {
+        self.frames.borrow_mut().uncached(snap, soff, pages)
     }
 
     fn publish(&mut self, snap: SnapId, soff: u64, frame: Frame) -> Option<Frame> {

@@ -22,8 +22,8 @@ use crate::server::{File, Servers, Staged, StagedKind};
 use crate::swap::Reclaim;
 use crate::world::{Committed, Point, Sent, World, by_page};
 
-/// A page that is being filled: the process, the page, the fill.
-pub type Fill = (usize, u64, Ticket);
+/// Pages that are being filled: the process, the fill.
+pub type Fill = (usize, Ticket);
 
 /// Access to the kernel, with a hook between two steps.
 pub trait Reach {
@@ -271,6 +271,15 @@ impl<R: Reach> Host for Process<R> {
         self.read_run(Origin::Snap(snap), soff, &[frame], at, len)
     }
 
+    fn run_max(&self, _snap: SnapId) -> usize {
+        let config = self.reach.look(|world| world.config);
+        let pages = match config.run {
+            0 => (config.iounit / vm::PAGE) as usize,
+            run => run,
+        };
+        pages.clamp(1, vm::RUN_MAX)
+    }
+
     fn read_run(
         &mut self,
         from: Origin<File>,
@@ -342,13 +351,13 @@ impl<R: Reach> Host for Process<R> {
         self.reach.with(|world| world.abort(file, wid));
     }
 
-    fn wait_fill(&mut self, page: u64, ticket: Ticket) -> Result<(), Errno> {
-        self.reach.sleep((self.space, page, ticket))
+    fn wait_fill(&mut self, _page: u64, ticket: Ticket) -> Result<(), Errno> {
+        self.reach.sleep((self.space, ticket))
     }
 
-    fn wake_fill(&mut self, page: u64, ticket: Ticket) {
+    fn wake_fill(&mut self, _page: u64, ticket: Ticket) {
         self.reach.pause(Point::Wake);
-        self.reach.wake((self.space, page, ticket));
+        self.reach.wake((self.space, ticket));
     }
 
     fn deferred(&self, _file: File) -> bool {

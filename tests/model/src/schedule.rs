@@ -156,7 +156,7 @@ impl<S: Servers> Reach for &mut Flow<'_, S> {
     }
 
     fn sleep(&mut self, fill: Fill) -> Result<(), Errno> {
-        let note = Object::Sleepers(fill.0, fill.1);
+        let note = Object::Sleepers(fill.0, fill.1.number());
         self.stage.world.borrow().trace(|t| t.changes(note));
         self.stage.asleep.borrow_mut().push((fill, self.me));
         self.yielder.suspend(());
@@ -166,7 +166,7 @@ impl<S: Servers> Reach for &mut Flow<'_, S> {
 
     fn wake(&mut self, fill: Fill) {
         self.fresh = false;
-        let note = Object::Sleepers(fill.0, fill.1);
+        let note = Object::Sleepers(fill.0, fill.1.number());
         self.stage.world.borrow().trace(|t| t.changes(note));
         self.stage
             .asleep

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use abi::Errno;
-use vm::{Origin, PutReply, Segment, SegmentNumber, SnapId, Snapped};
+use vm::{Hint, Origin, PutReply, Segment, SegmentNumber, SnapId, Snapped};
 
 use crate::PAGE;
 use crate::footprint::{Object, Trace};
@@ -34,6 +34,8 @@ pub struct Config {
     /// The kernel keeps the frames of a message instead of copying them, until
     /// the server takes the message.
     pub keeps_frames: bool,
+    /// Pages that come with each fault, from the first on; 0: as read-ahead learns.
+    pub run: usize,
 }
 
 /// Where in an operation something else happens.
@@ -247,6 +249,10 @@ impl<S: Servers> World<S> {
     pub fn spawn(&mut self, new: usize) {
         let mut segment = Segment::new(self.config.pages);
         segment.set_number(SegmentNumber::new(new as u32));
+        segment.set_hint(match self.config.run {
+            0 => Hint::None,
+            _ => Hint::Sequential,
+        });
         self.add_space(segment, new);
     }
 
@@ -456,7 +462,13 @@ impl<S: Servers> World<S> {
     ) -> Result<Vec<u8>, Errno> {
         self.trace(|t| t.uses(Object::Server));
         self.message()?;
-        assert!(len as u64 <= self.config.iounit.max(vm::PAGE));
+        assert!(
+            len as u64
+                <= self
+                    .config
+                    .iounit
+                    .max(self.config.run.max(1) as u64 * vm::PAGE)
+        );
         let mut bytes = vec![0; len];
         let got = match from {
             Origin::Snap(snap) => self.servers.read_snap(snap.0, off, &mut bytes)?,

@@ -29,6 +29,34 @@ const SCENARIOS: &[(&str, &str, &[&str])] = &[
         "read 0 100 3000 file1 5",
         &["load 0 0 4096", "store 0 96 8 7"],
     ),
+    (
+        "faults on two pages of a run",
+        "",
+        &["load 0 0 8", "store 0 4100 8 7"],
+    ),
+    (
+        "faults on the pages of two runs",
+        "read 0 0 12288 file0 0",
+        &["load 0 4096 8", "load 0 0 8; store 0 8192 8 7"],
+    ),
+    (
+        "fault, free of its neighbour and fault there",
+        "",
+        &["load 0 0 8", "free 0 4096 4096; load 0 4096 8"],
+    ),
+    (
+        "fault, read over its neighbour and fault there",
+        "",
+        &["load 0 0 8", "read 0 4096 4096 file1 0; load 0 4096 8"],
+    ),
+    (
+        "fault, write back of its neighbour",
+        "store 0 4096 8 7",
+        &[
+            "free 0 4096 4096; load 0 0 8",
+            "write 0 4096 4096 file0 4096",
+        ],
+    ),
     ("fault, fork", "", &["store 0 0 8 7", "fork 0"]),
     (
         "fault, fork and fault there",
@@ -292,14 +320,16 @@ fn real() -> Real {
     Real::new(&(0..3).map(file).collect::<Vec<_>>())
 }
 
-/// A kernel whose messages have room for one page.
-fn config(keeps_frames: bool) -> Config {
+/// A kernel whose messages have room for one page, and of whose fills `run` pages come
+/// at once.
+fn config(keeps_frames: bool, run: usize) -> Config {
     Config {
         iounit: 4096,
         ops: vm::OPS_MAX,
         wmax: 8 << 20,
         pages: 520,
         keeps_frames,
+        run,
         trim_worth: 1,
     }
 }
@@ -336,10 +366,11 @@ fn heavy(scenario: &Scenario) -> bool {
 fn try_all<S: Servers + 'static>(name: &str, servers: fn() -> S) {
     let mut all = Explored::default();
     for scenario in scenarios() {
-        for (points, keeps_frames) in [
-            (Points::Messages, false),
-            (Points::Messages, true),
-            (Points::Every, true),
+        for (points, keeps_frames, run) in [
+            (Points::Messages, false, 1),
+            (Points::Messages, true, 2),
+            (Points::Every, true, 1),
+            (Points::Every, false, 2),
         ] {
             let most = (points == Points::Every && heavy(&scenario)).then_some(3);
             let options = Options {
@@ -347,9 +378,9 @@ fn try_all<S: Servers + 'static>(name: &str, servers: fn() -> S) {
                 all: false,
                 preemptions: most,
             };
-            let found = explore(servers, config(keeps_frames), &scenario, options);
+            let found = explore(servers, config(keeps_frames, run), &scenario, options);
             println!(
-                "{name}: {}, {points:?}: {} schedules, {} of {} ends",
+                "{name}: {}, {points:?}, runs of {run}: {} schedules, {} of {} ends",
                 scenario.name,
                 found.schedules,
                 found.met.len(),
@@ -390,7 +421,7 @@ fn orders_that_are_left_out_end_like_others() {
                 all,
                 preemptions: None,
             };
-            let found = explore(fake, config(true), &scenario, options);
+            let found = explore(fake, config(true, 2), &scenario, options);
             (found.schedules, found.met)
         };
         let ((few, met), (many, all)) = (ends(false), ends(true));

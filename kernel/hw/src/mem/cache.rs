@@ -45,11 +45,39 @@ pub fn find(epochs: &Epochs, soff: u64) -> Option<Frame> {
     Some(frame)
 }
 
+/// How many pages from `soff` on, at most `pages`, are not here.
+pub fn missing(epochs: &Epochs, soff: u64, pages: u64) -> u64 {
+    CACHE.lock().missing(epochs, soff, pages)
+}
+
+/// Offers frames that are held once and will not be written as the pages from `soff`
+/// on. Where a frame was there first, the caller's hold moves to it.
+pub fn publish_run(epochs: &Epochs, soff: u64, frames: &mut [Frame]) {
+    let mut cache = CACHE.lock();
+    for_all(|| {
+        for (page, frame) in (0..).zip(frames) {
+            // A frame that somebody else holds may be about to be written.
+            if words::is_shared(*frame) {
+                continue;
+            }
+            let soff = u64::wrapping_add(soff, page * abi::PAGE);
+            if let Some(first) = offer(&mut cache, epochs, soff, *frame) {
+                pool::release(*frame);
+                *frame = first;
+            }
+        }
+    });
+}
+
 /// Offers a frame that is held and will not be written as that page; one that
 /// was there first, held once more.
 pub fn publish(epochs: &Epochs, soff: u64, frame: Frame) -> Option<Frame> {
     let mut cache = CACHE.lock();
-    match for_all(|| cache.insert(epochs, soff, frame)) {
+    for_all(|| offer(&mut cache, epochs, soff, frame))
+}
+
+fn offer(cache: &mut Cache, epochs: &Epochs, soff: u64, frame: Frame) -> Option<Frame> {
+    match cache.insert(epochs, soff, frame) {
         Kept::Yes => {
             words::set_cached(frame, true);
             None

@@ -10,6 +10,7 @@
 //!
 //! What safe code can do to frames is written down in [`named`].
 
+pub mod ahead;
 pub mod cache;
 pub mod chance;
 mod edit;

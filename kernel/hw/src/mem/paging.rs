@@ -21,11 +21,12 @@ use super::edit::{Change, edit, free_tables};
 use super::frames::{Device, FrameRef};
 use super::page::{self, Physical, SIZE};
 use super::table::{
-    ACCESSED, CACHE_OFF, COUNTED, ENTRIES, NO_EXEC, PRESENT, Place, TOP, USER, WRITE,
-    WRITE_THROUGH, flush_page, forgotten, frame_of, index, keep, kept, leaf, look_up, present, set,
+    ACCESSED, AHEAD, CACHE_OFF, COUNTED, ENTRIES, NO_EXEC, PRESENT, Place, TOP, USER, WRITE,
+    WRITE_THROUGH, flush_page, forgotten, frame_of, index, keep, kept, leaf, leaf_place, look_up,
+    present, set,
 };
 use super::words::{self, Use};
-use super::{LARGE, PHYSICAL_MAP, STACKS, pool};
+use super::{LARGE, PHYSICAL_MAP, STACKS, ahead, pool};
 use crate::cpu::cpu;
 
 /// The kernel's own root, without a program.
@@ -139,6 +140,59 @@ impl AddressSpace {
         set
     }
 
+    /// As [`AddressSpace::map`] without stores, for pages that the program has not asked
+    /// for; see [`ahead`]. Pages that are translated already are left as they are, and so
+    /// are all from the first on for which there is no table and no memory for one.
+    pub fn map_ahead(&mut self, va: u64, frames: &[Frame], exec: bool) {
+        let prot = Prot { write: false, exec };
+        let bits = prot.bits() | USER | COUNTED | AHEAD;
+        let (mut va, mut left) = (va, frames);
+        while !left.is_empty() {
+            assert!(va < USER_END && va.is_multiple_of(PAGE), "map at {va:#x}");
+            let Ok((place, above)) = leaf(self.root.0, va, USER) else {
+                return;
+            };
+            let in_table = ENTRIES as usize - index(va, 0);
+            let (here, rest) = left.split_at(in_table.min(left.len()));
+            let mut made = 0;
+            for (at, frame) in here.iter().enumerate() {
+                let place = place.after(at);
+                if place.read() & PRESENT == 0 {
+                    words::translate(*frame, false);
+                    place.write(frame.pa() | bits);
+                    made += 1;
+                }
+            }
+            above.count(made);
+            ahead::made(made);
+            self.mapped += made;
+            (va, left) = (va + here.len() as u64 * PAGE, rest);
+        }
+    }
+
+    /// How many pages of the addresses `range` the program has used since they were
+    /// translated. Those translated ahead are no longer marked as such.
+    pub fn used(&mut self, range: Range<u64>) -> u64 {
+        let (mut va, end) = (range.start, range.end.min(USER_END));
+        let mut used = 0;
+        while va < end {
+            let in_table = (ENTRIES as usize - index(va, 0)) as u64;
+            let pages = in_table.min((end - va).div_ceil(PAGE));
+            if let Some(first) = leaf_place(self.root.0, va) {
+                for place in (0..pages as usize).map(|at| first.after(at)) {
+                    let entry = place.read();
+                    if entry & (AHEAD | ACCESSED) == AHEAD | ACCESSED {
+                        place.write(entry & !AHEAD);
+                        ahead::settled(entry);
+                    }
+                    used += u64::from(entry & ACCESSED != 0);
+                }
+            }
+            va += pages * PAGE;
+        }
+        used
+    }
+
     /// Translates the page at `va` to page `page` of a device. The same errors.
     pub fn map_device(
         &mut self,
@@ -213,7 +267,10 @@ impl AddressSpace {
         if entry & ACCESSED == 0 {
             return false;
         }
-        place.write(entry & !ACCESSED);
+        place.write(entry & !(ACCESSED | AHEAD));
+        if entry & AHEAD != 0 {
+            ahead::settled(entry);
+        }
         // The processor sets the bit when it reads the entry, not at each access.
         if self.root.is_active() {
             flush_page(va);

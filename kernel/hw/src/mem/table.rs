@@ -6,7 +6,7 @@ use abi::PAGE;
 use vm::{Frame, NoMemory};
 
 use super::page::Physical;
-use super::{physical, pool, words};
+use super::{ahead, physical, pool, words};
 
 // Bits of an entry (SDM vol. 3, table 4-20).
 pub(super) const PRESENT: u64 = 1;
@@ -19,6 +19,8 @@ pub(super) const ACCESSED: u64 = 1 << 5;
 pub(super) const HUGE: u64 = 1 << 7;
 /// The kernel's own bit: the translation is counted in its frame's word.
 pub(super) const COUNTED: u64 = 1 << 9;
+/// Another: the translation was made for read-ahead, see [`ahead`].
+pub(super) const AHEAD: u64 = 1 << 10;
 pub(super) const NO_EXEC: u64 = 1 << 63;
 pub(super) const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 /// Our count of used entries in the table pointed to, 0 to 512.
@@ -71,10 +73,23 @@ impl Place {
         unsafe { self.0.write_volatile(entry) };
     }
 
+    /// The place `by` entries further on in the same table.
+    #[inline]
+    pub(super) fn after(self, by: usize) -> Place {
+        debug_assert!(self.0 as usize % PAGE as usize / 8 + by < ENTRIES as usize);
+        Place(self.0.wrapping_add(by))
+    }
+
     /// One entry more in the table this place points to.
     #[inline]
     pub(super) fn count_one(self) {
-        self.write(self.read() + COUNT_ONE);
+        self.count(1);
+    }
+
+    /// So many entries more.
+    #[inline]
+    pub(super) fn count(self, more: u64) {
+        self.write(self.read() + more * COUNT_ONE);
     }
 
     /// One entry less.
@@ -102,6 +117,19 @@ pub(super) fn leaf(root: Frame, va: u64, node: u64) -> Result<(Place, Place), No
         Some(above) => Ok((place, above)),
         None => unreachable!("there is more than one level"),
     }
+}
+
+/// The place of the leaf entry of `va`, if there is a table for it.
+pub(super) fn leaf_place(root: Frame, va: u64) -> Option<Place> {
+    let mut place = Place::of(root, index(va, TOP));
+    for level in (0..TOP).rev() {
+        let entry = place.read();
+        if entry & PRESENT == 0 || entry & HUGE != 0 {
+            return None;
+        }
+        place = Place::of(frame_of(entry), index(va, level));
+    }
+    Some(place)
 }
 
 #[cold]
@@ -138,6 +166,9 @@ pub(super) fn forgotten(entry: u64) {
     if entry & COUNTED != 0 {
         words::forget_translation(frame_of(entry));
     }
+    if entry & AHEAD != 0 {
+        ahead::settled(entry);
+    }
 }
 
 /// A number kept at the leaf of `va`, where nothing is translated; 0: none.
@@ -155,15 +186,7 @@ pub(super) fn keep(root: Frame, va: u64, number: u64) {
 
 /// The place of the leaf entry of `va`, if there is a translation.
 pub(super) fn present(root: Frame, va: u64) -> Option<Place> {
-    let mut place = Place::of(root, index(va, TOP));
-    for level in (0..TOP).rev() {
-        let entry = place.read();
-        if entry & PRESENT == 0 || entry & HUGE != 0 {
-            return None;
-        }
-        place = Place::of(frame_of(entry), index(va, level));
-    }
-    (place.read() & PRESENT != 0).then_some(place)
+    leaf_place(root, va).filter(|place| place.read() & PRESENT != 0)
 }
 
 /// The physical address and the entry for `va` in `root`.

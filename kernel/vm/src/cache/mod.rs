@@ -214,6 +214,17 @@ impl Cache {
         None
     }
 
+    /// How many pages of the snapshot's file from `soff` on, at most `pages`, are not in
+    /// here before the first that is.
+    pub fn missing(&mut self, epochs: &Epochs, soff: u64, pages: u64) -> u64 {
+        let none = epochs.file.and_then(|id| self.file_ref(id));
+        if none.is_none_or(|file| file.frames == 0) {
+            return pages;
+        }
+        let there = |page: &u64| self.find(epochs, soff.wrapping_add(page * PAGE)).is_some();
+        (0..pages).find(there).unwrap_or(pages)
+    }
+
     /// Returns true if the frame is in the cache as the page at `soff` of the
     /// snapshot. For tests.
     #[doc(hidden)]

@@ -20,6 +20,7 @@ mod walk;
 
 use core::ops::Range;
 
+use crate::ahead::Near;
 use crate::{Frame, Memory, NoMemory, Owner, PageState, SegmentNumber};
 
 pub(crate) use node::Pages;
@@ -144,6 +145,16 @@ impl Overlay {
         Some(Leaf { child, above })
     }
 
+    /// What is present around a page.
+    pub fn near<M: Memory>(&self, m: &M, page: u64) -> Near {
+        let none = Near {
+            blocks: 0,
+            block: 0,
+        };
+        let leaf = self.leaf(m, page);
+        leaf.map_or(none, |leaf| leaf.child.near(m, index(page, 0)))
+    }
+
     /// Sets the state of a page. Fails only where an absent page becomes
     /// something else, and then nothing has changed.
     #[inline]
@@ -154,6 +165,44 @@ impl Overlay {
         state: PageState,
     ) -> Result<(), NoMemory> {
         self.slot(m, page).set(m, state)
+    }
+
+    /// Gives absent pages a state without a frame, in this order, up to the first that is
+    /// not absent or for which `f` says no; how many. All lie in the leaf of a page that
+    /// is present.
+    pub fn claim<M: Memory>(
+        &mut self,
+        m: &mut M,
+        pages: impl Iterator<Item = u64>,
+        state: PageState,
+        mut f: impl FnMut(&mut M, u64) -> bool,
+    ) -> u64 {
+        let (word, mut count) = (state.encode(), 0);
+        let mut pages = pages.peekable();
+        let leaf = pages.peek().and_then(|page| self.leaf(m, *page));
+        let Some(Leaf { mut child, above }) = leaf else {
+            return 0;
+        };
+        for page in pages {
+            let at = index(page, 0);
+            if m.entry(child.node, at) != 0 || !f(m, page) {
+                break;
+            }
+            child.set(m, 0, at, word);
+            count += 1;
+        }
+        self.populated += count;
+        match above {
+            Some((node, at)) => m.set_entry(node, at, child.encode()),
+            None => self.root = Some(child),
+        }
+        count
+    }
+
+    /// The pages that share the leaf of a page.
+    pub const fn leaf_of(page: u64) -> Range<u64> {
+        let first = page >> FAN_BITS << FAN_BITS;
+        first..first + FAN as u64
     }
 
     /// Sets the state of a page, and whatever that needs on the way from the root.

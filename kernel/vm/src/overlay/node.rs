@@ -1,5 +1,6 @@
 //! Nodes, and the words that name them.
 
+use crate::ahead::Near;
 use crate::{Frame, Memory, PageState};
 use core::ops::Range;
 
@@ -86,6 +87,23 @@ impl Child {
     #[inline]
     pub const fn has_own(self) -> bool {
         self.marks >= OWN
+    }
+
+    /// What is present around entry `at` of a leaf.
+    pub fn near<M: Memory>(self, m: &M, at: usize) -> Near {
+        let group = at / GROUP;
+        let block = match self.marks >> group & USED {
+            0 => 0,
+            _ => {
+                let entries = group * GROUP..(group + 1) * GROUP;
+                let used = |at: &usize| m.entry(self.node, *at) != 0;
+                entries.filter(used).count() as u32
+            }
+        };
+        Near {
+            blocks: (self.marks & u32::from(u16::MAX)).count_ones(),
+            block,
+        }
     }
 
     /// The groups of `entries` that have some of `pages`, ascending, each as the

@@ -39,7 +39,7 @@ pub struct Kind {
     pub leases: bool,
 }
 
-/// Small messages, so that a write of two pages takes several; a server that
+/// Small messages, so that a write of two pages takes several; each page comes alone; a server that
 /// can be restarted.
 pub const SMALL_MESSAGES: Kind = Kind {
     leases: true,
@@ -49,11 +49,13 @@ pub const SMALL_MESSAGES: Kind = Kind {
         wmax: 1 << 20,
         pages: PAGES as u64,
         keeps_frames: false,
+        run: 1,
         trim_worth: 1,
     },
 };
 
-/// Small commits, so that it takes several, whose data stays in the frames; a
+/// Small commits, so that it takes several, whose data stays in the frames; two pages come
+/// at once; a
 /// server that cannot be restarted.
 pub const SMALL_COMMITS: Kind = Kind {
     leases: false,
@@ -63,6 +65,7 @@ pub const SMALL_COMMITS: Kind = Kind {
         wmax: vm::PAGE,
         pages: PAGES as u64,
         keeps_frames: true,
+        run: 2,
         trim_worth: vm::PAGE + 1,
     },
 };

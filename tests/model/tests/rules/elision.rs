@@ -13,6 +13,7 @@ const GIB: u64 = 1 << 30;
 
 const CONFIG: Config = Config {
     pages: 1 << 28,
+    run: 1,
     ..crate::CONFIG
 };
 

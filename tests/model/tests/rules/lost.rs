@@ -15,6 +15,7 @@ const N: u64 = PAGES as u64 * P;
 
 const CONFIG: Config = Config {
     trim_worth: 1,
+    run: 1,
     ..crate::CONFIG
 };
 

@@ -1,6 +1,7 @@
 //! Rules and invariants one by one, each by a small program over VM core and
 //! snapfs. (One test program, because their common part is slow to build.)
 
+mod ahead;
 mod elision;
 mod lost;
 mod ragged;
@@ -18,4 +19,5 @@ const CONFIG: Config = Config {
     pages: 1 << 20,
     trim_worth: 64 << 10,
     keeps_frames: true,
+    run: 0,
 };
