@@ -2,7 +2,7 @@
 use crate::name::NameSpace;
 use crate::proc::{self, Parent, Process, Seat, exec, fork, relief, vacancy};
 use crate::sched;
-use crate::seg::{Space, reclaim};
+use crate::seg::{Space, spaces};
 use crate::{bundle, options};
 use abi::privilege;
 use hw::heap::{self, new_arc, new_arc_bytes, new_arc_str};
@@ -19,7 +19,7 @@ pub fn start(bundle: &'static [u8]) -> ! {
     bundle::set(bundle);
     options::init();
     sched::relief::set_policy(&relief::BiggestFirst);
-    reclaim::init(proc::with_space);
+    spaces::init(proc::with_space);
     cache::init();
     hw::info!(
         "{} MiB of memory free",

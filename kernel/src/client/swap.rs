@@ -8,8 +8,9 @@ use super::Mount;
 use super::entries::Entries;
 use super::remote::{Directory, Reached, Remote};
 use crate::chan::{End, Piece, room};
+use crate::counters;
 use crate::text;
-use abi::{Errno, PAGE, mode};
+use abi::{Errno, PAGE, Stat64, mode};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -99,6 +100,14 @@ fn make_file(directory: &Remote) -> Result<Remote, Errno> {
     Ok(file)
 }
 
+/// Returns true if memory can go somewhere.
+pub fn is_there() -> bool {
+    let place = PLACE.lock();
+    place
+        .as_ref()
+        .is_some_and(|place| !place.directory.mount.is_down())
+}
+
 /// Makes an empty file, held once.
 ///
 /// # Errors
@@ -116,6 +125,9 @@ pub fn new_file() -> Result<SwapId, Errno> {
         holders: 1,
     })?;
     let (number, _) = FILES.lock().insert(held)?;
+    // Whose pages leave memory is not the doing of the program that runs: its files
+    // are not among the fids that it has taken.
+    counters::subtract_one(Stat64::Fids);
     Ok(SwapId(number))
 }
 
@@ -139,6 +151,7 @@ pub fn release(file: SwapId) {
         }
         files.remove(file.0)
     };
+    counters::add(Stat64::Fids, 1);
     drop(gone);
 }
 

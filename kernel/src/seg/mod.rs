@@ -13,6 +13,7 @@ pub mod iovec;
 pub mod reclaim;
 pub mod resident;
 pub mod shared;
+pub mod spaces;
 pub mod swap;
 pub mod user;
 pub mod view;
@@ -34,9 +35,6 @@ use vm::SegmentNumber;
 
 /// A process's memory behind its lock.
 pub type SpaceLock = Lock<Space>;
-
-/// Calls a function with the memory of the process in a slot, if there is one.
-pub type SpaceOf = fn(Slot, &mut dyn FnMut(&SpaceLock));
 
 /// The purpose of a segment; decides fork, detach and the text of errors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -275,9 +273,9 @@ impl Space {
                 .any(|segment| segment.is_device() && overlaps(segment))
     }
 
-    /// The segment of virtual memory with that number, and the page tables seen from
-    /// it.
-    fn by_number(&mut self, number: SegmentNumber) -> Option<(&mut View, &mut vm::Segment)> {
+    /// The segment of virtual memory with that number: its id, its content, and the
+    /// page tables seen from it.
+    fn by_number(&mut self, number: SegmentNumber) -> Option<(u64, &mut View, &mut vm::Segment)> {
         let index = (u64::from(number.get()) % IDS) as usize;
         let id = self.table.get(index)?.as_ref()?.id;
         if self.number(id) != number {
@@ -285,7 +283,7 @@ impl Space {
         }
         let (view, segment) = self.by_id(id)?;
         match &mut segment.content {
-            Content::Virtual(content) => Some((view, content)),
+            Content::Virtual(content) => Some((id, view, content)),
             Content::Device(_) | Content::Dma(_) | Content::Shared(_) => None,
         }
     }

@@ -1,31 +1,29 @@
-//! Eviction: clean pages leave memory when frames run low.
+//! Eviction: pages leave memory when frames run low.
 //!
 //! The clock of the VM core chooses among all frames; this module leads it from a
-//! frame to the pages that have it, in any process. A page that leaves sleeps again
-//! and is filled from its snapshot when it is touched. The memory of file servers
-//! stays ([`super::resident`]), and so do pages that were resolved lately, frames
-//! that messages hold, and everything that is not clean.
+//! frame to the pages that have it, in any process. A clean page that leaves sleeps
+//! again and is filled from its snapshot when it is touched. A changed one goes to
+//! swap, with its neighbours in one message. The memory of file servers stays
+//! ([`super::resident`]), and so do pages that were resolved lately and frames that
+//! messages hold.
 //!
 //! All of it runs with nothing locked, in the process that needs frames or has just
 //! taken some.
-use super::{SpaceLock, SpaceOf};
+use super::spaces;
+use super::swap::PageOut;
+use super::view::View;
+use crate::client::swap;
 use crate::options;
 use crate::sched;
+use abi::PROCESSES_MAX;
+use core::ops::Range;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use hw::lock::{Lock, Rank};
+use hw::task::Slot;
 use hw::{frames, owners};
-use spin::Once;
-use vm::{Clock, Frame, Frames, Look, Owner, PageState, Step};
+use vm::{Clock, Frame, Frames, Look, Owner, PageState, RUN_MAX, Step};
 
 static CLOCK: Lock<Clock> = Lock::new(Rank::Clock, Clock::new());
-
-/// Leads from slots to memory.
-static SPACES: Once<SpaceOf> = Once::new();
-
-/// Sets the function that leads from the slot of a process to its memory; once, at
-/// start.
-pub fn init(spaces: SpaceOf) {
-    SPACES.call_once(|| spaces);
-}
 
 /// One step of a search for frames.
 const STEP: Step = Step {
@@ -39,18 +37,33 @@ const PRESSURE: Step = Step {
     goal: u32::MAX,
     looks: 64,
 };
+/// Runs of changed pages that are sent after one step.
+const RUNS: usize = 4;
 
-/// Evicts some pages, while others run in between. `false`: no page can leave.
+/// The processes that send pages to swap. What they need for that must not wait for
+/// pages to go to swap.
+static SENDING: [AtomicBool; PROCESSES_MAX] = [const { AtomicBool::new(false) }; PROCESSES_MAX];
+
+/// Has some pages leave, while others run in between. `false`: none can leave.
 pub fn reclaim() -> bool {
     CLOCK.lock().begin();
-    let mut gone = 0;
+    let (mut gone, mut swaps) = (0, may_swap());
     while gone < ENOUGH {
+        let mut all = AllFrames::new(true, swaps);
         let (more, in_vain) = {
             let clock = &mut *CLOCK.lock();
-            let mut all = AllFrames { spares: true };
             (clock.step(&mut all, STEP), clock.is_in_vain(&all))
         };
-        gone += more;
+        let queued = all.changed.len as u32;
+        gone += more.saturating_sub(queued);
+        match send(&all.changed) {
+            Some(sent) => gone += sent,
+            // Only clean pages can leave: look for those from the beginning.
+            None => {
+                swaps = false;
+                CLOCK.lock().begin();
+            }
+        }
         if in_vain || sched::ending() {
             break;
         }
@@ -59,22 +72,160 @@ pub fn reclaim() -> bool {
     gone > 0
 }
 
-/// Evicts a few pages if memory is low, in one short step, so that most allocations
-/// need not wait. Under pressure it evicts whatever it may.
+/// Has a few pages leave if memory is low, in one short step, so that most
+/// allocations need not wait. Under pressure, whatever may leave does.
 pub fn ease() {
-    let clock = &mut *CLOCK.lock();
-    if options::pressure() {
-        clock.begin();
-        clock.step(&mut AllFrames { spares: false }, PRESSURE);
-    } else if frames::still_low() {
-        clock.ease(&mut AllFrames { spares: true }, STEP);
+    let pressed = options::pressure();
+    if !pressed && !frames::still_low() {
+        return;
     }
+    let mut all = AllFrames::new(!pressed, may_swap());
+    {
+        let clock = &mut *CLOCK.lock();
+        if pressed {
+            clock.begin();
+            clock.step(&mut all, PRESSURE);
+        } else {
+            clock.ease(&mut all, STEP);
+        }
+    }
+    send(&all.changed);
+}
+
+/// Returns true if the running process may wait for the swap server: it is neither
+/// a file server, for which that one might wait, nor sending pages already.
+fn may_swap() -> bool {
+    let me = sched::current_slot();
+    let serves = spaces::with(me, |space| space.lock().resident);
+    swap::is_there() && serves == Some(false) && !SENDING[usize::from(me)].load(Relaxed)
+}
+
+/// A changed page that may leave.
+#[derive(Clone, Copy)]
+struct Changed {
+    slot: Slot,
+    segment: u64,
+    page: u64,
+}
+
+/// Those that a step has found.
+struct Found {
+    list: [Option<Changed>; RUNS],
+    len: usize,
+}
+
+impl Found {
+    fn add(&mut self, changed: Changed) -> bool {
+        let Some(place) = self.list.get_mut(self.len) else {
+            return false;
+        };
+        *place = Some(changed);
+        self.len += 1;
+        true
+    }
+}
+
+/// Sends the pages that a step has found to swap, each with its neighbours; how many
+/// have left. `None`: swap takes no more.
+fn send(found: &Found) -> Option<u32> {
+    if found.len == 0 {
+        return Some(0);
+    }
+    let sending = &SENDING[usize::from(sched::current_slot())];
+    sending.store(true, Relaxed);
+    let mut sent = Some(0);
+    for changed in found.list.iter().flatten() {
+        let mut to_swap = PageOut::new(changed.slot, changed.segment);
+        let run = to_swap.look(|content, view| run(content, view, changed.page));
+        let Some(run) = run.filter(|run| !run.is_empty()) else {
+            continue;
+        };
+        match vm::page_out(&mut to_swap, run) {
+            Ok(gone) => sent = sent.map(|sent| sent + gone as u32),
+            Err(_) => {
+                sent = None;
+                break;
+            }
+        }
+    }
+    sending.store(false, Relaxed);
+    sent
+}
+
+/// The run of changed pages from `page` on that can leave together.
+fn run(content: &vm::Segment, view: &mut View, page: u64) -> Range<u64> {
+    let end = page + RUN_MAX as u64 - 1;
+    let leaves = |at: &u64| {
+        let changed = matches!(content.state(view, *at), PageState::Dirty(_));
+        changed && !content.resolved_lately(*at) && !view.take_accessed(*at)
+    };
+    page..page + (page..end).take_while(leaves).count() as u64
 }
 
 /// The frames of the machine.
 struct AllFrames {
     /// Pages in use get a second chance.
     spares: bool,
+    /// Changed pages can leave.
+    swaps: bool,
+    changed: Found,
+}
+
+impl AllFrames {
+    fn new(spares: bool, swaps: bool) -> AllFrames {
+        AllFrames {
+            spares,
+            swaps,
+            changed: Found {
+                list: [None; RUNS],
+                len: 0,
+            },
+        }
+    }
+
+    /// Looks at one page that has, or had, the frame.
+    fn look_at(&self, owner: Owner, frame: Frame) -> Look {
+        let look = spaces::with(super::slot_of(owner.segment()), |space| {
+            let mut space = space.lock();
+            if space.resident {
+                return None;
+            }
+            let (_, view, content) = space.by_number(owner.segment())?;
+            let page = owner.page();
+            let leaves = match content.state(view, page) {
+                PageState::Resident(here) => here == frame,
+                PageState::Dirty(here) => here == frame && self.swaps,
+                _ => false,
+            };
+            if !leaves || content.resolved_lately(page) {
+                return None;
+            }
+            Some(match view.take_accessed(page) {
+                true => Look::Accessed,
+                false => Look::Idle,
+            })
+        });
+        look.flatten().unwrap_or(Look::Fixed)
+    }
+
+    /// Evicts one page, or notes it as one to be sent.
+    fn evict_one(&mut self, owner: Owner) -> bool {
+        let slot = super::slot_of(owner.segment());
+        let evicted = spaces::with(slot, |space| {
+            let mut space = space.lock();
+            let (segment, view, content) = space.by_number(owner.segment())?;
+            let page = owner.page();
+            Some(match content.state(view, page) {
+                PageState::Dirty(_) => self.changed.add(Changed {
+                    slot,
+                    segment,
+                    page,
+                }),
+                _ => content.evict(view, page),
+            })
+        });
+        evicted.flatten().unwrap_or(false)
+    }
 }
 
 impl Frames for AllFrames {
@@ -96,7 +247,7 @@ impl Frames for AllFrames {
         }
         let mut all = Look::Idle;
         for owner in owners.pages() {
-            match look(*owner, frame) {
+            match self.look_at(*owner, frame) {
                 Look::Fixed => return Look::Fixed,
                 Look::Accessed if self.spares => all = Look::Accessed,
                 Look::Accessed | Look::Idle => {}
@@ -108,48 +259,6 @@ impl Frames for AllFrames {
     fn evict(&mut self, frame: Frame) -> bool {
         let owners = owners::of(frame);
         let mut owners = owners.iter().flat_map(|owners| owners.pages());
-        owners.all(|owner| evict(*owner))
+        owners.all(|owner| self.evict_one(*owner))
     }
-}
-
-/// Calls `f` with the memory of the process that a page belongs to, if it has some
-/// that can leave.
-fn with_space<R>(owner: Owner, f: impl FnOnce(&SpaceLock) -> R) -> Option<R> {
-    let (mut f, mut result) = (Some(f), None);
-    let spaces = SPACES.get()?;
-    spaces(super::slot_of(owner.segment()), &mut |space| {
-        result = f.take().map(|f| f(space));
-    });
-    result
-}
-
-/// Looks at one page that has, or had, the frame.
-fn look(owner: Owner, frame: Frame) -> Look {
-    let look = with_space(owner, |space| {
-        let mut space = space.lock();
-        if space.resident {
-            return None;
-        }
-        let (view, content) = space.by_number(owner.segment())?;
-        let page = owner.page();
-        let clean = content.state(view, page) == PageState::Resident(frame);
-        if !clean || content.resolved_lately(page) {
-            return None;
-        }
-        Some(match view.take_accessed(page) {
-            true => Look::Accessed,
-            false => Look::Idle,
-        })
-    });
-    look.flatten().unwrap_or(Look::Fixed)
-}
-
-/// Evicts one page.
-fn evict(owner: Owner) -> bool {
-    let evicted = with_space(owner, |space| {
-        let mut space = space.lock();
-        let (view, content) = space.by_number(owner.segment())?;
-        Some(content.evict(view, owner.page()))
-    });
-    evicted.flatten().unwrap_or(false)
 }

@@ -1,13 +1,14 @@
 //! The swap server as the VM core sees it, and page-outs that a program asks for.
 use super::host::Operation;
 use super::view::View;
-use super::{Content, SpaceLock, user};
+use super::{Content, SpaceLock, spaces, user};
 use crate::client::swap;
 use crate::sched;
 use abi::{Errno, PAGE};
 use core::ops::Range;
 use hw::frames::FrameRef;
 use hw::named;
+use hw::task::Slot;
 use vm::{Frame, PageState, Pager, RUN_MAX, Swap, SwapId};
 
 /// The frames of a request, by their index.
@@ -55,7 +56,7 @@ macro_rules! swap_at_server {
 }
 
 swap_at_server!(Operation<'_>);
-swap_at_server!(PageOut<'_>);
+swap_at_server!(PageOut);
 
 /// Pages searched for changed ones before others may run.
 const LOOKS: u64 = 256;
@@ -79,19 +80,39 @@ pub fn page_out(space: &SpaceLock, va: u64, len: u64) -> Result<u64, Errno> {
             (segment.id, segment.base, segment.end().min(end))
         };
         let pages = (at - base) / PAGE..(stop - base).div_ceil(PAGE);
-        moved += PageOut { space, segment }.all(pages)?;
+        moved += PageOut::new(sched::current_slot(), segment).all(pages)?;
         at = stop;
     }
     Ok(moved)
 }
 
-/// A process that makes pages of one of its segments leave memory.
-struct PageOut<'a> {
-    space: &'a SpaceLock,
+/// Makes pages of a segment leave memory, which may be another process's and be gone
+/// when an answer arrives.
+pub struct PageOut {
+    slot: Slot,
     segment: u64,
 }
 
-impl PageOut<'_> {
+impl PageOut {
+    /// Of the segment with that id, of the process in that slot.
+    pub fn new(slot: Slot, segment: u64) -> PageOut {
+        PageOut { slot, segment }
+    }
+
+    /// Calls `f` with the segment; `None` if it is gone.
+    pub fn look<R>(&mut self, f: impl FnOnce(&mut vm::Segment, &mut View) -> R) -> Option<R> {
+        let segment = self.segment;
+        let result = spaces::with(self.slot, |space| {
+            let mut space = space.lock();
+            let (view, segment) = space.by_id(segment)?;
+            match &mut segment.content {
+                Content::Virtual(content) => Some(f(content, view)),
+                Content::Device(_) | Content::Dma(_) | Content::Shared(_) => None,
+            }
+        });
+        result.flatten()
+    }
+
     /// Moves all changed pages in `pages`; how many.
     fn all(&mut self, mut pages: Range<u64>) -> Result<u64, Errno> {
         let (mut moved, mut looks) = (0, 0);
@@ -116,16 +137,11 @@ impl PageOut<'_> {
     }
 }
 
-impl Pager for PageOut<'_> {
+impl Pager for PageOut {
     type Memory = View;
 
     fn with<R>(&mut self, f: impl FnOnce(&mut vm::Segment, &mut View) -> R) -> Option<R> {
-        let mut space = self.space.lock();
-        let (view, segment) = space.by_id(self.segment)?;
-        match &mut segment.content {
-            Content::Virtual(content) => Some(f(content, view)),
-            Content::Device(_) | Content::Dma(_) | Content::Shared(_) => None,
-        }
+        self.look(f)
     }
 
     fn release(&mut self, frame: Frame) {

@@ -12,6 +12,7 @@ pub const CASES: &[Case] = &[
     Case::deferred("evict.larger", larger),
     Case::deferred("evict.several", several),
     Case::deferred("evict.changed", changed),
+    Case::new("evict.stored", stored),
     Case::new("evict.forked", forked),
     Case::new("evict.straddling", straddling),
     Case::new("evict.copy", copy),
@@ -138,6 +139,30 @@ fn changed() -> Verdict {
         equal("the first bytes", &now.bytes()[at..at + 8], &old)?;
         equal("the new bytes", &now.bytes()[at + 100..at + 108], &new)?;
         equal("memory", &segment.bytes()[at + 100..at + 108], &new)?;
+    }
+    Ok(())
+}
+
+/// More is stored than memory has, and all of it comes back, also in a child; what
+/// cannot stay goes to swap.
+fn stored() -> Verdict {
+    let len = more_than_memory()?;
+    let mut segment = Segment::attach("memory", len)?;
+    for at in (0..len).step_by(PG) {
+        segment.bytes_mut()[at..at + 8].copy_from_slice(&mark(at as u64));
+    }
+    for at in (0..len).step_by(PG) {
+        check(&segment, at)?;
+    }
+    other(|| {
+        for at in (0..len).step_by(PG * 5) {
+            check(&segment, at)?;
+        }
+        segment.bytes_mut()[..8].copy_from_slice(&mark(1));
+        same("the child's", &segment.bytes()[..8], &mark(1)[..])
+    })?;
+    for at in (0..len).step_by(PG * 7) {
+        check(&segment, at)?;
     }
     Ok(())
 }
