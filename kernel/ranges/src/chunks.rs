@@ -35,6 +35,7 @@ impl<T: Copy> Chunks<T> {
         }
     }
 
+    #[inline]
     pub(crate) const fn is_empty(&self) -> bool {
         self.chunks.is_empty()
     }

@@ -67,6 +67,7 @@ impl<V: Value> Span<V> {
     }
 
     /// Never: a span has numbers.
+    #[inline]
     pub const fn is_empty(&self) -> bool {
         false
     }
@@ -127,6 +128,7 @@ impl<V: Value> RangeMap<V> {
     }
 
     /// Returns true if the map is empty.
+    #[inline]
     pub const fn is_empty(&self) -> bool {
         self.spans.is_empty()
     }

@@ -107,10 +107,12 @@ impl Accounts {
         self.places_max = processes;
     }
 
+    #[inline]
     fn get(&self, id: AccountId) -> &Account {
         &self.list[usize::from(id.0) % ACCOUNTS_MAX]
     }
 
+    #[inline]
     fn get_mut(&mut self, id: AccountId) -> &mut Account {
         &mut self.list[usize::from(id.0) % ACCOUNTS_MAX]
     }

@@ -59,16 +59,19 @@ impl Segment {
     }
 
     /// Length in pages.
+    #[inline]
     pub const fn pages(&self) -> u64 {
         self.pages
     }
 
     /// Length in bytes.
+    #[inline]
     pub const fn bytes(&self) -> u64 {
         self.pages.saturating_mul(PAGE)
     }
 
     /// Pages that have a frame, or are about to, or are in swap.
+    #[inline]
     pub const fn populated(&self) -> u64 {
         self.overlay.populated()
     }
@@ -89,6 +92,7 @@ impl Segment {
     }
 
     /// The associations.
+    #[inline]
     pub const fn extents(&self) -> &Extents {
         &self.extents
     }

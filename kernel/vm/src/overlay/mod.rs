@@ -18,6 +18,7 @@ mod node;
 mod tests;
 mod walk;
 
+use core::cell::Cell;
 use core::ops::Range;
 
 use crate::ahead::Near;
@@ -41,6 +42,8 @@ pub struct Overlay {
     populated: u64,
     /// The segment, as the owner of its pages' frames.
     number: SegmentNumber,
+    /// The leaf that was found last, as it is now.
+    last: Cell<Leaf>,
 }
 
 /// Tells the owners' table of a page whose word changes from `old` to `new`.
@@ -79,6 +82,7 @@ impl Overlay {
             levels,
             populated: 0,
             number: SegmentNumber::new(0),
+            last: Cell::new(Leaf::NONE),
         }
     }
 
@@ -94,10 +98,12 @@ impl Overlay {
     }
 
     /// Pages that are not absent.
+    #[inline]
     pub const fn populated(&self) -> u64 {
         self.populated
     }
 
+    #[inline]
     const fn top_shift(&self) -> u32 {
         (self.levels - 1) * FAN_BITS
     }
@@ -105,44 +111,35 @@ impl Overlay {
     /// The state of a page.
     #[inline]
     pub fn get<M: Memory>(&self, m: &M, page: u64) -> PageState {
-        let Some(root) = self.root else {
-            return PageState::Absent;
-        };
-        let (mut node, mut shift) = (root.node, self.top_shift());
-        while shift > 0 {
-            match Child::decode(m.entry(node, index(page, shift))) {
-                Some(child) => node = child.node,
-                None => return PageState::Absent,
-            }
-            shift -= FAN_BITS;
-        }
-        PageState::decode(m.entry(node, index(page, 0)))
-    }
-
-    /// The place of a page's state, to look at it and to change it.
-    #[inline]
-    pub fn slot<M: Memory>(&mut self, m: &M, page: u64) -> Slot<'_> {
         let leaf = self.leaf(m, page);
         let word = leaf.map_or(0, |leaf| m.entry(leaf.child.node, index(page, 0)));
-        Slot {
-            overlay: self,
-            page,
-            leaf,
-            state: PageState::decode(word),
+        PageState::decode(word)
+    }
+
+    /// The leaf that has the page. Neighbouring look-ups find the same one.
+    #[inline]
+    fn leaf<M: Memory>(&self, m: &M, page: u64) -> Option<Leaf> {
+        let last = self.last.get();
+        match last.number == page >> FAN_BITS {
+            true => Some(last),
+            false => self.walk_to_leaf(m, page),
         }
     }
 
-    #[inline]
-    fn leaf<M: Memory>(&self, m: &M, page: u64) -> Option<Leaf> {
-        let (mut child, mut shift) = (self.root?, self.top_shift());
-        let mut above = None;
+    fn walk_to_leaf<M: Memory>(&self, m: &M, page: u64) -> Option<Leaf> {
+        let mut leaf = Leaf {
+            number: page >> FAN_BITS,
+            child: self.root?,
+            above: Frame(0),
+        };
+        let mut shift = self.top_shift();
         while shift > 0 {
-            let at = index(page, shift);
-            above = Some((child.node, at));
-            child = Child::decode(m.entry(child.node, at))?;
+            leaf.above = leaf.child.node;
+            leaf.child = Child::decode(m.entry(leaf.above, index(page, shift)))?;
             shift -= FAN_BITS;
         }
-        Some(Leaf { child, above })
+        self.last.set(leaf);
+        Some(leaf)
     }
 
     /// What is present around a page.
@@ -156,7 +153,7 @@ impl Overlay {
     }
 
     /// Sets the state of a page. Fails only where an absent page becomes
-    /// something else, and then nothing has changed.
+    /// something else, and then nothing has changed. Every fault calls this.
     #[inline]
     pub fn set<M: Memory>(
         &mut self,
@@ -164,7 +161,35 @@ impl Overlay {
         page: u64,
         state: PageState,
     ) -> Result<(), NoMemory> {
-        self.slot(m, page).set(m, state)
+        let (word, at) = (state.encode(), index(page, 0));
+        let Some(mut leaf) = self.leaf(m, page).filter(|_| word != 0) else {
+            return self.set_from_root(m, page, word);
+        };
+        let old = m.entry(leaf.child.node, at);
+        // Marks further up stay as they are if the leaf has own pages before and after.
+        let quick = match state.is_own() {
+            true => leaf.child.has_own(),
+            false => !PageState::decode(old).is_own(),
+        };
+        if !quick {
+            return self.set_from_root(m, page, word);
+        }
+        m.set_entry(leaf.child.node, at, word);
+        pass_on(m, Owner::new(self.number, page), old, word);
+        self.populated += u64::from(old == 0);
+        if leaf.child.gain(at, word) {
+            self.put(m, page, leaf);
+        }
+        Ok(())
+    }
+
+    /// The leaf of `page` has other marks.
+    fn put<M: Memory>(&mut self, m: &mut M, page: u64, leaf: Leaf) {
+        self.last.set(leaf);
+        match self.levels {
+            1 => self.root = Some(leaf.child),
+            _ => m.set_entry(leaf.above, index(page, FAN_BITS), leaf.child.encode()),
+        }
     }
 
     /// Gives absent pages a state without a frame, in this order, up to the first that is
@@ -177,25 +202,26 @@ impl Overlay {
         state: PageState,
         mut f: impl FnMut(&mut M, u64) -> bool,
     ) -> u64 {
+        debug_assert!(!state.is_own(), "marks further up stay as they are");
         let (word, mut count) = (state.encode(), 0);
         let mut pages = pages.peekable();
-        let leaf = pages.peek().and_then(|page| self.leaf(m, *page));
-        let Some(Leaf { mut child, above }) = leaf else {
+        let Some(first) = pages.peek().copied() else {
+            return 0;
+        };
+        let Some(mut leaf) = self.leaf(m, first) else {
             return 0;
         };
         for page in pages {
             let at = index(page, 0);
-            if m.entry(child.node, at) != 0 || !f(m, page) {
+            if m.entry(leaf.child.node, at) != 0 || !f(m, page) {
                 break;
             }
-            child.set(m, 0, at, word);
+            m.set_entry(leaf.child.node, at, word);
+            leaf.child.gain(at, word);
             count += 1;
         }
         self.populated += count;
-        match above {
-            Some((node, at)) => m.set_entry(node, at, child.encode()),
-            None => self.root = Some(child),
-        }
+        self.put(m, first, leaf);
         count
     }
 
@@ -213,6 +239,7 @@ impl Overlay {
         page: u64,
         word: u64,
     ) -> Result<(), NoMemory> {
+        self.last.set(Leaf::NONE);
         let shift = self.top_shift();
         let (root, change) = set_below(m, self.root, shift, (self.number, page), word)?;
         self.root = root;
@@ -244,6 +271,7 @@ impl Overlay {
         let Some(root) = self.root else {
             return range.end;
         };
+        self.last.set(Leaf::NONE);
         let mut walk = Walk::new(m, (self.number, pages), range.clone(), f);
         self.root = walk.update(root, self.top_shift(), 0);
         self.populated -= walk.removed;
@@ -288,52 +316,22 @@ impl Overlay {
     }
 }
 
-/// The leaf of a page, and the entry that names it, unless that is the root.
-#[derive(Clone, Copy)]
+/// A leaf, and the node that names it, unless it is the root.
+#[derive(Clone, Copy, Debug)]
 struct Leaf {
+    /// The number of its first page, divided by the pages of a leaf.
+    number: u64,
     child: Child,
-    above: Option<(Frame, usize)>,
+    above: Frame,
 }
 
-/// The place of one page's state. While it borrows the overlay, the place stays.
-pub struct Slot<'a> {
-    overlay: &'a mut Overlay,
-    page: u64,
-    leaf: Option<Leaf>,
-    state: PageState,
-}
-
-impl Slot<'_> {
-    /// Sets the state of the page, as [`Overlay::set`]. Every fault calls this.
-    #[inline]
-    pub fn set<M: Memory>(self, m: &mut M, state: PageState) -> Result<(), NoMemory> {
-        let word = state.encode();
-        let (overlay, page) = (self.overlay, self.page);
-        // Marks further up stay as they are if the leaf has own pages before and after.
-        let quick = |leaf: &Leaf| match state {
-            PageState::Absent => false,
-            _ if state.is_own() => leaf.child.has_own(),
-            _ => !self.state.is_own(),
-        };
-        let Some(Leaf { mut child, above }) = self.leaf.filter(quick) else {
-            return overlay.set_from_root(m, page, word);
-        };
-        let before = child;
-        child.set(m, 0, index(page, 0), word);
-        pass_on(
-            m,
-            Owner::new(overlay.number, page),
-            self.state.encode(),
-            word,
-        );
-        overlay.populated += u64::from(self.state == PageState::Absent);
-        match above {
-            _ if child == before => {}
-            Some((node, at)) => m.set_entry(node, at, child.encode()),
-            None => overlay.root = Some(child),
-        }
-        Ok(())
-    }
+impl Leaf {
+    /// Of no page.
+    const NONE: Leaf = Leaf {
+        number: u64::MAX,
+        child: Child::new(Frame(0)),
+        above: Frame(0),
+    };
 }
 
 /// Sets a page's word under `child`; the child as it then is, and by how much

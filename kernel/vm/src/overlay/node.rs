@@ -142,6 +142,15 @@ impl Child {
         }
     }
 
+    /// Entry `at` of this leaf has that word now, and lost no mark; returns true if
+    /// the marks are others.
+    #[inline]
+    pub fn gain(&mut self, at: usize, word: u64) -> bool {
+        let before = self.marks;
+        self.marks |= marks_of(word, 0) << (at / GROUP);
+        self.marks != before
+    }
+
     /// Sets entry `at`. The marks follow.
     #[inline]
     pub fn set<M: Memory>(&mut self, m: &mut M, shift: u32, at: usize, word: u64) {

@@ -94,6 +94,13 @@ impl Pair {
         let frames: Vec<_> = frames.collect();
         assert_eq!(self.m.owners.len(), frames.len());
         assert!(frames.iter().all(|it| self.m.owners.contains(it)));
+        let last = self.overlay.last.get();
+        if last.number != u64::MAX {
+            let page = last.number << FAN_BITS;
+            self.overlay.last.set(Leaf::NONE);
+            let found = self.overlay.leaf(&self.m, page).unwrap();
+            assert_eq!((found.child, found.above), (last.child, last.above));
+        }
         if let Some(root) = self.overlay.root {
             check_marks(&self.m, root, self.overlay.top_shift());
         }
