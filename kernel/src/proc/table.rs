@@ -32,7 +32,59 @@ impl Entry {
     }
 }
 
-static TABLE: Lock<[Entry; NPROC]> = Lock::new(Rank::Processes, [const { Entry::Free }; NPROC]);
+/// The processes. Every pass follows their number, not that of the slots.
+struct Table {
+    entries: [Entry; NPROC],
+    /// A bit for each entry that is not free.
+    used: [u64; NPROC / 64],
+}
+
+static TABLE: Lock<Table> = Lock::new(
+    Rank::Processes,
+    Table {
+        entries: [const { Entry::Free }; NPROC],
+        used: [0; NPROC / 64],
+    },
+);
+
+impl Table {
+    /// The first slot that is free.
+    fn free(&self) -> Option<usize> {
+        let word = self.used.iter().position(|word| *word != u64::MAX)?;
+        Some(word * 64 + self.used[word].trailing_ones() as usize)
+    }
+
+    /// Sets an entry; the one that was there before.
+    fn set(&mut self, slot: usize, entry: Entry) -> Entry {
+        let bit = 1 << (slot % 64);
+        match entry {
+            Entry::Free => self.used[slot / 64] &= !bit,
+            Entry::Reserved(_) | Entry::Taken(_) => self.used[slot / 64] |= bit,
+        }
+        core::mem::replace(&mut self.entries[slot], entry)
+    }
+
+    /// The first slot from that one on that is not free.
+    fn next(&self, from: usize) -> Option<usize> {
+        let mut word = from / 64;
+        let mut left = *self.used.get(word)? & u64::MAX << (from % 64);
+        while left == 0 {
+            word += 1;
+            left = *self.used.get(word)?;
+        }
+        Some(word * 64 + left.trailing_zeros() as usize)
+    }
+
+    /// The entries that are not free.
+    fn used(&self) -> impl Iterator<Item = &Entry> {
+        let mut from = 0;
+        core::iter::from_fn(move || {
+            let slot = self.next(from)?;
+            from = slot + 1;
+            self.entries.get(slot)
+        })
+    }
+}
 
 /// A reserved slot. No other process gets it until this is dropped, after
 /// [`insert`].
@@ -47,9 +99,9 @@ impl Vacancy {
 
 impl Drop for Vacancy {
     fn drop(&mut self) {
-        let entry = &mut TABLE.lock()[self.0 as usize];
-        if matches!(entry, Entry::Reserved(_)) {
-            *entry = Entry::Free;
+        let mut table = TABLE.lock();
+        if matches!(table.entries[self.0 as usize], Entry::Reserved(_)) {
+            table.set(self.0 as usize, Entry::Free);
         }
     }
 }
@@ -57,26 +109,25 @@ impl Drop for Vacancy {
 /// Reserves a slot for a process of that note group. No group gets all slots,
 /// so that a fork bomb can be ended.
 pub fn vacancy(group: Option<u64>) -> Result<Vacancy, Errno> {
-    let table = &mut *TABLE.lock();
-    let members = |group| table.iter().filter(|entry| entry.is_of(group)).count();
+    let mut table = TABLE.lock();
+    let members = |group| table.used().filter(|entry| entry.is_of(group)).count();
     if group.map_or(0, members) >= abi::GROUP_MAX {
         return Err(Errno::EAGAIN);
     }
-    let free = table.iter().position(|entry| matches!(entry, Entry::Free));
-    let slot = free.ok_or(Errno::EAGAIN)?;
-    table[slot] = Entry::Reserved(group.unwrap_or(0));
+    let slot = table.free().ok_or(Errno::EAGAIN)?;
+    table.set(slot, Entry::Reserved(group.unwrap_or(0)));
     Ok(Vacancy(slot as Slot))
 }
 
 /// Makes a process known.
 pub fn insert(process: Arc<Process>) {
     let slot = process.slot() as usize;
-    TABLE.lock()[slot] = Entry::Taken(process);
+    TABLE.lock().set(slot, Entry::Taken(process));
 }
 
 /// Removes a process that ended and was waited for.
 pub fn remove(slot: Slot) {
-    let entry = core::mem::replace(&mut TABLE.lock()[slot as usize], Entry::Free);
+    let entry = TABLE.lock().set(slot as usize, Entry::Free);
     sched::retire(slot);
     drop(entry);
 }
@@ -84,7 +135,7 @@ pub fn remove(slot: Slot) {
 /// The process in that slot. Not to be held over a wait: its parent may reap it
 /// meanwhile, and the slot is given to another.
 pub fn at(slot: usize) -> Option<Arc<Process>> {
-    TABLE.lock().get(slot)?.process().cloned()
+    TABLE.lock().entries.get(slot)?.process().cloned()
 }
 
 /// The process that runs.
@@ -98,18 +149,24 @@ pub fn current() -> Arc<Process> {
 /// The process with that pid, for as long as [`at`] allows.
 pub fn find(pid: u64) -> Option<Arc<Process>> {
     let table = TABLE.lock();
-    let mut processes = table.iter().filter_map(Entry::process);
+    let mut processes = table.used().filter_map(Entry::process);
     processes.find(|process| process.pid == pid).cloned()
 }
 
 /// All processes that are wanted, one after the other, with the table unlocked in
 /// between.
 fn matching(wanted: impl Fn(&Process) -> bool) -> impl Iterator<Item = Arc<Process>> {
-    let mut slots = 0..NPROC;
+    let mut from = 0;
     core::iter::from_fn(move || {
         let table = TABLE.lock();
-        let at = |slot: usize| table[slot].process().filter(|process| wanted(process));
-        slots.find_map(|slot| at(slot).cloned())
+        while let Some(slot) = table.next(from) {
+            from = slot + 1;
+            let process = table.entries[slot].process();
+            if let Some(process) = process.filter(|process| wanted(process)) {
+                return Some(process.clone());
+            }
+        }
+        None
     })
 }
 
@@ -125,5 +182,5 @@ pub fn children(pid: u64) -> impl Iterator<Item = Arc<Process>> {
 
 /// Processes alive or not yet waited for.
 pub fn count() -> usize {
-    TABLE.lock().iter().filter_map(Entry::process).count()
+    TABLE.lock().used().filter_map(Entry::process).count()
 }

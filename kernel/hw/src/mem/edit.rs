@@ -9,6 +9,7 @@ use vm::Frame;
 use super::pool;
 use super::table::{
     COUNT, COUNT_ONE, ENTRIES, PRESENT, Place, TOP, WRITE, flush_page, forgotten, frame_of, index,
+    next_entry,
 };
 
 /// More pages than this are flushed by reloading everything.
@@ -116,17 +117,17 @@ impl Edit {
         let from = pages.start.saturating_sub(first) >> shift;
         let to = ((pages.end - 1 - first) >> shift).min(ENTRIES - 1) + 1;
         let (mut seen, mut gone) = (0, 0);
-        for index in from..to {
-            if seen == used {
+        let mut index = from as usize;
+        while seen < used {
+            index = next_entry(table, index, to as usize);
+            if index == to as usize {
                 break;
             }
-            let place = Place::of(table, index as usize);
+            let place = Place::of(table, index);
             let entry = place.read();
-            if entry & PRESENT == 0 {
-                continue;
-            }
             seen += 1;
-            let at = first + (index << shift);
+            let at = first + ((index as u64) << shift);
+            index += 1;
             gone += match level {
                 0 => self.leaf(place, entry, at),
                 _ => self.node(place, entry, level, at, pages),
@@ -195,17 +196,18 @@ pub(super) fn free_tables(entry: u64, level: u32) {
         return;
     }
     let table = frame_of(entry);
-    let mut left = (entry & COUNT) / COUNT_ONE;
-    for index in 0..ENTRIES as usize {
-        if left == 0 {
+    let mut index = 0;
+    for _ in 0..(entry & COUNT) / COUNT_ONE {
+        index = next_entry(table, index, ENTRIES as usize);
+        if index == ENTRIES as usize {
             break;
         }
         let below = Place::of(table, index).read();
-        left -= below & PRESENT;
         match level {
             0 => forgotten(below),
             _ => free_tables(below, level - 1),
         }
+        index += 1;
     }
     pool::free_object(table);
 }

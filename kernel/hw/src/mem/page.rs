@@ -143,13 +143,14 @@ pub(super) fn read_word(frame: Frame, index: usize) -> u64 {
 }
 
 /// The first of words `at..end` of a frame that is not 0, or `end`. Four at a time:
-/// most are 0 where this is asked.
+/// most are 0 where this is asked. Volatile, for the processor sets bits in the words
+/// of page tables.
 #[inline]
 pub(super) fn next_word(frame: Frame, mut at: usize, end: usize) -> usize {
     assert!(end <= SIZE / 8, "no such word");
     let first = address(frame).cast::<u64>();
     // SAFETY: called for indices below `end`: aligned and inside the frame.
-    let word = |index: usize| unsafe { first.add(index).read() };
+    let word = |index: usize| unsafe { first.add(index).read_volatile() };
     while at + 4 <= end && word(at) | word(at + 1) | word(at + 2) | word(at + 3) == 0 {
         at += 4;
     }

@@ -23,7 +23,7 @@ use super::page::{self, Physical, SIZE};
 use super::table::{
     ACCESSED, AHEAD, CACHE_OFF, COUNTED, ENTRIES, NO_EXEC, PRESENT, Place, TOP, USER, WRITE,
     WRITE_THROUGH, flush_page, forgotten, frame_of, index, keep, kept, leaf, leaf_place, look_up,
-    present, set,
+    next_entry, present, set,
 };
 use super::words::{self, Use};
 use super::{LARGE, PHYSICAL_MAP, STACKS, ahead, pool};
@@ -301,7 +301,12 @@ impl Drop for AddressSpace {
         if self.root.is_active() {
             activate_kernel();
         }
-        for top in 0..(ENTRIES / 2) as usize {
+        let (mut top, end) = (0, (ENTRIES / 2) as usize);
+        loop {
+            top = next_entry(self.root.0, top, end);
+            if top == end {
+                break;
+            }
             let place = Place::of(self.root.0, top);
             free_tables(place.read(), TOP - 1);
             place.write(0);

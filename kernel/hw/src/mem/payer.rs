@@ -98,6 +98,7 @@ pub fn for_all<R>(f: impl FnOnce() -> R) -> R {
 }
 
 /// Charges `account` from now on; returns the account before.
+#[inline]
 fn charge_to(account: AccountId) -> AccountId {
     let payer = &cpu().account;
     let before = AccountId(payer.load(Relaxed));

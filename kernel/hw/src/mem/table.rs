@@ -5,7 +5,7 @@ use core::arch::asm;
 use abi::PAGE;
 use vm::{Frame, NoMemory};
 
-use super::page::Physical;
+use super::page::{self, Physical};
 use super::{ahead, physical, pool, words};
 
 // Bits of an entry (SDM vol. 3, table 4-20).
@@ -44,6 +44,13 @@ pub(super) fn index(va: u64, level: u32) -> usize {
 #[inline]
 pub(super) fn frame_of(entry: u64) -> Frame {
     Frame(((entry & ADDRESS) >> 12) as u32)
+}
+
+/// The first of entries `at..end` of a program's table that is in use, or `end`:
+/// absent ones are 0.
+#[inline]
+pub(super) fn next_entry(table: Frame, at: usize, end: usize) -> usize {
+    page::next_word(table, at, end)
 }
 
 /// A place in a table: one entry.
