@@ -7,8 +7,6 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::table::{ACCESSED, AHEAD};
-
 /// Translations with the bit.
 static UNUSED: AtomicU64 = AtomicU64::new(0);
 /// Those that lost it because the page had been used, so far.
@@ -29,12 +27,10 @@ pub(super) fn made(count: u64) {
     UNUSED.fetch_add(count, Relaxed);
 }
 
-/// An entry with the bit is given up, or loses it.
+/// A translation with the bit is given up, or loses the bit; `used`, 0 or 1, of its pages
+/// have been used.
 #[cold]
-pub(super) fn settled(entry: u64) {
-    debug_assert!(entry & AHEAD != 0);
+pub(super) fn settled(used: u64) {
     UNUSED.fetch_sub(1, Relaxed);
-    if entry & ACCESSED != 0 {
-        USED.fetch_add(1, Relaxed);
-    }
+    USED.fetch_add(used, Relaxed);
 }

@@ -183,7 +183,7 @@ impl AddressSpace {
                     let entry = place.read();
                     if entry & (AHEAD | ACCESSED) == AHEAD | ACCESSED {
                         place.write(entry & !AHEAD);
-                        ahead::settled(entry);
+                        ahead::settled(1);
                     }
                     used += u64::from(entry & ACCESSED != 0);
                 }
@@ -269,7 +269,7 @@ impl AddressSpace {
         }
         place.write(entry & !(ACCESSED | AHEAD));
         if entry & AHEAD != 0 {
-            ahead::settled(entry);
+            ahead::settled(1);
         }
         // The processor sets the bit when it reads the entry, not at each access.
         if self.root.is_active() {

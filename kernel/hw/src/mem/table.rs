@@ -174,7 +174,7 @@ pub(super) fn forgotten(entry: u64) {
         words::forget_translation(frame_of(entry));
     }
     if entry & AHEAD != 0 {
-        ahead::settled(entry);
+        ahead::settled(u64::from(entry & ACCESSED != 0));
     }
 }
 
