@@ -20,6 +20,7 @@ extern crate alloc;
 
 pub mod client;
 pub mod consts;
+mod fixed;
 mod list;
 mod message;
 mod types;
@@ -69,6 +70,9 @@ fn open(msg: &[u8]) -> Result<(u8, u16, Reader<'_>), Malformed> {
 /// Tag and content of one T message, which must be exactly `msg`.
 #[inline]
 pub fn decode_request(msg: &[u8]) -> Result<(u16, Request<'_>), Malformed> {
+    if let Some(read) = fixed::tread(msg) {
+        return Ok(read);
+    }
     let (kind, tag, mut fields) = open(msg)?;
     let request = Request::get(kind, &mut fields)?;
     if fields.left() != 0 {
@@ -131,6 +135,9 @@ fn encode_request_to(
     message: &Request<'_>,
     mut w: Writer<'_>,
 ) -> Result<usize, TooSmall> {
+    if let Request::Read { fid, offset, count } = *message {
+        return w.only(&fixed::put_tread(tag, fid, offset, count));
+    }
     header(tag, message.kind(), &mut w)?;
     message.put(&mut w)?;
     w.finish()
@@ -155,6 +162,9 @@ pub fn encode_reply_head(
 
 #[inline]
 fn encode_reply_to(tag: u16, message: &Reply<'_>, mut w: Writer<'_>) -> Result<usize, TooSmall> {
+    if let (Reply::Read { .. }, Some(len)) = (message, w.apart()) {
+        return w.only(&fixed::put_rread(tag, len).ok_or(TooSmall)?);
+    }
     header(tag, message.kind(), &mut w)?;
     message.put(&mut w)?;
     w.finish()

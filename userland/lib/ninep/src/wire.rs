@@ -117,6 +117,19 @@ impl<'o> Writer<'o> {
         self.at
     }
 
+    /// The length of a payload that travels apart.
+    #[inline]
+    pub fn apart(&self) -> Option<usize> {
+        self.apart
+    }
+
+    /// Writes what is all of a message, or its head; bytes written.
+    #[inline]
+    pub fn only<const N: usize>(self, message: &[u8; N]) -> Result<usize, TooSmall> {
+        *self.out.first_chunk_mut::<N>().ok_or(TooSmall)? = *message;
+        Ok(N)
+    }
+
     #[inline]
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), TooSmall> {
         let end = self.at.checked_add(bytes.len()).ok_or(TooSmall)?;

@@ -16,14 +16,21 @@ use ninep::client::{Client, Effects, Failed, Matched, Receipt, Tag, Then};
 use ninep::consts::{READ_HEAD, VERSION_L};
 use rt::abi::PAGE;
 use rt::{Errno, Failure, Named};
-use snapfs::Backing;
 use snapfs::sync::Condition;
+use snapfs::{Backing, LowerRead};
 
 /// Bytes that are enough for a reply that is not data.
 const SHORT: usize = PAGE as usize;
 
-/// A task that waits; `None` until it has been polled.
-type Waiter = Option<Waker>;
+/// What waits for a reply.
+enum Waiter {
+    /// A task that has not been polled.
+    New,
+    /// A task.
+    Task(Waker),
+    /// The owner of the transport: a read of `count` bytes.
+    Fill { tag: Tag, key: u16, count: u32 },
+}
 
 /// The memory that a request needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -183,7 +190,7 @@ impl<L: Link> Lower<L> {
         let client = &mut *self.client.borrow_mut();
         let mut begun = None;
         let sent = send(&mut |len| {
-            let tag = client.begin(request, len, Then::Wake(None))?;
+            let tag = client.begin(request, len, Then::Wake(Waiter::New))?;
             begun = tag;
             tag.map(Tag::number).ok_or(Errno::EAGAIN)
         });
@@ -193,35 +200,36 @@ impl<L: Link> Lower<L> {
         }
     }
 
-    fn came(&self, event: Event<L::Reply>) {
+    fn came(&self, event: Event<L::Reply>, filled: &mut Filled<'_, L>) {
         match event {
-            Event::Reply(reply) => self.replied(reply),
-            Event::Failed(number) => self.fail(number),
-            Event::HungUp(errno) => self.hang_up(errno),
+            Event::Reply(reply) => self.replied(reply, filled),
+            Event::Failed(number) => self.fail(number, filled),
+            Event::HungUp(errno) => self.hang_up(errno, filled),
         }
     }
 
-    fn replied(&self, reply: L::Reply) {
+    fn replied(&self, reply: L::Reply, filled: &mut Filled<'_, L>) {
         let message = reply.as_ref();
         let head = message.get(..READ_HEAD).unwrap_or(message);
-        let number = ninep::peek(head).map(|(_, _, number)| number);
-        let matched = {
-            let mut client = self.client.borrow_mut();
-            client.expect(head, message.len() as u64, Receipt::Whole)
-        };
-        match (matched, number) {
-            (Ok(Matched::Wanted(tag)), _) => {
-                let effects = self.client.borrow_mut().answer(tag, Ok(reply));
-                wake(effects);
+        let mut client = self.client.borrow_mut();
+        let effects = match client.expect(head, message.len() as u64, Receipt::Whole) {
+            Ok(Matched::Wanted(tag)) => client.answer(tag, Ok(reply)),
+            Ok(Matched::Done(effects) | Matched::TooLong(effects)) => effects,
+            Err(errno) => {
+                let number = ninep::peek(head).map(|(_, _, number)| number);
+                drop(client);
+                return match number {
+                    Some(number) => self.fail(number, filled),
+                    None => self.hang_up(errno, filled),
+                };
             }
-            (Ok(Matched::Done(effects) | Matched::TooLong(effects)), _) => wake(effects),
-            (Err(_), Some(number)) => self.fail(number),
-            (Err(errno), None) => self.hang_up(errno),
-        }
+        };
+        drop(client);
+        self.wake(effects, filled);
     }
 
     /// Nonsense came for the request with that tag, if there is one.
-    fn fail(&self, number: u16) {
+    fn fail(&self, number: u16, filled: &mut Filled<'_, L>) {
         let nonsense = Failed::Lost(Errno::EPROTO);
         let effects = {
             let mut client = self.client.borrow_mut();
@@ -229,29 +237,52 @@ impl<L: Link> Lower<L> {
             tag.map(|tag| client.answer(tag, Err(nonsense)))
         };
         match effects {
-            Some(effects) => wake(effects),
-            None => self.hang_up(nonsense.errno()),
+            Some(effects) => self.wake(effects, filled),
+            None => self.hang_up(nonsense.errno(), filled),
         }
     }
 
     /// Every request in flight ends with `errno`, and every later one with `EIO`.
-    fn hang_up(&self, errno: Errno) {
+    fn hang_up(&self, errno: Errno, filled: &mut Filled<'_, L>) {
         self.link.hang_up();
         self.client.borrow_mut().hang_up(errno);
         while let Some(effects) = {
             let mut client = self.client.borrow_mut();
             client.next_hung_up()
         } {
-            wake(effects);
+            self.wake(effects, filled);
         }
+    }
+
+    #[inline]
+    fn wake(&self, effects: Effects<Waiter, ()>, filled: &mut Filled<'_, L>) {
+        match effects.wake {
+            Some(Waiter::Task(waker)) => waker.wake(),
+            Some(Waiter::Fill { tag, key, count }) => {
+                let answer = self.client.borrow_mut().take(tag);
+                let reply = answer.unwrap_or(Err(Failed::Lost(Errno::EIO)));
+                filled(key, self.data(reply.map_err(Failed::errno), count));
+            }
+            Some(Waiter::New) | None => {}
+        }
+    }
+
+    /// The data in the reply to a `Tread` of `count` bytes.
+    #[inline]
+    fn data(&self, reply: Result<L::Reply, Errno>, count: u32) -> Result<Data<L::Reply>, Errno> {
+        let checked = reply.and_then(|reply| {
+            let got = reply::read(reply.as_ref(), count as usize)?;
+            let start = READ_HEAD;
+            Ok((Data { reply, start }, got))
+        });
+        let got = checked.as_ref().map_or(0, |(_, got)| *got);
+        self.link.count(got, 0);
+        checked.map(|(data, _)| data)
     }
 }
 
-fn wake(effects: Effects<Waiter, ()>) {
-    if let Some(Some(waker)) = effects.wake {
-        waker.wake();
-    }
-}
+/// Takes the results of reads that were begun for the owner of the transport.
+type Filled<'a, L> = dyn FnMut(u16, Result<Data<<L as Link>::Reply>, Errno>) + 'a;
 
 /// The wait for a reply. It is polled to its end.
 struct Wait<'a, L: Link> {
@@ -270,11 +301,9 @@ impl<L: Link> Future for Wait<'_, L> {
             return Poll::Ready(answer.map_err(Failed::errno));
         }
         if let Some(waiter) = client.waiter(self.tag)
-            && !waiter
-                .as_ref()
-                .is_some_and(|waker| waker.will_wake(cx.waker()))
+            && !matches!(waiter, Waiter::Task(waker) if waker.will_wake(cx.waker()))
         {
-            *waiter = Some(cx.waker().clone());
+            *waiter = Waiter::Task(cx.waker().clone());
         }
         Poll::Pending
     }
@@ -357,15 +386,7 @@ impl<L: Link> Backing for Lower<L> {
             count,
         };
         let reply = self.call(&request, Shape::Reply(count as usize)).await;
-        let checked = reply.and_then(|reply| {
-            let got = reply::read(reply.as_ref(), count as usize)?;
-            Ok((reply, got))
-        });
-        self.link
-            .count(checked.as_ref().map_or(0, |(_, got)| *got), 0);
-        let (mut reply, _) = checked?;
-        reply.start = READ_HEAD;
-        Ok(reply)
+        self.data(reply.map(|data| data.reply), count)
     }
 
     async fn write(&self, fid: u32, off: u64, data: &[u8]) -> Result<u32, Errno> {
@@ -436,9 +457,39 @@ impl<L: Link> Transport for Lower<L> {
         self.link.flush();
     }
 
-    fn deliver(&self, came: Came, buffers: &mut Buffers) -> Result<(), Failure> {
+    #[inline]
+    fn begin_fill(&self, key: u16, read: &LowerRead) -> bool {
+        let count = read.count;
+        if self.starved.get() || !self.client.borrow().has_tag() {
+            return false;
+        }
+        let Some(room) = self.link.room(Shape::Reply(count as usize)) else {
+            return false;
+        };
+        let request = Request::Read {
+            fid: read.fid,
+            offset: read.off,
+            count,
+        };
+        let Ok(tag) = self.begin(&request, |begin| self.link.send(room, &request, &[], begin))
+        else {
+            return false;
+        };
+        if let Some(waiter) = self.client.borrow_mut().waiter(tag) {
+            *waiter = Waiter::Fill { tag, key, count };
+        }
+        true
+    }
+
+    fn deliver(
+        &self,
+        came: Came,
+        buffers: &mut Buffers,
+        filled: &mut dyn FnMut(u16, Result<Self::Buf, Errno>),
+    ) -> Result<(), Failure> {
         self.freed();
-        self.link.receive(came, buffers, |event| self.came(event))
+        let each = |event| self.came(event, filled);
+        self.link.receive(came, buffers, each)
     }
 
     #[inline]

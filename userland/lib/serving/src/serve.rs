@@ -7,7 +7,7 @@ use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 use rt::abi::{Received, SERVICE_FD};
 use rt::{ByteStr, Errno, Failure, File, Named, Port, stats};
-use snapfs::{Answer, Backing, Executor, Snapfs};
+use snapfs::{Answer, Backing, Executor, Fill, LowerRead, Snapfs};
 
 /// Key of the kernel's channel at the receive port.
 const REQUESTS: u64 = 0;
@@ -17,6 +17,9 @@ pub const BELOW: u64 = 1;
 /// Requests served at a time. Each may hold one reply from below while it waits
 /// for another.
 pub const TOGETHER: usize = 32;
+
+/// Page faults served in the short way at a time.
+const FILLS: usize = u32::BITS as usize;
 
 /// The one connection there is.
 const KERNEL: snapfs::ConnId = 0;
@@ -32,11 +35,21 @@ pub trait Transport: Backing {
     /// Makes sure that the lower server knows of all submitted requests.
     fn flush(&self);
 
-    /// Passes events from the lower server to the tasks that wait for them.
+    /// Submits a read for the server itself: [`Transport::deliver`] gives its result
+    /// back under `key`. `false`: not now.
+    fn begin_fill(&self, key: u16, read: &LowerRead) -> bool;
+
+    /// Passes events from the lower server to the tasks that wait for them, and the
+    /// results of fills to `filled`.
     ///
     /// # Errors
     /// The lower server is unusable, and so is this one.
-    fn deliver(&self, came: Came, buffers: &mut Buffers) -> Result<(), Failure>;
+    fn deliver(
+        &self,
+        came: Came,
+        buffers: &mut Buffers,
+        filled: &mut dyn FnMut(u16, Result<Self::Buf, Errno>),
+    ) -> Result<(), Failure>;
 
     /// Replies may have been given back.
     fn freed(&self);
@@ -62,19 +75,49 @@ pub struct Server<'f, T: Transport> {
     fs: &'f Snapfs<T>,
     buffers: Buffers,
     /// Came, and not started yet.
-    waiting: VecDeque<Message>,
-    hung_up: bool,
+    waiting: VecDeque<Work>,
+    /// Page faults that wait for the lower server, by key.
+    fills: [Option<Fill>; FILLS],
+    /// The free keys, one bit each.
+    free: u32,
+    phase: Phase,
+}
+
+/// What becomes of requests that come.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    /// They wait.
+    Starting,
+    /// They are served.
+    Serving,
+    /// None come any more: the kernel has hung up.
+    HungUp,
+}
+
+/// Something to be served by a task.
+enum Work {
+    Message(Message),
+    /// A page fault that could not be served in the short way.
+    Fill(Fill),
 }
 
 /// A request and its answer.
 struct Served<B> {
     answer: Answer<B>,
-    message: Message,
+    message: Option<Message>,
 }
 
-async fn serve<T: Transport>(fs: &Snapfs<T>, message: Message) -> Served<T::Buf> {
-    let answer = fs.handle(KERNEL, &message).await;
-    Served { answer, message }
+async fn serve<T: Transport>(fs: &Snapfs<T>, work: Work) -> Served<T::Buf> {
+    match work {
+        Work::Message(message) => Served {
+            answer: fs.handle(KERNEL, &message).await,
+            message: Some(message),
+        },
+        Work::Fill(fill) => Served {
+            answer: fs.read_again(fill).await,
+            message: None,
+        },
+    }
 }
 
 impl<'f, T: Transport> Server<'f, T> {
@@ -89,7 +132,9 @@ impl<'f, T: Transport> Server<'f, T> {
             fs,
             buffers: Buffers::new(),
             waiting: VecDeque::new(),
-            hung_up: false,
+            fills: [const { None }; FILLS],
+            free: u32::MAX,
+            phase: Phase::Starting,
         })
     }
 
@@ -105,11 +150,12 @@ impl<'f, T: Transport> Server<'f, T> {
         let mut running = 0;
         // After a hang-up, requests in flight hold locks that the clean-up
         // needs.
-        while !(self.hung_up && tasks.is_idle()) {
+        self.phase = self.phase.max(Phase::Serving);
+        while !(self.phase == Phase::HungUp && tasks.is_idle() && self.free == u32::MAX) {
             while running < TOGETHER
-                && let Some(message) = self.waiting.pop_front()
+                && let Some(work) = self.waiting.pop_front()
             {
-                match tasks.spawn(serve(self.fs, message)) {
+                match tasks.spawn(serve(self.fs, work)) {
                     Ok(Some(served)) => self.finish(served),
                     Ok(None) => running += 1,
                     // More room than TOGETHER was made sure of.
@@ -133,12 +179,11 @@ impl<'f, T: Transport> Server<'f, T> {
         let came = match self.port.receive(self.buffers.current(), u64::MAX) {
             Ok(received) => match (received.key, received.kind) {
                 (REQUESTS, Received::MESSAGE) => {
-                    let message = self.buffers.message(received.len as usize);
-                    self.waiting.push_back(message);
+                    self.came(received.len as usize);
                     return Ok(());
                 }
                 (REQUESTS, _) => {
-                    self.hung_up = true;
+                    self.phase = Phase::HungUp;
                     return Ok(());
                 }
                 (_, Received::MESSAGE) => Came::Message(received.len as usize),
@@ -149,7 +194,57 @@ impl<'f, T: Transport> Server<'f, T> {
             Err(Errno::EMSGSIZE) => Came::TooLong,
             Err(errno) => return Err(errno).about("receive port"),
         };
-        self.fs.backing().deliver(came, &mut self.buffers)
+        let Server {
+            fs,
+            channel,
+            fills,
+            free,
+            waiting,
+            ..
+        } = self;
+        let mut filled = |key: u16, read| {
+            let Some(fill) = fills.get_mut(usize::from(key)).and_then(Option::take) else {
+                return;
+            };
+            *free |= 1 << key;
+            match fs.end_fill(fill, read) {
+                Ok(answer) => send(channel, &answer),
+                Err(fill) => waiting.push_front(Work::Fill(fill)),
+            }
+        };
+        let backing = fs.backing();
+        backing.deliver(came, &mut self.buffers, &mut filled)?;
+        backing.freed();
+        Ok(())
+    }
+
+    /// A request of that length came.
+    fn came(&mut self, len: usize) {
+        if !self.begin_fill(len) {
+            let message = self.buffers.message(len);
+            self.waiting.push_back(Work::Message(message));
+        }
+    }
+
+    /// Begins to serve the message in the short way, if it is a page fault, and no
+    /// earlier request waits.
+    fn begin_fill(&mut self, len: usize) -> bool {
+        let key = self.free.trailing_zeros() as usize;
+        let (message, slot) = (self.buffers.current().get(..len), self.fills.get_mut(key));
+        let (Some(message), Some(slot)) = (message, slot) else {
+            return false;
+        };
+        if self.phase != Phase::Serving || !self.waiting.is_empty() {
+            return false;
+        }
+        let backing = self.fs.backing();
+        let submit = |read: &LowerRead| backing.begin_fill(key as u16, read);
+        let Some(fill) = self.fs.begin_fill(KERNEL, message, submit) else {
+            return false;
+        };
+        *slot = Some(fill);
+        self.free &= !(1 << key);
+        true
     }
 
     /// Publishes the figures for readers of the system's counters, while the
@@ -168,11 +263,11 @@ impl<'f, T: Transport> Server<'f, T> {
     /// Sends an answer. Its buffers are free then.
     fn finish(&mut self, served: Served<T::Buf>) {
         let Served { answer, message } = served;
-        let parts = [answer.head.as_slice(), answer.payload.as_slice()];
-        // Fails only if the other end is closed; the hang-up event follows.
-        let _ = rt::send(&self.channel, parts);
+        send(&self.channel, &answer);
         drop(answer);
-        self.buffers.give_back(message);
+        if let Some(message) = message {
+            self.buffers.give_back(message);
+        }
         self.fs.backing().freed();
     }
 
@@ -183,16 +278,23 @@ impl<'f, T: Transport> Server<'f, T> {
     fn wait_for<F: Future>(&mut self, future: F) -> Result<F::Output, Failure> {
         let mut future = pin!(future);
         let mut context = Context::from_waker(Waker::noop());
-        let hung_up = self.hung_up;
+        let phase = self.phase;
         loop {
             if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
                 return Ok(output);
             }
-            if self.hung_up != hung_up {
+            if self.phase != phase {
                 return Err(Failure::new("nobody to serve any more"));
             }
             self.fs.backing().flush();
             self.receive()?;
         }
     }
+}
+
+/// Sends an answer.
+fn send<B: AsRef<[u8]>>(channel: &File, answer: &Answer<B>) {
+    let parts = [answer.head.as_slice(), answer.payload.as_slice()];
+    // Fails only if the other end is closed; the hang-up event follows.
+    let _ = rt::send(channel, parts);
 }

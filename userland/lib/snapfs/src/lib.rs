@@ -36,6 +36,7 @@ mod duplicate;
 mod durable;
 mod exec;
 mod file;
+mod fill;
 mod hidden;
 mod history;
 mod lower;
@@ -65,6 +66,7 @@ use ninep::consts::NONUNAME;
 
 pub use backing::{Answer, Backing, ConnId, Head, Payload};
 pub use exec::{Executor, TASKS_MAX};
+pub use fill::{Fill, LowerRead};
 pub use put::WMAX;
 
 /// Bytes in a block: the unit of rescues.

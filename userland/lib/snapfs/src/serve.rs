@@ -52,7 +52,7 @@ fn encode(tag: u16, reply: &Reply<'_>) -> Vec<u8> {
 
 /// A reply whose payload travels apart.
 #[inline]
-fn gathered<B: AsRef<[u8]>>(tag: u16, reply: &Reply<'_>, payload: Payload<B>) -> Answer<B> {
+pub fn gathered<B: AsRef<[u8]>>(tag: u16, reply: &Reply<'_>, payload: Payload<B>) -> Answer<B> {
     let len = payload.as_slice().len();
     match Head::inline(|out| ninep::encode_reply_head(tag, reply, len, out).ok()) {
         Some(head) => Answer { head, payload },
@@ -75,12 +75,9 @@ impl<B: Backing> Snapfs<B> {
         let conn = self.conn(conn);
         let turn = conn.begin(tag);
         let answer = match request {
-            // The page-fault path: no allocation.
+            // No allocation.
             Request::Read { fid, offset, count } => {
-                match self.read(&conn, fid, offset, count).await {
-                    Ok(payload) => gathered(tag, &Reply::Read { data: &[] }, payload),
-                    Err(errno) => whole(tag, &Reply::Error(errno)),
-                }
+                self.answer_read(&conn, tag, (fid, offset, count)).await
             }
             request => {
                 let mut served = Box::pin(self.serve(&conn, (tag, turn), &request));
@@ -102,6 +99,20 @@ impl<B: Backing> Snapfs<B> {
         let (conn, turn) = self.now_served.get();
         let conns = self.conns.borrow();
         conns.get(&conn).is_some_and(|conn| conn.is_flushed(turn))
+    }
+
+    /// The answer to a `Tread`.
+    #[inline]
+    pub(crate) async fn answer_read(
+        &self,
+        conn: &Conn,
+        tag: u16,
+        (fid, off, count): (u32, u64, u32),
+    ) -> Answer<B::Buf> {
+        match self.read(conn, fid, off, count).await {
+            Ok(payload) => gathered(tag, &Reply::Read { data: &[] }, payload),
+            Err(errno) => whole(tag, &Reply::Error(errno)),
+        }
     }
 
     #[inline]

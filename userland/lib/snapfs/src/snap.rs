@@ -2,7 +2,7 @@
 
 use crate::budget::reserve;
 use crate::conn::{Conn, Entry, Open};
-use crate::file::{File, Locked};
+use crate::file::{File, Locked, State};
 use crate::options::{Check, MountOptions, Unsaved};
 use crate::references::References;
 use crate::versions::{Place, RANGE};
@@ -87,9 +87,24 @@ impl Snapshot {
         Ok(until.min(bytes.end))
     }
 
+    /// Those of `bytes` that the snapshot covers from their start on, if they are one
+    /// reference, all of it in the live file, and there is nothing to find out first.
+    #[inline]
+    pub fn one_live(&self, bytes: Range<u64>, state: &State) -> Option<Range<u64>> {
+        let references = self.references.borrow();
+        let (covered, epoch) = references.find(bytes.start)?;
+        // Another reference may go on where this one ends.
+        let one = bytes.end <= covered || references.find(covered).is_none();
+        let bytes = bytes.start..bytes.end.min(covered);
+        let blocks = bytes.start / BLOCK..bytes.end.div_ceil(BLOCK);
+        let live = (Place::Live, blocks.end - blocks.start);
+        let usual = one && !bytes.is_empty() && state.doubt.is_none();
+        (usual && state.versions.find(blocks, epoch) == Ok(live)).then_some(bytes)
+    }
+
     /// Returns true if all of `bytes` are in the live file.
     #[inline]
-    fn is_live(&self, bytes: &Range<u64>) -> bool {
+    pub fn is_live(&self, bytes: &Range<u64>) -> bool {
         let (references, state) = (self.references.borrow(), self.file.state.borrow());
         let mut at = bytes.start;
         while at < bytes.end {

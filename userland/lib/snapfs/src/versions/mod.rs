@@ -143,17 +143,21 @@ pub struct Versions {
     /// forgotten.
     grace: Option<Epoch>,
     news: Vec<News>,
+    /// See [`Versions::changes`].
+    changes: u64,
 }
 
 impl Versions {
     /// Refers to `blocks` as of `epoch`.
     pub fn refer(&mut self, blocks: &Range<u64>, epoch: Epoch) {
+        self.changes += 1;
         self.refs.add(blocks, epoch);
     }
 
     /// Undoes one [`Versions::refer`] of exactly this. If that may have been the
     /// last reference to any of it, [`Versions::sweep`] must follow.
     pub fn unrefer(&mut self, blocks: &Range<u64>, epoch: Epoch) {
+        self.changes += 1;
         self.refs.remove(blocks, epoch);
     }
 
@@ -327,6 +331,7 @@ impl Versions {
 
     /// An external writer changed the file after `epoch`.
     pub fn break_at(&mut self, epoch: Epoch) {
+        self.changes += 1;
         if self.breaks.insert(epoch) {
             self.news.push(News::Broken(epoch));
         }
@@ -334,6 +339,7 @@ impl Versions {
 
     /// Adds a version, as one run with its neighbours where they are one.
     fn insert(&mut self, blocks: Range<u64>, epoch: Epoch, place: Place) {
+        self.changes += 1;
         let runs = self.runs.entry(epoch).or_default();
         runs.replace(blocks.clone(), Some(At(place)));
         let Some(run) = runs.at(blocks.start) else {
@@ -506,6 +512,12 @@ impl Versions {
             self.collect(&ALL, epoch, &mut freed);
         }
         self.end_if_unused();
+    }
+
+    /// A number that is another one after everything that a reference may find
+    /// elsewhere than before.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Bytes of memory that it takes, about.

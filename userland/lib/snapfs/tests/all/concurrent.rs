@@ -186,7 +186,7 @@ impl World {
 }
 
 async fn ask(fs: &Snapfs<Host>, (asked, bytes): (Asked, Vec<u8>)) -> (Asked, Vec<u8>) {
-    (asked, fs.handle(0, &bytes).await.to_vec())
+    (asked, serve(fs, 0, &bytes).await)
 }
 
 fn run(seed: u64) {
@@ -250,7 +250,7 @@ fn a_snapshot_is_one_moment_whatever_runs_beside_it() {
 }
 
 async fn plain(client: &Client, bytes: Vec<u8>) -> Vec<u8> {
-    client.fs.handle(0, &bytes).await.to_vec()
+    serve(&client.fs, 0, &bytes).await
 }
 
 #[test]
@@ -375,7 +375,7 @@ async fn read_by_snapshot(fs: &Snapfs<Host>, fid: u32, snapfid: u32) -> Vec<u8> 
             offset,
             count: 1 << 20,
         };
-        match decode_reply(&fs.handle(0, &message(2, &read)).await.to_vec()) {
+        match decode_reply(&serve(fs, 0, &message(2, &read)).await) {
             Ok((_, Reply::Read { data })) => bytes.extend(data),
             other => panic!("{other:?}"),
         }
@@ -389,7 +389,7 @@ async fn read_by_snapshot(fs: &Snapfs<Host>, fid: u32, snapfid: u32) -> Vec<u8> 
 async fn read_live(fs: &Snapfs<Host>, fid: u32, offset: u64) -> Vec<u8> {
     let count = 1 << 20;
     let read = Request::Read { fid, offset, count };
-    match decode_reply(&fs.handle(0, &message(3, &read)).await.to_vec()) {
+    match decode_reply(&serve(fs, 0, &message(3, &read)).await) {
         Ok((_, Reply::Read { data })) => data.to_vec(),
         other => panic!("{other:?}"),
     }

@@ -190,7 +190,7 @@ fn any_requests_are_answered_and_leave_nothing() {
         }
         client.host().make_dir("dir");
         for _ in 0..200 {
-            let answer = now(client.fs.handle(0, &request(&mut random))).to_vec();
+            let answer = now(serve(&client.fs, 0, &request(&mut random)));
             let (tag, _) = ninep::decode_reply(&answer).expect("a well-formed reply");
             assert_eq!(tag, 7);
         }
@@ -242,7 +242,7 @@ fn storm(seed: u64) {
                 _ => request(&mut random),
             };
             let fs = client.fs.clone();
-            let task = async move { fs.handle(conn, &bytes).await.to_vec() };
+            let task = async move { serve(&fs, conn, &bytes).await };
             asked += 1;
             if let Ok(Some(answer)) = executor.spawn(task) {
                 look(answer);

@@ -215,7 +215,7 @@ impl<'s> Requests<'s> {
 
     fn ask(&mut self, conn: u32, tag: u16, request: &Request<'_>) {
         let (fs, bytes) = (self.fs.clone(), message(tag, request));
-        let task = async move { (tag, fs.handle(conn, &bytes).await.to_vec()) };
+        let task = async move { (tag, serve(&fs, conn, &bytes).await) };
         if let Ok(Some((tag, answer))) = self.executor.spawn(Box::pin(task)) {
             self.answers.borrow_mut().insert(tag, answer);
         }

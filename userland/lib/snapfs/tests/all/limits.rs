@@ -87,7 +87,7 @@ fn copies_at_the_same_time_are_not_held_in_memory() {
             data: &[],
         };
         let (fs, bytes) = (client.fs.clone(), message(n as u16, &put));
-        let task = async move { fs.handle(0, &bytes).await.to_vec() };
+        let task = async move { serve(&fs, 0, &bytes).await };
         assert!(matches!(executor.spawn(task), Ok(None)));
     }
     let mut done = 0;
@@ -324,7 +324,7 @@ fn a_long_cut_that_nobody_wants_any_more_ends_soon_and_changes_nothing() {
     let mut executor = Executor::default();
     let task = |tag: u16, request: &Request<'_>| {
         let (fs, bytes) = (client.fs.clone(), message(tag, request));
-        async move { fs.handle(0, &bytes).await.to_vec() }
+        async move { serve(&fs, 0, &bytes).await }
     };
     let attr = SetAttr {
         valid: ninep::consts::setattr::SIZE,

@@ -9,6 +9,7 @@ mod crash;
 mod edges;
 mod failed_changes;
 mod failures;
+mod fills;
 mod fuzz;
 mod hiding;
 mod identity;

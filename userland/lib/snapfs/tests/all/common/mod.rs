@@ -4,7 +4,7 @@
 pub mod holds;
 
 use abi::Errno;
-use dormouse_snapfs::{Counters, Options, Snapfs};
+use dormouse_snapfs::{Backing, Counters, Options, Snapfs};
 use lower::Host;
 use ninep::consts::{NOFID, open, put, setattr, unlink};
 use ninep::*;
@@ -40,6 +40,23 @@ pub fn start(backing: Host, options: Options) -> Rc<Snapfs<Host>> {
     let fs = Snapfs::with(backing, options);
     now(fs.start("root".into(), "".into())).expect("start");
     Rc::new(fs)
+}
+
+/// Serves a message; about half of the page faults in the short way.
+pub async fn serve(fs: &Snapfs<Host>, conn: u32, bytes: &[u8]) -> Vec<u8> {
+    let mut read = None;
+    let fill = match bytes.iter().fold(0, |all, byte| all ^ byte) {
+        odd if odd.count_ones() % 2 == 1 => None,
+        _ => fs.begin_fill(conn, bytes, |wanted| read.replace(*wanted).is_none()),
+    };
+    let (Some(fill), Some(read)) = (fill, read) else {
+        return fs.handle(conn, bytes).await.to_vec();
+    };
+    let data = fs.backing().read(read.fid, read.off, read.count).await;
+    match fs.end_fill(fill, data) {
+        Ok(answer) => answer.to_vec(),
+        Err(fill) => fs.read_again(fill).await.to_vec(),
+    }
 }
 
 /// A client, on connection 0 if not told otherwise.
@@ -158,7 +175,7 @@ impl Client {
 
     /// Sends a request and looks at the reply.
     pub fn ask<T>(&self, request: &Request<'_>, look: impl FnOnce(Reply<'_>) -> T) -> T {
-        let answer = now(self.fs.handle(self.conn, &message(7, request))).to_vec();
+        let answer = now(serve(&self.fs, self.conn, &message(7, request)));
         let (tag, reply) = decode_reply(&answer).expect("a well-formed reply");
         assert_eq!(tag, 7);
         assert!(matches!(reply, Reply::Error(_)) || reply.kind() == request.kind() + 1);

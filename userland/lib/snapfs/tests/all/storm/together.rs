@@ -102,7 +102,7 @@ impl Storm {
             asked,
         });
         Some(Box::pin(async move {
-            (number, fs.handle(conn, &request).await.to_vec())
+            (number, serve(&fs, conn, &request).await)
         }))
     }
 
@@ -240,8 +240,7 @@ impl Storm {
             ),
         };
         let fs = self.parties[0].client.fs.clone();
-        let task: Task =
-            Box::pin(async move { (usize::MAX, fs.handle(0, &request).await.to_vec()) });
+        let task: Task = Box::pin(async move { (usize::MAX, serve(&fs, 0, &request).await) });
         self.host().set_manual(true);
         let _ = executor.spawn(task).ok().expect("there is room");
         let names = [old, new];
