@@ -16,10 +16,18 @@ use crate::counters;
 use crate::sched::{self, Slot};
 use abi::{Errno, Stat64};
 use alloc::vec::Vec;
-use ninep::client::{Failed, Matched, Receipt};
+use ninep::client::{Failed, Matched, Receipt, Tag};
 use ninep::consts::{READ_HEAD, RREAD, RREADDIR};
 
 type Effects = ninep::client::Effects<Slot, Trimmed>;
+
+/// When a request ends.
+enum Answered {
+    /// With its content, which was taken.
+    Now(Tag, Result<Answer, Failed>),
+    /// When it was matched.
+    Before(Effects),
+}
 
 impl Client for Mount {
     /// # Errors
@@ -29,7 +37,8 @@ impl Client for Mount {
         let known = message.copy(0, &mut head)?;
         let head = &head[..known];
         let (_, kind, tag) = ninep::peek(head).ok_or(Errno::EPROTO)?;
-        let (matched, sink) = self.step(|state| {
+        let (matched, sink) = {
+            let mut state = self.state.lock();
             let receipt = match self.end.has_queued(|sent| sent.tag() == Some(tag)) {
                 true => Receipt::Partial,
                 false => Receipt::Whole,
@@ -39,19 +48,24 @@ impl Client for Mount {
                 Matched::Wanted(tag) => state.take_sink(*tag),
                 Matched::Done(_) | Matched::TooLong(_) => Vec::new(),
             };
-            Ok::<_, Errno>((matched, sink))
-        })?;
-        let (effects, result) = match matched {
+            (matched, sink)
+        };
+        let (answered, result) = match matched {
             Matched::Wanted(tag) => match take(message, head, &sink) {
-                Ok(answer) => (self.step(|state| state.machine.answer(tag, answer)), Ok(())),
+                Ok(answer) => (Answered::Now(tag, answer), Ok(())),
                 Err(stop) => {
                     self.state.lock().keep_sink(tag, sink);
                     return Err(stop);
                 }
             },
-            Matched::Done(effects) => (effects, Ok(())),
-            Matched::TooLong(effects) => (effects, Err(Errno::EPROTO.into())),
+            Matched::Done(effects) => (Answered::Before(effects), Ok(())),
+            Matched::TooLong(effects) => (Answered::Before(effects), Err(Errno::EPROTO.into())),
         };
+        // In any case a tag may be free now.
+        let effects = self.step(|state| match answered {
+            Answered::Now(tag, answer) => state.machine.answer(tag, answer),
+            Answered::Before(effects) => effects,
+        });
         counters::add(Stat64::Messages, 1);
         if kind == RREAD || kind == RREADDIR {
             let data = message.len().saturating_sub(READ_HEAD as u64);

@@ -221,12 +221,13 @@ impl State {
         then: Then,
         unsent: &mut Unsent,
     ) -> Result<Option<Tag>, Errno> {
-        let Some((message, sink)) = unsent.take() else {
-            return Err(Errno::EINVAL);
-        };
-        let Some(tag) = self.machine.begin(request, message.len(), then)? else {
-            *unsent = Some((message, sink));
+        let len = unsent.as_ref().map_or(0, |(message, _)| message.len());
+        let Some(tag) = self.machine.begin(request, len, then)? else {
             return Ok(None);
+        };
+        let Some((message, sink)) = unsent.take() else {
+            self.machine.unsent(tag);
+            return Err(Errno::EINVAL);
         };
         // Another tag may be free for the next process that waits.
         self.pass_on();
