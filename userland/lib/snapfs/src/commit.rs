@@ -217,7 +217,8 @@ impl<B: Backing> Snapfs<B> {
         }
     }
 
-    /// Revalidates the file if the write keeps ranges, associates them, or
+    /// Revalidates the file if the mount asks for it before each write, or if the
+    /// write keeps ranges, associates them, or
     /// leaves known zeros unwritten, or if it depends on the end of the file
     /// because zeros go past it or a hole is left behind it.
     async fn revalidate_before(
@@ -235,7 +236,7 @@ impl<B: Backing> Snapfs<B> {
         };
         let check = open.options.check == Check::Always;
         let doubtful = !known || zeros && hollow || check;
-        if !plain && doubtful || relies_on_the_end(put.ops, base, size) {
+        if (check || !plain) && doubtful || relies_on_the_end(put.ops, base, size) {
             self.revalidate(file, open.back).await?;
         }
         if zeros {

@@ -16,6 +16,8 @@ const WINDOW: u32 = versions::WINDOW as u32;
 
 /// Bytes that a block in memory takes.
 const IN_MEMORY: usize = BLOCK as usize + 64;
+/// Bytes that the checksum of a place takes, and the note that it was given back.
+const CHECK: usize = 48;
 
 /// The places of the store.
 #[cfg_attr(feature = "duplicate", derive(Clone))]
@@ -36,9 +38,9 @@ pub struct Slots {
     checks: BTreeMap<u32, Check>,
     /// Remembered places that were given back and not yet told of.
     freed: Vec<u32>,
-    /// The content of places, if it is in memory, and the memory charged for
-    /// it.
+    /// The content of places, if it is in memory.
     blocks: BTreeMap<u32, Vec<u8>>,
+    /// The memory charged for content and checksums.
     share: Option<Share>,
 }
 
@@ -169,7 +171,17 @@ impl Slots {
             }
             self.blocks.remove(&index);
         }
-        let bytes = self.blocks.len() * IN_MEMORY;
+        self.weigh();
+    }
+
+    /// Bytes of memory that content and checksums take, about.
+    fn weight(&self) -> usize {
+        self.blocks.len() * IN_MEMORY + self.checks.len() * CHECK
+    }
+
+    /// Updates the charge.
+    fn weigh(&mut self) {
+        let bytes = self.weight();
         if let Some(share) = &mut self.share {
             share.set(bytes);
         }
@@ -198,7 +210,7 @@ impl Slots {
             self.blocks.insert(index, copy);
         }
         // What was not copied is not charged.
-        share.set(self.blocks.len() * IN_MEMORY);
+        self.weigh();
         kept
     }
 
@@ -235,9 +247,24 @@ impl Slots {
         self.checks.get(&index).copied()
     }
 
-    /// Sets the checksum of a place.
-    pub fn set_check(&mut self, index: u32, check: Check) {
-        self.checks.insert(index, check);
+    /// Sets the checksums of places side by side, from `index` on.
+    ///
+    /// # Errors
+    /// `ENOMEM`: there is no room to remember them.
+    pub fn set_checks(
+        &mut self,
+        index: u32,
+        checks: impl ExactSizeIterator<Item = u64>,
+        memory: &Rc<Budget>,
+    ) -> Result<(), Errno> {
+        let share = self.share.get_or_insert_with(|| Share::of(memory));
+        share.grow(checks.len() * CHECK)?;
+        let doubtful = false;
+        for (index, check) in (index..).zip(checks) {
+            self.checks.insert(index, Check { check, doubtful });
+        }
+        self.weigh();
+        Ok(())
     }
 
     /// Records that the content of a place matches its checksum.
@@ -263,13 +290,15 @@ impl Slots {
     }
 
     /// Takes places into use as an earlier instance left them.
-    pub fn take_up(&mut self, places: impl Iterator<Item = (u32, u64)>) {
+    pub fn take_up(&mut self, places: impl Iterator<Item = (u32, u64)>, memory: &Rc<Budget>) {
+        self.share.get_or_insert_with(|| Share::of(memory));
         for (index, check) in places {
             // They come in ascending order.
             self.take_at(index, 1);
             let doubtful = true;
             self.checks.insert(index, Check { check, doubtful });
         }
+        self.weigh();
     }
 }
 
@@ -334,6 +363,25 @@ mod tests {
         // One that is taken is not given twice.
         let other = take(&mut slots, a.index);
         assert!(other != a.index && other >= slots.end - 1);
+    }
+
+    #[test]
+    fn checksums_are_charged_while_they_are_known() {
+        let budget = Budget::new(10 * CHECK);
+        let mut slots = Slots::default();
+        let (slot, _) = slots.take(None, 0, 8).unwrap();
+        assert_eq!(
+            slots.set_checks(slot.index, [7; 8].into_iter(), &budget),
+            Ok(())
+        );
+        assert_eq!(budget.used(), 8 * CHECK);
+        let (more, _) = slots.take(Some(8), 8, 3).unwrap();
+        let refused = slots.set_checks(more.index, [7; 3].into_iter(), &budget);
+        assert_eq!(refused, Err(Errno::ENOMEM));
+        assert!(slots.check(more.index).is_none() && slots.check(slot.index).is_some());
+        slots.put_back(more, 3);
+        slots.give_back(slot, 8);
+        assert_eq!(budget.used(), 0);
     }
 
     #[test]

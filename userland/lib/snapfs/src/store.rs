@@ -11,7 +11,7 @@
 use crate::durable::check_of;
 use crate::hidden::{InHidden, is_no_place, no_room};
 use crate::lower::LowerFid;
-use crate::slots::{Check, Slots};
+use crate::slots::Slots;
 use crate::sync::Lock;
 use crate::versions::{Place, Slot};
 use crate::{BLOCK, Backing, Snapfs};
@@ -208,10 +208,8 @@ impl<B: Backing> Snapfs<B> {
     async fn write_saved(&self, slot: Slot, data: &[u8]) -> Result<(), Errno> {
         if self.durable.has_leases() {
             let mut slots = self.store.slots.borrow_mut();
-            for (index, block) in (slot.index..).zip(data.chunks(BLOCK as usize)) {
-                let (check, doubtful) = (check_of(block), false);
-                slots.set_check(index, Check { check, doubtful });
-            }
+            let checks = data.chunks(BLOCK as usize).map(check_of);
+            slots.set_checks(slot.index, checks, &self.tables)?;
         }
         let Some(fid) = self.store_fid().await? else {
             let mut slots = self.store.slots.borrow_mut();

@@ -211,7 +211,8 @@ impl<B: Backing> Snapfs<B> {
         }
         let slots = image.slots.iter();
         let slots = slots.map(|(slot, (.., check))| (*slot as u32, *check));
-        self.store.slots.borrow_mut().take_up(slots);
+        let taken_up = &mut self.store.slots.borrow_mut();
+        taken_up.take_up(slots, &self.tables);
         Ok(())
     }
 

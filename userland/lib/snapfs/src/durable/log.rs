@@ -312,7 +312,7 @@ impl<B: Backing> Snapfs<B> {
     /// Before a file with snapshots is changed: what was saved of it is remembered,
     /// and that the change is snapfs's own.
     pub(crate) async fn log_begin(&self, file: &Locked<'_>) -> Result<(), Errno> {
-        match self.is_logged(file) {
+        match self.logs_or_drops_news(file) {
             true => self.log_begin_first(file).await,
             false => Ok(()),
         }
@@ -332,7 +332,7 @@ impl<B: Backing> Snapfs<B> {
 
     /// Before names of a file with snapshots are changed, which moves its ctime.
     pub(crate) async fn log_names(&self, file: &File) {
-        if self.is_logged(file) {
+        if self.logs_or_drops_news(file) {
             // A name is not kept from being removed for that.
             let _ = self.log_file(file, Said::Begun).await;
         }
@@ -342,7 +342,7 @@ impl<B: Backing> Snapfs<B> {
     /// pile up.
     pub(crate) async fn log_news(&self, file: &Locked<'_>) -> Result<(), Errno> {
         let many = |state: &State| state.versions.news_len() >= NEWS_MAX;
-        if !self.is_logged(file) || !many(&file.state.borrow()) {
+        if !self.logs_or_drops_news(file) || !many(&file.state.borrow()) {
             return Ok(());
         }
         self.log_file(file, Said::News).await
@@ -351,7 +351,7 @@ impl<B: Backing> Snapfs<B> {
     /// Logs the state of the file after a change. If that fails, a restart
     /// takes the file's content for the result of snapfs's own change.
     pub(crate) async fn log_done(&self, file: &Locked<'_>) {
-        if self.is_logged(file) {
+        if self.logs_or_drops_news(file) {
             let _ = self.log_file(file, Said::Left).await;
         }
     }
@@ -370,7 +370,9 @@ impl<B: Backing> Snapfs<B> {
         self.log_file(file, Said::Left).await
     }
 
-    fn is_logged(&self, file: &File) -> bool {
+    /// Returns true if the file is logged. Drops the news of one that is not: no
+    /// restart will ask for them.
+    fn logs_or_drops_news(&self, file: &File) -> bool {
         let state = &mut *file.state.borrow_mut();
         let logged = self.durable.log.is_open() && state.snaps > 0;
         if !logged {

@@ -165,6 +165,25 @@ fn with_check_always_a_strangers_bytes_are_not_delivered() {
 }
 
 #[test]
+fn with_check_always_a_write_does_not_hide_a_strangers_change() {
+    for (options, noticed) in [("?check=always", true), ("", false)] {
+        let client = Client::mounted(options);
+        let old = pattern(5, 4 * BLOCK);
+        client.host().set("a", &old);
+        let fid = client.open("a");
+        let snap = client.snap(fid, 0, 4 * B);
+        client.host().set("a", &[66; 4 * BLOCK]);
+        client.write(fid, B, b"ours").unwrap();
+        let read = client.read(snap, 0, B as u32);
+        match noticed {
+            true => assert_eq!(read, Err(Errno::ESTALE)),
+            false => assert_eq!(read, Ok(vec![66; BLOCK]), "nobody looked"),
+        }
+        client.end();
+    }
+}
+
+#[test]
 fn with_check_always_no_strangers_bytes_are_kept_or_copied() {
     let client = Client::mounted("?check=always");
     let old = pattern(6, 4 * BLOCK);
