@@ -30,7 +30,7 @@ pub use bytestr::{ByteStr, ByteString};
 pub use list::{Changes, Entries, Entry, List, Names, PutKind, PutOp, PutOps, Qids, Ranges};
 pub use list::{PUT_OP_MAX, check_put};
 pub use message::{Reply, Request};
-pub use types::{Attr, DirEntries, DirEntry, Qid, SetAttr, StatFs};
+pub use types::{Attr, DirEntries, DirEntry, Qid, SetAttr, Shape, StatFs};
 pub use wire::{Malformed, TooSmall};
 
 use consts::*;

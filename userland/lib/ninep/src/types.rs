@@ -202,3 +202,12 @@ impl<'a> Iterator for DirEntries<'a> {
         Some(entry)
     }
 }
+
+/// The memory that a request and its reply need, besides two short messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shape {
+    /// The request is short; its reply may carry this many bytes of data.
+    Reply(usize),
+    /// The request carries this many bytes of data; its reply is short.
+    Data(usize),
+}

@@ -24,7 +24,7 @@ use rt::abi::{PAGE, Stat64};
 use rt::stats::Counters;
 use snapfs::Options;
 
-pub use lower::{Event, Link, Lower, Shape};
+pub use lower::{Event, Link, Lower};
 pub use message::{Buffers, MSIZE, Message};
 pub use serve::{BELOW, Came, Server, TOGETHER, Transport};
 

@@ -11,9 +11,9 @@ use core::cell::{Cell, RefCell};
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
-use ninep::Request;
 use ninep::client::{Client, Effects, Failed, Matched, Receipt, Tag, Then};
 use ninep::consts::{READ_HEAD, VERSION_L};
+use ninep::{Request, Shape};
 use rt::abi::PAGE;
 use rt::{Errno, Failure, Named};
 use snapfs::sync::Condition;
@@ -30,15 +30,6 @@ enum Waiter {
     Task(Waker),
     /// The owner of the transport: a read of `count` bytes.
     Fill { tag: Tag, key: u16, count: u32 },
-}
-
-/// The memory that a request needs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Shape {
-    /// The request is short; its reply may carry this many bytes of data.
-    Reply(usize),
-    /// The request carries this many bytes of data; its reply is short.
-    Data(usize),
 }
 
 /// An event on a link.

@@ -25,4 +25,4 @@ mod device;
 mod slot;
 
 pub use device::{Completion, Device, QUEUE};
-pub use slot::{IOUNIT, MSIZE, Pool, SLOTS, Shape, Slot};
+pub use slot::{IOUNIT, MSIZE, Pool, SLOTS, Slot};

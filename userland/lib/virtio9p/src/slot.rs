@@ -10,6 +10,7 @@
 //! ```
 use core::cell::Cell;
 use core::ptr::NonNull;
+use ninep::Shape;
 use ninep::consts::{IOHDRSZ, READ_HEAD, WRITE_HEAD};
 use rt::Errno;
 use virtio::memory;
@@ -32,15 +33,6 @@ const SMALL_LEN: usize = PAGE + PAGE;
 const LARGE_LEN: usize = PAGE + IOUNIT;
 /// Bytes of DMA memory of a pool.
 pub const POOL_LEN: usize = SMALL * SMALL_LEN + LARGE * LARGE_LEN;
-
-/// The direction in which a request carries data.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Shape {
-    /// A short request; the reply may carry this many bytes of data.
-    Reply(usize),
-    /// The request carries this many bytes of data; the reply is short.
-    Data(usize),
-}
 
 /// All slots of a device. A set bit in a mask means that the slot is free.
 pub struct Pool {

@@ -1,10 +1,10 @@
 //! The device as the link to the server behind it.
 use core::cell::{Cell, RefCell};
-use ninep::Request;
 use ninep::consts::WRITE_HEAD;
+use ninep::{Request, Shape};
 use rt::{Errno, Failure, Named, Port, stats};
 use serving::{Buffers, Came, Event, Link, TOGETHER};
-use virtio9p::{Completion, Device, MSIZE, SLOTS, Shape, Slot};
+use virtio9p::{Completion, Device, MSIZE, SLOTS, Slot};
 
 const _: () = assert!(TOGETHER < SLOTS, "one slot held, another waited for");
 
@@ -69,11 +69,7 @@ impl Link for Virtio {
     const MSIZE: u32 = MSIZE;
 
     #[inline]
-    fn room(&self, shape: serving::Shape) -> Option<Slot> {
-        let shape = match shape {
-            serving::Shape::Reply(len) => Shape::Reply(len),
-            serving::Shape::Data(len) => Shape::Data(len),
-        };
+    fn room(&self, shape: Shape) -> Option<Slot> {
         self.device.borrow().pool().take(shape)
     }
 

@@ -2,10 +2,10 @@
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
-use ninep::Request;
 use ninep::consts::READ_HEAD;
+use ninep::{Request, Shape};
 use rt::{Errno, Failure, File, Named, Port, send};
-use serving::{BELOW, Buffers, Came, Event, Link, MSIZE, Message, Shape};
+use serving::{BELOW, Buffers, Came, Event, Link, MSIZE, Message};
 
 /// Bytes of the longest request, its data not counted.
 const HEAD: usize = 4096;

@@ -4,10 +4,10 @@
 use crate::server::{DEVICE, REQUESTS};
 use alloc::vec;
 use alloc::vec::Vec;
-use ninep::{Reply, Request};
+use ninep::{Reply, Request, Shape};
 use rt::abi::Received;
 use rt::{Errno, Failure, File, Named, Port, send, sys};
-use virtio9p::{Completion, Device, IOUNIT, Shape, Slot};
+use virtio9p::{Completion, Device, IOUNIT, Slot};
 
 /// Bytes of the longest message: the head of any request, and data.
 const MSIZE: usize = IOUNIT + 4096;
