@@ -80,8 +80,7 @@ impl Segment {
         if *next < self.pages() || self.extents.remove_last(EXTENTS) {
             return false;
         }
-        // Also while a page-out by another process is under way.
-        self.swap.retire();
+        self.swap.close();
         true
     }
 }
@@ -142,8 +141,8 @@ fn release_files<H: Host>(h: &mut H, copy: &mut Segment) {
     }
 }
 
-/// Releases all frames, nodes, translations and snapshots. The segment then
-/// consists of zeros.
+/// Releases all frames, nodes, translations, snapshots and swap files. The segment
+/// then consists of zeros, of which none is moved to swap.
 pub fn destroy<H: Host>(h: &mut H) {
     let mut next = 0;
     while !h.with(|segment, m| segment.drop_all(m, &mut next)) {

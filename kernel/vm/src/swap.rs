@@ -91,8 +91,8 @@ pub trait Swap {
     /// caller holds the file and the frames, whose bytes do not change meanwhile.
     ///
     /// # Errors
-    /// `ENOSPC` if swap is full. After any error but this one the request may still
-    /// take effect later.
+    /// `ENOSPC` if swap is full, `ENOMEM`. After any other the request may still take
+    /// effect later.
     fn swap_out(&mut self, file: SwapId, page: u64, frames: &[Frame]) -> Result<(), Errno> {
         let _ = (file, page, frames);
         Err(Errno::ENOSPC)
@@ -161,7 +161,8 @@ pub(crate) struct SwapFiles {
     /// A request that changes the current file is under way. There is one at a time,
     /// because two for one place could arrive in either order.
     busy: bool,
-    /// Forks under way: no page may leave between two steps of the copy.
+    /// Forks under way: no page may leave between two steps of the copy. Never 0 again
+    /// at the segment's end.
     held: u16,
     /// A file may have no pages left.
     unused: bool,
@@ -247,7 +248,7 @@ impl SwapFiles {
     /// Ends the request. If it may take effect later, the file gets no more pages.
     pub(crate) fn end(&mut self, result: Result<(), Errno>) {
         self.busy = false;
-        if result.is_err_and(|error| error != Errno::ENOSPC) {
+        if result.is_err_and(|error| !matches!(error, Errno::ENOSPC | Errno::ENOMEM)) {
             self.retire();
         }
     }
@@ -256,6 +257,13 @@ impl SwapFiles {
     pub(crate) const fn retire(&mut self) {
         self.current = None;
         self.unused = true;
+    }
+
+    /// The segment ends, perhaps while another process moves pages of it to swap:
+    /// that gets no file any more.
+    pub(crate) const fn close(&mut self) {
+        self.held += 1;
+        self.retire();
     }
 
     /// A fork begins: its copy shares all files.
@@ -274,7 +282,8 @@ impl SwapFiles {
     }
 
     /// Takes over the caller's reference to a fresh file, the current one from now
-    /// on. `false` if a fork is under way, whose copy would not have the file.
+    /// on. `false` if a fork is under way, whose copy would not have the file, or if
+    /// the segment has ended.
     pub(crate) fn adopt(&mut self, id: SwapId) -> Result<bool, NoMemory> {
         if self.held > 0 {
             return Ok(false);
