@@ -146,4 +146,7 @@ calls! {
     SwapOn = 55,
     /// `(va, length) -> pages`: moves changed pages of the range to swap.
     PageOut = 56,
+    /// `() -> pages`: compares the owners of frames with the pages that have them. For
+    /// the judge of tests.
+    Audit = 57,
 }

@@ -7,6 +7,7 @@
 //! frames, [`reclaim`] evicts the pages of others. Page states are defined in the
 //! crate `vm`.
 pub mod attach;
+pub mod audit;
 pub mod fault;
 pub mod host;
 pub mod iovec;

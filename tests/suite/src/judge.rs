@@ -169,6 +169,11 @@ fn given_back(before: &Counters) -> Result<Kept, Why> {
     for _ in 0..STEPS {
         let now = counters()?;
         kept = compare(before, &now);
+        if let Kept::Nothing = kept
+            && let Err(errno) = sys::audit()
+        {
+            kept = Kept::Handles(format!("owners of frames and their pages differ: {errno}"));
+        }
         if let Kept::Nothing = kept {
             break;
         }

@@ -109,3 +109,13 @@ pub fn next(from: Frame, most: u32) -> Result<Frame, Frame> {
 pub fn end() -> Frame {
     Frame(words::limit())
 }
+
+/// The owners that all frames have together, those of unlisted frames left out. The
+/// cost follows the size of memory.
+pub fn count() -> u64 {
+    let word = |frame| OwnerWord::from_bits(words::owners(Frame(frame)).load(Relaxed));
+    (0..words::limit())
+        .filter_map(|frame| word(frame).count())
+        .map(|count| count as u64)
+        .sum()
+}

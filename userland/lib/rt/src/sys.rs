@@ -99,6 +99,16 @@ pub fn verdict(text: &[u8]) -> Result<(), Errno> {
     text_call(Call::Verdict, text).map(drop)
 }
 
+/// Compares the kernel's records of which pages have which frames; the number of such
+/// pages. Needs the privilege `JUDGE`.
+///
+/// # Errors
+/// `EIO` if they differ, also for a moment while a process is made.
+pub fn audit() -> Result<u64, Errno> {
+    // SAFETY: touches no memory.
+    unsafe { call0(Call::Audit) }
+}
+
 /// Stops the machine; needs the privilege `HALT`. Returns only on failure.
 pub fn halt(status: u8) -> Errno {
     // SAFETY: touches no memory.
