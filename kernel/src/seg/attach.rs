@@ -2,6 +2,7 @@
 //! kind.
 use super::host::Operation;
 use super::shared::Shared;
+use super::view::View;
 use super::{Content, Segment, SegmentKind, Space, SpaceLock, user};
 use crate::sched;
 use abi::{Errno, PAGE, USER_END};
@@ -154,6 +155,16 @@ pub fn remove(space: &SpaceLock, id: u64) {
 
 /// Forgets the translations of a segment of fixed frames.
 fn unmap(space: &SpaceLock, id: u64) {
+    in_steps(space, id, |view, _, range| view.pages.unmap(range));
+}
+
+/// Calls `f` for all addresses of a segment, a range that is one step's work after the
+/// other. Others may run in between.
+pub(super) fn in_steps(
+    space: &SpaceLock,
+    id: u64,
+    mut f: impl FnMut(&mut View, &mut Segment, Range<u64>),
+) {
     let mut from = 0;
     loop {
         {
@@ -161,9 +172,9 @@ fn unmap(space: &SpaceLock, id: u64) {
             let Some((view, segment)) = space.by_id(id) else {
                 return;
             };
-            let end = segment.pages.min(from + UNMAPPED);
-            view.pages
-                .unmap(segment.base + from * PAGE..segment.base + end * PAGE);
+            let end = segment.pages.min(from + STEP);
+            let range = segment.base + from * PAGE..segment.base + end * PAGE;
+            f(view, segment, range);
             if end == segment.pages {
                 return;
             }
@@ -173,8 +184,8 @@ fn unmap(space: &SpaceLock, id: u64) {
     }
 }
 
-/// Pages whose translations are forgotten in one step.
-const UNMAPPED: u64 = 16 * 1024;
+/// Pages whose translations are changed in one step.
+const STEP: u64 = 16 * 1024;
 
 /// `[va, va + len)` reads as zeros and holds nothing from now on, over as
 /// many segments as it covers.

@@ -323,13 +323,13 @@ pub fn clear(space: &SpaceLock) {
     }
 }
 
-/// A segment whose content is complete: no stores are allowed from now on.
+/// A segment whose content is complete: no stores are allowed from now on. Others may
+/// run meanwhile.
 pub fn seal(space: &SpaceLock, id: u64) {
-    let mut space = space.lock();
-    if let Some((view, segment)) = space.by_id(id) {
+    attach::in_steps(space, id, |view, segment, range| {
         segment.write = false;
-        view.pages.protect(segment.base..segment.end());
-    }
+        view.pages.protect(range);
+    });
 }
 
 /// Exchanges the memory of a process; returns the former one.

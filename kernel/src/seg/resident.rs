@@ -35,15 +35,13 @@ pub fn begin(space: &SpaceLock) -> Result<(), Errno> {
 fn wake_all(space: &SpaceLock) -> Result<(), Errno> {
     for index in 0..NSEG {
         let mut from = 0;
-        while let Some((segment, page)) = next_asleep(space, index, from) {
+        while let Some((segment, found)) = next_asleep(space, index, from) {
             if sched::called() {
                 return Err(Errno::EINTR);
             }
-            from = match vm::fault(&mut Operation::new(space, segment), page, Access::Load) {
-                Err(error @ (Errno::ENOMEM | Errno::EINTR)) => return Err(error),
-                Ok(()) => page + 1,
-                // Already lost: there is no answer to wait for.
-                Err(_) => after_lost(space, segment, page),
+            from = match found {
+                Ok(page) => wake(space, segment, page)?,
+                Err(end) => end,
             };
             // Pages of the frame cache come without a message, thus without a wait.
             sched::breathe();
@@ -52,6 +50,16 @@ fn wake_all(space: &SpaceLock) -> Result<(), Errno> {
     space.lock().resident = true;
     task::raise_share(Share::Serving);
     Ok(())
+}
+
+/// Wakes a page; returns the page to go on at.
+fn wake(space: &SpaceLock, segment: u64, page: u64) -> Result<u64, Errno> {
+    match vm::fault(&mut Operation::new(space, segment), page, Access::Load) {
+        Err(error @ (Errno::ENOMEM | Errno::EINTR)) => Err(error),
+        Ok(()) => Ok(page + 1),
+        // Already lost: there is no answer to wait for.
+        Err(_) => Ok(after_lost(space, segment, page)),
+    }
 }
 
 /// The page to go on at after one that could not be had: of a server that is gone
@@ -74,14 +82,17 @@ fn after_lost(space: &SpaceLock, segment: u64, page: u64) -> u64 {
     gone.map_or(page + 1, |e| e.end.div_ceil(PAGE).max(page + 1))
 }
 
-/// The first sleeping page at or after `from` of a segment by its place in the
-/// table, and the segment's id.
-fn next_asleep(space: &SpaceLock, index: usize, from: u64) -> Option<(u64, u64)> {
+/// The id of the segment at that place in the table, and its first sleeping page at
+/// or after `from`, or where one step of the search ended. `None`: there are no more
+/// pages.
+fn next_asleep(space: &SpaceLock, index: usize, from: u64) -> Option<(u64, Result<u64, u64>)> {
     let mut space = space.lock();
     let id = space.table.get(index)?.as_ref()?.id;
     let (view, segment) = space.by_id(id)?;
     match &segment.content {
-        Content::Virtual(content) => content.next_asleep(view, from).map(|page| (id, page)),
-        Content::Device(_) | Content::Dma(_) | Content::Shared(_) => None,
+        Content::Virtual(content) if from < segment.pages => {
+            Some((id, content.next_asleep(view, from)))
+        }
+        Content::Virtual(_) | Content::Device(_) | Content::Dma(_) | Content::Shared(_) => None,
     }
 }

@@ -107,14 +107,17 @@ impl Segment {
         self.overlay.next(m, Pages::Present, pages)
     }
 
-    /// The first page at or after `from` that is asleep or in swap.
-    pub fn next_asleep<M: Memory>(&self, m: &M, from: u64) -> Option<u64> {
-        let swapped = self.next_swapped(m, from..self.pages);
-        let asleep = self.next_unfilled(m, from);
-        match (swapped, asleep) {
+    /// The first page at or after `from` that is asleep or in swap. `Err`: there is
+    /// none before that page, where one step ends.
+    pub fn next_asleep<M: Memory>(&self, m: &M, from: u64) -> Result<u64, u64> {
+        let end = self.overlay.step(m, from..self.pages.max(from));
+        let swapped = self.next_swapped(m, from..end);
+        let asleep = self.next_unfilled(m, from..end);
+        let first = match (swapped, asleep) {
             (Some(swapped), Some(asleep)) => Some(swapped.min(asleep)),
             (one, other) => one.or(other),
-        }
+        };
+        first.ok_or(end)
     }
 
     /// The first page in `pages` that is in swap.
@@ -142,12 +145,11 @@ impl Segment {
         }
     }
 
-    /// The first page at or after `from` that is asleep.
-    fn next_unfilled<M: Memory>(&self, m: &M, from: u64) -> Option<u64> {
-        let mut page = from;
+    /// The first page in `pages` that is asleep.
+    fn next_unfilled<M: Memory>(&self, m: &M, pages: Range<u64>) -> Option<u64> {
+        let mut page = pages.start;
         loop {
-            let start = page.checked_mul(PAGE)?;
-            let extent = self.extents.first(start..self.bytes().max(start))?;
+            let extent = self.extents.first(page * PAGE..pages.end * PAGE)?;
             page = page.max(extent.start / PAGE);
             while page * PAGE < extent.end {
                 if self.overlay.get(m, page) == PageState::Absent {
@@ -301,19 +303,24 @@ impl Segment {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::SnapId;
-    use crate::extents::Source;
     use crate::testing::TestMemory;
+    use crate::{SnapId, Source};
 
-    #[test]
-    fn what_a_server_that_is_gone_gave_is_kept() {
-        let (mut segment, mut m) = (Segment::new(2), TestMemory::default());
+    /// Pages that sleep on one snapshot.
+    fn tied(pages: u64) -> Segment {
+        let mut segment = Segment::new(pages);
         let (snap, soff) = (SnapId(1), 0);
         segment.extents.uses.adopt(snap).unwrap();
         segment.extents.reserve().unwrap();
         segment
             .extents
-            .replace(0..2 * PAGE, Some(Source { snap, soff }));
+            .replace(0..pages * PAGE, Some(Source { snap, soff }));
+        segment
+    }
+
+    #[test]
+    fn what_a_server_that_is_gone_gave_is_kept() {
+        let (mut segment, mut m) = (tied(2), TestMemory::default());
         for page in 0..2 {
             let frame = m.alloc_zeroed().unwrap();
             let resident = PageState::Resident(frame);
@@ -323,5 +330,28 @@ mod tests {
         m.gone = true;
         assert!(!segment.evict(&mut m, 1));
         assert!(matches!(segment.state(&m, 1), PageState::Dirty(_)));
+    }
+
+    #[test]
+    fn a_sleeping_page_behind_many_resident_ones_is_found_in_steps() {
+        let (pages, awake) = (1 << 20, 10_000);
+        let (mut segment, mut m) = (tied(pages), TestMemory::default());
+        for page in 0..awake {
+            let state = PageState::Resident(Frame(page as u32));
+            segment.overlay.set(&mut m, page, state).unwrap();
+        }
+        let (mut from, mut most) = (0, 0);
+        let found = loop {
+            let before = m.seen.get();
+            let next = segment.next_asleep(&m, from);
+            most = most.max(m.seen.get() - before);
+            match next {
+                Ok(page) => break page,
+                Err(end) => from = end,
+            }
+        };
+        assert_eq!(found, awake);
+        assert!(most < 20_000, "{most} entries in one step");
+        assert_eq!(segment.next_asleep(&m, pages), Err(pages));
     }
 }
