@@ -130,3 +130,35 @@ fn a_bit_that_changes_in_the_image_is_a_note_and_no_wrong_data() {
     host.join().unwrap();
     assert_passed(&outcome);
 }
+
+/// A guest with 64 MiB of memory.
+fn small(share: &Path, name: &str, swap: Swap) -> Guest {
+    let guest = case(share, name).swap(swap).mem("64M");
+    guest.timeout(Duration::from_secs(900))
+}
+
+#[test]
+fn programs_use_more_than_the_memory() {
+    let share = scratch();
+    let cases = "swap-small.alone swap-small.several swap-small.fork swap-small.scattered";
+    let guest = small(share.path(), cases, Swap::Size(1 << 30));
+    assert_passed(&guest.run().unwrap());
+}
+
+#[test]
+#[ignore = "takes minutes; run with -- --ignored"]
+fn programs_use_four_times_the_memory() {
+    let share = scratch();
+    let cases = "swap-large.alone swap-large.several";
+    let guest = small(share.path(), cases, Swap::Size(1 << 30));
+    assert_passed(&guest.run().unwrap());
+}
+
+#[test]
+fn a_program_that_needs_more_than_there_is_ends_and_others_carry_on() {
+    let share = scratch();
+    for swap in [Swap::None, Swap::Size(IMAGE)] {
+        let guest = small(share.path(), "swap-small.out", swap);
+        assert_passed(&guest.run().unwrap());
+    }
+}
