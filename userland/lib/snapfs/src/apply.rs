@@ -23,6 +23,9 @@ static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 #[derive(Clone, Copy)]
 struct Part<'p> {
     step: &'p Step<'p>,
+    /// Where the write ends if nothing of the part is written: zeros before `at` are
+    /// there only with its byte.
+    from: u64,
     at: u64,
     len: u64,
 }
@@ -31,14 +34,19 @@ impl<'p> Part<'p> {
     /// The part of a step from `at` on, in a file of `size` bytes. Zeros past the
     /// end of the file need one byte, at their own end.
     fn of(step: &'p Step<'p>, at: u64, size: u64, iounit: u32) -> Part<'p> {
-        let end = step.off + step.len;
+        let (from, end) = (at, step.off + step.len);
         let (at, most) = match step.what {
             What::Zeros if at >= size => (end - 1, 1),
             What::Zeros => (at, (size - at).min(ZEROS.len() as u64)),
             _ => (at, u64::MAX),
         };
         let len = (end - at).min(u64::from(iounit)).min(most);
-        Part { step, at, len }
+        Part {
+            step,
+            from,
+            at,
+            len,
+        }
     }
 
     fn end(&self) -> u64 {
@@ -49,6 +57,7 @@ impl<'p> Part<'p> {
     fn after(self, done: u64) -> Part<'p> {
         let done = done.min(self.len);
         Part {
+            from: if done > 0 { self.at + done } else { self.from },
             at: self.at + done,
             len: self.len - done,
             ..self
@@ -287,7 +296,7 @@ impl<'s, 'p, B: Backing> Sender<'s, 'p, B> {
         let unsure = part.bytes().unwrap_or_default();
         let unsure = unsure.get(..(until - part.at) as usize).unwrap_or(unsure);
         self.failed.get_or_insert(Failed {
-            at: part.at,
+            at: part.from,
             errno,
             unsure: unsure.to_vec(),
             until,

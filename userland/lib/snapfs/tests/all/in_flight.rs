@@ -322,3 +322,20 @@ fn messages_within_the_file_are_in_flight_together_and_those_past_its_end_are_no
     assert_eq!(world.writer.attr(world.fid).unwrap().size, end + B);
     world.end();
 }
+
+#[test]
+fn zeros_past_the_end_that_fail_count_for_nothing() {
+    let world = World::new(1);
+    let end = STEP;
+    // Their last byte alone is written.
+    world.writer.host().inject(move |call| match call.kind {
+        TWRITE if call.off == end + 2 * B - 1 => Fault::Before(Errno::ENOSPC),
+        _ => Fault::No,
+    });
+    let zeros = [op(PutKind::Zero, end, 2 * B)];
+    assert_eq!(world.write(&zeros, &[], |_| 0), Ok(end));
+    world.writer.host().heal();
+    assert_eq!(world.writer.attr(world.fid).unwrap().size, end);
+    assert_eq!(world.write(&zeros, &[], |_| 0), Ok(end + 2 * B));
+    world.end();
+}
