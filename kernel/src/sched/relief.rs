@@ -3,9 +3,10 @@
 //! A process that finds no frame, by a touch or in a system call, comes here. A
 //! [`Policy`] of a higher floor evicts pages; where none can leave, the process waits
 //! while another one is made to give memory back.
-use super::{Reason, Wake, park};
+use super::{Reason, Wake, current_slot, park};
 use crate::options;
-use abi::Errno;
+use abi::{Errno, PROCESSES_MAX};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use hw::{frames, time};
 use spin::Once;
 
@@ -51,9 +52,14 @@ pub fn relieve() -> Result<bool, Errno> {
     while frames::exhausted() {
         let searches = looks % SEARCH == 0;
         looks += 1;
-        if searches && POLICY.get().is_some_and(|policy| policy.reclaim()) {
-            (waited, looks) = (true, 0);
-            continue;
+        if searches {
+            let some = POLICY.get().is_some_and(|policy| policy.reclaim());
+            // Others run during a search, and may have given frames back: then nobody
+            // is to be told to.
+            if some || !frames::exhausted() {
+                (waited, looks) = (true, 0);
+                continue;
+            }
         }
         let now = time::now_ns();
         if now >= deadline || !POLICY.get().is_some_and(|policy| policy.demand()) {
@@ -64,8 +70,34 @@ pub fn relieve() -> Result<bool, Errno> {
             Wake::Ending | Wake::Noted => return Err(Errno::EINTR),
         }
     }
-    // Otherwise the lack of frames was not the reason.
-    Ok(waited)
+    Ok(waited || frames::denied_lately() && try_again()?)
+}
+
+/// How often a process tries again at once, and after how long it may again.
+const RETRIES: u32 = 64;
+const RETRIES_NS: u64 = 100_000_000;
+
+/// Others have given frames back since the running process found none, by eviction or
+/// by their end. `false`: it has tried too often, so more frames than there are would
+/// be needed at once.
+fn try_again() -> Result<bool, Errno> {
+    static TRIED: [(AtomicU64, AtomicU32); PROCESSES_MAX] =
+        [const { (AtomicU64::new(0), AtomicU32::new(0)) }; PROCESSES_MAX];
+    let (last, count) = &TRIED[usize::from(current_slot())];
+    let now = time::now_ns();
+    if now.saturating_sub(last.swap(now, Relaxed)) > RETRIES_NS {
+        count.store(0, Relaxed);
+    }
+    if count.fetch_add(1, Relaxed) >= RETRIES {
+        return Ok(false);
+    }
+    if let Some(policy) = POLICY.get() {
+        policy.reclaim();
+    }
+    match park(Reason::Memory, Some(now.saturating_add(LOOK_NS))) {
+        Wake::Woken | Wake::Timeout => Ok(true),
+        Wake::Ending | Wake::Noted => Err(Errno::EINTR),
+    }
 }
 
 /// Between two pieces of work, with nothing locked: lets a few pages leave if frames

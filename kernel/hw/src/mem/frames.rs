@@ -8,7 +8,9 @@ use vm::Frame;
 use super::page::{self, Physical};
 pub use super::payer::{Payer, Share, for_all};
 use super::pool;
-pub use super::pool::{accounts, exhausted, free_count, is_low, poison, still_low, total};
+pub use super::pool::{
+    accounts, denied_lately, exhausted, free_count, is_low, poison, still_low, total,
+};
 use super::words::{self, Use};
 
 /// A counted reference to a frame of data.

@@ -11,6 +11,7 @@
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use crate::time;
 use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
 use spin::{Mutex, Once};
 use vm::{AccountId, Accounts, Frame};
@@ -73,6 +74,24 @@ pub fn is_low() -> bool {
     LOW.load(Relaxed)
 }
 
+/// When a process was last refused a frame, nanoseconds; 0: never.
+static DENIED: AtomicU64 = AtomicU64::new(0);
+/// How long ago that may be to explain the failure of a call.
+const LATELY_NS: u64 = 100_000_000;
+
+#[cold]
+fn denied() -> Option<Frame> {
+    DENIED.store(time::now_ns().max(1), Relaxed);
+    None
+}
+
+/// Returns true if a process was refused a frame a moment ago, though there may be
+/// some again.
+pub fn denied_lately() -> bool {
+    let at = DENIED.load(Relaxed);
+    at != 0 && time::now_ns().saturating_sub(at) < LATELY_NS
+}
+
 /// Looks again after [`is_low`].
 pub fn still_low() -> bool {
     let table = TABLE.lock();
@@ -125,7 +144,10 @@ pub(super) fn alloc_table() -> Option<Frame> {
 pub(super) fn take(what: Use) -> Option<Frame> {
     let payer = payer();
     let mut table = TABLE.lock();
-    if table.free <= payer.floor || chance::fails(What::Frame, running) {
+    if table.free <= payer.floor {
+        return denied();
+    }
+    if chance::fails(What::Frame, running) {
         return None;
     }
     let frame = table.take(what)?;
@@ -142,7 +164,10 @@ pub(super) fn take(what: Use) -> Option<Frame> {
 pub(super) fn take_for_kernel(what: Use) -> Option<Frame> {
     let payer = payer();
     let mut table = TABLE.lock();
-    if table.free <= payer.kernel_floor || chance::fails(What::Frame, running) {
+    if table.free <= payer.kernel_floor {
+        return denied();
+    }
+    if chance::fails(What::Frame, running) {
         return None;
     }
     table.accounts.charge_kernel(payer.account).ok()?;
