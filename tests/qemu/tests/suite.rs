@@ -12,7 +12,8 @@ use std::time::Duration;
 /// Small, so that a file of four times the memory is made quickly.
 const MEMORY: &str = "96M";
 
-/// Bytes of swap.
+/// Bytes of swap, for the cases that need some. The others have none, so that those
+/// that take all memory end soon.
 const SWAP: u64 = 256 << 20;
 
 /// Runs `guest` with this shared directory and poison in all unwritten frames:
@@ -20,7 +21,6 @@ const SWAP: u64 = 256 << 20;
 fn run_in(share: &Path, guest: Guest) -> Outcome {
     let guest = guest
         .mem(MEMORY)
-        .swap(Swap::Size(SWAP))
         .share(share)
         .option("test", "1")
         .option("left", "1")
@@ -39,14 +39,20 @@ fn run(guest: Guest) -> Outcome {
     let outcome = run_in(share.path(), guest);
     let entries = share.path().read_dir().unwrap().flatten();
     let left: Vec<_> = entries.map(|entry| entry.file_name()).collect();
-    assert!(left.is_empty(), "left in the shared directory: {left:?}");
+    let console = &outcome.console;
+    assert!(
+        left.is_empty(),
+        "left in the shared directory: {left:?}; {console}"
+    );
     outcome
 }
 
-/// Runs every case, or those the environment asks for.
+/// Runs every case, or those the environment asks for; these have swap.
 fn usual() -> Guest {
     match env::var("DORMOUSE_CASES") {
-        Ok(cases) => Guest::new().command(format!("suite {cases}")),
+        Ok(cases) => Guest::new()
+            .swap(Swap::Size(SWAP))
+            .command(format!("suite {cases}")),
         Err(_) => Guest::new(),
     }
 }
@@ -61,6 +67,25 @@ fn every_case_passes_eager() {
     assert_passed(&run(usual().eager(true)));
 }
 
+/// Cases whose changed pages leave memory.
+const SWAPPED: &str = "swap.* evict.stored evict.forked";
+
+/// Those cases, with swap.
+fn swapping() -> Guest {
+    let guest = Guest::new().swap(Swap::Size(SWAP));
+    guest.command(format!("suite {SWAPPED}"))
+}
+
+#[test]
+fn cases_with_swap_pass_deferred() {
+    assert_passed(&run(swapping()));
+}
+
+#[test]
+fn cases_with_swap_pass_eager() {
+    assert_passed(&run(swapping().eager(true)));
+}
+
 /// A sample for a guest in which every page that can leave memory leaves at once:
 /// instructions and calls that need several pages.
 const PRESSED: &str = "evict.forked evict.straddling evict.copy evict.state evict.stack evict.call";
@@ -70,6 +95,7 @@ fn pressed() -> Guest {
     let cases = env::var("DORMOUSE_CASES").unwrap_or(PRESSED.to_string());
     Guest::new()
         .pressure(true)
+        .swap(Swap::Size(SWAP))
         .command(format!("suite {cases}"))
 }
 

@@ -2,6 +2,7 @@
 //! In a guest under pressure (`--pressure`) that happens all the time.
 
 use super::Case;
+use super::limits::Family;
 use crate::check::{PG, Scratch, Verdict, Why, equal, other, pattern, patterned, same, snapshot};
 use core::arch::asm;
 use rt::process::{self, Fork};
@@ -12,8 +13,9 @@ pub const CASES: &[Case] = &[
     Case::deferred("evict.larger", larger),
     Case::deferred("evict.several", several),
     Case::deferred("evict.changed", changed),
-    Case::new("evict.stored", stored),
-    Case::new("evict.forked", forked),
+    // With swap.
+    Case::asked("evict.stored", stored),
+    Case::asked("evict.forked", forked),
     Case::new("evict.straddling", straddling),
     Case::new("evict.copy", copy),
     Case::new("evict.state", state),
@@ -99,8 +101,9 @@ fn several() -> Verdict {
             },
         }
     }
+    let family = &mut Family::default();
     for child in children {
-        let ended = process::wait_for(child, |_| {})?;
+        let ended = family.wait_for(child)?;
         let (status, text) = (ended.status(), ended.text());
         ensure!(status == 0, "a process: status {status}: {text}");
     }

@@ -38,10 +38,10 @@ const GO: usize = 4;
 
 /// Waits for children in any order: those that end meanwhile are remembered.
 #[derive(Default)]
-struct Family(Vec<Ended>);
+pub(super) struct Family(Vec<Ended>);
 
 impl Family {
-    fn wait_for(&mut self, pid: u64) -> Result<Ended, Why> {
+    pub(super) fn wait_for(&mut self, pid: u64) -> Result<Ended, Why> {
         if let Some(at) = self.0.iter().position(|ended| ended.pid() == pid) {
             return Ok(self.0.swap_remove(at));
         }

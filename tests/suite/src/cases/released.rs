@@ -112,7 +112,9 @@ fn loses() -> Verdict {
     };
     with(server, |path| {
         let file = File::open(path, mode::ORDWR)?;
-        let mut segment = snapshot(4)?;
+        // Each page is asked for alone.
+        let hint = rt::abi::snapshot::RANDOM;
+        let mut segment = Segment::attach_with("snapshot", 4 * PG, 0, hint)?;
         same("bytes read", file.read_at(segment.bytes_mut(), 0)?, LEN)?;
         let whole = 3 * PG;
         let want = patterned(SEED, 0, LEN);
@@ -165,7 +167,7 @@ fn eager_segment() -> Verdict {
     equal("the buffer", &segment.bytes()[..want.len()], &want)?;
     // So are a child's reads into its copy.
     other(|| all_at_once(&mut segment, &scratch.file, 20 * PG + 5))?;
-    let other = Segment::attach_with("snapshot", PG, 0, 2);
+    let other = Segment::attach_with("snapshot", PG, 0, 4);
     fails("another argument", other.map(drop), Errno::EINVAL)
 }
 

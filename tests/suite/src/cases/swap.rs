@@ -11,17 +11,18 @@ use rt::stats::Counters;
 use rt::{Errno, File, Segment, Stat64};
 
 pub const CASES: &[Case] = &[
-    Case::new("swap.back", back),
-    Case::new("swap.stores", stores),
-    Case::new("swap.zeros", zeros),
-    Case::new("swap.fork", fork),
-    Case::new("swap.grandchildren", grandchildren),
-    Case::new("swap.write", write),
-    Case::new("swap.read-over", read_over),
-    Case::new("swap.free", free),
-    Case::new("swap.far", far),
-    Case::new("swap.calls", calls),
-    Case::new("swap.killed-owner", killed_owner),
+    // With swap.
+    Case::asked("swap.back", back),
+    Case::asked("swap.stores", stores),
+    Case::asked("swap.zeros", zeros),
+    Case::asked("swap.fork", fork),
+    Case::asked("swap.grandchildren", grandchildren),
+    Case::asked("swap.write", write),
+    Case::asked("swap.read-over", read_over),
+    Case::asked("swap.free", free),
+    Case::asked("swap.far", far),
+    Case::asked("swap.calls", calls),
+    Case::asked("swap.killed-owner", killed_owner),
     // With a guest of their own each.
     Case::asked("swap-place.none", none),
     Case::asked("swap-place.full", full),
