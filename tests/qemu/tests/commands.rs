@@ -40,7 +40,7 @@ fn commands_of_several_lines_are_a_script() {
 #[test]
 fn the_least_memory_is_enough() {
     let share = scratch();
-    let guest = guest(share.path()).mem("16M").command("echo enough");
+    let guest = guest(share.path()).mem("20M").command("echo enough");
     assert_eq!(run(share.path(), &guest), ("enough\n".into(), 0));
 }
 

@@ -30,6 +30,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "suite",
         "runs deferred and eager, case by case, in suite.rs",
     ),
+    ("swapfs", "serves swap, in swap.rs"),
 ];
 
 /// The sections of a script: the name after `## `, and the lines below.

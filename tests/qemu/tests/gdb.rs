@@ -15,8 +15,10 @@ set pagination off
 hbreak dormouse_kernel::seg::host::read_snapshot
 continue
 set $lazy = $cr3
+disable 1
 hbreak dormouse_kernel::trap::page_fault if $cr3 == $lazy
 continue
+enable 1
 echo == fault\n
 backtrace 2
 set $resume = (*frame).rip
@@ -84,7 +86,7 @@ fn a_session_stops_at_a_fault_its_fill_and_the_program() {
     let fill = part("== fill", "== back");
     for function in [
         "#0  dormouse_kernel::seg::host::read_snapshot",
-        "dormouse_vm::fault::fault",
+        "dormouse_vm::fault::satisfy",
         "dormouse_kernel::trap::page_fault",
     ] {
         assert!(fill.contains(function), "no {function}: {fill}");
