@@ -79,7 +79,7 @@ mod tests {
             ("0", "20M at least"),
             ("1", "20M at least"),
             ("64k", "20M at least"),
-            ("15.9M", ""),
+            ("19.9M", ""),
             ("2T", "1T at most"),
             ("99999999999999999999G", "1T at most"),
             ("much", "not an amount"),
