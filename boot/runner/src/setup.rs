@@ -212,7 +212,8 @@ fn install(verbosity: Verbosity, packages: &[&str]) -> Result<(), Failure> {
 fn apt(verbosity: Verbosity, words: &[&str]) -> Result<(), Failure> {
     let mut command = Command::new("apt-get");
     command
-        .arg("-q")
+        // Another package manager at work is waited for.
+        .args(["-q", "-o", "DPkg::Lock::Timeout=300"])
         .args(words)
         .env("DEBIAN_FRONTEND", "noninteractive")
         .stdout(Stdio::null());
