@@ -11,12 +11,12 @@ use rt::{Failure, File, Named, Segment, Stat64, mode, send, sys};
 
 /// Repetitions of a cheap operation in one round.
 const TURNS: u64 = 1000;
-const PG: usize = PAGE as usize;
-const GIB: usize = 1 << 30;
+pub const PG: usize = PAGE as usize;
+pub const GIB: usize = 1 << 30;
 
 /// The busy ticks of `body`, or its increase of another counter, without the
 /// cost of reading the counters.
-fn count(which: Stat64, body: impl FnOnce() -> Result<(), Failure>) -> Result<u64, Failure> {
+pub fn count(which: Stat64, body: impl FnOnce() -> Result<(), Failure>) -> Result<u64, Failure> {
     let mut looking = u64::MAX;
     for _ in 0..5 {
         looking = looking.min(moved(which, || Ok(()))?);
@@ -37,7 +37,7 @@ fn moved(which: Stat64, body: impl FnOnce() -> Result<(), Failure>) -> Result<u6
 }
 
 /// Runs `turn` a few times to warm up, then `times` times counted.
-fn repeat(times: u64, mut turn: impl FnMut() -> Result<(), Failure>) -> Result<Round, Failure> {
+pub fn repeat(times: u64, mut turn: impl FnMut() -> Result<(), Failure>) -> Result<Round, Failure> {
     for _ in 0..times / 10 + 1 {
         turn()?;
     }
@@ -117,14 +117,14 @@ pub fn second_fault() -> Result<Round, Failure> {
 }
 
 /// A file of the shared directory that is gone when dropped.
-struct Scratch {
-    path: &'static str,
-    file: File,
+pub struct Scratch {
+    pub path: &'static str,
+    pub file: File,
 }
 
 impl Scratch {
     /// Of `size` zeros, and 1s in every page of its first `solid` bytes.
-    fn new(path: &'static str, size: usize, solid: usize) -> Result<Scratch, Failure> {
+    pub fn new(path: &'static str, size: usize, solid: usize) -> Result<Scratch, Failure> {
         let flags = mode::ORDWR | mode::OTRUNC;
         let file = File::create(path, flags, 0o644).about(path)?;
         let scratch = Scratch { path, file };
@@ -137,7 +137,7 @@ impl Scratch {
         Ok(scratch)
     }
 
-    fn read_all(&self, segment: &mut Segment) -> Result<(), Failure> {
+    pub fn read_all(&self, segment: &mut Segment) -> Result<(), Failure> {
         let want = segment.len();
         let got = self.file.read_at(segment.bytes_mut(), 0).about(self.path)?;
         match got == want {
@@ -157,8 +157,8 @@ impl Drop for Scratch {
     }
 }
 
-const LARGE: &str = "/n/host/bench-large.tmp";
-const SOLID: &str = "/n/host/bench-solid.tmp";
+pub const LARGE: &str = "/n/host/bench-large.tmp";
+pub const SOLID: &str = "/n/host/bench-solid.tmp";
 
 fn large_read(which: Stat64) -> Result<Round, Failure> {
     let scratch = Scratch::new(LARGE, GIB, 0)?;
@@ -254,7 +254,7 @@ fn filled_all(order: impl Fn(usize) -> usize) -> Result<Round, Failure> {
     Ok(Round { times: 1, ticks })
 }
 
-const ALL: usize = (64 << 20) / PG;
+pub const ALL: usize = (64 << 20) / PG;
 
 /// In ascending order.
 pub fn fill_sequential() -> Result<Round, Failure> {
@@ -272,8 +272,8 @@ pub fn fill_random() -> Result<Round, Failure> {
     })
 }
 
-/// The same bytes read eagerly and touched.
-pub fn fill_eager() -> Result<Round, Failure> {
+/// The same bytes read with deferral off, and touched.
+pub fn read_eagerly() -> Result<Round, Failure> {
     let scratch = Scratch::new(SOLID, ALL * PG, ALL * PG)?;
     let mut segment = Segment::attach_with("snapshot", ALL * PG, 0, EAGER).about("segment")?;
     let ticks = count(Stat64::Ticks, || {
@@ -380,15 +380,18 @@ pub fn write_clean() -> Result<Round, Failure> {
     Ok(Round { times: 1, ticks })
 }
 
-/// One changed page of 1 MiB written back.
+/// One changed page of 16, all of which are in memory, written back.
 pub fn write_page() -> Result<Round, Failure> {
-    let pages = 256;
+    let pages = 16;
     let scratch = Scratch::new(SOLID, pages * PG, pages * PG)?;
     let mut segment = Segment::attach("snapshot", pages * PG).about("segment")?;
     scratch.read_all(&mut segment)?;
+    for page in segment.bytes().chunks(PG) {
+        core::hint::black_box(page[0]);
+    }
     let mut at = 0;
-    repeat(20, || {
-        at = (at + 37 * PG) % (pages * PG);
+    repeat(100, || {
+        at = (at + 7 * PG) % (pages * PG);
         segment.bytes_mut()[at] += 1;
         scratch.file.write_all_at(segment.bytes(), 0).about(SOLID)
     })

@@ -27,6 +27,17 @@ const BUDGETS: &[(&str, u64)] = &[
     ("write.runs.messages", 6),
     ("write.runs.bytes", 4 * 4096),
     ("write.runs.device", 4 * 4096),
+    ("write.clean.resident", 40_000),
+    ("write.scattered", 4_500),
+    ("write.page", 16_000),
+    ("sparse.256mib", 4_500_000),
+    ("eager.read.64mib", 14_000_000),
+    ("eager.write.64mib", 12_000_000),
+    ("cp.64mib", 5_000_000),
+    ("cp.64mib.ramfs", 60_000_000),
+    ("open", 16_000),
+    ("stat", 12_000),
+    ("ls.5000", 80_000_000),
 ];
 
 fn main() -> ExitCode {
@@ -37,7 +48,7 @@ fn main() -> ExitCode {
         .icount(true)
         .mem("512M")
         .command("bench");
-    let outcome = match guest.timeout(Duration::from_secs(300)).run() {
+    let outcome = match guest.timeout(Duration::from_secs(900)).run() {
         Ok(outcome) => outcome,
         Err(failure) => {
             eprintln!("bench: {failure}");
