@@ -8,9 +8,10 @@
 
 extern crate alloc;
 
+use memchr::{memchr, memrchr};
 use rt::io::{self, Lines};
 use rt::{Args, ByteStr, Failure, File, Flags, Named, inputs, manual, print, println};
-use text::{Case, Pattern};
+use text::{Case, Pattern, Search};
 
 rt::main!(main, include_str!("grep.rs"));
 
@@ -27,20 +28,21 @@ fn main(args: Args) -> Result<u8, Failure> {
     } else {
         Case::Differs
     };
-    let search = Search {
-        pattern: pattern
-            .to_str()
-            .ok_or_else(|| Failure::usage(format_args!("{pattern}: not UTF-8")))
-            .and_then(|text| new(text, case))?,
+    let pattern = pattern
+        .to_str()
+        .ok_or_else(|| Failure::usage(format_args!("{pattern}: not UTF-8")))
+        .and_then(|text| new(text, case))?;
+    let mut grep = Grep {
+        search: Search::new(&pattern),
         flags,
         titles: rest.len() > 2,
     };
     let mut found = 0;
     let status = inputs::each("grep", rest.skip(1), |name, file| {
-        if !search.flags.has('q') && !search.flags.has('c') {
+        if !flags.has('q') && !flags.has('c') {
             inputs::check_output(name, file)?;
         }
-        found += search.file(name, file)?;
+        found += grep.file(name, file)?;
         Ok(())
     });
     Ok(match (status, found) {
@@ -55,42 +57,74 @@ fn new(pattern: &str, case: Case) -> Result<Pattern, Failure> {
     pattern_of.map_err(|wrong| Failure::usage(format_args!("{}: {wrong}", ByteStr::from(pattern))))
 }
 
-struct Search {
-    pattern: Pattern,
+/// The lines of a file so far.
+#[derive(Default)]
+struct Count {
+    /// Lines that were looked at.
+    lines: u64,
+    /// Those that are wanted.
+    found: u64,
+}
+
+struct Grep<'p> {
+    search: Search<'p>,
     flags: Flags,
     /// Several files: say which one a line is from.
     titles: bool,
 }
 
-impl Search {
+impl Grep<'_> {
     /// Prints the matching lines; returns their number.
-    fn file(&self, name: ByteStr<'_>, file: &File) -> Result<u64, Failure> {
-        let silent = self.flags.has('c') || self.flags.has('q');
+    fn file(&mut self, name: ByteStr<'_>, file: &File) -> Result<u64, Failure> {
         let mut lines = Lines::new(file);
-        let (mut number, mut found) = (0u64, 0);
-        loop {
-            number += 1;
-            let wanted = lines.with_next(|line| {
-                let body = line.strip_suffix(b"\n").unwrap_or(line);
-                let wanted = self.pattern.is_in(body) != self.flags.has('v');
-                if wanted && !silent {
-                    self.show(name, number, body)?;
-                }
-                Ok::<_, rt::Errno>(wanted)
-            });
-            match wanted.about(name)? {
-                Some(wanted) => found += u64::from(wanted.about("standard output")?),
-                None => break,
-            }
-            if found > 0 && self.flags.has('q') {
+        let mut count = Count::default();
+        while let Some(done) = lines
+            .with_some(|text| self.text(name, text, &mut count))
+            .about(name)?
+        {
+            done.about("standard output")?;
+            if count.found > 0 && self.flags.has('q') {
                 break;
             }
         }
         if self.flags.has('c') && !self.flags.has('q') {
             self.title(name).about("standard output")?;
-            println!("{found}");
+            println!("{}", count.found);
         }
-        Ok(found)
+        Ok(count.found)
+    }
+
+    /// The same for some lines of a file.
+    fn text(&mut self, name: ByteStr<'_>, text: &[u8], count: &mut Count) -> Result<(), rt::Errno> {
+        let silent = self.flags.has('c') || self.flags.has('q');
+        let inverted = self.flags.has('v');
+        // Lines without the byte that a match begins with need not be seen.
+        let all = inverted || self.flags.has('n');
+        let mut rest = text;
+        while !rest.is_empty() {
+            if !all {
+                match self.search.candidate(rest) {
+                    Some(at) => {
+                        rest = &rest[memrchr(b'\n', &rest[..at]).map_or(0, |end| end + 1)..]
+                    }
+                    None => break,
+                }
+            }
+            let end = memchr(b'\n', rest).unwrap_or(rest.len());
+            let body = &rest[..end];
+            rest = rest.get(end + 1..).unwrap_or(&[]);
+            count.lines += 1;
+            if self.search.is_in(body) != inverted {
+                count.found += 1;
+                if !silent {
+                    self.show(name, count.lines, body)?;
+                }
+                if self.flags.has('q') {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn title(&self, name: ByteStr<'_>) -> Result<(), rt::Errno> {

@@ -8,8 +8,7 @@
 extern crate alloc;
 
 use alloc::vec::Vec;
-use core::cmp::Ordering;
-use rt::io::{self, Lines};
+use rt::io;
 use rt::{Args, Failure, File, Flags, Named, inputs, mode};
 
 rt::main!(main, include_str!("sort.rs"));
@@ -24,25 +23,19 @@ fn main(args: Args) -> Result<u8, Failure> {
         }
     }
     let files = options.rest();
-    let mut all: Vec<Vec<u8>> = Vec::new();
+    let mut texts = Vec::new();
     let status = inputs::each("sort", files, |name, file| {
-        let mut lines = Lines::new(file);
-        while let Some(line) = lines.next_line().about(name)? {
-            all.push(line);
-        }
+        texts.push(file.read_to_end().about(name)?);
         Ok(())
     });
-    all.sort_by(|a, b| order(a, b, flags));
-    if flags.has('u') {
-        all.dedup_by(|a, b| order(a, b, flags) == Ordering::Equal);
-    }
+    let all = sorted(&texts, flags);
     if let Some(path) = output {
         // Everything is read: from here on it may be overwritten.
         let file = File::create(path, mode::OWRITE, 0o644).about(path)?;
         file.dup_to(1).about(path)?.into_fd();
     }
     let name = output.unwrap_or("standard output".into());
-    for line in &all {
+    for (_, line) in &all {
         io::write(line).about(name)?;
         io::write(b"\n").about(name)?;
     }
@@ -50,21 +43,58 @@ fn main(args: Args) -> Result<u8, Failure> {
     Ok(status)
 }
 
-fn order(a: &[u8], b: &[u8], flags: Flags) -> Ordering {
-    let order = match flags.has('n') {
-        // Lines with the same number keep an order of their own.
-        true => number(a)
-            .cmp(&number(b))
-            .then_with(|| match flags.has('u') {
-                true => Ordering::Equal,
-                false => a.cmp(b),
-            }),
-        false => a.cmp(b),
+/// A line behind the number that it is compared by first.
+type Line<'a> = (i128, &'a [u8]);
+
+/// The lines of a text without their newlines.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = text;
+    core::iter::from_fn(move || {
+        let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let line = (!rest.is_empty()).then(|| &rest[..end]);
+        rest = rest.get(end + 1..).unwrap_or(&[]);
+        line
+    })
+}
+
+/// The lines of all texts in the order that the options ask for.
+fn sorted(texts: &[Vec<u8>], flags: Flags) -> Vec<Line<'_>> {
+    let numeric = flags.has('n');
+    let key = match numeric {
+        true => number,
+        false => beginning,
     };
-    match flags.has('r') {
-        true => order.reverse(),
-        false => order,
+    let mut all: Vec<Line<'_>> = Vec::new();
+    for text in texts {
+        all.extend(lines(text).map(|line| (key(line), line)));
     }
+    match (numeric, flags.has('u')) {
+        // The first of the lines with one number stays.
+        (true, true) => {
+            all.sort_by_key(|line| line.0);
+            all.dedup_by_key(|line| line.0);
+        }
+        (false, true) => {
+            all.sort_unstable();
+            all.dedup();
+        }
+        // Equal lines cannot be told apart.
+        (_, false) => all.sort_unstable(),
+    }
+    if flags.has('r') {
+        all.reverse();
+    }
+    all
+}
+
+/// The first bytes as a number with the same order, so that most comparisons
+/// need not look at the text. Zeros follow a shorter line.
+fn beginning(line: &[u8]) -> i128 {
+    let mut bytes = [0; 16];
+    let len = line.len().min(bytes.len());
+    bytes[..len].copy_from_slice(&line[..len]);
+    // An i128 holds an unsigned number of 15 bytes.
+    (u128::from_be_bytes(bytes) >> 8) as i128
 }
 
 /// The whole number at the beginning, 0 if there is none.

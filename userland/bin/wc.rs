@@ -10,18 +10,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use alloc::{format, vec};
 use rt::{Args, ByteStr, Errno, Failure, File, Flags, Named, inputs, io, print};
+use text::Counts;
 
 rt::main!(main, include_str!("wc.rs"));
 
 /// Bytes read at a time.
 const PIECE: usize = 64 * 1024;
-
-#[derive(Clone, Copy, Default)]
-struct Counts {
-    lines: u64,
-    words: u64,
-    bytes: u64,
-}
 
 fn main(args: Args) -> Result<u8, Failure> {
     let (flags, files) = args.options("lwc").flags()?;
@@ -48,18 +42,10 @@ fn main(args: Args) -> Result<u8, Failure> {
 fn count(file: &File) -> Result<Counts, Errno> {
     let mut counts = Counts::default();
     let mut piece = vec![0; PIECE];
-    let mut in_word = false;
     loop {
-        let n = file.read(&mut piece)?;
-        if n == 0 {
-            return Ok(counts);
-        }
-        counts.bytes += n as u64;
-        for byte in &piece[..n] {
-            counts.lines += u64::from(*byte == b'\n');
-            let blank = byte.is_ascii_whitespace();
-            counts.words += u64::from(!blank && !in_word);
-            in_word = !blank;
+        match file.read(&mut piece)? {
+            0 => return Ok(counts),
+            n => counts.add(&piece[..n]),
         }
     }
 }

@@ -192,6 +192,7 @@ impl Options {
 pub struct Flags(u64);
 
 impl Flags {
+    #[inline]
     fn bit(letter: char) -> u64 {
         // ASCII letters differ in their low six bits.
         1 << (letter as u32 & 63)
@@ -203,6 +204,7 @@ impl Flags {
     }
 
     /// Returns true if the option was given.
+    #[inline]
     pub fn has(self, letter: char) -> bool {
         self.0 & Self::bit(letter) != 0
     }

@@ -211,10 +211,25 @@ impl<'a> Lines<'a> {
 
     /// Hands the next line, with its newline if it has one, to `take`.
     pub fn with_next<R>(&mut self, take: impl FnOnce(&[u8]) -> R) -> Result<Option<R>, Errno> {
+        self.with_lines(memchr::memchr, take)
+    }
+
+    /// Hands all lines that have been read, at least one, to `take`, with their
+    /// newlines; the last line of the file need not have one.
+    pub fn with_some<R>(&mut self, take: impl FnOnce(&[u8]) -> R) -> Result<Option<R>, Errno> {
+        self.with_lines(memchr::memrchr, take)
+    }
+
+    /// Hands the bytes up to the newline that `find` finds to `take`.
+    fn with_lines<R>(
+        &mut self,
+        find: fn(u8, &[u8]) -> Option<usize>,
+        take: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>, Errno> {
         let mut searched = self.at;
         loop {
             let rest = self.pending.get(searched..).unwrap_or(&[]);
-            let end = match rest.iter().position(|b| *b == b'\n') {
+            let end = match find(b'\n', rest) {
                 Some(end) => searched + end + 1,
                 None if self.ended => self.pending.len(),
                 None => {
@@ -222,8 +237,8 @@ impl<'a> Lines<'a> {
                     continue;
                 }
             };
-            let line = self.pending.get(self.at..end).unwrap_or(&[]);
-            let taken = (!line.is_empty()).then(|| take(line));
+            let lines = self.pending.get(self.at..end).unwrap_or(&[]);
+            let taken = (!lines.is_empty()).then(|| take(lines));
             self.at = end;
             return Ok(taken);
         }

@@ -2,14 +2,13 @@
 //! the ends of the text, `*`, `+`, `?` repetition, `a|b` alternatives, `( )`
 //! groups, `\` before a character to be taken literally.
 //!
-//! A pattern becomes a small program that is run in all its possible states at
-//! once, so the time is at most the length of the pattern times that of the
-//! text. Texts are bytes: a set contains single bytes.
+//! A pattern becomes a small program, which [`Search`](crate::Search) runs in
+//! all its possible states at once. Texts are bytes: a set contains single
+//! bytes.
 
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
 
 /// Groups within each other, at most.
@@ -24,8 +23,9 @@ pub enum Case {
     Ignored,
 }
 
+/// A step of the program.
 #[derive(Debug)]
-enum Step {
+pub(crate) enum Step {
     Byte(u8),
     Any,
     Set(Box<[bool; 256]>),
@@ -40,8 +40,8 @@ enum Step {
 /// A regular expression, ready to run.
 #[derive(Debug)]
 pub struct Pattern {
-    steps: Vec<Step>,
-    case: Case,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) case: Case,
 }
 
 impl Pattern {
@@ -63,81 +63,6 @@ impl Pattern {
             steps: compiler.steps,
             case,
         })
-    }
-
-    /// Returns true if the pattern matches anywhere in `text`.
-    pub fn is_in(&self, text: &[u8]) -> bool {
-        let mut now = States::new(self.steps.len());
-        let mut next = States::new(self.steps.len());
-        for at in 0..=text.len() {
-            // A match may begin anywhere.
-            if self.enter(&mut now, 0, at, text.len()) {
-                return true;
-            }
-            let Some(byte) = text.get(at) else {
-                return false;
-            };
-            let byte = match self.case {
-                Case::Differs => *byte,
-                Case::Ignored => byte.to_ascii_lowercase(),
-            };
-            next.clear();
-            for &state in &now.list {
-                let goes_on = match self.steps.get(state) {
-                    Some(Step::Byte(wanted)) => *wanted == byte,
-                    Some(Step::Any) => true,
-                    Some(Step::Set(set)) => set[usize::from(byte)],
-                    _ => false,
-                };
-                if goes_on && self.enter(&mut next, state + 1, at + 1, text.len()) {
-                    return true;
-                }
-            }
-            core::mem::swap(&mut now, &mut next);
-        }
-        false
-    }
-
-    /// Adds a state and all states reachable from it without a byte; returns
-    /// true if the end is among them.
-    fn enter(&self, states: &mut States, state: usize, at: usize, end: usize) -> bool {
-        let mut open = vec![state];
-        while let Some(state) = open.pop() {
-            match states.seen.get_mut(state) {
-                Some(seen) if !*seen => *seen = true,
-                _ => continue,
-            }
-            match self.steps.get(state) {
-                Some(Step::Match) => return true,
-                Some(Step::Jump(to)) => open.push(*to),
-                Some(Step::Split(a, b)) => open.extend([*a, *b]),
-                Some(Step::Start) if at == 0 => open.push(state + 1),
-                Some(Step::End) if at == end => open.push(state + 1),
-                Some(Step::Byte(_) | Step::Any | Step::Set(_)) => states.list.push(state),
-                _ => {}
-            }
-        }
-        false
-    }
-}
-
-/// The states a pattern is in.
-struct States {
-    seen: Vec<bool>,
-    list: Vec<usize>,
-}
-
-impl States {
-    fn new(count: usize) -> States {
-        States {
-            seen: vec![false; count],
-            list: Vec::new(),
-        }
-    }
-
-    fn clear(&mut self) {
-        self.seen.fill(false);
-        self.list.clear();
     }
 }
 

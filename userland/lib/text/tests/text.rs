@@ -1,14 +1,14 @@
 //! Patterns, dates and sizes.
 
 use dormouse_text::{
-    Case, Date, Escapes, Output, Pattern, Printed, Signal, printf, size, unescape,
+    Case, Counts, Date, Escapes, Output, Pattern, Printed, Search, Signal, printf, size, unescape,
 };
 use proptest::prelude::*;
 
 fn found(pattern: &str, text: &str) -> bool {
-    Pattern::new(pattern, Case::Differs)
-        .unwrap_or_else(|wrong| panic!("{pattern}: {wrong}"))
-        .is_in(text.as_bytes())
+    let compiled = Pattern::new(pattern, Case::Differs);
+    let compiled = compiled.unwrap_or_else(|wrong| panic!("{pattern}: {wrong}"));
+    Search::new(&compiled).is_in(text.as_bytes())
 }
 
 #[test]
@@ -33,12 +33,16 @@ fn patterns() {
         ("^(a|b|c)d", "cd", "dd"),
         ("^(a*)*$", "aaaa", "ab"),
         ("x(y|)z", "xz", "xyyz"),
+        ("$^", "", "a"),
+        ("(^a|b)$", "bb", "ba"),
     ] {
         assert!(found(pattern, yes), "{pattern} {yes}");
         assert!(!found(pattern, no), "{pattern} {no}");
     }
     let ignoring = Pattern::new("hEl[K-M]o", Case::Ignored).unwrap();
-    assert!(ignoring.is_in(b"say HELLO"));
+    assert!(Search::new(&ignoring).is_in(b"say HELLO"));
+    let letter = Pattern::new("k", Case::Ignored).unwrap();
+    assert!(Search::new(&letter).is_in(b"OK"));
 }
 
 #[test]
@@ -59,6 +63,28 @@ fn wrong_patterns_are_explained() {
 #[test]
 fn a_hard_pattern_takes_no_longer() {
     assert!(!found(&format!("{}b", "a*".repeat(200)), &"a".repeat(2000)));
+}
+
+/// One of the last twelve bytes but for the last eleven: more states than are
+/// remembered.
+#[test]
+fn a_pattern_with_thousands_of_states_is_searched() {
+    let pattern = format!("a{}c", "[ab]".repeat(11));
+    let compiled = Pattern::new(&pattern, Case::Differs).unwrap();
+    let mut search = Search::new(&compiled);
+    let mut random = 1u32;
+    for _ in 0..300 {
+        let mut text: Vec<u8> = (0..200)
+            .map(|_| {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                b'a' + (random >> 31) as u8
+            })
+            .collect();
+        let wanted = text[text.len() - 12] == b'a';
+        text.push(b'c');
+        assert_eq!(search.is_in(&text), wanted, "{}", text.escape_ascii());
+        assert!(!search.is_in(&text[..200]));
+    }
 }
 
 #[test]
@@ -130,8 +156,31 @@ proptest! {
     #[test]
     fn no_pattern_breaks_it(pattern in "[ab.*+?|()\\[\\]^$\\\\-]{0,20}", text in "[ab]{0,10}") {
         if let Ok(pattern) = Pattern::new(&pattern, Case::Ignored) {
-            let _ = pattern.is_in(text.as_bytes());
+            let mut search = Search::new(&pattern);
+            // What one text has taught changes nothing for the next one.
+            let first = search.is_in(text.as_bytes());
+            let reversed: Vec<u8> = text.bytes().rev().collect();
+            let _ = search.is_in(&reversed);
+            prop_assert_eq!(search.is_in(text.as_bytes()), first);
         }
+    }
+
+    #[test]
+    fn lines_and_words_are_counted_as_byte_by_byte(
+        text in prop::collection::vec(
+            prop_oneof![Just(b'\n'), Just(b' '), 0u8..40, any::<u8>()], 0..100
+        ),
+        cut in 0usize..100
+    ) {
+        let mut counts = Counts::default();
+        let (one, two) = text.split_at(cut.min(text.len()));
+        counts.add(one);
+        counts.add(two);
+        let words = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        let lines = text.iter().filter(|byte| **byte == b'\n');
+        prop_assert_eq!(counts.lines, lines.count() as u64);
+        prop_assert_eq!(counts.words, words.count() as u64);
+        prop_assert_eq!(counts.bytes, text.len() as u64);
     }
 }
 
