@@ -108,6 +108,13 @@ pub fn is_there() -> bool {
         .is_some_and(|place| !place.directory.mount.is_down())
 }
 
+/// Returns true if the server of a file is gone, and what is in the file with it.
+pub fn is_down(file: SwapId) -> bool {
+    let mut files = FILES.lock();
+    let held = files.get(file.0);
+    held.is_none_or(|held| held.file.mount.is_down())
+}
+
 /// Makes an empty file, held once.
 ///
 /// # Errors

@@ -21,7 +21,7 @@ use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use hw::lock::{Lock, Rank};
 use hw::task::Slot;
 use hw::{frames, owners};
-use vm::{Clock, Frame, Frames, Look, Owner, PageState, RUN_MAX, Step};
+use vm::{Clock, Frame, Frames, Look, Owner, PageState, Step};
 
 static CLOCK: Lock<Clock> = Lock::new(Rank::Clock, Clock::new());
 
@@ -154,7 +154,7 @@ fn send(found: &Found) -> Option<u32> {
 
 /// The run of changed pages from `page` on that can leave together.
 fn run(content: &vm::Segment, view: &mut View, page: u64) -> Range<u64> {
-    let end = page + RUN_MAX as u64 - 1;
+    let end = page + vm::OUT_MAX;
     let leaves = |at: &u64| {
         let changed = matches!(content.state(view, *at), PageState::Dirty(_));
         changed && !content.resolved_lately(*at) && !view.take_accessed(*at)
@@ -193,7 +193,7 @@ impl AllFrames {
             let (_, view, content) = space.by_number(owner.segment())?;
             let page = owner.page();
             let leaves = match content.state(view, page) {
-                PageState::Resident(here) => here == frame,
+                PageState::Resident(here) | PageState::Backed(here, _) => here == frame,
                 PageState::Dirty(here) => here == frame && self.swaps,
                 _ => false,
             };

@@ -9,7 +9,7 @@ use core::ops::Range;
 use hw::frames::FrameRef;
 use hw::named;
 use hw::task::Slot;
-use vm::{Frame, PageState, Pager, RUN_MAX, Swap, SwapId};
+use vm::{Frame, PageState, Pager, Swap, SwapId};
 
 /// The frames of a request, by their index.
 fn of(frames: &[Frame]) -> impl Fn(u64) -> FrameRef + '_ {
@@ -122,8 +122,8 @@ impl PageOut {
         while let Some((page, state)) = self.with(next(pages.clone())).flatten() {
             pages.start = page + 1;
             looks += 1;
-            if matches!(state, PageState::Dirty(_)) {
-                let run = page..pages.end.min(page + RUN_MAX as u64);
+            if matches!(state, PageState::Dirty(_) | PageState::Backed(..)) {
+                let run = page..pages.end.min(page + vm::OUT_MAX);
                 moved += vm::page_out(self, run)?;
             }
             if looks % LOOKS == 0 {

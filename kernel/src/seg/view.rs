@@ -1,13 +1,13 @@
 //! A segment's memory as the VM core sees it: frames, overlay nodes in
 //! frames, and the page tables of the process it belongs to.
 use super::Segment;
-use crate::client::snapshots;
+use crate::client::{snapshots, swap};
 use crate::counters;
 use abi::{PAGE, Stat64};
 use core::ops::Range;
 use hw::paging::{AddressSpace, Prot};
 use hw::{ahead, frames, named, owners};
-use vm::{Count, Frame, Memory, NoMemory, Owner, SnapId};
+use vm::{Count, Frame, Memory, NoMemory, Owner, SnapId, SwapId};
 
 /// The page tables of a space, seen from one of its segments at a time.
 pub struct View {
@@ -105,6 +105,10 @@ impl Memory for View {
 
     fn can_provide(&self, snap: SnapId) -> bool {
         !snapshots::is_down(snap)
+    }
+
+    fn has_lost_swap(&self, file: SwapId) -> bool {
+        swap::is_down(file)
     }
 
     fn publish_run(&mut self, snap: SnapId, soff: u64, frames: &mut [Frame]) {

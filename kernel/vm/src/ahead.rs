@@ -178,6 +178,11 @@ impl ReadAhead {
         self.hint
     }
 
+    /// Returns true if blocks that were brought for density were hardly used.
+    pub(crate) const fn is_wasteful(&self) -> bool {
+        self.dense == DENSE_WASTED
+    }
+
     /// The pages for a fault on `page`; `near` tells what is present around it.
     pub(crate) fn choose(&mut self, page: u64, near: impl FnOnce() -> Near) -> Window {
         self.faults = self.faults.wrapping_add(1);

@@ -44,7 +44,7 @@ impl Segment {
             && let Some(noted) = job.first()
         {
             let seen = self.overlay.step(m, noted.clone());
-            let in_it = |state: PageState| state.place().is_some_and(|at| at.file == job.file);
+            let in_it = |state: PageState| state.swap_file() == Some(job.file);
             let used = self.next_own(m, noted.start..seen, in_it);
             *range = noted.start..used.unwrap_or(seen);
             job.from = used.map_or(seen, |used| used + 1);

@@ -10,8 +10,10 @@ use abi::Errno;
 
 use core::ops::Range;
 
+use crate::ahead::Near;
 use crate::fill::{Filling, fill, one_page, whole};
-use crate::page_in::load;
+use crate::overlay::Overlay;
+use crate::page_in::load_around;
 use crate::{Count, Frame, Host, Memory, NoMemory, PAGE, PageState, Segment, Ticket};
 
 /// The kind of access.
@@ -60,7 +62,7 @@ pub fn satisfy<H: Host>(h: &mut H, page: u64, access: Access, mut need: Need) ->
     loop {
         match need.0 {
             Wanted::Fill(filling) => fill(h, &filling)?,
-            Wanted::Swapped => load(h, page..page + 1)?,
+            Wanted::Swapped => load_around(h, page)?,
             Wanted::Wait(ticket) => h.wait_fill(page, ticket)?,
         }
         match h.with(|segment, m| segment.touch(m, page, access))? {
@@ -88,7 +90,7 @@ impl Segment {
             None => {
                 self.zero_fill(m, page, state)?;
                 if let Some(place) = state.place() {
-                    self.swap.give_up(page, place);
+                    self.swap.give_up(page, place.file);
                 }
             }
         }
@@ -147,7 +149,9 @@ impl Segment {
             (PageState::Swapped(_), _) => return Ok(Some(Need(Wanted::Swapped))),
             // The next store must be seen: it detaches the page.
             (
-                PageState::Resident(frame) | PageState::Sending(frame, _),
+                PageState::Resident(frame)
+                | PageState::Sending(frame, _)
+                | PageState::Backed(frame, _),
                 Access::Load | Access::Fetch,
             ) => {
                 m.map(page, frame, false)?;
@@ -158,7 +162,10 @@ impl Segment {
                 m.map(page, frame, alone)?;
             }
             (
-                PageState::Resident(frame) | PageState::Sending(frame, _) | PageState::Dirty(frame),
+                PageState::Resident(frame)
+                | PageState::Sending(frame, _)
+                | PageState::Dirty(frame)
+                | PageState::Backed(frame, _),
                 Access::Store,
             ) => {
                 self.make_private(m, page, frame)?;
@@ -190,7 +197,7 @@ impl Segment {
             let ticket = self.new_ticket();
             self.overlay.set(m, page, PageState::Filling(ticket))?;
             let window = match whole(&first) {
-                true => self.window(m, page),
+                true => self.window_around(m, page),
                 false => page..page + 1,
             };
             let filling = Filling {
@@ -243,7 +250,7 @@ impl Segment {
     /// Maps the neighbours of a page that are in the cache, too, as far as
     /// read-ahead would bring them.
     fn map_cached_around<M: Memory>(&mut self, m: &mut M, page: u64) {
-        let window = self.window(m, page);
+        let window = self.window_around(m, page);
         let most = usize::try_from(m.ahead_max()).unwrap_or(usize::MAX);
         for page in (page + 1..window.end).take(most) {
             if !self.map_cached(m, page) {
@@ -273,10 +280,21 @@ impl Segment {
         false
     }
 
-    /// The pages that should be brought together with this one.
-    fn window<M: Memory>(&mut self, m: &mut M, page: u64) -> Range<u64> {
+    /// The pages that should be filled together with this one.
+    fn window_around<M: Memory>(&mut self, m: &mut M, page: u64) -> Range<u64> {
+        self.window(m, page, |overlay, m| overlay.near(m, page))
+    }
+
+    /// The pages that should come together with this one; `near` tells what is present
+    /// around it.
+    pub(crate) fn window<M: Memory>(
+        &mut self,
+        m: &mut M,
+        page: u64,
+        near: impl FnOnce(&Overlay, &M) -> Near,
+    ) -> Range<u64> {
         let (pages, overlay) = (self.pages(), &self.overlay);
-        let window = self.ahead.choose(page, || overlay.near(m, page));
+        let window = self.ahead.choose(page, || near(overlay, m));
         let inside = |range: Range<u64>| range.start..range.end.min(pages);
         if let Some(passed) = window.passed {
             m.used(inside(passed));

@@ -49,17 +49,16 @@ impl Segment {
             }
             // A place with two holders: neither writes to it again.
             PageState::Swapped(place) | PageState::Loading(place, _) => {
-                swap.borrow_mut().gain(place);
+                swap.borrow_mut().gain(place.file);
                 PageState::Swapped(place)
             }
-        };
-        let undo = |m: &mut M, page, state: PageState| {
-            if let Some(frame) = state.frame() {
-                m.release(frame);
-            } else if let Some(place) = state.place() {
-                swap.borrow_mut().give_up(page, place);
+            PageState::Backed(frame, file) => {
+                m.retain(frame);
+                swap.borrow_mut().gain(file);
+                state
             }
         };
+        let undo = |m: &mut M, page, state| swap.borrow_mut().let_go_of(m, page, state);
         let (overlay, first) = (&mut self.overlay, pages.start);
         let (end, result) = overlay.copy_to(m, pages, copied, share, undo);
         // From here on every store in the original is seen.

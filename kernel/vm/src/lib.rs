@@ -86,7 +86,7 @@ pub use host::{
 };
 pub use memory::{Count, Memory};
 pub use owners::{Chains, OWNERS_MAX, Owner, OwnerWord, SegmentNumber};
-pub use page_out::{Pager, page_out};
+pub use page_out::{OUT_MAX, Pager, page_out};
 pub use page_state::{PageState, Ticket};
 pub use read::{free, read};
 pub use replace::{Parts, parts};

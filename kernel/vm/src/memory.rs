@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use crate::{Frame, NoMemory, Owner, PAGE, SnapId};
+use crate::{Frame, NoMemory, Owner, PAGE, SnapId, SwapId};
 
 /// The events that are counted, see [`Memory::count`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,7 +19,7 @@ pub enum Count {
     Elided,
     /// Bytes of a `write` that were sent.
     Sent,
-    /// A clean page taken away.
+    /// A page taken away whose content is elsewhere too.
     Evict,
     /// A sleeping page that was found in the frame cache.
     Cached,
@@ -83,6 +83,12 @@ pub trait Memory {
     fn can_provide(&self, snap: SnapId) -> bool {
         let _ = snap;
         true
+    }
+    /// Returns true if the server of a swap file is known to be gone: what memory has
+    /// of it cannot be had again.
+    fn has_lost_swap(&self, file: SwapId) -> bool {
+        let _ = file;
+        false
     }
     /// As `publish` for the pages from `soff` on, which is a multiple of a page. The
     /// caller's references move to the frames that were there first.

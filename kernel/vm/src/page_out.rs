@@ -9,7 +9,7 @@ use core::ops::Range;
 
 use abi::Errno;
 
-use crate::{Count, Frame, Memory, PageState, Place, RUN_MAX, Segment, Swap, SwapId, Ticket};
+use crate::{Count, Frame, Memory, PageState, Place, Segment, Swap, SwapId, Ticket};
 
 /// A process that makes pages of a segment leave memory. The segment may be
 /// another's, and be gone when an answer arrives.
@@ -25,22 +25,35 @@ pub trait Pager: Swap {
     fn release(&mut self, frame: Frame);
 }
 
-/// Moves a run of dirty pages to swap: the first in `pages`, at most [`RUN_MAX`]
-/// pages. Returns how many left memory; fewer than there were if some changed
-/// meanwhile, 0 also while another page-out of the segment is under way. Nothing is
-/// allocated but a small table, once.
+/// Most pages that leave with one page-out: what one message to a swap server holds.
+pub const OUT_MAX: u64 = 32;
+
+/// Moves a run of dirty pages to swap: the first in `pages`, at most [`OUT_MAX`]
+/// pages. Backed pages at the front of `pages` leave too, without a message. Returns
+/// how many left memory; fewer than there were if some changed meanwhile, or if
+/// another page-out of the segment is under way. Nothing is allocated but a small
+/// table, once.
 ///
 /// # Errors
 /// `ENOSPC` if swap is full or absent, `ENOMEM`, `EINTR`, and the swap server's. The
 /// pages are dirty then, as they were.
 pub fn page_out<P: Pager>(p: &mut P, pages: Range<u64>) -> Result<u64, Errno> {
     let begun = p.with(|segment, m| {
-        let pages = segment.dirty_run(m, pages)?;
-        segment.swap.begin().then_some(pages)
+        let backed = segment.evict_all_backed(m, pages.clone());
+        let run = segment.dirty_run(m, pages);
+        (backed, run.filter(|_| segment.swap.begin()))
     });
-    let Some(Some(pages)) = begun else {
+    let Some((backed, run)) = begun else {
         return Ok(0);
     };
+    match run {
+        Some(run) => Ok(backed + send(p, run)?),
+        None => Ok(backed),
+    }
+}
+
+/// Moves dirty pages to swap, of a segment that has begun a request for it.
+fn send<P: Pager>(p: &mut P, pages: Range<u64>) -> Result<u64, Errno> {
     let file = target(p);
     let run = match file {
         Ok(Some(file)) => p.with(|segment, m| segment.begin_page_out(m, pages, file)),
@@ -105,8 +118,8 @@ struct Run {
     first: u64,
     count: usize,
     /// Held, so that nobody else gets them or stores to them before the answer.
-    frames: [Frame; RUN_MAX],
-    sums: [u32; RUN_MAX],
+    frames: [Frame; OUT_MAX as usize],
+    sums: [u32; OUT_MAX as usize],
     ticket: Ticket,
 }
 
@@ -121,12 +134,28 @@ impl Run {
 }
 
 impl Segment {
-    /// The first run of dirty pages in `pages`, at most [`RUN_MAX`].
+    /// Takes the frames of backed pages away, at the front of `pages` as many as leave
+    /// at once.
+    fn evict_all_backed<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) -> u64 {
+        if self.swap.pages() == 0 {
+            return 0;
+        }
+        let end = pages.end.min(pages.start.saturating_add(OUT_MAX));
+        let mut gone = 0;
+        for page in pages.start..end.min(self.pages()) {
+            if let PageState::Backed(..) = self.overlay.get(m, page) {
+                gone += u64::from(self.evict(m, page));
+            }
+        }
+        gone
+    }
+
+    /// The first run of dirty pages in `pages`, at most [`OUT_MAX`].
     fn dirty_run<M: Memory>(&self, m: &M, pages: Range<u64>) -> Option<Range<u64>> {
         let pages = pages.start..pages.end.min(self.pages());
         let is_dirty = |page| matches!(self.overlay.get(m, page), PageState::Dirty(_));
         let first = pages.clone().find(|page| is_dirty(*page))?;
-        let most = pages.end.min(first + RUN_MAX as u64);
+        let most = pages.end.min(first + OUT_MAX);
         let end = (first..most).find(|page| !is_dirty(*page));
         Some(first..end.unwrap_or(most))
     }
@@ -147,8 +176,8 @@ impl Segment {
             file,
             first: pages.start,
             count: 0,
-            frames: [Frame(0); RUN_MAX],
-            sums: [0; RUN_MAX],
+            frames: [Frame(0); OUT_MAX as usize],
+            sums: [0; OUT_MAX as usize],
             ticket: self.new_ticket(),
         };
         // A store from now on is seen: it gets a frame of its own.
@@ -184,7 +213,7 @@ impl Segment {
             };
             let place = Place { file, sum };
             self.change(m, page, PageState::Swapped(place));
-            self.swap.gain(place);
+            self.swap.gain(place.file);
             m.release(*frame);
             gone += 1;
         }

@@ -32,10 +32,11 @@ impl Ticket {
 /// | Resident | Sending -> Dirty` a store; `Dirty -> Sending` a write or a
 /// page-out; `Sending -> Resident | Dirty` the answer to that write; `Sending ->
 /// Swapped | Dirty` the answer to that page-out; `Swapped -> Loading` a touch;
-/// `Loading -> Dirty` its content has arrived and its checksum is right, else
-/// `Loading -> Swapped`; `Resident -> Absent` eviction, or `Resident -> Dirty` if
-/// that would lose it; any state `-> Absent` a read or free over it, any state
-/// `-> Dirty` a store to all of it.
+/// `Loading -> Backed` its content has arrived and its checksum is right, else
+/// `Loading -> Swapped`; `Backed -> Dirty` a store, `Backed -> Sending` a write;
+/// `Resident -> Absent` and `Backed -> Swapped` eviction, or `-> Dirty` if that would
+/// lose it; any state `-> Absent` a read or free over it, any state `-> Dirty` a
+/// store to all of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PageState {
     /// Asleep: the extents name its content, zeros between them.
@@ -52,6 +53,9 @@ pub enum PageState {
     Swapped(Place),
     /// The same, on its way back. The place is kept until the content has arrived.
     Loading(Place, Ticket),
+    /// The segment's own content, in a frame, and the same in the swap file with that
+    /// number among those of the segment: the page leaves without being written.
+    Backed(Frame, u16),
 }
 
 const TAG_BITS: u32 = 4;
@@ -78,6 +82,9 @@ impl PageState {
             PageState::Loading(place, ticket) => {
                 6 | place_bits(place) | (ticket.0 as u64) << SHORT_SHIFT
             }
+            PageState::Backed(frame, file) => {
+                7 | (frame.0 as u64) << FRAME_SHIFT | (file as u64) << FILE_SHIFT
+            }
         }
     }
 
@@ -93,6 +100,7 @@ impl PageState {
             4 => PageState::Sending(frame, ticket),
             5 => PageState::Swapped(place_of(word)),
             6 => PageState::Loading(place_of(word), Ticket((word >> SHORT_SHIFT) as u32)),
+            7 => PageState::Backed(frame, place_of(word).file),
             _ => PageState::Absent,
         }
     }
@@ -101,9 +109,10 @@ impl PageState {
     #[inline]
     pub const fn frame(self) -> Option<Frame> {
         match self {
-            PageState::Resident(frame) | PageState::Dirty(frame) | PageState::Sending(frame, _) => {
-                Some(frame)
-            }
+            PageState::Resident(frame)
+            | PageState::Dirty(frame)
+            | PageState::Sending(frame, _)
+            | PageState::Backed(frame, _) => Some(frame),
             _ => None,
         }
     }
@@ -117,6 +126,17 @@ impl PageState {
         }
     }
 
+    /// The number of the swap file that has the page's content, whether a frame has it
+    /// too or not.
+    #[inline]
+    pub const fn swap_file(self) -> Option<u16> {
+        match self {
+            PageState::Swapped(place) | PageState::Loading(place, _) => Some(place.file),
+            PageState::Backed(_, file) => Some(file),
+            _ => None,
+        }
+    }
+
     /// Returns true if the content is the segment's own, whatever the extents say.
     #[inline]
     pub(crate) const fn is_own(self) -> bool {
@@ -125,7 +145,8 @@ impl PageState {
             PageState::Dirty(_)
             | PageState::Sending(..)
             | PageState::Swapped(_)
-            | PageState::Loading(..) => true,
+            | PageState::Loading(..)
+            | PageState::Backed(..) => true,
         }
     }
 }
@@ -164,6 +185,8 @@ mod tests {
             PageState::Loading(full, ticket.short()),
             PageState::Loading(Place { file: 0, sum: 0 }, ticket.short()),
             PageState::Loading(full, Ticket(0)),
+            PageState::Backed(frame, full.file),
+            PageState::Backed(Frame(0), 0),
         ] {
             assert_eq!(PageState::decode(state.encode()), state);
         }

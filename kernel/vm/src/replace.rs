@@ -189,11 +189,7 @@ impl Segment {
                 break;
             }
             *new = None;
-            if let Some(frame) = old.frame() {
-                m.release(frame);
-            } else if let Some(place) = old.place() {
-                self.swap.give_up(page, place);
-            }
+            self.swap.let_go_of(m, page, old);
         }
         for (edge, page, frame) in targets.into_iter().flatten() {
             let staged = frames.get((page - base) as usize).copied().flatten();

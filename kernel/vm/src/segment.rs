@@ -7,7 +7,9 @@ use crate::extents::{Extent, Extents};
 use crate::overlay::{Overlay, Pages};
 use crate::recent::Recent;
 use crate::swap::SwapFiles;
-use crate::{Count, Frame, Hint, Memory, NoMemory, PAGE, PageState, SegmentNumber, SwapId, Ticket};
+use crate::{
+    Count, Frame, Hint, Memory, NoMemory, PAGE, PageState, Place, SegmentNumber, SwapId, Ticket,
+};
 
 /// The content of one segment of a process. The content of a page is the frame
 /// or the place in swap that the overlay names, if there is one, otherwise the
@@ -76,8 +78,8 @@ impl Segment {
         self.overlay.populated()
     }
 
-    /// Pages that are in swap.
-    pub const fn swapped(&self) -> u64 {
+    /// Pages whose content is in swap, whether a frame has it too or not.
+    pub const fn in_swap(&self) -> u64 {
         self.swap.pages()
     }
 
@@ -88,7 +90,7 @@ impl Segment {
 
     /// The swap file with the content of a page, if it is in one.
     pub fn swap_of<M: Memory>(&self, m: &M, page: u64) -> Option<SwapId> {
-        self.swap.id(self.overlay.get(m, page).place()?.file)
+        self.swap.id(self.overlay.get(m, page).swap_file()?)
     }
 
     /// The associations.
@@ -120,7 +122,7 @@ impl Segment {
         first.ok_or(end)
     }
 
-    /// The first page in `pages` that is in swap.
+    /// The first page in `pages` that is in swap alone.
     fn next_swapped<M: Memory>(&self, m: &M, pages: Range<u64>) -> Option<u64> {
         if self.swap.pages() == 0 {
             return None;
@@ -182,13 +184,34 @@ impl Segment {
         self.recent.has(page)
     }
 
-    /// Takes a clean page's frame away; the page sleeps again. `false` if the
-    /// page is not clean, or is so no more: bytes that are here are all there is
-    /// if the snapshot is lost, or its server is gone.
+    /// Takes a page's frame away if its content is elsewhere too: a clean page sleeps
+    /// again, a backed one is in swap alone. `false` if it is neither, or is so no
+    /// more: bytes that are here are all there is if the snapshot is lost, or the
+    /// server is gone.
     pub fn evict<M: Memory>(&mut self, m: &mut M, page: u64) -> bool {
-        let PageState::Resident(frame) = self.overlay.get(m, page) else {
+        match self.overlay.get(m, page) {
+            PageState::Resident(frame) => self.evict_clean(m, page, frame),
+            PageState::Backed(frame, file) => self.evict_backed(m, page, frame, file),
+            _ => false,
+        }
+    }
+
+    fn evict_backed<M: Memory>(&mut self, m: &mut M, page: u64, frame: Frame, file: u16) -> bool {
+        if self.swap.id(file).is_none_or(|file| m.has_lost_swap(file)) {
+            self.change(m, page, PageState::Dirty(frame));
+            self.swap.give_up(page, file);
             return false;
-        };
+        }
+        m.unmap(page..page + 1);
+        // Nobody could store to it since it came back.
+        let sum = m.sum(frame);
+        self.change(m, page, PageState::Swapped(Place { file, sum }));
+        m.release(frame);
+        m.count(Count::Evict, 1);
+        true
+    }
+
+    fn evict_clean<M: Memory>(&mut self, m: &mut M, page: u64, frame: Frame) -> bool {
         let range = page * PAGE..(page + 1) * PAGE;
         let gone = |extent: Extent| !m.can_provide(extent.source.snap);
         if self.extents.lost(range.clone()) || self.extents.over(range).any(gone) {
@@ -243,11 +266,7 @@ impl Segment {
     pub(crate) fn release_pages<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) -> u64 {
         let swap = &mut self.swap;
         let release = |m: &mut M, page, state: PageState| {
-            if let Some(frame) = state.frame() {
-                m.release(frame);
-            } else if let Some(place) = state.place() {
-                swap.give_up(page, place);
-            }
+            swap.let_go_of(m, page, state);
             PageState::Absent
         };
         self.overlay.update(m, Pages::Present, pages, release)
@@ -255,13 +274,26 @@ impl Segment {
 
     /// The effect of a store on a page with the frame `old`: the page becomes
     /// dirty, its frame private and mapped for writing. On failure the page's
-    /// content and state are unchanged.
+    /// content and state are unchanged. The place of a backed page is given up.
     pub(crate) fn make_private<M: Memory>(
         &mut self,
         m: &mut M,
         page: u64,
         old: Frame,
     ) -> Result<Frame, NoMemory> {
+        if self.swap.pages() == 0 {
+            return self.detach(m, page, old);
+        }
+        let before = self.overlay.get(m, page);
+        let frame = self.detach(m, page, old)?;
+        if let PageState::Backed(_, file) = before {
+            self.swap.give_up(page, file);
+        }
+        Ok(frame)
+    }
+
+    #[inline]
+    fn detach<M: Memory>(&mut self, m: &mut M, page: u64, old: Frame) -> Result<Frame, NoMemory> {
         if m.make_exclusive(old) {
             m.map(page, old, true)?;
             self.change(m, page, PageState::Dirty(old));
@@ -283,7 +315,7 @@ impl Segment {
     pub fn check<M: Memory>(&self, m: &M) {
         self.extents.check();
         let in_file = |file: u16| {
-            let in_it = |state: PageState| state.place().is_some_and(|place| place.file == file);
+            let in_it = |state: PageState| state.swap_file() == Some(file);
             let (mut count, mut from) = (0, 0);
             while let Some(page) = self.next_own(m, from..self.pages, in_it) {
                 (count, from) = (count + 1, page + 1);
@@ -330,6 +362,24 @@ mod tests {
         m.gone = true;
         assert!(!segment.evict(&mut m, 1));
         assert!(matches!(segment.state(&m, 1), PageState::Dirty(_)));
+    }
+
+    #[test]
+    fn what_a_swap_server_that_is_gone_had_is_kept() {
+        let (mut segment, mut m) = (Segment::new(2), TestMemory::default());
+        assert_eq!(segment.swap.adopt(SwapId(7)), Ok(true));
+        for page in 0..2 {
+            let frame = m.alloc_zeroed().unwrap();
+            let backed = PageState::Backed(frame, 0);
+            segment.overlay.set(&mut m, page, backed).unwrap();
+            segment.swap.gain(0);
+        }
+        assert!(segment.evict(&mut m, 0));
+        assert!(matches!(segment.state(&m, 0), PageState::Swapped(_)));
+        m.gone = true;
+        assert!(!segment.evict(&mut m, 1));
+        assert!(matches!(segment.state(&m, 1), PageState::Dirty(_)));
+        assert_eq!(segment.in_swap(), 1);
     }
 
     #[test]

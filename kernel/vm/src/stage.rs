@@ -219,8 +219,10 @@ impl Segment {
         let mut at = range.start;
         while at < range.end {
             let page = at / PAGE;
-            let (PageState::Dirty(frame) | PageState::Sending(frame, _)) =
-                self.overlay.get(m, page)
+            let state = self.overlay.get(m, page);
+            let (PageState::Dirty(frame)
+            | PageState::Sending(frame, _)
+            | PageState::Backed(frame, _)) = state
             else {
                 break;
             };
@@ -229,6 +231,9 @@ impl Segment {
                 break;
             }
             self.change(m, page, PageState::Sending(frame, ticket));
+            if let Some(file) = state.swap_file() {
+                self.swap.give_up(page, file);
+            }
             at += len;
         }
         // A store from now on is seen: it gets a frame of its own.

@@ -17,7 +17,7 @@ use abi::Errno;
 use ranges::{RangeMap, Span};
 
 use crate::discard::Job;
-use crate::{Frame, NoMemory, SwapId};
+use crate::{Frame, Memory, NoMemory, PageState, SwapId};
 
 /// The place of a swapped page; its offset in the file is that of the page in the
 /// segment.
@@ -54,12 +54,14 @@ const NOTED_MAX: usize = 8;
 /// four thousand million times.
 pub fn checksum(words: impl Iterator<Item = u64>) -> u32 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mixed = words.fold(ODD, |mixed, word| {
-        // Each step is reversible, so a single changed word always shows.
-        let next = (mixed ^ word).wrapping_mul(ODD);
-        next ^ next >> 32
-    });
-    (mixed ^ mixed >> 29) as u32
+    // Both halves of the product: each bit of a word reaches all of the state.
+    let folded = |word: u64| {
+        let product = u128::from(word) * u128::from(ODD);
+        product as u64 ^ (product >> 64) as u64
+    };
+    let mixed = words.fold(ODD, |mixed, word| folded(mixed ^ word));
+    let mixed = folded(mixed ^ mixed >> 32);
+    (mixed ^ mixed >> 32) as u32
 }
 
 /// The swap server, for a process that brings pages back or makes them leave. The
@@ -156,7 +158,7 @@ pub(crate) struct SwapFiles {
     former: Option<u16>,
     /// Forks so far.
     forks: u32,
-    /// Swapped pages, in all files.
+    /// Pages that are in files, whether a frame has them too or not.
     pages: u64,
     /// A request that changes the current file is under way. There is one at a time,
     /// because two for one place could arrive in either order.
@@ -182,7 +184,7 @@ impl SwapFiles {
         }
     }
 
-    /// Swapped pages.
+    /// Pages that are in files, whether a frame has them too or not.
     #[inline]
     pub(crate) const fn pages(&self) -> u64 {
         self.pages
@@ -310,17 +312,28 @@ impl SwapFiles {
     }
 
     /// A page is in a file from now on.
-    pub(crate) fn gain(&mut self, place: Place) {
+    pub(crate) fn gain(&mut self, file: u16) {
         self.pages += 1;
-        if let Some(file) = self.get_mut(place.file) {
+        if let Some(file) = self.get_mut(file) {
             file.pages += 1;
         }
     }
 
-    /// A page that was in swap is so no more.
-    pub(crate) fn give_up(&mut self, page: u64, place: Place) {
+    /// Releases what a page that becomes absent has: a frame, a place in a file, or
+    /// both.
+    pub(crate) fn let_go_of<M: Memory>(&mut self, m: &mut M, page: u64, state: PageState) {
+        if let Some(frame) = state.frame() {
+            m.release(frame);
+        }
+        if let Some(file) = state.swap_file() {
+            self.give_up(page, file);
+        }
+    }
+
+    /// A page that was in a file is so no more.
+    pub(crate) fn give_up(&mut self, page: u64, file: u16) {
         self.pages -= 1;
-        let Some(file) = self.get_mut(place.file) else {
+        let Some(file) = self.get_mut(file) else {
             debug_assert!(false, "a page in no file");
             return;
         };
@@ -417,10 +430,6 @@ impl SwapFiles {
 mod tests {
     use super::*;
 
-    fn place(file: u16) -> Place {
-        Place { file, sum: 0 }
-    }
-
     #[test]
     fn a_checksum_depends_on_every_bit_and_on_the_order_of_words() {
         let page = |change: usize| {
@@ -458,10 +467,10 @@ mod tests {
         let mut files = SwapFiles::new();
         for id in 0..FILES_MAX as u32 {
             assert_eq!(files.adopt(SwapId(id)), Ok(true));
-            files.gain(place(id as u16));
+            files.gain(id as u16);
         }
         assert_eq!(files.adopt(SwapId(9999)), Err(NoMemory));
-        files.give_up(7, place(500));
+        files.give_up(7, 500);
         assert_eq!(files.take_unused(), Some(SwapId(500)));
         assert_eq!(files.take_unused(), None);
         assert_eq!(files.adopt(SwapId(9999)), Ok(true));

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 use core::ops::Range;
 
-use crate::{Frame, Memory, NoMemory, Owner, SnapId};
+use crate::{Frame, Memory, NoMemory, Owner, SnapId, SwapId};
 
 #[derive(Default)]
 pub(crate) struct TestMemory {
@@ -24,7 +24,7 @@ pub(crate) struct TestMemory {
     pub fail_after: Option<u64>,
     /// Nothing can be mapped.
     pub no_tables: bool,
-    /// The servers of all snapshots are gone.
+    /// The servers of all snapshots and swap files are gone.
     pub gone: bool,
 }
 
@@ -112,6 +112,10 @@ impl Memory for TestMemory {
 
     fn can_provide(&self, _snap: SnapId) -> bool {
         !self.gone
+    }
+
+    fn has_lost_swap(&self, _file: SwapId) -> bool {
+        self.gone
     }
 
     fn own(&mut self, frame: Frame, owner: Owner) {

@@ -210,6 +210,14 @@ impl<S: Servers> World<S> {
                     }
                     assert!(asleep == content, "page {page} is not clean");
                 }
+                PageState::Backed(frame, _) => {
+                    *frames.entry(frame).or_default() += 1;
+                    let content = *self.frames.borrow().content(frame);
+                    let owner = self.space(space);
+                    let file = owner.segment.swap_of(&owner.memory, page).expect("a file");
+                    let there = self.swap.content(file, page);
+                    assert!(there == content, "page {page} is another in swap");
+                }
                 PageState::Swapped(_) => {}
                 other => panic!("page {page} is left {other:?}"),
             }
