@@ -261,15 +261,18 @@ pub fn fill_sequential() -> Result<Round, Failure> {
     filled_all(|turn| turn)
 }
 
-/// In random order: multiplications by odd numbers and shifts come to each number
-/// once.
+/// In random order.
 pub fn fill_random() -> Result<Round, Failure> {
-    filled_all(|turn| {
-        let mix = |n: usize, by: usize| n.wrapping_mul(by) % ALL;
-        let turn = mix(turn, 0x9e5);
-        let turn = mix(turn ^ turn >> 7, 0x2c5d);
-        turn ^ turn >> 7
-    })
+    filled_all(|turn| shuffled(turn, ALL))
+}
+
+/// The numbers below `all`, a power of two, in random order: multiplications by odd
+/// numbers and shifts come to each number once.
+fn shuffled(turn: usize, all: usize) -> usize {
+    let mix = |n: usize, by: usize| n.wrapping_mul(by) % all;
+    let turn = mix(turn, 0x9e5);
+    let turn = mix(turn ^ turn >> 7, 0x2c5d);
+    turn ^ turn >> 7
 }
 
 /// The same bytes read with deferral off, and touched.
@@ -395,6 +398,89 @@ pub fn write_page() -> Result<Round, Failure> {
         segment.bytes_mut()[at] += 1;
         scratch.file.write_all_at(segment.bytes(), 0).about(SOLID)
     })
+}
+
+/// Memory of `pages` pages, every `stride`-th of them changed.
+fn changed(pages: usize, stride: usize) -> Result<Segment, Failure> {
+    let mut segment = Segment::attach("memory", pages * PG).about("segment")?;
+    for (number, page) in segment.bytes_mut().chunks_mut(PG).enumerate() {
+        if number % stride == 0 {
+            // Pages of zeros would take no room.
+            page[..8].copy_from_slice(&(number as u64 + 1).to_le_bytes());
+        }
+    }
+    Ok(segment)
+}
+
+/// Moves all of a segment's changed pages to swap.
+fn page_out(segment: &Segment) -> Result<u64, Failure> {
+    segment.page_out(0, segment.len()).about("page-out")
+}
+
+/// A page of its own that leaves for swap; `pages` of them, each `stride`-th of a
+/// segment.
+fn swapped_out(pages: usize, stride: usize) -> Result<Round, Failure> {
+    let segment = changed(pages * stride, stride)?;
+    segment.page_out(0, PG).about("page-out")?;
+    let mut times = 0;
+    let ticks = count(Stat64::Ticks, || {
+        times = page_out(&segment)?;
+        Ok(())
+    })?;
+    Ok(Round { times, ticks })
+}
+
+/// The same with neighbours.
+pub fn swap_out() -> Result<Round, Failure> {
+    swapped_out(SWAPPED, 1)
+}
+
+/// The same without neighbours that leave too.
+pub fn swap_out_lone() -> Result<Round, Failure> {
+    swapped_out(256, 33)
+}
+
+/// Pages in swap that come back in random order, `pages` of them, each `stride`-th of a
+/// segment.
+fn swapped_in(pages: usize, stride: usize) -> Result<Round, Failure> {
+    let segment = changed(pages * stride, stride)?;
+    page_out(&segment)?;
+    let bytes = segment.bytes();
+    let ticks = count(Stat64::Ticks, || {
+        (0..pages).for_each(|turn| {
+            core::hint::black_box(bytes[shuffled(turn, pages) * stride * PG]);
+        });
+        Ok(())
+    })?;
+    let times = pages as u64;
+    Ok(Round { times, ticks })
+}
+
+const SWAPPED: usize = 4096;
+
+/// All of a segment.
+pub fn swap_in() -> Result<Round, Failure> {
+    swapped_in(SWAPPED, 1)
+}
+
+/// Pages far apart.
+pub fn swap_in_lone() -> Result<Round, Failure> {
+    swapped_in(256, 33)
+}
+
+/// Pages that were brought back and not changed leave again.
+pub fn swap_out_again() -> Result<Round, Failure> {
+    let segment = changed(SWAPPED, 1)?;
+    page_out(&segment)?;
+    for page in segment.bytes().chunks(PG) {
+        core::hint::black_box(page[0]);
+    }
+    let mut times = 0;
+    let ticks = count(Stat64::Ticks, || {
+        times = page_out(&segment)?;
+        Ok(())
+    })?;
+    Ok(Round { times, ticks })
 }
 
 /// A process made, ended and waited for.

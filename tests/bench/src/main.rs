@@ -76,6 +76,11 @@ const JOBS: &[Job] = &[
     ("open", "instructions", names::open),
     ("stat", "instructions", names::stat),
     ("ls.5000", "instructions", names::list),
+    ("swap.out", "instructions", jobs::swap_out),
+    ("swap.out.lone", "instructions", jobs::swap_out_lone),
+    ("swap.out.again", "instructions", jobs::swap_out_again),
+    ("swap.in", "instructions", jobs::swap_in),
+    ("swap.in.lone", "instructions", jobs::swap_in_lone),
     ("fork.exit.wait", "instructions", jobs::fork),
     ("exec.exit.wait", "instructions", jobs::exec),
 ];

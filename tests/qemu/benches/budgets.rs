@@ -5,7 +5,7 @@
 
 use dormouse_qemu_tests::scratch;
 use runner::guests::Profile;
-use runner::{Guest, checkout};
+use runner::{Guest, Swap, checkout};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -38,7 +38,12 @@ const BUDGETS: &[(&str, u64)] = &[
     ("open", 16_000),
     ("stat", 12_000),
     ("ls.5000", 80_000_000),
+    ("swap.out", 7_000),
+    ("swap.in", 6_500),
 ];
+
+/// Bytes of swap.
+const SWAP: u64 = 256 << 20;
 
 fn main() -> ExitCode {
     let share = scratch();
@@ -47,6 +52,7 @@ fn main() -> ExitCode {
         .profile(Profile::Release)
         .icount(true)
         .mem("512M")
+        .swap(Swap::Size(SWAP))
         .command("bench");
     let outcome = match guest.timeout(Duration::from_secs(900)).run() {
         Ok(outcome) => outcome,
