@@ -10,7 +10,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use bytestr::text::to_bytes;
-use rt::{eprintln, io, print, println, sys};
+use rt::{File, eprintln, io, mode, print, println, sys};
 use shell::condition;
 use text::{Escapes, Output, Printed, unescape};
 
@@ -63,6 +63,7 @@ const USUAL: &[(&str, Builtin)] = &[
     ("history", history),
     ("jobs", job::jobs),
     ("source", source),
+    ("swapon", swapon),
     ("type", kind),
     ("unalias", alias::unalias),
     ("wait", job::wait),
@@ -367,6 +368,21 @@ fn exit(shell: &mut Shell, args: &[&str]) -> Ran {
     match status(shell, args) {
         Some(status) => Err(Leave::Exit(status)),
         None => usage("exit [STATUS], 0 to 255"),
+    }
+}
+
+/// Changed pages that do not fit into memory go to files in a directory from now on.
+fn swapon(_: &mut Shell, args: &[&str]) -> Ran {
+    let [directory] = args else {
+        return usage("swapon DIRECTORY");
+    };
+    let opened = File::open(to_bytes(directory), mode::OREAD);
+    match opened.and_then(|file| file.swap_on()) {
+        Ok(()) => Ok(0),
+        Err(errno) => {
+            eprintln!("swapon: {}: {errno}", Shown(directory));
+            Ok(1)
+        }
     }
 }
 

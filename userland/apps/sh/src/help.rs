@@ -14,7 +14,7 @@ The shell's language is that of POSIX:
 Builtin commands:
   : . alias bg break cd command continue echo eval exec exit export false fg
   getopts halt help history jobs local printf pwd read readonly return set
-  shift source test [ trap true type unalias unset wait
+  shift source swapon test [ trap true type unalias unset wait
 Unsupported features are refused by name; see docs/shell.md.
 Programs are in /bin (`ls /bin`), the shared directory is /n/host, /tmp is memory.
 Keys: arrows, Home, End, Ctrl-E K U W Y L edit; Tab completes names; up and down:

@@ -20,7 +20,7 @@ use text::Signal;
 /// them.
 pub const NOT_FOUND: u8 = 127;
 pub const NOT_STARTED: u8 = 126;
-/// Programs that keep the privilege to stop the machine.
+/// The program that keeps the privileges of shells.
 const SHELL: &str = "/bin/sh";
 
 impl Shell {
@@ -338,9 +338,9 @@ pub fn reason(name: &str, errno: Errno) -> String {
 }
 
 fn execute_path(path: &str, arguments: &[&str], environment: &[String]) -> Errno {
-    // Only shells may stop the machine.
+    // Only shells may stop the machine, or say where memory goes.
     if path != SHELL
-        && let Err(errno) = sys::privilege(privilege::ALL & !privilege::HALT)
+        && let Err(errno) = sys::privilege(privilege::ALL & !(privilege::HALT | privilege::SWAP))
     {
         return errno;
     }

@@ -54,9 +54,9 @@ fn main(_args: rt::Args) -> u8 {
     if let Err(failure) = services.memory() {
         eprintln!("init: no files in memory at /tmp: {failure}");
     }
-    // A shell passes the privilege to stop the machine only to shells.
+    // A shell passes these only to shells.
     let kept = [
-        (true, privilege::HALT),
+        (true, privilege::HALT | privilege::SWAP),
         (options.is_on("test"), privilege::JUDGE),
         // For tests of what drivers may.
         (
