@@ -113,6 +113,61 @@ impl ProcessInfo {
     }
 }
 
+/// The description of a segment of a process: its pages by state, each of which is
+/// one, and what has happened to them since it was attached. Of memory whose frames
+/// are fixed (`shared`, `device`, `dma`) there is no more than address and size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes)]
+#[repr(C)]
+pub struct SegmentInfo {
+    /// First address.
+    pub base: u64,
+    /// Bytes.
+    pub size: u64,
+    /// The kind, zero bytes after it.
+    pub kind: [u8; 16],
+    /// Pages of a snapshot that are not transferred, or on the way.
+    pub asleep: u64,
+    /// Pages in frames that equal their snapshot.
+    pub clean: u64,
+    /// Changed pages in frames, and nowhere else.
+    pub dirty: u64,
+    /// Changed pages in frames that are in swap too.
+    pub backed: u64,
+    /// Changed pages in swap alone.
+    pub swapped: u64,
+    /// Pages in frames that other pages, or a cache, have too.
+    pub shared: u64,
+    /// Pages filled from a snapshot, by messages.
+    pub fills: u64,
+    /// Pages found in the frame cache.
+    pub cached: u64,
+    /// Pages made from zeros.
+    pub zero_fills: u64,
+    /// Pages copied because a store met a shared frame.
+    pub copies: u64,
+    /// Pages that came beside the one that was touched.
+    pub ahead: u64,
+    /// Pages taken away whose content is elsewhere too.
+    pub evictions: u64,
+    /// Changed pages written to swap.
+    pub page_outs: u64,
+    /// Pages brought back from swap.
+    pub page_ins: u64,
+}
+
+impl SegmentInfo {
+    /// Pages that have a frame.
+    pub const fn in_frames(&self) -> u64 {
+        self.clean + self.dirty + self.backed
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> &str {
+        let len = self.kind.iter().position(|byte| *byte == 0);
+        text(&self.kind, len.unwrap_or(self.kind.len()) as u32)
+    }
+}
+
 /// The first `len` bytes, up to the end of valid UTF-8.
 fn text(bytes: &[u8], len: u32) -> &str {
     let bytes = bytes.get(..len as usize).unwrap_or(&[]);
@@ -330,4 +385,8 @@ counters! {
     /// Pages of read-ahead that were then used, as far as it is known: at the latest
     /// when the page is unmapped.
     AheadUsed,
+    /// Changed pages written to swap.
+    PageOuts,
+    /// Pages brought back from swap.
+    PageIns,
 }

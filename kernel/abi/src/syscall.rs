@@ -149,4 +149,7 @@ calls! {
     /// `() -> pages`: compares the owners of frames with the pages that have them. For
     /// the judge of tests.
     Audit = 57,
+    /// `(pid, index, *mut SegmentInfo) -> next`: the first segment of a process from
+    /// `index` on; 0 if there is none.
+    MemInfo = 70,
 }

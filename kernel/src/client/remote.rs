@@ -3,7 +3,7 @@
 use super::{Mount, rpc};
 use crate::chan::{Piece, room};
 use crate::counters;
-use abi::{DirEntry, Errno, Stat, Stat64, StatChange, mode};
+use abi::{DirEntry, Errno, PAGE, Stat, Stat64, StatChange, mode};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use names::Last;
@@ -333,6 +333,18 @@ impl Remote {
             atime_ns: nanoseconds(attr.atime_sec, attr.atime_nsec),
             server: u64::from(self.mount.id),
         })
+    }
+
+    /// Pages that the server has room for in all.
+    pub fn room(&self) -> Result<u64, Errno> {
+        let request = Request::Statfs { fid: self.fid };
+        match self.mount.call(&request)?.reply()? {
+            Reply::Statfs(space) => {
+                let bytes = u128::from(space.blocks) * u128::from(space.bsize);
+                Ok(u64::try_from(bytes / u128::from(PAGE)).unwrap_or(u64::MAX))
+            }
+            _ => Err(Errno::EPROTO),
+        }
     }
 
     /// Blocks of 512 bytes that the server stores for the file.

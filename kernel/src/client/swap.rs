@@ -22,12 +22,16 @@ use hw::random;
 use names::Last;
 use vm::SwapId;
 
+/// Most files there can be.
+pub const FILES_MAX: u64 = 8192;
 /// Pages that a discard is worth a message for.
 const DISCARD_WORTH: u64 = 256;
 
 /// Where files are made.
 struct Place {
     directory: Remote,
+    /// Pages that its server has room for in all, as far as it says.
+    room: u64,
     /// A page of zeros to write over pages that are given up, if that frees their
     /// room at the server.
     hole: Option<FrameRef>,
@@ -79,7 +83,12 @@ pub fn set_place(directory: &Remote) -> Result<(), Errno> {
     write_all(&probe, 0, 1, |_| zeros.again())?;
     let frees = probe.blocks()? == 0;
     let hole = frees.then_some(zeros);
-    let place = new_arc(Place { directory, hole })?;
+    let room = directory.room().unwrap_or(u64::MAX);
+    let place = new_arc(Place {
+        directory,
+        room,
+        hole,
+    })?;
     let before = PLACE.lock().replace(place);
     // Unlocked: the server may be told.
     drop(before);
@@ -113,6 +122,11 @@ pub fn is_down(file: SwapId) -> bool {
     let mut files = FILES.lock();
     let held = files.get(file.0);
     held.is_none_or(|held| held.file.mount.is_down())
+}
+
+/// Pages that the place has room for in all; 0: there is none.
+pub fn capacity() -> u64 {
+    PLACE.lock().as_ref().map_or(0, |place| place.room)
 }
 
 /// Makes an empty file, held once.

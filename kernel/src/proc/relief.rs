@@ -5,14 +5,16 @@
 //! without giving memory back, it is ended. Services of the system are never
 //! chosen, file servers only if they have much more.
 use super::{Process, current, note, table};
+use crate::client::swap;
 use crate::sched::{self, relief::Policy};
 use crate::seg::reclaim;
 use abi::STATUS_KILLED;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
 use hw::frames;
+use hw::task::Slot;
 use hw::time;
-use vm::{ACCOUNTS_MAX, AccountId, Standing};
+use vm::{ACCOUNTS_MAX, AccountId, Standing, TREES};
 
 /// The text of the note.
 const TEXT: &str = "sys: out of memory: this program has most of it";
@@ -44,6 +46,10 @@ impl Policy for BiggestFirst {
             }
             _ => false,
         }
+    }
+
+    fn may_swap(&self, slot: Slot) -> bool {
+        super::at(usize::from(slot)).is_some_and(|process| may_swap(&process))
     }
 
     fn denied(&self) {
@@ -98,13 +104,52 @@ fn biggest(fits: impl Fn(&Process) -> bool) -> Option<(AccountId, u32)> {
             *of = Standing::Spared;
         }
     }
-    frames::accounts(|accounts| accounts.biggest(|id| standing[usize::from(id.0)]))
+    let mut swapped = [0u32; ACCOUNTS_MAX];
+    for process in table::all() {
+        let of = &mut swapped[usize::from(process.seat.account().0) % ACCOUNTS_MAX];
+        *of = of.saturating_add(in_swap(&process).0 as u32);
+    }
+    frames::accounts(|accounts| {
+        accounts.biggest(
+            |id| swapped[usize::from(id.0)],
+            |id| standing[usize::from(id.0)],
+        )
+    })
 }
 
-/// The process of an account that maps most pages.
+/// Pages of a process that are in swap, of shared ones its part, and swap files.
+fn in_swap(process: &Process) -> (u64, u64) {
+    let mut space = process.space.lock();
+    space.in_swap(|file, pages| pages.div_ceil(u64::from(swap::holders(file).max(1))))
+}
+
+/// Returns true if the account of a process may take more room of swap, and more swap
+/// files: a tree of accounts leaves some of both to those above it.
+fn may_swap(process: &Process) -> bool {
+    let account = process.seat.account();
+    let (mut pages, mut files) = ([0; TREES], [0; TREES]);
+    for other in table::all() {
+        let (its_pages, its_files) = in_swap(&other);
+        if its_files == 0 {
+            continue;
+        }
+        let its = other.seat.account();
+        let common = frames::accounts(|accounts| accounts.common(account, its));
+        for depth in 0..=usize::from(common).min(TREES - 1) {
+            pages[depth] += its_pages;
+            files[depth] += its_files;
+        }
+    }
+    frames::accounts(|accounts| {
+        accounts.admits(account, &pages, swap::capacity())
+            && accounts.admits(account, &files, swap::FILES_MAX)
+    })
+}
+
+/// The process of an account that has most pages mapped or in swap.
 fn of_account(account: AccountId, fits: impl Fn(&Process) -> bool) -> Option<Arc<Process>> {
     let of_account = |process: &Process| process.seat.account() == account;
     table::all()
         .filter(|process| of_account(process) && may_end(process) && fits(process))
-        .max_by_key(|process| process.space.lock().view.pages.mapped())
+        .max_by_key(|process| process.space.lock().view.pages.mapped() + in_swap(process).0)
 }

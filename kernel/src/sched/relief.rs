@@ -3,7 +3,7 @@
 //! A process that finds no frame, by a touch or in a system call, comes here. A
 //! [`Policy`] of a higher floor evicts pages; where none can leave, the process waits
 //! while another one is made to give memory back.
-use super::{Reason, Wake, current_slot, park};
+use super::{Reason, Slot, Wake, current_slot, park};
 use crate::options;
 use abi::{Errno, PROCESSES_MAX};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -29,6 +29,9 @@ pub trait Policy: Sync {
     /// Has another process than the running one give memory back. `false`: there
     /// is none that is to.
     fn demand(&self) -> bool;
+
+    /// Returns true if pages of the process in that slot may take more room of swap.
+    fn may_swap(&self, slot: Slot) -> bool;
 
     /// Called when a system call of the running process found no frame and no
     /// other process can give memory back.
@@ -98,6 +101,11 @@ fn try_again() -> Result<bool, Errno> {
         Wake::Woken | Wake::Timeout => Ok(true),
         Wake::Ending | Wake::Noted => Err(Errno::EINTR),
     }
+}
+
+/// Returns true if pages of the process in that slot may take more room of swap.
+pub fn may_swap(slot: Slot) -> bool {
+    POLICY.get().is_none_or(|policy| policy.may_swap(slot))
 }
 
 /// Between two pieces of work, with nothing locked: lets a few pages leave if frames

@@ -1,12 +1,14 @@
-//! A comparison, for tests, of the two records of which page has which frame.
+//! A comparison, for tests, of the records of which page has which frame.
+use super::view::View;
 use super::{Content, Space, spaces};
 use abi::{Errno, NSEG, PROCESSES_MAX};
 use hw::owners;
 use hw::task::Slot;
-use vm::Owner;
+use vm::{Owner, Tally};
 
-/// Compares the overlays of all processes with the table of owners; returns the number
-/// of pages that have frames with known owners. All at one moment, so it takes long
+/// Compares the overlays of all processes with the table of owners, and with what
+/// programs are told of their memory ([`super::info`]); returns the number of pages
+/// that have frames with known owners. All at one moment, so it takes long
 /// where there is much memory.
 ///
 /// # Errors
@@ -38,9 +40,11 @@ fn count(space: &mut Space) -> Result<u64, Errno> {
         let Content::Virtual(content) = &segment.content else {
             continue;
         };
-        let mut from = 0;
+        let told = tally(content, view);
+        let (mut from, mut in_frames) = (0, 0);
         while let Some((page, state)) = content.next_populated(view, from..content.pages()) {
             from = page + 1;
+            in_frames += u64::from(state.frame().is_some());
             let Some(frame) = state.frame().filter(|frame| !owners::is_unlisted(*frame)) else {
                 continue;
             };
@@ -50,6 +54,18 @@ fn count(space: &mut Space) -> Result<u64, Errno> {
             }
             pages += 1;
         }
+        let in_swap = told.backed + told.swapped;
+        if told.in_frames() != in_frames || content.in_swap() != in_swap {
+            return Err(Errno::EIO);
+        }
     }
     Ok(pages)
+}
+
+fn tally(content: &vm::Segment, view: &View) -> Tally {
+    let (mut tally, mut at) = (Tally::default(), 0);
+    while at < content.pages() {
+        at = content.tally(view, at, &mut tally);
+    }
+    tally
 }

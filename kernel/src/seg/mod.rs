@@ -10,6 +10,7 @@ pub mod attach;
 pub mod audit;
 pub mod fault;
 pub mod host;
+pub mod info;
 pub mod iovec;
 pub mod reclaim;
 pub mod resident;
@@ -32,7 +33,7 @@ use hw::paging::AddressSpace;
 use hw::task::Slot;
 use shared::Shared;
 use view::View;
-use vm::SegmentNumber;
+use vm::{SegmentNumber, SwapId};
 
 /// A process's memory behind its lock.
 pub type SpaceLock = Lock<Space>;
@@ -66,6 +67,19 @@ impl SegmentKind {
             "device" => Ok(SegmentKind::Device),
             "dma" => Ok(SegmentKind::Dma),
             _ => Err(Errno::EINVAL),
+        }
+    }
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            SegmentKind::Program => "program",
+            SegmentKind::Stack => "stack",
+            SegmentKind::Memory => "memory",
+            SegmentKind::Snapshot => "snapshot",
+            SegmentKind::Shared => "shared",
+            SegmentKind::Device => "device",
+            SegmentKind::Dma => "dma",
         }
     }
 }
@@ -142,6 +156,12 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 /// Ids tell places in the table apart by their remainder.
 const IDS: u64 = NSEG.next_power_of_two() as u64;
 
+/// The place in the table of the segment with that id.
+#[inline]
+fn place_of(id: u64) -> usize {
+    (id % IDS) as usize
+}
+
 /// Bits of an id that are part of a segment's number as an owner of frames; the slot
 /// of its process is the rest.
 const NUMBER_ID_BITS: u32 = 18;
@@ -209,14 +229,14 @@ impl Space {
     /// The segment of that id.
     #[inline]
     pub fn get(&self, id: u64) -> Option<&Segment> {
-        let entry = self.table.get((id % IDS) as usize)?;
+        let entry = self.table.get(place_of(id))?;
         entry.as_ref().filter(|s| s.id == id)
     }
 
     /// The same, and the page tables seen from it.
     #[inline]
     pub fn by_id(&mut self, id: u64) -> Option<(&mut View, &mut Segment)> {
-        let entry = self.table.get_mut((id % IDS) as usize)?;
+        let entry = self.table.get_mut(place_of(id))?;
         let segment = entry.as_mut().filter(|s| s.id == id)?;
         Some((self.view.seen_from(segment), segment))
     }
@@ -241,8 +261,9 @@ impl Space {
         }
         let id = segment.id;
         let device = usize::from(segment.is_device());
-        let entry = self.table.get_mut((id % IDS) as usize);
+        let entry = self.table.get_mut(place_of(id));
         *entry.ok_or(Errno::ENFILE)? = Some(segment);
+        self.view.forget_events(place_of(id));
         self.devices += device;
         Ok(id)
     }
@@ -256,7 +277,7 @@ impl Space {
 
     /// Takes a segment out of the table.
     fn take(&mut self, id: u64) -> Option<Segment> {
-        let entry = self.table.get_mut((id % IDS) as usize)?;
+        let entry = self.table.get_mut(place_of(id))?;
         let taken = entry.take_if(|segment| segment.id == id)?;
         self.devices -= usize::from(taken.is_device());
         Some(taken)
@@ -287,6 +308,21 @@ impl Space {
             Content::Virtual(content) => Some((id, view, content)),
             Content::Device(_) | Content::Dma(_) | Content::Shared(_) => None,
         }
+    }
+
+    /// The pages of the process that are in swap, weighed by `weigh`, and its swap
+    /// files.
+    pub fn in_swap(&mut self, weigh: impl Fn(SwapId, u64) -> u64) -> (u64, u64) {
+        let (mut pages, mut files) = (0, 0);
+        for segment in self.table.iter().flatten() {
+            if let Content::Virtual(content) = &segment.content {
+                for (file, count) in content.swap_use() {
+                    pages += weigh(file, count);
+                    files += 1;
+                }
+            }
+        }
+        (pages, files)
     }
 
     /// Returns true if any of these pages of a segment must be loaded.

@@ -14,8 +14,9 @@ use super::swap::PageOut;
 use super::view::View;
 use crate::client::swap;
 use crate::options;
-use crate::sched;
+use crate::sched::{self, relief};
 use abi::PROCESSES_MAX;
+use core::cell::Cell;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use hw::lock::{Lock, Rank};
@@ -168,6 +169,8 @@ struct AllFrames {
     spares: bool,
     /// Changed pages can leave.
     swaps: bool,
+    /// The process that was asked about last, and whether its changed pages may.
+    may: Cell<Option<(Slot, bool)>>,
     changed: Found,
 }
 
@@ -176,6 +179,7 @@ impl AllFrames {
         AllFrames {
             spares,
             swaps,
+            may: Cell::new(None),
             changed: Found {
                 list: [None; RUNS],
                 len: 0,
@@ -183,9 +187,27 @@ impl AllFrames {
         }
     }
 
+    /// Returns true if changed pages of the process in that slot may leave: swap is
+    /// there, and its account has not more of it than its part.
+    fn may_swap(&self, slot: Slot) -> bool {
+        if !self.swaps {
+            return false;
+        }
+        match self.may.get() {
+            Some((of, may)) if of == slot => may,
+            _ => {
+                let may = relief::may_swap(slot);
+                self.may.set(Some((slot, may)));
+                may
+            }
+        }
+    }
+
     /// Looks at one page that has, or had, the frame.
     fn look_at(&self, owner: Owner, frame: Frame) -> Look {
-        let look = spaces::with(super::slot_of(owner.segment()), |space| {
+        let slot = super::slot_of(owner.segment());
+        let may_swap = self.may_swap(slot);
+        let look = spaces::with(slot, |space| {
             let mut space = space.lock();
             if space.resident {
                 return None;
@@ -194,7 +216,7 @@ impl AllFrames {
             let page = owner.page();
             let leaves = match content.state(view, page) {
                 PageState::Resident(here) | PageState::Backed(here, _) => here == frame,
-                PageState::Dirty(here) => here == frame && self.swaps,
+                PageState::Dirty(here) => here == frame && may_swap,
                 _ => false,
             };
             if !leaves || content.resolved_lately(page) {

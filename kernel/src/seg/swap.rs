@@ -3,7 +3,7 @@ use super::host::Operation;
 use super::view::View;
 use super::{Content, SpaceLock, spaces, user};
 use crate::client::swap;
-use crate::sched;
+use crate::sched::{self, relief};
 use abi::{Errno, PAGE};
 use core::ops::Range;
 use hw::frames::FrameRef;
@@ -122,6 +122,9 @@ impl PageOut {
         while let Some((page, state)) = self.with(next(pages.clone())).flatten() {
             pages.start = page + 1;
             looks += 1;
+            if matches!(state, PageState::Dirty(_)) && !relief::may_swap(self.slot) {
+                return Err(Errno::ENOSPC);
+            }
             if matches!(state, PageState::Dirty(_) | PageState::Backed(..)) {
                 let run = page..pages.end.min(page + vm::OUT_MAX);
                 moved += vm::page_out(self, run)?;

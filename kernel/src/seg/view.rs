@@ -3,7 +3,7 @@
 use super::Segment;
 use crate::client::{snapshots, swap};
 use crate::counters;
-use abi::{PAGE, Stat64};
+use abi::{NSEG, PAGE, Stat64};
 use core::ops::Range;
 use hw::paging::{AddressSpace, Prot};
 use hw::{ahead, frames, named, owners};
@@ -19,7 +19,14 @@ pub struct View {
     pub write: bool,
     /// May it be executed?
     pub execute: bool,
+    /// The place of the segment in the table.
+    place: usize,
+    /// What has happened to the pages of each segment.
+    events: [Events; NSEG],
 }
+
+/// How often each [`Count`] has happened.
+pub type Events = [u64; Count::KINDS];
 
 impl View {
     /// Of no segment yet.
@@ -29,6 +36,8 @@ impl View {
             base: 0,
             write: false,
             execute: false,
+            place: 0,
+            events: [[0; Count::KINDS]; NSEG],
         }
     }
 
@@ -38,7 +47,20 @@ impl View {
         self.base = segment.base;
         self.write = segment.write;
         self.execute = segment.execute;
+        self.place = super::place_of(segment.id);
         self
+    }
+
+    /// What has happened to the pages of the segment.
+    pub fn events(&self) -> Events {
+        self.events.get(self.place).copied().unwrap_or_default()
+    }
+
+    /// Another segment is in the place.
+    pub fn forget_events(&mut self, place: usize) {
+        if let Some(events) = self.events.get_mut(place) {
+            *events = Events::default();
+        }
     }
 
     /// Returns true if the page was used since the last call; forgets that.
@@ -202,6 +224,9 @@ impl Memory for View {
 
     #[inline]
     fn count(&mut self, what: Count, n: u64) {
+        if let Some(events) = self.events.get_mut(self.place) {
+            events[what as usize] += n;
+        }
         let what = match what {
             Count::Fill => Stat64::Fills,
             Count::ZeroFill => Stat64::ZeroFills,
@@ -209,7 +234,9 @@ impl Memory for View {
             Count::Cached => Stat64::Cached,
             Count::Ahead => Stat64::Ahead,
             Count::Evict => Stat64::Evictions,
-            Count::Stale | Count::Elided | Count::Sent | Count::PageOut | Count::PageIn => return,
+            Count::PageOut => Stat64::PageOuts,
+            Count::PageIn => Stat64::PageIns,
+            Count::Stale | Count::Elided | Count::Sent => return,
         };
         counters::add(what, n);
     }

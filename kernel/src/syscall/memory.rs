@@ -1,7 +1,8 @@
 //! Calls on segments.
 use super::Arguments;
+use crate::proc;
 use crate::seg::attach::{self, Wish};
-use crate::seg::{SegmentKind, swap};
+use crate::seg::{SegmentKind, info, swap, user};
 use abi::{Errno, privilege};
 
 /// Longest name of a segment kind.
@@ -32,6 +33,17 @@ pub fn free(a: &Arguments) -> Result<(), Errno> {
 
 pub fn page_out(a: &Arguments) -> Result<u64, Errno> {
     swap::page_out(a.space(), a.words()[0], a.words()[1])
+}
+
+pub fn info(a: &Arguments) -> Result<u64, Errno> {
+    let [pid, index, va, ..] = a.words();
+    // The process may end meanwhile, and is not held.
+    let slot = proc::find(pid).ok_or(Errno::ESRCH)?.slot();
+    let from = usize::try_from(index).unwrap_or(usize::MAX);
+    match info::describe(slot, from) {
+        None => Ok(0),
+        Some((next, segment)) => user::put(a.space(), va, &segment).map(|()| next as u64),
+    }
 }
 
 pub fn physical(a: &Arguments) -> Result<u64, Errno> {

@@ -15,9 +15,11 @@ use crate::NoMemory;
 pub const ACCOUNTS_MAX: usize = 512;
 /// Accounts below one another at most; deeper ones are their parent's.
 const DEPTH_MAX: u8 = 8;
+/// The number of depths: see [`Accounts::admits`].
+pub const TREES: usize = DEPTH_MAX as usize + 1;
 /// Places in the process table that an account has more than those below it.
 const PLACES: u32 = 8;
-/// Parts that the limit of kernel frames is taken in: an account has one more
+/// Parts that the limits of kernel frames and swap are taken in: an account has one more
 /// than those below it.
 const PARTS: u32 = 16;
 /// Accounts that an account may have below it more than those below may.
@@ -224,8 +226,25 @@ impl Accounts {
 
     /// Kernel frames that an account of that depth may have, with all below.
     fn kernel_limit(&self, depth: u8) -> u32 {
-        let parts = PARTS.saturating_sub(u32::from(depth));
-        (u64::from(self.kernel_max) * u64::from(parts) / u64::from(PARTS)) as u32
+        part(u64::from(self.kernel_max), depth) as u32
+    }
+
+    /// The depth of the lowest account that both are in or below.
+    pub fn common(&self, one: AccountId, other: AccountId) -> u8 {
+        let both = |at: &AccountId| self.chain(other).any(|above| above == *at);
+        let common = self.chain(one).find(both);
+        common.map_or(0, |at| self.get(at).depth)
+    }
+
+    /// Returns true if an account may have more of something of which there is `all`:
+    /// `trees` is what the trees of it and those above it have, by their depth.
+    pub fn admits(&self, id: AccountId, trees: &[u64; TREES], all: u64) -> bool {
+        self.chain(id).all(|at| {
+            let depth = self.get(at).depth;
+            let below = u8::from(at != id && at != AccountId::KERNEL);
+            let has = trees.get(usize::from(depth)).copied().unwrap_or(0);
+            has < part(all, depth + below)
+        })
     }
 
     /// Places that an account of that depth may have, with all below.
@@ -311,8 +330,14 @@ impl Accounts {
     /// The account that is to give memory back when frames are out: from the top
     /// down into the tree with most frames, as long as that has more than the
     /// account itself. `standing` says of an account whether it may be chosen;
-    /// trees without any do not count. Also the frames of it and below.
-    pub fn biggest(&self, standing: impl Fn(AccountId) -> Standing) -> Option<(AccountId, u32)> {
+    /// trees without any do not count. `swapped` are the pages of an account that are
+    /// in swap, which count as frames do. Also the frames of it and below.
+    pub fn biggest(
+        &self,
+        swapped: impl Fn(AccountId) -> u32,
+        standing: impl Fn(AccountId) -> Standing,
+    ) -> Option<(AccountId, u32)> {
+        let own = |id: AccountId| self.get(id).frames.saturating_add(swapped(id));
         let mut frames = [0u32; ACCOUNTS_MAX];
         let mut leads = [false; ACCOUNTS_MAX];
         for number in 0..ACCOUNTS_MAX as u16 {
@@ -323,7 +348,7 @@ impl Accounts {
             }
             for above in self.chain(id) {
                 let at = usize::from(above.0);
-                frames[at] = frames[at].saturating_add(self.get(id).frames);
+                frames[at] = frames[at].saturating_add(own(id));
                 leads[at] |= stands == Standing::Candidate;
             }
         }
@@ -340,7 +365,7 @@ impl Accounts {
                 .max_by_key(|id| frames[usize::from(id.0)]);
             let Some(id) = below else { break };
             let candidate = standing(at) == Standing::Candidate;
-            if candidate && frames[usize::from(id.0)] <= self.get(at).frames {
+            if candidate && frames[usize::from(id.0)] <= own(at) {
                 break;
             }
             at = id;
@@ -358,6 +383,12 @@ pub enum Standing {
     Spared,
     /// A member may be told.
     Candidate,
+}
+
+/// The part of `all` that an account of that depth may have, with all below.
+fn part(all: u64, depth: u8) -> u64 {
+    let parts = PARTS.saturating_sub(u32::from(depth));
+    (u128::from(all) * u128::from(parts) / u128::from(PARTS)) as u64
 }
 
 impl Default for Accounts {
@@ -385,6 +416,11 @@ mod tests {
         let id = accounts.open(parent);
         assert!(accounts.charge_place(id, parent));
         id
+    }
+
+    /// Nobody has pages in swap.
+    fn none(_: AccountId) -> u32 {
+        0
     }
 
     /// Those are candidates, all others are spared.
@@ -517,13 +553,54 @@ mod tests {
         let mut all = Vec::from([honest, bomb]);
         all.extend(&parts);
         let last = parts.last().map(|id| (*id, 59));
-        assert_eq!(accounts.biggest(among(&all)), last);
+        assert_eq!(accounts.biggest(none, among(&all)), last);
         // A spared account does not count for those above it.
-        let found = accounts.biggest(among(&[shell, honest]));
+        let found = accounts.biggest(none, among(&[shell, honest]));
         assert_eq!(found, Some((honest, 500)));
-        let found = accounts.biggest(among(&[shell]));
+        let found = accounts.biggest(none, among(&[shell]));
         assert_eq!(found, Some((shell, 0)));
-        assert_eq!(accounts.biggest(among(&[])), None);
+        assert_eq!(accounts.biggest(none, among(&[])), None);
+    }
+
+    #[test]
+    fn pages_in_swap_count_as_frames_do() {
+        let (mut accounts, _, shell) = world();
+        let hog = below(&mut accounts, shell);
+        let honest = below(&mut accounts, shell);
+        (0..500).for_each(|_| accounts.charge(honest));
+        (0..100).for_each(|_| accounts.charge(hog));
+        let swapped = |id| if id == hog { 1000 } else { 0 };
+        let found = accounts.biggest(swapped, among(&[hog, honest]));
+        assert_eq!(found, Some((hog, 1100)));
+    }
+
+    #[test]
+    fn each_tree_leaves_a_part_of_swap_to_those_above_it() {
+        let (mut accounts, init, shell) = world();
+        let hog = below(&mut accounts, shell);
+        let child = below(&mut accounts, hog);
+        let other = below(&mut accounts, init);
+        assert_eq!(accounts.common(child, hog), 3);
+        assert_eq!(accounts.common(child, child), 4);
+        assert_eq!(accounts.common(child, other), 1);
+        assert_eq!(accounts.common(AccountId::KERNEL, child), 0);
+        // The child has all that was admitted, page by page.
+        let (all, mut has) = (16_000, 0);
+        let trees = |has: u64| {
+            let mut trees = [has; TREES];
+            trees[5..].fill(0);
+            trees
+        };
+        while accounts.admits(child, &trees(has), all) {
+            has += 1;
+        }
+        assert_eq!(has, 12_000);
+        // Those above it may have more, and others, too.
+        let mut above = trees(has);
+        above[4] = 0;
+        assert!(accounts.admits(hog, &above, all));
+        above[2..].fill(0);
+        assert!(accounts.admits(other, &above, all));
     }
 
     #[test]
@@ -552,7 +629,7 @@ mod tests {
         accounts.leave(hog);
         let honest = below(&mut accounts, shell);
         (0..800).for_each(|_| accounts.charge(honest));
-        let found = accounts.biggest(|id| match id {
+        let found = accounts.biggest(none, |id| match id {
             id if id == heir || id == honest => Standing::Candidate,
             id if id == hog => Standing::Nobody,
             _ => Standing::Spared,

@@ -65,6 +65,7 @@ mod segment;
 mod stage;
 mod steps;
 mod swap;
+mod tally;
 #[cfg(test)]
 mod testing;
 mod trim;
@@ -72,7 +73,7 @@ mod units;
 mod uses;
 mod write;
 
-pub use accounts::{ACCOUNTS_MAX, AccountId, Accounts, Standing};
+pub use accounts::{ACCOUNTS_MAX, AccountId, Accounts, Standing, TREES};
 pub use ahead::Hint;
 pub use cache::{Cache, Changes, Epochs, FileId, Kept};
 pub use caution::in_a_call;
@@ -92,5 +93,6 @@ pub use read::{free, read};
 pub use replace::{Parts, parts};
 pub use segment::Segment;
 pub use swap::{Place, Swap, checksum};
+pub use tally::Tally;
 pub use units::{Frame, NoMemory, PAGE, SnapId, SwapId};
 pub use write::{WriteTo, write};

@@ -31,6 +31,11 @@ pub enum Count {
     Ahead,
 }
 
+impl Count {
+    /// The number of kinds.
+    pub const KINDS: usize = Count::Ahead as usize + 1;
+}
+
 /// Frames, nodes of the page table the core keeps for itself (the *overlay*),
 /// and the hardware translations of one segment. Nothing here blocks.
 pub trait Memory {

@@ -83,6 +83,11 @@ impl Segment {
         self.swap.pages()
     }
 
+    /// The swap files that the segment refers to, and the pages that it has in each.
+    pub fn swap_use(&self) -> impl Iterator<Item = (SwapId, u64)> + '_ {
+        self.swap.pages_by_file()
+    }
+
     /// The swap files that the segment refers to.
     pub fn swap_files(&self) -> impl Iterator<Item = SwapId> + '_ {
         self.swap.iter()

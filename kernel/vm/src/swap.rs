@@ -208,6 +208,14 @@ impl SwapFiles {
         self.files.iter().flatten().map(|file| file.id)
     }
 
+    /// The same, and the pages of the segment in each.
+    pub(crate) fn pages_by_file(&self) -> impl Iterator<Item = (SwapId, u64)> + '_ {
+        self.files
+            .iter()
+            .flatten()
+            .map(|file| (file.id, file.pages))
+    }
+
     /// The handle of a file by its number.
     pub(crate) fn id(&self, file: u16) -> Option<SwapId> {
         self.get(file).map(|file| file.id)

@@ -92,6 +92,9 @@ mkdir in; ln -s ../a in/l; cp -r in /tmp/in; readlink /tmp/in/l; mv in/l /tmp/in
 ## ls
 ls ../in; ls -d ../in ..; ls -a ../in/tree; ls -l ../in/empty | wc -w; ls no-such; echo $?; ls ../in > list; wc list
 
+## mem
+mem > all; echo $?; head -n 1 all | wc -l; grep -c total all; mem $$ | grep -c stack; mem 99999; echo $?; mem -x > /dev/null; echo $?
+
 ## mkdir
 mkdir a a/b; echo $?; mkdir a; echo $?; mkdir -p a/b/c/d a; echo $?; mkdir no/d; echo $?; ls a/b
 

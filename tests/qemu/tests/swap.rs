@@ -74,6 +74,24 @@ fn a_full_swap_is_an_error_and_no_page_is_lost() {
 }
 
 #[test]
+fn one_program_does_not_take_all_of_swap() {
+    let share = scratch();
+    let guest = case(share.path(), "swap-place.part").swap(Swap::Size(IMAGE));
+    assert_passed(&guest.run().unwrap());
+}
+
+#[test]
+fn pages_in_swap_count_where_memory_and_swap_run_out() {
+    let share = scratch();
+    let swap = Swap::Size(128 << 20);
+    assert_passed(
+        &small(share.path(), "swap-small.biggest", swap)
+            .run()
+            .unwrap(),
+    );
+}
+
+#[test]
 fn a_directory_of_the_host_is_as_good_as_an_image() {
     let (share, place) = (scratch(), scratch());
     let guest = case(share.path(), "swap.*").swap(Swap::Directory(place.path().into()));

@@ -5,7 +5,7 @@ use super::{Case, Expect, When};
 use crate::check::{PG, Scratch, Verdict, Why, equal, fails, other, pattern, patterned, same};
 use alloc::format;
 use alloc::vec;
-use rt::abi::mode;
+use rt::abi::{SegmentInfo, mode, rfork};
 use rt::process::{self, Fork};
 use rt::stats::Counters;
 use rt::{Errno, File, Segment, Stat64};
@@ -22,10 +22,12 @@ pub const CASES: &[Case] = &[
     Case::asked("swap.free", free),
     Case::asked("swap.far", far),
     Case::asked("swap.calls", calls),
+    Case::asked("swap.told", told),
     Case::asked("swap.killed-owner", killed_owner),
     // With a guest of their own each.
     Case::asked("swap-place.none", none),
     Case::asked("swap-place.full", full),
+    Case::asked("swap-place.part", part),
     Case {
         expect: Expect::Dies(&["swap damaged: page at"]),
         when: When::Asked,
@@ -40,6 +42,7 @@ pub const CASES: &[Case] = &[
     Case::asked("swap-small.fork", small_fork),
     Case::asked("swap-small.scattered", scattered),
     Case::asked("swap-small.out", out_of_swap),
+    Case::asked("swap-small.biggest", biggest),
 ];
 
 const PAGES: usize = 100;
@@ -226,6 +229,51 @@ fn calls() -> Verdict {
     equal("the pages", segment.bytes(), &patterned(1, 0, 4 * PG))
 }
 
+/// What the kernel says of the memory of a process.
+fn info(segment: &Segment) -> Result<SegmentInfo, Why> {
+    let base = segment.bytes().as_ptr() as u64;
+    let mut all = process::segments(rt::sys::getpid());
+    let found = all.find(|info| info.base == base);
+    found.ok_or_else(|| Why("no such segment".into()))
+}
+
+/// A program learns where its pages are.
+fn told() -> Verdict {
+    let (all, mut segment) = (PAGES as u64, dirty(1, PAGES)?);
+    let states = |info: SegmentInfo| (info.dirty, info.backed, info.swapped);
+    same("stored", states(info(&segment)?), (all, 0, 0))?;
+    out(&segment)?;
+    same("out", states(info(&segment)?), (0, 0, all))?;
+    for page in segment.bytes().chunks(PG).take(10) {
+        core::hint::black_box(page[0]);
+    }
+    let now = info(&segment)?;
+    let came = now.page_ins;
+    ensure!(came >= 10 && now.ahead > 0, "{now:?}");
+    same("loaded", states(now), (0, came, all - came))?;
+    segment.bytes_mut()[0] = 9;
+    same(
+        "stored to",
+        states(info(&segment)?),
+        (1, came - 1, all - came),
+    )?;
+    same("left again", out(&segment)?, came)?;
+    let now = info(&segment)?;
+    same("written", now.page_outs, all + 1)?;
+    same("not written", now.evictions, came - 1)?;
+    let scratch = Scratch::patterned("swap.told", 2, LEN)?;
+    let mut asleep = scratch.asleep(PAGES)?;
+    core::hint::black_box(asleep.bytes()[5 * PG]);
+    asleep.bytes_mut()[50 * PG] = 1;
+    let now = info(&asleep)?;
+    same("all pages", now.asleep + now.clean + now.dirty, all)?;
+    let eager = Counters::now()?.get(Stat64::Eager) != 0;
+    ensure!(eager || now.dirty == 1 && now.clean >= 1, "{now:?}");
+    let total: u64 = process::segments(1).map(|info| info.size).sum();
+    ensure!(total > 0, "init has no memory");
+    same("nobody's", process::segments(99_999).count(), 0)
+}
+
 /// A process ends at any moment of its page-outs; nothing is left of it.
 fn killed_owner() -> Verdict {
     for round in 0..10 {
@@ -268,6 +316,58 @@ fn full() -> Verdict {
     let segment = dirty(2, 1500)?;
     same("pages moved", out(&segment)?, 1500)?;
     equal("the pages", segment.bytes(), &patterned(2, 0, 1500 * PG))
+}
+
+/// Runs `body` in a process of another account; returns its number when it has called
+/// the function that it is given.
+fn in_another_account(body: impl FnOnce(&dyn Fn()) -> Verdict) -> Result<u64, Why> {
+    let (tell, told) = File::pipe()?;
+    match process::fork_with(rfork::NOTES)? {
+        Fork::Parent(pid) => {
+            drop(told);
+            same("bytes", tell.read(&mut [0])?, 1)?;
+            Ok(pid)
+        }
+        Fork::Child => {
+            drop(tell);
+            let ready = || {
+                let _ = told.write_all(b"x");
+            };
+            match body(&ready) {
+                Ok(()) => process::exit_now(0, ""),
+                Err(Why(text)) => process::exit_now(1, &text),
+            }
+        }
+    }
+}
+
+/// Swap has 8192 pages. A program that takes all that it may leaves some to others.
+fn part() -> Verdict {
+    let segment = dirty(3, PAGES)?;
+    let greedy = in_another_account(|ready| {
+        const PART: usize = 500;
+        let mut kept = vec![];
+        for _ in 0..20 {
+            let part = dirty(4, PART)?;
+            let result = part.page_out(0, PART * PG);
+            kept.push(part);
+            if result.is_err() {
+                fails("its part", result, Errno::ENOSPC)?;
+                ensure!(kept.len() > 8, "only {} pages", kept.len() * PART);
+                ready();
+                rt::sys::sleep(u64::MAX / 4)?;
+            }
+        }
+        Err(Why("it could take everything".into()))
+    })?;
+    same("pages moved", out(&segment)?, PAGES as u64)?;
+    equal("the pages", segment.bytes(), &patterned(3, 0, LEN))?;
+    process::kill(greedy, "enough")?;
+    process::wait_for(greedy, |_| {})?;
+    // Its room is free again.
+    let segment = dirty(5, 5000)?;
+    same("pages moved", out(&segment)?, 5000)?;
+    equal("the pages", segment.bytes(), &patterned(5, 0, 5000 * PG))
 }
 
 /// The file by which the host is told to change the image, and that by which it
@@ -446,6 +546,29 @@ fn scattered() -> Verdict {
     check_words("far", &far, 1, pages())?;
     check_words("near", &near, 2, 0..PRESS)?;
     check_words("far again", &far, 1, pages())
+}
+
+/// A program with much in swap and little in memory has to end where both run out, not
+/// the one that has more in memory.
+fn biggest() -> Verdict {
+    let idle = in_another_account(|ready| {
+        let pages = 100 << 20 >> 12;
+        let mut segment = Segment::attach("memory", pages * PG)?;
+        store_words(&mut segment, 1, 0..pages);
+        out(&segment)?;
+        ready();
+        rt::sys::sleep(u64::MAX / 4)?;
+        Ok(())
+    })?;
+    let pages = 85 << 20 >> 12;
+    let mut segment = Segment::attach("memory", pages * PG)?;
+    store_words(&mut segment, 2, 0..pages);
+    check_words("mine", &segment, 2, 0..pages)?;
+    let ended = process::wait_for(idle, |_| {})?;
+    let (status, text) = (u32::from(ended.status()), ended.text());
+    ensure!(status == rt::abi::STATUS_KILLED, "status {status}");
+    ensure!(text.contains("out of memory"), "{text}");
+    Ok(())
 }
 
 /// More than memory and swap have: whoever stores is told and ends; others carry on.

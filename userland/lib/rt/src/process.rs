@@ -1,7 +1,7 @@
 //! Processes: making them, waiting for them, ending.
 
 use crate::{io, sys};
-use abi::{Call, Errno, ProcessInfo, Slice, WaitMessage, rfork};
+use abi::{Call, Errno, ProcessInfo, SegmentInfo, Slice, WaitMessage, rfork};
 use alloc::vec::Vec;
 
 /// Ends this process: flushes standard output, then passes `status` (0 is
@@ -66,6 +66,18 @@ pub fn list() -> impl Iterator<Item = ProcessInfo> {
         let mut info = ProcessInfo::default();
         // SAFETY: the kernel writes one `ProcessInfo`.
         let next = unsafe { sys::call2(Call::ProcInfo, index, &raw mut info as u64) };
+        index = next.ok().filter(|next| *next != 0)?;
+        Some(info)
+    })
+}
+
+/// The segments of a process, as they are met; none if there is no such process.
+pub fn segments(pid: u64) -> impl Iterator<Item = SegmentInfo> {
+    let mut index = 0;
+    core::iter::from_fn(move || {
+        let mut info = SegmentInfo::default();
+        // SAFETY: the kernel writes one `SegmentInfo`.
+        let next = unsafe { sys::call3(Call::MemInfo, pid, index, &raw mut info as u64) };
         index = next.ok().filter(|next| *next != 0)?;
         Some(info)
     })
