@@ -146,7 +146,7 @@ impl Memory for View {
     }
 
     fn sum(&self, frame: Frame) -> u32 {
-        vm::checksum(named::words(frame))
+        named::checksum(frame)
     }
 
     fn alloc_node(&mut self) -> Option<Frame> {

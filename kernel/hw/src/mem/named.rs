@@ -138,11 +138,10 @@ pub fn copy_between(from: (Frame, usize), to: (Frame, usize), len: usize) {
     page::copy_between(from, to, len);
 }
 
-/// The 512 words of a frame of data.
-#[inline]
-pub fn words(frame: Frame) -> impl Iterator<Item = u64> {
+/// The [`vm::checksum`] of a frame of data.
+pub fn checksum(frame: Frame) -> u32 {
     words::data(frame);
-    (0..page::SIZE / 8).map(move |index| page::read_word(frame, index))
+    page::checksum(frame)
 }
 
 /// Zeroes `len` bytes from byte `at` of a frame that may be written.

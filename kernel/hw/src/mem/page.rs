@@ -142,6 +142,14 @@ pub(super) fn read_word(frame: Frame, index: usize) -> u64 {
     unsafe { address(frame).cast::<u64>().add(index).read_volatile() }
 }
 
+/// The [`vm::checksum`] of a frame that no program can store to meanwhile.
+pub(super) fn checksum(frame: Frame) -> u32 {
+    let start = address(frame).cast::<u64>();
+    // SAFETY: aligned and inside the frame. If a device changes it meanwhile, the sum is
+    // wrong, and nothing else.
+    vm::checksum((0..SIZE / 8).map(|index| unsafe { start.add(index).read() }))
+}
+
 /// The first of words `at..end` of a frame that is not 0, or `end`. Four at a time:
 /// most are 0 where this is asked. Volatile, for the processor sets bits in the words
 /// of page tables.
