@@ -3,8 +3,8 @@
 use dormouse_qemu_tests::{assert_passed, guest, run, scratch};
 use runner::{Guest, Swap};
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -57,6 +57,7 @@ fn swap_is_on_an_image_or_in_a_directory_of_the_host_or_nowhere() {
 /// A guest that runs one case of the suite.
 fn case(share: &Path, name: &str) -> Guest {
     let guest = guest(share).option("test", "1").option("poison", "1");
+    let guest = guest.timeout(Duration::from_secs(300));
     guest.command(format!("suite {name}"))
 }
 
@@ -122,27 +123,61 @@ fn damage(image: &File) {
 #[test]
 fn a_bit_that_changes_in_the_image_is_a_note_and_no_wrong_data() {
     let (share, place) = (scratch(), scratch());
-    let path = place.path().join("image");
-    let image = File::options()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(&path)
-        .unwrap();
+    let (path, image) = image(place.path());
+    let guest = case(share.path(), "swap-place.damaged").swap(Swap::Image(path));
+    with_host(share.path(), &guest, move |_| damage(&image));
+}
+
+#[test]
+fn the_image_shrinks_when_pages_are_given_up() {
+    let (share, place) = (scratch(), scratch());
+    let (path, image) = image(place.path());
+    let pages = move || image.metadata().unwrap().blocks() / 8;
+    let guest = case(share.path(), "swap-place.shrinks").swap(Swap::Image(path));
+    with_host(share.path(), &guest, move |turn| {
+        let (least, most) = match turn {
+            0 => (4000, 4300),
+            1 => (3000, 3300),
+            _ => (0, 300),
+        };
+        // The guest's device does it in its own time.
+        for _ in 0..500 {
+            if (least..=most).contains(&pages()) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        panic!("turn {turn}: {} pages are stored", pages());
+    });
+}
+
+/// A new image.
+fn image(folder: &Path) -> (PathBuf, File) {
+    let path = folder.join("image");
+    let mut options = File::options();
+    let image = options.read(true).write(true).create_new(true).open(&path);
+    let image = image.unwrap();
     image.set_len(IMAGE).unwrap();
-    let (ready, go) = (share.path().join("ready"), share.path().join("go"));
+    (path, image)
+}
+
+/// Runs a guest whose case waits for the host, which then calls `answer` with the number
+/// of times that it has before.
+fn with_host(share: &Path, guest: &Guest, answer: impl Fn(u32) + Send + 'static) {
+    let (ready, go) = (share.join("ready"), share.join("go"));
     let over = Arc::new(AtomicBool::new(false));
     let seen = over.clone();
     let host = thread::spawn(move || {
+        let mut turn = 0;
         while !seen.load(Ordering::Relaxed) {
             if ready.exists() && !go.exists() {
-                damage(&image);
+                answer(turn);
+                turn += 1;
                 fs::write(&go, "").unwrap();
             }
             thread::sleep(Duration::from_millis(20));
         }
     });
-    let guest = case(share.path(), "swap-place.damaged").swap(Swap::Image(path));
     let outcome = guest.run().unwrap();
     over.store(true, Ordering::Relaxed);
     host.join().unwrap();

@@ -28,6 +28,7 @@ pub const CASES: &[Case] = &[
     Case::asked("swap-place.none", none),
     Case::asked("swap-place.full", full),
     Case::asked("swap-place.part", part),
+    Case::asked("swap-place.shrinks", shrinks),
     Case {
         expect: Expect::Dies(&["swap damaged: page at"]),
         when: When::Asked,
@@ -375,16 +376,35 @@ fn part() -> Verdict {
 const READY: &str = "/n/host/ready";
 const GO: &str = "/n/host/go";
 
-fn damaged() -> Verdict {
-    let segment = dirty(1, PAGES)?;
-    out(&segment)?;
+/// Tells the host, and waits for its answer.
+fn host_answers() -> Verdict {
     File::create(READY, mode::OWRITE, 0o644)?;
     while File::open(GO, mode::OREAD).is_err() {
         rt::sys::sleep(10_000_000)?;
     }
     // The case may run again.
     rt::sys::remove(READY)?;
-    rt::sys::remove(GO)?;
+    Ok(rt::sys::remove(GO)?)
+}
+
+/// The host looks at the size of the image while it is in use, and afterwards.
+fn shrinks() -> Verdict {
+    let mut segment = dirty(1, 4000)?;
+    same("pages moved", out(&segment)?, 4000)?;
+    host_answers()?;
+    // Pages that are stored to again, and pages that are given up, one of four each.
+    segment.free(0, 1000 * PG)?;
+    store_words(&mut segment, 2, 1000..2000);
+    out(&segment)?;
+    host_answers()?;
+    drop(segment);
+    host_answers()
+}
+
+fn damaged() -> Verdict {
+    let segment = dirty(1, PAGES)?;
+    out(&segment)?;
+    host_answers()?;
     // A system call fails, and the process goes on.
     let file = File::create("/tmp/damaged", mode::OWRITE, 0o644)?;
     let written = file.write_all_at(segment.bytes(), 0);

@@ -11,10 +11,11 @@
 //! [`Tree::request`] answers a request at once, or returns the [`Transfer`] with the
 //! device that it needs; [`Tree::finish`] gives the answer to that. Two transfers
 //! under way never touch the same page when one of them changes it, so blocks that
-//! become free are not in use by the device.
+//! become free are not in use by the device. Once many have become free, the device
+//! is to discard them ([`Tree::next_discard`]), so that a sparse image shrinks.
 //!
 //! Nothing here panics or aborts for lack of memory, whatever a client sends. The
-//! memory in use is bounded by the device's blocks: a bit for each, and 24 bytes for
+//! memory in use is bounded by the device's blocks: two bits for each, and 24 bytes for
 //! each run of pages that lie side by side in the file and on the device.
 #![no_std]
 #![forbid(unsafe_code)]

@@ -2,6 +2,7 @@
 
 use abi::Errno;
 use alloc::vec::Vec;
+use core::ops::Range;
 use ninep::consts::{IOHDRSZ, VERSION_L, VERSION_UNKNOWN, getattr, open, qid, setattr, unlink};
 use ninep::{Attr, ByteStr, DirEntry, Qid, Reply, Request, SetAttr, StatFs};
 
@@ -16,6 +17,8 @@ pub const PAGES_MAX: usize = 32;
 /// Bytes of the longest message: the head of a write with room to spare, and its
 /// pages.
 pub const MSIZE: u32 = (PAGES_MAX as u32 + 1) * PAGE as u32;
+/// Free blocks that are worth discarding.
+const DISCARD_WORTH: u32 = 256;
 /// Most files at a time: more than there can be segments of processes.
 const FILES_MAX: usize = 16 * 1024;
 /// Bytes of the longest name.
@@ -60,6 +63,10 @@ pub struct Tree {
     next_id: u64,
     fids: Fids,
     flying: Flying,
+    /// Blocks that the device is discarding.
+    discarding: u32,
+    /// All that can be is discarded.
+    discards: bool,
     /// Bytes of the longest message that the client takes.
     msize: u32,
 }
@@ -77,6 +84,8 @@ impl Tree {
             next_id: ROOT_ID + 1,
             fids: Fids::default(),
             flying: Flying::default(),
+            discarding: 0,
+            discards: false,
             msize: MSIZE,
         })
     }
@@ -172,6 +181,28 @@ impl Tree {
         };
         self.let_go(Object::File(transfer.file()));
         Some((transfer.tag, answer))
+    }
+
+    /// Blocks that the device should discard now, at most `most` in a row:
+    /// [`Tree::discarded`] says that it has. Nobody uses them meanwhile. There are some
+    /// once so many have become free that it is worth it, until none is left.
+    pub fn next_discard(&mut self, most: u32) -> Option<Range<u32>> {
+        self.discards |= self.blocks.stale() >= DISCARD_WORTH;
+        if !self.discards {
+            return None;
+        }
+        let blocks = self.blocks.take_stale(most);
+        match &blocks {
+            Some(blocks) => self.discarding += blocks.end - blocks.start,
+            None => self.discards = false,
+        }
+        blocks
+    }
+
+    /// The device has discarded these blocks, or could not.
+    pub fn discarded(&mut self, blocks: Range<u32>) {
+        self.discarding -= blocks.end - blocks.start;
+        self.blocks.give_discarded(blocks);
     }
 
     fn file(&self, index: usize) -> Result<&File, Errno> {
@@ -562,8 +593,11 @@ impl Tree {
                 break;
             }
         }
-        if transfer.pages() == 0 {
-            return Err(Errno::ENOSPC);
+        match (transfer.pages(), self.discarding) {
+            (0, 0) => return Err(Errno::ENOSPC),
+            // Some blocks will be free in a moment.
+            (0, _) => return Ok(Step::Wait),
+            _ => {}
         }
         self.begin(transfer)
     }

@@ -247,3 +247,47 @@ fn the_directory_lists_names_and_nothing_else_is_in_it() {
     assert_eq!(names.len(), 1);
     assert_eq!(names[0].as_byte_str().bytes(), b"b");
 }
+
+#[test]
+fn blocks_that_became_free_are_discarded_and_used_by_nobody_meanwhile() {
+    const BLOCKS: u64 = 400;
+    let mut disk = Disk::new(BLOCKS as u32);
+    let fill = |disk: &mut Disk, fid, pages: u64| {
+        for at in (0..pages).step_by(20) {
+            assert_eq!(disk.write(fid, at, &page(7).repeat(20)), Ok(20));
+        }
+    };
+    disk.create(2, "a").unwrap();
+    disk.create(3, "b").unwrap();
+    fill(&mut disk, 2, 240);
+    fill(&mut disk, 3, 160);
+    disk.unlink("a").unwrap();
+    disk.clunk(2);
+    assert_eq!(disk.tree.next_discard(100), None, "it is not worth it");
+    disk.write(3, 0, &page(0).repeat(16)).unwrap();
+    let mut under = Vec::new();
+    while let Some(blocks) = disk.tree.next_discard(100) {
+        assert!(blocks.len() <= 100);
+        for block in blocks.clone() {
+            disk.blocks[block as usize] = page(0);
+        }
+        under.push(blocks);
+    }
+    let all: usize = under.iter().map(ExactSizeIterator::len).sum();
+    assert_eq!((all, disk.free()), (256, 0));
+    // A write waits for blocks that are about to be free.
+    let data = page(9);
+    let write = Request::Write {
+        fid: 3,
+        offset: 1000 * PAGE,
+        data: &data,
+    };
+    assert!(matches!(disk.request(1, &write), Ok(Outcome::Blocked)));
+    for blocks in under {
+        disk.tree.discarded(blocks);
+    }
+    assert_eq!(disk.write(3, 1000, &data), Ok(1));
+    assert_eq!(disk.free(), 255);
+    assert_eq!(disk.tree.next_discard(100), None, "there are no more");
+    assert_eq!(disk.read(3, 16, 20).unwrap(), page(7).repeat(20));
+}

@@ -2,8 +2,9 @@
 
 use crate::PAGE;
 use crate::buffer::Buffer;
-use crate::head::{Head, Heads};
+use crate::head::{Head, Heads, Views};
 use alloc::collections::VecDeque;
+use core::ops::Range;
 use core::sync::atomic::{Ordering, fence};
 use rt::{Errno, Failure, Named, Port};
 use virtio::memory::{self, Memory};
@@ -15,6 +16,8 @@ use virtio_drivers::transport::{DeviceType, Transport};
 
 /// Descriptors in the queue; a request takes three.
 pub(crate) const QUEUE: usize = 128;
+/// The device can discard. Virtio 1.2, 5.2.3.
+const DISCARD: Feature = Feature::from_bits_retain(1 << 13);
 /// The only queue that is used.
 const REQUESTS: u16 = 0;
 /// Bytes for the queue itself, in pieces of whole pages, and for the heads.
@@ -33,6 +36,14 @@ pub enum Direction {
     Read,
     /// To the device.
     Write,
+}
+
+/// The requests of the device.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Read,
+    Write,
+    Discard,
 }
 
 /// Pages of a buffer that lie side by side on the device.
@@ -103,6 +114,14 @@ impl<K> Job<K> {
     }
 }
 
+/// The device is done with something.
+pub enum Completion<K> {
+    /// A job.
+    Job(Done<K>),
+    /// A discard of these blocks, or an attempt.
+    Discard(Range<u32>),
+}
+
 /// A job that is over.
 pub struct Done<K> {
     /// Whose job it was.
@@ -113,12 +132,19 @@ pub struct Done<K> {
     pub result: Result<(), Errno>,
 }
 
-/// A piece that the device is working on.
-#[derive(Clone, Copy)]
+/// A request that the device is working on.
+#[derive(Clone)]
 struct Flight {
-    job: usize,
     head: Head,
-    piece: Piece,
+    what: What,
+}
+
+#[derive(Clone)]
+enum What {
+    /// A piece of a job.
+    Piece(usize, Piece),
+    /// A discard of blocks.
+    Discard(Range<u32>),
 }
 
 /// A virtio-blk device.
@@ -127,10 +153,12 @@ pub struct Disk<K> {
     transport: PciTransport,
     heads: Heads,
     blocks: u64,
+    /// Most blocks of one discard; 0: the device has none.
+    discard_max: u32,
     jobs: [Option<Job<K>>; JOBS],
     /// Jobs with pieces that are not begun, in order.
     waiting: VecDeque<usize>,
-    /// Pieces in flight, by the queue's token.
+    /// Requests in flight, by the queue's token.
     flying: [Option<Flight>; QUEUE],
     /// Requests were submitted without a notification of the device.
     unkicked: bool,
@@ -158,11 +186,15 @@ impl<K> Disk<K> {
         memory::attach(OWN_LEN + room).about("dma memory")?;
         let features = found
             .transport
-            .begin_init(Feature::VERSION_1 | Feature::RING_EVENT_IDX);
+            .begin_init(Feature::VERSION_1 | Feature::RING_EVENT_IDX | DISCARD);
         if !features.contains(Feature::VERSION_1) {
             return Err(Failure::new("virtio-blk device: not a modern one"));
         }
         let blocks = capacity(&found.transport)?;
+        let discard_max = match features.contains(DISCARD) {
+            true => discard_max(&found.transport)?,
+            false => 0,
+        };
         found
             .route(REQUESTS)
             .about("virtio-blk device: interrupt")?;
@@ -175,6 +207,7 @@ impl<K> Disk<K> {
             transport: found.transport,
             heads: Heads::new().about("dma memory")?,
             blocks,
+            discard_max,
             jobs: [const { None }; JOBS],
             waiting: VecDeque::with_capacity(JOBS),
             flying: [const { None }; QUEUE],
@@ -185,6 +218,38 @@ impl<K> Disk<K> {
     /// Blocks of the device.
     pub fn blocks(&self) -> u64 {
         self.blocks
+    }
+
+    /// Most blocks of one discard; 0: the device has none.
+    pub fn discard_max(&self) -> u32 {
+        self.discard_max
+    }
+
+    /// Tells the device that nobody needs what these blocks hold, at most
+    /// [`Disk::discard_max`]; [`Disk::completed`] tells when that is done.
+    ///
+    /// # Errors
+    /// `EBUSY`: there are too many requests.
+    pub fn discard(&mut self, blocks: Range<u32>) -> Result<(), Errno> {
+        let count = blocks.end.saturating_sub(blocks.start);
+        let head = self.heads.take_discard(blocks.start.into(), count);
+        let head = head.ok_or(Errno::EBUSY)?;
+        let Views {
+            header,
+            range,
+            status,
+        } = self.heads.views(head);
+        // SAFETY: as in `submit`; the range is part of the head.
+        let token = unsafe { self.queue.add(&[header, range], &mut [status]) };
+        let what = What::Discard(blocks);
+        self.enter(token.map_err(|_| Errno::EIO)?, Flight { head, what })
+    }
+
+    /// Notes a request that the device has.
+    fn enter(&mut self, token: u16, flight: Flight) -> Result<(), Errno> {
+        *self.flying.get_mut(usize::from(token)).ok_or(Errno::EIO)? = Some(flight);
+        self.unkicked = true;
+        Ok(())
     }
 
     /// Returns true if a job can begin.
@@ -214,10 +279,14 @@ impl<K> Disk<K> {
                 self.waiting.pop_front();
                 continue;
             };
-            let Some(head) = self.heads.take(job.direction, piece.block) else {
+            let kind = match job.direction {
+                Direction::Read => Kind::Read,
+                Direction::Write => Kind::Write,
+            };
+            let Some(head) = self.heads.take(kind, piece.block) else {
                 return Ok(());
             };
-            let (header, status) = self.heads.views(head);
+            let Views { header, status, .. } = self.heads.views(head);
             let data = job.buffer.data_mut(range(piece));
             // SAFETY: (1) all views are of DMA memory, which is never unmapped;
             // (2) head and buffer stay in `flying` and `jobs`, inaccessible, until
@@ -228,15 +297,10 @@ impl<K> Disk<K> {
                     Direction::Write => self.queue.add(&[header, data], &mut [status]),
                 }
             };
-            let token = usize::from(token.map_err(|_| Errno::EIO)?);
-            *self.flying.get_mut(token).ok_or(Errno::EIO)? = Some(Flight {
-                job: index,
-                head,
-                piece,
-            });
             job.begun += 1;
             job.flying += 1;
-            self.unkicked = true;
+            let what = What::Piece(index, piece);
+            self.enter(token.map_err(|_| Errno::EIO)?, Flight { head, what })?;
         }
         Ok(())
     }
@@ -255,12 +319,12 @@ impl<K> Disk<K> {
         }
     }
 
-    /// The next job that is over. `None`: an interrupt will announce it.
+    /// The next thing that is over. `None`: an interrupt will announce it.
     ///
     /// # Errors
     /// `EIO`: the device completed a request that it does not have. The device is
     /// unusable from then on.
-    pub fn completed(&mut self) -> Result<Option<Done<K>>, Errno> {
+    pub fn completed(&mut self) -> Result<Option<Completion<K>>, Errno> {
         loop {
             let over = |job: &Option<Job<K>>| job.as_ref().is_some_and(Job::is_over);
             if let Some(place) = self.jobs.iter_mut().find(|job| over(job))
@@ -268,21 +332,22 @@ impl<K> Disk<K> {
             {
                 let result = if job.failed { Err(Errno::EIO) } else { Ok(()) };
                 let Job { key, buffer, .. } = job;
-                return Ok(Some(Done {
+                return Ok(Some(Completion::Job(Done {
                     key,
                     buffer,
                     result,
-                }));
+                })));
             }
-            if !self.pop()? {
-                return Ok(None);
+            match self.pop()? {
+                None => return Ok(None),
+                Some(What::Discard(blocks)) => return Ok(Some(Completion::Discard(blocks))),
+                Some(What::Piece(..)) => self.submit()?,
             }
-            self.submit()?;
         }
     }
 
-    /// Takes one completed request from the device; `false`: there is none.
-    fn pop(&mut self) -> Result<bool, Errno> {
+    /// Takes one completed request from the device; `None`: there is none.
+    fn pop(&mut self) -> Result<Option<What>, Errno> {
         if !self.queue.can_pop() {
             // Popping has told the device up to which index no interrupt is needed.
             // Completions from before the device saw this raise none, so check again
@@ -290,13 +355,28 @@ impl<K> Disk<K> {
             fence(Ordering::SeqCst);
         }
         let Some(token) = self.queue.peek_used() else {
-            return Ok(false);
+            return Ok(None);
         };
         let flying = self.flying.get_mut(usize::from(token));
-        let flight = flying.and_then(Option::take).ok_or(Errno::EIO)?;
-        let job = self.jobs[flight.job].as_mut().ok_or(Errno::EIO)?;
-        let (header, status) = self.heads.views(flight.head);
-        let data = job.buffer.data_mut(range(flight.piece));
+        let Flight { head, what } = flying.and_then(Option::take).ok_or(Errno::EIO)?;
+        let Views {
+            header,
+            range: discarded,
+            status,
+        } = self.heads.views(head);
+        let What::Piece(index, piece) = what else {
+            // SAFETY: the same views as in `discard`.
+            let popped = unsafe {
+                let parts = [&header[..], &discarded[..]];
+                self.queue.pop_used(token, &parts, &mut [status])
+            };
+            popped.map_err(|_| Errno::EIO)?;
+            // What was not discarded takes room, and no more.
+            self.heads.give_back(head);
+            return Ok(Some(what));
+        };
+        let job = self.jobs[index].as_mut().ok_or(Errno::EIO)?;
+        let data = job.buffer.data_mut(range(piece));
         // SAFETY: the same views as in `submit`.
         let popped = unsafe {
             match job.direction {
@@ -306,14 +386,23 @@ impl<K> Disk<K> {
         };
         popped.map_err(|_| Errno::EIO)?;
         job.flying -= 1;
-        job.failed |= !self.heads.give_back(flight.head);
-        Ok(true)
+        job.failed |= !self.heads.give_back(head);
+        Ok(Some(what))
     }
 }
 
 /// The pages of a piece in its buffer.
-fn range(piece: Piece) -> core::ops::Range<usize> {
+fn range(piece: Piece) -> Range<usize> {
     piece.page as usize..(piece.page + piece.pages) as usize
+}
+
+/// Most blocks of one discard, from the device's configuration
+/// (`max_discard_sectors[4]`).
+fn discard_max(transport: &PciTransport) -> Result<u32, Failure> {
+    let sectors: Result<u32, _> = transport.read_config_space(36);
+    let sectors =
+        sectors.map_err(|why| Failure::new(format_args!("virtio-blk device: discard: {why}")))?;
+    Ok(sectors / (PAGE as u64 / SECTOR) as u32)
 }
 
 /// Whole blocks of the device, from its configuration (`sectors[8]`).

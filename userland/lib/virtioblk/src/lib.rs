@@ -20,7 +20,7 @@ mod disk;
 mod head;
 
 pub use buffer::{Buffer, Pool};
-pub use disk::{Direction, Disk, Done, Job, PAGES_MAX, Piece};
+pub use disk::{Completion, Direction, Disk, Done, Job, PAGES_MAX, Piece};
 
 /// Bytes of a page of a buffer, and of a block.
 pub const PAGE: usize = rt::abi::PAGE as usize;

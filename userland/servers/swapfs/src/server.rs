@@ -8,7 +8,7 @@ use ninep::{List, Reply, Request};
 use rt::abi::Received;
 use rt::{Errno, Failure, File, Named, Port, send, sys};
 use swaptree::{Answer, Id, MSIZE, PAGE, PAGES_MAX, Place, Step, Tree};
-use virtioblk::{Buffer, Direction, Disk, Done, Job, Piece, Pool};
+use virtioblk::{Buffer, Completion, Direction, Disk, Done, Job, Piece, Pool};
 
 /// Key of the kernel's channel at the receive port.
 pub const REQUESTS: u64 = 0;
@@ -27,6 +27,8 @@ const _: () = assert!(MSIZE as usize <= WRITE_HEAD + (PAGES_MAX + 1) * PAGE as u
 
 /// Most requests that wait to be served: more than the kernel has tags.
 const WAITING_MAX: usize = 128;
+/// Most discards under way.
+const DISCARDS: usize = 4;
 /// Interval of a look at the device while there is no buffer to receive into.
 const LOOK_NS: u64 = 100_000;
 /// Bytes of the longest reply without its payload.
@@ -51,6 +53,8 @@ pub struct Server {
     /// Came, and not served yet.
     waiting: VecDeque<Message>,
     list: Box<[u8; LIST_LEN]>,
+    /// Discards under way.
+    discards: usize,
     hung_up: bool,
 }
 
@@ -83,6 +87,7 @@ impl Server {
             free: None,
             waiting: VecDeque::with_capacity(WAITING_MAX),
             list: Box::new([0; LIST_LEN]),
+            discards: 0,
             hung_up: false,
         })
     }
@@ -98,8 +103,30 @@ impl Server {
                     break;
                 }
             }
+            self.discard()?;
             self.disk.kick();
             self.receive()?;
+        }
+        Ok(())
+    }
+
+    /// Has the device discard what is free, a few pieces at a time and while no request
+    /// waits.
+    fn discard(&mut self) -> Result<(), Failure> {
+        let most = self.disk.discard_max();
+        while most > 0 && self.waiting.is_empty() && self.discards < DISCARDS {
+            let Some(blocks) = self.tree.next_discard(most) else {
+                break;
+            };
+            match self.disk.discard(blocks.clone()) {
+                Ok(()) => self.discards += 1,
+                Err(Errno::EBUSY) => {
+                    // They stay as they are.
+                    self.tree.discarded(blocks);
+                    break;
+                }
+                Err(errno) => return Err(errno).about("virtio-blk device"),
+            }
         }
         Ok(())
     }
@@ -230,12 +257,17 @@ impl Server {
     /// Answers the requests whose jobs are over.
     fn finish_jobs(&mut self) -> Result<(), Failure> {
         while let Some(done) = self.disk.completed().about("virtio-blk device")? {
-            let Done {
-                key,
-                buffer,
-                result,
-            } = done;
-            self.end(key, Some(buffer), result);
+            match done {
+                Completion::Job(Done {
+                    key,
+                    buffer,
+                    result,
+                }) => self.end(key, Some(buffer), result),
+                Completion::Discard(blocks) => {
+                    self.discards -= 1;
+                    self.tree.discarded(blocks);
+                }
+            }
         }
         Ok(())
     }
