@@ -153,14 +153,17 @@ fn send(found: &Found) -> Option<u32> {
     sent
 }
 
-/// The run of changed pages from `page` on that can leave together.
+/// The run of changed pages around `page` that can leave together.
 fn run(content: &vm::Segment, view: &mut View, page: u64) -> Range<u64> {
-    let end = page + vm::OUT_MAX;
-    let leaves = |at: &u64| {
+    let mut leaves = |at: &u64| {
         let changed = matches!(content.state(view, *at), PageState::Dirty(_));
         changed && !content.resolved_lately(*at) && !view.take_accessed(*at)
     };
-    page..page + (page..end).take_while(leaves).count() as u64
+    let end = page + vm::OUT_MAX;
+    let up = (page..end).take_while(&mut leaves).count() as u64;
+    let first = page.saturating_sub(if up > 0 { vm::OUT_MAX - up } else { 0 });
+    let down = (first..page).rev().take_while(leaves).count() as u64;
+    page - down..page + up
 }
 
 /// The frames of the machine.
@@ -260,6 +263,30 @@ impl Frames for AllFrames {
     }
 
     fn look(&mut self, frame: Frame) -> Look {
+        let look = match owners::only(frame) {
+            Some(owner) => self.look_at(owner, frame),
+            None => self.look_at_all(frame),
+        };
+        match look {
+            Look::Accessed if !self.spares => Look::Idle,
+            look => look,
+        }
+    }
+
+    fn evict(&mut self, frame: Frame) -> bool {
+        if let Some(owner) = owners::only(frame) {
+            return self.evict_one(owner);
+        }
+        let owners = owners::of(frame);
+        let mut owners = owners.iter().flat_map(|owners| owners.pages());
+        owners.all(|owner| self.evict_one(*owner))
+    }
+}
+
+impl AllFrames {
+    /// Looks at all pages that have a frame.
+    #[cold]
+    fn look_at_all(&self, frame: Frame) -> Look {
         let Some(owners) = owners::of(frame) else {
             return Look::Fixed;
         };
@@ -271,16 +298,10 @@ impl Frames for AllFrames {
         for owner in owners.pages() {
             match self.look_at(*owner, frame) {
                 Look::Fixed => return Look::Fixed,
-                Look::Accessed if self.spares => all = Look::Accessed,
-                Look::Accessed | Look::Idle => {}
+                Look::Accessed => all = Look::Accessed,
+                Look::Idle => {}
             }
         }
         all
-    }
-
-    fn evict(&mut self, frame: Frame) -> bool {
-        let owners = owners::of(frame);
-        let mut owners = owners.iter().flat_map(|owners| owners.pages());
-        owners.all(|owner| self.evict_one(*owner))
     }
 }

@@ -102,6 +102,15 @@ impl OwnerWord {
         ((self.0 >> TAG_BITS) as u32, (self.0 >> 34) as usize)
     }
 
+    /// The only owner, if there is one.
+    #[inline]
+    pub const fn only(self) -> Option<Owner> {
+        match self.0 & UNLISTED {
+            ONE => Some(Owner(self.0 >> TAG_BITS)),
+            _ => None,
+        }
+    }
+
     /// The number of owners; `None`: unlisted.
     pub const fn count(self) -> Option<usize> {
         match self.0 & UNLISTED {
@@ -375,7 +384,8 @@ mod tests {
         assert_eq!((owner.segment(), owner.page()), (segment, page));
         let word = OwnerWord::one(owner);
         assert_eq!(OwnerWord::from_bits(word.bits()), word);
-        assert_eq!(word.count(), Some(1));
+        assert_eq!((word.count(), word.only()), (Some(1), Some(owner)));
+        assert_eq!(OwnerWord::NOBODY.only(), None);
     }
 
     #[test]

@@ -72,6 +72,13 @@ impl Owners {
     }
 }
 
+/// The page that alone holds a frame of data, if that is so: the usual case.
+#[inline]
+pub fn only(frame: Frame) -> Option<Owner> {
+    let now = OwnerWord::from_bits(words::owners(frame).load(Relaxed));
+    now.only().filter(|_| words::holders(frame) == Some(1))
+}
+
 /// The pages that have a frame of data; `None` if there is none, or if not all are
 /// known.
 pub fn of(frame: Frame) -> Option<Owners> {
