@@ -154,6 +154,9 @@ tee a < a; tee -a a < a; echo $?; wc a
 ## readlink
 ln -s 'some text' l; readlink l; readlink l no-such ../in/one; echo $?; readlink; echo $?; rm l
 
+## thrash
+thrash -n 0 2> /dev/null; echo $?; thrash x 2> /dev/null; echo $?; thrash -q 2> /dev/null; echo $?
+
 ## touch
 touch a; wc -c a; cp ../in/one b; touch b; cmp b ../in/one; echo $?; touch -c c; ls; touch no/d; echo $?
 
