@@ -131,6 +131,15 @@ pub const LIST: &[Mutation] = &[
         test: "a_store_during_a_page_out_wins",
     },
     Mutation {
+        drops: "rule 7: a page in memory and swap is written again after a store",
+        file: "kernel/vm/src/segment.rs",
+        from: "        if let PageState::Backed(_, file) = before {",
+        to: "        if let (PageState::Backed(_, file), true) = (before, page == u64::MAX) {",
+        package: "model-tests",
+        target: "rules",
+        test: "a_page_that_came_back_leaves_again_without_being_written_until_a_store",
+    },
+    Mutation {
         drops: "rule 14: bytes of swap are used only if they are those that were moved there",
         file: "kernel/vm/src/page_in.rs",
         from: "Ok(frame) if m.sum(frame) == place.sum => {",

@@ -16,11 +16,15 @@ const MEMORY: &str = "96M";
 /// that take all memory end soon.
 const SWAP: u64 = 256 << 20;
 
+/// A guest of the usual size.
+fn guest() -> Guest {
+    Guest::new().mem(MEMORY)
+}
+
 /// Runs `guest` with this shared directory and poison in all unwritten frames:
 /// the kernel panics if a program would see one.
 fn run_in(share: &Path, guest: Guest) -> Outcome {
     let guest = guest
-        .mem(MEMORY)
         .share(share)
         .option("test", "1")
         .option("left", "1")
@@ -50,10 +54,10 @@ fn run(guest: Guest) -> Outcome {
 /// Runs every case, or those the environment asks for; these have swap.
 fn usual() -> Guest {
     match env::var("DORMOUSE_CASES") {
-        Ok(cases) => Guest::new()
+        Ok(cases) => guest()
             .swap(Swap::Size(SWAP))
             .command(format!("suite {cases}")),
-        Err(_) => Guest::new(),
+        Err(_) => guest(),
     }
 }
 
@@ -72,7 +76,7 @@ const SWAPPED: &str = "swap.* evict.stored evict.forked";
 
 /// Those cases, with swap.
 fn swapping() -> Guest {
-    let guest = Guest::new().swap(Swap::Size(SWAP));
+    let guest = guest().swap(Swap::Size(SWAP));
     guest.command(format!("suite {SWAPPED}"))
 }
 
@@ -87,26 +91,44 @@ fn cases_with_swap_pass_eager() {
 }
 
 /// A sample for a guest in which every page that can leave memory leaves at once:
-/// instructions and calls that need several pages.
-const PRESSED: &str = "evict.forked evict.straddling evict.copy evict.state evict.stack evict.call";
+/// instructions and calls that need several pages, page states, notes, new programs.
+const PRESSED: &str = "evict.forked evict.straddling evict.copy evict.state evict.stack evict.call \
+    swap.* snapshot.* ragged.* write.* note.* exec.* registers.* sharing.*";
 
-/// That sample, or the cases that the environment asks for.
-fn pressed() -> Guest {
-    let cases = env::var("DORMOUSE_CASES").unwrap_or(PRESSED.to_string());
-    Guest::new()
+/// A guest with little memory in which every page that can leave it leaves at once.
+fn pressed(cases: &str) -> Guest {
+    guest()
+        .mem("64M")
         .pressure(true)
         .swap(Swap::Size(SWAP))
         .command(format!("suite {cases}"))
 }
 
+/// The sample, or the cases that the environment asks for.
+fn sample() -> Guest {
+    pressed(&env::var("DORMOUSE_CASES").unwrap_or(PRESSED.to_string()))
+}
+
 #[test]
 fn cases_pass_under_pressure_deferred() {
-    assert_passed(&run(pressed()));
+    assert_passed(&run(sample()));
 }
 
 #[test]
 fn cases_pass_under_pressure_eager() {
-    assert_passed(&run(pressed().eager(true)));
+    assert_passed(&run(sample().eager(true)));
+}
+
+#[test]
+#[ignore = "takes minutes; run with -- --ignored"]
+fn every_case_passes_under_pressure_deferred() {
+    assert_passed(&run(pressed("")));
+}
+
+#[test]
+#[ignore = "takes minutes; run with -- --ignored"]
+fn every_case_passes_under_pressure_eager() {
+    assert_passed(&run(pressed("").eager(true)));
 }
 
 /// Minutes of random calls and random programs: a hundred seeds and more.
@@ -117,7 +139,7 @@ fn the_long_cases_pass() {
         "suite fuzz.calls.long fuzz.wild.long random.long lies.random.long random.liar.long";
     // Random calls make files under random names.
     let share = scratch();
-    assert_passed(&run_in(share.path(), Guest::new().command(cases)));
+    assert_passed(&run_in(share.path(), guest().command(cases)));
 }
 
 /// Does what the suite is run with find anything? One frame is left unwritten.
@@ -125,7 +147,7 @@ fn the_long_cases_pass() {
 fn a_frame_that_nobody_wrote_is_found_before_a_program_sees_it() {
     for case in ["poison.mapped", "poison.copied"] {
         for (poison, found) in [("1", true), ("0", false)] {
-            let guest = Guest::new().mem(MEMORY).option("test", "1");
+            let guest = guest().option("test", "1");
             let guest = guest.option("poison", poison);
             let outcome = guest.command(format!("suite {case}")).run().unwrap();
             let console = &outcome.console;
@@ -142,13 +164,13 @@ fn a_frame_that_nobody_wrote_is_found_before_a_program_sees_it() {
 /// The calls of drivers, with their privileges.
 #[test]
 fn what_drivers_may_harms_nobody() {
-    let guest = Guest::new().option("drivers", "1");
+    let guest = guest().option("drivers", "1");
     assert_passed(&run(guest.command("suite drivers.*")));
 }
 
 #[test]
 fn the_judge_can_fail() {
-    let outcome = run(Guest::new().command("suite must-fail"));
+    let outcome = run(guest().command("suite must-fail"));
     let report = outcome.report();
     assert_eq!(outcome.exit_code, Some(EXIT_HALT), "{}", outcome.console);
     assert!(

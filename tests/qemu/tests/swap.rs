@@ -198,6 +198,78 @@ fn programs_use_more_than_the_memory() {
     assert_passed(&guest.run().unwrap());
 }
 
+/// Bytes of the sparse file that is larger than everything, and its pages with data.
+const FILE: u64 = 8 << 30;
+const DATA: u64 = 2000;
+const PAGE: u64 = 4096;
+/// The words of a page that guests look at.
+const WORDS: [u64; 4] = [0, 100, 300, 511];
+
+/// A word as the guest makes it: all differ.
+fn word(seed: u64, page: u64, at: u64) -> u64 {
+    (seed << 40 | page << 9 | at).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
+}
+
+fn read_word(file: &File, page: u64, at: u64) -> u64 {
+    let mut bytes = [0; 8];
+    file.read_exact_at(&mut bytes, page * PAGE + at * 8)
+        .unwrap();
+    u64::from_le_bytes(bytes)
+}
+
+/// A guest reads a file of 8 GiB, stores to `pages` pages of it and writes all of it
+/// back.
+fn window(case: &str, pages: u64) {
+    let share = scratch();
+    let path = share.path().join("large");
+    let mut options = File::options();
+    let file = options.read(true).write(true).create_new(true).open(&path);
+    let file = file.unwrap();
+    file.set_len(FILE).unwrap();
+    let data = |n: u64| n * (FILE / PAGE / DATA) + n * n % 1000;
+    for (page, at) in (0..DATA)
+        .map(data)
+        .flat_map(|page| WORDS.map(|at| (page, at)))
+    {
+        let bytes = word(99, page, at).to_le_bytes();
+        file.write_all_at(&bytes, page * PAGE + at * 8).unwrap();
+    }
+    let outcome = small(share.path(), case, Swap::Size(1 << 30))
+        .run()
+        .unwrap();
+    assert_passed(&outcome);
+    let stored = FILE / PAGE / 2 - pages / 2..FILE / PAGE / 2 - pages / 2 + pages;
+    for (page, at) in (0..DATA)
+        .map(data)
+        .flat_map(|page| WORDS.map(|at| (page, at)))
+    {
+        assert_eq!(
+            read_word(&file, page, at),
+            word(99, page, at),
+            "page {page}"
+        );
+    }
+    for page in stored.clone() {
+        assert_eq!(read_word(&file, page, 7), word(3, page, 7), "page {page}");
+    }
+    for page in [stored.start - 1, stored.end] {
+        assert_eq!(read_word(&file, page, 7), 0, "beside the window");
+    }
+    let blocks = file.metadata().unwrap().blocks() / 8;
+    assert!(blocks < pages + 2 * DATA, "{blocks} pages are stored");
+}
+
+#[test]
+fn a_file_of_8_gib_is_read_changed_and_written_back_in_64_mib() {
+    window("swap-small.window", 80 << 20 >> 12);
+}
+
+#[test]
+#[ignore = "takes minutes; run with -- --ignored"]
+fn much_of_a_file_of_8_gib_is_changed_in_64_mib() {
+    window("swap-large.window", 768 << 20 >> 12);
+}
+
 #[test]
 #[ignore = "takes minutes; run with -- --ignored"]
 fn programs_use_four_times_the_memory() {

@@ -15,6 +15,7 @@ mod gaps;
 mod hostile;
 mod kernel;
 mod large;
+mod larger;
 mod lies;
 mod limits;
 mod links;
@@ -163,6 +164,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         large::CASES,
         sharing::CASES,
         swap::CASES,
+        larger::CASES,
         hostile::CASES,
         limits::CASES,
         failing::CASES,

@@ -1,6 +1,7 @@
 //! Changed pages leave memory for swap and come back as they were. Here a program
 //! asks for it, so that each case knows which pages are where.
 
+use super::larger::store_words;
 use super::{Case, Expect, When};
 use crate::check::{PG, Scratch, Verdict, Why, equal, fails, other, pattern, patterned, same};
 use alloc::format;
@@ -35,22 +36,13 @@ pub const CASES: &[Case] = &[
         ..Case::new("swap-place.damaged", damaged)
     },
     Case::driver("swap-place.lost", lost),
-    // With little memory.
-    Case::asked("swap-small.alone", || alone(60 << 20 >> 12)),
-    Case::asked("swap-large.alone", || alone(256 << 20 >> 12)),
-    Case::asked("swap-small.several", || several(15 << 20 >> 12)),
-    Case::asked("swap-large.several", || several(64 << 20 >> 12)),
-    Case::asked("swap-small.fork", small_fork),
-    Case::asked("swap-small.scattered", scattered),
-    Case::asked("swap-small.out", out_of_swap),
-    Case::asked("swap-small.biggest", biggest),
 ];
 
-const PAGES: usize = 100;
-const LEN: usize = PAGES * PG;
+pub(super) const PAGES: usize = 100;
+pub(super) const LEN: usize = PAGES * PG;
 
 /// Memory with a pattern in all its pages.
-fn dirty(seed: u8, pages: usize) -> Result<Segment, Why> {
+pub(super) fn dirty(seed: u8, pages: usize) -> Result<Segment, Why> {
     let mut segment = Segment::attach("memory", pages * PG)?;
     let bytes = patterned(seed, 0, pages * PG);
     segment.bytes_mut().copy_from_slice(&bytes);
@@ -58,7 +50,7 @@ fn dirty(seed: u8, pages: usize) -> Result<Segment, Why> {
 }
 
 /// Moves all of a segment to swap.
-fn out(segment: &Segment) -> Result<u64, Why> {
+pub(super) fn out(segment: &Segment) -> Result<u64, Why> {
     Ok(segment.page_out(0, segment.len())?)
 }
 
@@ -321,7 +313,7 @@ fn full() -> Verdict {
 
 /// Runs `body` in a process of another account; returns its number when it has called
 /// the function that it is given.
-fn in_another_account(body: impl FnOnce(&dyn Fn()) -> Verdict) -> Result<u64, Why> {
+pub(super) fn in_another_account(body: impl FnOnce(&dyn Fn()) -> Verdict) -> Result<u64, Why> {
     let (tell, told) = File::pipe()?;
     match process::fork_with(rfork::NOTES)? {
         Fork::Parent(pid) => {
@@ -450,169 +442,4 @@ fn lost() -> Verdict {
         rt::sys::sleep(10_000_000)?;
     }
     equal("after the restart", survivor.bytes(), &patterned(2, 0, LEN))
-}
-
-/// One of the words of a page: all differ.
-fn word(seed: u64, page: usize, at: usize) -> u64 {
-    (seed << 40 | (page as u64) << 9 | at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
-}
-
-/// Words of a page that are looked at.
-const WORDS: [usize; 4] = [0, 100, 300, 511];
-
-/// Where a word is in the bytes of a segment.
-fn place(page: usize, at: usize) -> core::ops::Range<usize> {
-    page * PG + at * 8..page * PG + at * 8 + 8
-}
-
-/// Stores words of its own into each page.
-fn store_words(segment: &mut Segment, seed: u64, pages: impl Iterator<Item = usize>) {
-    for page in pages {
-        for at in WORDS {
-            let bytes = word(seed, page, at).to_le_bytes();
-            segment.bytes_mut()[place(page, at)].copy_from_slice(&bytes);
-        }
-    }
-}
-
-/// Checks the words of each page.
-fn check_words(
-    what: &str,
-    segment: &Segment,
-    seed: u64,
-    pages: impl Iterator<Item = usize>,
-) -> Verdict {
-    for page in pages {
-        for at in WORDS {
-            let got = &segment.bytes()[place(page, at)];
-            if got != word(seed, page, at).to_le_bytes() {
-                return Err(Why(format!("{what}: word {at} of page {page}: {got:?}")));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// One process with more pages than memory has.
-fn alone(pages: usize) -> Verdict {
-    let mut segment = Segment::attach("memory", pages * PG)?;
-    store_words(&mut segment, 1, 0..pages);
-    store_words(&mut segment, 2, (0..pages).step_by(10));
-    let all = (0..pages).rev();
-    check_words(
-        "changed",
-        &segment,
-        2,
-        all.clone().filter(|page| page % 10 == 0),
-    )?;
-    check_words("kept", &segment, 1, all.filter(|page| page % 10 != 0))
-}
-
-/// Runs `body` with its number in several processes at once.
-fn at_once(count: u64, body: impl Fn(u64) -> Verdict) -> Verdict {
-    let mut pids = vec![];
-    for number in 0..count {
-        match process::fork()? {
-            Fork::Parent(pid) => pids.push(pid),
-            Fork::Child => match body(number) {
-                Ok(()) => process::exit(0, ""),
-                Err(Why(text)) => process::exit(1, &text),
-            },
-        }
-    }
-    let mut result = Ok(());
-    for _ in pids {
-        let ended = process::wait()?;
-        let (pid, status, text) = (ended.pid(), ended.status(), ended.text());
-        if status != 0 && result.is_ok() {
-            result = Err(Why(format!("process {pid}: status {status}: {text}")));
-        }
-    }
-    result
-}
-
-/// Four processes that together have more pages than memory.
-fn several(pages: usize) -> Verdict {
-    at_once(4, |seed| {
-        let mut segment = Segment::attach("memory", pages * PG)?;
-        store_words(&mut segment, seed, 0..pages);
-        check_words("each its own", &segment, seed, 0..pages)
-    })
-}
-
-/// Processes that share pages in swap, and change some.
-fn small_fork() -> Verdict {
-    const PAGES: usize = 36 << 20 >> 12;
-    let mut segment = Segment::attach("memory", PAGES * PG)?;
-    store_words(&mut segment, 1, 0..PAGES);
-    other(|| {
-        store_words(&mut segment, 2, (0..PAGES).step_by(2));
-        check_words("the child's", &segment, 2, (0..PAGES).step_by(2))?;
-        check_words("not the child's", &segment, 1, (1..PAGES).step_by(2))
-    })?;
-    check_words("the parent's", &segment, 1, 0..PAGES)
-}
-
-/// A thousand pages of 16 TiB, and as many as the memory beside them.
-fn scattered() -> Verdict {
-    const SPAN: usize = 16 << 40;
-    const COUNT: usize = 1000;
-    const PRESS: usize = 56 << 20 >> 12;
-    let mut far = Segment::attach("memory", SPAN)?;
-    let pages = || (0..COUNT).map(|n| n * (SPAN / PG / COUNT));
-    store_words(&mut far, 1, pages());
-    let mut near = Segment::attach("memory", PRESS * PG)?;
-    store_words(&mut near, 2, 0..PRESS);
-    check_words("far", &far, 1, pages())?;
-    check_words("near", &near, 2, 0..PRESS)?;
-    check_words("far again", &far, 1, pages())
-}
-
-/// A program with much in swap and little in memory has to end where both run out, not
-/// the one that has more in memory.
-fn biggest() -> Verdict {
-    let idle = in_another_account(|ready| {
-        let pages = 100 << 20 >> 12;
-        let mut segment = Segment::attach("memory", pages * PG)?;
-        store_words(&mut segment, 1, 0..pages);
-        out(&segment)?;
-        ready();
-        rt::sys::sleep(u64::MAX / 4)?;
-        Ok(())
-    })?;
-    let pages = 85 << 20 >> 12;
-    let mut segment = Segment::attach("memory", pages * PG)?;
-    store_words(&mut segment, 2, 0..pages);
-    check_words("mine", &segment, 2, 0..pages)?;
-    let ended = process::wait_for(idle, |_| {})?;
-    let (status, text) = (u32::from(ended.status()), ended.text());
-    ensure!(status == rt::abi::STATUS_KILLED, "status {status}");
-    ensure!(text.contains("out of memory"), "{text}");
-    Ok(())
-}
-
-/// More than memory and swap have: whoever stores is told and ends; others carry on.
-fn out_of_swap() -> Verdict {
-    let mut small = dirty(3, PAGES)?;
-    let pid = match process::fork()? {
-        Fork::Parent(pid) => pid,
-        Fork::Child => {
-            let much = || -> Verdict {
-                let pages = 512 << 20 >> 12;
-                let mut segment = Segment::attach("memory", pages * PG)?;
-                store_words(&mut segment, 1, 0..pages);
-                Ok(())
-            };
-            let _ = much();
-            process::exit_now(0, "")
-        }
-    };
-    let ended = process::wait_for(pid, |_| {})?;
-    let (status, text) = (u32::from(ended.status()), ended.text());
-    ensure!(status == rt::abi::STATUS_KILLED, "status {status}");
-    ensure!(text.contains("out of memory"), "{text}");
-    small.bytes_mut()[0] = 1;
-    let mut expected = patterned(3, 0, LEN);
-    expected[0] = 1;
-    equal("the pages of others", small.bytes(), &expected)
 }
