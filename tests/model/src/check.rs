@@ -4,11 +4,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
 use abi::Errno;
-use vm::{Extent, Frame, PageState, Source, SwapId};
+use vm::{Extent, Frame, PageState, Source, SwapId, Tally};
 
 use crate::PAGE;
 use crate::server::Servers;
-use crate::world::World;
+use crate::world::{Space, World};
 
 impl<S: Servers> World<S> {
     /// The content of a sleeping page by its extents, read from the servers,
@@ -184,6 +184,7 @@ impl<S: Servers> World<S> {
             page = found + 1;
         }
         assert_eq!(owner.segment.populated(), states.len() as u64);
+        check_tally(owner, &states);
         for (page, (frame, writable)) in &owner.memory.map {
             let state = states.get(page).copied();
             assert_eq!(
@@ -223,4 +224,33 @@ impl<S: Servers> World<S> {
             }
         }
     }
+}
+
+/// Panics unless what the core says of a segment's pages is what they are.
+fn check_tally(owner: &Space, states: &HashMap<u64, PageState>) {
+    let (segment, m) = (&owner.segment, &owner.memory);
+    let (mut tally, mut at) = (Tally::default(), 0);
+    while at < segment.pages() {
+        at = segment.tally(m, at, &mut tally);
+    }
+    let count = |of: fn(&PageState) -> bool| states.values().filter(|s| of(s)).count() as u64;
+    let frames = states.values().filter_map(|state| state.frame());
+    let all = m.frames.borrow();
+    let shared = frames.filter(|frame| all.references(*frame) > 1).count();
+    let bytes = |page: u64| page * vm::PAGE..(page + 1) * vm::PAGE;
+    let asleep =
+        |page: &u64| segment.extents().first(bytes(*page)).is_some() && !states.contains_key(page);
+    let want = Tally {
+        asleep: match segment.pages() {
+            pages @ 0..=64 => (0..pages).filter(asleep).count() as u64,
+            // That would take too long.
+            _ => tally.asleep,
+        },
+        clean: count(|state| matches!(state, PageState::Resident(_))),
+        dirty: count(|state| matches!(state, PageState::Dirty(_))),
+        backed: count(|state| matches!(state, PageState::Backed(..))),
+        swapped: count(|state| matches!(state, PageState::Swapped(_))),
+        shared: shared as u64,
+    };
+    assert_eq!(tally, want);
 }
