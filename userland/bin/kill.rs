@@ -1,5 +1,6 @@
-//! `kill [-n NOTE] PROCESS...`, `kill -s SIGNAL PROCESS...`, `kill -l`: ends
-//! processes; with `-n` gives them a note instead, which they may handle. `-s` or
+//! `kill [-a | -n NOTE] PROCESS...`, `kill -s SIGNAL PROCESS...`, `kill -l`: ends
+//! processes; with `-a` each with all others of its job, also those in note groups of
+//! their own; with `-n` gives them a note instead, which they may handle. `-s` or
 //! -SIGNAL sends the note that takes the place of a signal: INT, TERM, 15 and so on;
 //! KILL ends. For a note, -N is the note group N. `-l` lists the signals.
 #![no_std]
@@ -18,6 +19,8 @@ const KILL: [&str; 3] = ["KILL", "SIGKILL", "9"];
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
     Kill,
+    /// With all of its account.
+    All,
     Note(&'static str),
 }
 
@@ -33,6 +36,7 @@ fn main(args: Args) -> Result<u8, Failure> {
                 .for_each(|signal| println!("{}", signal.name));
             return Ok(0);
         }
+        Some("-a") => (Way::All, args.skip(1)),
         Some("-n") => {
             let text = second().ok_or_else(manual::misused)?;
             (Way::Note(text), args.skip(2))
@@ -57,7 +61,7 @@ fn main(args: Args) -> Result<u8, Failure> {
         let Ok(pid) = name.parse::<i64>() else {
             return Err(Failure::usage(format_args!("{name}: not a process")));
         };
-        if pid < 0 && way == Way::Kill {
+        if pid < 0 && !matches!(way, Way::Note(_)) {
             let wrong = format_args!("{pid}: only notes are for groups");
             return Err(Failure::usage(wrong));
         }
@@ -85,5 +89,6 @@ fn tell(way: Way, pid: i64) -> Result<(), Errno> {
         Way::Note(text) if pid < 0 => note::send_group(pid.unsigned_abs(), text),
         Way::Note(text) => note::send(pid.unsigned_abs(), text),
         Way::Kill => process::kill(pid.unsigned_abs(), "killed"),
+        Way::All => process::kill_all(pid.unsigned_abs(), "killed").map(drop),
     }
 }

@@ -149,6 +149,9 @@ calls! {
     /// `() -> pages`: compares the owners of frames with the pages that have them. For
     /// the judge of tests.
     Audit = 57,
+    /// `(pid, text, len) -> ended`: ends that process, and all others that were started
+    /// with it in any note group, with that text.
+    KillAll = 58,
     /// `(pid, index, *mut SegmentInfo) -> next`: the first segment of a process from
     /// `index` on; 0 if there is none.
     MemInfo = 70,

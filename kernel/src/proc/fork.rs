@@ -55,6 +55,11 @@ pub fn rfork(parent: &Process, frame: &TrapFrame, flags: u64) -> Result<u64, Err
     *child.notes.lock() = notes;
     let mut registers = *frame;
     registers.rax = 0;
+    if sched::ending() {
+        // Who has ended this process may not know the child.
+        seg::clear(&child.space);
+        return Err(Errno::EINTR);
+    }
     let pid = child.pid;
     prepare(&child, registers);
     child.task.inherit_registers();

@@ -9,6 +9,7 @@ pub mod relief;
 mod seat;
 pub mod semaphore;
 mod table;
+pub mod tree;
 pub mod wait;
 
 use crate::file::Descriptors;

@@ -91,6 +91,12 @@ pub fn kill(a: &Arguments) -> Result<(), Errno> {
     Ok(())
 }
 
+pub fn kill_all(a: &Arguments) -> Result<u64, Errno> {
+    let text = a.text(1, TEXT_MAX)?;
+    let victim = proc::find(a.words()[0]).ok_or(Errno::ESRCH)?;
+    proc::tree::end(a.process, &victim, &text)
+}
+
 pub fn note(a: &Arguments) -> Result<(), Errno> {
     let pid = a.words()[0] as i64;
     let text = a.text(1, TEXT_MAX)?;

@@ -125,6 +125,18 @@ impl Accounts {
         core::iter::successors(Some(id), above)
     }
 
+    /// Returns true if the account is `top` or below it.
+    pub fn is_within(&self, id: AccountId, top: AccountId) -> bool {
+        self.chain(id).any(|at| at == top)
+    }
+
+    /// The top of the largest tree with the account in it that `apart` is not in.
+    /// `None`: `apart` is the account itself or below it.
+    pub fn branch(&self, id: AccountId, apart: AccountId) -> Option<AccountId> {
+        let parts = |at: &AccountId| !self.is_within(apart, *at);
+        self.chain(id).take_while(parts).last()
+    }
+
     /// Opens an account below `parent`, with one member, who must leave it
     /// later. If there is none to be had, returns `parent` with one more
     /// member. An account is closed when it has no members and nothing is
@@ -535,6 +547,31 @@ mod tests {
             at = accounts.open(at);
         }
         assert_eq!(accounts.get(at).depth, DEPTH_MAX);
+    }
+
+    #[test]
+    fn a_branch_is_all_that_one_process_has_started_and_nothing_of_others() {
+        let (mut accounts, init, shell) = world();
+        let job = below(&mut accounts, shell);
+        let part = below(&mut accounts, job);
+        let deep = below(&mut accounts, part);
+        let kill = below(&mut accounts, shell);
+        for id in [job, part, deep] {
+            assert_eq!(accounts.branch(id, kill), Some(job));
+            assert_eq!(accounts.branch(id, shell), Some(job));
+            assert!(accounts.is_within(id, job));
+        }
+        // One of the tree itself ends what is beside or below it.
+        assert_eq!(accounts.branch(deep, job), Some(part));
+        assert_eq!(accounts.branch(kill, deep), Some(kill));
+        // Nobody's own account, or one that is above it.
+        for id in [kill, shell, init, AccountId::KERNEL] {
+            assert_eq!(accounts.branch(id, kill), None);
+            assert!(!accounts.is_within(id, job));
+        }
+        // The first of the tree is gone: what it left is still one tree.
+        accounts.leave(job);
+        assert_eq!(accounts.branch(deep, kill), Some(job));
     }
 
     #[test]

@@ -30,7 +30,7 @@ const WILD_NS: u64 = 300_000_000;
 
 /// Calls that would reach uninvolved processes. FailAlloc reaches all that pay
 /// from the caller's account; `failing.*` tests it.
-const RUDE: &[Call] = &[Call::Kill, Call::Note, Call::Log, Call::FailAlloc];
+const RUDE: &[Call] = &[Call::Kill, Call::KillAll, Call::Note, Call::Log, Call::FailAlloc];
 
 /// Calls left out: they end or copy the process, wait without limit by design,
 /// or (with lucky arguments) take away the fuzzer's own memory, or make the
@@ -43,6 +43,7 @@ pub const LEFT_OUT: &[Call] = &[
     Call::Sleep,
     Call::SegDetach,
     Call::Kill,
+    Call::KillAll,
     Call::Note,
     Call::Notify,
     Call::SemAcquire,

@@ -105,6 +105,7 @@ fn calls(scratch: &Scratch, channel: &File, port: u64, memory: &Segment) -> Vec<
         (Call::Rename, [Bad, Is(9), Is(room), Is(4)].to_vec()),
         (Call::Rename, [Is(path), Is(9), Bad, Is(4)].to_vec()),
         (Call::Kill, [Is(1), Bad, Is(8)].to_vec()),
+        (Call::KillAll, [Is(1), Bad, Is(8)].to_vec()),
     ]
     .to_vec()
 }
@@ -218,6 +219,7 @@ fn lengths() -> Verdict {
             (Call::Verdict, [at, long, 0, 0, 0, 0]),
             (Call::Exec, [at, 9, at + PAGE, long, 0, 0]),
             (Call::Kill, [1, at, long, 0, 0, 0]),
+            (Call::KillAll, [1, at, long, 0, 0, 0]),
             (Call::Rename, [at, 9, at, long, 0, 0]),
         ];
         for (call, args) in calls {

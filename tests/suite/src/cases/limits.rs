@@ -3,7 +3,7 @@
 
 use super::Case;
 use super::server::with;
-use crate::check::{PG, Scratch, Verdict, Why, same};
+use crate::check::{PG, Scratch, Verdict, Why, fails, same};
 use crate::raw;
 use crate::tiny::{Fault, Tiny};
 use alloc::format;
@@ -16,6 +16,7 @@ use rt::{Call, Errno, File, Segment, Shared, Stat64, send, sys};
 
 pub const CASES: &[Case] = &[
     Case::new("limits.processes", processes),
+    Case::new("limits.account", account),
     Case::new("limits.channels", channels),
     Case::new("limits.messages", messages),
     Case::new("limits.messages.long", long_messages),
@@ -133,6 +134,50 @@ fn processes() -> Verdict {
     drop(ours);
     ensure!(taken > 200, "only {taken} processes");
     verdict
+}
+
+/// Each process makes two others, each in a note group of its own, and ends: nobody
+/// can end them one by one. One call ends all of them, also once the first is gone.
+fn account() -> Verdict {
+    let bomb = apart(|| {
+        let mut made = 0;
+        while made < 2 {
+            match process::fork_with(rfork::NOTES) {
+                Ok(Fork::Child) => made = 0,
+                Ok(Fork::Parent(_)) => made += 1,
+                Err(_) => drop(sys::sleep(0)),
+            }
+        }
+    })?;
+    let family = &mut Family::default();
+    same("the first one's status", family.status_of(bomb)?, 0)?;
+    let me = sys::getpid();
+    let left = || {
+        let alive = |info: &ProcessInfo| info.state != ProcessInfo::ENDED;
+        let of_bomb = |info: &ProcessInfo| info.pid > bomb && info.parent != me;
+        process::list().filter(move |info| alive(info) && of_bomb(info))
+    };
+    while left().count() < 100 {
+        sys::sleep(0)?;
+    }
+    let verdict = others_go_on(family);
+    fails(
+        "ending the tree that the caller is in",
+        process::kill_all(me, "all"),
+        Errno::EPERM,
+    )?;
+    // The one that is named may have ended meanwhile.
+    let end = |info: ProcessInfo| process::kill_all(info.pid, "enough").ok();
+    let ended = core::iter::repeat_with(|| left().find_map(end)).find_map(|ended| ended);
+    ensure!(ended.is_some_and(|count| count > 50), "{ended:?} ended");
+    // Each obeys when its turn comes.
+    for _ in 0..5000 {
+        if left().next().is_none() {
+            return verdict;
+        }
+        sys::sleep(1_000_000)?;
+    }
+    Err(Why(format!("{} processes are left", left().count())))
 }
 
 /// Runs `count` children, each in an account of its own, that do `body` and

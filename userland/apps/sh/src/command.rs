@@ -109,10 +109,14 @@ impl Shell {
     /// The arguments of `kill`, with the processes of a job in place of `%JOB`.
     fn jobs_as_processes(&self, texts: &[String]) -> Result<Vec<String>, String> {
         let mut all = Vec::new();
+        let with_others = texts.get(1).is_some_and(|option| option == "-a");
         for text in texts {
             match text.starts_with('%') {
                 true => {
-                    let pids = self.jobs.processes(text)?;
+                    let pids = match with_others {
+                        true => self.jobs.members(text)?,
+                        false => self.jobs.processes(text)?,
+                    };
                     all.extend(pids.iter().map(ToString::to_string));
                 }
                 false => all.push(text.clone()),

@@ -159,11 +159,16 @@ impl Jobs {
         number.map_or_else(|| wrong("no such job"), Ok)
     }
 
-    /// The processes of a job, for `kill`: its members and those that they have started.
-    pub fn processes(&self, text: &str) -> Result<Vec<u64>, String> {
+    /// The members of a job that run, for `kill -a`.
+    pub fn members(&self, text: &str) -> Result<Vec<u64>, String> {
         let number = self.find(text)?;
         let running = self.get(number).map(|job| job.running().collect());
-        let groups: Vec<u64> = running.unwrap_or_default();
+        Ok(running.unwrap_or_default())
+    }
+
+    /// The processes of a job, for `kill`: its members and those that they have started.
+    pub fn processes(&self, text: &str) -> Result<Vec<u64>, String> {
+        let groups = self.members(text)?;
         let all = process::list().filter(|info| info.state != ProcessInfo::ENDED);
         let within = all.filter(|info| groups.contains(&info.group));
         Ok(within.map(|info| info.pid).collect())

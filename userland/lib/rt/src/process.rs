@@ -177,6 +177,14 @@ pub fn spawn(body: impl FnOnce() -> u8) -> Result<u64, Errno> {
     }
 }
 
+/// Ends that process and all others that were started with it, in any note group,
+/// with that text; returns their number.
+pub fn kill_all(pid: u64, text: &str) -> Result<u64, Errno> {
+    let (at, len) = sys::of(text.as_bytes());
+    // SAFETY: the kernel only reads `text`.
+    unsafe { sys::call3(Call::KillAll, pid, at, len) }
+}
+
 /// Ends another process with that text.
 pub fn kill(pid: u64, text: &str) -> Result<(), Errno> {
     let (at, len) = sys::of(text.as_bytes());
