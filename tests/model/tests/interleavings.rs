@@ -354,12 +354,17 @@ fn heavy(scenario: &Scenario) -> bool {
     let names = [
         "fault, read over its neighbour and fault there",
         "fault, write back of its neighbour",
+        "fault, read over",
+        "fault, eager read over",
         "fault, read over and fault",
         "write elsewhere, read over",
         "write back, write elsewhere",
         "write back, store and write elsewhere",
         "page-outs of parent and child",
         "page-out, stores",
+        "page-out, write back",
+        "page-out, read over and store",
+        "load from swap, read over",
     ];
     scenario.flows.len() > 2 || names.contains(&scenario.name)
 }

@@ -101,7 +101,7 @@ pub const LIST: &[Mutation] = &[
         to: "            PageState::Absent | PageState::Filling(_) => state,",
         package: "model-tests",
         target: "interleavings",
-        test: "over_copies_orders_of_two_switches_end_as_eager_operations_may",
+        test: "over_copies_every_order_ends_as_eager_operations_may",
     },
     Mutation {
         drops: "invariant 6: a place in swap is overwritten only while one segment refers to it",
