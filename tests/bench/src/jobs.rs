@@ -81,7 +81,7 @@ pub fn round_trip() -> Result<Round, Failure> {
         ours.read(&mut byte).about("receiving").map(drop)
     });
     drop(ours);
-    process::wait_for(pid, |_| {}).about("waiting")?;
+    process::wait_for(pid).about("waiting")?;
     round
 }
 
@@ -490,7 +490,7 @@ pub fn fork() -> Result<Round, Failure> {
             Fork::Child => process::exit_now(0, ""),
             Fork::Parent(pid) => pid,
         };
-        process::wait_for(pid, |_| {}).about("waiting").map(drop)
+        process::wait_for(pid).about("waiting").map(drop)
     })
 }
 
@@ -504,6 +504,6 @@ pub fn exec() -> Result<Round, Failure> {
             }
             Fork::Parent(pid) => pid,
         };
-        process::wait_for(pid, |_| {}).about("waiting").map(drop)
+        process::wait_for(pid).about("waiting").map(drop)
     })
 }

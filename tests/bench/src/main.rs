@@ -112,7 +112,7 @@ fn main(args: Args) -> Result<u8, Failure> {
 /// Runs `job` in a process of its own; 0 if it returned that.
 fn apart(job: impl FnOnce() -> u8) -> Result<u8, Failure> {
     let pid = process::spawn(job).about("process")?;
-    let ended = process::wait_for(pid, |_| {}).about("waiting")?;
+    let ended = process::wait_for(pid).about("waiting")?;
     Ok(u8::from(ended.status() != 0))
 }
 

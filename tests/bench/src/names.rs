@@ -69,7 +69,7 @@ fn run_ls() -> Result<(), Failure> {
         }
         Fork::Parent(pid) => pid,
     };
-    let ended = process::wait_for(pid, |_| {}).about("waiting")?;
+    let ended = process::wait_for(pid).about("waiting")?;
     match ended.status() {
         0 => Ok(()),
         _ => Err(Failure::new(format!("ls: {}", ended.text()))),

@@ -105,7 +105,7 @@ pub fn other(body: impl FnOnce() -> Verdict) -> Verdict {
             Err(Why(text)) => process::exit(1, &text),
         },
         Fork::Parent(pid) => {
-            let ended = process::wait_for(pid, |_| {})?;
+            let ended = process::wait_for(pid)?;
             let (status, text) = (ended.status(), ended.text());
             ensure!(status == 0, "the other process: status {status}: {text}");
             Ok(())

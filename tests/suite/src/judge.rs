@@ -111,7 +111,7 @@ fn apart(keep: u64, run: impl FnOnce() -> Verdict) -> Result<Ended, Why> {
                 Err(Why(text)) => process::exit(1, &text),
             }
         }
-        Fork::Parent(pid) => Ok(process::wait_for(pid, |_| {})?),
+        Fork::Parent(pid) => Ok(process::wait_for(pid)?),
     }
 }
 
@@ -125,7 +125,7 @@ fn start(name: &str, path: &str) -> Result<Ended, Why> {
             };
             process::exit(1, &format!("cannot be started: {errno}"))
         }
-        Fork::Parent(pid) => Ok(process::wait_for(pid, |_| {})?),
+        Fork::Parent(pid) => Ok(process::wait_for(pid)?),
     }
 }
 

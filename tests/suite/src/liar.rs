@@ -188,7 +188,7 @@ pub fn served(serve: impl FnOnce(&File) -> u8, body: impl FnOnce(&str) -> Verdic
         }
         Err(errno) => Err(Why(format!("mounting: {errno}"))),
     };
-    let ended = process::wait_for(pid, |_| {})?;
+    let ended = process::wait_for(pid)?;
     verdict?;
     same("the server's status", ended.status(), 0)
 }

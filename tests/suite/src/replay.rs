@@ -85,7 +85,7 @@ pub fn play(program: &Program) -> Verdict {
                     ends = ends.and(end);
                 }
             }
-            process::wait_for(pid, |_| {})?;
+            process::wait_for(pid)?;
             ends?;
             stage.compare_files()
         }

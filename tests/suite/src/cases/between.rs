@@ -79,7 +79,7 @@ fn impatiently<T>(call: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
     let done = call();
     process::kill(alarm, "done")?;
     // A note may have come just now.
-    while let Err(Errno::EINTR) = process::wait_for(alarm, |_| {}) {}
+    while let Err(Errno::EINTR) = process::wait_for(alarm) {}
     done
 }
 
@@ -166,7 +166,7 @@ impl Between {
         sys::sleep(PATIENCE_NS)?;
         // It may have ended.
         let _ = process::kill(pid, "enough");
-        process::wait_for(pid, |_| {})?;
+        process::wait_for(pid)?;
         Ok(())
     }
 

@@ -119,7 +119,7 @@ fn arguments() -> Verdict {
         Fork::Parent(pid) => {
             drop(theirs);
             let got = ours.read_to_end()?;
-            process::wait_for(pid, |_| {})?;
+            process::wait_for(pid)?;
             let wanted = [argument, &b"\n"[..]].concat();
             same("echoed", ByteStr(&got), ByteStr(&wanted))
         }

@@ -276,7 +276,7 @@ fn full() -> Verdict {
             Ok::<_, Errno>((first, size, got, second))
         })();
         sys::unmount(&folder)?;
-        process::wait_for(server.pid, |_| {})?;
+        process::wait_for(server.pid)?;
         sys::remove(&folder)?;
         Ok::<_, Why>(written?)
     };
@@ -335,7 +335,7 @@ fn one_moment(buffer: Buffer) -> Verdict {
         ensure!(mixed.is_none(), "round {round}: {mixed:x?} is not {first}");
         sys::sleep(1_000_000)?;
     }
-    same("the writer", process::wait_for(writer, |_| {})?.status(), 0)
+    same("the writer", process::wait_for(writer)?.status(), 0)
 }
 
 /// Parent and child share the offset of a descriptor, asleep or not.

@@ -55,7 +55,7 @@ fn reported(then: Then, after: u64) -> Verdict {
         })?;
         let verdict = look(&ours, after);
         process::kill(pid, "enough")?;
-        process::wait_for(pid, |_| {})?;
+        process::wait_for(pid)?;
         verdict?;
         same("when it has ended", requests()?, 0)
     })

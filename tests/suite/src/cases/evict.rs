@@ -2,7 +2,6 @@
 //! In a guest under pressure (`--pressure`) that happens all the time.
 
 use super::Case;
-use super::limits::Family;
 use crate::check::{PG, Scratch, Verdict, Why, equal, other, pattern, patterned, same, snapshot};
 use core::arch::asm;
 use rt::process::{self, Fork};
@@ -101,9 +100,8 @@ fn several() -> Verdict {
             },
         }
     }
-    let family = &mut Family::default();
     for child in children {
-        let ended = family.wait_for(child)?;
+        let ended = process::wait_for(child)?;
         let (status, text) = (ended.status(), ended.text());
         ensure!(status == 0, "a process: status {status}: {text}");
     }

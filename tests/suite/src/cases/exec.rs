@@ -113,7 +113,7 @@ fn every_byte() -> Verdict {
             }
             0
         })?;
-        let status = process::wait_for(pid, |_| {})?.status();
+        let status = process::wait_for(pid)?.status();
         ensure!(status == 0 || status == 128, "status {status}");
     }
     Ok(())

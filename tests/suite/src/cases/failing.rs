@@ -135,7 +135,7 @@ fn processes() -> Verdict {
         // Afterwards each store of this program needs a frame: only blocks.
         each_of(BLOCKS, "fork", || match process::fork_with(flags)? {
             Fork::Child => process::exit_now(0, ""),
-            Fork::Parent(pid) => process::wait_for(pid, |_| {}).map(drop),
+            Fork::Parent(pid) => process::wait_for(pid).map(drop),
         })?;
     }
     Ok(())
@@ -160,7 +160,7 @@ fn exec_failing(what: u64) -> Verdict {
                 process::exit_now(if errno == Errno::ENOMEM { 77 } else { 78 }, "")
             }
         };
-        let status = process::wait_for(pid, |_| {})?.status();
+        let status = process::wait_for(pid)?.status();
         ensure!(status != 78, "allocation {count}: not out of memory");
         if fail(what, 0)? > 0 {
             return same("a program's status", status, 0);
@@ -263,6 +263,6 @@ fn mount_once(
     if mounted.is_ok() {
         sys::unmount(place)?;
     }
-    process::wait_for(pid, |_| {})?;
+    process::wait_for(pid)?;
     Ok(())
 }

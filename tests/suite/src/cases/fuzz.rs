@@ -30,7 +30,13 @@ const WILD_NS: u64 = 300_000_000;
 
 /// Calls that would reach uninvolved processes. FailAlloc reaches all that pay
 /// from the caller's account; `failing.*` tests it.
-const RUDE: &[Call] = &[Call::Kill, Call::KillAll, Call::Note, Call::Log, Call::FailAlloc];
+const RUDE: &[Call] = &[
+    Call::Kill,
+    Call::KillAll,
+    Call::Note,
+    Call::Log,
+    Call::FailAlloc,
+];
 
 /// Calls left out: they end or copy the process, wait without limit by design,
 /// or (with lucky arguments) take away the fuzzer's own memory, or make the
@@ -61,7 +67,7 @@ fn fuzz(seed: u64, calls: usize) -> Verdict {
         let _ = storm(seed, calls, LEFT_OUT);
         0
     })?;
-    let ended = process::wait_for(pid, |_| {})?;
+    let ended = process::wait_for(pid)?;
     same("the fuzzer's status", ended.status(), 0)?;
     others_carry_on()
 }
@@ -78,7 +84,7 @@ fn wild(seed: u64) -> Verdict {
     };
     rt::sys::sleep(WILD_NS)?;
     end_group(group)?;
-    process::wait_for(group, |_| {})?;
+    process::wait_for(group)?;
     others_carry_on()
 }
 

@@ -130,7 +130,7 @@ impl Beat {
             },
             Fork::Parent(pid) => pid,
         };
-        let ended = process::wait_for(pid, |_| {})?;
+        let ended = process::wait_for(pid)?;
         ensure!(ended.status() == 0, "{what}: {}", ended.text());
         self.check(what)
     }
@@ -141,7 +141,7 @@ impl Drop for Beat {
         if let Ok(stop) = self.shared.number(STOP) {
             stop.store(1, Relaxed);
             // Only the process that made it has it for a child.
-            let _ = process::wait_for(self.pid, |_| {});
+            let _ = process::wait_for(self.pid);
         }
     }
 }
@@ -188,13 +188,13 @@ fn fork() -> Verdict {
     let beat = Beat::start()?;
     let mut segment = touched("memory", LARGE)?;
     let pid = beat.measure("rfork", || process::spawn(|| 0))??;
-    process::wait_for(pid, |_| {})?;
+    process::wait_for(pid)?;
     beat.measure("processes", || process::list().count())?;
     // All pages are shared with a child that does nothing.
     let pid = process::spawn(|| u8::from(sys::sleep(1 << 40).is_ok()))?;
     beat.measure("segfree while shared", || segment.free(0, LARGE))??;
     beat.measure("kill", || process::kill(pid, "enough"))??;
-    process::wait_for(pid, |_| {})?;
+    process::wait_for(pid)?;
     beat.check("the end of a killed one")
 }
 
@@ -209,7 +209,7 @@ fn sparse() -> Verdict {
         segment.bytes_mut()[at] = 1;
     }
     let pid = beat.measure("rfork", || process::spawn(|| 0))??;
-    process::wait_for(pid, |_| {})?;
+    process::wait_for(pid)?;
     beat.check("the end of a child")?;
     beat.measure("processes", || process::list().count())?;
     beat.measure("segfree", || segment.free(0, (PAGES * FAR / 2) as usize))??;
@@ -277,7 +277,7 @@ fn snapshots() -> Verdict {
         let byte = |segment: &Segment| file.write_at(&segment.bytes()[..1], 0);
         beat.measure("writing a byte", || byte(&segment))??;
         let pid = beat.measure("rfork", || process::spawn(|| 0))??;
-        process::wait_for(pid, |_| {})?;
+        process::wait_for(pid)?;
         beat.check("the end of a child")?;
         beat.measure("segdetach", || drop(segment))?;
         Ok(())
@@ -303,7 +303,7 @@ fn holes() -> Verdict {
         segment.free(2 * hole * PG, PG)?;
     }
     let pid = beat.measure("rfork", || process::spawn(|| 0))??;
-    process::wait_for(pid, |_| {})?;
+    process::wait_for(pid)?;
     beat.measure("reading over it", || {
         scratch.file.read_at(&mut segment.bytes_mut()[..all], 0)
     })??;

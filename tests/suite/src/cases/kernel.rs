@@ -71,11 +71,7 @@ fn full() -> Verdict {
         same("length", b.read(&mut got)?, 4)?;
         same("message", u32::from_le_bytes(got), n)?;
     }
-    same(
-        "the sender's status",
-        process::wait_for(pid, |_| {})?.status(),
-        0,
-    )
+    same("the sender's status", process::wait_for(pid)?.status(), 0)
 }
 
 fn wait() -> Verdict {
@@ -103,7 +99,7 @@ fn kill() -> Verdict {
     })?;
     sys::sleep(10_000_000)?;
     process::kill(pid, "enough")?;
-    let ended = process::wait_for(pid, |_| {})?;
+    let ended = process::wait_for(pid)?;
     drop(a);
     same("status", u32::from(ended.status()), rt::abi::STATUS_KILLED)?;
     ensure!(
@@ -125,7 +121,7 @@ fn output_of(path: &str, argv: &[&str]) -> Result<(Vec<u8>, u8), Why> {
     })?;
     drop(theirs);
     let output = ours.read_to_end()?;
-    Ok((output, process::wait_for(pid, |_| {})?.status()))
+    Ok((output, process::wait_for(pid)?.status()))
 }
 
 fn exec() -> Verdict {
@@ -164,7 +160,7 @@ fn many() -> Verdict {
         for status in 0..10 {
             children.push(process::spawn(|| {
                 let inner = process::spawn(|| 1);
-                let ended = inner.and_then(|pid| process::wait_for(pid, |_| {}));
+                let ended = inner.and_then(process::wait_for);
                 ended.map_or(99, |ended| ended.status() + status)
             })?);
         }
@@ -191,7 +187,7 @@ fn preempted() -> Verdict {
     other(|| Ok(send(&a, [b"ran"])?))?;
     same("a message", b.read(&mut [0; 8])?, 3)?;
     process::kill(pid, "enough")?;
-    process::wait_for(pid, |_| {})?;
+    process::wait_for(pid)?;
     Ok(())
 }
 
@@ -429,9 +425,5 @@ fn floats() -> Verdict {
         crate::cases::death::keeps_vector(0x2222, 400),
         "a vector register changed"
     );
-    same(
-        "the other process",
-        process::wait_for(pid, |_| {})?.status(),
-        0,
-    )
+    same("the other process", process::wait_for(pid)?.status(), 0)
 }

@@ -154,7 +154,7 @@ fn biggest() -> Verdict {
     let mut segment = Segment::attach("memory", pages * PG)?;
     store_words(&mut segment, 2, 0..pages);
     check_words("mine", &segment, 2, 0..pages)?;
-    let ended = process::wait_for(idle, |_| {})?;
+    let ended = process::wait_for(idle)?;
     let (status, text) = (u32::from(ended.status()), ended.text());
     ensure!(status == rt::abi::STATUS_KILLED, "status {status}");
     ensure!(text.contains("out of memory"), "{text}");
@@ -177,7 +177,7 @@ fn out_of_swap() -> Verdict {
             process::exit_now(0, "")
         }
     };
-    let ended = process::wait_for(pid, |_| {})?;
+    let ended = process::wait_for(pid)?;
     let (status, text) = (u32::from(ended.status()), ended.text());
     ensure!(status == rt::abi::STATUS_KILLED, "status {status}");
     ensure!(text.contains("out of memory"), "{text}");

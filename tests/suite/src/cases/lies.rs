@@ -174,7 +174,7 @@ fn errno_of_a_touch() -> Verdict {
                     Err(_) => 3,
                 }
             })?;
-            let ended = process::wait_for(pid, |_| {})?;
+            let ended = process::wait_for(pid)?;
             same("status", u32::from(ended.status()), STATUS_KILLED)?;
             ensure!(
                 ended.text().contains("snapshot lost"),
@@ -355,7 +355,7 @@ fn inject() -> Verdict {
     fails("a message of ours", copy.write(b"x"), Errno::EBUSY)?;
     drop(copy);
     sys::unmount(&place.path)?;
-    same("status", process::wait_for(pid, |_| {})?.status(), 0)
+    same("status", process::wait_for(pid)?.status(), 0)
 }
 
 /// A note ends a write before its commit is answered, and the server drops the
@@ -410,11 +410,7 @@ fn noted_commit(early: bool) -> Verdict {
         })?;
         sys::sleep(PATIENCE_NS)?;
         note::send(pid, "enough")?;
-        same(
-            "the writer's status",
-            process::wait_for(pid, |_| {})?.status(),
-            0,
-        )
+        same("the writer's status", process::wait_for(pid)?.status(), 0)
     })
 }
 
@@ -491,7 +487,7 @@ fn killed_commit() -> Verdict {
             };
             u8::from(write().is_err())
         })?;
-        let status = process::wait_for(pid, |_| {})?.status();
+        let status = process::wait_for(pid)?.status();
         // Until its resources are given back.
         sys::sleep(PATIENCE_NS)?;
         // Then the server answers.

@@ -10,7 +10,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 use rt::abi::{ProcessInfo, STATUS_KILLED, mode, rfork};
-use rt::process::{self, Ended, Fork};
+use rt::process::{self, Fork};
 use rt::stats::Counters;
 use rt::{Call, Errno, File, Segment, Shared, Stat64, send, sys};
 
@@ -37,24 +37,8 @@ pub const CASES: &[Case] = &[
 const READY: usize = 0;
 const GO: usize = 4;
 
-/// Waits for children in any order: those that end meanwhile are remembered.
-#[derive(Default)]
-pub(super) struct Family(Vec<Ended>);
-
-impl Family {
-    pub(super) fn wait_for(&mut self, pid: u64) -> Result<Ended, Why> {
-        if let Some(at) = self.0.iter().position(|ended| ended.pid() == pid) {
-            return Ok(self.0.swap_remove(at));
-        }
-        let mut others = Vec::new();
-        let ended = process::wait_for(pid, |other| others.push(*other))?;
-        self.0.append(&mut others);
-        Ok(ended)
-    }
-
-    fn status_of(&mut self, pid: u64) -> Result<u8, Why> {
-        Ok(self.wait_for(pid)?.status())
-    }
+fn status_of(pid: u64) -> Result<u8, Why> {
+    Ok(process::wait_for(pid)?.status())
 }
 
 /// A child that runs `body` in a note group, and so an account, of its own.
@@ -70,7 +54,7 @@ fn apart(body: impl FnOnce()) -> Result<u64, Why> {
 
 /// The resources that a user needs to end something: another process, a pipe, a
 /// file, a program.
-fn others_go_on(family: &mut Family) -> Verdict {
+fn others_go_on() -> Verdict {
     let (ours, theirs) = File::pipe()?;
     let pid = match process::fork_with(rfork::NOTES)? {
         Fork::Parent(pid) => pid,
@@ -85,7 +69,7 @@ fn others_go_on(family: &mut Family) -> Verdict {
     };
     drop(theirs);
     let said = ours.read_to_end()?;
-    same("a program's status", family.status_of(pid)?, 0)?;
+    same("a program's status", status_of(pid)?, 0)?;
     same("its output", &said[..], &b"here\n"[..])?;
     let scratch = Scratch::patterned("limits", 1, PG)?;
     let copy = scratch.again()?;
@@ -122,15 +106,14 @@ fn processes() -> Verdict {
     drop(theirs);
     shared.semaphore(READY)?.acquire()?;
     let taken = Counters::now()?.get(Stat64::Processes);
-    let family = &mut Family::default();
     let mut verdict = Ok(());
     for _ in 0..50 {
         let child = process::spawn(|| 0).map_err(Why::from);
-        verdict = verdict.and_then(|()| same("a status", family.status_of(child?)?, 0));
+        verdict = verdict.and_then(|()| same("a status", status_of(child?)?, 0));
     }
-    let verdict = verdict.and_then(|()| others_go_on(family));
+    let verdict = verdict.and_then(|()| others_go_on());
     process::kill(bomb, "enough")?;
-    family.wait_for(bomb)?;
+    process::wait_for(bomb)?;
     drop(ours);
     ensure!(taken > 200, "only {taken} processes");
     verdict
@@ -149,8 +132,7 @@ fn account() -> Verdict {
             }
         }
     })?;
-    let family = &mut Family::default();
-    same("the first one's status", family.status_of(bomb)?, 0)?;
+    same("the first one's status", status_of(bomb)?, 0)?;
     let me = sys::getpid();
     let left = || {
         let alive = |info: &ProcessInfo| info.state != ProcessInfo::ENDED;
@@ -160,7 +142,7 @@ fn account() -> Verdict {
     while left().count() < 100 {
         sys::sleep(0)?;
     }
-    let verdict = others_go_on(family);
+    let verdict = others_go_on();
     fails(
         "ending the tree that the caller is in",
         process::kill_all(me, "all"),
@@ -182,7 +164,7 @@ fn account() -> Verdict {
 
 /// Runs `count` children, each in an account of its own, that do `body` and
 /// stay until `look` has been called.
-fn crowd(count: usize, body: impl Fn(), look: impl FnOnce(&mut Family) -> Verdict) -> Verdict {
+fn crowd(count: usize, body: impl Fn(), look: impl FnOnce() -> Verdict) -> Verdict {
     let shared = Shared::new(PG)?;
     let mut children = Vec::new();
     for _ in 0..count {
@@ -195,11 +177,10 @@ fn crowd(count: usize, body: impl Fn(), look: impl FnOnce(&mut Family) -> Verdic
         children.push(pid);
         shared.semaphore(READY)?.acquire()?;
     }
-    let family = &mut Family::default();
-    let verdict = look(family);
+    let verdict = look();
     shared.semaphore(GO)?.release(children.len() as u32)?;
     for pid in &children {
-        family.wait_for(*pid)?;
+        process::wait_for(*pid)?;
     }
     ensure!(!children.is_empty(), "no children");
     verdict
@@ -242,7 +223,7 @@ fn messages() -> Verdict {
         crowd(
             100,
             || {},
-            |_| {
+            || {
                 count = Counters::now()?.get(Stat64::Processes);
                 Ok(())
             },
@@ -274,10 +255,10 @@ fn snapshots() -> Verdict {
             }
         };
         let before = Counters::now()?;
-        crowd(10, many, |family| {
+        crowd(10, many, || {
             let taken = Counters::now()?.since(&before, Stat64::Snapshots);
             ensure!(taken > 16_384, "only {taken} snapshots");
-            others_go_on(family)
+            others_go_on()
         })
     })
 }
@@ -349,14 +330,13 @@ fn memory(take: fn(&mut Segment)) -> Verdict {
         }
     })?;
     // Meanwhile, and when there is hardly any left.
-    let family = &mut Family::default();
     let mut verdict = Ok(());
     while is_alive(hog) && verdict.is_ok() {
-        verdict = others_go_on(family).and_then(|()| tmp());
+        verdict = others_go_on().and_then(|()| tmp());
     }
     let _ = process::kill(hog, "too late");
-    let ended = family.wait_for(hog)?;
-    let bystander = family.status_of(bystander)?;
+    let ended = process::wait_for(hog)?;
+    let bystander = status_of(bystander)?;
     verdict?;
     same("the other's status", bystander, 3)?;
     let (status, text) = (u32::from(ended.status()), ended.text());
@@ -364,7 +344,7 @@ fn memory(take: fn(&mut Segment)) -> Verdict {
         status == STATUS_KILLED && text.contains("out of memory"),
         "status {status}: {text}"
     );
-    others_go_on(family).and_then(|()| tmp())
+    others_go_on().and_then(|()| tmp())
 }
 
 fn is_alive(pid: u64) -> bool {
@@ -399,16 +379,15 @@ fn fork_when_out() -> Verdict {
         }
     })?;
     shared.semaphore(READY)?.acquire()?;
-    let family = &mut Family::default();
-    family.wait_for(parent)?;
+    process::wait_for(parent)?;
     let mut rounds = 0;
     let heir = u64::from(heir.load(Relaxed));
     while is_alive(heir) {
-        others_go_on(family)?;
+        others_go_on()?;
         rounds += 1;
         ensure!(rounds < 1000, "the process with most memory is still there");
     }
-    others_go_on(family)
+    others_go_on()
 }
 
 fn touch_pages(memory: &mut Segment, pages: usize) {
@@ -436,9 +415,9 @@ fn hog(shared: &Shared) -> Result<u64, Why> {
 }
 
 /// It was ended for what it had.
-fn hog_ended(hog: u64, family: &mut Family) -> Verdict {
+fn hog_ended(hog: u64) -> Verdict {
     let _ = process::kill(hog, "too late");
-    let ended = family.wait_for(hog)?;
+    let ended = process::wait_for(hog)?;
     let text = ended.text();
     ensure!(text.contains("out of memory"), "it ended by {text}");
     Ok(())
@@ -455,9 +434,8 @@ fn handler() -> Verdict {
         }
         process::exit_now(4, "")
     })?;
-    let family = &mut Family::default();
-    let needed = family.status_of(needs)?;
-    let ended = hog_ended(hog, family);
+    let needed = status_of(needs)?;
+    let ended = hog_ended(hog);
     same("the one who needed memory", needed, 4)?;
     ended
 }
@@ -539,9 +517,8 @@ fn waits(prepare: impl Fn() -> Result<Needs, Why>) -> Verdict {
     shared.semaphore(READY)?.acquire()?;
     let hog = hog(&shared)?;
     shared.semaphore(GO)?.release(1)?;
-    let family = &mut Family::default();
-    let needed = family.status_of(needs)?;
-    let ended = hog_ended(hog, family);
+    let needed = status_of(needs)?;
+    let ended = hog_ended(hog);
     same("the one who needed memory", needed, 4)?;
     ended
 }
@@ -553,7 +530,7 @@ fn everything() -> Verdict {
     crowd(
         4,
         || fill(2048),
-        |family| {
+        || {
             let shared = Shared::new(PG)?;
             let hog = apart(|| {
                 let ignored = rt::note::handle(|_, _| rt::note::Then::Resume);
@@ -579,9 +556,9 @@ fn everything() -> Verdict {
             while is_alive(hog) && !shared.semaphore(READY)?.try_acquire()? {
                 sys::sleep(10_000_000)?;
             }
-            let verdict = others_go_on(family);
+            let verdict = others_go_on();
             let _ = process::kill(hog, "enough");
-            family.wait_for(hog)?;
+            process::wait_for(hog)?;
             verdict
         },
     )

@@ -455,7 +455,7 @@ fn replaced_while_opened() -> Verdict {
                 other => wrong = Err(Why(format!("{other:?}"))),
             }
         }
-        let ended = process::wait_for(replacer, |_| {})?;
+        let ended = process::wait_for(replacer)?;
         same("the other process", ended.status(), 0)?;
         wrong
     })

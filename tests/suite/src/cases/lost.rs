@@ -285,7 +285,7 @@ fn serving() -> Verdict {
     })?;
     sys::unmount(&place.path)?;
     // Its end may have been seen already.
-    let _ = process::wait_for(pid, |_| {});
+    let _ = process::wait_for(pid);
     Ok(())
 }
 
@@ -352,7 +352,7 @@ fn writers() -> Verdict {
             .write_all_at(memory.bytes(), PAGES as u64 * PG as u64)?;
         for (pid, _) in &hostile {
             process::kill(*pid, "enough")?;
-            process::wait_for(*pid, |_| {})?;
+            process::wait_for(*pid)?;
         }
         equal(
             "what others wrote",

@@ -97,7 +97,7 @@ fn use_it(seed: u64, path: &str) {
         let Ok(pid) = child else { return };
         let _ = sys::sleep(random.below(LIFE_NS as usize) as u64);
         let _ = process::kill(pid, "enough");
-        let _ = process::wait_for(pid, |_| {});
+        let _ = process::wait_for(pid);
     }
 }
 

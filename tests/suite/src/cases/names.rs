@@ -247,7 +247,7 @@ fn private() -> Verdict {
             process::exit(u8::from(seen() || !empty || !echo), "")
         }
     };
-    let status = process::wait_for(pid, |_| {})?.status();
+    let status = process::wait_for(pid)?.status();
     sys::unmount("/mnt")?;
     same("status in an empty name space", status, 0)
 }
@@ -412,7 +412,7 @@ fn replaced_while_opened() -> Verdict {
         });
     }
     process::kill(pid, "enough")?;
-    process::wait_for(pid, |_| {})?;
+    process::wait_for(pid)?;
     let _ = sys::remove(&new);
     verdict
 }

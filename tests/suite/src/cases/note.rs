@@ -81,7 +81,7 @@ fn child(body: impl FnOnce() -> Verdict) -> Result<u64, Errno> {
 }
 
 fn passed(pid: u64) -> Verdict {
-    let ended = process::wait_for(pid, |_| {})?;
+    let ended = process::wait_for(pid)?;
     ensure!(ended.status() == 0, "{}", ended.text());
     Ok(())
 }
@@ -90,7 +90,7 @@ fn unhandled() -> Verdict {
     let pid = child(|| Ok(sys::sleep(u64::MAX / 2)?))?;
     sys::sleep(A_WHILE_NS)?;
     note::send(pid, "interrupt")?;
-    killed(&process::wait_for(pid, |_| {})?, "interrupt")?;
+    killed(&process::wait_for(pid)?, "interrupt")?;
     // One that never calls the kernel.
     let pid = child(|| {
         loop {
@@ -99,7 +99,7 @@ fn unhandled() -> Verdict {
     })?;
     sys::sleep(A_WHILE_NS)?;
     note::send(pid, "hangup")?;
-    killed(&process::wait_for(pid, |_| {})?, "hangup")
+    killed(&process::wait_for(pid)?, "hangup")
 }
 
 fn handled() -> Verdict {
@@ -119,7 +119,7 @@ fn end() -> Verdict {
     })?;
     sys::sleep(A_WHILE_NS)?;
     note::send(pid, "no thanks")?;
-    killed(&process::wait_for(pid, |_| {})?, "no thanks")
+    killed(&process::wait_for(pid)?, "no thanks")
 }
 
 fn errors() -> Verdict {
@@ -187,8 +187,8 @@ fn group() -> Verdict {
             let inner = process::spawn(|| u8::from(sys::sleep(u64::MAX / 2).is_ok()));
             let _ = note::handle(count);
             let ended = inner.and_then(|pid| {
-                let interrupted = process::wait_for(pid, |_| {});
-                interrupted.or_else(|_| process::wait_for(pid, |_| {}))
+                let interrupted = process::wait_for(pid);
+                interrupted.or_else(|_| process::wait_for(pid))
             });
             let inner_died = ended.is_ok_and(|e| e.text() == "everybody");
             process::exit(u8::from(!inner_died || HAD.load(Relaxed) != 1), "");
@@ -217,12 +217,8 @@ fn group_self() -> Verdict {
     })?;
     sys::sleep(A_WHILE_NS)?;
     note::send_group(sys::getpid(), "out")?;
-    killed(&process::wait_for(stays, |_| {})?, "out")?;
-    same(
-        "the other's status",
-        process::wait_for(leaves, |_| {})?.status(),
-        0,
-    )
+    killed(&process::wait_for(stays)?, "out")?;
+    same("the other's status", process::wait_for(leaves)?.status(), 0)
 }
 
 /// A new program does not have the old one's handler.
@@ -235,7 +231,7 @@ fn exec() -> Verdict {
     })?;
     sys::sleep(3 * A_WHILE_NS)?;
     note::send(pid, "stop")?;
-    let ended = process::wait_for(pid, |_| {})?;
+    let ended = process::wait_for(pid)?;
     drop(ours);
     killed(&ended, "stop")
 }
@@ -258,7 +254,7 @@ fn fork() -> Verdict {
         note::send(sys::getpid(), "again")?;
         process::exit((4 + HAD.load(Relaxed)) as u8, "");
     }
-    let ended = process::wait_for(CHILD.load(Relaxed), |_| {})?;
+    let ended = process::wait_for(CHILD.load(Relaxed))?;
     same("the child's status", ended.status(), 6)
 }
 
@@ -304,7 +300,7 @@ fn registers() -> Verdict {
     }
     ran.number(0)?.store(1, Relaxed);
     // The last notes may still come while it is waited for.
-    while process::wait_for(sender, |_| {}).is_err() {}
+    while process::wait_for(sender).is_err() {}
     same("registers that changed", wrong, 0)
 }
 
@@ -438,7 +434,7 @@ fn stack_asleep() -> Verdict {
         }
         sys::sleep(3 * A_WHILE_NS)?;
         process::kill(pid, "enough")?;
-        let ended = process::wait_for(pid, |_| {})?;
+        let ended = process::wait_for(pid)?;
         ensure!(ended.text().contains("enough"), "{}", ended.text());
         Ok(())
     })
@@ -462,7 +458,7 @@ fn interrupts_wait() -> Verdict {
         let pid = process::spawn(|| u8::from(sys::sleep(u64::MAX / 2).is_ok()))?;
         let ended = process::wait().map(drop);
         process::kill(pid, "")?;
-        process::wait_for(pid, |_| {})?;
+        process::wait_for(pid)?;
         ended
     })
 }

@@ -47,7 +47,7 @@ fn several() -> Verdict {
     }
     keys.sort_unstable();
     same("keys", &keys[..], &[10, 11, 12, 13])?;
-    process::wait_for(pid, |_| {})?;
+    process::wait_for(pid)?;
     let (_, ours, _) = ends.swap_remove(0);
     drop(ours);
     let received = port.receive(&mut buffer, 5_000_000_000)?;

@@ -28,6 +28,7 @@ pub const CASES: &[Case] = &[
     Case::new("process.exits", exits),
     Case::new("process.heir", heir),
     Case::new("process.elf", elf),
+    Case::new("process.any-order", any_order),
 ];
 
 const A_WHILE_NS: u64 = 20_000_000;
@@ -57,11 +58,11 @@ fn shared_children() -> Verdict {
             number.store(77, Relaxed);
             u8::from(shared.number(0).map(|n| n.load(Relaxed)) != Ok(1))
         });
-        let ended = inner.and_then(|pid| process::wait_for(pid, |_| {}));
+        let ended = inner.and_then(process::wait_for);
         shared.bytes()[3 * PG - 1].store(5, Relaxed);
         ended.map_or(9, |e| e.status())
     })?;
-    same("the child", process::wait_for(pid, |_| {})?.status(), 0)?;
+    same("the child", process::wait_for(pid)?.status(), 0)?;
     same("the grandchild's", shared.number(PG)?.load(Relaxed), 77)?;
     same("the child's", shared.bytes()[3 * PG - 1].load(Relaxed), 5)?;
     // A segment attached after the fork is private.
@@ -85,7 +86,7 @@ fn shared_survives() -> Verdict {
     })?;
     drop(shared);
     rt::send(&ours, [b"x"])?;
-    same("the child", process::wait_for(pid, |_| {})?.status(), 0)
+    same("the child", process::wait_for(pid)?.status(), 0)
 }
 
 /// Frames come by touch; more than a GiB there is not.
@@ -150,7 +151,7 @@ fn semaphore_count() -> Verdict {
         items.acquire()?;
         room.release(1)?;
     }
-    same("the maker", process::wait_for(pid, |_| {})?.status(), 0)?;
+    same("the maker", process::wait_for(pid)?.status(), 0)?;
     same("nothing left", items.try_acquire()?, false)?;
     same("room left", room.value(), 3)
 }
@@ -164,9 +165,9 @@ fn semaphore_killed() -> Verdict {
     let second = process::spawn(|| u8::from(gate.acquire().is_err()))?;
     sys::sleep(A_WHILE_NS)?;
     process::kill(first, "enough")?;
-    process::wait_for(first, |_| {})?;
+    process::wait_for(first)?;
     gate.release(1)?;
-    same("the second", process::wait_for(second, |_| {})?.status(), 0)?;
+    same("the second", process::wait_for(second)?.status(), 0)?;
     same("the value", gate.value(), 0)
 }
 
@@ -226,7 +227,7 @@ fn environment() -> Verdict {
         })?;
         drop(theirs);
         let output = ours.read_to_end()?;
-        process::wait_for(pid, |_| {})?;
+        process::wait_for(pid)?;
         Ok(output)
     };
     let inherited = run(None)?;
@@ -342,7 +343,7 @@ fn bomb() -> Verdict {
     }
     let gone = process::list().all(|i| i.group != leader || i.state == ProcessInfo::ENDED);
     ensure!(gone, "some are left");
-    process::wait_for(leader, |_| {})?;
+    process::wait_for(leader)?;
     Ok(())
 }
 
@@ -361,11 +362,7 @@ fn flags() -> Verdict {
             process::exit(u8::from(open != Some(0)), "");
         }
     };
-    same(
-        "no descriptors",
-        process::wait_for(pid, |_| {})?.status(),
-        0,
-    )?;
+    same("no descriptors", process::wait_for(pid)?.status(), 0)?;
     process::change(rfork::CLEAN_FDS)?;
     same("none here", find(me).map(|i| i.descriptors), Some(0))
 }
@@ -374,12 +371,12 @@ fn flags() -> Verdict {
 fn exits() -> Verdict {
     let long = "ä€".repeat(100);
     let pid = process::spawn(|| process::exit_now(3, &long))?;
-    let ended = process::wait_for(pid, |_| {})?;
+    let ended = process::wait_for(pid)?;
     same("status", ended.status(), 3)?;
     same("the text", ended.text(), &long[..240])?;
     let odd = format!("x{long}");
     let pid = process::spawn(|| process::exit_now(4, &odd))?;
-    same("cut", process::wait_for(pid, |_| {})?.text(), &odd[..238])
+    same("cut", process::wait_for(pid)?.text(), &odd[..238])
 }
 
 /// Program files with wrong headers are refused, or run into the ground.
@@ -412,8 +409,28 @@ fn elf() -> Verdict {
             process::exec(&scratch.path, &["elf"]);
             0
         })?;
-        let status = process::wait_for(pid, |_| {})?.status();
+        let status = process::wait_for(pid)?.status();
         ensure!(status == 0 || status == 128, "status {status}");
     }
     Ok(())
+}
+
+/// Children are waited for in an order other than that in which they end.
+fn any_order() -> Verdict {
+    let slow = process::spawn(|| {
+        let _ = sys::sleep(30_000_000);
+        1
+    })?;
+    let [second, third] = [2, 3].map(|status| process::spawn(move || status));
+    let (second, third) = (second?, third?);
+    same("the slow one", process::wait_for(slow)?.status(), 1)?;
+    // A child has none of its parent's.
+    other(|| fails("waiting", process::wait().map(|e| e.pid()), Errno::ECHILD))?;
+    same("the third", process::wait_for(third)?.status(), 3)?;
+    same("the second", process::wait()?.pid(), second)?;
+    fails(
+        "waiting",
+        process::wait().map(|ended| ended.pid()),
+        Errno::ECHILD,
+    )
 }

@@ -60,7 +60,7 @@ fn selectors() -> Verdict {
     inherited?;
     let pid = process::spawn(|| u8::from(keeps([0x1b, 0x1a, 0, 0x18]).is_err()))?;
     let kept = keeps([0x19, 0x1a, 0x23, 0]).and_then(|()| keeps([0; 4]));
-    let status = process::wait_for(pid, |_| {})?.status();
+    let status = process::wait_for(pid)?.status();
     load(before);
     kept?;
     same("the other's status", status, 0)?;
@@ -69,11 +69,7 @@ fn selectors() -> Verdict {
         process::exec("/bin/suite", &[SHOW]);
         9
     })?;
-    same(
-        "of a new program",
-        process::wait_for(pid, |_| {})?.status(),
-        0,
-    )
+    same("of a new program", process::wait_for(pid)?.status(), 0)
 }
 
 /// Started under this name, the suite ends with status 0 if it began with empty
@@ -118,7 +114,7 @@ fn interrupt_return() -> Verdict {
         }
         0
     })?;
-    let status = process::wait_for(pid, |_| {})?.status();
+    let status = process::wait_for(pid)?.status();
     ensure!(status == 0 || status == 128, "status {status}");
     Ok(())
 }

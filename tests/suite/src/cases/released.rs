@@ -95,7 +95,7 @@ fn fork() -> Verdict {
         segment.free(0, HALF * PG)?;
         sys::sleep(5_000_000)?;
         ours.write_all(b"x")?;
-        let ended = process::wait_for(pid, |_| {})?;
+        let ended = process::wait_for(pid)?;
         same("the child's byte", ended.status(), 0)?;
         // Any further operation tells the server.
         Ok(segment.free(0, PG)?)
@@ -124,7 +124,7 @@ fn loses() -> Verdict {
             core::hint::black_box(segment.bytes()[whole]);
             0
         })?;
-        let ended = process::wait_for(pid, |_| {})?;
+        let ended = process::wait_for(pid)?;
         same("status", u32::from(ended.status()), rt::abi::STATUS_KILLED)?;
         for part in ["snapshot lost", path, "0x3000", "ESTALE", "addr="] {
             let text = ended.text();
@@ -193,7 +193,7 @@ fn eager_mount() -> Verdict {
     all_at_once(&mut segment, &file, LEN)?;
     // It is not needed any more.
     process::kill(pid, "not needed")?;
-    process::wait_for(pid, |_| {})?;
+    process::wait_for(pid)?;
     sys::unmount(&place.path)?;
     let want = patterned(SEED, 0, LEN);
     equal("the buffer", &segment.bytes()[..LEN], &want)?;
@@ -219,7 +219,7 @@ fn killed_writers() -> Verdict {
         })?;
         sys::sleep(1_000_000 + round as u64 * 40_000)?;
         process::kill(pid, "enough")?;
-        process::wait_for(pid, |_| {})?;
+        process::wait_for(pid)?;
     }
     Ok(())
 }

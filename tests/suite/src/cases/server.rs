@@ -83,7 +83,7 @@ fn silent_seek() -> Verdict {
         }
         file.seek(TO as i64, 0)?;
         process::kill(reader, "enough")?;
-        process::wait_for(reader, |_| {})?;
+        process::wait_for(reader)?;
         same("the offset", file.seek(0, 1)?, TO)
     })
 }
@@ -217,7 +217,7 @@ fn hangup(snapshots: bool) -> Verdict {
                 Ok(()) => 0,
                 Err(_) => 1,
             })?;
-            let ended = process::wait_for(pid, |_| {})?;
+            let ended = process::wait_for(pid)?;
             whole = ended.status() == 0;
             Ok(())
         });
@@ -262,7 +262,7 @@ fn silent() -> Verdict {
             sys::sleep(30_000_000)?;
             same("others", File::stat_path(path)?.size, LEN as u64)?;
             process::kill(pid, "waited enough")?;
-            let ended = process::wait_for(pid, |_| {})?;
+            let ended = process::wait_for(pid)?;
             ensure!(
                 ended.text().contains("waited enough"),
                 "it ended with \"{}\"",
@@ -303,13 +303,13 @@ fn silent_described() -> Verdict {
         })?;
         sys::sleep(30_000_000)?;
         process::kill(ending, "enough")?;
-        process::wait_for(ending, |_| {})?;
+        process::wait_for(ending)?;
         for _ in 0..8 {
             let other = process::spawn(|| 0)?;
-            process::wait_for(other, |_| {})?;
+            process::wait_for(other)?;
         }
         process::kill(asker, "enough")?;
-        let asked = process::wait_for(asker, |_| {})?;
+        let asked = process::wait_for(asker)?;
         ensure!(asked.text().contains("enough"), "{}", asked.text());
         Ok(())
     })
@@ -324,7 +324,7 @@ fn touch(path: &str, before: impl FnOnce()) -> Result<Ended, Why> {
         core::hint::black_box(segment.bytes()[PG]);
         0
     })?;
-    Ok(process::wait_for(pid, |_| {})?)
+    Ok(process::wait_for(pid)?)
 }
 
 /// The server says that the snapshot is lost: a message with file and offset.
@@ -398,7 +398,7 @@ fn gone() -> Verdict {
     ours.mount(&place.path)?;
     let ended = touch(&place.path, || {
         let _ = process::kill(pid, "gone");
-        let _ = process::wait_for(pid, |_| {});
+        let _ = process::wait_for(pid);
     })?;
     sys::unmount(&place.path)?;
     same("status", u32::from(ended.status()), rt::abi::STATUS_KILLED)?;
@@ -425,7 +425,7 @@ fn awake() -> Verdict {
     ours.mount(&place.path)?;
     same("the size", File::stat_path(&place.path)?.size, LEN as u64)?;
     sys::unmount(&place.path)?;
-    let ended = process::wait_for(pid, |_| {})?;
+    let ended = process::wait_for(pid)?;
     ensure!(ended.status() == 0, "the server: {}", ended.text());
     Ok(())
 }
@@ -477,7 +477,7 @@ fn late(noted: bool) -> Verdict {
         } else {
             process::kill(pid, "waited enough")?;
         }
-        let status = process::wait_for(pid, |_| {})?.status();
+        let status = process::wait_for(pid)?.status();
         ensure!((status == 0) == noted, "it ended with {status}");
         Ok(())
     })
@@ -506,7 +506,7 @@ fn killed(writing: bool) -> Verdict {
             };
             u8::from(survive().is_err())
         })?;
-        let status = process::wait_for(pid, |_| {})?.status();
+        let status = process::wait_for(pid)?.status();
         // The connection stays until the server has answered.
         File::stat_path(path)?;
         same("its status", u32::from(status), STATUS_KILLED)
@@ -521,6 +521,6 @@ fn program(snapshots: bool) -> Verdict {
             process::exec(path, &["true"]);
             99
         })?;
-        same("status", process::wait_for(pid, |_| {})?.status(), 0)
+        same("status", process::wait_for(pid)?.status(), 0)
     })
 }

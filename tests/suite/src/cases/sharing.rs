@@ -47,7 +47,7 @@ impl Stranger {
     /// Its part, and how it went.
     fn go(self) -> Verdict {
         self.tell.write_all(b"x")?;
-        let ended = process::wait_for(self.pid, |_| {})?;
+        let ended = process::wait_for(self.pid)?;
         let (status, text) = (ended.status(), ended.text());
         ensure!(status == 0, "the stranger: status {status}: {text}");
         Ok(())

@@ -396,7 +396,7 @@ fn store_detaches() -> Verdict {
     equal("the buffer", segment.bytes(), &want)?;
     equal("the file", &scratch.content()?, &original)?;
     rt::send(&ours, [b"!"])?;
-    same("the child", rt::process::wait_for(pid, |_| {})?.status(), 0)?;
+    same("the child", rt::process::wait_for(pid)?.status(), 0)?;
     scratch.file.write_all_at(segment.bytes(), 0)?;
     equal("the file written back", &scratch.content()?, &want)
 }
@@ -417,9 +417,5 @@ fn exec_asleep() -> Verdict {
     let mut got = [0; 16];
     let n = ours.read(&mut got)?;
     same("its output", &got[..n], &b"ran\n"[..])?;
-    same(
-        "its status",
-        rt::process::wait_for(pid, |_| {})?.status(),
-        0,
-    )
+    same("its status", rt::process::wait_for(pid)?.status(), 0)
 }

@@ -53,7 +53,7 @@ fn with(
         }
         Err(errno) => Err(Why(format!("mounting: {errno}"))),
     };
-    let ended = process::wait_for(started.pid, |_| {})?;
+    let ended = process::wait_for(started.pid)?;
     verdict.map(|()| ended)
 }
 
@@ -259,7 +259,7 @@ fn touch(segment: &Segment, at: usize) -> Result<Ended, Why> {
         core::hint::black_box(segment.bytes()[at]);
         0
     })?;
-    Ok(process::wait_for(pid, |_| {})?)
+    Ok(process::wait_for(pid)?)
 }
 
 /// The child of a process, by name.
@@ -371,7 +371,7 @@ fn mute() -> Verdict {
     })?;
     sys::sleep(50_000_000)?;
     process::kill(waits, "waited enough")?;
-    let ended = process::wait_for(waits, |_| {})?;
+    let ended = process::wait_for(waits)?;
     same("what ended it", ended.text(), "waited enough")
 }
 

@@ -286,7 +286,7 @@ fn killed_owner() -> Verdict {
         };
         rt::sys::sleep(3_000_000 * (round + 1))?;
         process::kill(pid, "enough")?;
-        process::wait_for(pid, |_| {})?;
+        process::wait_for(pid)?;
     }
     back()
 }
@@ -356,7 +356,7 @@ fn part() -> Verdict {
     same("pages moved", out(&segment)?, PAGES as u64)?;
     equal("the pages", segment.bytes(), &patterned(3, 0, LEN))?;
     process::kill(greedy, "enough")?;
-    process::wait_for(greedy, |_| {})?;
+    process::wait_for(greedy)?;
     // Its room is free again.
     let segment = dirty(5, 5000)?;
     same("pages moved", out(&segment)?, 5000)?;
@@ -428,7 +428,7 @@ fn lost() -> Verdict {
     let server = server.ok_or_else(|| Why("no swapfs".into()))?;
     process::kill(server.pid, "killed for a test")?;
     tell.write_all(b"x")?;
-    let ended = process::wait_for(child, |_| {})?;
+    let ended = process::wait_for(child)?;
     let text = ended.text();
     ensure!(text.contains("swap lost: page at"), "{text}");
     equal(

@@ -235,7 +235,7 @@ fn full() -> Verdict {
     started.channel.mount_with("/mnt", bind::REPLACE)?;
     let verdict = fill();
     sys::unmount("/mnt")?;
-    let ended = process::wait_for(started.pid, |_| {})?;
+    let ended = process::wait_for(started.pid)?;
     verdict?;
     same("status of ramfs", ended.status(), 0)
 }

@@ -344,7 +344,7 @@ fn shared_offset() -> Verdict {
     let records = |mark: u8| (0..RECORDS).try_for_each(|_| scratch.file.write_all(&[mark; RECORD]));
     let pid = process::spawn(|| u8::from(records(b'c').is_err()))?;
     records(b'p')?;
-    same("status", process::wait_for(pid, |_| {})?.status(), 0)?;
+    same("status", process::wait_for(pid)?.status(), 0)?;
     let content = scratch.content()?;
     same("bytes", content.len(), 2 * RECORDS * RECORD)?;
     let of_child = content.iter().filter(|byte| **byte == b'c').count();
@@ -357,7 +357,7 @@ fn shared_offset_read() -> Verdict {
     let records = || (0..RECORDS).try_for_each(|_| scratch.file.read(&mut [0; RECORD]).map(drop));
     let pid = process::spawn(|| u8::from(records().is_err()))?;
     records()?;
-    same("status", process::wait_for(pid, |_| {})?.status(), 0)?;
+    same("status", process::wait_for(pid)?.status(), 0)?;
     same("bytes left", scratch.file.read(&mut [0; RECORD])?, 0)?;
     scratch.file.write_all(b"end")?;
     let size = scratch.file.stat()?.size as usize;

@@ -32,7 +32,7 @@ fn main(args: Args) -> Result<u8, Failure> {
         Fork::Child => become_command(name, command),
         Fork::Parent(pid) => pid,
     };
-    let ended = process::wait_for(pid, |_| {}).about(name)?;
+    let ended = process::wait_for(pid).about(name)?;
     let after = Counters::now().about("counters")?;
     if u32::from(ended.status()) == rt::abi::STATUS_KILLED {
         eprintln!("count: {name}: {}", ended.text());

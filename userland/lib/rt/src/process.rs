@@ -1,7 +1,9 @@
 //! Processes: making them, waiting for them, ending.
 
+use crate::single::Single;
 use crate::{io, sys};
 use abi::{Call, Errno, ProcessInfo, SegmentInfo, Slice, WaitMessage, rfork};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 /// Ends this process: flushes standard output, then passes `status` (0 is
@@ -48,7 +50,11 @@ pub fn fork_with(flags: u64) -> Result<Fork, Errno> {
     io::flush_quietly();
     // SAFETY: the child works on a copy of all memory.
     match unsafe { sys::call1(Call::RFork, rfork::PROC | flags) }? {
-        0 => Ok(Fork::Child),
+        0 => {
+            // They were its parent's children.
+            REMEMBERED.with(VecDeque::clear);
+            Ok(Fork::Child)
+        }
         pid => Ok(Fork::Parent(pid)),
     }
 }
@@ -144,8 +150,22 @@ impl Ended {
     }
 }
 
-/// Waits for the next child that ends.
+/// Endings of children that are remembered at most; the oldest are forgotten.
+const REMEMBERED_MAX: usize = abi::PROCESSES_MAX;
+
+/// Children that ended while another one was waited for.
+static REMEMBERED: Single<VecDeque<Ended>> = Single::new(VecDeque::new());
+
+/// Waits for the next child that ends. One that ended while another was waited for
+/// comes first.
 pub fn wait() -> Result<Ended, Errno> {
+    match REMEMBERED.with(VecDeque::pop_front).flatten() {
+        Some(ended) => Ok(ended),
+        None => next(),
+    }
+}
+
+fn next() -> Result<Ended, Errno> {
     let mut message = WaitMessage {
         pid: 0,
         status: 0,
@@ -157,15 +177,32 @@ pub fn wait() -> Result<Ended, Errno> {
     Ok(Ended(message))
 }
 
-/// Waits for that child; others that end meanwhile are reaped and handed to
-/// `other`.
-pub fn wait_for(pid: u64, mut other: impl FnMut(&Ended)) -> Result<Ended, Errno> {
+/// Waits for that child. Others that end meanwhile are remembered for later calls, of
+/// [`wait`] too.
+pub fn wait_for(pid: u64) -> Result<Ended, Errno> {
+    let known = REMEMBERED.with(|list| {
+        let at = list.iter().position(|ended| ended.pid() == pid)?;
+        list.remove(at)
+    });
+    if let Some(ended) = known.flatten() {
+        return Ok(ended);
+    }
     loop {
-        let ended = wait()?;
+        let ended = next()?;
         if ended.pid() == pid {
             return Ok(ended);
         }
-        other(&ended);
+        REMEMBERED.with(|list| remember(list, ended));
+    }
+}
+
+fn remember(list: &mut VecDeque<Ended>, ended: Ended) {
+    if list.len() == REMEMBERED_MAX {
+        list.pop_front();
+    }
+    // Without memory it counts as waited for.
+    if list.try_reserve(1).is_ok() {
+        list.push_back(ended);
     }
 }
 

@@ -27,7 +27,12 @@ pub fn shell(args: &[&str], keep: u64, services: &Services) -> u8 {
             return NOT_STARTED;
         }
     };
-    let ended = process::wait_for(pid, |ended| services.report(ended));
+    let ended = loop {
+        match process::wait() {
+            Ok(ended) if ended.pid() != pid => services.report(&ended),
+            ended => break ended,
+        }
+    };
     match ended {
         Ok(ended) => {
             let killed = u32::from(ended.status()) == rt::abi::STATUS_KILLED;

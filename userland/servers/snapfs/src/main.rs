@@ -41,7 +41,7 @@ fn main(args: rt::Args) -> Result<(), Failure> {
     let server = service::start(&path, &argv, privilege::ALL)?;
     let served = serve(server.channel);
     // It has been hung up on.
-    let ended = process::wait_for(server.pid, |_| {}).about(&path)?;
+    let ended = process::wait_for(server.pid).about(&path)?;
     served?;
     match (ended.status(), ended.text()) {
         (0, _) => Ok(()),
