@@ -54,6 +54,10 @@ pub mod mode {
     pub const OTRUNC: u32 = 16;
     /// Fail if the file exists (create only).
     pub const OEXCL: u32 = 0x1000;
+    /// Keep the content of a file that exists (create only).
+    pub const OKEEP: u32 = 0x2000;
+    /// It must be a directory, and calls on names in it are possible (open only).
+    pub const ODIRECTORY: u32 = 0x8000;
     /// Every write goes to the end of the file.
     pub const OAPPEND: u32 = 0x4000;
     /// In `create`'s permissions: make a directory.

@@ -152,6 +152,22 @@ calls! {
     /// `(pid, text, len) -> ended`: ends that process, and all others that were started
     /// with it in any note group, with that text.
     KillAll = 58,
+    /// `(path, len, *const StatChange)`: as `FWStat`; symbolic links are followed.
+    WStat = 59,
+    /// `(fd, name, len, mode) -> fd`: opens a file by its name in a directory that was
+    /// opened with `ODIRECTORY`. Here and in the next five, symbolic links are not
+    /// followed.
+    OpenIn = 60,
+    /// `(fd, name, len, mode, permissions) -> fd`
+    CreateIn = 61,
+    /// `(fd, name, len, *mut Stat)`
+    StatIn = 62,
+    /// `(fd, name, len, buf, n) -> n`
+    ReadLinkIn = 63,
+    /// `(fd, name, len, text, len)`
+    SymLinkIn = 64,
+    /// `(fd, name, len)`
+    RemoveIn = 65,
     /// `(pid, index, *mut SegmentInfo) -> next`: the first segment of a process from
     /// `index` on; 0 if there is none.
     MemInfo = 70,

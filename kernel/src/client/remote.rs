@@ -164,6 +164,21 @@ impl Remote {
         }
     }
 
+    /// The file `name` in this directory, a link itself.
+    pub fn inside(&self, name: &[u8]) -> Result<Remote, Errno> {
+        let step = Step {
+            names: &[ByteStr(name)],
+            from: self.fid,
+            from_qid: self.qid,
+            kept: Some(0),
+        };
+        match step.take(&self.mount)? {
+            Reached::End(remote) => Ok(remote),
+            Reached::Nothing(_, errno) => Err(errno),
+            Reached::Link(..) => Err(Errno::EPROTO),
+        }
+    }
+
     /// One more fid for the same file, not open.
     pub fn another(&self) -> Result<Remote, Errno> {
         let step = Step {
@@ -253,15 +268,15 @@ impl Remote {
 
     /// Makes and opens `name` in this directory; the fid becomes the file.
     pub fn create(&mut self, name: &[u8], mode: u32, permissions: u32) -> Result<(), Errno> {
-        let exclusive = if mode & mode::OEXCL != 0 {
-            open::EXCL
-        } else {
-            open::TRUNC
+        let existing = match mode & (mode::OEXCL | mode::OKEEP) {
+            0 => open::TRUNC,
+            mode::OKEEP => 0,
+            _ => open::EXCL,
         };
         let request = Request::Lcreate {
             fid: self.fid,
             name: ByteStr(name),
-            flags: open_flags(mode) | open::CREAT | exclusive,
+            flags: open_flags(mode) | open::CREAT | existing,
             mode: permissions & 0o777,
             gid: 0,
         };

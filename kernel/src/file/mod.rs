@@ -2,9 +2,10 @@
 //!
 //! [`OpenFile`] is the object of a descriptor: a file of the kernel's own tree
 //! or of a server, an end of a channel, or a receive port. [`open`] has the
-//! operations on names, [`read`] and [`write`](mod@write) the transfers,
-//! [`channel`] the transfers of channels.
+//! operations on paths, [`inside`] those on names in an open directory, [`read`] and
+//! [`write`](mod@write) the transfers, [`channel`] the transfers of channels.
 pub mod channel;
+pub mod inside;
 pub mod moment;
 pub mod open;
 pub mod read;
@@ -15,6 +16,7 @@ use crate::client::remote::Remote;
 use crate::name::root::Entry;
 use crate::sched;
 use abi::{Errno, FDS_MAX, OFFSET_CURRENT, mode};
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use hw::lock::{Lock, Rank};
@@ -29,6 +31,16 @@ pub enum Node {
     Channel(Arc<End>),
     /// A receive port.
     Port(Arc<Port>),
+}
+
+/// Where the names in an open directory are found.
+pub struct Base {
+    /// Its path when it was opened, absolute and clean; `None`: too long. Programs
+    /// bind files to paths, so that a name below may lead elsewhere.
+    pub path: Option<Arc<[u8]>>,
+    /// A fid for it that is not open, for walks. `None`: it is in the kernel's own
+    /// tree, or a union; its names are found by path.
+    pub remote: Option<Remote>,
 }
 
 /// Where in an open file its users are.
@@ -50,6 +62,8 @@ pub struct OpenFile {
     /// Where the next read or write without an offset goes; a position in
     /// the directory for directories.
     offset: Lock<Offset>,
+    /// Where its names are, if it was opened with [`mode::ODIRECTORY`].
+    pub base: Option<Box<Base>>,
     /// The other members of a union directory, which are listed after it.
     pub others: Vec<Node>,
     /// Which member of the union is being listed.
@@ -64,6 +78,7 @@ impl OpenFile {
             mode,
             path,
             offset: Lock::new(Rank::File, Offset::default()),
+            base: None,
             others: Vec::new(),
             member: Lock::new(Rank::File, 0),
         }

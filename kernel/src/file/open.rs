@@ -1,5 +1,5 @@
 //! Operations on names: open, create, stat, remove, rename, bind, mount.
-use super::{Node, OpenFile};
+use super::{Base, Node, OpenFile};
 use crate::chan::{End, room};
 use crate::client::Mount;
 use crate::client::remote::{Directory, Remote};
@@ -7,16 +7,34 @@ use crate::name::walk::{walk, walk_for_new};
 use crate::name::{Member, NameSpace, Place, Trail, Viewpoint, root};
 use crate::sched::relief;
 use crate::text;
-use abi::{Errno, PATH_MAX, Stat, mode};
+use abi::{Errno, PATH_MAX, Stat, StatChange, mode};
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use hw::heap::new_arc_bytes;
+use hw::heap::{new_arc_bytes, new_box};
 use names::{Last, Order, Path};
 
-/// Mode bits that `open` takes; `create` takes `OEXCL` too.
-const OPEN_BITS: u32 = 3 | mode::OTRUNC | mode::OAPPEND;
+/// Mode bits that `open` and `create` take.
+const BITS: u32 = 3 | mode::OTRUNC | mode::OAPPEND;
 /// The bits that ask for more than reading.
 const CHANGES: u32 = 3 | mode::OTRUNC;
+
+/// `EINVAL` for a mode that `open` does not take.
+pub fn check_mode(mode: u32) -> Result<(), Errno> {
+    check_bits(mode, BITS | mode::ODIRECTORY)
+}
+
+/// The same of `create`.
+pub fn check_create_mode(mode: u32) -> Result<(), Errno> {
+    check_bits(mode, BITS | mode::OEXCL | mode::OKEEP)
+}
+
+fn check_bits(mode: u32, bits: u32) -> Result<(), Errno> {
+    match mode & !bits != 0 || mode & 3 == 3 {
+        true => Err(Errno::EINVAL),
+        false => Ok(()),
+    }
+}
 
 /// The file at a place, not open, and its own place, whose path has no links. A
 /// link at the end is followed or returned itself.
@@ -41,11 +59,13 @@ fn kept(names: &NameSpace, place: &Place) -> Result<Node, Errno> {
 }
 
 impl Node {
-    fn is_link(&self) -> bool {
+    /// Returns true for a symbolic link.
+    pub fn is_link(&self) -> bool {
         matches!(self, Node::Remote(remote) if remote.is_link())
     }
 
-    fn kind(&self) -> Directory {
+    /// Whether it is a directory.
+    pub fn kind(&self) -> Directory {
         match self {
             Node::Root(entry) if entry.is_directory() => Directory::Yes,
             Node::Remote(remote) => remote.kind(),
@@ -67,7 +87,7 @@ impl Node {
     }
 
     /// The same file, open.
-    fn open(mut self, mode: u32) -> Result<Node, Errno> {
+    pub fn open(mut self, mode: u32) -> Result<Node, Errno> {
         match &mut self {
             Node::Root(entry) => entry.check_open(mode)?,
             Node::Remote(remote) if remote.is_directory() && mode & CHANGES != mode::OREAD => {
@@ -165,9 +185,7 @@ pub fn looking_again<T>(mut operation: impl FnMut() -> Result<T, Errno>) -> Resu
 
 /// Opens a file that exists.
 pub fn open(view: &Viewpoint, path: &[u8], mode: u32) -> Result<OpenFile, Errno> {
-    if mode & !OPEN_BITS != 0 || mode & 3 == 3 {
-        return Err(Errno::EINVAL);
-    }
+    check_mode(mode)?;
     let path = view.clean(path)?;
     looking_again(|| open_clean(view, &path, mode))
 }
@@ -176,12 +194,33 @@ fn open_clean(view: &Viewpoint, path: &Path, mode: u32) -> Result<OpenFile, Errn
     let names = &view.names;
     let trail = names.resolve(path)?;
     let name = text::shown(path)?;
-    let node = at(names, &place(names, &trail)?)?.open(mode)?;
-    let mut file = OpenFile::new(node, mode, name);
+    let node = at(names, &place(names, &trail)?)?;
+    let base = match mode & mode::ODIRECTORY {
+        0 => None,
+        _ => Some(base(&node, Some(path), trail.members.len() > 1)?),
+    };
+    let mut file = OpenFile::new(node.open(mode)?, mode, name);
+    file.base = base;
     if trail.point {
         file.others = others(names, &trail)?;
     }
     Ok(file)
+}
+
+/// For a directory that was found at `path` and is not open yet.
+///
+/// # Errors
+/// `ENOTDIR`: it is none.
+pub fn base(node: &Node, path: Option<&[u8]>, union: bool) -> Result<Box<Base>, Errno> {
+    if node.kind() != Directory::Yes {
+        return Err(Errno::ENOTDIR);
+    }
+    let remote = match node {
+        Node::Remote(remote) if !union => Some(remote.another()?),
+        _ => None,
+    };
+    let path = path.map(new_arc_bytes).transpose()?;
+    Ok(new_box(Base { path, remote })?)
 }
 
 /// The members of a union directory after the first, open. One that cannot be
@@ -195,30 +234,36 @@ fn others(names: &NameSpace, trail: &Trail<'_>) -> Result<Vec<Node>, Errno> {
 }
 
 /// Makes a file or, with `DMDIR`, a directory, and opens it. A file that
-/// exists is truncated, unless `OEXCL` asks for an error.
+/// exists is truncated, unless `OKEEP` keeps its content or `OEXCL` asks for an error.
 pub fn create(
     view: &Viewpoint,
     path: &[u8],
     mode: u32,
     permissions: u32,
 ) -> Result<OpenFile, Errno> {
-    if mode & !(OPEN_BITS | mode::OEXCL) != 0 || mode & 3 == 3 {
-        return Err(Errno::EINVAL);
-    }
+    check_create_mode(mode)?;
     let path = view.clean(path)?;
     let name = text::shown(&path)?;
+    let opened = match mode & mode::OKEEP {
+        0 => mode & !mode::OEXCL | mode::OTRUNC,
+        _ => mode & !(mode::OEXCL | mode::OKEEP),
+    };
     let names = &view.names;
     let node = looking_again(|| {
         let place = place_for_new(names, &names.resolve(&path)?)?;
         let directory = permissions & mode::DMDIR != 0;
         match existing(names, &place)? {
             Some(_) if directory || mode & mode::OEXCL != 0 => Err(Errno::EEXIST),
-            Some(found) => found.open(mode | mode::OTRUNC),
+            Some(found) => found.open(opened),
             None if directory => make_directory(names, &place, permissions),
             None => make(names, &place, mode, permissions),
         }
     })?;
-    Ok(OpenFile::new(node, mode & !mode::OEXCL, name))
+    Ok(OpenFile::new(
+        node,
+        mode & !(mode::OEXCL | mode::OKEEP),
+        name,
+    ))
 }
 
 /// An existing file that a server need not or cannot create. For all others
@@ -265,6 +310,15 @@ fn make_directory(names: &NameSpace, place: &Place, permissions: u32) -> Result<
 pub fn stat(view: &Viewpoint, path: &[u8], last: Last) -> Result<Stat, Errno> {
     let path = view.clean(path)?;
     looking_again(|| find(view, &path, last)?.stat())
+}
+
+/// Changes the attributes of the file at `path`, links followed.
+pub fn change(view: &Viewpoint, path: &[u8], change: &StatChange) -> Result<(), Errno> {
+    let path = view.clean(path)?;
+    looking_again(|| match find(view, &path, Last::Follow)? {
+        Node::Remote(remote) => remote.change(change),
+        Node::Root(_) | Node::Channel(_) | Node::Port(_) => Err(Errno::EPERM),
+    })
 }
 
 /// The text of the symbolic link `path`.

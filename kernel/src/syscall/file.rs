@@ -78,6 +78,12 @@ pub fn fwstat(a: &Arguments) -> Result<(), Errno> {
     }
 }
 
+pub fn wstat(a: &Arguments) -> Result<(), Errno> {
+    let path = a.path(0)?;
+    let change: StatChange = user::get(a.space(), a.words()[2])?;
+    a.about(&path, open::change(&a.view(), &path, &change))
+}
+
 pub fn read_link(a: &Arguments) -> Result<u64, Errno> {
     let path = a.path(0)?;
     let text = a.about(&path, open::read_link(&a.view(), &path))?;
@@ -86,7 +92,7 @@ pub fn read_link(a: &Arguments) -> Result<u64, Errno> {
 
 /// Puts all of `bytes` into the caller's buffer, two arguments. `ERANGE`: it is too
 /// small.
-fn whole(a: &Arguments, at: usize, bytes: &[u8]) -> Result<u64, Errno> {
+pub fn whole(a: &Arguments, at: usize, bytes: &[u8]) -> Result<u64, Errno> {
     if bytes.len() as u64 > a.words()[at + 1] {
         return Err(Errno::ERANGE);
     }

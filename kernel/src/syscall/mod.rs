@@ -5,6 +5,7 @@
 mod arguments;
 mod directory;
 mod file;
+mod inside;
 mod memory;
 mod message;
 mod process;
@@ -38,7 +39,7 @@ const REPEATABLE: &[Call] = {
     &[
         RFork, Exec, SegAttach, SegFree, Pipe, Port, PortAdd, Note, Open, Create, Seek, ReadDir,
         Stat, LStat, FStat, FWStat, FSync, ReadLink, SymLink, Link, Remove, Rename, ChDir, Bind,
-        Unmount,
+        Unmount, WStat, OpenIn, CreateIn, StatIn, ReadLinkIn, SymLinkIn, RemoveIn,
     ]
 };
 
@@ -95,6 +96,13 @@ fn dispatch(process: &Process, call: Call, frame: &mut TrapFrame) -> Result<u64,
         Call::FWStat => file::fwstat(a).value(),
         Call::Remove => file::remove(a).value(),
         Call::Rename => file::rename(a).value(),
+        Call::WStat => file::wstat(a).value(),
+        Call::OpenIn => inside::open(a),
+        Call::CreateIn => inside::create(a),
+        Call::StatIn => inside::stat(a).value(),
+        Call::ReadLinkIn => inside::read_link(a),
+        Call::SymLinkIn => inside::symlink(a).value(),
+        Call::RemoveIn => inside::remove(a).value(),
         Call::ReadDir => directory::read(a),
         Call::FSync => file::fsync(a).value(),
         Call::Dup => file::dup(a),

@@ -3,7 +3,7 @@
 use crate::check::Verdict;
 use alloc::vec::Vec;
 use rt::abi::mode;
-use rt::{ByteString, Errno, File, sys};
+use rt::{ByteString, Errno, File, sys, tree};
 
 /// A directory of a server, gone with all that is in it when dropped.
 pub struct TestDir(pub &'static str);
@@ -41,20 +41,6 @@ fn names(path: &[u8]) -> Result<Vec<ByteString>, Errno> {
 impl Drop for TestDir {
     fn drop(&mut self) {
         let _ = sys::chdir("/");
-        // A directory is removed after its content.
-        let mut left = Vec::from([ByteString::from(self.0)]);
-        while let Some(path) = left.last().cloned() {
-            let inside = match File::lstat_path(&path) {
-                Ok(stat) if stat.is_dir() => names(&path).unwrap_or_default(),
-                _ => Vec::new(),
-            };
-            let before = left.len();
-            let full = |name: &ByteString| ByteString([&path[..], b"/", name].concat());
-            left.extend(inside.iter().map(full));
-            if left.len() == before {
-                let _ = sys::remove(&path);
-                left.pop();
-            }
-        }
+        tree::remove("suite", self.0.into());
     }
 }

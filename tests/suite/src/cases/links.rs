@@ -27,22 +27,22 @@ pub const CASES: &[Case] = &[
 ];
 
 impl TestDir {
-    fn file(&self, name: &str, content: &str) -> Verdict {
+    pub(super) fn file(&self, name: &str, content: &str) -> Verdict {
         let file = File::create(self.at(name.as_bytes()), mode::OWRITE, 0o644)?;
         Ok(file.write_all(content.as_bytes())?)
     }
 
-    fn directory(&self, name: &str) -> Verdict {
+    pub(super) fn directory(&self, name: &str) -> Verdict {
         let mode = mode::DMDIR | 0o755;
         drop(File::create(self.path(name), mode::OREAD, mode)?);
         Ok(())
     }
 
-    fn symlink(&self, text: &str, name: &str) -> Result<(), Errno> {
+    pub(super) fn symlink(&self, text: &str, name: &str) -> Result<(), Errno> {
         sys::symlink(text, self.path(name))
     }
 
-    fn path(&self, name: &str) -> ByteString {
+    pub(super) fn path(&self, name: &str) -> ByteString {
         self.at(name.as_bytes())
     }
 

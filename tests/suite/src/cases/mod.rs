@@ -13,6 +13,7 @@ mod failing;
 mod fuzz;
 mod gaps;
 mod hostile;
+mod inside;
 mod kernel;
 mod large;
 mod larger;
@@ -166,6 +167,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         swap::CASES,
         larger::CASES,
         hostile::CASES,
+        inside::CASES,
         limits::CASES,
         failing::CASES,
         fuzz::CASES,

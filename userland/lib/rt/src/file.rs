@@ -214,6 +214,15 @@ impl File {
         Ok(stat)
     }
 
+    /// Changes size, mode or time of the file at `path`; follows symbolic links. The
+    /// file need not be opened, and its own permissions do not matter.
+    pub fn change_path(path: impl AsRef<[u8]>, change: &StatChange) -> Result<(), Errno> {
+        let (at, len) = of(path.as_ref());
+        let from = core::ptr::from_ref(change) as u64;
+        // SAFETY: the kernel only reads `path` and `change`.
+        unsafe { sys::call3(Call::WStat, at, len, from) }.map(drop)
+    }
+
     /// Changes size, mode or time.
     pub fn change(&self, change: &StatChange) -> Result<(), Errno> {
         let from = core::ptr::from_ref(change) as u64;

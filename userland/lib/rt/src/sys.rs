@@ -176,11 +176,20 @@ pub fn link(old: impl AsRef<[u8]>, new: impl AsRef<[u8]>) -> Result<(), Errno> {
 /// The text of the symbolic link at `path`.
 pub fn read_link(path: impl AsRef<[u8]>) -> Result<ByteString, Errno> {
     let path = of(path.as_ref());
+    link_text(|at, len| {
+        // SAFETY: the kernel reads `path` and writes within the buffer.
+        unsafe { call4(Call::ReadLink, path.0, path.1, at, len) }
+    })
+}
+
+/// The text that a call puts into a buffer of that address and length.
+pub(crate) fn link_text(
+    mut read: impl FnMut(u64, u64) -> Result<u64, Errno>,
+) -> Result<ByteString, Errno> {
     let mut text = vec![0; abi::PATH_MAX];
     loop {
         let (at, len) = of_mut(&mut text);
-        // SAFETY: the kernel writes within `text`.
-        match unsafe { call4(Call::ReadLink, path.0, path.1, at, len) } {
+        match read(at, len) {
             // No text is longer than a string of 9P.
             Err(Errno::ERANGE) if text.len() < usize::from(u16::MAX) => {
                 text.resize(usize::from(u16::MAX), 0);
