@@ -1,10 +1,11 @@
-//! `chmod MODE FILE...`: sets the permissions, an octal number.
+//! `chmod MODE FILE...`: sets the permissions, an octal number; of a symbolic link,
+//! those of its target.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
 
 use rt::abi::StatChange;
-use rt::{Args, Failure, File, Named, eprintln, manual, mode};
+use rt::{Args, Failure, File, Named, eprintln, manual};
 
 rt::main!(main, include_str!("chmod.rs"));
 
@@ -23,9 +24,7 @@ fn main(args: Args) -> Result<u8, Failure> {
     };
     let mut status = 0;
     for path in args.skip(1).iter() {
-        let opened = File::open(path, mode::OREAD).or_else(|_| File::open(path, mode::OWRITE));
-        let done = opened.and_then(|file| file.change(&change)).about(path);
-        if let Err(failure) = done {
+        if let Err(failure) = File::change_path(path, &change).about(path) {
             eprintln!("chmod: {failure}");
             status = 1;
         }

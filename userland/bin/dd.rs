@@ -119,10 +119,7 @@ fn open_output(path: ByteStr<'_>, order: &Order) -> Result<File, Errno> {
     if order.truncate && order.seek == 0 {
         return File::create(path, mode::OWRITE, 0o644);
     }
-    let file = match File::open(path, mode::OWRITE) {
-        Err(Errno::ENOENT) => File::create(path, mode::OWRITE, 0o644)?,
-        opened => opened?,
-    };
+    let file = File::create(path, mode::OWRITE | mode::OKEEP, 0o644)?;
     if order.truncate {
         // The content before the first block stays.
         let kept = order.seek.saturating_mul(order.block as u64);

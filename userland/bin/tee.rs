@@ -8,7 +8,7 @@ extern crate alloc;
 
 use alloc::vec;
 use alloc::vec::Vec;
-use rt::{Args, Errno, Failure, File, Named, inputs, io, mode};
+use rt::{Args, Failure, File, Named, inputs, io, mode};
 
 rt::main!(main, include_str!("tee.rs"));
 
@@ -26,14 +26,11 @@ fn main(args: Args) -> Result<(), Failure> {
                 "{path}: input file is output file"
             )));
         }
-        let opened = match flags.has('a') {
-            true => match File::open(path, mode::OWRITE | mode::OAPPEND) {
-                Err(Errno::ENOENT) => File::create(path, mode::OWRITE | mode::OAPPEND, 0o644),
-                opened => opened,
-            },
-            false => File::create(path, mode::OWRITE, 0o644),
+        let way = match flags.has('a') {
+            true => mode::OWRITE | mode::OAPPEND | mode::OKEEP,
+            false => mode::OWRITE,
         };
-        files.push((path, opened.about(path)?));
+        files.push((path, File::create(path, way, 0o644).about(path)?));
     }
     let mut piece = vec![0; PIECE];
     loop {

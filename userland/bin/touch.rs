@@ -1,5 +1,5 @@
 //! `touch [-c] FILE...`: sets the time of last change to now; a file that is
-//! not there is made, with `-c` it is not.
+//! not there is made, with `-c` it is not. Symbolic links are followed.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -25,23 +25,17 @@ fn main(args: Args) -> Result<u8, Failure> {
 }
 
 fn touch(path: ByteStr<'_>, only_existing: bool) -> Result<(), Failure> {
-    // Any way to open the file will do, for a directory reading.
-    let opened = File::open(path, mode::OWRITE).or_else(|errno| match errno {
-        Errno::ENOENT => Err(errno),
-        _ => File::open(path, mode::OREAD),
-    });
-    let file = match opened {
-        Err(Errno::ENOENT) if only_existing => return Ok(()),
-        Err(Errno::ENOENT) => {
-            File::create(path, mode::OWRITE | mode::OEXCL, 0o644).about(path)?;
-            return Ok(());
-        }
-        opened => opened.about(path)?,
-    };
     let now = StatChange {
         valid: StatChange::MTIME,
         mtime_ns: time::now_ns().about(time::DEVICE)?,
         ..StatChange::default()
     };
-    file.change(&now).about(path)
+    match File::change_path(path, &now) {
+        Err(Errno::ENOENT) if only_existing => Ok(()),
+        // Another program may make it first: its content stays.
+        Err(Errno::ENOENT) => File::create(path, mode::OWRITE | mode::OKEEP, 0o644)
+            .map(drop)
+            .about(path),
+        changed => changed.about(path),
+    }
 }

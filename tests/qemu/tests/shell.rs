@@ -320,18 +320,45 @@ cat g d/f >> g; cat g; cat d/f >> g; wc -l g; { read a; cat >> g; } < g; wc -l g
 }
 
 #[test]
-fn trees_are_copied_and_removed_as_deep_as_paths_reach() {
+fn trees_are_copied_and_removed_deeper_than_paths_reach() {
     prints(
         r#"
 p=t; i=0; while [ $i -lt 70 ]; do p=$p/x; i=$((i + 1)); done
 cd /tmp; mkdir -p $p/y; echo end > $p/f
 cp -r t u; echo $?; cat u${p#t}/f; rm -r t; echo $?; mv u /n/host/v; echo $?; ls; cd /n/host; cat v${p#t}/f
 mkdir v/z; echo z > v/z/f; mv v/z v/x/z; rm -r v; echo $?; ls
-# What a path does not reach is named.
-n=$(printf %0200d 0); mkdir a; i=0; while [ $i -lt 6 ]; do mkdir b; mv a b/$n; mv b a; i=$((i + 1)); done
-rm -r a 2> err; echo $?; grep -c 'name too long' err; cp -r a b 2> err; echo $?; grep -c 'name too long' err
+# A path of 1,024 bytes does not reach all of it.
+n=$(printf %0200d 0); mkdir a; echo end > a/f; i=0; while [ $i -lt 6 ]; do mkdir b; mv a b/$n; mv b a; i=$((i + 1)); done
+cp -r a b; echo $?; rm -r a; echo $?; i=0; while [ $i -lt 6 ]; do mv b/$n a; rm -r b; mv a b; i=$((i + 1)); done; cat b/f; rm -r b; ls
 "#,
-        "0\nend\n0\n0\nend\n0\nscript\n1\n1\n1\n1\n",
+        "0\nend\n0\n0\nend\n0\nscript\n0\n0\nend\nscript\n",
+    );
+}
+
+#[test]
+fn links_are_followed_where_a_file_is_made_or_its_attributes_are_set() {
+    prints(
+        r#"
+echo one > f; ln -s f l; ln -s new d; ln -s none/x e; touch d; ls new; chmod 600 l d; ls -l f new | grep -c '^-rw-------'
+echo more >> d; echo more | tee -a d; cat new; touch e; chmod 600 e; touch -c e; echo $?
+chmod 000 f; touch f; chmod 644 f; cat l; mkdir to; ln -s ../f to/f; cp -r f l to; mkdir from; echo two > from/f
+cp -r from/. to; echo $?; cat f; rm -r to/; ls f; rm -r l/; rm l; cat f
+"#,
+        "new\n2\nmore\nmore\nmore\n\
+         touch: e: file does not exist\nchmod: e: file does not exist\n0\n\
+         one\ncp: f and to/f are the same file\ncp: to/./f: a symbolic link, not written through\n1\none\nf\n\
+         rm: l/: not a directory\none\n",
+    );
+}
+
+#[test]
+fn a_job_is_ended_with_all_that_it_has_started() {
+    prints(
+        r#"
+sh -c 'sleep 100 & sleep 200 & wait' & sleep 0.3; kill -a $!; wait $!; echo $?; sleep 0.1; ps | grep -c ' sleep$'
+sh -c 'sleep 300 & wait' & sleep 0.3; kill -a %1; wait; ps | grep -c ' sleep$'; kill -a $$ 2> err; echo $?; grep -c permitted err; kill -a 99999; true
+"#,
+        "sh: killed\n128\n0\nsh: killed\n0\n1\n1\nkill: process 99999: no such process\n",
     );
 }
 

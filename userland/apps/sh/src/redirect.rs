@@ -115,17 +115,11 @@ fn open(direction: Direction, text: &str) -> Result<Option<File>, Errno> {
     match direction {
         Direction::Read => File::open(target, mode::OREAD),
         Direction::Write => File::create(target, mode::OWRITE, 0o644),
-        Direction::Append => match File::open(target, mode::OWRITE | mode::OAPPEND) {
-            Err(Errno::ENOENT) => {
-                let access = mode::OWRITE | mode::OAPPEND;
-                File::create(target, access | mode::OEXCL, 0o644)
-            }
-            opened => opened,
-        },
-        Direction::Both => match File::open(target, mode::ORDWR) {
-            Err(Errno::ENOENT) => File::create(target, mode::ORDWR | mode::OEXCL, 0o644),
-            opened => opened,
-        },
+        Direction::Append => {
+            let access = mode::OWRITE | mode::OAPPEND;
+            File::create(target, access | mode::OKEEP, 0o644)
+        }
+        Direction::Both => File::create(target, mode::ORDWR | mode::OKEEP, 0o644),
         Direction::Same if text == "-" => return Ok(None),
         Direction::Same => match text.parse() {
             Ok(fd) if fd < PRIVATE => File::borrowed(fd).dup(),
