@@ -13,7 +13,7 @@ pub use message::{HEAD_MAX, Message, Piece, Source, room};
 pub use port::{Event, Port, What, interrupt};
 
 use crate::counters;
-use crate::sched::{Reason, Wait, WaitQueue};
+use crate::sched::{self, Reason, Wait, WaitQueue};
 use abi::{Errno, Stat64};
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
@@ -185,20 +185,39 @@ impl End {
     }
 }
 
+impl End {
+    /// Closes the side. The messages that nobody will receive are given back in steps:
+    /// they may hold 64 MiB.
+    pub fn close(self) {
+        self.shut();
+        let Tap { channel, side } = &self.0;
+        let next = || channel.sides.lock()[*side].queue.pop_front();
+        while let Some(message) = next() {
+            drop(message);
+            sched::breathe();
+        }
+    }
+
+    /// Nobody sends to the side, or receives there, any more. Returns the other side's
+    /// port.
+    fn shut(&self) -> Option<Weak<Port>> {
+        let Tap { channel, side } = &self.0;
+        let mut sides = channel.sides.lock();
+        let mine = &mut sides[*side];
+        mine.open = false;
+        mine.readers.wake_all();
+        mine.writers.wake_all();
+        let peer = &mut sides[1 - side];
+        peer.readers.wake_all();
+        peer.port.clone()
+    }
+}
+
 impl Drop for End {
     fn drop(&mut self) {
+        let port = self.shut();
         let Tap { channel, side } = &self.0;
-        let (port, rest) = {
-            let mut sides = channel.sides.lock();
-            let mine = &mut sides[*side];
-            mine.open = false;
-            let rest = core::mem::take(&mut mine.queue);
-            mine.readers.wake_all();
-            mine.writers.wake_all();
-            let peer = &mut sides[1 - side];
-            peer.readers.wake_all();
-            (peer.port.clone(), rest)
-        };
+        let rest = core::mem::take(&mut channel.sides.lock()[*side].queue);
         drop(rest);
         notify(port);
         if let Some(client) = self.client() {

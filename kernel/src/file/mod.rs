@@ -14,7 +14,6 @@ pub mod write;
 use crate::chan::{End, Port};
 use crate::client::remote::Remote;
 use crate::name::root::Entry;
-use crate::sched;
 use abi::{Errno, FDS_MAX, OFFSET_CURRENT, mode};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -228,10 +227,15 @@ impl Descriptors {
 /// server. Others may run meanwhile, for a channel may be full of messages.
 pub fn close_all(descriptors: &Lock<Descriptors>) {
     let files = descriptors.lock().take_all();
-    for file in files.into_iter().flatten() {
-        let last = Arc::into_inner(file);
-        if last.is_some_and(|file| matches!(file.node, Node::Channel(_))) {
-            sched::breathe();
-        }
+    files.into_iter().flatten().for_each(let_go);
+}
+
+/// Gives up a reference to an open file, with nothing locked. Others may run meanwhile.
+pub fn let_go(file: Arc<OpenFile>) {
+    let node = Arc::into_inner(file).map(|file| file.node);
+    if let Some(Node::Channel(end)) = node
+        && let Some(end) = Arc::into_inner(end)
+    {
+        end.close();
     }
 }

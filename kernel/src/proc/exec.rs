@@ -8,6 +8,7 @@ use crate::chan::{Piece, room};
 use crate::file::moment::{self, Moment};
 use crate::file::{Node, OpenFile, open};
 use crate::name::root::Entry;
+use crate::sched;
 use crate::seg::{self, Content, Segment, SegmentKind, Space, SpaceLock, attach, user};
 use abi::{ARGS_MAX, Errno, PAGE, Slice, USER_END, mode};
 use alloc::vec::Vec;
@@ -27,6 +28,8 @@ const STACK_TOP: u64 = USER_END - PAGE;
 const PARTS: Range<u64> = PAGE..STACK_TOP - STACK;
 /// Most arguments and most texts of the environment.
 const TEXTS: u64 = 512;
+/// Texts that are copied in one step.
+const TEXTS_AT_ONCE: u64 = 64;
 /// Why there is no new program.
 pub enum Failure {
     /// The file breaks a rule of program files: `ENOEXEC`.
@@ -96,6 +99,9 @@ impl Arguments {
         list: impl Fn(&mut Self) -> &mut Vec<usize>,
     ) -> Result<(), Errno> {
         for i in 0..count {
+            if i % TEXTS_AT_ONCE == TEXTS_AT_ONCE - 1 {
+                sched::breathe();
+            }
             let at = va.checked_add(i * size_of::<Slice>() as u64);
             let Slice { address, len } = user::get(space, at.ok_or(Errno::EFAULT)?)?;
             let start = self.bytes.len();

@@ -1,6 +1,6 @@
 //! The arguments of a call, and how they are read.
 use crate::chan::End;
-use crate::file::{Node, OpenFile};
+use crate::file::{self, Node, OpenFile};
 use crate::name::Viewpoint;
 use crate::proc::Process;
 use crate::seg::{SpaceLock, user};
@@ -101,7 +101,7 @@ impl Arguments<'_> {
         // The file is dropped after the table is unlocked: it may say goodbye to a
         // server.
         let closed = self.process.descriptors.lock().set(fd, None)?;
-        closed.map(drop).ok_or(Errno::EBADF)
+        closed.map(file::let_go).ok_or(Errno::EBADF)
     }
 
     /// Gives the error of `result` a text that names its object.

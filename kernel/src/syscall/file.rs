@@ -1,6 +1,6 @@
 //! Calls on files and names.
 use super::Arguments;
-use crate::file::{Node, open, read, write};
+use crate::file::{Node, let_go, open, read, write};
 use crate::seg::user;
 use abi::{Errno, StatChange, whence};
 use names::Last;
@@ -136,7 +136,7 @@ pub fn dup(a: &Arguments) -> Result<u64, Errno> {
         return descriptors.lock().add(file);
     }
     let before = descriptors.lock().set(new, Some(file))?;
-    drop(before);
+    before.into_iter().for_each(let_go);
     Ok(new)
 }
 
