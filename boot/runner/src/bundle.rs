@@ -38,7 +38,7 @@ impl Bundle {
             .context(|| format!("cannot add {name} to the bundle"))
     }
 
-    /// Adds a program or the kernel without its debug information.
+    /// Adds a program or the kernel without its debug information and symbols.
     pub fn add_stripped(&mut self, name: &str, path: &Path) -> Result<(), Failure> {
         let bytes = std::fs::read(path).context(|| format!("cannot read {}", path.display()))?;
         let bytes = strip(&bytes).context(|| format!("cannot strip {}", path.display()))?;
@@ -53,13 +53,18 @@ impl Bundle {
     }
 }
 
-/// The ELF file without debug information. Section headers stay, because the
-/// loader finds the kernel's configuration by a section's name.
+/// The ELF file without debug information and symbols, which only the host uses: the
+/// guest keeps the bundle in its memory. Section headers stay, because the loader
+/// finds the kernel's configuration by a section's name.
 fn strip(file: &[u8]) -> Result<Vec<u8>, object::build::Error> {
     let mut elf = Builder::read(file)?;
     for section in elf.sections.iter_mut() {
         let name = &section.name;
-        section.delete = name.starts_with(b".debug") || **name == *b".comment";
+        let unused: [&[u8]; 3] = [b".comment", b".symtab", b".strtab"];
+        section.delete = name.starts_with(b".debug") || unused.contains(&&**name);
+    }
+    for symbol in elf.symbols.iter_mut() {
+        symbol.delete = true;
     }
     let mut out = Vec::new();
     elf.write(&mut out)?;
