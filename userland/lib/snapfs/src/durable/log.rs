@@ -22,37 +22,34 @@ use ninep::ByteStr;
 
 /// Its name in the hidden directory, and that of a log being written.
 pub const LOG: ByteStr<'static> = ByteStr(b"log");
-const NEW_LOG: ByteStr<'static> = ByteStr(b"log.new");
+pub(super) const NEW_LOG: ByteStr<'static> = ByteStr(b"log.new");
 
 /// Epochs between the newest one and the high-water mark when that is written,
 /// and how many of them must be left before a request that may take some begins.
-const EPOCHS: u64 = 4096;
+pub(super) const EPOCHS: u64 = 4096;
 const EPOCHS_LEFT: u64 = 1024;
 /// The number of saved blocks that one append reports at most, approximately.
 const NEWS_MAX: usize = 64;
-/// Bytes a log may grow by before it is written anew; then as much as it has.
-const GROWTH: u64 = 64 << 10;
-
 /// The log of one server.
 #[cfg_attr(feature = "duplicate", derive(Clone))]
 #[derive(Default)]
 pub struct Log {
-    tail: Cell<Option<Tail>>,
+    pub(super) tail: Cell<Option<Tail>>,
     /// The directory that it is in.
-    hidden: RefCell<Option<InHidden>>,
+    pub(super) hidden: RefCell<Option<InHidden>>,
     /// No client was told a later epoch.
-    high_water: Cell<u64>,
+    pub(super) high_water: Cell<u64>,
     writing: Lock,
 }
 
 /// Where an open log ends.
 #[derive(Clone, Copy)]
-struct Tail {
-    fid: LowerFid,
-    end: u64,
-    chain: Chain,
+pub(super) struct Tail {
+    pub(super) fid: LowerFid,
+    pub(super) end: u64,
+    pub(super) chain: Chain,
     /// Written anew when longer.
-    limit: u64,
+    pub(super) limit: u64,
 }
 
 impl Log {
@@ -66,7 +63,7 @@ impl Log {
 pub type Logged = (u64, u64, Times);
 
 /// A session's name as two numbers.
-fn halves(id: SessionId) -> (u64, u64) {
+pub(super) fn halves(id: SessionId) -> (u64, u64) {
     (id as u64, (id >> 64) as u64)
 }
 
@@ -93,7 +90,7 @@ pub fn place_of(number: u64) -> Place {
 
 /// Appends the records of an event in a file's past: one for each saved block,
 /// because each has its own checksum and may be freed alone.
-fn push_noted(path: u64, noted: Noted, slots: &Slots, records: &mut Vec<Record>) {
+pub(super) fn push_noted(path: u64, noted: Noted, slots: &Slots, records: &mut Vec<Record>) {
     let (blocks, epoch, place) = match noted {
         Noted::Broken(epoch) => return records.push(Record::Broken { path, epoch }),
         Noted::Saved(blocks, epoch, place) => (blocks, epoch, place),
@@ -118,7 +115,7 @@ fn push_noted(path: u64, noted: Noted, slots: &Slots, records: &mut Vec<Record>)
 
 /// The statement of an append about a file, besides the news.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Said {
+pub(super) enum Said {
     /// No more.
     News,
     /// It is about to be changed.
@@ -129,13 +126,13 @@ enum Said {
 
 impl State {
     /// What a [`Record::File`] says of the file, if that is known and stays so.
-    fn logged_now(&self) -> Option<Logged> {
+    pub(super) fn logged_now(&self) -> Option<Logged> {
         let times = self.times.filter(|_| self.changing == 0)?;
         Some((self.epoch, self.size, times))
     }
 
     /// The file as it is, and whether it is being changed.
-    fn push_records(&self, path: u64, said: Said, records: &mut Vec<Record>) {
+    pub(super) fn push_records(&self, path: u64, said: Said, records: &mut Vec<Record>) {
         let (epoch, size, times) = (self.epoch, self.size, self.times.unwrap_or_default());
         let (ctime, ctime_nsec) = times.ctime.unwrap_or((UNKNOWN, UNKNOWN));
         records.push(Record::File {
@@ -169,108 +166,36 @@ impl<B: Backing> Snapfs<B> {
         }
         let mut tail = log.tail.get().ok_or(Errno::EIO)?;
         let mut records = Vec::new();
-        let freed = {
-            let slots = self.store.slots.borrow();
-            let freed = slots.freed().iter().map(|slot| u64::from(*slot));
-            records.extend(freed.map(|slot| Record::Freed { slot }));
-            records.len()
-        };
+        self.push_freed(&mut records);
+        let freed = records.len();
         build(&mut records);
-        let mut bytes = Vec::new();
-        for record in &records {
-            tail.chain.put(record, &mut bytes);
-        }
-        let written = self.write_lower(tail.fid, tail.end, &bytes).await;
-        written.map_err(|(_, errno)| errno)?;
+        self.write_records(&mut tail, &records).await?;
         self.store.slots.borrow_mut().forget_freed(freed);
-        tail.end += bytes.len() as u64;
         log.tail.set(Some(tail));
         Ok(())
     }
 
-    /// Writes a log of the present state and replaces the old one by it. The
-    /// caller holds the log's lock.
-    pub(super) async fn rewrite_log(&self) -> Result<(), Errno> {
-        let log = &self.durable.log;
-        let hidden = self.hidden_dir().await?;
-        let made = self.make_log(hidden.dir).await;
-        let old = match made {
-            Ok(_) => log.hidden.replace(Some(hidden)),
-            Err(_) => Some(hidden),
-        };
-        if let Some(old) = old {
-            self.leave_hidden_dir(old).await;
-        }
-        let tail = match made {
-            Ok(tail) => log.tail.replace(Some(tail)),
-            Err(errno) => {
-                // News went into the new one, and are in the old one no more.
-                let tail = log.tail.get();
-                log.tail.set(tail.map(|tail| Tail { limit: 0, ..tail }));
-                return Err(errno);
-            }
-        };
-        if let Some(old) = tail {
-            self.clunk_lower(old.fid).await;
-        }
-        Ok(())
+    /// Adds the places in the store that were given back.
+    pub(super) fn push_freed(&self, records: &mut Vec<Record>) {
+        let slots = self.store.slots.borrow();
+        let freed = slots.freed().iter().map(|slot| u64::from(*slot));
+        records.extend(freed.map(|slot| Record::Freed { slot }));
     }
 
-    async fn make_log(&self, dir: LowerFid) -> Result<Tail, Errno> {
-        let _ = self.unlink_lower(dir, NEW_LOG, 0).await;
-        let fid = self.create_lower(dir, NEW_LOG).await?;
-        let filled = self.fill_log(dir, fid).await;
-        if filled.is_err() {
-            let _ = self.unlink_lower(dir, NEW_LOG, 0).await;
+    /// Writes records behind those of a log.
+    pub(super) async fn write_records(
+        &self,
+        tail: &mut Tail,
+        records: &[Record],
+    ) -> Result<(), Errno> {
+        let (mut chain, mut bytes) = (tail.chain, Vec::new());
+        for record in records {
+            chain.put(record, &mut bytes);
         }
-        self.keep_if(filled, fid).await?;
-        filled
-    }
-
-    async fn fill_log(&self, dir: LowerFid, fid: LowerFid) -> Result<Tail, Errno> {
-        let high_water = self.epoch.get() + EPOCHS;
-        let (mut chain, mut bytes) = (Chain::default(), Vec::new());
-        for record in self.known(high_water) {
-            chain.put(&record, &mut bytes);
-        }
-        let written = self.write_lower(fid, 0, &bytes).await;
+        let written = self.write_lower(tail.fid, tail.end, &bytes).await;
         written.map_err(|(_, errno)| errno)?;
-        self.rename_lower((dir, NEW_LOG), (dir, LOG)).await?;
-        self.durable.log.high_water.set(high_water);
-        let end = bytes.len() as u64;
-        Ok(Tail {
-            fid,
-            end,
-            chain,
-            limit: end * 2 + GROWTH,
-        })
-    }
-
-    /// Everything a log has to say now.
-    fn known(&self, epoch: u64) -> Vec<Record> {
-        let durable = &self.durable;
-        let mut records = alloc::vec![Record::start(durable.boot), Record::HighWater { epoch }];
-        for id in durable.sessions.ids() {
-            let (id_low, id_high) = halves(id);
-            records.push(Record::Session { id_low, id_high });
-        }
-        let mut slots = self.store.slots.borrow_mut();
-        slots.forget_freed(usize::MAX);
-        for file in self.files.borrow().values() {
-            let (path, state) = (file.path, &mut *file.state.borrow_mut());
-            if state.snaps == 0 {
-                state.logged = None;
-                continue;
-            }
-            let said = if state.begun { Said::Begun } else { Said::Left };
-            state.push_records(path, said, &mut records);
-            state.logged = state.logged_now();
-            for noted in state.versions.all() {
-                push_noted(path, noted, &slots, &mut records);
-            }
-            state.versions.forget_news(usize::MAX);
-        }
-        records
+        (tail.chain, tail.end) = (chain, tail.end + bytes.len() as u64);
+        Ok(())
     }
 
     /// Logs a session.

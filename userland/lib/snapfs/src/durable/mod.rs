@@ -17,6 +17,7 @@
 mod grace;
 mod log;
 mod record;
+mod rewrite;
 mod session;
 
 use crate::Options;

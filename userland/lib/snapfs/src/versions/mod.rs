@@ -440,14 +440,30 @@ impl Versions {
         self.news.drain(..count.min(self.news.len()));
     }
 
+    /// What was broken by external writers.
+    pub fn broken(&self) -> impl Iterator<Item = Noted> {
+        self.breaks.iter().map(|epoch| Noted::Broken(*epoch))
+    }
+
+    /// The versions from that of an epoch and block on: of each epoch, the newest
+    /// first, ascending.
+    pub fn saved_from(
+        &self,
+        (epoch, block): (Epoch, u64),
+    ) -> impl Iterator<Item = (Range<u64>, Epoch, Place)> {
+        let runs = self.runs.range(..=epoch).rev();
+        runs.flat_map(move |(at, runs)| {
+            let start = if *at == epoch { block } else { 0 };
+            let saved = |run: Span<At>| (run.range(), *at, run.value.0);
+            runs.over(start..u64::MAX).map(saved)
+        })
+    }
+
     /// Everything that is known.
     pub fn all(&self) -> impl Iterator<Item = Noted> {
-        let breaks = self.breaks.iter().map(|epoch| Noted::Broken(*epoch));
-        let saved = self.runs.iter().flat_map(|(epoch, runs)| {
-            let saved = |run: Span<At>| Noted::Saved(run.range(), *epoch, run.value.0);
-            runs.iter().map(saved)
-        });
-        breaks.chain(saved)
+        let saved = self.saved_from((Epoch::MAX, 0));
+        let saved = saved.map(|(blocks, epoch, place)| Noted::Saved(blocks, epoch, place));
+        self.broken().chain(saved)
     }
 
     /// An earlier instance noted this. [`Versions::begin_grace`] must follow.

@@ -270,6 +270,46 @@ fn epochs_are_never_used_again_over_a_restart() {
 }
 
 #[test]
+fn a_long_log_is_written_anew_in_steps_and_remembers_everything() {
+    let fs = start(lower_host(), options(0));
+    let me = join(&fs, 1, ME).expect("join");
+    let fid = me.open("a");
+    let bytes = fs.backing().get("a").expect("the file");
+    let mut holds = Holds::default();
+    holds.hold(50, 0, &bytes, 0);
+    let (epoch, _) = snap_at(&me, fid, &holds.0[0], 0).expect("a snapshot");
+    holds.0[0].epoch = epoch;
+    let (steps, longest) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let (seen, most) = (steps.clone(), longest.clone());
+    fs.backing().inject(move |call| {
+        if call.writes(".snapfs/log.new") {
+            seen.set(seen.get() + 1);
+            most.set(most.get().max(call.len));
+        }
+        None::<Errno>
+    });
+    // Every block is saved, and then the log grows.
+    me.write(fid, 0, &vec![7; bytes.len()]).expect("write");
+    for _ in 0..2000 {
+        me.write(fid, 0, b"x").expect("write");
+    }
+    let (steps, longest) = (steps.get(), longest.get());
+    println!("{steps} steps, {longest} bytes at most");
+    assert!(
+        steps > 4 && longest < 1024,
+        "{steps} steps, {longest} bytes"
+    );
+    drop(me);
+    let fs = restart(fs, 0);
+    let me = join(&fs, 1, ME).expect("join");
+    let fid = me.open("a");
+    claim_all(&me, fid, &holds);
+    me.hang_up();
+    now(fs.tick(u64::from(LEASE)));
+    me.nothing_is_left();
+}
+
+#[test]
 fn a_log_that_was_torn_or_garbled_is_read_as_far_as_it_is_good() {
     let (fs, holds) = lived();
     let memory = Rc::into_inner(fs).expect("alone").into_backing();
