@@ -1,8 +1,10 @@
-//! Starting servers.
+//! Starting servers, and what a server receives.
 
 use crate::process::{self, Fork};
-use crate::{ByteStr, ByteString, Failure, File, Named, sys};
-use abi::SERVICE_FD;
+use crate::{ByteStr, ByteString, Failure, File, Named, Port, sys};
+use abi::{Errno, Received, SERVICE_FD};
+use alloc::vec;
+use alloc::vec::Vec;
 
 const SERVICE: u32 = SERVICE_FD as u32;
 
@@ -61,4 +63,60 @@ fn become_server(
     };
     crate::eprintln!("{path}: {errno}");
     process::exit_now(1, errno.text())
+}
+
+/// Keys at the receive port of [`Requests`].
+const CLIENT: u64 = 0;
+const DEVICE: u64 = 1;
+
+/// What a server of one client receives, one thing at a time.
+pub struct Requests {
+    port: Port,
+    message: Vec<u8>,
+}
+
+/// The next thing that arrived.
+pub enum Arrival<'m> {
+    /// A message of the client.
+    Message(&'m [u8]),
+    /// The interrupt of [`Requests::listen`].
+    Interrupt,
+    /// Nothing in time.
+    Nothing,
+    /// The client is gone.
+    End,
+}
+
+impl Requests {
+    /// For the channel at [`abi::SERVICE_FD`], which is returned for the answers, and
+    /// messages of `most` bytes.
+    pub fn new(most: u32) -> Result<(Requests, File), Failure> {
+        let channel = File::from_fd(SERVICE);
+        let port = Port::new().about("receive port")?;
+        port.add(&channel, CLIENT).about("service channel")?;
+        let message = vec![0; most as usize];
+        Ok((Requests { port, message }, channel))
+    }
+
+    /// Receives the interrupts of that line, too.
+    pub fn listen(&self, line: u64) -> Result<(), Failure> {
+        let added = self.port.add_interrupt(DEVICE, line);
+        added.map(drop).about(format_args!("interrupt {line}"))
+    }
+
+    /// Waits that many nanoseconds at most; `u64::MAX`: without a limit.
+    pub fn next(&mut self, timeout_ns: u64) -> Result<Arrival<'_>, Failure> {
+        let received = match self.port.receive(&mut self.message, timeout_ns) {
+            Err(Errno::ETIMEDOUT) => return Ok(Arrival::Nothing),
+            received => received.about("receive port")?,
+        };
+        Ok(match received.kind {
+            Received::MESSAGE => {
+                let message = self.message.get(..received.len as usize);
+                Arrival::Message(message.unwrap_or(&self.message))
+            }
+            Received::INTERRUPT => Arrival::Interrupt,
+            _ => Arrival::End,
+        })
+    }
 }

@@ -20,43 +20,26 @@ mod server;
 mod tree;
 mod uart;
 
-use alloc::vec;
-use rt::abi::{Received, SERVICE_FD};
-use rt::{Errno, Failure, File, Named, Port};
+use rt::Failure;
+use rt::service::{Arrival, Requests};
 use server::Server;
 
 rt::main!(main);
 
-/// Keys at the receive port.
-const REQUESTS: u64 = 0;
-const INTERRUPTS: u64 = 1;
 /// The first serial line's ISA interrupt.
 const IRQ: u64 = 4;
 
 fn main(_args: rt::Args) -> Result<(), Failure> {
-    let channel = File::from_fd(SERVICE_FD as u32);
-    let port = Port::new().about("receive port")?;
-    port.add(&channel, REQUESTS).about("service channel")?;
-    port.add_interrupt(INTERRUPTS, IRQ)
-        .about("interrupt of the serial line")?;
+    let (mut requests, channel) = Requests::new(server::MSIZE)?;
+    requests.listen(IRQ)?;
     let mut server = Server::new(channel);
-    let mut message = vec![0; server::MSIZE as usize];
     loop {
-        let received = match port.receive(&mut message, server.patience_ns()) {
-            Err(Errno::ETIMEDOUT) => {
-                server.stop_asking();
-                continue;
-            }
-            received => received.about("receive port")?,
-        };
-        match received.kind {
-            Received::MESSAGE => {
-                let len = (received.len as usize).min(message.len());
-                server.request(&message[..len]);
-            }
-            Received::INTERRUPT => server.input(),
+        match requests.next(server.patience_ns())? {
+            Arrival::Message(message) => server.request(message),
+            Arrival::Interrupt => server.input(),
+            Arrival::Nothing => server.stop_asking(),
             // The only client is gone.
-            _ => return Ok(()),
+            Arrival::End => return Ok(()),
         }
     }
 }

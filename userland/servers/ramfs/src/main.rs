@@ -16,11 +16,10 @@ mod clock;
 mod fids;
 mod server;
 
-use alloc::vec;
 use ramtree::{PAGE, Tree};
-use rt::abi::{Received, SERVICE_FD};
+use rt::service::{Arrival, Requests};
 use rt::stats::Counters;
-use rt::{Failure, File, Named, Port, Stat64};
+use rt::{Failure, Named, Stat64};
 use server::Server;
 
 rt::main!(main);
@@ -29,22 +28,13 @@ const USAGE: &str = "usage: ramfs [-l BYTES], with a channel as descriptor 3";
 
 fn main(args: rt::Args) -> Result<(), Failure> {
     let limit = limit(args)?;
-    let channel = File::from_fd(SERVICE_FD as u32);
-    let port = Port::new().about("receive port")?;
-    port.add(&channel, 0).about("service channel")?;
+    let (mut requests, channel) = Requests::new(server::MSIZE)?;
     let mut server = Server::new(channel, Tree::new(limit));
-    let mut message = vec![0; server::MSIZE as usize];
-    loop {
-        let received = port.receive(&mut message, u64::MAX).about("receive port")?;
-        match received.kind {
-            Received::MESSAGE => {
-                let len = (received.len as usize).min(message.len());
-                server.request(message.get(..len).unwrap_or_default());
-            }
-            // The only client is gone.
-            _ => return Ok(()),
-        }
+    // Until the only client is gone.
+    while let Arrival::Message(message) = requests.next(u64::MAX)? {
+        server.request(message);
     }
+    Ok(())
 }
 
 /// Bytes to use at most.
