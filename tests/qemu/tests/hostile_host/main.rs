@@ -5,7 +5,7 @@
 
 mod liar;
 
-use dormouse_qemu_tests::{guest, run, scratch};
+use dormouse_qemu_tests::{assert_passed, guest, print_cases, run, scratch};
 use liar::{Liar, Trick};
 use std::fs;
 use std::path::Path;
@@ -175,6 +175,22 @@ fn what_a_lying_file_system_has_is_copied_or_an_error() {
             content(0, LEN)
         );
     }
+}
+
+#[test]
+fn of_two_files_with_one_inode_number_the_second_is_refused_while_the_first_is_asleep() {
+    let share = scratch();
+    let Some((liar, _mounted)) = mounted(share.path()) else {
+        return;
+    };
+    let before = ["twin", "other-twin"].map(|name| liar.content(name));
+    let guest = guest(share.path()).option("test", "1");
+    let guest = guest.timeout(Duration::from_secs(300));
+    let outcome = guest.command("suite twins.asleep").run().unwrap();
+    print_cases(&outcome);
+    assert_passed(&outcome);
+    let after = ["twin", "other-twin"].map(|name| liar.content(name));
+    assert!(before == after, "a file was changed");
 }
 
 #[test]

@@ -39,6 +39,7 @@ mod stacked;
 mod swap;
 mod tmp;
 mod together;
+mod twins;
 mod write;
 
 use crate::check::{Verdict, Why};
@@ -176,6 +177,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         counters::CASES,
         devices::CASES,
         evict::CASES,
+        twins::CASES,
         death::CASES,
         SELF_TEST,
     ]
