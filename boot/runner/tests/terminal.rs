@@ -100,6 +100,15 @@ impl Person {
         self.sees(wanted);
         self.sees(PROMPT);
     }
+
+    /// Types a line, and Ctrl-C once it has been echoed and its command runs.
+    #[track_caller]
+    fn interrupts(&mut self, keys: &str, echo: &str, wanted: &str) {
+        self.types(keys);
+        self.sees(echo);
+        thread::sleep(Duration::from_millis(300));
+        self.does(CTRL_C, wanted);
+    }
 }
 
 impl Drop for Person {
@@ -126,32 +135,17 @@ fn a_person_at_a_terminal_edits_interrupts_and_stops() {
     person.does("ehco\x15echo again\r", "\nagain\r\n");
     // Ctrl-C ends a line, a program, a pipeline and a loop of the shell.
     person.does(&format!("never{CTRL_C}"), "^C\r\n");
-    person.types("sleep 1000\r");
-    person.sees("sleep 1000\r\n");
-    thread::sleep(Duration::from_millis(300));
-    person.does(CTRL_C, "^C\r\n");
+    person.interrupts("sleep 1000\r", "sleep 1000\r\n", "^C\r\n");
     person.does("echo $status\r", "\n130\r\n");
-    person.types("cat /dev/zero | wc\r");
-    person.sees("wc\r\n");
-    thread::sleep(Duration::from_millis(300));
-    person.does(CTRL_C, "^C\r\n");
-    person.types("while :; do :; done\r");
-    person.sees("done\r\n");
-    thread::sleep(Duration::from_millis(300));
-    person.does(CTRL_C, "^C\r\n");
+    person.interrupts("cat /dev/zero | wc\r", "wc\r\n", "^C\r\n");
+    person.interrupts("while :; do :; done\r", "done\r\n", "^C\r\n");
     // Not the background.
     person.does("sleep 1000 &\r", "\n[");
-    person.types("sleep 1000\r");
-    person.sees("sleep 1000\r\n");
-    thread::sleep(Duration::from_millis(300));
-    person.does(CTRL_C, "^C\r\n");
+    person.interrupts("sleep 1000\r", "sleep 1000\r\n", "^C\r\n");
     person.does("ps | grep -c 'sleep$'\r", "\n1\r\n");
     // Until it is brought to the foreground.
     person.does("jobs; bg\r", "\n[1] sleep 1000\r\n");
-    person.types("fg\r");
-    person.sees("\nsleep 1000\r\n");
-    thread::sleep(Duration::from_millis(300));
-    person.does(CTRL_C, "^C\r\n");
+    person.interrupts("fg\r", "\nsleep 1000\r\n", "^C\r\n");
     person.does("echo $status; jobs\r", "\n130\r\n");
     person.does(
         "sleep 0.2 & wait\r",
@@ -159,10 +153,7 @@ fn a_person_at_a_terminal_edits_interrupts_and_stops() {
     );
     // A trap takes the place of the shell's own answer.
     person.does("trap 'echo trapped' INT\r", "");
-    person.types("sleep 1000\r");
-    person.sees("sleep 1000\r\n");
-    thread::sleep(Duration::from_millis(300));
-    person.does(CTRL_C, "^C\r\ntrapped\r\n");
+    person.interrupts("sleep 1000\r", "sleep 1000\r\n", "^C\r\ntrapped\r\n");
     person.does("trap - INT\r", "");
     // Tab completes names, also those that are no text.
     person.does("mkdir /tmp/d; echo it > $'/tmp/d/a \\xff\\xfeb'\r", "");

@@ -20,6 +20,16 @@ fn crowded(blocks: u64, name: &str, content: &[u8]) -> Client {
     Client::of(host)
 }
 
+/// A client that sleeps on all of a file of four blocks: also the file's fid, the
+/// snapshot's, and the content.
+fn asleep() -> (Client, u32, u32, Vec<u8>) {
+    let old = pattern(1, 4 * B as usize);
+    let client = crowded(u64::MAX, "f", &old);
+    let fid = client.open("f");
+    let snap = client.snap(fid, 0, 4 * B);
+    (client, fid, snap, old)
+}
+
 fn make_room(client: &Client) {
     client.host().adapt(|manners| manners.capacity = u64::MAX);
 }
@@ -116,10 +126,7 @@ fn the_rest_of_into_is_as_it_was_or_lost_after_a_write_that_failed() {
         Fault::Partial(B as usize + 100, Errno::EIO),
     ];
     for fault in faults {
-        let old = pattern(1, 4 * B as usize);
-        let client = crowded(u64::MAX, "f", &old);
-        let fid = client.open("f");
-        let snap = client.snap(fid, 0, 4 * B);
+        let (client, fid, snap, old) = asleep();
         client.host().inject(move |call| match call.writes("f") {
             true => fault,
             false => Fault::No,
@@ -137,10 +144,7 @@ fn the_rest_of_into_is_as_it_was_or_lost_after_a_write_that_failed() {
 
 #[test]
 fn what_a_failed_write_left_is_found_out_when_it_can_be_read_again() {
-    let old = pattern(1, 4 * B as usize);
-    let client = crowded(u64::MAX, "f", &old);
-    let fid = client.open("f");
-    let snap = client.snap(fid, 0, 4 * B);
+    let (client, fid, snap, old) = asleep();
     client.host().inject(|call| match call.kind {
         TWRITE if call.path == "f" => Fault::Partial(B as usize + 100, Errno::EIO),
         TREAD if call.path == "f" => Fault::Before(Errno::EIO),
@@ -169,10 +173,7 @@ fn what_a_failed_write_left_is_found_out_when_it_can_be_read_again() {
 #[test]
 fn a_change_of_size_that_was_done_and_answered_with_an_error_harms_no_sleeper() {
     for size in [0, B, 100 * B] {
-        let old = pattern(1, 4 * B as usize);
-        let client = crowded(u64::MAX, "f", &old);
-        let fid = client.open("f");
-        let snap = client.snap(fid, 0, 4 * B);
+        let (client, fid, snap, old) = asleep();
         client.host().inject(|call| match call.kind {
             TSETATTR => Fault::After(Errno::EINTR),
             _ => Fault::No,
@@ -187,10 +188,7 @@ fn a_change_of_size_that_was_done_and_answered_with_an_error_harms_no_sleeper() 
 
 #[test]
 fn a_write_that_was_done_and_answered_with_an_error_harms_no_sleeper() {
-    let old = pattern(1, 4 * B as usize);
-    let client = crowded(u64::MAX, "f", &old);
-    let fid = client.open("f");
-    let snap = client.snap(fid, 0, 4 * B);
+    let (client, fid, snap, old) = asleep();
     client.host().inject(|call| match call.writes("f") {
         true => Fault::After(Errno::EINTR),
         false => Fault::No,
