@@ -187,7 +187,23 @@ impl Memory for View {
             named::check_written(*frame);
         }
         let va = self.base + page * PAGE;
-        self.pages.map_ahead(va, frames, self.execute);
+        let prot = Prot {
+            write: false,
+            exec: self.execute,
+        };
+        self.pages.map_ahead(va, frames, prot);
+    }
+
+    fn map_new(&mut self, page: u64, frames: &[Frame]) {
+        for frame in frames {
+            named::check_written(*frame);
+        }
+        let va = self.base + page * PAGE;
+        let prot = Prot {
+            write: self.write,
+            exec: self.execute,
+        };
+        self.pages.map_all(va, frames, prot);
     }
 
     fn used(&mut self, pages: Range<u64>) -> u64 {

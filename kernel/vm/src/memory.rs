@@ -136,6 +136,14 @@ pub trait Memory {
             let _ = self.map(page, *frame, false);
         }
     }
+    /// As `map` with stores, for pages from `page` on that have no translation: each
+    /// frame is the page's alone. Without memory for a translation it is left out, as
+    /// with `map_ahead`.
+    fn map_new(&mut self, page: u64, frames: &[Frame]) {
+        for (page, frame) in (page..).zip(frames) {
+            let _ = self.map(page, *frame, true);
+        }
+    }
     /// The number of these pages (at most 32) that the program has used since
     /// they were mapped. Such a page is no longer one that nobody has touched.
     fn used(&mut self, pages: Range<u64>) -> u64 {

@@ -9,7 +9,7 @@ use core::ops::Range;
 
 use crate::extents::Source;
 use crate::steps::EXTENTS;
-use crate::{Frame, Memory, NoMemory, PAGE, PageState, Segment};
+use crate::{Frame, Memory, NoMemory, PAGE, PageState, RUN_MAX, Segment};
 
 /// A range of bytes cut at page boundaries.
 pub struct Parts {
@@ -178,6 +178,8 @@ impl Segment {
         }
         m.unmap(pages.clone());
         let mut done = range.end;
+        let mut put = [Frame(0); RUN_MAX];
+        let mut count = 0;
         for page in pages.clone() {
             let Some(new) = frames.get_mut((page - base) as usize) else {
                 break;
@@ -189,8 +191,13 @@ impl Segment {
                 break;
             }
             *new = None;
+            if let Some(put) = put.get_mut(count) {
+                (*put, count) = (frame, count + 1);
+            }
             self.swap.let_go_of(m, page, old);
         }
+        // What was asked for will be used: no page needs a fault of its own.
+        m.map_new(pages.start, put.get(..count).unwrap_or(&[]));
         for (edge, page, frame) in targets.into_iter().flatten() {
             let staged = frames.get((page - base) as usize).copied().flatten();
             if let (Some(staged), true) = (staged, edge.start < done) {

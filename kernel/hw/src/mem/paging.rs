@@ -140,17 +140,29 @@ impl AddressSpace {
         set
     }
 
-    /// As [`AddressSpace::map`] without stores, for pages that the program has not asked
-    /// for; see [`ahead`]. Pages that are translated already are left as they are, and so
-    /// are all from the first on for which there is no table and no memory for one.
-    pub fn map_ahead(&mut self, va: u64, frames: &[Frame], exec: bool) {
-        let prot = Prot { write: false, exec };
-        let bits = prot.bits() | USER | COUNTED | AHEAD;
-        let (mut va, mut left) = (va, frames);
+    /// As [`AddressSpace::map_all`], for pages that the program has not asked for; see
+    /// [`ahead`].
+    pub fn map_ahead(&mut self, va: u64, frames: &[Frame], prot: Prot) {
+        let made = self.map_absent(va, frames, prot, AHEAD);
+        ahead::made(made);
+    }
+
+    /// As [`AddressSpace::map`], for pages in a row. Those that are translated already
+    /// are left as they are, and so are all from the first on for which there is no table
+    /// and no memory for one.
+    pub fn map_all(&mut self, va: u64, frames: &[Frame], prot: Prot) {
+        self.map_absent(va, frames, prot, 0);
+    }
+
+    /// Returns how many translations were made, with this mark.
+    #[inline]
+    fn map_absent(&mut self, va: u64, frames: &[Frame], prot: Prot, mark: u64) -> u64 {
+        let bits = prot.bits() | USER | COUNTED | mark;
+        let (mut va, mut left, mut all) = (va, frames, 0);
         while !left.is_empty() {
             assert!(va < USER_END && va.is_multiple_of(PAGE), "map at {va:#x}");
             let Ok((place, above)) = leaf(self.root.0, va, USER) else {
-                return;
+                break;
             };
             let in_table = ENTRIES as usize - index(va, 0);
             let (here, rest) = left.split_at(in_table.min(left.len()));
@@ -158,16 +170,17 @@ impl AddressSpace {
             for (at, frame) in here.iter().enumerate() {
                 let place = place.after(at);
                 if place.read() & PRESENT == 0 {
-                    words::translate(*frame, false);
+                    words::translate(*frame, prot.write);
                     place.write(frame.pa() | bits);
                     made += 1;
                 }
             }
             above.count(made);
-            ahead::made(made);
-            self.mapped += made;
+            all += made;
             (va, left) = (va + here.len() as u64 * PAGE, rest);
         }
+        self.mapped += all;
+        all
     }
 
     /// How many pages of the addresses `range` the program has used since they were
