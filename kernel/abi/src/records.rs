@@ -274,6 +274,10 @@ impl Received {
     pub const HANGUP: u32 = 2;
 }
 
+/// Most pages that `Recv` lends for the data of one reply: 128 KiB that begin within a
+/// page.
+pub const LOAN_MAX: usize = 33;
+
 /// `line` of `PortIrq`: a message-signalled interrupt.
 pub const IRQ_MSI: u64 = u64::MAX;
 /// Where a device writes a message-signalled interrupt.

@@ -80,7 +80,9 @@ calls! {
     /// line, or [`crate::IRQ_MSI`] for a message-signalled one, whose data
     /// is returned (the address is [`crate::MSI_ADDRESS`]).
     PortIrq = 27,
-    /// `(port, buf, n, *mut Received, timeout_ns)`; `u64::MAX`: no limit.
+    /// `(port, buf, n, *mut Received, timeout_ns, *mut [u64; LOAN_MAX]) -> n`;
+    /// `u64::MAX`: no limit; null, or where the pages that are lent for the data of
+    /// the reply are named.
     Recv = 28,
     /// `(fd, *const Slice, count)`: one message, gathered.
     Send = 29,

@@ -46,6 +46,16 @@ pub trait Client: Send + Sync {
     /// ready.
     fn deliver(&self, message: &dyn Incoming) -> Result<(), Stop>;
 
+    /// Lends the memory that the data of the reply to a message goes to, of which a
+    /// device may write every byte until the message, or a Tflush of it, is answered:
+    /// physical addresses, of a page each but for the first, which may be within one;
+    /// how many. 0: it is not lent. Called when all of the message has been received,
+    /// by a process that is trusted with all memory.
+    fn lend(&self, tag: u16, to: &mut [u64]) -> usize;
+
+    /// The message is received again.
+    fn take_back(&self, tag: u16);
+
     /// The other side is closed.
     fn hang_up(&self);
 }

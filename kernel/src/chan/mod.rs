@@ -95,8 +95,7 @@ impl End {
     /// The client at the other side, which takes messages at once.
     #[inline]
     pub fn client(&self) -> Option<Arc<dyn Client>> {
-        let Tap { channel, side } = &self.0;
-        channel.clients[1 - side].get()?.upgrade()
+        self.0.client()
     }
 
     /// From now on `client` takes what arrives at this side, and nothing else sends
@@ -250,6 +249,11 @@ pub struct Tap {
 }
 
 impl Tap {
+    #[inline]
+    fn client(&self) -> Option<Arc<dyn Client>> {
+        self.channel.clients[1 - self.side].get()?.upgrade()
+    }
+
     fn take(&self) -> Option<Option<Message>> {
         take(&mut self.channel.sides.lock(), self.side)
     }

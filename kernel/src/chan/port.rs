@@ -1,5 +1,5 @@
 //! Receive ports: one place to wait for several channels and interrupts.
-use super::{End, Message, Tap, room};
+use super::{Client, End, Message, Tap, room};
 use crate::counters;
 use crate::sched::{Reason, Wait, WaitQueue};
 use abi::{Errno, Stat64};
@@ -143,6 +143,18 @@ impl Port {
         match queue {
             Some((tap, message)) => tap.put_back(message),
             None => self.wake(),
+        }
+    }
+
+    /// The client that sent the message of an event, and the message's tag.
+    pub fn sender(&self, event: &Event) -> Option<(Arc<dyn Client>, u16)> {
+        let What::Message(message) = &event.what else {
+            return None;
+        };
+        let state = self.state.lock();
+        match &state.sources.get(event.source)?.kind {
+            EventSource::Channel(tap) => Some((tap.client()?, message.tag()?)),
+            EventSource::Closed | EventSource::Interrupt { .. } => None,
         }
     }
 

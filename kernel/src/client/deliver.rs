@@ -10,12 +10,11 @@
 //! runs, and the sink that is filled is that of the request that is answered. Where
 //! a page of the server's is not ready nothing is taken; the sender makes it ready
 //! and delivers the reply again.
-use super::{Mount, Trimmed, rpc::Answer, snapshots};
-use crate::chan::{Client, Incoming, Piece, Stop, room};
+use super::{Mount, Sink, Trimmed, rpc::Answer, snapshots};
+use crate::chan::{Client, Incoming, Stop, room};
 use crate::counters;
 use crate::sched::{self, Slot};
 use abi::{Errno, Stat64};
-use alloc::vec::Vec;
 use ninep::client::{Failed, Matched, Receipt, Tag};
 use ninep::consts::{READ_HEAD, RREAD, RREADDIR};
 
@@ -36,22 +35,28 @@ impl Client for Mount {
         let mut head = [0; READ_HEAD];
         let known = message.copy(0, &mut head)?;
         let head = &head[..known];
-        let (_, kind, tag) = ninep::peek(head).ok_or(Errno::EPROTO)?;
+        let (size, kind, tag) = ninep::peek(head).ok_or(Errno::EPROTO)?;
+        let mut len = message.len();
         let (matched, sink) = {
             let mut state = self.state.lock();
+            // The data is in the sink already: the size counts it.
+            let direct = kind == RREAD && len == READ_HEAD as u64 && state.is_lent(tag);
+            if direct {
+                len = len.max(size.into());
+            }
             let receipt = match self.end.has_queued(|sent| sent.tag() == Some(tag)) {
                 true => Receipt::Partial,
                 false => Receipt::Whole,
             };
-            let matched = state.machine.expect(head, message.len(), receipt)?;
+            let matched = state.machine.expect(head, len, receipt)?;
             let sink = match &matched {
                 Matched::Wanted(tag) => state.take_sink(*tag),
-                Matched::Done(_) | Matched::TooLong(_) => Vec::new(),
+                Matched::Done(_) | Matched::TooLong(_) => Sink::default(),
             };
             (matched, sink)
         };
         let (answered, result) = match matched {
-            Matched::Wanted(tag) => match take(message, head, &sink) {
+            Matched::Wanted(tag) => match take(message, (head, len), &sink) {
                 Ok(answer) => (Answered::Now(tag, answer), Ok(())),
                 Err(stop) => {
                     self.state.lock().keep_sink(tag, sink);
@@ -62,17 +67,29 @@ impl Client for Mount {
             Matched::TooLong(effects) => (Answered::Before(effects), Err(Errno::EPROTO.into())),
         };
         // In any case a tag may be free now.
-        let effects = self.step(|state| match answered {
-            Answered::Now(tag, answer) => state.machine.answer(tag, answer),
-            Answered::Before(effects) => effects,
+        let effects = self.step(|state| {
+            let effects = match answered {
+                Answered::Now(tag, answer) => state.machine.answer(tag, answer),
+                Answered::Before(effects) => effects,
+            };
+            state.end_loans();
+            effects
         });
         counters::add(Stat64::Messages, 1);
         if kind == RREAD || kind == RREADDIR {
-            let data = message.len().saturating_sub(READ_HEAD as u64);
+            let data = len.saturating_sub(READ_HEAD as u64);
             counters::add(Stat64::BytesIn, data);
         }
         apply(effects);
         result
+    }
+
+    fn lend(&self, tag: u16, to: &mut [u64]) -> usize {
+        self.state.lock().lend(tag, to)
+    }
+
+    fn take_back(&self, tag: u16) {
+        self.state.lock().take_back(tag);
     }
 
     fn hang_up(&self) {
@@ -94,13 +111,13 @@ pub(super) fn apply(effects: Effects) {
 /// waiting process.
 fn take(
     message: &dyn Incoming,
-    head: &[u8],
-    sink: &[Piece],
+    (head, len): (&[u8], u64),
+    sink: &Sink,
 ) -> Result<Result<Answer, Failed>, Stop> {
     if !sink.is_empty() {
-        return take_data(message, head, sink);
+        return take_data(message, (head, len), sink);
     }
-    let len = message.len() as usize;
+    let len = len as usize;
     let Ok(mut bytes) = room(len) else {
         return Ok(Err(Failed::Lost(Errno::ENOMEM)));
     };
@@ -109,20 +126,26 @@ fn take(
     Ok(Ok(Answer::Message(bytes)))
 }
 
-/// Copies the data of an Rread into the frames that wait for it.
+/// Copies the data of an Rread into the frames that wait for it, unless the device of
+/// its server has written it there.
 fn take_data(
     message: &dyn Incoming,
-    head: &[u8],
-    sink: &[Piece],
+    (head, len): (&[u8], u64),
+    sink: &Sink,
 ) -> Result<Result<Answer, Failed>, Stop> {
-    let room: usize = sink.iter().map(|p| p.len).sum();
-    let data = message.len().saturating_sub(READ_HEAD as u64);
-    if ninep::payload_start(head) != Some(READ_HEAD) || data > room as u64 {
+    let data = len.saturating_sub(READ_HEAD as u64);
+    if ninep::payload_start(head) != Some(READ_HEAD) || data > sink.len() as u64 {
         return Ok(Err(Failed::Lost(Errno::EPROTO)));
     }
-    let mut left = data as usize;
+    let mut left = match len == message.len() {
+        true => data as usize,
+        false => 0,
+    };
     let mut at = READ_HEAD as u64;
-    for piece in sink {
+    for piece in sink.pieces() {
+        if left == 0 {
+            break;
+        }
         let take = piece.len.min(left);
         let to = (&piece.frame, piece.at);
         message.copy_to_frame(at, to, take)?;

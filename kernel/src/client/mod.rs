@@ -10,10 +10,11 @@ mod entries;
 pub mod put;
 pub mod remote;
 pub mod rpc;
+pub mod sink;
 pub mod snapshots;
 pub mod swap;
 
-use crate::chan::{DEPTH, End, Piece, room};
+use crate::chan::{DEPTH, End, room};
 use crate::counters;
 use crate::sched::{Reason, Semaphore, Slot, Wait, WaitQueue};
 use abi::{Errno, Stat64};
@@ -25,10 +26,12 @@ use hw::heap::new_arc;
 use hw::lock::{Lock, Rank};
 use ninep::consts::{IOHDRSZ, NOFID, NONUNAME, VERSION_L, VERSION_SNAP};
 use ninep::{ByteStr, Qid, Reply, Request};
+use sink::Sink;
 use snapshots::Trimmed;
 
 /// Requests in flight at one server.
 const TAGS: u16 = 64;
+const _: () = assert!(TAGS as u32 <= u64::BITS, "a word has a bit for each tag");
 const _: () = assert!(
     TAGS as usize <= DEPTH,
     "a request with a tag has room in the channel"
@@ -56,7 +59,9 @@ struct State {
     /// Requests in flight, fids, writes.
     machine: Machine,
     /// By tag, where the data of an Rread goes.
-    sinks: Vec<Vec<Piece>>,
+    sinks: Vec<Sink>,
+    /// The tags whose sink is lent, one bit each.
+    lent: u64,
     /// Processes that wait for a tag.
     starved: WaitQueue,
     /// Writes of which something is staged, at most [`STAGING_MAX`].
@@ -79,6 +84,7 @@ pub struct Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
+        self.state.lock().forget_loans();
         // The root fid goes with the connection.
         if self.root.load(Relaxed) != NOFID {
             counters::subtract_one(Stat64::Fids);
@@ -91,10 +97,11 @@ impl Mount {
     /// `name`. Blocks.
     pub fn connect(end: Arc<End>, name: &[u8]) -> Result<Arc<Mount>, Errno> {
         let mut sinks = room(usize::from(TAGS))?;
-        sinks.resize_with(usize::from(TAGS), Vec::new);
+        sinks.resize_with(usize::from(TAGS), Sink::default);
         let state = State {
             machine: Machine::new(TAGS, MSIZE)?,
             sinks,
+            lent: 0,
             starved: WaitQueue::new(),
             staging: Semaphore::new(STAGING_MAX),
         };
@@ -239,6 +246,7 @@ impl Mount {
         {
             let mut state = self.state.lock();
             state.machine.hang_up(Errno::EIO);
+            state.forget_loans();
             state.starved.wake_all();
             state.staging.queue().wake_all();
         }

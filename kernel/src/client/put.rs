@@ -130,7 +130,7 @@ impl Write {
         body: Vec<Piece>,
         target: Option<(Target, u64)>,
     ) -> Result<(), Errno> {
-        let sent = mount.start(request, body, Vec::new())?;
+        let sent = mount.start(request, body)?;
         self.commit = Some(Commit { sent, target });
         Ok(())
     }

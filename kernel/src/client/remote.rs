@@ -441,7 +441,7 @@ impl Remote {
             offset,
             data: &[],
         };
-        let sent = self.mount.start(&request, body, Vec::new())?;
+        let sent = self.mount.start(&request, body)?;
         match self.mount.finish(sent)?.reply()? {
             Reply::Write { count } => Ok((count as usize).min(len)),
             _ => Err(Errno::EPROTO),

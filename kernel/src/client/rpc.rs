@@ -6,7 +6,7 @@
 //! received it, or leaves it behind. A process that a note interrupts flushes
 //! its request, but waits for the outcome: a reply that arrives before the
 //! Rflush counts, so that the process knows the result (invariant 13).
-use super::{Mount, State, Then, Trimmed};
+use super::{Mount, Sink, State, Then, Trimmed};
 use crate::chan::{End, HEAD_MAX, Message, Piece, room};
 use crate::counters;
 use crate::sched::{self, Reason, Wait, Wake, relief};
@@ -45,17 +45,22 @@ pub struct Sent(Tag);
 impl Mount {
     /// Sends a request without payload and waits for the reply.
     pub fn call(&self, request: &Request<'_>) -> Result<Answer, Failed> {
-        let sent = self.start(request, Vec::new(), Vec::new());
+        let sent = self.start(request, Vec::new());
         self.finish(sent.map_err(Failed::Unsent)?)
     }
 
     /// Reads of a fid into `sink`, in one message; bytes that came.
-    pub fn read(&self, fid: u32, offset: u64, sink: Vec<Piece>) -> Result<usize, Errno> {
-        let room: usize = sink.iter().map(|piece| piece.len).sum();
-        let count = room.min(self.iounit() as usize) as u32;
+    pub fn read(&self, fid: u32, offset: u64, sink: impl Into<Sink>) -> Result<usize, Errno> {
+        let sink: Sink = sink.into();
+        let count = sink.len().min(self.iounit() as usize) as u32;
         let request = Request::Read { fid, offset, count };
-        let sent = self.start(&request, Vec::new(), sink)?;
-        match self.finish(sent) {
+        let sent = self.send(
+            &request,
+            Vec::new(),
+            sink,
+            Then::Wake(sched::current_slot()),
+        )?;
+        match self.finish(Sent(sent)) {
             Ok(Answer::Sunk(bytes)) => Ok(bytes),
             Ok(Answer::Message(_)) => Err(Errno::EPROTO),
             // The kernel does not wait for memory of a server.
@@ -64,30 +69,26 @@ impl Mount {
         }
     }
 
-    /// Sends `request` with `body` as its payload; the data of an Rread goes to
-    /// `sink`. Waits while all tags are in use.
-    pub fn start(
-        &self,
-        request: &Request<'_>,
-        body: Vec<Piece>,
-        sink: Vec<Piece>,
-    ) -> Result<Sent, Errno> {
+    /// Sends `request` with `body` as its payload. Waits while all tags are in use.
+    pub fn start(&self, request: &Request<'_>, body: Vec<Piece>) -> Result<Sent, Errno> {
         let waiter = sched::current_slot();
-        let sent = self.send(request, body, sink, Then::Wake(waiter));
+        let sent = self.send(request, body, Sink::default(), Then::Wake(waiter));
         sent.map(Sent)
     }
 
     /// Sends a part of a write. Nothing waits for the reply.
     pub fn stage(&self, wid: u64, request: &Request<'_>, body: Vec<Piece>) -> Result<(), Errno> {
-        let sent = self.send(request, body, Vec::new(), Then::Staged(wid));
+        let sent = self.send(request, body, Sink::default(), Then::Staged(wid));
         sent.map(drop)
     }
 
+    /// Sends `request` with `body` as its payload; the data of an Rread goes to
+    /// `sink`. Waits while all tags are in use.
     fn send(
         &self,
         request: &Request<'_>,
         body: Vec<Piece>,
-        sink: Vec<Piece>,
+        sink: Sink,
         then: Then,
     ) -> Result<Tag, Errno> {
         let payload = body.iter().map(|piece| piece.len).sum();
@@ -116,7 +117,7 @@ impl Mount {
         let Ok(head) = encode(&request, 0) else {
             return false;
         };
-        let mut message = Some((Message::of(head), Vec::new()));
+        let mut message = Some((Message::of(head), Sink::default()));
         let mut state = self.state.lock();
         let sent = state.try_send(&self.end, &request, Then::Tell(what), &mut message);
         matches!(sent, Ok(Some(_)))
@@ -210,7 +211,7 @@ fn encode(request: &Request<'_>, payload: usize) -> Result<Vec<u8>, Errno> {
 }
 
 /// A message that waits for a tag, and where the data of its reply goes.
-type Unsent = Option<(Message, Vec<Piece>)>;
+type Unsent = Option<(Message, Sink)>;
 
 impl State {
     /// Sends a message if a tag is free.
@@ -256,18 +257,6 @@ impl State {
         }
     }
 
-    /// Where the data of the reply goes; empty if nowhere.
-    pub(super) fn take_sink(&mut self, tag: Tag) -> Vec<Piece> {
-        let sink = self.sinks.get_mut(usize::from(tag.number()));
-        sink.map(core::mem::take).unwrap_or_default()
-    }
-
-    pub(super) fn keep_sink(&mut self, tag: Tag, sink: Vec<Piece>) {
-        if let Some(place) = self.sinks.get_mut(usize::from(tag.number())) {
-            *place = sink;
-        }
-    }
-
     /// If a tag is free the process that waits longest for one looks again.
     #[inline]
     fn pass_on(&mut self) {
@@ -279,7 +268,7 @@ impl State {
     /// The running process waits for a request no longer: it is taken back if the
     /// server has received nothing of it, or left behind.
     fn leave(&mut self, end: &End, tag: Tag) {
-        drop(self.take_sink(tag));
+        self.leave_sink(tag);
         self.machine.detach(tag);
         if withdraw(end, tag) {
             self.withdrawn(tag);

@@ -5,6 +5,7 @@ use super::{Content, SpaceLock};
 use crate::chan::{Piece, room};
 use crate::client::put::{Stage, Target, Write};
 use crate::client::remote::Remote;
+use crate::client::sink::Sink;
 use crate::client::snapshots;
 use crate::sched::{self, Reason, Wait, WaitQueue, relief};
 use abi::{Errno, PAGE};
@@ -62,12 +63,12 @@ impl<'a> Operation<'a> {
 }
 
 /// Reads into pieces of user memory or of frames, in one message.
-pub fn read_remote(file: &Remote, offset: u64, sink: Vec<Piece>) -> Result<usize, Errno> {
+pub fn read_remote(file: &Remote, offset: u64, sink: impl Into<Sink>) -> Result<usize, Errno> {
     file.mount.read(file.fid, offset, sink)
 }
 
 /// Reads from a snapshot in one message.
-pub fn read_snapshot(snap: SnapId, offset: u64, sink: Vec<Piece>) -> Result<usize, Errno> {
+pub fn read_snapshot(snap: SnapId, offset: u64, sink: impl Into<Sink>) -> Result<usize, Errno> {
     let site = snapshots::site(snap).ok_or(Errno::ESTALE)?;
     site.mount.read(site.snapfid, offset, sink)
 }
@@ -146,7 +147,7 @@ impl<'a> Host for Operation<'a> {
         let mut sink = room(1)?;
         let frame = named::hold(frame);
         sink.push(Piece { frame, at, len });
-        read_snapshot(snap, soff, sink)
+        read_snapshot(snap, soff, Sink::lendable(sink))
     }
 
     fn run_max(&self, snap: SnapId) -> usize {
@@ -172,6 +173,7 @@ impl<'a> Host for Operation<'a> {
             left -= len;
             at = 0;
         }
+        let sink = Sink::lendable(sink);
         match from {
             Origin::Snap(snap) => read_snapshot(snap, off, sink),
             Origin::Live(file) => read_remote(file.remote, off, sink),

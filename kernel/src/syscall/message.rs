@@ -4,7 +4,7 @@ use crate::chan::{self, Event, Port, Stop, What, interrupt};
 use crate::file::{Node, OpenFile, channel};
 use crate::seg::iovec::{IoVec, Parts};
 use crate::seg::{SpaceLock, user};
-use abi::{Errno, IRQ_MSI, Received, mode, privilege};
+use abi::{Errno, IRQ_MSI, LOAN_MAX, Received, mode, privilege};
 use alloc::sync::Arc;
 use hw::heap::new_arc_str;
 use hw::{interrupts, time};
@@ -62,8 +62,12 @@ pub fn port_irq(a: &Arguments) -> Result<u64, Errno> {
     Ok(u64::from(vector))
 }
 
-pub fn recv(a: &Arguments) -> Result<(), Errno> {
-    let [_, va, room, to, timeout, _] = a.words();
+pub fn recv(a: &Arguments) -> Result<u64, Errno> {
+    let [_, va, room, to, timeout, loan] = a.words();
+    if loan != 0 {
+        // A device writes to physical addresses.
+        a.check(privilege::DEVICE)?;
+    }
     let space = a.space();
     user::within(space, va, room, Access::Store)?;
     user::within(space, to, size_of::<Received>() as u64, Access::Store)?;
@@ -72,13 +76,35 @@ pub fn recv(a: &Arguments) -> Result<(), Errno> {
     user::waiting(space, Access::Store, || {
         let event = port.receive(deadline)?;
         let told = tell(space, &event, (va, room), to);
+        let told = told.and_then(|()| match loan {
+            0 => Ok(0),
+            loan => lend(space, &port, &event, loan),
+        });
         match told {
             // Documented: a message that is too long is lost.
-            Ok(()) | Err(Stop::Failed(Errno::EMSGSIZE)) => {}
+            Ok(_) | Err(Stop::Failed(Errno::EMSGSIZE)) => {}
             Err(_) => port.put_back(event),
         }
         told
     })
+}
+
+/// Lends the memory that waits for the data of the reply to a message, and copies its
+/// addresses to user memory, without waiting; how many pages.
+fn lend(space: &SpaceLock, port: &Port, event: &Event, va: u64) -> Result<u64, Stop> {
+    let Some((client, tag)) = port.sender(event) else {
+        return Ok(0);
+    };
+    let mut lent = [0; LOAN_MAX];
+    let pages = client.lend(tag, &mut lent);
+    let addresses = lent.get(..pages).unwrap_or(&[]);
+    match user::try_write(space, va, addresses.as_bytes()) {
+        Ok(()) => Ok(pages as u64),
+        Err(stop) => {
+            client.take_back(tag);
+            Err(stop)
+        }
+    }
 }
 
 /// Copies a port's event to user memory, without waiting.

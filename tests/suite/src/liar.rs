@@ -23,7 +23,8 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use ninep::consts::{READ_HEAD, RREAD};
 use ninep::{Reply, Request};
-use rt::{Call, Errno, File, process, send, sys};
+use rt::abi::{LOAN_MAX, Received};
+use rt::{Call, Errno, File, Port, process, send, sys};
 
 /// Longest message of the kernel, and longest answer of a server.
 const MESSAGE: usize = 150_000;
@@ -96,14 +97,15 @@ impl Turn<'_> {
         Next::Done
     }
 
+    /// Answers a Tread with a head that counts `len` bytes of data, and no data.
+    pub fn head_alone(&mut self, tag: u16, len: usize) -> Result<(), Errno> {
+        send(self.channel, [&read_head(tag, len)])
+    }
+
     /// Answers a Tread with the `len` bytes at `address`, mapped or not: the
     /// kernel fetches them.
     pub fn data_at(&mut self, tag: u16, address: u64, len: usize) -> Result<(), Errno> {
-        let mut head = [0; READ_HEAD];
-        head[..4].copy_from_slice(&((READ_HEAD + len) as u32).to_le_bytes());
-        head[4] = RREAD;
-        head[5..7].copy_from_slice(&tag.to_le_bytes());
-        head[7..].copy_from_slice(&(len as u32).to_le_bytes());
+        let head = read_head(tag, len);
         let slices = [head.as_ptr() as u64, head.len() as u64, address, len as u64];
         let (fd, at) = (u64::from(self.channel.fd()), slices.as_ptr() as u64);
         // SAFETY: the kernel only reads the slices and what they name.
@@ -111,10 +113,48 @@ impl Turn<'_> {
     }
 }
 
+/// The head of an Rread.
+fn read_head(tag: u16, len: usize) -> [u8; READ_HEAD] {
+    let mut head = [0; READ_HEAD];
+    head[..4].copy_from_slice(&((READ_HEAD + len) as u32).to_le_bytes());
+    head[4] = RREAD;
+    head[5..7].copy_from_slice(&tag.to_le_bytes());
+    head[7..].copy_from_slice(&(len as u32).to_le_bytes());
+    head
+}
+
 impl Liar {
+    /// Serves as [`Liar::serve`] does, with the privilege of a driver: the hook is told
+    /// how many pages are lent for the data of the reply.
+    pub fn serve_lent(self, channel: &File, hook: impl FnMut(&mut Turn<'_>, usize) -> Next) -> u8 {
+        let Ok(port) = Port::new() else { return 2 };
+        if port.add(channel, 0).is_err() {
+            return 2;
+        }
+        let receive = |message: &mut [u8]| {
+            let (received, lent) = port.receive_with_loan(message, &mut [0; LOAN_MAX]).ok()?;
+            let came = received.kind == Received::MESSAGE;
+            came.then_some((received.len as usize, lent))
+        };
+        self.serve_from(channel, receive, hook)
+    }
+
     /// Serves until the other end is closed or the hook says so; the status of
     /// the process.
     pub fn serve(self, channel: &File, mut hook: impl FnMut(&mut Turn<'_>) -> Next) -> u8 {
+        let receive = |message: &mut [u8]| match channel.read(message) {
+            Ok(0) | Err(_) => None,
+            Ok(n) => Some((n, 0)),
+        };
+        self.serve_from(channel, receive, |turn, _| hook(turn))
+    }
+
+    fn serve_from(
+        self,
+        channel: &File,
+        mut receive: impl FnMut(&mut [u8]) -> Option<(usize, usize)>,
+        mut hook: impl FnMut(&mut Turn<'_>, usize) -> Next,
+    ) -> u8 {
         let honest = Tiny {
             snapshots: self.snapshots,
             fault: Fault::None,
@@ -122,9 +162,8 @@ impl Liar {
         let mut content = patterned(SEED, 0, self.len);
         let (mut message, mut out) = (vec![0; MESSAGE], vec![0; MESSAGE]);
         loop {
-            let n = match channel.read(&mut message) {
-                Ok(0) | Err(_) => return 0,
-                Ok(n) => n,
+            let Some((n, lent)) = receive(&mut message) else {
+                return 0;
             };
             let Ok((tag, request)) = ninep::decode_request(&message[..n]) else {
                 return 1;
@@ -138,7 +177,7 @@ impl Liar {
                 content: &mut content,
                 out: &mut out,
             };
-            match hook(&mut turn) {
+            match hook(&mut turn, lent) {
                 Next::Honest => match self.honestly(&mut turn) {
                     Ok(()) => {}
                     // The client has unmounted the server.

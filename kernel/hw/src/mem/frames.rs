@@ -43,6 +43,13 @@ impl FrameRef {
         self.0
     }
 
+    /// Physical address of the first byte, for a device. Its driver is trusted to let it
+    /// write only what was lent, and only while it is.
+    #[inline]
+    pub fn pa(&self) -> u64 {
+        self.0.pa()
+    }
+
     /// Fills `to` from byte `at` on.
     #[inline]
     pub fn read(&self, at: usize, to: &mut [u8]) {

@@ -21,6 +21,7 @@ mod lies;
 mod limits;
 mod links;
 mod list;
+mod loan;
 mod lost;
 mod lying;
 mod names;
@@ -158,6 +159,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         together::CASES,
         server::CASES,
         lies::CASES,
+        loan::CASES,
         lost::CASES,
         lying::CASES,
         between::CASES,

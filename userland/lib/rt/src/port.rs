@@ -1,7 +1,7 @@
 //! Receive ports: how a server waits for messages and interrupts at once.
 
 use crate::{File, process, sys};
-use abi::{Call, Errno, Received};
+use abi::{Call, Errno, LOAN_MAX, Received};
 
 /// A receive port.
 pub struct Port(File);
@@ -41,8 +41,30 @@ impl Port {
         let (at, len) = sys::of_mut(buffer);
         let to = &raw mut received as u64;
         // SAFETY: the kernel writes within `buffer` and one `Received`.
-        unsafe { sys::call5(Call::Recv, u64::from(self.0.fd()), at, len, to, timeout) }?;
+        unsafe { sys::call6(Call::Recv, u64::from(self.0.fd()), at, len, to, timeout, 0) }?;
         Ok(received)
+    }
+
+    /// As [`Port::receive`], for a driver whose device writes the data of replies
+    /// itself: with a request for data the kernel lends the memory that waits for it.
+    /// Physical addresses, of a page each but for the first, which may be within one;
+    /// the second number says how many. They may be written until the request, or
+    /// a Tflush of it, is answered.
+    ///
+    /// # Errors
+    /// As for [`Port::receive`]; `EPERM` without the privilege of a driver.
+    #[inline]
+    pub fn receive_with_loan(
+        &self,
+        buffer: &mut [u8],
+        loan: &mut [u64; LOAN_MAX],
+    ) -> Result<(Received, usize), Errno> {
+        let mut received = Received::default();
+        let (port, (at, len)) = (u64::from(self.0.fd()), sys::of_mut(buffer));
+        let (to, lent) = (&raw mut received as u64, loan.as_mut_ptr() as u64);
+        // SAFETY: the kernel writes within `buffer`, `loan` and one `Received`.
+        let pages = unsafe { sys::call6(Call::Recv, port, at, len, to, u64::MAX, lent) }?;
+        Ok((received, pages as usize))
     }
 }
 

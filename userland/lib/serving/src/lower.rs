@@ -17,7 +17,7 @@ use ninep::{Request, Shape};
 use rt::abi::PAGE;
 use rt::{Errno, Failure, Named};
 use snapfs::sync::Condition;
-use snapfs::{Backing, LowerRead};
+use snapfs::{Backing, Filled, LowerRead};
 
 /// Bytes that are enough for a reply that is not data.
 const SHORT: usize = PAGE as usize;
@@ -28,8 +28,13 @@ enum Waiter {
     New,
     /// A task.
     Task(Waker),
-    /// The owner of the transport: a read of `count` bytes.
-    Fill { tag: Tag, key: u16, count: u32 },
+    /// The owner of the transport: a read of `count` bytes, to lent memory or not.
+    Fill {
+        tag: Tag,
+        key: u16,
+        count: u32,
+        lent: bool,
+    },
 }
 
 /// An event on a link.
@@ -47,7 +52,8 @@ pub enum Event<R> {
 pub trait Link {
     /// Memory for one request.
     type Room;
-    /// A message from the server, in the memory that it came in.
+    /// A message from the server, in the memory that it came in. Of one whose data
+    /// went to lent memory the head is there.
     type Reply: AsRef<[u8]>;
     /// Name of the server, for messages.
     const NAME: &'static str;
@@ -57,6 +63,8 @@ pub trait Link {
     const TAGS: u16;
     /// Longest message to agree on.
     const MSIZE: u32;
+    /// The server's device can write to memory that is lent.
+    const LENT: bool = false;
 
     /// Memory for a request of that shape, if there is some now.
     fn room(&self, shape: Shape) -> Option<Self::Room>;
@@ -74,6 +82,28 @@ pub trait Link {
         data: &[u8],
         tag: impl FnOnce(usize) -> Result<u16, Errno>,
     ) -> Result<(), Errno>;
+
+    /// Sends a `Tread` whose data the device writes to lent memory: physical addresses,
+    /// see [`rt::Port::receive_with_loan`].
+    ///
+    /// # Errors
+    /// As for [`Link::send`]; `EINVAL`: there is less memory than data is asked for, or
+    /// the link cannot ([`Link::LENT`]).
+    fn send_lent(
+        &self,
+        _room: Self::Room,
+        _request: &Request<'_>,
+        _lent: &[u64],
+        _tag: impl FnOnce(usize) -> Result<u16, Errno>,
+    ) -> Result<(), Errno> {
+        Err(Errno::EINVAL)
+    }
+
+    /// Bytes of a message from the server, with data that went to lent memory.
+    #[inline]
+    fn len(reply: &Self::Reply) -> usize {
+        reply.as_ref().len()
+    }
 
     /// Sends a request whose payload is the first `len` bytes of data in a reply.
     ///
@@ -191,7 +221,7 @@ impl<L: Link> Lower<L> {
         }
     }
 
-    fn came(&self, event: Event<L::Reply>, filled: &mut Filled<'_, L>) {
+    fn came(&self, event: Event<L::Reply>, filled: &mut Fills<'_, L>) {
         match event {
             Event::Reply(reply) => self.replied(reply, filled),
             Event::Failed(number) => self.fail(number, filled),
@@ -199,11 +229,12 @@ impl<L: Link> Lower<L> {
         }
     }
 
-    fn replied(&self, reply: L::Reply, filled: &mut Filled<'_, L>) {
+    fn replied(&self, reply: L::Reply, filled: &mut Fills<'_, L>) {
         let message = reply.as_ref();
         let head = message.get(..READ_HEAD).unwrap_or(message);
         let mut client = self.client.borrow_mut();
-        let effects = match client.expect(head, message.len() as u64, Receipt::Whole) {
+        let len = L::len(&reply) as u64;
+        let effects = match client.expect(head, len, Receipt::Whole) {
             Ok(Matched::Wanted(tag)) => client.answer(tag, Ok(reply)),
             Ok(Matched::Done(effects) | Matched::TooLong(effects)) => effects,
             Err(errno) => {
@@ -220,7 +251,7 @@ impl<L: Link> Lower<L> {
     }
 
     /// Nonsense came for the request with that tag, if there is one.
-    fn fail(&self, number: u16, filled: &mut Filled<'_, L>) {
+    fn fail(&self, number: u16, filled: &mut Fills<'_, L>) {
         let nonsense = Failed::Lost(Errno::EPROTO);
         let effects = {
             let mut client = self.client.borrow_mut();
@@ -234,7 +265,7 @@ impl<L: Link> Lower<L> {
     }
 
     /// Every request in flight ends with `errno`, and every later one with `EIO`.
-    fn hang_up(&self, errno: Errno, filled: &mut Filled<'_, L>) {
+    fn hang_up(&self, errno: Errno, filled: &mut Fills<'_, L>) {
         self.link.hang_up();
         self.client.borrow_mut().hang_up(errno);
         while let Some(effects) = {
@@ -246,21 +277,35 @@ impl<L: Link> Lower<L> {
     }
 
     #[inline]
-    fn wake(&self, effects: Effects<Waiter, ()>, filled: &mut Filled<'_, L>) {
+    fn wake(&self, effects: Effects<Waiter, ()>, filled: &mut Fills<'_, L>) {
         match effects.wake {
             Some(Waiter::Task(waker)) => waker.wake(),
-            Some(Waiter::Fill { tag, key, count }) => {
+            Some(Waiter::Fill {
+                tag,
+                key,
+                count,
+                lent,
+            }) => {
                 let answer = self.client.borrow_mut().take(tag);
                 let reply = answer.unwrap_or(Err(Failed::Lost(Errno::EIO)));
-                filled(key, self.data(reply.map_err(Failed::errno), count));
+                let data = self.data(reply.map_err(Failed::errno), count);
+                let data = data.map(|(data, got)| match lent {
+                    true => Filled::There(got),
+                    false => Filled::Here(data),
+                });
+                filled(key, data);
             }
             Some(Waiter::New) | None => {}
         }
     }
 
-    /// The data in the reply to a `Tread` of `count` bytes.
+    /// The data in the reply to a `Tread` of `count` bytes, and how many there are.
     #[inline]
-    fn data(&self, reply: Result<L::Reply, Errno>, count: u32) -> Result<Data<L::Reply>, Errno> {
+    fn data(
+        &self,
+        reply: Result<L::Reply, Errno>,
+        count: u32,
+    ) -> Result<(Data<L::Reply>, usize), Errno> {
         let checked = reply.and_then(|reply| {
             let got = reply::read(reply.as_ref(), count as usize)?;
             let start = READ_HEAD;
@@ -268,12 +313,12 @@ impl<L: Link> Lower<L> {
         });
         let got = checked.as_ref().map_or(0, |(_, got)| *got);
         self.link.count(got, 0);
-        checked.map(|(data, _)| data)
+        checked
     }
 }
 
 /// Takes the results of reads that were begun for the owner of the transport.
-type Filled<'a, L> = dyn FnMut(u16, Result<Data<<L as Link>::Reply>, Errno>) + 'a;
+type Fills<'a, L> = dyn FnMut(u16, Result<Filled<Data<<L as Link>::Reply>>, Errno>) + 'a;
 
 /// The wait for a reply. It is polled to its end.
 struct Wait<'a, L: Link> {
@@ -377,7 +422,8 @@ impl<L: Link> Backing for Lower<L> {
             count,
         };
         let reply = self.call(&request, Shape::Reply(count as usize)).await;
-        self.data(reply.map(|data| data.reply), count)
+        let data = self.data(reply.map(|data| data.reply), count);
+        data.map(|(data, _)| data)
     }
 
     async fn write(&self, fid: u32, off: u64, data: &[u8]) -> Result<u32, Errno> {
@@ -430,6 +476,7 @@ impl<L: Link> Backing for Lower<L> {
 
 impl<L: Link> Transport for Lower<L> {
     const TREE: &'static str = L::TREE;
+    const LENT: bool = L::LENT;
 
     async fn negotiate(&self) -> Result<(), Failure> {
         let request = Request::Version {
@@ -449,12 +496,14 @@ impl<L: Link> Transport for Lower<L> {
     }
 
     #[inline]
-    fn begin_fill(&self, key: u16, read: &LowerRead) -> bool {
+    fn begin_fill(&self, key: u16, read: &LowerRead, lent: &[u64]) -> bool {
         let count = read.count;
+        let is_lent = L::LENT && !lent.is_empty();
         if self.starved.get() || !self.client.borrow().has_tag() {
             return false;
         }
-        let Some(room) = self.link.room(Shape::Reply(count as usize)) else {
+        let here = if is_lent { 0 } else { count as usize };
+        let Some(room) = self.link.room(Shape::Reply(here)) else {
             return false;
         };
         let request = Request::Read {
@@ -462,12 +511,21 @@ impl<L: Link> Transport for Lower<L> {
             offset: read.off,
             count,
         };
-        let Ok(tag) = self.begin(&request, |begin| self.link.send(room, &request, &[], begin))
-        else {
+        let sent = self.begin(&request, |begin| match is_lent {
+            true => self.link.send_lent(room, &request, lent, begin),
+            false => self.link.send(room, &request, &[], begin),
+        });
+        let Ok(tag) = sent else {
             return false;
         };
         if let Some(waiter) = self.client.borrow_mut().waiter(tag) {
-            *waiter = Waiter::Fill { tag, key, count };
+            let lent = is_lent;
+            *waiter = Waiter::Fill {
+                tag,
+                key,
+                count,
+                lent,
+            };
         }
         true
     }
@@ -476,7 +534,7 @@ impl<L: Link> Transport for Lower<L> {
         &self,
         came: Came,
         buffers: &mut Buffers,
-        filled: &mut dyn FnMut(u16, Result<Self::Buf, Errno>),
+        filled: &mut dyn FnMut(u16, Result<Filled<Self::Buf>, Errno>),
     ) -> Result<(), Failure> {
         self.freed();
         let each = |event| self.came(event, filled);

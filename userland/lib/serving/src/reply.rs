@@ -1,19 +1,21 @@
 //! Replies of the lower server, checked.
-use ninep::consts::{IOHDRSZ, RREAD, VERSION_L};
-use ninep::{Reply, decode_reply, payload_start, peek};
+use ninep::consts::{IOHDRSZ, READ_HEAD, RREAD, VERSION_L};
+use ninep::{Reply, decode_reply, peek};
 use rt::{Errno, Failure};
 
-/// Bytes of data in the `Rread` to a request for `asked` bytes.
+/// Bytes of data in the `Rread`, of which the head is here, to a request for `asked`
+/// bytes.
 ///
 /// # Errors
 /// The error that the server answered; `EPROTO` for any other message and for
 /// more data than was asked for.
 #[inline]
 pub fn read(reply: &[u8], asked: usize) -> Result<usize, Errno> {
-    if matches!(peek(reply), Some((_, RREAD, _))) {
+    if let Some((size, RREAD, _)) = peek(reply) {
         // Not decoded further: a page fault is waiting for it.
-        let start = payload_start(reply).ok_or(Errno::EPROTO)?;
-        let got = reply.len() - start;
+        let got = (size as usize)
+            .checked_sub(READ_HEAD)
+            .ok_or(Errno::EPROTO)?;
         return (got <= asked).then_some(got).ok_or(Errno::EPROTO);
     }
     match decode_reply(reply) {

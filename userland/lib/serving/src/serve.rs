@@ -5,9 +5,9 @@ use alloc::collections::VecDeque;
 use core::future::Future;
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
-use rt::abi::{Received, SERVICE_FD};
+use rt::abi::{LOAN_MAX, Received, SERVICE_FD};
 use rt::{ByteStr, Errno, Failure, File, Named, Port, stats};
-use snapfs::{Answer, Backing, Executor, Fill, LowerRead, Snapfs};
+use snapfs::{Answer, Backing, Executor, Fill, Filled, LowerRead, Snapfs};
 
 /// Key of the kernel's channel at the receive port.
 const REQUESTS: u64 = 0;
@@ -28,6 +28,8 @@ const KERNEL: snapfs::ConnId = 0;
 pub trait Transport: Backing {
     /// The name of the served tree, for messages.
     const TREE: &'static str;
+    /// [`Transport::begin_fill`] makes use of memory that the kernel lends.
+    const LENT: bool;
 
     /// Agrees on version and message size.
     fn negotiate(&self) -> impl Future<Output = Result<(), Failure>>;
@@ -36,8 +38,9 @@ pub trait Transport: Backing {
     fn flush(&self);
 
     /// Submits a read for the server itself: [`Transport::deliver`] gives its result
-    /// back under `key`. `false`: not now.
-    fn begin_fill(&self, key: u16, read: &LowerRead) -> bool;
+    /// back under `key`. The data goes to lent memory if there is any: physical
+    /// addresses, see [`Port::receive_with_loan`]. `false`: not now.
+    fn begin_fill(&self, key: u16, read: &LowerRead, lent: &[u64]) -> bool;
 
     /// Passes events from the lower server to the tasks that wait for them, and the
     /// results of fills to `filled`.
@@ -48,7 +51,7 @@ pub trait Transport: Backing {
         &self,
         came: Came,
         buffers: &mut Buffers,
-        filled: &mut dyn FnMut(u16, Result<Self::Buf, Errno>),
+        filled: &mut dyn FnMut(u16, Result<Filled<Self::Buf>, Errno>),
     ) -> Result<(), Failure>;
 
     /// Replies may have been given back.
@@ -176,10 +179,17 @@ impl<'f, T: Transport> Server<'f, T> {
     /// Waits for one message, interrupt or hang-up and takes note of it.
     fn receive(&mut self) -> Result<(), Failure> {
         self.say_what_is_kept();
-        let came = match self.port.receive(self.buffers.current(), u64::MAX) {
-            Ok(received) => match (received.key, received.kind) {
+        let mut loan = [0; LOAN_MAX];
+        let buffer = self.buffers.current();
+        let received = match T::LENT {
+            true => self.port.receive_with_loan(buffer, &mut loan),
+            false => self.port.receive(buffer, u64::MAX).map(|r| (r, 0)),
+        };
+        let came = match received {
+            Ok((received, lent)) => match (received.key, received.kind) {
                 (REQUESTS, Received::MESSAGE) => {
-                    self.came(received.len as usize);
+                    let lent = loan.get(..lent).unwrap_or(&[]);
+                    self.came(received.len as usize, lent);
                     return Ok(());
                 }
                 (REQUESTS, _) => {
@@ -218,9 +228,9 @@ impl<'f, T: Transport> Server<'f, T> {
         Ok(())
     }
 
-    /// A request of that length came.
-    fn came(&mut self, len: usize) {
-        if !self.begin_fill(len) {
+    /// A request of that length came, and the kernel has lent memory for its data.
+    fn came(&mut self, len: usize, lent: &[u64]) {
+        if !self.begin_fill(len, lent) {
             let message = self.buffers.message(len);
             self.waiting.push_back(Work::Message(message));
         }
@@ -228,7 +238,7 @@ impl<'f, T: Transport> Server<'f, T> {
 
     /// Begins to serve the message in the short way, if it is a page fault, and no
     /// earlier request waits.
-    fn begin_fill(&mut self, len: usize) -> bool {
+    fn begin_fill(&mut self, len: usize, lent: &[u64]) -> bool {
         let key = self.free.trailing_zeros() as usize;
         let (message, slot) = (self.buffers.current().get(..len), self.fills.get_mut(key));
         let (Some(message), Some(slot)) = (message, slot) else {
@@ -238,7 +248,7 @@ impl<'f, T: Transport> Server<'f, T> {
             return false;
         }
         let backing = self.fs.backing();
-        let submit = |read: &LowerRead| backing.begin_fill(key as u16, read);
+        let submit = |read: &LowerRead| backing.begin_fill(key as u16, read, lent);
         let Some(fill) = self.fs.begin_fill(KERNEL, message, submit) else {
             return false;
         };

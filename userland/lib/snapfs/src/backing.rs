@@ -80,13 +80,25 @@ pub enum Payload<B> {
     Buf(B, Range<usize>),
     /// Bytes put together here.
     Bytes(Vec<u8>),
+    /// That many bytes, which are where the client wants them: the message ends with the
+    /// head.
+    There(usize),
 }
 
 impl<B: AsRef<[u8]>> Payload<B> {
+    /// Bytes of data.
+    #[expect(clippy::len_without_is_empty, reason = "only the size field needs it")]
+    pub fn len(&self) -> usize {
+        match self {
+            Payload::There(len) => *len,
+            _ => self.as_slice().len(),
+        }
+    }
+
     /// The bytes.
     pub fn as_slice(&self) -> &[u8] {
         match self {
-            Payload::None => &[],
+            Payload::None | Payload::There(_) => &[],
             Payload::Buf(buf, range) => buf.as_ref().get(range.clone()).unwrap_or(&[]),
             Payload::Bytes(bytes) => bytes,
         }

@@ -23,6 +23,15 @@ pub struct LowerRead {
     pub count: u32,
 }
 
+/// The data of a [`LowerRead`].
+#[derive(Debug)]
+pub enum Filled<B> {
+    /// In a buffer.
+    Here(B),
+    /// That many bytes, where the client's request wants them.
+    There(usize),
+}
+
 /// A `Tread` that waits for the lower server's answer.
 pub struct Fill {
     conn: Rc<Conn>,
@@ -88,7 +97,7 @@ impl<B: Backing> Snapfs<B> {
     pub fn end_fill(
         &self,
         fill: Fill,
-        read: Result<B::Buf, Errno>,
+        read: Result<Filled<B::Buf>, Errno>,
     ) -> Result<Answer<B::Buf>, Fill> {
         let changes = fill.snapshot.file.state.borrow().versions.changes();
         if changes != fill.changes && !fill.snapshot.is_live(&fill.bytes) {
@@ -96,14 +105,19 @@ impl<B: Backing> Snapfs<B> {
         }
         let most = (fill.bytes.end - fill.bytes.start) as usize;
         let answer = match read {
-            Ok(buf) => match buf.as_ref().len().min(most) {
-                0 => return Err(fill),
-                len => gathered(
-                    fill.tag,
-                    &Reply::Read { data: &[] },
-                    Payload::Buf(buf, 0..len),
-                ),
-            },
+            Ok(data) => {
+                let data = match data {
+                    Filled::Here(buf) => {
+                        let len = buf.as_ref().len().min(most);
+                        Payload::Buf(buf, 0..len)
+                    }
+                    Filled::There(len) => Payload::There(len.min(most)),
+                };
+                if data.len() == 0 {
+                    return Err(fill);
+                }
+                gathered(fill.tag, &Reply::Read { data: &[] }, data)
+            }
             Err(errno) => whole(fill.tag, &Reply::Error(errno)),
         };
         fill.conn.end(fill.turn);

@@ -66,7 +66,7 @@ use ninep::consts::NONUNAME;
 
 pub use backing::{Answer, Backing, ConnId, Head, Payload};
 pub use exec::{Executor, TASKS_MAX};
-pub use fill::{Fill, LowerRead};
+pub use fill::{Fill, Filled, LowerRead};
 pub use put::WMAX;
 
 /// Bytes in a block: the unit of rescues.

@@ -53,7 +53,7 @@ fn encode(tag: u16, reply: &Reply<'_>) -> Vec<u8> {
 /// A reply whose payload travels apart.
 #[inline]
 pub fn gathered<B: AsRef<[u8]>>(tag: u16, reply: &Reply<'_>, payload: Payload<B>) -> Answer<B> {
-    let len = payload.as_slice().len();
+    let len = payload.len();
     match Head::inline(|out| ninep::encode_reply_head(tag, reply, len, out).ok()) {
         Some(head) => Answer { head, payload },
         None => whole(tag, &Reply::Error(Errno::EPROTO)),

@@ -54,7 +54,7 @@ pub fn take(len: usize) -> Option<NonNull<u8>> {
 /// Physical address of `len` bytes of DMA memory. Panics if they are not all in
 /// the segment, which only a bug in a driver can cause.
 #[inline]
-fn physical(address: usize, len: usize) -> PhysAddr {
+pub fn physical(address: usize, len: usize) -> PhysAddr {
     let at = address.wrapping_sub(START.load(Relaxed));
     let size = LEN.load(Relaxed);
     assert!(at <= size && len <= size - at, "not dma memory");

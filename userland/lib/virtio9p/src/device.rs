@@ -1,29 +1,33 @@
 //! The device: a virtqueue of slots.
 use crate::slot::{POOL_LEN, Pool, SLOTS, Slot};
 use alloc::boxed::Box;
-use core::sync::atomic::{Ordering, fence};
+use ninep::consts::READ_HEAD;
+use rt::abi::{LOAN_MAX, PAGE};
 use rt::{Errno, Failure, Named, Port};
-use virtio::memory::{self, Memory};
+use virtio::memory;
 use virtio::pci::{self, Wanted};
+use virtio::queue::{self, Part, Used};
 use virtio_drivers::device::common::Feature;
-use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::pci::PciTransport;
 use virtio_drivers::transport::{DeviceType, Transport};
 
-/// Descriptors in the queue, all that QEMU has; a request takes two.
-pub const QUEUE: usize = 128;
-const _: () = assert!(2 * SLOTS <= QUEUE, "a slot that was taken can be submitted");
+/// Requests in the queue at most.
+const QUEUE: usize = 64;
+const _: () = assert!(SLOTS <= QUEUE, "a slot that was taken can be submitted");
+/// Parts of a request: its message, the head of its reply, pages for the data.
+const PARTS: usize = 2 + LOAN_MAX;
+type Queue = queue::Queue<QUEUE, PARTS>;
 
 /// The only queue of a virtio-9p device.
 const REQUESTS: u16 = 0;
-/// Bytes for the queue itself, in two pieces of whole pages.
-const QUEUE_LEN: usize = 4 * 4096;
 
 /// A request that the device is working on.
 struct Flight {
     slot: Slot,
     tag: u16,
-    request_len: usize,
+    /// Bytes of the reply at most, and how many of them are in the slot.
+    room: usize,
+    here: usize,
 }
 
 /// A request that the device has completed.
@@ -35,16 +39,17 @@ pub struct Completion {
     /// Bytes of the reply, which is one message by its header with that tag;
     /// otherwise `EPROTO`.
     pub len: Result<usize, Errno>,
+    /// How many of them are in the slot: the head, where the data is in lent memory.
+    pub here: usize,
 }
 
 /// A virtio-9p device.
 pub struct Device {
-    queue: VirtQueue<Memory, QUEUE>,
+    queue: Queue,
     transport: PciTransport,
     pool: &'static Pool,
-    /// The requests in flight, by the queue's token: the index of their first
-    /// descriptor.
-    flying: [Option<Flight>; QUEUE],
+    /// The requests in flight, by the number of their slot.
+    flying: [Option<Flight>; SLOTS],
 }
 
 impl Device {
@@ -54,7 +59,7 @@ impl Device {
     /// # Errors
     /// No such device, a missing feature, or out of memory.
     pub fn open(tag: &str, port: &Port, key: u64) -> Result<Device, Failure> {
-        memory::attach(QUEUE_LEN + POOL_LEN).about("dma memory")?;
+        memory::attach(Queue::LEN + POOL_LEN).about("dma memory")?;
         let data = port
             .add_interrupt(key, rt::abi::IRQ_MSI)
             .about("interrupt")?;
@@ -65,19 +70,18 @@ impl Device {
         };
         let missing = || Failure::new(format_args!("no virtio-9p device with mount tag {tag}"));
         let mut found = pci::find(&wanted, data)?.ok_or_else(missing)?;
-        let features = found
-            .transport
-            .begin_init(Feature::VERSION_1 | Feature::RING_EVENT_IDX);
-        if !features.contains(Feature::VERSION_1) {
+        let wanted = Feature::VERSION_1 | Feature::RING_INDIRECT_DESC;
+        let features = found.transport.begin_init(wanted | Feature::RING_EVENT_IDX);
+        if !features.contains(wanted) {
             return Err(Failure::new("virtio-9p device: not a modern one"));
         }
         found.route(REQUESTS).about("virtio-9p device: interrupt")?;
         let event_idx = features.contains(Feature::RING_EVENT_IDX);
-        let queue = VirtQueue::new(&mut found.transport, REQUESTS, false, event_idx)
-            .map_err(|why| Failure::new(format_args!("virtio-9p device: queue: {why}")))?;
+        let queue = Queue::new(&mut found.transport, REQUESTS, event_idx)
+            .about("virtio-9p device: queue")?;
         found.transport.finish_init();
         let pool = Box::leak(Box::new(Pool::new().about("dma memory")?));
-        let flying = [const { None }; QUEUE];
+        let flying = [const { None }; SLOTS];
         Ok(Device {
             queue,
             transport: found.transport,
@@ -92,28 +96,77 @@ impl Device {
         self.pool
     }
 
-    /// Hands the first `request_len` bytes of the slot's request, which has that
-    /// tag, to the device, which may wait for [`Device::kick`] before it looks at
-    /// them.
+    /// Hands the first `len` bytes of the slot's request, which has that tag, to the
+    /// device, which may wait for [`Device::kick`] before it looks at them.
     ///
     /// # Errors
     /// `EIO` if the queue refuses the request. That cannot happen, because
-    /// there are descriptors for all slots.
+    /// there is room for all slots.
     #[inline]
-    pub fn submit(&mut self, slot: Slot, tag: u16, request_len: usize) -> Result<(), Errno> {
-        let mut flight = Flight {
+    pub fn submit(&mut self, slot: Slot, tag: u16, len: usize) -> Result<(), Errno> {
+        let reply = slot.reply_part();
+        let room = reply.len as usize;
+        self.hand_over((slot, tag, len), (room, room), [reply].into_iter())
+    }
+
+    /// As [`Device::submit`], of a `Tread` of `count` bytes whose data the
+    /// device writes to memory that the kernel has lent (`Call::Recv`): physical
+    /// addresses of pages, of which the first may be within one. The kernel keeps them
+    /// until the request that they came with is answered.
+    ///
+    /// # Errors
+    /// `EINVAL`: they have no room for so many bytes; `EIO` as for
+    /// [`Device::submit`].
+    #[inline]
+    pub fn submit_lent(
+        &mut self,
+        (slot, tag, len): (Slot, u16, usize),
+        lent: &[u64],
+        count: usize,
+    ) -> Result<(), Errno> {
+        let mut left = count;
+        let data = lent.iter().map_while(|&at| {
+            let len = left.min((PAGE - at % PAGE) as usize);
+            left -= len;
+            let part = Part {
+                at,
+                len: len as u32,
+            };
+            (len > 0).then_some(part)
+        });
+        let head = core::iter::once(slot.head_part());
+        let room = lent.first().map_or(0, |first| {
+            lent.len() * PAGE as usize - (first % PAGE) as usize
+        });
+        if count > room {
+            return Err(Errno::EINVAL);
+        }
+        let room = (READ_HEAD + count, READ_HEAD);
+        self.hand_over((slot, tag, len), room, head.chain(data))
+    }
+
+    fn hand_over(
+        &mut self,
+        (slot, tag, len): (Slot, u16, usize),
+        (room, here): (usize, usize),
+        reply: impl Iterator<Item = Part>,
+    ) -> Result<(), Errno> {
+        let (index, request) = (slot.index(), slot.request_part(len));
+        let flight = self.flying.get_mut(usize::from(index));
+        let flight = flight.filter(|f| f.is_none()).ok_or(Errno::EIO)?;
+        // SAFETY: (1) the parts in the slot are its own, whose memory is never
+        // unmapped, and the slot stays in `flying`, inaccessible, until `completed` has
+        // got its number from the queue; (2) the parts elsewhere are lent by the
+        // kernel, which nothing here refers to, and whose loan ends when the request is
+        // answered, which is after that.
+        let submitted = unsafe { self.queue.submit(index, request, reply) };
+        submitted.map_err(|_| Errno::EIO)?;
+        *flight = Some(Flight {
             slot,
             tag,
-            request_len,
-        };
-        let token = {
-            let (request, reply) = flight.buffers();
-            // SAFETY: (1) both views are of the slot, whose memory is never
-            // unmapped; (2) the slot stays in `flying`, inaccessible, until
-            // `completed` has popped the token.
-            unsafe { self.queue.add(&[request], &mut [reply]) }.map_err(|_| Errno::EIO)?
-        };
-        *self.flying.get_mut(usize::from(token)).ok_or(Errno::EIO)? = Some(flight);
+            room,
+            here,
+        });
         Ok(())
     }
 
@@ -121,9 +174,6 @@ impl Device {
     /// notifications.
     #[inline]
     pub fn kick(&mut self) {
-        // The queue's index must be visible to the device before its request
-        // for a notification is read.
-        fence(Ordering::SeqCst);
         if self.queue.should_notify() {
             self.transport.notify(REQUESTS);
         }
@@ -136,29 +186,27 @@ impl Device {
     /// is unusable from then on.
     #[inline]
     pub fn completed(&mut self) -> Result<Option<Completion>, Errno> {
-        if !self.queue.can_pop() {
-            // Popping has told the device up to which index no interrupt is
-            // needed. Completions from before the device saw this raise none,
-            // so check again once it is visible.
-            fence(Ordering::SeqCst);
-        }
-        let Some(token) = self.queue.peek_used() else {
+        let Some(Used { request, len }) = self.queue.completed() else {
             return Ok(None);
         };
-        let flying = self
-            .flying
-            .get_mut(usize::from(token))
-            .and_then(Option::take);
-        let mut flight = flying.ok_or(Errno::EIO)?;
-        let (request, reply) = flight.buffers();
-        let room = reply.len();
-        // SAFETY: the same views as in `submit`.
-        let len = unsafe { self.queue.pop_used(token, &[request], &mut [reply]) };
-        let len = len.map_err(|_| Errno::EIO)? as usize;
-        let Flight { slot, tag, .. } = flight;
-        let whole = len <= room && is_reply(slot.reply(len), tag);
+        let flying = self.flying.get_mut(usize::from(request));
+        let flight = flying.and_then(Option::take).ok_or(Errno::EIO)?;
+        let Flight {
+            slot,
+            tag,
+            room,
+            here,
+        } = flight;
+        let len = len as usize;
+        let here = here.min(len);
+        let whole = len <= room && is_reply(slot.reply(here), len, tag);
         let len = if whole { Ok(len) } else { Err(Errno::EPROTO) };
-        Ok(Some(Completion { slot, tag, len }))
+        Ok(Some(Completion {
+            slot,
+            tag,
+            len,
+            here,
+        }))
     }
 }
 
@@ -175,16 +223,9 @@ fn has_tag(transport: &PciTransport, tag: &str) -> bool {
     matches.unwrap_or(false)
 }
 
-/// Returns true if `msg` is one whole message by its header, with that tag.
+/// Returns true if `msg` is the beginning of a message of `len` bytes by its header,
+/// with that tag.
 #[inline]
-fn is_reply(msg: &[u8], tag: u16) -> bool {
-    ninep::peek(msg).is_some_and(|(size, _, of)| size as usize == msg.len() && of == tag)
-}
-
-impl Flight {
-    /// The request, and the space for its reply.
-    #[inline]
-    fn buffers(&mut self) -> (&[u8], &mut [u8]) {
-        self.slot.buffers(self.request_len)
-    }
+fn is_reply(msg: &[u8], len: usize, tag: u16) -> bool {
+    ninep::peek(msg).is_some_and(|(size, _, of)| size as usize == len && of == tag)
 }

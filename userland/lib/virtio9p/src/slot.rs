@@ -14,6 +14,7 @@ use ninep::Shape;
 use ninep::consts::{IOHDRSZ, READ_HEAD, WRITE_HEAD};
 use rt::Errno;
 use virtio::memory;
+use virtio::queue::Part;
 
 const PAGE: usize = rt::abi::PAGE as usize;
 
@@ -133,17 +134,39 @@ impl Slot {
         self.data = true;
     }
 
-    /// The request's first `len` bytes, and the space for the reply.
+    /// Its number among the slots.
     #[inline]
-    pub(crate) fn buffers(&mut self, len: usize) -> (&[u8], &mut [u8]) {
-        let (request, reply) = self.layout();
-        let len = len.min(request.len());
-        // SAFETY: as in `request_mut`; the two do not overlap.
-        unsafe {
-            (
-                memory::view(self.start.add(request.start), len),
-                memory::view_mut(self.start.add(reply.start), reply.len()),
-            )
+    pub(crate) const fn index(&self) -> u16 {
+        self.index
+    }
+
+    /// The request's first `len` bytes, for the device.
+    #[inline]
+    pub(crate) fn request_part(&self, len: usize) -> Part {
+        let (request, _) = self.layout();
+        self.part(request.start, len.min(request.len()))
+    }
+
+    /// The space for the reply, for the device.
+    #[inline]
+    pub(crate) fn reply_part(&self) -> Part {
+        let (_, reply) = self.layout();
+        self.part(reply.start, reply.len())
+    }
+
+    /// The space for the head of an `Rread`.
+    #[inline]
+    pub(crate) fn head_part(&self) -> Part {
+        let (_, reply) = self.layout();
+        self.part(reply.start, READ_HEAD)
+    }
+
+    #[inline]
+    fn part(&self, start: usize, len: usize) -> Part {
+        let at = self.start.as_ptr() as usize + start;
+        Part {
+            at: memory::physical(at, len),
+            len: len as u32,
         }
     }
 

@@ -35,27 +35,42 @@ impl Virtio {
         len: usize,
         tag: impl FnOnce(usize) -> Result<u16, Errno>,
     ) -> Result<(), Errno> {
-        let out = slot.request_mut();
-        let head = ninep::encode_request_head(0, request, len, out);
-        let len = head.map_err(|_| Errno::ENAMETOOLONG)? + len;
-        let tag = tag(len)?;
-        ninep::set_tag(out, tag);
+        let (tag, len) = encode(&mut slot, request, len, tag)?;
         self.device.borrow_mut().submit(slot, tag, len)?;
         self.unkicked.set(true);
         Ok(())
     }
 }
 
+/// Puts a request into the slot, of which the last `payload` bytes are there; its tag
+/// and length.
+#[inline]
+fn encode(
+    slot: &mut Slot,
+    request: &Request<'_>,
+    payload: usize,
+    tag: impl FnOnce(usize) -> Result<u16, Errno>,
+) -> Result<(u16, usize), Errno> {
+    let out = slot.request_mut();
+    let head = ninep::encode_request_head(0, request, payload, out);
+    let len = head.map_err(|_| Errno::ENAMETOOLONG)? + payload;
+    let tag = tag(len)?;
+    ninep::set_tag(out, tag);
+    Ok((tag, len))
+}
+
 /// A message in the device's memory; dropping it frees the slot.
 pub struct Reply {
     slot: Slot,
+    /// Bytes of it, and how many of them are in the slot.
     len: usize,
+    here: usize,
 }
 
 impl AsRef<[u8]> for Reply {
     #[inline]
     fn as_ref(&self) -> &[u8] {
-        self.slot.reply(self.len)
+        self.slot.reply(self.here)
     }
 }
 
@@ -67,6 +82,7 @@ impl Link for Virtio {
     /// One for each slot, so that a slot implies a tag.
     const TAGS: u16 = SLOTS as u16;
     const MSIZE: u32 = MSIZE;
+    const LENT: bool = true;
 
     #[inline]
     fn room(&self, shape: Shape) -> Option<Slot> {
@@ -92,6 +108,29 @@ impl Link for Virtio {
     }
 
     #[inline]
+    fn send_lent(
+        &self,
+        mut slot: Slot,
+        request: &Request<'_>,
+        lent: &[u64],
+        tag: impl FnOnce(usize) -> Result<u16, Errno>,
+    ) -> Result<(), Errno> {
+        let Request::Read { count, .. } = *request else {
+            return Err(Errno::EINVAL);
+        };
+        let (tag, len) = encode(&mut slot, request, 0, tag)?;
+        let mut device = self.device.borrow_mut();
+        device.submit_lent((slot, tag, len), lent, count as usize)?;
+        self.unkicked.set(true);
+        Ok(())
+    }
+
+    #[inline]
+    fn len(reply: &Reply) -> usize {
+        reply.len
+    }
+
+    #[inline]
     fn send_back(
         &self,
         reply: Reply,
@@ -113,9 +152,14 @@ impl Link for Virtio {
     ) -> Result<(), Failure> {
         let mut device = self.device.borrow_mut();
         while let Some(completion) = device.completed().about(Self::NAME)? {
-            let Completion { slot, tag, len } = completion;
+            let Completion {
+                slot,
+                tag,
+                len,
+                here,
+            } = completion;
             each(match len {
-                Ok(len) => Event::Reply(Reply { slot, len }),
+                Ok(len) => Event::Reply(Reply { slot, len, here }),
                 Err(_) => Event::Failed(tag),
             });
         }

@@ -9,8 +9,10 @@
 //! kernel <--R-- serving <--answer--- snapfs <-- below <--slot-- device
 //! ```
 //!
-//! The data of a reply stays in the device's memory from the moment the device
-//! wrote it until the kernel has copied it to where it is wanted.
+//! The device writes the data of a page fault to the frame that waits for it, which
+//! the kernel lends (docs/decisions/0030-lent-frames.md). Other data stays in the
+//! device's memory from the moment the device wrote it until the kernel has copied it
+//! to where it is wanted.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]

@@ -96,7 +96,7 @@ impl Relay {
     /// Passes on the replies that have come.
     fn replies(&mut self) -> Result<(), Failure> {
         while let Some(completion) = self.device.completed().about("virtio-9p device")? {
-            let Completion { slot, tag, len } = completion;
+            let Completion { slot, tag, len, .. } = completion;
             match len {
                 Ok(len) => self.reply(&slot, len),
                 Err(_) => self.refuse(tag),

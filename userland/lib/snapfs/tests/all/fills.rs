@@ -1,7 +1,7 @@
 //! Page faults in the short way: as in the other, or not at all.
 
 use crate::common::*;
-use dormouse_snapfs::Backing;
+use dormouse_snapfs::{Backing, Filled};
 use ninep::{Reply, Request, decode_reply};
 
 const B: u64 = 4096;
@@ -30,7 +30,7 @@ fn a_fill_that_a_rescue_overtakes_reads_the_saved_bytes() {
         }
         client.write(fid, 3 * B, &[8; B as usize]).unwrap();
         let data = now(client.host().read(asked.fid, asked.off, asked.count));
-        let answer = match client.fs.end_fill(fill, data) {
+        let answer = match client.fs.end_fill(fill, data.map(Filled::Here)) {
             Ok(answer) if !overtaken => answer.to_vec(),
             Err(fill) if overtaken => now(client.fs.read_again(fill)).to_vec(),
             _ => panic!("overtaken: {overtaken}"),

@@ -1,0 +1,178 @@
+//! The frames that the data of a reply goes to.
+//!
+//! Where nobody else has the frames, a driver that has received the request may have
+//! its device write to them (docs/decisions/0030-lent-frames.md). From then on they
+//! stay held until the server has answered, whatever becomes of the process that
+//! waits for them.
+use super::State;
+use crate::chan::Piece;
+use alloc::vec::Vec;
+use ninep::client::Tag;
+
+/// May a device write to the frames?
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum Loan {
+    /// No: a program sees them, and a read that fails leaves them as they are.
+    #[default]
+    Refused,
+    /// It may be allowed to.
+    Possible,
+    /// Yes.
+    Lent,
+}
+
+/// Where the data of an Rread goes.
+#[derive(Default)]
+pub struct Sink {
+    pieces: Vec<Piece>,
+    loan: Loan,
+}
+
+impl From<Vec<Piece>> for Sink {
+    fn from(pieces: Vec<Piece>) -> Sink {
+        let loan = Loan::Refused;
+        Sink { pieces, loan }
+    }
+}
+
+impl Sink {
+    /// Of frames that were taken for this read, so that nobody sees them before it is
+    /// over. Any byte of the pieces may be written, whatever the reply says.
+    pub fn lendable(pieces: Vec<Piece>) -> Sink {
+        let loan = Loan::Possible;
+        Sink { pieces, loan }
+    }
+
+    /// Its parts.
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    /// Bytes in all.
+    pub fn len(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.len).sum()
+    }
+
+    /// Returns true if there is nowhere to go.
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// Returns true if a device may be writing to it.
+    pub fn is_lent(&self) -> bool {
+        self.loan == Loan::Lent
+    }
+
+    /// The addresses of its pages, if it can be lent: all but the first and last are
+    /// whole, and the data has no gaps.
+    fn addresses(&self, to: &mut [u64]) -> Option<usize> {
+        let (count, page) = (self.pieces.len(), abi::PAGE as usize);
+        for (index, (piece, to)) in self.pieces.iter().zip(to.get_mut(..count)?).enumerate() {
+            let begins = index == 0 || piece.at == 0;
+            let ends = index + 1 == count || piece.at + piece.len == page;
+            if !begins || !ends {
+                return None;
+            }
+            *to = piece.frame.pa() + piece.at as u64;
+        }
+        Some(count)
+    }
+}
+
+impl State {
+    /// The sink of a request; empty if it has none.
+    pub(super) fn take_sink(&mut self, tag: Tag) -> Sink {
+        let sink = self.sinks.get_mut(usize::from(tag.number()));
+        let sink = sink.map(core::mem::take).unwrap_or_default();
+        if sink.is_lent() {
+            self.lent &= !bit(tag);
+        }
+        sink
+    }
+
+    pub(super) fn keep_sink(&mut self, tag: Tag, sink: Sink) {
+        if sink.is_lent() {
+            self.lent |= bit(tag);
+        }
+        if let Some(place) = self.sinks.get_mut(usize::from(tag.number())) {
+            *place = sink;
+        }
+    }
+
+    /// The running process waits for the request no longer. A sink that is lent stays.
+    pub(super) fn leave_sink(&mut self, tag: Tag) {
+        if self.lent & bit(tag) == 0 {
+            drop(self.take_sink(tag));
+        }
+    }
+
+    /// Returns true if the sink of the request with that tag is lent.
+    pub(super) fn is_lent(&self, tag: u16) -> bool {
+        self.lent.checked_shr(tag.into()).unwrap_or(0) & 1 != 0
+    }
+
+    /// See [`crate::chan::Client::lend`].
+    pub(super) fn lend(&mut self, tag: u16, to: &mut [u64]) -> usize {
+        let Some(tag) = self.machine.find(tag) else {
+            return 0;
+        };
+        let Some(sink) = self.sinks.get_mut(usize::from(tag.number())) else {
+            return 0;
+        };
+        let pages = match sink.loan {
+            Loan::Possible => sink.addresses(to).unwrap_or(0),
+            Loan::Refused | Loan::Lent => 0,
+        };
+        if pages > 0 {
+            sink.loan = Loan::Lent;
+            self.lent |= bit(tag);
+        }
+        pages
+    }
+
+    /// See [`crate::chan::Client::take_back`].
+    pub(super) fn take_back(&mut self, tag: u16) {
+        if let Some(tag) = self.machine.find(tag) {
+            let mut sink = self.take_sink(tag);
+            if sink.is_lent() {
+                sink.loan = Loan::Possible;
+            }
+            self.keep_sink(tag, sink);
+        }
+    }
+
+    /// Drops the sinks of requests that were lent and are over: their server has
+    /// answered, and so has their device.
+    #[inline]
+    pub(super) fn end_loans(&mut self) {
+        let mut left = self.lent;
+        while left != 0 {
+            let number = left.trailing_zeros() as u16;
+            left &= left - 1;
+            if self.machine.find(number).is_none() {
+                self.lent &= !(1 << number);
+                if let Some(sink) = self.sinks.get_mut(usize::from(number)) {
+                    *sink = Sink::default();
+                }
+            }
+        }
+    }
+
+    /// The server is gone, and nothing says that its device has finished: what was lent
+    /// to it belongs to nobody else until the machine starts again.
+    pub(super) fn forget_loans(&mut self) {
+        let mut frames = 0;
+        for sink in self.sinks.iter_mut().filter(|sink| sink.is_lent()) {
+            frames += sink.pieces.len();
+            core::mem::forget(core::mem::take(sink));
+        }
+        self.lent = 0;
+        if frames > 0 {
+            hw::warn!("{frames} frames stay with the device of a server that ended");
+        }
+    }
+}
+
+const fn bit(tag: Tag) -> u64 {
+    1 << (tag.number() % u64::BITS as u16)
+}

@@ -1,0 +1,154 @@
+//! Memory that the kernel lends to a driver for the data of a reply.
+
+use super::Case;
+use crate::check::{PG, Verdict, Why, equal, fails, patterned, same, snapshot};
+use crate::liar::{Liar, Next, served};
+use crate::tiny::SEED;
+use ninep::{Reply, Request};
+use rt::abi::snapshot::EAGER;
+use rt::abi::{LOAN_MAX, mode};
+use rt::stats::Counters;
+use rt::{Errno, File, Port, Segment, Stat64, process, sys};
+
+pub const CASES: &[Case] = &[
+    Case::new("loan.refused", refused),
+    Case::new("loan.none", none),
+    Case::driver("drivers.loan.unused", unused),
+    Case::driver("drivers.loan.long", too_long),
+    Case::driver("drivers.loan.killed", killed),
+    Case::driver("loan.died", died),
+];
+
+const SERVER: Liar = Liar {
+    snapshots: true,
+    msize: 132 * 1024,
+    len: 4 * PG,
+};
+
+/// Reads all of the file and looks at it.
+fn all_of(path: &str) -> Verdict {
+    let file = File::open(path, mode::OREAD)?;
+    let mut segment = snapshot(4)?;
+    let got = file.read_full_at(segment.bytes_mut(), 0)?;
+    same("bytes read", got, 4 * PG)?;
+    equal("them", segment.bytes(), &patterned(SEED, 0, 4 * PG))
+}
+
+/// Bytes that never came are not read, in a call that reads them at once.
+fn reads_nothing(path: &str) -> Verdict {
+    let file = File::open(path, mode::OREAD)?;
+    let mut segment = Segment::attach_with("snapshot", 4 * PG, 0, EAGER)?;
+    match file.read_at(segment.bytes_mut(), 0) {
+        Ok(_) => Err(Why("read what never came".into())),
+        Err(_) => Ok(()),
+    }
+}
+
+/// A program without the privilege is told no physical address.
+fn refused() -> Verdict {
+    let port = Port::new()?;
+    let received = port.receive_with_loan(&mut [0; 8], &mut [0; LOAN_MAX]);
+    fails("receiving", received.map(drop), Errno::EPERM)
+}
+
+/// A server that was lent nothing cannot say that data is in place: its reply is as
+/// malformed as any other of the wrong length.
+fn none() -> Verdict {
+    let serve = |channel: &File| {
+        SERVER.serve(channel, |turn| match turn.request {
+            Request::Read { count, .. } => match turn.head_alone(turn.tag, *count as usize) {
+                Err(Errno::EPROTO) => Next::Honest,
+                _ => Next::End(3),
+            },
+            _ => Next::Honest,
+        })
+    };
+    served(serve, all_of)
+}
+
+/// A driver that was lent memory may send the data all the same.
+fn unused() -> Verdict {
+    let serve = |channel: &File| {
+        SERVER.serve_lent(channel, |turn, lent| match turn.request {
+            Request::Read { .. } if lent == 0 => Next::End(3),
+            Request::Read { .. } => Next::Honest,
+            _ if lent > 0 => Next::End(4),
+            _ => Next::Honest,
+        })
+    };
+    served(serve, all_of)
+}
+
+/// It cannot say that more data is in place than was asked for.
+fn too_long() -> Verdict {
+    let serve = |channel: &File| {
+        SERVER.serve_lent(channel, |turn, _| match turn.request {
+            Request::Read { count, .. } => {
+                let _ = turn.head_alone(turn.tag, *count as usize + 1);
+                Next::Done
+            }
+            _ => Next::Honest,
+        })
+    };
+    served(serve, reads_nothing)
+}
+
+/// Memory that is lent stays so when the process that waits for the data is killed:
+/// nobody else is given it before the server has answered.
+fn killed() -> Verdict {
+    let serve = |channel: &File| {
+        // The requests without an answer.
+        let (mut read, mut flush) = (None, None);
+        SERVER.serve_lent(channel, |turn, lent| match *turn.request {
+            Request::Read { .. } if read.is_none() && lent > 0 => {
+                read = Some(turn.tag);
+                Next::Done
+            }
+            Request::Flush { oldtag } if read == Some(oldtag) => {
+                flush = Some(turn.tag);
+                Next::Done
+            }
+            Request::Walk { .. } | Request::Getattr { .. } => {
+                if let (Some(read), Some(flush)) = (read.take(), flush.take()) {
+                    turn.error(read, Errno::EIO);
+                    let _ = turn.reply(flush, &Reply::Flush);
+                }
+                Next::Honest
+            }
+            _ => Next::Honest,
+        })
+    };
+    served(serve, |path| {
+        // What the kernel keeps for later is there.
+        File::stat_path(path)?;
+        let free = || Ok::<u64, Why>(Counters::now()?.get(Stat64::FramesFree));
+        let before = free()?;
+        let pid = process::spawn(|| u8::from(all_of(path).is_err()))?;
+        sys::sleep(PATIENCE_NS)?;
+        process::kill(pid, "in the middle")?;
+        process::wait_for(pid)?;
+        sys::sleep(PATIENCE_NS)?;
+        let lent = before.saturating_sub(free()?);
+        File::stat_path(path)?;
+        sys::sleep(PATIENCE_NS)?;
+        let left = before.saturating_sub(free()?);
+        match lent > left {
+            true => Ok(()),
+            false => Err(Why(alloc::format!("{lent} frames lent, {left} left"))),
+        }
+    })
+}
+
+const PATIENCE_NS: u64 = 30_000_000;
+
+/// A driver ends while its device may write: the memory is never used again, which the
+/// judge sees as a leak.
+fn died() -> Verdict {
+    let serve = |channel: &File| {
+        SERVER.serve_lent(channel, |turn, lent| match turn.request {
+            Request::Read { .. } if lent > 0 => Next::End(0),
+            _ => Next::Honest,
+        })
+    };
+    served(serve, reads_nothing)
+}
