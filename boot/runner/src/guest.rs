@@ -56,6 +56,7 @@ pub struct Guest {
     input: Input,
     files: Vec<(String, Vec<u8>)>,
     programs: Vec<(String, PathBuf)>,
+    tests: Vec<String>,
     bundle: Option<Vec<u8>>,
     gdb: Debugger,
     verbosity: Verbosity,
@@ -84,6 +85,7 @@ impl Guest {
             input: Input::None,
             files: Vec::new(),
             programs: Vec::new(),
+            tests: Vec::new(),
             bundle: None,
             gdb: Debugger::None,
             verbosity: Verbosity::Normal,
@@ -182,6 +184,13 @@ impl Guest {
     /// symbols.
     pub fn program(mut self, name: impl Into<String>, path: impl Into<PathBuf>) -> Guest {
         self.programs.push((name.into(), path.into()));
+        self
+    }
+
+    /// A test program of this workspace, which the guest has only if it is to run tests
+    /// or its commands name it.
+    pub fn test_program(mut self, name: impl Into<String>) -> Guest {
+        self.tests.push(name.into());
         self
     }
 
@@ -308,6 +317,14 @@ impl Guest {
         }
     }
 
+    /// Returns true if the guest needs that test program.
+    fn has_test(&self, name: &str) -> bool {
+        let on = self.options.get("test").is_some_and(|on| on == "1");
+        let commands = self.options.get(COMMAND);
+        on || commands.is_some_and(|text| text.contains(name))
+            || self.tests.iter().any(|t| t == name)
+    }
+
     fn pack(&self, guests: &Guests, swap: &Place) -> Result<Vec<u8>, Failure> {
         let mut bundle = Bundle::new();
         bundle.add_stripped("kernel", &guests.kernel)?;
@@ -325,7 +342,8 @@ impl Guest {
         });
         bundle.add("options", lines.collect::<String>().as_bytes())?;
         for (name, path) in &guests.programs {
-            if path.exists() {
+            // The guest keeps the bundle in its memory.
+            if path.exists() && (!guests.tests.contains(name) || self.has_test(name)) {
                 bundle.add_stripped(&format!("bin/{name}"), path)?;
             }
         }

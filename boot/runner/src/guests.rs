@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
@@ -55,6 +55,8 @@ pub struct Guests {
     pub kernel: PathBuf,
     /// Programs by their name in `/bin`, with debug information.
     pub programs: BTreeMap<String, PathBuf>,
+    /// Those that only test or measure the system.
+    pub tests: BTreeSet<String>,
 }
 
 /// Builds everything that has changed; once in a process.
@@ -90,6 +92,9 @@ fn build_all(profile: Profile, verbosity: Verbosity) -> Result<Guests, Failure> 
             LOADER => guests.loader = path,
             KERNEL => guests.kernel = path,
             _ => {
+                if binary.tests {
+                    guests.tests.insert(binary.file.clone());
+                }
                 guests.programs.insert(binary.file, path);
             }
         }
@@ -124,6 +129,8 @@ struct Binary {
     package: String,
     /// Name of the file cargo makes, and of the program in the guest's `/bin`.
     file: String,
+    /// It lies in `tests`.
+    tests: bool,
 }
 
 /// All guest binaries of the workspace.
@@ -133,6 +140,7 @@ fn binaries(verbosity: Verbosity) -> Result<Vec<Binary>, Failure> {
     let output = verbosity.output(&mut ask)?;
     let metadata: Value =
         serde_json::from_slice(&output.stdout).context(|| "cargo metadata".into())?;
+    let folder = checkout::workspace()?.join("tests");
     let mut found = Vec::new();
     for package in list(&metadata["packages"]) {
         let name = text(&package["name"]);
@@ -147,6 +155,7 @@ fn binaries(verbosity: Verbosity) -> Result<Vec<Binary>, Failure> {
             found.push(Binary {
                 package: name.into(),
                 file: text(&target["name"]).into(),
+                tests: Path::new(text(&package["manifest_path"])).starts_with(&folder),
             });
         }
     }

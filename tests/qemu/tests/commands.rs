@@ -4,6 +4,7 @@
 use dormouse_qemu_tests::{guest, run, scratch};
 use runner::guests::Profile;
 use runner::judge::NOTHING;
+use runner::swap::Swap;
 use runner::{Guest, Input, Verbosity, guests};
 use std::fs;
 use std::time::Duration;
@@ -40,8 +41,12 @@ fn commands_of_several_lines_are_a_script() {
 #[test]
 fn the_least_memory_is_enough() {
     let share = scratch();
-    let guest = guest(share.path()).mem("20M").command("echo enough");
-    assert_eq!(run(share.path(), &guest), ("enough\n".into(), 0));
+    let command = "echo enough; echo of it >/tmp/f; cat /tmp/f | sort | tail -n 1";
+    let guest = guest(share.path()).mem("16M").command(command);
+    for swap in [Swap::None, Swap::Size(64 << 20)] {
+        let ran = run(share.path(), &guest.clone().swap(swap));
+        assert_eq!(ran, ("enough\nof it\n".into(), 0));
+    }
 }
 
 #[test]

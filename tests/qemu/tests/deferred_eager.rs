@@ -161,7 +161,9 @@ fn deferred_and_eager_print_the_same_and_leave_the_same_files() {
             prepare(share.path());
             // Room for all of a file of 1 GiB.
             let guest = guest(share.path()).mem("1536M").eager(eager);
-            let guest = guest.timeout(Duration::from_secs(300));
+            let guest = guest
+                .timeout(Duration::from_secs(300))
+                .test_program("bench");
             let (console, status) = run(share.path(), &guest.command(command));
             assert_eq!(status, 0, "{name}: {console}");
             (name, console, share)
