@@ -6,12 +6,13 @@ use crate::check::{PG, Scratch, Verdict, Why, patterned, same, snapshot};
 use crate::raw;
 use crate::tiny::{Fault, Tiny};
 use alloc::format;
-use rt::abi::{bind, mode, rfork};
+use rt::abi::{StatChange, bind, mode, rfork};
 use rt::process::{self, Fork};
-use rt::{Call, Errno, File, Port, Segment, send, sys};
+use rt::{ByteStr, Call, Directory, Errno, File, Port, Segment, send, sys};
 
 pub const CASES: &[Case] = &[
     Case::new("failing.names", names),
+    Case::new("failing.inside", inside),
     Case::new("failing.channels", channels),
     Case::new("failing.processes", processes),
     Case::new("failing.exec", exec),
@@ -109,6 +110,43 @@ fn names() -> Verdict {
         Err(Errno::ENOENT) => Ok(()),
         other => Err(Why(format!("after all of it: {:?}", other.map(|_| ())))),
     }
+}
+
+/// The same in an open directory.
+fn inside() -> Verdict {
+    let scratch = Scratch::patterned("failing", 1, PG)?;
+    let path = ByteStr::from(&scratch.path);
+    let name = rt::copy::last_part(path);
+    let folder = path.bytes().len() - name.bytes().len();
+    let folder = ByteStr(path.bytes().get(..folder).unwrap_or_default());
+    each("directory", || Directory::open(folder).map(drop))?;
+    each("directory in one", || {
+        Directory::open("/n")?.inside("host").map(drop)
+    })?;
+    let at = Directory::open(folder)?;
+    each("open", || at.open_file(name, mode::OREAD).map(drop))?;
+    each("stat", || at.stat_of(name).map(drop))?;
+    each("create", || {
+        at.create("made", mode::OWRITE, 0o600).map(drop)
+    })?;
+    each("symlink", || match at.symlink("link", "text") {
+        // The one before did it.
+        Err(Errno::EEXIST) => Ok(()),
+        other => other,
+    })?;
+    each("readlink", || at.read_link("link").map(drop))?;
+    for name in ["made", "link"] {
+        each("remove", || match at.remove(name) {
+            Err(Errno::ENOENT) => Ok(()),
+            other => other,
+        })?;
+    }
+    let change = StatChange {
+        valid: StatChange::MODE,
+        mode: 0o644,
+        ..StatChange::default()
+    };
+    each("change", || File::change_path(path, &change))
 }
 
 fn channels() -> Verdict {

@@ -106,6 +106,20 @@ fn calls(scratch: &Scratch, channel: &File, port: u64, memory: &Segment) -> Vec<
         (Call::Rename, [Is(path), Is(9), Bad, Is(4)].to_vec()),
         (Call::Kill, [Is(1), Bad, Is(8)].to_vec()),
         (Call::KillAll, [Is(1), Bad, Is(8)].to_vec()),
+        (Call::WStat, [Bad, Is(9), Is(room)].to_vec()),
+        (Call::WStat, [Is(path), Is(9), Bad].to_vec()),
+        (Call::OpenIn, [Is(fd), Bad, Is(4), Is(0)].to_vec()),
+        (Call::CreateIn, [Is(fd), Bad, Is(4), Is(1), Is(0)].to_vec()),
+        (Call::StatIn, [Is(fd), Bad, Is(4), Is(room)].to_vec()),
+        (
+            Call::ReadLinkIn,
+            [Is(fd), Bad, Is(4), Is(room), Is(9)].to_vec(),
+        ),
+        (
+            Call::SymLinkIn,
+            [Is(fd), Bad, Is(4), Is(path), Is(4)].to_vec(),
+        ),
+        (Call::RemoveIn, [Is(fd), Bad, Is(4)].to_vec()),
     ]
     .to_vec()
 }
