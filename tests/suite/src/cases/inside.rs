@@ -288,7 +288,7 @@ fn quiet(work: impl FnOnce() -> bool) -> Verdict {
 
 /// Deeper than there are descriptors, and longer than a path may be.
 fn deep() -> Verdict {
-    const DEPTH: usize = 150;
+    const DEPTH: usize = 100;
     TestDir::each(|place| {
         place.directory("tree")?;
         let mut at = Directory::open(place.path("tree"))?;

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 /// Directories that are held open, beside the first: a tree may be deeper than a
 /// process has descriptors. The others are opened again by their names, from the first.
-const HELD: usize = 12;
+const HELD: usize = 16;
 
 struct Level {
     name: ByteString,
