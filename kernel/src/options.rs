@@ -5,11 +5,11 @@ use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use hw::frames;
 use hw::interrupts;
 use hw::log;
+use hw::pending::{self, Work};
 
 static DEFERRED: AtomicBool = AtomicBool::new(true);
 static COUNTED: AtomicBool = AtomicBool::new(false);
 static TESTED: AtomicBool = AtomicBool::new(false);
-static PRESSURE: AtomicBool = AtomicBool::new(false);
 
 /// All options, as text.
 pub fn text() -> &'static str {
@@ -30,7 +30,7 @@ pub fn init() {
     DEFERRED.store(value("eager") != Some("1"), Relaxed);
     COUNTED.store(value("icount") == Some("1"), Relaxed);
     TESTED.store(value("test") == Some("1"), Relaxed);
-    PRESSURE.store(value("pressure") == Some("1"), Relaxed);
+    pending::set(Work::Pressure, value("pressure") == Some("1"));
     if value("poison") == Some("1") {
         frames::poison();
     }
@@ -62,5 +62,5 @@ pub fn tested() -> bool {
 
 /// Returns true if every page that can leave memory is to leave as soon as it may.
 pub fn pressure() -> bool {
-    PRESSURE.load(Relaxed)
+    pending::is(Work::Pressure)
 }

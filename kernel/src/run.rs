@@ -3,7 +3,7 @@
 use crate::proc::{self, note};
 use crate::sched::{self, relief};
 use crate::{syscall, trap};
-use hw::{Event, Program};
+use hw::{Event, Program, pending};
 
 /// The life of the running process.
 pub fn run(mut program: Program) -> ! {
@@ -13,12 +13,19 @@ pub fn run(mut program: Program) -> ! {
         let frame = program.registers();
         match event {
             Event::Syscall => syscall::syscall(&process, frame),
-            Event::PageFault(fault) => trap::page_fault(&process, frame, fault),
+            Event::PageFault(fault) => {
+                if !trap::quick_fault(&process, fault) {
+                    trap::page_fault(&process, frame, fault);
+                }
+            }
             Event::Exception(vector) => trap::exception(&process, frame, vector),
             Event::Interrupt(vector) => {
                 trap::interrupt(vector);
                 trap::turn_over(vector);
             }
+        }
+        if !pending::any() {
+            continue;
         }
         relief::ease();
         // Before the program goes on: a note is delivered, and a process that was

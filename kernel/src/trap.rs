@@ -3,7 +3,7 @@
 use crate::chan::interrupt;
 use crate::proc::{self, Process, note};
 use crate::sched;
-use crate::seg::fault::{Denied, resolve};
+use crate::seg::fault::{Denied, resolve, store_quickly};
 use crate::seg::user;
 use abi::Errno;
 use core::fmt::Write;
@@ -40,15 +40,21 @@ pub fn turn_over(vector: u8) {
     }
 }
 
+/// Handles a page fault if that is done in a few steps. `false`: [`page_fault`] must.
+#[inline(never)]
+pub fn quick_fault(process: &Process, fault: PageFault) -> bool {
+    fault.is_store() && store_quickly(&process.space, fault.address)
+}
+
 #[inline(never)] // a place for a debugger to stop at
 pub fn page_fault(process: &Process, frame: &TrapFrame, fault: PageFault) {
     let va = fault.address;
-    let access = match (fault.write, fault.fetch) {
+    let access = match (fault.is_write(), fault.is_fetch()) {
         (true, _) => Access::Store,
         (false, true) => Access::Fetch,
         (false, false) => Access::Load,
     };
-    let denied = match fault.privileged {
+    let denied = match fault.is_privileged() {
         // No page made ready would help.
         true => Denied::Privileged,
         false => match resolve(&process.space, va, access) {

@@ -4,7 +4,7 @@
 //! finds it at a fixed address. `docs/smp.md` lists the other code that relies on one
 //! processor.
 
-use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
 use vm::AccountId;
 
@@ -25,6 +25,8 @@ pub(crate) struct Cpu {
     pub inside: AtomicU64,
     /// The slot of the process that runs ([`crate::task`]).
     pub current: AtomicU16,
+    /// Work for the running process before its program goes on ([`crate::pending`]).
+    pub pending: AtomicU8,
     /// A bit for each rank of lock that is held ([`crate::lock`]).
     pub held: AtomicU32,
     /// The frame of the page-table root in `cr3` ([`crate::paging`]).
@@ -46,6 +48,7 @@ pub(crate) static CPU: Cpu = Cpu {
     user_stack: AtomicU64::new(0),
     inside: AtomicU64::new(0),
     current: AtomicU16::new(NO_SLOT),
+    pending: AtomicU8::new(0),
     held: AtomicU32::new(0),
     root: AtomicU32::new(0),
     account: AtomicU16::new(AccountId::KERNEL.0),

@@ -17,6 +17,7 @@ pub mod lock;
 pub mod log;
 mod mem;
 mod panic;
+pub mod pending;
 pub mod task;
 
 pub use arch::{

@@ -349,6 +349,16 @@ pub fn cached(snap: SnapId, soff: u64) -> Option<Frame> {
     cache::find(&table.held(snap)?.epochs, soff)
 }
 
+/// The same for the pages from `soff` on, for each bit of `wanted` one: puts their frames
+/// at their places and returns the bits of those that were found.
+pub fn cached_run(snap: SnapId, soff: u64, wanted: u64, frames: &mut [Frame]) -> u64 {
+    let mut table = TABLE.lock();
+    let held = table.held(snap);
+    held.map_or(0, |held| {
+        cache::find_run(&held.epochs, soff, wanted, frames)
+    })
+}
+
 /// How many pages from `soff` on, at most `pages`, no reader has.
 pub fn uncached(snap: SnapId, soff: u64, pages: u64) -> u64 {
     let mut table = TABLE.lock();

@@ -15,6 +15,7 @@ pub use semaphore::Semaphore;
 use crate::counters;
 use abi::Stat64;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
+use hw::pending::{self, Work};
 use hw::task::{self, NONE, NPROC};
 
 pub use hw::task::Slot;
@@ -233,6 +234,7 @@ pub fn admit(slot: Slot) {
 /// Orders the process in `slot` to end; it gives up its wait.
 pub fn set_ending(slot: Slot) {
     entry(slot).called.fetch_or(ENDING, Relaxed);
+    look_at_calls();
     unpark(slot);
 }
 
@@ -240,18 +242,34 @@ pub fn set_ending(slot: Slot) {
 /// possible.
 pub fn set_noted(slot: Slot) {
     entry(slot).called.fetch_or(NOTED, Relaxed);
+    look_at_calls();
     unpark(slot);
 }
 
 /// No note can be delivered to the process in `slot` any more.
 pub fn clear_noted(slot: Slot) {
     entry(slot).called.fetch_and(!NOTED, Relaxed);
+    look_at_calls();
 }
 
 /// Returns true if the running process has a pending note or kill.
 #[inline]
 pub fn called() -> bool {
-    entry(current_slot()).called.load(Relaxed) != 0
+    pending::is(Work::Called)
+}
+
+/// Notes for [`called`] whether the running process has one.
+fn look_at_calls() {
+    // Before the first process there is none.
+    if let Some(entry) = ENTRIES.get(usize::from(current_slot())) {
+        note_calls(entry);
+    }
+}
+
+/// The same for the process that runs next.
+#[inline]
+fn note_calls(entry: &Entry) {
+    pending::set(Work::Called, entry.called.load(Relaxed) != 0);
 }
 
 /// Returns true if the running process has a pending kill.
@@ -353,6 +371,7 @@ pub fn start(first: Slot) -> ! {
     let popped = pop_ready();
     debug_assert_eq!(popped, Some(first));
     entry(first).state.store(RUNNING, Relaxed);
+    note_calls(entry(first));
     CPU.turn.store(hw::time::ticks(), Relaxed);
     task::start(first)
 }
@@ -377,6 +396,7 @@ fn leave_cpu(me: Slot) {
     };
     CPU.turn.store(now, Relaxed);
     entry(next).state.store(RUNNING, Relaxed);
+    note_calls(entry(next));
     if next != me {
         counters::add(Stat64::Switches, 1);
         task::switch(next);

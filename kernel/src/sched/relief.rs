@@ -4,10 +4,9 @@
 //! [`Policy`] of a higher floor evicts pages; where none can leave, the process waits
 //! while another one is made to give memory back.
 use super::{Reason, Slot, Wake, current_slot, park};
-use crate::options;
 use abi::{Errno, PROCESSES_MAX};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use hw::{frames, time};
+use hw::{frames, pending, time};
 use spin::Once;
 
 /// How often a waiting process looks again, nanoseconds.
@@ -112,7 +111,7 @@ pub fn may_swap(slot: Slot) -> bool {
 /// are few.
 #[inline]
 pub fn ease() {
-    if frames::is_low() || options::pressure() {
+    if pending::evicts() {
         ease_now();
     }
 }

@@ -127,6 +127,20 @@ pub fn resolve(space: &SpaceLock, va: u64, access: Access) -> Result<(), Denied>
     }
 }
 
+/// [`resolve`] for a store in the usual cases, in the segment that was found last;
+/// `false`, and nothing has changed, in any other ([`vm::Segment::store_quickly`]).
+#[inline(always)]
+pub fn store_quickly(space: &SpaceLock, va: u64) -> bool {
+    let mut space = space.lock();
+    if let Some((view, content, page)) = space.find_last_to_store(va)
+        && content.store_quickly(view, page)
+    {
+        counters::add(Stat64::Faults, 1);
+        return true;
+    }
+    false
+}
+
 fn try_resolve(space: &SpaceLock, va: u64, access: Access) -> Result<(), Denied> {
     let touched = at_page(&mut space.lock(), va, access, |content, view, page| {
         content.touch(view, page, access)

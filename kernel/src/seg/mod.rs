@@ -33,7 +33,7 @@ use hw::paging::AddressSpace;
 use hw::task::Slot;
 use shared::Shared;
 use view::View;
-use vm::{SegmentNumber, SwapId};
+use vm::{Access, SegmentNumber, SwapId};
 
 /// A process's memory behind its lock.
 pub type SpaceLock = Lock<Space>;
@@ -210,6 +210,38 @@ impl Space {
         let place = self.place(va)?;
         let segment = self.table.get_mut(place)?.as_mut()?;
         Some((self.view.seen_from(segment), segment))
+    }
+
+    /// The content of the segment that `va` is in, if that was found last, is virtual
+    /// memory and may be stored to; the page, and the page tables seen from it.
+    #[inline(always)]
+    fn find_last_to_store(&mut self, va: u64) -> Option<(&mut View, &mut vm::Segment, u64)> {
+        let Some(Some(segment)) = self.table.get_mut(self.last.get()) else {
+            return None;
+        };
+        let Content::Virtual(content) = &mut segment.content else {
+            return None;
+        };
+        let at = va.wrapping_sub(segment.base);
+        if at >= segment.pages * PAGE || !segment.write {
+            return None;
+        }
+        self.view.base = segment.base;
+        self.view.write = true;
+        self.view.execute = segment.execute;
+        Some((&mut self.view, content, at / PAGE))
+    }
+
+    /// Returns true if the range lies in the segment that was found last, and that allows
+    /// the access.
+    #[inline]
+    fn last_allows(&self, va: u64, len: u64, access: Access) -> bool {
+        let last = self.table.get(self.last.get()).and_then(Option::as_ref);
+        last.is_some_and(|segment| {
+            let (size, at) = (segment.pages * PAGE, va.wrapping_sub(segment.base));
+            let allowed = access != Access::Store || segment.write;
+            at < size && len <= size - at && allowed
+        })
     }
 
     /// The place in the table of the segment that `va` is in.

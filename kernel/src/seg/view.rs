@@ -68,6 +68,15 @@ impl View {
         self.pages.take_accessed(self.base + page * PAGE)
     }
 
+    /// The accesses to a page of the segment.
+    #[inline(always)]
+    fn prot(&self, writable: bool) -> Prot {
+        Prot {
+            write: writable && self.write,
+            exec: self.execute,
+        }
+    }
+
     fn addresses(&self, pages: Range<u64>) -> Range<u64> {
         self.base + pages.start * PAGE..self.base + pages.end * PAGE
     }
@@ -111,6 +120,10 @@ impl Memory for View {
     #[inline]
     fn cached(&mut self, snap: SnapId, soff: u64) -> Option<Frame> {
         snapshots::cached(snap, soff)
+    }
+
+    fn cached_run(&mut self, snap: SnapId, soff: u64, wanted: u64, frames: &mut [Frame]) -> u64 {
+        snapshots::cached_run(snap, soff, wanted, frames)
     }
 
     fn uncached(&mut self, snap: SnapId, soff: u64, pages: u64) -> u64 {
@@ -157,7 +170,7 @@ impl Memory for View {
         named::free_node(node);
     }
 
-    #[inline]
+    #[inline(always)]
     fn entry(&self, node: Frame, index: usize) -> u64 {
         named::node_entry(node, index)
     }
@@ -167,19 +180,34 @@ impl Memory for View {
         named::next_node_entry(node, at, end)
     }
 
-    #[inline]
+    #[inline(always)]
     fn set_entry(&mut self, node: Frame, index: usize, value: u64) {
         named::set_node_entry(node, index, value);
     }
 
     #[inline]
     fn map(&mut self, page: u64, frame: Frame, writable: bool) -> Result<(), NoMemory> {
-        let prot = Prot {
-            write: writable && self.write,
-            exec: self.execute,
-        };
         named::check_written(frame);
+        let prot = self.prot(writable);
         self.pages.map(self.base + page * PAGE, frame, prot)
+    }
+
+    #[inline(always)]
+    fn map_zeroed_quickly(&mut self, page: u64, owner: Owner) -> Option<Frame> {
+        let (va, exec) = (self.base + page * PAGE, self.execute);
+        debug_assert!(self.write, "a store to a segment that is read only");
+        let prot = Prot { write: true, exec };
+        self.pages.map_zeroed_quickly(va, prot, owner)
+    }
+
+    #[inline]
+    fn allow_stores(&mut self, page: u64, frame: Frame) -> Result<(), NoMemory> {
+        let (va, prot) = (self.base + page * PAGE, self.prot(true));
+        named::check_written(frame);
+        match self.pages.change_access(va, frame, prot) {
+            true => Ok(()),
+            false => self.pages.map(va, frame, prot),
+        }
     }
 
     fn map_ahead(&mut self, page: u64, frames: &[Frame]) {
@@ -228,7 +256,7 @@ impl Memory for View {
         self.pages.protect(range);
     }
 
-    #[inline]
+    #[inline(always)]
     fn own(&mut self, frame: Frame, owner: Owner) {
         owners::own(frame, owner);
     }
@@ -238,7 +266,7 @@ impl Memory for View {
         owners::disown(frame, owner);
     }
 
-    #[inline]
+    #[inline(always)]
     fn count(&mut self, what: Count, n: u64) {
         if let Some(events) = self.events.get_mut(self.place) {
             events[what as usize] += n;

@@ -186,5 +186,7 @@ pub fn fail_alloc(a: &Arguments) -> Result<u64, Errno> {
         _ => return Err(Errno::EINVAL),
     };
     let account = a.process.payer().account;
-    Ok(u64::from(chance::fail(account, what, count)))
+    let left = chance::fail(account, what, count);
+    frames::brake();
+    Ok(u64::from(left))
 }

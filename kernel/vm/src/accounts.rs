@@ -114,7 +114,7 @@ impl Accounts {
         &self.list[usize::from(id.0) % ACCOUNTS_MAX]
     }
 
-    #[inline]
+    #[inline(always)]
     fn get_mut(&mut self, id: AccountId) -> &mut Account {
         &mut self.list[usize::from(id.0) % ACCOUNTS_MAX]
     }
@@ -216,7 +216,7 @@ impl Accounts {
     }
 
     /// Charges a frame.
-    #[inline]
+    #[inline(always)]
     pub fn charge(&mut self, id: AccountId) {
         self.get_mut(id).frames += 1;
     }

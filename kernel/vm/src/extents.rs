@@ -125,6 +125,12 @@ impl Extents {
         }
     }
 
+    /// Returns true if all bytes are zeros.
+    #[inline]
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
     /// All extents, ascending.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = Extent> + Clone {
         self.map.iter().map(Extent::from)

@@ -11,10 +11,11 @@ use abi::Errno;
 use core::ops::Range;
 
 use crate::ahead::Near;
-use crate::fill::{Filling, fill, one_page, whole};
-use crate::overlay::Overlay;
+use crate::extents::{Extent, Source};
+use crate::fill::{Filling, fill, map_ahead, one_page, whole};
+use crate::overlay::{Entry, Overlay};
 use crate::page_in::load_around;
-use crate::{Count, Frame, Host, Memory, NoMemory, PAGE, PageState, Segment, Ticket};
+use crate::{Count, Frame, Host, Memory, NoMemory, PAGE, PageState, RUN_MAX, Segment, Ticket};
 
 /// The kind of access.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,7 +49,11 @@ enum Wanted {
 /// server's error if it cannot provide the bytes. `EBADMSG`: the bytes in swap are
 /// not those that were moved there.
 pub fn fault<H: Host>(h: &mut H, page: u64, access: Access) -> Result<(), Errno> {
-    match h.with(|segment, m| segment.touch(m, page, access))? {
+    let touched = h.with(|segment, m| match access {
+        Access::Store if segment.store_quickly(m, page) => Ok(None),
+        _ => segment.touch(m, page, access),
+    });
+    match touched? {
         None => Ok(()),
         Some(need) => satisfy(h, page, access, need),
     }
@@ -83,12 +88,13 @@ impl Segment {
             return Err(Errno::EFAULT);
         }
         self.recent.note(page);
-        let state = self.overlay.get(m, page);
+        let entry = self.overlay.find(m, page);
+        let state = entry.state();
         match state.frame() {
-            Some(frame) => self.make_private(m, page, frame).map(drop)?,
+            Some(frame) => self.make_private(m, page, entry, frame).map(drop)?,
             // The result of a fill under way is no longer wanted.
             None => {
-                self.zero_fill(m, page, state)?;
+                self.zero_fill(m, page, entry)?;
                 if let Some(place) = state.place() {
                     self.swap.give_up(page, place.file);
                 }
@@ -98,28 +104,64 @@ impl Segment {
     }
 
     /// Gives a page that has no frame one of zeros, as the segment's own. A ticket
-    /// of a fill under way is lost with the `old` state, which makes that fill
+    /// of a fill under way is lost with the old state, which makes that fill
     /// stale. On failure the page is as it was.
     #[inline]
-    fn zero_fill<M: Memory>(
-        &mut self,
-        m: &mut M,
-        page: u64,
-        old: PageState,
-    ) -> Result<(), NoMemory> {
+    fn zero_fill<M: Memory>(&mut self, m: &mut M, page: u64, old: Entry) -> Result<(), NoMemory> {
         let frame = m.alloc_zeroed().ok_or(NoMemory)?;
-        if let Err(error) = self.overlay.set(m, page, PageState::Dirty(frame)) {
+        if let Err(error) = m.map(page, frame, true) {
             m.release(frame);
             return Err(error);
         }
-        if let Err(error) = m.map(page, frame, true) {
-            // No memory is needed to go back to a state that was there.
-            let _ = self.overlay.set(m, page, old);
+        let set = self
+            .overlay
+            .set_found(m, page, old, PageState::Dirty(frame));
+        if let Err(error) = set {
+            m.unmap(page..page + 1);
             m.release(frame);
             return Err(error);
         }
         m.count(Count::ZeroFill, 1);
         Ok(())
+    }
+
+    /// [`Segment::touch`] for a store, in the cases that nearly all stores are: the first
+    /// to a page of zeros of a segment without associations, and the first to a clean page
+    /// that nobody else has, each beside a page of the segment's own. `false`, and nothing
+    /// has changed, in any other.
+    #[inline(always)]
+    pub fn store_quickly<M: Memory>(&mut self, m: &mut M, page: u64) -> bool {
+        if !self.overlay.is_beside_own(page) {
+            return false;
+        }
+        if !self.overlay.is_absent(m, page) {
+            return self.detach_quickly(m, page);
+        }
+        if !self.extents.is_empty() || page >= self.pages() {
+            return false;
+        }
+        let owner = self.overlay.owner(page);
+        let Some(frame) = m.map_zeroed_quickly(page, owner) else {
+            return false;
+        };
+        self.overlay.begin_own(m, page, frame);
+        self.recent.add(page);
+        m.count(Count::ZeroFill, 1);
+        true
+    }
+
+    /// The same for a page that is not absent.
+    #[inline(never)]
+    fn detach_quickly<M: Memory>(&mut self, m: &mut M, page: u64) -> bool {
+        let PageState::Resident(frame) = self.overlay.get(m, page) else {
+            return false;
+        };
+        if !m.make_exclusive(frame) || m.allow_stores(page, frame).is_err() {
+            return false;
+        }
+        self.overlay.make_own(m, page, frame);
+        self.recent.note(page);
+        true
     }
 
     /// One look at a page, without waiting: maps it so that the access works, or says
@@ -141,8 +183,9 @@ impl Segment {
             return Err(Errno::EFAULT);
         }
         self.recent.note(page);
-        match (self.overlay.get(m, page), access) {
-            (PageState::Absent, _) => return self.resolve_absent(m, page, access),
+        let entry = self.overlay.find(m, page);
+        match (entry.state(), access) {
+            (PageState::Absent, _) => return self.resolve_absent(m, page, entry, access),
             (PageState::Filling(ticket) | PageState::Loading(_, ticket), _) => {
                 return Ok(Some(Need(Wanted::Wait(ticket))));
             }
@@ -168,7 +211,7 @@ impl Segment {
                 | PageState::Backed(frame, _),
                 Access::Store,
             ) => {
-                self.make_private(m, page, frame)?;
+                self.make_private(m, page, entry, frame)?;
             }
         }
         Ok(None)
@@ -183,36 +226,48 @@ impl Segment {
         &mut self,
         m: &mut M,
         page: u64,
+        entry: Entry,
         access: Access,
     ) -> Result<Option<Need>, Errno> {
         let start = page * PAGE;
-        if let Some(first) = self.extents.first(start..start + PAGE) {
-            if let Some(source) = one_page(&first)
-                && let Some(frame) = m.cached(source.snap, source.soff)
-            {
-                self.resolve_cached(m, page, frame, access)?;
-                self.map_cached_around(m, page);
-                return Ok(None);
-            }
-            let ticket = self.new_ticket();
-            self.overlay.set(m, page, PageState::Filling(ticket))?;
-            let window = match whole(&first) {
-                true => self.window_around(m, page),
-                false => page..page + 1,
-            };
-            let filling = Filling {
-                page,
-                ticket,
-                first,
-                generation: self.extents.generation(),
-                window,
-            };
-            return Ok(Some(Need(Wanted::Fill(filling))));
+        let Some(first) = self.extents.first(start..start + PAGE) else {
+            // Writable at once for any access, because a second fault would cost
+            // more than the page that might have been shared.
+            self.zero_fill(m, page, entry)?;
+            return Ok(None);
+        };
+        if let Some(source) = one_page(&first)
+            && let Some(frame) = m.cached(source.snap, source.soff)
+        {
+            self.resolve_cached(m, page, (entry, frame), access)?;
+            self.map_cached_around(m, page, source);
+            return Ok(None);
         }
-        // Writable at once for any access, because a second fault would cost
-        // more than the page that might have been shared.
-        self.zero_fill(m, page, PageState::Absent)?;
-        Ok(None)
+        self.begin_fill(m, page, first).map(Some)
+    }
+
+    /// Marks a sleeping page as filling.
+    #[inline(never)]
+    fn begin_fill<M: Memory>(
+        &mut self,
+        m: &mut M,
+        page: u64,
+        first: Extent,
+    ) -> Result<Need, Errno> {
+        let ticket = self.new_ticket();
+        self.overlay.set(m, page, PageState::Filling(ticket))?;
+        let window = match whole(&first) {
+            true => self.window_around(m, page),
+            false => page..page + 1,
+        };
+        let filling = Filling {
+            page,
+            ticket,
+            first,
+            generation: self.extents.generation(),
+            window,
+        };
+        Ok(Need(Wanted::Fill(filling)))
     }
 
     /// Maps a sleeping page to a frame from the cache, to which the caller has
@@ -222,62 +277,43 @@ impl Segment {
         &mut self,
         m: &mut M,
         page: u64,
-        frame: Frame,
+        (entry, frame): (Entry, Frame),
         access: Access,
     ) -> Result<(), Errno> {
-        self.set_cached(m, page, frame)?;
+        let resident = PageState::Resident(frame);
+        if let Err(error) = self.overlay.set_found(m, page, entry, resident) {
+            m.release(frame);
+            return Err(error.into());
+        }
+        m.count(Count::Cached, 1);
         match access {
             Access::Load | Access::Fetch => m.map(page, frame, false)?,
-            Access::Store => self.make_private(m, page, frame).map(drop)?,
+            Access::Store => {
+                let entry = self.overlay.find(m, page);
+                self.make_private(m, page, entry, frame).map(drop)?;
+            }
         }
         Ok(())
     }
 
-    fn set_cached<M: Memory>(
-        &mut self,
-        m: &mut M,
-        page: u64,
-        frame: Frame,
-    ) -> Result<(), NoMemory> {
-        let set = self.overlay.set(m, page, PageState::Resident(frame));
-        match set {
-            Ok(()) => m.count(Count::Cached, 1),
-            Err(NoMemory) => m.release(frame),
-        }
-        set
-    }
-
     /// Maps the neighbours of a page that are in the cache, too, as far as
-    /// read-ahead would bring them.
-    fn map_cached_around<M: Memory>(&mut self, m: &mut M, page: u64) {
+    /// read-ahead would bring them. `source` is the place of the page.
+    fn map_cached_around<M: Memory>(&mut self, m: &mut M, page: u64, source: Source) {
         let window = self.window_around(m, page);
-        let most = usize::try_from(m.ahead_max()).unwrap_or(usize::MAX);
-        for page in (page + 1..window.end).take(most) {
-            if !self.map_cached(m, page) {
-                break;
-            }
+        if window == (page..page + 1) {
+            return;
         }
-        for page in (window.start..page).rev().take(most) {
-            if !self.map_cached(m, page) {
-                break;
-            }
-        }
-    }
-
-    fn map_cached<M: Memory>(&mut self, m: &mut M, page: u64) -> bool {
-        let start = page * PAGE;
-        let source = self.extents.first(start..start + PAGE);
-        let source = source.as_ref().and_then(one_page);
-        if let Some(source) = source
-            && self.overlay.get(m, page) == PageState::Absent
-            && let Some(frame) = m.cached(source.snap, source.soff)
-            && self.set_cached(m, page, frame).is_ok()
-        {
-            m.count(Count::Ahead, 1);
-            m.map_ahead(page, &[frame]);
-            return true;
-        }
-        false
+        let most = m.ahead_max();
+        let pages = self.same_extent(page, &window);
+        let start = pages.start.max(page.saturating_sub(most));
+        let end = pages.end.min(page.saturating_add(most).saturating_add(1));
+        let absent = self.overlay.absent(m, start..end);
+        let mut frames = [Frame(0); RUN_MAX];
+        let first = source.at_page(start, page);
+        let found = m.cached_run(first.snap, first.soff, absent, &mut frames);
+        self.overlay.fill(m, start, found, &frames);
+        m.count(Count::Cached, u64::from(found.count_ones()));
+        map_ahead(m, start, found, &frames);
     }
 
     /// The pages that should be filled together with this one.
@@ -311,8 +347,8 @@ impl Segment {
 mod tests {
     use super::*;
     use crate::SnapId;
-    use crate::extents::Source;
     use crate::testing::TestMemory;
+    use alloc::vec::Vec;
 
     /// Three pages asleep on one snapshot.
     fn asleep() -> Segment {
@@ -372,6 +408,80 @@ mod tests {
         let frame = m.alloc().unwrap();
         segment.filled(&mut m, &filling, Ok(frame)).unwrap();
         assert_eq!(m.published, [(SnapId(1), 0, frame)]);
+    }
+
+    #[test]
+    fn a_quick_store_does_what_the_long_way_does() {
+        let pages = 1500;
+        let (mut quick, mut long) = (Segment::new(pages), Segment::new(pages));
+        let (mut fast, mut slow) = (TestMemory::default(), TestMemory::default());
+        let (mut seed, mut done) = (7_u64, 0);
+        for _ in 0..4000 {
+            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1);
+            let (page, kind) = ((seed >> 40) % pages, seed >> 33 & 3);
+            let both = [(&mut quick, &mut fast), (&mut long, &mut slow)];
+            match kind {
+                // A clean page with a frame of its own.
+                0 => {
+                    for (segment, m) in both {
+                        if segment.state(m, page) == PageState::Absent {
+                            let frame = m.alloc().unwrap();
+                            let state = PageState::Resident(frame);
+                            segment.overlay.set(m, page, state).unwrap();
+                            m.map(page, frame, false).unwrap();
+                        }
+                    }
+                }
+                _ => {
+                    let was = quick.state(&fast, page);
+                    let stored = quick.store_quickly(&mut fast, page);
+                    done += u32::from(stored);
+                    if !stored {
+                        assert_eq!(quick.state(&fast, page), was, "nothing has changed");
+                        let need = quick.touch(&mut fast, page, Access::Store);
+                        assert!(matches!(need, Ok(None)));
+                    }
+                    let need = long.touch(&mut slow, page, Access::Store);
+                    assert!(matches!(need, Ok(None)));
+                }
+            }
+            assert_eq!(quick.state(&fast, page), long.state(&slow, page));
+        }
+        assert!(done > 500, "{done} quick stores");
+        assert_eq!(quick.populated(), long.populated());
+        assert_eq!(fast.map, slow.map);
+        let sorted = |m: &TestMemory| {
+            let mut owners: Vec<_> = m.owners.iter().map(|(f, o)| (f.0, o.page())).collect();
+            owners.sort_unstable();
+            owners
+        };
+        assert_eq!(sorted(&fast), sorted(&slow));
+        for (segment, m) in [(&mut quick, &mut fast), (&mut long, &mut slow)] {
+            segment.check(m);
+            let mut at = 0;
+            while at < pages {
+                at = segment.drop_some(m, at..pages);
+            }
+            assert_eq!((m.nodes_in_use(), m.frames_in_use()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn a_quick_store_beyond_the_end_or_without_memory_is_none() {
+        let (mut segment, mut m) = (Segment::new(3), TestMemory::default());
+        assert!(!segment.store_quickly(&mut m, 0), "there is no leaf");
+        segment.touch(&mut m, 0, Access::Store).unwrap();
+        // The leaf is found.
+        assert!(matches!(segment.state(&m, 0), PageState::Dirty(_)));
+        assert!(!segment.store_quickly(&mut m, 3));
+        m.fail_after = Some(0);
+        assert!(!segment.store_quickly(&mut m, 1));
+        (m.fail_after, m.no_tables) = (None, true);
+        assert!(!segment.store_quickly(&mut m, 1));
+        assert_eq!((segment.populated(), m.frames_in_use()), (1, 1));
+        m.no_tables = false;
+        assert!(segment.store_quickly(&mut m, 1));
+        assert_eq!((segment.populated(), m.frames_in_use()), (2, 2));
     }
 
     #[test]

@@ -210,7 +210,7 @@ impl Segment {
             return Ok(run);
         }
         let most = most.min(m.ahead_max().saturating_add(1));
-        let Range { start, end } = self.same_extent(filling);
+        let Range { start, end } = self.same_extent(page, &filling.window);
         let source = filling.first.source.advance(PAGE);
         let new = m.uncached(source.snap, source.soff, end - (page + 1));
         let end = end.min(page + 1 + new);
@@ -226,16 +226,15 @@ impl Segment {
 
     /// The pages of the window that lie on the same extent as the touched one, and in the
     /// same leaf of the overlay.
-    fn same_extent(&self, filling: &Filling) -> Range<u64> {
-        let page = &filling.page;
-        let leaf = Overlay::leaf_of(*page);
-        let window = filling.window.start.max(leaf.start)..filling.window.end.min(leaf.end);
+    pub(crate) fn same_extent(&self, page: u64, window: &Range<u64>) -> Range<u64> {
+        let leaf = Overlay::leaf_of(page);
+        let window = window.start.max(leaf.start)..window.end.min(leaf.end);
         let (at, after) = (page * PAGE, (page + 1) * PAGE);
         let up = self.extents.first(at..window.end * PAGE);
         let end = up.map_or(page + 1, |extent| extent.end / PAGE);
         let down = self.extents.first(window.start * PAGE..after);
         let down = down.filter(|extent| extent.end == after);
-        let start = down.map_or(*page, |extent| extent.start.div_ceil(PAGE));
+        let start = down.map_or(page, |extent| extent.start.div_ceil(PAGE));
         start..end
     }
 
@@ -283,16 +282,7 @@ impl Segment {
             m.count(Count::Stale, u64::from(left & run.bit(page) == 0));
         }
         m.count(Count::Fill, u64::from(here.count_ones()));
-        m.count(Count::Ahead, u64::from(here.count_ones()));
-        let mut pages = run.pages.start..run.pages.start;
-        while pages.end < run.pages.end {
-            pages.start = pages.end;
-            while here & run.bit(pages.end) != 0 {
-                pages.end += 1;
-            }
-            m.map_ahead(pages.start, run.frames_of(&pages));
-            pages.end += 1;
-        }
+        map_ahead(m, run.first, here, &run.frames);
     }
 
     /// Handles a page whose bytes the server cannot provide: resident pages of
@@ -345,6 +335,22 @@ impl Segment {
             }
         }
         Ok(())
+    }
+}
+
+/// Maps pages from `first` on that nobody has touched, for each bit one, to the frame
+/// at its place.
+pub(crate) fn map_ahead<M: Memory>(m: &mut M, first: u64, mut bits: u64, frames: &[Frame]) {
+    m.count(Count::Ahead, u64::from(bits.count_ones()));
+    let mut passed = 0;
+    while bits != 0 {
+        let gap = bits.trailing_zeros();
+        let run = (bits >> gap).trailing_ones();
+        let start = passed + gap as usize;
+        let end = start + run as usize;
+        m.map_ahead(first + start as u64, frames.get(start..end).unwrap_or(&[]));
+        bits = bits.checked_shr(gap + run).unwrap_or(0);
+        passed = end;
     }
 }
 

@@ -65,6 +65,20 @@ pub trait Memory {
         let _ = (snap, soff);
         None
     }
+    /// As `cached` for the pages from `soff` on, for each bit of `wanted` one: puts their
+    /// frames at their places and returns the bits of those that were found.
+    fn cached_run(&mut self, snap: SnapId, soff: u64, wanted: u64, frames: &mut [Frame]) -> u64 {
+        let mut found = 0;
+        for (at, place) in (0..u64::BITS).zip(frames) {
+            if wanted >> at & 1 != 0
+                && let Some(frame) = self.cached(snap, soff.wrapping_add(u64::from(at) * PAGE))
+            {
+                *place = frame;
+                found |= 1 << at;
+            }
+        }
+        found
+    }
     /// How many pages of the snapshot's file from `soff` on, at most `pages`, the cache
     /// does not have.
     fn uncached(&mut self, snap: SnapId, soff: u64, pages: u64) -> u64 {
@@ -129,6 +143,23 @@ pub trait Memory {
     /// of any older translation, which is flushed. On failure the older
     /// translation may still be there.
     fn map(&mut self, page: u64, frame: Frame, writable: bool) -> Result<(), NoMemory>;
+    /// Translates `page` to a frame of zeros with one reference, for stores, which the
+    /// segment permits, and makes `owner` its owner. `None`, and nothing has changed, where that is not done in a few
+    /// steps: the caller goes the long way.
+    #[inline]
+    fn map_zeroed_quickly(&mut self, page: u64, owner: Owner) -> Option<Frame> {
+        let frame = self.alloc_zeroed()?;
+        if self.map(page, frame, true).is_err() {
+            self.release(frame);
+            return None;
+        }
+        self.own(frame, owner);
+        Some(frame)
+    }
+    /// As `map` for stores, for a page that may be translated to the same frame already.
+    fn allow_stores(&mut self, page: u64, frame: Frame) -> Result<(), NoMemory> {
+        self.map(page, frame, true)
+    }
     /// As `map` without stores, for pages from `page` on that nobody has touched yet.
     /// Without memory for a translation it is left out: it is made when it is needed.
     fn map_ahead(&mut self, page: u64, frames: &[Frame]) {

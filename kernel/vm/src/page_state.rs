@@ -68,7 +68,7 @@ const SHORT_BITS: u32 = u64::BITS - SHORT_SHIFT;
 
 impl PageState {
     /// As a word; `Absent` is 0.
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn encode(self) -> u64 {
         match self {
             PageState::Absent => 0,
@@ -89,7 +89,7 @@ impl PageState {
     }
 
     /// The inverse of [`PageState::encode`], for words it made.
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn decode(word: u64) -> PageState {
         let frame = Frame((word >> FRAME_SHIFT) as u32);
         let ticket = Ticket((word >> TICKET_SHIFT) as u32);
@@ -138,7 +138,7 @@ impl PageState {
     }
 
     /// Returns true if the content is the segment's own, whatever the extents say.
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn is_own(self) -> bool {
         match self {
             PageState::Absent | PageState::Filling(_) | PageState::Resident(_) => false,

@@ -31,12 +31,17 @@ impl Recent {
     /// Notes a page; the one that was noted before all others is forgotten.
     #[inline]
     pub(crate) fn note(&mut self, page: u64) {
-        let last = self.last % RECENT;
-        if self.pages.get(last) != Some(&page) {
-            self.last = (last + 1) % RECENT;
-            if let Some(entry) = self.pages.get_mut(self.last) {
-                *entry = page;
-            }
+        if self.pages.get(self.last % RECENT) != Some(&page) {
+            self.add(page);
+        }
+    }
+
+    /// Notes a page that is not the last one.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, page: u64) {
+        self.last = (self.last + 1) % RECENT;
+        if let Some(entry) = self.pages.get_mut(self.last) {
+            *entry = page;
         }
     }
 

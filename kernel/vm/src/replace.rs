@@ -77,7 +77,8 @@ impl Segment {
         for (index, (edge, staged)) in edges.iter().zip(staged).enumerate() {
             let Some(edge) = edge else { continue };
             let (page, ..) = page_of(edge);
-            let state = self.overlay.get(m, page);
+            let entry = self.overlay.find(m, page);
+            let state = entry.state();
             if state.place().is_some() {
                 return Ok(Begun::Swapped(page));
             }
@@ -88,7 +89,7 @@ impl Segment {
                 return Ok(Begun::Needs(index));
             }
             if let Some(target) = targets.get_mut(index) {
-                *target = Some(self.make_private(m, page, frame)?);
+                *target = Some(self.make_private(m, page, entry, frame)?);
             }
         }
         // Nothing fails from here on.

@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use crate::ahead::ReadAhead;
 use crate::extents::{Extent, Extents};
-use crate::overlay::{Overlay, Pages};
+use crate::overlay::{Entry, Overlay, Pages};
 use crate::recent::Recent;
 use crate::swap::SwapFiles;
 use crate::{
@@ -277,31 +277,38 @@ impl Segment {
         self.overlay.update(m, Pages::Present, pages, release)
     }
 
-    /// The effect of a store on a page with the frame `old`: the page becomes
+    /// The effect of a store on a page with that entry and the frame `old`: the page becomes
     /// dirty, its frame private and mapped for writing. On failure the page's
     /// content and state are unchanged. The place of a backed page is given up.
     pub(crate) fn make_private<M: Memory>(
         &mut self,
         m: &mut M,
         page: u64,
+        entry: Entry,
         old: Frame,
     ) -> Result<Frame, NoMemory> {
         if self.swap.pages() == 0 {
-            return self.detach(m, page, old);
+            return self.detach(m, page, entry, old);
         }
-        let before = self.overlay.get(m, page);
-        let frame = self.detach(m, page, old)?;
-        if let PageState::Backed(_, file) = before {
+        let frame = self.detach(m, page, entry, old)?;
+        if let PageState::Backed(_, file) = entry.state() {
             self.swap.give_up(page, file);
         }
         Ok(frame)
     }
 
     #[inline]
-    fn detach<M: Memory>(&mut self, m: &mut M, page: u64, old: Frame) -> Result<Frame, NoMemory> {
+    fn detach<M: Memory>(
+        &mut self,
+        m: &mut M,
+        page: u64,
+        entry: Entry,
+        old: Frame,
+    ) -> Result<Frame, NoMemory> {
         if m.make_exclusive(old) {
-            m.map(page, old, true)?;
-            self.change(m, page, PageState::Dirty(old));
+            m.allow_stores(page, old)?;
+            self.overlay
+                .set_found(m, page, entry, PageState::Dirty(old))?;
             return Ok(old);
         }
         let new = m.alloc_copy(old).ok_or(NoMemory)?;

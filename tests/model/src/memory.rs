@@ -362,6 +362,17 @@ impl Memory for SimMemory {
         Ok(())
     }
 
+    fn map_zeroed_quickly(&mut self, page: u64, owner: Owner) -> Option<Frame> {
+        // As in the kernel: the long way where an allocation is to fail.
+        if self.frames.borrow().fail_after.is_some() {
+            return None;
+        }
+        let frame = self.alloc_zeroed()?;
+        self.map.insert(page, (frame, true));
+        self.own(frame, owner);
+        Some(frame)
+    }
+
     fn unmap(&mut self, pages: Range<u64>) {
         if !pages.is_empty() {
             let gone: Vec<u64> = self.map.range(pages).map(|(page, _)| *page).collect();

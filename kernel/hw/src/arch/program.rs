@@ -27,13 +27,36 @@ pub enum Event {
 pub struct PageFault {
     /// The address.
     pub address: u64,
-    /// It was a store.
-    pub write: bool,
-    /// It was an instruction fetch.
-    pub fetch: bool,
-    /// The processor looked there with the kernel's rights, for an instruction
-    /// that names descriptors.
-    pub privileged: bool,
+    /// The processor's error bits.
+    error: u64,
+}
+
+impl PageFault {
+    /// Returns true if it was a store.
+    #[inline]
+    pub const fn is_write(self) -> bool {
+        self.error & FAULT_WRITE != 0
+    }
+
+    /// Returns true if it was a store by the program itself.
+    #[inline]
+    pub const fn is_store(self) -> bool {
+        const STORE: u64 = FAULT_WRITE | FAULT_USER;
+        self.error & STORE == STORE
+    }
+
+    /// Returns true if it was an instruction fetch.
+    #[inline]
+    pub const fn is_fetch(self) -> bool {
+        self.error & FAULT_FETCH != 0
+    }
+
+    /// Returns true if the processor looked there with the kernel's rights, for an
+    /// instruction that names descriptors.
+    #[inline]
+    pub const fn is_privileged(self) -> bool {
+        self.error & FAULT_USER == 0
+    }
 }
 
 /// The program of one process. It stays on the process's kernel stack: it is
@@ -70,9 +93,7 @@ impl Program {
             SYSCALL => Event::Syscall,
             PAGE_FAULT => Event::PageFault(PageFault {
                 address: fault_address(),
-                write: frame.error & FAULT_WRITE != 0,
-                fetch: frame.error & FAULT_FETCH != 0,
-                privileged: frame.error & FAULT_USER == 0,
+                error: frame.error,
             }),
             vector if vector < EXCEPTIONS => Event::Exception(vector as u8),
             vector => Event::Interrupt(vector as u8),

@@ -45,6 +45,18 @@ pub fn find(epochs: &Epochs, soff: u64) -> Option<Frame> {
     Some(frame)
 }
 
+/// The same for the pages from `soff` on, for each bit of `wanted` one: puts their frames
+/// at their places and returns the bits of those that were found.
+pub fn find_run(epochs: &Epochs, soff: u64, wanted: u64, frames: &mut [Frame]) -> u64 {
+    let mut cache = CACHE.lock();
+    let found = cache.find_run(epochs, soff, wanted, frames);
+    // A frame stays in the cache while its lock is held.
+    for (_, frame) in (0..).zip(frames).filter(|(at, _)| found >> at & 1 != 0) {
+        pool::retain(*frame);
+    }
+    found
+}
+
 /// How many pages from `soff` on, at most `pages`, are not here.
 pub fn missing(epochs: &Epochs, soff: u64, pages: u64) -> u64 {
     CACHE.lock().missing(epochs, soff, pages)

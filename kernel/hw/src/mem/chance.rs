@@ -20,17 +20,24 @@ static LEFT: [AtomicU32; 3] = [const { AtomicU32::new(0) }; 3];
 /// The account whose allocation fails.
 static ACCOUNT: AtomicU32 = AtomicU32::new(0);
 
-/// Makes the `count`th allocation of `account` from now on fail; 0: none.
+/// Makes the `count`th allocation of `account` from now on fail; 0: none. For frames,
+/// [`super::frames::brake`] must follow.
 /// Returns the rest of the previous count.
 pub fn fail(account: AccountId, what: What, count: u32) -> u32 {
     ACCOUNT.store(u32::from(account.0), Relaxed);
     LEFT[what as usize].swap(count, Relaxed)
 }
 
+/// Returns true if some allocation of that kind is to fail.
+#[inline]
+pub(super) fn is_near(what: What) -> bool {
+    LEFT[what as usize].load(Relaxed) != 0
+}
+
 /// Returns true if this allocation must fail. `payer` names its account.
 #[inline]
 pub(super) fn fails(what: What, payer: fn() -> AccountId) -> bool {
-    LEFT[what as usize].load(Relaxed) != 0 && counts_down(what, payer())
+    is_near(what) && counts_down(what, payer())
 }
 
 #[cold]

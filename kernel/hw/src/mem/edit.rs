@@ -31,6 +31,8 @@ pub(super) struct Edited {
     pub removed: u64,
     /// The caller must flush everything.
     pub flush: bool,
+    /// Tables have been given back.
+    pub tables: bool,
 }
 
 /// Applies `change` to `pages` of the tables at `root`. Flushes page by page
@@ -39,19 +41,24 @@ pub(super) fn edit(root: Frame, pages: &Range<u64>, change: Change, active: bool
     if pages.end - pages.start == 1
         && let Some(removed) = edit_one(root, pages.start * PAGE, change, active)
     {
-        let flush = false;
-        return Edited { removed, flush };
+        return Edited {
+            removed,
+            flush: false,
+            tables: false,
+        };
     }
     let mut edit = Edit {
         change,
         active,
         flushed: 0,
         removed: 0,
+        tables: false,
     };
     edit.table(root, TOP, 0, pages, ENTRIES);
     Edited {
         removed: edit.removed,
         flush: edit.needs_full_flush(),
+        tables: edit.tables,
     }
 }
 
@@ -99,6 +106,8 @@ struct Edit {
     flushed: u32,
     /// Translations that are gone so far.
     removed: u64,
+    /// Tables have been given back.
+    tables: bool,
 }
 
 impl Edit {
@@ -180,6 +189,7 @@ impl Edit {
             flush_page(first * PAGE);
         }
         pool::free_object(table);
+        self.tables = true;
         1
     }
 

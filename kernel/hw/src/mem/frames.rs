@@ -9,7 +9,7 @@ use super::page::{self, Physical};
 pub use super::payer::{Payer, Share, for_all};
 use super::pool;
 pub use super::pool::{
-    accounts, denied_lately, exhausted, free_count, is_low, poison, still_low, total,
+    accounts, brake, denied_lately, exhausted, free_count, poison, still_low, total,
 };
 use super::words::{self, Use};
 

@@ -16,6 +16,7 @@
 //! Out of memory is a null pointer. Nothing that a program can bring about may
 //! abort: use `try_reserve` and its like, and [`new_arc`] and [`new_arc_str`].
 
+use crate::lock::Mutex;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::alloc::{GlobalAlloc, Layout};
@@ -23,7 +24,6 @@ use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use linked_list_allocator::Heap as FirstFit;
-use spin::Mutex;
 use vm::{ACCOUNTS_MAX, AccountId, Frame, NoMemory};
 
 use super::chance::{self, What};

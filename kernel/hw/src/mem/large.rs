@@ -6,11 +6,11 @@
 //! other's afterwards. Places that were used before are linked through the page
 //! tables.
 
+use crate::lock::Mutex;
 use core::alloc::Layout;
 use core::ptr::null_mut;
 
 use abi::PAGE;
-use spin::Mutex;
 
 use super::page::{Physical, SIZE};
 use super::{LARGE, PHYSICAL_MAP, paging, physical, pool};

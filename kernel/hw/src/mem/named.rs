@@ -70,7 +70,7 @@ pub fn free_node(node: Frame) {
 
 /// Word `index` (0 to 511) of a node. Panics for frames beyond the last. Reads any
 /// other frame, for a walk reads several nodes: a wrong name gives a wrong word.
-#[inline]
+#[inline(always)]
 pub fn node_entry(node: Frame, index: usize) -> u64 {
     words::assert_exists(node);
     page::read_word(node, index)
@@ -85,7 +85,7 @@ pub fn next_node_entry(node: Frame, at: usize, end: usize) -> usize {
 }
 
 /// Sets word `index` (0 to 511) of a node. Panics if it is none.
-#[inline]
+#[inline(always)]
 pub fn set_node_entry(node: Frame, index: usize, value: u64) {
     words::assert_node(node);
     page::write_word(node, index, value);
@@ -120,14 +120,12 @@ pub fn shared(frame: Frame) -> bool {
 /// that it stays so, and may be written.
 #[inline]
 pub fn make_exclusive(frame: Frame) -> bool {
-    if words::is_shared(frame) {
-        return false;
-    }
-    if words::is_cached(frame) {
+    let (shared, cached) = words::sharing(frame);
+    if !shared && cached {
         pool::forget(frame);
         words::set_cached(frame, false);
     }
-    true
+    !shared
 }
 
 /// Copies `len` bytes from a frame (and byte in it) to one that may be written.

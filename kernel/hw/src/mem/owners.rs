@@ -15,7 +15,7 @@ use crate::lock::{Lock, Rank};
 static CHAINS: Lock<Chains> = Lock::new(Rank::Owners, Chains::new());
 
 /// Adds a page to those that have the frame.
-#[inline]
+#[inline(always)]
 pub fn own(frame: Frame, owner: Owner) {
     let word = words::owners(frame);
     if word.load(Relaxed) == OwnerWord::NOBODY.bits() {

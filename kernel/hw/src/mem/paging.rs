@@ -14,16 +14,16 @@ use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use abi::{PAGE, USER_END};
-use vm::{Access, Frame, NoMemory};
+use vm::{Access, Frame, NoMemory, Owner, OwnerWord};
 use x86_64::registers::control::Cr3;
 
 use super::edit::{Change, edit, free_tables};
 use super::frames::{Device, FrameRef};
 use super::page::{self, Physical, SIZE};
 use super::table::{
-    ACCESSED, AHEAD, CACHE_OFF, COUNTED, ENTRIES, NO_EXEC, PRESENT, Place, TOP, USER, WRITE,
-    WRITE_THROUGH, flush_page, forgotten, frame_of, index, keep, kept, leaf, leaf_place, look_up,
-    next_entry, present, set,
+    ACCESSED, ADDRESS, AHEAD, CACHE_OFF, COUNTED, ENTRIES, NO_EXEC, PRESENT, Place, TOP, USER,
+    WRITE, WRITE_THROUGH, flush_page, forgotten, frame_of, index, keep, kept, leaf, leaf_place,
+    look_up, next_entry, present, set,
 };
 use super::words::{self, Use};
 use super::{LARGE, PHYSICAL_MAP, STACKS, ahead, pool};
@@ -31,6 +31,9 @@ use crate::cpu::cpu;
 
 /// The kernel's own root, without a program.
 static KERNEL: AtomicU32 = AtomicU32::new(0);
+
+/// Addresses that a leaf table translates.
+const TABLE_REACH: u64 = ENTRIES * PAGE;
 
 /// The accesses that a program may make to a page. Reading is always allowed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -108,6 +111,36 @@ pub struct AddressSpace {
     root: Root,
     /// Pages translated.
     mapped: u64,
+    /// The leaf table that was found last. It is not freed while it is here.
+    last: LastLeaf,
+}
+
+/// A leaf table and the one above it.
+#[derive(Clone, Copy, Debug)]
+struct LastLeaf {
+    /// The addresses of the leaf table, divided by its reach.
+    number: u64,
+    table: Frame,
+    above: Frame,
+}
+
+impl LastLeaf {
+    /// Of no address.
+    const NONE: LastLeaf = LastLeaf {
+        number: u64::MAX,
+        table: Frame(0),
+        above: Frame(0),
+    };
+
+    /// The leaf entry of the page at `va`, and the entry of its table, if it is this one.
+    #[inline(always)]
+    fn places(self, va: u64) -> Option<(Place, Place)> {
+        if self.number != va / TABLE_REACH {
+            return None;
+        }
+        let place = Place::of(self.table, index(va, 0));
+        Some((place, Place::of(self.above, index(va, 1))))
+    }
 }
 
 impl AddressSpace {
@@ -116,7 +149,11 @@ impl AddressSpace {
         let root = Root(pool::alloc_table()?);
         let half = SIZE / 2;
         page::copy_between((kernel_root(), half), (root.0, half), half);
-        Some(AddressSpace { root, mapped: 0 })
+        Some(AddressSpace {
+            root,
+            mapped: 0,
+            last: LastLeaf::NONE,
+        })
     }
 
     /// Another reference to it for the processor.
@@ -127,7 +164,7 @@ impl AddressSpace {
     /// Translates the page at `va` to a frame of data, replacing a former
     /// translation. On an error nothing has changed.
     ///
-    /// Panics unless `va` is a page below `USER_END` and the frame is held; for
+    /// Panics unless `va` is below `USER_END` and the frame is held; for
     /// stores it must be one that may be written by name ([`super::named`]).
     #[inline]
     pub fn map(&mut self, va: u64, frame: Frame, prot: Prot) -> Result<(), NoMemory> {
@@ -138,6 +175,73 @@ impl AddressSpace {
             forgotten(entry);
         }
         set
+    }
+
+    /// Translates the page at `va` to a frame of zeros that is held once and has that
+    /// owner. `None`, and nothing has changed, where frames are few, a table must be found
+    /// first, or the page is translated.
+    #[inline(always)]
+    pub fn map_zeroed_quickly(&mut self, va: u64, prot: Prot, owner: Owner) -> Option<Frame> {
+        let (place, above) = self.last.places(va)?;
+        if place.read() & PRESENT != 0 {
+            return None;
+        }
+        let frame = pool::take_translated(OwnerWord::one(owner))?;
+        page::zero(frame);
+        pool::check_written(frame, 0..SIZE / 8);
+        place.write(frame.pa() | prot.bits() | USER | COUNTED);
+        above.count_one();
+        self.mapped += 1;
+        Some(frame)
+    }
+
+    /// Changes the accesses to the page at `va`, which is translated to that frame of data.
+    /// `false`, and nothing has changed, if it is not, or if its table must be found first.
+    ///
+    /// Panics as [`AddressSpace::map`] does.
+    #[inline]
+    pub fn change_access(&mut self, va: u64, frame: Frame, prot: Prot) -> bool {
+        const SAME: u64 = ADDRESS | PRESENT | COUNTED;
+        let Some((place, _)) = self.last.places(va) else {
+            return false;
+        };
+        let entry = place.read();
+        if entry & SAME != frame.pa() | PRESENT | COUNTED {
+            return false;
+        }
+        if prot.write {
+            words::assert_writable(frame);
+        }
+        if entry & AHEAD != 0 {
+            ahead::settled(u64::from(entry & ACCESSED != 0));
+        }
+        place.write(frame.pa() | prot.bits() | USER | COUNTED);
+        if self.root.is_active() {
+            flush_page(va);
+        }
+        true
+    }
+
+    /// The leaf entry of the page at `va`, and the entry of its table, creating tables on the
+    /// way.
+    #[inline(always)]
+    fn leaf(&mut self, va: u64) -> Result<(Place, Place), NoMemory> {
+        if let Some(places) = self.last.places(va) {
+            return Ok(places);
+        }
+        self.find_leaf(va)
+    }
+
+    #[cold]
+    fn find_leaf(&mut self, va: u64) -> Result<(Place, Place), NoMemory> {
+        assert!(va < USER_END, "map at {va:#x}");
+        let (place, above) = leaf(self.root.0, va, USER)?;
+        self.last = LastLeaf {
+            number: va / TABLE_REACH,
+            table: place.table(),
+            above: above.table(),
+        };
+        Ok((place, above))
     }
 
     /// As [`AddressSpace::map_all`], for pages that the program has not asked for; see
@@ -160,8 +264,7 @@ impl AddressSpace {
         let bits = prot.bits() | USER | COUNTED | mark;
         let (mut va, mut left, mut all) = (va, frames, 0);
         while !left.is_empty() {
-            assert!(va < USER_END && va.is_multiple_of(PAGE), "map at {va:#x}");
-            let Ok((place, above)) = leaf(self.root.0, va, USER) else {
+            let Ok((place, above)) = self.leaf(va) else {
                 break;
             };
             let in_table = ENTRIES as usize - index(va, 0);
@@ -219,9 +322,11 @@ impl AddressSpace {
 
     #[inline]
     fn set(&mut self, va: u64, entry: u64) -> Result<(), NoMemory> {
-        assert!(va < USER_END && va.is_multiple_of(PAGE), "map at {va:#x}");
-        let old = set(self.root.0, va, entry, USER)?;
+        let (place, above) = self.leaf(va)?;
+        let old = place.read();
+        place.write(entry);
         if old & PRESENT == 0 {
+            above.count_one();
             self.mapped += 1;
             return Ok(());
         }
@@ -302,6 +407,9 @@ impl AddressSpace {
             return;
         }
         let edited = edit(self.root.0, &pages, change, self.root.is_active());
+        if edited.tables {
+            self.last = LastLeaf::NONE;
+        }
         self.mapped -= edited.removed;
         if edited.flush {
             load(self.root.0);

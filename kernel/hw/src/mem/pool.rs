@@ -11,10 +11,12 @@
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use crate::lock::Mutex;
+use crate::pending::{self, Work};
 use crate::time;
 use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
-use spin::{Mutex, Once};
-use vm::{AccountId, Accounts, Frame};
+use spin::Once;
+use vm::{AccountId, Accounts, Frame, OwnerWord};
 
 use super::chance::{self, What};
 use super::payer::{self, Share, payer, running};
@@ -45,6 +47,8 @@ struct Table {
     free: u32,
     /// With fewer free frames, memory is low.
     mark: u32,
+    /// With more free frames, one is taken without asking further.
+    brake: u32,
     total: u32,
 }
 
@@ -56,6 +60,7 @@ static TABLE: Mutex<Table> = Mutex::new(Table {
     fresh_end: 0,
     free: 0,
     mark: 0,
+    brake: u32::MAX,
     total: 0,
 });
 
@@ -64,15 +69,6 @@ static POISONED: AtomicBool = AtomicBool::new(false);
 
 /// Random, so that no program has it in its memory by chance.
 const POISON: u64 = 0xd35c_4be9_17a6_8f32;
-
-/// True once fewer frames than the mark are free, until [`still_low`] finds more.
-static LOW: AtomicBool = AtomicBool::new(false);
-
-/// Returns true if few frames are left, or were a moment ago.
-#[inline]
-pub fn is_low() -> bool {
-    LOW.load(Relaxed)
-}
 
 /// When a process was last refused a frame, nanoseconds; 0: never.
 static DENIED: AtomicU64 = AtomicU64::new(0);
@@ -92,12 +88,18 @@ pub fn denied_lately() -> bool {
     at != 0 && time::now_ns().saturating_sub(at) < LATELY_NS
 }
 
-/// Looks again after [`is_low`].
+/// Looks whether few frames are left, after [`Work::FewFrames`].
 pub fn still_low() -> bool {
     let table = TABLE.lock();
     let low = table.free < table.mark;
-    LOW.store(low, Relaxed);
+    pending::set(Work::FewFrames, low);
     low
+}
+
+/// For tests: the next frames are asked for in the long way, in which taking one may fail
+/// ([`chance`]).
+pub fn brake() {
+    TABLE.lock().brake = u32::MAX;
 }
 
 /// For tests: fills frames with poison from now on when they are freed or taken,
@@ -115,7 +117,7 @@ pub(super) fn emptied(frame: Frame) {
 }
 
 /// Panics if poison is on and is among these words of the frame.
-#[inline]
+#[inline(always)]
 pub(super) fn check_written(frame: Frame, words: Range<usize>) {
     if POISONED.load(Relaxed) && words::is_data(frame) {
         look_for_poison(frame, words);
@@ -142,6 +144,27 @@ pub(super) fn alloc_table() -> Option<Frame> {
 /// An uninitialised frame for one holder.
 #[inline]
 pub(super) fn take(what: Use) -> Option<Frame> {
+    let frame = TABLE.lock().take_plenty();
+    match frame {
+        Some(frame) => {
+            what.begin(frame);
+            Some(frame)
+        }
+        None => take_low(what),
+    }
+}
+
+/// The same for a translation, with those owners. `None` where frames are few.
+#[inline(always)]
+pub(super) fn take_translated(owners: OwnerWord) -> Option<Frame> {
+    let frame = TABLE.lock().take_plenty()?;
+    words::begin_translated(frame, owners);
+    Some(frame)
+}
+
+/// The same where few frames are left.
+#[cold]
+fn take_low(what: Use) -> Option<Frame> {
     let payer = payer();
     let mut table = TABLE.lock();
     if table.free <= payer.floor {
@@ -150,12 +173,15 @@ pub(super) fn take(what: Use) -> Option<Frame> {
     if chance::fails(What::Frame, running) {
         return None;
     }
+    table.brake = match chance::is_near(What::Frame) {
+        true => u32::MAX,
+        false => table.mark,
+    };
     let frame = table.take(what)?;
     if table.free < table.mark {
-        LOW.store(true, Relaxed);
+        pending::set(Work::FewFrames, true);
     }
-    table.accounts.charge(payer.account);
-    table.set_owner(frame, payer.account.0);
+    table.charge(frame, payer.account);
     Some(frame)
 }
 
@@ -194,8 +220,7 @@ pub(super) fn alloc_for_ever() -> Option<Frame> {
     let frame = {
         let mut table = TABLE.lock();
         let frame = table.take(Use::Object)?;
-        table.accounts.charge(AccountId::KERNEL);
-        table.set_owner(frame, AccountId::KERNEL.0);
+        table.charge(frame, AccountId::KERNEL);
         frame
     };
     page::zero(frame);
@@ -328,13 +353,22 @@ pub(super) fn set_limits(processes: u32) {
     let mut table = TABLE.lock();
     let reserve = (table.total / 256).clamp(16, 1024);
     payer::set_reserve(reserve);
+    // More than any payer has to leave.
     table.mark = Share::Ordinary as u32 * reserve * 2;
+    table.brake = table.mark;
     let kernel = table.total / 2;
     table.accounts.set_limits(kernel, processes);
 }
 
 impl Table {
-    #[inline]
+    /// Charges a frame to an account.
+    #[inline(always)]
+    fn charge(&mut self, frame: Frame, account: AccountId) {
+        self.accounts.charge(account);
+        self.set_owner(frame, account.0);
+    }
+
+    #[inline(always)]
     fn set_owner(&mut self, frame: Frame, owner: u16) {
         if let Some(entry) = self.owners.get_mut(frame.0 as usize) {
             *entry = owner;
@@ -355,27 +389,41 @@ impl Table {
         }
     }
 
-    #[inline]
-    fn take(&mut self, what: Use) -> Option<Frame> {
-        let taken = Frame(self.first);
-        let Some(next) = words::next_free(taken) else {
-            return self.take_fresh(what);
-        };
-        self.first = next;
-        self.free -= 1;
-        what.begin(taken);
-        Some(taken)
-    }
-
-    fn take_fresh(&mut self, what: Use) -> Option<Frame> {
-        if self.fresh == self.fresh_end {
+    /// Takes and charges a frame that the caller marks as taken, if no payer has to leave
+    /// as many as there are, and none is to fail.
+    #[inline(always)]
+    fn take_plenty(&mut self) -> Option<Frame> {
+        if self.free <= self.brake {
             return None;
         }
-        let taken = Frame(self.fresh);
-        self.fresh += 1;
+        let frame = self.next()?;
+        self.charge(frame, payer::account());
+        Some(frame)
+    }
+
+    fn take(&mut self, what: Use) -> Option<Frame> {
+        let frame = self.next()?;
+        what.begin(frame);
+        Some(frame)
+    }
+
+    /// Takes the next frame out of those that are free; the caller marks it as taken.
+    #[inline(always)]
+    fn next(&mut self) -> Option<Frame> {
+        let listed = Frame(self.first);
+        let next = match words::next_free(listed) {
+            Some(behind) => {
+                self.first = behind;
+                listed
+            }
+            None if self.fresh == self.fresh_end => return None,
+            None => {
+                self.fresh += 1;
+                Frame(self.fresh - 1)
+            }
+        };
         self.free -= 1;
-        what.begin(taken);
-        Some(taken)
+        Some(next)
     }
 
     fn take_fresh_run(&mut self, pages: u32) -> Option<u32> {

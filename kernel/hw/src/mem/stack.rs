@@ -1,8 +1,7 @@
 //! Kernel stacks with a guard below.
 
-use spin::Mutex;
-
 use super::{STACKS, paging, pool};
+use crate::lock::Mutex;
 
 /// Usable bytes of a stack.
 pub const STACK_SIZE: u64 = 16 << 10;

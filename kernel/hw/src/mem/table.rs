@@ -80,6 +80,13 @@ impl Place {
         unsafe { self.0.write_volatile(entry) };
     }
 
+    /// The table that the place is in.
+    #[inline]
+    pub(super) fn table(self) -> Frame {
+        let address = self.0 as u64 - physical(0) as u64;
+        Frame((address / PAGE) as u32)
+    }
+
     /// The place `by` entries further on in the same table.
     #[inline]
     pub(super) fn after(self, by: usize) -> Place {

@@ -8,7 +8,7 @@
 
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use vm::Frame;
+use vm::{Frame, OwnerWord};
 
 // The tag is in the top four bits, translations and holders below.
 const TAG: u32 = 60;
@@ -91,7 +91,7 @@ impl Word {
 }
 
 /// The word of a frame. Panics for frames beyond the last.
-#[inline]
+#[inline(always)]
 fn word(frame: Frame) -> Word {
     if frame.0 >= limit() {
         wrong(frame, "does not exist");
@@ -103,7 +103,7 @@ fn word(frame: Frame) -> Word {
 }
 
 /// The word of a frame's owners. Panics for frames beyond the last.
-#[inline]
+#[inline(always)]
 pub(super) fn owners(frame: Frame) -> &'static AtomicU64 {
     let limit = limit();
     if frame.0 >= limit {
@@ -115,7 +115,7 @@ pub(super) fn owners(frame: Frame) -> &'static AtomicU64 {
 }
 
 /// The value of a frame's word; [`ABSENT`] for frames beyond the last.
-#[inline]
+#[inline(always)]
 fn value(frame: Frame) -> u64 {
     match frame.0 < limit() {
         true => word(frame).now,
@@ -145,7 +145,7 @@ pub(super) fn data(frame: Frame) -> Word {
 }
 
 /// Panics for frames beyond the last.
-#[inline]
+#[inline(always)]
 pub(super) fn assert_exists(frame: Frame) {
     if frame.0 >= limit() {
         wrong(frame, "does not exist");
@@ -153,7 +153,7 @@ pub(super) fn assert_exists(frame: Frame) {
 }
 
 /// Panics unless the frame is a node of an overlay.
-#[inline]
+#[inline(always)]
 pub(super) fn assert_node(frame: Frame) {
     if word(frame).now >> TAG != NODE >> TAG {
         wrong(frame, "is not a node");
@@ -174,7 +174,7 @@ pub(super) fn is_data(frame: Frame) -> bool {
 
 impl Use {
     /// Marks a frame as taken for this use, by one holder.
-    #[inline]
+    #[inline(always)]
     pub(super) fn begin(self, frame: Frame) {
         word(frame).set(self as u64 | ONE_HOLDER);
     }
@@ -233,6 +233,14 @@ pub(super) fn is_unheld(frame: Frame) -> bool {
 pub(super) fn holders(frame: Frame) -> Option<u32> {
     let word = value(frame);
     is_tagged_data(word).then_some((word & HOLDERS) as u32)
+}
+
+/// Whether the frame of data has more than one holder, and whether the frame cache names
+/// it.
+#[inline]
+pub(super) fn sharing(frame: Frame) -> (bool, bool) {
+    let now = data(frame).now;
+    (now & HOLDERS > 1, now >> TAG == CACHED >> TAG)
 }
 
 /// Returns true if the frame has more than one holder.
@@ -332,8 +340,23 @@ pub(super) fn set_free(frame: Frame, next: u32) {
     word(frame).set(FREE | u64::from(next));
 }
 
+/// Marks a frame as taken by one holder to whose page a translation leads, with those
+/// owners.
+#[inline(always)]
+pub(super) fn begin_translated(frame: Frame, owners: OwnerWord) {
+    let limit = limit();
+    if frame.0 >= limit {
+        wrong(frame, "does not exist");
+    }
+    let (words, at) = (WORDS.load(Relaxed), frame.0 as usize);
+    // SAFETY: as in `word` and `owners`.
+    let (state, owned) = unsafe { (&*words.add(at), &*words.add(limit as usize + at)) };
+    state.store(DATA | ONE_TRANSLATION | ONE_HOLDER, Relaxed);
+    owned.store(owners.bits(), Relaxed);
+}
+
 /// The frame behind a free one in the list; `None` if it is not free.
-#[inline]
+#[inline(always)]
 pub(super) fn next_free(frame: Frame) -> Option<u32> {
     let word = value(frame);
     (word >> TAG == FREE >> TAG).then_some(word as u32)

@@ -34,10 +34,16 @@ impl Epochs {
     /// The epoch of all bytes of a page of the file, if they are at one.
     #[inline]
     pub fn at(&self, page: u64) -> Option<u64> {
+        self.from(page).map(|(_, epoch)| epoch)
+    }
+
+    /// The same, and the first page after it that may be at another.
+    #[inline]
+    pub(super) fn from(&self, page: u64) -> Option<(u64, u64)> {
         let start = page.checked_mul(PAGE)?;
         let end = start.checked_add(PAGE)?;
         let span = self.bytes.at(start)?;
-        (end <= span.end).then_some(span.value)
+        (end <= span.end).then_some((span.end / PAGE, span.value))
     }
 
     /// Sets the epoch of the bytes in `range`, 0 if unknown. Other bytes keep

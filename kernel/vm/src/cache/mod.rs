@@ -203,15 +203,53 @@ impl Cache {
     #[inline]
     pub fn find(&mut self, epochs: &Epochs, soff: u64) -> Option<Frame> {
         let (id, page, epoch) = page_at(epochs, soff)?;
+        self.find_page(id, page, epoch)
+    }
+
+    #[inline]
+    fn find_page(&mut self, id: FileId, page: u64, epoch: u64) -> Option<Frame> {
         let mut at = *self.buckets.get(self.bucket(id, page))?;
         while at != NONE {
             let entry = self.entry(at)?;
-            if entry.file == id.0 && entry.page == page && self.valid(at, epoch) {
+            if entry.file == id.0 && entry.page == page && self.valid(at, entry, epoch) {
                 return Some(Frame(at));
             }
             at = entry.next;
         }
         None
+    }
+
+    /// As `find` for the pages from `soff` on, for each bit of `wanted` one: puts their
+    /// frames at their places and returns the bits of those that were found.
+    pub fn find_run(
+        &mut self,
+        epochs: &Epochs,
+        soff: u64,
+        mut wanted: u64,
+        frames: &mut [Frame],
+    ) -> u64 {
+        let Some(id) = epochs.file.filter(|_| soff.is_multiple_of(PAGE)) else {
+            return 0;
+        };
+        let (mut found, mut epoch, mut end) = (0, 0, 0);
+        while wanted != 0 {
+            let at = wanted.trailing_zeros();
+            wanted &= wanted - 1;
+            let page = soff / PAGE + u64::from(at);
+            if page >= end {
+                let Some(from) = epochs.from(page) else {
+                    continue;
+                };
+                (end, epoch) = from;
+            }
+            if let Some(frame) = self.find_page(id, page, epoch)
+                && let Some(place) = frames.get_mut(at as usize)
+            {
+                *place = frame;
+                found |= 1 << at;
+            }
+        }
+        found
     }
 
     /// How many pages of the snapshot's file from `soff` on, at most `pages`, are not in
@@ -231,8 +269,9 @@ impl Cache {
     pub fn is_good(&mut self, frame: Frame, epochs: &Epochs, soff: u64) -> bool {
         let here = self.entry(frame.0);
         page_at(epochs, soff).is_some_and(|(id, page, epoch)| {
-            here.is_some_and(|entry| (entry.file, entry.page) == (id.0, page))
-                && self.valid(frame.0, epoch)
+            here.is_some_and(|entry| {
+                (entry.file, entry.page) == (id.0, page) && self.valid(frame.0, entry, epoch)
+            })
         })
     }
 
@@ -301,7 +340,9 @@ impl Cache {
         self.frames -= 1;
         if let Some(file) = self.file_mut(id) {
             file.frames -= 1;
-            self.forget_unused(id);
+            if file.frames == 0 {
+                self.forget_unused(id);
+            }
         }
     }
 }
@@ -384,19 +425,18 @@ impl Cache {
         span.entries.get_mut(frame as usize % SPAN)
     }
 
-    /// Returns true if the frame is valid for that epoch too; its range then
-    /// includes it.
+    /// Returns true if the frame of that entry is valid for that epoch too; its range
+    /// then includes it.
     #[inline]
-    fn valid(&mut self, frame: u32, epoch: u64) -> bool {
-        let Some(Entry {
+    fn valid(&mut self, frame: u32, entry: Entry, epoch: u64) -> bool {
+        (entry.lo..=entry.hi).contains(&epoch) || self.becomes_valid(frame, entry, epoch)
+    }
+
+    #[cold]
+    fn becomes_valid(&mut self, frame: u32, entry: Entry, epoch: u64) -> bool {
+        let Entry {
             file, page, lo, hi, ..
-        }) = self.entry(frame)
-        else {
-            return false;
-        };
-        if (lo..=hi).contains(&epoch) {
-            return true;
-        }
+        } = entry;
         let edge = if epoch < lo { lo } else { hi };
         let same = self
             .file_ref(FileId(file))

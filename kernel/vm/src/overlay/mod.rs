@@ -111,9 +111,15 @@ impl Overlay {
     /// The state of a page.
     #[inline]
     pub fn get<M: Memory>(&self, m: &M, page: u64) -> PageState {
+        self.find(m, page).state()
+    }
+
+    /// The entry of a page, for a look at it and the change that follows.
+    #[inline]
+    pub fn find<M: Memory>(&self, m: &M, page: u64) -> Entry {
         let leaf = self.leaf(m, page);
         let word = leaf.map_or(0, |leaf| m.entry(leaf.child.node, index(page, 0)));
-        PageState::decode(word)
+        Entry { leaf, word }
     }
 
     /// The leaf that has the page. Neighbouring look-ups find the same one.
@@ -153,7 +159,7 @@ impl Overlay {
     }
 
     /// Sets the state of a page. Fails only where an absent page becomes
-    /// something else, and then nothing has changed. Every fault calls this.
+    /// something else, and then nothing has changed.
     #[inline]
     pub fn set<M: Memory>(
         &mut self,
@@ -161,11 +167,25 @@ impl Overlay {
         page: u64,
         state: PageState,
     ) -> Result<(), NoMemory> {
+        let entry = self.find(m, page);
+        self.set_found(m, page, entry, state)
+    }
+
+    /// The same for a page whose entry was found, with no change of the overlay in
+    /// between. Every fault calls this.
+    #[inline]
+    pub fn set_found<M: Memory>(
+        &mut self,
+        m: &mut M,
+        page: u64,
+        entry: Entry,
+        state: PageState,
+    ) -> Result<(), NoMemory> {
         let (word, at) = (state.encode(), index(page, 0));
-        let Some(mut leaf) = self.leaf(m, page).filter(|_| word != 0) else {
+        let Some(mut leaf) = entry.leaf.filter(|_| word != 0) else {
             return self.set_from_root(m, page, word);
         };
-        let old = m.entry(leaf.child.node, at);
+        let old = entry.word;
         // Marks further up stay as they are if the leaf has own pages before and after.
         let quick = match state.is_own() {
             true => leaf.child.has_own(),
@@ -181,6 +201,87 @@ impl Overlay {
             self.put(m, page, leaf);
         }
         Ok(())
+    }
+
+    /// Returns true if the page's leaf was found last and has pages of the segment's own:
+    /// then one more changes no marks further up.
+    #[inline(always)]
+    pub fn is_beside_own(&self, page: u64) -> bool {
+        let last = self.last.get();
+        last.number == page >> FAN_BITS && last.child.has_own()
+    }
+
+    /// Returns true if a page in the leaf that was found last is absent.
+    #[inline(always)]
+    pub fn is_absent<M: Memory>(&self, m: &M, page: u64) -> bool {
+        m.entry(self.last.get().child.node, index(page, 0)) == 0
+    }
+
+    /// The page, as the owner of a frame.
+    #[inline(always)]
+    pub const fn owner(&self, page: u64) -> Owner {
+        Owner::new(self.number, page)
+    }
+
+    /// An absent page beside own ones is the segment's own from now on, with a frame that
+    /// it owns already.
+    #[inline(always)]
+    pub fn begin_own<M: Memory>(&mut self, m: &mut M, page: u64, frame: Frame) {
+        self.make_own(m, page, frame);
+        self.populated += 1;
+    }
+
+    /// A page beside own ones is the segment's own from now on, with that frame.
+    #[inline(always)]
+    pub fn make_own<M: Memory>(&mut self, m: &mut M, page: u64, frame: Frame) {
+        let (child, at) = (self.last.get().child, index(page, 0));
+        m.set_entry(child.node, at, PageState::Dirty(frame).encode());
+        if !child.is_marked_own(at) {
+            self.mark_own(m, page);
+        }
+    }
+
+    /// The leaf that was found last has got such a page where it had none.
+    #[cold]
+    fn mark_own<M: Memory>(&mut self, m: &mut M, page: u64) {
+        let mut leaf = self.last.get();
+        leaf.child.gain_own(index(page, 0));
+        self.put(m, page, leaf);
+    }
+
+    /// Which of `pages`, at most 64 in one leaf, are absent: a bit for each.
+    pub fn absent<M: Memory>(&self, m: &M, pages: Range<u64>) -> u64 {
+        let all = pages.clone().fold(0, |bits, _| bits << 1 | 1);
+        let Some(leaf) = self.leaf(m, pages.start) else {
+            return all;
+        };
+        let used = |page: &u64| m.entry(leaf.child.node, index(*page, 0)) != 0;
+        let used = pages.clone().filter(used);
+        used.fold(all, |bits, page| bits & !(1 << (page - pages.start)))
+    }
+
+    /// Gives pages from `first` on, for each bit one, the clean frame at its place.
+    /// They are absent, and lie in the leaf of a page that is present.
+    pub fn fill<M: Memory>(&mut self, m: &mut M, first: u64, mut bits: u64, frames: &[Frame]) {
+        let Some(mut leaf) = self.leaf(m, first) else {
+            debug_assert!(false, "no leaf");
+            return;
+        };
+        while bits != 0 {
+            let bit = bits.trailing_zeros();
+            bits &= bits - 1;
+            let page = first + u64::from(bit);
+            let Some(&frame) = frames.get(bit as usize) else {
+                debug_assert!(false, "no frame");
+                continue;
+            };
+            let (word, at) = (PageState::Resident(frame).encode(), index(page, 0));
+            m.set_entry(leaf.child.node, at, word);
+            m.own(frame, Owner::new(self.number, page));
+            self.populated += 1;
+            leaf.child.gain(at, word);
+        }
+        self.put(m, first, leaf);
     }
 
     /// The leaf of `page` has other marks.
@@ -313,6 +414,21 @@ impl Overlay {
             state
         });
         (end, result)
+    }
+}
+
+/// The entry of a page as it was found: its leaf, if there is one, and its word.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    leaf: Option<Leaf>,
+    word: u64,
+}
+
+impl Entry {
+    /// The state of the page.
+    #[inline]
+    pub const fn state(self) -> PageState {
+        PageState::decode(self.word)
     }
 }
 

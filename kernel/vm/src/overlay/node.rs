@@ -34,7 +34,7 @@ pub(super) struct Child {
 }
 
 /// The marks that a word of a node at that level gives its group.
-#[inline]
+#[inline(always)]
 const fn marks_of(word: u64, shift: u32) -> u32 {
     let own = match shift {
         0 => PageState::decode(word).is_own(),
@@ -84,7 +84,7 @@ impl Child {
     }
 
     /// Returns true if some page below is the segment's own.
-    #[inline]
+    #[inline(always)]
     pub const fn has_own(self) -> bool {
         self.marks >= OWN
     }
@@ -144,11 +144,24 @@ impl Child {
 
     /// Entry `at` of this leaf has that word now, and lost no mark; returns true if
     /// the marks are others.
-    #[inline]
+    #[inline(always)]
     pub fn gain(&mut self, at: usize, word: u64) -> bool {
         let before = self.marks;
         self.marks |= marks_of(word, 0) << (at / GROUP);
         self.marks != before
+    }
+
+    /// Returns true if the marks of entry `at` of this leaf say that the segment's own
+    /// pages are there.
+    #[inline(always)]
+    pub const fn is_marked_own(self, at: usize) -> bool {
+        let own = BOTH << (at / GROUP);
+        self.marks & own == own
+    }
+
+    /// Entry `at` of this leaf is a page of the segment's own now.
+    pub const fn gain_own(&mut self, at: usize) {
+        self.marks |= BOTH << (at / GROUP);
     }
 
     /// Sets entry `at`. The marks follow.
