@@ -1,11 +1,23 @@
 //! One message: a head of bytes and a body of pieces of frames.
+//!
+//! A message is one block of memory that has room for a small head, and some such
+//! blocks are used again and again: most messages are small, few are under way at
+//! once, and those need no heap.
 use crate::sched::relief;
 use abi::Errno;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
-use hw::frames::FrameRef;
+use hw::frames::{self, FrameRef};
+use hw::heap::new_box;
+use hw::lock::{Lock, Rank};
 
 /// Longest head; longer messages have a body.
 pub const HEAD_MAX: usize = 2048;
+/// Longest head that needs no memory of its own.
+pub const HEAD_SMALL: usize = 128;
+/// Blocks that are used again and again, the kernel's own. Who takes all of them makes
+/// others use the heap.
+const SPARE: usize = 32;
 
 /// Part of a frame.
 pub struct Piece {
@@ -18,52 +30,202 @@ pub struct Piece {
 }
 
 /// A message on its way.
-#[derive(Default)]
-pub struct Message {
-    /// The first bytes.
-    pub head: Vec<u8>,
-    /// The bytes after those.
-    pub body: Vec<Piece>,
+pub struct Message(Box<Block>);
+
+struct Block {
+    small: [u8; HEAD_SMALL],
+    /// Bytes of `small` that are the head.
+    len: usize,
+    /// The head, if it is not small.
+    large: Vec<u8>,
+    body: Vec<Piece>,
     /// Bytes already taken by short reads.
-    pub taken: usize,
+    taken: usize,
+    /// It is one of the kernel's own.
+    spare: bool,
+}
+
+/// The blocks that are not in use.
+struct Spare {
+    /// The first `len` are there.
+    list: [Option<Box<Block>>; SPARE],
+    len: usize,
+    /// All, those in use included.
+    made: usize,
+}
+
+static BLOCKS: Lock<Spare> = Lock::new(
+    Rank::Messages,
+    Spare {
+        list: [const { None }; SPARE],
+        len: 0,
+        made: 0,
+    },
+);
+
+impl Spare {
+    #[inline]
+    fn take(&mut self) -> Option<Box<Block>> {
+        let last = self.len.wrapping_sub(1);
+        let block = self.list.get_mut(last)?.take();
+        self.len = last;
+        block
+    }
+
+    fn give(&mut self, block: Box<Block>) {
+        if let Some(place) = self.list.get_mut(self.len) {
+            *place = Some(block);
+            self.len += 1;
+        }
+    }
+}
+
+/// A block that is new to the spare ones, as long as there may be more, or else one
+/// that the running process pays for.
+#[cold]
+fn new_block() -> Result<Box<Block>, Errno> {
+    let block = |spare| Block {
+        small: [0; HEAD_SMALL],
+        len: 0,
+        large: Vec::new(),
+        body: Vec::new(),
+        taken: 0,
+        spare,
+    };
+    if BLOCKS.lock().made < SPARE
+        && let Ok(new) = frames::for_all(|| new_box(block(true)))
+    {
+        BLOCKS.lock().made += 1;
+        return Ok(new);
+    }
+    Ok(new_box(block(false))?)
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        if self.spare {
+            BLOCKS.lock().made -= 1;
+        }
+    }
 }
 
 impl Message {
-    /// One without a body.
-    pub fn of(head: Vec<u8>) -> Message {
-        Message {
-            head,
-            ..Message::default()
+    /// One with a head of `len` bytes, all of which the caller sets.
+    ///
+    /// # Errors
+    /// `ENOMEM`
+    #[inline]
+    pub fn new(len: usize) -> Result<Message, Errno> {
+        let mut message = Message::empty()?;
+        if len <= HEAD_SMALL {
+            message.0.len = len;
+        } else {
+            message.0.large = room(len)?;
+            message.0.large.resize(len, 0);
+        }
+        Ok(message)
+    }
+
+    #[inline]
+    fn empty() -> Result<Message, Errno> {
+        let spare = BLOCKS.lock().take();
+        match spare {
+            Some(block) => Ok(Message(block)),
+            None => new_block().map(Message),
         }
     }
 
+    /// The message has been received: its memory serves another one. A message may
+    /// be dropped as well.
+    #[inline]
+    pub fn done(mut self) {
+        let block = &mut *self.0;
+        if !block.spare {
+            return;
+        }
+        (block.len, block.taken) = (0, 0);
+        if block.large.capacity() > 0 || block.body.capacity() > 0 {
+            (block.large, block.body) = (Vec::new(), Vec::new());
+        }
+        BLOCKS.lock().give(self.0);
+    }
+
+    /// The first bytes.
+    #[inline]
+    pub fn head(&self) -> &[u8] {
+        match self.0.small.get(..self.0.len) {
+            Some(small) if self.0.large.is_empty() => small,
+            _ => &self.0.large,
+        }
+    }
+
+    /// The same, to be set.
+    #[inline]
+    pub fn head_mut(&mut self) -> &mut [u8] {
+        let block = &mut *self.0;
+        match block.small.get_mut(..block.len) {
+            Some(small) if block.large.is_empty() => small,
+            _ => &mut block.large,
+        }
+    }
+
+    /// The head has only its first `len` bytes.
+    pub fn shorten(&mut self, len: usize) {
+        self.0.len = self.0.len.min(len);
+        self.0.large.truncate(len);
+    }
+
+    /// The bytes after the head are those.
+    pub fn set_body(&mut self, body: Vec<Piece>) {
+        self.0.body = body;
+    }
+
     /// Bytes not yet taken.
+    #[inline]
     pub fn len(&self) -> usize {
-        self.head.len() + self.body.iter().map(|p| p.len).sum::<usize>() - self.taken
+        self.head().len() + self.0.body.iter().map(|p| p.len).sum::<usize>() - self.0.taken
+    }
+
+    /// Returns true if nothing of it was taken.
+    pub fn is_whole(&self) -> bool {
+        self.0.taken == 0
+    }
+
+    /// All of it, if that is its head.
+    #[inline]
+    pub fn as_head(&self) -> Option<&[u8]> {
+        let only = self.0.body.is_empty() && self.is_whole();
+        only.then(|| self.head())
+    }
+
+    /// So many bytes more are taken.
+    pub fn take(&mut self, len: usize) {
+        self.0.taken += len;
     }
 
     /// The tag of a 9P message.
     pub fn tag(&self) -> Option<u16> {
-        let tag = self.head.get(5..7)?.first_chunk()?;
+        let tag = self.head().get(5..7)?.first_chunk()?;
         Some(u16::from_le_bytes(*tag))
     }
 
-    /// Calls `sink` with runs of bytes, in order, from `taken` on, `limit`
-    /// bytes at most. `sink(offset, source)`.
+    /// Calls `sink` with runs of bytes, in order, from the first that was not taken on,
+    /// `limit` bytes at most. `sink(offset, source)`.
     pub fn for_each<E>(
         &self,
         limit: usize,
         mut sink: impl FnMut(usize, Source<'_>) -> Result<(), E>,
     ) -> Result<usize, E> {
-        let (mut skip, mut done) = (self.taken, 0);
-        let head = &self.head[skip.min(self.head.len())..];
-        let take = head.len().min(limit);
+        let (mut skip, mut done) = (self.0.taken, 0);
+        let head = self.head();
+        let rest = &head[skip.min(head.len())..];
+        let take = rest.len().min(limit);
         if take > 0 {
-            sink(0, Source::Bytes(&head[..take]))?;
+            sink(0, Source::Bytes(&rest[..take]))?;
             done = take;
         }
-        skip = skip.saturating_sub(self.head.len());
-        for piece in &self.body {
+        skip = skip.saturating_sub(head.len());
+        for piece in &self.0.body {
             let passed = skip.min(piece.len);
             skip -= passed;
             let take = (piece.len - passed).min(limit - done);

@@ -9,7 +9,8 @@ mod message;
 mod port;
 
 pub use incoming::{Client, Incoming, Stop};
-pub use message::{HEAD_MAX, Message, Piece, Source, room};
+pub use message::{HEAD_MAX, HEAD_SMALL, Message, Piece, Source, room};
+use port::Receiver;
 pub use port::{Event, Port, What, interrupt};
 
 use crate::counters;
@@ -29,7 +30,7 @@ struct Side {
     queue: VecDeque<Message>,
     readers: WaitQueue,
     writers: WaitQueue,
-    port: Option<Weak<Port>>,
+    port: Option<Receiver>,
 }
 
 impl Side {
@@ -45,19 +46,22 @@ impl Side {
         })
     }
 
-    /// Queues a message if there is room; the port that is to know.
-    fn push(&mut self, message: &mut Option<Message>) -> Result<Option<Weak<Port>>, Errno> {
-        if !self.open {
-            return Err(Errno::EPIPE);
+    /// `EPIPE` if it is closed, `EAGAIN` if there is no room.
+    #[inline]
+    fn has_room(&self) -> Result<(), Errno> {
+        match (self.open, self.queue.len() < DEPTH) {
+            (true, true) => Ok(()),
+            (true, false) => Err(Errno::EAGAIN),
+            (false, _) => Err(Errno::EPIPE),
         }
-        if self.queue.len() >= DEPTH {
-            return Err(Errno::EAGAIN);
-        }
-        if let Some(message) = message.take() {
-            self.queue.push_back(message);
-        }
+    }
+
+    /// Queues a message, for which there is room; the port that is to know.
+    #[inline]
+    fn push(&mut self, message: Message) -> Option<Receiver> {
+        self.queue.push_back(message);
         self.readers.wake_one();
-        Ok(self.port.clone())
+        self.port.clone()
     }
 }
 
@@ -66,6 +70,21 @@ struct Channel {
     sides: Lock<[Side; 2]>,
     /// The clients that take the messages for a side.
     clients: [Once<Weak<dyn Client>>; 2],
+}
+
+impl Channel {
+    /// Waits until there is room at a side.
+    #[inline(never)]
+    fn wait_for_room(&self, side: usize) -> Result<(), Errno> {
+        self.sides.wait(
+            |sides| &mut sides[side].writers,
+            Reason::Room,
+            |sides| match sides[side].has_room() {
+                Err(Errno::EAGAIN) => None,
+                result => Some(result),
+            },
+        )?
+    }
 }
 
 impl Drop for Channel {
@@ -98,6 +117,13 @@ impl End {
         self.0.client()
     }
 
+    /// Returns true if the other side is a client's.
+    #[inline]
+    pub fn has_client(&self) -> bool {
+        let Tap { channel, side } = &self.0;
+        channel.clients[1 - side].is_completed()
+    }
+
     /// From now on `client` takes what arrives at this side, and nothing else sends
     /// from it.
     ///
@@ -125,15 +151,15 @@ impl End {
         if channel.clients[*side].is_completed() {
             return Err(Errno::EBUSY);
         }
-        let mut message = Some(message);
-        let port = channel.sides.wait(
-            |sides| &mut sides[1 - side].writers,
-            Reason::Room,
-            |sides| match sides[1 - side].push(&mut message) {
-                Err(Errno::EAGAIN) => None,
-                pushed => Some(pushed),
-            },
-        )??;
+        let mut sides = channel.sides.lock();
+        if sides[1 - side].has_room().is_err() {
+            drop(sides);
+            // Nothing runs before the lock is taken again.
+            channel.wait_for_room(1 - side)?;
+            sides = channel.sides.lock();
+        }
+        let port = sides[1 - side].push(message);
+        drop(sides);
         notify(port);
         Ok(())
     }
@@ -142,8 +168,12 @@ impl End {
     /// `EPIPE` if it is closed. Never waits.
     pub fn try_send(&self, message: Message) -> Result<(), Errno> {
         let Tap { channel, side } = &self.0;
-        let pushed = channel.sides.lock()[1 - side].push(&mut Some(message));
-        notify(pushed?);
+        let mut sides = channel.sides.lock();
+        let peer = &mut sides[1 - side];
+        peer.has_room()?;
+        let port = peer.push(message);
+        drop(sides);
+        notify(port);
         Ok(())
     }
 
@@ -159,7 +189,7 @@ impl End {
     pub fn withdraw(&self, is_it: impl Fn(&Message) -> bool) -> Option<Message> {
         let Tap { channel, side } = &self.0;
         let peer = &mut channel.sides.lock()[1 - side];
-        let at = peer.queue.iter().position(|m| m.taken == 0 && is_it(m))?;
+        let at = peer.queue.iter().position(|m| m.is_whole() && is_it(m))?;
         let message = peer.queue.remove(at);
         peer.writers.wake_one();
         message
@@ -199,7 +229,7 @@ impl End {
 
     /// Nobody sends to the side, or receives there, any more. Returns the other side's
     /// port.
-    fn shut(&self) -> Option<Weak<Port>> {
+    fn shut(&self) -> Option<Receiver> {
         let Tap { channel, side } = &self.0;
         let mut sides = channel.sides.lock();
         let mine = &mut sides[*side];
@@ -225,8 +255,9 @@ impl Drop for End {
     }
 }
 
-fn notify(port: Option<Weak<Port>>) {
-    if let Some(port) = port.and_then(|p| p.upgrade()) {
+#[inline]
+fn notify(port: Option<Receiver>) {
+    if let Some(port) = port {
         port.wake();
     }
 }
@@ -269,13 +300,9 @@ impl Tap {
         notify(port);
     }
 
-    fn detach(&self) {
-        self.channel.sides.lock()[self.side].port = None;
-    }
-
-    fn attach(&self, port: Weak<Port>) -> Result<(), Errno> {
+    fn attach(&self, port: Receiver) -> Result<(), Errno> {
         let side = &mut self.channel.sides.lock()[self.side];
-        let has_port = side.port.as_ref().is_some_and(|p| p.strong_count() > 0);
+        let has_port = side.port.as_ref().is_some_and(Receiver::is_there);
         if self.channel.clients[self.side].is_completed() || has_port {
             return Err(Errno::EBUSY);
         }

@@ -9,7 +9,7 @@ use hw::heap::new_arc;
 use hw::lock::{Lock, Rank};
 
 /// Sources a port may have.
-const SOURCES: usize = 32;
+const SOURCES: usize = u32::BITS as usize;
 
 enum EventSource {
     Channel(Tap),
@@ -29,6 +29,8 @@ struct Source {
 
 struct State {
     sources: Vec<Source>,
+    /// A bit for each source that may have something: no other is looked at.
+    ready: u32,
     /// Where the next look begins, so that no source starves another.
     next: usize,
     waiters: WaitQueue,
@@ -39,6 +41,28 @@ pub struct Port {
     state: Lock<State>,
 }
 
+/// The port that receives for a side of a channel, and the source that the side is of it.
+#[derive(Clone)]
+pub(super) struct Receiver {
+    port: Weak<Port>,
+    source: usize,
+}
+
+impl Receiver {
+    /// Returns true if there is the port still.
+    pub fn is_there(&self) -> bool {
+        self.port.strong_count() > 0
+    }
+
+    /// Something may have come for the side.
+    #[inline]
+    pub fn wake(&self) {
+        if let Some(port) = self.port.upgrade() {
+            port.wake(self.source);
+        }
+    }
+}
+
 /// An event at a port, with its key.
 pub struct Event {
     /// The source's key.
@@ -47,6 +71,15 @@ pub struct Event {
     source: usize,
     /// The event.
     pub what: What,
+}
+
+impl Event {
+    /// It has been received.
+    pub fn done(self) {
+        if let What::Message(message) = self.what {
+            message.done();
+        }
+    }
 }
 
 /// Kinds of events.
@@ -64,6 +97,7 @@ impl Port {
     pub fn new() -> Result<Arc<Port>, Errno> {
         let state = State {
             sources: room(SOURCES)?,
+            ready: 0,
             next: 0,
             waiters: WaitQueue::new(),
         };
@@ -71,22 +105,28 @@ impl Port {
         Ok(new_arc(Port { state })?)
     }
 
-    fn add(&self, key: u64, kind: EventSource) -> Result<(), Errno> {
+    /// Adds a source; its place.
+    fn add(&self, key: u64, kind: EventSource) -> Result<usize, Errno> {
         let mut state = self.state.lock();
-        if state.sources.len() == SOURCES {
+        let source = state.sources.len();
+        if source == SOURCES {
             return Err(Errno::ENFILE);
         }
         state.sources.push(Source { key, kind });
-        Ok(())
+        Ok(source)
     }
 
     /// Messages for `end` are received here from now on.
     pub fn add_channel(self: &Arc<Port>, end: &End, key: u64) -> Result<(), Errno> {
         let tap = &end.0;
-        tap.attach(Arc::downgrade(self))?;
-        let added = self.add(key, EventSource::Channel(tap.clone()));
-        added.inspect_err(|_| tap.detach())?;
-        self.wake();
+        let source = self.add(key, EventSource::Channel(tap.clone()))?;
+        let port = Arc::downgrade(self);
+        let attached = tap.attach(Receiver { port, source });
+        if attached.is_err() {
+            self.state.lock().sources.pop();
+        }
+        attached?;
+        self.wake(source);
         Ok(())
     }
 
@@ -95,25 +135,25 @@ impl Port {
         interrupt::claim(vector, Arc::downgrade(self))?;
         let pending = 0;
         let added = self.add(key, EventSource::Interrupt { vector, pending });
-        if added.is_err() {
-            interrupt::disown(vector);
-        }
-        added
+        added.map(drop).inspect_err(|_| interrupt::disown(vector))
     }
 
-    /// Something may have come.
-    pub fn wake(&self) {
-        self.state.lock().waiters.wake_one();
+    /// Something may have come from a source.
+    pub(super) fn wake(&self, source: usize) {
+        let mut state = self.state.lock();
+        state.ready |= 1 << source;
+        state.waiters.wake_one();
     }
 
     /// Counts an interrupt.
     fn raise(&self, raised: u8) {
-        let mut state = self.state.lock();
-        for source in &mut state.sources {
+        let state = &mut *self.state.lock();
+        for (at, source) in state.sources.iter_mut().enumerate() {
             if let EventSource::Interrupt { vector, pending } = &mut source.kind
                 && *vector == raised
             {
                 *pending = pending.saturating_add(1);
+                state.ready |= 1 << at;
             }
         }
         state.waiters.wake_one();
@@ -142,7 +182,7 @@ impl Port {
         };
         match queue {
             Some((tap, message)) => tap.put_back(message),
-            None => self.wake(),
+            None => self.wake(event.source),
         }
     }
 
@@ -171,19 +211,21 @@ impl Port {
 
 impl State {
     fn try_receive(&mut self) -> Option<Event> {
-        let count = self.sources.len();
-        for step in 0..count {
-            let index = (self.next + step) % count;
+        while self.ready != 0 {
+            let behind = self.ready & u32::MAX << self.next;
+            let first = if behind == 0 { self.ready } else { behind };
+            let index = first.trailing_zeros() as usize;
             let source = self.sources.get_mut(index)?;
             if let Some(what) = source.poll() {
                 let key = source.key;
-                self.next = (index + 1) % count;
+                self.next = (index + 1) % SOURCES;
                 return Some(Event {
                     key,
                     source: index,
                     what,
                 });
             }
+            self.ready &= !(1 << index);
         }
         None
     }

@@ -7,7 +7,7 @@
 //! its request, but waits for the outcome: a reply that arrives before the
 //! Rflush counts, so that the process knows the result (invariant 13).
 use super::{Mount, Sink, State, Then, Trimmed};
-use crate::chan::{End, HEAD_MAX, Message, Piece, room};
+use crate::chan::{End, HEAD_MAX, HEAD_SMALL, Message, Piece};
 use crate::counters;
 use crate::sched::{self, Reason, Wait, Wake, relief};
 use abi::{Errno, Stat64};
@@ -15,9 +15,6 @@ use alloc::vec::Vec;
 use ninep::client::{Failed, Own, Tag};
 use ninep::consts::NOTAG;
 use ninep::{List, Reply, Request};
-
-/// Bytes that hold most heads.
-const SMALL_HEAD: usize = 128;
 
 /// The content of a reply of the right type.
 pub enum Answer {
@@ -92,9 +89,9 @@ impl Mount {
         then: Then,
     ) -> Result<Tag, Errno> {
         let payload = body.iter().map(|piece| piece.len).sum();
-        let head = relief::again(|| encode(request, payload))?;
-        let taken = 0;
-        let mut message = Some((Message { head, body, taken }, sink));
+        let mut message = relief::again(|| encode(request, payload))?;
+        message.set_body(body);
+        let mut message = Some((message, sink));
         let tag = self.state.wait(
             |state| &mut state.starved,
             Reason::Tag,
@@ -114,10 +111,10 @@ impl Mount {
             snapfid: what.snapfid,
             ranges: List::new(ranges),
         };
-        let Ok(head) = encode(&request, 0) else {
+        let Ok(message) = encode(&request, 0) else {
             return false;
         };
-        let mut message = Some((Message::of(head), Sink::default()));
+        let mut message = Some((message, Sink::default()));
         let mut state = self.state.lock();
         let sent = state.try_send(&self.end, &request, Then::Tell(what), &mut message);
         matches!(sent, Ok(Some(_)))
@@ -198,14 +195,15 @@ impl Mount {
 
 /// The message of a request, up to its payload of `payload` bytes. The tag is
 /// filled in later.
-fn encode(request: &Request<'_>, payload: usize) -> Result<Vec<u8>, Errno> {
-    for size in [SMALL_HEAD, HEAD_MAX] {
-        let mut head = room(size)?;
-        head.resize(size, 0);
-        if let Ok(len) = ninep::encode_request_head(NOTAG, request, payload, &mut head) {
-            head.truncate(len);
-            return Ok(head);
+fn encode(request: &Request<'_>, payload: usize) -> Result<Message, Errno> {
+    for size in [HEAD_SMALL, HEAD_MAX] {
+        let mut message = Message::new(size)?;
+        let head = message.head_mut();
+        if let Ok(len) = ninep::encode_request_head(NOTAG, request, payload, head) {
+            message.shorten(len);
+            return Ok(message);
         }
+        message.done();
     }
     Err(Errno::ENAMETOOLONG)
 }
@@ -240,7 +238,7 @@ impl State {
     /// A channel has room for a message of each tag, so it takes this one unless the
     /// other side is closed.
     fn transmit(&mut self, end: &End, tag: Tag, mut message: Message) -> Result<(), Errno> {
-        ninep::set_tag(&mut message.head, tag.number());
+        ninep::set_tag(message.head_mut(), tag.number());
         end.try_send(message).map_err(|_| {
             self.machine.unsent(tag);
             Errno::EIO
@@ -249,7 +247,7 @@ impl State {
 
     fn send_own(&mut self, end: &End, tag: Tag, own: Own) -> Result<(), Errno> {
         match encode(&own.request(), 0) {
-            Ok(head) => self.transmit(end, tag, Message::of(head)),
+            Ok(message) => self.transmit(end, tag, message),
             Err(errno) => {
                 self.machine.unsent(tag);
                 Err(errno)

@@ -1,10 +1,11 @@
 //! Reading from channels and sending into them.
-use crate::chan::{End, HEAD_MAX, Message, Piece, room};
+use crate::chan::{End, HEAD_MAX, HEAD_SMALL, Message, Piece, room};
 use crate::seg::iovec::{IoVec, Outgoing};
 use crate::seg::{SpaceLock, resident, user};
-use abi::{Errno, PAGE};
+use abi::{Errno, PAGE, Slice};
 use alloc::vec::Vec;
 use vm::Access;
+use zerocopy::IntoBytes;
 
 /// Reads up to `n` bytes of the next message to `va`; 0 once the other side is
 /// closed. The rest of the message is read next.
@@ -15,9 +16,10 @@ pub fn read(space: &SpaceLock, end: &End, va: u64, n: u64) -> Result<u64, Errno>
             return Ok(0);
         };
         let stored = user::try_store(space, va, limit, &message);
-        message.taken += stored.unwrap_or(0);
-        if stored.is_err() || message.len() > 0 {
-            end.put_back(message);
+        message.take(stored.unwrap_or(0));
+        match stored.is_ok() && message.len() == 0 {
+            true => message.done(),
+            false => end.put_back(message),
         }
         stored.map(|done| done as u64)
     })
@@ -40,14 +42,47 @@ pub fn send(space: &SpaceLock, end: &End, message: &IoVec) -> Result<u64, Errno>
     Ok(message.len())
 }
 
+/// Parts of a message that [`copy_small`] takes.
+const SMALL_PARTS: usize = 2;
+
+/// A copy of a message for another process that is small, in `count` slices at `va`, and
+/// in memory that is ready. `None` for any other.
+#[inline]
+pub fn copy_small(space: &SpaceLock, end: &End, va: u64, count: u64) -> Option<Message> {
+    if end.has_client() {
+        return None;
+    }
+    let memory = user::Plain::of(space)?;
+    let mut parts = [Slice::default(); SMALL_PARTS];
+    let parts = parts.get_mut(..usize::try_from(count).ok()?)?;
+    memory.read(va, parts.as_mut_bytes())?;
+    let mut len = 0;
+    for part in &*parts {
+        len += part.len.min(HEAD_MAX as u64) as usize;
+    }
+    if len > HEAD_SMALL {
+        return None;
+    }
+    let mut message = Message::new(len).ok()?;
+    let mut rest = message.head_mut();
+    for part in parts {
+        let (to, after) = rest.split_at_mut_checked(part.len as usize)?;
+        if memory.read(part.address, to).is_none() {
+            message.done();
+            return None;
+        }
+        rest = after;
+    }
+    Some(message)
+}
+
 /// A copy of a message in user memory: its first bytes in the head, the rest in
 /// frames.
 fn copy_in(space: &SpaceLock, message: &IoVec) -> Result<Message, Errno> {
     let len = message.len() as usize;
     let in_head = len.min(HEAD_MAX);
-    let mut head = room(in_head)?;
-    head.resize(in_head, 0);
-    message.read(space, 0, &mut head)?;
+    let mut copy = Message::new(in_head)?;
+    message.read(space, 0, copy.head_mut())?;
     let mut body: Vec<Piece> = room((len - in_head).div_ceil(PAGE as usize))?;
     let mut at = in_head;
     while at < len {
@@ -56,9 +91,6 @@ fn copy_in(space: &SpaceLock, message: &IoVec) -> Result<Message, Errno> {
         at += piece.len;
         body.push(piece);
     }
-    Ok(Message {
-        head,
-        body,
-        taken: 0,
-    })
+    copy.set_body(body);
+    Ok(copy)
 }

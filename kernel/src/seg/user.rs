@@ -8,7 +8,7 @@
 //! takes a sleeping buffer wakes what it needs; invariant 12: a store detaches
 //! first), and the copy is tried again. Nothing preempts the kernel between a
 //! look-up and its copy, so no frame has to be pinned for it.
-use super::{SpaceLock, fault};
+use super::{Space, SpaceLock, fault};
 use crate::chan::{Message, Piece, Source, Stop, room};
 use crate::sched::{self, relief};
 use abi::{Errno, PAGE, USER_END};
@@ -21,6 +21,7 @@ use vm::Access;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Checks that `[va, va + len)` could be user memory at all.
+#[inline]
 pub fn check(va: u64, len: u64) -> Result<(), Errno> {
     match va.checked_add(len) {
         Some(end) if end <= USER_END => Ok(()),
@@ -36,6 +37,7 @@ fn make_ready(space: &SpaceLock, va: u64, access: Access) -> Result<(), Errno> {
 
 /// `EFAULT` if any of the range is a device's memory, which is for its driver's own
 /// loads and stores. Asked before each copy: the driver's own touch maps the page.
+#[inline]
 fn refuse_devices(space: &SpaceLock, va: u64, len: u64) -> Result<(), Errno> {
     match space.lock().has_device(va..va.saturating_add(len)) {
         true => Err(Errno::EFAULT),
@@ -44,12 +46,32 @@ fn refuse_devices(space: &SpaceLock, va: u64, len: u64) -> Result<(), Errno> {
 }
 
 /// Fills `to` from memory that is ready. On an error part of it may be filled.
+#[inline]
 pub(super) fn copy_in(space: &SpaceLock, va: u64, to: &mut [u8]) -> Result<(), Stop> {
     refuse_devices(space, va, to.len() as u64)?;
     hw::user::copy_in(to, va).map_err(|fault| Stop::NotReady(fault.address))
 }
 
+/// Copies from the running process, which has no device's memory, so that none must be
+/// refused.
+pub struct Plain(());
+
+impl Plain {
+    /// `None` if the process, to which `space` belongs, has a device's memory.
+    #[inline]
+    pub fn of(space: &SpaceLock) -> Option<Plain> {
+        (space.lock().devices == 0).then_some(Plain(()))
+    }
+
+    /// Fills `to` from memory if that is ready; if not, part of it may be filled.
+    #[inline]
+    pub fn read(&self, va: u64, to: &mut [u8]) -> Option<()> {
+        hw::user::copy_in(to, va).ok()
+    }
+}
+
 /// Copies to memory that is ready. On an error part may have been stored.
+#[inline]
 fn copy_out(space: &SpaceLock, va: u64, from: &[u8]) -> Result<(), Stop> {
     refuse_devices(space, va, from.len() as u64)?;
     hw::user::copy_out(va, from).map_err(|fault| Stop::NotReady(fault.address))
@@ -87,10 +109,20 @@ fn overwrite(space: &SpaceLock, va: u64) -> Result<(), Errno> {
 }
 
 /// `EFAULT` unless all of the range lies in segments that allow the access.
+#[inline]
 pub fn within(space: &SpaceLock, va: u64, len: u64, access: Access) -> Result<(), Errno> {
     check(va, len)?;
     let space = space.lock();
-    let (mut at, end) = (va, va + len);
+    if space.last_allows(va, len, access) {
+        return Ok(());
+    }
+    within_several(&space, va..va + len, access)
+}
+
+/// The same for a range that may lie in several.
+#[inline(never)]
+fn within_several(space: &Space, range: Range<u64>, access: Access) -> Result<(), Errno> {
+    let Range { start: mut at, end } = range;
     while at < end {
         match space.find(at) {
             Some(segment) if access != Access::Store || segment.write => at = segment.end(),
@@ -259,6 +291,12 @@ pub fn try_store(
     limit: usize,
     message: &Message,
 ) -> Result<usize, Stop> {
+    if let Some(head) = message.as_head()
+        && head.len() <= limit
+        && copy_out(space, va, head).is_ok()
+    {
+        return Ok(head.len());
+    }
     let all = va..va + limit.min(message.len()) as u64;
     message.for_each(limit, |done, source| {
         try_write_source(space, va + done as u64, source, &all)
