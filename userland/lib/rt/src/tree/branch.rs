@@ -5,9 +5,14 @@ use crate::{ByteStr, ByteString, Directory};
 use abi::Errno;
 use alloc::vec::Vec;
 
-/// Directories that are held open, beside the first: a tree may be deeper than a
-/// process has descriptors. The others are opened again by their names, from the first.
-const HELD: usize = 16;
+/// The last directories that are held open: a tree may be deeper than a process has
+/// descriptors. The others are opened again by their names, from the nearest one above
+/// that is open.
+const RECENT: usize = 8;
+/// One of so many stays open as well, up to that depth, so that the way from it is
+/// short.
+const APART: usize = 16;
+const MARKED: usize = 8 * APART;
 
 struct Level {
     name: ByteString,
@@ -60,7 +65,9 @@ impl Branch {
         if let Some(level) = self.levels.get_mut(at) {
             level.open = Some(opened);
         }
-        if let Some(level) = at.checked_sub(HELD).and_then(|at| self.levels.get_mut(at)) {
+        let oldest = at.checked_sub(RECENT);
+        let oldest = oldest.filter(|at| *at >= MARKED || at % APART != APART - 1);
+        if let Some(level) = oldest.and_then(|at| self.levels.get_mut(at)) {
             level.open = None;
         }
     }
