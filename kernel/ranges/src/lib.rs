@@ -218,6 +218,11 @@ impl<V: Value> RangeMap<V> {
         }
         let Range { start, end } = range;
         let mut at = self.seek(start);
+        if let Some(value) = value
+            && self.renew(at, Span { start, end, value })
+        {
+            return;
+        }
         let mut rest = None;
         if let Some(span) = self.spans.get_mut(at).filter(|span| span.start < start) {
             rest = span.clip(&(end..u64::MAX));
@@ -239,6 +244,29 @@ impl<V: Value> RangeMap<V> {
         if let Some(value) = value {
             self.put(at, Span { start, end, value });
         }
+    }
+
+    /// Gives the span at `at` the value of `new`, if it has the same range and joins
+    /// none of its neighbours then: many maps change a range over and over again.
+    fn renew(&mut self, at: Position, new: Span<V>) -> bool {
+        let same = |span: &&Span<V>| span.start == new.start && span.end == new.end;
+        if self.spans.get(at).filter(same).is_none() {
+            return false;
+        }
+        let right = self.spans.get(self.spans.next(at));
+        let left = self
+            .spans
+            .previous(at)
+            .and_then(|left| self.spans.get(left));
+        if right.is_some_and(|right| new.continues_in(right))
+            || left.is_some_and(|left| left.continues_in(&new))
+        {
+            return false;
+        }
+        if let Some(span) = self.spans.get_mut(at) {
+            *span = new;
+        }
+        true
     }
 
     /// Puts a span into a hole before the one at `at`, and joins the three.
