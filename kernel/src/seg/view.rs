@@ -176,8 +176,13 @@ impl Memory for View {
     }
 
     #[inline]
-    fn next_entry(&self, node: Frame, at: usize, end: usize) -> usize {
-        named::next_node_entry(node, at, end)
+    fn find_entry(
+        &self,
+        node: Frame,
+        entries: Range<usize>,
+        is_it: impl Fn(u64) -> bool,
+    ) -> Option<(usize, u64)> {
+        named::find_node_entry(node, entries, is_it)
     }
 
     #[inline(always)]

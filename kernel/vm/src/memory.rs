@@ -130,11 +130,16 @@ pub trait Memory {
     fn free_node(&mut self, node: Frame);
     /// Entry `index` (below 512) of a node; of any frame, for [`Memory::sum`].
     fn entry(&self, node: Frame, index: usize) -> u64;
-    /// The first of entries `[at, end)` of a node that is not 0, or `end`; at most
-    /// 512.
-    fn next_entry(&self, node: Frame, at: usize, end: usize) -> usize {
-        let mut entries = at..end;
-        entries.find(|at| self.entry(node, *at) != 0).unwrap_or(end)
+    /// The first of `entries` (at most 512) of a node that `is_it`, and its index. An
+    /// entry that is 0 may be left out.
+    fn find_entry(
+        &self,
+        node: Frame,
+        entries: Range<usize>,
+        is_it: impl Fn(u64) -> bool,
+    ) -> Option<(usize, u64)> {
+        let mut words = entries.map(|at| (at, self.entry(node, at)));
+        words.find(|(_, word)| *word != 0 && is_it(*word))
     }
     /// Sets entry `index` (below 512) of a node.
     fn set_entry(&mut self, node: Frame, index: usize, value: u64);

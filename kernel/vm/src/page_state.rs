@@ -66,6 +66,9 @@ const FILE_SHIFT: u32 = 36;
 const SHORT_SHIFT: u32 = FILE_SHIFT + Place::FILE_BITS;
 const SHORT_BITS: u32 = u64::BITS - SHORT_SHIFT;
 
+/// The states with the segment's own content have this tag and those after it.
+const FIRST_OWN: u64 = 3;
+
 impl PageState {
     /// As a word; `Absent` is 0.
     #[inline(always)]
@@ -103,6 +106,12 @@ impl PageState {
             7 => PageState::Backed(frame, place_of(word).file),
             _ => PageState::Absent,
         }
+    }
+
+    /// As [`PageState::is_own`], of a word that [`PageState::encode`] made.
+    #[inline]
+    pub(crate) const fn is_own_word(word: u64) -> bool {
+        word & ((1 << TAG_BITS) - 1) >= FIRST_OWN
     }
 
     /// The frame, if the page has one.
@@ -189,6 +198,7 @@ mod tests {
             PageState::Backed(Frame(0), 0),
         ] {
             assert_eq!(PageState::decode(state.encode()), state);
+            assert_eq!(PageState::is_own_word(state.encode()), state.is_own());
         }
         assert_eq!(ticket.next(), Ticket(0));
     }

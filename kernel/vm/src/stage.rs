@@ -241,28 +241,35 @@ impl Segment {
         at - range.start
     }
 
-    /// Adds a clean page's bytes to the message, from position `range.start` to
-    /// the end of the page or range. `None` if the page has no frame. Its state
-    /// stays, because a clean frame is not written in place while it has
-    /// another reference.
+    /// Adds the bytes of clean pages to the message, from position `range.start` to
+    /// the end of the range, or as far as pages are clean and there is room. `None` if
+    /// the first page is not clean. Their states stay, because a clean frame is not
+    /// written in place while it has another reference.
     pub(crate) fn clean_run<M: Memory>(
         &mut self,
         m: &mut M,
         range: Range<u64>,
         (message, limits): (&mut Message, &Limits),
     ) -> Option<u64> {
-        let PageState::Resident(frame) = self.overlay.get(m, range.start / PAGE) else {
-            return None;
-        };
-        Some(message.gather(m, frame, range.start, range.end, limits))
+        let (mut at, mut clean) = (range.start, false);
+        while at < range.end
+            && let PageState::Resident(frame) = self.overlay.get(m, at / PAGE)
+        {
+            clean = true;
+            match message.gather(m, frame, at, range.end, limits) {
+                0 => break,
+                len => at += len,
+            }
+        }
+        clean.then_some(at - range.start)
     }
 
-    /// The end of a commit of `range`: `done` bytes are in the file, and, with
-    /// `associate`, are now that snapshot's content. Its number is the extents'
+    /// The end of a commit of `range`, of which bytes within `sent` were sent: `done`
+    /// bytes are in the file, and, with `associate`, are now that snapshot's content. Its number is the extents'
     /// when the commit was begun. To be followed by [`Segment::complete_some`].
     pub(crate) fn begin_completion(
         &mut self,
-        range: &Range<u64>,
+        (range, sent): (&Range<u64>, &Range<u64>),
         ticket: Ticket,
         done: u64,
         associate: Option<(Source, u64)>,
@@ -282,7 +289,7 @@ impl Segment {
                 None => done.end..done.end,
             },
             done,
-            pages: range.start / PAGE..range.end.div_ceil(PAGE),
+            pages: sent.start / PAGE..sent.end.div_ceil(PAGE),
         }
     }
 
@@ -396,7 +403,8 @@ mod tests {
         done: u64,
         associate: Option<(crate::Source, u64)>,
     ) {
-        let mut completion = segment.begin_completion(&(0..2 * PAGE), ticket, done, associate);
+        let range = &(0..2 * PAGE);
+        let mut completion = segment.begin_completion((range, range), ticket, done, associate);
         assert!(segment.complete_some(m, &mut completion));
     }
 

@@ -103,6 +103,8 @@ struct Piece {
     range: Range<u64>,
     /// It goes no further.
     end: u64,
+    /// From the first byte that is sent to the last.
+    sent: Range<u64>,
     /// It names something that the server has.
     names: bool,
     wid: u64,
@@ -111,6 +113,17 @@ struct Piece {
     generation: u64,
     /// Bytes that may still be sent or moved.
     room: u64,
+}
+
+impl Piece {
+    /// These bytes are sent.
+    fn send(&mut self, bytes: Range<u64>) {
+        self.room -= bytes.end - bytes.start;
+        if self.sent.is_empty() {
+            self.sent.start = bytes.start;
+        }
+        self.sent.end = bytes.end;
+    }
 }
 
 impl<F: Copy> Job<F> {
@@ -165,6 +178,7 @@ impl<F: Copy> Job<F> {
         let mut piece = Piece {
             range: at..at,
             end,
+            sent: at..at,
             names: false,
             wid,
             ticket,
@@ -250,7 +264,7 @@ impl<F: Copy> Job<F> {
         let mut completion = None;
         let mut complete = |segment: &mut Segment, m: &mut H::Memory| {
             let completion = completion.get_or_insert_with(|| {
-                segment.begin_completion(&range, piece.ticket, done, associate)
+                segment.begin_completion((&range, &piece.sent), piece.ticket, done, associate)
             });
             if !segment.complete_some(m, completion) {
                 return false;
@@ -404,7 +418,7 @@ impl<F: Copy> Job<F> {
         };
         if data > 0 {
             message.op(OpKind::Data, at - piece.range.start, data);
-            piece.room -= data;
+            piece.send(at..at + data);
             h.with(|_, m| m.count(Count::Sent, data));
         }
         Ok(Some(data))
@@ -533,9 +547,10 @@ impl<F: Copy> Job<F> {
     }
 }
 
-/// Wakes the page at `range.start`, which the server of the write cannot get at
-/// itself, and puts its bytes into the message; how many. `None` if the page is
-/// not a clean one any more.
+/// Puts the bytes of clean pages from `range.start` on, which the server of the write
+/// cannot get at itself, into the message; how many. The first page is woken if it
+/// sleeps, and those with it that read-ahead brings. `None` if it is not a clean one
+/// any more.
 fn wake<H: Host>(
     h: &mut H,
     range: Range<u64>,
@@ -543,6 +558,10 @@ fn wake<H: Host>(
 ) -> Result<Option<u64>, Errno> {
     if range.is_empty() {
         return Ok(Some(0));
+    }
+    let awake = h.with(|segment, m| segment.clean_run(m, range.clone(), (&mut *message, limits)));
+    if awake.is_some() {
+        return Ok(awake);
     }
     fault(h, range.start / PAGE, Access::Load).map_err(in_a_call)?;
     Ok(h.with(|segment, m| segment.clean_run(m, range, (message, limits))))

@@ -7,7 +7,7 @@
 //!
 //! - The functions here panic unless the frame is data that is held, or a node where
 //!   one is changed: Rust objects, stacks, page tables, the kernel's image and devices
-//!   are out of reach. Only [`node_entry`] and [`next_node_entry`], which read, take
+//!   are out of reach. Only [`node_entry`] and [`find_node_entry`], which read, take
 //!   any frame.
 //! - A frame of data becomes none of these while it has a holder, or while a
 //!   translation of a program leads to it (`words`).
@@ -25,6 +25,7 @@
 //! an address space. The loader's memory map is believed, and so are drivers: a device
 //! can write any memory.
 
+use core::ops::Range;
 use vm::Frame;
 
 use super::frames::FrameRef;
@@ -76,12 +77,16 @@ pub fn node_entry(node: Frame, index: usize) -> u64 {
     page::read_word(node, index)
 }
 
-/// The first of words `at..end` (at most 512) that is not 0, or `end`; of any frame,
-/// as [`node_entry`].
+/// The first of `words` (at most 512) that is not 0 and that `is_it`, with its index;
+/// of any frame, as [`node_entry`].
 #[inline]
-pub fn next_node_entry(node: Frame, at: usize, end: usize) -> usize {
+pub fn find_node_entry(
+    node: Frame,
+    words: Range<usize>,
+    is_it: impl Fn(u64) -> bool,
+) -> Option<(usize, u64)> {
     words::assert_exists(node);
-    page::next_word(node, at, end)
+    page::find_word(node, words, is_it)
 }
 
 /// Sets word `index` (0 to 511) of a node. Panics if it is none.

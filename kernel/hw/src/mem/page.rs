@@ -163,6 +163,35 @@ pub(super) fn next_word(frame: Frame, mut at: usize, end: usize) -> usize {
     at.min(end)
 }
 
+/// The first of `words` of a frame that is not 0 and that `is_it`, with its index.
+#[inline]
+pub(super) fn find_word(
+    frame: Frame,
+    words: Range<usize>,
+    is_it: impl Fn(u64) -> bool,
+) -> Option<(usize, u64)> {
+    let Range { start: mut at, end } = words;
+    assert!(end <= SIZE / 8, "no such word");
+    let first = address(frame).cast::<u64>();
+    // SAFETY: called for indices below `end`: aligned and inside the frame.
+    let word = |index: usize| unsafe { first.add(index).read_volatile() };
+    while at < end {
+        if at + 4 <= end && word(at) | word(at + 1) | word(at + 2) | word(at + 3) == 0 {
+            at += 4;
+            continue;
+        }
+        let stop = end.min(at + 4);
+        while at < stop {
+            let found = word(at);
+            if found != 0 && is_it(found) {
+                return Some((at, found));
+            }
+            at += 1;
+        }
+    }
+    None
+}
+
 /// Sets word `index` (0 to 511) of a frame.
 #[inline(always)]
 pub(super) fn write_word(frame: Frame, index: usize, value: u64) {

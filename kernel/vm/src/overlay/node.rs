@@ -33,14 +33,19 @@ pub(super) struct Child {
     marks: u32,
 }
 
+/// Returns true if a word of a node at that level stands for own pages.
+#[inline]
+const fn is_own(word: u64, shift: u32) -> bool {
+    match shift {
+        0 => PageState::is_own_word(word),
+        _ => word >> 32 & !(OWN as u64 - 1) != 0,
+    }
+}
+
 /// The marks that a word of a node at that level gives its group.
 #[inline(always)]
 const fn marks_of(word: u64, shift: u32) -> u32 {
-    let own = match shift {
-        0 => PageState::decode(word).is_own(),
-        _ => word >> 32 & !(OWN as u64 - 1) != 0,
-    };
-    match (word, own) {
+    match (word, is_own(word, shift)) {
         (0, _) => 0,
         (_, true) => BOTH,
         (_, false) => USED,
@@ -127,18 +132,11 @@ impl Child {
         m: &M,
         shift: u32,
         pages: Pages,
-        mut entries: Range<usize>,
+        entries: Range<usize>,
     ) -> Option<(usize, u64)> {
-        loop {
-            let at = m.next_entry(self.node, entries.start, entries.end);
-            if at == entries.end {
-                return None;
-            }
-            let word = m.entry(self.node, at);
-            if marks_of(word, shift) & pages as u32 != 0 {
-                return Some((at, word));
-            }
-            entries.start = at + 1;
+        match pages {
+            Pages::Present => m.find_entry(self.node, entries, |_| true),
+            Pages::Own => m.find_entry(self.node, entries, |word| is_own(word, shift)),
         }
     }
 
@@ -178,14 +176,13 @@ impl Child {
 
     /// Marks a group by its entries.
     fn mark_again<M: Memory>(&mut self, m: &M, shift: u32, group: usize) {
-        let mut entries = group * GROUP..(group + 1) * GROUP;
-        let mut marks = 0;
-        while marks != BOTH
-            && let Some((at, word)) = self.next(m, shift, Pages::Present, entries.clone())
-        {
-            marks |= marks_of(word, shift);
-            entries.start = at + 1;
-        }
+        let entries = group * GROUP..(group + 1) * GROUP;
+        let any = |pages| self.next(m, shift, pages, entries.clone()).is_some();
+        let marks = match (any(Pages::Own), any(Pages::Present)) {
+            (true, _) => BOTH,
+            (false, true) => USED,
+            (false, false) => 0,
+        };
         self.mark(group, marks);
     }
 
