@@ -83,15 +83,12 @@ impl Pages {
         let mut done = 0;
         while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
             let (index, at, n) = place(offset + done as u64, rest.len());
-            let page = match self.page(index, space) {
-                Ok(page) => page,
+            let part = rest.get(..n).unwrap_or(rest);
+            match self.write_page(index, at, part, space) {
+                Ok(()) => done += n,
                 Err(errno) if done == 0 => return Err(errno),
                 Err(_) => break,
-            };
-            if let (Some(to), Some(from)) = (page.get_mut(at..at + n), rest.get(..n)) {
-                to.copy_from_slice(from);
             }
-            done += n;
         }
         if done > 0 {
             self.size = self.size.max(offset + done as u64);
@@ -99,10 +96,21 @@ impl Pages {
         Ok(done)
     }
 
-    /// A page to write to, created if absent.
-    fn page(&mut self, index: u64, space: &mut Space) -> Result<&mut [u8], Errno> {
+    /// Writes bytes of one page, which is created if absent.
+    fn write_page(
+        &mut self,
+        index: u64,
+        at: usize,
+        bytes: &[u8],
+        space: &mut Space,
+    ) -> Result<(), Errno> {
         let vacant = match self.pages.entry(index) {
-            Entry::Occupied(page) => return Ok(&mut **page.into_mut()),
+            Entry::Occupied(mut page) => {
+                if let Some(to) = page.get_mut().get_mut(at..at + bytes.len()) {
+                    to.copy_from_slice(bytes);
+                }
+                return Ok(());
+            }
             Entry::Vacant(vacant) => vacant,
         };
         space.take(PAGE)?;
@@ -111,8 +119,12 @@ impl Pages {
             space.give(PAGE);
             return Err(Errno::ENOSPC);
         }
+        // Zeros only where nothing else goes.
+        page.resize(at, 0);
+        page.extend_from_slice(bytes);
         page.resize(PAGE as usize, 0);
-        Ok(&mut **vacant.insert(page.into_boxed_slice()))
+        vacant.insert(page.into_boxed_slice());
+        Ok(())
     }
 
     /// Truncates, or extends with zeros, which take no space.
