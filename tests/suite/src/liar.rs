@@ -132,7 +132,9 @@ impl Liar {
             return 2;
         }
         let receive = |message: &mut [u8]| {
-            let (received, lent) = port.receive_with_loan(message, &mut [0; LOAN_MAX]).ok()?;
+            let (received, lent) = port
+                .receive_with_loan(message, u64::MAX, &mut [0; LOAN_MAX])
+                .ok()?;
             let came = received.kind == Received::MESSAGE;
             came.then_some((received.len as usize, lent))
         };

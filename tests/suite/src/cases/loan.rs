@@ -47,7 +47,7 @@ fn reads_nothing(path: &str) -> Verdict {
 /// A program without the privilege is told no physical address.
 fn refused() -> Verdict {
     let port = Port::new()?;
-    let received = port.receive_with_loan(&mut [0; 8], &mut [0; LOAN_MAX]);
+    let received = port.receive_with_loan(&mut [0; 8], u64::MAX, &mut [0; LOAN_MAX]);
     fails("receiving", received.map(drop), Errno::EPERM)
 }
 

@@ -57,13 +57,14 @@ impl Port {
     pub fn receive_with_loan(
         &self,
         buffer: &mut [u8],
+        timeout: u64,
         loan: &mut [u64; LOAN_MAX],
     ) -> Result<(Received, usize), Errno> {
         let mut received = Received::default();
         let (port, (at, len)) = (u64::from(self.0.fd()), sys::of_mut(buffer));
         let (to, lent) = (&raw mut received as u64, loan.as_mut_ptr() as u64);
         // SAFETY: the kernel writes within `buffer`, `loan` and one `Received`.
-        let pages = unsafe { sys::call6(Call::Recv, port, at, len, to, u64::MAX, lent) }?;
+        let pages = unsafe { sys::call6(Call::Recv, port, at, len, to, timeout, lent) }?;
         Ok((received, pages as usize))
     }
 }

@@ -42,6 +42,7 @@ pub fn options() -> Options {
     let memory = (counters.get(Stat64::FramesTotal) / 8 * PAGE).clamp(least, most);
     Options {
         memory: memory as usize,
+        lazy: true,
         ..default
     }
 }

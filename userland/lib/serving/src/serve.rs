@@ -21,6 +21,11 @@ pub const TOGETHER: usize = 32;
 /// Page faults served in the short way at a time.
 const FILLS: usize = u32::BITS as usize;
 
+/// The longest idle time, in nanoseconds, and the most events until the times of
+/// files that were changed are learnt.
+const UNLEARNT_NS: u64 = 10_000_000;
+const UNLEARNT_EVENTS: u32 = 64;
+
 /// The one connection there is.
 const KERNEL: snapfs::ConnId = 0;
 
@@ -83,6 +88,8 @@ pub struct Server<'f, T: Transport> {
     fills: [Option<Fill>; FILLS],
     /// The free keys, one bit each.
     free: u32,
+    /// Events since files were changed whose times are not learnt yet.
+    unlearnt: u32,
     phase: Phase,
 }
 
@@ -102,24 +109,31 @@ enum Work {
     Message(Message),
     /// A page fault that could not be served in the short way.
     Fill(Fill),
+    /// The times of changed files are to be learnt.
+    Times,
 }
 
-/// A request and its answer.
-struct Served<B> {
-    answer: Answer<B>,
-    message: Option<Message>,
+/// Work that is done.
+enum Served<B> {
+    /// A request; its answer.
+    Request(Answer<B>),
+    Times,
 }
 
 async fn serve<T: Transport>(fs: &Snapfs<T>, work: Work) -> Served<T::Buf> {
     match work {
-        Work::Message(message) => Served {
-            answer: fs.handle(KERNEL, &message).await,
-            message: Some(message),
-        },
-        Work::Fill(fill) => Served {
-            answer: fs.read_again(fill).await,
-            message: None,
-        },
+        Work::Message(message) => {
+            let answer = match message.memory() {
+                Some((memory, len)) => fs.handle_held(KERNEL, &memory, len).await,
+                None => fs.handle(KERNEL, &message).await,
+            };
+            Served::Request(answer)
+        }
+        Work::Fill(fill) => Served::Request(fs.read_again(fill).await),
+        Work::Times => {
+            fs.learn_times().await;
+            Served::Times
+        }
     }
 }
 
@@ -133,10 +147,11 @@ impl<'f, T: Transport> Server<'f, T> {
             channel,
             port,
             fs,
-            buffers: Buffers::new(),
+            buffers: Buffers::new(fs.memory() / 4),
             waiting: VecDeque::new(),
             fills: [const { None }; FILLS],
             free: u32::MAX,
+            unlearnt: 0,
             phase: Phase::Starting,
         })
     }
@@ -176,14 +191,33 @@ impl<'f, T: Transport> Server<'f, T> {
         Ok(())
     }
 
+    /// How long to wait for an event at most.
+    fn patience(&mut self) -> u64 {
+        if self.phase != Phase::Serving || !self.fs.has_unlearnt() {
+            return u64::MAX;
+        }
+        self.unlearnt += 1;
+        UNLEARNT_NS
+    }
+
+    /// Begins to learn the times of changed files.
+    fn learn_times(&mut self) {
+        self.unlearnt = 0;
+        self.waiting.push_back(Work::Times);
+    }
+
     /// Waits for one message, interrupt or hang-up and takes note of it.
     fn receive(&mut self) -> Result<(), Failure> {
         self.say_what_is_kept();
+        let patience = self.patience();
+        if self.unlearnt >= UNLEARNT_EVENTS {
+            self.learn_times();
+        }
         let mut loan = [0; LOAN_MAX];
         let buffer = self.buffers.current();
         let received = match T::LENT {
-            true => self.port.receive_with_loan(buffer, &mut loan),
-            false => self.port.receive(buffer, u64::MAX).map(|r| (r, 0)),
+            true => self.port.receive_with_loan(buffer, patience, &mut loan),
+            false => self.port.receive(buffer, patience).map(|r| (r, 0)),
         };
         let came = match received {
             Ok((received, lent)) => match (received.key, received.kind) {
@@ -200,6 +234,10 @@ impl<'f, T: Transport> Server<'f, T> {
                 (_, Received::INTERRUPT) => Came::Interrupts,
                 _ => Came::HangUp,
             },
+            Err(Errno::ETIMEDOUT) => {
+                self.learn_times();
+                return Ok(());
+            }
             // The kernel keeps to the agreed size.
             Err(Errno::EMSGSIZE) => Came::TooLong,
             Err(errno) => return Err(errno).about("receive port"),
@@ -272,13 +310,11 @@ impl<'f, T: Transport> Server<'f, T> {
 
     /// Sends an answer. Its buffers are free then.
     fn finish(&mut self, served: Served<T::Buf>) {
-        let Served { answer, message } = served;
-        send(&self.channel, &answer);
-        drop(answer);
-        if let Some(message) = message {
-            self.buffers.give_back(message);
+        if let Served::Request(answer) = served {
+            send(&self.channel, &answer);
+            drop(answer);
+            self.fs.backing().freed();
         }
-        self.fs.backing().freed();
     }
 
     /// Runs one future to its end; requests that arrive meanwhile wait.

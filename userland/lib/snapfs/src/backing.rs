@@ -112,8 +112,9 @@ impl<B: AsRef<[u8]>> Answer<B> {
     }
 }
 
-/// Bytes in a [`Head`] that need no allocation.
-const INLINE: usize = 32;
+/// Bytes in a [`Head`] that need no allocation: all of an `Rput` or `Rsnap` that
+/// lists one change.
+const INLINE: usize = 64;
 
 /// The first bytes of a reply; short ones live in place.
 pub struct Head {

@@ -82,6 +82,17 @@ impl Target {
     }
 }
 
+/// Whether a write has to save blocks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Saving {
+    /// None: only the snapshot that the write becomes part of refers to them, at the
+    /// bytes written.
+    Nothing,
+    /// Those that snapshots refer to. The references of the snapshot that the write
+    /// becomes part of are set aside meanwhile.
+    Referred,
+}
+
 /// The result of applying a plan.
 struct Outcome {
     /// Bytes done, from the base of the write.
@@ -148,14 +159,11 @@ impl<B: Backing> Snapfs<B> {
         };
         let memory = RANGE + spans.len() * SPAN;
         let into = into.filter(|_| self.tables.check(memory).is_ok());
-        if let Some(Target::Old(snapshot)) = &into {
-            let versions = &mut file.state.borrow_mut().versions;
-            snapshot.references.borrow().set_aside(&spans, versions);
-        }
+        let saving = self.set_aside(file, into.as_ref(), &spans);
         let before = file.state.borrow().epoch;
         file.state.borrow_mut().changing += 1;
         let Outcome { count, failed } = self
-            .carry_out((file, open), &plan, base, into.as_ref())
+            .carry_out((file, open), &plan, base, (into.as_ref(), saving))
             .await;
         let (epoch, error) = (
             file.state.borrow().epoch,
@@ -163,15 +171,18 @@ impl<B: Backing> Snapfs<B> {
         );
         let assoc = match into {
             Some(into) => {
-                self.associate(conn, (file, open), into, &spans, (base + count, failed))
+                let target = (into, saving);
+                self.associate(conn, (file, open), target, &spans, (base + count, failed))
                     .await
             }
             None => false,
         };
-        if count > 0 || before != epoch {
-            self.learn_change(file, open.back, error).await;
-        } else {
+        if count == 0 && before == epoch {
             file.state.borrow_mut().changing -= 1;
+        } else if error.is_none() && self.learn_later(file) {
+            self.log_done(file).await;
+        } else {
+            self.learn_change(file, open.back, error).await;
         }
         match error.or(plan.error) {
             Some(errno) if count == 0 => Err(errno),
@@ -182,6 +193,22 @@ impl<B: Backing> Snapfs<B> {
                 assoc,
             }),
         }
+    }
+
+    /// Finds out whether the write of `spans` has to save blocks, and if so sets the
+    /// target's references to them aside, so that nothing is saved for it.
+    fn set_aside(&self, file: &Locked<'_>, into: Option<&Target>, spans: &[Range<u64>]) -> Saving {
+        let Some(Target::Old(snapshot)) = into else {
+            return Saving::Referred;
+        };
+        let state = &mut *file.state.borrow_mut();
+        let references = snapshot.references.borrow();
+        let alone = state.snaps == 1 && !state.versions.in_grace();
+        if alone && !references.has_beside(spans) {
+            return Saving::Nothing;
+        }
+        references.set_aside(spans, &mut state.versions);
+        Saving::Referred
     }
 
     /// Where a write begins.
@@ -253,7 +280,7 @@ impl<B: Backing> Snapfs<B> {
         &self,
         conn: &Conn,
         (file, open): (&Locked<'_>, &Open),
-        into: Target,
+        (into, saving): (Target, Saving),
         spans: &[Range<u64>],
         (until, failed): (u64, Option<Failed>),
     ) -> bool {
@@ -269,7 +296,7 @@ impl<B: Backing> Snapfs<B> {
         let epoch = {
             let state = &mut *file.state.borrow_mut();
             state.reader.get_or_insert(open.back);
-            if !new {
+            if !new && saving == Saving::Referred {
                 let references = snapshot.references.borrow();
                 references.take_back(spans, &mut state.versions);
             }
@@ -291,9 +318,10 @@ impl<B: Backing> Snapfs<B> {
         &self,
         file: &Locked<'_>,
         plan: &Plan<'_>,
-        into: Option<&Target>,
+        (into, saving): (Option<&Target>, Saving),
     ) -> Result<(), Errno> {
-        for step in &plan.steps {
+        let steps = plan.steps.iter().filter(|_| saving == Saving::Referred);
+        for step in steps {
             self.rescue(file, step.off..step.off + step.len).await?;
         }
         match into {
@@ -309,7 +337,7 @@ impl<B: Backing> Snapfs<B> {
         (file, open): (&Locked<'_>, &Open),
         plan: &Plan<'_>,
         base: u64,
-        into: Option<&Target>,
+        into: (Option<&Target>, Saving),
     ) -> Outcome {
         let mut outcome = Outcome {
             count: plan.count,

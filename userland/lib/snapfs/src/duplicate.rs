@@ -125,6 +125,8 @@ impl<B: Backing> Snapfs<B> {
                 boot: self.durable.boot,
                 old_files: RefCell::new(old_files),
             },
+            lazy: self.lazy.clone(),
+            unlearnt: self.unlearnt.clone(),
             backing,
             conns: RefCell::new(conns),
             files: known,

@@ -98,6 +98,9 @@ pub struct State {
     /// Those after the last own change or revalidation; `None`: not known, as there
     /// was no snapshot that an external writer could have broken.
     pub times: Option<Times>,
+    /// Own changes since `times` were learnt: whatever times are found next are due to
+    /// those.
+    pub unlearnt: u32,
     /// How often `times` were set, and how many own changes are under way: what
     /// a revalidation without the lock must know, or one while names are changed.
     pub seen: u64,
@@ -139,6 +142,7 @@ impl State {
         State {
             size: 0,
             times: None,
+            unlearnt: 0,
             seen: 0,
             changing: 0,
             epoch,
@@ -196,6 +200,7 @@ impl State {
     pub fn saw(&mut self, size: u64, times: Option<Times>) {
         self.size = size;
         self.times = times;
+        self.unlearnt = 0;
         self.seen += 1;
     }
 

@@ -10,7 +10,8 @@ use crate::{Answer, Backing, ConnId, Payload, Snapfs};
 use abi::Errno;
 use alloc::rc::Rc;
 use core::ops::Range;
-use ninep::{Reply, Request, decode_request};
+use ninep::consts::TREAD;
+use ninep::{Reply, Request, decode_request, peek};
 
 /// A read from the lower server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,6 +56,7 @@ impl<B: Backing> Snapfs<B> {
         msg: &[u8],
         submit: impl FnOnce(&LowerRead) -> bool,
     ) -> Option<Fill> {
+        peek(msg).filter(|(_, kind, _)| *kind == TREAD)?;
         let Ok((tag, Request::Read { fid, offset, count })) = decode_request(msg) else {
             return None;
         };

@@ -60,6 +60,7 @@ mod zeros;
 use abi::Errno;
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
+use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use ninep::ByteStr;
 use ninep::consts::NONUNAME;
@@ -67,7 +68,7 @@ use ninep::consts::NONUNAME;
 pub use backing::{Answer, Backing, ConnId, Head, Payload};
 pub use exec::{Executor, TASKS_MAX};
 pub use fill::{Fill, Filled, LowerRead};
-pub use put::WMAX;
+pub use put::{Held, WMAX};
 
 /// Bytes in a block: the unit of rescues.
 pub const BLOCK: u64 = abi::PAGE;
@@ -101,6 +102,10 @@ pub struct Snapfs<B: Backing> {
     /// The newest epoch given out.
     epoch: Cell<u64>,
     durable: durable::Durable,
+    /// See [`Options::lazy`].
+    lazy: Cell<bool>,
+    /// The files whose times are not learnt yet after own changes.
+    unlearnt: RefCell<Vec<u64>>,
     /// The number of live snapshots.
     snapshots: Cell<u32>,
     /// Blocks rescued so far.
@@ -131,6 +136,10 @@ pub struct Options {
     /// snapshots. Requests that need more are refused, with `EAGAIN` and
     /// `ENOMEM`.
     pub memory: usize,
+    /// The times of a file after an own change need not be learnt before the answer:
+    /// the owner calls [`Snapfs::learn_times`] soon after [`Snapfs::has_unlearnt`]
+    /// says so. Until then the changes of external writers to it are taken for own ones.
+    pub lazy: bool,
 }
 
 impl Default for Options {
@@ -140,6 +149,7 @@ impl Default for Options {
             lease: 0,
             boot: [0; 2],
             memory: 64 << 20,
+            lazy: false,
         }
     }
 }
@@ -200,11 +210,19 @@ impl<B: Backing> Snapfs<B> {
             tree: RefCell::default(),
             epoch: Cell::new(options.epoch),
             durable: durable::Durable::new(&options),
+            lazy: Cell::new(options.lazy),
+            unlearnt: RefCell::default(),
             snapshots: Cell::new(0),
             rescued: Cell::new(0),
             lost: Cell::new(0),
             counts_blocks: Cell::new(None),
         }
+    }
+
+    /// The memory in bytes that clients may make the server use, about: see
+    /// [`Options::memory`].
+    pub fn memory(&self) -> usize {
+        self.tables.limit() + self.staging.limit()
     }
 
     /// The lower server.

@@ -4,7 +4,7 @@ use crate::conn::{Conn, Entry, Open, Plain};
 use crate::file::{File, Locked};
 use crate::hidden::check_name;
 use crate::lower::{LowerFid, pick};
-use crate::options;
+use crate::options::{self, Check};
 use crate::serve::Replied;
 use crate::{Backing, Snapfs};
 use abi::Errno;
@@ -58,6 +58,9 @@ impl<B: Backing> Snapfs<B> {
             return Err(Errno::EOPNOTSUPP);
         }
         let asked = options::parse(aname)?;
+        if asked.options.check == Check::Always {
+            self.lazy.set(false);
+        }
         let options = asked.options;
         if let Some(saving) = asked.saving {
             self.save_at(saving).await?;

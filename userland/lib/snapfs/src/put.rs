@@ -8,6 +8,7 @@ use crate::{Backing, Snapfs};
 use abi::Errno;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
+use core::ops::Range;
 use ninep::consts::{NOFID, put};
 use ninep::{Changes, PutKind, PutOp, PutOps, Reply, Request};
 
@@ -30,11 +31,34 @@ pub fn wmax(memory: usize) -> u64 {
     (memory as u64 / STAGED_MAX).clamp(WMAX_MIN, WMAX)
 }
 
+/// The memory of a message, which lives as long as anything holds it.
+pub type Held = Rc<dyn AsRef<[u8]>>;
+
+/// The bytes that came with one message of a write.
+#[cfg_attr(feature = "duplicate", derive(Clone))]
+enum Data {
+    Copied(Vec<u8>),
+    /// They are where they came.
+    Held(Held, Range<usize>),
+}
+
+impl Data {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Data::Copied(bytes) => bytes,
+            Data::Held(memory, bytes) => {
+                let memory: &[u8] = (**memory).as_ref();
+                memory.get(bytes.clone()).unwrap_or_default()
+            }
+        }
+    }
+}
+
 /// The bytes of a write, in pieces as they came.
 #[derive(Clone, Copy)]
 pub struct Bytes<'a> {
     current: &'a [u8],
-    later: &'a [Vec<u8>],
+    later: &'a [Data],
 }
 
 impl<'a> Bytes<'a> {
@@ -45,7 +69,7 @@ impl<'a> Bytes<'a> {
     }
 
     /// In several.
-    fn several(later: &'a [Vec<u8>]) -> Bytes<'a> {
+    fn several(later: &'a [Data]) -> Bytes<'a> {
         let current = &[];
         Bytes { current, later }
     }
@@ -56,7 +80,7 @@ impl<'a> Bytes<'a> {
         while self.current.is_empty()
             && let [first, rest @ ..] = self.later
         {
-            (self.current, self.later) = (first, rest);
+            (self.current, self.later) = (first.as_slice(), rest);
         }
         let (now, left) = self.current.split_at(self.current.len().min(most));
         self.current = left;
@@ -85,7 +109,7 @@ pub struct Staged {
     off: u64,
     ops: Vec<PutOp>,
     /// One piece for each message: nothing is copied when more comes.
-    data: Vec<Vec<u8>>,
+    data: Vec<Data>,
     /// Bytes in them.
     len: u64,
     /// One commit takes no more; the write will be short.
@@ -101,6 +125,9 @@ struct Piece<'a> {
     off: u64,
     ops: PutOps<'a>,
     data: &'a [u8],
+    /// The memory of the message, if it can be held: `data` are the last bytes of the
+    /// message, which has this length.
+    memory: Option<(&'a Held, usize)>,
 }
 
 impl Staged {
@@ -124,16 +151,35 @@ impl Staged {
         let ops = piece.ops.len();
         let bytes = piece.data.len() + ops * size_of::<PutOp>();
         self.share.grow(bytes).map_err(|_| Errno::EAGAIN)?;
-        let mut data = Vec::new();
-        reserve(&mut data, piece.data.len())?;
         self.ops.try_reserve(ops).map_err(|_| Errno::ENOMEM)?;
         self.data.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-        let added = self.add_ops(piece, wmax, &mut data);
+        let taken = self.add_ops(piece, wmax)?;
+        let data = self.take(piece, taken)?;
         self.data.push(data);
-        added
+        Ok(())
     }
 
-    fn add_ops(&mut self, piece: &Piece<'_>, wmax: u64, data: &mut Vec<u8>) -> Result<(), Errno> {
+    /// The first `len` bytes of a message's data. Its memory is held where they are half
+    /// of it and more, and there is room for all of it; otherwise a client could make
+    /// the server hold much for few bytes.
+    fn take(&mut self, piece: &Piece<'_>, len: usize) -> Result<Data, Errno> {
+        let data = piece.data.get(..len).ok_or(Errno::EINVAL)?;
+        if let Some((memory, end)) = piece.memory
+            && let Some(start) = end.checked_sub(piece.data.len())
+            && let Some(rest) = (**memory).as_ref().len().checked_sub(piece.data.len())
+            && len >= rest
+            && self.share.grow(rest).is_ok()
+        {
+            return Ok(Data::Held(memory.clone(), start..start + len));
+        }
+        let mut copy = Vec::new();
+        reserve(&mut copy, len)?;
+        copy.extend_from_slice(data);
+        Ok(Data::Copied(copy))
+    }
+
+    /// Returns the number of bytes that belong to the operations added.
+    fn add_ops(&mut self, piece: &Piece<'_>, wmax: u64) -> Result<usize, Errno> {
         let mut at = 0;
         for mut op in piece.ops.iter() {
             let end = self.ops.last().map_or(0, |last| last.off + last.len);
@@ -148,13 +194,11 @@ impl Staged {
             if op.kind == PutKind::Data {
                 self.full |= op.len > room;
                 op.len = op.len.min(room);
-                let bytes = piece.data.get(at..at + op.len as usize);
-                data.extend_from_slice(bytes.ok_or(Errno::EINVAL)?);
                 (at, self.len) = (at + op.len as usize, self.len + op.len);
             }
             self.ops.push(op);
         }
-        Ok(())
+        Ok(at)
     }
 }
 
@@ -164,6 +208,7 @@ impl<B: Backing> Snapfs<B> {
         &self,
         conn: &Conn,
         request: &Request<'_>,
+        memory: Option<(&Held, usize)>,
         changed: &'r mut Vec<(u64, u64)>,
     ) -> Result<Reply<'r>, Errno> {
         let &Request::Put {
@@ -185,6 +230,7 @@ impl<B: Backing> Snapfs<B> {
             off,
             ops,
             data,
+            memory,
         };
         conn.writes
             .borrow_mut()

@@ -48,6 +48,9 @@ impl References {
         versions: &mut Versions,
         freed: impl FnMut(Slot, u64),
     ) {
+        if self.renew(bytes, epoch, versions) {
+            return;
+        }
         let before: Vec<_> = self.spans.touching(bytes.clone()).collect();
         self.spans.replace(bytes.clone(), epoch);
         let after: Vec<_> = self.spans.touching(bytes.clone()).collect();
@@ -59,6 +62,39 @@ impl References {
         }
         let gone = before.iter().filter_map(|span| span.clip(bytes));
         versions.sweep(gone.map(|gone| (blocks_of(&gone), gone.value)), freed);
+    }
+
+    /// Moves the one reference to exactly `bytes` to `epoch`, if no version can
+    /// become unreachable by that; returns true if it did.
+    fn renew(&mut self, bytes: &Range<u64>, epoch: Option<Epoch>, versions: &mut Versions) -> bool {
+        let touching = {
+            let mut touching = self.spans.touching(bytes.clone());
+            [touching.next(), touching.next()]
+        };
+        let ([Some(only), None], Some(epoch)) = (touching, epoch) else {
+            return false;
+        };
+        if only.range() != *bytes || !versions.is_empty() {
+            return false;
+        }
+        let blocks = blocks_of(&only);
+        self.spans.replace(bytes.clone(), Some(epoch));
+        versions.refer(&blocks, epoch);
+        versions.unrefer(&blocks, only.value);
+        true
+    }
+
+    /// Returns true if there is a reference to bytes beside those of `written`, in
+    /// blocks that they touch.
+    pub fn has_beside(&self, written: &[Range<u64>]) -> bool {
+        written.iter().any(|bytes| {
+            let touched = blocks(bytes);
+            let before = touched.start * BLOCK..bytes.start;
+            let after = bytes.end..touched.end * BLOCK;
+            [before, after]
+                .into_iter()
+                .any(|beside| !beside.is_empty() && self.spans.first(beside).is_some())
+        })
     }
 
     /// The references to `written`: whole, and without those bytes.

@@ -14,6 +14,9 @@ use alloc::boxed::Box;
 use ninep::Attr;
 use ninep::consts::getattr;
 
+/// Own changes of a file until its times are learnt in any case.
+const UNLEARNT_MAX: u32 = 64;
+
 impl State {
     /// Whatever ctime is found is snapfs's own doing.
     pub fn forget_ctime(&mut self) {
@@ -24,6 +27,9 @@ impl State {
 
     /// Returns true if the file has the known size and times.
     fn is_as_known(&self, attr: &Attr) -> bool {
+        if self.unlearnt > 0 {
+            return self.size == attr.size;
+        }
         let found = Times::from(attr);
         // While snapfs changes names itself ctime is no proof.
         let unproven = |known: &Times| known.ctime.is_none() || self.changing > 0;
@@ -47,7 +53,9 @@ impl<B: Backing> Snapfs<B> {
             return Ok(None);
         };
         if file.state.borrow().is_as_known(&attr) {
-            file.state.borrow_mut().times = Some(Times::from(&attr));
+            let state = &mut *file.state.borrow_mut();
+            state.times = Some(Times::from(&attr));
+            state.unlearnt = 0;
             return Ok(Some(attr));
         }
         Box::pin(self.check_reader(file, (fid, &attr))).await?;
@@ -205,6 +213,52 @@ impl<B: Backing> Snapfs<B> {
             state.changing -= 1;
         }
         self.log_done(file).await;
+    }
+
+    /// Ends a successful own change as [`Snapfs::learn_change`] does, but puts off
+    /// learning the times, if the owner of the server has them learnt soon
+    /// ([`Snapfs::learn_times`]). Returns true if so.
+    pub(crate) fn learn_later(&self, file: &Locked<'_>) -> bool {
+        let state = &mut *file.state.borrow_mut();
+        let known = state.snaps > 0 && state.times.is_some();
+        if !known || !self.lazy.get() || state.unlearnt >= UNLEARNT_MAX || self.durable.is_kept() {
+            return false;
+        }
+        if state.unlearnt == 0 {
+            self.unlearnt.borrow_mut().push(file.path);
+        }
+        state.unlearnt += 1;
+        state.changing -= 1;
+        true
+    }
+
+    /// Returns true if [`Snapfs::learn_times`] is to be called soon.
+    #[inline]
+    pub fn has_unlearnt(&self) -> bool {
+        !self.unlearnt.borrow().is_empty()
+    }
+
+    /// Learns the times of files after own changes where that was put off
+    /// ([`crate::Options::lazy`]): from now on changes by external writers show.
+    pub async fn learn_times(&self) {
+        let paths = core::mem::take(&mut *self.unlearnt.borrow_mut());
+        for path in paths {
+            let Some(file) = self.known_file(path) else {
+                continue;
+            };
+            {
+                let file = &file.lock().await;
+                let (reader, unlearnt) = {
+                    let state = file.state.borrow();
+                    (state.reader, state.unlearnt)
+                };
+                if let Some(reader) = reader.filter(|_| unlearnt > 0) {
+                    // If it cannot be looked at now, the next look learns them.
+                    let _ = self.revalidate(file, reader).await;
+                }
+            }
+            self.done_with(file).await;
+        }
     }
 
     /// A name of the file is about to be given, moved or taken away, which moves

@@ -3,7 +3,7 @@
 use crate::backing::{Answer, Head, Payload};
 use crate::commit::Put;
 use crate::conn::{Conn, Entry, Open, Turn};
-use crate::put::Bytes;
+use crate::put::{Bytes, Held};
 use crate::{Backing, ConnId, Snapfs};
 use abi::Errno;
 use alloc::boxed::Box;
@@ -65,6 +65,23 @@ impl<B: Backing> Snapfs<B> {
     /// a connection must be first polled in the order they came; the answers
     /// may be sent in any order in which the futures end.
     pub async fn handle(&self, conn: ConnId, msg: &[u8]) -> Answer<B::Buf> {
+        self.handle_in(conn, msg, None).await
+    }
+
+    /// The same for a message of `len` bytes at the front of memory that can be held:
+    /// what is staged of it stays there.
+    pub async fn handle_held(&self, conn: ConnId, memory: &Held, len: usize) -> Answer<B::Buf> {
+        let msg: &[u8] = (**memory).as_ref();
+        let msg = msg.get(..len).unwrap_or(msg);
+        self.handle_in(conn, msg, Some((memory, msg.len()))).await
+    }
+
+    async fn handle_in(
+        &self,
+        conn: ConnId,
+        msg: &[u8],
+        memory: Option<(&Held, usize)>,
+    ) -> Answer<B::Buf> {
         let (tag, request) = match decode_request(msg) {
             Ok(decoded) => decoded,
             Err(_) => {
@@ -80,7 +97,7 @@ impl<B: Backing> Snapfs<B> {
                 self.answer_read(&conn, tag, (fid, offset, count)).await
             }
             request => {
-                let mut served = Box::pin(self.serve(&conn, (tag, turn), &request));
+                let mut served = Box::pin(self.serve(&conn, (tag, turn), (&request, memory)));
                 let served = poll_fn(|context| {
                     self.now_served.set((conn.id.get(), turn));
                     served.as_mut().poll(context)
@@ -152,7 +169,7 @@ impl<B: Backing> Snapfs<B> {
         &self,
         conn: &Conn,
         (tag, turn): (u16, Turn),
-        request: &Request<'_>,
+        (request, memory): (&Request<'_>, Option<(&Held, usize)>),
     ) -> Result<Answer<B::Buf>, Errno> {
         let (mut qids, mut changed) = (Vec::new(), Vec::new());
         let reply = match *request {
@@ -204,7 +221,10 @@ impl<B: Backing> Snapfs<B> {
             Request::Session { .. }
             | Request::Snap { .. }
             | Request::Put { .. }
-            | Request::Trim { .. } => self.serve_snaps(conn, request, &mut changed).await,
+            | Request::Trim { .. } => {
+                self.serve_snaps(conn, (request, memory), &mut changed)
+                    .await
+            }
             _ => return self.pass_on(conn, tag, request).await,
         };
         Ok(whole(tag, &reply?))
@@ -214,14 +234,14 @@ impl<B: Backing> Snapfs<B> {
     async fn serve_snaps<'r>(
         &self,
         conn: &Conn,
-        request: &Request<'_>,
+        (request, memory): (&Request<'_>, Option<(&Held, usize)>),
         changed: &'r mut Vec<(u64, u64)>,
     ) -> Result<Reply<'r>, Errno> {
         match *request {
             _ if !conn.snaps.get() => Err(Errno::EOPNOTSUPP),
             Request::Session { session } => self.session(conn, session).await,
             Request::Snap { .. } => self.take_snapshot(conn, request, changed).await,
-            Request::Put { .. } => self.put(conn, request, changed).await,
+            Request::Put { .. } => self.put(conn, request, memory, changed).await,
             Request::Trim { snapfid, ranges } => {
                 let Entry::Snap(snapshot) = conn.get(snapfid)? else {
                     return Err(Errno::EBADF);

@@ -63,7 +63,13 @@ impl Zeros {
     }
 
     fn set(&mut self, range: Range<u64>, known: Option<()>) {
+        if range.is_empty() {
+            return;
+        }
         let before: u64 = self.ranges.over(range.clone()).map(|span| span.len()).sum();
+        if known.is_none() && before == 0 {
+            return;
+        }
         let after = known.map_or(0, |()| range.end.saturating_sub(range.start));
         self.total = self.total - before + after;
         self.ranges.replace(range, known);

@@ -1,6 +1,4 @@
 //! The lower server at the other end of a channel.
-use alloc::rc::Rc;
-use alloc::vec::Vec;
 use core::cell::RefCell;
 use ninep::consts::READ_HEAD;
 use ninep::{Request, Shape};
@@ -14,8 +12,6 @@ const HEAD: usize = 4096;
 pub struct Channel {
     /// `None` when there is no server any more.
     channel: RefCell<Option<File>>,
-    /// Replies that are not needed any more.
-    spent: Rc<RefCell<Vec<Message>>>,
 }
 
 impl Channel {
@@ -25,28 +21,17 @@ impl Channel {
         port.add(&channel, BELOW).about(Channel::NAME)?;
         Ok(Channel {
             channel: RefCell::new(Some(channel)),
-            spent: Rc::default(),
         })
     }
 }
 
-/// A message, whose buffer is used again.
-pub struct Reply {
-    /// `None` only while it is dropped.
-    message: Option<Message>,
-    spent: Rc<RefCell<Vec<Message>>>,
-}
+/// A message in its buffer.
+pub struct Reply(Message);
 
 impl AsRef<[u8]> for Reply {
     #[inline]
     fn as_ref(&self) -> &[u8] {
-        self.message.as_deref().unwrap_or_default()
-    }
-}
-
-impl Drop for Reply {
-    fn drop(&mut self) {
-        self.spent.borrow_mut().extend(self.message.take());
+        &self.0
     }
 }
 
@@ -100,14 +85,8 @@ impl Link for Channel {
         buffers: &mut Buffers,
         mut each: impl FnMut(Event<Reply>),
     ) -> Result<(), Failure> {
-        for message in self.spent.borrow_mut().drain(..) {
-            buffers.give_back(message);
-        }
         match came {
-            Came::Message(len) => each(Event::Reply(Reply {
-                message: Some(buffers.message(len)),
-                spent: self.spent.clone(),
-            })),
+            Came::Message(len) => each(Event::Reply(Reply(buffers.message(len)))),
             Came::TooLong => each(Event::HungUp(Errno::EPROTO)),
             Came::HangUp => each(Event::HungUp(Errno::EIO)),
             // None were asked for.

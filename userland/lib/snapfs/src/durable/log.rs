@@ -54,7 +54,7 @@ pub(super) struct Tail {
 
 impl Log {
     /// Returns true if events must be logged.
-    fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.tail.get().is_some()
     }
 }

@@ -57,6 +57,11 @@ impl Durable {
         self.sessions.lease > 0
     }
 
+    /// Returns true if anything about files outlives this server.
+    pub fn is_kept(&self) -> bool {
+        self.has_leases() || self.log.is_open()
+    }
+
     /// Sessions with a lease.
     pub fn sessions(&self) -> usize {
         self.sessions.len()

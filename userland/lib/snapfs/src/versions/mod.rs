@@ -543,6 +543,11 @@ impl Versions {
         refs * ENTRY + versions * VERSION + self.news.len() * size_of::<News>()
     }
 
+    /// Returns true if no block has a version.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// Runs, for tests and counters.
     pub fn len(&self) -> usize {
         self.count

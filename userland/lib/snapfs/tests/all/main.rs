@@ -4,6 +4,7 @@
 mod common;
 
 mod changes;
+mod cheap;
 mod concurrent;
 mod crash;
 mod edges;
