@@ -262,18 +262,25 @@ impl Segment {
         }
         // By place in the run: pages that are resident now, and that sleep on.
         let (mut here, mut left) = (0_u64, 0_u64);
-        self.overlay
-            .update(m, Pages::Present, run.pages.clone(), |_, page, state| {
-                if page == touched || state != PageState::Filling(ticket) {
-                    return state;
-                }
-                if page < end {
-                    here |= run.bit(page);
-                    return PageState::Resident(run.frame(page));
-                }
-                left |= run.bit(page);
-                PageState::Absent
-            });
+        let filling = PageState::Filling(ticket);
+        let came = run.pages.start..end.clamp(run.pages.start, run.pages.end);
+        self.overlay.turn(m, came.clone(), filling, |page| {
+            (page != touched).then(|| {
+                here |= run.bit(page);
+                PageState::Resident(run.frame(page))
+            })
+        });
+        let asleep = came.end..run.pages.end;
+        if !asleep.is_empty() {
+            self.overlay
+                .update(m, Pages::Present, asleep, |_, page, state| {
+                    if page == touched || state != filling {
+                        return state;
+                    }
+                    left |= run.bit(page);
+                    PageState::Absent
+                });
+        }
         for page in run.pages.clone().filter(|page| *page != touched) {
             if here & run.bit(page) != 0 {
                 continue;

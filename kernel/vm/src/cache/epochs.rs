@@ -97,6 +97,40 @@ impl Epochs {
     }
 }
 
+/// The epochs of pages in a row, looked up once where they are the same.
+#[derive(Debug)]
+pub struct Row<'e> {
+    epochs: &'e Epochs,
+    epoch: u64,
+    /// The pages that are at it.
+    pages: Range<u64>,
+}
+
+impl<'e> Row<'e> {
+    /// Of a snapshot's file.
+    pub const fn of(epochs: &'e Epochs) -> Row<'e> {
+        Row {
+            epochs,
+            epoch: 0,
+            pages: 0..0,
+        }
+    }
+
+    /// The file and number of the page at `soff`, and at which epoch it is.
+    #[inline]
+    pub(super) fn page_at(&mut self, soff: u64) -> Option<(FileId, u64, u64)> {
+        if !soff.is_multiple_of(PAGE) {
+            return None;
+        }
+        let page = soff / PAGE;
+        if !self.pages.contains(&page) {
+            let (end, epoch) = self.epochs.from(page)?;
+            (self.epoch, self.pages) = (epoch, page..end);
+        }
+        Some((self.epochs.file?, page, self.epoch))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::history::Changes;
@@ -131,6 +165,21 @@ mod tests {
         e.set(10 * P..11 * P, 2, &history(&[(2, 10 * P..11 * P)]));
         assert!((0..100).all(|page| e.at(page) == Some(2)));
         assert_eq!(e.bytes.len(), 1);
+    }
+
+    #[test]
+    fn a_row_of_pages_is_at_the_epochs_of_each() {
+        let mut e = Epochs::of(Some(FileId(7)));
+        e.set(100..9 * P + 100, 1, &history(&[]));
+        e.set(3 * P + 100..5 * P - 100, 2, &history(&[(2, 3 * P..5 * P)]));
+        for order in [[0, 1, 2, 3, 4, 5, 8, 9, 10], [10, 9, 8, 5, 4, 3, 2, 1, 0]] {
+            let mut row = Row::of(&e);
+            for page in order {
+                let there = e.at(page).map(|epoch| (FileId(7), page, epoch));
+                assert_eq!(row.page_at(page * P), there, "page {page}");
+            }
+            assert_eq!(row.page_at(P + 1), None);
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ use core::ops::Range;
 use crate::{Frame, PAGE};
 use history::History;
 
-pub use epochs::Epochs;
+pub use epochs::{Epochs, Row};
 pub use history::Changes;
 
 /// A file with snapshots.
@@ -202,7 +202,12 @@ impl Cache {
     /// A frame with the page at `soff` of that snapshot.
     #[inline]
     pub fn find(&mut self, epochs: &Epochs, soff: u64) -> Option<Frame> {
-        let (id, page, epoch) = page_at(epochs, soff)?;
+        self.find_in(&mut Row::of(epochs), soff)
+    }
+
+    #[inline]
+    fn find_in(&mut self, row: &mut Row<'_>, soff: u64) -> Option<Frame> {
+        let (id, page, epoch) = row.page_at(soff)?;
         self.find_page(id, page, epoch)
     }
 
@@ -259,7 +264,11 @@ impl Cache {
         if none.is_none_or(|file| file.frames == 0) {
             return pages;
         }
-        let there = |page: &u64| self.find(epochs, soff.wrapping_add(page * PAGE)).is_some();
+        let mut row = Row::of(epochs);
+        let there = |page: &u64| {
+            let soff = soff.wrapping_add(page * PAGE);
+            self.find_in(&mut row, soff).is_some()
+        };
         (0..pages).find(there).unwrap_or(pages)
     }
 
@@ -268,7 +277,8 @@ impl Cache {
     #[doc(hidden)]
     pub fn is_good(&mut self, frame: Frame, epochs: &Epochs, soff: u64) -> bool {
         let here = self.entry(frame.0);
-        page_at(epochs, soff).is_some_and(|(id, page, epoch)| {
+        let there = Row::of(epochs).page_at(soff);
+        there.is_some_and(|(id, page, epoch)| {
             here.is_some_and(|entry| {
                 (entry.file, entry.page) == (id.0, page) && self.valid(frame.0, entry, epoch)
             })
@@ -278,10 +288,15 @@ impl Cache {
     /// Offers a frame whose content is, and stays, the page at `soff` of the
     /// snapshot.
     pub fn insert(&mut self, epochs: &Epochs, soff: u64, frame: Frame) -> Kept {
-        let Some((id, page, epoch)) = page_at(epochs, soff) else {
+        self.insert_in(&mut Row::of(epochs), soff, frame)
+    }
+
+    /// The same for one of several pages in a row.
+    pub fn insert_in(&mut self, row: &mut Row<'_>, soff: u64, frame: Frame) -> Kept {
+        let Some((id, page, epoch)) = row.page_at(soff) else {
             return Kept::No;
         };
-        if let Some(other) = self.find(epochs, soff) {
+        if let Some(other) = self.find_page(id, page, epoch) {
             return match other == frame {
                 true => Kept::Yes,
                 false => Kept::Other(other),
@@ -345,16 +360,6 @@ impl Cache {
             }
         }
     }
-}
-
-/// The file and number of the page at `soff`, and at which epoch it is.
-#[inline]
-fn page_at(epochs: &Epochs, soff: u64) -> Option<(FileId, u64, u64)> {
-    if !soff.is_multiple_of(PAGE) {
-        return None;
-    }
-    let page = soff / PAGE;
-    Some((epochs.file?, page, epochs.at(page)?))
 }
 
 /// Operations on files.

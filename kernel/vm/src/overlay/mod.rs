@@ -326,6 +326,34 @@ impl Overlay {
         count
     }
 
+    /// Gives pages of one leaf that are in the state `from` the state that `f` says, if it
+    /// says one. Both are states of clean pages, so that no mark changes.
+    pub fn turn<M: Memory>(
+        &mut self,
+        m: &mut M,
+        pages: Range<u64>,
+        from: PageState,
+        mut f: impl FnMut(u64) -> Option<PageState>,
+    ) {
+        let Some(leaf) = self.leaf(m, pages.start) else {
+            return;
+        };
+        let old = from.encode();
+        debug_assert!(old != 0 && !from.is_own(), "marks stay as they are");
+        for page in pages {
+            let at = index(page, 0);
+            if m.entry(leaf.child.node, at) != old {
+                continue;
+            }
+            if let Some(state) = f(page) {
+                debug_assert!(!state.is_own(), "marks stay as they are");
+                let new = state.encode();
+                m.set_entry(leaf.child.node, at, new);
+                pass_on(m, Owner::new(self.number, page), old, new);
+            }
+        }
+    }
+
     /// The pages that share the leaf of a page.
     pub const fn leaf_of(page: u64) -> Range<u64> {
         let first = page >> FAN_BITS << FAN_BITS;

@@ -245,3 +245,35 @@ fn a_walk_over_own_pages_does_not_see_the_others() {
     assert!(seen < 2000, "{seen} entries of {} leaves", pages / 512);
     assert_eq!(overlay.next(&m, Pages::Own, 0..pages), None);
 }
+
+#[test]
+fn pages_of_a_leaf_turn_from_one_state_and_no_other() {
+    let (mut m, mut overlay) = (TestMemory::default(), Overlay::new(2048));
+    let mut random = random(3);
+    for page in 0..1024 {
+        let state = match random(4) {
+            0 => continue,
+            1 => PageState::Filling(Ticket(7)),
+            2 => PageState::Filling(Ticket(8)),
+            _ => some_state(random(6), 9),
+        };
+        overlay.set(&mut m, page, state).unwrap();
+    }
+    let (from, populated) = (PageState::Filling(Ticket(7)), overlay.populated());
+    let before: Vec<PageState> = (0..1024).map(|page| overlay.get(&m, page)).collect();
+    overlay.turn(&mut m, 520..560, from, |page| {
+        (page != 530).then_some(PageState::Resident(Frame(page as u32)))
+    });
+    for (page, before) in (0..).zip(before) {
+        let turned = (520..560).contains(&page) && page != 530 && before == from;
+        let wanted = match turned {
+            true => PageState::Resident(Frame(page as u32)),
+            false => before,
+        };
+        assert_eq!(overlay.get(&m, page), wanted, "page {page}");
+    }
+    assert_eq!(overlay.populated(), populated);
+    check_marks(&m, overlay.root.unwrap(), overlay.top_shift());
+    // A leaf that is not there has no such page.
+    overlay.turn(&mut m, 1536..1540, from, |_| panic!("no page"));
+}
