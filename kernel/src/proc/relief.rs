@@ -151,5 +151,8 @@ fn of_account(account: AccountId, fits: impl Fn(&Process) -> bool) -> Option<Arc
     let of_account = |process: &Process| process.seat.account() == account;
     table::all()
         .filter(|process| of_account(process) && may_end(process) && fits(process))
-        .max_by_key(|process| process.space.lock().view.pages.mapped() + in_swap(process).0)
+        .max_by_key(|process| {
+            let mapped = process.space.lock().view.pages.mapped();
+            mapped + in_swap(process).0
+        })
 }
