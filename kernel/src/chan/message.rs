@@ -72,6 +72,13 @@ impl Spare {
         block
     }
 
+    /// Returns true if there may be one more block, which is counted.
+    fn count_one(&mut self) -> bool {
+        let more = self.made < SPARE;
+        self.made += usize::from(more);
+        more
+    }
+
     fn give(&mut self, block: Box<Block>) {
         if let Some(place) = self.list.get_mut(self.len) {
             *place = Some(block);
@@ -92,10 +99,10 @@ fn new_block() -> Result<Box<Block>, Errno> {
         taken: 0,
         spare,
     };
-    if BLOCKS.lock().made < SPARE
+    // Counted before it can be dropped.
+    if BLOCKS.lock().count_one()
         && let Ok(new) = frames::for_all(|| new_box(block(true)))
     {
-        BLOCKS.lock().made += 1;
         return Ok(new);
     }
     Ok(new_box(block(false))?)
