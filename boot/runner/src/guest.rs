@@ -28,6 +28,9 @@ pub const MEMORY: &str = "2G";
 /// a line of the options with this key.
 const COMMAND: &str = "command";
 
+/// The program that is needed only where there is swap.
+const SWAP_SERVER: &str = "swapfs";
+
 /// A gdb for a guest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Debugger {
@@ -343,7 +346,9 @@ impl Guest {
         bundle.add("options", lines.collect::<String>().as_bytes())?;
         for (name, path) in &guests.programs {
             // The guest keeps the bundle in its memory.
-            if path.exists() && (!guests.tests.contains(name) || self.has_test(name)) {
+            let tests = !guests.tests.contains(name) || self.has_test(name);
+            let swaps = name != SWAP_SERVER || swap.option().is_some();
+            if path.exists() && tests && swaps {
                 bundle.add_stripped(&format!("bin/{name}"), path)?;
             }
         }
