@@ -14,7 +14,7 @@ use crate::{Count, Frame, Host, Memory, PageState, Place, RUN_MAX, Segment, Swap
 
 /// Pages of a block that are in frames, from which on the rest of it comes along: so
 /// many alone cost as much as the block.
-const DENSE: u32 = 6;
+const DENSE: u32 = 4;
 /// The same where blocks that came earlier were hardly used.
 const DENSE_WASTED: u32 = 24;
 
@@ -67,7 +67,10 @@ impl Segment {
             let block = (first..first + WINDOW_MAX).filter(here).count() as u32;
             Near {
                 blocks: 0,
-                block: if block < enough { 0 } else { block },
+                block: match block < enough {
+                    true => 0,
+                    false => WINDOW_MAX as u32,
+                },
             }
         })
     }
