@@ -300,13 +300,18 @@ impl Tap {
         notify(port);
     }
 
-    fn attach(&self, port: Receiver) -> Result<(), Errno> {
-        let side = &mut self.channel.sides.lock()[self.side];
+    /// `EBUSY` if the side has a port or a client.
+    fn check_free(&self) -> Result<(), Errno> {
+        let side = &self.channel.sides.lock()[self.side];
         let has_port = side.port.as_ref().is_some_and(Receiver::is_there);
-        if self.channel.clients[self.side].is_completed() || has_port {
-            return Err(Errno::EBUSY);
+        match self.channel.clients[self.side].is_completed() || has_port {
+            true => Err(Errno::EBUSY),
+            false => Ok(()),
         }
-        side.port = Some(port);
-        Ok(())
+    }
+
+    /// From now on the port receives for the side, which is free.
+    fn attach(&self, port: Receiver) {
+        self.channel.sides.lock()[self.side].port = Some(port);
     }
 }

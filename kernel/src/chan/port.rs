@@ -119,13 +119,10 @@ impl Port {
     /// Messages for `end` are received here from now on.
     pub fn add_channel(self: &Arc<Port>, end: &End, key: u64) -> Result<(), Errno> {
         let tap = &end.0;
+        tap.check_free()?;
         let source = self.add(key, EventSource::Channel(tap.clone()))?;
         let port = Arc::downgrade(self);
-        let attached = tap.attach(Receiver { port, source });
-        if attached.is_err() {
-            self.state.lock().sources.pop();
-        }
-        attached?;
+        tap.attach(Receiver { port, source });
         self.wake(source);
         Ok(())
     }
