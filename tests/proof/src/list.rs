@@ -34,8 +34,8 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         drops: "invariant 3: stores do not touch associations",
         file: "kernel/vm/src/segment.rs",
-        from: "        if m.make_exclusive(old) {\n            m.map(page, old, true)?;",
-        to: "        if m.make_exclusive(old) {\n            self.extents.reserve()?;\n            self.extents.replace(page * PAGE..(page + 1) * PAGE, None);\n            m.map(page, old, true)?;",
+        from: "        if m.make_exclusive(old) {\n            m.allow_stores(page, old)?;",
+        to: "        if m.make_exclusive(old) {\n            self.extents.reserve()?;\n            self.extents.replace(page * PAGE..(page + 1) * PAGE, None);\n            m.allow_stores(page, old)?;",
         package: "model-tests",
         target: "rules",
         test: "stores_and_writing_back_in_place_leave_the_associations_as_they_are",
@@ -205,8 +205,8 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         drops: "invariant 12: who is about to write a frame takes it from those who may find it",
         file: "kernel/vm/src/segment.rs",
-        from: "        if m.make_exclusive(old) {\n            m.map(page, old, true)?;",
-        to: "        if !m.shared(old) {\n            m.map(page, old, true)?;",
+        from: "        if m.make_exclusive(old) {\n            m.allow_stores(page, old)?;",
+        to: "        if !m.shared(old) {\n            m.allow_stores(page, old)?;",
         package: "model-tests",
         target: "rules",
         test: "a_store_of_one_reader_is_never_seen_by_the_other",
@@ -223,8 +223,8 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         drops: "invariant 12: a frame is stored to only while nobody else refers to it",
         file: "kernel/vm/src/segment.rs",
-        from: "        if m.make_exclusive(old) {\n            m.map(page, old, true)?;",
-        to: "        if m.make_exclusive(old) || true {\n            m.map(page, old, true)?;",
+        from: "        if m.make_exclusive(old) {\n            m.allow_stores(page, old)?;",
+        to: "        if m.make_exclusive(old) || true {\n            m.allow_stores(page, old)?;",
         package: "model-tests",
         target: "rules",
         test: "a_store_after_a_fork_is_the_storing_sides_alone",

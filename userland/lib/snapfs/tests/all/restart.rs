@@ -269,6 +269,8 @@ fn epochs_are_never_used_again_over_a_restart() {
     }
 }
 
+/// Steps are short with the feature, as in every run of all tests.
+#[cfg(feature = "duplicate")]
 #[test]
 fn a_long_log_is_written_anew_in_steps_and_remembers_everything() {
     let fs = start(lower_host(), options(0));
