@@ -83,7 +83,7 @@ impl<'a> Moment<'a> {
             Moment::Live(remote) => read_remote(remote, offset, sink),
             Moment::Snapshot(taken) if offset >= taken.end => Ok(0),
             Moment::Snapshot(taken) => {
-                read_snapshot(taken.snap, offset, sink).map_err(vm::in_a_call)
+                read_snapshot(taken.snap, offset, sink.into()).map_err(vm::in_a_call)
             }
         }
     }

@@ -68,7 +68,7 @@ pub fn read_remote(file: &Remote, offset: u64, sink: impl Into<Sink>) -> Result<
 }
 
 /// Reads from a snapshot in one message.
-pub fn read_snapshot(snap: SnapId, offset: u64, sink: impl Into<Sink>) -> Result<usize, Errno> {
+pub fn read_snapshot(snap: SnapId, offset: u64, sink: Sink) -> Result<usize, Errno> {
     let site = snapshots::site(snap).ok_or(Errno::ESTALE)?;
     site.mount.read(site.snapfid, offset, sink)
 }

@@ -93,7 +93,7 @@ mkdir in; ln -s ../a in/l; cp -r in /tmp/in; readlink /tmp/in/l; mv in/l /tmp/in
 ls ../in; ls -d ../in ..; ls -a ../in/tree; ls -l ../in/empty | wc -w; ls no-such; echo $?; ls ../in > list; wc list
 
 ## mem
-mem > all; echo $?; head -n 1 all | wc -l; grep -c total all; mem $$ | grep -c stack; mem 99999; echo $?; mem -x > /dev/null; echo $?
+mem > all; echo $?; head -n 1 all | wc -l; grep -c total all; mem $$ | grep -c stack; mem 99999; echo $?; mem -x > /dev/null; echo $?; rm all
 
 ## mkdir
 mkdir a a/b; echo $?; mkdir a; echo $?; mkdir -p a/b/c/d a; echo $?; mkdir no/d; echo $?; ls a/b

@@ -318,8 +318,10 @@ pub(super) fn in_another_account(body: impl FnOnce(&dyn Fn()) -> Verdict) -> Res
     match process::fork_with(rfork::NOTES)? {
         Fork::Parent(pid) => {
             drop(told);
-            same("bytes", tell.read(&mut [0])?, 1)?;
-            Ok(pid)
+            match tell.read(&mut [0])? {
+                0 => Err(Why(process::wait_for(pid)?.text().into())),
+                _ => Ok(pid),
+            }
         }
         Fork::Child => {
             drop(tell);
@@ -339,14 +341,12 @@ fn part() -> Verdict {
     let segment = dirty(3, PAGES)?;
     let greedy = in_another_account(|ready| {
         const PART: usize = 500;
-        let mut kept = vec![];
-        for _ in 0..20 {
-            let part = dirty(4, PART)?;
-            let result = part.page_out(0, PART * PG);
-            kept.push(part);
+        let much = dirty(4, 20 * PART)?;
+        for part in 0..20 {
+            let result = much.page_out(part * PART * PG, PART * PG);
             if result.is_err() {
                 fails("its part", result, Errno::ENOSPC)?;
-                ensure!(kept.len() > 8, "only {} pages", kept.len() * PART);
+                ensure!(part > 8, "only {} pages", part * PART);
                 ready();
                 rt::sys::sleep(u64::MAX / 4)?;
             }
