@@ -60,9 +60,9 @@ pub const LIST: &[Mutation] = &[
     },
     Mutation {
         drops: "invariant 5: so is its part for a neighbour that was replaced meanwhile",
-        file: "kernel/vm/src/fill.rs",
-        from: "if page == touched || state != PageState::Filling(ticket) {",
-        to: "if page == touched {",
+        file: "kernel/vm/src/overlay/mod.rs",
+        from: "            if m.entry(leaf.child.node, at) != old {\n                continue;",
+        to: "            if m.entry(leaf.child.node, at) == u64::MAX {\n                continue;",
         package: "model-tests",
         target: "rules",
         test: "neighbours_that_were_replaced_meanwhile_are_dropped",
@@ -133,8 +133,8 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         drops: "rule 7: a page in memory and swap is written again after a store",
         file: "kernel/vm/src/segment.rs",
-        from: "        if let PageState::Backed(_, file) = before {",
-        to: "        if let (PageState::Backed(_, file), true) = (before, page == u64::MAX) {",
+        from: "        if let PageState::Backed(_, file) = entry.state() {",
+        to: "        if let (PageState::Backed(_, file), true) = (entry.state(), page == u64::MAX) {",
         package: "model-tests",
         target: "rules",
         test: "a_page_that_came_back_leaves_again_without_being_written_until_a_store",
