@@ -142,13 +142,13 @@ cat & wait $!; echo $?; echo a | cat & wait
 fn jobs_are_known_by_their_numbers_and_their_commands() {
     prints(
         r#"
-sleep 100 & sleep 200 | cat & jobs; jobs -l > f; grep -c Running f; kill %1; wait %1; echo $?
+sleep 100 & sleep 200 | sleep 300 & jobs; jobs -l > f; grep -c Running f; kill %1; wait %1; echo $?
 kill -s TERM %?200; wait; jobs; sleep 100 & sleep 200 & kill %sleep; kill %+ %-; wait
 kill %9; echo $?; fg; bg %1; echo $?; (jobs); kill -l | head -n 2; kill -Z 1 2>&1 | head -n 1
 { sleep 100; } & sleep 0.1; kill -INT %%; sleep 0.1; jobs; jobs
 "#,
-        "[1] - Running                    sleep 100\n[2] + Running                    sleep 200 | cat\n2\n\
-         sleep: killed\n128\nsleep: terminate\ncat: terminate\n\
+        "[1] - Running                    sleep 100\n[2] + Running                    sleep 200 | sleep 300\n2\n\
+         sleep: killed\n128\nsleep: terminate\nsleep: terminate\n\
          kill: %sleep: more than one job\nsleep: killed\nsleep: killed\n\
          kill: %9: no such job\n1\nfg: no job control in a script\nbg: no job control in a script\n2\n\
          HUP\nINT\nkill: Z: no such signal\n[1] + interrupt                  { sleep 100; }\n",
