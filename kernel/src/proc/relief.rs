@@ -79,7 +79,7 @@ fn tell(victim: &Process) {
 
 /// The process that is to give memory back.
 fn victim() -> Option<Arc<Process>> {
-    let plain = |process: &Process| !process.space.lock().resident;
+    let plain = |process: &Process| !process.space.lock().is_resident();
     let (account, all) = biggest(|_| true)?;
     match biggest(plain) {
         Some((account, frames)) if frames >= all / SERVER_COUNTS => of_account(account, plain),

@@ -223,7 +223,7 @@ fn at_page<T>(
     touch: impl FnOnce(&mut vm::Segment, &mut View, u64) -> Result<T, Errno>,
 ) -> Result<Option<Touched<T>>, Denied> {
     counters::add(Stat64::Faults, 1);
-    let resident = space.resident;
+    let resident = space.is_resident();
     let Some((view, segment)) = space.find_mut(va) else {
         return Err(missing(space, va));
     };

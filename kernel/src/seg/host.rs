@@ -252,7 +252,7 @@ impl<'a> Host for Operation<'a> {
         }
         let space = self.space.lock();
         let segment = space.get(self.segment);
-        !space.resident && segment.is_some_and(|s| !s.eager)
+        !space.is_resident() && segment.is_some_and(|s| !s.eager)
     }
 
     fn limits(&self, file: File<'a>) -> Limits {

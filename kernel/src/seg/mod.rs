@@ -167,6 +167,17 @@ fn place_of(id: u64) -> usize {
 const NUMBER_ID_BITS: u32 = 18;
 const _: () = assert!(abi::PROCESSES_MAX <= 1 << (26 - NUMBER_ID_BITS));
 
+/// Whether the pages of a process may leave memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Residence {
+    /// They may.
+    Pageable,
+    /// They stay, and those that sleep or are swapped are being brought.
+    Waking,
+    /// The process answers as a file server: nothing in it is asleep.
+    Resident,
+}
+
 /// The memory of a process.
 pub struct Space {
     /// The slot of the process that has it, or will.
@@ -175,8 +186,8 @@ pub struct Space {
     pub view: View,
     /// The segments, in no order; [`NSEG`] entries.
     pub table: Vec<Option<Segment>>,
-    /// The process answers as a file server: nothing in it may be asleep.
-    pub resident: bool,
+    /// Whether pages may leave.
+    residence: Residence,
     /// The place of the segment that was found last.
     last: Cell<usize>,
     /// How many of the segments are devices' memory.
@@ -192,10 +203,16 @@ impl Space {
             slot,
             table,
             view: View::new(AddressSpace::new().ok_or(Errno::ENOMEM)?),
-            resident: false,
+            residence: Residence::Pageable,
             last: Cell::new(0),
             devices: 0,
         })
+    }
+
+    /// Returns true if the process answers as a file server: nothing in it is asleep.
+    #[inline]
+    pub fn is_resident(&self) -> bool {
+        self.residence == Residence::Resident
     }
 
     /// The segment that `va` is in.

@@ -9,9 +9,9 @@
 //!
 //! All of it runs with nothing locked, in the process that needs frames or has just
 //! taken some.
-use super::spaces;
 use super::swap::PageOut;
 use super::view::View;
+use super::{Residence, spaces};
 use crate::client::swap;
 use crate::options;
 use crate::sched::{self, relief};
@@ -97,7 +97,7 @@ pub fn ease() {
 /// a file server, for which that one might wait, nor sending pages already.
 fn may_swap() -> bool {
     let me = sched::current_slot();
-    let serves = spaces::with(me, |space| space.lock().resident);
+    let serves = spaces::with(me, |space| space.lock().is_resident());
     swap::is_there() && serves == Some(false) && !SENDING[usize::from(me)].load(Relaxed)
 }
 
@@ -212,7 +212,7 @@ impl AllFrames {
         let may_swap = self.may_swap(slot);
         let look = spaces::with(slot, |space| {
             let mut space = space.lock();
-            if space.resident {
+            if space.residence != Residence::Pageable {
                 return None;
             }
             let (_, view, content) = space.by_number(owner.segment())?;

@@ -8,7 +8,7 @@
 //! (invariant 7, kept more strictly than by ranks: no page of a server sleeps,
 //! whatever it is tied to).
 use super::host::Operation;
-use super::{Content, SpaceLock};
+use super::{Content, Residence, SpaceLock};
 use crate::client::snapshots;
 use crate::sched;
 use abi::{Errno, NSEG, PAGE};
@@ -24,7 +24,7 @@ use vm::Access;
 /// must end; its memory is not resident then.
 #[inline]
 pub fn begin(space: &SpaceLock) -> Result<(), Errno> {
-    let resident = space.lock().resident;
+    let resident = space.lock().is_resident();
     if resident {
         return Ok(());
     }
@@ -33,6 +33,34 @@ pub fn begin(space: &SpaceLock) -> Result<(), Errno> {
 
 #[cold]
 fn wake_all(space: &SpaceLock) -> Result<(), Errno> {
+    // Pages that are awake must not leave while others are woken.
+    enter(space, Residence::Waking, vm::Segment::pin);
+    match wake_each(space) {
+        Ok(()) => {
+            space.lock().residence = Residence::Resident;
+            task::raise_share(Share::Serving);
+            Ok(())
+        }
+        Err(error) => {
+            enter(space, Residence::Pageable, vm::Segment::unpin);
+            Err(error)
+        }
+    }
+}
+
+/// Changes the residence of a process's memory, and each segment of it by `change`.
+fn enter(space: &SpaceLock, residence: Residence, change: fn(&mut vm::Segment)) {
+    let mut space = space.lock();
+    space.residence = residence;
+    for segment in space.table.iter_mut().flatten() {
+        if let Content::Virtual(content) = &mut segment.content {
+            change(content);
+        }
+    }
+}
+
+/// Wakes all pages of all segments.
+fn wake_each(space: &SpaceLock) -> Result<(), Errno> {
     for index in 0..NSEG {
         let mut from = 0;
         while let Some((segment, found)) = next_asleep(space, index, from) {
@@ -47,8 +75,6 @@ fn wake_all(space: &SpaceLock) -> Result<(), Errno> {
             sched::breathe();
         }
     }
-    space.lock().resident = true;
-    task::raise_share(Share::Serving);
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! The swap server as the VM core sees it, and page-outs that a program asks for.
 use super::host::Operation;
 use super::view::View;
-use super::{Content, SpaceLock, spaces, user};
+use super::{Content, Residence, SpaceLock, spaces, user};
 use crate::client::swap;
 use crate::sched::{self, relief};
 use abi::{Errno, PAGE};
@@ -73,7 +73,7 @@ pub fn page_out(space: &SpaceLock, va: u64, len: u64) -> Result<u64, Errno> {
     while at < end {
         let (segment, base, stop) = {
             let space = space.lock();
-            if space.resident {
+            if space.residence != Residence::Pageable {
                 return Err(Errno::EBUSY);
             }
             let segment = space.find(at).ok_or(Errno::EFAULT)?;

@@ -134,10 +134,21 @@ impl Run {
 }
 
 impl Segment {
+    /// Pages stay in memory until [`unpin`](Self::unpin), also those of a page-out that
+    /// is under way.
+    pub fn pin(&mut self) {
+        self.swap.pin();
+    }
+
+    /// Pages may leave again.
+    pub fn unpin(&mut self) {
+        self.swap.let_go();
+    }
+
     /// Takes the frames of backed pages away, at the front of `pages` as many as leave
     /// at once.
     fn evict_all_backed<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) -> u64 {
-        if self.swap.pages() == 0 {
+        if self.swap.pages() == 0 || self.swap.is_held() {
             return 0;
         }
         let end = pages.end.min(pages.start.saturating_add(OUT_MAX));
@@ -197,8 +208,9 @@ impl Segment {
     /// The answer to a page-out has arrived; how many pages are swapped now.
     fn end_page_out<M: Memory>(&mut self, m: &mut M, run: &Run, result: Result<(), Errno>) -> u64 {
         self.swap.end(result);
-        // The segment may have become empty and given the file back.
-        let file = self.swap.number(run.file).filter(|_| result.is_ok());
+        // The segment may have become empty and given the file back, or be pinned.
+        let leave = result.is_ok() && !self.swap.is_held();
+        let file = self.swap.number(run.file).filter(|_| leave);
         if file.is_some() {
             m.unmap(run.pages());
         }

@@ -163,8 +163,8 @@ pub(crate) struct SwapFiles {
     /// A request that changes the current file is under way. There is one at a time,
     /// because two for one place could arrive in either order.
     busy: bool,
-    /// Forks under way: no page may leave between two steps of the copy. Never 0 again
-    /// at the segment's end.
+    /// Forks under way, whose copy no page may leave between two steps, and one more
+    /// for a pinned segment. Never 0 again at the segment's end.
     held: u16,
     /// A file may have no pages left.
     unused: bool,
@@ -286,7 +286,17 @@ impl SwapFiles {
         self.retire();
     }
 
-    /// The fork is over.
+    /// No page leaves until [`let_go`](Self::let_go); files and forks stay as they are.
+    pub(crate) const fn pin(&mut self) {
+        self.held += 1;
+    }
+
+    /// Returns true if no page may leave.
+    pub(crate) const fn is_held(&self) -> bool {
+        self.held > 0
+    }
+
+    /// The fork is over, or the pages need not stay.
     pub(crate) const fn let_go(&mut self) {
         self.held -= 1;
     }

@@ -110,13 +110,11 @@ fn sample() -> Guest {
 }
 
 #[test]
-#[ignore = "fails: pages of servers that leave while they start come back with EIO"]
 fn cases_pass_under_pressure_deferred() {
     assert_passed(&run(sample()));
 }
 
 #[test]
-#[ignore = "fails: pages of servers that leave while they start come back with EIO"]
 fn cases_pass_under_pressure_eager() {
     assert_passed(&run(sample().eager(true)));
 }

@@ -621,3 +621,21 @@ fn room_in_swap_is_given_back_when_pages_are_dropped() {
     assert_eq!(w.swap.handles().count(), 0, "nor is the file kept");
     end(w);
 }
+
+#[test]
+fn pinned_pages_stay_also_if_their_page_out_has_begun() {
+    let mut w = world();
+    // Backed pages, which leave without a message.
+    assert_eq!(out(&mut w, 0, 0, ALL), Ok(ALL));
+    assert_eq!(load(&mut w, 0), own());
+    store(&mut w, 0, 0, &own()[..4 * PAGE]);
+    meanwhile(&mut w, Point::Swapped, |w| w.space(0).segment.pin());
+    assert_eq!(out(&mut w, 0, 0, 4), Ok(0), "pinned while they were sent");
+    assert_eq!(out(&mut w, 0, 0, ALL), Ok(0), "pinned");
+    assert!((0..4).all(|page| is_dirty(&mut w, 0, page)));
+    assert!((4..ALL).all(|page| is_backed(&mut w, 0, page)));
+    w.space(0).segment.unpin();
+    assert_eq!(out(&mut w, 0, 0, ALL), Ok(ALL));
+    assert_eq!(load(&mut w, 0), own());
+    end(w);
+}
