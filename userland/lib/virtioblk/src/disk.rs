@@ -4,20 +4,18 @@ use crate::PAGE;
 use crate::buffer::Buffer;
 use crate::head::{Head, Heads, Views};
 use alloc::collections::VecDeque;
+use bitflags::bitflags;
 use core::ops::Range;
 use core::sync::atomic::{Ordering, fence};
 use rt::{Errno, Failure, Named, Port};
 use virtio::memory::{self, Memory};
 use virtio::pci::{self, Wanted};
-use virtio_drivers::device::common::Feature;
 use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::pci::PciTransport;
 use virtio_drivers::transport::{DeviceType, Transport};
 
 /// Descriptors in the queue; a request takes three.
 pub(crate) const QUEUE: usize = 128;
-/// The device can discard. Virtio 1.2, 5.2.3.
-const DISCARD: Feature = Feature::from_bits_retain(1 << 13);
 /// The only queue that is used.
 const REQUESTS: u16 = 0;
 /// Bytes for the queue itself, in pieces of whole pages, and for the heads.
@@ -28,6 +26,19 @@ const JOBS: usize = 64;
 pub const PAGES_MAX: usize = 32;
 /// Bytes in a sector, whatever the device's blocks.
 const SECTOR: u64 = 512;
+
+bitflags! {
+    /// What the device offers and is asked for. Virtio 1.2, 5.2.3 and 6.
+    #[derive(Clone, Copy, Debug)]
+    struct Feature: u64 {
+        /// It can discard.
+        const DISCARD = 1 << 13;
+        /// Both sides say at which event they want to be told.
+        const RING_EVENT_IDX = 1 << 29;
+        /// It is not a legacy device.
+        const VERSION_1 = 1 << 32;
+    }
+}
 
 /// Whether data goes to the device or comes from it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -186,12 +197,12 @@ impl<K> Disk<K> {
         memory::attach(OWN_LEN + room).about("dma memory")?;
         let features = found
             .transport
-            .begin_init(Feature::VERSION_1 | Feature::RING_EVENT_IDX | DISCARD);
+            .begin_init(Feature::VERSION_1 | Feature::RING_EVENT_IDX | Feature::DISCARD);
         if !features.contains(Feature::VERSION_1) {
             return Err(Failure::new("virtio-blk device: not a modern one"));
         }
         let blocks = capacity(&found.transport)?;
-        let discard_max = match features.contains(DISCARD) {
+        let discard_max = match features.contains(Feature::DISCARD) {
             true => discard_max(&found.transport)?,
             false => 0,
         };
