@@ -85,7 +85,6 @@ fn one_program_does_not_take_all_of_swap() {
 }
 
 #[test]
-#[ignore = "fails: a part of the pages finds no place though swap has room"]
 fn pages_in_swap_count_where_memory_and_swap_run_out() {
     let share = scratch();
     let swap = Swap::Size(128 << 20);
@@ -133,14 +132,14 @@ fn a_bit_that_changes_in_the_image_is_a_note_and_no_wrong_data() {
 }
 
 #[test]
-#[ignore = "fails: the image keeps the pages that were given up while it is in use"]
 fn the_image_shrinks_when_pages_are_given_up() {
     let (share, place) = (scratch(), scratch());
     let (path, image) = image(place.path());
     let pages = move || image.metadata().unwrap().blocks() / 8;
     let guest = case(share.path(), "swap-place.shrinks").swap(Swap::Image(path));
     with_host(share.path(), &guest, move |turn| {
-        let (least, most) = match turn {
+        let (least, most) = match turn % 3 {
+            // The case may be run again.
             0 => (4000, 4300),
             1 => (3000, 3300),
             _ => (0, 300),
