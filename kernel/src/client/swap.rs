@@ -11,6 +11,7 @@ use crate::chan::{End, Piece, room};
 use crate::counters;
 use crate::text;
 use abi::{Errno, PAGE, Stat64, mode};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -27,9 +28,22 @@ pub const FILES_MAX: u64 = 8192;
 /// Pages that a discard is worth a message for.
 const DISCARD_WORTH: u64 = 256;
 
+/// Most names that are left to be removed.
+const LEFT_MAX: usize = 64;
+
+/// A directory for files, which have a name in it only between two messages.
+struct Files {
+    remote: Remote,
+    /// Tells the files of several guests in one directory apart.
+    key: u64,
+    /// Numbers of files that may still have their name: whoever made them had to end
+    /// between two messages.
+    left: Lock<Vec<u64>>,
+}
+
 /// Where files are made.
 struct Place {
-    directory: Remote,
+    directory: Files,
     /// Pages that its server has room for in all, as far as it says.
     room: u64,
     /// A page of zeros to write over pages that are given up, if that frees their
@@ -75,15 +89,15 @@ pub fn set_place(directory: &Remote) -> Result<(), Errno> {
     if directory.kind() == Directory::No {
         return Err(Errno::ENOTDIR);
     }
-    let directory = directory.another()?;
+    let directory = Files::new(directory.another()?)?;
     // A directory without room for files is refused now, not when memory is out.
-    let probe = make_file(&directory)?;
+    let probe = directory.make()?;
     let zeros = FrameRef::alloc_kernel().ok_or(Errno::ENOMEM)?;
     zeros.write(0, &[0; PAGE as usize]);
     write_all(&probe, 0, 1, |_| zeros.again())?;
     let frees = probe.blocks()? == 0;
     let hole = frees.then_some(zeros);
-    let room = directory.room().unwrap_or(u64::MAX);
+    let room = directory.remote.room().unwrap_or(u64::MAX);
     let place = new_arc(Place {
         directory,
         room,
@@ -95,18 +109,68 @@ pub fn set_place(directory: &Remote) -> Result<(), Errno> {
     Ok(())
 }
 
-/// An empty file in a directory, open to be read and written.
-fn make_file(directory: &Remote) -> Result<Remote, Errno> {
-    let mut key = [0; 8];
-    // Tells the files of several guests in one directory apart.
-    random::fill(&mut key);
-    let number = NEXT.fetch_add(1, Relaxed);
-    let key = u64::from_le_bytes(key);
-    let name = text::format(format_args!("swap-{key:016x}-{number}"));
-    let mut file = directory.another()?;
-    file.create(name.as_bytes(), mode::ORDWR | mode::OEXCL, 0o600)?;
-    directory.unlink(name.as_bytes(), Directory::No)?;
-    Ok(file)
+impl Files {
+    fn new(remote: Remote) -> Result<Files, Errno> {
+        let mut key = [0; 8];
+        random::fill(&mut key);
+        Ok(Files {
+            remote,
+            key: u64::from_le_bytes(key),
+            left: Lock::new(Rank::Snapshots, room(LEFT_MAX)?),
+        })
+    }
+
+    /// An empty file, open to be read and written.
+    fn make(&self) -> Result<Remote, Errno> {
+        self.remove_left();
+        let number = NEXT.fetch_add(1, Relaxed);
+        let made = self.make_numbered(number);
+        // Beyond its capacity an empty file stays in the directory.
+        let mut left = self.left.lock();
+        if made.is_err() && left.len() < LEFT_MAX {
+            left.push(number);
+        }
+        made
+    }
+
+    fn make_numbered(&self, number: u64) -> Result<Remote, Errno> {
+        let mut file = self.remote.another()?;
+        file.create(
+            self.name(number).as_bytes(),
+            mode::ORDWR | mode::OEXCL,
+            0o600,
+        )?;
+        self.remove(number)?;
+        Ok(file)
+    }
+
+    fn name(&self, number: u64) -> String {
+        text::format(format_args!("swap-{:016x}-{number}", self.key))
+    }
+
+    fn remove(&self, number: u64) -> Result<(), Errno> {
+        self.remote
+            .unlink(self.name(number).as_bytes(), Directory::No)
+    }
+
+    /// Removes the names that are left.
+    fn remove_left(&self) {
+        for _ in 0..LEFT_MAX {
+            let Some(number) = self.left.lock().pop() else {
+                return;
+            };
+            match self.remove(number) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(_) => {
+                    let mut left = self.left.lock();
+                    if left.len() < LEFT_MAX {
+                        left.push(number);
+                    }
+                    return;
+                }
+            }
+        }
+    }
 }
 
 /// Returns true if memory can go somewhere.
@@ -114,7 +178,7 @@ pub fn is_there() -> bool {
     let place = PLACE.lock();
     place
         .as_ref()
-        .is_some_and(|place| !place.directory.mount.is_down())
+        .is_some_and(|place| !place.directory.remote.mount.is_down())
 }
 
 /// Returns true if the server of a file is gone, and what is in the file with it.
@@ -136,10 +200,10 @@ pub fn capacity() -> u64 {
 /// server's.
 pub fn new_file() -> Result<SwapId, Errno> {
     let place = PLACE.lock().clone().ok_or(Errno::ENOSPC)?;
-    if place.directory.mount.is_down() {
+    if place.directory.remote.mount.is_down() {
         return Err(Errno::ENOSPC);
     }
-    let file = new_arc(make_file(&place.directory)?)?;
+    let file = new_arc(place.directory.make()?)?;
     let held = new_box(Held {
         file,
         place,
