@@ -91,9 +91,9 @@ fn cases_with_swap_pass_eager() {
 }
 
 /// A sample for a guest in which every page that can leave memory leaves at once:
-/// instructions and calls that need several pages, page states, notes, new programs.
+/// instructions and calls that need several pages, and the state of the processor.
 const PRESSED: &str = "evict.forked evict.straddling evict.copy evict.state evict.stack evict.call \
-    swap.* snapshot.* ragged.* write.* note.* exec.* registers.* sharing.*";
+    registers.*";
 
 /// A guest with little memory in which every page that can leave it leaves at once.
 fn pressed(cases: &str) -> Guest {
