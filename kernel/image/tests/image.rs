@@ -1,7 +1,10 @@
 //! Broken program files of all kinds, and files produced by compilers.
+
+#[path = "../../../tests/seeded.rs"]
+mod seeded;
+
 use dormouse_image::{HEADERS, PARTS, PIE_BASE, Program, Refused};
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::Command;
@@ -229,22 +232,8 @@ prop_compose! {
     }
 }
 
-/// Fixed in CI; `DORMOUSE_SEED` is another seed, `DORMOUSE_CASES` another number.
-fn config() -> ProptestConfig {
-    let number = |name| std::env::var(name).ok()?.parse::<u32>().ok();
-    let seed = number("DORMOUSE_SEED").unwrap_or(1);
-    let cases = number("DORMOUSE_CASES").unwrap_or(4000);
-    println!("{cases} cases with DORMOUSE_SEED={seed}");
-    ProptestConfig {
-        cases,
-        failure_persistence: None,
-        rng_seed: RngSeed::Fixed(u64::from(seed)),
-        ..ProptestConfig::default()
-    }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(seeded::config(4000))]
 
     #[test]
     fn random_tables_are_refused_or_sound(

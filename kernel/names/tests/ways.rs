@@ -1,10 +1,13 @@
 //! Ways end where the host's own paths do, and never leave their tree.
+
 #![allow(clippy::disallowed_methods, reason = "not in the kernel")]
+
+#[path = "../../../tests/seeded.rs"]
+mod seeded;
 
 use abi::Errno;
 use dormouse_names::{LINKS_MAX, Last, Walked, Way};
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
@@ -186,21 +189,8 @@ fn made() -> impl Strategy<Value = Made> {
     ]
 }
 
-fn config() -> ProptestConfig {
-    let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse().ok());
-    let seed: u64 = number("DORMOUSE_SEED").unwrap_or(1);
-    let cases = number("DORMOUSE_CASES").unwrap_or(400) as u32;
-    println!("{cases} cases with DORMOUSE_SEED={seed}");
-    ProptestConfig {
-        cases,
-        failure_persistence: None,
-        rng_seed: RngSeed::Fixed(seed),
-        ..ProptestConfig::default()
-    }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(seeded::config(400))]
 
     #[test]
     fn ways_end_where_the_hosts_do(

@@ -417,17 +417,22 @@ fn page_out(segment: &Segment) -> Result<u64, Failure> {
     segment.page_out(0, segment.len()).about("page-out")
 }
 
+/// A page of those that leave for swap now.
+fn pages_out(segment: &Segment) -> Result<Round, Failure> {
+    let mut times = 0;
+    let ticks = count(Stat64::Ticks, || {
+        times = page_out(segment)?;
+        Ok(())
+    })?;
+    Ok(Round { times, ticks })
+}
+
 /// A page of its own that leaves for swap; `pages` of them, each `stride`-th of a
 /// segment.
 fn swapped_out(pages: usize, stride: usize) -> Result<Round, Failure> {
     let segment = changed(pages * stride, stride)?;
     segment.page_out(0, PG).about("page-out")?;
-    let mut times = 0;
-    let ticks = count(Stat64::Ticks, || {
-        times = page_out(&segment)?;
-        Ok(())
-    })?;
-    Ok(Round { times, ticks })
+    pages_out(&segment)
 }
 
 /// The same with neighbours.
@@ -475,12 +480,7 @@ pub fn swap_out_again() -> Result<Round, Failure> {
     for page in segment.bytes().chunks(PG) {
         core::hint::black_box(page[0]);
     }
-    let mut times = 0;
-    let ticks = count(Stat64::Ticks, || {
-        times = page_out(&segment)?;
-        Ok(())
-    })?;
-    Ok(Round { times, ticks })
+    pages_out(&segment)
 }
 
 /// A process made, ended and waited for.

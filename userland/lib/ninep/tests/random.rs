@@ -1,8 +1,11 @@
 //! Random messages come back as they went; random bytes never do harm.
+
+#[path = "../../../../tests/seeded.rs"]
+mod seeded;
+
 use dormouse_ninep::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 
 /// A message with every payload and list that requests can have.
 fn puts() -> impl Strategy<Value = (u64, Vec<PutOp>, Vec<u8>)> {
@@ -54,27 +57,13 @@ fn reply_returns(reply: Reply<'_>) {
     }
 }
 
-/// Fixed in CI; `DORMOUSE_SEED` is another seed, `DORMOUSE_CASES` another number.
-fn config() -> ProptestConfig {
-    let number = |name| std::env::var(name).ok()?.parse::<u32>().ok();
-    let seed = number("DORMOUSE_SEED").unwrap_or(1);
-    let cases = number("DORMOUSE_CASES").unwrap_or(300);
-    println!("{cases} cases with DORMOUSE_SEED={seed}");
-    ProptestConfig {
-        cases,
-        failure_persistence: None,
-        rng_seed: RngSeed::Fixed(u64::from(seed)),
-        ..ProptestConfig::default()
-    }
-}
-
 /// Any bytes but zero.
 fn string(most: usize) -> impl Strategy<Value = Vec<u8>> {
     vec(1u8.., 0..=most)
 }
 
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(seeded::config(300))]
 
     #[test]
     fn names_return(fid: u32, newfid: u32, names in vec(string(20), 0..=16)) {

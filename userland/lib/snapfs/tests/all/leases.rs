@@ -207,81 +207,81 @@ fn a_store_that_is_closed_does_not_take_the_name_of_the_next_one() {
     outlives_a_restart(fs, (1, OTHER), ("g", 99, epoch), &g);
 }
 
-#[test]
-fn ids_that_one_client_makes_up_take_no_lease_from_others() {
+/// A server with leases and two blocks of a file `f`.
+fn leased_with_a_file() -> Rc<Snapfs<Host>> {
     let host = Host::new(Manners::default());
     host.set("f", &pattern(1, 2 * B as usize));
-    let fs = leased(host);
-    let me = join(&fs, 0, ME);
-    let fid = me.open("f");
-    me.snap_into(fid, 77, 0, 2 * B).unwrap();
-    me.hang_up();
-    for n in 0..1100u32 {
-        let client = Client::on(fs.clone(), 10 + n);
-        client.hello();
-        let mut id = [9; 16];
-        id[..4].copy_from_slice(&n.to_le_bytes());
-        client.session(id).unwrap();
-        client.hang_up();
-    }
-    let (_, lease, _) = {
-        let other = Client::on(fs.clone(), 1);
-        other.hello();
-        other.session(OTHER).unwrap()
-    };
-    assert_eq!(lease, LEASE, "there is one for another client");
-    let again = Client::on(fs.clone(), 2);
-    again.hello();
-    assert_eq!(again.session(ME).map(|(known, ..)| known), Ok(true));
-    assert!(again.read_all(77, 0, 2 * B) == Ok(pattern(1, 2 * B as usize)));
+    leased(host)
 }
 
-#[test]
-fn made_up_ids_that_hold_snapshots_take_no_lease_from_others() {
-    let host = Host::new(Manners::default());
-    host.set("f", &pattern(1, 2 * B as usize));
-    let fs = leased(host);
-    let me = join(&fs, 0, ME);
+/// A client with a snapshot of `f`.
+fn take_snapshot(fs: &Rc<Snapfs<Host>>) -> Client {
+    let me = join(fs, 0, ME);
     let fid = me.open("f");
     me.snap_into(fid, 77, 0, 2 * B).unwrap();
-    now(fs.tick(10));
-    me.hang_up();
-    make_up_ids(&fs, 0..1100);
-    let other = Client::on(fs.clone(), 1);
-    other.hello();
-    let (_, lease, _) = other.session(OTHER).unwrap();
-    assert_eq!(lease, LEASE, "there is one for another client");
-    has_kept_its_snapshot(&fs);
+    me
 }
 
-#[test]
-fn a_client_that_was_served_for_long_keeps_its_lease_though_ids_were_made_up_before_it() {
-    let host = Host::new(Manners::default());
-    host.set("f", &pattern(1, 2 * B as usize));
-    let fs = leased(host);
-    make_up_ids(&fs, 0..1023);
-    let me = join(&fs, 0, ME);
-    let fid = me.open("f");
-    me.snap_into(fid, 77, 0, 2 * B).unwrap();
-    now(fs.tick(10));
-    me.hang_up();
-    make_up_ids(&fs, 1023..1100);
-    has_kept_its_snapshot(&fs);
+/// What a session of a made-up id holds when its client hangs up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    Nothing,
+    ASnapshot,
 }
 
-/// For each number a session of a made-up id, with a snapshot.
-fn make_up_ids(fs: &Rc<Snapfs<Host>>, numbers: Range<u32>) {
+/// For each number a session of a made-up id.
+fn make_up_ids(fs: &Rc<Snapfs<Host>>, numbers: Range<u32>, holds: Holds) {
     for n in numbers {
         let client = Client::on(fs.clone(), 10 + n);
         client.hello();
         let mut id = [9; 16];
         id[..4].copy_from_slice(&n.to_le_bytes());
         client.session(id).unwrap();
-        client.attach();
-        let fid = client.open("f");
-        client.snap_into(fid, 77, 0, 2 * B).unwrap();
+        if holds == Holds::ASnapshot {
+            client.attach();
+            let fid = client.open("f");
+            client.snap_into(fid, 77, 0, 2 * B).unwrap();
+        }
         client.hang_up();
     }
+}
+
+fn another_client_gets_a_lease(fs: &Rc<Snapfs<Host>>) {
+    let other = Client::on(fs.clone(), 1);
+    other.hello();
+    let (_, lease, _) = other.session(OTHER).unwrap();
+    assert_eq!(lease, LEASE);
+}
+
+#[test]
+fn ids_that_one_client_makes_up_take_no_lease_from_others() {
+    let fs = leased_with_a_file();
+    take_snapshot(&fs).hang_up();
+    make_up_ids(&fs, 0..1100, Holds::Nothing);
+    another_client_gets_a_lease(&fs);
+    has_kept_its_snapshot(&fs);
+}
+
+#[test]
+fn made_up_ids_that_hold_snapshots_take_no_lease_from_others() {
+    let fs = leased_with_a_file();
+    let me = take_snapshot(&fs);
+    now(fs.tick(10));
+    me.hang_up();
+    make_up_ids(&fs, 0..1100, Holds::ASnapshot);
+    another_client_gets_a_lease(&fs);
+    has_kept_its_snapshot(&fs);
+}
+
+#[test]
+fn a_client_that_was_served_for_long_keeps_its_lease_though_ids_were_made_up_before_it() {
+    let fs = leased_with_a_file();
+    make_up_ids(&fs, 0..1023, Holds::ASnapshot);
+    let me = take_snapshot(&fs);
+    now(fs.tick(10));
+    me.hang_up();
+    make_up_ids(&fs, 1023..1100, Holds::ASnapshot);
+    has_kept_its_snapshot(&fs);
 }
 
 /// The session still exists, and its snapshot has the first bytes of `f`.

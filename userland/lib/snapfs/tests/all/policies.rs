@@ -14,6 +14,17 @@ fn block(old: &[u8], n: usize) -> Vec<u8> {
     old[n * BLOCK..(n + 1) * BLOCK].to_vec()
 }
 
+/// A client with a snapshot of a file `a` of so many blocks: the bytes, the file's fid
+/// and the snapshot's.
+fn asleep(options: &str, blocks: usize) -> (Client, Vec<u8>, u32, u32) {
+    let client = Client::mounted(options);
+    let old = pattern(1, blocks * BLOCK);
+    client.host().set("a", &old);
+    let fid = client.open("a");
+    let snap = client.snap(fid, 0, blocks as u64 * B);
+    (client, old, fid, snap)
+}
+
 #[test]
 fn only_blocks_that_cannot_be_saved_are_lost() {
     let client = Client::mounted("?break");
@@ -58,11 +69,7 @@ fn only_blocks_that_cannot_be_saved_are_lost() {
 
 #[test]
 fn cutting_a_file_loses_what_finds_no_room_and_no_more() {
-    let client = Client::mounted("?break");
-    let old = pattern(2, 100 * BLOCK);
-    client.host().set("a", &old);
-    let fid = client.open("a");
-    let snap = client.snap(fid, 0, 100 * B);
+    let (client, old, fid, snap) = asleep("?break", 100);
     let mut writes = 0;
     client.host().inject(move |exchange| {
         writes += u32::from(exchange.kind == TWRITE);
@@ -83,11 +90,7 @@ fn cutting_a_file_loses_what_finds_no_room_and_no_more() {
 
 #[test]
 fn a_block_that_cannot_be_read_is_lost_alone() {
-    let client = Client::mounted("?break");
-    let old = pattern(3, 6 * BLOCK);
-    client.host().set("a", &old);
-    let fid = client.open("a");
-    let snap = client.snap(fid, 0, 6 * B);
+    let (client, old, fid, snap) = asleep("?break", 6);
     let mut reads = 0;
     client.host().inject(move |exchange| {
         reads += u32::from(exchange.kind == TREAD);
@@ -140,11 +143,7 @@ fn one_snapshot_of_a_mount_that_refuses_is_enough() {
 #[test]
 fn with_check_always_a_strangers_bytes_are_not_delivered() {
     for (options, noticed) in [("?check=always", true), ("", false)] {
-        let client = Client::mounted(options);
-        let old = pattern(5, 4 * BLOCK);
-        client.host().set("a", &old);
-        let fid = client.open("a");
-        let snap = client.snap(fid, 0, 4 * B);
+        let (client, old, fid, snap) = asleep(options, 4);
         client.write(fid, B, b"ours").unwrap();
         assert_eq!(client.read(snap, 0, B as u32), Ok(block(&old, 0)));
         assert_eq!(client.read(snap, 0, 4 * B as u32), Ok(old.clone()));
@@ -167,11 +166,7 @@ fn with_check_always_a_strangers_bytes_are_not_delivered() {
 #[test]
 fn with_check_always_a_write_does_not_hide_a_strangers_change() {
     for (options, noticed) in [("?check=always", true), ("", false)] {
-        let client = Client::mounted(options);
-        let old = pattern(5, 4 * BLOCK);
-        client.host().set("a", &old);
-        let fid = client.open("a");
-        let snap = client.snap(fid, 0, 4 * B);
+        let (client, _, fid, snap) = asleep(options, 4);
         client.host().set("a", &[66; 4 * BLOCK]);
         client.write(fid, B, b"ours").unwrap();
         let read = client.read(snap, 0, B as u32);

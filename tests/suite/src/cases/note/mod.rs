@@ -1,7 +1,9 @@
 //! Notes: their receivers, the abilities of handlers, the calls they interrupt.
 
-use super::{Case, random::Random, server};
-use crate::check::{PG, Scratch, Verdict, Why, equal, fails, patterned, same, snapshot};
+mod interrupts;
+
+use super::{Case, server};
+use crate::check::{PG, Verdict, Why, fails, same, snapshot};
 use crate::raw;
 use crate::tiny::{Fault, Tiny};
 use core::arch::asm;
@@ -9,7 +11,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use rt::abi::{NOTES_MAX, Registers, STATUS_KILLED, TEXT_MAX, noted, rfork};
 use rt::note::{self, Then};
 use rt::process::{self, Ended, Fork};
-use rt::{Call, Errno, File, Port, Shared, mode, sys};
+use rt::{Call, Errno, File, Shared, mode, sys};
 
 pub const CASES: &[Case] = &[
     Case::new("note.unhandled", unhandled),
@@ -41,17 +43,15 @@ pub const CASES: &[Case] = &[
         &["no stack for note", "hello"],
     ),
     Case::deferred("note.stack.asleep", stack_asleep),
-    Case::new("note.interrupts.sleep", || {
-        interrupts(|| sys::sleep(u64::MAX / 2).map(drop))
-    }),
-    Case::new("note.interrupts.wait", interrupts_wait),
-    Case::new("note.interrupts.read", interrupts_read),
-    Case::new("note.interrupts.send", interrupts_send),
-    Case::new("note.interrupts.port", interrupts_port),
-    Case::new("note.interrupts.semaphore", interrupts_semaphore),
-    Case::new("note.interrupts.server", interrupts_server),
-    Case::new("note.interrupts.loop", interrupts_loop),
-    Case::new("note.interrupts.files", interrupts_files),
+    Case::new("note.interrupts.sleep", interrupts::sleep),
+    Case::new("note.interrupts.wait", interrupts::wait),
+    Case::new("note.interrupts.read", interrupts::read),
+    Case::new("note.interrupts.send", interrupts::send),
+    Case::new("note.interrupts.port", interrupts::port),
+    Case::new("note.interrupts.semaphore", interrupts::semaphore),
+    Case::new("note.interrupts.server", interrupts::server),
+    Case::new("note.interrupts.loop", interrupts::steady),
+    Case::new("note.interrupts.files", interrupts::files),
 ];
 
 /// Long enough for another process to get where it waits.
@@ -438,174 +438,4 @@ fn stack_asleep() -> Verdict {
         ensure!(ended.text().contains("enough"), "{}", ended.text());
         Ok(())
     })
-}
-
-/// `call`, which would wait without limit, ends with `EINTR` in a process with
-/// a handler.
-fn interrupts(call: impl FnOnce() -> Result<(), Errno>) -> Verdict {
-    let pid = child(|| {
-        note::handle(count)?;
-        fails("the call", call(), Errno::EINTR)?;
-        same("notes had", HAD.load(Relaxed), 1)
-    })?;
-    sys::sleep(3 * A_WHILE_NS)?;
-    note::send(pid, "wake up")?;
-    passed(pid)
-}
-
-fn interrupts_wait() -> Verdict {
-    interrupts(|| {
-        let pid = process::spawn(|| u8::from(sys::sleep(u64::MAX / 2).is_ok()))?;
-        let ended = process::wait().map(drop);
-        process::kill(pid, "")?;
-        process::wait_for(pid)?;
-        ended
-    })
-}
-
-fn interrupts_read() -> Verdict {
-    let (_ours, theirs) = File::pipe()?;
-    interrupts(|| theirs.read(&mut [0; 8]).map(drop))
-}
-
-fn interrupts_send() -> Verdict {
-    let (ours, _theirs) = File::pipe()?;
-    interrupts(|| {
-        loop {
-            rt::send(&ours, [b"more"])?;
-        }
-    })
-}
-
-fn interrupts_port() -> Verdict {
-    let port = Port::new()?;
-    interrupts(|| port.receive(&mut [0; 8], u64::MAX).map(drop))
-}
-
-fn interrupts_semaphore() -> Verdict {
-    let shared = Shared::new(PG)?;
-    interrupts(|| shared.semaphore(0)?.acquire())
-}
-
-/// A read at a server that does not answer.
-fn interrupts_server() -> Verdict {
-    let silent = Tiny {
-        snapshots: false,
-        fault: Fault::Silent,
-    };
-    server::with(silent, |path| {
-        let file = File::open(path, mode::OREAD)?;
-        interrupts(|| file.read_at(&mut [0; 100], 0).map(drop))?;
-        // The connection is as good as before.
-        interrupts(|| file.read_at(&mut [0; 100], 0).map(drop))
-    })
-}
-
-/// A steady stream of notes neither loses nor doubles messages.
-fn interrupts_loop() -> Verdict {
-    const ROUNDS: u32 = 500;
-    note::handle(count)?;
-    let (ours, theirs) = File::pipe()?;
-    let (me, stop) = (sys::getpid(), Shared::new(PG)?);
-    process::spawn(|| {
-        let _ = note::ignore_handler();
-        while stop.number(0).is_ok_and(|n| n.load(Relaxed) == 0) {
-            let _ = note::send(me, "again");
-            let _ = sys::sleep(100_000);
-        }
-        0
-    })?;
-    process::spawn(|| {
-        let mut next = 0u32;
-        let mut got = [0; 4];
-        while theirs.read(&mut got) == Ok(4) && u32::from_le_bytes(got) == next {
-            next += 1;
-        }
-        u8::from(next != ROUNDS)
-    })?;
-    for n in 0..ROUNDS {
-        while let Err(errno) = rt::send(&ours, [&n.to_le_bytes()]) {
-            same("the error", errno, Errno::EINTR)?;
-        }
-    }
-    // The end.
-    while rt::send(&ours, [b""]) == Err(Errno::EINTR) {}
-    stop.number(0)?.store(1, Relaxed);
-    let mut ended = 0;
-    while ended < 2 {
-        match process::wait() {
-            Ok(child) => same("a status", child.status(), 0)?,
-            Err(Errno::EINTR) => continue,
-            Err(errno) => return Err(errno.into()),
-        }
-        ended += 1;
-    }
-    Ok(())
-}
-
-/// Does it again as long as a note comes first.
-fn again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
-    loop {
-        match call() {
-            Err(Errno::EINTR) => {}
-            result => return result,
-        }
-    }
-}
-
-/// Files that are read, written and touched asleep under a stream of notes have
-/// the right content: an interrupted call has happened or can be repeated.
-fn interrupts_files() -> Verdict {
-    const PAGES: usize = 8;
-    let scratch = Scratch::patterned("rained-on", 1, PAGES * PG)?;
-    let mut model = patterned(1, 0, PAGES * PG);
-    let mut segment = snapshot(PAGES)?;
-    note::handle(count)?;
-    let (me, stop) = (sys::getpid(), Shared::new(PG)?);
-    let mut random = Random::new(7);
-    process::spawn(|| {
-        let _ = note::ignore_handler();
-        while stop.number(0).is_ok_and(|n| n.load(Relaxed) == 0) {
-            let _ = note::send(me, "drop");
-            // Each time it runs again, the other has begun to wait.
-            for _ in 0..random.below(20) {
-                let _ = sys::sleep(0);
-            }
-        }
-        0
-    })?;
-    let mut done = || -> Verdict {
-        for round in 0..150u64 {
-            let at = random.below(PAGES * PG - 100);
-            let len = 1 + random.below((PAGES * PG - at).min(3 * PG));
-            let fresh = patterned(round as u8, at as u64, len);
-            let mut written = 0;
-            while written < len {
-                let rest = &fresh[written..];
-                written += again(|| scratch.file.write_at(rest, (at + written) as u64))?;
-            }
-            model[at..at + len].copy_from_slice(&fresh);
-            let all = segment.bytes_mut();
-            let n = again(|| scratch.file.read_at(all, 0))?;
-            same("bytes read", n, PAGES * PG)?;
-            equal("what was read", segment.bytes(), &model)?;
-            // A store, and the image back.
-            segment.bytes_mut()[at] ^= 1;
-            model[at] ^= 1;
-            let mut back = 0;
-            while back < PAGES * PG {
-                let rest = &segment.bytes()[back..];
-                back += again(|| scratch.file.write_at(rest, back as u64))?;
-            }
-        }
-        Ok(())
-    };
-    let verdict = done();
-    stop.number(0)?.store(1, Relaxed);
-    again(|| process::wait().map(drop))?;
-    verdict?;
-    note::ignore_handler()?;
-    equal("the file in the end", &scratch.content()?, &model)?;
-    ensure!(HAD.load(Relaxed) > 100, "only {HAD:?} notes");
-    Ok(())
 }

@@ -1,0 +1,111 @@
+//! Places in swap that several processes refer to.
+
+use super::{ALL, PAGE, end, is_backed, is_dirty, load, meanwhile, out, own, place, store, world};
+use dormouse_model_tests::world::Point;
+
+#[test]
+fn processes_share_pages_in_memory_and_swap_until_one_stores() {
+    let mut w = world();
+    assert_eq!(out(&mut w, 0, 0, ALL), Ok(ALL));
+    assert_eq!(load(&mut w, 0), own());
+    w.fork(0, 1).expect("fork");
+    assert!((0..ALL).all(|page| is_backed(&mut w, 1, page)));
+    assert_eq!(place(&mut w, 0, 2), place(&mut w, 1, 2));
+    // World::swap_out panics if a place in use is written.
+    store(&mut w, 1, 2 * PAGE, b"child");
+    assert!(is_backed(&mut w, 0, 2) && is_dirty(&mut w, 1, 2));
+    for space in [0, 1] {
+        assert_eq!(out(&mut w, space, 0, ALL), Ok(ALL));
+    }
+    w.check();
+    assert_eq!(load(&mut w, 0), own());
+    assert_eq!(w.load(1, 2 * PAGE, 5).as_deref(), Ok(&b"child"[..]));
+    w.exit(0);
+    assert_eq!(
+        w.load(1, 3 * PAGE, PAGE).unwrap(),
+        own()[3 * PAGE..4 * PAGE]
+    );
+    end(w);
+}
+
+#[test]
+fn a_place_of_two_processes_is_never_overwritten() {
+    let mut w = world();
+    assert_eq!(out(&mut w, 0, 0, ALL), Ok(ALL));
+    w.fork(0, 1).expect("fork");
+    // World::swap_out panics if a place in use is written.
+    for space in [0, 1] {
+        store(&mut w, space, 10, &[space as u8; 9000]);
+        assert_eq!(out(&mut w, space, 0, 3), Ok(3));
+        w.check();
+    }
+    assert_ne!(place(&mut w, 0, 0), place(&mut w, 1, 0));
+    assert_eq!(place(&mut w, 0, 7), place(&mut w, 1, 7));
+    w.fork(1, 2).expect("fork");
+    w.exit(0);
+    for space in [1, 2] {
+        let mut want = own();
+        want[10..9010].fill(1);
+        assert_eq!(load(&mut w, space), want);
+    }
+    end(w);
+}
+
+#[test]
+fn a_file_is_used_again_once_no_other_process_refers_to_it() {
+    let mut w = world();
+    assert_eq!(out(&mut w, 0, 0, ALL), Ok(ALL));
+    let file = place(&mut w, 0, 7);
+    for _ in 0..3 {
+        w.fork(0, 1).expect("fork");
+        w.exit(1);
+        store(&mut w, 0, 10, &[9; 9000]);
+        assert_eq!(out(&mut w, 0, 0, 3), Ok(3));
+        assert_eq!(place(&mut w, 0, 0), file);
+    }
+    // The child may, too.
+    w.fork(0, 1).expect("fork");
+    store(&mut w, 0, 10, &[8; 9000]);
+    assert_eq!(out(&mut w, 0, 0, 3), Ok(3));
+    assert_ne!(place(&mut w, 0, 0), file);
+    w.exit(0);
+    assert_eq!(w.load(1, 10, 9000).as_deref(), Ok(&[9; 9000][..]));
+    // A fork in the middle comes first.
+    w.fork(1, 0).expect("fork");
+    w.exit(0);
+    meanwhile(&mut w, Point::Look, |w| w.fork(1, 0).expect("fork"));
+    store(&mut w, 1, 10, &[7; 9000]);
+    assert_eq!(out(&mut w, 1, 0, 3), Ok(3));
+    w.check();
+    let (mut parent, mut child) = (load(&mut w, 1), load(&mut w, 0));
+    parent[10..9010].fill(9);
+    child[10..9010].fill(9);
+    assert_eq!(parent, child);
+    end(w);
+}
+
+#[test]
+fn no_page_leaves_between_two_steps_of_a_fork() {
+    let mut w = world();
+    // As far apart as makes them several steps.
+    let far = |n: usize| 512 * PAGE * n;
+    let pages = 1..100;
+    for n in pages.clone() {
+        store(&mut w, 0, far(n), &[n as u8]);
+    }
+    assert_eq!(out(&mut w, 0, 0, ALL), Ok(ALL));
+    meanwhile(&mut w, Point::Pause, |w| {
+        assert_eq!(out(w, 0, 512 * 99, 1), Ok(0));
+    });
+    w.fork(0, 1).expect("fork");
+    assert!(w.interrupt.is_none(), "it took one step");
+    w.check();
+    assert_eq!(out(&mut w, 0, 512 * 99, 1), Ok(1));
+    for space in [0, 1] {
+        for n in pages.clone() {
+            assert_eq!(w.load(space, far(n), 1).as_deref(), Ok(&[n as u8][..]));
+        }
+        assert_eq!(load(&mut w, space), own());
+    }
+    end(w);
+}
