@@ -12,6 +12,7 @@ mod exec;
 mod failing;
 mod fuzz;
 mod gaps;
+mod heap;
 mod hostile;
 mod inside;
 mod kernel;
@@ -167,6 +168,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         released::CASES,
         large::CASES,
         sharing::CASES,
+        heap::CASES,
         swap::CASES,
         larger::CASES,
         hostile::CASES,

@@ -122,17 +122,48 @@ impl File {
     }
 
     /// Reads everything from the descriptor's offset to the end.
+    ///
+    /// A large file is read by one call into memory from which it is filled as it is
+    /// used; it may be larger than the memory there is.
     pub fn read_to_end(&self) -> Result<Vec<u8>, Errno> {
+        const PIECE: usize = 16 * 1024;
         let mut all = Vec::new();
-        let mut piece = vec![0; 16 * 1024];
         loop {
-            let n = self.read(&mut piece)?;
-            if n == 0 {
+            if all.len() == all.capacity() {
+                // The size is worth a question if the file is not a small one, and one
+                // byte more shows the end. It may be wrong: the file may grow, and some
+                // have none.
+                let rest = if all.is_empty() { 0 } else { self.rest() };
+                if rest == 0 || all.try_reserve_exact(rest + 1).is_err() {
+                    all.try_reserve(PIECE).map_err(|_| Errno::ENOMEM)?;
+                }
+            }
+            if self.read_more(&mut all)? == 0 {
                 return Ok(all);
             }
-            all.try_reserve(n).map_err(|_| Errno::ENOMEM)?;
-            all.extend_from_slice(&piece[..n]);
         }
+    }
+
+    /// Bytes from the descriptor's offset to the end of the file, as far as is known.
+    fn rest(&self) -> usize {
+        let at = self.seek(0, abi::whence::CURRENT);
+        let size = self.stat().map(|stat| stat.size);
+        let rest = size.unwrap_or(0).saturating_sub(at.unwrap_or(u64::MAX));
+        usize::try_from(rest).map_or(0, |rest| rest.min(usize::MAX - 1))
+    }
+
+    /// Reads into what is left of a vector's capacity; the byte count.
+    fn read_more(&self, all: &mut Vec<u8>) -> Result<usize, Errno> {
+        let spare = all.spare_capacity_mut();
+        let (at, len) = (spare.as_mut_ptr() as u64, spare.len());
+        let (fd, offset) = (u64::from(self.fd), OFFSET_CURRENT);
+        // SAFETY: the kernel writes within `spare`.
+        let n = unsafe { sys::call4(Call::PRead, fd, at, len as u64, offset) }?;
+        let n = (n as usize).min(len);
+        // SAFETY: the kernel has written the first `n` bytes behind the vector's own, or
+        // made their pages sleep; `n` is at most what the capacity has left.
+        unsafe { all.set_len(all.len() + n) };
+        Ok(n)
     }
 
     /// Writes at the descriptor's own offset; returns the byte count.

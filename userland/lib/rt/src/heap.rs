@@ -1,14 +1,16 @@
-//! The allocator: size classes for small objects, `linked_list_allocator` for
-//! the rest, both over one huge segment of which only touched pages cost
-//! anything. Nothing is attached before the first allocation.
+//! The allocator: size classes for small objects, a segment of their own for large
+//! ones (`large`), and `linked_list_allocator` for those between, in one huge
+//! segment of which only touched pages cost anything. Nothing is attached before
+//! the first allocation.
 //!
 //! It is a "memory" segment. With `HEAP=snapshot` in the environment it is a
 //! "snapshot" segment: each read into any of the program's buffers is deferred
-//! then, and the program cannot tell.
+//! then, and the program cannot tell. With `HEAP=memory` large objects are in it
+//! too, so that no read into the heap is deferred.
 
 use crate::single::Single;
-use crate::{env, sys};
-use abi::Call;
+use crate::{env, large, sys};
+use abi::{Call, PAGE};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{NonNull, null_mut};
 use linked_list_allocator::Heap;
@@ -48,6 +50,48 @@ static HEAP: ProcessHeap = ProcessHeap(Single::new(State {
 pub(crate) fn choose_kind() {
     if env::begins_with("HEAP", "snapshot") {
         HEAP.0.with(|state| state.kind = "snapshot");
+    }
+    if env::begins_with("HEAP", "memory") {
+        large::turn_off();
+    }
+}
+
+/// A large object, if there is room for it among the large ones. It is zeros.
+#[inline]
+fn take_large(layout: &Layout) -> Option<*mut u8> {
+    if layout.size() < large::LEAST || layout.align() > PAGE as usize {
+        return None;
+    }
+    large::take(layout.size() as u64).map(|address| address as *mut u8)
+}
+
+/// The place of an object among the large ones, if it is there.
+#[inline]
+fn among_large(pointer: *mut u8, layout: &Layout) -> Option<u64> {
+    match layout.size() < large::LEAST {
+        true => None,
+        false => large::offset(pointer as u64),
+    }
+}
+
+/// Moves `len` bytes to a new object. The pages of a large one are given back on the
+/// way, so that memory for both is not needed at once.
+///
+/// # Safety
+/// Both objects have that many bytes and do not overlap; the old one's are not used
+/// again.
+unsafe fn move_bytes(from: *mut u8, to: *mut u8, len: usize, from_large: bool) {
+    let mut at = 0;
+    while at < len {
+        let n = (len - at).min(large::PIECE);
+        // SAFETY: the caller's promise; `at + n <= len`.
+        unsafe {
+            to.add(at).copy_from_nonoverlapping(from.add(at), n);
+            if from_large {
+                large::forget(from as u64 + at as u64, n);
+            }
+        }
+        at += n;
     }
 }
 
@@ -125,6 +169,9 @@ impl State {
 unsafe impl GlobalAlloc for ProcessHeap {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if let Some(pointer) = take_large(&layout) {
+            return pointer;
+        }
         let found = self.0.with(|state| match class_of(&layout) {
             Some(class) => state.small(class),
             None => state.large(layout),
@@ -133,7 +180,25 @@ unsafe impl GlobalAlloc for ProcessHeap {
     }
 
     #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if let Some(pointer) = take_large(&layout) {
+            return pointer;
+        }
+        // SAFETY: the caller's layout; the object has as many bytes as it says.
+        unsafe {
+            let pointer = self.alloc(layout);
+            if !pointer.is_null() {
+                pointer.write_bytes(0, layout.size());
+            }
+            pointer
+        }
+    }
+
+    #[inline]
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        if let Some(offset) = among_large(pointer, &layout) {
+            return large::give(offset);
+        }
         self.0.with(|state| match class_of(&layout) {
             Some(class) => {
                 let object = pointer.cast::<Free>();
@@ -163,12 +228,20 @@ unsafe impl GlobalAlloc for ProcessHeap {
         if class.is_some() && class == class_of(&new) {
             return pointer;
         }
+        let old_large = among_large(pointer, &layout);
+        if let Some(offset) = old_large
+            && new_size >= large::LEAST
+            && large::resize(offset, layout.size() as u64, new_size as u64)
+        {
+            return pointer;
+        }
         // SAFETY: `new` is a valid layout; the old object is given back after
-        // the smaller of both sizes has been copied.
+        // the smaller of both sizes has been moved.
         unsafe {
             let fresh = self.alloc(new);
             if !fresh.is_null() {
-                fresh.copy_from_nonoverlapping(pointer, layout.size().min(new_size));
+                let kept = layout.size().min(new_size);
+                move_bytes(pointer, fresh, kept, old_large.is_some());
                 self.dealloc(pointer, layout);
             }
             fresh

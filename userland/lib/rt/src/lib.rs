@@ -38,6 +38,7 @@ mod file;
 mod heap;
 pub mod inputs;
 pub mod io;
+mod large;
 pub mod manual;
 pub mod note;
 mod panic;
