@@ -4,6 +4,7 @@ use crate::command::Verbosity;
 use crate::failure::Failure;
 use crate::guest::{Debugger, Guest, MEMORY};
 use crate::guests::Profile;
+use crate::profile::{self, Part};
 use crate::qemu::Accel;
 use crate::session::Input;
 use crate::swap::{self, Swap};
@@ -107,6 +108,20 @@ enum Verb {
         #[arg(required = true, value_name = "PROGRAM")]
         programs: Vec<PathBuf>,
     },
+    /// Count the guest's instructions by function and program while it runs a command;
+    /// without a command, from the firmware's first instruction to the end of `true`.
+    ///
+    /// Prints tables, and writes folded stacks for a flame graph to
+    /// `target/profile.folded`. Implies --icount.
+    Profile {
+        /// The command, one program with its arguments.
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "COMMAND"
+        )]
+        words: Vec<String>,
+    },
     /// Run scenario files, operations on files and memory, and compare each
     /// step with plain byte arrays; see docs/contract.md. [exit status: 0 if
     /// all agree]
@@ -124,6 +139,7 @@ impl Verb {
             Verb::Build => "build",
             Verb::Gdb { .. } => "gdb",
             Verb::Test { .. } => "test",
+            Verb::Profile { .. } => "profile",
             Verb::Replay { .. } => "replay",
         }
     }
@@ -156,6 +172,7 @@ impl Cli {
                 let machine = boot.machine;
                 own::run(machine.limited(verbosity, programs.len())?, &programs)
             }
+            Some(Verb::Profile { words }) => boot.machine.profile_of(verbosity, &words),
             Some(Verb::Replay { texts }) => {
                 let machine = boot.machine;
                 own::replay(machine.limited(verbosity, texts.len())?, &texts)
@@ -211,6 +228,29 @@ impl MachineArgs {
         }
         let limit = Duration::from_secs(TEST_SECONDS).saturating_mul(programs as u32);
         Ok(guest.timeout(limit))
+    }
+
+    /// Prints the profile of a command.
+    fn profile_of(self, verbosity: Verbosity, words: &[String]) -> Result<u8, Failure> {
+        let how = (
+            self.profile(),
+            match words {
+                [] => Part::All,
+                _ => Part::Marked,
+            },
+            verbosity,
+        );
+        let command = match words {
+            [] => "true".into(),
+            words => format!("count {}", words.join(" ")),
+        };
+        let own = profile::shared_programs(self.share.as_deref(), words);
+        let guest = self.guest(verbosity)?.command(command);
+        let (outcome, profiled) = profile::run(guest, how, &own, |guest| guest.attach())?;
+        let status = outcome.status()?;
+        print!("\n{profiled}");
+        profile::save(&profiled)?;
+        Ok(status)
     }
 
     fn profile(&self) -> Profile {
@@ -285,6 +325,8 @@ mod tests {
             "--release build",
             "--gdb -c ls",
             "-v setup",
+            "--release profile ls -l /n/host",
+            "profile",
         ] {
             assert_eq!(refused(line), None, "{line}");
         }

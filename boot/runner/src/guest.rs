@@ -62,6 +62,7 @@ pub struct Guest {
     tests: Vec<String>,
     bundle: Option<Vec<u8>>,
     gdb: Debugger,
+    plugin: Option<String>,
     verbosity: Verbosity,
 }
 
@@ -91,6 +92,7 @@ impl Guest {
             tests: Vec::new(),
             bundle: None,
             gdb: Debugger::None,
+            plugin: None,
             verbosity: Verbosity::Normal,
         }
     }
@@ -209,6 +211,12 @@ impl Guest {
         self
     }
 
+    /// A plugin of QEMU that watches it, and the plugin's arguments.
+    pub(crate) fn plugin(mut self, plugin: String) -> Guest {
+        self.plugin = Some(plugin);
+        self
+    }
+
     /// The amount of the runner's messages.
     pub fn verbosity(mut self, verbosity: Verbosity) -> Guest {
         self.verbosity = verbosity;
@@ -273,6 +281,7 @@ impl Guest {
             time: self.time,
             share: self.share.clone(),
             swap,
+            plugin: self.plugin.clone(),
             gdb: gdb.as_ref().map(Gdb::socket),
         };
         let symbols = Symbols::new(guests.kernel, guests.programs, self.share.clone());

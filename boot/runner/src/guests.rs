@@ -43,6 +43,7 @@ impl Profile {
 
 const LOADER: &str = "dormouse-loader";
 const KERNEL: &str = "dormouse-kernel";
+const PROFILER: &str = "dormouse-profiler";
 /// The library that distinguishes a guest program from a host program.
 const RUNTIME: &str = "dormouse-rt";
 
@@ -107,6 +108,17 @@ fn build_all(profile: Profile, verbosity: Verbosity) -> Result<Guests, Failure> 
         }
     }
     Ok(guests)
+}
+
+/// Builds the profiler, a plugin of QEMU; its file.
+pub fn build_profiler(verbosity: Verbosity) -> Result<PathBuf, Failure> {
+    // A folder of its own: cargo may be at work in the usual one.
+    let folder = checkout::target_dir()?.join("profiler");
+    let mut cargo = cargo(Toolchain::Own)?;
+    cargo.args(["build", "--quiet", "-p", PROFILER]);
+    cargo.env("CARGO_TARGET_DIR", &folder);
+    verbosity.output(&mut cargo)?;
+    Ok(folder.join("debug/libdormouse_profiler.so"))
 }
 
 /// A cargo command without the environment of an outer cargo.

@@ -6,7 +6,7 @@
 //! ([`bundle`]), locks the shared directory ([`share`]), makes room to swap
 //! ([`swap`]), starts QEMU ([`qemu`]) and attends to it ([`session`]): the console
 //! is relayed ([`console`], [`terminal`]), addresses in backtraces get names ([`symbols`]), verdicts are
-//! judged ([`judge`]), gdb is served ([`gdb`]), and users' own tests are run
+//! judged ([`judge`]), gdb is served ([`gdb`]), instructions are counted ([`profile`]), and users' own tests are run
 //! ([`own`]). [`Guest`] ties it together.
 #![deny(unsafe_op_in_unsafe_fn)]
 
@@ -23,6 +23,7 @@ pub mod guests;
 pub mod judge;
 pub mod memory;
 pub mod own;
+pub mod profile;
 pub mod qemu;
 pub mod session;
 pub mod setup;

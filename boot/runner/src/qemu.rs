@@ -65,6 +65,8 @@ pub struct Machine {
     pub share: Option<PathBuf>,
     /// Where it swaps to.
     pub swap: Place,
+    /// The plugin that counts its instructions, and its arguments.
+    pub plugin: Option<String>,
     /// The socket where gdb may attach; the guest waits for it.
     pub gdb: Option<PathBuf>,
 }
@@ -146,8 +148,11 @@ pub fn command(machine: &Machine, inherited: Inherited) -> Result<Command, Failu
         ]);
         qemu.args(["-device", "virtio-blk-pci,drive=swap,disable-legacy=on"]);
     }
+    if let Some(plugin) = &machine.plugin {
+        qemu.args(["-plugin", plugin]);
+    }
     if let Some(socket) = &machine.gdb {
-        let path = socket.display().to_string().replace(',', ",,");
+        let path = escaped(&socket.display().to_string());
         qemu.args(["-S", "-gdb", &format!("unix:{path},server=on,wait=off")]);
     }
     qemu.stdin(Stdio::null())
@@ -201,6 +206,11 @@ fn add_directory(qemu: &mut Command, tag: &str, directory: &Path) -> Result<(), 
     Ok(())
 }
 
+/// A value in QEMU's option lists, which need commas doubled.
+pub fn escaped(value: &str) -> String {
+    value.replace(',', ",,")
+}
+
 /// QEMU's description of an exported directory.
 fn export(id: &str, directory: &Path) -> Result<String, Failure> {
     let path = directory
@@ -212,8 +222,7 @@ fn export(id: &str, directory: &Path) -> Result<String, Failure> {
                 directory.display()
             ))
         })?;
-    // QEMU's option lists need commas in values doubled.
-    let path = path.replace(',', ",,");
+    let path = escaped(path);
     Ok(format!(
         "local,id={id},path={path},security_model=none,multidevs=remap"
     ))

@@ -65,6 +65,42 @@ impl Symbols {
     }
 }
 
+/// The functions of a program, by the addresses of their instructions.
+pub(crate) struct Functions(Option<Loader>);
+
+impl Functions {
+    /// Those of a file; none if there is none.
+    pub(crate) fn of(path: Option<&Path>) -> Functions {
+        Functions(path.and_then(|path| Loader::new(path).ok()))
+    }
+
+    /// The function that an instruction belongs to, and those inlined into it around the
+    /// instruction, outermost first.
+    pub(crate) fn at(&self, address: u64) -> Vec<String> {
+        let mut found = self.frames(address).unwrap_or_default();
+        found.reverse();
+        if found.is_empty() {
+            let symbol = self.0.as_ref().and_then(|file| file.find_symbol(address));
+            found.push(symbol.map_or("[unknown]".into(), |name| {
+                addr2line::demangle_auto(Cow::from(name), None).into_owned()
+            }));
+        }
+        found
+    }
+
+    /// Innermost first.
+    fn frames(&self, address: u64) -> Option<Vec<String>> {
+        let mut frames = self.0.as_ref()?.find_frames(address).ok()?;
+        let mut found = Vec::new();
+        while let Some(frame) = frames.next().ok()? {
+            let name = frame.function?;
+            // A semicolon separates functions where stacks are folded.
+            found.push(name.demangle().ok()?.replace(';', ","));
+        }
+        Some(found)
+    }
+}
+
 /// The function and line of an instruction.
 fn describe(path: &Path, address: u64) -> Option<String> {
     let loader = Loader::new(path).ok()?;

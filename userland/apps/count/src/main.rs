@@ -12,6 +12,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::fmt::Write;
 use rt::process::{self, Fork};
+use rt::profile;
 use rt::stats::{Cell, Counters, Figures};
 use rt::{Args, ByteStr, Errno, Failure, Named, eprintln, manual, service};
 
@@ -28,11 +29,13 @@ fn main(args: Args) -> Result<u8, Failure> {
         return Err(manual::misused());
     };
     let before = Counters::now().about("counters")?;
+    profile::begin();
     let pid = match process::fork().about("new process")? {
         Fork::Child => become_command(name, command),
         Fork::Parent(pid) => pid,
     };
     let ended = process::wait_for(pid).about(name)?;
+    profile::end();
     let after = Counters::now().about("counters")?;
     if u32::from(ended.status()) == rt::abi::STATUS_KILLED {
         eprintln!("count: {name}: {}", ended.text());

@@ -45,6 +45,7 @@ mod panic;
 mod port;
 pub mod ports;
 pub mod process;
+pub mod profile;
 mod segment;
 pub mod service;
 mod shared;
