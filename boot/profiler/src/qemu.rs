@@ -1,6 +1,7 @@
 //! The functions of QEMU that the plugin calls (`qemu-plugin.h`, version 1 of the
 //! interface, that of QEMU 6.0 to 8.1 and accepted by later ones up to 8.2).
 
+use crate::plugin;
 use std::ffi::{c_int, c_uint, c_void};
 
 /// The version of the interface that this plugin was written for.
@@ -55,8 +56,8 @@ unsafe extern "C" {
 pub fn register(id: u64) {
     // SAFETY: `id` is what QEMU gave the plugin; both functions stay.
     unsafe {
-        qemu_plugin_register_vcpu_tb_trans_cb(id, super::translated);
-        qemu_plugin_register_atexit_cb(id, super::ended, std::ptr::null_mut());
+        qemu_plugin_register_vcpu_tb_trans_cb(id, plugin::translated);
+        qemu_plugin_register_atexit_cb(id, plugin::ended, std::ptr::null_mut());
     }
 }
 

@@ -17,21 +17,23 @@ pub(crate) const LEAST: usize = 256 << 10;
 const TABLE_LEN: u64 = (blocks::TABLE as u64 * 4).next_multiple_of(PAGE);
 
 /// The state of the segment.
-enum State {
-    /// Not attached yet.
-    Unused,
-    /// Not attached, and not to be.
-    Off,
-    Attached(Rooms<'static>),
+struct State {
+    /// It is not to be attached, or could not be.
+    off: bool,
+    /// It is attached.
+    rooms: Option<Rooms<'static>>,
 }
 
-static STATE: Single<State> = Single::new(State::Unused);
+static STATE: Single<State> = Single::new(State {
+    off: false,
+    rooms: None,
+});
 /// The address of the first room; 0 before the first large block.
 static BASE: AtomicU64 = AtomicU64::new(0);
 
 /// Leaves large blocks to the rest of the heap.
 pub(crate) fn turn_off() {
-    STATE.with(|state| *state = State::Off);
+    STATE.with(|state| state.off = true);
 }
 
 /// The offset among the rooms of the block at `address`, if it is a large one.
@@ -42,7 +44,7 @@ pub(crate) fn offset(address: u64) -> Option<u64> {
     (base != 0 && offset < blocks::LEN).then_some(offset)
 }
 
-fn attach() -> Result<State, Errno> {
+fn attach() -> Result<Rooms<'static>, Errno> {
     let (kind, kind_len) = sys::of(b"snapshot");
     let len = TABLE_LEN + blocks::LEN;
     // SAFETY: the kernel attaches the new segment where no other memory is.
@@ -52,7 +54,7 @@ fn attach() -> Result<State, Errno> {
     // are zeros, thus numbers; (2) rooms begin behind them, and nothing else refers to
     // them.
     let table = unsafe { core::slice::from_raw_parts_mut(table as *mut u32, blocks::TABLE) };
-    Ok(State::Attached(Rooms::new(table)))
+    Ok(Rooms::new(table))
 }
 
 /// The address of `len` bytes that are zeros, on a page boundary. `None` if addresses or
@@ -61,14 +63,12 @@ fn attach() -> Result<State, Errno> {
 pub(crate) fn take(len: u64) -> Option<u64> {
     clean();
     let room = STATE.with(|state| {
-        if matches!(state, State::Unused) {
+        if state.rooms.is_none() && !state.off {
+            state.rooms = attach().ok();
             // A full table of segments will not have room later either.
-            *state = attach().unwrap_or(State::Off);
+            state.off = state.rooms.is_none();
         }
-        match state {
-            State::Attached(rooms) => rooms.take(len),
-            State::Unused | State::Off => None,
-        }
+        state.rooms.as_mut()?.take(len)
     })??;
     Some(BASE.load(Relaxed) + room.start)
 }
@@ -126,12 +126,7 @@ fn room(offset: u64) -> Option<Room> {
 }
 
 fn with_rooms<T>(f: impl FnOnce(&mut Rooms<'static>) -> T) -> Option<T> {
-    STATE
-        .with(|state| match state {
-            State::Attached(rooms) => Some(f(rooms)),
-            State::Unused | State::Off => None,
-        })
-        .flatten()
+    STATE.with(|state| state.rooms.as_mut().map(f)).flatten()
 }
 
 /// Bytes that are moved at a time.
