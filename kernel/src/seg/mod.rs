@@ -188,10 +188,11 @@ pub struct Space {
     pub table: Vec<Option<Segment>>,
     /// Whether pages may leave.
     residence: Residence,
-    /// The place of the segment that was found last.
+    /// The places of the segment that was found last, and of another one before.
     last: Cell<usize>,
-    /// How many of the segments are devices' memory.
-    devices: usize,
+    before: Cell<usize>,
+    /// The addresses from the first to the last of devices' memory.
+    devices: Range<u64>,
 }
 
 impl Space {
@@ -205,7 +206,8 @@ impl Space {
             view: View::new(AddressSpace::new().ok_or(Errno::ENOMEM)?),
             residence: Residence::Pageable,
             last: Cell::new(0),
-            devices: 0,
+            before: Cell::new(0),
+            devices: 0..0,
         })
     }
 
@@ -249,29 +251,35 @@ impl Space {
         Some((&mut self.view, content, at / PAGE))
     }
 
-    /// Returns true if the range lies in the segment that was found last, and that allows
-    /// the access.
+    /// Returns true if the range lies in one of the segments that were found last, and
+    /// that allows the access.
     #[inline]
-    fn last_allows(&self, va: u64, len: u64, access: Access) -> bool {
-        let last = self.table.get(self.last.get()).and_then(Option::as_ref);
-        last.is_some_and(|segment| {
-            let (size, at) = (segment.pages * PAGE, va.wrapping_sub(segment.base));
-            let allowed = access != Access::Store || segment.write;
-            at < size && len <= size - at && allowed
+    fn last_allow(&self, va: u64, len: u64, access: Access) -> bool {
+        [&self.last, &self.before].into_iter().any(|place| {
+            let segment = self.table.get(place.get()).and_then(Option::as_ref);
+            segment.is_some_and(|segment| {
+                let (size, at) = (segment.pages * PAGE, va.wrapping_sub(segment.base));
+                let allowed = access != Access::Store || segment.write;
+                at < size && len <= size - at && allowed
+            })
         })
     }
 
     /// The place in the table of the segment that `va` is in.
     #[inline]
     fn place(&self, va: u64) -> Option<usize> {
-        let last = self.last.get();
+        let (last, before) = (self.last.get(), self.before.get());
         let is_in = |entry: &Option<Segment>| entry.as_ref().is_some_and(|s| s.contains(va));
         // Neighbouring calls and faults are about the same few buffers.
         if self.table.get(last).is_some_and(is_in) {
             return Some(last);
         }
-        let place = self.table.iter().position(is_in)?;
+        let place = match self.table.get(before).is_some_and(is_in) {
+            true => before,
+            false => self.table.iter().position(is_in)?,
+        };
         self.last.set(place);
+        self.before.set(last);
         Some(place)
     }
 
@@ -309,11 +317,10 @@ impl Space {
             }
         }
         let id = segment.id;
-        let device = usize::from(segment.is_device());
         let entry = self.table.get_mut(place_of(id));
         *entry.ok_or(Errno::ENFILE)? = Some(segment);
         self.view.forget_events(place_of(id));
-        self.devices += device;
+        self.note_devices();
         Ok(id)
     }
 
@@ -328,20 +335,30 @@ impl Space {
     fn take(&mut self, id: u64) -> Option<Segment> {
         let entry = self.table.get_mut(place_of(id))?;
         let taken = entry.take_if(|segment| segment.id == id)?;
-        self.devices -= usize::from(taken.is_device());
+        self.note_devices();
         Some(taken)
+    }
+
+    /// Notes where devices' memory is, after a change of the table.
+    fn note_devices(&mut self) {
+        let devices = || self.table.iter().flatten().filter(|s| s.is_device());
+        let start = devices().map(|segment| segment.base).min().unwrap_or(0);
+        let end = devices().map(Segment::end).max().unwrap_or(0);
+        self.devices = start..end;
     }
 
     /// Returns true if any of the range is a device's memory.
     #[inline]
     fn has_device(&self, range: Range<u64>) -> bool {
+        let near = self.devices.start < range.end && range.start < self.devices.end;
+        near && self.find_device(range)
+    }
+
+    #[cold]
+    fn find_device(&self, range: Range<u64>) -> bool {
         let overlaps = |s: &Segment| s.base < range.end && range.start < s.end();
-        self.devices > 0
-            && self
-                .table
-                .iter()
-                .flatten()
-                .any(|segment| segment.is_device() && overlaps(segment))
+        let mut segments = self.table.iter().flatten();
+        segments.any(|segment| segment.is_device() && overlaps(segment))
     }
 
     /// The segment of virtual memory with that number: its id, its content, and the

@@ -52,21 +52,27 @@ pub(super) fn copy_in(space: &SpaceLock, va: u64, to: &mut [u8]) -> Result<(), S
     hw::user::copy_in(to, va).map_err(|fault| Stop::NotReady(fault.address))
 }
 
-/// Copies from the running process, which has no device's memory, so that none must be
-/// refused.
+/// Copies from and to the running process, which has no device's memory, so that none
+/// must be refused.
 pub struct Plain(());
 
 impl Plain {
     /// `None` if the process, to which `space` belongs, has a device's memory.
     #[inline]
     pub fn of(space: &SpaceLock) -> Option<Plain> {
-        (space.lock().devices == 0).then_some(Plain(()))
+        space.lock().devices.is_empty().then_some(Plain(()))
     }
 
     /// Fills `to` from memory if that is ready; if not, part of it may be filled.
     #[inline]
     pub fn read(&self, va: u64, to: &mut [u8]) -> Option<()> {
         hw::user::copy_in(to, va).ok()
+    }
+
+    /// Copies to memory if that is ready; if not, part may have been stored.
+    #[inline]
+    pub fn write(&self, va: u64, from: &[u8]) -> Option<()> {
+        hw::user::copy_out(va, from).ok()
     }
 }
 
@@ -113,7 +119,7 @@ fn overwrite(space: &SpaceLock, va: u64) -> Result<(), Errno> {
 pub fn within(space: &SpaceLock, va: u64, len: u64, access: Access) -> Result<(), Errno> {
     check(va, len)?;
     let space = space.lock();
-    if space.last_allows(va, len, access) {
+    if space.last_allow(va, len, access) {
         return Ok(());
     }
     within_several(&space, va..va + len, access)
