@@ -272,6 +272,31 @@ impl Received {
     pub const INTERRUPT: u32 = 1;
     /// The other end is closed and everything it sent has been received.
     pub const HANGUP: u32 = 2;
+    /// Nothing came, after the reply of a `ReplyRecv` was sent: the error of the call
+    /// is that of receiving.
+    pub const NOTHING: u32 = 3;
+}
+
+/// The record of a `ReplyRecv`: what it received, and before that what it sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes)]
+#[repr(C)]
+pub struct Replying {
+    /// Set by the kernel.
+    pub received: Received,
+    /// What is sent.
+    pub reply: Outgoing,
+}
+
+/// A message to be sent: the arguments of a `Send`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes)]
+#[repr(C)]
+pub struct Outgoing {
+    /// The descriptor of the channel.
+    pub fd: u64,
+    /// The address of the slices.
+    pub slices: u64,
+    /// How many there are.
+    pub count: u64,
 }
 
 /// Most pages that `Recv` lends for the data of one reply: 128 KiB that begin within a

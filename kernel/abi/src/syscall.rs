@@ -170,6 +170,12 @@ calls! {
     SymLinkIn = 64,
     /// `(fd, name, len)`
     RemoveIn = 65,
+    /// `(fd, out, n, in, room) -> n`: sends `n` bytes at `out` as one message into a
+    /// channel, and reads from it what `PRead` would.
+    Exchange = 66,
+    /// `(port, buf, n, *mut Replying, timeout_ns, *mut [u64; LOAN_MAX]) -> n`: sends
+    /// the message that the record names, then does what `Recv` does.
+    ReplyRecv = 67,
     /// `(pid, index, *mut SegmentInfo) -> next`: the first segment of a process from
     /// `index` on; 0 if there is none.
     MemInfo = 70,

@@ -164,6 +164,38 @@ impl End {
         Ok(())
     }
 
+    /// Queues a program's message at the other side if there is room, and takes the next
+    /// message, waiting for it. The process that receives there runs first. `None`: the
+    /// other side is closed and nothing is left.
+    ///
+    /// # Errors
+    /// As for [`End::send`]; `EAGAIN`: there is no room.
+    #[inline]
+    pub fn exchange(&self, message: Message) -> Result<Option<Message>, Errno> {
+        let Tap { channel, side } = &self.0;
+        if channel.clients[*side].is_completed() {
+            return Err(Errno::EBUSY);
+        }
+        let mut sides = channel.sides.lock();
+        let peer = &mut sides[1 - side];
+        peer.has_room()?;
+        peer.queue.push_back(message);
+        peer.readers.hand_over();
+        if let Some(port) = peer.port.clone() {
+            drop(sides);
+            port.wake();
+            // Nothing has run since.
+            sides = channel.sides.lock();
+        }
+        channel.sides.wait_with(
+            sides,
+            None,
+            |sides| &mut sides[*side].readers,
+            Reason::Message,
+            |sides| take(sides, *side),
+        )
+    }
+
     /// Queues a message at the other side if there is room: `EAGAIN` if not,
     /// `EPIPE` if it is closed. Never waits.
     pub fn try_send(&self, message: Message) -> Result<(), Errno> {

@@ -42,6 +42,84 @@ pub fn send(space: &SpaceLock, end: &End, message: &IoVec) -> Result<u64, Errno>
     Ok(message.len())
 }
 
+/// Sends the `n` bytes at `out` as one message, and reads the next that comes, as
+/// [`read`] does.
+///
+/// # Errors
+/// `EAGAIN`: nothing was sent, because the other side is full or a note came.
+pub fn exchange(
+    space: &SpaceLock,
+    end: &End,
+    (out, n): (u64, u64),
+    (into, room): (u64, u64),
+) -> Result<u64, Errno> {
+    let message = match copy_smallest(space, end, out, n) {
+        Some(message) => message,
+        None => match copy_whole(space, end, out, n)? {
+            Some(message) => message,
+            None => return read(space, end, into, room),
+        },
+    };
+    let Some(mut answer) = end.exchange(message)? else {
+        return Ok(0);
+    };
+    if let Some(got) = user::Plain::of(space).and_then(|memory| {
+        let head = answer.as_head().filter(|head| head.len() as u64 <= room)?;
+        memory.write(into, head)?;
+        Some(head.len() as u64)
+    }) {
+        answer.done();
+        return Ok(got);
+    }
+    // As in `read`, which goes on where the memory is not ready.
+    let limit = usize::try_from(room).unwrap_or(usize::MAX);
+    let stored = user::try_store(space, into, limit, &answer);
+    answer.take(stored.unwrap_or(0));
+    match stored.is_ok() && answer.len() == 0 {
+        true => answer.done(),
+        false => end.put_back(answer),
+    }
+    match stored {
+        Ok(done) => Ok(done as u64),
+        Err(_) => read(space, end, into, room),
+    }
+}
+
+/// A copy of a message for another process that is small, in one part, and in memory
+/// that is ready. `None` for any other.
+#[inline]
+fn copy_smallest(space: &SpaceLock, end: &End, va: u64, n: u64) -> Option<Message> {
+    if n > HEAD_SMALL as u64 || end.has_client() {
+        return None;
+    }
+    let memory = user::Plain::of(space)?;
+    let mut message = Message::new(n as usize).ok()?;
+    if memory.read(va, message.head_mut()).is_none() {
+        message.done();
+        return None;
+    }
+    Some(message)
+}
+
+/// A copy of any message; `None`: it is for the kernel's own client, which has it.
+#[inline(never)]
+fn copy_whole(space: &SpaceLock, end: &End, va: u64, n: u64) -> Result<Option<Message>, Errno> {
+    let part = [Slice {
+        address: va,
+        len: n,
+    }];
+    let message = IoVec::new(&part)?;
+    let sent = match end.has_client() {
+        true => send(space, end, &message).map(|_| None),
+        false => copy_in(space, &message).map(Some),
+    };
+    // That of waiting for the answer says that the message was sent.
+    sent.map_err(|errno| match errno {
+        Errno::EINTR => Errno::EAGAIN,
+        errno => errno,
+    })
+}
+
 /// Parts of a message that [`copy_small`] takes.
 const SMALL_PARTS: usize = 2;
 

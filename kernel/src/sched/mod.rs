@@ -73,6 +73,8 @@ const NOTED: u8 = 2;
 struct Cpu {
     /// When the present turn began, in ticks.
     turn: AtomicU64,
+    /// A process that is ready and runs before those in the queue.
+    next: AtomicU16,
     ready_head: AtomicU16,
     ready_tail: AtomicU16,
     /// The earliest deadline, in nanoseconds, or an earlier time.
@@ -83,6 +85,7 @@ struct Cpu {
 
 static CPU: Cpu = Cpu {
     turn: AtomicU64::new(0),
+    next: AtomicU16::new(NONE),
     ready_head: AtomicU16::new(NONE),
     ready_tail: AtomicU16::new(NONE),
     earliest: AtomicU64::new(u64::MAX),
@@ -199,6 +202,11 @@ fn push_ready(slot: Slot) {
 }
 
 fn pop_ready() -> Option<Slot> {
+    let next = CPU.next.load(Relaxed);
+    if next != NONE {
+        CPU.next.store(NONE, Relaxed);
+        return Some(next);
+    }
     let slot = CPU.ready_head.load(Relaxed);
     if slot == NONE {
         return None;
@@ -209,6 +217,24 @@ fn pop_ready() -> Option<Slot> {
         CPU.ready_tail.store(NONE, Relaxed);
     }
     Some(slot)
+}
+
+/// As [`unpark`], for a process that the running one is about to wait for: it runs
+/// before all others that are ready, in what is left of the caller's turn. The timer
+/// ends that as any other.
+#[inline]
+pub fn hand_over(slot: Slot) {
+    let entry = entry(slot);
+    if entry.state.load(Relaxed) != PARKED {
+        entry.woken.store(true, Relaxed);
+        return;
+    }
+    entry.state.store(READY, Relaxed);
+    let before = CPU.next.load(Relaxed);
+    CPU.next.store(slot, Relaxed);
+    if before != NONE {
+        push_ready(before);
+    }
 }
 
 /// Makes a parked process ready, or lets its next [`park`] return at once.
@@ -340,7 +366,8 @@ fn park_unless(heeds: u8, reason: Reason, deadline_ns: Option<u64>) -> Wake {
 /// Lets others run first, if any are ready.
 pub fn give_way() {
     hw::lock::assert_none_held();
-    if CPU.ready_head.load(Relaxed) != NONE {
+    let next = CPU.next.load(Relaxed);
+    if next != NONE || CPU.ready_head.load(Relaxed) != NONE {
         let me = current_slot();
         push_ready(me);
         leave_cpu(me);

@@ -1,8 +1,8 @@
 //! The one way to wait for a condition: [`Wait::wait`] on the state behind a lock.
-use super::{NONE, Reason, Slot, Wake, current_slot, entry, park, unpark};
+use super::{NONE, Reason, Slot, Wake, current_slot, entry, hand_over, park, unpark};
 use abi::Errno;
 use core::sync::atomic::Ordering::Relaxed;
-use hw::lock::Lock;
+use hw::lock::{Guard, Lock};
 
 /// Waiting until the locked state allows something.
 pub trait Wait<T> {
@@ -33,6 +33,19 @@ pub trait Wait<T> {
         reason: Reason,
         try_it: impl FnMut(&mut T) -> Option<R>,
     ) -> Result<R, Errno>;
+
+    /// The same with the lock taken already.
+    ///
+    /// # Errors
+    /// As for [`Wait::wait_until`].
+    fn wait_with<'a, R>(
+        &'a self,
+        state: Guard<'a, T>,
+        deadline_ns: Option<u64>,
+        queue: impl Fn(&mut T) -> &mut WaitQueue,
+        reason: Reason,
+        try_it: impl FnMut(&mut T) -> Option<R>,
+    ) -> Result<R, Errno>;
 }
 
 impl<T> Wait<T> for Lock<T> {
@@ -42,9 +55,20 @@ impl<T> Wait<T> for Lock<T> {
         deadline_ns: Option<u64>,
         queue: impl Fn(&mut T) -> &mut WaitQueue,
         reason: Reason,
+        try_it: impl FnMut(&mut T) -> Option<R>,
+    ) -> Result<R, Errno> {
+        self.wait_with(self.lock(), deadline_ns, queue, reason, try_it)
+    }
+
+    #[inline]
+    fn wait_with<'a, R>(
+        &'a self,
+        mut state: Guard<'a, T>,
+        deadline_ns: Option<u64>,
+        queue: impl Fn(&mut T) -> &mut WaitQueue,
+        reason: Reason,
         mut try_it: impl FnMut(&mut T) -> Option<R>,
     ) -> Result<R, Errno> {
-        let mut state = self.lock();
         if let Some(result) = try_it(&mut state) {
             return Ok(result);
         }
@@ -147,14 +171,30 @@ impl WaitQueue {
 
     /// Wakes the one that waits longest.
     pub fn wake_one(&mut self) {
-        let first = self.head;
-        if first != NONE {
-            self.head = entry(first).next_waiter.load(Relaxed);
-            if self.head == NONE {
-                self.tail = NONE;
-            }
+        if let Some(first) = self.pop() {
             unpark(first);
         }
+    }
+
+    /// The same, and it runs next: the caller is about to wait for it.
+    #[inline]
+    pub fn hand_over(&mut self) {
+        if let Some(first) = self.pop() {
+            hand_over(first);
+        }
+    }
+
+    #[inline]
+    fn pop(&mut self) -> Option<Slot> {
+        let first = self.head;
+        if first == NONE {
+            return None;
+        }
+        self.head = entry(first).next_waiter.load(Relaxed);
+        if self.head == NONE {
+            self.tail = NONE;
+        }
+        Some(first)
     }
 
     /// Wakes all processes in the queue.

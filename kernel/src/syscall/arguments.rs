@@ -75,7 +75,13 @@ impl Arguments<'_> {
     /// The open file of a descriptor.
     #[inline]
     pub fn file(&self, at: usize) -> Result<Arc<OpenFile>, Errno> {
-        self.process.descriptors.lock().get(self.words()[at])
+        self.descriptor_of(self.words()[at])
+    }
+
+    /// The open file of a descriptor that is not an argument itself.
+    #[inline]
+    pub fn descriptor_of(&self, fd: u64) -> Result<Arc<OpenFile>, Errno> {
+        self.process.descriptors.lock().get(fd)
     }
 
     /// The end of a channel that a descriptor refers to. `EINVAL` for anything else.

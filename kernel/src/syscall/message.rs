@@ -4,8 +4,9 @@ use crate::chan::{self, Event, Port, Stop, What, interrupt};
 use crate::file::{Node, OpenFile, channel};
 use crate::seg::iovec::{IoVec, Parts};
 use crate::seg::{SpaceLock, user};
-use abi::{Errno, IRQ_MSI, LOAN_MAX, Received, mode, privilege};
+use abi::{Errno, IRQ_MSI, LOAN_MAX, Outgoing, Received, Replying, mode, privilege};
 use alloc::sync::Arc;
+use core::mem::offset_of;
 use hw::heap::new_arc_str;
 use hw::{interrupts, time};
 use vm::Access;
@@ -62,31 +63,88 @@ pub fn port_irq(a: &Arguments) -> Result<u64, Errno> {
     Ok(u64::from(vector))
 }
 
-pub fn recv(a: &Arguments) -> Result<u64, Errno> {
-    let [_, va, room, to, timeout, loan] = a.words();
-    if loan != 0 {
-        // A device writes to physical addresses.
-        a.check(privilege::DEVICE)?;
-    }
-    let space = a.space();
-    user::within(space, va, room, Access::Store)?;
-    user::within(space, to, size_of::<Received>() as u64, Access::Store)?;
-    let port = get_port(a, 0)?;
-    let deadline = (timeout != u64::MAX).then(|| time::now_ns().saturating_add(timeout));
-    user::waiting(space, Access::Store, || {
-        let event = port.receive(deadline)?;
-        let told = tell(space, &event, (va, room), to);
-        let told = told.and_then(|()| match loan {
-            0 => Ok(0),
-            loan => lend(space, &port, &event, loan),
-        });
-        match told {
-            // Documented: a message that is too long is lost.
-            Ok(_) | Err(Stop::Failed(Errno::EMSGSIZE)) => event.done(),
-            Err(_) => port.put_back(event),
+/// Where a message is received, and what is told of it: the arguments of a call, of
+/// which all that can be checked before has been.
+struct Receipt {
+    port: Arc<Port>,
+    /// The memory for the message.
+    memory: (u64, u64),
+    /// Where the record goes.
+    to: u64,
+    deadline: Option<u64>,
+    /// Where the names of lent pages go, or 0.
+    loan: u64,
+}
+
+impl Receipt {
+    /// That of a call with a record of `size` bytes.
+    #[inline]
+    fn of(a: &Arguments, size: usize) -> Result<Receipt, Errno> {
+        let [_, va, room, to, timeout, loan] = a.words();
+        if loan != 0 {
+            // A device writes to physical addresses.
+            a.check(privilege::DEVICE)?;
         }
-        told
-    })
+        let space = a.space();
+        user::within(space, va, room, Access::Store)?;
+        user::within(space, to, size as u64, Access::Store)?;
+        Ok(Receipt {
+            port: get_port(a, 0)?,
+            memory: (va, room),
+            to,
+            deadline: (timeout != u64::MAX).then(|| time::now_ns().saturating_add(timeout)),
+            loan,
+        })
+    }
+
+    /// Waits for an event and copies it to user memory; pages lent.
+    #[inline]
+    fn receive(&self, space: &SpaceLock) -> Result<u64, Errno> {
+        let (port, to) = (&*self.port, self.to);
+        user::waiting(space, Access::Store, || {
+            let event = port.receive(self.deadline)?;
+            let told = tell(space, &event, self.memory, to);
+            let told = told.and_then(|()| match self.loan {
+                0 => Ok(0),
+                loan => lend(space, port, &event, loan),
+            });
+            match told {
+                // Documented: a message that is too long is lost.
+                Ok(_) | Err(Stop::Failed(Errno::EMSGSIZE)) => event.done(),
+                Err(_) => port.put_back(event),
+            }
+            told
+        })
+    }
+}
+
+pub fn recv(a: &Arguments) -> Result<u64, Errno> {
+    Receipt::of(a, size_of::<Received>())?.receive(a.space())
+}
+
+pub fn reply_recv(a: &Arguments) -> Result<u64, Errno> {
+    let receipt = Receipt::of(a, size_of::<Replying>())?;
+    let space = a.space();
+    let reply: Outgoing = user::get(space, receipt.to + offset_of!(Replying, reply) as u64)?;
+    send_message(a, reply)?;
+    let received = receipt.receive(space);
+    if received.is_err() {
+        let kind = receipt.to + offset_of!(Replying, received.kind) as u64;
+        // The error of receiving is the one that counts.
+        let _ = user::put(space, kind, &Received::NOTHING);
+    }
+    received
+}
+
+pub fn exchange(a: &Arguments) -> Result<u64, Errno> {
+    let [_, out, n, into, room, _] = a.words();
+    let space = a.space();
+    user::within(space, into, room, Access::Store)?;
+    let file = a.file(0)?;
+    match &file.node {
+        Node::Channel(end) => channel::exchange(space, end, (out, n), (into, room)),
+        Node::Root(_) | Node::Remote(_) | Node::Port(_) => Err(Errno::EINVAL),
+    }
 }
 
 /// Lends the memory that waits for the data of the reply to a message, and copies its
@@ -126,16 +184,23 @@ fn tell(space: &SpaceLock, event: &Event, (va, room): (u64, u64), to: u64) -> Re
 }
 
 pub fn send(a: &Arguments) -> Result<u64, Errno> {
-    let [_, va, count, ..] = a.words();
-    let file = a.file(0)?;
+    let [fd, slices, count, ..] = a.words();
+    send_message(a, Outgoing { fd, slices, count })
+}
+
+/// Sends one message, gathered from user memory; its bytes.
+#[inline]
+fn send_message(a: &Arguments, message: Outgoing) -> Result<u64, Errno> {
+    let Outgoing { fd, slices, count } = message;
+    let file = a.descriptor_of(fd)?;
     if let Node::Channel(end) = &file.node
-        && let Some(message) = channel::copy_small(a.space(), end, va, count)
+        && let Some(message) = channel::copy_small(a.space(), end, slices, count)
     {
         let len = message.len() as u64;
         return end.send(message).map(|()| len);
     }
     let mut parts = Parts::default();
-    let message = IoVec::from_user(a.space(), va, count, &mut parts)?;
+    let message = IoVec::from_user(a.space(), slices, count, &mut parts)?;
     match &file.node {
         Node::Channel(end) => channel::send(a.space(), end, &message),
         Node::Root(_) | Node::Remote(_) | Node::Port(_) => Err(Errno::EINVAL),

@@ -47,9 +47,12 @@ const REPEATABLE: &[Call] = {
 /// some back.
 #[inline]
 fn run(process: &Process, call: Call, frame: &mut TrapFrame) -> Result<u64, Errno> {
-    // Without the arguments of the others.
+    // Without the arguments of the others, and what they do about memory.
     if call == Call::GetPid {
         return Ok(process.pid);
+    }
+    if call == Call::Exchange {
+        return message::exchange(&Arguments { process, frame });
     }
     loop {
         let result = dispatch(process, call, frame);
@@ -123,6 +126,8 @@ fn dispatch(process: &Process, call: Call, frame: &mut TrapFrame) -> Result<u64,
         Call::PortIrq => message::port_irq(a),
         Call::Recv => message::recv(a),
         Call::Send => message::send(a),
+        Call::Exchange => message::exchange(a),
+        Call::ReplyRecv => message::reply_recv(a),
         Call::KStat => system::kstat(a),
         Call::Counters => system::counters(a).value(),
         Call::FailAlloc => system::fail_alloc(a),

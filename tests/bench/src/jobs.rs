@@ -7,7 +7,7 @@ use rt::abi::PAGE;
 use rt::abi::snapshot::{EAGER, RANDOM};
 use rt::process::{self, Fork};
 use rt::stats::Counters;
-use rt::{Failure, File, Named, Segment, Stat64, mode, send, sys};
+use rt::{Failure, File, Named, Segment, Stat64, exchange, mode, sys};
 
 /// Repetitions of a cheap operation in one round.
 const TURNS: u64 = 1000;
@@ -65,10 +65,10 @@ pub fn round_trip() -> Result<Round, Failure> {
         Fork::Child => {
             drop(ours);
             let mut byte = [0];
-            while let Ok(1) = theirs.read(&mut byte) {
-                if send(&theirs, [&byte]).is_err() {
-                    break;
-                }
+            let mut got = theirs.read(&mut byte);
+            while let Ok(1) = got {
+                let answer = byte;
+                got = exchange(&theirs, &answer, &mut byte);
             }
             process::exit_now(0, "")
         }
@@ -76,9 +76,8 @@ pub fn round_trip() -> Result<Round, Failure> {
     };
     drop(theirs);
     let round = repeat(TURNS, || {
-        let mut byte = [1];
-        send(&ours, [&byte]).about("sending")?;
-        ours.read(&mut byte).about("receiving").map(drop)
+        let answer = exchange(&ours, &[1], &mut [0]);
+        answer.about("exchanging messages").map(drop)
     });
     drop(ours);
     process::wait_for(pid).about("waiting")?;

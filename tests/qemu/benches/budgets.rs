@@ -14,7 +14,7 @@ use std::time::Duration;
 /// The largest permitted figures.
 const BUDGETS: &[(&str, u64)] = &[
     ("syscall.null", 150),
-    ("channel.roundtrip", 4_000),
+    ("channel.roundtrip", 1_500),
     ("fault.zero", 1_000),
     ("read.1gib", 50_000),
     ("read.1gib.messages", 4),

@@ -8,6 +8,7 @@ mod counters;
 pub mod death;
 mod devices;
 mod evict;
+mod exchange;
 mod exec;
 mod failing;
 mod fuzz;
@@ -142,6 +143,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
     [
         kernel::CASES,
         ports::CASES,
+        exchange::CASES,
         names::CASES,
         bytes::CASES,
         links::CASES,

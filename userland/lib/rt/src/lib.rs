@@ -46,6 +46,7 @@ mod port;
 pub mod ports;
 pub mod process;
 pub mod profile;
+mod replies;
 mod segment;
 pub mod service;
 mod shared;
@@ -63,7 +64,8 @@ pub use bytestr::{ByteStr, ByteString};
 pub use directory::Directory;
 pub use failure::{Failure, Named, Outcome};
 pub use file::{Entry, File, ReadDir};
-pub use port::{Port, send};
+pub use port::{Port, exchange, send};
+pub use replies::Replies;
 pub use segment::Segment;
 pub use shared::{Semaphore, Shared};
 

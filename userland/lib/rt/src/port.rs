@@ -1,7 +1,7 @@
 //! Receive ports: how a server waits for messages and interrupts at once.
 
 use crate::{File, process, sys};
-use abi::{Call, Errno, LOAN_MAX, Received};
+use abi::{Call, Errno, LOAN_MAX, Outgoing, Received, Replying};
 
 /// A receive port.
 pub struct Port(File);
@@ -67,6 +67,64 @@ impl Port {
         let pages = unsafe { sys::call6(Call::Recv, port, at, len, to, timeout, lent) }?;
         Ok((received, pages as usize))
     }
+}
+
+impl Port {
+    /// Sends a reply, gathered from `parts`, into a channel, and receives as
+    /// [`Port::receive_with_loan`] does, or without a loan as [`Port::receive`], in one
+    /// call. The first result is that of sending; after an error of it the second is of
+    /// a call of its own.
+    #[inline]
+    pub fn reply_and_receive<const N: usize>(
+        &self,
+        (channel, parts): (&File, [&[u8]; N]),
+        buffer: &mut [u8],
+        timeout: u64,
+        loan: Option<&mut [u64; LOAN_MAX]>,
+    ) -> (Result<(), Errno>, Result<(Received, usize), Errno>) {
+        let slices = parts.map(process::slice);
+        let (port, (at, len)) = (u64::from(self.0.fd()), sys::of_mut(buffer));
+        let mut record = Replying {
+            received: Received::default(),
+            reply: Outgoing {
+                fd: u64::from(channel.fd()),
+                slices: slices.as_ptr() as u64,
+                count: N as u64,
+            },
+        };
+        let to = &raw mut record as u64;
+        let lent = loan.map_or(0, |loan| loan.as_mut_ptr() as u64);
+        // SAFETY: the kernel writes within `buffer`, `loan` and `record`, and reads the
+        // slices and what they name.
+        let result = unsafe { sys::call6(Call::ReplyRecv, port, at, len, to, timeout, lent) };
+        let received = record.received;
+        match result {
+            Ok(pages) => (Ok(()), Ok((received, pages as usize))),
+            Err(errno) if received.kind == Received::NOTHING => (Ok(()), Err(errno)),
+            Err(errno) => {
+                let to = &raw mut record.received as u64;
+                // SAFETY: as above.
+                let result = unsafe { sys::call6(Call::Recv, port, at, len, to, timeout, lent) };
+                let received = result.map(|pages| (record.received, pages as usize));
+                (Err(errno), received)
+            }
+        }
+    }
+}
+
+/// Sends `message` into a channel, and reads the next message from there: what is asked
+/// and its answer in one call. Bytes read; 0 once the other side is closed.
+///
+/// # Errors
+/// `EAGAIN`: nothing was sent, because the other side is full, or a note came. `EINTR`:
+/// a note came after it was sent.
+#[inline]
+pub fn exchange(channel: &File, message: &[u8], answer: &mut [u8]) -> Result<usize, Errno> {
+    let (fd, (out, n)) = (u64::from(channel.fd()), sys::of(message));
+    let (into, room) = sys::of_mut(answer);
+    // SAFETY: the kernel reads `message` and writes within `answer`.
+    let got = unsafe { sys::call5(Call::Exchange, fd, out, n, into, room) }?;
+    Ok((got as usize).min(answer.len()))
 }
 
 /// Sends one message, gathered from `parts`, into a channel.

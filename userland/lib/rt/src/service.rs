@@ -1,8 +1,9 @@
 //! Starting servers, and what a server receives.
 
 use crate::process::{self, Fork};
-use crate::{ByteStr, ByteString, Failure, File, Named, Port, sys};
+use crate::{ByteStr, ByteString, Failure, File, Named, Port, Replies, sys};
 use abi::{Errno, Received, SERVICE_FD};
+use alloc::rc::Rc;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -72,6 +73,7 @@ const DEVICE: u64 = 1;
 /// What a server of one client receives, one thing at a time.
 pub struct Requests {
     port: Port,
+    replies: Rc<Replies>,
     message: Vec<u8>,
 }
 
@@ -88,14 +90,19 @@ pub enum Arrival<'m> {
 }
 
 impl Requests {
-    /// For the channel at [`abi::SERVICE_FD`], which is returned for the answers, and
-    /// messages of `most` bytes.
-    pub fn new(most: u32) -> Result<(Requests, File), Failure> {
+    /// For the channel at [`abi::SERVICE_FD`], and messages of `most` bytes; and where
+    /// the answers go.
+    pub fn new(most: u32) -> Result<(Requests, Rc<Replies>), Failure> {
         let channel = File::from_fd(SERVICE);
         let port = Port::new().about("receive port")?;
         port.add(&channel, CLIENT).about("service channel")?;
-        let message = vec![0; most as usize];
-        Ok((Requests { port, message }, channel))
+        let replies = Rc::new(Replies::new(channel));
+        let requests = Requests {
+            port,
+            replies: replies.clone(),
+            message: vec![0; most as usize],
+        };
+        Ok((requests, replies))
     }
 
     /// Receives the interrupts of that line, too.
@@ -106,7 +113,8 @@ impl Requests {
 
     /// Waits that many nanoseconds at most; `u64::MAX`: without a limit.
     pub fn next(&mut self, timeout_ns: u64) -> Result<Arrival<'_>, Failure> {
-        let received = match self.port.receive(&mut self.message, timeout_ns) {
+        let (port, message) = (&self.port, &mut self.message);
+        let (received, _) = match self.replies.receive(port, message, timeout_ns, None) {
             Err(Errno::ETIMEDOUT) => return Ok(Arrival::Nothing),
             received => received.about("receive port")?,
         };
