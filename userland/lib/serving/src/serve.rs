@@ -6,7 +6,7 @@ use core::future::Future;
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 use rt::abi::{LOAN_MAX, Received, SERVICE_FD};
-use rt::{ByteStr, Errno, Failure, File, Named, Port, stats};
+use rt::{ByteStr, Errno, Failure, File, Named, Port, Replies, stats};
 use snapfs::{Answer, Backing, Executor, Fill, Filled, LowerRead, Snapfs};
 
 /// Key of the kernel's channel at the receive port.
@@ -78,7 +78,7 @@ pub enum Came {
 
 /// The server and its ends.
 pub struct Server<'f, T: Transport> {
-    channel: File,
+    replies: Replies,
     port: Port,
     fs: &'f Snapfs<T>,
     buffers: Buffers,
@@ -91,7 +91,11 @@ pub struct Server<'f, T: Transport> {
     /// Events since files were changed whose times are not learnt yet.
     unlearnt: u32,
     phase: Phase,
+    /// Where the kernel names the memory that it lends.
+    loan: Loan,
 }
+
+type Loan = [u64; LOAN_MAX];
 
 /// What becomes of requests that come.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -144,7 +148,7 @@ impl<'f, T: Transport> Server<'f, T> {
         let channel = File::from_fd(SERVICE_FD as u32);
         port.add(&channel, REQUESTS).about("service channel")?;
         Ok(Server {
-            channel,
+            replies: Replies::new(channel),
             port,
             fs,
             buffers: Buffers::new(fs.memory() / 4),
@@ -153,6 +157,7 @@ impl<'f, T: Transport> Server<'f, T> {
             free: u32::MAX,
             unlearnt: 0,
             phase: Phase::Starting,
+            loan: [0; LOAN_MAX],
         })
     }
 
@@ -213,16 +218,12 @@ impl<'f, T: Transport> Server<'f, T> {
         if self.unlearnt >= UNLEARNT_EVENTS {
             self.learn_times();
         }
-        let mut loan = [0; LOAN_MAX];
         let buffer = self.buffers.current();
-        let received = match T::LENT {
-            true => self.port.receive_with_loan(buffer, patience, &mut loan),
-            false => self.port.receive(buffer, patience).map(|r| (r, 0)),
-        };
+        let loan = T::LENT.then_some(&mut self.loan);
+        let received = self.replies.receive(&self.port, buffer, patience, loan);
         let came = match received {
             Ok((received, lent)) => match (received.key, received.kind) {
                 (REQUESTS, Received::MESSAGE) => {
-                    let lent = loan.get(..lent).unwrap_or(&[]);
                     self.came(received.len as usize, lent);
                     return Ok(());
                 }
@@ -244,7 +245,7 @@ impl<'f, T: Transport> Server<'f, T> {
         };
         let Server {
             fs,
-            channel,
+            replies,
             fills,
             free,
             waiting,
@@ -256,7 +257,7 @@ impl<'f, T: Transport> Server<'f, T> {
             };
             *free |= 1 << key;
             match fs.end_fill(fill, read) {
-                Ok(answer) => send(channel, &answer),
+                Ok(answer) => send(replies, &answer),
                 Err(fill) => waiting.push_front(Work::Fill(fill)),
             }
         };
@@ -266,8 +267,8 @@ impl<'f, T: Transport> Server<'f, T> {
         Ok(())
     }
 
-    /// A request of that length came, and the kernel has lent memory for its data.
-    fn came(&mut self, len: usize, lent: &[u64]) {
+    /// A request of that length came, and the kernel has lent so many pages for its data.
+    fn came(&mut self, len: usize, lent: usize) {
         if !self.begin_fill(len, lent) {
             let message = self.buffers.message(len);
             self.waiting.push_back(Work::Message(message));
@@ -276,7 +277,7 @@ impl<'f, T: Transport> Server<'f, T> {
 
     /// Begins to serve the message in the short way, if it is a page fault, and no
     /// earlier request waits.
-    fn begin_fill(&mut self, len: usize, lent: &[u64]) -> bool {
+    fn begin_fill(&mut self, len: usize, lent: usize) -> bool {
         let key = self.free.trailing_zeros() as usize;
         let (message, slot) = (self.buffers.current().get(..len), self.fills.get_mut(key));
         let (Some(message), Some(slot)) = (message, slot) else {
@@ -285,6 +286,7 @@ impl<'f, T: Transport> Server<'f, T> {
         if self.phase != Phase::Serving || !self.waiting.is_empty() {
             return false;
         }
+        let lent = self.loan.get(..lent).unwrap_or(&[]);
         let backing = self.fs.backing();
         let submit = |read: &LowerRead| backing.begin_fill(key as u16, read, lent);
         let Some(fill) = self.fs.begin_fill(KERNEL, message, submit) else {
@@ -311,7 +313,7 @@ impl<'f, T: Transport> Server<'f, T> {
     /// Sends an answer. Its buffers are free then.
     fn finish(&mut self, served: Served<T::Buf>) {
         if let Served::Request(answer) = served {
-            send(&self.channel, &answer);
+            send(&self.replies, &answer);
             drop(answer);
             self.fs.backing().freed();
         }
@@ -339,8 +341,6 @@ impl<'f, T: Transport> Server<'f, T> {
 }
 
 /// Sends an answer.
-fn send<B: AsRef<[u8]>>(channel: &File, answer: &Answer<B>) {
-    let parts = [answer.head.as_slice(), answer.payload.as_slice()];
-    // Fails only if the other end is closed; the hang-up event follows.
-    let _ = rt::send(channel, parts);
+fn send<B: AsRef<[u8]>>(replies: &Replies, answer: &Answer<B>) {
+    replies.send([answer.head.as_slice(), answer.payload.as_slice()]);
 }

@@ -30,9 +30,9 @@ rt::main!(main);
 const IRQ: u64 = 4;
 
 fn main(_args: rt::Args) -> Result<(), Failure> {
-    let (mut requests, channel) = Requests::new(server::MSIZE)?;
+    let (mut requests, replies) = Requests::new(server::MSIZE)?;
     requests.listen(IRQ)?;
-    let mut server = Server::new(channel);
+    let mut server = Server::new(replies);
     loop {
         match requests.next(server.patience_ns())? {
             Arrival::Message(message) => server.request(message),

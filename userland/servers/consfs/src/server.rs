@@ -7,13 +7,14 @@ use crate::tree::{self, Node};
 use crate::uart::{Listen, Uart};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
+use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::mem::take;
 use ninep::consts::{IOHDRSZ, MAXWELEM, VERSION_L, VERSION_UNKNOWN};
 use ninep::{ByteStr, List, Names, Qid, Reply, Request, StatFs};
-use rt::{Errno, File, send};
+use rt::{Errno, Replies};
 use text::{Question, Window};
 
 /// Largest message accepted: the console needs no large ones.
@@ -47,7 +48,7 @@ struct Asking {
 
 /// The console and its clients.
 pub struct Server {
-    channel: File,
+    replies: Rc<Replies>,
     uart: Uart,
     line: Discipline,
     /// Input without a terminal, in place of typed lines.
@@ -70,9 +71,9 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn new(channel: File) -> Self {
+    pub fn new(replies: Rc<Replies>) -> Self {
         Server {
-            channel,
+            replies,
             uart: Uart::new(),
             line: Discipline::new(),
             pipe: control::is_piped().then(Pipe::default),
@@ -273,8 +274,7 @@ impl Server {
             _ => &[],
         };
         if let Ok(n) = ninep::encode_reply_head(tag, reply, payload.len(), &mut head) {
-            // A client that is gone is noticed as a hang-up.
-            let _ = send(&self.channel, [&head[..n], payload]);
+            self.replies.send([&head[..n], payload]);
         }
     }
 

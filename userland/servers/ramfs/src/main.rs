@@ -28,8 +28,8 @@ const USAGE: &str = "usage: ramfs [-l BYTES], with a channel as descriptor 3";
 
 fn main(args: rt::Args) -> Result<(), Failure> {
     let limit = limit(args)?;
-    let (mut requests, channel) = Requests::new(server::MSIZE)?;
-    let mut server = Server::new(channel, Tree::new(limit));
+    let (mut requests, replies) = Requests::new(server::MSIZE)?;
+    let mut server = Server::new(replies, Tree::new(limit));
     // Until the only client is gone.
     while let Arrival::Message(message) = requests.next(u64::MAX)? {
         server.request(message);

@@ -6,12 +6,13 @@ mod names;
 use crate::attributes::{self, attributes, qid};
 use crate::clock::Clock;
 use crate::fids::{Fid, Fids};
+use alloc::rc::Rc;
 use alloc::vec;
 use alloc::vec::Vec;
 use ninep::consts::{IOHDRSZ, MAXWELEM, VERSION_L, VERSION_UNKNOWN, open, unlink};
 use ninep::{DirEntry, List, Qid, Reply, Request};
 use ramtree::{Id, LINK_MAX, ROOT, Tree};
-use rt::{ByteStr, Errno, File, send};
+use rt::{ByteStr, Errno, Replies};
 
 /// The largest accepted message: the kernel's proposal.
 pub const MSIZE: u32 = 128 * 1024 + 4096;
@@ -21,7 +22,7 @@ const HEAD_MAX: usize = LINK_MAX + 64;
 
 /// The tree and its clients.
 pub struct Server {
-    channel: File,
+    replies: Rc<Replies>,
     clock: Clock,
     tree: Tree,
     fids: Fids,
@@ -42,9 +43,9 @@ enum Answer {
 type Handled = Result<Answer, Errno>;
 
 impl Server {
-    pub fn new(channel: File, tree: Tree) -> Server {
+    pub fn new(replies: Rc<Replies>, tree: Tree) -> Server {
         Server {
-            channel,
+            replies,
             clock: Clock::new(),
             tree,
             fids: Fids::default(),
@@ -86,8 +87,8 @@ impl Server {
     fn reply(&self, tag: u16, reply: &Reply<'_>, payload: &[u8]) {
         let mut head = [0; HEAD_MAX];
         if let Ok(n) = ninep::encode_reply_head(tag, reply, payload.len(), &mut head) {
-            // A client that is gone is noticed as a hang-up.
-            let _ = send(&self.channel, [head.get(..n).unwrap_or_default(), payload]);
+            self.replies
+                .send([head.get(..n).unwrap_or_default(), payload]);
         }
     }
 

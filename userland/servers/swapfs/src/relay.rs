@@ -6,7 +6,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use ninep::{Reply, Request, Shape};
 use rt::abi::Received;
-use rt::{Errno, Failure, File, Named, Port, send, sys};
+use rt::{Errno, Failure, File, Named, Port, Replies, sys};
 use virtio9p::{Completion, Device, IOUNIT, Slot};
 
 /// Bytes of the longest message: the head of any request, and data.
@@ -16,7 +16,7 @@ const LOOK_NS: u64 = 100_000;
 
 /// The two ends.
 pub struct Relay {
-    channel: File,
+    to_kernel: Replies,
     port: Port,
     device: Device,
     message: Vec<u8>,
@@ -32,7 +32,7 @@ impl Relay {
         port.add(&channel, REQUESTS).about("service channel")?;
         let message = vec![0; MSIZE];
         Ok(Relay {
-            channel,
+            to_kernel: Replies::new(channel),
             port,
             device,
             message,
@@ -45,8 +45,9 @@ impl Relay {
     /// The device is unusable.
     pub fn run(mut self) -> Result<(), Failure> {
         loop {
-            let received = match self.port.receive(&mut self.message, u64::MAX) {
-                Ok(received) => received,
+            let (port, message) = (&self.port, &mut self.message);
+            let received = match self.to_kernel.receive(port, message, u64::MAX, None) {
+                Ok((received, _)) => received,
                 // Longer than was agreed on: it has no answer.
                 Err(Errno::EMSGSIZE) => continue,
                 Err(errno) => return Err(errno).about("receive port"),
@@ -79,6 +80,7 @@ impl Relay {
                 break slot;
             }
             self.device.kick();
+            self.to_kernel.flush();
             sys::sleep(LOOK_NS).about("sleep")?;
             self.replies()?;
         };
@@ -106,14 +108,13 @@ impl Relay {
     }
 
     fn reply(&self, slot: &Slot, len: usize) {
-        // A client that is gone is noticed as a hang-up.
-        let _ = send(&self.channel, [slot.reply(len)]);
+        self.to_kernel.send([slot.reply(len)]);
     }
 
     fn refuse(&self, tag: u16) {
         let mut reply = [0; 64];
         if let Ok(len) = ninep::encode_reply(tag, &Reply::Error(Errno::EPROTO), &mut reply) {
-            let _ = send(&self.channel, [reply.get(..len).unwrap_or_default()]);
+            self.to_kernel.send([reply.get(..len).unwrap_or_default()]);
         }
     }
 }

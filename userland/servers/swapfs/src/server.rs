@@ -6,7 +6,7 @@ use alloc::collections::VecDeque;
 use ninep::consts::{READ_HEAD, WRITE_HEAD};
 use ninep::{List, Reply, Request};
 use rt::abi::Received;
-use rt::{Errno, Failure, File, Named, Port, send, sys};
+use rt::{Errno, Failure, File, Named, Port, Replies, sys};
 use swaptree::{Answer, Id, MSIZE, PAGE, PAGES_MAX, Place, Step, Tree};
 use virtioblk::{Buffer, Completion, Direction, Disk, Done, Job, Piece, Pool};
 
@@ -41,7 +41,7 @@ type Device = Disk<Id>;
 
 /// The server and its ends.
 pub struct Server {
-    channel: File,
+    replies: Replies,
     port: Port,
     tree: Tree,
     disk: Device,
@@ -77,7 +77,7 @@ impl Server {
     /// A server of `tree` in the blocks of `disk`.
     pub fn new(channel: File, port: Port, tree: Tree, disk: Device) -> Result<Server, Failure> {
         Ok(Server {
-            channel,
+            replies: Replies::new(channel),
             port,
             tree,
             disk,
@@ -137,13 +137,13 @@ impl Server {
         let free = self.free.take().or_else(|| self.incoming.take());
         let Some(mut buffer) = free.filter(|_| !full) else {
             // A flood: the kernel has fewer writes under way than there are buffers.
+            self.replies.flush();
             sys::sleep(LOOK_NS).about("sleep")?;
             return self.finish_jobs();
         };
         let room = buffer.message_mut(WRITE_HEAD);
-        let received = self.port.receive(room, u64::MAX);
-        let received = match received {
-            Ok(received) => received,
+        let received = match self.replies.receive(&self.port, room, u64::MAX, None) {
+            Ok((received, _)) => received,
             // Longer than was agreed on: it has no answer.
             Err(Errno::EMSGSIZE) => return Ok(()),
             Err(errno) => return Err(errno).about("receive port"),
@@ -292,11 +292,8 @@ impl Server {
         let reply = Reply::Read { data: &[] };
         let message = buffer.message_mut(READ_HEAD);
         if ninep::encode_reply_head(tag, &reply, bytes, message) == Ok(READ_HEAD) {
-            // A client that is gone is noticed as a hang-up.
-            let _ = send(
-                &self.channel,
-                [buffer.message(READ_HEAD, READ_HEAD + bytes)],
-            );
+            let reply = buffer.message(READ_HEAD, READ_HEAD + bytes);
+            self.replies.send([reply]);
         }
     }
 
@@ -323,7 +320,8 @@ impl Server {
     fn send(&self, tag: u16, reply: &Reply<'_>, payload: &[u8]) {
         let mut head = [0; HEAD_MAX];
         if let Ok(n) = ninep::encode_reply_head(tag, reply, payload.len(), &mut head) {
-            let _ = send(&self.channel, [head.get(..n).unwrap_or_default(), payload]);
+            self.replies
+                .send([head.get(..n).unwrap_or_default(), payload]);
         }
     }
 }
