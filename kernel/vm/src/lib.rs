@@ -75,7 +75,7 @@ mod write;
 
 pub use accounts::{ACCOUNTS_MAX, AccountId, Accounts, Standing, TREES};
 pub use ahead::Hint;
-pub use cache::{Cache, Changes, Epochs, FileId, Kept, Row};
+pub use cache::{Cache, Changes, Epochs, FileId, Kept};
 pub use caution::in_a_call;
 pub use clock::{Clock, Frames, Look, Step};
 pub use extents::{Extent, Extents, Source};

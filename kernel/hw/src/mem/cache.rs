@@ -7,7 +7,7 @@ use super::payer::for_all;
 use super::{pool, words};
 use crate::arch::{random, time};
 use crate::lock::{Lock, Rank};
-use vm::{Cache, Epochs, Frame, Kept, Row};
+use vm::{Cache, Epochs, Frame, Kept};
 
 static CACHE: Lock<Cache> = Lock::new(Rank::Cache, Cache::new());
 
@@ -65,19 +65,16 @@ pub fn missing(epochs: &Epochs, soff: u64, pages: u64) -> u64 {
 /// Offers frames that are held once and will not be written as the pages from `soff`
 /// on. Where a frame was there first, the caller's hold moves to it.
 pub fn publish_run(epochs: &Epochs, soff: u64, frames: &mut [Frame]) {
-    let (mut cache, mut row) = (CACHE.lock(), Row::of(epochs));
+    let mut cache = CACHE.lock();
     for_all(|| {
-        for (page, frame) in (0..).zip(frames) {
-            // A frame that somebody else holds may be about to be written.
-            if words::is_shared(*frame) {
-                continue;
-            }
-            let soff = u64::wrapping_add(soff, page * abi::PAGE);
-            if let Some(first) = offer(&mut cache, &mut row, soff, *frame) {
+        // A frame that somebody else holds may be about to be written.
+        let may = |frame| !words::is_shared(frame);
+        cache.insert_run(epochs, soff, frames, may, |frame, kept| {
+            if let Some(first) = settle(*frame, kept) {
                 pool::release(*frame);
                 *frame = first;
             }
-        }
+        });
     });
 }
 
@@ -85,11 +82,11 @@ pub fn publish_run(epochs: &Epochs, soff: u64, frames: &mut [Frame]) {
 /// was there first, held once more.
 pub fn publish(epochs: &Epochs, soff: u64, frame: Frame) -> Option<Frame> {
     let mut cache = CACHE.lock();
-    for_all(|| offer(&mut cache, &mut Row::of(epochs), soff, frame))
+    for_all(|| settle(frame, cache.insert(epochs, soff, frame)))
 }
 
-fn offer(cache: &mut Cache, row: &mut Row<'_>, soff: u64, frame: Frame) -> Option<Frame> {
-    match cache.insert_in(row, soff, frame) {
+fn settle(frame: Frame, kept: Kept) -> Option<Frame> {
+    match kept {
         Kept::Yes => {
             words::set_cached(frame, true);
             None

@@ -6,6 +6,7 @@ use core::ops::Range;
 use ranges::RangeMap;
 
 use super::FileId;
+use super::blocks::PAGES;
 use super::history::{History, pages};
 use crate::PAGE;
 
@@ -44,6 +45,13 @@ impl Epochs {
         let end = start.checked_add(PAGE)?;
         let span = self.bytes.at(start)?;
         (end <= span.end).then_some((span.end / PAGE, span.value))
+    }
+
+    /// As `from`, but not beyond the block of the page.
+    #[inline]
+    pub(super) fn part(&self, page: u64) -> Option<(u64, u64)> {
+        let (end, epoch) = self.from(page)?;
+        Some((end.min((page | (PAGES - 1)) + 1), epoch))
     }
 
     /// Sets the epoch of the bytes in `range`, 0 if unknown. Other bytes keep
@@ -97,40 +105,6 @@ impl Epochs {
     }
 }
 
-/// The epochs of pages in a row, looked up once where they are the same.
-#[derive(Debug)]
-pub struct Row<'e> {
-    epochs: &'e Epochs,
-    epoch: u64,
-    /// The pages that are at it.
-    pages: Range<u64>,
-}
-
-impl<'e> Row<'e> {
-    /// Of a snapshot's file.
-    pub const fn of(epochs: &'e Epochs) -> Row<'e> {
-        Row {
-            epochs,
-            epoch: 0,
-            pages: 0..0,
-        }
-    }
-
-    /// The file and number of the page at `soff`, and at which epoch it is.
-    #[inline]
-    pub(super) fn page_at(&mut self, soff: u64) -> Option<(FileId, u64, u64)> {
-        if !soff.is_multiple_of(PAGE) {
-            return None;
-        }
-        let page = soff / PAGE;
-        if !self.pages.contains(&page) {
-            let (end, epoch) = self.epochs.from(page)?;
-            (self.epoch, self.pages) = (epoch, page..end);
-        }
-        Some((self.epochs.file?, page, self.epoch))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::history::Changes;
@@ -168,17 +142,17 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_pages_is_at_the_epochs_of_each() {
+    fn pages_of_a_part_are_at_one_epoch() {
         let mut e = Epochs::of(Some(FileId(7)));
-        e.set(100..9 * P + 100, 1, &history(&[]));
+        e.set(100..40 * P + 100, 1, &history(&[]));
         e.set(3 * P + 100..5 * P - 100, 2, &history(&[(2, 3 * P..5 * P)]));
-        for order in [[0, 1, 2, 3, 4, 5, 8, 9, 10], [10, 9, 8, 5, 4, 3, 2, 1, 0]] {
-            let mut row = Row::of(&e);
-            for page in order {
-                let there = e.at(page).map(|epoch| (FileId(7), page, epoch));
-                assert_eq!(row.page_at(page * P), there, "page {page}");
-            }
-            assert_eq!(row.page_at(P + 1), None);
+        for page in 0..50 {
+            let Some((end, epoch)) = e.part(page) else {
+                assert_eq!(e.at(page), None, "page {page}");
+                continue;
+            };
+            assert!((page..end).all(|page| e.at(page) == Some(epoch)));
+            assert!(page < end && page / PAGES == (end - 1) / PAGES);
         }
     }
 

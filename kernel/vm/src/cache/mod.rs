@@ -12,6 +12,8 @@
 //! frames in the cache in order to know. The number of frames bounds
 //! everything; without memory for its entry a page is not shared.
 
+mod blocks;
+mod entries;
 mod epochs;
 mod history;
 #[cfg(test)]
@@ -21,9 +23,11 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::{Frame, PAGE};
+use blocks::Blocks;
+use entries::Entries;
 use history::History;
 
-pub use epochs::{Epochs, Row};
+pub use epochs::Epochs;
 pub use history::Changes;
 
 /// A file with snapshots.
@@ -40,36 +44,6 @@ struct File {
     /// Frames in here with its pages.
     frames: u32,
     history: History,
-}
-
-/// The page in one frame; `next` is the next frame of the same bucket.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    file: u32,
-    next: u32,
-    page: u64,
-    lo: u64,
-    hi: u64,
-}
-
-const NONE: u32 = u32::MAX;
-const VACANT: Entry = Entry {
-    file: NONE,
-    next: NONE,
-    page: 0,
-    lo: 0,
-    hi: 0,
-};
-
-/// Entries are kept by the number of their frame, in spans that come and go.
-const SPAN: usize = 64;
-
-#[cfg_attr(feature = "duplicate", derive(Clone))]
-#[derive(Default, Debug)]
-struct Span {
-    /// Empty, or [`SPAN`] entries.
-    entries: Vec<Entry>,
-    used: u32,
 }
 
 /// The result of offering a frame.
@@ -92,16 +66,10 @@ pub struct Cache {
     free: Vec<u32>,
     /// Connection, path and place in `files`, sorted.
     by_key: Vec<(u32, u64, FileId)>,
-    spans: Vec<Span>,
-    /// The last span that was given up, so that one frame that comes and goes
-    /// need not allocate.
-    spare: Vec<Entry>,
-    /// First frame of each bucket. They grow one by one: bucket `b` is split
-    /// into itself and `b + half`, `half` being the power of two below.
-    buckets: Vec<u32>,
-    frames: usize,
-    /// Chooses the buckets, so that a program cannot find pages that share one.
-    secret: [u64; 2],
+    /// The page in each frame.
+    entries: Entries,
+    /// The frames of each page.
+    blocks: Blocks,
 }
 
 impl Default for Cache {
@@ -117,29 +85,26 @@ impl Cache {
             files: Vec::new(),
             free: Vec::new(),
             by_key: Vec::new(),
-            spans: Vec::new(),
-            spare: Vec::new(),
-            buckets: Vec::new(),
-            frames: 0,
-            secret: [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9],
+            entries: Entries::new(),
+            blocks: Blocks::new(),
         }
     }
 
     /// Gives it random numbers to choose buckets by, while it is empty.
     pub fn set_secret(&mut self, secret: [u64; 2]) {
         if self.is_empty() {
-            self.secret = secret;
+            self.blocks.set_secret(secret);
         }
     }
 
     /// The number of frames in the cache.
     pub const fn len(&self) -> usize {
-        self.frames
+        self.entries.len()
     }
 
     /// Returns true if the cache is empty.
     pub const fn is_empty(&self) -> bool {
-        self.frames == 0
+        self.len() == 0
     }
 
     /// Opens a file for a new snapshot. Must be undone with [`Cache::close`].
@@ -202,26 +167,10 @@ impl Cache {
     /// A frame with the page at `soff` of that snapshot.
     #[inline]
     pub fn find(&mut self, epochs: &Epochs, soff: u64) -> Option<Frame> {
-        self.find_in(&mut Row::of(epochs), soff)
-    }
-
-    #[inline]
-    fn find_in(&mut self, row: &mut Row<'_>, soff: u64) -> Option<Frame> {
-        let (id, page, epoch) = row.page_at(soff)?;
-        self.find_page(id, page, epoch)
-    }
-
-    #[inline]
-    fn find_page(&mut self, id: FileId, page: u64, epoch: u64) -> Option<Frame> {
-        let mut at = *self.buckets.get(self.bucket(id, page))?;
-        while at != NONE {
-            let entry = self.entry(at)?;
-            if entry.file == id.0 && entry.page == page && self.valid(at, entry, epoch) {
-                return Some(Frame(at));
-            }
-            at = entry.next;
-        }
-        None
+        let (id, page) = page_of(epochs, soff)?;
+        let (_, epoch) = epochs.from(page)?;
+        let first = self.blocks.get(id, page)?.first(page);
+        self.entries.valid(&self.files, first, epoch)
     }
 
     /// As `find` for the pages from `soff` on, for each bit of `wanted` one: puts their
@@ -233,25 +182,32 @@ impl Cache {
         mut wanted: u64,
         frames: &mut [Frame],
     ) -> u64 {
-        let Some(id) = epochs.file.filter(|_| soff.is_multiple_of(PAGE)) else {
+        let Some((id, start)) = page_of(epochs, soff) else {
             return 0;
         };
-        let (mut found, mut epoch, mut end) = (0, 0, 0);
+        let mut found = 0;
         while wanted != 0 {
             let at = wanted.trailing_zeros();
-            wanted &= wanted - 1;
-            let page = soff / PAGE + u64::from(at);
-            if page >= end {
-                let Some(from) = epochs.from(page) else {
-                    continue;
-                };
-                (end, epoch) = from;
-            }
-            if let Some(frame) = self.find_page(id, page, epoch)
-                && let Some(place) = frames.get_mut(at as usize)
-            {
-                *place = frame;
-                found |= 1 << at;
+            let page = start + u64::from(at);
+            let Some((end, epoch)) = epochs.part(page) else {
+                wanted &= wanted - 1;
+                continue;
+            };
+            let block = self.blocks.get(id, page);
+            // Those of the same part and block.
+            let count = (end - page).min(u64::from(64 - at)) as u32;
+            let mut these = wanted & (u64::MAX >> (64 - count)) << at;
+            wanted &= !these;
+            while let Some(block) = block.filter(|_| these != 0) {
+                let at = these.trailing_zeros();
+                these &= these - 1;
+                let first = block.first(start + u64::from(at));
+                if let Some(frame) = self.entries.valid(&self.files, first, epoch)
+                    && let Some(place) = frames.get_mut(at as usize)
+                {
+                    *place = frame;
+                    found |= 1 << at;
+                }
             }
         }
         found
@@ -260,99 +216,130 @@ impl Cache {
     /// How many pages of the snapshot's file from `soff` on, at most `pages`, are not in
     /// here before the first that is.
     pub fn missing(&mut self, epochs: &Epochs, soff: u64, pages: u64) -> u64 {
-        let none = epochs.file.and_then(|id| self.file_ref(id));
-        if none.is_none_or(|file| file.frames == 0) {
+        let Some((id, start)) = page_of(epochs, soff) else {
+            return pages;
+        };
+        if self.file_ref(id).is_none_or(|file| file.frames == 0) {
             return pages;
         }
-        let mut row = Row::of(epochs);
-        let there = |page: &u64| {
-            let soff = soff.wrapping_add(page * PAGE);
-            self.find_in(&mut row, soff).is_some()
-        };
-        (0..pages).find(there).unwrap_or(pages)
+        let (mut page, end) = (start, start.saturating_add(pages));
+        while page < end {
+            let Some((stop, epoch)) = epochs.part(page) else {
+                page += 1;
+                continue;
+            };
+            let stop = stop.min(end);
+            if let Some(block) = self.blocks.get(id, page) {
+                let firsts = block.firsts(page..stop);
+                let there = |first| self.entries.valid(&self.files, first, epoch).is_some();
+                if let Some(at) = firsts.iter().copied().position(there) {
+                    return page + at as u64 - start;
+                }
+            }
+            page = stop;
+        }
+        pages
     }
 
     /// Returns true if the frame is in the cache as the page at `soff` of the
     /// snapshot. For tests.
     #[doc(hidden)]
     pub fn is_good(&mut self, frame: Frame, epochs: &Epochs, soff: u64) -> bool {
-        let here = self.entry(frame.0);
-        let there = Row::of(epochs).page_at(soff);
-        there.is_some_and(|(id, page, epoch)| {
-            here.is_some_and(|entry| {
-                (entry.file, entry.page) == (id.0, page) && self.valid(frame.0, entry, epoch)
-            })
+        page_of(epochs, soff).is_some_and(|(id, page)| {
+            let here = self.entries.get(frame.0);
+            let same = here.is_some_and(|entry| (entry.file, entry.page) == (id.0, page));
+            let epoch = epochs.at(page).filter(|_| same);
+            epoch.is_some_and(|epoch| self.entries.is_valid(&self.files, frame.0, epoch))
         })
     }
 
     /// Offers a frame whose content is, and stays, the page at `soff` of the
     /// snapshot.
     pub fn insert(&mut self, epochs: &Epochs, soff: u64, frame: Frame) -> Kept {
-        self.insert_in(&mut Row::of(epochs), soff, frame)
+        let mut kept = Kept::No;
+        self.insert_run(
+            epochs,
+            soff,
+            &mut [frame],
+            |_| true,
+            |_, result| kept = result,
+        );
+        kept
     }
 
-    /// The same for one of several pages in a row.
-    pub fn insert_in(&mut self, row: &mut Row<'_>, soff: u64, frame: Frame) -> Kept {
-        let Some((id, page, epoch)) = row.page_at(soff) else {
-            return Kept::No;
+    /// The same for the pages from `soff` on, with the frames that `may` be kept; calls
+    /// `kept` with what became of each that was offered, in order.
+    pub fn insert_run(
+        &mut self,
+        epochs: &Epochs,
+        soff: u64,
+        mut frames: &mut [Frame],
+        may: impl Fn(Frame) -> bool,
+        mut kept: impl FnMut(&mut Frame, Kept),
+    ) {
+        let Some((id, mut page)) = page_of(epochs, soff) else {
+            return;
         };
-        if let Some(other) = self.find_page(id, page, epoch) {
-            return match other == frame {
-                true => Kept::Yes,
-                false => Kept::Other(other),
-            };
+        while !frames.is_empty() {
+            let part = epochs.part(page);
+            let end = part.map_or(page + 1, |(end, _)| end);
+            let count = (end - page).min(frames.len() as u64);
+            let (now, later) = core::mem::take(&mut frames).split_at_mut(count as usize);
+            if let Some((_, epoch)) = part {
+                self.insert_in_block(id, (page, epoch), now, &may, &mut kept);
+            }
+            (page, frames) = (page + count, later);
         }
-        if frame.0 == NONE || !self.make_room(frame) {
-            return Kept::No;
-        }
-        let bucket = self.bucket(id, page);
-        let Some(next) = self.buckets.get(bucket).copied() else {
-            return Kept::No;
+    }
+
+    /// Pages from `page` on of one block, which are at that epoch.
+    fn insert_in_block(
+        &mut self,
+        id: FileId,
+        (page, epoch): (u64, u64),
+        frames: &mut [Frame],
+        may: &impl Fn(Frame) -> bool,
+        kept: &mut impl FnMut(&mut Frame, Kept),
+    ) {
+        let Some(block) = self.blocks.make(id, page) else {
+            return;
         };
-        let new = Entry {
-            file: id.0,
-            next,
-            page,
-            lo: epoch,
-            hi: epoch,
-        };
-        // It may already be a page of another file, for another process.
-        match self.entry_mut(frame.0) {
-            Some(entry) if entry.file == NONE => *entry = new,
-            _ => return Kept::No,
+        let before = self.entries.len();
+        let firsts = block.firsts_mut(page).iter_mut();
+        for ((first, frame), page) in firsts.zip(frames).zip(page..) {
+            if !may(*frame) {
+                continue;
+            }
+            let offered = (*frame, id, page, epoch);
+            let result = self.entries.offer(&self.files, first, offered);
+            kept(frame, result);
         }
-        if let Some(first) = self.buckets.get_mut(bucket) {
-            *first = frame.0;
-        }
-        if let Some(span) = self.spans.get_mut(frame.0 as usize / SPAN) {
-            span.used += 1;
+        let new = self.entries.len() - before;
+        block.used += new as u32;
+        if block.used == 0 {
+            self.blocks.remove(id, page);
         }
         if let Some(file) = self.file_mut(id) {
-            file.frames += 1;
+            file.frames += new as u32;
         }
-        self.frames += 1;
-        Kept::Yes
     }
 
     /// A frame is about to be freed or changed. Nothing happens if it is not in
     /// here.
     pub fn remove(&mut self, frame: Frame) {
-        let Some(gone) = self.entry(frame.0).filter(|entry| entry.file != NONE) else {
+        let Some(gone) = self.entries.get(frame.0) else {
             return;
         };
         let id = FileId(gone.file);
-        let bucket = self.bucket(id, gone.page);
-        self.unlink(bucket, frame.0, gone.next);
-        if let Some(entry) = self.entry_mut(frame.0) {
-            *entry = VACANT;
-        }
-        if let Some(span) = self.spans.get_mut(frame.0 as usize / SPAN) {
-            span.used -= 1;
-            if span.used == 0 {
-                self.spare = core::mem::take(&mut span.entries);
+        if let Some(block) = self.blocks.get_mut(id, gone.page) {
+            if let Some(first) = block.firsts_mut(gone.page).first_mut() {
+                self.entries.remove(first, frame.0);
+            }
+            block.used -= 1;
+            if block.used == 0 {
+                self.blocks.remove(id, gone.page);
             }
         }
-        self.frames -= 1;
         if let Some(file) = self.file_mut(id) {
             file.frames -= 1;
             if file.frames == 0 {
@@ -360,6 +347,13 @@ impl Cache {
             }
         }
     }
+}
+
+/// The file, and the number of its page at `soff`, if a page begins there.
+#[inline]
+fn page_of(epochs: &Epochs, soff: u64) -> Option<(FileId, u64)> {
+    let id = epochs.file?;
+    soff.is_multiple_of(PAGE).then_some((id, soff / PAGE))
 }
 
 /// Operations on files.
@@ -413,141 +407,5 @@ impl Cache {
             *place = None;
             self.free.push(id.0);
         }
-    }
-}
-
-/// Operations on entries and buckets.
-impl Cache {
-    #[inline]
-    fn entry(&self, frame: u32) -> Option<Entry> {
-        let span = self.spans.get(frame as usize / SPAN)?;
-        span.entries.get(frame as usize % SPAN).copied()
-    }
-
-    #[inline]
-    fn entry_mut(&mut self, frame: u32) -> Option<&mut Entry> {
-        let span = self.spans.get_mut(frame as usize / SPAN)?;
-        span.entries.get_mut(frame as usize % SPAN)
-    }
-
-    /// Returns true if the frame of that entry is valid for that epoch too; its range
-    /// then includes it.
-    #[inline]
-    fn valid(&mut self, frame: u32, entry: Entry, epoch: u64) -> bool {
-        (entry.lo..=entry.hi).contains(&epoch) || self.becomes_valid(frame, entry, epoch)
-    }
-
-    #[cold]
-    fn becomes_valid(&mut self, frame: u32, entry: Entry, epoch: u64) -> bool {
-        let Entry {
-            file, page, lo, hi, ..
-        } = entry;
-        let edge = if epoch < lo { lo } else { hi };
-        let same = self
-            .file_ref(FileId(file))
-            .is_some_and(|file| file.history.same(edge, epoch, &(page..page + 1)));
-        if same && let Some(entry) = self.entry_mut(frame) {
-            (entry.lo, entry.hi) = (lo.min(epoch), hi.max(epoch));
-        }
-        same
-    }
-
-    /// Which bucket a page is in.
-    #[inline]
-    fn bucket(&self, id: FileId, page: u64) -> usize {
-        bucket_of(self.hash(id.0, page), self.buckets.len())
-    }
-
-    /// Both halves of a product of secret numbers, so that all bits count, and
-    /// once more, for numbers with a pattern.
-    #[inline]
-    fn hash(&self, file: u32, page: u64) -> u64 {
-        let [a, b] = self.secret;
-        let product = u128::from(page ^ a) * u128::from(u64::from(file) ^ b);
-        let folded = product as u64 ^ (product >> 64) as u64;
-        folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32
-    }
-
-    /// Room for the entry of a frame, and a bucket more for it.
-    fn make_room(&mut self, frame: Frame) -> bool {
-        let index = frame.0 as usize / SPAN;
-        if self.spans.len() <= index {
-            let more = index + 1 - self.spans.len();
-            if self.spans.try_reserve(more).is_err() {
-                return false;
-            }
-            self.spans.resize_with(index + 1, Span::default);
-        }
-        let Some(span) = self.spans.get_mut(index) else {
-            return false;
-        };
-        if span.entries.is_empty() {
-            if self.spare.is_empty() {
-                if self.spare.try_reserve_exact(SPAN).is_err() {
-                    return false;
-                }
-                self.spare.resize(SPAN, VACANT);
-            }
-            span.entries = core::mem::take(&mut self.spare);
-        }
-        if self.buckets.len() <= self.frames {
-            self.split();
-        }
-        // Without memory for more buckets the chains grow, but within a limit.
-        self.frames / 8 < self.buckets.len()
-    }
-
-    /// One more bucket, with its share of the one it is split from.
-    fn split(&mut self) {
-        if self.buckets.try_reserve(1).is_err() {
-            return;
-        }
-        let new = self.buckets.len();
-        self.buckets.push(NONE);
-        let from = new - (new + 1).next_power_of_two() / 2;
-        let Some(first) = self.buckets.get_mut(from).filter(|_| new > 0) else {
-            return;
-        };
-        let mut at = core::mem::replace(first, NONE);
-        while let Some(entry) = self.entry(at) {
-            let bucket = bucket_of(self.hash(entry.file, entry.page), new + 1);
-            if let Some(first) = self.buckets.get_mut(bucket) {
-                let next = core::mem::replace(first, at);
-                if let Some(entry) = self.entry_mut(at) {
-                    entry.next = next;
-                }
-            }
-            at = entry.next;
-        }
-    }
-
-    /// Takes a frame out of its bucket.
-    fn unlink(&mut self, bucket: usize, frame: u32, next: u32) {
-        let Some(first) = self.buckets.get_mut(bucket) else {
-            return;
-        };
-        if *first == frame {
-            *first = next;
-            return;
-        }
-        let mut at = *first;
-        while let Some(entry) = self.entry_mut(at) {
-            if entry.next == frame {
-                entry.next = next;
-                return;
-            }
-            at = entry.next;
-        }
-    }
-}
-
-/// Linear hashing: of `buckets` buckets, those not yet split share a bucket.
-#[inline]
-fn bucket_of(hash: u64, buckets: usize) -> usize {
-    let whole = buckets.next_power_of_two().max(1) as u64;
-    let bucket = hash & (whole - 1);
-    match bucket < buckets as u64 {
-        true => bucket as usize,
-        false => (bucket - whole / 2) as usize,
     }
 }

@@ -1,3 +1,4 @@
+use super::entries::NONE;
 use super::*;
 use alloc::collections::BTreeMap;
 
@@ -129,7 +130,7 @@ fn any_number_of_frames_is_found_and_removed() {
     }
     files.into_iter().for_each(|epochs| c.close(epochs));
     assert!(c.is_empty() && c.by_key.is_empty());
-    assert!(c.spans.iter().all(|span| span.entries.is_empty()));
+    assert!(c.entries.is_given_back() && c.blocks.len() == 0);
 }
 
 #[test]
@@ -149,15 +150,90 @@ fn pages_at_any_stride_spread_over_the_buckets() {
                 let page = u64::from(frame) << shift;
                 assert_eq!(c.insert(&a, page * PAGE, Frame(frame)), Kept::Yes);
             }
-            let chain = |first: &u32| {
-                let next = |at: &u32| c.entry(*at).map(|entry| entry.next);
-                core::iter::successors(Some(*first), next).count()
-            };
-            let longest = c.buckets.iter().map(chain).max();
-            assert!(
-                longest < Some(24),
-                "{secret:?}, stride 2^{shift}: {longest:?}"
-            );
+            let longest = c.blocks.longest();
+            assert!(longest < 24, "{secret:?}, stride 2^{shift}: {longest}");
+        }
+    }
+}
+
+#[test]
+fn frames_of_one_page_at_many_epochs_are_kept_up_to_a_number() {
+    let mut c = Cache::new();
+    let mut all = Vec::new();
+    for epoch in 1..=100 {
+        let mut epochs = c.open(1, 7);
+        // Any byte may have changed each time.
+        c.note(epochs.file, 0, epoch, None);
+        c.set(&mut epochs, 0..PAGE, epoch);
+        let kept = c.insert(&epochs, 0, Frame(epoch as u32));
+        let room = epoch <= 16;
+        assert_eq!(kept, if room { Kept::Yes } else { Kept::No }, "{epoch}");
+        assert_eq!(
+            c.find(&epochs, 0),
+            room.then_some(Frame(epoch as u32)),
+            "{epoch}"
+        );
+        all.push(epochs);
+    }
+    // In any order.
+    for frame in [7, 1, 16, 2, 15] {
+        c.remove(Frame(frame));
+        assert_eq!(c.find(&all[frame as usize - 1], 0), None);
+        assert_eq!(c.find(&all[9], 0), Some(Frame(10)));
+    }
+    (1..=100).for_each(|frame| c.remove(Frame(frame)));
+    all.into_iter().for_each(|epochs| c.close(epochs));
+    assert!(c.is_empty() && c.by_key.is_empty() && c.blocks.len() == 0);
+}
+
+#[test]
+fn runs_are_what_their_pages_are_one_by_one() {
+    let mut seed = 5u64;
+    let mut next = |n: u64| {
+        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1);
+        (seed >> 33) % n
+    };
+    for _ in 0..300 {
+        let (mut one, mut run) = (Cache::new(), Cache::new());
+        // Pages of two epochs, some of none, beside each other.
+        let make = |c: &mut Cache, cut: u64| {
+            let mut epochs = snapshot(c, 1, 7, 5);
+            change(c, 1, 7, 6, cut);
+            c.set(&mut epochs, cut * PAGE..(cut + 20) * PAGE, 6);
+            c.set(&mut epochs, (cut + 30) * PAGE..(cut + 31) * PAGE + 5, 0);
+            epochs
+        };
+        let cut = next(50);
+        let (a, b) = (make(&mut one, cut), make(&mut run, cut));
+        for turn in 0..8 {
+            let (start, count) = (next(70), next(60) + 1);
+            let frames: Vec<_> = (0..count as u32).map(|n| Frame(turn * 64 + n)).collect();
+            let mut left = frames.clone();
+            let mut kept = Vec::new();
+            let may = |frame: Frame| !frame.0.is_multiple_of(7);
+            run.insert_run(&b, start * PAGE, &mut left, may, |frame, result| {
+                kept.push((*frame, result));
+            });
+            let expected: Vec<_> = (start..)
+                .zip(&frames)
+                .filter(|(page, frame)| may(**frame) && b.at(*page).is_some())
+                .map(|(page, frame)| (*frame, one.insert(&a, page * PAGE, *frame)))
+                .collect();
+            assert_eq!(kept, expected);
+            assert_eq!(one.len(), run.len());
+            let (start, count) = (next(70), next(63) + 1);
+            let wanted =
+                (next(u64::MAX >> 31) << 31 | next(u64::MAX >> 33)) & u64::MAX >> (64 - count);
+            let mut found = [Frame(NONE); 64];
+            let bits = run.find_run(&b, start * PAGE, wanted, &mut found);
+            for at in (0..64).filter(|at| wanted >> at & 1 != 0) {
+                let frame = (bits >> at & 1 != 0).then_some(found[at as usize]);
+                assert_eq!(frame, one.find(&a, (start + at) * PAGE), "{at}");
+            }
+            assert_eq!(bits & !wanted, 0);
+            let first = (0..count).find(|at| one.find(&a, (start + at) * PAGE).is_some());
+            let missing = run.missing(&b, start * PAGE, count);
+            assert_eq!(missing, first.unwrap_or(count));
         }
     }
 }
