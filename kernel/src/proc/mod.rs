@@ -74,6 +74,8 @@ pub struct Process {
     pub children: Lock<sched::WaitQueue>,
     /// The time at which it was told to give memory back; 0: never.
     pub told: AtomicU64,
+    /// The last time at which it found no memory; 0: never.
+    pub asked: AtomicU64,
     /// Its hardware half; freed with the process, by another one.
     pub task: Task,
     /// Its slot in the process table, and the account that pays; given back
@@ -102,6 +104,7 @@ impl Process {
             notes: Lock::new(Rank::Process, Notes::default()),
             children: Lock::new(Rank::Process, sched::WaitQueue::new()),
             told: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
             task,
             seat,
         }

@@ -1,7 +1,9 @@
-//! Relief when frames run out: the program with most memory gives its own back.
+//! Relief when frames, and swap, run out: the program that asks for most gives its
+//! own back.
 //!
-//! A process that needs a frame waits (`sched::relief`) while the process with
-//! most memory gets a note. Without a handler it ends by that; if it goes on
+//! A process that needs a frame waits (`sched::relief`) while a process gets a note:
+//! of those that ask for memory the biggest, or, where those have little, the one
+//! with most (decision 42). Without a handler it ends by that; if it goes on
 //! without giving memory back, it is ended. Services of the system are never
 //! chosen, file servers only if they have much more.
 use super::{Process, current, note, table};
@@ -16,8 +18,12 @@ use hw::task::Slot;
 use hw::time;
 use vm::{ACCOUNTS_MAX, AccountId, Standing, TREES};
 
-/// The text of the note.
-const TEXT: &str = "sys: out of memory: this program has most of it";
+/// The text of the note, for a program that asks for memory, and for one that has it.
+const ASKS: &str = "sys: out of memory: this program asks for more of it";
+const HAS: &str = "sys: out of memory: this program has most of it";
+/// Frames and pages in swap, as a part of all frames, from which on a tree of accounts
+/// that asks for more answers for that memory is out.
+const SHARE: u32 = 16;
 /// How long a program has to give memory back before it is ended.
 const PATIENCE_NS: u64 = 500_000_000;
 /// After that a note is as good as forgotten.
@@ -39,9 +45,11 @@ impl Policy for BiggestFirst {
     }
 
     fn demand(&self) -> bool {
+        let me = current();
+        me.asked.store(time::now_ns(), Relaxed);
         match victim() {
-            Some(victim) if victim.pid != current().pid => {
-                tell(&victim);
+            Some((victim, text)) if victim.pid != me.pid => {
+                tell(&victim, text);
                 true
             }
             _ => false,
@@ -56,13 +64,13 @@ impl Policy for BiggestFirst {
         let me = current();
         if !me.is_service() {
             // With eight waiting already it knows.
-            let _ = note::post(&me, TEXT);
+            let _ = note::post(&me, ASKS);
         }
     }
 }
 
-/// Gives the process with most memory a note; ends it if that was in vain.
-fn tell(victim: &Process) {
+/// Gives a process a note; ends it if that was in vain.
+fn tell(victim: &Process, text: &str) {
     let now = time::now_ns();
     let told = victim.told.load(Relaxed);
     let since = now.saturating_sub(told);
@@ -70,21 +78,47 @@ fn tell(victim: &Process) {
         victim.told.store(now, Relaxed);
         let program = victim.program();
         let name = super::name(&program);
-        hw::warn!("out of memory: {name} {} has most of it", victim.pid);
-        let _ = note::post(victim, TEXT);
+        hw::warn!("{}: {name} {}", text.trim_start_matches("sys: "), victim.pid);
+        let _ = note::post(victim, text);
     } else if since > PATIENCE_NS {
-        victim.end(STATUS_KILLED, TEXT);
+        victim.end(STATUS_KILLED, text);
     }
 }
 
-/// The process that is to give memory back.
-fn victim() -> Option<Arc<Process>> {
+/// The process that is to give memory back, and the text of its note.
+fn victim() -> Option<(Arc<Process>, &'static str)> {
     let plain = |process: &Process| !process.space.lock().is_resident();
     let (account, all) = biggest(|_| true)?;
-    match biggest(plain) {
-        Some((account, frames)) if frames >= all / SERVER_COUNTS => of_account(account, plain),
-        _ => of_account(account, |_| true),
+    let (hog, fits): (AccountId, &dyn Fn(&Process) -> bool) = match biggest(plain) {
+        Some((account, frames)) if frames >= all / SERVER_COUNTS => (account, &plain),
+        _ => (account, &|_| true),
+    };
+    let asks = |process: &Process| plain(process) && asks(process);
+    if let Some(account) = asker(hog, asks) {
+        return Some((of_account(account, asks)?, ASKS));
     }
+    Some((of_account(hog, fits)?, HAS))
+}
+
+/// Returns true if a process has found no memory a short time ago, and may have to wait
+/// for some.
+fn asks(process: &Process) -> bool {
+    let asked = process.asked.load(Relaxed);
+    asked != 0 && time::now_ns().saturating_sub(asked) < FORGET_NS
+}
+
+/// The biggest account with a process that asks for memory, unless it has little.
+fn asker(hog: AccountId, asks: impl Fn(&Process) -> bool) -> Option<AccountId> {
+    let (standing, swapped) = (standings(asks), swapped());
+    let share = frames::total() as u32 / SHARE;
+    frames::accounts(|accounts| {
+        accounts.asker(
+            |id| swapped[usize::from(id.0)],
+            |id| standing[usize::from(id.0)],
+            hog,
+            share,
+        )
+    })
 }
 
 /// Returns true if the process may be chosen.
@@ -95,6 +129,17 @@ fn may_end(process: &Process) -> bool {
 /// The account with most frames, of those with a process that will do, and
 /// frames of it and below.
 fn biggest(fits: impl Fn(&Process) -> bool) -> Option<(AccountId, u32)> {
+    let (standing, swapped) = (standings(fits), swapped());
+    frames::accounts(|accounts| {
+        accounts.biggest(
+            |id| swapped[usize::from(id.0)],
+            |id| standing[usize::from(id.0)],
+        )
+    })
+}
+
+/// Which accounts have a process that will do.
+fn standings(fits: impl Fn(&Process) -> bool) -> [Standing; ACCOUNTS_MAX] {
     let mut standing = [Standing::Nobody; ACCOUNTS_MAX];
     for process in table::all().filter(|process| !sched::has_ended(process.slot())) {
         let of = &mut standing[usize::from(process.seat.account().0) % ACCOUNTS_MAX];
@@ -104,17 +149,17 @@ fn biggest(fits: impl Fn(&Process) -> bool) -> Option<(AccountId, u32)> {
             *of = Standing::Spared;
         }
     }
+    standing
+}
+
+/// Pages of each account that are in swap.
+fn swapped() -> [u32; ACCOUNTS_MAX] {
     let mut swapped = [0u32; ACCOUNTS_MAX];
     for process in table::all() {
         let of = &mut swapped[usize::from(process.seat.account().0) % ACCOUNTS_MAX];
         *of = of.saturating_add(in_swap(&process).0 as u32);
     }
-    frames::accounts(|accounts| {
-        accounts.biggest(
-            |id| swapped[usize::from(id.0)],
-            |id| standing[usize::from(id.0)],
-        )
-    })
+    swapped
 }
 
 /// Pages of a process that are in swap, of shared ones its part, and swap files.

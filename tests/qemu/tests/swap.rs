@@ -85,14 +85,11 @@ fn one_program_does_not_take_all_of_swap() {
 }
 
 #[test]
-fn pages_in_swap_count_where_memory_and_swap_run_out() {
+fn who_stores_ends_where_memory_and_swap_run_out_and_others_carry_on() {
     let share = scratch();
+    let cases = "swap-small.storer swap-small.newcomer";
     let swap = Swap::Size(128 << 20);
-    assert_passed(
-        &small(share.path(), "swap-small.biggest", swap)
-            .run()
-            .unwrap(),
-    );
+    assert_passed(&small(share.path(), cases, swap).run().unwrap());
 }
 
 #[test]

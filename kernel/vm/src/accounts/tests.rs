@@ -191,6 +191,38 @@ fn the_biggest_is_found_by_the_tree_it_is_in() {
 }
 
 #[test]
+fn who_asks_answers_for_what_it_has_and_a_newcomer_does_not() {
+    let (mut accounts, _, shell) = world();
+    let idle = with_frames(&mut accounts, shell, 5000);
+    let storer = with_frames(&mut accounts, shell, 800);
+    let other = with_frames(&mut accounts, shell, 900);
+    let newcomer = with_frames(&mut accounts, shell, 99);
+    let asker = |asks: &[AccountId]| accounts.asker(none, among(asks), idle, 100);
+    assert_eq!(asker(&[storer]), Some(storer));
+    assert_eq!(asker(&[storer, other, newcomer]), Some(other));
+    assert_eq!(asker(&[newcomer]), None);
+    // The one with most may be the one that asks, and share its account with another.
+    assert_eq!(asker(&[idle]), Some(idle));
+    let swapped = |id| if id == newcomer { 1 } else { 0 };
+    let asker = accounts.asker(swapped, among(&[newcomer]), idle, 100);
+    assert_eq!(asker, Some(newcomer));
+}
+
+#[test]
+fn a_tree_of_small_accounts_that_ask_is_no_newcomer() {
+    let (mut accounts, _, shell) = world();
+    let idle = with_frames(&mut accounts, shell, 5000);
+    let bomb = below(&mut accounts, shell);
+    let parts: Vec<_> = (1..60)
+        .map(|size| with_frames(&mut accounts, bomb, size))
+        .collect();
+    let one = parts.first().copied().unwrap_or_default();
+    let asker = |share| accounts.asker(none, among(&[one]), idle, share);
+    assert_eq!(asker(1000), Some(one));
+    assert_eq!(asker(2000), None);
+}
+
+#[test]
 fn pages_in_swap_count_as_frames_do() {
     let (mut accounts, _, shell) = world();
     let hog = with_frames(&mut accounts, shell, 100);

@@ -1,6 +1,7 @@
 //! Programs that use more memory than there is: in guests with 64 MiB.
 
 use super::Case;
+use super::limits::call_until_out;
 use super::swap::{LEN, PAGES, dirty, in_another_account, out};
 use crate::check::{PG, Verdict, Why, equal, other, patterned, same};
 use alloc::format;
@@ -17,7 +18,8 @@ pub const CASES: &[Case] = &[
     Case::asked("swap-small.fork", small_fork),
     Case::asked("swap-small.scattered", scattered),
     Case::asked("swap-small.out", out_of_swap),
-    Case::asked("swap-small.biggest", biggest),
+    Case::asked("swap-small.storer", storer),
+    Case::asked("swap-small.newcomer", newcomer),
     Case::asked("swap-small.window", || window(80 << 20 >> 12)),
     Case::asked("swap-large.window", || window(768 << 20 >> 12)),
 ];
@@ -138,27 +140,66 @@ fn scattered() -> Verdict {
     check_words("far again", &far, 1, pages())
 }
 
-/// A program with much in swap and little in memory has to end where both run out, not
-/// the one that has more in memory. An account leaves a part of swap to others, so 80 of
-/// 128 MiB are the most that one is sure to get.
-fn biggest() -> Verdict {
+/// Pages of a program that idles: 80 of 128 MiB of swap, the most that it is sure to
+/// get, because an account leaves a part of swap to others.
+const IDLE: usize = 80 << 20 >> 12;
+
+/// A program stores a page at a time, beside one that has more and idles, until memory
+/// and swap are out: it is told so and ends, and the other has all its pages.
+fn storer() -> Verdict {
+    let (go, gone) = File::pipe()?;
     let idle = in_another_account(|ready| {
-        let pages = 80 << 20 >> 12;
-        let mut segment = Segment::attach("memory", pages * PG)?;
-        store_words(&mut segment, 1, 0..pages);
+        let mut segment = Segment::attach("memory", IDLE * PG)?;
+        store_words(&mut segment, 1, 0..IDLE);
         out(&segment)?;
         ready();
-        rt::sys::sleep(u64::MAX / 4)?;
+        go.read(&mut [0])?;
+        check_words("of the one that idles", &segment, 1, 0..IDLE)
+    })?;
+    let storer = in_another_account(|ready| {
+        ready();
+        let pages = 512 << 20 >> 12;
+        let mut segment = Segment::attach("memory", pages * PG)?;
+        for page in 0..pages {
+            store_words(&mut segment, 2, page..page + 1);
+            rt::sys::sleep(0)?;
+        }
         Ok(())
     })?;
-    let pages = 85 << 20 >> 12;
-    let mut segment = Segment::attach("memory", pages * PG)?;
-    store_words(&mut segment, 2, 0..pages);
-    check_words("mine", &segment, 2, 0..pages)?;
+    ended_for_memory(storer)?;
+    gone.write_all(b"x")?;
     let ended = process::wait_for(idle)?;
+    let (status, text) = (ended.status(), ended.text());
+    ensure!(status == 0, "the one that idles: status {status}: {text}");
+    Ok(())
+}
+
+/// It was ended because memory was out.
+fn ended_for_memory(pid: u64) -> Verdict {
+    let ended = process::wait_for(pid)?;
     let (status, text) = (u32::from(ended.status()), ended.text());
-    ensure!(status == rt::abi::STATUS_KILLED, "status {status}");
+    ensure!(status == rt::abi::STATUS_KILLED, "status {status}: {text}");
     ensure!(text.contains("out of memory"), "{text}");
+    Ok(())
+}
+
+/// A program has taken all memory and swap that there is, is told, keeps it and idles.
+/// A newcomer that stores a few pages does not end for that.
+fn newcomer() -> Verdict {
+    let hog = in_another_account(|ready| {
+        rt::note::handle(|_, _| rt::note::Then::Resume)?;
+        call_until_out(&mut Segment::attach("memory", 64 << 30)?);
+        ready();
+        loop {
+            let _ = rt::sys::sleep(u64::MAX / 4);
+        }
+    })?;
+    let mut segment = Segment::attach("memory", 500 * PG)?;
+    store_words(&mut segment, 2, 0..500);
+    check_words("the newcomer's", &segment, 2, 0..500)?;
+    // If there was still room for it, the other may go on.
+    let _ = process::kill(hog, "enough");
+    process::wait_for(hog)?;
     Ok(())
 }
 
@@ -178,10 +219,7 @@ fn out_of_swap() -> Verdict {
             process::exit_now(0, "")
         }
     };
-    let ended = process::wait_for(pid)?;
-    let (status, text) = (u32::from(ended.status()), ended.text());
-    ensure!(status == rt::abi::STATUS_KILLED, "status {status}");
-    ensure!(text.contains("out of memory"), "{text}");
+    ended_for_memory(pid)?;
     small.bytes_mut()[0] = 1;
     let mut expected = patterned(3, 0, LEN);
     expected[0] = 1;
