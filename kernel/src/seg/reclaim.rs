@@ -33,10 +33,10 @@ const STEP: Step = Step {
 };
 /// Frames that a search for frames stops at.
 const ENOUGH: u32 = 64;
-/// One step under pressure.
+/// One step under pressure: the hand has gone over 64 MiB after some thirty events.
 const PRESSURE: Step = Step {
     goal: u32::MAX,
-    looks: 64,
+    looks: 16,
 };
 /// Runs of changed pages that are sent after one step.
 const RUNS: usize = 4;
@@ -172,9 +172,23 @@ struct AllFrames {
     spares: bool,
     /// Changed pages can leave.
     swaps: bool,
-    /// The process that was asked about last, and whether its changed pages may.
-    may: Cell<Option<(Slot, bool)>>,
+    /// What is known of processes, by the last bits of their slot. Nothing else runs
+    /// during a step.
+    asked: [Cell<Option<Asked>>; ASKED],
     changed: Found,
+}
+
+/// Processes that a step remembers.
+const ASKED: usize = 16;
+
+/// What a step knows of a process.
+#[derive(Clone, Copy)]
+struct Asked {
+    slot: Slot,
+    /// Its pages can leave: it is no file server.
+    pageable: bool,
+    /// Its changed pages may; once somebody has asked.
+    swaps: Option<bool>,
 }
 
 impl AllFrames {
@@ -182,12 +196,38 @@ impl AllFrames {
         AllFrames {
             spares,
             swaps,
-            may: Cell::new(None),
+            asked: [const { Cell::new(None) }; ASKED],
             changed: Found {
                 list: [None; RUNS],
                 len: 0,
             },
         }
+    }
+
+    /// Where something is remembered of a slot.
+    fn place(&self, slot: Slot) -> &Cell<Option<Asked>> {
+        &self.asked[usize::from(slot) % ASKED]
+    }
+
+    /// What is known of the process in that slot.
+    #[inline]
+    fn asked(&self, slot: Slot) -> Asked {
+        match self.place(slot).get() {
+            Some(asked) if asked.slot == slot => asked,
+            _ => self.ask(slot),
+        }
+    }
+
+    #[cold]
+    fn ask(&self, slot: Slot) -> Asked {
+        let residence = spaces::with(slot, |space| space.lock().residence);
+        let asked = Asked {
+            slot,
+            pageable: residence == Some(Residence::Pageable),
+            swaps: None,
+        };
+        self.place(slot).set(Some(asked));
+        asked
     }
 
     /// Returns true if changed pages of the process in that slot may leave: swap is
@@ -196,41 +236,45 @@ impl AllFrames {
         if !self.swaps {
             return false;
         }
-        match self.may.get() {
-            Some((of, may)) if of == slot => may,
-            _ => {
-                let may = relief::may_swap(slot);
-                self.may.set(Some((slot, may)));
-                may
-            }
-        }
+        let asked = self.asked(slot);
+        asked.swaps.unwrap_or_else(|| {
+            let swaps = relief::may_swap(slot);
+            self.place(slot).set(Some(Asked {
+                swaps: Some(swaps),
+                ..asked
+            }));
+            swaps
+        })
     }
 
     /// Looks at one page that has, or had, the frame.
     fn look_at(&self, owner: Owner, frame: Frame) -> Look {
         let slot = super::slot_of(owner.segment());
-        let may_swap = self.may_swap(slot);
+        if !self.asked(slot).pageable {
+            return Look::Fixed;
+        }
         let look = spaces::with(slot, |space| {
             let mut space = space.lock();
-            if space.residence != Residence::Pageable {
-                return None;
-            }
             let (_, view, content) = space.by_number(owner.segment())?;
             let page = owner.page();
-            let leaves = match content.state(view, page) {
-                PageState::Resident(here) | PageState::Backed(here, _) => here == frame,
-                PageState::Dirty(here) => here == frame && may_swap,
-                _ => false,
+            let state = content.state(view, page);
+            let (here, changed) = match state {
+                PageState::Resident(here) | PageState::Backed(here, _) => (here, false),
+                PageState::Dirty(here) => (here, true),
+                _ => return None,
             };
-            if !leaves || content.resolved_lately(page) {
+            if here != frame || content.resolved_lately(page) {
                 return None;
             }
-            Some(match view.take_accessed(page) {
-                true => Look::Accessed,
-                false => Look::Idle,
-            })
+            Some((view.take_accessed(page), changed))
         });
-        look.flatten().unwrap_or(Look::Fixed)
+        match look.flatten() {
+            None => Look::Fixed,
+            // Asked last, for it goes over all processes.
+            Some((_, true)) if !self.may_swap(slot) => Look::Fixed,
+            Some((true, _)) => Look::Accessed,
+            Some((false, _)) => Look::Idle,
+        }
     }
 
     /// Evicts one page, or notes it as one to be sent.
@@ -259,7 +303,9 @@ impl Frames for AllFrames {
     }
 
     fn next(&self, from: u32, most: u32) -> Result<Frame, u32> {
-        owners::next(Frame(from), most).map_err(|end| end.0)
+        // What file servers have is passed over as fast as what nobody has.
+        let fits = |owner: Owner| self.asked(super::slot_of(owner.segment())).pageable;
+        owners::next(Frame(from), most, fits).map_err(|end| end.0)
     }
 
     fn look(&mut self, frame: Frame) -> Look {

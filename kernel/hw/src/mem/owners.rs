@@ -4,7 +4,7 @@
 //! Nothing here is trusted: who goes from a frame to a page looks whether the page
 //! still has the frame.
 
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use vm::{Chains, Frame, OWNERS_MAX, Owner, OwnerWord, SegmentNumber};
 
@@ -101,15 +101,25 @@ pub fn is_unlisted(frame: Frame) -> bool {
     words::owners(frame).load(Relaxed) == OwnerWord::UNLISTED.bits()
 }
 
-/// The first frame at or after `from` that has owners which are all known, among
-/// the next `most`; `Err`: there is none, and where the search ended.
-pub fn next(from: Frame, most: u32) -> Result<Frame, Frame> {
-    let end = from.0.saturating_add(most).min(words::limit());
-    let owned = |frame: &u32| {
-        let word = words::owners(Frame(*frame)).load(Relaxed);
-        word != OwnerWord::NOBODY.bits() && word != OwnerWord::UNLISTED.bits()
+/// The first frame at or after `from`, among the next `most`, that has one owner, which
+/// fits, or several which are all known; `Err`: there is none, and where the search
+/// ended.
+#[inline]
+pub fn next(from: Frame, most: u32, fits: impl Fn(Owner) -> bool) -> Result<Frame, Frame> {
+    let words = words::owners_from(from, most);
+    let wanted = |word: &AtomicU64| {
+        let bits = word.load(Relaxed);
+        let nobody = bits == OwnerWord::NOBODY.bits();
+        !nobody && wanted(OwnerWord::from_bits(bits), &fits)
     };
-    (from.0..end).find(owned).map(Frame).ok_or(Frame(end))
+    match words.iter().position(wanted) {
+        Some(at) => Ok(Frame(from.0 + at as u32)),
+        None => Err(Frame(from.0 + words.len() as u32)),
+    }
+}
+
+fn wanted(word: OwnerWord, fits: impl Fn(Owner) -> bool) -> bool {
+    word != OwnerWord::UNLISTED && word.only().is_none_or(fits)
 }
 
 /// One past the last frame.

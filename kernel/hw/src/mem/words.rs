@@ -114,6 +114,21 @@ pub(super) fn owners(frame: Frame) -> &'static AtomicU64 {
     unsafe { &*WORDS.load(Relaxed).add(limit as usize + frame.0 as usize) }
 }
 
+/// The words of the owners of at most `most` frames from that one on.
+pub(super) fn owners_from(from: Frame, most: u32) -> &'static [AtomicU64] {
+    let limit = limit();
+    let count = most.min(limit.saturating_sub(from.0));
+    if count == 0 {
+        return &[];
+    }
+    // SAFETY: `init` has set both, and the words of owners follow those of states; the
+    // first index is below the limit, and the last is too.
+    unsafe {
+        let first = WORDS.load(Relaxed).add(limit as usize + from.0 as usize);
+        core::slice::from_raw_parts(first, count as usize)
+    }
+}
+
 /// The value of a frame's word; [`ABSENT`] for frames beyond the last.
 #[inline(always)]
 fn value(frame: Frame) -> u64 {
