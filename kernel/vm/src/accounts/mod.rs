@@ -391,8 +391,9 @@ impl Accounts {
     /// Of the accounts with a process that asks for memory now ([`Standing::Candidate`]
     /// by `asks`) the [`biggest`](Self::biggest), if it is to answer for that memory is
     /// out: the largest tree with it, and without the account `hog` that has most, has
-    /// at least `share`. A tree with less is a newcomer, who gets a place from `hog`.
-    /// Whole trees count, so that nobody can store in many small accounts.
+    /// at least `share`; of an account above `hog`, what is its own. Who has less is a
+    /// newcomer, who gets a place from `hog`. Whole trees count, so that nobody can store
+    /// in many small accounts.
     pub fn asker(
         &self,
         swapped: impl Fn(AccountId) -> u32,
@@ -401,9 +402,11 @@ impl Accounts {
         share: u32,
     ) -> Option<AccountId> {
         let (asker, _) = self.biggest(&swapped, asks)?;
-        let top = self.branch(asker, hog).unwrap_or(asker);
-        let open = |id: &AccountId| self.get(*id).open && self.is_within(*id, top);
-        let all = (0..ACCOUNTS_MAX as u16).map(AccountId).filter(open);
+        let counts = |id: &AccountId| match self.branch(asker, hog) {
+            Some(top) => self.get(*id).open && self.is_within(*id, top),
+            None => *id == asker,
+        };
+        let all = (0..ACCOUNTS_MAX as u16).map(AccountId).filter(counts);
         let has = all.fold(0u32, |sum, id| {
             sum.saturating_add(self.get(id).frames)
                 .saturating_add(swapped(id))

@@ -203,6 +203,8 @@ fn who_asks_answers_for_what_it_has_and_a_newcomer_does_not() {
     assert_eq!(asker(&[newcomer]), None);
     // The one with most may be the one that asks, and share its account with another.
     assert_eq!(asker(&[idle]), Some(idle));
+    // A shell does not answer for its jobs.
+    assert_eq!(asker(&[shell]), None);
     let swapped = |id| if id == newcomer { 1 } else { 0 };
     let asker = accounts.asker(swapped, among(&[newcomer]), idle, 100);
     assert_eq!(asker, Some(newcomer));
