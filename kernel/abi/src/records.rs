@@ -418,4 +418,6 @@ counters! {
     PageOuts,
     /// Pages brought back from swap.
     PageIns,
+    /// 1 under `--pressure`.
+    Pressure,
 }

@@ -78,7 +78,11 @@ fn tell(victim: &Process, text: &str) {
         victim.told.store(now, Relaxed);
         let program = victim.program();
         let name = super::name(&program);
-        hw::warn!("{}: {name} {}", text.trim_start_matches("sys: "), victim.pid);
+        hw::warn!(
+            "{}: {name} {}",
+            text.trim_start_matches("sys: "),
+            victim.pid
+        );
         let _ = note::post(victim, text);
     } else if since > PATIENCE_NS {
         victim.end(STATUS_KILLED, text);

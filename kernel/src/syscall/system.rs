@@ -50,6 +50,7 @@ fn figure(what: Stat64, device: &DeviceCounters) -> u64 {
         Stat64::Ticks => time::ticks(),
         Stat64::Counted => u64::from(options::counted()),
         Stat64::Eager => u64::from(!options::deferred()),
+        Stat64::Pressure => u64::from(options::pressure()),
         Stat64::FramesTotal => frames::total(),
         Stat64::FramesFree => frames::free_count(),
         Stat64::Processes => proc::count() as u64,

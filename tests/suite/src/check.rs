@@ -8,7 +8,8 @@ use core::fmt::Debug;
 use core::panic::Location;
 use rt::abi::{PAGE, mode};
 use rt::process::{self, Fork};
-use rt::{Errno, Failure, File, Named, Segment};
+use rt::stats::Counters;
+use rt::{Errno, Failure, File, Named, Segment, Stat64};
 
 /// Why a case failed.
 pub struct Why(pub String);
@@ -43,6 +44,29 @@ macro_rules! ensure {
 /// Fails the case unless both are equal.
 pub fn same<T: PartialEq + Debug>(what: &str, got: T, want: T) -> Verdict {
     ensure!(got == want, "{what}: {got:?} instead of {want:?}");
+    Ok(())
+}
+
+/// Returns true in a guest in which every page that can leave memory leaves at once
+/// (`--pressure`). Pages of any program, its text too, come and go there at any time, and
+/// the counters of the system count that.
+pub fn pressed() -> Result<bool, Why> {
+    Ok(Counters::now()?.get(Stat64::Pressure) == 1)
+}
+
+/// As [`same`], of a figure that says which pages are in memory, or counts what came and
+/// went: under pressure it may be any.
+pub fn counts<T: PartialEq + Debug>(what: &str, got: T, want: T) -> Verdict {
+    match pressed()? {
+        true => Ok(()),
+        false => same(what, got, want),
+    }
+}
+
+/// As [`counts`], of a figure with a limit.
+pub fn at_most(what: &str, got: u64, most: u64) -> Verdict {
+    let fits = got <= most || pressed()?;
+    ensure!(fits, "{got} {what} instead of at most {most}");
     Ok(())
 }
 

@@ -565,7 +565,7 @@ fn everything() -> Verdict {
 }
 
 /// Takes memory in calls until one fails.
-pub(super) fn call_until_out(memory: &mut Segment) {
+fn call_until_out(memory: &mut Segment) {
     for at in (memory.address()..).step_by(PG).take(memory.len() / PG) {
         // SAFETY: writes 8 bytes of a segment that is used for nothing else.
         let done = unsafe { raw::call(Call::KStat, [at, 1, 0, 0, 0, 0]) };

@@ -3,7 +3,9 @@
 
 use super::Case;
 use super::server::with;
-use crate::check::{PG, Scratch, Verdict, Why, equal, fails, other, patterned, same, snapshot};
+use crate::check::{
+    PG, Scratch, Verdict, Why, at_most, equal, fails, other, patterned, same, snapshot,
+};
 use crate::tiny::{Fault, LEN, SEED, Tiny};
 use alloc::format;
 use rt::abi::{bind, mode, snapshot as argument};
@@ -51,7 +53,7 @@ fn released(name: &str, release: impl FnOnce(&mut Segment) -> Verdict) -> Verdic
     let out = written_for(&scratch, 0)?;
     ensure!(out < half + half / 2, "{out} bytes written for {half}");
     let sent = Counters::now()?.since(&before, Stat64::Messages);
-    ensure!(sent < 60, "{sent} messages");
+    at_most("messages", sent, 59)?;
     let out = written_for(&scratch, HALF)?;
     ensure!(out >= 2 * half, "{out} bytes written: nothing was saved");
     let kept = &segment.bytes()[HALF * PG..];
