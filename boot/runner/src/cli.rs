@@ -8,7 +8,7 @@ use crate::profile::{self, Part};
 use crate::qemu::Accel;
 use crate::session::Input;
 use crate::swap::{self, Swap};
-use crate::{checkout, guests, own, setup, share, terminal};
+use crate::{checkout, curve, guests, own, setup, share, terminal};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -122,6 +122,11 @@ enum Verb {
         )]
         words: Vec<String>,
     },
+    /// Measure what a read costs by the part of its pages that is touched, deferred and
+    /// eager; print the figures, and draw them into `target/curve.svg`.
+    ///
+    /// Implies --icount. With --release, the figures are those of `cargo bench`.
+    Curve,
     /// Run scenario files, operations on files and memory, and compare each
     /// step with plain byte arrays; see docs/contract.md. [exit status: 0 if
     /// all agree]
@@ -140,6 +145,7 @@ impl Verb {
             Verb::Gdb { .. } => "gdb",
             Verb::Test { .. } => "test",
             Verb::Profile { .. } => "profile",
+            Verb::Curve => "curve",
             Verb::Replay { .. } => "replay",
         }
     }
@@ -173,6 +179,7 @@ impl Cli {
                 own::run(machine.limited(verbosity, programs.len())?, &programs)
             }
             Some(Verb::Profile { words }) => boot.machine.profile_of(verbosity, &words),
+            Some(Verb::Curve) => curve::run(boot.machine.guest(verbosity)?, |guest| guest.run()),
             Some(Verb::Replay { texts }) => {
                 let machine = boot.machine;
                 own::replay(machine.limited(verbosity, texts.len())?, &texts)

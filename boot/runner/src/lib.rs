@@ -6,7 +6,7 @@
 //! ([`bundle`]), locks the shared directory ([`share`]), makes room to swap
 //! ([`swap`]), starts QEMU ([`qemu`]) and attends to it ([`session`]): the console
 //! is relayed ([`console`], [`terminal`]), addresses in backtraces get names ([`symbols`]), verdicts are
-//! judged ([`judge`]), gdb is served ([`gdb`]), instructions are counted ([`profile`]), and users' own tests are run
+//! judged ([`judge`]), gdb is served ([`gdb`]), instructions are counted ([`profile`], [`curve`]), and users' own tests are run
 //! ([`own`]). [`Guest`] ties it together.
 #![deny(unsafe_op_in_unsafe_fn)]
 
@@ -15,6 +15,7 @@ pub mod checkout;
 pub mod cli;
 pub mod command;
 pub mod console;
+pub mod curve;
 mod diagnostics;
 pub mod failure;
 pub mod gdb;

@@ -115,3 +115,45 @@ fn deferred_moves_only_what_is_used_and_leaves_what_eager_leaves() {
 
     assert!(eager[0].bytes_in >= SIZE as u64, "{:?}", eager[0]);
 }
+
+/// A line of `lazy --curve`: its setting, and per cent, instructions, messages, bytes.
+fn curve(console: &str) -> Vec<(String, f64, u64)> {
+    let lines = console
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let figures = lines.filter(|words| words.len() == 7 && words[3].parse::<f64>().is_ok());
+    figures
+        .map(|words| {
+            let setting = words[..3].join(" ");
+            (
+                setting,
+                words[3].parse().unwrap(),
+                words[6].parse().unwrap(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn the_curve_has_each_setting_and_leaves_nothing_behind() {
+    let share = scratch();
+    let file = share.path().join("file");
+    let content: Vec<u8> = (0..1 << 20).map(|at| (at % 251) as u8 | 1).collect();
+    fs::write(&file, &content).unwrap();
+    let command = "lazy --curve /n/host/file";
+    let (console, status) = run(share.path(), &guest(share.path()).command(command));
+    assert_eq!(status, 0, "{console}");
+    let curve = curve(&console);
+    assert_eq!(curve.len(), 2 * 2 * 2 * 7, "{console}");
+    let size = content.len() as u64;
+    for (setting, part, bytes) in &curve {
+        let expected = match (setting.ends_with("eager"), *part) {
+            (true, _) | (false, 100.0) => *bytes == size,
+            (false, 0.0) => *bytes == 0,
+            (false, _) => *bytes <= size,
+        };
+        assert!(expected, "{setting} {part}: {bytes}\n{console}");
+    }
+    assert_eq!(fs::read(&file).unwrap(), content);
+    assert_eq!(left_beside(&file), Vec::<String>::new());
+}

@@ -1,16 +1,20 @@
-//! `lazy [-t] [-n TOUCH] [-m MODIFY] [-s SEED] FILE`
+//! `lazy [-t] [-n TOUCH] [-m MODIFY] [-s SEED] FILE`, `lazy --curve FILE`
 //!
 //! Demonstrates deferred I/O: reads all of FILE into a snapshot segment,
 //! touches TOUCH (16) scattered pages of it, changes MODIFY (3) of them, and
 //! writes the whole buffer back, with plain `read` and `write`. Then prints the
 //! traffic of each step; with `-t` as tab-separated lines. SEED chooses the
 //! pages.
+//!
+//! `--curve` prints what reading FILE and touching a part of its pages costs,
+//! deferred and eager, for parts from none to all. It makes copies beside FILE.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+mod curve;
 mod pages;
 mod table;
 
@@ -61,6 +65,11 @@ fn order(args: Args) -> Result<Order, Failure> {
 }
 
 fn main(args: Args) -> Result<(), Failure> {
+    if let (Some(first), Some(path), 2) = (args.get(0), args.get(1), args.len())
+        && first == "--curve"
+    {
+        return curve::print(path);
+    }
     let order = order(args)?;
     let path = order.path;
     let file = File::open(path, mode::ORDWR).about(path)?;

@@ -51,3 +51,13 @@ impl Scattered {
         chosen
     }
 }
+
+/// All page numbers below `pages` in random order.
+pub fn shuffled(pages: u64, seed: u64) -> Vec<u64> {
+    let mut random = Scattered::new(pages, seed);
+    let mut all: Vec<u64> = (0..pages).collect();
+    for last in (1..all.len()).rev() {
+        all.swap(last, (random.next() % (last as u64 + 1)) as usize);
+    }
+    all
+}
