@@ -98,23 +98,21 @@ impl Grep<'_> {
     fn text(&mut self, name: ByteStr<'_>, text: &[u8], count: &mut Count) -> Result<(), rt::Errno> {
         let silent = self.flags.has('c') || self.flags.has('q');
         let inverted = self.flags.has('v');
-        // Lines without the byte that a match begins with need not be seen.
+        // Lines without a match need not be seen.
         let all = inverted || self.flags.has('n');
         let mut rest = text;
         while !rest.is_empty() {
             if !all {
-                match self.search.candidate(rest) {
-                    Some(at) => {
-                        rest = &rest[memrchr(b'\n', &rest[..at]).map_or(0, |end| end + 1)..]
-                    }
-                    None => break,
-                }
+                let Some(at) = self.search.find(rest) else {
+                    break;
+                };
+                rest = &rest[memrchr(b'\n', &rest[..at]).map_or(0, |end| end + 1)..];
             }
             let end = memchr(b'\n', rest).unwrap_or(rest.len());
             let body = &rest[..end];
             rest = rest.get(end + 1..).unwrap_or(&[]);
             count.lines += 1;
-            if self.search.is_in(body) != inverted {
+            if !all || self.search.is_in(body) != inverted {
                 count.found += 1;
                 if !silent {
                     self.show(name, count.lines, body)?;

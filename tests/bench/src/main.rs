@@ -16,6 +16,7 @@ extern crate alloc;
 mod bulk;
 mod jobs;
 mod names;
+mod tools;
 
 use rt::process;
 use rt::stats::Counters;
@@ -76,6 +77,10 @@ const JOBS: &[Job] = &[
     ("open", "instructions", names::open),
     ("stat", "instructions", names::stat),
     ("ls.5000", "instructions", names::list),
+    ("grep.10mb", "instructions", tools::grep),
+    ("wc.10mb", "instructions", tools::wc),
+    ("sort.10mb", "instructions", tools::sort),
+    ("pipe.mib", "instructions", tools::pipe),
     ("swap.out", "instructions", jobs::swap_out),
     ("swap.out.lone", "instructions", jobs::swap_out_lone),
     ("swap.out.again", "instructions", jobs::swap_out_again),

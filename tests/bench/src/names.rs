@@ -2,9 +2,9 @@
 
 use crate::Round;
 use crate::jobs::{PG, SOLID, Scratch, count, repeat};
+use crate::tools;
 use alloc::format;
 use alloc::vec::Vec;
-use rt::process::{self, Fork};
 use rt::{Failure, File, Named, Stat64, mode, sys};
 
 /// Files opened in one round: fewer than a process may have open.
@@ -46,7 +46,7 @@ pub fn list() -> Result<Round, Failure> {
     for path in paths() {
         File::create(&path, mode::OWRITE, 0o644).about(&path)?;
     }
-    let listed = count(Stat64::Ticks, run_ls);
+    let listed = count(Stat64::Ticks, || tools::run(&["ls", "-l", FOLDER]));
     for path in paths() {
         sys::remove(&path).about(&path)?;
     }
@@ -55,23 +55,4 @@ pub fn list() -> Result<Round, Failure> {
         times: 1,
         ticks: listed?,
     })
-}
-
-fn run_ls() -> Result<(), Failure> {
-    let pid = match process::fork().about("process")? {
-        Fork::Child => {
-            let null = File::open("/dev/null", mode::OWRITE).and_then(|null| null.dup_to(1));
-            let errno = match null {
-                Ok(_) => process::exec("/bin/ls", &["ls", "-l", FOLDER]),
-                Err(errno) => errno,
-            };
-            process::exit_now(1, errno.text())
-        }
-        Fork::Parent(pid) => pid,
-    };
-    let ended = process::wait_for(pid).about("waiting")?;
-    match ended.status() {
-        0 => Ok(()),
-        _ => Err(Failure::new(format!("ls: {}", ended.text()))),
-    }
 }

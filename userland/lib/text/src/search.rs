@@ -1,4 +1,4 @@
-//! The run of a [`Pattern`] over texts, one table look-up a byte.
+//! The run of a [`Pattern`] over lines of text, one table look-up a byte.
 //!
 //! The set of steps that a text has led to is a *state*. For each state the
 //! next one is computed once for each byte and remembered (the lazy subset
@@ -13,20 +13,37 @@ use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Most states that are remembered: 128 KiB of tables.
+/// Most states that are remembered.
 const STATES_MAX: usize = 128;
-/// The bytes, and the next states in a row of the table.
+/// The bytes, and the next rows in a row of the table.
 const BYTES: usize = 256;
+/// The entries of the table: any row and byte is the number of one.
+const ENTRIES: usize = 1 << 16;
+/// Bytes that are followed before the row is looked at.
+const STRIDE: usize = 8;
 
-/// An entry of the table: nothing was computed yet.
-const UNKNOWN: u32 = u32::MAX;
-/// An entry of the table: the pattern has matched.
-const FOUND: u32 = u32::MAX - 1;
+/// The table's row of a state, by the number of its first entry. State 0 has the second
+/// row.
+type Row = u16;
 
-/// The state before the first byte of a text.
-const FIRST: u32 = 0;
-/// The state in which no match has begun.
-const IDLE: u32 = 1;
+/// The row, and the entry for it, where nothing was computed yet: all of it.
+const UNKNOWN: Row = 0;
+/// The row, and the entry for it, where the pattern has matched: each byte leads there
+/// again.
+const FOUND: Row = 0xff00;
+/// The row before the first byte of a line.
+const FIRST: Row = row(0);
+/// The row of the state in which no match has begun.
+const IDLE: Row = row(1);
+
+const fn row(state: usize) -> Row {
+    ((state + 1) * BYTES) as Row
+}
+
+/// The number of the state with that row.
+const fn state(row: Row) -> usize {
+    row as usize / BYTES - 1
+}
 
 /// The steps that a text has led to, in ascending order: those that wait for a
 /// byte or for the end of the text.
@@ -36,12 +53,12 @@ type Steps = Box<[u32]>;
 #[derive(Debug)]
 pub struct Search<'p> {
     pattern: &'p Pattern,
-    /// A row of [`BYTES`] next states for each state.
-    table: Vec<u32>,
+    /// The next row for each row and byte.
+    table: Box<[Row; ENTRIES]>,
     states: Vec<State>,
-    /// The states by their steps. [`FIRST`] is not among them: it differs from
+    /// The rows of the states by their steps. [`FIRST`] is not among them: it differs from
     /// another state with the same steps, because `^` holds there.
-    numbers: BTreeMap<Steps, u32>,
+    numbers: BTreeMap<Steps, Row>,
     /// The only byte with which a match can begin, if there is just one.
     begins: Option<u8>,
     /// Set while steps are followed: the steps that were reached.
@@ -68,12 +85,26 @@ const WITHIN: Position = Position {
     end: false,
 };
 
+/// A table in which nothing is known.
+fn empty() -> Box<[Row; ENTRIES]> {
+    match vec![UNKNOWN; ENTRIES].into_boxed_slice().try_into() {
+        Ok(table) => table,
+        Err(_) => unreachable!("it has that length"),
+    }
+}
+
+/// The entry for a row and a byte.
+#[inline]
+fn entry(row: Row, byte: u8) -> usize {
+    usize::from(row | Row::from(byte))
+}
+
 impl<'p> Search<'p> {
     /// A search for `pattern`.
     pub fn new(pattern: &'p Pattern) -> Search<'p> {
         let mut search = Search {
             pattern,
-            table: Vec::new(),
+            table: empty(),
             states: Vec::new(),
             numbers: BTreeMap::new(),
             begins: None,
@@ -84,72 +115,96 @@ impl<'p> Search<'p> {
         search
     }
 
-    /// Returns true if the pattern matches anywhere in `text`.
+    /// Returns true if the pattern matches anywhere in a line of `text`.
     pub fn is_in(&mut self, text: &[u8]) -> bool {
-        // An empty text is enough for a pattern without these states.
-        if self.states.len() <= IDLE as usize {
-            return true;
+        self.find(text).is_some()
+    }
+
+    /// The first line of `text` in which the pattern matches: the position of a byte of
+    /// it, of its newline, or of the end of the text.
+    pub fn find(&mut self, text: &[u8]) -> Option<usize> {
+        // An empty line is enough for a pattern without these states.
+        if self.states.len() <= state(IDLE) {
+            return Some(0);
         }
-        let (mut state, mut rest) = (FIRST, text);
-        if self.begins.is_some() {
-            state = IDLE;
-        }
+        let (mut at, mut row) = (0, FIRST);
         loop {
-            if state == IDLE && self.begins.is_some() {
-                match self.candidate(rest) {
-                    Some(at) => rest = &rest[at..],
-                    None => return false,
+            match self.begins {
+                None => (at, row) = self.follow_known(text, at, row),
+                Some(byte) if row == FIRST || row == IDLE => {
+                    at += memchr::memchr(byte, text.get(at..)?)?;
                 }
+                Some(_) => {}
             }
-            let Some((byte, after)) = rest.split_first() else {
-                return self.states[state as usize].at_end;
-            };
-            let mut next = self.table[state as usize * BYTES + usize::from(*byte)];
-            if next == UNKNOWN {
-                next = self.learn(state, *byte);
+            for _ in 0..STRIDE {
+                let Some(byte) = text.get(at) else {
+                    // A newline at the end begins no further line.
+                    let line = at == 0 || text.get(at - 1) != Some(&b'\n');
+                    return (line && self.states[state(row)].at_end).then_some(at);
+                };
+                let mut next = self.table[entry(row, *byte)];
+                if next == UNKNOWN {
+                    next = self.learn(row, *byte);
+                }
+                if next == FOUND {
+                    return Some(at);
+                }
+                (at, row) = (at + 1, next);
             }
-            if next == FOUND {
-                return true;
-            }
-            (state, rest) = (next, after);
         }
     }
 
-    /// The first position in `text` at which a match may begin; `None` if there
-    /// is no match.
+    /// Follows the text from a position and row, several bytes at a time, as far as the
+    /// rows are known and the pattern has not matched.
     #[inline]
-    pub fn candidate(&self, text: &[u8]) -> Option<usize> {
-        match self.begins {
-            Some(byte) => memchr::memchr(byte, text),
-            None => Some(0),
+    fn follow_known(&self, text: &[u8], mut at: usize, mut row: Row) -> (usize, Row) {
+        let chunks = text.get(at..).unwrap_or(&[]).as_chunks::<STRIDE>().0;
+        for chunk in chunks {
+            // Two rows lead only to themselves, so that one look is enough.
+            let next = |row, byte: &u8| self.table[entry(row, *byte)];
+            let after = chunk.iter().fold(row, next);
+            if after == UNKNOWN || after == FOUND {
+                break;
+            }
+            (at, row) = (at + STRIDE, after);
         }
+        (at, row)
     }
 
-    /// Computes the state after `byte` and remembers it. Before there are too
+    /// Computes the row after `byte` and remembers it. Before there are too
     /// many states, all are forgotten.
     #[cold]
-    fn learn(&mut self, state: u32, byte: u8) -> u32 {
-        let after = self.after(state, byte);
-        let Some(steps) = after else {
-            self.table[state as usize * BYTES + usize::from(byte)] = FOUND;
+    fn learn(&mut self, from: Row, byte: u8) -> Row {
+        if byte == b'\n' {
+            let next = match self.states[state(from)].at_end {
+                true => FOUND,
+                false => FIRST,
+            };
+            self.table[entry(from, byte)] = next;
+            return next;
+        }
+        let Some(steps) = self.after(from, byte) else {
+            self.table[entry(from, byte)] = FOUND;
             return FOUND;
         };
-        if let Some(number) = self.numbers.get(&steps) {
-            self.table[state as usize * BYTES + usize::from(byte)] = *number;
-            return *number;
+        if let Some(row) = self.numbers.get(&steps) {
+            self.table[entry(from, byte)] = *row;
+            return *row;
         }
         if self.states.len() >= STATES_MAX {
             self.forget();
             return self.number(steps);
         }
-        let number = self.number(steps);
-        self.table[state as usize * BYTES + usize::from(byte)] = number;
-        number
+        let row = self.number(steps);
+        self.table[entry(from, byte)] = row;
+        row
     }
 
     /// Returns to the two states that every text begins with.
     fn forget(&mut self) {
-        self.table.clear();
+        let used = (self.states.len() + 1) * BYTES;
+        self.table[..used].fill(UNKNOWN);
+        self.table[usize::from(FOUND)..].fill(FOUND);
         self.states.clear();
         self.numbers.clear();
         let start = Position {
@@ -164,12 +219,12 @@ impl<'p> Search<'p> {
     }
 
     /// The steps after `byte`; `None` if the pattern has matched.
-    fn after(&mut self, state: u32, byte: u8) -> Option<Steps> {
+    fn after(&mut self, from: Row, byte: u8) -> Option<Steps> {
         let byte = match self.pattern.case {
             Case::Differs => byte,
             Case::Ignored => byte.to_ascii_lowercase(),
         };
-        let steps = &self.states[state as usize].steps;
+        let steps = &self.states[state(from)].steps;
         let going = steps.iter().filter(|step| self.pattern.takes(**step, byte));
         // A match may begin behind this byte, too.
         let open = going.map(|step| step + 1).chain([0]).collect();
@@ -207,15 +262,15 @@ impl<'p> Search<'p> {
         false
     }
 
-    /// The number of the state with these steps, which is added if it is new.
-    fn number(&mut self, steps: Steps) -> u32 {
-        if let Some(number) = self.numbers.get(&steps) {
-            return *number;
+    /// The row of the state with these steps, which is added if it is new.
+    fn number(&mut self, steps: Steps) -> Row {
+        if let Some(row) = self.numbers.get(&steps) {
+            return *row;
         }
-        let number = self.states.len() as u32;
-        self.numbers.insert(steps.clone(), number);
+        let row = row(self.states.len());
+        self.numbers.insert(steps.clone(), row);
         self.add(steps, WITHIN);
-        number
+        row
     }
 
     fn add(&mut self, steps: Steps, position: Position) {
@@ -226,13 +281,12 @@ impl<'p> Search<'p> {
         let ends = |step: &&u32| matches!(self.pattern.steps[**step as usize], Step::End);
         let open = steps.iter().filter(ends).map(|step| step + 1).collect();
         let at_end = self.follow(open, position);
-        self.table.resize(self.table.len() + BYTES, UNKNOWN);
         self.states.push(State { steps, at_end });
     }
 
     /// The byte that every match begins with, if the pattern says just one.
     fn only_beginning(&self) -> Option<u8> {
-        let (first, idle) = (self.states.first()?, self.states.get(IDLE as usize)?);
+        let (first, idle) = (self.states.first()?, self.states.get(state(IDLE))?);
         let [step] = *idle.steps else { return None };
         let Step::Byte(byte) = self.pattern.steps[step as usize] else {
             return None;

@@ -166,6 +166,23 @@ proptest! {
     }
 
     #[test]
+    fn the_first_line_that_is_found_is_the_first_that_matches(
+        pattern in "\\^?([ab.]|\\[\\^b\\]|b*|a+|(ab|ba)){0,5}\\$?", text in "[abc\n]{0,60}"
+    ) {
+        let Ok(pattern) = Pattern::new(&pattern, Case::Differs) else { return Ok(()) };
+        let lines = text.split_inclusive('\n').map(|line| line.trim_end_matches('\n'));
+        let first = lines.clone().position(|line| Search::new(&pattern).is_in(line.as_bytes()));
+        let mut search = Search::new(&pattern);
+        for _ in 0..2 {
+            let at = search.find(text.as_bytes());
+            let line = at.map(|at| text[..at].matches('\n').count());
+            // An empty text has a line here, though none in a file.
+            let expected = if text.is_empty() { line } else { first };
+            prop_assert_eq!(line, expected);
+        }
+    }
+
+    #[test]
     fn lines_and_words_are_counted_as_byte_by_byte(
         text in prop::collection::vec(
             prop_oneof![Just(b'\n'), Just(b' '), 0u8..40, any::<u8>()], 0..100
