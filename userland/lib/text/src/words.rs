@@ -27,27 +27,55 @@ impl Counts {
     pub fn add(&mut self, piece: &[u8]) {
         self.bytes += piece.len() as u64;
         let (words, rest) = piece.as_chunks::<8>();
-        for word in words {
-            self.add_word(u64::from_le_bytes(*word));
+        // Counted by lanes, and the lanes added up before their sum outgrows a lane.
+        for some in words.chunks(31) {
+            let (mut begun, mut ended) = (0, 0);
+            for word in some {
+                let (begins, ends) = self.step(u64::from_le_bytes(*word));
+                begun += begins >> 7;
+                ended += ends >> 7;
+            }
+            self.words += sum(begun);
+            self.lines += sum(ended);
         }
         if !rest.is_empty() {
             // Filled up with its own last byte, which begins no word.
             let mut word = [rest[rest.len() - 1]; 8];
             word[..rest.len()].copy_from_slice(rest);
             let extra = (8 - rest.len()) as u64 * u64::from(word[7] == b'\n');
-            self.add_word(u64::from_le_bytes(word));
-            self.lines -= extra;
+            let (begins, ends) = self.step(u64::from_le_bytes(word));
+            self.words += sum(begins >> 7);
+            self.lines += sum(ends >> 7) - extra;
         }
     }
 
+    /// The lanes of the next eight bytes in which a word begins, and those of newlines.
     #[inline]
-    fn add_word(&mut self, word: u64) {
-        self.lines += count(equal(word, b'\n'));
-        let in_word = !blanks(word) & HIGH;
+    fn step(&mut self, word: u64) -> (u64, u64) {
+        let (blanks, newlines) = blanks_and_newlines(word);
+        let in_word = blanks ^ HIGH;
         // The lane before each lane; the first follows the last word.
         let before = in_word << 8 | u64::from(self.in_word) << 7;
-        self.words += count(in_word & !before);
         self.in_word = in_word >> 63 != 0;
+        (in_word & !before, newlines)
+    }
+}
+
+/// The lanes of blanks, and those of newlines.
+#[inline]
+fn blanks_and_newlines(word: u64) -> (u64, u64) {
+    // Up to a space; with the highest bit set no lane borrows from the next one.
+    let low = !((word | HIGH) - lanes(b' ' + 1)) & !word & HIGH;
+    // Only a space has the bit 32 among them.
+    let spaces = low & (word << 2);
+    let others = low ^ spaces;
+    if others == 0 {
+        return (spaces, 0);
+    }
+    let newlines = equal(word, b'\n');
+    match others == newlines {
+        true => (low, newlines),
+        false => (blanks(word), newlines),
     }
 }
 
@@ -69,8 +97,8 @@ fn blanks(word: u64) -> u64 {
     range & !equal(word, 0x0b) | equal(word, b' ')
 }
 
-/// The number of lanes in a mask.
+/// The sum of all lanes, which is less than 256.
 #[inline]
-fn count(mask: u64) -> u64 {
-    (mask >> 7).wrapping_mul(lanes(1)) >> 56
+fn sum(lane: u64) -> u64 {
+    lane.wrapping_mul(lanes(1)) >> 56
 }

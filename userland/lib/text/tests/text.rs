@@ -185,9 +185,9 @@ proptest! {
     #[test]
     fn lines_and_words_are_counted_as_byte_by_byte(
         text in prop::collection::vec(
-            prop_oneof![Just(b'\n'), Just(b' '), 0u8..40, any::<u8>()], 0..100
+            prop_oneof![Just(b'\n'), Just(b' '), 0u8..40, any::<u8>()], 0..700
         ),
-        cut in 0usize..100
+        cut in 0usize..700
     ) {
         let mut counts = Counts::default();
         let (one, two) = text.split_at(cut.min(text.len()));
