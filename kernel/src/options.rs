@@ -13,7 +13,7 @@ static TESTED: AtomicBool = AtomicBool::new(false);
 
 /// All options, as text.
 pub fn text() -> &'static str {
-    let bytes = bundle::content("options").unwrap_or(&[]);
+    let bytes = bundle::find(b"options").map_or(&[][..], |file| file.content);
     core::str::from_utf8(bytes).unwrap_or("")
 }
 

@@ -16,7 +16,9 @@ const INIT: &str = "/bin/init";
 
 /// Runs the first process; the caller's stack is not used again.
 pub fn start(bundle: &'static [u8]) -> ! {
-    bundle::set(bundle);
+    if let Err(errno) = bundle::set(bundle) {
+        panic!("bundle: {errno}");
+    }
     options::init();
     sched::relief::set_policy(&relief::BiggestFirst);
     spaces::init(proc::with_space);

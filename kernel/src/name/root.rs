@@ -75,9 +75,9 @@ fn entry(path: &[u8]) -> Option<Entry> {
         b"dev/random" => Some(Entry::Random),
         b"dev/time" => Some(Entry::Time),
         b"dev/cons" | b"dev/consctl" => Some(Entry::Placeholder),
-        path if path.starts_with(PROGRAMS.as_bytes()) => bundle::find(|index, name, data| {
-            (name.as_bytes() == path).then_some(Entry::Program(data, index as u64))
-        }),
+        path if path.starts_with(PROGRAMS.as_bytes()) => {
+            bundle::find(path).map(|file| Entry::Program(file.content, file.number))
+        }
         _ => None,
     }
 }
@@ -140,11 +140,13 @@ impl Entry {
             }
         }
         if *path == "bin" {
-            bundle::find(|_, name, _| {
-                let program = name.strip_prefix(PROGRAMS)?;
+            let programs = bundle::files().iter();
+            for program in programs.filter_map(|file| file.path.strip_prefix(PROGRAMS)) {
                 position += 1;
-                (position > from && !f(position, program, false)).then_some(())
-            });
+                if position > from && !f(position, program, false) {
+                    return;
+                }
+            }
         }
     }
 }
