@@ -3,7 +3,8 @@
 //! transferred), clean (equal to its snapshot), dirty (changed), backed (changed, in
 //! memory and in swap) or swapped (in swap alone); shared ones are counted by each
 //! that has them. Then what happened to pages: filled, evicted, written to swap, brought
-//! back.
+//! back. Of processes also the messages to file servers, and the KiB of data that came
+//! and went with them.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -21,7 +22,11 @@ rt::main!(main, include_str!("mem.rs"));
 fn main(args: Args) -> Result<(), Failure> {
     let mut all: Vec<ProcessInfo> = process::list().collect();
     all.sort_unstable_by_key(|info| info.pid);
-    heading("  PID NAME");
+    let traffic = match args.is_empty() {
+        true => format!("{:>9}{:>10}{:>10}", "MESSAGES", "DATA IN", "DATA OUT"),
+        false => String::new(),
+    };
+    heading("  PID NAME", &traffic);
     if args.is_empty() {
         let mut total = SegmentInfo::default();
         for process in &all {
@@ -29,10 +34,13 @@ fn main(args: Args) -> Result<(), Failure> {
             for segment in process::segments(process.pid) {
                 add(&mut sum, &segment);
             }
-            line(&format!("{:5} {}", process.pid, process.name()), &sum);
+            let (came, went) = (process.bytes_in / 1024, process.bytes_out / 1024);
+            let traffic = format!("{:>9}{came:>10}{went:>10}", process.messages);
+            let name = format!("{:5} {}", process.pid, process.name());
+            line(&name, &sum, &traffic);
             add(&mut total, &sum);
         }
-        line("      total", &total);
+        line("      total", &total, "");
         return Ok(());
     }
     for arg in args.iter() {
@@ -42,15 +50,15 @@ fn main(args: Args) -> Result<(), Failure> {
         };
         for segment in process::segments(process.pid) {
             let name = format!("{:5} {} {:x}", process.pid, segment.kind(), segment.base);
-            line(&name, &segment);
+            line(&name, &segment, "");
         }
     }
     Ok(())
 }
 
-fn heading(first: &str) {
+fn heading(first: &str, traffic: &str) {
     println!(
-        "{first:32}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>9}{:>9}{:>9}{:>9}",
+        "{first:32}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>9}{:>9}{:>9}{:>9}{traffic}",
         "ASLEEP",
         "CLEAN",
         "DIRTY",
@@ -64,7 +72,7 @@ fn heading(first: &str) {
     );
 }
 
-fn line(name: &str, info: &SegmentInfo) {
+fn line(name: &str, info: &SegmentInfo, traffic: &str) {
     let pages = [
         info.asleep,
         info.clean,
@@ -82,7 +90,7 @@ fn line(name: &str, info: &SegmentInfo) {
     for count in events {
         text.push_str(&format!("{count:>9}"));
     }
-    println!("{name:32}{text}");
+    println!("{name:32}{text}{traffic}");
 }
 
 /// Adds the figures of a segment to a sum.

@@ -90,6 +90,13 @@ pub struct ProcessInfo {
     pub descriptors: u32,
     /// The object that it waits for.
     pub waits_for: [u8; 32],
+    /// Messages that the kernel has sent to file servers while it ran: for its calls and
+    /// faults, and for pages that left memory then.
+    pub messages: u64,
+    /// Data bytes that came from file servers with the replies.
+    pub bytes_in: u64,
+    /// Data bytes in those messages.
+    pub bytes_out: u64,
 }
 
 impl ProcessInfo {

@@ -95,7 +95,7 @@ layout! {
     }
     ProcessInfo {
         pid parent group size pages ticks waiting_ns state name_len name
-        waits_for_len descriptors waits_for
+        waits_for_len descriptors waits_for messages bytes_in bytes_out
     }
 }
 

@@ -13,7 +13,7 @@ use crate::sched::{self, Reason, Wait, Wake, relief};
 use abi::{Errno, Stat64};
 use alloc::vec::Vec;
 use ninep::client::{Failed, Own, Tag};
-use ninep::consts::NOTAG;
+use ninep::consts::{NOTAG, READ_HEAD, RREADDIR};
 use ninep::{List, Reply, Request};
 
 /// The content of a reply of the right type.
@@ -25,6 +25,17 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// Data bytes of the file that are in it.
+    fn data(&self) -> u64 {
+        match self {
+            Answer::Sunk(bytes) => *bytes as u64,
+            Answer::Message(bytes) if bytes.get(4) == Some(&RREADDIR) => {
+                bytes.len().saturating_sub(READ_HEAD) as u64
+            }
+            Answer::Message(_) => 0,
+        }
+    }
+
     /// The reply.
     pub fn reply(&self) -> Result<Reply<'_>, Errno> {
         let Answer::Message(bytes) = self else {
@@ -101,6 +112,7 @@ impl Mount {
             },
         )??;
         counters::add(Stat64::BytesOut, payload as u64);
+        counters::sent(sched::current_slot(), payload as u64);
         Ok(tag)
     }
 
@@ -127,10 +139,14 @@ impl Mount {
             |state| state.machine.take(tag),
             |state| state.machine.flush(tag),
         );
-        answer.unwrap_or_else(|| {
+        let answer = answer.unwrap_or_else(|| {
             self.step(|state| state.leave(&self.end, tag));
             Err(Failed::Lost(Errno::EINTR))
-        })
+        });
+        if let Ok(answer) = &answer {
+            counters::received(sched::current_slot(), answer.data());
+        }
+        answer
     }
 
     /// Waits until all parts of a write have replies; the first error among those.

@@ -12,6 +12,7 @@ mod table;
 pub mod tree;
 pub mod wait;
 
+use crate::counters;
 use crate::file::Descriptors;
 use crate::name::{NameSpace, Viewpoint};
 use crate::sched::{self, Slot};
@@ -89,6 +90,7 @@ impl Process {
     /// A process that is in no table and not ready yet.
     pub fn new(task: Task, parent: &Parent, space: Space, seat: Seat) -> Process {
         let pid = NEXT_PID.fetch_add(1, Relaxed);
+        counters::begin(task.slot());
         Process {
             pid,
             parent: AtomicU64::new(parent.pid),

@@ -1,5 +1,6 @@
 //! Calls on processes.
 use super::Arguments;
+use crate::counters;
 use crate::proc::exec::{self, Failure};
 use crate::proc::{self, Process, fork, note, semaphore};
 use crate::sched::{self, Reason, Wake};
@@ -128,6 +129,7 @@ pub fn info(a: &Arguments) -> Result<u64, Errno> {
 
 fn describe(process: &Process) -> ProcessInfo {
     let status = sched::status(process.slot());
+    let traffic = counters::traffic(process.slot());
     let mut info = ProcessInfo {
         pid: process.pid,
         parent: process.parent.load(Relaxed),
@@ -136,6 +138,9 @@ fn describe(process: &Process) -> ProcessInfo {
         waiting_ns: status.waiting_ns,
         state: status.state,
         descriptors: process.descriptors.lock().count() as u32,
+        messages: traffic.messages,
+        bytes_in: traffic.bytes_in,
+        bytes_out: traffic.bytes_out,
         ..ProcessInfo::default()
     };
     {

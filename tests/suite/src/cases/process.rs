@@ -2,7 +2,7 @@
 //! process list, limits.
 
 use super::{Case, random::Random};
-use crate::check::{PG, Scratch, Verdict, fails, other, same};
+use crate::check::{PG, Scratch, Verdict, Why, counts, fails, other, same};
 use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
@@ -22,6 +22,7 @@ pub const CASES: &[Case] = &[
     Case::new("semaphore.errors", semaphore_errors),
     Case::new("process.environment", environment),
     Case::new("process.list", list),
+    Case::new("process.traffic", traffic),
     Case::new("process.full", full),
     Case::new("process.bomb", bomb),
     Case::new("process.flags", flags),
@@ -244,6 +245,31 @@ fn environment() -> Verdict {
 
 fn find(pid: u64) -> Option<ProcessInfo> {
     process::list().find(|info| info.pid == pid)
+}
+
+/// The list says what a process has sent to file servers and has received from them; a
+/// child begins with nothing.
+fn traffic() -> Verdict {
+    let me = || find(sys::getpid()).ok_or_else(|| Why("not in the list".into()));
+    let scratch = Scratch::empty("traffic")?;
+    let before = me()?;
+    scratch.file.write_all_at(&[1; 3 * PG], 0)?;
+    let sent = me()?;
+    let mut buffer = [0; 2 * PG];
+    scratch.file.read_full_at(&mut buffer, 0)?;
+    let came = me()?;
+    ensure!(sent.messages > before.messages, "no message was sent");
+    ensure!(came.messages > sent.messages, "none was sent to read");
+    counts(
+        "bytes out",
+        sent.bytes_out - before.bytes_out,
+        3 * PG as u64,
+    )?;
+    counts("bytes in", came.bytes_in - sent.bytes_in, 2 * PG as u64)?;
+    other(|| {
+        let child = me()?;
+        counts("of the child", (child.bytes_in, child.bytes_out), (0, 0))
+    })
 }
 
 /// The process list.
