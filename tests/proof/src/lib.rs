@@ -34,6 +34,8 @@ pub struct Mutation {
     pub target: &'static str,
     /// The name of the test.
     pub test: &'static str,
+    /// Of a test that runs the guest's suite, the cases (`DORMOUSE_CASES`); else empty.
+    pub cases: &'static str,
 }
 
 impl Mutation {

@@ -12,6 +12,7 @@ pub const LIST: &[Mutation] = &[
         package: "model-tests",
         target: "rules",
         test: "a_snapshot_of_two_processes_does_not_grow",
+        cases: "",
     },
     Mutation {
         drops: "invariant 2: a write goes into a snapshot only while one extent map holds it",
@@ -21,6 +22,7 @@ pub const LIST: &[Mutation] = &[
         package: "model-tests",
         target: "rules",
         test: "a_snapshot_shared_after_fork_stays_what_it_was_while_one_side_writes_back",
+        cases: "",
     },
     Mutation {
         drops: "invariant 2: a write under way keeps what it names",
@@ -30,6 +32,7 @@ pub const LIST: &[Mutation] = &[
         package: "model-tests",
         target: "rules",
         test: "a_write_under_way_keeps_what_it_names_when_the_buffer_is_freed",
+        cases: "",
     },
     Mutation {
         drops: "invariant 3: stores do not touch associations",
@@ -39,6 +42,7 @@ pub const LIST: &[Mutation] = &[
         package: "model-tests",
         target: "rules",
         test: "stores_and_writing_back_in_place_leave_the_associations_as_they_are",
+        cases: "",
     },
     Mutation {
         drops: "invariant 4: every change takes the next epoch",
@@ -48,6 +52,7 @@ pub const LIST: &[Mutation] = &[
         package: "snapfs",
         target: "all",
         test: "equal_epochs_mean_equal_content",
+        cases: "",
     },
     Mutation {
         drops: "invariant 5: a reply whose ticket is stale is dropped",
@@ -57,6 +62,7 @@ pub const LIST: &[Mutation] = &[
         package: "model-tests",
         target: "rules",
         test: "a_fill_in_flight_does_not_arrive_in_a_page_that_was_replaced",
+        cases: "",
     },
     Mutation {
         drops: "invariant 5: so is its part for a neighbour that was replaced meanwhile",
@@ -66,6 +72,7 @@ pub const LIST: &[Mutation] = &[
         package: "model-tests",
         target: "rules",
         test: "neighbours_that_were_replaced_meanwhile_are_dropped",
+        cases: "",
     },
     Mutation {
         drops: "invariant 5: a frame is valid for another epoch only if the list of changes leaves its page out",
@@ -75,6 +82,7 @@ pub const LIST: &[Mutation] = &[
         package: "model-tests",
         target: "rules",
         test: "what_a_stranger_wrote_closes_its_pages_alone",
+        cases: "",
     },
     Mutation {
         drops: "invariant 5: a page of two epochs is at none",
@@ -84,6 +92,7 @@ pub const LIST: &[Mutation] = &[
         package: "model-tests",
         target: "rules",
         test: "a_write_of_a_part_leaves_the_rest_at_its_epoch",
+        cases: "",
     },
     Mutation {
         drops: "invariant 5: ids supplied by a server never join two connections",
@@ -93,6 +102,7 @@ pub const LIST: &[Mutation] = &[
         package: "model-tests",
         target: "rules",
         test: "equal_numbers_at_two_servers_or_of_two_files_join_nothing",
+        cases: "",
     },
     Mutation {
         drops: "invariant 6: a page on its way in does not survive a copy",
@@ -102,6 +112,7 @@ pub const LIST: &[Mutation] = &[
         package: "model-tests",
         target: "interleavings",
         test: "over_copies_every_order_ends_as_eager_operations_may",
+        cases: "",
     },
     Mutation {
         drops: "invariant 6: a place in swap is overwritten only while one segment refers to it",
@@ -111,6 +122,7 @@ pub const LIST: &[Mutation] = &[
         package: "model-tests",
         target: "rules",
         test: "a_place_of_two_processes_is_never_overwritten",
+        cases: "",
     },
     Mutation {
         drops: "invariant 6: a place that a late request may still overwrite is not used again",
@@ -120,6 +132,7 @@ pub const LIST: &[Mutation] = &[
         package: "model-tests",
         target: "rules",
         test: "a_page_out_that_may_arrive_late_meets_no_later_one",
+        cases: "",
     },
     Mutation {
         drops: "invariant 8: a page that was stored to since does not become swapped",
@@ -129,6 +142,7 @@ pub const LIST: &[Mutation] = &[
         package: "model-tests",
         target: "rules",
         test: "a_store_during_a_page_out_wins",
+        cases: "",
     },
     Mutation {
         drops: "rule 7: a page in memory and swap is written again after a store",
@@ -138,6 +152,7 @@ pub const LIST: &[Mutation] = &[
         package: "model-tests",
         target: "rules",
         test: "a_page_that_came_back_leaves_again_without_being_written_until_a_store",
+        cases: "",
     },
     Mutation {
         drops: "rule 14: bytes of swap are used only if they are those that were moved there",
@@ -147,6 +162,7 @@ pub const LIST: &[Mutation] = &[
         package: "model-tests",
         target: "rules",
         test: "a_bit_flipped_in_swap_is_an_error_and_never_wrong_data",
+        cases: "",
     },
     Mutation {
         drops: "invariant 7: a process that becomes a server wakes what it has asleep",
@@ -156,6 +172,7 @@ pub const LIST: &[Mutation] = &[
         package: "qemu-tests",
         target: "suite",
         test: "every_case_passes_deferred",
+        cases: "server.awake lost.serving",
     },
     Mutation {
         drops: "invariant 8: pages are write-protected before they are copied into a message",
@@ -165,6 +182,7 @@ pub const LIST: &[Mutation] = &[
         package: "vm",
         target: "",
         test: "sending_pages_are_protected",
+        cases: "",
     },
     Mutation {
         drops: "invariant 8: a page that was stored to since stays dirty",
@@ -174,6 +192,7 @@ pub const LIST: &[Mutation] = &[
         package: "model-tests",
         target: "rules",
         test: "a_page_stored_to_during_a_write_stays_dirty",
+        cases: "",
     },
     Mutation {
         drops: "invariant 9: nothing is visible before the commit",
@@ -183,6 +202,7 @@ pub const LIST: &[Mutation] = &[
         package: "snapfs",
         target: "all",
         test: "nothing_of_a_staged_write_is_seen_before_its_commit",
+        cases: "",
     },
     Mutation {
         drops: "invariant 10: the store has acknowledged a block before it is overwritten",
@@ -192,6 +212,7 @@ pub const LIST: &[Mutation] = &[
         package: "snapfs",
         target: "all",
         test: "the_writer_is_refused_when_the_old_bytes_cannot_be_saved",
+        cases: "",
     },
     Mutation {
         drops: "invariant 11: all bytes of a read are of one snapshot",
@@ -201,6 +222,7 @@ pub const LIST: &[Mutation] = &[
         package: "model-tests",
         target: "random",
         test: "over_copies_things_happen_in_the_middle_of_others",
+        cases: "",
     },
     Mutation {
         drops: "invariant 12: who is about to write a frame takes it from those who may find it",
@@ -210,6 +232,7 @@ pub const LIST: &[Mutation] = &[
         package: "model-tests",
         target: "rules",
         test: "a_store_of_one_reader_is_never_seen_by_the_other",
+        cases: "",
     },
     Mutation {
         drops: "invariant 12: so does who maps a frame for writing because it is alone",
@@ -219,6 +242,7 @@ pub const LIST: &[Mutation] = &[
         package: "model-tests",
         target: "rules",
         test: "a_child_left_alone_with_a_shared_frame_takes_it_out_before_it_stores",
+        cases: "",
     },
     Mutation {
         drops: "invariant 12: a frame is stored to only while nobody else refers to it",
@@ -228,6 +252,7 @@ pub const LIST: &[Mutation] = &[
         package: "model-tests",
         target: "rules",
         test: "a_store_after_a_fork_is_the_storing_sides_alone",
+        cases: "",
     },
     Mutation {
         drops: "invariant 15: a tag is not used again before the answer to its flush",
@@ -237,6 +262,7 @@ pub const LIST: &[Mutation] = &[
         package: "ninep",
         target: "client",
         test: "requests_of_two_processes_end_once_in_every_order",
+        cases: "",
     },
     Mutation {
         drops: "invariant 13: what a late reply made is undone",
@@ -246,6 +272,7 @@ pub const LIST: &[Mutation] = &[
         package: "qemu-tests",
         target: "suite",
         test: "every_case_passes_deferred",
+        cases: "server.late.* server.kills.*",
     },
     Mutation {
         drops: "invariant 14: zeros are written before a program sees them",
@@ -255,6 +282,7 @@ pub const LIST: &[Mutation] = &[
         package: "qemu-tests",
         target: "suite",
         test: "every_case_passes_deferred",
+        cases: "zero.asleep store.all segment.huge",
     },
     Mutation {
         drops: "invariant 14: so is what no extent gives of a page",
@@ -264,6 +292,7 @@ pub const LIST: &[Mutation] = &[
         package: "qemu-tests",
         target: "suite",
         test: "every_case_passes_deferred",
+        cases: "read.short read.fragments ragged.*",
     },
     Mutation {
         drops: "invariant 10: so has the log, which a restart goes by",
@@ -273,6 +302,7 @@ pub const LIST: &[Mutation] = &[
         package: "snapfs",
         target: "all",
         test: "re_claim_after_a_restart_while_another_client_overwrites",
+        cases: "",
     },
     Mutation {
         drops: "invariant 4: not even over a restart",
@@ -282,6 +312,7 @@ pub const LIST: &[Mutation] = &[
         package: "snapfs",
         target: "all",
         test: "epochs_are_never_used_again_over_a_restart",
+        cases: "",
     },
     Mutation {
         drops: "rule 14: a snapshot loses bytes only where its mount asked for that",
@@ -291,6 +322,7 @@ pub const LIST: &[Mutation] = &[
         package: "snapfs",
         target: "all",
         test: "one_snapshot_of_a_mount_that_refuses_is_enough",
+        cases: "",
     },
     Mutation {
         drops: "rule 15: one snapfs to a tree",
@@ -301,6 +333,7 @@ pub const LIST: &[Mutation] = &[
         package: "qemu-tests",
         target: "runner",
         test: "a_share_in_use_is_named_and_free_again_afterwards",
+        cases: "",
     },
     Mutation {
         drops: "rule 15: changes behind our back are looked for after a read, where that is asked for",
@@ -310,6 +343,7 @@ pub const LIST: &[Mutation] = &[
         package: "snapfs",
         target: "all",
         test: "with_check_always_a_strangers_bytes_are_not_delivered",
+        cases: "",
     },
     Mutation {
         drops: "rule 12: a write counts up to its first message that failed, in any order of answers",
@@ -319,6 +353,7 @@ pub const LIST: &[Mutation] = &[
         package: "snapfs",
         target: "all",
         test: "any_message_of_a_write_fails_in_any_order_of_answers",
+        cases: "",
     },
     Mutation {
         drops: "invariant 1: a page fault that a rescue overtook reads the saved bytes",
@@ -328,6 +363,7 @@ pub const LIST: &[Mutation] = &[
         package: "snapfs",
         target: "all",
         test: "a_fill_that_a_rescue_overtakes_reads_the_saved_bytes",
+        cases: "",
     },
     Mutation {
         drops: "rule 2: what a snapshot covers is saved before a file is cut",
@@ -337,6 +373,7 @@ pub const LIST: &[Mutation] = &[
         package: "snapfs",
         target: "all",
         test: "truncating_and_growing_again_is_not_seen",
+        cases: "",
     },
     Mutation {
         drops: "no crash of snapfs harms a file: a name is never nobody's",
@@ -346,6 +383,7 @@ pub const LIST: &[Mutation] = &[
         package: "snapfs",
         target: "all",
         test: "a_crash_in_a_rename_over_a_file_in_use_leaves_the_name_to_one_of_the_two",
+        cases: "",
     },
     Mutation {
         drops: "rule 9: what somebody else changed is restored",
@@ -355,6 +393,7 @@ pub const LIST: &[Mutation] = &[
         package: "snapfs",
         target: "all",
         test: "what_somebody_else_changed_is_restored",
+        cases: "",
     },
     Mutation {
         drops: "invariant 18: what is believed of a file is not believed of another of its number",
@@ -364,6 +403,7 @@ pub const LIST: &[Mutation] = &[
         package: "snapfs",
         target: "all",
         test: "two_files_of_one_number_never_give_each_others_bytes",
+        cases: "",
     },
     Mutation {
         drops: "invariant 18: after a failed write it is asked again, when it can be",
@@ -373,6 +413,7 @@ pub const LIST: &[Mutation] = &[
         package: "snapfs",
         target: "all",
         test: "what_a_failed_write_left_is_found_out_when_it_can_be_read_again",
+        cases: "",
     },
     Mutation {
         drops: "rule 15: own changes of names are told from those of external writers over a restart",
@@ -382,6 +423,7 @@ pub const LIST: &[Mutation] = &[
         package: "snapfs",
         target: "all",
         test: "own_changes_of_names_lose_no_snapshot_over_a_restart_wherever_it_dies",
+        cases: "",
     },
     Mutation {
         drops: "what clients make snapfs hold is bounded by runs, not by pages",
@@ -391,5 +433,6 @@ pub const LIST: &[Mutation] = &[
         package: "snapfs",
         target: "all",
         test: "a_file_overwritten_page_by_page_takes_memory_by_runs_not_by_pages",
+        cases: "",
     },
 ];

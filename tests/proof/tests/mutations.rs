@@ -6,13 +6,17 @@
 use dormouse_proof::{LIST, Mutation, files, read, root};
 use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, io, thread};
 
-/// Longer than any test of the list; a test that hangs has noticed.
-const LIMIT: Duration = Duration::from_secs(600);
+/// Longer than any test of the list.
+const LIMIT: Duration = Duration::from_secs(1800);
+/// A test that takes so much longer than it did before a change hangs; a test that
+/// hangs has noticed.
+const LONGER: u32 = 10;
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Longer than any build.
 const BUILD_LIMIT: Duration = Duration::from_secs(1800);
 
@@ -81,9 +85,25 @@ fn every_mutation_names_a_test_that_exists() {
     }
 }
 
+/// Removes the files below a directory that `keep` does not name.
+fn prune(directory: &Path, keep: &BTreeSet<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            prune(&path, keep)?;
+        } else if !keep.contains(&path) {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
 /// A copy of the tree in which to make changes.
 fn copy(to: &Path) -> io::Result<()> {
-    for file in files(&root()) {
+    fs::create_dir_all(to)?;
+    let files = files(&root());
+    prune(to, &files.iter().map(|file| to.join(file)).collect())?;
+    for file in files {
         let target = to.join(&file);
         fs::create_dir_all(target.parent().expect("a file is in a directory"))?;
         // Unchanged files keep their time, so that they are not built again.
@@ -96,10 +116,15 @@ fn copy(to: &Path) -> io::Result<()> {
 }
 
 /// Runs cargo in the copy; `None` if it took too long.
-fn cargo(tree: &Path, arguments: &[String], limit: Duration) -> Option<Output> {
+fn cargo(tree: &Path, arguments: &[String], cases: &str, limit: Duration) -> Option<Output> {
     let log = tree.join("../log");
     let out = fs::File::create(&log).expect("a log");
-    let mut child = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    match cases {
+        "" => cargo.env_remove("DORMOUSE_CASES"),
+        cases => cargo.env("DORMOUSE_CASES", cases),
+    };
+    let mut child = cargo
         .args(arguments)
         .current_dir(tree)
         .env("CARGO_TARGET_DIR", tree.join("../build"))
@@ -134,17 +159,23 @@ fn cargo(tree: &Path, arguments: &[String], limit: Duration) -> Option<Output> {
 fn build(tree: &Path, mutation: &Mutation) -> Result<Output, String> {
     let mut arguments = mutation.arguments();
     arguments.push("--no-run".into());
-    cargo(tree, &arguments, BUILD_LIMIT).ok_or("takes too long to build".into())
+    cargo(tree, &arguments, "", BUILD_LIMIT).ok_or("takes too long to build".into())
 }
 
-/// Returns an error if the test passes in spite of the change.
-fn notices(tree: &Path, mutation: &Mutation) -> Result<&'static str, String> {
+/// Runs the test; `None` if it took too long.
+fn run(tree: &Path, mutation: &Mutation, limit: Duration) -> Option<Output> {
+    cargo(tree, &mutation.arguments(), mutation.cases, limit)
+}
+
+/// Returns an error if the test, which took `usual` without it, passes in spite of the
+/// change.
+fn notices(tree: &Path, mutation: &Mutation, usual: Duration) -> Result<&'static str, String> {
     let path = tree.join(mutation.file);
     let source = read(&path);
     fs::write(&path, mutation.apply(&source)?).map_err(|error| error.to_string())?;
     let built = build(tree, mutation)?;
     let result = match built.status.success() {
-        true => cargo(tree, &mutation.arguments(), LIMIT),
+        true => run(tree, mutation, PATIENCE + usual * LONGER),
         false => return Err(format!("does not build: {}", text(&built))),
     };
     fs::write(&path, source).map_err(|error| error.to_string())?;
@@ -175,16 +206,19 @@ fn every_mutation_is_noticed() {
     let tree = target.join("tmp/proof/tree");
     copy(&tree).expect("a copy of the tree");
     let asked = env::var("DORMOUSE_DROPS").unwrap_or_default();
-    let list = || LIST.iter().filter(|one| one.drops.contains(&asked));
-    let mut unnoticed = Vec::new();
-    for mutation in list() {
+    let list = LIST.iter().filter(|one| one.drops.contains(&asked));
+    let mut timed = Vec::new();
+    for mutation in list {
         println!("as it is: {}", mutation.test);
         build(&tree, mutation).expect("in time");
-        let fine = cargo(&tree, &mutation.arguments(), LIMIT).expect("in time");
+        let start = Instant::now();
+        let fine = run(&tree, mutation, LIMIT).expect("in time");
         assert!(fine.status.success() && ran(&fine), "{}", text(&fine));
+        timed.push((mutation, start.elapsed()));
     }
-    for mutation in list() {
-        let verdict = notices(&tree, mutation);
+    let mut unnoticed = Vec::new();
+    for (mutation, usual) in timed {
+        let verdict = notices(&tree, mutation, usual);
         println!("{verdict:?}: {} ({})", mutation.drops, mutation.test);
         if let Err(why) = verdict {
             unnoticed.push(format!("{}: {} {why}", mutation.drops, mutation.test));

@@ -380,6 +380,8 @@ impl Storm {
         client.clunk(olddir);
         client.clunk(newdir);
         match (done, source, how) {
+            // Two names of one file both stay.
+            (Ok(()), Some(file), 0) if self.names.get(&new) == Some(&file) => {}
             (Ok(()), Some(file), 0) => {
                 self.names.remove(&old);
                 self.names.insert(new, file);
