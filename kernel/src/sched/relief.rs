@@ -44,11 +44,16 @@ pub fn set_policy(policy: &'static dyn Policy) {
     POLICY.call_once(|| policy);
 }
 
-/// The running process found no frame. `true`: there are some now, try again.
+/// How often an operation was tried again although there were frames.
+#[derive(Default)]
+pub struct Tries(u32);
+
+/// The running process found no frame for an operation that was tried so often. `true`:
+/// there are some now, try again.
 ///
 /// # Errors
 /// `EINTR`: a note came, or the process is to end.
-pub fn relieve() -> Result<bool, Errno> {
+pub fn relieve(tries: &mut Tries) -> Result<bool, Errno> {
     let deadline = time::now_ns().saturating_add(WAIT_NS);
     let (mut waited, mut looks) = (false, 0);
     while frames::exhausted() {
@@ -72,7 +77,7 @@ pub fn relieve() -> Result<bool, Errno> {
             Wake::Ending | Wake::Noted => return Err(Errno::EINTR),
         }
     }
-    Ok(waited || frames::denied_lately() && try_again()?)
+    Ok(waited || frames::denied_lately() && try_again(tries)?)
 }
 
 /// How often a process tries again at once, and after how long it may again.
@@ -82,21 +87,30 @@ const RETRIES_NS: u64 = 100_000_000;
 /// Others have given frames back since the running process found none, by eviction or
 /// by their end. `false`: it has tried too often, so more frames than there are would
 /// be needed at once.
-fn try_again() -> Result<bool, Errno> {
+///
+/// Tries are counted for one operation, which may take long, and for all within a
+/// moment, of which one may be part of another. The time of the search does not count: in
+/// a large memory it is longer than a moment.
+fn try_again(Tries(tries): &mut Tries) -> Result<bool, Errno> {
     static TRIED: [(AtomicU64, AtomicU32); PROCESSES_MAX] =
         [const { (AtomicU64::new(0), AtomicU32::new(0)) }; PROCESSES_MAX];
     let (last, count) = &TRIED[usize::from(current_slot())];
-    let now = time::now_ns();
-    if now.saturating_sub(last.swap(now, Relaxed)) > RETRIES_NS {
+    if time::now_ns().saturating_sub(last.load(Relaxed)) > RETRIES_NS {
         count.store(0, Relaxed);
     }
-    if count.fetch_add(1, Relaxed) >= RETRIES {
+    let lately = count.fetch_add(1, Relaxed);
+    *tries += 1;
+    if *tries > RETRIES || lately >= RETRIES {
         return Ok(false);
     }
-    if let Some(policy) = POLICY.get() {
+    if lately % SEARCH == 0
+        && let Some(policy) = POLICY.get()
+    {
         policy.reclaim();
     }
-    match park(Reason::Memory, Some(now.saturating_add(LOOK_NS))) {
+    let woken = park(Reason::Memory, Some(time::now_ns().saturating_add(LOOK_NS)));
+    last.store(time::now_ns(), Relaxed);
+    match woken {
         Wake::Woken | Wake::Timeout => Ok(true),
         Wake::Ending | Wake::Noted => Err(Errno::EINTR),
     }
@@ -129,9 +143,10 @@ fn ease_now() {
 /// # Errors
 /// As `run`, and as [`relieve`].
 pub fn again<T>(mut run: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    let mut tries = Tries::default();
     loop {
         match run() {
-            Err(Errno::ENOMEM) if relieve()? => {}
+            Err(Errno::ENOMEM) if relieve(&mut tries)? => {}
             result => return result,
         }
     }

@@ -119,9 +119,11 @@ const STACK_REACH: u64 = 1 << 20;
 /// Makes the page at `va` ready for `access`, waiting for its content if it is
 /// asleep. Where frames are out, waits for others to give some back.
 pub fn resolve(space: &SpaceLock, va: u64, access: Access) -> Result<(), Denied> {
+    let mut tries = relief::Tries::default();
     loop {
         match try_resolve(space, va, access) {
-            Err(Denied::Failed(Errno::ENOMEM)) if relief::relieve().map_err(Denied::Failed)? => {}
+            Err(Denied::Failed(Errno::ENOMEM))
+                if relief::relieve(&mut tries).map_err(Denied::Failed)? => {}
             result => return result,
         }
     }

@@ -217,11 +217,12 @@ pub fn waiting<T>(
     access: Access,
     mut copy: impl FnMut() -> Result<T, Stop>,
 ) -> Result<T, Errno> {
+    let mut tries = relief::Tries::default();
     loop {
         match copy() {
             Ok(copied) => return Ok(copied),
             Err(Stop::NotReady(va)) => resolve(space, va, access)?,
-            Err(Stop::Failed(Errno::ENOMEM)) if relief::relieve()? => {}
+            Err(Stop::Failed(Errno::ENOMEM)) if relief::relieve(&mut tries)? => {}
             Err(Stop::Failed(errno)) => {
                 if errno == Errno::ENOMEM {
                     relief::denied_in_call();

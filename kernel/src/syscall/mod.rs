@@ -54,9 +54,13 @@ fn run(process: &Process, call: Call, frame: &mut TrapFrame) -> Result<u64, Errn
     if call == Call::Exchange {
         return message::exchange(&Arguments { process, frame });
     }
+    let mut tries = relief::Tries::default();
     loop {
         let result = dispatch(process, call, frame);
-        if result != Err(Errno::ENOMEM) || !REPEATABLE.contains(&call) || !relief::relieve()? {
+        if result != Err(Errno::ENOMEM)
+            || !REPEATABLE.contains(&call)
+            || !relief::relieve(&mut tries)?
+        {
             return result;
         }
         process.error.lock().explained = false;

@@ -22,6 +22,21 @@ fn copies_of_large_files_at_once_are_done_and_the_server_lives() {
     }
 }
 
+/// Where memory is large a search for pages that can leave takes long, and a read that
+/// does not fit is not tried again for ever.
+#[test]
+fn an_eager_read_of_more_than_a_large_memory_ends() {
+    let share = scratch();
+    let file = fs::File::create(share.path().join("three")).unwrap();
+    file.set_len(3 << 30).unwrap();
+    let guest = guest(share.path()).mem("768M").eager(true);
+    let guest = guest.command("lazy /n/host/three 2> /n/host/error; echo $?; echo alive");
+    let (console, _) = run(share.path(), &guest.timeout(Duration::from_secs(300)));
+    let error = fs::read_to_string(share.path().join("error")).unwrap();
+    assert!(error.contains("out of memory"), "{error}; {console}");
+    assert!(console.ends_with("\nalive\n"), "{console}");
+}
+
 /// The suite runs smaller versions of these cases.
 #[test]
 #[ignore = "writes 2 GiB and looks at 64; run with -- --ignored"]
