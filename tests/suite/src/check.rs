@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::{vec, vec::Vec};
 use core::fmt::Debug;
 use core::panic::Location;
-use rt::abi::{PAGE, mode};
+use rt::abi::{PAGE, ProcessInfo, mode};
 use rt::process::{self, Fork};
 use rt::stats::Counters;
 use rt::{Errno, Failure, File, Named, Segment, Stat64};
@@ -135,6 +135,33 @@ pub fn other(body: impl FnOnce() -> Verdict) -> Verdict {
             Ok(())
         }
     }
+}
+
+/// Returns when all processes that this one has started wait, and go on waiting: what they
+/// were to begin is under way, however slow the machine is.
+pub fn at_rest() -> Verdict {
+    const LOOKS: usize = 20_000;
+    const QUIET: usize = 5;
+    let me = rt::sys::getpid();
+    let (mut before, mut quiet) = (0, 0);
+    for _ in 0..LOOKS {
+        let own = process::list().filter(|info| info.parent == me);
+        let (mut ran, mut ready) = (0, false);
+        for info in own {
+            ran += info.ticks;
+            ready |= matches!(info.state, ProcessInfo::READY | ProcessInfo::RUNNING);
+        }
+        quiet = match ready || ran != before {
+            true => 0,
+            false => quiet + 1,
+        };
+        if quiet == QUIET {
+            return Ok(());
+        }
+        before = ran;
+        rt::sys::sleep(1_000_000)?;
+    }
+    Err(Why("processes that do not come to rest".into()))
 }
 
 /// A file of a case, removed when dropped.

@@ -1,7 +1,7 @@
 //! The kernel's plain services: channels, ports, processes, files.
 
 use super::Case;
-use crate::check::{PG, Scratch, Verdict, Why, equal, fails, other, patterned, same};
+use crate::check::{PG, Scratch, Verdict, Why, at_rest, equal, fails, other, patterned, same};
 use alloc::format;
 use alloc::vec::Vec;
 use rt::abi::{FDS_MAX, NSEG, mode, whence};
@@ -65,7 +65,7 @@ fn full() -> Verdict {
         let sent = (0..2000u32).all(|n| send(&a, [&n.to_le_bytes()]).is_ok());
         u8::from(!sent)
     })?;
-    sys::sleep(50_000_000)?;
+    at_rest()?;
     for n in 0..2000u32 {
         let mut got = [0; 4];
         same("length", b.read(&mut got)?, 4)?;
@@ -97,7 +97,7 @@ fn kill() -> Verdict {
         let _ = b.read(&mut [0; 1]);
         3
     })?;
-    sys::sleep(10_000_000)?;
+    at_rest()?;
     process::kill(pid, "enough")?;
     let ended = process::wait_for(pid)?;
     drop(a);

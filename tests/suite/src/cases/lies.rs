@@ -2,7 +2,7 @@
 //! gets an error or the right result, others notice nothing.
 
 use super::Case;
-use crate::check::{PG, Verdict, Why, equal, fails, patterned, same, snapshot};
+use crate::check::{PG, Verdict, Why, at_rest, equal, fails, patterned, same, snapshot};
 use crate::liar::{Liar, Next, served};
 use crate::raw;
 use crate::tiny::SEED;
@@ -408,7 +408,7 @@ fn noted_commit(early: bool) -> Verdict {
             };
             u8::from(write().is_err())
         })?;
-        sys::sleep(PATIENCE_NS)?;
+        at_rest()?;
         note::send(pid, "enough")?;
         same("the writer's status", process::wait_for(pid)?.status(), 0)
     })

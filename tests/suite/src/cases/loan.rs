@@ -1,7 +1,7 @@
 //! Memory that the kernel lends to a driver for the data of a reply.
 
 use super::Case;
-use crate::check::{PG, Verdict, Why, equal, fails, patterned, same, snapshot};
+use crate::check::{PG, Verdict, Why, at_rest, equal, fails, patterned, same, snapshot};
 use crate::liar::{Liar, Next, served};
 use crate::tiny::SEED;
 use ninep::{Reply, Request};
@@ -124,7 +124,7 @@ fn killed() -> Verdict {
         let free = || Ok::<u64, Why>(Counters::now()?.get(Stat64::FramesFree));
         let before = free()?;
         let pid = process::spawn(|| u8::from(all_of(path).is_err()))?;
-        sys::sleep(PATIENCE_NS)?;
+        at_rest()?;
         process::kill(pid, "in the middle")?;
         process::wait_for(pid)?;
         sys::sleep(PATIENCE_NS)?;

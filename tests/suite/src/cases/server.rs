@@ -2,7 +2,7 @@
 //! result or an error, never wrong data and never a hang.
 
 use super::Case;
-use crate::check::{PG, Scratch, Verdict, Why, equal, fails, patterned, same, snapshot};
+use crate::check::{PG, Scratch, Verdict, Why, at_rest, equal, fails, patterned, same, snapshot};
 use crate::judge::counters;
 use crate::liar::{close_all_but, served};
 use crate::raw;
@@ -259,7 +259,7 @@ fn silent() -> Verdict {
                 let _ = read_all(path);
                 1
             })?;
-            sys::sleep(30_000_000)?;
+            at_rest()?;
             same("others", File::stat_path(path)?.size, LEN as u64)?;
             process::kill(pid, "waited enough")?;
             let ended = process::wait_for(pid)?;
@@ -301,7 +301,7 @@ fn silent_described() -> Verdict {
             let done = unsafe { raw::call(Call::ProcInfo, [place, asleep, 0, 0, 0, 0]) };
             u8::from(done.is_ok())
         })?;
-        sys::sleep(30_000_000)?;
+        at_rest()?;
         process::kill(ending, "enough")?;
         process::wait_for(ending)?;
         for _ in 0..8 {
@@ -471,7 +471,7 @@ fn late(noted: bool) -> Verdict {
             };
             u8::from(read().is_err())
         })?;
-        sys::sleep(30_000_000)?;
+        at_rest()?;
         if noted {
             note::send(pid, "hurry")?;
         } else {

@@ -4,7 +4,7 @@
 
 use super::{Case, together::all};
 use crate::check::{
-    PG, Scratch, Verdict, Why, counts, equal, fails, other, patterned, same, snapshot,
+    PG, Scratch, Verdict, Why, at_rest, counts, equal, fails, other, patterned, same, snapshot,
 };
 use crate::tiny::{LEN, SEED};
 use alloc::format;
@@ -374,7 +374,7 @@ fn mute() -> Verdict {
         let server = ["/bin/suite", "serve", "mute"];
         u8::from(with(&server, (PLACE, ""), |_| Ok(())).is_err())
     })?;
-    sys::sleep(50_000_000)?;
+    at_rest()?;
     process::kill(waits, "waited enough")?;
     let ended = process::wait_for(waits)?;
     same("what ended it", ended.text(), "waited enough")

@@ -1,8 +1,8 @@
 //! Calls that a note interrupts.
 
-use super::{A_WHILE_NS, HAD, child, count, passed};
+use super::{HAD, child, count, passed};
 use crate::cases::{random::Random, server};
-use crate::check::{PG, Scratch, Verdict, equal, fails, patterned, same, snapshot};
+use crate::check::{PG, Scratch, Verdict, at_rest, equal, fails, patterned, same, snapshot};
 use crate::tiny::{Fault, Tiny};
 use core::sync::atomic::Ordering::Relaxed;
 use rt::note;
@@ -17,7 +17,7 @@ fn ends(call: impl FnOnce() -> Result<(), Errno>) -> Verdict {
         fails("the call", call(), Errno::EINTR)?;
         same("notes had", HAD.load(Relaxed), 1)
     })?;
-    sys::sleep(3 * A_WHILE_NS)?;
+    at_rest()?;
     note::send(pid, "wake up")?;
     passed(pid)
 }
