@@ -58,6 +58,8 @@ pub struct Hidden {
     fid: Cell<Option<LowerFid>>,
     /// Its qid.path, while it exists.
     pub(crate) path: Cell<Option<u64>>,
+    /// It may have been made by a request that failed, or not have been found then.
+    unsure: Cell<bool>,
     users: Cell<u32>,
     names: Cell<u64>,
     changing: Lock,
@@ -129,23 +131,44 @@ impl<B: Backing> Snapfs<B> {
             return Ok(InHidden { dir });
         }
         let (home, _) = hidden.home.get().ok_or(Errno::EPROTO)?;
+        match self.unseen(home, self.make_hidden(home)).await {
+            Ok(()) => {}
+            // An own one that could not be removed.
+            Err(Errno::EEXIST) if hidden.path.get().is_some() => {}
+            Err(errno) => return Err(errno),
+        }
+        let (dir, qid) = self.walk_lower(home, &[HIDDEN]).await?;
+        hidden.unsure.set(false);
+        hidden.fid.set(Some(dir));
+        hidden.path.set(qid.map(|qid| qid.path));
+        hidden.users.set(1);
+        Ok(InHidden { dir })
+    }
+
+    /// Makes the directory. Where it is not known whether an earlier attempt made it, an
+    /// empty one of its name is that.
+    async fn make_hidden(&self, home: LowerFid) -> Result<(), Errno> {
         let request = Request::Mkdir {
             dfid: home,
             name: HIDDEN,
             mode: 0o700,
             gid: 0,
         };
-        match self.unseen(home, self.tell(&request)).await {
-            Ok(()) => {}
-            // An own file that could not be removed.
-            Err(Errno::EEXIST) if hidden.path.get().is_some() => {}
-            Err(errno) => return Err(errno),
+        let hidden = &self.hidden;
+        let made = self.tell(&request).await;
+        if made == Err(Errno::EEXIST) && hidden.path.get().is_none() && hidden.unsure.get() {
+            let remove = Request::Unlinkat {
+                dirfid: home,
+                name: HIDDEN,
+                flags: unlink::REMOVEDIR,
+            };
+            self.tell(&remove).await?;
+            return self.tell(&request).await;
         }
-        let (dir, qid) = self.walk_lower(home, &[HIDDEN]).await?;
-        hidden.fid.set(Some(dir));
-        hidden.path.set(qid.map(|qid| qid.path));
-        hidden.users.set(1);
-        Ok(InHidden { dir })
+        if made != Err(Errno::EEXIST) {
+            hidden.unsure.set(true);
+        }
+        made
     }
 
     /// Old bytes are to be saved there from now on, for all clients: the first to

@@ -4,8 +4,8 @@
 
 use crate::common::*;
 use abi::Errno;
-use lower::{Host, Manners};
-use ninep::consts::{TMKDIR, open, setattr, unlink};
+use lower::{Call, Fault, Host, Manners};
+use ninep::consts::{TMKDIR, TWALK, open, setattr, unlink};
 use ninep::*;
 
 const B: u64 = 4096;
@@ -249,6 +249,41 @@ fn the_roots_time_shows_what_clients_did_while_it_was_made() {
         let after = client.attr(ROOT).unwrap().mtime_nsec;
         assert!(after > before, "kind {kind}: the root's time went back");
         drop(executor);
+        client.end();
+    }
+}
+
+/// The directory was made and snapfs was told that it was not, or it could not be found
+/// then: it is used later, and goes.
+#[test]
+fn a_directory_whose_making_failed_half_way_is_used_and_goes() {
+    let faults: [fn(&Call) -> Fault; 2] = [
+        |call| match call.kind == TMKDIR {
+            true => Fault::After(Errno::EIO),
+            false => Fault::No,
+        },
+        |call| match call.kind == TWALK && call.name == ".snapfs" {
+            true => Fault::Before(Errno::EIO),
+            false => Fault::No,
+        },
+    ];
+    for fault in faults {
+        let client = Client::new();
+        let old = pattern(1, 2 * B as usize);
+        client.host().set("f", &old);
+        let fid = client.open("f");
+        let snap = client.snap(fid, 0, 2 * B);
+        client.host().inject(fault);
+        // Refused, or done with the old bytes in memory.
+        let _ = client.write(fid, 0, b"x");
+        client.host().heal();
+        assert!(client.host().names("").contains(&".snapfs".into()));
+        client.write(fid, B, b"x").expect("write");
+        client.unlink("f").expect("unlink");
+        assert!(!client.host().names(".snapfs").is_empty(), "it is used");
+        assert!(client.read_all(snap, 0, 2 * B) == Ok(old));
+        client.clunk(fid);
+        client.clunk(snap);
         client.end();
     }
 }

@@ -205,9 +205,18 @@ impl Storm {
         self.host().heal();
         self.host().adapt(|manners| manners.capacity = u64::MAX);
         let mut parties = self.parties.into_iter();
-        let first = parties.next().expect("there is one").client;
+        let Party { client, opened } = parties.next().expect("there is one");
+        let (first, held) = (client, opened);
         parties.for_each(|party| party.client.hang_up());
-        // A hidden directory whose removal failed goes with its next use.
+        for opened in held {
+            opened
+                .snaps
+                .iter()
+                .for_each(|held| first.clunk(held.snapfid));
+            first.clunk(opened.fid);
+        }
+        // A hidden directory whose removal failed goes with its next use: there is no
+        // store any more, so the next one to be saved needs one.
         first.host().set("last", b"some");
         let fid = first.open("last");
         let snap = first.snap(fid, 0, 4);
