@@ -282,6 +282,8 @@ impl Received {
     /// Nothing came, after the reply of a `ReplyRecv` was sent: the error of the call
     /// is that of receiving.
     pub const NOTHING: u32 = 3;
+    /// The head of a message of `len` bytes is in the buffer; its data is lent.
+    pub const LENT: u32 = 4;
 }
 
 /// The record of a `ReplyRecv`: what it received, and before that what it sends.
@@ -309,6 +311,29 @@ pub struct Outgoing {
 /// Most pages that `Recv` lends for the data of one reply: 128 KiB that begin within a
 /// page.
 pub const LOAN_MAX: usize = 33;
+
+/// Added to the address of a loan in a `Recv`, a multiple of 8: the data of requests may
+/// be lent as well, see [`lent`].
+pub const LOAN_DATA: u64 = 1;
+
+/// A part of the data of a request that stays with its client, in one word: bytes of one
+/// page, by physical address.
+pub mod lent {
+    const LEN_SHIFT: u32 = 52;
+
+    /// The word for `len` bytes, 1 to 4096, at a physical address.
+    #[inline]
+    pub const fn pack(at: u64, len: usize) -> u64 {
+        at | (len as u64).wrapping_sub(1) << LEN_SHIFT
+    }
+
+    /// The address and the number of bytes.
+    #[inline]
+    pub const fn part(word: u64) -> (u64, usize) {
+        let at = word & ((1 << LEN_SHIFT) - 1);
+        (at, (word >> LEN_SHIFT) as usize + 1)
+    }
+}
 
 /// `line` of `PortIrq`: a message-signalled interrupt.
 pub const IRQ_MSI: u64 = u64::MAX;

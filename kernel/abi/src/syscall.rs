@@ -176,6 +176,9 @@ calls! {
     /// `(port, buf, n, *mut Replying, timeout_ns, *mut [u64; LOAN_MAX]) -> n`: sends
     /// the message that the record names, then does what `Recv` does.
     ReplyRecv = 67,
+    /// `(fd, buf, n, address) -> n`: copies from the part of lent data ([`crate::lent`])
+    /// that begins there, from memory that the client at the channel has lent.
+    ReadLent = 68,
     /// `(pid, index, *mut SegmentInfo) -> next`: the first segment of a process from
     /// `index` on; 0 if there is none.
     MemInfo = 70,

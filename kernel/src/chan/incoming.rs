@@ -1,6 +1,8 @@
 //! Messages that the kernel's own 9P client takes at once, from the memory of
 //! the process that sends them.
+use super::Piece;
 use abi::Errno;
+use alloc::vec::Vec;
 use hw::frames::FrameRef;
 
 /// Why a copy that must not wait came to nothing.
@@ -52,6 +54,17 @@ pub trait Client: Send + Sync {
     /// how many. 0: it is not lent. Called when all of the message has been received,
     /// by a process that is trusted with all memory.
     fn lend(&self, tag: u16, to: &mut [u64]) -> usize;
+
+    /// Returns true if the data that follows this head of a message stays with the
+    /// client, so that a device can read it there, and if there is room to keep it: by
+    /// [`Client::keep_data`], before anything else runs.
+    fn lends_data(&self, head: &[u8]) -> bool;
+
+    /// Keeps the data after that head until the server is done with it.
+    fn keep_data(&self, head: &[u8], data: Vec<Piece>);
+
+    /// The piece of data that is kept with that physical address in it, from there on.
+    fn kept_data(&self, at: u64) -> Option<Piece>;
 
     /// The message is received again.
     fn take_back(&self, tag: u16);

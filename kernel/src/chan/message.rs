@@ -205,6 +205,18 @@ impl Message {
         only.then(|| self.head())
     }
 
+    /// The pieces after the head, if nothing was taken.
+    #[inline]
+    pub fn whole_body(&self) -> Option<&[Piece]> {
+        let whole = self.is_whole() && !self.0.body.is_empty();
+        whole.then_some(&self.0.body)
+    }
+
+    /// The same, taken out.
+    pub fn take_body(&mut self) -> Vec<Piece> {
+        core::mem::take(&mut self.0.body)
+    }
+
     /// So many bytes more are taken.
     pub fn take(&mut self, len: usize) {
         self.0.taken += len;
@@ -262,6 +274,12 @@ pub fn room<T>(n: usize) -> Result<Vec<T>, Errno> {
 }
 
 impl Piece {
+    /// Physical address of the first byte.
+    #[inline]
+    pub fn pa(&self) -> u64 {
+        self.frame.pa() + self.at as u64
+    }
+
     /// The same bytes, held once more.
     pub fn again(&self) -> Piece {
         Piece {

@@ -11,10 +11,11 @@
 //! a page of the server's is not ready nothing is taken; the sender makes it ready
 //! and delivers the reply again.
 use super::{Mount, Sink, Trimmed, rpc::Answer, snapshots};
-use crate::chan::{Client, Incoming, Stop, room};
+use crate::chan::{Client, Incoming, Piece, Stop, room};
 use crate::counters;
 use crate::sched::{self, Slot};
 use abi::{Errno, Stat64};
+use alloc::vec::Vec;
 use ninep::client::{Failed, Matched, Receipt, Tag};
 use ninep::consts::{READ_HEAD, RREAD, RREADDIR};
 
@@ -86,6 +87,18 @@ impl Client for Mount {
 
     fn lend(&self, tag: u16, to: &mut [u64]) -> usize {
         self.state.lock().lend(tag, to)
+    }
+
+    fn lends_data(&self, head: &[u8]) -> bool {
+        self.state.lock().lends_data(head)
+    }
+
+    fn keep_data(&self, head: &[u8], data: Vec<Piece>) {
+        self.state.lock().keep_data(head, data);
+    }
+
+    fn kept_data(&self, at: u64) -> Option<Piece> {
+        self.state.lock().kept_data(at)
     }
 
     fn take_back(&self, tag: u16) {

@@ -7,6 +7,7 @@
 //! without frames.
 mod deliver;
 mod entries;
+mod lent;
 pub mod put;
 pub mod remote;
 pub mod rpc;
@@ -62,6 +63,8 @@ struct State {
     sinks: Vec<Sink>,
     /// The tags whose sink is lent, one bit each.
     lent: u64,
+    /// The data of writes that is lent.
+    data: lent::Kept,
     /// Processes that wait for a tag.
     starved: WaitQueue,
     /// Writes of which something is staged, at most [`STAGING_MAX`].
@@ -102,6 +105,7 @@ impl Mount {
             machine: Machine::new(TAGS, MSIZE)?,
             sinks,
             lent: 0,
+            data: lent::Kept::default(),
             starved: WaitQueue::new(),
             staging: Semaphore::new(STAGING_MAX),
         };

@@ -179,9 +179,12 @@ impl Write {
         if self.staging {
             mount.end_staging();
         }
-        mount.step(|state| match given_up.filter(|_| mount.has_snapshots()) {
-            Some(fid) => state.machine.abort_write(self.wid, fid),
-            None => state.machine.end_write(self.wid),
+        mount.step(|state| {
+            match given_up.filter(|_| mount.has_snapshots()) {
+                Some(fid) => state.machine.abort_write(self.wid, fid),
+                None => state.machine.end_write(self.wid),
+            }
+            state.end_data();
         });
     }
 }

@@ -145,6 +145,7 @@ impl State {
     /// answered, and so has their device.
     #[inline]
     pub(super) fn end_loans(&mut self) {
+        self.end_data();
         let mut left = self.lent;
         while left != 0 {
             let number = left.trailing_zeros() as u16;
@@ -167,6 +168,7 @@ impl State {
             core::mem::forget(core::mem::take(sink));
         }
         self.lent = 0;
+        frames += self.forget_data();
         if frames > 0 {
             hw::warn!("{frames} frames stay with the device of a server that ended");
         }

@@ -1,10 +1,12 @@
 //! Calls on channels and receive ports.
 use super::Arguments;
-use crate::chan::{self, Event, Port, Stop, What, interrupt};
+use crate::chan::{self, Event, Port, Source, Stop, What, interrupt};
 use crate::file::{Node, OpenFile, channel};
 use crate::seg::iovec::{IoVec, Parts};
 use crate::seg::{SpaceLock, user};
-use abi::{Errno, IRQ_MSI, LOAN_MAX, Outgoing, Received, Replying, mode, privilege};
+use abi::{
+    Errno, IRQ_MSI, LOAN_DATA, LOAN_MAX, Outgoing, Received, Replying, lent, mode, privilege,
+};
 use alloc::sync::Arc;
 use core::mem::offset_of;
 use hw::heap::new_arc_str;
@@ -74,6 +76,8 @@ struct Receipt {
     deadline: Option<u64>,
     /// Where the names of lent pages go, or 0.
     loan: u64,
+    /// Whether the data of requests may be lent as well.
+    data: bool,
 }
 
 impl Receipt {
@@ -93,7 +97,8 @@ impl Receipt {
             memory: (va, room),
             to,
             deadline: (timeout != u64::MAX).then(|| time::now_ns().saturating_add(timeout)),
-            loan,
+            loan: loan & !LOAN_DATA,
+            data: loan & LOAN_DATA != 0,
         })
     }
 
@@ -102,12 +107,18 @@ impl Receipt {
     fn receive(&self, space: &SpaceLock) -> Result<u64, Errno> {
         let (port, to) = (&*self.port, self.to);
         user::waiting(space, Access::Store, || {
-            let event = port.receive(self.deadline)?;
-            let told = tell(space, &event, self.memory, to);
-            let told = told.and_then(|()| match self.loan {
-                0 => Ok(0),
-                loan => lend(space, port, &event, loan),
-            });
+            let mut event = port.receive(self.deadline)?;
+            let told = match self
+                .data
+                .then(|| self.lend_data(space, &mut event))
+                .flatten()
+            {
+                Some(told) => told,
+                None => tell(space, &event, self.memory, to).and_then(|()| match self.loan {
+                    0 => Ok(0),
+                    loan => lend(space, port, &event, loan),
+                }),
+            };
             match told {
                 // Documented: a message that is too long is lost.
                 Ok(_) | Err(Stop::Failed(Errno::EMSGSIZE)) => event.done(),
@@ -116,6 +127,49 @@ impl Receipt {
             told
         })
     }
+
+    /// Lends the data of a message, whose head is copied to user memory with the names
+    /// of the parts, without waiting; how many parts. `None`: it is copied like others.
+    fn lend_data(&self, space: &SpaceLock, event: &mut Event) -> Option<Result<u64, Stop>> {
+        let What::Message(message) = &event.what else {
+            return None;
+        };
+        let (body, (va, room)) = (message.whole_body()?, self.memory);
+        let mut parts = [0; LOAN_MAX];
+        let parts = parts.get_mut(..body.len())?;
+        let (client, _) = self.port.sender(event)?;
+        let What::Message(message) = &mut event.what else {
+            return None;
+        };
+        let head = message.head();
+        if head.len() as u64 > room || !client.lends_data(head) {
+            return None;
+        }
+        for (part, piece) in parts.iter_mut().zip(message.whole_body()?) {
+            *part = lent::pack(piece.pa(), piece.len);
+        }
+        let (key, kind, len) = (event.key, Received::LENT, head.len() as u32);
+        let told = user::try_write(space, va, head)
+            .and_then(|()| user::try_write(space, self.loan, parts.as_bytes()))
+            .and_then(|()| user::try_write(space, self.to, Received { key, kind, len }.as_bytes()));
+        if told.is_ok() {
+            let data = message.take_body();
+            client.keep_data(message.head(), data);
+        }
+        Some(told.map(|()| parts.len() as u64))
+    }
+}
+
+pub fn read_lent(a: &Arguments) -> Result<u64, Errno> {
+    let [_, va, n, at, ..] = a.words();
+    a.check(privilege::DEVICE)?;
+    let client = a.end(0)?.client().ok_or(Errno::EINVAL)?;
+    let piece = client.kept_data(at).ok_or(Errno::EINVAL)?;
+    let len = piece.len.min(usize::try_from(n).unwrap_or(usize::MAX));
+    user::within(a.space(), va, len as u64, Access::Store)?;
+    let source = Source::Frame(&piece.frame, piece.at, len);
+    user::write_source(a.space(), va, source, &(va..va + len as u64))?;
+    Ok(len as u64)
 }
 
 pub fn recv(a: &Arguments) -> Result<u64, Errno> {

@@ -43,8 +43,7 @@ const REPEATABLE: &[Call] = {
     ]
 };
 
-/// Runs a call, and repeats it if it failed for lack of memory and others have given
-/// some back.
+/// Runs a call.
 #[inline]
 fn run(process: &Process, call: Call, frame: &mut TrapFrame) -> Result<u64, Errno> {
     // Without the arguments of the others, and what they do about memory.
@@ -52,8 +51,21 @@ fn run(process: &Process, call: Call, frame: &mut TrapFrame) -> Result<u64, Errn
         return Ok(process.pid);
     }
     if call == Call::Exchange {
-        return message::exchange(&Arguments { process, frame });
+        return exchange(process, frame);
     }
+    repeat(process, call, frame)
+}
+
+// As `dispatch`, and without what a call does about memory.
+#[inline(never)]
+fn exchange(process: &Process, frame: &mut TrapFrame) -> Result<u64, Errno> {
+    message::exchange(&Arguments { process, frame })
+}
+
+/// Runs a call, and repeats it if it failed for lack of memory and others have given
+/// some back.
+#[inline(never)]
+fn repeat(process: &Process, call: Call, frame: &mut TrapFrame) -> Result<u64, Errno> {
     let mut tries = relief::Tries::default();
     loop {
         let result = dispatch(process, call, frame);
@@ -132,6 +144,7 @@ fn dispatch(process: &Process, call: Call, frame: &mut TrapFrame) -> Result<u64,
         Call::Send => message::send(a),
         Call::Exchange => message::exchange(a),
         Call::ReplyRecv => message::reply_recv(a),
+        Call::ReadLent => message::read_lent(a),
         Call::KStat => system::kstat(a),
         Call::Counters => system::counters(a).value(),
         Call::FailAlloc => system::fail_alloc(a),

@@ -56,8 +56,14 @@ pub fn set_tag(msg: &mut [u8], tag: u16) {
 /// Checks the header; type number, tag and the fields.
 #[inline]
 fn open(msg: &[u8]) -> Result<(u8, u16, Reader<'_>), Malformed> {
+    open_head(msg, 0)
+}
+
+/// The same for a message of which `apart` bytes are elsewhere.
+#[inline]
+fn open_head(msg: &[u8], apart: usize) -> Result<(u8, u16, Reader<'_>), Malformed> {
     let (size, kind, tag) = peek(msg).ok_or(Malformed::Short)?;
-    if size as usize != msg.len() {
+    if size as usize != msg.len() + apart {
         return Err(Malformed::Size);
     }
     Ok((
@@ -73,7 +79,14 @@ pub fn decode_request(msg: &[u8]) -> Result<(u16, Request<'_>), Malformed> {
     if let Some(read) = fixed::tread(msg) {
         return Ok(read);
     }
-    let (kind, tag, mut fields) = open(msg)?;
+    decode_request_head(msg, 0)
+}
+
+/// The same for a request whose data of `apart` bytes is elsewhere: a `Tput`, whose
+/// `data` is empty then. Any other request has 0.
+#[inline]
+pub fn decode_request_head(msg: &[u8], apart: usize) -> Result<(u16, Request<'_>), Malformed> {
+    let (kind, tag, mut fields) = open_head(msg, apart)?;
     let request = Request::get(kind, &mut fields)?;
     if fields.left() != 0 {
         return Err(Malformed::Long);
@@ -89,8 +102,13 @@ pub fn decode_request(msg: &[u8]) -> Result<(u16, Request<'_>), Malformed> {
             if flags & !put::ALL != 0 {
                 return Err(Malformed::Value);
             }
-            check_put(*off, ops, data.len())?;
+            let put = data.len() + apart;
+            if apart > 0 && !data.is_empty() {
+                return Err(Malformed::Long);
+            }
+            check_put(*off, ops, put)?;
         }
+        _ if apart > 0 => return Err(Malformed::Size),
         Request::Snap { off, count, .. } => {
             off.checked_add(*count).ok_or(Malformed::Range)?;
         }

@@ -64,7 +64,7 @@ pub use bytestr::{ByteStr, ByteString};
 pub use directory::Directory;
 pub use failure::{Failure, Named, Outcome};
 pub use file::{Entry, File, ReadDir};
-pub use port::{Port, exchange, send};
+pub use port::{Port, exchange, read_lent, send};
 pub use replies::Replies;
 pub use segment::Segment;
 pub use shared::{Semaphore, Shared};

@@ -1,7 +1,7 @@
 //! Receive ports: how a server waits for messages and interrupts at once.
 
 use crate::{File, process, sys};
-use abi::{Call, Errno, LOAN_MAX, Outgoing, Received, Replying};
+use abi::{Call, Errno, LOAN_DATA, LOAN_MAX, Outgoing, Received, Replying};
 
 /// A receive port.
 pub struct Port(File);
@@ -60,10 +60,38 @@ impl Port {
         timeout: u64,
         loan: &mut [u64; LOAN_MAX],
     ) -> Result<(Received, usize), Errno> {
+        self.receive_lending(buffer, timeout, loan.as_mut_ptr() as u64)
+    }
+
+    /// The same for a driver whose device also reads the data of requests where the
+    /// client has it: of a message of the kind [`Received::LENT`] the head is in the
+    /// buffer, and the loan has the parts of the data ([`abi::lent`]). They stay until the
+    /// write is over that the message belongs to.
+    ///
+    /// # Errors
+    /// As for [`Port::receive_with_loan`].
+    #[inline]
+    pub fn receive_with_loans(
+        &self,
+        buffer: &mut [u8],
+        timeout: u64,
+        loan: &mut [u64; LOAN_MAX],
+    ) -> Result<(Received, usize), Errno> {
+        self.receive_lending(buffer, timeout, loan.as_mut_ptr() as u64 | LOAN_DATA)
+    }
+
+    #[inline]
+    fn receive_lending(
+        &self,
+        buffer: &mut [u8],
+        timeout: u64,
+        lent: u64,
+    ) -> Result<(Received, usize), Errno> {
         let mut received = Received::default();
         let (port, (at, len)) = (u64::from(self.0.fd()), sys::of_mut(buffer));
-        let (to, lent) = (&raw mut received as u64, loan.as_mut_ptr() as u64);
-        // SAFETY: the kernel writes within `buffer`, `loan` and one `Received`.
+        let to = &raw mut received as u64;
+        // SAFETY: the kernel writes within `buffer`, one `Received`, and the loan that
+        // the callers borrow.
         let pages = unsafe { sys::call6(Call::Recv, port, at, len, to, timeout, lent) }?;
         Ok((received, pages as usize))
     }
@@ -71,7 +99,7 @@ impl Port {
 
 impl Port {
     /// Sends a reply, gathered from `parts`, into a channel, and receives as
-    /// [`Port::receive_with_loan`] does, or without a loan as [`Port::receive`], in one
+    /// [`Port::receive_with_loans`] does, or without a loan as [`Port::receive`], in one
     /// call. The first result is that of sending; after an error of it the second is of
     /// a call of its own.
     #[inline]
@@ -93,7 +121,7 @@ impl Port {
             },
         };
         let to = &raw mut record as u64;
-        let lent = loan.map_or(0, |loan| loan.as_mut_ptr() as u64);
+        let lent = loan.map_or(0, |loan| loan.as_mut_ptr() as u64 | LOAN_DATA);
         // SAFETY: the kernel writes within `buffer`, `loan` and `record`, and reads the
         // slices and what they name.
         let result = unsafe { sys::call6(Call::ReplyRecv, port, at, len, to, timeout, lent) };
@@ -110,6 +138,18 @@ impl Port {
             }
         }
     }
+}
+
+/// Copies from lent data ([`abi::lent`]) that the client at the channel `fd` has, from that
+/// physical address on as far as its part goes; bytes copied. For a driver that has to see
+/// what its device usually reads.
+///
+/// # Errors
+/// `EPERM` without the privilege of a driver; `EINVAL`: nothing is lent there.
+pub fn read_lent(fd: u64, to: &mut [u8], at: u64) -> Result<usize, Errno> {
+    let (va, n) = sys::of_mut(to);
+    // SAFETY: the kernel writes within `to`.
+    unsafe { sys::call4(Call::ReadLent, fd, va, n, at) }.map(|n| n as usize)
 }
 
 /// Sends `message` into a channel, and reads the next message from there: what is asked

@@ -70,7 +70,7 @@ impl Replies {
     }
 
     /// Sends the reply that is held, and receives at `port`; see
-    /// [`Port::receive_with_loan`].
+    /// [`Port::receive_with_loans`].
     ///
     /// # Errors
     /// Those of receiving.
@@ -90,7 +90,7 @@ impl Replies {
             return received;
         }
         match loan {
-            Some(loan) => port.receive_with_loan(buffer, timeout, loan),
+            Some(loan) => port.receive_with_loans(buffer, timeout, loan),
             None => port.receive(buffer, timeout).map(|received| (received, 0)),
         }
     }

@@ -7,6 +7,7 @@
 use crate::message::Buffers;
 use crate::reply;
 use crate::serve::{Came, Transport};
+use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::future::Future;
 use core::pin::Pin;
@@ -14,10 +15,10 @@ use core::task::{Context, Poll, Waker};
 use ninep::client::{Client, Effects, Failed, Matched, Receipt, Tag, Then};
 use ninep::consts::{READ_HEAD, VERSION_L};
 use ninep::{Request, Shape};
-use rt::abi::PAGE;
+use rt::abi::{PAGE, SERVICE_FD};
 use rt::{Errno, Failure, Named};
 use snapfs::sync::Condition;
-use snapfs::{Backing, Filled, LowerRead};
+use snapfs::{Backing, Filled, LentBytes, LowerRead};
 
 /// Bytes that are enough for a reply that is not data.
 const SHORT: usize = PAGE as usize;
@@ -94,6 +95,20 @@ pub trait Link {
         _room: Self::Room,
         _request: &Request<'_>,
         _lent: &[u64],
+        _tag: impl FnOnce(usize) -> Result<u16, Errno>,
+    ) -> Result<(), Errno> {
+        Err(Errno::EINVAL)
+    }
+
+    /// Sends a `Twrite` whose data the device reads from lent memory.
+    ///
+    /// # Errors
+    /// As for [`Link::send`]; `EINVAL`: the link cannot ([`Link::LENT`]).
+    fn send_from(
+        &self,
+        _room: Self::Room,
+        _request: &Request<'_>,
+        _data: LentBytes<'_>,
         _tag: impl FnOnce(usize) -> Result<u16, Errno>,
     ) -> Result<(), Errno> {
         Err(Errno::EINVAL)
@@ -453,6 +468,33 @@ impl<L: Link> Backing for Lower<L> {
             self.link.send(room, &request, data, begin)
         });
         Some(Writing::new(self, sent, data.len()))
+    }
+
+    fn write_lent(&self, fid: u32, off: u64, data: LentBytes<'_>) -> Option<Writing<'_, L>> {
+        if !L::LENT || !self.client.borrow().has_tag() {
+            return None;
+        }
+        let room = self.link.room(Shape::Data(0))?;
+        let request = twrite(fid, off);
+        let sent = self.begin(&request, |begin| {
+            self.link.send_from(room, &request, data, begin)
+        });
+        Some(Writing::new(self, sent, data.len()))
+    }
+
+    fn copy_lent(&self, data: LentBytes<'_>) -> Result<Vec<u8>, Errno> {
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(data.len())
+            .map_err(|_| Errno::ENOMEM)?;
+        for (at, len) in data.parts() {
+            let start = copy.len();
+            copy.resize(start + len, 0);
+            let to = copy.get_mut(start..).unwrap_or_default();
+            if rt::read_lent(SERVICE_FD as u64, to, at)? != len {
+                return Err(Errno::EIO);
+            }
+        }
+        Ok(copy)
     }
 
     fn write_back(&self, fid: u32, off: u64, buf: Self::Buf) -> Result<Writing<'_, L>, Self::Buf> {

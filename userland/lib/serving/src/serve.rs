@@ -2,12 +2,13 @@
 //! server in between.
 use crate::message::{Buffers, Message};
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::future::Future;
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 use rt::abi::{LOAN_MAX, Received, SERVICE_FD};
 use rt::{ByteStr, Errno, Failure, File, Named, Port, Replies, stats};
-use snapfs::{Answer, Backing, Executor, Fill, Filled, LowerRead, Snapfs};
+use snapfs::{Answer, Backing, Executor, Fill, Filled, Lent, LowerRead, Snapfs};
 
 /// Key of the kernel's channel at the receive port.
 const REQUESTS: u64 = 0;
@@ -111,6 +112,8 @@ enum Phase {
 /// Something to be served by a task.
 enum Work {
     Message(Message),
+    /// The head of a message whose data is lent.
+    Lent(Vec<u8>, Lent),
     /// A page fault that could not be served in the short way.
     Fill(Fill),
     /// The times of changed files are to be learnt.
@@ -133,6 +136,7 @@ async fn serve<T: Transport>(fs: &Snapfs<T>, work: Work) -> Served<T::Buf> {
             };
             Served::Request(answer)
         }
+        Work::Lent(head, data) => Served::Request(fs.handle_lent(KERNEL, &head, &data).await),
         Work::Fill(fill) => Served::Request(fs.read_again(fill).await),
         Work::Times => {
             fs.learn_times().await;
@@ -225,6 +229,14 @@ impl<'f, T: Transport> Server<'f, T> {
             Ok((received, lent)) => match (received.key, received.kind) {
                 (REQUESTS, Received::MESSAGE) => {
                     self.came(received.len as usize, lent);
+                    return Ok(());
+                }
+                (REQUESTS, Received::LENT) => {
+                    // Short: the buffer is not held for it.
+                    let head = self.buffers.current().get(..received.len as usize);
+                    let head = head.unwrap_or_default().to_vec();
+                    let data = self.loan.get(..lent).unwrap_or(&[]).into();
+                    self.waiting.push_back(Work::Lent(head, data));
                     return Ok(());
                 }
                 (REQUESTS, _) => {

@@ -4,12 +4,14 @@
 
 use crate::doubt::Failed;
 use crate::file::Locked;
+use crate::lent::{Chunk, LentBytes};
 use crate::lower::LowerFid;
 use crate::plan::{Step, What};
 use crate::snap::Snapshot;
 use crate::{Backing, Snapfs};
 use abi::Errno;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 /// Messages of one commit in flight at most, and bytes in them: the rest of the
 /// backing's memory is for others.
@@ -65,16 +67,18 @@ impl<'p> Part<'p> {
     }
 
     /// Its bytes, or where a snapshot has them.
-    fn bytes(&self) -> Result<&'p [u8], (&'p Snapshot, u64)> {
+    fn bytes(&self) -> Result<Chunk<'p>, (&'p Snapshot, u64)> {
         let from = self.at - self.step.off;
-        let whole: &[u8] = match &self.step.what {
-            What::Bytes(bytes) => bytes,
-            What::Copied(bytes) => bytes,
-            What::Zeros => return Ok(ZEROS.get(..self.len as usize).unwrap_or(&ZEROS)),
+        let whole = match &self.step.what {
+            What::Bytes(bytes) => *bytes,
+            What::Copied(bytes) => Chunk::Here(bytes),
+            What::Zeros => {
+                let zeros = ZEROS.get(..self.len as usize);
+                return Ok(Chunk::Here(zeros.unwrap_or(&ZEROS)));
+            }
             What::Kept(source, off) => return Err((source, off + from)),
         };
-        let rest = whole.get(from as usize..).unwrap_or_default();
-        Ok(rest.get(..self.len as usize).unwrap_or(rest))
+        Ok(whole.get(from as usize..(from + self.len) as usize))
     }
 }
 
@@ -169,8 +173,24 @@ impl<'s, 'p, B: Backing> Sender<'s, 'p, B> {
     async fn send(&mut self, part: Part<'p>) {
         self.settle_for(part.len).await;
         match part.bytes() {
-            Ok(bytes) => self.send_bytes(part, bytes).await,
+            Ok(Chunk::Here(bytes)) => self.send_bytes(part, bytes).await,
+            Ok(Chunk::Lent(bytes)) => self.send_lent(part, bytes).await,
             Err((source, off)) => self.send_kept(part, source, off).await,
+        }
+    }
+
+    /// Sends bytes from where the client has them, or a copy if that cannot be done now.
+    async fn send_lent(&mut self, part: Part<'p>, bytes: LentBytes<'_>) {
+        let backing = &self.fs.backing;
+        if let Some(answer) = backing.write_lent(self.fid, part.at, bytes) {
+            return self.sent(part, answer);
+        }
+        match backing.copy_lent(bytes) {
+            Ok(copy) => self.send_bytes(part, &copy).await,
+            Err(errno) => {
+                self.settle(0).await;
+                self.fail(part, errno, part.at);
+            }
         }
     }
 
@@ -273,12 +293,14 @@ impl<'s, 'p, B: Backing> Sender<'s, 'p, B> {
 
     /// A message was written in part, and did not fail.
     async fn write_rest(&mut self, part: Part<'p>) {
-        match part.bytes() {
-            Ok(bytes) => self.write_alone(part, bytes).await,
-            Err((source, off)) => match self.fs.copied(source, off, part.len).await {
-                Ok(bytes) => self.write_alone(part, &bytes).await,
-                Err(errno) => self.fail(part, errno, part.at),
-            },
+        let copy = match part.bytes() {
+            Ok(Chunk::Here(bytes)) => return self.write_alone(part, bytes).await,
+            Ok(Chunk::Lent(bytes)) => self.fs.backing.copy_lent(bytes),
+            Err((source, off)) => self.fs.copied(source, off, part.len).await,
+        };
+        match copy {
+            Ok(bytes) => self.write_alone(part, &bytes).await,
+            Err(errno) => self.fail(part, errno, part.at),
         }
     }
 
@@ -293,12 +315,19 @@ impl<'s, 'p, B: Backing> Sender<'s, 'p, B> {
 
     /// The write ends where `part` begins; bytes before `until` may have been changed.
     fn fail(&mut self, part: Part<'p>, errno: Errno, until: u64) {
-        let unsure = part.bytes().unwrap_or_default();
-        let unsure = unsure.get(..(until - part.at) as usize).unwrap_or(unsure);
+        let unsure = part
+            .bytes()
+            .map(|bytes| bytes.get(0..(until - part.at) as usize));
+        let unsure = match unsure {
+            Ok(Chunk::Here(bytes)) => bytes.to_vec(),
+            // Without them, what was there before is lost to its snapshots.
+            Ok(Chunk::Lent(bytes)) => self.fs.backing.copy_lent(bytes).unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
         self.failed.get_or_insert(Failed {
             at: part.from,
             errno,
-            unsure: unsure.to_vec(),
+            unsure,
             until,
         });
     }

@@ -1,5 +1,6 @@
 //! The interface to the lower server, and the answers to clients.
 
+use crate::lent::LentBytes;
 use abi::Errno;
 use alloc::vec::Vec;
 use core::future::Future;
@@ -54,6 +55,20 @@ pub trait Backing {
             Some(write) => Ok(write),
             None => Err(buf),
         }
+    }
+
+    /// Submits a `Twrite` of lent bytes, at most [`Backing::iounit`], without waiting;
+    /// `None`: not now, or not by this backing.
+    fn write_lent(&self, _fid: u32, _off: u64, _data: LentBytes<'_>) -> Option<Self::Write<'_>> {
+        None
+    }
+
+    /// A copy of lent bytes.
+    ///
+    /// # Errors
+    /// `EIO`: they are not lent any more, or this backing cannot.
+    fn copy_lent(&self, _data: LentBytes<'_>) -> Result<Vec<u8>, Errno> {
+        Err(Errno::EIO)
     }
 
     /// Most data bytes in one read or write.

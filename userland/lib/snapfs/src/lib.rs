@@ -39,6 +39,7 @@ mod file;
 mod fill;
 mod hidden;
 mod history;
+mod lent;
 mod lower;
 mod names;
 mod open;
@@ -68,6 +69,7 @@ use ninep::consts::NONUNAME;
 pub use backing::{Answer, Backing, ConnId, Head, Payload};
 pub use exec::{Executor, TASKS_MAX};
 pub use fill::{Fill, Filled, LowerRead};
+pub use lent::{Lent, LentBytes};
 pub use put::{Held, WMAX};
 
 /// Bytes in a block: the unit of rescues.

@@ -4,6 +4,7 @@
 use crate::commit::Put;
 use crate::conn::{Conn, Entry};
 use crate::file::{File, Locked};
+use crate::lent::Chunk;
 use crate::put::Bytes;
 use crate::snap::Snapshot;
 use crate::sync::Held;
@@ -28,7 +29,7 @@ pub struct Step<'a> {
 
 /// Where a step's bytes are.
 pub enum What<'a> {
-    Bytes(&'a [u8]),
+    Bytes(Chunk<'a>),
     /// Read before the write changes them.
     Copied(Vec<u8>),
     /// In a snapshot from this offset on; the write changes none of them.

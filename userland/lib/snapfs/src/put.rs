@@ -4,6 +4,7 @@
 use crate::budget::{Budget, Share, reserve};
 use crate::commit::{Done, Put};
 use crate::conn::{Conn, Entry};
+use crate::lent::{Chunk, Lent, LentBytes};
 use crate::{Backing, Snapfs};
 use abi::Errno;
 use alloc::rc::Rc;
@@ -34,22 +35,37 @@ pub fn wmax(memory: usize) -> u64 {
 /// The memory of a message, which lives as long as anything holds it.
 pub type Held = Rc<dyn AsRef<[u8]>>;
 
+/// Where the bytes of a message are beside the message itself.
+#[derive(Clone, Copy)]
+pub enum Memory<'m> {
+    /// Nowhere: they are gone after it.
+    Passing,
+    /// In memory that can be held, in which the message has this length: its data are the
+    /// last bytes.
+    Held(&'m Held, usize),
+    /// With the client: the message has none.
+    Lent(&'m Lent),
+}
+
 /// The bytes that came with one message of a write.
 #[cfg_attr(feature = "duplicate", derive(Clone))]
 enum Data {
     Copied(Vec<u8>),
     /// They are where they came.
     Held(Held, Range<usize>),
+    /// They are with the client; the first so many are the write's.
+    Lent(Lent, usize),
 }
 
 impl Data {
-    fn as_slice(&self) -> &[u8] {
+    fn as_chunk(&self) -> Chunk<'_> {
         match self {
-            Data::Copied(bytes) => bytes,
+            Data::Copied(bytes) => Chunk::Here(bytes),
             Data::Held(memory, bytes) => {
                 let memory: &[u8] = (**memory).as_ref();
-                memory.get(bytes.clone()).unwrap_or_default()
+                Chunk::Here(memory.get(bytes.clone()).unwrap_or_default())
             }
+            Data::Lent(parts, len) => Chunk::Lent(LentBytes::all(parts).get(0..*len)),
         }
     }
 }
@@ -57,34 +73,34 @@ impl Data {
 /// The bytes of a write, in pieces as they came.
 #[derive(Clone, Copy)]
 pub struct Bytes<'a> {
-    current: &'a [u8],
+    current: Chunk<'a>,
     later: &'a [Data],
 }
 
 impl<'a> Bytes<'a> {
     /// In one piece.
-    pub fn one(current: &'a [u8]) -> Bytes<'a> {
+    pub fn one(current: Chunk<'a>) -> Bytes<'a> {
         let later = &[];
         Bytes { current, later }
     }
 
     /// In several.
     fn several(later: &'a [Data]) -> Bytes<'a> {
-        let current = &[];
+        let current = Chunk::Here(&[]);
         Bytes { current, later }
     }
 
     /// Takes bytes from the front, up to `most` that are in one piece; none at
     /// the end.
-    pub fn take(&mut self, most: usize) -> &'a [u8] {
+    pub fn take(&mut self, most: usize) -> Chunk<'a> {
         while self.current.is_empty()
             && let [first, rest @ ..] = self.later
         {
-            (self.current, self.later) = (first.as_slice(), rest);
+            (self.current, self.later) = (first.as_chunk(), rest);
         }
-        let (now, left) = self.current.split_at(self.current.len().min(most));
-        self.current = left;
-        now
+        let (whole, len) = (self.current, self.current.len());
+        self.current = whole.get(most.min(len)..len);
+        whole.get(0..most)
     }
 }
 
@@ -125,9 +141,17 @@ struct Piece<'a> {
     off: u64,
     ops: PutOps<'a>,
     data: &'a [u8],
-    /// The memory of the message, if it can be held: `data` are the last bytes of the
-    /// message, which has this length.
-    memory: Option<(&'a Held, usize)>,
+    memory: Memory<'a>,
+}
+
+impl<'a> Piece<'a> {
+    /// Its bytes.
+    fn chunk(&self) -> Chunk<'a> {
+        match self.memory {
+            Memory::Lent(parts) => Chunk::Lent(LentBytes::all(parts)),
+            Memory::Passing | Memory::Held(..) => Chunk::Here(self.data),
+        }
+    }
 }
 
 impl Staged {
@@ -149,7 +173,7 @@ impl Staged {
             return Err(Errno::EINVAL);
         }
         let ops = piece.ops.len();
-        let bytes = piece.data.len() + ops * size_of::<PutOp>();
+        let bytes = piece.chunk().len() + ops * size_of::<PutOp>();
         self.share.grow(bytes).map_err(|_| Errno::EAGAIN)?;
         self.ops.try_reserve(ops).map_err(|_| Errno::ENOMEM)?;
         self.data.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
@@ -163,8 +187,11 @@ impl Staged {
     /// of it and more, and there is room for all of it; otherwise a client could make
     /// the server hold much for few bytes.
     fn take(&mut self, piece: &Piece<'_>, len: usize) -> Result<Data, Errno> {
+        if let Memory::Lent(parts) = piece.memory {
+            return Ok(Data::Lent(parts.clone(), len));
+        }
         let data = piece.data.get(..len).ok_or(Errno::EINVAL)?;
-        if let Some((memory, end)) = piece.memory
+        if let Memory::Held(memory, end) = piece.memory
             && let Some(start) = end.checked_sub(piece.data.len())
             && let Some(rest) = (**memory).as_ref().len().checked_sub(piece.data.len())
             && len >= rest
@@ -208,7 +235,7 @@ impl<B: Backing> Snapfs<B> {
         &self,
         conn: &Conn,
         request: &Request<'_>,
-        memory: Option<(&Held, usize)>,
+        memory: Memory<'_>,
         changed: &'r mut Vec<(u64, u64)>,
     ) -> Result<Reply<'r>, Errno> {
         let &Request::Put {
@@ -277,7 +304,7 @@ impl<B: Backing> Snapfs<B> {
             Some(staged) => (&staged.ops[..], Bytes::several(&staged.data)),
             None => {
                 alone = piece.ops.iter().take(OPS_MAX).collect();
-                (&alone[..], Bytes::one(piece.data))
+                (&alone[..], Bytes::one(piece.chunk()))
             }
         };
         let put = Put {

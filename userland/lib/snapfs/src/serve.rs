@@ -3,7 +3,8 @@
 use crate::backing::{Answer, Head, Payload};
 use crate::commit::Put;
 use crate::conn::{Conn, Entry, Open, Turn};
-use crate::put::{Bytes, Held};
+use crate::lent::{Chunk, Lent, LentBytes};
+use crate::put::{Bytes, Held, Memory};
 use crate::{Backing, ConnId, Snapfs};
 use abi::Errno;
 use alloc::boxed::Box;
@@ -12,7 +13,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::future::poll_fn;
 use ninep::consts::{NOTAG, VERSION_L, VERSION_SNAP, VERSION_UNKNOWN};
-use ninep::{ByteStr, PutKind, PutOp, Reply, Request, decode_request, peek};
+use ninep::{ByteStr, PutKind, PutOp, Reply, Request, decode_request, decode_request_head, peek};
 
 /// Smallest msize that is of any use.
 const MSIZE_MIN: u32 = 512;
@@ -65,7 +66,7 @@ impl<B: Backing> Snapfs<B> {
     /// a connection must be first polled in the order they came; the answers
     /// may be sent in any order in which the futures end.
     pub async fn handle(&self, conn: ConnId, msg: &[u8]) -> Answer<B::Buf> {
-        self.handle_in(conn, msg, None).await
+        self.handle_in(conn, msg, Memory::Passing).await
     }
 
     /// The same for a message of `len` bytes at the front of memory that can be held:
@@ -73,16 +74,22 @@ impl<B: Backing> Snapfs<B> {
     pub async fn handle_held(&self, conn: ConnId, memory: &Held, len: usize) -> Answer<B::Buf> {
         let msg: &[u8] = (**memory).as_ref();
         let msg = msg.get(..len).unwrap_or(msg);
-        self.handle_in(conn, msg, Some((memory, msg.len()))).await
+        self.handle_in(conn, msg, Memory::Held(memory, msg.len()))
+            .await
     }
 
-    async fn handle_in(
-        &self,
-        conn: ConnId,
-        msg: &[u8],
-        memory: Option<(&Held, usize)>,
-    ) -> Answer<B::Buf> {
-        let (tag, request) = match decode_request(msg) {
+    /// The same for the head of a message whose data is lent: it stays where it is until
+    /// the write is over.
+    pub async fn handle_lent(&self, conn: ConnId, head: &[u8], data: &Lent) -> Answer<B::Buf> {
+        self.handle_in(conn, head, Memory::Lent(data)).await
+    }
+
+    async fn handle_in(&self, conn: ConnId, msg: &[u8], memory: Memory<'_>) -> Answer<B::Buf> {
+        let decoded = match memory {
+            Memory::Lent(parts) => decode_request_head(msg, LentBytes::all(parts).len()),
+            Memory::Passing | Memory::Held(..) => decode_request(msg),
+        };
+        let (tag, request) = match decoded {
             Ok(decoded) => decoded,
             Err(_) => {
                 let tag = peek(msg).map_or(NOTAG, |(_, _, tag)| tag);
@@ -169,7 +176,7 @@ impl<B: Backing> Snapfs<B> {
         &self,
         conn: &Conn,
         (tag, turn): (u16, Turn),
-        (request, memory): (&Request<'_>, Option<(&Held, usize)>),
+        (request, memory): (&Request<'_>, Memory<'_>),
     ) -> Result<Answer<B::Buf>, Errno> {
         let (mut qids, mut changed) = (Vec::new(), Vec::new());
         let reply = match *request {
@@ -234,7 +241,7 @@ impl<B: Backing> Snapfs<B> {
     async fn serve_snaps<'r>(
         &self,
         conn: &Conn,
-        (request, memory): (&Request<'_>, Option<(&Held, usize)>),
+        (request, memory): (&Request<'_>, Memory<'_>),
         changed: &'r mut Vec<(u64, u64)>,
     ) -> Result<Reply<'r>, Errno> {
         match *request {
@@ -299,7 +306,7 @@ impl<B: Backing> Snapfs<B> {
                 let put = Put {
                     off: (!open.append).then_some(off),
                     ops: if data.is_empty() { &[] } else { &[op] },
-                    data: Bytes::one(data),
+                    data: Bytes::one(Chunk::Here(data)),
                     into: None,
                 };
                 self.commit(conn, &open, put).await?.count as u32

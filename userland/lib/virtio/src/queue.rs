@@ -126,7 +126,7 @@ impl<const SIZE: usize, const PARTS: usize> Queue<SIZE, PARTS> {
     pub unsafe fn submit(
         &mut self,
         request: u16,
-        read: Part,
+        read: impl Iterator<Item = Part>,
         written: impl Iterator<Item = Part>,
     ) -> Result<(), Errno> {
         let index = usize::from(request);
@@ -134,9 +134,13 @@ impl<const SIZE: usize, const PARTS: usize> Queue<SIZE, PARTS> {
         let table = self.tables.get(first..first + Self::TABLE);
         let table = table.ok_or(Errno::EINVAL)?;
         let mut entries = table.chunks_exact(WORDS);
-        put(entries.next(), read, NEXT | following(1))?;
+        let mut count = 0;
+        for part in read {
+            count += 1;
+            put(entries.next(), part, NEXT | following(count))?;
+        }
+        let readable = count;
         let mut written = written.peekable();
-        let mut count = 1;
         while let Some(part) = written.next() {
             count += 1;
             let flags = match written.peek() {
@@ -145,7 +149,7 @@ impl<const SIZE: usize, const PARTS: usize> Queue<SIZE, PARTS> {
             };
             put(entries.next(), part, flags)?;
         }
-        if count == 1 {
+        if readable == 0 || count == readable {
             return Err(Errno::EINVAL);
         }
         let whole = Part {

@@ -1,6 +1,7 @@
 //! The device: a virtqueue of slots.
 use crate::slot::{POOL_LEN, Pool, SLOTS, Slot};
 use alloc::boxed::Box;
+use core::iter::once;
 use ninep::consts::READ_HEAD;
 use rt::abi::{LOAN_MAX, PAGE};
 use rt::{Errno, Failure, Named, Port};
@@ -14,7 +15,8 @@ use virtio_drivers::transport::{DeviceType, Transport};
 /// Requests in the queue at most.
 const QUEUE: usize = 64;
 const _: () = assert!(SLOTS <= QUEUE, "a slot that was taken can be submitted");
-/// Parts of a request: its message, the head of its reply, pages for the data.
+/// Parts of a request: its message, or its head and pages with the data; its reply, or
+/// the head of it and pages for the data.
 const PARTS: usize = 2 + LOAN_MAX;
 type Queue = queue::Queue<QUEUE, PARTS>;
 
@@ -106,7 +108,31 @@ impl Device {
     pub fn submit(&mut self, slot: Slot, tag: u16, len: usize) -> Result<(), Errno> {
         let reply = slot.reply_part();
         let room = reply.len as usize;
-        self.hand_over((slot, tag, len), (room, room), [reply].into_iter())
+        let request = slot.request_part(len);
+        self.hand_over((slot, tag), once(request), (room, room), once(reply))
+    }
+
+    /// As [`Device::submit`], of a request of which `len` bytes are in the slot and the
+    /// others in memory that the kernel has lent: physical addresses and lengths, of
+    /// [`LOAN_MAX`] parts at most. The kernel keeps them until the write is over that they
+    /// belong to.
+    ///
+    /// # Errors
+    /// `EINVAL`: too many parts; `EIO` as for [`Device::submit`].
+    #[inline]
+    pub fn submit_from(
+        &mut self,
+        (slot, tag, len): (Slot, u16, usize),
+        lent: impl Iterator<Item = (u64, usize)>,
+    ) -> Result<(), Errno> {
+        let reply = slot.reply_part();
+        let room = reply.len as usize;
+        let data = lent.map(|(at, len)| Part {
+            at,
+            len: len as u32,
+        });
+        let request = once(slot.request_part(len)).chain(data);
+        self.hand_over((slot, tag), request, (room, room), once(reply))
     }
 
     /// As [`Device::submit`], of a `Tread` of `count` bytes whose data the
@@ -134,7 +160,7 @@ impl Device {
             };
             (len > 0).then_some(part)
         });
-        let head = core::iter::once(slot.head_part());
+        let head = once(slot.head_part());
         let room = lent.first().map_or(0, |first| {
             lent.len() * PAGE as usize - (first % PAGE) as usize
         });
@@ -142,23 +168,25 @@ impl Device {
             return Err(Errno::EINVAL);
         }
         let room = (READ_HEAD + count, READ_HEAD);
-        self.hand_over((slot, tag, len), room, head.chain(data))
+        let request = once(slot.request_part(len));
+        self.hand_over((slot, tag), request, room, head.chain(data))
     }
 
     fn hand_over(
         &mut self,
-        (slot, tag, len): (Slot, u16, usize),
+        (slot, tag): (Slot, u16),
+        request: impl Iterator<Item = Part>,
         (room, here): (usize, usize),
         reply: impl Iterator<Item = Part>,
     ) -> Result<(), Errno> {
-        let (index, request) = (slot.index(), slot.request_part(len));
+        let index = slot.index();
         let flight = self.flying.get_mut(usize::from(index));
         let flight = flight.filter(|f| f.is_none()).ok_or(Errno::EIO)?;
         // SAFETY: (1) the parts in the slot are its own, whose memory is never
         // unmapped, and the slot stays in `flying`, inaccessible, until `completed` has
         // got its number from the queue; (2) the parts elsewhere are lent by the
-        // kernel, which nothing here refers to, and whose loan ends when the request is
-        // answered, which is after that.
+        // kernel, which nothing here refers to, and whose loan ends when the request, or
+        // the write that it is part of, is answered, which is after that.
         let submitted = unsafe { self.queue.submit(index, request, reply) };
         submitted.map_err(|_| Errno::EIO)?;
         *flight = Some(Flight {

@@ -4,6 +4,7 @@ use ninep::consts::WRITE_HEAD;
 use ninep::{Request, Shape};
 use rt::{Errno, Failure, Named, Port, stats};
 use serving::{Buffers, Came, Event, Link, TOGETHER};
+use snapfs::LentBytes;
 use virtio9p::{Completion, Device, MSIZE, SLOTS, Slot};
 
 const _: () = assert!(TOGETHER < SLOTS, "one slot held, another waited for");
@@ -121,6 +122,22 @@ impl Link for Virtio {
         let (tag, len) = encode(&mut slot, request, 0, tag)?;
         let mut device = self.device.borrow_mut();
         device.submit_lent((slot, tag, len), lent, count as usize)?;
+        self.unkicked.set(true);
+        Ok(())
+    }
+
+    #[inline]
+    fn send_from(
+        &self,
+        mut slot: Slot,
+        request: &Request<'_>,
+        data: LentBytes<'_>,
+        tag: impl FnOnce(usize) -> Result<u16, Errno>,
+    ) -> Result<(), Errno> {
+        let (tag, len) = encode(&mut slot, request, data.len(), tag)?;
+        let head = len - data.len();
+        let mut device = self.device.borrow_mut();
+        device.submit_from((slot, tag, head), data.parts())?;
         self.unkicked.set(true);
         Ok(())
     }

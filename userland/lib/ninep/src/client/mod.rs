@@ -372,6 +372,12 @@ impl<W, A, T> Client<W, A, T> {
         self.writes.begin()
     }
 
+    /// Returns true until the result of the write is known, or the server has said that
+    /// it has forgotten the write.
+    pub fn has_write(&self, wid: u64) -> bool {
+        self.writes.has(wid)
+    }
+
     /// Results of writes with a smaller number are not asked for again.
     pub fn oldest_write(&self) -> u64 {
         self.writes.oldest()

@@ -66,6 +66,11 @@ impl<W> Writes<W> {
         self.writes.iter_mut().find(|write| write.wid == wid)
     }
 
+    /// Returns true if it is not over.
+    pub fn has(&self, wid: u64) -> bool {
+        self.writes.iter().any(|write| write.wid == wid)
+    }
+
     /// Results of writes with a smaller number are not asked for again.
     pub fn oldest(&self) -> u64 {
         let wids = self.writes.iter().map(|write| write.wid);
