@@ -171,13 +171,15 @@ fn what_drivers_may_harms_nobody() {
 /// What was lent to a driver stays with its device when the driver ends.
 #[test]
 fn memory_lent_to_a_server_that_ends_is_not_used_again() {
-    let guest = Guest::new().option("drivers", "1");
-    let outcome = run(guest.command("suite loan.died"));
-    let console = &outcome.console;
-    assert_eq!(outcome.exit_code, Some(EXIT_HALT), "{console}");
-    let stays = "stay with the device of a server that ended";
-    assert!(console.contains(stays), "{console}");
-    assert!(console.contains("free frames"), "{console}");
+    for case in ["loan.died", "lent.died"] {
+        let guest = Guest::new().option("drivers", "1");
+        let outcome = run(guest.command(format!("suite {case}")));
+        let console = &outcome.console;
+        assert_eq!(outcome.exit_code, Some(EXIT_HALT), "{console}");
+        let stays = "stay with the device of a server that ended";
+        assert!(console.contains(stays), "{console}");
+        assert!(console.contains("free frames"), "{console}");
+    }
 }
 
 #[test]

@@ -20,10 +20,11 @@ use crate::tiny::{Fault, SEED, Tiny};
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::cell::RefCell;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use ninep::consts::{READ_HEAD, RREAD};
 use ninep::{Reply, Request};
-use rt::abi::{LOAN_MAX, Received};
+use rt::abi::{LOAN_MAX, Received, lent};
 use rt::{Call, Errno, File, Port, process, send, sys};
 
 /// Longest message of the kernel, and longest answer of a server.
@@ -139,6 +140,40 @@ impl Liar {
             came.then_some((received.len as usize, lent))
         };
         self.serve_from(channel, receive, hook)
+    }
+
+    /// The same with the data of writes left where the client has it: the hook is told
+    /// which parts of memory that is, as [`lent`] packs them. The request has a copy.
+    pub fn serve_data(
+        self,
+        channel: &File,
+        mut hook: impl FnMut(&mut Turn<'_>, &[u64]) -> Next,
+    ) -> u8 {
+        let Ok(port) = Port::new() else { return 2 };
+        if port.add(channel, 0).is_err() {
+            return 2;
+        }
+        let parts = RefCell::new(Vec::new());
+        let receive = |message: &mut [u8]| {
+            let mut loan = [0; LOAN_MAX];
+            let (received, count) = port.receive_with_loans(message, u64::MAX, &mut loan).ok()?;
+            let mut len = received.len as usize;
+            parts.borrow_mut().clear();
+            match received.kind {
+                Received::MESSAGE => Some((len, count)),
+                Received::LENT => {
+                    for part in &loan[..count] {
+                        let (at, part_len) = lent::part(*part);
+                        let to = &mut message[len..len + part_len];
+                        len += rt::read_lent(channel.fd().into(), to, at).ok()?;
+                    }
+                    parts.borrow_mut().extend_from_slice(&loan[..count]);
+                    Some((len, count))
+                }
+                _ => None,
+            }
+        };
+        self.serve_from(channel, receive, |turn, _| hook(turn, &parts.borrow()))
     }
 
     /// Serves until the other end is closed or the hook says so; the status of

@@ -19,6 +19,7 @@ mod inside;
 mod kernel;
 mod large;
 mod larger;
+mod lent;
 mod lies;
 mod limits;
 mod links;
@@ -163,6 +164,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         server::CASES,
         lies::CASES,
         loan::CASES,
+        lent::CASES,
         lost::CASES,
         lying::CASES,
         between::CASES,
