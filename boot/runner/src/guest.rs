@@ -8,7 +8,7 @@ use crate::failure::{Failure, say, status};
 use crate::gdb::Gdb;
 use crate::guests::{self, Guests, Profile};
 use crate::judge::{self, EXIT_HALT, Report};
-use crate::qemu::{Accel, Machine, Time};
+use crate::qemu::{Accel, Firmware, Machine, Time};
 use crate::session::{End, Input, Record, Session};
 use crate::share::Lock;
 use crate::swap::{Place, Swap};
@@ -52,6 +52,7 @@ pub struct Guest {
     swap: Swap,
     profile: Profile,
     memory: String,
+    firmware: Firmware,
     accel: Accel,
     time: Time,
     options: BTreeMap<String, String>,
@@ -82,6 +83,7 @@ impl Guest {
             swap: Swap::None,
             profile: Profile::Quick,
             memory: MEMORY.into(),
+            firmware: Firmware::Small,
             accel: Accel::Tcg,
             time: Time::Host,
             options: BTreeMap::from([("log".into(), "warn".into())]),
@@ -126,6 +128,12 @@ impl Guest {
     /// Memory: `64M`, `1.5G`; see [`memory::mebibytes`].
     pub fn mem(mut self, memory: impl Into<String>) -> Guest {
         self.memory = memory.into();
+        self
+    }
+
+    /// What starts its loader.
+    pub fn firmware(mut self, firmware: Firmware) -> Guest {
+        self.firmware = firmware;
         self
     }
 
@@ -277,6 +285,7 @@ impl Guest {
         let machine = Machine {
             loader: guests.loader,
             memory: memory::mebibytes(&self.memory)?,
+            firmware: self.firmware,
             accel: self.accel.usable(),
             time: self.time,
             share: self.share.clone(),

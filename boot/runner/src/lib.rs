@@ -36,6 +36,6 @@ pub mod terminal;
 pub use command::Verbosity;
 pub use failure::Failure;
 pub use guest::{Debugger, Guest, Outcome};
-pub use qemu::Accel;
+pub use qemu::{Accel, Firmware};
 pub use session::{End, Input};
 pub use swap::Swap;

@@ -41,3 +41,16 @@ fn a_profile_agrees_with_the_guests_own_counters_and_names_what_runs() {
     }
     assert_eq!(profiled.of(false, "[unknown]"), 0, "{profiled}");
 }
+
+#[test]
+fn a_boot_takes_few_instructions_beside_the_firmwares() {
+    let share = scratch();
+    let guest = guest(share.path()).mem("2G").command("true");
+    let how = (Profile::Quick, Part::All, Verbosity::Normal);
+    let (outcome, profiled) = profile::run(guest, how, &[], |guest| guest.run()).unwrap();
+    assert_eq!(outcome.status().unwrap(), 0, "{}", outcome.console);
+    let firmware = profiled.of(false, "[unknown]");
+    let rest = profiled.total() - firmware;
+    assert!(rest < 10_000_000, "{rest}\n{profiled}");
+    assert!(rest > 1_000_000, "{rest}\n{profiled}");
+}

@@ -1,9 +1,9 @@
-//! Requests that the runner refuses before it starts anything.
+//! What the runner refuses before it starts anything, and the firmwares that it can start.
 
-use dormouse_qemu_tests::scratch;
+use dormouse_qemu_tests::{guest, run, scratch};
 use runner::failure::status;
 use runner::share::Lock;
-use runner::{Accel, Guest};
+use runner::{Accel, Firmware, Guest, Swap};
 use std::time::Duration;
 
 #[track_caller]
@@ -57,4 +57,19 @@ fn bad_arguments_are_named() {
         Guest::new().accel(Accel::Kvm).icount(true),
         "instructions can be counted under TCG only",
     );
+}
+
+#[test]
+fn either_firmware_starts_a_guest_of_any_size_with_its_devices() {
+    for firmware in [Firmware::Small, Firmware::Usual] {
+        for memory in ["32M", "3G", "6G"] {
+            let share = scratch();
+            let guest = guest(share.path()).mem(memory).firmware(firmware);
+            let guest = guest.swap(Swap::Size(64 << 20));
+            let command = "echo text > /n/host/file; cat /n/host/file; ps | grep -c swapfs";
+            let (console, status) = run(share.path(), &guest.command(command));
+            let expected = ("text\n1\n", 0);
+            assert_eq!((&*console, status), expected, "{firmware:?} {memory}");
+        }
+    }
 }

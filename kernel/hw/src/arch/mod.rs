@@ -11,6 +11,7 @@ mod descriptors;
 mod entry;
 pub(crate) mod fpu;
 mod frame;
+mod hpet;
 pub mod interrupts;
 mod program;
 pub mod random;

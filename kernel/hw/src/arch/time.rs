@@ -1,7 +1,7 @@
 //! The time stamp counter, and how fast it runs.
 //!
-//! Calibrated once against the PC's interval timer, whose frequency is fixed.
-//! Under `-icount` the counter counts guest instructions.
+//! Calibrated once against the HPET, or where there is none, against the PC's interval
+//! timer, whose frequency is fixed. Under `-icount` the counter counts guest instructions.
 
 use core::arch::asm;
 use core::arch::x86_64::_rdtsc;
@@ -9,10 +9,16 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use x86_64::instructions::port::Port;
 
+use super::hpet;
+
 /// Counts per second of the interval timer.
 const PIT_HZ: u64 = 1_193_182;
-/// Enough for four digits, short enough for 16 bits of counter.
-const PIT_TICKS_WANTED: u16 = 6000;
+/// Longest calibration, in parts of a second: short enough for 16 bits of the interval
+/// timer, and enough for four digits of it.
+const SHORTEST: u64 = 200;
+/// A calibration against the HPET ends when it took so many times what its readings took:
+/// at once where reading takes no time (`-icount`).
+const PRECISION: u64 = 2000;
 /// Channel 2, both bytes, mode 0 (interrupt on terminal count), binary.
 const PIT_CHANNEL_2_ONCE: u8 = 0xb0;
 /// Freeze channel 2's count for reading.
@@ -56,28 +62,79 @@ pub(super) fn apic_per_second() -> u64 {
     APIC_PER_SECOND.load(Relaxed)
 }
 
+/// A clock whose rate is known.
+struct Reference {
+    per_second: u64,
+    /// The counts that it has before it begins again, less one.
+    mask: u64,
+    /// Counts up.
+    now: fn() -> u64,
+    /// How exact it is at once; 0: it must run as long as it may.
+    precision: u64,
+}
+
+impl Reference {
+    fn start() -> Reference {
+        match hpet::start() {
+            Some(per_second) => Reference {
+                per_second,
+                mask: u64::from(u32::MAX),
+                now: hpet::count,
+                precision: PRECISION,
+            },
+            None => {
+                pit_start();
+                Reference {
+                    per_second: PIT_HZ,
+                    mask: u64::from(u16::MAX),
+                    now: || u64::from(u16::MAX - pit_read()),
+                    precision: 0,
+                }
+            }
+        }
+    }
+
+    /// Counts between two samples.
+    fn between(&self, first: &Sample, last: &Sample) -> u64 {
+        last.reference.wrapping_sub(first.reference) & self.mask
+    }
+
+    /// Returns true if the rates are known well enough.
+    fn is_exact(&self, first: &Sample, last: &Sample) -> bool {
+        let unsure = first.took + last.took;
+        let short = self.precision > 0 && last.tsc - first.tsc >= self.precision * unsure;
+        let elapsed = self.between(first, last);
+        (short && elapsed >= self.precision) || elapsed >= self.per_second / SHORTEST
+    }
+}
+
 /// The three clocks at one moment.
 struct Sample {
     tsc: u64,
     apic: u32,
-    pit: u16,
+    reference: u64,
+    /// Ticks that the reading took.
+    took: u64,
 }
 
 /// Finds out the rates; takes a few milliseconds. `apic_count` is the APIC
 /// timer's count-down.
 pub(super) fn calibrate(apic_count: fn() -> u32) {
     START.store(ticks(), Relaxed);
-    pit_start();
-    let first = sample(apic_count);
-    let (last, elapsed) = loop {
+    let reference = Reference::start();
+    let first = sample(&reference, apic_count);
+    let last = loop {
         spin_a_while();
-        let last = sample(apic_count);
-        let elapsed = first.pit.wrapping_sub(last.pit);
-        if elapsed >= PIT_TICKS_WANTED {
-            break (last, u64::from(elapsed));
+        let last = sample(&reference, apic_count);
+        if reference.is_exact(&first, &last) {
+            break last;
         }
     };
-    let per_second = |counts: u64| counts * PIT_HZ / elapsed;
+    let elapsed = reference.between(&first, &last);
+    let per_second = |counts: u64| {
+        let counts = u128::from(counts) * u128::from(reference.per_second);
+        (counts / u128::from(elapsed.max(1))) as u64
+    };
     let tsc_hz = per_second(last.tsc - first.tsc).max(1);
     PER_SECOND.store(tsc_hz, Relaxed);
     NS_PER_TICK.store((NS_PER_SECOND << 32) / tsc_hz, Relaxed);
@@ -89,19 +146,24 @@ pub(super) fn calibrate(apic_count: fn() -> u32) {
 
 /// The quickest of a few attempts: on a busy host one may be interrupted
 /// between its readings.
-fn sample(apic_count: fn() -> u32) -> Sample {
-    let mut best: Option<(u64, Sample)> = None;
+fn sample(reference: &Reference, apic_count: fn() -> u32) -> Sample {
+    let mut best: Option<Sample> = None;
     for _ in 0..4 {
         let tsc = ticks();
-        let pit = pit_read();
+        let reference = (reference.now)();
         let apic = apic_count();
         let took = ticks() - tsc;
-        if best.as_ref().is_none_or(|(least, _)| took < *least) {
-            best = Some((took, Sample { tsc, apic, pit }));
+        if best.as_ref().is_none_or(|least| took < least.took) {
+            best = Some(Sample {
+                tsc,
+                apic,
+                reference,
+                took,
+            });
         }
     }
     match best {
-        Some((_, sample)) => sample,
+        Some(sample) => sample,
         None => unreachable!("the loop ran"),
     }
 }
@@ -109,7 +171,7 @@ fn sample(apic_count: fn() -> u32) -> Sample {
 /// Instructions without I/O, which is slow to emulate.
 fn spin_a_while() {
     // SAFETY: counts a register down.
-    unsafe { asm!("2: dec {0:e}", "jnz 2b", inout(reg) 100_000_u32 => _, options(nomem, nostack)) };
+    unsafe { asm!("2: dec {0:e}", "jnz 2b", inout(reg) 10_000_u32 => _, options(nomem, nostack)) };
 }
 
 /// Lets channel 2 count down from 65535 once (mode 0), speaker off.

@@ -344,19 +344,11 @@ pub(super) fn init() {
     let (Some(table), Some(region)) = (table, region) else {
         panic!("no memory for the kernel's heap");
     };
-    let none = Slab {
-        free: FULL,
-        used: 0,
-        next: NONE,
-        previous: NONE,
-    };
-    // SAFETY: held for ever, mapped, used for nothing else; every entry is
-    // written before it is read.
-    let pages = unsafe {
-        let first = physical(table.pa()).cast::<Slab>();
-        (0..frames).for_each(|at| first.add(at).write(none));
-        core::slice::from_raw_parts_mut(first, frames)
-    };
+    // SAFETY: held for ever, mapped, used for nothing else, and numbers whatever its bytes
+    // are. `refill` and `link` write the record of a frame when it becomes a slab; before
+    // that it means nothing, and thousands of them need not be written at each boot.
+    let pages =
+        unsafe { core::slice::from_raw_parts_mut(physical(table.pa()).cast::<Slab>(), frames) };
     HEAP.slabs.lock().pages = pages;
     HEAP.set_up_at
         .store(physical(region.pa()) as usize, Relaxed);

@@ -512,7 +512,10 @@ pub(super) fn init(regions: &[MemoryRegion]) {
     );
     // SAFETY: usable memory that was not handed out yet, mapped permanently,
     // aligned to a page.
-    unsafe { words::init(physical(Frame(largest.start).pa()).cast(), limit) };
+    unsafe {
+        let words = physical(Frame(largest.start).pa()).cast();
+        words::init(words, limit, fresh..largest.end);
+    }
     // SAFETY: the frames after those, under the same conditions; every entry is
     // written before it is read.
     let owners = unsafe {
@@ -523,7 +526,6 @@ pub(super) fn init(regions: &[MemoryRegion]) {
     let mut table = TABLE.lock();
     table.owners = owners;
     (table.fresh, table.fresh_end) = (fresh, largest.end);
-    (fresh..largest.end).for_each(|frame| words::set(Frame(frame), words::FRESH));
     table.free = largest.end - fresh;
     Table::keep(u64::from(largest.start)..u64::from(fresh));
     for region in regions {

@@ -6,6 +6,7 @@
 //! and page tables, and a frame could become such memory while a program can still
 //! store to it.
 
+use core::ops::Range;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use vm::{Frame, OwnerWord};
@@ -28,9 +29,11 @@ const FREE: u64 = 10 << TAG;
 /// Never handed out: the kernel, the bundle, the loader's page tables.
 pub(super) const KEPT: u64 = 11 << TAG;
 /// Never used yet.
-pub(super) const FRESH: u64 = 0;
+const FRESH: u64 = 0;
 /// Not memory.
 const ABSENT: u64 = u64::MAX;
+/// `init` writes both byte by byte.
+const _: () = assert!(FRESH == 0 && ABSENT == u64::MAX);
 
 const ONE_HOLDER: u64 = 1;
 const HOLDERS: u64 = (1 << 30) - 1;
@@ -60,16 +63,21 @@ pub(super) fn limit() -> u32 {
 /// The words that a frame has here: its state, and its owners ([`super::owners`]).
 pub(super) const WORDS_PER_FRAME: usize = 2;
 
-/// Starts with `limit` frames that are absent and have no owners.
+/// Starts with `limit` frames that have no owners: those of `fresh` were never used, the
+/// others are absent.
 ///
 /// # Safety
 /// `words` is memory for [`WORDS_PER_FRAME`] times that many words, without any
 /// other use, permanently. Called once.
-pub(super) unsafe fn init(words: *mut AtomicU64, limit: u32) {
+pub(super) unsafe fn init(words: *mut AtomicU64, limit: u32, fresh: Range<u32>) {
     let limit_words = limit as usize;
+    let end = fresh.end.min(limit) as usize;
+    let start = (fresh.start as usize).min(end);
     // SAFETY: the caller's condition.
     unsafe {
-        core::ptr::write_bytes(words, 0xff, limit_words);
+        core::ptr::write_bytes(words, 0xff, start);
+        core::ptr::write_bytes(words.add(start), 0, end - start);
+        core::ptr::write_bytes(words.add(end), 0xff, limit_words - end);
         core::ptr::write_bytes(words.add(limit_words), 0, limit_words);
     }
     WORDS.store(words, Relaxed);

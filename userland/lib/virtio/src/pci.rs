@@ -3,7 +3,7 @@ use crate::memory::{Memory, Window, map, window};
 use rt::{Errno, Failure, Named};
 use virtio_drivers::transport::DeviceType;
 use virtio_drivers::transport::pci::bus::{
-    Command, ConfigurationAccess, DeviceFunction, PCI_CAP_ID_VNDR, PciRoot,
+    BarInfo, Command, ConfigurationAccess, DeviceFunction, MemoryBarType, PCI_CAP_ID_VNDR, PciRoot,
 };
 use virtio_drivers::transport::pci::{PciTransport, VIRTIO_PCI_CAP_COMMON_CFG, virtio_device_type};
 
@@ -11,6 +11,14 @@ use virtio_drivers::transport::pci::{PciTransport, VIRTIO_PCI_CAP_COMMON_CFG, vi
 const ECAM: u64 = 0xb000_0000;
 /// Bytes for bus 0 alone, where QEMU puts devices by default.
 const ECAM_LEN: usize = 1 << 20;
+
+/// BARs of a function.
+const BARS: u8 = 6;
+/// Where q35 has no memory, whatever the machine's size: BARs may be here. Each device of
+/// bus 0 has a part of its own, because drivers do not know of each other.
+const BAR_SPACE: u64 = 0xc000_0000;
+const DEVICE_SPACE: u64 = 1 << 20;
+const BAR_SPACING: u64 = DEVICE_SPACE / 8;
 
 /// PCI capability: MSI-X.
 const MSIX: u8 = 0x11;
@@ -116,6 +124,7 @@ impl Bus<'_> {
     /// Enables the device, unless another one is wanted.
     fn start(&mut self, wanted: &Wanted<'_>, data: u64) -> Result<Option<Found>, Failure> {
         let command = Command::MEMORY_SPACE | Command::BUS_MASTER | Command::INTERRUPT_DISABLE;
+        self.place_bars();
         self.root.set_command(self.function, command);
         let common = self.common_config()?;
         let transport = PciTransport::new::<Memory, _>(&mut self.root, self.function)
@@ -127,6 +136,38 @@ impl Bus<'_> {
         }
         self.enable_msix(data)?;
         Ok(Some(Found { transport, common }))
+    }
+
+    /// Gives each BAR an address that the firmware has left without one: small firmwares
+    /// do not.
+    fn place_bars(&mut self) {
+        let mut index = 0;
+        while index < BARS {
+            let info = self.root.bar_info(self.function, index).ok().flatten();
+            let place = BAR_SPACE
+                + u64::from(self.function.device) * DEVICE_SPACE
+                + u64::from(index) * BAR_SPACING;
+            match info {
+                Some(BarInfo::Memory {
+                    address_type: MemoryBarType::Width64,
+                    address,
+                    size,
+                    ..
+                }) => {
+                    if address == 0 && size <= BAR_SPACING {
+                        self.root.set_bar_64(self.function, index, place);
+                    }
+                    index += 1;
+                }
+                Some(BarInfo::Memory { address, size, .. })
+                    if address == 0 && size <= BAR_SPACING =>
+                {
+                    self.root.set_bar_32(self.function, index, place as u32);
+                }
+                _ => {}
+            }
+            index += 1;
+        }
     }
 
     /// A window on `len` bytes at `offset` of a BAR; maps the BAR as a whole.
