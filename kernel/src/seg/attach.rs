@@ -1,5 +1,6 @@
 //! Creating, removing and emptying segments, and the effect of fork on each
 //! kind.
+use super::dma;
 use super::host::Operation;
 use super::shared::Shared;
 use super::view::View;
@@ -46,6 +47,10 @@ pub fn attach(space: &SpaceLock, wish: &Wish) -> Result<u64, Errno> {
         (SegmentKind::Snapshot, _) => return Err(Errno::EINVAL),
         (_, _) => (false, Hint::None),
     };
+    if wish.kind == SegmentKind::Dma {
+        let registers = dma::registers(&space.lock());
+        dma::reset(&registers);
+    }
     let mut space = space.lock();
     let va = match wish.va {
         0 => choose(&space, pages * PAGE)?,
@@ -130,15 +135,18 @@ pub fn detach(space: &SpaceLock, va: u64) -> Result<(), Errno> {
             | SegmentKind::Dma => segment.id,
         }
     };
-    remove(space, id);
+    if let Some(content) = remove(space, id) {
+        let_go(content);
+    }
     Ok(())
 }
 
-/// Removes a segment and gives back all it holds. Others may run meanwhile.
-pub fn remove(space: &SpaceLock, id: u64) {
-    let is_virtual = match space.lock().by_id(id) {
-        Some((_, segment)) => matches!(segment.content, Content::Virtual(_)),
-        None => return,
+/// Removes a segment; its content, to be given to [`let_go`]. Others may run meanwhile.
+pub(super) fn remove(space: &SpaceLock, id: u64) -> Option<Content> {
+    let is_virtual = {
+        let mut space = space.lock();
+        let (_, segment) = space.by_id(id)?;
+        matches!(segment.content, Content::Virtual(_))
     };
     if is_virtual {
         vm::destroy(&mut Operation::new(space, id));
@@ -146,8 +154,12 @@ pub fn remove(space: &SpaceLock, id: u64) {
         unmap(space, id);
     }
     let removed = space.lock().take(id);
-    let Some(removed) = removed else { return };
-    match removed.content {
+    removed.map(|removed| removed.content)
+}
+
+/// Gives back what a segment held that is in no table any more.
+pub(super) fn let_go(content: Content) {
+    match content {
         Content::Virtual(_) | Content::Device(_) | Content::Dma(_) => {}
         Content::Shared(shared) => shared.let_go(),
     }

@@ -8,6 +8,7 @@
 //! crate `vm`.
 pub mod attach;
 pub mod audit;
+mod dma;
 pub mod fault;
 pub mod host;
 pub mod info;
@@ -415,12 +416,15 @@ pub fn snapshot_range(space: &SpaceLock, va: u64, len: u64) -> Option<(u64, u64)
     (segment.kind == SegmentKind::Snapshot && inside).then_some((segment.id, va - segment.base))
 }
 
-/// Removes every segment of a space.
+/// Removes every segment of a space. The devices of its process may still be at work.
 pub fn clear(space: &SpaceLock) {
+    let registers = dma::registers(&space.lock());
     for index in 0..NSEG {
         let id = space.lock().table[index].as_ref().map(|s| s.id);
-        if let Some(id) = id {
-            attach::remove(space, id);
+        match id.and_then(|id| attach::remove(space, id)) {
+            Some(Content::Dma(run)) => dma::keep(run, &registers),
+            Some(content) => attach::let_go(content),
+            None => {}
         }
     }
 }

@@ -2,12 +2,16 @@
 //! read nor change it. Needs the boot option `drivers=1`.
 
 use super::Case;
-use crate::check::{PG, Verdict, fails, same};
+use crate::check::{PG, Verdict, Why, fails, same};
 use alloc::format;
 use rt::abi::mode;
-use rt::{Errno, File, Segment};
+use rt::stats::Counters;
+use rt::{Errno, File, Segment, Stat64, process};
 
-pub const CASES: &[Case] = &[Case::driver("drivers.memory", memory)];
+pub const CASES: &[Case] = &[
+    Case::driver("drivers.memory", memory),
+    Case::driver("drivers.dma", dma),
+];
 
 /// The registers of the I/O APIC. The first selects one and has no effect of its own.
 const IOAPIC: u64 = 0xfec0_0000;
@@ -59,4 +63,36 @@ fn refused(when: &str, device: &mut Segment) -> Verdict {
     // The message is still there.
     let mut message = [0; LEN];
     same(when, theirs.read(&mut message)?, LEN)
+}
+
+/// Pages of memory for a device.
+const PAGES: usize = 500;
+
+fn free_frames() -> Result<usize, Why> {
+    Ok(Counters::now()?.get(Stat64::FramesFree) as usize)
+}
+
+/// What a driver had attached for its device when it ended is nobody's until another
+/// driver of that device attaches memory, and so has reset it.
+fn dma() -> Verdict {
+    let free = free_frames()?;
+    let driver = process::spawn(|| {
+        let device = Segment::attach_with("device", PG, 0, IOAPIC);
+        let memory = Segment::attach("dma", PAGES * PG);
+        core::mem::forget(device);
+        u8::from(memory.map(core::mem::forget).is_err())
+    })?;
+    same("the driver", process::wait_for(driver)?.status(), 0)?;
+    let left = free_frames()?;
+    ensure!(left + PAGES <= free, "{left} of {free} frames are free");
+    // Another program's memory, and that of a driver without those registers.
+    drop(Segment::attach("dma", PG)?);
+    let left = free_frames()?;
+    ensure!(left + PAGES <= free, "{left} of {free} frames are free");
+    let device = Segment::attach_with("device", PG, 0, IOAPIC)?;
+    drop(Segment::attach("dma", PG)?);
+    drop(device);
+    let left = free_frames()?;
+    ensure!(left + PAGES > free, "{left} of {free} frames are free");
+    Ok(())
 }

@@ -2,7 +2,7 @@
 //! from the front and never given back, and register windows.
 //!
 //! The queue allocates through functions without a `self`, so the address of
-//! the segment must be global. [`attach`] writes it once; afterwards it is only
+//! the segment must be global. `attach` writes it once; afterwards it is only
 //! read.
 use core::marker::PhantomData;
 use core::ptr::NonNull;
@@ -23,7 +23,7 @@ static DELTA: AtomicU64 = AtomicU64::new(0);
 ///
 /// # Errors
 /// `EBUSY` on a second call, otherwise the kernel's.
-pub fn attach(len: usize) -> Result<(), Errno> {
+pub(crate) fn attach(len: usize) -> Result<(), Errno> {
     if START.load(Relaxed) != 0 {
         return Err(Errno::EBUSY);
     }

@@ -1,11 +1,11 @@
 //! Finds a device on the PCI bus and routes its interrupts to this process.
 use crate::memory::{Memory, Window, map, window};
 use rt::{Errno, Failure, Named};
-use virtio_drivers::transport::DeviceType;
 use virtio_drivers::transport::pci::bus::{
     BarInfo, Command, ConfigurationAccess, DeviceFunction, MemoryBarType, PCI_CAP_ID_VNDR, PciRoot,
 };
 use virtio_drivers::transport::pci::{PciTransport, VIRTIO_PCI_CAP_COMMON_CFG, virtio_device_type};
+use virtio_drivers::transport::{DeviceStatus, DeviceType, Transport};
 
 /// Where q35 has the configuration space of all PCI functions (ECAM).
 const ECAM: u64 = 0xb000_0000;
@@ -222,6 +222,20 @@ impl Bus<'_> {
 }
 
 impl Found {
+    /// Resets the device, then attaches `len` bytes of memory for it. The kernel takes
+    /// that as word that the device writes no more to the memory of a driver before.
+    ///
+    /// # Errors
+    /// Those of attaching a `dma` segment; `EBUSY` on a second call.
+    pub fn attach_memory(&mut self, len: usize) -> Result<(), Errno> {
+        self.transport.set_status(DeviceStatus::empty());
+        // It has finished when it says so (virtio 1.2, 4.1.4.3.2).
+        while !self.transport.get_status().is_empty() {
+            core::hint::spin_loop();
+        }
+        crate::memory::attach(len)
+    }
+
     /// Makes a queue interrupt with vector 0. Call it after the reset that
     /// begins initialisation and before the device is started.
     ///

@@ -5,7 +5,6 @@ use core::iter::once;
 use ninep::consts::READ_HEAD;
 use rt::abi::{LOAN_MAX, PAGE};
 use rt::{Errno, Failure, Named, Port};
-use virtio::memory;
 use virtio::pci::{self, Wanted};
 use virtio::queue::{self, Part, Used};
 use virtio_drivers::device::common::Feature;
@@ -61,7 +60,6 @@ impl Device {
     /// # Errors
     /// No such device, a missing feature, or out of memory.
     pub fn open(tag: &str, port: &Port, key: u64) -> Result<Device, Failure> {
-        memory::attach(Queue::LEN + POOL_LEN).about("dma memory")?;
         let data = port
             .add_interrupt(key, rt::abi::IRQ_MSI)
             .about("interrupt")?;
@@ -72,6 +70,8 @@ impl Device {
         };
         let missing = || Failure::new(format_args!("no virtio-9p device with mount tag {tag}"));
         let mut found = pci::find(&wanted, data)?.ok_or_else(missing)?;
+        let memory = found.attach_memory(Queue::LEN + POOL_LEN);
+        memory.about("dma memory")?;
         let wanted = Feature::VERSION_1 | Feature::RING_INDIRECT_DESC;
         let features = found.transport.begin_init(wanted | Feature::RING_EVENT_IDX);
         if !features.contains(wanted) {

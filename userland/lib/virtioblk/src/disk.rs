@@ -8,7 +8,7 @@ use bitflags::bitflags;
 use core::ops::Range;
 use core::sync::atomic::{Ordering, fence};
 use rt::{Errno, Failure, Named, Port};
-use virtio::memory::{self, Memory};
+use virtio::memory::Memory;
 use virtio::pci::{self, Wanted};
 use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::pci::PciTransport;
@@ -194,7 +194,7 @@ impl<K> Disk<K> {
         let Some(mut found) = pci::find(&wanted, data)? else {
             return Ok(None);
         };
-        memory::attach(OWN_LEN + room).about("dma memory")?;
+        found.attach_memory(OWN_LEN + room).about("dma memory")?;
         let features = found
             .transport
             .begin_init(Feature::VERSION_1 | Feature::RING_EVENT_IDX | Feature::DISCARD);
