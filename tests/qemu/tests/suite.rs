@@ -91,9 +91,10 @@ fn cases_with_swap_pass_eager() {
 }
 
 /// A sample for a guest in which every page that can leave memory leaves at once:
-/// instructions and calls that need several pages, and the state of the processor.
+/// instructions and calls that need several pages, the state of the processor, page
+/// states, shared frames, what deferral saves.
 const PRESSED: &str = "evict.forked evict.straddling evict.copy evict.state evict.stack evict.call \
-    registers.*";
+    registers.* swap.* snapshot.* sharing.* cost.*";
 
 /// A guest with little memory in which every page that can leave it leaves at once.
 fn pressed(cases: &str) -> Guest {

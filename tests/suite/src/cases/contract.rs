@@ -300,36 +300,39 @@ enum Buffer {
     Asleep,
 }
 
-/// All-A and all-B over 1 MiB: each read sees one of them.
+/// All-A and all-B over 1 MiB, or what the server commits at once: each read sees one of
+/// them.
 fn one_moment(buffer: Buffer) -> Verdict {
-    const SIZE: usize = 1 << 20;
+    let frames = Counters::now()?.get(Stat64::FramesTotal) as usize;
+    // What the server commits at once is a 64th of memory.
+    let size = (frames / 64 * PG).min(1 << 20);
     let scratch = Scratch::empty("one-moment")?;
-    scratch.file.write_all_at(&vec![b'A'; SIZE], 0)?;
+    scratch.file.write_all_at(&vec![b'A'; size], 0)?;
     let writer = process::spawn(|| {
         let write = || {
             let file = scratch.again()?;
-            let (mut plain, mut segment) = (vec![0; SIZE], snapshot(SIZE / PG)?);
+            let (mut plain, mut segment) = (vec![0; size], snapshot(size / PG)?);
             for round in 0..40 {
                 let bytes = match buffer {
                     Buffer::Plain => &mut plain[..],
                     Buffer::Asleep => segment.bytes_mut(),
                 };
                 bytes.fill(if round % 2 == 0 { b'B' } else { b'A' });
-                same("bytes written", file.write_at(bytes, 0)?, SIZE)?;
+                same("bytes written", file.write_at(bytes, 0)?, size)?;
             }
             Ok::<(), Why>(())
         };
         u8::from(write().is_err())
     })?;
-    let (mut plain, mut segment) = (vec![0; SIZE], snapshot(SIZE / PG)?);
+    let (mut plain, mut segment) = (vec![0; size], snapshot(size / PG)?);
     for round in 0..30 {
         let bytes = match buffer {
             Buffer::Plain => &mut plain[..],
             Buffer::Asleep => segment.bytes_mut(),
         };
-        same("bytes read", scratch.file.read_at(bytes, 0)?, SIZE)?;
+        same("bytes read", scratch.file.read_at(bytes, 0)?, size)?;
         // From the end, so that the writer gets in between.
-        let mixed = (0..SIZE)
+        let mixed = (0..size)
             .rev()
             .step_by(997)
             .find(|at| bytes[*at] != bytes[0]);

@@ -263,7 +263,9 @@ fn told() -> Verdict {
     core::hint::black_box(asleep.bytes()[5 * PG]);
     asleep.bytes_mut()[50 * PG] = 1;
     let now = info(&asleep)?;
-    same("all pages", now.asleep + now.clean + now.dirty, all)?;
+    let in_swap = now.backed + now.swapped;
+    same("pages", now.asleep + now.clean + now.dirty + in_swap, all)?;
+    counts("pages in swap", in_swap, 0)?;
     let eager = Counters::now()?.get(Stat64::Eager) != 0;
     counts(
         "one is changed",

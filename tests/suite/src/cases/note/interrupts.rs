@@ -2,7 +2,9 @@
 
 use super::{HAD, child, count, passed};
 use crate::cases::{random::Random, server};
-use crate::check::{PG, Scratch, Verdict, at_rest, equal, fails, patterned, same, snapshot};
+use crate::check::{
+    PG, Scratch, Verdict, at_rest, equal, fails, patterned, pressed, same, snapshot,
+};
 use crate::tiny::{Fault, Tiny};
 use core::sync::atomic::Ordering::Relaxed;
 use rt::note;
@@ -130,6 +132,9 @@ fn again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
 /// the right content: an interrupted call has happened or can be repeated.
 pub(super) fn files() -> Verdict {
     const PAGES: usize = 8;
+    // Under pressure a round waits for swap some twenty times, and each note begins a wait
+    // anew.
+    let rounds = if pressed()? { 15 } else { 150 };
     let scratch = Scratch::patterned("rained-on", 1, PAGES * PG)?;
     let mut model = patterned(1, 0, PAGES * PG);
     let mut segment = snapshot(PAGES)?;
@@ -148,7 +153,7 @@ pub(super) fn files() -> Verdict {
         0
     })?;
     let mut done = || -> Verdict {
-        for round in 0..150u64 {
+        for round in 0..rounds {
             let at = random.below(PAGES * PG - 100);
             let len = 1 + random.below((PAGES * PG - at).min(3 * PG));
             let fresh = patterned(round as u8, at as u64, len);
