@@ -220,8 +220,8 @@ pub const LIST: &[Mutation] = &[
         from: "copy_in(h, got.clone(), Origin::Snap(snap), off, iounit)",
         to: "copy_in(h, got.clone(), Origin::Live(file), off, iounit)",
         package: "model-tests",
-        target: "random",
-        test: "over_copies_things_happen_in_the_middle_of_others",
+        target: "rules",
+        test: "all_bytes_of_an_eager_read_are_of_one_moment",
         cases: "",
     },
     Mutation {

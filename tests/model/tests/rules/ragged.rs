@@ -19,6 +19,10 @@ fn content(seed: usize, len: usize) -> Vec<u8> {
 }
 
 fn world(files: &[Vec<u8>]) -> World<Real> {
+    world_with(files, CONFIG)
+}
+
+fn world_with(files: &[Vec<u8>], config: Config) -> World<Real> {
     let file = |content: &Vec<u8>| RealFile {
         server: 0,
         snapshots: true,
@@ -27,7 +31,7 @@ fn world(files: &[Vec<u8>]) -> World<Real> {
     };
     World::new(
         Real::new(&files.iter().map(file).collect::<Vec<_>>()),
-        CONFIG,
+        config,
     )
 }
 
@@ -406,6 +410,28 @@ fn a_write_ends_as_the_eager_one_whatever_others_did_before() {
                 holds(&mut w, 0, &buffer);
                 end(w);
             }
+        }
+    }
+}
+
+/// Eager reads take several messages, between which the file changes.
+#[test]
+fn all_bytes_of_an_eager_read_are_of_one_moment() {
+    let old = content(1, 8 * PAGE);
+    for point in [Point::AfterSnap, Point::Fetch, Point::Fill] {
+        for (at, n) in [(0, 8 * PAGE), (100, 5 * PAGE + 7)] {
+            let config = Config {
+                iounit: P,
+                ..CONFIG
+            };
+            let mut w = world_with(std::slice::from_ref(&old), config);
+            w.interrupt = Some((point, Box::new(|w| foreign(w, 0, 0, &content(2, 8 * PAGE)))));
+            let mut process = w.process(0);
+            process.eager = true;
+            let got = vm::read(&mut process, at, n as u64, 0, 0);
+            assert_eq!(got, Ok(n as u64));
+            assert!(w.interrupt.is_none(), "{point:?}: nothing happened");
+            holds(&mut w, at as usize, &old[..n]);
         }
     }
 }
