@@ -13,7 +13,7 @@ mod work;
 use crate::common::*;
 use abi::Errno;
 use lower::{Fault, Host, Manners};
-use ninep::consts::{NOFID, TCLUNK, TLINK, TMKDIR, TREMOVE, TRENAMEAT, TUNLINKAT, put};
+use ninep::consts::{NOFID, TCLUNK, TLINK, TMKDIR, TREMOVE, TRENAMEAT, TUNLINKAT, TWALK, put};
 use ninep::{PutKind, PutOp, PutOps, Ranges, Request, SetAttr};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -127,9 +127,11 @@ impl Storm {
                     if ends || random.next(one_in) > 0 {
                         return Fault::No;
                     }
-                    let names = [TRENAMEAT, TUNLINKAT, TLINK, TMKDIR].contains(&call.kind);
+                    let names = [TRENAMEAT, TUNLINKAT, TLINK, TMKDIR, TWALK];
+                    let names = names.contains(&call.kind);
                     match random.next(4) {
-                        // What a name stands for must be known afterwards.
+                        // What a name stands for must be known afterwards, and a walk
+                        // that fails makes no fid.
                         _ if names => Fault::Before(Errno::EIO),
                         0 => Fault::Before(Errno::EIO),
                         1 => Fault::After(Errno::EINTR),
