@@ -1,7 +1,7 @@
 //! The frames that the data of a reply goes to.
 //!
 //! Where nobody else has the frames, a driver that has received the request may have
-//! its device write to them (docs/decisions/0030-lent-frames.md). From then on they
+//! its device write to them (docs/decisions/0033-lent-frames.md). From then on they
 //! stay held until the server has answered, whatever becomes of the process that
 //! waits for them.
 use super::State;
