@@ -74,6 +74,12 @@ pub struct Event {
 }
 
 impl Event {
+    /// Returns true for a message that is more than its head.
+    #[inline]
+    pub fn has_body(&self) -> bool {
+        matches!(&self.what, What::Message(message) if message.whole_body().is_some())
+    }
+
     /// It has been received.
     pub fn done(self) {
         if let What::Message(message) = self.what {

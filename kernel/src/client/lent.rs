@@ -56,6 +56,9 @@ impl State {
     /// Lets go of the data of writes that are over.
     #[inline]
     pub(super) fn end_data(&mut self) {
+        if self.data.0.is_empty() {
+            return;
+        }
         let machine = &self.machine;
         self.data.0.retain(|(wid, _)| machine.has_write(*wid));
     }

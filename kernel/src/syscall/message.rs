@@ -108,11 +108,11 @@ impl Receipt {
         let (port, to) = (&*self.port, self.to);
         user::waiting(space, Access::Store, || {
             let mut event = port.receive(self.deadline)?;
-            let told = match self
-                .data
-                .then(|| self.lend_data(space, &mut event))
-                .flatten()
-            {
+            let lent = match self.data && event.has_body() {
+                true => self.lend_data(space, &mut event),
+                false => None,
+            };
+            let told = match lent {
                 Some(told) => told,
                 None => tell(space, &event, self.memory, to).and_then(|()| match self.loan {
                     0 => Ok(0),
@@ -130,6 +130,7 @@ impl Receipt {
 
     /// Lends the data of a message, whose head is copied to user memory with the names
     /// of the parts, without waiting; how many parts. `None`: it is copied like others.
+    #[inline(never)]
     fn lend_data(&self, space: &SpaceLock, event: &mut Event) -> Option<Result<u64, Stop>> {
         let What::Message(message) = &event.what else {
             return None;
