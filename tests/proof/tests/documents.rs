@@ -67,6 +67,29 @@ fn every_path_that_a_page_names_exists() {
     assert!(missing.is_empty(), "no such files: {missing:#?}");
 }
 
+/// The comments of the source send readers to pages.
+#[test]
+fn every_page_that_the_source_names_exists() {
+    let tracked = files(&root());
+    let mut missing = Vec::new();
+    let sources = tracked.iter().filter(|file| {
+        let kind = file.extension().and_then(|kind| kind.to_str());
+        matches!(kind, Some("rs" | "toml" | "sh"))
+    });
+    for source in sources {
+        let text = read(&root().join(source));
+        let pages = text.split("docs/").skip(1).filter_map(|rest| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+            let end = rest.find(|c| !plain(c)).unwrap_or(rest.len());
+            let page = rest[..end].trim_end_matches('.');
+            page.ends_with(".md").then(|| format!("docs/{page}"))
+        });
+        let gone = pages.filter(|page| !root().join(page).is_file());
+        missing.extend(gone.map(|page| format!("{}: {page}", source.display())));
+    }
+    assert!(missing.is_empty(), "no such pages: {missing:#?}");
+}
+
 #[test]
 fn every_link_of_a_page_leads_somewhere() {
     let mut missing = Vec::new();

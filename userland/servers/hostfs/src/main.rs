@@ -10,7 +10,7 @@
 //! ```
 //!
 //! The device writes the data of a page fault to the frame that waits for it, which
-//! the kernel lends (docs/decisions/0030-lent-frames.md). Other data stays in the
+//! the kernel lends (docs/decisions/0033-lent-frames.md). Other data stays in the
 //! device's memory from the moment the device wrote it until the kernel has copied it
 //! to where it is wanted.
 #![no_std]
