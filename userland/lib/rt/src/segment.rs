@@ -102,6 +102,14 @@ impl Segment {
         unsafe { sys::call1(Call::Physical, self.address + offset as u64) }
     }
 
+    /// Detaches a segment whose handle is gone, by its first address.
+    ///
+    /// # Safety
+    /// Nothing uses its memory any more.
+    pub unsafe fn detach(address: u64) {
+        drop(Segment { address, len: 0 });
+    }
+
     /// Keeps the segment attached until the process ends.
     pub fn leak(self) -> &'static mut [u8] {
         let mut kept = core::mem::ManuallyDrop::new(self);

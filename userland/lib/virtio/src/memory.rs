@@ -7,7 +7,7 @@
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use rt::{Errno, Segment};
+use rt::{Errno, Segment, process};
 use virtio_drivers::{BufferDirection, Hal, PAGE_SIZE, PhysAddr};
 
 /// Virtual address of the segment; 0 before it is attached.
@@ -32,10 +32,22 @@ pub(crate) fn attach(len: usize) -> Result<(), Errno> {
     DELTA.store(delta, Relaxed);
     LEN.store(segment.len(), Relaxed);
     START.store(segment.address() as usize, Relaxed);
-    // Never detached: the device may write to it as long as this process
+    // Detached at the end alone: the device may write to it as long as this process
     // exists.
     core::mem::forget(segment);
     Ok(())
+}
+
+/// Ends the process of a driver in good order. The caller has dropped its device, which
+/// resets it: so its memory can be given back, and the kernel need not keep it.
+pub fn end() -> ! {
+    let at = START.load(Relaxed);
+    if at != 0 {
+        // SAFETY: nothing uses the memory any more, because nothing of this process runs
+        // after the call but its end.
+        unsafe { Segment::detach(at as u64) };
+    }
+    process::exit_now(0, "")
 }
 
 /// Takes `len` bytes (whole pages) of zeroed DMA memory, never to be given

@@ -21,6 +21,7 @@ mod head;
 
 pub use buffer::{Buffer, Pool};
 pub use disk::{Completion, Direction, Disk, Done, Job, PAGES_MAX, Piece};
+pub use virtio::memory::end;
 
 /// Bytes of a page of a buffer, and of a block.
 pub const PAGE: usize = rt::abi::PAGE as usize;

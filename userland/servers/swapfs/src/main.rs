@@ -36,12 +36,14 @@ fn main(args: rt::Args) -> Result<(), Failure> {
     if let Some(tag) = args.get(0) {
         let tag = tag.to_str().filter(|_| args.get(1).is_none());
         let tag = tag.ok_or_else(|| Failure::usage(USAGE))?;
-        return Relay::new(channel, port, tag)?.run();
+        Relay::new(channel, port, tag)?.run()?;
+        virtioblk::end();
     }
     let disk = Disk::open(&port, DEVICE, server::BUFFERS_LEN)?;
     let disk = disk.ok_or_else(|| Failure::new("no virtio-blk device"))?;
     let blocks = u32::try_from(disk.blocks()).unwrap_or(u32::MAX);
     let tree = Tree::new(blocks).about("map of the device")?;
     port.add(&channel, REQUESTS).about("service channel")?;
-    Server::new(channel, port, tree, disk)?.run()
+    Server::new(channel, port, tree, disk)?.run()?;
+    virtioblk::end()
 }
