@@ -76,9 +76,9 @@ pub const LIST: &[Mutation] = &[
     },
     Mutation {
         drops: "invariant 5: a frame is valid for another epoch only if the list of changes leaves its page out",
-        file: "kernel/vm/src/cache/mod.rs",
-        from: ".is_some_and(|file| file.history.same(edge, epoch, &(page..page + 1)));",
-        to: ".is_some_and(|_| edge != epoch);",
+        file: "kernel/vm/src/cache/entries.rs",
+        from: "file.is_some_and(|file| file.history.same(edge, epoch, &(page..page + 1)));",
+        to: "file.is_some_and(|_| edge != epoch);",
         package: "model-tests",
         target: "rules",
         test: "what_a_stranger_wrote_closes_its_pages_alone",
