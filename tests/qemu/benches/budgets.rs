@@ -13,12 +13,14 @@ use std::time::Duration;
 
 /// The largest permitted figures.
 const BUDGETS: &[(&str, u64)] = &[
-    ("syscall.null", 150),
-    ("channel.roundtrip", 1_500),
-    ("fault.zero", 1_000),
+    ("syscall.null", 85),
+    ("channel.roundtrip", 1_400),
+    ("fault.zero", 550),
+    ("fault.second", 500),
     ("read.1gib", 50_000),
     ("read.1gib.messages", 4),
-    ("fault.fill.message", 14_000),
+    ("fault.fill.message", 5_600),
+    ("fault.fill.cached", 500),
     ("read.1gib.bytes", 0),
     ("fault.fill.messages", 1),
     ("fault.fill.bytes", 4096),
