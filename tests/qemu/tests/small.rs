@@ -41,13 +41,13 @@ fn an_eager_read_of_more_than_a_large_memory_ends() {
 
 /// The suite runs smaller versions of these cases.
 #[test]
-#[ignore = "writes 2 GiB and looks at 64; run with -- --ignored"]
-fn a_cut_of_64_gibibytes_and_a_rescue_of_two_are_done_or_refused() {
+#[ignore = "writes 6 GiB and looks at 64; run with -- --ignored"]
+fn a_cut_of_64_gibibytes_and_rescues_of_two_are_done_or_refused() {
     let share = scratch();
     let guest = guest(share.path()).mem("64M").option("test", "1");
-    let guest = guest.timeout(Duration::from_secs(3000));
+    let guest = guest.timeout(Duration::from_secs(1200));
     let outcome = guest
-        .command("suite large.cut.long large.rescued.long")
+        .command("suite large.cut.long large.rescued.long large.cut.full.long")
         .run()
         .unwrap();
     print_cases(&outcome);

@@ -8,9 +8,11 @@ use rt::{Errno, Segment};
 pub const CASES: &[Case] = &[
     Case::deferred("large.cut", || cut(128 << 20)),
     Case::deferred("large.rescued", || rescued(48 << 20)),
+    Case::deferred("large.cut.full", || cut_full(48 << 20)),
     // The first file is sparse and stays so; the second is filled with data.
     Case::asked("large.cut.long", || cut(64 << 30)),
     Case::asked("large.rescued.long", || rescued(2 << 30)),
+    Case::asked("large.cut.full.long", || cut_full(2 << 30)),
 ];
 
 /// Number of places in the file that hold data; all else is zeros.
@@ -83,11 +85,22 @@ fn cut(len: u64) -> Verdict {
     large.check()
 }
 
-fn rescued(len: u64) -> Verdict {
-    const PART: usize = 1 << 20;
-    let mut large = Large::new(len)?;
+/// The bytes written at once.
+const PART: usize = 1 << 20;
+const NEW: u8 = 0xa5;
+
+/// A part of new bytes.
+fn new_bytes() -> Result<Segment, crate::check::Why> {
     let mut new = Segment::attach("memory", PART)?;
-    new.bytes_mut().fill(0xa5);
+    new.bytes_mut().fill(NEW);
+    Ok(new)
+}
+
+fn rescued(len: u64) -> Verdict {
+    let beside = Scratch::patterned("beside", 9, 3 * PG)?;
+    let other = beside.asleep(3)?;
+    let mut large = Large::new(len)?;
+    let mut new = new_bytes()?;
     let mut written = 0;
     while written < len {
         let write = large.scratch.file.write_all_at(new.bytes(), written);
@@ -102,10 +115,31 @@ fn rescued(len: u64) -> Verdict {
             .file
             .read_at(new.bytes_mut(), written - PART as u64)?;
         same("bytes read", n, PART)?;
-        ensure!(
-            new.bytes().iter().all(|byte| *byte == 0xa5),
-            "the new bytes"
-        );
+        ensure!(new.bytes().iter().all(|byte| *byte == NEW), "the new bytes");
     }
-    large.check()
+    large.check()?;
+    // Nobody else is harmed.
+    beside.overwrite_by_other(8, 3 * PG)?;
+    equal("a file beside it", other.bytes(), &patterned(9, 0, 3 * PG))
+}
+
+/// A file of nothing but data is cut while all of it sleeps.
+fn cut_full(len: u64) -> Verdict {
+    let scratch = Scratch::empty("full")?;
+    let new = new_bytes()?;
+    for at in (0..len).step_by(PART) {
+        scratch.file.write_all_at(new.bytes(), at)?;
+    }
+    let mut segment = Segment::attach("snapshot", len as usize)?;
+    let n = scratch.file.read_full_at(segment.bytes_mut(), 0)?;
+    same("bytes asleep", n as u64, len)?;
+    let made = made_or_refused(scratch.file.set_size(0))?;
+    let size = scratch.file.stat()?.size;
+    same("bytes in the file", size, if made { 0 } else { len })?;
+    for at in (0..len as usize).step_by(len as usize / MARKS as usize) {
+        let page = &segment.bytes()[at..at + PG];
+        ensure!(page.iter().all(|byte| *byte == NEW), "page at {at:#x}");
+        segment.free(at, PG)?;
+    }
+    Ok(())
 }
