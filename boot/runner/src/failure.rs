@@ -5,6 +5,8 @@ use std::io::Write;
 
 /// The runner's own exit statuses; those of the guest are passed on unchanged.
 pub mod status {
+    /// The guest's output could not be written.
+    pub const OUTPUT: u8 = 1;
     /// Set-up or arguments are wrong; the guest was not started.
     pub const SETUP: u8 = 2;
     /// The guest ran longer than `--timeout` allows.

@@ -438,6 +438,10 @@ impl Outcome {
                 })
             }
             (End::Left | End::OutputClosed, _) => Ok(0),
+            (End::OutputFailed(why), _) => Err(Failure {
+                status: status::OUTPUT,
+                text: format!("standard output: {why}"),
+            }),
             (End::Signal(signal), _) => Ok(128u8.saturating_add(signal as u8)),
             (End::Exited(_), _) if panic.is_some() => Err(Failure::guest(format!(
                 "the guest stopped: {}",

@@ -72,6 +72,8 @@ pub enum End {
     Signal(i32),
     /// The output has lost its reader.
     OutputClosed,
+    /// The output could not be written.
+    OutputFailed(io::ErrorKind),
 }
 
 /// The result of a run.
@@ -257,12 +259,13 @@ impl Relay {
                 thread::spawn(move || send_input(input, piped, stdin));
             }
             match event {
-                Some(Event::Console(bytes)) => {
-                    let shown = show(&filter.pass(&bytes));
-                    if shown.is_err() {
+                Some(Event::Console(bytes)) => match show(&filter.pass(&bytes)) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                         return End::OutputClosed;
                     }
-                }
+                    Err(error) => return End::OutputFailed(error.kind()),
+                },
                 Some(Event::Verdicts(bytes)) => self.verdicts.extend(bytes),
                 Some(Event::Ended) => self.open -= 1,
                 Some(Event::Leave) => return End::Left,
