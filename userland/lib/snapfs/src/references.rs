@@ -33,6 +33,15 @@ impl References {
         Some((span.end, span.value))
     }
 
+    /// Where to go on, up to `end`, after byte `at` that cannot be read: at the next block
+    /// of the same reference, or at the next reference, both at any byte of a block.
+    pub fn after(&self, at: u64, end: u64) -> u64 {
+        match self.find(at) {
+            Some((until, _)) => until.min((at / BLOCK + 1) * BLOCK),
+            None => self.spans.first(at..end).map_or(end, |span| span.start),
+        }
+    }
+
     /// Returns true if `bytes` lie within one reference that has more on both sides.
     pub fn splits(&self, bytes: &Range<u64>) -> bool {
         let around = self.spans.at(bytes.start);

@@ -427,7 +427,7 @@ impl<B: Backing> Snapfs<B> {
                     until
                 }
                 Ok((_, until)) => until,
-                Err(_) => (at / BLOCK + 1) * BLOCK,
+                Err(_) => snapshot.references.borrow().after(at, bytes.end),
             };
         }
     }

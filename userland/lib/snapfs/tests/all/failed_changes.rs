@@ -6,6 +6,7 @@ use abi::Errno;
 use lower::*;
 use ninep::consts::{NOFID, TREAD, TSETATTR, TWRITE, open};
 use ninep::{PutKind, PutOp};
+use std::cell::Cell;
 
 const B: u64 = 4096;
 const WANTED: u64 = 16 * B;
@@ -138,6 +139,33 @@ fn the_rest_of_into_is_as_it_was_or_lost_after_a_write_that_failed() {
         let rest = client.read_all(snap, count, 4 * B - count);
         let same = rest == Ok(old[count as usize..].to_vec());
         assert!(same || rest == Err(Errno::ESTALE), "{fault:?}");
+        client.end();
+    }
+}
+
+/// A later message wrote bytes in the middle of a block that the snapshot has from there
+/// on, and does not count.
+#[test]
+fn no_snapshot_shows_bytes_behind_the_message_that_failed() {
+    for from in [B, B + 100, 2 * B - 1] {
+        let (client, fid, whole, old) = asleep();
+        client.clunk(whole);
+        let snap = client.snap(fid, from, 3 * B - from);
+        let failed = Cell::new(false);
+        client.host().inject(move |call| {
+            match call.writes("f") && !failed.replace(call.writes("f") || failed.get()) {
+                true => Fault::After(Errno::EIO),
+                false => Fault::No,
+            }
+        });
+        let ops = [op(PutKind::Zero, 0, B), op(PutKind::Data, B, B)];
+        let put = client.put(fid, 0, snap, &ops, &pattern(2, B as usize));
+        client.host().heal();
+        assert_eq!(put.map(|put| put.count), Err(Errno::EIO));
+        let read = client.read(snap, from, (2 * B - from) as u32);
+        assert!(read == Err(Errno::ESTALE), "from {from}");
+        let rest = client.read(snap, 2 * B, B as u32);
+        assert!(rest == Ok(old[2 * B as usize..3 * B as usize].to_vec()));
         client.end();
     }
 }
