@@ -20,7 +20,9 @@ fn parts() -> impl Iterator<Item = (&'static str, &'static str)> {
 fn expected(name: &str, folder: &Path) -> String {
     let work = folder.join(format!("{name}.work"));
     fs::create_dir(&work).unwrap();
-    let ran = Command::new(OTHER)
+    // What starts the tests may ignore interrupts, which a script could not catch then.
+    let ran = Command::new("env")
+        .args(["--default-signal=INT,QUIT", OTHER])
         .arg(folder.join(format!("{name}.sh")))
         .current_dir(&work)
         .env_clear()
