@@ -2,7 +2,7 @@
 
 use crate::conn::{Conn, Entry, Hold, Plain};
 use crate::file::{Locked, SIZE_MAX};
-use crate::open::REPLACED_MAX;
+use crate::open::{REPLACED_MAX, gone};
 use crate::serve::Replied;
 use crate::{Backing, Snapfs};
 use abi::Errno;
@@ -13,7 +13,11 @@ use ninep::{Reply, SetAttr};
 impl<B: Backing> Snapfs<B> {
     pub(crate) async fn get_attr(&self, conn: &Conn, fid: u32, mask: u64) -> Replied {
         let Plain { back, qid, .. } = conn.plain(fid)?;
-        let mut attr = self.attr_lower_of(back, mask).await?;
+        let got = self.attr_lower_of(back, mask).await;
+        let mut attr = match conn.get(fid) {
+            Ok(Entry::Plain(_)) => got.map_err(gone)?,
+            _ => got?,
+        };
         // Names in the hidden directory are not links to clients.
         if let Some(file) = self.files.borrow().get(&qid.path) {
             attr.nlink = attr
@@ -40,9 +44,11 @@ impl<B: Backing> Snapfs<B> {
                 // A name that is being replaced all the time: what it stands for
                 // now, unless the fid is that one open file.
                 Err(Errno::ESTALE) if !is_open => {
-                    path = self.attr_lower(held.back).await?.qid.path;
+                    let attr = self.attr_lower(held.back).await;
+                    path = attr.map_err(gone)?.qid.path;
                 }
-                done => return done.map(|()| Reply::Setattr),
+                done if is_open => return done.map(|()| Reply::Setattr),
+                done => return done.map(|()| Reply::Setattr).map_err(gone),
             }
         }
         Err(Errno::ESTALE)

@@ -31,6 +31,15 @@ const fn for_lower(flags: u32) -> u32 {
     flags & !(OURS | open::CREAT | open::EXCL)
 }
 
+/// The error of an operation on a fid that was walked to a file and is not open: its name
+/// there is gone, but another file may have got the name that was walked to.
+pub fn gone(errno: Errno) -> Errno {
+    match errno {
+        Errno::ENOENT => Errno::ESTALE,
+        other => other,
+    }
+}
+
 /// The new meaning of a fid, and the qid of the file it opened.
 type Opened = (Entry, Result<Qid, Errno>);
 
@@ -203,6 +212,7 @@ impl<B: Backing> Snapfs<B> {
             true => self.open_lower(back, flags & !OURS).await,
             false => self.open_lower(back, for_lower(flags)).await,
         };
+        let opened = opened.map_err(gone);
         let file = opened.ok().filter(|_| !special);
         let file = file.map(|qid| (qid, self.file(qid.path)));
         drop(names);

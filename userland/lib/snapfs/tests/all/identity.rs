@@ -251,6 +251,26 @@ fn a_file_that_is_being_replaced_is_opened_as_what_is_there() {
     }
 }
 
+/// A fid was walked to a file in use whose name another file has got since, and the last
+/// user has left: the name has a file all the time, so it has to be walked to again.
+#[test]
+fn a_fid_of_a_file_that_was_replaced_and_is_gone_is_stale() {
+    let client = client(&[("f", b"old"), ("g", b"new")]);
+    let other = client.beside(1, 0);
+    let (used, walked) = (other.open("f"), client.walk("f").unwrap());
+    other.rename("g", "f").unwrap();
+    other.clunk(used);
+    let flags = open::RDONLY;
+    let opened = client.tell(&Request::Lopen { fid: walked, flags });
+    assert_eq!(opened, Err(Errno::ESTALE));
+    assert_eq!(client.attr(walked).map(drop), Err(Errno::ESTALE));
+    assert_eq!(client.resize(walked, 0), Err(Errno::ESTALE));
+    let again = client.open("f");
+    assert!(client.read_all(again, 0, 3) == Ok(b"new".to_vec()));
+    other.hang_up();
+    client.end();
+}
+
 #[test]
 fn what_is_there_now_is_changed_by_a_fid_that_is_not_open() {
     for kind in [TGETATTR, TSETATTR] {
