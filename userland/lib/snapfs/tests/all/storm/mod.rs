@@ -102,7 +102,7 @@ impl Storm {
             seed,
         };
         for (n, name) in NAMES.iter().enumerate().take(3) {
-            let content = pattern(n as u8 + seed as u8, (3 * B + 77) as usize);
+            let content = pattern((n as u8).wrapping_add(seed as u8), (3 * B + 77) as usize);
             storm.host().set(&format!("one/{name}"), &content);
             storm.files.push(content.into_iter().map(Some).collect());
             storm.names.insert((0, name), n);
