@@ -182,4 +182,7 @@ calls! {
     /// `(pid, index, *mut SegmentInfo) -> next`: the first segment of a process from
     /// `index` on; 0 if there is none.
     MemInfo = 70,
+    /// `(base) -> base`: sets the base of the FS register, where a thread has its own
+    /// data; returns the former one.
+    ThreadBase = 71,
 }

@@ -35,6 +35,8 @@ pub(crate) struct Cpu {
     pub account: AtomicU16,
     /// The account of the running process, also where the kernel pays for it.
     pub running: AtomicU16,
+    /// The base of FS that was loaded last ([`crate::arch::selectors`]).
+    pub fs_base: AtomicU64,
     /// Frames that must be left free when the payer takes one ([`crate::frames`]).
     pub floor: AtomicU32,
     /// The same when it is for the kernel.
@@ -53,6 +55,7 @@ pub(crate) static CPU: Cpu = Cpu {
     root: AtomicU32::new(0),
     account: AtomicU16::new(AccountId::KERNEL.0),
     running: AtomicU16::new(AccountId::KERNEL.0),
+    fs_base: AtomicU64::new(0),
     floor: AtomicU32::new(0),
     kernel_floor: AtomicU32::new(0),
     tables: Tables::new(),

@@ -197,6 +197,14 @@ pub fn reset_registers() {
     Selectors::CLEAN.restore(Selectors::current());
 }
 
+/// Sets the base of the running process's FS register, where a thread has its own
+/// data; the former one. `None`, and nothing has changed, if it is no user address.
+pub fn set_thread_base(base: u64) -> Option<u64> {
+    let current = Selectors::current();
+    current.with_base(base)?.restore(current);
+    Some(current.base())
+}
+
 /// The running process lives in another address space from now on.
 pub fn set_root(root: Root) {
     root.activate();

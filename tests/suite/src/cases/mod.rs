@@ -11,6 +11,7 @@ mod evict;
 mod exchange;
 mod exec;
 mod failing;
+mod fs;
 mod fuzz;
 mod gaps;
 mod heap;
@@ -179,6 +180,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         inside::CASES,
         limits::CASES,
         failing::CASES,
+        fs::CASES,
         fuzz::CASES,
         gaps::CASES,
         poison::CASES,

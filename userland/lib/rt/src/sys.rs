@@ -89,6 +89,12 @@ pub fn getpid() -> u64 {
     unsafe { call0(Call::GetPid) }.unwrap_or(0)
 }
 
+/// Sets the base of the FS register; the former one.
+pub fn thread_base(base: u64) -> Result<u64, Errno> {
+    // SAFETY: touches no memory; compiled code does not use the register.
+    unsafe { call1(Call::ThreadBase, base) }
+}
+
 /// Writes a line to the kernel's log.
 pub fn log(text: &[u8]) -> Result<(), Errno> {
     text_call(Call::Log, text).map(drop)
