@@ -83,7 +83,7 @@ fn measure(
         each(since(Stat64::Faults)),
         each(since(Stat64::PageIns)),
         each(since(Stat64::PageOuts)),
-        each(since(Stat64::Ticks).saturating_sub(since(Stat64::IdleTicks))),
+        each(after.busy_since(&before)),
     );
     Ok(())
 }

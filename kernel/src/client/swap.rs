@@ -125,12 +125,21 @@ impl Files {
         self.remove_left();
         let number = NEXT.fetch_add(1, Relaxed);
         let made = self.make_numbered(number);
-        // Beyond its capacity an empty file stays in the directory.
-        let mut left = self.left.lock();
-        if made.is_err() && left.len() < LEFT_MAX {
-            left.push(number);
+        match made {
+            // A name that was there before is not this kernel's to remove.
+            Ok(_) | Err(Errno::EEXIST) => {}
+            Err(_) => self.leave(number),
         }
         made
+    }
+
+    /// Leaves a name to be removed later. Beyond the capacity an empty file stays in the
+    /// directory.
+    fn leave(&self, number: u64) {
+        let mut left = self.left.lock();
+        if left.len() < LEFT_MAX {
+            left.push(number);
+        }
     }
 
     fn make_numbered(&self, number: u64) -> Result<Remote, Errno> {
@@ -161,13 +170,7 @@ impl Files {
             };
             match self.remove(number) {
                 Ok(()) | Err(Errno::ENOENT) => {}
-                Err(_) => {
-                    let mut left = self.left.lock();
-                    if left.len() < LEFT_MAX {
-                        left.push(number);
-                    }
-                    return;
-                }
+                Err(_) => return self.leave(number),
             }
         }
     }

@@ -89,16 +89,20 @@ fn tell(victim: &Process, text: &str) {
     }
 }
 
+/// Pages of each account that are in swap.
+type Swapped = [u32; ACCOUNTS_MAX];
+
 /// The process that is to give memory back, and the text of its note.
 fn victim() -> Option<(Arc<Process>, &'static str)> {
     let plain = |process: &Process| !process.space.lock().is_resident();
-    let (account, all) = biggest(|_| true)?;
-    let (hog, fits): (AccountId, &dyn Fn(&Process) -> bool) = match biggest(plain) {
+    let swapped = swapped();
+    let (account, all) = biggest(&swapped, |_| true)?;
+    let (hog, fits): (AccountId, &dyn Fn(&Process) -> bool) = match biggest(&swapped, plain) {
         Some((account, frames)) if frames >= all / SERVER_COUNTS => (account, &plain),
         _ => (account, &|_| true),
     };
     let asks = |process: &Process| plain(process) && asks(process);
-    if let Some(account) = asker(hog, asks) {
+    if let Some(account) = asker(&swapped, hog, asks) {
         return Some((of_account(account, asks)?, ASKS));
     }
     Some((of_account(hog, fits)?, HAS))
@@ -112,8 +116,8 @@ fn asks(process: &Process) -> bool {
 }
 
 /// The biggest account with a process that asks for memory, unless it has little.
-fn asker(hog: AccountId, asks: impl Fn(&Process) -> bool) -> Option<AccountId> {
-    let (standing, swapped) = (standings(asks), swapped());
+fn asker(swapped: &Swapped, hog: AccountId, asks: impl Fn(&Process) -> bool) -> Option<AccountId> {
+    let standing = standings(asks);
     let share = frames::total() as u32 / SHARE;
     frames::accounts(|accounts| {
         accounts.asker(
@@ -132,8 +136,8 @@ fn may_end(process: &Process) -> bool {
 
 /// The account with most frames, of those with a process that will do, and
 /// frames of it and below.
-fn biggest(fits: impl Fn(&Process) -> bool) -> Option<(AccountId, u32)> {
-    let (standing, swapped) = (standings(fits), swapped());
+fn biggest(swapped: &Swapped, fits: impl Fn(&Process) -> bool) -> Option<(AccountId, u32)> {
+    let standing = standings(fits);
     frames::accounts(|accounts| {
         accounts.biggest(
             |id| swapped[usize::from(id.0)],
@@ -156,8 +160,8 @@ fn standings(fits: impl Fn(&Process) -> bool) -> [Standing; ACCOUNTS_MAX] {
     standing
 }
 
-/// Pages of each account that are in swap.
-fn swapped() -> [u32; ACCOUNTS_MAX] {
+/// Counts the pages of each account that are in swap.
+fn swapped() -> Swapped {
     let mut swapped = [0u32; ACCOUNTS_MAX];
     for process in table::all() {
         let of = &mut swapped[usize::from(process.seat.account().0) % ACCOUNTS_MAX];

@@ -29,10 +29,9 @@ fn moved(which: Stat64, body: impl FnOnce() -> Result<(), Failure>) -> Result<u6
     let before = Counters::now().about("counters")?;
     body()?;
     let after = Counters::now().about("counters")?;
-    let moved = after.since(&before, which);
     Ok(match which {
-        Stat64::Ticks => moved.saturating_sub(after.since(&before, Stat64::IdleTicks)),
-        _ => moved,
+        Stat64::Ticks => after.busy_since(&before),
+        _ => after.since(&before, which),
     })
 }
 

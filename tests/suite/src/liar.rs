@@ -24,7 +24,7 @@ use core::cell::RefCell;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use ninep::consts::{READ_HEAD, RREAD};
 use ninep::{Reply, Request};
-use rt::abi::{LOAN_MAX, Received, lent};
+use rt::abi::{FDS_MAX, LOAN_MAX, Received, lent};
 use rt::{Call, Errno, File, Port, process, send, sys};
 
 /// Longest message of the kernel, and longest answer of a server.
@@ -52,13 +52,22 @@ pub struct Liar {
     pub len: usize,
 }
 
+impl Liar {
+    const PLAIN: Liar = Liar {
+        snapshots: false,
+        msize: 132 * 1024,
+        len: 4 * PG,
+    };
+    /// One that speaks the snapshot messages.
+    pub const WITH_SNAPSHOTS: Liar = Liar {
+        snapshots: true,
+        ..Liar::PLAIN
+    };
+}
+
 impl Default for Liar {
     fn default() -> Liar {
-        Liar {
-            snapshots: false,
-            msize: 132 * 1024,
-            len: 4 * PG,
-        }
+        Liar::PLAIN
     }
 }
 
@@ -252,7 +261,7 @@ pub fn served(serve: impl FnOnce(&File) -> u8, body: impl FnOnce(&str) -> Verdic
     let place = Scratch::empty(&format!("mounted{number}"))?;
     let (ours, theirs) = File::pipe()?;
     let pid = process::spawn(|| {
-        close_all_but(&theirs);
+        close_all_but(&[&theirs]);
         serve(&theirs)
     })?;
     drop(theirs);
@@ -269,10 +278,10 @@ pub fn served(serve: impl FnOnce(&File) -> u8, body: impl FnOnce(&str) -> Verdic
     same("the server's status", ended.status(), 0)
 }
 
-/// Closes every descriptor of the process but that one.
-pub fn close_all_but(file: &File) {
-    for fd in 0..rt::abi::FDS_MAX as u32 {
-        if fd != file.fd() {
+/// Closes every descriptor of the process but those.
+pub fn close_all_but(files: &[&File]) {
+    for fd in 0..FDS_MAX as u32 {
+        if files.iter().all(|file| fd != file.fd()) {
             drop(File::from_fd(fd));
         }
     }

@@ -1,13 +1,15 @@
 //! A file server of one file, its own root, with faults on demand.
 
-use crate::check::{PG, patterned};
+use crate::check::{PG, Scratch, Verdict, Why, patterned, same};
+use crate::judge::counters;
 use crate::kills::Kills;
+use crate::liar::close_all_but;
 use alloc::vec;
 use alloc::vec::Vec;
 use ninep::consts::{VERSION_L, VERSION_SNAP, VERSION_UNKNOWN, getattr, put};
 use ninep::{Attr, ByteStr, Changes, List, PutKind, PutOps, Qid, Reply, Request};
 use rt::abi::{SERVICE_FD, mode};
-use rt::{Errno, Failure, File, send};
+use rt::{Errno, Failure, File, Stat64, process, send, sys};
 
 /// Bytes in the file.
 pub const LEN: usize = 3 * PG + 100;
@@ -98,6 +100,49 @@ pub fn serve_with(fault: &str) -> Result<u8, Failure> {
     Ok(status)
 }
 
+/// Runs a process that becomes a file server, and ends once its only client is gone.
+/// `before` is done before that; `after` looks at what it has given, afterwards.
+pub fn becomes_a_server<T>(
+    source: &Scratch,
+    before: impl FnOnce() -> Result<T, Why>,
+    after: impl FnOnce(&T) -> Verdict,
+) -> Verdict {
+    let place = Scratch::empty("mounted")?;
+    let (ours, theirs) = File::pipe()?;
+    let serve = || {
+        let content = before()?;
+        close_all_but(&[&theirs, &source.file]);
+        let tiny = Tiny {
+            snapshots: false,
+            fault: Fault::None,
+        };
+        same("status", tiny.serve(&theirs), 0)?;
+        after(&content)
+    };
+    let pid = process::spawn(|| match serve() {
+        Ok(()) => 0,
+        Err(why) => process::exit(1, &why.0),
+    })?;
+    drop(theirs);
+    ours.mount(&place.path)?;
+    same("the size", File::stat_path(&place.path)?.size, LEN as u64)?;
+    sys::unmount(&place.path)?;
+    let ended = process::wait_for(pid)?;
+    ensure!(ended.status() == 0, "the server: {}", ended.text());
+    Ok(())
+}
+
+/// Fails if `body` needs a byte of a file server.
+pub fn moves_nothing(body: impl FnOnce() -> Verdict) -> Verdict {
+    let before = counters()?;
+    body()?;
+    same(
+        "bytes moved",
+        counters()?.since(&before, Stat64::BytesIn),
+        0,
+    )
+}
+
 /// The fids of the client.
 #[derive(Default)]
 struct Fids {
@@ -169,7 +214,7 @@ impl Tiny {
             };
             fids.count(&request);
             if self.fault == Fault::Slow && matches!(request, Request::Write { .. }) {
-                let _ = rt::sys::sleep(SLOW_NS);
+                let _ = sys::sleep(SLOW_NS);
             }
             let answer = match self.answer(&request, &mut content) {
                 _ if crowded => Err(Errno::EAGAIN),

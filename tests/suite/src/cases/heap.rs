@@ -3,13 +3,13 @@
 
 use super::Case;
 use crate::check::{PG, Scratch, Verdict, Why, equal, other, patterned, same};
-use crate::tiny::{Fault, LEN, Tiny};
+use crate::tiny::{becomes_a_server, moves_nothing};
 use alloc::vec::Vec;
 use alloc::{format, vec};
 use rt::abi::{NSEG, PAGE, Stat64, mode};
 use rt::process;
 use rt::stats::{Counters, Figures};
-use rt::{Errno, File, Segment, sys};
+use rt::{File, Segment};
 
 pub const CASES: &[Case] = &[
     Case::deferred("heap-cost.larger-than-memory", larger),
@@ -345,41 +345,12 @@ const SERVED: usize = 300 * KIB;
 /// No page of a file server sleeps, whatever block it is in (decision 11).
 fn server() -> Verdict {
     let source = Scratch::patterned("heap-source", 1, SERVED)?;
-    let place = Scratch::empty("heap-mounted")?;
-    let (ours, theirs) = File::pipe()?;
-    let pid = process::spawn(|| match serve(&source, &theirs) {
-        Ok(()) => 0,
-        Err(why) => process::exit(1, &why.0),
-    })?;
-    drop(theirs);
-    ours.mount(&place.path)?;
-    same("the size", File::stat_path(&place.path)?.size, LEN as u64)?;
-    sys::unmount(&place.path)?;
-    let ended = process::wait_for(pid)?;
-    ensure!(ended.status() == 0, "the server: {}", ended.text());
-    Ok(())
-}
-
-fn serve(source: &Scratch, channel: &File) -> Verdict {
-    let file = source.again()?;
-    let asleep = file.read_to_end()?;
-    for fd in 0..rt::abi::FDS_MAX as u32 {
-        if fd != channel.fd() && fd != source.file.fd() {
-            drop(File::from_fd(fd));
-        }
-    }
-    core::mem::forget(file);
-    let tiny = Tiny {
-        snapshots: false,
-        fault: Fault::None,
-    };
-    same("status", tiny.serve(channel), 0)?;
-    let moved = || Ok::<_, Errno>(Counters::now()?.get(Stat64::BytesIn));
-    let before = moved()?;
-    equal("what was asleep", &asleep, &patterned(1, 0, SERVED))?;
-    same("bytes to look at it", moved()? - before, 0)?;
-    let mut again = vec![0; SERVED];
-    source.file.read_full_at(&mut again, 0)?;
-    same("bytes of a read", moved()? - before, SERVED as u64)?;
-    equal("what was read", &again, &patterned(1, 0, SERVED))
+    becomes_a_server(
+        &source,
+        || Ok(source.again()?.read_to_end()?),
+        |asleep| {
+            let want = patterned(1, 0, SERVED);
+            moves_nothing(|| equal("what was asleep", asleep, &want))
+        },
+    )
 }

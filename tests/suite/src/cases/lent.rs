@@ -24,11 +24,6 @@ pub const CASES: &[Case] = &[
     Case::driver("lent.died", died),
 ];
 
-const SERVER: Liar = Liar {
-    snapshots: true,
-    msize: 132 * 1024,
-    len: 4 * PG,
-};
 const PATIENCE_NS: u64 = 30_000_000;
 /// The pattern of what is written.
 const WRITTEN: u8 = 77;
@@ -75,7 +70,7 @@ fn write(path: &str, from: usize, len: usize) -> Verdict {
 /// looks after the write whether it still is.
 fn lender(channel: &File, least: usize) -> u8 {
     let before: Cell<Option<Vec<u64>>> = Cell::new(None);
-    SERVER.serve_data(channel, |turn, parts| {
+    Liar::WITH_SNAPSHOTS.serve_data(channel, |turn, parts| {
         if let Some(before) = before.take()
             && !is_over(turn.channel, &before)
         {
@@ -115,7 +110,7 @@ fn ragged() -> Verdict {
 fn staged() -> Verdict {
     let serve = |channel: &File| {
         let mut all: Vec<u64> = Vec::new();
-        SERVER.serve_data(channel, |turn, parts| {
+        Liar::WITH_SNAPSHOTS.serve_data(channel, |turn, parts| {
             let Request::Put { flags, off, .. } = *turn.request else {
                 return match all.is_empty() || is_over(turn.channel, &all) {
                     true => Next::Honest,
@@ -159,7 +154,7 @@ fn stored() -> Verdict {
         let Ok(turns) = shared.number(0) else {
             return 2;
         };
-        SERVER.serve_data(channel, |turn, parts| {
+        Liar::WITH_SNAPSHOTS.serve_data(channel, |turn, parts| {
             if matches!(turn.request, Request::Put { .. }) && !parts.is_empty() {
                 turns.store(1, Relaxed);
                 while turns.load(Relaxed) != 2 {
@@ -205,7 +200,7 @@ fn stored() -> Verdict {
 fn killed() -> Verdict {
     let serve = |channel: &File| {
         let (mut pending, mut lent) = (None, Vec::new());
-        SERVER.serve_data(channel, |turn, parts| match *turn.request {
+        Liar::WITH_SNAPSHOTS.serve_data(channel, |turn, parts| match *turn.request {
             Request::Put { flags, off, .. } if flags & put::ABORT != 0 => {
                 // The program is no more.
                 match fetched(turn.channel, &lent) {
@@ -257,7 +252,7 @@ fn wrong() -> Verdict {
     fails("no client", got, Errno::EINVAL)?;
     fails("no channel", read_lent(60, &mut buffer, 0), Errno::EBADF)?;
     let serve = |channel: &File| {
-        SERVER.serve_data(channel, |turn, parts| {
+        Liar::WITH_SNAPSHOTS.serve_data(channel, |turn, parts| {
             let fd = turn.channel.fd().into();
             let mut page = vec![0; PG];
             for part in parts {
@@ -283,7 +278,7 @@ fn wrong() -> Verdict {
 /// judge sees as a leak.
 fn died() -> Verdict {
     let serve = |channel: &File| {
-        SERVER.serve_data(channel, |turn, parts| match turn.request {
+        Liar::WITH_SNAPSHOTS.serve_data(channel, |turn, parts| match turn.request {
             Request::Put { .. } if !parts.is_empty() => Next::End(0),
             _ => Next::Honest,
         })

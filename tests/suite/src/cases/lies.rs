@@ -3,7 +3,7 @@
 
 use super::Case;
 use crate::check::{PG, Verdict, Why, at_rest, equal, fails, patterned, same, snapshot};
-use crate::liar::{Liar, Next, served};
+use crate::liar::{Liar, Next, close_all_but, served};
 use crate::raw;
 use crate::tiny::SEED;
 use alloc::vec::Vec;
@@ -346,7 +346,7 @@ fn inject() -> Verdict {
     let place = crate::check::Scratch::empty("mounted")?;
     let (ours, theirs) = File::pipe()?;
     let pid = process::spawn(|| {
-        crate::liar::close_all_but(&theirs);
+        close_all_but(&[&theirs]);
         Liar::default().serve(&theirs, |_| Next::Honest)
     })?;
     drop(theirs);

@@ -19,12 +19,6 @@ pub const CASES: &[Case] = &[
     Case::driver("loan.died", died),
 ];
 
-const SERVER: Liar = Liar {
-    snapshots: true,
-    msize: 132 * 1024,
-    len: 4 * PG,
-};
-
 /// Reads all of the file and looks at it.
 fn all_of(path: &str) -> Verdict {
     let file = File::open(path, mode::OREAD)?;
@@ -55,7 +49,7 @@ fn refused() -> Verdict {
 /// malformed as any other of the wrong length.
 fn none() -> Verdict {
     let serve = |channel: &File| {
-        SERVER.serve(channel, |turn| match turn.request {
+        Liar::WITH_SNAPSHOTS.serve(channel, |turn| match turn.request {
             Request::Read { count, .. } => match turn.head_alone(turn.tag, *count as usize) {
                 Err(Errno::EPROTO) => Next::Honest,
                 _ => Next::End(3),
@@ -69,7 +63,7 @@ fn none() -> Verdict {
 /// A driver that was lent memory may send the data all the same.
 fn unused() -> Verdict {
     let serve = |channel: &File| {
-        SERVER.serve_lent(channel, |turn, lent| match turn.request {
+        Liar::WITH_SNAPSHOTS.serve_lent(channel, |turn, lent| match turn.request {
             Request::Read { .. } if lent == 0 => Next::End(3),
             Request::Read { .. } => Next::Honest,
             _ if lent > 0 => Next::End(4),
@@ -82,7 +76,7 @@ fn unused() -> Verdict {
 /// It cannot say that more data is in place than was asked for.
 fn too_long() -> Verdict {
     let serve = |channel: &File| {
-        SERVER.serve_lent(channel, |turn, _| match turn.request {
+        Liar::WITH_SNAPSHOTS.serve_lent(channel, |turn, _| match turn.request {
             Request::Read { count, .. } => {
                 let _ = turn.head_alone(turn.tag, *count as usize + 1);
                 Next::Done
@@ -99,7 +93,7 @@ fn killed() -> Verdict {
     let serve = |channel: &File| {
         // The requests without an answer.
         let (mut read, mut flush) = (None, None);
-        SERVER.serve_lent(channel, |turn, lent| match *turn.request {
+        Liar::WITH_SNAPSHOTS.serve_lent(channel, |turn, lent| match *turn.request {
             Request::Read { .. } if read.is_none() && lent > 0 => {
                 read = Some(turn.tag);
                 Next::Done
@@ -145,7 +139,7 @@ const PATIENCE_NS: u64 = 30_000_000;
 /// judge sees as a leak.
 fn died() -> Verdict {
     let serve = |channel: &File| {
-        SERVER.serve_lent(channel, |turn, lent| match turn.request {
+        Liar::WITH_SNAPSHOTS.serve_lent(channel, |turn, lent| match turn.request {
             Request::Read { .. } if lent > 0 => Next::End(0),
             _ => Next::Honest,
         })

@@ -4,7 +4,7 @@
 
 use super::Case;
 use crate::check::{PG, Scratch, Verdict, Why, equal, fails, patterned, same, snapshot};
-use crate::liar::{Liar, Next, served};
+use crate::liar::{Liar, Next, close_all_but, served};
 use crate::raw;
 use crate::tiny::SEED;
 use alloc::vec;
@@ -247,7 +247,7 @@ fn serving() -> Verdict {
     let place = Scratch::empty("gone")?;
     let (ours, theirs) = File::pipe()?;
     let pid = process::spawn(|| {
-        crate::liar::close_all_but(&theirs);
+        close_all_but(&[&theirs]);
         let liar = Liar {
             snapshots: true,
             ..Liar::default()

@@ -125,7 +125,7 @@ fn calls(random: &mut Random, path: &str) -> Result<(), Errno> {
 /// Two processes at one channel: one answers, the other sends unsolicited
 /// messages as soon as all is mounted.
 pub fn serve(seed: u64, snapshots: bool, channel: &File) {
-    close_all_but(channel);
+    close_all_but(&[channel]);
     let (mut random, mut late) = (Random::new(seed), Vec::new());
     let liar = Liar {
         snapshots,

@@ -6,6 +6,7 @@ use super::server::with;
 use crate::check::{
     PG, Scratch, Verdict, Why, at_most, equal, fails, other, patterned, same, snapshot,
 };
+use crate::liar::close_all_but;
 use crate::tiny::{Fault, LEN, SEED, Tiny};
 use alloc::format;
 use rt::abi::{bind, mode, snapshot as argument};
@@ -181,11 +182,7 @@ fn eager_mount() -> Verdict {
         fault: Fault::None,
     };
     let pid = process::spawn(|| {
-        for fd in 0..rt::abi::FDS_MAX as u32 {
-            if fd != theirs.fd() {
-                drop(File::from_fd(fd));
-            }
-        }
+        close_all_but(&[&theirs]);
         server.serve(&theirs)
     })?;
     drop(theirs);

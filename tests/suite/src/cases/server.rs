@@ -6,7 +6,7 @@ use crate::check::{PG, Scratch, Verdict, Why, at_rest, equal, fails, patterned, 
 use crate::judge::counters;
 use crate::liar::{close_all_but, served};
 use crate::raw;
-use crate::tiny::{Fault, LEN, SEED, Tiny};
+use crate::tiny::{Fault, LEN, SEED, Tiny, becomes_a_server, moves_nothing};
 use rt::abi::{ProcessInfo, STATUS_KILLED, mode};
 use rt::note::{self, Then};
 use rt::process::{self, Ended};
@@ -391,7 +391,7 @@ fn gone() -> Verdict {
         fault,
     };
     let pid = process::spawn(|| {
-        close_all_but(&theirs);
+        close_all_but(&[&theirs]);
         server.serve(&theirs)
     })?;
     drop(theirs);
@@ -415,42 +415,19 @@ fn gone() -> Verdict {
 fn awake() -> Verdict {
     const PAGES: usize = 5;
     let source = Scratch::patterned("source", SEED, PAGES * PG)?;
-    let place = Scratch::empty("mounted")?;
-    let (ours, theirs) = File::pipe()?;
-    let pid = process::spawn(|| match serve_awake(&source, &theirs) {
-        Ok(()) => 0,
-        Err(why) => process::exit(1, &why.0),
-    })?;
-    drop(theirs);
-    ours.mount(&place.path)?;
-    same("the size", File::stat_path(&place.path)?.size, LEN as u64)?;
-    sys::unmount(&place.path)?;
-    let ended = process::wait_for(pid)?;
-    ensure!(ended.status() == 0, "the server: {}", ended.text());
-    Ok(())
-}
-
-fn serve_awake(source: &Scratch, channel: &File) -> Verdict {
-    let asleep = source.asleep(5)?;
-    for fd in 0..rt::abi::FDS_MAX as u32 {
-        if fd != channel.fd() && fd != source.file.fd() {
-            drop(File::from_fd(fd));
-        }
-    }
-    let fault = Fault::None;
-    let tiny = Tiny {
-        snapshots: false,
-        fault,
-    };
-    same("status", tiny.serve(channel), 0)?;
-    let moved = || Ok::<_, Why>(counters()?.get(Stat64::BytesIn));
-    let before = moved()?;
-    let want = patterned(SEED, 0, asleep.bytes().len());
-    equal("what was asleep", asleep.bytes(), &want)?;
-    same("bytes to look at it", moved()? - before, 0)?;
-    let again = source.asleep(5)?;
-    same("bytes of a read", moved()? - before, want.len() as u64)?;
-    equal("what was read", again.bytes(), &want)
+    let want = patterned(SEED, 0, PAGES * PG);
+    becomes_a_server(
+        &source,
+        || source.asleep(PAGES),
+        |asleep| {
+            moves_nothing(|| equal("what was asleep", asleep.bytes(), &want))?;
+            let before = counters()?;
+            let again = source.asleep(PAGES)?;
+            let moved = counters()?.since(&before, Stat64::BytesIn);
+            same("bytes of a read", moved, want.len() as u64)?;
+            equal("what was read", again.bytes(), &want)
+        },
+    )
 }
 
 /// Invariant 13: a snapshot whose answer comes after its client has given up is

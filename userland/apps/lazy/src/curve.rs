@@ -134,7 +134,5 @@ fn measure(path: &str, size: u64, setting: Setting) -> Result<(u64, Figures), Fa
         }
     }
     let after = Counters::now().about("counters")?;
-    let ticks =
-        after.since(&before, rt::Stat64::Ticks) - after.since(&before, rt::Stat64::IdleTicks);
-    Ok((ticks, Figures::between(&before, &after)))
+    Ok((after.busy_since(&before), Figures::between(&before, &after)))
 }

@@ -37,12 +37,8 @@ impl Port {
     /// (`u64::MAX`: without limit), then returns `ETIMEDOUT`.
     #[inline]
     pub fn receive(&self, buffer: &mut [u8], timeout: u64) -> Result<Received, Errno> {
-        let mut received = Received::default();
-        let (at, len) = sys::of_mut(buffer);
-        let to = &raw mut received as u64;
-        // SAFETY: the kernel writes within `buffer` and one `Received`.
-        unsafe { sys::call6(Call::Recv, u64::from(self.0.fd()), at, len, to, timeout, 0) }?;
-        Ok(received)
+        self.receive_lending(buffer, timeout, 0)
+            .map(|(received, _)| received)
     }
 
     /// As [`Port::receive`], for a driver whose device writes the data of replies
@@ -80,6 +76,7 @@ impl Port {
         self.receive_lending(buffer, timeout, loan.as_mut_ptr() as u64 | LOAN_DATA)
     }
 
+    /// `lent`: the loan's address, with [`LOAN_DATA`] or without; 0: nothing is lent.
     #[inline]
     fn receive_lending(
         &self,
@@ -90,8 +87,8 @@ impl Port {
         let mut received = Received::default();
         let (port, (at, len)) = (u64::from(self.0.fd()), sys::of_mut(buffer));
         let to = &raw mut received as u64;
-        // SAFETY: the kernel writes within `buffer`, one `Received`, and the loan that
-        // the callers borrow.
+        // SAFETY: the kernel writes within `buffer`, one `Received`, and the loan, if there
+        // is one, which the callers borrow.
         let pages = unsafe { sys::call6(Call::Recv, port, at, len, to, timeout, lent) }?;
         Ok((received, pages as usize))
     }
@@ -129,13 +126,7 @@ impl Port {
         match result {
             Ok(pages) => (Ok(()), Ok((received, pages as usize))),
             Err(errno) if received.kind == Received::NOTHING => (Ok(()), Err(errno)),
-            Err(errno) => {
-                let to = &raw mut record.received as u64;
-                // SAFETY: as above.
-                let result = unsafe { sys::call6(Call::Recv, port, at, len, to, timeout, lent) };
-                let received = result.map(|pages| (record.received, pages as usize));
-                (Err(errno), received)
-            }
+            Err(errno) => (Err(errno), self.receive_lending(buffer, timeout, lent)),
         }
     }
 }

@@ -44,6 +44,13 @@ impl Counters {
         self.get(which).wrapping_sub(earlier.get(which))
     }
 
+    /// Ticks since `earlier` in which the processor did not idle; instructions under
+    /// `--icount`.
+    pub fn busy_since(&self, earlier: &Counters) -> u64 {
+        let since = |which| self.since(earlier, which);
+        since(Stat64::Ticks).saturating_sub(since(Stat64::IdleTicks))
+    }
+
     /// A description of each counter of handles that differs from `earlier`.
     pub fn leaks(&self, earlier: &Counters) -> impl Iterator<Item = String> {
         HANDLES.into_iter().filter_map(|(what, which)| {
@@ -84,14 +91,13 @@ impl Figures {
     /// From `before` to `after`.
     pub fn between(before: &Counters, after: &Counters) -> Figures {
         let grown = |which| after.since(before, which);
-        let busy = grown(Stat64::Ticks).saturating_sub(grown(Stat64::IdleTicks));
         Figures {
             messages: grown(Stat64::Messages),
             bytes_in: grown(Stat64::BytesIn),
             bytes_out: grown(Stat64::BytesOut),
             device_in: grown(Stat64::DeviceIn),
             device_out: grown(Stat64::DeviceOut),
-            instructions: (after.get(Stat64::Counted) == 1).then_some(busy),
+            instructions: (after.get(Stat64::Counted) == 1).then(|| after.busy_since(before)),
         }
     }
 
