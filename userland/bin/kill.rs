@@ -2,7 +2,8 @@
 //! processes; with `-a` each with all others of its job, also those in note groups of
 //! their own; with `-n` gives them a note instead, which they may handle. `-s` or
 //! -SIGNAL sends the note that takes the place of a signal: INT, TERM, 15 and so on;
-//! KILL ends. For a note, -N is the note group N. `-l` lists the signals.
+//! KILL ends. -N is the note group N, after another option or `--`. `-l` lists the
+//! signals.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -61,8 +62,8 @@ fn main(args: Args) -> Result<u8, Failure> {
         let Ok(pid) = name.parse::<i64>() else {
             return Err(Failure::usage(format_args!("{name}: not a process")));
         };
-        if pid < 0 && !matches!(way, Way::Note(_)) {
-            let wrong = format_args!("{pid}: only notes are for groups");
+        if pid < 0 && way == Way::All {
+            let wrong = format_args!("{pid}: not a process");
             return Err(Failure::usage(wrong));
         }
         if let Err(failure) = tell(way, pid).about(format_args!("process {name}")) {
@@ -88,6 +89,7 @@ fn tell(way: Way, pid: i64) -> Result<(), Errno> {
     match way {
         Way::Note(text) if pid < 0 => note::send_group(pid.unsigned_abs(), text),
         Way::Note(text) => note::send(pid.unsigned_abs(), text),
+        Way::Kill if pid < 0 => process::kill_group(pid.unsigned_abs(), "killed"),
         Way::Kill => process::kill(pid.unsigned_abs(), "killed"),
         Way::All => process::kill_all(pid.unsigned_abs(), "killed").map(drop),
     }

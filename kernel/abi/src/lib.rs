@@ -115,6 +115,9 @@ pub mod rfork {
     pub const CLEAN_NAMES: u64 = 1 << 10;
     /// Give the child no descriptors.
     pub const CLEAN_FDS: u64 = 1 << 12;
+    /// With `PROC`: the child is in the note group of another child of the caller's, the
+    /// second argument.
+    pub const JOIN: u64 = 1 << 13;
 }
 
 /// `how` of `Noted`.

@@ -1,6 +1,6 @@
 //! `rfork`: a child with a copy of the parent's memory, shared frame by frame
 //! until one of them stores.
-use super::{Parent, Process, Seat, insert, vacancy};
+use super::{Parent, Process, Seat, find, insert, vacancy};
 use crate::file::{self, Descriptors};
 use crate::name::NameSpace;
 use crate::sched;
@@ -14,20 +14,29 @@ use hw::task::Task;
 use names::Table;
 
 const FLAGS: u64 =
-    rfork::PROC | rfork::CLEAN_FDS | rfork::NOTES | rfork::NAMES | rfork::CLEAN_NAMES;
+    rfork::PROC | rfork::CLEAN_FDS | rfork::NOTES | rfork::NAMES | rfork::CLEAN_NAMES | rfork::JOIN;
+/// The flags that say which note group a process is in, and those of one that joins.
+const GROUPS: u64 = rfork::PROC | rfork::NOTES | rfork::JOIN;
+const JOINS: u64 = rfork::PROC | rfork::JOIN;
 
-/// Makes a child of `parent` that returns 0 where the parent gets its pid.
-pub fn rfork(parent: &Process, frame: &TrapFrame, flags: u64) -> Result<u64, Errno> {
-    if flags & !FLAGS != 0 {
+/// Makes a child of `parent` that returns 0 where the parent gets its pid; with
+/// [`rfork::JOIN`] in the note group and the account of its child `other`.
+pub fn rfork(parent: &Process, frame: &TrapFrame, flags: u64, other: u64) -> Result<u64, Errno> {
+    if flags & !FLAGS != 0 || flags & rfork::JOIN != 0 && flags & GROUPS != JOINS {
         return Err(Errno::EINVAL);
     }
     if flags & rfork::PROC == 0 {
         return change_self(parent, flags);
     }
-    let group = (flags & rfork::NOTES == 0).then(|| parent.group.load(Relaxed));
+    let joined = match flags & rfork::JOIN {
+        0 => None,
+        _ => Some(child(parent, other)?),
+    };
+    let of = joined.as_deref().unwrap_or(parent);
+    let group = (flags & rfork::NOTES == 0).then(|| of.group.load(Relaxed));
     let vacancy = vacancy(group)?;
     let slot = vacancy.slot();
-    let account = parent.seat.account();
+    let account = of.seat.account();
     let seat = match group {
         Some(_) => Seat::beside(account),
         None => Seat::below(account),
@@ -65,6 +74,12 @@ pub fn rfork(parent: &Process, frame: &TrapFrame, flags: u64) -> Result<u64, Err
     child.task.inherit_registers();
     admit(child);
     Ok(pid)
+}
+
+/// The child of `parent` with that pid, which may have ended, but was not waited for.
+fn child(parent: &Process, pid: u64) -> Result<Arc<Process>, Errno> {
+    let child = find(pid).filter(|child| child.parent.load(Relaxed) == parent.pid);
+    child.ok_or(Errno::ECHILD)
 }
 
 /// The name space that the flags give to a child of `parent`, or to itself.

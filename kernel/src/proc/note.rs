@@ -108,13 +108,24 @@ pub fn check_may_end(process: &Process, victim: &Process) -> Result<(), Errno> {
 /// Sends a note from `process` to the others of a group. `ESRCH`: there is none
 /// that may get one.
 pub fn post_group(process: &Process, group: u64, text: &str) -> Result<(), Errno> {
+    each_other(process, group, |victim| {
+        // A full queue is no error here.
+        let _ = post(victim, text);
+    })
+}
+
+/// Ends the others of a group. `ESRCH`: there is none that may be ended.
+pub fn end_group(process: &Process, group: u64, text: &str) -> Result<(), Errno> {
+    each_other(process, group, |victim| victim.end(STATUS_KILLED, text))
+}
+
+fn each_other(process: &Process, group: u64, mut tell: impl FnMut(&Process)) -> Result<(), Errno> {
     let mut any = false;
     for victim in table::all() {
         let member = victim.group.load(Relaxed) == group && victim.pid != process.pid;
         if member && check_may_end(process, &victim).is_ok() {
             any = true;
-            // A full queue is no error here.
-            let _ = post(&victim, text);
+            tell(&victim);
         }
     }
     if any { Ok(()) } else { Err(Errno::ESRCH) }

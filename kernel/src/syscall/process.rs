@@ -26,7 +26,8 @@ pub fn exits(a: &Arguments) -> Result<(), Errno> {
 }
 
 pub fn rfork(a: &Arguments) -> Result<u64, Errno> {
-    let made = fork::rfork(a.process, a.frame, a.words()[0]);
+    let [flags, other, ..] = a.words();
+    let made = fork::rfork(a.process, a.frame, flags, other);
     match made {
         Err(Errno::EAGAIN) => a.about("too many processes", made),
         _ => made,
@@ -85,7 +86,11 @@ pub fn release(a: &Arguments) -> Result<u64, Errno> {
 }
 
 pub fn kill(a: &Arguments) -> Result<(), Errno> {
+    let pid = a.words()[0] as i64;
     let text = a.text(1, TEXT_MAX)?;
+    if pid < 0 {
+        return note::end_group(a.process, pid.unsigned_abs(), &text);
+    }
     let victim = proc::find(a.words()[0]).ok_or(Errno::ESRCH)?;
     note::check_may_end(a.process, &victim)?;
     victim.end(abi::STATUS_KILLED, &text);

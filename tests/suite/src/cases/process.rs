@@ -3,10 +3,11 @@
 
 use super::{Case, random::Random};
 use crate::check::{PG, Scratch, Verdict, Why, counts, fails, other, pressed, same};
+use crate::raw;
 use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
-use rt::abi::{GROUP_MAX, ProcessInfo};
+use rt::abi::{GROUP_MAX, ProcessInfo, STATUS_KILLED, rfork};
 use rt::process::{self, Fork};
 use rt::stats::Counters;
 use rt::{Call, Errno, File, Segment, Shared, Stat64, env, sys};
@@ -25,6 +26,8 @@ pub const CASES: &[Case] = &[
     Case::new("process.traffic", traffic),
     Case::new("process.full", full),
     Case::new("process.bomb", bomb),
+    Case::new("process.joined", joined),
+    Case::new("process.joining", joining),
     Case::new("process.flags", flags),
     Case::new("process.exits", exits),
     Case::new("process.heir", heir),
@@ -338,7 +341,7 @@ fn full() -> Verdict {
     let text = sys::errstr(&mut buffer);
     ensure!(text.contains("processes"), "the text is \"{text}\"");
     // There is room for those of other groups.
-    match process::fork_with(rt::abi::rfork::NOTES)? {
+    match process::fork_with(rfork::NOTES)? {
         Fork::Child => process::exit(0, ""),
         Fork::Parent(_) => children += 1,
     }
@@ -354,7 +357,7 @@ fn full() -> Verdict {
 
 /// An observer can end a group of processes that fork as fast as they can.
 fn bomb() -> Verdict {
-    let leader = match process::fork_with(rt::abi::rfork::NOTES)? {
+    let leader = match process::fork_with(rfork::NOTES)? {
         Fork::Parent(pid) => pid,
         Fork::Child => loop {
             if process::fork().is_err() {
@@ -376,8 +379,81 @@ fn bomb() -> Verdict {
     Ok(())
 }
 
+/// A child in the note group of another one: what is for the group reaches both, and
+/// they are one account.
+fn joined() -> Verdict {
+    let (ours, theirs) = File::pipe()?;
+    let waits = || {
+        let _ = theirs.read(&mut [0; 1]);
+        process::exit(7, "")
+    };
+    for way in ["note", "kill", "kill all"] {
+        let first = match process::fork_with(rfork::NOTES)? {
+            Fork::Child => waits(),
+            Fork::Parent(pid) => pid,
+        };
+        let second = match process::fork_into_group_of(first)? {
+            Fork::Child => waits(),
+            Fork::Parent(pid) => pid,
+        };
+        same("group", find(second).map(|info| info.group), Some(first))?;
+        match way {
+            "note" => rt::note::send_group(first, way)?,
+            "kill" => process::kill_group(first, way)?,
+            _ => same("ended", process::kill_all(second, way)?, 2)?,
+        }
+        for pid in [first, second] {
+            let ended = process::wait_for(pid)?;
+            same("text", ended.text(), way)?;
+            same("status", u32::from(ended.status()), STATUS_KILLED)?;
+        }
+        fails("empty", process::kill_group(first, way), Errno::ESRCH)?;
+        fails("gone", process::fork_into_group_of(first), Errno::ECHILD)?;
+    }
+    drop(ours);
+    Ok(())
+}
+
+/// Only children that were not waited for can be joined, also if they have ended.
+fn joining() -> Verdict {
+    let ended = match process::fork_with(rfork::NOTES)? {
+        Fork::Child => process::exit(0, ""),
+        Fork::Parent(pid) => pid,
+    };
+    while find(ended).is_none_or(|info| info.state != ProcessInfo::ENDED) {
+        sys::sleep(1_000_000)?;
+    }
+    let group = || find(sys::getpid()).map(|info| info.group);
+    let joins = match process::fork_into_group_of(ended)? {
+        Fork::Child => process::exit(u8::from(group() != Some(ended)), ""),
+        Fork::Parent(pid) => pid,
+    };
+    same("in its group", process::wait_for(joins)?.status(), 0)?;
+    process::wait_for(ended)?;
+    for (what, pid) in [
+        ("nobody", 0),
+        ("init", 1),
+        ("itself", sys::getpid()),
+        ("none", u64::MAX),
+    ] {
+        fails(what, process::fork_into_group_of(pid), Errno::ECHILD)?;
+    }
+    other(|| {
+        fails(
+            "a parent's",
+            process::fork_into_group_of(ended),
+            Errno::ECHILD,
+        )
+    })?;
+    for flags in [rfork::JOIN, rfork::PROC | rfork::JOIN | rfork::NOTES] {
+        // SAFETY: no process is made.
+        let made = unsafe { raw::call(Call::RFork, [flags, ended, 0, 0, 0, 0]) };
+        fails("flags", made, Errno::EINVAL)?;
+    }
+    Ok(())
+}
+
 fn flags() -> Verdict {
-    use rt::abi::rfork;
     fails("unknown", process::fork_with(1 << 40), Errno::EINVAL)?;
     fails("unknown", process::change(1 << 40), Errno::EINVAL)?;
     let me = sys::getpid();

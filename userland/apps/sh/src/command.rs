@@ -95,7 +95,7 @@ impl Shell {
                     shell.run_builtin(builtin, name, arguments)
                 })
             }),
-            Meaning::Program(_) if name == "kill" => match self.jobs_as_processes(texts) {
+            Meaning::Program(_) if name == "kill" => match self.jobs_as_groups(texts) {
                 Ok(texts) => self.program(stage, assignments, &texts, process),
                 Err(wrong) => {
                     eprintln!("kill: {wrong}");
@@ -106,20 +106,20 @@ impl Shell {
         }
     }
 
-    /// The arguments of `kill`, with the processes of a job in place of `%JOB`.
-    fn jobs_as_processes(&self, texts: &[String]) -> Result<Vec<String>, String> {
+    /// The arguments of `kill`, with the note group of a job in place of `%JOB`, or one of
+    /// its processes for `-a`.
+    fn jobs_as_groups(&self, texts: &[String]) -> Result<Vec<String>, String> {
         let mut all = Vec::new();
         let with_others = texts.get(1).is_some_and(|option| option == "-a");
-        for text in texts {
-            match text.starts_with('%') {
-                true => {
-                    let pids = match with_others {
-                        true => self.jobs.members(text)?,
-                        false => self.jobs.processes(text)?,
-                    };
-                    all.extend(pids.iter().map(ToString::to_string));
-                }
-                false => all.push(text.clone()),
+        for (index, text) in texts.iter().enumerate() {
+            if !text.starts_with('%') {
+                all.push(text.clone());
+            } else if with_others {
+                all.extend(self.jobs.member(text)?.map(|pid| pid.to_string()));
+            } else {
+                // A negative number would be an option.
+                all.extend((index == 1).then(|| "--".to_string()));
+                all.extend(self.jobs.group(text)?.map(|group| format!("-{group}")));
             }
         }
         Ok(all)

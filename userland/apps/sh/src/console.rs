@@ -3,7 +3,6 @@
 
 use crate::redirect::private;
 use alloc::format;
-use alloc::string::String;
 use rt::console::{CONSOLE, CONTROL};
 use rt::{File, mode};
 
@@ -54,13 +53,9 @@ impl Console {
         self.order(b"rawoff");
     }
 
-    /// Directs Ctrl-C to these note groups.
-    pub fn foreground(&self, groups: &[u64]) {
-        let mut order = String::from("fg");
-        for group in groups {
-            order += &format!(" {group}");
-        }
-        self.order(order.as_bytes());
+    /// Directs Ctrl-C to this note group.
+    pub fn foreground(&self, group: u64) {
+        self.order(format!("fg {group}").as_bytes());
     }
 
     fn order(&self, order: &[u8]) {

@@ -1,7 +1,7 @@
 //! Jobs: pipelines in the background, and `jobs`, `fg`, `bg`, `wait`.
 //!
-//! Each program of a job has a note group of its own. While a job is waited for by
-//! `fg`, Ctrl-C goes to its groups; there is no note that stops a program.
+//! A job is a note group, named after its first program. While it is waited for by
+//! `fg`, Ctrl-C goes to that group; there is no note that stops a program.
 
 use crate::Shown;
 use crate::builtin::{unsupported_option, usage};
@@ -44,6 +44,11 @@ struct Job {
 impl Job {
     fn is_over(&self) -> bool {
         !self.members.iter().any(|member| member.running)
+    }
+
+    /// Its note group.
+    fn group(&self) -> u64 {
+        self.members.first().map_or(0, |member| member.pid)
     }
 
     fn running(&self) -> impl Iterator<Item = u64> {
@@ -159,19 +164,16 @@ impl Jobs {
         number.map_or_else(|| wrong("no such job"), Ok)
     }
 
-    /// The members of a job that run, for `kill -a`.
-    pub fn members(&self, text: &str) -> Result<Vec<u64>, String> {
-        let number = self.find(text)?;
-        let running = self.get(number).map(|job| job.running().collect());
-        Ok(running.unwrap_or_default())
+    /// The note group of a job, for `kill`; `None` if it is over.
+    pub fn group(&self, text: &str) -> Result<Option<u64>, String> {
+        let job = self.get(self.find(text)?);
+        Ok(job.filter(|job| !job.is_over()).map(Job::group))
     }
 
-    /// The processes of a job, for `kill`: its members and those that they have started.
-    pub fn processes(&self, text: &str) -> Result<Vec<u64>, String> {
-        let groups = self.members(text)?;
-        let all = process::list().filter(|info| info.state != ProcessInfo::ENDED);
-        let within = all.filter(|info| groups.contains(&info.group));
-        Ok(within.map(|info| info.pid).collect())
+    /// A process of a job that runs, for `kill -a`.
+    pub fn member(&self, text: &str) -> Result<Option<u64>, String> {
+        let job = self.get(self.find(text)?);
+        Ok(job.and_then(|job| job.running().next()))
     }
 
     /// A line about a job.
@@ -231,10 +233,10 @@ impl Shell {
         }
     }
 
-    /// Directs Ctrl-C to these note groups.
-    fn direct_interrupts(&self, groups: &[u64]) {
+    /// Directs Ctrl-C to this note group.
+    fn direct_interrupts(&self, group: u64) {
         if let Some(console) = &self.console {
-            console.foreground(groups);
+            console.foreground(group);
         }
     }
 
@@ -390,20 +392,20 @@ pub fn fg(shell: &mut Shell, args: &[&str]) -> Ran {
     let job = shell.jobs.list.remove(index);
     println!("{}", Shown(&job.text));
     let flushed = io::flush();
-    let groups: Vec<u64> = job.running().collect();
+    let (group, running): (u64, Vec<u64>) = (job.group(), job.running().collect());
     shell.jobs.list.push(job);
     if let Err(errno) = flushed {
         eprintln!("fg: standard output: {errno}");
     }
-    shell.direct_interrupts(&groups);
+    shell.direct_interrupts(group);
     let mut waited = Ok(None);
-    for pid in &groups {
-        waited = shell.wait_while_running(Some(*pid));
+    for pid in running {
+        waited = shell.wait_while_running(Some(pid));
         if !matches!(waited, Ok(None)) {
             break;
         }
     }
-    shell.direct_interrupts(&own_group());
+    shell.direct_interrupts(own_group());
     if let Some(trapped) = waited? {
         return Ok(trapped);
     }
@@ -417,8 +419,8 @@ pub fn fg(shell: &mut Shell, args: &[&str]) -> Ran {
 }
 
 /// The note group of this shell.
-fn own_group() -> Vec<u64> {
+fn own_group() -> u64 {
     let me = sys::getpid();
-    let own = process::list().filter(|info| info.pid == me);
-    own.map(|info| info.group).collect()
+    let own = process::list().find(|info| info.pid == me);
+    own.map_or(me, |info| info.group)
 }

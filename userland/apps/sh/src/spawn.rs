@@ -23,6 +23,15 @@ pub const NOT_STARTED: u8 = 126;
 /// The program that keeps the privileges of shells.
 const SHELL: &str = "/bin/sh";
 
+/// Where the programs of a pipeline run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In the note group of the shell.
+    Foreground,
+    /// In a note group for all of them.
+    Background,
+}
+
 impl Shell {
     /// Runs a program, in the foreground or in place of this process.
     pub fn program(
@@ -60,7 +69,7 @@ impl Shell {
 
     /// Stages joined by channels; the status of the last.
     pub fn stages(&mut self, stages: &[Stage]) -> Ran {
-        let (children, started) = self.start(stages, 0);
+        let (children, started) = self.start(stages, Place::Foreground);
         let ran = self.wait_for(&children);
         match started {
             Ok(()) => ran,
@@ -68,11 +77,10 @@ impl Shell {
         }
     }
 
-    /// Starts stages joined by channels, each in a process of its own created
-    /// with `flags`. Returns the started processes, and the error that
-    /// prevented the others.
-    fn start(&mut self, stages: &[Stage], flags: u64) -> (Vec<(u64, String)>, Result<(), Errno>) {
-        let mut children = Vec::new();
+    /// Starts stages joined by channels, each in a process of its own. Returns the started
+    /// processes, and the error that prevented the others.
+    fn start(&mut self, stages: &[Stage], place: Place) -> (Vec<(u64, String)>, Result<(), Errno>) {
+        let mut children: Vec<(u64, String)> = Vec::new();
         let mut before: Option<File> = None;
         for (index, stage) in stages.iter().enumerate() {
             let last = index + 1 == stages.len();
@@ -81,11 +89,16 @@ impl Shell {
                 Ok(ends) => ends.unzip(),
                 Err(errno) => return (children, Err(errno)),
             };
-            match process::fork_with(flags) {
+            let forked = match (place, children.first()) {
+                (Place::Foreground, _) => process::fork(),
+                (Place::Background, None) => process::fork_with(rfork::NOTES),
+                (Place::Background, Some((first, _))) => process::fork_into_group_of(*first),
+            };
+            match forked {
                 Ok(Fork::Child) => {
                     drop(next);
                     self.become_child();
-                    if index == 0 && flags & rfork::NOTES != 0 {
+                    if index == 0 && place == Place::Background {
                         no_input();
                     }
                     lead(before, 0);
@@ -102,12 +115,12 @@ impl Shell {
         (children, Ok(()))
     }
 
-    /// Starts an item in the background, each program in a note group of its
-    /// own. The pipeline is known by its last program; when that one ends, the
-    /// others end at their next write, which has no reader.
+    /// Starts an item in the background, its programs in a note group. The pipeline is
+    /// known by its last program; when that one ends, the others end at their next
+    /// write, which has no reader.
     pub fn background(&mut self, item: &Item) -> u8 {
         let (children, started) = match item.rest.is_empty() && !item.first.negated {
-            true => self.start(&item.first.stages, rfork::NOTES),
+            true => self.start(&item.first.stages, Place::Background),
             false => self.start_item(item),
         };
         if let Some((last, _)) = children.last() {

@@ -47,9 +47,19 @@ pub fn fork() -> Result<Fork, Errno> {
 
 /// As [`fork`], with more flags of [`abi::rfork`].
 pub fn fork_with(flags: u64) -> Result<Fork, Errno> {
+    fork_beside(flags, 0)
+}
+
+/// As [`fork`], in the note group of another child of this process, which was not waited
+/// for.
+pub fn fork_into_group_of(child: u64) -> Result<Fork, Errno> {
+    fork_beside(rfork::JOIN, child)
+}
+
+fn fork_beside(flags: u64, other: u64) -> Result<Fork, Errno> {
     io::flush_quietly();
     // SAFETY: the child works on a copy of all memory.
-    match unsafe { sys::call1(Call::RFork, rfork::PROC | flags) }? {
+    match unsafe { sys::call2(Call::RFork, rfork::PROC | flags, other) }? {
         0 => {
             // They were its parent's children.
             REMEMBERED.with(VecDeque::clear);
@@ -220,6 +230,11 @@ pub fn kill_all(pid: u64, text: &str) -> Result<u64, Errno> {
     let (at, len) = sys::of(text.as_bytes());
     // SAFETY: the kernel only reads `text`.
     unsafe { sys::call3(Call::KillAll, pid, at, len) }
+}
+
+/// Ends the other processes of a note group with that text.
+pub fn kill_group(group: u64, text: &str) -> Result<(), Errno> {
+    kill(group.wrapping_neg(), text)
 }
 
 /// Ends another process with that text.

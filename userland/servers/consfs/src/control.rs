@@ -16,8 +16,8 @@ pub enum Order {
     RawOn,
     /// `rawoff`: lines are read.
     RawOff,
-    /// `fg GROUP...`: sends the note of Ctrl-C to these note groups.
-    Foreground(Vec<u64>),
+    /// `fg GROUP`: sends the note of Ctrl-C to this note group.
+    Foreground(u64),
 }
 
 /// Parses the commands in a text; refuses all of them if one is wrong.
@@ -32,25 +32,22 @@ fn order(line: &str) -> Option<Order> {
     let order = match words.next()? {
         "rawon" => Order::RawOn,
         "rawoff" => Order::RawOff,
-        "fg" => {
-            let groups: Option<Vec<u64>> = words.by_ref().map(|word| word.parse().ok()).collect();
-            Order::Foreground(groups?)
-        }
+        "fg" => Order::Foreground(words.next()?.parse().ok()?),
         _ => return None,
     };
     words.next().is_none().then_some(order)
 }
 
-/// The note groups that Ctrl-C is for.
+/// The note group that Ctrl-C is for, if there is one.
 #[derive(Default)]
-pub struct Foreground(pub Vec<u64>);
+pub struct Foreground(pub Option<u64>);
 
 impl Foreground {
     /// Interrupts the foreground after Ctrl-C.
     pub fn interrupt(&self) {
-        for group in &self.0 {
+        if let Some(group) = self.0 {
             // A group that is gone needs no interrupt.
-            let _ = note::send_group(*group, INTERRUPT);
+            let _ = note::send_group(group, INTERRUPT);
         }
     }
 }

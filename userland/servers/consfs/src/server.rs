@@ -400,7 +400,7 @@ impl Server {
                 }
             }
             Order::RawOff => self.raw_off(),
-            Order::Foreground(groups) => self.foreground = Foreground(groups),
+            Order::Foreground(group) => self.foreground = Foreground(Some(group)),
         }
     }
 
