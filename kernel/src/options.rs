@@ -1,7 +1,7 @@
 //! Boot options: `key=value` lines in the bundle, written by the runner.
 use crate::bundle;
 use core::num::NonZeroU64;
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use hw::frames;
 use hw::interrupts;
 use hw::log;
@@ -10,6 +10,7 @@ use hw::pending::{self, Work};
 static DEFERRED: AtomicBool = AtomicBool::new(true);
 static COUNTED: AtomicBool = AtomicBool::new(false);
 static TESTED: AtomicBool = AtomicBool::new(false);
+static PREPAGE: AtomicU64 = AtomicU64::new(0);
 
 /// All options, as text.
 pub fn text() -> &'static str {
@@ -30,6 +31,14 @@ pub fn init() {
     DEFERRED.store(value("eager") != Some("1"), Relaxed);
     COUNTED.store(value("icount") == Some("1"), Relaxed);
     TESTED.store(value("test") == Some("1"), Relaxed);
+    let prepage = value("prepage").unwrap_or_default();
+    let all = prepage == "all" || !deferred();
+    let pages = if all {
+        u64::MAX
+    } else {
+        prepage.parse().unwrap_or(0)
+    };
+    PREPAGE.store(pages, Relaxed);
     pending::set(Work::Pressure, value("pressure") == Some("1"));
     if value("poison") == Some("1") {
         frames::poison();
@@ -48,6 +57,12 @@ pub fn timer() -> NonZeroU64 {
 /// Returns true if reads into snapshot segments are deferred.
 pub fn deferred() -> bool {
     DEFERRED.load(Relaxed)
+}
+
+/// Pages of each part of a program that are loaded before it runs; all of them where
+/// nothing is deferred.
+pub fn prepage() -> u64 {
+    PREPAGE.load(Relaxed)
 }
 
 /// Returns true if the time stamp counts instructions.

@@ -74,6 +74,10 @@ struct MachineArgs {
     /// on pages that stay.
     #[arg(long, global = true)]
     pressure: bool,
+    /// Pages of each part of a program that are loaded before it runs, or `all`
+    /// [default: 0, each page is loaded when it is touched].
+    #[arg(long, value_name = "PAGES|all", value_parser = prepage, global = true)]
+    prepage: Option<String>,
     /// Let the guest's time count its instructions: figures that repeat.
     #[arg(long, global = true)]
     icount: bool,
@@ -83,6 +87,14 @@ struct MachineArgs {
     /// The accelerator that executes the guest's instructions [default: tcg].
     #[arg(long, value_enum, global = true)]
     accel: Option<Accel>,
+}
+
+/// The value of `--prepage`.
+fn prepage(text: &str) -> Result<String, String> {
+    match text == "all" || text.parse::<u64>().is_ok() {
+        true => Ok(text.to_string()),
+        false => Err("neither a number of pages nor `all`".to_string()),
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -278,6 +290,7 @@ impl MachineArgs {
             .mem(self.mem.as_deref().unwrap_or(MEMORY))
             .eager(self.eager)
             .pressure(self.pressure)
+            .option("prepage", self.prepage.unwrap_or_default())
             .icount(self.icount)
             .accel(self.accel.unwrap_or_default())
             .option("host", self.host_options.unwrap_or_default())

@@ -64,6 +64,43 @@ impl Part {
     }
 }
 
+/// The bytes of a file that a part's pages show, the others being zeros.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shown {
+    /// The byte of the part's pages where they begin.
+    pub at: u64,
+    /// Where they begin in the file.
+    pub offset: u64,
+    /// Bytes.
+    pub len: u64,
+}
+
+impl Part {
+    /// What its pages show of a file of `size` bytes. Where the pages are pages of the
+    /// file, they show these whole, as on Linux, and can be shared with others: also
+    /// the bytes around the part, but none in place of the zeros after its own.
+    ///
+    /// # Errors
+    /// [`Refused::Cut`] if the file ends within the part's bytes.
+    pub fn shown(&self, size: u64) -> Result<Shown, Refused> {
+        let end = self.offset.checked_add(self.file_len);
+        let rest = size.checked_sub(end.ok_or(Refused::Cut)?);
+        let rest = rest.ok_or(Refused::Cut)?;
+        let at = self.va % PAGE;
+        let whole = self.offset % PAGE == at;
+        let before = if whole { at } else { 0 };
+        let after = match whole && self.file_len == self.len {
+            true => (self.len.wrapping_neg().wrapping_sub(at) % PAGE).min(rest),
+            false => 0,
+        };
+        Ok(Shown {
+            at: at - before,
+            offset: self.offset - before,
+            len: before + self.file_len + after,
+        })
+    }
+}
+
 /// The content of a program file's headers.
 #[derive(Debug)]
 pub struct Program {

@@ -3,7 +3,7 @@
 #[path = "../../../tests/seeded.rs"]
 mod seeded;
 
-use dormouse_image::{HEADERS, PARTS, PIE_BASE, Program, Refused};
+use dormouse_image::{HEADERS, PARTS, PIE_BASE, Part, Program, Refused, Shown};
 use proptest::prelude::*;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -90,6 +90,9 @@ fn sound(program: &Program) {
         assert!(ROOM.start <= p.pages().start && p.va + p.len <= ROOM.end);
         assert!(p.len > 0 && p.file_len <= p.len && !(p.write && p.execute));
         assert!(p.offset.checked_add(p.file_len).is_some());
+        for size in [p.offset + p.file_len, u64::MAX] {
+            shown_soundly(p, size);
+        }
         for q in &parts[..i] {
             assert!(q.pages().end <= p.pages().start || p.pages().end <= q.pages().start);
         }
@@ -98,6 +101,50 @@ fn sound(program: &Program) {
     assert!(parts.iter().any(|p| p.execute && inside(p)));
     let at = program.headers_va();
     assert!(at == 0 || parts.iter().any(|p| (p.va..p.va + p.len).contains(&at)));
+}
+
+/// What the pages of a part show has the part's bytes where they belong, lies in the
+/// file and the pages, and leaves the zeros after the bytes alone.
+fn shown_soundly(p: &Part, size: u64) {
+    let Shown { at, offset, len } = p.shown(size).unwrap();
+    let pages = p.pages().end - p.pages().start;
+    let (before, end) = (p.va % PAGE, p.va % PAGE + p.file_len);
+    assert!(at <= before && at + len >= end && at + len <= pages);
+    assert!(offset + len <= size && p.offset - offset == before - at);
+    let more = at + len > end || at < before;
+    assert!(!more || offset % PAGE == at);
+    assert!(p.len == p.file_len || at + len == end);
+    assert!(p.offset + p.file_len == 0 || p.shown(p.offset + p.file_len - 1) == Err(Refused::Cut));
+}
+
+#[test]
+fn pages_of_the_file_are_shown_whole() {
+    let part = |va, offset, file_len, len| Part {
+        va,
+        len,
+        offset,
+        file_len,
+        ..Part::default()
+    };
+    let shown = |part: Part, size| {
+        let Shown { at, offset, len } = part.shown(size).unwrap();
+        (at, offset, len)
+    };
+    let (size, end) = (10 * PAGE, PAGE + 300);
+    let text = part(AT + 200, PAGE + 200, 100, 100);
+    assert_eq!(shown(text, size), (0, PAGE, PAGE), "also what is around it");
+    assert_eq!(shown(text, end), (0, PAGE, 300), "to the end of the file");
+    let data = part(AT + 200, PAGE + 200, 100, 5000);
+    assert_eq!(shown(data, size), (0, PAGE, 300), "then zeros");
+    let odd = part(AT + 200, PAGE + 201, 100, 100);
+    assert_eq!(
+        shown(odd, size),
+        (200, PAGE + 201, 100),
+        "no page of the file"
+    );
+    let zeros = part(AT, 0, 0, PAGE);
+    assert_eq!(shown(zeros, 0), (0, 0, 0));
+    assert_eq!(text.shown(PAGE + 299), Err(Refused::Cut));
 }
 
 fn refused(bytes: &[u8], why: Refused) {

@@ -53,6 +53,18 @@ impl Sink {
         self.pieces.iter().map(|piece| piece.len).sum()
     }
 
+    /// Copies `bytes` to it, as far as there is room; how many.
+    pub fn fill(&self, mut bytes: &[u8]) -> usize {
+        let mut done = 0;
+        for piece in &self.pieces {
+            let (now, later) = bytes.split_at(piece.len.min(bytes.len()));
+            piece.frame.write(piece.at, now);
+            done += now.len();
+            bytes = later;
+        }
+        done
+    }
+
     /// Returns true if there is nowhere to go.
     pub fn is_empty(&self) -> bool {
         self.pieces.is_empty()

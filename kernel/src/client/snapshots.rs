@@ -3,9 +3,15 @@
 //! A snapshot is named by a [`SnapId`]: the number of its entry. It is held by
 //! the segments whose extents refer to it, and by an operation in progress;
 //! the last one to let go gives its snapfid back to the server.
+//!
+//! A file of the boot bundle never changes: it is a snapshot of itself, without a
+//! server.
+use super::sink::Sink;
 use super::{Mount, entries::Entries, remote::Remote};
+use crate::bundle;
 use crate::counters;
 use crate::sched::{Reason, Wait, WaitQueue};
+use crate::text;
 use abi::{Errno, Stat64};
 use alloc::sync::Arc;
 use core::ops::Range;
@@ -17,10 +23,35 @@ use ninep::consts::NOFID;
 use ninep::{Reply, Request};
 use vm::{Changes, Epochs, Frame, SnapId, Snapped};
 
+/// Who has the bytes of a snapshot.
+enum Home {
+    /// A server.
+    Server(Site),
+    /// The kernel.
+    Bundle(&'static [u8]),
+}
+
+impl Home {
+    fn site(&self) -> Option<&Site> {
+        match self {
+            Home::Server(site) => Some(site),
+            Home::Bundle(_) => None,
+        }
+    }
+
+    fn is_down(&self) -> bool {
+        self.site().is_some_and(|site| site.mount.is_down())
+    }
+
+    /// The number of the connection, for the frame cache. No mount has 0.
+    fn connection(&self) -> u32 {
+        self.site().map_or(0, |site| site.mount.id)
+    }
+}
+
 /// One snapshot.
 struct Held {
-    mount: Arc<Mount>,
-    snapfid: u32,
+    home: Home,
     qid_path: u64,
     /// The name of the file, for the message about a lost snapshot.
     path: Arc<str>,
@@ -44,6 +75,9 @@ static TABLE: Lock<Table> = Lock::new(
         trimming: WaitQueue::new(),
     },
 );
+/// Bytes of the bundle that are copied in one step.
+const BUNDLE_IOUNIT: u32 = 64 << 10;
+
 /// Where a snapshot is: the server and its snapfid there.
 #[derive(Clone)]
 pub struct Site {
@@ -63,8 +97,10 @@ impl Table {
 pub fn reserve(file: &Remote, path: &Arc<str>) -> Result<SnapId, Errno> {
     let snapfid = file.mount.new_fid()?;
     let held = Held {
-        mount: file.mount.clone(),
-        snapfid,
+        home: Home::Server(Site {
+            mount: file.mount.clone(),
+            snapfid,
+        }),
         qid_path: file.qid.path,
         path: path.clone(),
         holders: 1,
@@ -78,23 +114,34 @@ pub fn reserve(file: &Remote, path: &Arc<str>) -> Result<SnapId, Errno> {
     snap
 }
 
+/// A file of the bundle as a snapshot, held once.
+pub fn of_bundle(file: &'static bundle::File) -> Result<SnapId, Errno> {
+    let snap = insert(Held {
+        home: Home::Bundle(file.content),
+        qid_path: file.number,
+        path: file.path.clone(),
+        holders: 1,
+        trims: 0,
+        epochs: Epochs::default(),
+    })?;
+    // Any epoch does: the file has one.
+    is_at(snap, 0..file.content.len() as u64, 1);
+    Ok(snap)
+}
+
 fn insert(held: Held) -> Result<SnapId, Errno> {
     let held = new_box(held)?;
     let mut table = TABLE.lock();
     let (index, held) = table.entries.insert(held)?;
-    held.epochs = cache::with(|cache| cache.open(held.mount.id, held.qid_path));
+    held.epochs = cache::with(|cache| cache.open(held.home.connection(), held.qid_path));
     counters::add(Stat64::Snapshots, 1);
     Ok(SnapId(index))
 }
 
-/// The place of a snapshot.
+/// The place of a snapshot, if that is a server.
 pub fn site(snap: SnapId) -> Option<Site> {
     let mut table = TABLE.lock();
-    let held = table.held(snap)?;
-    Some(Site {
-        mount: held.mount.clone(),
-        snapfid: held.snapfid,
-    })
+    table.held(snap)?.home.site().cloned()
 }
 
 /// Its fid at its server.
@@ -106,12 +153,12 @@ pub fn snapfid(snap: SnapId) -> Result<u32, Errno> {
 pub fn path(snap: SnapId) -> Option<(Arc<str>, bool)> {
     let mut table = TABLE.lock();
     let held = table.held(snap)?;
-    Some((held.path.clone(), held.mount.is_down()))
+    Some((held.path.clone(), held.home.is_down()))
 }
 
 /// Returns true if the server of a snapshot is gone.
 pub fn is_down(snap: SnapId) -> bool {
-    TABLE.lock().held(snap).is_none_or(|h| h.mount.is_down())
+    TABLE.lock().held(snap).is_none_or(|h| h.home.is_down())
 }
 
 /// Adds a holder.
@@ -131,14 +178,14 @@ pub fn at_server(snap: SnapId, mount: &Mount) -> bool {
     TABLE
         .lock()
         .held(snap)
-        .is_some_and(|h| h.mount.id == mount.id)
+        .is_some_and(|h| h.home.connection() == mount.id)
 }
 
 /// Returns true if it is a snapshot of that file.
 pub fn of_file(snap: SnapId, file: &Remote) -> bool {
     let mut table = TABLE.lock();
     let held = table.held(snap);
-    held.is_some_and(|h| h.mount.id == file.mount.id && h.qid_path == file.qid.path)
+    held.is_some_and(|h| h.home.connection() == file.mount.id && h.qid_path == file.qid.path)
 }
 
 /// One holder less; the last gives the snapfid back, without waiting.
@@ -156,7 +203,9 @@ pub fn release(snap: SnapId) {
     if let Some(held) = gone {
         let held = *held;
         cache::with(|cache| cache.close(held.epochs));
-        held.mount.clunk_later(held.snapfid);
+        if let Home::Server(site) = held.home {
+            site.mount.clunk_later(site.snapfid);
+        }
     }
 }
 
@@ -173,15 +222,18 @@ pub fn trim(snap: SnapId, ranges: &[Range<u64>]) -> bool {
         let Some(held) = table.held(snap) else {
             return true;
         };
-        if held.mount.is_down() {
+        let Home::Server(Site { mount, snapfid }) = &held.home else {
+            return true;
+        };
+        if mount.is_down() {
             return true;
         }
         if held.holders > 1 {
             return false;
         }
         held.trims += 1;
-        let snapfid = held.snapfid;
-        (held.mount.clone(), Trimmed { snap, snapfid })
+        let snapfid = *snapfid;
+        (mount.clone(), Trimmed { snap, snapfid })
     };
     let sent = mount.trim(what, list);
     if !sent {
@@ -202,7 +254,10 @@ pub struct Trimmed {
 pub fn trimmed(what: Trimmed) {
     let mut table = TABLE.lock();
     if let Some(held) = table.held(what.snap)
-        && held.snapfid == what.snapfid
+        && held
+            .home
+            .site()
+            .is_some_and(|site| site.snapfid == what.snapfid)
     {
         held.trims = held.trims.saturating_sub(1);
         if held.trims == 0 {
@@ -290,8 +345,10 @@ fn request(file: &Remote, snap: SnapId, off: u64, count: u64, fresh: bool) -> Re
 fn refused(file: &Remote, snap: SnapId) {
     let unmade = {
         let mut table = TABLE.lock();
-        let held = table.held(snap);
-        held.map(|held| core::mem::replace(&mut held.snapfid, NOFID))
+        match table.held(snap).map(|held| &mut held.home) {
+            Some(Home::Server(site)) => Some(core::mem::replace(&mut site.snapfid, NOFID)),
+            Some(Home::Bundle(_)) | None => None,
+        }
     };
     if let Some(snapfid) = unmade {
         file.mount.free_fid(snapfid);
@@ -366,12 +423,27 @@ pub fn uncached(snap: SnapId, soff: u64, pages: u64) -> u64 {
     held.map_or(pages, |held| cache::missing(&held.epochs, soff, pages))
 }
 
-/// Most bytes that one message brings from the snapshot.
+/// Most bytes that one [`read`] of the snapshot brings.
 pub fn iounit(snap: SnapId) -> u32 {
-    TABLE
-        .lock()
-        .held(snap)
-        .map_or(0, |held| held.mount.iounit())
+    let mut table = TABLE.lock();
+    table.held(snap).map_or(0, |held| match &held.home {
+        Home::Server(site) => site.mount.iounit(),
+        Home::Bundle(_) => BUNDLE_IOUNIT,
+    })
+}
+
+/// Reads from a snapshot, of a server in one message: how many bytes came, 0 at the end.
+/// Blocks.
+pub fn read(snap: SnapId, offset: u64, sink: impl Into<Sink>) -> Result<usize, Errno> {
+    let bytes = match TABLE.lock().held(snap).map(|held| &held.home) {
+        None => return Err(Errno::ESTALE),
+        Some(Home::Bundle(bytes)) => Ok(*bytes),
+        Some(Home::Server(site)) => Err(site.clone()),
+    };
+    match bytes {
+        Ok(bytes) => Ok(sink.into().fill(text::part(bytes, offset, u64::MAX))),
+        Err(site) => site.mount.read(site.snapfid, offset, sink),
+    }
 }
 
 /// As [`publish`] for frames of the pages from `soff` on. Where a frame was there first,

@@ -48,7 +48,7 @@ fn root(space: &SpaceLock, entry: Entry, va: u64, n: u64, at: u64) -> Result<u64
             user::write(space, va, part)?;
             Ok(part.len() as u64)
         }
-        Entry::Program(content, _) => Moment::Bundle(content).copy(space, va, n, at),
+        Entry::Program(file) => Moment::of_bundle(file)?.copy(space, va, n, at),
     }
 }
 

@@ -6,12 +6,12 @@
 //! instead of data (rule 6 of the contract), which only the kernel can do.
 //! `/dev/random` and `/dev/time` need the processor. The other entries are
 //! mount points.
-use crate::bundle;
+use crate::bundle::{self, File};
 use abi::{Errno, Stat};
 use hw::random;
 
 /// An entry of the tree. Copyable: there is nothing behind it to release.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub enum Entry {
     /// A directory: index into [`DIRECTORIES`].
     Directory(usize),
@@ -25,8 +25,8 @@ pub enum Entry {
     Time,
     /// A name that only serves to mount a file server on it.
     Placeholder,
-    /// A file of the bundle: its content and number.
-    Program(&'static [u8], u64),
+    /// A file of the bundle.
+    Program(&'static File),
 }
 
 /// Path and children of each fixed directory.
@@ -75,9 +75,7 @@ fn entry(path: &[u8]) -> Option<Entry> {
         b"dev/random" => Some(Entry::Random),
         b"dev/time" => Some(Entry::Time),
         b"dev/cons" | b"dev/consctl" => Some(Entry::Placeholder),
-        path if path.starts_with(PROGRAMS.as_bytes()) => {
-            bundle::find(path).map(|file| Entry::Program(file.content, file.number))
-        }
+        path if path.starts_with(PROGRAMS.as_bytes()) => bundle::find(path).map(Entry::Program),
         _ => None,
     }
 }
@@ -111,7 +109,7 @@ impl Entry {
             Entry::Placeholder => (18, 0, 0o020_000),
             Entry::Random => (19, 0, 0o020_444),
             Entry::Time => (20, 0, 0o020_444),
-            Entry::Program(data, index) => (256 + index, data.len() as u64, 0o100_555),
+            Entry::Program(file) => (256 + file.number, file.content.len() as u64, 0o100_555),
         };
         Stat {
             qid_path,

@@ -1,14 +1,18 @@
 //! `exec`: a new program in the same process.
 //!
-//! The new memory is built beside the old, from one snapshot of the file
-//! (invariant 11). The process changes over only when it is complete, so a
-//! failed exec changes nothing.
+//! The new memory is built beside the old: each part of the program is a segment that
+//! is tied to one snapshot of the file (invariant 11), whose pages come when they are
+//! touched and are shared with all who run the same file. The process changes over only
+//! when all is in place, so a failed exec changes nothing.
 use super::{Process, note};
 use crate::chan::{Piece, room};
-use crate::file::moment::{self, Moment};
+use crate::client::sink::Sink;
+use crate::file::moment::{Moment, Taken};
 use crate::file::{Node, OpenFile, open};
 use crate::name::root::Entry;
+use crate::options;
 use crate::sched;
+use crate::seg::host::Operation;
 use crate::seg::{self, Content, Segment, SegmentKind, Space, SpaceLock, attach, user};
 use abi::{ARGS_MAX, Errno, PAGE, Slice, USER_END, mode};
 use alloc::vec::Vec;
@@ -16,7 +20,7 @@ use core::ops::Range;
 use hw::lock::{Lock, Rank};
 use hw::{TrapFrame, task, time};
 use image::stack::{self, Stack, Strings};
-use image::{HEADERS, Part, Program, Refused};
+use image::{HEADERS, Part, Program, Refused, Shown};
 use vm::Access;
 
 /// Bytes of addresses for the stack; pages come when they are touched.
@@ -154,7 +158,7 @@ impl Arguments {
 /// Copies bytes into memory that is not the running process's yet.
 fn store(space: &SpaceLock, va: u64, bytes: &[u8]) -> Result<(), Errno> {
     let sink = user::pin(space, va, bytes.len(), Access::Store)?;
-    moment::fill(&sink, bytes);
+    Sink::from(sink).fill(bytes);
     Ok(())
 }
 
@@ -232,7 +236,7 @@ fn change(
 /// The program's bytes at one moment.
 fn image(file: &OpenFile) -> Result<Moment<'_>, Failure> {
     match &file.node {
-        Node::Root(Entry::Program(content, _)) => Ok(Moment::Bundle(content)),
+        Node::Root(Entry::Program(file)) => Ok(Moment::of_bundle(file)?),
         Node::Remote(remote) if remote.is_directory() => Err(Errno::EISDIR.into()),
         Node::Remote(remote) if remote.mount.has_snapshots() => {
             Ok(Moment::take(remote, &file.path, 0, u64::MAX >> 1)?)
@@ -252,7 +256,10 @@ fn build(
 ) -> Result<(u64, u64), Failure> {
     let program = headers(image)?;
     for part in program.parts() {
-        load(space, image, part)?;
+        match image {
+            Moment::Snapshot(taken) => tie(space, taken, part)?,
+            Moment::Live(_) => load(space, image, part)?,
+        }
     }
     let stack = vm::Segment::new(STACK / PAGE);
     let stack = Segment::new(
@@ -266,13 +273,39 @@ fn build(
     Ok((program.entry, pointer))
 }
 
-fn load(space: &SpaceLock, image: &Moment<'_>, part: &Part) -> Result<(), Failure> {
+/// A new segment for a part.
+fn enter(space: &SpaceLock, part: &Part, write: bool) -> Result<u64, Errno> {
     let Range { start: base, end } = part.pages();
     let pages = (end - base) / PAGE;
     let content = Content::Virtual(vm::Segment::new(pages));
     let mut segment = Segment::new(base, pages, SegmentKind::Program, content);
-    segment.execute = part.execute;
-    let id = attach::insert(&mut space.lock(), segment)?;
+    (segment.write, segment.execute) = (write, part.execute);
+    attach::insert(&mut space.lock(), segment)
+}
+
+/// A part whose pages come from a snapshot when they are touched, the first of them now
+/// if an option says so.
+fn tie(space: &SpaceLock, image: &Taken, part: &Part) -> Result<(), Failure> {
+    let Shown { at, offset, len } = part.shown(image.end())?;
+    let id = enter(space, part, part.write)?;
+    vm::tie(
+        &mut Operation::new(space, id),
+        at,
+        len,
+        image.snap(),
+        offset,
+    )?;
+    let pages = (at + len).div_ceil(PAGE).min(options::prepage());
+    for page in 0..pages {
+        user::hold(space, part.pages().start + page * PAGE, Access::Load)?;
+        sched::breathe();
+    }
+    Ok(())
+}
+
+/// A part of a file without snapshots: its bytes are copied now.
+fn load(space: &SpaceLock, image: &Moment<'_>, part: &Part) -> Result<(), Failure> {
+    let id = enter(space, part, true)?;
     let mut done = 0;
     while done < part.file_len {
         let (va, left) = (part.va + done, part.file_len - done);

@@ -67,12 +67,6 @@ pub fn read_remote(file: &Remote, offset: u64, sink: impl Into<Sink>) -> Result<
     file.mount.read(file.fid, offset, sink)
 }
 
-/// Reads from a snapshot in one message.
-pub fn read_snapshot(snap: SnapId, offset: u64, sink: Sink) -> Result<usize, Errno> {
-    let site = snapshots::site(snap).ok_or(Errno::ESTALE)?;
-    site.mount.read(site.snapfid, offset, sink)
-}
-
 impl<'a> Host for Operation<'a> {
     type Memory = View;
     type File = File<'a>;
@@ -147,7 +141,7 @@ impl<'a> Host for Operation<'a> {
         let mut sink = room(1)?;
         let frame = named::hold(frame);
         sink.push(Piece { frame, at, len });
-        read_snapshot(snap, soff, Sink::lendable(sink))
+        snapshots::read(snap, soff, Sink::lendable(sink))
     }
 
     fn run_max(&self, snap: SnapId) -> usize {
@@ -175,7 +169,7 @@ impl<'a> Host for Operation<'a> {
         }
         let sink = Sink::lendable(sink);
         match from {
-            Origin::Snap(snap) => read_snapshot(snap, off, sink),
+            Origin::Snap(snap) => snapshots::read(snap, off, sink),
             Origin::Live(file) => read_remote(file.remote, off, sink),
         }
     }

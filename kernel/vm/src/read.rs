@@ -63,6 +63,28 @@ fn read_snapshot<H: Host>(
     result
 }
 
+/// Makes bytes `[at, at + n)` of a segment in which nothing was touched yet the bytes
+/// of a snapshot from `soff` on, which all come when they are touched. The segment
+/// gets a reference of its own.
+///
+/// # Errors
+/// `EFAULT` outside of the segment, `ENOMEM`.
+pub fn tie<H: Host>(h: &mut H, at: u64, n: u64, snap: SnapId, soff: u64) -> Result<(), Errno> {
+    let range = h.with(|segment, _| segment.range(at, n));
+    let range = range.ok_or(Errno::EFAULT)?;
+    h.retain_snap(snap);
+    if h.with(|segment, _| segment.extents.uses.adopt(snap))
+        .is_err()
+    {
+        h.release_snap(snap);
+        return Err(Errno::ENOMEM);
+    }
+    let result = associate(h, range, Source { snap, soff });
+    h.with(|segment, _| segment.extents.uses.unpin(snap));
+    release_unused(h);
+    result.map(drop)
+}
+
 /// Makes bytes `[at, at + n)` zeros and releases their content.
 ///
 /// # Errors

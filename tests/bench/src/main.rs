@@ -16,6 +16,9 @@ extern crate alloc;
 mod bulk;
 mod jobs;
 mod names;
+mod programs;
+#[path = "../../stepper.rs"]
+mod stepper;
 mod tools;
 
 use rt::process;
@@ -88,6 +91,8 @@ const JOBS: &[Job] = &[
     ("swap.in.lone", "instructions", jobs::swap_in_lone),
     ("fork.exit.wait", "instructions", jobs::fork),
     ("exec.exit.wait", "instructions", jobs::exec),
+    ("exec.100mib", "instructions", programs::large),
+    ("exec.100mib.bytes", "bytes", programs::large_bytes),
 ];
 
 fn main(args: Args) -> Result<u8, Failure> {

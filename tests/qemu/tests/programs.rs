@@ -63,6 +63,69 @@ fn programs_of_other_compilers_run() {
     }
 }
 
+/// The folder of the toolchain with an `lld` that a C compiler finds.
+fn lld() -> Option<String> {
+    let rustc = Command::new("rustc")
+        .args(["--print", "target-libdir"])
+        .output();
+    let libraries = String::from_utf8(rustc.ok()?.stdout).ok()?;
+    let folder = Path::new(libraries.trim()).parent()?.join("bin/gcc-ld");
+    folder.is_dir().then(|| folder.display().to_string())
+}
+
+/// Layouts of linkers: an error by name, or the program runs as on Linux.
+#[test]
+fn programs_of_every_layout_run_or_are_refused_by_name() {
+    const WRITABLE: Option<&str> = Some("writable and executable");
+    const OVERLAP: Option<&str> = Some("two parts in one page");
+    const SMALL: &str = "-Wl,-z,max-page-size=0x100,-z,common-page-size=0x100";
+    let lld = lld().map(|folder| format!("-B{folder}"));
+    let lld = lld.as_deref().map(|folder| ["-fuse-ld=lld", folder]);
+    let mut layouts: Vec<(&str, &[&str], Option<&str>)> = vec![
+        ("usual", &[], None),
+        ("one", &["-Wl,-N"], WRITABLE),
+        ("unaligned", &["-Wl,-n"], WRITABLE),
+        ("tight", &[SMALL], OVERLAP),
+        ("joined", &["-Wl,-z,noseparate-code"], None),
+        ("large", &["-Wl,-z,max-page-size=0x200000"], None),
+        ("relro", &["-Wl,-z,relro", "-Wl,-z,now"], None),
+        (
+            "far",
+            &["-Wl,-Ttext-segment=0x700000000000", "-mcmodel=large"],
+            None,
+        ),
+    ];
+    match &lld {
+        // Two of its parts have bytes in the same page of the file.
+        Some(options) => layouts.push(("lld", options, None)),
+        None => println!("skipped: the toolchain has no lld for a C compiler"),
+    }
+    let share = scratch();
+    let mut commands = String::new();
+    for (name, layout, _) in &layouts {
+        let options = [STATIC, layout].concat();
+        compile(&source("layout.c"), &options, &share.path().join(name));
+        commands += &format!("/n/host/{name}; ");
+    }
+    for eager in [false, true] {
+        let guest = guest(share.path()).eager(eager).command(&commands);
+        let (console, _) = run(share.path(), &guest);
+        for (name, _, refused) in &layouts {
+            let fine = format!("{name}: data, zeros and constants");
+            let ran = console.lines().any(|line| line.ends_with(&fine));
+            let named = format!("/n/host/{name}: not an executable");
+            let line = console.lines().find(|line| line.contains(&named));
+            match refused {
+                None => assert!(ran, "{name}: {console}"),
+                Some(rule) => {
+                    let by_name = line.is_some_and(|line| line.contains(rule));
+                    assert!(by_name && !ran, "{name}: {console}");
+                }
+            }
+        }
+    }
+}
+
 /// The lines of a backtrace: function, and line of `programs/crash.c`.
 fn backtrace(console: &str) -> Vec<(&str, &str)> {
     let lines = console

@@ -39,6 +39,16 @@ fn an_eager_read_of_more_than_a_large_memory_ends() {
     assert!(console.ends_with("\nalive\n"), "{console}");
 }
 
+#[test]
+fn a_program_that_is_larger_than_memory_runs() {
+    let share = scratch();
+    let guest = guest(share.path()).mem("64M").option("test", "1");
+    let guest = guest.timeout(Duration::from_secs(300));
+    let outcome = guest.command("suite exec.larger").run().unwrap();
+    print_cases(&outcome);
+    assert_passed(&outcome);
+}
+
 /// The suite runs smaller versions of these cases.
 #[test]
 #[ignore = "writes 6 GiB and looks at 64; run with -- --ignored"]

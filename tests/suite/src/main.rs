@@ -28,6 +28,8 @@ mod kills;
 mod liar;
 mod raw;
 mod replay;
+#[path = "../../stepper.rs"]
+mod stepper;
 mod testdir;
 mod tiny;
 

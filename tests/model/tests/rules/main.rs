@@ -7,6 +7,7 @@ mod lost;
 mod ragged;
 mod sharing;
 mod swap;
+mod tied;
 mod trims;
 
 use dormouse_model_tests::world::Config;

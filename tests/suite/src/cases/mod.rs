@@ -10,6 +10,7 @@ mod devices;
 mod evict;
 mod exchange;
 mod exec;
+mod exec_lazy;
 mod failing;
 mod fs;
 mod fuzz;
@@ -153,6 +154,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         process::CASES,
         registers::CASES,
         exec::CASES,
+        exec_lazy::CASES,
         note::CASES,
         list::CASES,
         snapshot::CASES,
