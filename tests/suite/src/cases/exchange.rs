@@ -3,7 +3,7 @@
 //! notes and kills in between.
 
 use super::Case;
-use crate::check::{PG, Verdict, Why, equal, fails, patterned, same, snapshot};
+use crate::check::{PG, Verdict, Why, at_rest, equal, fails, patterned, same, snapshot};
 use crate::liar::{Liar, served};
 use crate::raw;
 use crate::tiny::{Fault, SEED, Tiny};
@@ -209,7 +209,7 @@ fn noted() -> Verdict {
         };
         u8::from(inside().is_err())
     })?;
-    sys::sleep(3 * A_WHILE_NS)?;
+    at_rest()?;
     note::send(pid, "wake up")?;
     let mut buffer = [0; 16];
     same("the question", theirs.read(&mut buffer)?, 8)?;
@@ -228,7 +228,7 @@ fn killed() -> Verdict {
         0
     })?;
     drop(ours);
-    sys::sleep(A_WHILE_NS)?;
+    at_rest()?;
     process::kill(pid, "in the middle")?;
     let mut buffer = [0; 16];
     same("the message", theirs.read(&mut buffer)?, 10)?;

@@ -2,7 +2,7 @@
 //! process list, limits.
 
 use super::{Case, random::Random};
-use crate::check::{PG, Scratch, Verdict, Why, counts, fails, other, pressed, same};
+use crate::check::{PG, Scratch, Verdict, Why, at_rest, counts, fails, other, pressed, same};
 use crate::raw;
 use alloc::format;
 use alloc::vec::Vec;
@@ -134,7 +134,7 @@ fn semaphore_order() -> Verdict {
             let in_order = next.fetch_add(1, Relaxed) == turn || any_order;
             u8::from(got.is_err() || !in_order)
         })?);
-        sys::sleep(A_WHILE_NS)?;
+        at_rest()?;
     }
     gate.release(2)?;
     same("the value while others wait", gate.value(), 0)?;
@@ -168,9 +168,9 @@ fn semaphore_killed() -> Verdict {
     let shared = Shared::new(PG)?;
     let gate = shared.semaphore(0)?;
     let first = process::spawn(|| u8::from(gate.acquire().is_err()))?;
-    sys::sleep(A_WHILE_NS)?;
+    at_rest()?;
     let second = process::spawn(|| u8::from(gate.acquire().is_err()))?;
-    sys::sleep(A_WHILE_NS)?;
+    at_rest()?;
     process::kill(first, "enough")?;
     process::wait_for(first)?;
     gate.release(1)?;
@@ -295,7 +295,8 @@ fn list() -> Verdict {
     ensure!(own.ticks > 0, "it has run for no time");
     let sleeper = process::spawn(|| u8::from(sys::sleep(u64::MAX / 2).is_ok()))?;
     let done = process::spawn(|| 0)?;
-    sys::sleep(2 * A_WHILE_NS)?;
+    at_rest()?;
+    sys::sleep(A_WHILE_NS)?;
     let seen = find(sleeper).zip(find(done));
     let Some((sleeping, ended)) = seen else {
         return Err(crate::check::Why("a child is not in the list".into()));

@@ -283,7 +283,7 @@ fn killed() -> Verdict {
         let segment = asleep(&file, PAGES)?;
         same("a byte", segment.bytes()[0], patterned(1, 0, 1)[0])?;
         process::kill(child(snapfs, "ramfs")?, "needed no more")?;
-        let dies = || (0..100).any(|_| file.stat().is_err() || sys::sleep(1_000_000).is_err());
+        let dies = || (0..5000).any(|_| file.stat().is_err() || sys::sleep(1_000_000).is_err());
         ensure!(dies(), "it goes on");
         fails("reading", file.read_at(&mut [0; 9], 0), Errno::EIO)?;
         fails("writing", file.write_at(b"x", 0), Errno::EIO)?;

@@ -3,7 +3,7 @@
 mod interrupts;
 
 use super::{Case, server};
-use crate::check::{PG, Verdict, Why, fails, same, snapshot};
+use crate::check::{PG, Verdict, Why, at_rest, fails, same, snapshot};
 use crate::raw;
 use crate::tiny::{Fault, Tiny};
 use core::arch::asm;
@@ -88,7 +88,7 @@ fn passed(pid: u64) -> Verdict {
 
 fn unhandled() -> Verdict {
     let pid = child(|| Ok(sys::sleep(u64::MAX / 2)?))?;
-    sys::sleep(A_WHILE_NS)?;
+    at_rest()?;
     note::send(pid, "interrupt")?;
     killed(&process::wait_for(pid)?, "interrupt")?;
     // One that never calls the kernel.
@@ -117,7 +117,7 @@ fn end() -> Verdict {
         note::handle(|_, _| Then::End)?;
         Ok(sys::sleep(u64::MAX / 2)?)
     })?;
-    sys::sleep(A_WHILE_NS)?;
+    at_rest()?;
     note::send(pid, "no thanks")?;
     killed(&process::wait_for(pid)?, "no thanks")
 }
@@ -165,13 +165,13 @@ fn waiting() -> Verdict {
     let pid = child(|| {
         note::handle(slow)?;
         while HAD.load(Relaxed) < 1 + NOTES_MAX as u32 {
-            let _ = sys::sleep(1_000_000);
+            let _ = sys::sleep(5 * A_WHILE_NS);
         }
         Ok(())
     })?;
-    sys::sleep(A_WHILE_NS)?;
+    at_rest()?;
     note::send(pid, "first")?;
-    sys::sleep(A_WHILE_NS)?;
+    at_rest()?;
     for _ in 0..NOTES_MAX {
         note::send(pid, "more")?;
     }
@@ -195,7 +195,7 @@ fn group() -> Verdict {
         }
     };
     let outside = process::spawn(|| u8::from(sys::sleep(10 * A_WHILE_NS).is_err()))?;
-    sys::sleep(3 * A_WHILE_NS)?;
+    at_rest()?;
     note::send_group(leader, "everybody")?;
     for _ in 0..2 {
         let ended = process::wait()?;
@@ -215,7 +215,7 @@ fn group_self() -> Verdict {
         let left = process::change(rfork::NOTES);
         u8::from(left.is_err() || sys::sleep(5 * A_WHILE_NS).is_err())
     })?;
-    sys::sleep(A_WHILE_NS)?;
+    at_rest()?;
     note::send_group(sys::getpid(), "out")?;
     killed(&process::wait_for(stays)?, "out")?;
     same("the other's status", process::wait_for(leaves)?.status(), 0)
@@ -229,7 +229,7 @@ fn exec() -> Verdict {
         theirs.dup_to(0)?.into_fd();
         Err(process::exec("/bin/cat", &["cat"]).into())
     })?;
-    sys::sleep(3 * A_WHILE_NS)?;
+    at_rest()?;
     note::send(pid, "stop")?;
     let ended = process::wait_for(pid)?;
     drop(ours);
@@ -429,10 +429,10 @@ fn stack_asleep() -> Verdict {
             }
         })?;
         for note in ["one", "two"] {
-            sys::sleep(3 * A_WHILE_NS)?;
+            at_rest()?;
             note::send(pid, note)?;
         }
-        sys::sleep(3 * A_WHILE_NS)?;
+        at_rest()?;
         process::kill(pid, "enough")?;
         let ended = process::wait_for(pid)?;
         ensure!(ended.text().contains("enough"), "{}", ended.text());
