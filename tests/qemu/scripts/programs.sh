@@ -21,6 +21,9 @@ cat -n ../in/text > numbered; tail -n 2 numbered; cat -un ../in/one ../in/s4097 
 cp ../in/s4097 a; chmod 600 a; ls -l a | head -c 10 > mode 2>/dev/null; chmod 444 a
 echo x >> a; echo $?; chmod 666 a no-such; echo $?; echo x >> a; wc -c a
 
+## clear
+clear | xd; clear x > /dev/null; echo $?
+
 ## cmp
 cmp ../in/big ../in/big; echo $?; cmp ../in/s4096 ../in/s4097; echo $?
 cmp ../in/big ../in/s4095; echo $?; cmp ../in/empty ../in/one; echo $?; cmp -s ../in/one no-such; echo $?
@@ -67,6 +70,7 @@ free | grep -c .; free > /dev/null; echo $?
 ## grep
 grep -c 7 ../in/text; grep -n '99$' ../in/text | head -n 5; grep -v 1 ../in/text | wc; grep -iq LINE ../in/text; echo $?
 grep x ../in/empty no-such; echo $?; grep -c '' ../in/big; grep 4999 < ../in/text > found; cat found
+grep -rc 7 ../in/tree ../in/text; echo $?; grep -rl '' ../in/tree; cd ../in/tree; grep -r none; echo $?; grep -rq '' . no-such; echo $?
 
 ## head
 head ../in/text; head -n 1 ../in/text ../in/one; head -n 100000 ../in/text > all; cmp all ../in/text; echo $?
@@ -91,6 +95,8 @@ mkdir in; ln -s ../a in/l; cp -r in /tmp/in; readlink /tmp/in/l; mv in/l /tmp/in
 
 ## ls
 ls ../in; ls -d ../in ..; ls -a ../in/tree; ls -l ../in/empty | wc -w; ls no-such; echo $?; ls ../in > list; wc list
+ls -R ../in/tree; cp -r ../in/tree t; mkdir -p t/below/more; ls -aR t | tail -n 3; ls -R t no-such; echo $?; ls -r ../in/tree; ls -1d t t/*
+echo 1 > old; sleep 0.01; echo 2 > new; ls -t old new; ls -tr old new; touch t/a; ls -t t | head -n 1; rm -r t old new
 
 ## mem
 mem > all; echo $?; head -n 1 all | wc -l; grep -c total all; mem $$ | grep -c stack; mem 99999; echo $?; mem -x > /dev/null; echo $?; rm all
@@ -173,3 +179,6 @@ wc -c ../in/hole; wc no-such; echo $?
 ## xd
 xd ../in/one; xd -s 4090 -n 20 ../in/s4097; xd -s 1073741820 ../in/sparse; xd -s 536870900 -n 32 ../in/sparse
 xd ../in/empty; xd -s 3 < ../in/one; xd ../in/big > x; wc x; xd -n 40 ../in/hole; xd no-such; echo $?
+
+## yes
+yes | head -n 3; yes a 'b  c' | head -n 100000 | tail -n 1; yes > /dev/full; echo $?

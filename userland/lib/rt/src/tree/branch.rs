@@ -93,9 +93,14 @@ impl Branch {
         self.levels.pop().map(|level| level.name)
     }
 
+    /// The path of the last directory, with a `/` behind it.
+    pub(super) fn shown(&self) -> ByteStr<'_> {
+        let last = self.levels.last();
+        last.map_or(&self.shown, |level| &level.shown).as_byte_str()
+    }
+
     /// The path of a name in the last directory, for messages.
     pub(super) fn path_of(&self, name: ByteStr<'_>) -> ByteString {
-        let last = self.levels.last();
-        shown_in(last.map_or(&self.shown, |level| &level.shown), name)
+        shown_in(self.shown(), name)
     }
 }

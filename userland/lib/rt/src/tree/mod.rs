@@ -1,15 +1,17 @@
-//! Trees of directories: removal and copying, without recursion and with few
+//! Trees of directories: removal, copying and walks, without recursion and with few
 //! descriptors. A failure is reported, and the rest is done all the same.
 //!
-//! Both go by open directories ([`Directory`]) and follow no symbolic link: who puts a
+//! All go by open directories ([`Directory`]) and follow no symbolic link: who puts a
 //! link into the place of a directory meanwhile does not lead them out of the tree.
 
 mod branch;
 mod copy;
 mod remove;
+mod walk;
 
 pub use copy::{copy, into_itself};
 pub use remove::remove;
+pub use walk::walk;
 
 use crate::{ByteStr, ByteString, Directory, Entry, Failure, eprintln};
 use abi::Errno;
@@ -59,6 +61,6 @@ impl<'p> Split<'p> {
 }
 
 /// The path of `name` in the directory that is shown so: nothing, or with a `/`.
-fn shown_in(directory: &ByteString, name: ByteStr<'_>) -> ByteString {
-    ByteString([directory.as_byte_str().bytes(), name.bytes()].concat())
+fn shown_in(directory: ByteStr<'_>, name: ByteStr<'_>) -> ByteString {
+    ByteString([directory.bytes(), name.bytes()].concat())
 }

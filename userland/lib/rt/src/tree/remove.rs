@@ -1,14 +1,11 @@
 //! Removal of trees.
 
 use super::branch::Branch;
+use super::walk::{DIRECTORY, UNKNOWN};
 use super::{Split, entries, say};
 use crate::{ByteStr, Directory, Entry, Failure, Named, sys};
 use abi::Errno;
 use alloc::vec::{self, Vec};
-
-/// `kind` of an entry that is a directory, and of one whose server does not say.
-const DIRECTORY: u32 = 4;
-const UNKNOWN: u32 = 0;
 
 /// A directory whose content is being removed.
 struct Emptied {
