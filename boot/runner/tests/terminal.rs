@@ -147,6 +147,13 @@ fn a_person_at_a_terminal_edits_interrupts_and_stops() {
     person.does("jobs; bg\r", "\n[1] sleep 1000\r\n");
     person.interrupts("fg\r", "\nsleep 1000\r\n", "^C\r\n");
     person.does("echo $status; jobs\r", "\n130\r\n");
+    // As a whole.
+    person.does("sleep 1000 | cat | cat &\r", "\n[");
+    person.interrupts("fg\r", "\nsleep 1000 | cat | cat\r\n", "^C\r\n");
+    person.does(
+        "echo $status; ps | grep -cE 'sleep$|cat$'\r",
+        "\n130\r\n0\r\n",
+    );
     person.does(
         "sleep 0.2 & wait\r",
         "[1] + Done                       sleep 0.2\r\n",
@@ -180,6 +187,33 @@ fn a_person_at_a_terminal_edits_interrupts_and_stops() {
         "{}",
         person.all
     );
+}
+
+/// Nothing of a text that is pasted is lost, whoever reads it, and however much faster it
+/// comes.
+#[test]
+fn a_long_paste_arrives_whole() {
+    let share = tempfile::tempdir().unwrap();
+    let at = |name: &str| std::fs::read_to_string(share.path().join(name)).unwrap();
+    let path = share.path().to_str().unwrap();
+    let mut person = Person::sit_down(&["--share", path, "--timeout", "140"]);
+    person.sees(PROMPT);
+    person.types("cd /n/host; cat > got; wc -c got\r");
+    person.sees("wc -c got\r\n");
+    let line = |n: u32| format!("{n:05} grüße {}\n", "x".repeat(n as usize % 90));
+    let text: String = (0..2000).map(line).collect();
+    let typed = Instant::now();
+    person.types(&text);
+    person.does("\x04", &format!("{} got\r\n", text.len()));
+    let took = typed.elapsed();
+    assert!(at("got") == text);
+    println!("{} bytes in {took:?}", text.len());
+    // The shell, which reads keys, and runs programs in between.
+    let line = |n: u32| format!("echo {n} >> lines; /bin/true\r");
+    person.types(&(0..300).map(line).collect::<String>());
+    person.does("wc -l lines\r", "\n300 lines\r\n");
+    let lines: String = (0..300).map(|n| format!("{n}\n")).collect();
+    assert_eq!(at("lines"), lines);
 }
 
 #[test]

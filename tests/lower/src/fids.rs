@@ -265,15 +265,22 @@ impl Fids {
         if self.fid(fid)?.descriptor.is_some() {
             return Err(Errno::EINVAL);
         }
-        let node = match self.nodes.lookup(place.dir, &place.name) {
+        let (node, existed) = match self.nodes.lookup(place.dir, &place.name) {
             Ok(_) if flags & open::EXCL != 0 => return Err(Errno::EEXIST),
-            Ok(node) => node,
+            Ok(node) => (node, true),
             Err(_) => {
                 let make = |tree: &mut Tree| tree.create(place.dir, &place.name, mode & 0o777);
-                self.make(uid, place.dir, make)?
+                (self.make(uid, place.dir, make)?, false)
             }
         };
         let qid = self.descriptor(fid, node, flags & !(open::CREAT | open::EXCL))?;
+        if existed && self.nodes.manners.creates_over {
+            let rights = Change {
+                mode: Some(mode & 0o777),
+                ..Change::default()
+            };
+            self.nodes.tree_now().change(node, &rights)?;
+        }
         let created = self.fids.get_mut(&fid).ok_or(Errno::EBADF)?;
         created.at = Where {
             path: place.whole(),

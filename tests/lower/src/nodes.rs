@@ -47,6 +47,8 @@ pub struct Manners {
     pub capacity: u64,
     /// A write that runs out of room has written a part, and says only ENOSPC.
     pub hides_short_writes: bool,
+    /// A file that is created over gets the rights of a new one.
+    pub creates_over: bool,
     /// Times move once in so many changes.
     pub grain: u64,
 }
@@ -68,6 +70,7 @@ impl Default for Manners {
             reuses_numbers: true,
             capacity: u64::MAX,
             hides_short_writes: true,
+            creates_over: true,
             grain: 1,
         }
     }
@@ -82,6 +85,7 @@ impl Manners {
             lists_dots: false,
             reuses_numbers: false,
             hides_short_writes: false,
+            creates_over: false,
             ..Manners::default()
         }
     }

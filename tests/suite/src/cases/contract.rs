@@ -3,11 +3,11 @@
 
 use super::{Case, together};
 use crate::check::{
-    PG, Scratch, Verdict, Why, at_most, counts, equal, other, patterned, same, snapshot,
+    PG, Scratch, Verdict, Why, at_most, counts, equal, fails, other, patterned, same, snapshot,
 };
 use alloc::vec::Vec;
 use alloc::{format, vec};
-use rt::abi::{PAGE, mode, whence};
+use rt::abi::{PAGE, StatChange, mode, whence};
 use rt::process;
 use rt::stats::{Counters, Figures};
 use rt::{Errno, File, Stat64, service, sys};
@@ -15,6 +15,7 @@ use rt::{Errno, File, Stat64, service, sys};
 pub const CASES: &[Case] = &[
     Case::new("contract.foreign", foreign),
     Case::new("contract.shifted", shifted),
+    Case::new("contract.created-over", created_over),
     Case::new("contract.removed", removed),
     Case::new("contract.swapped", swapped),
     Case::deferred("contract.image", image),
@@ -175,6 +176,51 @@ fn removed() -> Verdict {
     want.copy_within(..PG, PG);
     equal("the old file", &old, &want)?;
     equal("the buffer", segment.bytes(), &patterned(1, 0, LEN))
+}
+
+/// Another process creates the file anew, opens it to append, or opens it in that way
+/// without changing anything, as shells do: it is the same file, with its rights, and what
+/// was read stays.
+fn created_over() -> Verdict {
+    let scratch = Scratch::patterned("created", 1, LEN)?;
+    let rights = StatChange {
+        valid: StatChange::MODE,
+        mode: 0o740,
+        ..StatChange::default()
+    };
+    File::change_path(&scratch.path, &rights)?;
+    let number = scratch.file.stat()?.qid_path;
+    let mut want = patterned(1, 0, LEN);
+    for (flags, add) in [
+        (mode::OWRITE | mode::OKEEP, 0),
+        (mode::OWRITE | mode::OKEEP | mode::OAPPEND, PG + 5),
+        (mode::OREAD | mode::OKEEP, 0),
+        (mode::OWRITE, 3 * PG),
+        (mode::ORDWR | mode::OTRUNC, 0),
+    ] {
+        let mut segment = snapshot(LEN / PG + 2)?;
+        let n = scratch
+            .file
+            .read_full_at(&mut segment.bytes_mut()[..want.len()], 0)?;
+        same("bytes read", n, want.len())?;
+        let before = want.clone();
+        other(|| {
+            let file = File::create(&scratch.path, flags, 0o666)?;
+            Ok(file.write_all(&patterned(3, 0, add))?)
+        })?;
+        if flags & mode::OKEEP == 0 {
+            want.clear();
+        }
+        want.extend_from_slice(&patterned(3, 0, add));
+        equal("what was read", &segment.bytes()[..n], &before)?;
+        equal("the file", &scratch.content()?, &want)?;
+        let stat = scratch.file.stat()?;
+        same("its rights", stat.mode & 0o777, 0o740)?;
+        same("its number", stat.qid_path, number)?;
+    }
+    let exclusive = File::create(&scratch.path, mode::OWRITE | mode::OEXCL, 0o666);
+    fails("a new one", exclusive.map(drop), Errno::EEXIST)?;
+    same("its rights", scratch.file.stat()?.mode & 0o777, 0o740)
 }
 
 /// Invariant 1: pages of a buffer swap places in the file, and swap back, and

@@ -254,20 +254,61 @@ impl<B: Backing> Snapfs<B> {
         let request = Request::Lcreate {
             fid: dir.back,
             name,
-            flags: flags & !OURS,
+            flags: flags & !OURS | open::EXCL,
             mode,
             gid,
         };
         let names = self.names.shared().await;
         let changing = self.hidden.change_of_names().await;
-        let created = self.call(&request, pick!(Reply::Lcreate { qid, .. } => qid));
-        let created = created.await;
-        let file = created.map(|qid| (qid, self.file(qid.path)));
+        let created = self.create_or_open(&request, flags).await;
+        let file = created.map(|(back, qid)| (back, qid, self.file(qid.path)));
         drop((names, changing));
         match file {
-            Ok((qid, file)) => self.opened(Plain { qid, ..dir }, file, flags).await,
+            Ok((back, qid, file)) => {
+                if back != dir.back {
+                    self.clunk_lower(dir.back).await;
+                }
+                self.opened(Plain { back, qid, ..dir }, file, flags).await
+            }
             Err(errno) => (Entry::Plain(dir), Err(errno)),
         }
+    }
+
+    /// Makes and opens a new file, or opens the one that has the name. Servers are
+    /// never asked to do the second by the first: QEMU gives the file the rights of a new
+    /// one then, which looks like an external writer's change besides.
+    async fn create_or_open(
+        &self,
+        request: &Request<'_>,
+        flags: u32,
+    ) -> Result<(LowerFid, Qid), Errno> {
+        let &Request::Lcreate { fid, name, .. } = request else {
+            return Err(Errno::EPROTO);
+        };
+        for _ in 0..REPLACED_MAX {
+            let created = self.call(request, pick!(Reply::Lcreate { qid, .. } => qid));
+            match created.await {
+                Err(Errno::EEXIST) if flags & open::EXCL == 0 => {}
+                created => return created.map(|qid| (fid, qid)),
+            }
+            let opened = match self.walk_lower(fid, &[name]).await {
+                Ok((back, found)) => {
+                    let opened = match found.map_or(0, |qid| qid.kind) {
+                        kind if kind & qid::SYMLINK != 0 => Err(Errno::ELOOP),
+                        kind if kind & qid::DIR != 0 => Err(Errno::EISDIR),
+                        _ => self.open_lower(back, for_lower(flags)).await,
+                    };
+                    let kept = self.keep_if(opened, back).await;
+                    kept.and_then(|back| Ok((back, opened?)))
+                }
+                Err(errno) => Err(errno),
+            };
+            // An external writer has removed it meanwhile.
+            if opened != Err(Errno::ENOENT) {
+                return opened;
+            }
+        }
+        Err(Errno::ESTALE)
     }
 
     /// A fid was opened at the lower server: what it is now, an open file if it is a

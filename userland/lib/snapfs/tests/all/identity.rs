@@ -51,6 +51,53 @@ fn a_file_without_blocks_on_another_file_system_is_not_taken_for_zeros() {
     client.end();
 }
 
+/// QEMU gives such a file the rights of a new one, and with them another ctime.
+#[test]
+fn a_file_that_is_created_over_keeps_its_rights_and_its_snapshots() {
+    let client = client(&[("f", &pattern(1, LEN as usize))]);
+    client.host().make_dir("dir");
+    let fid = client.open("f");
+    let attr = SetAttr {
+        valid: setattr::MODE,
+        mode: 0o740,
+        ..SetAttr::default()
+    };
+    client.tell(&Request::Setattr { fid, attr }).unwrap();
+    let (number, snap) = (client.attr(fid).unwrap().qid.path, client.snap(fid, 0, LEN));
+    let other = client.beside(1, 0);
+    let create = |name: &str, flags| {
+        let fid = other.walk("").unwrap();
+        let request = Request::Lcreate {
+            fid,
+            name: name.into(),
+            flags: flags | open::CREAT,
+            mode: 0o666,
+            gid: 0,
+        };
+        let created = other.tell(&request);
+        (fid, created)
+    };
+    for flags in [open::RDONLY, open::WRONLY, open::RDWR | open::TRUNC] {
+        let (made, created) = create("f", flags);
+        assert_eq!(created, Ok(()));
+        let attr = other.attr(made).unwrap();
+        assert_eq!((attr.mode & 0o777, attr.qid.path), (0o740, number));
+        assert!(client.read_all(snap, 0, LEN) == Ok(pattern(1, LEN as usize)));
+        other.clunk(made);
+    }
+    assert_eq!(client.attr(fid).unwrap().size, 0);
+    for (name, flags, errno) in [
+        ("f", open::EXCL, Errno::EEXIST),
+        ("dir", open::WRONLY, Errno::EISDIR),
+    ] {
+        let (dir, created) = create(name, flags);
+        assert_eq!(created, Err(errno), "{name}");
+        other.clunk(dir);
+    }
+    other.hang_up();
+    client.end();
+}
+
 #[test]
 fn what_a_stranger_appended_is_not_taken_for_a_hole_behind_it() {
     let client = client(&[("f", b""), ("copy", b"")]);
