@@ -480,28 +480,3 @@ pub fn swap_out_again() -> Result<Round, Failure> {
     }
     pages_out(&segment)
 }
-
-/// A process made, ended and waited for.
-pub fn fork() -> Result<Round, Failure> {
-    repeat(20, || {
-        let pid = match process::fork().about("process")? {
-            Fork::Child => process::exit_now(0, ""),
-            Fork::Parent(pid) => pid,
-        };
-        process::wait_for(pid).about("waiting").map(drop)
-    })
-}
-
-/// The same with a small program run in it.
-pub fn exec() -> Result<Round, Failure> {
-    repeat(10, || {
-        let pid = match process::fork().about("process")? {
-            Fork::Child => {
-                let errno = process::exec("/bin/echo", &["echo", "-n"]);
-                process::exit_now(1, errno.text())
-            }
-            Fork::Parent(pid) => pid,
-        };
-        process::wait_for(pid).about("waiting").map(drop)
-    })
-}

@@ -14,6 +14,7 @@
 extern crate alloc;
 
 mod bulk;
+mod forks;
 mod jobs;
 mod names;
 mod programs;
@@ -89,8 +90,12 @@ const JOBS: &[Job] = &[
     ("swap.out.again", "instructions", jobs::swap_out_again),
     ("swap.in", "instructions", jobs::swap_in),
     ("swap.in.lone", "instructions", jobs::swap_in_lone),
-    ("fork.exit.wait", "instructions", jobs::fork),
-    ("exec.exit.wait", "instructions", jobs::exec),
+    ("fork.small", "instructions", forks::small),
+    ("fork.64mib", "instructions", forks::large),
+    ("fork.sparse", "instructions", forks::sparse),
+    ("fault.cow", "instructions", forks::copied),
+    ("fault.alone", "instructions", forks::alone_again),
+    ("exec.exit.wait", "instructions", forks::exec),
     ("exec.100mib", "instructions", programs::large),
     ("exec.100mib.bytes", "bytes", programs::large_bytes),
 ];
