@@ -2,33 +2,29 @@
 use super::view::View;
 use super::{Content, Space, spaces};
 use abi::{Errno, NSEG, PROCESSES_MAX};
-use hw::owners;
+use hw::owners::{self, Place};
 use hw::task::Slot;
-use vm::{Owner, Tally};
+use vm::{Frame, PageState, Tally};
 
 /// Compares the overlays of all processes with the table of owners, and with what
-/// programs are told of their memory ([`super::info`]); returns the number of pages
-/// that have frames with known owners. All at one moment, so it takes long
-/// where there is much memory.
+/// programs are told of their memory ([`super::info`]); returns the number of owners of
+/// frames that are known. All at one moment, so it takes long where there is much
+/// memory.
 ///
 /// # Errors
 /// `EIO` if they differ: also for a moment while a process is made or begins another
 /// program, because its memory is not reached by its slot then.
 pub fn audit() -> Result<u64, Errno> {
-    let mut pages = 0;
     for slot in 0..PROCESSES_MAX {
-        let counted = spaces::with(slot as Slot, |space| count(&mut space.lock()));
-        pages += counted.unwrap_or(Ok(0))?;
+        let right = spaces::with(slot as Slot, |space| check_pages(&mut space.lock()));
+        right.unwrap_or(Ok(()))?;
     }
-    match owners::count() == pages {
-        true => Ok(pages),
-        false => Err(Errno::EIO),
-    }
+    check_owners()?;
+    Ok(owners::count())
 }
 
-/// The pages of one process that have frames with known owners.
-fn count(space: &mut Space) -> Result<u64, Errno> {
-    let mut pages = 0;
+/// Every page of a process that has a frame is among the frame's owners.
+fn check_pages(space: &mut Space) -> Result<(), Errno> {
     for index in 0..NSEG {
         let id = space
             .table
@@ -48,18 +44,57 @@ fn count(space: &mut Space) -> Result<u64, Errno> {
             let Some(frame) = state.frame().filter(|frame| !owners::is_unlisted(*frame)) else {
                 continue;
             };
-            let owner = Owner::new(content.number(), page);
-            if !owners::of(frame).is_some_and(|owners| owners.pages().contains(&owner)) {
+            let owner = content.owner(view, page).ok_or(Errno::EIO)?;
+            if !owners::of(frame).is_some_and(|owners| owners.entries().contains(&owner)) {
                 return Err(Errno::EIO);
             }
-            pages += 1;
         }
         let in_swap = told.backed + told.swapped;
         if told.in_frames() != in_frames || content.in_swap() != in_swap {
             return Err(Errno::EIO);
         }
     }
-    Ok(pages)
+    Ok(())
+}
+
+/// Every owner of a frame leads to pages that have it.
+fn check_owners() -> Result<(), Errno> {
+    let mut from = Frame(0);
+    while from < owners::end() {
+        let frame = match owners::next(from, u32::MAX, |_| true) {
+            Ok(frame) => frame,
+            Err(end) => {
+                from = end;
+                continue;
+            }
+        };
+        from = Frame(frame.0 + 1);
+        let Some(all) = owners::of(frame) else {
+            continue;
+        };
+        for owner in all.entries() {
+            let mut right = true;
+            // `None`: not all segments that share a node are known.
+            let _ = owners::places(*owner, |place| {
+                right &= has(place, frame);
+                Some(())
+            });
+            if !right {
+                return Err(Errno::EIO);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns true if that page has the frame.
+fn has(Place { segment, page }: Place, frame: Frame) -> bool {
+    let state = spaces::with(super::slot_of(segment), |space| {
+        let mut space = space.lock();
+        let (_, view, content) = space.by_number(segment)?;
+        Some(content.state(view, page))
+    });
+    state.flatten().and_then(PageState::frame) == Some(frame)
 }
 
 fn tally(content: &vm::Segment, view: &View) -> Tally {

@@ -317,11 +317,13 @@ impl Space {
                 content.set_number(self.number(segment.id));
             }
         }
-        let id = segment.id;
+        let (id, device) = (segment.id, segment.is_device());
         let entry = self.table.get_mut(place_of(id));
         *entry.ok_or(Errno::ENFILE)? = Some(segment);
         self.view.forget_events(place_of(id));
-        self.note_devices();
+        if device {
+            self.note_devices();
+        }
         Ok(id)
     }
 
@@ -336,7 +338,9 @@ impl Space {
     fn take(&mut self, id: u64) -> Option<Segment> {
         let entry = self.table.get_mut(place_of(id))?;
         let taken = entry.take_if(|segment| segment.id == id)?;
-        self.note_devices();
+        if taken.is_device() {
+            self.note_devices();
+        }
         Some(taken)
     }
 

@@ -1,7 +1,8 @@
 //! Eviction: pages leave memory when frames run low.
 //!
 //! The clock of the VM core chooses among all frames; this module leads it from a
-//! frame to the pages that have it, in any process. A clean page that leaves sleeps
+//! frame to the pages that have it, in any process. Processes that share a node of an
+//! overlay after a fork have a frame together: it leaves when it can leave all of them. A clean page that leaves sleeps
 //! again and is filled from its snapshot when it is touched. A changed one goes to
 //! swap, with its neighbours in one message. The memory of file servers stays
 //! ([`super::resident`]), and so do pages that were resolved lately and frames that
@@ -19,10 +20,12 @@ use abi::PROCESSES_MAX;
 use core::cell::Cell;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use hw::frames;
 use hw::lock::{Lock, Rank};
+use hw::named::from_reserve;
+use hw::owners::{self, Place};
 use hw::task::Slot;
-use hw::{frames, owners};
-use vm::{Clock, Frame, Frames, Look, Owner, PageState, Step};
+use vm::{Clock, Frame, Frames, Look, OWNERS_MAX, Owner, PageState, Step};
 
 static CLOCK: Lock<Clock> = Lock::new(Rank::Clock, Clock::new());
 
@@ -247,16 +250,32 @@ impl AllFrames {
         })
     }
 
-    /// Looks at one page that has, or had, the frame.
+    /// Looks at the pages that an entry of a leaf is, which names, or named, the frame.
     fn look_at(&self, owner: Owner, frame: Frame) -> Look {
-        let slot = super::slot_of(owner.segment());
+        if let Some(place) = owners::only_place(owner) {
+            return self.look_at_page(place, frame);
+        }
+        let mut all = Look::Idle;
+        let looked = owners::places(owner, |place| {
+            match self.look_at_page(place, frame) {
+                Look::Fixed => return None,
+                Look::Accessed => all = Look::Accessed,
+                Look::Idle => {}
+            }
+            Some(())
+        });
+        looked.map_or(Look::Fixed, |()| all)
+    }
+
+    /// Looks at one page that has, or had, the frame.
+    fn look_at_page(&self, Place { segment, page }: Place, frame: Frame) -> Look {
+        let slot = super::slot_of(segment);
         if !self.asked(slot).pageable {
             return Look::Fixed;
         }
         let look = spaces::with(slot, |space| {
             let mut space = space.lock();
-            let (_, view, content) = space.by_number(owner.segment())?;
-            let page = owner.page();
+            let (_, view, content) = space.by_number(segment)?;
             let state = content.state(view, page);
             let (here, changed) = match state {
                 PageState::Resident(here) | PageState::Backed(here, _) => (here, false),
@@ -277,13 +296,32 @@ impl AllFrames {
         }
     }
 
+    /// Evicts the pages that an entry of a leaf is. The leaf is copied for each but the
+    /// last.
+    fn evict_one(&mut self, owner: Owner, frame: Frame) -> bool {
+        if let Some(place) = owners::only_place(owner) {
+            return self.evict_page(place, frame);
+        }
+        let (mut found, mut count) = ([None; OWNERS_MAX], 0);
+        let known = owners::places(owner, |place| {
+            *found.get_mut(count)? = Some(place);
+            count += 1;
+            Some(())
+        });
+        let mut all = found.into_iter().flatten();
+        known.is_some() && all.all(|place| self.evict_page(place, frame))
+    }
+
     /// Evicts one page, or notes it as one to be sent.
-    fn evict_one(&mut self, owner: Owner) -> bool {
-        let slot = super::slot_of(owner.segment());
+    fn evict_page(&mut self, Place { segment, page }: Place, frame: Frame) -> bool {
+        let slot = super::slot_of(segment);
         let evicted = spaces::with(slot, |space| {
             let mut space = space.lock();
-            let (segment, view, content) = space.by_number(owner.segment())?;
-            let page = owner.page();
+            let (segment, view, content) = space.by_number(segment)?;
+            // A leaf that others share is copied, for a page of it is to be another.
+            if from_reserve(frame, || content.open_page(view, page)).is_err() {
+                return Some(false);
+            }
             Some(match content.state(view, page) {
                 PageState::Dirty(_) => self.changed.add(Changed {
                     slot,
@@ -304,7 +342,10 @@ impl Frames for AllFrames {
 
     fn next(&self, from: u32, most: u32) -> Result<Frame, u32> {
         // What file servers have is passed over as fast as what nobody has.
-        let fits = |owner: Owner| self.asked(super::slot_of(owner.segment())).pageable;
+        let fits = |owner: Owner| {
+            let place = owners::only_place(owner);
+            place.is_none_or(|place| self.asked(super::slot_of(place.segment)).pageable)
+        };
         owners::next(Frame(from), most, fits).map_err(|end| end.0)
     }
 
@@ -321,11 +362,11 @@ impl Frames for AllFrames {
 
     fn evict(&mut self, frame: Frame) -> bool {
         if let Some(owner) = owners::only(frame) {
-            return self.evict_one(owner);
+            return self.evict_one(owner, frame);
         }
         let owners = owners::of(frame);
-        let mut owners = owners.iter().flat_map(|owners| owners.pages());
-        owners.all(|owner| self.evict_one(*owner))
+        let mut owners = owners.iter().flat_map(|owners| owners.entries());
+        owners.all(|owner| self.evict_one(*owner, frame))
     }
 }
 
@@ -337,11 +378,11 @@ impl AllFrames {
             return Look::Fixed;
         };
         // A message or a call has the frame too.
-        if owners.holders as usize != owners.pages().len() {
+        if owners.holders as usize != owners.entries().len() {
             return Look::Fixed;
         }
         let mut all = Look::Idle;
-        for owner in owners.pages() {
+        for owner in owners.entries() {
             match self.look_at(*owner, frame) {
                 Look::Fixed => return Look::Fixed,
                 Look::Accessed => all = Look::Accessed,

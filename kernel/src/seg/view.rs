@@ -166,6 +166,15 @@ impl Memory for View {
         named::alloc_node()
     }
 
+    fn share_node(&mut self, node: Frame) {
+        named::share_node(node);
+    }
+
+    #[inline(always)]
+    fn is_shared_node(&self, node: Frame) -> bool {
+        named::is_shared_node(node)
+    }
+
     fn free_node(&mut self, node: Frame) {
         named::free_node(node);
     }
@@ -254,6 +263,10 @@ impl Memory for View {
     fn unmap(&mut self, pages: Range<u64>) {
         let range = self.addresses(pages);
         self.pages.unmap(range);
+    }
+
+    fn mapped(&self) -> u64 {
+        self.pages.mapped()
     }
 
     fn protect(&mut self, pages: Range<u64>) {

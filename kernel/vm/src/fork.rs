@@ -9,6 +9,9 @@ use crate::ahead::ReadAhead;
 use crate::steps::{EXTENTS, SNAPS, Turns, finish_in_steps, in_steps};
 use crate::{Host, Memory, NoMemory, PageState, Segment, SegmentNumber, SnapId, discard, trim};
 
+/// Pages that are unmapped in one step.
+const UNMAPPED: u64 = 16 * 1024;
+
 impl Segment {
     /// A segment with the same associations and no pages.
     fn bare_copy(&self, number: SegmentNumber) -> Result<Segment, NoMemory> {
@@ -18,6 +21,19 @@ impl Segment {
         copy.swap = self.swap.try_clone()?;
         copy.ahead = ReadAhead::new(self.ahead.hint());
         Ok(copy)
+    }
+
+    /// Gives `copy` all pages, sharing the nodes, if no page has a ticket; otherwise as many
+    /// as one step permits, sharing the frames. Returns where it stopped.
+    fn begin_copy<M: Memory>(&mut self, m: &mut M, copy: &mut Segment) -> Result<u64, NoMemory> {
+        if self.overlay.is_busy() {
+            return self.copy_some(m, 0..self.pages(), copy);
+        }
+        self.overlay.share(m, &mut copy.overlay);
+        copy.swap.gain_all(&self.swap);
+        // From here on every store in the original is seen.
+        m.protect(0..self.pages());
+        Ok(self.pages())
     }
 
     /// Copies as many of `pages` into `copy` as one step permits, sharing every
@@ -59,8 +75,8 @@ impl Segment {
             }
         };
         let undo = |m: &mut M, page, state| swap.borrow_mut().let_go_of(m, page, state);
-        let (overlay, first) = (&mut self.overlay, pages.start);
-        let (end, result) = overlay.copy_to(m, pages, copied, share, undo);
+        let first = pages.start;
+        let (end, result) = self.overlay.copy_to(m, pages, copied, share, undo);
         // From here on every store in the original is seen.
         m.protect(first..end);
         result.map(|()| end)
@@ -75,7 +91,7 @@ impl Segment {
     /// Drops all that the segment holds, as much as one step may do; `false` if
     /// there is more, in pages from the one that is `next` on or in extents.
     fn drop_all<M: Memory>(&mut self, m: &mut M, next: &mut u64) -> bool {
-        *next = self.drop_some(m, *next..self.pages());
+        *next = self.drop_last(m, *next..self.pages());
         if *next < self.pages() || self.extents.remove_last(EXTENTS) {
             return false;
         }
@@ -85,8 +101,9 @@ impl Segment {
 }
 
 /// Copies the segment for another address space, under a number of its own, with
-/// its own references to frames and snapshots, and nothing mapped. The cost follows the pages that
-/// have frames. The work of one step is copied at one moment; beyond that, the
+/// its own references to frames and snapshots, and nothing mapped. The pages are shared
+/// with their nodes, so the cost does not follow them. Only while a page has a ticket they
+/// are copied, in steps: the work of one is copied at one moment; beyond that, the
 /// segment's process must not run meanwhile, because others may
 /// ([`Host::pause`]).
 ///
@@ -96,7 +113,7 @@ pub fn fork<H: Host>(h: &mut H, number: SegmentNumber) -> Result<Segment, Errno>
     let (mut copy, begun) = h.with(|segment, m| {
         let mut copy = segment.bare_copy(number)?;
         segment.swap.hold();
-        let begun = segment.copy_some(m, 0..segment.pages(), &mut copy);
+        let begun = segment.begin_copy(m, &mut copy);
         Ok::<_, Errno>((copy, begun))
     })?;
     let pages = copy.pages();
@@ -143,6 +160,16 @@ fn release_files<H: Host>(h: &mut H, copy: &mut Segment) {
 /// Releases all frames, nodes, translations, snapshots and swap files. The segment
 /// then consists of zeros, of which none is moved to swap.
 pub fn destroy<H: Host>(h: &mut H) {
+    // Pages of shared nodes go in one step, which is short if few are mapped.
+    let mapped = h.with(|segment, m| match m.mapped() > UNMAPPED {
+        true => 0..segment.pages(),
+        false => 0..0,
+    });
+    finish_in_steps(h, mapped, |h, rest| {
+        let end = rest.end.min(rest.start.saturating_add(UNMAPPED));
+        h.with(|_, m| m.unmap(rest.start..end));
+        end
+    });
     let mut next = 0;
     while !h.with(|segment, m| segment.drop_all(m, &mut next)) {
         h.pause();

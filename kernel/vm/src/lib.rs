@@ -86,7 +86,7 @@ pub use host::{
     Snapped, TRIM_MAX,
 };
 pub use memory::{Count, Memory};
-pub use owners::{Chains, OWNERS_MAX, Owner, OwnerWord, SegmentNumber};
+pub use owners::{Above, Chains, OWNERS_MAX, Owner, OwnerWord, SegmentNumber};
 pub use page_out::{OUT_MAX, Pager, page_out};
 pub use page_state::{PageState, Ticket};
 pub use read::{free, read, tie};

@@ -126,7 +126,11 @@ pub trait Memory {
 
     /// A zeroed overlay node: 512 entries of 64 bits in one frame.
     fn alloc_node(&mut self) -> Option<Frame>;
-    /// Frees an overlay node.
+    /// Adds a reference to an overlay node, which nobody changes while it has several.
+    fn share_node(&mut self, node: Frame);
+    /// Returns true if an overlay node has more than one reference.
+    fn is_shared_node(&self, node: Frame) -> bool;
+    /// Drops a reference to an overlay node; the last one frees it.
     fn free_node(&mut self, node: Frame);
     /// Entry `index` (below 512) of a node; of any frame, for [`Memory::sum`].
     fn entry(&self, node: Frame, index: usize) -> u64;
@@ -192,15 +196,19 @@ pub trait Memory {
     /// Removes translations, flushed on return. The cost must follow the mapped
     /// pages, not the length of the range.
     fn unmap(&mut self, pages: Range<u64>);
+    /// No more pages than this are translated.
+    fn mapped(&self) -> u64 {
+        u64::MAX
+    }
     /// Removes the write permission, flushed on return. Same cost.
     fn protect(&mut self, pages: Range<u64>);
 
-    /// A page has the frame from now on. Called by the overlay alone.
+    /// The frame, or node, has that owner from now on. Called by the overlay alone.
     #[inline]
     fn own(&mut self, frame: Frame, owner: Owner) {
         let _ = (frame, owner);
     }
-    /// The page no longer has the frame, which may have been released already.
+    /// It no longer has that owner, and may have been released already.
     #[inline]
     fn disown(&mut self, frame: Frame, owner: Owner) {
         let _ = (frame, owner);

@@ -1,10 +1,15 @@
 //! Which pages have a frame: the way back from a frame to its pages, for
 //! eviction.
 //!
-//! One word a frame names the usual single owner. A frame with several (after a
+//! The owner of a frame is the entry of an overlay's leaf that names it. The owner of
+//! a node is the entry of the node above, and that of a root is a segment. So the way
+//! from a frame to its pages goes up through the nodes, and a node that several
+//! segments share refers to its frames once.
+//!
+//! One word a frame, or node, names the usual single owner. One with several (after a
 //! fork, or found in the frame cache) has a chain of them ([`Chains`]). An
 //! overlay keeps both right: it calls [`Memory::own`] and [`Memory::disown`]
-//! wherever a page's frame changes, so that the two views cannot differ.
+//! wherever an entry changes, so that the two views cannot differ.
 //!
 //! A chain has at most [`OWNERS_MAX`] links, so that no change of one costs
 //! more. A frame with more owners, or one whose link found no memory, is
@@ -16,11 +21,18 @@
 
 use alloc::vec::Vec;
 
+use crate::Frame;
+
 /// Most owners in a chain.
 pub const OWNERS_MAX: usize = 64;
 
 const SEGMENT_BITS: u32 = 26;
-const PAGE_BITS: u32 = 36;
+/// The index of an entry of a node.
+const INDEX_BITS: u32 = 9;
+/// The owner of a node, and not of a page's frame.
+const OF_NODE: u64 = 1 << 60;
+/// A segment, and not an entry of a node.
+const SEGMENT: u64 = 1 << 61;
 
 /// The number of a segment, of 26 bits: the host's own way to find it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -38,26 +50,54 @@ impl SegmentNumber {
     }
 }
 
-/// A page of a segment, as the owner of a frame.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// The owner of a frame or of a node of an overlay.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Owner(u64);
 
 impl Owner {
-    /// That page (below 2^36) of that segment.
+    /// Entry `index` (below 512) of a leaf, as the owner of a page's frame.
     #[inline]
-    pub const fn new(segment: SegmentNumber, page: u64) -> Owner {
-        Owner((segment.0 as u64) << PAGE_BITS | page & ((1 << PAGE_BITS) - 1))
+    pub const fn page(leaf: Frame, index: usize) -> Owner {
+        let index = index as u64 & ((1 << INDEX_BITS) - 1);
+        Owner((leaf.0 as u64) << INDEX_BITS | index)
     }
 
-    /// The segment.
-    pub const fn segment(self) -> SegmentNumber {
-        SegmentNumber((self.0 >> PAGE_BITS) as u32)
+    /// Entry `index` (below 512) of an inner node, as the owner of the node below it.
+    pub const fn entry(node: Frame, index: usize) -> Owner {
+        Owner(Owner::page(node, index).0 | OF_NODE)
     }
 
-    /// The page.
-    pub const fn page(self) -> u64 {
-        self.0 & ((1 << PAGE_BITS) - 1)
+    /// A segment, as the owner of a root.
+    pub const fn segment(number: SegmentNumber) -> Owner {
+        Owner(SEGMENT | OF_NODE | number.0 as u64)
     }
+
+    /// Returns true for the owner of a node, and not of a frame of data.
+    #[inline]
+    pub const fn is_of_node(self) -> bool {
+        self.0 & OF_NODE != 0
+    }
+
+    /// The next step on the way up.
+    #[inline]
+    pub const fn above(self) -> Above {
+        match self.0 & SEGMENT {
+            0 => Above::Node(
+                Frame((self.0 >> INDEX_BITS) as u32),
+                self.0 & ((1 << INDEX_BITS) - 1),
+            ),
+            _ => Above::Segment(SegmentNumber::new(self.0 as u32)),
+        }
+    }
+}
+
+/// Where an owner is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Above {
+    /// That entry of that node.
+    Node(Frame, u64),
+    /// A segment: the way ends.
+    Segment(SegmentNumber),
 }
 
 /// The owners of one frame, as a word: none, one, a chain, or unlisted.
@@ -379,12 +419,19 @@ mod tests {
 
     #[test]
     fn an_owner_keeps_its_largest_parts() {
-        let (segment, page) = (SegmentNumber::new(u32::MAX), (1 << PAGE_BITS) - 1);
-        let owner = Owner::new(segment, page);
-        assert_eq!((owner.segment(), owner.page()), (segment, page));
-        let word = OwnerWord::one(owner);
-        assert_eq!(OwnerWord::from_bits(word.bits()), word);
-        assert_eq!((word.count(), word.only()), (Some(1), Some(owner)));
+        let (segment, node) = (SegmentNumber::new(u32::MAX), Frame(u32::MAX));
+        let last = (1 << INDEX_BITS) - 1;
+        for (owner, above, of_node) in [
+            (Owner::segment(segment), Above::Segment(segment), true),
+            (Owner::entry(node, 511), Above::Node(node, last), true),
+            (Owner::page(node, 511), Above::Node(node, last), false),
+            (Owner::page(Frame(0), 0), Above::Node(Frame(0), 0), false),
+        ] {
+            assert_eq!((owner.above(), owner.is_of_node()), (above, of_node));
+            let word = OwnerWord::one(owner);
+            assert_eq!(OwnerWord::from_bits(word.bits()), word);
+            assert_eq!((word.count(), word.only()), (Some(1), Some(owner)));
+        }
         assert_eq!(OwnerWord::NOBODY.only(), None);
     }
 
@@ -399,7 +446,7 @@ mod tests {
         };
         for _ in 0..50_000 {
             let (word, model) = &mut frames[random(40) as usize];
-            let owner = Owner::new(SegmentNumber::new(random(3) as u32), random(25));
+            let owner = Owner::page(Frame(random(3) as u32), random(25) as usize);
             if model.contains(&owner.0) || random(3) == 0 {
                 *word = chains.remove(*word, owner);
                 model.remove(&owner.0);
@@ -425,12 +472,12 @@ mod tests {
     #[test]
     fn a_frame_with_too_many_owners_is_unlisted_and_holds_no_links() {
         let (mut chains, mut word) = (Chains::new(), OwnerWord::NOBODY);
-        let owner = |page| Owner::new(SegmentNumber::new(7), page);
-        for page in 0..OWNERS_MAX as u64 {
+        let owner = |page| Owner::page(Frame(7), page);
+        for page in 0..OWNERS_MAX {
             word = chains.add(word, owner(page));
         }
         assert_eq!(word.count(), Some(OWNERS_MAX));
-        word = chains.add(word, owner(1000));
+        word = chains.add(word, owner(500));
         assert_eq!((word, chains.len()), (OwnerWord::UNLISTED, 0));
         // What is not known is not removed either.
         assert_eq!(chains.remove(word, owner(3)), OwnerWord::UNLISTED);

@@ -87,6 +87,7 @@ impl Segment {
             return Ok(None);
         };
         let file = self.swap.id(place.file).ok_or(Errno::EIO)?;
+        self.overlay.open_page(m, touched)?;
         let frame = m.alloc().ok_or(Errno::ENOMEM)?;
         let mut run = Run {
             file,
@@ -112,6 +113,7 @@ impl Segment {
     fn join<M: Memory>(&mut self, m: &mut M, run: &mut Run, page: u64, file: u16) -> bool {
         if let PageState::Swapped(place) = self.overlay.get(m, page)
             && place.file == file
+            && self.overlay.open_page(m, page).is_ok()
             && let Some(frame) = m.alloc()
         {
             run.put(page, place, frame);

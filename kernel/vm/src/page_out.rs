@@ -9,7 +9,7 @@ use core::ops::Range;
 
 use abi::Errno;
 
-use crate::{Count, Frame, Memory, PageState, Place, Segment, Swap, SwapId, Ticket};
+use crate::{Count, Frame, Memory, NoMemory, PageState, Place, Segment, Swap, SwapId, Ticket};
 
 /// A process that makes pages of a segment leave memory. The segment may be
 /// another's, and be gone when an answer arrives.
@@ -59,10 +59,13 @@ fn send<P: Pager>(p: &mut P, pages: Range<u64>) -> Result<u64, Errno> {
         Ok(Some(file)) => p.with(|segment, m| segment.begin_page_out(m, pages, file)),
         _ => None,
     };
-    let Some(run) = run.flatten() else {
+    let Some(Ok(Some(run))) = run else {
         p.with(|segment, _| segment.swap.end(Ok(())));
         if let Ok(Some(file)) = file {
             p.release_swap(file);
+        }
+        if let Some(Err(error)) = run {
+            return Err(error.into());
         }
         return file.map(|_| 0);
     };
@@ -172,17 +175,18 @@ impl Segment {
     }
 
     /// Takes the dirty pages at the front of `pages` for a page-out to `file`; none
-    /// if there are none any more.
+    /// if there are none any more. Fails only for want of a node for the first.
     fn begin_page_out<M: Memory>(
         &mut self,
         m: &mut M,
         pages: Range<u64>,
         file: SwapId,
-    ) -> Option<Run> {
+    ) -> Result<Option<Run>, NoMemory> {
         // A fork may have begun.
         if self.swap.current() != Some(file) {
-            return None;
+            return Ok(None);
         }
+        self.overlay.open_page(m, pages.start)?;
         let mut run = Run {
             file,
             first: pages.start,
@@ -197,12 +201,15 @@ impl Segment {
             let PageState::Dirty(dirty) = self.overlay.get(m, page) else {
                 break;
             };
+            if self.overlay.open_page(m, page).is_err() {
+                break;
+            }
             m.retain(dirty);
             (*frame, *sum) = (dirty, m.sum(dirty));
             self.change(m, page, PageState::Sending(dirty, run.ticket));
             run.count += 1;
         }
-        (run.count > 0).then_some(run)
+        Ok((run.count > 0).then_some(run))
     }
 
     /// The answer to a page-out has arrived; how many pages are swapped now.

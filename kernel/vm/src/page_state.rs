@@ -114,6 +114,13 @@ impl PageState {
         word & ((1 << TAG_BITS) - 1) >= FIRST_OWN
     }
 
+    /// Returns true for a word of a state with a ticket.
+    #[inline(always)]
+    pub(crate) const fn has_ticket(word: u64) -> bool {
+        const TICKETS: u64 = 1 << 1 | 1 << 4 | 1 << 6;
+        TICKETS >> (word & ((1 << TAG_BITS) - 1)) & 1 != 0
+    }
+
     /// The frame, if the page has one.
     #[inline]
     pub const fn frame(self) -> Option<Frame> {
@@ -123,6 +130,15 @@ impl PageState {
             | PageState::Sending(frame, _)
             | PageState::Backed(frame, _) => Some(frame),
             _ => None,
+        }
+    }
+
+    /// What is left to a segment of a page whose frame others count.
+    pub(crate) const fn without_frame(self) -> PageState {
+        match self {
+            PageState::Swapped(place) | PageState::Loading(place, _) => PageState::Swapped(place),
+            PageState::Backed(_, file) => PageState::Swapped(Place { file, sum: 0 }),
+            _ => PageState::Absent,
         }
     }
 
@@ -199,6 +215,11 @@ mod tests {
         ] {
             assert_eq!(PageState::decode(state.encode()), state);
             assert_eq!(PageState::is_own_word(state.encode()), state.is_own());
+            let ticket = matches!(
+                state,
+                PageState::Filling(_) | PageState::Sending(..) | PageState::Loading(..)
+            );
+            assert_eq!(PageState::has_ticket(state.encode()), ticket);
         }
         assert_eq!(ticket.next(), Ticket(0));
     }

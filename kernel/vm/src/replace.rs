@@ -53,7 +53,7 @@ pub(crate) enum Begun {
     /// stay; nothing has changed.
     Swapped(u64),
     /// As much as one step may do is done, the edges at any rate; this is left
-    /// for [`Segment::replace_some`], which cannot fail.
+    /// for [`Segment::replace_some`], which cannot fail, and is called until nothing is.
     Left(Range<u64>),
 }
 
@@ -72,7 +72,8 @@ impl Segment {
         staged: [Option<Frame>; 2],
     ) -> Result<Begun, NoMemory> {
         self.extents.reserve()?;
-        let Parts { edges, .. } = parts(&range);
+        let Parts { edges, pages } = parts(&range);
+        self.open(m, pages)?;
         let mut targets = [None; 2];
         for (index, (edge, staged)) in edges.iter().zip(staged).enumerate() {
             let Some(edge) = edge else { continue };
@@ -116,6 +117,7 @@ impl Segment {
         }
         if !left.is_empty() {
             let source = source.map(|source| source.advance(left.start - range.start));
+            self.overlay.begin_changes();
             left.start = self.replace_some(m, left.clone(), source);
         }
         Ok(Begun::Left(left))
@@ -138,6 +140,7 @@ impl Segment {
                 // One page of more extents than that.
                 false => end.next_multiple_of(PAGE).min(left.end),
             };
+            end = self.out_of_shared(m, &left, end);
         }
         let pages = left.start.div_ceil(PAGE)..end / PAGE;
         if !pages.is_empty() {
@@ -147,7 +150,22 @@ impl Segment {
             }
         }
         self.extents.replace(left.start..end, source);
+        if end == left.end {
+            self.overlay.end_changes();
+        }
         end
+    }
+
+    /// The end of a step over the front of `left` that does not divide a shared node,
+    /// which would then have to be copied.
+    fn out_of_shared<M: Memory>(&self, m: &M, left: &Range<u64>, end: u64) -> u64 {
+        match self.overlay.shared_around(m, end / PAGE) {
+            Some(shared) if shared.start * PAGE > left.start => shared.start * PAGE,
+            Some(shared) if shared.start * PAGE < end => {
+                shared.end.saturating_mul(PAGE).min(left.end)
+            }
+            _ => end,
+        }
     }
 
     /// Installs `frames` (from byte `range.start % PAGE` of the first) in place
@@ -167,8 +185,9 @@ impl Segment {
         let mut targets = [None; 2];
         for (edge, target) in edges.iter().flatten().zip(&mut targets) {
             let (page, ..) = page_of(edge);
-            match self.overlay.get(m, page) {
-                PageState::Dirty(frame) if m.make_exclusive(frame) => {
+            let entry = self.overlay.find(m, page);
+            match entry.state() {
+                PageState::Dirty(frame) if entry.is_private() && m.make_exclusive(frame) => {
                     *target = Some((edge, page, frame))
                 }
                 _ => return Err(page),

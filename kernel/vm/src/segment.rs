@@ -8,7 +8,8 @@ use crate::overlay::{Entry, Overlay, Pages};
 use crate::recent::Recent;
 use crate::swap::SwapFiles;
 use crate::{
-    Count, Frame, Hint, Memory, NoMemory, PAGE, PageState, Place, SegmentNumber, SwapId, Ticket,
+    Count, Frame, Hint, Memory, NoMemory, Owner, PAGE, PageState, Place, SegmentNumber, SwapId,
+    Ticket,
 };
 
 /// The content of one segment of a process. The content of a page is the frame
@@ -70,12 +71,6 @@ impl Segment {
     #[inline]
     pub const fn bytes(&self) -> u64 {
         self.pages.saturating_mul(PAGE)
-    }
-
-    /// Pages that have a frame, or are about to, or are in swap.
-    #[inline]
-    pub const fn populated(&self) -> u64 {
-        self.overlay.populated()
     }
 
     /// Pages whose content is in swap, whether a frame has it too or not.
@@ -192,7 +187,8 @@ impl Segment {
     /// Takes a page's frame away if its content is elsewhere too: a clean page sleeps
     /// again, a backed one is in swap alone. `false` if it is neither, or is so no
     /// more: bytes that are here are all there is if the snapshot is lost, or the
-    /// server is gone.
+    /// server is gone. `false`, too, if other segments share its node and there is no
+    /// memory for a node of its own; they have the frame still.
     pub fn evict<M: Memory>(&mut self, m: &mut M, page: u64) -> bool {
         match self.overlay.get(m, page) {
             PageState::Resident(frame) => self.evict_clean(m, page, frame),
@@ -202,6 +198,9 @@ impl Segment {
     }
 
     fn evict_backed<M: Memory>(&mut self, m: &mut M, page: u64, frame: Frame, file: u16) -> bool {
+        if self.overlay.open_page(m, page).is_err() {
+            return false;
+        }
         if self.swap.id(file).is_none_or(|file| m.has_lost_swap(file)) {
             self.change(m, page, PageState::Dirty(frame));
             self.swap.give_up(page, file);
@@ -218,6 +217,9 @@ impl Segment {
 
     fn evict_clean<M: Memory>(&mut self, m: &mut M, page: u64, frame: Frame) -> bool {
         let range = page * PAGE..(page + 1) * PAGE;
+        if self.overlay.open_page(m, page).is_err() {
+            return false;
+        }
         let gone = |extent: Extent| !m.can_provide(extent.source.snap);
         if self.extents.lost(range.clone()) || self.extents.over(range).any(gone) {
             self.change(m, page, PageState::Dirty(frame));
@@ -242,39 +244,67 @@ impl Segment {
         (end <= self.bytes()).then_some(at..end)
     }
 
-    /// Makes a page absent.
+    /// Makes a page absent whose leaf is private.
     pub(crate) fn clear<M: Memory>(&mut self, m: &mut M, page: u64) {
         let cleared = self.overlay.set(m, page, PageState::Absent);
         debug_assert!(cleared.is_ok(), "clearing needs no memory");
     }
 
-    /// Gives a page that is not absent another state.
+    /// Gives a page that is not absent, and whose leaf is private, another state. Pages
+    /// with a ticket have such a leaf.
     pub(crate) fn change<M: Memory>(&mut self, m: &mut M, page: u64, state: PageState) {
         let changed = self.overlay.set(m, page, state);
         debug_assert!(changed.is_ok(), "changing a state needs no memory");
     }
 
-    /// Drops the content of `pages`, and the results of fills under way, as much as
-    /// one step permits; where that ended.
-    pub(crate) fn drop_some<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) -> u64 {
-        let end = self.overlay.step(m, pages.clone());
-        if pages.start < end && self.overlay.populated() > 0 {
-            // Translations go first: a frame must not be freed while it is
-            // reachable.
-            m.unmap(pages.start..end);
-            self.release_pages(m, pages.start..end);
-        }
-        end
+    /// A range of pages as [`Overlay::open`] and [`Overlay::clear`] take it.
+    const fn up_to_end(&self, pages: Range<u64>) -> Range<u64> {
+        let all = pages.end == self.pages;
+        pages.start..if all { u64::MAX } else { pages.end }
     }
 
-    /// The same for pages that nothing translates to.
+    /// Makes it possible to drop `pages`, with [`Segment::drop_some`], without memory, as
+    /// long as the segment is not copied.
+    pub(crate) fn open<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) -> Result<(), NoMemory> {
+        let pages = self.up_to_end(pages);
+        self.overlay.open(m, pages)
+    }
+
+    /// Drops the content of `pages`, and the results of fills under way, as much as
+    /// one step permits; where that ended. They were opened, and do not end within a
+    /// shared node.
+    pub(crate) fn drop_some<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) -> u64 {
+        let counts = self.swap.pages() > 0;
+        self.drop_step(m, pages, counts)
+    }
+
+    /// The same at the segment's end, where it is not counted any more which pages are in
+    /// swap files.
+    pub(crate) fn drop_last<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) -> u64 {
+        self.drop_step(m, pages, false)
+    }
+
+    fn drop_step<M: Memory>(&mut self, m: &mut M, pages: Range<u64>, counts: bool) -> u64 {
+        let all = self.up_to_end(pages.clone());
+        let end = self.overlay.step_to_clear(m, all.clone());
+        if pages.start < end && !self.overlay.is_empty() {
+            // Translations go first: a frame must not be freed while it is
+            // reachable.
+            m.unmap(pages.start..end.min(pages.end));
+            self.release(m, all.start..end, counts);
+        }
+        end.min(pages.end)
+    }
+
+    /// As [`Segment::drop_some`] for pages that nothing translates to.
     pub(crate) fn release_pages<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) -> u64 {
+        self.release(m, pages, true)
+    }
+
+    fn release<M: Memory>(&mut self, m: &mut M, pages: Range<u64>, counts: bool) -> u64 {
         let swap = &mut self.swap;
-        let release = |m: &mut M, page, state: PageState| {
-            swap.let_go_of(m, page, state);
-            PageState::Absent
-        };
-        self.overlay.update(m, Pages::Present, pages, release)
+        let release = |m: &mut M, page, state: PageState| swap.let_go_of(m, page, state);
+        self.overlay.clear(m, pages, counts, release)
     }
 
     /// The effect of a store on a page with that entry and the frame `old`: the page becomes
@@ -305,6 +335,13 @@ impl Segment {
         entry: Entry,
         old: Frame,
     ) -> Result<Frame, NoMemory> {
+        let entry = match entry.is_private() {
+            true => entry,
+            false => {
+                self.overlay.open_page(m, page)?;
+                self.overlay.find(m, page)
+            }
+        };
         if m.make_exclusive(old) {
             m.allow_stores(page, old)?;
             self.overlay
@@ -320,6 +357,31 @@ impl Segment {
         m.release(old);
         m.count(Count::Copy, 1);
         Ok(new)
+    }
+
+    /// Calls `f` for each node and each frame, with its owner here; for tests.
+    #[doc(hidden)]
+    pub fn owners<M: Memory>(&self, m: &M, f: impl FnMut(Frame, Owner)) {
+        self.overlay.owners(m, f);
+    }
+
+    /// Makes the page's node the segment's own, so that [`Segment::evict`] and a page-out
+    /// of the page need no memory.
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub fn open_page<M: Memory>(&mut self, m: &mut M, page: u64) -> Result<(), NoMemory> {
+        self.overlay.open_page(m, page)
+    }
+
+    /// The owner of a page's frame.
+    pub fn owner<M: Memory>(&self, m: &M, page: u64) -> Option<Owner> {
+        self.overlay.owner_of(m, page)
+    }
+
+    /// Returns true if other segments share the page's node.
+    pub fn is_shared<M: Memory>(&self, m: &M, page: u64) -> bool {
+        self.overlay.is_shared(m, page)
     }
 
     /// Panics unless the structure is sound; for tests.

@@ -3,11 +3,11 @@
 use core::ops::Range;
 
 use crate::extents::{Extent, Source};
-use crate::overlay::Pages;
+use crate::overlay::{Overlay, Pages};
 use crate::steps::EXTENTS;
 use crate::{
-    Frame, FrameSlice, Limits, Memory, OPS_MAX, Op, OpKind, PAGE, PageState, SLICES_MAX, Segment,
-    SnapId, Ticket,
+    Frame, FrameSlice, Limits, Memory, NoMemory, OPS_MAX, Op, OpKind, PAGE, PageState, SLICES_MAX,
+    Segment, SnapId, Ticket,
 };
 
 /// Operations and data for one message. It holds a reference to each frame with
@@ -135,6 +135,8 @@ pub(crate) enum Run {
     Data(u64),
     /// A private page that must be brought back from swap first.
     Swapped,
+    /// A private page, for whose change there is no memory.
+    NoMemory,
     /// These bytes are a snapshot's, transferred or not.
     Named(Extent),
     /// The number of zeros that were never touched.
@@ -158,6 +160,9 @@ impl Segment {
             return Run::Swapped;
         }
         if state.is_own() {
+            if self.overlay.open_page(m, page).is_err() {
+                return Run::NoMemory;
+            }
             let end = data_end.min(range.end);
             return Run::Data(self.data_run(m, range.start..end, ticket, (message, limits)));
         }
@@ -198,12 +203,24 @@ impl Segment {
 
     /// Makes clean pages private, as many of `pages` as one step permits,
     /// because the server's copy cannot be relied on; returns where it stopped.
-    pub(crate) fn keep_some<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) -> u64 {
-        self.overlay
+    pub(crate) fn keep_some<M: Memory>(
+        &mut self,
+        m: &mut M,
+        pages: Range<u64>,
+    ) -> Result<u64, NoMemory> {
+        let end = self.overlay.step(m, pages.clone());
+        let mut rest = pages.start..end;
+        while let Some((page, _)) = self.overlay.next(m, Pages::Present, rest.clone()) {
+            self.overlay.open_page(m, page)?;
+            rest.start = Overlay::leaf_of(page).end.min(end);
+        }
+        let pages = pages.start..end;
+        Ok(self
+            .overlay
             .update(m, Pages::Present, pages, |_, _, state| match state {
                 PageState::Resident(frame) => PageState::Dirty(frame),
                 other => other,
-            })
+            }))
     }
 
     /// Adds private pages to the message, as many as have room, and marks each as
@@ -226,6 +243,9 @@ impl Segment {
             else {
                 break;
             };
+            if self.overlay.open_page(m, page).is_err() {
+                break;
+            }
             let len = message.gather(m, frame, at, range.end, limits);
             if len == 0 {
                 break;

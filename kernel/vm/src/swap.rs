@@ -269,11 +269,15 @@ impl SwapFiles {
         self.unused = true;
     }
 
-    /// The segment ends, perhaps while another process moves pages of it to swap:
+    /// The segment has ended, perhaps while another process moves pages of it to swap:
     /// that gets no file any more.
-    pub(crate) const fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.held += 1;
         self.retire();
+        self.pages = 0;
+        for file in self.files.iter_mut().flatten() {
+            file.pages = 0;
+        }
     }
 
     /// A fork begins: its copy shares all files.
@@ -384,6 +388,16 @@ impl SwapFiles {
         if let Some(file) = self.get_mut(job.file).filter(|file| file.id == job.id) {
             for span in job.untold.iter() {
                 file.note(span.range());
+            }
+        }
+    }
+
+    /// All pages of `other`, of which this is a clone, are in the same files here.
+    pub(crate) fn gain_all(&mut self, other: &SwapFiles) {
+        self.pages = other.pages;
+        for (file, from) in self.files.iter_mut().zip(&other.files) {
+            if let (Some(file), Some(from)) = (file, from) {
+                file.pages = from.pages;
             }
         }
     }

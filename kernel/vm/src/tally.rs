@@ -28,7 +28,7 @@ impl Tally {
         self.clean + self.dirty + self.backed
     }
 
-    fn add<M: Memory>(&mut self, m: &M, state: PageState) {
+    fn add<M: Memory>(&mut self, m: &M, state: PageState, shared_node: bool) {
         let kind = match state {
             PageState::Absent | PageState::Filling(_) => &mut self.asleep,
             PageState::Resident(_) => &mut self.clean,
@@ -37,7 +37,8 @@ impl Tally {
             PageState::Swapped(_) | PageState::Loading(..) => &mut self.swapped,
         };
         *kind += 1;
-        let shared = state.frame().is_some_and(|frame| m.shared(frame));
+        let shared = |frame| shared_node || m.shared(frame);
+        let shared = state.frame().is_some_and(shared);
         self.shared += u64::from(shared);
     }
 }
@@ -55,7 +56,7 @@ impl Segment {
             rest.start = page + 1;
             let hidden = self.extents.first(page * PAGE..(page + 1) * PAGE).is_some();
             tally.asleep -= u64::from(hidden);
-            tally.add(m, state);
+            tally.add(m, state, self.overlay.is_shared(m, page));
         }
         pages.end
     }

@@ -11,10 +11,13 @@ use crate::{Frame, Memory, NoMemory, Owner, SnapId, SwapId};
 #[derive(Default)]
 pub(crate) struct TestMemory {
     nodes: Vec<Option<Vec<u64>>>,
+    /// References to nodes beyond the first.
+    shares: BTreeMap<Frame, u32>,
     references: BTreeMap<Frame, u32>,
     next: u32,
     pub map: BTreeMap<u64, (Frame, bool)>,
-    /// The pages that have frames, as the overlays told.
+    /// The owners of nodes and frames, as the overlays told. The names of nodes are those
+    /// of frames too.
     pub owners: Vec<(Frame, Owner)>,
     /// The frames that were offered to the cache.
     pub published: Vec<(SnapId, u64, Frame)>,
@@ -31,6 +34,10 @@ pub(crate) struct TestMemory {
 impl TestMemory {
     pub fn nodes_in_use(&self) -> usize {
         self.nodes.iter().flatten().count()
+    }
+
+    pub fn references(&self, frame: Frame) -> u32 {
+        self.references.get(&frame).copied().unwrap_or(0)
     }
 
     pub fn frames_in_use(&self) -> usize {
@@ -96,7 +103,22 @@ impl Memory for TestMemory {
         Some(Frame(self.nodes.len() as u32 - 1))
     }
 
+    fn share_node(&mut self, node: Frame) {
+        *self.shares.entry(node).or_default() += 1;
+    }
+
+    fn is_shared_node(&self, node: Frame) -> bool {
+        self.shares.contains_key(&node)
+    }
+
     fn free_node(&mut self, node: Frame) {
+        if let Some(shares) = self.shares.get_mut(&node) {
+            *shares -= 1;
+            if *shares == 0 {
+                self.shares.remove(&node);
+            }
+            return;
+        }
         let gone = self.nodes[node.0 as usize].take().unwrap();
         assert!(gone.iter().all(|word| *word == 0), "a node in use");
     }
@@ -107,6 +129,7 @@ impl Memory for TestMemory {
     }
 
     fn set_entry(&mut self, node: Frame, index: usize, value: u64) {
+        assert!(!self.is_shared_node(node), "a shared node is changed");
         self.nodes[node.0 as usize].as_mut().unwrap()[index] = value;
     }
 

@@ -21,7 +21,7 @@ use crate::fork::release_unused;
 use crate::page_in::load;
 use crate::replace::parts;
 use crate::stage::{Message, Run};
-use crate::steps::{MESSAGES, Turns, finish_in_steps};
+use crate::steps::{MESSAGES, Turns, in_steps};
 use crate::{
     Access, Count, Frame, Host, Limits, Memory, OpKind, PAGE, PageState, Put, PutReply, Segment,
     SnapId, Ticket, fault, in_a_call,
@@ -140,10 +140,14 @@ impl<F: Copy> Job<F> {
                 }
                 Err(error) if self.caution.try_again(error) => {
                     let left = at / PAGE..self.range.end.div_ceil(PAGE);
-                    finish_in_steps(h, left, |h, left| {
-                        h.with(|segment, m| segment.keep_some(m, left))
+                    let kept = in_steps(h, left, |h, left| {
+                        Ok(h.with(|segment, m| segment.keep_some(m, left))?)
                     });
-                    self.forget_into(h);
+                    match kept {
+                        Ok(()) => self.forget_into(h),
+                        Err(error) if at == start => return Err(error),
+                        Err(_) => break,
+                    }
                 }
                 Err(error) if at == start => return Err(error),
                 Err(_) => break,
@@ -394,6 +398,7 @@ impl<F: Copy> Job<F> {
                 return Ok(Some(self.keep(h, piece, message, extent)));
             }
             Run::Data(len) => len,
+            Run::NoMemory => return Err(Errno::ENOMEM),
             Run::Swapped if paid_end <= at => return Ok(Some(0)),
             // The swap server waits for nobody, so a piece may be under way.
             Run::Swapped => {

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
 use abi::Errno;
-use vm::{Extent, Frame, PageState, Source, SwapId, Tally};
+use vm::{Extent, Frame, Owner, PageState, Source, SwapId, Tally};
 
 use crate::PAGE;
 use crate::server::Servers;
@@ -88,25 +88,30 @@ impl<S: Servers> World<S> {
     /// Panics unless all books are in order: frames, nodes, translations,
     /// associations, snapshots, swap.
     pub fn check(&mut self) {
-        let mut frames: HashMap<Frame, u32> = HashMap::new();
         let mut snaps: HashMap<u32, u32> = HashMap::new();
         let mut owners = BTreeSet::new();
         for space in 0..self.spaces.len() {
             if self.spaces[space].is_some() {
-                self.check_space(space, &mut frames, &mut snaps);
+                self.check_space(space, &mut snaps);
                 self.check_shared(space);
                 self.add_owners(space, &mut owners);
             }
         }
         let all = self.frames.borrow();
-        for (frame, references) in &frames {
-            assert_eq!(
-                all.references(*frame),
-                *references,
-                "references to {frame:?}"
-            );
-        }
         assert_eq!(all.owners, owners, "owners of frames");
+        let (mut frames, mut nodes) = (HashMap::new(), HashMap::new());
+        for (frame, owner) in owners {
+            let held = match owner.is_of_node() {
+                true => &mut nodes,
+                false => &mut frames,
+            };
+            *held.entry(frame).or_insert(0) += 1;
+        }
+        for (frame, references) in frames.iter().chain(&nodes) {
+            let held = all.references(Frame(*frame));
+            assert_eq!(held, *references, "references to {frame:?}");
+        }
+        assert_eq!(all.nodes, nodes.len() as u64, "nodes in use");
         assert_eq!(all.used(), frames.len() as u64 + all.nodes, "frames in use");
         let mut files: HashMap<u32, u32> = HashMap::new();
         for space in self.spaces.iter().flatten() {
@@ -121,14 +126,14 @@ impl<S: Servers> World<S> {
         assert_eq!(self.servers.snapshots(), held.len(), "snapshots at servers");
     }
 
-    /// Adds the pages of a space that have frames.
-    fn add_owners(&mut self, space: usize, owners: &mut BTreeSet<(u32, u32, u64)>) {
-        let owner = self.space(space);
-        let mut at = 0;
-        while let Some((page, state)) = owner.segment.next_populated(&owner.memory, at..u64::MAX) {
-            at = page + 1;
-            owners.extend(state.frame().map(|frame| (frame.0, space as u32, page)));
-        }
+    /// Adds the nodes and frames of a space. A node that several have is added once.
+    fn add_owners(&mut self, space: usize, owners: &mut BTreeSet<(u32, Owner)>) {
+        let Space {
+            segment, memory, ..
+        } = self.space(space);
+        segment.owners(memory, |frame, owner| {
+            owners.insert((frame.0, owner));
+        });
     }
 
     /// Of the frames that are one page of a file at one epoch, the cache has a
@@ -165,12 +170,7 @@ impl<S: Servers> World<S> {
         }
     }
 
-    fn check_space(
-        &mut self,
-        space: usize,
-        frames: &mut HashMap<Frame, u32>,
-        snaps: &mut HashMap<u32, u32>,
-    ) {
+    fn check_space(&mut self, space: usize, snaps: &mut HashMap<u32, u32>) {
         let owner = self.space(space);
         owner.segment.check(&owner.memory);
         for snap in owner.segment.extents().snapshots() {
@@ -183,7 +183,6 @@ impl<S: Servers> World<S> {
             states.insert(found, state);
             page = found + 1;
         }
-        assert_eq!(owner.segment.populated(), states.len() as u64);
         check_tally(owner, &states);
         for (page, (frame, writable)) in &owner.memory.map {
             let state = states.get(page).copied();
@@ -193,7 +192,8 @@ impl<S: Servers> World<S> {
                 "page {page} maps another frame"
             );
             let own = state == Some(PageState::Dirty(*frame));
-            let alone = owner.memory.frames.borrow().references(*frame) == 1;
+            let alone = owner.memory.frames.borrow().references(*frame) == 1
+                && !owner.segment.is_shared(&owner.memory, *page);
             assert!(
                 !writable || own && alone,
                 "page {page} must not be writable"
@@ -201,9 +201,7 @@ impl<S: Servers> World<S> {
         }
         for (page, state) in states {
             match state {
-                PageState::Dirty(frame) => *frames.entry(frame).or_default() += 1,
                 PageState::Resident(frame) => {
-                    *frames.entry(frame).or_default() += 1;
                     let content = *self.frames.borrow().content(frame);
                     let (mut asleep, lost) = self.asleep(space, page);
                     for range in lost {
@@ -212,14 +210,13 @@ impl<S: Servers> World<S> {
                     assert!(asleep == content, "page {page} is not clean");
                 }
                 PageState::Backed(frame, _) => {
-                    *frames.entry(frame).or_default() += 1;
                     let content = *self.frames.borrow().content(frame);
                     let owner = self.space(space);
                     let file = owner.segment.swap_of(&owner.memory, page).expect("a file");
                     let there = self.swap.content(file, page);
                     assert!(there == content, "page {page} is another in swap");
                 }
-                PageState::Swapped(_) => {}
+                PageState::Dirty(_) | PageState::Swapped(_) => {}
                 other => panic!("page {page} is left {other:?}"),
             }
         }
@@ -234,9 +231,12 @@ fn check_tally(owner: &Space, states: &HashMap<u64, PageState>) {
         at = segment.tally(m, at, &mut tally);
     }
     let count = |of: fn(&PageState) -> bool| states.values().filter(|s| of(s)).count() as u64;
-    let frames = states.values().filter_map(|state| state.frame());
     let all = m.frames.borrow();
-    let shared = frames.filter(|frame| all.references(*frame) > 1).count();
+    let is_shared = |(page, state): &(&u64, &PageState)| {
+        let frame = state.frame();
+        frame.is_some_and(|frame| all.references(frame) > 1 || segment.is_shared(m, **page))
+    };
+    let shared = states.iter().filter(is_shared).count();
     let bytes = |page: u64| page * vm::PAGE..(page + 1) * vm::PAGE;
     let asleep =
         |page: &u64| segment.extents().first(bytes(*page)).is_some() && !states.contains_key(page);

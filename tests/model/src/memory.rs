@@ -37,8 +37,8 @@ pub struct Frames {
     pub cache: Cache,
     /// At which epochs the snapshots are, by handle.
     pub epochs: BTreeMap<u32, Epochs>,
-    /// The pages that have frames, as the core told: frame, segment, page.
-    pub owners: BTreeSet<(u32, u32, u64)>,
+    /// The owners of frames and nodes, as the core told.
+    pub owners: BTreeSet<(u32, Owner)>,
 }
 
 #[derive(Clone)]
@@ -233,11 +233,6 @@ impl Frames {
     }
 }
 
-/// An entry of [`Frames::owners`].
-fn key(frame: Frame, owner: Owner) -> (u32, u32, u64) {
-    (frame.0, owner.segment().get(), owner.page())
-}
-
 /// One segment's view of the machine.
 pub struct SimMemory {
     /// The machine's frames.
@@ -325,8 +320,21 @@ impl Memory for SimMemory {
         Some(node)
     }
 
+    fn share_node(&mut self, node: Frame) {
+        self.frames.borrow_mut().retain(node);
+    }
+
+    fn is_shared_node(&self, node: Frame) -> bool {
+        let frames = self.frames.borrow();
+        frames.trace.uses(Object::Frame(node.0));
+        frames.references(node) > 1
+    }
+
     fn free_node(&mut self, node: Frame) {
         let mut frames = self.frames.borrow_mut();
+        if frames.references(node) > 1 {
+            return frames.release(node);
+        }
         frames.nodes -= 1;
         assert!(frames.content(node).iter().all(|&b| b == 0), "node in use");
         frames.release(node);
@@ -341,16 +349,17 @@ impl Memory for SimMemory {
 
     fn set_entry(&mut self, node: Frame, index: usize, value: u64) {
         let mut frames = self.frames.borrow_mut();
+        assert!(frames.references(node) == 1, "a shared node is changed");
         frames.bytes(node)[index * 8..][..8].copy_from_slice(&value.to_le_bytes());
     }
 
     fn own(&mut self, frame: Frame, owner: Owner) {
-        let new = self.frames.borrow_mut().owners.insert(key(frame, owner));
+        let new = self.frames.borrow_mut().owners.insert((frame.0, owner));
         assert!(new, "{frame:?} has {owner:?} twice");
     }
 
     fn disown(&mut self, frame: Frame, owner: Owner) {
-        let gone = self.frames.borrow_mut().owners.remove(&key(frame, owner));
+        let gone = self.frames.borrow_mut().owners.remove(&(frame.0, owner));
         assert!(gone, "{frame:?} does not have {owner:?}");
     }
 

@@ -79,6 +79,49 @@ const SCENARIOS: &[(&str, &str, &[&str])] = &[
         &["store 0 0 8 7", "store 1 4 8 9"],
     ),
     (
+        "stores of parent and grandchild, fork in between",
+        "store 0 0 8192 7; fork 0",
+        &["store 0 4 8 8", "fork 1; store 2 0 8 9"],
+    ),
+    (
+        "store of the child, eviction and load of the parent",
+        "load 0 0 8192; fork 0",
+        &["store 1 0 8 7", "evict 0 0; load 0 0 8"],
+    ),
+    (
+        "store of the child, eviction and fork of the parent",
+        "load 0 0 8192; fork 0",
+        &["store 1 0 8 7", "evict 0 0; fork 0; store 2 4 8 9"],
+    ),
+    (
+        "page-outs of parent and child",
+        "store 0 0 8192 7; fork 0",
+        &["page-out 0 0 2", "page-out 1 0 2; store 1 4 8 9"],
+    ),
+    (
+        "page-out of the child, store and exit of the parent",
+        "store 0 0 8192 7; fork 0",
+        &["page-out 1 0 2; load 1 0 8", "store 0 4 8 9; exit 0"],
+    ),
+    (
+        "write back of the parent, store and write of the child",
+        "store 0 0 8 7; load 0 4096 8; fork 0",
+        &[
+            "write 0 0 8192 file0 0",
+            "store 1 0 8 9; write 1 0 8192 file1 0",
+        ],
+    ),
+    (
+        "load from swap of the parent, store of the child",
+        "store 0 0 8192 7; page-out 0 0 2; fork 0",
+        &["load 0 0 8", "store 1 4 8 9; exit 1"],
+    ),
+    (
+        "read over in the parent, store of the child",
+        "load 0 0 8192; store 0 4096 8 7; fork 0",
+        &["read 0 100 8000 file1 0", "store 1 4 8 9; load 1 4096 8"],
+    ),
+    (
         "fault, write back",
         "store 0 0 8 7",
         &["store 0 4096 8 9", "write 0 0 8192 file0 0"],

@@ -26,11 +26,12 @@
 //! can write any memory.
 
 use core::ops::Range;
-use vm::Frame;
+use core::sync::atomic::Ordering::Relaxed;
+use vm::{Frame, OwnerWord};
 
 use super::frames::FrameRef;
 use super::words::{self, Use};
-use super::{page, pool};
+use super::{page, payer, pool};
 
 /// An uninitialised frame of data with one holder, the caller.
 #[inline]
@@ -59,14 +60,32 @@ pub fn alloc_shared() -> Option<Frame> {
 #[inline]
 pub fn alloc_node() -> Option<Frame> {
     let frame = pool::take(Use::Node)?;
+    words::owners(frame).store(OwnerWord::NOBODY.bits(), Relaxed);
     page::zero(frame);
     Some(frame)
 }
 
-/// Gives a node back. Panics if it is none.
+/// Adds a reference to a node. Panics if it is none.
+pub fn share_node(node: Frame) {
+    words::retain_object(node, Use::Node);
+}
+
+/// Returns true if it is a node with more than one reference.
+#[inline(always)]
+pub fn is_shared_node(node: Frame) -> bool {
+    words::is_shared_node(node)
+}
+
+/// Drops a reference to a node; the last one frees it. Panics if it is none.
 #[inline]
 pub fn free_node(node: Frame) {
     pool::free_own(node, Use::Node);
+}
+
+/// Runs `f`, which gives back `frame` and may need nodes for that, with what is left for
+/// kernel objects. The account that pays for the frame pays for them.
+pub fn from_reserve<R>(frame: Frame, f: impl FnOnce() -> R) -> R {
+    payer::from_reserve(pool::owner(frame), f)
 }
 
 /// Word `index` (0 to 511) of a node. Panics for frames beyond the last. Reads any
@@ -89,10 +108,11 @@ pub fn find_node_entry(
     page::find_word(node, words, is_it)
 }
 
-/// Sets word `index` (0 to 511) of a node. Panics if it is none.
+/// Sets word `index` (0 to 511) of a node. Panics if it is none, or has several
+/// references.
 #[inline(always)]
 pub fn set_node_entry(node: Frame, index: usize, value: u64) {
-    words::assert_node(node);
+    words::assert_own_node(node);
     page::write_word(node, index, value);
 }
 

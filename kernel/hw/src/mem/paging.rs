@@ -61,7 +61,7 @@ pub struct Root(Frame);
 impl Root {
     /// A reference to a table.
     fn retained(table: Frame) -> Root {
-        words::retain_object(table);
+        words::retain_object(table, Use::Object);
         Root(table)
     }
 

@@ -97,6 +97,17 @@ pub fn for_all<R>(f: impl FnOnce() -> R) -> R {
     done
 }
 
+/// Runs `f` with what is left for kernel objects, charged to that account.
+pub(super) fn from_reserve<R>(account: AccountId, f: impl FnOnce() -> R) -> R {
+    let cpu = cpu();
+    let account = charge_to(account);
+    let floor = cpu.floor.swap(cpu.kernel_floor.load(Relaxed), Relaxed);
+    let done = f();
+    cpu.floor.store(floor, Relaxed);
+    charge_to(account);
+    done
+}
+
 /// Charges `account` from now on; returns the account before.
 #[inline]
 fn charge_to(account: AccountId) -> AccountId {

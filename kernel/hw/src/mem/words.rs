@@ -175,11 +175,11 @@ pub(super) fn assert_exists(frame: Frame) {
     }
 }
 
-/// Panics unless the frame is a node of an overlay.
+/// Panics unless the frame is a node of an overlay that nobody else has.
 #[inline(always)]
-pub(super) fn assert_node(frame: Frame) {
-    if word(frame).now >> TAG != NODE >> TAG {
-        wrong(frame, "is not a node");
+pub(super) fn assert_own_node(frame: Frame) {
+    if word(frame).now != NODE | ONE_HOLDER {
+        wrong(frame, "is not a node of one overlay");
     }
 }
 
@@ -337,13 +337,23 @@ pub(super) fn forget_translation(frame: Frame) {
     word.set(now - ONE_TRANSLATION);
 }
 
-/// Adds a reference to a page-table root.
-pub(super) fn retain_object(frame: Frame) {
+/// Adds a reference to a page-table root, or a node.
+pub(super) fn retain_object(frame: Frame, kind: Use) {
     let word = word(frame);
-    if word.now >> TAG != OBJECT >> TAG {
-        wrong(frame, "is not an object");
+    if word.now >> TAG != kind as u64 >> TAG {
+        wrong(frame, "is not that kind of object");
+    }
+    if word.now & HOLDERS == HOLDERS {
+        wrong(frame, "has too many holders");
     }
     word.set(word.now + ONE_HOLDER);
+}
+
+/// Returns true if the frame is a node with more than one reference.
+#[inline(always)]
+pub(super) fn is_shared_node(frame: Frame) -> bool {
+    // Nodes have no translations, and the tag of objects is the next.
+    ((NODE | ONE_HOLDER) + 1..OBJECT).contains(&word(frame).now)
 }
 
 /// Removes a reference to an object or node; returns true if it was the last.

@@ -12,8 +12,12 @@
 //! terabytes takes memory for its present pages only; and every allocation is one
 //! frame, so that it can be charged to the process and cannot fail halfway through
 //! the growth of a table. Nodes are recursive, but the depth is at most four.
+//!
+//! After a fork two overlays share their nodes until one of them changes something
+//! below ([`share`]).
 
 mod node;
+mod share;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -26,7 +30,8 @@ use crate::{Frame, Memory, NoMemory, Owner, PageState, SegmentNumber};
 
 pub(crate) use node::Pages;
 use node::{Child, FAN, FAN_BITS};
-use walk::{Step, Walk};
+use share::owner_at;
+use walk::{Shared, Step, Walk};
 
 /// Four levels address 2^36 pages, more than a process has.
 const LEVELS_MAX: u32 = 4;
@@ -38,17 +43,20 @@ pub struct Overlay {
     root: Option<Child>,
     /// Levels of nodes, 1 to 4.
     levels: u32,
-    /// Leaf entries that are not absent.
-    populated: u64,
-    /// The segment, as the owner of its pages' frames.
+    /// The segment, as the owner of the root.
     number: SegmentNumber,
-    /// The leaf that was found last, as it is now.
+    /// Pages with a ticket, and changes under way ([`Overlay::begin_changes`]).
+    busy: u64,
+    /// The leaf that was found last, as it is now. It is private, and so are all nodes
+    /// above it.
     last: Cell<Leaf>,
 }
 
-/// Tells the owners' table of a page whose word changes from `old` to `new`.
+/// Tells the owners' table of entry `at` of a leaf, whose word changes from `old` to
+/// `new`.
 #[inline]
-fn pass_on<M: Memory>(m: &mut M, owner: Owner, old: u64, new: u64) {
+fn pass_on<M: Memory>(m: &mut M, (leaf, at): (Frame, usize), old: u64, new: u64) {
+    let owner = Owner::page(leaf, at);
     let (old, new) = (
         PageState::decode(old).frame(),
         PageState::decode(new).frame(),
@@ -80,8 +88,8 @@ impl Overlay {
         Overlay {
             root: None,
             levels,
-            populated: 0,
             number: SegmentNumber::new(0),
+            busy: 0,
             last: Cell::new(Leaf::NONE),
         }
     }
@@ -91,16 +99,26 @@ impl Overlay {
         self.number
     }
 
-    /// Sets that number, while no page has a frame.
+    /// Sets that number, while there are no nodes.
     pub fn set_number(&mut self, number: SegmentNumber) {
-        debug_assert!(self.populated == 0, "frames have an owner already");
+        debug_assert!(self.root.is_none(), "the root has an owner already");
         self.number = number;
     }
 
     /// Pages that are not absent.
+    #[cfg(test)]
+    pub fn populated<M: Memory>(&self, m: &M) -> u64 {
+        let (mut count, mut from) = (0, 0);
+        while let Some((page, _)) = self.next(m, Pages::Present, from..u64::MAX) {
+            (count, from) = (count + 1, page + 1);
+        }
+        count
+    }
+
+    /// Returns true if all pages are absent.
     #[inline]
-    pub const fn populated(&self) -> u64 {
-        self.populated
+    pub const fn is_empty(&self) -> bool {
+        self.root.is_none()
     }
 
     #[inline]
@@ -119,6 +137,7 @@ impl Overlay {
     pub fn find<M: Memory>(&self, m: &M, page: u64) -> Entry {
         let leaf = self.leaf(m, page);
         let word = leaf.map_or(0, |leaf| m.entry(leaf.child.node, index(page, 0)));
+        let leaf = leaf.filter(|leaf| !leaf.shared);
         Entry { leaf, word }
     }
 
@@ -126,26 +145,48 @@ impl Overlay {
     #[inline]
     fn leaf<M: Memory>(&self, m: &M, page: u64) -> Option<Leaf> {
         let last = self.last.get();
-        match last.number == page >> FAN_BITS {
+        match last.has(page) {
             true => Some(last),
             false => self.walk_to_leaf(m, page),
         }
     }
 
+    /// The same if it may be changed.
+    #[inline]
+    fn private_leaf<M: Memory>(&self, m: &M, page: u64) -> Option<Leaf> {
+        self.leaf(m, page).filter(|leaf| !leaf.shared)
+    }
+
     fn walk_to_leaf<M: Memory>(&self, m: &M, page: u64) -> Option<Leaf> {
+        let root = self.root?;
         let mut leaf = Leaf {
             number: page >> FAN_BITS,
-            child: self.root?,
+            child: root,
             above: Frame(0),
+            shared: m.is_shared_node(root.node),
         };
         let mut shift = self.top_shift();
         while shift > 0 {
             leaf.above = leaf.child.node;
             leaf.child = Child::decode(m.entry(leaf.above, index(page, shift)))?;
+            leaf.shared |= m.is_shared_node(leaf.child.node);
             shift -= FAN_BITS;
         }
-        self.last.set(leaf);
+        if !leaf.shared {
+            self.last.set(leaf);
+        }
         Some(leaf)
+    }
+
+    /// The page, as the owner of a frame, if it has a leaf.
+    pub fn owner_of<M: Memory>(&self, m: &M, page: u64) -> Option<Owner> {
+        let leaf = self.leaf(m, page)?;
+        Some(Owner::page(leaf.child.node, index(page, 0)))
+    }
+
+    /// Returns true if another overlay has the page's leaf too.
+    pub fn is_shared<M: Memory>(&self, m: &M, page: u64) -> bool {
+        self.leaf(m, page).is_some_and(|leaf| leaf.shared)
     }
 
     /// What is present around a page.
@@ -195,12 +236,19 @@ impl Overlay {
             return self.set_from_root(m, page, word);
         }
         m.set_entry(leaf.child.node, at, word);
-        pass_on(m, Owner::new(self.number, page), old, word);
-        self.populated += u64::from(old == 0);
+        pass_on(m, (leaf.child.node, at), old, word);
+        self.count_tickets(old, word);
         if leaf.child.gain(at, word) {
             self.put(m, page, leaf);
         }
         Ok(())
+    }
+
+    /// A page's word changes from `old` to `new`.
+    #[inline(always)]
+    const fn count_tickets(&mut self, old: u64, new: u64) {
+        self.busy += PageState::has_ticket(new) as u64;
+        self.busy -= PageState::has_ticket(old) as u64;
     }
 
     /// Returns true if the page's leaf was found last and has pages of the segment's own:
@@ -208,7 +256,7 @@ impl Overlay {
     #[inline(always)]
     pub fn is_beside_own(&self, page: u64) -> bool {
         let last = self.last.get();
-        last.number == page >> FAN_BITS && last.child.has_own()
+        last.has(page) && last.child.has_own()
     }
 
     /// Returns true if a page in the leaf that was found last is absent.
@@ -217,10 +265,10 @@ impl Overlay {
         m.entry(self.last.get().child.node, index(page, 0)) == 0
     }
 
-    /// The page, as the owner of a frame.
+    /// A page in the leaf that was found last, as the owner of a frame.
     #[inline(always)]
-    pub const fn owner(&self, page: u64) -> Owner {
-        Owner::new(self.number, page)
+    pub fn owner(&self, page: u64) -> Owner {
+        Owner::page(self.last.get().child.node, index(page, 0))
     }
 
     /// An absent page beside own ones is the segment's own from now on, with a frame that
@@ -228,10 +276,9 @@ impl Overlay {
     #[inline(always)]
     pub fn begin_own<M: Memory>(&mut self, m: &mut M, page: u64, frame: Frame) {
         self.make_own(m, page, frame);
-        self.populated += 1;
     }
 
-    /// A page beside own ones is the segment's own from now on, with that frame.
+    /// A clean page beside own ones is the segment's own from now on, with that frame.
     #[inline(always)]
     pub fn make_own<M: Memory>(&mut self, m: &mut M, page: u64, frame: Frame) {
         let (child, at) = (self.last.get().child, index(page, 0));
@@ -263,8 +310,8 @@ impl Overlay {
     /// Gives pages from `first` on, for each bit one, the clean frame at its place.
     /// They are absent, and lie in the leaf of a page that is present.
     pub fn fill<M: Memory>(&mut self, m: &mut M, first: u64, mut bits: u64, frames: &[Frame]) {
-        let Some(mut leaf) = self.leaf(m, first) else {
-            debug_assert!(false, "no leaf");
+        let Some(mut leaf) = self.private_leaf(m, first) else {
+            debug_assert!(bits == 0, "no leaf");
             return;
         };
         while bits != 0 {
@@ -277,8 +324,7 @@ impl Overlay {
             };
             let (word, at) = (PageState::Resident(frame).encode(), index(page, 0));
             m.set_entry(leaf.child.node, at, word);
-            m.own(frame, Owner::new(self.number, page));
-            self.populated += 1;
+            m.own(frame, Owner::page(leaf.child.node, at));
             leaf.child.gain(at, word);
         }
         self.put(m, first, leaf);
@@ -304,12 +350,13 @@ impl Overlay {
         mut f: impl FnMut(&mut M, u64) -> bool,
     ) -> u64 {
         debug_assert!(!state.is_own(), "marks further up stay as they are");
+        debug_assert!(state.frame().is_none(), "no owner is told");
         let (word, mut count) = (state.encode(), 0);
         let mut pages = pages.peekable();
         let Some(first) = pages.peek().copied() else {
             return 0;
         };
-        let Some(mut leaf) = self.leaf(m, first) else {
+        let Some(mut leaf) = self.private_leaf(m, first) else {
             return 0;
         };
         for page in pages {
@@ -319,9 +366,9 @@ impl Overlay {
             }
             m.set_entry(leaf.child.node, at, word);
             leaf.child.gain(at, word);
+            self.count_tickets(0, word);
             count += 1;
         }
-        self.populated += count;
         self.put(m, first, leaf);
         count
     }
@@ -335,7 +382,7 @@ impl Overlay {
         from: PageState,
         mut f: impl FnMut(u64) -> Option<PageState>,
     ) {
-        let Some(leaf) = self.leaf(m, pages.start) else {
+        let Some(leaf) = self.private_leaf(m, pages.start) else {
             return;
         };
         let old = from.encode();
@@ -349,7 +396,8 @@ impl Overlay {
                 debug_assert!(!state.is_own(), "marks stay as they are");
                 let new = state.encode();
                 m.set_entry(leaf.child.node, at, new);
-                pass_on(m, Owner::new(self.number, page), old, new);
+                pass_on(m, (leaf.child.node, at), old, new);
+                self.count_tickets(old, new);
             }
         }
     }
@@ -368,11 +416,15 @@ impl Overlay {
         page: u64,
         word: u64,
     ) -> Result<(), NoMemory> {
+        let old = self.find(m, page).word;
+        if old == word {
+            return Ok(());
+        }
+        self.open_page(m, page)?;
         self.last.set(Leaf::NONE);
-        let shift = self.top_shift();
-        let (root, change) = set_below(m, self.root, shift, (self.number, page), word)?;
-        self.root = root;
-        self.populated = self.populated.wrapping_add_signed(change);
+        let owner = Owner::segment(self.number);
+        self.root = set_below(m, self.root, self.top_shift(), (owner, page), word)?;
+        self.count_tickets(old, word);
         Ok(())
     }
 
@@ -389,7 +441,8 @@ impl Overlay {
 
     /// Gives each page in `range` that is one of `pages` the state `f` says, as many
     /// as one step permits; where that ended. Cannot fail; nodes that become
-    /// empty are given back.
+    /// empty are given back. Pages of shared nodes are left out: none of them has a
+    /// ticket.
     pub fn update<M: Memory>(
         &mut self,
         m: &mut M,
@@ -397,25 +450,69 @@ impl Overlay {
         range: Range<u64>,
         f: impl FnMut(&mut M, u64, PageState) -> PageState,
     ) -> u64 {
+        self.walk(m, (pages, Shared::Stay), range, f)
+    }
+
+    /// Makes all pages in `range` absent, as many as one step permits; where that ended.
+    /// `f` gives back what a page has; from a shared node only what the segment itself
+    /// counts, and it is called for such pages only with `counts`. Cannot fail after
+    /// [`Overlay::open`], without which pages of shared nodes may stay.
+    pub fn clear<M: Memory>(
+        &mut self,
+        m: &mut M,
+        range: Range<u64>,
+        counts: bool,
+        mut f: impl FnMut(&mut M, u64, PageState),
+    ) -> u64 {
+        let shared = match counts {
+            true => Shared::Told,
+            false => Shared::Gone,
+        };
+        self.walk(m, (Pages::Present, shared), range, |m, page, state| {
+            f(m, page, state);
+            PageState::Absent
+        })
+    }
+
+    fn walk<M: Memory>(
+        &mut self,
+        m: &mut M,
+        (pages, shared): (Pages, Shared),
+        range: Range<u64>,
+        f: impl FnMut(&mut M, u64, PageState) -> PageState,
+    ) -> u64 {
         let Some(root) = self.root else {
             return range.end;
         };
         self.last.set(Leaf::NONE);
-        let mut walk = Walk::new(m, (self.number, pages), range.clone(), f);
-        self.root = walk.update(root, self.top_shift(), 0);
-        self.populated -= walk.removed;
+        let mut walk = Walk::new(m, (pages, shared), range.clone(), f);
+        self.root = walk.update(root, self.top_shift(), 0, Owner::segment(self.number));
+        self.busy = self.busy.wrapping_add_signed(walk.tickets);
         walk.end(range)
     }
 
     /// Where the part of `range` ends that is one step's work: few pages that
-    /// are not absent, and few nodes to look for them in. [`Overlay::update`] of
-    /// all present pages ends there too.
+    /// are not absent, and few nodes to look for them in.
     pub fn step<M: Memory>(&self, m: &M, range: Range<u64>) -> u64 {
-        let Some(root) = self.root else {
+        self.step_in(m, range, |_, _| true)
+    }
+
+    /// The same for [`Overlay::clear`], which does not look into shared nodes.
+    pub fn step_to_clear<M: Memory>(&self, m: &M, range: Range<u64>) -> u64 {
+        self.step_in(m, range, |m, node| !m.is_shared_node(node))
+    }
+
+    fn step_in<M: Memory>(
+        &self,
+        m: &M,
+        range: Range<u64>,
+        enters: impl Fn(&M, Frame) -> bool + Copy,
+    ) -> u64 {
+        let Some(root) = self.root.filter(|root| enters(m, root.node)) else {
             return range.end;
         };
         let mut left = Step::ONE;
-        let stop = walk::step_below(m, root, self.top_shift(), 0, &range, &mut left);
+        let stop = walk::step_below(m, root, self.top_shift(), 0, &range, &mut left, enters);
         stop.map_or(range.end, |page| page.clamp(range.start, range.end))
     }
 
@@ -423,7 +520,7 @@ impl Overlay {
     /// changed by `f`, as many as one step permits. Where that ended, and whether it
     /// has all of them.
     pub fn copy_to<M: Memory>(
-        &mut self,
+        &self,
         m: &mut M,
         range: Range<u64>,
         copy: &mut Overlay,
@@ -431,21 +528,21 @@ impl Overlay {
         mut undo: impl FnMut(&mut M, u64, PageState),
     ) -> (u64, Result<(), NoMemory>) {
         let mut result = Ok(());
-        let end = self.update(m, Pages::Present, range, |m, page, state| {
-            if result.is_ok() {
-                let copied = f(m, state);
-                result = copy.set(m, page, copied);
-                if result.is_err() {
-                    undo(m, page, copied);
-                }
+        let end = self.step(m, range.clone());
+        self.visit(m, Pages::Present, range.start..end, |m, page, state| {
+            let copied = f(m, state);
+            result = copy.set(m, page, copied);
+            if result.is_err() {
+                undo(m, page, copied);
             }
-            state
+            result.is_ok()
         });
         (end, result)
     }
 }
 
-/// The entry of a page as it was found: its leaf, if there is one, and its word.
+/// The entry of a page as it was found: its leaf, if there is one that may be changed,
+/// and its word.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
     leaf: Option<Leaf>,
@@ -453,6 +550,12 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// Returns true if the page has a leaf that may be changed.
+    #[inline]
+    pub const fn is_private(self) -> bool {
+        self.leaf.is_some()
+    }
+
     /// The state of the page.
     #[inline]
     pub const fn state(self) -> PageState {
@@ -467,6 +570,8 @@ struct Leaf {
     number: u64,
     child: Child,
     above: Frame,
+    /// Another overlay has it too, or a node above it.
+    shared: bool,
 }
 
 impl Leaf {
@@ -475,36 +580,46 @@ impl Leaf {
         number: u64::MAX,
         child: Child::new(Frame(0)),
         above: Frame(0),
+        shared: true,
     };
+
+    #[inline(always)]
+    const fn has(&self, page: u64) -> bool {
+        self.number == page >> FAN_BITS
+    }
 }
 
-/// Sets a page's word under `child`; the child as it then is, and by how much
-/// the number of populated pages changed. New nodes enter their parent on the way
-/// back only, so that a failed allocation below leaves the tree as it was.
+/// Sets a page's word under `child`, which `owner` has, and is private; the child as it
+/// then is. New nodes enter their parent on the way back only, so that a failed
+/// allocation below leaves the tree as it was.
 fn set_below<M: Memory>(
     m: &mut M,
     child: Option<Child>,
     shift: u32,
-    (number, page): (SegmentNumber, u64),
+    (owner, page): (Owner, u64),
     word: u64,
-) -> Result<(Option<Child>, i64), NoMemory> {
+) -> Result<Option<Child>, NoMemory> {
     let mut node = match child {
         Some(child) => child,
-        None if word == 0 => return Ok((None, 0)),
-        None => Child::new(m.alloc_node().ok_or(NoMemory)?),
+        None if word == 0 => return Ok(None),
+        None => {
+            let node = m.alloc_node().ok_or(NoMemory)?;
+            m.own(node, owner);
+            Child::new(node)
+        }
     };
     let at = index(page, shift);
     let old = m.entry(node.node, at);
-    let (new, change) = if shift == 0 {
-        pass_on(m, Owner::new(number, page), old, word);
-        (word, i64::from(word != 0) - i64::from(old != 0))
+    let new = if shift == 0 {
+        pass_on(m, (node.node, at), old, word);
+        word
     } else {
-        let below = Child::decode(old);
-        match set_below(m, below, shift - FAN_BITS, (number, page), word) {
-            Ok((below, change)) => (below.map_or(0, Child::encode), change),
+        let at_below = (owner_at(node.node, shift, at), page);
+        match set_below(m, Child::decode(old), shift - FAN_BITS, at_below, word) {
+            Ok(below) => below.map_or(0, Child::encode),
             Err(error) => {
                 if child.is_none() {
-                    m.free_node(node.node);
+                    share::let_go(m, node.node, owner);
                 }
                 return Err(error);
             }
@@ -513,14 +628,14 @@ fn set_below<M: Memory>(
     if new != old {
         node.set(m, shift, at, new);
     }
-    Ok((keep(m, node), change))
+    Ok(keep(m, node, owner))
 }
 
 /// Gives the node back if it is empty: an overlay never keeps memory for pages that
 /// sleep again.
-fn keep<M: Memory>(m: &mut M, child: Child) -> Option<Child> {
+fn keep<M: Memory>(m: &mut M, child: Child, owner: Owner) -> Option<Child> {
     if child.is_empty() {
-        m.free_node(child.node);
+        share::let_go(m, child.node, owner);
         return None;
     }
     Some(child)

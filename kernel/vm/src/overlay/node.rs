@@ -83,6 +83,11 @@ impl Child {
         Child { marks, ..self }
     }
 
+    /// The same entries in another node.
+    pub const fn at(self, node: Frame) -> Child {
+        Child { node, ..self }
+    }
+
     /// Returns true if no entry is used.
     pub const fn is_empty(self) -> bool {
         self.marks == 0

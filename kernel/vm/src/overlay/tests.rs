@@ -35,6 +35,24 @@ fn check_marks(m: &TestMemory, child: Child, shift: u32) {
     assert_eq!(child, exact);
 }
 
+/// Panics unless the owners are those of these overlays.
+fn check_owners(m: &TestMemory, overlays: &[&Overlay]) {
+    let mut owners = Vec::new();
+    for overlay in overlays {
+        overlay.owners(m, |frame, owner| owners.push((frame.0, owner)));
+    }
+    owners.sort_unstable();
+    // Those of a shared node were told once.
+    owners.dedup();
+    let mut told: Vec<_> = m
+        .owners
+        .iter()
+        .map(|(frame, owner)| (frame.0, *owner))
+        .collect();
+    told.sort_unstable();
+    assert!(told == owners, "the owners that were told are others");
+}
+
 /// The present pages, by a map, and the overlay that should equal it.
 struct Pair {
     m: TestMemory,
@@ -82,18 +100,16 @@ impl Pair {
             let next = self.overlay.next(&self.m, which, range.clone());
             assert_eq!(next, first(which), "{which:?}");
         }
-        assert_eq!(self.overlay.populated(), self.model.len() as u64);
+        let tickets = self
+            .model
+            .values()
+            .filter(|state| PageState::has_ticket(state.encode()));
+        assert_eq!(self.overlay.busy, tickets.count() as u64);
     }
 
     /// The owners of frames, and the marks.
     fn check_others(&self) {
-        let frames = self.model.iter().filter_map(|(page, state)| {
-            let owner = Owner::new(SegmentNumber::new(5), *page);
-            state.frame().map(|frame| (frame, owner))
-        });
-        let frames: Vec<_> = frames.collect();
-        assert_eq!(self.m.owners.len(), frames.len());
-        assert!(frames.iter().all(|it| self.m.owners.contains(it)));
+        check_owners(&self.m, &[&self.overlay]);
         let last = self.overlay.last.get();
         if last.number != u64::MAX {
             let page = last.number << FAN_BITS;
@@ -152,7 +168,7 @@ fn the_tree_equals_a_map_and_gives_everything_back() {
         while at < pages {
             at = overlay.update(m, Pages::Present, at..u64::MAX, |_, _, _| PageState::Absent);
         }
-        assert_eq!((m.nodes_in_use(), overlay.populated()), (0, 0));
+        assert!(m.nodes_in_use() == 0 && overlay.is_empty());
         assert_eq!(m.owners, []);
     }
 }
@@ -167,7 +183,7 @@ fn without_memory_nothing_changes() {
             overlay.set(&mut m, 77, PageState::Resident(Frame(1))),
             Err(NoMemory)
         );
-        assert_eq!((m.nodes_in_use(), overlay.populated()), (0, 0));
+        assert!(m.nodes_in_use() == 0 && overlay.is_empty());
     }
     m.fail_after = None;
     overlay
@@ -178,7 +194,7 @@ fn without_memory_nothing_changes() {
     copy.set_number(SegmentNumber::new(1));
     let copied = overlay.copy_to(&mut m, 0..100, &mut copy, |_, state| state, |_, _, _| ());
     assert_eq!(copied, (100, Err(NoMemory)));
-    assert_eq!((m.nodes_in_use(), copy.populated()), (3, 0));
+    assert!(m.nodes_in_use() == 3 && copy.is_empty());
 }
 
 #[test]
@@ -199,15 +215,15 @@ fn steps_reach_the_end_with_little_work_each() {
         while at < all {
             let end = overlay.step(&m, at..all);
             assert!(end > at, "no progress");
-            let before = copy.populated();
+            let before = copy.populated(&m);
             let copied =
                 overlay.copy_to(&mut m, at..all, &mut copy, |_, state| state, |_, _, _| ());
             assert_eq!(copied, (end, Ok(())));
-            assert!(copy.populated() - before <= u64::from(Step::ONE.pages));
+            assert!(copy.populated(&m) - before <= u64::from(Step::ONE.pages));
             (at, steps) = (end, steps + 1);
         }
         let outside = u64::from(stride <= 3) * 3 / stride;
-        assert_eq!(copy.populated(), pages - outside);
+        assert_eq!(copy.populated(&m), pages - outside);
         let nodes = pages.div_ceil(512 / stride.min(512)) * 2;
         let most = pages / u64::from(Step::ONE.pages) + nodes / u64::from(Step::ONE.nodes) + 2;
         assert!(steps <= most, "{steps} steps of {most}");
@@ -259,7 +275,7 @@ fn pages_of_a_leaf_turn_from_one_state_and_no_other() {
         };
         overlay.set(&mut m, page, state).unwrap();
     }
-    let (from, populated) = (PageState::Filling(Ticket(7)), overlay.populated());
+    let from = PageState::Filling(Ticket(7));
     let before: Vec<PageState> = (0..1024).map(|page| overlay.get(&m, page)).collect();
     overlay.turn(&mut m, 520..560, from, |page| {
         (page != 530).then_some(PageState::Resident(Frame(page as u32)))
@@ -272,8 +288,179 @@ fn pages_of_a_leaf_turn_from_one_state_and_no_other() {
         };
         assert_eq!(overlay.get(&m, page), wanted, "page {page}");
     }
-    assert_eq!(overlay.populated(), populated);
     check_marks(&m, overlay.root.unwrap(), overlay.top_shift());
     // A leaf that is not there has no such page.
     overlay.turn(&mut m, 1536..1540, from, |_| panic!("no page"));
+}
+
+/// Overlays that share nodes, each with the map that it should equal. Frames are held as
+/// a segment holds them.
+struct Family {
+    m: TestMemory,
+    pages: u64,
+    members: Vec<(Overlay, BTreeMap<u64, PageState>)>,
+    born: u32,
+}
+
+impl Family {
+    /// A child of a member, unless that is busy.
+    fn fork(&mut self, parent: usize) {
+        let (overlay, model) = &mut self.members[parent];
+        if overlay.is_busy() {
+            return;
+        }
+        let mut child = Overlay::new(self.pages);
+        self.born += 1;
+        child.set_number(SegmentNumber::new(self.born));
+        overlay.share(&mut self.m, &mut child);
+        let model = model.clone();
+        self.members.push((child, model));
+    }
+
+    /// Changes a page, as a store, a fill or an eviction do.
+    fn set(&mut self, member: usize, page: u64, kind: u64) {
+        let (overlay, model) = &mut self.members[member];
+        let m = &mut self.m;
+        let frame = match kind {
+            0 | 1 => None,
+            _ => m.alloc_zeroed(),
+        };
+        let state = match (kind, frame) {
+            (0, _) => PageState::Absent,
+            (1, _) => PageState::Filling(Ticket(3)),
+            (2, Some(frame)) => PageState::Resident(frame),
+            (_, Some(frame)) => PageState::Dirty(frame),
+            (_, None) => return,
+        };
+        let old = model.get(&page).copied().unwrap_or(PageState::Absent);
+        let done = overlay.set(m, page, state);
+        let gone = match done {
+            Ok(()) => old.frame(),
+            Err(NoMemory) => frame,
+        };
+        gone.into_iter().for_each(|frame| m.release(frame));
+        if done.is_ok() {
+            match state {
+                PageState::Absent => model.remove(&page),
+                state => model.insert(page, state),
+            };
+        }
+    }
+
+    /// Drops a range, which may need nodes at its edges and none after that.
+    fn clear(&mut self, member: usize, range: Range<u64>, counts: bool) {
+        let (overlay, model) = &mut self.members[member];
+        if overlay.open(&mut self.m, range.clone()).is_err() {
+            return;
+        }
+        let before = self.m.fail_after.replace(0);
+        let (mut at, mut own) = (range.start, 0);
+        while at < range.end {
+            let end = overlay.step_to_clear(&self.m, at..range.end);
+            let end = overlay.clear(&mut self.m, at..end, counts, |m, _, state| {
+                own += u64::from(state.is_own());
+                state.frame().into_iter().for_each(|frame| m.release(frame));
+            });
+            assert!(end > at, "no progress");
+            at = end;
+        }
+        self.m.fail_after = before;
+        model.retain(|page, _| !range.contains(page));
+    }
+
+    fn check(&self) {
+        let overlays: Vec<_> = self.members.iter().map(|(overlay, _)| overlay).collect();
+        check_owners(&self.m, &overlays);
+        let mut held = BTreeMap::new();
+        for (frame, owner) in &self.m.owners {
+            if !owner.is_of_node() {
+                *held.entry(*frame).or_insert(0) += 1;
+            }
+        }
+        for (frame, count) in held {
+            assert_eq!(self.m.references(frame), count, "{frame:?}");
+        }
+        for (overlay, model) in &self.members {
+            let (mut at, mut pages) = (0, model.iter());
+            while let Some((page, state)) = overlay.next(&self.m, Pages::Present, at..u64::MAX) {
+                assert_eq!(pages.next(), Some((&page, &state)));
+                at = page + 1;
+            }
+            assert_eq!(pages.next(), None);
+            if let Some(root) = overlay.root {
+                check_marks(&self.m, root, overlay.top_shift());
+            }
+        }
+    }
+}
+
+#[test]
+fn overlays_that_share_nodes_equal_maps_and_give_everything_back() {
+    for (seed, pages) in [(1, 7), (2, 512), (3, 1300), (4, 1 << 20), (5, 1 << 30)] {
+        let mut random = random(seed);
+        let mut family = Family {
+            m: TestMemory::default(),
+            pages,
+            members: alloc::vec![(Overlay::new(pages), BTreeMap::new())],
+            born: 0,
+        };
+        for turn in 0..3000 {
+            let member = random(family.members.len() as u64) as usize;
+            let near = random(pages.min(1200));
+            let page = [near, near, random(pages)][random(3) as usize];
+            // Now and then there is no memory for one of the next nodes.
+            family.m.fail_after = (random(4) == 0).then(|| random(4));
+            match random(10) {
+                0 if family.members.len() < 5 => family.fork(member),
+                1 => {
+                    let end = match random(3) {
+                        0 => u64::MAX,
+                        1 => (page | 511) + 1,
+                        _ => page + random(1500) + 1,
+                    };
+                    let start = [page, page & !511, 0][random(3) as usize];
+                    family.clear(member, start..end, random(2) == 0);
+                }
+                2 if family.members.len() > 1 => {
+                    family.clear(member, 0..u64::MAX, false);
+                    let (overlay, _) = family.members.swap_remove(member);
+                    assert!(overlay.is_empty() && !overlay.is_busy());
+                }
+                _ => family.set(member, page, random(6).min(3)),
+            }
+            family.m.fail_after = None;
+            if turn % 8 == 0 {
+                family.check();
+            }
+        }
+        for member in 0..family.members.len() {
+            family.clear(member, 0..u64::MAX, true);
+        }
+        assert_eq!((family.m.nodes_in_use(), family.m.frames_in_use()), (0, 0));
+        assert_eq!(family.m.owners, []);
+    }
+}
+
+#[test]
+fn a_fork_and_its_end_do_not_follow_the_pages() {
+    let (mut m, pages) = (TestMemory::default(), 1 << 18);
+    let mut parent = Overlay::new(pages);
+    for page in (0..pages).step_by(100) {
+        let state = PageState::Dirty(m.alloc_zeroed().unwrap());
+        parent.set(&mut m, page, state).unwrap();
+    }
+    let (before, nodes) = (m.seen.get(), m.nodes_in_use());
+    let mut child = Overlay::new(pages);
+    child.set_number(SegmentNumber::new(1));
+    parent.share(&mut m, &mut child);
+    assert_eq!(child.step_to_clear(&m, 0..u64::MAX), u64::MAX);
+    child.clear(&mut m, 0..u64::MAX, false, |_, _, _| {
+        panic!("a page is looked at")
+    });
+    assert!(child.is_empty() && m.nodes_in_use() == nodes);
+    assert_eq!(m.seen.get(), before, "entries were looked at");
+    // Alone again: nothing is copied for a change.
+    m.fail_after = Some(0);
+    let state = PageState::Dirty(Frame(1));
+    parent.set(&mut m, 100, state).unwrap();
 }

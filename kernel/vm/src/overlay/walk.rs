@@ -2,9 +2,10 @@
 
 use core::ops::Range;
 
-use crate::{Memory, Owner, PageState, SegmentNumber};
+use crate::{Frame, Memory, Owner, PageState};
 
 use super::node::{Child, FAN, FAN_BITS, Pages, Walked};
+use super::share::{let_go, owner_at, visit_below};
 use super::{keep, pass_on};
 
 /// The work that may be done before other processes must have a chance to run:
@@ -37,7 +38,7 @@ impl Step {
 
 /// The entries of a node that a range of pages touches; `base` is the node's
 /// first page.
-fn indices(base: u64, shift: u32, range: &Range<u64>) -> Range<usize> {
+pub(super) fn indices(base: u64, shift: u32, range: &Range<u64>) -> Range<usize> {
     let span = FAN as u64;
     let first = range.start.saturating_sub(base) >> shift;
     let end = match range.end.checked_sub(base) {
@@ -50,7 +51,7 @@ fn indices(base: u64, shift: u32, range: &Range<u64>) -> Range<usize> {
 
 /// The first page of an entry.
 #[inline]
-const fn page_at(base: u64, at: usize, shift: u32) -> u64 {
+pub(super) const fn page_at(base: u64, at: usize, shift: u32) -> u64 {
     base + ((at as u64) << shift)
 }
 
@@ -81,7 +82,8 @@ pub(super) fn next_below<M: Memory>(
     None
 }
 
-/// The first present page, or page of a node, that is beyond the step.
+/// The first present page, or page of a node, that is beyond the step. Only nodes that
+/// it `enters` are looked into.
 pub(super) fn step_below<M: Memory>(
     m: &M,
     child: Child,
@@ -89,6 +91,7 @@ pub(super) fn step_below<M: Memory>(
     base: u64,
     range: &Range<u64>,
     left: &mut Step,
+    enters: impl Fn(&M, Frame) -> bool + Copy,
 ) -> Option<u64> {
     for mut entries in child.groups(Pages::Present, indices(base, shift, range)) {
         while let Some((at, word)) = child.next(m, shift, Pages::Present, entries.clone()) {
@@ -97,8 +100,9 @@ pub(super) fn step_below<M: Memory>(
             if left.entry(shift).is_none() {
                 return Some(page);
             }
-            if let Some(below) = Child::decode(word).filter(|_| shift > 0) {
-                let stop = step_below(m, below, shift - FAN_BITS, page, range, left);
+            let below = Child::decode(word).filter(|_| shift > 0);
+            if let Some(below) = below.filter(|below| enters(m, below.node)) {
+                let stop = step_below(m, below, shift - FAN_BITS, page, range, left, enters);
                 if stop.is_some() {
                     return stop;
                 }
@@ -108,36 +112,47 @@ pub(super) fn step_below<M: Memory>(
     None
 }
 
+/// What becomes of shared nodes in a walk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shared {
+    /// They stay as they are.
+    Stay,
+    /// Those that lie in the range entirely are let go.
+    Gone,
+    /// The same, after a call for each page with the segment's own content.
+    Told,
+}
+
 /// One step of changes in a range.
 pub(super) struct Walk<'a, M, F> {
     m: &'a mut M,
-    number: SegmentNumber,
     pages: Pages,
+    shared: Shared,
     range: Range<u64>,
     f: F,
     left: Step,
     /// The page that is beyond the step.
     stop: Option<u64>,
-    /// Pages that became absent.
-    pub removed: u64,
+    /// By how much the number of pages with tickets changed.
+    pub tickets: i64,
 }
 
 impl<'a, M: Memory, F: FnMut(&mut M, u64, PageState) -> PageState> Walk<'a, M, F> {
     pub const fn new(
         m: &'a mut M,
-        (number, pages): (SegmentNumber, Pages),
+        (pages, shared): (Pages, Shared),
         range: Range<u64>,
         f: F,
     ) -> Walk<'a, M, F> {
         Walk {
             m,
-            number,
             pages,
+            shared,
             range,
             f,
             left: Step::ONE,
             stop: None,
-            removed: 0,
+            tickets: 0,
         }
     }
 
@@ -147,8 +162,17 @@ impl<'a, M: Memory, F: FnMut(&mut M, u64, PageState) -> PageState> Walk<'a, M, F
             .map_or(range.end, |page| page.clamp(range.start, range.end))
     }
 
-    /// Changes the pages below `child`; the child as it then is.
-    pub fn update(&mut self, mut child: Child, shift: u32, base: u64) -> Option<Child> {
+    /// Changes the pages below `child`, which `owner` has; the child as it then is.
+    pub fn update(
+        &mut self,
+        mut child: Child,
+        shift: u32,
+        base: u64,
+        owner: Owner,
+    ) -> Option<Child> {
+        if self.m.is_shared_node(child.node) {
+            return self.shared(child, shift, base, owner);
+        }
         let entries = indices(base, shift, &self.range);
         for entries in child.groups(self.pages, entries) {
             self.group(&mut child, shift, base, entries);
@@ -156,7 +180,27 @@ impl<'a, M: Memory, F: FnMut(&mut M, u64, PageState) -> PageState> Walk<'a, M, F
                 break;
             }
         }
-        keep(self.m, child)
+        keep(self.m, child, owner)
+    }
+
+    /// The same for a shared node.
+    #[cold]
+    fn shared(&mut self, child: Child, shift: u32, base: u64, owner: Owner) -> Option<Child> {
+        let end = base.saturating_add((FAN as u64) << shift);
+        let inside = self.range.start <= base && end <= self.range.end;
+        if self.shared == Shared::Stay || !inside {
+            return Some(child);
+        }
+        if self.shared == Shared::Told {
+            let (range, f) = (self.range.clone(), &mut self.f);
+            let mut tell = |m: &mut M, page, state: PageState| {
+                f(m, page, state.without_frame());
+                true
+            };
+            visit_below(self.m, Pages::Own, child, shift, base, &range, &mut tell);
+        }
+        let_go(self.m, child.node, owner);
+        None
     }
 
     /// Changes the entries of one group.
@@ -173,8 +217,8 @@ impl<'a, M: Memory, F: FnMut(&mut M, u64, PageState) -> PageState> Walk<'a, M, F
                 break;
             }
             let new = match shift {
-                0 => self.leaf(page, old),
-                _ => self.below(old, shift, page),
+                0 => self.leaf((child.node, at), page, old),
+                _ => self.below(owner_at(child.node, shift, at), old, shift, page),
             };
             if new != old {
                 self.m.set_entry(child.node, at, new);
@@ -189,16 +233,17 @@ impl<'a, M: Memory, F: FnMut(&mut M, u64, PageState) -> PageState> Walk<'a, M, F
     }
 
     #[inline]
-    fn leaf(&mut self, page: u64, old: u64) -> u64 {
+    fn leaf(&mut self, at: (Frame, usize), page: u64, old: u64) -> u64 {
         let word = (self.f)(self.m, page, PageState::decode(old)).encode();
-        pass_on(self.m, Owner::new(self.number, page), old, word);
-        self.removed += u64::from(word == 0);
+        pass_on(self.m, at, old, word);
+        let tickets = |word| i64::from(PageState::has_ticket(word));
+        self.tickets += tickets(word) - tickets(old);
         word
     }
 
-    fn below(&mut self, old: u64, shift: u32, base: u64) -> u64 {
+    fn below(&mut self, owner: Owner, old: u64, shift: u32, base: u64) -> u64 {
         let below = Child::decode(old);
-        let below = below.and_then(|below| self.update(below, shift - FAN_BITS, base));
+        let below = below.and_then(|below| self.update(below, shift - FAN_BITS, base, owner));
         below.map_or(0, Child::encode)
     }
 }

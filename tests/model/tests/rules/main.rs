@@ -3,6 +3,7 @@
 
 mod ahead;
 mod elision;
+mod forks;
 mod lost;
 mod ragged;
 mod sharing;
