@@ -270,6 +270,9 @@ impl Memory for View {
     }
 
     fn protect(&mut self, pages: Range<u64>) {
+        if !self.write {
+            return;
+        }
         let range = self.addresses(pages);
         self.pages.protect(range);
     }

@@ -20,7 +20,7 @@ const FLUSH_SINGLY: u32 = 32;
 pub(super) enum Change {
     /// Remove them.
     Remove,
-    /// They lose write permission.
+    /// They lose write permission, in the highest entries that they fill.
     ReadOnly,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct Edited {
     pub removed: u64,
     /// The caller must flush everything.
     pub flush: bool,
-    /// Tables have been given back.
+    /// Tables have been given back, or have lost write permission.
     pub tables: bool,
 }
 
@@ -106,7 +106,7 @@ struct Edit {
     flushed: u32,
     /// Translations that are gone so far.
     removed: u64,
-    /// Tables have been given back.
+    /// Tables have been given back, or have lost write permission.
     tables: bool,
 }
 
@@ -175,6 +175,11 @@ impl Edit {
         first: u64,
         pages: &Range<u64>,
     ) -> u64 {
+        let end = first + (1 << (9 * level));
+        if self.change == Change::ReadOnly && pages.start <= first && end <= pages.end {
+            self.close(place, entry);
+            return 0;
+        }
         let used = (entry & COUNT) / COUNT_ONE;
         let table = frame_of(entry);
         let gone = self.table(table, level - 1, first, pages, used);
@@ -191,6 +196,15 @@ impl Edit {
         pool::free_object(table);
         self.tables = true;
         1
+    }
+
+    /// A table loses write permission, and with it all below.
+    fn close(&mut self, place: Place, entry: u64) {
+        if entry & WRITE != 0 {
+            place.write(entry & !WRITE);
+            self.tables = true;
+            self.flushed = FLUSH_SINGLY + 1;
+        }
     }
 
     /// Returns true if too much was changed to flush it page by page.

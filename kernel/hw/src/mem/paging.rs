@@ -7,6 +7,9 @@
 //! The entry that points to a table also counts that table's entries, in bits
 //! the processor ignores, so that empty tables are noticed and ranges are
 //! walked only as far as there is something in them.
+//!
+//! A range that loses write permission loses it in the highest entries that lie in it
+//! entirely. The first translation for stores below one moves that down, entry by entry.
 
 use core::arch::asm;
 use core::marker::PhantomData;
@@ -22,8 +25,8 @@ use super::frames::{Device, FrameRef};
 use super::page::{self, Physical, SIZE};
 use super::table::{
     ACCESSED, ADDRESS, AHEAD, CACHE_OFF, COUNTED, ENTRIES, NO_EXEC, PRESENT, Place, TOP, USER,
-    WRITE, WRITE_THROUGH, flush_page, forgotten, frame_of, index, keep, kept, leaf, leaf_place,
-    look_up, next_entry, present, set,
+    WRITE, WRITE_THROUGH, flush_page, forgotten, frame_of, index, is_open, keep, kept, leaf,
+    leaf_place, look_up, next_entry, open, present, set,
 };
 use super::words::{self, Use};
 use super::{LARGE, PHYSICAL_MAP, STACKS, ahead, pool};
@@ -49,6 +52,14 @@ impl Prot {
     fn bits(self) -> u64 {
         let bit = |yes: bool, bit: u64| if yes { bit } else { 0 };
         PRESENT | bit(self.write, WRITE) | bit(!self.exec, NO_EXEC)
+    }
+
+    #[inline]
+    fn access(self) -> Access {
+        match self.write {
+            true => Access::Store,
+            false => Access::Load,
+        }
     }
 }
 
@@ -112,6 +123,7 @@ pub struct AddressSpace {
     /// Pages translated.
     mapped: u64,
     /// The leaf table that was found last. It is not freed while it is here.
+    /// No entry on the way to it lacks write permission.
     last: LastLeaf,
 }
 
@@ -223,19 +235,30 @@ impl AddressSpace {
     }
 
     /// The leaf entry of the page at `va`, and the entry of its table, creating tables on the
-    /// way.
+    /// way, and for a store giving them their write permission back.
     #[inline(always)]
-    fn leaf(&mut self, va: u64) -> Result<(Place, Place), NoMemory> {
+    fn leaf(&mut self, va: u64, access: Access) -> Result<(Place, Place), NoMemory> {
         if let Some(places) = self.last.places(va) {
             return Ok(places);
         }
-        self.find_leaf(va)
+        self.find_leaf(va, access)
     }
 
     #[cold]
-    fn find_leaf(&mut self, va: u64) -> Result<(Place, Place), NoMemory> {
+    fn find_leaf(&mut self, va: u64, access: Access) -> Result<(Place, Place), NoMemory> {
         assert!(va < USER_END, "map at {va:#x}");
         let (place, above) = leaf(self.root.0, va, USER)?;
+        match (is_open(self.root.0, va), access) {
+            (true, _) => {}
+            (false, Access::Store) => {
+                open(self.root.0, va);
+                if self.root.is_active() {
+                    // The processor may have cached the tables' entries.
+                    flush_page(va);
+                }
+            }
+            (false, Access::Load | Access::Fetch) => return Ok((place, above)),
+        }
         self.last = LastLeaf {
             number: va / TABLE_REACH,
             table: place.table(),
@@ -264,7 +287,7 @@ impl AddressSpace {
         let bits = prot.bits() | USER | COUNTED | mark;
         let (mut va, mut left, mut all) = (va, frames, 0);
         while !left.is_empty() {
-            let Ok((place, above)) = self.leaf(va) else {
+            let Ok((place, above)) = self.leaf(va, prot.access()) else {
                 break;
             };
             let in_table = ENTRIES as usize - index(va, 0);
@@ -322,7 +345,11 @@ impl AddressSpace {
 
     #[inline]
     fn set(&mut self, va: u64, entry: u64) -> Result<(), NoMemory> {
-        let (place, above) = self.leaf(va)?;
+        let access = match entry & WRITE {
+            0 => Access::Load,
+            _ => Access::Store,
+        };
+        let (place, above) = self.leaf(va, access)?;
         let old = place.read();
         place.write(entry);
         if old & PRESENT == 0 {
@@ -408,6 +435,7 @@ impl AddressSpace {
         }
         let edited = edit(self.root.0, &pages, change, self.root.is_active());
         if edited.tables {
+            // The table that was found last may be one of them.
             self.last = LastLeaf::NONE;
         }
         self.mapped -= edited.removed;

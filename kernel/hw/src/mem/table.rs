@@ -133,6 +133,55 @@ pub(super) fn leaf(root: Frame, va: u64, node: u64) -> Result<(Place, Place), No
     }
 }
 
+/// Returns true if no table on the way to `va` takes write permission from all below.
+pub(super) fn is_open(root: Frame, va: u64) -> bool {
+    let mut table = root;
+    for level in (1..=TOP).rev() {
+        let entry = Place::of(table, index(va, level)).read();
+        if entry & PRESENT == 0 {
+            return true;
+        }
+        if entry & WRITE == 0 {
+            return false;
+        }
+        table = frame_of(entry);
+    }
+    true
+}
+
+/// Gives the tables on the way to `va` their write permission back; the other entries of
+/// each lose their own instead. No translation changes by that.
+#[cold]
+pub(super) fn open(root: Frame, va: u64) {
+    let mut table = root;
+    for level in (1..=TOP).rev() {
+        let place = Place::of(table, index(va, level));
+        let entry = place.read();
+        if entry & PRESENT == 0 {
+            return;
+        }
+        table = frame_of(entry);
+        if entry & WRITE == 0 {
+            close_entries(table, (entry & COUNT) / COUNT_ONE);
+            place.write(entry | WRITE);
+        }
+    }
+}
+
+/// Takes write permission from the `used` entries of a table.
+fn close_entries(table: Frame, used: u64) {
+    let mut at = 0;
+    for _ in 0..used {
+        at = next_entry(table, at, ENTRIES as usize);
+        if at == ENTRIES as usize {
+            return;
+        }
+        let place = Place::of(table, at);
+        place.write(place.read() & !WRITE);
+        at += 1;
+    }
+}
+
 /// The place of the leaf entry of `va`, if there is a table for it.
 pub(super) fn leaf_place(root: Frame, va: u64) -> Option<Place> {
     let mut place = Place::of(root, index(va, TOP));
@@ -203,17 +252,19 @@ pub(super) fn present(root: Frame, va: u64) -> Option<Place> {
     leaf_place(root, va).filter(|place| place.read() & PRESENT != 0)
 }
 
-/// The physical address and the entry for `va` in `root`.
+/// The physical address and the entry for `va` in `root`, without write permission if a
+/// table on the way has none.
 pub(super) fn look_up(root: Frame, va: u64) -> Option<(u64, u64)> {
-    let mut table = root;
+    let (mut table, mut closed) = (root, 0);
     for level in (0..=TOP).rev() {
         let entry = Place::of(table, index(va, level)).read();
         if entry & PRESENT == 0 {
             return None;
         }
+        closed |= !entry & WRITE;
         if level == 0 || entry & HUGE != 0 {
             let within = (PAGE << (9 * level)) - 1;
-            return Some((entry & ADDRESS & !within | va & within, entry));
+            return Some((entry & ADDRESS & !within | va & within, entry & !closed));
         }
         table = frame_of(entry);
     }
