@@ -165,7 +165,7 @@ fn the_store_is_where_it_is_asked_for() {
         assert_eq!(kept, [0, 1], "eager: {eager}");
     }
     let (console, kept) = changed_asleep("store=memory", Root::Writable, false).unwrap();
-    assert_eq!((console.as_str(), kept), ("0\n0\n0\n0\n0\n0\n", [0, 0]));
+    assert_eq!((console.as_str(), kept), ("0\n0\n0\n0\n0\n0\n", [1, 0]));
 }
 
 #[test]
