@@ -21,11 +21,11 @@ fn boot(share: &Path, command: &str) -> Outcome {
     guest(share).command(command).run().unwrap()
 }
 
-/// Runs the commands of the page's first block that contains `part`, in the
+/// Runs the commands of the first block of a page that contains `part`, in the
 /// workspace, with `home` for `~`.
-fn follow_the_page(part: &str, home: &Path) {
-    let page =
-        fs::read_to_string(checkout::workspace().unwrap().join("docs/first-program.md")).unwrap();
+fn follow_the_page(page: &str, part: &str, home: &Path) {
+    let page = checkout::workspace().unwrap().join("docs").join(page);
+    let page = fs::read_to_string(page).unwrap();
     let blocks = page.split("```sh\n").skip(1);
     let mut blocks = blocks.map(|rest| rest.split("```").next().unwrap_or(rest));
     let block = blocks.find(|block| block.contains(part)).unwrap();
@@ -57,8 +57,9 @@ fn folder(variable: &str, usual: &str) -> PathBuf {
 fn the_first_programs_of_the_page_run() {
     setup::provide_target(Verbosity::Normal).unwrap();
     let home = scratch();
-    follow_the_page("cp -r userland/apps/template ~/hello\n", home.path());
-    follow_the_page("gcc ", home.path());
+    let page = "first-program.md";
+    follow_the_page(page, "cp -r userland/apps/template ~/hello\n", home.path());
+    follow_the_page(page, "gcc ", home.path());
     let built = "hello/target/x86_64-unknown-none/release/hello";
     let share = home.path();
     let outcome = boot(
@@ -68,6 +69,25 @@ fn the_first_programs_of_the_page_run() {
     let wanted = "hello, you in Rust\nhello, you in C\n";
     assert_eq!(outcome.console, wanted);
     assert_eq!(outcome.status().unwrap(), 0);
+}
+
+#[test]
+fn the_first_server_of_the_page_serves() {
+    setup::provide_target(Verbosity::Normal).unwrap();
+    let home = scratch();
+    follow_the_page("first-server.md", "~/serve", home.path());
+    let built = home.path().join("serve/target/x86_64-unknown-none/release");
+    let command = "mount /mnt /n/host/serve; cd /mnt; ls -l | wc -l; ls; cat hello hello | wc; \
+        cat none; cat hello/x; ls hello; echo x > hello; echo x > new; rm hello; head -c 5 hello; echo; \
+        cat < hello | tail -c 7; cp hello /tmp/copy; cmp hello /tmp/copy; echo $?; \
+        mkdir /tmp/d; mount /tmp/d snapfs /n/host/serve; cat /tmp/d/hello; unmount /tmp/d; cd /; unmount /mnt; \
+        ps | grep -c serve";
+    let outcome = boot(&built, command);
+    let wanted = "1\nhello\n      2      10      50\n\
+        cat: none: file does not exist\ncat: hello/x: not a directory\nhello\n\
+        sh: hello: operation not supported\nsh: new: operation not supported\nrm: hello: operation not supported\nhello\n\
+        server\n0\nhello from a file server\n0\n";
+    assert_eq!(outcome.console, wanted);
 }
 
 #[test]
