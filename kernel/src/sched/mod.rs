@@ -5,10 +5,12 @@
 //! The kernel is not preempted, so no event can occur between the test of a
 //! condition and the [`park`] that waits for it. A process that is woken tests
 //! the condition again ([`Wait::wait`]).
+mod patience;
 mod queue;
 pub mod relief;
 mod semaphore;
 
+pub use patience::patiently;
 pub use queue::{Wait, WaitQueue};
 pub use semaphore::Semaphore;
 
@@ -17,6 +19,7 @@ use abi::Stat64;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
 use hw::pending::{self, Work};
 use hw::task::{self, NONE, NPROC};
+use patience::Patience;
 
 pub use hw::task::Slot;
 
@@ -40,6 +43,7 @@ struct Entry {
     ran: AtomicU64,
     /// When it wants to be woken at the latest, in nanoseconds.
     deadline: AtomicU64,
+    patience: Patience,
     next_ready: AtomicU16,
     /// The process that waits behind it in the same queue.
     next_waiter: AtomicU16,
@@ -54,6 +58,7 @@ static ENTRIES: [Entry; NPROC] = [const {
         since: AtomicU64::new(0),
         ran: AtomicU64::new(0),
         deadline: AtomicU64::new(u64::MAX),
+        patience: Patience::new(),
         next_ready: AtomicU16::new(NONE),
         next_waiter: AtomicU16::new(NONE),
     }
@@ -254,6 +259,7 @@ pub fn admit(slot: Slot) {
     entry.called.store(0, Relaxed);
     entry.ran.store(0, Relaxed);
     entry.deadline.store(u64::MAX, Relaxed);
+    entry.patience.begin();
     push_ready(slot);
 }
 
@@ -326,6 +332,7 @@ fn interruption(entry: &Entry, heeds: u8) -> Option<Wake> {
     match entry.called.load(Relaxed) & heeds {
         0 => None,
         called if called & ENDING != 0 => Some(Wake::Ending),
+        _ if entry.patience.holds_off().is_some() => None,
         _ => Some(Wake::Noted),
     }
 }
@@ -340,25 +347,34 @@ fn park_unless(heeds: u8, reason: Reason, deadline_ns: Option<u64>) -> Wake {
     if entry.woken.swap(false, Relaxed) {
         return Wake::Woken;
     }
-    if let Some(deadline) = deadline_ns {
-        if hw::time::now_ns() >= deadline {
-            return Wake::Timeout;
+    let mut wake_at = deadline_ns;
+    if entry.called.load(Relaxed) & heeds != 0 {
+        // The note that has come is looked at again when it is held off no longer.
+        let held_off = entry.patience.holds_off();
+        wake_at = wake_at.into_iter().chain(held_off).min();
+    }
+    if let Some(wake_at) = wake_at {
+        if hw::time::now_ns() >= wake_at {
+            return cause(entry, heeds, deadline_ns);
         }
-        entry.deadline.store(deadline, Relaxed);
-        CPU.earliest.fetch_min(deadline, Relaxed);
+        entry.deadline.store(wake_at, Relaxed);
+        CPU.earliest.fetch_min(wake_at, Relaxed);
     }
     entry.reason.store(reason as u8, Relaxed);
     entry.state.store(PARKED, Relaxed);
     leave_cpu(me);
     entry.woken.store(false, Relaxed);
-    let interrupted = interruption(entry, heeds);
-    let Some(deadline) = deadline_ns else {
-        return interrupted.unwrap_or(Wake::Woken);
-    };
-    entry.deadline.store(u64::MAX, Relaxed);
-    match interrupted {
+    if wake_at.is_some() {
+        entry.deadline.store(u64::MAX, Relaxed);
+    }
+    cause(entry, heeds, deadline_ns)
+}
+
+/// Why a process that was parked runs again.
+fn cause(entry: &Entry, heeds: u8, deadline_ns: Option<u64>) -> Wake {
+    match interruption(entry, heeds) {
         Some(wake) => wake,
-        None if hw::time::now_ns() >= deadline => Wake::Timeout,
+        None if deadline_ns.is_some_and(|deadline| hw::time::now_ns() >= deadline) => Wake::Timeout,
         None => Wake::Woken,
     }
 }

@@ -7,7 +7,7 @@ use crate::client::put::{Stage, Target, Write};
 use crate::client::remote::Remote;
 use crate::client::sink::Sink;
 use crate::client::snapshots;
-use crate::sched::{self, Reason, Wait, WaitQueue, relief};
+use crate::sched::{self, Reason, Wait, WaitQueue, patiently, relief};
 use abi::{Errno, PAGE};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -141,7 +141,7 @@ impl<'a> Host for Operation<'a> {
         let mut sink = room(1)?;
         let frame = named::hold(frame);
         sink.push(Piece { frame, at, len });
-        snapshots::read(snap, soff, Sink::lendable(sink))
+        patiently(|| snapshots::read(snap, soff, Sink::lendable(sink)))
     }
 
     fn run_max(&self, snap: SnapId) -> usize {
@@ -169,7 +169,7 @@ impl<'a> Host for Operation<'a> {
         }
         let sink = Sink::lendable(sink);
         match from {
-            Origin::Snap(snap) => snapshots::read(snap, off, sink),
+            Origin::Snap(snap) => patiently(|| snapshots::read(snap, off, sink)),
             Origin::Live(file) => read_remote(file.remote, off, sink),
         }
     }
@@ -229,11 +229,13 @@ impl<'a> Host for Operation<'a> {
         // Nothing has run since the core saw the fill in progress, and it looks again
         // whichever fill has ended.
         let mut woken = false;
-        FILLING.wait(
-            |queue| queue,
-            Reason::Page,
-            |_| core::mem::replace(&mut woken, true).then_some(()),
-        )
+        patiently(|| {
+            FILLING.wait(
+                |queue| queue,
+                Reason::Page,
+                |_| core::mem::replace(&mut woken, true).then_some(()),
+            )
+        })
     }
 
     fn wake_fill(&mut self, _page: u64, _ticket: Ticket) {

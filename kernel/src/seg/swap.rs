@@ -3,7 +3,7 @@ use super::host::Operation;
 use super::view::View;
 use super::{Content, Residence, SpaceLock, spaces, user};
 use crate::client::swap;
-use crate::sched::{self, relief};
+use crate::sched::{self, patiently, relief};
 use abi::{Errno, PAGE};
 use core::ops::Range;
 use hw::frames::FrameRef;
@@ -21,7 +21,7 @@ macro_rules! swap_at_server {
     ($host:ty) => {
         impl Swap for $host {
             fn new_swap(&mut self) -> Result<SwapId, Errno> {
-                swap::new_file()
+                patiently(|| swap::new_file())
             }
 
             fn retain_swap(&mut self, file: SwapId) {
@@ -37,15 +37,15 @@ macro_rules! swap_at_server {
             }
 
             fn swap_out(&mut self, file: SwapId, page: u64, frames: &[Frame]) -> Result<(), Errno> {
-                swap::write(file, page, frames.len() as u64, of(frames))
+                patiently(|| swap::write(file, page, frames.len() as u64, of(frames)))
             }
 
             fn swap_in(&mut self, file: SwapId, page: u64, frames: &[Frame]) -> Result<(), Errno> {
-                swap::read(file, page, frames.len() as u64, of(frames))
+                patiently(|| swap::read(file, page, frames.len() as u64, of(frames)))
             }
 
             fn discard_swap(&mut self, file: SwapId, pages: &[Range<u64>]) -> Result<(), Errno> {
-                swap::discard(file, pages)
+                patiently(|| swap::discard(file, pages))
             }
 
             fn discard_worth(&self) -> u64 {

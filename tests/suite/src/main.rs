@@ -32,6 +32,7 @@ mod replay;
 mod stepper;
 mod testdir;
 mod tiny;
+mod unhurried;
 
 use alloc::{format, vec::Vec};
 use cases::Case;

@@ -5,11 +5,13 @@ use crate::cases::{random::Random, server};
 use crate::check::{
     PG, Scratch, Verdict, at_rest, equal, fails, patterned, pressed, same, snapshot,
 };
-use crate::tiny::{Fault, Tiny};
+use crate::liar::served;
+use crate::tiny::{Fault, LEN, SEED, Tiny};
+use crate::unhurried;
 use core::sync::atomic::Ordering::Relaxed;
 use rt::note;
 use rt::process;
-use rt::{Errno, File, Port, Shared, mode, sys};
+use rt::{Errno, File, Port, Segment, Shared, mode, sys};
 
 /// `call`, which would wait without limit, ends with `EINTR` in a process with
 /// a handler.
@@ -186,4 +188,56 @@ pub(super) fn files() -> Verdict {
     equal("the file in the end", &scratch.content()?, &model)?;
     ensure!(HAD.load(Relaxed) > 100, "only {HAD:?} notes");
     Ok(())
+}
+
+/// Runs `body` with four pages that are asleep at a server that takes its time, in a
+/// process that gets notes all the while.
+fn rained_on(body: impl Fn(&Segment) -> Verdict) -> Verdict {
+    served(unhurried::serve, |path| {
+        let file = File::open(path, mode::ORDWR)?;
+        let hint = rt::abi::snapshot::RANDOM;
+        let mut segment = Segment::attach_with("snapshot", 4 * PG, 0, hint)?;
+        same("bytes read", file.read_at(segment.bytes_mut(), 0)?, LEN)?;
+        note::handle(count)?;
+        let (me, stop) = (sys::getpid(), Shared::new(PG)?);
+        process::spawn(|| {
+            let _ = note::ignore_handler();
+            while stop.number(0).is_ok_and(|n| n.load(Relaxed) == 0) {
+                let _ = note::send(me, "drop");
+                let _ = sys::sleep(200_000);
+            }
+            0
+        })?;
+        let verdict = body(&segment);
+        stop.number(0)?.store(1, Relaxed);
+        again(|| process::wait().map(drop))?;
+        note::ignore_handler()?;
+        verdict?;
+        ensure!(HAD.load(Relaxed) > 20, "only {HAD:?} notes");
+        Ok(())
+    })
+}
+
+/// Pages come although each takes longer than the time between two notes.
+pub(super) fn touch() -> Verdict {
+    rained_on(|segment| {
+        let want = patterned(SEED, 0, LEN);
+        equal("what was asleep", &segment.bytes()[..LEN], &want)
+    })
+}
+
+/// The same in calls, which end with `EINTR` and are repeated.
+pub(super) fn call() -> Verdict {
+    let (ours, theirs) = File::pipe()?;
+    rained_on(|segment| {
+        let want = patterned(SEED, 0, LEN);
+        for at in (0..LEN).step_by(PG) {
+            let part = at..LEN.min(at + PG);
+            again(|| rt::send(&theirs, [&segment.bytes()[part.clone()]]))?;
+            let mut got = [0; PG];
+            let n = again(|| ours.read(&mut got))?;
+            equal("what was sent", &got[..n], &want[part])?;
+        }
+        Ok(())
+    })
 }

@@ -52,6 +52,8 @@ pub const CASES: &[Case] = &[
     Case::new("note.interrupts.server", interrupts::server),
     Case::new("note.interrupts.loop", interrupts::steady),
     Case::new("note.interrupts.files", interrupts::files),
+    Case::deferred("note.interrupts.touch", interrupts::touch),
+    Case::deferred("note.interrupts.call", interrupts::call),
 ];
 
 /// Long enough for another process to get where it waits.
@@ -162,14 +164,18 @@ fn waiting() -> Verdict {
     }
     let shared = Shared::new(PG)?;
     MEMORY.store(shared.address(), Relaxed);
+    let ready = shared.number(4)?;
     let pid = child(|| {
         note::handle(slow)?;
+        ready.store(1, Relaxed);
         while HAD.load(Relaxed) < 1 + NOTES_MAX as u32 {
-            let _ = sys::sleep(5 * A_WHILE_NS);
+            let _ = sys::sleep(1_000_000);
         }
         Ok(())
     })?;
-    at_rest()?;
+    while ready.load(Relaxed) == 0 {
+        sys::sleep(1_000_000)?;
+    }
     note::send(pid, "first")?;
     at_rest()?;
     for _ in 0..NOTES_MAX {
@@ -418,12 +424,13 @@ fn stack_asleep() -> Verdict {
                     "mov rsp, {stack}",
                     "2:",
                     "mov eax, {sleep}",
-                    "mov rdi, {long}",
+                    "mov rdi, r12",
                     "syscall",
                     "jmp 2b",
                     stack = in(reg) stack,
                     sleep = const Call::Sleep as u64,
-                    long = in(reg) u64::MAX / 2,
+                    // A call changes rcx and r11.
+                    in("r12") u64::MAX / 2,
                     options(noreturn),
                 )
             }
