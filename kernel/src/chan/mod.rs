@@ -5,6 +5,7 @@
 //! where a process reads it, a port receives it, or the kernel's own 9P client
 //! takes it at once. Closing a side ends all waits on the other.
 mod incoming;
+pub mod kept;
 mod message;
 mod port;
 

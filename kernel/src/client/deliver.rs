@@ -85,16 +85,16 @@ impl Client for Mount {
         result
     }
 
-    fn lend(&self, tag: u16, to: &mut [u64]) -> usize {
-        self.state.lock().lend(tag, to)
+    fn lend(&self, tag: u16, to: &mut [u64], borrower: u64) -> usize {
+        self.state.lock().lend(tag, to, borrower)
     }
 
     fn lends_data(&self, head: &[u8]) -> bool {
         self.state.lock().lends_data(head)
     }
 
-    fn keep_data(&self, head: &[u8], data: Vec<Piece>) {
-        self.state.lock().keep_data(head, data);
+    fn keep_data(&self, head: &[u8], data: Vec<Piece>, borrower: u64) {
+        self.state.lock().keep_data(head, data, borrower);
     }
 
     fn kept_data(&self, at: u64) -> Option<Piece> {

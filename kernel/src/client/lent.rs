@@ -37,7 +37,8 @@ impl State {
     }
 
     /// See [`crate::chan::Client::keep_data`].
-    pub(super) fn keep_data(&mut self, head: &[u8], data: Vec<Piece>) {
+    pub(super) fn keep_data(&mut self, head: &[u8], data: Vec<Piece>, borrower: u64) {
+        self.borrower.note(borrower);
         let wid = wid(head).unwrap_or(0);
         self.data.0.push((wid, data));
     }
@@ -62,15 +63,11 @@ impl State {
         let machine = &self.machine;
         self.data.0.retain(|(wid, _)| machine.has_write(*wid));
     }
+}
 
-    /// The server is gone, but perhaps not its device, which would write what the frames
-    /// hold later to a file: they stay. How many there are.
-    pub(super) fn forget_data(&mut self) -> usize {
-        let mut frames = 0;
-        for (_, pieces) in self.data.0.drain(..) {
-            frames += pieces.len();
-            core::mem::forget(pieces);
-        }
-        frames
+impl Kept {
+    /// All pieces, in parts.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Vec<Piece>> + '_ {
+        self.0.drain(..).map(|(_, pieces)| pieces)
     }
 }

@@ -27,7 +27,7 @@ use hw::heap::new_arc;
 use hw::lock::{Lock, Rank};
 use ninep::consts::{IOHDRSZ, NOFID, NONUNAME, VERSION_L, VERSION_SNAP};
 use ninep::{ByteStr, Qid, Reply, Request};
-use sink::Sink;
+use sink::{Borrower, Sink};
 use snapshots::Trimmed;
 
 /// Requests in flight at one server.
@@ -65,6 +65,7 @@ struct State {
     lent: u64,
     /// The data of writes that is lent.
     data: lent::Kept,
+    borrower: Borrower,
     /// Processes that wait for a tag.
     starved: WaitQueue,
     /// Writes of which something is staged, at most [`STAGING_MAX`].
@@ -106,6 +107,7 @@ impl Mount {
             sinks,
             lent: 0,
             data: lent::Kept::default(),
+            borrower: Borrower::default(),
             starved: WaitQueue::new(),
             staging: Semaphore::new(STAGING_MAX),
         };

@@ -6,6 +6,7 @@
 //! waits for them.
 use super::State;
 use crate::chan::Piece;
+use crate::chan::kept::{self, Memory, Of};
 use alloc::vec::Vec;
 use ninep::client::Tag;
 
@@ -124,7 +125,7 @@ impl State {
     }
 
     /// See [`crate::chan::Client::lend`].
-    pub(super) fn lend(&mut self, tag: u16, to: &mut [u64]) -> usize {
+    pub(super) fn lend(&mut self, tag: u16, to: &mut [u64], borrower: u64) -> usize {
         let Some(tag) = self.machine.find(tag) else {
             return 0;
         };
@@ -138,6 +139,7 @@ impl State {
         if pages > 0 {
             sink.loan = Loan::Lent;
             self.lent |= bit(tag);
+            self.borrower.note(borrower);
         }
         pages
     }
@@ -172,18 +174,37 @@ impl State {
     }
 
     /// The server is gone, and nothing says that its device has finished: what was lent
-    /// to it belongs to nobody else until the machine starts again.
+    /// to it is kept until the device is reset.
     pub(super) fn forget_loans(&mut self) {
-        let mut frames = 0;
-        for sink in self.sinks.iter_mut().filter(|sink| sink.is_lent()) {
-            frames += sink.pieces.len();
-            core::mem::forget(core::mem::take(sink));
+        let mut all: Vec<Piece> = Vec::new();
+        let lent = self.sinks.iter_mut().filter(|sink| sink.is_lent());
+        let lent = lent.map(|sink| core::mem::take(sink).pieces);
+        for pieces in lent.chain(self.data.drain()) {
+            match all.try_reserve(pieces.len()) {
+                Ok(()) => all.extend(pieces),
+                Err(_) => core::mem::forget(pieces),
+            }
         }
         self.lent = 0;
-        frames += self.forget_data();
-        if frames > 0 {
+        if !all.is_empty() {
+            let frames = all.len();
             hw::warn!("{frames} frames stay with the device of a server that ended");
+            kept::keep(Memory::Lent(all), Of::Process(self.borrower.0));
         }
+    }
+}
+
+/// The number of the process that has borrowed from a client; of several no process's.
+#[derive(Default)]
+pub(super) struct Borrower(u64);
+
+impl Borrower {
+    pub(super) fn note(&mut self, pid: u64) {
+        self.0 = match self.0 {
+            0 => pid,
+            before if before == pid => pid,
+            _ => u64::MAX,
+        };
     }
 }
 

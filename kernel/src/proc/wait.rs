@@ -1,5 +1,6 @@
 //! How processes end and how parents hear of it.
 use super::{Ending, Process, table};
+use crate::chan::kept;
 use crate::sched::{self, Reason, Wait};
 use crate::{file, seg};
 use abi::Errno;
@@ -15,6 +16,7 @@ const INIT: u64 = 1;
 pub fn finish(process: Arc<Process>) -> ! {
     process.pay_last();
     file::close_all(&process.descriptors);
+    kept::ended(process.pid, &seg::registers(&process.space));
     seg::clear(&process.space);
     let pid = process.pid;
     let mut inherits = false;

@@ -1,10 +1,10 @@
 //! Creating, removing and emptying segments, and the effect of fork on each
 //! kind.
-use super::dma;
 use super::host::Operation;
 use super::shared::Shared;
 use super::view::View;
 use super::{Content, Segment, SegmentKind, Space, SpaceLock, user};
+use crate::chan::kept;
 use crate::sched;
 use abi::{Errno, PAGE, USER_END};
 use alloc::sync::Arc;
@@ -48,8 +48,7 @@ pub fn attach(space: &SpaceLock, wish: &Wish) -> Result<u64, Errno> {
         (_, _) => (false, Hint::None),
     };
     if wish.kind == SegmentKind::Dma {
-        let registers = dma::registers(&space.lock());
-        dma::reset(&registers);
+        kept::reset(&super::registers(space));
     }
     let mut space = space.lock();
     let va = match wish.va {

@@ -8,7 +8,6 @@
 //! crate `vm`.
 pub mod attach;
 pub mod audit;
-mod dma;
 pub mod fault;
 pub mod host;
 pub mod info;
@@ -21,6 +20,7 @@ pub mod swap;
 pub mod user;
 pub mod view;
 
+use crate::chan::kept::{self, Memory, Of, Registers};
 use crate::chan::room;
 use abi::{Errno, NSEG, PAGE};
 use alloc::sync::Arc;
@@ -420,13 +420,27 @@ pub fn snapshot_range(space: &SpaceLock, va: u64, len: u64) -> Option<(u64, u64)
     (segment.kind == SegmentKind::Snapshot && inside).then_some((segment.id, va - segment.base))
 }
 
+/// The registers of devices that are attached in a space.
+pub fn registers(space: &SpaceLock) -> Registers {
+    let mut registers = [0; NSEG];
+    for (segment, to) in space.lock().table.iter().flatten().zip(&mut registers) {
+        if let Content::Device(device) = &segment.content {
+            *to = device.pa();
+        }
+    }
+    registers
+}
+
 /// Removes every segment of a space. The devices of its process may still be at work.
 pub fn clear(space: &SpaceLock) {
-    let registers = dma::registers(&space.lock());
+    let registers = registers(space);
+    let has_device = registers.iter().any(|pa| *pa != 0);
     for index in 0..NSEG {
         let id = space.lock().table[index].as_ref().map(|s| s.id);
         match id.and_then(|id| attach::remove(space, id)) {
-            Some(Content::Dma(run)) => dma::keep(run, &registers),
+            Some(Content::Dma(run)) if has_device => {
+                kept::keep(Memory::Dma(run), Of::Device(registers));
+            }
             Some(content) => attach::let_go(content),
             None => {}
         }

@@ -78,6 +78,8 @@ struct Receipt {
     loan: u64,
     /// Whether the data of requests may be lent as well.
     data: bool,
+    /// The number of the process.
+    pid: u64,
 }
 
 impl Receipt {
@@ -99,6 +101,7 @@ impl Receipt {
             deadline: (timeout != u64::MAX).then(|| time::now_ns().saturating_add(timeout)),
             loan: loan & !LOAN_DATA,
             data: loan & LOAN_DATA != 0,
+            pid: a.process.pid,
         })
     }
 
@@ -116,7 +119,7 @@ impl Receipt {
                 Some(told) => told,
                 None => tell(space, &event, self.memory, to).and_then(|()| match self.loan {
                     0 => Ok(0),
-                    loan => lend(space, port, &event, loan),
+                    loan => lend(space, port, &event, (loan, self.pid)),
                 }),
             };
             match told {
@@ -155,7 +158,7 @@ impl Receipt {
             .and_then(|()| user::try_write(space, self.to, Received { key, kind, len }.as_bytes()));
         if told.is_ok() {
             let data = message.take_body();
-            client.keep_data(message.head(), data);
+            client.keep_data(message.head(), data, self.pid);
         }
         Some(told.map(|()| parts.len() as u64))
     }
@@ -204,12 +207,12 @@ pub fn exchange(a: &Arguments) -> Result<u64, Errno> {
 
 /// Lends the memory that waits for the data of the reply to a message, and copies its
 /// addresses to user memory, without waiting; how many pages.
-fn lend(space: &SpaceLock, port: &Port, event: &Event, va: u64) -> Result<u64, Stop> {
+fn lend(space: &SpaceLock, port: &Port, event: &Event, (va, pid): (u64, u64)) -> Result<u64, Stop> {
     let Some((client, tag)) = port.sender(event) else {
         return Ok(0);
     };
     let mut lent = [0; LOAN_MAX];
-    let pages = client.lend(tag, &mut lent);
+    let pages = client.lend(tag, &mut lent, pid);
     let addresses = lent.get(..pages).unwrap_or(&[]);
     match user::try_write(space, va, addresses.as_bytes()) {
         Ok(()) => Ok(pages as u64),

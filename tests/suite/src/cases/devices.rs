@@ -14,7 +14,7 @@ pub const CASES: &[Case] = &[
 ];
 
 /// The registers of the I/O APIC. The first selects one and has no effect of its own.
-const IOAPIC: u64 = 0xfec0_0000;
+pub const IOAPIC: u64 = 0xfec0_0000;
 /// Bytes of the register.
 const LEN: usize = 4;
 

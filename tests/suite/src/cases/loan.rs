@@ -1,14 +1,16 @@
 //! Memory that the kernel lends to a driver for the data of a reply.
 
 use super::Case;
+use super::devices::IOAPIC;
 use crate::check::{PG, Verdict, Why, at_rest, equal, fails, patterned, same, snapshot};
 use crate::liar::{Liar, Next, served};
 use crate::tiny::SEED;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use ninep::{Reply, Request};
 use rt::abi::snapshot::EAGER;
 use rt::abi::{LOAN_MAX, mode};
 use rt::stats::Counters;
-use rt::{Errno, File, Port, Segment, Stat64, process, sys};
+use rt::{Errno, File, Port, Segment, Shared, Stat64, process, sys};
 
 pub const CASES: &[Case] = &[
     Case::new("loan.refused", refused),
@@ -16,6 +18,8 @@ pub const CASES: &[Case] = &[
     Case::driver("drivers.loan.unused", unused),
     Case::driver("drivers.loan.long", too_long),
     Case::driver("drivers.loan.killed", killed),
+    Case::driver("drivers.loan.reset", reset),
+    Case::driver("drivers.loan.alive", alive),
     Case::driver("loan.died", died),
 ];
 
@@ -145,4 +149,83 @@ fn died() -> Verdict {
         })
     };
     served(serve, reads_nothing)
+}
+
+/// A server of one device that ends with memory lent, or, `closes`, closes the connection
+/// and goes on until `stop` is 1.
+fn leaves(closes: Option<&AtomicU32>) -> impl Fn(&File) -> u8 {
+    move |channel| {
+        let Ok(device) = Segment::attach_with("device", PG, 0, IOAPIC) else {
+            return 1;
+        };
+        core::mem::forget(device);
+        let status = Liar::WITH_SNAPSHOTS.serve_lent(channel, |turn, lent| match turn.request {
+            Request::Read { .. } if lent > 0 => Next::End(0),
+            _ => Next::Honest,
+        });
+        if let Some(stop) = closes {
+            drop(File::from_fd(channel.fd()));
+            while stop.load(Relaxed) == 0 {
+                let _ = sys::sleep(1_000_000);
+            }
+        }
+        status
+    }
+}
+
+/// Another driver attaches memory for the device: it has reset it.
+fn next_driver() -> Verdict {
+    let device = Segment::attach_with("device", PG, 0, IOAPIC)?;
+    drop(Segment::attach("dma", PG)?);
+    drop(device);
+    Ok(())
+}
+
+fn free() -> Result<u64, Why> {
+    Ok(Counters::now()?.get(Stat64::FramesFree))
+}
+
+/// Pages that are lent for the read.
+const LENT: u64 = 4;
+
+/// What was lent to a driver that has ended is used again once the next driver of its
+/// device has reset that, and not before.
+fn reset() -> Verdict {
+    ends_and_is_reset(|| {
+        served(leaves(None), reads_nothing)?;
+        drop(Segment::attach("dma", PG)?);
+        free()
+    })
+}
+
+/// While that driver runs its device may be at work, whoever attaches memory for it.
+fn alive() -> Verdict {
+    ends_and_is_reset(|| {
+        let shared = Shared::new(PG)?;
+        let stop = shared.number(0)?;
+        let mut left = 0;
+        served(leaves(Some(stop)), |path| {
+            reads_nothing(path)?;
+            next_driver()?;
+            left = free()?;
+            stop.store(1, Relaxed);
+            Ok(())
+        })?;
+        Ok(left)
+    })
+}
+
+/// `left` has a driver end with memory lent, and returns the frames that are free when
+/// it must still be kept. The second time: what is kept for later is there after the
+/// first.
+fn ends_and_is_reset(left: impl Fn() -> Result<u64, Why>) -> Verdict {
+    left()?;
+    next_driver()?;
+    let before = free()?;
+    let kept = before.saturating_sub(left()?);
+    ensure!(kept >= LENT, "only {kept} frames are kept");
+    next_driver()?;
+    let left = before.saturating_sub(free()?);
+    ensure!(left < LENT, "{left} frames are kept still");
+    Ok(())
 }
