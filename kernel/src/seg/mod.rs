@@ -22,6 +22,7 @@ pub mod view;
 
 use crate::chan::kept::{self, Memory, Of, Registers};
 use crate::chan::room;
+use crate::options;
 use abi::{Errno, NSEG, PAGE};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -34,7 +35,7 @@ use hw::paging::AddressSpace;
 use hw::task::Slot;
 use shared::Shared;
 use view::View;
-use vm::{Access, SegmentNumber, SwapId};
+use vm::{Access, Hint, SegmentNumber, SwapId};
 
 /// A process's memory behind its lock.
 pub type SpaceLock = Lock<Space>;
@@ -124,7 +125,14 @@ pub struct Segment {
 
 impl Segment {
     /// A segment that can be stored to, not executed.
-    pub fn new(base: u64, pages: u64, kind: SegmentKind, content: Content) -> Segment {
+    pub fn new(base: u64, pages: u64, kind: SegmentKind, mut content: Content) -> Segment {
+        // Pages that left come back in runs: each alone would cost a message.
+        if options::pressure()
+            && let Content::Virtual(content) = &mut content
+            && content.hint() == Hint::None
+        {
+            content.set_hint(Hint::Sequential);
+        }
         Segment {
             id: 0,
             base,

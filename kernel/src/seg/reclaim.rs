@@ -53,7 +53,7 @@ pub fn reclaim() -> bool {
     CLOCK.lock().begin();
     let (mut gone, mut swaps) = (0, may_swap());
     while gone < ENOUGH {
-        let mut all = AllFrames::new(true, swaps);
+        let mut all = AllFrames::new(false, swaps);
         let (more, in_vain) = {
             let clock = &mut *CLOCK.lock();
             (clock.step(&mut all, STEP), clock.is_in_vain(&all))
@@ -77,13 +77,14 @@ pub fn reclaim() -> bool {
 }
 
 /// Has a few pages leave if memory is low, in one short step, so that most
-/// allocations need not wait. Under pressure, whatever may leave does.
+/// allocations need not wait. Under pressure, each page leaves that may and has been
+/// used since it came.
 pub fn ease() {
     let pressed = options::pressure();
     if !pressed && !frames::still_low() {
         return;
     }
-    let mut all = AllFrames::new(!pressed, may_swap());
+    let mut all = AllFrames::new(pressed, may_swap());
     {
         let clock = &mut *CLOCK.lock();
         if pressed {
@@ -158,9 +159,10 @@ fn send(found: &Found) -> Option<u32> {
 
 /// The run of changed pages around `page` that can leave together.
 fn run(content: &vm::Segment, view: &mut View, page: u64) -> Range<u64> {
+    let pressed = options::pressure();
     let mut leaves = |at: &u64| {
         let changed = matches!(content.state(view, *at), PageState::Dirty(_));
-        changed && !content.resolved_lately(*at) && !view.take_accessed(*at)
+        changed && !content.resolved_lately(*at) && (pressed || !view.take_accessed(*at))
     };
     let end = page + vm::OUT_MAX;
     let up = (page..end).take_while(&mut leaves).count() as u64;
@@ -171,8 +173,8 @@ fn run(content: &vm::Segment, view: &mut View, page: u64) -> Range<u64> {
 
 /// The frames of the machine.
 struct AllFrames {
-    /// Pages in use get a second chance.
-    spares: bool,
+    /// Pages leave once they have been used; otherwise those in use get a second chance.
+    pressed: bool,
     /// Changed pages can leave.
     swaps: bool,
     /// What is known of processes, by the last bits of their slot. Nothing else runs
@@ -195,9 +197,9 @@ struct Asked {
 }
 
 impl AllFrames {
-    fn new(spares: bool, swaps: bool) -> AllFrames {
+    fn new(pressed: bool, swaps: bool) -> AllFrames {
         AllFrames {
-            spares,
+            pressed,
             swaps,
             asked: [const { Cell::new(None) }; ASKED],
             changed: Found {
@@ -250,17 +252,27 @@ impl AllFrames {
         })
     }
 
+    /// What is to become of a frame of several pages, and the look at one that decides
+    /// otherwise: a page in use keeps it, or, under pressure, one that has been used
+    /// lets it go.
+    fn of_several(&self) -> (Look, Look) {
+        match self.pressed {
+            true => (Look::Accessed, Look::Idle),
+            false => (Look::Idle, Look::Accessed),
+        }
+    }
+
     /// Looks at the pages that an entry of a leaf is, which names, or named, the frame.
     fn look_at(&self, owner: Owner, frame: Frame) -> Look {
         if let Some(place) = owners::only_place(owner) {
             return self.look_at_page(place, frame);
         }
-        let mut all = Look::Idle;
+        let (mut all, decides) = self.of_several();
         let looked = owners::places(owner, |place| {
             match self.look_at_page(place, frame) {
                 Look::Fixed => return None,
-                Look::Accessed => all = Look::Accessed,
-                Look::Idle => {}
+                look if look == decides => all = decides,
+                _ => {}
             }
             Some(())
         });
@@ -291,6 +303,11 @@ impl AllFrames {
             None => Look::Fixed,
             // Asked last, for it goes over all processes.
             Some((_, true)) if !self.may_swap(slot) => Look::Fixed,
+            // A page that was changed was used, also if no translation says so.
+            Some((used, changed)) if self.pressed => match used || changed {
+                true => Look::Idle,
+                false => Look::Accessed,
+            },
             Some((true, _)) => Look::Accessed,
             Some((false, _)) => Look::Idle,
         }
@@ -350,13 +367,9 @@ impl Frames for AllFrames {
     }
 
     fn look(&mut self, frame: Frame) -> Look {
-        let look = match owners::only(frame) {
+        match owners::only(frame) {
             Some(owner) => self.look_at(owner, frame),
             None => self.look_at_all(frame),
-        };
-        match look {
-            Look::Accessed if !self.spares => Look::Idle,
-            look => look,
         }
     }
 
@@ -381,12 +394,12 @@ impl AllFrames {
         if owners.holders as usize != owners.entries().len() {
             return Look::Fixed;
         }
-        let mut all = Look::Idle;
+        let (mut all, decides) = self.of_several();
         for owner in owners.entries() {
             match self.look_at(*owner, frame) {
                 Look::Fixed => return Look::Fixed,
-                Look::Accessed => all = Look::Accessed,
-                Look::Idle => {}
+                look if look == decides => all = decides,
+                _ => {}
             }
         }
         all

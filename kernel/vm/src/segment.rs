@@ -45,6 +45,11 @@ impl Segment {
         }
     }
 
+    /// What is known of the order of its use.
+    pub const fn hint(&self) -> Hint {
+        self.ahead.hint()
+    }
+
     /// From now on the program's own word on the order of its use counts.
     pub fn set_hint(&mut self, hint: Hint) {
         self.ahead = ReadAhead::new(hint);

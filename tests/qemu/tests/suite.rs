@@ -29,7 +29,7 @@ fn run_in(share: &Path, guest: Guest) -> Outcome {
         .option("test", "1")
         .option("left", "1")
         .option("poison", "1");
-    let outcome = guest.timeout(Duration::from_secs(900)).run().unwrap();
+    let outcome = guest.timeout(Duration::from_secs(3000)).run().unwrap();
     print_cases(&outcome);
     let left = outcome.report().left;
     assert_eq!(left.as_deref(), Some(NOTHING), "{}", outcome.console);

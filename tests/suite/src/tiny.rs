@@ -1,6 +1,6 @@
 //! A file server of one file, its own root, with faults on demand.
 
-use crate::check::{PG, Scratch, Verdict, Why, patterned, same};
+use crate::check::{PG, Scratch, Verdict, Why, counts, patterned, same};
 use crate::judge::counters;
 use crate::kills::Kills;
 use crate::liar::close_all_but;
@@ -136,7 +136,7 @@ pub fn becomes_a_server<T>(
 pub fn moves_nothing(body: impl FnOnce() -> Verdict) -> Verdict {
     let before = counters()?;
     body()?;
-    same(
+    counts(
         "bytes moved",
         counters()?.since(&before, Stat64::BytesIn),
         0,

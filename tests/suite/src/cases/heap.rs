@@ -2,7 +2,7 @@
 //! held.
 
 use super::Case;
-use crate::check::{PG, Scratch, Verdict, Why, equal, other, patterned, same};
+use crate::check::{PG, Scratch, Verdict, Why, at_most, counts, equal, other, patterned, same};
 use crate::tiny::{becomes_a_server, moves_nothing};
 use alloc::vec::Vec;
 use alloc::{format, vec};
@@ -56,12 +56,10 @@ fn larger() -> Verdict {
     scratch.file.write_all_at(b"end", SIZE as u64 - 3)?;
     let (all, figures) = measure(|| read(&scratch.path))?;
     same("bytes", all.len(), SIZE)?;
-    ensure!(figures.messages <= 9, "{} messages", figures.messages);
-    ensure!(figures.bytes_in <= 16 << 10, "{} bytes", figures.bytes_in);
+    at_most("messages", figures.messages, 9)?;
+    at_most("bytes", figures.bytes_in, 16 << 10)?;
     let (_, figures) = measure(|| same("its end", &all[SIZE - 3..], &b"end"[..]))?;
-    let most = 8 * PAGE;
-    ensure!(figures.bytes_in <= most, "{} bytes", figures.bytes_in);
-    Ok(())
+    at_most("bytes of its end", figures.bytes_in, 8 * PAGE)
 }
 
 /// What was read stays, whatever happens to the file.
@@ -85,9 +83,7 @@ fn written() -> Verdict {
 fn written_apart() -> Verdict {
     let figures = written_elsewhere()?;
     // The first piece was read before the size was asked for.
-    let most = 16 * KIB as u64 + PAGE;
-    ensure!(figures.bytes_out <= most, "{} bytes", figures.bytes_out);
-    Ok(())
+    at_most("bytes", figures.bytes_out, 16 * KIB as u64 + PAGE)
 }
 
 fn written_elsewhere() -> Result<Figures, Why> {
@@ -128,7 +124,7 @@ fn grown_asleep() -> Verdict {
         all.push(1);
         Ok(())
     })?;
-    same("messages", figures.messages, 0)?;
+    counts("messages", figures.messages, 0)?;
     let mut expected = patterned(1, 0, SIZE);
     expected.push(1);
     equal("the content", &all, &expected)
@@ -183,7 +179,11 @@ fn freed() -> Verdict {
         same("its end", block[SIZE - 1], 1)?;
         drop(block);
         let lost = before - free()?;
-        ensure!(lost < 64, "round {round}: {lost} frames lost");
+        at_most(
+            &format!("frames lost in round {round}"),
+            lost.max(0) as u64,
+            63,
+        )?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Symbolic links: followed where Unix follows them, within their server.
 
 use super::Case;
-use crate::check::{Verdict, Why, fails, same};
+use crate::check::{Verdict, Why, at_most, fails, same};
 use crate::judge::counters;
 use crate::testdir::TestDir;
 use alloc::format;
@@ -416,13 +416,12 @@ fn messages() -> Verdict {
         for name in ["a/b/../b/f", "a/./b//f"] {
             let (more, _) = costs(name)?;
             let more = more.saturating_sub(plain);
-            ensure!(more < TIMES / 2, "{name}: {more} messages more");
+            at_most(&format!("messages more for {name}"), more, TIMES / 2 - 1)?;
         }
         // Walk to the link, read it, and give it back.
         let (more, _) = costs("l/f")?;
         let more = more.saturating_sub(plain);
-        ensure!(more <= 4 * TIMES, "through a link: {more} messages more");
-        Ok(())
+        at_most("messages more through a link", more, 4 * TIMES)
     })
 }
 

@@ -1,7 +1,7 @@
 //! The name space: binds, unions, mounts, and the meaning of names at servers.
 
 use super::Case;
-use crate::check::{Scratch, Verdict, Why, fails, other, same};
+use crate::check::{Scratch, Verdict, Why, fails, other, rounds, same};
 use crate::raw;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -360,7 +360,7 @@ type Operation<'a> = &'a dyn Fn() -> Result<(), Errno>;
 /// A name that another process gives to one file after the other always leads
 /// to one of them, in all operations.
 fn replaced_while_opened() -> Verdict {
-    const ROUNDS: usize = 150;
+    let rounds = rounds(150)?;
     let scratch = Scratch::empty("replaced")?;
     let (path, new) = (scratch.path.as_str(), format!("{}.new", scratch.path));
     let replace = || -> Result<(), Errno> {
@@ -397,7 +397,7 @@ fn replaced_while_opened() -> Verdict {
         ("change", &change),
     ];
     let mut verdict = Ok(());
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         for (what, operation) in &operations {
             verdict = verdict.and_then(|()| match operation() {
                 Ok(()) => Ok(()),
