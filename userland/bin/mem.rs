@@ -2,8 +2,8 @@
 //! each, or of those named a line for each segment. A page is asleep (of a snapshot, not
 //! transferred), clean (equal to its snapshot), dirty (changed), backed (changed, in
 //! memory and in swap) or swapped (in swap alone); shared ones are counted by each
-//! that has them. Then what happened to pages: filled, evicted, written to swap, brought
-//! back. Of processes also the messages to file servers, and the KiB of data that came
+//! that has them. Then what happened to pages: filled, those of them that came ahead of a
+//! touch, evicted, written to swap, brought back. Of processes also the messages to file servers, and the KiB of data that came
 //! and went with them.
 #![no_std]
 #![no_main]
@@ -58,7 +58,7 @@ fn main(args: Args) -> Result<(), Failure> {
 
 fn heading(first: &str, traffic: &str) {
     println!(
-        "{first:32}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>9}{:>9}{:>9}{:>9}{traffic}",
+        "{first:32}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>9}{:>9}{:>9}{:>9}{:>9}{traffic}",
         "ASLEEP",
         "CLEAN",
         "DIRTY",
@@ -66,6 +66,7 @@ fn heading(first: &str, traffic: &str) {
         "SWAPPED",
         "SHARED",
         "FILLED",
+        "AHEAD",
         "EVICTED",
         "OUT",
         "BACK"
@@ -82,7 +83,13 @@ fn line(name: &str, info: &SegmentInfo, traffic: &str) {
         info.shared,
     ];
     let filled = info.fills + info.cached + info.zero_fills;
-    let events = [filled, info.evictions, info.page_outs, info.page_ins];
+    let events = [
+        filled,
+        info.ahead,
+        info.evictions,
+        info.page_outs,
+        info.page_ins,
+    ];
     let mut text = String::new();
     for pages in pages {
         text.push_str(&format!("{:>10}", pages * (PAGE / 1024)));
@@ -105,6 +112,7 @@ fn add(sum: &mut SegmentInfo, more: &SegmentInfo) {
         (&mut sum.fills, more.fills),
         (&mut sum.cached, more.cached),
         (&mut sum.zero_fills, more.zero_fills),
+        (&mut sum.ahead, more.ahead),
         (&mut sum.evictions, more.evictions),
         (&mut sum.page_outs, more.page_outs),
         (&mut sum.page_ins, more.page_ins),

@@ -1,6 +1,7 @@
 //! `ps`: lists processes: number, parent, note group, open descriptors, memory
-//! mapped in KiB, percent of the processor since its start, state or the object
-//! it waits for and for how long, and name.
+//! mapped in KiB, percent of the processor since its start, messages to file servers and
+//! KiB of data that came from and went to them, state or the object it waits for and
+//! for how long, and name.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -21,16 +22,21 @@ fn main(args: Args) -> Result<(), Failure> {
     let now = Counters::now().about("counters")?.get(Stat64::Ticks).max(1);
     let mut all: Vec<ProcessInfo> = process::list().collect();
     all.sort_unstable_by_key(|info| info.pid);
-    println!("  PID PARENT GROUP FDS      KIB CPU% STATE              NAME");
+    println!(
+        "  PID PARENT GROUP FDS      KIB CPU% MESSAGES  DATA IN DATA OUT STATE              NAME"
+    );
     for info in &all {
         println!(
-            "{:5} {:6} {:5} {:3} {:8} {:4} {:18} {}",
+            "{:5} {:6} {:5} {:3} {:8} {:4} {:8} {:8} {:8} {:18} {}",
             info.pid,
             info.parent,
             info.group,
             info.descriptors,
             info.pages * (PAGE / 1024),
             u128::from(info.ticks) * 100 / u128::from(now),
+            info.messages,
+            info.bytes_in / 1024,
+            info.bytes_out / 1024,
             state(info),
             info.name()
         );

@@ -16,7 +16,7 @@ rt::main!(main, include_str!("thrash.rs"));
 const PG: usize = PAGE as usize;
 /// Halves of memory that the working sets have.
 const SETS: [usize; 5] = [1, 2, 4, 8, 16];
-const ACCESSES: usize = 20_000;
+const ACCESSES: usize = 2_000;
 
 fn main(args: Args) -> Result<(), Failure> {
     let mut options = args.options("n:");
