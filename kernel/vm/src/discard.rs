@@ -60,6 +60,9 @@ impl Segment {
 /// Ends an operation on a segment with swap files: releases files without pages, and tells of given-up pages if
 /// that is worth a message.
 pub(crate) fn tell<H: Host>(h: &mut H) {
+    if h.with(|segment, _| segment.swap.is_empty()) {
+        return;
+    }
     while let Some(file) = h.with(|segment, _| segment.swap.take_unused()) {
         h.release_swap(file);
     }

@@ -4,6 +4,7 @@ use core::ops::Range;
 
 use abi::Errno;
 
+use crate::discard;
 use crate::extents::Source;
 use crate::fill::read_exactly;
 use crate::fork::release_unused;
@@ -107,7 +108,10 @@ pub fn free<H: Host>(h: &mut H, at: u64, n: u64) -> Result<(), Errno> {
         }
     };
     finish_in_steps(h, left, |h, left| {
-        h.with(|segment, m| segment.replace_some(m, left, None))
+        let end = h.with(|segment, m| segment.replace_some(m, left, None));
+        // What one step gives up is told before the next.
+        discard::tell(h);
+        end
     });
     release_unused(h);
     Ok(())
@@ -188,7 +192,9 @@ fn associate<H: Host>(h: &mut H, range: Range<u64>, source: Source) -> Result<u6
             Ok(Begun::Left(left)) => {
                 finish_in_steps(h, left, |h, left| {
                     let source = source.advance(left.start - range.start);
-                    h.with(|segment, m| segment.replace_some(m, left, Some(source)))
+                    let end = h.with(|segment, m| segment.replace_some(m, left, Some(source)));
+                    discard::tell(h);
+                    end
                 });
                 break Ok(range.end - range.start);
             }

@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use abi::Errno;
-use ranges::{RangeMap, Span};
+use ranges::RangeMap;
 
 use crate::discard::Job;
 use crate::{Frame, Memory, NoMemory, PageState, SwapId};
@@ -46,9 +46,13 @@ impl Place {
 /// Most swap files of a segment: as many as a [`Place`] can name.
 const FILES_MAX: usize = 1 << Place::FILE_BITS;
 
-/// Most ranges of given-up pages noted for one file; beyond that, neighbours are
-/// merged with the gap between them.
-const NOTED_MAX: usize = 8;
+/// Most ranges of given-up pages noted for one file: as many as one step of an operation
+/// may give up.
+const NOTED_MAX: usize = 256;
+/// Beyond that, ranges are merged that are no farther apart. The pages between them are
+/// written as zeros to the server, and in a sparse segment there may be thousands of
+/// millions.
+const NEAR: u64 = 16;
 
 /// The checksum of a page by its 512 words: equal for different content once in
 /// four thousand million times.
@@ -136,13 +140,23 @@ struct SwapFile {
 }
 
 impl SwapFile {
-    /// Notes pages that were given up. Without memory their room is lost until the
-    /// file goes.
+    /// Notes pages that were given up. Without memory, and where too many lie too far
+    /// apart, the room of some is lost until the file goes.
     fn note(&mut self, pages: Range<u64>) {
-        if self.untold.set(pages, ()).is_ok() {
-            let gap = |a: &Span<()>, b: &Span<()>| b.start - a.end;
-            self.untold.coarsen(NOTED_MAX, gap, |(), ()| ());
+        if self.untold.set(pages, ()).is_err() || self.untold.len() <= NOTED_MAX {
+            return;
         }
+        let pairs = self.untold.iter().zip(self.untold.iter().skip(1));
+        let gaps = pairs.map(|(a, b)| a.end..b.start);
+        let nearest = gaps.min_by_key(|gap| gap.end - gap.start);
+        // Without memory there is one range more.
+        let _ = match nearest.filter(|gap| gap.end - gap.start <= NEAR) {
+            Some(gap) => self.untold.set(gap, ()),
+            None => match self.untold.shortest() {
+                Some(span) => self.untold.remove(span.range()),
+                None => Ok(()),
+            },
+        };
     }
 }
 
@@ -492,6 +506,35 @@ mod tests {
         assert!(files.begin());
         assert_eq!(files.adopt(SwapId(2)), Ok(true));
         assert_eq!(files.current(), Some(SwapId(2)));
+    }
+
+    /// The pages that are noted as given up of those that `page` names.
+    fn noted(count: u64, page: impl Fn(u64) -> u64) -> (SwapFiles, u64) {
+        let mut files = SwapFiles::new();
+        assert_eq!(files.adopt(SwapId(1)), Ok(true));
+        for _ in 0..=count {
+            files.gain(0);
+        }
+        (0..count).for_each(|n| files.give_up(page(n), 0));
+        let untold = &files.get(0).unwrap().untold;
+        assert!(untold.len() <= NOTED_MAX);
+        let pages = untold.iter().map(|span| span.len()).sum();
+        (files, pages)
+    }
+
+    #[test]
+    fn notes_of_pages_far_apart_do_not_name_what_lies_between() {
+        let (mut files, pages) = noted(NOTED_MAX as u64, |n| n << 30);
+        assert_eq!(pages, NOTED_MAX as u64, "all are known");
+        assert!(files.next_job(NOTED_MAX as u64).is_some());
+        let (_, pages) = noted(10_000, |n| n << 30);
+        assert!(pages <= NOTED_MAX as u64, "{pages}");
+    }
+
+    #[test]
+    fn notes_of_pages_close_together_lose_none() {
+        let (_, pages) = noted(10_000, |n| n * 3);
+        assert!((10_000..=30_000).contains(&pages), "{pages}");
     }
 
     #[test]

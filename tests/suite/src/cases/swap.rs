@@ -4,7 +4,7 @@
 use super::larger::store_words;
 use super::{Case, Expect, When};
 use crate::check::{
-    PG, Scratch, Verdict, Why, counts, equal, fails, other, pattern, patterned, same,
+    PG, Scratch, Verdict, Why, at_most, counts, equal, fails, other, pattern, patterned, same,
 };
 use alloc::format;
 use alloc::vec;
@@ -24,6 +24,7 @@ pub const CASES: &[Case] = &[
     Case::asked("swap.read-over", read_over),
     Case::asked("swap.free", free),
     Case::asked("swap.far", far),
+    Case::asked("swap.scattered", scattered),
     Case::asked("swap.calls", calls),
     Case::asked("swap.told", told),
     Case::asked("swap.killed-owner", killed_owner),
@@ -452,4 +453,25 @@ fn lost() -> Verdict {
         rt::sys::sleep(10_000_000)?;
     }
     equal("after the restart", survivor.bytes(), &patterned(2, 0, LEN))
+}
+
+/// Pages far apart are given up in swap, at the cost of these alone.
+fn scattered() -> Verdict {
+    const APART: usize = 3 << 30;
+    const COUNT: usize = 600;
+    let mut segment = Segment::attach("memory", APART * (COUNT + 1))?;
+    for n in 0..=COUNT {
+        segment.bytes_mut()[n * APART] = n as u8 | 1;
+        segment.page_out(n * APART, PG)?;
+    }
+    let before = Counters::now()?;
+    segment.free(0, COUNT * APART)?;
+    let sent = Counters::now()?.since(&before, Stat64::Messages);
+    at_most("messages", sent, 2 * COUNT as u64)?;
+    same("a page that was freed", segment.bytes()[APART], 0)?;
+    same(
+        "the one that stays",
+        segment.bytes()[COUNT * APART],
+        COUNT as u8 | 1,
+    )
 }
