@@ -29,7 +29,7 @@ fn run_in(share: &Path, guest: Guest) -> Outcome {
         .option("test", "1")
         .option("left", "1")
         .option("poison", "1");
-    let outcome = guest.timeout(Duration::from_secs(3000)).run().unwrap();
+    let outcome = guest.timeout(Duration::from_secs(1800)).run().unwrap();
     print_cases(&outcome);
     let left = outcome.report().left;
     assert_eq!(left.as_deref(), Some(NOTHING), "{}", outcome.console);
@@ -92,9 +92,11 @@ fn cases_with_swap_pass_eager() {
 
 /// A sample for a guest in which every page that can leave memory leaves at once:
 /// instructions and calls that need several pages, the state of the processor, page
-/// states, shared frames, what deferral saves.
+/// states, shared frames, what deferral saves, notes, messages, programs, the heap, servers
+/// that fail.
 const PRESSED: &str = "evict.forked evict.straddling evict.copy evict.state evict.stack evict.call \
-    registers.* swap.* snapshot.* sharing.* cost.*";
+    registers.* swap.* snapshot.* sharing.* cost.* note.* exchange.* reply.* exec.* heap.* \
+    heap-cost.* write.* ragged.small-reads* contract.* server.*";
 
 /// A guest with little memory in which every page that can leave it leaves at once.
 fn pressed(cases: &str) -> Guest {
