@@ -49,7 +49,14 @@ const MSIZE: u32 = IOUNIT + HEADROOM;
 /// Most bytes one commit may move, until the server says otherwise.
 const WMAX: u32 = 8 << 20;
 
-static NEXT_ID: AtomicU32 = AtomicU32::new(1);
+/// A number for a connection that no other has had, because frames of the cache are
+/// found by it. `ENFILE` after the last: frames of one server must not be taken for
+/// those of another. 0 is the kernel itself ([`snapshots`]).
+fn next_id() -> Result<u32, Errno> {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let next = NEXT.fetch_update(Relaxed, Relaxed, |id| id.checked_add(1));
+    next.map_err(|_| Errno::ENFILE)
+}
 
 /// The state machine: a waiting process is named by its slot, and trims are
 /// reported.
@@ -112,7 +119,7 @@ impl Mount {
             staging: Semaphore::new(STAGING_MAX),
         };
         let mount = new_arc(Mount {
-            id: NEXT_ID.fetch_add(1, Relaxed),
+            id: next_id()?,
             end,
             state: Lock::new(Rank::Mount, state),
             root: AtomicU32::new(NOFID),
