@@ -180,23 +180,27 @@ pub fn destroy<H: Host>(h: &mut H) {
 /// Ends an operation that may have dropped associations: releases the snapshots
 /// that the segment no longer refers to.
 pub(crate) fn release_unused<H: Host>(h: &mut H) {
+    if release_snaps(h) {
+        discard::tell(h);
+    }
+    trim::tell(h);
+}
+
+/// Releases the snapshots that the segment no longer refers to; returns true if the
+/// segment has pages in swap.
+pub(crate) fn release_snaps<H: Host>(h: &mut H) -> bool {
     let mut snaps = [SnapId(0); SNAPS];
-    let mut in_swap = false;
     loop {
-        let count = h.with(|segment, _| {
-            in_swap = !segment.swap.is_empty();
-            segment.extents.take_unused(&mut snaps)
+        let (count, in_swap) = h.with(|segment, _| {
+            let in_swap = !segment.swap.is_empty();
+            (segment.extents.take_unused(&mut snaps), in_swap)
         });
         for snap in snaps.iter().take(count) {
             h.release_snap(*snap);
         }
         if count < SNAPS {
-            break;
+            return in_swap;
         }
         h.pause();
     }
-    if in_swap {
-        discard::tell(h);
-    }
-    trim::tell(h);
 }

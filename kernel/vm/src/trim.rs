@@ -16,6 +16,7 @@ use core::ops::Range;
 use ranges::RangeMap;
 
 use crate::extents::{Extents, Source};
+use crate::fork::release_snaps;
 use crate::uses::Use;
 use crate::{Host, SnapId, TRIM_MAX};
 
@@ -175,6 +176,8 @@ fn tell_one<H: Host>(h: &mut H, mut job: Job) {
             false => uses.withhold(snap),
         }
     });
+    // While it was pinned, an operation of another process may have dropped it.
+    release_snaps(h);
 }
 
 #[cfg(test)]

@@ -336,6 +336,36 @@ const SCENARIOS: &[(&str, &str, &[&str])] = &[
         "store 0 0 8 7",
         &["write 0 0 8192 file0 0", "write 0 0 8192 file1 0"],
     ),
+    (
+        "two reads over",
+        "store 0 0 8 7",
+        &["read 0 100 8000 file1 0", "read 0 4096 4096 file1 0"],
+    ),
+    (
+        "two reads over, of which one is eager",
+        "store 0 0 8 7",
+        &["read 0 100 4000 file1 0", "read 0 0 4096 file2 0 eager"],
+    ),
+    (
+        "read over, free",
+        "store 0 0 8 7",
+        &["read 0 100 8000 file1 0", "free 0 0 8192"],
+    ),
+    (
+        "read over, fork",
+        "store 0 0 8 7",
+        &["read 0 100 8000 file1 0", "fork 0; store 1 4 8 9"],
+    ),
+    (
+        "two write back",
+        "store 0 0 8192 7",
+        &["write 0 0 4096 file0 0", "write 0 4096 4096 file0 4096"],
+    ),
+    (
+        "two free",
+        "store 0 0 8 7",
+        &["free 0 0 4096", "free 0 100 8000"],
+    ),
 ];
 
 fn content(file: usize) -> Vec<u8> {
@@ -401,6 +431,11 @@ fn heavy(scenario: &Scenario) -> bool {
         "fault, eager read over",
         "fault, read over and fault",
         "write elsewhere, read over",
+        "two reads over",
+        "two reads over, of which one is eager",
+        "read over, free",
+        "read over, fork",
+        "two write back",
         "write back, write elsewhere",
         "write back, store and write elsewhere",
         "page-outs of parent and child",
