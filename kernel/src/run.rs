@@ -1,13 +1,13 @@
 //! The loop of a process on its kernel stack: run the program, handle the event
 //! that stops it, and repeat.
-use crate::proc::{self, note};
+use crate::proc::{self, Running, note};
 use crate::sched::{self, relief};
 use crate::{syscall, trap};
 use hw::{Event, Program, pending};
 
 /// The life of the running process.
 pub fn run(mut program: Program) -> ! {
-    let process = proc::current();
+    let mut process = Running::new();
     loop {
         let event = program.run();
         let frame = program.registers();
@@ -28,9 +28,11 @@ pub fn run(mut program: Program) -> ! {
             continue;
         }
         relief::ease();
+        proc::remove_dead();
         // Before the program goes on: a note is delivered, and a process that was
         // ordered to end does so.
         if sched::called() {
+            process = Running::new();
             note::deliver(&process, frame);
             if sched::ending() {
                 proc::wait::finish(process);

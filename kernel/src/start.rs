@@ -1,11 +1,13 @@
 //! From a machine that works to the first process.
+use crate::file::Descriptors;
 use crate::name::NameSpace;
-use crate::proc::{self, Parent, Process, Seat, exec, fork, relief, vacancy};
+use crate::proc::{NOBODY, Parent, Process, Seat, exec, fork, relief, vacancy};
 use crate::sched;
-use crate::seg::{Space, spaces};
+use crate::seg::spaces;
 use crate::{bundle, options};
 use abi::privilege;
 use hw::heap::{self, new_arc, new_arc_bytes, new_arc_str};
+use hw::lock::{Lock, Rank};
 use hw::task::Task;
 use hw::{TrapFrame, cache, frames};
 use names::Table;
@@ -21,7 +23,6 @@ pub fn start(bundle: &'static [u8]) -> ! {
     }
     options::init();
     sched::relief::set_policy(&relief::BiggestFirst);
-    spaces::init(proc::with_space);
     cache::init();
     hw::info!(
         "{} MiB of memory free",
@@ -38,19 +39,21 @@ pub fn start(bundle: &'static [u8]) -> ! {
 }
 
 fn first_process() -> Result<sched::Slot, abi::Errno> {
+    let vacancy = vacancy(None)?;
+    let slot = vacancy.slot();
     let parent = Parent {
-        pid: 0,
+        pid: NOBODY,
         group: None,
         privileges: privilege::ALL,
         names: new_arc(NameSpace::new(Table::new()))?,
         directory: new_arc_bytes(b"/")?,
         program: new_arc_str("init")?,
+        space: spaces::create(slot)?,
+        descriptors: new_arc(Lock::new(Rank::Descriptors, Descriptors::new()))?,
     };
-    let vacancy = vacancy(None)?;
-    let slot = vacancy.slot();
     let task = Task::new(slot).ok_or(abi::Errno::ENOMEM)?;
     let seat = Seat::below(AccountId::KERNEL).ok_or(abi::Errno::EAGAIN)?;
-    let process = new_arc(Process::new(task, &parent, Space::new(slot)?, seat))?;
+    let process = new_arc(Process::new(task, &parent, seat))?;
     let mut frame = TrapFrame::user(0, 0);
     let arguments = exec::Arguments::only(INIT)?;
     exec::first(&process, &mut frame, INIT.as_bytes(), &arguments).map_err(exec::Failure::errno)?;

@@ -1,7 +1,7 @@
 //! Handling of traps: page faults, the timer, devices, and errors of programs.
 //! Interrupts are off.
 use crate::chan::interrupt;
-use crate::proc::{self, Process, note};
+use crate::proc::{self, Running, note};
 use crate::sched;
 use crate::seg::fault::{Denied, resolve, store_quickly};
 use crate::seg::user;
@@ -16,7 +16,7 @@ const FRAMES_MOST: usize = 32;
 
 /// An exception that is not a page fault becomes a note.
 #[cold]
-pub fn exception(process: &Process, frame: &TrapFrame, vector: u8) {
+pub fn exception(process: &Running, frame: &TrapFrame, vector: u8) {
     let name = hw::exception_name(vector);
     let text = crate::text::format(format_args!("sys: trap: {name} pc={:#x}", frame.rip()));
     fault_note(process, frame, &text, 0);
@@ -42,12 +42,12 @@ pub fn turn_over(vector: u8) {
 
 /// Handles a page fault if that is done in a few steps. `false`: [`page_fault`] must.
 #[inline(never)]
-pub fn quick_fault(process: &Process, fault: PageFault) -> bool {
+pub fn quick_fault(process: &Running, fault: PageFault) -> bool {
     fault.is_store() && store_quickly(&process.space, fault.address)
 }
 
 #[inline(never)] // a place for a debugger to stop at
-pub fn page_fault(process: &Process, frame: &TrapFrame, fault: PageFault) {
+pub fn page_fault(process: &Running, frame: &TrapFrame, fault: PageFault) {
     let va = fault.address;
     let access = match (fault.is_write(), fault.is_fetch()) {
         (true, _) => Access::Store,
@@ -82,13 +82,13 @@ pub fn page_fault(process: &Process, frame: &TrapFrame, fault: PageFault) {
 
 /// Sends the note for a fault. Without a handler it ends the process, and the
 /// log gets a backtrace.
-fn fault_note(process: &Process, frame: &TrapFrame, text: &str, address: u64) {
+fn fault_note(process: &Running, frame: &TrapFrame, text: &str, address: u64) {
     if !note::fault(process, text, address) {
         die(process, frame, text);
     }
 }
 
-fn die(process: &Process, frame: &TrapFrame, text: &str) {
+fn die(process: &Running, frame: &TrapFrame, text: &str) {
     let program = process.program();
     hw::warn!("{} {}: {text}", proc::name(&program), process.pid);
     backtrace(process, &program, frame);
@@ -97,7 +97,7 @@ fn die(process: &Process, frame: &TrapFrame, text: &str) {
 
 /// Prints a backtrace of a program, for the runner to resolve. Reads only
 /// mapped pages and wakes none.
-fn backtrace(process: &Process, program: &str, frame: &TrapFrame) {
+fn backtrace(process: &Running, program: &str, frame: &TrapFrame) {
     if !log::shown(Level::Warn) {
         return;
     }

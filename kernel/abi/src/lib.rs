@@ -102,22 +102,38 @@ pub mod snapshot {
     pub const RANDOM: u64 = 3;
 }
 
-/// Flags of `rfork`. Without them memory and descriptors are copied, name space
-/// and note group shared.
+/// Flags of `rfork`, Plan 9's. Without them a child gets a copy of memory, and shares
+/// descriptors, name space and note group.
 pub mod rfork {
     /// A private copy of the name space.
     pub const NAMES: u64 = 1 << 0;
+    /// A copy of the descriptors.
+    pub const FDS: u64 = 1 << 2;
     /// A new note group, named after the child (without `PROC`: the caller).
     pub const NOTES: u64 = 1 << 3;
     /// Creates a process; without it the flags apply to the caller itself.
     pub const PROC: u64 = 1 << 4;
+    /// The child shares all memory, in place of getting a copy, and begins with a stack
+    /// pointer and a base of FS of its own: the third and fourth argument.
+    pub const MEMORY: u64 = 1 << 5;
+    /// Nobody waits for the child: nothing is left of it when it ends.
+    pub const NO_WAIT: u64 = 1 << 6;
     /// A name space with nothing bound or mounted.
     pub const CLEAN_NAMES: u64 = 1 << 10;
-    /// Give the child no descriptors.
+    /// No descriptors.
     pub const CLEAN_FDS: u64 = 1 << 12;
     /// With `PROC`: the child is in the note group of another child of the caller's, the
     /// second argument.
     pub const JOIN: u64 = 1 << 13;
+}
+
+/// Added to the status of `Exits`.
+pub mod exits {
+    /// All processes that share the caller's memory end, with the same status and text.
+    pub const ALL: u64 = 1 << 8;
+    /// Adds one to the semaphore at the fourth argument: the caller's stack is not used any
+    /// more then.
+    pub const RELEASE: u64 = 1 << 9;
 }
 
 /// `how` of `Noted`.

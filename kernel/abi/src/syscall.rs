@@ -22,9 +22,9 @@ macro_rules! calls {
 calls! {
     /// `() -> pid`. Also the null call that is measured.
     GetPid = 0,
-    /// `(status, text, len)`: end; 0 to 255 and an optional text.
+    /// `(status, text, len, va)`: end; 0 to 255 and an optional text. See [`crate::exits`].
     Exits = 1,
-    /// `(flags) -> pid`, 0 in the child. See [`crate::rfork`].
+    /// `(flags, other, stack, base) -> pid`, 0 in the child. See [`crate::rfork`].
     RFork = 2,
     /// `(path, len, argv: *const Slice, argc, envp: *const Slice, envc)`.
     /// `argv[0]` is given too; the environment is `NAME=value` texts.
@@ -120,8 +120,8 @@ calls! {
     /// `(new, len, old, len, flags)`: makes `old` name the file at `new`. See
     /// [`crate::bind`].
     Bind = 45,
-    /// `(va, block) -> 1`: takes one from the semaphore at `va`, a `u32` in a
-    /// `shared` segment. With `block` 0 it returns 0 instead of waiting.
+    /// `(va, timeout_ns) -> 1`: takes one from the semaphore at `va`, a `u32` in memory; 0
+    /// if it is zero for that long. `u64::MAX`: no limit.
     SemAcquire = 46,
     /// `(va, count) -> value`: adds to a semaphore.
     SemRelease = 47,

@@ -15,6 +15,8 @@ pub enum Work {
     Pressure = 2,
     /// The process has a note, or is to end.
     Called = 4,
+    /// Processes have ended that nobody waits for.
+    Dead = 8,
 }
 
 /// Returns true if there is work of any kind.

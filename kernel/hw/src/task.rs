@@ -150,6 +150,15 @@ impl Task {
         child.kept_fpu.clone_from(&parent.kept_fpu);
     }
 
+    /// Sets the base of FS, which must be a user address, of a task that has not run.
+    pub fn set_thread_base(&self, base: u64) {
+        // SAFETY: conditions 1 to 3 of `Table`.
+        let hardware = unsafe { &mut *slot(self.slot) };
+        if let Some(selectors) = hardware.selectors.with_base(base) {
+            hardware.selectors = selectors;
+        }
+    }
+
     /// Allows or forbids the console's ports, from the next switch to the task on.
     pub fn set_ports(&self, allowed: bool) {
         // SAFETY: conditions 1 to 3 of `Table`.
@@ -228,13 +237,17 @@ pub fn set_payer(payer: Payer) {
     payer::set_payer(payer);
 }
 
-/// The running process may use up the last free frames as far as `share` says, or
+/// The process in that slot may use up the last free frames as far as `share` says, or
 /// further if it might before.
-pub fn raise_share(share: Share) {
+pub fn raise_share(at: Slot, share: Share) {
     // SAFETY: conditions 1 to 3 of `Table`.
-    let payer = unsafe { (*mine()).payer };
+    let payer = unsafe { &mut (*slot(at)).payer };
     if (share as u32) < payer.share as u32 {
-        set_payer(Payer { share, ..payer });
+        payer.share = share;
+        let payer = *payer;
+        if at == current() {
+            payer::set_payer(payer);
+        }
     }
 }
 

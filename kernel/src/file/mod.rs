@@ -170,6 +170,8 @@ impl OpenFile {
 /// A process's descriptors.
 pub struct Descriptors {
     table: [Option<Arc<OpenFile>>; FDS_MAX],
+    /// The processes that have them.
+    holders: u32,
 }
 
 impl Descriptors {
@@ -177,6 +179,7 @@ impl Descriptors {
     pub fn new() -> Descriptors {
         Descriptors {
             table: [const { None }; FDS_MAX],
+            holders: 0,
         }
     }
 
@@ -206,10 +209,11 @@ impl Descriptors {
         Ok(core::mem::replace(entry, file))
     }
 
-    /// The same descriptors, sharing the open files.
-    pub fn share(&self) -> Descriptors {
+    /// The same descriptors for another process, with the same open files.
+    pub fn copy(&self) -> Descriptors {
         Descriptors {
             table: self.table.clone(),
+            holders: 0,
         }
     }
 
@@ -223,11 +227,21 @@ impl Descriptors {
     }
 }
 
-/// Closes all descriptors, with nothing locked: a file may say goodbye to a
-/// server. Others may run meanwhile, for a channel may be full of messages.
-pub fn close_all(descriptors: &Lock<Descriptors>) {
-    let files = descriptors.lock().take_all();
-    files.into_iter().flatten().for_each(let_go);
+/// One more process has the descriptors.
+pub fn join(descriptors: &Lock<Descriptors>) {
+    descriptors.lock().holders += 1;
+}
+
+/// A process has the descriptors no more. The last one closes them, with nothing locked:
+/// a file may say goodbye to a server. Others may run meanwhile, for a channel may be
+/// full of messages.
+pub fn leave(descriptors: &Lock<Descriptors>) {
+    let files = {
+        let mut descriptors = descriptors.lock();
+        descriptors.holders -= 1;
+        (descriptors.holders == 0).then(|| descriptors.take_all())
+    };
+    files.into_iter().flatten().flatten().for_each(let_go);
 }
 
 /// Gives up a reference to an open file, with nothing locked. Others may run meanwhile.

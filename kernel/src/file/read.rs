@@ -118,7 +118,7 @@ fn remote(
         // A read of a snapshot can be repeated. A read of a device cannot,
         // because the bytes taken from it would be lost.
         let read = || {
-            let (mut operation, path) = (Operation::new(space, segment), &file.path);
+            let (mut operation, path) = (Operation::begin(space, segment)?, &file.path);
             vm::read(&mut operation, start, n, File { remote, path }, at)
         };
         match relief::again(read) {

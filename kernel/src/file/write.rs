@@ -78,7 +78,7 @@ fn remote(
     let snapshots = remote.mount.has_snapshots() && n > 0;
     if snapshots && let Some((segment, start)) = snapshot_range(space, va, n) {
         let write = || {
-            let (mut operation, path) = (Operation::new(space, segment), &file.path);
+            let (mut operation, path) = (Operation::begin(space, segment)?, &file.path);
             let bytes = vm::write(&mut operation, start, n, File { remote, path }, to)?;
             Ok((bytes, operation.written_to()))
         };

@@ -4,7 +4,7 @@
 //! is tied to one snapshot of the file (invariant 11), whose pages come when they are
 //! touched and are shared with all who run the same file. The process changes over only
 //! when all is in place, so a failed exec changes nothing.
-use super::{Process, note};
+use super::{Process, Running, note};
 use crate::chan::{Piece, room};
 use crate::client::sink::Sink;
 use crate::file::moment::{Moment, Taken};
@@ -13,11 +13,11 @@ use crate::name::root::Entry;
 use crate::options;
 use crate::sched;
 use crate::seg::host::Operation;
-use crate::seg::{self, Content, Segment, SegmentKind, Space, SpaceLock, attach, user};
+use crate::seg::{self, Content, Segment, SegmentKind, SpaceLock, attach, spaces, user};
 use abi::{ARGS_MAX, Errno, PAGE, Slice, USER_END, mode};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
-use hw::lock::{Lock, Rank};
 use hw::{TrapFrame, task, time};
 use image::stack::{self, Stack, Strings};
 use image::{HEADERS, Part, Program, Refused, Shown};
@@ -186,18 +186,21 @@ fn headers(image: &Moment<'_>) -> Result<Program, Failure> {
 
 /// Loads `path` with `arguments` and lets `frame` begin it.
 pub fn exec(
-    process: &Process,
+    process: &Running,
     frame: &mut TrapFrame,
     path: &[u8],
     arguments: &Arguments,
 ) -> Result<(), Failure> {
-    let old = change(process, frame, path, arguments)?;
-    let root = process.space.lock().view.pages.root();
+    let new = change(process, frame, path, arguments)?;
+    let root = new.lock().view.pages.root();
     task::set_root(root);
-    seg::clear(&Lock::new(Rank::Space, old));
+    // Others that share it keep it.
+    seg::leave(&process.space, process.slot());
     process.pay_so();
     task::reset_registers();
     note::forget_handler(process);
+    // It looks for its memory again.
+    sched::set_noted(process.slot());
     Ok(())
 }
 
@@ -208,29 +211,34 @@ pub fn first(
     path: &[u8],
     arguments: &Arguments,
 ) -> Result<(), Failure> {
-    change(process, frame, path, arguments).map(drop)
+    let empty = process.space();
+    change(process, frame, path, arguments)?;
+    seg::leave(&empty, process.slot());
+    Ok(())
 }
 
-/// Builds the new memory and exchanges it for the old, which is returned. No
-/// other process sees half of either.
+/// Builds the new memory, which the process has from then on. No other process sees half
+/// of it.
 fn change(
     process: &Process,
     frame: &mut TrapFrame,
     path: &[u8],
     arguments: &Arguments,
-) -> Result<Space, Failure> {
+) -> Result<Arc<SpaceLock>, Failure> {
     let file = open::open(&process.view(), path, mode::OREAD)?;
-    let space = Lock::new(Rank::Space, Space::new(process.slot())?);
+    let space = spaces::create(process.slot())?;
     let built = image(&file).and_then(|image| build(&space, &image, arguments, path));
     match built {
         Ok((entry, pointer)) => *frame = TrapFrame::user(entry, pointer),
         Err(failure) => {
-            seg::clear(&space);
+            seg::leave(&space, process.slot());
             return Err(failure);
         }
     }
     *process.program.lock() = file.path.clone();
-    Ok(seg::exchange(&process.space, space.into_inner()))
+    spaces::join(&space, process.slot());
+    *process.space.lock() = space.clone();
+    Ok(space)
 }
 
 /// The program's bytes at one moment.
@@ -288,13 +296,8 @@ fn enter(space: &SpaceLock, part: &Part, write: bool) -> Result<u64, Errno> {
 fn tie(space: &SpaceLock, image: &Taken, part: &Part) -> Result<(), Failure> {
     let Shown { at, offset, len } = part.shown(image.end())?;
     let id = enter(space, part, part.write)?;
-    vm::tie(
-        &mut Operation::new(space, id),
-        at,
-        len,
-        image.snap(),
-        offset,
-    )?;
+    let mut operation = Operation::begin(space, id)?;
+    vm::tie(&mut operation, at, len, image.snap(), offset)?;
     let pages = (at + len).div_ceil(PAGE).min(options::prepage());
     for page in 0..pages {
         user::hold(space, part.pages().start + page * PAGE, Access::Load)?;

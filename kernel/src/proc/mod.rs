@@ -6,6 +6,7 @@ pub mod exec;
 pub mod fork;
 pub mod note;
 pub mod relief;
+mod running;
 mod seat;
 pub mod semaphore;
 mod table;
@@ -16,16 +17,17 @@ use crate::counters;
 use crate::file::Descriptors;
 use crate::name::{NameSpace, Viewpoint};
 use crate::sched::{self, Slot};
-use crate::seg::{Space, SpaceLock};
+use crate::seg::SpaceLock;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use hw::lock::{Lock, Rank};
 use hw::task::Task;
 use note::Notes;
+pub use running::Running;
 pub use seat::Seat;
 
-pub use table::{at, count, current, find, insert, vacancy};
+pub use table::{at, count, current, find, insert, remove_dead, vacancy};
 
 /// How a process ended or is to end.
 #[derive(Clone)]
@@ -49,16 +51,16 @@ pub struct LastError {
 pub struct Process {
     /// Never reused.
     pub pid: u64,
-    /// Pid of the one that may wait for it.
+    /// Pid of the one that may wait for it; [`NOBODY`]: it is forgotten when it ends.
     pub parent: AtomicU64,
     /// Its note group: the pid of the process it began with.
     pub group: AtomicU64,
     /// [`abi::privilege`] bits.
     pub privileges: AtomicU64,
-    /// Segments and page tables.
-    pub space: Lock<Space>,
-    /// Open descriptors.
-    pub descriptors: Lock<Descriptors>,
+    /// Segments and page tables; see [`Process::space`].
+    space: Lock<Arc<SpaceLock>>,
+    /// Open descriptors; see [`Process::descriptors`].
+    descriptors: Lock<Arc<Lock<Descriptors>>>,
     /// Where names lead; see [`Process::view`].
     pub names: Lock<Arc<NameSpace>>,
     /// The working directory, absolute and clean.
@@ -84,11 +86,14 @@ pub struct Process {
     seat: Seat,
 }
 
+/// No process: the parent of one that is not waited for.
+pub const NOBODY: u64 = 0;
+
 static NEXT_PID: AtomicU64 = AtomicU64::new(1);
 
 impl Process {
     /// A process that is in no table and not ready yet.
-    pub fn new(task: Task, parent: &Parent, space: Space, seat: Seat) -> Process {
+    pub fn new(task: Task, parent: &Parent, seat: Seat) -> Process {
         let pid = NEXT_PID.fetch_add(1, Relaxed);
         counters::begin(task.slot());
         Process {
@@ -96,8 +101,8 @@ impl Process {
             parent: AtomicU64::new(parent.pid),
             group: AtomicU64::new(parent.group.unwrap_or(pid)),
             privileges: AtomicU64::new(parent.privileges),
-            space: Lock::new(Rank::Space, space),
-            descriptors: Lock::new(Rank::Descriptors, Descriptors::new()),
+            space: Lock::new(Rank::Process, parent.space.clone()),
+            descriptors: Lock::new(Rank::Process, parent.descriptors.clone()),
             names: Lock::new(Rank::Names, parent.names.clone()),
             directory: Lock::new(Rank::Names, parent.directory.clone()),
             program: Lock::new(Rank::Process, parent.program.clone()),
@@ -119,6 +124,20 @@ impl Process {
         Viewpoint { names, directory }
     }
 
+    /// Its memory, which others may have too.
+    pub fn space(&self) -> Arc<SpaceLock> {
+        self.space.lock().clone()
+    }
+
+    /// Its descriptors, which others may have too.
+    pub fn descriptors(&self) -> Arc<Lock<Descriptors>> {
+        self.descriptors.lock().clone()
+    }
+
+    fn set_descriptors(&self, descriptors: Arc<Lock<Descriptors>>) {
+        *self.descriptors.lock() = descriptors;
+    }
+
     /// The path of its program, absolute once it has run one.
     pub fn program(&self) -> Arc<str> {
         self.program.lock().clone()
@@ -135,9 +154,21 @@ impl Process {
         self.privileges.load(Relaxed) & privilege == privilege
     }
 
+    /// Orders the process to end, and all that share its memory: they could not go on
+    /// with what it may have left half done there.
+    pub fn end(&self, status: u32, text: &str) {
+        let members = self.space().lock().members;
+        for member in members.iter().filter(|slot| *slot != self.slot()) {
+            if let Some(member) = at(usize::from(member)) {
+                member.end_alone(status, text);
+            }
+        }
+        self.end_alone(status, text);
+    }
+
     /// Orders the process to end; the first order counts. It obeys when it
     /// next returns to user code, and gives up any wait before that.
-    pub fn end(&self, status: u32, text: &str) {
+    pub fn end_alone(&self, status: u32, text: &str) {
         {
             let mut ending = self.ending.lock();
             if ending.is_some() {
@@ -154,7 +185,7 @@ impl Process {
 
 /// The state that a child inherits.
 pub struct Parent {
-    /// Pid of the parent, 0 for the first process.
+    /// Pid of the one that may wait for the child, or [`NOBODY`].
     pub pid: u64,
     /// Note group; `None`: a new one.
     pub group: Option<u64>,
@@ -166,16 +197,13 @@ pub struct Parent {
     pub directory: Arc<[u8]>,
     /// Path of the program.
     pub program: Arc<str>,
+    /// Memory.
+    pub space: Arc<SpaceLock>,
+    /// Descriptors.
+    pub descriptors: Arc<Lock<Descriptors>>,
 }
 
 /// The name of a process in messages: the last component of its program's path.
 pub fn name(program: &str) -> &str {
     program.rsplit('/').next().unwrap_or(program)
-}
-
-/// Calls `f` with the memory of the process in a slot, if there is one.
-pub fn with_space(slot: Slot, f: &mut dyn FnMut(&SpaceLock)) {
-    if let Some(process) = at(usize::from(slot)) {
-        f(&process.space);
-    }
 }

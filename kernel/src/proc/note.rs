@@ -6,7 +6,7 @@
 //! stack, and the handler runs on top of them until it calls `noted`. Meanwhile
 //! other notes are queued, and a fault ends the process. The floating-point
 //! registers are kept here, because the handler may use them.
-use super::{Process, table};
+use super::{Process, Running, table};
 use crate::sched;
 use crate::seg::user;
 use abi::{Errno, NOTES_MAX, Registers, STATUS_KILLED, TEXT_MAX, USER_END, noted, privilege};
@@ -55,6 +55,14 @@ impl Notes {
                 text: crate::text::owned(&handling.text),
             }),
             waiting: VecDeque::new(),
+        }
+    }
+
+    /// The state of a child that is in no handler: the same handler, and no notes.
+    pub fn without_handling(&self) -> Notes {
+        Notes {
+            handler: self.handler,
+            ..Notes::default()
         }
     }
 
@@ -173,7 +181,7 @@ pub fn forget_handler(process: &Process) {
 
 /// Makes the running process begin its handler instead of continuing at
 /// `frame`.
-pub fn deliver(process: &Process, frame: &mut TrapFrame) {
+pub fn deliver(process: &Running, frame: &mut TrapFrame) {
     sched::clear_noted(process.slot());
     let (handler, note) = {
         let mut notes = process.notes.lock();
@@ -220,7 +228,7 @@ struct Pushed {
 
 /// Puts the text, the registers and a return address that leads nowhere on
 /// the program's stack.
-fn push(process: &Process, frame: &TrapFrame, note: &Note) -> Result<Pushed, Errno> {
+fn push(process: &Running, frame: &TrapFrame, note: &Note) -> Result<Pushed, Errno> {
     let text = cut(&note.text).as_bytes();
     let len = text.len();
     let below = |at: u64, bytes: u64| at.checked_sub(bytes).ok_or(Errno::EFAULT);
@@ -257,7 +265,7 @@ fn begin(frame: &mut TrapFrame, handler: u64, at: &Pushed) {
 
 /// Ends the handler as `how` says, see [`abi::noted`]. Returns the new value of
 /// `rax`: 0, or the program's own if it continues at `frame`.
-pub fn noted(process: &Process, frame: &mut TrapFrame, how: u64) -> Result<u64, Errno> {
+pub fn noted(process: &Running, frame: &mut TrapFrame, how: u64) -> Result<u64, Errno> {
     if how > noted::LEAVE {
         return Err(Errno::EINVAL);
     }

@@ -94,7 +94,7 @@ type Swapped = [u32; ACCOUNTS_MAX];
 
 /// The process that is to give memory back, and the text of its note.
 fn victim() -> Option<(Arc<Process>, &'static str)> {
-    let plain = |process: &Process| !process.space.lock().is_resident();
+    let plain = |process: &Process| !process.space().lock().is_resident();
     let swapped = swapped();
     let (account, all) = biggest(&swapped, |_| true)?;
     let (hog, fits): (AccountId, &dyn Fn(&Process) -> bool) = match biggest(&swapped, plain) {
@@ -170,9 +170,14 @@ fn swapped() -> Swapped {
     swapped
 }
 
-/// Pages of a process that are in swap, of shared ones its part, and swap files.
+/// Pages of a process that are in swap, of shared ones its part, and swap files. Memory
+/// that several processes have counts as that of one.
 fn in_swap(process: &Process) -> (u64, u64) {
-    let mut space = process.space.lock();
+    let space = process.space();
+    let mut space = space.lock();
+    if space.members.first() != Some(process.slot()) {
+        return (0, 0);
+    }
     space.in_swap(|file, pages| pages.div_ceil(u64::from(swap::holders(file).max(1))))
 }
 
@@ -205,7 +210,7 @@ fn of_account(account: AccountId, fits: impl Fn(&Process) -> bool) -> Option<Arc
     table::all()
         .filter(|process| of_account(process) && may_end(process) && fits(process))
         .max_by_key(|process| {
-            let mapped = process.space.lock().view.pages.mapped();
+            let mapped = process.space().lock().view.pages.mapped();
             mapped + in_swap(process).0
         })
 }

@@ -90,7 +90,7 @@ impl Process {
     pub fn payer(&self) -> Payer {
         let share = if self.is_service() || self.seat.leaving.load(Relaxed) {
             Share::Service
-        } else if self.space.lock().is_resident() {
+        } else if self.space().lock().is_resident() {
             Share::Serving
         } else {
             Share::Ordinary

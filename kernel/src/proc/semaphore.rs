@@ -1,70 +1,93 @@
-//! Semaphores of programs: a `u32` in a shared segment, and the processes that
-//! wait while it is zero, in order of arrival.
+//! Semaphores of programs: a `u32` in memory, and the processes that wait while it is
+//! zero, in order of arrival.
 //!
-//! The value is in the program's memory, so that programs can read it; only the
-//! calls change it. The waiters are here, by frame and offset. A release
-//! decrements the value at once for each waiter that it wakes, so that no other
-//! process overtakes.
-use super::Process;
+//! The value is in the program's memory, so that programs can read it; the calls change
+//! it, and a program may take from it where it is not zero. The waiters are here. A
+//! release decrements the value at once for each waiter that it wakes, so that no other
+//! process overtakes. Nothing else runs between a look at the value and the wait, so no
+//! release is missed.
+use super::Running;
 use crate::sched::{self, Reason, Wait, WaitQueue};
-use crate::seg::{SegmentKind, user};
+use crate::seg::{SegmentKind, spaces, user};
 use abi::{Errno, PAGE};
+use core::ops::Range;
 use hw::frames::FrameRef;
 use hw::lock::{Lock, Rank};
 use hw::task::NPROC;
+use hw::time;
 use vm::{Access, Frame};
 
 /// A semaphore: where its value is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct SemaphoreWord {
-    frame: Frame,
-    at: usize,
+enum Word {
+    /// In shared memory, whose frames stay: processes that have it at other addresses
+    /// mean the same one.
+    Shared(Frame, usize),
+    /// At an address of one space. Its page may leave memory, and come back elsewhere.
+    Own(spaces::Number, u64),
+}
+
+/// What a process in a wait has come to.
+#[derive(Clone, Copy)]
+enum Waiter {
+    /// It waits for that semaphore, or does not wait.
+    For(Option<Word>),
+    /// The memory was detached.
+    Gone,
+}
+
+impl Waiter {
+    const NONE: Waiter = Waiter::For(None);
+
+    fn word(self) -> Option<Word> {
+        match self {
+            Waiter::For(word) => word,
+            Waiter::Gone => None,
+        }
+    }
 }
 
 struct Waiters {
-    /// The semaphore that the process in a slot waits for; `None` once it has it.
-    wanted: [Option<SemaphoreWord>; NPROC],
+    /// The waits of the process in each slot.
+    of: [Waiter; NPROC],
     queue: WaitQueue,
 }
 
 static WAITERS: Lock<Waiters> = Lock::new(
     Rank::Process,
     Waiters {
-        wanted: [None; NPROC],
+        of: [Waiter::NONE; NPROC],
         queue: WaitQueue::new(),
     },
 );
 
 /// A semaphore whose frame is held.
 struct Semaphore {
+    word: Word,
     frame: FrameRef,
     at: usize,
 }
 
 impl Semaphore {
     /// The one at `va`.
-    fn at(process: &Process, va: u64) -> Result<Semaphore, Errno> {
+    fn at(process: &Running, va: u64) -> Result<Semaphore, Errno> {
         if !va.is_multiple_of(4) {
             return Err(Errno::EINVAL);
         }
         user::check(va, 4)?;
-        {
-            let space = process.space.lock();
-            let segment = space.find(va).ok_or(Errno::EFAULT)?;
-            if segment.kind != SegmentKind::Shared {
-                return Err(Errno::EINVAL);
-            }
-        }
+        let kind = process.space.lock().find(va).ok_or(Errno::EFAULT)?.kind;
         let frame = user::hold(&process.space, va, Access::Store)?;
         let at = (va % PAGE) as usize;
-        Ok(Semaphore { frame, at })
-    }
-
-    fn word(&self) -> SemaphoreWord {
-        SemaphoreWord {
-            frame: self.frame.frame(),
-            at: self.at,
-        }
+        let word = match kind {
+            SegmentKind::Shared => Word::Shared(frame.frame(), at),
+            SegmentKind::Device | SegmentKind::Dma => return Err(Errno::EINVAL),
+            SegmentKind::Program
+            | SegmentKind::Stack
+            | SegmentKind::Stacks
+            | SegmentKind::Memory
+            | SegmentKind::Snapshot => Word::Own(process.space.lock().number(), va),
+        };
+        Ok(Semaphore { word, frame, at })
     }
 
     fn value(&self) -> u32 {
@@ -84,48 +107,72 @@ impl Semaphore {
     }
 }
 
-/// Takes one from the semaphore at `va` if it is not zero.
-pub fn try_acquire(process: &Process, va: u64) -> Result<Option<()>, Errno> {
-    Ok(Semaphore::at(process, va)?.try_take())
-}
-
-/// Takes one from the semaphore at `va`; waits while it is zero.
-pub fn acquire(process: &Process, va: u64) -> Result<(), Errno> {
+/// Takes one from the semaphore at `va`; waits while it is zero, for `timeout_ns` at most
+/// unless that is the largest number. `false`: the time is up.
+///
+/// # Errors
+/// `EINTR`, and `EFAULT`: the memory was detached.
+pub fn acquire(process: &Running, va: u64, timeout_ns: u64) -> Result<bool, Errno> {
     let semaphore = Semaphore::at(process, va)?;
     if semaphore.try_take().is_some() {
-        return Ok(());
+        return Ok(true);
     }
+    if timeout_ns == 0 {
+        return Ok(false);
+    }
+    let deadline = (timeout_ns != u64::MAX).then(|| time::now_ns().saturating_add(timeout_ns));
     let me = usize::from(process.slot());
-    WAITERS.lock().wanted[me] = Some(semaphore.word());
-    let waited = WAITERS.wait(
+    WAITERS.lock().of[me] = Waiter::For(Some(semaphore.word));
+    // The frame may leave memory meanwhile.
+    drop(semaphore);
+    let waited = WAITERS.wait_until(
+        deadline,
         |waiters| &mut waiters.queue,
         Reason::Semaphore,
-        |waiters| waiters.wanted[me].is_none().then_some(()),
+        |waiters| waiters.of[me].word().is_none().then_some(()),
     );
-    match WAITERS.lock().wanted[me].take() {
-        Some(_) => waited,
+    match core::mem::replace(&mut WAITERS.lock().of[me], Waiter::NONE) {
+        Waiter::Gone => Err(Errno::EFAULT),
         // It was granted: a note or the end comes after the call.
-        None => Ok(()),
+        Waiter::For(None) => Ok(true),
+        Waiter::For(Some(_)) => match waited {
+            Err(Errno::ETIMEDOUT) => Ok(false),
+            waited => waited.map(|()| true),
+        },
     }
 }
 
 /// Adds `count` to the semaphore at `va`; its value after that. `ERANGE`: more
 /// than it can count.
-pub fn release(process: &Process, va: u64, count: u64) -> Result<u64, Errno> {
+pub fn release(process: &Running, va: u64, count: u64) -> Result<u64, Errno> {
     let semaphore = Semaphore::at(process, va)?;
     let sum = u64::from(semaphore.value())
         .checked_add(count)
         .and_then(|sum| u32::try_from(sum).ok());
     let mut now = sum.ok_or(Errno::ERANGE)?;
-    let word = semaphore.word();
-    let Waiters { wanted, queue } = &mut *WAITERS.lock();
+    let Waiters { of, queue } = &mut *WAITERS.lock();
     while now > 0
-        && let Some(first) = queue.first(|slot| wanted[usize::from(slot)] == Some(word))
+        && let Some(first) =
+            queue.first(|slot| of[usize::from(slot)].word() == Some(semaphore.word))
     {
-        wanted[usize::from(first)] = None;
+        of[usize::from(first)] = Waiter::NONE;
         sched::unpark(first);
         now -= 1;
     }
     semaphore.set_value(now);
     Ok(u64::from(now))
+}
+
+/// Memory of the process was detached: those that wait there for a semaphore give up.
+pub fn detached(process: &Running, addresses: &Range<u64>) {
+    let number = process.space.lock().number();
+    let is_there = |word| match word {
+        Some(Word::Own(space, va)) => space == number && addresses.contains(&va),
+        Some(Word::Shared(..)) | None => false,
+    };
+    let Waiters { of, queue } = &mut *WAITERS.lock();
+    while let Some(first) = queue.first(|slot| is_there(of[usize::from(slot)].word())) {
+        of[usize::from(first)] = Waiter::Gone;
+        sched::unpark(first);
+    }
 }

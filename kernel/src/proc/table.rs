@@ -5,6 +5,7 @@ use abi::Errno;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
 use hw::lock::{Lock, Rank};
+use hw::pending::{self, Work};
 use hw::task::NPROC;
 
 /// One slot.
@@ -130,6 +131,36 @@ pub fn remove(slot: Slot) {
     let entry = TABLE.lock().set(slot as usize, Entry::Free);
     sched::retire(slot);
     drop(entry);
+}
+
+/// Processes that nobody waits for and that end, a bit for each slot.
+static DEAD: Lock<[u64; NPROC / 64]> = Lock::new(Rank::Interrupts, [0; NPROC / 64]);
+
+/// The running process ends, and nobody waits for it: the next one whose program goes on
+/// removes it.
+pub fn bury(slot: Slot) {
+    DEAD.lock()[usize::from(slot) / 64] |= 1 << (slot % 64);
+    pending::set(Work::Dead, true);
+}
+
+/// Removes the processes that have ended and that nobody waits for.
+pub fn remove_dead() {
+    if !pending::is(Work::Dead) {
+        return;
+    }
+    pending::set(Work::Dead, false);
+    let dead = core::mem::take(&mut *DEAD.lock());
+    for (word, mut left) in dead.into_iter().enumerate() {
+        while left != 0 {
+            let slot = word as Slot * 64 + left.trailing_zeros() as Slot;
+            left &= left - 1;
+            match sched::has_ended(slot) {
+                true => remove(slot),
+                // It is still leaving the processor.
+                false => bury(slot),
+            }
+        }
+    }
 }
 
 /// The process in that slot. Not to be held over a wait: its parent may reap it

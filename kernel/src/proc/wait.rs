@@ -1,5 +1,5 @@
 //! How processes end and how parents hear of it.
-use super::{Ending, Process, table};
+use super::{Ending, NOBODY, Process, Running, table};
 use crate::chan::kept;
 use crate::sched::{self, Reason, Wait};
 use crate::{file, seg};
@@ -13,11 +13,11 @@ const INIT: u64 = 1;
 
 /// Ends the running process, which was ordered to. Everything it holds is
 /// given back here, on its own stack, except that stack and its table entry.
-pub fn finish(process: Arc<Process>) -> ! {
+pub fn finish(process: Running) -> ! {
     process.pay_last();
-    file::close_all(&process.descriptors);
+    file::leave(&process.descriptors);
     kept::ended(process.pid, &seg::registers(&process.space));
-    seg::clear(&process.space);
+    seg::leave(&process.space, process.slot());
     let pid = process.pid;
     let mut inherits = false;
     for orphan in table::children(pid) {
@@ -30,7 +30,13 @@ pub fn finish(process: Arc<Process>) -> ! {
         panic!("init ended: {text}");
     }
     // They run when this process has left the CPU, a zombie.
-    let heir = table::find(process.parent.load(Relaxed)).or_else(|| table::find(INIT));
+    let heir = match process.parent.load(Relaxed) {
+        NOBODY => {
+            table::bury(process.slot());
+            None
+        }
+        parent => table::find(parent).or_else(|| table::find(INIT)),
+    };
     // Some of the adopted children may be zombies already.
     let init = inherits.then(|| table::find(INIT)).flatten();
     for waits in [&heir, &init].into_iter().flatten() {

@@ -10,7 +10,7 @@ use abi::{Errno, PAGE, USER_END};
 use alloc::sync::Arc;
 use core::ops::Range;
 use hw::frames::{Device, Run};
-use vm::{Hint, Parts};
+use vm::{Hint, Memory, Parts};
 
 /// Where the kernel begins to look when it may choose an address.
 const CHOICE: u64 = 0x0000_1000_0000_0000;
@@ -25,7 +25,8 @@ pub struct Wish {
     pub va: u64,
     /// Bytes; rounded up to pages.
     pub len: u64,
-    /// Physical address for `device`, [`abi::snapshot`] for `snapshot`.
+    /// Physical address for `device`, [`abi::snapshot`] for `snapshot`, bytes of one with
+    /// its guard page for `stacks`.
     pub argument: u64,
 }
 
@@ -47,6 +48,14 @@ pub fn attach(space: &SpaceLock, wish: &Wish) -> Result<u64, Errno> {
         (SegmentKind::Snapshot, _) => return Err(Errno::EINVAL),
         (_, _) => (false, Hint::None),
     };
+    let stride = match wish.kind {
+        SegmentKind::Stacks => wish.argument,
+        _ => 0,
+    };
+    let stacks = stride >= 2 * PAGE && stride.is_multiple_of(PAGE);
+    if wish.kind == SegmentKind::Stacks && !stacks {
+        return Err(Errno::EINVAL);
+    }
     if wish.kind == SegmentKind::Dma {
         kept::reset(&super::registers(space));
     }
@@ -56,7 +65,11 @@ pub fn attach(space: &SpaceLock, wish: &Wish) -> Result<u64, Errno> {
         va => va,
     };
     let content = match wish.kind {
-        SegmentKind::Memory | SegmentKind::Snapshot | SegmentKind::Stack | SegmentKind::Program => {
+        SegmentKind::Memory
+        | SegmentKind::Snapshot
+        | SegmentKind::Stacks
+        | SegmentKind::Stack
+        | SegmentKind::Program => {
             let mut content = vm::Segment::new(pages);
             content.set_hint(hint);
             Content::Virtual(content)
@@ -71,6 +84,7 @@ pub fn attach(space: &SpaceLock, wish: &Wish) -> Result<u64, Errno> {
     };
     let mut segment = Segment::new(va, pages, wish.kind, content);
     segment.eager = eager;
+    segment.stride = stride;
     insert(&mut space, segment).map(|_| va)
 }
 
@@ -83,11 +97,16 @@ pub fn insert(space: &mut Space, segment: Segment) -> Result<u64, Errno> {
     if segment.base < PAGE || end > USER_END {
         return Err(Errno::EINVAL);
     }
-    let overlaps = |s: &Segment| segment.base < s.end() && s.base < end;
-    if space.table.iter().flatten().any(overlaps) {
+    if !is_free(space, &(segment.base..end)) {
         return Err(Errno::EBUSY);
     }
     space.enter(segment)
+}
+
+/// Returns true if no segment has any of these addresses.
+fn is_free(space: &Space, range: &Range<u64>) -> bool {
+    let mut segments = space.table.iter().flatten().map(Segment::addresses);
+    !segments.any(|its| range.start < its.end && its.start < range.end)
 }
 
 /// The lowest address from [`CHOICE`] with room for `len` bytes and a guard
@@ -99,9 +118,10 @@ fn choose(space: &Space, len: u64) -> Result<u64, Errno> {
         if end > USER_END {
             return Err(Errno::ENOMEM);
         }
-        let blocked = |s: &&Segment| va < s.end() + PAGE && s.base < end + PAGE;
-        match space.table.iter().flatten().find(blocked) {
-            Some(segment) => va = segment.end() + PAGE,
+        let addresses = || space.table.iter().flatten().map(Segment::addresses);
+        let blocked = |s: &Range<u64>| va < s.end + PAGE && s.start < end + PAGE;
+        match addresses().find(blocked) {
+            Some(its) => va = its.end + PAGE,
             None => return Ok(va),
         }
     }
@@ -119,36 +139,78 @@ pub fn physical(space: &SpaceLock, va: u64) -> Result<u64, Errno> {
     }
 }
 
-/// Removes the segment that begins at `va`.
-pub fn detach(space: &SpaceLock, va: u64) -> Result<(), Errno> {
-    let id = {
+/// Removes the segment that begins at `va`; the addresses that it had. Operations of
+/// other processes on it end as if it were there, and nobody sees their effect.
+pub fn detach(space: &SpaceLock, va: u64) -> Result<Range<u64>, Errno> {
+    let (id, addresses) = {
         let space = space.lock();
-        let segment = space.table.iter().flatten().find(|s| s.base == va);
+        let mut segments = space.table.iter().flatten();
+        let segment = segments.find(|s| s.base == va && !s.is_detached());
         let segment = segment.ok_or(Errno::EINVAL)?;
         match segment.kind {
             SegmentKind::Program | SegmentKind::Stack => return Err(Errno::EINVAL),
             SegmentKind::Memory
+            | SegmentKind::Stacks
             | SegmentKind::Snapshot
             | SegmentKind::Shared
             | SegmentKind::Device
-            | SegmentKind::Dma => segment.id,
+            | SegmentKind::Dma => (segment.id, segment.addresses()),
         }
     };
     if let Some(content) = remove(space, id) {
         let_go(content);
     }
-    Ok(())
+    Ok(addresses)
 }
 
-/// Removes a segment; its content, to be given to [`let_go`]. Others may run meanwhile.
+/// Removes a segment; its content, to be given to [`let_go`], unless operations on it
+/// are under way, of which the last one gives it back. Others may run meanwhile.
 pub(super) fn remove(space: &SpaceLock, id: u64) -> Option<Content> {
+    // Others that have the memory might touch it while it is being given back.
+    let shared = space.lock().members.len() > 1;
+    if shared && !close(space, id)? {
+        return None;
+    }
+    empty(space, id)
+}
+
+/// Makes a segment answer to no address; returns true if no operation on it is left.
+/// `None`: another process has begun to.
+fn close(space: &SpaceLock, id: u64) -> Option<bool> {
+    space.lock().close(id)?;
+    let mut page = 0;
+    loop {
+        {
+            let mut space = space.lock();
+            let (view, segment) = space.by_id(id)?;
+            let pages = (segment.closing.end - segment.closing.start) / PAGE;
+            let first = match &segment.content {
+                Content::Virtual(content) => content.next_populated(view, page..pages),
+                Content::Device(_) | Content::Dma(_) | Content::Shared(_) => None,
+            };
+            let first = match (&segment.content, first) {
+                (Content::Virtual(_), first) => first.map(|(page, _)| page),
+                _ => (page < pages).then_some(page),
+            };
+            let Some(first) = first else {
+                return Some(space.closed(id));
+            };
+            page = pages.min(first + STEP);
+            view.unmap(first..page);
+        }
+        sched::breathe();
+    }
+}
+
+/// Removes what a segment holds, which nobody touches, and takes it out of the table.
+fn empty(space: &SpaceLock, id: u64) -> Option<Content> {
     let is_virtual = {
         let mut space = space.lock();
         let (_, segment) = space.by_id(id)?;
         matches!(segment.content, Content::Virtual(_))
     };
     if is_virtual {
-        vm::destroy(&mut Operation::new(space, id));
+        vm::destroy(&mut Operation::last(space, id));
     } else {
         unmap(space, id);
     }
@@ -219,7 +281,9 @@ pub fn free(space: &SpaceLock, va: u64, len: u64) -> Result<(), Errno> {
             (segment.base, segment.end().min(end), zeroing)
         };
         match zeroing {
-            Zeroing::Freed(id) => vm::free(&mut Operation::new(space, id), at - base, stop - at)?,
+            Zeroing::Freed(id) => {
+                vm::free(&mut Operation::begin(space, id)?, at - base, stop - at)?;
+            }
             Zeroing::Stored => user::zero(space, at, (stop - at) as usize)?,
             Zeroing::Shared(shared) => zero_shared(space, &shared, base, at..stop)?,
         }
@@ -260,53 +324,47 @@ fn zero_shared(
     Ok(())
 }
 
-/// The child's share of each of the parent's segments, put into `to`.
+/// The child's share of each of the parent's segments, put into `to`. Of a segment that
+/// another process attaches or detaches meanwhile the child may have a share or none.
 pub fn copy_all(from: &SpaceLock, to: &SpaceLock) -> Result<(), Errno> {
     for index in 0..abi::NSEG {
-        let Some((id, copied)) = ({
-            let space = from.lock();
-            space.table[index]
-                .as_ref()
-                .map(|s| (s.id, inherits(s.kind)))
-        }) else {
+        let Some((id, mut copy)) = bare_copy(&from.lock(), index) else {
             continue;
         };
-        if !copied {
+        if !is_free(&to.lock(), &copy.addresses()) {
             continue;
         }
-        let shared = shared_content(from, id);
         let (copy_id, number) = {
             let space = to.lock();
             let id = space.next_id()?;
-            (id, space.number(id))
+            (id, space.owner_number(id))
         };
-        let content = match shared {
-            Some(shared) => Content::Shared(shared),
-            None => Content::Virtual(vm::fork(&mut Operation::new(from, id), number)?),
-        };
-        let copy = {
-            let mut space = from.lock();
-            let Some((_, s)) = space.by_id(id) else {
-                continue;
-            };
-            let mut copy = Segment::new(s.base, s.pages, s.kind, content);
-            (copy.write, copy.execute, copy.eager) = (s.write, s.execute, s.eager);
-            copy.id = copy_id;
-            copy
-        };
-        // The child has the same layout and an empty table: it fits.
+        copy.id = copy_id;
+        if let Content::Virtual(content) = &mut copy.content {
+            let mut copying = Operation::begin(from, id)?.copying();
+            *content = vm::fork(&mut copying, number)?;
+        }
         insert(&mut to.lock(), copy)?;
     }
     Ok(())
 }
 
-/// The shared memory of a segment, which a child shares instead of getting a
-/// copy.
-fn shared_content(space: &SpaceLock, id: u64) -> Option<Arc<Shared>> {
-    match &space.lock().by_id(id)?.1.content {
-        Content::Shared(shared) => Some(shared.clone()),
-        Content::Virtual(_) | Content::Device(_) | Content::Dma(_) => None,
+/// The segment at that place of the table as a child has it, and its id; virtual memory
+/// without content. `None`: there is none, or a child gets none.
+fn bare_copy(space: &Space, index: usize) -> Option<(u64, Segment)> {
+    let segment = space.table.get(index)?.as_ref()?;
+    if segment.is_detached() || !inherits(segment.kind) {
+        return None;
     }
+    let content = match &segment.content {
+        Content::Shared(shared) => Content::Shared(shared.clone()),
+        Content::Virtual(_) => Content::Virtual(vm::Segment::new(segment.pages)),
+        Content::Device(_) | Content::Dma(_) => return None,
+    };
+    let mut copy = Segment::new(segment.base, segment.pages, segment.kind, content);
+    (copy.write, copy.execute, copy.eager) = (segment.write, segment.execute, segment.eager);
+    copy.stride = segment.stride;
+    Some((segment.id, copy))
 }
 
 /// Returns true if a child gets a copy of such a segment, or shares it.
@@ -314,6 +372,7 @@ fn inherits(kind: SegmentKind) -> bool {
     match kind {
         SegmentKind::Program
         | SegmentKind::Stack
+        | SegmentKind::Stacks
         | SegmentKind::Memory
         | SegmentKind::Snapshot
         | SegmentKind::Shared => true,

@@ -1,29 +1,29 @@
 //! A comparison, for tests, of the records of which page has which frame.
 use super::view::View;
 use super::{Content, Space, spaces};
-use abi::{Errno, NSEG, PROCESSES_MAX};
+use abi::{Errno, NSEG};
 use hw::owners::{self, Place};
-use hw::task::Slot;
 use vm::{Frame, PageState, Tally};
 
-/// Compares the overlays of all processes with the table of owners, and with what
+/// Compares the overlays of all spaces with the table of owners, and with what
 /// programs are told of their memory ([`super::info`]); returns the number of owners of
 /// frames that are known. All at one moment, so it takes long where there is much
 /// memory.
 ///
 /// # Errors
-/// `EIO` if they differ: also for a moment while a process is made or begins another
-/// program, because its memory is not reached by its slot then.
+/// `EIO` if they differ: also for a moment while a process is made, because the copy of
+/// a segment is in no space then.
 pub fn audit() -> Result<u64, Errno> {
-    for slot in 0..PROCESSES_MAX {
-        let right = spaces::with(slot as Slot, |space| check_pages(&mut space.lock()));
+    for number in 0..spaces::SPACES_MAX {
+        let number = number as spaces::Number;
+        let right = spaces::with(number, |space| check_pages(&mut space.lock()));
         right.unwrap_or(Ok(()))?;
     }
     check_owners()?;
     Ok(owners::count())
 }
 
-/// Every page of a process that has a frame is among the frame's owners.
+/// Every page of a space that has a frame is among the frame's owners.
 fn check_pages(space: &mut Space) -> Result<(), Errno> {
     for index in 0..NSEG {
         let id = space
@@ -89,7 +89,7 @@ fn check_owners() -> Result<(), Errno> {
 
 /// Returns true if that page has the frame.
 fn has(Place { segment, page }: Place, frame: Frame) -> bool {
-    let state = spaces::with(super::slot_of(segment), |space| {
+    let state = spaces::with(super::space_of(segment), |space| {
         let mut space = space.lock();
         let (_, view, content) = space.by_number(segment)?;
         Some(content.state(view, page))

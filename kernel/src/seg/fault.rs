@@ -165,7 +165,7 @@ fn wait_for(
     access: Access,
     need: Need,
 ) -> Result<(), Denied> {
-    let mut operation = Operation::new(space, segment);
+    let mut operation = Operation::begin(space, segment).map_err(Denied::Failed)?;
     let resolved = vm::satisfy(&mut operation, at / PAGE, access, need);
     resolved.map_err(|errno| {
         if let Some((view, segment)) = space.lock().by_id(segment)
@@ -235,6 +235,9 @@ fn at_page<T>(
         Access::Load | Access::Store | Access::Fetch => {}
     }
     let at = va - segment.base;
+    if segment.is_guard(at) {
+        return Err(Denied::StackOverflow);
+    }
     let Content::Virtual(content) = &mut segment.content else {
         return map_fixed(view, segment, va & !(PAGE - 1)).map(|()| None);
     };

@@ -1,7 +1,7 @@
 //! The VM core's operations in the kernel: a process in a system call or a
 //! fault is their [`Host`].
 use super::view::View;
-use super::{Content, SpaceLock};
+use super::{Content, Residence, SpaceLock};
 use crate::chan::{Piece, room};
 use crate::client::put::{Stage, Target, Write};
 use crate::client::remote::Remote;
@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use hw::lock::{Lock, Rank};
 use hw::named;
+use hw::task::Slot;
 use ninep::{PutKind, PutOp, Request};
 use vm::{
     Frame, Host, Limits, Op, OpKind, Origin, Put, PutReply, Segment, SnapId, Snapped, Ticket,
@@ -35,10 +36,13 @@ pub struct File<'a> {
     pub path: &'a Arc<str>,
 }
 
-/// An operation on one segment.
+/// An operation on one segment. While there is one, the segment stays in the table, also
+/// if it is detached.
 pub struct Operation<'a> {
     space: &'a SpaceLock,
     segment: u64,
+    /// Whether it counts as a user of the segment.
+    counted: bool,
     /// The write in progress: one at a time.
     write: Option<Write>,
     /// Where the last one ended.
@@ -47,12 +51,52 @@ pub struct Operation<'a> {
 
 impl<'a> Operation<'a> {
     /// On the segment with that id.
-    pub fn new(space: &'a SpaceLock, segment: u64) -> Operation<'a> {
+    ///
+    /// # Errors
+    /// `EFAULT`: it has been detached.
+    #[inline]
+    pub fn begin(space: &'a SpaceLock, segment: u64) -> Result<Operation<'a>, Errno> {
+        let mut locked = space.lock();
+        match locked.by_id(segment) {
+            Some((_, found)) if !found.is_detached() => found.users += 1,
+            _ => return Err(Errno::EFAULT),
+        }
+        drop(locked);
+        let mut operation = Operation::last(space, segment);
+        operation.counted = true;
+        Ok(operation)
+    }
+
+    /// The last one on a segment, which no other operation is on.
+    pub(super) fn last(space: &'a SpaceLock, segment: u64) -> Operation<'a> {
         Operation {
             space,
             segment,
+            counted: false,
             write: None,
             end: None,
+        }
+    }
+
+    /// Copies the segment: until the operation is over, those of other processes that
+    /// have it too wait, so that its associations and its pages are of one moment.
+    pub(super) fn copying(self) -> Operation<'a> {
+        let copier = Some(sched::current_slot());
+        if let Some((_, segment)) = self.space.lock().by_id(self.segment) {
+            segment.copier = copier;
+        }
+        self
+    }
+
+    /// Waits while another process copies the segment, which waits for none.
+    #[cold]
+    fn wait_for_copy(&self) {
+        let me = sched::current_slot();
+        let copied = |copier: Option<Slot>| copier.is_some_and(|copier| copier != me);
+        while let Some(segment) = self.space.lock().get(self.segment)
+            && copied(segment.copier)
+        {
+            sched::breathe();
         }
     }
 
@@ -60,6 +104,35 @@ impl<'a> Operation<'a> {
     pub fn written_to(&self) -> Option<u64> {
         self.end
     }
+}
+
+impl Drop for Operation<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.counted {
+            return;
+        }
+        let last = {
+            let mut space = self.space.lock();
+            space.by_id(self.segment).is_some_and(|(_, segment)| {
+                segment.users -= 1;
+                if segment.copier == Some(sched::current_slot()) {
+                    segment.copier = None;
+                }
+                segment.users == 0 && segment.is_detached()
+            })
+        };
+        if last {
+            give_back(self.space, self.segment);
+        }
+    }
+}
+
+/// Removes a detached segment after the last operation on it.
+#[cold]
+fn give_back(space: &SpaceLock, segment: u64) {
+    vm::destroy(&mut Operation::last(space, segment));
+    space.lock().take(segment);
 }
 
 /// Reads into pieces of user memory or of frames, in one message.
@@ -74,7 +147,12 @@ impl<'a> Host for Operation<'a> {
     #[inline]
     fn with<R>(&mut self, f: impl FnOnce(&mut Segment, &mut View) -> R) -> R {
         let mut space = self.space.lock();
-        // Only the process itself removes segments, and it is here.
+        if space.get(self.segment).is_some_and(|s| s.copier.is_some()) {
+            drop(space);
+            self.wait_for_copy();
+            space = self.space.lock();
+        }
+        // It stays in the table while it has users.
         match space.by_id(self.segment) {
             Some((view, segment)) => match &mut segment.content {
                 Content::Virtual(content) => f(content, view),
@@ -248,7 +326,7 @@ impl<'a> Host for Operation<'a> {
         }
         let space = self.space.lock();
         let segment = space.get(self.segment);
-        !space.is_resident() && segment.is_some_and(|s| !s.eager)
+        space.residence == Residence::Pageable && segment.is_some_and(|s| !s.eager)
     }
 
     fn limits(&self, file: File<'a>) -> Limits {

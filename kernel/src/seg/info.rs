@@ -1,26 +1,25 @@
 //! Where the memory of a process is: a description of each segment, for those who
 //! ask.
 use super::view::{Events, View};
-use super::{Content, Segment, spaces};
+use super::{Content, Segment, SpaceLock};
 use crate::sched;
 use abi::{NSEG, PAGE, SegmentInfo};
-use hw::task::Slot;
 use vm::{Count, Tally};
 
-/// The first segment at or after place `from` in the table of the process in a slot,
-/// and the place after it. Others run meanwhile, the process too: the numbers of a
+/// The first segment at or after place `from` in the table of a space, and the place
+/// after it. Others run meanwhile, the process too: the numbers of a
 /// process that runs are not those of one moment.
-pub fn describe(slot: Slot, from: usize) -> Option<(usize, SegmentInfo)> {
+pub fn describe(space: &SpaceLock, from: usize) -> Option<(usize, SegmentInfo)> {
     let mut place = from;
     while place < NSEG {
         place += 1;
-        let id = spaces::with(slot, |space| {
+        let id = {
             let space = space.lock();
-            let segment = space.table.get(place - 1)?.as_ref();
+            let segment = space.table.get(place - 1).and_then(Option::as_ref);
             segment.map(|segment| segment.id)
-        });
-        if let Some(id) = id.flatten()
-            && let Some(info) = of(slot, id)
+        };
+        if let Some(id) = id
+            && let Some(info) = of(space, id)
         {
             return Some((place, info));
         }
@@ -29,20 +28,22 @@ pub fn describe(slot: Slot, from: usize) -> Option<(usize, SegmentInfo)> {
 }
 
 /// The segment with that id; `None` if it is gone.
-fn of(slot: Slot, id: u64) -> Option<SegmentInfo> {
+fn of(space: &SpaceLock, id: u64) -> Option<SegmentInfo> {
     let (mut tally, mut at) = (Tally::default(), 0);
     loop {
-        let looked = spaces::with(slot, |space| {
+        let (end, done) = {
             let mut space = space.lock();
             let (view, segment) = space.by_id(id)?;
+            if segment.is_detached() {
+                return None;
+            }
             let end = match &segment.content {
                 Content::Virtual(content) => content.tally(view, at, &mut tally),
                 Content::Device(_) | Content::Dma(_) | Content::Shared(_) => segment.pages,
             };
             let done = (end >= segment.pages).then(|| info(view, segment, &tally));
-            Some((end, done))
-        });
-        let (end, done) = looked.flatten()?;
+            (end, done)
+        };
         if done.is_some() {
             return done;
         }

@@ -34,6 +34,7 @@ use hw::lock::Lock;
 use hw::paging::AddressSpace;
 use hw::task::Slot;
 use shared::Shared;
+use spaces::Members;
 use view::View;
 use vm::{Access, Hint, SegmentNumber, SwapId};
 
@@ -47,6 +48,8 @@ pub enum SegmentKind {
     Program,
     /// The stack; grows by being touched.
     Stack,
+    /// Stacks of threads; a fault below one of them does not meet the next.
+    Stacks,
     /// Zeros until stored to.
     Memory,
     /// Reads into it are deferred.
@@ -63,6 +66,7 @@ impl SegmentKind {
     /// The kind for a name given to `segattach`.
     pub fn from_name(name: &str) -> Result<SegmentKind, Errno> {
         match name {
+            "stacks" => Ok(SegmentKind::Stacks),
             "memory" => Ok(SegmentKind::Memory),
             "snapshot" => Ok(SegmentKind::Snapshot),
             "shared" => Ok(SegmentKind::Shared),
@@ -77,6 +81,7 @@ impl SegmentKind {
         match self {
             SegmentKind::Program => "program",
             SegmentKind::Stack => "stack",
+            SegmentKind::Stacks => "stacks",
             SegmentKind::Memory => "memory",
             SegmentKind::Snapshot => "snapshot",
             SegmentKind::Shared => "shared",
@@ -119,8 +124,18 @@ pub struct Segment {
     pub execute: bool,
     /// True if reads into it are never deferred.
     pub eager: bool,
+    /// Of stacks: bytes from one to the next, of which the first page is never mapped; 0:
+    /// all pages may be.
+    pub stride: u64,
     /// The content.
     pub content: Content,
+    /// Operations on the content that are under way.
+    users: u32,
+    /// The process that copies the content for a child.
+    copier: Option<Slot>,
+    /// Of a segment that was detached during operations on it, and answers to no address
+    /// any more: where its translations are being removed.
+    closing: Range<u64>,
 }
 
 impl Segment {
@@ -141,12 +156,36 @@ impl Segment {
             write: true,
             execute: false,
             eager: false,
+            stride: 0,
             content,
+            users: 0,
+            copier: None,
+            closing: 0..0,
         }
     }
 
+    /// Returns true if byte `at` is in the guard page of a stack.
+    fn is_guard(&self, at: u64) -> bool {
+        self.stride != 0 && at % self.stride < PAGE
+    }
+
     fn is_device(&self) -> bool {
-        matches!(self.content, Content::Device(_))
+        matches!(self.content, Content::Device(_)) && !self.is_detached()
+    }
+
+    /// Returns true if it answers to no address any more, and only waits for the end of
+    /// operations on it.
+    #[inline]
+    pub fn is_detached(&self) -> bool {
+        self.pages == 0
+    }
+
+    /// The addresses that no other segment may have.
+    fn addresses(&self) -> Range<u64> {
+        match self.is_detached() {
+            true => self.closing.clone(),
+            false => self.base..self.end(),
+        }
     }
 
     /// One past its last address.
@@ -171,10 +210,10 @@ fn place_of(id: u64) -> usize {
     (id % IDS) as usize
 }
 
-/// Bits of an id that are part of a segment's number as an owner of frames; the slot
-/// of its process is the rest.
-const NUMBER_ID_BITS: u32 = 18;
-const _: () = assert!(abi::PROCESSES_MAX <= 1 << (26 - NUMBER_ID_BITS));
+/// Bits of an id that are part of a segment's number as an owner of frames; the number
+/// of its space is the rest.
+const NUMBER_ID_BITS: u32 = 17;
+const _: () = assert!(spaces::SPACES_MAX <= 1 << (26 - NUMBER_ID_BITS));
 
 /// Whether the pages of a process may leave memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -187,10 +226,12 @@ enum Residence {
     Resident,
 }
 
-/// The memory of a process.
+/// The memory of a process, or of several.
 pub struct Space {
-    /// The slot of the process that has it, or will.
-    slot: Slot,
+    /// Its number; that of [`spaces::create`].
+    number: spaces::Number,
+    /// The processes that have it, or will.
+    pub members: Members,
     /// The hardware's view.
     pub view: View,
     /// The segments, in no order; [`NSEG`] entries.
@@ -205,12 +246,13 @@ pub struct Space {
 }
 
 impl Space {
-    /// An address space without segments, for the process in that slot.
-    pub fn new(slot: Slot) -> Result<Space, Errno> {
+    /// An address space without segments, for those processes.
+    fn new(members: Members) -> Result<Space, Errno> {
         let mut table = room(NSEG)?;
         table.resize_with(NSEG, || None);
         Ok(Space {
-            slot,
+            number: 0,
+            members,
             table,
             view: View::new(AddressSpace::new().ok_or(Errno::ENOMEM)?),
             residence: Residence::Pageable,
@@ -218,6 +260,11 @@ impl Space {
             before: Cell::new(0),
             devices: 0..0,
         })
+    }
+
+    /// Its number.
+    pub fn number(&self) -> spaces::Number {
+        self.number
     }
 
     /// Returns true if the process answers as a file server: nothing in it is asleep.
@@ -257,6 +304,7 @@ impl Space {
         self.view.base = segment.base;
         self.view.write = true;
         self.view.execute = segment.execute;
+        self.view.open = true;
         Some((&mut self.view, content, at / PAGE))
     }
 
@@ -287,8 +335,15 @@ impl Space {
             true => before,
             false => self.table.iter().position(is_in)?,
         };
-        self.last.set(place);
-        self.before.set(last);
+        // A store to a guard page must not find its segment the quick way.
+        if self
+            .table
+            .get(place)
+            .is_some_and(|s| s.as_ref().is_some_and(|s| s.stride == 0))
+        {
+            self.last.set(place);
+            self.before.set(last);
+        }
         Some(place)
     }
 
@@ -322,7 +377,7 @@ impl Space {
         if segment.id == 0 {
             segment.id = self.next_id()?;
             if let Content::Virtual(content) = &mut segment.content {
-                content.set_number(self.number(segment.id));
+                content.set_number(self.owner_number(segment.id));
             }
         }
         let (id, device) = (segment.id, segment.is_device());
@@ -337,9 +392,33 @@ impl Space {
 
     /// The number of a segment with that id as an owner of frames. Two segments may
     /// have the same one: who looks for a page by it must check what is found.
-    fn number(&self, id: u64) -> SegmentNumber {
+    fn owner_number(&self, id: u64) -> SegmentNumber {
         let id = id as u32 & ((1 << NUMBER_ID_BITS) - 1);
-        SegmentNumber::new(u32::from(self.slot) << NUMBER_ID_BITS | id)
+        SegmentNumber::new(u32::from(self.number) << NUMBER_ID_BITS | id)
+    }
+
+    /// Begins to detach a segment that others may be using: it answers to no address from
+    /// now on. `None`: another process has begun to.
+    fn close(&mut self, id: u64) -> Option<()> {
+        let (_, segment) = self.by_id(id)?;
+        if segment.is_detached() {
+            return None;
+        }
+        segment.closing = segment.base..segment.end();
+        (segment.base, segment.pages) = (0, 0);
+        segment.users += 1;
+        self.note_devices();
+        Some(())
+    }
+
+    /// All translations of a closed segment have been removed; returns true if no
+    /// operation on it is left.
+    fn closed(&mut self, id: u64) -> bool {
+        self.by_id(id).is_some_and(|(_, segment)| {
+            segment.closing = 0..0;
+            segment.users -= 1;
+            segment.users == 0
+        })
     }
 
     /// Takes a segment out of the table.
@@ -379,7 +458,7 @@ impl Space {
     fn by_number(&mut self, number: SegmentNumber) -> Option<(u64, &mut View, &mut vm::Segment)> {
         let index = (u64::from(number.get()) % IDS) as usize;
         let id = self.table.get(index)?.as_ref()?.id;
-        if self.number(id) != number {
+        if self.owner_number(id) != number {
             return None;
         }
         let (view, segment) = self.by_id(id)?;
@@ -414,9 +493,9 @@ impl Space {
     }
 }
 
-/// The slot of the process that has a segment of that number.
-fn slot_of(number: SegmentNumber) -> Slot {
-    (number.get() >> NUMBER_ID_BITS) as Slot
+/// The number of the space that has a segment of that number.
+fn space_of(number: SegmentNumber) -> spaces::Number {
+    (number.get() >> NUMBER_ID_BITS) as spaces::Number
 }
 
 /// The snapshot segment that holds all of `[va, va + len)`, and where in it
@@ -439,8 +518,17 @@ pub fn registers(space: &SpaceLock) -> Registers {
     registers
 }
 
-/// Removes every segment of a space. The devices of its process may still be at work.
-pub fn clear(space: &SpaceLock) {
+/// The process in that slot has the space no more. The last one removes all of it.
+pub fn leave(space: &SpaceLock, slot: Slot) {
+    if spaces::part(space, slot) {
+        clear(space);
+        spaces::forget(space);
+    }
+}
+
+/// Removes every segment of a space that no process has. The devices of its process may
+/// still be at work.
+fn clear(space: &SpaceLock) {
     let registers = registers(space);
     let has_device = registers.iter().any(|pa| *pa != 0);
     for index in 0..NSEG {
@@ -462,9 +550,4 @@ pub fn seal(space: &SpaceLock, id: u64) {
         segment.write = false;
         view.pages.protect(range);
     });
-}
-
-/// Exchanges the memory of a process; returns the former one.
-pub fn exchange(space: &SpaceLock, new: Space) -> Space {
-    core::mem::replace(&mut *space.lock(), new)
 }

@@ -10,6 +10,7 @@
 //!
 //! All of it runs with nothing locked, in the process that needs frames or has just
 //! taken some.
+use super::spaces::Number;
 use super::swap::PageOut;
 use super::view::View;
 use super::{Residence, spaces};
@@ -101,14 +102,14 @@ pub fn ease() {
 /// a file server, for which that one might wait, nor sending pages already.
 fn may_swap() -> bool {
     let me = sched::current_slot();
-    let serves = spaces::with(me, |space| space.lock().is_resident());
+    let serves = spaces::with(spaces::of(me), |space| space.lock().is_resident());
     swap::is_there() && serves == Some(false) && !SENDING[usize::from(me)].load(Relaxed)
 }
 
 /// A changed page that may leave.
 #[derive(Clone, Copy)]
 struct Changed {
-    slot: Slot,
+    space: Number,
     segment: u64,
     page: u64,
 }
@@ -140,7 +141,7 @@ fn send(found: &Found) -> Option<u32> {
     sending.store(true, Relaxed);
     let mut sent = Some(0);
     for changed in found.list.iter().flatten() {
-        let mut to_swap = PageOut::new(changed.slot, changed.segment);
+        let mut to_swap = PageOut::new(changed.space, changed.segment);
         let run = to_swap.look(|content, view| run(content, view, changed.page));
         let Some(run) = run.filter(|run| !run.is_empty()) else {
             continue;
@@ -177,21 +178,23 @@ struct AllFrames {
     pressed: bool,
     /// Changed pages can leave.
     swaps: bool,
-    /// What is known of processes, by the last bits of their slot. Nothing else runs
+    /// What is known of spaces, by the last bits of their number. Nothing else runs
     /// during a step.
     asked: [Cell<Option<Asked>>; ASKED],
     changed: Found,
 }
 
-/// Processes that a step remembers.
+/// Spaces that a step remembers.
 const ASKED: usize = 16;
 
-/// What a step knows of a process.
+/// What a step knows of a space.
 #[derive(Clone, Copy)]
 struct Asked {
-    slot: Slot,
-    /// Its pages can leave: it is no file server.
+    space: Number,
+    /// Its pages can leave: it is no file server's.
     pageable: bool,
+    /// A process that has it.
+    member: Option<Slot>,
     /// Its changed pages may; once somebody has asked.
     swaps: Option<bool>,
 }
@@ -209,42 +212,46 @@ impl AllFrames {
         }
     }
 
-    /// Where something is remembered of a slot.
-    fn place(&self, slot: Slot) -> &Cell<Option<Asked>> {
-        &self.asked[usize::from(slot) % ASKED]
+    /// Where something is remembered of a space.
+    fn place(&self, space: Number) -> &Cell<Option<Asked>> {
+        &self.asked[usize::from(space) % ASKED]
     }
 
-    /// What is known of the process in that slot.
+    /// What is known of the space with that number.
     #[inline]
-    fn asked(&self, slot: Slot) -> Asked {
-        match self.place(slot).get() {
-            Some(asked) if asked.slot == slot => asked,
-            _ => self.ask(slot),
+    fn asked(&self, space: Number) -> Asked {
+        match self.place(space).get() {
+            Some(asked) if asked.space == space => asked,
+            _ => self.ask(space),
         }
     }
 
     #[cold]
-    fn ask(&self, slot: Slot) -> Asked {
-        let residence = spaces::with(slot, |space| space.lock().residence);
+    fn ask(&self, space: Number) -> Asked {
+        let found = spaces::with(space, |space| {
+            let space = space.lock();
+            (space.residence, space.members.first())
+        });
         let asked = Asked {
-            slot,
-            pageable: residence == Some(Residence::Pageable),
+            space,
+            pageable: found.is_some_and(|(residence, _)| residence == Residence::Pageable),
+            member: found.and_then(|(_, member)| member),
             swaps: None,
         };
-        self.place(slot).set(Some(asked));
+        self.place(space).set(Some(asked));
         asked
     }
 
-    /// Returns true if changed pages of the process in that slot may leave: swap is
-    /// there, and its account has not more of it than its part.
-    fn may_swap(&self, slot: Slot) -> bool {
+    /// Returns true if changed pages of the space with that number may leave: swap is
+    /// there, and the account of a process that has it has not more of it than its part.
+    fn may_swap(&self, space: Number) -> bool {
         if !self.swaps {
             return false;
         }
-        let asked = self.asked(slot);
+        let asked = self.asked(space);
         asked.swaps.unwrap_or_else(|| {
-            let swaps = relief::may_swap(slot);
-            self.place(slot).set(Some(Asked {
+            let swaps = asked.member.is_some_and(relief::may_swap);
+            self.place(space).set(Some(Asked {
                 swaps: Some(swaps),
                 ..asked
             }));
@@ -281,11 +288,11 @@ impl AllFrames {
 
     /// Looks at one page that has, or had, the frame.
     fn look_at_page(&self, Place { segment, page }: Place, frame: Frame) -> Look {
-        let slot = super::slot_of(segment);
-        if !self.asked(slot).pageable {
+        let number = super::space_of(segment);
+        if !self.asked(number).pageable {
             return Look::Fixed;
         }
-        let look = spaces::with(slot, |space| {
+        let look = spaces::with(number, |space| {
             let mut space = space.lock();
             let (_, view, content) = space.by_number(segment)?;
             let state = content.state(view, page);
@@ -302,7 +309,7 @@ impl AllFrames {
         match look.flatten() {
             None => Look::Fixed,
             // Asked last, for it goes over all processes.
-            Some((_, true)) if !self.may_swap(slot) => Look::Fixed,
+            Some((_, true)) if !self.may_swap(number) => Look::Fixed,
             // A page that was changed was used, also if no translation says so.
             Some((used, changed)) if self.pressed => match used || changed {
                 true => Look::Idle,
@@ -331,8 +338,8 @@ impl AllFrames {
 
     /// Evicts one page, or notes it as one to be sent.
     fn evict_page(&mut self, Place { segment, page }: Place, frame: Frame) -> bool {
-        let slot = super::slot_of(segment);
-        let evicted = spaces::with(slot, |space| {
+        let number = super::space_of(segment);
+        let evicted = spaces::with(number, |space| {
             let mut space = space.lock();
             let (segment, view, content) = space.by_number(segment)?;
             // A leaf that others share is copied, for a page of it is to be another.
@@ -341,7 +348,7 @@ impl AllFrames {
             }
             Some(match content.state(view, page) {
                 PageState::Dirty(_) => self.changed.add(Changed {
-                    slot,
+                    space: number,
                     segment,
                     page,
                 }),
@@ -361,7 +368,7 @@ impl Frames for AllFrames {
         // What file servers have is passed over as fast as what nobody has.
         let fits = |owner: Owner| {
             let place = owners::only_place(owner);
-            place.is_none_or(|place| self.asked(super::slot_of(place.segment)).pageable)
+            place.is_none_or(|place| self.asked(super::space_of(place.segment)).pageable)
         };
         owners::next(Frame(from), most, fits).map_err(|end| end.0)
     }

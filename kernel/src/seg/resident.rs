@@ -37,8 +37,14 @@ fn wake_all(space: &SpaceLock) -> Result<(), Errno> {
     enter(space, Residence::Waking, vm::Segment::pin);
     match wake_each(space) {
         Ok(()) => {
-            space.lock().residence = Residence::Resident;
-            task::raise_share(Share::Serving);
+            let members = {
+                let mut space = space.lock();
+                space.residence = Residence::Resident;
+                space.members
+            };
+            for member in members.iter() {
+                task::raise_share(member, Share::Serving);
+            }
             Ok(())
         }
         Err(error) => {
@@ -80,7 +86,11 @@ fn wake_each(space: &SpaceLock) -> Result<(), Errno> {
 
 /// Wakes a page; returns the page to go on at.
 fn wake(space: &SpaceLock, segment: u64, page: u64) -> Result<u64, Errno> {
-    match vm::fault(&mut Operation::new(space, segment), page, Access::Load) {
+    // Another process may have detached it.
+    let Ok(mut operation) = Operation::begin(space, segment) else {
+        return Ok(page + 1);
+    };
+    match vm::fault(&mut operation, page, Access::Load) {
         Err(error @ (Errno::ENOMEM | Errno::EINTR)) => Err(error),
         Ok(()) => Ok(page + 1),
         // Already lost: there is no answer to wait for.

@@ -1,26 +1,139 @@
-//! The way from a process's slot to its memory, for work on the memory of others.
+//! All spaces, by number, for work on the memory of others, and the processes that
+//! have each.
 //!
-//! Processes are a floor above; their table gives itself to this one at start.
-use super::SpaceLock;
-use hw::task::Slot;
-use spin::Once;
+//! Processes that share memory have one space. It stays until the last of them has left
+//! it ([`super::leave`]).
+use super::{Space, SpaceLock};
+use abi::{Errno, PROCESSES_MAX};
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU16, Ordering::Relaxed};
+use hw::heap::new_arc;
+use hw::lock::{Lock, Rank};
+use hw::task::{NPROC, Slot};
 
-/// Calls a function with the memory of the process in a slot, if there is one.
-pub type SpaceOf = fn(Slot, &mut dyn FnMut(&SpaceLock));
+/// The number of a space: its place in the table.
+pub type Number = u16;
 
-static SPACES: Once<SpaceOf> = Once::new();
+/// Spaces at most: one for each process, and a second one while it begins a program.
+pub const SPACES_MAX: usize = 2 * PROCESSES_MAX;
 
-/// Sets the function that leads from slots to memory; once, at start.
-pub fn init(spaces: SpaceOf) {
-    SPACES.call_once(|| spaces);
+struct Table {
+    spaces: [Option<Arc<SpaceLock>>; SPACES_MAX],
+    /// Where the search for a free place begins.
+    next: usize,
 }
 
-/// Calls `f` with the memory of the process in a slot. Nothing in `f` waits: the
-/// process may be gone afterwards.
-pub fn with<R>(slot: Slot, f: impl FnOnce(&SpaceLock) -> R) -> Option<R> {
-    let (mut f, mut result) = (Some(f), None);
-    SPACES.get()?(slot, &mut |space| {
-        result = f.take().map(|f| f(space));
-    });
-    result
+impl Table {
+    /// Gives the space a place; `None`: there is none.
+    fn enter(&mut self, space: &Arc<SpaceLock>) -> Option<Number> {
+        let (before, after) = self.spaces.split_at(self.next);
+        let free = after.iter().chain(before).position(Option::is_none)?;
+        let at = (self.next + free) % SPACES_MAX;
+        self.spaces[at] = Some(space.clone());
+        self.next = (at + 1) % SPACES_MAX;
+        Some(at as Number)
+    }
+}
+
+static TABLE: Lock<Table> = Lock::new(
+    Rank::Processes,
+    Table {
+        spaces: [const { None }; SPACES_MAX],
+        next: 0,
+    },
+);
+
+/// The number of the space that the process in each slot has.
+static OF: [AtomicU16; NPROC] = [const { AtomicU16::new(0) }; NPROC];
+
+/// A set of slots: the processes that have a space.
+#[derive(Clone, Copy, Default)]
+pub struct Members([u64; NPROC.div_ceil(64)]);
+
+impl Members {
+    /// That process alone.
+    fn only(slot: Slot) -> Members {
+        let mut members = Members::default();
+        members.insert(slot);
+        members
+    }
+
+    fn insert(&mut self, slot: Slot) {
+        if let Some(word) = self.0.get_mut(usize::from(slot) / 64) {
+            *word |= 1 << (slot % 64);
+        }
+    }
+
+    fn remove(&mut self, slot: Slot) {
+        if let Some(word) = self.0.get_mut(usize::from(slot) / 64) {
+            *word &= !(1 << (slot % 64));
+        }
+    }
+
+    /// Returns true if there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> u32 {
+        self.0.iter().map(|word| word.count_ones()).sum()
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = Slot> + '_ {
+        let has = |slot: &usize| self.0[slot / 64] >> (slot % 64) & 1 != 0;
+        (0..NPROC).filter(has).map(|slot| slot as Slot)
+    }
+
+    /// One of them.
+    pub fn first(&self) -> Option<Slot> {
+        let word = self.0.iter().position(|word| *word != 0)?;
+        Some((word * 64) as Slot + self.0[word].trailing_zeros() as Slot)
+    }
+}
+
+/// A space without segments, which the process in that slot has, or will.
+///
+/// # Errors
+/// `ENOMEM`, and `EAGAIN`: there are too many.
+pub fn create(slot: Slot) -> Result<Arc<SpaceLock>, Errno> {
+    let space = Space::new(Members::only(slot))?;
+    let space = new_arc(Lock::new(Rank::Space, space))?;
+    let number = TABLE.lock().enter(&space).ok_or(Errno::EAGAIN)?;
+    space.lock().number = number;
+    Ok(space)
+}
+
+/// The process in that slot has the space from now on, perhaps with others.
+pub fn join(space: &SpaceLock, slot: Slot) {
+    let mut space = space.lock();
+    space.members.insert(slot);
+    OF[usize::from(slot)].store(space.number, Relaxed);
+}
+
+/// The process in that slot has the space no more; returns true if none has.
+pub(super) fn part(space: &SpaceLock, slot: Slot) -> bool {
+    let mut space = space.lock();
+    space.members.remove(slot);
+    space.members.is_empty()
+}
+
+/// Nothing of the space is left, and no process has it.
+pub(super) fn forget(space: &SpaceLock) {
+    let number = space.lock().number;
+    let forgotten = TABLE.lock().spaces[usize::from(number)].take();
+    drop(forgotten);
+}
+
+/// Calls `f` with the space of that number. Nothing in `f` waits: it may be gone
+/// afterwards.
+pub fn with<R>(number: Number, f: impl FnOnce(&SpaceLock) -> R) -> Option<R> {
+    let space = TABLE.lock().spaces.get(usize::from(number))?.clone();
+    space.map(|space| f(&space))
+}
+
+/// The number of the space that the process in that slot has.
+pub fn of(slot: Slot) -> Number {
+    OF[usize::from(slot)].load(Relaxed)
 }

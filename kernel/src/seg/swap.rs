@@ -8,7 +8,6 @@ use abi::{Errno, PAGE};
 use core::ops::Range;
 use hw::frames::FrameRef;
 use hw::named;
-use hw::task::Slot;
 use vm::{Frame, PageState, Pager, Swap, SwapId};
 
 /// The frames of a request, by their index.
@@ -80,7 +79,8 @@ pub fn page_out(space: &SpaceLock, va: u64, len: u64) -> Result<u64, Errno> {
             (segment.id, segment.base, segment.end().min(end))
         };
         let pages = (at - base) / PAGE..(stop - base).div_ceil(PAGE);
-        moved += PageOut::new(sched::current_slot(), segment).all(pages)?;
+        let number = space.lock().number;
+        moved += PageOut::new(number, segment).all(pages)?;
         at = stop;
     }
     Ok(moved)
@@ -89,20 +89,20 @@ pub fn page_out(space: &SpaceLock, va: u64, len: u64) -> Result<u64, Errno> {
 /// Makes pages of a segment leave memory, which may be another process's and be gone
 /// when an answer arrives.
 pub struct PageOut {
-    slot: Slot,
+    space: spaces::Number,
     segment: u64,
 }
 
 impl PageOut {
-    /// Of the segment with that id, of the process in that slot.
-    pub fn new(slot: Slot, segment: u64) -> PageOut {
-        PageOut { slot, segment }
+    /// Of the segment with that id, in that space.
+    pub fn new(space: spaces::Number, segment: u64) -> PageOut {
+        PageOut { space, segment }
     }
 
     /// Calls `f` with the segment; `None` if it is gone.
     pub fn look<R>(&mut self, f: impl FnOnce(&mut vm::Segment, &mut View) -> R) -> Option<R> {
         let segment = self.segment;
-        let result = spaces::with(self.slot, |space| {
+        let result = spaces::with(self.space, |space| {
             let mut space = space.lock();
             let (view, segment) = space.by_id(segment)?;
             match &mut segment.content {
@@ -122,7 +122,7 @@ impl PageOut {
         while let Some((page, state)) = self.with(next(pages.clone())).flatten() {
             pages.start = page + 1;
             looks += 1;
-            if matches!(state, PageState::Dirty(_)) && !relief::may_swap(self.slot) {
+            if matches!(state, PageState::Dirty(_)) && !relief::may_swap(sched::current_slot()) {
                 return Err(Errno::ENOSPC);
             }
             if matches!(state, PageState::Dirty(_) | PageState::Backed(..)) {

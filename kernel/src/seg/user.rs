@@ -402,11 +402,13 @@ impl Sink {
     /// For a read of up to `len` bytes to `va`, and the pieces for its message.
     /// Into frames of its own if a page that the read may overwrite entirely is
     /// asleep: then nothing is loaded, and its old content stays until there is
-    /// new.
+    /// new. Also if other processes have the memory: while the data is on its way, one
+    /// of them might fork and then store beside it, and get a copy of the page.
     pub fn new(space: &SpaceLock, va: u64, len: usize) -> Result<(Sink, Vec<Piece>), Errno> {
         let end = va + len as u64;
         let whole = va.next_multiple_of(PAGE)..end / PAGE * PAGE;
-        if !fault::sleeps(space, whole) {
+        let shared = space.lock().members.len() > 1;
+        if !shared && !fault::sleeps(space, whole) {
             let pieces = pin(space, va, len, Access::Store)?;
             return Ok((Sink { va, staged: None }, pieces));
         }

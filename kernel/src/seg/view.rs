@@ -19,6 +19,8 @@ pub struct View {
     pub write: bool,
     /// May it be executed?
     pub execute: bool,
+    /// False for a segment that was detached: nothing of it is mapped any more.
+    pub(super) open: bool,
     /// The place of the segment in the table.
     place: usize,
     /// What has happened to the pages of each segment.
@@ -36,6 +38,7 @@ impl View {
             base: 0,
             write: false,
             execute: false,
+            open: true,
             place: 0,
             events: [[0; Count::KINDS]; NSEG],
         }
@@ -48,6 +51,10 @@ impl View {
         self.write = segment.write;
         self.execute = segment.execute;
         self.place = super::place_of(segment.id);
+        self.open = !segment.is_detached();
+        if !self.open {
+            self.base = segment.closing.start;
+        }
         self
     }
 
@@ -65,7 +72,7 @@ impl View {
 
     /// Returns true if the page was used since the last call; forgets that.
     pub fn take_accessed(&mut self, page: u64) -> bool {
-        self.pages.take_accessed(self.base + page * PAGE)
+        self.has_addresses() && self.pages.take_accessed(self.base + page * PAGE)
     }
 
     /// The accesses to a page of the segment.
@@ -75,6 +82,13 @@ impl View {
             write: writable && self.write,
             exec: self.execute,
         }
+    }
+
+    /// False for a segment that was detached and whose translations have been removed:
+    /// its addresses may be another's.
+    #[inline]
+    fn has_addresses(&self) -> bool {
+        self.base != 0
     }
 
     fn addresses(&self, pages: Range<u64>) -> Range<u64> {
@@ -201,6 +215,9 @@ impl Memory for View {
 
     #[inline]
     fn map(&mut self, page: u64, frame: Frame, writable: bool) -> Result<(), NoMemory> {
+        if !self.open {
+            return Ok(());
+        }
         named::check_written(frame);
         let prot = self.prot(writable);
         self.pages.map(self.base + page * PAGE, frame, prot)
@@ -216,6 +233,9 @@ impl Memory for View {
 
     #[inline]
     fn allow_stores(&mut self, page: u64, frame: Frame) -> Result<(), NoMemory> {
+        if !self.open {
+            return Ok(());
+        }
         let (va, prot) = (self.base + page * PAGE, self.prot(true));
         named::check_written(frame);
         match self.pages.change_access(va, frame, prot) {
@@ -225,6 +245,9 @@ impl Memory for View {
     }
 
     fn map_ahead(&mut self, page: u64, frames: &[Frame]) {
+        if !self.open {
+            return;
+        }
         for frame in frames {
             named::check_written(*frame);
         }
@@ -237,6 +260,9 @@ impl Memory for View {
     }
 
     fn map_new(&mut self, page: u64, frames: &[Frame]) {
+        if !self.open {
+            return;
+        }
         for frame in frames {
             named::check_written(*frame);
         }
@@ -249,6 +275,9 @@ impl Memory for View {
     }
 
     fn used(&mut self, pages: Range<u64>) -> u64 {
+        if !self.has_addresses() {
+            return 0;
+        }
         let range = self.addresses(pages);
         self.pages.used(range)
     }
@@ -261,8 +290,10 @@ impl Memory for View {
     }
 
     fn unmap(&mut self, pages: Range<u64>) {
-        let range = self.addresses(pages);
-        self.pages.unmap(range);
+        if self.has_addresses() {
+            let range = self.addresses(pages);
+            self.pages.unmap(range);
+        }
     }
 
     fn mapped(&self) -> u64 {
@@ -270,11 +301,10 @@ impl Memory for View {
     }
 
     fn protect(&mut self, pages: Range<u64>) {
-        if !self.write {
-            return;
+        if self.write && self.has_addresses() {
+            let range = self.addresses(pages);
+            self.pages.protect(range);
         }
-        let range = self.addresses(pages);
-        self.pages.protect(range);
     }
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 use crate::chan::End;
 use crate::file::{self, Node, OpenFile};
 use crate::name::Viewpoint;
-use crate::proc::Process;
+use crate::proc::Running;
 use crate::seg::{SpaceLock, user};
 use crate::text;
 use abi::{Errno, PATH_MAX};
@@ -16,7 +16,7 @@ use hw::heap::new_arc;
 /// The arguments of a call. No value is trusted. `at` is the place of an argument.
 pub struct Arguments<'a> {
     /// The caller.
-    pub process: &'a Process,
+    pub process: &'a Running,
     /// Its registers.
     pub frame: &'a mut TrapFrame,
 }

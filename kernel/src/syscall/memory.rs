@@ -1,6 +1,6 @@
 //! Calls on segments.
 use super::Arguments;
-use crate::proc;
+use crate::proc::{self, semaphore};
 use crate::seg::attach::{self, Wish};
 use crate::seg::{SegmentKind, info, swap, user};
 use abi::{Errno, privilege};
@@ -24,7 +24,9 @@ pub fn attach(a: &Arguments) -> Result<u64, Errno> {
 }
 
 pub fn detach(a: &Arguments) -> Result<(), Errno> {
-    attach::detach(a.space(), a.words()[0])
+    let addresses = attach::detach(a.space(), a.words()[0])?;
+    semaphore::detached(a.process, &addresses);
+    Ok(())
 }
 
 pub fn free(a: &Arguments) -> Result<(), Errno> {
@@ -38,9 +40,9 @@ pub fn page_out(a: &Arguments) -> Result<u64, Errno> {
 pub fn info(a: &Arguments) -> Result<u64, Errno> {
     let [pid, index, va, ..] = a.words();
     // The process may end meanwhile, and is not held.
-    let slot = proc::find(pid).ok_or(Errno::ESRCH)?.slot();
+    let space = proc::find(pid).ok_or(Errno::ESRCH)?.space();
     let from = usize::try_from(index).unwrap_or(usize::MAX);
-    match info::describe(slot, from) {
+    match info::describe(&space, from) {
         None => Ok(0),
         Some((next, segment)) => user::put(a.space(), va, &segment).map(|()| next as u64),
     }

@@ -12,7 +12,7 @@ mod process;
 mod system;
 
 use crate::counters;
-use crate::proc::{Process, note};
+use crate::proc::{Process, Running, note};
 use crate::sched::relief;
 use crate::text;
 use abi::{Call, Errno, Stat64, encode};
@@ -21,7 +21,7 @@ use hw::TrapFrame;
 
 /// The one entry for system calls.
 #[inline]
-pub fn syscall(process: &Process, frame: &mut TrapFrame) {
+pub fn syscall(process: &Running, frame: &mut TrapFrame) {
     counters::add(Stat64::Calls, 1);
     // Asked for first, it pays nothing for the others.
     if frame.rax == Call::GetPid as u64 {
@@ -50,7 +50,7 @@ const REPEATABLE: &[Call] = {
 
 /// Runs a call.
 #[inline]
-fn run(process: &Process, call: Call, frame: &mut TrapFrame) -> Result<u64, Errno> {
+fn run(process: &Running, call: Call, frame: &mut TrapFrame) -> Result<u64, Errno> {
     if call == Call::Exchange {
         return exchange(process, frame);
     }
@@ -59,14 +59,14 @@ fn run(process: &Process, call: Call, frame: &mut TrapFrame) -> Result<u64, Errn
 
 // As `dispatch`, and without what a call does about memory.
 #[inline(never)]
-fn exchange(process: &Process, frame: &mut TrapFrame) -> Result<u64, Errno> {
+fn exchange(process: &Running, frame: &mut TrapFrame) -> Result<u64, Errno> {
     message::exchange(&Arguments { process, frame })
 }
 
 /// Runs a call, and repeats it if it failed for lack of memory and others have given
 /// some back.
 #[inline(never)]
-fn repeat(process: &Process, call: Call, frame: &mut TrapFrame) -> Result<u64, Errno> {
+fn repeat(process: &Running, call: Call, frame: &mut TrapFrame) -> Result<u64, Errno> {
     let mut tries = relief::Tries::default();
     loop {
         let result = dispatch(process, call, frame);
@@ -82,7 +82,7 @@ fn repeat(process: &Process, call: Call, frame: &mut TrapFrame) -> Result<u64, E
 
 // Inlined, it would save the registers of all calls for each.
 #[inline(never)]
-fn dispatch(process: &Process, call: Call, frame: &mut TrapFrame) -> Result<u64, Errno> {
+fn dispatch(process: &Running, call: Call, frame: &mut TrapFrame) -> Result<u64, Errno> {
     let a = &mut Arguments { process, frame };
     match call {
         Call::GetPid => Ok(process.pid),

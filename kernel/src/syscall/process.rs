@@ -2,17 +2,18 @@
 use super::Arguments;
 use crate::counters;
 use crate::proc::exec::{self, Failure};
-use crate::proc::{self, Process, fork, note, semaphore};
-use crate::sched::{self, Reason, Wake};
+use crate::proc::fork::Given;
+use crate::proc::{self, Process, Running, fork, note, semaphore};
+use crate::sched::{self, Reason, Wake, relief};
 use crate::seg::user;
 use crate::text;
-use abi::{Errno, NSEG, PAGE, ProcessInfo, TEXT_MAX, WaitMessage};
+use abi::{Errno, NSEG, PAGE, ProcessInfo, STATUS_KILLED, TEXT_MAX, WaitMessage, exits};
 use core::sync::atomic::Ordering::Relaxed;
 use hw::{task, time};
 use zerocopy::FromZeros;
 
 pub fn exits(a: &Arguments) -> Result<(), Errno> {
-    let [status, va, len, ..] = a.words();
+    let [status, va, len, word, ..] = a.words();
     // A process may always end. The readable part of the text is kept, without
     // a last character that was cut.
     let most = len.min(TEXT_MAX as u64);
@@ -20,14 +21,37 @@ pub fn exits(a: &Arguments) -> Result<(), Errno> {
         let len = most.checked_sub(less)?;
         user::text(a.space(), va, len, TEXT_MAX).ok()
     });
-    a.process
-        .end((status & 0xff) as u32, &text.unwrap_or_default());
+    let (number, text) = ((status & 0xff) as u32, text.unwrap_or_default());
+    if status & exits::ALL != 0 {
+        a.process.end(number, &text);
+        return Ok(());
+    }
+    if status & exits::RELEASE != 0 {
+        release_last(a.process, word);
+    }
+    a.process.end_alone(number, &text);
     Ok(())
 }
 
+/// Releases a semaphore for one that waits until the process has ended, notes or not.
+fn release_last(process: &Running, word: u64) {
+    loop {
+        match relief::again(|| semaphore::release(process, word, 1)) {
+            Err(Errno::EINTR) if !sched::ending() => sched::clear_noted(process.slot()),
+            Err(Errno::ENOMEM) => {
+                // Others would wait for ever.
+                return process.end(STATUS_KILLED, "no memory to tell the end of a thread");
+            }
+            // Where there is no such memory, nobody waits.
+            Ok(_) | Err(_) => return,
+        }
+    }
+}
+
 pub fn rfork(a: &Arguments) -> Result<u64, Errno> {
-    let [flags, other, ..] = a.words();
-    let made = fork::rfork(a.process, a.frame, flags, other);
+    let [flags, other, stack, base, ..] = a.words();
+    let given = Given { other, stack, base };
+    let made = fork::rfork(a.process, a.frame, flags, given);
     match made {
         Err(Errno::EAGAIN) => a.about("too many processes", made),
         _ => made,
@@ -74,11 +98,7 @@ fn fill(to: &mut [u8], text: &str) -> u32 {
 }
 
 pub fn acquire(a: &Arguments) -> Result<bool, Errno> {
-    let [va, block, ..] = a.words();
-    match block {
-        0 => semaphore::try_acquire(a.process, va).map(|taken| taken.is_some()),
-        _ => semaphore::acquire(a.process, va).map(|()| true),
-    }
+    semaphore::acquire(a.process, a.words()[0], a.words()[1])
 }
 
 pub fn release(a: &Arguments) -> Result<u64, Errno> {
@@ -142,14 +162,15 @@ fn describe(process: &Process) -> ProcessInfo {
         ticks: status.ticks,
         waiting_ns: status.waiting_ns,
         state: status.state,
-        descriptors: process.descriptors.lock().count() as u32,
+        descriptors: process.descriptors().lock().count() as u32,
         messages: traffic.messages,
         bytes_in: traffic.bytes_in,
         bytes_out: traffic.bytes_out,
         ..ProcessInfo::default()
     };
     {
-        let space = process.space.lock();
+        let space = process.space();
+        let space = space.lock();
         let segments = space.table.iter().flatten().take(NSEG);
         info.size = segments.fold(0, |sum, s| sum.saturating_add(s.pages * PAGE));
         info.pages = space.view.pages.mapped();

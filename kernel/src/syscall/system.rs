@@ -80,7 +80,7 @@ fn device_counters() -> DeviceCounters {
         let figures = sum.as_mut_bytes().as_chunks_mut::<8>().0;
         for (at, figure) in (reporter.va..).step_by(8).zip(figures) {
             // Without waiting: a page that is not in memory counts as zero.
-            let word = user::peek_u64(&driver.space, at).unwrap_or(0);
+            let word = user::peek_u64(&driver.space(), at).unwrap_or(0);
             *figure = u64::from_ne_bytes(*figure).wrapping_add(word).to_ne_bytes();
         }
     }
@@ -90,7 +90,8 @@ fn device_counters() -> DeviceCounters {
 /// The segment of a process's memory that has all of the counters at `va`.
 fn segment_of(process: &Process, va: u64) -> Result<u64, Errno> {
     let last = va.checked_add(size_of::<DeviceCounters>() as u64 - 1);
-    let space = process.space.lock();
+    let space = process.space();
+    let space = space.lock();
     let segment = space.find(va).ok_or(Errno::EFAULT)?;
     match last.is_some_and(|last| segment.contains(last)) {
         true => Ok(segment.id),

@@ -164,7 +164,7 @@ pub fn storm(seed: u64, count: usize, left_out: &[Call]) -> Verdict {
         }
         if call == Call::RFork {
             // Other flags would lead out of the group that is ended.
-            args[0] = rfork::PROC;
+            args[0] = rfork::PROC | rfork::FDS;
         }
         // SAFETY: addresses are in `memory`, to which no reference is used any
         // more, or unmapped.

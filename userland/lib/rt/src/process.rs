@@ -58,8 +58,13 @@ pub fn fork_into_group_of(child: u64) -> Result<Fork, Errno> {
 
 fn fork_beside(flags: u64, other: u64) -> Result<Fork, Errno> {
     io::flush_quietly();
+    let fds = match flags & rfork::CLEAN_FDS {
+        0 => rfork::FDS,
+        _ => 0,
+    };
+    let flags = (rfork::PROC | fds | flags) & !rfork::MEMORY;
     // SAFETY: the child works on a copy of all memory.
-    match unsafe { sys::call2(Call::RFork, rfork::PROC | flags, other) }? {
+    match unsafe { sys::call2(Call::RFork, flags, other) }? {
         0 => {
             // They were its parent's children.
             REMEMBERED.with(VecDeque::clear);

@@ -69,7 +69,7 @@ impl Semaphore<'_> {
     /// first.
     pub fn acquire(self) -> Result<(), Errno> {
         // SAFETY: the kernel changes the number, which is atomic.
-        unsafe { sys::call2(Call::SemAcquire, self.va(), 1) }.map(drop)
+        unsafe { sys::call2(Call::SemAcquire, self.va(), u64::MAX) }.map(drop)
     }
 
     /// Decrements the counter unless it is zero; returns true if it did.

@@ -155,7 +155,12 @@ fn waiting() -> Verdict {
         if HAD.fetch_add(1, Relaxed) == 0 {
             // Also: nothing interrupts a handler's own calls.
             // SAFETY: changes the semaphore alone.
-            let got = unsafe { raw::call(Call::SemAcquire, [MEMORY.load(Relaxed), 1, 0, 0, 0, 0]) };
+            let got = unsafe {
+                raw::call(
+                    Call::SemAcquire,
+                    [MEMORY.load(Relaxed), u64::MAX, 0, 0, 0, 0],
+                )
+            };
             if got != Ok(1) {
                 return Then::End;
             }
