@@ -20,6 +20,7 @@ mod names;
 mod programs;
 #[path = "../../stepper.rs"]
 mod stepper;
+mod threads;
 mod tools;
 
 use rt::process;
@@ -98,6 +99,7 @@ const JOBS: &[Job] = &[
     ("exec.exit.wait", "instructions", forks::exec),
     ("exec.100mib", "instructions", programs::large),
     ("exec.100mib.bytes", "bytes", programs::large_bytes),
+    ("thread.spawn", "instructions", threads::spawn),
 ];
 
 fn main(args: Args) -> Result<u8, Failure> {

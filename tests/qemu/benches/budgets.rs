@@ -46,6 +46,7 @@ const BUDGETS: &[(&str, u64)] = &[
     ("exec.100mib.bytes", 100 * 1024 * 1024 * 3 / 100),
     ("swap.out", 7_000),
     ("swap.in", 6_500),
+    ("thread.spawn", 12_000),
 ];
 
 /// Bytes of swap.

@@ -38,11 +38,13 @@ mod ragged;
 mod random;
 pub mod registers;
 mod released;
+mod rfmem;
 mod server;
 mod sharing;
 mod snapshot;
 mod stacked;
 mod swap;
+mod threads;
 mod tmp;
 mod together;
 mod twins;
@@ -153,6 +155,8 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         tmp::CASES,
         process::CASES,
         registers::CASES,
+        rfmem::CASES,
+        threads::CASES,
         exec::CASES,
         exec_lazy::CASES,
         note::CASES,

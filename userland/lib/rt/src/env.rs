@@ -7,12 +7,12 @@ use alloc::vec::Vec;
 use bytestr::{ByteStr, ByteString};
 use core::ffi::{CStr, c_char};
 
-static ENVIRONMENT: Single<Environment> = Single::new(Environment {
+pub(crate) static ENVIRONMENT: Single<Environment> = Single::new(Environment {
     initial: core::ptr::null(),
     texts: None,
 });
 
-struct Environment {
+pub(crate) struct Environment {
     /// The pointers on the initial stack, ended by a null one.
     initial: *const *const c_char,
     /// Copied from the initial stack at the first use, because most programs

@@ -28,17 +28,17 @@ struct Free {
     next: *mut Free,
 }
 
-struct State {
+pub(crate) struct State {
     classes: [*mut Free; CLASSES],
     large: Heap,
     attached: bool,
     kind: &'static str,
 }
 
-struct ProcessHeap(Single<State>);
+pub(crate) struct ProcessHeap(pub(crate) Single<State>);
 
 #[cfg_attr(target_os = "none", global_allocator)]
-static HEAP: ProcessHeap = ProcessHeap(Single::new(State {
+pub(crate) static HEAP: ProcessHeap = ProcessHeap(Single::new(State {
     classes: [null_mut(); CLASSES],
     large: Heap::empty(),
     attached: false,

@@ -16,13 +16,13 @@ const BUFFER: usize = 4096;
 /// reader; the shells' number for it.
 pub const NO_READER: u8 = 141;
 
-struct Output {
+pub(crate) struct Output {
     bytes: [u8; BUFFER],
     len: usize,
     failed: Option<Errno>,
 }
 
-static OUTPUT: Single<Output> = Single::new(Output {
+pub(crate) static OUTPUT: Single<Output> = Single::new(Output {
     bytes: [0; BUFFER],
     len: 0,
     failed: None,

@@ -17,14 +17,14 @@ pub(crate) const LEAST: usize = 256 << 10;
 const TABLE_LEN: u64 = (blocks::TABLE as u64 * 4).next_multiple_of(PAGE);
 
 /// The state of the segment.
-struct State {
+pub(crate) struct State {
     /// It is not to be attached, or could not be.
     off: bool,
     /// It is attached.
     rooms: Option<Rooms<'static>>,
 }
 
-static STATE: Single<State> = Single::new(State {
+pub(crate) static STATE: Single<State> = Single::new(State {
     off: false,
     rooms: None,
 });

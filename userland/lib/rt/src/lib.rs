@@ -15,10 +15,10 @@
 //! }
 //! ```
 //!
-//! A process has one thread, so global state here is plain memory behind
-//! `single::Single`; what a note handler may do is said in [`note`]. All
-//! `unsafe` of ordinary programs is in this crate: `start`, `sys`, `heap`,
-//! `single`, `ports`, `note`, `shared` and the views of a [`Segment`].
+//! Global state is behind `single::Single`, which keeps threads ([`mod@thread`]) apart; what
+//! a note handler may do is said in [`note`]. All `unsafe` of ordinary programs is in this
+//! crate: `start`, `sys`, `heap`, `single`, `thread`, `sync`, `ports`, `note`, `shared` and
+//! the views of a [`Segment`].
 #![no_std]
 // For the host the entry point, the allocator and the panic handler are left out.
 #![cfg_attr(not(target_os = "none"), allow(dead_code))]
@@ -53,7 +53,9 @@ mod shared;
 mod single;
 mod start;
 pub mod stats;
+pub mod sync;
 pub mod sys;
+pub mod thread;
 pub mod time;
 pub mod tree;
 

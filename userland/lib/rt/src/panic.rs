@@ -1,18 +1,34 @@
-//! A panic ends the process with a message and status 101.
+//! A panic ends the process, all its threads, with a message and status 101.
 
-use crate::process;
+use crate::{process, sys, thread};
 use core::panic::PanicInfo;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Exit status of a program that panicked.
 const STATUS: u8 = 101;
 
 #[cfg_attr(target_os = "none", panic_handler)]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    static AGAIN: AtomicBool = AtomicBool::new(false);
-    if !AGAIN.swap(true, Ordering::Relaxed) {
-        let pid = crate::sys::getpid();
-        crate::eprintln!("process {pid}: {info}");
+    /// The number of the thread that panicked first.
+    static FIRST: AtomicU64 = AtomicU64::new(0);
+    let me = thread::number();
+    match FIRST.compare_exchange(0, me, Relaxed, Relaxed) {
+        Ok(_) => message(info),
+        // In the message.
+        Err(first) if first == me => {}
+        // The first one ends all when its message is out.
+        Err(_) => loop {
+            let _ = sys::sleep(u64::MAX / 2);
+        },
     }
     process::exit_now(STATUS, "panicked")
+}
+
+fn message(info: &PanicInfo<'_>) {
+    let pid = sys::getpid();
+    if !thread::several() {
+        crate::eprintln!("process {pid}: {info}");
+        return;
+    }
+    thread::current_name(|name| crate::eprintln!("process {pid}, thread '{name}': {info}"));
 }

@@ -1,8 +1,8 @@
 //! Processes: making them, waiting for them, ending.
 
-use crate::single::Single;
-use crate::{io, sys};
-use abi::{Call, Errno, ProcessInfo, SegmentInfo, Slice, WaitMessage, rfork};
+use crate::single::{Forked, Single};
+use crate::{env, heap, io, large, sys, thread};
+use abi::{Call, Errno, ProcessInfo, SegmentInfo, Slice, WaitMessage, exits, rfork};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -19,11 +19,11 @@ pub fn exit(status: u8, text: &str) -> ! {
     }
 }
 
-/// Ends this process without flushing anything.
+/// Ends this process, all its threads, without flushing anything.
 pub fn exit_now(status: u8, text: &str) -> ! {
     let (at, len) = sys::of(text.as_bytes());
     // SAFETY: the kernel only reads `text`.
-    let _ = unsafe { sys::call3(Call::Exits, u64::from(status), at, len) };
+    let _ = unsafe { sys::call3(Call::Exits, u64::from(status) | exits::ALL, at, len) };
     // The call does not return; if it ever did, nothing could go on.
     loop {
         core::hint::spin_loop();
@@ -62,9 +62,7 @@ fn fork_beside(flags: u64, other: u64) -> Result<Fork, Errno> {
         0 => rfork::FDS,
         _ => 0,
     };
-    let flags = (rfork::PROC | fds | flags) & !rfork::MEMORY;
-    // SAFETY: the child works on a copy of all memory.
-    match unsafe { sys::call2(Call::RFork, flags, other) }? {
+    match copy((rfork::PROC | fds | flags) & !rfork::MEMORY, other)? {
         0 => {
             // They were its parent's children.
             REMEMBERED.with(VecDeque::clear);
@@ -72,6 +70,38 @@ fn fork_beside(flags: u64, other: u64) -> Result<Fork, Errno> {
         }
         pid => Ok(Fork::Parent(pid)),
     }
+}
+
+/// What must not be half changed in the memory that a child gets; what is used within
+/// another comes after it.
+static FORKED: [&dyn Forked; 6] = [
+    &thread::POOL,
+    &REMEMBERED,
+    &env::ENVIRONMENT,
+    &io::OUTPUT,
+    &heap::HEAP.0,
+    &large::STATE,
+];
+
+/// Makes the child. It has the calling thread alone, so no other one may be in the middle of
+/// something.
+fn copy(flags: u64, other: u64) -> Result<u64, Errno> {
+    // SAFETY: the child works on a copy of all memory.
+    let fork = || unsafe { sys::call2(Call::RFork, flags, other) };
+    if !thread::several() {
+        return fork();
+    }
+    let held = FORKED.map(Forked::hold);
+    let made = fork();
+    for (state, held) in FORKED.iter().zip(held).rev() {
+        if made == Ok(0) {
+            state.forget_others();
+        }
+        if held {
+            state.let_go();
+        }
+    }
+    made
 }
 
 /// Changes this process itself as [`abi::rfork`] flags without `PROC` say.
@@ -105,7 +135,7 @@ pub fn segments(pid: u64) -> impl Iterator<Item = SegmentInfo> {
 }
 
 /// Turns this process into the program at `path`; `argv[0]` included. The
-/// environment is this one's, see [`env`](crate::env). Returns only on failure.
+/// environment is this one's, see [`mod@env`]. Returns only on failure.
 pub fn exec(path: impl AsRef<[u8]>, argv: &[impl AsRef<[u8]>]) -> Errno {
     exec_with(path, argv, &crate::env::texts())
 }

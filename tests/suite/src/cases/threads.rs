@@ -1,0 +1,440 @@
+//! The thread library, as programs use it.
+
+use super::Case;
+use crate::check::{Verdict, Why, other, same};
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cell::Cell;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::time::Duration;
+use rt::note::{self, Then};
+use rt::sync::{Condvar, Mutex, TryRecvError, channel, sync_channel};
+use rt::thread::{self, Builder};
+use rt::{process, sys};
+
+pub const CASES: &[Case] = &[
+    Case::new("threads.join", join),
+    Case::new("threads.many", many),
+    Case::new("threads.detached", detached),
+    Case::new("threads.scope", scope),
+    Case::new("threads.mutex", mutex),
+    Case::new("threads.condition", condition),
+    Case::new("threads.condition.time", condition_time),
+    Case::new("threads.channel", channels),
+    Case::new("threads.channel.full", full_channel),
+    Case::new("threads.local", local),
+    Case::new("threads.heap", heap),
+    Case::new("threads.fork", fork),
+    Case::new("threads.names", names),
+    Case::new("threads.note", notes),
+    Case::new("threads.exit", exit),
+    Case::new("threads.end", end_of_main),
+    Case::new("threads.limit", limit),
+    Case::new("threads.panic", panics),
+];
+
+fn join() -> Verdict {
+    let text = thread::spawn(|| String::from("a value")).join();
+    same("the value", text.as_str(), "a value")?;
+    let handle = thread::spawn(|| 7);
+    while !handle.is_finished() {
+        thread::yield_now();
+    }
+    same("of one that had ended", handle.join(), 7)
+}
+
+fn many() -> Verdict {
+    for round in 0..20_u64 {
+        let all: Vec<_> = (0..40).map(|i| thread::spawn(move || i * round)).collect();
+        let sum: u64 = all.into_iter().map(thread::JoinHandle::join).sum();
+        same("the sum", sum, 780 * round)?;
+    }
+    Ok(())
+}
+
+fn detached() -> Verdict {
+    let count = Arc::new(AtomicU32::new(0));
+    for _ in 0..300 {
+        let counts = count.clone();
+        // Stacks and processes come back, or the last would find none.
+        drop(thread::spawn(move || counts.fetch_add(1, Relaxed)));
+        if Arc::strong_count(&count) > 50 {
+            sys::sleep(100_000)?;
+        }
+    }
+    for _ in 0..10_000 {
+        if count.load(Relaxed) == 300 {
+            return Ok(());
+        }
+        sys::sleep(100_000)?;
+    }
+    Err(Why(alloc::format!("{} of 300", count.load(Relaxed))))
+}
+
+fn scope() -> Verdict {
+    let mut numbers = alloc::vec![0_u32; 1000];
+    let whole = thread::scope(|scope| {
+        for (i, part) in numbers.chunks_mut(100).enumerate() {
+            scope.spawn(move || part.fill(i as u32));
+        }
+        scope.spawn(|| 5).join()
+    });
+    same("what the scope returned", whole, 5)?;
+    let sum: u32 = numbers.iter().sum();
+    same("what the threads stored", sum, 4500)
+}
+
+fn mutex() -> Verdict {
+    let count = Mutex::new(0_u64);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for turn in 0..500 {
+                    let mut count = count.lock();
+                    let before = *count;
+                    if turn % 50 == 0 {
+                        thread::yield_now();
+                    }
+                    *count = before + 1;
+                }
+            });
+        }
+    });
+    let held = count.lock();
+    ensure!(count.try_lock().is_none(), "locked twice");
+    let counted = *held;
+    drop(held);
+    ensure!(count.try_lock().is_some(), "not free again");
+    same("the count", counted, 4000)
+}
+
+/// Threads take turns: no notification is lost, and none goes to the wrong one.
+fn condition() -> Verdict {
+    const THREADS: u32 = 6;
+    const ROUNDS: u32 = 60;
+    let (turn, changed) = (Mutex::new(0), Condvar::new());
+    thread::scope(|scope| {
+        for me in 0..THREADS {
+            let (turn, changed) = (&turn, &changed);
+            scope.spawn(move || {
+                for _ in 0..ROUNDS {
+                    let mut now = changed.wait_while(turn.lock(), |now| *now % THREADS != me);
+                    *now += 1;
+                    drop(now);
+                    changed.notify_all();
+                }
+            });
+        }
+    });
+    same("turns", *turn.lock(), THREADS * ROUNDS)?;
+    // Each waits until it is let go, one for each notification.
+    let (left, ready) = (Mutex::new(0), AtomicU32::new(0));
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                let guard = left.lock();
+                ready.fetch_add(1, Relaxed);
+                let mut guard = changed.wait(guard);
+                *guard += 1;
+            });
+        }
+        while ready.load(Relaxed) < THREADS {
+            thread::yield_now();
+        }
+        // The last one waits when its lock is free.
+        drop(left.lock());
+        for _ in 0..THREADS {
+            changed.notify_one();
+        }
+    });
+    same("let go", *left.lock(), THREADS)
+}
+
+fn condition_time() -> Verdict {
+    let (value, never) = (Mutex::new(()), Condvar::new());
+    let (guard, notified) = never.wait_timeout(value.lock(), Duration::from_millis(2));
+    drop(guard);
+    same("notified", notified, false)?;
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| {
+            let (_guard, notified) = never.wait_timeout(value.lock(), Duration::from_secs(600));
+            notified
+        });
+        for _ in 0..10_000 {
+            never.notify_all();
+            thread::yield_now();
+        }
+        // It began to wait in between, or is let go now.
+        sys::sleep(20_000_000)?;
+        never.notify_all();
+        same("notified", waits.join(), true)
+    })
+}
+
+fn channels() -> Verdict {
+    let (to, from) = channel();
+    for i in 0..5_u32 {
+        let to = to.clone();
+        thread::spawn(move || (0..100).for_each(|j| assert!(to.send(i * 100 + j).is_ok())));
+    }
+    drop(to);
+    let mut all: Vec<u32> = from.iter().collect();
+    all.sort_unstable();
+    ensure!(all.iter().copied().eq(0..500), "{} values", all.len());
+    same(
+        "after the end",
+        from.try_recv(),
+        Err(TryRecvError::Disconnected),
+    )?;
+    let (to, from) = channel::<u32>();
+    same("nothing yet", from.try_recv(), Err(TryRecvError::Empty))?;
+    drop(from);
+    ensure!(to.send(1).is_err(), "sent to nobody");
+    Ok(())
+}
+
+fn full_channel() -> Verdict {
+    let (to, from) = sync_channel(2);
+    let sent = Arc::new(AtomicU32::new(0));
+    let counter = sent.clone();
+    let sender = thread::spawn(move || {
+        for i in 0..50_u32 {
+            if to.send(i).is_err() {
+                return i;
+            }
+            counter.fetch_add(1, Relaxed);
+        }
+        50
+    });
+    sys::sleep(20_000_000)?;
+    same("sent into a channel for two", sent.load(Relaxed), 2)?;
+    for i in 0..10 {
+        same("in order", from.recv(), Ok(i))?;
+    }
+    drop(from);
+    let sent = sender.join();
+    ensure!((10..=12).contains(&sent), "{sent} sent");
+    Ok(())
+}
+
+rt::thread_local! {
+    static DEPTH: Cell<u32> = Cell::new(100);
+    static DROPPED: Counts = Counts(Cell::new(0));
+}
+
+static DROPS: AtomicU32 = AtomicU32::new(0);
+
+struct Counts(Cell<u32>);
+
+impl Drop for Counts {
+    fn drop(&mut self) {
+        DROPS.fetch_add(self.0.get(), Relaxed);
+    }
+}
+
+fn local() -> Verdict {
+    DEPTH.with(|depth| depth.set(1));
+    let others: Vec<_> = (2..6)
+        .map(|i| {
+            thread::spawn(move || {
+                let first = DEPTH.with(Cell::get);
+                DEPTH.with(|depth| depth.set(i));
+                thread::yield_now();
+                DROPPED.with(|counts| counts.0.set(i));
+                (first, DEPTH.with(Cell::get))
+            })
+        })
+        .collect();
+    for (i, other) in (2..6).zip(others) {
+        same("at first, and later", other.join(), (100, i))?;
+    }
+    same("dropped", DROPS.load(Relaxed), 2 + 3 + 4 + 5)?;
+    same("this thread's", DEPTH.with(Cell::get), 1)
+}
+
+/// Memory taken and given back by several at once is nobody else's.
+fn heap() -> Verdict {
+    let wrong = thread::scope(|scope| {
+        let all: Vec<_> = (0..6_u8)
+            .map(|me| {
+                scope.spawn(move || {
+                    let mut kept: Vec<Vec<u8>> = Vec::new();
+                    let mut wrong = 0;
+                    for turn in 0..400_usize {
+                        let len = 1 + turn * 37 % 5000;
+                        kept.push(alloc::vec![me; len]);
+                        if kept.len() > 20 {
+                            let old = kept.swap_remove(turn % 20);
+                            wrong += old.iter().filter(|byte| **byte != me).count();
+                        }
+                    }
+                    wrong
+                })
+            })
+            .collect();
+        all.into_iter().map(thread::ScopedJoinHandle::join).sum()
+    });
+    same("bytes of others", wrong, 0_usize)
+}
+
+/// A child made by a thread, while others use the heap, can use it too.
+fn fork() -> Verdict {
+    let stop = AtomicU32::new(0);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while stop.load(Relaxed) == 0 {
+                    drop(core::hint::black_box(alloc::vec![1_u8; 100]));
+                }
+            });
+        }
+        let forks = scope.spawn(|| {
+            for _ in 0..20 {
+                other(|| {
+                    let sum = thread::spawn(|| alloc::vec![1_u8; 3000].len()).join();
+                    same("in the child", sum, 3000)
+                })?;
+            }
+            Ok(())
+        });
+        let verdict = forks.join();
+        stop.store(1, Relaxed);
+        verdict
+    })
+}
+
+fn names() -> Verdict {
+    let name = || thread::current_name(|name| String::from(name));
+    same("of the first", name().as_str(), "main")?;
+    let handle = Builder::new()
+        .name("worker")
+        .stack_size(1 << 20)
+        .spawn(move || {
+            // More than the usual stack has.
+            let large = core::hint::black_box([1_u8; 600_000]);
+            (
+                name(),
+                large.iter().map(|byte| u32::from(*byte)).sum::<u32>(),
+            )
+        })?;
+    same(
+        "of another",
+        handle.join(),
+        (String::from("worker"), 600_000),
+    )?;
+    same("without", thread::spawn(name).join().as_str(), "")
+}
+
+/// A note to a thread runs its handler there, and its wait goes on.
+fn notes() -> Verdict {
+    static HAD: AtomicU32 = AtomicU32::new(0);
+    note::handle(|_, _| {
+        HAD.store(sys::getpid() as u32, Relaxed);
+        Then::Resume
+    })?;
+    let (to_main, pids) = channel();
+    let (to_thread, work) = channel::<u32>();
+    let waits = thread::spawn(move || {
+        let _ = to_main.send(sys::getpid());
+        work.recv()
+    });
+    let Ok(pid) = pids.recv() else {
+        return Err(Why("no pid".into()));
+    };
+    for _ in 0..5 {
+        HAD.store(0, Relaxed);
+        sys::sleep(2_000_000)?;
+        note::send(pid, "look")?;
+        sys::sleep(2_000_000)?;
+        same("the handler ran in", u64::from(HAD.load(Relaxed)), pid)?;
+    }
+    let _ = to_thread.send(9);
+    same("what the thread got", waits.join(), Ok(9))
+}
+
+/// `exit` of any thread ends the program.
+fn exit() -> Verdict {
+    let pid = process::spawn(|| {
+        let _waits = thread::spawn(|| sys::sleep(u64::MAX / 2));
+        thread::spawn(|| process::exit(42, "from a thread"));
+        let _ = sys::sleep(u64::MAX / 2);
+        0
+    })?;
+    let ended = process::wait_for(pid)?;
+    same("status", ended.status(), 42)?;
+    same("text", ended.text(), "from a thread")?;
+    gone(pid)
+}
+
+/// So does the end of `main`.
+fn end_of_main() -> Verdict {
+    let pid = process::spawn(|| {
+        for _ in 0..5 {
+            drop(thread::spawn(|| {
+                loop {
+                    core::hint::spin_loop();
+                }
+            }));
+        }
+        let _ = sys::sleep(5_000_000);
+        3
+    })?;
+    same("status", process::wait_for(pid)?.status(), 3)?;
+    gone(pid)
+}
+
+/// No process of the group that `pid` was in is left but this one.
+fn gone(pid: u64) -> Verdict {
+    let me = sys::getpid();
+    let mine = || {
+        process::list()
+            .find(|info| info.pid == me)
+            .map(|info| info.group)
+    };
+    for _ in 0..10_000 {
+        let group = mine();
+        let mut others = process::list().filter(|i| Some(i.group) == group && i.pid > me);
+        if others.next().is_none() {
+            return Ok(());
+        }
+        sys::sleep(100_000)?;
+    }
+    Err(Why(alloc::format!("threads of {pid} are left")))
+}
+
+/// Where there are no more processes, the error says so, and nothing is lost.
+fn limit() -> Verdict {
+    other(|| {
+        let (stop, wait) = (Arc::new(Mutex::new(())), ());
+        let held = stop.lock();
+        let mut all = Vec::new();
+        let error = loop {
+            let stop = stop.clone();
+            let started = Builder::new().spawn(move || drop(stop.lock()));
+            match started {
+                Ok(handle) if all.len() < 300 => all.push(handle),
+                Ok(_) => return Err(Why("no limit".into())),
+                Err(errno) => break errno,
+            }
+        };
+        same("the error", error, rt::Errno::EAGAIN)?;
+        ensure!(all.len() > 100, "only {}", all.len());
+        drop(held);
+        all.into_iter().for_each(thread::JoinHandle::join);
+        let () = wait;
+        same("again", thread::spawn(|| 1).join(), 1)
+    })
+}
+
+fn panics() -> Verdict {
+    let pid = process::spawn(|| {
+        let _waits = thread::spawn(|| sys::sleep(u64::MAX / 2));
+        let _ = Builder::new().name("bad").spawn(|| panic!("on purpose"));
+        let _ = sys::sleep(u64::MAX / 2);
+        0
+    })?;
+    let ended = process::wait_for(pid)?;
+    same("status", (ended.status(), ended.text()), (101, "panicked"))?;
+    gone(pid)
+}

@@ -1,0 +1,94 @@
+//! Threads that borrow: they have ended when their scope has.
+
+use super::stacks::{self, Place};
+use super::{Builder, Started};
+use crate::sync::Mutex;
+use abi::Errno;
+use alloc::vec::Vec;
+use core::marker::PhantomData;
+
+/// The threads of one [`scope`].
+pub struct Scope<'scope, 'env: 'scope> {
+    /// The stacks of those that were started.
+    places: Mutex<Vec<Place>>,
+    scope: PhantomData<&'scope mut &'scope ()>,
+    env: PhantomData<&'env mut &'env ()>,
+}
+
+/// A thread of a scope that can be waited for earlier.
+pub struct ScopedJoinHandle<'scope, T> {
+    started: Started<T>,
+    scope: PhantomData<&'scope ()>,
+}
+
+impl<T> ScopedJoinHandle<'_, T> {
+    /// Waits until the thread has ended; its value.
+    pub fn join(self) -> T {
+        let left = &self.started.place.left;
+        left.take();
+        // The end of the scope waits for it, too.
+        left.give();
+        self.started.value()
+    }
+}
+
+/// Runs `f`, which may start threads that borrow what lives longer than this call; returns
+/// when all of them have ended.
+pub fn scope<'env, F, T>(f: F) -> T
+where
+    F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
+{
+    let scope = Scope {
+        places: Mutex::new(Vec::new()),
+        scope: PhantomData,
+        env: PhantomData,
+    };
+    let result = f(&scope);
+    loop {
+        // A thread that runs may still start others.
+        let next = scope.places.lock().pop();
+        let Some(place) = next else {
+            return result;
+        };
+        place.left.take();
+        stacks::give(place);
+    }
+}
+
+impl<'scope> Scope<'scope, '_> {
+    /// Starts a thread. Panics if the system allows no more.
+    pub fn spawn<F, T>(&'scope self, f: F) -> ScopedJoinHandle<'scope, T>
+    where
+        F: FnOnce() -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
+        match self.try_spawn(Builder::new(), f) {
+            Ok(handle) => handle,
+            Err(errno) => panic!("no thread: {errno}"),
+        }
+    }
+
+    /// The same with a name or a stack size.
+    ///
+    /// # Errors
+    /// As [`Builder::spawn`].
+    pub fn try_spawn<F, T>(
+        &'scope self,
+        how: Builder<'_>,
+        f: F,
+    ) -> Result<ScopedJoinHandle<'scope, T>, Errno>
+    where
+        F: FnOnce() -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
+        let mut places = self.places.lock();
+        places.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        // SAFETY: the scope does not end before the thread has left its stack.
+        let started = unsafe { how.start(f) }?;
+        places.push(started.place);
+        Ok(ScopedJoinHandle {
+            started,
+            scope: PhantomData,
+        })
+    }
+}

@@ -1,0 +1,119 @@
+//! The stacks of threads. All of the usual size are in one segment of kind `stacks`, with a
+//! guard page below each; a larger one has a segment of its own. A stack that a thread has
+//! left is used again.
+
+use super::STACK;
+use super::control::Control;
+use crate::single::Single;
+use crate::sync::Permits;
+use crate::sys;
+use abi::{Call, Errno, PAGE};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+/// The guard page of a stack.
+const GUARD: usize = PAGE as usize;
+/// Stacks of the usual size; there are not more processes.
+const USUAL: usize = abi::PROCESSES_MAX;
+
+/// A stack, with the record of the thread that has it.
+pub(crate) struct Stack {
+    /// One past its last byte.
+    top: u64,
+    /// Bytes, without the guard page.
+    size: usize,
+    /// One once the thread has left it.
+    pub left: Permits,
+    pub control: Control,
+}
+
+/// A stack lives for ever.
+pub(crate) type Place = &'static Stack;
+
+impl Stack {
+    /// Where a record lies so that the stack can begin below it.
+    pub fn top_for<R>(&self) -> *mut R {
+        let at = self.top as usize - size_of::<R>();
+        (at / align_of::<R>().max(16) * align_of::<R>().max(16)) as *mut R
+    }
+}
+
+/// The stacks that no thread has, and those that detached threads have or had.
+pub(crate) struct Pool {
+    free: Vec<Place>,
+    detached: Vec<Place>,
+    /// The first address of the segment of usual ones; 0: none yet.
+    base: u64,
+    made: usize,
+}
+
+pub(crate) static POOL: Single<Pool> = Single::new(Pool {
+    free: Vec::new(),
+    detached: Vec::new(),
+    base: 0,
+    made: 0,
+});
+
+/// Attaches a segment for `count` stacks of `size` bytes.
+fn attach(count: usize, size: usize) -> Result<u64, Errno> {
+    let (at, len) = sys::of(b"stacks");
+    let stride = (size + GUARD) as u64;
+    // SAFETY: the kernel attaches the new segment where no other memory is.
+    unsafe { sys::call5(Call::SegAttach, at, len, 0, count as u64 * stride, stride) }
+}
+
+impl Pool {
+    /// A stack that no thread has, of at least `size` bytes.
+    fn take(&mut self, size: usize) -> Result<Place, Errno> {
+        let Pool { free, detached, .. } = self;
+        detached.retain(|stack| {
+            let left = stack.left.try_take();
+            if left {
+                free.push(stack);
+            }
+            !left
+        });
+        match self.free.iter().rposition(|stack| stack.size >= size) {
+            Some(at) => Ok(self.free.swap_remove(at)),
+            None => self.make(size),
+        }
+    }
+
+    fn make(&mut self, size: usize) -> Result<Place, Errno> {
+        // There is room for it in the list when it is free again.
+        self.free.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        let size = size.next_multiple_of(GUARD);
+        let base = match size {
+            STACK if self.made < USUAL => {
+                if self.base == 0 {
+                    self.base = attach(USUAL, STACK)?;
+                }
+                self.made += 1;
+                self.base + ((self.made - 1) * (STACK + GUARD)) as u64
+            }
+            _ => attach(1, size)?,
+        };
+        Ok(Box::leak(Box::new(Stack {
+            top: base + (GUARD + size) as u64,
+            size,
+            left: Permits::new(0),
+            control: Control::new(0),
+        })))
+    }
+}
+
+/// A stack for a new thread.
+pub(super) fn take(size: usize) -> Result<Place, Errno> {
+    POOL.with(|pool| pool.take(size))
+        .unwrap_or(Err(Errno::EBUSY))
+}
+
+/// The thread has left the stack.
+pub(super) fn give(stack: Place) {
+    POOL.with(|pool| pool.free.push(stack));
+}
+
+/// Nobody will wait for the thread that has the stack.
+pub(super) fn detach(stack: Place) {
+    POOL.with(|pool| pool.detached.push(stack));
+}
