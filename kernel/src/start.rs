@@ -32,6 +32,7 @@ pub fn start(bundle: &'static [u8]) -> ! {
         Ok(slot) => {
             heap::set_up_done();
             hw::interrupts::timer_init(options::timer());
+            sched::set_turn(hw::time::ticks_per_second() / options::timer());
             sched::start(slot)
         }
         Err(errno) => panic!("{INIT}: {errno}"),

@@ -33,10 +33,12 @@ pub fn interrupt(vector: u8) {
     interrupts::eoi();
 }
 
-/// After an interrupt of the running program: its turn ends with the timer's.
+/// After an interrupt of the running program: its turn ends with the timer's, and any
+/// other may have woken a process that runs first.
 pub fn turn_over(vector: u8) {
-    if vector == interrupts::TIMER {
-        sched::give_way();
+    match vector {
+        interrupts::TIMER => sched::give_way(),
+        _ => sched::give_way_to_woken(),
     }
 }
 

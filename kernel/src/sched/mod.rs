@@ -2,6 +2,10 @@
 //!
 //! Owns the CPU. A process is named by its slot in the process table; all
 //! queues are links between slots, so that waking and waiting allocate nothing.
+//!
+//! A process that is woken runs before those that have used up their turn, as long as it
+//! has not used up one itself since it was behind them (decision 57). An interrupt takes
+//! the processor from a program for it at once.
 //! The kernel is not preempted, so no event can occur between the test of a
 //! condition and the [`park`] that waits for it. A process that is woken tests
 //! the condition again ([`Wait::wait`]).
@@ -41,6 +45,8 @@ struct Entry {
     since: AtomicU64,
     /// Time-stamp ticks that it ran, without its present turn.
     ran: AtomicU64,
+    /// What `ran` was when it was put behind all others last.
+    ran_before: AtomicU64,
     /// When it wants to be woken at the latest, in nanoseconds.
     deadline: AtomicU64,
     patience: Patience,
@@ -57,6 +63,7 @@ static ENTRIES: [Entry; NPROC] = [const {
         reason: AtomicU8::new(0),
         since: AtomicU64::new(0),
         ran: AtomicU64::new(0),
+        ran_before: AtomicU64::new(0),
         deadline: AtomicU64::new(u64::MAX),
         patience: Patience::new(),
         next_ready: AtomicU16::new(NONE),
@@ -78,10 +85,14 @@ const NOTED: u8 = 2;
 struct Cpu {
     /// When the present turn began, in ticks.
     turn: AtomicU64,
-    /// A process that is ready and runs before those in the queue.
+    /// A process that is ready and runs before those in the queues.
     next: AtomicU16,
-    ready_head: AtomicU16,
-    ready_tail: AtomicU16,
+    /// Those that were woken, and have some of their turn left.
+    woken: Ready,
+    /// The others that are ready.
+    ready: Ready,
+    /// Time-stamp ticks of a turn.
+    turn_max: AtomicU64,
     /// The earliest deadline, in nanoseconds, or an earlier time.
     earliest: AtomicU64,
     /// When idling began, in ticks; 0 while there is work.
@@ -91,8 +102,9 @@ struct Cpu {
 static CPU: Cpu = Cpu {
     turn: AtomicU64::new(0),
     next: AtomicU16::new(NONE),
-    ready_head: AtomicU16::new(NONE),
-    ready_tail: AtomicU16::new(NONE),
+    woken: Ready::new(),
+    ready: Ready::new(),
+    turn_max: AtomicU64::new(u64::MAX),
     earliest: AtomicU64::new(u64::MAX),
     idle_since: AtomicU64::new(0),
 };
@@ -195,15 +207,80 @@ pub fn current_slot() -> Slot {
     task::current()
 }
 
-fn push_ready(slot: Slot) {
-    let ready = entry(slot);
-    ready.state.store(READY, Relaxed);
-    ready.next_ready.store(NONE, Relaxed);
-    match CPU.ready_tail.load(Relaxed) {
-        NONE => CPU.ready_head.store(slot, Relaxed),
-        tail => entry(tail).next_ready.store(slot, Relaxed),
+/// A queue of processes that are ready.
+struct Ready {
+    head: AtomicU16,
+    tail: AtomicU16,
+}
+
+impl Ready {
+    const fn new() -> Ready {
+        Ready {
+            head: AtomicU16::new(NONE),
+            tail: AtomicU16::new(NONE),
+        }
     }
-    CPU.ready_tail.store(slot, Relaxed);
+
+    fn is_empty(&self) -> bool {
+        self.head.load(Relaxed) == NONE
+    }
+
+    fn push(&self, slot: Slot) {
+        let ready = entry(slot);
+        ready.state.store(READY, Relaxed);
+        ready.next_ready.store(NONE, Relaxed);
+        match self.tail.load(Relaxed) {
+            NONE => self.head.store(slot, Relaxed),
+            tail => entry(tail).next_ready.store(slot, Relaxed),
+        }
+        self.tail.store(slot, Relaxed);
+    }
+
+    fn push_first(&self, slot: Slot) {
+        let ready = entry(slot);
+        let head = self.head.load(Relaxed);
+        ready.state.store(READY, Relaxed);
+        ready.next_ready.store(head, Relaxed);
+        self.head.store(slot, Relaxed);
+        if head == NONE {
+            self.tail.store(slot, Relaxed);
+        }
+    }
+
+    fn pop(&self) -> Option<Slot> {
+        let slot = self.head.load(Relaxed);
+        if slot == NONE {
+            return None;
+        }
+        let next = entry(slot).next_ready.load(Relaxed);
+        self.head.store(next, Relaxed);
+        if next == NONE {
+            self.tail.store(NONE, Relaxed);
+        }
+        Some(slot)
+    }
+}
+
+/// Returns true if the process in `slot` has used up a turn since it was behind all others.
+fn is_spent(entry: &Entry) -> bool {
+    let ran = entry.ran.load(Relaxed) - entry.ran_before.load(Relaxed);
+    ran >= CPU.turn_max.load(Relaxed)
+}
+
+/// Puts a process behind all that are ready; it has a whole turn then.
+fn push_last(slot: Slot) {
+    let entry = entry(slot);
+    entry.ran_before.store(entry.ran.load(Relaxed), Relaxed);
+    CPU.ready.push(slot);
+}
+
+/// A process that waited is ready.
+#[inline]
+fn push_woken(slot: Slot) {
+    match is_spent(entry(slot)) {
+        true => push_last(slot),
+        false => CPU.woken.push(slot),
+    }
 }
 
 fn pop_ready() -> Option<Slot> {
@@ -212,16 +289,12 @@ fn pop_ready() -> Option<Slot> {
         CPU.next.store(NONE, Relaxed);
         return Some(next);
     }
-    let slot = CPU.ready_head.load(Relaxed);
-    if slot == NONE {
-        return None;
-    }
-    let next = entry(slot).next_ready.load(Relaxed);
-    CPU.ready_head.store(next, Relaxed);
-    if next == NONE {
-        CPU.ready_tail.store(NONE, Relaxed);
-    }
-    Some(slot)
+    CPU.woken.pop().or_else(|| CPU.ready.pop())
+}
+
+/// Turns have this length, in time-stamp ticks.
+pub fn set_turn(ticks: u64) {
+    CPU.turn_max.store(ticks, Relaxed);
 }
 
 /// As [`unpark`], for a process that the running one is about to wait for: it runs
@@ -238,7 +311,7 @@ pub fn hand_over(slot: Slot) {
     let before = CPU.next.load(Relaxed);
     CPU.next.store(slot, Relaxed);
     if before != NONE {
-        push_ready(before);
+        push_woken(before);
     }
 }
 
@@ -246,7 +319,7 @@ pub fn hand_over(slot: Slot) {
 pub fn unpark(slot: Slot) {
     let entry = entry(slot);
     if entry.state.load(Relaxed) == PARKED {
-        push_ready(slot);
+        push_woken(slot);
     } else {
         entry.woken.store(true, Relaxed);
     }
@@ -260,7 +333,7 @@ pub fn admit(slot: Slot) {
     entry.ran.store(0, Relaxed);
     entry.deadline.store(u64::MAX, Relaxed);
     entry.patience.begin();
-    push_ready(slot);
+    push_last(slot);
 }
 
 /// Orders the process in `slot` to end; it gives up its wait.
@@ -382,12 +455,40 @@ fn cause(entry: &Entry, heeds: u8, deadline_ns: Option<u64>) -> Wake {
 /// Lets others run first, if any are ready.
 pub fn give_way() {
     hw::lock::assert_none_held();
-    let next = CPU.next.load(Relaxed);
-    if next != NONE || CPU.ready_head.load(Relaxed) != NONE {
+    if has_woken() || !CPU.ready.is_empty() {
         let me = current_slot();
-        push_ready(me);
+        account(me);
+        push_last(me);
         leave_cpu(me);
     }
+}
+
+/// Lets a process run first that was woken, if there is one; the running one goes on with
+/// the rest of its turn afterwards.
+pub fn give_way_to_woken() {
+    hw::lock::assert_none_held();
+    if has_woken() {
+        let me = current_slot();
+        account(me);
+        match is_spent(entry(me)) {
+            true => push_last(me),
+            false => CPU.ready.push_first(me),
+        }
+        leave_cpu(me);
+    }
+}
+
+fn has_woken() -> bool {
+    CPU.next.load(Relaxed) != NONE || !CPU.woken.is_empty()
+}
+
+/// Adds the present turn to what a process has run; the time.
+fn account(me: Slot) -> u64 {
+    let now = hw::time::ticks();
+    let turn = now.saturating_sub(CPU.turn.load(Relaxed));
+    entry(me).ran.fetch_add(turn, Relaxed);
+    CPU.turn.store(now, Relaxed);
+    now
 }
 
 /// To be called in the middle of long work, with no lock held, at least every
@@ -423,11 +524,8 @@ pub fn start(first: Slot) -> ! {
 /// none. Idling here saves two switches whenever the process that just
 /// parked is the next one to run, as in every fill.
 fn leave_cpu(me: Slot) {
-    let mut now = hw::time::ticks();
-    let turn = now.saturating_sub(CPU.turn.load(Relaxed));
-    let mine = entry(me);
-    mine.ran.fetch_add(turn, Relaxed);
-    mine.since.store(now, Relaxed);
+    let mut now = account(me);
+    entry(me).since.store(now, Relaxed);
     let next = loop {
         if let Some(slot) = pop_ready() {
             break slot;

@@ -100,6 +100,7 @@ const JOBS: &[Job] = &[
     ("exec.100mib", "instructions", programs::large),
     ("exec.100mib.bytes", "bytes", programs::large_bytes),
     ("thread.spawn", "instructions", threads::spawn),
+    ("wake.echo", "instructions", threads::echo),
 ];
 
 fn main(args: Args) -> Result<u8, Failure> {

@@ -47,6 +47,7 @@ const BUDGETS: &[(&str, u64)] = &[
     ("swap.out", 7_000),
     ("swap.in", 6_500),
     ("thread.spawn", 12_000),
+    ("wake.echo", 100_000),
 ];
 
 /// Bytes of swap.

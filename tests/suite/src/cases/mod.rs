@@ -48,6 +48,7 @@ mod threads;
 mod tmp;
 mod together;
 mod twins;
+mod wake;
 mod write;
 
 use crate::check::{Verdict, Why};
@@ -162,6 +163,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         note::CASES,
         list::CASES,
         snapshot::CASES,
+        wake::CASES,
         write::CASES,
         ragged::CASES,
         contract::CASES,
