@@ -51,9 +51,26 @@ struct Place {
     hole: Option<FrameRef>,
 }
 
+/// The fid of a file. It is not among those that the counters show: whose pages leave
+/// memory is not the doing of the program that runs then.
+struct Uncounted(Remote);
+
+impl Uncounted {
+    fn new(remote: Remote) -> Uncounted {
+        counters::subtract_one(Stat64::Fids);
+        Uncounted(remote)
+    }
+}
+
+impl Drop for Uncounted {
+    fn drop(&mut self) {
+        counters::add(Stat64::Fids, 1);
+    }
+}
+
 /// A file.
 struct Held {
-    file: Arc<Remote>,
+    file: Arc<Uncounted>,
     place: Arc<Place>,
     holders: u32,
 }
@@ -94,8 +111,8 @@ pub fn set_place(directory: &Remote) -> Result<(), Errno> {
     let probe = directory.make()?;
     let zeros = FrameRef::alloc_kernel().ok_or(Errno::ENOMEM)?;
     zeros.write(0, &[0; PAGE as usize]);
-    write_all(&probe, 0, 1, |_| zeros.again())?;
-    let frees = probe.blocks()? == 0;
+    write_all(&probe.0, 0, 1, |_| zeros.again())?;
+    let frees = probe.0.blocks()? == 0;
     let hole = frees.then_some(zeros);
     let room = directory.remote.room().unwrap_or(u64::MAX);
     let place = new_arc(Place {
@@ -121,7 +138,7 @@ impl Files {
     }
 
     /// An empty file, open to be read and written.
-    fn make(&self) -> Result<Remote, Errno> {
+    fn make(&self) -> Result<Uncounted, Errno> {
         self.remove_left();
         let number = NEXT.fetch_add(1, Relaxed);
         let made = self.make_numbered(number);
@@ -142,9 +159,9 @@ impl Files {
         }
     }
 
-    fn make_numbered(&self, number: u64) -> Result<Remote, Errno> {
-        let mut file = self.remote.another()?;
-        file.create(
+    fn make_numbered(&self, number: u64) -> Result<Uncounted, Errno> {
+        let mut file = Uncounted::new(self.remote.another()?);
+        file.0.create(
             self.name(number).as_bytes(),
             mode::ORDWR | mode::OEXCL,
             0o600,
@@ -188,7 +205,7 @@ pub fn is_there() -> bool {
 pub fn is_down(file: SwapId) -> bool {
     let mut files = FILES.lock();
     let held = files.get(file.0);
-    held.is_none_or(|held| held.file.mount.is_down())
+    held.is_none_or(|held| held.file.0.mount.is_down())
 }
 
 /// Pages that the place has room for in all; 0: there is none.
@@ -213,9 +230,6 @@ pub fn new_file() -> Result<SwapId, Errno> {
         holders: 1,
     })?;
     let (number, _) = FILES.lock().insert(held)?;
-    // Whose pages leave memory is not the doing of the program that runs: its files
-    // are not among the fids that it has taken.
-    counters::subtract_one(Stat64::Fids);
     Ok(SwapId(number))
 }
 
@@ -239,7 +253,6 @@ pub fn release(file: SwapId) {
         }
         files.remove(file.0)
     };
-    counters::add(Stat64::Fids, 1);
     drop(gone);
 }
 
@@ -249,7 +262,7 @@ pub fn holders(file: SwapId) -> u32 {
 }
 
 /// The file at its server.
-fn remote(file: SwapId) -> Result<Arc<Remote>, Errno> {
+fn remote(file: SwapId) -> Result<Arc<Uncounted>, Errno> {
     let mut files = FILES.lock();
     let held = files.get(file.0).ok_or(Errno::ESTALE)?;
     Ok(held.file.clone())
@@ -266,7 +279,7 @@ pub fn write(
     count: u64,
     frame: impl Fn(u64) -> FrameRef,
 ) -> Result<(), Errno> {
-    write_all(&*remote(file)?, page, count, frame)
+    write_all(&remote(file)?.0, page, count, frame)
 }
 
 fn write_all(
@@ -300,10 +313,11 @@ pub fn read(
     count: u64,
     frame: impl Fn(u64) -> FrameRef,
 ) -> Result<(), Errno> {
-    let file = remote(file)?;
+    let held = remote(file)?;
+    let file = &held.0;
     let mut done = 0;
     while done < count {
-        let pages = count.min(done + pages_in_message(&file)) - done;
+        let pages = count.min(done + pages_in_message(file)) - done;
         let sink = pieces(pages, |at| frame(done + at))?;
         let read = file.mount.read(file.fid, offset(page + done)?, sink)? as u64;
         if read != pages * PAGE {
@@ -329,7 +343,7 @@ pub fn discard(file: SwapId, pages: &[Range<u64>]) -> Result<(), Errno> {
     };
     for range in pages {
         let count = range.end.saturating_sub(range.start);
-        write_all(&file, range.start, count, |_| zeros.again())?;
+        write_all(&file.0, range.start, count, |_| zeros.again())?;
     }
     Ok(())
 }
