@@ -60,12 +60,16 @@ fn main(args: Args) -> Result<u8, Failure> {
     if let (Some(b"serve"), Some(fault)) = (args.get(0).as_deref(), args.get(1)) {
         return tiny::serve_with(text(fault)?);
     }
-    let eager = judge::counters()?.get(Stat64::Eager) == 1;
+    let counters = judge::counters()?;
+    let (eager, pressed) = (
+        counters.get(Stat64::Eager) == 1,
+        counters.get(Stat64::Pressure) == 1,
+    );
     let mut chosen: Vec<&Case> = Vec::new();
     for case in cases::all() {
         let asked = args.iter().any(|name| matches(&name, case.name));
         let usual = args.is_empty() && !case.only_when_asked();
-        if (asked || usual) && case.runs_here(eager) {
+        if (asked || usual) && case.runs_here(eager, pressed) {
             chosen.push(case);
         }
     }

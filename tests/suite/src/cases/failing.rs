@@ -11,14 +11,14 @@ use rt::process::{self, Fork};
 use rt::{ByteStr, Call, Directory, Errno, File, Port, Segment, send, sys};
 
 pub const CASES: &[Case] = &[
-    Case::new("failing.names", names),
-    Case::new("failing.inside", inside),
-    Case::new("failing.channels", channels),
-    Case::new("failing.processes", processes),
-    Case::new("failing.exec", exec),
-    Case::new("failing.memory", memory),
-    Case::new("failing.transfers", transfers),
-    Case::new("failing.mount", mount),
+    Case::fails("failing.names", names),
+    Case::fails("failing.inside", inside),
+    Case::fails("failing.channels", channels),
+    Case::fails("failing.processes", processes),
+    Case::fails("failing.exec", exec),
+    Case::fails("failing.memory", memory),
+    Case::fails("failing.transfers", transfers),
+    Case::fails("failing.mount", mount),
 ];
 
 /// More than any call makes.

@@ -74,6 +74,9 @@ pub enum When {
     Deferred,
     /// Only when asked for by name.
     Asked,
+    /// Not under pressure: the kernel is told to fail, and a page of the program itself
+    /// that comes back would fail in place of the call.
+    Unpressed,
 }
 
 /// One case.
@@ -101,6 +104,14 @@ impl Case {
     const fn deferred(name: &'static str, run: fn() -> Verdict) -> Case {
         Case {
             when: When::Deferred,
+            ..Case::new(name, run)
+        }
+    }
+
+    /// A case in which the kernel is told to fail.
+    const fn fails(name: &'static str, run: fn() -> Verdict) -> Case {
+        Case {
+            when: When::Unpressed,
             ..Case::new(name, run)
         }
     }
@@ -137,8 +148,12 @@ impl Case {
         self.when == When::Asked
     }
 
-    pub fn runs_here(&self, eager: bool) -> bool {
-        !(eager && self.when == When::Deferred)
+    pub fn runs_here(&self, eager: bool, pressed: bool) -> bool {
+        match self.when {
+            When::Deferred => !eager,
+            When::Unpressed => !pressed,
+            When::Usual | When::Asked => true,
+        }
     }
 }
 
