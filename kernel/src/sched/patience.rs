@@ -6,7 +6,7 @@
 //! doubles each time that a wait was ended in vain. A note is held off no longer than its
 //! process has waited for pages in vain before, so a server that never answers holds
 //! off no note for ever.
-use super::{ENDING, Entry, NOTED, current_slot, entry};
+use super::{ENDING, ENTRIES, Entry, NOTED, current_slot};
 use abi::Errno;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use hw::time::now_ns;
@@ -49,9 +49,13 @@ impl Patience {
 /// # Errors
 /// Those of `request`.
 pub fn patiently<R>(request: impl FnOnce() -> Result<R, Errno>) -> Result<R, Errno> {
-    let Entry {
+    // Before the first process nothing waits.
+    let Some(Entry {
         patience, called, ..
-    } = entry(current_slot());
+    }) = ENTRIES.get(usize::from(current_slot()))
+    else {
+        return request();
+    };
     let time = patience.time.load(Relaxed);
     let until = now_ns().saturating_add(time);
     let outer = patience.until.swap(until, Relaxed);
