@@ -6,8 +6,9 @@
 //! from a frame to its pages goes up through the nodes, and a node that several
 //! segments share refers to its frames once.
 //!
-//! One word a frame, or node, names the usual single owner. One with several (after a
-//! fork, or found in the frame cache) has a chain of them ([`Chains`]). An
+//! One word a frame, or node, names the usual single owner, or two of a kind in the
+//! lowest memory, as after a fork. One with several (found in the frame cache, say) has a
+//! chain of them ([`Chains`]). An
 //! overlay keeps both right: it calls [`Memory::own`] and [`Memory::disown`]
 //! wherever an entry changes, so that the two views cannot differ.
 //!
@@ -100,7 +101,7 @@ pub enum Above {
     Segment(SegmentNumber),
 }
 
-/// The owners of one frame, as a word: none, one, a chain, or unlisted.
+/// The owners of one frame, as a word: none, one, a pair, a chain, or unlisted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OwnerWord(u64);
 
@@ -108,6 +109,13 @@ const TAG_BITS: u32 = 2;
 const ONE: u64 = 1;
 const CHAIN: u64 = 2;
 const UNLISTED: u64 = 3;
+/// A chain's word with this bit is a pair instead: kind, and the rest of both.
+const PAIR: u64 = 1 << 63;
+/// The kind of an owner: its bits from here on.
+const KIND_SHIFT: u32 = 60;
+/// Bits of an owner in a pair: an index and a frame below 4 GiB, or a segment.
+const HALF_BITS: u32 = 29;
+const HALF: u64 = (1 << HALF_BITS) - 1;
 
 impl OwnerWord {
     /// No page has the frame.
@@ -133,6 +141,30 @@ impl OwnerWord {
         OwnerWord(bits)
     }
 
+    /// Those two, if they fit.
+    const fn pair(one: Owner, other: Owner) -> Option<OwnerWord> {
+        let kind = one.0 >> KIND_SHIFT;
+        let halves = [one.0 & !(kind << KIND_SHIFT), other.0 ^ kind << KIND_SHIFT];
+        if halves[0] > HALF || halves[1] > HALF {
+            return None;
+        }
+        let both = halves[0] | halves[1] << HALF_BITS | kind << (2 * HALF_BITS);
+        Some(OwnerWord(PAIR | both << TAG_BITS | CHAIN))
+    }
+
+    /// The two of a pair.
+    const fn both(self) -> Option<[Owner; 2]> {
+        if self.0 & (PAIR | UNLISTED) != PAIR | CHAIN {
+            return None;
+        }
+        let both = (self.0 & !PAIR) >> TAG_BITS;
+        let kind = both >> (2 * HALF_BITS) << KIND_SHIFT;
+        Some([
+            Owner(kind | both & HALF),
+            Owner(kind | both >> HALF_BITS & HALF),
+        ])
+    }
+
     const fn chain(first: u32, len: usize) -> OwnerWord {
         OwnerWord((first as u64) << TAG_BITS | (len as u64) << 34 | CHAIN)
     }
@@ -155,6 +187,7 @@ impl OwnerWord {
     pub const fn count(self) -> Option<usize> {
         match self.0 & UNLISTED {
             ONE => Some(1),
+            CHAIN if self.0 & PAIR != 0 => Some(2),
             CHAIN => Some(self.parts().1),
             UNLISTED => None,
             _ => Some(0),
@@ -215,16 +248,15 @@ impl Chains {
 
     /// Adds an owner to those of a frame; the frame's word as it then is.
     pub fn add(&mut self, word: OwnerWord, owner: Owner) -> OwnerWord {
+        if let Some([one, other]) = word.both() {
+            return self.new_chain([one, other, owner].into_iter());
+        }
         match word.0 & UNLISTED {
             0 => OwnerWord::one(owner),
             ONE => {
                 let single = Owner(word.0 >> TAG_BITS);
-                let last = self.take(single, NONE);
-                let Some(first) = last.and_then(|last| self.take(owner, last)) else {
-                    last.inspect(|last| self.give(*last));
-                    return OwnerWord::UNLISTED;
-                };
-                OwnerWord::chain(first, 2)
+                let pair = OwnerWord::pair(single, owner);
+                pair.unwrap_or_else(|| self.new_chain([single, owner].into_iter()))
             }
             CHAIN => {
                 let (first, len) = word.parts();
@@ -238,11 +270,30 @@ impl Chains {
         }
     }
 
+    /// A chain of these owners.
+    fn new_chain(&mut self, owners: impl Iterator<Item = Owner>) -> OwnerWord {
+        let (mut first, mut len) = (NONE, 0);
+        for owner in owners {
+            let Some(link) = self.take(owner, first) else {
+                return self.unlist(OwnerWord::chain(first, len));
+            };
+            (first, len) = (link, len + 1);
+        }
+        OwnerWord::chain(first, len)
+    }
+
     /// Removes an owner from those of a frame; the frame's word as it then is. An
     /// owner that is not among them, such as one of an unlisted frame, is ignored.
     pub fn remove(&mut self, word: OwnerWord, owner: Owner) -> OwnerWord {
         if word == OwnerWord::one(owner) {
             return OwnerWord::NOBODY;
+        }
+        if let Some([one, other]) = word.both() {
+            return match owner {
+                _ if owner == one => OwnerWord::one(other),
+                _ if owner == other => OwnerWord::one(one),
+                _ => word,
+            };
         }
         if word.0 & UNLISTED != CHAIN {
             return word;
@@ -292,6 +343,10 @@ impl Chains {
 
     /// Copies the owners of a frame to `list`; how many there are. `None`: unlisted.
     pub fn list(&self, word: OwnerWord, list: &mut [Owner; OWNERS_MAX]) -> Option<usize> {
+        if let Some([one, other]) = word.both() {
+            (list[0], list[1]) = (one, other);
+            return Some(2);
+        }
         match word.0 & UNLISTED {
             0 => Some(0),
             ONE => {
@@ -446,7 +501,9 @@ mod tests {
         };
         for _ in 0..50_000 {
             let (word, model) = &mut frames[random(40) as usize];
-            let owner = Owner::page(Frame(random(3) as u32), random(25) as usize);
+            // Every other one is too high for a pair.
+            let node = Frame((random(2) as u32) << 20 | random(2) as u32);
+            let owner = Owner::page(node, random(20) as usize);
             if model.contains(&owner.0) || random(3) == 0 {
                 *word = chains.remove(*word, owner);
                 model.remove(&owner.0);
@@ -467,6 +524,41 @@ mod tests {
             assert_eq!(*word, OwnerWord::NOBODY);
         }
         assert!(chains.is_empty() && chains.spans.is_empty());
+    }
+
+    #[test]
+    fn two_owners_of_a_kind_in_low_memory_need_no_chain() {
+        let (low, high) = (Frame((1 << 20) - 1), Frame(1 << 20));
+        let number = SegmentNumber::new(u32::MAX);
+        let kinds = [
+            [Owner::page(low, 511), Owner::page(Frame(0), 0)],
+            [Owner::entry(low, 511), Owner::entry(Frame(0), 0)],
+            [
+                Owner::segment(number),
+                Owner::segment(SegmentNumber::new(0)),
+            ],
+        ];
+        for [one, other] in kinds {
+            let mut chains = Chains::new();
+            let word = chains.add(OwnerWord::one(one), other);
+            assert_eq!((word.count(), word.only()), (Some(2), None));
+            assert_eq!(OwnerWord::from_bits(word.bits()).both(), Some([one, other]));
+            assert!(chains.is_empty());
+            assert_eq!(chains.remove(word, one), OwnerWord::one(other));
+            assert_eq!(chains.remove(word, other), OwnerWord::one(one));
+            assert_eq!(chains.remove(word, Owner::page(low, 1)), word);
+        }
+        let [page, entry, segment] = kinds.map(|[one, _]| one);
+        for (one, other) in [
+            (page, entry),
+            (entry, segment),
+            (page, Owner::page(high, 0)),
+        ] {
+            let mut chains = Chains::new();
+            let word = chains.add(OwnerWord::one(one), other);
+            assert_eq!((word.count(), chains.len()), (Some(2), 2));
+            assert_eq!(chains.remove(word, one), OwnerWord::one(other));
+        }
     }
 
     #[test]
