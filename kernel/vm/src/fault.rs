@@ -126,9 +126,9 @@ impl Segment {
     }
 
     /// [`Segment::touch`] for a store, in the cases that nearly all stores are: the first
-    /// to a page of zeros of a segment without associations, and the first to a clean page
-    /// that nobody else has, each beside a page of the segment's own. `false`, and nothing
-    /// has changed, in any other.
+    /// to a page of zeros of a segment without associations, the first to a clean page
+    /// that nobody else has, and the first to a changed page after a fork, each beside a
+    /// page of the segment's own. `false`, and nothing has changed, in any other.
     #[inline(always)]
     pub fn store_quickly<M: Memory>(&mut self, m: &mut M, page: u64) -> bool {
         if !self.overlay.is_beside_own(page) {
@@ -144,7 +144,7 @@ impl Segment {
         let Some(frame) = m.map_zeroed_quickly(page, owner) else {
             return false;
         };
-        self.overlay.begin_own(m, page, frame);
+        self.overlay.make_own(m, page, frame);
         self.recent.add(page);
         m.count(Count::ZeroFill, 1);
         true
@@ -153,15 +153,33 @@ impl Segment {
     /// The same for a page that is not absent.
     #[inline(never)]
     fn detach_quickly<M: Memory>(&mut self, m: &mut M, page: u64) -> bool {
-        let PageState::Resident(frame) = self.overlay.get(m, page) else {
-            return false;
+        let (frame, dirty) = match self.overlay.get(m, page) {
+            PageState::Resident(frame) => (frame, false),
+            PageState::Dirty(frame) => (frame, true),
+            _ => return false,
         };
-        if !m.make_exclusive(frame) || m.allow_stores(page, frame).is_err() {
-            return false;
+        match (m.make_exclusive(frame), dirty) {
+            (true, _) if m.allow_stores(page, frame).is_err() => return false,
+            (true, true) => {}
+            (true, false) => self.overlay.make_own(m, page, frame),
+            (false, true) if self.copy_quickly(m, page, frame).is_some() => {}
+            (false, _) => return false,
         }
-        self.overlay.make_own(m, page, frame);
         self.recent.note(page);
         true
+    }
+
+    /// Gives a page of the segment's own, whose leaf was found last, a frame of its own.
+    fn copy_quickly<M: Memory>(&mut self, m: &mut M, page: u64, old: Frame) -> Option<()> {
+        let new = m.alloc_copy(old)?;
+        if m.map(page, new, true).is_err() {
+            m.release(new);
+            return None;
+        }
+        self.overlay.replace_own(m, page, (old, new));
+        m.release(old);
+        m.count(Count::Copy, 1);
+        Some(())
     }
 
     /// One look at a page, without waiting: maps it so that the access works, or says
@@ -415,6 +433,7 @@ mod tests {
         let pages = 1500;
         let (mut quick, mut long) = (Segment::new(pages), Segment::new(pages));
         let (mut fast, mut slow) = (TestMemory::default(), TestMemory::default());
+        let mut held = Vec::new();
         let (mut seed, mut done) = (7_u64, 0);
         for _ in 0..4000 {
             seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1);
@@ -429,6 +448,19 @@ mod tests {
                             let state = PageState::Resident(frame);
                             segment.overlay.set(m, page, state).unwrap();
                             m.map(page, frame, false).unwrap();
+                        }
+                    }
+                }
+                // A changed page whose frame another has too, or had.
+                1 => {
+                    for (segment, m) in both {
+                        if let PageState::Dirty(frame) = segment.state(m, page) {
+                            m.protect(page..page + 1);
+                            m.retain(frame);
+                            match page % 2 {
+                                0 => m.release(frame),
+                                _ => held.push((page, frame)),
+                            }
                         }
                     }
                 }
@@ -459,6 +491,12 @@ mod tests {
             owners
         };
         assert_eq!(sorted(&fast), sorted(&slow));
+        assert!(held.len() > 100);
+        for pair in held.chunks(2) {
+            assert_eq!(pair[0], pair[1]);
+            fast.release(pair[0].1);
+            slow.release(pair[0].1);
+        }
         for (segment, m) in [(&mut quick, &mut fast), (&mut long, &mut slow)] {
             segment.check(m);
             let mut at = 0;

@@ -17,6 +17,7 @@
 //! below ([`share`]).
 
 mod node;
+mod quick;
 mod share;
 #[cfg(test)]
 mod tests;
@@ -249,51 +250,6 @@ impl Overlay {
     const fn count_tickets(&mut self, old: u64, new: u64) {
         self.busy += PageState::has_ticket(new) as u64;
         self.busy -= PageState::has_ticket(old) as u64;
-    }
-
-    /// Returns true if the page's leaf was found last and has pages of the segment's own:
-    /// then one more changes no marks further up.
-    #[inline(always)]
-    pub fn is_beside_own(&self, page: u64) -> bool {
-        let last = self.last.get();
-        last.has(page) && last.child.has_own()
-    }
-
-    /// Returns true if a page in the leaf that was found last is absent.
-    #[inline(always)]
-    pub fn is_absent<M: Memory>(&self, m: &M, page: u64) -> bool {
-        m.entry(self.last.get().child.node, index(page, 0)) == 0
-    }
-
-    /// A page in the leaf that was found last, as the owner of a frame.
-    #[inline(always)]
-    pub fn owner(&self, page: u64) -> Owner {
-        Owner::page(self.last.get().child.node, index(page, 0))
-    }
-
-    /// An absent page beside own ones is the segment's own from now on, with a frame that
-    /// it owns already.
-    #[inline(always)]
-    pub fn begin_own<M: Memory>(&mut self, m: &mut M, page: u64, frame: Frame) {
-        self.make_own(m, page, frame);
-    }
-
-    /// A clean page beside own ones is the segment's own from now on, with that frame.
-    #[inline(always)]
-    pub fn make_own<M: Memory>(&mut self, m: &mut M, page: u64, frame: Frame) {
-        let (child, at) = (self.last.get().child, index(page, 0));
-        m.set_entry(child.node, at, PageState::Dirty(frame).encode());
-        if !child.is_marked_own(at) {
-            self.mark_own(m, page);
-        }
-    }
-
-    /// The leaf that was found last has got such a page where it had none.
-    #[cold]
-    fn mark_own<M: Memory>(&mut self, m: &mut M, page: u64) {
-        let mut leaf = self.last.get();
-        leaf.child.gain_own(index(page, 0));
-        self.put(m, page, leaf);
     }
 
     /// Which of `pages`, at most 64 in one leaf, are absent: a bit for each.
