@@ -11,7 +11,7 @@ use core::time::Duration;
 use rt::note::{self, Then};
 use rt::sync::{Condvar, Mutex, TryRecvError, channel, sync_channel};
 use rt::thread::{self, Builder};
-use rt::{process, sys};
+use rt::{File, process, sys};
 
 pub const CASES: &[Case] = &[
     Case::new("threads.join", join),
@@ -32,6 +32,7 @@ pub const CASES: &[Case] = &[
     Case::new("threads.end", end_of_main),
     Case::new("threads.limit", limit),
     Case::new("threads.panic", panics),
+    Case::new("threads.primes", primes),
 ];
 
 fn join() -> Verdict {
@@ -437,4 +438,26 @@ fn panics() -> Verdict {
     let ended = process::wait_for(pid)?;
     same("status", (ended.status(), ended.text()), (101, "panicked"))?;
     gone(pid)
+}
+
+/// A program of many threads and channels.
+fn primes() -> Verdict {
+    for (count, want) in [
+        ("0", ""),
+        ("1", "2\n"),
+        ("10", "2\n3\n5\n7\n11\n13\n17\n19\n23\n29\n"),
+    ] {
+        let (ours, theirs) = File::pipe()?;
+        let pid = process::spawn(|| {
+            if theirs.dup_to(1).is_ok_and(|file| file.into_fd() == 1) {
+                process::exec("/bin/primes", &["primes", count]);
+            }
+            99
+        })?;
+        drop(theirs);
+        let output = ours.read_to_end()?;
+        same("status", process::wait_for(pid)?.status(), 0)?;
+        same(count, core::str::from_utf8(&output).unwrap_or("?"), want)?;
+    }
+    Ok(())
 }
