@@ -102,7 +102,8 @@ pub fn ease() {
 /// a file server, for which that one might wait, nor sending pages already.
 fn may_swap() -> bool {
     let me = sched::current_slot();
-    let serves = spaces::with(spaces::of(me), |space| space.lock().is_resident());
+    let serves =
+        spaces::of(me).and_then(|mine| spaces::with(mine, |space| space.lock().is_resident()));
     swap::is_there() && serves == Some(false) && !SENDING[usize::from(me)].load(Relaxed)
 }
 

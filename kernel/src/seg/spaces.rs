@@ -133,7 +133,9 @@ pub fn with<R>(number: Number, f: impl FnOnce(&SpaceLock) -> R) -> Option<R> {
     space.map(|space| f(&space))
 }
 
-/// The number of the space that the process in that slot has.
-pub fn of(slot: Slot) -> Number {
-    OF[usize::from(slot)].load(Relaxed)
+/// The number of the space that the process in that slot has. `None`: no process has run
+/// yet.
+pub fn of(slot: Slot) -> Option<Number> {
+    let number = OF.get(usize::from(slot))?;
+    Some(number.load(Relaxed))
 }

@@ -96,7 +96,7 @@ fn cases_with_swap_pass_eager() {
 /// that fail.
 const PRESSED: &str = "evict.forked evict.straddling evict.copy evict.state evict.stack evict.call \
     registers.* swap.* snapshot.* sharing.* cost.* note.* exchange.* reply.* exec.* heap.* \
-    heap-cost.* write.* ragged.small-reads* contract.* server.*";
+    heap-cost.* write.* ragged.small-reads* contract.* server.* rfmem.* threads.heap threads.fork";
 
 /// A guest with little memory in which every page that can leave it leaves at once.
 fn pressed(cases: &str) -> Guest {
