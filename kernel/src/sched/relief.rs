@@ -14,6 +14,10 @@ const LOOK_NS: u64 = 1_000_000;
 /// How long it waits at most.
 const WAIT_NS: u64 = 30_000_000_000;
 
+/// How long pages that leave, and whose frames others take at once or that come back,
+/// keep a process from having memory given back.
+const FUTILE_NS: u64 = 10_000_000_000;
+
 /// How often a waiting process has the policy search for pages again, in looks.
 const SEARCH: u32 = 16;
 
@@ -54,7 +58,8 @@ pub struct Tries(u32);
 /// # Errors
 /// `EINTR`: a note came, or the process is to end.
 pub fn relieve(tries: &mut Tries) -> Result<bool, Errno> {
-    let deadline = time::now_ns().saturating_add(WAIT_NS);
+    let begin = time::now_ns();
+    let deadline = begin.saturating_add(WAIT_NS);
     let (mut waited, mut looks) = (false, 0);
     while frames::exhausted() {
         let searches = looks % SEARCH == 0;
@@ -63,7 +68,8 @@ pub fn relieve(tries: &mut Tries) -> Result<bool, Errno> {
             let some = POLICY.get().is_some_and(|policy| policy.reclaim());
             // Others run during a search, and may have given frames back: then nobody
             // is to be told to.
-            if some || !frames::exhausted() {
+            let futile = frames::exhausted() && time::now_ns() - begin >= FUTILE_NS;
+            if !futile && (some || !frames::exhausted()) {
                 (waited, looks) = (true, 0);
                 continue;
             }

@@ -37,6 +37,9 @@ const STEP: Step = Step {
 };
 /// Frames that a search for frames stops at.
 const ENOUGH: u32 = 64;
+/// Rounds of all frames after which it stops with fewer: pages that others bring back
+/// meanwhile would keep it from an end.
+const ROUNDS: u32 = 4;
 /// One step under pressure: the hand has gone over 64 MiB after some thirty events.
 const PRESSURE: Step = Step {
     goal: u32::MAX,
@@ -53,7 +56,10 @@ static SENDING: [AtomicBool; PROCESSES_MAX] = [const { AtomicBool::new(false) };
 pub fn reclaim() -> bool {
     CLOCK.lock().begin();
     let (mut gone, mut swaps) = (0, may_swap());
-    while gone < ENOUGH {
+    for _ in 0..=ROUNDS * owners::end().0 / STEP.looks {
+        if gone >= ENOUGH {
+            break;
+        }
         let mut all = AllFrames::new(false, swaps);
         let (more, in_vain) = {
             let clock = &mut *CLOCK.lock();
