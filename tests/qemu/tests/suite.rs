@@ -98,12 +98,15 @@ const PRESSED: &str = "evict.forked evict.straddling evict.copy evict.state evic
     registers.* swap.* snapshot.* sharing.* cost.* note.* exchange.* reply.* exec.* heap.* \
     heap-cost.* write.* ragged.small-reads* contract.* server.* rfmem.* threads.heap threads.fork";
 
+/// Bytes of swap there: some cases take all memory, a page at a time.
+const PRESSED_SWAP: u64 = 64 << 20;
+
 /// A guest with little memory in which every page that can leave it leaves at once.
 fn pressed(cases: &str) -> Guest {
     guest()
         .mem("64M")
         .pressure(true)
-        .swap(Swap::Size(SWAP))
+        .swap(Swap::Size(PRESSED_SWAP))
         .command(format!("suite {cases}"))
 }
 
