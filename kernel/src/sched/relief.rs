@@ -6,6 +6,7 @@
 use super::{Reason, Slot, Wake, current_slot, park};
 use abi::{Errno, PROCESSES_MAX};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use hw::task::NONE;
 use hw::{frames, pending, time};
 use spin::Once;
 
@@ -138,7 +139,10 @@ pub fn ease() {
 
 #[cold]
 fn ease_now() {
-    if let Some(policy) = POLICY.get() {
+    // The pages of the first program come before there is a process.
+    if current_slot() != NONE
+        && let Some(policy) = POLICY.get()
+    {
         policy.ease();
     }
 }
