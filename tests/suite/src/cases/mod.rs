@@ -74,8 +74,9 @@ pub enum When {
     Deferred,
     /// Only when asked for by name.
     Asked,
-    /// Not under pressure: the kernel is told to fail, and a page of the program itself
-    /// that comes back would fail in place of the call.
+    /// Not under pressure. The kernel is told to fail, and a page of the program itself
+    /// that comes back would fail in place of the call; or memory must be out although
+    /// the program that has it does nothing, and there is swap for it then.
     Unpressed,
 }
 
@@ -108,8 +109,8 @@ impl Case {
         }
     }
 
-    /// A case in which the kernel is told to fail.
-    const fn fails(name: &'static str, run: fn() -> Verdict) -> Case {
+    /// A case that is not for a guest under pressure.
+    const fn unpressed(name: &'static str, run: fn() -> Verdict) -> Case {
         Case {
             when: When::Unpressed,
             ..Case::new(name, run)
