@@ -458,6 +458,8 @@ fn late(noted: bool) -> Verdict {
         }
         let status = process::wait_for(pid)?.status();
         ensure!((status == 0) == noted, "it ended with {status}");
+        // The connection stays until the server has answered the flush.
+        File::stat_path(path)?;
         Ok(())
     })
 }
