@@ -42,6 +42,7 @@ pub const CASES: &[Case] = &[
     Case::new("rfmem.storm", races::storm),
     Case::new("rfmem.fork", races::fork),
     Case::new("rfmem.fork.read", races::fork_read),
+    Case::new("rfmem.fork.remote", races::fork_remote),
     Case::new("rfmem.fork.storm", races::fork_storm),
     Case::new("rfmem.page-out", races::page_out),
     Case::new("rfmem.semaphore", semaphores::plain),

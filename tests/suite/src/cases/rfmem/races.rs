@@ -329,6 +329,37 @@ pub(super) fn fork_read() -> Verdict {
     Ok(())
 }
 
+/// The same for bytes that a file server sends.
+pub(super) fn fork_remote() -> Verdict {
+    let gate = Shared::new(PG)?;
+    let serve = |channel: &File| {
+        Liar::default().serve(channel, |turn| match turn.request {
+            Request::Read { .. } => pass(&gate),
+            _ => Next::Honest,
+        })
+    };
+    served(serve, |path| {
+        let file = File::open(path, mode::OREAD).about(path)?;
+        let (fd, address) = (u64::from(file.fd()), attach(0, 2 * PG)?);
+        at(address).store(1, Relaxed);
+        let read = thread::spawn(move || call(Call::PRead, [fd, address + 64, 512, 0, 0, 0]));
+        wait_at(&gate)?;
+        let child = process::spawn(|| {
+            let _ = sys::sleep(4 * A_WHILE_NS);
+            0
+        })?;
+        at(address).store(7, Relaxed);
+        open(&gate, 1)?;
+        same("bytes read", read.join(), Ok(512))?;
+        let want = u64::from_le_bytes(core::array::from_fn(|i| pattern(9, i as u64)));
+        let found = [0, 64].map(|offset| at(address + offset).load(Relaxed));
+        same("stored and read", found, [7, want])?;
+        process::wait_for(child)?;
+        detach(address)?;
+        Ok(())
+    })
+}
+
 /// Copies while others read, write and free in the same segment.
 pub(super) fn fork_storm() -> Verdict {
     const PART: usize = 6 * PG;
