@@ -1,5 +1,6 @@
 //! Numbers of the protocol. The messages of 9P2000.L have the numbers that
-//! Linux gives them; the snapshot messages use 200 to 207, which are free.
+//! Linux gives them; the messages of the dialect with snapshots use 200 to 213, which
+//! are free.
 use bytestr::ByteStr;
 
 /// Tag of `Tversion`, and of nothing else.
@@ -69,6 +70,9 @@ kinds! {
     TSNAP RSNAP 202
     TPUT RPUT 204
     TTRIM RTRIM 206
+    TWALKATTR RWALKATTR 208
+    TWALKOPEN RWALKOPEN 210
+    TREADDIRATTR RREADDIRATTR 212
 }
 
 /// `flags` of `Tlopen` and `Tlcreate`: Linux's numbers.

@@ -1,4 +1,5 @@
-//! The 9P2000.L protocol, both directions, with the four snapshot messages
+//! The 9P2000.L protocol, both directions, with the messages of the dialect
+//! with snapshots
 //! (`docs/protocol.md` describes every byte).
 //!
 //! [`client`] is the client's side of a connection as a state machine; all else here
@@ -30,7 +31,7 @@ pub use bytestr::{ByteStr, ByteString};
 pub use list::{Changes, Entries, Entry, List, Names, PutKind, PutOp, PutOps, Qids, Ranges};
 pub use list::{PUT_OP_MAX, check_put};
 pub use message::{Reply, Request};
-pub use types::{Attr, DirEntries, DirEntry, Qid, SetAttr, Shape, StatFs};
+pub use types::{Attr, DirAttrs, DirEntries, DirEntry, Qid, SetAttr, Shape, StatFs};
 pub use wire::{Malformed, TooSmall};
 
 use consts::*;
@@ -204,7 +205,7 @@ fn header(tag: u16, kind: u8, w: &mut Writer<'_>) -> Result<(), TooSmall> {
 pub fn payload_start(head: &[u8]) -> Option<usize> {
     let (size, kind, _) = peek(head)?;
     let start = match kind {
-        RREAD | RREADDIR => READ_HEAD,
+        RREAD | RREADDIR | RREADDIRATTR => READ_HEAD,
         TWRITE => WRITE_HEAD,
         TPUT => return put_start(head, size as usize),
         _ => return None,

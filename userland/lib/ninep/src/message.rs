@@ -159,6 +159,16 @@ messages! {
         /// `size[4] Ttrim tag[2] snapfid[4] n[2] n*(off[8] len[8])`: removes
         /// these ranges from the snapshot.
         Trim { snapfid: u32, ranges: Ranges<'a> } = TTRIM,
+        /// `size[4] Twalkattr tag[2] fid[4] request_mask[8] n[2] n*(name[s])`: a walk
+        /// that makes no fid, and the attributes of what it leads to.
+        Walkattr { fid: u32, mask: u64, names: Names<'a> } = TWALKATTR,
+        /// `size[4] Twalkopen tag[2] fid[4] newfid[4] flags[4] n[2] n*(name[s])`: a walk,
+        /// and the opening of what it leads to, unless that is a symbolic link.
+        Walkopen { fid: u32, newfid: u32, flags: u32, names: Names<'a> } = TWALKOPEN,
+        /// `size[4] Treaddirattr tag[2] fid[4] dfid[4] offset[8] count[4] request_mask[8]`: a
+        /// `Treaddir` of the open `fid` that brings the attributes, as walks from
+        /// `dfid` find them.
+        Readdirattr { fid: u32, dfid: u32, offset: u64, count: u32, mask: u64 } = TREADDIRATTR,
     }
 }
 
@@ -240,5 +250,13 @@ messages! {
         Put { off: u64, count: u64, epoch: u64, assoc: bool, changes: Changes<'a> } = RPUT,
         /// `size[4] Rtrim tag[2]`
         Trim = RTRIM,
+        /// `size[4] Rwalkattr tag[2] n[2] n*(qid[13])` and the fields of [`Attr`], all 0
+        /// if the walk did not come to its end.
+        Walkattr { qids: Qids<'a>, attr: Attr } = RWALKATTR,
+        /// `size[4] Rwalkopen tag[2] n[2] n*(qid[13])`. The fid was made and opened if
+        /// all names were walked and the last is no symbolic link.
+        Walkopen { qids: Qids<'a> } = RWALKOPEN,
+        /// `size[4] Rreaddirattr tag[2] count[4] data[count]`, see [`crate::DirAttrs`]
+        Readdirattr { data: &'a [u8] as Counted } = RREADDIRATTR,
     }
 }

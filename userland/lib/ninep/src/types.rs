@@ -1,6 +1,7 @@
 //! Records inside messages.
 use crate::wire::{Malformed, Reader, TooSmall, Wire, Writer};
 use bytestr::ByteStr;
+use core::marker::PhantomData;
 
 macro_rules! records {
     ($($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $type:ty,)* })*) => { $(
@@ -171,25 +172,59 @@ impl DirEntry<'_> {
         self.put(&mut w)?;
         Ok(w.at())
     }
+
+    /// The same for an entry with attributes.
+    pub fn encode_with(&self, attr: &Attr, out: &mut [u8]) -> Result<usize, TooSmall> {
+        let mut w = Writer::new(out, None);
+        self.put(&mut w)?;
+        attr.put(&mut w)?;
+        Ok(w.at())
+    }
 }
 
-/// The entries in the data of an `Rreaddir`. Ends after the first bad one.
+impl Attr {
+    /// Bytes on the wire.
+    pub const WIRE_LEN: usize = 153;
+}
+
+/// An entry of an `Rreaddirattr`: that of an `Rreaddir`, and the fields of [`Attr`],
+/// whose `valid` is 0 if they are not known.
+pub type DirAttr<'a> = (DirEntry<'a>, Attr);
+
+impl<'a> Wire<'a> for DirAttr<'a> {
+    fn get(r: &mut Reader<'a>) -> Result<Self, Malformed> {
+        Ok((r.get()?, r.get()?))
+    }
+    fn put(&self, w: &mut Writer<'_>) -> Result<(), TooSmall> {
+        self.0.put(w)?;
+        self.1.put(w)
+    }
+}
+
+/// Entries in the data of a reply. Ends after the first bad one.
 #[derive(Clone)]
-pub struct DirEntries<'a> {
+pub struct Listed<'a, T> {
     rest: Reader<'a>,
+    entry: PhantomData<T>,
 }
 
-impl<'a> DirEntries<'a> {
-    /// Over `data` of an `Rreaddir`.
+/// The entries of an `Rreaddir`.
+pub type DirEntries<'a> = Listed<'a, DirEntry<'a>>;
+/// The entries of an `Rreaddirattr`.
+pub type DirAttrs<'a> = Listed<'a, DirAttr<'a>>;
+
+impl<'a, T> Listed<'a, T> {
+    /// Over `data` of the reply.
     pub fn new(data: &'a [u8]) -> Self {
-        DirEntries {
+        Listed {
             rest: Reader::new(data),
+            entry: PhantomData,
         }
     }
 }
 
-impl<'a> Iterator for DirEntries<'a> {
-    type Item = Result<DirEntry<'a>, Malformed>;
+impl<'a, T: Wire<'a>> Iterator for Listed<'a, T> {
+    type Item = Result<T, Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.left() == 0 {

@@ -77,6 +77,39 @@ fn lists() {
     request_fails(TWALK, &[FID, FID, &[17, 0], &[0; 34]], Malformed::Count);
     request_fails(TWALK, &[FID, FID, &[2, 0], &[0; 2]], Malformed::Short);
     request_fails(TWALK, &[FID, FID, &[1, 0], &[0; 4]], Malformed::Long);
+    request_fails(
+        TWALKATTR,
+        &[FID, &[0; 8], &[17, 0], &[0; 34]],
+        Malformed::Count,
+    );
+    request_fails(
+        TWALKATTR,
+        &[FID, &[0; 8], &[2, 0], &[0; 2]],
+        Malformed::Short,
+    );
+    request_fails(TWALKATTR, &[FID, &[0; 8], &[0, 0, 0]], Malformed::Long);
+    request_fails(
+        TWALKATTR,
+        &[FID, &[0; 8], &[1, 0], &[1, 0, 0]],
+        Malformed::Zero,
+    );
+    request_fails(
+        TWALKOPEN,
+        &[FID, FID, FID, &[17, 0], &[0; 34]],
+        Malformed::Count,
+    );
+    request_fails(
+        TWALKOPEN,
+        &[FID, FID, FID, &[2, 0], &[0; 2]],
+        Malformed::Short,
+    );
+    request_fails(
+        TWALKOPEN,
+        &[FID, FID, FID, &[1, 0], &[0xff, 0xff, b'a']],
+        Malformed::Short,
+    );
+    request_fails(TREADDIRATTR, &[FID, FID, &[0; 19]], Malformed::Short);
+    request_fails(TREADDIRATTR, &[FID, FID, &[0; 21]], Malformed::Long);
     request_fails(TTRIM, &[FID, &[1, 0], &[0xff; 16]], Malformed::Range);
     request_fails(TTRIM, &[FID, &[0xff, 0xff]], Malformed::Count);
 }
@@ -161,6 +194,15 @@ fn replies() {
     assert_eq!(decode_reply(&session), Err(Malformed::Value));
     let error = message(RLERROR, &[&[0; 4]]);
     assert_eq!(decode_reply(&error), Ok((9, Reply::Error(abi::Errno::EIO))));
+    let walked = message(RWALKATTR, &[&[0, 0], &[0; 152]]);
+    assert_eq!(decode_reply(&walked), Err(Malformed::Short));
+    let walked = message(RWALKATTR, &[&[0, 0], &[0; 154]]);
+    assert_eq!(decode_reply(&walked), Err(Malformed::Long));
+    let walked = message(RWALKOPEN, &[&[17, 0], &[0; 17 * 13]]);
+    assert_eq!(decode_reply(&walked), Err(Malformed::Count));
+    let list = message(RREADDIRATTR, &[&[3, 0, 0, 0], b"four"]);
+    assert_eq!(decode_reply(&list), Err(Malformed::Long));
+    assert_eq!(payload_start(&list), None);
     let read = message(RREAD, &[&[5, 0, 0, 0], b"four"]);
     assert_eq!(decode_reply(&read), Err(Malformed::Short));
     assert_eq!(payload_start(&read), None);
@@ -209,4 +251,18 @@ fn directories_end_at_the_first_bad_entry() {
     let listed: Vec<_> = DirEntries::new(&out[..len + 3]).collect();
     assert_eq!(listed, [Ok(entry), Err(Malformed::Short)]);
     assert_eq!(entry.encode(&mut out[..len - 1]), Err(TooSmall));
+    let attr = Attr {
+        valid: 1,
+        size: 7,
+        ..Attr::default()
+    };
+    let mut out = [0; 256];
+    let len = entry.encode_with(&attr, &mut out).unwrap();
+    assert_eq!(len, entry.wire_len() + Attr::WIRE_LEN);
+    let listed: Vec<_> = DirAttrs::new(&out[..len + 30]).collect();
+    assert_eq!(listed, [Ok((entry, attr)), Err(Malformed::Short)]);
+    let cut: Vec<_> = DirAttrs::new(&out[..len - 1]).collect();
+    assert_eq!(cut, [Err(Malformed::Short)]);
+    let short = entry.encode_with(&attr, &mut out[..len - 1]);
+    assert_eq!(short, Err(TooSmall));
 }

@@ -68,7 +68,10 @@ proptest! {
     #[test]
     fn names_return(fid: u32, newfid: u32, names in vec(string(20), 0..=16)) {
         let names: Vec<ByteStr<'_>> = names.iter().map(ByteStr::from).collect();
-        request_returns(Request::Walk { fid, newfid, names: Names::new(&names) });
+        let names = Names::new(&names);
+        request_returns(Request::Walk { fid, newfid, names });
+        request_returns(Request::Walkopen { fid, newfid, flags: newfid, names });
+        request_returns(Request::Walkattr { fid, mask: newfid.into(), names });
     }
 
     #[test]
@@ -87,6 +90,7 @@ proptest! {
         request_returns(Request::Write { fid, offset, data: &data });
         reply_returns(Reply::Read { data: &data });
         reply_returns(Reply::Readdir { data: &data });
+        reply_returns(Reply::Readdirattr { data: &data });
     }
 
     #[test]
@@ -132,7 +136,12 @@ proptest! {
         let attr = Attr { valid: a, qid, mode: b, size: a, mtime_nsec: a, ..Attr::default() };
         reply_returns(Reply::Getattr(attr));
         reply_returns(Reply::Statfs(StatFs { kind: b, bavail: a, ..StatFs::default() }));
-        reply_returns(Reply::Walk { qids: Qids::new(&[qid; 16]) });
+        let qids = [qid; 16];
+        let qids = Qids::new(&qids);
+        reply_returns(Reply::Walk { qids });
+        reply_returns(Reply::Walkopen { qids });
+        reply_returns(Reply::Walkattr { qids, attr });
+        request_returns(Request::Readdirattr { fid: b, dfid: b, offset: a, count: b, mask: a });
         reply_returns(Reply::Session { known: true, lease: b, wmax: b, epoch: a });
         let attr = SetAttr { valid: b, size: a, mtime_nsec: a, ..SetAttr::default() };
         request_returns(Request::Setattr { fid: b, attr });
@@ -158,6 +167,7 @@ proptest! {
         }
         harmless(&noise);
         DirEntries::new(&noise).for_each(drop);
+        DirAttrs::new(&noise).for_each(drop);
     }
 }
 

@@ -255,7 +255,9 @@ impl<W, A, T> Table<W, A, T> {
 #[inline]
 fn made_by(request: &Request<'_>) -> Option<u32> {
     match *request {
-        Request::Walk { newfid, .. } | Request::Xattrwalk { newfid, .. } => Some(newfid),
+        Request::Walk { newfid, .. }
+        | Request::Walkopen { newfid, .. }
+        | Request::Xattrwalk { newfid, .. } => Some(newfid),
         Request::Attach { fid, .. } => Some(fid),
         Request::Snap { snapfid, .. } => Some(snapfid),
         Request::Put { flags, into, .. } if flags & put::COMMIT != 0 => {
