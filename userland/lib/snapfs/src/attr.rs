@@ -8,16 +8,21 @@ use crate::{Backing, Snapfs};
 use abi::Errno;
 use core::iter::once;
 use ninep::consts::{qid, setattr};
-use ninep::{Reply, SetAttr};
+use ninep::{Attr, Qid, Reply, SetAttr};
 
 impl<B: Backing> Snapfs<B> {
     pub(crate) async fn get_attr(&self, conn: &Conn, fid: u32, mask: u64) -> Replied {
         let Plain { back, qid, .. } = conn.plain(fid)?;
         let got = self.attr_lower_of(back, mask).await;
-        let mut attr = match conn.get(fid) {
+        let attr = match conn.get(fid) {
             Ok(Entry::Plain(_)) => got.map_err(gone)?,
             _ => got?,
         };
+        Ok(Reply::Getattr(self.shown(&qid, attr)))
+    }
+
+    /// The attributes of the file with that qid as clients see them.
+    pub(crate) fn shown(&self, qid: &Qid, mut attr: Attr) -> Attr {
         // Names in the hidden directory are not links to clients.
         if let Some(file) = self.files.borrow().get(&qid.path) {
             attr.nlink = attr
@@ -31,7 +36,7 @@ impl<B: Backing> Snapfs<B> {
         if in_root && attr.nlink > 2 {
             attr.nlink -= 1;
         }
-        Ok(Reply::Getattr(attr))
+        attr
     }
 
     pub(crate) async fn set_attr(&self, conn: &Conn, fid: u32, attr: SetAttr) -> Replied {

@@ -131,6 +131,8 @@ impl<B: Backing> Snapfs<B> {
             conns: RefCell::new(conns),
             files: known,
             fids: self.fids.clone(),
+            by_names: self.by_names,
+            known: self.known.clone(),
             store: self.store.clone(),
             hidden: self.hidden.clone(),
             names: self.names.clone(),

@@ -28,6 +28,7 @@ mod apply;
 mod attr;
 mod backing;
 mod budget;
+mod combined;
 mod commit;
 mod conn;
 mod doubt;
@@ -39,6 +40,7 @@ mod file;
 mod fill;
 mod hidden;
 mod history;
+mod known;
 mod lent;
 mod lower;
 mod names;
@@ -82,6 +84,9 @@ pub struct Snapfs<B: Backing> {
     /// Files in use, by qid.path.
     files: RefCell<BTreeMap<u64, Rc<file::File>>>,
     fids: RefCell<lower::FidPool>,
+    /// See [`Options::by_names`].
+    by_names: bool,
+    known: RefCell<known::KnownNames>,
     store: store::Store,
     hidden: hidden::Hidden,
     /// Held exclusively while names are removed or replaced, shared by walks:
@@ -142,6 +147,9 @@ pub struct Options {
     /// the owner calls [`Snapfs::learn_times`] soon after [`Snapfs::has_unlearnt`]
     /// says so. Until then the changes of external writers to it are taken for own ones.
     pub lazy: bool,
+    /// A fid at the lower server that is not open stands for whatever file has its
+    /// name, as QEMU's do.
+    pub by_names: bool,
 }
 
 impl Default for Options {
@@ -152,6 +160,7 @@ impl Default for Options {
             boot: [0; 2],
             memory: 64 << 20,
             lazy: false,
+            by_names: false,
         }
     }
 }
@@ -159,7 +168,7 @@ impl Default for Options {
 /// The objects that a server holds, for tests and for display.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Lower fids in use, the server's own included.
+    /// Lower fids in use, the server's own included, those of known names not.
     pub fids_lower: u32,
     /// Files in use.
     pub files: usize,
@@ -200,6 +209,8 @@ impl<B: Backing> Snapfs<B> {
             conns: RefCell::default(),
             files: RefCell::default(),
             fids: RefCell::default(),
+            by_names: options.by_names,
+            known: RefCell::default(),
             store: store::Store::default(),
             hidden: hidden::Hidden::default(),
             names: sync::Lock::default(),
@@ -269,7 +280,7 @@ impl<B: Backing> Snapfs<B> {
     /// The same in constant time, without the versions.
     pub fn totals(&self) -> Counters {
         Counters {
-            fids_lower: self.fids.borrow().used(),
+            fids_lower: self.fids.borrow().used() - self.known.borrow().len() as u32,
             files: self.files.borrow().len(),
             snapshots: self.snapshots.get(),
             sessions: self.durable.sessions(),

@@ -93,6 +93,7 @@ impl<B: Backing> Snapfs<B> {
     /// Clunks `fid`. It is gone in any case; an error is about earlier
     /// operations on it.
     pub(crate) async fn close_lower(&self, fid: LowerFid) -> Result<(), Errno> {
+        self.forget_known_below(fid).await;
         let clunked = self.tell(&Request::Clunk { fid }).await;
         self.no_fid(fid);
         clunked

@@ -9,6 +9,7 @@ use crate::file::File;
 use crate::hidden::{is_no_place, is_reserved, no_room};
 use crate::lower::LowerFid;
 use crate::serve::Replied;
+use crate::sync::Held;
 use crate::{Backing, Snapfs};
 use abi::Errno;
 use alloc::boxed::Box;
@@ -37,6 +38,13 @@ fn cannot_hide(errno: Errno) -> bool {
 }
 
 impl<B: Backing> Snapfs<B> {
+    /// The lock on names, for a change of them.
+    async fn change_names(&self) -> Held<'_> {
+        let names = self.names.exclusive().await;
+        self.forget_known().await;
+        names
+    }
+
     pub(crate) async fn rename_lower(&self, old: Name<'_>, new: Name<'_>) -> Result<(), Errno> {
         let request = Request::Renameat {
             olddirfid: old.0,
@@ -164,7 +172,7 @@ impl<B: Backing> Snapfs<B> {
         let dir = held.back;
         let allowed = self.allowed(&held, name).await;
         allowed.map_err(unused)?;
-        let names = self.names.exclusive().await;
+        let names = self.change_names().await;
         let used = match flags & unlink::REMOVEDIR {
             0 => self.used_file((dir, name)).await?,
             _ => None,
@@ -191,7 +199,7 @@ impl<B: Backing> Snapfs<B> {
         if let Some(plain) = entry.plain() {
             conn.wait_until_free(plain.back).await;
         }
-        let names = self.names.exclusive().await;
+        let names = self.change_names().await;
         let removed = match &entry {
             Entry::Snap(_) | Entry::Reserved => Err(Errno::EPERM),
             // A fid that is open cannot be renamed everywhere; its clone can.
@@ -305,7 +313,7 @@ impl<B: Backing> Snapfs<B> {
         let allowed = self.allowed(&olddir, oldname).await;
         allowed.map_err(unused)?;
         self.allowed(&newdir, newname).await?;
-        let names = self.names.exclusive().await;
+        let names = self.change_names().await;
         let (old, new) = ((olddir.back, oldname), (newdir.back, newname));
         let over = self.used_file(new).await?;
         // The moving file matters if it replaces another, or if snapshots need
@@ -324,7 +332,7 @@ impl<B: Backing> Snapfs<B> {
     pub(crate) async fn rename(&self, conn: &Conn, fid: u32, (dfid, name): Name<'_>) -> Replied {
         let (held, dir) = (conn.hold(fid)?, conn.hold(dfid)?);
         self.allowed(&dir, name).await?;
-        let names = self.names.exclusive().await;
+        let names = self.change_names().await;
         self.still_named(held.back, &held.qid).await?;
         let new = (dir.back, name);
         let over = self.used_file(new).await?;

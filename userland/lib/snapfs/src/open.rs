@@ -153,7 +153,7 @@ impl<B: Backing> Snapfs<B> {
 
     /// Walks at the lower server, stopping before the hidden directory: a new fid
     /// if it came to the end.
-    async fn walk_to(
+    pub(crate) async fn walk_to(
         &self,
         (fid, from): (LowerFid, Qid),
         names: Names<'_>,
@@ -200,7 +200,7 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// Opens a fid; returns its new meaning, and the file's qid.
-    async fn open_plain(&self, unopened: Plain, flags: u32) -> Opened {
+    pub(crate) async fn open_plain(&self, unopened: Plain, flags: u32) -> Opened {
         let (back, kind) = (unopened.back, unopened.qid.kind);
         let special = kind & qid::DIR != 0;
         // A file that is replaced from now on is in use, and stays itself.
@@ -258,6 +258,7 @@ impl<B: Backing> Snapfs<B> {
             mode,
             gid,
         };
+        self.forget_known_below(dir.back).await;
         let names = self.names.shared().await;
         let changing = self.hidden.change_of_names().await;
         let created = self.create_or_open(&request, flags).await;

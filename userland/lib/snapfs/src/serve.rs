@@ -12,6 +12,7 @@ use alloc::rc::Rc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::future::poll_fn;
+use core::pin::Pin;
 use ninep::consts::{NOTAG, VERSION_L, VERSION_SNAP, VERSION_UNKNOWN};
 use ninep::{ByteStr, PutKind, PutOp, Reply, Request, decode_request, decode_request_head, peek};
 
@@ -103,18 +104,32 @@ impl<B: Backing> Snapfs<B> {
             Request::Read { fid, offset, count } => {
                 self.answer_read(&conn, tag, (fid, offset, count)).await
             }
+            // Little memory.
+            Request::Walkattr { .. } | Request::Walkopen { .. } | Request::Readdirattr { .. } => {
+                let served = Box::pin(self.serve_combined(&conn, tag, &request));
+                let served = self.watched((conn.id.get(), turn), served).await;
+                served.unwrap_or_else(|errno| whole(tag, &Reply::Error(errno)))
+            }
             request => {
-                let mut served = Box::pin(self.serve(&conn, (tag, turn), (&request, memory)));
-                let served = poll_fn(|context| {
-                    self.now_served.set((conn.id.get(), turn));
-                    served.as_mut().poll(context)
-                });
-                let served = served.await;
+                let served = Box::pin(self.serve(&conn, (tag, turn), (&request, memory)));
+                let served = self.watched((conn.id.get(), turn), served).await;
                 served.unwrap_or_else(|errno| whole(tag, &Reply::Error(errno)))
             }
         };
         conn.end(turn);
         answer
+    }
+
+    /// Says with each poll of `served` which request that is.
+    fn watched<F: Future>(
+        &self,
+        now: (ConnId, Turn),
+        mut served: Pin<Box<F>>,
+    ) -> impl Future<Output = F::Output> {
+        poll_fn(move |context| {
+            self.now_served.set(now);
+            served.as_mut().poll(context)
+        })
     }
 
     /// Returns true if the request being served was flushed. Long work checks

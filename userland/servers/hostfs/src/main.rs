@@ -22,7 +22,7 @@ mod below;
 use below::Virtio;
 use rt::{Failure, Named, Port};
 use serving::{BELOW, Lower, Server};
-use snapfs::Snapfs;
+use snapfs::{Options, Snapfs};
 
 rt::main!(main);
 
@@ -40,6 +40,11 @@ fn main(args: rt::Args) -> Result<(), Failure> {
     let port = Port::new().about("receive port")?;
     let lower = Lower::new(Virtio::open(tag, &port, BELOW)?)?;
     rt::stats::register_device().about("device counters")?;
-    let fs = Snapfs::with(lower, serving::options());
+    let options = Options {
+        // QEMU's fids are paths until they are opened.
+        by_names: true,
+        ..serving::options()
+    };
+    let fs = Snapfs::with(lower, options);
     Server::new(port, &fs)?.run()
 }

@@ -76,7 +76,8 @@ fn request(random: &mut Random) -> Vec<u8> {
         mode: 0o666,
         ..SetAttr::default()
     };
-    let request = match r.next(26) {
+    let names = Names::new(&names);
+    let request = match r.next(30) {
         0 => Request::Attach {
             fid: f,
             afid: NOFID,
@@ -87,7 +88,7 @@ fn request(random: &mut Random) -> Vec<u8> {
         1..4 => Request::Walk {
             fid: f,
             newfid: other,
-            names: Names::new(&names),
+            names,
         },
         4..7 => Request::Lopen {
             fid: f,
@@ -160,6 +161,24 @@ fn request(random: &mut Random) -> Vec<u8> {
                 known: 0,
             }
         }
+        26 | 27 => Request::Walkopen {
+            fid: f,
+            newfid: other,
+            flags: r.next(4) as u32 + 0o1000 * r.next(2) as u32,
+            names,
+        },
+        28 => Request::Walkattr {
+            fid: f,
+            mask: offset,
+            names,
+        },
+        29 => Request::Readdirattr {
+            fid: f,
+            dfid: other,
+            offset: offset % 9,
+            count: number(r) as u32,
+            mask: offset,
+        },
         24 => Request::Trim {
             snapfid: f,
             ranges: Ranges::new(&ranges),
@@ -184,7 +203,10 @@ fn any_requests_are_answered_and_leave_nothing() {
     for seed in seeds(200) {
         println!("seed {seed}");
         let mut random = Random(seed * 104_729);
-        let client = Client::new();
+        let client = match seed % 2 {
+            0 => Client::new(),
+            _ => Client::by_names(),
+        };
         for name in ["a", "b"] {
             client.host().set(name, &pattern(seed as u8, 20_000));
         }

@@ -5,6 +5,7 @@ mod common;
 
 mod changes;
 mod cheap;
+mod combined;
 mod concurrent;
 mod crash;
 mod edges;

@@ -5,7 +5,7 @@ pub mod holds;
 
 use abi::Errno;
 use dormouse_snapfs::{Backing, Counters, Filled, Lent, Options, Payload, Snapfs};
-use lower::Host;
+use lower::{Host, Manners};
 use ninep::consts::{NOFID, TPUT, open, put, setattr, unlink};
 use ninep::*;
 use std::cell::Cell;
@@ -119,6 +119,17 @@ impl Client {
 
     pub fn host(&self) -> &Host {
         self.fs.backing()
+    }
+
+    /// The first client of a server over one whose fids go by names.
+    pub fn by_names() -> Client {
+        let by_names = true;
+        let options = Options {
+            by_names,
+            ..Options::default()
+        };
+        let host = Host::new(Manners::default());
+        Client::on(start(host, options), 0).joined(0)
     }
 
     /// The first client of a server over `host`.
