@@ -12,8 +12,8 @@ extern crate alloc;
 use memchr::{memchr, memrchr};
 use rt::io::{self, Lines};
 use rt::{
-    Args, ByteStr, Errno, Failure, File, Flags, Named, copy, eprintln, inputs, manual, mode, print,
-    println, tree,
+    Args, ByteStr, Directory, Errno, Failure, File, Flags, Named, copy, eprintln, inputs, manual,
+    mode, print, println, tree,
 };
 use text::{Case, Pattern, Search};
 
@@ -109,32 +109,39 @@ impl Grep<'_> {
     /// Looks into all ordinary files of a tree; returns true if nothing failed.
     fn tree(&mut self, path: ByteStr<'_>) -> Result<bool, Failure> {
         let mut complete = true;
-        complete &= tree::walk("grep", path, |directory, path, entries| {
-            if self.found > 0 && self.flags.has('q') {
-                entries.clear();
-            }
-            for entry in entries
-                .iter()
-                .filter(|entry| ORDINARY.contains(&entry.kind))
-            {
-                let full = copy::inside(path, entry.name.as_byte_str());
-                let full = full.as_byte_str();
-                let open = || {
-                    let file = directory.open_file(&entry.name, mode::OREAD)?;
-                    let stat = file.stat()?;
-                    Ok((copy::special(&stat).is_none() && !stat.is_dir()).then_some(file))
-                };
-                match open() {
-                    Ok(Some(file)) => complete &= reported(Ok(file), full, |f| self.file(full, &f)),
-                    Ok(None) | Err(Errno::ENOENT | Errno::ELOOP) => {}
-                    Err(errno) => complete &= reported(Err(errno), full, |_| Ok(())),
-                }
+        complete &= tree::walk(
+            "grep",
+            path,
+            Directory::read_dir,
+            |directory, path, entries| {
                 if self.found > 0 && self.flags.has('q') {
-                    break;
+                    entries.clear();
                 }
-            }
-            Ok(())
-        })?;
+                for entry in entries
+                    .iter()
+                    .filter(|entry| ORDINARY.contains(&entry.kind))
+                {
+                    let full = copy::inside(path, entry.name.as_byte_str());
+                    let full = full.as_byte_str();
+                    let open = || {
+                        let file = directory.open_file(&entry.name, mode::OREAD)?;
+                        let stat = file.stat()?;
+                        Ok((copy::special(&stat).is_none() && !stat.is_dir()).then_some(file))
+                    };
+                    match open() {
+                        Ok(Some(file)) => {
+                            complete &= reported(Ok(file), full, |f| self.file(full, &f))
+                        }
+                        Ok(None) | Err(Errno::ENOENT | Errno::ELOOP) => {}
+                        Err(errno) => complete &= reported(Err(errno), full, |_| Ok(())),
+                    }
+                    if self.found > 0 && self.flags.has('q') {
+                        break;
+                    }
+                }
+                Ok(())
+            },
+        )?;
         Ok(complete)
     }
 

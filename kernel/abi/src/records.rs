@@ -213,6 +213,12 @@ pub struct Stat {
 }
 
 impl Stat {
+    /// The one at the front of these bytes.
+    pub fn at_front(bytes: &[u8]) -> Option<Stat> {
+        let read = Stat::read_from_prefix(bytes);
+        read.ok().map(|(stat, _)| stat)
+    }
+
     /// Returns true for a directory.
     pub const fn is_dir(&self) -> bool {
         self.mode & 0o170_000 == 0o040_000

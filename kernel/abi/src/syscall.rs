@@ -179,6 +179,9 @@ calls! {
     /// `(fd, buf, n, address) -> n`: copies from the part of lent data ([`crate::lent`])
     /// that begins there, from memory that the client at the channel has lent.
     ReadLent = 68,
+    /// `(fd, buf, n) -> n`: as `ReadDir`, with a [`crate::Stat`] between the head and the
+    /// name of each record, as `StatIn` gives it; of `mode` 0 if it has to be asked for.
+    ReadDirStat = 69,
     /// `(pid, index, *mut SegmentInfo) -> next`: the first segment of a process from
     /// `index` on; 0 if there is none.
     MemInfo = 70,

@@ -72,6 +72,15 @@ impl<S: Clone> Table<S> {
         })
     }
 
+    /// Returns true if something is bound to a name in the directory `path` (clean).
+    pub fn has_below(&self, path: &[u8]) -> bool {
+        let inside = |bound: &Bound<S>| {
+            let rest = below(&bound.at, path);
+            rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(&b'/'))
+        };
+        self.0.iter().any(inside)
+    }
+
     /// The path at the server that is `wanted` for an absolute `path` that begins with
     /// a name at which a file of that server is bound; absolute too.
     ///

@@ -48,6 +48,26 @@ fn one(member: &str, rest: &str) -> (Vec<String>, String) {
 }
 
 #[test]
+fn what_is_bound_in_a_directory_is_known() {
+    let mut names = Names::new();
+    bind(&mut names, "/n/host", at('h', ""), Order::Replace);
+    bind(&mut names, "/n/host/a/b", at('r', ""), Order::Replace);
+    for (path, bound) in [
+        ("/", false),
+        ("/n", true),
+        ("/n/host", false),
+        ("/n/hos", false),
+        ("/n/host/a", true),
+        ("/n/host/a/b", false),
+        ("/n/host/a/b/c", false),
+    ] {
+        assert_eq!(names.has_below(path.as_bytes()), bound, "{path}");
+    }
+    bind(&mut names, "/n", at('x', ""), Order::Replace);
+    assert!(names.has_below(b"/"));
+}
+
+#[test]
 fn paths_are_cleaned_by_their_text() {
     let clean = |text: &str| String::from_utf8(path(text).to_vec()).unwrap();
     assert_eq!(clean("a//b/./c/"), "/home/a/b/c");

@@ -17,7 +17,7 @@ use crate::sched::{self, Slot};
 use abi::{Errno, Stat64};
 use alloc::vec::Vec;
 use ninep::client::{Failed, Matched, Receipt, Tag};
-use ninep::consts::{READ_HEAD, RREAD, RREADDIR};
+use ninep::consts::{READ_HEAD, RREAD, RREADDIR, RREADDIRATTR};
 
 type Effects = ninep::client::Effects<Slot, Trimmed>;
 
@@ -77,7 +77,7 @@ impl Client for Mount {
             effects
         });
         counters::add(Stat64::Messages, 1);
-        if kind == RREAD || kind == RREADDIR {
+        if matches!(kind, RREAD | RREADDIR | RREADDIRATTR) {
             let data = len.saturating_sub(READ_HEAD as u64);
             counters::add(Stat64::BytesIn, data);
         }

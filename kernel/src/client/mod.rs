@@ -14,6 +14,7 @@ pub mod rpc;
 pub mod sink;
 pub mod snapshots;
 pub mod swap;
+pub mod walk;
 
 use crate::chan::{DEPTH, End, room};
 use crate::counters;

@@ -1,15 +1,14 @@
 //! Files at a server: walking, opening and everything done to an open fid
 //! that is not reading or writing.
-use super::{Mount, rpc};
+use super::Mount;
 use crate::chan::{Piece, room};
 use crate::counters;
 use abi::{DirEntry, Errno, PAGE, Stat, Stat64, StatChange, mode};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use names::Last;
 use ninep::client::Failed;
-use ninep::consts::{MAXWELEM, getattr, open, qid, setattr, unlink};
-use ninep::{Attr, ByteStr, DirEntries, List, Qid, Reply, Request, SetAttr};
+use ninep::consts::{getattr, open, qid, setattr, unlink};
+use ninep::{Attr, ByteStr, DirAttrs, DirEntries, Qid, Reply, Request, SetAttr};
 
 /// A fid that the kernel holds at a server; given back when dropped.
 pub struct Remote {
@@ -28,171 +27,27 @@ impl Drop for Remote {
     }
 }
 
-/// Where a walk has led.
-pub enum Reached {
-    /// To the end.
-    End(Remote),
-    /// The name with that index is a symbolic link; its fid, if it was the last
-    /// one walked.
-    Link(usize, Option<Remote>),
-    /// The name with that index is nothing, or below something that has none.
-    Nothing(usize, Errno),
-}
-
-/// One `Twalk`.
-struct Step<'n> {
-    names: &'n [ByteStr<'n>],
-    from: u32,
-    from_qid: Qid,
-    /// Index of a name at which a link is no reason to stop.
-    kept: Option<usize>,
-}
-
-impl Step<'_> {
-    fn take(&self, mount: &Arc<Mount>) -> Result<Reached, Errno> {
-        let fid = mount.new_fid()?;
-        let request = Request::Walk {
-            fid: self.from,
-            newfid: fid,
-            names: List::new(self.names),
-        };
-        let mut qids = [Qid::default(); MAXWELEM];
-        let walked = match mount.call(&request) {
-            Ok(answer) => self.walked(&answer, &mut qids),
-            Err(failed @ (Failed::Unsent(_) | Failed::Refused(_))) => Err(failed.errno()),
-            Err(failed @ Failed::Lost(_)) => {
-                // The server may have made it, or may do so yet.
-                mount.clunk_later(fid);
-                return Err(failed.errno());
-            }
-        };
-        // A walk that stops half way makes no fid.
-        let end = match walked == Ok(self.names.len()) {
-            true => {
-                counters::add(Stat64::Fids, 1);
-                let last = self.names.len().checked_sub(1).and_then(|at| qids.get(at));
-                let qid = last.copied().unwrap_or(self.from_qid);
-                let mount = mount.clone();
-                Some(Remote { mount, fid, qid })
-            }
-            false => {
-                mount.free_fid(fid);
-                None
-            }
-        };
-        let walked = match walked {
-            Err(errno @ (Errno::ENOENT | Errno::ENOTDIR)) => return Ok(Reached::Nothing(0, errno)),
-            walked => walked?,
-        };
-        let mut links = qids.iter().take(walked).enumerate();
-        let link = links.find(|(at, q)| q.kind & qid::SYMLINK != 0 && Some(*at) != self.kept);
-        let end = match (link, end) {
-            (Some((at, _)), end) if at + 1 == self.names.len() => {
-                return Ok(Reached::Link(at, end));
-            }
-            (Some((at, _)), _) => return Ok(Reached::Link(at, None)),
-            (None, end) => end,
-        };
-        let last = walked.checked_sub(1).and_then(|at| qids.get(at));
-        let errno = match last.unwrap_or(&self.from_qid).kind & qid::DIR {
-            0 => Errno::ENOTDIR,
-            _ => Errno::ENOENT,
-        };
-        Ok(end.map_or(Reached::Nothing(walked, errno), Reached::End))
-    }
-
-    /// The number of names walked, and their qids.
-    fn walked(&self, answer: &rpc::Answer, qids: &mut [Qid; MAXWELEM]) -> Result<usize, Errno> {
-        let Reply::Walk { qids: walked } = answer.reply()? else {
-            return Err(Errno::EPROTO);
-        };
-        for (slot, qid) in qids.iter_mut().zip(walked.iter()) {
-            *slot = qid;
-        }
-        match walked.len() <= self.names.len() {
-            true => Ok(walked.len()),
-            false => Err(Errno::EPROTO),
-        }
-    }
-}
-
 /// Nanoseconds from seconds and nanoseconds, clamped.
 fn nanoseconds(seconds: u64, rest: u64) -> u64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }
 
+/// The attributes of a file of `mount`.
+pub(super) fn stat_of(mount: &Mount, attr: &Attr) -> Stat {
+    Stat {
+        qid_path: attr.qid.path,
+        size: attr.size,
+        mode: attr.mode,
+        links: u32::try_from(attr.nlink).unwrap_or(u32::MAX),
+        uid: attr.uid,
+        gid: attr.gid,
+        mtime_ns: nanoseconds(attr.mtime_sec, attr.mtime_nsec),
+        atime_ns: nanoseconds(attr.atime_sec, attr.atime_nsec),
+        server: u64::from(mount.id),
+    }
+}
+
 impl Remote {
-    /// Walks from the root of `mount` along `path`: names separated by `/`. A
-    /// link ends the walk, a link at the end of the path only if it is to be
-    /// followed.
-    ///
-    /// # Errors
-    /// Errors that are unrelated to the names.
-    pub fn reach(mount: &Arc<Mount>, path: &[u8], last: Last) -> Result<Reached, Errno> {
-        let mut parts = path.split(|byte| *byte == b'/').filter(|p| !p.is_empty());
-        let total = parts.clone().count();
-        let mut names = [ByteStr::default(); MAXWELEM];
-        let (mut here, mut done): (Option<Remote>, usize) = (None, 0);
-        loop {
-            let mut count = 0;
-            for (slot, part) in names.iter_mut().zip(&mut parts) {
-                *slot = ByteStr(part);
-                count += 1;
-            }
-            let names = &names[..count];
-            let (from, from_qid) = match &here {
-                Some(here) => (here.fid, here.qid),
-                None => mount.root(),
-            };
-            // A link before this name is followed in any case.
-            let kept = (last == Last::Keep).then(|| total.wrapping_sub(done + 1));
-            let step = Step {
-                names,
-                from,
-                from_qid,
-                kept,
-            };
-            match step.take(mount)? {
-                Reached::End(next) if done + count == total => return Ok(Reached::End(next)),
-                Reached::End(next) => here = Some(next),
-                Reached::Link(index, link) => return Ok(Reached::Link(done + index, link)),
-                Reached::Nothing(index, errno) => {
-                    return Ok(Reached::Nothing(done + index, errno));
-                }
-            }
-            done += count;
-        }
-    }
-
-    /// The file `name` in this directory, a link itself.
-    pub fn inside(&self, name: &[u8]) -> Result<Remote, Errno> {
-        let step = Step {
-            names: &[ByteStr(name)],
-            from: self.fid,
-            from_qid: self.qid,
-            kept: Some(0),
-        };
-        match step.take(&self.mount)? {
-            Reached::End(remote) => Ok(remote),
-            Reached::Nothing(_, errno) => Err(errno),
-            Reached::Link(..) => Err(Errno::EPROTO),
-        }
-    }
-
-    /// One more fid for the same file, not open.
-    pub fn another(&self) -> Result<Remote, Errno> {
-        let step = Step {
-            names: &[],
-            from: self.fid,
-            from_qid: self.qid,
-            kept: None,
-        };
-        match step.take(&self.mount)? {
-            Reached::End(remote) => Ok(remote),
-            Reached::Link(..) | Reached::Nothing(..) => Err(Errno::EPROTO),
-        }
-    }
-
     /// Makes a request whose reply only says that it was done. That the reply is of
     /// the right kind has been checked before it is here.
     fn ask(&self, request: &Request<'_>) -> Result<(), Errno> {
@@ -336,18 +191,7 @@ impl Remote {
 
     /// The attributes of the file.
     pub fn stat(&self) -> Result<Stat, Errno> {
-        let attr = self.attributes()?;
-        Ok(Stat {
-            qid_path: attr.qid.path,
-            size: attr.size,
-            mode: attr.mode,
-            links: u32::try_from(attr.nlink).unwrap_or(u32::MAX),
-            uid: attr.uid,
-            gid: attr.gid,
-            mtime_ns: nanoseconds(attr.mtime_sec, attr.mtime_nsec),
-            atime_ns: nanoseconds(attr.atime_sec, attr.atime_nsec),
-            server: u64::from(self.mount.id),
-        })
+        Ok(stat_of(&self.mount, &self.attributes()?))
     }
 
     /// Pages that the server has room for in all.
@@ -406,7 +250,7 @@ impl Remote {
         &self,
         from: u64,
         room: u32,
-        mut f: impl FnMut(u64, DirEntry, &[u8]) -> bool,
+        mut f: impl FnMut(u64, Listed<'_>) -> bool,
     ) -> Result<bool, Errno> {
         let request = Request::Readdir {
             fid: self.fid,
@@ -421,16 +265,49 @@ impl Remote {
         let data = data.get(..room as usize).unwrap_or(data);
         for entry in DirEntries::new(data) {
             let entry = entry.map_err(|_| Errno::EPROTO)?;
-            let head = DirEntry {
-                qid_path: entry.qid.path,
-                kind: u32::from(entry.kind),
-                name_len: entry.name.len() as u32,
-            };
-            if !f(entry.offset, head, &entry.name) {
+            if !f(entry.offset, Listed::of(&entry, None)) {
                 break;
             }
         }
         Ok(!data.is_empty())
+    }
+
+    /// The same with the attributes of the files, as walks from `names`, this directory
+    /// not open, find them. `None`: the server does not do that in one request.
+    pub fn list_with_attributes(
+        &self,
+        names: &Remote,
+        from: u64,
+        room: u32,
+        mut f: impl FnMut(u64, Listed<'_>) -> bool,
+    ) -> Result<Option<bool>, Errno> {
+        if !self.mount.has_snapshots() {
+            return Ok(None);
+        }
+        let request = Request::Readdirattr {
+            fid: self.fid,
+            dfid: names.fid,
+            offset: from,
+            count: room.min(self.mount.iounit()),
+            mask: getattr::BASIC,
+        };
+        let answer = match self.mount.call(&request) {
+            Err(Failed::Refused(Errno::EOPNOTSUPP)) => return Ok(None),
+            answer => answer?,
+        };
+        let Reply::Readdirattr { data } = answer.reply()? else {
+            return Err(Errno::EPROTO);
+        };
+        let data = data.get(..room as usize).unwrap_or(data);
+        for entry in DirAttrs::new(data) {
+            let (entry, attr) = entry.map_err(|_| Errno::EPROTO)?;
+            let stat = stat_of(&self.mount, &attr);
+            let stat = Some(stat).filter(|_| attr.valid != 0);
+            if !f(entry.offset, Listed::of(&entry, stat)) {
+                break;
+            }
+        }
+        Ok(Some(!data.is_empty()))
     }
 
     /// Writes `body` at `offset`; bytes written.
@@ -445,6 +322,31 @@ impl Remote {
         match self.mount.finish(sent)?.reply()? {
             Reply::Write { count } => Ok((count as usize).min(len)),
             _ => Err(Errno::EPROTO),
+        }
+    }
+}
+
+/// An entry of a directory.
+pub struct Listed<'n> {
+    /// What it says itself.
+    pub head: DirEntry,
+    /// The name.
+    pub name: &'n [u8],
+    /// The attributes of the file, if they came with it.
+    pub stat: Option<Stat>,
+}
+
+impl<'n> Listed<'n> {
+    fn of(entry: &ninep::DirEntry<'n>, stat: Option<Stat>) -> Listed<'n> {
+        let name = entry.name.bytes();
+        Listed {
+            head: DirEntry {
+                qid_path: entry.qid.path,
+                kind: u32::from(entry.kind),
+                name_len: name.len() as u32,
+            },
+            name,
+            stat,
         }
     }
 }
@@ -469,7 +371,7 @@ impl Directory {
 }
 
 /// Linux's flags for Plan 9's mode.
-fn open_flags(mode: u32) -> u32 {
+pub(super) fn open_flags(mode: u32) -> u32 {
     let mut flags = match mode & 3 {
         mode::OREAD => open::RDONLY,
         mode::OWRITE => open::WRONLY,

@@ -6,7 +6,8 @@
 //! that fid, also if the kernel is no more.
 use super::Mount;
 use super::entries::Entries;
-use super::remote::{Directory, Reached, Remote};
+use super::remote::{Directory, Remote};
+use super::walk::{Aim, Found, Reached};
 use crate::chan::{End, Piece, room};
 use crate::counters;
 use crate::text;
@@ -87,9 +88,9 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 /// As [`Mount::connect`] and [`set_place`].
 pub fn connect(end: Arc<End>) -> Result<(), Errno> {
     let mount = Mount::connect(end, b"")?;
-    match Remote::reach(&mount, b"", Last::Keep)? {
-        Reached::End(top) => set_place(&top),
-        Reached::Link(..) | Reached::Nothing(..) => Err(Errno::EPROTO),
+    match Remote::reach(&mount, b"", Last::Keep, Aim::Fid)? {
+        Reached::End(Found::Fid(top)) => set_place(&top),
+        Reached::End(_) | Reached::Link(..) | Reached::Nothing(..) => Err(Errno::EPROTO),
     }
 }
 

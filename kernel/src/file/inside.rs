@@ -135,7 +135,7 @@ pub fn stat(view: &Viewpoint, directory: &OpenFile, name: &[u8]) -> Result<Stat,
     let own = base(directory)?;
     open::looking_again(|| match own.way(&view.names, name)? {
         Way::Path(view) => open::stat(&view, name, Last::Keep),
-        Way::Fid(remote) => remote.inside(name)?.stat(),
+        Way::Fid(remote) => remote.stat_inside(name),
     })
 }
 

@@ -3,7 +3,8 @@ use super::{Base, Node, OpenFile};
 use crate::chan::{End, room};
 use crate::client::Mount;
 use crate::client::remote::{Directory, Remote};
-use crate::name::walk::{walk, walk_for_new};
+use crate::client::walk::{Aim, Found};
+use crate::name::walk::{self, walk, walk_for_new};
 use crate::name::{Member, NameSpace, Place, Trail, Viewpoint, root};
 use crate::sched::relief;
 use crate::text;
@@ -44,6 +45,29 @@ fn located(names: &NameSpace, place: &Place, last: Last) -> Result<(Node, Place)
         Place::Remote(mount, path) => {
             let (remote, path) = walk(names, mount, path, last)?;
             Ok((Node::Remote(remote), Place::Remote(mount.clone(), path)))
+        }
+    }
+}
+
+/// The attributes of the file at a place; of a link at the end, its own or not.
+fn stat_at(names: &NameSpace, place: &Place, last: Last) -> Result<Stat, Errno> {
+    match place {
+        Place::Root(path) => Ok(root::find(path)?.stat()),
+        Place::Remote(mount, path) => walk::find(names, mount, path, last, Aim::Stat)?.stat(),
+    }
+}
+
+/// The file at a place, all links followed, open.
+fn open_at(names: &NameSpace, place: &Place, mode: u32) -> Result<Node, Errno> {
+    match place {
+        Place::Root(path) => Node::Root(root::find(path)?).open(mode),
+        Place::Remote(mount, path) => {
+            let aim = Aim::Open(mode);
+            match walk::find(names, mount, path, Last::Follow, aim)? {
+                Found::Open(remote) => Ok(Node::Remote(remote)),
+                Found::Fid(remote) => Node::Remote(remote).open(mode),
+                Found::Stat(_) => Err(Errno::EPROTO),
+            }
         }
     }
 }
@@ -159,12 +183,15 @@ fn parent<'p>(names: &NameSpace, place: &'p Place) -> Result<(Remote, &'p [u8]),
     }
 }
 
+/// A name with a `/` behind it is a directory's.
+const fn last_of(path: &Path, last: Last) -> Last {
+    if path.slash { Last::Follow } else { last }
+}
+
 fn find(view: &Viewpoint, path: &Path, last: Last) -> Result<Node, Errno> {
     let names = &view.names;
     let place = place(names, &names.resolve(path)?)?;
-    // A name with a `/` behind it is a directory's.
-    let last = if path.slash { Last::Follow } else { last };
-    located(names, &place, last).map(|(found, _)| found)
+    located(names, &place, last_of(path, last)).map(|(found, _)| found)
 }
 
 /// How often a name is looked up before a server's `ESTALE` is believed.
@@ -194,13 +221,17 @@ fn open_clean(view: &Viewpoint, path: &Path, mode: u32) -> Result<OpenFile, Errn
     let names = &view.names;
     let trail = names.resolve(path)?;
     let name = text::shown(path)?;
-    let node = at(names, &place(names, &trail)?)?;
-    let base = match mode & mode::ODIRECTORY {
-        0 => None,
-        _ => Some(base(&node, Some(path), trail.members.len() > 1)?),
+    let place = place(names, &trail)?;
+    let mut file = match mode & mode::ODIRECTORY {
+        0 => OpenFile::new(open_at(names, &place, mode)?, mode, name),
+        _ => {
+            let node = at(names, &place)?;
+            let base = base(&node, Some(path), trail.members.len() > 1)?;
+            let mut file = OpenFile::new(node.open(mode)?, mode, name);
+            file.base = Some(base);
+            file
+        }
     };
-    let mut file = OpenFile::new(node.open(mode)?, mode, name);
-    file.base = base;
     if trail.point {
         file.others = others(names, &trail)?;
     }
@@ -309,7 +340,11 @@ fn make_directory(names: &NameSpace, place: &Place, permissions: u32) -> Result<
 /// The attributes of the file at `path`.
 pub fn stat(view: &Viewpoint, path: &[u8], last: Last) -> Result<Stat, Errno> {
     let path = view.clean(path)?;
-    looking_again(|| find(view, &path, last)?.stat())
+    looking_again(|| {
+        let names = &view.names;
+        let place = place(names, &names.resolve(&path)?)?;
+        stat_at(names, &place, last_of(&path, last))
+    })
 }
 
 /// Changes the attributes of the file at `path`, links followed.

@@ -40,6 +40,11 @@ impl NameSpace {
         self.table.lock().resolve(path)
     }
 
+    /// Returns true if something is bound to a name in the directory `path` (clean).
+    pub fn has_below(&self, path: &[u8]) -> bool {
+        self.table.lock().has_below(path)
+    }
+
     /// The path at `mount` for an absolute `path` that begins with a name at
     /// which a file of that server is bound; absolute too.
     pub fn path_at(&self, mount: &Arc<Mount>, path: &[u8]) -> Result<Option<Vec<u8>>, Errno> {

@@ -5,7 +5,8 @@
 //! (docs/decisions/0018-symbolic-links.md). `links` computes the target.
 use super::NameSpace;
 use crate::client::Mount;
-use crate::client::remote::{Reached, Remote};
+use crate::client::remote::Remote;
+use crate::client::walk::{Aim, Found, Reached};
 use abi::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -24,27 +25,50 @@ pub fn walk(
     last: Last,
 ) -> Result<(Remote, Vec<u8>), Errno> {
     let mut way = Way::new(path, last)?;
-    let found = go(names, mount, &mut way)?.ok_or(Errno::ENOENT)?;
-    Ok((found, way.end()?))
+    match go(names, mount, &mut way, Aim::Fid)?.ok_or(Errno::ENOENT)? {
+        Found::Fid(found) => Ok((found, way.end()?)),
+        Found::Open(_) | Found::Stat(_) => Err(Errno::EPROTO),
+    }
+}
+
+/// What is wanted of the file at that path, in as few requests as its server needs.
+///
+/// # Errors
+/// As [`walk`]; those of what is wanted.
+pub fn find(
+    names: &NameSpace,
+    mount: &Arc<Mount>,
+    path: &[u8],
+    last: Last,
+    aim: Aim,
+) -> Result<Found, Errno> {
+    let mut way = Way::new(path, last)?;
+    go(names, mount, &mut way, aim)?.ok_or(Errno::ENOENT)
 }
 
 /// The path at which a file opened by `path` would be created: links at its end
 /// are followed, and their target need not exist.
 pub fn walk_for_new(names: &NameSpace, mount: &Arc<Mount>, path: &[u8]) -> Result<Vec<u8>, Errno> {
     let mut way = Way::new(path, Last::Follow)?;
-    go(names, mount, &mut way)?;
+    go(names, mount, &mut way, Aim::Fid)?;
     way.end()
 }
 
 /// Goes to the end of the way; `None` if only its last name is nothing.
-fn go(names: &NameSpace, mount: &Arc<Mount>, way: &mut Way) -> Result<Option<Remote>, Errno> {
+fn go(
+    names: &NameSpace,
+    mount: &Arc<Mount>,
+    way: &mut Way,
+    aim: Aim,
+) -> Result<Option<Found>, Errno> {
     loop {
         let part = way.names()?;
         let whole = way.is_whole(part);
-        match Remote::reach(mount, part, way.last())? {
-            Reached::End(remote) => {
+        let aim = if whole { aim } else { Aim::Fid };
+        match Remote::reach(mount, part, way.last(), aim)? {
+            Reached::End(found) => {
                 if way.walked(Walked::There)? {
-                    return Ok(Some(remote));
+                    return Ok(Some(found));
                 }
             }
             Reached::Link(index, link) => {
@@ -79,8 +103,8 @@ fn again(mount: &Arc<Mount>, path: &[u8], index: usize) -> Result<Remote, Errno>
     let slash = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
     let end = slash.map(|(at, _)| at).nth(index).unwrap_or(path.len());
     let first = path.get(..end).unwrap_or(path);
-    match Remote::reach(mount, first, Last::Keep)? {
-        Reached::End(link) if link.is_link() => Ok(link),
+    match Remote::reach(mount, first, Last::Keep, Aim::Fid)? {
+        Reached::End(Found::Fid(link)) if link.is_link() => Ok(link),
         // Another file has taken its place.
         _ => Err(Errno::ESTALE),
     }

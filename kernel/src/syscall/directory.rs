@@ -1,18 +1,29 @@
 //! Reading directories.
 use super::Arguments;
-use crate::file::Node;
+use crate::client::remote::{Listed, Remote};
+use crate::file::{Node, OpenFile};
 use crate::name::root::Entry;
 use crate::seg::{SpaceLock, user};
-use abi::{DirEntry, Errno};
+use abi::{DirEntry, Errno, Stat};
+use ninep::Attr;
 use zerocopy::IntoBytes;
 
-/// Bytes of the longest directory record of 9P: qid, offset, kind, and a name of
-/// 255 bytes.
-const RECORD_MAX: u64 = 13 + 8 + 1 + 2 + 255;
+/// Bytes of the longest directory record of 9P: qid, offset, kind, a name of 255 bytes,
+/// and attributes.
+const RECORD_MAX: u64 = 13 + 8 + 1 + 2 + 255 + Attr::WIRE_LEN as u64;
 
 /// Bytes of directory records that a server is asked for at once: each costs the
 /// kernel some hundred instructions.
 const LISTED_MAX: u64 = 32 * 1024;
+
+/// What a record has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Bring {
+    /// The name.
+    Names,
+    /// The attributes too.
+    Attributes,
+}
 
 /// Puts records into the caller's memory until one does not fit any more.
 struct Records<'a> {
@@ -24,6 +35,7 @@ struct Records<'a> {
     next: u64,
     /// Leave out `.` and `..`: the first member of a union has them.
     no_dots: bool,
+    bring: Bring,
     /// One did not fit.
     full: bool,
     failed: Option<Errno>,
@@ -31,10 +43,16 @@ struct Records<'a> {
 
 impl Records<'_> {
     /// False if there is no room for it.
-    fn put(&mut self, next: u64, head: DirEntry, name: &[u8]) -> bool {
+    fn put(&mut self, next: u64, listed: Listed<'_>) -> bool {
         const HEAD: usize = size_of::<DirEntry>();
-        let len = (HEAD + name.len()).next_multiple_of(8);
-        let mut record = [0; HEAD + 256 + 8];
+        const STAT: usize = size_of::<Stat>();
+        let Listed { head, name, stat } = listed;
+        let start = match self.bring {
+            Bring::Names => HEAD,
+            Bring::Attributes => HEAD + STAT,
+        };
+        let len = (start + name.len()).next_multiple_of(8);
+        let mut record = [0; HEAD + STAT + 256 + 8];
         let record = match record.get_mut(..len) {
             Some(record) if !(self.no_dots && matches!(name, b"." | b"..")) => record,
             // A name longer than any host's is left out too.
@@ -48,7 +66,10 @@ impl Records<'_> {
             return false;
         }
         record[..HEAD].copy_from_slice(head.as_bytes());
-        record[HEAD..HEAD + name.len()].copy_from_slice(name);
+        record[start..start + name.len()].copy_from_slice(name);
+        if start > HEAD {
+            record[HEAD..start].copy_from_slice(stat.unwrap_or_default().as_bytes());
+        }
         if let Err(errno) = user::write(self.space, self.va + self.done, record) {
             self.failed = Some(errno);
             return false;
@@ -60,7 +81,7 @@ impl Records<'_> {
 
     /// Appends the entries of `node` from the present position on; returns true
     /// if there were any.
-    fn list(&mut self, node: &Node) -> Result<bool, Errno> {
+    fn list(&mut self, node: &Node, names: Option<&Remote>) -> Result<bool, Errno> {
         let from = self.next;
         match node {
             Node::Root(entry @ Entry::Directory(_)) => {
@@ -72,7 +93,8 @@ impl Records<'_> {
                         kind: if directory { 4 } else { 8 },
                         name_len: name.len() as u32,
                     };
-                    self.put(next, head, name.as_bytes())
+                    let (name, stat) = (name.as_bytes(), None);
+                    self.put(next, Listed { head, name, stat })
                 });
                 Ok(any)
             }
@@ -81,19 +103,38 @@ impl Records<'_> {
                 // certain only where any record fits. No record of a server is
                 // shorter than ours of the same name.
                 let ask = self.room.clamp(RECORD_MAX, LISTED_MAX) as u32;
-                remote.list(from, ask, |next, head, name| self.put(next, head, name))
+                if let (Bring::Attributes, Some(names)) = (self.bring, names) {
+                    let put = |next, listed: Listed<'_>| self.put(next, listed);
+                    if let Some(any) = remote.list_with_attributes(names, from, ask, put)? {
+                        return Ok(any);
+                    }
+                }
+                remote.list(from, ask, |next, listed| self.put(next, listed))
             }
             _ => Err(Errno::ENOTDIR),
         }
     }
 }
 
-pub fn read(a: &Arguments) -> Result<u64, Errno> {
+/// The fid that names in the directory are walked to from, if all of them are: nothing
+/// is bound to one.
+fn names_of<'f>(a: &Arguments, file: &'f OpenFile) -> Option<&'f Remote> {
+    let base = file.base.as_deref()?;
+    let path = base.path.as_deref()?;
+    let bound = a.view().names.has_below(path);
+    base.remote.as_ref().filter(|_| !bound)
+}
+
+pub fn read(a: &Arguments, bring: Bring) -> Result<u64, Errno> {
     let [_, va, room, ..] = a.words();
     user::check(va, room)?;
     let file = a.file(0)?;
     let from = file.offset();
     let member = *file.member.lock();
+    let names = match bring {
+        Bring::Names => None,
+        Bring::Attributes => names_of(a, &file),
+    };
     let mut records = Records {
         space: a.space(),
         va,
@@ -101,11 +142,12 @@ pub fn read(a: &Arguments) -> Result<u64, Errno> {
         done: 0,
         next: from,
         no_dots: member > 0,
+        bring,
         full: false,
         failed: None,
     };
     while let Some(node) = file.listed() {
-        let any = records.list(node)?;
+        let any = records.list(node, names)?;
         if let Some(errno) = records.failed {
             return Err(errno);
         }

@@ -17,6 +17,7 @@ use crate::sched::relief;
 use crate::text;
 use abi::{Call, Errno, Stat64, encode};
 use arguments::Arguments;
+use directory::Bring;
 use hw::TrapFrame;
 
 /// The one entry for system calls.
@@ -42,9 +43,39 @@ pub fn syscall(process: &Running, frame: &mut TrapFrame) {
 const REPEATABLE: &[Call] = {
     use Call::*;
     &[
-        RFork, Exec, SegAttach, SegFree, Pipe, Port, PortAdd, Note, Open, Create, Seek, ReadDir,
-        Stat, LStat, FStat, FWStat, FSync, ReadLink, SymLink, Link, Remove, Rename, ChDir, Bind,
-        Unmount, WStat, OpenIn, CreateIn, StatIn, ReadLinkIn, SymLinkIn, RemoveIn,
+        RFork,
+        Exec,
+        SegAttach,
+        SegFree,
+        Pipe,
+        Port,
+        PortAdd,
+        Note,
+        Open,
+        Create,
+        Seek,
+        ReadDir,
+        ReadDirStat,
+        Stat,
+        LStat,
+        FStat,
+        FWStat,
+        FSync,
+        ReadLink,
+        SymLink,
+        Link,
+        Remove,
+        Rename,
+        ChDir,
+        Bind,
+        Unmount,
+        WStat,
+        OpenIn,
+        CreateIn,
+        StatIn,
+        ReadLinkIn,
+        SymLinkIn,
+        RemoveIn,
     ]
 };
 
@@ -124,7 +155,8 @@ fn dispatch(process: &Running, call: Call, frame: &mut TrapFrame) -> Result<u64,
         Call::ReadLinkIn => inside::read_link(a),
         Call::SymLinkIn => inside::symlink(a).value(),
         Call::RemoveIn => inside::remove(a).value(),
-        Call::ReadDir => directory::read(a),
+        Call::ReadDir => directory::read(a, Bring::Names),
+        Call::ReadDirStat => directory::read(a, Bring::Attributes),
         Call::FSync => file::fsync(a).value(),
         Call::Dup => file::dup(a),
         Call::ChDir => file::chdir(a).value(),

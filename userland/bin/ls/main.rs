@@ -56,9 +56,13 @@ fn main(args: Args) -> Result<u8, Failure> {
     for item in &files {
         show(item, flags, |name| sys::read_link(name)).about("standard output")?;
     }
+    let read: tree::Read = match flags.has('l') || flags.has('t') {
+        true => Directory::read_dir_stat,
+        false => Directory::read_dir,
+    };
     let titles = paths.len() > 1 || flags.has('R');
     for path in directories {
-        complete &= tree::walk("ls", path, |directory, path, entries| {
+        complete &= tree::walk("ls", path, read, |directory, path, entries| {
             if !flags.has('a') {
                 entries.retain(|entry| !entry.name.starts_with(b"."));
             }
@@ -91,7 +95,10 @@ fn list(directory: &Directory, entries: &[Entry], flags: Flags) -> Result<(), Fa
         let needed = flags.has('l') || flags.has('t');
         items.push(Item {
             name: entry.name.clone(),
-            stat: needed.then(|| directory.stat_of(&entry.name)),
+            stat: needed.then(|| match &entry.stat {
+                Some(stat) => Ok(**stat),
+                None => directory.stat_of(&entry.name),
+            }),
         });
     }
     sort(&mut items, flags);

@@ -13,6 +13,8 @@ use rt::{Directory, Errno, File, sys, tree};
 
 pub const CASES: &[Case] = &[
     Case::new("inside.names", names),
+    Case::new("inside.listed", listed),
+    Case::new("inside.listed.union", listed_union),
     Case::new("inside.moved", moved),
     Case::new("inside.bound", bound),
     Case::new("inside.kernel-tree", kernel_tree),
@@ -28,6 +30,90 @@ fn is_there(path: impl AsRef<[u8]>) -> bool {
 
 fn content(directory: &Directory, name: &str) -> Result<Vec<u8>, Errno> {
     directory.open_file(name, mode::OREAD)?.read_to_end()
+}
+
+/// What a list says of each file, and of how many it says something.
+fn lists_right(path: &str) -> Result<(Vec<String>, usize), Why> {
+    let (mut names, mut known) = (Vec::new(), 0);
+    let at = Directory::open(path)?;
+    for entry in at.read_dir_stat() {
+        let entry = entry?;
+        if entry.name == "." || entry.name == ".." {
+            continue;
+        }
+        if let Some(stat) = entry.stat {
+            same("attributes", *stat, at.stat_of(&entry.name)?)?;
+            known += 1;
+        }
+        names.push(format!("{}", entry.name));
+    }
+    names.sort_unstable();
+    let at = Directory::open(path)?;
+    let plain = at.read_dir().map(|entry| Ok(format!("{}", entry?.name)));
+    let mut plain: Vec<String> = plain.collect::<Result<_, Errno>>()?;
+    plain.retain(|name| name != "." && name != "..");
+    plain.sort_unstable();
+    same("the names", &names, &plain)?;
+    Ok((names, known))
+}
+
+/// A list with attributes says what the files say one by one, and follows no link.
+fn listed() -> Verdict {
+    TestDir::each(|place| {
+        place.file("f", "one")?;
+        place.directory("d")?;
+        place.symlink("nowhere", "l")?;
+        for n in 0..300 {
+            place.file(&format!("file-{n:03}"), &"x".repeat(n))?;
+        }
+        let (names, known) = lists_right(place.0)?;
+        same("how many", names.len(), 303)?;
+        let all = if place.0.starts_with("/n/host") {
+            303
+        } else {
+            0
+        };
+        same("attributes that came with the list", known, all)?;
+        // What is bound to a name is found there.
+        sys::bind("/dev", format!("{}/d", place.0), bind::REPLACE)?;
+        let bound = lists_right(place.0);
+        sys::unmount(format!("{}/d", place.0))?;
+        same("how many beside a bind", bound?.0.len(), 303)?;
+        File::create(format!("{}/f", place.0), mode::OWRITE, 0o644)?.write_all(b"longer")?;
+        lists_right(place.0)?;
+        fails(
+            "a file",
+            File::open(format!("{}/f", place.0), mode::OREAD)?
+                .read_dir()
+                .next()
+                .unwrap_or(Err(Errno::EIO))
+                .map(drop),
+            Errno::ENOTDIR,
+        )
+    })
+}
+
+/// Lists of unions and of the kernel's own tree have no attributes, or the right ones.
+fn listed_union() -> Verdict {
+    TestDir::each(|place| {
+        place.directory("a")?;
+        place.directory("b")?;
+        place.file("a/both", "1")?;
+        place.file("b/both", "22")?;
+        place.file("b/only", "333")?;
+        let (a, b) = (format!("{}/a", place.0), format!("{}/b", place.0));
+        sys::bind(&b, &a, bind::AFTER)?;
+        let at = Directory::open(&a)?;
+        let listed = at.read_dir_stat().collect::<Result<Vec<_>, _>>();
+        let sizes = ["both", "only"].map(|name| at.stat_of(name).map(|stat| stat.size));
+        sys::unmount(&a)?;
+        same("sizes", sizes, [Ok(1), Ok(3)])?;
+        for entry in listed? {
+            let wrong = entry.stat.is_some_and(|stat| stat.size == 2);
+            same("attributes of a hidden file", wrong, false)?;
+        }
+        lists_right("/").map(drop)
+    })
 }
 
 /// One name each, no link followed, and only in a directory that was opened for it.

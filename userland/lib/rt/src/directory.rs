@@ -101,6 +101,12 @@ impl Directory {
         self.0.read_dir()
     }
 
+    /// Its entries with their attributes, where these can be had at once: for others
+    /// there is [`Directory::stat_of`].
+    pub fn read_dir_stat(&self) -> ReadDir<'_> {
+        self.0.read_dir_stat()
+    }
+
     fn fd(&self) -> u64 {
         u64::from(self.0.fd())
     }

@@ -2,7 +2,7 @@
 
 use crate::sys::{self, of, of_mut};
 use abi::{Call, DirEntry, Errno, OFFSET_CURRENT, Stat, StatChange};
-use alloc::{vec, vec::Vec};
+use alloc::{boxed::Box, vec, vec::Vec};
 use bytestr::{ByteStr, ByteString};
 use core::mem::{ManuallyDrop, size_of};
 
@@ -315,9 +315,19 @@ impl File {
 
     /// The entries of this directory.
     pub fn read_dir(&self) -> ReadDir<'_> {
+        self.entries(Call::ReadDir, 8192)
+    }
+
+    /// The same, with the attributes of the files where they can be had at once.
+    pub(crate) fn read_dir_stat(&self) -> ReadDir<'_> {
+        self.entries(Call::ReadDirStat, 32 << 10)
+    }
+
+    fn entries(&self, call: Call, room: usize) -> ReadDir<'_> {
         ReadDir {
             directory: self,
-            records: vec![0; 8192],
+            call,
+            records: vec![0; room],
             at: 0,
             end: 0,
             failed: false,
@@ -334,11 +344,14 @@ pub struct Entry {
     pub qid_path: u64,
     /// Linux `d_type`: 4 directory, 8 file.
     pub kind: u32,
+    /// The attributes, if they came with it.
+    pub stat: Option<Box<Stat>>,
 }
 
 /// Iterator over a directory; see [`File::read_dir`].
 pub struct ReadDir<'a> {
     directory: &'a File,
+    call: Call,
     records: Vec<u8>,
     at: usize,
     end: usize,
@@ -351,7 +364,7 @@ impl ReadDir<'_> {
         let (to, len) = of_mut(&mut self.records);
         let fd = u64::from(self.directory.fd);
         // SAFETY: the kernel writes within `records`.
-        let n = unsafe { sys::call3(Call::ReadDir, fd, to, len) }?;
+        let n = unsafe { sys::call3(self.call, fd, to, len) }?;
         self.at = 0;
         self.end = (n as usize).min(self.records.len());
         Ok(n > 0)
@@ -364,7 +377,13 @@ impl ReadDir<'_> {
             Some(u32::from_ne_bytes(bytes.try_into().ok()?))
         };
         let (low, high, kind, len) = (number(0)?, number(4)?, number(8)?, number(12)?);
-        let start = size_of::<DirEntry>();
+        let mut start = size_of::<DirEntry>();
+        let mut stat = None;
+        if self.call == Call::ReadDirStat {
+            let read = Stat::at_front(head.get(start..)?)?;
+            stat = (read.mode != 0).then(|| Box::new(read));
+            start += size_of::<Stat>();
+        }
         let len = len as usize;
         let name = head.get(start..start.checked_add(len)?)?;
         let name = ByteStr(name).to_owned();
@@ -373,6 +392,7 @@ impl ReadDir<'_> {
             name,
             qid_path: u64::from(low) | u64::from(high) << 32,
             kind,
+            stat,
         })
     }
 }

@@ -47,7 +47,7 @@ fn begin<'p>(program: &'p str, from: ByteStr<'_>, to: ByteStr<'_>) -> Result<Cop
     let (source, source_shown) = top(from)?;
     let permissions = permissions(&source).about(from)?;
     // Names are read first, so that entries created meanwhile are not copied.
-    let entries = entries(&source).about(from)?;
+    let entries = entries(source.read_dir()).about(from)?;
     if let Some(split) = Split::of(to) {
         let around = Directory::open(split.around).about(to)?;
         make(&around, split.name, permissions).about(to)?;
@@ -143,7 +143,7 @@ impl Copying<'_> {
     ) -> Result<(), Failure> {
         let source = self.from.last().about(from)?;
         let permissions = permissions(source).about(from)?;
-        let entries = entries(source).about(from)?;
+        let entries = entries(source.read_dir()).about(from)?;
         self.open
             .try_reserve(1)
             .map_err(|_| Errno::ENOMEM)

@@ -1,7 +1,7 @@
 //! Trees of directories: removal, copying and walks, without recursion and with few
 //! descriptors. A failure is reported, and the rest is done all the same.
 //!
-//! All go by open directories ([`Directory`]) and follow no symbolic link: who puts a
+//! All go by open directories ([`crate::Directory`]) and follow no symbolic link: who puts a
 //! link into the place of a directory meanwhile does not lead them out of the tree.
 
 mod branch;
@@ -11,9 +11,9 @@ mod walk;
 
 pub use copy::{copy, into_itself};
 pub use remove::remove;
-pub use walk::walk;
+pub use walk::{Read, walk};
 
-use crate::{ByteStr, ByteString, Directory, Entry, Failure, eprintln};
+use crate::{ByteStr, ByteString, Entry, Failure, ReadDir, eprintln};
 use abi::Errno;
 use alloc::vec::{self, Vec};
 
@@ -23,9 +23,9 @@ fn say(program: &str, failure: &Failure) {
 }
 
 /// All entries of a directory, read before any of them is removed or copied.
-fn entries(directory: &Directory) -> Result<vec::IntoIter<Entry>, Errno> {
+fn entries(read: ReadDir<'_>) -> Result<vec::IntoIter<Entry>, Errno> {
     let mut entries: Vec<Entry> = Vec::new();
-    for entry in directory.read_dir() {
+    for entry in read {
         let entry = entry?;
         if entry.name != "." && entry.name != ".." {
             entries.try_reserve(1).map_err(|_| Errno::ENOMEM)?;

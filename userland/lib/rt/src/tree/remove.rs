@@ -109,7 +109,7 @@ impl Removal<'_> {
             Err(Errno::ENOTDIR | Errno::ELOOP) => return self.leaf(name),
             Err(errno) => return self.failed(name, errno),
         }
-        match self.branch.last().and_then(entries) {
+        match self.branch.last().and_then(|last| entries(last.read_dir())) {
             Ok(entries) => {
                 self.open.push(Emptied {
                     entries,

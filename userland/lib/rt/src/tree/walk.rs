@@ -2,7 +2,7 @@
 
 use super::branch::Branch;
 use super::{entries, say};
-use crate::{ByteStr, ByteString, Directory, Entry, Failure, Named};
+use crate::{ByteStr, ByteString, Directory, Entry, Failure, Named, ReadDir};
 use abi::Errno;
 use alloc::vec::{self, Vec};
 
@@ -10,8 +10,12 @@ use alloc::vec::{self, Vec};
 pub(super) const DIRECTORY: u32 = 4;
 pub(super) const UNKNOWN: u32 = 0;
 
-/// Hands the directory at `path`, its path and its entries, sorted by name, to `visit`,
-/// then those of the directories among the entries that `visit` has left there, and so
+/// How the entries of a directory are read: [`Directory::read_dir`] or
+/// [`Directory::read_dir_stat`].
+pub type Read = for<'d> fn(&'d Directory) -> ReadDir<'d>;
+
+/// Hands the directory at `path`, its path and its entries as `read` reads them, sorted
+/// by name, to `visit`, then those of the directories among the entries that `visit` has left there, and so
 /// on. Symbolic links below `path` are not followed. A directory that cannot be read is
 /// reported in the name of `program`, and the others still follow; returns true if all
 /// were read.
@@ -21,6 +25,7 @@ pub(super) const UNKNOWN: u32 = 0;
 pub fn walk(
     program: &str,
     path: ByteStr<'_>,
+    read: Read,
     mut visit: impl FnMut(&Directory, ByteStr<'_>, &mut Vec<Entry>) -> Result<(), Failure>,
 ) -> Result<bool, Failure> {
     let top = match Directory::open(path).about(path) {
@@ -40,7 +45,8 @@ pub fn walk(
     };
     let mut shown = path.to_owned();
     loop {
-        let entries = match walk.branch.last().and_then(sorted) {
+        let last = walk.branch.last();
+        let entries = match last.and_then(|last| sorted(last, read)) {
             Ok((directory, mut entries)) => {
                 visit(directory, shown.as_byte_str(), &mut entries)?;
                 entries
@@ -58,8 +64,8 @@ pub fn walk(
 }
 
 /// The entries of a directory.
-fn sorted(directory: &Directory) -> Result<(&Directory, Vec<Entry>), Errno> {
-    let mut entries: Vec<Entry> = entries(directory)?.collect();
+fn sorted(directory: &Directory, read: Read) -> Result<(&Directory, Vec<Entry>), Errno> {
+    let mut entries: Vec<Entry> = entries(read(directory))?.collect();
     entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
     Ok((directory, entries))
 }
