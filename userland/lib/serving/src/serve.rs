@@ -1,6 +1,7 @@
 //! The server loop: requests in, answers out, and the replies of the lower
 //! server in between.
 use crate::message::{Buffers, Message};
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::future::Future;
@@ -137,9 +138,10 @@ async fn serve<T: Transport>(fs: &Snapfs<T>, work: Work) -> Served<T::Buf> {
             Served::Request(answer)
         }
         Work::Lent(head, data) => Served::Request(fs.handle_lent(KERNEL, &head, &data).await),
-        Work::Fill(fill) => Served::Request(fs.read_again(fill).await),
+        // Rare and large: a task's memory is moved when it begins.
+        Work::Fill(fill) => Served::Request(Box::pin(fs.read_again(fill)).await),
         Work::Times => {
-            fs.learn_times().await;
+            Box::pin(fs.learn_times()).await;
             Served::Times
         }
     }

@@ -100,11 +100,10 @@ impl<B: Backing> Snapfs<B> {
         let conn = self.conn(conn);
         let turn = conn.begin(tag);
         let answer = match request {
-            // No allocation.
+            // Each in memory of its own: the whole is moved when its task begins.
             Request::Read { fid, offset, count } => {
-                self.answer_read(&conn, tag, (fid, offset, count)).await
+                Box::pin(self.answer_read(&conn, tag, (fid, offset, count))).await
             }
-            // Little memory.
             Request::Walkattr { .. } | Request::Walkopen { .. } | Request::Readdirattr { .. } => {
                 let served = Box::pin(self.serve_combined(&conn, tag, &request));
                 let served = self.watched((conn.id.get(), turn), served).await;
