@@ -3,6 +3,8 @@
 
 use crate::common::*;
 use abi::Errno;
+use dormouse_snapfs::Options;
+use lower::Host;
 use ninep::consts::NOFID;
 use ninep::{PutKind, PutOp};
 
@@ -25,7 +27,12 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> World {
-        let client = Client::new();
+        // Half of them learn times later.
+        let options = Options {
+            lazy: seed.is_multiple_of(2),
+            ..Options::default()
+        };
+        let client = Client::with(Host::default(), options);
         let file = pattern(seed as u8, 5 * 4096 + 123);
         client.host().set("a", &file);
         let fid = client.open("a");
@@ -210,6 +217,7 @@ impl World {
     }
 
     fn check(&mut self) {
+        self.client.learn_times(&mut self.random);
         assert_eq!(self.client.host().get("a").as_deref(), Some(&self.file[..]));
         for snap in &self.snaps {
             let mut at = 0;

@@ -134,7 +134,19 @@ impl Client {
 
     /// The first client of a server over `host`.
     pub fn of(host: Host) -> Client {
-        Client::on(start(host, Options::default()), 0).joined(0)
+        Client::with(host, Options::default())
+    }
+
+    /// The same of a server with these options.
+    pub fn with(host: Host, options: Options) -> Client {
+        Client::on(start(host, options), 0).joined(0)
+    }
+
+    /// The owner of the server has times learnt, at some moment of its own.
+    pub fn learn_times(&self, random: &mut Random) {
+        if self.fs.has_unlearnt() && random.next(4) == 0 {
+            now(self.fs.learn_times());
+        }
     }
 
     /// Another client of the same server, of a user.

@@ -12,8 +12,11 @@ mod work;
 
 use crate::common::*;
 use abi::Errno;
+use dormouse_snapfs::Options;
 use lower::{Fault, Host, Manners};
-use ninep::consts::{NOFID, TCLUNK, TLINK, TMKDIR, TREMOVE, TRENAMEAT, TUNLINKAT, TWALK, put};
+use ninep::consts::{
+    NOFID, TCLUNK, TLCREATE, TLINK, TMKDIR, TREMOVE, TRENAMEAT, TUNLINKAT, TWALK, put,
+};
 use ninep::{PutKind, PutOp, PutOps, Ranges, Request, SetAttr};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -86,7 +89,12 @@ impl Storm {
         for dir in &dirs {
             host.make_dir(dir);
         }
-        let first = Client::of(host);
+        // Half of them learn times later.
+        let options = Options {
+            lazy: seed.is_multiple_of(2),
+            ..Options::default()
+        };
+        let first = Client::with(host, options);
         let others: Vec<_> = (1..CLIENTS).map(|conn| first.beside(conn, 0)).collect();
         let party = |client| Party {
             client,
@@ -127,7 +135,7 @@ impl Storm {
                     if ends || random.next(one_in) > 0 {
                         return Fault::No;
                     }
-                    let names = [TRENAMEAT, TUNLINKAT, TLINK, TMKDIR, TWALK];
+                    let names = [TRENAMEAT, TUNLINKAT, TLINK, TMKDIR, TWALK, TLCREATE];
                     let names = names.contains(&call.kind);
                     match random.next(4) {
                         // What a name stands for must be known afterwards, and a walk
@@ -146,6 +154,7 @@ impl Storm {
     /// What everybody holds is what it was.
     fn check(&mut self, step: u64) {
         self.host().heal();
+        self.parties[0].client.learn_times(&mut self.random);
         let what = format!("seed {} step {step}", self.seed);
         for party in &self.parties {
             for opened in &party.opened {

@@ -1,6 +1,7 @@
 //! What the clients do, and what the model makes of it.
 
 use super::*;
+use ninep::consts::open;
 
 impl Storm {
     pub(super) fn pick(&mut self, of: usize) -> usize {
@@ -38,11 +39,20 @@ impl Storm {
         self.parties[party].client.walk(&self.dirs[dir]).ok()
     }
 
+    /// Opens a file, or creates it, also over one that is there.
     pub(super) fn open(&mut self, party: usize) {
         let (dir, name) = self.name();
         let path = format!("{}/{name}", self.dirs[dir]);
+        let creates = self.random.next(4) == 0;
         let client = &self.parties[party].client;
-        let opened = client.open_with(&path, ninep::consts::open::RDWR);
+        let opened = match creates {
+            true => self.create(party, dir, name),
+            false => client.open_with(&path, open::RDWR),
+        };
+        if creates && !self.names.contains_key(&(dir, name)) && self.host().get(&path).is_some() {
+            self.names.insert((dir, name), self.files.len());
+            self.files.push(Bytes::new());
+        }
         let file = self.names.get(&(dir, name)).copied();
         match (opened, file) {
             (Ok(fid), Some(file)) => {
@@ -53,6 +63,23 @@ impl Storm {
             (Err(Errno::ENOENT), None) => {}
             (Err(errno), _) => self.excused(errno, "open"),
         }
+    }
+
+    fn create(&self, party: usize, dir: usize, name: &str) -> Result<u32, Errno> {
+        let client = &self.parties[party].client;
+        let fid = client.walk(&self.dirs[dir])?;
+        let request = Request::Lcreate {
+            fid,
+            name: name.into(),
+            flags: open::RDWR | open::CREAT,
+            mode: 0o600,
+            gid: 0,
+        };
+        let created = client.tell(&request);
+        if created.is_err() {
+            client.clunk(fid);
+        }
+        created.map(|()| fid)
     }
 
     /// Does the weather explain this error?
