@@ -9,8 +9,8 @@ use crate::ahead::ReadAhead;
 use crate::steps::{EXTENTS, SNAPS, Turns, finish_in_steps, in_steps};
 use crate::{Host, Memory, NoMemory, PageState, Segment, SegmentNumber, SnapId, discard, trim};
 
-/// Pages that are unmapped in one step.
-const UNMAPPED: u64 = 16 * 1024;
+/// So many pages can be unmapped in one step.
+const UNMAPPED: u64 = 4096;
 
 impl Segment {
     /// A segment with the same associations and no pages.
@@ -157,19 +157,28 @@ fn release_files<H: Host>(h: &mut H, copy: &mut Segment) {
     }
 }
 
+/// Unmaps pages before they are dropped: those of a shared node go in one step, which is
+/// short if few of them are mapped.
+pub(crate) fn unmap_shared<H: Host>(h: &mut H, pages: Range<u64>) {
+    let many = h.with(|segment, m| segment.overlay.has_forked() && m.mapped() > UNMAPPED);
+    finish_in_steps(
+        h,
+        pages.start..if many { pages.end } else { 0 },
+        |h, rest| {
+            h.with(|segment, m| {
+                let end = segment.overlay.step(m, rest.clone());
+                m.unmap(rest.start..end);
+                end
+            })
+        },
+    );
+}
+
 /// Releases all frames, nodes, translations, snapshots and swap files. The segment
 /// then consists of zeros, of which none is moved to swap.
 pub fn destroy<H: Host>(h: &mut H) {
-    // Pages of shared nodes go in one step, which is short if few are mapped.
-    let mapped = h.with(|segment, m| match m.mapped() > UNMAPPED {
-        true => 0..segment.pages(),
-        false => 0..0,
-    });
-    finish_in_steps(h, mapped, |h, rest| {
-        let end = rest.end.min(rest.start.saturating_add(UNMAPPED));
-        h.with(|_, m| m.unmap(rest.start..end));
-        end
-    });
+    let pages = h.with(|segment, _| segment.pages());
+    unmap_shared(h, 0..pages);
     let mut next = 0;
     while !h.with(|segment, m| segment.drop_all(m, &mut next)) {
         h.pause();

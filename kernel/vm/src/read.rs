@@ -7,7 +7,7 @@ use abi::Errno;
 use crate::discard;
 use crate::extents::Source;
 use crate::fill::read_exactly;
-use crate::fork::release_unused;
+use crate::fork::{release_unused, unmap_shared};
 use crate::replace::{Begun, page_of, parts};
 use crate::steps::finish_in_steps;
 use crate::{Access, Frame, Host, Memory, Origin, PAGE, RUN_MAX, SnapId, fault, in_a_call};
@@ -92,6 +92,8 @@ pub fn tie<H: Host>(h: &mut H, at: u64, n: u64, snap: SnapId, soff: u64) -> Resu
 /// `EFAULT` outside of the segment, `ENOMEM`; of a page in swap that stays in part,
 /// the errors of a touch. Nothing has changed then.
 pub fn free<H: Host>(h: &mut H, at: u64, n: u64) -> Result<(), Errno> {
+    let range = h.with(|segment, _| segment.range(at, n));
+    unmap_shared(h, parts(&range.ok_or(Errno::EFAULT)?).pages);
     let left = loop {
         let begun = h.with(|segment, m| {
             let range = segment.range(at, n).ok_or(Errno::EFAULT)?;
@@ -184,6 +186,7 @@ fn growable<H: Host>(h: &mut H, at: u64, n: u64, file: H::File, off: u64) -> Opt
 /// segment's own, so it cannot sleep. Each attempt begins from the start, because
 /// a page may get a frame, or lose it, while a fragment is fetched.
 fn associate<H: Host>(h: &mut H, range: Range<u64>, source: Source) -> Result<u64, Errno> {
+    unmap_shared(h, parts(&range).pages);
     let mut staged = [None; 2];
     let result = loop {
         let begun =

@@ -48,8 +48,9 @@ pub struct Overlay {
     number: SegmentNumber,
     /// Pages with a ticket, and changes under way ([`Overlay::begin_changes`]).
     busy: u64,
-    /// The leaf that was found last, as it is now. It is private, and so are all nodes
-    /// above it.
+    /// Nodes were shared once.
+    forked: bool,
+    /// The leaf that was found last, as it is now: private, as all above it.
     last: Cell<Leaf>,
 }
 
@@ -91,6 +92,7 @@ impl Overlay {
             levels,
             number: SegmentNumber::new(0),
             busy: 0,
+            forked: false,
             last: Cell::new(Leaf::NONE),
         }
     }

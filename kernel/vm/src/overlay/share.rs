@@ -70,6 +70,11 @@ impl Overlay {
         self.busy > 0
     }
 
+    /// Returns true if nodes may be shared: there was a fork.
+    pub const fn has_forked(&self) -> bool {
+        self.forked
+    }
+
     /// What is open stays so until [`Overlay::end_changes`].
     pub const fn begin_changes(&mut self) {
         self.busy += 1;
@@ -89,6 +94,7 @@ impl Overlay {
             m.own(root.node, Owner::segment(other.number));
         }
         other.root = self.root;
+        (self.forked, other.forked) = (true, true);
     }
 
     /// Makes the nodes private that `range` covers in part, so that [`Overlay::clear`] of it
