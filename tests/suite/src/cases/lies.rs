@@ -6,6 +6,7 @@ use crate::check::{PG, Verdict, Why, at_rest, equal, fails, patterned, same, sna
 use crate::liar::{Liar, Next, close_all_but, served};
 use crate::raw;
 use crate::tiny::SEED;
+use alloc::format;
 use alloc::vec::Vec;
 use ninep::consts::put;
 use ninep::{Changes, Reply, Request};
@@ -20,6 +21,7 @@ pub const CASES: &[Case] = &[
     Case::new("lies.untagged", untagged),
     Case::new("lies.errno.call", errno_in_a_call),
     Case::new("lies.errno.touch", errno_of_a_touch),
+    Case::deferred("lies.runs", runs),
     Case::new("lies.overlap.read", overlapping_read),
     Case::new("lies.overlap.write", overlapping_write),
     Case::new("lies.long", too_long),
@@ -183,6 +185,56 @@ fn errno_of_a_touch() -> Verdict {
             );
             Ok(())
         })?;
+    }
+    Ok(())
+}
+
+/// Answers of all kinds to reads of several pages, which bring neighbours: these are
+/// nobody's error, and never wrong bytes. A read of one page is answered honestly.
+fn runs() -> Verdict {
+    const PAGES: usize = 96;
+    for way in 0..7 {
+        let liar = Liar {
+            len: PAGES * PG,
+            ..Liar::WITH_SNAPSHOTS
+        };
+        let shared = Shared::new(PG)?;
+        let lies = shared.number(0)?;
+        let serve = |channel: &File| {
+            liar.serve(channel, |turn| {
+                let (offset, count) = match *turn.request {
+                    Request::Read { offset, count, .. } => (offset, count as usize),
+                    _ => return Next::Honest,
+                };
+                let data = match way {
+                    _ if count <= PG => return Next::Honest,
+                    0 => return turn.error(turn.tag, Errno::EIO),
+                    1 => return turn.error(turn.tag, Errno::EINTR),
+                    2 => return turn.error(turn.tag, Errno::ENOMEM),
+                    3 => Vec::new(),
+                    4 => patterned(SEED, offset, 3 * PG + 100),
+                    5 => patterned(SEED, offset, count - 1),
+                    _ => patterned(SEED, offset, 99),
+                };
+                lies.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
+                end_unless(turn.reply(turn.tag, &Reply::Read { data: &data }).is_ok())
+            })
+        };
+        served(serve, |path| {
+            let file = File::open(path, mode::OREAD)?;
+            let order = rt::abi::snapshot::SEQUENTIAL;
+            let mut segment = Segment::attach_with("snapshot", PAGES * PG, 0, order)?;
+            let n = file.read_full_at(segment.bytes_mut(), 0)?;
+            same("bytes read", n, PAGES * PG)?;
+            for page in [0, 40, 39, 7, PAGES - 1, 64, 65] {
+                let bytes = &segment.bytes()[page * PG..(page + 1) * PG];
+                let want = patterned(SEED, (page * PG) as u64, PG);
+                equal(&format!("way {way}, page {page}"), bytes, &want)?;
+            }
+            equal("all", segment.bytes(), &patterned(SEED, 0, PAGES * PG))
+        })?;
+        let told = lies.load(core::sync::atomic::Ordering::Relaxed);
+        ensure!(way < 3 || told > 0, "way {way}: no run was asked for");
     }
     Ok(())
 }
