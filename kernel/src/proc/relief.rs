@@ -14,6 +14,7 @@ use abi::STATUS_KILLED;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
 use hw::frames;
+use hw::lock::{Lock, Rank};
 use hw::task::Slot;
 use hw::time;
 use vm::{ACCOUNTS_MAX, AccountId, Standing, TREES};
@@ -56,6 +57,10 @@ impl Policy for BiggestFirst {
         }
     }
 
+    fn count_in_swap(&self) {
+        count_in_swap();
+    }
+
     fn may_swap(&self, slot: Slot) -> bool {
         super::at(usize::from(slot)).is_some_and(|process| may_swap(&process))
     }
@@ -89,20 +94,17 @@ fn tell(victim: &Process, text: &str) {
     }
 }
 
-/// Pages of each account that are in swap.
-type Swapped = [u32; ACCOUNTS_MAX];
-
 /// The process that is to give memory back, and the text of its note.
 fn victim() -> Option<(Arc<Process>, &'static str)> {
     let plain = |process: &Process| !process.space().lock().is_resident();
-    let swapped = swapped();
-    let (account, all) = biggest(&swapped, |_| true)?;
-    let (hog, fits): (AccountId, &dyn Fn(&Process) -> bool) = match biggest(&swapped, plain) {
+    count_in_swap();
+    let (account, all) = biggest(|_| true)?;
+    let (hog, fits): (AccountId, &dyn Fn(&Process) -> bool) = match biggest(plain) {
         Some((account, frames)) if frames >= all / SERVER_COUNTS => (account, &plain),
         _ => (account, &|_| true),
     };
     let asks = |process: &Process| plain(process) && asks(process);
-    if let Some(account) = asker(&swapped, hog, asks) {
+    if let Some(account) = asker(hog, asks) {
         return Some((of_account(account, asks)?, ASKS));
     }
     Some((of_account(hog, fits)?, HAS))
@@ -116,12 +118,13 @@ fn asks(process: &Process) -> bool {
 }
 
 /// The biggest account with a process that asks for memory, unless it has little.
-fn asker(swapped: &Swapped, hog: AccountId, asks: impl Fn(&Process) -> bool) -> Option<AccountId> {
+fn asker(hog: AccountId, asks: impl Fn(&Process) -> bool) -> Option<AccountId> {
     let standing = standings(asks);
+    let in_swap = IN_SWAP.lock();
     let share = frames::total() as u32 / SHARE;
     frames::accounts(|accounts| {
         accounts.asker(
-            |id| swapped[usize::from(id.0)],
+            |id| in_swap[usize::from(id.0)].0,
             |id| standing[usize::from(id.0)],
             hog,
             share,
@@ -136,11 +139,12 @@ fn may_end(process: &Process) -> bool {
 
 /// The account with most frames, of those with a process that will do, and
 /// frames of it and below.
-fn biggest(swapped: &Swapped, fits: impl Fn(&Process) -> bool) -> Option<(AccountId, u32)> {
+fn biggest(fits: impl Fn(&Process) -> bool) -> Option<(AccountId, u32)> {
     let standing = standings(fits);
+    let in_swap = IN_SWAP.lock();
     frames::accounts(|accounts| {
         accounts.biggest(
-            |id| swapped[usize::from(id.0)],
+            |id| in_swap[usize::from(id.0)].0,
             |id| standing[usize::from(id.0)],
         )
     })
@@ -160,19 +164,24 @@ fn standings(fits: impl Fn(&Process) -> bool) -> [Standing; ACCOUNTS_MAX] {
     standing
 }
 
-/// Counts the pages of each account that are in swap.
-fn swapped() -> Swapped {
-    let mut swapped = [0u32; ACCOUNTS_MAX];
+/// What each account has in swap: pages, of shared ones its part, and swap files.
+static IN_SWAP: Lock<[(u32, u32); ACCOUNTS_MAX]> = Lock::new(Rank::Process, [(0, 0); ACCOUNTS_MAX]);
+
+/// Counts it: once for each search, whose length must not grow with the square of the
+/// number of processes.
+fn count_in_swap() {
+    IN_SWAP.lock().fill((0, 0));
     for process in table::all() {
-        let of = &mut swapped[usize::from(process.seat.account().0) % ACCOUNTS_MAX];
-        *of = of.saturating_add(in_swap(&process).0 as u32);
+        let (pages, files) = of_process(&process);
+        let of = &mut IN_SWAP.lock()[usize::from(process.seat.account().0) % ACCOUNTS_MAX];
+        of.0 = of.0.saturating_add(pages as u32);
+        of.1 = of.1.saturating_add(files as u32);
     }
-    swapped
 }
 
 /// Pages of a process that are in swap, of shared ones its part, and swap files. Memory
 /// that several processes have counts as that of one.
-fn in_swap(process: &Process) -> (u64, u64) {
+fn of_process(process: &Process) -> (u64, u64) {
     let space = process.space();
     let mut space = space.lock();
     if space.members.first() != Some(process.slot()) {
@@ -182,24 +191,25 @@ fn in_swap(process: &Process) -> (u64, u64) {
 }
 
 /// Returns true if the account of a process may take more room of swap, and more swap
-/// files: a tree of accounts leaves some of both to those above it.
+/// files, as they were counted last: a tree of accounts leaves some of both to those above
+/// it.
 fn may_swap(process: &Process) -> bool {
     let account = process.seat.account();
     let (mut pages, mut files) = ([0; TREES], [0; TREES]);
-    for other in table::all() {
-        let (its_pages, its_files) = in_swap(&other);
-        if its_files == 0 {
-            continue;
-        }
-        let its = other.seat.account();
-        let common = frames::accounts(|accounts| accounts.common(account, its));
-        for depth in 0..=usize::from(common).min(TREES - 1) {
-            pages[depth] += its_pages;
-            files[depth] += its_files;
-        }
-    }
+    let capacity = swap::capacity();
+    let in_swap = IN_SWAP.lock();
     frames::accounts(|accounts| {
-        accounts.admits(account, &pages, swap::capacity())
+        for (other, (its_pages, its_files)) in (0..).zip(in_swap.iter()) {
+            if *its_files == 0 {
+                continue;
+            }
+            let common = accounts.common(account, AccountId(other));
+            for depth in 0..=usize::from(common).min(TREES - 1) {
+                pages[depth] += u64::from(*its_pages);
+                files[depth] += u64::from(*its_files);
+            }
+        }
+        accounts.admits(account, &pages, capacity)
             && accounts.admits(account, &files, swap::FILES_MAX)
     })
 }
@@ -211,6 +221,6 @@ fn of_account(account: AccountId, fits: impl Fn(&Process) -> bool) -> Option<Arc
         .filter(|process| of_account(process) && may_end(process) && fits(process))
         .max_by_key(|process| {
             let mapped = process.space().lock().view.pages.mapped();
-            mapped + in_swap(process).0
+            mapped + of_process(process).0
         })
 }

@@ -34,7 +34,11 @@ pub trait Policy: Sync {
     /// is none that is to.
     fn demand(&self) -> bool;
 
-    /// Returns true if pages of the process in that slot may take more room of swap.
+    /// Counts what each account has in swap, in one look at all processes.
+    fn count_in_swap(&self);
+
+    /// Returns true if pages of the process in that slot may take more room of swap, as it
+    /// was counted last.
     fn may_swap(&self, slot: Slot) -> bool;
 
     /// Called when a system call of the running process found no frame and no
@@ -123,7 +127,15 @@ fn try_again(Tries(tries): &mut Tries) -> Result<bool, Errno> {
     }
 }
 
-/// Returns true if pages of the process in that slot may take more room of swap.
+/// Counts what each account has in swap, for [`may_swap`].
+pub fn count_in_swap() {
+    if let Some(policy) = POLICY.get() {
+        policy.count_in_swap();
+    }
+}
+
+/// Returns true if pages of the process in that slot may take more room of swap, as it was
+/// counted last.
 pub fn may_swap(slot: Slot) -> bool {
     POLICY.get().is_none_or(|policy| policy.may_swap(slot))
 }

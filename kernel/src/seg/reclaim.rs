@@ -185,6 +185,8 @@ struct AllFrames {
     pressed: bool,
     /// Changed pages can leave.
     swaps: bool,
+    /// What is in swap was counted, once for all processes that a step meets.
+    counted: Cell<bool>,
     /// What is known of spaces, by the last bits of their number. Nothing else runs
     /// during a step.
     asked: [Cell<Option<Asked>>; ASKED],
@@ -211,6 +213,7 @@ impl AllFrames {
         AllFrames {
             pressed,
             swaps,
+            counted: Cell::new(false),
             asked: [const { Cell::new(None) }; ASKED],
             changed: Found {
                 list: [None; RUNS],
@@ -257,6 +260,9 @@ impl AllFrames {
         }
         let asked = self.asked(space);
         asked.swaps.unwrap_or_else(|| {
+            if !self.counted.replace(true) {
+                relief::count_in_swap();
+            }
             let swaps = asked.member.is_some_and(relief::may_swap);
             self.place(space).set(Some(Asked {
                 swaps: Some(swaps),
@@ -315,7 +321,7 @@ impl AllFrames {
         });
         match look.flatten() {
             None => Look::Fixed,
-            // Asked last, for it goes over all processes.
+            // Asked last: the first time in a step goes over all processes.
             Some((_, true)) if !self.may_swap(number) => Look::Fixed,
             // A page that was changed was used, also if no translation says so.
             Some((used, changed)) if self.pressed => match used || changed {

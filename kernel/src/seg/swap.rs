@@ -122,8 +122,11 @@ impl PageOut {
         while let Some((page, state)) = self.with(next(pages.clone())).flatten() {
             pages.start = page + 1;
             looks += 1;
-            if matches!(state, PageState::Dirty(_)) && !relief::may_swap(sched::current_slot()) {
-                return Err(Errno::ENOSPC);
+            if matches!(state, PageState::Dirty(_)) {
+                relief::count_in_swap();
+                if !relief::may_swap(sched::current_slot()) {
+                    return Err(Errno::ENOSPC);
+                }
             }
             if matches!(state, PageState::Dirty(_) | PageState::Backed(..)) {
                 let run = page..pages.end.min(page + vm::OUT_MAX);
