@@ -171,7 +171,7 @@ impl Segment {
 
     /// Gives a page of the segment's own, whose leaf was found last, a frame of its own.
     fn copy_quickly<M: Memory>(&mut self, m: &mut M, page: u64, old: Frame) -> Option<()> {
-        let new = m.alloc_copy(old)?;
+        let new = m.alloc_copy_quickly(old)?;
         if m.map(page, new, true).is_err() {
             m.release(new);
             return None;

@@ -47,6 +47,10 @@ pub trait Memory {
     }
     /// A frame with one reference and the content of another.
     fn alloc_copy(&mut self, of: Frame) -> Option<Frame>;
+    /// The same for the quick way of a store. `None`: the caller goes the long way.
+    fn alloc_copy_quickly(&mut self, of: Frame) -> Option<Frame> {
+        self.alloc_copy(of)
+    }
     /// Adds a reference.
     fn retain(&mut self, frame: Frame);
     /// Drops a reference; frees the frame with the last.

@@ -371,6 +371,14 @@ impl Memory for SimMemory {
         Ok(())
     }
 
+    fn alloc_copy_quickly(&mut self, of: Frame) -> Option<Frame> {
+        // As in the kernel: the long way where an allocation is to fail.
+        if self.frames.borrow().fail_after.is_some() {
+            return None;
+        }
+        self.alloc_copy(of)
+    }
+
     fn map_zeroed_quickly(&mut self, page: u64, owner: Owner) -> Option<Frame> {
         // As in the kernel: the long way where an allocation is to fail.
         if self.frames.borrow().fail_after.is_some() {
