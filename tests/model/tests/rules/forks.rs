@@ -151,8 +151,12 @@ fn without_memory_for_a_node_nothing_has_changed() {
     // child is left alone with the old ones.
     for (space, fails) in [(0, &[0, 1, 1, 1][..]), (1, &[0])] {
         for at in fails {
+            // Of a copy that fails in the quick way, the long way tries another.
             w.frames.borrow_mut().fail_after = Some(*at);
+            w.frames.borrow_mut().fail_for_good = true;
             let stored = w.store(space, FAR[0], b"new");
+            w.frames.borrow_mut().fail_for_good = false;
+            w.frames.borrow_mut().fail_after = None;
             assert_eq!(stored, (0, Err(Errno::ENOMEM)), "{at} of {space}");
             w.check();
         }
