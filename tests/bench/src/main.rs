@@ -96,7 +96,7 @@ const JOBS: &[Job] = &[
     ("fork.sparse", "instructions", forks::sparse),
     ("fault.cow", "instructions", forks::copied),
     ("fault.alone", "instructions", forks::alone_again),
-    ("exec.exit.wait", "instructions", forks::exec),
+    ("exec.small", "instructions", forks::exec),
     ("exec.100mib", "instructions", programs::large),
     ("exec.100mib.bytes", "bytes", programs::large_bytes),
     ("thread.spawn", "instructions", threads::spawn),
