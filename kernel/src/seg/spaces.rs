@@ -82,8 +82,15 @@ impl Members {
 
     /// Each of them.
     pub fn iter(&self) -> impl Iterator<Item = Slot> + '_ {
-        let has = |slot: &usize| self.0[slot / 64] >> (slot % 64) & 1 != 0;
-        (0..NPROC).filter(has).map(|slot| slot as Slot)
+        let words = (0..).step_by(64).zip(self.0.iter());
+        words.flat_map(|(first, word)| {
+            let mut left = *word;
+            core::iter::from_fn(move || {
+                let bit = (left != 0).then(|| left.trailing_zeros() as Slot)?;
+                left &= left - 1;
+                Some(first + bit)
+            })
+        })
     }
 
     /// One of them.
