@@ -61,7 +61,7 @@ struct MachineArgs {
     /// which the host stores only what is used].
     #[arg(long, value_name = "SIZE|DIR|none", global = true)]
     swap: Option<String>,
-    /// Memory of the guest: 16M, 1.5G, ... [default: 2G].
+    /// Memory of the guest: 20M, 1.5G, ... [default: 2G].
     #[arg(long, value_name = "SIZE", global = true)]
     mem: Option<String>,
     /// Optimise the guest as a whole, as `cargo bench` does: built in minutes.

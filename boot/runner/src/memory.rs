@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 
 /// The least memory with which a guest works, in MiB.
-const MIN_MIB: u64 = 16;
+const MIN_MIB: u64 = 20;
 /// The most QEMU's processor model can address, in MiB.
 const MAX_MIB: u64 = 1 << 20;
 
@@ -60,13 +60,13 @@ mod tests {
     #[test]
     fn amounts_are_mebibytes() {
         for (text, wanted) in [
-            ("16M", 16),
+            ("20M", 20),
             ("512", 512),
             ("2G", 2048),
             ("2g", 2048),
             ("1.5G", 1536),
             ("0.25g", 256),
-            ("17000k", 17),
+            ("27000k", 27),
             ("1T", 1 << 20),
         ] {
             assert_eq!(mebibytes(text).ok(), Some(wanted), "{text}");
@@ -76,10 +76,10 @@ mod tests {
     #[test]
     fn amounts_that_no_guest_can_have_are_said_in_a_line() {
         for (text, reason) in [
-            ("0", "16M at least"),
-            ("1", "16M at least"),
-            ("64k", "16M at least"),
-            ("15.9M", ""),
+            ("0", "20M at least"),
+            ("1", "20M at least"),
+            ("64k", "20M at least"),
+            ("19.9M", ""),
             ("2T", "1T at most"),
             ("99999999999999999999G", "1T at most"),
             ("much", "not an amount"),
@@ -94,7 +94,7 @@ mod tests {
             ("5é", "not an amount"),
         ] {
             match mebibytes(text) {
-                Ok(amount) => assert_eq!((text, amount), ("15.9M", 16)),
+                Ok(amount) => assert_eq!((text, amount), ("19.9M", 20)),
                 Err(failure) => {
                     assert!(failure.text.contains(reason), "{text}: {failure}");
                     assert!(failure.text.starts_with(&format!("--mem {text}: ")));

@@ -128,6 +128,9 @@ mkdir d; rm d; cp ../in/big x; { rm x; wc -c; } < x; ls
 ## seq
 seq 5; seq 3 6; seq 100000 > many; wc many; seq x; echo $?
 
+## primes
+primes 30; primes 0; primes 201; echo $?
+
 ## sleep
 sleep 0.01; echo $?; sleep; echo $?
 

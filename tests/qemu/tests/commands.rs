@@ -42,7 +42,7 @@ fn commands_of_several_lines_are_a_script() {
 fn the_least_memory_is_enough() {
     let share = scratch();
     let command = "echo enough; echo of it >/tmp/f; cat /tmp/f | sort | tail -n 1";
-    let guest = guest(share.path()).mem("16M").command(command);
+    let guest = guest(share.path()).mem("20M").command(command);
     for swap in [Swap::None, Swap::Size(64 << 20)] {
         let ran = run(share.path(), &guest.clone().swap(swap));
         assert_eq!(ran, ("enough\nof it\n".into(), 0));

@@ -54,7 +54,7 @@ fn bad_arguments_are_named() {
     refused(Guest::new().mem("much"), "much: not an amount of memory");
     refused(
         Guest::new().mem("64k"),
-        "--mem 64k: a guest needs 16M at least",
+        "--mem 64k: a guest needs 20M at least",
     );
     refused(Guest::new().command("a\0b"), "a zero byte");
     refused(Guest::new().option("host", "a\nb"), "a line's end");
