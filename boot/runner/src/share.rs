@@ -4,6 +4,8 @@ use crate::failure::{Context, Failure, say};
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 /// Bytes of the sample's large file.
 const BIG: u64 = 1 << 30;
@@ -23,6 +25,10 @@ delete it whenever you like, it is made again.
 
 /// The most sample directories, and so guests with one at the same time.
 const SAMPLES_MOST: usize = 64;
+
+/// How often, and after which pauses, a lock is tried for again that another has.
+const TRIES: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A sample directory in `parent` that no other guest uses, created if missing,
 /// and its lock: `share`, or `share-2` while that is in use, and so on.
@@ -117,7 +123,16 @@ impl Lock {
     /// Checks that `path` can be shared, and takes the lock: one Dormouse per
     /// tree, because two would not protect each other's snapshots.
     pub fn take(path: &Path) -> Result<Lock, Failure> {
-        Lock::try_take(path)?.map_err(|holder| {
+        let mut taken = Lock::try_take(path)?;
+        // A process that this one is starting has a copy of a lock until its program runs.
+        for _ in 0..TRIES {
+            if taken.is_ok() {
+                break;
+            }
+            thread::sleep(PAUSE);
+            taken = Lock::try_take(path)?;
+        }
+        taken.map_err(|holder| {
             Failure::setup(format!(
                 "shared directory {}: {holder}; end it, or name another directory by --share DIR",
                 path.display()
