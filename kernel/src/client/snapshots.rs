@@ -442,8 +442,12 @@ pub fn read(snap: SnapId, offset: u64, sink: impl Into<Sink>) -> Result<usize, E
     };
     match bytes {
         Ok(bytes) => Ok(sink.into().fill(text::part(bytes, offset, u64::MAX))),
-        Err(site) => site.mount.read(site.snapfid, offset, sink),
+        Err(site) => read_at_server(&site, offset, sink.into()),
     }
+}
+
+fn read_at_server(site: &Site, offset: u64, sink: Sink) -> Result<usize, Errno> {
+    site.mount.read(site.snapfid, offset, sink)
 }
 
 /// As [`publish`] for frames of the pages from `soff` on. Where a frame was there first,

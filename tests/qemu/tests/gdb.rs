@@ -8,11 +8,11 @@ use std::fs;
 use std::io::Write;
 use std::time::Duration;
 
-/// The commands. Breakpoints stop every process; only `lazy` is woken from
-/// snapshots, so the first fill tells its address space apart.
+/// The commands. Breakpoints stop every process; only `lazy` has pages of a server's
+/// snapshot, so the first of these tells its address space apart.
 const SCRIPT: &str = r#"
 set pagination off
-hbreak dormouse_kernel::seg::host::read_snapshot
+hbreak dormouse_kernel::client::snapshots::read_at_server
 continue
 set $lazy = $cr3
 disable 1
@@ -85,7 +85,7 @@ fn a_session_stops_at_a_fault_its_fill_and_the_program() {
 
     let fill = part("== fill", "== back");
     for function in [
-        "#0  dormouse_kernel::seg::host::read_snapshot",
+        "#0  dormouse_kernel::client::snapshots::read_at_server",
         "dormouse_vm::fault::satisfy",
         "dormouse_kernel::trap::page_fault",
     ] {
