@@ -61,6 +61,13 @@ impl Policy for BiggestFirst {
         count_in_swap();
     }
 
+    fn futile_after_ns(&self) -> u64 {
+        match swap::capacity() {
+            0 => FUTILE_NS,
+            _ => FUTILE_WITH_SWAP_NS,
+        }
+    }
+
     fn may_swap(&self, slot: Slot) -> bool {
         super::at(usize::from(slot)).is_some_and(|process| may_swap(&process))
     }
@@ -163,6 +170,12 @@ fn standings(fits: impl Fn(&Process) -> bool) -> [Standing; ACCOUNTS_MAX] {
     }
     standing
 }
+
+/// Without swap only clean pages leave, those of running programs among them, which come
+/// back at once: so memory that is full shows itself soon.
+const FUTILE_NS: u64 = 100_000_000;
+/// Pages that go to swap take longer.
+const FUTILE_WITH_SWAP_NS: u64 = 10_000_000_000;
 
 /// What each account has in swap: pages, of shared ones its part, and swap files.
 static IN_SWAP: Lock<[(u32, u32); ACCOUNTS_MAX]> = Lock::new(Rank::Process, [(0, 0); ACCOUNTS_MAX]);

@@ -15,10 +15,6 @@ const LOOK_NS: u64 = 1_000_000;
 /// How long it waits at most.
 const WAIT_NS: u64 = 30_000_000_000;
 
-/// How long pages that leave, and whose frames others take at once or that come back,
-/// keep a process from having memory given back.
-const FUTILE_NS: u64 = 10_000_000_000;
-
 /// How often a waiting process has the policy search for pages again, in looks.
 const SEARCH: u32 = 16;
 
@@ -40,6 +36,10 @@ pub trait Policy: Sync {
     /// Returns true if pages of the process in that slot may take more room of swap, as it
     /// was counted last.
     fn may_swap(&self, slot: Slot) -> bool;
+
+    /// How long pages that leave, and whose frames others take at once or that come back,
+    /// keep a process from having memory given back, in nanoseconds.
+    fn futile_after_ns(&self) -> u64;
 
     /// Called when a system call of the running process found no frame and no
     /// other process can give memory back.
@@ -73,7 +73,9 @@ pub fn relieve(tries: &mut Tries) -> Result<bool, Errno> {
             let some = POLICY.get().is_some_and(|policy| policy.reclaim());
             // Others run during a search, and may have given frames back: then nobody
             // is to be told to.
-            let futile = frames::exhausted() && time::now_ns() - begin >= FUTILE_NS;
+            let futile = POLICY.get().is_some_and(|policy| {
+                frames::exhausted() && time::now_ns() - begin >= policy.futile_after_ns()
+            });
             if !futile && (some || !frames::exhausted()) {
                 (waited, looks) = (true, 0);
                 continue;
