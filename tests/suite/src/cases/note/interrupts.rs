@@ -186,7 +186,11 @@ pub(super) fn files() -> Verdict {
     verdict?;
     note::ignore_handler()?;
     equal("the file in the end", &scratch.content()?, &model)?;
-    ensure!(HAD.load(Relaxed) > 100, "only {HAD:?} notes");
+    // A few of them at least came in the middle of something.
+    ensure!(
+        u64::from(HAD.load(Relaxed)) > rounds as u64 / 5,
+        "only {HAD:?} notes"
+    );
     Ok(())
 }
 
