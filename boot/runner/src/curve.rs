@@ -67,17 +67,11 @@ pub fn run(
     guest: Guest,
     show: impl FnOnce(Guest) -> Result<Outcome, Failure>,
 ) -> Result<u8, Failure> {
-    let folder = checkout::target_dir()?.join(format!("curve.{}", std::process::id()));
-    fs::create_dir_all(&folder).context(|| folder.display().to_string())?;
-    let file = folder.join("file");
-    let measured = fs::write(&file, bytes(SIZE))
-        .context(|| file.display().to_string())
-        .and_then(|()| {
-            let guest = guest.share(&folder).icount(true);
-            show(guest.command("lazy --curve /n/host/file"))
-        });
-    let _ = fs::remove_dir_all(&folder);
-    let outcome = measured?;
+    let folder = tempfile::tempdir().context(|| "cannot make a temporary directory".into())?;
+    let file = folder.path().join("file");
+    fs::write(&file, bytes(SIZE)).context(|| file.display().to_string())?;
+    let guest = guest.share(folder.path()).icount(true);
+    let outcome = show(guest.command("lazy --curve /n/host/file"))?;
     let status = outcome.status()?;
     print!("{}", outcome.console);
     if status == 0 {

@@ -7,12 +7,13 @@
 use crate::failure::{Context, Failure};
 use crate::guests::Guests;
 use std::fmt::Write;
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{self, Command};
+use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::AtomicBool;
+use tempfile::TempDir;
 
 /// The debugger's program.
 pub const GDB: &str = "gdb";
@@ -20,43 +21,37 @@ pub const GDB: &str = "gdb";
 /// The folder for one guest, removed when dropped.
 #[derive(Debug)]
 pub struct Gdb {
-    folder: PathBuf,
+    folder: TempDir,
 }
 
 impl Gdb {
     /// Makes the folder and the script for these symbols.
     pub fn prepare(guests: &Guests) -> Result<Gdb, Failure> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "dormouse-gdb-{}-{}",
-            process::id(),
-            NEXT.fetch_add(1, Relaxed)
-        );
-        let gdb = Gdb {
-            folder: std::env::temp_dir().join(name),
-        };
-        let make = || -> std::io::Result<()> {
+        let make = || -> std::io::Result<Gdb> {
             // Write access to the socket controls the guest.
-            DirBuilder::new().mode(0o700).create(&gdb.folder)?;
-            let programs = gdb.folder.join("bin");
+            let mine = Permissions::from_mode(0o700);
+            let mut folder = tempfile::Builder::new();
+            let folder = folder.prefix("dormouse-gdb-").permissions(mine).tempdir()?;
+            let programs = folder.path().join("bin");
             fs::create_dir(&programs)?;
             for (name, path) in &guests.programs {
                 symlink(path, programs.join(name))?;
             }
-            let text = script(&gdb.folder, &guests.kernel, &guests.loader);
-            fs::write(gdb.script(), text)
+            let text = script(folder.path(), &guests.kernel, &guests.loader);
+            let gdb = Gdb { folder };
+            fs::write(gdb.script(), text)?;
+            Ok(gdb)
         };
-        make().context(|| format!("cannot make {}", gdb.folder.display()))?;
-        Ok(gdb)
+        make().context(|| "cannot make a directory for gdb".into())
     }
 
     /// The socket on which QEMU listens.
     pub fn socket(&self) -> PathBuf {
-        self.folder.join("socket")
+        self.folder.path().join("socket")
     }
 
     fn script(&self) -> PathBuf {
-        self.folder.join("start.gdb")
+        self.folder.path().join("start.gdb")
     }
 
     /// The command to type.
@@ -73,12 +68,6 @@ impl Gdb {
         let mut gdb = Command::new(GDB);
         gdb.arg("-q").arg("-x").arg(self.script()).args(words);
         Ok(gdb)
-    }
-}
-
-impl Drop for Gdb {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -124,7 +113,7 @@ mod tests {
     #[test]
     fn nothing_is_left_behind() {
         let gdb = Gdb::prepare(&Guests::default()).unwrap();
-        let folder = gdb.folder.clone();
+        let folder = gdb.folder.path().to_path_buf();
         assert!(gdb.script().is_file());
         drop(gdb);
         assert!(!folder.exists());

@@ -81,17 +81,15 @@ pub fn run(
     show: impl FnOnce(Guest) -> Result<Outcome, Failure>,
 ) -> Result<(Outcome, Profiled), Failure> {
     let guests = guests::build(profile, verbosity)?;
-    let folder = checkout::target_dir()?.join("profile");
-    // Several may run at once.
-    let own = |name: &str| folder.join(format!("{name}.{}", std::process::id()));
+    // Several may run at once, also in one process.
+    let folder = tempfile::tempdir().context(|| "cannot make a temporary directory".into())?;
     let plugin = Plugin {
         library: guests::build_profiler(verbosity)?,
-        images: own("images"),
-        out: own("counts"),
+        images: folder.path().join("images"),
+        out: folder.path().join("counts"),
         switch: switch(&guests.kernel)?,
         part,
     };
-    fs::create_dir_all(&folder).context(|| folder.display().to_string())?;
     let images = images(&guests, extra);
     let list: String = images
         .iter()
@@ -99,12 +97,7 @@ pub fn run(
         .collect();
     fs::write(&plugin.images, list).context(|| plugin.images.display().to_string())?;
     let outcome = show(guest.icount(true).plugin(plugin.option()))?;
-    let counts = fs::read_to_string(&plugin.out);
-    let _ = (
-        fs::remove_file(&plugin.images),
-        fs::remove_file(&plugin.out),
-    );
-    let counts = counts.map_err(|error| {
+    let counts = fs::read_to_string(&plugin.out).map_err(|error| {
         Failure::setup(format!(
             "no profile ({error}): does this QEMU load plugins?"
         ))

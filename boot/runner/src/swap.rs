@@ -6,7 +6,6 @@ use crate::memory;
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// Bytes of the image, unless `--swap` says otherwise.
 pub const SIZE: u64 = 4 << 30;
@@ -100,23 +99,14 @@ impl Place {
 /// A sparse file in cargo's target folder, beside the sample to share. It has no name
 /// any more, so it is gone when its guest is, however that ends.
 fn unnamed(size: u64) -> Result<File, Failure> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
     let folder = checkout::target_dir()?;
-    let number = NEXT.fetch_add(1, Relaxed);
-    let path = folder.join(format!("swap-{}-{number}", std::process::id()));
     let make = || -> std::io::Result<File> {
         fs::create_dir_all(&folder)?;
-        let mut options = OpenOptions::new();
-        let file = options
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path)?;
-        fs::remove_file(&path)?;
+        let file = tempfile::tempfile_in(&folder)?;
         file.set_len(size)?;
         Ok(file)
     };
-    make().context(|| format!("cannot make the swap image {}", path.display()))
+    make().context(|| format!("cannot make the swap image in {}", folder.display()))
 }
 
 #[cfg(test)]
