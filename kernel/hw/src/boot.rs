@@ -57,7 +57,7 @@ pub fn start(boot: &'static mut BootInfo, kernel: Kernel) -> ! {
 
 /// From here on nothing of the loader's is in use, not even its mappings.
 extern "C" fn on_own_stack(_: usize) -> ! {
-    mem::paging::activate_kernel();
+    mem::own::activate();
     match STARTED.get() {
         Some((kernel, bundle)) => (kernel.start)(bundle),
         None => unreachable!("set before the stack was left"),

@@ -73,7 +73,7 @@ fn end(text: fmt::Arguments<'_>, rip: Option<u64>, frame_pointer: u64) -> ! {
 /// addresses are given minus one, so that they lie in the call.
 fn backtrace(mut frame_pointer: u64) {
     for _ in 0..FRAMES_MOST {
-        let Some((next, address)) = mem::paging::read_frame_record(frame_pointer) else {
+        let Some((next, address)) = mem::own::read_frame_record(frame_pointer) else {
             return;
         };
         if address == 0 {

@@ -13,7 +13,7 @@ use core::ptr::null_mut;
 use abi::PAGE;
 
 use super::page::{Physical, SIZE};
-use super::{LARGE, PHYSICAL_MAP, paging, physical, pool};
+use super::{LARGE, PHYSICAL_MAP, own, physical, pool};
 use vm::Frame;
 
 /// Log2 of pages in the smallest places.
@@ -63,7 +63,7 @@ fn take_place(size: usize) -> Option<u64> {
             Some(of_size.used - 1)
         }
         free => {
-            of_size.free = paging::kernel_kept(address(size, free - 1));
+            of_size.free = own::kept(address(size, free - 1));
             Some(free - 1)
         }
     }
@@ -78,7 +78,7 @@ fn give_place(size: usize, place: u64) {
     if place + 1 == of_size.used {
         of_size.used = place;
     } else {
-        paging::kernel_keep(address(size, place), of_size.free);
+        own::keep(address(size, place), of_size.free);
         of_size.free = place + 1;
     }
 }
@@ -86,9 +86,7 @@ fn give_place(size: usize, place: u64) {
 /// Unmaps and frees the mapped ones of the first `pages` pages from `va`.
 fn unmap(va: u64, pages: usize) {
     let addresses = (va..).step_by(PAGE as usize).take(pages);
-    addresses
-        .filter_map(paging::kernel_unmap)
-        .for_each(pool::free_object);
+    addresses.filter_map(own::unmap).for_each(pool::free_object);
 }
 
 /// Memory for a large object, or null.
@@ -108,7 +106,7 @@ pub(super) fn alloc(layout: Layout) -> *mut u8 {
     let va = address(size, place);
     for done in 0..pages {
         let mapped = pool::alloc_object().is_some_and(|frame| {
-            let mapped = paging::kernel_map(va + done as u64 * PAGE, frame).is_ok();
+            let mapped = own::map(va + done as u64 * PAGE, frame).is_ok();
             if !mapped {
                 pool::free_object(frame);
             }

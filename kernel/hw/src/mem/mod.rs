@@ -18,6 +18,7 @@ pub mod frames;
 pub mod heap;
 mod large;
 pub mod named;
+pub(crate) mod own;
 pub mod owners;
 mod page;
 pub mod paging;
@@ -47,7 +48,7 @@ pub(crate) fn init(boot: &BootInfo) {
         "physical memory is mapped at {offset:x?}"
     );
     pool::init(&boot.memory_regions);
-    paging::init();
+    own::init();
     heap::init();
     pool::set_limits(abi::PROCESSES_MAX as u32);
 }
@@ -59,7 +60,7 @@ pub(crate) fn bundle(boot: &BootInfo) -> &'static [u8] {
         panic!("the loader gave no bundle");
     };
     let len = boot.ramdisk_len;
-    let Some(pa) = paging::contiguous(address, len) else {
+    let Some(pa) = own::contiguous(address, len) else {
         panic!("the bundle at {address:#x} is not mapped in one piece");
     };
     // SAFETY: 1. mapped permanently; 2. the loader marked it as used, so none

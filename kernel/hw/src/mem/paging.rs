@@ -14,26 +14,22 @@
 use core::arch::asm;
 use core::marker::PhantomData;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::Ordering::Relaxed;
 
 use abi::{PAGE, USER_END};
 use vm::{Access, Frame, NoMemory, Owner, OwnerWord};
-use x86_64::registers::control::Cr3;
 
 use super::edit::{Change, edit, free_tables};
 use super::frames::{Device, FrameRef};
 use super::page::{self, Physical, SIZE};
 use super::table::{
     ACCESSED, ADDRESS, AHEAD, CACHE_OFF, COUNTED, ENTRIES, NO_EXEC, PRESENT, Place, TOP, USER,
-    WRITE, WRITE_THROUGH, flush_page, forgotten, frame_of, index, is_open, keep, kept, leaf,
-    leaf_place, look_up, next_entry, open, present, set,
+    WRITE, WRITE_THROUGH, flush_page, forgotten, frame_of, index, is_open, leaf, leaf_place,
+    look_up, next_entry, open, present,
 };
 use super::words::{self, Use};
-use super::{LARGE, PHYSICAL_MAP, STACKS, ahead, pool};
+use super::{ahead, own, pool};
 use crate::cpu::cpu;
-
-/// The kernel's own root, without a program.
-static KERNEL: AtomicU32 = AtomicU32::new(0);
 
 /// Addresses that a leaf table translates.
 const TABLE_REACH: u64 = ENTRIES * PAGE;
@@ -100,17 +96,8 @@ impl Drop for Root {
     }
 }
 
-/// The kernel's half alone, for when no program is current.
-fn kernel_root() -> Frame {
-    Frame(KERNEL.load(Relaxed))
-}
-
-/// Makes the processor use the kernel's half alone.
-pub(crate) fn activate_kernel() {
-    load(kernel_root());
-}
-
-fn load(root: Frame) {
+/// Makes the processor use that root.
+pub(super) fn load(root: Frame) {
     cpu().root.store(root.0, Relaxed);
     // SAFETY: the kernel's half, stack included, is the same in every root.
     unsafe { asm!("mov cr3, {}", in(reg) root.pa(), options(nostack, preserves_flags)) };
@@ -160,7 +147,7 @@ impl AddressSpace {
     pub fn new() -> Option<AddressSpace> {
         let root = Root(pool::alloc_table()?);
         let half = SIZE / 2;
-        page::copy_between((kernel_root(), half), (root.0, half), half);
+        page::copy_between((own::root(), half), (root.0, half), half);
         Some(AddressSpace {
             root,
             mapped: 0,
@@ -448,7 +435,7 @@ impl AddressSpace {
 impl Drop for AddressSpace {
     fn drop(&mut self) {
         if self.root.is_active() {
-            activate_kernel();
+            own::activate();
         }
         let (mut top, end) = (0, (ENTRIES / 2) as usize);
         loop {
@@ -525,88 +512,4 @@ impl Page<'_> {
     fn assert_store(&self) {
         assert!(self.access == Access::Store, "a page for loads");
     }
-}
-
-/// Maps a page in the kernel's area of stacks or of large objects.
-pub(super) fn kernel_map(va: u64, frame: Frame) -> Result<(), NoMemory> {
-    let entry = frame.pa() | PRESENT | WRITE | NO_EXEC;
-    set(kernel_root(), va, entry, 0).map(drop)
-}
-
-/// Unmaps a page that [`kernel_map`] has mapped; returns its frame. Tables stay.
-pub(super) fn kernel_unmap(va: u64) -> Option<Frame> {
-    let (place, above) = leaf(kernel_root(), va, 0).ok()?;
-    let entry = place.read();
-    if entry & PRESENT == 0 {
-        return None;
-    }
-    place.write(0);
-    above.uncount_one();
-    flush_page(va);
-    Some(frame_of(entry))
-}
-
-/// The number kept at an address of the kernel's where nothing is mapped.
-pub(super) fn kernel_kept(va: u64) -> u64 {
-    kept(kernel_root(), va)
-}
-
-/// Keeps a number there. A page has been mapped there before.
-pub(super) fn kernel_keep(va: u64, number: u64) {
-    keep(kernel_root(), va, number);
-}
-
-/// The two words of a stack frame record, the caller's frame pointer and the
-/// return address; `None` where there is no readable kernel memory.
-pub(crate) fn read_frame_record(address: u64) -> Option<(u64, u64)> {
-    if address < PHYSICAL_MAP || !address.is_multiple_of(8) {
-        return None;
-    }
-    let word = |va: u64| {
-        look_up(current(), va)?;
-        // SAFETY: aligned, in the kernel's half, and mapped.
-        Some(unsafe { (va as *const u64).read_volatile() })
-    };
-    Some((word(address)?, word(address.checked_add(8)?)?))
-}
-
-/// Physical address of `len` bytes at `address` if they lie in one piece.
-pub(super) fn contiguous(address: u64, len: u64) -> Option<u64> {
-    let root = current();
-    let (start, _) = look_up(root, address)?;
-    let page = address & !(PAGE - 1);
-    let pages = (page..address.checked_add(len)?)
-        .step_by(PAGE as usize)
-        .skip(1);
-    let together = |va: u64| look_up(root, va).is_some_and(|(pa, _)| pa == start + (va - address));
-    pages.into_iter().all(together).then_some(start)
-}
-
-fn current() -> Frame {
-    let (frame, _) = Cr3::read();
-    Frame((frame.start_address().as_u64() >> 12) as u32)
-}
-
-/// Makes the kernel's root from the loader's: its upper half, and the regions
-/// of stacks and large objects, which the loader's root gets too so that a
-/// stack can be prepared there. The loader's low mappings are dropped when the
-/// new root is activated.
-pub(super) fn init() {
-    let loader = current();
-    for area in [STACKS, LARGE] {
-        let Some(table) = pool::alloc_table() else {
-            panic!("no memory for page tables");
-        };
-        let place = Place::of(loader, index(area, TOP));
-        let free = place.read() & PRESENT == 0;
-        assert!(free, "the loader uses the kernel's addresses at {area:#x}");
-        place.write(table.pa() | PRESENT | WRITE);
-    }
-    let Some(root) = pool::alloc_table() else {
-        panic!("no memory for page tables");
-    };
-    let half = SIZE / 2;
-    page::copy_between((loader, half), (root, half), half);
-    KERNEL.store(root.0, Relaxed);
-    cpu().root.store(loader.0, Relaxed);
 }

@@ -1,6 +1,6 @@
 //! Kernel stacks with a guard below.
 
-use super::{STACKS, paging, pool};
+use super::{STACKS, own, pool};
 use crate::lock::Mutex;
 
 /// Usable bytes of a stack.
@@ -28,7 +28,7 @@ impl KernelStack {
         let stack = KernelStack { slot };
         for page in stack.pages() {
             let frame = pool::alloc_object()?;
-            if paging::kernel_map(page, frame).is_err() {
+            if own::map(page, frame).is_err() {
                 pool::free_object(frame);
                 return None;
             }
@@ -50,7 +50,7 @@ impl KernelStack {
 impl Drop for KernelStack {
     fn drop(&mut self) {
         self.pages()
-            .filter_map(paging::kernel_unmap)
+            .filter_map(own::unmap)
             .for_each(pool::free_object);
         let mut used = USED.lock();
         used[self.slot / 64] &= !(1 << (self.slot % 64));
