@@ -1,6 +1,6 @@
 //! The table of all processes.
 use super::Process;
-use crate::sched::{self, Slot};
+use crate::sched::{self, Slot, Slots};
 use abi::Errno;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
@@ -36,54 +36,32 @@ impl Entry {
 /// The processes. Every pass follows their number, not that of the slots.
 struct Table {
     entries: [Entry; NPROC],
-    /// A bit for each entry that is not free.
-    used: [u64; NPROC / 64],
+    /// The entries that are not free.
+    used: Slots,
 }
 
 static TABLE: Lock<Table> = Lock::new(
     Rank::Processes,
     Table {
         entries: [const { Entry::Free }; NPROC],
-        used: [0; NPROC / 64],
+        used: Slots::NONE,
     },
 );
 
 impl Table {
-    /// The first slot that is free.
-    fn free(&self) -> Option<usize> {
-        let word = self.used.iter().position(|word| *word != u64::MAX)?;
-        Some(word * 64 + self.used[word].trailing_ones() as usize)
-    }
-
     /// Sets an entry; the one that was there before.
-    fn set(&mut self, slot: usize, entry: Entry) -> Entry {
-        let bit = 1 << (slot % 64);
+    fn set(&mut self, slot: Slot, entry: Entry) -> Entry {
         match entry {
-            Entry::Free => self.used[slot / 64] &= !bit,
-            Entry::Reserved(_) | Entry::Taken(_) => self.used[slot / 64] |= bit,
+            Entry::Free => self.used.remove(slot),
+            Entry::Reserved(_) | Entry::Taken(_) => self.used.insert(slot),
         }
-        core::mem::replace(&mut self.entries[slot], entry)
-    }
-
-    /// The first slot from that one on that is not free.
-    fn next(&self, from: usize) -> Option<usize> {
-        let mut word = from / 64;
-        let mut left = *self.used.get(word)? & u64::MAX << (from % 64);
-        while left == 0 {
-            word += 1;
-            left = *self.used.get(word)?;
-        }
-        Some(word * 64 + left.trailing_zeros() as usize)
+        core::mem::replace(&mut self.entries[usize::from(slot)], entry)
     }
 
     /// The entries that are not free.
     fn used(&self) -> impl Iterator<Item = &Entry> {
-        let mut from = 0;
-        core::iter::from_fn(move || {
-            let slot = self.next(from)?;
-            from = slot + 1;
-            self.entries.get(slot)
-        })
+        let slots = self.used.iter();
+        slots.filter_map(|slot| self.entries.get(usize::from(slot)))
     }
 }
 
@@ -101,8 +79,8 @@ impl Vacancy {
 impl Drop for Vacancy {
     fn drop(&mut self) {
         let mut table = TABLE.lock();
-        if matches!(table.entries[self.0 as usize], Entry::Reserved(_)) {
-            table.set(self.0 as usize, Entry::Free);
+        if matches!(table.entries[usize::from(self.0)], Entry::Reserved(_)) {
+            table.set(self.0, Entry::Free);
         }
     }
 }
@@ -115,31 +93,31 @@ pub fn vacancy(group: Option<u64>) -> Result<Vacancy, Errno> {
     if group.map_or(0, members) >= abi::GROUP_MAX {
         return Err(Errno::EAGAIN);
     }
-    let slot = table.free().ok_or(Errno::EAGAIN)?;
+    let slot = table.used.first_free().ok_or(Errno::EAGAIN)?;
     table.set(slot, Entry::Reserved(group.unwrap_or(0)));
-    Ok(Vacancy(slot as Slot))
+    Ok(Vacancy(slot))
 }
 
 /// Makes a process known.
 pub fn insert(process: Arc<Process>) {
-    let slot = process.slot() as usize;
+    let slot = process.slot();
     TABLE.lock().set(slot, Entry::Taken(process));
 }
 
 /// Removes a process that ended and was waited for.
 pub fn remove(slot: Slot) {
-    let entry = TABLE.lock().set(slot as usize, Entry::Free);
+    let entry = TABLE.lock().set(slot, Entry::Free);
     sched::retire(slot);
     drop(entry);
 }
 
-/// Processes that nobody waits for and that end, a bit for each slot.
-static DEAD: Lock<[u64; NPROC / 64]> = Lock::new(Rank::Interrupts, [0; NPROC / 64]);
+/// Processes that nobody waits for and that end.
+static DEAD: Lock<Slots> = Lock::new(Rank::Interrupts, Slots::NONE);
 
 /// The running process ends, and nobody waits for it: the next one whose program goes on
 /// removes it.
 pub fn bury(slot: Slot) {
-    DEAD.lock()[usize::from(slot) / 64] |= 1 << (slot % 64);
+    DEAD.lock().insert(slot);
     pending::set(Work::Dead, true);
 }
 
@@ -150,15 +128,11 @@ pub fn remove_dead() {
     }
     pending::set(Work::Dead, false);
     let dead = core::mem::take(&mut *DEAD.lock());
-    for (word, mut left) in dead.into_iter().enumerate() {
-        while left != 0 {
-            let slot = word as Slot * 64 + left.trailing_zeros() as Slot;
-            left &= left - 1;
-            match sched::has_ended(slot) {
-                true => remove(slot),
-                // It is still leaving the processor.
-                false => bury(slot),
-            }
+    for slot in dead.iter() {
+        match sched::has_ended(slot) {
+            true => remove(slot),
+            // It is still leaving the processor.
+            false => bury(slot),
         }
     }
 }
@@ -190,9 +164,9 @@ fn matching(wanted: impl Fn(&Process) -> bool) -> impl Iterator<Item = Arc<Proce
     let mut from = 0;
     core::iter::from_fn(move || {
         let table = TABLE.lock();
-        while let Some(slot) = table.next(from) {
+        while let Some(slot) = table.used.next(from) {
             from = slot + 1;
-            let process = table.entries[slot].process();
+            let process = table.entries[usize::from(slot)].process();
             if let Some(process) = process.filter(|process| wanted(process)) {
                 return Some(process.clone());
             }

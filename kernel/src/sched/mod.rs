@@ -13,10 +13,12 @@ mod patience;
 mod queue;
 pub mod relief;
 mod semaphore;
+mod slots;
 
 pub use patience::patiently;
 pub use queue::{Wait, WaitQueue};
 pub use semaphore::Semaphore;
+pub use slots::Slots;
 
 use crate::counters;
 use abi::Stat64;

@@ -23,6 +23,7 @@ pub mod view;
 use crate::chan::kept::{self, Memory, Of, Registers};
 use crate::chan::room;
 use crate::options;
+use crate::sched::Slots;
 use abi::{Errno, NSEG, PAGE};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -34,7 +35,6 @@ use hw::lock::Lock;
 use hw::paging::AddressSpace;
 use hw::task::Slot;
 use shared::Shared;
-use spaces::Members;
 use view::View;
 use vm::{Access, Hint, SegmentNumber, SwapId};
 
@@ -231,7 +231,7 @@ pub struct Space {
     /// Its number; that of [`spaces::create`].
     number: spaces::Number,
     /// The processes that have it, or will.
-    pub members: Members,
+    pub members: Slots,
     /// The hardware's view.
     pub view: View,
     /// The segments, in no order; [`NSEG`] entries.
@@ -247,7 +247,7 @@ pub struct Space {
 
 impl Space {
     /// An address space without segments, for those processes.
-    fn new(members: Members) -> Result<Space, Errno> {
+    fn new(members: Slots) -> Result<Space, Errno> {
         let mut table = room(NSEG)?;
         table.resize_with(NSEG, || None);
         Ok(Space {

@@ -4,6 +4,7 @@
 //! Processes that share memory have one space. It stays until the last of them has left
 //! it ([`super::leave`]).
 use super::{Space, SpaceLock};
+use crate::sched::Slots;
 use abi::{Errno, PROCESSES_MAX};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU16, Ordering::Relaxed};
@@ -46,66 +47,12 @@ static TABLE: Lock<Table> = Lock::new(
 /// The number of the space that the process in each slot has.
 static OF: [AtomicU16; NPROC] = [const { AtomicU16::new(0) }; NPROC];
 
-/// A set of slots: the processes that have a space.
-#[derive(Clone, Copy, Default)]
-pub struct Members([u64; NPROC.div_ceil(64)]);
-
-impl Members {
-    /// That process alone.
-    fn only(slot: Slot) -> Members {
-        let mut members = Members::default();
-        members.insert(slot);
-        members
-    }
-
-    fn insert(&mut self, slot: Slot) {
-        if let Some(word) = self.0.get_mut(usize::from(slot) / 64) {
-            *word |= 1 << (slot % 64);
-        }
-    }
-
-    fn remove(&mut self, slot: Slot) {
-        if let Some(word) = self.0.get_mut(usize::from(slot) / 64) {
-            *word &= !(1 << (slot % 64));
-        }
-    }
-
-    /// Returns true if there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.iter().all(|word| *word == 0)
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> u32 {
-        self.0.iter().map(|word| word.count_ones()).sum()
-    }
-
-    /// Each of them.
-    pub fn iter(&self) -> impl Iterator<Item = Slot> + '_ {
-        let words = (0..).step_by(64).zip(self.0.iter());
-        words.flat_map(|(first, word)| {
-            let mut left = *word;
-            core::iter::from_fn(move || {
-                let bit = (left != 0).then(|| left.trailing_zeros() as Slot)?;
-                left &= left - 1;
-                Some(first + bit)
-            })
-        })
-    }
-
-    /// One of them.
-    pub fn first(&self) -> Option<Slot> {
-        let word = self.0.iter().position(|word| *word != 0)?;
-        Some((word * 64) as Slot + self.0[word].trailing_zeros() as Slot)
-    }
-}
-
 /// A space without segments, which the process in that slot has, or will.
 ///
 /// # Errors
 /// `ENOMEM`, and `EAGAIN`: there are too many.
 pub fn create(slot: Slot) -> Result<Arc<SpaceLock>, Errno> {
-    let space = Space::new(Members::only(slot))?;
+    let space = Space::new(Slots::only(slot))?;
     let space = new_arc(Lock::new(Rank::Space, space))?;
     let number = TABLE.lock().enter(&space).ok_or(Errno::EAGAIN)?;
     space.lock().number = number;
