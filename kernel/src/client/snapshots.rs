@@ -75,6 +75,7 @@ static TABLE: Lock<Table> = Lock::new(
         trimming: WaitQueue::new(),
     },
 );
+
 /// Bytes of the bundle that are copied in one step.
 const BUNDLE_IOUNIT: u32 = 64 << 10;
 

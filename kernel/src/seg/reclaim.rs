@@ -2,11 +2,11 @@
 //!
 //! The clock of the VM core chooses among all frames; this module leads it from a
 //! frame to the pages that have it, in any process. Processes that share a node of an
-//! overlay after a fork have a frame together: it leaves when it can leave all of them. A clean page that leaves sleeps
-//! again and is filled from its snapshot when it is touched. A changed one goes to
-//! swap, with its neighbours in one message. The memory of file servers stays
-//! ([`super::resident`]), and so do pages that were resolved lately and frames that
-//! messages hold.
+//! overlay after a fork have a frame together: it leaves when it can leave all of them.
+//! A clean page that leaves sleeps again and is filled from its snapshot when it is
+//! touched. A changed one goes to swap, with its neighbours in one message. The memory
+//! of file servers stays ([`super::resident`]), and so do pages that were resolved
+//! lately and frames that messages hold.
 //!
 //! All of it runs with nothing locked, in the process that needs frames or has just
 //! taken some.
