@@ -501,13 +501,12 @@ impl Random {
     }
 }
 
-/// The seeds of a random test: `DORMOUSE_SEED`, or the first `count`.
+/// The seeds of a random test: `DORMOUSE_SEED`, one or `FIRST-LAST`, or the first `count`.
 pub fn seeds(count: u64) -> std::ops::Range<u64> {
-    match std::env::var("DORMOUSE_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-    {
-        Some(seed) => seed..seed + 1,
-        None => 1..1 + count,
-    }
+    let asked = std::env::var("DORMOUSE_SEED").ok();
+    let asked = asked.as_deref().and_then(|asked| {
+        let (first, last) = asked.split_once('-').unwrap_or((asked, asked));
+        Some(first.parse().ok()?..last.parse::<u64>().ok()? + 1)
+    });
+    asked.unwrap_or(1..1 + count)
 }
