@@ -38,6 +38,12 @@ impl<S: Clone> Table<S> {
         Ok(Table(copied))
     }
 
+    /// The servers that names lead to, each as often as it is bound.
+    pub fn servers(&self) -> impl Iterator<Item = &S> {
+        let members = self.0.iter().flat_map(|bound| &bound.members);
+        members.filter_map(|member| member.place.server())
+    }
+
     /// The bound names at or above `path`, each with the rest of the path from there.
     fn above<'t, 'p>(&'t self, path: &'p [u8]) -> impl Iterator<Item = (&'t Bound<S>, &'p [u8])> {
         let bounds = self.0.iter();

@@ -249,6 +249,12 @@ impl Mount {
         self.state.lock().staging.give();
     }
 
+    /// Returns true if the server has answered all that it was asked.
+    pub fn is_quiet(&self) -> bool {
+        let state = self.state.lock();
+        state.machine.is_down() || state.machine.is_quiet()
+    }
+
     /// Returns true if the connection is closed.
     pub fn is_down(&self) -> bool {
         self.state.lock().machine.is_down()

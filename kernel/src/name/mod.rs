@@ -40,6 +40,11 @@ impl NameSpace {
         self.table.lock().resolve(path)
     }
 
+    /// Returns true if every server in it has answered all that it was asked.
+    pub fn is_quiet(&self) -> bool {
+        self.table.lock().servers().all(|mount| mount.is_quiet())
+    }
+
     /// Returns true if something is bound to a name in the directory `path` (clean).
     pub fn has_below(&self, path: &[u8]) -> bool {
         self.table.lock().has_below(path)

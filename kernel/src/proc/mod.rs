@@ -4,6 +4,7 @@
 //! descriptors in `file`, names in `name`.
 pub mod exec;
 pub mod fork;
+pub mod halt;
 pub mod note;
 pub mod relief;
 mod running;

@@ -9,7 +9,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
 
 /// The process that adopts orphans.
-const INIT: u64 = 1;
+pub const INIT: u64 = 1;
 
 /// Ends the running process, which was ordered to. Everything it holds is
 /// given back here, on its own stack, except that stack and its table entry.

@@ -147,7 +147,10 @@ pub fn verdict(a: &Arguments) -> Result<(), Errno> {
 
 pub fn halt(a: &Arguments) -> Result<u64, Errno> {
     a.check(privilege::HALT)?;
-    let line = text::format(format_args!("@exit {}\n", a.words()[0] & 0xff));
+    let Some(status) = proc::halt::halt(a.process, a.words()[0] as u32) else {
+        return Ok(0);
+    };
+    let line = text::format(format_args!("@exit {status}\n"));
     serial::com2(line.as_bytes());
     hw::exit_qemu(EXIT_DONE)
 }

@@ -199,3 +199,31 @@ fn a_store_that_is_not_there_is_refused_with_the_place() {
         );
     }
 }
+
+/// Each removes a file in use, and the machine stops: right after the end of the use, and
+/// while a program goes on with it.
+const STOPS: [(&str, u8); 4] = [
+    ("exec 3</n/host/f; rm /n/host/f; exec 3<&-; exit 3", 3),
+    ("exec 3</n/host/f; rm /n/host/f; halt 4", 4),
+    ("sh -c 'rm /n/host/f; (halt 5)' </n/host/f; echo went on", 5),
+    ("sleep 1000 </n/host/f & rm /n/host/f; exit 6", 6),
+];
+
+#[test]
+fn a_machine_that_stops_leaves_nothing_in_the_shared_directory() {
+    for (commands, wanted) in STOPS {
+        let share = scratch();
+        fs::write(share.path().join("f"), "some bytes\n".repeat(1000)).unwrap();
+        // Without a look at what programs leave, which takes time.
+        let guest = guest(share.path()).option("left", "0");
+        let outcome = guest.command(commands).run().unwrap();
+        let status = outcome.status().unwrap();
+        assert_eq!(
+            (outcome.console.as_str(), status),
+            ("", wanted),
+            "{commands}"
+        );
+        let left: Vec<_> = share.path().read_dir().unwrap().flatten().collect();
+        assert!(left.is_empty(), "{commands}: {left:?}");
+    }
+}

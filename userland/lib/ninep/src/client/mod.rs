@@ -271,6 +271,11 @@ impl<W, A, T> Client<W, A, T> {
 
 /// The client's own messages, and the end.
 impl<W, A, T> Client<W, A, T> {
+    /// Returns true if every request has its answer, and nothing is to be given back.
+    pub fn is_quiet(&self) -> bool {
+        self.table.is_empty() && !self.writes.has_unwanted() && self.unwanted.is_empty()
+    }
+
     /// The next message on the client's own account, with its tag, if one is to go out
     /// and a tag is free. The caller sends it before the next step, or says
     /// [`Client::unsent`] and does not ask again for now.

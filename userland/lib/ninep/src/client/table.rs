@@ -105,6 +105,11 @@ impl<W, A, T> Table<W, A, T> {
         !self.free.is_empty()
     }
 
+    /// Returns true if all tags are free.
+    pub const fn is_empty(&self) -> bool {
+        self.free.len() == self.calls.len()
+    }
+
     /// Returns true if Tflushes wait for a tag.
     #[inline]
     pub const fn has_flushes(&self) -> bool {
