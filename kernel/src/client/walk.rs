@@ -82,6 +82,8 @@ impl Step<'_> {
         match (self.aimed(mount, aim), aim) {
             // A server that speaks no more of the dialect than the snapshots.
             (Err(Errno::EOPNOTSUPP), Aim::Open(_) | Aim::Stat) => self.aimed(mount, Aim::Fid),
+            // A link was put at its end after the walk.
+            (Err(Errno::ELOOP), Aim::Open(_)) => Err(Errno::ESTALE),
             (taken, _) => taken,
         }
     }

@@ -17,8 +17,11 @@ use names::{Last, Order, Path};
 
 /// Mode bits that `open` and `create` take.
 const BITS: u32 = 3 | mode::OTRUNC | mode::OAPPEND;
-/// The bits that ask for more than reading.
-const CHANGES: u32 = 3 | mode::OTRUNC;
+
+/// Returns true if the mode asks for more than reading.
+const fn changes(mode: u32) -> bool {
+    mode & (3 | mode::OTRUNC) != mode::OREAD
+}
 
 /// `EINVAL` for a mode that `open` does not take.
 pub fn check_mode(mode: u32) -> Result<(), Errno> {
@@ -64,6 +67,8 @@ fn open_at(names: &NameSpace, place: &Place, mode: u32) -> Result<Node, Errno> {
         Place::Remote(mount, path) => {
             let aim = Aim::Open(mode);
             match walk::find(names, mount, path, Last::Follow, aim)? {
+                // Not every server says so itself.
+                Found::Open(remote) if remote.is_directory() && changes(mode) => Err(Errno::EISDIR),
                 Found::Open(remote) => Ok(Node::Remote(remote)),
                 Found::Fid(remote) => Node::Remote(remote).open(mode),
                 Found::Stat(_) => Err(Errno::EPROTO),
@@ -114,7 +119,7 @@ impl Node {
     pub fn open(mut self, mode: u32) -> Result<Node, Errno> {
         match &mut self {
             Node::Root(entry) => entry.check_open(mode)?,
-            Node::Remote(remote) if remote.is_directory() && mode & CHANGES != mode::OREAD => {
+            Node::Remote(remote) if remote.is_directory() && changes(mode) => {
                 return Err(Errno::EISDIR);
             }
             Node::Remote(remote) => match remote.open(mode) {

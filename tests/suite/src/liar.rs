@@ -259,16 +259,25 @@ pub fn served(serve: impl FnOnce(&File) -> u8, body: impl FnOnce(&str) -> Verdic
     // One may be served while another is.
     let number = SERVED.fetch_add(1, Relaxed);
     let place = Scratch::empty(&format!("mounted{number}"))?;
+    served_at(&place.path, serve, body)
+}
+
+/// The same at a place that the case has: a directory if the server's root is one.
+pub fn served_at(
+    place: &str,
+    serve: impl FnOnce(&File) -> u8,
+    body: impl FnOnce(&str) -> Verdict,
+) -> Verdict {
     let (ours, theirs) = File::pipe()?;
     let pid = process::spawn(|| {
         close_all_but(&[&theirs]);
         serve(&theirs)
     })?;
     drop(theirs);
-    let verdict = match ours.mount(&place.path) {
+    let verdict = match ours.mount(place) {
         Ok(()) => {
-            let verdict = body(&place.path);
-            sys::unmount(&place.path)?;
+            let verdict = body(place);
+            sys::unmount(place)?;
             verdict
         }
         Err(errno) => Err(Why(format!("mounting: {errno}"))),

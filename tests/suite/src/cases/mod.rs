@@ -43,6 +43,7 @@ mod server;
 mod sharing;
 mod snapshot;
 mod stacked;
+mod steps;
 mod swap;
 mod threads;
 mod tmp;
@@ -188,6 +189,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         together::CASES,
         server::CASES,
         lies::CASES,
+        steps::CASES,
         loan::CASES,
         lent::CASES,
         lost::CASES,

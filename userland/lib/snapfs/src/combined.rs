@@ -268,9 +268,9 @@ impl<B: Backing> Snapfs<B> {
         if check_name(&entry.name).is_err() {
             return;
         }
-        let Ok((back, _)) = self.walk_lower(dir.back, &[entry.name]).await else {
-            return;
-        };
+        let (names, mut qids) = ([entry.name], Vec::new());
+        let walked = self.walk_to((dir.back, dir.qid), Names::new(&names), &mut qids);
+        let Ok(Some(back)) = walked.await else { return };
         let got = self.attr_lower_of(back, mask).await;
         if let Ok(got) = got
             && !self.is_hidden(&got.qid)

@@ -56,7 +56,12 @@ impl Client {
 
     /// The names in the root with their sizes, by lists of `count` bytes.
     fn listed(&self, count: u32) -> Result<Vec<(String, Attr)>, Errno> {
-        let (fid, dfid) = (self.open_with("", open::RDONLY)?, ROOT);
+        self.listed_in("", count)
+    }
+
+    /// The names in a directory, with the sizes of the files in the root that have them.
+    fn listed_in(&self, path: &str, count: u32) -> Result<Vec<(String, Attr)>, Errno> {
+        let (fid, dfid) = (self.open_with(path, open::RDONLY)?, ROOT);
         let (mut all, mut offset) = (Vec::new(), 0);
         let done = loop {
             let request = Request::Readdirattr {
@@ -152,6 +157,12 @@ fn the_hidden_directory_is_not_found() {
         let names = listed.iter().map(|(name, _)| name.as_str());
         let names: Vec<_> = names.filter(|name| !name.starts_with("..")).collect();
         assert!(!names.contains(&".snapfs"), "{names:?}");
+        // Nor by a list of another directory.
+        client.host().make_dir("dir");
+        client.host().set("dir/.snapfs", b"not hidden");
+        let listed = client.listed_in("dir", 4096).unwrap();
+        let found = listed.iter().find(|(name, _)| name == ".snapfs");
+        assert_eq!(found.map(|(_, attr)| *attr), Some(Attr::default()));
         client.clunk(snap);
         client.clunk(fid);
         client.end();
