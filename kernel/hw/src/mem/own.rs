@@ -2,9 +2,8 @@
 //! mapped there, and look-ups in it.
 
 use super::page::{self, Physical};
-use super::paging::load;
 use super::table::{
-    self, NO_EXEC, PRESENT, Place, TOP, WRITE, flush_page, frame_of, index, look_up,
+    self, NO_EXEC, PRESENT, Place, TOP, WRITE, flush_page, frame_of, index, load, look_up,
 };
 use super::{LARGE, PHYSICAL_MAP, STACKS, pool};
 use crate::cpu::cpu;

@@ -11,7 +11,6 @@
 //! A range that loses write permission loses it in the highest entries that lie in it
 //! entirely. The first translation for stores below one moves that down, entry by entry.
 
-use core::arch::asm;
 use core::marker::PhantomData;
 use core::ops::Range;
 use core::sync::atomic::Ordering::Relaxed;
@@ -24,7 +23,7 @@ use super::frames::{Device, FrameRef};
 use super::page::{self, Physical, SIZE};
 use super::table::{
     ACCESSED, ADDRESS, AHEAD, CACHE_OFF, COUNTED, ENTRIES, NO_EXEC, PRESENT, Place, TOP, USER,
-    WRITE, WRITE_THROUGH, flush_page, forgotten, frame_of, index, is_open, leaf, leaf_place,
+    WRITE, WRITE_THROUGH, flush_page, forgotten, frame_of, index, is_open, leaf, leaf_place, load,
     look_up, next_entry, open, present,
 };
 use super::words::{self, Use};
@@ -94,13 +93,6 @@ impl Drop for Root {
             pool::free(self.0);
         }
     }
-}
-
-/// Makes the processor use that root.
-pub(super) fn load(root: Frame) {
-    cpu().root.store(root.0, Relaxed);
-    // SAFETY: the kernel's half, stack included, is the same in every root.
-    unsafe { asm!("mov cr3, {}", in(reg) root.pa(), options(nostack, preserves_flags)) };
 }
 
 /// The translations of one program.

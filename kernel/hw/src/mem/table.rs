@@ -7,6 +7,8 @@ use vm::{Frame, NoMemory};
 
 use super::page::{self, Physical};
 use super::{ahead, physical, pool, words};
+use crate::cpu::cpu;
+use core::sync::atomic::Ordering::Relaxed;
 
 // Bits of an entry (SDM vol. 3, table 4-20).
 pub(super) const PRESENT: u64 = 1;
@@ -30,6 +32,13 @@ pub(super) const COUNT_ONE: u64 = 1 << 52;
 /// Level of the table that `cr3` points to; leaf tables have level 0.
 pub(super) const TOP: u32 = 3;
 pub(super) const ENTRIES: u64 = 512;
+/// Makes the processor use that root.
+pub(super) fn load(root: Frame) {
+    cpu().root.store(root.0, Relaxed);
+    // SAFETY: the kernel's half, stack included, is the same in every root.
+    unsafe { asm!("mov cr3, {}", in(reg) root.pa(), options(nostack, preserves_flags)) };
+}
+
 #[inline]
 pub(super) fn flush_page(va: u64) {
     // SAFETY: forgets a translation.
