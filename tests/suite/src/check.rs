@@ -147,17 +147,27 @@ pub fn other(body: impl FnOnce() -> Verdict) -> Verdict {
     }
 }
 
-/// Returns when all processes that this one has started wait, and go on waiting: what they
-/// were to begin is under way, however slow the machine is.
+/// What the system says of this process.
+pub fn me() -> Result<ProcessInfo, Why> {
+    let pid = rt::sys::getpid();
+    let mine = process::list().find(|info| info.pid == pid);
+    mine.ok_or_else(|| Why("not in the list of processes".into()))
+}
+
+/// Returns when all processes that this one has started, and all others of its note group
+/// (its threads), wait, and go on waiting: what they were to begin is under way, however
+/// slow the machine is.
 pub fn at_rest() -> Verdict {
     const LOOKS: usize = 20_000;
     const QUIET: usize = 5;
     // A page that left may take so long to come back.
     const PRESSED: usize = 300;
-    let (me, pressed) = (rt::sys::getpid(), pressed()?);
+    let (mine, pressed) = (me()?, pressed()?);
     let (mut before, mut quiet) = (0, 0);
     for _ in 0..LOOKS {
-        let own = process::list().filter(|info| info.parent == me);
+        let own = process::list().filter(|info| {
+            info.pid != mine.pid && (info.parent == mine.pid || info.group == mine.group)
+        });
         let (mut ran, mut ready, mut enough) = (0, false, QUIET);
         for info in own {
             ran += info.ticks;

@@ -132,15 +132,13 @@ pub fn becomes_a_server<T>(
     Ok(())
 }
 
-/// Fails if `body` needs a byte of a file server.
-pub fn moves_nothing(body: impl FnOnce() -> Verdict) -> Verdict {
+/// Fails unless `body` has file servers send that many bytes.
+pub fn moves<T>(bytes: usize, body: impl FnOnce() -> Result<T, Why>) -> Result<T, Why> {
     let before = counters()?;
-    body()?;
-    counts(
-        "bytes moved",
-        counters()?.since(&before, Stat64::BytesIn),
-        0,
-    )
+    let result = body()?;
+    let moved = counters()?.since(&before, Stat64::BytesIn);
+    counts("bytes moved", moved, bytes as u64)?;
+    Ok(result)
 }
 
 /// The fids of the client.

@@ -3,7 +3,7 @@
 
 use super::Case;
 use crate::check::{PG, Scratch, Verdict, Why, at_most, equal, other, patterned, same};
-use crate::tiny::{becomes_a_server, moves_nothing};
+use crate::tiny::{becomes_a_server, moves};
 use alloc::vec::Vec;
 use alloc::{format, vec};
 use rt::abi::{NSEG, PAGE, Stat64, mode};
@@ -343,7 +343,8 @@ fn sizes_unknown() -> Verdict {
 /// Bytes of the file that the server has read.
 const SERVED: usize = 300 * KIB;
 
-/// No page of a file server sleeps, whatever block it is in (decision 11).
+/// No page of a file server sleeps, whatever block it is in, and its reads come at once
+/// (decision 11).
 fn server() -> Verdict {
     let source = Scratch::patterned("heap-source", 1, SERVED)?;
     becomes_a_server(
@@ -351,7 +352,9 @@ fn server() -> Verdict {
         || Ok(source.again()?.read_to_end()?),
         |asleep| {
             let want = patterned(1, 0, SERVED);
-            moves_nothing(|| equal("what was asleep", asleep, &want))
+            moves(0, || equal("what was asleep", asleep, &want))?;
+            let again = moves(SERVED, || Ok(source.again()?.read_to_end()?))?;
+            equal("what was read", &again, &want)
         },
     )
 }

@@ -206,8 +206,11 @@ fn runs() -> Verdict {
                     Request::Read { offset, count, .. } => (offset, count as usize),
                     _ => return Next::Honest,
                 };
+                if count <= PG {
+                    return Next::Honest;
+                }
+                lies.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
                 let data = match way {
-                    _ if count <= PG => return Next::Honest,
                     0 => return turn.error(turn.tag, Errno::EIO),
                     1 => return turn.error(turn.tag, Errno::EINTR),
                     2 => return turn.error(turn.tag, Errno::ENOMEM),
@@ -216,7 +219,6 @@ fn runs() -> Verdict {
                     5 => patterned(SEED, offset, count - 1),
                     _ => patterned(SEED, offset, 99),
                 };
-                lies.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
                 end_unless(turn.reply(turn.tag, &Reply::Read { data: &data }).is_ok())
             })
         };
@@ -234,7 +236,7 @@ fn runs() -> Verdict {
             equal("all", segment.bytes(), &patterned(SEED, 0, PAGES * PG))
         })?;
         let told = lies.load(core::sync::atomic::Ordering::Relaxed);
-        ensure!(way < 3 || told > 0, "way {way}: no run was asked for");
+        ensure!(told > 0, "way {way}: no run was asked for");
     }
     Ok(())
 }

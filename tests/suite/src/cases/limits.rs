@@ -399,7 +399,7 @@ fn touch_pages(memory: &mut Segment, pages: usize) {
 }
 
 /// A child that takes all memory there is in calls, handles the note and gives
-/// nothing back.
+/// nothing back. It has ended already where the page of its handler could not come back.
 fn hog(shared: &Shared) -> Result<u64, Why> {
     let hog = apart(|| {
         let ignored = rt::note::handle(|_, _| rt::note::Then::Resume);
@@ -412,8 +412,16 @@ fn hog(shared: &Shared) -> Result<u64, Why> {
             }
         }
     })?;
-    shared.semaphore(READY)?.acquire()?;
+    ready_or_ended(shared, hog)?;
     Ok(hog)
+}
+
+/// Returns when that process is ready, or has ended.
+fn ready_or_ended(shared: &Shared, pid: u64) -> Verdict {
+    while is_alive(pid) && !shared.semaphore(READY)?.try_acquire()? {
+        sys::sleep(10_000_000)?;
+    }
+    Ok(())
 }
 
 /// It was ended for what it had.
@@ -555,9 +563,7 @@ fn everything() -> Verdict {
                     }
                 }
             })?;
-            while is_alive(hog) && !shared.semaphore(READY)?.try_acquire()? {
-                sys::sleep(10_000_000)?;
-            }
+            ready_or_ended(&shared, hog)?;
             let verdict = others_go_on();
             let _ = process::kill(hog, "enough");
             process::wait_for(hog)?;

@@ -3,7 +3,7 @@
 
 use super::{Case, random::Random};
 use crate::check::{
-    PG, Scratch, Verdict, Why, at_most, at_rest, counts, fails, other, pressed, same,
+    PG, Scratch, Verdict, at_most, at_rest, counts, fails, me, other, pressed, same,
 };
 use crate::raw;
 use alloc::format;
@@ -260,7 +260,6 @@ fn find(pid: u64) -> Option<ProcessInfo> {
 /// The list says what a process has sent to file servers and has received from them; a
 /// child begins with nothing.
 fn traffic() -> Verdict {
-    let me = || find(sys::getpid()).ok_or_else(|| Why("not in the list".into()));
     let scratch = Scratch::empty("traffic")?;
     let before = me()?;
     scratch.file.write_all_at(&[1; 3 * PG], 0)?;

@@ -4,7 +4,7 @@ mod races;
 mod semaphores;
 
 use super::Case;
-use crate::check::{PG, Scratch, Verdict, Why, fails, pattern, same, snapshot};
+use crate::check::{PG, Scratch, Verdict, Why, at_rest, fails, pattern, same, snapshot};
 use crate::judge::counters;
 use crate::liar::{Liar, Next};
 use crate::raw;
@@ -54,16 +54,8 @@ pub const CASES: &[Case] = &[
     Case::new("rfmem.accounts", accounts),
 ];
 
-pub(super) const A_WHILE_NS: u64 = 5_000_000;
+const A_WHILE_NS: u64 = 5_000_000;
 pub(super) const FOR_EVER: u64 = u64::MAX / 2;
-
-/// Long enough for the others to get where they wait.
-pub(super) fn rest() -> Verdict {
-    for _ in 0..4 {
-        sys::sleep(A_WHILE_NS)?;
-    }
-    Ok(())
-}
 
 /// A number in memory that several use.
 pub(super) fn at(address: u64) -> &'static AtomicU64 {
@@ -243,55 +235,14 @@ fn exits_of_one() -> Verdict {
 
 /// Also where that is the first.
 fn exits_of_the_first() -> Verdict {
-    let (ours, theirs) = File::pipe()?;
-    let (mine, its) = (ours.fd(), theirs.fd());
-    let pid = process::spawn(move || {
-        drop(File::from_fd(mine));
-        drop(thread::spawn(move || {
-            let _ = sys::sleep(4 * A_WHILE_NS);
-            let text = alloc::format!("{}", 17);
-            let _ = File::from_fd(its).write_all(text.as_bytes());
-            let _ = call(Call::Exits, [5, 0, 0, 0, 0, 0]);
-        }));
+    let leave = || {
         let _ = call(Call::Exits, [6, 0, 0, 0, 0, 0]);
-        7
-    })?;
-    drop(theirs);
-    same("status", process::wait_for(pid)?.status(), 6)?;
-    let mut text = [0; 8];
-    let n = ours.read(&mut text)?;
-    same("from the one that was left", &text[..n], b"17".as_slice())
+    };
+    left_by_the_first(leave, 6)
 }
 
-/// One that begins a program gets memory of its own; the others keep theirs.
-fn exec() -> Verdict {
-    let pid = process::spawn(|| {
-        let segment = match Segment::attach("memory", 4 * PG) {
-            Ok(segment) => segment,
-            Err(_) => return 1,
-        };
-        at(segment.address()).store(5, Relaxed);
-        let (to, pids) = channel();
-        drop(thread::spawn(move || {
-            let _ = to.send(sys::getpid());
-            process::exec("/bin/sleep", &["sleep", "0.05"]);
-        }));
-        let Ok(begun) = pids.recv() else { return 2 };
-        for turn in 0..200_u64 {
-            at(segment.address() + 8).store(turn, Relaxed);
-            if sys::sleep(1_000_000).is_err() {
-                return 3;
-            }
-            if !process::list().any(|info| info.pid == begun) {
-                return u8::from(at(segment.address()).load(Relaxed) != 5) * 4;
-            }
-        }
-        5
-    })?;
-    same("status", process::wait_for(pid)?.status(), 0)
-}
-
-fn exec_of_the_first() -> Verdict {
+/// Whoever is left when the first leaves with that status goes on.
+fn left_by_the_first(leave: fn(), status: u8) -> Verdict {
     let (ours, theirs) = File::pipe()?;
     let (mine, its) = (ours.fd(), theirs.fd());
     let pid = process::spawn(move || {
@@ -304,15 +255,59 @@ fn exec_of_the_first() -> Verdict {
             }
             let sum: u64 = all.iter().sum();
             let _ = File::from_fd(its).write_all(alloc::format!("{sum}").as_bytes());
+            let _ = call(Call::Exits, [5, 0, 0, 0, 0, 0]);
         }));
-        process::exec("/bin/true", &["true"]);
+        leave();
         9
     })?;
     drop(theirs);
-    same("status", process::wait_for(pid)?.status(), 0)?;
+    same("status", process::wait_for(pid)?.status(), status)?;
     let mut text = [0; 8];
     let n = ours.read(&mut text)?;
     same("from the one that was left", &text[..n], b"1225".as_slice())
+}
+
+/// One that begins a program gets memory of its own; the others keep theirs.
+fn exec() -> Verdict {
+    let pid = process::spawn(|| {
+        let segment = match Segment::attach("memory", 4 * PG) {
+            Ok(segment) => segment,
+            Err(_) => return 1,
+        };
+        at(segment.address()).store(5, Relaxed);
+        let refused = at(segment.address() + 16);
+        let (to, pids) = channel();
+        drop(thread::spawn(move || {
+            let _ = to.send(sys::getpid());
+            process::exec("/bin/sleep", &["sleep", "0.05"]);
+            // Had it begun, it would have no memory in common with the others.
+            refused.store(1, Relaxed);
+        }));
+        let Ok(begun) = pids.recv() else { return 2 };
+        for turn in 0..200_u64 {
+            at(segment.address() + 8).store(turn, Relaxed);
+            if sys::sleep(1_000_000).is_err() {
+                return 3;
+            }
+            if !process::list().any(|info| info.pid == begun) {
+                let kept = at(segment.address()).load(Relaxed) == 5;
+                return match (kept, refused.load(Relaxed)) {
+                    (true, 0) => 0,
+                    (false, _) => 4,
+                    (true, _) => 6,
+                };
+            }
+        }
+        5
+    })?;
+    same("status", process::wait_for(pid)?.status(), 0)
+}
+
+fn exec_of_the_first() -> Verdict {
+    let leave = || {
+        process::exec("/bin/true", &["true"]);
+    };
+    left_by_the_first(leave, 0)
 }
 
 fn note_to_one() -> Verdict {
@@ -327,7 +322,7 @@ fn note_to_one() -> Verdict {
         sys::sleep(FOR_EVER)
     });
     let pid = pids.recv().map_err(|_| Why("no pid".into()))?;
-    rest()?;
+    at_rest()?;
     note::send(pid, "wake up")?;
     same("its sleep", sleeps.join(), Err(Errno::EINTR))?;
     same("the handler ran in", HAD.load(Relaxed), pid)
@@ -388,7 +383,7 @@ fn group() -> Verdict {
             process::exit_now(u8::from(!good || HAD.load(Relaxed) != 5), "");
         }
     };
-    rest()?;
+    at_rest()?;
     note::send_group(leader, "all of you")?;
     same("status", process::wait_for(leader)?.status(), 0)
 }

@@ -1,7 +1,9 @@
 //! What two do in one memory at once: fills, detaching, copies, reads, writes.
 
-use super::{A_WHILE_NS, FOR_EVER, at, attach, call, detach, rest};
-use crate::check::{PG, Scratch, Verdict, Why, counts, fails, other, pattern, same, snapshot};
+use super::{FOR_EVER, at, attach, call, detach};
+use crate::check::{
+    PG, Scratch, Verdict, Why, at_rest, counts, fails, other, pattern, same, snapshot,
+};
 use crate::judge::counters;
 use crate::liar::{Liar, Next, served};
 use alloc::vec::Vec;
@@ -60,7 +62,7 @@ pub(super) fn fill_two() -> Verdict {
             .map(|_| thread::spawn(move || at(address + 8).load(Relaxed)))
             .collect();
         wait_at(&gate)?;
-        rest()?;
+        at_rest()?;
         open(&gate, 1)?;
         let want = u64::from_le_bytes(core::array::from_fn(|i| pattern(9, 8 + i as u64)));
         for touch in touch {
@@ -86,7 +88,7 @@ pub(super) fn fill_killed() -> Verdict {
             0
         })?;
         wait_at(&gate)?;
-        rest()?;
+        at_rest()?;
         process::kill(pid, "enough")?;
         same("text", process::wait_for(pid)?.text(), "enough")?;
         // An answer that nobody waits for, and one that this process does.
@@ -304,6 +306,18 @@ pub(super) fn fork() -> Verdict {
     })
 }
 
+/// Does something while a copy of this process lives.
+fn beside_a_copy(body: impl FnOnce() -> Verdict) -> Verdict {
+    let copy = process::spawn(|| {
+        let _ = sys::sleep(FOR_EVER);
+        0
+    })?;
+    let verdict = body();
+    process::kill(copy, "done")?;
+    process::wait_for(copy)?;
+    verdict
+}
+
 /// Bytes that are on their way to memory while another forks, and a third stores beside
 /// them, arrive.
 pub(super) fn fork_read() -> Verdict {
@@ -313,17 +327,14 @@ pub(super) fn fork_read() -> Verdict {
     for turn in 1..8_u64 {
         let read =
             thread::spawn(move || call(Call::PRead, [fd, address + 64, 8, OFFSET_CURRENT, 0, 0]));
-        rest()?;
-        let child = process::spawn(|| {
-            let _ = sys::sleep(4 * A_WHILE_NS);
-            0
+        at_rest()?;
+        beside_a_copy(|| {
+            at(address).store(turn, Relaxed);
+            theirs.write_all(&turn.to_le_bytes())?;
+            same("bytes read", read.join(), Ok(8))?;
+            let found = [0, 64].map(|offset| at(address + offset).load(Relaxed));
+            same("stored and read", found, [turn, turn])
         })?;
-        at(address).store(turn, Relaxed);
-        theirs.write_all(&turn.to_le_bytes())?;
-        same("bytes read", read.join(), Ok(8))?;
-        let found = [0, 64].map(|offset| at(address + offset).load(Relaxed));
-        same("stored and read", found, [turn, turn])?;
-        process::wait_for(child)?;
     }
     detach(address)?;
     Ok(())
@@ -344,17 +355,14 @@ pub(super) fn fork_remote() -> Verdict {
         at(address).store(1, Relaxed);
         let read = thread::spawn(move || call(Call::PRead, [fd, address + 64, 512, 0, 0, 0]));
         wait_at(&gate)?;
-        let child = process::spawn(|| {
-            let _ = sys::sleep(4 * A_WHILE_NS);
-            0
+        beside_a_copy(|| {
+            at(address).store(7, Relaxed);
+            open(&gate, 1)?;
+            same("bytes read", read.join(), Ok(512))?;
+            let want = u64::from_le_bytes(core::array::from_fn(|i| pattern(9, i as u64)));
+            let found = [0, 64].map(|offset| at(address + offset).load(Relaxed));
+            same("stored and read", found, [7, want])
         })?;
-        at(address).store(7, Relaxed);
-        open(&gate, 1)?;
-        same("bytes read", read.join(), Ok(512))?;
-        let want = u64::from_le_bytes(core::array::from_fn(|i| pattern(9, i as u64)));
-        let found = [0, 64].map(|offset| at(address + offset).load(Relaxed));
-        same("stored and read", found, [7, want])?;
-        process::wait_for(child)?;
         detach(address)?;
         Ok(())
     })

@@ -1,7 +1,7 @@
 //! Semaphores in memory that is not of kind `shared`.
 
-use super::{FOR_EVER, attach, call, detach, rest};
-use crate::check::{PG, Verdict, Why, fails, other, same};
+use super::{FOR_EVER, attach, call, detach};
+use crate::check::{PG, Verdict, Why, at_rest, fails, other, same};
 use alloc::vec::Vec;
 use rt::note::{self, Then};
 use rt::sync::channel;
@@ -22,7 +22,7 @@ pub(super) fn plain() -> Verdict {
         let waits: Vec<_> = (0..3)
             .map(|_| thread::spawn(move || acquire(word, u64::MAX)))
             .collect();
-        rest()?;
+        at_rest()?;
         let _ = call(Call::PageOut, [address, 2 * PG as u64, 0, 0, 0, 0]);
         for _ in 0..3 {
             same("nothing is left for later", release(word)?, 0)?;
@@ -52,7 +52,7 @@ pub(super) fn note() -> Verdict {
         acquire(address, u64::MAX)
     });
     let pid = pids.recv().map_err(|_| Why("no pid".into()))?;
-    rest()?;
+    at_rest()?;
     note::send(pid, "look")?;
     same("interrupted", waits.join(), Err(Errno::EINTR))?;
     same("nobody waits", release(address)?, 1)?;
@@ -66,9 +66,9 @@ pub(super) fn detach_memory() -> Verdict {
     let waits: Vec<_> = [gone, stays, gone + 8]
         .map(|word| thread::spawn(move || acquire(word, u64::MAX)))
         .into();
-    rest()?;
+    at_rest()?;
     detach(gone)?;
-    rest()?;
+    at_rest()?;
     same("elsewhere", release(stays)?, 0)?;
     let got: Vec<_> = waits.into_iter().map(JoinHandle::join).collect();
     same(
@@ -87,12 +87,12 @@ pub(super) fn fork() -> Verdict {
     let waits: Vec<_> = [own, both]
         .map(|word| thread::spawn(move || acquire(word, u64::MAX)))
         .into();
-    rest()?;
+    at_rest()?;
     other(|| {
         same("of its own", release(own)?, 1)?;
         same("of both", release(both)?, 0)
     })?;
-    rest()?;
+    at_rest()?;
     ensure!(!waits[0].is_finished(), "released by the child");
     same("released here", release(own)?, 0)?;
     for wait in waits {
@@ -108,7 +108,7 @@ pub(super) fn time() -> Verdict {
     same("nobody waits", release(address)?, 1)?;
     same("there", acquire(address, 3_000_000)?, 1)?;
     let waits = thread::spawn(move || acquire(address, FOR_EVER));
-    rest()?;
+    at_rest()?;
     same("handed over", release(address)?, 0)?;
     same("in time", waits.join(), Ok(1))?;
     detach(address)?;
