@@ -2,33 +2,18 @@
 //! after it.
 
 use crate::Round;
-use crate::jobs::{GIB, PG, count, repeat};
+use crate::jobs::{GIB, PG, count, in_another, repeat, run};
 use rt::process::{self, Fork};
 use rt::{Failure, File, Named, Segment, Stat64};
 
 /// A process made, ended and waited for.
 pub fn small() -> Result<Round, Failure> {
-    repeat(20, || {
-        let pid = match process::fork().about("process")? {
-            Fork::Child => process::exit_now(0, ""),
-            Fork::Parent(pid) => pid,
-        };
-        process::wait_for(pid).about("waiting").map(drop)
-    })
+    repeat(20, || in_another(|| 0))
 }
 
 /// The same with a small program run in it.
 pub fn exec() -> Result<Round, Failure> {
-    repeat(10, || {
-        let pid = match process::fork().about("process")? {
-            Fork::Child => {
-                let errno = process::exec("/bin/echo", &["echo", "-n"]);
-                process::exit_now(1, errno.text())
-            }
-            Fork::Parent(pid) => pid,
-        };
-        process::wait_for(pid).about("waiting").map(drop)
-    })
+    repeat(10, || run("/bin/echo", &["echo", "-n"]))
 }
 
 /// Memory of `len` bytes, every `stride`-th page of it changed.
@@ -45,6 +30,16 @@ fn store(segment: &mut Segment, stride: usize) -> u64 {
         page[0] = 1;
         count + 1
     })
+}
+
+/// A store to each page.
+fn stores(segment: &mut Segment) -> Result<Round, Failure> {
+    let mut times = 0;
+    let ticks = count(Stat64::Ticks, || {
+        times = store(segment, 1);
+        Ok(())
+    })?;
+    Ok(Round { times, ticks })
 }
 
 /// A child that lives until this is dropped.
@@ -98,13 +93,7 @@ pub fn large() -> Result<Round, Failure> {
 /// The call and the child's end, with a thousand pages over 1 GiB.
 pub fn sparse() -> Result<Round, Failure> {
     let _segment = changed(GIB, 262)?;
-    let ticks = count(Stat64::Ticks, || {
-        let pid = match process::fork().about("process")? {
-            Fork::Child => process::exit_now(0, ""),
-            Fork::Parent(pid) => pid,
-        };
-        process::wait_for(pid).about("waiting").map(drop)
-    })?;
+    let ticks = count(Stat64::Ticks, || in_another(|| 0))?;
     Ok(Round { times: 1, ticks })
 }
 
@@ -112,22 +101,12 @@ pub fn sparse() -> Result<Round, Failure> {
 pub fn copied() -> Result<Round, Failure> {
     let mut segment = changed(1024 * PG, 1)?;
     let _child = Child::new()?;
-    let mut times = 0;
-    let ticks = count(Stat64::Ticks, || {
-        times = store(&mut segment, 1);
-        Ok(())
-    })?;
-    Ok(Round { times, ticks })
+    stores(&mut segment)
 }
 
 /// A store to a page that a child had too and nobody else has now.
 pub fn alone_again() -> Result<Round, Failure> {
     let mut segment = changed(1024 * PG, 1)?;
     drop(Child::new()?);
-    let mut times = 0;
-    let ticks = count(Stat64::Ticks, || {
-        times = store(&mut segment, 1);
-        Ok(())
-    })?;
-    Ok(Round { times, ticks })
+    stores(&mut segment)
 }

@@ -155,6 +155,24 @@ impl Drop for Scratch {
     }
 }
 
+/// Does `body` in another process, whose status it gives, and waits for that.
+pub fn in_another(body: impl FnOnce() -> u8) -> Result<(), Failure> {
+    let pid = match process::fork().about("process")? {
+        Fork::Child => process::exit_now(body(), ""),
+        Fork::Parent(pid) => pid,
+    };
+    let ended = process::wait_for(pid).about("waiting")?;
+    match ended.status() {
+        0 => Ok(()),
+        status => Err(Failure::new(format!("status {status}: {}", ended.text()))),
+    }
+}
+
+/// Runs a program in another process, and waits for its end.
+pub fn run(path: &str, argv: &[&str]) -> Result<(), Failure> {
+    in_another(|| process::exit_now(1, process::exec(path, argv).text()))
+}
+
 pub const LARGE: &str = "/n/host/bench-large.tmp";
 pub const SOLID: &str = "/n/host/bench-solid.tmp";
 

@@ -1,10 +1,8 @@
 //! Large programs.
 
 use crate::Round;
-use crate::jobs::{LARGE, Scratch, count};
+use crate::jobs::{LARGE, Scratch, count, run};
 use crate::stepper::Stepper;
-use alloc::format;
-use rt::process;
 use rt::{Failure, Named, Stat64};
 
 /// A program of 100 MiB, of which 1 % runs.
@@ -20,18 +18,7 @@ fn run_large(which: Stat64) -> Result<Round, Failure> {
     for (at, bytes) in PROGRAM.parts() {
         scratch.file.write_all_at(&bytes, at).about(scratch.path)?;
     }
-    let run = || {
-        let pid = process::spawn(|| {
-            let errno = process::exec(scratch.path, &["large"]);
-            process::exit_now(1, errno.text())
-        });
-        let ended = process::wait_for(pid.about("process")?).about("waiting")?;
-        match ended.status() {
-            0 => Ok(()),
-            status => Err(Failure::new(format!("status {status}: {}", ended.text()))),
-        }
-    };
-    let ticks = count(which, run)?;
+    let ticks = count(which, || run(scratch.path, &["large"]))?;
     Ok(Round { times: 1, ticks })
 }
 

@@ -48,15 +48,16 @@ pub fn echo() -> Result<Round, Failure> {
         ours.write_all(&byte).about("channel")?;
         ours.read(&mut byte).about("channel").map(drop)
     };
-    turn(0)?;
-    let ticks = count(Stat64::Ticks, || (0..ECHOES).try_for_each(|_| turn(0)));
-    turn(1)?;
+    let turns = || (0..ECHOES).try_for_each(|_| turn(0));
+    let ticks = turn(0).and_then(|()| count(Stat64::Ticks, turns));
+    let ended = turn(1);
     for pid in &pids[1..] {
         process::kill(*pid, "enough").about("process")?;
     }
     for pid in pids {
         process::wait_for(pid).about("waiting")?;
     }
+    ended?;
     Ok(Round {
         times: ECHOES,
         ticks: ticks?,

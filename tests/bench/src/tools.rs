@@ -1,7 +1,7 @@
 //! The jobs of programs that go through data: text tools, and a channel.
 
 use crate::Round;
-use crate::jobs::{count, repeat};
+use crate::jobs::{count, in_another, repeat};
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -39,22 +39,14 @@ fn text() -> Vec<u8> {
 /// Runs a program with its output thrown away.
 pub fn run(argv: &[&str]) -> Result<(), Failure> {
     let name = argv.first().copied().unwrap_or_default();
-    let pid = match process::fork().about("process")? {
-        Fork::Child => {
-            let null = File::open("/dev/null", mode::OWRITE).and_then(|null| null.dup_to(1));
-            let errno = match null {
-                Ok(_) => process::exec(&format!("/bin/{name}"), argv),
-                Err(errno) => errno,
-            };
-            process::exit_now(1, errno.text())
-        }
-        Fork::Parent(pid) => pid,
-    };
-    let ended = process::wait_for(pid).about("waiting")?;
-    match ended.status() {
-        0 => Ok(()),
-        _ => Err(Failure::new(format!("{name}: {}", ended.text()))),
-    }
+    in_another(|| {
+        let null = File::open("/dev/null", mode::OWRITE).and_then(|null| null.dup_to(1));
+        let errno = match null {
+            Ok(_) => process::exec(&format!("/bin/{name}"), argv),
+            Err(errno) => errno,
+        };
+        process::exit_now(1, errno.text())
+    })
 }
 
 /// A program that reads the text, from its start to its end.
