@@ -1,7 +1,8 @@
-//! `mount [-abce] [-o OPTION,...] PLACE SERVER [ARG...]`: starts a file server
+//! `mount [-abce] [-o OPTION,...] [PLACE SERVER [ARG...]]`: starts a file server
 //! and mounts its tree at PLACE; `-a`, `-b` and `-c` as for `bind`; `-e`: reads
 //! of its files are eager; `-o`: options for the server, see docs/protocol.md.
 //! The server gets a channel as descriptor 3 and runs as long as it is mounted.
+//! Without arguments: prints what is mounted and bound, as `ns` does.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -10,11 +11,14 @@ extern crate alloc;
 
 use alloc::vec::Vec;
 use rt::abi::{bind, privilege};
-use rt::{Args, ByteStr, ByteString, Failure, Named, manual, service};
+use rt::{Args, ByteStr, ByteString, Failure, Named, manual, names, service};
 
 rt::main!(main, include_str!("mount.rs"));
 
 fn main(args: Args) -> Result<(), Failure> {
+    if args.is_empty() {
+        return names::print_bound().about("name space");
+    }
     let (how, asked, rest) = options(args)?;
     let (Some(place), Some(name)) = (rest.get(0), rest.get(1)) else {
         return Err(manual::misused());

@@ -253,6 +253,21 @@ impl StatChange {
     pub const MTIME: u64 = 4;
 }
 
+/// What is bound at a name, as `NameInfo` tells it. The name and the path of what is bound
+/// there are in the buffer, one after the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes)]
+#[repr(C)]
+pub struct BindInfo {
+    /// The server whose file it is, as in [`Stat`]; 0: the kernel's own tree.
+    pub server: u64,
+    /// [`crate::bind`] bits; `AFTER` for all but the first member of a union.
+    pub flags: u64,
+    /// Bytes of the name, which is absolute.
+    pub name_len: u32,
+    /// Bytes of the path, which begins at the root of the server's tree.
+    pub path_len: u32,
+}
+
 /// Head of a record from `ReadDir`; `name_len` bytes of name follow, then
 /// zero bytes up to a multiple of 8.
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes)]
@@ -260,7 +275,8 @@ impl StatChange {
 pub struct DirEntry {
     /// The server's identity for the file.
     pub qid_path: u64,
-    /// Linux `d_type`: 4 directory, 8 file.
+    /// Linux `d_type`: 4 directory, 8 file, 10 symbolic link, 2 character device; 0: the
+    /// server does not say.
     pub kind: u32,
     /// Bytes of name that follow.
     pub name_len: u32,

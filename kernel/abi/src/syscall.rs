@@ -188,4 +188,7 @@ calls! {
     /// `(base) -> base`: sets the base of the FS register, where a thread has its own
     /// data; returns the former one.
     ThreadBase = 71,
+    /// `(index, *mut BindInfo, buf, n) -> next`: the bind or mount of the process's name
+    /// space with that index, and its names; 0 if there is none.
+    NameInfo = 72,
 }

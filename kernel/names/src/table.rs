@@ -38,6 +38,18 @@ impl<S: Clone> Table<S> {
         Ok(Table(copied))
     }
 
+    /// What is bound there with that number, in no order but that of unions: the name,
+    /// the member, and whether it is the first one.
+    pub fn member(&self, index: usize) -> Option<(&[u8], &Member<S>, bool)> {
+        let each = |bound: &'_ Bound<S>| 0..bound.members.len();
+        let mut all = self
+            .0
+            .iter()
+            .flat_map(|bound| each(bound).map(move |at| (bound, at)));
+        let (bound, at) = all.nth(index)?;
+        Some((&bound.at, bound.members.get(at)?, at == 0))
+    }
+
     /// The servers that names lead to, each as often as it is bound.
     pub fn servers(&self) -> impl Iterator<Item = &S> {
         let members = self.0.iter().flat_map(|bound| &bound.members);

@@ -3,8 +3,9 @@
 pub mod root;
 pub mod walk;
 
+use crate::chan::room;
 use crate::client::Mount;
-use abi::Errno;
+use abi::{BindInfo, Errno, bind};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use hw::lock::{Lock, Rank};
@@ -55,6 +56,29 @@ impl NameSpace {
     pub fn path_at(&self, mount: &Arc<Mount>, path: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
         let table = self.table.lock();
         table.path_at(|of| Arc::ptr_eq(of, mount), path)
+    }
+
+    /// The bind or mount with that index: its description, the name, and the path.
+    pub fn describe(&self, index: usize) -> Result<Option<(BindInfo, Vec<u8>)>, Errno> {
+        let table = self.table.lock();
+        let Some((name, member, first)) = table.member(index) else {
+            return Ok(None);
+        };
+        let (path, server) = (member.place.path(), member.place.server());
+        let eager = server.is_some_and(|mount| !mount.deferred());
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
+        let info = BindInfo {
+            server: server.map_or(0, |mount| mount.id.into()),
+            flags: flag(!first, bind::AFTER)
+                | flag(member.create, bind::CREATE)
+                | flag(eager, bind::EAGER),
+            name_len: name.len() as u32,
+            path_len: path.len() as u32,
+        };
+        let mut names = room(name.len() + path.len())?;
+        names.extend_from_slice(name);
+        names.extend_from_slice(path);
+        Ok(Some((info, names)))
     }
 
     /// Binds `members` at `at` (clean). `under` is the file there without the

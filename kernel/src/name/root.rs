@@ -64,6 +64,11 @@ pub fn find(path: &[u8]) -> Result<Entry, Errno> {
     }
 }
 
+/// Kinds of entries, as in Linux's `d_type`.
+const DEVICE: u32 = 2;
+const DIRECTORY: u32 = 4;
+const FILE: u32 = 8;
+
 /// The entry with exactly that path.
 fn entry(path: &[u8]) -> Option<Entry> {
     if let Some(index) = DIRECTORIES.iter().position(|(p, _)| p.as_bytes() == path) {
@@ -120,9 +125,9 @@ impl Entry {
         }
     }
 
-    /// Calls `f(position, name, is_directory)` for the entries of a directory
-    /// from `position` on, until it returns false.
-    pub fn list(self, from: u64, mut f: impl FnMut(u64, &str, bool) -> bool) {
+    /// Calls `f(position, name, kind)` for the entries of a directory from `position`
+    /// on, until it returns false; the kind is that of [`abi::DirEntry`].
+    pub fn list(self, from: u64, mut f: impl FnMut(u64, &str, u32) -> bool) {
         let Entry::Directory(index) = self else {
             return;
         };
@@ -132,8 +137,11 @@ impl Entry {
         let mut position = 0;
         for name in *names {
             position += 1;
-            let directory = *path != "dev" || *name == "term";
-            if position > from && !f(position, name, directory) {
+            let kind = match *path == "dev" && *name != "term" {
+                true => DEVICE,
+                false => DIRECTORY,
+            };
+            if position > from && !f(position, name, kind) {
                 return;
             }
         }
@@ -141,7 +149,7 @@ impl Entry {
             let programs = bundle::files().iter();
             for program in programs.filter_map(|file| file.path.strip_prefix(PROGRAMS)) {
                 position += 1;
-                if position > from && !f(position, program, false) {
+                if position > from && !f(position, program, FILE) {
                     return;
                 }
             }

@@ -86,11 +86,11 @@ impl Records<'_> {
         match node {
             Node::Root(entry @ Entry::Directory(_)) => {
                 let mut any = false;
-                entry.list(from, |next, name, directory| {
+                entry.list(from, |next, name, kind| {
                     any = true;
                     let head = DirEntry {
                         qid_path: 0,
-                        kind: if directory { 4 } else { 8 },
+                        kind,
                         name_len: name.len() as u32,
                     };
                     let (name, stat) = (name.as_bytes(), None);

@@ -173,3 +173,18 @@ pub fn unmount(a: &Arguments) -> Result<(), Errno> {
     let path = a.path(0)?;
     a.about(&path, open::unmount(&a.view(), &path))
 }
+
+pub fn name_info(a: &Arguments) -> Result<u64, Errno> {
+    let [index, va, buffer, n, ..] = a.words();
+    let next = index.checked_add(1).ok_or(Errno::EINVAL)?;
+    let index = usize::try_from(index).map_err(|_| Errno::EINVAL)?;
+    let Some((info, names)) = a.view().names.describe(index)? else {
+        return Ok(0);
+    };
+    if names.len() as u64 > n {
+        return Err(Errno::EINVAL);
+    }
+    user::write(a.space(), buffer, &names)?;
+    user::put(a.space(), va, &info)?;
+    Ok(next)
+}

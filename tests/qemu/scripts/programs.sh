@@ -114,6 +114,9 @@ cp ../in/big e; mv e /tmp/e; ls; cmp /tmp/e ../in/big; echo $?; mv /tmp/e f; cmp
 cp -r ../in/tree t; mv t /tmp/t; mv /tmp/t u; ls u u/below; cmp u/a ../in/tree/a; echo $?; mv u u/v; mv f f; echo $?
 mv d h; ls h; mkdir i; mv h i; mv f i; ls i
 
+## ns
+ns > a; wc -l a; mount -c /mnt ramfs; cd /tmp; ns | tail -n 1; mount | wc -l; unmount /mnt; ns x; echo $?
+
 ## ps
 ps | grep -c ' ps$'; ps > /dev/null; echo $?
 

@@ -428,6 +428,19 @@ cp -r tree copy 2> err; echo $?; sort err; ls copy; cat copy/file; mv tree/pipe 
 }
 
 #[test]
+fn the_name_space_is_shown_as_commands_that_would_make_it() {
+    prints(
+        r#"
+mkdir "a 'b" c; ns > before; mount -ce /mnt ramfs; bind -a "a 'b" /mnt; cd c; ns > ../after; cd ..
+tail -n 1 after; diff before after | grep -c '^[<>]'; grep -c mnt before
+grep mnt after | while read -r what flags from to; do echo "$what $flags $to"; done; unmount /mnt; mount > now; diff now before
+bind c /mnt; ns | grep ' /mnt$' | grep -c "^bind '#[0-9]*/c' /mnt$"; unmount /mnt; ns x 2>&1; grep -c '^mount ' now
+"#,
+        "cd /n/host/c\n4\n0\nmount -ce /mnt\nbind -a '\\''b' /mnt\n5a6\n> cd /n/host\n1\nns: usage: ns\n3\n",
+    );
+}
+
+#[test]
 fn hard_links_are_the_same_file() {
     let script = "cat g >> l; cp g l; mv g l; tee l < g; cp -r d e; ls";
     let share = scratch();

@@ -40,6 +40,7 @@ pub mod inputs;
 pub mod io;
 mod large;
 pub mod manual;
+pub mod names;
 pub mod note;
 mod panic;
 mod port;

@@ -73,7 +73,7 @@ pub fn misused() -> Failure {
 }
 
 /// `wrong`, and how the program is called.
-pub(crate) fn misused_by(wrong: core::fmt::Arguments<'_>) -> Failure {
+pub fn misused_by(wrong: core::fmt::Arguments<'_>) -> Failure {
     match usage() {
         Some(usage) => Failure::usage(format_args!("{wrong}\nusage: {usage}")),
         None => Failure::usage(wrong),
