@@ -217,6 +217,54 @@ fn a_long_paste_arrives_whole() {
 }
 
 #[test]
+fn a_pager_shows_a_file_a_screen_at_a_time() {
+    let share = tempfile::tempdir().unwrap();
+    let text: String = (1..=100)
+        .map(|n| format!("row {n}.\u{7}\t{}\n", "x".repeat(n)))
+        .collect();
+    std::fs::write(share.path().join("file"), text).unwrap();
+    let path = share.path().to_str().unwrap();
+    let mut person = Person::sit_down(&["--share", path, "--timeout", "140"]);
+    person.sees(PROMPT);
+    person.types("less /n/host/file\r");
+    person.sees("row 1.\u{fffd}");
+    person.sees("row 23.");
+    person.sees("/n/host/file");
+    for (keys, first) in [
+        (" ", "row 24."),
+        ("b", "row 1."),
+        ("j", "row 2."),
+        ("\x1b[B", "row 3."),
+        ("k", "row 2."),
+        ("G", "row 78."),
+        ("\x1b[5~", "row 55."),
+        ("  ", "row 78."),
+        ("g", "row 1."),
+        ("/row 5[0-9]\r", "row 50."),
+        ("n", "row 51."),
+        ("\x1b[H", "row 1."),
+    ] {
+        person.types(keys);
+        // The top of the screen.
+        person.sees(&format!("\x1b[H{first}"));
+    }
+    person.types("/nothing such\r");
+    person.sees("not found");
+    person.does("q", "");
+    person.types("seq 50 | less\r");
+    person.sees("\x1b[H1\x1b[K");
+    person.types("G");
+    person.sees("\x1b[H28\x1b[K");
+    person.does("q", "");
+    // Ctrl-C gives lines back to the shell.
+    person.types("less /n/host/file\r");
+    person.sees("row 23.");
+    person.does(CTRL_C, "");
+    person.does("less 2>&1\r", "there is no file to show");
+    person.does("echo and on\r", "\nand on\r\n");
+}
+
+#[test]
 fn the_shell_follows_the_size_of_the_window() {
     let share = tempfile::tempdir().unwrap();
     let share = share.path().to_str().unwrap();

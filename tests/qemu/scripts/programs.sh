@@ -58,11 +58,21 @@ dd if=self of=self bs=1M seek=1 conv=notrunc count=3 2> /dev/null; wc -c self
 dd if=../in/sparse bs=4k skip=131071 count=3 2> /dev/null | xd
 dd if=/dev/zero of=zero bs=1M count=4 2> /dev/null; dd if=zero of=zero2 bs=333333 2> /dev/null; cmp zero zero2; echo $?
 
+## diff
+diff ../in/s4096 ../in/s4097; echo $?; diff -u ../in/text ../in/big > u; echo $?; wc u; diff -q ../in/one no-such; echo $?
+cp ../in/text t; echo more >> t; diff ../in/text t; diff - t < ../in/text; diff ../in/big ../in/big; echo $?; mkdir d; cp t d; diff -q ../in/text t d; diff t d; echo $?
+
+## du
+du -ab ../in/tree; du -s ../in; du -b ../in/sparse no-such; echo $?; mkdir d; cp ../in/big d; ln d/big d/two; du -b; du -x; echo $?
+
 ## echo
 /bin/echo one two; /bin/echo -n 'three  four' > a; /bin/echo five >> a; cat a; /bin/echo > empty; wc empty
 
 ## false
 /bin/false; echo $?
+
+## find
+find ../in/tree; find ../in -name 's40*' -type f; find ../in -type d; find no-such; echo $?; mkdir d; find; find -size 3; echo $?
 
 ## free
 free | grep -c .; free > /dev/null; echo $?
@@ -85,6 +95,9 @@ sleep 100 & kill $!; wait $!; echo $?; kill 99999; echo $?; kill x; echo $?
 cp ../in/big big; lazy big > /dev/null; echo $?; lazy -n 60 -m 40 -s 3 big > /dev/null; cmp -s big ../in/big; echo $?
 cp ../in/s4097 s; lazy -t s > /dev/null; echo $?; lazy -n 999999 -m 999999 ../in/big2 > /dev/null; echo $?
 lazy ../in/empty; echo $?; lazy no-such; echo $?; lazy -s 5 ../in/sparse > /dev/null; echo $?
+
+## less
+less ../in/text > a; cmp a ../in/text; echo $?; less < ../in/big | cmp - ../in/big; echo $?; less no-such; echo $?; less ../in/one; less a b; echo $?
 
 ## ln
 cp ../in/s4097 a; ln a b; echo x >> b; cmp a b; echo $?; ln -s a c; readlink c; cmp c b; echo $?; ln -s b c; echo $?

@@ -3,6 +3,7 @@
 
 use dormouse_qemu_tests::{guest, run, scratch};
 use std::fs;
+use std::process::Command;
 
 /// Runs a script in a guest, deferred and eager; each line of `wanted` must
 /// come out in order, and nothing else.
@@ -438,6 +439,84 @@ bind c /mnt; ns | grep ' /mnt$' | grep -c "^bind '#[0-9]*/c' /mnt$"; unmount /mn
 "#,
         "cd /n/host/c\n4\n0\nmount -ce /mnt\nbind -a '\\''b' /mnt\n5a6\n> cd /n/host\n1\nns: usage: ns\n3\n",
     );
+}
+
+#[test]
+fn trees_are_searched_and_measured() {
+    prints(
+        r#"
+mkdir -p t/u/v t/w; echo 12345 > t/one; head -c 5000 /dev/zero > t/u/two; ln t/one t/u/three; ln -s u t/l; echo x > t/u/v/.dot
+find t; find t/one t -type f -name '*[eo]'; find t -name '*' -type d; find t -type l -name l; cd t; find | wc -l; cd ..
+find none t/one 2>&1; echo $?; find t -newer x 2>&1; echo $?; find t -name 2>&1; find -type x 2>&1 | head -n 1
+du t; du -b t; du -abs t none 2>&1; echo $?; du -ab t/w t/one t/u/v
+find /dev -type c -name 'n*'
+"#,
+        "t\nt/l\nt/one\nt/u\nt/w\nt/u/three\nt/u/two\nt/u/v\nt/u/v/.dot\n\
+         t/one\nt/one\nt/u/three\nt/u/two\nt\nt/u\nt/w\nt/u/v\nt/l\n9\n\
+         find: none: file does not exist\nt/one\n1\n\
+         find: not supported: -newer\nusage: find [PATH...] [-name PATTERN] [-type LETTER]\n2\n\
+         find: -name: no value\nusage: find [PATH...] [-name PATTERN] [-type LETTER]\n\
+         find: -type: not supported: x\n\
+         1\tt/u/v\n5\tt/u\n0\tt/w\n5\tt\n2\tt/u/v\n5002\tt/u\n0\tt/w\n5009\tt\n\
+         5009\tt\ndu: none: file does not exist\n1\n\
+         0\tt/w\n6\tt/one\n2\tt/u/v/.dot\n2\tt/u/v\n/dev/null\n",
+    );
+}
+
+#[test]
+fn differences_are_shown_as_other_tools_show_and_read_them() {
+    let share = scratch();
+    let at = |name: &str| share.path().join(name);
+    let text: Vec<String> = (0..300).map(|n| format!("line {}\n", n * n % 97)).collect();
+    let mut other = text.clone();
+    other.drain(280..);
+    other.drain(40..43);
+    other.insert(100, "new\n".into());
+    other[200] = "another".into();
+    let mut same = text.clone();
+    same.push("no end".into());
+    for (name, lines) in [
+        ("a", &text),
+        ("b", &other),
+        ("c", &same),
+        ("e", &Vec::new()),
+    ] {
+        fs::write(at(name), lines.concat()).unwrap();
+    }
+    let mut commands = String::from("cd /n/host; ");
+    let pairs = ["a b", "b a", "a c", "c a", "a e", "e a", "b c", "a a"];
+    for (number, pair) in pairs.iter().enumerate() {
+        commands += &format!("diff {pair} > n{number}; echo $?; diff -u {pair} > u{number}; ");
+    }
+    commands += "diff -q a b; diff a none; echo $?; mkdir d; cp b d/a; diff -q a d; diff - a < a; diff -r a b; echo $?";
+    let (console, _) = run(share.path(), &guest(share.path()).command(commands));
+    let said = "1\n1\n1\n1\n1\n1\n1\n0\na and b differ\n2\na and d/a differ\n2\n";
+    let errors = |line: &&str| !line.starts_with("diff: ") && !line.starts_with("usage: ");
+    let lines: Vec<_> = console.lines().filter(errors).collect();
+    assert_eq!(lines, said.lines().collect::<Vec<_>>(), "{console}");
+    for (number, pair) in pairs.iter().enumerate() {
+        let (from, to) = pair.split_once(' ').unwrap();
+        let normal = fs::read_to_string(at(&format!("n{number}"))).unwrap();
+        let theirs = Command::new("diff").args([at(from), at(to)]).output();
+        if let Ok(theirs) = theirs {
+            let theirs = String::from_utf8(theirs.stdout).unwrap();
+            assert_eq!(normal.lines().count(), theirs.lines().count(), "{pair}");
+        }
+        for script in ["n", "u"] {
+            let patched = Command::new("patch")
+                .args(["-s", "-o"])
+                .args([at("patched"), at(from), at(&format!("{script}{number}"))])
+                .status();
+            if !patched.is_ok_and(|status| status.success()) || from == to {
+                continue;
+            }
+            assert_eq!(
+                fs::read(at("patched")).unwrap(),
+                fs::read(at(to)).unwrap(),
+                "{pair}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -14,7 +14,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use bytestr::ByteStr;
 use bytestr::text::{from_bytes, to_bytes};
-use view::{columns, shown, width};
+use view::columns;
+pub use view::{shown, width};
 
 const ESCAPE: u8 = 0x1b;
 const BELL: u8 = 7;

@@ -1,13 +1,14 @@
 //! Text processing shared by several programs: regular expressions
 //! ([`Pattern`], [`Search`]), words ([`Counts`]), dates ([`Date`]), numbers with a unit ([`size`]), escapes
-//! ([`unescape`]), formats ([`printf`]) signals ([`Signal`]) and the size of a window
-//! ([`Question`]).
+//! ([`unescape`]), formats ([`printf`]), signals ([`Signal`]), the size of a window
+//! ([`Question`]) and differences ([`mod@diff`]).
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
 mod date;
+pub mod diff;
 mod escape;
 mod pattern;
 mod printf;
