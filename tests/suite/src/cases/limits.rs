@@ -406,14 +406,21 @@ fn hog(shared: &Shared) -> Result<u64, Why> {
         let memory = Segment::attach("memory", 64 * GIB);
         if let (Ok(()), Ok(mut memory)) = (ignored, memory) {
             call_until_out(&mut memory);
-            let _ = shared.semaphore(READY).map(|s| s.release(1));
-            loop {
-                let _ = sys::sleep(u64::MAX / 2);
-            }
+            stay(shared)
         }
     })?;
     ready_or_ended(shared, hog)?;
     Ok(hog)
+}
+
+/// Tells that it is ready, where memory may be out for this call too, and stays.
+fn stay(shared: &Shared) -> ! {
+    while shared.semaphore(READY).and_then(|s| s.release(1)).is_err() {
+        let _ = sys::sleep(1_000_000);
+    }
+    loop {
+        let _ = sys::sleep(u64::MAX / 2);
+    }
 }
 
 /// Returns when that process is ready, or has ended.
@@ -557,10 +564,7 @@ fn everything() -> Verdict {
                         let _ = process::list().count();
                         let _ = File::pipe();
                     }
-                    let _ = shared.semaphore(READY).map(|s| s.release(1));
-                    loop {
-                        let _ = sys::sleep(u64::MAX / 2);
-                    }
+                    stay(&shared)
                 }
             })?;
             ready_or_ended(&shared, hog)?;
