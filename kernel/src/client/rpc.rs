@@ -13,7 +13,7 @@ use crate::sched::{self, Reason, Wait, Wake, relief};
 use abi::{Errno, Stat64};
 use alloc::vec::Vec;
 use ninep::client::{Failed, Own, Tag};
-use ninep::consts::{NOTAG, READ_HEAD, RREADDIR, RREADDIRATTR};
+use ninep::consts::NOTAG;
 use ninep::{List, Reply, Request};
 
 /// The content of a reply of the right type.
@@ -29,10 +29,10 @@ impl Answer {
     fn data(&self) -> u64 {
         match self {
             Answer::Sunk(bytes) => *bytes as u64,
-            Answer::Message(bytes) if bytes.get(4) == Some(&(RREADDIR | RREADDIRATTR)) => {
-                bytes.len().saturating_sub(READ_HEAD) as u64
+            Answer::Message(bytes) => {
+                let start = ninep::payload_start(bytes);
+                start.map_or(0, |start| bytes.len().saturating_sub(start)) as u64
             }
-            Answer::Message(_) => 0,
         }
     }
 

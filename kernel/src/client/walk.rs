@@ -6,7 +6,7 @@ use abi::{Errno, Stat, Stat64};
 use alloc::sync::Arc;
 use names::Last;
 use ninep::client::Failed;
-use ninep::consts::{MAXWELEM, getattr, qid};
+use ninep::consts::{MAXWELEM, NOFID, getattr, qid};
 use ninep::{ByteStr, List, Qid, Reply, Request};
 
 /// What is wanted of the file at the end of a walk.
@@ -107,14 +107,20 @@ impl Step<'_> {
     }
 
     fn aimed(&self, mount: &Arc<Mount>, aim: Aim) -> Result<Reached, Errno> {
-        let fid = mount.new_fid()?;
+        // A Twalkattr makes none.
+        let fid = match aim {
+            Aim::Stat => None,
+            Aim::Fid | Aim::Open(_) => Some(mount.new_fid()?),
+        };
         let mut found: Walked = ([Qid::default(); MAXWELEM], None);
-        let walked = match mount.call(&self.request(fid, aim)) {
+        let walked = match mount.call(&self.request(fid.unwrap_or(NOFID), aim)) {
             Ok(answer) => self.walked(mount, &answer, &mut found),
             Err(failed @ (Failed::Unsent(_) | Failed::Refused(_))) => Err(failed.errno()),
             Err(failed @ Failed::Lost(_)) => {
                 // The server may have made it, or may do so yet.
-                mount.clunk_later(fid);
+                if let Some(fid) = fid {
+                    mount.clunk_later(fid);
+                }
                 return Err(failed.errno());
             }
         };
@@ -122,10 +128,10 @@ impl Step<'_> {
         let last = self.names.len().checked_sub(1).and_then(|at| qids.get(at));
         let qid = last.copied().unwrap_or(self.from_qid);
         let opens_no_link = matches!(aim, Aim::Open(_)) && qid.kind & qid::SYMLINK != 0;
-        // A walk that stops half way makes no fid.
-        let makes = !matches!(aim, Aim::Stat) && !opens_no_link;
-        let end = match walked == Ok(self.names.len()) {
-            true if makes => {
+        let arrived = walked == Ok(self.names.len());
+        let end = match fid {
+            None => stat.filter(|_| arrived).map(Found::Stat),
+            Some(fid) if arrived && !opens_no_link => {
                 counters::add(Stat64::Fids, 1);
                 let mount = mount.clone();
                 let remote = Remote { mount, fid, qid };
@@ -134,9 +140,10 @@ impl Step<'_> {
                     Aim::Fid | Aim::Stat => Found::Fid(remote),
                 })
             }
-            arrived => {
+            // A walk that stops half way makes no fid.
+            Some(fid) => {
                 mount.free_fid(fid);
-                stat.filter(|_| arrived).map(Found::Stat)
+                None
             }
         };
         let walked = match walked {

@@ -12,7 +12,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use rt::abi::{GROUP_MAX, ProcessInfo, STATUS_KILLED, rfork};
 use rt::process::{self, Fork};
 use rt::stats::Counters;
-use rt::{Call, Errno, File, Segment, Shared, Stat64, env, sys};
+use rt::{Call, Directory, Errno, File, Segment, Shared, Stat64, env, sys};
 
 pub const CASES: &[Case] = &[
     Case::new("shared.children", shared_children),
@@ -275,6 +275,19 @@ fn traffic() -> Verdict {
         3 * PG as u64,
     )?;
     counts("bytes in", came.bytes_in - sent.bytes_in, 2 * PG as u64)?;
+    // Listings are data too, with and without attributes.
+    let folder = Directory::open("/n/host")?;
+    let names = folder.read_dir().count() as u64;
+    let listed = me()?;
+    let bytes = listed.bytes_in - came.bytes_in;
+    ensure!(bytes > names, "{bytes} bytes for {names} names");
+    let folder = Directory::open("/n/host")?;
+    same("names", folder.read_dir_stat().count() as u64, names)?;
+    let bytes = me()?.bytes_in - listed.bytes_in;
+    ensure!(
+        bytes > names,
+        "{bytes} bytes for the files of {names} names"
+    );
     other(|| {
         let child = me()?;
         counts("of the child", (child.bytes_in, child.bytes_out), (0, 0))
