@@ -16,6 +16,10 @@ const OPEN: &str = "$'";
 /// Returns true if a terminal prints the character, alone or combined with the
 /// one before it.
 fn printable(c: char) -> bool {
+    // Nearly all are.
+    if matches!(c, ' '..='~') {
+        return true;
+    }
     // Printable is what `Debug` leaves unescaped, except quotes. The character
     // is tested after another one, because a combining accent is harmless
     // there.
