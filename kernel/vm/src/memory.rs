@@ -99,7 +99,10 @@ pub trait Memory {
     }
     /// The [`crate::checksum`] of a frame.
     fn sum(&self, frame: Frame) -> u32 {
-        crate::checksum((0..PAGE as usize / 8).map(|index| self.entry(frame, index)))
+        crate::checksum(
+            (0..PAGE as usize / 64)
+                .map(|block| core::array::from_fn(|word| self.entry(frame, block * 8 + word))),
+        )
     }
     /// Returns false if the server of a snapshot is known to be gone: what memory
     /// has of it cannot be had again.

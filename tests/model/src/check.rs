@@ -78,8 +78,8 @@ impl<S: Servers> World<S> {
     /// The content of a page in swap.
     fn in_swap(&self, file: SwapId, page: u64, state: PageState) -> [u8; PAGE] {
         let content = self.swap.content(file, page);
-        let words = content.as_chunks::<8>().0.iter();
-        let sum = vm::checksum(words.map(|word| u64::from_le_bytes(*word)));
+        let words = content.as_chunks::<8>().0.as_chunks::<8>().0.iter();
+        let sum = vm::checksum(words.map(|words| words.map(u64::from_le_bytes)));
         let kept = state.place().map(|place| place.sum());
         assert_eq!(kept, Some(sum), "page {page} is another in swap");
         content

@@ -142,7 +142,8 @@ pub(super) fn checksum(frame: Frame) -> u32 {
     let start = address(frame).cast::<u64>();
     // SAFETY: aligned and inside the frame. If a device changes it meanwhile, the sum is
     // wrong, and nothing else.
-    vm::checksum((0..SIZE / 8).map(|index| unsafe { start.add(index).read() }))
+    let word = |index| unsafe { start.add(index).read() };
+    vm::checksum((0..SIZE / 64).map(|block| core::array::from_fn(|at| word(block * 8 + at))))
 }
 
 /// The first of words `at..end` of a frame that is not 0, or `end`. Four at a time:
