@@ -19,6 +19,9 @@ pub const HEAD_SMALL: usize = 128;
 /// others use the heap.
 const SPARE: usize = 32;
 
+/// Frames that are taken at a time: to charge for them costs as much as for one.
+const GROUP: usize = 16;
+
 /// Part of a frame.
 pub struct Piece {
     /// Whose bytes.
@@ -123,17 +126,26 @@ impl Message {
     /// `ENOMEM`
     #[inline]
     pub fn new(len: usize) -> Result<Message, Errno> {
-        let mut message = Message::empty()?;
-        if len <= HEAD_SMALL {
-            message.0.len = len;
-        } else {
+        let mut message = Message::small(len.min(HEAD_SMALL))?;
+        if len > HEAD_SMALL {
             message.0.large = room(len)?;
             message.0.large.resize(len, 0);
         }
         Ok(message)
     }
 
-    #[inline]
+    /// One with a small head: `len` is at most [`HEAD_SMALL`].
+    ///
+    /// # Errors
+    /// `ENOMEM`
+    #[inline(always)]
+    pub fn small(len: usize) -> Result<Message, Errno> {
+        let mut message = Message::empty()?;
+        message.0.len = len;
+        Ok(message)
+    }
+
+    #[inline(always)]
     fn empty() -> Result<Message, Errno> {
         let spare = BLOCKS.lock().take();
         match spare {
@@ -294,5 +306,23 @@ impl Piece {
     pub fn alloc(len: usize) -> Result<Piece, Errno> {
         let frame = relief::again(|| FrameRef::alloc_kernel().ok_or(Errno::ENOMEM))?;
         Ok(Piece { frame, at: 0, len })
+    }
+
+    /// New frames for `len` bytes, all full but the last; as [`Piece::alloc`].
+    pub fn alloc_all(len: usize) -> Result<Vec<Piece>, Errno> {
+        let page = abi::PAGE as usize;
+        let count = len.div_ceil(page);
+        let mut pieces = room(count)?;
+        while pieces.len() < count {
+            let group = (count - pieces.len()).min(GROUP);
+            relief::again(|| {
+                FrameRef::alloc_kernel_several(group as u32, |frame| {
+                    let len = page.min(len - pieces.len() * page);
+                    pieces.push(Piece { frame, at: 0, len });
+                })
+                .ok_or(Errno::ENOMEM)
+            })?;
+        }
+        Ok(pieces)
     }
 }

@@ -296,6 +296,7 @@ fn notify(port: Option<Receiver>) {
 }
 
 /// The next message for a side, or `None` inside if there will be no more.
+#[inline]
 fn take(sides: &mut [Side; 2], side: usize) -> Option<Option<Message>> {
     let mine = &mut sides[side];
     if let Some(message) = mine.queue.pop_front() {

@@ -1,9 +1,8 @@
 //! Reading from channels and sending into them.
-use crate::chan::{End, HEAD_MAX, HEAD_SMALL, Message, Piece, room};
+use crate::chan::{End, HEAD_MAX, HEAD_SMALL, Message, Piece};
 use crate::seg::iovec::{IoVec, Outgoing};
 use crate::seg::{SpaceLock, resident, user};
 use abi::{Errno, PAGE, Slice};
-use alloc::vec::Vec;
 use vm::Access;
 use zerocopy::IntoBytes;
 
@@ -43,17 +42,19 @@ pub fn send(space: &SpaceLock, end: &End, message: &IoVec) -> Result<u64, Errno>
 }
 
 /// Sends the `n` bytes at `out` as one message, and reads the next that comes, as
-/// [`read`] does.
+/// [`read`] does. `plain`: [`user::Plain::of`] a moment ago.
 ///
 /// # Errors
 /// `EAGAIN`: nothing was sent, because the other side is full or a note came.
+#[inline]
 pub fn exchange(
     space: &SpaceLock,
+    plain: Option<user::Plain>,
     end: &End,
     (out, n): (u64, u64),
     (into, room): (u64, u64),
 ) -> Result<u64, Errno> {
-    let message = match copy_smallest(space, end, out, n) {
+    let message = match plain.and_then(|memory| copy_smallest(&memory, end, out, n)) {
         Some(message) => message,
         None => match copy_whole(space, end, out, n)? {
             Some(message) => message,
@@ -88,12 +89,11 @@ pub fn exchange(
 /// A copy of a message for another process that is small, in one part, and in memory
 /// that is ready. `None` for any other.
 #[inline]
-fn copy_smallest(space: &SpaceLock, end: &End, va: u64, n: u64) -> Option<Message> {
+fn copy_smallest(memory: &user::Plain, end: &End, va: u64, n: u64) -> Option<Message> {
     if n > HEAD_SMALL as u64 || end.has_client() {
         return None;
     }
-    let memory = user::Plain::of(space)?;
-    let mut message = Message::new(n as usize).ok()?;
+    let mut message = Message::small(n as usize).ok()?;
     if memory.read(va, message.head_mut()).is_none() {
         message.done();
         return None;
@@ -141,7 +141,7 @@ pub fn copy_small(space: &SpaceLock, end: &End, va: u64, count: u64) -> Option<M
     if len > HEAD_SMALL {
         return None;
     }
-    let mut message = Message::new(len).ok()?;
+    let mut message = Message::small(len).ok()?;
     let mut rest = message.head_mut();
     for part in parts {
         let (to, after) = rest.split_at_mut_checked(part.len as usize)?;
@@ -158,17 +158,16 @@ pub fn copy_small(space: &SpaceLock, end: &End, va: u64, count: u64) -> Option<M
 /// frames.
 fn copy_in(space: &SpaceLock, message: &IoVec) -> Result<Message, Errno> {
     let len = message.len() as usize;
-    let in_head = len.min(HEAD_MAX);
+    // As few frames as can be, and all but the last one full.
+    let in_head = match (len, len % PAGE as usize) {
+        (len, _) if len <= HEAD_MAX => len,
+        (_, rest) if rest <= HEAD_MAX => rest,
+        _ => 0,
+    };
     let mut copy = Message::new(in_head)?;
     message.read(space, 0, copy.head_mut())?;
-    let mut body: Vec<Piece> = room((len - in_head).div_ceil(PAGE as usize))?;
-    let mut at = in_head;
-    while at < len {
-        let piece = Piece::alloc((len - at).min(PAGE as usize))?;
-        message.read_to_frame(space, at as u64, (&piece.frame, 0), piece.len)?;
-        at += piece.len;
-        body.push(piece);
-    }
+    let body = Piece::alloc_all(len - in_head)?;
+    message.read_to_pieces(space, in_head as u64, &body)?;
     copy.set_body(body);
     Ok(copy)
 }

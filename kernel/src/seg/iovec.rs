@@ -1,6 +1,6 @@
 //! Messages in user memory, in one part or several.
 use super::{SpaceLock, user};
-use crate::chan::{Incoming, Stop};
+use crate::chan::{Incoming, Piece, Stop};
 use abi::{Errno, Slice};
 use hw::frames::FrameRef;
 use hw::paging::Page;
@@ -89,18 +89,29 @@ impl<'a> IoVec<'a> {
         })
     }
 
-    /// The same into part of a frame.
-    pub fn read_to_frame(
+    /// The same into pieces of frames that nothing else refers to.
+    pub fn read_to_pieces(
         &self,
         space: &SpaceLock,
         from: u64,
-        to: (&FrameRef, usize),
-        len: usize,
+        pieces: &[Piece],
     ) -> Result<(), Errno> {
-        let message = self;
-        let outgoing = Outgoing { space, message };
+        let (mut at, mut filled) = (from, 0);
         user::waiting(space, Access::Load, || {
-            outgoing.copy_to_frame(from, to, len)
+            // One look for all of them: nothing else runs before the next wait.
+            let plain = user::Plain::of(space);
+            while let Some(piece) = pieces.get(filled) {
+                self.runs(at, piece.len as u64, |va, run, done| {
+                    let to = (&piece.frame, piece.at + done);
+                    match &plain {
+                        Some(memory) => memory.read_to_frame(va, to, run),
+                        None => user::copy_to_frame(space, va, to, run),
+                    }
+                })?;
+                at += piece.len as u64;
+                filled += 1;
+            }
+            Ok(())
         })
     }
 }
@@ -131,6 +142,9 @@ impl Incoming for Outgoing<'_> {
         len: usize,
     ) -> Result<(), Stop> {
         let copied = self.message.runs(from, len as u64, |va, run, done| {
+            if frame.is_only() {
+                return user::copy_to_frame(self.space, va, (frame, at + done), run);
+            }
             let not_ready = |va| Err(Stop::NotReady(va));
             let copy = |page: Page<'_>, run, inner| page.copy_to((frame, at + done + inner), run);
             user::for_each_page(self.space, (va, run), Access::Load, not_ready, copy)

@@ -312,14 +312,15 @@ impl Space {
     /// that allows the access.
     #[inline]
     fn last_allow(&self, va: u64, len: u64, access: Access) -> bool {
-        [&self.last, &self.before].into_iter().any(|place| {
-            let segment = self.table.get(place.get()).and_then(Option::as_ref);
+        let allows = |place: usize| {
+            let segment = self.table.get(place).and_then(Option::as_ref);
             segment.is_some_and(|segment| {
                 let (size, at) = (segment.pages * PAGE, va.wrapping_sub(segment.base));
                 let allowed = access != Access::Store || segment.write;
                 at < size && len <= size - at && allowed
             })
-        })
+        };
+        allows(self.last.get()) || allows(self.before.get())
     }
 
     /// The place in the table of the segment that `va` is in.

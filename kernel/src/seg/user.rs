@@ -69,6 +69,31 @@ impl Plain {
         hw::user::copy_in(to, va).ok()
     }
 
+    /// Fills part of a frame that nothing else refers to: where a program has the frame,
+    /// the copy might overlap itself.
+    #[inline]
+    pub(super) fn read_to_frame(
+        &self,
+        va: u64,
+        (frame, at): (&FrameRef, usize),
+        len: usize,
+    ) -> Result<(), Stop> {
+        let copied = frame.copy_in(at, va, len);
+        copied.map_err(|fault| Stop::NotReady(fault.address))
+    }
+
+    /// Copies from part of such a frame.
+    #[inline]
+    fn write_from_frame(
+        &self,
+        va: u64,
+        (frame, at): (&FrameRef, usize),
+        len: usize,
+    ) -> Result<(), Stop> {
+        let copied = frame.copy_out(at, va, len);
+        copied.map_err(|fault| Stop::NotReady(fault.address))
+    }
+
     /// Copies to memory if that is ready; if not, part may have been stored.
     #[inline]
     pub fn write(&self, va: u64, from: &[u8]) -> Option<()> {
@@ -81,6 +106,30 @@ impl Plain {
 fn copy_out(space: &SpaceLock, va: u64, from: &[u8]) -> Result<(), Stop> {
     refuse_devices(space, va, from.len() as u64)?;
     hw::user::copy_out(va, from).map_err(|fault| Stop::NotReady(fault.address))
+}
+
+/// As [`copy_in`], to part of a frame as for [`Plain::read_to_frame`].
+#[inline]
+pub(super) fn copy_to_frame(
+    space: &SpaceLock,
+    va: u64,
+    (frame, at): (&FrameRef, usize),
+    len: usize,
+) -> Result<(), Stop> {
+    refuse_devices(space, va, len as u64)?;
+    Plain(()).read_to_frame(va, (frame, at), len)
+}
+
+/// As [`copy_out`], from part of such a frame.
+#[inline]
+fn copy_from_frame(
+    space: &SpaceLock,
+    va: u64,
+    (frame, at): (&FrameRef, usize),
+    len: usize,
+) -> Result<(), Stop> {
+    refuse_devices(space, va, len as u64)?;
+    Plain(()).write_from_frame(va, (frame, at), len)
 }
 
 /// Makes the page at `va` ready for `access`.
@@ -117,12 +166,23 @@ fn overwrite(space: &SpaceLock, va: u64) -> Result<(), Errno> {
 /// `EFAULT` unless all of the range lies in segments that allow the access.
 #[inline]
 pub fn within(space: &SpaceLock, va: u64, len: u64, access: Access) -> Result<(), Errno> {
+    plain_within(space, va, len, access).map(drop)
+}
+
+/// The same, and [`Plain::of`] in one look.
+#[inline]
+pub fn plain_within(
+    space: &SpaceLock,
+    va: u64,
+    len: u64,
+    access: Access,
+) -> Result<Option<Plain>, Errno> {
     check(va, len)?;
     let space = space.lock();
-    if space.last_allow(va, len, access) {
-        return Ok(());
+    if !space.last_allow(va, len, access) {
+        within_several(&space, va..va + len, access)?;
     }
-    within_several(&space, va..va + len, access)
+    Ok(space.devices.is_empty().then_some(Plain(())))
 }
 
 /// The same for a range that may lie in several.
@@ -261,24 +321,26 @@ fn try_write_source(
         }
         Ok(overwrite(space, page)?)
     };
-    match from {
-        Source::Bytes(bytes) => {
-            let mut done = 0;
-            loop {
-                match copy_out(space, va + done as u64, &bytes[done..]) {
-                    Err(Stop::NotReady(address)) => {
-                        not_ready(address)?;
-                        done = copied(va, address, done);
-                    }
-                    copied => return copied,
-                }
+    if let Source::Frame(frame, at, len) = from
+        && !frame.is_only()
+    {
+        let copy = |page: Page<'_>, run, done| page.copy_from((frame, at + done), run);
+        return for_each_page(space, (va, len), Access::Store, not_ready, copy);
+    }
+    let mut done = 0;
+    loop {
+        let at_once = match from {
+            Source::Bytes(bytes) => copy_out(space, va + done as u64, &bytes[done..]),
+            Source::Frame(frame, at, len) => {
+                copy_from_frame(space, va + done as u64, (frame, at + done), len - done)
             }
-        }
-        Source::Frame(source, from, len) => {
-            let range = (va, len);
-            for_each_page(space, range, Access::Store, not_ready, |page, run, done| {
-                page.copy_from((source, from + done), run);
-            })
+        };
+        match at_once {
+            Err(Stop::NotReady(address)) => {
+                not_ready(address)?;
+                done = copied(va, address, done);
+            }
+            copied => return copied,
         }
     }
 }
@@ -305,8 +367,16 @@ pub fn try_store(
         return Ok(head.len());
     }
     let all = va..va + limit.min(message.len()) as u64;
+    let plain = Plain::of(space);
     message.for_each(limit, |done, source| {
-        try_write_source(space, va + done as u64, source, &all)
+        let va = va + done as u64;
+        if let (Some(memory), Source::Frame(frame, at, len)) = (&plain, source)
+            && frame.is_only()
+            && memory.write_from_frame(va, (frame, at), len).is_ok()
+        {
+            return Ok(());
+        }
+        try_write_source(space, va, source, &all)
     })
 }
 

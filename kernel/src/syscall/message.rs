@@ -197,10 +197,10 @@ pub fn reply_recv(a: &Arguments) -> Result<u64, Errno> {
 pub fn exchange(a: &Arguments) -> Result<u64, Errno> {
     let [_, out, n, into, room, _] = a.words();
     let space = a.space();
-    user::within(space, into, room, Access::Store)?;
+    let plain = user::plain_within(space, into, room, Access::Store)?;
     let file = a.file(0)?;
     match &file.node {
-        Node::Channel(end) => channel::exchange(space, end, (out, n), (into, room)),
+        Node::Channel(end) => channel::exchange(space, plain, end, (out, n), (into, room)),
         Node::Root(_) | Node::Remote(_) | Node::Port(_) => Err(Errno::EINVAL),
     }
 }

@@ -23,21 +23,39 @@ pub struct UserFault {
 /// been written.
 #[inline]
 pub fn copy_in(to: &mut [u8], from: u64) -> Result<(), UserFault> {
-    check(from, to.len())?;
+    // SAFETY: `to` is exclusively ours and as long as said.
+    unsafe { copy_in_raw(to.as_mut_ptr(), from, to.len()) }
+}
+
+/// The same for memory that there is no reference to.
+///
+/// # Safety
+/// `len` bytes at `to` are writable.
+#[inline]
+pub(crate) unsafe fn copy_in_raw(to: *mut u8, from: u64, len: usize) -> Result<(), UserFault> {
+    check(from, len)?;
     // SAFETY: 1. the range is below `USER_END`, so it cannot be the kernel's;
-    // 2. `to` is exclusively ours and as long as said.
-    let left = unsafe { copy(to.as_mut_ptr(), from as *const u8, to.len()) };
-    outcome(left)
+    // 2. the caller's condition.
+    outcome(unsafe { copy(to, from as *const u8, len) })
 }
 
 /// Writes `from` to user address `to`. On an error part may have arrived.
 #[inline]
 pub fn copy_out(to: u64, from: &[u8]) -> Result<(), UserFault> {
-    check(to, from.len())?;
+    // SAFETY: `from` is readable.
+    unsafe { copy_out_raw(to, from.as_ptr(), from.len()) }
+}
+
+/// The same for memory that there is no reference to.
+///
+/// # Safety
+/// `len` bytes at `from` are readable.
+#[inline]
+pub(crate) unsafe fn copy_out_raw(to: u64, from: *const u8, len: usize) -> Result<(), UserFault> {
+    check(to, len)?;
     // SAFETY: 1. the range is below `USER_END`, so no Rust object is there;
-    // 2. `from` is readable.
-    let left = unsafe { copy(to as *mut u8, from.as_ptr(), from.len()) };
-    outcome(left)
+    // 2. the caller's condition.
+    outcome(unsafe { copy(to as *mut u8, from, len) })
 }
 
 /// The whole range is made of user addresses.

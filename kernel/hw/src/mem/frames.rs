@@ -12,6 +12,7 @@ pub use super::pool::{
     accounts, brake, denied_lately, exhausted, free_count, poison, still_low, total,
 };
 use super::words::{self, Use};
+use crate::user::UserFault;
 
 /// A counted reference to a frame of data.
 #[derive(Debug)]
@@ -31,6 +32,21 @@ impl FrameRef {
         let frame = pool::take_for_kernel(Use::Data)?;
         pool::emptied(frame);
         Some(FrameRef(frame))
+    }
+
+    /// That many such frames, all or none, each passed to `f`, which takes no others.
+    #[inline]
+    pub fn alloc_kernel_several(count: u32, mut f: impl FnMut(FrameRef)) -> Option<()> {
+        pool::take_several_for_kernel(count, Use::Data, |frame| {
+            pool::emptied(frame);
+            f(FrameRef(frame));
+        })
+    }
+
+    /// Returns true if nothing else refers to the frame: no program has it.
+    #[inline]
+    pub fn is_only(&self) -> bool {
+        !words::is_shared(self.0)
     }
 
     /// Another reference.
@@ -61,6 +77,23 @@ impl FrameRef {
     pub fn write(&self, at: usize, from: &[u8]) {
         words::assert_uncached(self.0);
         page::copy_to(self.0, at, from);
+    }
+}
+
+impl FrameRef {
+    /// Fills `len` bytes from byte `at` on from user address `va`, as [`copy_in`](crate::user::copy_in)
+    /// does. Panics if the frame cache names the frame.
+    #[inline]
+    pub fn copy_in(&self, at: usize, va: u64, len: usize) -> Result<(), UserFault> {
+        words::assert_uncached(self.0);
+        page::copy_in((self.0, at), va, len)
+    }
+
+    /// Copies `len` bytes from byte `at` on to user address `va`, as [`copy_out`](crate::user::copy_out)
+    /// does.
+    #[inline]
+    pub fn copy_out(&self, at: usize, va: u64, len: usize) -> Result<(), UserFault> {
+        page::copy_out(va, (self.0, at), len)
     }
 }
 

@@ -12,6 +12,7 @@ use core::ops::Range;
 use vm::Frame;
 
 use super::physical;
+use crate::user::{self, UserFault};
 
 /// Bytes in a frame.
 pub const SIZE: usize = abi::PAGE as usize;
@@ -79,6 +80,22 @@ pub(super) fn copy_from(frame: Frame, at: usize, to: &mut [u8]) {
     let from = bytes(frame, at, to.len());
     // SAFETY: as in `copy_to`.
     unsafe { copy(to.as_mut_ptr(), from, to.len()) };
+}
+
+/// Fills `len` bytes of a frame (and byte in it) from user address `va`.
+#[inline]
+pub(super) fn copy_in(to: (Frame, usize), va: u64, len: usize) -> Result<(), UserFault> {
+    let to = bytes(to.0, to.1, len);
+    // SAFETY: the range is inside the frame.
+    unsafe { user::copy_in_raw(to, va, len) }
+}
+
+/// Copies `len` bytes of a frame (and byte in it) to user address `va`.
+#[inline]
+pub(super) fn copy_out(va: u64, from: (Frame, usize), len: usize) -> Result<(), UserFault> {
+    let from = bytes(from.0, from.1, len);
+    // SAFETY: the range is inside the frame.
+    unsafe { user::copy_out_raw(va, from, len) }
 }
 
 /// Copies `len` bytes from one frame (and byte in it) to another. Within one

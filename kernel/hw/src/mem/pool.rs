@@ -19,7 +19,7 @@ use spin::Once;
 use vm::{AccountId, Accounts, Frame, OwnerWord};
 
 use super::chance::{self, What};
-use super::payer::{self, Share, payer, running};
+use super::payer::{self, Share, Terms, payer, running};
 use super::{page, physical};
 
 use super::page::{Physical, SIZE};
@@ -188,21 +188,45 @@ fn take_low(what: Use) -> Option<Frame> {
 /// A frame for an object of the kernel that a program makes it keep: within the
 /// limits of its account, and from the reserve for those too.
 pub(super) fn take_for_kernel(what: Use) -> Option<Frame> {
+    let mut taken = None;
+    take_several_for_kernel(1, what, |frame| taken = Some(frame))?;
+    taken
+}
+
+/// That many of them, all or none, each passed to `f`, which takes no others.
+#[inline]
+pub(super) fn take_several_for_kernel(
+    count: u32,
+    what: Use,
+    mut f: impl FnMut(Frame),
+) -> Option<()> {
     let payer = payer();
+    if !charge_kernel(count, &payer) {
+        return None;
+    }
+    for left in (1..=count).rev() {
+        // Not locked while `f` runs.
+        let mut table = TABLE.lock();
+        let Some(frame) = table.take(what) else {
+            (0..left).for_each(|_| table.accounts.uncharge_kernel(payer.account));
+            return None;
+        };
+        table.set_owner(frame, payer.account.0 | KERNEL);
+        drop(table);
+        f(frame);
+    }
+    Some(())
+}
+
+/// Charges frames of kernel objects that are taken at once. `false`: the payer gets none.
+fn charge_kernel(count: u32, payer: &Terms) -> bool {
     let mut table = TABLE.lock();
-    if table.free <= payer.kernel_floor {
-        return denied();
+    if table.free.saturating_sub(payer.kernel_floor) < count {
+        denied();
+        return false;
     }
-    if chance::fails(What::Frame, running) {
-        return None;
-    }
-    table.accounts.charge_kernel(payer.account).ok()?;
-    let Some(frame) = table.take(what) else {
-        table.accounts.uncharge_kernel(payer.account);
-        return None;
-    };
-    table.set_owner(frame, payer.account.0 | KERNEL);
-    Some(frame)
+    let fails = chance::fails(What::Frame, running);
+    !fails && table.accounts.charge_kernel(payer.account, count).is_ok()
 }
 
 /// A frame for Rust objects or stacks.

@@ -268,27 +268,28 @@ impl Accounts {
         self.places_max.saturating_sub(kept)
     }
 
-    /// Charges a frame of a kernel object.
-    pub fn charge_kernel(&mut self, id: AccountId) -> Result<(), NoMemory> {
+    /// Charges that many frames of kernel objects, all or none.
+    pub fn charge_kernel(&mut self, id: AccountId, frames: u32) -> Result<(), NoMemory> {
         if id == AccountId::KERNEL {
-            self.charge(id);
+            self.get_mut(id).frames += frames;
             return Ok(());
         }
         let own = self.get(id);
-        let payer = match own.kernel < FIRST_FRAMES {
+        let payer = match own.kernel.saturating_add(frames) <= FIRST_FRAMES {
             true if own.parent != AccountId::KERNEL => own.parent,
             _ => id,
         };
         let fits = |at: AccountId| {
             let account = self.get(at);
             let below = u8::from(at != payer && at != AccountId::KERNEL);
-            account.kernel < self.kernel_limit(account.depth + below)
+            let limit = self.kernel_limit(account.depth + below);
+            account.kernel.saturating_add(frames) <= limit
         };
         if !self.chain(payer).all(fits) {
             return Err(NoMemory);
         }
-        self.charge(id);
-        self.each(id, |account| account.kernel += 1);
+        self.get_mut(id).frames += frames;
+        self.each(id, |account| account.kernel += frames);
         Ok(())
     }
 

@@ -39,7 +39,9 @@ fn among(candidates: &[AccountId]) -> impl Fn(AccountId) -> Standing {
 
 /// Charges kernel frames until that is refused.
 fn fill(accounts: &mut Accounts, id: AccountId) -> u32 {
-    (0..).find(|_| accounts.charge_kernel(id).is_err()).unwrap()
+    (0..)
+        .find(|_| accounts.charge_kernel(id, 1).is_err())
+        .unwrap()
 }
 
 #[test]
@@ -78,9 +80,9 @@ fn several_trees_together_leave_room_for_their_maker() {
         fill(&mut accounts, job);
     }
     let kill = below(&mut accounts, shell);
-    let first = (0..FIRST_FRAMES).all(|_| accounts.charge_kernel(kill).is_ok());
+    let first = (0..FIRST_FRAMES).all(|_| accounts.charge_kernel(kill, 1).is_ok());
     assert!(first, "no kernel memory for a new program");
-    assert!(accounts.charge_kernel(shell).is_ok());
+    assert!(accounts.charge_kernel(shell, 1).is_ok());
 }
 
 #[test]
@@ -93,7 +95,7 @@ fn nested_accounts_with_a_little_each_do_not_take_what_their_makers_maker_needs(
         fill(&mut accounts, child);
     }
     let kill = below(&mut accounts, shell);
-    assert!((0..FIRST_FRAMES).all(|_| accounts.charge_kernel(kill).is_ok()));
+    assert!((0..FIRST_FRAMES).all(|_| accounts.charge_kernel(kill, 1).is_ok()));
 }
 
 #[test]
@@ -293,4 +295,17 @@ fn memory_of_a_dead_process_counts_for_those_it_left() {
         _ => Standing::Spared,
     });
     assert_eq!(found, Some((heir, 0)));
+}
+
+#[test]
+fn frames_that_are_charged_together_are_as_many_as_one_by_one() {
+    let (mut accounts, _, shell) = world();
+    let job = below(&mut accounts, shell);
+    let most = fill(&mut accounts, job);
+    (0..most).for_each(|_| accounts.uncharge_kernel(job));
+    assert!(accounts.charge_kernel(job, most + 1).is_err());
+    assert_eq!(accounts.frames(job), 0);
+    assert!(accounts.charge_kernel(job, most).is_ok());
+    assert_eq!(accounts.frames(job), most);
+    assert!(accounts.charge_kernel(job, 1).is_err());
 }
