@@ -1,9 +1,10 @@
 //! The content of a file, by pages, and the space it takes.
+//!
+//! Pages are kept in groups, so that a transfer of many searches for one in sixteen.
 
 use abi::Errno;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::collections::btree_map::Entry;
 use alloc::vec::Vec;
 
 /// Bytes in a page.
@@ -34,17 +35,50 @@ impl Space {
     }
 }
 
+type Page = Box<[u8; PAGE as usize]>;
+
+/// Pages in a group.
+const GROUP: usize = 16;
+type Group = [Option<Page>; GROUP];
+/// Bytes of a file that a group has.
+const SPAN: u64 = GROUP as u64 * PAGE;
+
 /// The content of a file. Absent pages are zeros.
 #[derive(Clone, Default)]
 pub(crate) struct Pages {
     size: u64,
-    pages: BTreeMap<u64, Box<[u8]>>,
+    /// By number; none is empty.
+    groups: BTreeMap<u64, Group>,
+    /// Pages in all groups.
+    count: u64,
 }
 
-/// Page, offset in it, and how many of `len` bytes lie in it.
-fn place(offset: u64, len: usize) -> (u64, usize, usize) {
+/// How many of `len` bytes from `offset` on lie in one group.
+fn in_group(offset: u64, len: usize) -> usize {
+    len.min((SPAN - offset % SPAN) as usize)
+}
+
+/// The page in its group, offset in it, and how many of `len` bytes lie in it.
+fn place(offset: u64, len: usize) -> (usize, usize, usize) {
     let at = (offset % PAGE) as usize;
-    (offset / PAGE, at, len.min(PAGE as usize - at))
+    let page = (offset % SPAN / PAGE) as usize;
+    (page, at, len.min(PAGE as usize - at))
+}
+
+/// The pages in a group.
+fn count(group: &Group) -> u64 {
+    group.iter().flatten().count() as u64
+}
+
+/// A page of `bytes` from `at` on, and zeros.
+fn new_page(at: usize, bytes: &[u8]) -> Option<Page> {
+    let mut page = Vec::new();
+    page.try_reserve_exact(PAGE as usize).ok()?;
+    // Zeros only where nothing else goes.
+    page.resize(at, 0);
+    page.extend_from_slice(bytes);
+    page.resize(PAGE as usize, 0);
+    page.into_boxed_slice().try_into().ok()
 }
 
 impl Pages {
@@ -54,7 +88,7 @@ impl Pages {
 
     /// The number of pages in memory.
     pub fn count(&self) -> u64 {
-        self.pages.len() as u64
+        self.count
     }
 
     /// Reads from `offset`; returns the byte count.
@@ -63,14 +97,19 @@ impl Pages {
         let len = left.min(out.len());
         let mut rest = out.get_mut(..len).unwrap_or_default();
         while !rest.is_empty() {
-            let (index, at, n) = place(offset, rest.len());
-            let (part, after) = rest.split_at_mut(n);
-            let page = self.pages.get(&index);
-            match page.and_then(|page| page.get(at..at + n)) {
-                Some(bytes) => part.copy_from_slice(bytes),
-                None => part.fill(0),
+            let group = self.groups.get(&(offset / SPAN));
+            let (mut here, after) = rest.split_at_mut(in_group(offset, rest.len()));
+            while !here.is_empty() {
+                let (page, at, n) = place(offset, here.len());
+                let (part, behind) = here.split_at_mut(n);
+                let page = group.and_then(|group| group.get(page)?.as_ref());
+                match page.and_then(|page| page.get(at..at + n)) {
+                    Some(bytes) => part.copy_from_slice(bytes),
+                    None => part.fill(0),
+                }
+                (here, offset) = (behind, offset + n as u64);
             }
-            (rest, offset) = (after, offset + n as u64);
+            rest = after;
         }
         len
     }
@@ -82,10 +121,12 @@ impl Pages {
         end.filter(|end| *end <= SIZE_MAX).ok_or(Errno::EFBIG)?;
         let mut done = 0;
         while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
-            let (index, at, n) = place(offset + done as u64, rest.len());
-            let part = rest.get(..n).unwrap_or(rest);
-            match self.write_page(index, at, part, space) {
-                Ok(()) => done += n,
+            let offset = offset + done as u64;
+            let here = in_group(offset, rest.len());
+            let (written, result) = self.write_group(offset, &rest[..here], space);
+            done += written;
+            match result {
+                Ok(()) => {}
                 Err(errno) if done == 0 => return Err(errno),
                 Err(_) => break,
             }
@@ -96,35 +137,44 @@ impl Pages {
         Ok(done)
     }
 
-    /// Writes bytes of one page, which is created if absent.
-    fn write_page(
+    /// Writes bytes of one group, whose absent pages are created; how many.
+    fn write_group(
         &mut self,
-        index: u64,
-        at: usize,
+        offset: u64,
         bytes: &[u8],
         space: &mut Space,
-    ) -> Result<(), Errno> {
-        let vacant = match self.pages.entry(index) {
-            Entry::Occupied(mut page) => {
-                if let Some(to) = page.get_mut().get_mut(at..at + bytes.len()) {
-                    to.copy_from_slice(bytes);
+    ) -> (usize, Result<(), Errno>) {
+        let (number, mut done) = (offset / SPAN, 0);
+        let group = self.groups.entry(number).or_default();
+        let (mut result, mut rest) = (Ok(()), bytes);
+        while !rest.is_empty() {
+            let (page, at, n) = place(offset + done as u64, rest.len());
+            let (part, behind) = rest.split_at(n);
+            let Some(page) = group.get_mut(page) else {
+                break;
+            };
+            match page {
+                Some(page) => page[at..at + n].copy_from_slice(part),
+                None => {
+                    result = space.take(PAGE);
+                    if result.is_err() {
+                        break;
+                    }
+                    let Some(new) = new_page(at, part) else {
+                        space.give(PAGE);
+                        result = Err(Errno::ENOSPC);
+                        break;
+                    };
+                    *page = Some(new);
+                    self.count += 1;
                 }
-                return Ok(());
             }
-            Entry::Vacant(vacant) => vacant,
-        };
-        space.take(PAGE)?;
-        let mut page = Vec::new();
-        if page.try_reserve_exact(PAGE as usize).is_err() {
-            space.give(PAGE);
-            return Err(Errno::ENOSPC);
+            (rest, done) = (behind, done + n);
         }
-        // Zeros only where nothing else goes.
-        page.resize(at, 0);
-        page.extend_from_slice(bytes);
-        page.resize(PAGE as usize, 0);
-        vacant.insert(page.into_boxed_slice());
-        Ok(())
+        if group.iter().all(Option::is_none) {
+            self.groups.remove(&number);
+        }
+        (done, result)
     }
 
     /// Truncates, or extends with zeros, which take no space.
@@ -133,13 +183,25 @@ impl Pages {
             return Err(Errno::EFBIG);
         }
         if size < self.size {
-            let cut = self.pages.split_off(&size.div_ceil(PAGE));
-            space.give(cut.len() as u64 * PAGE);
-            // Bytes cut off must not reappear when the file grows.
-            if let Some(last) = self.pages.get_mut(&(size / PAGE)) {
-                let tail = last.get_mut((size % PAGE) as usize..);
-                tail.unwrap_or_default().fill(0);
+            let mut cut = self.groups.split_off(&(size / SPAN));
+            let last = cut.remove(&(size / SPAN));
+            let mut pages: u64 = cut.values().map(count).sum();
+            if let Some(mut group) = last {
+                let first = (size % SPAN).div_ceil(PAGE) as usize;
+                pages += count(&group);
+                group.iter_mut().skip(first).for_each(|page| *page = None);
+                let (page, at, _) = place(size, 0);
+                // Bytes cut off must not reappear when the file grows.
+                if let Some(Some(page)) = group.get_mut(page) {
+                    page[at..].fill(0);
+                }
+                pages -= count(&group);
+                if group.iter().any(Option::is_some) {
+                    self.groups.insert(size / SPAN, group);
+                }
             }
+            self.count -= pages;
+            space.give(pages * PAGE);
         }
         self.size = size;
         Ok(())
