@@ -14,6 +14,11 @@ struct Bounded(String);
 
 impl Write for Bounded {
     fn write_str(&mut self, s: &str) -> fmt::Result {
+        let fits = s.len() <= MAX - self.0.len().min(MAX);
+        if fits && self.0.try_reserve(s.len()).is_ok() {
+            self.0.push_str(s);
+            return Ok(());
+        }
         for c in s.chars() {
             if self.0.len() + c.len_utf8() > MAX || self.0.try_reserve(c.len_utf8()).is_err() {
                 return Err(fmt::Error);
