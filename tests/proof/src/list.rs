@@ -66,7 +66,7 @@ pub const LIST: &[Mutation] = &[
     },
     Mutation {
         drops: "invariant 5: so is its part for a neighbour that was replaced meanwhile",
-        file: "kernel/vm/src/overlay/mod.rs",
+        file: "kernel/vm/src/overlay/leaf.rs",
         from: "            if m.entry(leaf.child.node, at) != old {\n                continue;",
         to: "            if m.entry(leaf.child.node, at) == u64::MAX {\n                continue;",
         package: "model-tests",

@@ -90,6 +90,27 @@ impl Pair {
         self.model.retain(|_, state| *state != PageState::Absent);
     }
 
+    /// Gives own pages of a leaf other states of own pages, up to one that is not
+    /// present.
+    fn turn_own(&mut self, range: Range<u64>, turn: u32) {
+        let turned = |state| match state {
+            PageState::Absent => None,
+            PageState::Dirty(frame) => Some(PageState::Sending(frame, Ticket(turn))),
+            PageState::Sending(frame, _) => Some(PageState::Dirty(frame)),
+            other => Some(other),
+        };
+        let state = |page: u64| self.model.get(&page).copied();
+        let leaf = Overlay::leaf_of(range.start).end.min(range.end);
+        let mut pages = range.start..leaf;
+        let end = pages.find(|page| state(*page).is_none()).unwrap_or(leaf);
+        let changed = |_: &mut _, _, state| turned(state);
+        let stopped = self.overlay.turn_own(&mut self.m, range.clone(), changed);
+        assert_eq!(stopped, end);
+        for (_, state) in self.model.range_mut(range.start..end) {
+            *state = turned(*state).unwrap();
+        }
+    }
+
     fn check(&self, range: Range<u64>) {
         let first = |which: Pages| {
             let mut rest = self.model.range(range.clone());
@@ -138,7 +159,7 @@ fn the_tree_equals_a_map_and_gives_everything_back() {
             let near = random(pages).min(random(700));
             let page = [random(pages), near, near][random(3) as usize];
             let range = page..(page + random(2000)).min(pages);
-            match random(8) {
+            match random(9) {
                 0 => {
                     pair.overlay
                         .set(&mut pair.m, page, PageState::Absent)
@@ -147,6 +168,7 @@ fn the_tree_equals_a_map_and_gives_everything_back() {
                 }
                 1 => pair.update(Pages::Present, range.clone(), random(2) == 0, turn),
                 2 => pair.update(Pages::Own, range.clone(), random(2) == 0, turn),
+                3 => pair.turn_own(range.clone(), turn),
                 _ => {
                     let state = some_state(random(8), turn);
                     pair.overlay.set(&mut pair.m, page, state).unwrap();
