@@ -1,5 +1,5 @@
 //! Records inside messages.
-use crate::wire::{Malformed, Reader, TooSmall, Wire, Writer};
+use crate::wire::{Fixed, Malformed, Reader, TooSmall, Wire, Writer};
 use bytestr::ByteStr;
 use core::marker::PhantomData;
 
@@ -9,15 +9,23 @@ macro_rules! records {
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
         pub struct $name { $($(#[$fdoc])* pub $field: $type,)* }
 
+        impl Fixed for $name {
+            const LEN: usize = 0 $(+ <$type as Fixed>::LEN)*;
+        }
+
+        // One look at the length for all fields.
         impl<'a> Wire<'a> for $name {
             #[inline]
             fn get(r: &mut Reader<'a>) -> Result<Self, Malformed> {
+                let mut r = r.part::<{ <$name as Fixed>::LEN }>()?;
                 Ok($name { $($field: r.get()?,)* })
             }
             #[inline]
             fn put(&self, w: &mut Writer<'_>) -> Result<(), TooSmall> {
-                $(self.$field.put(w)?;)*
-                Ok(())
+                w.part::<{ <$name as Fixed>::LEN }>(|w| {
+                    $(self.$field.put(w)?;)*
+                    Ok(())
+                })
             }
         }
     )* };
@@ -184,7 +192,7 @@ impl DirEntry<'_> {
 
 impl Attr {
     /// Bytes on the wire.
-    pub const WIRE_LEN: usize = 153;
+    pub const WIRE_LEN: usize = <Attr as Fixed>::LEN;
 }
 
 /// An entry of an `Rreaddirattr`: that of an `Rreaddir`, and the fields of [`Attr`],

@@ -92,6 +92,14 @@ impl<'a> Reader<'a> {
         Ok(*taken)
     }
 
+    /// The next `N` bytes, to be read by themselves.
+    #[inline]
+    pub fn part<const N: usize>(&mut self) -> Result<Reader<'a>, Malformed> {
+        let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(Malformed::Short)?;
+        self.rest = rest;
+        Ok(Reader::new(taken))
+    }
+
     #[inline]
     pub fn get<T: Wire<'a>>(&mut self) -> Result<T, Malformed> {
         T::get(self)
@@ -141,6 +149,19 @@ impl<'o> Writer<'o> {
         Ok(())
     }
 
+    /// Writes `N` bytes by a writer of their own.
+    #[inline]
+    pub fn part<const N: usize>(
+        &mut self,
+        write: impl FnOnce(&mut Writer<'_>) -> Result<(), TooSmall>,
+    ) -> Result<(), TooSmall> {
+        let rest = self.out.get_mut(self.at..).ok_or(TooSmall)?;
+        let out = rest.first_chunk_mut::<N>().ok_or(TooSmall)?;
+        write(&mut Writer::new(out, None))?;
+        self.at += N;
+        Ok(())
+    }
+
     /// The bytes of a payload, unless they travel apart.
     #[inline]
     fn payload(&mut self, bytes: &[u8]) -> Result<(), TooSmall> {
@@ -169,8 +190,17 @@ pub trait Wire<'a>: Sized {
     fn put(&self, w: &mut Writer<'_>) -> Result<(), TooSmall>;
 }
 
+/// A value that takes as many bytes on the wire, whichever it is.
+pub trait Fixed {
+    const LEN: usize;
+}
+
 macro_rules! integers {
     ($($type:ty)*) => { $(
+        impl Fixed for $type {
+            const LEN: usize = size_of::<$type>();
+        }
+
         impl<'a> Wire<'a> for $type {
             #[inline]
             fn get(r: &mut Reader<'a>) -> Result<Self, Malformed> {
@@ -227,7 +257,7 @@ impl<'a> Wire<'a> for ByteStr<'a> {
     fn get(r: &mut Reader<'a>) -> Result<Self, Malformed> {
         let len = r.get::<u16>()?;
         let bytes = r.take(usize::from(len))?;
-        if bytes.contains(&0) {
+        if has_zero(bytes) {
             return Err(Malformed::Zero);
         }
         Ok(ByteStr(bytes))
@@ -235,6 +265,22 @@ impl<'a> Wire<'a> for ByteStr<'a> {
     fn put(&self, w: &mut Writer<'_>) -> Result<(), TooSmall> {
         u16::try_from(self.len()).map_err(|_| TooSmall)?.put(w)?;
         w.bytes(self)
+    }
+}
+
+/// Returns true if a byte is zero. Names are short, and a look at each byte cost more
+/// than all else about them.
+#[inline]
+fn has_zero(bytes: &[u8]) -> bool {
+    let in_word = |word: &[u8; 8]| {
+        let word = u64::from_le_bytes(*word);
+        let ones = u64::MAX / 0xff;
+        word.wrapping_sub(ones) & !word & ones << 7 != 0
+    };
+    match bytes.last_chunk() {
+        // The last word may begin in the one before.
+        Some(last) => bytes.as_chunks().0.iter().any(in_word) || in_word(last),
+        None => bytes.contains(&0),
     }
 }
 
@@ -266,5 +312,25 @@ impl Rest {
     #[inline]
     pub fn put(data: &[u8], w: &mut Writer<'_>) -> Result<(), TooSmall> {
         w.payload(data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zero_byte_is_found_wherever_it_is_and_nowhere_else() {
+        for len in 0..40 {
+            for other in [1, 0x7f, 0x80, 0x81, 0xff] {
+                let mut bytes = [other; 40];
+                assert!(!has_zero(&bytes[..len]), "{len} times {other:#x}");
+                for at in 0..len {
+                    bytes[at] = 0;
+                    assert!(has_zero(&bytes[..len]), "{at} of {len}");
+                    bytes[at] = other;
+                }
+            }
+        }
     }
 }

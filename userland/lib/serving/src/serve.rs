@@ -92,6 +92,9 @@ pub struct Server<'f, T: Transport> {
     free: u32,
     /// Events since files were changed whose times are not learnt yet.
     unlearnt: u32,
+    /// Tasks have run since the figures were published. Page faults that are served in
+    /// the short way change none of them.
+    unsaid: bool,
     phase: Phase,
     /// Where the kernel names the memory that it lends.
     loan: Loan,
@@ -162,6 +165,7 @@ impl<'f, T: Transport> Server<'f, T> {
             fills: [const { None }; FILLS],
             free: u32::MAX,
             unlearnt: 0,
+            unsaid: true,
             phase: Phase::Starting,
             loan: [0; LOAN_MAX],
         })
@@ -184,6 +188,7 @@ impl<'f, T: Transport> Server<'f, T> {
             while running < TOGETHER
                 && let Some(work) = self.waiting.pop_front()
             {
+                self.unsaid = true;
                 match tasks.spawn(serve(self.fs, work)) {
                     Ok(Some(served)) => self.finish(served),
                     Ok(None) => running += 1,
@@ -193,6 +198,7 @@ impl<'f, T: Transport> Server<'f, T> {
             }
             self.fs.backing().flush();
             self.receive()?;
+            self.unsaid |= running > 0;
             tasks.run(|served| {
                 running -= 1;
                 self.finish(served);
@@ -219,7 +225,9 @@ impl<'f, T: Transport> Server<'f, T> {
 
     /// Waits for one message, interrupt or hang-up and takes note of it.
     fn receive(&mut self) -> Result<(), Failure> {
-        self.say_what_is_kept();
+        if core::mem::take(&mut self.unsaid) {
+            self.say_what_is_kept();
+        }
         let patience = self.patience();
         if self.unlearnt >= UNLEARNT_EVENTS {
             self.learn_times();
@@ -349,6 +357,7 @@ impl<'f, T: Transport> Server<'f, T> {
                 return Err(Failure::new("nobody to serve any more"));
             }
             self.fs.backing().flush();
+            self.unsaid = true;
             self.receive()?;
         }
     }
