@@ -5,7 +5,7 @@ use core::ops::Range;
 use crate::{Frame, Memory, Owner, PageState};
 
 use super::node::{FAN, FAN_BITS, GROUP};
-use super::{Overlay, index, pass_on};
+use super::{Overlay, index};
 
 impl Overlay {
     /// Which of `pages`, at most 64 in one leaf, are absent: a bit for each.
@@ -69,15 +69,16 @@ impl Overlay {
             }
             m.set_entry(leaf.child.node, at, word);
             leaf.child.gain(at, word);
-            self.count_tickets(0, word);
             count += 1;
         }
+        self.busy += count * u64::from(PageState::has_ticket(word));
         self.put(m, first, leaf);
         count
     }
 
-    /// Gives pages of one leaf that are in the state `from` the state that `f` says, if it
-    /// says one. Both are states of clean pages, so that no mark changes.
+    /// Gives pages of one leaf that are in the state `from`, which has no frame, the state
+    /// that `f` says, if it says one. Both are states of clean pages, so that no mark
+    /// changes.
     pub fn turn<M: Memory>(
         &mut self,
         m: &mut M,
@@ -90,6 +91,8 @@ impl Overlay {
         };
         let old = from.encode();
         debug_assert!(old != 0 && !from.is_own(), "marks stay as they are");
+        debug_assert!(from.frame().is_none(), "no owner is gone");
+        let (mut turned, mut tickets) = (0, 0);
         for page in pages {
             let at = index(page, 0);
             if m.entry(leaf.child.node, at) != old {
@@ -99,10 +102,15 @@ impl Overlay {
                 debug_assert!(!state.is_own(), "marks stay as they are");
                 let new = state.encode();
                 m.set_entry(leaf.child.node, at, new);
-                pass_on(m, (leaf.child.node, at), old, new);
-                self.count_tickets(old, new);
+                if let Some(frame) = state.frame() {
+                    m.own(frame, Owner::page(leaf.child.node, at));
+                }
+                turned += 1;
+                tickets += u64::from(PageState::has_ticket(new));
             }
         }
+        self.busy += tickets;
+        self.busy -= turned * u64::from(PageState::has_ticket(old));
     }
 
     /// Gives pages of one leaf from `pages.start` on the state that `f` says, up to the
