@@ -319,8 +319,12 @@ impl Tap {
         self.channel.clients[1 - self.side].get()?.upgrade()
     }
 
-    fn take(&self) -> Option<Option<Message>> {
-        take(&mut self.channel.sides.lock(), self.side)
+    /// As [`take`]; and whether it would return something again.
+    fn take(&self) -> Option<(Option<Message>, bool)> {
+        let sides = &mut *self.channel.sides.lock();
+        let taken = take(sides, self.side)?;
+        let more = !sides[self.side].queue.is_empty() || !sides[1 - self.side].open;
+        Some((taken, more))
     }
 
     /// As [`End::put_back`].

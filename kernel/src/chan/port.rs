@@ -219,7 +219,11 @@ impl State {
             let first = if behind == 0 { self.ready } else { behind };
             let index = first.trailing_zeros() as usize;
             let source = self.sources.get_mut(index)?;
-            if let Some(what) = source.poll() {
+            let (what, more) = source.poll();
+            if !more {
+                self.ready &= !(1 << index);
+            }
+            if let Some(what) = what {
                 let key = source.key;
                 self.next = (index + 1) % SOURCES;
                 return Some(Event {
@@ -228,27 +232,31 @@ impl State {
                     what,
                 });
             }
-            self.ready &= !(1 << index);
         }
         None
     }
 }
 
 impl Source {
-    fn poll(&mut self) -> Option<What> {
+    /// What has come from it, and whether there is more: it need not be looked at
+    /// again until something comes.
+    #[inline]
+    fn poll(&mut self) -> (Option<What>, bool) {
         match &mut self.kind {
-            EventSource::Channel(tap) => match tap.take()? {
-                Some(message) => Some(What::Message(message)),
-                None => {
+            EventSource::Channel(tap) => match tap.take() {
+                Some((Some(message), more)) => (Some(What::Message(message)), more),
+                Some((None, _)) => {
                     let tap = tap.clone();
                     self.kind = EventSource::Closed;
-                    Some(What::Hangup(tap))
+                    (Some(What::Hangup(tap)), false)
                 }
+                None => (None, false),
             },
             EventSource::Interrupt { pending, .. } if *pending > 0 => {
-                Some(What::Interrupt(core::mem::take(pending)))
+                let count = core::mem::take(pending);
+                (Some(What::Interrupt(count)), false)
             }
-            EventSource::Interrupt { .. } | EventSource::Closed => None,
+            EventSource::Interrupt { .. } | EventSource::Closed => (None, false),
         }
     }
 }

@@ -185,6 +185,25 @@ pub fn plain_within(
     Ok(space.devices.is_empty().then_some(Plain(())))
 }
 
+/// As [`within`] for two ranges, in one look.
+#[inline]
+pub fn both_within(
+    space: &SpaceLock,
+    ranges: [(u64, u64); 2],
+    access: Access,
+) -> Result<(), Errno> {
+    for (va, len) in ranges {
+        check(va, len)?;
+    }
+    let space = space.lock();
+    for (va, len) in ranges {
+        if !space.last_allow(va, len, access) {
+            within_several(&space, va..va + len, access)?;
+        }
+    }
+    Ok(())
+}
+
 /// The same for a range that may lie in several.
 #[inline(never)]
 fn within_several(space: &Space, range: Range<u64>, access: Access) -> Result<(), Errno> {

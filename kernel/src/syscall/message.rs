@@ -92,8 +92,7 @@ impl Receipt {
             a.check(privilege::DEVICE)?;
         }
         let space = a.space();
-        user::within(space, va, room, Access::Store)?;
-        user::within(space, to, size as u64, Access::Store)?;
+        user::both_within(space, [(va, room), (to, size as u64)], Access::Store)?;
         Ok(Receipt {
             port: get_port(a, 0)?,
             memory: (va, room),
