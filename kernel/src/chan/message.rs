@@ -164,7 +164,9 @@ impl Message {
         }
         (block.len, block.taken) = (0, 0);
         if block.large.capacity() > 0 || block.body.capacity() > 0 {
-            (block.large, block.body) = (Vec::new(), Vec::new());
+            block.large = Vec::new();
+            let body = core::mem::take(&mut block.body);
+            FrameRef::drop_all(body.into_iter().map(|piece| piece.frame));
         }
         BLOCKS.lock().give(self.0);
     }

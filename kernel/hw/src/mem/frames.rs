@@ -3,6 +3,8 @@
 //! The guarantee that safe code has about frames is written down in
 //! [`super::named`].
 
+use core::mem::ManuallyDrop;
+
 use vm::Frame;
 
 use super::page::{self, Physical};
@@ -47,6 +49,11 @@ impl FrameRef {
     #[inline]
     pub fn is_only(&self) -> bool {
         !words::is_shared(self.0)
+    }
+
+    /// Drops references; that costs less for many at once.
+    pub fn drop_all(all: impl Iterator<Item = FrameRef>) {
+        pool::release_all(all.map(|frame| ManuallyDrop::new(frame).0));
     }
 
     /// Another reference.

@@ -208,7 +208,7 @@ pub(super) fn take_several_for_kernel(
         // Not locked while `f` runs.
         let mut table = TABLE.lock();
         let Some(frame) = table.take(what) else {
-            (0..left).for_each(|_| table.accounts.uncharge_kernel(payer.account));
+            table.accounts.uncharge_kernel(payer.account, left);
             return None;
         };
         table.set_owner(frame, payer.account.0 | KERNEL);
@@ -285,6 +285,28 @@ pub(super) fn release(frame: Frame) {
         Left::Unheld => free(frame),
         Left::Cached => release_cached(frame),
     }
+}
+
+/// Removes a holder of each of these frames, as [`release`] does, and goes through the
+/// accounts above once for all that were charged alike.
+pub(super) fn release_all(frames: impl Iterator<Item = Frame>) {
+    let (mut owner, mut count) = (0, 0);
+    for frame in frames {
+        match words::release(frame) {
+            Left::Held => {}
+            Left::Cached => release_cached(frame),
+            Left::Unheld => {
+                let charged = TABLE.lock().enlist(frame);
+                emptied(frame);
+                if charged != owner {
+                    TABLE.lock().uncharge(owner, core::mem::take(&mut count));
+                    owner = charged;
+                }
+                count += 1;
+            }
+        }
+    }
+    TABLE.lock().uncharge(owner, count);
 }
 
 /// Frees a cached frame whose last holder is gone, once the cache has forgotten it.
@@ -402,14 +424,27 @@ impl Table {
     /// Puts a frame into the list.
     #[inline]
     fn freed(&mut self, frame: Frame) {
+        let owner = self.enlist(frame);
+        self.uncharge(owner, 1);
+    }
+
+    /// Puts a frame into the list that is still charged; its entry of `owners`.
+    #[inline]
+    fn enlist(&mut self, frame: Frame) -> u16 {
         words::set_free(frame, self.first);
         self.first = frame.0;
         self.free += 1;
-        let owner = self.owners.get(frame.0 as usize).copied().unwrap_or(0);
+        self.owners.get(frame.0 as usize).copied().unwrap_or(0)
+    }
+
+    /// Frames with that entry of `owners` were given back.
+    #[inline]
+    fn uncharge(&mut self, owner: u16, frames: u32) {
         let account = AccountId(owner & !KERNEL);
-        match owner & KERNEL {
-            0 => self.accounts.uncharge(account),
-            _ => self.accounts.uncharge_kernel(account),
+        match (frames, owner & KERNEL) {
+            (0, _) => {}
+            (_, 0) => self.accounts.uncharge(account, frames),
+            _ => self.accounts.uncharge_kernel(account, frames),
         }
     }
 

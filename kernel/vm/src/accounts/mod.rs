@@ -224,11 +224,11 @@ impl Accounts {
         self.get_mut(id).frames += 1;
     }
 
-    /// A frame was given back.
+    /// Frames were given back.
     #[inline]
-    pub fn uncharge(&mut self, id: AccountId) {
+    pub fn uncharge(&mut self, id: AccountId, frames: u32) {
         let account = self.get_mut(id);
-        account.frames = account.frames.saturating_sub(1);
+        account.frames = account.frames.saturating_sub(frames);
         if account.frames == 0 && account.members == 0 {
             self.close_idle(id);
         }
@@ -293,14 +293,14 @@ impl Accounts {
         Ok(())
     }
 
-    /// A frame of a kernel object was given back.
-    pub fn uncharge_kernel(&mut self, id: AccountId) {
+    /// Frames of kernel objects were given back.
+    pub fn uncharge_kernel(&mut self, id: AccountId, frames: u32) {
         if id != AccountId::KERNEL {
             self.each(id, |account| {
-                account.kernel = account.kernel.saturating_sub(1)
+                account.kernel = account.kernel.saturating_sub(frames)
             });
         }
-        self.uncharge(id);
+        self.uncharge(id, frames);
     }
 
     /// Charges a place in the process table to `id`, on behalf of a process that

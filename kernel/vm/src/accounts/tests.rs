@@ -105,7 +105,7 @@ fn what_is_given_back_can_be_had_again() {
     let most = fill(&mut accounts, job);
     assert!(most > 10_000, "{most}");
     for _ in 0..most {
-        accounts.uncharge_kernel(job);
+        accounts.uncharge_kernel(job, 1);
     }
     assert_eq!(accounts.frames(job), 0);
     assert_eq!(fill(&mut accounts, job), most);
@@ -302,7 +302,7 @@ fn frames_that_are_charged_together_are_as_many_as_one_by_one() {
     let (mut accounts, _, shell) = world();
     let job = below(&mut accounts, shell);
     let most = fill(&mut accounts, job);
-    (0..most).for_each(|_| accounts.uncharge_kernel(job));
+    accounts.uncharge_kernel(job, most);
     assert!(accounts.charge_kernel(job, most + 1).is_err());
     assert_eq!(accounts.frames(job), 0);
     assert!(accounts.charge_kernel(job, most).is_ok());
