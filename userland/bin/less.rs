@@ -22,6 +22,7 @@ rt::main!(main, include_str!("less.rs"));
 
 const ROWS: usize = 24;
 const COLUMNS: usize = 80;
+const CTRL_C: u8 = 3;
 /// A tab ends at a multiple of so many columns.
 const TAB: usize = 8;
 
@@ -113,7 +114,8 @@ impl<'t> Screen<'t> {
             let (rows, columns) = window(&self.control).unwrap_or((ROWS, COLUMNS));
             self.show(rows, columns)?;
             match self.key()? {
-                Key::Byte(b'q' | b'Q') => return File::borrowed(1).write_all(b"\r\x1b[K"),
+                // Single keys come as they are, Ctrl-C too.
+                Key::Byte(b'q' | b'Q' | CTRL_C) => return File::borrowed(1).write_all(b"\r\x1b[K"),
                 Key::Byte(b' ' | b'f') | Key::PageDown => self.on(rows, rows),
                 Key::Byte(b'b') | Key::PageUp => self.back(rows),
                 Key::Byte(b'\r' | b'\n' | b'j') | Key::Down => self.on(1, rows),
