@@ -158,6 +158,10 @@ fn a_program_of_the_share_that_faults_has_a_backtrace_with_functions_and_lines()
         // The kernel's log reports it, once.
         let told = console.matches("sys: trap: fault write addr=0x10").count();
         assert_eq!((told, status), (1, 128), "{command}: {console}");
+        let others = console
+            .lines()
+            .filter(|line| !line.contains("user backtrace: "));
+        assert_eq!(others.count(), 1, "{command}: {console}");
         let found = backtrace(&console);
         let wanted: Vec<_> = wanted.iter().map(|(f, at)| (*f, at.as_str())).collect();
         assert_eq!(found, wanted, "{command}: {console}");
