@@ -269,12 +269,11 @@ fn build(
             Moment::Live(_) => load(space, image, part)?,
         }
     }
-    let stack = vm::Segment::new(STACK / PAGE);
     let stack = Segment::new(
         STACK_TOP - STACK,
         STACK / PAGE,
         SegmentKind::Stack,
-        Content::Virtual(stack),
+        Content::zeros(STACK / PAGE)?,
     );
     attach::insert(&mut space.lock(), stack)?;
     let pointer = arguments.push(space, &program, path)?;
@@ -285,7 +284,7 @@ fn build(
 fn enter(space: &SpaceLock, part: &Part, write: bool) -> Result<u64, Errno> {
     let Range { start: base, end } = part.pages();
     let pages = (end - base) / PAGE;
-    let content = Content::Virtual(vm::Segment::new(pages));
+    let content = Content::zeros(pages)?;
     let mut segment = Segment::new(base, pages, SegmentKind::Program, content);
     (segment.write, segment.execute) = (write, part.execute);
     attach::insert(&mut space.lock(), segment)

@@ -10,6 +10,7 @@ use abi::{Errno, PAGE, USER_END};
 use alloc::sync::Arc;
 use core::ops::Range;
 use hw::frames::{Device, Run};
+use hw::heap::new_box;
 use vm::{Hint, Memory, Parts};
 
 /// Where the kernel begins to look when it may choose an address.
@@ -70,7 +71,7 @@ pub fn attach(space: &SpaceLock, wish: &Wish) -> Result<u64, Errno> {
         | SegmentKind::Stacks
         | SegmentKind::Stack
         | SegmentKind::Program => {
-            let mut content = vm::Segment::new(pages);
+            let mut content = new_box(vm::Segment::new(pages))?;
             content.set_hint(hint);
             Content::Virtual(content)
         }
@@ -328,7 +329,7 @@ fn zero_shared(
 /// another process attaches or detaches meanwhile the child may have a share or none.
 pub fn copy_all(from: &SpaceLock, to: &SpaceLock) -> Result<(), Errno> {
     for index in 0..abi::NSEG {
-        let Some((id, mut copy)) = bare_copy(&from.lock(), index) else {
+        let Some((id, mut copy)) = bare_copy(&from.lock(), index)? else {
             continue;
         };
         if !is_free(&to.lock(), &copy.addresses()) {
@@ -341,8 +342,8 @@ pub fn copy_all(from: &SpaceLock, to: &SpaceLock) -> Result<(), Errno> {
         };
         copy.id = copy_id;
         if let Content::Virtual(content) = &mut copy.content {
-            let mut copying = Operation::begin(from, id)?.copying();
-            *content = vm::fork(&mut copying, number)?;
+            content.set_number(number);
+            vm::fork(&mut Operation::begin(from, id)?.copying(), content)?;
         }
         insert(&mut to.lock(), copy)?;
     }
@@ -351,20 +352,22 @@ pub fn copy_all(from: &SpaceLock, to: &SpaceLock) -> Result<(), Errno> {
 
 /// The segment at that place of the table as a child has it, and its id; virtual memory
 /// without content. `None`: there is none, or a child gets none.
-fn bare_copy(space: &Space, index: usize) -> Option<(u64, Segment)> {
-    let segment = space.table.get(index)?.as_ref()?;
+fn bare_copy(space: &Space, index: usize) -> Result<Option<(u64, Segment)>, Errno> {
+    let Some(Some(segment)) = space.table.get(index) else {
+        return Ok(None);
+    };
     if segment.is_detached() || !inherits(segment.kind) {
-        return None;
+        return Ok(None);
     }
     let content = match &segment.content {
         Content::Shared(shared) => Content::Shared(shared.clone()),
-        Content::Virtual(_) => Content::Virtual(vm::Segment::new(segment.pages)),
-        Content::Device(_) | Content::Dma(_) => return None,
+        Content::Virtual(_) => Content::zeros(segment.pages)?,
+        Content::Device(_) | Content::Dma(_) => return Ok(None),
     };
     let mut copy = Segment::new(segment.base, segment.pages, segment.kind, content);
     (copy.write, copy.execute, copy.eager) = (segment.write, segment.execute, segment.eager);
     copy.stride = segment.stride;
-    Some((segment.id, copy))
+    Ok(Some((segment.id, copy)))
 }
 
 /// Returns true if a child gets a copy of such a segment, or shares it.

@@ -25,12 +25,14 @@ use crate::chan::room;
 use crate::options;
 use crate::sched::Slots;
 use abi::{Errno, NSEG, PAGE};
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::Cell;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use hw::frames::{Device, Run};
+use hw::heap::new_box;
 use hw::lock::Lock;
 use hw::paging::AddressSpace;
 use hw::task::Slot;
@@ -92,19 +94,22 @@ impl SegmentKind {
 }
 
 /// The content behind the addresses.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most segments are of the large kind"
-)]
 pub enum Content {
     /// Pages that the VM core looks after.
-    Virtual(vm::Segment),
+    Virtual(Box<vm::Segment>),
     /// A device's registers.
     Device(Device),
     /// Frames in a row that a device reads and writes.
     Dma(Run),
     /// Frames shared with other processes.
     Shared(Arc<Shared>),
+}
+
+impl Content {
+    /// Virtual memory, all zeros.
+    pub fn zeros(pages: u64) -> Result<Content, Errno> {
+        Ok(Content::Virtual(new_box(vm::Segment::new(pages))?))
+    }
 }
 
 /// One entry of the segment table.
@@ -511,7 +516,11 @@ pub fn snapshot_range(space: &SpaceLock, va: u64, len: u64) -> Option<(u64, u64)
 /// The registers of devices that are attached in a space.
 pub fn registers(space: &SpaceLock) -> Registers {
     let mut registers = [0; NSEG];
-    for (segment, to) in space.lock().table.iter().flatten().zip(&mut registers) {
+    let space = space.lock();
+    if space.devices.is_empty() {
+        return registers;
+    }
+    for (segment, to) in space.table.iter().flatten().zip(&mut registers) {
         if let Content::Device(device) = &segment.content {
             *to = device.pa();
         }

@@ -7,20 +7,20 @@ use abi::Errno;
 
 use crate::ahead::ReadAhead;
 use crate::steps::{EXTENTS, SNAPS, Turns, finish_in_steps, in_steps};
-use crate::{Host, Memory, NoMemory, PageState, Segment, SegmentNumber, SnapId, discard, trim};
+use crate::{Host, Memory, NoMemory, PageState, Segment, SnapId, discard, trim};
 
 /// So many pages can be unmapped in one step.
 const UNMAPPED: u64 = 4096;
 
 impl Segment {
-    /// A segment with the same associations and no pages.
-    fn bare_copy(&self, number: SegmentNumber) -> Result<Segment, NoMemory> {
-        let mut copy = Segment::new(self.pages());
-        copy.extents = self.extents.try_clone()?;
-        copy.set_number(number);
-        copy.swap = self.swap.try_clone()?;
-        copy.ahead = ReadAhead::new(self.ahead.hint());
-        Ok(copy)
+    /// Gives a segment of zeros the same associations, and no pages.
+    fn copy_bare(&self, copy: &mut Segment) -> Result<(), NoMemory> {
+        let (extents, swap) = (self.extents.try_clone()?, self.swap.try_clone()?);
+        (copy.extents, copy.swap) = (extents, swap);
+        if copy.ahead.hint() != self.ahead.hint() {
+            copy.ahead = ReadAhead::new(self.ahead.hint());
+        }
+        Ok(())
     }
 
     /// Gives `copy` all pages, sharing the nodes, if no page has a ticket; otherwise as many
@@ -100,7 +100,8 @@ impl Segment {
     }
 }
 
-/// Copies the segment for another address space, under a number of its own, with
+/// Copies the segment into `copy`, zeros of the same length for another address space that
+/// have a number of their own, with
 /// its own references to frames and snapshots, and nothing mapped. The pages are shared
 /// with their nodes, so the cost does not follow them. Only while a page has a ticket they
 /// are copied, in steps: the work of one is copied at one moment; beyond that, the
@@ -109,12 +110,12 @@ impl Segment {
 ///
 /// # Errors
 /// `ENOMEM`, `EINTR`; nothing has changed then.
-pub fn fork<H: Host>(h: &mut H, number: SegmentNumber) -> Result<Segment, Errno> {
-    let (mut copy, begun) = h.with(|segment, m| {
-        let mut copy = segment.bare_copy(number)?;
+pub fn fork<H: Host>(h: &mut H, copy: &mut Segment) -> Result<(), Errno> {
+    let begun = h.with(|segment, m| {
+        debug_assert!(segment.pages() == copy.pages(), "not of the same length");
+        segment.copy_bare(copy)?;
         segment.swap.hold();
-        let begun = segment.begin_copy(m, &mut copy);
-        Ok::<_, Errno>((copy, begun))
+        Ok::<_, Errno>(segment.begin_copy(m, copy))
     })?;
     let pages = copy.pages();
     // Nothing else happens to the segment between the copy and its references.
@@ -128,7 +129,7 @@ pub fn fork<H: Host>(h: &mut H, number: SegmentNumber) -> Result<Segment, Errno>
     }
     let copied = match begun {
         Ok(from) => in_steps(h, from..pages, |h, rest| {
-            let end = h.with(|segment, m| segment.copy_some(m, rest, &mut copy))?;
+            let end = h.with(|segment, m| segment.copy_some(m, rest, copy))?;
             Ok(end)
         }),
         Err(error) => Err(error.into()),
@@ -143,11 +144,12 @@ pub fn fork<H: Host>(h: &mut H, number: SegmentNumber) -> Result<Segment, Errno>
             h.release_snap(snap);
             turns.turn(h);
         }
-        release_files(h, &mut copy);
+        release_files(h, copy);
+        *copy = Segment::new(pages);
         return Err(error);
     }
-    release_files(h, &mut copy);
-    Ok(copy)
+    release_files(h, copy);
+    Ok(())
 }
 
 /// Releases the swap files that no page of a copy is in.

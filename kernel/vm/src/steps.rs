@@ -9,7 +9,7 @@ use abi::Errno;
 use crate::Host;
 
 /// Snapshots that are released in one step.
-pub(crate) const SNAPS: usize = 64;
+pub(crate) const SNAPS: usize = 16;
 /// Extents that are replaced or removed in one step.
 pub(crate) const EXTENTS: usize = 256;
 /// Turns of a loop that are one step.

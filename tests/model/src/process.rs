@@ -138,7 +138,10 @@ impl<R: Reach> Process<R> {
 
     /// The process `child` becomes a copy.
     pub fn fork(&mut self, child: usize) -> Result<(), Errno> {
-        let copy = vm::fork(self, SegmentNumber::new(child as u32))?;
+        let pages = self.with(|segment, _| segment.pages());
+        let mut copy = Segment::new(pages);
+        copy.set_number(SegmentNumber::new(child as u32));
+        vm::fork(self, &mut copy)?;
         self.reach.with(|world| world.add_space(copy, child));
         Ok(())
     }

@@ -315,12 +315,18 @@ pub fn new_arc<T>(value: T) -> Result<Arc<T>, NoMemory> {
 }
 
 /// [`Box::new`] that does not abort.
-#[expect(clippy::disallowed_methods, reason = "there is room for it")]
 pub fn new_box<T>(value: T) -> Result<Box<T>, NoMemory> {
-    if size_of::<T>() > 0 {
-        room_for(Layout::new::<T>())?;
+    const { assert!(size_of::<T>() > 0, "nothing to allocate") };
+    // SAFETY: the layout is not empty; what is allocated with the layout of a `T` and holds
+    // one may be a box.
+    unsafe {
+        let block = alloc::alloc::alloc(Layout::new::<T>()).cast::<T>();
+        if block.is_null() {
+            return Err(NoMemory);
+        }
+        block.write(value);
+        Ok(Box::from_raw(block))
     }
-    Ok(chance::suspended(|| Box::new(value)))
 }
 
 /// [`Arc::from`] that does not abort.
