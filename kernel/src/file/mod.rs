@@ -11,7 +11,7 @@ pub mod open;
 pub mod read;
 pub mod write;
 
-use crate::chan::{End, Port};
+use crate::chan::{End, Port, room};
 use crate::client::remote::Remote;
 use crate::name::root::Entry;
 use abi::{Errno, FDS_MAX, OFFSET_CURRENT, mode};
@@ -169,16 +169,17 @@ impl OpenFile {
 
 /// A process's descriptors.
 pub struct Descriptors {
-    table: [Option<Arc<OpenFile>>; FDS_MAX],
+    /// At most [`FDS_MAX`]; the rest is closed.
+    table: Vec<Option<Arc<OpenFile>>>,
     /// The processes that have them.
     holders: u32,
 }
 
 impl Descriptors {
     /// An empty table.
-    pub fn new() -> Descriptors {
+    pub const fn new() -> Descriptors {
         Descriptors {
-            table: [const { None }; FDS_MAX],
+            table: Vec::new(),
             holders: 0,
         }
     }
@@ -192,9 +193,16 @@ impl Descriptors {
 
     /// The lowest free descriptor now refers to `file`.
     pub fn add(&mut self, file: Arc<OpenFile>) -> Result<u64, Errno> {
-        let free = self.table.iter().position(Option::is_none);
-        let index = free.ok_or(Errno::EMFILE)?;
-        self.table[index] = Some(file);
+        if let Some(index) = self.table.iter().position(Option::is_none) {
+            self.table[index] = Some(file);
+            return Ok(index as u64);
+        }
+        let index = self.table.len();
+        if index == FDS_MAX {
+            return Err(Errno::EMFILE);
+        }
+        self.table.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        self.table.push(Some(file));
         Ok(index as u64)
     }
 
@@ -205,16 +213,25 @@ impl Descriptors {
         file: Option<Arc<OpenFile>>,
     ) -> Result<Option<Arc<OpenFile>>, Errno> {
         let index = usize::try_from(fd).map_err(|_| Errno::EBADF)?;
-        let entry = self.table.get_mut(index).ok_or(Errno::EBADF)?;
-        Ok(core::mem::replace(entry, file))
+        if index >= FDS_MAX {
+            return Err(Errno::EBADF);
+        }
+        let more = (index + 1).saturating_sub(self.table.len());
+        if more > 0 && file.is_some() {
+            self.table.try_reserve(more).map_err(|_| Errno::ENOMEM)?;
+            self.table.resize(index + 1, None);
+        }
+        match self.table.get_mut(index) {
+            Some(entry) => Ok(core::mem::replace(entry, file)),
+            None => Ok(None),
+        }
     }
 
     /// The same descriptors for another process, with the same open files.
-    pub fn copy(&self) -> Descriptors {
-        Descriptors {
-            table: self.table.clone(),
-            holders: 0,
-        }
+    pub fn copy(&self) -> Result<Descriptors, Errno> {
+        let mut table = room(self.table.len())?;
+        table.extend_from_slice(&self.table);
+        Ok(Descriptors { table, holders: 0 })
     }
 
     /// How many are open.
@@ -222,8 +239,8 @@ impl Descriptors {
         self.table.iter().flatten().count()
     }
 
-    fn take_all(&mut self) -> [Option<Arc<OpenFile>>; FDS_MAX] {
-        core::mem::replace(&mut self.table, [const { None }; FDS_MAX])
+    fn take_all(&mut self) -> Vec<Option<Arc<OpenFile>>> {
+        core::mem::take(&mut self.table)
     }
 }
 

@@ -174,7 +174,7 @@ fn names(parent: &Process, flags: u64) -> Result<Arc<NameSpace>, Errno> {
 fn descriptors(parent: &Running, flags: u64) -> Result<Arc<Lock<Descriptors>>, Errno> {
     let descriptors = match flags & (rfork::FDS | rfork::CLEAN_FDS) {
         0 => return Ok(parent.descriptors.clone()),
-        rfork::FDS => parent.descriptors.lock().copy(),
+        rfork::FDS => parent.descriptors.lock().copy()?,
         _ => Descriptors::new(),
     };
     Ok(new_arc(Lock::new(Rank::Descriptors, descriptors))?)
