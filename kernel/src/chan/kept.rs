@@ -52,6 +52,9 @@ pub fn keep(memory: Memory, of: Of) {
 
 /// The process with that number ends with these registers attached.
 pub fn ended(pid: u64, registers: &Registers) {
+    if registers.iter().all(|pa| *pa == 0) {
+        return;
+    }
     for (of, _) in KEPT.lock().iter_mut().flatten() {
         if *of == Of::Process(pid) {
             *of = Of::Device(*registers);

@@ -180,9 +180,32 @@ pub fn all() -> impl Iterator<Item = Arc<Process>> {
     matching(|_| true)
 }
 
-/// The children of a process, in this way.
-pub fn children(pid: u64) -> impl Iterator<Item = Arc<Process>> {
-    matching(move |process| process.parent.load(Relaxed) == pid)
+/// Of the children of a process one that has ended; `None`: there are none.
+pub fn ended_child(pid: u64) -> Option<Option<Arc<Process>>> {
+    let table = TABLE.lock();
+    let mut any = false;
+    for process in table.used().filter_map(Entry::process) {
+        if process.parent.load(Relaxed) == pid {
+            any = true;
+            if sched::has_ended(process.slot()) {
+                return Some(Some(process.clone()));
+            }
+        }
+    }
+    any.then_some(None)
+}
+
+/// Gives the children of a process another parent; returns true if there are any.
+pub fn adopt(pid: u64, parent: u64) -> bool {
+    let table = TABLE.lock();
+    let mut any = false;
+    for process in table.used().filter_map(Entry::process) {
+        if process.parent.load(Relaxed) == pid {
+            process.parent.store(parent, Relaxed);
+            any = true;
+        }
+    }
+    any
 }
 
 /// Processes alive or not yet waited for.

@@ -19,11 +19,7 @@ pub fn finish(process: Running) -> ! {
     kept::ended(process.pid, &seg::registers(&process.space));
     seg::leave(&process.space, process.slot());
     let pid = process.pid;
-    let mut inherits = false;
-    for orphan in table::children(pid) {
-        orphan.parent.store(INIT, Relaxed);
-        inherits = true;
-    }
+    let inherits = table::adopt(pid, INIT);
     if pid == INIT {
         let ending = process.ending.lock().clone();
         let text = ending.map(|e| e.text).unwrap_or_default();
@@ -53,13 +49,9 @@ pub fn wait(process: &Process) -> Result<(u64, Ending), Errno> {
     let ended = process.children.wait(
         |queue| queue,
         Reason::Child,
-        |_| {
-            let mut any = false;
-            let mut children = table::children(process.pid).inspect(|_| any = true);
-            match children.find(|child| sched::has_ended(child.slot())) {
-                None if any => None,
-                ended => Some(ended.ok_or(Errno::ECHILD)),
-            }
+        |_| match table::ended_child(process.pid) {
+            Some(ended) => ended.map(Ok),
+            None => Some(Err(Errno::ECHILD)),
         },
     )?;
     Ok(reap(ended?))
