@@ -43,9 +43,9 @@ impl Home {
         self.site().is_some_and(|site| site.mount.is_down())
     }
 
-    /// The number of the connection, for the frame cache. No mount has 0.
+    /// The number of the connection, for the frame cache.
     fn connection(&self) -> u32 {
-        self.site().map_or(0, |site| site.mount.id)
+        self.site().map_or(vm::KERNELS_OWN, |site| site.mount.id)
     }
 }
 

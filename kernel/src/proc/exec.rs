@@ -18,10 +18,11 @@ use abi::{ARGS_MAX, Errno, PAGE, Slice, USER_END, mode};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
+use hw::heap::new_box;
 use hw::{TrapFrame, task, time};
 use image::stack::{self, Stack, Strings};
 use image::{HEADERS, Part, Program, Refused, Shown};
-use vm::Access;
+use vm::{Access, Hint};
 
 /// Bytes of addresses for the stack; pages come when they are touched.
 const STACK: u64 = 8 << 20;
@@ -34,6 +35,9 @@ const PARTS: Range<u64> = PAGE..STACK_TOP - STACK;
 const TEXTS: u64 = 512;
 /// Texts that are copied in one step.
 const TEXTS_AT_ONCE: u64 = 64;
+/// The first bytes of a file in which nearly all programs have their headers.
+const FIRST: usize = 1024;
+
 /// Why there is no new program.
 pub enum Failure {
     /// The file breaks a rule of program files: `ENOEXEC`.
@@ -86,7 +90,7 @@ impl Arguments {
             return Err(Errno::E2BIG);
         }
         let mut arguments = Arguments {
-            bytes: room(ARGS_MAX)?,
+            bytes: Vec::new(),
             starts: room(argc as usize)?,
             environment: room(envc as usize)?,
         };
@@ -113,6 +117,8 @@ impl Arguments {
                 return Err(Errno::E2BIG);
             }
             list(self).push(start);
+            let more = self.bytes.try_reserve(len as usize + 1);
+            more.map_err(|_| Errno::ENOMEM)?;
             self.bytes.resize(start + len as usize, 0);
             let slot = self.bytes.get_mut(start..).ok_or(Errno::E2BIG)?;
             user::read(space, address, slot)?;
@@ -142,15 +148,22 @@ impl Arguments {
             environment: &self.environment,
         };
         let stack = Stack::new(STACK_TOP, path.len(), &strings);
-        let mut table: Vec<u8> = room(8 * stack::words(&strings))?;
-        for word in stack.words(program, &strings) {
-            table.extend_from_slice(&word.to_le_bytes());
-        }
         let seed = time::ticks() ^ time::now_ns().rotate_left(32);
-        store(space, stack.pointer, &table)?;
-        store(space, stack.strings, &self.bytes)?;
-        store(space, stack.path, path)?;
-        store(space, stack.random, &stack::random(seed))?;
+        let mut bytes: Vec<u8> = room((STACK_TOP - stack.pointer) as usize)?;
+        for word in stack.words(program, &strings) {
+            bytes.extend_from_slice(&word.to_le_bytes());
+        }
+        // All of it lies together, with gaps of zeros.
+        let parts = [
+            (stack.strings, self.bytes.as_slice()),
+            (stack.path, path),
+            (stack.random, &stack::random(seed)),
+        ];
+        for (va, part) in parts {
+            bytes.resize((va - stack.pointer) as usize, 0);
+            bytes.extend_from_slice(part);
+        }
+        store(space, stack.pointer, &bytes)?;
         Ok(stack.pointer)
     }
 }
@@ -165,23 +178,41 @@ fn store(space: &SpaceLock, va: u64, bytes: &[u8]) -> Result<(), Errno> {
 /// The headers of the program that a file is.
 fn headers(image: &Moment<'_>) -> Result<Program, Failure> {
     let piece = Piece::alloc(HEADERS)?;
-    let mut got = 0;
-    while got < HEADERS {
+    let mut got = fetch(image, &piece, 0..FIRST)?;
+    if let Ok(program) = parse(&piece, got) {
+        return Ok(program);
+    }
+    if got == FIRST {
+        got = fetch(image, &piece, FIRST..HEADERS)?;
+    }
+    parse(&piece, got)
+}
+
+/// The program with these first bytes.
+fn parse(piece: &Piece, len: usize) -> Result<Program, Failure> {
+    let mut head = room(len)?;
+    head.resize(len, 0);
+    piece.frame.read(0, &mut head);
+    Ok(Program::parse(&head, PARTS)?)
+}
+
+/// Brings these bytes of a file into a frame, at the same place; where they end, at the
+/// end of the range or of the file.
+fn fetch(image: &Moment<'_>, piece: &Piece, range: Range<usize>) -> Result<usize, Failure> {
+    let mut got = range.start;
+    while got < range.end {
         let mut sink = room(1)?;
         sink.push(Piece {
             frame: piece.frame.again(),
             at: got,
-            len: HEADERS - got,
+            len: range.end - got,
         });
         match image.read(got as u64, sink)? {
             0 => break,
             more => got += more,
         }
     }
-    let mut head = room(got)?;
-    head.resize(got, 0);
-    piece.frame.read(0, &mut head);
-    Ok(Program::parse(&head, PARTS)?)
+    Ok(got)
 }
 
 /// Loads `path` with `arguments` and lets `frame` begin it.
@@ -284,7 +315,9 @@ fn build(
 fn enter(space: &SpaceLock, part: &Part, write: bool) -> Result<u64, Errno> {
     let Range { start: base, end } = part.pages();
     let pages = (end - base) / PAGE;
-    let content = Content::zeros(pages)?;
+    let mut content = new_box(vm::Segment::new(pages))?;
+    content.set_hint(Hint::Program);
+    let content = Content::Virtual(content);
     let mut segment = Segment::new(base, pages, SegmentKind::Program, content);
     (segment.write, segment.execute) = (write, part.execute);
     attach::insert(&mut space.lock(), segment)

@@ -147,7 +147,8 @@ impl<'a> Host for Operation<'a> {
     #[inline]
     fn with<R>(&mut self, f: impl FnOnce(&mut Segment, &mut View) -> R) -> R {
         let mut space = self.space.lock();
-        if space.get(self.segment).is_some_and(|s| s.copier.is_some()) {
+        let copier = space.get(self.segment).and_then(|segment| segment.copier);
+        if copier.is_some_and(|copier| copier != sched::current_slot()) {
             drop(space);
             self.wait_for_copy();
             space = self.space.lock();

@@ -24,7 +24,7 @@ use crate::chan::kept::{self, Memory, Of, Registers};
 use crate::chan::room;
 use crate::options;
 use crate::sched::Slots;
-use abi::{Errno, NSEG, PAGE};
+use abi::{Errno, NSEG, PAGE, USER_END};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -149,7 +149,7 @@ impl Segment {
         // Pages that left come back in runs: each alone would cost a message.
         if options::pressure()
             && let Content::Virtual(content) = &mut content
-            && content.hint() == Hint::None
+            && matches!(content.hint(), Hint::None | Hint::Program)
         {
             content.set_hint(Hint::Sequential);
         }
@@ -259,7 +259,7 @@ impl Space {
             number: 0,
             members,
             table,
-            view: View::new(AddressSpace::new().ok_or(Errno::ENOMEM)?),
+            view: View::new(AddressSpace::new().ok_or(Errno::ENOMEM)?)?,
             residence: Residence::Pageable,
             last: Cell::new(0),
             before: Cell::new(0),
@@ -541,6 +541,13 @@ pub fn leave(space: &SpaceLock, slot: Slot) {
 fn clear(space: &SpaceLock) {
     let registers = registers(space);
     let has_device = registers.iter().any(|pa| *pa != 0);
+    {
+        // In one walk, unless that would be long; then a segment at a time.
+        let mut space = space.lock();
+        if space.view.pages.mapped() <= vm::UNMAPPED {
+            space.view.pages.unmap(0..USER_END);
+        }
+    }
     for index in 0..NSEG {
         let id = space.lock().table[index].as_ref().map(|s| s.id);
         match id.and_then(|id| attach::remove(space, id)) {

@@ -80,8 +80,11 @@ impl Shared {
         let Some(table) = existing(self.top, index) else {
             return;
         };
-        for frame in (0..ENTRIES).filter_map(|i| existing(table, i)) {
-            named::release(frame);
+        for index in 0..ENTRIES {
+            if let Some(frame) = existing(table, index) {
+                named::release(frame);
+                named::set_node_entry(table, index as usize, 0);
+            }
         }
         named::set_node_entry(self.top, index as usize, 0);
         named::free_node(table);

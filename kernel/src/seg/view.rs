@@ -1,9 +1,11 @@
 //! A segment's memory as the VM core sees it: frames, overlay nodes in
 //! frames, and the page tables of the process it belongs to.
 use super::Segment;
+use crate::chan::room;
 use crate::client::{snapshots, swap};
 use crate::counters;
-use abi::{NSEG, PAGE, Stat64};
+use abi::{Errno, NSEG, PAGE, Stat64};
+use alloc::vec::Vec;
 use core::ops::Range;
 use hw::paging::{AddressSpace, Prot};
 use hw::{ahead, frames, named, owners};
@@ -23,8 +25,8 @@ pub struct View {
     pub(super) open: bool,
     /// The place of the segment in the table.
     place: usize,
-    /// What has happened to the pages of each segment.
-    events: [Events; NSEG],
+    /// What has happened to the pages of each segment: [`NSEG`] entries.
+    events: Vec<Events>,
 }
 
 /// How often each [`Count`] has happened.
@@ -32,16 +34,18 @@ pub type Events = [u64; Count::KINDS];
 
 impl View {
     /// Of no segment yet.
-    pub fn new(pages: AddressSpace) -> View {
-        View {
+    pub fn new(pages: AddressSpace) -> Result<View, Errno> {
+        let mut events = room(NSEG)?;
+        events.resize(NSEG, Events::default());
+        Ok(View {
             pages,
             base: 0,
             write: false,
             execute: false,
             open: true,
             place: 0,
-            events: [[0; Count::KINDS]; NSEG],
-        }
+            events,
+        })
     }
 
     /// The view from that segment.

@@ -317,7 +317,11 @@ impl Segment {
     /// Maps the neighbours of a page that are in the cache, too, as far as
     /// read-ahead would bring them. `source` is the place of the page.
     fn map_cached_around<M: Memory>(&mut self, m: &mut M, page: u64, source: Source) {
-        let window = self.window_around(m, page);
+        let mut window = self.window_around(m, page);
+        if window == (page..page + 1) {
+            window = self.ahead.around(page);
+            window.end = window.end.min(self.pages());
+        }
         if window == (page..page + 1) {
             return;
         }

@@ -10,7 +10,7 @@ use crate::steps::{EXTENTS, SNAPS, Turns, finish_in_steps, in_steps};
 use crate::{Host, Memory, NoMemory, PageState, Segment, SnapId, discard, trim};
 
 /// So many pages can be unmapped in one step.
-const UNMAPPED: u64 = 4096;
+pub const UNMAPPED: u64 = 4096;
 
 impl Segment {
     /// Gives a segment of zeros the same associations, and no pages.
@@ -115,7 +115,11 @@ pub fn fork<H: Host>(h: &mut H, copy: &mut Segment) -> Result<(), Errno> {
         debug_assert!(segment.pages() == copy.pages(), "not of the same length");
         segment.copy_bare(copy)?;
         segment.swap.hold();
-        Ok::<_, Errno>(segment.begin_copy(m, copy))
+        let begun = segment.begin_copy(m, copy);
+        if begun == Ok(segment.pages()) {
+            segment.swap.let_go();
+        }
+        Ok::<_, Errno>(begun)
     })?;
     let pages = copy.pages();
     // Nothing else happens to the segment between the copy and its references.
@@ -126,6 +130,10 @@ pub fn fork<H: Host>(h: &mut H, copy: &mut Segment) -> Result<(), Errno> {
     for snap in copy.extents.snapshots() {
         h.retain_snap(snap);
         turns.turn(h);
+    }
+    if begun == Ok(pages) {
+        release_files(h, copy);
+        return Ok(());
     }
     let copied = match begun {
         Ok(from) => in_steps(h, from..pages, |h, rest| {

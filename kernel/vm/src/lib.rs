@@ -75,12 +75,12 @@ mod write;
 
 pub use accounts::{ACCOUNTS_MAX, AccountId, Accounts, Standing, TREES};
 pub use ahead::Hint;
-pub use cache::{Cache, Changes, Epochs, FileId, Kept};
+pub use cache::{Cache, Changes, Epochs, FileId, KERNELS_OWN, Kept};
 pub use caution::in_a_call;
 pub use clock::{Clock, Frames, Look, Step};
 pub use extents::{Extent, Extents, Source};
 pub use fault::{Access, Need, fault, satisfy};
-pub use fork::{destroy, fork};
+pub use fork::{UNMAPPED, destroy, fork};
 pub use host::{
     FrameSlice, Host, Limits, OPS_MAX, Op, OpKind, Origin, Put, PutReply, RUN_MAX, SLICES_MAX,
     Snapped, TRIM_MAX,

@@ -137,7 +137,8 @@ pub trait Memory {
     fn share_node(&mut self, node: Frame);
     /// Returns true if an overlay node has more than one reference.
     fn is_shared_node(&self, node: Frame) -> bool;
-    /// Drops a reference to an overlay node; the last one frees it.
+    /// Drops a reference to an overlay node; the last one frees it, and all its entries are
+    /// 0 then.
     fn free_node(&mut self, node: Frame);
     /// Entry `index` (below 512) of a node; of any frame, for [`Memory::sum`].
     fn entry(&self, node: Frame, index: usize) -> u64;

@@ -14,7 +14,7 @@ static CACHE: Lock<Cache> = Lock::new(Rank::Cache, Cache::new());
 /// Makes it hard to find pages that share a bucket. Without a generator of random
 /// numbers it is as hard as to know the time of the start.
 pub fn init() {
-    pool::on_forget(forget);
+    pool::on_forget(forget, keeps);
     let mut bytes = [0; 16];
     let random = random::fill(&mut bytes);
     let (low, high) = (time::ticks(), time::ticks().rotate_left(32));
@@ -41,7 +41,7 @@ pub fn find(epochs: &Epochs, soff: u64) -> Option<Frame> {
     let mut cache = CACHE.lock();
     let frame = cache.find(epochs, soff)?;
     // Before the lock goes: it might be freed.
-    pool::retain(frame);
+    pool::take_up(frame);
     Some(frame)
 }
 
@@ -52,7 +52,7 @@ pub fn find_run(epochs: &Epochs, soff: u64, wanted: u64, frames: &mut [Frame]) -
     let found = cache.find_run(epochs, soff, wanted, frames);
     // A frame stays in the cache while its lock is held.
     for (_, frame) in (0..).zip(frames).filter(|(at, _)| found >> at & 1 != 0) {
-        pool::retain(*frame);
+        pool::take_up(*frame);
     }
     found
 }
@@ -92,11 +92,17 @@ fn settle(frame: Frame, kept: Kept) -> Option<Frame> {
             None
         }
         Kept::Other(first) => {
-            pool::retain(first);
+            pool::take_up(first);
             Some(first)
         }
         Kept::No => None,
     }
+}
+
+/// Returns true for pages of the kernel's own files, which never change: programs for the
+/// most part, which soon run again.
+fn keeps(frame: Frame) -> bool {
+    CACHE.lock().connection(frame) == Some(vm::KERNELS_OWN)
 }
 
 /// Removes the frame from the cache.

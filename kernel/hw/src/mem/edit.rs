@@ -9,11 +9,14 @@ use vm::Frame;
 use super::pool;
 use super::table::{
     COUNT, COUNT_ONE, ENTRIES, PRESENT, Place, TOP, WRITE, flush_page, forgotten, frame_of, index,
-    next_entry,
+    last_entry, next_entry,
 };
 
 /// More pages than this are flushed by reloading everything.
 const FLUSH_SINGLY: u32 = 32;
+
+/// Entries at the end of a table that tell whether it is used from there.
+const END: usize = 4;
 
 /// A change of the translations of a range.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,9 +38,47 @@ pub(super) struct Edited {
     pub tables: bool,
 }
 
-/// Applies `change` to `pages` of the tables at `root`. Flushes page by page
-/// if the root is active, as long as that is quicker.
-pub(super) fn edit(root: Frame, pages: &Range<u64>, change: Change, active: bool) -> Edited {
+/// The entries of a root that are in use: a program's have no count, and lie far apart.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tops([u64; ENTRIES as usize / 2 / 64]);
+
+impl Tops {
+    /// No entry.
+    pub(super) const NONE: Tops = Tops([0; ENTRIES as usize / 2 / 64]);
+
+    /// An entry is in use.
+    pub(super) fn insert(&mut self, at: usize) {
+        if let Some(word) = self.0.get_mut(at / 64) {
+            *word |= 1 << (at % 64);
+        }
+    }
+
+    fn remove(&mut self, at: usize) {
+        if let Some(word) = self.0.get_mut(at / 64) {
+            *word &= !(1 << (at % 64));
+        }
+    }
+
+    /// The first that is in use from that one on.
+    pub(super) fn next(&self, from: usize) -> Option<usize> {
+        let mut word = from / 64;
+        let mut left = *self.0.get(word)? & u64::MAX << (from % 64);
+        while left == 0 {
+            word += 1;
+            left = *self.0.get(word)?;
+        }
+        Some(word * 64 + left.trailing_zeros() as usize)
+    }
+}
+
+/// Applies `change` to `pages` of the tables at `root`, of which `tops` are in
+/// use. Flushes page by page if the root is active, as long as that is quicker.
+pub(super) fn edit(
+    (root, tops): (Frame, &mut Tops),
+    pages: &Range<u64>,
+    change: Change,
+    active: bool,
+) -> Edited {
     if pages.end - pages.start == 1
         && let Some(removed) = edit_one(root, pages.start * PAGE, change, active)
     {
@@ -54,7 +95,7 @@ pub(super) fn edit(root: Frame, pages: &Range<u64>, change: Change, active: bool
         removed: 0,
         tables: false,
     };
-    edit.table(root, TOP, 0, pages, ENTRIES);
+    edit.root(root, tops, pages);
     Edited {
         removed: edit.removed,
         flush: edit.needs_full_flush(),
@@ -111,6 +152,23 @@ struct Edit {
 }
 
 impl Edit {
+    /// Changes the translations of `pages` below a root.
+    fn root(&mut self, root: Frame, tops: &mut Tops, pages: &Range<u64>) {
+        const SHIFT: u32 = 9 * TOP;
+        let mut from = (pages.start >> SHIFT) as usize;
+        while let Some(at) = tops.next(from) {
+            let first = (at as u64) << SHIFT;
+            if first >= pages.end {
+                return;
+            }
+            let place = Place::of(root, at);
+            if self.node(place, place.read(), TOP, first, pages) > 0 {
+                tops.remove(at);
+            }
+            from = at + 1;
+        }
+    }
+
     /// Changes the translations of `pages` in `table`, whose first page is
     /// `first` and which has `used` entries. Returns the number of removed
     /// entries.
@@ -126,17 +184,25 @@ impl Edit {
         let from = pages.start.saturating_sub(first) >> shift;
         let to = ((pages.end - 1 - first) >> shift).min(ENTRIES - 1) + 1;
         let (mut seen, mut gone) = (0, 0);
-        let mut index = from as usize;
-        while seen < used {
-            index = next_entry(table, index, to as usize);
-            if index == to as usize {
+        let (mut from, mut to) = (from as usize, to as usize);
+        // What lies at the end, as a stack does, is found from there.
+        let down = last_entry(table, from.max(to.saturating_sub(END)), to) != to;
+        while seen < used && from < to {
+            let index = match down {
+                true => last_entry(table, from, to),
+                false => next_entry(table, from, to),
+            };
+            if index == to {
                 break;
+            }
+            match down {
+                true => to = index,
+                false => from = index + 1,
             }
             let place = Place::of(table, index);
             let entry = place.read();
             seen += 1;
             let at = first + ((index as u64) << shift);
-            index += 1;
             gone += match level {
                 0 => self.leaf(place, entry, at),
                 _ => self.node(place, entry, level, at, pages),
@@ -193,7 +259,7 @@ impl Edit {
             // before the table gets another use.
             flush_page(first * PAGE);
         }
-        pool::free_object(table);
+        pool::free_table(table);
         self.tables = true;
         1
     }
@@ -226,12 +292,14 @@ pub(super) fn free_tables(entry: u64, level: u32) {
         if index == ENTRIES as usize {
             break;
         }
-        let below = Place::of(table, index).read();
+        let place = Place::of(table, index);
+        let below = place.read();
         match level {
             0 => forgotten(below),
             _ => free_tables(below, level - 1),
         }
+        place.write(0);
         index += 1;
     }
-    pool::free_object(table);
+    pool::free_table(table);
 }

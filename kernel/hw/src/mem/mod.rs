@@ -50,6 +50,7 @@ pub(crate) fn init(boot: &BootInfo) {
     pool::init(&boot.memory_regions);
     own::init();
     heap::init();
+    pool::on_low(stack::give_back);
     pool::set_limits(abi::PROCESSES_MAX as u32);
 }
 

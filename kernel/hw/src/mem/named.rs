@@ -30,6 +30,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use vm::{Frame, OwnerWord};
 
 use super::frames::FrameRef;
+use super::pool::Held;
 use super::words::{self, Use};
 use super::{page, payer, pool};
 
@@ -59,9 +60,8 @@ pub fn alloc_shared() -> Option<Frame> {
 /// A node of zeros: 512 words, see [`node_entry`].
 #[inline]
 pub fn alloc_node() -> Option<Frame> {
-    let frame = pool::take(Use::Node)?;
+    let frame = pool::take_zeroed(Held::Node, Use::Node)?;
     words::owners(frame).store(OwnerWord::NOBODY.bits(), Relaxed);
-    page::zero(frame);
     Some(frame)
 }
 
@@ -76,10 +76,11 @@ pub fn is_shared_node(node: Frame) -> bool {
     words::is_shared_node(node)
 }
 
-/// Drops a reference to a node; the last one frees it. Panics if it is none.
+/// Drops a reference to a node; the last one frees it, and all its words are 0 then. Panics
+/// if it is none.
 #[inline]
 pub fn free_node(node: Frame) {
-    pool::free_own(node, Use::Node);
+    pool::free_own(node, Use::Node, Held::Node);
 }
 
 /// Runs `f`, which gives back `frame` and may need nodes for that, with what is left for

@@ -181,6 +181,26 @@ pub(super) fn next_word(frame: Frame, mut at: usize, end: usize) -> usize {
     at.min(end)
 }
 
+/// The last of words `at..end` of a frame that is not 0, or `end`; as [`next_word`].
+#[inline]
+pub(super) fn last_word(frame: Frame, at: usize, end: usize) -> usize {
+    assert!(end <= SIZE / 8, "no such word");
+    let first = address(frame).cast::<u64>();
+    // SAFETY: called for indices below `end`: aligned and inside the frame.
+    let word = |index: usize| unsafe { first.add(index).read_volatile() };
+    let mut from = end;
+    while from >= at + 4 && word(from - 1) | word(from - 2) | word(from - 3) | word(from - 4) == 0 {
+        from -= 4;
+    }
+    while from > at {
+        from -= 1;
+        if word(from) != 0 {
+            return from;
+        }
+    }
+    end
+}
+
 /// The first of `words` of a frame that is not 0 and that `is_it`, with its index.
 #[inline]
 pub(super) fn find_word(

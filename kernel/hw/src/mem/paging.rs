@@ -18,13 +18,14 @@ use core::sync::atomic::Ordering::Relaxed;
 use abi::{PAGE, USER_END};
 use vm::{Access, Frame, NoMemory, Owner, OwnerWord};
 
-use super::edit::{Change, edit, free_tables};
+use super::edit::{Change, Tops, edit, free_tables};
 use super::frames::{Device, FrameRef};
 use super::page::{self, Physical, SIZE};
+use super::pool::Held;
 use super::table::{
     ACCESSED, ADDRESS, AHEAD, CACHE_OFF, COUNTED, ENTRIES, NO_EXEC, PRESENT, Place, TOP, USER,
     WRITE, WRITE_THROUGH, flush_page, forgotten, frame_of, index, is_open, leaf, leaf_place, load,
-    look_up, next_entry, open, present,
+    look_up, open, present,
 };
 use super::words::{self, Use};
 use super::{ahead, own, pool};
@@ -90,7 +91,7 @@ impl Drop for Root {
     fn drop(&mut self) {
         if words::release_object(self.0, Use::Object) {
             assert!(!self.is_active(), "the processor uses this root");
-            pool::free(self.0);
+            pool::free_as(self.0, Held::Root);
         }
     }
 }
@@ -99,6 +100,8 @@ impl Drop for Root {
 #[derive(Debug)]
 pub struct AddressSpace {
     root: Root,
+    /// Entries of the root that are in use.
+    tops: Tops,
     /// Pages translated.
     mapped: u64,
     /// The leaf table that was found last. It is not freed while it is here.
@@ -137,11 +140,17 @@ impl LastLeaf {
 impl AddressSpace {
     /// An empty one, or `None` when memory is out.
     pub fn new() -> Option<AddressSpace> {
-        let root = Root(pool::alloc_table()?);
-        let half = SIZE / 2;
-        page::copy_between((own::root(), half), (root.0, half), half);
+        let root = match pool::take_held(Held::Root, Use::Object) {
+            Some(root) => root,
+            None => {
+                let (root, half) = (pool::alloc_table()?, SIZE / 2);
+                page::copy_between((own::root(), half), (root, half), half);
+                root
+            }
+        };
         Some(AddressSpace {
-            root,
+            root: Root(root),
+            tops: Tops::NONE,
             mapped: 0,
             last: LastLeaf::NONE,
         })
@@ -226,7 +235,13 @@ impl AddressSpace {
     #[cold]
     fn find_leaf(&mut self, va: u64, access: Access) -> Result<(Place, Place), NoMemory> {
         assert!(va < USER_END, "map at {va:#x}");
-        let (place, above) = leaf(self.root.0, va, USER)?;
+        let found = leaf(self.root.0, va, USER);
+        // Also if memory was out below.
+        let top = index(va, TOP);
+        if Place::of(self.root.0, top).read() & PRESENT != 0 {
+            self.tops.insert(top);
+        }
+        let (place, above) = found?;
         match (is_open(self.root.0, va), access) {
             (true, _) => {}
             (false, Access::Store) => {
@@ -409,10 +424,11 @@ impl AddressSpace {
 
     fn change(&mut self, range: Range<u64>, change: Change) {
         let pages = range.start.min(USER_END) / PAGE..range.end.min(USER_END).div_ceil(PAGE);
-        if pages.is_empty() {
+        if pages.is_empty() || self.mapped == 0 {
             return;
         }
-        let edited = edit(self.root.0, &pages, change, self.root.is_active());
+        let root = (self.root.0, &mut self.tops);
+        let edited = edit(root, &pages, change, self.root.is_active());
         if edited.tables {
             // The table that was found last may be one of them.
             self.last = LastLeaf::NONE;
@@ -429,15 +445,12 @@ impl Drop for AddressSpace {
         if self.root.is_active() {
             own::activate();
         }
-        let (mut top, end) = (0, (ENTRIES / 2) as usize);
-        loop {
-            top = next_entry(self.root.0, top, end);
-            if top == end {
-                break;
-            }
+        let mut from = 0;
+        while let Some(top) = self.tops.next(from) {
             let place = Place::of(self.root.0, top);
             free_tables(place.read(), TOP - 1);
             place.write(0);
+            from = top + 1;
         }
     }
 }

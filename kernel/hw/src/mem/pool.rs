@@ -8,22 +8,29 @@
 //! A table has the account that each frame is charged to: that of the process that
 //! ran when it was taken ([`super::payer`]).
 
+mod aside;
+mod idle;
+mod start;
+
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use crate::lock::Mutex;
 use crate::pending::{self, Work};
 use crate::time;
-use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
 use spin::Once;
 use vm::{AccountId, Accounts, Frame, OwnerWord};
 
 use super::chance::{self, What};
+use super::page;
+use super::page::SIZE;
 use super::payer::{self, Share, Terms, payer, running};
-use super::{page, physical};
-
-use super::page::{Physical, SIZE};
 use super::words::{self, Left, Use, limit};
+use start::LOWEST;
+
+pub(super) use aside::{on_low, put_back, set_aside, take_over};
+pub(super) use idle::take_up;
+pub(super) use start::init;
 
 /// End of the list of free frames, and more frames than there are.
 const END: u32 = u32::MAX;
@@ -31,20 +38,35 @@ const END: u32 = u32::MAX;
 /// In the table of accounts: the frame is a kernel object's.
 const KERNEL: u16 = 1 << 15;
 
-/// The first MiB has too many owners.
-const LOWEST: u64 = 1 << 20;
+/// What a free frame is known to hold, so that it need not be written for the same use.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Held {
+    /// Anything.
+    Any,
+    /// Zeros: it was a page table.
+    Zeros,
+    /// Zeros, if the VM core keeps its promise: it was a node. Never a table again without
+    /// being zeroed.
+    Node,
+    /// The kernel's half above zeros: it was a root.
+    Root,
+}
 
 struct Table {
     /// Account of each frame, and [`KERNEL`].
     owners: &'static mut [u16],
     accounts: Accounts,
-    /// First of the free list, or `END`.
-    first: u32,
+    /// First of each list of free frames, or `END`, by what they hold.
+    first: [u32; Held::Root as usize + 1],
     /// Frames `fresh..fresh_end` have never been used.
     fresh: u32,
     fresh_end: u32,
     /// Free frames, listed and fresh.
     free: u32,
+    /// Frames that nobody has and that the frame cache names.
+    idle: idle::Idle,
+    /// Frames of objects that are kept for the next who wants one.
+    aside: u32,
     /// With fewer free frames, memory is low.
     mark: u32,
     /// With more free frames, one is taken without asking further.
@@ -55,10 +77,12 @@ struct Table {
 static TABLE: Mutex<Table> = Mutex::new(Table {
     owners: &mut [],
     accounts: Accounts::new(),
-    first: END,
+    first: [END; Held::Root as usize + 1],
     fresh: 0,
     fresh_end: 0,
     free: 0,
+    idle: idle::Idle::NONE,
+    aside: 0,
     mark: 0,
     brake: u32::MAX,
     total: 0,
@@ -90,10 +114,17 @@ pub fn denied_lately() -> bool {
 
 /// Looks whether few frames are left, after [`Work::FewFrames`].
 pub fn still_low() -> bool {
+    free_kept();
     let table = TABLE.lock();
     let low = table.free < table.mark;
     pending::set(Work::FewFrames, low);
     low
+}
+
+/// Frees what is kept for a certain use.
+fn free_kept() {
+    idle::free_all();
+    aside::free_all();
 }
 
 /// For tests: the next frames are asked for in the long way, in which taking one may fail
@@ -136,8 +167,26 @@ fn look_for_poison(frame: Frame, words: Range<usize>) {
 
 /// A page table of zeros.
 pub(super) fn alloc_table() -> Option<Frame> {
-    let frame = take(Use::Object)?;
+    take_zeroed(Held::Zeros, Use::Object)
+}
+
+/// A frame of zeros for one holder, of those that hold zeros already if there is one.
+#[inline]
+pub(super) fn take_zeroed(held: Held, what: Use) -> Option<Frame> {
+    if let Some(frame) = take_held(held, what) {
+        debug_assert!(page::next_word(frame, 0, SIZE / 8) == SIZE / 8, "not zeros");
+        return Some(frame);
+    }
+    let frame = take(what)?;
     page::zero(frame);
+    Some(frame)
+}
+
+/// A frame for one holder that holds that. `None`: there is none, or frames are few.
+#[inline]
+pub(super) fn take_held(held: Held, what: Use) -> Option<Frame> {
+    let frame = TABLE.lock().take_held(held)?;
+    what.begin(frame);
     Some(frame)
 }
 
@@ -166,6 +215,7 @@ pub(super) fn take_translated(owners: OwnerWord) -> Option<Frame> {
 #[cold]
 fn take_low(what: Use) -> Option<Frame> {
     let payer = payer();
+    free_kept();
     let mut table = TABLE.lock();
     if table.free <= payer.floor {
         return denied();
@@ -225,6 +275,10 @@ fn charge_kernel(count: u32, payer: &Terms) -> bool {
         denied();
         return false;
     }
+    if table.free < table.mark && table.kept() > 0 {
+        // They cannot be freed here: the caller may have locked the frame cache.
+        pending::set(Work::FewFrames, true);
+    }
     let fails = chance::fails(What::Frame, running);
     !fails && table.accounts.charge_kernel(payer.account, count).is_ok()
 }
@@ -234,9 +288,14 @@ pub(super) fn alloc_object() -> Option<Frame> {
     take_for_kernel(Use::Object)
 }
 
-/// Frees a frame of [`alloc_object`] or [`alloc_table`].
+/// Frees a frame of [`alloc_object`].
 pub(super) fn free_object(frame: Frame) {
-    free_own(frame, Use::Object);
+    free_own(frame, Use::Object, Held::Any);
+}
+
+/// Frees a frame of [`alloc_table`] whose entries have all been removed.
+pub(super) fn free_table(frame: Frame) {
+    free_own(frame, Use::Object, Held::Zeros);
 }
 
 /// A page table of zeros that the kernel keeps permanently.
@@ -255,6 +314,9 @@ pub(super) fn alloc_for_ever() -> Option<Frame> {
 /// and released on its own.
 pub(super) fn alloc_run(pages: u32, what: Use) -> Option<Frame> {
     let payer = payer();
+    if TABLE.lock().free < pages.saturating_add(payer.floor) {
+        free_kept();
+    }
     let mut table = TABLE.lock();
     if pages == 0 || table.free.checked_sub(pages)? < payer.floor {
         return None;
@@ -296,7 +358,7 @@ pub(super) fn release_all(frames: impl Iterator<Item = Frame>) {
             Left::Held => {}
             Left::Cached => release_cached(frame),
             Left::Unheld => {
-                let charged = TABLE.lock().enlist(frame);
+                let charged = TABLE.lock().enlist(frame, Held::Any);
                 emptied(frame);
                 if charged != owner {
                     TABLE.lock().uncharge(owner, core::mem::take(&mut count));
@@ -309,9 +371,13 @@ pub(super) fn release_all(frames: impl Iterator<Item = Frame>) {
     TABLE.lock().uncharge(owner, count);
 }
 
-/// Frees a cached frame whose last holder is gone, once the cache has forgotten it.
+/// Frees a cached frame whose last holder is gone, once the cache has forgotten it, unless
+/// it is to stay there.
 #[cold]
 fn release_cached(frame: Frame) {
+    if idle::lay_down(frame) {
+        return;
+    }
     forget(frame);
     words::set_cached(frame, false);
     // Unless a look-up in the cache has given it a holder just before.
@@ -320,17 +386,28 @@ fn release_cached(frame: Frame) {
     }
 }
 
+/// Removes a reference to an object or node; the last one frees it, which holds that then.
 #[inline]
-pub(super) fn free_own(frame: Frame, what: Use) {
+pub(super) fn free_own(frame: Frame, what: Use, held: Held) {
     if words::release_object(frame, what) {
-        free(frame);
+        free_as(frame, held);
     }
 }
 
 /// Puts a frame without holders into the list of free frames.
 #[inline]
 pub(super) fn free(frame: Frame) {
-    TABLE.lock().freed(frame);
+    free_as(frame, Held::Any);
+}
+
+/// The same for one that holds that.
+#[inline]
+pub(super) fn free_as(frame: Frame, held: Held) {
+    let held = match POISONED.load(Relaxed) {
+        true => Held::Any,
+        false => held,
+    };
+    TABLE.lock().freed(frame, held);
     emptied(frame);
 }
 
@@ -345,9 +422,11 @@ pub(super) fn forget(frame: Frame) {
     }
 }
 
-/// Sets the function that takes a frame out of the frame cache.
-pub(super) fn on_forget(f: fn(Frame)) {
+/// Sets the function that takes a frame out of the frame cache, and the one that tells
+/// whether a frame there is worth keeping.
+pub(super) fn on_forget(f: fn(Frame), keeps: fn(Frame) -> bool) {
     FORGET.call_once(|| f);
+    idle::set_keeps(keeps);
 }
 
 /// Returns true for memory, including the kernel's own, but not for devices and
@@ -365,9 +444,10 @@ pub(super) fn any_memory(frames: Range<u32>) -> bool {
     low || (frames.start..end).any(|frame| is_memory(Frame(frame)))
 }
 
-/// Free frames, the reserve included.
+/// Free frames, the reserve and those that are kept for a certain use included.
 pub fn free_count() -> u64 {
-    u64::from(TABLE.lock().free)
+    let table = TABLE.lock();
+    u64::from(table.free + table.kept())
 }
 
 /// The number of managed frames.
@@ -385,7 +465,8 @@ pub(super) fn owner(frame: Frame) -> AccountId {
 
 /// Returns true if the present payer gets no frame.
 pub fn exhausted() -> bool {
-    TABLE.lock().free <= payer().floor
+    let table = TABLE.lock();
+    table.free + table.kept() <= payer().floor
 }
 
 /// Calls `f` with the accounts.
@@ -407,6 +488,16 @@ pub(super) fn set_limits(processes: u32) {
 }
 
 impl Table {
+    /// Frames that nobody has, but that are kept for a certain use.
+    fn kept(&self) -> u32 {
+        self.idle.count() + self.aside
+    }
+
+    /// Returns true if no payer has to leave so many frames as there are, and none is to fail.
+    fn has_plenty(&self) -> bool {
+        self.free > self.brake
+    }
+
     /// Charges a frame to an account.
     #[inline(always)]
     fn charge(&mut self, frame: Frame, account: AccountId) {
@@ -421,19 +512,31 @@ impl Table {
         }
     }
 
-    /// Puts a frame into the list.
+    /// Puts a frame into the list, and uncharges it.
     #[inline]
-    fn freed(&mut self, frame: Frame) {
-        let owner = self.enlist(frame);
+    fn freed(&mut self, frame: Frame, held: Held) {
+        let owner = self.enlist(frame, held);
         self.uncharge(owner, 1);
     }
 
-    /// Puts a frame into the list that is still charged; its entry of `owners`.
+    /// Puts a frame into the list.
     #[inline]
-    fn enlist(&mut self, frame: Frame) -> u16 {
-        words::set_free(frame, self.first);
-        self.first = frame.0;
+    fn list(&mut self, frame: Frame, held: Held) {
+        let first = &mut self.first[held as usize];
+        words::set_free(frame, *first);
+        *first = frame.0;
         self.free += 1;
+    }
+
+    /// The same for one that is still charged; its entry of `owners`.
+    #[inline]
+    fn enlist(&mut self, frame: Frame, held: Held) -> u16 {
+        self.list(frame, held);
+        self.owner_of(frame)
+    }
+
+    #[inline]
+    fn owner_of(&self, frame: Frame) -> u16 {
         self.owners.get(frame.0 as usize).copied().unwrap_or(0)
     }
 
@@ -452,10 +555,21 @@ impl Table {
     /// as many as there are, and none is to fail.
     #[inline(always)]
     fn take_plenty(&mut self) -> Option<Frame> {
-        if self.free <= self.brake {
+        if !self.has_plenty() {
             return None;
         }
         let frame = self.next()?;
+        self.charge(frame, payer::account());
+        Some(frame)
+    }
+
+    /// The same for one that holds that.
+    #[inline]
+    fn take_held(&mut self, held: Held) -> Option<Frame> {
+        if !self.has_plenty() {
+            return None;
+        }
+        let frame = self.next_of(held)?;
         self.charge(frame, payer::account());
         Some(frame)
     }
@@ -469,20 +583,32 @@ impl Table {
     /// Takes the next frame out of those that are free; the caller marks it as taken.
     #[inline(always)]
     fn next(&mut self) -> Option<Frame> {
-        let listed = Frame(self.first);
-        let next = match words::next_free(listed) {
-            Some(behind) => {
-                self.first = behind;
-                listed
-            }
-            None if self.fresh == self.fresh_end => return None,
-            None => {
-                self.fresh += 1;
-                Frame(self.fresh - 1)
-            }
-        };
+        if let Some(listed) = self.next_of(Held::Any) {
+            return Some(listed);
+        }
+        if self.fresh == self.fresh_end {
+            return self.next_of_any();
+        }
+        self.fresh += 1;
         self.free -= 1;
-        Some(next)
+        Some(Frame(self.fresh - 1))
+    }
+
+    /// The next frame of a list.
+    #[inline(always)]
+    fn next_of(&mut self, held: Held) -> Option<Frame> {
+        let first = &mut self.first[held as usize];
+        let listed = Frame(*first);
+        *first = words::next_free(listed)?;
+        self.free -= 1;
+        Some(listed)
+    }
+
+    /// The next frame of those that another use would get without writing them.
+    #[cold]
+    fn next_of_any(&mut self) -> Option<Frame> {
+        let held = [Held::Zeros, Held::Node, Held::Root];
+        held.into_iter().find_map(|held| self.next_of(held))
     }
 
     fn take_fresh_run(&mut self, pages: u32) -> Option<u32> {
@@ -503,96 +629,17 @@ impl Table {
             run == pages
         })?;
         let taken = end + 1 - pages..end + 1;
-        let (mut kept, mut at) = (END, self.first);
-        while let Some(next) = words::next_free(Frame(at)) {
-            if !taken.contains(&at) {
-                words::set_free(Frame(at), kept);
-                kept = at;
+        for first in &mut self.first {
+            let (mut kept, mut at) = (END, *first);
+            while let Some(next) = words::next_free(Frame(at)) {
+                if !taken.contains(&at) {
+                    words::set_free(Frame(at), kept);
+                    kept = at;
+                }
+                at = next;
             }
-            at = next;
+            *first = kept;
         }
-        self.first = kept;
         Some(taken.start)
     }
-
-    /// At start: marks memory that is never handed out.
-    fn keep(frames: Range<u64>) {
-        let end = frames.end.min(u64::from(limit())) as u32;
-        (frames.start as u32..end).for_each(|frame| words::set(Frame(frame), words::KEPT));
-    }
-
-    /// At start: lists a region.
-    fn list(&mut self, frames: Range<u32>) {
-        for frame in frames.rev() {
-            words::set_free(Frame(frame), self.first);
-            self.first = frame;
-            self.free += 1;
-        }
-    }
-}
-
-/// Whole frames of a region that the kernel may use.
-fn usable(region: &MemoryRegion) -> Range<u32> {
-    if region.kind != MemoryRegionKind::Usable {
-        return 0..0;
-    }
-    let start = region.start.max(LOWEST).div_ceil(abi::PAGE);
-    let end = (region.end / abi::PAGE).min(u64::from(END));
-    start as u32..(end as u32).max(start as u32)
-}
-
-/// Builds the tables from the loader's memory map, in the largest region.
-pub(super) fn init(regions: &[MemoryRegion]) {
-    let largest = regions
-        .iter()
-        .map(usable)
-        .max_by_key(ExactSizeIterator::len)
-        .unwrap_or(0..0);
-    // The loader's page tables are read too, though never handed out.
-    let ours = |region: &&MemoryRegion| {
-        matches!(
-            region.kind,
-            MemoryRegionKind::Usable | MemoryRegionKind::Bootloader
-        )
-    };
-    let limit = regions
-        .iter()
-        .filter(ours)
-        .map(|region| region.end / abi::PAGE)
-        .max();
-    let limit = limit.unwrap_or(0).min(u64::from(END)) as u32;
-    let words_bytes = limit as usize * words::WORDS_PER_FRAME * size_of::<AtomicU64>();
-    let words_frames = words_bytes.div_ceil(SIZE) as u32;
-    let owners_frames = (limit as usize * size_of::<u16>()).div_ceil(SIZE) as u32;
-    let fresh = largest.start + words_frames + owners_frames;
-    assert!(
-        largest.len() > (fresh - largest.start) as usize + 64,
-        "too little memory"
-    );
-    // SAFETY: usable memory that was not handed out yet, mapped permanently,
-    // aligned to a page.
-    unsafe {
-        let words = physical(Frame(largest.start).pa()).cast();
-        words::init(words, limit, fresh..largest.end);
-    }
-    // SAFETY: the frames after those, under the same conditions; every entry is
-    // written before it is read.
-    let owners = unsafe {
-        let first = physical(Frame(largest.start + words_frames).pa()).cast::<u16>();
-        core::ptr::write_bytes(first, 0, limit as usize);
-        core::slice::from_raw_parts_mut(first, limit as usize)
-    };
-    let mut table = TABLE.lock();
-    table.owners = owners;
-    (table.fresh, table.fresh_end) = (fresh, largest.end);
-    table.free = largest.end - fresh;
-    Table::keep(u64::from(largest.start)..u64::from(fresh));
-    for region in regions {
-        if region.kind == MemoryRegionKind::Bootloader {
-            Table::keep(region.start / abi::PAGE..region.end.div_ceil(abi::PAGE));
-        } else if usable(region).start != largest.start {
-            table.list(usable(region));
-        }
-    }
-    table.total = table.free;
 }

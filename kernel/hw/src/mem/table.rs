@@ -62,6 +62,12 @@ pub(super) fn next_entry(table: Frame, at: usize, end: usize) -> usize {
     page::next_word(table, at, end)
 }
 
+/// The last of entries `at..end` that is in use, or `end`.
+#[inline]
+pub(super) fn last_entry(table: Frame, at: usize, end: usize) -> usize {
+    page::last_word(table, at, end)
+}
+
 /// A place in a table: one entry.
 #[derive(Clone, Copy)]
 pub(super) struct Place(*mut u64);

@@ -247,6 +247,12 @@ pub(super) fn release(frame: Frame) -> Left {
     }
 }
 
+/// Returns true if the frame cache names the frame and nobody has it.
+#[inline]
+pub(super) fn is_idle(frame: Frame) -> bool {
+    value(frame) == CACHED
+}
+
 /// Returns true if the frame of data has no holder.
 pub(super) fn is_unheld(frame: Frame) -> bool {
     data(frame).now & HOLDERS == 0

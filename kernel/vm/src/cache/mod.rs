@@ -30,6 +30,9 @@ use history::History;
 pub use epochs::Epochs;
 pub use history::Changes;
 
+/// The connection of the kernel's own files, that of no server.
+pub const KERNELS_OWN: u32 = 0;
+
 /// A file with snapshots.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FileId(u32);
@@ -133,6 +136,12 @@ impl Cache {
     pub fn file(&self, conn: u32, path: u64) -> Option<FileId> {
         let at = self.find_key(conn, path).ok()?;
         self.by_key.get(at).map(|key| key.2)
+    }
+
+    /// The connection of the file that the frame has a page of, if it is in here.
+    pub fn connection(&self, frame: Frame) -> Option<u32> {
+        let file = FileId(self.entries.get(frame.0)?.file);
+        Some(self.file_ref(file)?.conn)
     }
 
     /// The newest reported epoch of the file, from which a server may count

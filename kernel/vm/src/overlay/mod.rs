@@ -358,6 +358,19 @@ impl Overlay {
         self.step_in(m, range, |m, node| !m.is_shared_node(node))
     }
 
+    /// Returns true if there are so few leaves that all pages are one step.
+    fn is_one_step<M: Memory>(&self, m: &M, root: Child) -> bool {
+        const LEAVES: usize = walk::Step::ONE.pages as usize / FAN;
+        let leaf = |entries: &mut Range<usize>| {
+            let (at, _) = root.next(m, FAN_BITS, Pages::Present, entries.clone())?;
+            entries.start = at + 1;
+            Some(())
+        };
+        let entries = || root.groups(Pages::Present, 0..FAN);
+        let each = entries().flat_map(|mut group| core::iter::from_fn(move || leaf(&mut group)));
+        self.levels == 1 || self.levels == 2 && each.take(LEAVES + 1).count() <= LEAVES
+    }
+
     fn step_in<M: Memory>(
         &self,
         m: &M,
@@ -367,6 +380,9 @@ impl Overlay {
         let Some(root) = self.root.filter(|root| enters(m, root.node)) else {
             return range.end;
         };
+        if self.is_one_step(m, root) {
+            return range.end;
+        }
         let mut left = Step::ONE;
         let stop = walk::step_below(m, root, self.top_shift(), 0, &range, &mut left, enters);
         stop.map_or(range.end, |page| page.clamp(range.start, range.end))
