@@ -191,6 +191,8 @@ impl<B: Backing> Snapfs<B> {
 
     pub(crate) async fn open(&self, conn: &Conn, fid: u32, flags: u32) -> Replied {
         let unopened = conn.reserve(fid)?;
+        // Another lower fid may take its place.
+        conn.wait_until_free(unopened.back).await;
         let (entry, opened) = self.open_plain(unopened, flags).await;
         conn.replace(fid, entry);
         Ok(Reply::Lopen {
@@ -227,6 +229,8 @@ impl<B: Backing> Snapfs<B> {
             return Err(Errno::EPROTO);
         };
         let dir = conn.reserve(fid)?;
+        // The lower fid becomes a file, or another one takes its place.
+        conn.wait_until_free(dir.back).await;
         let (entry, created) = self.create_in(dir, request).await;
         conn.replace(fid, entry);
         Ok(Reply::Lcreate {

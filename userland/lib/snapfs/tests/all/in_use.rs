@@ -4,9 +4,9 @@
 use crate::common::*;
 use abi::Errno;
 use dormouse_snapfs::{Executor, Options};
-use lower::{Fault, Host, Manners, Rights};
-use ninep::consts::{NOFID, open, setattr};
-use ninep::{Names, Request, SetAttr};
+use lower::{Call, Fault, Host, Manners, Rights};
+use ninep::consts::{NOFID, TWALK, getattr, open, setattr};
+use ninep::{DirAttrs, Names, Reply, Request, SetAttr, decode_reply};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -234,6 +234,33 @@ impl<'s> Requests<'s> {
         }
     }
 
+    /// Lets everything go on but the exchanges that `is_slow` names.
+    fn overtake(&mut self, is_slow: impl Fn(&Call) -> bool) {
+        let host = self.fs.backing();
+        while let Some(n) = (0..host.waiting()).find(|n| !is_slow(&host.wait(*n).1)) {
+            host.release(n);
+            self.run();
+        }
+    }
+
+    /// Starts `first`, then `second`, which overtakes it where `is_slow` says; the answer to
+    /// `first`.
+    fn overtaken(
+        client: &Client,
+        [first, second]: [&Request<'_>; 2],
+        is_slow: impl Fn(&Call) -> bool,
+    ) -> Vec<u8> {
+        let mut requests = Requests::new(client);
+        for (tag, request) in [(1, first), (2, second)] {
+            requests.ask(0, tag, request);
+            requests.overtake(&is_slow);
+        }
+        requests.overtake(|_| false);
+        let answer = requests.answers.borrow_mut().remove(&1);
+        requests.finish();
+        answer.expect("an answer")
+    }
+
     fn run(&mut self) {
         let answers = &self.answers;
         self.executor.run(|(tag, answer)| {
@@ -360,6 +387,112 @@ fn a_removal_that_waits_never_acts_in_the_directory_of_somebody_else() {
     assert!(root.host().get("dir/new").is_none());
     user.hang_up();
     root.end();
+}
+
+/// A name beyond ASCII, which a server may spell in another way: it is walked to before it
+/// is removed.
+const SPELLED: &str = "\u{e9}";
+
+/// Makes a file in the directory `fid`, which becomes that file.
+fn creates(fid: u32) -> Request<'static> {
+    Request::Lcreate {
+        fid,
+        name: "there".into(),
+        flags: 0,
+        mode: 0o644,
+        gid: 0,
+    }
+}
+
+#[test]
+fn a_removal_that_waits_acts_in_its_own_directory_though_the_fid_becomes_a_file() {
+    let root = Client::new();
+    let host = root.host();
+    host.make_dir("private");
+    host.set(&format!("private/{SPELLED}"), b"root's");
+    host.set_mode("private", 0o700);
+    host.set("there", b"z");
+    host.set(SPELLED, b"x");
+    let user = root.beside(1, 1000);
+    let dirfid = user.walk("").unwrap();
+    let unlink = Request::Unlinkat {
+        dirfid,
+        name: SPELLED.into(),
+        flags: 0,
+    };
+    let mut requests = Requests::new(&root);
+    for (tag, request) in [(1, &unlink), (2, &creates(dirfid))] {
+        requests.ask(1, tag, request);
+        requests.overtake(|call| call.name == SPELLED);
+    }
+    host.set_manual(false);
+    for _ in 0..100 {
+        user.clunk(user.walk("there").unwrap());
+        // Root keeps the directory by one of the numbers that come round.
+        root.walk("private").unwrap();
+    }
+    requests.finish();
+    assert!(host.get(&format!("private/{SPELLED}")).is_some());
+    user.hang_up();
+    root.end();
+}
+
+#[test]
+fn a_name_is_removed_though_its_directory_fid_becomes_a_file() {
+    for client in [Client::new(), Client::by_names()] {
+        client.host().set(SPELLED, b"x");
+        client.host().set("there", b"z");
+        let dirfid = client.walk("").unwrap();
+        let unlink = Request::Unlinkat {
+            dirfid,
+            name: SPELLED.into(),
+            flags: 0,
+        };
+        let requests = [&unlink, &creates(dirfid)];
+        let answer = Requests::overtaken(&client, requests, |call| {
+            call.kind == TWALK && call.name == SPELLED
+        });
+        let (_, reply) = decode_reply(&answer).unwrap();
+        assert!(matches!(reply, Reply::Unlinkat), "{reply:?}");
+        client.end();
+    }
+}
+
+#[test]
+fn a_list_goes_on_though_its_directory_fid_becomes_a_file() {
+    for client in [Client::new(), Client::by_names()] {
+        for n in 0..40 {
+            client.host().set(&format!("f{n:02}"), b"x");
+        }
+        client.host().set("there", b"z");
+        let (fid, dfid) = (
+            client.open_with("", open::RDONLY).unwrap(),
+            client.walk("").unwrap(),
+        );
+        let list = Request::Readdirattr {
+            fid,
+            dfid,
+            offset: 0,
+            count: 1 << 16,
+            mask: getattr::BASIC,
+        };
+        let requests = [&list, &creates(dfid)];
+        let answer = Requests::overtaken(&client, requests, |call| {
+            call.kind == TWALK && call.name.starts_with('f')
+        });
+        let Ok((_, Reply::Readdirattr { data })) = decode_reply(&answer) else {
+            panic!("{:?}", decode_reply(&answer));
+        };
+        let mut looked = 0;
+        for entry in DirAttrs::new(data) {
+            let (entry, attr) = entry.unwrap();
+            let name = String::from_utf8_lossy(&entry.name).into_owned();
+            assert!(name.starts_with('.') || attr.valid != 0, "{name}");
+            looked += u32::from(name.starts_with('f'));
+        }
+        assert_eq!(looked, 40);
+        client.end();
+    }
 }
 
 #[test]
