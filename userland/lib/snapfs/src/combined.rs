@@ -87,6 +87,13 @@ impl<B: Backing> Snapfs<B> {
                 _ => Err(Errno::EPROTO),
             };
         }
+        // What is known is found by the names with a `/` after each.
+        if names
+            .iter()
+            .any(|name| check_name(&name) == Err(Errno::ENOENT))
+        {
+            return Err(Errno::ENOENT);
+        }
         let held = conn.hold(fid)?;
         let _names = self.names.shared().await;
         let attr = self.attr_at(&held, mask, names, qids).await?;

@@ -372,6 +372,30 @@ fn a_known_name_shows_what_it_stands_for_now() {
 }
 
 #[test]
+fn a_name_with_a_slash_in_it_is_no_known_name() {
+    let client = Client::by_names();
+    client.host().make_dir("dir");
+    client.host().set("dir/a", b"a");
+    let names = [ByteStr::from("dir/a")];
+    let request = Request::Walkattr {
+        fid: ROOT,
+        mask: getattr::BASIC,
+        names: Names::new(&names),
+    };
+    let ask = || {
+        client.ask(&request, |reply| match reply {
+            Reply::Walkattr { qids, .. } => Ok(qids.len()),
+            Reply::Error(errno) => Err(errno),
+            other => panic!("{other:?}"),
+        })
+    };
+    assert_eq!(ask(), Err(Errno::ENOENT));
+    client.look("dir/a").unwrap();
+    assert_eq!(ask(), Err(Errno::ENOENT));
+    client.end();
+}
+
+#[test]
 fn few_names_are_known_and_none_below_a_fid_that_is_gone() {
     let client = Client::by_names();
     client.host().make_dir("dir");
