@@ -14,7 +14,7 @@ static CACHE: Lock<Cache> = Lock::new(Rank::Cache, Cache::new());
 /// Makes it hard to find pages that share a bucket. Without a generator of random
 /// numbers it is as hard as to know the time of the start.
 pub fn init() {
-    pool::on_forget(forget, keeps);
+    pool::on_forget(forget, leave);
     let mut bytes = [0; 16];
     let random = random::fill(&mut bytes);
     let (low, high) = (time::ticks(), time::ticks().rotate_left(32));
@@ -99,10 +99,16 @@ fn settle(frame: Frame, kept: Kept) -> Option<Frame> {
     }
 }
 
-/// Returns true for pages of the kernel's own files, which never change: programs for the
-/// most part, which soon run again.
-fn keeps(frame: Frame) -> bool {
-    CACHE.lock().connection(frame) == Some(vm::KERNELS_OWN)
+/// Removes a frame that nobody has from the cache, unless it may stay and is a page of the
+/// kernel's own files, which never change: programs for the most part, which soon run
+/// again. Returns true if it stays.
+fn leave(frame: Frame, may_stay: bool) -> bool {
+    let mut cache = CACHE.lock();
+    let stays = may_stay && cache.connection(frame) == Some(vm::KERNELS_OWN);
+    if !stays {
+        cache.remove(frame);
+    }
+    stays
 }
 
 /// Removes the frame from the cache.

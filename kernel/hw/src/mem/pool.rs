@@ -335,7 +335,7 @@ pub(super) fn alloc_run(pages: u32, what: Use) -> Option<Frame> {
 /// Adds a holder.
 #[inline]
 pub(super) fn retain(frame: Frame) {
-    words::retain(frame);
+    let _ = words::retain(frame);
 }
 
 /// Removes a holder; the last one frees the frame. Panics if it was the last and a
@@ -378,7 +378,6 @@ fn release_cached(frame: Frame) {
     if idle::lay_down(frame) {
         return;
     }
-    forget(frame);
     words::set_cached(frame, false);
     // Unless a look-up in the cache has given it a holder just before.
     if words::is_unheld(frame) {
@@ -422,11 +421,11 @@ pub(super) fn forget(frame: Frame) {
     }
 }
 
-/// Sets the function that takes a frame out of the frame cache, and the one that tells
-/// whether a frame there is worth keeping.
-pub(super) fn on_forget(f: fn(Frame), keeps: fn(Frame) -> bool) {
+/// Sets the function that takes a frame out of the frame cache, and the one that does so
+/// unless the frame may stay and is worth keeping.
+pub(super) fn on_forget(f: fn(Frame), leave: fn(Frame, bool) -> bool) {
     FORGET.call_once(|| f);
-    idle::set_keeps(keeps);
+    idle::on_leave(leave);
 }
 
 /// Returns true for memory, including the kernel's own, but not for devices and

@@ -203,15 +203,16 @@ impl Use {
     }
 }
 
-/// Adds a holder to a frame of data.
+/// Adds a holder to a frame of data; returns true if it had none.
 #[inline]
-pub(super) fn retain(frame: Frame) {
+pub(super) fn retain(frame: Frame) -> bool {
     let word = data(frame);
     let now = word.now;
     if now & HOLDERS == HOLDERS {
         wrong(frame, "has too many holders");
     }
     word.set(now + ONE_HOLDER);
+    now & HOLDERS == 0
 }
 
 /// The state of a frame after [`release`].

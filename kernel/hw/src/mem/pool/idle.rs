@@ -4,11 +4,13 @@
 //! They are charged to nobody and count as free: they are freed before anybody is refused a
 //! frame. The oldest of them is freed when there are too many.
 
+use core::sync::atomic::Ordering::Relaxed;
+
 use spin::Once;
 use vm::Frame;
 
 use super::super::words;
-use super::{END, Held, TABLE, forget, payer};
+use super::{END, Held, POISONED, TABLE, forget, payer};
 
 /// Idle frames at most: a few programs.
 const MOST: usize = 64;
@@ -47,22 +49,24 @@ impl Idle {
     }
 }
 
-/// The function that tells whether a frame of the frame cache is worth keeping.
-static KEEPS: Once<fn(Frame) -> bool> = Once::new();
+/// The function that takes a frame out of the frame cache, unless it may stay and is worth
+/// keeping; returns true if it stays.
+static LEAVE: Once<fn(Frame, bool) -> bool> = Once::new();
 
 /// Sets it.
-pub(super) fn set_keeps(keeps: fn(Frame) -> bool) {
-    KEEPS.call_once(|| keeps);
+pub(super) fn on_leave(leave: fn(Frame, bool) -> bool) {
+    LEAVE.call_once(|| leave);
 }
 
-/// The last holder of a cached frame is gone. Returns false if it is to be freed.
+/// The last holder of a cached frame is gone. Returns false if it is to be freed, and the
+/// frame cache has forgotten it then.
 pub(super) fn lay_down(frame: Frame) -> bool {
-    let keeps = KEEPS.get().is_some_and(|keeps| keeps(frame));
+    let may_stay = !POISONED.load(Relaxed) && TABLE.lock().has_plenty();
+    if !LEAVE.get().is_some_and(|leave| leave(frame, may_stay)) {
+        return false;
+    }
     let before = {
         let mut table = TABLE.lock();
-        if !keeps || !table.has_plenty() {
-            return false;
-        }
         let owner = table.owner_of(frame);
         table.uncharge(owner, 1);
         table.idle.count += 1;
@@ -72,15 +76,19 @@ pub(super) fn lay_down(frame: Frame) -> bool {
     true
 }
 
-/// A frame that the frame cache names is about to have one holder more.
+/// Adds a holder to a frame that the frame cache names.
 #[inline]
 pub(in super::super) fn take_up(frame: Frame) {
-    if words::is_idle(frame) {
-        let mut table = TABLE.lock();
-        table.idle.count -= 1;
-        table.charge(frame, payer::account());
+    if words::retain(frame) {
+        was_idle(frame);
     }
-    words::retain(frame);
+}
+
+#[cold]
+fn was_idle(frame: Frame) {
+    let mut table = TABLE.lock();
+    table.idle.count -= 1;
+    table.charge(frame, payer::account());
 }
 
 /// Frees a frame if it is idle.
