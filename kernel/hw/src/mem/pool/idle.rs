@@ -4,13 +4,11 @@
 //! They are charged to nobody and count as free: they are freed before anybody is refused a
 //! frame. The oldest of them is freed when there are too many.
 
-use core::sync::atomic::Ordering::Relaxed;
-
 use spin::Once;
 use vm::Frame;
 
 use super::super::words;
-use super::{END, Held, POISONED, TABLE, forget, payer};
+use super::{END, Held, TABLE, forget, payer};
 
 /// Idle frames at most: a few programs.
 const MOST: usize = 64;
@@ -61,7 +59,7 @@ pub(super) fn on_leave(leave: fn(Frame, bool) -> bool) {
 /// The last holder of a cached frame is gone. Returns false if it is to be freed, and the
 /// frame cache has forgotten it then.
 pub(super) fn lay_down(frame: Frame) -> bool {
-    let may_stay = !POISONED.load(Relaxed) && TABLE.lock().has_plenty();
+    let may_stay = TABLE.lock().has_plenty();
     if !LEAVE.get().is_some_and(|leave| leave(frame, may_stay)) {
         return false;
     }
