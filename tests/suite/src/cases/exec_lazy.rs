@@ -2,18 +2,17 @@
 //! done to the file afterwards changes the program.
 
 use super::Case;
-use crate::check::{PG, Scratch, Verdict, Why, at_most, at_rest, equal, pressed, same};
+use crate::check::{PG, Scratch, Verdict, Why, at_most, at_rest, equal, same};
 use crate::stepper::Stepper;
 use alloc::vec;
 use rt::abi::PAGE;
 use rt::process::{self, Fork};
 use rt::stats::{Counters, Figures};
-use rt::{File, Named, Stat64, mode, sys};
+use rt::{File, Named, mode, sys};
 
 pub const CASES: &[Case] = &[
     Case::deferred("exec.touched", touched),
     Case::deferred("exec.shared", shared),
-    Case::deferred("exec.again", again),
     Case::new("exec.overwritten", || damaged(overwrite)),
     Case::new("exec.cut", || damaged(cut)),
     Case::new("exec.removed", || damaged(remove)),
@@ -106,19 +105,6 @@ fn shared() -> Verdict {
     ours.write_all(b"2")?;
     ends_well(first)?;
     ends_well(second)
-}
-
-/// Who runs a program of the bundle after another has run it finds its pages in memory, but
-/// for those that the other has stored to.
-fn again() -> Verdict {
-    let filled = || {
-        let before = Counters::now()?;
-        run("/bin/true")?;
-        Ok::<_, Why>(Counters::now()?.since(&before, Stat64::Fills))
-    };
-    filled()?;
-    let most = if pressed()? { u64::MAX } else { 2 };
-    at_most("pages filled", filled()?, most)
 }
 
 /// Does something to a file of that many bytes of text from the second page on.
