@@ -18,6 +18,7 @@ pub const CASES: &[Case] = &[
     Case::new("threads.many", many),
     Case::new("threads.detached", detached),
     Case::new("threads.scope", scope),
+    Case::new("threads.scope.nested", nested),
     Case::new("threads.mutex", mutex),
     Case::new("threads.condition", condition),
     Case::new("threads.condition.time", condition_time),
@@ -84,6 +85,21 @@ fn scope() -> Verdict {
     same("what the scope returned", whole, 5)?;
     let sum: u32 = numbers.iter().sum();
     same("what the threads stored", sum, 4500)
+}
+
+/// A thread of a scope waits for another one, which has ended when the scope's end looks.
+fn nested() -> Verdict {
+    let sum = Mutex::new(0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let other = scope.spawn(|| 7);
+            thread::sleep(Duration::from_millis(20));
+            *sum.lock() += other.join();
+        });
+        // The other one is there, then.
+        thread::sleep(Duration::from_millis(5));
+    });
+    same("what the other one gave", *sum.lock(), 7)
 }
 
 fn mutex() -> Verdict {

@@ -44,18 +44,27 @@ where
         env: PhantomData,
     };
     let result = f(&scope);
-    loop {
-        // A thread that runs may still start others.
-        let next = scope.places.lock().pop();
-        let Some(place) = next else {
-            return result;
-        };
+    let mut ended = 0;
+    // A thread that runs may still start others.
+    while let Some(place) = scope.place(ended) {
         place.left.take();
+        // Another thread may still join it: the permit stays until all have ended.
+        place.left.give();
+        ended += 1;
+    }
+    for place in core::mem::take(&mut *scope.places.lock()) {
+        place.left.set(0);
         stacks::give(place);
     }
+    result
 }
 
 impl<'scope> Scope<'scope, '_> {
+    /// The stack of the thread that was started after `n` others.
+    fn place(&self, n: usize) -> Option<Place> {
+        self.places.lock().get(n).copied()
+    }
+
     /// Starts a thread. Panics if the system allows no more.
     pub fn spawn<F, T>(&'scope self, f: F) -> ScopedJoinHandle<'scope, T>
     where
