@@ -3,14 +3,15 @@
 use super::{HAD, child, count, passed};
 use crate::cases::{random::Random, server};
 use crate::check::{
-    PG, Scratch, Verdict, at_rest, equal, fails, patterned, pressed, same, snapshot,
+    PG, Scratch, Verdict, Why, at_rest, equal, fails, patterned, pressed, same, snapshot,
 };
 use crate::liar::served;
 use crate::tiny::{Fault, LEN, SEED, Tiny};
 use crate::unhurried;
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use rt::note;
 use rt::process;
+use rt::sync::Mutex;
 use rt::{Errno, File, Port, Segment, Shared, mode, sys};
 
 /// `call`, which would wait without limit, ends with `EINTR` in a process with
@@ -196,7 +197,7 @@ pub(super) fn files() -> Verdict {
 
 /// Runs `body` with four pages that are asleep at a server that takes its time, in a
 /// process that gets notes all the while.
-fn rained_on(body: impl Fn(&Segment) -> Verdict) -> Verdict {
+fn rained_on(body: impl Fn(&mut Segment) -> Verdict) -> Verdict {
     served(unhurried::serve, |path| {
         let file = File::open(path, mode::ORDWR)?;
         let hint = rt::abi::snapshot::RANDOM;
@@ -212,7 +213,7 @@ fn rained_on(body: impl Fn(&Segment) -> Verdict) -> Verdict {
             }
             0
         })?;
-        let verdict = body(&segment);
+        let verdict = body(&mut segment);
         stop.number(0)?.store(1, Relaxed);
         again(|| process::wait().map(drop))?;
         note::ignore_handler()?;
@@ -243,5 +244,40 @@ pub(super) fn call() -> Verdict {
             equal("what was sent", &got[..n], &want[part])?;
         }
         Ok(())
+    })
+}
+
+/// A mutex is handed over although the page of its semaphore takes longer to come than
+/// the time between two notes.
+pub(super) fn release() -> Verdict {
+    rained_on(|segment| {
+        // The first page is there, so that no wait was in vain before.
+        segment.free(0, PG)?;
+        // Its count is the last word of a page, the semaphore the first one of the next.
+        let at = segment.address() + PG as u64 - 4;
+        // SAFETY: the words lie in the segment, and any number is a count of either kind.
+        let (wanted, handed, mutex) = unsafe {
+            (
+                &*(at as *const AtomicU32),
+                &*((at + 4) as *const AtomicU32),
+                &*(at as *const Mutex<()>),
+            )
+        };
+        let guard = mutex.lock();
+        // Somebody is about to wait for it.
+        same("those that want it", wanted.fetch_add(1, Relaxed), 1)?;
+        drop(guard);
+        let old = patterned(SEED, PG as u64, 4)
+            .try_into()
+            .map(u32::from_le_bytes);
+        let old = old.map_err(|_| Why("four bytes".into()))?;
+        same("handed over", handed.load(Relaxed), old.wrapping_add(1))?;
+        let rest = 2 * PG..LEN;
+        let want = patterned(SEED, rest.start as u64, rest.len());
+        equal(
+            "the rest, between more notes",
+            &segment.bytes()[rest],
+            &want,
+        )
     })
 }

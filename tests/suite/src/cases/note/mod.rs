@@ -54,6 +54,7 @@ pub const CASES: &[Case] = &[
     Case::new("note.interrupts.files", interrupts::files),
     Case::deferred("note.interrupts.touch", interrupts::touch),
     Case::deferred("note.interrupts.call", interrupts::call),
+    Case::deferred("note.interrupts.release", interrupts::release),
 ];
 
 /// Long enough for another process to get where it waits.

@@ -62,9 +62,14 @@ impl Permits {
 
     /// Adds one.
     pub fn give(&self) {
-        // SAFETY: as above.
-        while unsafe { sys::call2(Call::SemRelease, self.va(), 1) } == Err(Errno::ENOMEM) {
-            let _ = sys::sleep(0);
+        loop {
+            // SAFETY: as above.
+            match unsafe { sys::call2(Call::SemRelease, self.va(), 1) } {
+                Err(Errno::ENOMEM) => drop(sys::sleep(0)),
+                // A note came before the page of the number did: nothing was added.
+                Err(Errno::EINTR) => {}
+                _ => return,
+            }
         }
     }
 

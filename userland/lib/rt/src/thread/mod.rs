@@ -95,7 +95,13 @@ impl<'n> Builder<'n> {
         let begun = unsafe {
             let at = place.top_for::<Start<F, T>>();
             at.write(start);
-            let begun = begin(at.cast(), enter::<F, T>, &raw const place.control);
+            let begun = loop {
+                match begin(at.cast(), enter::<F, T>, &raw const place.control) {
+                    // A note came while memory was short.
+                    Err(Errno::EINTR) => {}
+                    begun => break begun,
+                }
+            };
             if begun.is_err() {
                 drop(at.read());
             }
