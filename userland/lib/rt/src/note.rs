@@ -6,7 +6,7 @@
 //! its use fails as if memory were out. A call that a note interrupts ends with
 //! `EINTR`.
 
-use crate::sys;
+use crate::{process, sys};
 use abi::{Call, Errno, Registers, noted};
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -67,16 +67,16 @@ pub fn ignore_handler() -> Result<(), Errno> {
 
 /// Gives a process a note.
 pub fn send(pid: u64, text: &str) -> Result<(), Errno> {
-    send_to(pid as i64, text)
+    send_to(pid, text)
 }
 
-/// Gives a note to all others of a note group.
+/// Gives a note to all others of a note group. `EINVAL`: no group can have that number.
 pub fn send_group(group: u64, text: &str) -> Result<(), Errno> {
-    send_to((group as i64).wrapping_neg(), text)
+    send_to(process::name_of_group(group)?, text)
 }
 
-fn send_to(to: i64, text: &str) -> Result<(), Errno> {
+fn send_to(to: u64, text: &str) -> Result<(), Errno> {
     let (at, len) = sys::of(text.as_bytes());
     // SAFETY: the kernel only reads `text`.
-    unsafe { sys::call3(Call::Note, to as u64, at, len) }.map(drop)
+    unsafe { sys::call3(Call::Note, to, at, len) }.map(drop)
 }

@@ -267,9 +267,18 @@ pub fn kill_all(pid: u64, text: &str) -> Result<u64, Errno> {
     unsafe { sys::call3(Call::KillAll, pid, at, len) }
 }
 
-/// Ends the other processes of a note group with that text.
+/// Ends the other processes of a note group with that text. `EINVAL`: no group can have
+/// that number.
 pub fn kill_group(group: u64, text: &str) -> Result<(), Errno> {
-    kill(group.wrapping_neg(), text)
+    kill(name_of_group(group)?, text)
+}
+
+/// What Kill and Note take for a group instead of a pid: the negative number.
+pub(crate) fn name_of_group(group: u64) -> Result<u64, Errno> {
+    match i64::try_from(group) {
+        Ok(1..) => Ok(group.wrapping_neg()),
+        _ => Err(Errno::EINVAL),
+    }
 }
 
 /// Ends another process with that text.

@@ -16,7 +16,8 @@ pub enum Order {
     RawOn,
     /// `rawoff`: lines are read.
     RawOff,
-    /// `fg GROUP`: sends the note of Ctrl-C to this note group.
+    /// `fg GROUP`: sends the note of Ctrl-C to this note group, from 2 on: consfs may
+    /// interrupt the servers in the first one.
     Foreground(u64),
 }
 
@@ -32,7 +33,10 @@ fn order(line: &str) -> Option<Order> {
     let order = match words.next()? {
         "rawon" => Order::RawOn,
         "rawoff" => Order::RawOff,
-        "fg" => Order::Foreground(words.next()?.parse().ok()?),
+        "fg" => {
+            let group = words.next()?.parse().ok();
+            Order::Foreground(group.filter(|group| (2..=i64::MAX as u64).contains(group))?)
+        }
         _ => return None,
     };
     words.next().is_none().then_some(order)

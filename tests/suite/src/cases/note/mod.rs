@@ -9,6 +9,7 @@ use crate::tiny::{Fault, Tiny};
 use core::arch::asm;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use rt::abi::{NOTES_MAX, Registers, STATUS_KILLED, TEXT_MAX, noted, rfork};
+use rt::console::CONTROL;
 use rt::note::{self, Then};
 use rt::process::{self, Ended, Fork};
 use rt::{Call, Errno, File, Shared, mode, sys};
@@ -55,6 +56,7 @@ pub const CASES: &[Case] = &[
     Case::deferred("note.interrupts.touch", interrupts::touch),
     Case::deferred("note.interrupts.call", interrupts::call),
     Case::deferred("note.interrupts.release", interrupts::release),
+    Case::new("note.console", console),
 ];
 
 /// Long enough for another process to get where it waits.
@@ -130,6 +132,13 @@ fn errors() -> Verdict {
     fails("to nobody", note::send(u64::MAX >> 2, "x"), Errno::ESRCH)?;
     let nobody = note::send_group(u64::MAX >> 2, "x");
     fails("to no group", nobody, Errno::ESRCH)?;
+    // The kernel would take the number for a pid.
+    for group in [0, me.wrapping_neg()] {
+        let sent = note::send_group(group, "x");
+        fails("to a number of no group", sent, Errno::EINVAL)?;
+        let ended = process::kill_group(group, "x");
+        fails("the end of such a group", ended, Errno::EINVAL)?;
+    }
     fails("to init", note::send(1, "x"), Errno::EPERM)?;
     fails("nothing", note::send(me, ""), Errno::EINVAL)?;
     let long = "x".repeat(TEXT_MAX + 1);
@@ -147,6 +156,16 @@ fn errors() -> Verdict {
     note::handle(count)?;
     note::send(me, &long[1..])?;
     same("notes had", HAD.load(Relaxed), 1)
+}
+
+/// Ctrl-C is for no server, and for no single process.
+fn console() -> Verdict {
+    let control = File::open(CONTROL, mode::OWRITE)?;
+    for group in [0, 1, 1 << 63, u64::MAX] {
+        let order = alloc::format!("fg {group}");
+        fails(&order, control.write(order.as_bytes()), Errno::EINVAL)?;
+    }
+    Ok(())
 }
 
 /// Notes wait while one is handled, up to a limit.
