@@ -11,7 +11,7 @@ use core::time::Duration;
 use rt::note::{self, Then};
 use rt::sync::{Condvar, Mutex, TryRecvError, channel, sync_channel};
 use rt::thread::{self, Builder};
-use rt::{File, process, sys};
+use rt::{Errno, File, process, sys};
 
 pub const CASES: &[Case] = &[
     Case::new("threads.join", join),
@@ -29,6 +29,7 @@ pub const CASES: &[Case] = &[
     Case::new("threads.fork", fork),
     Case::new("threads.names", names),
     Case::new("threads.note", notes),
+    Case::new("threads.children", children),
     Case::new("threads.exit", exit),
     Case::new("threads.end", end_of_main),
     Case::new("threads.limit", limit),
@@ -370,6 +371,23 @@ fn notes() -> Verdict {
     same("what the thread got", waits.join(), Ok(9))
 }
 
+/// A child that ended while its thread waited for another one is still that thread's.
+fn children() -> Verdict {
+    let first = process::spawn(|| 3)?;
+    let second = process::spawn(|| {
+        let _ = sys::sleep(20_000_000);
+        4
+    })?;
+    same("the second", process::wait_for(second)?.status(), 4)?;
+    let other = thread::spawn(|| process::wait().map(|ended| ended.pid()));
+    same(
+        "a thread without children",
+        other.join(),
+        Err(Errno::ECHILD),
+    )?;
+    same("the first", process::wait_for(first)?.status(), 3)
+}
+
 /// `exit` of any thread ends the program.
 fn exit() -> Verdict {
     let pid = process::spawn(|| {
@@ -435,7 +453,7 @@ fn limit() -> Verdict {
                 Err(errno) => break errno,
             }
         };
-        same("the error", error, rt::Errno::EAGAIN)?;
+        same("the error", error, Errno::EAGAIN)?;
         ensure!(all.len() > 100, "only {}", all.len());
         drop(held);
         all.into_iter().for_each(thread::JoinHandle::join);

@@ -198,13 +198,25 @@ impl Ended {
 /// Endings of children that are remembered at most; the oldest are forgotten.
 const REMEMBERED_MAX: usize = abi::PROCESSES_MAX;
 
-/// Children that ended while another one was waited for.
-static REMEMBERED: Single<VecDeque<Ended>> = Single::new(VecDeque::new());
+/// The threads that waited for another child, by number, and their child that ended
+/// meanwhile.
+static REMEMBERED: Single<VecDeque<(u64, Ended)>> = Single::new(VecDeque::new());
+
+/// The first child of this thread that is remembered and `wanted`.
+fn remembered(wanted: impl Fn(&Ended) -> bool) -> Option<Ended> {
+    let me = thread::number();
+    let ended = REMEMBERED.with(|list| {
+        let mut all = list.iter();
+        let at = all.position(|(of, ended)| *of == me && wanted(ended))?;
+        list.remove(at)
+    });
+    ended.flatten().map(|(_, ended)| ended)
+}
 
 /// Waits for the next child that ends. One that ended while another was waited for
 /// comes first.
 pub fn wait() -> Result<Ended, Errno> {
-    match REMEMBERED.with(VecDeque::pop_front).flatten() {
+    match remembered(|_| true) {
         Some(ended) => Ok(ended),
         None => next(),
     }
@@ -225,11 +237,7 @@ fn next() -> Result<Ended, Errno> {
 /// Waits for that child. Others that end meanwhile are remembered for later calls, of
 /// [`wait`] too.
 pub fn wait_for(pid: u64) -> Result<Ended, Errno> {
-    let known = REMEMBERED.with(|list| {
-        let at = list.iter().position(|ended| ended.pid() == pid)?;
-        list.remove(at)
-    });
-    if let Some(ended) = known.flatten() {
+    if let Some(ended) = remembered(|ended| ended.pid() == pid) {
         return Ok(ended);
     }
     loop {
@@ -241,13 +249,13 @@ pub fn wait_for(pid: u64) -> Result<Ended, Errno> {
     }
 }
 
-fn remember(list: &mut VecDeque<Ended>, ended: Ended) {
+fn remember(list: &mut VecDeque<(u64, Ended)>, ended: Ended) {
     if list.len() == REMEMBERED_MAX {
         list.pop_front();
     }
     // Without memory it counts as waited for.
     if list.try_reserve(1).is_ok() {
-        list.push_back(ended);
+        list.push_back((thread::number(), ended));
     }
 }
 
