@@ -19,6 +19,7 @@ pub const CASES: &[Case] = &[
     Case::new("threads.detached", detached),
     Case::new("threads.scope", scope),
     Case::new("threads.scope.nested", nested),
+    Case::new("threads.scope.reuse", reuse),
     Case::new("threads.mutex", mutex),
     Case::new("threads.condition", condition),
     Case::new("threads.condition.time", condition_time),
@@ -101,6 +102,27 @@ fn nested() -> Verdict {
         thread::sleep(Duration::from_millis(5));
     });
     same("what the other one gave", *sum.lock(), 7)
+}
+
+/// More threads of a scope, one after the other, than there are stacks.
+fn reuse() -> Verdict {
+    const TIMES: u32 = 400;
+    let count = AtomicU32::new(0);
+    let joined: u32 = thread::scope(|scope| {
+        let joined = (0..TIMES).map(|_| scope.spawn(|| 1).join()).sum();
+        for before in 0..TIMES {
+            drop(scope.spawn(|| count.fetch_add(1, Relaxed)));
+            while count.load(Relaxed) == before {
+                thread::yield_now();
+            }
+        }
+        joined
+    });
+    same(
+        "joined and dropped",
+        (joined, count.load(Relaxed)),
+        (TIMES, TIMES),
+    )
 }
 
 fn mutex() -> Verdict {

@@ -6,13 +6,36 @@ use crate::sync::Mutex;
 use abi::Errno;
 use alloc::vec::Vec;
 use core::marker::PhantomData;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// The threads of one [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {
-    /// The stacks of those that were started.
-    places: Mutex<Vec<Place>>,
+    places: Mutex<Places>,
     scope: PhantomData<&'scope mut &'scope ()>,
     env: PhantomData<&'env mut &'env ()>,
+}
+
+/// The stacks of the threads that were started.
+struct Places {
+    all: Vec<Place>,
+    /// The end of the scope goes through them: they stay where they are.
+    ending: bool,
+}
+
+impl Places {
+    /// Gives back the stacks of threads that have ended and that nobody will join.
+    fn sweep(&mut self) {
+        if self.ending {
+            return;
+        }
+        self.all.retain(|place| {
+            let free = place.unwanted.load(Acquire) && place.left.try_take();
+            if free {
+                stacks::give(place);
+            }
+            !free
+        });
+    }
 }
 
 /// A thread of a scope that can be waited for earlier.
@@ -32,6 +55,12 @@ impl<T> ScopedJoinHandle<'_, T> {
     }
 }
 
+impl<T> Drop for ScopedJoinHandle<'_, T> {
+    fn drop(&mut self) {
+        self.started.place.unwanted.store(true, Release);
+    }
+}
+
 /// Runs `f`, which may start threads that borrow what lives longer than this call; returns
 /// when all of them have ended.
 pub fn scope<'env, F, T>(f: F) -> T
@@ -39,11 +68,15 @@ where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
 {
     let scope = Scope {
-        places: Mutex::new(Vec::new()),
+        places: Mutex::new(Places {
+            all: Vec::new(),
+            ending: false,
+        }),
         scope: PhantomData,
         env: PhantomData,
     };
     let result = f(&scope);
+    scope.places.lock().ending = true;
     let mut ended = 0;
     // A thread that runs may still start others.
     while let Some(place) = scope.place(ended) {
@@ -52,7 +85,7 @@ where
         place.left.give();
         ended += 1;
     }
-    for place in core::mem::take(&mut *scope.places.lock()) {
+    for place in core::mem::take(&mut scope.places.lock().all) {
         place.left.set(0);
         stacks::give(place);
     }
@@ -62,7 +95,7 @@ where
 impl<'scope> Scope<'scope, '_> {
     /// The stack of the thread that was started after `n` others.
     fn place(&self, n: usize) -> Option<Place> {
-        self.places.lock().get(n).copied()
+        self.places.lock().all.get(n).copied()
     }
 
     /// Starts a thread. Panics if the system allows no more.
@@ -91,10 +124,12 @@ impl<'scope> Scope<'scope, '_> {
         T: Send + 'scope,
     {
         let mut places = self.places.lock();
-        places.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        places.sweep();
+        places.all.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
         // SAFETY: the scope does not end before the thread has left its stack.
         let started = unsafe { how.start(f) }?;
-        places.push(started.place);
+        started.place.unwanted.store(false, Relaxed);
+        places.all.push(started.place);
         Ok(ScopedJoinHandle {
             started,
             scope: PhantomData,

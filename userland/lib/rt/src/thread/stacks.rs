@@ -10,6 +10,7 @@ use crate::sys;
 use abi::{Call, Errno, PAGE};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::sync::atomic::AtomicBool;
 
 /// The guard page of a stack.
 const GUARD: usize = PAGE as usize;
@@ -24,6 +25,8 @@ pub(crate) struct Stack {
     size: usize,
     /// One once the thread has left it.
     pub left: Permits,
+    /// Of a scope: nobody will join the thread that has it, or had.
+    pub unwanted: AtomicBool,
     pub control: Control,
 }
 
@@ -97,6 +100,7 @@ impl Pool {
             top: base + (GUARD + size) as u64,
             size,
             left: Permits::new(0),
+            unwanted: AtomicBool::new(false),
             control: Control::new(0),
         })))
     }
