@@ -156,13 +156,16 @@ pub fn fault(process: &Process, text: &str, address: u64) -> bool {
     true
 }
 
-/// From now on notes go to `handler`.
-pub fn notify(process: &Process, handler: u64) -> Result<(), Errno> {
+/// From now on notes go to `handler`, also those to others that share the memory in which
+/// it is.
+pub fn notify(process: &Running, handler: u64) -> Result<(), Errno> {
     if handler >= USER_END {
         return Err(Errno::EINVAL);
     }
-    let mut notes = process.notes.lock();
-    notes.handler = handler;
+    let members = process.space.lock().members;
+    for member in members.iter().filter_map(|slot| table::at(slot.into())) {
+        member.notes.lock().handler = handler;
+    }
     Ok(())
 }
 

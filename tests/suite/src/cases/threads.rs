@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use core::time::Duration;
+use rt::abi::Registers;
 use rt::note::{self, Then};
 use rt::sync::{Condvar, Mutex, TryRecvError, channel, sync_channel};
 use rt::thread::{self, Builder};
@@ -30,6 +31,7 @@ pub const CASES: &[Case] = &[
     Case::new("threads.fork", fork),
     Case::new("threads.names", names),
     Case::new("threads.note", notes),
+    Case::new("threads.note.later", later_handler),
     Case::new("threads.children", children),
     Case::new("threads.exit", exit),
     Case::new("threads.end", end_of_main),
@@ -366,13 +368,27 @@ fn names() -> Verdict {
     same("without", thread::spawn(name).join().as_str(), "")
 }
 
-/// A note to a thread runs its handler there, and its wait goes on.
+/// A note to a thread runs the handler there, and its wait goes on.
 fn notes() -> Verdict {
-    static HAD: AtomicU32 = AtomicU32::new(0);
-    note::handle(|_, _| {
-        HAD.store(sys::getpid() as u32, Relaxed);
-        Then::Resume
-    })?;
+    note::handle(note_who)?;
+    noted_thread(|| Ok(()))
+}
+
+/// A handler is the program's: threads that run already have it, too.
+fn later_handler() -> Verdict {
+    noted_thread(|| note::handle(note_who))
+}
+
+/// The process that had the last note.
+static HAD: AtomicU32 = AtomicU32::new(0);
+
+fn note_who(_: &mut Registers, _: &str) -> Then {
+    HAD.store(sys::getpid() as u32, Relaxed);
+    Then::Resume
+}
+
+/// Sends notes to a thread that waits, after `prepare`.
+fn noted_thread(prepare: impl FnOnce() -> Result<(), Errno>) -> Verdict {
     let (to_main, pids) = channel();
     let (to_thread, work) = channel::<u32>();
     let waits = thread::spawn(move || {
@@ -382,6 +398,7 @@ fn notes() -> Verdict {
     let Ok(pid) = pids.recv() else {
         return Err(Why("no pid".into()));
     };
+    prepare()?;
     for _ in 0..5 {
         HAD.store(0, Relaxed);
         sys::sleep(2_000_000)?;

@@ -51,7 +51,7 @@ extern "C" fn enter(registers: *mut Registers, text: *const u8, len: usize) -> !
     }
 }
 
-/// From now on `handler` is called with every note.
+/// From now on `handler` is called with every note, in whichever thread gets it.
 pub fn handle(handler: Handler) -> Result<(), Errno> {
     HANDLER.store(handler as usize, Relaxed);
     let enter = enter as extern "C" fn(*mut Registers, *const u8, usize) -> !;
@@ -59,7 +59,7 @@ pub fn handle(handler: Handler) -> Result<(), Errno> {
     unsafe { sys::call1(Call::Notify, enter as usize as u64) }.map(drop)
 }
 
-/// From now on a note ends this process.
+/// From now on a note ends this process, all its threads.
 pub fn ignore_handler() -> Result<(), Errno> {
     // SAFETY: touches no memory.
     unsafe { sys::call1(Call::Notify, 0) }.map(drop)
