@@ -11,7 +11,7 @@ use core::time::Duration;
 use rt::abi::Registers;
 use rt::note::{self, Then};
 use rt::sync::{Condvar, Mutex, TryRecvError, channel, sync_channel};
-use rt::thread::{self, Builder};
+use rt::thread::{self, Builder, JoinHandle};
 use rt::{Errno, File, process, sys};
 
 pub const CASES: &[Case] = &[
@@ -30,6 +30,8 @@ pub const CASES: &[Case] = &[
     Case::new("threads.heap", heap),
     Case::new("threads.fork", fork),
     Case::new("threads.names", names),
+    Case::new("threads.stack.large", large_stacks),
+    Case::new("threads.stack.closure", large_closure),
     Case::new("threads.note", notes),
     Case::new("threads.note.later", later_handler),
     Case::new("threads.children", children),
@@ -366,6 +368,30 @@ fn names() -> Verdict {
         (String::from("worker"), 600_000),
     )?;
     same("without", thread::spawn(name).join().as_str(), "")
+}
+
+/// A large stack is kept for a thread that asks for it.
+fn large_stacks() -> Verdict {
+    let stop = Arc::new(Mutex::new(()));
+    let _held = stop.lock();
+    let size = |bytes| Builder::new().stack_size(bytes);
+    // Each large one of its own would be more segments than there may be.
+    for _ in 0..12 {
+        size(1 << 20).spawn(|| ())?.join();
+        let stop = stop.clone();
+        drop(Builder::new().spawn(move || drop(stop.lock()))?);
+    }
+    let endless = size(usize::MAX).spawn(|| ());
+    same("too large", endless.err(), Some(Errno::ENOMEM))
+}
+
+/// A closure may be nearly as large as the usual stack.
+fn large_closure() -> Verdict {
+    let starts = Builder::new().stack_size(4 << 20).spawn(|| {
+        let large = core::hint::black_box([1_u8; 240_000]);
+        thread::spawn(move || large.iter().map(|byte| u32::from(*byte)).sum::<u32>()).join()
+    })?;
+    same("its bytes", starts.join(), 240_000)
 }
 
 /// A note to a thread runs the handler there, and its wait goes on.

@@ -27,6 +27,11 @@ use stacks::{Place, Stack};
 /// Bytes of a stack, without its guard page.
 pub const STACK: usize = 252 << 10;
 
+/// Up to so many bytes a closure is no burden for a stack.
+const SMALL: usize = 4 << 10;
+/// How often a closure may be on the stack at once, of a thread that was not optimized.
+const COPIES: usize = 4;
+
 /// What a thread leaves.
 struct Packet<T>(UnsafeCell<Option<T>>);
 
@@ -72,6 +77,17 @@ impl<'n> Builder<'n> {
         Ok(JoinHandle(Some(started?)))
     }
 
+    /// Bytes of the stack of a thread that begins with a closure of that type.
+    fn size_for<F, T>(&self) -> Result<usize, Errno> {
+        // The closure lies at the top, and is moved on the way into its call.
+        let moved = match size_of::<Start<F, T>>() {
+            small if small <= SMALL => 0,
+            large => large * COPIES,
+        };
+        let size = self.stack.max(STACK).checked_add(moved);
+        size.ok_or(Errno::ENOMEM)
+    }
+
     /// The same for a closure that borrows.
     ///
     /// # Safety
@@ -83,7 +99,7 @@ impl<'n> Builder<'n> {
     {
         control::begin()?;
         let packet = Arc::new(Packet(UnsafeCell::new(None)));
-        let place = stacks::take(self.stack.max(STACK))?;
+        let place = stacks::take(self.size_for::<F, T>()?)?;
         place.control.begin(self.name);
         let start = Start {
             f,

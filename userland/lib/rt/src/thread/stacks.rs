@@ -60,7 +60,7 @@ pub(crate) static POOL: Single<Pool> = Single::new(Pool {
 /// Attaches a segment for `count` stacks of `size` bytes.
 fn attach(count: usize, size: usize) -> Result<u64, Errno> {
     let (at, len) = sys::of(b"stacks");
-    let stride = (size + GUARD) as u64;
+    let stride = size.checked_add(GUARD).ok_or(Errno::ENOMEM)? as u64;
     // SAFETY: the kernel attaches the new segment where no other memory is.
     unsafe { sys::call5(Call::SegAttach, at, len, 0, count as u64 * stride, stride) }
 }
@@ -76,8 +76,14 @@ impl Pool {
             }
             !left
         });
-        match self.free.iter().rposition(|stack| stack.size >= size) {
-            Some(at) => Ok(self.free.swap_remove(at)),
+        // A larger one takes a segment, so it is not for those that can have a usual one.
+        let usual = size <= STACK && self.made < USUAL;
+        let fits = |stack: &Stack| stack.size >= size && (stack.size == STACK || !usual);
+        // The smallest that will do; of several, the one that was left last.
+        let fitting = self.free.iter().enumerate().rev();
+        let fitting = fitting.filter(|(_, stack)| fits(stack));
+        match fitting.min_by_key(|(_, stack)| stack.size) {
+            Some((at, _)) => Ok(self.free.swap_remove(at)),
             None => self.make(size),
         }
     }
@@ -85,7 +91,7 @@ impl Pool {
     fn make(&mut self, size: usize) -> Result<Place, Errno> {
         // There is room for it in the list when it is free again.
         self.free.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-        let size = size.next_multiple_of(GUARD);
+        let size = size.checked_next_multiple_of(GUARD).ok_or(Errno::ENOMEM)?;
         let base = match size {
             STACK if self.made < USUAL => {
                 if self.base == 0 {
