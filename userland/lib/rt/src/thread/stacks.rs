@@ -47,7 +47,10 @@ pub(crate) struct Pool {
     detached: Vec<Place>,
     /// The first address of the segment of usual ones; 0: none yet.
     base: u64,
+    /// How many of these there are.
     made: usize,
+    /// Stacks of any size.
+    all: usize,
 }
 
 pub(crate) static POOL: Single<Pool> = Single::new(Pool {
@@ -55,6 +58,7 @@ pub(crate) static POOL: Single<Pool> = Single::new(Pool {
     detached: Vec::new(),
     base: 0,
     made: 0,
+    all: 0,
 });
 
 /// Attaches a segment for `count` stacks of `size` bytes.
@@ -89,8 +93,12 @@ impl Pool {
     }
 
     fn make(&mut self, size: usize) -> Result<Place, Errno> {
-        // There is room for it in the list when it is free again.
-        self.free.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        // Any list may get all stacks that there are: what gives one back cannot fail.
+        let all = self.all + 1;
+        for list in [&mut self.free, &mut self.detached] {
+            let room = list.try_reserve(all.saturating_sub(list.len()));
+            room.map_err(|_| Errno::ENOMEM)?;
+        }
         let size = size.checked_next_multiple_of(GUARD).ok_or(Errno::ENOMEM)?;
         let base = match size {
             STACK if self.made < USUAL => {
@@ -102,6 +110,7 @@ impl Pool {
             }
             _ => attach(1, size)?,
         };
+        self.all = all;
         Ok(Box::leak(Box::new(Stack {
             top: base + (GUARD + size) as u64,
             size,
