@@ -6,6 +6,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::Cell;
+use core::fmt::{self, Display};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use core::time::Duration;
 use rt::abi::Registers;
@@ -39,6 +40,8 @@ pub const CASES: &[Case] = &[
     Case::new("threads.end", end_of_main),
     Case::new("threads.limit", limit),
     Case::new("threads.panic", panics),
+    Case::new("threads.panic.two", two_panics),
+    Case::new("threads.print", print),
     Case::new("threads.primes", primes),
 ];
 
@@ -537,6 +540,43 @@ fn panics() -> Verdict {
     let ended = process::wait_for(pid)?;
     same("status", (ended.status(), ended.text()), (101, "panicked"))?;
     gone(pid)
+}
+
+/// Does that in the middle of printing.
+struct While<F>(F);
+
+impl<F: Fn()> Display for While<F> {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (self.0)();
+        Ok(())
+    }
+}
+
+/// The one that panics first does not wait for one that panics as it prints.
+fn two_panics() -> Verdict {
+    let pid = process::spawn(|| {
+        let panics = While(|| {
+            drop(thread::spawn(|| panic!("on purpose")));
+            thread::sleep(Duration::from_millis(5));
+            panic!("on purpose, too");
+        });
+        rt::print!("{panics}");
+        0
+    })?;
+    let ended = process::wait_for(pid)?;
+    same("status", (ended.status(), ended.text()), (101, "panicked"))
+}
+
+/// The first thread may be started in the middle of printing, and print.
+fn print() -> Verdict {
+    let started = Cell::new(None);
+    let starts = While(|| {
+        started.set(Some(thread::spawn(|| rt::print!(""))));
+        thread::sleep(Duration::from_millis(5));
+    });
+    rt::print!("{starts}");
+    let thread = started.take();
+    thread.map(JoinHandle::join).ok_or(Why("no thread".into()))
 }
 
 /// A program of many threads and channels.

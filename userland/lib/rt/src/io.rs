@@ -35,6 +35,15 @@ impl Output {
         self.note(result)
     }
 
+    /// Flushes if there is anything to flush, so that a program without standard
+    /// output does not note a failure.
+    fn flush_pending(&mut self) -> Result<(), Errno> {
+        match self.len {
+            0 => Ok(()),
+            _ => self.flush(),
+        }
+    }
+
     /// Remembers a failure. A program whose reader has gone ends at once and
     /// in silence, as it does at the end of a pipeline elsewhere.
     fn note(&mut self, result: Result<(), Errno>) -> Result<(), Errno> {
@@ -138,6 +147,16 @@ impl fmt::Write for Message {
 #[doc(hidden)]
 pub fn eprint(arguments: fmt::Arguments<'_>) {
     let _ = flush_pending();
+    print_message(arguments);
+}
+
+/// The same in a panic, which waits for no thread: the one that prints may be in a panic too.
+pub(crate) fn eprint_at_once(arguments: fmt::Arguments<'_>) {
+    OUTPUT.try_with(Output::flush_pending);
+    print_message(arguments);
+}
+
+fn print_message(arguments: fmt::Arguments<'_>) {
     let mut message = Message {
         bytes: [0; 512],
         len: 0,
@@ -148,14 +167,8 @@ pub fn eprint(arguments: fmt::Arguments<'_>) {
     }
 }
 
-/// Flushes if there is anything to flush, so that a program without standard
-/// output does not note a failure.
 fn flush_pending() -> Result<(), Errno> {
-    let flush = |output: &mut Output| match output.len {
-        0 => Ok(()),
-        _ => output.flush(),
-    };
-    OUTPUT.with(flush).unwrap_or(Ok(()))
+    OUTPUT.with(Output::flush_pending).unwrap_or(Ok(()))
 }
 
 pub(crate) fn flush_quietly() {

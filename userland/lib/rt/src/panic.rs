@@ -1,5 +1,6 @@
 //! A panic ends the process, all its threads, with a message and status 101.
 
+use crate::io::eprint_at_once;
 use crate::{process, sys, thread};
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -27,8 +28,10 @@ fn panic(info: &PanicInfo<'_>) -> ! {
 fn message(info: &PanicInfo<'_>) {
     let pid = sys::getpid();
     if !thread::several() {
-        crate::eprintln!("process {pid}: {info}");
+        eprint_at_once(format_args!("process {pid}: {info}\n"));
         return;
     }
-    thread::current_name(|name| crate::eprintln!("process {pid}, thread '{name}': {info}"));
+    thread::current_name(|name| {
+        eprint_at_once(format_args!("process {pid}, thread '{name}': {info}\n"));
+    });
 }

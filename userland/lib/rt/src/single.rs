@@ -44,7 +44,25 @@ impl<T> Single<T> {
         }
         self.holder.store(thread::MAIN, Relaxed);
         let result = self.run(f);
-        self.holder.store(0, Relaxed);
+        if thread::several() {
+            // `f` has started the first, which may wait.
+            self.let_go();
+        } else {
+            self.holder.store(0, Relaxed);
+        }
+        Some(result)
+    }
+
+    /// The same, and `None` at once if another thread uses it.
+    pub fn try_with<R>(&self, f: impl FnOnce(&mut T) -> R) -> Option<R> {
+        if !thread::several() {
+            return self.with(f);
+        }
+        let me = thread::number();
+        let taken = self.holder.compare_exchange(0, me, SeqCst, SeqCst);
+        taken.ok()?;
+        let result = self.run(f);
+        self.let_go();
         Some(result)
     }
 
