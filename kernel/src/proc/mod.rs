@@ -158,7 +158,11 @@ impl Process {
     /// Orders the process to end, and all that share its memory: they could not go on
     /// with what it may have left half done there.
     pub fn end(&self, status: u32, text: &str) {
-        let members = self.space().lock().members;
+        let mut members = self.space().lock().members;
+        if members.iter().all(|slot| slot != self.slot()) {
+            // It has left the memory by itself.
+            members = sched::Slots::NONE;
+        }
         for member in members.iter().filter(|slot| *slot != self.slot()) {
             if let Some(member) = at(usize::from(member)) {
                 member.end_alone(status, text);

@@ -30,19 +30,19 @@ enum Word {
 /// What a process in a wait has come to.
 #[derive(Clone, Copy)]
 enum Waiter {
-    /// It waits for that semaphore, or does not wait.
-    For(Option<Word>),
+    /// It does not wait, or was granted what it waited for.
+    No,
+    /// It waits for that semaphore, which it has at that address of that space.
+    For(Word, spaces::Number, u64),
     /// The memory was detached.
     Gone,
 }
 
 impl Waiter {
-    const NONE: Waiter = Waiter::For(None);
-
     fn word(self) -> Option<Word> {
         match self {
-            Waiter::For(word) => word,
-            Waiter::Gone => None,
+            Waiter::For(word, ..) => Some(word),
+            Waiter::No | Waiter::Gone => None,
         }
     }
 }
@@ -56,7 +56,7 @@ struct Waiters {
 static WAITERS: Lock<Waiters> = Lock::new(
     Rank::Process,
     Waiters {
-        of: [Waiter::NONE; NPROC],
+        of: [Waiter::No; NPROC],
         queue: WaitQueue::new(),
     },
 );
@@ -75,8 +75,9 @@ impl Semaphore {
             return Err(Errno::EINVAL);
         }
         user::check(va, 4)?;
-        let kind = process.space.lock().find(va).ok_or(Errno::EFAULT)?.kind;
         let frame = user::hold(&process.space, va, Access::Store)?;
+        // Nothing has run since; before, another segment may have been there.
+        let kind = process.space.lock().find(va).ok_or(Errno::EFAULT)?.kind;
         let at = (va % PAGE) as usize;
         let word = match kind {
             SegmentKind::Shared => Word::Shared(frame.frame(), at),
@@ -122,7 +123,8 @@ pub fn acquire(process: &Running, va: u64, timeout_ns: u64) -> Result<bool, Errn
     }
     let deadline = (timeout_ns != u64::MAX).then(|| time::now_ns().saturating_add(timeout_ns));
     let me = usize::from(process.slot());
-    WAITERS.lock().of[me] = Waiter::For(Some(semaphore.word));
+    let number = process.space.lock().number();
+    WAITERS.lock().of[me] = Waiter::For(semaphore.word, number, va);
     // The frame may leave memory meanwhile.
     drop(semaphore);
     let waited = WAITERS.wait_until(
@@ -131,11 +133,11 @@ pub fn acquire(process: &Running, va: u64, timeout_ns: u64) -> Result<bool, Errn
         Reason::Semaphore,
         |waiters| waiters.of[me].word().is_none().then_some(()),
     );
-    match core::mem::replace(&mut WAITERS.lock().of[me], Waiter::NONE) {
+    match core::mem::replace(&mut WAITERS.lock().of[me], Waiter::No) {
         Waiter::Gone => Err(Errno::EFAULT),
         // It was granted: a note or the end comes after the call.
-        Waiter::For(None) => Ok(true),
-        Waiter::For(Some(_)) => match waited {
+        Waiter::No => Ok(true),
+        Waiter::For(..) => match waited {
             Err(Errno::ETIMEDOUT) => Ok(false),
             waited => waited.map(|()| true),
         },
@@ -155,7 +157,7 @@ pub fn release(process: &Running, va: u64, count: u64) -> Result<u64, Errno> {
         && let Some(first) =
             queue.first(|slot| of[usize::from(slot)].word() == Some(semaphore.word))
     {
-        of[usize::from(first)] = Waiter::NONE;
+        of[usize::from(first)] = Waiter::No;
         sched::unpark(first);
         now -= 1;
     }
@@ -166,12 +168,12 @@ pub fn release(process: &Running, va: u64, count: u64) -> Result<u64, Errno> {
 /// Memory of the process was detached: those that wait there for a semaphore give up.
 pub fn detached(process: &Running, addresses: &Range<u64>) {
     let number = process.space.lock().number();
-    let is_there = |word| match word {
-        Some(Word::Own(space, va)) => space == number && addresses.contains(&va),
-        Some(Word::Shared(..)) | None => false,
+    let is_there = |waiter| match waiter {
+        Waiter::For(_, space, va) => space == number && addresses.contains(&va),
+        Waiter::No | Waiter::Gone => false,
     };
     let Waiters { of, queue } = &mut *WAITERS.lock();
-    while let Some(first) = queue.first(|slot| is_there(of[usize::from(slot)].word())) {
+    while let Some(first) = queue.first(|slot| is_there(of[usize::from(slot)])) {
         of[usize::from(first)] = Waiter::Gone;
         sched::unpark(first);
     }

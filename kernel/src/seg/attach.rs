@@ -142,7 +142,7 @@ pub fn physical(space: &SpaceLock, va: u64) -> Result<u64, Errno> {
 
 /// Removes the segment that begins at `va`; the addresses that it had. Operations of
 /// other processes on it end as if it were there, and nobody sees their effect.
-pub fn detach(space: &SpaceLock, va: u64) -> Result<Range<u64>, Errno> {
+pub fn detach(space: &SpaceLock, va: u64, gone: impl FnOnce(&Range<u64>)) -> Result<(), Errno> {
     let (id, addresses) = {
         let space = space.lock();
         let mut segments = space.table.iter().flatten();
@@ -158,10 +158,12 @@ pub fn detach(space: &SpaceLock, va: u64) -> Result<Range<u64>, Errno> {
             | SegmentKind::Dma => (segment.id, segment.addresses()),
         }
     };
+    // Nothing runs before it answers to no address.
+    gone(&addresses);
     if let Some(content) = remove(space, id) {
         let_go(content);
     }
-    Ok(addresses)
+    Ok(())
 }
 
 /// Removes a segment; its content, to be given to [`let_go`], unless operations on it

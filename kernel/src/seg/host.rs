@@ -81,6 +81,8 @@ impl<'a> Operation<'a> {
     /// Copies the segment: until the operation is over, those of other processes that
     /// have it too wait, so that its associations and its pages are of one moment.
     pub(super) fn copying(self) -> Operation<'a> {
+        // One at a time: the end of another one would let the others go on too early.
+        self.wait_for_copy();
         let copier = Some(sched::current_slot());
         if let Some((_, segment)) = self.space.lock().by_id(self.segment) {
             segment.copier = copier;

@@ -390,6 +390,12 @@ impl Space {
         let entry = self.table.get_mut(place_of(id));
         *entry.ok_or(Errno::ENFILE)? = Some(segment);
         self.view.forget_events(place_of(id));
+        // The one that was found there last is gone.
+        for found in [&self.last, &self.before] {
+            if found.get() == place_of(id) {
+                found.set(usize::MAX);
+            }
+        }
         if device {
             self.note_devices();
         }

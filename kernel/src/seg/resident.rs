@@ -31,10 +31,27 @@ pub fn begin(space: &SpaceLock) -> Result<(), Errno> {
     wake_all(space)
 }
 
+/// Waits while another process that has the memory wakes it.
+fn wait_for_another(space: &SpaceLock) -> Result<(), Errno> {
+    let waking = || space.lock().residence == Residence::Waking;
+    while waking() {
+        if sched::called() {
+            return Err(Errno::EINTR);
+        }
+        sched::breathe();
+    }
+    Ok(())
+}
+
 #[cold]
 fn wake_all(space: &SpaceLock) -> Result<(), Errno> {
+    wait_for_another(space)?;
+    let resident = space.lock().is_resident();
+    if resident {
+        return Ok(());
+    }
     // Pages that are awake must not leave while others are woken.
-    enter(space, Residence::Waking, vm::Segment::pin);
+    let pinned = pin_all(space);
     match wake_each(space) {
         Ok(()) => {
             let members = {
@@ -48,19 +65,36 @@ fn wake_all(space: &SpaceLock) -> Result<(), Errno> {
             Ok(())
         }
         Err(error) => {
-            enter(space, Residence::Pageable, vm::Segment::unpin);
+            unpin(space, pinned);
             Err(error)
         }
     }
 }
 
-/// Changes the residence of a process's memory, and each segment of it by `change`.
-fn enter(space: &SpaceLock, residence: Residence, change: fn(&mut vm::Segment)) {
+/// Keeps the pages of all segments in memory; their ids.
+fn pin_all(space: &SpaceLock) -> [u64; NSEG] {
     let mut space = space.lock();
-    space.residence = residence;
-    for segment in space.table.iter_mut().flatten() {
+    space.residence = Residence::Waking;
+    let mut pinned = [0; NSEG];
+    for (segment, id) in space.table.iter_mut().flatten().zip(&mut pinned) {
         if let Content::Virtual(content) = &mut segment.content {
-            change(content);
+            content.pin();
+            *id = segment.id;
+        }
+    }
+    pinned
+}
+
+/// Lets the pages of those segments leave again that are still there. Others may have been
+/// attached meanwhile, which are not pinned.
+fn unpin(space: &SpaceLock, pinned: [u64; NSEG]) {
+    let mut space = space.lock();
+    space.residence = Residence::Pageable;
+    for id in pinned {
+        if let Some((_, segment)) = space.by_id(id)
+            && let Content::Virtual(content) = &mut segment.content
+        {
+            content.unpin();
         }
     }
 }

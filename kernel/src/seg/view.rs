@@ -229,6 +229,9 @@ impl Memory for View {
 
     #[inline(always)]
     fn map_zeroed_quickly(&mut self, page: u64, owner: Owner) -> Option<Frame> {
+        if !self.open {
+            return None;
+        }
         let (va, exec) = (self.base + page * PAGE, self.execute);
         debug_assert!(self.write, "a store to a segment that is read only");
         let prot = Prot { write: true, exec };

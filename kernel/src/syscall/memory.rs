@@ -24,9 +24,8 @@ pub fn attach(a: &Arguments) -> Result<u64, Errno> {
 }
 
 pub fn detach(a: &Arguments) -> Result<(), Errno> {
-    let addresses = attach::detach(a.space(), a.words()[0])?;
-    semaphore::detached(a.process, &addresses);
-    Ok(())
+    let gone = |addresses: &_| semaphore::detached(a.process, addresses);
+    attach::detach(a.space(), a.words()[0], gone)
 }
 
 pub fn free(a: &Arguments) -> Result<(), Errno> {

@@ -57,8 +57,8 @@ impl Segment {
     }
 }
 
-/// Ends an operation on a segment with swap files: releases files without pages, and tells of given-up pages if
-/// that is worth a message.
+/// Ends an operation on a segment with swap files: releases files without pages, and tells
+/// of given-up pages if that is worth a message.
 pub(crate) fn tell<H: Host>(h: &mut H) {
     if h.with(|segment, _| segment.swap.is_empty()) {
         return;
@@ -84,6 +84,14 @@ fn tell_one<H: Host>(h: &mut H, mut job: Job) {
     while job.first().is_some() && result.is_ok() {
         let mut ranges = [const { 0..0 }; TRIM_MAX];
         let count = h.with(|segment, m| segment.gaps(m, &mut job, &mut ranges));
+        if h.swap_holders(job.id) != 2 {
+            // Another process has forked: what is given up here from then on is in use
+            // there.
+            let id = job.id;
+            h.with(|segment, _| segment.swap.keep(job));
+            h.release_swap(id);
+            return;
+        }
         result = match ranges.get(..count) {
             Some(ranges) if !ranges.is_empty() => h.discard_swap(job.id, ranges),
             _ => Ok(()),

@@ -274,6 +274,8 @@ impl Segment {
     ) -> Result<Need, Errno> {
         let ticket = self.new_ticket();
         self.overlay.set(m, page, PageState::Filling(ticket))?;
+        // Its number must not become another snapshot's before the fill is over.
+        self.extents.uses.pin(first.source.snap);
         let window = match whole(&first) {
             true => self.window_around(m, page),
             false => page..page + 1,

@@ -11,6 +11,7 @@ use core::ops::Range;
 use abi::Errno;
 
 use crate::extents::{Extent, Source};
+use crate::fork::release_snaps;
 use crate::overlay::{Overlay, Pages};
 use crate::{
     Count, Frame, Host, Memory, NoMemory, Origin, PAGE, PageState, RUN_MAX, Segment, Ticket,
@@ -96,8 +97,18 @@ pub(crate) fn fill<H: Host>(h: &mut H, filling: &Filling) -> Result<(), Errno> {
         true => fetch_run(h, filling),
         false => gather(h, filling),
     };
-    let result = h.with(|segment, m| segment.filled(m, filling, outcome));
+    let (result, dropped) = h.with(|segment, m| {
+        let result = segment.filled(m, filling, outcome);
+        (
+            result,
+            segment.extents.uses.let_go(filling.first.source.snap),
+        )
+    });
     h.wake_fill(filling.page, filling.ticket);
+    if dropped {
+        // An operation of another process has let go of it meanwhile.
+        release_snaps(h);
+    }
     result
 }
 
@@ -170,30 +181,46 @@ fn gather<H: Host>(h: &mut H, filling: &Filling) -> Result<Frame, Errno> {
 }
 
 fn gather_into<H: Host>(h: &mut H, filling: &Filling, frame: Frame) -> Result<(), Errno> {
-    let &Filling { page, ticket, .. } = filling;
-    let (start, end) = (page * PAGE, (page + 1) * PAGE);
+    let start = filling.page * PAGE;
     let mut piece = filling.first;
     loop {
         let (at, len) = ((piece.start - start) as usize, piece.len() as usize);
-        read_exactly(h, piece.source, frame, at, len)?;
-        if piece.end == end {
-            return Ok(());
-        }
-        // While the page waits for this fill, its extents stay.
-        let next = h.with(|segment, m| {
-            let wanted = segment.overlay.get(m, page) == PageState::Filling(ticket);
-            wanted
-                .then(|| segment.extents.first(piece.end..end))
-                .flatten()
+        let read = read_exactly(h, piece.source, frame, at, len);
+        let (next, dropped) = h.with(|segment, m| {
+            let next = read.is_ok().then(|| segment.next_piece(m, filling, &piece));
+            // The first piece is held by the fill.
+            let held = piece.start != filling.first.start;
+            let dropped = held && segment.extents.uses.let_go(piece.source.snap);
+            (next.flatten(), dropped)
         });
+        if dropped {
+            release_snaps(h);
+        }
         match next {
-            Some(extent) => piece = extent,
-            None => return Ok(()),
+            Some(next) => piece = next,
+            None => return read,
         }
     }
 }
 
 impl Segment {
+    /// What follows a piece of the page, its snapshot held. `None`: nothing, or nobody
+    /// waits for the page any more, so that its extents may have changed.
+    fn next_piece<M: Memory>(
+        &mut self,
+        m: &mut M,
+        filling: &Filling,
+        piece: &Extent,
+    ) -> Option<Extent> {
+        let &Filling { page, ticket, .. } = filling;
+        if self.overlay.get(m, page) != PageState::Filling(ticket) {
+            return None;
+        }
+        let next = self.extents.first(piece.end..(page + 1) * PAGE)?;
+        self.extents.uses.pin(next.source.snap);
+        Some(next)
+    }
+
     /// Takes a frame for the page, and marks and takes frames for its neighbours that
     /// can come with it: at most `most` pages in all, and fewer where frames are out.
     fn begin_run<M: Memory>(

@@ -294,8 +294,9 @@ impl Segment {
     }
 
     /// The end of a commit of `range`, of which bytes within `sent` were sent: `done`
-    /// bytes are in the file, and, with `associate`, are now that snapshot's content. Its number is the extents'
-    /// when the commit was begun. To be followed by [`Segment::complete_some`].
+    /// bytes are in the file, and, with `associate`, are now that snapshot's content. Its
+    /// number is the extents' when the commit was begun. To be followed by
+    /// [`Segment::complete_some`].
     pub(crate) fn begin_completion(
         &mut self,
         (range, sent): (&Range<u64>, &Range<u64>),
@@ -319,6 +320,7 @@ impl Segment {
             },
             done,
             pages: sent.start / PAGE..sent.end.div_ceil(PAGE),
+            generation: self.extents.generation(),
         }
     }
 
@@ -334,15 +336,24 @@ impl Segment {
         let Completion {
             ticket,
             source,
-            ref done,
+            ref mut done,
             ref mut untied,
             ref mut pages,
+            ref mut generation,
         } = *completion;
+        // Another operation came between two steps, whose effect must stay, or has taken
+        // the room: the rest is not tied, and stays changed.
+        let came = *generation != self.extents.generation();
+        if !untied.is_empty() && (came || self.extents.reserve().is_err()) {
+            done.end = untied.start;
+            *untied = done.end..done.end;
+        }
         if let Some(source) = source.filter(|_| !untied.is_empty()) {
             let end = self.extents.step(untied, EXTENTS);
             let source = source.advance(untied.start - done.start);
             self.extents.replace(untied.start..end, Some(source));
             untied.start = end;
+            *generation = self.extents.generation();
             if !untied.is_empty() {
                 return false;
             }
@@ -401,6 +412,8 @@ pub(crate) struct Completion {
     untied: Range<u64>,
     /// Pages still to be looked at.
     pages: Range<u64>,
+    /// The extents' after the last step.
+    generation: u64,
 }
 
 /// Makes a page that was sent clean, and offers it to the cache; returns the

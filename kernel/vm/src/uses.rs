@@ -143,6 +143,12 @@ impl Uses {
         self.change(snap, |u| u.pins -= 1);
     }
 
+    /// Takes back one [`Uses::pin`]; returns true if nothing needs the snapshot any more.
+    pub(crate) fn let_go(&mut self, snap: SnapId) -> bool {
+        self.unpin(snap);
+        self.get(snap).is_some_and(Use::is_unused)
+    }
+
     /// Returns true if bytes of the snapshot are lost.
     pub(crate) fn is_lost(&self, snap: SnapId) -> bool {
         self.get(snap).is_some_and(|u| u.lost)

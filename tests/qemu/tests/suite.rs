@@ -72,7 +72,7 @@ fn every_case_passes_eager() {
 }
 
 /// Cases whose changed pages leave memory.
-const SWAPPED: &str = "swap.* evict.stored evict.forked";
+const SWAPPED: &str = "swap.* evict.stored evict.forked rfmem.server.refused";
 
 /// Those cases, with swap.
 fn swapping() -> Guest {

@@ -1,6 +1,9 @@
 //! Places in swap that several processes refer to.
 
-use super::{ALL, PAGE, end, is_backed, is_dirty, load, meanwhile, out, own, place, store, world};
+use super::{
+    ALL, CONFIG, Config, Fake, FakeFile, PAGE, World, end, is_backed, is_dirty, load, meanwhile,
+    out, own, place, store, world,
+};
 use dormouse_model_tests::world::Point;
 
 #[test]
@@ -115,5 +118,91 @@ fn no_page_leaves_between_two_steps_of_a_fork() {
         }
         assert_eq!(load(&mut w, space), own());
     }
+    end(w);
+}
+
+#[test]
+fn room_that_a_child_has_begun_to_share_is_not_given_back() {
+    const PAGES: usize = 100;
+    let file = FakeFile {
+        server: 0,
+        snapshots: true,
+        declines: false,
+        content: vec![0xf1; PAGES * PAGE],
+    };
+    let config = Config {
+        pages: PAGES as u64,
+        trim_worth: 40 * PAGE as u64,
+        ..CONFIG
+    };
+    let mut w = World::new(Fake::new(vec![file]), config);
+    store(&mut w, 0, 0, &vec![5; PAGES * PAGE]);
+    for page in (0..PAGES as u64).step_by(20) {
+        out(&mut w, 0, page, 20).expect("page-out");
+    }
+    let free = |w: &mut World<Fake>, page: usize| {
+        vm::free(&mut w.process(0), (page * PAGE) as u64, PAGE as u64).expect("free");
+    };
+    // Noted as given up, and in the file again.
+    free(&mut w, 90);
+    store(&mut w, 0, 90 * PAGE, &[6; PAGE]);
+    assert_eq!(out(&mut w, 0, 90, 1), Ok(1));
+    for page in 0..38 {
+        free(&mut w, 2 * page);
+    }
+    // The answer to the first of two messages.
+    meanwhile(&mut w, Point::Swapped, |w| {
+        w.fork(0, 1).expect("fork");
+        store(w, 0, 90 * PAGE, b"parent");
+    });
+    free(&mut w, 78);
+    w.check();
+    assert_eq!(w.load(1, 90 * PAGE, PAGE).as_deref(), Ok(&[6; PAGE][..]));
+    end(w);
+}
+
+#[test]
+fn what_another_has_read_meanwhile_is_not_tied_to_what_was_written() {
+    const PAGES: usize = 700;
+    let file = |byte: u8, pages: usize| FakeFile {
+        server: 0,
+        snapshots: true,
+        declines: false,
+        content: vec![byte; pages * PAGE],
+    };
+    let config = Config {
+        pages: PAGES as u64,
+        ..CONFIG
+    };
+    let files = vec![file(0xa0, 2 * PAGES), file(0xb0, PAGES)];
+    let mut w = World::new(Fake::new(files), config);
+    // Extents that do not adjoin in the file.
+    for page in 0..PAGES {
+        let (at, off) = ((page * PAGE) as u64, (2 * page * PAGE) as u64);
+        assert_eq!(
+            vm::read(&mut w.process(0), at, PAGE as u64, 0, off),
+            Ok(PAGE as u64)
+        );
+    }
+    let last = ((PAGES - 1) * PAGE) as u64;
+    meanwhile(&mut w, Point::AfterCommit, move |w| {
+        w.interrupt = Some((
+            Point::Pause,
+            Box::new(move |w| {
+                let read = vm::read(&mut w.process(0), last, PAGE as u64, 1, 0);
+                assert_eq!(read, Ok(PAGE as u64));
+            }),
+        ));
+    });
+    let len = (PAGES * PAGE) as u64;
+    assert_eq!(
+        vm::write(&mut w.process(0), 0, len, 0, PAGE as u64),
+        Ok(len)
+    );
+    assert!(w.interrupt.is_none(), "no step in between");
+    assert_eq!(
+        w.load(0, last as usize, PAGE).as_deref(),
+        Ok(&[0xb0; PAGE][..])
+    );
     end(w);
 }

@@ -32,10 +32,14 @@ pub const CASES: &[Case] = &[
     Case::new("rfmem.fault", fault),
     Case::new("rfmem.stack", stack_overflow),
     Case::new("rfmem.stacks", stacks),
+    Case::new("rfmem.stacks.place", stacks_in_place),
     Case::deferred("rfmem.fill.two", races::fill_two),
+    Case::deferred("rfmem.fill.retied", races::fill_retied),
     Case::deferred("rfmem.fill.killed", races::fill_killed),
     Case::deferred("rfmem.detach.fill", races::detach_fill),
     Case::deferred("rfmem.detach.read", races::detach_read),
+    Case::new("rfmem.detach.eager", races::detach_eager),
+    Case::new("rfmem.semaphore.shared", semaphores::detach_shared),
     Case::new("rfmem.detach.write", races::detach_write),
     Case::new("rfmem.detach.copy", races::detach_copy),
     Case::deferred("rfmem.free.fill", races::free_fill),
@@ -51,6 +55,7 @@ pub const CASES: &[Case] = &[
     Case::new("rfmem.semaphore.fork", semaphores::fork),
     Case::new("rfmem.semaphore.time", semaphores::time),
     Case::new("rfmem.server", server),
+    Case::asked("rfmem.server.refused", races::server_refused),
     Case::new("rfmem.accounts", accounts),
 ];
 
@@ -454,6 +459,41 @@ fn stacks() -> Verdict {
             at(start).store(7, Relaxed);
         }
     }
+    Ok(())
+}
+
+/// The same where they are in the place of a segment that was stored to.
+fn stacks_in_place() -> Verdict {
+    let page = PG as u64;
+    let pid = process::spawn(move || {
+        // Nothing else faults in the last turn.
+        for turn in 0..3 {
+            let Ok(before) = attach(0, 4 * PG) else {
+                return 1;
+            };
+            at(before).store(1, Relaxed);
+            if detach(before).is_err() {
+                return 2;
+            }
+            let Ok(segment) = Segment::attach_with("stacks", 16 * PG, 0, 4 * page) else {
+                return 3;
+            };
+            for number in 1..4 {
+                at(segment.address() + number * page).store(1, Relaxed);
+            }
+            if turn == 2 {
+                at(segment.address() + page - 8).store(1, Relaxed);
+            }
+        }
+        0
+    })?;
+    let ended = process::wait_for(pid)?;
+    ensure!(
+        ended.text().contains("stack overflow"),
+        "status {}: {}",
+        ended.status(),
+        ended.text()
+    );
     Ok(())
 }
 

@@ -73,6 +73,110 @@ pub(super) fn fill_two() -> Verdict {
     })
 }
 
+/// A page that is filled in two messages, and tied to another snapshot by a write in
+/// between: the number of the former one is another file's then.
+pub(super) fn fill_retied() -> Verdict {
+    let secret = Scratch::patterned("secret", 3, 4 * PG)?;
+    let gate = Shared::new(PG)?;
+    let serve = |channel: &File| {
+        let (mut held, mut told) = (None, false);
+        Liar::WITH_SNAPSHOTS.serve(channel, |turn| match turn.request {
+            Request::Read { .. } if held.is_none() => {
+                held = Some(turn.tag);
+                match gate.semaphore(0).and_then(|there| there.release(1)) {
+                    Ok(()) => Next::Done,
+                    Err(_) => Next::End(3),
+                }
+            }
+            Request::Put { off, ops, .. } => {
+                let count = ops.iter().map(|op| op.off + op.len).max().unwrap_or(0);
+                let reply = ninep::Reply::Put {
+                    off: *off,
+                    count,
+                    epoch: 2,
+                    assoc: true,
+                    changes: ninep::Changes::NONE,
+                };
+                let _ = turn.reply(turn.tag, &reply);
+                Next::Done
+            }
+            Request::Getattr { .. } => {
+                if let (Some(tag), false) = (held, told) {
+                    told = true;
+                    let data: [u8; 8] = core::array::from_fn(|i| pattern(9, i as u64));
+                    let _ = turn.reply(tag, &ninep::Reply::Read { data: &data });
+                }
+                Next::Honest
+            }
+            _ => Next::Honest,
+        })
+    };
+    served(serve, |path| {
+        let file = File::open(path, mode::ORDWR).about(path)?;
+        let mut segment = snapshot(4)?;
+        file.read_at(segment.bytes_mut(), 0)?;
+        let (address, fd) = (segment.address(), u64::from(file.fd()));
+        let touch = thread::spawn(move || at(address + 16).load(Relaxed));
+        wait_at(&gate)?;
+        at_rest()?;
+        let len = 4 * PG as u64;
+        let written = call(Call::PWrite, [fd, address, len, PG as u64, 0, 0]);
+        same("written", written, Ok(len))?;
+        at_rest()?;
+        let mut other = snapshot(4)?;
+        secret.file.read_at(other.bytes_mut(), 0)?;
+        file.stat()?;
+        let want = u64::from_le_bytes(core::array::from_fn(|i| pattern(9, 16 + i as u64)));
+        let got = touch.join();
+        let leak = u64::from_le_bytes(core::array::from_fn(|i| pattern(3, 16 + i as u64)));
+        ensure!(got != leak, "bytes of the other file: {got:#x}");
+        same("the bytes", got, want)
+    })
+}
+
+/// A first answer as a file server that a note cuts short, while another attaches memory:
+/// that memory may leave as before, where there is swap.
+pub(super) fn server_refused() -> Verdict {
+    if counters()?.get(Stat64::Eager) == 1 {
+        // Its answer waits for no page.
+        return Ok(());
+    }
+    let gate = Shared::new(PG)?;
+    rt::note::handle(|_, _| rt::note::Then::Resume)?;
+    gated(&gate, |file| {
+        let mut segment = snapshot(4)?;
+        file.read_at(segment.bytes_mut(), 0)?;
+        let place = Scratch::empty("refused")?;
+        let (ours, theirs) = File::pipe()?;
+        let (to, pids) = rt::sync::channel();
+        let serves = thread::spawn(move || {
+            let _ = to.send(sys::getpid());
+            Liar::default().serve(&theirs, |_| Next::Honest)
+        });
+        let path = place.path.clone();
+        let mounts = thread::spawn(move || ours.mount(&path));
+        let pid = pids.recv().map_err(|_| Why("no pid".into()))?;
+        // The answer needs the page.
+        wait_at(&gate)?;
+        let address = attach(0, 4 * PG)?;
+        for page in 0..4 {
+            at(address + page * PG as u64).store(page, Relaxed);
+        }
+        rt::note::send(pid, "enough")?;
+        // The note cuts the wait for the page short once it was held off for a while
+        // (decision 47); the server then owes the answer to a flush.
+        sys::sleep(100_000_000)?;
+        open(&gate, 2)?;
+        let status = serves.join();
+        let mounted = mounts.join();
+        ensure!(mounted.is_err(), "mounted, {status}");
+        let out = call(Call::PageOut, [address, 4 * PG as u64, 0, 0, 0, 0]);
+        counts("pages that left", out, Ok(4))?;
+        detach(address)?;
+        Ok(())
+    })
+}
+
 /// A program of which one is ended in the middle of a fill ends; nothing is left behind.
 pub(super) fn fill_killed() -> Verdict {
     let gate = Shared::new(PG)?;
@@ -144,6 +248,45 @@ pub(super) fn detach_read() -> Verdict {
             .sum();
         same("the new segment", sum, 0)?;
         detach(address)?;
+        Ok(())
+    })
+}
+
+/// The same in the middle of an eager read, of which an edge is on an untouched page.
+pub(super) fn detach_eager() -> Verdict {
+    let gate = Shared::new(PG)?;
+    gated(&gate, |file| {
+        let segment = Segment::attach_with("snapshot", 8 * PG, 0, rt::abi::snapshot::EAGER)?;
+        let address = segment.address();
+        core::mem::forget(segment);
+        at(address + 5 * PG as u64).store(1, Relaxed);
+        let fd = u64::from(file.fd());
+        let read = thread::spawn(move || call(Call::PRead, [fd, address + 8, 100, 0, 0, 0]));
+        wait_at(&gate)?;
+        detach(address)?;
+        // The first page of all addresses has its table, which is found last.
+        let low = attach(0x1_0000, 400 * PG)?;
+        let stop = AtomicU32::new(0);
+        thread::scope(|scope| {
+            let stop = &stop;
+            scope.spawn(move || {
+                while stop.load(Relaxed) == 0 {
+                    for page in 0..400 {
+                        at(low + page * PG as u64).store(1, Relaxed);
+                        for _ in 0..1000 {
+                            core::hint::spin_loop();
+                        }
+                    }
+                    let _ = call(Call::SegFree, [low, 400 * PG as u64, 0, 0, 0, 0]);
+                }
+            });
+            sys::sleep(5_000_000)?;
+            open(&gate, 2)?;
+            let verdict = same("bytes read", read.join(), Ok(100));
+            stop.store(1, Relaxed);
+            verdict
+        })?;
+        detach(low)?;
         Ok(())
     })
 }

@@ -114,3 +114,17 @@ pub(super) fn time() -> Verdict {
     detach(address)?;
     Ok(())
 }
+
+/// The same in shared memory; whoever gets its frame then is not concerned.
+pub(super) fn detach_shared() -> Verdict {
+    let gone = Shared::new(PG)?;
+    let word = gone.address();
+    core::mem::forget(gone);
+    let waits = thread::spawn(move || acquire(word, u64::MAX));
+    at_rest()?;
+    detach(word)?;
+    // The frame that was freed last comes first.
+    let fresh = Shared::new(PG)?;
+    same("nobody waits here", release(fresh.address())?, 1)?;
+    same("told", waits.join(), Err(Errno::EFAULT))
+}
