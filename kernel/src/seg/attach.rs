@@ -261,7 +261,7 @@ pub(super) fn in_steps(
 }
 
 /// Pages whose translations are changed in one step.
-const STEP: u64 = 16 * 1024;
+const STEP: u64 = 8 * 1024;
 
 /// `[va, va + len)` reads as zeros and holds nothing from now on, over as
 /// many segments as it covers.

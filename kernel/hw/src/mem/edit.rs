@@ -185,8 +185,9 @@ impl Edit {
         let to = ((pages.end - 1 - first) >> shift).min(ENTRIES - 1) + 1;
         let (mut seen, mut gone) = (0, 0);
         let (mut from, mut to) = (from as usize, to as usize);
-        // What lies at the end, as a stack does, is found from there.
-        let down = last_entry(table, from.max(to.saturating_sub(END)), to) != to;
+        // What little lies at the end, as a stack does, is found from there.
+        let few = used * 8 < (to - from) as u64;
+        let down = few && last_entry(table, from.max(to.saturating_sub(END)), to) != to;
         while seen < used && from < to {
             let index = match down {
                 true => last_entry(table, from, to),
