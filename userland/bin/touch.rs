@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use rt::abi::StatChange;
-use rt::{Args, ByteStr, Errno, Failure, File, Named, eprintln, manual, mode, time};
+use rt::{Args, ByteStr, Errno, Failure, File, Named, eprintln, manual, mode};
 
 rt::main!(main, include_str!("touch.rs"));
 
@@ -26,8 +26,7 @@ fn main(args: Args) -> Result<u8, Failure> {
 
 fn touch(path: ByteStr<'_>, only_existing: bool) -> Result<(), Failure> {
     let now = StatChange {
-        valid: StatChange::MTIME,
-        mtime_ns: time::now_ns().about(time::DEVICE)?,
+        valid: StatChange::NOW,
         ..StatChange::default()
     };
     match File::change_path(path, &now) {

@@ -251,6 +251,9 @@ impl StatChange {
     pub const MODE: u64 = 2;
     /// `mtime_ns` counts.
     pub const MTIME: u64 = 4;
+    /// The modification time becomes the file server's now, by the clock that gives all
+    /// its other files their times.
+    pub const NOW: u64 = 8;
 }
 
 /// What is bound at a name, as `NameInfo` tells it. The name and the path of what is bound

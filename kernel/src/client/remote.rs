@@ -224,6 +224,7 @@ impl Remote {
             (StatChange::SIZE, setattr::SIZE),
             (StatChange::MODE, setattr::MODE),
             (StatChange::MTIME, setattr::MTIME | setattr::MTIME_SET),
+            (StatChange::NOW, setattr::MTIME),
         ];
         for (bit, wire) in bits {
             if change.valid & bit != 0 {
