@@ -97,9 +97,10 @@ impl FrameRef {
     }
 
     /// Copies `len` bytes from byte `at` on to user address `va`, as [`copy_out`](crate::user::copy_out)
-    /// does.
+    /// does. Panics if nobody has written them, where frames are poisoned.
     #[inline]
     pub fn copy_out(&self, at: usize, va: u64, len: usize) -> Result<(), UserFault> {
+        pool::check_written(self.0, at.div_ceil(8)..(at + len) / 8);
         page::copy_out(va, (self.0, at), len)
     }
 }
