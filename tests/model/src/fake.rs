@@ -21,6 +21,18 @@ pub struct FakeFile {
     pub content: Vec<u8>,
 }
 
+impl FakeFile {
+    /// A file of the first server, which has snapshots.
+    pub fn of(content: Vec<u8>) -> FakeFile {
+        FakeFile {
+            server: 0,
+            snapshots: true,
+            declines: false,
+            content,
+        }
+    }
+}
+
 /// The servers.
 #[derive(Default)]
 pub struct Fake {

@@ -124,12 +124,7 @@ fn no_page_leaves_between_two_steps_of_a_fork() {
 #[test]
 fn room_that_a_child_has_begun_to_share_is_not_given_back() {
     const PAGES: usize = 100;
-    let file = FakeFile {
-        server: 0,
-        snapshots: true,
-        declines: false,
-        content: vec![0xf1; PAGES * PAGE],
-    };
+    let file = FakeFile::of(vec![0xf1; PAGES * PAGE]);
     let config = Config {
         pages: PAGES as u64,
         trim_worth: 40 * PAGE as u64,
@@ -164,12 +159,7 @@ fn room_that_a_child_has_begun_to_share_is_not_given_back() {
 #[test]
 fn what_another_has_read_meanwhile_is_not_tied_to_what_was_written() {
     const PAGES: usize = 700;
-    let file = |byte: u8, pages: usize| FakeFile {
-        server: 0,
-        snapshots: true,
-        declines: false,
-        content: vec![byte; pages * PAGE],
-    };
+    let file = |byte: u8, pages: usize| FakeFile::of(vec![byte; pages * PAGE]);
     let config = Config {
         pages: PAGES as u64,
         ..CONFIG

@@ -24,12 +24,7 @@ type Worlds = World<Fake>;
 
 /// A file of eight pages, and a process with other bytes of its own in as many.
 fn world() -> Worlds {
-    let file = FakeFile {
-        server: 0,
-        snapshots: true,
-        declines: false,
-        content: vec![0xf1; PAGES * PAGE],
-    };
+    let file = FakeFile::of(vec![0xf1; PAGES * PAGE]);
     // One page is worth it to tell the swap server of.
     let config = Config {
         trim_worth: 1,
