@@ -344,10 +344,16 @@ impl<'a> Editor<'a> {
         }
         let before = self.line.get(self.shown_from..self.cursor).map(columns);
         let after = columns(self.line.get(self.shown_from..).unwrap_or(&[]));
+        // A line that goes on has a mark in the last column: the cursor stays left of it.
+        let last = if after > room { room - 1 } else { room };
         let kept = match (before, self.shown_from) {
             (None, _) => false,
-            (Some(before), 0) => before <= room,
-            (Some(before), _) => (2..=room).contains(&before) && after > room / 2,
+            (Some(before), 0) => before <= last,
+            (Some(before), _) => {
+                (2..=last).contains(&before)
+                    && after > room / 2
+                    && width(self.line[self.shown_from]) > 0
+            }
         };
         if kept {
             return;
@@ -357,6 +363,10 @@ impl<'a> Editor<'a> {
         while from > 0 && before + width(self.line[from - 1]) <= room * 2 / 3 {
             from -= 1;
             before += width(self.line[from]);
+        }
+        // The mark `<` has no place over the parts of a character that is not shown.
+        while from < self.cursor && width(self.line[from]) == 0 {
+            from += 1;
         }
         self.shown_from = from;
     }

@@ -157,6 +157,19 @@ fn what_is_before_the_cursor_stays_in_view() {
 }
 
 #[test]
+fn the_mark_of_more_stays_right_of_the_cursor() {
+    let mut history = History::default();
+    history.add("a line that is long enough");
+    // Eleven columns are left for the line; the cursor goes to the tenth, then on.
+    for right in 0..26 {
+        let keys = format!("\x1b[A\x01{}\u{2713}", "\x1b[C".repeat(right));
+        let (_, shown, cursor) = typed(&keys, 13, &history);
+        let before = shown.chars().nth(cursor - 1);
+        assert_eq!(before, Some('\u{2713}'), "{right}: {shown}");
+    }
+}
+
+#[test]
 fn a_prompt_wider_than_the_window_is_shown_in_part() {
     let history = History::default();
     let mut row = Row::default();
