@@ -169,8 +169,12 @@ fn send(found: &Found) -> Option<u32> {
 fn run(content: &vm::Segment, view: &mut View, page: u64) -> Range<u64> {
     let pressed = options::pressure();
     let mut leaves = |at: &u64| {
-        let changed = matches!(content.state(view, *at), PageState::Dirty(_));
-        changed && !content.resolved_lately(*at) && (pressed || !view.take_accessed(*at))
+        let PageState::Dirty(frame) = content.state(view, *at) else {
+            return false;
+        };
+        !owners::others_hold(frame)
+            && !content.resolved_lately(*at)
+            && (pressed || !view.take_accessed(*at))
     };
     let end = page + vm::OUT_MAX;
     let up = (page..end).take_while(&mut leaves).count() as u64;

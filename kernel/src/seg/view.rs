@@ -24,7 +24,7 @@ pub struct View {
     /// False for a segment that was detached: nothing of it is mapped any more.
     pub(super) open: bool,
     /// The place of the segment in the table.
-    place: usize,
+    pub(super) place: usize,
     /// What has happened to the pages of each segment: [`NSEG`] entries.
     events: Vec<Events>,
 }

@@ -57,6 +57,12 @@ pub trait Memory {
     fn release(&mut self, frame: Frame);
     /// Returns true if there is more than one reference.
     fn shared(&self, frame: Frame) -> bool;
+    /// Returns true if somebody besides pages has a reference, or if that is unknown: a
+    /// call may write the frame of a changed page at any time then.
+    fn is_held(&self, frame: Frame) -> bool {
+        let _ = frame;
+        false
+    }
     /// Returns true if the caller's reference is the only one, and unpublishes the
     /// frame so that it stays so ([`Memory::cached`]). Required before any store,
     /// and before a translation that allows one.

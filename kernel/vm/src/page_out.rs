@@ -164,14 +164,22 @@ impl Segment {
         gone
     }
 
-    /// The first run of dirty pages in `pages`, at most [`OUT_MAX`].
+    /// The first run of dirty pages in `pages` that may leave, at most [`OUT_MAX`].
     fn dirty_run<M: Memory>(&self, m: &M, pages: Range<u64>) -> Option<Range<u64>> {
         let pages = pages.start..pages.end.min(self.pages());
-        let is_dirty = |page| matches!(self.overlay.get(m, page), PageState::Dirty(_));
-        let first = pages.clone().find(|page| is_dirty(*page))?;
+        let leaves = |page| self.leaving(m, page).is_some();
+        let first = pages.clone().find(|page| leaves(*page))?;
         let most = pages.end.min(first + OUT_MAX);
-        let end = (first..most).find(|page| !is_dirty(*page));
+        let end = (first..most).find(|page| !leaves(*page));
         Some(first..end.unwrap_or(most))
+    }
+
+    /// The frame of a dirty page that may leave: no call is about to write it.
+    fn leaving<M: Memory>(&self, m: &M, page: u64) -> Option<Frame> {
+        match self.overlay.get(m, page) {
+            PageState::Dirty(frame) => (!m.is_held(frame)).then_some(frame),
+            _ => None,
+        }
     }
 
     /// Takes the dirty pages at the front of `pages` for a page-out to `file`; none
@@ -198,7 +206,7 @@ impl Segment {
         // A store from now on is seen: it gets a frame of its own.
         m.protect(pages.clone());
         for ((page, frame), sum) in pages.zip(&mut run.frames).zip(&mut run.sums) {
-            let PageState::Dirty(dirty) = self.overlay.get(m, page) else {
+            let Some(dirty) = self.leaving(m, page) else {
                 break;
             };
             if self.overlay.open_page(m, page).is_err() {

@@ -285,6 +285,12 @@ impl Memory for SimMemory {
         frames.references(frame) > 1
     }
 
+    fn is_held(&self, frame: Frame) -> bool {
+        let frames = self.frames.borrow();
+        let pages = frames.owners.iter().filter(|(f, _)| *f == frame.0);
+        frames.references(frame) as usize > pages.count()
+    }
+
     fn make_exclusive(&mut self, frame: Frame) -> bool {
         self.frames.borrow_mut().make_exclusive(frame)
     }

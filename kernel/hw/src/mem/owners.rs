@@ -92,6 +92,13 @@ pub fn of(frame: Frame) -> Option<Owners> {
     })
 }
 
+/// Returns true if others than its owners hold a frame of data, or if not all owners are
+/// known.
+pub fn others_hold(frame: Frame) -> bool {
+    only(frame).is_none()
+        && of(frame).is_none_or(|owners| owners.holders as usize != owners.entries().len())
+}
+
 const NO_OWNER: Owner = Owner::segment(SegmentNumber::new(0));
 
 /// The owners of a frame or node; `None` if not all are known.

@@ -23,6 +23,46 @@ fn a_page_out_takes_adjacent_dirty_pages_alone() {
 }
 
 #[test]
+fn a_frame_that_a_call_may_write_does_not_leave_with_its_neighbours() {
+    let mut w = world();
+    let PageState::Dirty(held) = state(&mut w, 0, 1) else {
+        panic!("page 1 is not dirty");
+    };
+    w.frames.borrow_mut().retain(held);
+    assert_eq!(out(&mut w, 0, 0, 4), Ok(1));
+    assert_eq!(out(&mut w, 0, 1, 3), Ok(2));
+    assert_eq!(state(&mut w, 0, 1), PageState::Dirty(held));
+    // An answer arrives.
+    w.frames.borrow_mut().bytes(held)[..4].copy_from_slice(b"mine");
+    w.frames.borrow_mut().release(held);
+    assert_eq!(out(&mut w, 0, 0, 4), Ok(1));
+    assert_eq!(&w.load(0, PAGE, 4).unwrap(), b"mine");
+    end(w);
+}
+
+#[test]
+fn a_frame_that_a_call_gets_during_a_page_out_does_not_leave() {
+    for point in [Point::Swap, Point::Swapped] {
+        let mut w = world();
+        assert_eq!(out(&mut w, 0, 7, 1), Ok(1));
+        // As a call: it asks for the page for a store, then holds the frame.
+        meanwhile(&mut w, point, |w| {
+            store(w, 0, PAGE, &own()[PAGE..PAGE + 1]);
+            let frame = state(w, 0, 1).frame().expect("a frame");
+            w.frames.borrow_mut().retain(frame);
+        });
+        assert_eq!(out(&mut w, 0, 0, 3), Ok(2), "{point:?}");
+        let PageState::Dirty(held) = state(&mut w, 0, 1) else {
+            panic!("page 1 is not dirty");
+        };
+        w.frames.borrow_mut().bytes(held)[..4].copy_from_slice(b"mine");
+        w.frames.borrow_mut().release(held);
+        assert_eq!(&w.load(0, PAGE, 4).unwrap(), b"mine");
+        end(w);
+    }
+}
+
+#[test]
 fn a_store_during_a_page_out_wins() {
     for point in [Point::Swap, Point::Swapped] {
         let mut w = world();
