@@ -130,6 +130,10 @@ impl Memory for View {
         named::shared(frame)
     }
 
+    fn is_held(&self, frame: Frame) -> bool {
+        owners::others_hold(frame)
+    }
+
     #[inline]
     fn make_exclusive(&mut self, frame: Frame) -> bool {
         named::make_exclusive(frame)
@@ -220,6 +224,8 @@ impl Memory for View {
     #[inline]
     fn map(&mut self, page: u64, frame: Frame, writable: bool) -> Result<(), NoMemory> {
         if !self.open {
+            // No translation is left of what was there: its frame may be given back.
+            self.unmap(page..page + 1);
             return Ok(());
         }
         named::check_written(frame);

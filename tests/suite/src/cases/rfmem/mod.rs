@@ -1,5 +1,6 @@
 //! Processes that share memory.
 
+mod closing;
 mod races;
 mod semaphores;
 
@@ -42,6 +43,7 @@ pub const CASES: &[Case] = &[
     Case::new("rfmem.semaphore.shared", semaphores::detach_shared),
     Case::new("rfmem.detach.write", races::detach_write),
     Case::new("rfmem.detach.copy", races::detach_copy),
+    Case::new("rfmem.detach.private", closing::private),
     Case::deferred("rfmem.free.fill", races::free_fill),
     Case::new("rfmem.storm", races::storm),
     Case::new("rfmem.fork", races::fork),
