@@ -306,6 +306,7 @@ impl Space {
         if at >= segment.pages * PAGE || !segment.write {
             return None;
         }
+        self.view.place = self.last.get();
         self.view.base = segment.base;
         self.view.write = true;
         self.view.execute = segment.execute;
