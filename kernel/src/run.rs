@@ -27,13 +27,18 @@ pub fn run(mut program: Program) -> ! {
         if !pending::any() {
             continue;
         }
-        relief::ease();
+        // An interrupt took no frames. However many come, the program goes on between them.
+        if !matches!(event, Event::Interrupt(_)) {
+            relief::ease();
+        }
         proc::remove_dead();
         // Before the program goes on: a note is delivered, and a process that was
         // ordered to end does so.
         if sched::called() {
             process = Running::new();
-            note::deliver(&process, frame);
+            if !sched::ending() {
+                note::deliver(&process, frame);
+            }
             if sched::ending() {
                 proc::wait::finish(process);
             }

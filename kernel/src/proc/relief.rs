@@ -17,7 +17,7 @@ use hw::frames;
 use hw::lock::{Lock, Rank};
 use hw::task::Slot;
 use hw::time;
-use vm::{ACCOUNTS_MAX, AccountId, Standing, TREES};
+use vm::{ACCOUNTS_MAX, AccountId, Standing};
 
 /// The text of the note, for a program that asks for memory, and for one that has it.
 const ASKS: &str = "sys: out of memory: this program asks for more of it";
@@ -131,7 +131,7 @@ fn asker(hog: AccountId, asks: impl Fn(&Process) -> bool) -> Option<AccountId> {
     let share = frames::total() as u32 / SHARE;
     frames::accounts(|accounts| {
         accounts.asker(
-            |id| in_swap[usize::from(id.0)].0,
+            |id| in_swap[usize::from(id.0)].pages,
             |id| standing[usize::from(id.0)],
             hog,
             share,
@@ -151,7 +151,7 @@ fn biggest(fits: impl Fn(&Process) -> bool) -> Option<(AccountId, u32)> {
     let in_swap = IN_SWAP.lock();
     frames::accounts(|accounts| {
         accounts.biggest(
-            |id| in_swap[usize::from(id.0)].0,
+            |id| in_swap[usize::from(id.0)].pages,
             |id| standing[usize::from(id.0)],
         )
     })
@@ -177,19 +177,53 @@ const FUTILE_NS: u64 = 100_000_000;
 /// Pages that go to swap take longer.
 const FUTILE_WITH_SWAP_NS: u64 = 10_000_000_000;
 
-/// What each account has in swap: pages, of shared ones its part, and swap files.
-static IN_SWAP: Lock<[(u32, u32); ACCOUNTS_MAX]> = Lock::new(Rank::Process, [(0, 0); ACCOUNTS_MAX]);
+/// What an account has in swap.
+#[derive(Clone, Copy)]
+struct InSwap {
+    /// Pages, of shared ones its part.
+    pages: u32,
+    /// Swap files.
+    files: u32,
+    /// The same with all accounts below it.
+    tree: (u32, u32),
+}
+
+impl InSwap {
+    const NOTHING: InSwap = InSwap {
+        pages: 0,
+        files: 0,
+        tree: (0, 0),
+    };
+}
+
+/// As counted last, by account.
+static IN_SWAP: Lock<[InSwap; ACCOUNTS_MAX]> =
+    Lock::new(Rank::Process, [InSwap::NOTHING; ACCOUNTS_MAX]);
 
 /// Counts it: once for each search, whose length must not grow with the square of the
 /// number of processes.
 fn count_in_swap() {
-    IN_SWAP.lock().fill((0, 0));
+    IN_SWAP.lock().fill(InSwap::NOTHING);
     for process in table::all() {
         let (pages, files) = of_process(&process);
         let of = &mut IN_SWAP.lock()[usize::from(process.seat.account().0) % ACCOUNTS_MAX];
-        of.0 = of.0.saturating_add(pages as u32);
-        of.1 = of.1.saturating_add(files as u32);
+        of.pages = of.pages.saturating_add(pages as u32);
+        of.files = of.files.saturating_add(files as u32);
     }
+    let mut in_swap = IN_SWAP.lock();
+    frames::accounts(|accounts| {
+        for id in 0..ACCOUNTS_MAX {
+            let InSwap { pages, files, .. } = in_swap[id];
+            if files == 0 {
+                continue;
+            }
+            for at in accounts.chain(AccountId(id as u16)) {
+                let tree = &mut in_swap[usize::from(at.0)].tree;
+                tree.0 = tree.0.saturating_add(pages);
+                tree.1 = tree.1.saturating_add(files);
+            }
+        }
+    });
 }
 
 /// Pages of a process that are in swap, of shared ones its part, and swap files. Memory
@@ -208,22 +242,12 @@ fn of_process(process: &Process) -> (u64, u64) {
 /// it.
 fn may_swap(process: &Process) -> bool {
     let account = process.seat.account();
-    let (mut pages, mut files) = ([0; TREES], [0; TREES]);
     let capacity = swap::capacity();
     let in_swap = IN_SWAP.lock();
+    let tree = |at: AccountId| in_swap[usize::from(at.0)].tree;
     frames::accounts(|accounts| {
-        for (other, (its_pages, its_files)) in (0..).zip(in_swap.iter()) {
-            if *its_files == 0 {
-                continue;
-            }
-            let common = accounts.common(account, AccountId(other));
-            for depth in 0..=usize::from(common).min(TREES - 1) {
-                pages[depth] += u64::from(*its_pages);
-                files[depth] += u64::from(*its_files);
-            }
-        }
-        accounts.admits(account, &pages, capacity)
-            && accounts.admits(account, &files, swap::FILES_MAX)
+        accounts.admits(account, |at| u64::from(tree(at).0), capacity)
+            && accounts.admits(account, |at| u64::from(tree(at).1), swap::FILES_MAX)
     })
 }
 

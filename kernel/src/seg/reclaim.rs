@@ -10,7 +10,7 @@
 //!
 //! All of it runs with nothing locked, in the process that needs frames or has just
 //! taken some.
-use super::spaces::Number;
+use super::spaces::{Number, SPACES_MAX};
 use super::swap::PageOut;
 use super::view::View;
 use super::{Residence, spaces};
@@ -25,7 +25,6 @@ use hw::frames;
 use hw::lock::{Lock, Rank};
 use hw::named::from_reserve;
 use hw::owners::{self, Place};
-use hw::task::Slot;
 use vm::{Clock, Frame, Frames, Look, OWNERS_MAX, Owner, PageState, Step};
 
 static CLOCK: Lock<Clock> = Lock::new(Rank::Clock, Clock::new());
@@ -128,6 +127,10 @@ struct Found {
 }
 
 impl Found {
+    fn is_full(&self) -> bool {
+        self.len == RUNS
+    }
+
     fn add(&mut self, changed: Changed) -> bool {
         let Some(place) = self.list.get_mut(self.len) else {
             return false;
@@ -191,25 +194,22 @@ struct AllFrames {
     swaps: bool,
     /// What is in swap was counted, once for all processes that a step meets.
     counted: Cell<bool>,
-    /// What is known of spaces, by the last bits of their number. Nothing else runs
-    /// during a step.
-    asked: [Cell<Option<Asked>>; ASKED],
+    /// What is known of each space. Nothing else runs during a step.
+    known: [Cell<Known>; SPACES_MAX],
     changed: Found,
 }
 
-/// Spaces that a step remembers.
-const ASKED: usize = 16;
-
 /// What a step knows of a space.
-#[derive(Clone, Copy)]
-struct Asked {
-    space: Number,
-    /// Its pages can leave: it is no file server's.
-    pageable: bool,
-    /// A process that has it.
-    member: Option<Slot>,
-    /// Its changed pages may; once somebody has asked.
-    swaps: Option<bool>,
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// Nobody has asked.
+    Nothing,
+    /// Its pages stay: it is a file server's.
+    Stays,
+    /// Its pages can leave; nobody has asked for the changed ones.
+    Leaves,
+    /// Its pages can leave, or all but the changed ones.
+    Changed(bool),
 }
 
 impl AllFrames {
@@ -218,7 +218,7 @@ impl AllFrames {
             pressed,
             swaps,
             counted: Cell::new(false),
-            asked: [const { Cell::new(None) }; ASKED],
+            known: [const { Cell::new(Known::Nothing) }; SPACES_MAX],
             changed: Found {
                 list: [None; RUNS],
                 len: 0,
@@ -226,54 +226,48 @@ impl AllFrames {
         }
     }
 
-    /// Where something is remembered of a space.
-    fn place(&self, space: Number) -> &Cell<Option<Asked>> {
-        &self.asked[usize::from(space) % ASKED]
+    /// Where it is noted what is known of a space.
+    #[inline]
+    fn note(&self, space: Number) -> &Cell<Known> {
+        &self.known[usize::from(space) % SPACES_MAX]
     }
 
-    /// What is known of the space with that number.
+    /// Returns true if pages of the space with that number can leave.
     #[inline]
-    fn asked(&self, space: Number) -> Asked {
-        match self.place(space).get() {
-            Some(asked) if asked.space == space => asked,
-            _ => self.ask(space),
+    fn is_pageable(&self, space: Number) -> bool {
+        match self.note(space).get() {
+            Known::Nothing => self.ask(space),
+            known => known != Known::Stays,
         }
     }
 
     #[cold]
-    fn ask(&self, space: Number) -> Asked {
-        let found = spaces::with(space, |space| {
-            let space = space.lock();
-            (space.residence, space.members.first())
+    fn ask(&self, space: Number) -> bool {
+        let residence = spaces::with(space, |space| space.lock().residence);
+        let pageable = residence == Some(Residence::Pageable);
+        self.note(space).set(match pageable {
+            true => Known::Leaves,
+            false => Known::Stays,
         });
-        let asked = Asked {
-            space,
-            pageable: found.is_some_and(|(residence, _)| residence == Residence::Pageable),
-            member: found.and_then(|(_, member)| member),
-            swaps: None,
-        };
-        self.place(space).set(Some(asked));
-        asked
+        pageable
     }
 
     /// Returns true if changed pages of the space with that number may leave: swap is
     /// there, and the account of a process that has it has not more of it than its part.
     fn may_swap(&self, space: Number) -> bool {
-        if !self.swaps {
+        if !self.swaps || !self.is_pageable(space) {
             return false;
         }
-        let asked = self.asked(space);
-        asked.swaps.unwrap_or_else(|| {
-            if !self.counted.replace(true) {
-                relief::count_in_swap();
-            }
-            let swaps = asked.member.is_some_and(relief::may_swap);
-            self.place(space).set(Some(Asked {
-                swaps: Some(swaps),
-                ..asked
-            }));
-            swaps
-        })
+        if let Known::Changed(swaps) = self.note(space).get() {
+            return swaps;
+        }
+        if !self.counted.replace(true) {
+            relief::count_in_swap();
+        }
+        let member = spaces::with(space, |space| space.lock().members.first());
+        let swaps = member.flatten().is_some_and(relief::may_swap);
+        self.note(space).set(Known::Changed(swaps));
+        swaps
     }
 
     /// What is to become of a frame of several pages, and the look at one that decides
@@ -306,7 +300,7 @@ impl AllFrames {
     /// Looks at one page that has, or had, the frame.
     fn look_at_page(&self, Place { segment, page }: Place, frame: Frame) -> Look {
         let number = super::space_of(segment);
-        if !self.asked(number).pageable {
+        if !self.is_pageable(number) {
             return Look::Fixed;
         }
         let look = spaces::with(number, |space| {
@@ -359,17 +353,21 @@ impl AllFrames {
         let evicted = spaces::with(number, |space| {
             let mut space = space.lock();
             let (segment, view, content) = space.by_number(segment)?;
+            let changed = matches!(content.state(view, page), PageState::Dirty(_));
+            if changed && self.changed.is_full() {
+                return Some(false);
+            }
             // A leaf that others share is copied, for a page of it is to be another.
             if from_reserve(frame, || content.open_page(view, page)).is_err() {
                 return Some(false);
             }
-            Some(match content.state(view, page) {
-                PageState::Dirty(_) => self.changed.add(Changed {
+            Some(match changed {
+                true => self.changed.add(Changed {
                     space: number,
                     segment,
                     page,
                 }),
-                _ => content.evict(view, page),
+                false => content.evict(view, page),
             })
         });
         evicted.flatten().unwrap_or(false)
@@ -385,7 +383,7 @@ impl Frames for AllFrames {
         // What file servers have is passed over as fast as what nobody has.
         let fits = |owner: Owner| {
             let place = owners::only_place(owner);
-            place.is_none_or(|place| self.asked(super::space_of(place.segment)).pageable)
+            place.is_none_or(|place| self.is_pageable(super::space_of(place.segment)))
         };
         owners::next(Frame(from), most, fits).map_err(|end| end.0)
     }

@@ -115,7 +115,7 @@ impl PageOut {
 
     /// Moves all changed pages in `pages`; how many.
     fn all(&mut self, mut pages: Range<u64>) -> Result<u64, Errno> {
-        let (mut moved, mut looks) = (0, 0);
+        let (mut moved, mut looks, mut counted) = (0, 0, false);
         let next = |pages: Range<u64>| {
             move |content: &mut vm::Segment, view: &mut View| content.next_populated(view, pages)
         };
@@ -123,17 +123,24 @@ impl PageOut {
             pages.start = page + 1;
             looks += 1;
             if matches!(state, PageState::Dirty(_)) {
-                relief::count_in_swap();
+                // What is in swap changes when pages move, and when others run.
+                if !counted {
+                    relief::count_in_swap();
+                    counted = true;
+                }
                 if !relief::may_swap(sched::current_slot()) {
                     return Err(Errno::ENOSPC);
                 }
             }
             if matches!(state, PageState::Dirty(_) | PageState::Backed(..)) {
                 let run = page..pages.end.min(page + vm::OUT_MAX);
-                moved += vm::page_out(self, run)?;
+                let gone = vm::page_out(self, run)?;
+                moved += gone;
+                counted &= gone == 0;
             }
             if looks % LOOKS == 0 {
                 sched::breathe();
+                counted = false;
             }
             if sched::ending() {
                 return Err(Errno::EINTR);

@@ -73,7 +73,7 @@ mod units;
 mod uses;
 mod write;
 
-pub use accounts::{ACCOUNTS_MAX, AccountId, Accounts, Standing, TREES};
+pub use accounts::{ACCOUNTS_MAX, AccountId, Accounts, Standing};
 pub use ahead::Hint;
 pub use cache::{Cache, Changes, Epochs, FileId, KERNELS_OWN, Kept};
 pub use caution::in_a_call;

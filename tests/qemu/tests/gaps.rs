@@ -5,18 +5,29 @@
 //! beyond is the kernel's. `DORMOUSE_CASES` in the environment chooses cases.
 
 use dormouse_qemu_tests::{assert_passed, print_cases, scratch};
-use runner::Guest;
+use runner::{Guest, Swap};
 use std::env;
 use std::time::Duration;
 
 #[test]
 fn no_call_keeps_the_processor_for_more_than_ten_million_instructions() {
-    let share = scratch();
     let cases = env::var("DORMOUSE_CASES").unwrap_or("gaps.*".into());
-    let guest = Guest::new()
+    pass(Guest::new().mem("512M"), &cases);
+}
+
+#[test]
+fn nobody_waits_longer_while_memory_of_many_accounts_goes_to_swap() {
+    pass(
+        Guest::new().mem("96M").swap(Swap::Size(1 << 30)),
+        "gaps-swap.*",
+    );
+}
+
+fn pass(guest: Guest, cases: &str) {
+    let share = scratch();
+    let guest = guest
         .share(share.path())
         .icount(true)
-        .mem("512M")
         .option("test", "1")
         .option("hz", "10000")
         .command(format!("suite {cases}"));

@@ -22,6 +22,7 @@ extern crate alloc;
 
 #[macro_use]
 mod check;
+mod beat;
 mod cases;
 mod judge;
 mod kills;

@@ -18,8 +18,6 @@ use crate::NoMemory;
 pub const ACCOUNTS_MAX: usize = 512;
 /// Accounts below one another at most; deeper ones are their parent's.
 const DEPTH_MAX: u8 = 8;
-/// The number of depths: see [`Accounts::admits`].
-pub const TREES: usize = DEPTH_MAX as usize + 1;
 /// Places in the process table that an account has more than those below it.
 const PLACES: u32 = 8;
 /// Parts that the limits of kernel frames and swap are taken in: an account has one more
@@ -123,7 +121,7 @@ impl Accounts {
     }
 
     /// The account and all above it.
-    fn chain(&self, id: AccountId) -> impl Iterator<Item = AccountId> + '_ {
+    pub fn chain(&self, id: AccountId) -> impl Iterator<Item = AccountId> + '_ {
         let above = move |id: &AccountId| (*id != AccountId::KERNEL).then(|| self.get(*id).parent);
         core::iter::successors(Some(id), above)
     }
@@ -244,21 +242,13 @@ impl Accounts {
         part(u64::from(self.kernel_max), depth) as u32
     }
 
-    /// The depth of the lowest account that both are in or below.
-    pub fn common(&self, one: AccountId, other: AccountId) -> u8 {
-        let both = |at: &AccountId| self.chain(other).any(|above| above == *at);
-        let common = self.chain(one).find(both);
-        common.map_or(0, |at| self.get(at).depth)
-    }
-
     /// Returns true if an account may have more of something of which there is `all`:
-    /// `trees` is what the trees of it and those above it have, by their depth.
-    pub fn admits(&self, id: AccountId, trees: &[u64; TREES], all: u64) -> bool {
+    /// `tree` says what an account and all below it have.
+    pub fn admits(&self, id: AccountId, tree: impl Fn(AccountId) -> u64, all: u64) -> bool {
         self.chain(id).all(|at| {
             let depth = self.get(at).depth;
             let below = u8::from(at != id && at != AccountId::KERNEL);
-            let has = trees.get(usize::from(depth)).copied().unwrap_or(0);
-            has < part(all, depth + below)
+            tree(at) < part(all, depth + below)
         })
     }
 

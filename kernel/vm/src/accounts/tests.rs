@@ -242,27 +242,25 @@ fn each_tree_leaves_a_part_of_swap_to_those_above_it() {
     let hog = below(&mut accounts, shell);
     let child = below(&mut accounts, hog);
     let other = below(&mut accounts, init);
-    assert_eq!(accounts.common(child, hog), 3);
-    assert_eq!(accounts.common(child, child), 4);
-    assert_eq!(accounts.common(child, other), 1);
-    assert_eq!(accounts.common(AccountId::KERNEL, child), 0);
+    assert_eq!(accounts.chain(child).count(), 5);
+    assert!(accounts.chain(other).eq([other, init, AccountId::KERNEL]));
     // The child has all that was admitted, page by page.
     let (all, mut has) = (16_000, 0);
-    let trees = |has: u64| {
-        let mut trees = [has; TREES];
-        trees[5..].fill(0);
-        trees
-    };
-    while accounts.admits(child, &trees(has), all) {
+    let tree = |has: u64| move |_| has;
+    while accounts.admits(child, tree(has), all) {
         has += 1;
     }
     assert_eq!(has, 12_000);
     // Those above it may have more, and others, too.
-    let mut above = trees(has);
-    above[4] = 0;
-    assert!(accounts.admits(hog, &above, all));
-    above[2..].fill(0);
-    assert!(accounts.admits(other, &above, all));
+    let of_child = |at| {
+        if accounts.is_within(child, at) {
+            has
+        } else {
+            0
+        }
+    };
+    assert!(accounts.admits(hog, of_child, all));
+    assert!(accounts.admits(other, of_child, all));
 }
 
 #[test]

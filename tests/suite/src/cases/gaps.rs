@@ -4,15 +4,15 @@
 //! (`hz`) that the turn of a server that works for the call hardly counts.
 
 use super::{Case, fuzz};
-use crate::check::{PG, Scratch, Verdict, Why, snapshot};
-use crate::tiny::{Fault, Tiny};
+use crate::beat::{Beat, ticks};
+use crate::check::{PG, Scratch, Verdict, Why, same, snapshot};
+use crate::liar::close_all_but;
+use crate::tiny::{Fault, Tiny, becomes_a_server};
 use alloc::format;
 use alloc::vec::Vec;
-use core::arch::x86_64::_rdtsc;
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use rt::abi::mode;
+use rt::abi::{mode, rfork};
 use rt::process::{self, Fork};
-use rt::{File, Segment, Shared, sys};
+use rt::{File, Segment, sys};
 
 pub const CASES: &[Case] = &[
     Case::asked("gaps.turn", turn),
@@ -29,129 +29,23 @@ pub const CASES: &[Case] = &[
     Case::asked("gaps.channels", channels),
     Case::asked("gaps.listing", listing),
     Case::asked("gaps.any-call", any_call),
+    Case::asked("gaps.described", described),
+    Case::asked("gaps.serving", serving),
+    Case::asked("gaps.exchange", exchanges),
+    Case::asked("gaps-swap.accounts", swap),
 ];
 
 /// The longest turn of a program: 10,000 timer interrupts a second.
 const TURN: u64 = 100_000;
-/// The limit for every call. 10 ms are promised, at one instruction a nanosecond, and
-/// one is aimed at.
-const LIMIT: u32 = 1_500_000;
 /// A large part of the memory of the guest that measures.
 const LARGE: usize = 128 << 20;
-
-/// Another process that is always ready, and how long it was not let run.
-struct Beat {
-    shared: Shared,
-    pid: u64,
-}
-
-/// Where in the shared page the longest gap is, whether to go on, and how often
-/// the other ran.
-const GAP: usize = 0;
-const STOP: usize = 4;
-const TURNS: usize = 8;
-
-fn ticks() -> u64 {
-    // SAFETY: reads a counter that programs may read.
-    unsafe { _rdtsc() }
-}
-
-impl Beat {
-    fn start() -> Result<Beat, Why> {
-        let shared = Shared::new(PG)?;
-        let pid = process::spawn(|| {
-            let number = |at| shared.number(at).ok();
-            let (Some(gap), Some(stop), Some(turns)) = (number(GAP), number(STOP), number(TURNS))
-            else {
-                return 1;
-            };
-            let mut last = ticks();
-            while stop.load(Relaxed) == 0 && sys::sleep(0).is_ok() {
-                let now = ticks();
-                gap.fetch_max(u32::try_from(now - last).unwrap_or(u32::MAX), Relaxed);
-                turns.fetch_add(1, Relaxed);
-                last = now;
-            }
-            0
-        })?;
-        Ok(Beat { shared, pid })
-    }
-
-    fn number(&self, at: usize) -> Result<&AtomicU32, Why> {
-        Ok(self.shared.number(at)?)
-    }
-
-    /// The other has just run, and nothing is measured yet.
-    fn arm(&self) -> Verdict {
-        let before = self.number(TURNS)?.load(Relaxed);
-        while self.number(TURNS)?.load(Relaxed) == before {
-            sys::sleep(0)?;
-        }
-        self.number(GAP)?.store(0, Relaxed);
-        Ok(())
-    }
-
-    /// Runs `work`, which makes one call or a few, and checks the longest gap.
-    fn measure<T>(&self, what: &str, work: impl FnOnce() -> T) -> Result<T, Why> {
-        self.arm()?;
-        let result = work();
-        let before = self.number(TURNS)?.load(Relaxed);
-        while self.number(TURNS)?.load(Relaxed) == before {
-            sys::sleep(0)?;
-        }
-        self.check(what)?;
-        Ok(result)
-    }
-
-    fn check(&self, what: &str) -> Verdict {
-        let gap = self.number(GAP)?.load(Relaxed);
-        rt::println!("gap {gap:>10} {what}");
-        ensure!(
-            gap <= LIMIT,
-            "{what}: nobody else ran for {gap} instructions"
-        );
-        Ok(())
-    }
-
-    /// A child that has `prepare` done and then ends by `end`, measured.
-    fn child<T>(
-        &self,
-        what: &str,
-        prepare: impl FnOnce() -> Result<T, Why>,
-        end: impl FnOnce(T),
-    ) -> Verdict {
-        let pid = match process::fork()? {
-            Fork::Child => match prepare().and_then(|made| self.arm().map(|()| made)) {
-                Ok(made) => {
-                    end(made);
-                    process::exit_now(0, "")
-                }
-                Err(Why(why)) => process::exit(1, &why),
-            },
-            Fork::Parent(pid) => pid,
-        };
-        let ended = process::wait_for(pid)?;
-        ensure!(ended.status() == 0, "{what}: {}", ended.text());
-        self.check(what)
-    }
-}
-
-impl Drop for Beat {
-    fn drop(&mut self) {
-        if let Ok(stop) = self.shared.number(STOP) {
-            stop.store(1, Relaxed);
-            // Only the process that made it has it for a child.
-            let _ = process::wait_for(self.pid);
-        }
-    }
-}
 
 /// A program that computes is preempted at the next timer interrupt.
 fn turn() -> Verdict {
     let beat = Beat::start()?;
     let end = ticks() + 100 * TURN;
     beat.measure("computing", || while ticks() < end {})?;
-    let gap = u64::from(beat.number(GAP)?.load(Relaxed));
+    let gap = u64::from(beat.gap()?);
     ensure!(gap <= 2 * TURN, "a turn of {gap} instructions");
     Ok(())
 }
@@ -412,4 +306,110 @@ fn any_call() -> Verdict {
         beat.child(&format!("any calls, seed {seed}"), || Ok(()), storm)?;
     }
     Ok(())
+}
+
+/// Memory of many accounts goes to swap, for a process that touches more than there is.
+fn swap() -> Verdict {
+    const SLEEPERS: u64 = 120;
+    const EACH: usize = 64;
+    const TOUCHED: usize = 20_000;
+    let beat = Beat::start_server()?;
+    let mut sleepers = Vec::new();
+    for _ in 0..SLEEPERS {
+        match process::fork_with(rfork::NOTES)? {
+            Fork::Child => {
+                let status = touched("memory", EACH * PG)
+                    .and_then(|_segment| Ok(sys::sleep(1 << 50)?))
+                    .is_ok();
+                process::exit_now(u8::from(status), "")
+            }
+            Fork::Parent(pid) => sleepers.push(pid),
+        }
+    }
+    let mut segment = Segment::attach("memory", TOUCHED * PG)?;
+    beat.measure("touching memory", || {
+        for page in segment.bytes_mut().chunks_mut(PG) {
+            page[0] = 1;
+        }
+    })?;
+    beat.measure("touching it again", || {
+        for page in segment.bytes_mut().chunks_mut(PG).take(2000) {
+            page[0] = 2;
+        }
+    })?;
+    beat.measure("segdetach", || drop(segment))?;
+    for pid in sleepers {
+        process::kill(pid, "enough")?;
+        process::wait_for(pid)?;
+    }
+    beat.check("the ends of the sleepers")
+}
+
+/// What is told of segments, one that is full, one that is sparse and one with holes.
+fn described() -> Verdict {
+    const FAR: usize = 1 << 30;
+    const PAGES: usize = 10_000;
+    let beat = Beat::start()?;
+    let segments = || process::segments(sys::getpid()).count();
+    let segment = touched("memory", LARGE)?;
+    beat.measure("segments", segments)?;
+    let pid = process::spawn(|| u8::from(sys::sleep(1 << 50).is_ok()))?;
+    beat.measure("segments, shared", segments)?;
+    process::kill(pid, "enough")?;
+    process::wait_for(pid)?;
+    drop(segment);
+    let mut segment = Segment::attach("memory", PAGES * FAR)?;
+    for page in 0..PAGES {
+        segment.bytes_mut()[page * FAR + FAR - 1] = 1;
+    }
+    beat.measure("segments, sparse", segments)?;
+    drop(segment);
+    let scratch = Scratch::zeros("described", LARGE as u64)?;
+    let mut segment = scratch.asleep(LARGE / PG)?;
+    for page in (0..LARGE / PG).step_by(2) {
+        segment.free(page * PG, PG)?;
+    }
+    beat.measure("segments, holes", segments)?;
+    for page in segment.bytes_mut().chunks_mut(PG) {
+        page[0] = 1;
+    }
+    beat.measure("segments, full holes", segments)?;
+    Ok(())
+}
+
+/// Whoever becomes a file server has all its pages woken.
+fn serving() -> Verdict {
+    let scratch = Scratch::zeros("serving", LARGE as u64)?;
+    let mut awake = scratch.asleep(LARGE / PG)?;
+    for page in awake.bytes_mut().chunks_mut(PG) {
+        core::hint::black_box(page[0]);
+    }
+    let beat = Beat::start()?;
+    beat.measure("becoming a server", || {
+        becomes_a_server(&scratch, || scratch.asleep(LARGE / PG), |_| Ok(()))
+    })?
+}
+
+fn exchanges() -> Verdict {
+    const MESSAGE: usize = 1 << 20;
+    let beat = Beat::start()?;
+    let (ours, theirs) = File::pipe()?;
+    let pid = process::spawn(|| {
+        close_all_but(&[&theirs]);
+        let mut message = alloc::vec![0; MESSAGE];
+        while let Ok(n @ 1..) = theirs.read(&mut message) {
+            if theirs.write(&message[..n]).is_err() {
+                return 1;
+            }
+        }
+        0
+    })?;
+    drop(theirs);
+    let from = Segment::attach("memory", MESSAGE)?;
+    let mut to = Segment::attach("memory", MESSAGE)?;
+    beat.measure("exchange", || {
+        rt::exchange(&ours, from.bytes(), to.bytes_mut())
+    })??;
+    drop(ours);
+    same("status", process::wait_for(pid)?.status(), 0)
 }
