@@ -59,6 +59,7 @@ A=b sh -c 'echo $A'; echo "<$A>"
 (exit 7); echo $?
 set -- p "q r"; for a; do echo "<$a>"; done; shift; echo $# "$@"
 printf_missing 2>/dev/null || echo missing
+help true 2>&1; help none 2>&1; echo $?; help cat | head -n 1
 eval 'echo ev''al'; . ./sourced 2>/dev/null || echo no source
 echo 'echo script "$1" $#' > s; ./s "a b"
 echo '#!/bin/sh -c' > t; echo '#!/bin/cat' > u; ./u
@@ -70,7 +71,10 @@ exec echo replaced
          a.txt b.txt d/c.txt *.none *.txt\n/n/host/d\nc.txt\n\
          first\nsecond\ninside\nerror\n127\nscript: no-such-program: no such program\n\
          cat: no-such-file: file does not exist\nscript: no-such-file: file does not exist\n1\n\
-         2\n1\nlate\nwaited\nz--name-arg\nb\n<>\n7\n<p>\n<q r>\n1 q r\nmissing\neval\nno source\n\
+         2\n1\nlate\nwaited\nz--name-arg\nb\n<>\n7\n<p>\n<q r>\n1 q r\nmissing\n\
+         help: true: part of the shell: see `help`\nhelp: none: no such program\n1\n\
+         `cat [-nu] [FILE...]`: copies files, or standard input for none and for\n\
+         eval\nno source\n\
          script a b 1\n#!/bin/cat\ngot x\nreplaced\n",
     );
 }

@@ -342,9 +342,26 @@ fn leave_loops(shell: &mut Shell, args: &[&str], leave: fn(usize) -> Leave) -> R
     }
 }
 
-fn help(_: &mut Shell, _: &[&str]) -> Ran {
-    print!("{}", crate::help::TEXT);
-    Ok(0)
+/// `help [NAME]`: the shell's page, or what a program says of itself.
+fn help(shell: &mut Shell, args: &[&str]) -> Ran {
+    let name = match args {
+        [] => {
+            print!("{}", crate::help::TEXT);
+            return Ok(0);
+        }
+        [name] => name,
+        _ => return usage("help [NAME]"),
+    };
+    let why = match shell.meaning(name, true) {
+        Meaning::Program(Some(_)) => {
+            return shell.run_text("help", &format!("command {} --help", quoted(name)));
+        }
+        Meaning::Program(None) => "no such program",
+        Meaning::Function => "a function",
+        Meaning::Special(_) | Meaning::Builtin(_) => "part of the shell: see `help`",
+    };
+    eprintln!("help: {}: {why}", Shown(name));
+    Ok(1)
 }
 
 fn history(shell: &mut Shell, _: &[&str]) -> Ran {
