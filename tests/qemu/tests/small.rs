@@ -3,6 +3,7 @@
 
 use dormouse_qemu_tests::{assert_passed, guest, print_cases, run, scratch};
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 #[test]
@@ -37,6 +38,20 @@ fn an_eager_read_of_more_than_a_large_memory_ends() {
     let told = error + &console;
     assert!(told.contains("out of memory"), "{told}");
     assert!(console.ends_with("\nalive\n"), "{console}");
+}
+
+#[test]
+fn a_file_a_hundred_times_larger_than_memory_is_copied() {
+    let share = scratch();
+    let file = fs::File::create(share.path().join("three")).unwrap();
+    file.set_len(3 << 30).unwrap();
+    file.write_all_at(b"the end", (3 << 30) - 7).unwrap();
+    let guest = guest(share.path()).mem("24M");
+    let guest = guest.command("cd /n/host; cp three copy; tail -c 7 copy");
+    let (console, _) = run(share.path(), &guest.timeout(Duration::from_secs(300)));
+    assert_eq!(console, "the end");
+    let copy = share.path().join("copy").metadata().unwrap();
+    assert_eq!(copy.len(), 3 << 30);
 }
 
 #[test]
