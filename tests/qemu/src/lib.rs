@@ -4,9 +4,18 @@ pub mod tree;
 
 use runner::judge::NOTHING;
 use runner::{Guest, Outcome};
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
+
+/// Says that a test, or a part of one, is left out, where the capture of its output does not
+/// hide it.
+pub fn skipped(reason: impl Display) {
+    // Nobody else can be told.
+    let _ = writeln!(io::stderr(), "SKIPPED: {reason}");
+}
 
 /// An empty directory to share with a guest, removed when dropped.
 pub fn scratch() -> TempDir {

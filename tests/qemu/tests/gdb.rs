@@ -2,10 +2,9 @@
 //! handler, prints the fault, goes on to the fill of the sleeping page and back
 //! to the program.
 
-use dormouse_qemu_tests::scratch;
+use dormouse_qemu_tests::{scratch, skipped};
 use runner::{Debugger, Guest, Verbosity, setup};
 use std::fs;
-use std::io::Write;
 use std::time::Duration;
 
 /// The commands. Breakpoints stop every process; only `lazy` has pages of a server's
@@ -42,8 +41,7 @@ detach
 #[test]
 fn a_session_stops_at_a_fault_its_fill_and_the_program() {
     if let Err(failure) = setup::provide_gdb(Verbosity::Normal) {
-        // Past the capture of the test's output: to be seen.
-        let _ = writeln!(std::io::stderr(), "SKIPPED: no gdb: {failure}");
+        skipped(format_args!("no gdb: {failure}"));
         return;
     }
     let share = scratch();

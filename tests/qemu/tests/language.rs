@@ -1,6 +1,6 @@
 //! The shell's language against another shell's: both run the same scripts.
 
-use dormouse_qemu_tests::{guest, run, scratch};
+use dormouse_qemu_tests::{guest, run, scratch, skipped};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -52,7 +52,7 @@ fn difference(name: &str, wanted: &str, found: &str, errors: &str) -> String {
 #[test]
 fn scripts_do_what_they_do_in_another_shell() {
     if Command::new(OTHER).args(["-c", ":"]).status().is_err() {
-        eprintln!("skipped: there is no {OTHER} on this machine");
+        skipped(format_args!("there is no {OTHER} on this machine"));
         return;
     }
     let (ours, theirs) = (scratch(), scratch());

@@ -1,9 +1,8 @@
 //! The options of the server at /n/host (`--host-options`), and a change by the
 //! host while a file is asleep in memory.
 
-use dormouse_qemu_tests::{guest, run, scratch};
+use dormouse_qemu_tests::{guest, run, scratch, skipped};
 use runner::failure::status;
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -173,9 +172,7 @@ fn a_top_directory_that_cannot_be_written_hides_nothing_and_fails_alike() {
     for options in ["", "store=place"] {
         for eager in [false, true] {
             let Some((console, kept)) = changed_asleep(options, Root::ReadOnly, eager) else {
-                // Past the capture of the test's output: to be seen.
-                let reason = "this user can write to every directory";
-                let _ = writeln!(std::io::stderr(), "SKIPPED: {reason}");
+                skipped("this user can write to every directory");
                 return;
             };
             assert_eq!(console, "0\n0\n0\n0\n1\n1\n", "{options}, eager: {eager}");

@@ -1,7 +1,7 @@
 //! Programs made by a C compiler and an assembler: loading, the initial state,
 //! and the example in `docs/syscalls.md`.
 
-use dormouse_qemu_tests::{guest, run, scratch};
+use dormouse_qemu_tests::{guest, run, scratch, skipped};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -98,7 +98,7 @@ fn programs_of_every_layout_run_or_are_refused_by_name() {
     match &lld {
         // Two of its parts have bytes in the same page of the file.
         Some(options) => layouts.push(("lld", options, None)),
-        None => println!("skipped: the toolchain has no lld for a C compiler"),
+        None => skipped("the toolchain has no lld for a C compiler"),
     }
     let share = scratch();
     let mut commands = String::new();

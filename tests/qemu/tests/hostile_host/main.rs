@@ -5,7 +5,7 @@
 
 mod liar;
 
-use dormouse_qemu_tests::{assert_passed, guest, print_cases, run, scratch};
+use dormouse_qemu_tests::{assert_passed, guest, print_cases, run, scratch, skipped};
 use liar::{Liar, Trick};
 use std::fs;
 use std::path::Path;
@@ -84,7 +84,9 @@ fn mounted(share: &Path) -> Option<(Liar, impl Drop + use<>)> {
     match liar.mount(&at) {
         Ok(session) => Some((liar, Unmounts(Some(session)))),
         Err(why) => {
-            eprintln!("skipped: no file system of one's own can be mounted here: {why}");
+            skipped(format_args!(
+                "no file system of one's own can be mounted here: {why}"
+            ));
             None
         }
     }
@@ -208,7 +210,9 @@ fn a_write_that_found_room_for_a_part_is_an_error_and_what_is_there_is_read() {
     let _mounted = match liar.mount(&odd) {
         Ok(session) => Unmounts(Some(session)),
         Err(why) => {
-            eprintln!("skipped: no file system of one's own can be mounted here: {why}");
+            skipped(format_args!(
+                "no file system of one's own can be mounted here: {why}"
+            ));
             return;
         }
     };
