@@ -287,7 +287,8 @@ impl Memory for SimMemory {
 
     fn is_held(&self, frame: Frame) -> bool {
         let frames = self.frames.borrow();
-        let pages = frames.owners.iter().filter(|(f, _)| *f == frame.0);
+        let least = Owner::page(Frame(0), 0);
+        let pages = frames.owners.range((frame.0, least)..(frame.0 + 1, least));
         frames.references(frame) as usize > pages.count()
     }
 
