@@ -6,9 +6,9 @@ use crate::check::{PG, Scratch, Verdict, Why, patterned, same, snapshot};
 use crate::raw;
 use crate::tiny::{Fault, Tiny};
 use alloc::format;
-use rt::abi::{StatChange, bind, mode, rfork};
+use rt::abi::{SegmentInfo, StatChange, bind, mode, rfork};
 use rt::process::{self, Fork};
-use rt::{ByteStr, Call, Directory, Errno, File, Port, Segment, send, sys};
+use rt::{ByteStr, Call, Directory, Errno, File, Port, Segment, send, sys, thread};
 
 pub const CASES: &[Case] = &[
     Case::unpressed("failing.names", names),
@@ -67,7 +67,9 @@ fn each_of(what: u64, name: &str, mut call: impl FnMut() -> Result<(), Errno>) -
 fn names() -> Verdict {
     let scratch = Scratch::patterned("failing", 1, PG)?;
     let path = &scratch.path;
-    let (new, renamed) = (format!("{path}.new"), format!("{path}.renamed"));
+    let name = |end: &str| format!("{path}.{end}");
+    let (new, renamed) = (name("new"), name("renamed"));
+    let (linked, symbolic) = (name("linked"), name("symbolic"));
     each("open", || File::open(path, mode::OREAD).map(drop))?;
     each("open of a program", || {
         File::open("/bin/echo", mode::OREAD).map(drop)
@@ -93,7 +95,25 @@ fn names() -> Verdict {
         }
         sys::rename(&renamed, &new)
     })?;
+    let exists = |done| match done {
+        // The one before did it.
+        Err(Errno::EEXIST) => Ok(()),
+        other => other,
+    };
+    for (at, link) in [&linked, &symbolic].into_iter().enumerate() {
+        each("link", || {
+            exists(match at {
+                0 => sys::link(path, link),
+                _ => sys::symlink("text", link),
+            })
+        })?;
+    }
+    each("readlink", || sys::read_link(&symbolic).map(drop))?;
+    sys::remove(&linked)?;
+    sys::remove(&symbolic)?;
     each("chdir", || sys::chdir("/n/host"))?;
+    each("getwd", || sys::getwd().map(drop))?;
+    each("what is bound", || rt::names::bound().map(drop))?;
     sys::chdir("/")?;
     each("own names", || process::change(rfork::NAMES))?;
     each("bind", || sys::bind("/n", "/mnt", bind::REPLACE))?;
@@ -161,6 +181,21 @@ fn channels() -> Verdict {
             theirs.read_full(&mut back[..]).map(drop)
         })?;
         same("what came", &back[..], &message[..])?;
+        each("exchange", || {
+            let (ours, theirs) = File::pipe()?;
+            theirs.write(&message)?;
+            rt::exchange(&ours, b"a question", &mut back).map(drop)
+        })?;
+        each("reply and receive", || {
+            let (ours, theirs) = File::pipe()?;
+            let port = Port::new()?;
+            port.add(&ours, 1)?;
+            theirs.write(&message)?;
+            let reply = (&ours, [&message[..]]);
+            let (sent, received) = port.reply_and_receive(reply, &mut back, 0, None);
+            sent.and(received.map(drop))
+        })?;
+        same("what came then", &back[..], &message[..])?;
     }
     each("note", || match rt::note::send(u64::MAX >> 1, "a text") {
         Err(Errno::ESRCH) => Ok(()),
@@ -169,6 +204,16 @@ fn channels() -> Verdict {
 }
 
 fn processes() -> Verdict {
+    let mut info = SegmentInfo::default();
+    each("segments", || {
+        let args = [sys::getpid(), 0, &raw mut info as u64, 0, 0, 0];
+        // SAFETY: the kernel writes within `info`.
+        unsafe { raw::call(Call::MemInfo, args) }.map(drop)
+    })?;
+    each_of(BLOCKS, "thread", || {
+        thread::Builder::new().spawn(|| ())?.join();
+        Ok(())
+    })?;
     for flags in [0, rfork::NOTES, rfork::NAMES, rfork::CLEAN_NAMES] {
         // Afterwards each store of this program needs a frame: only blocks.
         each_of(BLOCKS, "fork", || match process::fork_with(flags)? {
