@@ -25,14 +25,21 @@ pub(crate) struct Chunks<T> {
     chunks: Vec<Vec<T>>,
     /// Memory for one more chunk; has no items.
     spare: Vec<T>,
+    /// An insertion without room is a defect.
+    strict: bool,
 }
 
 impl<T: Copy> Chunks<T> {
-    pub(crate) const fn new() -> Chunks<T> {
+    pub(crate) const fn new(strict: bool) -> Chunks<T> {
         Chunks {
             chunks: Vec::new(),
             spare: Vec::new(),
+            strict,
         }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Chunks::new(self.strict);
     }
 
     #[inline]
@@ -128,6 +135,8 @@ impl<T: Copy> Chunks<T> {
     pub(crate) fn insert(&mut self, position: Position, item: T) -> Position {
         let at = self.make_room(position);
         if let Some(items) = self.chunks.get_mut(at.chunk) {
+            let room = items.len() < items.capacity();
+            debug_assert!(room || !self.strict, "no room was reserved");
             items.insert(at.item, item);
         }
         at
@@ -149,7 +158,9 @@ impl<T: Copy> Chunks<T> {
             };
         }
         let last = at.chunk + 1 >= self.chunks.len();
+        let more = self.chunks.len() < self.chunks.capacity();
         let Some(items) = self.chunks.get_mut(at.chunk) else {
+            debug_assert!(more || !self.strict, "no room was reserved");
             self.chunks.push(core::mem::take(&mut self.spare));
             return at;
         };
@@ -162,6 +173,8 @@ impl<T: Copy> Chunks<T> {
             false => CHUNK / 2,
         };
         let mut right = core::mem::take(&mut self.spare);
+        let room = more && right.capacity() >= CHUNK;
+        debug_assert!(room || !self.strict, "no room was reserved");
         right.extend(items.drain(cut..));
         self.chunks.insert(at.chunk + 1, right);
         if at.item > cut || cut == CHUNK {
@@ -232,7 +245,7 @@ impl<T: Copy> Chunks<T> {
     }
 
     pub(crate) fn try_clone(&self) -> Result<Chunks<T>, TryReserveError> {
-        let mut copy = Chunks::new();
+        let mut copy = Chunks::new(self.strict);
         copy.chunks.try_reserve_exact(self.chunks.len())?;
         for items in &self.chunks {
             let mut chunk = Vec::new();

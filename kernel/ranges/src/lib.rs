@@ -123,7 +123,15 @@ impl<V: Value> RangeMap<V> {
     /// Nothing is mapped.
     pub const fn new() -> RangeMap<V> {
         RangeMap {
-            spans: Chunks::new(),
+            spans: Chunks::new(false),
+        }
+    }
+
+    /// Nothing is mapped, and a [`RangeMap::replace`] for which there is no room is a
+    /// defect: debug builds panic there.
+    pub const fn strict() -> RangeMap<V> {
+        RangeMap {
+            spans: Chunks::new(true),
         }
     }
 
@@ -314,7 +322,7 @@ impl<V: Value> RangeMap<V> {
 
     /// Removes all spans.
     pub fn clear(&mut self) {
-        *self = RangeMap::new();
+        self.spans.clear();
     }
 
     /// Merges neighbours, with the gap between them, until there are at most

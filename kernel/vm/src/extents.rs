@@ -118,7 +118,7 @@ impl Extents {
     /// A map without associations.
     pub(crate) const fn new() -> Extents {
         Extents {
-            map: RangeMap::new(),
+            map: RangeMap::strict(),
             uses: Uses::new(),
             generation: 0,
             held: 0,

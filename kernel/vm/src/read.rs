@@ -8,16 +8,18 @@ use crate::discard;
 use crate::extents::Source;
 use crate::fill::read_exactly;
 use crate::fork::{release_unused, unmap_shared};
-use crate::replace::{Begun, page_of, parts};
-use crate::steps::finish_in_steps;
-use crate::{Access, Frame, Host, Memory, Origin, PAGE, RUN_MAX, SnapId, fault, in_a_call};
+use crate::replace::{Begun, Left, page_of, parts};
+use crate::{
+    Access, Frame, Host, Memory, NoMemory, Origin, PAGE, RUN_MAX, SnapId, fault, in_a_call,
+};
 
 /// Replaces bytes `[at, at + n)` of the segment by the file's bytes from `off`,
 /// up to its end; returns the byte count.
 ///
 /// If deferred, takes a snapshot and associates the buffer with it: the cost
 /// does not depend on `n`. In both modes all bytes come from one moment, and an
-/// error leaves the buffer unchanged.
+/// error leaves the buffer unchanged. Fewer bytes than there are if memory runs out in
+/// the middle.
 ///
 /// # Errors
 /// `EFAULT` outside of the segment, `ENOMEM`, `EINTR`, and the server's.
@@ -83,23 +85,27 @@ pub fn tie<H: Host>(h: &mut H, at: u64, n: u64, snap: SnapId, soff: u64) -> Resu
     let result = associate(h, range, Source { snap, soff });
     h.with(|segment, _| segment.extents.uses.unpin(snap));
     release_unused(h);
-    result.map(drop)
+    match result? {
+        tied if tied == n => Ok(()),
+        _ => Err(Errno::ENOMEM),
+    }
 }
 
 /// Makes bytes `[at, at + n)` zeros and releases their content.
 ///
 /// # Errors
 /// `EFAULT` outside of the segment, `ENOMEM`; of a page in swap that stays in part,
-/// the errors of a touch. Nothing has changed then.
+/// the errors of a touch. Nothing has changed then, unless others changed the same
+/// memory meanwhile.
 pub fn free<H: Host>(h: &mut H, at: u64, n: u64) -> Result<(), Errno> {
     let range = h.with(|segment, _| segment.range(at, n));
     unmap_shared(h, parts(&range.ok_or(Errno::EFAULT)?).pages);
-    let left = loop {
+    if n == 0 {
+        return Ok(());
+    }
+    let mut left = loop {
         let begun = h.with(|segment, m| {
             let range = segment.range(at, n).ok_or(Errno::EFAULT)?;
-            if range.is_empty() {
-                return Ok(Begun::Left(range));
-            }
             Ok::<Begun, Errno>(segment.begin_replace(m, range, None, [None; 2])?)
         })?;
         match begun {
@@ -109,13 +115,23 @@ pub fn free<H: Host>(h: &mut H, at: u64, n: u64) -> Result<(), Errno> {
             Begun::Needs(_) => return Err(Errno::EIO),
         }
     };
-    finish_in_steps(h, left, |h, left| {
-        let end = h.with(|segment, m| segment.replace_some(m, left, None));
+    let result = finish(h, &mut left);
+    release_unused(h);
+    Ok(result?)
+}
+
+/// Does the rest of a replacement step by step, with others running before each.
+///
+/// # Errors
+/// As [`Segment::replace_some`](crate::Segment::replace_some).
+fn finish<H: Host>(h: &mut H, left: &mut Left) -> Result<(), NoMemory> {
+    while !left.range.is_empty() {
+        h.pause();
+        let done = h.with(|segment, m| segment.replace_some(m, left));
         // What one step gives up is told before the next.
         discard::tell(h);
-        end
-    });
-    release_unused(h);
+        done?;
+    }
     Ok(())
 }
 
@@ -184,7 +200,8 @@ fn growable<H: Host>(h: &mut H, at: u64, n: u64, file: H::File, off: u64) -> Opt
 /// Ties `range` to a snapshot. Fragments on pages that have a frame are fetched
 /// first, from the same snapshot: the page holds other bytes that are the
 /// segment's own, so it cannot sleep. Each attempt begins from the start, because
-/// a page may get a frame, or lose it, while a fragment is fetched.
+/// a page may get a frame, or lose it, while a fragment is fetched. How many bytes are
+/// tied: fewer if other operations left no memory for the rest.
 fn associate<H: Host>(h: &mut H, range: Range<u64>, source: Source) -> Result<u64, Errno> {
     unmap_shared(h, parts(&range).pages);
     let mut staged = [None; 2];
@@ -192,14 +209,11 @@ fn associate<H: Host>(h: &mut H, range: Range<u64>, source: Source) -> Result<u6
         let begun =
             h.with(|segment, m| segment.begin_replace(m, range.clone(), Some(source), staged));
         let fetched = match begun {
-            Ok(Begun::Left(left)) => {
-                finish_in_steps(h, left, |h, left| {
-                    let source = source.advance(left.start - range.start);
-                    let end = h.with(|segment, m| segment.replace_some(m, left, Some(source)));
-                    discard::tell(h);
-                    end
+            Ok(Begun::Left(mut left)) => {
+                break Ok(match finish(h, &mut left) {
+                    Ok(()) => range.end - range.start,
+                    Err(NoMemory) => left.range.start - range.start,
                 });
-                break Ok(range.end - range.start);
             }
             Ok(Begun::Swapped(page)) => fault(h, page, Access::Load).map_err(in_a_call),
             Ok(Begun::Needs(edge)) => fetch(h, &range, source, edge, &mut staged),

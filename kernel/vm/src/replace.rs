@@ -53,8 +53,25 @@ pub(crate) enum Begun {
     /// stay; nothing has changed.
     Swapped(u64),
     /// As much as one step may do is done, the edges at any rate; this is left
-    /// for [`Segment::replace_some`], which cannot fail, and is called until nothing is.
-    Left(Range<u64>),
+    /// for [`Segment::replace_some`], which is called until nothing is.
+    Left(Left),
+}
+
+/// The part of a replacement that is left to be done.
+pub(crate) struct Left {
+    /// The bytes.
+    pub range: Range<u64>,
+    /// What the first of them is to mean.
+    source: Option<Source>,
+    /// The extents' generation after the last step.
+    generation: u64,
+}
+
+impl Left {
+    fn start_at(&mut self, at: u64) {
+        self.source = self.source.map(|s| s.advance(at - self.range.start));
+        self.range.start = at;
+    }
 }
 
 impl Segment {
@@ -94,7 +111,11 @@ impl Segment {
             }
         }
         // Nothing fails from here on.
-        let mut left = range.clone();
+        let mut left = Left {
+            range: range.clone(),
+            source,
+            generation: self.extents.generation(),
+        };
         for (index, edge) in edges.iter().enumerate() {
             let Some(edge) = edge else { continue };
             let (page, at, len) = page_of(edge);
@@ -111,49 +132,60 @@ impl Segment {
                 }
             }
             match index {
-                0 => left.start = edge.end,
-                _ => left.end = edge.start,
+                0 => left.start_at(edge.end),
+                _ => left.range.end = edge.start,
             }
         }
-        if !left.is_empty() {
-            let source = source.map(|source| source.advance(left.start - range.start));
+        if !left.range.is_empty() {
             self.overlay.begin_changes();
-            left.start = self.replace_some(m, left.clone(), source);
+            self.replace_some(m, &mut left)?;
         }
         Ok(Begun::Left(left))
     }
 
-    /// Makes the front of `left`, as much of it as one step may do, mean
-    /// `source` or zeros; where that ended. Pages and associations change
-    /// together.
+    /// Replaces the front of what is left, as much of it as one step may do. Pages and
+    /// associations change together.
+    ///
+    /// # Errors
+    /// Not in the first step. No memory: another operation has used up the room; the rest
+    /// stays as it is.
     pub(crate) fn replace_some<M: Memory>(
         &mut self,
         m: &mut M,
-        left: Range<u64>,
-        source: Option<Source>,
-    ) -> u64 {
-        let mut end = self.extents.step(&left, EXTENTS);
-        if end < left.end {
+        left: &mut Left,
+    ) -> Result<(), NoMemory> {
+        // Steps of one replacement that follow each other need room once.
+        if left.generation != self.extents.generation()
+            && let Err(error) = self.extents.reserve()
+        {
+            self.overlay.end_changes();
+            return Err(error);
+        }
+        let range = &left.range;
+        let mut end = self.extents.step(range, EXTENTS);
+        if end < range.end {
             let cut = end / PAGE * PAGE;
-            end = match cut > left.start {
+            end = match cut > range.start {
                 true => cut,
                 // One page of more extents than that.
-                false => end.next_multiple_of(PAGE).min(left.end),
+                false => end.next_multiple_of(PAGE).min(range.end),
             };
-            end = self.out_of_shared(m, &left, end);
+            end = self.out_of_shared(m, range, end);
         }
-        let pages = left.start.div_ceil(PAGE)..end / PAGE;
+        let pages = range.start.div_ceil(PAGE)..end / PAGE;
         if !pages.is_empty() {
             let stop = self.drop_some(m, pages.clone());
             if stop < pages.end {
                 end = stop * PAGE;
             }
         }
-        self.extents.replace(left.start..end, source);
-        if end == left.end {
+        self.extents.replace(range.start..end, left.source);
+        left.generation = self.extents.generation();
+        left.start_at(end);
+        if left.range.is_empty() {
             self.overlay.end_changes();
         }
-        end
+        Ok(())
     }
 
     /// The end of a step over the front of `left` that does not divide a shared node,
@@ -236,6 +268,58 @@ impl Segment {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::SnapId;
+    use crate::testing::TestMemory;
+
+    /// A page of a snapshot.
+    fn source(snap: u32, page: u64) -> Source {
+        let (snap, soff) = (SnapId(snap), page * PAGE);
+        Source { snap, soff }
+    }
+
+    fn begin(segment: &mut Segment, m: &mut TestMemory, pages: Range<u64>, snap: u32) -> Left {
+        let source = source(snap, pages.start);
+        let bytes = pages.start * PAGE..pages.end * PAGE;
+        match segment.begin_replace(m, bytes, Some(source), [None; 2]) {
+            Ok(Begun::Left(left)) => left,
+            _ => panic!("not begun"),
+        }
+    }
+
+    fn finish(segment: &mut Segment, m: &mut TestMemory, mut left: Left) {
+        while !left.range.is_empty() {
+            segment.replace_some(m, &mut left).unwrap();
+        }
+    }
+
+    #[test]
+    fn each_step_has_room_whatever_other_operations_did_before_it() {
+        for others in 0..150 {
+            let (mut segment, mut m) = (Segment::new(2000), TestMemory::default());
+            for snap in [1, 2, 3] {
+                segment.extents.uses.adopt(SnapId(snap)).unwrap();
+            }
+            for page in (0..1400).step_by(2) {
+                begin(&mut segment, &mut m, page..page + 1, 1);
+            }
+            let left = begin(&mut segment, &mut m, 10..1200, 2);
+            let step = left.range.start / PAGE;
+            assert!(step < 1200, "one step");
+            // One extent over all of it, then more at the end that take the room.
+            let over = begin(&mut segment, &mut m, 5..1400, 3);
+            finish(&mut segment, &mut m, over);
+            for other in 0..others {
+                let page = 1500 + 2 * other;
+                begin(&mut segment, &mut m, page..page + 1, 1);
+            }
+            finish(&mut segment, &mut m, left);
+            segment.check(&m);
+            for (page, snap) in [(step - 1, 3), (step, 2), (1199, 2), (1200, 3)] {
+                let at = segment.extents.first(page * PAGE..page * PAGE + 1);
+                assert_eq!(at.map(|extent| extent.source), Some(source(snap, page)));
+            }
+        }
+    }
 
     #[test]
     fn a_range_is_cut_into_fragments_and_pages() {
