@@ -66,6 +66,8 @@ pub fn relieve(tries: &mut Tries) -> Result<bool, Errno> {
     let begin = time::now_ns();
     let deadline = begin.saturating_add(WAIT_NS);
     let (mut waited, mut looks) = (false, 0);
+    // They count as free, but kernel objects are not made of them.
+    frames::free_kept();
     while frames::exhausted() {
         let searches = looks % SEARCH == 0;
         looks += 1;

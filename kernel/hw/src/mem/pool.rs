@@ -121,8 +121,8 @@ pub fn still_low() -> bool {
     low
 }
 
-/// Frees what is kept for a certain use.
-fn free_kept() {
+/// Frees what is kept for a certain use. The frame cache is not locked.
+pub fn free_kept() {
     idle::free_all();
     aside::free_all();
 }
@@ -271,13 +271,13 @@ pub(super) fn take_several_for_kernel(
 /// Charges frames of kernel objects that are taken at once. `false`: the payer gets none.
 fn charge_kernel(count: u32, payer: &Terms) -> bool {
     let mut table = TABLE.lock();
-    if table.free.saturating_sub(payer.kernel_floor) < count {
-        denied();
-        return false;
-    }
     if table.free < table.mark && table.kept() > 0 {
         // They cannot be freed here: the caller may have locked the frame cache.
         pending::set(Work::FewFrames, true);
+    }
+    if table.free.saturating_sub(payer.kernel_floor) < count {
+        denied();
+        return false;
     }
     let fails = chance::fails(What::Frame, running);
     !fails && table.accounts.charge_kernel(payer.account, count).is_ok()
