@@ -280,6 +280,17 @@ pub enum Source<'a> {
     Frame(&'a FrameRef, usize, usize),
 }
 
+impl Source<'_> {
+    /// Bytes.
+    #[inline]
+    pub fn len(&self) -> usize {
+        match self {
+            Source::Bytes(bytes) => bytes.len(),
+            Source::Frame(_, _, len) => *len,
+        }
+    }
+}
+
 /// A vector with room for `n`, or `ENOMEM`.
 pub fn room<T>(n: usize) -> Result<Vec<T>, Errno> {
     let mut v = Vec::new();

@@ -269,11 +269,14 @@ pub fn read(space: &SpaceLock, va: u64, to: &mut [u8]) -> Result<(), Errno> {
     }
 }
 
+/// Bytes that are copied at once, as long as there are so many.
+const WORD: u64 = 8;
+
 /// Bytes that have been copied when the copy met a fault at `address`: all words
 /// that lie before its page.
 fn copied(va: u64, address: u64, before: usize) -> usize {
     let page = address / PAGE * PAGE;
-    (page.saturating_sub(va + 8) as usize).max(before)
+    (page.saturating_sub(va + WORD) as usize).max(before)
 }
 
 /// Copies to user memory. Pages that are overwritten completely are not loaded
@@ -348,18 +351,30 @@ fn try_write_source(
     }
     let mut done = 0;
     loop {
-        let at_once = match from {
-            Source::Bytes(bytes) => copy_out(space, va + done as u64, &bytes[done..]),
-            Source::Frame(frame, at, len) => {
-                copy_from_frame(space, va + done as u64, (frame, at + done), len - done)
-            }
-        };
-        match at_once {
+        match copy_part(space, va, from, done..from.len()) {
             Err(Stop::NotReady(address)) => {
+                let page = (address / PAGE * PAGE).saturating_sub(va) as usize;
+                // Of a word over the page's start nothing was stored. What is before it is
+                // complete whatever becomes of the page: there might be nothing else there.
+                if page > done && !(va + done as u64).is_multiple_of(WORD) {
+                    copy_part(space, va, from, copied(va, address, done)..page)?;
+                }
+                done = done.max(page);
                 not_ready(address)?;
-                done = copied(va, address, done);
             }
             copied => return copied,
+        }
+    }
+}
+
+/// Copies that part of a message, which is for the memory at `va`, if that is ready.
+#[inline]
+fn copy_part(space: &SpaceLock, va: u64, from: Source<'_>, part: Range<usize>) -> Result<(), Stop> {
+    let va = va + part.start as u64;
+    match from {
+        Source::Bytes(bytes) => copy_out(space, va, &bytes[part]),
+        Source::Frame(frame, at, _) => {
+            copy_from_frame(space, va, (frame, at + part.start), part.len())
         }
     }
 }

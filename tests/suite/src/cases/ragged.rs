@@ -3,12 +3,15 @@
 
 use super::Case;
 use crate::check::{
-    PG, Scratch, Verdict, Why, at_most, counts, equal, fails, patterned, same, snapshot,
+    self, PG, Scratch, Verdict, Why, at_most, counts, equal, fails, pattern, patterned, same,
 };
+use crate::liar::{Liar, Next, served};
 use crate::raw;
+use crate::tiny::SEED;
 use alloc::format;
 use alloc::vec::Vec;
-use rt::abi::{PAGE, mode};
+use ninep::Request;
+use rt::abi::{PAGE, mode, snapshot};
 use rt::stats::{Counters, Figures};
 use rt::{Call, Errno, File, Segment, Stat64};
 
@@ -23,7 +26,36 @@ pub const CASES: &[Case] = &[
     Case::new("ragged.over-itself", over_itself),
     Case::deferred("ragged.emptied", emptied),
     Case::deferred("ragged.read-over", read_over),
+    Case::deferred("ragged.receive.lost", receive_over_lost),
 ];
+
+/// A message that does not fit before a page that cannot be had: each byte before it is
+/// the message's or what was there.
+fn receive_over_lost() -> Verdict {
+    let refuses = |channel: &File| {
+        Liar::WITH_SNAPSHOTS.serve(channel, |turn| match turn.request {
+            Request::Read { offset, count, .. } if offset + u64::from(*count) > 2 * PAGE => {
+                turn.error(turn.tag, Errno::EIO)
+            }
+            _ => Next::Honest,
+        })
+    };
+    served(refuses, |path| {
+        let file = File::open(path, mode::ORDWR)?;
+        let mut segment = Segment::attach_with("snapshot", 4 * PG, 0, snapshot::RANDOM)?;
+        same("bytes", file.read_at(segment.bytes_mut(), 0)?, 4 * PG)?;
+        let (ours, theirs) = File::pipe()?;
+        let message = alloc::vec![0xee; 2 * PG + 99];
+        same("sent", ours.write(&message)?, message.len())?;
+        let into = &mut segment.bytes_mut()[1..][..message.len()];
+        fails("receive", theirs.read(into), Errno::EIO)?;
+        for (at, byte) in segment.bytes()[..2 * PG].iter().enumerate().skip(1) {
+            let was = pattern(SEED, at as u64);
+            ensure!(*byte == 0xee || *byte == was, "{byte:#x} at {at}");
+        }
+        Ok(())
+    })
+}
 
 /// `pread` or `pwrite` of any memory.
 fn transfer(call: Call, file: &File, va: u64, n: usize, offset: u64) -> Result<usize, Errno> {
@@ -121,7 +153,7 @@ fn plus_two(size: usize) -> Verdict {
         let bytes = patterned(seed, 0, 5000);
         scratch.file.write_all_at(&bytes, place as u64)?;
     }
-    let mut segment = snapshot(size / PG + 1)?;
+    let mut segment = check::snapshot(size / PG + 1)?;
     let before = Counters::now()?;
     let n = scratch
         .file
@@ -164,7 +196,7 @@ fn small_reads(gap: usize) -> Verdict {
     for size in [1, 2, 7, 100, 1023, 2048, 4093, 4095] {
         // The smallest need not go so far.
         let end = len.min(size * 1500);
-        let mut segment = snapshot(4)?;
+        let mut segment = check::snapshot(4)?;
         let mut want = alloc::vec![0; end];
         let before = Counters::now()?.get(Stat64::Snapshots);
         let mut at = 0;
@@ -189,7 +221,7 @@ fn small_reads(gap: usize) -> Verdict {
 /// Each read covers a part of the one before.
 fn over_itself() -> Verdict {
     let scratch = Scratch::patterned("over-itself", 1, 40 * PG)?;
-    let mut segment = snapshot(20)?;
+    let mut segment = check::snapshot(20)?;
     let mut want = alloc::vec![0; 20 * PG];
     for round in 0..40usize {
         let at = round * 1777 % (10 * PG);
