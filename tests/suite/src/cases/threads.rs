@@ -28,6 +28,7 @@ pub const CASES: &[Case] = &[
     Case::new("threads.channel", channels),
     Case::new("threads.channel.full", full_channel),
     Case::new("threads.local", local),
+    Case::new("threads.local.note", local_in_a_note),
     Case::new("threads.heap", heap),
     Case::new("threads.fork", fork),
     Case::new("threads.names", names),
@@ -298,6 +299,25 @@ fn local() -> Verdict {
     }
     same("dropped", DROPS.load(Relaxed), 2 + 3 + 4 + 5)?;
     same("this thread's", DEPTH.with(Cell::get), 1)
+}
+
+rt::thread_local! {
+    static NOTED: Counts = {
+        let _ = note::send(sys::getpid(), "in the middle");
+        Counts(Cell::new(0))
+    };
+}
+
+/// The value that a note handler makes while the thread makes its own is the thread's.
+fn local_in_a_note() -> Verdict {
+    note::handle(|_, _| {
+        NOTED.with(|counts| counts.0.set(7));
+        Then::Resume
+    })?;
+    let before = DROPS.load(Relaxed);
+    let seen = thread::spawn(|| NOTED.with(|counts| counts.0.get())).join();
+    same("the value", seen, 7)?;
+    same("dropped", DROPS.load(Relaxed) - before, 7)
 }
 
 /// Memory taken and given back by several at once is nobody else's.

@@ -3,7 +3,7 @@
 use super::local::Values;
 use crate::sys;
 use abi::Errno;
-use core::cell::{Cell, UnsafeCell};
+use core::cell::Cell;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 /// The number of the first thread.
@@ -20,7 +20,7 @@ pub(crate) struct Control {
     number: Cell<u64>,
     name: Cell<[u8; NAME]>,
     name_len: Cell<u8>,
-    pub(super) values: UnsafeCell<Values>,
+    pub(super) values: Values,
 }
 
 // SAFETY: the thread that makes another one fills its record before that begins; from then on
@@ -41,7 +41,7 @@ impl Control {
             number: Cell::new(number),
             name: Cell::new([0; NAME]),
             name_len: Cell::new(0),
-            values: UnsafeCell::new(Values::new()),
+            values: Values::new(),
         }
     }
 
@@ -54,6 +54,7 @@ impl Control {
         }
         self.name.set(bytes);
         self.name_len.set(name.len() as u8);
+        self.values.forget();
         self.number.set(NUMBERS.fetch_add(1, Relaxed));
         self.this.set(self);
     }

@@ -1,23 +1,75 @@
 //! Values that each thread has one of.
+//!
+//! They form a list to which one step adds: a note handler that interrupts the thread
+//! between any two instructions finds it whole, and may add values of its own.
 
 use super::control::mine;
 use alloc::boxed::Box;
-use alloc::vec::Vec;
-use core::ptr::NonNull;
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
-/// The values of one thread, by the number of their key.
-pub(super) struct Values(Vec<Option<Value>>);
+/// The values of one thread, the newest first. Only that thread uses them.
+pub(super) struct Values(AtomicPtr<Head>);
 
-/// A value in a box of its own, and how it is dropped.
-struct Value {
-    at: NonNull<()>,
-    drop: unsafe fn(NonNull<()>),
+/// What is known of a value whatever its type; its entry begins with it.
+struct Head {
+    /// The number of its key.
+    key: usize,
+    drop: unsafe fn(NonNull<Head>),
+    /// The one that was made before; null: none.
+    next: *mut Head,
+}
+
+/// A value in the list.
+#[repr(C)]
+struct Entry<T> {
+    head: Head,
+    value: T,
 }
 
 impl Values {
     pub const fn new() -> Values {
-        Values(Vec::new())
+        Values(AtomicPtr::new(null_mut()))
+    }
+
+    /// For a new thread, where one was that ended without dropping its own.
+    pub fn forget(&self) {
+        self.0.store(null_mut(), Relaxed);
+    }
+
+    fn find(&self, key: usize) -> Option<NonNull<Head>> {
+        let mut at = NonNull::new(self.0.load(Relaxed));
+        while let Some(entry) = at {
+            // SAFETY: entries stay until `drop_all` has taken them out of the list.
+            let head = unsafe { entry.as_ref() };
+            if head.key == key {
+                return at;
+            }
+            at = NonNull::new(head.next);
+        }
+        None
+    }
+
+    /// Adds an entry, unless a note handler has added one of that key meanwhile; the one
+    /// that counts.
+    fn keep<T>(&self, mut entry: Box<Entry<T>>) -> NonNull<Head> {
+        let mut first = self.0.load(Relaxed);
+        loop {
+            if let Some(found) = self.find(entry.head.key) {
+                return found;
+            }
+            entry.head.next = first;
+            let new = NonNull::from(Box::leak(entry)).cast();
+            match self
+                .0
+                .compare_exchange(first, new.as_ptr(), Relaxed, Relaxed)
+            {
+                Ok(_) => return new,
+                Err(newer) => first = newer,
+            }
+            // SAFETY: it came from a box of that type just now, and is not in the list.
+            entry = unsafe { Box::from_raw(new.cast::<Entry<T>>().as_ptr()) };
+        }
     }
 }
 
@@ -52,57 +104,45 @@ impl<T: 'static> LocalKey<T> {
 
     /// Calls `f` with this thread's value.
     pub fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
-        let number = self.number();
-        let found = find(number);
-        let at = found.unwrap_or_else(|| {
+        let (key, values) = (self.number(), &mine().values);
+        let at = values.find(key).unwrap_or_else(|| {
             // Not earlier: it may use other keys.
-            let value = Box::new((self.init)());
-            keep(number, value)
+            let value = (self.init)();
+            let head = Head {
+                key,
+                drop: free::<T>,
+                next: null_mut(),
+            };
+            values.keep(Box::new(Entry { head, value }))
         });
-        // SAFETY: the key's number leads to values of its type; the box stays until the end
-        // of the thread, which is not over while `f` runs.
-        f(unsafe { at.cast::<T>().as_ref() })
+        // SAFETY: the key's number leads to entries of its type, which stay until the end of
+        // the thread; that is not over while `f` runs.
+        f(unsafe { &at.cast::<Entry<T>>().as_ref().value })
     }
 }
 
-fn find(number: usize) -> Option<NonNull<()>> {
-    // SAFETY: only this thread uses its values, and no reference outlives a function of this
-    // module.
-    let values = unsafe { &(*mine().values.get()).0 };
-    Some(values.get(number)?.as_ref()?.at)
-}
-
-fn keep<T>(number: usize, value: Box<T>) -> NonNull<()> {
-    unsafe fn free<T>(at: NonNull<()>) {
-        // SAFETY: it came from a box of that type, below.
-        drop(unsafe { Box::from_raw(at.cast::<T>().as_ptr()) });
-    }
-    let at = NonNull::from(Box::leak(value)).cast();
-    // SAFETY: as in `find`.
-    let values = unsafe { &mut (*mine().values.get()).0 };
-    if values.len() <= number {
-        values.resize_with(number + 1, || None);
-    }
-    if let Some(place) = values.get_mut(number) {
-        *place = Some(Value {
-            at,
-            drop: free::<T>,
-        });
-    }
-    at
+/// Drops an entry.
+///
+/// # Safety
+/// It came from a box of that type, and is in no list any more.
+unsafe fn free<T>(at: NonNull<Head>) {
+    // SAFETY: the caller's condition.
+    drop(unsafe { Box::from_raw(at.cast::<Entry<T>>().as_ptr()) });
 }
 
 /// Drops the values of a thread that ends. A drop may make others, which are dropped too.
 pub(super) fn drop_all() {
-    loop {
-        // SAFETY: as in `find`.
-        let values = unsafe { core::mem::take(&mut (*mine().values.get()).0) };
-        if values.is_empty() {
-            return;
-        }
-        for value in values.into_iter().flatten() {
-            // SAFETY: it is in no list any more.
-            unsafe { (value.drop)(value.at) };
+    let values = &mine().values;
+    while let Some(mut at) = NonNull::new(values.0.swap(null_mut(), Relaxed)) {
+        loop {
+            // SAFETY: nothing else leads to it any more.
+            let Head { drop, next, .. } = unsafe { at.read() };
+            // SAFETY: it was made by `keep`, with the function for its type.
+            unsafe { drop(at) };
+            match NonNull::new(next) {
+                Some(next) => at = next,
+                None => break,
+            }
         }
     }
 }
