@@ -23,7 +23,7 @@ pub mod view;
 use crate::chan::kept::{self, Memory, Of, Registers};
 use crate::chan::room;
 use crate::options;
-use crate::sched::Slots;
+use crate::sched::{Slots, WaitQueue};
 use abi::{Errno, NSEG, PAGE, USER_END};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -243,6 +243,10 @@ pub struct Space {
     pub table: Vec<Option<Segment>>,
     /// Whether pages may leave.
     residence: Residence,
+    /// Operations under way that may let pages sleep: they began while that was allowed.
+    deferring: u32,
+    /// Those that wait for the end of the last of these, or of the waking of all pages.
+    settling: WaitQueue,
     /// The places of the segment that was found last, and of another one before.
     last: Cell<usize>,
     before: Cell<usize>,
@@ -261,6 +265,8 @@ impl Space {
             table,
             view: View::new(AddressSpace::new().ok_or(Errno::ENOMEM)?)?,
             residence: Residence::Pageable,
+            deferring: 0,
+            settling: WaitQueue::new(),
             last: Cell::new(0),
             before: Cell::new(0),
             devices: 0..0,

@@ -8,9 +8,9 @@
 //! (invariant 7, kept more strictly than by ranks: no page of a server sleeps,
 //! whatever it is tied to).
 use super::host::Operation;
-use super::{Content, Residence, SpaceLock};
+use super::{Content, Residence, Space, SpaceLock};
 use crate::client::snapshots;
-use crate::sched;
+use crate::sched::{self, Reason, Wait};
 use abi::{Errno, NSEG, PAGE};
 use hw::frames::Share;
 use hw::task;
@@ -31,44 +31,41 @@ pub fn begin(space: &SpaceLock) -> Result<(), Errno> {
     wake_all(space)
 }
 
-/// Waits while another process that has the memory wakes it.
-fn wait_for_another(space: &SpaceLock) -> Result<(), Errno> {
-    let waking = || space.lock().residence == Residence::Waking;
-    while waking() {
-        if sched::called() {
-            return Err(Errno::EINTR);
-        }
-        sched::breathe();
-    }
-    Ok(())
-}
-
 #[cold]
 fn wake_all(space: &SpaceLock) -> Result<(), Errno> {
-    wait_for_another(space)?;
+    // One that has the memory too may be about to wake it.
+    settle(space, |space| space.residence != Residence::Waking)?;
     let resident = space.lock().is_resident();
     if resident {
         return Ok(());
     }
     // Pages that are awake must not leave while others are woken.
     let pinned = pin_all(space);
-    match wake_each(space) {
-        Ok(()) => {
-            let members = {
-                let mut space = space.lock();
-                space.residence = Residence::Resident;
-                space.members
-            };
-            for member in members.iter() {
-                task::raise_share(member, Share::Serving);
-            }
-            Ok(())
+    // Nor may one fall asleep that was looked at.
+    let woken = settle(space, |space| space.deferring == 0).and_then(|()| wake_each(space));
+    let members = {
+        let mut space = space.lock();
+        match woken {
+            Ok(()) => space.residence = Residence::Resident,
+            Err(_) => space.unpin(pinned),
         }
-        Err(error) => {
-            unpin(space, pinned);
-            Err(error)
-        }
+        space.settling.wake_all();
+        space.members
+    };
+    woken?;
+    for member in members.iter() {
+        task::raise_share(member, Share::Serving);
     }
+    Ok(())
+}
+
+/// Waits until what others do with the memory has come to that.
+fn settle(space: &SpaceLock, has_settled: impl Fn(&Space) -> bool) -> Result<(), Errno> {
+    space.wait(
+        |space| &mut space.settling,
+        Reason::Page,
+        |space| has_settled(space).then_some(()),
+    )
 }
 
 /// Keeps the pages of all segments in memory; their ids.
@@ -85,16 +82,25 @@ fn pin_all(space: &SpaceLock) -> [u64; NSEG] {
     pinned
 }
 
-/// Lets the pages of those segments leave again that are still there. Others may have been
-/// attached meanwhile, which are not pinned.
-fn unpin(space: &SpaceLock, pinned: [u64; NSEG]) {
-    let mut space = space.lock();
-    space.residence = Residence::Pageable;
-    for id in pinned {
-        if let Some((_, segment)) = space.by_id(id)
-            && let Content::Virtual(content) = &mut segment.content
-        {
-            content.unpin();
+impl Space {
+    /// Lets the pages of those segments leave again that are still there. Others may have
+    /// been attached meanwhile, which are not pinned.
+    fn unpin(&mut self, pinned: [u64; NSEG]) {
+        self.residence = Residence::Pageable;
+        for id in pinned {
+            if let Some((_, segment)) = self.by_id(id)
+                && let Content::Virtual(content) = &mut segment.content
+            {
+                content.unpin();
+            }
+        }
+    }
+
+    /// An operation is over that might have let pages sleep.
+    pub(super) fn deferred(&mut self) {
+        self.deferring -= 1;
+        if self.deferring == 0 {
+            self.settling.wake_all();
         }
     }
 }

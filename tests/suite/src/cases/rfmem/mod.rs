@@ -57,6 +57,7 @@ pub const CASES: &[Case] = &[
     Case::new("rfmem.semaphore.fork", semaphores::fork),
     Case::new("rfmem.semaphore.time", semaphores::time),
     Case::new("rfmem.server", server),
+    Case::new("rfmem.server.reads", races::server_reads),
     Case::asked("rfmem.server.refused", races::server_refused),
     Case::new("rfmem.accounts", accounts),
 ];

@@ -134,6 +134,35 @@ pub(super) fn fill_retied() -> Verdict {
     })
 }
 
+/// A first answer as a file server in the middle of another's read: what was read is there.
+pub(super) fn server_reads() -> Verdict {
+    let gate = Shared::new(PG)?;
+    gated(&gate, |file| {
+        let segment = snapshot(4)?;
+        let (address, fd) = (segment.address(), u64::from(file.fd()));
+        // Its first page cannot sleep, so the read waits for a part of it.
+        at(address).store(1, Relaxed);
+        let read =
+            thread::spawn(move || call(Call::PRead, [fd, address + 8, 3 * PG as u64, 0, 0, 0]));
+        wait_at(&gate)?;
+        let place = Scratch::empty("reads")?;
+        let (ours, theirs) = File::pipe()?;
+        let serves = thread::spawn(move || Liar::default().serve(&theirs, |_| Next::Honest));
+        let path = place.path.clone();
+        let mounts = thread::spawn(move || ours.mount(&path));
+        at_rest()?;
+        open(&gate, 16)?;
+        same("bytes read", read.join(), Ok(3 * PG as u64))?;
+        mounts.join()?;
+        for word in [0, PG as u64, 3 * PG as u64 - 8] {
+            let want = u64::from_le_bytes(core::array::from_fn(|i| pattern(9, word + i as u64)));
+            same("what was read", at(address + 8 + word).load(Relaxed), want)?;
+        }
+        sys::unmount(&place.path)?;
+        same("the server's end", serves.join(), 0)
+    })
+}
+
 /// A first answer as a file server that a note cuts short, while another attaches memory:
 /// that memory may leave as before, where there is swap.
 pub(super) fn server_refused() -> Verdict {
