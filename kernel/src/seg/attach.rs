@@ -288,7 +288,12 @@ pub fn free(space: &SpaceLock, va: u64, len: u64) -> Result<(), Errno> {
                 vm::free(&mut Operation::begin(space, id)?, at - base, stop - at)?;
             }
             Zeroing::Stored => user::zero(space, at, (stop - at) as usize)?,
-            Zeroing::Shared(shared) => zero_shared(space, &shared, base, at..stop)?,
+            Zeroing::Shared(shared) => {
+                let zeroed = zero_shared(space, &shared, base, at..stop);
+                // Others may have let go of it meanwhile.
+                shared.let_go();
+                zeroed?;
+            }
         }
         at = stop;
     }

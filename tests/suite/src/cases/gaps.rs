@@ -7,12 +7,14 @@ use super::{Case, fuzz};
 use crate::beat::{Beat, ticks};
 use crate::check::{PG, Scratch, Verdict, Why, same, snapshot};
 use crate::liar::close_all_but;
+use crate::raw;
 use crate::tiny::{Fault, Tiny, becomes_a_server};
 use alloc::format;
 use alloc::vec::Vec;
 use rt::abi::{mode, rfork};
 use rt::process::{self, Fork};
-use rt::{File, Segment, sys};
+use rt::thread;
+use rt::{Call, File, Segment, sys};
 
 pub const CASES: &[Case] = &[
     Case::asked("gaps.turn", turn),
@@ -20,6 +22,7 @@ pub const CASES: &[Case] = &[
     Case::asked("gaps.fork", fork),
     Case::asked("gaps.sparse", sparse),
     Case::asked("gaps.shared", shared),
+    Case::asked("gaps.shared.detached", detached),
     Case::asked("gaps.program", program),
     Case::asked("gaps.exec", exec),
     Case::asked("gaps.snapshots", snapshots),
@@ -125,6 +128,27 @@ fn shared() -> Verdict {
     let mut segment = Segment::attach("shared", 1 << 30)?;
     beat.measure("segfree, untouched", || segment.free(0, 1 << 30))??;
     Ok(())
+}
+
+/// Shared memory that is detached while another thread frees it, which then has the last of
+/// it.
+fn detached() -> Verdict {
+    let beat = Beat::start()?;
+    let segment = touched("shared", LARGE)?;
+    let (address, len) = (segment.address(), segment.len() as u64);
+    core::mem::forget(segment);
+    let on_it = move |call: Call| {
+        // SAFETY: no reference to the memory is used from now on.
+        unsafe { raw::call(call, [address, len, 0, 0, 0, 0]) }
+    };
+    let freed = beat.measure("segdetach in the middle of segfree", || {
+        let frees = thread::spawn(move || on_it(Call::SegFree));
+        for _ in 0..4 {
+            thread::yield_now();
+        }
+        on_it(Call::SegDetach).map(|_| frees.join())
+    })??;
+    same("freed", freed.map(drop), Ok(()))
 }
 
 fn program() -> Verdict {
