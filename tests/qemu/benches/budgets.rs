@@ -1,7 +1,8 @@
 //! `cargo bench`: counts the cost of operations in a guest whose time is its
 //! own instructions, prints a table beside the budgets, and writes it to
 //! `target/bench.tsv` (`name value unit budget`). Fails if a budget is
-//! exceeded.
+//! exceeded. `cargo bench -- NAME...` does that for the jobs named only, and
+//! leaves the file alone.
 
 use dormouse_qemu_tests::scratch;
 use runner::guests::Profile;
@@ -60,6 +61,11 @@ const BUDGETS: &[(&str, u64)] = &[
 const SWAP: u64 = 256 << 20;
 
 fn main() -> ExitCode {
+    // Cargo gives options of its own, like `--bench`.
+    let asked: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|arg| !arg.starts_with('-'))
+        .collect();
     let share = scratch();
     let guest = Guest::new()
         .share(share.path())
@@ -67,7 +73,7 @@ fn main() -> ExitCode {
         .icount(true)
         .mem("512M")
         .swap(Swap::Size(SWAP))
-        .command("bench");
+        .command(&format!("bench {}", asked.join(" ")));
     let outcome = match guest.timeout(Duration::from_secs(900)).run() {
         Ok(outcome) => outcome,
         Err(failure) => {
@@ -92,19 +98,16 @@ fn main() -> ExitCode {
         println!("{name:<24} {value:>10} {unit:<13} budget {budget:>8}");
         let _ = writeln!(table, "{name}\t{value}\t{unit}\t{budget}");
     }
-    let missing = BUDGETS
-        .iter()
-        .filter(|(name, _)| figures.iter().all(|figure| figure.0 != *name));
-    broken.extend(missing.map(|(name, _)| *name));
-    let path = match checkout::target_dir() {
-        Ok(folder) => folder.join("bench.tsv"),
-        Err(failure) => {
-            eprintln!("bench: {failure}");
-            return ExitCode::FAILURE;
-        }
+    let wanted: Vec<&str> = match asked.is_empty() {
+        true => BUDGETS.iter().map(|(name, _)| *name).collect(),
+        false => asked.iter().map(String::as_str).collect(),
     };
-    if let Err(error) = std::fs::write(&path, table) {
-        eprintln!("bench: cannot write {}: {error}", path.display());
+    let missing = |name: &&str| figures.iter().all(|figure| figure.0 != *name);
+    broken.extend(wanted.into_iter().filter(missing));
+    if asked.is_empty()
+        && let Err(failure) = keep(&table)
+    {
+        eprintln!("bench: {failure}");
         return ExitCode::FAILURE;
     }
     if !broken.is_empty() {
@@ -116,6 +119,15 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
+}
+
+/// Writes the table of all jobs into the target directory.
+fn keep(table: &str) -> Result<(), String> {
+    let path = checkout::target_dir()
+        .map_err(|failure| failure.to_string())?
+        .join("bench.tsv");
+    std::fs::write(&path, table)
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
 /// The lines `name value unit`.
