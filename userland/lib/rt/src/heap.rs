@@ -1,7 +1,7 @@
 //! The allocator: size classes for small objects, a segment of their own for large
 //! ones (`large`), and `linked_list_allocator` for those between, in one huge
 //! segment of which only touched pages cost anything. Nothing is attached before
-//! the first allocation.
+//! the first allocation, and small objects touch no page before they are handed out.
 //!
 //! It is a "memory" segment. With `HEAP=snapshot` in the environment it is a
 //! "snapshot" segment: each read into any of the program's buffers is deferred
@@ -23,15 +23,33 @@ const SMALLEST: u32 = 4;
 const CLASSES: usize = 8;
 /// Bytes cut into objects of one class at a time.
 const CHUNK: usize = 16 * 1024;
+/// Bytes at the beginning of the heap whose chunks are the first to be taken. The lists of
+/// larger objects begin behind them, and not before there is such an object, for that takes
+/// a page.
+const FIRST: usize = 1 << 20;
+const _: () = assert!(FIRST.is_multiple_of(CHUNK));
 
 struct Free {
     next: *mut Free,
 }
 
+/// Objects of one class that were never handed out.
+#[derive(Clone, Copy)]
+struct Fresh {
+    at: *mut u8,
+    count: usize,
+}
+
 pub(crate) struct State {
     classes: [*mut Free; CLASSES],
+    fresh: [Fresh; CLASSES],
+    /// The segment; null: there is none yet.
+    base: *mut u8,
+    /// Bytes of [`FIRST`] that were taken.
+    taken: usize,
+    /// For objects that no class is for; initialised with the first.
     large: Heap,
-    attached: bool,
+    has_large: bool,
     kind: &'static str,
 }
 
@@ -40,8 +58,14 @@ pub(crate) struct ProcessHeap(pub(crate) Single<State>);
 #[cfg_attr(target_os = "none", global_allocator)]
 pub(crate) static HEAP: ProcessHeap = ProcessHeap(Single::new(State {
     classes: [null_mut(); CLASSES],
+    fresh: [Fresh {
+        at: null_mut(),
+        count: 0,
+    }; CLASSES],
+    base: null_mut(),
+    taken: 0,
     large: Heap::empty(),
-    attached: false,
+    has_large: false,
     kind: "memory",
 }));
 
@@ -105,14 +129,16 @@ fn class_of(layout: &Layout) -> Option<usize> {
 }
 
 impl State {
+    /// Attaches the segment, if it is not.
     fn attach(&mut self) -> bool {
+        if !self.base.is_null() {
+            return true;
+        }
         let (at, len) = sys::of(self.kind.as_bytes());
         // SAFETY: the kernel attaches the new segment where no other memory is.
         match unsafe { sys::call5(Call::SegAttach, at, len, 0, HEAP_LEN, 0) } {
             Ok(va) => {
-                // SAFETY: the segment is ours alone and stays for ever.
-                unsafe { self.large.init(va as *mut u8, HEAP_LEN as usize) };
-                self.attached = true;
+                self.base = va as *mut u8;
                 true
             }
             Err(_) => false,
@@ -120,43 +146,61 @@ impl State {
     }
 
     fn large(&mut self, layout: Layout) -> *mut u8 {
-        if !self.attached && !self.attach() {
-            return null_mut();
+        if !self.has_large {
+            if !self.attach() {
+                return null_mut();
+            }
+            // SAFETY: the segment is ours alone and stays for ever, and this part of it
+            // has had no other use.
+            unsafe {
+                let base = self.base.add(FIRST);
+                self.large.init(base, HEAP_LEN as usize - FIRST);
+            }
+            self.has_large = true;
         }
         let found = self.large.allocate_first_fit(layout);
         found.map_or(null_mut(), NonNull::as_ptr)
     }
 
-    /// Cuts a chunk into objects of `class`, linked in address order.
-    fn refill(&mut self, class: usize) -> bool {
-        let Ok(layout) = Layout::from_size_align(CHUNK, 4096) else {
-            return false;
-        };
-        let chunk = self.large(layout);
-        if chunk.is_null() {
-            return false;
+    /// Memory for objects of one class, which stays theirs for ever.
+    fn chunk(&mut self) -> *mut u8 {
+        if self.taken == FIRST {
+            let layout = Layout::from_size_align(CHUNK, PAGE as usize);
+            return layout.map_or(null_mut(), |layout| self.large(layout));
         }
+        if !self.attach() {
+            return null_mut();
+        }
+        let chunk = self.base.wrapping_add(self.taken);
+        self.taken += CHUNK;
+        chunk
+    }
+
+    /// An object of `class` that was never handed out.
+    #[inline(never)]
+    fn fresh(&mut self, class: usize) -> *mut u8 {
         let size = 1usize << (class as u32 + SMALLEST);
-        let mut next = null_mut();
-        for index in (0..CHUNK / size).rev() {
-            // SAFETY: index * size + size <= CHUNK, so the object is within
-            // the chunk just allocated, aligned to its size, used by no one.
-            unsafe {
-                let object = chunk.add(index * size).cast::<Free>();
-                object.write(Free { next });
-                next = object;
+        if self.fresh[class].count == 0 {
+            let at = self.chunk();
+            if at.is_null() {
+                return null_mut();
             }
+            let count = CHUNK / size;
+            self.fresh[class] = Fresh { at, count };
         }
-        self.classes[class] = next;
-        true
+        let fresh = &mut self.fresh[class];
+        let object = fresh.at;
+        fresh.at = object.wrapping_add(size);
+        fresh.count -= 1;
+        object
     }
 
     #[inline]
     fn small(&mut self, class: usize) -> *mut u8 {
-        if self.classes[class].is_null() && !self.refill(class) {
-            return null_mut();
-        }
         let object = self.classes[class];
+        if object.is_null() {
+            return self.fresh(class);
+        }
         // SAFETY: a list holds only free objects of its class.
         self.classes[class] = unsafe { (*object).next };
         object.cast()
