@@ -2,19 +2,22 @@
 //! passes to its children.
 
 use crate::Errno;
+use crate::process::slice;
 use crate::single::Single;
+use abi::Slice;
 use alloc::vec::Vec;
 use bytestr::{ByteStr, ByteString};
 use core::ffi::{CStr, c_char};
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering::Relaxed};
 
-pub(crate) static ENVIRONMENT: Single<Environment> = Single::new(Environment {
-    initial: core::ptr::null(),
-    texts: None,
-});
+pub(crate) static ENVIRONMENT: Single<Environment> = Single::new(Environment { texts: None });
+/// The pointers on the initial stack, ended by a null one.
+static INITIAL: AtomicPtr<*const c_char> = AtomicPtr::new(null_mut());
+/// The texts were copied, and may be others since.
+static COPIED: AtomicBool = AtomicBool::new(false);
 
 pub(crate) struct Environment {
-    /// The pointers on the initial stack, ended by a null one.
-    initial: *const *const c_char,
     /// Copied from the initial stack at the first use, because most programs
     /// have none.
     texts: Option<Vec<ByteString>>,
@@ -28,27 +31,27 @@ pub(crate) struct Environment {
 pub(crate) unsafe fn from_stack(stack: *const u64) {
     // SAFETY: promised by the caller.
     let initial = unsafe { stack.add(*stack as usize + 2) };
-    ENVIRONMENT.with(|e| e.initial = initial.cast());
+    INITIAL.store(initial.cast_mut().cast(), Relaxed);
+}
+
+/// The texts the program began with.
+fn initial() -> impl Iterator<Item = &'static CStr> {
+    let mut at = INITIAL.load(Relaxed).cast_const();
+    core::iter::from_fn(move || {
+        // SAFETY: by `from_stack`'s contract a null pointer ends the list
+        // and all of it stays unchanged.
+        let text = unsafe { (!at.is_null() && !(*at).is_null()).then(|| CStr::from_ptr(*at)) };
+        // Never beyond the end, however often the iterator is polled.
+        at = text.map_or(at, |_| at.wrapping_add(1));
+        text
+    })
 }
 
 impl Environment {
-    /// The texts the program began with.
-    fn initial(&self) -> impl Iterator<Item = &'static CStr> + use<> {
-        let mut at = self.initial;
-        core::iter::from_fn(move || {
-            // SAFETY: by `from_stack`'s contract a null pointer ends the list
-            // and all of it stays unchanged.
-            let text = unsafe { (!at.is_null() && !(*at).is_null()).then(|| CStr::from_ptr(*at)) };
-            // Never beyond the end, however often the iterator is polled.
-            at = text.map_or(at, |_| at.wrapping_add(1));
-            text
-        })
-    }
-
     fn texts(&mut self) -> &mut Vec<ByteString> {
-        let initial = self.initial();
         self.texts.get_or_insert_with(|| {
-            let texts = initial.map(|text| ByteStr(text.to_bytes()).to_owned());
+            COPIED.store(true, Relaxed);
+            let texts = initial().map(|text| ByteStr(text.to_bytes()).to_owned());
             texts.collect()
         })
     }
@@ -65,11 +68,8 @@ fn with<R>(f: impl FnOnce(&mut Vec<ByteString>) -> R) -> Option<R> {
 /// Returns true if the program was started with `name` set to `wanted`.
 /// Allocates nothing.
 pub(crate) fn begins_with(name: &str, wanted: &str) -> bool {
-    let found = ENVIRONMENT.with(|e| {
-        let mut texts = e.initial().map(CStr::to_bytes);
-        texts.any(|text| value(text, name.as_bytes()).is_some_and(|value| value == wanted))
-    });
-    found == Some(true)
+    let mut texts = initial().map(CStr::to_bytes);
+    texts.any(|text| value(text, name.as_bytes()).is_some_and(|value| value == wanted))
 }
 
 /// The value of `name`.
@@ -111,6 +111,21 @@ pub fn all() -> Vec<(ByteString, ByteString)> {
         Some((name.to_owned(), value.to_owned()))
     };
     with(|texts| texts.iter().filter_map(pair).collect()).unwrap_or_default()
+}
+
+/// The texts that the program began with, as far as there is room; `None`: there are
+/// more, or the environment was looked at since and may be another. Stores nothing, so
+/// that a child that becomes another program has no page copied for it.
+pub(crate) fn unchanged(room: &mut [Slice]) -> Option<&[Slice]> {
+    if COPIED.load(Relaxed) {
+        return None;
+    }
+    let mut count = 0;
+    for text in initial() {
+        *room.get_mut(count)? = slice(text.to_bytes());
+        count += 1;
+    }
+    room.get(..count)
 }
 
 /// The texts in the form `NAME=value`.

@@ -10,6 +10,7 @@ use crate::sys;
 use abi::Errno;
 use alloc::vec::Vec;
 use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 const BUFFER: usize = 4096;
 /// Exit status of a program whose standard output is a channel without a
@@ -28,10 +29,15 @@ pub(crate) static OUTPUT: Single<Output> = Single::new(Output {
     failed: None,
 });
 
+/// There may be output to flush, or a write of it is under way.
+static PENDING: AtomicBool = AtomicBool::new(false);
+
 impl Output {
     fn flush(&mut self) -> Result<(), Errno> {
         let len = core::mem::take(&mut self.len);
         let result = File::borrowed(1).write_all(&self.bytes[..len]);
+        // Not earlier: another thread that ends the program waits for the write.
+        PENDING.store(false, Relaxed);
         self.note(result)
     }
 
@@ -61,11 +67,14 @@ impl Output {
             self.flush()?;
         }
         if bytes.len() >= BUFFER {
+            PENDING.store(true, Relaxed);
             let result = File::borrowed(1).write_all(bytes);
+            PENDING.store(false, Relaxed);
             return self.note(result);
         }
         self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
         self.len += bytes.len();
+        PENDING.store(true, Relaxed);
         Ok(())
     }
 }
@@ -168,6 +177,10 @@ fn print_message(arguments: fmt::Arguments<'_>) {
 }
 
 fn flush_pending() -> Result<(), Errno> {
+    // Taking the output is a store, which costs a page before or after a fork.
+    if !PENDING.load(Relaxed) {
+        return Ok(());
+    }
     OUTPUT.with(Output::flush_pending).unwrap_or(Ok(()))
 }
 

@@ -5,6 +5,7 @@ use crate::{env, heap, io, large, sys, thread};
 use abi::{Call, Errno, ProcessInfo, SegmentInfo, Slice, WaitMessage, exits, rfork};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Ends this process: flushes standard output, then passes `status` (0 is
 /// success) and an optional text to the parent.
@@ -64,8 +65,11 @@ fn fork_beside(flags: u64, other: u64) -> Result<Fork, Errno> {
     };
     match copy((rfork::PROC | fds | flags) & !rfork::MEMORY, other)? {
         0 => {
-            // They were its parent's children.
-            REMEMBERED.with(VecDeque::clear);
+            // They were its parent's children. A store would give the child a page more.
+            if ANY_REMEMBERED.load(Relaxed) {
+                REMEMBERED.with(VecDeque::clear);
+                ANY_REMEMBERED.store(false, Relaxed);
+            }
             Ok(Fork::Child)
         }
         pid => Ok(Fork::Parent(pid)),
@@ -137,7 +141,11 @@ pub fn segments(pid: u64) -> impl Iterator<Item = SegmentInfo> {
 /// Turns this process into the program at `path`; `argv[0]` included. The
 /// environment is this one's, see [`mod@env`]. Returns only on failure.
 pub fn exec(path: impl AsRef<[u8]>, argv: &[impl AsRef<[u8]>]) -> Errno {
-    exec_with(path, argv, &crate::env::texts())
+    let mut few = [NO_SLICE; FEW];
+    match env::unchanged(&mut few) {
+        Some(environment) => exec_slices(path.as_ref(), argv, environment),
+        None => exec_with(path, argv, &env::texts()),
+    }
 }
 
 /// As [`exec`], with an environment of `NAME=value` texts.
@@ -146,26 +154,47 @@ pub fn exec_with(
     argv: &[impl AsRef<[u8]>],
     environment: &[impl AsRef<[u8]>],
 ) -> Errno {
+    let path = path.as_ref();
+    let failed = with_slices(environment, |environment| {
+        exec_slices(path, argv, environment)
+    });
+    failed.unwrap_or_else(|errno| errno)
+}
+
+fn exec_slices(path: &[u8], argv: &[impl AsRef<[u8]>], environment: &[Slice]) -> Errno {
     io::flush_quietly();
-    let (Ok(argv), Ok(envp)) = (slices(argv), slices(environment)) else {
-        return Errno::ENOMEM;
-    };
-    let (at, len) = sys::of(path.as_ref());
-    let (argv, argc) = (argv.as_ptr() as u64, argv.len() as u64);
-    let (envp, envc) = (envp.as_ptr() as u64, envp.len() as u64);
-    // SAFETY: the kernel only reads; on success nothing of us is left.
-    match unsafe { sys::call6(Call::Exec, at, len, argv, argc, envp, envc) } {
-        Ok(_) => Errno::EIO,
-        Err(errno) => errno,
+    let (at, len) = sys::of(path);
+    let (envp, envc) = (environment.as_ptr() as u64, environment.len() as u64);
+    let called = with_slices(argv, |argv| {
+        let (argv, argc) = (argv.as_ptr() as u64, argv.len() as u64);
+        // SAFETY: the kernel only reads; on success nothing of us is left.
+        unsafe { sys::call6(Call::Exec, at, len, argv, argc, envp, envc) }
+    });
+    match called {
+        Ok(Ok(_)) => Errno::EIO,
+        Ok(Err(errno)) | Err(errno) => errno,
     }
 }
 
-fn slices(texts: &[impl AsRef<[u8]>]) -> Result<Vec<Slice>, Errno> {
-    let mut slices = Vec::new();
-    let room = slices.try_reserve(texts.len());
-    room.map_err(|_| Errno::ENOMEM)?;
-    slices.extend(texts.iter().map(|text| slice(text.as_ref())));
-    Ok(slices)
+/// So many texts need no heap, which a process that only becomes another program may
+/// not have used yet.
+const FEW: usize = 16;
+const NO_SLICE: Slice = Slice { address: 0, len: 0 };
+
+/// Calls `f` with the slices of texts.
+fn with_slices<R>(texts: &[impl AsRef<[u8]>], f: impl FnOnce(&[Slice]) -> R) -> Result<R, Errno> {
+    let slices = texts.iter().map(|text| slice(text.as_ref()));
+    let mut few = [NO_SLICE; FEW];
+    if let Some(few) = few.get_mut(..texts.len()) {
+        few.iter_mut()
+            .zip(slices)
+            .for_each(|(to, slice)| *to = slice);
+        return Ok(f(few));
+    }
+    let mut all = Vec::new();
+    all.try_reserve(texts.len()).map_err(|_| Errno::ENOMEM)?;
+    all.extend(slices);
+    Ok(f(&all))
 }
 
 pub(crate) fn slice(bytes: &[u8]) -> Slice {
@@ -201,9 +230,14 @@ const REMEMBERED_MAX: usize = abi::PROCESSES_MAX;
 /// The threads that waited for another child, by number, and their child that ended
 /// meanwhile.
 static REMEMBERED: Single<VecDeque<(u64, Ended)>> = Single::new(VecDeque::new());
+/// There may be some.
+static ANY_REMEMBERED: AtomicBool = AtomicBool::new(false);
 
 /// The first child of this thread that is remembered and `wanted`.
 fn remembered(wanted: impl Fn(&Ended) -> bool) -> Option<Ended> {
+    if !ANY_REMEMBERED.load(Relaxed) {
+        return None;
+    }
     let me = thread::number();
     let ended = REMEMBERED.with(|list| {
         let mut all = list.iter();
@@ -255,6 +289,7 @@ fn remember(list: &mut VecDeque<(u64, Ended)>, ended: Ended) {
     }
     // Without memory it counts as waited for.
     if list.try_reserve(1).is_ok() {
+        ANY_REMEMBERED.store(true, Relaxed);
         list.push_back((thread::number(), ended));
     }
 }
