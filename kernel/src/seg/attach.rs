@@ -168,7 +168,7 @@ pub fn detach(space: &SpaceLock, va: u64, gone: impl FnOnce(&Range<u64>)) -> Res
 
 /// Removes a segment; its content, to be given to [`let_go`], unless operations on it
 /// are under way, of which the last one gives it back. Others may run meanwhile.
-pub(super) fn remove(space: &SpaceLock, id: u64) -> Option<Content> {
+fn remove(space: &SpaceLock, id: u64) -> Option<Content> {
     // Others that have the memory might touch it while it is being given back.
     let shared = space.lock().members.len() > 1;
     if shared && !close(space, id)? {
@@ -206,7 +206,7 @@ fn close(space: &SpaceLock, id: u64) -> Option<bool> {
 }
 
 /// Removes what a segment holds, which nobody touches, and takes it out of the table.
-fn empty(space: &SpaceLock, id: u64) -> Option<Content> {
+pub(super) fn empty(space: &SpaceLock, id: u64) -> Option<Content> {
     let is_virtual = {
         let mut space = space.lock();
         let (_, segment) = space.by_id(id)?;

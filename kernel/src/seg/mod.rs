@@ -561,9 +561,10 @@ fn clear(space: &SpaceLock) {
             space.view.pages.unmap(0..USER_END);
         }
     }
-    for index in 0..NSEG {
-        let id = space.lock().table[index].as_ref().map(|s| s.id);
-        match id.and_then(|id| attach::remove(space, id)) {
+    for _ in 0..NSEG {
+        let id = space.lock().table.iter().flatten().map(|s| s.id).next();
+        let Some(id) = id else { return };
+        match attach::empty(space, id) {
             Some(Content::Dma(run)) if has_device => {
                 kept::keep(Memory::Dma(run), Of::Device(registers));
             }

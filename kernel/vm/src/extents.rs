@@ -232,6 +232,12 @@ impl Extents {
 
     /// Removes the last extents, at most `most`; `false` if there are no more.
     pub(crate) fn remove_last(&mut self, most: usize) -> bool {
+        if self.map.len() <= most {
+            self.generation += 1;
+            self.map.clear();
+            self.uses.forget_bytes();
+            return false;
+        }
         for _ in 0..most {
             let last = self.map.iter().next_back();
             match last {

@@ -98,6 +98,22 @@ impl Segment {
         self.swap.close();
         true
     }
+
+    /// Drops all that the segment holds, if that is one step and nothing is in swap, as of
+    /// most segments; how many of the snapshots that it held the caller is to release, and
+    /// whether these are all. `None`: there are pages or extents left.
+    fn drop_at_once<M: Memory>(
+        &mut self,
+        m: &mut M,
+        snaps: &mut [SnapId],
+    ) -> Option<(usize, bool)> {
+        let mut next = 0;
+        if m.mapped() > UNMAPPED || !self.swap.is_empty() || !self.drop_all(m, &mut next) {
+            return None;
+        }
+        let count = self.extents.take_unused(snaps);
+        Some((count, self.extents.uses.is_empty()))
+    }
 }
 
 /// Copies the segment into `copy`, zeros of the same length for another address space that
@@ -187,6 +203,16 @@ pub(crate) fn unmap_shared<H: Host>(h: &mut H, pages: Range<u64>) {
 /// Releases all frames, nodes, translations, snapshots and swap files. The segment
 /// then consists of zeros, of which none is moved to swap.
 pub fn destroy<H: Host>(h: &mut H) {
+    let mut snaps = [SnapId(0); SNAPS];
+    if let Some((count, all)) = h.with(|segment, m| segment.drop_at_once(m, &mut snaps)) {
+        for snap in snaps.iter().take(count) {
+            h.release_snap(*snap);
+        }
+        if !all {
+            release_unused(h);
+        }
+        return;
+    }
     let pages = h.with(|segment, _| segment.pages());
     unmap_shared(h, 0..pages);
     let mut next = 0;

@@ -88,6 +88,11 @@ impl Uses {
         }
     }
 
+    /// Returns true if there are none.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Use> + Clone {
         self.list.iter()
     }
@@ -152,6 +157,13 @@ impl Uses {
     /// Returns true if bytes of the snapshot are lost.
     pub(crate) fn is_lost(&self, snap: SnapId) -> bool {
         self.get(snap).is_some_and(|u| u.lost)
+    }
+
+    /// No extent refers to any of them any more. Those that are pinned are given back as a
+    /// whole once they are not.
+    pub(crate) fn forget_bytes(&mut self) {
+        self.list.iter_mut().for_each(|u| u.bytes = 0);
+        self.unused = self.list.iter().filter(|u| u.is_unused()).count();
     }
 
     /// Removes unused snapshots, as many as there is room for; the caller now has
