@@ -38,6 +38,17 @@ impl Taken {
     pub fn end(&self) -> u64 {
         self.end
     }
+
+    /// Another reference to it.
+    pub fn again(&self) -> Taken {
+        snapshots::retain(self.snap);
+        Taken { ..*self }
+    }
+
+    /// Another has the reference from now on, and releases it.
+    pub fn hand_over(self) {
+        core::mem::forget(self);
+    }
 }
 
 impl Drop for Taken {

@@ -12,9 +12,9 @@ use crate::file::{Node, OpenFile, open};
 use crate::name::root::Entry;
 use crate::options;
 use crate::sched;
-use crate::seg::host::Operation;
 use crate::seg::{self, Content, Segment, SegmentKind, SpaceLock, attach, spaces, user};
 use abi::{ARGS_MAX, Errno, PAGE, Slice, USER_END, mode};
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -176,7 +176,12 @@ fn store(space: &SpaceLock, va: u64, bytes: &[u8]) -> Result<(), Errno> {
 }
 
 /// The headers of the program that a file is.
-fn headers(image: &Moment<'_>) -> Result<Program, Failure> {
+fn headers(file: &OpenFile, image: &Moment<'_>) -> Result<Program, Failure> {
+    if let Node::Root(Entry::Program(file)) = &file.node {
+        // They are in memory.
+        let len = file.content.len().min(HEADERS);
+        return Ok(Program::parse(&file.content[..len], PARTS)?);
+    }
     let piece = Piece::alloc(HEADERS)?;
     let mut got = fetch(image, &piece, 0..FIRST)?;
     if let Ok(program) = parse(&piece, got) {
@@ -258,7 +263,7 @@ fn change(
 ) -> Result<Arc<SpaceLock>, Failure> {
     let file = open::open(&process.view(), path, mode::OREAD)?;
     let space = spaces::create(process.slot())?;
-    let built = image(&file).and_then(|image| build(&space, &image, arguments, path));
+    let built = image(&file).and_then(|image| build(&space, (&file, &image), arguments, path));
     match built {
         Ok((entry, pointer)) => *frame = TrapFrame::user(entry, pointer),
         Err(failure) => {
@@ -289,11 +294,11 @@ fn image(file: &OpenFile) -> Result<Moment<'_>, Failure> {
 /// pointer.
 fn build(
     space: &SpaceLock,
-    image: &Moment<'_>,
+    (file, image): (&OpenFile, &Moment<'_>),
     arguments: &Arguments,
     path: &[u8],
 ) -> Result<(u64, u64), Failure> {
-    let program = headers(image)?;
+    let program = headers(file, image)?;
     for part in program.parts() {
         match image {
             Moment::Snapshot(taken) => tie(space, taken, part)?,
@@ -311,12 +316,22 @@ fn build(
     Ok((program.entry, pointer))
 }
 
-/// A new segment for a part.
-fn enter(space: &SpaceLock, part: &Part, write: bool) -> Result<u64, Errno> {
-    let Range { start: base, end } = part.pages();
-    let pages = (end - base) / PAGE;
-    let mut content = new_box(vm::Segment::new(pages))?;
+/// The zeros that a part begins as.
+fn zeros(part: &Part) -> Result<Box<vm::Segment>, Errno> {
+    let Range { start, end } = part.pages();
+    let mut content = new_box(vm::Segment::new((end - start) / PAGE))?;
     content.set_hint(Hint::Program);
+    Ok(content)
+}
+
+/// A new segment for a part.
+fn enter(
+    space: &SpaceLock,
+    part: &Part,
+    write: bool,
+    content: Box<vm::Segment>,
+) -> Result<u64, Errno> {
+    let (base, pages) = (part.pages().start, content.pages());
     let content = Content::Virtual(content);
     let mut segment = Segment::new(base, pages, SegmentKind::Program, content);
     (segment.write, segment.execute) = (write, part.execute);
@@ -327,9 +342,15 @@ fn enter(space: &SpaceLock, part: &Part, write: bool) -> Result<u64, Errno> {
 /// if an option says so.
 fn tie(space: &SpaceLock, image: &Taken, part: &Part) -> Result<(), Failure> {
     let Shown { at, offset, len } = part.shown(image.end())?;
-    let id = enter(space, part, part.write)?;
-    let mut operation = Operation::begin(space, id)?;
-    vm::tie(&mut operation, at, len, image.snap(), offset)?;
+    let mut content = zeros(part)?;
+    if len == 0 {
+        enter(space, part, part.write, content)?;
+        return Ok(());
+    }
+    let own = image.again();
+    content.tie(at, len, own.snap(), offset)?;
+    enter(space, part, part.write, content)?;
+    own.hand_over();
     let pages = (at + len).div_ceil(PAGE).min(options::prepage());
     for page in 0..pages {
         user::hold(space, part.pages().start + page * PAGE, Access::Load)?;
@@ -340,7 +361,7 @@ fn tie(space: &SpaceLock, image: &Taken, part: &Part) -> Result<(), Failure> {
 
 /// A part of a file without snapshots: its bytes are copied now.
 fn load(space: &SpaceLock, image: &Moment<'_>, part: &Part) -> Result<(), Failure> {
-    let id = enter(space, part, true)?;
+    let id = enter(space, part, true, zeros(part)?)?;
     let mut done = 0;
     while done < part.file_len {
         let (va, left) = (part.va + done, part.file_len - done);

@@ -89,7 +89,7 @@ pub use memory::{Count, Memory};
 pub use owners::{Above, Chains, OWNERS_MAX, Owner, OwnerWord, SegmentNumber};
 pub use page_out::{OUT_MAX, Pager, page_out};
 pub use page_state::{PageState, Ticket};
-pub use read::{free, read, tie};
+pub use read::{free, read};
 pub use replace::{Parts, parts};
 pub use segment::Segment;
 pub use swap::{Place, Swap, checksum};

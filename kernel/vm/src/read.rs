@@ -10,7 +10,7 @@ use crate::fill::read_exactly;
 use crate::fork::{release_unused, unmap_shared};
 use crate::replace::{Begun, Left, page_of, parts};
 use crate::{
-    Access, Frame, Host, Memory, NoMemory, Origin, PAGE, RUN_MAX, SnapId, fault, in_a_call,
+    Access, Frame, Host, Memory, NoMemory, Origin, PAGE, RUN_MAX, Segment, SnapId, fault, in_a_call,
 };
 
 /// Replaces bytes `[at, at + n)` of the segment by the file's bytes from `off`,
@@ -66,28 +66,27 @@ fn read_snapshot<H: Host>(
     result
 }
 
-/// Makes bytes `[at, at + n)` of a segment in which nothing was touched yet the bytes
-/// of a snapshot from `soff` on, which all come when they are touched. The segment
-/// gets a reference of its own.
-///
-/// # Errors
-/// `EFAULT` outside of the segment, `ENOMEM`.
-pub fn tie<H: Host>(h: &mut H, at: u64, n: u64, snap: SnapId, soff: u64) -> Result<(), Errno> {
-    let range = h.with(|segment, _| segment.range(at, n));
-    let range = range.ok_or(Errno::EFAULT)?;
-    h.retain_snap(snap);
-    if h.with(|segment, _| segment.extents.uses.adopt(snap))
-        .is_err()
-    {
-        h.release_snap(snap);
-        return Err(Errno::ENOMEM);
-    }
-    let result = associate(h, range, Source { snap, soff });
-    h.with(|segment, _| segment.extents.uses.unpin(snap));
-    release_unused(h);
-    match result? {
-        tied if tied == n => Ok(()),
-        _ => Err(Errno::ENOMEM),
+impl Segment {
+    /// Makes bytes `[at, at + n)` of a segment of zeros, in which nothing was touched yet,
+    /// the bytes of a snapshot from `soff` on, which all come when they are touched. The
+    /// segment takes over the caller's reference to the snapshot.
+    ///
+    /// # Errors
+    /// `EFAULT` outside of the segment, `EINVAL` for no bytes, `EBUSY` if the segment has
+    /// any content, `ENOMEM`; the reference is the caller's still.
+    pub fn tie(&mut self, at: u64, n: u64, snap: SnapId, soff: u64) -> Result<(), Errno> {
+        let range = self.range(at, n).ok_or(Errno::EFAULT)?;
+        if !self.overlay.is_empty() || !self.extents.is_empty() {
+            return Err(Errno::EBUSY);
+        }
+        if range.is_empty() {
+            return Err(Errno::EINVAL);
+        }
+        self.extents.reserve()?;
+        self.extents.uses.adopt(snap)?;
+        self.extents.replace(range, Some(Source { snap, soff }));
+        self.extents.uses.unpin(snap);
+        Ok(())
     }
 }
 

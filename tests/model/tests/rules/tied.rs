@@ -2,11 +2,12 @@
 //! show it, whatever becomes of the file, and the last of them gives it back.
 
 use crate::CONFIG;
+use abi::Errno;
 use dormouse_model_tests as model;
 use model::real::{Real, RealFile};
 use model::server::{File, Servers};
 use model::world::World;
-use vm::{Access, Host};
+use vm::{Access, Host, SnapId};
 
 const PAGE: usize = model::PAGE;
 const PAGES: usize = 6;
@@ -27,6 +28,23 @@ fn world() -> World<Real> {
 
 const FILE: File = 0;
 
+/// Ties bytes of a segment to a snapshot, of which the caller keeps a reference.
+fn tie(
+    w: &mut World<Real>,
+    space: usize,
+    bytes: (u64, u64),
+    snap: SnapId,
+    soff: u64,
+) -> Result<(), Errno> {
+    let mut process = w.process(space);
+    process.retain_snap(snap);
+    let tied = process.with(|segment, _| segment.tie(bytes.0, bytes.1, snap, soff));
+    if tied.is_err() {
+        process.release_snap(snap);
+    }
+    tied
+}
+
 /// The first process shows pages 0 and 1 of a snapshot of the file, the second pages 2 to
 /// 5, of the last of which a part is zeros.
 fn tied() -> World<Real> {
@@ -34,8 +52,8 @@ fn tied() -> World<Real> {
     let len = (PAGES * PAGE) as u64;
     let taken = w.process(0).snap(FILE, 0, len, None).unwrap();
     let (page, snap) = (PAGE as u64, taken.snap);
-    vm::tie(&mut w.process(0), 0, 2 * page, snap, 0).unwrap();
-    vm::tie(&mut w.process(1), 0, 4 * page - 100, snap, 2 * page).unwrap();
+    tie(&mut w, 0, (0, 2 * page), snap, 0).unwrap();
+    tie(&mut w, 1, (0, 4 * page - 100), snap, 2 * page).unwrap();
     w.process(0).release_snap(snap);
     w.check();
     w
@@ -83,7 +101,9 @@ fn a_store_to_one_part_is_seen_in_no_other() {
     assert_eq!(w.store(0, 0, &[9; 10]), (10, Ok(())));
     w.spawn(2);
     let taken = w.process(2).snap(FILE, 0, PAGE as u64, None).unwrap();
-    vm::tie(&mut w.process(2), 0, PAGE as u64, taken.snap, 0).unwrap();
+    tie(&mut w, 2, (0, PAGE as u64), taken.snap, 0).unwrap();
+    let again = tie(&mut w, 2, (PAGE as u64, 1), taken.snap, 0);
+    assert_eq!(again, Err(Errno::EBUSY), "it has content");
     w.process(2).release_snap(taken.snap);
     shows(&mut w, 2, 0, 1);
     w.exit(2);
@@ -94,8 +114,10 @@ fn a_store_to_one_part_is_seen_in_no_other() {
 fn nothing_is_kept_of_a_part_that_could_not_be_tied() {
     let mut w = world();
     let taken = w.process(0).snap(FILE, 0, PAGE as u64, None).unwrap();
-    let outside = vm::tie(&mut w.process(0), u64::MAX, 2, taken.snap, 0);
-    assert_eq!(outside, Err(abi::Errno::EFAULT));
+    let outside = tie(&mut w, 0, (u64::MAX, 2), taken.snap, 0);
+    assert_eq!(outside, Err(Errno::EFAULT));
+    let nothing = tie(&mut w, 0, (0, 0), taken.snap, 0);
+    assert_eq!(nothing, Err(Errno::EINVAL));
     assert_eq!(w.process(0).holders(taken.snap), 1);
     w.process(0).release_snap(taken.snap);
     // Zeros.
