@@ -43,6 +43,16 @@ impl Budget {
     }
 }
 
+/// What a share grows for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Growth {
+    /// References of snapshots.
+    Refer,
+    /// Versions, before a write. These leave an eighth of the budget, so that snapshots
+    /// of other files can be taken whatever is overwritten under some.
+    Save,
+}
+
 /// A part of a budget, given back when dropped.
 #[derive(Debug)]
 pub struct Share {
@@ -60,6 +70,21 @@ impl Share {
     /// Returns true if less than a quarter of the budget is left.
     pub fn is_scarce(&self) -> bool {
         self.budget.used.get() > self.budget.limit / 4 * 3
+    }
+
+    /// Checks that there is room for `more` bytes, and that it holds no more with them
+    /// than is left: however many shares grow, there is something left for others.
+    ///
+    /// # Errors
+    /// `ENOMEM`: one of the two is not so.
+    pub fn check(&self, more: usize, growth: Growth) -> Result<(), Errno> {
+        let kept = match growth {
+            Growth::Refer => 0,
+            Growth::Save => self.budget.limit / 8,
+        };
+        let with = self.bytes.saturating_add(more);
+        self.budget
+            .check(with.saturating_add(more).saturating_add(kept))
     }
 
     /// Sets the charge to `bytes`, even beyond the budget: for memory that is
@@ -108,6 +133,24 @@ pub fn reserve(out: &mut Vec<u8>, more: usize) -> Result<(), Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_grows_as_far_as_it_may_leaves_something_for_others() {
+        let budget = Budget::new(8000);
+        let mut shares: Vec<_> = (0..20).map(|_| Share::of(&budget)).collect();
+        let mut grow = |share: usize, growth| {
+            while shares[share].check(1, growth).is_ok() {
+                shares[share].grow(1).unwrap();
+            }
+            budget.used()
+        };
+        assert_eq!(grow(0, Growth::Save), 3500);
+        assert_eq!(grow(1, Growth::Save), 3500 + 1750);
+        for share in 2..19 {
+            assert!(grow(share, Growth::Save) <= 7000);
+        }
+        assert!((7000..=7000 + 1000 / 2).contains(&grow(19, Growth::Refer)));
+    }
 
     #[test]
     fn what_is_dropped_is_there_for_others() {

@@ -2,6 +2,7 @@
 //! at and every source read, then every rescue done, then the write applied
 //! in ascending order, then times, then the epoch.
 
+use crate::budget::Growth;
 use crate::conn::{Conn, Entry, Open};
 use crate::doubt::Failed;
 use crate::file::{File, HOLLOW_MIN, Locked, SIZE_MAX};
@@ -158,7 +159,10 @@ impl<B: Backing> Snapfs<B> {
             None => Vec::new(),
         };
         let memory = RANGE + spans.len() * SPAN;
-        let into = into.filter(|_| self.tables.check(memory).is_ok());
+        let into = into.filter(|_| {
+            let state = &mut *file.state.borrow_mut();
+            state.make_room(memory, Growth::Refer).is_ok()
+        });
         let saving = self.set_aside(file, into.as_ref(), &spans);
         let before = file.state.borrow().epoch;
         file.state.borrow_mut().changing += 1;

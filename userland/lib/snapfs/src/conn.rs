@@ -17,8 +17,12 @@ use core::ops::Deref;
 use ninep::Qid;
 use ninep::consts::NOFID;
 
-/// Bytes of the server's memory for each fid that a connection may have.
-pub const PER_FID: usize = 2 << 10;
+/// Bytes of the server's memory for each fid that a connection may have: as many as all
+/// descriptors of a small machine's processes, and snapshots beside them.
+pub const PER_FID: usize = 512;
+/// The part of a connection's fids that may be snapshots. A program without a snapshot
+/// reads at once; without a fid it opens nothing.
+const SNAPFIDS_PART: usize = 3;
 
 /// A lower fid and what is known of it.
 #[derive(Clone, Copy)]
@@ -60,6 +64,10 @@ pub struct Open {
 }
 
 impl Entry {
+    fn is_snapshot(&self) -> bool {
+        matches!(self, Entry::Snap(_))
+    }
+
     /// The lower fid that ends with it, and what is known of it.
     pub fn plain(&self) -> Option<Plain> {
         match self {
@@ -86,6 +94,8 @@ pub struct Conn {
     pub(crate) fids: RefCell<BTreeMap<u32, Entry>>,
     /// Most it may have.
     pub fids_max: Cell<usize>,
+    /// How many of them are snapshots.
+    pub(crate) snapfids: Cell<usize>,
     /// 0 before `Tversion`.
     pub msize: Cell<u32>,
     /// The snapshot messages were negotiated.
@@ -183,20 +193,24 @@ impl Conn {
     /// # Errors
     /// `EBADF`: it has one, or cannot. `EMFILE`: too many.
     pub fn put_new(&self, fid: u32, entry: Entry) -> Result<(), Errno> {
-        let mut fids = self.fids.borrow_mut();
-        if fids.len() >= self.fids_max.get() {
+        let (fids, max) = (self.fids.borrow().len(), self.fids_max.get());
+        let snapfids = self.snapfids.get() + usize::from(entry.is_snapshot());
+        if fids >= max || entry.is_snapshot() && snapfids > max / SNAPFIDS_PART {
             return Err(Errno::EMFILE);
         }
-        if fid == NOFID || fids.contains_key(&fid) {
+        if fid == NOFID || self.fids.borrow().contains_key(&fid) {
             return Err(Errno::EBADF);
         }
-        fids.insert(fid, entry);
+        self.replace(fid, entry);
         Ok(())
     }
 
     /// Changes the meaning of `fid`.
     pub fn replace(&self, fid: u32, entry: Entry) {
-        self.fids.borrow_mut().insert(fid, entry);
+        let more = usize::from(entry.is_snapshot());
+        let before = self.fids.borrow_mut().insert(fid, entry);
+        let less = usize::from(before.is_some_and(|entry| entry.is_snapshot()));
+        self.snapfids.set(self.snapfids.get() + more - less);
     }
 
     /// Takes a plain fid for a request that makes something else of it: for
@@ -243,12 +257,17 @@ impl Conn {
                 fids.insert(fid, Entry::Reserved);
                 Err(Errno::EBADF)
             }
-            Some(entry) => Ok(entry),
+            Some(entry) => {
+                let snapfids = self.snapfids.get() - usize::from(entry.is_snapshot());
+                self.snapfids.set(snapfids);
+                Ok(entry)
+            }
         }
     }
 
     /// All fids, which are nothing any more.
     pub fn take_all(&self) -> BTreeMap<u32, Entry> {
+        self.snapfids.set(0);
         core::mem::take(&mut *self.fids.borrow_mut())
     }
 

@@ -4,7 +4,7 @@
 //! bytes are lost to it. Reading the file shows which bytes these are. Until
 //! the file can be read, the snapshot cannot.
 
-use crate::budget::Share;
+use crate::budget::{Growth, Share};
 use crate::file::{File, Locked};
 use crate::snap::Snapshot;
 use crate::{Backing, Snapfs};
@@ -70,11 +70,13 @@ impl<B: Backing> Snapfs<B> {
         if bytes.is_empty() {
             return;
         }
-        if share.grow(failed.unsure.len()).is_err() {
+        let len = failed.unsure.len();
+        if share.check(len, Growth::Save).is_err() {
             return bytes
                 .into_iter()
                 .for_each(|bytes| self.lose_live(file, &snapshot, bytes));
         }
+        share.set(len);
         file.state.borrow_mut().doubt = Some(Doubt {
             snapshot,
             bytes,

@@ -88,6 +88,7 @@ impl Files {
             session: RefCell::new(conn.session().and_then(|session| sessions.find(session.id))),
             fids: RefCell::new(entries.collect()),
             fids_max: conn.fids_max.clone(),
+            snapfids: conn.snapfids.clone(),
             msize: conn.msize.clone(),
             snaps: conn.snaps.clone(),
             tags: RefCell::default(),

@@ -1,7 +1,7 @@
 //! What snapfs knows of one file while it is open, or there is a
 //! snapshot of it.
 
-use crate::budget::Share;
+use crate::budget::{Growth, Share};
 use crate::doubt::Doubt;
 use crate::durable::Logged;
 use crate::hidden::HiddenName;
@@ -12,6 +12,7 @@ use crate::sync::{Acquire, Held, Lock};
 use crate::versions::{Epoch, Versions};
 use crate::zeros::Zeros;
 use crate::{Backing, Snapfs};
+use abi::Errno;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
@@ -168,10 +169,26 @@ impl State {
         let known = self.zeros.weight() + self.history.weight();
         self.share.set(self.versions.weight() + known);
         if known > 0 && self.share.is_scarce() {
-            self.zeros.clear();
-            self.history.note_all(self.epoch);
-            self.share.set(self.versions.weight());
+            self.forget_known();
         }
+    }
+
+    /// Drops knowledge that nothing relies on.
+    fn forget_known(&mut self) {
+        self.zeros.clear();
+        self.history.note_all(self.epoch);
+        self.share.set(self.versions.weight());
+    }
+
+    /// Makes sure that the state may take `more` bytes.
+    ///
+    /// # Errors
+    /// `ENOMEM`: less than that is left, or less than the state would have.
+    pub fn make_room(&mut self, more: usize, growth: Growth) -> Result<(), Errno> {
+        if self.share.check(more, growth).is_err() {
+            self.forget_known();
+        }
+        self.share.check(more, growth)
     }
 
     /// Records that ranges of bytes of the file changed at `epoch`.

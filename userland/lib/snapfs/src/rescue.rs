@@ -1,6 +1,7 @@
 //! The rescue of blocks about to be overwritten: when it is over, nothing that
 //! a snapshot needs is left in them (invariant 10).
 
+use crate::budget::Growth;
 use crate::file::{File, Locked, State};
 use crate::lower::LowerFid;
 use crate::references;
@@ -80,7 +81,7 @@ impl<B: Backing> Snapfs<B> {
     /// which put up with it.
     fn lose(&self, file: &Locked<'_>, blocks: &Range<u64>) {
         let mut state = file.state.borrow_mut();
-        if self.tables.check(RANGE).is_err() {
+        if state.make_room(RANGE, Growth::Save).is_err() {
             // It cannot even be said which: all that is not saved is lost.
             self.lost.set(self.lost.get() + (blocks.end - blocks.start));
             return self.invalidate(&mut state);
@@ -91,9 +92,9 @@ impl<B: Backing> Snapfs<B> {
     }
 
     async fn rescue_run(&self, file: &Locked<'_>, run: Range<u64>) -> Result<(), Errno> {
-        self.tables.check(RESCUE_BLOCKS as usize * ENTRY)?;
         let (reader, size, beside) = {
-            let state = file.state.borrow();
+            let mut state = file.state.borrow_mut();
+            state.make_room(RESCUE_BLOCKS as usize * ENTRY, Growth::Save)?;
             let beside = state.versions.place_beside(run.start);
             (state.reader.ok_or(Errno::EIO)?, state.size, beside)
         };
@@ -144,7 +145,7 @@ impl<B: Backing> Snapfs<B> {
             ..
         } = &mut *state;
         let mut left = blocks.start * BLOCK..blocks.end * BLOCK;
-        while self.tables.check(2 * RANGE).is_ok()
+        while share.check(2 * RANGE, Growth::Save).is_ok()
             && let Some(known) = zeros.next(left.clone())
         {
             left.start = known.end;

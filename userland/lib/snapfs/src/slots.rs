@@ -2,7 +2,7 @@
 //! their content.
 
 use crate::BLOCK;
-use crate::budget::{Budget, Share, reserve};
+use crate::budget::{Budget, Growth, Share, reserve};
 use crate::versions::{self, Slot};
 use abi::Errno;
 use alloc::collections::BTreeMap;
@@ -190,15 +190,13 @@ impl Slots {
     /// Keeps whole blocks in memory, from `index` on.
     ///
     /// # Errors
-    /// `ENOSPC`: they would take more than half of it.
+    /// `ENOSPC`: they would take more than is left for other things.
     pub fn keep(&mut self, index: u32, data: &[u8], memory: &Rc<Budget>) -> Result<(), Errno> {
         let share = self.share.get_or_insert_with(|| Share::of(memory));
         let blocks = data.chunks(BLOCK as usize);
         let more = blocks.len() * IN_MEMORY;
-        if self.blocks.len() * IN_MEMORY + more > memory.limit() / 2 {
-            return Err(Errno::ENOSPC);
-        }
-        share.grow(more).map_err(|_| Errno::ENOSPC)?;
+        let room = share.check(more, Growth::Save);
+        room.map_err(|_| Errno::ENOSPC)?;
         let mut kept = Ok(());
         for (index, block) in (index..).zip(blocks) {
             let mut copy = Vec::new();
@@ -258,7 +256,7 @@ impl Slots {
         memory: &Rc<Budget>,
     ) -> Result<(), Errno> {
         let share = self.share.get_or_insert_with(|| Share::of(memory));
-        share.grow(checks.len() * CHECK)?;
+        share.check(checks.len() * CHECK, Growth::Save)?;
         let doubtful = false;
         for (index, check) in (index..).zip(checks) {
             self.checks.insert(index, Check { check, doubtful });
@@ -367,7 +365,7 @@ mod tests {
 
     #[test]
     fn checksums_are_charged_while_they_are_known() {
-        let budget = Budget::new(10 * CHECK);
+        let budget = Budget::new(20 * CHECK);
         let mut slots = Slots::default();
         let (slot, _) = slots.take(None, 0, 8).unwrap();
         assert_eq!(

@@ -1,6 +1,6 @@
 //! Snapshots: taking, reading, trimming, releasing.
 
-use crate::budget::reserve;
+use crate::budget::{Growth, reserve};
 use crate::conn::{Conn, Entry, Open};
 use crate::file::{File, Locked, State};
 use crate::options::{Check, MountOptions, Unsaved};
@@ -186,7 +186,7 @@ impl<B: Backing> Snapfs<B> {
         if !open.readable || open.closed.get() {
             return Err(Errno::EBADF);
         }
-        self.tables.check(RANGE)?;
+        file.state.borrow_mut().make_room(RANGE, Growth::Refer)?;
         self.promise_epochs().await?;
         self.revalidate(file, open.back).await?;
         self.log_known(file).await?;
@@ -393,7 +393,8 @@ impl<B: Backing> Snapfs<B> {
         for (off, len) in ranges {
             let bytes = off..off.saturating_add(len);
             let splits = snapshot.references.borrow().splits(&bytes);
-            if splits && self.tables.check(RANGE).is_err() {
+            let room = || file.state.borrow_mut().make_room(RANGE, Growth::Refer);
+            if splits && room().is_err() {
                 continue;
             }
             self.refer(&file, snapshot, &bytes, None);

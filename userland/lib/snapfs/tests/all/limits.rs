@@ -132,9 +132,9 @@ fn a_copy_over_its_own_source_is_what_was_there_before() {
 
 /// Overwrites every other block of a file under a snapshot: up to which one it
 /// was refused, and how.
-fn comb(client: &Client, blocks: u64) -> (u32, u32, Option<(u64, Errno)>) {
-    client.host().set_size("a", 2 * blocks * B);
-    let fid = client.open("a");
+fn comb(client: &Client, name: &str, blocks: u64) -> (u32, u32, Option<(u64, Errno)>) {
+    client.host().set_size(name, 2 * blocks * B);
+    let fid = client.open(name);
     client.write(fid, 0, &[3; 4096]).unwrap();
     let snap = client.snap(fid, 0, 2 * blocks * B);
     let failed = (0..blocks).find_map(|n| {
@@ -147,7 +147,7 @@ fn comb(client: &Client, blocks: u64) -> (u32, u32, Option<(u64, Errno)>) {
 #[test]
 fn a_snapshot_that_takes_too_much_memory_refuses_its_writers_and_nobody_else() {
     let client = limited(MIB as usize);
-    let (fid, snap, failed) = comb(&client, 20_000);
+    let (fid, snap, failed) = comb(&client, "a", 20_000);
     let (n, errno) = failed.expect("that is more than there is");
     assert_eq!(errno, Errno::ENOMEM);
     assert!(
@@ -161,13 +161,51 @@ fn a_snapshot_that_takes_too_much_memory_refuses_its_writers_and_nobody_else() {
     client.host().set("b", b"");
     let other = client.open("b");
     assert_eq!(client.write(other, 0, b"fine"), Ok(4));
-    assert_eq!(client.snap_into(other, 5000, 0, B), Err(Errno::ENOMEM));
+    // As much as the one has is left for others, to sleep and to write.
+    let (_, _, failed) = comb(&client, "c", 20_000);
+    let (also, _) = failed.expect("that is more than there is");
+    assert!(also >= n / 3, "{also} blocks after {n}");
+    let asleep = client.snap(other, 0, B);
+    assert_eq!(client.write(other, 0, b"more"), Ok(4));
+    assert_eq!(client.read(asleep, 0, 4).unwrap(), b"fine");
     // It is there again when the snapshot is given back.
+    let memory = client.counters().memory;
     client.clunk(snap);
     // Where the file has its holes is known as long as it is open.
-    assert!(client.counters().memory < MIB as usize / 4);
+    assert!(client.counters().memory < memory - MIB as usize / 8);
     assert_eq!(client.write(fid, 2 * n * B, &[1; 4096]), Ok(4096));
-    client.snap(other, 0, B);
+    client.end();
+}
+
+#[test]
+fn however_many_snapshots_take_all_they_may_others_can_be_taken() {
+    let client = limited(MIB as usize);
+    for n in 0..12 {
+        let (_, _, failed) = comb(&client, &format!("a{n}"), 20_000);
+        assert_eq!(failed.map(|(_, errno)| errno), Some(Errno::ENOMEM));
+    }
+    client.host().set("b", b"some");
+    let other = client.open("b");
+    for _ in 0..100 {
+        let snap = client.snap(other, 0, B);
+        assert_eq!(client.read(snap, 0, 4).unwrap(), b"some");
+    }
+    client.end();
+}
+
+#[test]
+fn a_snapshot_of_as_many_parts_as_there_is_memory_for_refuses_nobody_else() {
+    let client = limited(MIB as usize);
+    client.host().set_size("a", 1 << 40);
+    let fid = client.open("a");
+    let snap = client.snap(fid, 0, B);
+    let refused = (1..20_000).find_map(|n| client.snap_into(fid, snap, 2 * n * B, B).err());
+    assert_eq!(refused, Some(Errno::ENOMEM));
+    client.host().set("b", b"some");
+    let other = client.open("b");
+    let asleep = client.snap(other, 0, B);
+    assert_eq!(client.write(other, 0, b"more"), Ok(4));
+    assert_eq!(client.read(asleep, 0, 4).unwrap(), b"some");
     client.end();
 }
 
@@ -221,7 +259,7 @@ fn with_break_the_write_is_done_and_what_is_not_saved_is_lost() {
     let client = Client::on(start(Host::default(), options), 0);
     client.hello();
     client.attach_as(ROOT, "?break").unwrap();
-    let (fid, snap, failed) = comb(&client, 20_000);
+    let (fid, snap, failed) = comb(&client, "a", 20_000);
     assert_eq!(failed, None);
     assert!(client.counters().memory <= MIB as usize);
     assert_eq!(client.read(snap, 0, 4096).unwrap(), [3; 4096], "was saved");
@@ -269,8 +307,8 @@ fn in_turn(blocks: u64) -> Vec<(usize, u64)> {
 fn a_file_overwritten_page_by_page_takes_memory_by_runs_not_by_pages() {
     let backwards: Order = |blocks| in_turn(blocks).into_iter().rev().collect();
     for (order, most) in [(in_turn as Order, 600), (backwards, 600), (shuffled, 600)] {
-        let client = limited(2 * MIB as usize);
-        // Entries for each of these would be twice what there is.
+        let client = limited(3 * MIB as usize);
+        // Entries for each of these would be more than there is.
         let blocks = 1 << 13;
         let old = pattern(5, (blocks * B) as usize);
         let files = ["a", "b"].map(|name| {
@@ -390,6 +428,33 @@ fn fids_of_a_connection_are_bounded() {
     let client = limited(MIB as usize);
     let refused = (0..100_000).find_map(|_| client.walk("").err());
     assert_eq!(refused, Some(Errno::EMFILE));
+    client.end();
+}
+
+#[test]
+fn as_many_snapshots_as_there_may_be_leave_fids_for_files() {
+    let client = limited(MIB as usize);
+    client.host().set("a", b"some");
+    let fid = client.open("a");
+    let snap = client.snap(fid, 0, B);
+    let mut snaps = 1;
+    let refused = loop {
+        match client.snap_into(fid, 10_000 + snaps, 0, B) {
+            Ok(_) => snaps += 1,
+            Err(errno) => break errno,
+        }
+    };
+    assert_eq!(refused, Errno::EMFILE);
+    let files = (0..100_000).find(|_| client.walk("a").is_err());
+    assert!(
+        files > Some(3 * snaps / 2),
+        "{snaps} snapshots, {files:?} files"
+    );
+    // One that is given back is there again, and counts once.
+    client.clunk(10_001);
+    client.clunk(10_002);
+    assert!(client.snap_into(fid, 10_001, 0, B).is_ok());
+    assert!(client.snap_into(fid, snap, 0, B).is_ok(), "no new one");
     client.end();
 }
 
