@@ -282,6 +282,9 @@ pub fn finish_trims(snap: SnapId) -> Result<(), Errno> {
 
 /// Takes a snapshot of `[off, off + count)` of an open file as it is now;
 /// with `grow`, into one that is held already. Blocks.
+///
+/// # Errors
+/// `EMFILE`: the server has no room for it. `ENOMEM`: the kernel has none.
 pub fn take(
     file: &Remote,
     path: &Arc<str>,
@@ -320,7 +323,10 @@ fn request(file: &Remote, snap: SnapId, off: u64, count: u64, fresh: bool) -> Re
     {
         refused(file, snap);
     }
-    let answer = answer?;
+    let answer = answer.map_err(|failed| match failed {
+        Failed::Refused(Errno::ENOMEM) => Errno::EMFILE,
+        failed => failed.into(),
+    })?;
     let Reply::Snap {
         count: taken,
         epoch,

@@ -58,22 +58,28 @@ impl Drop for Taken {
 }
 
 impl<'a> Moment<'a> {
-    /// A snapshot of `n` bytes from `offset` on.
+    /// `n` bytes of a file from `offset` on: a snapshot, or the file as it is where the
+    /// server has none of this file or no room for one.
     ///
     /// # Errors
-    /// `EOPNOTSUPP` if the server has none of this file, and the server's.
+    /// `ENOMEM`, and the server's.
     pub fn take(
-        remote: &Remote,
+        remote: &'a Remote,
         path: &Arc<str>,
         offset: u64,
         n: u64,
     ) -> Result<Moment<'a>, Errno> {
         if !remote.mount.has_snapshots() {
-            return Err(Errno::EOPNOTSUPP);
+            return Ok(Moment::Live(remote));
         }
-        let Snapped { snap, count } = snapshots::take(remote, path, offset, n, None)?;
-        let end = offset.saturating_add(count);
-        Ok(Moment::Snapshot(Taken { snap, end }))
+        match snapshots::take(remote, path, offset, n, None) {
+            Ok(Snapped { snap, count }) => {
+                let end = offset.saturating_add(count);
+                Ok(Moment::Snapshot(Taken { snap, end }))
+            }
+            Err(Errno::EOPNOTSUPP | Errno::EMFILE) => Ok(Moment::Live(remote)),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// A file of the bundle.

@@ -128,13 +128,9 @@ fn remote(
         }
     }
     // What takes one message is of one moment without a snapshot.
-    let live = Moment::Live(remote);
-    if n <= u64::from(remote.mount.iounit()) {
-        return live.copy(space, va, n, at);
-    }
-    match Moment::take(remote, &file.path, at, n) {
-        Ok(snapshot) => snapshot.copy(space, va, n, at),
-        Err(Errno::EOPNOTSUPP) => live.copy(space, va, n, at),
-        Err(errno) => Err(errno),
-    }
+    let moment = match n <= u64::from(remote.mount.iounit()) {
+        true => Moment::Live(remote),
+        false => Moment::take(remote, &file.path, at, n)?,
+    };
+    moment.copy(space, va, n, at)
 }

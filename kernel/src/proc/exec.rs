@@ -282,10 +282,7 @@ fn image(file: &OpenFile) -> Result<Moment<'_>, Failure> {
     match &file.node {
         Node::Root(Entry::Program(file)) => Ok(Moment::of_bundle(file)?),
         Node::Remote(remote) if remote.is_directory() => Err(Errno::EISDIR.into()),
-        Node::Remote(remote) if remote.mount.has_snapshots() => {
-            Ok(Moment::take(remote, &file.path, 0, u64::MAX >> 1)?)
-        }
-        Node::Remote(remote) => Ok(Moment::Live(remote)),
+        Node::Remote(remote) => Ok(Moment::take(remote, &file.path, 0, u64::MAX >> 1)?),
         Node::Root(_) | Node::Channel(_) | Node::Port(_) => Err(Refused::NotElf.into()),
     }
 }

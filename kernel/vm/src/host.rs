@@ -31,7 +31,7 @@ pub struct Snapped {
 pub enum Origin<F> {
     /// A snapshot, at offsets of its file.
     Snap(SnapId),
-    /// The live file, for servers without snapshots.
+    /// The live file, for servers without snapshots or room for one.
     Live(F),
 }
 
@@ -144,6 +144,9 @@ pub trait Host: Swap {
     /// Takes a snapshot of `[off, off + count)` of the file as it is now, into
     /// a fresh handle, or, with `grow`, adds that range to a snapshot this
     /// segment holds (its delta and file fit). Blocks.
+    ///
+    /// # Errors
+    /// `EMFILE`: the server has no room for it. Then the file is read without one.
     fn snap(
         &mut self,
         file: Self::File,

@@ -19,7 +19,8 @@ use crate::{
 /// If deferred, takes a snapshot and associates the buffer with it: the cost
 /// does not depend on `n`. In both modes all bytes come from one moment, and an
 /// error leaves the buffer unchanged. Fewer bytes than there are if memory runs out in
-/// the middle.
+/// the middle. Where the server has no snapshots, or no room for one, the file is
+/// copied as it is, message by message.
 ///
 /// # Errors
 /// `EFAULT` outside of the segment, `ENOMEM`, `EINTR`, and the server's.
@@ -31,17 +32,22 @@ pub fn read<H: Host>(h: &mut H, at: u64, n: u64, file: H::File, off: u64) -> Res
     if n == 0 {
         return Ok(0);
     }
-    let result = if h.limits(file).snapshots {
-        read_snapshot(h, at, n, file, off)
-    } else {
-        let iounit = h.limits(file).iounit;
-        copy_in(h, range, Origin::Live(file), off, iounit)
+    let limits = h.limits(file);
+    let taken = limits.snapshots.then(|| read_snapshot(h, at, n, file, off));
+    let result = match taken {
+        Some(Err(Errno::EMFILE)) | None => {
+            copy_in(h, range, Origin::Live(file), off, limits.iounit)
+        }
+        Some(result) => result,
     };
     release_unused(h);
     result
 }
 
 /// `read` from a server with snapshots.
+///
+/// # Errors
+/// `EMFILE`: there is no room for another snapshot.
 fn read_snapshot<H: Host>(
     h: &mut H,
     at: u64,

@@ -222,6 +222,8 @@ pub struct Failure {
 pub enum FailureKind {
     /// Messages of the kernel.
     Message,
+    /// Requests for snapshots, for which the server has no room.
+    Snapshot,
     /// Allocations of frames, nodes and page tables.
     Frame,
     /// The server's exchanges with its temporary files.
@@ -258,7 +260,7 @@ pub fn run_failing<S: Servers + 'static>(
         compare(&mut world, &model);
         world.check();
     }
-    let failures = world.failures();
+    let failures = world.failures() + world.refused;
     world.heal();
     for space in 0..world.spaces.len() {
         if world.spaces[space].is_some() {

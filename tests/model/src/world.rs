@@ -127,6 +127,13 @@ pub struct World<S> {
     pub fail_for_good: bool,
     /// Messages made to fail.
     pub failed: u64,
+    /// The number of requests for snapshots before the one for which the server has no
+    /// room.
+    pub refuse_after: Option<u64>,
+    /// And for none after it.
+    pub refuse_for_good: bool,
+    /// Requests for snapshots refused.
+    pub refused: u64,
     /// The only files whose snapshots may be lost.
     pub may_be_lost: Vec<File>,
     /// Happens once, at that point.
@@ -170,6 +177,9 @@ impl<S: Servers> World<S> {
             fail_after: None,
             fail_for_good: false,
             failed: 0,
+            refuse_after: None,
+            refuse_for_good: false,
+            refused: 0,
             may_be_lost: Vec::new(),
             interrupt: None,
             handles: BTreeMap::new(),
@@ -297,6 +307,9 @@ impl<S: Servers> World<S> {
             FailureKind::Message => {
                 (self.fail_after, self.fail_for_good) = (Some(failure.at), failure.for_good);
             }
+            FailureKind::Snapshot => {
+                (self.refuse_after, self.refuse_for_good) = (Some(failure.at), failure.for_good);
+            }
             FailureKind::Frame => {
                 let mut frames = self.frames.borrow_mut();
                 (frames.fail_after, frames.fail_for_good) = (Some(failure.at), failure.for_good);
@@ -309,13 +322,14 @@ impl<S: Servers> World<S> {
     /// Nothing fails any more.
     pub fn heal(&mut self) {
         self.fail_after = None;
+        self.refuse_after = None;
         self.frames.borrow_mut().fail_after = None;
         self.swap.heal();
         self.servers.fail_store(None);
         self.servers.set_full(false);
     }
 
-    /// How much was made to fail.
+    /// How much was made to fail, refused snapshots apart: no operation fails by those.
     pub fn failures(&self) -> u64 {
         self.failed + self.frames.borrow().failed + self.swap.failed + self.servers.store_failures()
     }
@@ -330,6 +344,24 @@ impl<S: Servers> World<S> {
                 }
                 self.failed += 1;
                 Err(Errno::EIO)
+            }
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Counts a request for a snapshot; refuses it if its time has come.
+    fn room_for_snapshot(&mut self) -> Result<(), Errno> {
+        match &mut self.refuse_after {
+            Some(0) => {
+                if !self.refuse_for_good {
+                    self.refuse_after = None;
+                }
+                self.refused += 1;
+                Err(Errno::EMFILE)
             }
             Some(left) => {
                 *left -= 1;
@@ -434,6 +466,7 @@ impl<S: Servers> World<S> {
     ) -> Result<(Snapped, News), Errno> {
         self.trace(|t| t.changes(Object::Server));
         self.message()?;
+        self.room_for_snapshot()?;
         let snap = match grow {
             Some(snap) => {
                 assert_eq!(self.held(snap).file, file);

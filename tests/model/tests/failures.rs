@@ -1,5 +1,6 @@
 //! Every single failure: in each program of `tests/model/programs` the first
-//! message fails, the second, and so on until the program has no more; then the allocations of
+//! message fails, the second, and so on until the program has no more; then requests for
+//! snapshots, which no program may notice; then the allocations of
 //! frames, nodes and tables, then the writes to snapfs's temporary files, then the
 //! requests to the swap server (also by a bit that is wrong); each alone, and each with all after it. Afterwards data is right or the error was
 //! reported, and nothing is left: frames, snapshots, fids, temporary bytes.
@@ -29,8 +30,9 @@ fn servers(sizes: &[usize]) -> Real {
 }
 
 /// All that can fail; a request to swap in two ways.
-const KINDS: [FailureKind; 5] = [
+const KINDS: [FailureKind; 6] = [
     FailureKind::Message,
+    FailureKind::Snapshot,
     FailureKind::Frame,
     FailureKind::Store,
     FailureKind::Swap(Harm::Error),
@@ -66,7 +68,7 @@ fn fail_each(name: &str, case: &Case, kind: FailureKind) -> u64 {
 
 #[test]
 fn whatever_single_thing_fails_data_is_right_or_the_error_was_reported() {
-    let (mut total, mut by_kind) = (0, [0; 5]);
+    let (mut total, mut by_kind) = (0, [0; 6]);
     for (name, text) in recorded() {
         for config in CONFIGS {
             let case = Case::parse(&format!("{text}\nconfig {config}")).expect("a program");
@@ -77,11 +79,11 @@ fn whatever_single_thing_fails_data_is_right_or_the_error_was_reported() {
             }
         }
     }
-    let [messages, frames, store, swap, harmed] = by_kind;
+    let [messages, snapshots, frames, store, swap, harmed] = by_kind;
     let swap = swap + harmed;
     println!(
-        "{total} failures injected: {messages} messages, {frames} allocations, {store} writes to \
+        "{total} failures injected: {messages} messages, {snapshots} snapshots, {frames} allocations, {store} writes to \
          temporary files, {swap} requests to swap"
     );
-    assert!(messages > 500 && frames > 500 && store > 50 && swap > 100);
+    assert!(messages > 500 && snapshots > 50 && frames > 500 && store > 50 && swap > 100);
 }

@@ -179,7 +179,7 @@ impl Tiny {
                 let servers = &self.world.servers;
                 self.leases && !self.full && [0, 1].iter().all(|file| servers.survives(*file))
             }
-            Op::Reopen(_) | Op::ToggleFull | Op::ToggleDiskFull => true,
+            Op::Reopen(_) | Op::ToggleFull | Op::ToggleDiskFull | Op::ToggleRoom => true,
         }
     }
 
@@ -315,6 +315,12 @@ impl Tiny {
                 servers.set_disk_full(self.disk_full);
                 Outcome::Done(0, None)
             }
+            Op::ToggleRoom => {
+                let refuses = self.world.refuse_after.is_some();
+                self.world.refuse_after = (!refuses).then_some(0);
+                self.world.refuse_for_good = !refuses;
+                Outcome::Done(0, None)
+            }
             Op::Restart { late } => {
                 let bytes = late.then(|| pattern(self.steps, LATE.len()));
                 let mut written = 0;
@@ -398,7 +404,8 @@ impl Tiny {
             | Op::FailMessage(_)
             | Op::FailSwap(_)
             | Op::ToggleFull
-            | Op::ToggleDiskFull => {}
+            | Op::ToggleDiskFull
+            | Op::ToggleRoom => {}
         }
     }
 

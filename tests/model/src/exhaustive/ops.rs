@@ -77,6 +77,8 @@ pub enum Op {
     /// From now on there is no room for temporary files at the server, or
     /// there is again.
     ToggleFull,
+    /// From now on the server has no room for snapshots, or has it again.
+    ToggleRoom,
     /// Removes or restores the space for files beyond their first page.
     ToggleDiskFull,
     /// The server is restarted. Another client is back before the kernel is,
@@ -185,6 +187,7 @@ pub const OPS: &[(&str, Op)] = &[
     ("swap-is-full-or-wrong", Op::FailSwap(Harm::FullOrFlipped)),
     ("store-full", Op::ToggleFull),
     ("disk-full", Op::ToggleDiskFull),
+    ("no-room-for-snapshots", Op::ToggleRoom),
     ("server-restarts", Op::Restart { late: false }),
     ("server-restarts-late", Op::Restart { late: true }),
 ];
