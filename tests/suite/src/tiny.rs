@@ -31,6 +31,8 @@ pub enum Fault {
     ReadError(Errno),
     /// Answers writes with an error.
     WriteError(Errno),
+    /// Serves the program `true`, and refuses snapshots of it with an error.
+    NoRoom(Errno),
     /// Answers that many reads, and then no requests for snapshots.
     Loses(u32),
     /// Is gone instead of answering the request with that number.
@@ -235,7 +237,9 @@ impl Tiny {
 
     fn content(&self) -> Result<Vec<u8>, Errno> {
         match self.fault {
-            Fault::Program => File::open("/bin/true", mode::OREAD)?.read_to_end(),
+            Fault::Program | Fault::NoRoom(_) => {
+                File::open("/bin/true", mode::OREAD)?.read_to_end()
+            }
             _ => Ok(patterned(SEED, 0, LEN)),
         }
     }
@@ -319,13 +323,16 @@ impl Tiny {
                     count: (data.len() as u64 + boast) as u32 | boast as u32,
                 }
             }
-            Request::Snap { off, count, .. } => Reply::Snap {
-                qid: QID,
-                epoch: 1,
-                count: count.min(size.saturating_sub(off)) + boast,
-                size,
-                changes: Changes::NONE,
-            },
+            Request::Snap { off, count, .. } => {
+                self.has_room()?;
+                Reply::Snap {
+                    qid: QID,
+                    epoch: 1,
+                    count: count.min(size.saturating_sub(off)) + boast,
+                    size,
+                    changes: Changes::NONE,
+                }
+            }
             Request::Put { off, ops, data, .. } => {
                 self.wrote()?;
                 Reply::Put {
@@ -344,6 +351,13 @@ impl Tiny {
             _ => return Err(Errno::EOPNOTSUPP),
         };
         Ok(Answer::Reply(reply))
+    }
+
+    fn has_room(&self) -> Result<(), Errno> {
+        match self.fault {
+            Fault::NoRoom(errno) => Err(errno),
+            _ => Ok(()),
+        }
     }
 
     fn wrote(&self) -> Result<(), Errno> {

@@ -54,7 +54,7 @@ fn apart(body: impl FnOnce()) -> Result<u64, Why> {
 
 /// The resources that a user needs to end something: another process, a pipe, a
 /// file, a program.
-fn others_go_on() -> Verdict {
+pub fn others_go_on() -> Verdict {
     let (ours, theirs) = File::pipe()?;
     let pid = match process::fork_with(rfork::NOTES)? {
         Fork::Parent(pid) => pid,
@@ -164,7 +164,7 @@ fn account() -> Verdict {
 
 /// Runs `count` children, each in an account of its own, that do `body` and
 /// stay until `look` has been called.
-fn crowd(count: usize, body: impl Fn(), look: impl FnOnce() -> Verdict) -> Verdict {
+pub fn crowd(count: usize, body: impl Fn(), look: impl FnOnce() -> Verdict) -> Verdict {
     let shared = Shared::new(PG)?;
     let mut children = Vec::new();
     for _ in 0..count {
@@ -266,10 +266,10 @@ fn snapshots() -> Verdict {
 }
 
 /// Snapshots of one process in that case.
-const EACH: usize = 2_000;
+pub const EACH: usize = 2_000;
 
 /// A snapshot for each page.
-fn take_snapshots(file: &File, pages: &mut Segment) {
+pub fn take_snapshots(file: &File, pages: &mut Segment) {
     for (index, page) in pages.bytes_mut().chunks_mut(PG).enumerate() {
         // Descending, so that no two are one.
         let offset = ((EACH - index) * 2 * PG) as u64;

@@ -24,6 +24,7 @@ mod larger;
 mod lent;
 mod lies;
 mod limits;
+mod limits_host;
 mod links;
 mod list;
 mod loan;
@@ -205,6 +206,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         hostile::CASES,
         inside::CASES,
         limits::CASES,
+        limits_host::CASES,
         failing::CASES,
         fs::CASES,
         fuzz::CASES,

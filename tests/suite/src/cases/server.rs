@@ -39,6 +39,7 @@ pub const CASES: &[Case] = &[
     Case::new("server.kills.writer", || killed(true)),
     Case::new("server.program.plain", || program(false)),
     Case::new("server.program.snapshots", || program(true)),
+    Case::new("server.no-room", no_room),
 ];
 
 /// Runs `body` with the path at which such a server is mounted.
@@ -491,11 +492,36 @@ fn killed(writing: bool) -> Verdict {
 /// A program whose server gives it in small parts.
 fn program(snapshots: bool) -> Verdict {
     let fault = Fault::Program;
-    with(Tiny { snapshots, fault }, |path| {
-        let pid = process::spawn(|| {
-            process::exec(path, &["true"]);
-            99
+    with(Tiny { snapshots, fault }, runs_true)
+}
+
+/// The program at `path` runs, and ends well.
+fn runs_true(path: &str) -> Verdict {
+    let pid = process::spawn(|| {
+        process::exec(path, &["true"]);
+        99
+    })?;
+    same("status", process::wait_for(pid)?.status(), 0)
+}
+
+/// A server that has no room for snapshots is read without: to a snapshot segment, to
+/// other memory with more than one message, and by exec.
+fn no_room() -> Verdict {
+    /// More than a message takes.
+    const MUCH: usize = 100_000;
+    let want = File::open("/bin/true", mode::OREAD)?.read_to_end()?;
+    for errno in [Errno::ENOMEM, Errno::EMFILE] {
+        let (snapshots, fault) = (true, Fault::NoRoom(errno));
+        with(Tiny { snapshots, fault }, |path| {
+            let file = File::open(path, mode::OREAD)?;
+            let mut asleep = snapshot((want.len() + MUCH).div_ceil(PG))?;
+            let mut plain = alloc::vec![0; want.len() + MUCH];
+            for buffer in [asleep.bytes_mut(), &mut plain] {
+                same("bytes read", file.read_full_at(buffer, 0)?, want.len())?;
+                equal("the buffer", &buffer[..want.len()], &want)?;
+            }
+            runs_true(path)
         })?;
-        same("status", process::wait_for(pid)?.status(), 0)
-    })
+    }
+    Ok(())
 }
