@@ -166,11 +166,11 @@ fn all_programs_of_a_job_are_told_at_once() {
         r#"
 sleep 100 | cat | cat & sleep 0.2; kill -s TERM %1; wait; sleep 100 | cat & sleep 0.2; kill %cat %sleep 2>&1; kill %sleep; wait
 true | sleep 100 | { cat; cat; } & sleep 0.2; kill -INT -- %1; wait $!; echo $?; kill -- -99999; kill -a -- -1 2>&1; kill -9999
-echo a | { sleep 0.1; cat; } & wait; (sleep 100 & sleep 100 | cat & kill %1 %2; wait)
+echo a | { sleep 0.1; cat; } & wait; (sleep 100 & sleep 100 | cat & kill %1 %2; wait) 2>&1 | sort
 "#,
         "sleep: terminate\ncat: terminate\ncat: terminate\nkill: %cat: no such job\nsleep: killed\ncat: killed\n\
          130\nkill: process -99999: no such process\nkill: -1: not a process\nkill: 9999: no such signal\n\
-         a\nsleep: killed\nsleep: killed\ncat: killed\n",
+         a\ncat: killed\nsleep: killed\nsleep: killed\n",
     );
 }
 
