@@ -412,8 +412,7 @@ impl AllFrames {
         let Some(owners) = owners::of(frame) else {
             return Look::Fixed;
         };
-        // A message or a call has the frame too.
-        if owners.holders as usize != owners.entries().len() {
+        if owners.others_hold() {
             return Look::Fixed;
         }
         let (mut all, decides) = self.of_several();

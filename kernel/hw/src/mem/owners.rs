@@ -62,13 +62,18 @@ pub struct Owners {
     list: [Owner; OWNERS_MAX],
     count: usize,
     /// Holders of the frame, owners included.
-    pub holders: u32,
+    holders: u32,
 }
 
 impl Owners {
     /// The entries of leaves that name the frame, in no order.
     pub fn entries(&self) -> &[Owner] {
         &self.list[..self.count]
+    }
+
+    /// Returns true if others hold the frame too: a message or a call.
+    pub fn others_hold(&self) -> bool {
+        self.holders as usize != self.count
     }
 }
 
@@ -95,8 +100,7 @@ pub fn of(frame: Frame) -> Option<Owners> {
 /// Returns true if others than its owners hold a frame of data, or if not all owners are
 /// known.
 pub fn others_hold(frame: Frame) -> bool {
-    only(frame).is_none()
-        && of(frame).is_none_or(|owners| owners.holders as usize != owners.entries().len())
+    only(frame).is_none() && of(frame).is_none_or(|owners| owners.others_hold())
 }
 
 const NO_OWNER: Owner = Owner::segment(SegmentNumber::new(0));
