@@ -20,6 +20,7 @@
 
 extern crate alloc;
 
+mod bits;
 mod chunks;
 
 use alloc::collections::TryReserveError;
@@ -27,6 +28,7 @@ use core::cmp::Ordering;
 use core::fmt;
 use core::ops::Range;
 
+pub use bits::Bits;
 use chunks::{Chunks, Position};
 
 /// The values of a map.

@@ -158,13 +158,14 @@ impl Process {
     /// Orders the process to end, and all that share its memory: they could not go on
     /// with what it may have left half done there.
     pub fn end(&self, status: u32, text: &str) {
+        let me = usize::from(self.slot());
         let mut members = self.space().lock().members;
-        if members.iter().all(|slot| slot != self.slot()) {
+        if !members.contains(me) {
             // It has left the memory by itself.
             members = sched::Slots::NONE;
         }
-        for member in members.iter().filter(|slot| *slot != self.slot()) {
-            if let Some(member) = at(usize::from(member)) {
+        for member in members.iter().filter(|slot| *slot != me) {
+            if let Some(member) = at(member) {
                 member.end_alone(status, text);
             }
         }

@@ -163,7 +163,7 @@ pub fn notify(process: &Running, handler: u64) -> Result<(), Errno> {
         return Err(Errno::EINVAL);
     }
     let members = process.space.lock().members;
-    for member in members.iter().filter_map(|slot| table::at(slot.into())) {
+    for member in members.iter().filter_map(table::at) {
         member.notes.lock().handler = handler;
     }
     Ok(())

@@ -231,7 +231,7 @@ fn count_in_swap() {
 fn of_process(process: &Process) -> (u64, u64) {
     let space = process.space();
     let mut space = space.lock();
-    if space.members.first() != Some(process.slot()) {
+    if space.members.first() != Some(process.slot().into()) {
         return (0, 0);
     }
     space.in_swap(|file, pages| pages.div_ceil(u64::from(swap::holders(file).max(1))))

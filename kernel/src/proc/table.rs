@@ -52,8 +52,8 @@ impl Table {
     /// Sets an entry; the one that was there before.
     fn set(&mut self, slot: Slot, entry: Entry) -> Entry {
         match entry {
-            Entry::Free => self.used.remove(slot),
-            Entry::Reserved(_) | Entry::Taken(_) => self.used.insert(slot),
+            Entry::Free => self.used.remove(slot.into()),
+            Entry::Reserved(_) | Entry::Taken(_) => self.used.insert(slot.into()),
         }
         core::mem::replace(&mut self.entries[usize::from(slot)], entry)
     }
@@ -61,7 +61,7 @@ impl Table {
     /// The entries that are not free.
     fn used(&self) -> impl Iterator<Item = &Entry> {
         let slots = self.used.iter();
-        slots.filter_map(|slot| self.entries.get(usize::from(slot)))
+        slots.filter_map(|slot| self.entries.get(slot))
     }
 }
 
@@ -93,7 +93,7 @@ pub fn vacancy(group: Option<u64>) -> Result<Vacancy, Errno> {
     if group.map_or(0, members) >= abi::GROUP_MAX {
         return Err(Errno::EAGAIN);
     }
-    let slot = table.used.first_free().ok_or(Errno::EAGAIN)?;
+    let slot = table.used.first_free().ok_or(Errno::EAGAIN)? as Slot;
     table.set(slot, Entry::Reserved(group.unwrap_or(0)));
     Ok(Vacancy(slot))
 }
@@ -117,7 +117,7 @@ static DEAD: Lock<Slots> = Lock::new(Rank::Interrupts, Slots::NONE);
 /// The running process ends, and nobody waits for it: the next one whose program goes on
 /// removes it.
 pub fn bury(slot: Slot) {
-    DEAD.lock().insert(slot);
+    DEAD.lock().insert(slot.into());
     pending::set(Work::Dead, true);
 }
 
@@ -128,7 +128,7 @@ pub fn remove_dead() {
     }
     pending::set(Work::Dead, false);
     let dead = core::mem::take(&mut *DEAD.lock());
-    for slot in dead.iter() {
+    for slot in dead.iter().map(|slot| slot as Slot) {
         match sched::has_ended(slot) {
             true => remove(slot),
             // It is still leaving the processor.
@@ -166,7 +166,7 @@ fn matching(wanted: impl Fn(&Process) -> bool) -> impl Iterator<Item = Arc<Proce
         let table = TABLE.lock();
         while let Some(slot) = table.used.next(from) {
             from = slot + 1;
-            let process = table.entries[usize::from(slot)].process();
+            let process = table.entries[slot].process();
             if let Some(process) = process.filter(|process| wanted(process)) {
                 return Some(process.clone());
             }

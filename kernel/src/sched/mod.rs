@@ -13,12 +13,10 @@ mod patience;
 mod queue;
 pub mod relief;
 mod semaphore;
-mod slots;
 
 pub use patience::patiently;
 pub use queue::{Wait, WaitQueue};
 pub use semaphore::Semaphore;
-pub use slots::Slots;
 
 use crate::counters;
 use abi::Stat64;
@@ -26,8 +24,12 @@ use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering::R
 use hw::pending::{self, Work};
 use hw::task::{self, NONE, NPROC};
 use patience::Patience;
+use ranges::Bits;
 
 pub use hw::task::Slot;
+
+/// A set of processes, by their slots.
+pub type Slots = Bits<{ NPROC / 64 }>;
 
 const FREE: u8 = 0;
 const READY: u8 = 1;

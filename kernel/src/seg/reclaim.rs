@@ -16,7 +16,7 @@ use super::view::View;
 use super::{Residence, spaces};
 use crate::client::swap;
 use crate::options;
-use crate::sched::{self, relief};
+use crate::sched::{self, Slot, relief};
 use abi::PROCESSES_MAX;
 use core::cell::Cell;
 use core::ops::Range;
@@ -265,7 +265,9 @@ impl AllFrames {
             relief::count_in_swap();
         }
         let member = spaces::with(space, |space| space.lock().members.first());
-        let swaps = member.flatten().is_some_and(relief::may_swap);
+        let swaps = member
+            .flatten()
+            .is_some_and(|slot| relief::may_swap(slot as Slot));
         self.note(space).set(Known::Changed(swaps));
         swaps
     }

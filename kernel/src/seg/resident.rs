@@ -10,7 +10,7 @@
 use super::host::Operation;
 use super::{Content, Residence, Space, SpaceLock};
 use crate::client::snapshots;
-use crate::sched::{self, Reason, Wait};
+use crate::sched::{self, Reason, Slot, Wait};
 use abi::{Errno, NSEG, PAGE};
 use hw::frames::Share;
 use hw::task;
@@ -54,7 +54,7 @@ fn wake_all(space: &SpaceLock) -> Result<(), Errno> {
     };
     woken?;
     for member in members.iter() {
-        task::raise_share(member, Share::Serving);
+        task::raise_share(member as Slot, Share::Serving);
     }
     Ok(())
 }

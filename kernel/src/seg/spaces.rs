@@ -52,7 +52,7 @@ static OF: [AtomicU16; NPROC] = [const { AtomicU16::new(0) }; NPROC];
 /// # Errors
 /// `ENOMEM`, and `EAGAIN`: there are too many.
 pub fn create(slot: Slot) -> Result<Arc<SpaceLock>, Errno> {
-    let space = Space::new(Slots::only(slot))?;
+    let space = Space::new(Slots::only(slot.into()))?;
     let space = new_arc(Lock::new(Rank::Space, space))?;
     let number = TABLE.lock().enter(&space).ok_or(Errno::EAGAIN)?;
     space.lock().number = number;
@@ -62,14 +62,14 @@ pub fn create(slot: Slot) -> Result<Arc<SpaceLock>, Errno> {
 /// The process in that slot has the space from now on, perhaps with others.
 pub fn join(space: &SpaceLock, slot: Slot) {
     let mut space = space.lock();
-    space.members.insert(slot);
+    space.members.insert(slot.into());
     OF[usize::from(slot)].store(space.number, Relaxed);
 }
 
 /// The process in that slot has the space no more; returns true if none has.
 pub(super) fn part(space: &SpaceLock, slot: Slot) -> bool {
     let mut space = space.lock();
-    space.members.remove(slot);
+    space.members.remove(slot.into());
     space.members.is_empty()
 }
 

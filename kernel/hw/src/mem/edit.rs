@@ -4,6 +4,7 @@
 use core::ops::Range;
 
 use abi::PAGE;
+use ranges::Bits;
 use vm::Frame;
 
 use super::pool;
@@ -39,37 +40,7 @@ pub(super) struct Edited {
 }
 
 /// The entries of a root that are in use: a program's have no count, and lie far apart.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Tops([u64; ENTRIES as usize / 2 / 64]);
-
-impl Tops {
-    /// No entry.
-    pub(super) const NONE: Tops = Tops([0; ENTRIES as usize / 2 / 64]);
-
-    /// An entry is in use.
-    pub(super) fn insert(&mut self, at: usize) {
-        if let Some(word) = self.0.get_mut(at / 64) {
-            *word |= 1 << (at % 64);
-        }
-    }
-
-    fn remove(&mut self, at: usize) {
-        if let Some(word) = self.0.get_mut(at / 64) {
-            *word &= !(1 << (at % 64));
-        }
-    }
-
-    /// The first that is in use from that one on.
-    pub(super) fn next(&self, from: usize) -> Option<usize> {
-        let mut word = from / 64;
-        let mut left = *self.0.get(word)? & u64::MAX << (from % 64);
-        while left == 0 {
-            word += 1;
-            left = *self.0.get(word)?;
-        }
-        Some(word * 64 + left.trailing_zeros() as usize)
-    }
-}
+pub(super) type Tops = Bits<{ ENTRIES as usize / 2 / 64 }>;
 
 /// Applies `change` to `pages` of the tables at `root`, of which `tops` are in
 /// use. Flushes page by page if the root is active, as long as that is quicker.
