@@ -6,9 +6,8 @@
 //!
 //! init halts. For any other process that may, everything that it started ends, which
 //! init hears.
-use super::{Process, Running, table, wait};
+use super::{Process, Running, table};
 use crate::sched::{self, Reason, Wake};
-use abi::privilege;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use hw::time;
 
@@ -20,24 +19,20 @@ const STEP_NS: u64 = 1_000_000;
 static ASKED: AtomicU32 = AtomicU32::new(0);
 const HALTS: u32 = 1 << 8;
 
-fn is_program(process: &Process) -> bool {
-    process.pid != wait::INIT && !process.may(privilege::SERVICE)
-}
-
 /// Ends all programs. `None`: the running process is one of them; else the status for the
 /// machine, after all has been given back or the time for it is over.
 pub fn halt(process: &Running, status: u32) -> Option<u32> {
     let status = status & 0xff;
     let _ = ASKED.compare_exchange(0, status | HALTS, Relaxed, Relaxed);
-    for program in table::all().filter(|process| is_program(process)) {
+    for program in table::all().filter(|process| process.is_program()) {
         program.end(status, "");
     }
-    if is_program(process) {
+    if process.is_program() {
         return None;
     }
     let names = process.view().names;
     let deadline = time::now_ns().saturating_add(PATIENCE_NS);
-    let is_left = |process: &Process| is_program(process) && !sched::has_ended(process.slot());
+    let is_left = |process: &Process| process.is_program() && !sched::has_ended(process.slot());
     while table::all().any(|process| is_left(&process)) || !names.is_quiet() {
         let now = time::now_ns();
         if now >= deadline || sched::park(Reason::Time, Some(now + STEP_NS)) == Wake::Ending {

@@ -6,6 +6,7 @@ pub mod exec;
 pub mod fork;
 pub mod halt;
 pub mod note;
+pub mod protection;
 pub mod relief;
 mod running;
 mod seat;
@@ -155,19 +156,18 @@ impl Process {
         self.privileges.load(Relaxed) & privilege == privilege
     }
 
+    /// Returns true if the process has one of these privileges.
+    pub fn has_any(&self, privileges: u64) -> bool {
+        self.privileges.load(Relaxed) & privileges != 0
+    }
+
     /// Orders the process to end, and all that share its memory: they could not go on
     /// with what it may have left half done there.
     pub fn end(&self, status: u32, text: &str) {
-        let me = usize::from(self.slot());
-        let mut members = self.space().lock().members;
-        if !members.contains(me) {
-            // It has left the memory by itself.
-            members = sched::Slots::NONE;
-        }
-        for member in members.iter().filter(|slot| *slot != me) {
-            if let Some(member) = at(member) {
-                member.end_alone(status, text);
-            }
+        let mut others = self.bound();
+        others.remove(self.slot().into());
+        for other in others.iter().filter_map(at) {
+            other.end_alone(status, text);
         }
         self.end_alone(status, text);
     }

@@ -6,10 +6,11 @@
 //! stack, and the handler runs on top of them until it calls `noted`. Meanwhile
 //! other notes are queued, and a fault ends the process. The floating-point
 //! registers are kept here, because the handler may use them.
+use super::protection::check_may_end;
 use super::{Process, Running, table};
 use crate::sched;
 use crate::seg::user;
-use abi::{Errno, NOTES_MAX, Registers, STATUS_KILLED, TEXT_MAX, USER_END, noted, privilege};
+use abi::{Errno, NOTES_MAX, Registers, STATUS_KILLED, TEXT_MAX, USER_END, noted};
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use core::sync::atomic::Ordering::Relaxed;
@@ -99,16 +100,6 @@ pub fn post(process: &Process, text: &str) -> Result<(), Errno> {
     };
     if ready {
         sched::set_noted(process.slot());
-    }
-    Ok(())
-}
-
-/// Checks that `process` may interrupt or end `victim`. Only init may end init,
-/// and only holders of DEVICE a driver, because the system depends on them.
-pub fn check_may_end(process: &Process, victim: &Process) -> Result<(), Errno> {
-    let driver = victim.may(privilege::DEVICE) && !process.may(privilege::DEVICE);
-    if driver || victim.pid == 1 {
-        return Err(Errno::EPERM);
     }
     Ok(())
 }

@@ -74,7 +74,7 @@ impl Policy for BiggestFirst {
 
     fn denied(&self) {
         let me = current();
-        if !me.is_service() {
+        if me.is_dispensable() {
             // With eight waiting already it knows.
             let _ = note::post(&me, ASKS);
         }
@@ -141,7 +141,7 @@ fn asker(hog: AccountId, asks: impl Fn(&Process) -> bool) -> Option<AccountId> {
 
 /// Returns true if the process may be chosen.
 fn may_end(process: &Process) -> bool {
-    !process.is_service() && !sched::has_ended(process.slot())
+    process.is_dispensable() && !sched::has_ended(process.slot())
 }
 
 /// The account with most frames, of those with a process that will do, and

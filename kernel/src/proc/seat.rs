@@ -83,7 +83,7 @@ impl Process {
     /// Returns true if the system depends on the process. It may then use the
     /// last frames, and is not ended when there are none.
     pub fn is_service(&self) -> bool {
-        self.may(privilege::DEVICE) || self.may(privilege::SERVICE)
+        self.has_any(privilege::DEVICE | privilege::SERVICE)
     }
 
     /// How it pays for frames.

@@ -180,6 +180,15 @@ pub fn all() -> impl Iterator<Item = Arc<Process>> {
     matching(|_| true)
 }
 
+/// Returns true if one of the processes in those slots is so.
+pub fn any(slots: &Slots, is_so: impl Fn(&Process) -> bool) -> bool {
+    let table = TABLE.lock();
+    let mut processes = slots
+        .iter()
+        .filter_map(|slot| table.entries.get(slot)?.process());
+    processes.any(|process| is_so(process))
+}
+
 /// Of the children of a process one that has ended; `None`: there are none.
 pub fn ended_child(pid: u64) -> Option<Option<Arc<Process>>> {
     let table = TABLE.lock();

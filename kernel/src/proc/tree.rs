@@ -1,5 +1,6 @@
 //! Trees of accounts: all processes that one has started, in whatever note groups.
-use super::{Process, note, table};
+use super::protection::check_may_end;
+use super::{Process, table};
 use crate::sched;
 use abi::{Errno, STATUS_KILLED};
 use hw::frames;
@@ -15,13 +16,13 @@ use vm::AccountId;
 /// # Errors
 /// `EPERM`: `process` is in each of these trees, or may not end the victim.
 pub fn end(process: &Process, victim: &Process, text: &str) -> Result<u64, Errno> {
-    note::check_may_end(process, victim)?;
+    check_may_end(process, victim)?;
     let (of, apart) = (victim.seat.account(), process.seat.account());
     let top = frames::accounts(|accounts| accounts.branch(of, apart)).ok_or(Errno::EPERM)?;
     let mut ended = 0;
     for member in table::all().filter(|member| is_within(member, top)) {
         let over = sched::has_ended(member.slot());
-        if !over && note::check_may_end(process, &member).is_ok() {
+        if !over && check_may_end(process, &member).is_ok() {
             member.end(STATUS_KILLED, text);
             ended += 1;
         }

@@ -3,7 +3,7 @@ use super::Arguments;
 use crate::counters;
 use crate::proc::exec::{self, Failure};
 use crate::proc::fork::Given;
-use crate::proc::{self, Process, Running, fork, note, semaphore};
+use crate::proc::{self, Process, Running, fork, note, protection, semaphore};
 use crate::sched::{self, Reason, Wake, relief};
 use crate::seg::user;
 use crate::text;
@@ -112,7 +112,7 @@ pub fn kill(a: &Arguments) -> Result<(), Errno> {
         return note::end_group(a.process, pid.unsigned_abs(), &text);
     }
     let victim = proc::find(a.words()[0]).ok_or(Errno::ESRCH)?;
-    note::check_may_end(a.process, &victim)?;
+    protection::check_may_end(a.process, &victim)?;
     victim.end(abi::STATUS_KILLED, &text);
     Ok(())
 }
@@ -133,7 +133,7 @@ pub fn note(a: &Arguments) -> Result<(), Errno> {
         return note::post_group(a.process, pid.unsigned_abs(), &text);
     }
     let victim = proc::find(a.words()[0]).ok_or(Errno::ESRCH)?;
-    note::check_may_end(a.process, &victim)?;
+    protection::check_may_end(a.process, &victim)?;
     note::post(&victim, &text)
 }
 

@@ -42,7 +42,7 @@ fn status_of(pid: u64) -> Result<u8, Why> {
 }
 
 /// A child that runs `body` in a note group, and so an account, of its own.
-fn apart(body: impl FnOnce()) -> Result<u64, Why> {
+pub(super) fn apart(body: impl FnOnce()) -> Result<u64, Why> {
     match process::fork_with(rfork::NOTES)? {
         Fork::Parent(pid) => Ok(pid),
         Fork::Child => {
@@ -279,7 +279,7 @@ pub fn take_snapshots(file: &File, pages: &mut Segment) {
     }
 }
 
-const GIB: usize = 1 << 30;
+pub(super) const GIB: usize = 1 << 30;
 
 /// Takes memory by stores, until it is ended.
 fn touch(memory: &mut Segment) {
@@ -392,7 +392,7 @@ fn fork_when_out() -> Verdict {
     others_go_on()
 }
 
-fn touch_pages(memory: &mut Segment, pages: usize) {
+pub(super) fn touch_pages(memory: &mut Segment, pages: usize) {
     for page in memory.bytes_mut().chunks_mut(PG).take(pages) {
         page[0] = 1;
     }

@@ -35,6 +35,7 @@ mod note;
 mod poison;
 mod ports;
 mod process;
+mod protected;
 mod ragged;
 mod random;
 pub mod registers;
@@ -167,6 +168,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
     [
         kernel::CASES,
         ports::CASES,
+        protected::CASES,
         exchange::CASES,
         names::CASES,
         bytes::CASES,
