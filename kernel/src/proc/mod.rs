@@ -8,6 +8,7 @@ pub mod halt;
 pub mod note;
 pub mod protection;
 pub mod relief;
+pub mod reports;
 mod running;
 mod seat;
 pub mod semaphore;

@@ -3,12 +3,11 @@ use super::Arguments;
 use crate::client::swap;
 use crate::counters;
 use crate::file::Node;
-use crate::proc::{self, Process};
+use crate::proc::{self, reports};
 use crate::seg::{audit, user};
 use crate::{options, text};
 use abi::{DeviceCounters, Errno, Stat64, privilege};
 use hw::chance::{self, What};
-use hw::lock::{Lock, Rank};
 use hw::log::{self, Level};
 use hw::{ahead, frames};
 use hw::{serial, time};
@@ -18,23 +17,10 @@ use zerocopy::IntoBytes;
 const LINE_MAX: usize = 1024;
 /// The runner's code for an orderly end: QEMU's exit status 33.
 const EXIT_DONE: u8 = 0x10;
-/// Drivers that may report counters.
-const DRIVERS: usize = 8;
-
-/// A process that keeps device counters, and where in its memory. The segment
-/// is not that any more once the process has detached it or is another program.
-#[derive(Clone, Copy)]
-struct Reporter {
-    pid: u64,
-    segment: u64,
-    va: u64,
-}
-
-static REPORTERS: Lock<[Option<Reporter>; DRIVERS]> = Lock::new(Rank::Processes, [None; DRIVERS]);
 
 pub fn kstat(a: &Arguments) -> Result<u64, Errno> {
     let [va, room, ..] = a.words();
-    let device = device_counters();
+    let device = reports::sum();
     let figures: [u64; Stat64::COUNT] =
         core::array::from_fn(|index| figure(Stat64::ALL[index], &device));
     let count = room.min(Stat64::COUNT as u64);
@@ -64,41 +50,6 @@ fn figure(what: Stat64, device: &DeviceCounters) -> u64 {
     }
 }
 
-/// The sum over all live drivers; the counters of a dead driver are gone.
-fn device_counters() -> DeviceCounters {
-    let mut sum = DeviceCounters::default();
-    for index in 0..DRIVERS {
-        let Some(reporter) = REPORTERS.lock()[index] else {
-            continue;
-        };
-        let driver = proc::find(reporter.pid);
-        let Some(driver) = driver.filter(|d| segment_of(d, reporter.va) == Ok(reporter.segment))
-        else {
-            REPORTERS.lock()[index] = None;
-            continue;
-        };
-        let figures = sum.as_mut_bytes().as_chunks_mut::<8>().0;
-        for (at, figure) in (reporter.va..).step_by(8).zip(figures) {
-            // Without waiting: a page that is not in memory counts as zero.
-            let word = user::peek_u64(&driver.space(), at).unwrap_or(0);
-            *figure = u64::from_ne_bytes(*figure).wrapping_add(word).to_ne_bytes();
-        }
-    }
-    sum
-}
-
-/// The segment of a process's memory that has all of the counters at `va`.
-fn segment_of(process: &Process, va: u64) -> Result<u64, Errno> {
-    let last = va.checked_add(size_of::<DeviceCounters>() as u64 - 1);
-    let space = process.space();
-    let space = space.lock();
-    let segment = space.find(va).ok_or(Errno::EFAULT)?;
-    match last.is_some_and(|last| segment.contains(last)) {
-        true => Ok(segment.id),
-        false => Err(Errno::EFAULT),
-    }
-}
-
 pub fn counters(a: &Arguments) -> Result<(), Errno> {
     a.check(privilege::COUNTERS)?;
     let va = a.words()[0];
@@ -108,15 +59,7 @@ pub fn counters(a: &Arguments) -> Result<(), Errno> {
     // Read once, so that the page is in memory when another process's call
     // reads it.
     user::get::<DeviceCounters>(a.space(), va)?;
-    let reporter = Reporter {
-        pid: a.process.pid,
-        segment: segment_of(a.process, va)?,
-        va,
-    };
-    let mut reporters = REPORTERS.lock();
-    let free = reporters.iter_mut().find(|r| r.is_none());
-    *free.ok_or(Errno::ENFILE)? = Some(reporter);
-    Ok(())
+    reports::begin(a.process, va)
 }
 
 pub fn boot_options(a: &Arguments) -> Result<u64, Errno> {

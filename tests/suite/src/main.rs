@@ -14,6 +14,8 @@
 //!
 //! `suite serve FAULT` is a file server with that fault, for `snapfs`.
 //!
+//! `suite halting NAME` is a server that is asked something when the machine stops.
+//!
 //! `judge` runs cases, `check` has their helpers, `cases` holds them.
 #![no_std]
 #![no_main]
@@ -24,6 +26,7 @@ extern crate alloc;
 mod check;
 mod beat;
 mod cases;
+mod halting;
 mod judge;
 mod kills;
 mod liar;
@@ -60,6 +63,9 @@ fn main(args: Args) -> Result<u8, Failure> {
     }
     if let (Some(b"serve"), Some(fault)) = (args.get(0).as_deref(), args.get(1)) {
         return tiny::serve_with(text(fault)?);
+    }
+    if let (Some(b"halting"), Some(server)) = (args.get(0).as_deref(), args.get(1)) {
+        return halting::begin(text(server)?);
     }
     let counters = judge::counters()?;
     let (eager, pressed) = (

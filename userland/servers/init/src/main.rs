@@ -58,7 +58,9 @@ fn main(_args: rt::Args) -> u8 {
     let kept = [
         (true, privilege::HALT | privilege::SWAP),
         (options.is_on("test"), privilege::JUDGE),
-        // For tests of what drivers may.
+        // For tests of what services may.
+        (options.is_on("services"), privilege::SERVICE),
+        // The same of drivers.
         (
             options.is_on("drivers"),
             privilege::DEVICE | privilege::COUNTERS,
