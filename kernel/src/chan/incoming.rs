@@ -1,7 +1,9 @@
 //! Messages that the kernel's own 9P client takes at once, from the memory of
 //! the process that sends them.
 use super::Piece;
+use super::kept::Driver;
 use abi::Errno;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use hw::frames::FrameRef;
 
@@ -52,17 +54,17 @@ pub trait Client: Send + Sync {
     /// device may write every byte until the message, or a Tflush of it, is answered:
     /// physical addresses, of a page each but for the first, which may be within one;
     /// how many. 0: it is not lent. Called when all of the message has been received,
-    /// by a process that is trusted with all memory, the one with that number.
-    fn lend(&self, tag: u16, to: &mut [u64], borrower: u64) -> usize;
+    /// by a process that is trusted with all memory, one of that driver.
+    fn lend(&self, tag: u16, to: &mut [u64], borrower: &Arc<Driver>) -> usize;
 
     /// Returns true if the data that follows this head of a message stays with the
     /// client, so that a device can read it there, and if there is room to keep it: by
     /// [`Client::keep_data`], before anything else runs.
     fn lends_data(&self, head: &[u8]) -> bool;
 
-    /// Keeps the data after that head until the server is done with it, which is the
-    /// process with that number.
-    fn keep_data(&self, head: &[u8], data: Vec<Piece>, borrower: u64);
+    /// Keeps the data after that head until the server is done with it, which is that
+    /// driver.
+    fn keep_data(&self, head: &[u8], data: Vec<Piece>, borrower: &Arc<Driver>);
 
     /// The piece of data that is kept with that physical address in it, from there on.
     fn kept_data(&self, at: u64) -> Option<Piece>;

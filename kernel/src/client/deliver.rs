@@ -11,10 +11,12 @@
 //! a page of the server's is not ready nothing is taken; the sender makes it ready
 //! and delivers the reply again.
 use super::{Mount, Sink, Trimmed, rpc::Answer, snapshots};
+use crate::chan::kept::Driver;
 use crate::chan::{Client, Incoming, Piece, Stop, room};
 use crate::counters;
 use crate::sched::{self, Slot};
 use abi::{Errno, Stat64};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use ninep::client::{Failed, Matched, Receipt, Tag};
 use ninep::consts::{READ_HEAD, RREAD, RREADDIR, RREADDIRATTR};
@@ -85,7 +87,7 @@ impl Client for Mount {
         result
     }
 
-    fn lend(&self, tag: u16, to: &mut [u64], borrower: u64) -> usize {
+    fn lend(&self, tag: u16, to: &mut [u64], borrower: &Arc<Driver>) -> usize {
         self.state.lock().lend(tag, to, borrower)
     }
 
@@ -93,7 +95,7 @@ impl Client for Mount {
         self.state.lock().lends_data(head)
     }
 
-    fn keep_data(&self, head: &[u8], data: Vec<Piece>, borrower: u64) {
+    fn keep_data(&self, head: &[u8], data: Vec<Piece>, borrower: &Arc<Driver>) {
         self.state.lock().keep_data(head, data, borrower);
     }
 

@@ -7,6 +7,8 @@
 //! or its memory ends that earlier.
 use super::State;
 use crate::chan::Piece;
+use crate::chan::kept::Driver;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use ninep::consts::TPUT;
 
@@ -37,7 +39,7 @@ impl State {
     }
 
     /// See [`crate::chan::Client::keep_data`].
-    pub(super) fn keep_data(&mut self, head: &[u8], data: Vec<Piece>, borrower: u64) {
+    pub(super) fn keep_data(&mut self, head: &[u8], data: Vec<Piece>, borrower: &Arc<Driver>) {
         self.borrower.note(borrower);
         let wid = wid(head).unwrap_or(0);
         self.data.0.push((wid, data));

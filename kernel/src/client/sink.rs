@@ -6,7 +6,8 @@
 //! waits for them.
 use super::State;
 use crate::chan::Piece;
-use crate::chan::kept::{self, Memory, Of};
+use crate::chan::kept::{self, Driver, Memory};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use ninep::client::Tag;
 
@@ -125,7 +126,7 @@ impl State {
     }
 
     /// See [`crate::chan::Client::lend`].
-    pub(super) fn lend(&mut self, tag: u16, to: &mut [u64], borrower: u64) -> usize {
+    pub(super) fn lend(&mut self, tag: u16, to: &mut [u64], borrower: &Arc<Driver>) -> usize {
         let Some(tag) = self.machine.find(tag) else {
             return 0;
         };
@@ -189,22 +190,39 @@ impl State {
         if !all.is_empty() {
             let frames = all.len();
             hw::warn!("{frames} frames stay with the device of a server that ended");
-            kept::keep(Memory::Lent(all), Of::Process(self.borrower.0));
+            kept::keep(
+                Memory::Lent(all),
+                core::mem::take(&mut self.borrower).only(),
+            );
         }
     }
 }
 
-/// The number of the process that has borrowed from a client; of several no process's.
+/// Who has borrowed from a client.
 #[derive(Default)]
-pub(super) struct Borrower(u64);
+pub(super) enum Borrower {
+    #[default]
+    Nobody,
+    One(Arc<Driver>),
+    Several,
+}
 
 impl Borrower {
-    pub(super) fn note(&mut self, pid: u64) {
-        self.0 = match self.0 {
-            0 => pid,
-            before if before == pid => pid,
-            _ => u64::MAX,
-        };
+    #[inline]
+    pub(super) fn note(&mut self, driver: &Arc<Driver>) {
+        match self {
+            Borrower::One(before) if Arc::ptr_eq(before, driver) => {}
+            Borrower::Nobody => *self = Borrower::One(driver.clone()),
+            Borrower::One(_) | Borrower::Several => *self = Borrower::Several,
+        }
+    }
+
+    /// The only one.
+    fn only(self) -> Option<Arc<Driver>> {
+        match self {
+            Borrower::One(driver) => Some(driver),
+            Borrower::Nobody | Borrower::Several => None,
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! How processes end and how parents hear of it.
 use super::{Ending, NOBODY, Process, Running, table};
-use crate::chan::kept;
 use crate::sched::{self, Reason, Wait};
 use crate::{file, seg};
 use abi::Errno;
@@ -16,7 +15,6 @@ pub const INIT: u64 = 1;
 pub fn finish(process: Running) -> ! {
     process.pay_last();
     file::leave(&process.descriptors);
-    kept::ended(process.pid, &seg::registers(&process.space));
     seg::leave(&process.space, process.slot());
     let pid = process.pid;
     let inherits = table::adopt(pid, INIT);

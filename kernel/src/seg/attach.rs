@@ -76,8 +76,9 @@ pub fn attach(space: &SpaceLock, wish: &Wish) -> Result<u64, Errno> {
             Content::Virtual(content)
         }
         SegmentKind::Device => {
-            let device = Device::new(wish.argument, pages);
-            Content::Device(device.ok_or(Errno::EINVAL)?)
+            let device = Device::new(wish.argument, pages).ok_or(Errno::EINVAL)?;
+            space.driver()?;
+            Content::Device(device)
         }
         SegmentKind::Dma if pages > DMA_MAX => return Err(Errno::EINVAL),
         SegmentKind::Dma => Content::Dma(Run::new(pages as u32).ok_or(Errno::ENOMEM)?),

@@ -20,7 +20,7 @@ pub mod swap;
 pub mod user;
 pub mod view;
 
-use crate::chan::kept::{self, Memory, Of, Registers};
+use crate::chan::kept::{self, Driver, Memory, Registers};
 use crate::chan::room;
 use crate::options;
 use crate::sched::{Slots, WaitQueue};
@@ -252,6 +252,8 @@ pub struct Space {
     before: Cell<usize>,
     /// The addresses from the first to the last of devices' memory.
     devices: Range<u64>,
+    /// The driver that its processes are, if they are one.
+    driver: Option<Arc<Driver>>,
 }
 
 impl Space {
@@ -270,12 +272,22 @@ impl Space {
             last: Cell::new(0),
             before: Cell::new(0),
             devices: 0..0,
+            driver: None,
         })
     }
 
     /// Its number.
     pub fn number(&self) -> spaces::Number {
         self.number
+    }
+
+    /// The driver that its processes are, from now on if they were none.
+    #[inline]
+    pub fn driver(&mut self) -> Result<Arc<Driver>, Errno> {
+        match &self.driver {
+            Some(driver) => Ok(driver.clone()),
+            None => Ok(self.driver.insert(Driver::new()?).clone()),
+        }
     }
 
     /// Returns true if the process answers as a file server: nothing in it is asleep.
@@ -527,7 +539,7 @@ pub fn snapshot_range(space: &SpaceLock, va: u64, len: u64) -> Option<(u64, u64)
 }
 
 /// The registers of devices that are attached in a space.
-pub fn registers(space: &SpaceLock) -> Registers {
+fn registers(space: &SpaceLock) -> Registers {
     let mut registers = [0; NSEG];
     let space = space.lock();
     if space.devices.is_empty() {
@@ -549,10 +561,11 @@ pub fn leave(space: &SpaceLock, slot: Slot) {
     }
 }
 
-/// Removes every segment of a space that no process has. The devices of its process may
+/// Removes every segment of a space that no process has. The devices of its driver may
 /// still be at work.
 fn clear(space: &SpaceLock) {
     let registers = registers(space);
+    let driver = space.lock().driver.take();
     let has_device = registers.iter().any(|pa| *pa != 0);
     {
         // In one walk, unless that would be long; then a segment at a time.
@@ -563,14 +576,17 @@ fn clear(space: &SpaceLock) {
     }
     for _ in 0..NSEG {
         let id = space.lock().table.iter().flatten().map(|s| s.id).next();
-        let Some(id) = id else { return };
+        let Some(id) = id else { break };
         match attach::empty(space, id) {
             Some(Content::Dma(run)) if has_device => {
-                kept::keep(Memory::Dma(run), Of::Device(registers));
+                kept::keep(Memory::Dma(run), driver.clone());
             }
             Some(content) => attach::let_go(content),
             None => {}
         }
+    }
+    if let Some(driver) = driver {
+        driver.end(registers);
     }
 }
 

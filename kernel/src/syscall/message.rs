@@ -78,8 +78,6 @@ struct Receipt {
     loan: u64,
     /// Whether the data of requests may be lent as well.
     data: bool,
-    /// The number of the process.
-    pid: u64,
 }
 
 impl Receipt {
@@ -100,7 +98,6 @@ impl Receipt {
             deadline: (timeout != u64::MAX).then(|| time::now_ns().saturating_add(timeout)),
             loan: loan & !LOAN_DATA,
             data: loan & LOAN_DATA != 0,
-            pid: a.process.pid,
         })
     }
 
@@ -118,7 +115,7 @@ impl Receipt {
                 Some(told) => told,
                 None => tell(space, &event, self.memory, to).and_then(|()| match self.loan {
                     0 => Ok(0),
-                    loan => lend(space, port, &event, (loan, self.pid)),
+                    loan => lend(space, port, &event, loan),
                 }),
             };
             match told {
@@ -141,6 +138,7 @@ impl Receipt {
         let mut parts = [0; LOAN_MAX];
         let parts = parts.get_mut(..body.len())?;
         let (client, _) = self.port.sender(event)?;
+        let driver = space.lock().driver().ok()?;
         let What::Message(message) = &mut event.what else {
             return None;
         };
@@ -157,7 +155,7 @@ impl Receipt {
             .and_then(|()| user::try_write(space, self.to, Received { key, kind, len }.as_bytes()));
         if told.is_ok() {
             let data = message.take_body();
-            client.keep_data(message.head(), data, self.pid);
+            client.keep_data(message.head(), data, &driver);
         }
         Some(told.map(|()| parts.len() as u64))
     }
@@ -206,12 +204,17 @@ pub fn exchange(a: &Arguments) -> Result<u64, Errno> {
 
 /// Lends the memory that waits for the data of the reply to a message, and copies its
 /// addresses to user memory, without waiting; how many pages.
-fn lend(space: &SpaceLock, port: &Port, event: &Event, (va, pid): (u64, u64)) -> Result<u64, Stop> {
+fn lend(space: &SpaceLock, port: &Port, event: &Event, va: u64) -> Result<u64, Stop> {
     let Some((client, tag)) = port.sender(event) else {
         return Ok(0);
     };
     let mut lent = [0; LOAN_MAX];
-    let pages = client.lend(tag, &mut lent, pid);
+    let driver = space.lock().driver();
+    let pages = match driver {
+        Ok(driver) => client.lend(tag, &mut lent, &driver),
+        // Without memory nothing is lent.
+        Err(_) => 0,
+    };
     let addresses = lent.get(..pages).unwrap_or(&[]);
     match user::try_write(space, va, addresses.as_bytes()) {
         Ok(()) => Ok(pages as u64),

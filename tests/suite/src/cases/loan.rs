@@ -10,7 +10,7 @@ use ninep::{Reply, Request};
 use rt::abi::snapshot::EAGER;
 use rt::abi::{LOAN_MAX, mode};
 use rt::stats::Counters;
-use rt::{Errno, File, Port, Segment, Shared, Stat64, process, sys};
+use rt::{Errno, File, Port, Segment, Shared, Stat64, process, sys, thread};
 
 pub const CASES: &[Case] = &[
     Case::new("loan.refused", refused),
@@ -20,6 +20,8 @@ pub const CASES: &[Case] = &[
     Case::driver("drivers.loan.killed", killed),
     Case::driver("drivers.loan.reset", reset),
     Case::driver("drivers.loan.alive", alive),
+    Case::driver("drivers.loan.thread", borrower_ends),
+    Case::driver("drivers.loan.exec", becomes_another),
     Case::driver("loan.died", died),
 ];
 
@@ -151,18 +153,27 @@ fn died() -> Verdict {
     served(serve, reads_nothing)
 }
 
+/// Attaches the registers of a device until the end of the process.
+fn attach_device() -> Result<(), Errno> {
+    Segment::attach_with("device", PG, 0, IOAPIC).map(core::mem::forget)
+}
+
+/// Serves until memory is lent.
+fn borrow(channel: &File) -> u8 {
+    Liar::WITH_SNAPSHOTS.serve_lent(channel, |turn, lent| match turn.request {
+        Request::Read { .. } if lent > 0 => Next::End(0),
+        _ => Next::Honest,
+    })
+}
+
 /// A server of one device that ends with memory lent, or, `closes`, closes the connection
 /// and goes on until `stop` is 1.
 fn leaves(closes: Option<&AtomicU32>) -> impl Fn(&File) -> u8 {
     move |channel| {
-        let Ok(device) = Segment::attach_with("device", PG, 0, IOAPIC) else {
+        if attach_device().is_err() {
             return 1;
-        };
-        core::mem::forget(device);
-        let status = Liar::WITH_SNAPSHOTS.serve_lent(channel, |turn, lent| match turn.request {
-            Request::Read { .. } if lent > 0 => Next::End(0),
-            _ => Next::Honest,
-        });
+        }
+        let status = borrow(channel);
         if let Some(stop) = closes {
             drop(File::from_fd(channel.fd()));
             while stop.load(Relaxed) == 0 {
@@ -212,6 +223,44 @@ fn alive() -> Verdict {
             Ok(())
         })?;
         Ok(left)
+    })
+}
+
+/// The thread that has borrowed ends before the driver does.
+fn borrower_ends() -> Verdict {
+    let serve = |channel: &File| {
+        if attach_device().is_err() {
+            return 1;
+        }
+        let fd = channel.fd();
+        let borrower = thread::spawn(move || {
+            let channel = File::from_fd(fd);
+            let status = borrow(&channel);
+            channel.into_fd();
+            status
+        });
+        borrower.join()
+    };
+    ends_and_is_reset(|| {
+        served(serve, reads_nothing)?;
+        drop(Segment::attach("dma", PG)?);
+        free()
+    })
+}
+
+/// The driver becomes another program, which has the connection and no device, and ends.
+fn becomes_another() -> Verdict {
+    let serve = |channel: &File| {
+        if attach_device().is_err() || borrow(channel) != 0 {
+            return 1;
+        }
+        process::exec("/bin/true", &["true"]);
+        2
+    };
+    ends_and_is_reset(|| {
+        served(serve, reads_nothing)?;
+        drop(Segment::attach("dma", PG)?);
+        free()
     })
 }
 
