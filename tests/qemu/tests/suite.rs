@@ -7,7 +7,7 @@ use runner::judge::{EXIT_HALT, NOTHING, Verdict};
 use runner::{Guest, Outcome, Swap};
 use std::env;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Small, so that a file of four times the memory is made quickly.
 const MEMORY: &str = "96M";
@@ -137,15 +137,26 @@ fn every_case_passes_under_pressure_eager() {
     assert_passed(&run(pressed("").eager(true)));
 }
 
-/// Minutes of random calls and random programs: a hundred seeds and more.
+/// Seeds of one guest in the long form.
+const SEEDS: u64 = 20;
+
+/// Random calls and random programs with honest and lying servers, deferred and eager in
+/// turn. `DORMOUSE_SECONDS` is another duration, `DORMOUSE_SEED` another first seed.
 #[test]
-#[ignore = "takes minutes; run with -- --ignored"]
-fn the_long_cases_pass() {
-    let cases =
-        "suite fuzz.calls.long fuzz.wild.long random.long lies.random.long random.liar.long";
-    // Random calls make files under random names.
-    let share = scratch();
-    assert_passed(&run_in(share.path(), guest().command(cases)));
+#[ignore = "takes an hour, or DORMOUSE_SECONDS; run with -- --ignored"]
+fn random_calls_and_programs_pass_for_an_hour() {
+    let number = |name, usual| env::var(name).map_or(usual, |text| text.parse().unwrap());
+    let end = Instant::now() + Duration::from_secs(number("DORMOUSE_SECONDS", 3600));
+    let mut seed = number("DORMOUSE_SEED", 100);
+    while Instant::now() < end {
+        println!("seeds {seed} to {}", seed + SEEDS - 1);
+        // Random calls make files under random names.
+        let share = scratch();
+        let guest = guest().eager(seed / SEEDS % 2 == 1);
+        let guest = guest.command(format!("suite seeds {seed} {SEEDS}"));
+        assert_passed(&run_in(share.path(), guest));
+        seed += SEEDS;
+    }
 }
 
 /// Does what the suite is run with find anything? One frame is left unwritten.

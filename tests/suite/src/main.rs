@@ -61,6 +61,9 @@ fn main(args: Args) -> Result<u8, Failure> {
     if args.get(0).is_some_and(|first| first == "replay") {
         return replay(args.skip(1));
     }
+    if args.get(0).is_some_and(|first| first == "seeds") {
+        return seeds(args.skip(1));
+    }
     if let (Some(b"serve"), Some(fault)) = (args.get(0).as_deref(), args.get(1)) {
         return tiny::serve_with(text(fault)?);
     }
@@ -96,6 +99,22 @@ fn programs(names: Args) -> Result<u8, Failure> {
     for name in names.iter() {
         judge.program(text(name)?, &format!("/bin/test.{name}"))?;
     }
+    judge.close()
+}
+
+/// Runs the cases with random numbers for seeds from the first on, so many of them.
+fn seeds(args: Args) -> Result<u8, Failure> {
+    let wrong = || Failure::usage("seeds FIRST COUNT: numbers");
+    let number = |index| text(args.get(index).ok_or_else(wrong)?)?.parse().map_err(|_| wrong());
+    let (first, count): (u64, u64) = (number(0)?, number(1)?);
+    let seeds = first..first.checked_add(count).ok_or_else(wrong)?;
+    let mut judge = Judge::open(count as usize * cases::SEEDED.len())?;
+    for seed in seeds {
+        for (name, run) in cases::SEEDED {
+            judge.check(&format!("{name}.{seed}"), || run(seed))?;
+        }
+    }
+    check::remove_folder();
     judge.close()
 }
 

@@ -11,16 +11,12 @@ use rt::process::Fork;
 use rt::{Call, File, Segment, mode, note, process, send};
 
 pub const CASES: &[Case] = &[
-    Case::new("fuzz.calls.1", || fuzz(1, CALLS)),
-    Case::new("fuzz.calls.2", || fuzz(2, CALLS)),
-    Case::new("fuzz.calls.3", || fuzz(3, CALLS)),
-    Case::asked("fuzz.calls.long", || {
-        (1..=100).try_for_each(|seed| fuzz(seed, 10_000))
-    }),
+    Case::new("fuzz.calls.1", || calls(1)),
+    Case::new("fuzz.calls.2", || calls(2)),
+    Case::new("fuzz.calls.3", || calls(3)),
     Case::new("fuzz.wild.1", || wild(1)),
     Case::new("fuzz.wild.2", || wild(2)),
     Case::new("fuzz.wild.3", || wild(3)),
-    Case::asked("fuzz.wild.long", || (100..200).try_for_each(wild)),
 ];
 
 const CALLS: usize = 5000;
@@ -63,9 +59,10 @@ fn of(random: &mut Random, from: &[u64]) -> u64 {
     from[random.below(from.len())]
 }
 
-fn fuzz(seed: u64, calls: usize) -> Verdict {
+/// A number of calls that end soon.
+pub fn calls(seed: u64) -> Verdict {
     let pid = process::spawn(|| {
-        let _ = storm(seed, calls, LEFT_OUT);
+        let _ = storm(seed, CALLS, LEFT_OUT, NOTHING);
         0
     })?;
     let ended = process::wait_for(pid)?;
@@ -75,10 +72,10 @@ fn fuzz(seed: u64, calls: usize) -> Verdict {
 
 /// Any call but the rude ones, including calls that wait without limit, fork
 /// and end, until the time is up. All resources come back in any case.
-fn wild(seed: u64) -> Verdict {
+pub fn wild(seed: u64) -> Verdict {
     let group = match process::fork_with(rfork::NOTES)? {
         Fork::Child => {
-            let _ = storm(seed, usize::MAX, RUDE);
+            wild_calls(seed, NOTHING);
             process::exit_now(0, "")
         }
         Fork::Parent(pid) => pid,
@@ -87,6 +84,11 @@ fn wild(seed: u64) -> Verdict {
     end_group(group)?;
     process::wait_for(group)?;
     others_carry_on()
+}
+
+/// Any call but the rude ones, without end; the file of that name is in their reach.
+pub fn wild_calls(seed: u64, name: &str) {
+    let _ = storm(seed, usize::MAX, RUDE, name);
 }
 
 /// Ends all processes of a note group.
@@ -105,9 +107,16 @@ fn others_carry_on() -> Verdict {
     same("a message", b.read(&mut [0; 8])?, 4)
 }
 
-/// Leaves no descriptor open that a call could wait on without limit.
-fn harmless_descriptors() -> Verdict {
+/// The name of no file.
+pub const NOTHING: &str = "/n/host/nothing/";
+
+/// Leaves no descriptor open that a call could wait on without limit, but one of the
+/// file of that name, if there is one.
+fn few_descriptors(name: &str) -> Verdict {
     close_all_but(&[]);
+    if let Ok(file) = File::open(name, mode::ORDWR) {
+        file.into_fd();
+    }
     for path in ["/dev/null", "/dev/zero", "/n/host", "/bin/echo"] {
         File::open(path, mode::OREAD)?.into_fd();
     }
@@ -136,13 +145,14 @@ const SMALL: &[u64] = &[
 /// Numbers that overflow.
 const LARGE: &[u64] = &[1 << 31, 1 << 32, 1 << 47, 1 << 63, u64::MAX - 1, u64::MAX];
 
-pub fn storm(seed: u64, count: usize, left_out: &[Call]) -> Verdict {
+/// That many calls but those left out. The name is among the good arguments.
+pub fn storm(seed: u64, count: usize, left_out: &[Call], name: &str) -> Verdict {
     // Nothing that only the judge may say, and names of its own.
     rt::sys::privilege(0)?;
     process::change(rfork::NAMES)?;
-    harmless_descriptors()?;
+    few_descriptors(name)?;
     let mut memory = Segment::attach("memory", 16 * PG)?;
-    memory.bytes_mut()[..16].copy_from_slice(b"/n/host/nothing/");
+    memory.bytes_mut()[..name.len()].copy_from_slice(name.as_bytes());
     let at = memory.address();
     let good = [at, at + 1, at + PAGE - 3, at + PAGE, at + 5 * PAGE + 7];
     let calls: Vec<Call> = Call::ALL
@@ -156,6 +166,7 @@ pub fn storm(seed: u64, count: usize, left_out: &[Call]) -> Verdict {
         let mut args = [0; 6];
         for arg in &mut args {
             *arg = match random.below(8) {
+                0..4 if random.below(SMALL.len()) == 0 => name.len() as u64,
                 0..4 => of(&mut random, SMALL),
                 4..6 => of(&mut random, &good),
                 6 => of(&mut random, NOWHERE),
@@ -171,7 +182,7 @@ pub fn storm(seed: u64, count: usize, left_out: &[Call]) -> Verdict {
         let got = unsafe { raw::call(call, args) };
         // Nothing that could be waited for may stay open.
         if got.is_ok() && matches!(call, Call::Port | Call::Pipe) {
-            harmless_descriptors()?;
+            few_descriptors(name)?;
         }
         if let (Ok(va), Call::SegAttach) = (got, call) {
             // SAFETY: it was made just now, and no reference into it exists.

@@ -325,7 +325,7 @@ fn any_call() -> Verdict {
     let beat = Beat::start()?;
     for seed in 1..4 {
         let storm = |()| {
-            let _ = fuzz::storm(seed, CALLS, fuzz::LEFT_OUT);
+            let _ = fuzz::storm(seed, CALLS, fuzz::LEFT_OUT, fuzz::NOTHING);
         };
         beat.child(&format!("any calls, seed {seed}"), || Ok(()), storm)?;
     }

@@ -2,7 +2,7 @@
 //! process beside them notices nothing, and all is given back.
 
 use super::Case;
-use super::fuzz::end_group;
+use super::fuzz::{end_group, wild_calls};
 use super::random::Random;
 use crate::check::{PG, Scratch, Verdict, Why, equal, patterned, snapshot};
 use crate::liar::{Liar, Next, Turn, close_all_but};
@@ -18,7 +18,6 @@ pub const CASES: &[Case] = &[
     Case::new("lies.random.1", || storm(1)),
     Case::new("lies.random.2", || storm(2)),
     Case::new("lies.random.3", || storm(3)),
-    Case::asked("lies.random.long", || (100..400).try_for_each(storm)),
 ];
 
 /// How long the lies go on.
@@ -29,9 +28,9 @@ const CLIENTS: u64 = 3;
 /// Pages of the file and of the clients' buffers.
 const PAGES: usize = 40;
 
-/// Servers with and without snapshots lie, and clients use them, until the time is
-/// up; all with random numbers of that seed.
-fn storm(seed: u64) -> Verdict {
+/// Servers with and without snapshots lie, and clients use them, some by calls without
+/// sense, until the time is up; all with random numbers of that seed.
+pub fn storm(seed: u64) -> Verdict {
     let mut groups = Vec::new();
     let mut places = Vec::new();
     for snapshots in [true, false] {
@@ -43,6 +42,7 @@ fn storm(seed: u64) -> Verdict {
         for client in 0..CLIENTS {
             groups.push(group(|| use_it(seed * CLIENTS + client, &place.path))?);
         }
+        groups.push(group(|| wild_calls(seed, &place.path))?);
         places.push(place);
     }
     let honest = be_honest(seed);

@@ -163,6 +163,15 @@ impl Case {
 
 const SELF_TEST: &[Case] = &[Case::asked("must-fail", || Err(Why("as it must".into())))];
 
+/// Cases whose steps are drawn from random numbers, by name. They run for any seed.
+pub const SEEDED: &[(&str, fn(u64) -> Verdict)] = &[
+    ("fuzz.calls", fuzz::calls),
+    ("fuzz.wild", fuzz::wild),
+    ("lies.random", lying::storm),
+    ("random", random::random),
+    ("random.liar", between::between),
+];
+
 /// All of them, in the order they run.
 pub fn all() -> impl Iterator<Item = &'static Case> {
     [
