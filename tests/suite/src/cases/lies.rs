@@ -3,7 +3,7 @@
 
 use super::Case;
 use crate::check::{PG, Verdict, Why, at_rest, equal, fails, patterned, same, snapshot};
-use crate::liar::{Liar, Next, close_all_but, served};
+use crate::liar::{Liar, Next, Turn, close_all_but, served};
 use crate::raw;
 use crate::tiny::SEED;
 use alloc::format;
@@ -17,6 +17,7 @@ use rt::{Call, Errno, File, Segment, Shared, sys};
 
 pub const CASES: &[Case] = &[
     Case::new("lies.twice", twice),
+    Case::new("lies.overtaken", overtaken),
     Case::new("lies.early", early),
     Case::new("lies.untagged", untagged),
     Case::new("lies.errno.call", errno_in_a_call),
@@ -62,6 +63,58 @@ fn twice() -> Verdict {
         }
         Ok(())
     })
+}
+
+/// While an answer waits for its data, another one is given to the same request: the
+/// first answers nothing any more, and reaches no memory of the client.
+fn overtaken() -> Verdict {
+    let shared = Shared::new(PG)?;
+    let (asked, go_on) = (shared.semaphore(0)?, shared.semaphore(4)?);
+    let over = shared.semaphore(8)?;
+    let slow = |channel: &File| {
+        let liar = Liar::WITH_SNAPSHOTS;
+        liar.serve(channel, |turn| match turn.request {
+            Request::Read { .. } => {
+                let waited = asked.release(1).and_then(|()| go_on.acquire());
+                if waited.is_ok() { Next::Honest } else { Next::End(5) }
+            }
+            _ => Next::Honest,
+        })
+    };
+    served(slow, |slow| {
+        let serve = |channel: &File| {
+            Liar::default().serve(channel, |turn| {
+                if !matches!(turn.request, Request::Read { .. }) {
+                    return Next::Honest;
+                }
+                let late = process::spawn(|| u8::from(!answer_late(turn, slow)));
+                let first = asked.acquire().and_then(|()| turn.answer());
+                let ended = go_on.release(1).and(late).and_then(process::wait_for);
+                let late = ended.map(|ended| ended.status());
+                end_unless(first.is_ok() && late == Ok(0) && over.release(1).is_ok())
+            })
+        };
+        served(serve, |path| {
+            let mut memory = Segment::attach("memory", PG)?;
+            let file = File::open(path, mode::OREAD)?;
+            same("bytes read", file.read_at(memory.bytes_mut(), 0)?, PG)?;
+            equal("them", memory.bytes(), &patterned(SEED, 0, PG))?;
+            memory.bytes_mut().fill(9);
+            over.acquire()?;
+            equal("the buffer", memory.bytes(), &[9; PG])
+        })
+    })
+}
+
+/// Answers with a page of that file, which is loaded for it; true if that is no answer.
+fn answer_late(turn: &mut Turn<'_>, path: &str) -> bool {
+    let Ok(mut segment) = Segment::attach("snapshot", PG) else {
+        return false;
+    };
+    let file = File::open(path, mode::OREAD);
+    let read = file.and_then(|file| file.read_at(segment.bytes_mut(), 0));
+    let answer = turn.data_at(turn.tag, segment.address(), PG);
+    read == Ok(PG) && answer == Err(Errno::EPROTO)
 }
 
 fn end_unless(right: bool) -> Next {
