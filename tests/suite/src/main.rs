@@ -105,7 +105,11 @@ fn programs(names: Args) -> Result<u8, Failure> {
 /// Runs the cases with random numbers for seeds from the first on, so many of them.
 fn seeds(args: Args) -> Result<u8, Failure> {
     let wrong = || Failure::usage("seeds FIRST COUNT: numbers");
-    let number = |index| text(args.get(index).ok_or_else(wrong)?)?.parse().map_err(|_| wrong());
+    let number = |index| {
+        text(args.get(index).ok_or_else(wrong)?)?
+            .parse()
+            .map_err(|_| wrong())
+    };
     let (first, count): (u64, u64) = (number(0)?, number(1)?);
     let seeds = first..first.checked_add(count).ok_or_else(wrong)?;
     let mut judge = Judge::open(count as usize * cases::SEEDED.len())?;

@@ -76,7 +76,11 @@ fn overtaken() -> Verdict {
         liar.serve(channel, |turn| match turn.request {
             Request::Read { .. } => {
                 let waited = asked.release(1).and_then(|()| go_on.acquire());
-                if waited.is_ok() { Next::Honest } else { Next::End(5) }
+                if waited.is_ok() {
+                    Next::Honest
+                } else {
+                    Next::End(5)
+                }
             }
             _ => Next::Honest,
         })

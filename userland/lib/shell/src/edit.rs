@@ -4,6 +4,7 @@
 //! part, with `<` and `>` where it goes on. Only `\r`, `\x08`, `ESC [ K` and
 //! `ESC [ n C` are asked of the terminal, and a newline that begins the next line.
 
+mod search;
 mod view;
 
 use crate::complete::{Commands, complete};
@@ -14,6 +15,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use bytestr::ByteStr;
 use bytestr::text::{from_bytes, to_bytes};
+use search::Search;
 use view::columns;
 pub use view::{shown, width};
 
@@ -70,8 +72,15 @@ pub struct Editor<'a> {
     sequence: Sequence,
     /// Bytes of a character that is not complete.
     partial: Vec<u8>,
-    /// The text cut by Ctrl-K, Ctrl-U and Ctrl-W.
+    /// The text cut by Ctrl-K, Ctrl-U, Ctrl-W and Alt-D.
     cut: Vec<char>,
+    /// A search in the history.
+    search: Option<Search>,
+}
+
+/// Columns for a prompt, at most.
+fn prompt_room(columns: usize) -> usize {
+    columns - ROOM_MIN - 1
 }
 
 impl<'a> Editor<'a> {
@@ -79,7 +88,7 @@ impl<'a> Editor<'a> {
     /// the bytes to print first.
     pub fn new(prompt: &str, columns: usize, history: &'a History) -> (Self, Vec<u8>) {
         let columns = columns.max(COLUMNS_MIN);
-        let prompt = view::fitting(prompt, columns - ROOM_MIN - 1);
+        let prompt = view::fitting(prompt, prompt_room(columns));
         let first = prompt.clone().into_bytes();
         let editor = Editor {
             history,
@@ -93,6 +102,7 @@ impl<'a> Editor<'a> {
             sequence: Sequence::None,
             partial: Vec::new(),
             cut: Vec::new(),
+            search: None,
         };
         (editor, first)
     }
@@ -100,12 +110,16 @@ impl<'a> Editor<'a> {
     /// Processes a typed byte; appends the bytes to print to `out`.
     pub fn byte(&mut self, byte: u8, out: &mut Vec<u8>) -> Event {
         match self.sequence {
-            Sequence::None => self.key(byte, out),
+            Sequence::None => match self.search_key(byte, out) {
+                true => Event::Nothing,
+                false => self.key(byte, out),
+            },
             Sequence::Begun => {
-                self.sequence = match byte {
-                    b'[' | b'O' => Sequence::Open(0),
-                    _ => Sequence::None,
-                };
+                self.sequence = Sequence::None;
+                match byte {
+                    b'[' | b'O' => self.sequence = Sequence::Open(0),
+                    _ => self.with_alt(byte, out),
+                }
                 Event::Nothing
             }
             Sequence::Open(number) => {
@@ -122,6 +136,17 @@ impl<'a> Editor<'a> {
                 }
                 Event::Nothing
             }
+        }
+    }
+
+    /// A key with Alt, which sends ESC first.
+    fn with_alt(&mut self, byte: u8, out: &mut Vec<u8>) {
+        match byte {
+            b'b' => self.move_to(self.word_start(char::is_alphanumeric), out),
+            b'f' => self.move_to(self.word_end(), out),
+            b'd' => self.take(self.cursor, self.word_end(), out),
+            8 | 0x7f => self.take(self.word_start(char::is_alphanumeric), self.cursor, out),
+            _ => {}
         }
     }
 
@@ -165,7 +190,7 @@ impl<'a> Editor<'a> {
             // Ctrl-K, U, W, Y
             11 => self.take(self.cursor, self.line.len(), out),
             0x15 => self.take(0, self.cursor, out),
-            0x17 => self.take(self.word_start(), self.cursor, out),
+            0x17 => self.take(self.word_start(|c| !c.is_whitespace()), self.cursor, out),
             0x19 => self.replace(self.cursor, self.cut.clone(), out),
             // Ctrl-L: a clean screen.
             12 => {
@@ -175,6 +200,8 @@ impl<'a> Editor<'a> {
             // Ctrl-P, N
             16 => self.older(out),
             14 => self.newer(out),
+            // Ctrl-R
+            0x12 => self.begin_search(out),
             ESCAPE => self.sequence = Sequence::Begun,
             b'\t' => return Event::Complete,
             b' '.. => self.printable(byte, out),
@@ -185,14 +212,20 @@ impl<'a> Editor<'a> {
 
     /// A byte of a character in UTF-8, or one that is not.
     fn printable(&mut self, byte: u8, out: &mut Vec<u8>) {
+        let text = self.character(byte).unwrap_or_default();
+        for c in text.chars() {
+            self.insert(c, out);
+        }
+    }
+
+    /// The characters that are complete with this byte.
+    fn character(&mut self, byte: u8) -> Option<String> {
         self.partial.push(byte);
         let unfinished = |error: core::str::Utf8Error| error.error_len().is_none();
         if core::str::from_utf8(&self.partial).is_err_and(unfinished) {
-            return;
+            return None;
         }
-        for c in from_bytes(&core::mem::take(&mut self.partial)).chars() {
-            self.insert(c, out);
-        }
+        Some(from_bytes(&core::mem::take(&mut self.partial)))
     }
 
     fn insert(&mut self, c: char, out: &mut Vec<u8>) {
@@ -286,16 +319,23 @@ impl<'a> Editor<'a> {
         }
     }
 
-    /// Where the word before the cursor begins.
-    fn word_start(&self) -> usize {
+    /// Where the word before the cursor begins; words are of such characters.
+    fn word_start(&self, of_word: impl Fn(char) -> bool) -> usize {
         let before = self.line.get(..self.cursor).unwrap_or(&[]);
-        let word = before.iter().rposition(|c| !c.is_whitespace());
-        let blank = word.and_then(|end| before[..end].iter().rposition(|c| c.is_whitespace()));
-        match (word, blank) {
-            (None, _) => 0,
-            (Some(_), None) => 0,
-            (Some(_), Some(blank)) => blank + 1,
-        }
+        let end = before.iter().rposition(|c| of_word(*c)).unwrap_or(0);
+        let gap = before[..end].iter().rposition(|c| !of_word(*c));
+        gap.map_or(0, |at| at + 1)
+    }
+
+    /// Where the word at or after the cursor ends.
+    fn word_end(&self) -> usize {
+        let rest = self.line.get(self.cursor..).unwrap_or(&[]);
+        let gap = rest.iter().take_while(|c| !c.is_alphanumeric()).count();
+        let word = rest[gap..]
+            .iter()
+            .take_while(|c| c.is_alphanumeric())
+            .count();
+        self.cursor + gap + word
     }
 
     fn older(&mut self, out: &mut Vec<u8>) {

@@ -99,6 +99,14 @@ fn keys_edit() {
     line("a\x1b[1;5Cb", "ab");
     line("gr\u{fc}n \u{2713}\x7f!", "gr\u{fc}n !");
     line("a\x0cb", "ab");
+    line("one two/three\x1bbx", "one two/xthree");
+    line("one two/three\x1bb\x1bb\x1bb\x1bbx", "xone two/three");
+    line("one two/three\x01\x1bfx\x1bfy", "onex twoy/three");
+    line("one two/three\x01\x1bf\x1bf\x1bf\x1bfx", "one two/threex");
+    line("one two/three\x1b\x7fx", "one two/x");
+    line("one two\x01\x1bd\x05\x19", " twoone");
+    line(" \x1bbx", "x ");
+    line("  \x17x", "x");
 }
 
 #[test]
@@ -109,6 +117,39 @@ fn arrows_walk_through_the_history_and_back() {
     line("new\x1b[A\x1b[A\x1b[B!", "second one!");
     line("new\x1b[A\x1b[B!", "new!");
     line("x\x10\x0e\x0e", "x");
+}
+
+#[test]
+fn ctrl_r_finds_lines_typed_before() {
+    // "first" and "second one" were typed.
+    line("\x12on", "second one");
+    line("\x12irs", "first");
+    line("\x12s", "second one");
+    line("\x12s\x12", "first");
+    line("\x12s\x12\x12\x12", "first");
+    line("\x12st\x7f", "second one");
+    line("\x12xyz", "");
+    line("\x12seconds", "second one");
+    line("typed\x12sec\x07!", "typed!");
+    line("\x12sec\x1b[D\x05!", "second one!");
+    line("\x12on\x01>\x12", ">second one");
+    line("\x12sec\x12\x12\x05x", "second onex");
+    line("\x12e\x10", "second one");
+    let mut history = History::default();
+    history.add("a needle in it");
+    let (event, shown, cursor) = typed("\x12need", 40, &history);
+    assert_eq!(event, Event::Nothing);
+    assert_eq!(
+        (shown.as_str(), cursor),
+        ("search `need': a needle in it", 17)
+    );
+    let (_, shown, _) = typed("\x12needs", 40, &history);
+    assert_eq!(shown, "not found `needs': a needle in it");
+    assert_eq!(typed("\x12need\x03", 40, &history).0, Event::Interrupt);
+    assert_eq!(
+        typed(&format!("\x12{}", "x".repeat(900)), 40, &history).0,
+        Event::Nothing
+    );
 }
 
 #[test]
@@ -226,7 +267,7 @@ proptest! {
     #[test]
     fn the_terminal_shows_the_line(keys in prop::collection::vec(prop::sample::select(vec![
         "a", "b ", "\u{e9}", "\u{4e00}", "e\u{301}", "\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D", "\x01", "\x05", "\x7f",
-        "\x0b", "\x15", "\x17", "\x19", "\x04", "\x1b[3~"]), 0..60), columns in 12usize..40) {
+        "\x0b", "\x15", "\x17", "\x19", "\x04", "\x1b[3~", "\x12", "\x07", "\x1bb", "\x1bf", "\x1bd"]), 0..60), columns in 12usize..40) {
         let mut history = History::default();
         history.add("a line of the history that is long enough to be cut");
         // Something in front, so that Ctrl-D does not end it.
@@ -244,8 +285,8 @@ proptest! {
             prop_assert!(row.cells.len() <= columns);
         }
         let mut out = Vec::new();
-        // A mark where the cursor is, then the finished line.
-        for byte in "\u{2713}".bytes() {
+        // No search any more; a mark where the cursor is.
+        for byte in "\x07\u{2713}".bytes() {
             editor.byte(byte, &mut out);
         }
         row.show(&out);
