@@ -94,8 +94,9 @@ fn input_from_a_pipe_reaches_a_program_as_it_is() {
     bytes.extend(b"\nno line's end\x10");
     let input = Input::Text(bytes.clone());
     let guest = guest(share.path()).input(input);
-    let (_, status) = run(share.path(), &guest.command("cat > /n/host/got; cat"));
+    let (console, status) = run(share.path(), &guest.command("cat > /n/host/got; cat"));
     assert_eq!(status, 0);
+    assert_eq!(console, "", "an echo");
     let got = fs::read(share.path().join("got")).unwrap();
     assert!(got == bytes, "{} bytes of {}", got.len(), bytes.len());
 }

@@ -4,6 +4,7 @@ use crate::cases::{Case, Expect};
 use crate::check::{Verdict, Why};
 use alloc::format;
 use alloc::string::String;
+use core::cell::Cell;
 use rt::process::{self, Ended, Fork};
 use rt::stats::Counters;
 use rt::{Failure, Named, Stat64, sys};
@@ -48,9 +49,12 @@ impl Judge {
         })
     }
 
-    /// Runs a generated case, which must pass.
-    pub fn check(&mut self, name: &str, run: impl Fn() -> Verdict) -> Result<(), Failure> {
-        self.verdict(name, || judge(&Expect::Passes, || apart(0, &run)))
+    /// Runs a generated case, which must pass. A case that leaves something is run again,
+    /// to see whether that is kept for later; `run` is told whether it runs first.
+    pub fn check(&mut self, name: &str, run: impl Fn(bool) -> Verdict) -> Result<(), Failure> {
+        let first = Cell::new(true);
+        let perform = || apart(0, || run(first.get())).inspect(|_| first.set(false));
+        self.verdict(name, || judge(&Expect::Passes, perform))
     }
 
     /// Runs a program of `/bin` as a case: it must end with status 0.

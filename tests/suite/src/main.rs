@@ -115,7 +115,7 @@ fn seeds(args: Args) -> Result<u8, Failure> {
     let mut judge = Judge::open(count as usize * cases::SEEDED.len())?;
     for seed in seeds {
         for (name, run) in cases::SEEDED {
-            judge.check(&format!("{name}.{seed}"), || run(seed))?;
+            judge.check(&format!("{name}.{seed}"), |_| run(seed))?;
         }
     }
     check::remove_folder();
@@ -126,7 +126,7 @@ fn replay(paths: Args) -> Result<u8, Failure> {
     let mut judge = Judge::open(paths.len())?;
     for path in paths.iter() {
         let path = text(path)?;
-        judge.check(path, || replay::play(&replay::load(path)?))?;
+        judge.check(path, |first| replay::play(&replay::load(path)?, first))?;
     }
     check::remove_folder();
     judge.close()

@@ -51,8 +51,8 @@ struct Stage<'a> {
     next: usize,
 }
 
-/// Runs a scenario.
-pub fn play(program: &Program) -> Verdict {
+/// Runs a scenario; prints what was compared in each step if `tells`.
+pub fn play(program: &Program, tells: bool) -> Verdict {
     let mut files = Vec::new();
     for (number, size) in program.files.iter().enumerate() {
         let scratch = Scratch::empty(&format!("replay-{number}"))?;
@@ -76,7 +76,7 @@ pub fn play(program: &Program) -> Verdict {
     match process::fork()? {
         Fork::Child => stage.take_turns(0),
         Fork::Parent(pid) => {
-            let verdict = stage.direct();
+            let verdict = stage.direct(tells);
             let last = if verdict.is_ok() { END } else { GIVE_UP };
             let mut ends = verdict;
             for space in 0..SPACES {
@@ -87,14 +87,21 @@ pub fn play(program: &Program) -> Verdict {
             }
             process::wait_for(pid)?;
             ends?;
-            stage.compare_files()
+            stage.compare_files()?;
+            if tells {
+                rt::println!(
+                    " end  the memory of each process and {} files: all as in the arrays",
+                    program.files.len()
+                );
+            }
+            Ok(())
         }
     }
 }
 
 impl Stage<'_> {
     /// The foreign client: says whose turn it is.
-    fn direct(&mut self) -> Verdict {
+    fn direct(&mut self, tells: bool) -> Verdict {
         for step in 0..self.program.steps.len() {
             let (op, _) = &self.program.steps[step];
             let verdict = match op.space() {
@@ -102,7 +109,10 @@ impl Stage<'_> {
                 _ => self.elsewhere(op),
             };
             verdict.map_err(|Why(why)| Why(format!("step {step}, {op}: {why}")))?;
-            self.model.apply(op);
+            let outcome = self.model.apply(op);
+            if tells {
+                rt::println!("{step:>4}  {op}: {}", compared(op, &outcome));
+            }
             self.next = step + 1;
         }
         Ok(())
@@ -269,6 +279,20 @@ impl Stage<'_> {
             ensure!(right, "the name of {name} is not of the right file");
         }
         Ok(())
+    }
+}
+
+/// What was compared in a step that has passed.
+fn compared(op: &Op, outcome: &Outcome) -> String {
+    match (op, outcome) {
+        (Op::Evict { .. } | Op::PageOut { .. } | Op::Full { .. }, _) => {
+            "left out, a program cannot do it".into()
+        }
+        (_, Outcome::Skipped) => "nothing to do".into(),
+        (_, Outcome::Loaded(bytes)) => format!("{} bytes, all as in the array", bytes.len()),
+        (Op::Read { .. }, Outcome::Done(n)) => format!("{n} bytes, as many as of the array"),
+        (_, Outcome::Forked(child)) => format!("process {child}"),
+        (_, Outcome::Done(_)) => "done".into(),
     }
 }
 

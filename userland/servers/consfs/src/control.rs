@@ -66,6 +66,12 @@ pub fn is_piped() -> bool {
     option("input=").as_deref() == Some("pipe")
 }
 
+/// Returns true if lines from a pipe are for the shell's prompt, where their echo makes
+/// the output a record of the session. The input of commands is theirs alone.
+pub fn is_session() -> bool {
+    option("command=").is_none()
+}
+
 /// The rest of the last boot option that begins with `key`.
 fn option(key: &str) -> Option<String> {
     let mut options = vec![0; 64 * 1024];

@@ -53,6 +53,8 @@ pub struct Server {
     line: Discipline,
     /// Input without a terminal, in place of typed lines.
     pipe: Option<Pipe>,
+    /// Lines from there are shown when they are read.
+    echoes: bool,
     /// Typed, not looked at yet.
     ahead: VecDeque<u8>,
     /// The fid that switched to single keys; the mode ends with it.
@@ -77,6 +79,7 @@ impl Server {
             uart: Uart::new(),
             line: Discipline::new(),
             pipe: control::is_piped().then(Pipe::default),
+            echoes: control::is_session(),
             ahead: VecDeque::with_capacity(AHEAD_MAX),
             raw_by: None,
             foreground: Foreground::default(),
@@ -179,7 +182,6 @@ impl Server {
         }
     }
 
-    /// Lines from a pipe are echoed too, when they are read.
     fn serve_from_pipe(&mut self) {
         while let Some(pipe) = &mut self.pipe
             && let Some(first) = self.waiting.front()
@@ -187,7 +189,7 @@ impl Server {
         {
             let tag = first.tag;
             self.waiting.pop_front();
-            if self.raw_by.is_none() {
+            if self.echoes && self.raw_by.is_none() {
                 self.uart.transmit_text(&pipe::echo(&data));
             }
             self.reply(tag, &Reply::Read { data: &data });
