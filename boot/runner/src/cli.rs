@@ -81,6 +81,13 @@ struct MachineArgs {
     /// Let the guest's time count its instructions: figures that repeat.
     #[arg(long, global = true)]
     icount: bool,
+    /// One more word for QEMU's command line; may be repeated.
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true, global = true)]
+    qemu: Vec<String>,
+    /// Write the loader, the bundle and a script with QEMU's command, which boots the
+    /// guest again without all this, into DIR.
+    #[arg(long, value_name = "DIR", global = true)]
+    keep_image: Option<PathBuf>,
     /// End the guest after this many seconds, showing its last lines.
     #[arg(long, value_name = "SECONDS", global = true)]
     timeout: Option<f64>,
@@ -293,6 +300,7 @@ impl MachineArgs {
             .option("prepage", self.prepage.unwrap_or_default())
             .icount(self.icount)
             .accel(self.accel.unwrap_or_default())
+            .qemu(self.qemu)
             .option("host", self.host_options.unwrap_or_default())
             .verbosity(verbosity);
         guest = match self.share {
@@ -302,6 +310,9 @@ impl MachineArgs {
                 guest.share_locked(directory, lock)
             }
         };
+        if let Some(directory) = self.keep_image {
+            guest = guest.keep_image(directory);
+        }
         if verbosity == Verbosity::Commands {
             guest = guest.option("log", "info");
         }
@@ -346,6 +357,7 @@ mod tests {
             "--gdb -c ls",
             "-v setup",
             "--release profile ls -l /n/host",
+            "--qemu -d --qemu int --keep-image dir -c ls",
             "profile",
         ] {
             assert_eq!(refused(line), None, "{line}");

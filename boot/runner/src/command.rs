@@ -42,7 +42,8 @@ impl Verbosity {
     }
 }
 
-fn line(command: &Command) -> String {
+/// The command in the form in which it would be typed.
+pub fn line(command: &Command) -> String {
     let set = command
         .get_envs()
         .filter_map(|(name, value)| Some((name, value?)));

@@ -7,6 +7,7 @@ use crate::diagnostics::no_memory;
 use crate::failure::{Failure, say, status};
 use crate::gdb::Gdb;
 use crate::guests::{self, Guests, Profile};
+use crate::image;
 use crate::judge::{self, EXIT_HALT, Report};
 use crate::qemu::{Accel, Firmware, Machine, Time};
 use crate::session::{End, Input, Record, Session};
@@ -64,6 +65,8 @@ pub struct Guest {
     bundle: Option<Vec<u8>>,
     gdb: Debugger,
     plugin: Option<String>,
+    words: Vec<String>,
+    image: Option<PathBuf>,
     verbosity: Verbosity,
 }
 
@@ -95,6 +98,8 @@ impl Guest {
             bundle: None,
             gdb: Debugger::None,
             plugin: None,
+            words: Vec::new(),
+            image: None,
             verbosity: Verbosity::Normal,
         }
     }
@@ -225,6 +230,18 @@ impl Guest {
         self
     }
 
+    /// Further words for QEMU's command line.
+    pub fn qemu(mut self, words: Vec<String>) -> Guest {
+        self.words = words;
+        self
+    }
+
+    /// A directory for an image of it, which a script there boots without the runner.
+    pub fn keep_image(mut self, directory: impl Into<PathBuf>) -> Guest {
+        self.image = Some(directory.into());
+        self
+    }
+
     /// The amount of the runner's messages.
     pub fn verbosity(mut self, verbosity: Verbosity) -> Guest {
         self.verbosity = verbosity;
@@ -292,7 +309,12 @@ impl Guest {
             swap,
             plugin: self.plugin.clone(),
             gdb: gdb.as_ref().map(Gdb::socket),
+            words: self.words.clone(),
         };
+        if let Some(directory) = &self.image {
+            let boot = image::keep(directory, &machine, &bundle)?;
+            say(format_args!("{} boots this guest again", boot.display()));
+        }
         let symbols = Symbols::new(guests.kernel, guests.programs, self.share.clone());
         let session = Session {
             machine,

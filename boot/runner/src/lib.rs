@@ -21,6 +21,7 @@ pub mod failure;
 pub mod gdb;
 mod guest;
 pub mod guests;
+mod image;
 pub mod judge;
 pub mod memory;
 pub mod own;

@@ -86,6 +86,8 @@ pub struct Machine {
     pub plugin: Option<String>,
     /// The socket where gdb may attach; the guest waits for it.
     pub gdb: Option<PathBuf>,
+    /// Further words for QEMU.
+    pub words: Vec<String>,
 }
 
 /// The source of the guest's time.
@@ -111,9 +113,58 @@ pub struct Inherited {
     pub swap: Option<RawFd>,
 }
 
+impl Inherited {
+    /// These descriptors, named without a file that could be left behind.
+    fn names(self) -> Names {
+        let name = |descriptor| format!("/proc/self/fd/{descriptor}");
+        Names {
+            bundle: name(self.bundle),
+            verdicts: name(self.verdicts),
+            console: vec![
+                "-chardev",
+                "stdio,id=console,signal=off",
+                "-serial",
+                "chardev:console",
+            ],
+            swap: self.swap.map(name),
+        }
+    }
+}
+
+/// What QEMU's command line names beside the machine.
+pub struct Names {
+    /// The bundle.
+    pub bundle: String,
+    /// The file for the guest's output to the second serial port.
+    pub verdicts: String,
+    /// The words for the first serial port.
+    pub console: Vec<&'static str>,
+    /// The swap image.
+    pub swap: Option<String>,
+}
+
 /// QEMU for `machine`, not started yet. Its standard input and output are the
 /// guest's console.
-pub fn command(machine: &Machine, inherited: Inherited) -> Result<Command, Failure> {
+pub fn attended(machine: &Machine, inherited: Inherited) -> Result<Command, Failure> {
+    let mut qemu = command(machine, &inherited.names())?;
+    qemu.stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    // A process group of its own: Ctrl-C at the terminal goes to the runner
+    // alone.
+    qemu.process_group(0);
+    let runner = std::process::id();
+    // SAFETY: the closure runs in the new process between fork and exec. It
+    // makes system calls only, allocates nothing and takes no lock; the
+    // descriptors it borrows are open in the runner until the start is over.
+    unsafe {
+        qemu.pre_exec(move || prepare_child(runner, inherited));
+    }
+    Ok(qemu)
+}
+
+/// QEMU's command line for `machine`.
+pub fn command(machine: &Machine, names: &Names) -> Result<Command, Failure> {
     let mut qemu = Command::new(QEMU);
     qemu.args(["-machine", "q35", "-m", &format!("{}M", machine.memory)]);
     match machine.accel {
@@ -138,31 +189,22 @@ pub fn command(machine: &Machine, inherited: Inherited) -> Result<Command, Failu
         qemu.args(["-bios", QBOOT]);
     }
     qemu.arg("-kernel").arg(&machine.loader);
-    // Descriptors instead of names, so that no file can be left behind.
-    qemu.args(["-initrd", &format!("/proc/self/fd/{}", inherited.bundle)]);
-    qemu.args([
-        "-chardev",
-        "stdio,id=console,signal=off",
-        "-serial",
-        "chardev:console",
-    ]);
-    qemu.args([
-        "-serial",
-        &format!("file:/proc/self/fd/{}", inherited.verdicts),
-    ]);
+    qemu.args(["-initrd", &names.bundle]);
+    qemu.args(&names.console);
+    qemu.args(["-serial", &format!("file:{}", names.verdicts)]);
     if let Some(share) = &machine.share {
         add_directory(&mut qemu, "host", share)?;
     }
     if let Place::Directory(directory) = &machine.swap {
         add_directory(&mut qemu, "swap", directory)?;
     }
-    if let Some(image) = inherited.swap {
+    if let Some(image) = &names.swap {
         // Its content is worth nothing after the run, so it need not be safe on the
         // host's disk; a full disk is an error for the guest, which is not stopped.
         qemu.args([
             "-drive",
             &format!(
-                "if=none,id=swap,file=/proc/self/fd/{image},format=raw,cache=unsafe,\
+                "if=none,id=swap,file={image},format=raw,cache=unsafe,\
                  discard=unmap,werror=report,rerror=report"
             ),
         ]);
@@ -175,19 +217,7 @@ pub fn command(machine: &Machine, inherited: Inherited) -> Result<Command, Failu
         let path = escaped(&socket.display().to_string());
         qemu.args(["-S", "-gdb", &format!("unix:{path},server=on,wait=off")]);
     }
-    qemu.stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    // A process group of its own: Ctrl-C at the terminal goes to the runner
-    // alone.
-    qemu.process_group(0);
-    let runner = std::process::id();
-    // SAFETY: the closure runs in the new process between fork and exec. It
-    // makes system calls only, allocates nothing and takes no lock; the
-    // descriptors it borrows are open in the runner until the start is over.
-    unsafe {
-        qemu.pre_exec(move || prepare_child(runner, inherited));
-    }
+    qemu.args(&machine.words);
     Ok(qemu)
 }
 

@@ -335,7 +335,7 @@ impl Process {
                 Place::None | Place::Directory(_) => None,
             },
         };
-        let mut command = qemu::command(&session.machine, inherited)?;
+        let mut command = qemu::attended(&session.machine, inherited)?;
         if !matches!(session.input, Input::None) {
             command.stdin(Stdio::piped());
         }

@@ -2,8 +2,10 @@
 
 use dormouse_qemu_tests::{guest, run, scratch};
 use runner::failure::status;
+use runner::judge::EXIT_HALT;
 use runner::share::Lock;
 use runner::{Accel, Firmware, Guest, Swap};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 #[track_caller]
@@ -56,6 +58,27 @@ fn bad_arguments_are_named() {
     refused(
         Guest::new().accel(Accel::Kvm).icount(true),
         "instructions can be counted under TCG only",
+    );
+}
+
+#[test]
+fn a_kept_image_boots_without_the_runner() {
+    let (share, image) = (scratch(), tempfile::tempdir().unwrap());
+    let kept = guest(share.path())
+        .swap(Swap::Size(64 << 20))
+        .keep_image(image.path().join("image"))
+        .qemu(vec!["-name".into(), "mouse".into()])
+        .command("echo times >> /n/host/booted; cat /n/host/booted");
+    assert_eq!(run(share.path(), &kept), ("times\n".into(), 0));
+    let mut boot = Command::new("timeout");
+    boot.arg("60").arg(image.path().join("image/boot"));
+    let booted = boot.stdin(Stdio::null()).output().unwrap();
+    let console = String::from_utf8_lossy(&booted.stdout);
+    assert!(console.contains("times\r\ntimes\r\n"), "{console}");
+    assert_eq!(booted.status.code(), Some(EXIT_HALT), "{console}");
+    refused(
+        kept.keep_image("/dev/null/image"),
+        "image /dev/null/image: ",
     );
 }
 
