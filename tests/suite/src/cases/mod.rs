@@ -163,8 +163,11 @@ impl Case {
 
 const SELF_TEST: &[Case] = &[Case::asked("must-fail", || Err(Why("as it must".into())))];
 
-/// Cases whose steps are drawn from random numbers, by name. They run for any seed.
-pub const SEEDED: &[(&str, fn(u64) -> Verdict)] = &[
+/// A case whose steps are drawn from random numbers, by its name. It runs for any seed.
+type Seeded = (&'static str, fn(u64) -> Verdict);
+
+/// Those cases.
+pub const SEEDED: &[Seeded] = &[
     ("fuzz.calls", fuzz::calls),
     ("fuzz.wild", fuzz::wild),
     ("lies.random", lying::storm),
