@@ -11,7 +11,6 @@ use crate::sched::{self, Reason, Wait, WaitQueue, patiently, relief};
 use abi::{Errno, PAGE};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::cell::Cell;
 use core::ops::Range;
 use hw::lock::{Lock, Rank};
 use hw::named;
@@ -44,8 +43,6 @@ pub struct Operation<'a> {
     segment: u64,
     /// Whether it counts as a user of the segment.
     counted: bool,
-    /// Whether it counts as one that may let pages sleep.
-    deferring: Cell<bool>,
     /// The write in progress: one at a time.
     write: Option<Write>,
     /// Where the last one ended.
@@ -76,7 +73,6 @@ impl<'a> Operation<'a> {
             space,
             segment,
             counted: false,
-            deferring: Cell::new(false),
             write: None,
             end: None,
         }
@@ -120,9 +116,6 @@ impl Drop for Operation<'_> {
         }
         let last = {
             let mut space = self.space.lock();
-            if self.deferring.get() {
-                space.deferred();
-            }
             space.by_id(self.segment).is_some_and(|(_, segment)| {
                 segment.users -= 1;
                 if segment.copier == Some(sched::current_slot()) {
@@ -334,14 +327,9 @@ impl<'a> Host for Operation<'a> {
         if !crate::options::deferred() || !file.remote.mount.deferred() {
             return false;
         }
-        let mut space = self.space.lock();
+        let space = self.space.lock();
         let segment = space.get(self.segment);
-        let deferred = space.residence == Residence::Pageable && segment.is_some_and(|s| !s.eager);
-        // The memory cannot become a file server's before what it ties can be woken.
-        if deferred && !self.deferring.replace(true) {
-            space.deferring += 1;
-        }
-        deferred
+        space.residence == Residence::Pageable && segment.is_some_and(|s| !s.eager)
     }
 
     fn limits(&self, file: File<'a>) -> Limits {

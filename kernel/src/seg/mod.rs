@@ -243,10 +243,8 @@ pub struct Space {
     pub table: Vec<Option<Segment>>,
     /// Whether pages may leave.
     residence: Residence,
-    /// Operations under way that may let pages sleep: they began while that was allowed.
-    deferring: u32,
-    /// Those that wait for the end of the last of these, or of the waking of all pages.
-    settling: WaitQueue,
+    /// Those that wait until another has woken all pages.
+    waking: WaitQueue,
     /// The places of the segment that was found last, and of another one before.
     last: Cell<usize>,
     before: Cell<usize>,
@@ -267,8 +265,7 @@ impl Space {
             table,
             view: View::new(AddressSpace::new().ok_or(Errno::ENOMEM)?)?,
             residence: Residence::Pageable,
-            deferring: 0,
-            settling: WaitQueue::new(),
+            waking: WaitQueue::new(),
             last: Cell::new(0),
             before: Cell::new(0),
             devices: 0..0,

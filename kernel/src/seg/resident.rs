@@ -34,22 +34,25 @@ pub fn begin(space: &SpaceLock) -> Result<(), Errno> {
 #[cold]
 fn wake_all(space: &SpaceLock) -> Result<(), Errno> {
     // One that has the memory too may be about to wake it.
-    settle(space, |space| space.residence != Residence::Waking)?;
-    let resident = space.lock().is_resident();
-    if resident {
+    let woken = space.wait(
+        |space| &mut space.waking,
+        Reason::Page,
+        |space| (space.residence != Residence::Waking).then_some(space.is_resident()),
+    )?;
+    if woken {
         return Ok(());
     }
-    // Pages that are awake must not leave while others are woken.
+    // Pages that are awake must neither leave nor fall asleep while others are woken. That
+    // waits for no read or write of others: its server might wait for this very answer.
     let pinned = pin_all(space);
-    // Nor may one fall asleep that was looked at.
-    let woken = settle(space, |space| space.deferring == 0).and_then(|()| wake_each(space));
+    let woken = wake_each(space);
     let members = {
         let mut space = space.lock();
         match woken {
             Ok(()) => space.residence = Residence::Resident,
             Err(_) => space.unpin(pinned),
         }
-        space.settling.wake_all();
+        space.waking.wake_all();
         space.members
     };
     woken?;
@@ -59,16 +62,7 @@ fn wake_all(space: &SpaceLock) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Waits until what others do with the memory has come to that.
-fn settle(space: &SpaceLock, has_settled: impl Fn(&Space) -> bool) -> Result<(), Errno> {
-    space.wait(
-        |space| &mut space.settling,
-        Reason::Page,
-        |space| has_settled(space).then_some(()),
-    )
-}
-
-/// Keeps the pages of all segments in memory; their ids.
+/// Keeps the pages of all segments in memory, and awake; their ids.
 fn pin_all(space: &SpaceLock) -> [u64; NSEG] {
     let mut space = space.lock();
     space.residence = Residence::Waking;
@@ -93,14 +87,6 @@ impl Space {
             {
                 content.unpin();
             }
-        }
-    }
-
-    /// An operation is over that might have let pages sleep.
-    pub(super) fn deferred(&mut self) {
-        self.deferring -= 1;
-        if self.deferring == 0 {
-            self.settling.wake_all();
         }
     }
 }

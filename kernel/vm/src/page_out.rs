@@ -138,14 +138,17 @@ impl Run {
 
 impl Segment {
     /// Pages stay in memory until [`unpin`](Self::unpin), also those of a page-out that
-    /// is under way.
+    /// is under way. Nor does any fall asleep: a read that is under way brings the bytes
+    /// that it has not tied yet, and a write ties none.
     pub fn pin(&mut self) {
         self.swap.pin();
+        self.pinned = true;
     }
 
-    /// Pages may leave again.
+    /// Pages may leave and sleep again.
     pub fn unpin(&mut self) {
         self.swap.let_go();
+        self.pinned = false;
     }
 
     /// Takes the frames of backed pages away, at the front of `pages` as many as leave

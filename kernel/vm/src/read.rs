@@ -8,9 +8,9 @@ use crate::discard;
 use crate::extents::Source;
 use crate::fill::read_exactly;
 use crate::fork::{release_unused, unmap_shared};
-use crate::replace::{Begun, Left, page_of, parts};
+use crate::replace::{Begun, Cut, Left, page_of, parts};
 use crate::{
-    Access, Frame, Host, Memory, NoMemory, Origin, PAGE, RUN_MAX, Segment, SnapId, fault, in_a_call,
+    Access, Frame, Host, Memory, Origin, PAGE, RUN_MAX, Segment, SnapId, fault, in_a_call,
 };
 
 /// Replaces bytes `[at, at + n)` of the segment by the file's bytes from `off`,
@@ -56,20 +56,38 @@ fn read_snapshot<H: Host>(
     off: u64,
 ) -> Result<u64, Errno> {
     let (snap, count) = take_snapshot(h, at, n, file, off)?;
-    let got = at..at + count;
-    let result = if count == 0 {
-        Ok(0)
-    } else if h.deferred(file) {
-        associate(h, got.clone(), Source { snap, soff: off })
-    } else {
-        let iounit = h.limits(file).iounit;
-        copy_in(h, got.clone(), Origin::Snap(snap), off, iounit)
+    let (got, source) = (at..at + count, Source { snap, soff: off });
+    let result = match count {
+        0 => Ok(0),
+        _ => take_over(h, got.clone(), source, file),
     };
     h.with(|segment, _| {
-        segment.extents.drop_untied(got, Source { snap, soff: off });
+        segment.extents.drop_untied(got, source);
         segment.extents.uses.unpin(snap);
     });
     result
+}
+
+/// Makes `range` the bytes of the snapshot: ties it, or copies what must not sleep.
+fn take_over<H: Host>(
+    h: &mut H,
+    range: Range<u64>,
+    source: Source,
+    file: H::File,
+) -> Result<u64, Errno> {
+    let tied = match h.deferred(file) {
+        true => match associate(h, range.clone(), source)? {
+            (tied, Some(Cut::Pinned)) => tied,
+            (tied, _) => return Ok(tied),
+        },
+        false => 0,
+    };
+    let (rest, from) = (range.start + tied..range.end, Origin::Snap(source.snap));
+    let iounit = h.limits(file).iounit;
+    match copy_in(h, rest, from, source.soff + tied, iounit) {
+        Err(_) if tied > 0 => Ok(tied),
+        copied => Ok(tied + copied?),
+    }
 }
 
 impl Segment {
@@ -117,19 +135,19 @@ pub fn free<H: Host>(h: &mut H, at: u64, n: u64) -> Result<(), Errno> {
             Begun::Left(left) => break left,
             Begun::Swapped(page) => fault(h, page, Access::Load).map_err(in_a_call)?,
             // Zeros need no bytes.
-            Begun::Needs(_) => return Err(Errno::EIO),
+            Begun::Needs(_) | Begun::Pinned => return Err(Errno::EIO),
         }
     };
     let result = finish(h, &mut left);
     release_unused(h);
-    Ok(result?)
+    result.map_err(|_| Errno::ENOMEM)
 }
 
 /// Does the rest of a replacement step by step, with others running before each.
 ///
 /// # Errors
 /// As [`Segment::replace_some`](crate::Segment::replace_some).
-fn finish<H: Host>(h: &mut H, left: &mut Left) -> Result<(), NoMemory> {
+fn finish<H: Host>(h: &mut H, left: &mut Left) -> Result<(), Cut> {
     while !left.range.is_empty() {
         h.pause();
         let done = h.with(|segment, m| segment.replace_some(m, left));
@@ -206,8 +224,12 @@ fn growable<H: Host>(h: &mut H, at: u64, n: u64, file: H::File, off: u64) -> Opt
 /// first, from the same snapshot: the page holds other bytes that are the
 /// segment's own, so it cannot sleep. Each attempt begins from the start, because
 /// a page may get a frame, or lose it, while a fragment is fetched. How many bytes are
-/// tied: fewer if other operations left no memory for the rest.
-fn associate<H: Host>(h: &mut H, range: Range<u64>, source: Source) -> Result<u64, Errno> {
+/// tied, and why no more.
+fn associate<H: Host>(
+    h: &mut H,
+    range: Range<u64>,
+    source: Source,
+) -> Result<(u64, Option<Cut>), Errno> {
     unmap_shared(h, parts(&range).pages);
     let mut staged = [None; 2];
     let result = loop {
@@ -216,10 +238,11 @@ fn associate<H: Host>(h: &mut H, range: Range<u64>, source: Source) -> Result<u6
         let fetched = match begun {
             Ok(Begun::Left(mut left)) => {
                 break Ok(match finish(h, &mut left) {
-                    Ok(()) => range.end - range.start,
-                    Err(NoMemory) => left.range.start - range.start,
+                    Ok(()) => (range.end - range.start, None),
+                    Err(cut) => (left.range.start - range.start, Some(cut)),
                 });
             }
+            Ok(Begun::Pinned) => break Ok((0, Some(Cut::Pinned))),
             Ok(Begun::Swapped(page)) => fault(h, page, Access::Load).map_err(in_a_call),
             Ok(Begun::Needs(edge)) => fetch(h, &range, source, edge, &mut staged),
             Err(error) => Err(error.into()),

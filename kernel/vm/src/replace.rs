@@ -52,9 +52,20 @@ pub(crate) enum Begun {
     /// That page must be brought back from swap first, for the bytes of it that
     /// stay; nothing has changed.
     Swapped(u64),
+    /// The pages must not sleep; nothing has changed.
+    Pinned,
     /// As much as one step may do is done, the edges at any rate; this is left
     /// for [`Segment::replace_some`], which is called until nothing is.
     Left(Left),
+}
+
+/// Why the rest of a replacement stays as it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Cut {
+    /// Another operation has used up the room.
+    NoMemory,
+    /// The pages must not sleep any more.
+    Pinned,
 }
 
 /// The part of a replacement that is left to be done.
@@ -88,6 +99,9 @@ impl Segment {
         source: Option<Source>,
         staged: [Option<Frame>; 2],
     ) -> Result<Begun, NoMemory> {
+        if source.is_some() && self.pinned {
+            return Ok(Begun::Pinned);
+        }
         self.extents.reserve()?;
         let Parts { edges, pages } = parts(&range);
         self.open(m, pages)?;
@@ -138,7 +152,8 @@ impl Segment {
         }
         if !left.range.is_empty() {
             self.overlay.begin_changes();
-            self.replace_some(m, &mut left)?;
+            let first = self.replace_some(m, &mut left);
+            first.map_err(|_| NoMemory)?;
         }
         Ok(Begun::Left(left))
     }
@@ -147,19 +162,24 @@ impl Segment {
     /// associations change together.
     ///
     /// # Errors
-    /// Not in the first step. No memory: another operation has used up the room; the rest
-    /// stays as it is.
+    /// Not in the first step.
     pub(crate) fn replace_some<M: Memory>(
         &mut self,
         m: &mut M,
         left: &mut Left,
-    ) -> Result<(), NoMemory> {
+    ) -> Result<(), Cut> {
         // Steps of one replacement that follow each other need room once.
-        if left.generation != self.extents.generation()
-            && let Err(error) = self.extents.reserve()
-        {
+        let needs_room = left.generation != self.extents.generation();
+        let cut = if left.source.is_some() && self.pinned {
+            Some(Cut::Pinned)
+        } else if needs_room && self.extents.reserve().is_err() {
+            Some(Cut::NoMemory)
+        } else {
+            None
+        };
+        if let Some(cut) = cut {
             self.overlay.end_changes();
-            return Err(error);
+            return Err(cut);
         }
         let range = &left.range;
         let mut end = self.extents.step(range, EXTENTS);
@@ -319,6 +339,45 @@ mod tests {
                 assert_eq!(at.map(|extent| extent.source), Some(source(snap, page)));
             }
         }
+    }
+
+    #[test]
+    fn nothing_more_is_tied_once_no_page_may_sleep() {
+        let (mut segment, mut m) = (Segment::new(2000), TestMemory::default());
+        for snap in [1, 2] {
+            segment.extents.uses.adopt(SnapId(snap)).unwrap();
+        }
+        for page in (0..1400).step_by(2) {
+            begin(&mut segment, &mut m, page..page + 1, 1);
+        }
+        let mut left = begin(&mut segment, &mut m, 10..1200, 2);
+        let step = left.range.start / PAGE;
+        assert!(step < 1200, "one step");
+        segment.pin();
+        let cut = segment.replace_some(&mut m, &mut left);
+        assert_eq!((cut, left.range.start), (Err(Cut::Pinned), step * PAGE));
+        let at = |segment: &Segment, page: u64| {
+            let extent = segment.extents.first(page * PAGE..page * PAGE + 1);
+            extent.map(|extent| extent.source)
+        };
+        let other = step.next_multiple_of(2);
+        assert_eq!(at(&segment, step - 1), Some(source(2, step - 1)));
+        assert_eq!(at(&segment, other), Some(source(1, other)));
+        let bytes = 10 * PAGE..1200 * PAGE;
+        let (none, tied) = ([None; 2], Some(source(2, 10)));
+        let begun = segment.begin_replace(&mut m, bytes.clone(), tied, none);
+        assert!(matches!(begun, Ok(Begun::Pinned)));
+        // Zeros need not sleep.
+        match segment.begin_replace(&mut m, bytes, None, none) {
+            Ok(Begun::Left(left)) => finish(&mut segment, &mut m, left),
+            _ => panic!("not begun"),
+        }
+        assert_eq!(at(&segment, other), None);
+        segment.unpin();
+        let left = begin(&mut segment, &mut m, 10..1200, 2);
+        finish(&mut segment, &mut m, left);
+        assert_eq!(at(&segment, other), Some(source(2, other)));
+        segment.check(&m);
     }
 
     #[test]

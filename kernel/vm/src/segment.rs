@@ -28,6 +28,8 @@ pub struct Segment {
     ticket: Ticket,
     pub(crate) recent: Recent,
     pub(crate) ahead: ReadAhead,
+    /// No page leaves memory, or falls asleep for another reason.
+    pub(crate) pinned: bool,
 }
 
 impl Segment {
@@ -42,6 +44,7 @@ impl Segment {
             ticket: Ticket(0),
             recent: Recent::new(),
             ahead: ReadAhead::new(Hint::None),
+            pinned: false,
         }
     }
 

@@ -309,7 +309,7 @@ impl Segment {
         // bytes may no longer be true.
         let source = associate
             .filter(|(_, generation)| *generation == self.extents.generation())
-            .filter(|_| !done.is_empty() && self.extents.reserve().is_ok())
+            .filter(|_| !done.is_empty() && !self.pinned && self.extents.reserve().is_ok())
             .map(|(source, _)| source);
         Completion {
             ticket,
@@ -342,9 +342,9 @@ impl Segment {
             ref mut generation,
         } = *completion;
         // Another operation came between two steps, whose effect must stay, or has taken
-        // the room: the rest is not tied, and stays changed.
+        // the room, or nothing may sleep any more: the rest is not tied, and stays changed.
         let came = *generation != self.extents.generation();
-        if !untied.is_empty() && (came || self.extents.reserve().is_err()) {
+        if !untied.is_empty() && (came || self.pinned || self.extents.reserve().is_err()) {
             done.end = untied.start;
             *untied = done.end..done.end;
         }
@@ -507,5 +507,19 @@ mod tests {
         complete(&mut segment, &mut m, ticket, 2 * PAGE - 1, associate);
         assert!(matches!(segment.state(&m, 0), PageState::Resident(_)));
         assert!(matches!(segment.state(&m, 1), PageState::Dirty(_)));
+    }
+
+    #[test]
+    fn a_commit_ties_nothing_once_no_page_may_sleep() {
+        let (mut segment, mut m) = (Segment::new(2), TestMemory::default());
+        let ticket = sending(&mut segment, &mut m);
+        let snap = crate::SnapId(1);
+        segment.extents.uses.adopt(snap).unwrap();
+        let source = crate::Source { snap, soff: 0 };
+        let associate = Some((source, segment.extents.generation()));
+        segment.pin();
+        complete(&mut segment, &mut m, ticket, 2 * PAGE, associate);
+        assert!(segment.extents.is_empty());
+        assert!(matches!(segment.state(&m, 0), PageState::Dirty(_)));
     }
 }

@@ -247,8 +247,8 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         drops: "invariant 11: all bytes of a read are of one snapshot",
         file: "kernel/vm/src/read.rs",
-        from: "copy_in(h, got.clone(), Origin::Snap(snap), off, iounit)",
-        to: "copy_in(h, got.clone(), Origin::Live(file), off, iounit)",
+        from: "(range.start + tied..range.end, Origin::Snap(source.snap))",
+        to: "(range.start + tied..range.end, Origin::Live(file))",
         package: "model-tests",
         target: "rules",
         test: "all_bytes_of_an_eager_read_are_of_one_moment",

@@ -3,6 +3,7 @@
 mod closing;
 mod races;
 mod semaphores;
+mod serving;
 
 use super::Case;
 use crate::check::{PG, Scratch, Verdict, Why, at_rest, fails, pattern, same, snapshot};
@@ -57,8 +58,9 @@ pub const CASES: &[Case] = &[
     Case::new("rfmem.semaphore.fork", semaphores::fork),
     Case::new("rfmem.semaphore.time", semaphores::time),
     Case::new("rfmem.server", server),
-    Case::new("rfmem.server.reads", races::server_reads),
-    Case::asked("rfmem.server.refused", races::server_refused),
+    Case::new("rfmem.server.reads", serving::reads),
+    Case::new("rfmem.server.writes", serving::writes),
+    Case::asked("rfmem.server.refused", serving::refused),
     Case::new("rfmem.accounts", accounts),
 ];
 

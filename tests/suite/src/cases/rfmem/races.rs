@@ -13,9 +13,10 @@ use rt::abi::OFFSET_CURRENT;
 use rt::process;
 use rt::thread::{self, JoinHandle};
 use rt::{Call, Errno, File, Named, Segment, Shared, Stat64, mode, sys};
+
 /// A server whose reads wait until a semaphore, the second of `gate`, is released; the
 /// first one is released when a read is there.
-fn gated(gate: &Shared, body: impl FnOnce(&File) -> Verdict) -> Verdict {
+pub(super) fn gated(gate: &Shared, body: impl FnOnce(&File) -> Verdict) -> Verdict {
     let liar = Liar {
         snapshots: true,
         ..Liar::default()
@@ -42,11 +43,11 @@ fn pass(gate: &Shared) -> Next {
     }
 }
 
-fn wait_at(gate: &Shared) -> Verdict {
+pub(super) fn wait_at(gate: &Shared) -> Verdict {
     Ok(gate.semaphore(0)?.acquire()?)
 }
 
-fn open(gate: &Shared, times: u32) -> Verdict {
+pub(super) fn open(gate: &Shared, times: u32) -> Verdict {
     Ok(gate.semaphore(4)?.release(times)?)
 }
 
@@ -131,78 +132,6 @@ pub(super) fn fill_retied() -> Verdict {
         let leak = u64::from_le_bytes(core::array::from_fn(|i| pattern(3, 16 + i as u64)));
         ensure!(got != leak, "bytes of the other file: {got:#x}");
         same("the bytes", got, want)
-    })
-}
-
-/// A first answer as a file server in the middle of another's read: what was read is there.
-pub(super) fn server_reads() -> Verdict {
-    let gate = Shared::new(PG)?;
-    gated(&gate, |file| {
-        let segment = snapshot(4)?;
-        let (address, fd) = (segment.address(), u64::from(file.fd()));
-        // Its first page cannot sleep, so the read waits for a part of it.
-        at(address).store(1, Relaxed);
-        let read =
-            thread::spawn(move || call(Call::PRead, [fd, address + 8, 3 * PG as u64, 0, 0, 0]));
-        wait_at(&gate)?;
-        let place = Scratch::empty("reads")?;
-        let (ours, theirs) = File::pipe()?;
-        let serves = thread::spawn(move || Liar::default().serve(&theirs, |_| Next::Honest));
-        let path = place.path.clone();
-        let mounts = thread::spawn(move || ours.mount(&path));
-        at_rest()?;
-        open(&gate, 16)?;
-        same("bytes read", read.join(), Ok(3 * PG as u64))?;
-        mounts.join()?;
-        for word in [0, PG as u64, 3 * PG as u64 - 8] {
-            let want = u64::from_le_bytes(core::array::from_fn(|i| pattern(9, word + i as u64)));
-            same("what was read", at(address + 8 + word).load(Relaxed), want)?;
-        }
-        sys::unmount(&place.path)?;
-        same("the server's end", serves.join(), 0)
-    })
-}
-
-/// A first answer as a file server that a note cuts short, while another attaches memory:
-/// that memory may leave as before, where there is swap.
-pub(super) fn server_refused() -> Verdict {
-    if counters()?.get(Stat64::Eager) == 1 {
-        // Its answer waits for no page.
-        return Ok(());
-    }
-    let gate = Shared::new(PG)?;
-    rt::note::handle(|_, _| rt::note::Then::Resume)?;
-    gated(&gate, |file| {
-        let mut segment = snapshot(4)?;
-        file.read_at(segment.bytes_mut(), 0)?;
-        let place = Scratch::empty("refused")?;
-        let (ours, theirs) = File::pipe()?;
-        let (to, pids) = rt::sync::channel();
-        let serves = thread::spawn(move || {
-            let _ = to.send(sys::getpid());
-            Liar::default().serve(&theirs, |_| Next::Honest)
-        });
-        let path = place.path.clone();
-        let mounts = thread::spawn(move || ours.mount(&path));
-        let pid = pids.recv().map_err(|_| Why("no pid".into()))?;
-        // The answer needs the page.
-        wait_at(&gate)?;
-        let address = attach(0, 4 * PG)?;
-        for page in 0..4 {
-            at(address + page * PG as u64).store(page, Relaxed);
-        }
-        rt::note::send(pid, "enough")?;
-        // The note cuts the wait for the page short once it was held off for a while
-        // (decision 47); the server then owes the answer to a flush.
-        sys::sleep(100_000_000)?;
-        open(&gate, 2)?;
-        let status = serves.join();
-        let mounted = mounts.join();
-        ensure!(mounted.is_err(), "mounted, {status}");
-        let out = call(Call::PageOut, [address, 4 * PG as u64, 0, 0, 0, 0]);
-        counts("pages that left", out, Ok(4))?;
-        detach(address)?;
-        Ok(())
     })
 }
 
