@@ -340,14 +340,13 @@ fn enter(
 fn tie(space: &SpaceLock, image: &Taken, part: &Part) -> Result<(), Failure> {
     let Shown { at, offset, len } = part.shown(image.end())?;
     let mut content = zeros(part)?;
-    if len == 0 {
-        enter(space, part, part.write, content)?;
-        return Ok(());
+    let tied = (len > 0).then(|| image.again());
+    if let Some(tied) = &tied {
+        content.tie(at, len, tied.snap(), offset)?;
     }
-    let own = image.again();
-    content.tie(at, len, own.snap(), offset)?;
     enter(space, part, part.write, content)?;
-    own.hand_over();
+    let Some(tied) = tied else { return Ok(()) };
+    tied.hand_over();
     let pages = (at + len).div_ceil(PAGE).min(options::prepage());
     for page in 0..pages {
         user::hold(space, part.pages().start + page * PAGE, Access::Load)?;

@@ -104,8 +104,8 @@ impl<'a> IoVec<'a> {
                 self.runs(at, piece.len as u64, |va, run, done| {
                     let to = (&piece.frame, piece.at + done);
                     match &plain {
-                        Some(memory) => memory.read_to_frame(va, to, run),
-                        None => user::copy_to_frame(space, va, to, run),
+                        Some(memory) => memory.copy_frame(Access::Load, va, to, run),
+                        None => user::copy_frame(space, Access::Load, va, to, run),
                     }
                 })?;
                 at += piece.len as u64;
@@ -143,7 +143,7 @@ impl Incoming for Outgoing<'_> {
     ) -> Result<(), Stop> {
         let copied = self.message.runs(from, len as u64, |va, run, done| {
             if frame.is_only() {
-                return user::copy_to_frame(self.space, va, (frame, at + done), run);
+                return user::copy_frame(self.space, Access::Load, va, (frame, at + done), run);
             }
             let not_ready = |va| Err(Stop::NotReady(va));
             let copy = |page: Page<'_>, run, inner| page.copy_to((frame, at + done + inner), run);

@@ -69,28 +69,21 @@ impl Plain {
         hw::user::copy_in(to, va).ok()
     }
 
-    /// Fills part of a frame that nothing else refers to: where a program has the frame,
-    /// the copy might overlap itself.
-    #[inline]
-    pub(super) fn read_to_frame(
+    /// Copies between memory, if that is ready for `access`, and part of a frame: to the
+    /// frame, or, for a store, from it. Nothing else refers to the frame: where a program
+    /// has it, the copy might overlap itself.
+    #[inline(always)]
+    pub(super) fn copy_frame(
         &self,
+        access: Access,
         va: u64,
         (frame, at): (&FrameRef, usize),
         len: usize,
     ) -> Result<(), Stop> {
-        let copied = frame.copy_in(at, va, len);
-        copied.map_err(|fault| Stop::NotReady(fault.address))
-    }
-
-    /// Copies from part of such a frame.
-    #[inline]
-    fn write_from_frame(
-        &self,
-        va: u64,
-        (frame, at): (&FrameRef, usize),
-        len: usize,
-    ) -> Result<(), Stop> {
-        let copied = frame.copy_out(at, va, len);
+        let copied = match access {
+            Access::Store => frame.copy_out(at, va, len),
+            Access::Load | Access::Fetch => frame.copy_in(at, va, len),
+        };
         copied.map_err(|fault| Stop::NotReady(fault.address))
     }
 
@@ -108,28 +101,18 @@ fn copy_out(space: &SpaceLock, va: u64, from: &[u8]) -> Result<(), Stop> {
     hw::user::copy_out(va, from).map_err(|fault| Stop::NotReady(fault.address))
 }
 
-/// As [`copy_in`], to part of a frame as for [`Plain::read_to_frame`].
-#[inline]
-pub(super) fn copy_to_frame(
+/// As [`copy_in`] or, for a store, [`copy_out`], with part of a frame as for
+/// [`Plain::copy_frame`].
+#[inline(always)]
+pub(super) fn copy_frame(
     space: &SpaceLock,
+    access: Access,
     va: u64,
-    (frame, at): (&FrameRef, usize),
+    part: (&FrameRef, usize),
     len: usize,
 ) -> Result<(), Stop> {
     refuse_devices(space, va, len as u64)?;
-    Plain(()).read_to_frame(va, (frame, at), len)
-}
-
-/// As [`copy_out`], from part of such a frame.
-#[inline]
-fn copy_from_frame(
-    space: &SpaceLock,
-    va: u64,
-    (frame, at): (&FrameRef, usize),
-    len: usize,
-) -> Result<(), Stop> {
-    refuse_devices(space, va, len as u64)?;
-    Plain(()).write_from_frame(va, (frame, at), len)
+    Plain(()).copy_frame(access, va, part, len)
 }
 
 /// Makes the page at `va` ready for `access`.
@@ -373,9 +356,13 @@ fn copy_part(space: &SpaceLock, va: u64, from: Source<'_>, part: Range<usize>) -
     let va = va + part.start as u64;
     match from {
         Source::Bytes(bytes) => copy_out(space, va, &bytes[part]),
-        Source::Frame(frame, at, _) => {
-            copy_from_frame(space, va, (frame, at + part.start), part.len())
-        }
+        Source::Frame(frame, at, _) => copy_frame(
+            space,
+            Access::Store,
+            va,
+            (frame, at + part.start),
+            part.len(),
+        ),
     }
 }
 
@@ -406,7 +393,9 @@ pub fn try_store(
         let va = va + done as u64;
         if let (Some(memory), Source::Frame(frame, at, len)) = (&plain, source)
             && frame.is_only()
-            && memory.write_from_frame(va, (frame, at), len).is_ok()
+            && memory
+                .copy_frame(Access::Store, va, (frame, at), len)
+                .is_ok()
         {
             return Ok(());
         }
