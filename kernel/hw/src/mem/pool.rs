@@ -1,19 +1,16 @@
 //! The pool of page frames: they are taken from it, held, and freed to it.
 //!
-//! Free frames form a list through their words ([`super::words`]); the largest
-//! piece of memory is not on the list at first but handed out from its low end,
-//! and runs for devices from its high end, so that both are quick and start-up
-//! does not touch every word.
-//!
 //! A table has the account that each frame is charged to: that of the process that
 //! ran when it was taken ([`super::payer`]).
 
 mod aside;
 mod idle;
+mod lists;
+mod poison;
 mod start;
 
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::lock::Mutex;
 use crate::pending::{self, Work};
@@ -30,6 +27,8 @@ use start::LOWEST;
 
 pub(super) use aside::{on_low, put_back, set_aside, take_over};
 pub(super) use idle::take_up;
+pub use poison::poison;
+pub(super) use poison::{check_written, emptied};
 pub(super) use start::init;
 
 /// End of the list of free frames, and more frames than there are.
@@ -88,12 +87,6 @@ static TABLE: Mutex<Table> = Mutex::new(Table {
     total: 0,
 });
 
-/// True if frames without content are filled with [`POISON`].
-static POISONED: AtomicBool = AtomicBool::new(false);
-
-/// Random, so that no program has it in its memory by chance.
-const POISON: u64 = 0xd35c_4be9_17a6_8f32;
-
 /// When a process was last refused a frame, nanoseconds; 0: never.
 static DENIED: AtomicU64 = AtomicU64::new(0);
 /// How long ago that may be to explain the failure of a call.
@@ -131,38 +124,6 @@ pub fn free_kept() {
 /// ([`chance`]).
 pub fn brake() {
     TABLE.lock().brake = u32::MAX;
-}
-
-/// For tests: fills frames with poison from now on when they are freed or taken,
-/// and [`named::check_written`](super::named::check_written) looks for it.
-pub fn poison() {
-    POISONED.store(true, Relaxed);
-}
-
-/// The frame has no content any more, or none yet.
-#[inline]
-pub(super) fn emptied(frame: Frame) {
-    if POISONED.load(Relaxed) {
-        page::fill(frame, POISON);
-    }
-}
-
-/// Panics if poison is on and is among these words of the frame.
-#[inline(always)]
-pub(super) fn check_written(frame: Frame, words: Range<usize>) {
-    if POISONED.load(Relaxed) && words::is_data(frame) {
-        look_for_poison(frame, words);
-    }
-}
-
-#[cold]
-fn look_for_poison(frame: Frame, words: Range<usize>) {
-    if chance::fails(What::Content, running) {
-        // As if its writing had been left out.
-        emptied(frame);
-    }
-    let written = !page::has(frame, words, POISON);
-    assert!(written, "{frame:?} is not initialised");
 }
 
 /// A page table of zeros.
@@ -402,7 +363,7 @@ pub(super) fn free(frame: Frame) {
 /// The same for one that holds that.
 #[inline]
 pub(super) fn free_as(frame: Frame, held: Held) {
-    let held = match POISONED.load(Relaxed) {
+    let held = match poison::is_on() {
         true => Held::Any,
         false => held,
     };
@@ -484,161 +445,4 @@ pub(super) fn set_limits(processes: u32) {
     table.brake = table.mark;
     let kernel = table.total / 2;
     table.accounts.set_limits(kernel, processes);
-}
-
-impl Table {
-    /// Frames that nobody has, but that are kept for a certain use.
-    fn kept(&self) -> u32 {
-        self.idle.count() + self.aside
-    }
-
-    /// Returns true if no payer has to leave so many frames as there are, and none is to fail.
-    fn has_plenty(&self) -> bool {
-        self.free > self.brake
-    }
-
-    /// Charges a frame to an account.
-    #[inline(always)]
-    fn charge(&mut self, frame: Frame, account: AccountId) {
-        self.accounts.charge(account);
-        self.set_owner(frame, account.0);
-    }
-
-    #[inline(always)]
-    fn set_owner(&mut self, frame: Frame, owner: u16) {
-        if let Some(entry) = self.owners.get_mut(frame.0 as usize) {
-            *entry = owner;
-        }
-    }
-
-    /// Puts a frame into the list, and uncharges it.
-    #[inline]
-    fn freed(&mut self, frame: Frame, held: Held) {
-        let owner = self.enlist(frame, held);
-        self.uncharge(owner, 1);
-    }
-
-    /// Puts a frame into the list.
-    #[inline]
-    fn list(&mut self, frame: Frame, held: Held) {
-        let first = &mut self.first[held as usize];
-        words::set_free(frame, *first);
-        *first = frame.0;
-        self.free += 1;
-    }
-
-    /// The same for one that is still charged; its entry of `owners`.
-    #[inline]
-    fn enlist(&mut self, frame: Frame, held: Held) -> u16 {
-        self.list(frame, held);
-        self.owner_of(frame)
-    }
-
-    #[inline]
-    fn owner_of(&self, frame: Frame) -> u16 {
-        self.owners.get(frame.0 as usize).copied().unwrap_or(0)
-    }
-
-    /// Frames with that entry of `owners` were given back.
-    #[inline]
-    fn uncharge(&mut self, owner: u16, frames: u32) {
-        let account = AccountId(owner & !KERNEL);
-        match (frames, owner & KERNEL) {
-            (0, _) => {}
-            (_, 0) => self.accounts.uncharge(account, frames),
-            _ => self.accounts.uncharge_kernel(account, frames),
-        }
-    }
-
-    /// Takes and charges a frame that the caller marks as taken, if no payer has to leave
-    /// as many as there are, and none is to fail.
-    #[inline(always)]
-    fn take_plenty(&mut self) -> Option<Frame> {
-        if !self.has_plenty() {
-            return None;
-        }
-        let frame = self.next()?;
-        self.charge(frame, payer::account());
-        Some(frame)
-    }
-
-    /// The same for one that holds that.
-    #[inline]
-    fn take_held(&mut self, held: Held) -> Option<Frame> {
-        if !self.has_plenty() {
-            return None;
-        }
-        let frame = self.next_of(held)?;
-        self.charge(frame, payer::account());
-        Some(frame)
-    }
-
-    fn take(&mut self, what: Use) -> Option<Frame> {
-        let frame = self.next()?;
-        what.begin(frame);
-        Some(frame)
-    }
-
-    /// Takes the next frame out of those that are free; the caller marks it as taken.
-    #[inline(always)]
-    fn next(&mut self) -> Option<Frame> {
-        if let Some(listed) = self.next_of(Held::Any) {
-            return Some(listed);
-        }
-        if self.fresh == self.fresh_end {
-            return self.next_of_any();
-        }
-        self.fresh += 1;
-        self.free -= 1;
-        Some(Frame(self.fresh - 1))
-    }
-
-    /// The next frame of a list.
-    #[inline(always)]
-    fn next_of(&mut self, held: Held) -> Option<Frame> {
-        let first = &mut self.first[held as usize];
-        let listed = Frame(*first);
-        *first = words::next_free(listed)?;
-        self.free -= 1;
-        Some(listed)
-    }
-
-    /// The next frame of those that another use would get without writing them.
-    #[cold]
-    fn next_of_any(&mut self) -> Option<Frame> {
-        let held = [Held::Zeros, Held::Node, Held::Root];
-        held.into_iter().find_map(|held| self.next_of(held))
-    }
-
-    fn take_fresh_run(&mut self, pages: u32) -> Option<u32> {
-        if self.fresh_end - self.fresh < pages {
-            return None;
-        }
-        self.fresh_end -= pages;
-        Some(self.fresh_end)
-    }
-
-    /// First fit over the table, then takes the run out of the free list.
-    /// Slow, but only for devices that start late.
-    fn take_listed_run(&mut self, pages: u32) -> Option<u32> {
-        let mut run = 0;
-        let end = (0..limit()).find(|&frame| {
-            let free = words::next_free(Frame(frame)).is_some();
-            run = if free { run + 1 } else { 0 };
-            run == pages
-        })?;
-        let taken = end + 1 - pages..end + 1;
-        for first in &mut self.first {
-            let (mut kept, mut at) = (END, *first);
-            while let Some(next) = words::next_free(Frame(at)) {
-                if !taken.contains(&at) {
-                    words::set_free(Frame(at), kept);
-                    kept = at;
-                }
-                at = next;
-            }
-            *first = kept;
-        }
-        Some(taken.start)
-    }
 }

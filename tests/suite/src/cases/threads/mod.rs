@@ -1,18 +1,20 @@
 //! The thread library, as programs use it.
 
+mod ends;
+mod sync;
+
 use super::Case;
 use crate::check::{Verdict, Why, other, same};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::Cell;
-use core::fmt::{self, Display};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use core::time::Duration;
 use rt::abi::Registers;
 use rt::note::{self, Then};
-use rt::sync::{Condvar, Mutex, TryRecvError, channel, sync_channel};
-use rt::thread::{self, Builder, JoinHandle};
+use rt::sync::{Mutex, channel};
+use rt::thread::{self, Builder};
 use rt::{Errno, File, process, sys};
 
 pub const CASES: &[Case] = &[
@@ -22,11 +24,11 @@ pub const CASES: &[Case] = &[
     Case::new("threads.scope", scope),
     Case::new("threads.scope.nested", nested),
     Case::new("threads.scope.reuse", reuse),
-    Case::new("threads.mutex", mutex),
-    Case::new("threads.condition", condition),
-    Case::new("threads.condition.time", condition_time),
-    Case::new("threads.channel", channels),
-    Case::new("threads.channel.full", full_channel),
+    Case::new("threads.mutex", sync::mutex),
+    Case::new("threads.condition", sync::condition),
+    Case::new("threads.condition.time", sync::condition_time),
+    Case::new("threads.channel", sync::channels),
+    Case::new("threads.channel.full", sync::full_channel),
     Case::new("threads.local", local),
     Case::new("threads.local.note", local_in_a_note),
     Case::new("threads.heap", heap),
@@ -37,12 +39,12 @@ pub const CASES: &[Case] = &[
     Case::new("threads.note", notes),
     Case::new("threads.note.later", later_handler),
     Case::new("threads.children", children),
-    Case::new("threads.exit", exit),
-    Case::new("threads.end", end_of_main),
+    Case::new("threads.exit", ends::exit),
+    Case::new("threads.end", ends::end_of_main),
     Case::new("threads.limit", limit),
-    Case::new("threads.panic", panics),
-    Case::new("threads.panic.two", two_panics),
-    Case::new("threads.print", print),
+    Case::new("threads.panic", ends::panics),
+    Case::new("threads.panic.two", ends::two_panics),
+    Case::new("threads.print", ends::print),
     Case::new("threads.primes", primes),
 ];
 
@@ -131,139 +133,6 @@ fn reuse() -> Verdict {
         (joined, count.load(Relaxed)),
         (TIMES, TIMES),
     )
-}
-
-fn mutex() -> Verdict {
-    let count = Mutex::new(0_u64);
-    thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| {
-                for turn in 0..500 {
-                    let mut count = count.lock();
-                    let before = *count;
-                    if turn % 50 == 0 {
-                        thread::yield_now();
-                    }
-                    *count = before + 1;
-                }
-            });
-        }
-    });
-    let held = count.lock();
-    ensure!(count.try_lock().is_none(), "locked twice");
-    let counted = *held;
-    drop(held);
-    ensure!(count.try_lock().is_some(), "not free again");
-    same("the count", counted, 4000)
-}
-
-/// Threads take turns: no notification is lost, and none goes to the wrong one.
-fn condition() -> Verdict {
-    const THREADS: u32 = 6;
-    const ROUNDS: u32 = 60;
-    let (turn, changed) = (Mutex::new(0), Condvar::new());
-    thread::scope(|scope| {
-        for me in 0..THREADS {
-            let (turn, changed) = (&turn, &changed);
-            scope.spawn(move || {
-                for _ in 0..ROUNDS {
-                    let mut now = changed.wait_while(turn.lock(), |now| *now % THREADS != me);
-                    *now += 1;
-                    drop(now);
-                    changed.notify_all();
-                }
-            });
-        }
-    });
-    same("turns", *turn.lock(), THREADS * ROUNDS)?;
-    // Each waits until it is let go, one for each notification.
-    let (left, ready) = (Mutex::new(0), AtomicU32::new(0));
-    thread::scope(|scope| {
-        for _ in 0..THREADS {
-            scope.spawn(|| {
-                let guard = left.lock();
-                ready.fetch_add(1, Relaxed);
-                let mut guard = changed.wait(guard);
-                *guard += 1;
-            });
-        }
-        while ready.load(Relaxed) < THREADS {
-            thread::yield_now();
-        }
-        // The last one waits when its lock is free.
-        drop(left.lock());
-        for _ in 0..THREADS {
-            changed.notify_one();
-        }
-    });
-    same("let go", *left.lock(), THREADS)
-}
-
-fn condition_time() -> Verdict {
-    let (value, never) = (Mutex::new(()), Condvar::new());
-    let (guard, notified) = never.wait_timeout(value.lock(), Duration::from_millis(2));
-    drop(guard);
-    same("notified", notified, false)?;
-    thread::scope(|scope| {
-        let waits = scope.spawn(|| {
-            let (_guard, notified) = never.wait_timeout(value.lock(), Duration::from_secs(600));
-            notified
-        });
-        for _ in 0..10_000 {
-            never.notify_all();
-            thread::yield_now();
-        }
-        // It began to wait in between, or is let go now.
-        sys::sleep(20_000_000)?;
-        never.notify_all();
-        same("notified", waits.join(), true)
-    })
-}
-
-fn channels() -> Verdict {
-    let (to, from) = channel();
-    for i in 0..5_u32 {
-        let to = to.clone();
-        thread::spawn(move || (0..100).for_each(|j| assert!(to.send(i * 100 + j).is_ok())));
-    }
-    drop(to);
-    let mut all: Vec<u32> = from.iter().collect();
-    all.sort_unstable();
-    ensure!(all.iter().copied().eq(0..500), "{} values", all.len());
-    same(
-        "after the end",
-        from.try_recv(),
-        Err(TryRecvError::Disconnected),
-    )?;
-    let (to, from) = channel::<u32>();
-    same("nothing yet", from.try_recv(), Err(TryRecvError::Empty))?;
-    drop(from);
-    ensure!(to.send(1).is_err(), "sent to nobody");
-    Ok(())
-}
-
-fn full_channel() -> Verdict {
-    let (to, from) = sync_channel(2);
-    let sent = Arc::new(AtomicU32::new(0));
-    let counter = sent.clone();
-    let sender = thread::spawn(move || {
-        for i in 0..50_u32 {
-            if to.send(i).is_err() {
-                return i;
-            }
-            counter.fetch_add(1, Relaxed);
-        }
-        50
-    });
-    sys::sleep(20_000_000)?;
-    same("sent into a channel for two", sent.load(Relaxed), 2)?;
-    for i in 0..10 {
-        same("in order", from.recv(), Ok(i))?;
-    }
-    drop(from);
-    let sent = sender.join();
-    ensure!((10..=12).contains(&sent), "{sent} sent");
-    Ok(())
 }
 
 rt::thread_local! {
@@ -476,56 +345,6 @@ fn children() -> Verdict {
     same("the first", process::wait_for(first)?.status(), 3)
 }
 
-/// `exit` of any thread ends the program.
-fn exit() -> Verdict {
-    let pid = process::spawn(|| {
-        let _waits = thread::spawn(|| sys::sleep(u64::MAX / 2));
-        thread::spawn(|| process::exit(42, "from a thread"));
-        let _ = sys::sleep(u64::MAX / 2);
-        0
-    })?;
-    let ended = process::wait_for(pid)?;
-    same("status", ended.status(), 42)?;
-    same("text", ended.text(), "from a thread")?;
-    gone(pid)
-}
-
-/// So does the end of `main`.
-fn end_of_main() -> Verdict {
-    let pid = process::spawn(|| {
-        for _ in 0..5 {
-            drop(thread::spawn(|| {
-                loop {
-                    core::hint::spin_loop();
-                }
-            }));
-        }
-        let _ = sys::sleep(5_000_000);
-        3
-    })?;
-    same("status", process::wait_for(pid)?.status(), 3)?;
-    gone(pid)
-}
-
-/// No process of the group that `pid` was in is left but this one.
-fn gone(pid: u64) -> Verdict {
-    let me = sys::getpid();
-    let mine = || {
-        process::list()
-            .find(|info| info.pid == me)
-            .map(|info| info.group)
-    };
-    for _ in 0..10_000 {
-        let group = mine();
-        let mut others = process::list().filter(|i| Some(i.group) == group && i.pid > me);
-        if others.next().is_none() {
-            return Ok(());
-        }
-        sys::sleep(100_000)?;
-    }
-    Err(Why(alloc::format!("threads of {pid} are left")))
-}
-
 /// Where there are no more processes, the error says so, and nothing is lost.
 fn limit() -> Verdict {
     other(|| {
@@ -548,55 +367,6 @@ fn limit() -> Verdict {
         let () = wait;
         same("again", thread::spawn(|| 1).join(), 1)
     })
-}
-
-fn panics() -> Verdict {
-    let pid = process::spawn(|| {
-        let _waits = thread::spawn(|| sys::sleep(u64::MAX / 2));
-        let _ = Builder::new().name("bad").spawn(|| panic!("on purpose"));
-        let _ = sys::sleep(u64::MAX / 2);
-        0
-    })?;
-    let ended = process::wait_for(pid)?;
-    same("status", (ended.status(), ended.text()), (101, "panicked"))?;
-    gone(pid)
-}
-
-/// Does that in the middle of printing.
-struct While<F>(F);
-
-impl<F: Fn()> Display for While<F> {
-    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (self.0)();
-        Ok(())
-    }
-}
-
-/// The one that panics first does not wait for one that panics as it prints.
-fn two_panics() -> Verdict {
-    let pid = process::spawn(|| {
-        let panics = While(|| {
-            drop(thread::spawn(|| panic!("on purpose")));
-            thread::sleep(Duration::from_millis(5));
-            panic!("on purpose, too");
-        });
-        rt::print!("{panics}");
-        0
-    })?;
-    let ended = process::wait_for(pid)?;
-    same("status", (ended.status(), ended.text()), (101, "panicked"))
-}
-
-/// The first thread may be started in the middle of printing, and print.
-fn print() -> Verdict {
-    let started = Cell::new(None);
-    let starts = While(|| {
-        started.set(Some(thread::spawn(|| rt::print!(""))));
-        thread::sleep(Duration::from_millis(5));
-    });
-    rt::print!("{starts}");
-    let thread = started.take();
-    thread.map(JoinHandle::join).ok_or(Why("no thread".into()))
 }
 
 /// A program of many threads and channels.
