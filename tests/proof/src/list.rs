@@ -368,8 +368,8 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         drops: "rule 15: changes behind our back are looked for after a read, where that is asked for",
         file: "userland/lib/snapfs/src/snap.rs",
-        from: "if snapshot.options.check == Check::Always {\n            Box",
-        to: "if snapshot.options.check == Check::Always && bytes.start == u64::MAX {\n            Box",
+        from: "true if snapshot.options.check == Check::Always => {",
+        to: "true if snapshot.options.check == Check::Always && off == u64::MAX => {",
         package: "snapfs",
         target: "all",
         test: "with_check_always_a_strangers_bytes_are_not_delivered",

@@ -12,6 +12,9 @@ use crate::{Backing, Snapfs};
 use abi::Errno;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::future::{Future, poll_fn};
+use core::pin::{Pin, pin};
+use core::task::{Context, Poll};
 
 /// Messages of one commit in flight at most, and bytes in them: the rest of the
 /// backing's memory is for others.
@@ -82,10 +85,27 @@ impl<'p> Part<'p> {
     }
 }
 
-/// A message without an answer.
+/// A message whose answer counts in its turn.
 struct Flight<'p, W> {
     part: Part<'p>,
-    answer: W,
+    answer: Answer<W>,
+}
+
+enum Answer<W> {
+    /// It has not come, or is in the backing's memory.
+    Awaited(W),
+    Here(Result<u32, Errno>),
+}
+
+impl<W: Future<Output = Result<u32, Errno>> + Unpin> Answer<W> {
+    /// Takes it out of the backing's memory, if it has come.
+    fn look(&mut self, context: &mut Context<'_>) {
+        if let Answer::Awaited(answer) = self
+            && let Poll::Ready(answer) = Pin::new(answer).poll(context)
+        {
+            *self = Answer::Here(answer);
+        }
+    }
 }
 
 /// The messages of one commit, in ascending order.
@@ -217,7 +237,8 @@ impl<'s, 'p, B: Backing> Sender<'s, 'p, B> {
     /// Sends bytes of a snapshot: those in the live file from the memory in which
     /// they came.
     async fn send_kept(&mut self, part: Part<'p>, source: &Snapshot, off: u64) {
-        let Some(mut buf) = self.fs.in_one_buffer(source, off, part.len).await else {
+        let read = self.fs.in_one_buffer(source, off, part.len);
+        let Some(mut buf) = self.meanwhile(read).await else {
             return self.send_copied(part, source, off).await;
         };
         while self.failed.is_none() {
@@ -233,7 +254,8 @@ impl<'s, 'p, B: Backing> Sender<'s, 'p, B> {
     }
 
     async fn send_copied(&mut self, part: Part<'p>, source: &Snapshot, off: u64) {
-        match self.fs.copied(source, off, part.len).await {
+        let copied = self.fs.copied(source, off, part.len);
+        match self.meanwhile(copied).await {
             Ok(bytes) => self.send_bytes(part, &bytes).await,
             Err(errno) => {
                 self.settle(0).await;
@@ -245,13 +267,29 @@ impl<'s, 'p, B: Backing> Sender<'s, 'p, B> {
     fn sent(&mut self, part: Part<'p>, answer: B::Write<'s>) {
         self.sent = part.end();
         self.flying += part.len;
+        let answer = Answer::Awaited(answer);
         self.flights.push_back(Flight { part, answer });
     }
 
-    /// Writes a part while nothing else is in flight, however long that waits.
+    /// Waits for something else while messages are in flight. Their answers are taken
+    /// out of the backing's memory as they come: it may be what the wait is for, here
+    /// or in other commits.
+    async fn meanwhile<T>(&mut self, wait: impl Future<Output = T>) -> T {
+        let mut wait = pin!(wait);
+        poll_fn(|context| {
+            for flight in &mut self.flights {
+                flight.answer.look(context);
+            }
+            wait.as_mut().poll(context)
+        })
+        .await
+    }
+
+    /// Writes a part, however long that waits.
     async fn write_alone(&mut self, part: Part<'p>, bytes: &[u8]) {
         self.sent = part.end();
-        let written = self.fs.write_lower(self.fid, part.at, bytes).await;
+        let write = self.fs.write_lower(self.fid, part.at, bytes);
+        let written = self.meanwhile(write).await;
         let done = written.map_or_else(|(done, _)| done, |()| bytes.len());
         self.wrote(part, done as u64);
         if let Err((_, errno)) = written {
@@ -272,7 +310,10 @@ impl<'s, 'p, B: Backing> Sender<'s, 'p, B> {
         let Some(Flight { part, answer }) = self.flights.pop_front() else {
             return false;
         };
-        let answer = answer.await;
+        let answer = match answer {
+            Answer::Awaited(answer) => answer.await,
+            Answer::Here(answer) => answer,
+        };
         self.flying -= part.len;
         if self.failed.is_some() {
             return true;
@@ -296,7 +337,10 @@ impl<'s, 'p, B: Backing> Sender<'s, 'p, B> {
         let copy = match part.bytes() {
             Ok(Chunk::Here(bytes)) => return self.write_alone(part, bytes).await,
             Ok(Chunk::Lent(bytes)) => self.fs.backing.copy_lent(bytes),
-            Err((source, off)) => self.fs.copied(source, off, part.len).await,
+            Err((source, off)) => {
+                let copied = self.fs.copied(source, off, part.len);
+                self.meanwhile(copied).await
+            }
         };
         match copy {
             Ok(bytes) => self.write_alone(part, &bytes).await,

@@ -271,14 +271,15 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// Reads bytes of a snapshot from the live file, fewer where that is shorter;
-    /// `None`: not all of them are in it.
+    /// `None`: not all of them are in it, or a check must follow the read: while one
+    /// waits for the backing, none of its memory may be held.
     #[inline]
     pub(crate) async fn read_live_part(
         &self,
         snapshot: &Snapshot,
         bytes: &Range<u64>,
     ) -> Result<Option<B::Buf>, Errno> {
-        if !snapshot.is_live(bytes) {
+        if !snapshot.is_live(bytes) || snapshot.options.check == Check::Always {
             return Ok(None);
         }
         let reader = snapshot.file.state.borrow().reader.ok_or(Errno::ESTALE)?;
@@ -288,11 +289,7 @@ impl<B: Backing> Snapfs<B> {
         if !snapshot.is_live(bytes) {
             return Ok(None);
         }
-        let buf = read?;
-        if snapshot.options.check == Check::Always {
-            Box::pin(self.check(&snapshot.file)).await?;
-        }
-        Ok(Some(buf))
+        read.map(Some)
     }
 
     /// Appends up to `len` bytes of the snapshot to `out`, from wherever they

@@ -3,6 +3,7 @@
 
 mod common;
 
+mod buffers;
 mod changes;
 mod cheap;
 mod combined;
