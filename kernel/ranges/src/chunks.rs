@@ -12,6 +12,8 @@ use alloc::vec::Vec;
 const CHUNK: usize = 64;
 /// Insertions side by side that [`Chunks::reserve`] makes room for.
 const RESERVED: usize = 2;
+/// Whole chunks that are not worth to be set aside.
+const FEW: usize = 4;
 
 /// Where an item is, or the end of the list: the chunk after the last, item 0.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub(crate) struct Chunks<T> {
     chunks: Vec<Vec<T>>,
     /// Memory for one more chunk; has no items.
     spare: Vec<T>,
+    /// Chunks that were taken out of the list, in no order.
+    aside: Vec<Vec<T>>,
     /// An insertion without room is a defect.
     strict: bool,
 }
@@ -34,6 +38,7 @@ impl<T: Copy> Chunks<T> {
         Chunks {
             chunks: Vec::new(),
             spare: Vec::new(),
+            aside: Vec::new(),
             strict,
         }
     }
@@ -130,6 +135,15 @@ impl<T: Copy> Chunks<T> {
         self.chunks.try_reserve(1)
     }
 
+    /// Makes room to set chunks aside, all that there are.
+    #[inline]
+    pub(crate) fn reserve_aside(&mut self) -> Result<(), TryReserveError> {
+        match self.chunks.len() > FEW {
+            true => self.aside.try_reserve(self.chunks.len()),
+            false => Ok(()),
+        }
+    }
+
     /// Inserts an item before that at `position`; where it is now.
     /// [`Chunks::reserve`] made room for it, or this allocates.
     pub(crate) fn insert(&mut self, position: Position, item: T) -> Position {
@@ -207,6 +221,32 @@ impl<T: Copy> Chunks<T> {
         self.tidy(from)
     }
 
+    /// Takes the chunks out between those that the two positions are in, if they are many
+    /// and there is room: the cost follows their number, and not that of the items in them.
+    pub(crate) fn set_aside(&mut self, from: Position, to: Position) {
+        let whole = from.chunk + 1..to.chunk;
+        let room = self.aside.capacity() - self.aside.len();
+        if whole.len() > FEW && whole.len() <= room {
+            self.aside.extend(self.chunks.drain(whole));
+        }
+    }
+
+    /// One of the chunks that were set aside.
+    pub(crate) fn take_aside(&mut self) -> Option<Vec<T>> {
+        self.aside.pop()
+    }
+
+    /// The items that were set aside, in no order.
+    pub(crate) fn aside(&self) -> impl Iterator<Item = &T> {
+        self.aside.iter().flatten()
+    }
+
+    /// Removes the last chunk, or one that was set aside; how many items it had.
+    pub(crate) fn shorten(&mut self) -> Option<usize> {
+        let chunk = self.aside.pop().or_else(|| self.chunks.pop())?;
+        Some(chunk.len())
+    }
+
     /// After a removal at `at`: gives up its chunk if it is empty, and joins small
     /// neighbours; where the item at `at` is now.
     fn tidy(&mut self, mut at: Position) -> Position {
@@ -244,18 +284,36 @@ impl<T: Copy> Chunks<T> {
         Some(len)
     }
 
-    pub(crate) fn try_clone(&self) -> Result<Chunks<T>, TryReserveError> {
-        let mut copy = Chunks::new(self.strict);
-        copy.chunks.try_reserve_exact(self.chunks.len())?;
-        for items in &self.chunks {
+    /// Gives `copy`, which has the first chunks of this list, the next ones with at least
+    /// `most` items; `true`: it has all.
+    pub(crate) fn copy_some(
+        &self,
+        copy: &mut Chunks<T>,
+        most: usize,
+    ) -> Result<bool, TryReserveError> {
+        let have = copy.chunks.len();
+        copy.chunks
+            .try_reserve_exact(self.chunks.len().saturating_sub(have))?;
+        let mut copied = 0;
+        for items in self.chunks.iter().skip(have) {
+            if copied >= most {
+                return Ok(false);
+            }
             let mut chunk = Vec::new();
             chunk.try_reserve_exact(match self.chunks.len() {
                 1 => items.len(),
                 _ => CHUNK,
             })?;
             chunk.extend_from_slice(items);
+            copied += items.len();
             copy.chunks.push(chunk);
         }
+        Ok(true)
+    }
+
+    pub(crate) fn try_clone(&self) -> Result<Chunks<T>, TryReserveError> {
+        let mut copy = Chunks::new(self.strict);
+        self.copy_some(&mut copy, usize::MAX)?;
         Ok(copy)
     }
 
@@ -263,7 +321,11 @@ impl<T: Copy> Chunks<T> {
     #[cfg(test)]
     pub(crate) fn capacity(&self) -> (usize, usize) {
         let items = self.chunks.iter().map(Vec::capacity).sum::<usize>();
-        (self.chunks.capacity(), items + self.spare.capacity())
+        let aside = self.aside.capacity();
+        (
+            self.chunks.capacity(),
+            items + self.spare.capacity() + aside,
+        )
     }
 
     /// Panics unless the list is sound.

@@ -322,6 +322,49 @@ impl<V: Value> RangeMap<V> {
         Ok(())
     }
 
+    /// Makes room for [`RangeMap::set_aside`] of all spans.
+    ///
+    /// # Errors
+    /// No memory; the map is as it was.
+    pub fn reserve_aside(&mut self) -> Result<(), TryReserveError> {
+        self.spans.reserve_aside()
+    }
+
+    /// Takes most of the spans in `range` out of the map if they are very many and there is
+    /// room, so that a replacement of them is quick; they wait for
+    /// [`RangeMap::take_aside`]. To be followed by [`RangeMap::replace`].
+    pub fn set_aside(&mut self, range: &Range<u64>) {
+        let from = self.seek(range.start);
+        let to = self.spans.partition_point(|span| span.end <= range.end);
+        self.spans.set_aside(from, to);
+    }
+
+    /// Calls `f` for some tens of the spans that were set aside, which are gone then.
+    /// `false`: there were none.
+    pub fn take_aside(&mut self, f: impl FnMut(Span<V>)) -> bool {
+        let spans = self.spans.take_aside();
+        let some = spans.is_some();
+        spans.into_iter().flatten().for_each(f);
+        some
+    }
+
+    /// The spans that were set aside, in no order.
+    pub fn aside(&self) -> impl Iterator<Item = Span<V>> {
+        self.spans.aside().copied()
+    }
+
+    /// Removes spans from the end, some more than `most` of them; `false` if there are no
+    /// more.
+    pub fn shorten(&mut self, most: usize) -> bool {
+        let mut gone = 0;
+        while gone < most
+            && let Some(more) = self.spans.shorten()
+        {
+            gone += more;
+        }
+        !self.is_empty()
+    }
+
     /// Removes all spans.
     pub fn clear(&mut self) {
         self.spans.clear();
@@ -414,6 +457,15 @@ impl<V: Value> RangeMap<V> {
     pub fn try_clone(&self) -> Result<RangeMap<V>, TryReserveError> {
         let spans = self.spans.try_clone()?;
         Ok(RangeMap { spans })
+    }
+
+    /// Gives `copy`, which has the first spans of this map, the next ones, some more than
+    /// `most`; `true`: it is the same map.
+    ///
+    /// # Errors
+    /// No memory; some may have been added.
+    pub fn copy_some(&self, copy: &mut RangeMap<V>, most: usize) -> Result<bool, TryReserveError> {
+        self.spans.copy_some(&mut copy.spans, most)
     }
 
     /// Panics unless the map is sound; for tests.

@@ -62,6 +62,19 @@ fn spans<V: Value>(array: &[Option<V>], range: Range<u64>) -> Vec<Span<V>> {
     spans
 }
 
+/// Sets the spans of a range aside, and takes them; all that are in no range any more are
+/// among these.
+fn set_aside<V: Value + std::fmt::Debug>(map: &mut RangeMap<V>, range: &Range<u64>) {
+    let before: Vec<_> = map.iter().collect();
+    map.set_aside(range);
+    let mut all: Vec<_> = map.iter().collect();
+    let over = map.over(range.clone()).count();
+    assert!(over <= 6 * 64, "{over} spans are left");
+    while map.take_aside(|span| all.push(span)) {}
+    all.sort_by_key(|span| span.start);
+    assert_eq!(all, before);
+}
+
 /// Random changes of a map and an array, and all questions after each.
 fn equals<V: Value + std::fmt::Debug>(
     random: &mut Random,
@@ -76,6 +89,10 @@ fn equals<V: Value + std::fmt::Debug>(
         let holes = if turn / 500 % 2 == 0 { 5 } else { 1 };
         let new = (random.below(6) >= holes).then(|| value(random, range.start));
         map.reserve().unwrap();
+        if random.below(2) == 0 {
+            map.reserve_aside().unwrap();
+            set_aside(&mut map, &range);
+        }
         map.replace(range.clone(), new);
         map.check();
         for at in range.clone() {
@@ -102,9 +119,12 @@ fn equals<V: Value + std::fmt::Debug>(
         let shortest = all.iter().min_by_key(|span| span.len());
         assert_eq!(map.shortest(), shortest.copied());
         if turn % 100 == 0 {
-            let copy = map.try_clone().unwrap();
-            copy.check();
-            assert!(copy.iter().eq(map.iter()));
+            let (mut some, most) = (RangeMap::new(), random.below(300) as usize);
+            while !map.copy_some(&mut some, most).unwrap() {}
+            for copy in [map.try_clone().unwrap(), some] {
+                copy.check();
+                assert!(copy.iter().eq(map.iter()));
+            }
         }
     }
     assert!(map.reserve().is_ok());
@@ -168,4 +188,23 @@ fn the_cheapest_neighbours_are_joined_first() {
     map.coarsen(5, |a, b| b.start - a.end, |_, _| ());
     let starts: Vec<_> = map.iter().map(|span| (span.start, span.end)).collect();
     assert_eq!(starts, [(0, 1), (10, 11), (20, 21), (30, 33), (50, 51)]);
+}
+
+#[test]
+fn a_map_is_shortened_a_part_at_a_time() {
+    let mut map = RangeMap::new();
+    for n in 0..1000 {
+        map.set(n * 2..n * 2 + 1, ()).unwrap();
+    }
+    map.reserve_aside().unwrap();
+    map.set_aside(&(500..1500));
+    let (mut left, mut turns) = (map.len() + map.aside().count(), 0);
+    assert_eq!(left, 1000);
+    while map.shorten(100) {
+        let now = map.len() + map.aside().count();
+        assert!((100..164).contains(&(left - now)), "{left} to {now}");
+        (left, turns) = (now, turns + 1);
+    }
+    assert!(map.is_empty() && turns > 5);
+    assert_eq!(map.aside().count(), 0);
 }

@@ -5,7 +5,9 @@
 //! bytes that refer to each.
 //!
 //! Memory is reserved before any change, so that [`Extents::replace`] cannot
-//! fail.
+//! fail. It is quick however many extents there are: very many are only *set aside*, and
+//! count as uses of their snapshots until they are let go of in steps
+//! ([`Extents::settle`]).
 //!
 //! While a write is under way the map is *held*: the ranges named in its
 //! messages must stay unchanged at the server until the commit is answered,
@@ -16,6 +18,7 @@ use core::ops::Range;
 
 use ranges::{RangeMap, Span, Value};
 
+use crate::steps::{EXTENTS, LOOKS};
 use crate::uses::Uses;
 use crate::{NoMemory, PAGE, SnapId};
 
@@ -160,7 +163,9 @@ impl Extents {
     /// Makes room for one [`Extents::replace`], also if it is done in steps that
     /// follow each other.
     pub(crate) fn reserve(&mut self) -> Result<(), NoMemory> {
-        self.map.reserve().map_err(|_| NoMemory)
+        let reserved = self.map.reserve();
+        let reserved = reserved.and_then(|()| self.map.reserve_aside());
+        reserved.map_err(|_| NoMemory)
     }
 
     /// Makes `range` mean `source`, or zeros. [`Extents::reserve`] must have
@@ -170,13 +175,9 @@ impl Extents {
             return;
         }
         self.generation += 1;
+        self.map.set_aside(&range);
         for old in self.map.over(range.clone()).map(Extent::from) {
-            let snap = old.source.snap;
-            self.uses.change(snap, |u| u.bytes -= old.len());
-            // Its bytes are let go of unless they are the same snapshot's again.
-            if source.is_none_or(|source| source.snap != snap) {
-                self.uses.note(snap, old.soffs());
-            }
+            self.uses.let_go_of(&old, source);
         }
         if let Some(source) = source {
             self.uses.change(source.snap, |u| {
@@ -187,12 +188,43 @@ impl Extents {
         self.map.replace(range, source);
     }
 
+    /// Lets go of extents that a replacement has set aside, as many as one step may;
+    /// `false` if there are no more.
+    pub(crate) fn settle(&mut self) -> bool {
+        let mut left = EXTENTS;
+        while left > 0 {
+            let let_go = |old: Span<Source>| {
+                self.uses.let_go_of(&old.into(), None);
+                left = left.saturating_sub(1);
+            };
+            if !self.map.take_aside(let_go) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Returns true if an operation may grow the snapshot or replace its
     /// content. It may not while another operation uses or may have named it,
     /// nor if it is lost.
     pub(crate) fn may_change(&self, snap: SnapId) -> bool {
         let free = |u: &crate::uses::Use| u.pins == 0 && !u.lost;
         self.held == 0 && self.uses.get(snap).is_some_and(free)
+    }
+
+    /// The first extent over `range` with that delta whose snapshot may change. `Err`: there
+    /// is none before that place, where one step ends.
+    pub(crate) fn changeable(&self, delta: u64, range: &Range<u64>) -> Result<Extent, u64> {
+        let end = self.step(range, LOOKS);
+        let mut over = self.over(range.start..end);
+        let fits = |extent: &Extent| extent.delta() == delta && self.may_change(extent.source.snap);
+        over.find(fits).ok_or(end)
+    }
+
+    /// Returns true if few extents are over `range`, none of them of that snapshot.
+    pub(crate) fn are_others(&self, range: &Range<u64>, snap: SnapId) -> bool {
+        self.step(range, EXTENTS) == range.end
+            && self.over(range.clone()).all(|e| e.source.snap != snap)
     }
 
     /// A piece of a write begins: see the top of this module.
@@ -217,11 +249,6 @@ impl Extents {
         }
     }
 
-    /// Returns true if bytes of `range` belong to a lost snapshot.
-    pub(crate) fn lost(&self, range: Range<u64>) -> bool {
-        self.over(range).any(|e| self.uses.is_lost(e.source.snap))
-    }
-
     /// Hands out snapshots that nothing refers to; see [`Uses::take_unused`].
     pub(crate) fn take_unused(&mut self, snaps: &mut [SnapId]) -> usize {
         match self.held() {
@@ -230,22 +257,15 @@ impl Extents {
         }
     }
 
-    /// Removes the last extents, at most `most`; `false` if there are no more.
-    pub(crate) fn remove_last(&mut self, most: usize) -> bool {
-        if self.map.len() <= most {
-            self.generation += 1;
-            self.map.clear();
+    /// Removes extents at the segment's end, as many as one step may, without a look at each:
+    /// all snapshots go with them. `false` if there are no more.
+    pub(crate) fn remove_last(&mut self) -> bool {
+        self.generation += 1;
+        let more = self.map.shorten(EXTENTS);
+        if !more {
             self.uses.forget_bytes();
-            return false;
         }
-        for _ in 0..most {
-            let last = self.map.iter().next_back();
-            match last {
-                Some(last) => self.replace(last.range(), None),
-                None => return false,
-            }
-        }
-        !self.map.is_empty()
+        more
     }
 
     /// Where the part of `range` ends that has at most `most` extents.
@@ -258,14 +278,19 @@ impl Extents {
         self.uses.referred(None)
     }
 
-    /// The same map for another segment, which then needs a reference to each
-    /// of [`Extents::snapshots`].
-    pub(crate) fn try_clone(&self) -> Result<Extents, NoMemory> {
-        Ok(Extents {
-            map: self.map.try_clone().map_err(|_| NoMemory)?,
-            uses: self.uses.try_clone()?,
-            ..Extents::new()
-        })
+    /// Makes `copy`, which is empty at first, the same map for another segment, as much of it
+    /// as one step may; `true`: all. It then needs a reference to each of
+    /// [`Extents::snapshots`]. Nothing is set aside here, and nothing changes before it is
+    /// complete.
+    pub(crate) fn copy_some(&self, copy: &mut Extents) -> Result<bool, NoMemory> {
+        if copy.is_empty() {
+            copy.uses = self.uses.try_clone()?;
+            copy.generation = self.generation;
+        }
+        debug_assert!(copy.generation == self.generation, "changed in between");
+        self.map
+            .copy_some(&mut copy.map, EXTENTS)
+            .map_err(|_| NoMemory)
     }
 
     /// Panics unless the structure is sound; for tests.
@@ -275,7 +300,9 @@ impl Extents {
         self.uses.check();
         for u in self.uses.iter() {
             let referred = self.iter().filter(|e| e.source.snap == u.snap);
-            let bytes: u64 = referred.clone().map(|e| e.len()).sum();
+            let aside = self.map.aside().filter(|span| span.value.snap == u.snap);
+            let bytes = referred.clone().map(|e| e.len()).sum::<u64>()
+                + aside.map(|span| span.len()).sum::<u64>();
             assert_eq!(bytes, u.bytes, "bytes of {:?} miscounted", u.snap);
             let mut deltas = referred.map(|e| e.delta());
             assert!(deltas.all(|d| d == u.delta), "{:?} has two deltas", u.snap);
@@ -349,6 +376,37 @@ mod tests {
         assert_eq!(take_unused(&mut e), []);
         put(&mut e, 0..100, None);
         assert_eq!(take_unused(&mut e), [SnapId(2)]);
+    }
+
+    #[test]
+    fn a_step_looks_at_few_of_very_many_extents() {
+        let mut e = with(&[1, 2]);
+        for n in 0..10_000 {
+            e.reserve().unwrap();
+            e.replace(n * 16..n * 16 + 8, at(1, n * 16));
+        }
+        e.reserve().unwrap();
+        e.replace(200_000..200_008, at(2, 5));
+        e.uses.unpin(SnapId(2));
+        assert!(!e.are_others(&(0..160_000), SnapId(2)), "not all are asked");
+        assert!(e.are_others(&(0..1600), SnapId(2)));
+        assert!(!e.are_others(&(0..1600), SnapId(1)));
+        let (mut range, mut steps) = (0..u64::MAX, 0);
+        let found = loop {
+            match e.changeable(5u64.wrapping_sub(200_000), &range) {
+                Ok(extent) => break extent,
+                Err(end) => {
+                    assert!(end - range.start <= LOOKS as u64 * 16);
+                    range.start = end;
+                    steps += 1;
+                }
+            }
+        };
+        assert_eq!((found.source.snap, steps), (SnapId(2), 4));
+        assert_eq!(e.changeable(0, &(0..100)), Err(100), "it is pinned");
+        // Parts that are not tied are not looked for among so many.
+        e.drop_untied(0..160_000, at(1, 0).unwrap());
+        assert!(e.uses.get(SnapId(1)).unwrap().withheld);
     }
 
     #[test]

@@ -425,7 +425,7 @@ mod tests {
             segment.filled(&mut m, &filling, outcome).unwrap();
             assert_eq!(m.published, []);
             assert_eq!(segment.sleeps(&m, 0..1), fails, "it may be filled anew");
-            assert!(!segment.extents.lost(0..PAGE));
+            assert!(!segment.extents.uses.is_lost(SnapId(2)));
         }
         let (mut segment, mut m) = (asleep(), TestMemory::default());
         let filling = begun(&mut segment, &mut m);
@@ -507,7 +507,7 @@ mod tests {
             segment.check(m);
             let mut at = 0;
             while at < pages {
-                at = segment.drop_some(m, at..pages);
+                at = segment.drop_last(m, at..pages);
             }
             assert_eq!((m.nodes_in_use(), m.frames_in_use()), (0, 0));
         }

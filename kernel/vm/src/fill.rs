@@ -13,6 +13,7 @@ use abi::Errno;
 use crate::extents::{Extent, Source};
 use crate::fork::release_snaps;
 use crate::overlay::{Overlay, Pages};
+use crate::steps::Turns;
 use crate::{
     Count, Frame, Host, Memory, NoMemory, Origin, PAGE, PageState, RUN_MAX, Segment, Ticket,
 };
@@ -182,8 +183,10 @@ fn gather<H: Host>(h: &mut H, filling: &Filling) -> Result<Frame, Errno> {
 
 fn gather_into<H: Host>(h: &mut H, filling: &Filling, frame: Frame) -> Result<(), Errno> {
     let start = filling.page * PAGE;
-    let mut piece = filling.first;
+    let (mut piece, mut turns) = (filling.first, Turns::new());
     loop {
+        // Bytes of the kernel's own files come without a wait.
+        turns.turn(h);
         let (at, len) = ((piece.start - start) as usize, piece.len() as usize);
         let read = read_exactly(h, piece.source, frame, at, len);
         let (next, dropped) = h.with(|segment, m| {

@@ -6,21 +6,37 @@ use core::ops::Range;
 use abi::Errno;
 
 use crate::ahead::ReadAhead;
-use crate::steps::{EXTENTS, SNAPS, Turns, finish_in_steps, in_steps};
+use crate::steps::{SNAPS, Turns, finish_in_steps, in_steps};
 use crate::{Host, Memory, NoMemory, PageState, Segment, SnapId, discard, trim};
 
 /// So many pages can be unmapped in one step.
 pub const UNMAPPED: u64 = 4096;
 
 impl Segment {
-    /// Gives a segment of zeros the same associations, and no pages.
-    fn copy_bare(&self, copy: &mut Segment) -> Result<(), NoMemory> {
-        let (extents, swap) = (self.extents.try_clone()?, self.swap.try_clone()?);
-        (copy.extents, copy.swap) = (extents, swap);
+    /// Gives a segment of zeros the same associations, as many as one step permits; `true`:
+    /// all.
+    fn copy_extents(&mut self, copy: &mut Segment) -> Result<bool, NoMemory> {
+        // Those of another operation that are set aside count as uses still.
+        let settles = self.extents.settle();
+        Ok(!settles && self.extents.copy_some(&mut copy.extents)?)
+    }
+
+    /// What is copied at one moment besides, and [`Segment::begin_copy`].
+    fn begin_copy_all<M: Memory>(
+        &mut self,
+        m: &mut M,
+        copy: &mut Segment,
+    ) -> Result<Result<u64, NoMemory>, NoMemory> {
+        copy.swap = self.swap.try_clone()?;
         if copy.ahead.hint() != self.ahead.hint() {
             copy.ahead = ReadAhead::new(self.ahead.hint());
         }
-        Ok(())
+        self.swap.hold();
+        let begun = self.begin_copy(m, copy);
+        if begun == Ok(self.pages()) {
+            self.swap.let_go();
+        }
+        Ok(begun)
     }
 
     /// Gives `copy` all pages, sharing the nodes, if no page has a ticket; otherwise as many
@@ -92,7 +108,7 @@ impl Segment {
     /// there is more, in pages from the one that is `next` on or in extents.
     fn drop_all<M: Memory>(&mut self, m: &mut M, next: &mut u64) -> bool {
         *next = self.drop_last(m, *next..self.pages());
-        if *next < self.pages() || self.extents.remove_last(EXTENTS) {
+        if *next < self.pages() || self.extents.remove_last() {
             return false;
         }
         self.swap.close();
@@ -120,23 +136,21 @@ impl Segment {
 /// have a number of their own, with
 /// its own references to frames and snapshots, and nothing mapped. The pages are shared
 /// with their nodes, so the cost does not follow them. Only while a page has a ticket they
-/// are copied, in steps: the work of one is copied at one moment; beyond that, the
-/// segment's process must not run meanwhile, because others may
+/// are copied, in steps: the work of one is copied at one moment. Associations are copied
+/// in steps before; no other operation changes the segment from the first on. Beyond that,
+/// the segment's process must not run meanwhile, because others may
 /// ([`Host::pause`]).
 ///
 /// # Errors
 /// `ENOMEM`, `EINTR`; nothing has changed then.
 pub fn fork<H: Host>(h: &mut H, copy: &mut Segment) -> Result<(), Errno> {
-    let begun = h.with(|segment, m| {
-        debug_assert!(segment.pages() == copy.pages(), "not of the same length");
-        segment.copy_bare(copy)?;
-        segment.swap.hold();
-        let begun = segment.begin_copy(m, copy);
-        if begun == Ok(segment.pages()) {
-            segment.swap.let_go();
+    let begun = match begin_fork(h, copy) {
+        Ok(begun) => begun,
+        Err(error) => {
+            forget(h, copy);
+            return Err(error);
         }
-        Ok::<_, Errno>(begun)
-    })?;
+    };
     let pages = copy.pages();
     // Nothing else happens to the segment between the copy and its references.
     for file in copy.swap.iter() {
@@ -169,17 +183,46 @@ pub fn fork<H: Host>(h: &mut H, copy: &mut Segment) -> Result<(), Errno> {
             turns.turn(h);
         }
         release_files(h, copy);
-        *copy = Segment::new(pages);
+        forget(h, copy);
         return Err(error);
     }
     release_files(h, copy);
     Ok(())
 }
 
+/// Copies the associations, and with the last of them what pages one step permits; where
+/// that stopped.
+fn begin_fork<H: Host>(h: &mut H, copy: &mut Segment) -> Result<Result<u64, NoMemory>, Errno> {
+    loop {
+        let begun = h.with(|segment, m| {
+            debug_assert!(segment.pages() == copy.pages(), "not of the same length");
+            match segment.copy_extents(copy)? {
+                true => Ok(Some(segment.begin_copy_all(m, copy)?)),
+                false => Ok::<_, NoMemory>(None),
+            }
+        });
+        match begun? {
+            Some(begun) => return Ok(begun),
+            None if h.pause() => {}
+            None => return Err(Errno::EINTR),
+        }
+    }
+}
+
+/// Makes a copy that was not completed zeros again.
+fn forget<H: Host>(h: &mut H, copy: &mut Segment) {
+    while copy.extents.remove_last() {
+        h.pause();
+    }
+    *copy = Segment::new(copy.pages());
+}
+
 /// Releases the swap files that no page of a copy is in.
 fn release_files<H: Host>(h: &mut H, copy: &mut Segment) {
+    let mut turns = Turns::in_steps_of(SNAPS as u32);
     while let Some(file) = copy.swap.take_unused() {
         h.release_swap(file);
+        turns.turn(h);
     }
 }
 
@@ -231,21 +274,61 @@ pub(crate) fn release_unused<H: Host>(h: &mut H) {
     trim::tell(h);
 }
 
-/// Releases the snapshots that the segment no longer refers to; returns true if the
-/// segment has pages in swap.
+/// Lets go of extents that were set aside, and releases the snapshots that the segment no
+/// longer refers to; returns true if the segment has pages in swap.
 pub(crate) fn release_snaps<H: Host>(h: &mut H) -> bool {
     let mut snaps = [SnapId(0); SNAPS];
     loop {
-        let (count, in_swap) = h.with(|segment, _| {
+        let (settles, count, in_swap) = h.with(|segment, _| {
+            let settles = segment.extents.settle();
             let in_swap = !segment.swap.is_empty();
-            (segment.extents.take_unused(&mut snaps), in_swap)
+            (settles, segment.extents.take_unused(&mut snaps), in_swap)
         });
         for snap in snaps.iter().take(count) {
             h.release_snap(*snap);
         }
-        if count < SNAPS {
+        if count < SNAPS && !settles {
             return in_swap;
         }
         h.pause();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{PAGE, Source};
+
+    #[test]
+    fn associations_are_copied_and_removed_in_steps() {
+        let (mut segment, mut copy) = (Segment::new(5000), Segment::new(5000));
+        segment.extents.uses.adopt(SnapId(1)).unwrap();
+        let mut put = |at: u64, len, source| {
+            segment.extents.reserve().unwrap();
+            segment.extents.replace(at..at + len, source);
+        };
+        for at in (0..5000 * PAGE).step_by(PAGE as usize / 4) {
+            let (snap, soff) = (SnapId(1), at);
+            put(at, 8, Some(Source { snap, soff }));
+        }
+        // Another operation lets go of many.
+        put(0, 1000 * PAGE, None);
+        let (mut steps, mut before) = (0, 0);
+        while !segment.copy_extents(&mut copy).unwrap() {
+            let now = copy.extents.iter().count();
+            assert!(now - before <= 512, "{} in one step", now - before);
+            (steps, before) = (steps + 1, now);
+        }
+        assert!(steps > 40, "{steps} steps");
+        segment.extents.check();
+        copy.extents.check();
+        assert!(copy.extents.iter().eq(segment.extents.iter()));
+        while copy.extents.remove_last() {
+            let now = copy.extents.iter().count();
+            assert!(before.saturating_sub(now) <= 512);
+            before = now;
+        }
+        copy.extents.check();
+        assert!(copy.extents.is_empty());
     }
 }

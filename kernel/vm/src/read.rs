@@ -148,7 +148,7 @@ pub fn free<H: Host>(h: &mut H, at: u64, n: u64) -> Result<(), Errno> {
 /// # Errors
 /// As [`Segment::replace_some`](crate::Segment::replace_some).
 fn finish<H: Host>(h: &mut H, left: &mut Left) -> Result<(), Cut> {
-    while !left.range.is_empty() {
+    while !left.is_done() {
         h.pause();
         let done = h.with(|segment, m| segment.replace_some(m, left));
         // What one step gives up is told before the next.
@@ -195,7 +195,8 @@ fn take_snapshot<H: Host>(
 ///
 /// A grown snapshot has the new range at a later epoch than the rest. Bytes that
 /// can still be asked for must not change, so the snapshot has to be this
-/// segment's alone and have nothing in the buffer.
+/// segment's alone and have nothing in the buffer, which is not asked of one with very many
+/// extents.
 fn growable<H: Host>(h: &mut H, at: u64, n: u64, file: H::File, off: u64) -> Option<SnapId> {
     if !h.deferred(file) {
         return None;
@@ -207,10 +208,7 @@ fn growable<H: Host>(h: &mut H, at: u64, n: u64, file: H::File, off: u64) -> Opt
         let fits = before.delta() == off.wrapping_sub(at);
         let free = (near && fits)
             && segment.extents.may_change(snap)
-            && segment
-                .extents
-                .over(at..at + n)
-                .all(|e| e.source.snap != snap);
+            && segment.extents.are_others(&(at..at + n), snap);
         free.then(|| segment.extents.uses.pin(snap)).map(|()| snap)
     })?;
     if h.holders(snap) == 1 && h.same_file(snap, file) {

@@ -8,7 +8,7 @@
 use core::ops::Range;
 
 use crate::extents::Source;
-use crate::steps::EXTENTS;
+use crate::overlay::Aside;
 use crate::{Frame, Memory, NoMemory, PAGE, PageState, RUN_MAX, Segment};
 
 /// A range of bytes cut at page boundaries.
@@ -76,9 +76,16 @@ pub(crate) struct Left {
     source: Option<Source>,
     /// The extents' generation after the last step.
     generation: u64,
+    /// Pages that are gone with the last step, and not counted yet.
+    aside: Option<Aside>,
 }
 
 impl Left {
+    /// Returns true if nothing is left.
+    pub(crate) const fn is_done(&self) -> bool {
+        self.range.start >= self.range.end && self.aside.is_none()
+    }
+
     fn start_at(&mut self, at: u64) {
         self.source = self.source.map(|s| s.advance(at - self.range.start));
         self.range.start = at;
@@ -129,6 +136,7 @@ impl Segment {
             range: range.clone(),
             source,
             generation: self.extents.generation(),
+            aside: None,
         };
         for (index, edge) in edges.iter().enumerate() {
             let Some(edge) = edge else { continue };
@@ -159,7 +167,8 @@ impl Segment {
     }
 
     /// Replaces the front of what is left, as much of it as one step may do. Pages and
-    /// associations change together.
+    /// associations change together, however many extents there are: only afterwards they
+    /// are let go of ([`crate::extents::Extents::settle`]).
     ///
     /// # Errors
     /// Not in the first step.
@@ -168,33 +177,33 @@ impl Segment {
         m: &mut M,
         left: &mut Left,
     ) -> Result<(), Cut> {
-        // Steps of one replacement that follow each other need room once.
-        let needs_room = left.generation != self.extents.generation();
-        let cut = if left.source.is_some() && self.pinned {
-            Some(Cut::Pinned)
-        } else if needs_room && self.extents.reserve().is_err() {
-            Some(Cut::NoMemory)
+        if let Some(aside) = &mut left.aside {
+            if !self.count_some(m, aside) {
+                left.aside = None;
+            }
         } else {
-            None
-        };
-        if let Some(cut) = cut {
+            self.replace_front(m, left)
+                .inspect_err(|_| self.overlay.end_changes())?;
+        }
+        if left.is_done() {
             self.overlay.end_changes();
-            return Err(cut);
+        }
+        Ok(())
+    }
+
+    fn replace_front<M: Memory>(&mut self, m: &mut M, left: &mut Left) -> Result<(), Cut> {
+        if left.source.is_some() && self.pinned {
+            return Err(Cut::Pinned);
+        }
+        // Steps of one replacement that follow each other need room once.
+        if left.generation != self.extents.generation() {
+            self.extents.reserve().map_err(|_| Cut::NoMemory)?;
         }
         let range = &left.range;
-        let mut end = self.extents.step(range, EXTENTS);
-        if end < range.end {
-            let cut = end / PAGE * PAGE;
-            end = match cut > range.start {
-                true => cut,
-                // One page of more extents than that.
-                false => end.next_multiple_of(PAGE).min(range.end),
-            };
-            end = self.out_of_shared(m, range, end);
-        }
+        let mut end = range.end;
         let pages = range.start.div_ceil(PAGE)..end / PAGE;
         if !pages.is_empty() {
-            let stop = self.drop_some(m, pages.clone());
+            let stop = self.drop_some(m, pages.clone(), &mut left.aside);
             if stop < pages.end {
                 end = stop * PAGE;
             }
@@ -202,22 +211,7 @@ impl Segment {
         self.extents.replace(range.start..end, left.source);
         left.generation = self.extents.generation();
         left.start_at(end);
-        if left.range.is_empty() {
-            self.overlay.end_changes();
-        }
         Ok(())
-    }
-
-    /// The end of a step over the front of `left` that does not divide a shared node,
-    /// which would then have to be copied.
-    fn out_of_shared<M: Memory>(&self, m: &M, left: &Range<u64>, end: u64) -> u64 {
-        match self.overlay.shared_around(m, end / PAGE) {
-            Some(shared) if shared.start * PAGE > left.start => shared.start * PAGE,
-            Some(shared) if shared.start * PAGE < end => {
-                shared.end.saturating_mul(PAGE).min(left.end)
-            }
-            _ => end,
-        }
     }
 
     /// Installs `frames` (from byte `range.start % PAGE` of the first) in place
@@ -306,8 +300,16 @@ mod tests {
         }
     }
 
+    /// Changes pages, more than one step may drop.
+    fn fill(segment: &mut Segment, m: &mut TestMemory, pages: Range<u64>) {
+        for page in pages {
+            let state = PageState::Dirty(m.alloc_zeroed().unwrap());
+            segment.overlay.set(m, page, state).unwrap();
+        }
+    }
+
     fn finish(segment: &mut Segment, m: &mut TestMemory, mut left: Left) {
-        while !left.range.is_empty() {
+        while !left.is_done() {
             segment.replace_some(m, &mut left).unwrap();
         }
     }
@@ -322,6 +324,7 @@ mod tests {
             for page in (0..1400).step_by(2) {
                 begin(&mut segment, &mut m, page..page + 1, 1);
             }
+            fill(&mut segment, &mut m, 10..1400);
             let left = begin(&mut segment, &mut m, 10..1200, 2);
             let step = left.range.start / PAGE;
             assert!(step < 1200, "one step");
@@ -341,6 +344,101 @@ mod tests {
         }
     }
 
+    /// Bytes of extents that a segment still counts as a snapshot's.
+    fn counted(segment: &Segment, snap: u32) -> u64 {
+        segment
+            .extents
+            .uses
+            .get(SnapId(snap))
+            .map_or(0, |u| u.bytes)
+    }
+
+    #[test]
+    fn very_many_extents_over_a_shared_node_are_let_go_of_in_steps() {
+        const EACH: u64 = 16;
+        let (mut segment, mut m) = (Segment::new(512), TestMemory::default());
+        for snap in [1, 2] {
+            segment.extents.uses.adopt(SnapId(snap)).unwrap();
+        }
+        for at in (0..512 * PAGE).step_by(EACH as usize) {
+            let (snap, soff) = (SnapId(1), at);
+            segment.extents.reserve().unwrap();
+            let source = Some(Source { snap, soff });
+            segment.extents.replace(at..at + EACH / 2, source);
+        }
+        let frame = m.alloc_zeroed().unwrap();
+        let state = PageState::Dirty(frame);
+        segment.overlay.set(&mut m, 300, state).unwrap();
+        let mut child = crate::overlay::Overlay::new(512);
+        child.set_number(crate::SegmentNumber::new(1));
+        segment.overlay.share(&mut m, &mut child);
+        let nodes = m.nodes_in_use();
+        let mut before = counted(&segment, 1);
+        let mut most = 0;
+        let mut step = |segment: &Segment| {
+            let now = counted(segment, 1);
+            most = most.max((before - now) / (EACH / 2));
+            before = now;
+        };
+        m.fail_after = Some(0);
+        let mut left = begin(&mut segment, &mut m, 0..512, 2);
+        step(&segment);
+        while !left.is_done() {
+            segment.replace_some(&mut m, &mut left).unwrap();
+            step(&segment);
+            // What a fault or a call of another thread sees is right at each moment.
+            segment.check(&m);
+            let page = segment.overlay.get(&m, 300);
+            let at = segment.extents.first(300 * PAGE..301 * PAGE).unwrap();
+            let new = at.source.snap == SnapId(2);
+            assert_eq!(page, if new { PageState::Absent } else { state });
+        }
+        while segment.extents.settle() {
+            step(&segment);
+        }
+        step(&segment);
+        assert_eq!(counted(&segment, 1), 0);
+        assert!(most <= 1024, "{most} extents in one step");
+        assert_eq!(segment.extents.iter().count(), 1);
+        assert_eq!(m.nodes_in_use(), nodes, "a node was copied");
+        assert_eq!(child.get(&m, 300), state);
+        assert_eq!(m.references(frame), 1);
+    }
+
+    #[test]
+    fn very_many_pages_in_swap_below_a_shared_node_are_counted_in_steps() {
+        let pages = 1 << 17;
+        let (mut segment, mut m) = (Segment::new(pages), TestMemory::default());
+        segment.extents.uses.adopt(SnapId(1)).unwrap();
+        assert_eq!(segment.swap.adopt(crate::SwapId(1)), Ok(true));
+        for page in 0..pages {
+            let place = crate::Place { file: 0, sum: 0 };
+            let state = PageState::Swapped(place);
+            segment.overlay.set(&mut m, page, state).unwrap();
+            segment.swap.gain(0);
+        }
+        let mut child = crate::overlay::Overlay::new(pages);
+        child.set_number(crate::SegmentNumber::new(1));
+        segment.overlay.share(&mut m, &mut child);
+        m.fail_after = Some(0);
+        let (mut most, mut before) = (0, (segment.in_swap(), m.seen.get()));
+        let mut left = begin(&mut segment, &mut m, 0..pages, 1);
+        loop {
+            let now = (segment.in_swap(), m.seen.get());
+            most = most.max(before.0 - now.0).max((now.1 - before.1) / 16);
+            before = now;
+            if left.is_done() {
+                break;
+            }
+            segment.replace_some(&mut m, &mut left).unwrap();
+        }
+        assert!(most <= 1024, "{most} pages in one step");
+        assert_eq!(segment.in_swap(), 0);
+        segment.check(&m);
+        assert!(!segment.overlay.is_busy());
+        assert!(matches!(child.get(&m, 7), PageState::Swapped(_)));
+    }
+
     #[test]
     fn nothing_more_is_tied_once_no_page_may_sleep() {
         let (mut segment, mut m) = (Segment::new(2000), TestMemory::default());
@@ -350,6 +448,7 @@ mod tests {
         for page in (0..1400).step_by(2) {
             begin(&mut segment, &mut m, page..page + 1, 1);
         }
+        fill(&mut segment, &mut m, 10..1400);
         let mut left = begin(&mut segment, &mut m, 10..1200, 2);
         let step = left.range.start / PAGE;
         assert!(step < 1200, "one step");

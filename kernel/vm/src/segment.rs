@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use crate::ahead::ReadAhead;
 use crate::extents::{Extent, Extents};
-use crate::overlay::{Entry, Overlay, Pages};
+use crate::overlay::{Aside, Entry, Overlay, Pages};
 use crate::recent::Recent;
 use crate::swap::SwapFiles;
 use crate::{
@@ -157,12 +157,17 @@ impl Segment {
 
     /// The first page in `pages` that is asleep.
     fn next_unfilled<M: Memory>(&self, m: &M, pages: Range<u64>) -> Option<u64> {
+        self.next_tied(pages, |page| self.overlay.get(m, page) == PageState::Absent)
+    }
+
+    /// The first page in `pages` that an extent has a part of and that is `like` that.
+    fn next_tied(&self, pages: Range<u64>, like: impl Fn(u64) -> bool) -> Option<u64> {
         let mut page = pages.start;
         loop {
             let extent = self.extents.first(page * PAGE..pages.end * PAGE)?;
             page = page.max(extent.start / PAGE);
             while page * PAGE < extent.end {
-                if self.overlay.get(m, page) == PageState::Absent {
+                if like(page) {
                     return Some(page);
                 }
                 page += 1;
@@ -173,17 +178,14 @@ impl Segment {
     /// Returns true if any of these pages must be loaded before a part of it
     /// can be used.
     pub fn sleeps<M: Memory>(&self, m: &M, pages: Range<u64>) -> bool {
-        let bytes = pages.start * PAGE..pages.end * PAGE;
         if self.next_swapped(m, pages.clone()).is_some() {
             return true;
         }
-        self.extents.over(bytes).any(|extent| {
-            let first = (extent.start / PAGE).max(pages.start);
-            let end = extent.end.div_ceil(PAGE).min(pages.end);
-            let state = |page| self.overlay.get(m, page);
-            (first..end)
-                .any(|page| matches!(state(page), PageState::Absent | PageState::Filling(_)))
-        })
+        let sleeps = |page| {
+            let state = self.overlay.get(m, page);
+            matches!(state, PageState::Absent | PageState::Filling(_))
+        };
+        self.next_tied(pages, sleeps).is_some()
     }
 
     /// Returns true if the process may be about to use the page: it was one of the
@@ -228,8 +230,12 @@ impl Segment {
         if self.overlay.open_page(m, page).is_err() {
             return false;
         }
-        let gone = |extent: Extent| !m.can_provide(extent.source.snap);
-        if self.extents.lost(range.clone()) || self.extents.over(range).any(gone) {
+        let mut last = None;
+        let gone = |Extent { source, .. }| {
+            let asked = last.replace(source.snap) == Some(source.snap);
+            !asked && (self.extents.uses.is_lost(source.snap) || !m.can_provide(source.snap))
+        };
+        if self.extents.over(range).any(gone) {
             self.change(m, page, PageState::Dirty(frame));
             return false;
         }
@@ -280,39 +286,55 @@ impl Segment {
 
     /// Drops the content of `pages`, and the results of fills under way, as much as
     /// one step permits; where that ended. They were opened, and do not end within a
-    /// shared node.
-    pub(crate) fn drop_some<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) -> u64 {
-        let counts = self.swap.pages() > 0;
-        self.drop_step(m, pages, counts)
-    }
-
-    /// The same at the segment's end, where it is not counted any more which pages are in
-    /// swap files.
-    pub(crate) fn drop_last<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) -> u64 {
-        self.drop_step(m, pages, false)
-    }
-
-    fn drop_step<M: Memory>(&mut self, m: &mut M, pages: Range<u64>, counts: bool) -> u64 {
-        let all = self.up_to_end(pages.clone());
-        let end = self.overlay.step_to_clear(m, all.clone());
-        if pages.start < end && !self.overlay.is_empty() {
-            // Translations go first: a frame must not be freed while it is
-            // reachable.
-            m.unmap(pages.start..end.min(pages.end));
-            self.release(m, all.start..end, counts);
+    /// shared node. One that has pages to be counted is put `aside`, for
+    /// [`Segment::count_some`].
+    pub(crate) fn drop_some<M: Memory>(
+        &mut self,
+        m: &mut M,
+        pages: Range<u64>,
+        aside: &mut Option<Aside>,
+    ) -> u64 {
+        if self.swap.pages() == 0 {
+            return self.drop_last(m, pages);
         }
+        let all = self.unmap_step(m, &pages, true);
+        let swap = &mut self.swap;
+        let release = |m: &mut M, page, state: PageState| swap.let_go_of(m, page, state);
+        let (end, taken) = self.overlay.clear_counted(m, all, release);
+        *aside = taken;
         end.min(pages.end)
     }
 
-    /// As [`Segment::drop_some`] for pages that nothing translates to.
-    pub(crate) fn release_pages<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) -> u64 {
-        self.release(m, pages, true)
+    /// Counts pages that were put aside as in swap no more, and gives them back, as many as
+    /// one step permits; `false` if there are no more.
+    pub(crate) fn count_some<M: Memory>(&mut self, m: &mut M, aside: &mut Aside) -> bool {
+        let swap = &mut self.swap;
+        aside.let_go_some(m, |m, page, state| swap.let_go_of(m, page, state))
     }
 
-    fn release<M: Memory>(&mut self, m: &mut M, pages: Range<u64>, counts: bool) -> u64 {
+    /// As [`Segment::drop_some`] at the segment's end, where it is not counted any more which
+    /// pages are in swap files, or where none are.
+    pub(crate) fn drop_last<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) -> u64 {
+        let all = self.unmap_step(m, &pages, false);
+        self.release_pages(m, all).min(pages.end)
+    }
+
+    /// The part of `pages` that can be dropped in one step. Translations go first: a frame
+    /// must not be freed while it is reachable.
+    fn unmap_step<M: Memory>(&self, m: &mut M, pages: &Range<u64>, counted: bool) -> Range<u64> {
+        let all = self.up_to_end(pages.clone());
+        let end = self.overlay.step_to_clear(m, all.clone(), counted);
+        if pages.start < end && !self.overlay.is_empty() {
+            m.unmap(pages.start..end.min(pages.end));
+        }
+        all.start..end
+    }
+
+    /// As [`Segment::drop_last`] for pages that nothing translates to.
+    pub(crate) fn release_pages<M: Memory>(&mut self, m: &mut M, pages: Range<u64>) -> u64 {
         let swap = &mut self.swap;
         let release = |m: &mut M, page, state: PageState| swap.let_go_of(m, page, state);
-        self.overlay.clear(m, pages, counts, release)
+        self.overlay.clear(m, pages, release)
     }
 
     /// The effect of a store on a page with that entry and the frame `old`: the page becomes
@@ -462,6 +484,30 @@ mod tests {
         assert!(!segment.evict(&mut m, 1));
         assert!(matches!(segment.state(&m, 1), PageState::Dirty(_)));
         assert_eq!(segment.in_swap(), 1);
+    }
+
+    #[test]
+    fn each_page_is_asked_once_whether_it_sleeps_however_many_extents_it_has() {
+        let (mut segment, mut m) = (Segment::new(4), TestMemory::default());
+        segment.extents.uses.adopt(SnapId(1)).unwrap();
+        for at in (0..4 * PAGE).step_by(8) {
+            let (snap, soff) = (SnapId(1), at);
+            segment.extents.reserve().unwrap();
+            let source = Some(Source { snap, soff });
+            segment.extents.replace(at..at + 4, source);
+        }
+        for page in 0..4 {
+            let state = PageState::Resident(Frame(page as u32));
+            segment.overlay.set(&mut m, page, state).unwrap();
+        }
+        let before = m.seen.get();
+        assert!(!segment.sleeps(&m, 0..4));
+        assert!(m.seen.get() - before <= 8, "{}", m.seen.get() - before);
+        segment
+            .overlay
+            .set(&mut m, 3, PageState::Filling(Ticket(1)))
+            .unwrap();
+        assert!(segment.sleeps(&m, 0..4) && !segment.sleeps(&m, 0..3));
     }
 
     #[test]

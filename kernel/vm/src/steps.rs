@@ -12,6 +12,8 @@ use crate::Host;
 pub(crate) const SNAPS: usize = 16;
 /// Extents that are replaced or removed in one step.
 pub(crate) const EXTENTS: usize = 256;
+/// Extents that are looked at in one step.
+pub(crate) const LOOKS: usize = 2048;
 /// Turns of a loop that are one step.
 const TURNS: u32 = 256;
 /// Messages of a write that are sent in one step.

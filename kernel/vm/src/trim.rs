@@ -17,6 +17,7 @@ use ranges::RangeMap;
 
 use crate::extents::{Extents, Source};
 use crate::fork::release_snaps;
+use crate::steps::{EXTENTS, LOOKS};
 use crate::uses::Use;
 use crate::{Host, SnapId, TRIM_MAX};
 
@@ -60,8 +61,13 @@ const BYTES_MAX: u64 = 1 << 48;
 
 impl Extents {
     /// The snapshot may cover, from `source` on, the intended content of
-    /// `range`; the parts of it that are not associated are not referred to.
+    /// `range`; the parts of it that are not associated are not referred to. Among very many
+    /// extents they are not looked for now.
     pub(crate) fn drop_untied(&mut self, range: Range<u64>, source: Source) {
+        if self.step(&range, UNTIED_MAX) < range.end {
+            self.uses.withhold(source.snap);
+            return;
+        }
         let mut from = range.start;
         while from < range.end {
             let tied = self
@@ -139,7 +145,9 @@ impl Extents {
 }
 
 /// Extents that one step looks at. Few in tests, so that there are many steps.
-const LOOKS_MAX: usize = if cfg!(test) { 2 } else { 2048 };
+const LOOKS_MAX: usize = if cfg!(test) { 2 } else { LOOKS };
+/// Extents among which parts that are not associated are looked for at once.
+const UNTIED_MAX: usize = if cfg!(test) { 3 } else { EXTENTS };
 
 /// Ends an operation: sends trims if they are worth a message and this segment
 /// may.
@@ -167,6 +175,9 @@ fn tell_one<H: Host>(h: &mut H, mut job: Job) {
             Some(ranges) if !ranges.is_empty() => h.trim(snap, ranges),
             _ => true,
         };
+        if told && job.first().is_some() {
+            h.pause();
+        }
     }
     h.with(|segment, _| {
         let uses = &mut segment.extents.uses;

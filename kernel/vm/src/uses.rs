@@ -9,6 +9,7 @@ use core::ops::Range;
 
 use ranges::{RangeMap, Span};
 
+use crate::extents::{Extent, Source};
 use crate::{NoMemory, SnapId};
 
 /// Most ranges noted for one snapshot; beyond that, neighbours are merged with
@@ -194,6 +195,16 @@ impl Uses {
         let first = self.list.partition_point(|u| Some(u.snap) <= after);
         let rest = self.list.iter().skip(first).filter(|u| u.bytes > 0);
         rest.map(|u| u.snap)
+    }
+
+    /// An extent is gone, in whose place is that source. Its bytes are let go of unless they
+    /// are the same snapshot's again.
+    pub(crate) fn let_go_of(&mut self, old: &Extent, now: Option<Source>) {
+        let snap = old.source.snap;
+        self.change(snap, |u| u.bytes -= old.len());
+        if now.is_none_or(|now| now.snap != snap) {
+            self.note(snap, old.soffs());
+        }
     }
 
     /// Notes that nothing here refers to these bytes of the snapshot's file any

@@ -315,7 +315,7 @@ impl<F: Copy> Job<F> {
         piece: &mut Piece,
         message: &mut Message,
     ) -> Result<(), Errno> {
-        let mut messages = Turns::in_steps_of(MESSAGES);
+        let (mut messages, mut runs) = (Turns::in_steps_of(MESSAGES), Turns::new());
         while piece.range.end < piece.end {
             if message.full(&self.limits) {
                 if !self.limits.snapshots {
@@ -325,6 +325,7 @@ impl<F: Copy> Job<F> {
                 h.with(|_, m| message.clear(m));
                 messages.turn(h);
             }
+            runs.turn(h);
             match self.add_run(h, piece, message) {
                 Ok(Some(0)) => break,
                 Ok(Some(added)) => piece.range.end += added,
@@ -525,15 +526,19 @@ impl<F: Copy> Job<F> {
     fn own_snapshot<H: Host<File = F>>(&self, h: &mut H, mut rest: Range<u64>) -> Option<SnapId> {
         let delta = self.offset(rest.start)?.wrapping_sub(rest.start);
         let mut turns = Turns::new();
-        loop {
-            let extent = h.with(|segment, _| {
-                let fits = segment
-                    .extents
-                    .over(rest.clone())
-                    .find(|e| e.delta() == delta && segment.extents.may_change(e.source.snap))?;
-                segment.extents.uses.pin(fits.source.snap);
-                Some(fits)
-            })?;
+        while !rest.is_empty() {
+            let found = h.with(|segment, _| {
+                let found = segment.extents.changeable(delta, &rest);
+                found.inspect(|fits| segment.extents.uses.pin(fits.source.snap))
+            });
+            let extent = match found {
+                Ok(extent) => extent,
+                Err(end) => {
+                    rest.start = end;
+                    h.pause();
+                    continue;
+                }
+            };
             let snap = extent.source.snap;
             if h.holders(snap) == 1 && h.same_file(snap, self.file) {
                 return Some(snap);
@@ -542,6 +547,7 @@ impl<F: Copy> Job<F> {
             rest.start = extent.end;
             turns.turn(h);
         }
+        None
     }
 
     /// Unpins the target; it is released if nothing became content of it.

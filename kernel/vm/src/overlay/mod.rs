@@ -16,6 +16,7 @@
 //! After a fork two overlays share their nodes until one of them changes something
 //! below ([`share`]).
 
+mod aside;
 mod leaf;
 mod node;
 mod quick;
@@ -30,6 +31,7 @@ use core::ops::Range;
 use crate::ahead::Near;
 use crate::{Frame, Memory, NoMemory, Owner, PageState, SegmentNumber};
 
+pub(crate) use aside::Aside;
 pub(crate) use node::Pages;
 use node::{Child, FAN, FAN_BITS};
 use share::owner_at;
@@ -306,24 +308,39 @@ impl Overlay {
         range: Range<u64>,
         f: impl FnMut(&mut M, u64, PageState) -> PageState,
     ) -> u64 {
-        self.walk(m, (pages, Shared::Stay), range, f)
+        self.walk(m, (pages, Shared::Stay), range, f).0
     }
 
     /// Makes all pages in `range` absent, as many as one step permits; where that ended.
-    /// `f` gives back what a page has; from a shared node only what the segment itself
-    /// counts, and it is called for such pages only with `counts`. Cannot fail after
-    /// [`Overlay::open`], without which pages of shared nodes may stay.
+    /// `f` gives back what a page has; the pages of a shared node go with it. Cannot fail
+    /// after [`Overlay::open`], without which pages of shared nodes may stay.
     pub fn clear<M: Memory>(
         &mut self,
         m: &mut M,
         range: Range<u64>,
-        counts: bool,
-        mut f: impl FnMut(&mut M, u64, PageState),
+        f: impl FnMut(&mut M, u64, PageState),
     ) -> u64 {
-        let shared = match counts {
-            true => Shared::Told,
-            false => Shared::Gone,
-        };
+        self.clear_with(m, range, Shared::Gone, f).0
+    }
+
+    /// The same, for a segment that counts its pages: ends behind the first shared node,
+    /// which is the caller's then.
+    pub fn clear_counted<M: Memory>(
+        &mut self,
+        m: &mut M,
+        range: Range<u64>,
+        f: impl FnMut(&mut M, u64, PageState),
+    ) -> (u64, Option<Aside>) {
+        self.clear_with(m, range, Shared::Taken, f)
+    }
+
+    fn clear_with<M: Memory>(
+        &mut self,
+        m: &mut M,
+        range: Range<u64>,
+        shared: Shared,
+        mut f: impl FnMut(&mut M, u64, PageState),
+    ) -> (u64, Option<Aside>) {
         self.walk(m, (Pages::Present, shared), range, |m, page, state| {
             f(m, page, state);
             PageState::Absent
@@ -336,26 +353,30 @@ impl Overlay {
         (pages, shared): (Pages, Shared),
         range: Range<u64>,
         f: impl FnMut(&mut M, u64, PageState) -> PageState,
-    ) -> u64 {
+    ) -> (u64, Option<Aside>) {
         let Some(root) = self.root else {
-            return range.end;
+            return (range.end, None);
         };
         self.last.set(Leaf::NONE);
-        let mut walk = Walk::new(m, (pages, shared), range.clone(), f);
+        let mut walk = Walk::new(m, self.number, (pages, shared), range.clone(), f);
         self.root = walk.update(root, self.top_shift(), 0, Owner::segment(self.number));
         self.busy = self.busy.wrapping_add_signed(walk.tickets);
-        walk.end(range)
+        (walk.end(range), walk.aside)
     }
 
     /// Where the part of `range` ends that is one step's work: few pages that
     /// are not absent, and few nodes to look for them in.
     pub fn step<M: Memory>(&self, m: &M, range: Range<u64>) -> u64 {
-        self.step_in(m, range, |_, _| true)
+        self.step_in(m, range, Shared::Stay)
     }
 
-    /// The same for [`Overlay::clear`], which does not look into shared nodes.
-    pub fn step_to_clear<M: Memory>(&self, m: &M, range: Range<u64>) -> u64 {
-        self.step_in(m, range, |m, node| !m.is_shared_node(node))
+    /// The same for [`Overlay::clear`], or for [`Overlay::clear_counted`].
+    pub fn step_to_clear<M: Memory>(&self, m: &M, range: Range<u64>, counted: bool) -> u64 {
+        let shared = match counted {
+            true => Shared::Taken,
+            false => Shared::Gone,
+        };
+        self.step_in(m, range, shared)
     }
 
     /// Returns true if there are so few leaves that all pages are one step.
@@ -371,20 +392,16 @@ impl Overlay {
         self.levels == 1 || self.levels == 2 && each.take(LEAVES + 1).count() <= LEAVES
     }
 
-    fn step_in<M: Memory>(
-        &self,
-        m: &M,
-        range: Range<u64>,
-        enters: impl Fn(&M, Frame) -> bool + Copy,
-    ) -> u64 {
-        let Some(root) = self.root.filter(|root| enters(m, root.node)) else {
+    fn step_in<M: Memory>(&self, m: &M, range: Range<u64>, shared: Shared) -> u64 {
+        let looked_into = |root: &Child| shared == Shared::Stay || !m.is_shared_node(root.node);
+        let Some(root) = self.root.filter(looked_into) else {
             return range.end;
         };
         if self.is_one_step(m, root) {
             return range.end;
         }
-        let mut left = Step::ONE;
-        let stop = walk::step_below(m, root, self.top_shift(), 0, &range, &mut left, enters);
+        let (mut left, shift) = (Step::ONE, self.top_shift());
+        let stop = walk::step_below(m, (root, shift, 0), &range, &mut left, shared);
         stop.map_or(range.end, |page| page.clamp(range.start, range.end))
     }
 

@@ -160,20 +160,6 @@ impl Overlay {
         Ok(())
     }
 
-    /// The pages of the uppermost shared node over a page.
-    pub fn shared_around<M: Memory>(&self, m: &M, page: u64) -> Option<Range<u64>> {
-        let (mut shift, mut child) = (self.top_shift(), self.root?);
-        while !m.is_shared_node(child.node) {
-            if shift == 0 {
-                return None;
-            }
-            child = Child::decode(m.entry(child.node, index(page, shift)))?;
-            shift -= FAN_BITS;
-        }
-        let base = page >> shift >> FAN_BITS << FAN_BITS << shift;
-        Some(base..base.saturating_add((FAN as u64) << shift))
-    }
-
     /// Calls `f` for all of `pages` in `range`, in order, as long as it says yes.
     pub fn visit<M: Memory>(
         &self,
@@ -198,7 +184,7 @@ impl Overlay {
 }
 
 /// Visits the pages below a node; `false` if it was enough.
-pub(super) fn visit_below<M: Memory>(
+fn visit_below<M: Memory>(
     m: &mut M,
     pages: Pages,
     child: Child,

@@ -1,7 +1,7 @@
 use super::*;
 use crate::Ticket;
 use crate::testing::TestMemory;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 /// Numbers below a bound, from a seed.
@@ -321,6 +321,8 @@ struct Family {
     m: TestMemory,
     pages: u64,
     members: Vec<(Overlay, BTreeMap<u64, PageState>)>,
+    /// Nodes that were taken out, and the pages below each that are to be counted.
+    asides: Vec<(Aside, BTreeSet<u64>)>,
     born: u32,
 }
 
@@ -375,14 +377,29 @@ impl Family {
         if overlay.open(&mut self.m, range.clone()).is_err() {
             return;
         }
+        let mut own: BTreeSet<u64> = model
+            .iter()
+            .filter(|(page, state)| range.contains(page) && state.is_own())
+            .map(|(page, _)| *page)
+            .collect();
         let before = self.m.fail_after.replace(0);
-        let (mut at, mut own) = (range.start, 0);
+        let mut at = range.start;
         while at < range.end {
-            let end = overlay.step_to_clear(&self.m, at..range.end);
-            let end = overlay.clear(&mut self.m, at..end, counts, |m, _, state| {
-                own += u64::from(state.is_own());
+            let end = overlay.step_to_clear(&self.m, at..range.end, counts);
+            let release = |m: &mut TestMemory, page, state: PageState| {
+                assert_eq!(own.remove(&page), state.is_own());
                 state.frame().into_iter().for_each(|frame| m.release(frame));
-            });
+            };
+            let (end, aside) = match counts {
+                true => overlay.clear_counted(&mut self.m, at..end, release),
+                false => (overlay.clear(&mut self.m, at..end, release), None),
+            };
+            let rest = own.split_off(&end);
+            match aside {
+                Some(aside) => self.asides.push((aside, own)),
+                None => assert!(!counts || own.is_empty(), "pages are not counted"),
+            }
+            own = rest;
             assert!(end > at, "no progress");
             at = end;
         }
@@ -390,8 +407,28 @@ impl Family {
         model.retain(|page, _| !range.contains(page));
     }
 
+    /// Goes on with a node that was taken out.
+    fn count_some(&mut self, which: usize) {
+        let Some((aside, own)) = self.asides.get_mut(which) else {
+            return;
+        };
+        let before = (self.m.fail_after.replace(0), self.m.seen.get());
+        let more = aside.let_go_some(&mut self.m, |_, page, state| {
+            assert!(own.remove(&page) && state.frame().is_none());
+        });
+        self.m.fail_after = before.0;
+        let seen = self.m.seen.get() - before.1;
+        assert!(seen < 20_000, "{seen} entries in one step");
+        if !more {
+            assert!(own.is_empty(), "pages are not counted");
+            self.asides.swap_remove(which);
+        }
+    }
+
     fn check(&self) {
-        let overlays: Vec<_> = self.members.iter().map(|(overlay, _)| overlay).collect();
+        let asides = self.asides.iter().map(|(aside, _)| aside.overlay());
+        let members = self.members.iter().map(|(overlay, _)| overlay);
+        let overlays: Vec<_> = members.chain(asides).collect();
         check_owners(&self.m, &overlays);
         let mut held = BTreeMap::new();
         for (frame, owner) in &self.m.owners {
@@ -424,6 +461,7 @@ fn overlays_that_share_nodes_equal_maps_and_give_everything_back() {
             m: TestMemory::default(),
             pages,
             members: alloc::vec![(Overlay::new(pages), BTreeMap::new())],
+            asides: Vec::new(),
             born: 0,
         };
         for turn in 0..3000 {
@@ -448,6 +486,7 @@ fn overlays_that_share_nodes_equal_maps_and_give_everything_back() {
                     let (overlay, _) = family.members.swap_remove(member);
                     assert!(overlay.is_empty() && !overlay.is_busy());
                 }
+                3 | 4 => family.count_some(random(4) as usize),
                 _ => family.set(member, page, random(6).min(3)),
             }
             family.m.fail_after = None;
@@ -457,6 +496,9 @@ fn overlays_that_share_nodes_equal_maps_and_give_everything_back() {
         }
         for member in 0..family.members.len() {
             family.clear(member, 0..u64::MAX, true);
+        }
+        while !family.asides.is_empty() {
+            family.count_some(0);
         }
         assert_eq!((family.m.nodes_in_use(), family.m.frames_in_use()), (0, 0));
         assert_eq!(family.m.owners, []);
@@ -475,14 +517,45 @@ fn a_fork_and_its_end_do_not_follow_the_pages() {
     let mut child = Overlay::new(pages);
     child.set_number(SegmentNumber::new(1));
     parent.share(&mut m, &mut child);
-    assert_eq!(child.step_to_clear(&m, 0..u64::MAX), u64::MAX);
-    child.clear(&mut m, 0..u64::MAX, false, |_, _, _| {
-        panic!("a page is looked at")
-    });
+    assert_eq!(child.step_to_clear(&m, 0..u64::MAX, false), u64::MAX);
+    child.clear(&mut m, 0..u64::MAX, |_, _, _| panic!("a page is looked at"));
     assert!(child.is_empty() && m.nodes_in_use() == nodes);
     assert_eq!(m.seen.get(), before, "entries were looked at");
     // Alone again: nothing is copied for a change.
     m.fail_after = Some(0);
     let state = PageState::Dirty(Frame(1));
     parent.set(&mut m, 100, state).unwrap();
+}
+
+#[test]
+fn pages_below_a_shared_node_are_counted_in_steps() {
+    for alone in [false, true] {
+        let (pages, born) = (1 << 18, 0);
+        let mut family = Family {
+            m: TestMemory::default(),
+            pages,
+            members: alloc::vec![(Overlay::new(pages), BTreeMap::new())],
+            asides: Vec::new(),
+            born,
+        };
+        for page in (0..pages).step_by(7) {
+            family.set(0, page, 3);
+        }
+        family.fork(0);
+        family.clear(0, 0..u64::MAX, true);
+        assert!(family.members[0].0.is_empty());
+        let mut steps = 0;
+        while !family.asides.is_empty() {
+            family.count_some(0);
+            steps += 1;
+            if alone && steps == 5 {
+                // The other one ends: nobody else has the node any more.
+                family.clear(1, 0..u64::MAX, false);
+            }
+        }
+        assert!(steps > 70, "{steps} steps");
+        family.check();
+        family.clear(1, 0..u64::MAX, false);
+        assert_eq!((family.m.nodes_in_use(), family.m.frames_in_use()), (0, 0));
+    }
 }

@@ -2,10 +2,11 @@
 
 use core::ops::Range;
 
-use crate::{Frame, Memory, Owner, PageState};
+use crate::{Frame, Memory, Owner, PageState, SegmentNumber};
 
+use super::aside::Aside;
 use super::node::{Child, FAN, FAN_BITS, Pages, Walked};
-use super::share::{let_go, owner_at, visit_below};
+use super::share::{let_go, owner_at};
 use super::{keep, pass_on};
 
 /// The work that may be done before other processes must have a chance to run:
@@ -82,16 +83,14 @@ pub(super) fn next_below<M: Memory>(
     None
 }
 
-/// The first present page, or page of a node, that is beyond the step. Only nodes that
-/// it `enters` are looked into.
+/// The first present page, or page of a node, that is beyond the step, with that to
+/// become of shared nodes.
 pub(super) fn step_below<M: Memory>(
     m: &M,
-    child: Child,
-    shift: u32,
-    base: u64,
+    (child, shift, base): (Child, u32, u64),
     range: &Range<u64>,
     left: &mut Step,
-    enters: impl Fn(&M, Frame) -> bool + Copy,
+    shared: Shared,
 ) -> Option<u64> {
     for mut entries in child.groups(Pages::Present, indices(base, shift, range)) {
         while let Some((at, word)) = child.next(m, shift, Pages::Present, entries.clone()) {
@@ -100,12 +99,16 @@ pub(super) fn step_below<M: Memory>(
             if left.entry(shift).is_none() {
                 return Some(page);
             }
-            let below = Child::decode(word).filter(|_| shift > 0);
-            if let Some(below) = below.filter(|below| enters(m, below.node)) {
-                let stop = step_below(m, below, shift - FAN_BITS, page, range, left, enters);
-                if stop.is_some() {
-                    return stop;
-                }
+            let Some(below) = Child::decode(word).filter(|_| shift > 0) else {
+                continue;
+            };
+            let stop = match shared {
+                Shared::Gone if m.is_shared_node(below.node) => None,
+                Shared::Taken if m.is_shared_node(below.node) => Some(page_at(base, at + 1, shift)),
+                _ => step_below(m, (below, shift - FAN_BITS, page), range, left, shared),
+            };
+            if stop.is_some() {
+                return stop;
             }
         }
     }
@@ -115,17 +118,19 @@ pub(super) fn step_below<M: Memory>(
 /// What becomes of shared nodes in a walk.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shared {
-    /// They stay as they are.
+    /// They stay as they are, and are looked into for a step.
     Stay,
     /// Those that lie in the range entirely are let go.
     Gone,
-    /// The same, after a call for each page with the segment's own content.
-    Told,
+    /// The first of these is taken out, and ends the walk.
+    Taken,
 }
 
 /// One step of changes in a range.
 pub(super) struct Walk<'a, M, F> {
     m: &'a mut M,
+    /// The segment's.
+    number: SegmentNumber,
     pages: Pages,
     shared: Shared,
     range: Range<u64>,
@@ -135,17 +140,21 @@ pub(super) struct Walk<'a, M, F> {
     stop: Option<u64>,
     /// By how much the number of pages with tickets changed.
     pub tickets: i64,
+    /// The node that was taken out.
+    pub aside: Option<Aside>,
 }
 
 impl<'a, M: Memory, F: FnMut(&mut M, u64, PageState) -> PageState> Walk<'a, M, F> {
     pub const fn new(
         m: &'a mut M,
+        number: SegmentNumber,
         (pages, shared): (Pages, Shared),
         range: Range<u64>,
         f: F,
     ) -> Walk<'a, M, F> {
         Walk {
             m,
+            number,
             pages,
             shared,
             range,
@@ -153,6 +162,7 @@ impl<'a, M: Memory, F: FnMut(&mut M, u64, PageState) -> PageState> Walk<'a, M, F
             left: Step::ONE,
             stop: None,
             tickets: 0,
+            aside: None,
         }
     }
 
@@ -191,15 +201,16 @@ impl<'a, M: Memory, F: FnMut(&mut M, u64, PageState) -> PageState> Walk<'a, M, F
         if self.shared == Shared::Stay || !inside {
             return Some(child);
         }
-        if self.shared == Shared::Told {
-            let (range, f) = (self.range.clone(), &mut self.f);
-            let mut tell = |m: &mut M, page, state: PageState| {
-                f(m, page, state.without_frame());
-                true
-            };
-            visit_below(self.m, Pages::Own, child, shift, base, &range, &mut tell);
+        if self.shared == Shared::Taken {
+            self.aside = Some(Aside::new(
+                self.m,
+                (child, shift, base),
+                (owner, self.number),
+            ));
+            self.stop = Some(end);
+        } else {
+            let_go(self.m, child.node, owner);
         }
-        let_go(self.m, child.node, owner);
         None
     }
 
