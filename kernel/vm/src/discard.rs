@@ -13,7 +13,12 @@ use core::ops::Range;
 
 use ranges::RangeMap;
 
-use crate::{Host, Memory, PageState, Segment, SwapId, TRIM_MAX};
+use crate::overlay::Pages;
+use crate::steps::{SNAPS, Turns};
+use crate::{Host, Memory, Segment, SwapId, TRIM_MAX};
+
+/// Looks for pages that are in a file again, in one step.
+const LOOKS: usize = 512;
 
 /// Pages of one file to be told of.
 pub(crate) struct Job {
@@ -39,19 +44,21 @@ impl Segment {
     /// file, and takes them out of it, as many as one step may look at; how many
     /// ranges.
     fn gaps<M: Memory>(&self, m: &M, job: &mut Job, ranges: &mut [Range<u64>]) -> usize {
-        let mut count = 0;
-        while let Some(range) = ranges.get_mut(count)
+        let (mut count, mut looks) = (0, LOOKS);
+        while looks > 0
+            && let Some(range) = ranges.get_mut(count)
             && let Some(noted) = job.first()
         {
-            let seen = self.overlay.step(m, noted.clone());
-            let in_it = |state: PageState| state.swap_file() == Some(job.file);
-            let used = self.next_own(m, noted.start..seen, in_it);
-            *range = noted.start..used.unwrap_or(seen);
-            job.from = used.map_or(seen, |used| used + 1);
-            count += usize::from(!range.is_empty());
-            if used.is_none() && seen < noted.end {
-                break;
+            let (mut from, mut used) = (noted.start, None);
+            while looks > 0 && used.is_none() && from < noted.end {
+                looks -= 1;
+                let next = self.overlay.next(m, Pages::Own, from..noted.end);
+                used = next.filter(|(_, state)| state.swap_file() == Some(job.file));
+                from = next.map_or(noted.end, |(page, _)| page + 1);
             }
+            *range = noted.start..used.map_or(from, |(page, _)| page);
+            job.from = from;
+            count += usize::from(!range.is_empty());
         }
         count
     }
@@ -63,8 +70,10 @@ pub(crate) fn tell<H: Host>(h: &mut H) {
     if h.with(|segment, _| segment.swap.is_empty()) {
         return;
     }
+    let mut turns = Turns::in_steps_of(SNAPS as u32);
     while let Some(file) = h.with(|segment, _| segment.swap.take_unused()) {
         h.release_swap(file);
+        turns.turn(h);
     }
     let worth = h.discard_worth();
     while let Some(job) = h.with(|segment, _| segment.swap.next_job(worth)) {
@@ -94,9 +103,55 @@ fn tell_one<H: Host>(h: &mut H, mut job: Job) {
         }
         result = match ranges.get(..count) {
             Some(ranges) if !ranges.is_empty() => h.discard_swap(job.id, ranges),
-            _ => Ok(()),
+            _ => {
+                h.pause();
+                Ok(())
+            }
         };
     }
     h.with(|segment, _| segment.swap.end(result));
     h.release_swap(job.id);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestMemory;
+    use crate::{PageState, Place};
+
+    /// The steps in which it is told of `pages` that were given up, of which those that
+    /// `used` names are in the file again; what is told.
+    fn told(pages: u64, used: impl Fn(u64) -> bool) -> alloc::vec::Vec<Range<u64>> {
+        let (mut segment, mut m) = (Segment::new(1 << 20), TestMemory::default());
+        for page in (0..pages).filter(|page| used(*page)) {
+            let state = PageState::Swapped(Place { file: 0, sum: 0 });
+            segment.overlay.set(&mut m, page, state).unwrap();
+        }
+        let mut job = Job {
+            id: SwapId(1),
+            file: 0,
+            untold: RangeMap::new(),
+            from: 0,
+        };
+        job.untold.set(0..pages, ()).unwrap();
+        let (mut told, mut most) = (alloc::vec::Vec::new(), 0);
+        while job.first().is_some() {
+            let mut ranges = [const { 0..0 }; TRIM_MAX];
+            let before = m.seen.get();
+            let count = segment.gaps(&m, &mut job, &mut ranges);
+            most = most.max(m.seen.get() - before);
+            told.extend_from_slice(&ranges[..count]);
+        }
+        assert!(most <= 60_000, "{most} entries in one step");
+        told
+    }
+
+    #[test]
+    fn pages_that_are_in_a_file_again_are_passed_over_in_steps() {
+        assert_eq!(told(50_000, |_| true), []);
+        let alone: alloc::vec::Vec<_> = (0..5000).map(|n| n * 2..n * 2 + 1).collect();
+        assert_eq!(told(10_000, |page| page % 2 == 1), alone);
+        let all = told(50_000, |_| false);
+        assert!(all.into_iter().eq(core::iter::once(0..50_000)));
+    }
 }

@@ -49,9 +49,9 @@ const FILES_MAX: usize = 1 << Place::FILE_BITS;
 /// Most ranges of given-up pages noted for one file: as many as one step of an operation
 /// may give up.
 const NOTED_MAX: usize = 256;
-/// Beyond that, ranges are merged that are no farther apart. The pages between them are
-/// written as zeros to the server, and in a sparse segment there may be thousands of
-/// millions.
+/// Beyond that, pages are merged with ranges that are no farther away. The pages between
+/// them are written as zeros to the server, and in a sparse segment there may be thousands
+/// of millions.
 const NEAR: u64 = 16;
 
 /// The checksum of a page by its 512 words, eight at a time: equal for different content
@@ -151,20 +151,18 @@ impl SwapFile {
     /// Notes pages that were given up. Without memory, and where too many lie too far
     /// apart, the room of some is lost until the file goes.
     fn note(&mut self, pages: Range<u64>) {
-        if self.untold.set(pages, ()).is_err() || self.untold.len() <= NOTED_MAX {
-            return;
+        let mut noted = pages.clone();
+        if self.untold.len() >= NOTED_MAX {
+            let near = pages.start.saturating_sub(NEAR)..pages.end.saturating_add(NEAR);
+            let mut spans = self.untold.touching(near);
+            let Some(first) = spans.next() else {
+                return;
+            };
+            let last = spans.last().unwrap_or(first);
+            noted = first.start.min(pages.start)..last.end.max(pages.end);
         }
-        let pairs = self.untold.iter().zip(self.untold.iter().skip(1));
-        let gaps = pairs.map(|(a, b)| a.end..b.start);
-        let nearest = gaps.min_by_key(|gap| gap.end - gap.start);
-        // Without memory there is one range more.
-        let _ = match nearest.filter(|gap| gap.end - gap.start <= NEAR) {
-            Some(gap) => self.untold.set(gap, ()),
-            None => match self.untold.shortest() {
-                Some(span) => self.untold.remove(span.range()),
-                None => Ok(()),
-            },
-        };
+        // Without memory there is one range less.
+        let _ = self.untold.set(noted, ());
     }
 }
 
