@@ -26,12 +26,13 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use hw::frames;
 use hw::heap::new_arc;
 use hw::lock::{Lock, Rank};
+use ninep::client::FLUSH_TAGS;
 use ninep::consts::{IOHDRSZ, NOFID, NONUNAME, VERSION_L, VERSION_SNAP};
 use ninep::{ByteStr, Qid, Reply, Request};
 use sink::{Borrower, Sink};
 use snapshots::Trimmed;
 
-/// Requests in flight at one server.
+/// Requests in flight at one server, its Tflushes included.
 const TAGS: u16 = 64;
 const _: () = assert!(TAGS as u32 <= u64::BITS, "a word has a bit for each tag");
 const _: () = assert!(
@@ -111,7 +112,7 @@ impl Mount {
         let mut sinks = room(usize::from(TAGS))?;
         sinks.resize_with(usize::from(TAGS), Sink::default);
         let state = State {
-            machine: Machine::new(TAGS, MSIZE)?,
+            machine: Machine::new(TAGS - FLUSH_TAGS, MSIZE)?,
             sinks,
             lent: 0,
             data: lent::Kept::default(),

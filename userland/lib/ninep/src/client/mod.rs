@@ -113,6 +113,12 @@ impl Own {
     }
 }
 
+/// Tags that only a Tflush takes: where all others wait at the server for what another
+/// request of the connection must bring, those that are given up can still be ended.
+pub const FLUSH_TAGS: u16 = 1;
+/// Tclunks in flight at most. A server may answer one late, if its file is busy.
+const CLUNKS_MAX: u16 = 16;
+
 /// The client's side of a connection. `W` names a waiter, `A` is the content of
 /// a reply as the caller keeps it, `T` is the report about a request without a
 /// waiter ([`Then::Tell`]).
@@ -123,6 +129,8 @@ pub struct Client<W, A, T> {
     fids: Fids,
     /// Fids that wait for a tag to be clunked with; has room for all that are in use.
     unwanted: Vec<u32>,
+    /// Tclunks in flight.
+    clunks: u16,
     /// Longest message, either way.
     msize: u32,
     /// The error that requests in flight end with after a hang-up.
@@ -130,16 +138,18 @@ pub struct Client<W, A, T> {
 }
 
 impl<W, A, T> Client<W, A, T> {
-    /// A client with `tags` tags and messages of at most `msize` bytes.
+    /// A client with `tags` tags, [`FLUSH_TAGS`] more, and messages of at most `msize`
+    /// bytes.
     ///
     /// # Errors
     /// `ENOMEM`; `EINVAL`: too many tags.
     pub fn new(tags: u16, msize: u32) -> Result<Self, Errno> {
         Ok(Client {
-            table: Table::new(tags)?,
+            table: Table::new(tags.checked_add(FLUSH_TAGS).ok_or(Errno::EINVAL)?)?,
             writes: Writes::NONE,
             fids: Fids::NONE,
             unwanted: Vec::new(),
+            clunks: 0,
             msize,
             down: None,
         })
@@ -165,10 +175,10 @@ impl<W, A, T> Client<W, A, T> {
 
 /// Requests.
 impl<W, A, T> Client<W, A, T> {
-    /// Returns true if a tag is free.
+    /// Returns true if a tag is free that any request may take.
     #[inline]
     pub const fn has_tag(&self) -> bool {
-        self.table.has_free()
+        self.table.free() > FLUSH_TAGS as usize
     }
 
     /// A tag for `request`, a message of `len` bytes with its payload. The caller
@@ -194,7 +204,11 @@ impl<W, A, T> Client<W, A, T> {
             Then::Staged(wid) => Some(wid),
             _ => None,
         };
-        let tag = self.table.open(request, then);
+        let tagged = self.has_tag() || matches!(request, Request::Version { .. });
+        let tag = match tagged {
+            true => self.table.open(request, then),
+            false => None,
+        };
         if tag.is_some() {
             if let Request::Put { wid, .. } = request {
                 self.writes.begun(*wid);
@@ -214,7 +228,10 @@ impl<W, A, T> Client<W, A, T> {
         };
         match closed.then {
             Then::Staged(wid) => self.writes.unsent(wid),
-            Then::Clunk(fid) => self.keep_unwanted(fid),
+            Then::Clunk(fid) => {
+                self.clunks -= 1;
+                self.keep_unwanted(fid);
+            }
             Then::Aborted(wid) => self.writes.untell(wid),
             Then::Flushed(old) => {
                 self.table.flushed(old);
@@ -283,7 +300,7 @@ impl<W, A, T> Client<W, A, T> {
     pub fn own(&mut self) -> Option<(Tag, Own)> {
         let any =
             self.table.has_flushes() || self.writes.has_unwanted() || !self.unwanted.is_empty();
-        if any && self.has_tag() && !self.is_down() {
+        if any && self.table.free() > 0 && !self.is_down() {
             return self.next_own();
         }
         None
@@ -294,12 +311,17 @@ impl<W, A, T> Client<W, A, T> {
     fn next_own(&mut self) -> Option<(Tag, Own)> {
         let (own, then) = if let Some(old) = self.table.next_flush() {
             (Own::Flush(old), Then::Flushed(old))
+        } else if !self.has_tag() {
+            return None;
         } else if let Some((wid, fid)) = self.writes.next_unwanted() {
             self.writes.tell(wid);
             (Own::Abort { wid, fid }, Then::Aborted(wid))
-        } else {
+        } else if self.clunks < CLUNKS_MAX {
             let fid = self.unwanted.pop()?;
+            self.clunks += 1;
             (Own::Clunk(fid), Then::Clunk(fid))
+        } else {
+            return None;
         };
         let tag = self.table.open(&own.request(), then)?;
         Some((tag, own))

@@ -145,7 +145,10 @@ impl<W, A, T> Client<W, A, T> {
         let mut effects = Effects::NONE;
         match then {
             Then::Staged(wid) => effects.wake = self.writes.answered(wid, status),
-            Then::Clunk(fid) => self.fids.give_back(fid),
+            Then::Clunk(fid) => {
+                self.clunks -= 1;
+                self.fids.give_back(fid);
+            }
             Then::Aborted(wid) => self.writes.end(wid),
             Then::Tell(what) => effects.told = Some((what, status)),
             Then::Flushed(old) => {

@@ -99,10 +99,10 @@ impl<W, A, T> Table<W, A, T> {
         })
     }
 
-    /// Returns true if a tag is free.
+    /// The number of free tags.
     #[inline]
-    pub const fn has_free(&self) -> bool {
-        !self.free.is_empty()
+    pub const fn free(&self) -> usize {
+        self.free.len()
     }
 
     /// Returns true if all tags are free.

@@ -3,7 +3,7 @@ use crate::message::{Asked, Sent, Way, reply, request};
 use crate::process::{Phase, Who};
 use crate::world::World;
 use abi::Errno;
-use dormouse_ninep::client::{Effects, Matched, Receipt, Then};
+use dormouse_ninep::client::{Effects, FLUSH_TAGS, Matched, Receipt, Then};
 use dormouse_ninep::consts::READ_HEAD;
 
 impl World {
@@ -126,7 +126,7 @@ impl World {
             let answer = client.expect(head, len, receipt);
             assert_eq!(answer, Err(Errno::EPROTO), "{bytes:?} as {len} bytes");
         };
-        for tag in (0..=self.tags).chain([u16::MAX]) {
+        for tag in (0..=self.tags + FLUSH_TAGS).chain([u16::MAX]) {
             if self.server.iter().any(|sent| sent.tag == tag) {
                 continue;
             }

@@ -3,7 +3,7 @@
 use crate::message::{Asked, MSIZE, Sent, Way, asked, request};
 use crate::process::{Job, Phase, Process, Who};
 use abi::Errno;
-use dormouse_ninep::client::{Client, Tag, Then};
+use dormouse_ninep::client::{Client, FLUSH_TAGS, Tag, Then};
 use std::collections::BTreeSet;
 
 /// A reply's content is a number; what nothing waits for is told with a process.
@@ -137,7 +137,10 @@ impl World {
 
     /// Requests that were left behind are flushed, as far as there are tags.
     pub fn check_flushed(&mut self) {
-        if !self.client.has_tag() || self.down {
+        let mut outstanding = self.outstanding();
+        let flushing = outstanding.any(|sent| matches!(sent.asked, Asked::Flush(_)));
+        drop(outstanding);
+        if flushing && !self.client.has_tag() || self.down {
             return;
         }
         for tag in std::mem::take(&mut self.left) {
@@ -156,7 +159,12 @@ impl World {
 
     pub fn send(&mut self, tag: Tag, asked: Asked) {
         let tag = tag.number();
-        assert!(tag < self.tags, "there is no tag {tag}");
+        let tags = match asked {
+            Asked::Flush(_) => self.tags + FLUSH_TAGS,
+            _ => self.tags,
+        };
+        let used = self.outstanding().count() + 1;
+        assert!(used <= usize::from(tags), "tag {tag} is for a Tflush");
         for other in self.outstanding() {
             assert_ne!(other.tag, tag, "{asked:?} has the tag of {other:?}");
             assert_ne!(
