@@ -110,9 +110,9 @@ pub struct Conn {
     pub done: Condition,
     /// Writes by wid.
     pub writes: RefCell<BTreeMap<u64, Write>>,
-    /// No write with a smaller wid is begun: some were refused of which nothing
-    /// else could be kept.
-    pub refused: Cell<u64>,
+    /// No write up to this wid is begun: some were refused of which nothing else
+    /// could be kept.
+    pub refused: Cell<Option<u64>>,
     /// The session it belongs to, if that has a lease.
     pub(crate) session: RefCell<Option<Rc<Session>>>,
     /// Lower fids that requests in flight hold, and how many of them.

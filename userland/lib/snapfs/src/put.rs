@@ -330,7 +330,7 @@ impl<B: Backing> Snapfs<B> {
         let commit = flags & put::COMMIT != 0;
         let mut writes = conn.writes.borrow_mut();
         let new = !writes.contains_key(&wid);
-        if new && wid < conn.refused.get() {
+        if new && conn.refused.get().is_some_and(|last| wid <= last) {
             return Err(Errno::EAGAIN);
         }
         if new && writes.len() >= WRITES_MAX {
@@ -383,7 +383,7 @@ fn give_up(conn: &Conn, wid: u64, errno: Errno) {
     } else {
         // Only a client that stopped reading replies gets this far behind: no
         // write up to this one is begun any more.
-        conn.refused.set(conn.refused.get().max(wid + 1));
+        conn.refused.set(conn.refused.get().max(Some(wid)));
     }
 }
 
@@ -395,5 +395,21 @@ fn staged_reply(off: u64) -> Reply<'static> {
         epoch: 0,
         assoc: false,
         changes: Changes::NONE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_number_of_a_write_can_be_refused() {
+        let conn = Conn::default();
+        for wid in 0..2 * WRITES_MAX as u64 {
+            give_up(&conn, wid, Errno::ENOMEM);
+        }
+        give_up(&conn, u64::MAX, Errno::ENOMEM);
+        assert_eq!(conn.refused.get(), Some(u64::MAX));
+        assert_eq!(conn.writes.borrow().len(), 2 * WRITES_MAX);
     }
 }
