@@ -19,12 +19,13 @@ use text::{Question, Window};
 
 /// Largest message accepted: the console needs no large ones.
 pub const MSIZE: u32 = 16 * 1024 + IOHDRSZ;
-/// Most fids at a time.
-const FIDS_MAX: usize = 4096;
+/// Most fids at a time: as many as all processes may have descriptors of the console.
+const FIDS_MAX: usize = 16 * 1024;
 /// Bytes typed ahead of a read; more of them wait in the device.
 const AHEAD_MAX: usize = 16 * 1024;
-/// Most reads waiting for a line.
-const WAITING_MAX: usize = 256;
+/// Most reads waiting for a line or the terminal: half of the kernel's tags. The others
+/// are for writes, which must not wait for a line.
+const WAITING_MAX: usize = 32;
 /// The outcome of a request: an answer, or none until there is input.
 type Handled = Result<Option<Reply<'static>>, Errno>;
 
@@ -473,6 +474,11 @@ impl Server {
         }
     }
 
+    /// Returns true if another read may wait.
+    fn may_wait(&self) -> bool {
+        self.waiting.len() + self.asking.len() < WAITING_MAX
+    }
+
     /// Queues a read of the console behind those that wait already.
     fn read(&mut self, tag: u16, fid: u32, offset: u64, count: u32) -> Handled {
         let node = self.node(fid)?;
@@ -480,7 +486,7 @@ impl Server {
         match node {
             Node::Root => return Err(Errno::EISDIR),
             Node::Control => {
-                if self.question.is_open() && self.asking.len() < WAITING_MAX {
+                if self.question.is_open() && self.may_wait() {
                     let read = Waiting { tag, fid, count };
                     self.asking.push(Asking { offset, read });
                 } else {
@@ -493,7 +499,7 @@ impl Server {
         if count == 0 {
             return Ok(Some(Reply::Read { data: &[] }));
         }
-        if self.waiting.len() >= WAITING_MAX {
+        if !self.may_wait() {
             return Err(Errno::EAGAIN);
         }
         self.waiting.push_back(Waiting { tag, fid, count });
