@@ -1,7 +1,7 @@
 //! Many at once at one file server: each is served, and none is shut out by the
 //! others.
 
-use dormouse_qemu_tests::{guest, run, scratch};
+use dormouse_qemu_tests::{assert_passed, guest, print_cases, run, scratch};
 use std::fs;
 
 #[test]
@@ -26,4 +26,29 @@ fn copies_over_files_end_however_many_there_are() {
             "to{n}"
         );
     }
+}
+
+#[test]
+fn requests_that_wait_long_for_a_file_keep_nothing_from_others() {
+    let share = scratch();
+    let guest = guest(share.path())
+        .option("test", "1")
+        .option("poison", "1");
+    let outcome = guest
+        .command("suite crowd.waiters crowd.tags crowd.cutters")
+        .run()
+        .unwrap();
+    print_cases(&outcome);
+    assert_passed(&outcome);
+}
+
+#[test]
+fn readers_of_the_console_keep_nothing_from_others() {
+    let share = scratch();
+    let command = r#"i=0; pids=
+while [ $i -lt 80 ]; do cat /dev/cons >/tmp/read$i 2>&1 & pids="$pids $!"; i=$((i+1)); done
+sleep 2; echo still here; kill $pids; wait; echo and later"#;
+    let (console, _) = run(share.path(), &guest(share.path()).command(command));
+    assert!(console.contains("still here\n"), "{console}");
+    assert!(console.contains("and later\n"), "{console}");
 }

@@ -5,6 +5,7 @@ mod bytes;
 mod contract;
 mod cost;
 mod counters;
+mod crowd;
 pub mod death;
 mod devices;
 mod evict;
@@ -227,6 +228,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         gaps::CASES,
         poison::CASES,
         counters::CASES,
+        crowd::CASES,
         devices::CASES,
         evict::CASES,
         twins::CASES,

@@ -26,7 +26,7 @@ use snapfs::Options;
 
 pub use lower::{Event, Link, Lower};
 pub use message::{Buffers, MSIZE, Message};
-pub use serve::{BELOW, Came, Server, TOGETHER, Transport};
+pub use serve::{BELOW, Came, Server, Transport};
 
 /// Least and most memory that clients may make a server use, in bytes.
 const MEMORY: [u64; 2] = [4 << 20, 512 << 20];

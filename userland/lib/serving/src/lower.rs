@@ -17,7 +17,7 @@ use ninep::consts::{READ_HEAD, VERSION_L};
 use ninep::{Request, Shape};
 use rt::abi::{PAGE, SERVICE_FD};
 use rt::{Errno, Failure, Named};
-use snapfs::sync::Condition;
+use snapfs::sync::{Condition, Lock};
 use snapfs::{Backing, Filled, LentBytes, LowerRead};
 
 /// Bytes that are enough for a reply that is not data.
@@ -160,6 +160,10 @@ pub struct Lower<L: Link> {
     /// Tasks wait for memory or a tag.
     starved: Cell<bool>,
     freed: Condition,
+    /// They stand in line for short and for long messages. One that has just freed its
+    /// memory and wants more goes to the end, or a few long jobs would pass it on among
+    /// themselves for ever.
+    lines: [Lock; 2],
     iounit: Cell<u32>,
 }
 
@@ -174,13 +178,22 @@ impl<L: Link> Lower<L> {
             client: RefCell::new(Client::new(L::TAGS, L::MSIZE).about(L::NAME)?),
             starved: Cell::new(false),
             freed: Condition::default(),
+            lines: [Lock::default(), Lock::default()],
             iounit: Cell::new(0),
         })
     }
 
-    /// Waits until `try_it` returns something; it is tried again when memory or tags
-    /// have become free.
-    async fn wait<R>(&self, try_it: impl Fn() -> Option<R>) -> R {
+    /// Waits in line until `try_it` returns something, which needs a tag and memory for
+    /// `len` bytes of data; the first tries again when some have become free.
+    async fn wait<R>(&self, len: usize, try_it: impl Fn() -> Option<R>) -> R {
+        let [short, long] = &self.lines;
+        let line = if len > SHORT { long } else { short };
+        if line.is_free()
+            && let Some(result) = try_it()
+        {
+            return result;
+        }
+        let _first = line.exclusive().await;
         loop {
             match try_it() {
                 Some(result) => return result,
@@ -194,24 +207,11 @@ impl<L: Link> Lower<L> {
 
     /// One request in memory of that shape, and its reply.
     async fn call(&self, request: &Request<'_>, shape: Shape) -> Result<Data<L::Reply>, Errno> {
-        let room = match self.link.room(shape) {
-            Some(room) => room,
-            None => self.wait(|| self.link.room(shape)).await,
-        };
-        self.exchange(room, request, &[]).await
-    }
-
-    async fn exchange(
-        &self,
-        room: L::Room,
-        request: &Request<'_>,
-        data: &[u8],
-    ) -> Result<Data<L::Reply>, Errno> {
-        let has_tag = || self.client.borrow().has_tag().then_some(());
-        if has_tag().is_none() {
-            self.wait(has_tag).await;
-        }
-        let tag = self.begin(request, |begin| self.link.send(room, request, data, begin))?;
+        let (Shape::Reply(len) | Shape::Data(len)) = shape;
+        let has_tag = || self.client.borrow().has_tag();
+        let room = || has_tag().then(|| self.link.room(shape)).flatten();
+        let room = self.wait(len, room).await;
+        let tag = self.begin(request, |begin| self.link.send(room, request, &[], begin))?;
         let reply = Wait { lower: self, tag }.await?;
         Ok(Data { reply, start: 0 })
     }
@@ -448,7 +448,9 @@ impl<L: Link> Backing for Lower<L> {
         // All buffers may belong to tasks that are about to write. A short write is
         // slower but never waits for one of those.
         let data = data.get(..SHORT).unwrap_or(data);
-        let writing = self.wait(|| self.write_now(fid, off, data)).await;
+        let writing = self
+            .wait(data.len(), || self.write_now(fid, off, data))
+            .await;
         writing.await
     }
 

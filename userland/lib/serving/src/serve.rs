@@ -16,10 +16,6 @@ const REQUESTS: u64 = 0;
 /// The key under which the port receives from the lower server.
 pub const BELOW: u64 = 1;
 
-/// Requests served at a time. Each may hold one reply from below while it waits
-/// for another.
-pub const TOGETHER: usize = 32;
-
 /// Page faults served in the short way at a time.
 const FILLS: usize = u32::BITS as usize;
 
@@ -92,6 +88,8 @@ pub struct Server<'f, T: Transport> {
     free: u32,
     /// Events since files were changed whose times are not learnt yet.
     unlearnt: u32,
+    /// A task learns times, or is to. Another would only wait for the same file.
+    learning: bool,
     /// Tasks have run since the figures were published. Page faults that are served in
     /// the short way change none of them.
     unsaid: bool,
@@ -165,13 +163,17 @@ impl<'f, T: Transport> Server<'f, T> {
             fills: [const { None }; FILLS],
             free: u32::MAX,
             unlearnt: 0,
+            learning: false,
             unsaid: true,
             phase: Phase::Starting,
             loan: [0; LOAN_MAX],
         })
     }
 
-    /// Serves until the kernel hangs up.
+    /// Serves until the kernel hangs up. Every request is begun as soon as it comes, up to
+    /// the number of tasks, and that is the number of the kernel's tags: none may have to
+    /// wait for others to end, for these may wait for a file that one of them has for
+    /// hours. No task holds memory of the lower server's link while it waits for more.
     ///
     /// # Errors
     /// The lower server is unusable.
@@ -180,29 +182,25 @@ impl<'f, T: Transport> Server<'f, T> {
         self.wait_for(self.fs.start(ByteStr::default(), ByteStr::default()))?
             .about(T::TREE)?;
         let mut tasks = Executor::default();
-        let mut running = 0;
         // After a hang-up, requests in flight hold locks that the clean-up
         // needs.
         self.phase = self.phase.max(Phase::Serving);
         while !(self.phase == Phase::HungUp && tasks.is_idle() && self.free == u32::MAX) {
-            while running < TOGETHER
+            while tasks.has_room()
                 && let Some(work) = self.waiting.pop_front()
             {
                 self.unsaid = true;
                 match tasks.spawn(serve(self.fs, work)) {
                     Ok(Some(served)) => self.finish(served),
-                    Ok(None) => running += 1,
-                    // More room than TOGETHER was made sure of.
+                    Ok(None) => {}
+                    // Room was made sure of.
                     Err(_) => return Err(Failure::new("too many requests at a time")),
                 }
             }
             self.fs.backing().flush();
             self.receive()?;
-            self.unsaid |= running > 0;
-            tasks.run(|served| {
-                running -= 1;
-                self.finish(served);
-            });
+            self.unsaid |= !tasks.is_idle();
+            tasks.run(|served| self.finish(served));
         }
         self.wait_for(self.fs.hangup(KERNEL))?;
         Ok(())
@@ -210,7 +208,7 @@ impl<'f, T: Transport> Server<'f, T> {
 
     /// How long to wait for an event at most.
     fn patience(&mut self) -> u64 {
-        if self.phase != Phase::Serving || !self.fs.has_unlearnt() {
+        if self.phase != Phase::Serving || self.learning || !self.fs.has_unlearnt() {
             return u64::MAX;
         }
         self.unlearnt += 1;
@@ -220,6 +218,7 @@ impl<'f, T: Transport> Server<'f, T> {
     /// Begins to learn the times of changed files.
     fn learn_times(&mut self) {
         self.unlearnt = 0;
+        self.learning = true;
         self.waiting.push_back(Work::Times);
     }
 
@@ -292,6 +291,8 @@ impl<'f, T: Transport> Server<'f, T> {
     /// A request of that length came, and the kernel has lent so many pages for its data.
     fn came(&mut self, len: usize, lent: usize) {
         if !self.begin_fill(len, lent) {
+            let message = self.buffers.current().get(..len);
+            self.fs.foresee(KERNEL, message.unwrap_or_default());
             let message = self.buffers.message(len);
             self.waiting.push_back(Work::Message(message));
         }
@@ -334,10 +335,13 @@ impl<'f, T: Transport> Server<'f, T> {
 
     /// Sends an answer. Its buffers are free then.
     fn finish(&mut self, served: Served<T::Buf>) {
-        if let Served::Request(answer) = served {
-            send(&self.replies, &answer);
-            drop(answer);
-            self.fs.backing().freed();
+        match served {
+            Served::Request(answer) => {
+                send(&self.replies, &answer);
+                drop(answer);
+                self.fs.backing().freed();
+            }
+            Served::Times => self.learning = false,
         }
     }
 

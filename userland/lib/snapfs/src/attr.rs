@@ -1,7 +1,7 @@
 //! Attributes of files: what clients see of them, and changes.
 
 use crate::conn::{Conn, Entry, Hold, Plain};
-use crate::file::{Locked, SIZE_MAX};
+use crate::file::{File, Locked, SIZE_MAX};
 use crate::open::{REPLACED_MAX, gone};
 use crate::serve::Replied;
 use crate::{Backing, Snapfs};
@@ -82,16 +82,23 @@ impl<B: Backing> Snapfs<B> {
             return self.set_attr_lower(held.back, attr).await;
         };
         drop(names);
-        let locked = file.lock().await;
-        let changed = match self.revalidate(&locked, held.back).await {
-            Ok(Some(_)) => self.change_attr(&locked, held.back, attr).await,
-            // The lower server would change another file, or none.
-            Ok(None) => Err(Errno::ESTALE),
-            Err(errno) => Err(errno),
-        };
-        drop(locked);
+        let changed = self.change_locked(held, &file, attr).await;
         self.done_with(file).await;
         changed
+    }
+
+    async fn change_locked(
+        &self,
+        held: &Hold<'_>,
+        file: &File,
+        attr: SetAttr,
+    ) -> Result<(), Errno> {
+        let locked = self.lock(file).await?;
+        match self.revalidate(&locked, held.back).await? {
+            Some(_) => self.change_attr(&locked, held.back, attr).await,
+            // The lower server would change another file, or none.
+            None => Err(Errno::ESTALE),
+        }
     }
 
     /// Sets the size, with the rescues that takes.

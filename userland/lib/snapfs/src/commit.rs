@@ -140,7 +140,7 @@ impl<B: Backing> Snapfs<B> {
         open: &Open,
         put: Put<'_>,
     ) -> Result<Done, Errno> {
-        let file = &open.file.lock().await;
+        let file = &self.lock(&open.file).await?;
         if !open.writable || open.closed.get() {
             return Err(Errno::EBADF);
         }

@@ -117,6 +117,6 @@ impl<B: Backing> Snapfs<B> {
     /// As [`Snapfs::resolve_doubt`], for callers without the file's lock,
     /// before a snapshot is read.
     pub(crate) async fn resolve_doubt_of(&self, file: &File) -> Result<(), Errno> {
-        self.resolve_doubt(&file.lock().await).await
+        self.resolve_doubt(&self.lock(file).await?).await
     }
 }

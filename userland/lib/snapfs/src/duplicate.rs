@@ -143,6 +143,7 @@ impl<B: Backing> Snapfs<B> {
             fids_max: self.fids_max,
             copying: self.copying.clone(),
             now_served: self.now_served.clone(),
+            flushes: crate::sync::Condition::default(),
             tree: self.tree.clone(),
             epoch: self.epoch.clone(),
             snapshots: self.snapshots.clone(),

@@ -35,12 +35,10 @@ pub struct File {
 }
 
 impl File {
-    /// Waits until nothing else reads or changes the live file.
+    /// Waits until nothing else reads or changes the live file, for work that must be
+    /// done. A request that may fail waits by [`Snapfs::lock`].
     pub async fn lock(&self) -> Locked<'_> {
-        Locked {
-            _held: self.lock.exclusive().await,
-            file: self,
-        }
+        Locked::new(self, self.lock.exclusive().await)
     }
 
     /// Returns true if both are the same file.
@@ -62,6 +60,12 @@ impl File {
 pub struct Locked<'f> {
     file: &'f File,
     _held: Held<'f>,
+}
+
+impl<'f> Locked<'f> {
+    pub(crate) fn new(file: &'f File, held: Held<'f>) -> Locked<'f> {
+        Locked { file, _held: held }
+    }
 }
 
 impl Deref for Locked<'_> {

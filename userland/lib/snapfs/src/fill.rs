@@ -130,7 +130,9 @@ impl<B: Backing> Snapfs<B> {
     pub async fn read_again(&self, fill: Fill) -> Answer<B::Buf> {
         let (off, count) = (fill.bytes.start, fill.bytes.end - fill.bytes.start);
         let request = (fill.fid, off, count as u32);
-        let answer = self.answer_read(&fill.conn, fill.tag, request).await;
+        let answer = self
+            .answer_read(&fill.conn, (fill.tag, fill.turn), request)
+            .await;
         fill.conn.end(fill.turn);
         answer
     }

@@ -104,6 +104,8 @@ pub struct Snapfs<B: Backing> {
     copying: sync::Lock,
     /// The request that runs now: its connection, and its turn there.
     now_served: Cell<(ConnId, conn::Turn)>,
+    /// Signalled when requests are flushed.
+    flushes: sync::Condition,
     /// The name of the lower tree, as it was attached.
     tree: RefCell<ninep::ByteString>,
     /// The newest epoch given out.
@@ -220,6 +222,7 @@ impl<B: Backing> Snapfs<B> {
             fids_max: options.memory / conn::PER_FID,
             copying: sync::Lock::default(),
             now_served: Cell::default(),
+            flushes: sync::Condition::default(),
             tree: RefCell::default(),
             epoch: Cell::new(options.epoch),
             durable: durable::Durable::new(&options),

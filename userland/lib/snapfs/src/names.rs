@@ -200,28 +200,35 @@ impl<B: Backing> Snapfs<B> {
             conn.wait_until_free(plain.back).await;
         }
         let names = self.change_names().await;
+        let mut renaming = Renaming(Vec::new());
         let removed = match &entry {
             Entry::Snap(_) | Entry::Reserved => Err(Errno::EPERM),
             // A fid that is open cannot be renamed everywhere; its clone can.
             Entry::Open(open) => match self.walk_lower(open.back, &[]).await {
                 Ok((clone, _)) => {
-                    let removed = self.remove_fid(clone, &open.qid).await;
+                    let removed = self.remove_fid(clone, &open.qid, &mut renaming).await;
                     self.clunk_lower(clone).await;
                     removed
                 }
                 Err(errno) => Err(errno),
             },
-            Entry::Plain(plain) => self.remove_fid(plain.back, &plain.qid).await,
+            Entry::Plain(plain) => {
+                let (back, qid) = (plain.back, &plain.qid);
+                self.remove_fid(back, qid, &mut renaming).await
+            }
         };
         match (removed, entry) {
             (Ok(false), Entry::Plain(Plain { back: fid, .. })) => {
-                let _changing = self.hidden.change_of_names().await;
+                let changing = self.hidden.change_of_names().await;
                 let removed = self.tell(&Request::Remove { fid }).await;
                 self.no_fid(fid);
+                drop((changing, names));
+                self.names_done(renaming).await;
                 removed.map(|()| Reply::Remove)
             }
             (removed, entry) => {
                 drop(names);
+                self.names_done(renaming).await;
                 let _ = self.clunk(entry).await;
                 match removed? {
                     true => Ok(Reply::Remove),
@@ -252,21 +259,25 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// Hides the file of a lower fid; `false` if it is to be removed at the
-    /// lower server.
-    async fn remove_fid(&self, back: LowerFid, qid: &Qid) -> Result<bool, Errno> {
+    /// lower server. Its names are changed up to the end of `renaming`, when the lock
+    /// on names is given back.
+    async fn remove_fid(
+        &self,
+        back: LowerFid,
+        qid: &Qid,
+        renaming: &mut Renaming,
+    ) -> Result<bool, Errno> {
         self.still_named(back, qid).await?;
         let Some(file) = self.known_file(qid.path) else {
             return Ok(false);
         };
-        let renaming = self.names_begin([&file]).await;
+        *renaming = self.names_begin([&file]).await;
         let moving = async |hidden: Name<'_>| self.rename_fid_lower(back, hidden).await;
-        let hidden = match self.hide(&file, moving).await {
+        match self.hide(&file, moving).await {
             Ok(Some(number)) => self.was_named(&file, number).await.map(|()| true),
             Ok(None) => Ok(false),
             Err(errno) => Err(errno),
-        };
-        self.names_done(renaming).await;
-        hidden
+        }
     }
 
     /// Checks that a fid's name, just hidden as `number`, was visible to

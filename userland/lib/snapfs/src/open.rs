@@ -1,7 +1,7 @@
 //! Fids: attach, walk, open, create, clunk.
 
 use crate::conn::{Conn, Entry, Open, Plain};
-use crate::file::{File, Locked};
+use crate::file::File;
 use crate::hidden::check_name;
 use crate::lower::{LowerFid, pick};
 use crate::options::{self, Check};
@@ -322,9 +322,7 @@ impl<B: Backing> Snapfs<B> {
     async fn opened(&self, mut found: Plain, mut file: Rc<File>, flags: u32) -> Opened {
         let mut tries = 0..REPLACED_MAX;
         loop {
-            let locked = file.lock().await;
-            let looked = self.look_at_opened(&locked, found.back, flags).await;
-            drop(locked);
+            let looked = self.look_at_opened(&file, found.back, flags).await;
             if looked != Err(Errno::ESTALE) || tries.next().is_none() {
                 return self.entry_of(found, file, (looked, flags)).await;
             }
@@ -358,12 +356,8 @@ impl<B: Backing> Snapfs<B> {
     ///
     /// # Errors
     /// `ESTALE`: it is not that file. The backing's.
-    async fn look_at_opened(
-        &self,
-        file: &Locked<'_>,
-        back: LowerFid,
-        flags: u32,
-    ) -> Result<bool, Errno> {
+    async fn look_at_opened(&self, file: &File, back: LowerFid, flags: u32) -> Result<bool, Errno> {
+        let file = &self.lock(file).await?;
         let attr = self.revalidate(file, back).await?.ok_or(Errno::ESTALE)?;
         let regular = is_regular(attr.mode);
         if regular && flags & open::TRUNC != 0 {
@@ -421,10 +415,18 @@ impl<B: Backing> Snapfs<B> {
     /// An open file's fid is gone. The lower fid lives on while snapshots
     /// read through it.
     pub(crate) async fn close(&self, open: Rc<Open>) -> Result<(), Errno> {
-        let file = open.file.clone();
+        let (file, back) = (open.file.clone(), open.back);
+        let reads = file.state.borrow().reader == Some(back);
+        if !reads && Rc::strong_count(&open) == 1 {
+            // No request uses it, so the lock's holder does not: it is not waited for,
+            // for it may take long.
+            drop(open);
+            let closed = self.close_lower(back).await;
+            self.done_with(file).await;
+            return closed;
+        }
         let held = file.lock().await;
         open.closed.set(true);
-        let back = open.back;
         drop(open);
         let kept = {
             let mut state = file.state.borrow_mut();

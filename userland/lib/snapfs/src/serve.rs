@@ -3,6 +3,7 @@
 use crate::backing::{Answer, Head, Payload};
 use crate::commit::Put;
 use crate::conn::{Conn, Entry, Open, Turn};
+use crate::file::{File, Locked};
 use crate::lent::{Chunk, Lent, LentBytes};
 use crate::put::{Bytes, Held, Memory};
 use crate::{Backing, ConnId, Snapfs};
@@ -11,9 +12,10 @@ use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::future::poll_fn;
-use core::pin::Pin;
-use ninep::consts::{NOTAG, VERSION_L, VERSION_SNAP, VERSION_UNKNOWN};
+use core::future::{Future, poll_fn};
+use core::pin::{Pin, pin};
+use core::task::Poll;
+use ninep::consts::{NOTAG, TFLUSH, VERSION_L, VERSION_SNAP, VERSION_UNKNOWN};
 use ninep::{ByteStr, PutKind, PutOp, Reply, Request, decode_request, decode_request_head, peek};
 
 /// Smallest msize that is of any use.
@@ -102,7 +104,7 @@ impl<B: Backing> Snapfs<B> {
         let answer = match request {
             // Each in memory of its own: the whole is moved when its task begins.
             Request::Read { fid, offset, count } => {
-                Box::pin(self.answer_read(&conn, tag, (fid, offset, count))).await
+                Box::pin(self.answer_read(&conn, (tag, turn), (fid, offset, count))).await
             }
             Request::Walkattr { .. } | Request::Walkopen { .. } | Request::Readdirattr { .. } => {
                 let served = Box::pin(self.serve_combined(&conn, tag, &request));
@@ -120,15 +122,68 @@ impl<B: Backing> Snapfs<B> {
     }
 
     /// Says with each poll of `served` which request that is.
-    fn watched<F: Future>(
+    fn watched<F: Future + Unpin>(
         &self,
         now: (ConnId, Turn),
-        mut served: Pin<Box<F>>,
+        mut served: F,
     ) -> impl Future<Output = F::Output> {
         poll_fn(move |context| {
             self.now_served.set(now);
-            served.as_mut().poll(context)
+            Pin::new(&mut served).poll(context)
         })
+    }
+
+    /// Takes note of a message that just came, before its turn to be served: a Tflush
+    /// ends the waits of its request although that may be what keeps it from its turn.
+    #[inline]
+    pub fn foresee(&self, conn: ConnId, msg: &[u8]) {
+        if peek(msg).is_some_and(|(_, kind, _)| kind == TFLUSH)
+            && let Ok((_, Request::Flush { oldtag })) = decode_request(msg)
+            && let Some(conn) = self.conns.borrow().get(&conn)
+        {
+            self.flush(conn, oldtag, conn.turns.get());
+        }
+    }
+
+    /// The client does not want the requests `tag` that came before `own`.
+    fn flush(&self, conn: &Conn, tag: u16, own: Turn) {
+        conn.flush(tag, own);
+        self.flushes.signal();
+    }
+
+    /// Waits for a lock. A request that is flushed gives up.
+    ///
+    /// # Errors
+    /// `EINTR`: it was flushed.
+    async fn unless_flushed<F: Future + Unpin>(&self, mut wait: F) -> Result<F::Output, Errno> {
+        let mut flushed = None;
+        poll_fn(|context| {
+            if let Poll::Ready(done) = Pin::new(&mut wait).poll(context) {
+                return Poll::Ready(Ok(done));
+            }
+            loop {
+                if self.is_flushed() {
+                    return Poll::Ready(Err(Errno::EINTR));
+                }
+                let next = flushed.get_or_insert_with(|| self.flushes.wait());
+                if Pin::new(next).poll(context).is_pending() {
+                    return Poll::Pending;
+                }
+                flushed = None;
+            }
+        })
+        .await
+    }
+
+    /// Waits until nothing else reads or changes the live file, for the request that is
+    /// being served.
+    ///
+    /// # Errors
+    /// `EINTR`: it was flushed.
+    pub(crate) async fn lock<'f>(&self, file: &'f File) -> Result<Locked<'f>, Errno> {
+        let wait = file.lock.exclusive();
+        let held = self.unless_flushed(wait).await?;
+        Ok(Locked::new(file, held))
     }
 
     /// Returns true if the request being served was flushed. Long work checks
@@ -144,10 +199,11 @@ impl<B: Backing> Snapfs<B> {
     pub(crate) async fn answer_read(
         &self,
         conn: &Conn,
-        tag: u16,
+        (tag, turn): (u16, Turn),
         (fid, off, count): (u32, u64, u32),
     ) -> Answer<B::Buf> {
-        match self.read(conn, fid, off, count).await {
+        let read = pin!(self.read(conn, fid, off, count));
+        match self.watched((conn.id.get(), turn), read).await {
             Ok(payload) => gathered(tag, &Reply::Read { data: &[] }, payload),
             Err(errno) => whole(tag, &Reply::Error(errno)),
         }
@@ -176,7 +232,7 @@ impl<B: Backing> Snapfs<B> {
     /// `Tread` on an open file. It waits for a commit that is under way, so
     /// that it sees all of it or nothing.
     async fn read_live(&self, open: &Open, off: u64, count: u32) -> Result<Payload<B::Buf>, Errno> {
-        let _held = open.file.share().await;
+        let _held = self.unless_flushed(open.file.share()).await?;
         if !open.readable || open.closed.get() {
             return Err(Errno::EBADF);
         }
@@ -215,7 +271,7 @@ impl<B: Backing> Snapfs<B> {
             Request::Getattr { fid, mask } => self.get_attr(conn, fid, mask).await,
             Request::Setattr { fid, attr } => self.set_attr(conn, fid, attr).await,
             Request::Flush { oldtag } => {
-                conn.flush(oldtag, turn);
+                self.flush(conn, oldtag, turn);
                 conn.wait_for(oldtag, turn).await;
                 Ok(Reply::Flush)
             }

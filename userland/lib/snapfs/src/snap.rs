@@ -182,7 +182,7 @@ impl<B: Backing> Snapfs<B> {
         let Entry::Open(open) = conn.get(fid)? else {
             return Err(Errno::EOPNOTSUPP);
         };
-        let file = &open.file.lock().await;
+        let file = &self.lock(&open.file).await?;
         if !open.readable || open.closed.get() {
             return Err(Errno::EBADF);
         }

@@ -40,13 +40,18 @@ pub struct Lock {
 #[cfg(feature = "duplicate")]
 impl Clone for Lock {
     fn clone(&self) -> Lock {
-        let idle = self.holders.get() == 0 && self.queue.borrow().is_empty();
-        assert!(idle, "held or waited for");
+        assert!(self.is_free(), "held or waited for");
         Lock::default()
     }
 }
 
 impl Lock {
+    /// Returns true if the lock is neither held nor waited for.
+    #[inline]
+    pub fn is_free(&self) -> bool {
+        self.holders.get() == 0
+    }
+
     /// Waits until the lock is free.
     pub fn exclusive(&self) -> Acquire<'_> {
         self.acquire(Access::Exclusive)

@@ -3,11 +3,9 @@ use core::cell::{Cell, RefCell};
 use ninep::consts::WRITE_HEAD;
 use ninep::{Request, Shape};
 use rt::{Errno, Failure, Named, Port, stats};
-use serving::{Buffers, Came, Event, Link, TOGETHER};
+use serving::{Buffers, Came, Event, Link};
 use snapfs::LentBytes;
 use virtio9p::{Completion, Device, MSIZE, SLOTS, Slot};
-
-const _: () = assert!(TOGETHER < SLOTS, "one slot held, another waited for");
 
 /// The device.
 pub struct Virtio {

@@ -31,3 +31,4 @@ mod scale;
 mod sessions;
 mod snapshots;
 mod storm;
+mod waits;

@@ -1,0 +1,177 @@
+//! Requests that wait for a file while another has it for long: they end when they are
+//! flushed, and a Tclunk does not wait without need.
+
+use crate::common::*;
+use abi::Errno;
+use dormouse_snapfs::Executor;
+use ninep::consts::{NOFID, open, put, setattr};
+use ninep::{PutKind, PutOp, PutOps, Reply, Request, SetAttr, decode_reply};
+use std::pin::Pin;
+
+const LEN: usize = 4 << 20;
+type Task = Pin<Box<dyn Future<Output = Vec<u8>>>>;
+
+/// A file that a cut has, whose saving has begun.
+struct Cut {
+    client: Client,
+    executor: Executor<Task>,
+    fid: u32,
+    answers: Vec<Vec<u8>>,
+}
+
+const CUT: u16 = 1;
+
+impl Cut {
+    fn begin() -> Cut {
+        let client = Client::new();
+        client.host().set("f", &pattern(1, LEN));
+        let fid = client.open("f");
+        client.snap(fid, 0, LEN as u64);
+        Cut {
+            client,
+            executor: Executor::default(),
+            fid,
+            answers: Vec::new(),
+        }
+    }
+
+    fn cut(&mut self) {
+        self.client.host().set_manual(true);
+        let attr = SetAttr {
+            valid: setattr::SIZE,
+            ..SetAttr::default()
+        };
+        let fid = self.fid;
+        self.ask(CUT, &Request::Setattr { fid, attr });
+        // The attributes are looked at; then it reads.
+        for _ in 0..8 {
+            self.go_on(|_| true);
+        }
+        assert!(self.answers.is_empty());
+    }
+
+    fn ask(&mut self, tag: u16, request: &Request<'_>) {
+        let (fs, bytes) = (self.client.fs.clone(), message(tag, request));
+        let task = Box::pin(async move { fs.handle(0, &bytes).await.to_vec() });
+        match self.executor.spawn(task) {
+            Ok(answer) => self.answers.extend(answer),
+            Err(_) => panic!("there is room"),
+        }
+    }
+
+    /// An exchange goes on that `wanted` picks by whether it writes or reads the file.
+    fn go_on(&mut self, wanted: impl Fn(&lower::Call) -> bool) {
+        let host = self.client.host();
+        let picked = (0..host.waiting()).find(|n| wanted(&host.wait(*n).1));
+        if let Some(picked) = picked {
+            host.release(picked);
+            self.executor.run(|bytes| self.answers.push(bytes));
+        }
+    }
+
+    /// The answers since the last call.
+    fn answers(&mut self) -> Vec<(u16, Option<Errno>)> {
+        let answers = std::mem::take(&mut self.answers);
+        let status = |bytes: Vec<u8>| match decode_reply(&bytes) {
+            Ok((tag, Reply::Error(errno))) => (tag, Some(errno)),
+            Ok((tag, _)) => (tag, None),
+            Err(_) => panic!("no reply"),
+        };
+        answers.into_iter().map(status).collect()
+    }
+}
+
+#[test]
+fn a_request_that_is_flushed_leaves_the_line_for_its_file() {
+    let mut cut = Cut::begin();
+    let theirs = cut.client.open("f");
+    let (unopened, fid) = (cut.client.walk("f").unwrap(), cut.fid);
+    let into = cut.client.fid();
+    cut.cut();
+    let attr = SetAttr {
+        valid: setattr::SIZE,
+        size: 7,
+        ..SetAttr::default()
+    };
+    let data = [PutOp {
+        kind: PutKind::Data,
+        off: 0,
+        len: 1,
+    }];
+    let put = Request::Put {
+        fid: theirs,
+        wid: 1,
+        ack: 0,
+        flags: put::COMMIT,
+        off: 0,
+        into: NOFID,
+        known: 0,
+        ops: PutOps::new(&data),
+        data: b"x",
+    };
+    let snap = Request::Snap {
+        fid,
+        snapfid: into,
+        off: 0,
+        count: 1,
+        epoch: 0,
+        known: 0,
+    };
+    let (offset, count, flags) = (0, 1, open::RDONLY);
+    let requests = [
+        Request::Setattr { fid: theirs, attr },
+        put,
+        snap,
+        Request::Read {
+            fid: theirs,
+            offset,
+            count,
+        },
+        Request::Write {
+            fid,
+            offset,
+            data: b"y",
+        },
+        Request::Lopen {
+            fid: unopened,
+            flags,
+        },
+    ];
+    for (tag, request) in (10..).zip(&requests) {
+        cut.ask(tag, request);
+    }
+    // All but the reads of the cut.
+    for _ in 0..20 {
+        cut.go_on(|call| call.kind != ninep::consts::TREAD);
+    }
+    assert_eq!(cut.answers(), []);
+    for (tag, request) in (10..).zip(&requests) {
+        // Before the Tflush has its turn.
+        let flush = Request::Flush { oldtag: tag };
+        cut.client.fs.foresee(0, &message(90, &flush));
+        cut.executor.run(|bytes| cut.answers.push(bytes));
+        assert_eq!(cut.answers(), [(tag, Some(Errno::EINTR))], "{request:?}");
+        cut.ask(90, &flush);
+        assert_eq!(cut.answers(), [(90, None)]);
+    }
+    // The cut has it still, and ends when it is flushed.
+    cut.ask(91, &Request::Flush { oldtag: CUT });
+    for _ in 0..200 {
+        cut.go_on(|_| true);
+    }
+    assert_eq!(cut.answers(), [(CUT, Some(Errno::EINTR)), (91, None)]);
+}
+
+#[test]
+fn a_file_is_closed_while_another_request_has_it() {
+    let mut cut = Cut::begin();
+    let others: Vec<u32> = (0..5).map(|_| cut.client.open("f")).collect();
+    cut.cut();
+    for (tag, fid) in (10..).zip(others) {
+        cut.ask(tag, &Request::Clunk { fid });
+        for _ in 0..4 {
+            cut.go_on(|call| call.kind != ninep::consts::TREAD);
+        }
+        assert_eq!(cut.answers(), [(tag, None)]);
+    }
+}
