@@ -16,6 +16,7 @@ mod failing;
 mod fs;
 mod fuzz;
 mod gaps;
+mod gaps_forked;
 mod heap;
 mod hostile;
 mod inside;
@@ -226,6 +227,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         fs::CASES,
         fuzz::CASES,
         gaps::CASES,
+        gaps_forked::CASES,
         poison::CASES,
         counters::CASES,
         crowd::CASES,
