@@ -149,7 +149,8 @@ impl End {
     /// be taken for the client's own.
     pub fn send(&self, message: Message) -> Result<(), Errno> {
         let Tap { channel, side } = &self.0;
-        if channel.clients[*side].is_completed() {
+        let is_clients = || channel.clients[*side].is_completed();
+        if is_clients() {
             return Err(Errno::EBUSY);
         }
         let mut sides = channel.sides.lock();
@@ -157,6 +158,10 @@ impl End {
             drop(sides);
             // Nothing runs before the lock is taken again.
             channel.wait_for_room(1 - side)?;
+            if is_clients() {
+                // It has become one during the wait.
+                return Err(Errno::EBUSY);
+            }
             sides = channel.sides.lock();
         }
         let port = sides[1 - side].push(message);

@@ -19,7 +19,7 @@ pub mod walk;
 use crate::chan::{DEPTH, End, room};
 use crate::counters;
 use crate::sched::{Reason, Semaphore, Slot, Wait, WaitQueue};
-use abi::{Errno, Stat64};
+use abi::{Errno, PAGE, Stat64};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
@@ -282,7 +282,8 @@ impl Mount {
 fn data_in(msize: u32, version: ByteStr<'_>) -> u32 {
     let spare = msize.saturating_sub(HEADROOM);
     if version == VERSION_SNAP {
-        return spare;
+        // Staged in smaller parts, a write would take messages without number.
+        return if spare < PAGE as u32 { 0 } else { spare };
     }
     // A small server: plain reads and writes still fit.
     spare.max(msize.saturating_sub(IOHDRSZ).min(4096))

@@ -233,8 +233,8 @@ pub fn trim(snap: SnapId, ranges: &[Range<u64>]) -> bool {
             return false;
         }
         held.trims += 1;
-        let snapfid = *snapfid;
-        (mount.clone(), Trimmed { snap, snapfid })
+        let (of, snapfid) = (mount.id, *snapfid);
+        (mount.clone(), Trimmed { snap, of, snapfid })
     };
     let sent = mount.trim(what, list);
     if !sent {
@@ -248,6 +248,8 @@ pub fn trim(snap: SnapId, ranges: &[Range<u64>]) -> bool {
 #[derive(Clone, Copy)]
 pub struct Trimmed {
     snap: SnapId,
+    /// The number of its server.
+    of: u32,
     pub(super) snapfid: u32,
 }
 
@@ -258,7 +260,7 @@ pub fn trimmed(what: Trimmed) {
         && held
             .home
             .site()
-            .is_some_and(|site| site.snapfid == what.snapfid)
+            .is_some_and(|site| (site.mount.id, site.snapfid) == (what.of, what.snapfid))
     {
         held.trims = held.trims.saturating_sub(1);
         if held.trims == 0 {

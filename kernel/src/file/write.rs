@@ -4,7 +4,7 @@ use crate::chan::{Piece, room};
 use crate::client::put::{Stage, Target, Write};
 use crate::client::remote::Remote;
 use crate::name::root::Entry;
-use crate::sched::relief;
+use crate::sched::{self, relief};
 use crate::seg::host::{File, Operation};
 use crate::seg::iovec::IoVec;
 use crate::seg::{SpaceLock, snapshot_range, user};
@@ -168,6 +168,9 @@ fn commit(
     }
 }
 
+/// Parts of a buffer that are read in one step.
+const STEP: usize = 64;
+
 /// Reads the whole buffer, up to `most` bytes a message, before the first
 /// message is sent, so that no other write waits while pages of it come from
 /// other servers. It ends early where the buffer does.
@@ -182,6 +185,12 @@ fn load(space: &SpaceLock, va: u64, n: u64, most: u64) -> Result<Vec<Vec<Piece>>
             Err(_) => break,
         }
         at += len;
+        if bodies.len().is_multiple_of(STEP) {
+            sched::breathe();
+            if sched::ending() {
+                return Err(Errno::EINTR);
+            }
+        }
     }
     Ok(bodies)
 }

@@ -6,7 +6,7 @@
 use super::{Case, fuzz};
 use crate::beat::{Beat, ticks};
 use crate::check::{PG, Scratch, Verdict, Why, same, snapshot};
-use crate::liar::close_all_but;
+use crate::liar::{Liar, Next, close_all_but, served};
 use crate::raw;
 use crate::tiny::{Fault, Tiny, becomes_a_server};
 use alloc::format;
@@ -35,6 +35,7 @@ pub const CASES: &[Case] = &[
     Case::asked("gaps.described", described),
     Case::asked("gaps.serving", serving),
     Case::asked("gaps.exchange", exchanges),
+    Case::asked("gaps.small-messages", small_messages),
     Case::asked("gaps-swap.accounts", swap),
 ];
 
@@ -436,4 +437,28 @@ fn exchanges() -> Verdict {
     })??;
     drop(ours);
     same("status", process::wait_for(pid)?.status(), 0)
+}
+
+/// Eight megabytes to a server of snapshots that takes little in a message.
+fn small_messages() -> Verdict {
+    const LEN: usize = 8 << 20;
+    let beat = Beat::start()?;
+    for spare in [16, PG as u32] {
+        let liar = Liar {
+            msize: 4096 + spare,
+            ..Liar::WITH_SNAPSHOTS
+        };
+        served(
+            |channel| liar.serve(channel, |_| Next::Honest),
+            |path| {
+                let file = File::open(path, mode::ORDWR)?;
+                let memory = Segment::attach("memory", LEN)?;
+                let write = || file.write_at(memory.bytes(), 0);
+                // The answer of this server does not matter.
+                let _ = beat.measure("write in small messages", write)?;
+                Ok(())
+            },
+        )?;
+    }
+    Ok(())
 }
