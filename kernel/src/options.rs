@@ -1,7 +1,8 @@
 //! Boot options: `key=value` lines in the bundle, written by the runner.
 use crate::bundle;
+use abi::PROCESSES_MAX;
 use core::num::NonZeroU64;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use hw::frames;
 use hw::interrupts;
 use hw::log;
@@ -11,6 +12,14 @@ static DEFERRED: AtomicBool = AtomicBool::new(true);
 static COUNTED: AtomicBool = AtomicBool::new(false);
 static TESTED: AtomicBool = AtomicBool::new(false);
 static PREPAGE: AtomicU64 = AtomicU64::new(0);
+static PROCESSES: AtomicUsize = AtomicUsize::new(PROCESSES_MAX);
+
+/// Fewest processes that there may be: services, and a few of each group beside others.
+const PROCESSES_MIN: usize = 64;
+/// The same, unless an option says fewer.
+const PROCESSES_USUAL: usize = 256;
+/// Frames for each process more: less than most take.
+const FRAMES_EACH: usize = 64;
 
 /// All options, as text.
 pub fn text() -> &'static str {
@@ -39,6 +48,10 @@ pub fn init() {
         prepage.parse().unwrap_or(0)
     };
     PREPAGE.store(pages, Relaxed);
+    let fitting = frames::total() as usize / FRAMES_EACH;
+    let asked = value("processes").and_then(|text| text.parse().ok());
+    let processes = asked.unwrap_or(fitting.max(PROCESSES_USUAL));
+    PROCESSES.store(processes.clamp(PROCESSES_MIN, PROCESSES_MAX), Relaxed);
     pending::set(Work::Pressure, value("pressure") == Some("1"));
     if value("poison") == Some("1") {
         frames::poison();
@@ -63,6 +76,11 @@ pub fn deferred() -> bool {
 /// nothing is deferred.
 pub fn prepage() -> u64 {
     PREPAGE.load(Relaxed)
+}
+
+/// Processes that there may be, including zombies.
+pub fn processes_max() -> usize {
+    PROCESSES.load(Relaxed)
 }
 
 /// Returns true if the time stamp counts instructions.

@@ -22,6 +22,7 @@ pub fn start(bundle: &'static [u8]) -> ! {
         panic!("bundle: {errno}");
     }
     options::init();
+    frames::accounts(|accounts| accounts.set_places(options::processes_max() as u32));
     sched::relief::set_policy(&relief::BiggestFirst);
     cache::init();
     hw::info!(
@@ -59,6 +60,6 @@ fn first_process() -> Result<sched::Slot, abi::Errno> {
     let arguments = exec::Arguments::only(INIT)?;
     exec::first(&process, &mut frame, INIT.as_bytes(), &arguments).map_err(exec::Failure::errno)?;
     fork::prepare(&process, frame);
-    fork::admit(process);
+    fork::admit(process, None);
     Ok(slot)
 }

@@ -78,6 +78,9 @@ struct MachineArgs {
     /// [default: 0, each page is loaded when it is touched].
     #[arg(long, value_name = "PAGES|all", value_parser = prepage, global = true)]
     prepage: Option<String>,
+    /// Processes that there may be, 64 to 1024 [default: 256, or more with more memory].
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(64..=1024), global = true)]
+    processes: Option<u16>,
     /// Let the guest's time count its instructions: figures that repeat.
     #[arg(long, global = true)]
     icount: bool,
@@ -310,6 +313,9 @@ impl MachineArgs {
                 guest.share_locked(directory, lock)
             }
         };
+        if let Some(most) = self.processes {
+            guest = guest.option("processes", most.to_string());
+        }
         if let Some(directory) = self.keep_image {
             guest = guest.keep_image(directory);
         }

@@ -26,10 +26,10 @@ pub const PATH_MAX: usize = 1024;
 pub const ARGS_MAX: usize = 16 * 1024;
 /// Descriptors a process may have open.
 pub const FDS_MAX: usize = 64;
-/// Most processes, including zombies.
-pub const PROCESSES_MAX: usize = 256;
-/// Most processes in one note group.
-pub const GROUP_MAX: usize = 224;
+/// Most processes, including zombies, that a kernel can be told to have.
+pub const PROCESSES_MAX: usize = 1024;
+/// Processes that a note group leaves to others.
+pub const OTHERS: usize = 32;
 /// Most bytes in a note and in the texts of `exits` and `kill`.
 pub const TEXT_MAX: usize = 240;
 /// Notes that may be pending for a process.

@@ -2,6 +2,7 @@
 //!
 //! In fixed storage, so that a switch touches no reference count and the last
 //! moments of a process need nothing that its parent may already free.
+use alloc::boxed::Box;
 use core::cell::UnsafeCell;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -13,6 +14,7 @@ use crate::arch::fpu::FpuState;
 use crate::arch::selectors::Selectors;
 use crate::arch::{Program, TrapFrame, set_kernel_stack, set_ports_allowed};
 use crate::cpu::{NO_SLOT, cpu};
+use crate::mem::heap::new_box;
 use crate::mem::paging::Root;
 use crate::mem::payer::{self, Payer, Share};
 use crate::mem::stack::KernelStack;
@@ -26,12 +28,19 @@ pub type Slot = u16;
 /// No process: none has run yet.
 pub const NONE: Slot = NO_SLOT;
 
+/// Floating-point state of a task.
+struct Fpu {
+    /// That of the program, while another task runs.
+    own: FpuState,
+    /// That of the program while its note handler runs.
+    kept: FpuState,
+}
+
 struct Hardware {
     context: Context,
-    fpu: FpuState,
+    /// The slots that have no task need none: most of what a task takes.
+    fpu: Option<Box<Fpu>>,
     selectors: Selectors,
-    /// That of the program while its note handler runs.
-    kept_fpu: FpuState,
     /// 0: there is no task.
     stack_top: u64,
     root: Option<Root>,
@@ -51,9 +60,8 @@ static TABLE: Table = Table(UnsafeCell::new(
     [const {
         Hardware {
             context: Context::EMPTY,
-            fpu: FpuState::CLEAN,
+            fpu: None,
             selectors: Selectors::CLEAN,
-            kept_fpu: FpuState::CLEAN,
             stack_top: 0,
             root: None,
             ports: false,
@@ -104,10 +112,16 @@ impl Task {
     /// has one already.
     pub fn new(at: Slot) -> Option<Task> {
         let stack = KernelStack::new()?;
+        let fpu = new_box(Fpu {
+            own: FpuState::CLEAN,
+            kept: FpuState::CLEAN,
+        });
+        let fpu = fpu.ok()?;
         // SAFETY: conditions 1 to 3 of `Table`.
         let hardware = unsafe { &mut *slot(at) };
         assert!(hardware.stack_top == 0, "slot {at} is in use");
         hardware.stack_top = stack.top();
+        hardware.fpu = Some(fpu);
         Some(Task { slot: at, stack })
     }
 
@@ -132,7 +146,6 @@ impl Task {
             (frame as *mut TrapFrame).write(registers);
             hardware.context = Context::new(frame, begin, frame as usize);
         }
-        hardware.fpu = FpuState::CLEAN;
         hardware.selectors = Selectors::CLEAN;
         hardware.root = Some(root);
         hardware.ports = false;
@@ -145,9 +158,11 @@ impl Task {
         assert!(self.slot != current(), "it runs");
         // SAFETY: conditions 1 to 3 of `Table`; the slots differ.
         let (child, parent) = unsafe { (&mut *slot(self.slot), &*mine()) };
-        child.fpu.save();
         child.selectors = Selectors::current();
-        child.kept_fpu.clone_from(&parent.kept_fpu);
+        if let (Some(child), Some(parent)) = (&mut child.fpu, &parent.fpu) {
+            child.own.save();
+            child.kept.clone_from(&parent.kept);
+        }
     }
 
     /// Sets the base of FS, which must be a user address, of a task that has not run.
@@ -172,6 +187,7 @@ impl Drop for Task {
         // SAFETY: conditions 1 to 3 of `Table`.
         let hardware = unsafe { &mut *slot(self.slot) };
         hardware.context = Context::EMPTY;
+        hardware.fpu = None;
         hardware.root = None;
         hardware.stack_top = 0;
     }
@@ -190,13 +206,17 @@ extern "C" fn begin(frame: usize) -> ! {
 /// Sets the running process's floating-point state aside for its note handler.
 pub fn keep_fpu() {
     // SAFETY: conditions 1 to 3 of `Table`.
-    unsafe { (*mine()).kept_fpu.save() };
+    if let Some(fpu) = unsafe { &mut (*mine()).fpu } {
+        fpu.kept.save();
+    }
 }
 
 /// Gives the running process the state that was set aside last.
 pub fn restore_fpu() {
     // SAFETY: conditions 1 to 3 of `Table`.
-    unsafe { (*mine()).kept_fpu.restore() };
+    if let Some(fpu) = unsafe { &(*mine()).fpu } {
+        fpu.kept.restore();
+    }
 }
 
 /// Fresh floating-point state and segment registers for the running process
@@ -263,7 +283,9 @@ fn install(to: Slot, selectors: Selectors) {
     if let Some(root) = &hardware.root {
         root.activate();
     }
-    hardware.fpu.restore();
+    if let Some(fpu) = &hardware.fpu {
+        fpu.own.restore();
+    }
     hardware.selectors.restore(selectors);
 }
 
@@ -274,7 +296,9 @@ pub fn switch(to: Slot) {
     // SAFETY: conditions 1 to 3 of `Table`; the slots differ, or the context of `to`
     // could not run.
     unsafe {
-        (*from).fpu.save();
+        if let Some(fpu) = &mut (*from).fpu {
+            fpu.own.save();
+        }
         (*from).selectors = Selectors::current();
         install(to, (*from).selectors);
         context::switch(&(*from).context, &(*next).context);

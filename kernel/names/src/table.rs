@@ -4,7 +4,7 @@ use abi::Errno;
 use alloc::vec::Vec;
 
 /// Capacity of a table, counting all members of unions.
-const MEMBERS: usize = 64;
+const MEMBERS: usize = 256;
 
 /// A name at which something is bound.
 struct Bound<S> {

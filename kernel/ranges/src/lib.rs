@@ -22,6 +22,7 @@ extern crate alloc;
 
 mod bits;
 mod chunks;
+mod family;
 
 use alloc::collections::TryReserveError;
 use core::cmp::Ordering;
@@ -30,6 +31,7 @@ use core::ops::Range;
 
 pub use bits::Bits;
 use chunks::{Chunks, Position};
+pub use family::Family;
 
 /// The values of a map.
 pub trait Value: Copy + PartialEq {

@@ -150,7 +150,8 @@ fn begin(
     if let Some(thread) = thread {
         child.task.set_thread_base(thread.base);
     }
-    admit(child);
+    let waits = child.parent.load(Relaxed) != NOBODY;
+    admit(child, waits.then_some(parent.slot()));
     Ok(pid)
 }
 
@@ -212,8 +213,8 @@ pub fn prepare(process: &Process, registers: TrapFrame) {
 }
 
 /// Makes `process` known and ready.
-pub fn admit(process: Arc<Process>) {
+pub fn admit(process: Arc<Process>, parent: Option<Slot>) {
     let slot = process.slot();
-    insert(process);
+    insert(process, parent);
     sched::admit(slot);
 }

@@ -1,5 +1,6 @@
 //! The table of all processes.
 use super::Process;
+use crate::options;
 use crate::sched::{self, Slot, Slots};
 use abi::Errno;
 use alloc::sync::Arc;
@@ -7,6 +8,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use hw::lock::{Lock, Rank};
 use hw::pending::{self, Work};
 use hw::task::NPROC;
+use ranges::Family;
 
 /// One slot.
 enum Entry {
@@ -38,6 +40,8 @@ struct Table {
     entries: [Entry; NPROC],
     /// The entries that are not free.
     used: Slots,
+    /// The children of each process that waits for them.
+    family: Family<NPROC>,
 }
 
 static TABLE: Lock<Table> = Lock::new(
@@ -45,6 +49,7 @@ static TABLE: Lock<Table> = Lock::new(
     Table {
         entries: [const { Entry::Free }; NPROC],
         used: Slots::NONE,
+        family: Family::NONE,
     },
 );
 
@@ -89,24 +94,35 @@ impl Drop for Vacancy {
 /// so that a fork bomb can be ended.
 pub fn vacancy(group: Option<u64>) -> Result<Vacancy, Errno> {
     let mut table = TABLE.lock();
-    let members = |group| table.used().filter(|entry| entry.is_of(group)).count();
-    if group.map_or(0, members) >= abi::GROUP_MAX {
-        return Err(Errno::EAGAIN);
+    let most = options::processes_max() - abi::OTHERS;
+    // Members are counted only where there may be so many.
+    if table.used.len() as usize >= most {
+        let members = |group| table.used().filter(|entry| entry.is_of(group)).count();
+        if group.map_or(0, members) >= most {
+            return Err(Errno::EAGAIN);
+        }
     }
     let slot = table.used.first_free().ok_or(Errno::EAGAIN)? as Slot;
     table.set(slot, Entry::Reserved(group.unwrap_or(0)));
     Ok(Vacancy(slot))
 }
 
-/// Makes a process known.
-pub fn insert(process: Arc<Process>) {
+/// Makes a process known, a child of the one in the slot `parent`.
+pub fn insert(process: Arc<Process>, parent: Option<Slot>) {
     let slot = process.slot();
-    TABLE.lock().set(slot, Entry::Taken(process));
+    let mut table = TABLE.lock();
+    table.set(slot, Entry::Taken(process));
+    if let Some(parent) = parent {
+        table.family.add(slot, parent);
+    }
 }
 
 /// Removes a process that ended and was waited for.
 pub fn remove(slot: Slot) {
-    let entry = TABLE.lock().set(slot, Entry::Free);
+    let mut table = TABLE.lock();
+    table.family.remove(slot);
+    let entry = table.set(slot, Entry::Free);
+    drop(table);
     sched::retire(slot);
     drop(entry);
 }
@@ -130,7 +146,11 @@ pub fn remove_dead() {
     let dead = core::mem::take(&mut *DEAD.lock());
     for slot in dead.iter().map(|slot| slot as Slot) {
         match sched::has_ended(slot) {
-            true => remove(slot),
+            true => {
+                remove(slot);
+                // Its name space may hold many mounts.
+                sched::breathe();
+            }
             // It is still leaving the processor.
             false => bury(slot),
         }
@@ -190,30 +210,36 @@ pub fn any(slots: &Slots, is_so: impl Fn(&Process) -> bool) -> bool {
 }
 
 /// Of the children of a process one that has ended; `None`: there are none.
-pub fn ended_child(pid: u64) -> Option<Option<Arc<Process>>> {
+pub fn ended_child(parent: Slot) -> Option<Option<Arc<Process>>> {
     let table = TABLE.lock();
-    let mut any = false;
-    for process in table.used().filter_map(Entry::process) {
-        if process.parent.load(Relaxed) == pid {
-            any = true;
-            if sched::has_ended(process.slot()) {
-                return Some(Some(process.clone()));
-            }
-        }
+    if !table.family.has_children(parent) {
+        return None;
     }
-    any.then_some(None)
+    let first = table.family.first_ended(parent);
+    // It may still be leaving the processor.
+    let ended = first.filter(|slot| sched::has_ended(*slot));
+    Some(ended.and_then(|slot| table.entries.get(usize::from(slot))?.process().cloned()))
 }
 
-/// Gives the children of a process another parent; returns true if there are any.
-pub fn adopt(pid: u64, parent: u64) -> bool {
-    let table = TABLE.lock();
+/// The running process has ended, as far as its parent is concerned; the parent.
+pub fn end(slot: Slot) -> Option<Arc<Process>> {
+    let mut table = TABLE.lock();
+    table.family.end(slot);
+    let parent = table.family.parent(slot)?;
+    table.entries.get(usize::from(parent))?.process().cloned()
+}
+
+/// Gives the children of a process to another; returns true if there are any.
+pub fn adopt(slot: Slot, heir: &Process) -> bool {
+    let table = &mut *TABLE.lock();
     let mut any = false;
-    for process in table.used().filter_map(Entry::process) {
-        if process.parent.load(Relaxed) == pid {
-            process.parent.store(parent, Relaxed);
-            any = true;
+    table.family.adopt(slot, heir.slot(), |child| {
+        any = true;
+        let entry = table.entries.get(usize::from(child));
+        if let Some(child) = entry.and_then(Entry::process) {
+            child.parent.store(heir.pid, Relaxed);
         }
-    }
+    });
     any
 }
 

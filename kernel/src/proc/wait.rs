@@ -17,26 +17,22 @@ pub fn finish(process: Running) -> ! {
     file::leave(&process.descriptors);
     seg::leave(&process.space, process.slot());
     let pid = process.pid;
-    let inherits = table::adopt(pid, INIT);
     if pid == INIT {
         let ending = process.ending.lock().clone();
         let text = ending.map(|e| e.text).unwrap_or_default();
         panic!("init ended: {text}");
     }
-    // They run when this process has left the CPU, a zombie.
-    let heir = match process.parent.load(Relaxed) {
-        NOBODY => {
-            table::bury(process.slot());
-            None
-        }
-        parent => table::find(parent).or_else(|| table::find(INIT)),
-    };
-    // Some of the adopted children may be zombies already.
-    let init = inherits.then(|| table::find(INIT)).flatten();
-    for waits in [&heir, &init].into_iter().flatten() {
+    let init = table::find(INIT).filter(|init| table::adopt(process.slot(), init));
+    if process.parent.load(Relaxed) == NOBODY {
+        table::bury(process.slot());
+    }
+    let parent = table::end(process.slot());
+    // They run when this process has left the CPU, a zombie. Some of the children that
+    // init has adopted may be zombies already.
+    for waits in [&parent, &init].into_iter().flatten() {
         waits.children.lock().wake_all();
     }
-    drop(heir);
+    drop(parent);
     drop(init);
     drop(process);
     sched::end()
@@ -47,7 +43,7 @@ pub fn wait(process: &Process) -> Result<(u64, Ending), Errno> {
     let ended = process.children.wait(
         |queue| queue,
         Reason::Child,
-        |_| match table::ended_child(process.pid) {
+        |_| match table::ended_child(process.slot()) {
             Some(ended) => ended.map(Ok),
             None => Some(Err(Errno::ECHILD)),
         },

@@ -99,6 +99,8 @@ struct Cpu {
     turn_max: AtomicU64,
     /// The earliest deadline, in nanoseconds, or an earlier time.
     earliest: AtomicU64,
+    /// The largest slot that a process has had.
+    largest: AtomicU16,
     /// When idling began, in ticks; 0 while there is work.
     idle_since: AtomicU64,
 }
@@ -110,6 +112,7 @@ static CPU: Cpu = Cpu {
     ready: Ready::new(),
     turn_max: AtomicU64::new(u64::MAX),
     earliest: AtomicU64::new(u64::MAX),
+    largest: AtomicU16::new(0),
     idle_since: AtomicU64::new(0),
 };
 
@@ -337,6 +340,7 @@ pub fn admit(slot: Slot) {
     entry.ran.store(0, Relaxed);
     entry.deadline.store(u64::MAX, Relaxed);
     entry.patience.begin();
+    CPU.largest.fetch_max(slot, Relaxed);
     push_last(slot);
 }
 
@@ -566,7 +570,8 @@ pub fn tick() {
         return;
     }
     let mut earliest = u64::MAX;
-    for (slot, entry) in ENTRIES.iter().enumerate() {
+    let largest = usize::from(CPU.largest.load(Relaxed));
+    for (slot, entry) in ENTRIES.iter().enumerate().take(largest + 1) {
         let deadline = entry.deadline.load(Relaxed);
         if deadline <= now {
             entry.deadline.store(u64::MAX, Relaxed);

@@ -218,7 +218,7 @@ fn place_of(id: u64) -> usize {
 /// Bits of an id that are part of a segment's number as an owner of frames; the number
 /// of its space is the rest.
 const NUMBER_ID_BITS: u32 = 17;
-const _: () = assert!(spaces::SPACES_MAX <= 1 << (26 - NUMBER_ID_BITS));
+const _: () = assert!(spaces::SPACES_MAX <= 1 << (SegmentNumber::BITS - NUMBER_ID_BITS));
 
 /// Whether the pages of a process may leave memory.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -27,7 +27,6 @@ use crate::Frame;
 /// Most owners in a chain.
 pub const OWNERS_MAX: usize = 64;
 
-const SEGMENT_BITS: u32 = 26;
 /// The index of an entry of a node.
 const INDEX_BITS: u32 = 9;
 /// The owner of a node, and not of a page's frame.
@@ -35,14 +34,17 @@ const OF_NODE: u64 = 1 << 60;
 /// A segment, and not an entry of a node.
 const SEGMENT: u64 = 1 << 61;
 
-/// The number of a segment, of 26 bits: the host's own way to find it.
+/// The number of a segment, of [`SegmentNumber::BITS`]: the host's own way to find it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SegmentNumber(u32);
 
 impl SegmentNumber {
+    /// Bits of a number; one fits into half of a pair.
+    pub const BITS: u32 = 28;
+
     /// The lowest bits of a number.
     pub const fn new(number: u32) -> SegmentNumber {
-        SegmentNumber(number & ((1 << SEGMENT_BITS) - 1))
+        SegmentNumber(number & ((1 << Self::BITS) - 1))
     }
 
     /// The number.

@@ -11,6 +11,27 @@ pub fn small() -> Result<Round, Failure> {
     repeat(20, || in_another(|| 0))
 }
 
+/// Processes beside the one that forks in a crowd.
+const CROWD: usize = 900;
+
+/// The same beside many others.
+pub fn in_a_crowd() -> Result<Round, Failure> {
+    let (ours, theirs) = File::pipe().about("channel")?;
+    for _ in 0..CROWD {
+        if let Fork::Child = process::fork().about("process")? {
+            drop(ours);
+            let _ = theirs.read(&mut [0]);
+            process::exit_now(0, "")
+        }
+    }
+    let round = small();
+    drop(ours);
+    for _ in 0..CROWD {
+        process::wait().about("waiting")?;
+    }
+    round
+}
+
 /// The same with a small program run in it.
 pub fn exec() -> Result<Round, Failure> {
     repeat(10, || run("/bin/echo", &["echo", "-n"]))

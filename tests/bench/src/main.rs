@@ -92,6 +92,7 @@ const JOBS: &[Job] = &[
     ("swap.in", "instructions", jobs::swap_in),
     ("swap.in.lone", "instructions", jobs::swap_in_lone),
     ("fork.small", "instructions", forks::small),
+    ("fork.crowd", "instructions", forks::in_a_crowd),
     ("fork.64mib", "instructions", forks::large),
     ("fork.sparse", "instructions", forks::sparse),
     ("fault.cow", "instructions", forks::copied),

@@ -51,7 +51,7 @@ pub(crate) fn init(boot: &BootInfo) {
     own::init();
     heap::init();
     pool::on_low(stack::give_back);
-    pool::set_limits(abi::PROCESSES_MAX as u32);
+    pool::set_limits();
 }
 
 /// The bundle of files, through the physical map: the loader's mapping goes

@@ -436,7 +436,7 @@ pub fn accounts<R>(f: impl FnOnce(&mut Accounts) -> R) -> R {
 
 /// Sets the limits that follow from the size of memory: once, after the
 /// kernel's own allocations.
-pub(super) fn set_limits(processes: u32) {
+pub(super) fn set_limits() {
     let mut table = TABLE.lock();
     let reserve = (table.total / 256).clamp(16, 1024);
     payer::set_reserve(reserve);
@@ -444,5 +444,5 @@ pub(super) fn set_limits(processes: u32) {
     table.mark = Share::Ordinary as u32 * reserve * 2;
     table.brake = table.mark;
     let kernel = table.total / 2;
-    table.accounts.set_limits(kernel, processes);
+    table.accounts.set_kernel_frames(kernel);
 }

@@ -103,10 +103,13 @@ impl Accounts {
         }
     }
 
-    /// Frames that kernel objects of all programs together may have, and
-    /// processes there may be.
-    pub fn set_limits(&mut self, kernel_frames: u32, processes: u32) {
-        self.kernel_max = kernel_frames;
+    /// Sets the frames that kernel objects of all programs together may have.
+    pub fn set_kernel_frames(&mut self, frames: u32) {
+        self.kernel_max = frames;
+    }
+
+    /// Sets the number of processes that there may be.
+    pub fn set_places(&mut self, processes: u32) {
         self.places_max = processes;
     }
 

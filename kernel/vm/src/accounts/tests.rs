@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 /// Limits of 16,000 kernel frames and 256 processes; init and its shell.
 fn world() -> (Accounts, AccountId, AccountId) {
     let mut accounts = Accounts::new();
-    accounts.set_limits(16_000, 256);
+    accounts.set_kernel_frames(16_000);
+    accounts.set_places(256);
     let init = below(&mut accounts, AccountId::KERNEL);
     let shell = below(&mut accounts, init);
     (accounts, init, shell)

@@ -43,6 +43,7 @@ mod random;
 pub mod registers;
 mod released;
 mod rfmem;
+mod scale;
 mod server;
 mod sharing;
 mod snapshot;
@@ -215,6 +216,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         stacked::CASES,
         released::CASES,
         large::CASES,
+        scale::CASES,
         sharing::CASES,
         heap::CASES,
         swap::CASES,

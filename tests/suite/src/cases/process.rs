@@ -7,7 +7,7 @@ use crate::raw;
 use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
-use rt::abi::{GROUP_MAX, ProcessInfo, STATUS_KILLED, rfork};
+use rt::abi::{PROCESSES_MAX, ProcessInfo, STATUS_KILLED, rfork};
 use rt::process::{self, Fork};
 use rt::stats::Counters;
 use rt::{Call, Directory, Errno, File, Segment, Shared, Stat64, env, sys};
@@ -351,7 +351,7 @@ fn full() -> Verdict {
             }
             Err(errno) => break errno,
         }
-        ensure!(children <= GROUP_MAX, "no limit");
+        ensure!(children <= PROCESSES_MAX, "no limit");
     };
     let mut buffer = [0; 80];
     let text = sys::errstr(&mut buffer);
