@@ -216,7 +216,7 @@ fn bind_wrong() -> Verdict {
     fails("nothing bound", sys::unmount("/mnt"), Errno::EINVAL)?;
     // A name space has an end.
     let _bound = Bound::new("/bin", "/mnt", bind::REPLACE)?;
-    let full = (0..200).find_map(|_| sys::bind("/bin", "/mnt", bind::AFTER).err());
+    let full = (0..300).find_map(|_| sys::bind("/bin", "/mnt", bind::AFTER).err());
     same("too many", full, Some(Errno::ENFILE))
 }
 
