@@ -108,6 +108,15 @@ pub fn is_no_place(errno: Errno) -> bool {
     )
 }
 
+/// Returns true if the error means that there are directories in the hidden one, where
+/// the server makes none.
+fn is_of_others(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::EISDIR | Errno::ENOTEMPTY | Errno::ENOTDIR | Errno::ELOOP
+    )
+}
+
 /// The error for a name that no file has, from a client: a server that glues
 /// names together would take it for another file's.
 ///
@@ -333,13 +342,38 @@ impl<B: Backing> Snapfs<B> {
         self.leave_hidden_dir(name.hidden).await;
     }
 
+    /// The directory that a dead instance has left in `root`, and its qid. Anything else
+    /// of its name is of others.
+    pub(crate) async fn old_hidden_dir(
+        &self,
+        root: LowerFid,
+    ) -> Result<Option<(LowerFid, Qid)>, Errno> {
+        match self.walk_lower(root, &[HIDDEN]).await {
+            Ok((fid, Some(qid))) if qid.kind & qid::DIR != 0 => Ok(Some((fid, qid))),
+            Ok((fid, _)) => {
+                self.clunk_lower(fid).await;
+                Ok(None)
+            }
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// As [`Snapfs::clean_hidden_dir`], for a start, which nothing in the directory
+    /// prevents: one that holds what is not the server's stays as it is, and another is
+    /// not made in its place.
+    pub(crate) async fn clean_at_start(&self, root: LowerFid) -> Result<(), Errno> {
+        match self.clean_hidden_dir(root).await {
+            Err(errno) if is_no_place(errno) || is_of_others(errno) => Ok(()),
+            cleaned => cleaned,
+        }
+    }
+
     /// Removes the files of a dead instance. The caller's lock on the directory
     /// proves that it is dead.
     pub(crate) async fn clean_hidden_dir(&self, root: LowerFid) -> Result<(), Errno> {
-        let fid = match self.walk_lower(root, &[HIDDEN]).await {
-            Ok((fid, _)) => fid,
-            Err(Errno::ENOENT) => return Ok(()),
-            Err(errno) => return Err(errno),
+        let Some((fid, _)) = self.old_hidden_dir(root).await? else {
+            return Ok(());
         };
         let cleaned = self.empty_dir(fid, |_| false).await;
         self.clunk_lower(fid).await;

@@ -265,7 +265,7 @@ impl<B: Backing> Snapfs<B> {
         if self.take_up(root).await? {
             return Ok(());
         }
-        self.clean_hidden_dir(root).await
+        self.clean_at_start(root).await
     }
 
     /// The objects that the server holds now.

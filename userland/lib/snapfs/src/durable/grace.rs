@@ -7,7 +7,6 @@ use super::record::{Record, Records, UNKNOWN};
 use super::session::SessionId;
 use crate::conn::Conn;
 use crate::file::{File, Locked, Times};
-use crate::hidden::HIDDEN;
 use crate::history::History;
 use crate::lower::LowerFid;
 use crate::versions::{Epoch, Noted, Place, Versions};
@@ -168,12 +167,10 @@ impl<B: Backing> Snapfs<B> {
 
     /// The log that an earlier instance left, if there is one.
     async fn old_log(&self, root: LowerFid) -> Result<Option<Vec<u8>>, Errno> {
-        let (dir, qid) = match self.walk_lower(root, &[HIDDEN]).await {
-            Ok(found) => found,
-            Err(Errno::ENOENT) => return Ok(None),
-            Err(errno) => return Err(errno),
+        let Some((dir, qid)) = self.old_hidden_dir(root).await? else {
+            return Ok(None);
         };
-        self.hidden.path.set(qid.map(|qid| qid.path));
+        self.hidden.path.set(Some(qid.path));
         let log = match self.open_lower_at(dir, LOG, open::RDONLY).await {
             Ok(fid) => {
                 let read = self.read_log(fid).await;

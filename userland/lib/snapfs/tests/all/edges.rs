@@ -306,3 +306,37 @@ fn no_malformed_answer_from_beneath_is_handed_on() {
         "the client would give up the connection"
     );
 }
+
+#[test]
+fn what_others_have_under_the_hidden_name_is_left_alone() {
+    for directory in [false, true] {
+        for lease in [0, 60] {
+            let host = lower::Host::default();
+            match directory {
+                false => host.set(".snapfs", b"mine"),
+                true => {
+                    host.make_dir(".snapfs");
+                    host.make_dir(".snapfs/d");
+                    host.set(".snapfs/d/mine", b"mine");
+                }
+            }
+            let options = Options {
+                lease,
+                ..Options::default()
+            };
+            let old = pattern(1, 4 * 4096);
+            host.set("f", &old);
+            let client = Client::with(host, options);
+            // Old bytes are saved somewhere.
+            let fid = client.open("f");
+            let snap = client.snap(fid, 0, 4 * 4096);
+            client.write(fid, 4096, &[9; 4096]).unwrap();
+            assert_eq!(client.read_all(snap, 0, 4 * 4096), Ok(old));
+            let mine = match directory {
+                false => ".snapfs",
+                true => ".snapfs/d/mine",
+            };
+            assert_eq!(client.host().get(mine), Some(b"mine".to_vec()));
+        }
+    }
+}
