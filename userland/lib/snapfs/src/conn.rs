@@ -98,6 +98,8 @@ pub struct Conn {
     pub(crate) snapfids: Cell<usize>,
     /// 0 before `Tversion`.
     pub msize: Cell<u32>,
+    /// Tversions in flight: what comes behind one finds nothing yet.
+    pub versions: Cell<u32>,
     /// The snapshot messages were negotiated.
     pub snaps: Cell<bool>,
     /// Tags of requests in flight, each with its turn.

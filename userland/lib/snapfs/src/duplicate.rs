@@ -90,6 +90,7 @@ impl Files {
             fids_max: conn.fids_max.clone(),
             snapfids: conn.snapfids.clone(),
             msize: conn.msize.clone(),
+            versions: conn.versions.clone(),
             snaps: conn.snaps.clone(),
             tags: RefCell::default(),
             flushed: RefCell::default(),

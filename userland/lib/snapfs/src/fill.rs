@@ -61,6 +61,9 @@ impl<B: Backing> Snapfs<B> {
             return None;
         };
         let conn = self.conns.borrow().get(&conn)?.clone();
+        if conn.versions.get() > 0 {
+            return None;
+        }
         let snapshot = match conn.fids.borrow().get(&fid)? {
             Entry::Snap(snapshot) => snapshot.clone(),
             _ => return None,

@@ -101,7 +101,9 @@ impl<B: Backing> Snapfs<B> {
         };
         let conn = self.conn(conn);
         let turn = conn.begin(tag);
+        let is_version = matches!(request, Request::Version { .. });
         let answer = match request {
+            _ if conn.versions.get() > 0 && !is_version => whole(tag, &Reply::Error(Errno::EPROTO)),
             // Each in memory of its own: the whole is moved when its task begins.
             Request::Read { fid, offset, count } => {
                 Box::pin(self.answer_read(&conn, (tag, turn), (fid, offset, count))).await
@@ -251,8 +253,11 @@ impl<B: Backing> Snapfs<B> {
         let (mut qids, mut changed) = (Vec::new(), Vec::new());
         let reply = match *request {
             Request::Version { msize, version } => {
+                conn.versions.set(conn.versions.get() + 1);
                 conn.wait_for_earlier(turn).await;
-                self.version(conn, msize, version).await
+                let agreed = self.version(conn, msize, version).await;
+                conn.versions.set(conn.versions.get() - 1);
+                agreed
             }
             _ if conn.msize.get() == 0 => Err(Errno::EPROTO),
             Request::Attach { .. } => self.attach(conn, request).await,

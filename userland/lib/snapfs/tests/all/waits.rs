@@ -175,3 +175,26 @@ fn a_file_is_closed_while_another_request_has_it() {
         assert_eq!(cut.answers(), [(tag, None)]);
     }
 }
+
+#[test]
+fn what_comes_behind_a_tversion_waits_for_its_answer() {
+    let mut cut = Cut::begin();
+    let other = cut.client.open("f");
+    cut.cut();
+    let version = Request::Version {
+        msize: 1 << 20,
+        version: "9P2000.L.snap".into(),
+    };
+    cut.ask(ninep::consts::NOTAG, &version);
+    let (fid, offset, count) = (other, 0, 1);
+    cut.ask(10, &Request::Clunk { fid });
+    cut.ask(11, &Request::Read { fid, offset, count });
+    let early = Some(Errno::EPROTO);
+    assert_eq!(cut.answers(), [(10, early), (11, early)]);
+    for _ in 0..2000 {
+        cut.go_on(|_| true);
+    }
+    assert_eq!(cut.answers(), [(CUT, None), (ninep::consts::NOTAG, None)]);
+    cut.ask(12, &Request::Clunk { fid });
+    assert_eq!(cut.answers(), [(12, Some(Errno::EBADF))]);
+}
