@@ -1,4 +1,5 @@
-//! `free`: memory in KiB, and the number of kernel objects.
+//! `free`: memory in KiB, and the number of kernel objects. Of what is free, `kept` holds
+//! pages of files that nobody has, until it is needed.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -14,14 +15,16 @@ fn main(args: Args) -> Result<(), Failure> {
     let now = Counters::now().about("counters")?;
     let kib = |frames: u64| Cell(Some(frames * (PAGE / 1024)));
     let (total, free) = (now.get(Stat64::FramesTotal), now.get(Stat64::FramesFree));
-    println!("{:8}{:>14}{:>14}{:>14}", "", "total", "used", "free");
+    let [a, b, c, d] = ["total", "used", "free", "kept"];
+    println!("{:8}{a:>14}{b:>14}{c:>14}{d:>14}", "");
     let used = total.saturating_sub(free);
     println!(
-        "{:8}{:>14}{:>14}{:>14} KiB",
+        "{:8}{:>14}{:>14}{:>14}{:>14} KiB",
         "memory",
         kib(total),
         kib(used),
-        kib(free)
+        kib(free),
+        kib(now.get(Stat64::FramesIdle))
     );
     for (name, which) in [
         ("processes", Stat64::Processes),

@@ -477,4 +477,6 @@ counters! {
     PageIns,
     /// 1 under `--pressure`.
     Pressure,
+    /// Free frames with pages of files that nobody has and that the next reader finds.
+    FramesIdle,
 }

@@ -203,7 +203,7 @@ pub fn release(snap: SnapId) {
     counters::subtract_one(Stat64::Snapshots);
     if let Some(held) = gone {
         let held = *held;
-        cache::with(|cache| cache.close(held.epochs));
+        cache::close(held.epochs);
         if let Home::Server(site) = held.home {
             site.mount.clunk_later(site.snapfid);
         }

@@ -90,6 +90,10 @@ pub fn ease() {
     if !pressed && !frames::still_low() {
         return;
     }
+    if pressed {
+        // Pages that left must be had from their servers.
+        frames::free_kept();
+    }
     let mut all = AllFrames::new(pressed, may_swap());
     {
         let clock = &mut *CLOCK.lock();

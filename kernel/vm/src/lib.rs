@@ -52,6 +52,7 @@ mod fault;
 mod fill;
 mod fork;
 mod host;
+mod idle;
 mod memory;
 mod overlay;
 mod owners;
@@ -85,6 +86,7 @@ pub use host::{
     FrameSlice, Host, Limits, OPS_MAX, Op, OpKind, Origin, Put, PutReply, RUN_MAX, SLICES_MAX,
     Snapped, TRIM_MAX,
 };
+pub use idle::{Idle, IdleLinks, Links};
 pub use memory::{Count, Memory};
 pub use owners::{Above, Chains, OWNERS_MAX, Owner, OwnerWord, SegmentNumber};
 pub use page_out::{OUT_MAX, Pager, page_out};

@@ -14,6 +14,9 @@ use crate::server::News;
 /// The content of unwritten and freed frames: bytes that would be noticed.
 const JUNK: u8 = 0xa5;
 
+/// Most idle frames: few, so that tests meet those that are freed.
+const IDLE_MAX: usize = 6;
+
 /// All frames of the machine. Copies share contents until one of them writes.
 #[derive(Clone)]
 pub struct Frames {
@@ -35,6 +38,8 @@ pub struct Frames {
     pub counts: [u64; 11],
     /// The frame cache.
     pub cache: Cache,
+    /// The frames in it that nobody has, in the order in which they became so.
+    idle: Vec<u32>,
     /// At which epochs the snapshots are, by handle.
     pub epochs: BTreeMap<u32, Epochs>,
     /// The owners of frames and nodes, as the core told.
@@ -63,6 +68,7 @@ impl Default for Frames {
             trace: Trace::default(),
             counts: [0; 11],
             cache: Cache::new(),
+            idle: Vec::new(),
             epochs: BTreeMap::new(),
             owners: BTreeSet::new(),
         }
@@ -121,16 +127,57 @@ impl Frames {
 
     /// Drops one.
     pub fn release(&mut self, frame: Frame) {
-        let junk = self.junk.clone();
         let entry = self.entry(frame);
         entry.references -= 1;
-        if entry.references == 0 {
-            entry.bytes = junk;
-            if std::mem::take(&mut entry.cached) {
-                self.trace.changes(Object::Cache);
-                self.cache.remove(frame);
-            }
-            self.free.push(frame.0);
+        if entry.references > 0 {
+            return;
+        }
+        if !entry.cached {
+            return self.free(frame.0);
+        }
+        self.trace.changes(Object::Cache);
+        self.idle.push(frame.0);
+        // As in the kernel: none is kept where an allocation is to fail.
+        let most = if self.fail_after.is_some() {
+            0
+        } else {
+            IDLE_MAX
+        };
+        while self.idle.len() > most {
+            self.free_oldest();
+        }
+    }
+
+    fn free(&mut self, number: u32) {
+        self.frames[number as usize].bytes = self.junk.clone();
+        self.free.push(number);
+    }
+
+    /// Frees the frame that has been idle for the longest time.
+    fn free_oldest(&mut self) {
+        let oldest = self.idle.remove(0);
+        self.trace.changes(Object::Frame(oldest));
+        self.frames[oldest as usize].cached = false;
+        self.cache.remove(Frame(oldest));
+        self.free(oldest);
+    }
+
+    /// Frees all idle frames.
+    pub fn free_idle(&mut self) {
+        while !self.idle.is_empty() {
+            self.free_oldest();
+        }
+    }
+
+    /// Adds a reference to a frame that the cache names.
+    fn take_up(&mut self, frame: Frame) {
+        if let Some(at) = self.idle.iter().position(|idle| *idle == frame.0) {
+            self.trace.changes(Object::Cache);
+            self.idle.remove(at);
+            self.trace.changes(Object::Frame(frame.0));
+            self.frames[frame.0 as usize].references = 1;
+        } else {
+            self.retain(frame);
         }
     }
 
@@ -153,7 +200,7 @@ impl Frames {
         self.trace.uses(Object::Cache);
         let frame = self.cache.find(self.epochs.get(&snap.0)?, soff)?;
         assert!(self.is_cached(frame), "{frame:?} is not marked");
-        self.retain(frame);
+        self.take_up(frame);
         Some(frame)
     }
 
@@ -165,11 +212,21 @@ impl Frames {
 
     fn publish(&mut self, snap: SnapId, soff: u64, frame: Frame) -> Option<Frame> {
         self.trace.changes(Object::Cache);
-        match self.cache.insert(self.epochs.get(&snap.0)?, soff, frame) {
+        let idle = &self.idle;
+        let is_idle = |frame: Frame| idle.contains(&frame.0);
+        let epochs = self.epochs.get(&snap.0)?;
+        match self.cache.insert(epochs, soff, frame, is_idle) {
             Kept::Yes => self.entry(frame).cached = true,
+            Kept::Instead(gone) => {
+                self.entry(frame).cached = true;
+                self.idle.retain(|idle| *idle != gone.0);
+                self.trace.changes(Object::Frame(gone.0));
+                self.frames[gone.0 as usize].cached = false;
+                self.free(gone.0);
+            }
             Kept::No => {}
             Kept::Other(first) => {
-                self.retain(first);
+                self.take_up(first);
                 return Some(first);
             }
         }
@@ -227,9 +284,9 @@ impl Frames {
         &entry.bytes
     }
 
-    /// Frames in use, nodes included.
+    /// Frames in use, nodes included, idle ones not.
     pub fn used(&self) -> u64 {
-        (self.frames.len() - self.free.len()) as u64
+        (self.frames.len() - self.free.len() - self.idle.len()) as u64
     }
 }
 

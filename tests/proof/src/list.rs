@@ -55,6 +55,16 @@ pub const LIST: &[Mutation] = &[
         cases: "",
     },
     Mutation {
+        drops: "invariant 5: two versions of a page never share a frame",
+        file: "kernel/vm/src/cache/entries.rs",
+        from: "(entry.lo..=entry.hi).contains(&epoch) ||",
+        to: "epoch > 0 ||",
+        package: "model-tests",
+        target: "rules",
+        test: "pages_that_changed_while_nobody_had_them_are_read_anew",
+        cases: "",
+    },
+    Mutation {
         drops: "invariant 5: a reply whose ticket is stale is dropped",
         file: "kernel/vm/src/fill.rs",
         from: "        let wanted = self.overlay.get(m, page) == PageState::Filling(filling.ticket);",

@@ -24,6 +24,12 @@ pub fn counters() -> Result<Counters, Failure> {
     Counters::now().about("counters")
 }
 
+/// The counters, with nothing kept of files that nobody has.
+fn rest() -> Result<Counters, Failure> {
+    sys::free_idle().about("idle frames")?;
+    counters()
+}
+
 fn say(line: &str) -> Result<(), Failure> {
     sys::verdict(line.as_bytes()).about("verdict")
 }
@@ -95,7 +101,7 @@ impl Judge {
 fn judge(expect: &Expect, perform: impl Fn() -> Result<Ended, Why>) -> Verdict {
     let mut lost = String::new();
     for _ in 0..=AGAIN {
-        let before = counters()?;
+        let before = rest()?;
         let ended = perform()?;
         expected(expect, &ended)?;
         match given_back(&before)? {
@@ -174,7 +180,7 @@ fn given_back(before: &Counters) -> Result<Kept, Why> {
     let mut kept = Kept::Nothing;
     let (mut last, mut still) = ([0; 2], 0);
     for _ in 0..STEPS {
-        let now = counters()?;
+        let now = rest()?;
         kept = compare(before, &now);
         if let Kept::Nothing = kept
             && let Err(errno) = sys::audit()

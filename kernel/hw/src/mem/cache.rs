@@ -2,7 +2,8 @@
 //! cache behind its lock.
 //!
 //! It has no reference to its frames. `frames` marks those that are in here
-//! and asks for their removal before one is freed or changed.
+//! and asks for their removal before one is freed or changed. With its last holder a frame
+//! becomes idle (`pool/idle.rs`), and who finds it is its holder again.
 use super::payer::for_all;
 use super::{pool, words};
 use crate::arch::{random, time};
@@ -14,7 +15,7 @@ static CACHE: Lock<Cache> = Lock::new(Rank::Cache, Cache::new());
 /// Makes it hard to find pages that share a bucket. Without a generator of random
 /// numbers it is as hard as to know the time of the start.
 pub fn init() {
-    pool::on_forget(forget, leave);
+    pool::on_forget(forget);
     let mut bytes = [0; 16];
     let random = random::fill(&mut bytes);
     let (low, high) = (time::ticks(), time::ticks().rotate_left(32));
@@ -33,6 +34,17 @@ const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 #[inline]
 pub fn with<R>(f: impl FnOnce(&mut Cache) -> R) -> R {
     for_all(|| f(&mut CACHE.lock()))
+}
+
+/// The snapshot is no more.
+pub fn close(epochs: Epochs) {
+    let many = with(|cache| {
+        cache.close(epochs);
+        cache.has_many_left()
+    });
+    if many {
+        pool::free_kept();
+    }
 }
 
 /// A frame with the page at `soff` of the snapshot, held once more.
@@ -69,6 +81,7 @@ pub fn publish_run(epochs: &Epochs, soff: u64, frames: &mut [Frame]) {
     for_all(|| {
         // A frame that somebody else holds may be about to be written.
         let may = |frame| !words::is_shared(frame);
+        let may = (may, words::is_idle);
         cache.insert_run(epochs, soff, frames, may, |frame, kept| {
             if let Some(first) = settle(*frame, kept) {
                 pool::release(*frame);
@@ -82,7 +95,7 @@ pub fn publish_run(epochs: &Epochs, soff: u64, frames: &mut [Frame]) {
 /// was there first, held once more.
 pub fn publish(epochs: &Epochs, soff: u64, frame: Frame) -> Option<Frame> {
     let mut cache = CACHE.lock();
-    for_all(|| settle(frame, cache.insert(epochs, soff, frame)))
+    for_all(|| settle(frame, cache.insert(epochs, soff, frame, words::is_idle)))
 }
 
 fn settle(frame: Frame, kept: Kept) -> Option<Frame> {
@@ -91,24 +104,17 @@ fn settle(frame: Frame, kept: Kept) -> Option<Frame> {
             words::set_cached(frame, true);
             None
         }
+        Kept::Instead(gone) => {
+            words::set_cached(frame, true);
+            pool::free_forgotten(gone);
+            None
+        }
         Kept::Other(first) => {
             pool::take_up(first);
             Some(first)
         }
         Kept::No => None,
     }
-}
-
-/// Removes a frame that nobody has from the cache, unless it may stay and is a page of the
-/// kernel's own files, which never change: programs for the most part, which soon run
-/// again. Returns true if it stays.
-fn leave(frame: Frame, may_stay: bool) -> bool {
-    let mut cache = CACHE.lock();
-    let stays = may_stay && cache.connection(frame) == Some(vm::KERNELS_OWN);
-    if !stays {
-        cache.remove(frame);
-    }
-    stays
 }
 
 /// Removes the frame from the cache.

@@ -11,7 +11,8 @@ use super::page::{self, Physical};
 pub use super::payer::{Payer, Share, for_all};
 use super::pool;
 pub use super::pool::{
-    accounts, brake, denied_lately, exhausted, free_count, free_kept, poison, still_low, total,
+    accounts, brake, denied_lately, exhausted, free_count, free_kept, idle_count, poison,
+    still_low, total,
 };
 use super::words::{self, Use};
 use crate::user::UserFault;

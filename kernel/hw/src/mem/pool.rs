@@ -16,7 +16,7 @@ use crate::lock::Mutex;
 use crate::pending::{self, Work};
 use crate::time;
 use spin::Once;
-use vm::{AccountId, Accounts, Frame, OwnerWord};
+use vm::{AccountId, Accounts, Frame, Idle, OwnerWord};
 
 use super::chance::{self, What};
 use super::page;
@@ -26,7 +26,7 @@ use super::words::{self, Left, Use, limit};
 use start::LOWEST;
 
 pub(super) use aside::{on_low, put_back, set_aside, take_over};
-pub(super) use idle::take_up;
+pub(super) use idle::{free_forgotten, take_up};
 pub use poison::poison;
 pub(super) use poison::{check_written, emptied};
 pub(super) use start::init;
@@ -63,7 +63,7 @@ struct Table {
     /// Free frames, listed and fresh.
     free: u32,
     /// Frames that nobody has and that the frame cache names.
-    idle: idle::Idle,
+    idle: Idle,
     /// Frames of objects that are kept for the next who wants one.
     aside: u32,
     /// With fewer free frames, memory is low.
@@ -80,7 +80,7 @@ static TABLE: Mutex<Table> = Mutex::new(Table {
     fresh: 0,
     fresh_end: 0,
     free: 0,
-    idle: idle::Idle::NONE,
+    idle: Idle::new(),
     aside: 0,
     mark: 0,
     brake: u32::MAX,
@@ -108,16 +108,16 @@ pub fn denied_lately() -> bool {
 /// Looks whether few frames are left, after [`Work::FewFrames`].
 pub fn still_low() -> bool {
     free_kept();
-    let table = TABLE.lock();
-    let low = table.free < table.mark;
+    let low = TABLE.lock().is_low();
     pending::set(Work::FewFrames, low);
     low
 }
 
-/// Frees what is kept for a certain use. The frame cache is not locked.
-pub fn free_kept() {
-    idle::free_all();
+/// Frees what is kept for a certain use: of idle frames the oldest. The frame cache is not
+/// locked. Returns false if there were no idle ones.
+pub fn free_kept() -> bool {
     aside::free_all();
+    idle::free_some()
 }
 
 /// For tests: the next frames are asked for in the long way, in which taking one may fail
@@ -189,7 +189,7 @@ fn take_low(what: Use) -> Option<Frame> {
         false => table.mark,
     };
     let frame = table.take(what)?;
-    if table.free < table.mark {
+    if table.is_low() {
         pending::set(Work::FewFrames, true);
     }
     table.charge(frame, payer.account);
@@ -232,7 +232,7 @@ pub(super) fn take_several_for_kernel(
 /// Charges frames of kernel objects that are taken at once. `false`: the payer gets none.
 fn charge_kernel(count: u32, payer: &Terms) -> bool {
     let mut table = TABLE.lock();
-    if table.free < table.mark && table.kept() > 0 {
+    if table.is_low() && table.kept() > 0 {
         // They cannot be freed here: the caller may have locked the frame cache.
         pending::set(Work::FewFrames, true);
     }
@@ -274,10 +274,19 @@ pub(super) fn alloc_for_ever() -> Option<Frame> {
 /// `pages` frames in a row, the first of which is returned; each is held once
 /// and released on its own.
 pub(super) fn alloc_run(pages: u32, what: Use) -> Option<Frame> {
-    let payer = payer();
-    if TABLE.lock().free < pages.saturating_add(payer.floor) {
-        free_kept();
+    match try_alloc_run(pages, what) {
+        None if TABLE.lock().kept() > 0 => {
+            // Only drivers ask for runs, so a long step is not in the way of programs.
+            idle::free_all();
+            aside::free_all();
+            try_alloc_run(pages, what)
+        }
+        run => run,
     }
+}
+
+fn try_alloc_run(pages: u32, what: Use) -> Option<Frame> {
+    let payer = payer();
     let mut table = TABLE.lock();
     if pages == 0 || table.free.checked_sub(pages)? < payer.floor {
         return None;
@@ -296,7 +305,7 @@ pub(super) fn alloc_run(pages: u32, what: Use) -> Option<Frame> {
 /// Adds a holder.
 #[inline]
 pub(super) fn retain(frame: Frame) {
-    let _ = words::retain(frame);
+    words::retain(frame);
 }
 
 /// Removes a holder; the last one frees the frame. Panics if it was the last and a
@@ -332,16 +341,12 @@ pub(super) fn release_all(frames: impl Iterator<Item = Frame>) {
     TABLE.lock().uncharge(owner, count);
 }
 
-/// Frees a cached frame whose last holder is gone, once the cache has forgotten it, unless
-/// it is to stay there.
+/// A cached frame whose last holder is gone becomes idle, or is freed where memory is low.
 #[cold]
 fn release_cached(frame: Frame) {
-    if idle::lay_down(frame) {
-        return;
-    }
-    words::set_cached(frame, false);
-    // Unless a look-up in the cache has given it a holder just before.
-    if words::is_unheld(frame) {
+    if !idle::lay_down(frame) {
+        forget(frame);
+        words::set_cached(frame, false);
         free(frame);
     }
 }
@@ -382,11 +387,9 @@ pub(super) fn forget(frame: Frame) {
     }
 }
 
-/// Sets the function that takes a frame out of the frame cache, and the one that does so
-/// unless the frame may stay and is worth keeping.
-pub(super) fn on_forget(f: fn(Frame), leave: fn(Frame, bool) -> bool) {
+/// Sets it.
+pub(super) fn on_forget(f: fn(Frame)) {
     FORGET.call_once(|| f);
-    idle::on_leave(leave);
 }
 
 /// Returns true for memory, including the kernel's own, but not for devices and
@@ -408,6 +411,11 @@ pub(super) fn any_memory(frames: Range<u32>) -> bool {
 pub fn free_count() -> u64 {
     let table = TABLE.lock();
     u64::from(table.free + table.kept())
+}
+
+/// Those of them that are idle.
+pub fn idle_count() -> u64 {
+    u64::from(TABLE.lock().idle.count())
 }
 
 /// The number of managed frames.

@@ -9,7 +9,7 @@
 use core::ops::Range;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use vm::{Frame, OwnerWord};
+use vm::{Frame, IdleLinks, Links, OwnerWord};
 
 // The tag is in the top four bits, translations and holders below.
 const TAG: u32 = 60;
@@ -28,12 +28,16 @@ const OBJECT: u64 = 9 << TAG;
 const FREE: u64 = 10 << TAG;
 /// Never handed out: the kernel, the bundle, the loader's page tables.
 pub(super) const KEPT: u64 = 11 << TAG;
+/// Nobody has it and the frame cache names it; the rest of the word are the links of the
+/// list of such frames. Not data: to use it by name is a panic.
+const IDLE: u64 = 12 << TAG;
 /// Never used yet.
 const FRESH: u64 = 0;
 /// Not memory.
 const ABSENT: u64 = u64::MAX;
 /// `init` writes both byte by byte.
 const _: () = assert!(FRESH == 0 && ABSENT == u64::MAX);
+const _: () = assert!(2 * Links::BITS <= TAG);
 
 const ONE_HOLDER: u64 = 1;
 const HOLDERS: u64 = (1 << 30) - 1;
@@ -70,6 +74,7 @@ pub(super) const WORDS_PER_FRAME: usize = 2;
 /// `words` is memory for [`WORDS_PER_FRAME`] times that many words, without any
 /// other use, permanently. Called once.
 pub(super) unsafe fn init(words: *mut AtomicU64, limit: u32, fresh: Range<u32>) {
+    assert!(limit <= Links::END, "too much memory");
     let limit_words = limit as usize;
     let end = fresh.end.min(limit) as usize;
     let start = (fresh.start as usize).min(end);
@@ -203,16 +208,14 @@ impl Use {
     }
 }
 
-/// Adds a holder to a frame of data; returns true if it had none.
+/// Adds a holder to a frame of data.
 #[inline]
-pub(super) fn retain(frame: Frame) -> bool {
+pub(super) fn retain(frame: Frame) {
     let word = data(frame);
-    let now = word.now;
-    if now & HOLDERS == HOLDERS {
+    if word.now & HOLDERS == HOLDERS {
         wrong(frame, "has too many holders");
     }
-    word.set(now + ONE_HOLDER);
-    now & HOLDERS == 0
+    word.set(word.now + ONE_HOLDER);
 }
 
 /// The state of a frame after [`release`].
@@ -221,7 +224,7 @@ pub(super) enum Left {
     Held,
     /// It is to be freed.
     Unheld,
-    /// It is to be freed once the frame cache has forgotten it.
+    /// It becomes idle, or is to be freed once the frame cache has forgotten it.
     Cached,
 }
 
@@ -251,12 +254,33 @@ pub(super) fn release(frame: Frame) -> Left {
 /// Returns true if the frame cache names the frame and nobody has it.
 #[inline]
 pub(super) fn is_idle(frame: Frame) -> bool {
-    value(frame) == CACHED
+    value(frame) >> TAG == IDLE >> TAG
 }
 
-/// Returns true if the frame of data has no holder.
-pub(super) fn is_unheld(frame: Frame) -> bool {
-    data(frame).now & HOLDERS == 0
+/// The words of idle frames. Only the list of them uses it.
+pub(super) struct IdleWords;
+
+impl IdleLinks for IdleWords {
+    fn links(&self, frame: Frame) -> Links {
+        let word = word(frame).now;
+        if word >> TAG != IDLE >> TAG {
+            wrong(frame, "is not idle");
+        }
+        Links::from_bits(word)
+    }
+
+    fn set_links(&mut self, frame: Frame, links: Links) {
+        let word = word(frame);
+        if word.now != CACHED && word.now >> TAG != IDLE >> TAG {
+            wrong(frame, "cannot become idle");
+        }
+        word.set(IDLE | links.bits());
+    }
+}
+
+/// A frame that was idle has one holder, and the frame cache names it.
+pub(super) fn begin_cached(frame: Frame) {
+    word(frame).set(CACHED | ONE_HOLDER);
 }
 
 /// The number of holders of a frame of data; `None` for any other frame.

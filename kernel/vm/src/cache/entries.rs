@@ -8,7 +8,7 @@ use crate::Frame;
 /// No frame.
 pub(super) const NONE: u32 = u32::MAX;
 /// Most frames of one page, at different epochs. It bounds a look-up: whoever has more
-/// snapshots shares fewer pages.
+/// snapshots shares fewer pages, and idle frames make room.
 const VERSIONS: usize = 16;
 /// Entries in a span. Spans come and go with their frames.
 const SPAN: usize = 64;
@@ -127,14 +127,16 @@ impl Entries {
     }
 
     /// Offers a frame as a page of a file at an epoch; `first` is the first frame of the
-    /// page.
+    /// page. Where the page has as many as it may, one that is idle makes room.
     #[inline]
     pub fn offer(
         &mut self,
         files: &[Option<File>],
         first: &mut u32,
         (frame, id, page, epoch): (Frame, FileId, u64, u64),
+        is_idle: &impl Fn(Frame) -> bool,
     ) -> Kept {
+        let mut gone = None;
         if *first != NONE {
             if let Some(other) = self.valid(files, *first, epoch) {
                 return match other == frame {
@@ -142,8 +144,12 @@ impl Entries {
                     false => Kept::Other(other),
                 };
             }
-            if self.versions(*first) >= VERSIONS {
-                return Kept::No;
+            if self.versions(*first).count() >= VERSIONS {
+                // The one that came first.
+                gone = self.versions(*first).filter(|at| is_idle(*at)).last();
+                if gone.is_none() {
+                    return Kept::No;
+                }
             }
         }
         let new = Entry {
@@ -153,20 +159,20 @@ impl Entries {
             lo: epoch,
             hi: epoch,
         };
-        match self.fill(frame.0, new) {
-            true => {
-                *first = frame.0;
-                Kept::Yes
-            }
-            false => Kept::No,
+        if !self.fill(frame.0, new) {
+            return Kept::No;
         }
+        *first = frame.0;
+        let Some(gone) = gone else { return Kept::Yes };
+        self.remove(first, gone.0);
+        Kept::Instead(gone)
     }
 
-    /// The number of frames of a page.
-    fn versions(&self, first: u32) -> usize {
+    /// The frames of a page, the one that came last first.
+    fn versions(&self, first: u32) -> impl Iterator<Item = Frame> {
         let next = |at: &u32| self.get(*at).map(|entry| entry.next);
         let all = core::iter::successors(Some(first), next);
-        all.take_while(|at| *at != NONE).count()
+        all.take_while(|at| *at != NONE).map(Frame)
     }
 
     /// Sets the entry of a frame. False if it has one, as a page of another file for

@@ -9,7 +9,8 @@
 //!
 //! The cache is *weak*: it has no reference to its frames. A host removes a
 //! frame before it frees or changes it ([`Cache::remove`]), and marks the
-//! frames in the cache in order to know. The number of frames bounds
+//! frames in the cache in order to know. A frame that nobody has any more may
+//! stay, *idle*, until the host needs it. The number of frames bounds
 //! everything; without memory for its entry a page is not shared.
 
 mod blocks;
@@ -33,6 +34,10 @@ pub use history::Changes;
 /// The connection of the kernel's own files, that of no server.
 pub const KERNELS_OWN: u32 = 0;
 
+/// Files without a snapshot, of which idle frames are left: with more, the oldest frames
+/// are to be freed, so that to find a file stays quick.
+const FILES_LEFT: usize = 1024;
+
 /// A file with snapshots.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FileId(u32);
@@ -54,6 +59,8 @@ struct File {
 pub enum Kept {
     /// It is in the cache now.
     Yes,
+    /// It is in the cache now, and this one, which was idle, is not any more: to be freed.
+    Instead(Frame),
     /// This one is in the cache already, with the same content.
     Other(Frame),
     /// It is not in the cache.
@@ -69,6 +76,8 @@ pub struct Cache {
     free: Vec<u32>,
     /// Connection, path and place in `files`, sorted.
     by_key: Vec<(u32, u64, FileId)>,
+    /// Files without a snapshot.
+    left: usize,
     /// The page in each frame.
     entries: Entries,
     /// The frames of each page.
@@ -88,6 +97,7 @@ impl Cache {
             files: Vec::new(),
             free: Vec::new(),
             by_key: Vec::new(),
+            left: 0,
             entries: Entries::new(),
             blocks: Blocks::new(),
         }
@@ -118,6 +128,7 @@ impl Cache {
         };
         if let Some(file) = file.and_then(|id| self.file_mut(id)) {
             file.holders += 1;
+            self.left -= usize::from(file.holders == 1);
         }
         Epochs::of(file)
     }
@@ -128,20 +139,20 @@ impl Cache {
             && let Some(file) = self.file_mut(id)
         {
             file.holders -= 1;
+            self.left += usize::from(file.holders == 0);
             self.forget_unused(id);
         }
+    }
+
+    /// Returns true if idle frames of too many files are in here.
+    pub const fn has_many_left(&self) -> bool {
+        self.left > FILES_LEFT
     }
 
     /// The file, if it has a snapshot.
     pub fn file(&self, conn: u32, path: u64) -> Option<FileId> {
         let at = self.find_key(conn, path).ok()?;
         self.by_key.get(at).map(|key| key.2)
-    }
-
-    /// The connection of the file that the frame has a page of, if it is in here.
-    pub fn connection(&self, frame: Frame) -> Option<u32> {
-        let file = FileId(self.entries.get(frame.0)?.file);
-        Some(self.file_ref(file)?.conn)
     }
 
     /// The newest reported epoch of the file, from which a server may count
@@ -263,27 +274,30 @@ impl Cache {
     }
 
     /// Offers a frame whose content is, and stays, the page at `soff` of the
-    /// snapshot.
-    pub fn insert(&mut self, epochs: &Epochs, soff: u64, frame: Frame) -> Kept {
+    /// snapshot; tells idle frames by `is_idle`.
+    pub fn insert(
+        &mut self,
+        epochs: &Epochs,
+        soff: u64,
+        frame: Frame,
+        is_idle: impl Fn(Frame) -> bool,
+    ) -> Kept {
         let mut kept = Kept::No;
-        self.insert_run(
-            epochs,
-            soff,
-            &mut [frame],
-            |_| true,
-            |_, result| kept = result,
-        );
+        let frames = &mut [frame];
+        self.insert_run(epochs, soff, frames, (|_| true, is_idle), |_, result| {
+            kept = result;
+        });
         kept
     }
 
-    /// The same for the pages from `soff` on, with the frames that `may` be kept; calls
+    /// The same for the pages from `soff` on, with the frames that may be kept; calls
     /// `kept` with what became of each that was offered, in order.
     pub fn insert_run(
         &mut self,
         epochs: &Epochs,
         soff: u64,
         mut frames: &mut [Frame],
-        may: impl Fn(Frame) -> bool,
+        (may, is_idle): (impl Fn(Frame) -> bool, impl Fn(Frame) -> bool),
         mut kept: impl FnMut(&mut Frame, Kept),
     ) {
         let Some((id, mut page)) = page_of(epochs, soff) else {
@@ -295,7 +309,7 @@ impl Cache {
             let count = (end - page).min(frames.len() as u64);
             let (now, later) = core::mem::take(&mut frames).split_at_mut(count as usize);
             if let Some((_, epoch)) = part {
-                self.insert_in_block(id, (page, epoch), now, &may, &mut kept);
+                self.insert_in_block(id, (page, epoch), now, (&may, &is_idle), &mut kept);
             }
             (page, frames) = (page + count, later);
         }
@@ -307,7 +321,7 @@ impl Cache {
         id: FileId,
         (page, epoch): (u64, u64),
         frames: &mut [Frame],
-        may: &impl Fn(Frame) -> bool,
+        (may, is_idle): (&impl Fn(Frame) -> bool, &impl Fn(Frame) -> bool),
         kept: &mut impl FnMut(&mut Frame, Kept),
     ) {
         let Some(block) = self.blocks.make(id, page) else {
@@ -320,7 +334,7 @@ impl Cache {
                 continue;
             }
             let offered = (*frame, id, page, epoch);
-            let result = self.entries.offer(&self.files, first, offered);
+            let result = self.entries.offer(&self.files, first, offered, is_idle);
             kept(frame, result);
         }
         let new = self.entries.len() - before;
@@ -391,6 +405,7 @@ impl Cache {
             history: History::default(),
         });
         self.by_key.insert(at, (conn, path, id));
+        self.left += 1;
         Some(id)
     }
 
@@ -415,6 +430,7 @@ impl Cache {
         if let Some(place) = self.files.get_mut(id.0 as usize) {
             *place = None;
             self.free.push(id.0);
+            self.left -= 1;
         }
     }
 }

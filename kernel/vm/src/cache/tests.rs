@@ -11,6 +11,11 @@ fn snapshot(cache: &mut Cache, conn: u32, path: u64, epoch: u64) -> Epochs {
     epochs
 }
 
+/// Somebody has each frame.
+const fn none_idle(_: Frame) -> bool {
+    false
+}
+
 /// The file changed at that page.
 fn change(cache: &mut Cache, conn: u32, path: u64, epoch: u64, page: u64) {
     let file = cache.file(conn, path);
@@ -24,9 +29,12 @@ fn equal_epochs_of_one_file_share_and_nothing_else_does() {
     let mut c = Cache::new();
     let a = snapshot(&mut c, 1, 7, 5);
     let b = snapshot(&mut c, 1, 7, 5);
-    assert_eq!(c.insert(&a, 3 * PAGE, Frame(70)), Kept::Yes);
+    assert_eq!(c.insert(&a, 3 * PAGE, Frame(70), none_idle), Kept::Yes);
     assert_eq!(c.find(&b, 3 * PAGE), Some(Frame(70)));
-    assert_eq!(c.insert(&b, 3 * PAGE, Frame(71)), Kept::Other(Frame(70)));
+    assert_eq!(
+        c.insert(&b, 3 * PAGE, Frame(71), none_idle),
+        Kept::Other(Frame(70))
+    );
     assert_eq!(c.find(&b, 4 * PAGE), None, "another page");
     assert_eq!(c.find(&b, 3 * PAGE + 1), None, "two halves of pages");
     for (conn, path) in [(2, 7), (1, 8)] {
@@ -46,7 +54,7 @@ fn a_list_of_changes_closes_the_pages_in_it_and_no_others() {
     let mut c = Cache::new();
     let a = snapshot(&mut c, 1, 7, 5);
     for page in 0..4 {
-        c.insert(&a, page * PAGE, Frame(page as u32));
+        c.insert(&a, page * PAGE, Frame(page as u32), none_idle);
     }
     change(&mut c, 1, 7, 6, 2);
     let b = snapshot(&mut c, 1, 7, 6);
@@ -55,12 +63,12 @@ fn a_list_of_changes_closes_the_pages_in_it_and_no_others() {
         found,
         [Some(Frame(0)), Some(Frame(1)), None, Some(Frame(3))]
     );
-    assert_eq!(c.insert(&b, 2 * PAGE, Frame(9)), Kept::Yes);
+    assert_eq!(c.insert(&b, 2 * PAGE, Frame(9), none_idle), Kept::Yes);
     // Each of the two epochs has its own.
     assert_eq!(c.find(&a, 2 * PAGE), Some(Frame(2)));
     assert_eq!(c.find(&b, 2 * PAGE), Some(Frame(9)));
     // A frame filled for the newer snapshot is valid for the older one too.
-    assert_eq!(c.insert(&b, 50 * PAGE, Frame(10)), Kept::Yes);
+    assert_eq!(c.insert(&b, 50 * PAGE, Frame(10), none_idle), Kept::Yes);
     assert_eq!(c.find(&a, 50 * PAGE), Some(Frame(10)));
 }
 
@@ -69,10 +77,10 @@ fn a_frame_is_one_page_of_one_file() {
     let mut c = Cache::new();
     let a = snapshot(&mut c, 1, 7, 5);
     let b = snapshot(&mut c, 1, 8, 6);
-    assert_eq!(c.insert(&a, 0, Frame(1)), Kept::Yes);
-    assert_eq!(c.insert(&a, 0, Frame(1)), Kept::Yes);
-    assert_eq!(c.insert(&b, 0, Frame(1)), Kept::No);
-    assert_eq!(c.insert(&a, PAGE, Frame(1)), Kept::No);
+    assert_eq!(c.insert(&a, 0, Frame(1), none_idle), Kept::Yes);
+    assert_eq!(c.insert(&a, 0, Frame(1), none_idle), Kept::Yes);
+    assert_eq!(c.insert(&b, 0, Frame(1), none_idle), Kept::No);
+    assert_eq!(c.insert(&a, PAGE, Frame(1), none_idle), Kept::No);
     assert_eq!((c.find(&b, 0), c.len()), (None, 1));
 }
 
@@ -80,7 +88,7 @@ fn a_frame_is_one_page_of_one_file() {
 fn a_file_stays_while_a_snapshot_or_a_frame_does() {
     let mut c = Cache::new();
     let a = snapshot(&mut c, 1, 7, 5);
-    c.insert(&a, 0, Frame(1));
+    c.insert(&a, 0, Frame(1), none_idle);
     c.close(a);
     let b = snapshot(&mut c, 1, 7, 5);
     assert_eq!(c.find(&b, 0), Some(Frame(1)));
@@ -111,7 +119,7 @@ fn any_number_of_frames_is_found_and_removed() {
         if next(10) < if grows { 8 } else { 3 } {
             let free = !model.values().any(|f| *f == frame);
             if free && !model.contains_key(&(file, page)) {
-                let kept = c.insert(&files[file as usize], page * PAGE, frame);
+                let kept = c.insert(&files[file as usize], page * PAGE, frame, none_idle);
                 assert_eq!(kept, Kept::Yes);
                 model.insert((file, page), frame);
             }
@@ -148,7 +156,10 @@ fn pages_at_any_stride_spread_over_the_buckets() {
             c.set(&mut a, 0..u64::MAX, 5);
             for frame in 0..FRAMES {
                 let page = u64::from(frame) << shift;
-                assert_eq!(c.insert(&a, page * PAGE, Frame(frame)), Kept::Yes);
+                assert_eq!(
+                    c.insert(&a, page * PAGE, Frame(frame), none_idle),
+                    Kept::Yes
+                );
             }
             let longest = c.blocks.longest();
             assert!(longest < 24, "{secret:?}, stride 2^{shift}: {longest}");
@@ -165,7 +176,7 @@ fn frames_of_one_page_at_many_epochs_are_kept_up_to_a_number() {
         // Any byte may have changed each time.
         c.note(epochs.file, 0, epoch, None);
         c.set(&mut epochs, 0..PAGE, epoch);
-        let kept = c.insert(&epochs, 0, Frame(epoch as u32));
+        let kept = c.insert(&epochs, 0, Frame(epoch as u32), none_idle);
         let room = epoch <= 16;
         assert_eq!(kept, if room { Kept::Yes } else { Kept::No }, "{epoch}");
         assert_eq!(
@@ -211,13 +222,19 @@ fn runs_are_what_their_pages_are_one_by_one() {
             let mut left = frames.clone();
             let mut kept = Vec::new();
             let may = |frame: Frame| !frame.0.is_multiple_of(7);
-            run.insert_run(&b, start * PAGE, &mut left, may, |frame, result| {
-                kept.push((*frame, result));
-            });
+            run.insert_run(
+                &b,
+                start * PAGE,
+                &mut left,
+                (may, none_idle),
+                |frame, result| {
+                    kept.push((*frame, result));
+                },
+            );
             let expected: Vec<_> = (start..)
                 .zip(&frames)
                 .filter(|(page, frame)| may(**frame) && b.at(*page).is_some())
-                .map(|(page, frame)| (*frame, one.insert(&a, page * PAGE, *frame)))
+                .map(|(page, frame)| (*frame, one.insert(&a, page * PAGE, *frame, none_idle)))
                 .collect();
             assert_eq!(kept, expected);
             assert_eq!(one.len(), run.len());
@@ -236,4 +253,53 @@ fn runs_are_what_their_pages_are_one_by_one() {
             assert_eq!(missing, first.unwrap_or(count));
         }
     }
+}
+
+#[test]
+fn where_a_page_has_many_frames_an_idle_one_makes_room() {
+    let mut c = Cache::new();
+    let mut at = |epoch: u64, is_idle: fn(Frame) -> bool| {
+        let mut epochs = c.open(1, 7);
+        c.note(epochs.file, 0, epoch, None);
+        c.set(&mut epochs, 0..PAGE, epoch);
+        let kept = c.insert(&epochs, 0, Frame(epoch as u32), is_idle);
+        let found = c.find(&epochs, 0);
+        assert!(c.len() <= 16);
+        c.close(epochs);
+        (kept, found)
+    };
+    for epoch in 1..=16 {
+        assert_eq!(at(epoch, none_idle).0, Kept::Yes);
+    }
+    assert_eq!(at(17, none_idle), (Kept::No, None));
+    let odd = |frame: Frame| frame.0 % 2 == 1;
+    for (epoch, gone) in [(18, 1), (19, 3)] {
+        let now = (Kept::Instead(Frame(gone)), Some(Frame(epoch as u32)));
+        assert_eq!(at(epoch, odd), now, "the oldest of those that are idle");
+    }
+    (1..=19).for_each(|frame| c.remove(Frame(frame)));
+    assert!(c.is_empty() && c.by_key.is_empty() && c.blocks.len() == 0 && c.left == 0);
+}
+
+#[test]
+fn files_of_which_only_idle_frames_are_left_are_counted() {
+    let mut c = Cache::new();
+    let many = FILES_LEFT as u64 + 1;
+    for path in 0..many {
+        let epochs = snapshot(&mut c, 1, path, 5);
+        assert_eq!(
+            c.insert(&epochs, 0, Frame(path as u32), none_idle),
+            Kept::Yes
+        );
+        assert!(!c.has_many_left());
+        c.close(epochs);
+    }
+    assert!(c.has_many_left());
+    let again = snapshot(&mut c, 1, 3, 5);
+    assert!(!c.has_many_left() && c.find(&again, 0) == Some(Frame(3)));
+    c.close(again);
+    c.remove(Frame(9));
+    assert!(!c.has_many_left());
+    (0..many).for_each(|path| c.remove(Frame(path as u32)));
+    assert!(c.by_key.is_empty() && c.left == 0);
 }

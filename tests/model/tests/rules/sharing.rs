@@ -6,7 +6,7 @@ use dormouse_model_tests as model;
 use model::real::{Real, RealFile};
 use model::server::{File, Servers};
 use model::world::{Point, World};
-use vm::{Count, Frame};
+use vm::{Count, Frame, Hint};
 
 const PAGE: usize = model::PAGE;
 const PAGES: usize = 16;
@@ -83,8 +83,9 @@ fn end(mut w: World<Real>) {
             w.exit(space);
         }
     }
-    let frames = w.frames.borrow();
+    let mut frames = w.frames.borrow_mut();
     assert_eq!(frames.used(), 0, "frames left");
+    frames.free_idle();
     assert!(frames.cache.is_empty(), "frames left in the cache");
     drop(frames);
     w.servers.check_idle();
@@ -436,4 +437,92 @@ fn a_fragment_is_read_into_a_frame_that_nobody_else_finds() {
         assert_eq!(w.load(2, PAGE + 98, 4), Ok(vec![2, 2, 6, 6]));
         end(w);
     }
+}
+
+/// Touches the first `pages` pages and ends; how many were filled, and how many found.
+fn visit(w: &mut World<Real>, space: usize, pages: usize, want: &[u8]) -> (u64, u64) {
+    let before = [Count::Fill, Count::Cached].map(|what| counted(w, what));
+    read(w, space, 0);
+    // Without read-ahead.
+    w.space(space).segment.set_hint(Hint::Random);
+    let bytes = w.load(space, 0, pages * PAGE).expect("load");
+    assert!(bytes == want[..pages * PAGE]);
+    w.check();
+    w.exit(space);
+    let after = [Count::Fill, Count::Cached].map(|what| counted(w, what));
+    (after[0] - before[0], after[1] - before[1])
+}
+
+#[test]
+fn pages_that_the_last_reader_left_are_found_by_the_next() {
+    let mut w = world(&[(0, &numbered())]);
+    assert_eq!(visit(&mut w, 1, 4, &numbered()), (4, 0));
+    assert_eq!(w.frames.borrow().used(), 0, "idle frames are nobody's");
+    for _ in 0..3 {
+        w.spawn(1);
+        assert_eq!(visit(&mut w, 1, 4, &numbered()), (0, 4));
+    }
+    // Those that were left first go first: there is room for six.
+    w.spawn(1);
+    assert_eq!(visit(&mut w, 1, 10, &numbered()), (6, 4));
+    w.spawn(1);
+    read(&mut w, 1, 0);
+    w.space(1).segment.set_hint(Hint::Random);
+    let fills = counted(&w, Count::Fill);
+    assert!(w.load(1, 4 * PAGE, 6 * PAGE).unwrap() == numbered()[4 * PAGE..10 * PAGE]);
+    assert_eq!(counted(&w, Count::Fill), fills);
+    assert!(w.load(1, 0, 4 * PAGE).unwrap() == numbered()[..4 * PAGE]);
+    assert_eq!(counted(&w, Count::Fill), fills + 4);
+    end(w);
+}
+
+#[test]
+fn pages_that_changed_while_nobody_had_them_are_read_anew() {
+    let mut w = world(&[(0, &numbered())]);
+    let mut now = numbered();
+    let mut change = |w: &mut World<Real>, bytes: &[u8; 5]| {
+        w.servers.foreign_write(0, 2 * PAGE as u64, bytes).unwrap();
+        now[2 * PAGE..2 * PAGE + 5].copy_from_slice(bytes);
+        now.clone()
+    };
+    assert_eq!(visit(&mut w, 1, 4, &numbered()), (4, 0));
+    // The server does not say what has changed while it has no snapshot.
+    let after = change(&mut w, b"other");
+    w.spawn(1);
+    assert_eq!(visit(&mut w, 1, 4, &after), (4, 0));
+    // One of a process that touches nothing is enough.
+    read(&mut w, 0, 0);
+    let after = change(&mut w, b"again");
+    w.spawn(1);
+    assert_eq!(visit(&mut w, 1, 4, &after), (1, 3));
+    w.spawn(1);
+    assert_eq!(visit(&mut w, 1, 4, &after), (0, 4));
+    let mut now = after;
+    // A writer's own pages are as it left them.
+    w.spawn(1);
+    read(&mut w, 1, 0);
+    store(&mut w, 1, PAGE, b"mine");
+    write(&mut w, 1, 0, 4 * PAGE, 0);
+    w.exit(1);
+    now[PAGE..PAGE + 4].copy_from_slice(b"mine");
+    w.spawn(1);
+    assert_eq!(visit(&mut w, 1, 4, &now), (0, 4));
+    end(w);
+}
+
+#[test]
+fn an_idle_page_that_is_taken_up_and_stored_to_is_nobody_elses() {
+    let mut w = world(&[(0, &numbered())]);
+    assert_eq!(visit(&mut w, 1, 2, &numbered()), (2, 0));
+    w.spawn(1);
+    read(&mut w, 1, 0);
+    store(&mut w, 1, 5, b"x");
+    read(&mut w, 0, 0);
+    assert!(seen(&mut w, 0) == numbered());
+    assert_eq!(w.load(1, 0, 6), Ok(b"\x01\x01\x01\x01\x01x".to_vec()));
+    w.check();
+    w.exit(1);
+    w.spawn(1);
+    assert_eq!(visit(&mut w, 1, 2, &numbered()), (0, 2));
+    end(w);
 }

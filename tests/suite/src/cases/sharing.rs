@@ -16,6 +16,8 @@ pub const CASES: &[Case] = &[
     Case::deferred("sharing.write", write),
     Case::deferred("sharing.foreign", foreign),
     Case::deferred("sharing.last", last),
+    Case::deferred("sharing.changed", changed),
+    Case::unpressed("sharing.first", first),
 ];
 
 const PAGES: usize = 128;
@@ -101,7 +103,7 @@ fn readers() -> Verdict {
     let want = patterned(1, 0, LEN);
     let stranger = Stranger::new(|| finds_all_but(&scratch, 0, &want))?;
     let segment = scratch.asleep(PAGES)?;
-    counts("pages found", touch(&segment)?.cached, 0)?;
+    touch(&segment)?;
     stranger.go()?;
     equal("the first reader's", segment.bytes(), &want)
 }
@@ -150,8 +152,8 @@ fn write() -> Verdict {
     touch(&segment)?;
     writer.go()?;
     equal("after the write", segment.bytes(), &old)?;
-    // The writer is gone, and its page with it.
-    other(|| finds_all_but(&scratch, 1, &new))
+    // The writer is gone, and its page is found.
+    other(|| finds_all_but(&scratch, 0, &new))
 }
 
 /// A write by a process that never read the file invalidates the written pages
@@ -172,12 +174,71 @@ fn foreign() -> Verdict {
     equal("the first reader's", segment.bytes(), &old)
 }
 
-/// When the last reader lets go, nothing is kept.
+/// What the last reader leaves is free, and the next one finds it.
 fn last() -> Verdict {
     let scratch = Scratch::patterned("sharing-last", 1, LEN)?;
-    for _ in 0..3 {
+    let want = patterned(1, 0, LEN);
+    for turn in 0..3 {
+        let before = Counters::now()?;
         let segment = scratch.asleep(PAGES)?;
-        counts("pages found", touch(&segment)?.cached, 0)?;
+        let touched = touch(&segment)?;
+        if turn > 0 {
+            counts("pages found", touched.cached, PAGES as u64)?;
+            counts("pages filled", touched.fills, 0)?;
+        }
+        equal("what was found", segment.bytes(), &want)?;
+        drop(segment);
+        let after = Counters::now()?;
+        let [was, is] = [&before, &after].map(|now| now.get(Stat64::FramesFree));
+        at_most("frames kept", was.saturating_sub(is), 24)?;
+        let kept = after.get(Stat64::FramesIdle);
+        counts("frames are kept", kept >= PAGES as u64, true)?;
     }
+    Ok(())
+}
+
+/// What changed while nobody had it is read anew.
+fn changed() -> Verdict {
+    let scratch = Scratch::patterned("sharing-changed", 1, LEN)?;
+    for seed in [1, 2, 3] {
+        let segment = scratch.asleep(PAGES)?;
+        equal("what is read", segment.bytes(), &patterned(seed, 0, LEN))?;
+        drop(segment);
+        scratch.overwrite_by_other(seed + 1, LEN)?;
+    }
+    Ok(())
+}
+
+/// Frames that nobody has go before any page leaves that somebody has, and before anybody
+/// is refused one.
+fn first() -> Verdict {
+    const MANY: usize = 16 * PAGES;
+    let scratch = Scratch::patterned("sharing-first", 1, MANY * PG)?;
+    let used = scratch.asleep(MANY)?;
+    for page in used.bytes().chunks(PG) {
+        core::hint::black_box(page[0]);
+    }
+    drop(used);
+    let before = Counters::now()?;
+    let [free, idle] = [Stat64::FramesFree, Stat64::FramesIdle].map(|what| before.get(what));
+    let all = before.get(Stat64::Eager) == 1 || idle >= MANY as u64;
+    ensure!(all, "{idle} frames are idle of {MANY}");
+    // All but what ordinary processes must leave, and pages must not leave for.
+    let some = (free as usize).saturating_sub(before.get(Stat64::FramesTotal) as usize / 20);
+    let mut memory = Segment::attach("memory", some * PG)?;
+    for page in memory.bytes_mut().chunks_mut(PG) {
+        page[0] = 1;
+    }
+    let after = Counters::now()?;
+    counts(
+        "pages that left",
+        after.since(&before, Stat64::Evictions),
+        0,
+    )?;
+    let left = after.get(Stat64::FramesIdle);
+    ensure!(
+        left < idle / 2 || idle < 500,
+        "{left} frames are idle of {idle}"
+    );
     Ok(())
 }

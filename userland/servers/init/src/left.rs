@@ -28,6 +28,7 @@ pub struct Account {
 impl Account {
     /// The resources in use now.
     pub fn now() -> Result<Account, Errno> {
+        sys::free_idle()?;
         let mapped: u64 = process::list().map(|process| process.pages).sum();
         let counters = Counters::now()?;
         let used = counters.get(Stat64::FramesTotal) - counters.get(Stat64::FramesFree);

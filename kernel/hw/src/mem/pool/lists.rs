@@ -11,6 +11,11 @@ use super::{END, Held, KERNEL, Table};
 use vm::{AccountId, Frame};
 
 impl Table {
+    /// Returns true if few frames are free.
+    pub(super) fn is_low(&self) -> bool {
+        self.free < self.mark
+    }
+
     /// Frames that nobody has, but that are kept for a certain use.
     pub(super) fn kept(&self) -> u32 {
         self.idle.count() + self.aside
