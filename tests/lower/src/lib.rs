@@ -97,6 +97,8 @@ pub struct Host {
     /// The memory of clients, and writes from it so far.
     lent: RefCell<Vec<u8>>,
     lent_writes: Cell<u32>,
+    /// The time, if it has a clock.
+    now_s: Cell<Option<u64>>,
 }
 
 /// Most data bytes in a read or write.
@@ -123,7 +125,18 @@ impl Host {
             gates: RefCell::default(),
             lent: RefCell::default(),
             lent_writes: Cell::new(0),
+            now_s: Cell::new(Some(1 << 40)),
         }
+    }
+
+    /// From now on there is a clock that shows this time, in seconds.
+    pub fn set_clock(&self, now_s: u64) {
+        self.now_s.set(Some(now_s));
+    }
+
+    /// From now on there is none.
+    pub fn stop_clock(&self) {
+        self.now_s.set(None);
     }
 
     /// A copy that goes its own way. No exchange may be under way; what
@@ -140,6 +153,7 @@ impl Host {
             gates: RefCell::default(),
             lent: self.lent.clone(),
             lent_writes: self.lent_writes.clone(),
+            now_s: self.now_s.clone(),
         }
     }
 
@@ -567,6 +581,10 @@ impl Backing for Host {
 
     fn iounit(&self) -> u32 {
         IOUNIT
+    }
+
+    fn now_s(&self) -> Option<u64> {
+        self.now_s.get()
     }
 }
 

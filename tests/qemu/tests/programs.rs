@@ -3,8 +3,11 @@
 
 use dormouse_qemu_tests::{guest, run, scratch, skipped};
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 const STATIC: &[&str] = &["-O2", "-nostdlib", "-static", "-fno-pie", "-no-pie"];
 const STATIC_PIE: &[&str] = &["-O2", "-nostdlib", "-static-pie", "-fpie"];
@@ -61,6 +64,58 @@ fn programs_of_other_compilers_run() {
             );
         }
     }
+}
+
+/// The bytes from servers that each `count` on the console tells of.
+fn bytes_in(console: &str) -> Vec<u64> {
+    let lines = console.lines();
+    let counts = lines.filter_map(|line| line.trim().strip_suffix(" bytes_in"));
+    counts
+        .map(|count| count.replace(',', "").parse().unwrap())
+        .collect()
+}
+
+/// What the last process that ran a program of the host left is found by the next, and not
+/// if the host has changed the file, even if it puts the time of its change back.
+#[test]
+fn a_program_that_runs_again_costs_less_and_runs_as_the_host_has_it_then() {
+    let share = scratch();
+    let at = |name: &str| share.path().join(name);
+    let (old, new) = (documented(), documented().replace("hello,", "HELLO,"));
+    for (name, text) in [("hello", &old), ("new", &new)] {
+        let source = at(&format!("{name}.s"));
+        fs::write(&source, text).unwrap();
+        compile(&source, STATIC, &at(name));
+    }
+    let commands = "cd /n/host; for n in 1 2 3 4; do count ./hello; sleep 1; done; echo > ready; \
+                    until [ -e changed ]; do sleep 1; done; ./hello";
+    let (ready, hello, new) = (at("ready"), at("hello"), fs::read(at("new")).unwrap());
+    let changed = at("changed");
+    let host = thread::spawn(move || {
+        while !ready.exists() {
+            thread::sleep(Duration::from_millis(50));
+        }
+        let before = fs::metadata(&hello).unwrap();
+        assert_eq!(before.len(), new.len() as u64);
+        let file = fs::OpenOptions::new().write(true).open(&hello).unwrap();
+        file.write_all_at(&new, 0).unwrap();
+        file.set_modified(before.modified().unwrap()).unwrap();
+        fs::write(changed, "").unwrap();
+    });
+    let guest = guest(share.path()).option("old", "0").command(commands);
+    let (console, _) = run(share.path(), &guest);
+    host.join().unwrap();
+    let read = bytes_in(&console);
+    // Its headers and a page of text; then its headers.
+    assert!(
+        read.len() == 4 && read[0] > 4096 && read[3] < 4096,
+        "{console}"
+    );
+    let lines = console.lines();
+    let said: Vec<_> = lines.filter(|line| line.ends_with("world")).collect();
+    let mut wanted = ["hello, world"; 5];
+    wanted[4] = "HELLO, world";
+    assert_eq!(said, wanted, "{console}");
 }
 
 /// The folder of the toolchain with an `lld` that a C compiler finds.

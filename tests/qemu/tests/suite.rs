@@ -28,6 +28,7 @@ fn run_in(share: &Path, guest: Guest) -> Outcome {
         .share(share)
         .option("test", "1")
         .option("left", "1")
+        .option("old", "0")
         .option("poison", "1");
     let outcome = guest.timeout(Duration::from_secs(1800)).run().unwrap();
     print_cases(&outcome);

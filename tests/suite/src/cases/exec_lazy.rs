@@ -2,9 +2,11 @@
 //! done to the file afterwards changes the program.
 
 use super::Case;
-use crate::check::{PG, Scratch, Verdict, Why, at_most, at_rest, equal, same};
+use crate::check::{PG, Scratch, Verdict, Why, at_most, at_rest, equal, pressed, same};
 use crate::stepper::Stepper;
+use alloc::format;
 use alloc::vec;
+use alloc::vec::Vec;
 use rt::abi::PAGE;
 use rt::process::{self, Fork};
 use rt::stats::{Counters, Figures};
@@ -13,6 +15,7 @@ use rt::{File, Named, mode, sys};
 pub const CASES: &[Case] = &[
     Case::deferred("exec.touched", touched),
     Case::deferred("exec.shared", shared),
+    Case::deferred("exec.again", again),
     Case::new("exec.overwritten", || damaged(overwrite)),
     Case::new("exec.cut", || damaged(cut)),
     Case::new("exec.removed", || damaged(remove)),
@@ -105,6 +108,34 @@ fn shared() -> Verdict {
     ours.write_all(b"2")?;
     ends_well(first)?;
     ends_well(second)
+}
+
+/// A program that runs again, and whose file nobody has had since, loads its headers and the
+/// page of data that it stores to. The file must be old for that, by a clock of seconds
+/// (`old=0`).
+fn again() -> Verdict {
+    let stepper = Stepper {
+        pages: 64,
+        stride: 1,
+        waits: None,
+    };
+    let scratch = Scratch::empty("again")?;
+    put(&scratch.file, stepper)?;
+    // Nobody has it open.
+    let null = File::open("/dev/null", mode::OREAD)?;
+    null.dup_to(scratch.file.fd())?.into_fd();
+    let mut loaded = Vec::new();
+    for _ in 0..10 {
+        let before = Counters::now()?;
+        run(&scratch.path)?;
+        let figures = Figures::between(&before, &Counters::now()?);
+        loaded.push(figures.bytes_in);
+        if figures.bytes_in <= 2 * PAGE || pressed()? {
+            return Ok(());
+        }
+        sys::sleep(700_000_000)?;
+    }
+    Err(Why(format!("bytes loaded: {loaded:?}")))
 }
 
 /// Does something to a file of that many bytes of text from the second page on.

@@ -16,6 +16,7 @@ use ninep::client::{Client, Effects, Failed, Matched, Receipt, Tag, Then};
 use ninep::consts::{READ_HEAD, VERSION_L};
 use ninep::{Request, Shape};
 use rt::abi::{PAGE, SERVICE_FD};
+use rt::time::Clock;
 use rt::{Errno, Failure, Named};
 use snapfs::sync::{Condition, Lock};
 use snapfs::{Backing, Filled, LentBytes, LowerRead};
@@ -165,6 +166,7 @@ pub struct Lower<L: Link> {
     /// themselves for ever.
     lines: [Lock; 2],
     iounit: Cell<u32>,
+    clock: Option<Clock>,
 }
 
 impl<L: Link> Lower<L> {
@@ -180,6 +182,7 @@ impl<L: Link> Lower<L> {
             freed: Condition::default(),
             lines: [Lock::default(), Lock::default()],
             iounit: Cell::new(0),
+            clock: Clock::open().ok(),
         })
     }
 
@@ -515,6 +518,11 @@ impl<L: Link> Backing for Lower<L> {
     #[inline]
     fn iounit(&self) -> u32 {
         self.iounit.get()
+    }
+
+    fn now_s(&self) -> Option<u64> {
+        let now = self.clock.as_ref()?.now_ns().ok()?;
+        Some(now / 1_000_000_000)
     }
 }
 

@@ -73,6 +73,12 @@ pub trait Backing {
 
     /// Most data bytes in one read or write.
     fn iounit(&self) -> u32;
+
+    /// Seconds since 1970, by a clock that is not ahead of the lower server's by more than a
+    /// few seconds; `None`: there is none.
+    fn now_s(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A client's connection, numbered by the owner of the transport. A number

@@ -9,6 +9,7 @@ use crate::history::History;
 use crate::lower::LowerFid;
 use crate::snap::Snapshot;
 use crate::sync::{Acquire, Held, Lock};
+use crate::unused::Past;
 use crate::versions::{Epoch, Versions};
 use crate::zeros::Zeros;
 use crate::{Backing, Snapfs};
@@ -112,6 +113,11 @@ pub struct State {
     pub changing: u32,
     /// Epoch of the last change.
     pub epoch: u64,
+    /// The epoch at which the file was old when it was first seen with its present times
+    /// ([`crate::unused`]).
+    pub settled: Option<Epoch>,
+    /// What is remembered of its last use, until it is looked at, or changed.
+    pub past: Option<Past>,
     /// Which bytes changed at which epoch.
     pub history: History,
     /// Open fids, snapshots and tasks that need the file to be known.
@@ -151,6 +157,8 @@ impl State {
             seen: 0,
             changing: 0,
             epoch,
+            settled: None,
+            past: None,
             history: History::new(epoch),
             users: 0,
             snaps: 0,
@@ -198,6 +206,7 @@ impl State {
     /// Records that ranges of bytes of the file changed at `epoch`.
     pub fn changed(&mut self, ranges: impl IntoIterator<Item = Range<u64>>, epoch: u64) {
         self.epoch = epoch;
+        self.past = None;
         self.history.note(ranges, epoch);
         self.weigh();
     }
@@ -205,6 +214,7 @@ impl State {
     /// Records that any byte may have changed at `epoch`.
     pub fn all_changed(&mut self, epoch: u64) {
         self.epoch = epoch;
+        self.past = None;
         self.history.note_all(epoch);
     }
 
@@ -221,6 +231,7 @@ impl State {
     pub fn saw(&mut self, size: u64, times: Option<Times>) {
         self.size = size;
         self.times = times;
+        self.settled = None;
         self.unlearnt = 0;
         self.seen += 1;
     }
@@ -254,11 +265,12 @@ impl<B: Backing> Snapfs<B> {
     /// The file with this identity. [`Snapfs::done_with`] ends the use.
     pub(crate) fn file(&self, path: u64) -> Rc<File> {
         let make = || {
-            let state = RefCell::new(State::new(self.next_epoch(), Share::of(&self.tables)));
+            let mut state = State::new(self.next_epoch(), Share::of(&self.tables));
+            state.past = self.unused.borrow_mut().take(path);
             Rc::new(File {
                 path,
                 lock: Lock::default(),
-                state,
+                state: RefCell::new(state),
             })
         };
         let file = self
@@ -289,6 +301,7 @@ impl<B: Backing> Snapfs<B> {
             return;
         }
         self.files.borrow_mut().remove(&file.path);
+        self.remember(&file);
         let (reader, hidden) = {
             let mut state = file.state.borrow_mut();
             let reader = state.reader.take().filter(|_| state.orphan);

@@ -57,6 +57,7 @@ mod slots;
 mod snap;
 mod store;
 pub mod sync;
+mod unused;
 mod versions;
 mod zeros;
 
@@ -83,6 +84,8 @@ pub struct Snapfs<B: Backing> {
     conns: RefCell<BTreeMap<ConnId, Rc<conn::Conn>>>,
     /// Files in use, by qid.path.
     files: RefCell<BTreeMap<u64, Rc<file::File>>>,
+    /// Files that were.
+    unused: RefCell<unused::Unused>,
     fids: RefCell<lower::FidPool>,
     /// See [`Options::by_names`].
     by_names: bool,
@@ -110,6 +113,10 @@ pub struct Snapfs<B: Backing> {
     tree: RefCell<ninep::ByteString>,
     /// The newest epoch given out.
     epoch: Cell<u64>,
+    /// When the clock was last looked at, seconds since 1970; 0: there is none.
+    now_s: Cell<u64>,
+    /// See [`Options::old_s`].
+    old_s: u64,
     durable: durable::Durable,
     /// See [`Options::lazy`].
     lazy: Cell<bool>,
@@ -152,6 +159,9 @@ pub struct Options {
     /// A fid at the lower server that is not open stands for whatever file has its
     /// name, as QEMU's do.
     pub by_names: bool,
+    /// A file whose last change is that many seconds ago, or more, has its epoch again if it
+    /// is the same when it is opened next. The grain of times at the lower server is less.
+    pub old_s: u64,
 }
 
 impl Default for Options {
@@ -163,6 +173,7 @@ impl Default for Options {
             memory: 64 << 20,
             lazy: false,
             by_names: false,
+            old_s: unused::OLD_S,
         }
     }
 }
@@ -210,6 +221,7 @@ impl<B: Backing> Snapfs<B> {
             backing,
             conns: RefCell::default(),
             files: RefCell::default(),
+            unused: RefCell::default(),
             fids: RefCell::default(),
             by_names: options.by_names,
             known: RefCell::default(),
@@ -225,6 +237,8 @@ impl<B: Backing> Snapfs<B> {
             flushes: sync::Condition::default(),
             tree: RefCell::default(),
             epoch: Cell::new(options.epoch),
+            now_s: Cell::new(0),
+            old_s: options.old_s,
             durable: durable::Durable::new(&options),
             lazy: Cell::new(options.lazy),
             unlearnt: RefCell::default(),
@@ -262,6 +276,7 @@ impl<B: Backing> Snapfs<B> {
         let (root, qid) = self.attach_lower(uname, aname, NONUNAME).await?;
         self.hidden.set_home((root, qid.path));
         *self.tree.borrow_mut() = aname.into();
+        self.look_at_clock();
         if self.take_up(root).await? {
             return Ok(());
         }

@@ -25,6 +25,16 @@ impl State {
         }
     }
 
+    /// The file has the size that is known and these times, which own changes explain if
+    /// they are others.
+    fn saw_again(&mut self, times: Times) {
+        if self.times != Some(times) {
+            self.settled = None;
+        }
+        self.times = Some(times);
+        self.unlearnt = 0;
+    }
+
     /// Returns true if the file has the known size and times.
     fn is_as_known(&self, attr: &Attr) -> bool {
         if self.unlearnt > 0 {
@@ -50,22 +60,24 @@ impl<B: Backing> Snapfs<B> {
         fid: LowerFid,
     ) -> Result<Option<Attr>, Errno> {
         let Some(attr) = self.own_attr(file, fid).await? else {
+            file.state.borrow_mut().past = None;
             return Ok(None);
         };
         if file.state.borrow().is_as_known(&attr) {
-            let state = &mut *file.state.borrow_mut();
-            state.times = Some(Times::from(&attr));
-            state.unlearnt = 0;
+            file.state.borrow_mut().saw_again(Times::from(&attr));
             return Ok(Some(attr));
         }
         Box::pin(self.check_reader(file, (fid, &attr))).await?;
         let mut state = file.state.borrow_mut();
+        let again = state.past.take().and_then(|past| past.epoch_if(&attr));
         if state.times.is_some() {
             self.invalidate(&mut state);
         } else {
-            state.all_changed(self.next_epoch());
+            state.all_changed(again.unwrap_or_else(|| self.next_epoch()));
         }
         state.saw(attr.size, Some(Times::from(&attr)));
+        let settled = again.is_some() || self.is_old(&attr);
+        state.settled = settled.then_some(state.epoch);
         state.zeros.clear();
         let counted = attr.valid & getattr::BLOCKS != 0;
         if counted && attr.blocks == 0 && attr.size >= HOLLOW_MIN {

@@ -31,4 +31,5 @@ mod scale;
 mod sessions;
 mod snapshots;
 mod storm;
+mod unused;
 mod waits;
