@@ -155,7 +155,7 @@ fn a_table_has_a_limit() {
             Err(errno) => break errno,
         }
     };
-    assert_eq!((full, bound), (Errno::ENFILE, 32));
+    assert_eq!((full, bound), (Errno::ENFILE, 128));
 }
 
 #[test]
