@@ -127,9 +127,10 @@ impl Scratch {
         let file = File::create(path, flags, 0o644).about(path)?;
         let scratch = Scratch { path, file };
         scratch.file.set_size(size as u64).about(path)?;
-        let ones = alloc::vec![1; solid.min(1 << 20)];
+        // Not at a page's beginning: whole pages would stay in the frame cache for readers.
+        let ones = alloc::vec![1; solid.min(1 << 20) + 1];
         for at in (0..solid).step_by(1 << 20) {
-            let piece = &ones[..ones.len().min(solid - at)];
+            let piece = &ones[1..][..(ones.len() - 1).min(solid - at)];
             scratch.file.write_all_at(piece, at as u64).about(path)?;
         }
         Ok(scratch)

@@ -1,4 +1,4 @@
-//! `bench [NAME...]`: measures basic operations, in guest instructions under
+//! `bench [-l | NAME...]`: measures (or lists) basic operations, in guest instructions under
 //! `--icount` (otherwise in ticks of the time stamp counter, which mean
 //! little).
 //!
@@ -6,7 +6,8 @@
 //! kernel and servers together, without idle ones, for one repetition. The cost
 //! of reading the counters is subtracted. After a warm-up the smallest of three
 //! rounds counts, because interrupts come at random. Each job has a process of
-//! its own, so that none pays for memory that others have used.
+//! its own, and with `cargo bench` a guest of its own, so that none pays for memory that
+//! others have used.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -107,6 +108,10 @@ const JOBS: &[Job] = &[
 fn main(args: Args) -> Result<u8, Failure> {
     if Counters::now().about("counters")?.get(Stat64::Counted) != 1 {
         eprintln!("bench: not under --icount: these are ticks, not instructions");
+    }
+    if args.get(0).is_some_and(|first| first == "-l") {
+        JOBS.iter().for_each(|(name, ..)| println!("{name}"));
+        return Ok(0);
     }
     let mut status = 0;
     for (name, unit, job) in JOBS {
