@@ -7,8 +7,9 @@ use ninep::consts::put;
 use ninep::{Changes, Reply, Request};
 use rt::{File, process, send, sys};
 
-/// Messages of writes that the kernel has in flight at most.
-const HELD: usize = 64;
+/// Messages of writes that the kernel has in flight at most: a tag each, but one that is
+/// kept for a Tflush.
+const HELD: usize = 63;
 
 /// The state of [`crate::tiny::Fault::Kills`].
 #[derive(Default)]
