@@ -350,8 +350,11 @@ fn writers() -> Verdict {
         honest
             .file
             .write_all_at(memory.bytes(), PAGES as u64 * PG as u64)?;
+        // All before one is waited for: another that has ended may come first.
         for (pid, _) in &hostile {
             process::kill(*pid, "enough")?;
+        }
+        for (pid, _) in &hostile {
             process::wait_for(*pid)?;
         }
         equal(
