@@ -2,7 +2,6 @@
 use super::Arguments;
 use crate::chan::{self, Event, Port, Source, Stop, What, interrupt};
 use crate::file::{Node, OpenFile, channel};
-use crate::sched;
 use crate::seg::iovec::{IoVec, Parts};
 use crate::seg::{SpaceLock, user};
 use abi::{
@@ -23,8 +22,8 @@ pub fn pipe(a: &Arguments) -> Result<(), Errno> {
     let (one, other) = chan::pair()?;
     let one = open_file(Node::Channel(one))?;
     let other = open_file(Node::Channel(other))?;
-    let one = a.descriptor(|| Ok(one))?;
-    let told = a.descriptor(|| Ok(other)).and_then(|other| {
+    let one = a.descriptor(one)?;
+    let told = a.descriptor(other).and_then(|other| {
         let told = user::put(a.space(), a.words()[0], &(other << 32 | one));
         told.inspect_err(|_| a.close(other).unwrap_or_default())
     });
@@ -32,7 +31,7 @@ pub fn pipe(a: &Arguments) -> Result<(), Errno> {
 }
 
 pub fn port(a: &Arguments) -> Result<u64, Errno> {
-    a.descriptor(|| open_file(Node::Port(Port::new()?)))
+    a.descriptor(open_file(Node::Port(Port::new()?))?)
 }
 
 /// The port that a descriptor refers to.
@@ -186,9 +185,8 @@ pub fn reply_recv(a: &Arguments) -> Result<u64, Errno> {
     let received = receipt.receive(space);
     if received.is_err() {
         let kind = receipt.to + offset_of!(Replying, received.kind) as u64;
-        // The error of receiving is the one that counts. The reply must not be taken for
-        // one that was not sent.
-        let _ = sched::without_notes(|| user::put(space, kind, &Received::NOTHING));
+        // The error of receiving is the one that counts.
+        let _ = user::put(space, kind, &Received::NOTHING);
     }
     received
 }
