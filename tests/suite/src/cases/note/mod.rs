@@ -52,7 +52,7 @@ pub const CASES: &[Case] = &[
     Case::new("note.interrupts.semaphore", interrupts::semaphore),
     Case::new("note.interrupts.server", interrupts::server),
     Case::new("note.interrupts.loop", interrupts::steady),
-    Case::asked("interrupted.files", interrupts::files),
+    Case::new("note.interrupts.files", interrupts::files),
     Case::deferred("note.interrupts.touch", interrupts::touch),
     Case::deferred("note.interrupts.call", interrupts::call),
     Case::deferred("note.interrupts.release", interrupts::release),

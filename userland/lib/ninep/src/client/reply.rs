@@ -32,14 +32,14 @@ pub enum Failed {
     /// The server answered with this error: the request was not performed.
     Refused(Errno),
     /// There was no valid answer: `EINTR` for a request that was flushed or
-    /// withdrawn, `EPROTO` for a malformed answer, or the error that ended the
+    /// withdrawn, also if the server answers a flushed one with that error; `EPROTO` for a malformed answer, or the error that ended the
     /// connection.
     Lost(Errno),
 }
 
 impl Failed {
     /// As an error. `EINTR` means that the client gave the request up: no server may say
-    /// that.
+    /// that of another.
     pub const fn errno(self) -> Errno {
         match self {
             Failed::Refused(Errno::EINTR) => Errno::EIO,
@@ -102,7 +102,13 @@ impl<W, A, T> Client<W, A, T> {
         if u64::from(size) != len || receipt == Receipt::Partial {
             return Err(Errno::EPROTO);
         }
-        let status = status(kind, call.reply, head);
+        let status = match status(kind, call.reply, head) {
+            // It has given up what it was told to give up.
+            Err(Failed::Refused(Errno::EINTR)) if call.is_flushed() => {
+                Err(Failed::Lost(Errno::EINTR))
+            }
+            status => status,
+        };
         if size > self.msize {
             return Ok(Matched::TooLong(self.end(tag, Err(NONSENSE))));
         }

@@ -53,6 +53,11 @@ impl<W, A, T> Call<W, A, T> {
         unwanted: false,
     };
 
+    /// Returns true if a Tflush of the request is with the server.
+    pub fn is_flushed(&self) -> bool {
+        self.flush == Flush::Sent
+    }
+
     fn is_making(&self, fid: u32) -> bool {
         self.makes == Some(fid) && matches!(self.state, State::Sent(_))
     }
