@@ -29,6 +29,7 @@
 
 pub mod case;
 pub mod check;
+pub mod countdown;
 pub mod exhaustive;
 pub mod fake;
 pub mod footprint;

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use vm::{Cache, Count, Epochs, Frame, Kept, Memory, NoMemory, Owner, SnapId};
 
 use crate::PAGE;
+use crate::countdown::Countdown;
 use crate::footprint::{Object, Trace};
 use crate::server::News;
 
@@ -26,12 +27,8 @@ pub struct Frames {
     junk: Rc<[u8; PAGE]>,
     /// Overlay nodes in use.
     pub nodes: u64,
-    /// The number of allocations before the one that fails.
-    pub fail_after: Option<u64>,
-    /// And all after it.
-    pub fail_for_good: bool,
-    /// Allocations made to fail.
-    pub failed: u64,
+    /// Allocations that fail.
+    pub denied: Countdown,
     /// The record of used objects, step by step.
     pub trace: Trace,
     /// The counts of the core, by [`Count`].
@@ -62,9 +59,7 @@ impl Default for Frames {
             zeros: Rc::new([0; PAGE]),
             junk: Rc::new([JUNK; PAGE]),
             nodes: 0,
-            fail_after: None,
-            fail_for_good: false,
-            failed: 0,
+            denied: Countdown::default(),
             trace: Trace::default(),
             counts: [0; 11],
             cache: Cache::new(),
@@ -77,7 +72,7 @@ impl Default for Frames {
 
 impl Frames {
     fn alloc(&mut self, content: Rc<[u8; PAGE]>) -> Option<Frame> {
-        if self.fails() {
+        if self.denied.event().is_some() {
             return None;
         }
         let number = self.free.pop().unwrap_or_else(|| {
@@ -94,23 +89,6 @@ impl Frames {
         entry.references = 1;
         entry.bytes = content;
         Some(Frame(number))
-    }
-
-    fn fails(&mut self) -> bool {
-        match &mut self.fail_after {
-            Some(0) => {
-                if !self.fail_for_good {
-                    self.fail_after = None;
-                }
-                self.failed += 1;
-                true
-            }
-            Some(left) => {
-                *left -= 1;
-                false
-            }
-            None => false,
-        }
     }
 
     fn entry(&mut self, frame: Frame) -> &mut Entry {
@@ -138,11 +116,7 @@ impl Frames {
         self.trace.changes(Object::Cache);
         self.idle.push(frame.0);
         // As in the kernel: none is kept where an allocation is to fail.
-        let most = if self.fail_after.is_some() {
-            0
-        } else {
-            IDLE_MAX
-        };
+        let most = if self.denied.is_set() { 0 } else { IDLE_MAX };
         while self.idle.len() > most {
             self.free_oldest();
         }
@@ -428,7 +402,7 @@ impl Memory for SimMemory {
     }
 
     fn map(&mut self, page: u64, frame: Frame, writable: bool) -> Result<(), NoMemory> {
-        if !self.map.contains_key(&page) && self.frames.borrow_mut().fails() {
+        if !self.map.contains_key(&page) && self.frames.borrow_mut().denied.event().is_some() {
             return Err(NoMemory);
         }
         self.map.insert(page, (frame, writable));
@@ -437,7 +411,7 @@ impl Memory for SimMemory {
 
     fn alloc_copy_quickly(&mut self, of: Frame) -> Option<Frame> {
         // As in the kernel: the long way where an allocation is to fail.
-        if self.frames.borrow().fail_after.is_some() {
+        if self.frames.borrow().denied.is_set() {
             return None;
         }
         self.alloc_copy(of)
@@ -445,7 +419,7 @@ impl Memory for SimMemory {
 
     fn map_zeroed_quickly(&mut self, page: u64, owner: Owner) -> Option<Frame> {
         // As in the kernel: the long way where an allocation is to fail.
-        if self.frames.borrow().fail_after.is_some() {
+        if self.frames.borrow().denied.is_set() {
             return None;
         }
         let frame = self.alloc_zeroed()?;

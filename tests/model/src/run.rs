@@ -124,27 +124,27 @@ fn step<S: Servers + 'static>(
             Box::new(move |world| *other.borrow_mut() = Some(perform(world, &op))),
         ));
     }
-    if fate.fail_message.is_some() {
-        world.fail_after = fate.fail_message;
+    if let Some(after) = fate.fail_message {
+        world.lost.once(after, ());
     }
-    if fate.fail_frame.is_some() {
-        world.frames.borrow_mut().fail_after = fate.fail_frame;
+    if let Some(after) = fate.fail_frame {
+        world.frames.borrow_mut().denied.once(after, ());
     }
     if let Some(k) = fate.fail_swap {
         let harm = [Harm::Error, Harm::FullOrFlipped][k as usize % 2];
-        world.swap.fail_after = Some((k / 2, harm));
+        world.swap.failures.once(k / 2, harm);
     }
     world.servers.limit_commits(fate.short);
     let before = world.failures();
     let outcome = perform(&mut *world, &step.op);
     if fate.fail_message.is_some() {
-        world.fail_after = None;
+        world.lost.heal();
     }
     if fate.fail_frame.is_some() {
-        world.frames.borrow_mut().fail_after = None;
+        world.frames.borrow_mut().denied.heal();
     }
     if fate.fail_swap.is_some() {
-        world.swap.fail_after = None;
+        world.swap.failures.heal();
     }
     world.interrupt = None;
     let whole = whole.filter(|()| world.failures() == before);
@@ -260,7 +260,7 @@ pub fn run_failing<S: Servers + 'static>(
         compare(&mut world, &model);
         world.check();
     }
-    let failures = world.failures() + world.refused;
+    let failures = world.failures() + world.refused.failed;
     world.heal();
     for space in 0..world.spaces.len() {
         if world.spaces[space].is_some() {

@@ -8,6 +8,7 @@ use abi::Errno;
 use vm::{Frame, Pager, Segment, Swap, SwapId};
 
 use crate::PAGE;
+use crate::countdown::Countdown;
 use crate::footprint::Object;
 use crate::memory::SimMemory;
 use crate::process::{Process, Reach};
@@ -38,12 +39,8 @@ pub struct SwapServer {
     last: u32,
     /// Requests so far.
     pub requests: u64,
-    /// The number of requests before the one that fails, and how it does.
-    pub fail_after: Option<(u64, Harm)>,
-    /// And all after it.
-    fail_for_good: bool,
-    /// Requests made to fail.
-    pub failed: u64,
+    /// Requests that fail.
+    pub failures: Countdown<Harm>,
     /// There is no room for more pages.
     pub full: bool,
 }
@@ -51,33 +48,19 @@ pub struct SwapServer {
 impl SwapServer {
     /// Injects a failure.
     pub fn fail(&mut self, failure: Failure, harm: Harm) {
-        self.fail_after = Some((failure.at, harm));
-        self.fail_for_good = failure.for_good;
+        self.failures.begin(failure, harm);
     }
 
     /// Nothing fails any more.
     pub fn heal(&mut self) {
-        (self.fail_after, self.fail_for_good, self.full) = (None, false, false);
+        self.failures.heal();
+        self.full = false;
     }
 
     /// How this request fails, if it does.
     fn fails(&mut self) -> Option<Harm> {
         self.requests += 1;
-        match &mut self.fail_after {
-            Some((0, harm)) => {
-                let harm = *harm;
-                if !self.fail_for_good {
-                    self.fail_after = None;
-                }
-                self.failed += 1;
-                Some(harm)
-            }
-            Some((left, _)) => {
-                *left -= 1;
-                None
-            }
-            None => None,
-        }
+        self.failures.event()
     }
 
     /// Handles and their references.

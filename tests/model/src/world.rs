@@ -14,6 +14,7 @@ use abi::Errno;
 use vm::{Hint, Segment, SegmentNumber, SnapId};
 
 use crate::PAGE;
+use crate::countdown::Countdown;
 use crate::footprint::{Object, Trace};
 use crate::memory::{Frames, SimMemory};
 use crate::process::Process;
@@ -124,19 +125,10 @@ pub struct World<S> {
     pub bytes_in: u64,
     /// Data bytes to servers.
     pub bytes_out: u64,
-    /// The number of messages before the one that fails.
-    pub fail_after: Option<u64>,
-    /// And all after it.
-    pub fail_for_good: bool,
-    /// Messages made to fail.
-    pub failed: u64,
-    /// The number of requests for snapshots before the one for which the server has no
-    /// room.
-    pub refuse_after: Option<u64>,
-    /// And for none after it.
-    pub refuse_for_good: bool,
-    /// Requests for snapshots refused.
-    pub refused: u64,
+    /// Messages that fail.
+    pub lost: Countdown,
+    /// Requests for snapshots for which the server has no room.
+    pub refused: Countdown,
     /// The only files whose snapshots may be lost.
     pub may_be_lost: Vec<File>,
     /// Happens once, at that point.
@@ -163,12 +155,8 @@ impl<S: Servers> World<S> {
             trims: 0,
             bytes_in: 0,
             bytes_out: 0,
-            fail_after: None,
-            fail_for_good: false,
-            failed: 0,
-            refuse_after: None,
-            refuse_for_good: false,
-            refused: 0,
+            lost: Countdown::default(),
+            refused: Countdown::default(),
             may_be_lost: Vec::new(),
             interrupt: None,
             handles: BTreeMap::new(),

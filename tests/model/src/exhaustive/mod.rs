@@ -171,8 +171,8 @@ impl Tiny {
             | Op::Fork(space)
             | Op::Exit(space) => self.lives(space),
             Op::Remove(name) | Op::Rename(name, _) => self.model.names[name].is_some(),
-            Op::FailMessage(_) => self.world.fail_after.is_none(),
-            Op::FailSwap(_) => self.world.swap.fail_after.is_none(),
+            Op::FailMessage(_) => !self.world.lost.is_set(),
+            Op::FailSwap(_) => !self.world.swap.failures.is_set(),
             Op::Foreign(file, ..) | Op::Truncate(file, _) => !self.world.servers.gone(file),
             // Without room for its notes it does not start.
             Op::Restart { .. } => {
@@ -187,8 +187,7 @@ impl Tiny {
     /// differ.
     pub fn step(&mut self, op: &Op) {
         self.steps += 1;
-        let armed =
-            |world: &World<Real>| [world.fail_after.is_some(), world.swap.fail_after.is_some()];
+        let armed = |world: &World<Real>| [world.lost.is_set(), world.swap.failures.is_set()];
         let before = armed(&self.world);
         let snapshots = self.world.servers.snapshots();
         let outcome = self.perform(op);
@@ -298,11 +297,11 @@ impl Tiny {
                 })
             }
             Op::FailMessage(after) => {
-                self.world.fail_after = Some(after);
+                self.world.lost.once(after, ());
                 Outcome::Done(0, None)
             }
             Op::FailSwap(harm) => {
-                self.world.swap.fail_after = Some((0, harm));
+                self.world.swap.failures.once(0, harm);
                 Outcome::Done(0, None)
             }
             Op::ToggleFull => {
@@ -316,9 +315,10 @@ impl Tiny {
                 Outcome::Done(0, None)
             }
             Op::ToggleRoom => {
-                let refuses = self.world.refuse_after.is_some();
-                self.world.refuse_after = (!refuses).then_some(0);
-                self.world.refuse_for_good = !refuses;
+                match self.world.refused.is_set() {
+                    true => self.world.refused.heal(),
+                    false => self.world.refused.all(0, ()),
+                }
                 Outcome::Done(0, None)
             }
             Op::Restart { late } => {

@@ -9,16 +9,9 @@ impl<S: Servers> World<S> {
     /// Injects a failure.
     pub fn fail(&mut self, failure: Failure) {
         match failure.kind {
-            FailureKind::Message => {
-                (self.fail_after, self.fail_for_good) = (Some(failure.at), failure.for_good);
-            }
-            FailureKind::Snapshot => {
-                (self.refuse_after, self.refuse_for_good) = (Some(failure.at), failure.for_good);
-            }
-            FailureKind::Frame => {
-                let mut frames = self.frames.borrow_mut();
-                (frames.fail_after, frames.fail_for_good) = (Some(failure.at), failure.for_good);
-            }
+            FailureKind::Message => self.lost.begin(failure, ()),
+            FailureKind::Snapshot => self.refused.begin(failure, ()),
+            FailureKind::Frame => self.frames.borrow_mut().denied.begin(failure, ()),
             FailureKind::Swap(harm) => self.swap.fail(failure, harm),
             FailureKind::Store => self.servers.fail_store(Some(failure)),
         }
@@ -26,9 +19,9 @@ impl<S: Servers> World<S> {
 
     /// Nothing fails any more.
     pub fn heal(&mut self) {
-        self.fail_after = None;
-        self.refuse_after = None;
-        self.frames.borrow_mut().fail_after = None;
+        self.lost.heal();
+        self.refused.heal();
+        self.frames.borrow_mut().denied.heal();
         self.swap.heal();
         self.servers.fail_store(None);
         self.servers.set_full(false);
@@ -36,43 +29,18 @@ impl<S: Servers> World<S> {
 
     /// How much was made to fail, refused snapshots apart: no operation fails by those.
     pub fn failures(&self) -> u64 {
-        self.failed + self.frames.borrow().failed + self.swap.failed + self.servers.store_failures()
+        let frames = self.frames.borrow().denied.failed;
+        self.lost.failed + frames + self.swap.failures.failed + self.servers.store_failures()
     }
 
     /// Counts a message; fails it if its time has come.
     pub(super) fn message(&mut self) -> Result<(), Errno> {
         self.messages += 1;
-        match &mut self.fail_after {
-            Some(0) => {
-                if !self.fail_for_good {
-                    self.fail_after = None;
-                }
-                self.failed += 1;
-                Err(Errno::EIO)
-            }
-            Some(left) => {
-                *left -= 1;
-                Ok(())
-            }
-            None => Ok(()),
-        }
+        self.lost.event().map_or(Ok(()), |()| Err(Errno::EIO))
     }
 
     /// Counts a request for a snapshot; refuses it if its time has come.
     pub(super) fn room_for_snapshot(&mut self) -> Result<(), Errno> {
-        match &mut self.refuse_after {
-            Some(0) => {
-                if !self.refuse_for_good {
-                    self.refuse_after = None;
-                }
-                self.refused += 1;
-                Err(Errno::EMFILE)
-            }
-            Some(left) => {
-                *left -= 1;
-                Ok(())
-            }
-            None => Ok(()),
-        }
+        self.refused.event().map_or(Ok(()), |()| Err(Errno::EMFILE))
     }
 }

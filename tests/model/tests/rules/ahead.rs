@@ -112,13 +112,13 @@ fn evict(w: &mut World<Fake>, page: u64) -> bool {
 #[test]
 fn a_run_that_fails_is_tried_with_the_touched_page_alone() {
     let mut w = world(runs(8), 0);
-    w.fail_after = Some(0);
+    w.lost.once(0, ());
     assert_eq!(touch(&mut w, 3), Ok(content(1)[3 * PAGE]));
     assert_eq!(w.messages, 2);
     assert_eq!(state(&mut w, 4), PageState::Absent);
     // A page alone fails at once.
     let mut alone = world(runs(1), 0);
-    alone.fail_after = Some(0);
+    alone.lost.once(0, ());
     assert_eq!(touch(&mut alone, 3), Err(Errno::EIO));
     assert_eq!(alone.messages, 1);
     end(alone);
@@ -131,10 +131,9 @@ fn without_frames_fewer_pages_come() {
         let mut w = world(runs(8), 0);
         touch(&mut w, 600).expect("the nodes of the overlay are there");
         evict(&mut w, 600);
-        w.frames.borrow_mut().fail_for_good = true;
-        w.frames.borrow_mut().fail_after = Some(frames);
+        w.frames.borrow_mut().denied.all(frames, ());
         let touched = touch(&mut w, 608);
-        w.frames.borrow_mut().fail_after = None;
+        w.frames.borrow_mut().denied.heal();
         let come = (608..616).filter(|page| state(&mut w, *page) != PageState::Absent);
         let come = come.count() as u64;
         assert_eq!(come, frames.min(8));

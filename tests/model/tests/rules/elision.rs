@@ -339,7 +339,7 @@ fn a_snapshot_does_not_grow_over_bytes_that_may_be_asked_for() {
     w.servers.foreign_write(0, 2 * page, b"later").unwrap();
     // The snapshot is taken; the bytes for the page that is the program's own
     // do not come: the buffer stays as it was.
-    w.fail_after = Some(1);
+    w.lost.once(1, ());
     let failed = vm::read(&mut w.process(0), page, 2 * page + 2, 0, page);
     assert!(failed.is_err(), "{failed:?}");
     assert_eq!(w.load(0, 2 * PAGE, 5), Ok(vec![3; 5]));
@@ -403,7 +403,7 @@ fn a_piece_that_fails_ends_the_write_with_what_was_acknowledged() {
     store(&mut w, 0, &vec![9; size]);
     moved(&mut w);
     // 64 messages of 128 KiB are one piece of 8 MiB.
-    w.fail_after = Some(64 + 10);
+    w.lost.once(64 + 10, ());
     assert_eq!(write(&mut w, 0, size as u64, 0, 0), 8 << 20);
     let content = w.servers.content(0);
     assert!(content[..8 << 20].iter().all(|&b| b == 9));

@@ -152,11 +152,9 @@ fn without_memory_for_a_node_nothing_has_changed() {
     for (space, fails) in [(0, &[0, 1, 1, 1][..]), (1, &[0])] {
         for at in fails {
             // Of a copy that fails in the quick way, the long way tries another.
-            w.frames.borrow_mut().fail_after = Some(*at);
-            w.frames.borrow_mut().fail_for_good = true;
+            w.frames.borrow_mut().denied.all(*at, ());
             let stored = w.store(space, FAR[0], b"new");
-            w.frames.borrow_mut().fail_for_good = false;
-            w.frames.borrow_mut().fail_after = None;
+            w.frames.borrow_mut().denied.heal();
             assert_eq!(stored, (0, Err(Errno::ENOMEM)), "{at} of {space}");
             w.check();
         }
@@ -164,9 +162,9 @@ fn without_memory_for_a_node_nothing_has_changed() {
     }
     assert_eq!(memory(&w), (before.0 + 3, before.1 + 3));
     w.fork(0, 2).expect("fork");
-    w.frames.borrow_mut().fail_after = Some(0);
+    w.frames.borrow_mut().denied.once(0, ());
     assert_eq!(w.process(2).page_out(2, 1), Err(Errno::ENOMEM));
-    w.frames.borrow_mut().fail_after = Some(0);
+    w.frames.borrow_mut().denied.once(0, ());
     let freed = vm::free(&mut w.process(2), PAGE as u64, (2 * PAGE) as u64);
     assert_eq!(freed, Err(Errno::ENOMEM));
     w.check();

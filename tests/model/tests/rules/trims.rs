@@ -180,7 +180,7 @@ fn a_child_makes_up_for_what_its_parent_had_not_told() {
 #[test]
 fn a_trim_that_is_lost_loses_nothing() {
     let mut w = world();
-    w.fail_after = Some(0);
+    w.lost.once(0, ());
     free(&mut w, 0, 0..32);
     assert_eq!((w.trims, w.messages), (0, 2));
     assert_eq!(rescued_by_writer(&mut w, 0..64), 64);
@@ -195,7 +195,7 @@ fn what_a_failed_read_added_to_a_snapshot_is_given_up() {
     let told = w.trims;
     store(&mut w, 59 * PAGE, b"own");
     // The range is added; the fragment for the page that is dirty fails.
-    w.fail_after = Some(1);
+    w.lost.once(1, ());
     let got = vm::read(&mut w.process(0), 20 * P, 39 * P + 9, 0, 20 * P);
     assert_eq!(got, Err(Errno::EIO));
     assert_eq!(w.trims, told + 1);

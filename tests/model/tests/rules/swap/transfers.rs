@@ -25,15 +25,13 @@ fn a_write_of_swapped_pages_goes_as_far_as_memory_and_swap_give_them() {
     for frames in 0..PAGES as u64 {
         let mut w = world();
         assert_eq!(out(&mut w, 0, 0, ALL), Ok(ALL));
-        w.frames.borrow_mut().fail_for_good = true;
-        w.frames.borrow_mut().fail_after = Some(frames);
+        w.frames.borrow_mut().denied.all(frames, ());
         let len = (PAGES * PAGE) as u64;
         let wrote = vm::write(&mut w.process(0), 0, len, 0, 0);
         // One page more than it has frames for must be mapped.
         assert!(wrote.map_or(0, |n| n / PAGE as u64) <= frames, "{wrote:?}");
         assert!(wrote.is_ok() || wrote == Err(Errno::ENOMEM), "{wrote:?}");
         w.heal();
-        w.frames.borrow_mut().fail_for_good = false;
         w.check();
         assert_eq!(vm::write(&mut w.process(0), 0, len, 0, 0), Ok(len));
         assert_eq!(model::server::Servers::content(&mut w.servers, 0), own());
