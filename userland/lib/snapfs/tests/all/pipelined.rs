@@ -63,17 +63,7 @@ fn a_write_that_a_new_version_overtakes_is_not_taken_for_a_new_one() {
     client.host().set("a", b"a");
     let fid = client.open("a");
     let ops = [op(PutKind::Data, 0, 1)];
-    let put = |fid, data| Request::Put {
-        fid,
-        wid: 1,
-        ack: 0,
-        flags: put::COMMIT,
-        off: 0,
-        into: NOFID,
-        known: 0,
-        ops: PutOps::new(&ops),
-        data,
-    };
+    let put = |fid, data| whole_write(fid, &ops, data);
     together(&client, &[(1, put(fid, b"b")), (NOTAG, version())]);
     client.attach();
     let fid = client.open("a");

@@ -7,7 +7,7 @@ use crate::common::*;
 use abi::Errno;
 use dormouse_snapfs::Snapfs;
 use lower::Host;
-use ninep::consts::{NOFID, open, put};
+use ninep::consts::{NOFID, open};
 use ninep::*;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -461,17 +461,7 @@ fn without_a_lease_nothing_is_written_for_later() {
     client.snap(fid, 0, 8 * B);
     let (_, before) = client.host().traffic();
     client
-        .put_with(&Request::Put {
-            fid,
-            wid: 1,
-            ack: 0,
-            flags: put::COMMIT,
-            off: 0,
-            into: NOFID,
-            known: 0,
-            ops: PutOps::new(&[op(PutKind::Data, 0, 1)]),
-            data: b"x",
-        })
+        .put_with(&whole_write(fid, &[op(PutKind::Data, 0, 1)], b"x"))
         .unwrap();
     let (_, after) = client.host().traffic();
     assert_eq!(after - before, B + 1, "the rescued block and the byte");

@@ -4,8 +4,8 @@
 use crate::common::*;
 use abi::Errno;
 use dormouse_snapfs::Executor;
-use ninep::consts::{NOFID, open, put, setattr};
-use ninep::{PutKind, PutOp, PutOps, Reply, Request, SetAttr, decode_reply};
+use ninep::consts::{open, setattr};
+use ninep::{PutKind, Reply, Request, SetAttr, decode_reply};
 use std::pin::Pin;
 
 const LEN: usize = 4 << 20;
@@ -93,22 +93,8 @@ fn a_request_that_is_flushed_leaves_the_line_for_its_file() {
         size: 7,
         ..SetAttr::default()
     };
-    let data = [PutOp {
-        kind: PutKind::Data,
-        off: 0,
-        len: 1,
-    }];
-    let put = Request::Put {
-        fid: theirs,
-        wid: 1,
-        ack: 0,
-        flags: put::COMMIT,
-        off: 0,
-        into: NOFID,
-        known: 0,
-        ops: PutOps::new(&data),
-        data: b"x",
-    };
+    let ops = [op(PutKind::Data, 0, 1)];
+    let put = whole_write(theirs, &ops, b"x");
     let snap = Request::Snap {
         fid,
         snapfid: into,

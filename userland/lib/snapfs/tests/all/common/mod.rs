@@ -478,6 +478,21 @@ pub fn op(kind: PutKind, off: u64, len: u64) -> PutOp {
     PutOp { kind, off, len }
 }
 
+/// The first write of a client, at the beginning of a file, in one message.
+pub fn whole_write<'a>(fid: u32, ops: &'a [PutOp], data: &'a [u8]) -> Request<'a> {
+    Request::Put {
+        fid,
+        wid: 1,
+        ack: 0,
+        flags: put::COMMIT,
+        off: 0,
+        into: NOFID,
+        known: 0,
+        ops: PutOps::new(ops),
+        data,
+    }
+}
+
 pub fn keep(snapfid: u32, soff: u64) -> PutKind {
     PutKind::Keep { snapfid, soff }
 }
