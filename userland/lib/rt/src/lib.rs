@@ -42,6 +42,7 @@ mod large;
 pub mod manual;
 pub mod names;
 pub mod note;
+pub mod options;
 mod panic;
 mod port;
 pub mod ports;

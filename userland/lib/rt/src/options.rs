@@ -1,25 +1,27 @@
 //! Boot options: `key=value` lines from the bundle.
 
+use crate::sys;
+use abi::Errno;
 use alloc::string::String;
 use alloc::vec;
-use rt::{eprintln, sys};
 
 /// Most bytes of options taken.
 const MAX: usize = 64 * 1024;
 
 /// The options of this boot.
+#[derive(Default)]
 pub struct Options(String);
 
 impl Options {
-    /// Reads the options; none on failure.
-    pub fn read() -> Options {
+    /// Reads the options.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn read() -> Result<Options, Errno> {
         let mut buffer = vec![0; MAX];
-        let len = sys::boot_options(&mut buffer).unwrap_or_else(|errno| {
-            eprintln!("init: boot options: {errno}");
-            0
-        });
+        let len = sys::boot_options(&mut buffer)?;
         buffer.truncate(len);
-        Options(String::from_utf8_lossy(&buffer).into_owned())
+        Ok(Options(String::from_utf8_lossy(&buffer).into_owned()))
     }
 
     /// The value of the last line with that key.

@@ -20,10 +20,8 @@ mod message;
 mod reply;
 mod serve;
 
-use alloc::vec;
 use rt::abi::{PAGE, Stat64};
 use rt::stats::Counters;
-use rt::sys;
 use snapfs::Options;
 
 pub use lower::{Event, Link, Lower};
@@ -33,9 +31,6 @@ pub use serve::{BELOW, Came, Server, Transport};
 /// Least and most memory that clients may make a server use, in bytes.
 const MEMORY: [u64; 2] = [4 << 20, 512 << 20];
 
-/// Most bytes of boot options.
-const OPTIONS: usize = 64 * 1024;
-
 /// The options of a server: its clients may make it use an eighth of the
 /// machine's memory.
 pub fn options() -> Options {
@@ -44,21 +39,13 @@ pub fn options() -> Options {
         return default;
     };
     let [least, most] = MEMORY;
-    let old_s = option("old=").unwrap_or(default.old_s);
+    let asked = rt::options::Options::read().unwrap_or_default();
+    let old_s = asked.get("old").and_then(|text| text.parse().ok());
     let memory = (counters.get(Stat64::FramesTotal) / 8 * PAGE).clamp(least, most);
     Options {
         memory: memory as usize,
         lazy: true,
-        old_s,
+        old_s: old_s.unwrap_or(default.old_s),
         ..default
     }
-}
-
-/// The number in the last boot option that begins with `key`.
-fn option(key: &str) -> Option<u64> {
-    let mut options = vec![0; OPTIONS];
-    let len = sys::boot_options(&mut options).ok()?;
-    let text = core::str::from_utf8(options.get(..len)?).ok()?;
-    let mut values = text.lines().filter_map(|line| line.strip_prefix(key));
-    values.next_back()?.parse().ok()
 }

@@ -2,9 +2,8 @@
 
 use alloc::format;
 use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
-use rt::{Errno, note, sys};
+use rt::{Errno, note};
 
 /// The note of Ctrl-C.
 const INTERRUPT: &str = "interrupt";
@@ -54,31 +53,6 @@ impl Foreground {
             let _ = note::send_group(group, INTERRUPT);
         }
     }
-}
-
-/// `ROWSxCOLUMNS` of the terminal, if the boot options say that there is one.
-pub fn terminal() -> Option<String> {
-    option("terminal=")
-}
-
-/// Returns true if the boot options say that input comes from a pipe or file.
-pub fn is_piped() -> bool {
-    option("input=").as_deref() == Some("pipe")
-}
-
-/// Returns true if lines from a pipe are for the shell's prompt, where their echo makes
-/// the output a record of the session. The input of commands is theirs alone.
-pub fn is_session() -> bool {
-    option("command=").is_none()
-}
-
-/// The rest of the last boot option that begins with `key`.
-fn option(key: &str) -> Option<String> {
-    let mut options = vec![0; 64 * 1024];
-    let len = sys::boot_options(&mut options).ok()?;
-    let text = core::str::from_utf8(options.get(..len)?).ok()?;
-    let mut values = text.lines().filter_map(|line| line.strip_prefix(key));
-    values.next_back().map(String::from)
 }
 
 /// The text that a read of `consctl` returns.

@@ -14,12 +14,13 @@ use alloc::vec::Vec;
 use core::mem::take;
 use ninep::consts::{IOHDRSZ, MAXWELEM, VERSION_L, VERSION_UNKNOWN};
 use ninep::{ByteStr, List, Names, Qid, Reply, Request, StatFs};
+use rt::options::Options;
 use rt::{Errno, Replies};
 use text::{Question, Window};
 
 /// Largest message accepted: the console needs no large ones.
 pub const MSIZE: u32 = 16 * 1024 + IOHDRSZ;
-/// Most fids at a time: as many as all processes may have descriptors of the console.
+/// Most fids at a time: as many as 256 processes may have descriptors.
 const FIDS_MAX: usize = 16 * 1024;
 /// Bytes typed ahead of a read; more of them wait in the device.
 const AHEAD_MAX: usize = 16 * 1024;
@@ -54,7 +55,8 @@ pub struct Server {
     line: Discipline,
     /// Input without a terminal, in place of typed lines.
     pipe: Option<Pipe>,
-    /// Lines from there are shown when they are read.
+    /// Lines from there are shown when they are read: they are for the shell's prompt,
+    /// and the output is a record of the session. The input of commands is theirs alone.
     echoes: bool,
     /// Typed, not looked at yet.
     ahead: VecDeque<u8>,
@@ -75,16 +77,17 @@ pub struct Server {
 
 impl Server {
     pub fn new(replies: Rc<Replies>) -> Self {
+        let options = Options::read().unwrap_or_default();
         Server {
             replies,
             uart: Uart::new(),
             line: Discipline::new(),
-            pipe: control::is_piped().then(Pipe::default),
-            echoes: control::is_session(),
+            pipe: (options.get("input") == Some("pipe")).then(Pipe::default),
+            echoes: options.get("command").is_none(),
             ahead: VecDeque::with_capacity(AHEAD_MAX),
             raw_by: None,
             foreground: Foreground::default(),
-            terminal: control::terminal(),
+            terminal: options.get("terminal").map(String::from),
             question: Question::default(),
             patience: 0,
             asking: Vec::new(),

@@ -11,13 +11,12 @@
 extern crate alloc;
 
 mod left;
-mod options;
 mod run;
 mod services;
 
 use left::Account;
-use options::Options;
 use rt::abi::privilege;
+use rt::options::Options;
 use rt::{File, eprintln, sys};
 use services::Services;
 
@@ -30,7 +29,10 @@ const NOT_AS_ASKED: u8 = 2;
 const SAMPLE: &str = "/n/host/big";
 
 fn main(_args: rt::Args) -> u8 {
-    let options = Options::read();
+    let options = Options::read().unwrap_or_else(|errno| {
+        eprintln!("init: boot options: {errno}");
+        Options::default()
+    });
     let mut services = Services::default();
     let console = services.console();
     if let Err(failure) = &console {
