@@ -221,21 +221,16 @@ fn processes() -> Verdict {
         // SAFETY: the kernel writes within `info`.
         unsafe { raw::call(Call::MemInfo, args) }.map(drop)
     })?;
-    // Once before each, so that no page of the program itself is to come then.
-    let thread = || {
+    each_of(BLOCKS, "thread", || {
         thread::Builder::new().spawn(|| ())?.join();
         Ok(())
-    };
-    thread()?;
-    each_of(BLOCKS, "thread", thread)?;
+    })?;
     for flags in [0, rfork::NOTES, rfork::NAMES, rfork::CLEAN_NAMES] {
-        let fork = || match process::fork_with(flags)? {
+        // Afterwards each store of this program needs a frame: only blocks.
+        each_of(BLOCKS, "fork", || match process::fork_with(flags)? {
             Fork::Child => process::exit_now(0, ""),
             Fork::Parent(pid) => process::wait_for(pid).map(drop),
-        };
-        fork()?;
-        // Afterwards each store of this program needs a frame: only blocks.
-        each_of(BLOCKS, "fork", fork)?;
+        })?;
     }
     Ok(())
 }
