@@ -1,9 +1,10 @@
 //! The files for debugging a guest with gdb: a socket, and a script that names
-//! the symbols.
+//! the symbols and the commands of `boot/gdb`.
 //!
-//! Both lie in a temporary folder that is removed when the guest ends. The path
+//! They lie in a temporary folder that is removed when the guest ends. The path
 //! of the script is all that a user has to type.
 
+use crate::checkout;
 use crate::failure::{Context, Failure};
 use crate::guests::Guests;
 use std::fmt::Write;
@@ -25,8 +26,10 @@ pub struct Gdb {
 }
 
 impl Gdb {
-    /// Makes the folder and the script for these symbols.
-    pub fn prepare(guests: &Guests) -> Result<Gdb, Failure> {
+    /// Makes the folder and the script for these symbols, and those of the programs in
+    /// the shared directory.
+    pub fn prepare(guests: &Guests, share: Option<&Path>) -> Result<Gdb, Failure> {
+        let commands = checkout::workspace()?.join("boot/gdb");
         let make = || -> std::io::Result<Gdb> {
             // Write access to the socket controls the guest.
             let mine = Permissions::from_mode(0o700);
@@ -36,6 +39,11 @@ impl Gdb {
             fs::create_dir(&programs)?;
             for (name, path) in &guests.programs {
                 symlink(path, programs.join(name))?;
+            }
+            // Plain names, which need no quotes in a script.
+            symlink(&commands, folder.path().join("commands"))?;
+            if let Some(share) = share {
+                symlink(share.canonicalize()?, folder.path().join("share"))?;
             }
             let text = script(folder.path(), &guests.kernel, &guests.loader);
             let gdb = Gdb { folder };
@@ -89,7 +97,10 @@ fn script(folder: &Path, kernel: &Path, loader: &Path) -> String {
     // The loader fills memory after gdb has connected, so software breakpoints
     // in it would be lost.
     script += "echo Use hbreak for breakpoints, user NAME for the symbols of a program.\\n\n";
+    script += "echo help dm: commands for processes, segments, pages and faults.\\n\n";
     let _ = writeln!(script, "target remote {folder}/socket");
+    // Last: a gdb without Python says so here, and does the rest all the same.
+    let _ = writeln!(script, "source {folder}/commands/start.py");
     script
 }
 
@@ -108,11 +119,12 @@ mod tests {
         assert!(place("set architecture") < place("target remote /f/socket"));
         assert!(script.contains("file \"/a b/kernel\"\n"));
         assert!(script.contains("add-symbol-file \"/f/bin/$arg0\"\n"));
+        assert!(script.ends_with("source /f/commands/start.py\n"));
     }
 
     #[test]
     fn nothing_is_left_behind() {
-        let gdb = Gdb::prepare(&Guests::default()).unwrap();
+        let gdb = Gdb::prepare(&Guests::default(), None).unwrap();
         let folder = gdb.folder.path().to_path_buf();
         assert!(gdb.script().is_file());
         drop(gdb);

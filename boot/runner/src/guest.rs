@@ -286,7 +286,9 @@ impl Guest {
         };
         let gdb = match self.gdb {
             Debugger::None => None,
-            Debugger::Wait | Debugger::Start(_) => Some(Gdb::prepare(&guests)?),
+            Debugger::Wait | Debugger::Start(_) => {
+                Some(Gdb::prepare(&guests, self.share.as_deref())?)
+            }
         };
         let debugger = match (&gdb, &self.gdb) {
             (Some(gdb), Debugger::Start(words)) => Some(gdb.command(words)?),
