@@ -175,7 +175,7 @@ impl Mount {
                 return Some(result);
             }
             let wake = match flushed {
-                true => sched::park_through_notes(Reason::Reply),
+                true => sched::park_through_notes(Reason::Reply, None),
                 false => sched::park(Reason::Reply, None),
             };
             match wake {

@@ -104,6 +104,15 @@ impl<'a> Moment<'a> {
         }
     }
 
+    /// Runs a copy of bytes that have come. A server may not have those of a live file any
+    /// more, so that no note ends it.
+    fn keep<R>(&self, copy: impl FnOnce() -> R) -> R {
+        match self {
+            Moment::Live(_) => sched::without_notes(copy),
+            Moment::Snapshot(_) => copy(),
+        }
+    }
+
     /// Copies up to `n` bytes from `offset` on to `va`, message by message; how many,
     /// fewer at the end of the file, and after an error once some have been copied.
     pub fn copy(&self, space: &SpaceLock, va: u64, n: u64, offset: u64) -> Result<u64, Errno> {
@@ -123,7 +132,7 @@ impl<'a> Moment<'a> {
             let want = iounit.min(n - done) as usize;
             let step = Sink::new(space, va + done, want).and_then(|(sink, pieces)| {
                 let got = self.read(offset + done, pieces)?.min(want);
-                sink.filled(space, got).map(|()| got as u64)
+                self.keep(|| sink.filled(space, got)).map(|()| got as u64)
             });
             match step {
                 Ok(got) => {

@@ -53,7 +53,7 @@ fn hear_out(names: &NameSpace) {
     while given_back.left > 0 || !names.is_quiet() {
         let now = time::now_ns();
         let deadline = since.saturating_add(PATIENCE_NS).min(last);
-        if now >= deadline || sched::park(Reason::Time, Some(now + STEP_NS)) == Wake::Ending {
+        if now >= deadline || wait_until(now + STEP_NS) == Wake::Ending {
             return;
         }
         let more = GivenBack::so_far();
@@ -61,6 +61,11 @@ fn hear_out(names: &NameSpace) {
             (given_back, since) = (more, now);
         }
     }
+}
+
+/// A note that has come must not keep others from running: it is never delivered.
+fn wait_until(deadline_ns: u64) -> Wake {
+    sched::park_through_notes(Reason::Time, Some(deadline_ns))
 }
 
 /// What has been given back.

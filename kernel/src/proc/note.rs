@@ -263,6 +263,16 @@ pub fn noted(process: &Running, frame: &mut TrapFrame, how: u64) -> Result<u64, 
     if how > noted::LEAVE {
         return Err(Errno::EINVAL);
     }
+    let at = {
+        let notes = process.notes.lock();
+        let handling = notes.handling.as_ref().ok_or(Errno::EINVAL)?;
+        handling.registers
+    };
+    // Their page may have to come. As long as the handler is not over, a note ends no wait.
+    let registers = match how {
+        noted::RESUME => Some(user::get(&process.space, at)),
+        _ => None,
+    };
     let (handling, ready) = {
         let mut notes = process.notes.lock();
         let handling = notes.handling.take().ok_or(Errno::EINVAL)?;
@@ -275,12 +285,10 @@ pub fn noted(process: &Running, frame: &mut TrapFrame, how: u64) -> Result<u64, 
     if ready {
         sched::set_noted(process.slot());
     }
-    if how == noted::LEAVE {
-        return Ok(0);
-    }
-    match user::get(&process.space, handling.registers) {
-        Ok(registers) => *frame = TrapFrame::with_registers(&registers),
-        Err(_) => {
+    match registers {
+        None => return Ok(0),
+        Some(Ok(registers)) => *frame = TrapFrame::with_registers(&registers),
+        Some(Err(_)) => {
             process.end(STATUS_KILLED, NO_REGISTERS);
             return Ok(0);
         }

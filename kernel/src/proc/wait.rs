@@ -1,9 +1,8 @@
 //! How processes end and how parents hear of it.
-use super::{Ending, NOBODY, Process, Running, table};
-use crate::sched::{self, Reason, Wait};
+use super::{NOBODY, Process, Running, table};
+use crate::sched::{self, Reason, Slot, Wait};
 use crate::{file, seg};
 use abi::Errno;
-use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -38,25 +37,23 @@ pub fn finish(process: Running) -> ! {
     sched::end()
 }
 
-/// Waits until a child has ended and forgets it. `ECHILD` if there is none.
-pub fn wait(process: &Process) -> Result<(u64, Ending), Errno> {
-    let ended = process.children.wait(
+/// Waits until a child has ended, which stays known until [`reap`]. `ECHILD` if there is
+/// none.
+pub fn wait(process: &Process) -> Result<Arc<Process>, Errno> {
+    process.children.wait(
         |queue| queue,
         Reason::Child,
         |_| match table::ended_child(process.slot()) {
             Some(ended) => ended.map(Ok),
             None => Some(Err(Errno::ECHILD)),
         },
-    )?;
-    Ok(reap(ended?))
+    )?
 }
 
-fn reap(child: Arc<Process>) -> (u64, Ending) {
-    let pid = child.pid;
-    let ending = child.ending.lock().take().unwrap_or(Ending {
-        status: 0,
-        text: String::new(),
-    });
-    table::remove(child.slot());
-    (pid, ending)
+/// Forgets a child of the running process that has ended, by its slot and number.
+pub fn reap((slot, pid): (Slot, u64)) {
+    // Only its parent reaps it, so that it is there; nothing of it was held meanwhile.
+    if table::at(slot.into()).is_some_and(|child| child.pid == pid) {
+        table::remove(slot);
+    }
 }

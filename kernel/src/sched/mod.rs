@@ -14,7 +14,7 @@ mod queue;
 pub mod relief;
 mod semaphore;
 
-pub use patience::patiently;
+pub use patience::{patiently, without_notes};
 pub use queue::{Wait, WaitQueue};
 pub use semaphore::Semaphore;
 
@@ -403,8 +403,8 @@ pub fn park(reason: Reason, deadline_ns: Option<u64>) -> Wake {
 }
 
 /// The same, but notes have to wait.
-pub fn park_through_notes(reason: Reason) -> Wake {
-    park_unless(ENDING, reason, None)
+pub fn park_through_notes(reason: Reason, deadline_ns: Option<u64>) -> Wake {
+    park_unless(ENDING, reason, deadline_ns)
 }
 
 /// Why the running process must not park, if it is called for one of `heeds`.

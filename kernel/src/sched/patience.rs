@@ -6,6 +6,9 @@
 //! doubles each time that a wait was ended in vain. A note is held off no longer than its
 //! process has waited for pages in vain before, so a server that never answers holds
 //! off no note for ever.
+//!
+//! A call that has taken something away, the bytes of a device for one, cannot begin anew.
+//! Notes wait until it is over ([`without_notes`]), an order to end does not.
 use super::{ENDING, ENTRIES, Entry, NOTED, current_slot};
 use abi::Errno;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -58,12 +61,23 @@ pub fn patiently<R>(request: impl FnOnce() -> Result<R, Errno>) -> Result<R, Err
     };
     let time = patience.time.load(Relaxed);
     let until = now_ns().saturating_add(time);
-    let outer = patience.until.swap(until, Relaxed);
+    let outer = patience.until.fetch_max(until, Relaxed);
     let result = request();
     patience.until.store(outer, Relaxed);
     let noted = called.load(Relaxed) & (NOTED | ENDING) == NOTED;
     if noted && matches!(result, Err(Errno::EINTR)) {
         patience.time.store(time.saturating_mul(2), Relaxed);
     }
+    result
+}
+
+/// Runs what must not be left half done, for the running process: no note ends its waits.
+pub fn without_notes<R>(run: impl FnOnce() -> R) -> R {
+    let Some(Entry { patience, .. }) = ENTRIES.get(usize::from(current_slot())) else {
+        return run();
+    };
+    let outer = patience.until.swap(u64::MAX, Relaxed);
+    let result = run();
+    patience.until.store(outer, Relaxed);
     result
 }

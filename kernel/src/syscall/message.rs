@@ -2,6 +2,7 @@
 use super::Arguments;
 use crate::chan::{self, Event, Port, Source, Stop, What, interrupt};
 use crate::file::{Node, OpenFile, channel};
+use crate::sched;
 use crate::seg::iovec::{IoVec, Parts};
 use crate::seg::{SpaceLock, user};
 use abi::{
@@ -185,8 +186,9 @@ pub fn reply_recv(a: &Arguments) -> Result<u64, Errno> {
     let received = receipt.receive(space);
     if received.is_err() {
         let kind = receipt.to + offset_of!(Replying, received.kind) as u64;
-        // The error of receiving is the one that counts.
-        let _ = user::put(space, kind, &Received::NOTHING);
+        // The error of receiving is the one that counts. The reply must not be taken for
+        // one that was not sent.
+        let _ = sched::without_notes(|| user::put(space, kind, &Received::NOTHING));
     }
     received
 }

@@ -10,6 +10,7 @@ use crate::text;
 use abi::{Errno, NSEG, PAGE, ProcessInfo, STATUS_KILLED, TEXT_MAX, WaitMessage, exits};
 use core::sync::atomic::Ordering::Relaxed;
 use hw::{task, time};
+use vm::Access;
 use zerocopy::FromZeros;
 
 pub fn exits(a: &Arguments) -> Result<(), Errno> {
@@ -80,14 +81,31 @@ pub fn noted(a: &mut Arguments) -> Result<u64, Errno> {
 }
 
 pub fn wait(a: &Arguments) -> Result<u64, Errno> {
-    let mut message = WaitMessage::new_zeroed();
+    let va = a.words()[0];
+    user::within(
+        a.space(),
+        va,
+        size_of::<WaitMessage>() as u64,
+        Access::Store,
+    )?;
+    let (child, message) = {
+        let child = proc::wait::wait(a.process)?;
+        ((child.slot(), child.pid), describe_end(&child))
+    };
     // A child must not be lost because its message has nowhere to go.
-    user::put(a.space(), a.words()[0], &message)?;
-    let (pid, ending) = proc::wait::wait(a.process)?;
-    (message.pid, message.status) = (pid, ending.status);
-    message.text_len = fill(&mut message.text, note::cut(&ending.text));
-    user::put(a.space(), a.words()[0], &message)?;
-    Ok(pid)
+    user::put(a.space(), va, &message)?;
+    proc::wait::reap(child);
+    Ok(message.pid)
+}
+
+fn describe_end(child: &Process) -> WaitMessage {
+    let mut message = WaitMessage::new_zeroed();
+    message.pid = child.pid;
+    if let Some(ending) = &*child.ending.lock() {
+        message.status = ending.status;
+        message.text_len = fill(&mut message.text, note::cut(&ending.text));
+    }
+    message
 }
 
 /// As much of a text as fits; its length.

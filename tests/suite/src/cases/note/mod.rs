@@ -1,6 +1,7 @@
 //! Notes: their receivers, the abilities of handlers, the calls they interrupt.
 
 mod interrupts;
+mod kept;
 
 use super::{Case, server};
 use crate::check::{PG, Verdict, Why, at_rest, fails, same, snapshot};
@@ -44,6 +45,8 @@ pub const CASES: &[Case] = &[
         &["no stack for note", "hello"],
     ),
     Case::deferred("note.stack.asleep", stack_asleep),
+    Case::deferred("note.kept.registers", kept::registers),
+    Case::deferred("note.kept.line", kept::line),
     Case::new("note.interrupts.sleep", interrupts::sleep),
     Case::new("note.interrupts.wait", interrupts::wait),
     Case::new("note.interrupts.read", interrupts::read),

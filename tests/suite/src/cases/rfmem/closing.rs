@@ -1,10 +1,10 @@
 //! A segment that one detaches while another works in it.
 
 use super::{at, attach, call, detach};
-use crate::check::{PG, Verdict, same};
+use crate::check::{PG, Verdict, fails, same};
 use core::sync::atomic::Ordering::Relaxed;
 use rt::process::{self, Fork};
-use rt::{Call, Errno, Segment, sys, thread};
+use rt::{Call, Errno, Segment, Shared, sys, thread};
 
 /// Pages of the segment, so many that its detaching is interrupted, and pages far from each
 /// other behind them, each a step of its own.
@@ -65,4 +65,27 @@ fn wait_for(flag: u64, turns: u64) {
     while left > 0 && sys::sleep(0).is_ok() {
         left -= at(flag).load(Relaxed);
     }
+}
+
+/// One waits for a child; another detaches the memory for the answer meanwhile. The child
+/// is there for the next wait.
+pub(super) fn wait() -> Verdict {
+    const A_WHILE_NS: u64 = 20_000_000;
+    let gate = Shared::new(PG)?;
+    let child = process::spawn(|| match gate.semaphore(0).and_then(|gate| gate.acquire()) {
+        Ok(()) => 7,
+        Err(_) => 8,
+    })?;
+    let answer = attach(0, PG)?;
+    thread::scope(|scope| {
+        let detaches = scope.spawn(|| {
+            sys::sleep(A_WHILE_NS)?;
+            detach(answer)?;
+            gate.semaphore(0)?.release(1)
+        });
+        let waited = call(Call::Wait, [answer, 0, 0, 0, 0, 0]);
+        detaches.join()?;
+        fails("the wait", waited, Errno::EFAULT)
+    })?;
+    same("the child's status", process::wait_for(child)?.status(), 7)
 }

@@ -45,6 +45,7 @@ pub const CASES: &[Case] = &[
     Case::new("rfmem.detach.write", races::detach_write),
     Case::new("rfmem.detach.copy", races::detach_copy),
     Case::new("rfmem.detach.private", closing::private),
+    Case::new("rfmem.detach.wait", closing::wait),
     Case::deferred("rfmem.free.fill", races::free_fill),
     Case::new("rfmem.storm", races::storm),
     Case::new("rfmem.fork", races::fork),
