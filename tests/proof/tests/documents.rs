@@ -240,6 +240,15 @@ fn every_program_of_bin_is_on_the_page_of_the_shell() {
     }
 }
 
+#[test]
+fn the_pager_of_the_page_is_the_program_of_bin() {
+    let page = read(&root().join("docs/pagers.md"));
+    let block = page.split("```rust\n").nth(1).expect("a block");
+    let block = block.split("```").next().unwrap_or("");
+    let program = read(&root().join("userland/apps/numbers/src/main.rs"));
+    assert_eq!(block, program);
+}
+
 /// The words that follow `option` in the page, in prose and blocks of code.
 fn arguments_of(page: &str, option: &str) -> Vec<String> {
     let text = read(&root().join(page)).replace(['`', '\n'], " ");

@@ -130,6 +130,16 @@ mv d h; ls h; mkdir i; mv h i; mv f i; ls i
 ## ns
 ns > a; wc -l a; mount -c /mnt ramfs; cd /tmp; ns | tail -n 1; mount | wc -l; unmount /mnt; ns x; echo $?
 
+## numbers
+mount /mnt numbers; ls -l /mnt | wc -l; head -c 20 /mnt/numbers | xd; dd if=/mnt/numbers bs=8 skip=137438953471 2> /dev/null | xd
+head -c 100000 /mnt/numbers > a; cmp a /mnt/numbers | head -c 0; wc a; echo x > /mnt/numbers; echo $?; rm /mnt/numbers; echo $?; unmount /mnt
+
+## packfs
+packfs -c ../in/big a.packed; mount /mnt packfs a.packed; ls /mnt; cmp /mnt/a ../in/big; echo $?; unmount /mnt
+for f in empty one s4095 s4096 text; do packfs -c ../in/$f $f; mount /mnt packfs $f; cmp /mnt/$f ../in/$f; echo $?; unmount /mnt; done
+packfs -c text text; mount /mnt packfs text; cmp /mnt/text ../in/text > /dev/null; echo $?; unmount /mnt
+mount /mnt packfs ../in/text 2> /dev/null; echo $?; packfs -c no-such b; echo $?; packfs -c a; echo $?; packfs; echo $?; ls
+
 ## ps
 ps | grep -c ' ps$'; ps > /dev/null; echo $?
 

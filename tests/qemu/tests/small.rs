@@ -55,6 +55,15 @@ fn a_file_a_hundred_times_larger_than_memory_is_copied() {
 }
 
 #[test]
+fn a_terabyte_of_numbers_is_summed_in_64_mebibytes() {
+    let share = scratch();
+    let guest = guest(share.path()).mem("64M").option("test", "1");
+    let outcome = guest.command("suite pagers.sum").run().unwrap();
+    print_cases(&outcome);
+    assert_passed(&outcome);
+}
+
+#[test]
 fn a_program_that_is_larger_than_memory_runs() {
     let share = scratch();
     let guest = guest(share.path()).mem("64M").option("test", "1");

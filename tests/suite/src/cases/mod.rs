@@ -34,6 +34,7 @@ mod lost;
 mod lying;
 mod names;
 mod note;
+mod pagers;
 mod poison;
 mod ports;
 mod process;
@@ -214,6 +215,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         lying::CASES,
         between::CASES,
         stacked::CASES,
+        pagers::CASES,
         released::CASES,
         large::CASES,
         scale::CASES,

@@ -1,0 +1,50 @@
+//! Pagers: file servers whose files are computed, page by page, when they are touched.
+//!
+//! The author gives each file a name, a size and a function. The function is called with
+//! the offset of a page in the file and the memory of that page, which is zeros and is
+//! short at the end of the file:
+//!
+//! ```ignore
+//! pager::serve([Computed::new("numbers", 1 << 40, |offset, page| { ... })])
+//! ```
+//!
+//! **The author promises that the content is a function of the offset**: one that is asked
+//! again gives the same bytes. Snapshots follow from that. They have nothing to save, for
+//! the file is at every moment what it was at any other, and all of it has one epoch, so
+//! that the kernel may keep its pages for later readers.
+//!
+//! If the function fails, the page is not to be had (`EIO`; a note to a program that
+//! touches it) until a later call succeeds. No other page is concerned.
+//!
+//! Requests are answered one after the other. A slow function delays the clients of its own
+//! server, and nobody else.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod file;
+mod server;
+#[cfg(test)]
+mod tests;
+
+pub use file::Computed;
+
+use rt::Failure;
+use rt::service::{Arrival, Requests};
+use server::Server;
+
+/// Serves these files, in one directory, to the client at descriptor 3, until it is gone.
+///
+/// # Errors
+/// Descriptor 3 is no channel.
+pub fn serve<'c>(files: impl IntoIterator<Item = Computed<'c>>) -> Result<(), Failure> {
+    let (mut requests, replies) = Requests::new(server::MSIZE)?;
+    let mut server = Server::new(files.into_iter().collect());
+    while let Arrival::Message(message) = requests.next(u64::MAX)? {
+        server.answer(message, |head, data| replies.send([head, data]));
+    }
+    Ok(())
+}
