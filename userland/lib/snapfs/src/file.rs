@@ -292,6 +292,7 @@ impl<B: Backing> Snapfs<B> {
     /// Ends a use of the file; the last one forgets it and gives back what it
     /// holds at the lower server.
     pub(crate) async fn done_with(&self, file: Rc<File>) {
+        self.unhide(&file).await;
         let users = {
             let mut state = file.state.borrow_mut();
             state.users -= 1;
@@ -302,15 +303,30 @@ impl<B: Backing> Snapfs<B> {
         }
         self.files.borrow_mut().remove(&file.path);
         self.remember(&file);
-        let (reader, hidden) = {
+        let reader = {
             let mut state = file.state.borrow_mut();
-            let reader = state.reader.take().filter(|_| state.orphan);
-            (reader, core::mem::take(&mut state.hidden))
+            state.reader.take().filter(|_| state.orphan)
         };
         if let Some(fid) = reader {
             self.clunk_lower(fid).await;
         }
-        for name in hidden {
+    }
+
+    /// Removes the names of the file in the hidden directory if nothing else uses it than
+    /// what is about to end. The file still has a fid then, and the removal takes no time:
+    /// with the last fid, or a name that goes after it, a host frees all blocks before it
+    /// answers, which may take half a minute. The machine does not wait for that when it
+    /// stops, and nothing by name may be left.
+    pub(crate) async fn unhide(&self, file: &File) {
+        loop {
+            let name = {
+                let mut state = file.state.borrow_mut();
+                if state.users > 1 {
+                    return;
+                }
+                state.hidden.pop()
+            };
+            let Some(name) = name else { return };
             self.remove_hidden(name).await;
         }
     }

@@ -421,6 +421,7 @@ impl<B: Backing> Snapfs<B> {
             // No request uses it, so the lock's holder does not: it is not waited for,
             // for it may take long.
             drop(open);
+            self.unhide(&file).await;
             let closed = self.close_lower(back).await;
             self.done_with(file).await;
             return closed;
@@ -439,7 +440,10 @@ impl<B: Backing> Snapfs<B> {
         };
         let closed = match kept {
             true => Ok(()),
-            false => self.close_lower(back).await,
+            false => {
+                self.unhide(&file).await;
+                self.close_lower(back).await
+            }
         };
         drop(held);
         self.done_with(file).await;

@@ -410,6 +410,8 @@ impl<B: Backing> Snapfs<B> {
         }
         drop(snapshot);
         self.snapshots.set(self.snapshots.get() - 1);
+        // Before any fid: that of the store is given back next.
+        self.unhide(&file).await;
         self.close_idle_store().await;
         self.done_with(file).await;
     }

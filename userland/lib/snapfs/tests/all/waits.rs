@@ -4,7 +4,7 @@
 use crate::common::*;
 use abi::Errno;
 use dormouse_snapfs::Executor;
-use ninep::consts::{open, setattr};
+use ninep::consts::{TCLUNK, open, setattr};
 use ninep::{PutKind, Reply, Request, SetAttr, decode_reply};
 use std::pin::Pin;
 
@@ -183,4 +183,52 @@ fn what_comes_behind_a_tversion_waits_for_its_answer() {
     assert_eq!(cut.answers(), [(CUT, None), (ninep::consts::NOTAG, None)]);
     cut.ask(12, &Request::Clunk { fid });
     assert_eq!(cut.answers(), [(12, Some(Errno::EBADF))]);
+}
+
+/// The last of what has a removed file in use.
+#[derive(Clone, Copy, Debug)]
+enum Last {
+    Snapshot,
+    /// The fid that snapshots are read from.
+    Reader,
+    Other,
+}
+
+/// A host may free the blocks of a file one by one when the last fid of it goes, and the
+/// machine does not wait for that when it stops.
+#[test]
+fn a_removed_file_has_no_name_left_when_its_last_fid_goes() {
+    for last in [Last::Snapshot, Last::Reader, Last::Other] {
+        let client = Client::new();
+        client.host().set("f", &pattern(1, 8192));
+        let (reader, other) = (client.open("f"), client.open("f"));
+        let snap = client.snap(reader, 0, 8192);
+        client.write(reader, 0, b"saved").unwrap();
+        client.unlink("f").unwrap();
+        assert_eq!(client.host().names(""), [".snapfs"]);
+        let (before, fid) = match last {
+            Last::Snapshot => ([reader, other], snap),
+            Last::Reader => ([snap, other], reader),
+            Last::Other => ([snap, reader], other),
+        };
+        before.iter().for_each(|fid| client.clunk(*fid));
+        let mut freeing = Cut {
+            client,
+            executor: Executor::default(),
+            fid,
+            answers: Vec::new(),
+        };
+        freeing.client.host().set_manual(true);
+        freeing.ask(10, &Request::Clunk { fid });
+        for _ in 0..40 {
+            freeing.go_on(|call| call.kind != TCLUNK);
+        }
+        assert_eq!(freeing.answers(), [], "{last:?}");
+        let left = freeing.client.host().names("");
+        assert!(left.is_empty(), "{last:?}: {left:?}");
+        freeing.client.host().release_all();
+        freeing.executor.run(|bytes| freeing.answers.push(bytes));
+        assert_eq!(freeing.answers(), [(10, None)], "{last:?}");
+        freeing.client.end();
+    }
 }
