@@ -14,5 +14,6 @@ sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
 from dm import commands, printers  # noqa: E402
 
-commands.register()
+# Where the link lies through which this file was reached.
+commands.register(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 printers.register()

@@ -1,8 +1,10 @@
 """The commands, each with its help."""
 
+import os
+
 import gdb
 
-from . import kernel, processes, segments, servers, tables
+from . import attach, fault, kernel, processes, segments, servers, tables
 from .kernel import PAGE
 
 EXTENTS_SHOWN = 200
@@ -40,6 +42,9 @@ class Command(gdb.Command):
             self.run(*words)
         except gdb.MemoryError as error:
             raise gdb.GdbError(f"the kernel's data is not sound here: {error}") from None
+        except gdb.error as error:
+            # In one line, without Python's own.
+            raise gdb.GdbError(str(error)) from None
 
 
 def address(word):
@@ -248,6 +253,80 @@ WORD is any expression of gdb."""
         print(segments.State(address(word)))
 
 
+class Attach(Command):
+    """dm attach [PROGRAM|PID]: take up a program.
+
+gdb gets the symbols of the program, at the address where it runs, and breakpoints that are
+set in it from now on stop in processes that run it and nowhere else, also in those that
+begin later, such as the children of a shell. With a pid they stop in that process, and in
+those that share its memory. For breakpoints in the kernel there is $dm_here(): `hbreak
+dormouse_kernel::syscall::dispatch if $dm_here() != 0`. PROGRAM is a name of /bin, or a path below /n/host. An int3
+of the program stops the guest. Without PROGRAM: tells which is attached."""
+
+    name = "attach"
+    words = (0, 1)
+    anytime = True
+
+    def run(self, word=None):
+        if word is None:
+            print(f"attached to {attach.attached}" if attach.attached else "attached to nothing")
+            return
+        target, base = attach.attach(word)
+        at = f" at {base:#x}" if base else ""
+        file = target.file
+        if file.startswith(kernel.ROOT + os.sep):
+            file = os.path.relpath(file, kernel.ROOT)
+        print(f"attached to {target}: symbols of {file}{at}; breakpoints in it stop in it alone")
+
+
+class Back(Command):
+    """dm back: go back to the program.
+
+Runs until the program of the running process goes on behind the system call, fault,
+interrupt or int3 for which the kernel works now. The int3 of an attached program is then
+over: it gets no note for it."""
+
+    name = "back"
+
+    def run(self):
+        attach.back()
+
+
+class Fault(Command):
+    """dm fault [PID] [VA|START-END|KIND|off|rest]: follow a page fault.
+
+Continues to the next fault of the process (of any process without PID) on the page of VA,
+in the range, or in a segment of that kind, and stops. Each `continue` then goes to the next
+step of this fault, until the program tries its instruction again, and a sentence says what
+happens at each. `dm fault rest` goes through the steps that are left in one go; `dm fault
+off` gives up. Addresses begin with 0x or $; `dm segs` shows the kinds."""
+
+    name = "fault"
+    words = (0, 2)
+    anytime = True
+
+    def run(self, *words):
+        if words == ("off",):
+            fault.end()
+            return
+        if words == ("rest",):
+            fault.rest()
+            return
+        tests = [self.test(word) for word in words]
+        fault.start(lambda process, va: all(test(process, va) for test in tests))
+
+    def test(self, word):
+        """Whether a fault of a process at an address is as a word of the line says."""
+        if word.startswith(("0x", "$")):
+            start, dash, end = word.partition("-")
+            first = address(start) // PAGE * PAGE
+            last = address(end) if dash else first + PAGE
+            return lambda _process, va: first <= va < last
+        if word in segments.kinds():
+            return lambda process, va: segments.kind_at(process, va) == word
+        return lambda process, _va: word in (str(process.pid), process.name, process.program)
+
+
 class Check(Command):
     """dm check: are all names that these commands use in the kernel and its source?"""
 
@@ -261,6 +340,11 @@ class Check(Command):
                 static.value()
             except (gdb.error, gdb.GdbError) as error:
                 missing.append(f"{static.path}: {error}")
+        for function in kernel.Function.all:
+            try:
+                function.spec()
+            except gdb.GdbError as error:
+                missing.append(str(error))
         for source in kernel.Source.all:
             for name in source.names:
                 try:
@@ -272,7 +356,11 @@ class Check(Command):
         print(f"{len(missing)} names are missing")
 
 
-def register():
-    """Makes the commands known to gdb."""
-    for command in (Group, Ps, Segs, Page, Extents, Snaps, Chan, Walk, Word, Check):
+def register(folder):
+    """Makes the commands known to gdb; `folder` is the session's."""
+    attach.folder = folder
+    for command in (Group, Ps, Segs, Page, Extents, Snaps, Chan, Walk, Word, Attach, Back, Fault, Check):
         command()
+    attach.Here()
+    attach.Confined()
+    gdb.events.breakpoint_created.connect(attach.confine)

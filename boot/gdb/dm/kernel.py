@@ -15,6 +15,7 @@ ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.realpath(__file__))
 # The items of one list that are looked at, and the bytes of one text that are shown.
 ITEMS_MOST = 65536
 TEXT_MOST = 4096
+IMPLS_MOST = 16
 
 
 class Static:
@@ -35,6 +36,49 @@ class Static:
         return symbol.value()
 
 
+class Function:
+    """A function of the kernel, by its path. `{impl}` in it stands for the number that
+    the compiler gives an impl block."""
+
+    all = []
+
+    def __init__(self, path):
+        self.path = path
+        self.found = None
+        Function.all.append(self)
+
+    def spec(self):
+        """Its location, as breakpoints take it."""
+        for number in range(IMPLS_MOST if self.found is None else 0):
+            name = self.path.replace("{impl}", f"{{impl#{number}}}")
+            try:
+                if gdb.decode_line(name)[1]:
+                    self.found = name
+                    break
+            except gdb.error:
+                continue
+        if self.found is None:
+            raise gdb.GdbError(f"the kernel has no function {self.path}")
+        return self.found
+
+    def entries(self):
+        """The addresses of its first instructions; the compiler may have made several
+        copies of it. There its arguments are where the caller has put them."""
+        found = []
+        for place in gdb.decode_line(self.spec())[1]:
+            block = gdb.block_for_pc(place.pc)
+            for _ in range(64):
+                if block.function and block.function.print_name.split("(")[0] == self.found:
+                    break
+                block = block.superblock
+            found.append(block.start)
+        return found
+
+    def is_at(self, frame):
+        """Whether a frame is one of it."""
+        return frame.name() == self.spec()
+
+
 class Source:
     """The constants and tables of one source file of the kernel."""
 
@@ -44,6 +88,7 @@ class Source:
         self.path = path
         self.names = names
         self.text = None
+        self.known = {}
         Source.all.append(self)
 
     def read(self):
@@ -57,7 +102,9 @@ class Source:
         constants of the same file."""
         if name not in self.names:
             raise KeyError(f"{name} is not declared for `dm check`")
-        return self._constant(name, 8)
+        if name not in self.known:
+            self.known[name] = self._constant(name, 8)
+        return self.known[name]
 
     def _constant(self, name, depth):
         found = re.search(rf"\bconst {name}: \w+ = ([^;]+);", self.read())
@@ -75,10 +122,12 @@ class Source:
 
     def pairs(self, pattern):
         """All matches of a pattern with two groups."""
-        found = re.findall(pattern, self.read(), re.MULTILINE)
-        if not found:
-            raise gdb.GdbError(f"{self.path} has nothing like {pattern}")
-        return found
+        if pattern not in self.known:
+            found = re.findall(pattern, self.read(), re.MULTILINE)
+            if not found:
+                raise gdb.GdbError(f"{self.path} has nothing like {pattern}")
+            self.known[pattern] = found
+        return self.known[pattern]
 
 
 MEMORY = Source("kernel/hw/src/mem/mod.rs", "PHYSICAL_MAP")

@@ -104,10 +104,10 @@ def queue(waiters):
     """The slots in a `WaitQueue`, first to last."""
     entries = ENTRIES.value()
     slot = cell(waiters["head"])
-    for _ in range(entries.type.range()[1] + 1):
-        if slot == kernel.NO_SLOT:
-            return
+    seen = set()
+    while slot != kernel.NO_SLOT and slot not in seen and slot <= entries.type.range()[1]:
         yield slot
+        seen.add(slot)
         slot = cell(entries[slot]["next_waiter"])
 
 

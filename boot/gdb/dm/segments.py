@@ -17,12 +17,14 @@ PAGE_STATE = Source(
 )
 SWAP = Source("kernel/vm/src/swap.rs", "FILE_BITS")
 NODE = Source("kernel/vm/src/overlay/node.rs", "FAN_BITS")
+LEVELS = Source("kernel/vm/src/overlay/mod.rs", "LEVELS_MAX")
 # The arms of `PageState::decode`: tags and states.
 STATES = r"^\s+(\d+) => PageState::(\w+)"
 # The words of docs/words.md for them.
 WORDS = {"Absent": "asleep"}
+CHUNKS = Source("kernel/ranges/src/chunks.rs", "CHUNK")
 # What one command reads at most.
-NODES_MOST = 8192
+NODES_MOST = 2048
 EXTENTS_MOST = 65536
 
 
@@ -72,7 +74,9 @@ class Overlay:
         root = some(value["root"])
         self.root = None if root is None else cell(root["node"])
         self.bits = NODE.constant("FAN_BITS")
-        self.levels = min(cell(value["levels"]), 4)
+        self.levels = min(cell(value["levels"]), LEVELS.constant("LEVELS_MAX"))
+        # Whether `pages` has left some out.
+        self.cut = False
 
     def state(self, page):
         """The state of a page."""
@@ -101,6 +105,7 @@ class Overlay:
                 else:
                     below.append((word & 0xFFFFFFFF, level - 1, page))
             todo.extend(reversed(below))
+        self.cut = bool(todo)
 
 
 class Extent:
@@ -117,7 +122,7 @@ def extents(content):
     """The extents of a `dormouse_vm` segment, ascending."""
     found = []
     for chunk in vector(content["extents"]["map"]["spans"]["chunks"], EXTENTS_MOST):
-        data, item = vector_bytes(chunk, EXTENTS_MOST)
+        data, item = vector_bytes(chunk, CHUNKS.constant("CHUNK"))
         where = [place(item, *path) for path in
                  (("start",), ("end",), ("value", "snap"), ("value", "soff"))]
         for start in range(0, len(data), item.sizeof):
@@ -160,12 +165,13 @@ class Segment:
 
     def counts(self):
         """Pages by state: those with one of their own, those asleep, and zeros."""
-        counts = {}
-        present = []
-        for page, word in self.overlay().pages():
-            kind = State(word).kind.lower()
-            counts[kind] = counts.get(kind, 0) + 1
+        tags, present = {}, []
+        overlay = self.overlay()
+        mask = (1 << PAGE_STATE.constant("TAG_BITS")) - 1
+        for page, word in overlay.pages():
+            tags[word & mask] = tags.get(word & mask, 0) + 1
             present.append(page)
+        counts = {State(tag).kind.lower(): count for tag, count in tags.items()}
         asleep, covered, seen = 0, 0, 0
         for extent in self.extents():
             first, end = max(extent.start // PAGE, seen), -(-extent.end // PAGE)
@@ -175,6 +181,9 @@ class Segment:
                 seen = end
         counts["asleep"] = asleep - covered
         counts["zero"] = self.count - len(present) - counts["asleep"]
+        if overlay.cut:
+            counts = {kind: counts[kind] for kind in counts if kind not in ("asleep", "zero")}
+            counts["and more, not counted"] = self.count - len(present)
         return {kind: count for kind, count in counts.items() if count}
 
 
@@ -182,6 +191,18 @@ def of(space):
     """The segments of a space, by address."""
     found = (some(entry) for entry in vector(space["table"], 64))
     return sorted((Segment(s) for s in found if s is not None), key=lambda s: s.base)
+
+
+def kinds():
+    """The kinds of segments."""
+    fields = gdb.lookup_type("dormouse_kernel::seg::SegmentKind").fields()
+    return [field.name.rsplit("::", 1)[-1].lower() for field in fields]
+
+
+def kind_at(process, va):
+    """The kind of the segment of a process that an address is in, or None."""
+    found = (s.kind for s in of(process.space()) if s.base <= va < s.end)
+    return next(found, None)
 
 
 def at(process, va):

@@ -115,9 +115,10 @@ enum Verb {
     Build,
     /// Boot a guest in gdb, halted, with the symbols of loader and kernel.
     ///
-    /// Ctrl-C stops the guest and gives gdb's prompt; `user NAME` adds the
-    /// symbols of a program. The guest's console can be seen but not typed to:
-    /// for that use --gdb and another terminal.
+    /// Ctrl-C stops the guest and gives gdb's prompt; `dm attach NAME` adds the
+    /// symbols of a program, and `help dm` lists the commands that show
+    /// processes, segments and pages (docs/debugging.md). The guest's console
+    /// can be seen but not typed to: for that use --gdb and another terminal.
     Gdb {
         /// Words for gdb, after `--`: for example `-x FILE`.
         #[arg(last = true, value_name = "WORDS")]

@@ -91,13 +91,12 @@ fn script(folder: &Path, kernel: &Path, loader: &Path) -> String {
         script,
         "define user\nadd-symbol-file \"{folder}/bin/$arg0\"\nend"
     );
-    script += "document user\nuser NAME: adds the symbols of the program /bin/NAME.\n\
+    script += "document user\nuser NAME: adds the symbols of the program /bin/NAME, for a gdb without Python.\n\
                All programs lie at the same address: a breakpoint in one stops every\n\
                process that gets there. Forget the symbols by: remove-symbol-file -a 0x400000\nend\n";
     // The loader fills memory after gdb has connected, so software breakpoints
     // in it would be lost.
-    script += "echo Use hbreak for breakpoints, user NAME for the symbols of a program.\\n\n";
-    script += "echo help dm: commands for processes, segments, pages and faults.\\n\n";
+    script += "echo Use hbreak for breakpoints; dm attach NAME takes up a program, help dm explains the rest.\\n\n";
     let _ = writeln!(script, "target remote {folder}/socket");
     // Last: a gdb without Python says so here, and does the rest all the same.
     let _ = writeln!(script, "source {folder}/commands/start.py");

@@ -5,8 +5,10 @@
 use dormouse_qemu_tests::{scratch, skipped};
 use runner::{Debugger, Guest, Verbosity, setup};
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
+use tempfile::TempDir;
 
 /// Pages of `/n/host/file`; page N is filled with the byte N + 1.
 const PAGES: u8 = 40;
@@ -38,12 +40,11 @@ impl Log {
     }
 }
 
-/// Runs a script of gdb with a guest that runs the command; `None`, said aloud: this
-/// machine's gdb cannot.
-fn session(command: &str, python: bool, script: &str) -> Option<Log> {
+/// Whether this machine's gdb can run the scripts; says so if not.
+fn has_gdb(python: bool) -> bool {
     if let Err(failure) = setup::provide_gdb(Verbosity::Normal) {
         skipped(format_args!("no gdb: {failure}"));
-        return None;
+        return false;
     }
     let has_python = || {
         let asked = Command::new("gdb")
@@ -53,12 +54,22 @@ fn session(command: &str, python: bool, script: &str) -> Option<Log> {
     };
     if python && !has_python() {
         skipped("this gdb has no Python");
-        return None;
+        return false;
     }
+    true
+}
+
+/// A directory to share, with the file in it.
+fn share() -> TempDir {
     let share = scratch();
-    let work = scratch();
     let content: Vec<u8> = (1..=PAGES).flat_map(|byte| [byte; PAGE as usize]).collect();
     fs::write(share.path().join("file"), content).unwrap();
+    share
+}
+
+/// Runs a script of gdb with a guest that runs the command.
+fn session(share: &TempDir, command: &str, script: &str) -> Log {
+    let work = scratch();
     let file = work.path().join("script");
     let log = work.path().join("log");
     let begin = format!(
@@ -82,7 +93,7 @@ fn session(command: &str, python: bool, script: &str) -> Option<Log> {
         log.ends_with("== end\n"),
         "the script stopped early:\n{log}\n{outcome:?}"
     );
-    Some(Log(log))
+    Log(log)
 }
 
 /// Breakpoints stop every process; only `lazy` has pages of a server's
@@ -116,9 +127,10 @@ detach
 
 #[test]
 fn a_session_stops_at_a_fault_its_fill_and_the_program() {
-    let Some(log) = session("lazy /n/host/file", false, STEPS) else {
+    if !has_gdb(false) {
         return;
-    };
+    }
+    let log = session(&share(), "lazy /n/host/file", STEPS);
     let fault = log.part("fault");
     assert!(
         fault.contains("#0  dormouse_kernel::trap::page_fault"),
@@ -155,6 +167,16 @@ for command in "ps", "segs", "page 0x400000", "extents 1", "snaps", "chan", "wal
 end
 echo == names\n
 dm check
+echo == renamed\n
+python
+from dm import kernel
+gone = kernel.Function("dormouse_kernel::trap::gone"), kernel.Static("dormouse_kernel::trap::GONE")
+source = kernel.Source("kernel/vm/src/page_state.rs", "GONE")
+gdb.execute("dm check")
+kernel.Function.all.remove(gone[0])
+kernel.Static.all.remove(gone[1])
+kernel.Source.all.remove(source)
+end
 hbreak dormouse_kernel::client::snapshots::read_at_server
 continue
 delete
@@ -207,13 +229,16 @@ detach
 
 #[test]
 fn the_commands_show_a_page_before_and_after_its_fill() {
-    let Some(log) = session("lazy /n/host/file", true, LOOKS) else {
+    if !has_gdb(true) {
         return;
-    };
+    }
+    let log = session(&share(), "lazy /n/host/file", LOOKS);
     let early = log.part("early");
     assert_eq!(early.matches("not yet: ").count(), 7, "{early}");
     let names = log.part("names");
-    assert!(names.starts_with("0 names are missing\n"), "{names}");
+    assert!(names.starts_with("0 names are missing"), "{names}");
+    let renamed = log.part("renamed");
+    assert!(renamed.contains("3 names are missing"), "{renamed}");
 
     let ps = log.part("ps");
     let lazy = ps.lines().find(|line| line.starts_with('*')).unwrap();
@@ -316,4 +341,350 @@ fn the_commands_show_a_page_before_and_after_its_fill() {
         .find(|line| line.contains(" snapshot "))
         .unwrap();
     assert!(snapshot.ends_with(" resident, 3 sending"), "{write}");
+}
+
+/// Breaks structures at a fill in progress, looks at them, and mends them.
+const DAMAGE: &str = r#"
+hbreak dormouse_kernel::client::snapshots::read_at_server
+continue
+delete
+python
+from dm import processes, segments, kernel
+
+def poke(address, value, length):
+    memory = gdb.selected_inferior()
+    before = memory.read_memory(address, length).tobytes()
+    memory.write_memory(address, value.to_bytes(length, "little"))
+    return lambda: memory.write_memory(address, before)
+
+def look(name, *changes):
+    print(f"\n== {name}")
+    undo = [poke(*change) for change in changes]
+    for command in "ps", "segs", "page $cr2", "extents $cr2", "snaps", "chan", "walk $cr2":
+        try:
+            gdb.execute("dm " + command)
+        except gdb.error as error:
+            print("error:", error)
+    for mend in reversed(undo):
+        mend()
+
+address = lambda value: int(value.address)
+process = processes.current()
+segment = segments.at(process, int(gdb.parse_and_eval("$cr2")))
+queue = kernel.locked(processes.FILLING.value())
+waits = process.entry()["next_waiter"]
+look("queue", (address(queue["head"]), process.slot, 2), (address(waits), process.slot, 2))
+chunks = segment.content["extents"]["map"]["spans"]["chunks"]
+look("extents", (address(chunks["len"]), 1 << 60, 8))
+root = segment.overlay().root
+map = kernel.MEMORY.constant("PHYSICAL_MAP")
+levels = segment.content["overlay"]["levels"]
+words = [(map + root * 4096 + at * 8, root, 8) for at in range(512)]
+look("overlay", (address(levels), 4, 4), *words)
+look("table", (address(process.space()["table"]["len"]), 1 << 60, 8))
+name = kernel.locked(process.value["program"])["ptr"]["pointer"]["length"]
+look("name", (address(name), 1 << 60, 8))
+state = process.entry()["state"]
+look("state", (address(state), 99, 1))
+content = segment.value["content"]
+look("pointer", (address(content), 8, 8), (address(content) + 8, 8, 8))
+end
+echo \n== mended\n
+dm segs
+detach
+"#;
+
+#[test]
+fn damaged_structures_are_looked_at_in_bounded_time() {
+    if !has_gdb(true) {
+        return;
+    }
+    let log = session(&share(), "lazy /n/host/file", DAMAGE);
+    // The process is in the queue once, however often the queue comes back to it.
+    let queue = log.part("queue");
+    assert_eq!(queue.matches("for a fill by another").count(), 1, "{queue}");
+    let overlay = log.part("overlay");
+    assert!(overlay.contains("and more, not counted"), "{overlay}");
+    let state = log.part("state");
+    assert!(state.contains("state 99"), "{state}");
+    let mended = log.part("mended");
+    assert!(mended.contains("39 asleep, 1 filling"), "{mended}");
+}
+
+/// Breakpoints before and after a program is taken up. `ENTRY` is the first instruction
+/// of the shell, an address that other programs may have too.
+const ATTACH: &str = r#"
+python
+from dm import attach
+head = open(attach.folder + "/bin/sh", "rb").read(32)
+gdb.execute(f"set $entry = {int.from_bytes(head[24:32], 'little')}")
+end
+hbreak *$entry
+continue
+echo == anyone\n
+dm ps
+delete
+dm attach lazy
+hbreak *$entry
+hbreak lazy::main
+echo == breakpoints\n
+info breakpoints
+continue
+echo == first\n
+dm ps
+bt 1
+continue
+echo == second\n
+dm ps
+info symbol $pc
+echo == errors\n
+python
+for command in "attach nobody", "attach /n/host/../../etc/passwd", "attach ../sh", "attach 99", "back", "fault rest":
+    try:
+        gdb.execute("dm " + command)
+    except gdb.error as error:
+        print(error)
+end
+echo == pid\n
+python
+from dm import processes
+pid = processes.current().pid
+gdb.execute("delete")
+gdb.execute(f"dm attach {pid}")
+print(attach.attached.has(processes.find("sh")), attach.attached.has(processes.current()))
+end
+hbreak dormouse_kernel::syscall::dispatch if $dm_here() != 0
+continue
+echo == call\n
+dm back
+echo == back\n
+dm ps
+info registers cs
+delete
+detach
+"#;
+
+/// The process that runs, as `dm ps` shows it: pid, parent and program.
+fn running(ps: &str) -> [&str; 3] {
+    let line = ps.lines().find(|line| line.starts_with('*')).unwrap();
+    let words: Vec<_> = line.split_whitespace().collect();
+    [words[1], words[2], words[3]]
+}
+
+#[test]
+fn breakpoints_in_a_program_stop_in_its_processes_alone() {
+    if !has_gdb(true) {
+        return;
+    }
+    let command = "lazy -n 3 /n/host/file; sh -c 'lazy -n 3 /n/host/file; true'";
+    let log = session(&share(), command, ATTACH);
+    // Not attached, the breakpoint stops whoever gets there: the first shell at the latest.
+    assert_ne!(running(log.part("anyone"))[2], "/bin/lazy");
+    let set = log.part("breakpoints");
+    assert_eq!(
+        set.matches("stop only if $dm_confined(0) != 0").count(),
+        2,
+        "{set}"
+    );
+    // The second shell passes its first instruction.
+    let [first, parent, program] = running(log.part("first"));
+    assert_eq!(program, "/bin/lazy");
+    assert!(log.part("first").contains("#0  lazy::main ("));
+    let [second, shell, program] = running(log.part("second"));
+    assert_eq!(program, "/bin/lazy");
+    assert!(second != first && shell != parent);
+    let symbol = log.part("second");
+    assert!(symbol.contains("lazy::main"), "{symbol}");
+    let errors = log.part("errors");
+    assert_eq!(errors.matches("no program ").count(), 3, "{errors}");
+    assert!(errors.contains("no process 99"), "{errors}");
+    assert!(errors.contains("in the program already"), "{errors}");
+    assert!(errors.contains("no fault is followed"), "{errors}");
+    let pid = log.part("pid");
+    assert!(
+        pid.contains(&format!("attached to lazy ({second}): ")),
+        "{pid}"
+    );
+    assert!(pid.contains("False True"), "{pid}");
+    assert_eq!(running(log.part("back"))[0], second);
+    assert!(log.line("back", "cs").contains("0x23"));
+}
+
+/// A program of one's own, position independent, that stops the debugger.
+const PROGRAM: &str = r#"
+#![no_std]
+#![no_main]
+use core::arch::asm;
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    loop {}
+}
+
+/// Exits with the status.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn behind(status: u64) -> ! {
+    loop {
+        unsafe { asm!("syscall", in("rax") 1_u64, in("rdi") status, in("rsi") 0, in("rdx") 0) };
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn _start() -> ! {
+    unsafe { asm!("mov r12d, 0x1234", "int3", out("r12") _) };
+    behind(7)
+}
+"#;
+
+const INT3: &str = r#"
+dm attach /n/host/stop
+hbreak behind
+continue
+echo == int3\n
+bt 1
+dm back
+echo == behind it\n
+info registers r12
+bt 1
+continue
+echo == break\n
+bt 2
+dm ps
+delete
+detach
+"#;
+
+#[test]
+fn a_program_of_the_share_stops_the_debugger_and_goes_on() {
+    if !has_gdb(true) {
+        return;
+    }
+    let share = share();
+    let source = share.path().join("stop.rs");
+    fs::write(&source, PROGRAM).unwrap();
+    let built = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()))
+        .args(["--edition", "2024", "--target", "x86_64-unknown-none"])
+        .args(["-Cpanic=abort", "-Copt-level=2", "-g", "-o"])
+        .arg(share.path().join("stop"))
+        .arg(&source)
+        .status();
+    if !built.is_ok_and(|status| status.success()) {
+        skipped("no compiler for the bare target");
+        return;
+    }
+    let log = session(&share, "/n/host/stop", INT3);
+    let int3 = log.0.as_str();
+    assert!(int3.contains("/stop at 0x2000000000; "), "{int3}");
+    assert!(int3.contains(" has executed int3 at 0x200000"), "{int3}");
+    assert!(
+        int3.contains(" in stop::_start (") && int3.contains("/stop.rs:22)"),
+        "{int3}"
+    );
+    let int3 = log.part("int3");
+    assert!(
+        int3.contains("#0  dormouse_kernel::trap::exception"),
+        "{int3}"
+    );
+    let behind = log.part("behind it");
+    assert!(
+        behind.contains("0x1234") && behind.contains("#0  stop::_start ()"),
+        "{behind}"
+    );
+    let stop = log.part("break");
+    assert!(stop.contains("#0  stop::behind (status=7)"), "{stop}");
+    assert_eq!(running(stop)[2], "/n/host/stop");
+}
+
+/// Follows a load that needs a message, then the first store to the same page.
+const FAULTS: &str = r#"
+dm fault lazy snapshot
+echo == page\n
+dm page $cr2
+set $va = $cr2
+python
+from dm import fault
+for step in range(30):
+    if fault.current is None:
+        break
+    gdb.execute("continue")
+end
+echo == after\n
+dm page $va
+dm fault $va
+echo == store\n
+dm page $va
+dm fault rest
+echo == stored\n
+dm page $va
+dm attach lazy
+dm fault sh
+dm fault rest
+echo == shell\n
+dm ps
+dm fault off
+delete
+detach
+"#;
+
+#[test]
+fn a_fault_is_followed_step_by_step() {
+    if !has_gdb(true) {
+        return;
+    }
+    let log = session(&share(), "lazy -n 3 /n/host/file; sh -c true", FAULTS);
+    let (load, store) = log.0.split_once("== after").unwrap();
+    let mut rest = load;
+    for step in [
+        "trap: lazy (",
+        "look-up: page ",
+        "asleep: its content is that of /n/host/file from byte 0x",
+        "fill: page ",
+        "request: the kernel puts a Tread into the channel of mount ",
+        "park: lazy (",
+        "waits for: reply of a server",
+        "server: hostfs (",
+        "device: interrupt ",
+        "reply: hostfs (",
+        "publish: frame 0x",
+        "map: page ",
+        "return: lazy (",
+    ] {
+        let found = rest.find(step);
+        rest = &rest[found.unwrap_or_else(|| panic!("no {step}:\n{load}"))..];
+    }
+    assert!(load.contains(" loads from 0x"), "{load}");
+    assert!(store.contains(" stores to 0x"), "{store}");
+    assert!(
+        store.contains("and the translation is read-only, user"),
+        "{store}"
+    );
+    assert!(
+        store.contains("detach: nobody else has the frame: page "),
+        "{store}"
+    );
+    assert!(store.contains("return: lazy ("), "{store}");
+    assert!(log.line("page", "state").starts_with("asleep"));
+    assert!(log.line("after", "state").starts_with("resident, frame"));
+    assert!(log.line("store", "state").starts_with("resident, frame"));
+    assert!(log.line("stored", "state").starts_with("dirty, frame"));
+    assert!(log.line("stored", "translation").contains(", write, user"));
+    // The fault of a program that gdb has no symbols of.
+    assert_eq!(running(log.part("shell"))[2], "/bin/sh");
+}
+
+#[test]
+fn the_script_that_follows_a_page_does() {
+    if !has_gdb(true) {
+        return;
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/follow.gdb");
+    let script = fs::read_to_string(file).unwrap() + "detach\n";
+    let log = session(&share(), "lazy /n/host/file", &script).0;
+    let (before, after) = log.split_once("--- The steps of the fault.").unwrap();
+    assert!(before.contains("state        asleep"), "{log}");
+    assert!(before.contains("40 asleep\n"), "{log}");
+    assert!(after.contains("return: lazy ("), "{log}");
+    assert!(after.contains("state        resident"), "{log}");
+    assert!(after.contains("39 asleep, 1 resident\n"), "{log}");
 }
