@@ -160,10 +160,11 @@ impl<B: Backing> Snapfs<B> {
     /// Bytes of a snapshot in one buffer of the backing, if they fit and are all in
     /// the live file.
     async fn in_one_buffer(&self, source: &Snapshot, off: u64, len: u64) -> Option<B::Buf> {
-        if source.file.state.borrow().doubt.is_some() {
+        let bytes = off..off + len;
+        if source.is_in_doubt(&bytes) {
             return None;
         }
-        let read = self.read_live_part(source, &(off..off + len)).await;
+        let read = self.read_live_part(source, &bytes).await;
         read.ok()
             .flatten()
             .filter(|buf| buf.as_ref().len() as u64 == len)

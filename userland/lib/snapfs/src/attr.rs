@@ -123,8 +123,9 @@ impl<B: Backing> Snapfs<B> {
             return Err(Errno::EFBIG);
         }
         self.need_reader(file, fid).await?;
-        self.resolve_doubt(file).await?;
         if sized {
+            let changed = once(attr.size..u64::MAX);
+            self.resolve_doubt_before(file, changed).await?;
             self.rescue(file, attr.size..u64::MAX).await?;
         }
         self.log_begin(file).await?;

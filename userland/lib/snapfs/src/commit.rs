@@ -146,11 +146,11 @@ impl<B: Backing> Snapfs<B> {
         }
         self.promise_epochs().await?;
         self.need_reader(file, open.back).await?;
-        if file.state.borrow().doubt.is_some() {
-            Box::pin(self.resolve_doubt(file)).await?;
-        }
         self.check_open(file, open).await?;
         let base = self.base_of(file, open, &put).await?;
+        if file.state.borrow().doubt.is_some() {
+            Box::pin(self.end_doubt(file, base, put.ops)).await?;
+        }
         self.revalidate_before(file, open, (base, &put)).await?;
         let into = self.target_of(conn, file, open, &put).await?;
         let plan = self.plan(conn, file, base, &put).await;
@@ -213,6 +213,20 @@ impl<B: Backing> Snapfs<B> {
         }
         references.set_aside(spans, &mut state.versions);
         Saving::Referred
+    }
+
+    /// Of a message that failed, finds out what the write needs to know.
+    ///
+    /// # Errors
+    /// It cannot be done before that is known.
+    async fn end_doubt(&self, file: &Locked<'_>, base: u64, ops: &[PutOp]) -> Result<(), Errno> {
+        let kept = ops.iter().filter_map(|op| match op.kind {
+            PutKind::Keep { soff, .. } => Some(soff..soff.saturating_add(op.len)),
+            PutKind::Data | PutKind::Zero => None,
+        });
+        self.resolve_doubt_for(file, kept).await;
+        let written = ops.iter().map(|op| base + op.off..base + op.off + op.len);
+        self.resolve_doubt_before(file, written).await
     }
 
     /// Where a write begins.

@@ -2,10 +2,13 @@
 //! written a part all the same, from its beginning. No before-images were saved
 //! there for the snapshot that the write was to become part of, so the changed
 //! bytes are lost to it. Reading the file shows which bytes these are. Until
-//! the file can be read, the snapshot cannot.
+//! they can be read, the snapshot's cannot, and no write of their blocks is done
+//! that could hide them, unless the snapshot puts up with losses. Other blocks and
+//! other snapshots do not wait for that.
 
 use crate::budget::{Growth, Share};
 use crate::file::{File, Locked};
+use crate::references;
 use crate::snap::Snapshot;
 use crate::{Backing, Snapfs};
 use abi::Errno;
@@ -45,6 +48,35 @@ impl Doubt {
     pub fn is_of(&self, snapshot: &Snapshot) -> bool {
         core::ptr::eq(&*self.snapshot, snapshot)
     }
+
+    /// Returns true if `bytes` are in a block that it concerns.
+    fn touches(&self, bytes: &Range<u64>) -> bool {
+        let Failed { at, unsure, .. } = &self.failed;
+        let own = references::blocks(&(*at..*at + unsure.len() as u64));
+        let blocks = references::blocks(bytes);
+        blocks.start < own.end && own.start < blocks.end
+    }
+}
+
+impl File {
+    /// If any of `bytes` are in a block that a doubt concerns: whether its snapshot must
+    /// not lose anything.
+    fn doubted(&self, mut bytes: impl Iterator<Item = Range<u64>>) -> Option<bool> {
+        let state = self.state.borrow();
+        let doubt = state.doubt.as_ref()?;
+        let touched = bytes.any(|bytes| doubt.touches(&bytes));
+        touched.then(|| doubt.snapshot.is_precious())
+    }
+}
+
+impl Snapshot {
+    /// Returns true if it is not known whether it has these bytes.
+    #[inline]
+    pub fn is_in_doubt(&self, bytes: &Range<u64>) -> bool {
+        let state = self.file.state.borrow();
+        let doubt = state.doubt.as_ref();
+        doubt.is_some_and(|doubt| doubt.is_of(self) && doubt.touches(bytes))
+    }
 }
 
 impl<B: Backing> Snapfs<B> {
@@ -77,6 +109,10 @@ impl<B: Backing> Snapfs<B> {
                 .for_each(|bytes| self.lose_live(file, &snapshot, bytes));
         }
         share.set(len);
+        // One at a time is kept.
+        if self.resolve_doubt(file).await.is_err() {
+            self.lose_doubt(file);
+        }
         file.state.borrow_mut().doubt = Some(Doubt {
             snapshot,
             bytes,
@@ -87,11 +123,46 @@ impl<B: Backing> Snapfs<B> {
         let _ = self.resolve_doubt(file).await;
     }
 
+    /// What a failed message may have written is lost.
+    fn lose_doubt(&self, file: &Locked<'_>) {
+        let doubt = file.state.borrow_mut().doubt.take();
+        if let Some(Doubt {
+            snapshot, bytes, ..
+        }) = doubt
+        {
+            bytes
+                .into_iter()
+                .for_each(|bytes| self.lose_live(file, &snapshot, bytes));
+        }
+    }
+
+    /// Determines the bytes that a failed message has written before `changed` are
+    /// overwritten, or cut off, if any of them are in the same blocks.
+    ///
+    /// # Errors
+    /// Those of reading the file, if the snapshot must not lose anything.
+    pub(crate) async fn resolve_doubt_before(
+        &self,
+        file: &Locked<'_>,
+        changed: impl Iterator<Item = Range<u64>>,
+    ) -> Result<(), Errno> {
+        let Some(precious) = file.doubted(changed) else {
+            return Ok(());
+        };
+        match self.resolve_doubt(file).await {
+            Err(_) if !precious => {
+                self.lose_doubt(file);
+                Ok(())
+            }
+            resolved => resolved,
+        }
+    }
+
     /// Determines the bytes that a failed message has written.
     ///
     /// # Errors
     /// Those of reading the file.
-    pub(crate) async fn resolve_doubt(&self, file: &Locked<'_>) -> Result<(), Errno> {
+    async fn resolve_doubt(&self, file: &Locked<'_>) -> Result<(), Errno> {
         let doubt = file.state.borrow_mut().doubt.take();
         let Some(doubt) = doubt else { return Ok(()) };
         let Failed { at, unsure, .. } = &doubt.failed;
@@ -112,6 +183,18 @@ impl<B: Backing> Snapfs<B> {
             self.lose_live(file, &doubt.snapshot, changed);
         }
         Ok(())
+    }
+
+    /// The same if any of `kept`, which are to be read, are in those blocks. If it cannot
+    /// be determined, they cannot be read.
+    pub(crate) async fn resolve_doubt_for(
+        &self,
+        file: &Locked<'_>,
+        kept: impl Iterator<Item = Range<u64>>,
+    ) {
+        if file.doubted(kept).is_some() {
+            let _ = self.resolve_doubt(file).await;
+        }
     }
 
     /// As [`Snapfs::resolve_doubt`], for callers without the file's lock,

@@ -25,7 +25,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Writers are refused rather than that it loses anything.
-    fn is_precious(&self) -> bool {
+    pub fn is_precious(&self) -> bool {
         self.options.unsaved == Unsaved::Refuse
     }
 }
@@ -250,11 +250,11 @@ impl<B: Backing> Snapfs<B> {
         off: u64,
         count: u32,
     ) -> Result<Payload<B::Buf>, Errno> {
-        if snapshot.file.state.borrow().doubt.is_some() {
-            Box::pin(self.resolve_doubt_of(&snapshot.file)).await?;
-        }
         let count = count.min(self.backing.iounit());
         let end = off.saturating_add(u64::from(count));
+        if snapshot.is_in_doubt(&(off..end)) {
+            Box::pin(self.resolve_doubt_of(&snapshot.file)).await?;
+        }
         let bytes = off..snapshot.covered(off..end)?;
         let count = bytes.end - off;
         if let Some(buf) = self.read_live_part(snapshot, &bytes).await? {
@@ -301,7 +301,7 @@ impl<B: Backing> Snapfs<B> {
         len: u64,
         out: &mut Vec<u8>,
     ) -> Result<(), Errno> {
-        if snapshot.file.state.borrow().doubt.is_some() {
+        if snapshot.is_in_doubt(&(off..off.saturating_add(len))) {
             return Err(Errno::EIO);
         }
         let before = out.len();

@@ -7,6 +7,7 @@ use lower::*;
 use ninep::consts::{NOFID, TREAD, TSETATTR, TWRITE, open};
 use ninep::{PutKind, PutOp};
 use std::cell::Cell;
+use std::ops::Range;
 
 const B: u64 = 4096;
 const WANTED: u64 = 16 * B;
@@ -195,6 +196,86 @@ fn what_a_failed_write_left_is_found_out_when_it_can_be_read_again() {
     }
     let rest = client.read_all(snap, B + 100, 3 * B - 100);
     assert!(rest == Ok(old[B as usize + 100..].to_vec()));
+    client.end();
+}
+
+/// The write of a block into the snapshot fails, and nothing is written. From then on, or
+/// since before it, no block in `bad` can be read or written.
+fn fails_at(client: &Client, (fid, into): (u32, u32), block: u64, bad: Range<u64>, since: bool) {
+    let since = Cell::new(since);
+    client.host().inject(move |call| {
+        let at_bad = call.off < bad.end * B && bad.start * B < call.off + call.len as u64;
+        let hits = at_bad && call.path == "f";
+        since.set(since.get() || hits && call.kind == TWRITE);
+        match call.kind {
+            TREAD | TWRITE if hits && since.get() => Fault::Before(Errno::EIO),
+            _ => Fault::No,
+        }
+    });
+    let put = client.put(fid, block * B, into, &data(B), &pattern(7, B as usize));
+    assert_eq!(put.map(|put| put.count), Err(Errno::EIO));
+}
+
+#[test]
+fn a_failed_write_that_cannot_be_looked_at_is_in_the_way_of_no_other_block() {
+    let (client, fid, snap, old) = asleep();
+    let block = |n: u64| old[(n * B) as usize..((n + 1) * B) as usize].to_vec();
+    let early = client.snap(fid, 0, 4 * B);
+    fails_at(&client, (fid, snap), 1, 1..2, false);
+    // What is known can be read, written and cut; the rest is refused, not lost.
+    client.write(fid, 3 * B, b"other").unwrap();
+    client.resize(fid, 2 * B).unwrap();
+    client.write(fid, 3 * B, b"again").unwrap();
+    for n in [0, 2, 3] {
+        assert!(client.read(snap, n * B, B as u32) == Ok(block(n)), "{n}");
+    }
+    assert!(client.read_all(early, 0, 4 * B) == Ok(old.clone()));
+    assert_eq!(client.read(snap, B, 1), Err(Errno::EIO));
+    assert_eq!(client.write(fid, 2 * B - 1, b"xy"), Err(Errno::EIO));
+    assert_eq!(client.resize(fid, B + 1), Err(Errno::EIO));
+    let kept = client.put(fid, 8 * B, NOFID, &[op(keep(snap, B), 0, B)], &[]);
+    assert_eq!(kept.map(|put| put.count), Err(Errno::EIO));
+    // It is tried again.
+    client.host().heal();
+    let kept = client.put(fid, 8 * B, NOFID, &[op(keep(snap, B), 0, B)], &[]);
+    assert_eq!(kept.map(|put| put.count), Ok(B));
+    assert!(client.read_all(fid, 8 * B, B) == Ok(block(1)));
+    client.write(fid, B, b"now").unwrap();
+    client.resize(fid, 0).unwrap();
+    assert!(client.read_all(snap, 0, 4 * B) == Ok(old.clone()));
+    assert!(client.read_all(early, 0, 4 * B) == Ok(old.clone()));
+    client.end();
+}
+
+#[test]
+fn who_puts_up_with_losses_loses_what_cannot_be_looked_at_and_is_not_refused() {
+    let client = Client::mounted("?break");
+    let old = pattern(1, 4 * B as usize);
+    client.host().set("f", &old);
+    let fid = client.open("f");
+    let snap = client.snap(fid, 0, 4 * B);
+    fails_at(&client, (fid, snap), 1, 1..2, false);
+    client.resize(fid, B).unwrap();
+    assert_eq!(client.read(snap, B, B as u32), Err(Errno::ESTALE));
+    for n in [0, 2, 3] {
+        let bytes = (n * B) as usize..((n + 1) * B) as usize;
+        assert!(
+            client.read(snap, n * B, B as u32) == Ok(old[bytes].to_vec()),
+            "{n}"
+        );
+    }
+    client.end();
+}
+
+#[test]
+fn of_two_failed_writes_that_cannot_be_looked_at_the_first_is_lost() {
+    let (client, fid, snap, old) = asleep();
+    fails_at(&client, (fid, snap), 0, 0..1, false);
+    fails_at(&client, (fid, snap), 2, 0..3, true);
+    client.host().heal();
+    assert!(client.read(snap, 0, B as u32) == Err(Errno::ESTALE));
+    let rest = client.read_all(snap, B, 3 * B);
+    assert!(rest == Ok(old[B as usize..].to_vec()));
     client.end();
 }
 
