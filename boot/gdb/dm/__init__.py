@@ -7,6 +7,7 @@
 | `segments` | spaces, segments, their overlays and extents |
 | `tables` | page tables, and the words of frames |
 | `servers` | snapshots, mounts, channels and ports |
+| `stacks` | where each process is, in the kernel and in its program |
 | `attach` | programs: symbols at their addresses, breakpoints for one process |
 | `fault` | the steps of a page fault |
 | `printers` | how gdb prints the kernel's types |

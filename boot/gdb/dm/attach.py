@@ -10,10 +10,11 @@ import os
 import gdb
 
 from . import kernel, processes, tables
-from .kernel import Source, cell
+from .kernel import Source
 
 IMAGE = Source("kernel/image/src/lib.rs", "PIE_BASE")
 MEMORY = Source("kernel/abi/src/lib.rs", "USER_END")
+TASKS = kernel.Static("dormouse_hw::task::TABLE")
 EXCEPTION = kernel.Function("dormouse_kernel::trap::exception")
 BREAKPOINT_VECTOR = 3
 SHARE = "/n/host/"
@@ -65,7 +66,9 @@ def file_of(program):
         name = program[len("/bin/"):] if program.startswith("/bin/") else program
         path = os.path.join(folder, "bin", name)
         inside = name and "/" not in name
-    if not inside or not os.path.isfile(path):
+    # The path becomes part of a line for gdb, and the guest may have named the file.
+    plain = path.isprintable() and not set(path) & set("\"\\'`$")
+    if not inside or not plain or not os.path.isfile(path):
         raise gdb.GdbError(f"no program {program}: a name of /bin, a path below {SHARE}, or a pid")
     return path
 
@@ -153,10 +156,12 @@ def confine(breakpoint):
     breakpoint.condition = f"{here} && ({before})" if before else here
 
 
-def registers():
-    """The registers of the program of the running process, as the kernel keeps them while
-    it works for it: a `TrapFrame` at the top of its stack there."""
-    top = cell(kernel.CPU.value()["kernel_stack"])
+def registers(slot=None):
+    """The registers of the program of a process, the running one without `slot`, as the
+    kernel keeps them while it works for it: a `TrapFrame` at the top of its stack there."""
+    if slot is None:
+        slot = kernel.current_slot()
+    top = int(TASKS.value()["__0"]["value"][slot]["stack_top"])
     of = gdb.lookup_type("dormouse_hw::arch::frame::TrapFrame")
     return gdb.Value(top - of.sizeof).cast(of.pointer()).dereference()
 

@@ -4,7 +4,7 @@ import os
 
 import gdb
 
-from . import attach, fault, kernel, processes, segments, servers, tables
+from . import attach, fault, kernel, processes, segments, servers, stacks, tables
 from .kernel import PAGE
 
 EXTENTS_SHOWN = 200
@@ -76,6 +76,19 @@ Pid, parent, program, state, what each waits for, and the frame of its page tabl
             rows.append((star, str(process.pid), str(process.parent), process.program,
                          process.state(), process.reason()[1], f"{process.root():#x}"))
         table(rows)
+
+
+class Stack(Command):
+    """dm stack [PID]: where a process is, in the kernel and in its program.
+
+Also of processes that wait: each line is an instruction, innermost first, with the
+functions around it (inlined ones first) and the line. Names of the program need dm attach."""
+
+    name = "stack"
+    words = (0, 1)
+
+    def run(self, pid=None):
+        stacks.show(processes.find(pid))
 
 
 class Segs(Command):
@@ -211,7 +224,8 @@ class Chan(Command):
     """dm chan: the channels.
 
 Both sides of each: who has it, messages queued there, and who waits. Found through
-descriptors, ports, mounts and snapshots; a channel that none of them has is not shown."""
+name spaces, descriptors, ports and snapshots; a channel that none of them leads to is not
+shown."""
 
     name = "chan"
 
@@ -359,7 +373,7 @@ class Check(Command):
 def register(folder):
     """Makes the commands known to gdb; `folder` is the session's."""
     attach.folder = folder
-    for command in (Group, Ps, Segs, Page, Extents, Snaps, Chan, Walk, Word, Attach, Back, Fault, Check):
+    for command in (Group, Ps, Stack, Segs, Page, Extents, Snaps, Chan, Walk, Word, Attach, Back, Fault, Check):
         command()
     attach.Here()
     attach.Confined()

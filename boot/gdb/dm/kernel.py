@@ -202,7 +202,13 @@ def text(value):
     pointer = value["ptr"]["pointer"]
     length = min(int(pointer["length"]), TEXT_MOST)
     start = int(pointer["data_ptr"].dereference()["data"].address)
-    return memory(start, length).decode("utf-8", "replace") if length else ""
+    return printable(memory(start, length)) if length else ""
+
+
+def printable(data):
+    """Bytes as text without what a terminal obeys: programs choose names."""
+    found = data.decode("utf-8", "replace")
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in found)
 
 
 def variant(value):

@@ -1,11 +1,12 @@
 """Snapshots held at file servers, mounts, channels and ports."""
 
 from . import processes
-from .kernel import Static, arc, cell, locked, some, text, variant, vector
+from .kernel import Static, arc, cell, locked, printable, some, text, variant, vector, vector_bytes
 
 SNAPSHOTS = Static("dormouse_kernel::client::snapshots::TABLE")
 SNAPSHOTS_MOST = 65536
 DESCRIPTORS_MOST = 4096
+NAMES_MOST = 1024
 
 
 class Snapshot:
@@ -73,41 +74,84 @@ class Channel:
         return f"{users}: {', '.join(words)}"
 
 
-def channels():
-    """The channels that descriptors, mounts and ports lead to, by address."""
-    found = {}
+def name_spaces():
+    """All name spaces, each once: where names lead."""
+    seen = set()
+    for process in processes.everyone():
+        space = arc(locked(process.value["names"]))
+        if int(space.address) not in seen:
+            seen.add(int(space.address))
+            yield space
 
-    def note(tap, user):
+
+def mounted():
+    """The servers that names lead to, each with the first of its names."""
+    found = {}
+    for space in name_spaces():
+        for bound in vector(locked(space["table"])["__0"], NAMES_MOST):
+            for member in vector(bound["members"], NAMES_MOST):
+                name, server = variant(member["place"])
+                if name == "Remote":
+                    mount = arc(server)
+                    data, _ = vector_bytes(bound["at"], NAMES_MOST)
+                    found.setdefault(int(mount.address), (mount, printable(data)))
+    return list(found.values())
+
+
+class Channels:
+    """The channels that somebody leads to, by address."""
+
+    def __init__(self):
+        self.found = {}
+
+    def note(self, tap, user):
+        """Somebody has that side of a channel."""
         channel = Channel(arc(tap["channel"]))
-        channel = found.setdefault(channel.address, channel)
+        channel = self.found.setdefault(channel.address, channel)
         users = channel.users[1 if int(tap["side"]) else 0]
         if user not in users:
             users.append(user)
 
-    def mount(value):
-        note(arc(value["end"])["__0"], f"the kernel as client of mount {cell(value['id'])}")
+    def mount(self, value, name=""):
+        """The kernel is the client of that mount."""
+        if name:
+            name = f" ({name})"
+        known = f"the kernel as client of mount {cell(value['id'])}"
+        tap = arc(value["end"])["__0"]
+        channel = self.found.get(int(arc(tap["channel"]).address))
+        users = channel.users[1 if int(tap["side"]) else 0] if channel else []
+        if not any(user.startswith(known) for user in users):
+            self.note(tap, known + name)
 
+    def descriptor(self, user, file):
+        """A descriptor of a process leads to a file."""
+        kind, node = variant(file["node"])
+        if kind == "Channel":
+            self.note(arc(node)["__0"], user)
+        elif kind == "Remote":
+            self.mount(arc(node["mount"]))
+        elif kind == "Port":
+            for source in vector(locked(arc(node)["state"])["sources"], 64):
+                name, tap = variant(source["kind"])
+                if name == "Channel":
+                    self.note(tap, f"port of {user}")
+
+
+def channels():
+    """The channels that name spaces, descriptors, ports and snapshots lead to."""
+    found = Channels()
+    for mount, name in mounted():
+        found.mount(mount, name)
     for process in processes.everyone():
         table = locked(arc(locked(process.value["descriptors"])))["table"]
         for number, entry in enumerate(vector(table, DESCRIPTORS_MOST)):
             file = some(entry)
-            if file is None:
-                continue
-            kind, node = variant(arc(file)["node"])
-            user = f"{process} descriptor {number}"
-            if kind == "Channel":
-                note(arc(node)["__0"], user)
-            elif kind == "Remote":
-                mount(arc(node["mount"]))
-            elif kind == "Port":
-                for source in vector(locked(arc(node)["state"])["sources"], 64):
-                    name, tap = variant(source["kind"])
-                    if name == "Channel":
-                        note(tap, f"port of {user}")
+            if file is not None:
+                found.descriptor(f"{process} descriptor {number}", arc(file))
     for entry in vector(locked(SNAPSHOTS.value())["entries"]["entries"], SNAPSHOTS_MOST):
         held = some(entry)
         if held is not None:
             name, home = variant(held.dereference()["home"])
             if name == "Server":
-                mount(arc(home["mount"]))
-    return list(found.values())
+                found.mount(arc(home["mount"]))
+    return list(found.found.values())
