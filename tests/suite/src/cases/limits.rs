@@ -10,6 +10,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 use rt::abi::{ProcessInfo, STATUS_KILLED, mode, rfork};
+use rt::note::Then;
 use rt::process::{self, Fork};
 use rt::stats::Counters;
 use rt::{Call, Errno, File, Segment, Shared, Stat64, send, sys};
@@ -398,11 +399,20 @@ pub(super) fn touch_pages(memory: &mut Segment, pages: usize) {
     }
 }
 
+/// Handles notes and gives nothing back. The note of a fault ends the program: where a page
+/// of its own cannot come back it would touch that for ever.
+fn ignore_notes() -> Result<(), Errno> {
+    rt::note::handle(|_, text| match text.starts_with("sys: trap") {
+        true => Then::End,
+        false => Then::Resume,
+    })
+}
+
 /// A child that takes all memory there is in calls, handles the note and gives
-/// nothing back. It has ended already where the page of its handler could not come back.
+/// nothing back. It has ended already where a page that it needs could not come back.
 fn hog(shared: &Shared) -> Result<u64, Why> {
     let hog = apart(|| {
-        let ignored = rt::note::handle(|_, _| rt::note::Then::Resume);
+        let ignored = ignore_notes();
         let memory = Segment::attach("memory", 64 * GIB);
         if let (Ok(()), Ok(mut memory)) = (ignored, memory) {
             call_until_out(&mut memory);
@@ -550,7 +560,7 @@ fn everything() -> Verdict {
         || {
             let shared = Shared::new(PG)?;
             let hog = apart(|| {
-                let ignored = rt::note::handle(|_, _| rt::note::Then::Resume);
+                let ignored = ignore_notes();
                 let memory = Segment::attach("memory", 64 * GIB);
                 // All that is needed of its own memory, before there is none.
                 let (mut channels, message) = (pipes(), alloc::vec![7; 2048]);
