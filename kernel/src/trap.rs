@@ -1,6 +1,7 @@
 //! Handling of traps: page faults, the timer, devices, and errors of programs.
 //! Interrupts are off.
 use crate::chan::interrupt;
+use crate::client::send_unsent;
 use crate::proc::{self, Running, note};
 use crate::sched;
 use crate::seg::fault::{Denied, resolve, store_quickly};
@@ -27,7 +28,10 @@ pub fn interrupt(vector: u8) {
     sched::stop_idle_clock();
     match vector {
         interrupts::SPURIOUS => return,
-        interrupts::TIMER => sched::tick(),
+        interrupts::TIMER => {
+            sched::tick();
+            send_unsent();
+        }
         vector => interrupt::raise(vector),
     }
     interrupts::eoi();

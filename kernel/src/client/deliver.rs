@@ -12,7 +12,7 @@
 //! and delivers the reply again.
 use super::{Mount, Sink, Trimmed, rpc::Answer, snapshots};
 use crate::chan::kept::Driver;
-use crate::chan::{Client, Incoming, Piece, Stop, room};
+use crate::chan::{Client, Incoming, Piece, Stop};
 use crate::counters;
 use crate::sched::{self, Slot};
 use abi::{Errno, Stat64};
@@ -132,13 +132,8 @@ fn take(
     if !sink.is_empty() {
         return take_data(message, (head, len), sink);
     }
-    let len = len as usize;
-    let Ok(mut bytes) = room(len) else {
-        return Ok(Err(Failed::Lost(Errno::ENOMEM)));
-    };
-    bytes.resize(len, 0);
-    message.copy(0, &mut bytes)?;
-    Ok(Ok(Answer::Message(bytes)))
+    let answer = Answer::of(len as usize, |bytes| message.copy(0, bytes))?;
+    Ok(answer.map_err(Failed::Lost))
 }
 
 /// Copies the data of an Rread into the frames that wait for it, unless the device of

@@ -14,7 +14,10 @@ pub mod rpc;
 pub mod sink;
 pub mod snapshots;
 pub mod swap;
+mod unsent;
 pub mod walk;
+
+pub use unsent::send_unsent;
 
 use crate::chan::{DEPTH, End, room};
 use crate::counters;
@@ -31,6 +34,7 @@ use ninep::consts::{IOHDRSZ, NOFID, NONUNAME, VERSION_L, VERSION_SNAP};
 use ninep::{ByteStr, Qid, Reply, Request};
 use sink::{Borrower, Sink};
 use snapshots::Trimmed;
+use spin::Once;
 
 /// Requests in flight at one server, its Tflushes included.
 const TAGS: u16 = 64;
@@ -85,6 +89,8 @@ struct State {
 pub struct Mount {
     /// The kernel's number for the server.
     pub id: u32,
+    /// Itself, for those that find it later.
+    itself: Once<Weak<Mount>>,
     end: Arc<End>,
     state: Lock<State>,
     root: AtomicU32,
@@ -122,6 +128,7 @@ impl Mount {
         };
         let mount = new_arc(Mount {
             id: next_id()?,
+            itself: Once::new(),
             end,
             state: Lock::new(Rank::Mount, state),
             root: AtomicU32::new(NOFID),
@@ -131,8 +138,8 @@ impl Mount {
             iounit: AtomicU32::new(IOUNIT),
             wmax: AtomicU32::new(WMAX),
         })?;
-        let client: Weak<Mount> = Arc::downgrade(&mount);
-        mount.end.set_client(client)?;
+        let client: &Weak<Mount> = mount.itself.call_once(|| Arc::downgrade(&mount));
+        mount.end.set_client(client.clone())?;
         mount.negotiate()?;
         mount.attach(name)?;
         Ok(mount)

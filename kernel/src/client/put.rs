@@ -1,7 +1,7 @@
 //! One write at a server with snapshots: the Tputs of one wid, in flight
 //! together, and the answer to the last, which commits them.
 use super::Mount;
-use super::rpc::{Answer, Sent};
+use super::rpc::{Answer, Sent, unknown};
 use super::snapshots::{self, News};
 use crate::chan::Piece;
 use crate::sched::relief;
@@ -144,7 +144,11 @@ impl Write {
         };
         let answer = mount.finish(sent);
         let withdrawn = matches!(answer, Err(Failed::Lost(Errno::EINTR)));
-        let result = answer.map_err(Errno::from);
+        let appends = target.is_some_and(|(target, _)| target.append);
+        let result = answer.map_err(match appends {
+            true => unknown,
+            false => Errno::from,
+        });
         let result = result.and_then(|answer| committed(mount, target, &answer));
         let parts = self.finish_parts(mount);
         if withdrawn {

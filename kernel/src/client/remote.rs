@@ -1,6 +1,7 @@
 //! Files at a server: walking, opening and everything done to an open fid
 //! that is not reading or writing.
 use super::Mount;
+use super::rpc::unknown;
 use crate::chan::{Piece, room};
 use crate::counters;
 use abi::{DirEntry, Errno, PAGE, Stat, Stat64, StatChange, mode};
@@ -51,7 +52,8 @@ impl Remote {
     /// Makes a request whose reply only says that it was done. That the reply is of
     /// the right kind has been checked before it is here.
     fn ask(&self, request: &Request<'_>) -> Result<(), Errno> {
-        self.mount.call(request)?.reply().map(drop)
+        let answer = self.mount.call(request).map_err(unknown)?;
+        answer.reply().map(drop)
     }
 
     /// Returns true for a symbolic link.
@@ -135,7 +137,7 @@ impl Remote {
             mode: permissions & 0o777,
             gid: 0,
         };
-        let answer = self.mount.call(&request)?;
+        let answer = self.mount.call(&request).map_err(unknown)?;
         let Reply::Lcreate { qid, .. } = answer.reply()? else {
             return Err(Errno::EPROTO);
         };

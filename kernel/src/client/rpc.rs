@@ -6,8 +6,8 @@
 //! received it, or leaves it behind. A process that a note interrupts flushes
 //! its request, but waits for the outcome: a reply that arrives before the
 //! Rflush counts, so that the process knows the result (invariant 13).
-use super::{Mount, Sink, State, Then, Trimmed};
-use crate::chan::{End, HEAD_MAX, HEAD_SMALL, Message, Piece};
+use super::{Mount, Sink, State, Then, Trimmed, unsent};
+use crate::chan::{End, HEAD_MAX, HEAD_SMALL, Message, Piece, room};
 use crate::counters;
 use crate::sched::{self, Reason, Wait, Wake, relief};
 use abi::{Errno, Stat64};
@@ -16,20 +16,59 @@ use ninep::client::{Failed, Own, Tag};
 use ninep::consts::NOTAG;
 use ninep::{List, Reply, Request};
 
+/// Bytes of the longest message that is kept without memory of its own: the reply to any
+/// request that changes a name, or to a write unless its file has much news.
+const SHORT: usize = 64;
+
 /// The content of a reply of the right type.
 pub enum Answer {
     /// The number of bytes of an Rread's data in the request's sink.
     Sunk(usize),
+    /// The whole message: its length, and its bytes. What a server has done must not be
+    /// lost because there is no memory to hear of it.
+    Short(u8, [u8; SHORT]),
     /// The whole message.
-    Message(Vec<u8>),
+    Long(Vec<u8>),
 }
 
 impl Answer {
+    /// The message of `len` bytes that `copy` stores.
+    ///
+    /// # Errors
+    /// As of `copy`. The inner one, `ENOMEM`, is for a message that is not short.
+    pub(super) fn of<E>(
+        len: usize,
+        copy: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<Result<Answer, Errno>, E> {
+        let mut short = [0; SHORT];
+        if let Some(bytes) = short.get_mut(..len) {
+            copy(bytes)?;
+            return Ok(Ok(Answer::Short(len as u8, short)));
+        }
+        let mut bytes = match room(len) {
+            Ok(bytes) => bytes,
+            Err(errno) => return Ok(Err(errno)),
+        };
+        bytes.resize(len, 0);
+        copy(&mut bytes)?;
+        Ok(Ok(Answer::Long(bytes)))
+    }
+
+    /// The message, unless it is in the sink.
+    fn message(&self) -> Option<&[u8]> {
+        match self {
+            Answer::Sunk(_) => None,
+            Answer::Short(len, bytes) => bytes.get(..usize::from(*len)),
+            Answer::Long(bytes) => Some(bytes),
+        }
+    }
+
     /// Data bytes of the file that are in it.
     fn data(&self) -> u64 {
-        match self {
-            Answer::Sunk(bytes) => *bytes as u64,
-            Answer::Message(bytes) => {
+        match (self, self.message()) {
+            (Answer::Sunk(bytes), _) => *bytes as u64,
+            (_, message) => {
+                let bytes = message.unwrap_or_default();
                 let start = ninep::payload_start(bytes);
                 start.map_or(0, |start| bytes.len().saturating_sub(start)) as u64
             }
@@ -38,11 +77,18 @@ impl Answer {
 
     /// The reply.
     pub fn reply(&self) -> Result<Reply<'_>, Errno> {
-        let Answer::Message(bytes) = self else {
-            return Err(Errno::EPROTO);
-        };
+        let bytes = self.message().ok_or(Errno::EPROTO)?;
         let decoded = ninep::decode_reply(bytes);
         decoded.map(|(_, reply)| reply).map_err(|_| Errno::EPROTO)
+    }
+}
+
+/// The error of a request that changes something and must not be made twice: where there
+/// was no memory for the answer the server may have done it, which `ENOMEM` denies.
+pub(super) const fn unknown(failed: Failed) -> Errno {
+    match failed {
+        Failed::Lost(Errno::ENOMEM) => Errno::EIO,
+        failed => failed.errno(),
     }
 }
 
@@ -70,7 +116,7 @@ impl Mount {
         )?;
         match self.finish(Sent(sent)) {
             Ok(Answer::Sunk(bytes)) => Ok(bytes),
-            Ok(Answer::Message(_)) => Err(Errno::EPROTO),
+            Ok(Answer::Short(..) | Answer::Long(_)) => Err(Errno::EPROTO),
             // The kernel does not wait for memory of a server.
             Err(Failed::Refused(Errno::ENOMEM)) => Err(Errno::EIO),
             Err(failed) => Err(failed.errno()),
@@ -201,6 +247,7 @@ impl Mount {
         let result = step(&mut state);
         while let Some((tag, own)) = state.machine.own() {
             if state.send_own(&self.end, tag, own).is_err() {
+                self.itself.get().into_iter().for_each(unsent::note);
                 break;
             }
         }

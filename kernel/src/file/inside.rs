@@ -121,7 +121,7 @@ pub fn create(
     open::check_create_mode(mode)?;
     if permissions & mode::DMDIR != 0 {
         remote.make_directory(name, permissions)?;
-        return open(view, directory, name, mode::OREAD);
+        return open::after(|| open(view, directory, name, mode::OREAD));
     }
     let shown = text::shown(own.path_of(name)?.as_deref().unwrap_or(name))?;
     let mut file = remote.another()?;

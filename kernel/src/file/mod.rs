@@ -19,6 +19,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use hw::lock::{Lock, Rank};
+use ranges::Bits;
 
 /// The object of an open file.
 pub enum Node {
@@ -171,6 +172,8 @@ impl OpenFile {
 pub struct Descriptors {
     /// At most [`FDS_MAX`]; the rest is closed.
     table: Vec<Option<Arc<OpenFile>>>,
+    /// Closed, but for files that are being opened.
+    reserved: Bits<{ FDS_MAX / 64 }>,
     /// The processes that have them.
     holders: u32,
 }
@@ -180,6 +183,7 @@ impl Descriptors {
     pub const fn new() -> Descriptors {
         Descriptors {
             table: Vec::new(),
+            reserved: Bits::NONE,
             holders: 0,
         }
     }
@@ -193,20 +197,40 @@ impl Descriptors {
 
     /// The lowest free descriptor now refers to `file`.
     pub fn add(&mut self, file: Arc<OpenFile>) -> Result<u64, Errno> {
-        if let Some(index) = self.table.iter().position(Option::is_none) {
-            self.table[index] = Some(file);
-            return Ok(index as u64);
-        }
-        let index = self.table.len();
-        if index == FDS_MAX {
-            return Err(Errno::EMFILE);
-        }
-        self.table.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-        self.table.push(Some(file));
+        let fd = self.reserve()?;
+        self.settle(fd, Some(file));
+        Ok(fd)
+    }
+
+    /// The lowest free descriptor, which nobody else gets until [`Self::settle`].
+    pub fn reserve(&mut self) -> Result<u64, Errno> {
+        let table = self.table.iter().enumerate();
+        let mut free =
+            table.filter(|(index, file)| file.is_none() && !self.reserved.contains(*index));
+        let index = match free.next() {
+            Some((index, _)) => index,
+            None if self.table.len() == FDS_MAX => return Err(Errno::EMFILE),
+            None => {
+                self.table.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+                self.table.push(None);
+                self.table.len() - 1
+            }
+        };
+        self.reserved.insert(index);
         Ok(index as u64)
     }
 
-    /// Makes `fd` refer to `file`; returns the former file.
+    /// A reserved descriptor refers to `file`, or is free again.
+    pub fn settle(&mut self, fd: u64, file: Option<Arc<OpenFile>>) {
+        let index = fd as usize;
+        self.reserved.remove(index);
+        if let Some(entry) = self.table.get_mut(index) {
+            *entry = file;
+        }
+    }
+
+    /// Makes `fd` refer to `file`; returns the former file. `EBUSY`: a file is being
+    /// opened for it.
     pub fn set(
         &mut self,
         fd: u64,
@@ -215,6 +239,9 @@ impl Descriptors {
         let index = usize::try_from(fd).map_err(|_| Errno::EBADF)?;
         if index >= FDS_MAX {
             return Err(Errno::EBADF);
+        }
+        if self.reserved.contains(index) {
+            return Err(file.map_or(Errno::EBADF, |_| Errno::EBUSY));
         }
         let more = (index + 1).saturating_sub(self.table.len());
         if more > 0 && file.is_some() {
@@ -231,7 +258,10 @@ impl Descriptors {
     pub fn copy(&self) -> Result<Descriptors, Errno> {
         let mut table = room(self.table.len())?;
         table.extend_from_slice(&self.table);
-        Ok(Descriptors { table, holders: 0 })
+        Ok(Descriptors {
+            table,
+            ..Descriptors::new()
+        })
     }
 
     /// How many are open.

@@ -6,7 +6,7 @@ use crate::client::remote::{Directory, Remote};
 use crate::client::walk::{Aim, Found};
 use crate::name::walk::{self, walk, walk_for_new};
 use crate::name::{Member, NameSpace, Place, Trail, Viewpoint, root};
-use crate::sched::relief;
+use crate::sched::{self, relief};
 use crate::text;
 use abi::{Errno, PATH_MAX, Stat, StatChange, mode};
 use alloc::boxed::Box;
@@ -339,7 +339,17 @@ fn make_at(names: &NameSpace, place: &Place, mode: u32, permissions: u32) -> Res
 fn make_directory(names: &NameSpace, place: &Place, permissions: u32) -> Result<Node, Errno> {
     let (directory, last) = parent(names, place)?;
     directory.make_directory(last, permissions)?;
-    at(names, place)?.open(mode::OREAD)
+    after(|| at(names, place)?.open(mode::OREAD))
+}
+
+/// Opens a directory that has just been made. No error says that this can be repeated: it
+/// would exist then.
+pub fn after<T>(mut open: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    let opened = sched::without_notes(|| relief::again(|| looking_again(&mut open)));
+    opened.map_err(|errno| match errno {
+        Errno::ENOMEM | Errno::ESTALE => Errno::EIO,
+        errno => errno,
+    })
 }
 
 /// The attributes of the file at `path`.

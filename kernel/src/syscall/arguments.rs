@@ -11,7 +11,7 @@ use alloc::sync::Arc;
 use bytestr::ByteString;
 use core::fmt::{self, Display};
 use hw::TrapFrame;
-use hw::heap::new_arc;
+use hw::heap::ArcRoom;
 
 /// The arguments of a call. No value is trusted. `at` is the place of an argument.
 pub struct Arguments<'a> {
@@ -92,14 +92,19 @@ impl Arguments<'_> {
         }
     }
 
-    /// A new descriptor for an open file.
-    pub fn descriptor(&self, file: OpenFile) -> Result<u64, Errno> {
-        let file = new_arc(file)?;
-        let kept = file.clone();
-        // Should the table be full, the file is closed here, unlocked.
-        let added = self.process.descriptors.lock().add(kept);
-        drop(file);
-        added
+    /// A new descriptor for the file that `open` opens, or makes: once a server has done
+    /// that nothing fails for lack of memory.
+    pub fn descriptor(&self, open: impl FnOnce() -> Result<OpenFile, Errno>) -> Result<u64, Errno> {
+        let descriptors = &self.process.descriptors;
+        let room = ArcRoom::new()?;
+        let fd = descriptors.lock().reserve()?;
+        let opened = open().map(|file| room.fill(file));
+        let (file, result) = match opened {
+            Ok(file) => (Some(file), Ok(fd)),
+            Err(errno) => (None, Err(errno)),
+        };
+        descriptors.lock().settle(fd, file);
+        result
     }
 
     /// Closes a descriptor. `EBADF` if it refers to nothing.

@@ -7,14 +7,14 @@ use names::Last;
 
 pub fn open(a: &Arguments) -> Result<u64, Errno> {
     let path = a.path(0)?;
-    let opened = open::open(&a.view(), &path, a.number(2)?);
-    a.descriptor(a.about(&path, opened)?)
+    let mode = a.number(2)?;
+    a.descriptor(|| a.about(&path, open::open(&a.view(), &path, mode)))
 }
 
 pub fn create(a: &Arguments) -> Result<u64, Errno> {
     let path = a.path(0)?;
-    let made = open::create(&a.view(), &path, a.number(2)?, a.number(3)?);
-    a.descriptor(a.about(&path, made)?)
+    let (mode, permissions) = (a.number(2)?, a.number(3)?);
+    a.descriptor(|| a.about(&path, open::create(&a.view(), &path, mode, permissions)))
 }
 
 pub fn pread(a: &Arguments) -> Result<u64, Errno> {

@@ -22,15 +22,20 @@ fn about<T>(
 
 pub fn open(a: &Arguments) -> Result<u64, Errno> {
     let place = place(a)?;
-    let opened = inside::open(&a.view(), &place.0, &place.1, a.number(3)?);
-    a.descriptor(about(a, &place, opened)?)
+    let mode = a.number(3)?;
+    a.descriptor(|| {
+        let opened = inside::open(&a.view(), &place.0, &place.1, mode);
+        about(a, &place, opened)
+    })
 }
 
 pub fn create(a: &Arguments) -> Result<u64, Errno> {
     let place = place(a)?;
     let (mode, permissions) = (a.number(3)?, a.number(4)?);
-    let made = inside::create(&a.view(), &place.0, &place.1, mode, permissions);
-    a.descriptor(about(a, &place, made)?)
+    a.descriptor(|| {
+        let made = inside::create(&a.view(), &place.0, &place.1, mode, permissions);
+        about(a, &place, made)
+    })
 }
 
 pub fn stat(a: &Arguments) -> Result<(), Errno> {

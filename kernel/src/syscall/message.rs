@@ -23,8 +23,8 @@ pub fn pipe(a: &Arguments) -> Result<(), Errno> {
     let (one, other) = chan::pair()?;
     let one = open_file(Node::Channel(one))?;
     let other = open_file(Node::Channel(other))?;
-    let one = a.descriptor(one)?;
-    let told = a.descriptor(other).and_then(|other| {
+    let one = a.descriptor(|| Ok(one))?;
+    let told = a.descriptor(|| Ok(other)).and_then(|other| {
         let told = user::put(a.space(), a.words()[0], &(other << 32 | one));
         told.inspect_err(|_| a.close(other).unwrap_or_default())
     });
@@ -32,7 +32,7 @@ pub fn pipe(a: &Arguments) -> Result<(), Errno> {
 }
 
 pub fn port(a: &Arguments) -> Result<u64, Errno> {
-    a.descriptor(open_file(Node::Port(Port::new()?))?)
+    a.descriptor(|| open_file(Node::Port(Port::new()?)))
 }
 
 /// The port that a descriptor refers to.

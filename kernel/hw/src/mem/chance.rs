@@ -20,7 +20,11 @@ static LEFT: [AtomicU32; 3] = [const { AtomicU32::new(0) }; 3];
 /// The account whose allocation fails.
 static ACCOUNT: AtomicU32 = AtomicU32::new(0);
 
-/// Makes the `count`th allocation of `account` from now on fail; 0: none. For frames,
+/// In place of a number: every allocation fails.
+const EVERY: u32 = u32::MAX;
+
+/// Makes the `count`th allocation of `account` from now on fail; 0: none; `u32::MAX`: all
+/// of them, until this is called again. For frames,
 /// [`super::frames::brake`] must follow.
 /// Returns the rest of the previous count.
 pub fn fail(account: AccountId, what: What, count: u32) -> u32 {
@@ -45,7 +49,8 @@ fn counts_down(what: What, payer: AccountId) -> bool {
     if u32::from(payer.0) != ACCOUNT.load(Relaxed) {
         return false;
     }
-    LEFT[what as usize].fetch_sub(1, Relaxed) == 1
+    let left = &LEFT[what as usize];
+    left.load(Relaxed) == EVERY || left.fetch_sub(1, Relaxed) == 1
 }
 
 /// Runs `f`, in which nothing fails.

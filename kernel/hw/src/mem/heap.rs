@@ -20,6 +20,7 @@ use crate::lock::Mutex;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::alloc::{GlobalAlloc, Layout};
+use core::mem::MaybeUninit;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
@@ -312,6 +313,26 @@ fn shared(value: Layout) -> Result<Layout, NoMemory> {
 pub fn new_arc<T>(value: T) -> Result<Arc<T>, NoMemory> {
     room_for(shared(Layout::new::<T>())?)?;
     Ok(chance::suspended(|| Arc::new(value)))
+}
+
+/// Room for a value that will be shared, taken before there is one.
+pub struct ArcRoom<T>(Arc<MaybeUninit<T>>);
+
+impl<T> ArcRoom<T> {
+    /// For one value.
+    pub fn new() -> Result<ArcRoom<T>, NoMemory> {
+        new_arc(MaybeUninit::uninit()).map(ArcRoom)
+    }
+
+    /// The value in its place.
+    pub fn fill(mut self, value: T) -> Arc<T> {
+        match Arc::get_mut(&mut self.0) {
+            Some(place) => place.write(value),
+            None => unreachable!("room that is shared before it is filled"),
+        };
+        // SAFETY: it has just been written.
+        unsafe { self.0.assume_init() }
+    }
 }
 
 /// [`Box::new`] that does not abort.

@@ -1,6 +1,8 @@
 //! Every allocation that a call makes fails once, of kernel memory and of frames:
 //! the call works all the same or fails with `ENOMEM`, and nothing of it stays.
 
+mod answers;
+
 use super::Case;
 use crate::check::{PG, Scratch, Verdict, Why, patterned, same, snapshot};
 use crate::raw;
@@ -19,6 +21,8 @@ pub const CASES: &[Case] = &[
     Case::unpressed("failing.memory", memory),
     Case::unpressed("failing.transfers", transfers),
     Case::unpressed("failing.mount", mount),
+    Case::unpressed("failing.answers", answers::taken),
+    Case::unpressed("failing.flush", answers::flush),
 ];
 
 /// More than any call makes.
@@ -75,6 +79,21 @@ fn each_of(what: u64, name: &str, mut call: impl FnMut() -> Result<(), Errno>) -
     Err(Why(format!("{name}: it never ends")))
 }
 
+/// Makes `path`, which does not exist, and removes it, while another allocation fails each
+/// time. A call that failed has done nothing. In the end `path` exists.
+fn again_and_again(name: &str, path: &str, make: impl Fn() -> Result<(), Errno>) -> Verdict {
+    let mut made = false;
+    each(name, || {
+        if made {
+            sys::remove(path)?;
+            made = false;
+        }
+        make()?;
+        made = true;
+        Ok(())
+    })
+}
+
 fn names() -> Verdict {
     let scratch = Scratch::patterned("failing", 1, PG)?;
     let path = &scratch.path;
@@ -94,34 +113,48 @@ fn names() -> Verdict {
         // SAFETY: the kernel writes within `entries`.
         unsafe { raw::call(Call::ReadDir, [u64::from(folder.fd()), at, len, 0, 0, 0]) }.map(drop)
     })?;
-    each("create", || {
-        // A file created by a call that failed is found by the next.
-        drop(File::create(&new, mode::OWRITE, 0o600)?);
+    again_and_again("create", &new, || {
+        File::create(&new, mode::OWRITE | mode::OEXCL, 0o600).map(drop)
+    })?;
+    each("create of one that exists", || {
+        File::create(&new, mode::OWRITE, 0o600).map(drop)
+    })?;
+    let mut moved = false;
+    each("rename", || {
+        match moved {
+            false => sys::rename(&new, &renamed)?,
+            true => sys::rename(&renamed, &new)?,
+        }
+        moved = !moved;
         Ok(())
     })?;
-    each("rename", || {
-        match sys::rename(&new, &renamed) {
-            Err(Errno::ENOENT) => {}
-            other => other?,
-        }
-        sys::rename(&renamed, &new)
-    })?;
-    let exists = |done| match done {
-        // The one before did it.
-        Err(Errno::EEXIST) => Ok(()),
-        other => other,
-    };
-    for (at, link) in [&linked, &symbolic].into_iter().enumerate() {
-        each("link", || {
-            exists(match at {
-                0 => sys::link(path, link),
-                _ => sys::symlink("text", link),
-            })
-        })?;
+    if moved {
+        sys::rename(&renamed, &new)?;
     }
+    again_and_again("link", &linked, || sys::link(path, &linked))?;
+    again_and_again("symlink", &symbolic, || sys::symlink("text", &symbolic))?;
+    let mut folder = false;
+    each("mkdir", || {
+        if folder {
+            sys::remove(&renamed)?;
+            folder = false;
+        }
+        match answers::make_directory(&renamed) {
+            // It is there, but could not be opened.
+            Err(Errno::EIO) => {
+                folder = true;
+                Err(Errno::ENOMEM)
+            }
+            made => {
+                folder = made.is_ok();
+                made
+            }
+        }
+    })?;
     each("readlink", || sys::read_link(&symbolic).map(drop))?;
     sys::remove(&linked)?;
     sys::remove(&symbolic)?;
+    sys::remove(&renamed)?;
     each("chdir", || sys::chdir("/n/host"))?;
     each("getwd", || sys::getwd().map(drop))?;
     each("what is bound", || rt::names::bound().map(drop))?;
@@ -133,10 +166,7 @@ fn names() -> Verdict {
         Err(Errno::EINVAL) => Ok(()),
         other => other,
     })?;
-    each("remove", || match sys::remove(&new) {
-        Err(Errno::ENOENT) => Ok(()),
-        other => other,
-    })?;
+    sys::remove(&new)?;
     match File::stat_path(&new) {
         Err(Errno::ENOENT) => Ok(()),
         other => Err(Why(format!("after all of it: {:?}", other.map(|_| ())))),
@@ -157,21 +187,28 @@ fn inside() -> Verdict {
     let at = Directory::open(folder)?;
     each("open", || at.open_file(name, mode::OREAD).map(drop))?;
     each("stat", || at.stat_of(name).map(drop))?;
-    each("create", || {
-        at.create("made", mode::OWRITE, 0o600).map(drop)
+    let (mut made, mut linked) = (false, false);
+    each("create and remove", || {
+        if made {
+            at.remove("made")?;
+            made = false;
+        }
+        at.create("made", mode::OWRITE | mode::OEXCL, 0o600)?;
+        made = true;
+        Ok(())
     })?;
-    each("symlink", || match at.symlink("link", "text") {
-        // The one before did it.
-        Err(Errno::EEXIST) => Ok(()),
-        other => other,
+    each("symlink and remove", || {
+        if linked {
+            at.remove("link")?;
+            linked = false;
+        }
+        at.symlink("link", "text")?;
+        linked = true;
+        Ok(())
     })?;
     each("readlink", || at.read_link("link").map(drop))?;
-    for name in ["made", "link"] {
-        each("remove", || match at.remove(name) {
-            Err(Errno::ENOENT) => Ok(()),
-            other => other,
-        })?;
-    }
+    at.remove("made")?;
+    at.remove("link")?;
     let change = StatChange {
         valid: StatChange::MODE,
         mode: 0o644,
