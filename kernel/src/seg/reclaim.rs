@@ -25,7 +25,7 @@ use hw::frames;
 use hw::lock::{Lock, Rank};
 use hw::named::from_reserve;
 use hw::owners::{self, Place};
-use vm::{Clock, Frame, Frames, Look, OWNERS_MAX, Owner, PageState, Step};
+use vm::{Clock, Evicted, Frame, Frames, Look, OWNERS_MAX, Owner, PageState, Step};
 
 static CLOCK: Lock<Clock> = Lock::new(Rank::Clock, Clock::new());
 
@@ -46,6 +46,12 @@ const PRESSURE: Step = Step {
 };
 /// Runs of changed pages that are sent after one step.
 const RUNS: usize = 4;
+/// Pages that one step looks at or evicts: of a frame that many processes share there are
+/// many.
+const PAGES: u32 = 512;
+/// Leaves that one step copies, which costs much where many share what is in them. A frame
+/// of many pages leaves in several steps.
+const COPIES: u32 = 1;
 
 /// The processes that send pages to swap. What they need for that must not wait for
 /// pages to go to swap.
@@ -201,6 +207,9 @@ struct AllFrames {
     /// What is known of each space. Nothing else runs during a step.
     known: [Cell<Known>; SPACES_MAX],
     changed: Found,
+    /// Pages that may still be looked at, and leaves that may be copied.
+    pages: Cell<u32>,
+    copies: u32,
 }
 
 /// What a step knows of a space.
@@ -227,6 +236,8 @@ impl AllFrames {
                 list: [None; RUNS],
                 len: 0,
             },
+            pages: Cell::new(PAGES),
+            copies: COPIES,
         }
     }
 
@@ -303,8 +314,13 @@ impl AllFrames {
         looked.map_or(Look::Fixed, |()| all)
     }
 
+    fn count_page(&self) {
+        self.pages.set(self.pages.get().saturating_sub(1));
+    }
+
     /// Looks at one page that has, or had, the frame.
     fn look_at_page(&self, Place { segment, page }: Place, frame: Frame) -> Look {
+        self.count_page();
         let number = super::space_of(segment);
         if !self.is_pageable(number) {
             return Look::Fixed;
@@ -337,6 +353,16 @@ impl AllFrames {
         }
     }
 
+    /// Evicts all pages that have a frame. `false`: some stay.
+    fn evict_all(&mut self, frame: Frame) -> bool {
+        if let Some(owner) = owners::only(frame) {
+            return self.evict_one(owner, frame);
+        }
+        let owners = owners::of(frame);
+        let mut owners = owners.iter().flat_map(|owners| owners.entries());
+        owners.all(|owner| self.evict_one(*owner, frame))
+    }
+
     /// Evicts the pages that an entry of a leaf is. The leaf is copied for each but the
     /// last.
     fn evict_one(&mut self, owner: Owner, frame: Frame) -> bool {
@@ -355,6 +381,7 @@ impl AllFrames {
 
     /// Evicts one page, or notes it as one to be sent.
     fn evict_page(&mut self, Place { segment, page }: Place, frame: Frame) -> bool {
+        self.count_page();
         let number = super::space_of(segment);
         let evicted = spaces::with(number, |space| {
             let mut space = space.lock();
@@ -363,7 +390,14 @@ impl AllFrames {
             if changed && self.changed.is_full() {
                 return Some(false);
             }
-            // A leaf that others share is copied, for a page of it is to be another.
+            // A leaf that others share is copied, for a page of it is to be another. The
+            // next steps go on with the rest.
+            if content.is_shared(view, page) {
+                self.copies = match self.copies.checked_sub(1) {
+                    Some(left) => left,
+                    None => return Some(false),
+                };
+            }
             if from_reserve(frame, || content.open_page(view, page)).is_err() {
                 return Some(false);
             }
@@ -401,13 +435,16 @@ impl Frames for AllFrames {
         }
     }
 
-    fn evict(&mut self, frame: Frame) -> bool {
-        if let Some(owner) = owners::only(frame) {
-            return self.evict_one(owner, frame);
+    fn is_spent(&self) -> bool {
+        self.pages.get() == 0 || self.copies == 0
+    }
+
+    fn evict(&mut self, frame: Frame) -> Evicted {
+        match (self.evict_all(frame), self.copies) {
+            (true, _) => Evicted::Gone,
+            (false, 0) => Evicted::Partly,
+            (false, _) => Evicted::Stays,
         }
-        let owners = owners::of(frame);
-        let mut owners = owners.iter().flat_map(|owners| owners.entries());
-        owners.all(|owner| self.evict_one(*owner, frame))
     }
 }
 

@@ -19,6 +19,17 @@ pub enum Look {
     Fixed,
 }
 
+/// What became of a frame that was to leave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Evicted {
+    /// No page has it any more.
+    Gone,
+    /// Some of its pages have it still: that was enough work for one step.
+    Partly,
+    /// It could not leave.
+    Stays,
+}
+
 /// The frames that the clock goes over.
 pub trait Frames {
     /// One past the last frame.
@@ -28,8 +39,10 @@ pub trait Frames {
     fn next(&self, from: u32, most: u32) -> Result<Frame, u32>;
     /// Looks at a frame, and takes its accessed marks away.
     fn look(&mut self, frame: Frame) -> Look;
-    /// Takes it from all pages that have it. `false`: that was not possible.
-    fn evict(&mut self, frame: Frame) -> bool;
+    /// Returns true if the step is to end: its frames have many pages.
+    fn is_spent(&self) -> bool;
+    /// Takes it from all pages that have it, in as many steps as that needs.
+    fn evict(&mut self, frame: Frame) -> Evicted;
 }
 
 /// The bounds of one step.
@@ -85,7 +98,7 @@ impl Clock {
     /// Goes on for one step; how many frames have left.
     pub fn step(&mut self, frames: &mut impl Frames, step: Step) -> u32 {
         let (mut gone, mut looks) = (0, step.looks);
-        while gone < step.goal && looks > 0 && !self.is_in_vain(frames) {
+        while gone < step.goal && looks > 0 && !frames.is_spent() && !self.is_in_vain(frames) {
             looks -= 1;
             if self.hand >= frames.end() {
                 self.hand = 0;
@@ -98,9 +111,20 @@ impl Clock {
                 }
             };
             self.pass(frame.0 + 1);
-            if frames.look(frame) == Look::Idle && frames.evict(frame) {
-                gone += 1;
-                self.passed = 0;
+            if frames.look(frame) != Look::Idle {
+                continue;
+            }
+            match frames.evict(frame) {
+                Evicted::Gone => {
+                    gone += 1;
+                    self.passed = 0;
+                }
+                Evicted::Partly => {
+                    self.hand = frame.0;
+                    self.passed = 0;
+                    break;
+                }
+                Evicted::Stays => {}
             }
         }
         gone
@@ -145,6 +169,8 @@ mod tests {
         Fixed,
         Accessed,
         Idle,
+        /// Idle, and leaves in so many steps after this one.
+        Shared(u32),
     }
 
     struct Machine(Vec<Is>);
@@ -165,7 +191,7 @@ mod tests {
             match *is {
                 Is::Nothing => panic!("nobody has {frame:?}"),
                 Is::Fixed => Look::Fixed,
-                Is::Idle => Look::Idle,
+                Is::Idle | Is::Shared(_) => Look::Idle,
                 Is::Accessed => {
                     *is = Is::Idle;
                     Look::Accessed
@@ -173,9 +199,18 @@ mod tests {
             }
         }
 
-        fn evict(&mut self, frame: Frame) -> bool {
-            self.0[frame.0 as usize] = Is::Nothing;
-            true
+        fn is_spent(&self) -> bool {
+            false
+        }
+
+        fn evict(&mut self, frame: Frame) -> Evicted {
+            let is = &mut self.0[frame.0 as usize];
+            let (now, evicted) = match *is {
+                Is::Shared(more @ 1..) => (Is::Shared(more - 1), Evicted::Partly),
+                _ => (Is::Nothing, Evicted::Gone),
+            };
+            *is = now;
+            evicted
         }
     }
 
@@ -200,6 +235,19 @@ mod tests {
         assert_eq!(order, [0, 4, 1, 5]);
         assert_eq!(clock.step(&mut machine, one), 0);
         assert!(clock.is_in_vain(&machine));
+    }
+
+    #[test]
+    fn a_frame_that_leaves_in_several_steps_leaves_before_the_next() {
+        use Is::*;
+        let mut machine = Machine([Fixed, Shared(2), Idle].into());
+        let mut clock = Clock::new();
+        assert_eq!(clock.step(&mut machine, ALL), 0);
+        assert_eq!(machine.0, [Fixed, Shared(1), Idle]);
+        assert_eq!(clock.step(&mut machine, ALL), 0);
+        assert!(!clock.is_in_vain(&machine));
+        assert_eq!(clock.step(&mut machine, ALL), 2);
+        assert_eq!(machine.0, [Fixed, Nothing, Nothing]);
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub use accounts::{ACCOUNTS_MAX, AccountId, Accounts, Standing};
 pub use ahead::Hint;
 pub use cache::{Cache, Changes, Epochs, FileId, KERNELS_OWN, Kept};
 pub use caution::in_a_call;
-pub use clock::{Clock, Frames, Look, Step};
+pub use clock::{Clock, Evicted, Frames, Look, Step};
 pub use extents::{Extent, Extents, Source};
 pub use fault::{Access, Need, fault, satisfy};
 pub use fork::{UNMAPPED, destroy, fork};

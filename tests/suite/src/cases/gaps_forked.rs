@@ -5,6 +5,7 @@ use super::Case;
 use crate::beat::Beat;
 use crate::check::{PG, Scratch, Verdict, Why, snapshot};
 use crate::raw;
+use alloc::vec::Vec;
 use rt::process::{self, Fork};
 use rt::{Call, Segment, sys};
 
@@ -12,6 +13,7 @@ pub const CASES: &[Case] = &[
     Case::asked("gaps.forked", forked),
     Case::asked("gaps-swap.forked", swapped),
     Case::asked("gaps-swap.again", again),
+    Case::asked("gaps-swap.crowd", crowd),
 ];
 
 /// Pages of a segment that has one leaf.
@@ -134,4 +136,25 @@ fn again() -> Verdict {
         segment.free(0, SWAPPED * PG)
     })??;
     Ok(())
+}
+
+/// Clean pages that a crowd has together leave memory.
+fn crowd() -> Verdict {
+    const CROWD: usize = 60;
+    let beat = Beat::start_server()?;
+    let scratch = Scratch::zeros("crowd", LEN as u64)?;
+    let mut segment = scratch.asleep(PAGES)?;
+    for page in segment.bytes_mut().chunks_mut(PG) {
+        core::hint::black_box(page[0]);
+    }
+    let crowd: Result<Vec<Sleeper>, Why> = (0..CROWD).map(|_| Sleeper::new()).collect();
+    let crowd = crowd?;
+    let mut memory = Segment::attach("memory", SWAPPED * PG)?;
+    beat.measure("touching memory beside a crowd", || {
+        for page in memory.bytes_mut().chunks_mut(PG) {
+            page[0] = 1;
+        }
+    })?;
+    drop(crowd);
+    beat.check("the end of the crowd")
 }
