@@ -3,7 +3,7 @@
 //! A process that finds no frame, by a touch or in a system call, comes here. A
 //! [`Policy`] of a higher floor evicts pages; where none can leave, the process waits
 //! while another one is made to give memory back.
-use super::{Reason, Slot, Wake, current_slot, park};
+use super::{Reason, Slot, Wake, breathe, current_slot, ending, park};
 use abi::{Errno, PROCESSES_MAX};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use hw::task::NONE;
@@ -128,6 +128,13 @@ fn try_again(Tries(tries): &mut Tries) -> Result<bool, Errno> {
     match woken {
         Wake::Woken | Wake::Timeout => Ok(true),
         Wake::Ending | Wake::Noted => Err(Errno::EINTR),
+    }
+}
+
+/// Frees all that is kept for a certain use, in steps: others run in between.
+pub fn free_kept() {
+    while frames::free_kept() && !ending() {
+        breathe();
     }
 }
 

@@ -5,7 +5,7 @@ use super::shared::Shared;
 use super::view::View;
 use super::{Content, Segment, SegmentKind, Space, SpaceLock, user};
 use crate::chan::kept;
-use crate::sched;
+use crate::sched::{self, relief};
 use abi::{Errno, PAGE, USER_END};
 use alloc::sync::Arc;
 use core::ops::Range;
@@ -60,12 +60,21 @@ pub fn attach(space: &SpaceLock, wish: &Wish) -> Result<u64, Errno> {
     if wish.kind == SegmentKind::Dma {
         kept::reset(&super::registers(space));
     }
+    let content = content(space, wish, pages, hint)?;
     let mut space = space.lock();
     let va = match wish.va {
         0 => choose(&space, pages * PAGE)?,
         va => va,
     };
-    let content = match wish.kind {
+    let mut segment = Segment::new(va, pages, wish.kind, content);
+    segment.eager = eager;
+    segment.stride = stride;
+    insert(&mut space, segment).map(|_| va)
+}
+
+/// What a new segment of that many pages has. Others may run meanwhile.
+fn content(space: &SpaceLock, wish: &Wish, pages: u64, hint: Hint) -> Result<Content, Errno> {
+    Ok(match wish.kind {
         SegmentKind::Memory
         | SegmentKind::Snapshot
         | SegmentKind::Stacks
@@ -77,17 +86,23 @@ pub fn attach(space: &SpaceLock, wish: &Wish) -> Result<u64, Errno> {
         }
         SegmentKind::Device => {
             let device = Device::new(wish.argument, pages).ok_or(Errno::EINVAL)?;
-            space.driver()?;
+            space.lock().driver()?;
             Content::Device(device)
         }
         SegmentKind::Dma if pages > DMA_MAX => return Err(Errno::EINVAL),
-        SegmentKind::Dma => Content::Dma(Run::new(pages as u32).ok_or(Errno::ENOMEM)?),
+        SegmentKind::Dma => Content::Dma(run(pages as u32)?),
         SegmentKind::Shared => Content::Shared(Shared::new(pages)?),
-    };
-    let mut segment = Segment::new(va, pages, wish.kind, content);
-    segment.eager = eager;
-    segment.stride = stride;
-    insert(&mut space, segment).map(|_| va)
+    })
+}
+
+/// Frames in a row. Where there are not enough, all that are kept for a certain use go
+/// first.
+fn run(pages: u32) -> Result<Run, Errno> {
+    if let Some(run) = Run::new(pages) {
+        return Ok(run);
+    }
+    relief::free_kept();
+    Run::new(pages).ok_or(Errno::ENOMEM)
 }
 
 /// Puts a segment into the table; its id. `EINVAL`: not user addresses; `EBUSY`: it

@@ -4,7 +4,7 @@ use crate::client::swap;
 use crate::counters;
 use crate::file::Node;
 use crate::proc::{self, reports};
-use crate::sched;
+use crate::sched::relief;
 use crate::seg::{audit, user};
 use crate::{options, text};
 use abi::{DeviceCounters, Errno, Stat64, privilege};
@@ -129,7 +129,8 @@ pub fn fail_alloc(a: &Arguments) -> Result<u64, Errno> {
     let [count, what, ..] = a.words();
     if what == 3 {
         a.check(privilege::JUDGE)?;
-        return Ok(free_idle());
+        relief::free_kept();
+        return Ok(0);
     }
     if !options::tested() {
         return Err(Errno::EPERM);
@@ -145,12 +146,4 @@ pub fn fail_alloc(a: &Arguments) -> Result<u64, Errno> {
     let left = chance::fail(account, what, count);
     frames::brake();
     Ok(u64::from(left))
-}
-
-/// Frees all idle frames, in steps.
-fn free_idle() -> u64 {
-    while frames::free_kept() && !sched::ending() {
-        sched::breathe();
-    }
-    0
 }

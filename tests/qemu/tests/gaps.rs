@@ -23,6 +23,12 @@ fn nobody_waits_longer_while_memory_of_many_accounts_goes_to_swap() {
     );
 }
 
+#[test]
+fn nobody_waits_while_frames_in_a_row_are_made_for_a_driver() {
+    // A search for them looks at each frame once more, so the memory is small.
+    pass(Guest::new().mem("96M").option("drivers", "1"), "gaps-run.*");
+}
+
 fn pass(guest: Guest, cases: &str) {
     let share = scratch();
     let guest = guest

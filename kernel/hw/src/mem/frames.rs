@@ -121,7 +121,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// That many frames of zeros.
+    /// That many frames of zeros, none of which is kept for a certain use now.
     pub fn new(pages: u32) -> Option<Run> {
         let first = pool::alloc_run(pages, Use::Shared)?;
         let run = Run { first, pages };

@@ -274,18 +274,6 @@ pub(super) fn alloc_for_ever() -> Option<Frame> {
 /// `pages` frames in a row, the first of which is returned; each is held once
 /// and released on its own.
 pub(super) fn alloc_run(pages: u32, what: Use) -> Option<Frame> {
-    match try_alloc_run(pages, what) {
-        None if TABLE.lock().kept() > 0 => {
-            // Only drivers ask for runs, so a long step is not in the way of programs.
-            idle::free_all();
-            aside::free_all();
-            try_alloc_run(pages, what)
-        }
-        run => run,
-    }
-}
-
-fn try_alloc_run(pages: u32, what: Use) -> Option<Frame> {
     let payer = payer();
     let mut table = TABLE.lock();
     if pages == 0 || table.free.checked_sub(pages)? < payer.floor {

@@ -13,8 +13,9 @@ use alloc::format;
 use alloc::vec::Vec;
 use rt::abi::{mode, rfork};
 use rt::process::{self, Fork};
+use rt::stats::Counters;
 use rt::thread;
-use rt::{Call, File, Segment, sys};
+use rt::{Call, File, Segment, Stat64, sys};
 
 pub const CASES: &[Case] = &[
     Case::asked("gaps.turn", turn),
@@ -37,6 +38,7 @@ pub const CASES: &[Case] = &[
     Case::asked("gaps.exchange", exchanges),
     Case::asked("gaps.small-messages", small_messages),
     Case::asked("gaps-swap.accounts", swap),
+    Case::driver("gaps-run.idle", run),
 ];
 
 /// The longest turn of a program: 10,000 timer interrupts a second.
@@ -460,5 +462,24 @@ fn small_messages() -> Verdict {
             },
         )?;
     }
+    Ok(())
+}
+
+/// Frames in a row for a device where the pages of a file that nobody has lie in the way.
+fn run() -> Verdict {
+    const RUN: usize = 1024 * PG;
+    let pages = Counters::now()?.get(Stat64::FramesTotal) as usize;
+    let scratch = Scratch::zeros("run", (pages * PG) as u64)?;
+    let mut awake = scratch.asleep(pages)?;
+    for page in awake.bytes_mut().chunks_mut(PG) {
+        core::hint::black_box(page[0]);
+    }
+    drop(awake);
+    let idle = Counters::now()?.get(Stat64::FramesIdle) as usize;
+    ensure!(idle > pages / 2, "only {idle} frames are idle");
+    let beat = Beat::start()?;
+    drop(beat.measure("a run of frames", || Segment::attach("dma", RUN))??);
+    let left = Counters::now()?.get(Stat64::FramesIdle) as usize;
+    ensure!(left < idle / 2, "{left} of {idle} frames are idle still");
     Ok(())
 }

@@ -73,8 +73,3 @@ pub(super) fn free_some() -> bool {
     }
     freed > 0
 }
-
-/// Frees all of them.
-pub(super) fn free_all() {
-    while free_some() {}
-}
