@@ -307,16 +307,17 @@ over: it gets no note for it."""
 
 
 class Fault(Command):
-    """dm fault [PID] [VA|START-END|KIND|off|rest]: follow a page fault.
+    """dm fault [WHICH]...|off|rest: follow a page fault.
 
-Continues to the next fault of the process (of any process without PID) on the page of VA,
-in the range, or in a segment of that kind, and stops. Each `continue` then goes to the next
-step of this fault, until the program tries its instruction again, and a sentence says what
-happens at each. `dm fault rest` goes through the steps that are left in one go; `dm fault
-off` gives up. Addresses begin with 0x or $; `dm segs` shows the kinds."""
+Continues to the next fault that is as all the words say, and stops: of a process (PID, or a
+program's name); on the page of VA; in a range START-END; in a segment of a kind, such as
+snapshot; on a page in a state, such as asleep or swapped. Each `continue` then goes to the
+next step of this fault, until the program tries its instruction again, and a sentence says
+what happens at each. `dm fault rest` goes through the steps that are left in one go; `dm
+fault off` gives up. Addresses begin with 0x or $; `dm segs` shows kinds and states."""
 
     name = "fault"
-    words = (0, 2)
+    words = (0, 4)
     anytime = True
 
     def run(self, *words):
@@ -338,6 +339,8 @@ off` gives up. Addresses begin with 0x or $; `dm segs` shows the kinds."""
             return lambda _process, va: first <= va < last
         if word in segments.kinds():
             return lambda process, va: segments.kind_at(process, va) == word
+        if word in segments.states():
+            return lambda process, va: segments.state_at(process, va) == word
         return lambda process, _va: word in (str(process.pid), process.name, process.program)
 
 
@@ -351,9 +354,9 @@ class Check(Command):
         missing = []
         for static in kernel.Static.all:
             try:
-                static.value()
-            except (gdb.error, gdb.GdbError) as error:
-                missing.append(f"{static.path}: {error}")
+                static.symbol()
+            except gdb.GdbError as error:
+                missing.append(str(error))
         for function in kernel.Function.all:
             try:
                 function.spec()

@@ -18,7 +18,9 @@ class Fault:
 
     def __init__(self, wanted):
         self.wanted = wanted
-        self.va = self.slot = self.pc = self.mount = self.fid = self.offset = None
+        self.va = self.slot = self.pc = None
+        # Fid and offset of the Tread that was sent last.
+        self.asked = None
         self.access = "loads"
         self.sent = self.received = False
         # The steps are told, and the guest stops at the last one alone.
@@ -143,26 +145,28 @@ class Asleep(Station):
         if state.kind == "Filling":
             return (f"page {page} is {state}: the first who touches it asks the server, and all "
                     "others wait for that answer")
-        return f"page {page} is {state}: its content must come back from swap"
+        return f"page {page} is {state}: its content must come back from its swap file"
 
 
 class Request(Station):
-    """A message to the server of the snapshot."""
+    """A message to a server: the snapshot's, or that of swap."""
 
-    function = Function("dormouse_kernel::client::snapshots::read_at_server")
+    function = Function("dormouse_kernel::client::Mount::send")
     name = "request"
 
     def sentence(self, fault):
         if not fault.is_mine():
             return None
-        site = argument("site").dereference()
-        fault.mount = cell(kernel.arc(site["mount"])["id"])
-        fault.fid = cell(site["snapfid"])
-        offset = argument("offset")
-        fault.offset = None if offset is None else int(offset)
+        mount = cell(argument("self").dereference()["id"])
+        request = argument("request").dereference()
+        name, _ = variant(request)
         fault.sent = True
-        return (f"the kernel puts a Tread into the channel of mount {fault.mount}: fid "
-                f"{fault.fid}, from byte {fault.offset:#x}")
+        what = ""
+        if name == "Read":
+            fid, offset, count = (int(request[name][field]) for field in ("fid", "offset", "count"))
+            fault.asked = fid, offset
+            what = f": fid {fid}, {count} bytes from byte {offset:#x}"
+        return f"the kernel puts a T{name.lower()} into the channel of mount {mount}{what}"
 
 
 class Park(Station):
@@ -193,7 +197,7 @@ class Receive(Station):
         head = message["__0"].dereference()["small"]
         head = kernel.memory(int(head.address), 23)
         fid, offset = int.from_bytes(head[7:11], "little"), int.from_bytes(head[11:19], "little")
-        if head[4] != TREAD or (fid, offset) != (fault.fid, fault.offset):
+        if head[4] != TREAD or (fid, offset) != fault.asked:
             return None
         fault.received = True
         count = int.from_bytes(head[19:23], "little")

@@ -27,13 +27,16 @@ class Static:
         self.path = path
         Static.all.append(self)
 
-    def value(self):
+    def symbol(self):
         # Not as an expression: its meaning depends on the language of the program where
         # the guest has stopped.
         symbol = gdb.lookup_static_symbol(self.path) or gdb.lookup_global_symbol(self.path)
         if symbol is None:
             raise gdb.GdbError(f"the kernel has no static {self.path}")
-        return symbol.value()
+        return symbol
+
+    def value(self):
+        return self.symbol().value()
 
 
 class Function:

@@ -199,15 +199,41 @@ def kinds():
     return [field.name.rsplit("::", 1)[-1].lower() for field in fields]
 
 
+def states():
+    """The words for the states of pages."""
+    names = [name for _, name in PAGE_STATE.pairs(STATES)]
+    return ["zero", *(WORDS.get(name, name.lower()) for name in ["Absent", *names])]
+
+
+def find(process, va):
+    """The segment of a process that an address is in, or None."""
+    return next((s for s in of(process.space()) if s.base <= va < s.end), None)
+
+
 def kind_at(process, va):
-    """The kind of the segment of a process that an address is in, or None."""
-    found = (s.kind for s in of(process.space()) if s.base <= va < s.end)
-    return next(found, None)
+    """The kind of the segment that an address is in, or None."""
+    segment = find(process, va)
+    return segment and segment.kind
+
+
+def state_at(process, va):
+    """The word for the state of the page at an address, or None. A page of zeros that was
+    never touched is not asleep."""
+    segment = find(process, va)
+    if segment is None or segment.content is None:
+        return None
+    page = (va - segment.base) // PAGE
+    state = segment.overlay().state(page)
+    if state.kind != "Absent":
+        return state.kind.lower()
+    start, end = page * PAGE, (page + 1) * PAGE
+    tied = any(extent.start < end and start < extent.end for extent in segment.extents())
+    return WORDS["Absent"] if tied else "zero"
 
 
 def at(process, va):
     """The segment of a process that an address is in."""
-    for segment in of(process.space()):
-        if segment.base <= va < segment.end:
-            return segment
-    raise gdb.GdbError(f"{process} has no segment at {va:#x}: `dm segs` lists them")
+    segment = find(process, va)
+    if segment is None:
+        raise gdb.GdbError(f"{process} has no segment at {va:#x}: `dm segs` lists them")
+    return segment

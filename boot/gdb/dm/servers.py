@@ -4,6 +4,7 @@ from . import processes
 from .kernel import Static, arc, cell, locked, printable, some, text, variant, vector, vector_bytes
 
 SNAPSHOTS = Static("dormouse_kernel::client::snapshots::TABLE")
+SWAP = Static("dormouse_kernel::client::swap::PLACE")
 SNAPSHOTS_MOST = 65536
 DESCRIPTORS_MOST = 4096
 NAMES_MOST = 1024
@@ -138,10 +139,13 @@ class Channels:
 
 
 def channels():
-    """The channels that name spaces, descriptors, ports and snapshots lead to."""
+    """The channels that name spaces, swap, descriptors, ports and snapshots lead to."""
     found = Channels()
     for mount, name in mounted():
         found.mount(mount, name)
+    swap = some(locked(SWAP.value()))
+    if swap is not None:
+        found.mount(arc(arc(swap)["directory"]["remote"]["mount"]), "swap")
     for process in processes.everyone():
         table = locked(arc(locked(process.value["descriptors"])))["table"]
         for number, entry in enumerate(vector(table, DESCRIPTORS_MOST)):

@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// Follows a load that needs a message, then the first store to the same page.
 const FAULTS: &str = r#"
-dm fault lazy snapshot
+dm fault lazy snapshot asleep
 echo == page\n
 dm page $cr2
 set $va = $cr2
@@ -49,6 +49,7 @@ fn a_fault_is_followed_step_by_step() {
         "asleep: its content is that of /n/host/file from byte 0x",
         "fill: page ",
         "request: the kernel puts a Tread into the channel of mount ",
+        ", 4096 bytes from byte 0x",
         "park: lazy (",
         "waits for: reply of a server",
         "server: hostfs (",
