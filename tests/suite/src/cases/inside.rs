@@ -9,7 +9,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use rt::abi::{bind, mode, rfork};
 use rt::process::{self, Fork};
-use rt::{Directory, Errno, File, sys, tree};
+use rt::stats::Counters;
+use rt::{Directory, Errno, File, Stat64, sys, tree};
 
 pub const CASES: &[Case] = &[
     Case::new("inside.names", names),
@@ -22,6 +23,7 @@ pub const CASES: &[Case] = &[
     Case::new("inside.tree.removed", removed),
     Case::new("inside.tree.copied", copied),
     Case::new("inside.tree.deep", deep),
+    Case::new("inside.tree.deeper", deeper),
 ];
 
 fn is_there(path: impl AsRef<[u8]>) -> bool {
@@ -391,4 +393,29 @@ fn deep() -> Verdict {
         same("copied", copied, true)?;
         same("removed", removed, [true, true])
     })
+}
+
+/// So deep that a directory of each level with its path would not fit into memory, nor
+/// would there be time to open all above each.
+fn deeper() -> Verdict {
+    const DEPTH: usize = 1200;
+    /// Messages for a level: it is opened, listed and removed, and opened again some times.
+    const EACH: u64 = 60;
+    let place = TestDir("/tmp/deeper");
+    drop(File::create(place.0, mode::OREAD, mode::DMDIR | 0o755)?);
+    place.directory("tree")?;
+    let name = "n".repeat(200);
+    let mut at = Directory::open(place.path("tree"))?;
+    for _ in 0..DEPTH {
+        at.make(&name, 0o755)?;
+        at = at.inside(&name)?;
+    }
+    drop(at);
+    let messages = || Ok::<_, Why>(Counters::now()?.get(Stat64::Messages));
+    let before = messages()?;
+    let removed = tree::remove("suite", place.path("tree").as_byte_str());
+    let took = messages()? - before;
+    same("removed", removed, true)?;
+    ensure!(took < EACH * DEPTH as u64, "{took} messages");
+    Ok(())
 }
