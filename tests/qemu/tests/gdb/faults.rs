@@ -26,6 +26,11 @@ dm fault rest
 echo == stored\n
 dm page $va
 dm attach lazy
+echo == inlined\n
+python
+from dm import kernel
+fault.Publish.function = kernel.Function("dormouse_kernel::gone")
+end
 dm fault sh
 dm fault rest
 echo == shell\n
@@ -78,6 +83,10 @@ fn a_fault_is_followed_step_by_step() {
     assert!(log.line("store", "state").starts_with("resident, frame"));
     assert!(log.line("stored", "state").starts_with("dirty, frame"));
     assert!(log.line("stored", "translation").contains(", write, user"));
+    log.has(
+        "inlined",
+        "no stop at publish: the kernel has no function dormouse_kernel::gone",
+    );
     // The fault of a program that gdb has no symbols of.
     assert_eq!(running(log.part("shell"))[2], "/bin/sh");
 }
