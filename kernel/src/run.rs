@@ -1,5 +1,6 @@
 //! The loop of a process on its kernel stack: run the program, handle the event
 //! that stops it, and repeat.
+use crate::chan;
 use crate::proc::{self, Running, note};
 use crate::sched::{self, relief};
 use crate::{syscall, trap};
@@ -31,6 +32,7 @@ pub fn run(mut program: Program) -> ! {
         if !matches!(event, Event::Interrupt(_)) {
             relief::ease();
         }
+        chan::remove_unread();
         proc::remove_dead();
         // Before the program goes on: a note is delivered, and a process that was
         // ordered to end does so.

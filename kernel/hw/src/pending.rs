@@ -17,6 +17,8 @@ pub enum Work {
     Called = 4,
     /// Processes have ended that nobody waits for.
     Dead = 8,
+    /// Messages are left that nobody receives.
+    Unread = 16,
 }
 
 /// Returns true if there is work of any kind.

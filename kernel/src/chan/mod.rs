@@ -21,6 +21,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use hw::heap::new_arc;
 use hw::lock::{Lock, Rank};
+use hw::pending::{self, Work};
 use spin::Once;
 
 /// Messages that may wait at one side.
@@ -253,16 +254,11 @@ impl End {
 }
 
 impl End {
-    /// Closes the side. The messages that nobody will receive are given back in steps:
-    /// they may hold 64 MiB.
+    /// Closes the side. The messages that nobody will receive are given back at once, in
+    /// steps.
     pub fn close(self) {
         self.shut();
-        let Tap { channel, side } = &self.0;
-        let next = || channel.sides.lock()[*side].queue.pop_front();
-        while let Some(message) = next() {
-            drop(message);
-            sched::breathe();
-        }
+        self.0.empty();
     }
 
     /// Nobody sends to the side, or receives there, any more. Returns the other side's
@@ -283,12 +279,37 @@ impl End {
 impl Drop for End {
     fn drop(&mut self) {
         let port = self.shut();
-        let Tap { channel, side } = &self.0;
-        let rest = core::mem::take(&mut channel.sides.lock()[*side].queue);
-        drop(rest);
+        self.0.leave();
         notify(port);
         if let Some(client) = self.client() {
             client.hang_up();
+        }
+    }
+}
+
+/// Closed sides with messages that nobody will receive: they may hold 64 MiB, and who closed
+/// the side could not let others run.
+static UNREAD: Lock<[Option<Tap>; UNREAD_MAX]> =
+    Lock::new(Rank::Interrupts, [const { None }; UNREAD_MAX]);
+/// Most such sides. Of others the messages are given back at once.
+const UNREAD_MAX: usize = 8;
+
+/// Gives them back, in steps: before the program goes on.
+#[inline]
+pub fn remove_unread() {
+    if pending::is(Work::Unread) {
+        remove_all_unread();
+    }
+}
+
+#[cold]
+fn remove_all_unread() {
+    pending::set(Work::Unread, false);
+    loop {
+        let next = UNREAD.lock().iter_mut().find_map(Option::take);
+        match next {
+            Some(side) => side.empty(),
+            None => return,
         }
     }
 }
@@ -322,6 +343,29 @@ impl Tap {
     #[inline]
     fn client(&self) -> Option<Arc<dyn Client>> {
         self.channel.clients[1 - self.side].get()?.upgrade()
+    }
+
+    /// Drops all messages for the side, with nothing locked: others may run meanwhile.
+    fn empty(&self) {
+        let next = || self.channel.sides.lock()[self.side].queue.pop_front();
+        while let Some(message) = next() {
+            drop(message);
+            sched::breathe();
+        }
+    }
+
+    /// Nobody receives at the side any more: its messages are dropped soon.
+    fn leave(&self) {
+        if self.channel.sides.lock()[self.side].queue.is_empty() {
+            return;
+        }
+        if let Some(place) = UNREAD.lock().iter_mut().find(|place| place.is_none()) {
+            *place = Some(self.clone());
+            pending::set(Work::Unread, true);
+            return;
+        }
+        let rest = core::mem::take(&mut self.channel.sides.lock()[self.side].queue);
+        drop(rest);
     }
 
     /// As [`take`]; and whether it would return something again.

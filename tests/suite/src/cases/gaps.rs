@@ -5,7 +5,7 @@
 
 use super::{Case, fuzz};
 use crate::beat::{Beat, ticks};
-use crate::check::{PG, Scratch, Verdict, Why, same, snapshot};
+use crate::check::{PG, Scratch, Verdict, Why, fails, same, snapshot};
 use crate::liar::{Liar, Next, close_all_but, served};
 use crate::raw;
 use crate::tiny::{Fault, Tiny, becomes_a_server};
@@ -15,7 +15,7 @@ use rt::abi::{mode, rfork};
 use rt::process::{self, Fork};
 use rt::stats::Counters;
 use rt::thread;
-use rt::{Call, File, Segment, Stat64, sys};
+use rt::{Call, Errno, File, Segment, Stat64, sys};
 
 pub const CASES: &[Case] = &[
     Case::asked("gaps.turn", turn),
@@ -294,7 +294,11 @@ fn channels() -> Verdict {
         }
         Ok::<_, Why>([a, b, c, d])
     };
-    beat.child("the end with full channels", fill, core::mem::forget)
+    beat.child("the end with full channels", fill, core::mem::forget)?;
+    // The only one that has the end fails to mount it.
+    let [_a, b, ..] = fill()?;
+    let mounted = beat.measure("a mount of a full end", || b.mount("/mnt"))?;
+    fails("the mount", mounted, Errno::EBUSY)
 }
 
 /// A directory of many short names, in one large buffer.
