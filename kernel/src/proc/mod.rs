@@ -19,7 +19,7 @@ pub mod wait;
 use crate::counters;
 use crate::file::Descriptors;
 use crate::name::{NameSpace, Viewpoint};
-use crate::sched::{self, Slot};
+use crate::sched::{self, Slot, Slots};
 use crate::seg::SpaceLock;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -165,9 +165,18 @@ impl Process {
     /// Orders the process to end, and all that share its memory: they could not go on
     /// with what it may have left half done there.
     pub fn end(&self, status: u32, text: &str) {
-        let mut others = self.bound();
-        others.remove(self.slot().into());
-        for other in others.iter().filter_map(at) {
+        let me = usize::from(self.slot());
+        let others = {
+            let space = self.space();
+            let mut space = space.lock();
+            match space.members.contains(me) {
+                true => space.end(),
+                // It has left the memory by itself.
+                false => Slots::NONE,
+            }
+        };
+        let others = others.iter().filter(|slot| *slot != me);
+        for other in others.filter_map(at) {
             other.end_alone(status, text);
         }
         self.end_alone(status, text);

@@ -6,31 +6,43 @@
 //! not.
 use super::wait::INIT;
 use super::{Process, table};
-use crate::sched::Slots;
+use crate::seg::Protection;
 use abi::{Errno, privilege};
+use core::sync::atomic::Ordering::Relaxed;
 
 impl Process {
-    /// The slots of those that end when the process is ended: it and all that share its
-    /// memory.
-    pub(super) fn bound(&self) -> Slots {
-        let me = usize::from(self.slot());
-        let members = self.space().lock().members;
-        match members.contains(me) {
-            true => members,
+    /// What protects it and those that end when it is ended: all that share its memory.
+    fn protection(&self) -> Protection {
+        let space = self.space();
+        let mut space = space.lock();
+        if !space.members.contains(self.slot().into()) {
             // It has left the memory by itself.
-            false => Slots::only(me),
+            return with(Protection::default(), self);
         }
+        let members = space.members;
+        let known = space.protection.get_or_insert_with(|| {
+            let mut all = Protection::default();
+            table::each(&members, |member| all = with(all, member));
+            all
+        });
+        // It may not be in the table yet.
+        with(*known, self)
     }
 
     /// Returns true if init ends with the process.
     fn takes_init(&self) -> bool {
-        self.pid == INIT || table::any(&self.bound(), |process| process.pid == INIT)
+        self.protection().init
     }
 
     /// Returns true if one that ends with the process has one of these privileges.
     fn takes_any(&self, privileges: u64) -> bool {
-        let has = |process: &Process| process.has_any(privileges);
-        has(self) || table::any(&self.bound(), has)
+        self.protection().privileges & privileges != 0
+    }
+
+    /// The process has only those of its privileges from now on.
+    pub fn keep_privileges(&self, kept: u64) {
+        self.privileges.store(kept, Relaxed);
+        self.space().lock().protection = None;
     }
 
     /// Returns true if the process ends before the machine stops, and its servers after it.
@@ -41,6 +53,14 @@ impl Process {
     /// Returns true if the process may be ended when memory is out.
     pub fn is_dispensable(&self) -> bool {
         !self.takes_any(privilege::DEVICE | privilege::SERVICE)
+    }
+}
+
+/// The same with one more.
+fn with(all: Protection, process: &Process) -> Protection {
+    Protection {
+        privileges: all.privileges | process.privileges.load(Relaxed),
+        init: all.init || process.pid == INIT,
     }
 }
 

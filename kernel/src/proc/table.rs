@@ -200,13 +200,14 @@ pub fn all() -> impl Iterator<Item = Arc<Process>> {
     matching(|_| true)
 }
 
-/// Returns true if one of the processes in those slots is so.
-pub fn any(slots: &Slots, is_so: impl Fn(&Process) -> bool) -> bool {
+/// Calls `f` with the processes in those slots.
+pub fn each(slots: &Slots, f: impl FnMut(&Process)) {
     let table = TABLE.lock();
-    let mut processes = slots
-        .iter()
-        .filter_map(|slot| table.entries.get(slot)?.process());
-    processes.any(|process| is_so(process))
+    let entries = slots.iter().filter_map(|slot| table.entries.get(slot));
+    entries
+        .filter_map(Entry::process)
+        .map(|process| &**process)
+        .for_each(f);
 }
 
 /// Of the children of a process one that has ended; `None`: there are none.

@@ -231,12 +231,25 @@ enum Residence {
     Resident,
 }
 
+/// What protects those that have a space: each of them protects all.
+#[derive(Clone, Copy, Default)]
+pub struct Protection {
+    /// The privileges that they have together.
+    pub privileges: u64,
+    /// One of them is init.
+    pub init: bool,
+}
+
 /// The memory of a process, or of several.
 pub struct Space {
     /// Its number; that of [`spaces::create`].
     number: spaces::Number,
     /// The processes that have it, or will.
     pub members: Slots,
+    /// What protects them, if it was asked for since one of them changed.
+    pub protection: Option<Protection>,
+    /// All of them have been ordered to end.
+    is_ending: bool,
     /// The hardware's view.
     pub view: View,
     /// The segments, in no order; [`NSEG`] entries.
@@ -262,6 +275,8 @@ impl Space {
         Ok(Space {
             number: 0,
             members,
+            protection: None,
+            is_ending: false,
             table,
             view: View::new(AddressSpace::new().ok_or(Errno::ENOMEM)?)?,
             residence: Residence::Pageable,
@@ -276,6 +291,15 @@ impl Space {
     /// Its number.
     pub fn number(&self) -> spaces::Number {
         self.number
+    }
+
+    /// All that have it are to end: those that were not told so before. Who is to end makes
+    /// no others.
+    pub fn end(&mut self) -> Slots {
+        match core::mem::replace(&mut self.is_ending, true) {
+            false => self.members,
+            true => Slots::NONE,
+        }
     }
 
     /// The driver that its processes are, from now on if they were none.

@@ -63,6 +63,7 @@ pub fn create(slot: Slot) -> Result<Arc<SpaceLock>, Errno> {
 pub fn join(space: &SpaceLock, slot: Slot) {
     let mut space = space.lock();
     space.members.insert(slot.into());
+    space.protection = None;
     OF[usize::from(slot)].store(space.number, Relaxed);
 }
 
@@ -70,6 +71,7 @@ pub fn join(space: &SpaceLock, slot: Slot) {
 pub(super) fn part(space: &SpaceLock, slot: Slot) -> bool {
     let mut space = space.lock();
     space.members.remove(slot.into());
+    space.protection = None;
     space.members.is_empty()
 }
 

@@ -216,7 +216,7 @@ pub fn sleep(a: &Arguments) -> Result<(), Errno> {
 pub fn privilege(a: &Arguments) -> Result<u64, Errno> {
     let had = a.process.privileges.load(Relaxed);
     let kept = had & a.words()[0];
-    a.process.privileges.store(kept, Relaxed);
+    a.process.keep_privileges(kept);
     if kept != had {
         a.process.pay_apart();
     }

@@ -11,14 +11,16 @@ use crate::raw;
 use crate::tiny::{Fault, Tiny, becomes_a_server};
 use alloc::format;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering::Relaxed;
 use rt::abi::{mode, rfork};
 use rt::process::{self, Fork};
 use rt::stats::Counters;
 use rt::thread;
-use rt::{Call, Errno, File, Segment, Stat64, sys};
+use rt::{Call, Errno, File, Segment, Shared, Stat64, sys};
 
 pub const CASES: &[Case] = &[
     Case::asked("gaps.turn", turn),
+    Case::asked("gaps.threads", threads),
     Case::asked("gaps.memory", memory),
     Case::asked("gaps.fork", fork),
     Case::asked("gaps.sparse", sparse),
@@ -53,6 +55,56 @@ fn turn() -> Verdict {
     beat.measure("computing", || while ticks() < end {})?;
     let gap = u64::from(beat.gap()?);
     ensure!(gap <= 2 * TURN, "a turn of {gap} instructions");
+    Ok(())
+}
+
+/// Where the threads of a program are counted, and where it tells that they are all.
+const MADE: usize = 0;
+const ALL: usize = 8;
+
+/// Makes threads as long as there may be more, and waits.
+fn be_many(shared: &Shared) -> Verdict {
+    let sleep = || while sys::sleep(1 << 50).is_ok() {};
+    while let Ok(thread) = thread::Builder::new().spawn(sleep) {
+        core::mem::forget(thread);
+        shared.number(MADE)?.fetch_add(1, Relaxed);
+    }
+    shared.semaphore(ALL)?.release(1)?;
+    sleep();
+    Ok(())
+}
+
+/// A program with as many threads as there may be is ended in all ways.
+fn threads() -> Verdict {
+    type End = fn(u64) -> Result<(), Errno>;
+    let ways: [(&str, End); 4] = [
+        ("a note for many threads", |pid| {
+            rt::note::send_group(pid, "enough")
+        }),
+        ("the end of a group", |pid| {
+            process::kill_group(pid, "enough")
+        }),
+        ("the end of all that one has started", |pid| {
+            process::kill_all(pid, "enough").map(drop)
+        }),
+        ("the end of one of many threads", |pid| {
+            process::kill(pid, "enough")
+        }),
+    ];
+    let beat = Beat::start_whole()?;
+    for (what, end) in ways {
+        let shared = Shared::new(PG)?;
+        let pid = match process::fork_with(rfork::NOTES)? {
+            Fork::Parent(pid) => pid,
+            Fork::Child => process::exit_now(u8::from(be_many(&shared).is_err()), ""),
+        };
+        shared.semaphore(ALL)?.acquire()?;
+        let made = shared.number(MADE)?.load(Relaxed);
+        ensure!(made > 200, "only {made} threads");
+        beat.measure(what, || end(pid))??;
+        process::wait_for(pid)?;
+        beat.check("the ends of many threads")?;
+    }
     Ok(())
 }
 
