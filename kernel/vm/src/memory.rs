@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use crate::{Frame, NoMemory, Owner, PAGE, SnapId, SwapId};
+use crate::{Frame, NoMemory, Owner, PAGE, PageState, SegmentNumber, SnapId, SwapId};
 
 /// The events that are counted, see [`Memory::count`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -226,6 +226,17 @@ pub trait Memory {
     #[inline]
     fn disown(&mut self, frame: Frame, owner: Owner) {
         let _ = (frame, owner);
+    }
+
+    /// A page of the segment of that number has that state from now on.
+    #[inline(always)]
+    fn enters(&mut self, segment: SegmentNumber, page: u64, state: PageState) {
+        let _ = (segment, page, state);
+    }
+    /// All pages of a range are absent from now on: a node that others have too left the
+    /// segment.
+    fn leave(&mut self, segment: SegmentNumber, pages: Range<u64>) {
+        let _ = (segment, pages);
     }
 
     /// Something happened `n` times.

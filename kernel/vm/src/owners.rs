@@ -35,7 +35,7 @@ const OF_NODE: u64 = 1 << 60;
 const SEGMENT: u64 = 1 << 61;
 
 /// The number of a segment, of [`SegmentNumber::BITS`]: the host's own way to find it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct SegmentNumber(u32);
 
 impl SegmentNumber {

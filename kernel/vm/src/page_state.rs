@@ -108,6 +108,11 @@ impl PageState {
         }
     }
 
+    /// The number of the kind of state.
+    pub const fn tag(self) -> u16 {
+        (self.encode() & ((1 << TAG_BITS) - 1)) as u16
+    }
+
     /// As [`PageState::is_own`], of a word that [`PageState::encode`] made.
     #[inline]
     pub(crate) const fn is_own_word(word: u64) -> bool {

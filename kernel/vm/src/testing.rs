@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 use core::ops::Range;
 
-use crate::{Frame, Memory, NoMemory, Owner, SnapId, SwapId};
+use crate::{Frame, Memory, NoMemory, Owner, PageState, SegmentNumber, SnapId, SwapId};
 
 #[derive(Default)]
 pub(crate) struct TestMemory {
@@ -19,6 +19,8 @@ pub(crate) struct TestMemory {
     /// The owners of nodes and frames, as the overlays told. The names of nodes are those
     /// of frames too.
     pub owners: Vec<(Frame, Owner)>,
+    /// The states of pages, as the overlay told.
+    pub states: BTreeMap<(SegmentNumber, u64), PageState>,
     /// The frames that were offered to the cache.
     pub published: Vec<(SnapId, u64, Frame)>,
     /// Entries of nodes that were looked at.
@@ -57,6 +59,18 @@ impl TestMemory {
 }
 
 impl Memory for TestMemory {
+    fn enters(&mut self, segment: SegmentNumber, page: u64, state: PageState) {
+        match state {
+            PageState::Absent => self.states.remove(&(segment, page)),
+            state => self.states.insert((segment, page), state),
+        };
+    }
+
+    fn leave(&mut self, segment: SegmentNumber, pages: Range<u64>) {
+        let gone = |at: &(SegmentNumber, u64)| at.0 == segment && pages.contains(&at.1);
+        self.states.retain(|at, _| !gone(at));
+    }
+
     fn alloc_zeroed(&mut self) -> Option<Frame> {
         if self.fails() {
             return None;

@@ -39,6 +39,7 @@ impl Aside {
             number,
             busy: 0,
             forked: true,
+            aside: true,
             last: core::cell::Cell::new(Leaf::NONE),
         };
         Aside {

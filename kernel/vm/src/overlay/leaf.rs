@@ -34,8 +34,10 @@ impl Overlay {
                 debug_assert!(false, "no frame");
                 continue;
             };
-            let (word, at) = (PageState::Resident(frame).encode(), index(page, 0));
+            let (state, at) = (PageState::Resident(frame), index(page, 0));
+            let word = state.encode();
             m.set_entry(leaf.child.node, at, word);
+            m.enters(self.number, page, state);
             m.own(frame, Owner::page(leaf.child.node, at));
             leaf.child.gain(at, word);
         }
@@ -68,6 +70,7 @@ impl Overlay {
                 break;
             }
             m.set_entry(leaf.child.node, at, word);
+            m.enters(self.number, page, state);
             leaf.child.gain(at, word);
             count += 1;
         }
@@ -102,6 +105,7 @@ impl Overlay {
                 debug_assert!(!state.is_own(), "marks stay as they are");
                 let new = state.encode();
                 m.set_entry(leaf.child.node, at, new);
+                m.enters(self.number, page, state);
                 if let Some(frame) = state.frame() {
                     m.own(frame, Owner::page(leaf.child.node, at));
                 }
@@ -139,6 +143,7 @@ impl Overlay {
                 debug_assert!(before.is_own() && state.is_own(), "marks stay as they are");
                 debug_assert!(before.frame() == state.frame(), "owners stay as they are");
                 m.set_entry(leaf.child.node, at, new);
+                m.enters(self.number, page, state);
                 self.count_tickets(old, new);
             }
         }

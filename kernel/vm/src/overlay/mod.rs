@@ -53,6 +53,8 @@ pub struct Overlay {
     busy: u64,
     /// Nodes were shared once.
     forked: bool,
+    /// It is a part of a segment that was taken out of it ([`Aside`]).
+    aside: bool,
     /// The leaf that was found last, as it is now: private, as all above it.
     last: Cell<Leaf>,
 }
@@ -96,6 +98,7 @@ impl Overlay {
             number: SegmentNumber::new(0),
             busy: 0,
             forked: false,
+            aside: false,
             last: Cell::new(Leaf::NONE),
         }
     }
@@ -243,6 +246,7 @@ impl Overlay {
         }
         m.set_entry(leaf.child.node, at, word);
         pass_on(m, (leaf.child.node, at), old, word);
+        m.enters(self.number, page, state);
         self.count_tickets(old, word);
         if leaf.child.gain(at, word) {
             self.put(m, page, leaf);
@@ -282,6 +286,7 @@ impl Overlay {
         self.last.set(Leaf::NONE);
         let owner = Owner::segment(self.number);
         self.root = set_below(m, self.root, self.top_shift(), (owner, page), word)?;
+        m.enters(self.number, page, PageState::decode(word));
         self.count_tickets(old, word);
         Ok(())
     }
@@ -359,6 +364,7 @@ impl Overlay {
         };
         self.last.set(Leaf::NONE);
         let mut walk = Walk::new(m, self.number, (pages, shared), range.clone(), f);
+        walk.told = !self.aside;
         self.root = walk.update(root, self.top_shift(), 0, Owner::segment(self.number));
         self.busy = self.busy.wrapping_add_signed(walk.tickets);
         (walk.end(range), walk.aside)

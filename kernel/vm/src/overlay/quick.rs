@@ -32,6 +32,7 @@ impl Overlay {
     pub fn make_own<M: Memory>(&mut self, m: &mut M, page: u64, frame: Frame) {
         let (child, at) = (self.last.get().child, index(page, 0));
         m.set_entry(child.node, at, PageState::Dirty(frame).encode());
+        m.enters(self.number, page, PageState::Dirty(frame));
         if !child.is_marked_own(at) {
             self.mark_own(m, page);
         }

@@ -53,6 +53,18 @@ fn check_owners(m: &TestMemory, overlays: &[&Overlay]) {
     assert!(told == owners, "the owners that were told are others");
 }
 
+/// Panics unless the states that were told of a segment's pages are these.
+fn check_told(
+    m: &TestMemory,
+    segment: SegmentNumber,
+    model: &BTreeMap<u64, PageState>,
+    range: Range<u64>,
+) {
+    let told = m.states.range((segment, range.start)..(segment, range.end));
+    let told = told.map(|((_, page), state)| (page, state));
+    assert!(told.eq(model.range(range)), "other states were told");
+}
+
 /// The present pages, by a map, and the overlay that should equal it.
 struct Pair {
     m: TestMemory,
@@ -112,6 +124,7 @@ impl Pair {
     }
 
     fn check(&self, range: Range<u64>) {
+        check_told(&self.m, self.overlay.number, &self.model, range.clone());
         let first = |which: Pages| {
             let mut rest = self.model.range(range.clone());
             rest.find(|(_, state)| which == Pages::Present || state.is_own())
@@ -338,6 +351,11 @@ impl Family {
         child.set_number(SegmentNumber::new(self.born));
         overlay.share(&mut self.m, &mut child);
         let model = model.clone();
+        // A copy is told as a whole.
+        let pages = model
+            .iter()
+            .map(|(page, state)| ((child.number, *page), *state));
+        self.m.states.extend(pages);
         self.members.push((child, model));
     }
 
@@ -440,6 +458,7 @@ impl Family {
             assert_eq!(self.m.references(frame), count, "{frame:?}");
         }
         for (overlay, model) in &self.members {
+            check_told(&self.m, overlay.number, model, 0..u64::MAX);
             let (mut at, mut pages) = (0, model.iter());
             while let Some((page, state)) = overlay.next(&self.m, Pages::Present, at..u64::MAX) {
                 assert_eq!(pages.next(), Some((&page, &state)));

@@ -133,6 +133,8 @@ pub(super) struct Walk<'a, M, F> {
     number: SegmentNumber,
     pages: Pages,
     shared: Shared,
+    /// Whether others hear what becomes of the pages: of the segment's own alone.
+    pub told: bool,
     range: Range<u64>,
     f: F,
     left: Step,
@@ -157,6 +159,7 @@ impl<'a, M: Memory, F: FnMut(&mut M, u64, PageState) -> PageState> Walk<'a, M, F
             number,
             pages,
             shared,
+            told: true,
             range,
             f,
             left: Step::ONE,
@@ -200,6 +203,9 @@ impl<'a, M: Memory, F: FnMut(&mut M, u64, PageState) -> PageState> Walk<'a, M, F
         let inside = self.range.start <= base && end <= self.range.end;
         if self.shared == Shared::Stay || !inside {
             return Some(child);
+        }
+        if self.told {
+            self.m.leave(self.number, base..end);
         }
         if self.shared == Shared::Taken {
             self.aside = Some(Aside::new(
@@ -245,7 +251,11 @@ impl<'a, M: Memory, F: FnMut(&mut M, u64, PageState) -> PageState> Walk<'a, M, F
 
     #[inline]
     fn leaf(&mut self, at: (Frame, usize), page: u64, old: u64) -> u64 {
-        let word = (self.f)(self.m, page, PageState::decode(old)).encode();
+        let state = (self.f)(self.m, page, PageState::decode(old));
+        let word = state.encode();
+        if word != old && self.told {
+            self.m.enters(self.number, page, state);
+        }
         pass_on(self.m, at, old, word);
         let tickets = |word| i64::from(PageState::has_ticket(word));
         self.tickets += tickets(word) - tickets(old);
