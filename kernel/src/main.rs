@@ -24,6 +24,7 @@ mod seg;
 mod start;
 mod syscall;
 mod text;
+mod trace;
 mod trap;
 
 use bootloader_api::BootInfo;

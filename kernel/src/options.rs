@@ -1,5 +1,6 @@
 //! Boot options: `key=value` lines in the bundle, written by the runner.
 use crate::bundle;
+use crate::trace;
 use abi::PROCESSES_MAX;
 use core::num::NonZeroU64;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -55,6 +56,9 @@ pub fn init() {
     pending::set(Work::Pressure, value("pressure") == Some("1"));
     if value("poison") == Some("1") {
         frames::poison();
+    }
+    if value("trace") == Some("1") {
+        trace::start();
     }
     if let Some(level) = value("log").and_then(log::level_named) {
         log::set_level(level);

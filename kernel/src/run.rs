@@ -3,8 +3,9 @@
 use crate::chan;
 use crate::proc::{self, Running, note};
 use crate::sched::{self, relief};
-use crate::{syscall, trap};
-use hw::{Event, Program, pending};
+use crate::{syscall, trace, trap};
+use abi::trace::Event as Traced;
+use hw::{Event, PageFault, Program, TrapFrame, pending};
 
 /// The life of the running process.
 pub fn run(mut program: Program) -> ! {
@@ -14,11 +15,12 @@ pub fn run(mut program: Program) -> ! {
         let frame = program.registers();
         match event {
             Event::Syscall => syscall::syscall(&process, frame),
-            Event::PageFault(fault) => {
-                if !trap::quick_fault(&process, fault) {
-                    trap::page_fault(&process, frame, fault);
+            Event::PageFault(fault) => match trace::is_on() {
+                false => {
+                    fault_at(&process, frame, fault);
                 }
-            }
+                true => traced_fault(&process, frame, fault),
+            },
             Event::Exception(vector) => trap::exception(&process, frame, vector),
             Event::Interrupt(vector) => {
                 trap::interrupt(vector);
@@ -46,4 +48,20 @@ pub fn run(mut program: Program) -> ! {
             }
         }
     }
+}
+
+/// Handles a page fault; `false`: the access was denied.
+#[inline(always)]
+fn fault_at(process: &Running, frame: &TrapFrame, fault: PageFault) -> bool {
+    trap::quick_fault(process, fault) || trap::page_fault(process, frame, fault)
+}
+
+/// The same while somebody listens.
+#[cold]
+fn traced_fault(process: &Running, frame: &TrapFrame, fault: PageFault) {
+    let at = [fault.address, frame.rip(), 0];
+    trace::note(Traced::Fault, trap::access(fault) as u16, at);
+    let resolved = fault_at(process, frame, fault);
+    trace::note(Traced::Resolved, (!resolved).into(), [fault.address, 0, 0]);
+    syscall::trace::hurry();
 }

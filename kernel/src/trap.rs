@@ -46,32 +46,39 @@ pub fn turn_over(vector: u8) {
     }
 }
 
+/// The access that met a page fault.
+#[inline]
+pub fn access(fault: PageFault) -> Access {
+    match (fault.is_write(), fault.is_fetch()) {
+        (true, _) => Access::Store,
+        (false, true) => Access::Fetch,
+        (false, false) => Access::Load,
+    }
+}
+
 /// Handles a page fault if that is done in a few steps. `false`: [`page_fault`] must.
 #[inline(never)]
 pub fn quick_fault(process: &Running, fault: PageFault) -> bool {
     fault.is_store() && store_quickly(&process.space, fault.address)
 }
 
+/// Handles any page fault; `false`: the access was denied.
 #[inline(never)] // a place for a debugger to stop at
-pub fn page_fault(process: &Running, frame: &TrapFrame, fault: PageFault) {
+pub fn page_fault(process: &Running, frame: &TrapFrame, fault: PageFault) -> bool {
     let va = fault.address;
-    let access = match (fault.is_write(), fault.is_fetch()) {
-        (true, _) => Access::Store,
-        (false, true) => Access::Fetch,
-        (false, false) => Access::Load,
-    };
+    let access = access(fault);
     let denied = match fault.is_privileged() {
         // No page made ready would help.
         true => Denied::Privileged,
         false => match resolve(&process.space, va, access) {
-            Ok(()) => return,
+            Ok(()) => return true,
             Err(denied) => denied,
         },
     };
     // A note or an order to end cut the wait short; without the latter the
     // instruction is tried again.
     if denied == Denied::Failed(Errno::EINTR) || sched::ending() {
-        return;
+        return true;
     }
     let what = match access {
         Access::Fetch => "execute",
@@ -84,6 +91,7 @@ pub fn page_fault(process: &Running, frame: &TrapFrame, fault: PageFault) {
         frame.rip()
     ));
     fault_note(process, frame, &text, va);
+    false
 }
 
 /// Sends the note for a fault. Without a handler it ends the process, and the

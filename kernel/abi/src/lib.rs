@@ -11,6 +11,7 @@
 mod errno;
 mod records;
 mod syscall;
+pub mod trace;
 
 pub use errno::{Errno, decode, encode};
 pub use records::*;

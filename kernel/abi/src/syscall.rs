@@ -191,4 +191,8 @@ calls! {
     /// `(index, *mut BindInfo, buf, n) -> next`: the bind or mount of the process's name
     /// space with that index, and its names; 0 if there is none.
     NameInfo = 72,
+    /// `(op, buf, n) -> n`: 0: the caller watches the children that it makes from now on,
+    /// until it ends; 1: waits for records of them ([`crate::trace`]) and copies as many as
+    /// fit; 0 bytes when all have ended.
+    Trace = 73,
 }

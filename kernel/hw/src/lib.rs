@@ -21,8 +21,8 @@ pub mod pending;
 pub mod task;
 
 pub use arch::{
-    Event, PageFault, Program, TrapFrame, clock, exception_name, exit_qemu, idle, interrupts,
-    random, serial, take_interrupts, time, user,
+    Event, PageFault, Program, TrapFrame, clock, debug, exception_name, exit_qemu, idle,
+    interrupts, random, serial, take_interrupts, time, user,
 };
 pub use boot::{CONFIG, Kernel, start};
 pub use mem::{ahead, cache, chance, frames, heap, named, owners, paging};

@@ -57,6 +57,8 @@ pub enum Rank {
     Cache,
     /// Which pages have the frames that several have.
     Owners,
+    /// The records that wait for a program.
+    Trace,
 }
 
 /// True in a kernel that checks ranks.

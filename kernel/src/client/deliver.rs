@@ -10,11 +10,14 @@
 //! runs, and the sink that is filled is that of the request that is answered. Where
 //! a page of the server's is not ready nothing is taken; the sender makes it ready
 //! and delivers the reply again.
-use super::{Mount, Sink, Trimmed, rpc::Answer, snapshots};
+use super::rpc::{Answer, trace_name};
+use super::{Mount, Sink, Trimmed, snapshots};
 use crate::chan::kept::Driver;
 use crate::chan::{Client, Incoming, Piece, Stop};
 use crate::counters;
 use crate::sched::{self, Slot};
+use crate::trace;
+use abi::trace::Event;
 use abi::{Errno, Stat64};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -69,6 +72,9 @@ impl Client for Mount {
             Matched::Done(effects) => (Answered::Before(effects), Ok(())),
             Matched::TooLong(effects) => (Answered::Before(effects), Err(Errno::EPROTO.into())),
         };
+        // Before the tag may be used again.
+        let request = trace_name(self.id, tag);
+        trace::note(Event::Answer, kind.into(), [request, len, 0]);
         // In any case a tag may be free now.
         let effects = self.step(|state| {
             let effects = match answered {

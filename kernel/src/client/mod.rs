@@ -70,6 +70,8 @@ type Machine = ninep::client::Client<Slot, rpc::Answer, Trimmed>;
 type Then = ninep::client::Then<Slot, Trimmed>;
 
 struct State {
+    /// That of its [`Mount`].
+    id: u32,
     /// Requests in flight, fids, writes.
     machine: Machine,
     /// By tag, where the data of an Rread goes.
@@ -117,7 +119,9 @@ impl Mount {
     pub fn connect(end: Arc<End>, name: &[u8]) -> Result<Arc<Mount>, Errno> {
         let mut sinks = room(usize::from(TAGS))?;
         sinks.resize_with(usize::from(TAGS), Sink::default);
+        let id = next_id()?;
         let state = State {
+            id,
             machine: Machine::new(TAGS - FLUSH_TAGS, MSIZE)?,
             sinks,
             lent: 0,
@@ -127,7 +131,7 @@ impl Mount {
             staging: Semaphore::new(STAGING_MAX),
         };
         let mount = new_arc(Mount {
-            id: next_id()?,
+            id,
             itself: Once::new(),
             end,
             state: Lock::new(Rank::Mount, state),

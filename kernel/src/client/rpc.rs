@@ -10,15 +10,20 @@ use super::{Mount, Sink, State, Then, Trimmed, unsent};
 use crate::chan::{End, HEAD_MAX, HEAD_SMALL, Message, Piece, room};
 use crate::counters;
 use crate::sched::{self, Reason, Wait, Wake, relief};
+use crate::trace;
+use abi::trace::Event;
 use abi::{Errno, Stat64};
 use alloc::vec::Vec;
 use ninep::client::{Failed, Own, Tag};
-use ninep::consts::NOTAG;
+use ninep::consts::{NOTAG, TREAD};
 use ninep::{List, Reply, Request};
 
 /// Bytes of the longest message that is kept without memory of its own: the reply to any
 /// request that changes a name, or to a write unless its file has much news.
 const SHORT: usize = 64;
+
+/// Where a Tread has its offset.
+const READ_OFFSET: core::ops::Range<usize> = 11..19;
 
 /// The content of a reply of the right type.
 pub enum Answer {
@@ -302,10 +307,15 @@ impl State {
     /// other side is closed.
     fn transmit(&mut self, end: &End, tag: Tag, mut message: Message) -> Result<(), Errno> {
         ninep::set_tag(message.head_mut(), tag.number());
-        end.try_send(message).map_err(|_| {
+        let told = trace::is_on().then(|| told(self.id, &mut message));
+        if end.try_send(message).is_err() {
             self.machine.unsent(tag);
-            Errno::EIO
-        })
+            return Err(Errno::EIO);
+        }
+        if let Some((kind, words)) = told {
+            trace::note(Event::Request, kind, words);
+        }
+        Ok(())
     }
 
     fn send_own(&mut self, end: &End, tag: Tag, own: Own) -> Result<(), Errno> {
@@ -350,6 +360,27 @@ impl State {
         // The only process to wake is the running one.
         let _ = self.machine.answer(tag, lost);
     }
+}
+
+/// What the trace is told of a message: its type, and the event's words.
+#[cold]
+fn told(connection: u32, message: &mut Message) -> (u16, [u64; 3]) {
+    let len = message.len() as u64;
+    let head = message.head_mut();
+    let (_, kind, tag) = ninep::peek(head).unwrap_or_default();
+    let offset = match kind {
+        TREAD => head
+            .get(READ_OFFSET)
+            .and_then(|bytes| bytes.try_into().ok()),
+        _ => None,
+    };
+    let offset = offset.map_or(0, u64::from_le_bytes);
+    (kind.into(), [trace_name(connection, tag), len, offset])
+}
+
+/// How the trace tells requests in flight apart.
+pub(super) fn trace_name(connection: u32, tag: u16) -> u64 {
+    u64::from(connection) << 32 | u64::from(tag)
 }
 
 /// Takes a message back that the server has received nothing of.

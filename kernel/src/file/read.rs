@@ -9,6 +9,8 @@ use crate::seg::host::{File, Operation};
 use crate::seg::user;
 use crate::seg::{SpaceLock, attach, snapshot_range};
 use crate::text;
+use crate::trace;
+use abi::trace::Event;
 use abi::{Errno, PAGE};
 use alloc::string::String;
 use hw::time;
@@ -124,7 +126,13 @@ fn remote(
         match relief::again(read) {
             // Devices and such have no snapshots: the ordinary path.
             Err(Errno::EOPNOTSUPP) => {}
-            result => return result,
+            result => {
+                if let Ok(bytes) = result {
+                    let path = file.path.as_bytes();
+                    trace::note_about(path, Event::Read, 0, [va, bytes, at]);
+                }
+                return result;
+            }
         }
     }
     // What takes one message is of one moment without a snapshot.

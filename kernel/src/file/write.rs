@@ -8,6 +8,8 @@ use crate::sched::{self, relief};
 use crate::seg::host::{File, Operation};
 use crate::seg::iovec::IoVec;
 use crate::seg::{SpaceLock, snapshot_range, user};
+use crate::trace;
+use abi::trace::Event;
 use abi::{Errno, Slice, mode};
 use alloc::vec::Vec;
 use ninep::{PutKind, PutOp};
@@ -76,18 +78,47 @@ fn remote(
         return Err(Errno::EFBIG);
     }
     let snapshots = remote.mount.has_snapshots() && n > 0;
-    if snapshots && let Some((segment, start)) = snapshot_range(space, va, n) {
-        let write = || {
-            let (mut operation, path) = (Operation::begin(space, segment)?, &file.path);
-            let bytes = vm::write(&mut operation, start, n, File { remote, path }, to)?;
-            Ok((bytes, operation.written_to()))
-        };
-        return match to {
-            // Nothing of it has happened where it fails, or the same happens again.
-            WriteTo::At(_) => relief::again(write),
-            WriteTo::End => write(),
-        };
+    let within = snapshot_range(space, va, n).filter(|_| snapshots);
+    let written = match within {
+        Some(within) => changes(space, within, file, remote, n, to),
+        None => eagerly(space, (va, n), remote, (to, at), snapshots),
+    };
+    if let Ok((bytes, _)) = written {
+        let (path, at_end) = (file.path.as_bytes(), to == WriteTo::End);
+        trace::note_about(path, Event::Write, at_end.into(), [va, bytes, at]);
     }
+    written
+}
+
+/// Writes from byte `start` of a snapshot segment: sends what has changed.
+fn changes(
+    space: &SpaceLock,
+    (segment, start): (u64, u64),
+    file: &OpenFile,
+    remote: &Remote,
+    n: u64,
+    to: WriteTo,
+) -> Result<(u64, Option<u64>), Errno> {
+    let write = || {
+        let (mut operation, path) = (Operation::begin(space, segment)?, &file.path);
+        let bytes = vm::write(&mut operation, start, n, File { remote, path }, to)?;
+        Ok((bytes, operation.written_to()))
+    };
+    match to {
+        // Nothing of it has happened where it fails, or the same happens again.
+        WriteTo::At(_) => relief::again(write),
+        WriteTo::End => write(),
+    }
+}
+
+/// Writes from any other memory: sends all.
+fn eagerly(
+    space: &SpaceLock,
+    (va, n): (u64, u64),
+    remote: &Remote,
+    (to, at): (WriteTo, u64),
+    snapshots: bool,
+) -> Result<(u64, Option<u64>), Errno> {
     let iounit = u64::from(remote.mount.iounit());
     let commits = snapshots && (n > iounit || to == WriteTo::End);
     let most = if commits {

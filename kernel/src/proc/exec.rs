@@ -13,6 +13,8 @@ use crate::name::root::Entry;
 use crate::options;
 use crate::sched;
 use crate::seg::{self, Content, Segment, SegmentKind, SpaceLock, attach, spaces, user};
+use crate::trace;
+use abi::trace::Event;
 use abi::{ARGS_MAX, Errno, PAGE, Slice, USER_END, mode};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -271,6 +273,10 @@ fn change(
             return Err(failure);
         }
     }
+    if trace::is_on() {
+        let words = [space.lock().number().into(), process.pid, 0];
+        trace::note_about(file.path.as_bytes(), Event::Exec, 0, words);
+    }
     *process.program.lock() = file.path.clone();
     spaces::join(&space, process.slot());
     *process.space.lock() = space.clone();
@@ -298,7 +304,7 @@ fn build(
     let program = headers(file, image)?;
     for part in program.parts() {
         match image {
-            Moment::Snapshot(taken) => tie(space, taken, part)?,
+            Moment::Snapshot(taken) => tie(space, (taken, &file.path), part)?,
             Moment::Live(_) => load(space, image, part)?,
         }
     }
@@ -337,7 +343,7 @@ fn enter(
 
 /// A part whose pages come from a snapshot when they are touched, the first of them now
 /// if an option says so.
-fn tie(space: &SpaceLock, image: &Taken, part: &Part) -> Result<(), Failure> {
+fn tie(space: &SpaceLock, (image, path): (&Taken, &str), part: &Part) -> Result<(), Failure> {
     let Shown { at, offset, len } = part.shown(image.end())?;
     let mut content = zeros(part)?;
     let tied = (len > 0).then(|| image.again());
@@ -346,6 +352,8 @@ fn tie(space: &SpaceLock, image: &Taken, part: &Part) -> Result<(), Failure> {
     }
     enter(space, part, part.write, content)?;
     let Some(tied) = tied else { return Ok(()) };
+    let va = part.pages().start + at;
+    trace::note_about(path.as_bytes(), Event::Read, 1, [va, len, offset]);
     tied.hand_over();
     let pages = (at + len).div_ceil(PAGE).min(options::prepage());
     for page in 0..pages {

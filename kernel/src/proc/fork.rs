@@ -5,6 +5,7 @@ use crate::file::{self, Descriptors};
 use crate::name::NameSpace;
 use crate::sched::{self, Slot};
 use crate::seg::{self, SpaceLock, attach, spaces};
+use crate::trace;
 use abi::{Errno, USER_END, rfork};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
@@ -215,6 +216,11 @@ pub fn prepare(process: &Process, registers: TrapFrame) {
 /// Makes `process` known and ready.
 pub fn admit(process: Arc<Process>, parent: Option<Slot>) {
     let slot = process.slot();
+    if trace::is_on() {
+        let pids = (process.pid, process.parent.load(Relaxed));
+        let space = process.space().lock().number();
+        trace::begin(slot, pids, &process.program(), space);
+    }
     insert(process, parent);
     sched::admit(slot);
 }

@@ -21,6 +21,7 @@ use crate::file::Descriptors;
 use crate::name::{NameSpace, Viewpoint};
 use crate::sched::{self, Slot, Slots};
 use crate::seg::SpaceLock;
+use crate::trace;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -99,6 +100,7 @@ impl Process {
     pub fn new(task: Task, parent: &Parent, seat: Seat) -> Process {
         let pid = NEXT_PID.fetch_add(1, Relaxed);
         counters::begin(task.slot());
+        trace::name(task.slot(), pid);
         Process {
             pid,
             parent: AtomicU64::new(parent.pid),

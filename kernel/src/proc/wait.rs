@@ -1,8 +1,10 @@
 //! How processes end and how parents hear of it.
 use super::{NOBODY, Process, Running, table};
 use crate::sched::{self, Reason, Slot, Wait};
+use crate::trace;
 use crate::{file, seg};
 use abi::Errno;
+use abi::trace::Event;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -16,6 +18,9 @@ pub fn finish(process: Running) -> ! {
     file::leave(&process.descriptors);
     seg::leave(&process.space, process.slot());
     let pid = process.pid;
+    if trace::is_on() {
+        tell_end(&process);
+    }
     if pid == INIT {
         let ending = process.ending.lock().clone();
         let text = ending.map(|e| e.text).unwrap_or_default();
@@ -35,6 +40,15 @@ pub fn finish(process: Running) -> ! {
     drop(init);
     drop(process);
     sched::end()
+}
+
+#[cold]
+fn tell_end(process: &Running) {
+    let status = process.ending.lock().as_ref().map_or(0, |e| e.status);
+    trace::note(Event::End, 0, [status.into(), 0, 0]);
+    if let Some(watcher) = trace::end(process.slot()) {
+        sched::unpark(watcher);
+    }
 }
 
 /// Waits until a child has ended, which stays known until [`reap`]. `ECHILD` if there is

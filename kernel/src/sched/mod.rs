@@ -19,6 +19,7 @@ pub use queue::{Wait, WaitQueue};
 pub use semaphore::Semaphore;
 
 use crate::counters;
+use crate::trace;
 use abi::Stat64;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
 use hw::pending::{self, Work};
@@ -525,6 +526,7 @@ pub fn start(first: Slot) -> ! {
     entry(first).state.store(RUNNING, Relaxed);
     note_calls(entry(first));
     CPU.turn.store(hw::time::ticks(), Relaxed);
+    trace::switch(first);
     task::start(first)
 }
 
@@ -539,6 +541,7 @@ fn leave_cpu(me: Slot) {
             break slot;
         }
         CPU.idle_since.store(now, Relaxed);
+        trace::switch(NONE);
         hw::idle();
         stop_idle_clock();
         now = hw::time::ticks();
@@ -546,6 +549,7 @@ fn leave_cpu(me: Slot) {
     CPU.turn.store(now, Relaxed);
     entry(next).state.store(RUNNING, Relaxed);
     note_calls(entry(next));
+    trace::switch(next);
     if next != me {
         counters::add(Stat64::Switches, 1);
         task::switch(next);

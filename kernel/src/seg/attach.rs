@@ -6,6 +6,8 @@ use super::view::View;
 use super::{Content, Segment, SegmentKind, Space, SpaceLock, user};
 use crate::chan::kept;
 use crate::sched::{self, relief};
+use crate::trace;
+use abi::trace::Event;
 use abi::{Errno, PAGE, USER_END};
 use alloc::sync::Arc;
 use core::ops::Range;
@@ -302,6 +304,7 @@ pub fn free(space: &SpaceLock, va: u64, len: u64) -> Result<(), Errno> {
         match zeroing {
             Zeroing::Freed(id) => {
                 vm::free(&mut Operation::begin(space, id)?, at - base, stop - at)?;
+                trace::note(Event::Read, 0, [at, stop - at, 0]);
             }
             Zeroing::Stored => user::zero(space, at, (stop - at) as usize)?,
             Zeroing::Shared(shared) => {

@@ -24,6 +24,8 @@ use crate::chan::kept::{self, Driver, Memory, Registers};
 use crate::chan::room;
 use crate::options;
 use crate::sched::{Slots, WaitQueue};
+use crate::trace;
+use abi::trace::Event;
 use abi::{Errno, NSEG, PAGE, USER_END};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -428,7 +430,13 @@ impl Space {
         }
         let (id, device) = (segment.id, segment.is_device());
         let entry = self.table.get_mut(place_of(id));
-        *entry.ok_or(Errno::ENFILE)? = Some(segment);
+        let entry = entry.ok_or(Errno::ENFILE)?;
+        trace::note(
+            Event::Attach,
+            segment.kind as u16,
+            [segment.base, segment.pages, self.number.into()],
+        );
+        *entry = Some(segment);
         self.view.forget_events(place_of(id));
         // The one that was found there last is gone.
         for found in [&self.last, &self.before] {
@@ -456,10 +464,12 @@ impl Space {
         if segment.is_detached() {
             return None;
         }
-        segment.closing = segment.base..segment.end();
+        let base = segment.base;
+        segment.closing = base..segment.end();
         (segment.base, segment.pages) = (0, 0);
         segment.users += 1;
         self.note_devices();
+        self.trace_end(base);
         Some(())
     }
 
@@ -477,10 +487,18 @@ impl Space {
     fn take(&mut self, id: u64) -> Option<Segment> {
         let entry = self.table.get_mut(place_of(id))?;
         let taken = entry.take_if(|segment| segment.id == id)?;
+        if !taken.is_detached() {
+            self.trace_end(taken.base);
+        }
         if taken.is_device() {
             self.note_devices();
         }
         Some(taken)
+    }
+
+    /// Tells the trace that the segment there is no more.
+    fn trace_end(&self, base: u64) {
+        trace::note(Event::Detach, 0, [base, 0, self.number.into()]);
     }
 
     /// Notes where devices' memory is, after a change of the table.

@@ -55,7 +55,10 @@ pub fn create(slot: Slot) -> Result<Arc<SpaceLock>, Errno> {
     let space = Space::new(Slots::only(slot.into()))?;
     let space = new_arc(Lock::new(Rank::Space, space))?;
     let number = TABLE.lock().enter(&space).ok_or(Errno::EAGAIN)?;
-    space.lock().number = number;
+    let mut locked = space.lock();
+    locked.number = number;
+    locked.view.space = number;
+    drop(locked);
     Ok(space)
 }
 

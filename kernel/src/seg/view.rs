@@ -1,20 +1,26 @@
 //! A segment's memory as the VM core sees it: frames, overlay nodes in
 //! frames, and the page tables of the process it belongs to.
 use super::Segment;
+use super::spaces::{self, Number};
 use crate::chan::room;
 use crate::client::{snapshots, swap};
 use crate::counters;
+use crate::sched;
+use crate::trace;
+use abi::trace::Event;
 use abi::{Errno, NSEG, PAGE, Stat64};
 use alloc::vec::Vec;
 use core::ops::Range;
 use hw::paging::{AddressSpace, Prot};
 use hw::{ahead, frames, named, owners};
-use vm::{Count, Frame, Memory, NoMemory, Owner, SnapId, SwapId};
+use vm::{Count, Frame, Memory, NoMemory, Owner, PageState, SegmentNumber, SnapId, SwapId};
 
 /// The page tables of a space, seen from one of its segments at a time.
 pub struct View {
     /// The process's page tables.
     pub pages: AddressSpace,
+    /// The number of the space.
+    pub(super) space: Number,
     /// Where the segment begins.
     pub base: u64,
     /// May it be stored to?
@@ -39,6 +45,7 @@ impl View {
         events.resize(NSEG, Events::default());
         Ok(View {
             pages,
+            space: 0,
             base: 0,
             write: false,
             execute: false,
@@ -93,6 +100,22 @@ impl View {
     #[inline]
     fn has_addresses(&self) -> bool {
         self.base != 0
+    }
+
+    /// Tells the trace that pages have a state. Those of a copy for a child are not the
+    /// space's, and those of a segment that was detached have no addresses any more.
+    #[cold]
+    fn trace_pages(&self, segment: SegmentNumber, pages: Range<u64>, state: PageState) {
+        if super::space_of(segment) != self.space || !self.has_addresses() || !self.open {
+            return;
+        }
+        let at = self.base.saturating_add(pages.start.saturating_mul(PAGE));
+        let words = [at, self.space.into(), pages.end - pages.start];
+        match spaces::of(sched::current_slot()) == Some(self.space) {
+            true => trace::note(Event::Page, state.tag(), words),
+            // An eviction from the memory of another process.
+            false => trace::note_foreign(Event::Page, state.tag(), words),
+        }
     }
 
     fn addresses(&self, pages: Range<u64>) -> Range<u64> {
@@ -328,6 +351,19 @@ impl Memory for View {
     #[inline]
     fn disown(&mut self, frame: Frame, owner: Owner) {
         owners::disown(frame, owner);
+    }
+
+    #[inline(always)]
+    fn enters(&mut self, segment: SegmentNumber, page: u64, state: PageState) {
+        if trace::is_on() {
+            self.trace_pages(segment, page..page + 1, state);
+        }
+    }
+
+    fn leave(&mut self, segment: SegmentNumber, pages: Range<u64>) {
+        if trace::is_on() {
+            self.trace_pages(segment, pages, PageState::Absent);
+        }
     }
 
     #[inline(always)]

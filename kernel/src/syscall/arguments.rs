@@ -5,6 +5,8 @@ use crate::name::Viewpoint;
 use crate::proc::Running;
 use crate::seg::{SpaceLock, user};
 use crate::text;
+use crate::trace;
+use abi::trace::Event;
 use abi::{Errno, PATH_MAX};
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -61,6 +63,7 @@ impl Arguments<'_> {
             self.words()[at + 1],
             PATH_MAX,
         )?;
+        trace::note_about(&path, Event::Path, 0, [0; 3]);
         match path.contains(&0) {
             true => Err(Errno::EINVAL),
             false => Ok(ByteString(path)),

@@ -10,6 +10,7 @@ mod memory;
 mod message;
 mod process;
 mod system;
+pub mod trace;
 
 use crate::counters;
 use crate::proc::{Process, Running, note};
@@ -23,6 +24,14 @@ use hw::TrapFrame;
 /// The one entry for system calls.
 #[inline]
 pub fn syscall(process: &Running, frame: &mut TrapFrame) {
+    match crate::trace::is_on() {
+        false => perform(process, frame),
+        true => trace::traced(process, frame),
+    }
+}
+
+#[inline]
+fn perform(process: &Running, frame: &mut TrapFrame) {
     counters::add(Stat64::Calls, 1);
     // Asked for first, it pays nothing for the others.
     if frame.rax == Call::GetPid as u64 {
@@ -187,6 +196,7 @@ fn dispatch(process: &Running, call: Call, frame: &mut TrapFrame) -> Result<u64,
         Call::Audit => system::audit(a),
         Call::BootOptions => system::boot_options(a),
         Call::NameInfo => file::name_info(a),
+        Call::Trace => trace::call(a),
         Call::Log => system::log(a).value(),
         Call::Verdict => system::verdict(a).value(),
         Call::Halt => system::halt(a),

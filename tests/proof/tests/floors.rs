@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The floors of `kernel/src`, lowest first: folders, or files without `.rs`. Below
 /// all of them are the crates `hw` and `vm`.
 const FLOORS: &[&[&str]] = &[
-    &["text", "bundle", "counters"],
+    &["text", "bundle", "counters", "trace"],
     &["options"],
     &["sched"],
     &["chan"],

@@ -7,6 +7,7 @@
 pub mod clock;
 pub(crate) mod context;
 mod control;
+pub mod debug;
 mod descriptors;
 mod entry;
 pub(crate) mod fpu;
