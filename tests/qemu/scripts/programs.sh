@@ -195,6 +195,10 @@ thrash -n 0 2> /dev/null; echo $?; thrash x 2> /dev/null; echo $?; thrash -q 2> 
 ## touch
 touch a; wc -c a; cp ../in/one b; touch b; cmp b ../in/one; echo $?; touch -c c; ls; touch no/d; echo $?
 
+## trace
+trace cat ../in/s4097 > a 2> /dev/null; echo $?; cmp a ../in/s4097; echo $?
+trace -c sh -c 'exit 3' 2> /dev/null; echo $?; trace no-such 2> /dev/null; echo $?; trace -x 2> /dev/null; echo $?
+
 ## true
 /bin/true; echo $?
 

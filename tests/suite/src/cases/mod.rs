@@ -54,6 +54,7 @@ mod swap;
 mod threads;
 mod tmp;
 mod together;
+mod trace;
 mod twins;
 mod wake;
 mod write;
@@ -197,6 +198,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         exec::CASES,
         exec_lazy::CASES,
         note::CASES,
+        trace::CASES,
         list::CASES,
         snapshot::CASES,
         wake::CASES,

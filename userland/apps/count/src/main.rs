@@ -9,12 +9,11 @@
 extern crate alloc;
 
 use alloc::format;
-use alloc::vec::Vec;
 use core::fmt::Write;
 use rt::process::{self, Fork};
 use rt::profile;
 use rt::stats::{Cell, Counters, Figures};
-use rt::{Args, ByteStr, Errno, Failure, Named, eprintln, manual, service};
+use rt::{Args, ByteStr, Failure, Named, eprintln, manual, service};
 
 rt::main!(main, include_str!("main.rs"));
 
@@ -31,7 +30,7 @@ fn main(args: Args) -> Result<u8, Failure> {
     let before = Counters::now().about("counters")?;
     profile::begin();
     let pid = match process::fork().about("new process")? {
-        Fork::Child => become_command(name, command),
+        Fork::Child => service::become_command("count", name, command),
         Fork::Parent(pid) => pid,
     };
     let ended = process::wait_for(pid).about(name)?;
@@ -46,18 +45,6 @@ fn main(args: Args) -> Result<u8, Failure> {
         false => print_pretty(&columns),
     }
     Ok(ended.status())
-}
-
-fn become_command(name: ByteStr<'_>, command: Args) -> ! {
-    let path = service::path_of(name);
-    let argv: Vec<ByteStr<'_>> = command.iter().collect();
-    let errno = process::exec(&path, &argv);
-    eprintln!("count: {path}: {errno}");
-    let status = match errno {
-        Errno::ENOENT | Errno::ENOTDIR => 127,
-        _ => 126,
-    };
-    process::exit_now(status, errno.text())
 }
 
 fn print_tabs(name: ByteStr<'_>, columns: &[Option<u64>; 6]) {

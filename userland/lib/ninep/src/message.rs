@@ -48,6 +48,14 @@ macro_rules! messages {
                 match self { $($name::$variant { .. } => $kind,)* }
             }
 
+            /// The name of the messages with that type number.
+            pub const fn name_of(kind: u8) -> Option<&'static str> {
+                match kind {
+                    $($kind => Some(stringify!($variant)),)*
+                    _ => None,
+                }
+            }
+
             #[inline]
             pub(crate) fn get(kind: u8, r: &mut Reader<'a>) -> Result<Self, Malformed> {
                 Ok(match kind {

@@ -59,6 +59,8 @@ pub mod sync;
 pub mod sys;
 pub mod thread;
 pub mod time;
+pub mod trace;
+
 pub mod tree;
 
 pub use abi;

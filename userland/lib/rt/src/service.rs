@@ -1,7 +1,7 @@
 //! Starting servers, and what a server receives.
 
 use crate::process::{self, Fork};
-use crate::{ByteStr, ByteString, Failure, File, Named, Port, Replies, sys};
+use crate::{Args, ByteStr, ByteString, Failure, File, Named, Port, Replies, eprintln, sys};
 use abi::{Errno, Received, SERVICE_FD};
 use alloc::rc::Rc;
 use alloc::vec;
@@ -24,6 +24,20 @@ pub fn path_of(name: ByteStr<'_>) -> ByteString {
         true => name.to_owned(),
         false => ByteString([b"/bin/", name.bytes()].concat()),
     }
+}
+
+/// In the child of a program `who` that runs a command: becomes the command, or ends with a
+/// shell's status.
+pub fn become_command(who: &str, name: ByteStr<'_>, command: Args) -> ! {
+    let path = path_of(name);
+    let argv: Vec<ByteStr<'_>> = command.iter().collect();
+    let errno = process::exec(&path, &argv);
+    eprintln!("{who}: {path}: {errno}");
+    let status = match errno {
+        Errno::ENOENT | Errno::ENOTDIR => 127,
+        _ => 126,
+    };
+    process::exit_now(status, errno.text())
 }
 
 /// Starts the program at `path` with a channel as [`abi::SERVICE_FD`] and no
