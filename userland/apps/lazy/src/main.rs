@@ -1,10 +1,10 @@
-//! `lazy [-t] [-n TOUCH] [-m MODIFY] [-s SEED] FILE`, `lazy --curve FILE`
+//! `lazy [-ot] [-n TOUCH] [-m MODIFY] [-s SEED] FILE`, `lazy --curve FILE`
 //!
 //! Demonstrates deferred I/O: reads all of FILE into a snapshot segment,
 //! touches TOUCH (16) scattered pages of it, changes MODIFY (3) of them, and
 //! writes the whole buffer back, with plain `read` and `write`. Then prints the
 //! traffic of each step; with `-t` as tab-separated lines. SEED chooses the
-//! pages.
+//! pages. With `-o` another process overwrites FILE after half of the touches.
 //!
 //! `--curve` prints what reading FILE and touching a part of its pages costs,
 //! deferred and eager, for parts from none to all. It makes copies beside FILE.
@@ -18,9 +18,12 @@ mod curve;
 mod pages;
 mod table;
 
+use alloc::format;
+use alloc::vec;
 use alloc::vec::Vec;
 use pages::Scattered;
 use rt::abi::PAGE;
+use rt::process::{self, Fork};
 use rt::stats::{Counters, Figures};
 use rt::{Args, ByteStr, Failure, File, Named, Segment, manual, mode};
 
@@ -29,6 +32,7 @@ rt::main!(main, include_str!("main.rs"));
 /// The command line.
 struct Order {
     tabs: bool,
+    overwrite: bool,
     touch: u64,
     modify: u64,
     seed: u64,
@@ -38,12 +42,13 @@ struct Order {
 fn order(args: Args) -> Result<Order, Failure> {
     let mut order = Order {
         tabs: false,
+        overwrite: false,
         touch: 16,
         modify: 3,
         seed: 1,
         path: ByteStr::default(),
     };
-    let mut options = args.options("tn:m:s:");
+    let mut options = args.options("otn:m:s:");
     while let Some((letter, value)) = options.next_option()? {
         let number = || {
             let parsed = value.parse::<u64>();
@@ -51,6 +56,7 @@ fn order(args: Args) -> Result<Order, Failure> {
         };
         match letter {
             't' => order.tabs = true,
+            'o' => order.overwrite = true,
             'n' => order.touch = number()?,
             'm' => order.modify = number()?,
             _ => order.seed = number()?,
@@ -87,12 +93,15 @@ fn main(args: Args) -> Result<(), Failure> {
         let got = file.read_full_at(&mut buffer[..size], 0).about(path)?;
         whole(path, got, size)
     })?;
-    steps.run("touch", |buffer| {
-        for page in touched.iter().take(order.touch as usize) {
-            look(&buffer[offset(*page)]);
-        }
-        Ok(())
-    })?;
+    let first = match order.overwrite {
+        true => order.touch / 2,
+        false => order.touch,
+    };
+    steps.touch("touch", &touched[..first as usize])?;
+    if order.overwrite {
+        steps.run("overwrite", |_| by_another(|| overwrite(path, size)))?;
+        steps.touch("touch", &touched[first as usize..order.touch as usize])?;
+    }
     steps.run("change", |buffer| {
         for page in touched.iter().take(order.modify as usize) {
             let byte = &mut buffer[offset(*page)];
@@ -121,6 +130,34 @@ fn whole(path: ByteStr<'_>, got: usize, size: usize) -> Result<(), Failure> {
     }
 }
 
+/// Lets another process do that, and waits for it.
+fn by_another(work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    let pid = match process::fork().about("new process")? {
+        Fork::Parent(pid) => pid,
+        Fork::Child => match work() {
+            Ok(()) => process::exit(0, ""),
+            Err(failure) => process::exit(1, &format!("{failure}")),
+        },
+    };
+    let ended = process::wait_for(pid).about("new process")?;
+    match ended.status() {
+        0 => Ok(()),
+        _ => Err(Failure::new(ended.text())),
+    }
+}
+
+/// Writes other bytes over a file of `size` bytes.
+fn overwrite(path: ByteStr<'_>, size: usize) -> Result<(), Failure> {
+    const PIECE: usize = 64 << 10;
+    let file = File::open(path, mode::OWRITE).about(path)?;
+    let bytes = vec![b'!'; PIECE];
+    for at in (0..size).step_by(PIECE) {
+        let piece = &bytes[..PIECE.min(size - at)];
+        file.write_all_at(piece, at as u64).about(path)?;
+    }
+    Ok(())
+}
+
 fn offset(page: u64) -> usize {
     (page * PAGE) as usize
 }
@@ -142,7 +179,17 @@ impl<'a> Steps<'a> {
         Ok(Steps {
             buffer,
             last: Counters::now().about("counters")?,
-            done: Vec::with_capacity(4),
+            done: Vec::with_capacity(6),
+        })
+    }
+
+    /// Loads a byte of each of these pages.
+    fn touch(&mut self, name: &'static str, pages: &[u64]) -> Result<(), Failure> {
+        self.run(name, |buffer| {
+            for page in pages {
+                look(&buffer[offset(*page)]);
+            }
+            Ok(())
         })
     }
 
