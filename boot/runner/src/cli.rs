@@ -8,7 +8,7 @@ use crate::profile::{self, Part};
 use crate::qemu::Accel;
 use crate::session::Input;
 use crate::swap::{self, Swap};
-use crate::{checkout, curve, guests, own, setup, share, terminal};
+use crate::{checkout, curve, guests, own, setup, share, terminal, trace};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,6 +41,12 @@ struct BootArgs {
     /// type.
     #[arg(long, global = true)]
     gdb: bool,
+    /// Write what the guest does, page by page and message by message, into FILE: a
+    /// page with pictures (.html), events for Perfetto (.json, .pftrace), folded stacks of
+    /// its page faults (.folded), or an animation of one buffer and its file (.svg); may be
+    /// repeated. Implies --icount.
+    #[arg(long, value_name = "FILE", global = true)]
+    trace: Vec<PathBuf>,
     #[command(flatten)]
     machine: MachineArgs,
 }
@@ -207,7 +213,13 @@ impl Cli {
                 let machine = boot.machine;
                 own::replay(machine.limited(verbosity, texts.len())?, &texts)
             }
-            None => boot.guest(verbosity)?.attach()?.status(),
+            None if boot.trace.is_empty() => boot.guest(verbosity)?.attach()?.status(),
+            None => {
+                let files = boot.trace.clone();
+                trace::run(boot.guest(verbosity)?, &files, Guest::attach)?
+                    .0
+                    .status()
+            }
         }
     }
 
@@ -225,6 +237,7 @@ impl Cli {
             Verb::Setup if *machine != MachineArgs::default() => "options of a guest",
             Verb::Build if *machine != built => "options of a guest but --release",
             _ if boot.gdb => "--gdb",
+            _ if !boot.trace.is_empty() => "--trace",
             Verb::Gdb { .. } => return Ok(()),
             _ if boot.commands.is_some() => "-c",
             _ => return Ok(()),

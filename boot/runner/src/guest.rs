@@ -9,7 +9,7 @@ use crate::gdb::Gdb;
 use crate::guests::{self, Guests, Profile};
 use crate::image;
 use crate::judge::{self, EXIT_HALT, Report};
-use crate::qemu::{Accel, Firmware, Machine, Time};
+use crate::qemu::{self, Accel, Firmware, Machine, Time};
 use crate::session::{End, Input, Record, Session};
 use crate::share::Lock;
 use crate::swap::{Place, Swap};
@@ -17,7 +17,7 @@ use crate::symbols::Symbols;
 use crate::{memory, setup};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
@@ -234,6 +234,21 @@ impl Guest {
     pub fn qemu(mut self, words: Vec<String>) -> Guest {
         self.words = words;
         self
+    }
+
+    /// A file for the records of its trace.
+    pub(crate) fn traced(mut self, records: &Path) -> Guest {
+        let file = format!("file:{}", qemu::escaped(&records.display().to_string()));
+        self.words.extend(["-debugcon".into(), file]);
+        self.option("trace", "1")
+    }
+
+    /// The symbols of its kernel and its programs.
+    pub(crate) fn symbols(&self) -> Result<Symbols, Failure> {
+        let mut guests = guests::build(self.profile, self.verbosity)?;
+        guests.programs.extend(self.programs.iter().cloned());
+        let share = self.share.clone();
+        Ok(Symbols::new(guests.kernel, guests.programs, share))
     }
 
     /// A directory for an image of it, which a script there boots without the runner.

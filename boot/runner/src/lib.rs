@@ -6,7 +6,7 @@
 //! ([`bundle`]), locks the shared directory ([`share`]), makes room to swap
 //! ([`swap`]), starts QEMU ([`qemu`]) and attends to it ([`session`]): the console
 //! is relayed ([`console`], [`terminal`]), addresses in backtraces get names ([`symbols`]), verdicts are
-//! judged ([`judge`]), gdb is served ([`gdb`]), instructions are counted ([`profile`], [`curve`]), and users' own tests are run
+//! judged ([`judge`]), gdb is served ([`gdb`]), instructions are counted ([`profile`], [`curve`]), traces are drawn ([`trace`]), and users' own tests are run
 //! ([`own`]). [`Guest`] ties it together.
 #![deny(unsafe_op_in_unsafe_fn)]
 
@@ -33,6 +33,7 @@ pub mod share;
 pub mod swap;
 pub mod symbols;
 pub mod terminal;
+pub mod trace;
 
 pub use command::Verbosity;
 pub use failure::Failure;

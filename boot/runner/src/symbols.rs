@@ -51,7 +51,8 @@ impl Symbols {
         describe(&path, address)
     }
 
-    fn program(&self, name: &str) -> Option<PathBuf> {
+    /// The file of a program, by its path in the guest or its name.
+    pub(crate) fn program(&self, name: &str) -> Option<PathBuf> {
         if let Some(path) = name.strip_prefix("/n/host/") {
             // The guest supplies the name, which must not lead out of the
             // directory.
