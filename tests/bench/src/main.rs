@@ -18,6 +18,7 @@ mod bulk;
 mod forks;
 mod jobs;
 mod names;
+mod pagers;
 mod programs;
 #[path = "../../stepper.rs"]
 mod stepper;
@@ -55,6 +56,7 @@ const JOBS: &[Job] = &[
     ("read.1gib.bytes", "bytes", jobs::read_large_bytes),
     ("fault.fill.message", "instructions", jobs::fill),
     ("fault.fill.cached", "instructions", jobs::fill_cached),
+    ("pager.fault", "instructions", pagers::fault),
     (
         "fill.sequential.64mib",
         "instructions",

@@ -22,6 +22,7 @@ const BUDGETS: &[(&str, u64)] = &[
     ("read.1gib.messages", 4),
     ("fault.fill.message", 5_600),
     ("fault.fill.cached", 500),
+    ("pager.fault", 6_000),
     ("read.1gib.bytes", 0),
     ("fault.fill.messages", 1),
     ("fault.fill.bytes", 4096),

@@ -41,10 +41,12 @@ use server::Server;
 /// # Errors
 /// Descriptor 3 is no channel.
 pub fn serve<'c>(files: impl IntoIterator<Item = Computed<'c>>) -> Result<(), Failure> {
-    let (mut requests, replies) = Requests::new(server::MSIZE)?;
+    let (mut requests, _) = Requests::new(server::MSIZE)?;
     let mut server = Server::new(files.into_iter().collect());
-    while let Arrival::Message(message) = requests.next(u64::MAX)? {
-        server.answer(message, |head, data| replies.send([head, data]));
+    let mut arrival = requests.next(u64::MAX)?;
+    while let Arrival::Message(message) = arrival {
+        let answer = server.answer(message);
+        arrival = requests.answer(answer)?;
     }
     Ok(())
 }

@@ -46,6 +46,8 @@ pub struct Server<'c> {
     snapshots: bool,
     /// The data of replies.
     data: Vec<u8>,
+    /// All of a reply but its data.
+    head: [u8; HEAD_MAX],
     /// A page of which a part is asked for.
     page: Vec<u8>,
 }
@@ -68,12 +70,13 @@ impl<'c> Server<'c> {
             msize: MSIZE,
             snapshots: false,
             data: vec![0; MSIZE as usize],
+            head: [0; HEAD_MAX],
             page: vec![0; PAGE as usize],
         }
     }
 
-    /// Answers one message: head and data of the answer go to `send`.
-    pub fn answer(&mut self, message: &[u8], send: impl FnOnce(&[u8], &[u8])) {
+    /// The answer to one message: its head and its data.
+    pub fn answer(&mut self, message: &[u8]) -> [&[u8]; 2] {
         let (tag, handled) = match ninep::decode_request(message) {
             Ok((tag, request)) => (tag, self.handle(&request)),
             Err(_) => {
@@ -81,23 +84,24 @@ impl<'c> Server<'c> {
                 (tag, Err(Errno::EPROTO))
             }
         };
-        let (qids, len);
-        let reply = match handled {
-            Ok(Answer::Reply(reply)) => (reply, 0),
-            Ok(Answer::Read(len)) => (Reply::Read { data: &[] }, len),
-            Ok(Answer::Readdir(len)) => (Reply::Readdir { data: &[] }, len),
-            Ok(Answer::Walk(walked, found)) => {
-                (qids, len) = (found, walked);
-                let qids = List::new(qids.get(..len).unwrap_or_default());
-                (Reply::Walk { qids }, 0)
+        match handled {
+            Ok(Answer::Reply(reply)) => self.encode(tag, &reply, 0),
+            Ok(Answer::Read(len)) => self.encode(tag, &Reply::Read { data: &[] }, len),
+            Ok(Answer::Readdir(len)) => self.encode(tag, &Reply::Readdir { data: &[] }, len),
+            Ok(Answer::Walk(walked, qids)) => {
+                let qids = List::new(qids.get(..walked).unwrap_or_default());
+                self.encode(tag, &Reply::Walk { qids }, 0)
             }
-            Err(errno) => (Reply::Error(errno), 0),
-        };
-        let (reply, len) = reply;
-        let (data, mut head) = (self.data.get(..len).unwrap_or_default(), [0; HEAD_MAX]);
-        if let Ok(n) = ninep::encode_reply_head(tag, &reply, data.len(), &mut head) {
-            send(head.get(..n).unwrap_or_default(), data);
+            Err(errno) => self.encode(tag, &Reply::Error(errno), 0),
         }
+    }
+
+    /// A reply with the first `len` bytes of the data.
+    fn encode(&mut self, tag: u16, reply: &Reply<'_>, len: usize) -> [&[u8]; 2] {
+        let data = self.data.get(..len).unwrap_or_default();
+        // All replies fit.
+        let head = ninep::encode_reply_head(tag, reply, data.len(), &mut self.head);
+        [self.head.get(..head.unwrap_or(0)).unwrap_or_default(), data]
     }
 
     fn handle(&mut self, request: &Request<'_>) -> Handled {

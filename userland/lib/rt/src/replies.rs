@@ -69,6 +69,24 @@ impl Replies {
         }
     }
 
+    /// Sends a reply after the one that is held, and receives at `port` without a limit, in
+    /// one call if none is held. A client that is gone is noticed as a hang-up.
+    ///
+    /// # Errors
+    /// Those of receiving.
+    #[inline]
+    pub fn send_and_receive<const N: usize>(
+        &self,
+        port: &Port,
+        parts: [&[u8]; N],
+        buffer: &mut [u8],
+    ) -> Result<(Received, usize), Errno> {
+        self.flush();
+        let reply = (&self.channel, parts);
+        let (_, received) = port.reply_and_receive(reply, buffer, u64::MAX, None);
+        received
+    }
+
     /// Sends the reply that is held, and receives at `port`; see
     /// [`Port::receive_with_loans`].
     ///

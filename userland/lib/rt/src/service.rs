@@ -128,7 +128,20 @@ impl Requests {
     /// Waits that many nanoseconds at most; `u64::MAX`: without a limit.
     pub fn next(&mut self, timeout_ns: u64) -> Result<Arrival<'_>, Failure> {
         let (port, message) = (&self.port, &mut self.message);
-        let (received, _) = match self.replies.receive(port, message, timeout_ns, None) {
+        let received = self.replies.receive(port, message, timeout_ns, None);
+        self.arrival(received)
+    }
+
+    /// Sends an answer of any length, gathered from `parts`, and waits for the next thing
+    /// without a limit, in one call.
+    pub fn answer<const N: usize>(&mut self, parts: [&[u8]; N]) -> Result<Arrival<'_>, Failure> {
+        let (port, message) = (&self.port, &mut self.message);
+        let received = self.replies.send_and_receive(port, parts, message);
+        self.arrival(received)
+    }
+
+    fn arrival(&self, received: Result<(Received, usize), Errno>) -> Result<Arrival<'_>, Failure> {
+        let (received, _) = match received {
             Err(Errno::ETIMEDOUT) => return Ok(Arrival::Nothing),
             received => received.about("receive port")?,
         };
