@@ -84,7 +84,8 @@ pub enum When {
     Asked,
     /// Not under pressure. The kernel is told to fail, and a page of the program itself
     /// that comes back would fail in place of the call; or memory must be out although
-    /// the program that has it does nothing, and there is swap for it then.
+    /// the program that has it does nothing, and there is swap for it then; or a program
+    /// works all over its memory for long.
     Unpressed,
 }
 
