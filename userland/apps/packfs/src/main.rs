@@ -3,7 +3,8 @@
 //! With `-c`, packs the content of FROM, as it is at this moment, into the file TO.
 //! Mounted, serves the content of the packed FILE under its name, without `.packed` at the
 //! end. A block of 64 KiB is unpacked when one of its pages is touched. What is damaged, and
-//! all that is asked for after FILE was changed, is an error.
+//! every block that is unpacked after FILE got another size or modification time, is an
+//! error.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]

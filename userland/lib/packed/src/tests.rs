@@ -77,7 +77,7 @@ fn a_read_unpacks_the_blocks_that_it_touches() {
     let (content, bytes) = (content(33 * BLOCK), Cell::new(0));
     let file = packed(&content);
     let mut unpacked = Unpacked::new(file.len() as u64, source(&file, &bytes)).unwrap();
-    assert_eq!(bytes.take(), HEAD as usize);
+    assert_eq!(bytes.take(), HEAD as usize + 16);
     let mut out = [0; 4096];
     unpacked.read(20 * BLOCK as u64 + 4096, &mut out).unwrap();
     assert_eq!(out, content[20 * BLOCK + 4096..][..4096]);
@@ -102,6 +102,16 @@ fn a_block_that_is_more_or_less_than_it_should_be_is_an_error() {
         let mut file = from.clone();
         file[8..16].copy_from_slice(&size.to_le_bytes());
         assert_eq!(unpacked(&file), Err(Errno::EIO), "{size}");
+    }
+}
+
+#[test]
+fn a_size_of_fewer_or_more_blocks_is_an_error() {
+    let file = packed(&content(3 * BLOCK));
+    for blocks in [0, 1, 2, 4, 5] {
+        let mut file = file.clone();
+        file[8..16].copy_from_slice(&(blocks * BLOCK as u64).to_le_bytes());
+        assert_eq!(unpacked(&file), Err(Errno::EINVAL), "{blocks}");
     }
 }
 

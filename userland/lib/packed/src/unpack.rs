@@ -44,8 +44,17 @@ impl<R: FnMut(u64, &mut [u8]) -> Result<(), Errno>> Unpacked<R> {
         read(0, &mut head)?;
         let (magic, size) = head.split_first_chunk().ok_or(Errno::EINVAL)?;
         let size = u64::from_le_bytes(size.try_into().unwrap_or_default());
-        if *magic != MAGIC || first_block(size) > len {
+        let first = first_block(size);
+        if *magic != MAGIC || first > len {
             return Err(Errno::EINVAL);
+        }
+        // An index of another size would cut the content where a block ends.
+        let mut entry = [0; 8];
+        for (at, want) in [(HEAD, first), (first.saturating_sub(8), len)] {
+            read(at, &mut entry)?;
+            if u64::from_le_bytes(entry) != want {
+                return Err(Errno::EINVAL);
+            }
         }
         Ok(Unpacked {
             read,

@@ -17,8 +17,8 @@ pub struct Computed<'c> {
 
 impl<'c> Computed<'c> {
     /// A file of `size` bytes. `compute` gets the offset of a page, which is a multiple of
-    /// 4096, and its memory: zeros, and no more of them than the file has from there on. A
-    /// name that is empty, too long, or contains a `/` leads nowhere.
+    /// 4096, and its memory: zeros, and no more of them than the file has from there on.
+    /// [`crate::serve`] says which names there may be.
     pub fn new(
         name: impl Into<ByteStr<'c>>,
         size: u64,

@@ -32,6 +32,7 @@ mod tests;
 
 pub use file::Computed;
 
+use alloc::vec::Vec;
 use rt::Failure;
 use rt::service::{Arrival, Requests};
 use server::Server;
@@ -39,14 +40,39 @@ use server::Server;
 /// Serves these files, in one directory, to the client at descriptor 3, until it is gone.
 ///
 /// # Errors
-/// Descriptor 3 is no channel.
+/// Two files have one name, or one has a name that no file can have: it is empty, `.` or
+/// `..`, longer than 255 bytes, or has a `/` or a zero byte in it. Descriptor 3 is no channel.
+/// Receiving failed.
 pub fn serve<'c>(files: impl IntoIterator<Item = Computed<'c>>) -> Result<(), Failure> {
+    let files: Vec<_> = files.into_iter().collect();
+    check_names(&files)?;
     let (mut requests, _) = Requests::new(server::MSIZE)?;
-    let mut server = Server::new(files.into_iter().collect());
+    let mut server = Server::new(files);
     let mut arrival = requests.next(u64::MAX)?;
     while let Arrival::Message(message) = arrival {
         let answer = server.answer(message);
         arrival = requests.answer(answer)?;
+    }
+    Ok(())
+}
+
+/// The longest name of a file.
+const NAME_MAX: usize = 255;
+
+fn check_names(files: &[Computed<'_>]) -> Result<(), Failure> {
+    for (at, file) in files.iter().enumerate() {
+        let name = file.name;
+        let bytes = name.bytes();
+        let wrong = matches!(bytes, b"" | b"." | b"..")
+            || bytes.len() > NAME_MAX
+            || bytes.iter().any(|byte| matches!(byte, b'/' | 0));
+        let twice = files.iter().take(at).any(|other| other.name == name);
+        let why = match (wrong, twice) {
+            (true, _) => "not the name of a file",
+            (_, true) => "the name of two files",
+            _ => continue,
+        };
+        return Err(Failure::new(format_args!("{name:?}: {why}")));
     }
     Ok(())
 }

@@ -17,6 +17,8 @@ pub const MSIZE: u32 = 128 * 1024 + 4096;
 const HEAD_MAX: usize = 256;
 /// Most fids at a time, snapshots included.
 const FIDS_MAX: usize = 16 * 1024;
+/// The snapshots among them: who has many leaves others the fids to open files.
+const SNAPSHOTS_MAX: usize = FIDS_MAX / 3;
 /// The epoch of all files, always.
 const EPOCH: u64 = 1;
 
@@ -42,6 +44,8 @@ enum Use {
 pub struct Server<'c> {
     files: Vec<Computed<'c>>,
     fids: BTreeMap<u32, (Node, Use)>,
+    /// Snapshots among the fids.
+    taken: usize,
     msize: u32,
     snapshots: bool,
     /// The data of replies.
@@ -67,6 +71,7 @@ impl<'c> Server<'c> {
         Server {
             files,
             fids: BTreeMap::new(),
+            taken: 0,
             msize: MSIZE,
             snapshots: false,
             data: vec![0; MSIZE as usize],
@@ -115,12 +120,12 @@ impl<'c> Server<'c> {
             Request::Getattr { fid, .. } => Reply::Getattr(self.attributes(self.node(fid)?)),
             Request::Fsync { fid, .. } => self.node(fid).map(|_| Reply::Fsync)?,
             Request::Clunk { fid } => {
-                self.fids.remove(&fid).ok_or(Errno::EBADF)?;
+                self.forget(fid)?;
                 Reply::Clunk
             }
             Request::Remove { fid } => {
                 // 9P: the fid is gone, whatever becomes of the file.
-                self.fids.remove(&fid).ok_or(Errno::EBADF)?;
+                self.forget(fid)?;
                 return Err(Errno::EROFS);
             }
             // Requests are answered one by one, so there is nothing to flush.
@@ -172,11 +177,20 @@ impl<'c> Server<'c> {
         match self.fids.contains_key(&fid) {
             true => Err(Errno::EBADF),
             false if self.fids.len() >= FIDS_MAX => Err(Errno::EMFILE),
+            false if used == Use::Snapshot && self.taken >= SNAPSHOTS_MAX => Err(Errno::EMFILE),
             false => {
+                self.taken += usize::from(used == Use::Snapshot);
                 self.fids.insert(fid, (node, used));
                 Ok(())
             }
         }
+    }
+
+    /// A fid is in use no more.
+    fn forget(&mut self, fid: u32) -> Result<(), Errno> {
+        let (_, used) = self.fids.remove(&fid).ok_or(Errno::EBADF)?;
+        self.taken -= usize::from(used == Use::Snapshot);
+        Ok(())
     }
 
     fn size(&self, node: Node) -> u64 {
@@ -204,6 +218,7 @@ impl<'c> Server<'c> {
 
     fn version(&mut self, msize: u32, version: ByteStr<'_>) -> Reply<'static> {
         self.fids.clear();
+        self.taken = 0;
         self.msize = msize.clamp(IOHDRSZ + 1, MSIZE);
         self.snapshots = version == VERSION_SNAP;
         // A version with a dot and a suffix is negotiated down to the one before it.
@@ -262,7 +277,7 @@ impl<'c> Server<'c> {
             walked += 1;
         }
         if fid == newfid {
-            self.fids.remove(&fid);
+            self.forget(fid)?;
         }
         self.add(newfid, at, Use::Named)?;
         Ok(Answer::Walk(walked, qids))

@@ -277,18 +277,33 @@ fn nothing_is_written_and_old_clients_see_no_snapshots() {
 fn fids_are_bounded() {
     let mut server = Server::new(vec![Computed::new("f", 10, fill)]);
     start(&mut server, "f");
-    let made = (10..20_000).find(|snapfid| {
+    let snapshot = |server: &mut Server<'_>, snapfid| {
         let request = Request::Snap {
             fid: FID,
-            snapfid: *snapfid,
+            snapfid,
             off: 0,
             count: 1,
             epoch: 0,
             known: 0,
         };
-        error(&mut server, &request) == Some(Errno::EMFILE)
-    });
-    assert_eq!(made, Some(16 * 1024 - 2 + 10));
+        error(server, &request)
+    };
+    let fid = |server: &mut Server<'_>, newfid| {
+        let names = List::new(&[]);
+        let fid = FID;
+        error(server, &Request::Walk { fid, newfid, names })
+    };
+    const FIRST: u32 = 10;
+    const PART: u32 = 16 * 1024 / 3;
+    let made = (FIRST..20_000).find(|snapfid| snapshot(&mut server, *snapfid).is_some());
+    assert_eq!(made, Some(FIRST + PART));
+    assert_eq!(snapshot(&mut server, FIRST + PART), Some(Errno::EMFILE));
+    // Others can still walk and open, and one that is given back may be taken again.
+    let given_back = Request::Clunk { fid: FIRST };
+    assert_eq!(error(&mut server, &given_back), None);
+    assert_eq!(snapshot(&mut server, FIRST), None);
+    let last = (20_000..40_000).find(|newfid| fid(&mut server, *newfid).is_some());
+    assert_eq!(last, Some(20_000 + 16 * 1024 - PART - 2));
 }
 
 proptest! {
