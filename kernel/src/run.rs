@@ -15,12 +15,16 @@ pub fn run(mut program: Program) -> ! {
         let frame = program.registers();
         match event {
             Event::Syscall => syscall::syscall(&process, frame),
-            Event::PageFault(fault) => match trace::is_on() {
-                false => {
-                    fault_at(&process, frame, fault);
+            Event::PageFault(fault) => {
+                if !trap::quick_fault(&process, fault) {
+                    match trace::is_on() {
+                        false => {
+                            trap::page_fault(&process, frame, fault);
+                        }
+                        true => traced_fault(&process, frame, fault),
+                    }
                 }
-                true => traced_fault(&process, frame, fault),
-            },
+            }
             Event::Exception(vector) => trap::exception(&process, frame, vector),
             Event::Interrupt(vector) => {
                 trap::interrupt(vector);
@@ -50,18 +54,12 @@ pub fn run(mut program: Program) -> ! {
     }
 }
 
-/// Handles a page fault; `false`: the access was denied.
-#[inline(always)]
-fn fault_at(process: &Running, frame: &TrapFrame, fault: PageFault) -> bool {
-    trap::quick_fault(process, fault) || trap::page_fault(process, frame, fault)
-}
-
-/// The same while somebody listens.
+/// Handles a page fault while somebody listens.
 #[cold]
 fn traced_fault(process: &Running, frame: &TrapFrame, fault: PageFault) {
     let at = [fault.address, frame.rip(), 0];
     trace::note(Traced::Fault, trap::access(fault) as u16, at);
-    let resolved = fault_at(process, frame, fault);
+    let resolved = trap::page_fault(process, frame, fault);
     trace::note(Traced::Resolved, (!resolved).into(), [fault.address, 0, 0]);
     syscall::trace::hurry();
 }

@@ -354,14 +354,19 @@ impl Memory for View {
     }
 
     #[inline(always)]
+    fn listens(&self) -> bool {
+        trace::is_on()
+    }
+
+    #[inline(always)]
     fn enters(&mut self, segment: SegmentNumber, page: u64, state: PageState) {
-        if trace::is_on() {
+        if self.listens() {
             self.trace_pages(segment, page..page + 1, state);
         }
     }
 
     fn leave(&mut self, segment: SegmentNumber, pages: Range<u64>) {
-        if trace::is_on() {
+        if self.listens() {
             self.trace_pages(segment, pages, PageState::Absent);
         }
     }

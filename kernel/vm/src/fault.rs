@@ -50,7 +50,13 @@ enum Wanted {
 /// not those that were moved there.
 pub fn fault<H: Host>(h: &mut H, page: u64, access: Access) -> Result<(), Errno> {
     let touched = h.with(|segment, m| match access {
-        Access::Store if segment.store_quickly(m, page) => Ok(None),
+        Access::Store if segment.store_quickly(m, page) => {
+            if m.listens() {
+                let state = segment.overlay.get(m, page);
+                m.enters(segment.number(), page, state);
+            }
+            Ok(None)
+        }
         _ => segment.touch(m, page, access),
     });
     match touched? {
@@ -128,7 +134,8 @@ impl Segment {
     /// [`Segment::touch`] for a store, in the cases that nearly all stores are: the first
     /// to a page of zeros of a segment without associations, the first to a clean page
     /// that nobody else has, and the first to a changed page after a fork, each beside a
-    /// page of the segment's own. `false`, and nothing has changed, in any other.
+    /// page of the segment's own. `false`, and nothing has changed, in any other. The caller
+    /// tells who listens ([`Memory::listens`]).
     #[inline(always)]
     pub fn store_quickly<M: Memory>(&mut self, m: &mut M, page: u64) -> bool {
         if !self.overlay.is_beside_own(page) {

@@ -228,6 +228,11 @@ pub trait Memory {
         let _ = (frame, owner);
     }
 
+    /// Returns true if somebody wants to hear of the states of pages.
+    #[inline(always)]
+    fn listens(&self) -> bool {
+        false
+    }
     /// A page of the segment of that number has that state from now on.
     #[inline(always)]
     fn enters(&mut self, segment: SegmentNumber, page: u64, state: PageState) {

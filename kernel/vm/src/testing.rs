@@ -59,6 +59,10 @@ impl TestMemory {
 }
 
 impl Memory for TestMemory {
+    fn listens(&self) -> bool {
+        true
+    }
+
     fn enters(&mut self, segment: SegmentNumber, page: u64, state: PageState) {
         match state {
             PageState::Absent => self.states.remove(&(segment, page)),

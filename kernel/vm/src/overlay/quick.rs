@@ -27,12 +27,11 @@ impl Overlay {
     }
 
     /// An absent or clean page beside own ones is the segment's own from now on, with a
-    /// frame that it owns already.
+    /// frame that it owns already. The caller tells who listens.
     #[inline(always)]
     pub fn make_own<M: Memory>(&mut self, m: &mut M, page: u64, frame: Frame) {
         let (child, at) = (self.last.get().child, index(page, 0));
         m.set_entry(child.node, at, PageState::Dirty(frame).encode());
-        m.enters(self.number, page, PageState::Dirty(frame));
         if !child.is_marked_own(at) {
             self.mark_own(m, page);
         }
