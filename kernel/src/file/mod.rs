@@ -14,6 +14,7 @@ pub mod write;
 use crate::chan::{End, Port, room};
 use crate::client::remote::Remote;
 use crate::name::root::Entry;
+use crate::sched;
 use abi::{Errno, FDS_MAX, OFFSET_CURRENT, mode};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -281,7 +282,7 @@ pub fn join(descriptors: &Lock<Descriptors>) {
 
 /// A process has the descriptors no more. The last one closes them, with nothing locked:
 /// a file may say goodbye to a server. Others may run meanwhile, for a channel may be
-/// full of messages.
+/// full of messages, and a union of hundreds of files.
 pub fn leave(descriptors: &Lock<Descriptors>) {
     let files = {
         let mut descriptors = descriptors.lock();
@@ -291,12 +292,24 @@ pub fn leave(descriptors: &Lock<Descriptors>) {
     files.into_iter().flatten().flatten().for_each(let_go);
 }
 
+/// Members of a union that are closed in one step.
+const CLOSED_AT_ONCE: usize = 64;
+
 /// Gives up a reference to an open file, with nothing locked. Others may run meanwhile.
 pub fn let_go(file: Arc<OpenFile>) {
-    let node = Arc::into_inner(file).map(|file| file.node);
-    if let Some(Node::Channel(end)) = node
+    let Some(file) = Arc::into_inner(file) else {
+        return;
+    };
+    if let Node::Channel(end) = file.node
         && let Some(end) = Arc::into_inner(end)
     {
         end.close();
+    }
+    // At least once for each union: a process may have many small ones.
+    for (index, member) in file.others.into_iter().enumerate() {
+        drop(member);
+        if index % CLOSED_AT_ONCE == 0 {
+            sched::breathe();
+        }
     }
 }

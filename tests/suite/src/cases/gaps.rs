@@ -12,7 +12,7 @@ use crate::tiny::{Fault, Tiny, becomes_a_server};
 use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
-use rt::abi::{mode, rfork};
+use rt::abi::{bind, mode, rfork};
 use rt::process::{self, Fork};
 use rt::stats::Counters;
 use rt::thread;
@@ -34,6 +34,7 @@ pub const CASES: &[Case] = &[
     Case::asked("gaps.write-back", write_back),
     Case::asked("gaps.channels", channels),
     Case::asked("gaps.listing", listing),
+    Case::asked("gaps.union", union),
     Case::asked("gaps.any-call", any_call),
     Case::asked("gaps.described", described),
     Case::asked("gaps.serving", serving),
@@ -376,6 +377,26 @@ fn listing() -> Verdict {
         sys::remove(path)?;
     }
     Ok(sys::remove(folder)?)
+}
+
+/// As many descriptors as a process can have, each of a union as large as one can be.
+fn unions() -> Result<Vec<File>, Why> {
+    const AT: &str = "/mnt";
+    process::change(rfork::NAMES)?;
+    sys::bind("/tmp", AT, bind::REPLACE)?;
+    while sys::bind("/tmp", AT, bind::AFTER).is_ok() {}
+    Ok(core::iter::from_fn(|| File::open(AT, mode::OREAD).ok()).collect())
+}
+
+/// The end of a process that has thousands of fids.
+fn union() -> Verdict {
+    let beat = Beat::start()?;
+    let files = || {
+        let files = unions()?;
+        ensure!(files.len() > 40, "only {} are open", files.len());
+        Ok(files)
+    };
+    beat.child("the end with unions", files, core::mem::forget)
 }
 
 /// Calls with random arguments, large ones among them.
