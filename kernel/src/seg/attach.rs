@@ -4,11 +4,11 @@ use super::host::Operation;
 use super::shared::Shared;
 use super::view::View;
 use super::{Content, Segment, SegmentKind, Space, SpaceLock, user};
-use crate::chan::kept;
+use crate::chan::kept::{self, Registers};
 use crate::sched::{self, relief};
 use crate::trace;
 use abi::trace::Event;
-use abi::{Errno, PAGE, USER_END};
+use abi::{Errno, NSEG, PAGE, USER_END};
 use alloc::sync::Arc;
 use core::ops::Range;
 use hw::frames::{Device, Run};
@@ -60,7 +60,7 @@ pub fn attach(space: &SpaceLock, wish: &Wish) -> Result<u64, Errno> {
         return Err(Errno::EINVAL);
     }
     if wish.kind == SegmentKind::Dma {
-        kept::reset(&super::registers(space));
+        kept::reset(&registers(space));
     }
     let content = content(space, wish, pages, hint)?;
     let mut space = space.lock();
@@ -408,4 +408,19 @@ fn inherits(kind: SegmentKind) -> bool {
         // A driver's hold on its device is not divided.
         SegmentKind::Device | SegmentKind::Dma => false,
     }
+}
+
+/// The registers of devices that are attached in a space.
+pub(super) fn registers(space: &SpaceLock) -> Registers {
+    let mut registers = [0; NSEG];
+    let space = space.lock();
+    if space.devices.is_empty() {
+        return registers;
+    }
+    for (segment, to) in space.table.iter().flatten().zip(&mut registers) {
+        if let Content::Device(device) = &segment.content {
+            *to = device.pa();
+        }
+    }
+    registers
 }

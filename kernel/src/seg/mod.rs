@@ -8,6 +8,7 @@
 //! crate `vm`.
 pub mod attach;
 pub mod audit;
+mod clear;
 pub mod fault;
 pub mod host;
 pub mod info;
@@ -20,13 +21,15 @@ pub mod swap;
 pub mod user;
 pub mod view;
 
-use crate::chan::kept::{self, Driver, Memory, Registers};
+pub use clear::leave;
+
+use crate::chan::kept::Driver;
 use crate::chan::room;
 use crate::options;
 use crate::sched::{Slots, WaitQueue};
 use crate::trace;
 use abi::trace::Event;
-use abi::{Errno, NSEG, PAGE, USER_END};
+use abi::{Errno, NSEG, PAGE};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -575,58 +578,6 @@ pub fn snapshot_range(space: &SpaceLock, va: u64, len: u64) -> Option<(u64, u64)
     let segment = space.find(va)?;
     let inside = va.checked_add(len)? <= segment.end();
     (segment.kind == SegmentKind::Snapshot && inside).then_some((segment.id, va - segment.base))
-}
-
-/// The registers of devices that are attached in a space.
-fn registers(space: &SpaceLock) -> Registers {
-    let mut registers = [0; NSEG];
-    let space = space.lock();
-    if space.devices.is_empty() {
-        return registers;
-    }
-    for (segment, to) in space.table.iter().flatten().zip(&mut registers) {
-        if let Content::Device(device) = &segment.content {
-            *to = device.pa();
-        }
-    }
-    registers
-}
-
-/// The process in that slot has the space no more. The last one removes all of it.
-pub fn leave(space: &SpaceLock, slot: Slot) {
-    if spaces::part(space, slot) {
-        clear(space);
-        spaces::forget(space);
-    }
-}
-
-/// Removes every segment of a space that no process has. The devices of its driver may
-/// still be at work.
-fn clear(space: &SpaceLock) {
-    let registers = registers(space);
-    let driver = space.lock().driver.take();
-    let has_device = registers.iter().any(|pa| *pa != 0);
-    {
-        // In one walk, unless that would be long; then a segment at a time.
-        let mut space = space.lock();
-        if space.view.pages.mapped() <= vm::UNMAPPED {
-            space.view.pages.unmap(0..USER_END);
-        }
-    }
-    for _ in 0..NSEG {
-        let id = space.lock().table.iter().flatten().map(|s| s.id).next();
-        let Some(id) = id else { break };
-        match attach::empty(space, id) {
-            Some(Content::Dma(run)) if has_device => {
-                kept::keep(Memory::Dma(run), driver.clone());
-            }
-            Some(content) => attach::let_go(content),
-            None => {}
-        }
-    }
-    if let Some(driver) = driver {
-        driver.end(registers);
-    }
 }
 
 /// A segment whose content is complete: no stores are allowed from now on. Others may
