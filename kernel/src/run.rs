@@ -15,14 +15,10 @@ pub fn run(mut program: Program) -> ! {
         let frame = program.registers();
         match event {
             Event::Syscall => syscall::syscall(&process, frame),
+            Event::PageFault(fault) if trace::is_on() => traced_fault(&process, frame, fault),
             Event::PageFault(fault) => {
                 if !trap::quick_fault(&process, fault) {
-                    match trace::is_on() {
-                        false => {
-                            trap::page_fault(&process, frame, fault);
-                        }
-                        true => traced_fault(&process, frame, fault),
-                    }
+                    trap::page_fault(&process, frame, fault);
                 }
             }
             Event::Exception(vector) => trap::exception(&process, frame, vector),

@@ -10,7 +10,6 @@ use crate::client::snapshots;
 use crate::counters;
 use crate::sched::relief;
 use crate::text;
-use crate::trace;
 use abi::{Errno, PAGE, Stat64};
 use alloc::string::String;
 use core::ops::Range;
@@ -131,13 +130,10 @@ pub fn resolve(space: &SpaceLock, va: u64, access: Access) -> Result<(), Denied>
 }
 
 /// [`resolve`] for a store in the usual cases, in the segment that was found last;
-/// `false`, and nothing has changed, in any other ([`vm::Segment::store_quickly`]) and
+/// `false`, and nothing has changed, in any other ([`vm::Segment::store_quickly`]). Not
 /// while somebody listens.
 #[inline(always)]
 pub fn store_quickly(space: &SpaceLock, va: u64) -> bool {
-    if trace::is_on() {
-        return false;
-    }
     let mut space = space.lock();
     if let Some((view, content, page)) = space.find_last_to_store(va)
         && content.store_quickly(view, page)
